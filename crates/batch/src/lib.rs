@@ -1,0 +1,1 @@
+//! Batches across cameras: pure, time is an argument.

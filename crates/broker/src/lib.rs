@@ -1,0 +1,1 @@
+//! Kafka: producer, consumer, topics, and the embedded cluster.

@@ -1,0 +1,1 @@
+//! Pipeline files: TOML to validated settings, every mistake at once.

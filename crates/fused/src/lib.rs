@@ -1,0 +1,1 @@
+//! Fused CPU kernels of libtorch that tch does not bind.

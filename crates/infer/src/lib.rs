@@ -1,0 +1,1 @@
+//! Device threads: a batch goes in, results rejoined with their headers come out.

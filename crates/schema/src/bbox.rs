@@ -1,0 +1,71 @@
+//! Boxes in pixels of the source frame.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Size;
+
+/// `[x1, y1, x2, y2]` in pixels of the source frame, `x2 > x1`, `y2 > y1`, within the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "[f32; 4]", into = "[f32; 4]")]
+#[schemars(with = "[f32; 4]")]
+pub struct BBox {
+    pub x1: f32,
+    pub y1: f32,
+    pub x2: f32,
+    pub y2: f32,
+}
+
+impl BBox {
+    /// The part of this box that lies within a frame of `size`, or none where that has no area or a
+    /// corner is not a number.
+    pub fn clipped(self, size: Size) -> Option<Self> {
+        let (width, height) = (size.width as f32, size.height as f32);
+        let clipped = Self {
+            x1: self.x1.clamp(0.0, width),
+            y1: self.y1.clamp(0.0, height),
+            x2: self.x2.clamp(0.0, width),
+            y2: self.y2.clamp(0.0, height),
+        };
+        (clipped.x2 > clipped.x1 && clipped.y2 > clipped.y1).then_some(clipped)
+    }
+}
+
+impl From<[f32; 4]> for BBox {
+    fn from([x1, y1, x2, y2]: [f32; 4]) -> Self {
+        Self { x1, y1, x2, y2 }
+    }
+}
+
+impl From<BBox> for [f32; 4] {
+    fn from(b: BBox) -> Self {
+        [b.x1, b.y1, b.x2, b.y2]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_clipped_box_has_area_and_lies_within(corners in any::<[f32; 4]>(), width in 1u32..8192, height in 1u32..8192) {
+            if let Some(b) = BBox::from(corners).clipped(Size { width, height }) {
+                prop_assert!(0.0 <= b.x1 && b.x1 < b.x2 && b.x2 <= width as f32);
+                prop_assert!(0.0 <= b.y1 && b.y1 < b.y2 && b.y2 <= height as f32);
+            }
+        }
+    }
+
+    #[test]
+    fn not_a_number_is_no_box() {
+        let size = Size {
+            width: 10,
+            height: 10,
+        };
+        assert_eq!(BBox::from([f32::NAN, 0.0, 5.0, 5.0]).clipped(size), None);
+        assert_eq!(BBox::from([20.0, 0.0, 25.0, 5.0]).clipped(size), None);
+    }
+}

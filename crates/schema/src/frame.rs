@@ -1,0 +1,96 @@
+//! The record of one frame, on `<prefix>.frames.v1`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{BBox, CameraId, Clock, DropCause, Epoch, SessionId, Timestamp, WorkerId};
+
+/// What was seen in one frame of one camera. A frame in which nothing was seen has a record too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FrameRecord {
+    /// [`FrameRecord::SCHEMA`].
+    pub schema: String,
+    pub camera: CameraId,
+    pub worker: WorkerId,
+    pub epoch: Epoch,
+    pub session: SessionId,
+    /// Counts the decoded frames of the session from 0; a gap shows dropped frames.
+    pub seq: u64,
+    /// Presentation time in the stream, in nanoseconds, where the stream has one.
+    pub pts_ns: Option<u64>,
+    /// When the frame was captured, by `clock`.
+    pub captured_at: Timestamp,
+    pub clock: Clock,
+    /// When this record was handed to the Kafka client.
+    pub published_at: Timestamp,
+    /// From `captured_at` to `published_at`; negative where the camera's clock runs ahead.
+    pub age_ms: i64,
+    pub timing_us: TimingUs,
+    /// The frame as it left the decoder, before it was scaled.
+    pub source: Size,
+    pub model: ModelInfo,
+    /// Frames of this session dropped since its previous record, by cause.
+    #[serde(default)]
+    pub dropped_before: BTreeMap<DropCause, u64>,
+    #[serde(default)]
+    pub detections: Vec<Detection>,
+    /// What the whole picture shows, most probable first, where the model is a classifier.
+    #[serde(default)]
+    pub classes: Vec<Classification>,
+}
+
+impl FrameRecord {
+    pub const SCHEMA: &'static str = "lookout.frame/1";
+}
+
+/// Where a frame's time in the worker went, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimingUs {
+    /// From the decoder's output to the model's input format: scaling and copying.
+    pub decode: u64,
+    /// Waiting for a place in a batch and for the device.
+    pub queue: u64,
+    /// The forward pass of the frame's batch.
+    pub infer: u64,
+    /// Reading the network's output.
+    pub post: u64,
+}
+
+/// Width and height in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Size {
+    pub width: u32,
+    pub height: u32,
+}
+
+/// The network that made a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelInfo {
+    pub arch: String,
+    /// `sha256:` and the digest of the weight file, or `random:` and the seed, whose labels mean nothing.
+    pub weights: String,
+    /// `fp32`, `bf16` or `fp16`.
+    pub precision: String,
+}
+
+/// An object in a frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Detection {
+    pub class_id: u32,
+    pub label: String,
+    /// 0 to 1.
+    pub score: f32,
+    #[serde(rename = "box")]
+    pub bbox: BBox,
+}
+
+/// A class of the whole picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Classification {
+    pub class_id: u32,
+    pub label: String,
+    /// Softmax probability, 0 to 1.
+    pub score: f32,
+}

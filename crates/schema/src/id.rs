@@ -1,0 +1,147 @@
+//! Identifiers. Each is validated where it enters, so that the rest of the program can trust it in a
+//! file name, a Kafka key, a metric's label or a log line.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use ulid::Ulid;
+
+/// Why a text is no identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "`{text}` is no {kind} id: use 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_`, `-`, a letter or digit first"
+)]
+pub struct InvalidId {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        #[schemars(with = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if is_id(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidId { kind: $kind, text: text.chars().take(80).collect() })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Names a camera, or a file that stands for one. It is the Kafka key of the camera's records.
+    CameraId, "camera"
+}
+
+text_id! {
+    /// Names a worker process.
+    WorkerId, "worker"
+}
+
+/// One unbroken connection to a camera, a ULID. It changes whenever the camera is connected anew, and
+/// `seq` starts from 0 with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct SessionId(#[schemars(with = "String")] Ulid);
+
+impl SessionId {
+    /// A new session, sortable by the time of its making.
+    pub fn generate() -> Self {
+        Self(Ulid::generate())
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Grows each time a camera changes its owner. Of two records of one camera, the one with the lower
+/// epoch is from an owner that had lost the camera.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_to_plain_letters() {
+        for good in ["a", "north-gate", "cam_1.left", "0", &"x".repeat(64)] {
+            assert_eq!(good.parse::<CameraId>().unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", ".", "a b", "ä", "a/b", "<b>", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<CameraId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_checked_when_it_is_read_from_json() {
+        assert!(serde_json::from_str::<CameraId>("\"gate 1\"").is_err());
+        assert_eq!(
+            serde_json::to_string(&"gate".parse::<WorkerId>().unwrap()).unwrap(),
+            "\"gate\""
+        );
+    }
+
+    #[test]
+    fn sessions_differ() {
+        assert_ne!(SessionId::generate(), SessionId::generate());
+    }
+}

@@ -1,0 +1,186 @@
+//! The account of a camera's frames, as consumers see it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a decoded frame has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DropCause {
+    /// The camera's `fps` limit left it out.
+    FpsLimit,
+    /// The worker was behind, and a newer frame took its place.
+    QueueFull,
+    /// It had grown older than `max_age_ms` before a batch had room for it.
+    Stale,
+    /// It could not be converted to the model's input.
+    Convert,
+    /// The network failed on its batch.
+    Infer,
+    /// The worker was told to stop before its turn came.
+    Shutdown,
+    /// A stage failed with the frame in its hands.
+    StageFailed,
+}
+
+impl DropCause {
+    pub const ALL: [Self; 7] = [
+        Self::FpsLimit,
+        Self::QueueFull,
+        Self::Stale,
+        Self::Convert,
+        Self::Infer,
+        Self::Shutdown,
+        Self::StageFailed,
+    ];
+
+    /// The name in records and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FpsLimit => "fps_limit",
+            Self::QueueFull => "queue_full",
+            Self::Stale => "stale",
+            Self::Convert => "convert",
+            Self::Infer => "infer",
+            Self::Shutdown => "shutdown",
+            Self::StageFailed => "stage_failed",
+        }
+    }
+}
+
+/// Why a published record never reached the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpireCause {
+    /// The buffer for the broker was full, and newer records took its place (live cameras only).
+    BufferFull,
+    /// The broker refused it for good: too large, not authorised.
+    Rejected,
+    /// The worker stopped before the broker had taken it.
+    Shutdown,
+    /// The sending stage failed with the record in its hands.
+    SinkFailed,
+}
+
+impl ExpireCause {
+    pub const ALL: [Self; 4] = [Self::BufferFull, Self::Rejected, Self::Shutdown, Self::SinkFailed];
+
+    /// The name in records and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BufferFull => "buffer_full",
+            Self::Rejected => "rejected",
+            Self::Shutdown => "shutdown",
+            Self::SinkFailed => "sink_failed",
+        }
+    }
+}
+
+/// What became of a camera's frames since the worker began with it.
+///
+/// `received = processing + published + sum(dropped)` and
+/// `published = delivered + in_flight + spooled + sum(expired)`; see [`LedgerCounts::check`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LedgerCounts {
+    /// Frames decoded.
+    pub received: u64,
+    /// Frames between the decoder and their record; 0 once the worker has drained.
+    pub processing: u64,
+    /// Frames that became a record.
+    pub published: u64,
+    /// Records that the broker has acknowledged.
+    pub delivered: u64,
+    /// Records sent and not yet acknowledged.
+    pub in_flight: u64,
+    /// Records that wait for the broker in the worker's buffer.
+    pub spooled: u64,
+    /// Frames that have no record, by cause; causes that never came are left out.
+    pub dropped: BTreeMap<DropCause, u64>,
+    /// Records that never reached the broker, by cause.
+    pub expired: BTreeMap<ExpireCause, u64>,
+}
+
+/// The sum that does not add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{total} {what} but {parts} accounted for")]
+pub struct LedgerImbalance {
+    pub what: &'static str,
+    pub total: u64,
+    pub parts: u64,
+}
+
+impl LedgerCounts {
+    /// Whether every frame is accounted for.
+    pub fn check(&self) -> Result<(), LedgerImbalance> {
+        let parts = self.processing + self.published + self.dropped.values().sum::<u64>();
+        if parts != self.received {
+            return Err(LedgerImbalance {
+                what: "received",
+                total: self.received,
+                parts,
+            });
+        }
+        let parts = self.delivered + self.in_flight + self.spooled + self.expired.values().sum::<u64>();
+        if parts != self.published {
+            return Err(LedgerImbalance {
+                what: "published",
+                total: self.published,
+                parts,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_text_are_names_in_json() {
+        for cause in DropCause::ALL {
+            assert_eq!(
+                serde_json::to_string(&cause).unwrap(),
+                format!("\"{}\"", cause.as_str())
+            );
+        }
+        for cause in ExpireCause::ALL {
+            assert_eq!(
+                serde_json::to_string(&cause).unwrap(),
+                format!("\"{}\"", cause.as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_frame_is_found() {
+        let mut counts = LedgerCounts {
+            received: 3,
+            published: 2,
+            delivered: 2,
+            ..Default::default()
+        };
+        assert_eq!(
+            counts.check(),
+            Err(LedgerImbalance {
+                what: "received",
+                total: 3,
+                parts: 2
+            })
+        );
+        counts.dropped.insert(DropCause::Stale, 1);
+        assert_eq!(counts.check(), Ok(()));
+        counts.delivered = 1;
+        assert_eq!(
+            counts.check(),
+            Err(LedgerImbalance {
+                what: "published",
+                total: 2,
+                parts: 1
+            })
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! The public contract of Lookout: identifiers, time, and the records it writes to Kafka.
+//!
+//! Everything a consumer may rely on is in this crate, and nothing else is. Each record carries its
+//! version in `schema`; the major version also stands in the topic's name. A consumer must ignore
+//! fields it does not know.
+
+mod bbox;
+mod frame;
+mod id;
+mod ledger;
+mod status;
+mod time;
+mod topic;
+
+pub use bbox::BBox;
+pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
+pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
+pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
+pub use status::{
+    CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerState, WorkerStatusRecord,
+};
+pub use time::{Clock, InvalidTimestamp, Timestamp};
+pub use topic::{InvalidTopicPrefix, Topics};

@@ -1,0 +1,189 @@
+//! Wall-clock time, and which clock it was read from.
+
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A moment in UTC, in whole microseconds; written as RFC 3339 with six decimals.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("format" = "date-time"))]
+pub struct Timestamp {
+    unix_us: i64,
+}
+
+/// Why a text is no timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is no RFC 3339 time in UTC: {reason}")]
+pub struct InvalidTimestamp {
+    pub text: String,
+    pub reason: String,
+}
+
+/// Seconds from 1900-01-01, NTP's epoch, to 1970-01-01, Unix's (RFC 5905, section 6).
+const NTP_TO_UNIX_S: u64 = 2_208_988_800;
+
+impl Timestamp {
+    pub fn now() -> Self {
+        Self::from(SystemTime::now())
+    }
+
+    /// `us` microseconds after 1970-01-01T00:00:00Z, held to the years that RFC 3339 can write.
+    pub fn from_unix_us(us: i64) -> Self {
+        let (min, max) = (
+            jiff::Timestamp::MIN.as_microsecond(),
+            jiff::Timestamp::MAX.as_microsecond(),
+        );
+        Self {
+            unix_us: us.clamp(min, max),
+        }
+    }
+
+    pub fn as_unix_us(self) -> i64 {
+        self.unix_us
+    }
+
+    /// A time in nanoseconds since 1900-01-01, as GStreamer gives the NTP time of an RTCP sender report.
+    pub fn from_ntp_ns(ns: u64) -> Self {
+        Self::from_unix_us((ns / 1_000) as i64 - (NTP_TO_UNIX_S * 1_000_000) as i64)
+    }
+
+    /// The time from `earlier` to this one in milliseconds; negative where the clocks disagree.
+    pub fn ms_since(self, earlier: Self) -> i64 {
+        self.unix_us.saturating_sub(earlier.unix_us) / 1_000
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let us = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |us| -us),
+        };
+        Self::from_unix_us(us)
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self::from_unix_us(self.unix_us.saturating_add(us))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self::from_unix_us(self.unix_us.saturating_sub(us))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.unix_us) {
+            Ok(time) => write!(f, "{time:.6}"),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        text.parse::<jiff::Timestamp>()
+            .map(|time| Self {
+                unix_us: time.as_microsecond(),
+            })
+            .map_err(|error| InvalidTimestamp {
+                text: text.chars().take(80).collect(),
+                reason: error.to_string(),
+            })
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = InvalidTimestamp;
+
+    fn try_from(text: String) -> Result<Self, InvalidTimestamp> {
+        text.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> String {
+        time.to_string()
+    }
+}
+
+/// The clock that says when a frame was captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The camera's own, by its RTCP sender reports (RFC 3550, section 6.4.1).
+    Rtcp,
+    /// The worker's, when the frame arrived: later than the capture by the way through the network and
+    /// the decoder.
+    Arrival,
+    /// The stream time of a file, counted from the start of the run.
+    File,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn six_decimals_in_utc() {
+        let time = Timestamp::from_unix_us(1_795_507_200_123_456);
+        assert_eq!(time.to_string(), "2026-11-24T08:00:00.123456Z");
+        assert_eq!("2026-11-24T09:00:00.123456+01:00".parse(), Ok(time));
+        assert_eq!(
+            Timestamp::from_unix_us(0).to_string(),
+            "1970-01-01T00:00:00.000000Z"
+        );
+    }
+
+    #[test]
+    fn ntp_counts_from_1900() {
+        assert_eq!(
+            Timestamp::from_ntp_ns(NTP_TO_UNIX_S * 1_000_000_000),
+            Timestamp::from_unix_us(0)
+        );
+        assert_eq!(
+            Timestamp::from_ntp_ns(0).to_string(),
+            "1900-01-01T00:00:00.000000Z"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_back(us in any::<i64>()) {
+            let time = Timestamp::from_unix_us(us);
+            prop_assert_eq!(time.to_string().parse::<Timestamp>(), Ok(time));
+        }
+
+        #[test]
+        fn any_text_is_a_time_or_an_error(text in ".*") {
+            let _ = text.parse::<Timestamp>();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The topics' names.
+
+use thiserror::Error;
+
+/// The names of Lookout's topics under one prefix. The major version of the records stands in the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    pub frames: String,
+    pub status: String,
+}
+
+/// Why a text cannot begin a topic's name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no topic prefix: use 1 to 200 of the letters a-z, A-Z, 0-9, `.`, `_`, `-`")]
+pub struct InvalidTopicPrefix(pub String);
+
+impl Topics {
+    pub fn new(prefix: &str) -> Result<Self, InvalidTopicPrefix> {
+        let plain = prefix
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if !plain || prefix.is_empty() || prefix.len() > 200 {
+            return Err(InvalidTopicPrefix(prefix.chars().take(80).collect()));
+        }
+        Ok(Self {
+            frames: format!("{prefix}.frames.v1"),
+            status: format!("{prefix}.status.v1"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_is_checked() {
+        assert_eq!(Topics::new("lookout").unwrap().frames, "lookout.frames.v1");
+        for bad in ["", "a b", "ä", "a/b"] {
+            assert!(Topics::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! How a picture of any shape comes into a network's input of one shape.
+
+use lookout_schema::{BBox, Size};
+
+/// How the source frame is brought to the model's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Scaled to lie within the input, centred, the rest black: nothing is lost, shapes are kept.
+    Letterbox,
+    /// Short side scaled to `short_side`, then the centre of the input's size is cut out: torchvision's
+    /// evaluation transform for classifiers.
+    CentreCrop { short_side: u32 },
+    /// Scaled to the input's size, shapes not kept.
+    Stretch,
+}
+
+/// Where the model's input lies in the source frame: `input = source * scale + offset`, axis by axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placement {
+    pub scale_x: f32,
+    pub scale_y: f32,
+    /// Pixels of the input; negative where the source is cropped.
+    pub offset_x: f32,
+    pub offset_y: f32,
+}
+
+impl Placement {
+    /// A box in pixels of the input, in pixels of the source.
+    pub fn to_source(&self, input: BBox) -> BBox {
+        BBox {
+            x1: (input.x1 - self.offset_x) / self.scale_x,
+            y1: (input.y1 - self.offset_y) / self.scale_y,
+            x2: (input.x2 - self.offset_x) / self.scale_x,
+            y2: (input.y2 - self.offset_y) / self.scale_y,
+        }
+    }
+}
+
+/// A rectangle in whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Fit {
+    /// Where a source of `source` lies in an input of `input` pixels.
+    ///
+    /// A letterbox scales by the smaller of the two ratios, to whole pixels, and centres what it gets,
+    /// the odd pixel below or to the right. A centre crop resizes as torchvision does: the short side to
+    /// `short_side`, the long side to `int(short_side * long / short)`, then the crop's corner at
+    /// `round((resized - input) / 2)`.
+    pub fn place(self, source: Size, input: Size) -> Placement {
+        let (sw, sh) = (source.width as f32, source.height as f32);
+        match self {
+            Self::Stretch => Placement {
+                scale_x: input.width as f32 / sw,
+                scale_y: input.height as f32 / sh,
+                offset_x: 0.0,
+                offset_y: 0.0,
+            },
+            Self::Letterbox => {
+                let inner = Self::letterbox(source, input);
+                Placement {
+                    scale_x: inner.width as f32 / sw,
+                    scale_y: inner.height as f32 / sh,
+                    offset_x: inner.x as f32,
+                    offset_y: inner.y as f32,
+                }
+            }
+            Self::CentreCrop { short_side } => {
+                let resized = Self::short_side(source, short_side);
+                Placement {
+                    scale_x: resized.width as f32 / sw,
+                    scale_y: resized.height as f32 / sh,
+                    offset_x: -half_to_even(i64::from(resized.width) - i64::from(input.width)),
+                    offset_y: -half_to_even(i64::from(resized.height) - i64::from(input.height)),
+                }
+            }
+        }
+    }
+
+    /// Where the scaled source lies in the input.
+    pub fn letterbox(source: Size, input: Size) -> Rect {
+        let (sw, sh) = (u64::from(source.width), u64::from(source.height));
+        let (iw, ih) = (u64::from(input.width), u64::from(input.height));
+        // The source is the wider of the two shapes when sw / sh > iw / ih.
+        let (width, height) = if sw * ih >= iw * sh {
+            (iw, ((iw * sh + sw / 2) / sw).clamp(1, ih))
+        } else {
+            (((ih * sw + sh / 2) / sh).clamp(1, iw), ih)
+        };
+        Rect {
+            x: ((iw - width) / 2) as u32,
+            y: ((ih - height) / 2) as u32,
+            width: width as u32,
+            height: height as u32,
+        }
+    }
+
+    /// The size to which torchvision's `Resize(short_side)` brings `source`.
+    pub fn short_side(source: Size, short_side: u32) -> Size {
+        let long =
+            |long: u32, short: u32| (u64::from(short_side) * u64::from(long) / u64::from(short)) as u32;
+        if source.width <= source.height {
+            Size {
+                width: short_side,
+                height: long(source.height, source.width),
+            }
+        } else {
+            Size {
+                width: long(source.width, source.height),
+                height: short_side,
+            }
+        }
+    }
+}
+
+/// Half of `n`, rounded as Python's `round` does, which torchvision's `CenterCrop` uses.
+fn half_to_even(n: i64) -> f32 {
+    let (whole, odd) = (n.div_euclid(2), n.rem_euclid(2));
+    (if odd == 1 && whole % 2 != 0 {
+        whole + 1
+    } else {
+        whole
+    }) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn size(width: u32, height: u32) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn a_wide_frame_gets_bars_above_and_below() {
+        let inner = Fit::letterbox(size(1920, 1080), size(640, 384));
+        assert_eq!(
+            inner,
+            Rect {
+                x: 0,
+                y: 12,
+                width: 640,
+                height: 360
+            }
+        );
+    }
+
+    #[test]
+    fn the_centre_crop_is_torchvisions() {
+        let fit = Fit::CentreCrop { short_side: 256 };
+        let placement = fit.place(size(768, 576), size(224, 224));
+        assert_eq!(Fit::short_side(size(768, 576), 256), size(341, 256));
+        // round((341 - 224) / 2) = round(58.5) = 58: to the even number.
+        assert_eq!((placement.offset_x, placement.offset_y), (-58.0, -16.0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_box_comes_back_from_where_it_was_put(
+            (sw, sh, iw, ih) in (1u32..4000, 1u32..4000, 8u32..1400, 8u32..1400),
+            stretch in any::<bool>(),
+        ) {
+            let fit = if stretch { Fit::Stretch } else { Fit::Letterbox };
+            let p = fit.place(size(sw, sh), size(iw, ih));
+            let input = BBox {
+                x1: p.offset_x,
+                y1: p.offset_y,
+                x2: sw as f32 * p.scale_x + p.offset_x,
+                y2: sh as f32 * p.scale_y + p.offset_y,
+            };
+            prop_assert!(input.x1 >= 0.0 && input.x2 <= iw as f32 + 0.01);
+            prop_assert!(input.y1 >= 0.0 && input.y2 <= ih as f32 + 0.01);
+            let source = p.to_source(input);
+            prop_assert!((source.x2 - sw as f32).abs() < 0.01 * sw as f32 + 0.01);
+            prop_assert!((source.y2 - sh as f32).abs() < 0.01 * sh as f32 + 0.01);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What passes between the stages, the ledger that counts it, and the traits at the seams.
+//!
+//! A frame is accounted for by its [`Ticket`]: whoever lets go of a frame says why, and a ticket that is
+//! lost with a failing stage says so itself. No stage has to remember to count.
+
+mod findings;
+mod fit;
+mod frame;
+mod ledger;
+mod permit;
+mod queue;
+mod report;
+mod seams;
+mod stop;
+
+pub use findings::{Findings, FrameResult};
+pub use fit::{Fit, Placement, Rect};
+pub use frame::{BatchClosed, Frame, FrameBatch, FrameHeader, Pixels};
+pub use ledger::{CameraLedger, Ticket};
+pub use permit::{Permit, Permits};
+pub use queue::{CameraIntake, CameraQueue, Taken, WhenFull, camera_queue};
+pub use report::{CameraReport, SourceEnd};
+pub use seams::{Detect, DetectError, DetectFrame, Detected, FrameSource, RecordSink, SourceOutlet};
+pub use stop::{Stop, StopOnDrop, stop_signal};

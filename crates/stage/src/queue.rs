@@ -1,0 +1,108 @@
+//! A camera's bounded queue, and what happens when it is full.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use lookout_schema::DropCause;
+
+use crate::{Frame, Stop};
+
+/// What a queue does with a frame for which it has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Waits: for files, which lose nothing.
+    Block,
+    /// Drops the oldest frame and takes the new one: for live cameras, where the latest frame wins.
+    DropOldest,
+}
+
+/// The camera's end of its queue.
+#[derive(Debug)]
+pub struct CameraIntake {
+    when_full: WhenFull,
+    frames: Sender<Frame>,
+    // Held so that the oldest frame can be taken out from this end.
+    oldest: Receiver<Frame>,
+    wake: Sender<()>,
+}
+
+/// The worker's end of a camera's queue.
+#[derive(Debug)]
+pub struct CameraQueue(Receiver<Frame>);
+
+/// What a look into a camera's queue found.
+#[derive(Debug)]
+pub enum Taken {
+    Frame(Frame),
+    Empty,
+    /// The camera has ended and its queue is empty.
+    Ended,
+}
+
+/// A queue of `capacity` frames for one camera. `wake` is told, without waiting, of each frame that
+/// comes and of the camera's end.
+pub fn camera_queue(
+    capacity: NonZeroUsize,
+    when_full: WhenFull,
+    wake: Sender<()>,
+) -> (CameraIntake, CameraQueue) {
+    let (frames, queue) = bounded(capacity.get());
+    (
+        CameraIntake {
+            when_full,
+            frames,
+            oldest: queue.clone(),
+            wake,
+        },
+        CameraQueue(queue),
+    )
+}
+
+/// How often a camera that waits for room looks whether it is to stop.
+const STOP_POLL: Duration = Duration::from_millis(50);
+
+impl CameraIntake {
+    /// Hands on a frame, or counts it as dropped where `stop` comes before there is room.
+    pub fn push(&self, mut frame: Frame, stop: &Stop) {
+        loop {
+            frame = match self.when_full {
+                WhenFull::Block => match self.frames.send_timeout(frame, STOP_POLL) {
+                    Ok(()) => break,
+                    Err(SendTimeoutError::Timeout(frame)) if !stop.is_stopped() => frame,
+                    Err(refused) => return refused.into_inner().ticket.dropped(DropCause::Shutdown),
+                },
+                WhenFull::DropOldest => match self.frames.try_send(frame) {
+                    Ok(()) => break,
+                    Err(TrySendError::Full(frame)) => {
+                        if let Ok(oldest) = self.oldest.try_recv() {
+                            oldest.ticket.dropped(DropCause::QueueFull);
+                        }
+                        frame
+                    }
+                    Err(TrySendError::Disconnected(frame)) => {
+                        return frame.ticket.dropped(DropCause::Shutdown);
+                    }
+                },
+            };
+        }
+        // A full wake channel means that the receiver has been told already.
+        let _ = self.wake.try_send(());
+    }
+}
+
+impl Drop for CameraIntake {
+    fn drop(&mut self) {
+        let _ = self.wake.try_send(());
+    }
+}
+
+impl CameraQueue {
+    /// The oldest frame in the queue; never waits.
+    pub fn take(&self) -> Taken {
+        match self.0.try_recv() {
+            Ok(frame) => Taken::Frame(frame),
+            Err(TryRecvError::Empty) => Taken::Empty,
+            Err(TryRecvError::Disconnected) => Taken::Ended,
+        }
+    }
+}

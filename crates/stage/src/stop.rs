@@ -1,0 +1,61 @@
+//! The signal to stop, as an argument.
+
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+
+/// Tells a thread to stop. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(Receiver<Infallible>);
+
+/// Stops all holders of its [`Stop`] when dropped.
+#[derive(Debug)]
+#[must_use = "dropping it is the signal"]
+pub struct StopOnDrop(#[expect(dead_code, reason = "held for its drop")] Sender<Infallible>);
+
+/// A new signal.
+pub fn stop_signal() -> (StopOnDrop, Stop) {
+    let (sender, receiver) = bounded(0);
+    (StopOnDrop(sender), Stop(receiver))
+}
+
+impl Stop {
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// Waits for `duration` at most; true once stopped.
+    pub fn wait(&self, duration: Duration) -> bool {
+        matches!(self.0.recv_timeout(duration), Err(RecvTimeoutError::Disconnected))
+    }
+
+    /// Waits until `deadline` at most; true once stopped.
+    pub fn wait_until(&self, deadline: Instant) -> bool {
+        matches!(
+            self.0.recv_deadline(deadline),
+            Err(RecvTimeoutError::Disconnected)
+        )
+    }
+
+    /// For `crossbeam_channel::select!`: disconnected once stopped, and never holds a message.
+    pub fn channel(&self) -> &Receiver<Infallible> {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_holder_is_stopped() {
+        let (guard, stop) = stop_signal();
+        let other = stop.clone();
+        assert!(!stop.is_stopped() && !other.wait(Duration::ZERO));
+        drop(guard);
+        assert!(stop.is_stopped() && other.wait(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,1 @@
+//! The supervisor that wires the stages into one running worker.
