@@ -61,10 +61,7 @@ mod tests {
 
     #[test]
     fn not_a_number_is_no_box() {
-        let size = Size {
-            width: 10,
-            height: 10,
-        };
+        let size = Size { width: 10, height: 10 };
         assert_eq!(BBox::from([f32::NAN, 0.0, 5.0, 5.0]).clipped(size), None);
         assert_eq!(BBox::from([20.0, 0.0, 25.0, 5.0]).clipped(size), None);
     }

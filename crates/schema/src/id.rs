@@ -21,9 +21,7 @@ pub struct InvalidId {
 fn is_id(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 macro_rules! text_id {
@@ -134,10 +132,7 @@ mod tests {
     #[test]
     fn an_id_is_checked_when_it_is_read_from_json() {
         assert!(serde_json::from_str::<CameraId>("\"gate 1\"").is_err());
-        assert_eq!(
-            serde_json::to_string(&"gate".parse::<WorkerId>().unwrap()).unwrap(),
-            "\"gate\""
-        );
+        assert_eq!(serde_json::to_string(&"gate".parse::<WorkerId>().unwrap()).unwrap(), "\"gate\"");
     }
 
     #[test]

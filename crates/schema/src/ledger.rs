@@ -117,19 +117,11 @@ impl LedgerCounts {
     pub fn check(&self) -> Result<(), LedgerImbalance> {
         let parts = self.processing + self.published + self.dropped.values().sum::<u64>();
         if parts != self.received {
-            return Err(LedgerImbalance {
-                what: "received",
-                total: self.received,
-                parts,
-            });
+            return Err(LedgerImbalance { what: "received", total: self.received, parts });
         }
         let parts = self.delivered + self.in_flight + self.spooled + self.expired.values().sum::<u64>();
         if parts != self.published {
-            return Err(LedgerImbalance {
-                what: "published",
-                total: self.published,
-                parts,
-            });
+            return Err(LedgerImbalance { what: "published", total: self.published, parts });
         }
         Ok(())
     }
@@ -142,45 +134,20 @@ mod tests {
     #[test]
     fn names_in_text_are_names_in_json() {
         for cause in DropCause::ALL {
-            assert_eq!(
-                serde_json::to_string(&cause).unwrap(),
-                format!("\"{}\"", cause.as_str())
-            );
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.as_str()));
         }
         for cause in ExpireCause::ALL {
-            assert_eq!(
-                serde_json::to_string(&cause).unwrap(),
-                format!("\"{}\"", cause.as_str())
-            );
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.as_str()));
         }
     }
 
     #[test]
     fn a_missing_frame_is_found() {
-        let mut counts = LedgerCounts {
-            received: 3,
-            published: 2,
-            delivered: 2,
-            ..Default::default()
-        };
-        assert_eq!(
-            counts.check(),
-            Err(LedgerImbalance {
-                what: "received",
-                total: 3,
-                parts: 2
-            })
-        );
+        let mut counts = LedgerCounts { received: 3, published: 2, delivered: 2, ..Default::default() };
+        assert_eq!(counts.check(), Err(LedgerImbalance { what: "received", total: 3, parts: 2 }));
         counts.dropped.insert(DropCause::Stale, 1);
         assert_eq!(counts.check(), Ok(()));
         counts.delivered = 1;
-        assert_eq!(
-            counts.check(),
-            Err(LedgerImbalance {
-                what: "published",
-                total: 2,
-                parts: 1
-            })
-        );
+        assert_eq!(counts.check(), Err(LedgerImbalance { what: "published", total: 2, parts: 1 }));
     }
 }

@@ -36,14 +36,8 @@ pub enum CameraStatus {
 }
 
 impl CameraStatus {
-    pub const ALL: [Self; 6] = [
-        Self::Connecting,
-        Self::Running,
-        Self::Retrying,
-        Self::Ended,
-        Self::Failed,
-        Self::Stopped,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Connecting, Self::Running, Self::Retrying, Self::Ended, Self::Failed, Self::Stopped];
 
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -29,6 +29,11 @@ pub struct InvalidTimestamp {
 /// Seconds from 1900-01-01, NTP's epoch, to 1970-01-01, Unix's (RFC 5905, section 6).
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
+/// The beginning of the year 0, the first that RFC 3339 can write.
+const MIN_US: i64 = -62_167_219_200_000_000;
+/// The end of 9999-12-29, near the end of the last.
+const MAX_US: i64 = 253_402_127_999_999_999;
+
 impl Timestamp {
     pub fn now() -> Self {
         Self::from(SystemTime::now())
@@ -36,13 +41,7 @@ impl Timestamp {
 
     /// `us` microseconds after 1970-01-01T00:00:00Z, held to the years that RFC 3339 can write.
     pub fn from_unix_us(us: i64) -> Self {
-        let (min, max) = (
-            jiff::Timestamp::MIN.as_microsecond(),
-            jiff::Timestamp::MAX.as_microsecond(),
-        );
-        Self {
-            unix_us: us.clamp(min, max),
-        }
+        Self { unix_us: us.clamp(MIN_US, MAX_US) }
     }
 
     pub fn as_unix_us(self) -> i64 {
@@ -107,14 +106,9 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        text.parse::<jiff::Timestamp>()
-            .map(|time| Self {
-                unix_us: time.as_microsecond(),
-            })
-            .map_err(|error| InvalidTimestamp {
-                text: text.chars().take(80).collect(),
-                reason: error.to_string(),
-            })
+        text.parse::<jiff::Timestamp>().map(|time| Self { unix_us: time.as_microsecond() }).map_err(|error| {
+            InvalidTimestamp { text: text.chars().take(80).collect(), reason: error.to_string() }
+        })
     }
 }
 
@@ -156,22 +150,13 @@ mod tests {
         let time = Timestamp::from_unix_us(1_795_507_200_123_456);
         assert_eq!(time.to_string(), "2026-11-24T08:00:00.123456Z");
         assert_eq!("2026-11-24T09:00:00.123456+01:00".parse(), Ok(time));
-        assert_eq!(
-            Timestamp::from_unix_us(0).to_string(),
-            "1970-01-01T00:00:00.000000Z"
-        );
+        assert_eq!(Timestamp::from_unix_us(0).to_string(), "1970-01-01T00:00:00.000000Z");
     }
 
     #[test]
     fn ntp_counts_from_1900() {
-        assert_eq!(
-            Timestamp::from_ntp_ns(NTP_TO_UNIX_S * 1_000_000_000),
-            Timestamp::from_unix_us(0)
-        );
-        assert_eq!(
-            Timestamp::from_ntp_ns(0).to_string(),
-            "1900-01-01T00:00:00.000000Z"
-        );
+        assert_eq!(Timestamp::from_ntp_ns(NTP_TO_UNIX_S * 1_000_000_000), Timestamp::from_unix_us(0));
+        assert_eq!(Timestamp::from_ntp_ns(0).to_string(), "1900-01-01T00:00:00.000000Z");
     }
 
     proptest! {

@@ -16,16 +16,11 @@ pub struct InvalidTopicPrefix(pub String);
 
 impl Topics {
     pub fn new(prefix: &str) -> Result<Self, InvalidTopicPrefix> {
-        let plain = prefix
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if !plain || prefix.is_empty() || prefix.len() > 200 {
             return Err(InvalidTopicPrefix(prefix.chars().take(80).collect()));
         }
-        Ok(Self {
-            frames: format!("{prefix}.frames.v1"),
-            status: format!("{prefix}.status.v1"),
-        })
+        Ok(Self { frames: format!("{prefix}.frames.v1"), status: format!("{prefix}.status.v1") })
     }
 }
 

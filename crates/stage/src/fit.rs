@@ -105,15 +105,9 @@ impl Fit {
         let long =
             |long: u32, short: u32| (u64::from(short_side) * u64::from(long) / u64::from(short)) as u32;
         if source.width <= source.height {
-            Size {
-                width: short_side,
-                height: long(source.height, source.width),
-            }
+            Size { width: short_side, height: long(source.height, source.width) }
         } else {
-            Size {
-                width: long(source.width, source.height),
-                height: short_side,
-            }
+            Size { width: long(source.width, source.height), height: short_side }
         }
     }
 }
@@ -121,11 +115,7 @@ impl Fit {
 /// Half of `n`, rounded as Python's `round` does, which torchvision's `CenterCrop` uses.
 fn half_to_even(n: i64) -> f32 {
     let (whole, odd) = (n.div_euclid(2), n.rem_euclid(2));
-    (if odd == 1 && whole % 2 != 0 {
-        whole + 1
-    } else {
-        whole
-    }) as f32
+    (if odd == 1 && whole % 2 != 0 { whole + 1 } else { whole }) as f32
 }
 
 #[cfg(test)]
@@ -141,15 +131,7 @@ mod tests {
     #[test]
     fn a_wide_frame_gets_bars_above_and_below() {
         let inner = Fit::letterbox(size(1920, 1080), size(640, 384));
-        assert_eq!(
-            inner,
-            Rect {
-                x: 0,
-                y: 12,
-                width: 640,
-                height: 360
-            }
-        );
+        assert_eq!(inner, Rect { x: 0, y: 12, width: 640, height: 360 });
     }
 
     #[test]

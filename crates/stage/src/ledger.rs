@@ -43,11 +43,7 @@ const MAX_UNNAMED: usize = 1024;
 
 impl CameraLedger {
     pub fn new(camera: CameraId) -> Arc<Self> {
-        Arc::new(Self {
-            camera,
-            account: Mutex::default(),
-            last_published_us: AtomicU64::new(0),
-        })
+        Arc::new(Self { camera, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
     }
 
     pub fn camera(&self) -> &CameraId {
@@ -65,13 +61,7 @@ impl CameraLedger {
         account.counts.received += 1;
         account.counts.processing += 1;
         drop(account);
-        Ticket {
-            ledger: Arc::clone(self),
-            session,
-            seq,
-            at: At::Processing,
-            permit: None,
-        }
+        Ticket { ledger: Arc::clone(self), session, seq, at: At::Processing, permit: None }
     }
 
     /// Counts a decoded frame that goes no further.
@@ -96,22 +86,14 @@ impl Account {
     fn dropped(&mut self, session: SessionId, seq: u64, cause: DropCause) {
         *self.counts.dropped.entry(cause).or_default() += 1;
         if self.unnamed.len() >= MAX_UNNAMED
-            && let Some(last) = self
-                .unnamed
-                .iter_mut()
-                .rev()
-                .find(|n| n.session == session && n.cause == cause)
+            && let Some(last) =
+                self.unnamed.iter_mut().rev().find(|n| n.session == session && n.cause == cause)
         {
             last.seq = last.seq.max(seq);
             last.frames += 1;
             return;
         }
-        self.unnamed.push_back(DropNote {
-            session,
-            seq,
-            cause,
-            frames: 1,
-        });
+        self.unnamed.push_back(DropNote { session, seq, cause, frames: 1 });
     }
 
     /// Takes the drops of `session` before `seq`, and forgets those of sessions that have passed.
@@ -170,9 +152,7 @@ impl Ticket {
     pub fn published(&mut self, at_unix_us: i64) -> BTreeMap<DropCause, u64> {
         debug_assert_eq!(self.at, At::Processing, "a frame is published once");
         self.at = At::Spooled;
-        self.ledger
-            .last_published_us
-            .store(u64::try_from(at_unix_us).unwrap_or(0), Relaxed);
+        self.ledger.last_published_us.store(u64::try_from(at_unix_us).unwrap_or(0), Relaxed);
         let mut account = self.ledger.account();
         account.counts.processing -= 1;
         account.counts.published += 1;
@@ -201,10 +181,7 @@ impl Ticket {
     }
 
     fn turn(&mut self, from: At, to: At) {
-        debug_assert_eq!(
-            self.at, from,
-            "a record is sent from the spool and returned to it"
-        );
+        debug_assert_eq!(self.at, from, "a record is sent from the spool and returned to it");
         let mut account = self.ledger.account();
         *account.counts.place(self.at) -= 1;
         *account.counts.place(to) += 1;
@@ -286,17 +263,10 @@ mod tests {
         let ledger = ledger();
         let session = SessionId::generate();
         let mut kept = ledger.receive(session, 2);
-        for (seq, cause) in [
-            (0, DropCause::QueueFull),
-            (1, DropCause::FpsLimit),
-            (3, DropCause::Stale),
-        ] {
+        for (seq, cause) in [(0, DropCause::QueueFull), (1, DropCause::FpsLimit), (3, DropCause::Stale)] {
             ledger.receive_and_drop(session, seq, cause);
         }
-        assert_eq!(
-            kept.published(1),
-            BTreeMap::from([(DropCause::QueueFull, 1), (DropCause::FpsLimit, 1)])
-        );
+        assert_eq!(kept.published(1), BTreeMap::from([(DropCause::QueueFull, 1), (DropCause::FpsLimit, 1)]));
         let mut next = ledger.receive(session, 4);
         assert_eq!(next.published(2), BTreeMap::from([(DropCause::Stale, 1)]));
     }

@@ -32,9 +32,7 @@ impl Permits {
 
     /// Waits up to `timeout` for a permit.
     pub fn acquire(&self, timeout: Duration) -> Option<Permit> {
-        self.free.recv_timeout(timeout).ok().map(|()| Permit {
-            give_back: self.give_back.clone(),
-        })
+        self.free.recv_timeout(timeout).ok().map(|()| Permit { give_back: self.give_back.clone() })
     }
 }
 

@@ -47,15 +47,7 @@ pub fn camera_queue(
     wake: Sender<()>,
 ) -> (CameraIntake, CameraQueue) {
     let (frames, queue) = bounded(capacity.get());
-    (
-        CameraIntake {
-            when_full,
-            frames,
-            oldest: queue.clone(),
-            wake,
-        },
-        CameraQueue(queue),
-    )
+    (CameraIntake { when_full, frames, oldest: queue.clone(), wake }, CameraQueue(queue))
 }
 
 /// How often a camera that waits for room looks whether it is to stop.

@@ -34,10 +34,7 @@ impl Stop {
 
     /// Waits until `deadline` at most; true once stopped.
     pub fn wait_until(&self, deadline: Instant) -> bool {
-        matches!(
-            self.0.recv_deadline(deadline),
-            Err(RecvTimeoutError::Disconnected)
-        )
+        matches!(self.0.recv_deadline(deadline), Err(RecvTimeoutError::Disconnected))
     }
 
     /// For `crossbeam_channel::select!`: disconnected once stopped, and never holds a message.
