@@ -1,0 +1,106 @@
+//! `[[camera]]`: a camera, or a file that stands for one.
+
+use std::{num::NonZeroUsize, path::Path, time::Duration};
+
+use lookout_schema::CameraId;
+
+use crate::{SourceUri, reader::Section};
+
+/// A camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraSettings {
+    pub id: CameraId,
+    pub uri: SourceUri,
+    /// Frames a second at most; the others are dropped.
+    pub fps: Option<f64>,
+    /// Begin a file again when it has ended.
+    pub loop_file: bool,
+    pub rtsp_transport: RtspTransport,
+    /// Length of the RTSP jitter buffer.
+    pub jitter_buffer: Duration,
+    /// Time without a frame after which the camera is connected anew.
+    pub stall_timeout: Duration,
+    /// Time for the first frame of a connection to come.
+    pub connect_timeout: Duration,
+    pub retry: RetrySettings,
+    /// Frames that may wait for a batch.
+    pub queue: NonZeroUsize,
+    /// Frames of a file that may be between its decoder and the broker's answer.
+    pub window: NonZeroUsize,
+}
+
+/// How the RTP packets of an RTSP camera travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RtspTransport {
+    Tcp,
+    Udp,
+}
+
+/// When a camera that failed is connected anew: after `first`, then twice as long each time up to `max`,
+/// each wait shortened at random by up to a half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    pub first: Duration,
+    pub max: Duration,
+    /// Tries without a frame after which a camera is given up; none goes on for ever. A file is never
+    /// tried again.
+    pub attempts: Option<u32>,
+}
+
+impl CameraSettings {
+    pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let id = section.parsed("id");
+        let uri = section.pieces("uri").map(|pieces| {
+            SourceUri::from_pieces(pieces, base).map_err(|e| section.note("uri", e.to_string()))
+        });
+        let fps = section.number("fps", 0.01..=1000.0);
+        let loop_file = section.boolean("loop");
+        let transports = [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
+        let rtsp_transport = section.choice("transport", &transports);
+        let jitter_buffer = section.millis("jitter_buffer_ms", 0..=60_000);
+        let stall_timeout = section.millis("stall_timeout_ms", 100..=3_600_000);
+        let connect_timeout = section.millis("connect_timeout_ms", 100..=3_600_000);
+        let first = section.millis("retry_first_ms", 10..=3_600_000).unwrap_or(Duration::from_millis(500));
+        let max =
+            section.millis("retry_max_ms", 10..=3_600_000).unwrap_or(Duration::from_secs(30).max(first));
+        if max < first {
+            section.note("retry_max_ms", "this is less than `retry_first_ms`");
+        }
+        let attempts = section.integer("retry_attempts", 1..=1_000_000).map(|n| n as u32);
+        let queue = section.integer("queue", 1..=1024).unwrap_or(4) as usize;
+        let window = section.integer("window", 1..=100_000).unwrap_or(256) as usize;
+        for (key, missing) in [("id", id.is_none()), ("uri", uri.is_none())] {
+            if missing && section.text(key).is_none() {
+                section.note(key, format!("`{key}` is needed in [[camera]]"));
+            }
+        }
+        if let Some(Ok(uri)) = &uri {
+            let is_rtsp = matches!(uri, SourceUri::Rtsp { .. });
+            let is_file = !uri.is_live();
+            for (key, set, fits, what) in [
+                ("loop", loop_file.is_some(), is_file, "files"),
+                ("transport", rtsp_transport.is_some(), is_rtsp, "RTSP cameras"),
+                ("jitter_buffer_ms", jitter_buffer.is_some(), is_rtsp, "RTSP cameras"),
+                ("retry_attempts", attempts.is_some(), !is_file, "live cameras"),
+            ] {
+                if set && !fits {
+                    section.note(key, format!("this is for {what} only, and `uri` is none"));
+                }
+            }
+        }
+        section.finish();
+        Some(Self {
+            id: id?,
+            uri: uri?.ok()?,
+            fps,
+            loop_file: loop_file.unwrap_or(false),
+            rtsp_transport: rtsp_transport.unwrap_or(RtspTransport::Tcp),
+            jitter_buffer: jitter_buffer.unwrap_or(Duration::from_millis(200)),
+            stall_timeout: stall_timeout.unwrap_or(Duration::from_secs(5)),
+            connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
+            retry: RetrySettings { first, max, attempts },
+            queue: NonZeroUsize::new(queue)?,
+            window: NonZeroUsize::new(window)?,
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! `${NAME}` and `${NAME:-default}` in the texts of a pipeline file.
+
+/// Reads an environment variable; an argument, so that tests need not change their own environment.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A piece of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Plain(String),
+    /// The value of a variable.
+    Value(String),
+}
+
+/// Splits a text into what stands there and what its variables stand for. `$${` is a plain `${`.
+pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            plain.push_str(&rest[..at - 1]);
+            plain.push_str("${");
+            rest = &rest[at + 2..];
+            continue;
+        }
+        plain.push_str(&rest[..at]);
+        let inner = &rest[at + 2..];
+        let end =
+            inner.find('}').ok_or("`${` has no closing `}`; write `$${` for the characters themselves")?;
+        let (name, default) = match inner[..end].split_once(":-") {
+            Some((name, default)) => (name, Some(default.to_owned())),
+            None => (&inner[..end], None),
+        };
+        let is_name = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !is_name {
+            return Err(format!("`{name}` is no name of an environment variable"));
+        }
+        let set = env(name).filter(|value| default.is_none() || !value.is_empty());
+        let value = set
+            .or(default)
+            .ok_or_else(|| format!("the environment variable {name} is not set; set it, or give a default with `${{{name}:-...}}`"))?;
+        pieces.push(Piece::Plain(std::mem::take(&mut plain)));
+        pieces.push(Piece::Value(value));
+        rest = &inner[end + 1..];
+    }
+    plain.push_str(rest);
+    pieces.push(Piece::Plain(plain));
+    Ok(pieces)
+}
+
+/// The pieces put together.
+pub(crate) fn join(pieces: Vec<Piece>) -> String {
+    pieces
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Plain(text) | Piece::Value(text) => text,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expanded(text: &str) -> Result<String, String> {
+        expand(text, &|name| match name {
+            "A" => Some("1".into()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        })
+        .map(join)
+    }
+
+    #[test]
+    fn variables_and_defaults() {
+        for (text, want) in [
+            ("x", "x"),
+            ("${A}", "1"),
+            ("a${A}b${A}", "a1b1"),
+            ("${B:-2}", "2"),
+            ("${B:-}", ""),
+            ("${A:-2}", "1"),
+            ("${EMPTY:-2}", "2"),
+            ("${EMPTY}", ""),
+            ("$A $${A} $", "$A ${A} $"),
+        ] {
+            assert_eq!(expanded(text).as_deref(), Ok(want), "{text}");
+        }
+        for text in ["${B}", "${", "${}", "${1}", "${a b}"] {
+            assert!(expanded(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_not_expanded_again() {
+        assert_eq!(expand("${X}", &|_| Some("${X}".into())).map(join).as_deref(), Ok("${X}"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_expanded_or_refused(text in ".*") {
+            let _ = expanded(&text);
+        }
+    }
+}

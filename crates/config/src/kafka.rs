@@ -1,0 +1,83 @@
+//! `[kafka]`: where the records go.
+
+use std::num::NonZeroUsize;
+
+use lookout_schema::Topics;
+
+use crate::{Secret, reader::Section};
+
+/// Where the records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    pub brokers: Brokers,
+    pub topics: Topics,
+    /// Partitions of a topic that has to be created; 0 takes the broker's default.
+    pub partitions: u16,
+    /// Replicas of a topic that has to be created; 0 takes the broker's default.
+    pub replication: u16,
+    /// Records of live cameras that may wait for the broker; beyond it the oldest expire.
+    pub buffer_records: NonZeroUsize,
+    /// librdkafka's own settings, passed on as they are.
+    pub client: Vec<(String, Secret)>,
+}
+
+/// The brokers to begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brokers {
+    /// librdkafka's cluster inside the process, for trying out: it keeps nothing.
+    Embedded,
+    /// `host:port,...`
+    Servers(String),
+}
+
+/// Settings on which the ledger's promises rest, with what stands for them.
+const OURS: [(&str, &str); 6] = [
+    ("bootstrap.servers", "set `brokers` in [kafka]"),
+    ("metadata.broker.list", "set `brokers` in [kafka]"),
+    ("enable.idempotence", "it is always on, or records could be lost or doubled"),
+    ("acks", "it is always `all`, or an acknowledged record could be lost"),
+    ("request.required.acks", "it is always `all`, or an acknowledged record could be lost"),
+    ("transactional.id", "records are not sent in transactions"),
+];
+
+impl KafkaSettings {
+    pub(crate) fn read(section: Section<'_, '_>) -> Option<Self> {
+        let brokers = section.text("brokers").unwrap_or_else(|| "embedded".into());
+        let brokers = match brokers.as_str() {
+            "embedded" => Brokers::Embedded,
+            servers => {
+                for server in servers.split(',').map(str::trim) {
+                    let port = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+                    if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
+                        section.note(
+                            "brokers",
+                            format!("`{server}` is no `host:port`; write `embedded` or `host:port,...`"),
+                        );
+                    }
+                }
+                Brokers::Servers(servers.into())
+            }
+        };
+        let prefix = section.text("topic_prefix").unwrap_or_else(|| "lookout".into());
+        let topics = Topics::new(&prefix).map_err(|error| section.note("topic_prefix", error.to_string()));
+        let partitions = section.integer("partitions", 0..=10_000).unwrap_or(12) as u16;
+        let replication = section.integer("replication", 0..=100).unwrap_or(0) as u16;
+        let buffer = section.integer("buffer_records", 1..=10_000_000).unwrap_or(10_000) as usize;
+        let client = section.section("client");
+        let settings = client.pass_through();
+        for (name, _) in &settings {
+            if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == name) {
+                client.note(name, format!("this cannot be set here: {instead}"));
+            }
+        }
+        section.finish();
+        Some(Self {
+            brokers,
+            topics: topics.ok()?,
+            partitions,
+            replication,
+            buffer_records: NonZeroUsize::new(buffer)?,
+            client: settings.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! `[model]`: the network.
+
+use std::path::{Path, PathBuf};
+
+use lookout_schema::Size;
+
+use crate::reader::{Section, not_one_of};
+
+/// The networks that can be named, smallest first.
+pub const ARCHS: [&str; 5] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"];
+
+/// The network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSettings {
+    /// One of [`ARCHS`].
+    pub arch: String,
+    /// `torchvision`, `random:SEED`, or an absolute path to a `.pth` or `.safetensors` file.
+    pub weights: String,
+    pub device: Device,
+    pub precision: Precision,
+    /// The network's input; none takes the network's usual one.
+    pub input: Option<Size>,
+    /// How a frame comes into the input; none takes the network's usual way.
+    pub fit: Option<FitSetting>,
+    /// Names of the classes, a line each; none takes those that belong to the weights.
+    pub labels: Option<PathBuf>,
+    pub score_threshold: Option<f32>,
+    /// How many classes of a picture a classifier names.
+    pub top_k: usize,
+    /// CPU threads of the network; none takes all cores.
+    pub threads: Option<usize>,
+}
+
+/// Where the network runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The first GPU, or the CPU where there is none.
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+/// In what numbers the network computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// bf16 where the device computes it natively, else fp32.
+    Auto,
+    Fp32,
+    Bf16,
+    /// On GPUs only.
+    Fp16,
+}
+
+/// How a frame comes into the network's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FitSetting {
+    Letterbox,
+    CentreCrop,
+    Stretch,
+}
+
+impl ModelSettings {
+    pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let arch = section.text("arch");
+        if let Some(arch) = arch.as_deref().filter(|arch| !ARCHS.contains(arch)) {
+            section.note("arch", not_one_of(arch, ARCHS.into_iter()));
+        }
+        let weights = section.text("weights").map(|text| weights(&section, text, base));
+        let device = section.text("device").map(|text| device(&section, &text)).unwrap_or(Some(Device::Auto));
+        let precisions = [
+            ("auto", Precision::Auto),
+            ("fp32", Precision::Fp32),
+            ("bf16", Precision::Bf16),
+            ("fp16", Precision::Fp16),
+        ];
+        let precision = section.choice("precision", &precisions).unwrap_or(Precision::Auto);
+        if (device, precision) == (Some(Device::Cpu), Precision::Fp16) {
+            section.note("precision", "fp16 runs on GPUs only; take bf16, fp32 or auto on the CPU");
+        }
+        let input = section.text("input").and_then(|text| input(&section, &text));
+        let fits = [
+            ("letterbox", FitSetting::Letterbox),
+            ("centre-crop", FitSetting::CentreCrop),
+            ("stretch", FitSetting::Stretch),
+        ];
+        let fit = section.choice("fit", &fits);
+        let labels = section.text("labels").map(|path| base.join(path));
+        let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
+        let top_k = section.integer("top_k", 1..=1000).unwrap_or(5) as usize;
+        let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
+        for (key, missing) in [("arch", arch.is_none()), ("weights", weights.is_none())] {
+            if missing {
+                section.note(key, format!("`{key}` is needed in [model]"));
+            }
+        }
+        section.finish();
+        Some(Self {
+            arch: arch?,
+            weights: weights??,
+            device: device?,
+            precision,
+            input,
+            fit,
+            labels,
+            score_threshold,
+            top_k,
+            threads,
+        })
+    }
+}
+
+fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> Option<String> {
+    if text == "torchvision" {
+        return Some(text);
+    }
+    if let Some(seed) = text.strip_prefix("random:") {
+        if seed.parse::<u64>().is_err() {
+            section.note("weights", format!("`{seed}` is no seed; write a whole number, such as `random:7`"));
+        }
+        return Some(text);
+    }
+    let path = base.join(&text);
+    let extension = path.extension().and_then(|e| e.to_str());
+    if !matches!(extension, Some("pth" | "pt" | "safetensors")) {
+        let what = format!(
+            "`{text}` is neither `torchvision`, `random:SEED` nor a file that ends in .safetensors, .pth or .pt"
+        );
+        section.note("weights", what);
+        return None;
+    }
+    Some(path.to_string_lossy().into_owned())
+}
+
+fn device(section: &Section<'_, '_>, text: &str) -> Option<Device> {
+    match text {
+        "auto" => return Some(Device::Auto),
+        "cpu" => return Some(Device::Cpu),
+        "cuda" => return Some(Device::Cuda(0)),
+        _ => {}
+    }
+    let index = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+    if index.is_none() {
+        section.note("device", format!("`{text}` is no device; known are `auto`, `cpu`, `cuda`, `cuda:N`"));
+    }
+    index.map(Device::Cuda)
+}
+
+fn input(section: &Section<'_, '_>, text: &str) -> Option<Size> {
+    let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    let size = sides.map(|(width, height)| Size { width, height });
+    let within = size.filter(|s| (32..=4096).contains(&s.width) && (32..=4096).contains(&s.height));
+    if within.is_none() {
+        section.note(
+            "input",
+            format!("`{text}` is no input size; write WIDTHxHEIGHT, each side 32 to 4096, such as `640x384`"),
+        );
+    }
+    within
+}

@@ -1,0 +1,142 @@
+//! A pipeline file as a whole.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use lookout_schema::WorkerId;
+use toml::de::DeTable;
+
+use crate::{
+    CameraSettings, ConfigError, KafkaSettings, Mistake, ModelSettings,
+    expand::Env,
+    reader::{Reader, Section},
+};
+
+/// A valid pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineSettings {
+    pub name: String,
+    pub model: ModelSettings,
+    pub batch: BatchSettings,
+    pub kafka: KafkaSettings,
+    pub worker: WorkerSettings,
+    /// At least one, each with its own id.
+    pub cameras: Vec<CameraSettings>,
+}
+
+/// `[batch]`: when a batch is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSettings {
+    pub max_size: usize,
+    /// How long a frame may wait for others while the device is busy.
+    pub max_wait: Duration,
+    /// Age at which a live frame is dropped rather than looked at.
+    pub max_age: Duration,
+}
+
+/// `[worker]`: the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSettings {
+    /// None takes the host's name.
+    pub id: Option<WorkerId>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served; none serves them nowhere.
+    pub http: Option<SocketAddr>,
+    /// How long a stopping worker may take to bring its frames to the broker.
+    pub drain: Duration,
+    pub status_interval: Duration,
+}
+
+/// Reads a pipeline file. Relative paths in it start from the file's folder; `env` gives the value of an
+/// environment variable.
+pub fn parse(
+    file: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<PipelineSettings, ConfigError> {
+    let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
+    let base = file.parent().map(PathBuf::from).unwrap_or_default();
+    let document = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
+        fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
+    })?;
+    let reader = Reader::new(text, env as Env<'_>);
+    let settings = PipelineSettings::read(Section::root(&reader, document.get_ref()), &base);
+    let mistakes = reader.into_mistakes();
+    match settings {
+        Some(settings) if mistakes.is_empty() => Ok(settings),
+        _ => Err(fail(mistakes)),
+    }
+}
+
+impl PipelineSettings {
+    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let name = root.text("name");
+        match name.as_deref() {
+            None => root.note("name", "`name` is needed: what this pipeline is called in logs"),
+            Some("") => root.note("name", "the name is empty"),
+            Some(_) => {}
+        }
+        let model = ModelSettings::read(root.section("model"), base);
+        let batch = BatchSettings::read(root.section("batch"));
+        let kafka = KafkaSettings::read(root.section("kafka"));
+        let worker = WorkerSettings::read(root.section("worker"));
+        let sections = root.sections("camera");
+        if sections.is_empty() {
+            root.note("camera", "there is no camera; write one `[[camera]]` with `id` and `uri` at least");
+        }
+        let mut cameras: Vec<CameraSettings> = Vec::new();
+        let mut first_of = BTreeMap::new();
+        for (i, section) in sections.into_iter().enumerate() {
+            let Some(camera) = CameraSettings::read(section, base) else { continue };
+            if let Some(first) = first_of.insert(camera.id.clone(), i) {
+                let what =
+                    format!("`camera[{first}]` has the id `{}` too; an id names one camera", camera.id);
+                root.note(&format!("camera[{i}].id"), what);
+            }
+            cameras.push(camera);
+        }
+        root.finish();
+        Some(Self { name: name?, model: model?, batch, kafka: kafka?, worker, cameras })
+    }
+}
+
+impl BatchSettings {
+    fn read(section: Section<'_, '_>) -> Self {
+        let settings = Self {
+            max_size: section.integer("max_size", 1..=1024).unwrap_or(8) as usize,
+            max_wait: section.millis("max_wait_ms", 0..=10_000).unwrap_or(Duration::from_millis(5)),
+            max_age: section.millis("max_age_ms", 1..=3_600_000).unwrap_or(Duration::from_millis(500)),
+        };
+        section.finish();
+        settings
+    }
+}
+
+impl WorkerSettings {
+    fn read(section: Section<'_, '_>) -> Self {
+        let settings = Self {
+            id: section.parsed("id"),
+            http: section.text("http").and_then(|text| {
+                let address = text.parse();
+                if address.is_err() {
+                    section.note(
+                        "http",
+                        format!("`{text}` is no address; write IP:PORT, such as `127.0.0.1:9600`"),
+                    );
+                }
+                address.ok()
+            }),
+            drain: Duration::from_secs(section.integer("drain_s", 0..=3600).unwrap_or(10)),
+            status_interval: section
+                .millis("status_interval_ms", 100..=3_600_000)
+                .unwrap_or(Duration::from_secs(5)),
+        };
+        section.finish();
+        settings
+    }
+}

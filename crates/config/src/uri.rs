@@ -1,0 +1,255 @@
+//! Where a camera's pictures come from.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use lookout_schema::Size;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use thiserror::Error;
+use url::Url;
+
+use crate::{
+    Secret,
+    expand::{Piece, join},
+};
+
+/// A source of pictures. Its `Display` and `Debug` never show a credential.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SourceUri {
+    /// `rtsp://` or `rtsps://`; `location` holds no credentials.
+    Rtsp { location: String, credentials: Option<Credentials> },
+    /// `file://` or a plain path: anything that GStreamer decodes.
+    File(PathBuf),
+    /// `v4l2:///dev/videoN`.
+    V4l2(PathBuf),
+    /// `test://`: GStreamer's test picture.
+    Test(TestPicture),
+}
+
+/// User name and password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub user: String,
+    pub password: Secret,
+}
+
+/// `test://PATTERN?width=W&height=H&fps=N`; the pattern is one of videotestsrc's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestPicture {
+    pub pattern: String,
+    pub size: Size,
+    pub fps: u32,
+}
+
+/// Why a text is no source.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidUri {
+    #[error(
+        "the scheme `{0}` is not known; known are rtsp://, rtsps://, file://, v4l2://, test:// and plain paths"
+    )]
+    Scheme(String),
+    // The text itself may hold a password and is not shown.
+    #[error("no valid address: {0}")]
+    Syntax(String),
+    #[error(
+        "`test://` knows width, height (16 to 8192) and fps (1 to 240); `{0}` is none of them or out of range"
+    )]
+    TestPicture(String),
+    #[error("the path is empty")]
+    EmptyPath,
+}
+
+impl SourceUri {
+    /// Whether the source goes on without us.
+    pub fn is_live(&self) -> bool {
+        !matches!(self, Self::File(_))
+    }
+
+    /// Reads a source; a relative path starts from `base`.
+    pub(crate) fn from_pieces(pieces: Vec<Piece>, base: &Path) -> Result<Self, InvalidUri> {
+        let text = join(encode_user_info(pieces));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            if text.is_empty() {
+                return Err(InvalidUri::EmptyPath);
+            }
+            return Ok(Self::File(base.join(text)));
+        };
+        match scheme {
+            "rtsp" | "rtsps" => rtsp(&text),
+            "file" => file_path(rest).map(Self::File),
+            "v4l2" => file_path(rest).map(Self::V4l2),
+            "test" => test_picture(&text).map(Self::Test),
+            other => Err(InvalidUri::Scheme(other.chars().take(20).collect())),
+        }
+    }
+}
+
+/// Encodes the variables' values between `://` and `@`, so that a password may hold any character.
+fn encode_user_info(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut in_user_info = false;
+    let has_user_info = pieces.iter().any(|piece| matches!(piece, Piece::Plain(text) if text.contains('@')));
+    pieces
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Plain(text) => {
+                if text.contains("://") {
+                    in_user_info = has_user_info;
+                }
+                if text.rsplit("://").next().is_some_and(|rest| rest.contains('@')) {
+                    in_user_info = false;
+                }
+                Piece::Plain(text)
+            }
+            Piece::Value(text) if in_user_info => {
+                Piece::Plain(utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string())
+            }
+            value => value,
+        })
+        .collect()
+}
+
+fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
+    let mut url = Url::parse(text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(InvalidUri::Syntax("it names no host".into()));
+    }
+    if [url.path(), url.query().unwrap_or(""), url.fragment().unwrap_or("")]
+        .iter()
+        .any(|part| part.contains('@'))
+    {
+        let what = "an `@` stands after the host: percent-encode special characters in user name and \
+                    password, or take them from the environment with `${NAME}`";
+        return Err(InvalidUri::Syntax(what.into()));
+    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = decoded(url.username());
+    let password = url.password().map(decoded);
+    let credentials = (!user.is_empty() || password.is_some())
+        .then(|| Credentials { user, password: Secret::new(password.unwrap_or_default()) });
+    // Neither can fail on an address that has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Ok(SourceUri::Rtsp { location: url.to_string(), credentials })
+}
+
+fn file_path(rest: &str) -> Result<PathBuf, InvalidUri> {
+    let path = percent_decode_str(rest.strip_prefix("localhost").unwrap_or(rest)).decode_utf8_lossy();
+    if path.is_empty() {
+        return Err(InvalidUri::EmptyPath);
+    }
+    if !path.starts_with('/') {
+        return Err(InvalidUri::Syntax("the path after `://` has to begin with `/`".into()));
+    }
+    Ok(PathBuf::from(path.into_owned()))
+}
+
+fn test_picture(text: &str) -> Result<TestPicture, InvalidUri> {
+    let url = Url::parse(text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
+    let pattern = url.host_str().filter(|host| !host.is_empty()).unwrap_or("ball").to_owned();
+    let mut picture = TestPicture { pattern, size: Size { width: 640, height: 480 }, fps: 25 };
+    for (name, value) in url.query_pairs() {
+        let wrong = || InvalidUri::TestPicture(format!("{name}={value}"));
+        let number: u32 = value.parse().map_err(|_| wrong())?;
+        match &*name {
+            "width" if (16..=8192).contains(&number) => picture.size.width = number,
+            "height" if (16..=8192).contains(&number) => picture.size.height = number,
+            "fps" if (1..=240).contains(&number) => picture.fps = number,
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(picture)
+}
+
+impl fmt::Display for SourceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtsp { location, credentials: None } => f.write_str(location),
+            Self::Rtsp { location, credentials: Some(_) } => {
+                f.write_str(&location.replacen("://", "://***@", 1))
+            }
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::V4l2(path) => write!(f, "v4l2://{}", path.display()),
+            Self::Test(TestPicture { pattern, size, fps }) => {
+                write!(f, "test://{pattern}?width={}&height={}&fps={fps}", size.width, size.height)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SourceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn uri(text: &str) -> Result<SourceUri, InvalidUri> {
+        SourceUri::from_pieces(vec![Piece::Plain(text.into())], Path::new("/base"))
+    }
+
+    #[test]
+    fn every_kind_of_source() {
+        assert_eq!(uri("clip.avi"), Ok(SourceUri::File("/base/clip.avi".into())));
+        assert_eq!(uri("file:///a%20b.mp4"), Ok(SourceUri::File("/a b.mp4".into())));
+        assert_eq!(uri("v4l2:///dev/video0"), Ok(SourceUri::V4l2("/dev/video0".into())));
+        assert_eq!(uri("test://snow?fps=5").unwrap().to_string(), "test://snow?width=640&height=480&fps=5");
+        for bad in [
+            "",
+            "http://x/y",
+            "file://",
+            "file://x",
+            "rtsp://",
+            "rtsp:///x",
+            "test://x?fps=0",
+            "test://x?a=1",
+        ] {
+            assert!(uri(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_taken_out_and_never_shown() {
+        let source = uri("rtsp://me:s%40cret@camera:554/stream?a=b").unwrap();
+        let SourceUri::Rtsp { location, credentials: Some(credentials) } = &source else {
+            panic!("{source}")
+        };
+        assert_eq!(location, "rtsp://camera:554/stream?a=b");
+        assert_eq!((credentials.user.as_str(), credentials.password.reveal()), ("me", "s@cret"));
+        assert_eq!(format!("{source} {source:?} {credentials:?}").matches("cret").count(), 0);
+    }
+
+    #[test]
+    fn a_password_from_the_environment_may_hold_any_character() {
+        let pieces = vec![
+            Piece::Plain("rtsp://me:".into()),
+            Piece::Value("a@b/c:d%#?".into()),
+            Piece::Plain("@camera/x".into()),
+        ];
+        let SourceUri::Rtsp { location, credentials: Some(credentials) } =
+            SourceUri::from_pieces(pieces, Path::new("")).unwrap()
+        else {
+            panic!("no credentials")
+        };
+        assert_eq!((location.as_str(), credentials.password.reveal()), ("rtsp://camera/x", "a@b/c:d%#?"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_password_never_shows(password in "[!-~]{6,20}", broken in any::<bool>()) {
+            let host = if broken { "[" } else { "camera" };
+            let text = format!("rtsp://me:{password}@{host}/x");
+            let shown = match uri(&text) {
+                Ok(source) => format!("{source:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains(&password), "{}", shown);
+        }
+    }
+}
