@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# A real Apache Kafka of one node, for tests and measurements.
+#
+#   kafka.sh install                            fetches it into the cache, once
+#   kafka.sh format DIR PORT                    makes DIR the storage of a new broker
+#   kafka.sh start  DIR PORT [KEY=VALUE ...]    runs it on 127.0.0.1:PORT in this very process, so that
+#                                               the caller owns its pid: SIGTERM stops it in order,
+#                                               SIGKILL is the crash; KEY=VALUE override its settings
+#
+# DIR outlives the process: `start` again on the same DIR and PORT and the topics are still there.
+# KAFKA_LOG_LEVEL=INFO makes it talk.
+set -euo pipefail
+# shellcheck source=SCRIPTDIR/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+here="$LOOKOUT_ROOT/scripts/kafka"
+version="$(sed -n '/kafka_2.13/{n;s:.*<version>\(.*\)</version>.*:\1:p}' "$here/pom.xml")"
+home="$LOOKOUT_CACHE/kafka-$version"
+
+usage() {
+    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
+    exit 2
+}
+
+fetch() {
+    log "fetching Apache Kafka $version from Maven Central"
+    mvn --quiet --batch-mode -Dstyle.color=never --file "$here/pom.xml" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$1" 1>&2 ||
+        die "maven could not fetch Apache Kafka; is Maven Central, or the mirror in ~/.m2/settings.xml, reachable?"
+}
+
+install() {
+    [[ -d "$home" ]] && return 0
+    need java "'make setup' installs it (Debian: default-jre-headless)"
+    need mvn "'make setup' installs it (Debian: maven)"
+    in_cache "$home" fetch
+}
+
+# run_java CLASS [ARG...]: replaces this shell.
+# The heap is small and the compiler stops at its first tier because a test's broker lives for seconds
+# and shares its machine with what is being tested.
+run_java() {
+    [[ -d "$home" ]] || die "Apache Kafka $version is not in $LOOKOUT_CACHE; run 'scripts/kafka.sh install'"
+    need java "'make setup' installs it (Debian: default-jre-headless)"
+    exec java -Xms128m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
+        -XX:-UsePerfData -Djava.awt.headless=true \
+        "-Dlog4j2.configurationFile=file://$here/log4j2.properties" -cp "$home/*" "$@"
+}
+
+# The controller's port has no user but the node itself. It is drawn below the range that the kernel
+# gives to outgoing connections, so that it is still free when the broker comes back.
+free_port() {
+    local port
+    for _ in {1..50}; do
+        port=$((RANDOM % 10000 + 20000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return 0
+        fi
+    done
+    die "no free TCP port between 20000 and 30000"
+}
+
+format() {
+    local dir="$1" port="$2" controller
+    [[ ! -e "$dir/server.properties" ]] || die "$dir already holds a broker; start it, or name another folder"
+    mkdir -p "$dir"
+    dir="$(cd "$dir" && pwd)"
+    controller="$(free_port)"
+    cat >"$dir/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$dir/data
+num.partitions=1
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# A broker that was killed must not wait for its own old session to run out.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+controlled.shutdown.enable=false
+num.network.threads=2
+num.io.threads=2
+log.cleaner.dedupe.buffer.size=2097152
+PROPERTIES
+    # A fixed id: no two brokers ever share a storage, and the tool that draws one costs a second of JVM.
+    run_java kafka.tools.StorageTool format --config "$dir/server.properties" \
+        --cluster-id bG9va291dC10ZXN0LWthZg >/dev/null
+}
+
+start() {
+    local dir="$1" port="$2" override overrides=()
+    shift 2
+    [[ -f "$dir/server.properties" ]] || die "$dir holds no broker; run 'scripts/kafka.sh format $dir $port'"
+    grep -q "^advertised.listeners=PLAINTEXT://127.0.0.1:$port$" "$dir/server.properties" ||
+        die "$dir was formatted for another port than $port"
+    for override in "$@"; do
+        overrides+=(--override "$override")
+    done
+    run_java kafka.Kafka "$dir/server.properties" "${overrides[@]}"
+}
+
+command="${1:-}"
+[[ $# -eq 0 ]] || shift
+case "$command" in
+    install) [[ $# -eq 0 ]] || usage; install ;;
+    format) [[ $# -eq 2 ]] || usage; format "$@" ;;
+    start) [[ $# -ge 2 ]] || usage; start "$@" ;;
+    *) usage ;;
+esac
