@@ -48,7 +48,7 @@ pub struct RetrySettings {
 }
 
 impl CameraSettings {
-    pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
+    pub(crate) fn read(section: &Section<'_, '_>, base: &Path) -> Option<Self> {
         let id = section.parsed("id");
         let uri = section.pieces("uri").map(|pieces| {
             SourceUri::from_pieces(pieces, base).map_err(|e| section.note("uri", e.to_string()))
@@ -88,7 +88,6 @@ impl CameraSettings {
                 }
             }
         }
-        section.finish();
         Some(Self {
             id: id?,
             uri: uri?.ok()?,

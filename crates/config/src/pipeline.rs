@@ -92,13 +92,17 @@ impl PipelineSettings {
         let mut cameras: Vec<CameraSettings> = Vec::new();
         let mut first_of = BTreeMap::new();
         for (i, section) in sections.into_iter().enumerate() {
-            let Some(camera) = CameraSettings::read(section, base) else { continue };
-            if let Some(first) = first_of.insert(camera.id.clone(), i) {
-                let what =
-                    format!("`camera[{first}]` has the id `{}` too; an id names one camera", camera.id);
-                root.note(&format!("camera[{i}].id"), what);
+            if let Some(camera) = CameraSettings::read(&section, base) {
+                if let Some(first) = first_of.get(&camera.id) {
+                    let what =
+                        format!("`camera[{first}]` has the id `{}` too; an id names one camera", camera.id);
+                    section.note("id", what);
+                } else {
+                    first_of.insert(camera.id.clone(), i);
+                }
+                cameras.push(camera);
             }
-            cameras.push(camera);
+            section.finish();
         }
         root.finish();
         Some(Self { name: name?, model: model?, batch, kafka: kafka?, worker, cameras })

@@ -106,7 +106,7 @@ impl<'r, 'a> Section<'r, 'a> {
             let path = format!("{}[{i}]", self.key(key));
             match item.get_ref() {
                 DeValue::Table(t) => {
-                    sections.push(Section::new(self.reader, path, item.span().start, Some(t)))
+                    sections.push(Section::new(self.reader, path, item.span().start, Some(t)));
                 }
                 other => {
                     let what = format!("a table is needed, this is a TOML {}", other.type_str());
@@ -246,10 +246,9 @@ pub(crate) fn not_one_of<'n>(text: &str, names: impl Iterator<Item = &'n str> + 
 }
 
 fn suggest<'n>(text: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
-    let near =
-        names.clone().max_by(|a, b| strsim::jaro_winkler(text, a).total_cmp(&strsim::jaro_winkler(text, b)));
-    match near {
-        Some(near) if strsim::jaro_winkler(text, near) > 0.8 => format!("did you mean `{near}`?"),
+    let distance = |name: &&str| strsim::damerau_levenshtein(text, name);
+    match names.clone().min_by_key(distance) {
+        Some(near) if distance(&near) <= 1 + text.chars().count() / 3 => format!("did you mean `{near}`?"),
         _ => format!("known are {}", names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
     }
 }

@@ -165,9 +165,14 @@ fn test_picture(text: &str) -> Result<TestPicture, InvalidUri> {
 impl fmt::Display for SourceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rtsp { location, credentials: None } => f.write_str(location),
-            Self::Rtsp { location, credentials: Some(_) } => {
-                f.write_str(&location.replacen("://", "://***@", 1))
+            Self::Rtsp { location, credentials } => {
+                let user = if credentials.is_some() { "://***@" } else { "://" };
+                // Some cameras take the password in the path or the query.
+                let (shown, hidden) = match location.split_once('=') {
+                    Some((shown, _)) => (shown, "=***"),
+                    None => (location.as_str(), ""),
+                };
+                write!(f, "{}{hidden}", shown.replacen("://", user, 1))
             }
             Self::File(path) => write!(f, "{}", path.display()),
             Self::V4l2(path) => write!(f, "v4l2://{}", path.display()),
@@ -223,6 +228,8 @@ mod tests {
         assert_eq!(location, "rtsp://camera:554/stream?a=b");
         assert_eq!((credentials.user.as_str(), credentials.password.reveal()), ("me", "s@cret"));
         assert_eq!(format!("{source} {source:?} {credentials:?}").matches("cret").count(), 0);
+        let in_path = uri("rtsp://camera/user=me&password=cret").unwrap();
+        assert_eq!(in_path.to_string(), "rtsp://camera/user=***");
     }
 
     #[test]

@@ -1,0 +1,192 @@
+//! One wrong file a rule: each is found at its line, by its key, in words that say what to do.
+
+use std::path::Path;
+
+use lookout_config::{ConfigError, PipelineSettings, parse};
+
+const GOOD: &str = r#"name = "gate"
+
+[model]
+arch = "resnet50"
+weights = "random:0"
+
+[batch]
+max_size = 8
+
+[kafka]
+brokers = "embedded"
+
+[worker]
+http = "127.0.0.1:9600"
+
+[[camera]]
+id = "north"
+uri = "rtsp://me:${PASSWORD}@camera/stream"
+
+[[camera]]
+id = "clip"
+uri = "clip.avi"
+"#;
+
+fn read(text: &str) -> Result<PipelineSettings, ConfigError> {
+    parse(Path::new("gate.toml"), text, &|name| (name == "PASSWORD").then(|| "p@ss".into()))
+}
+
+/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+const RULES: &[(&str, &str, usize, &str, &str)] = &[
+    ("name = \"gate\"", "name = ", 1, "", "no valid TOML"),
+    ("name = \"gate\"", "", 1, "name", "is needed"),
+    ("name = \"gate\"", "name = \"\"", 1, "name", "is empty"),
+    ("name = \"gate\"", "name = 3", 1, "name", "a text in quotes is needed"),
+    ("name = \"gate\"", "nmae = \"x\"\nname = \"gate\"", 1, "nmae", "did you mean `name`?"),
+    ("[model]", "[modle]", 3, "modle", "did you mean `model`?"),
+    ("[model]", "model = 1\n[model2]", 3, "model", "a table is needed"),
+    ("arch = \"resnet50\"\n", "", 3, "model.arch", "is needed"),
+    ("\"resnet50\"", "\"resnet51\"", 4, "model.arch", "did you mean `resnet50`?"),
+    ("\"resnet50\"", "\"yolo\"", 4, "model.arch", "known are `resnet18`"),
+    ("weights = \"random:0\"\n", "", 3, "model.weights", "is needed"),
+    ("\"random:0\"", "\"random:x\"", 5, "model.weights", "is no seed"),
+    ("\"random:0\"", "\"resnet50\"", 5, "model.weights", "nor a file that ends in"),
+    ("\"random:0\"", "\"random:0\"\ndevice = \"gpu\"", 6, "model.device", "is no device"),
+    ("\"random:0\"", "\"random:0\"\nprecision = \"int4\"", 6, "model.precision", "known are `auto`"),
+    (
+        "\"random:0\"",
+        "\"random:0\"\ndevice = \"cpu\"\nprecision = \"fp16\"",
+        7,
+        "model.precision",
+        "GPUs only",
+    ),
+    ("\"random:0\"", "\"random:0\"\ninput = \"224\"", 6, "model.input", "WIDTHxHEIGHT"),
+    ("\"random:0\"", "\"random:0\"\ninput = \"8x8\"", 6, "model.input", "32 to 4096"),
+    ("\"random:0\"", "\"random:0\"\nfit = \"crop\"", 6, "model.fit", "centre-crop"),
+    ("\"random:0\"", "\"random:0\"\nscore_threshold = 1.5", 6, "model.score_threshold", "between 0 and 1"),
+    ("\"random:0\"", "\"random:0\"\ntop_k = 0", 6, "model.top_k", "between 1 and 1000"),
+    ("\"random:0\"", "\"random:0\"\nthreads = -1", 6, "model.threads", "between 1 and 1024"),
+    ("max_size = 8", "max_size = 0", 8, "batch.max_size", "between 1 and 1024"),
+    ("max_size = 8", "max_size = \"8\"", 8, "batch.max_size", "a whole number is needed"),
+    ("max_size = 8", "max_wait = 8", 8, "batch.max_wait", "did you mean `max_wait_ms`?"),
+    ("max_size = 8", "max_wait_ms = 10001", 8, "batch.max_wait_ms", "between 0 and 10000"),
+    ("max_size = 8", "max_age_ms = 0", 8, "batch.max_age_ms", "between 1 and"),
+    ("\"embedded\"", "\"kafka\"", 11, "kafka.brokers", "`kafka` is no `host:port`"),
+    ("\"embedded\"", "\"a:1,:2\"", 11, "kafka.brokers", "`:2` is no `host:port`"),
+    ("\"embedded\"", "\"embedded\"\ntopic_prefix = \"a b\"", 12, "kafka.topic_prefix", "no topic prefix"),
+    ("\"embedded\"", "\"embedded\"\npartitions = 10001", 12, "kafka.partitions", "between 0 and 10000"),
+    ("\"embedded\"", "\"embedded\"\nreplication = 101", 12, "kafka.replication", "between 0 and 100"),
+    ("\"embedded\"", "\"embedded\"\nbuffer_records = 0", 12, "kafka.buffer_records", "between 1 and"),
+    ("\"embedded\"", "\"embedded\"\nclient = { acks = 1 }", 12, "kafka.client.acks", "it is always `all`"),
+    (
+        "\"embedded\"",
+        "\"embedded\"\nclient = { \"ssl.ca.location\" = [] }",
+        12,
+        "kafka.client.ssl.ca.location",
+        "a text, a number, true or false",
+    ),
+    ("127.0.0.1:9600", "localhost", 14, "worker.http", "write IP:PORT"),
+    ("http = \"127.0.0.1:9600\"", "drain_s = 4000", 14, "worker.drain_s", "between 0 and 3600"),
+    ("http = \"127.0.0.1:9600\"", "id = \"a b\"", 14, "worker.id", "is no worker id"),
+    (
+        "http = \"127.0.0.1:9600\"",
+        "status_interval_ms = 1",
+        14,
+        "worker.status_interval_ms",
+        "between 100 and",
+    ),
+    ("id = \"north\"", "", 16, "camera[0].id", "is needed"),
+    ("id = \"north\"", "id = \"north gate\"", 17, "camera[0].id", "is no camera id"),
+    ("id = \"clip\"", "id = \"north\"", 21, "camera[1].id", "`camera[0]` has the id `north` too"),
+    ("uri = \"clip.avi\"", "", 20, "camera[1].uri", "is needed"),
+    ("\"clip.avi\"", "\"\"", 22, "camera[1].uri", "the path is empty"),
+    ("\"clip.avi\"", "\"http://x/y\"", 22, "camera[1].uri", "the scheme `http` is not known"),
+    ("\"clip.avi\"", "\"file://x\"", 22, "camera[1].uri", "has to begin with `/`"),
+    ("\"clip.avi\"", "\"test://ball?fps=0\"", 22, "camera[1].uri", "out of range"),
+    ("\"clip.avi\"", "\"rtsp://a/b@c\"", 22, "camera[1].uri", "percent-encode"),
+    ("${PASSWORD}", "${MISSING}", 18, "camera[0].uri", "MISSING is not set"),
+    ("${PASSWORD}", "${PASSWORD", 18, "camera[0].uri", "no closing `}`"),
+    ("${PASSWORD}", "${A B}", 18, "camera[0].uri", "is no name of an environment variable"),
+    ("\"clip.avi\"", "\"clip.avi\"\nfps = 0", 23, "camera[1].fps", "between 0.01 and 1000"),
+    ("\"clip.avi\"", "\"clip.avi\"\nloop = 1", 23, "camera[1].loop", "true or false"),
+    ("\"clip.avi\"", "\"test://ball\"\nloop = true", 23, "camera[1].loop", "for files only"),
+    ("\"clip.avi\"", "\"clip.avi\"\ntransport = \"tcp\"", 23, "camera[1].transport", "for RTSP cameras only"),
+    (
+        "\"clip.avi\"",
+        "\"clip.avi\"\njitter_buffer_ms = 1",
+        23,
+        "camera[1].jitter_buffer_ms",
+        "for RTSP cameras only",
+    ),
+    (
+        "\"clip.avi\"",
+        "\"clip.avi\"\nretry_attempts = 1",
+        23,
+        "camera[1].retry_attempts",
+        "for live cameras only",
+    ),
+    (
+        "\"clip.avi\"",
+        "\"clip.avi\"\nstall_timeout_ms = 1",
+        23,
+        "camera[1].stall_timeout_ms",
+        "between 100 and",
+    ),
+    (
+        "\"clip.avi\"",
+        "\"clip.avi\"\nconnect_timeout_ms = 1",
+        23,
+        "camera[1].connect_timeout_ms",
+        "between 100",
+    ),
+    ("\"clip.avi\"", "\"clip.avi\"\nretry_first_ms = 1", 23, "camera[1].retry_first_ms", "between 10 and"),
+    (
+        "\"clip.avi\"",
+        "\"clip.avi\"\nretry_first_ms = 200\nretry_max_ms = 100",
+        24,
+        "camera[1].retry_max_ms",
+        "less than `retry_first_ms`",
+    ),
+    ("\"clip.avi\"", "\"clip.avi\"\nqueue = 0", 23, "camera[1].queue", "between 1 and 1024"),
+    ("\"clip.avi\"", "\"clip.avi\"\nwindow = 0", 23, "camera[1].window", "between 1 and"),
+];
+
+#[test]
+fn the_good_file_is_good() {
+    let settings = read(GOOD).unwrap();
+    assert_eq!(settings.cameras.len(), 2);
+    assert_eq!(settings.cameras[0].uri.to_string(), "rtsp://***@camera/stream");
+}
+
+#[test]
+fn each_rule_is_held() {
+    for (from, to, line, key, part) in RULES {
+        assert_eq!(GOOD.matches(from).count(), 1, "{from}");
+        let error = read(&GOOD.replace(from, to)).expect_err(to);
+        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
+        assert!(found, "{to}: wanted {line}: {key}: {part}\n{error}");
+        assert!(!error.to_string().contains("p@ss"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_without_cameras_has_nothing_to_do() {
+    let text = GOOD.split("[[camera]]").next().unwrap();
+    let error = read(text).unwrap_err();
+    assert_eq!(error.mistakes.len(), 1);
+    assert!(error.mistakes[0].what.contains("there is no camera"), "{error}");
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_by_line() {
+    let text = GOOD
+        .replace("resnet50", "resnet51")
+        .replace("max_size = 8", "max_size = 0\nmax = 1")
+        .replace("clip.avi", "ftp://x");
+    let error = read(&text).unwrap_err();
+    let keys: Vec<&str> = error.mistakes.iter().map(|m| m.key.as_str()).collect();
+    assert_eq!(keys, ["model.arch", "batch.max_size", "batch.max", "camera[1].uri"]);
+    assert!(error.to_string().starts_with("gate.toml:4: model.arch: `resnet51` is not known"), "{error}");
+}
+
+#[test]
+fn a_list_in_the_place_of_a_table_is_found() {
+    let error = read(&GOOD.replace("[batch]", "[[batch]]")).unwrap_err();
+    assert!(error.to_string().contains("batch: a table is needed"), "{error}");
+}
