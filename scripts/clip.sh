@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Prints the path of the demo's clip: people walking, 768x576, 795 frames, from Debian's opencv-doc.
+#
+# Container images often tell dpkg to leave documentation out, so the package can be installed and the
+# clip not there; then it is unpacked into the cache.
+set -euo pipefail
+# shellcheck source=SCRIPTDIR/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+data=usr/share/doc/opencv-doc/examples/data
+
+# find_in ROOT: the clip under ROOT, unpacked where Debian has compressed it.
+find_in() {
+    local clip="$1/$data/vtest.avi"
+    if [[ -f "$clip" ]]; then
+        echo "$clip"
+    elif [[ -f "$clip.gz" ]]; then
+        mkdir -p "$LOOKOUT_CACHE"
+        gunzip --stdout "$clip.gz" >"$LOOKOUT_CACHE/vtest.avi.partial"
+        mv "$LOOKOUT_CACHE/vtest.avi.partial" "$LOOKOUT_CACHE/vtest.avi"
+        echo "$LOOKOUT_CACHE/vtest.avi"
+    else
+        return 1
+    fi
+}
+
+fetch() {
+    local root="$1"
+    need apt-get "set LOOKOUT_DEMO_CLIP to a video of your own instead"
+    log "fetching the demo's clip (Debian's opencv-doc)"
+    mkdir "$root/package"
+    # apt's own sandbox user may not write into the cache.
+    (cd "$root/package" && apt-get -o APT::Sandbox::User=root download -qq opencv-doc >&2) ||
+        die "apt-get could not download opencv-doc; set LOOKOUT_DEMO_CLIP to a video of your own instead"
+    dpkg-deb --fsys-tarfile "$root/package"/opencv-doc_*.deb |
+        tar -x -C "$root" --wildcards "./$data/vtest.avi*"
+    rm -r "$root/package"
+}
+
+if [[ -n "${LOOKOUT_DEMO_CLIP:-}" ]]; then
+    [[ -f "$LOOKOUT_DEMO_CLIP" ]] || die "LOOKOUT_DEMO_CLIP names no file: $LOOKOUT_DEMO_CLIP"
+    echo "$LOOKOUT_DEMO_CLIP"
+elif ! find_in ""; then
+    in_cache "$LOOKOUT_CACHE/opencv-doc" fetch
+    find_in "$LOOKOUT_CACHE/opencv-doc"
+fi

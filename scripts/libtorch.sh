@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# libtorch 2.11.0, the version that tch 0.24 binds, into the cache, and .cargo/config.toml pointing at it.
+#
+# There is no libtorch on the package registries but inside Python's wheel of torch, which is the build
+# with CUDA. For a machine without an NVIDIA GPU the CPU's part of it is taken out: libtorch_cpu.so asks
+# for two small libraries of CUDA and no more. LOOKOUT_CUDA=1 or 0 overrides what `nvidia-smi` says.
+set -euo pipefail
+# shellcheck source=SCRIPTDIR/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+version=2.11.0
+cudart=nvidia-cuda-runtime==13.0.96
+cupti=nvidia-cuda-cupti==13.0.85
+
+# Only the C++ libraries of the wheels are used, so one Python's tag does for every machine.
+wheels=(--only-binary=:all: --implementation cp --python-version 3.11)
+for platform in manylinux_2_{28,27,26,25,24,17}_x86_64 manylinux2014_x86_64; do
+    wheels+=(--platform "$platform")
+done
+
+pip() {
+    need python3 "'make setup' installs it"
+    python3 -m pip --disable-pip-version-check --quiet "$@" >&2 ||
+        die "pip could not fetch libtorch; is PyPI, or the mirror in pip's configuration, reachable?"
+}
+
+fill_cpu() {
+    local dir="$1"
+    log "fetching libtorch $version for the CPU (a download of 530 MB)"
+    mkdir "$dir/lib" "$dir/wheels"
+    pip download --no-deps "${wheels[@]}" --dest "$dir/wheels" "torch==$version" "$cudart" "$cupti"
+    unzip -q "$dir/wheels/torch-*.whl" 'torch/include/*' 'torch/lib/libtorch_cpu.so' \
+        'torch/lib/libc10.so' 'torch/lib/libgomp*' -d "$dir"
+    unzip -q -j "$dir/wheels/nvidia_cuda_runtime-*.whl" '*/libcudart.so.13' -d "$dir/lib"
+    unzip -q -j "$dir/wheels/nvidia_cuda_cupti-*.whl" '*/libcupti.so.13' -d "$dir/lib"
+    mv "$dir"/torch/lib/* "$dir/lib/"
+    mv "$dir/torch/include" "$dir/include"
+    rm -r "$dir/torch" "$dir/wheels"
+    # torch-sys links libtorch.so, and the wheel's own asks for all of CUDA.
+    echo 'int lookout_libtorch_of_the_cpu(void) { return 0; }' |
+        gcc -shared -x c -o "$dir/lib/libtorch.so" - "-Wl,--no-as-needed,-rpath,\$ORIGIN" \
+            -Wl,--unresolved-symbols=ignore-all "-L$dir/lib" -ltorch_cpu
+    echo "$version+cpu" >"$dir/build-version"
+}
+
+# The wheels' own layout is kept, for libtorch_cuda.so finds cuDNN and the rest by paths relative to its own.
+fill_cuda() {
+    local dir="$1" part
+    log "fetching libtorch $version with CUDA 13 (a download of 2.7 GB)"
+    pip install --no-compile "${wheels[@]}" --target "$dir/python" "torch==$version"
+    mkdir "$dir/torch"
+    for part in lib include; do
+        mv "$dir/python/torch/$part" "$dir/torch/$part"
+    done
+    mv "$dir/python/nvidia" "$dir/nvidia"
+    rm -r "$dir/python"
+    echo "$version+cu130" >"$dir/torch/build-version"
+}
+
+# A change of this file rebuilds everything, so it is written only when what it says is new.
+point_cargo_at() {
+    local libtorch="$1" config="$LOOKOUT_ROOT/.cargo/config.toml" wanted
+    wanted="[env]
+LIBTORCH = \"$libtorch\"
+[build]
+rustflags = [\"-C\", \"link-arg=-Wl,-rpath,$libtorch/lib\"]"
+    if [[ -f "$config" ]]; then
+        [[ "$(cat "$config")" != "$wanted" ]] || return 0
+        grep -q '^LIBTORCH = ".*/libtorch-' "$config" ||
+            die "$config has settings that are not from this script; add these to it yourself:
+$wanted"
+    fi
+    log "pointing cargo at $libtorch"
+    mkdir -p "$(dirname "$config")"
+    printf '%s\n' "$wanted" >"$config"
+}
+
+x86_64_only "libtorch $version"
+if has_nvidia_gpu; then
+    in_cache "$LOOKOUT_CACHE/libtorch-$version-cuda" fill_cuda
+    point_cargo_at "$LOOKOUT_CACHE/libtorch-$version-cuda/torch"
+else
+    in_cache "$LOOKOUT_CACHE/libtorch-$version-cpu" fill_cpu
+    point_cargo_at "$LOOKOUT_CACHE/libtorch-$version-cpu"
+fi
