@@ -1,1 +1,6 @@
-//! Batches across cameras: pure, time is an argument.
+//! Batches across cameras. Pure: the time is an argument, and nothing here waits.
+
+mod batcher;
+mod lane;
+
+pub use batcher::{BatchPolicy, Batcher, Demand, Polled};

@@ -22,6 +22,9 @@ pub struct FrameHeader {
     pub placement: Placement,
     /// Whether the source goes on without us, so that an old frame is worth less than a new one.
     pub live: bool,
+    /// When its data reached the worker, before it was decoded; for files, when it left the decoder.
+    /// Its age is counted from here by this machine's own clock, whatever the camera's clock says.
+    pub arrived_at: Instant,
     /// When it left the decoder.
     pub decoded_at: Instant,
     /// When it was ready for a batch.

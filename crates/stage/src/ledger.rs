@@ -203,6 +203,7 @@ impl Ticket {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Settled {
     Dropped(DropCause),
     Delivered,

@@ -32,6 +32,7 @@ pub struct CameraQueue(Receiver<Frame>);
 
 /// What a look into a camera's queue found.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is matched where it is made and kept nowhere")]
 pub enum Taken {
     Frame(Frame),
     Empty,
@@ -89,6 +90,20 @@ impl Drop for CameraIntake {
 }
 
 impl CameraQueue {
+    /// Whether the next frame would have to wait, or to drop the oldest.
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    /// Frames in the queue.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The oldest frame in the queue; never waits.
     pub fn take(&self) -> Taken {
         match self.0.try_recv() {
