@@ -1,1 +1,9 @@
 //! Device threads: a batch goes in, results rejoined with their headers come out.
+
+mod device;
+mod event;
+mod feeder;
+mod threads;
+
+pub use event::{DeviceEvent, InferredBatch};
+pub use threads::{InferSettings, InferThreads, Inlets, Rebuild, start};

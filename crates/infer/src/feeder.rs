@@ -1,0 +1,101 @@
+//! The batch thread: takes frames from the cameras' queues and hands the device its batches.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select};
+use lookout_batch::{Batcher, Demand, Polled};
+use lookout_schema::DropCause;
+use lookout_stage::{CameraQueue, FrameBatch, Stop};
+
+pub(crate) struct Feeder {
+    pub(crate) batcher: Batcher,
+    pub(crate) prefetch: bool,
+    pub(crate) cameras: Receiver<CameraQueue>,
+    pub(crate) woken: Receiver<()>,
+    pub(crate) handover: Sender<FrameBatch>,
+    /// Whether the device waits for a batch.
+    pub(crate) idle: Arc<AtomicBool>,
+    pub(crate) abandon: Stop,
+}
+
+/// Something always happens sooner; this only bounds the harm of a mistake.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+impl Feeder {
+    pub(crate) fn run(mut self) {
+        let mut more_cameras = true;
+        loop {
+            if more_cameras {
+                more_cameras = self.take_cameras();
+            }
+            if self.abandon.is_stopped() {
+                return self.give_up();
+            }
+            match self.poll() {
+                Polled::Batch(batch) => {
+                    self.idle.store(false, SeqCst);
+                    if self.handover.send(batch).is_err() {
+                        return self.give_up();
+                    }
+                }
+                Polled::Wait { .. } if !more_cameras && self.batcher.is_over() => return,
+                Polled::Wait { until } => self.wait(until),
+            }
+        }
+    }
+
+    fn take_cameras(&mut self) -> bool {
+        loop {
+            match self.cameras.try_recv() {
+                Ok(queue) => self.batcher.add(queue),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => {
+                    self.cameras = never();
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self) -> Polled {
+        let demand = if self.handover.is_full() {
+            Demand::None
+        } else if self.idle.load(SeqCst) {
+            Demand::Idle
+        } else if self.prefetch {
+            Demand::Prefetch
+        } else {
+            Demand::None
+        };
+        // The batcher's lists stay whole at any panic, and a frame lost in one is counted by its ticket.
+        catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), demand))).unwrap_or_else(|_| {
+            tracing::error!("the batcher panicked and goes on");
+            self.abandon.wait(Duration::from_millis(100));
+            Polled::Wait { until: Some(Instant::now()) }
+        })
+    }
+
+    fn wait(&mut self, until: Option<Instant>) {
+        let timeout = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
+        select! {
+            recv(self.woken) -> _ => {}
+            recv(self.abandon.channel()) -> _ => {}
+            recv(self.cameras) -> queue => if let Ok(queue) = queue {
+                self.batcher.add(queue);
+            },
+            default(timeout) => {}
+        }
+    }
+
+    fn give_up(mut self) {
+        self.take_cameras();
+        self.batcher.abandon(DropCause::Shutdown);
+    }
+}
