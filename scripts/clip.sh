@@ -26,20 +26,20 @@ find_in() {
 
 fetch() {
     local root="$1"
-    need apt-get "set LOOKOUT_DEMO_CLIP to a video of your own instead"
+    need apt-get "set LOOKOUT_CLIP to a video of your own instead"
     log "fetching the demo's clip (Debian's opencv-doc)"
     mkdir "$root/package"
     # apt's own sandbox user may not write into the cache.
     (cd "$root/package" && apt-get -o APT::Sandbox::User=root download -qq opencv-doc >&2) ||
-        die "apt-get could not download opencv-doc; set LOOKOUT_DEMO_CLIP to a video of your own instead"
+        die "apt-get could not download opencv-doc; set LOOKOUT_CLIP to a video of your own instead"
     dpkg-deb --fsys-tarfile "$root/package"/opencv-doc_*.deb |
         tar -x -C "$root" --wildcards "./$data/vtest.avi*"
     rm -r "$root/package"
 }
 
-if [[ -n "${LOOKOUT_DEMO_CLIP:-}" ]]; then
-    [[ -f "$LOOKOUT_DEMO_CLIP" ]] || die "LOOKOUT_DEMO_CLIP names no file: $LOOKOUT_DEMO_CLIP"
-    echo "$LOOKOUT_DEMO_CLIP"
+if [[ -n "${LOOKOUT_CLIP:-}" ]]; then
+    [[ -f "$LOOKOUT_CLIP" ]] || die "LOOKOUT_CLIP names no file: $LOOKOUT_CLIP"
+    echo "$LOOKOUT_CLIP"
 elif ! find_in ""; then
     in_cache "$LOOKOUT_CACHE/opencv-doc" fetch
     find_in "$LOOKOUT_CACHE/opencv-doc"

@@ -14,13 +14,13 @@ cupti=nvidia-cuda-cupti==13.0.85
 
 # Only the C++ libraries of the wheels are used, so one Python's tag does for every machine.
 wheels=(--only-binary=:all: --implementation cp --python-version 3.11)
-for platform in manylinux_2_{28,27,26,25,24,17}_x86_64 manylinux2014_x86_64; do
+for platform in manylinux_2_{28..17}_x86_64 manylinux2014_x86_64; do
     wheels+=(--platform "$platform")
 done
 
 pip() {
     need python3 "'make setup' installs it"
-    python3 -m pip --disable-pip-version-check --quiet "$@" >&2 ||
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip --disable-pip-version-check --quiet "$@" >&2 ||
         die "pip could not fetch libtorch; is PyPI, or the mirror in pip's configuration, reachable?"
 }
 

@@ -1,0 +1,55 @@
+# `make demo` and `make test` each take a fresh Debian 12 or Ubuntu 24.04 machine all the way. What is
+# fetched is kept in ~/.cache/lookout (LOOKOUT_CACHE), so that nothing is done twice.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests build test lint fmt bench demo clean
+
+# rustup's own folder, where a fresh install has not reached the shell's PATH yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+# One profile for everything: the C++ under libtorch's and Kafka's bindings takes minutes to compile, and
+# the linter, the tests and the binaries share it.
+BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab
+EVERYTHING := --workspace --all-targets
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## system packages, Rust and libtorch, for the build and the demo
+	@scripts/packages.sh build
+	@scripts/rust.sh
+	@scripts/libtorch.sh
+
+setup-tests: setup ## a JDK and Apache Kafka besides, for the tests
+	@scripts/packages.sh test
+	@scripts/kafka.sh install
+
+build: setup ## lookout, lookout-worker and lookout-lab into target/release
+	cargo build --release $(BINARIES)
+
+lint: setup-tests ## format, clippy and, where it is installed, cargo-deny; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --release $(EVERYTHING) -- -D warnings
+	@if command -v cargo-deny >/dev/null; then \
+		cargo deny check licenses bans sources; \
+	else \
+		echo "cargo-deny is not installed: licences and sources are not checked"; \
+	fi
+
+test: lint ## everything that .ci/run checks: lint, build and all tests
+	cargo build --release $(EVERYTHING)
+	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace
+
+fmt: ## format the sources
+	cargo fmt --all
+
+bench: setup-tests build ## measure against the Python peers, into docs/performance.md (BENCH_ARGS=--help)
+	python3 scripts/bench $(BENCH_ARGS)
+
+demo: build ## people walking, watched for DEMO_SECONDS (30) on the embedded broker
+	@scripts/demo.sh
+
+clean: ## remove what was built; what was fetched stays in the cache
+	cargo clean

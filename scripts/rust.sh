@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The Rust toolchain that rust-toolchain.toml names, and the crates that Cargo.lock names.
+set -euo pipefail
+# shellcheck source=SCRIPTDIR/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$LOOKOUT_ROOT"
+need cargo "install Rust first: https://rustup.rs"
+wanted="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
+# Newer rustups install a toolchain only when told to.
+if command -v rustup >/dev/null 2>&1 && ! cargo --version >/dev/null 2>&1; then
+    log "installing the Rust toolchain of rust-toolchain.toml"
+    rustup toolchain install >&2
+fi
+version="$(rustc --version | cut -d ' ' -f 2)"
+[[ "$(printf '%s\n' "$wanted" "$version" | sort --version-sort | head -n 1)" == "$wanted" ]] ||
+    die "Rust $wanted or newer is needed, and this is $version; rustup takes the right one by itself: https://rustup.rs"
