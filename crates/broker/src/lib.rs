@@ -1,1 +1,27 @@
-//! Kafka: producer, consumer, topics, and the embedded cluster.
+//! Kafka: the producer with its outbox, the topics, the embedded cluster, and a reader of the records.
+//!
+//! Everything here takes a [`KafkaSettings`](lookout_config::KafkaSettings) that names servers. Where the
+//! user asked for the embedded cluster, [`Embedded::start`] comes first and gives the settings by which
+//! its cluster is reached.
+
+mod check;
+mod client;
+mod context;
+mod embedded;
+mod error;
+mod health;
+mod outbox;
+mod pump;
+mod reader;
+mod reports;
+mod sink;
+#[cfg(test)]
+mod testing;
+mod topics;
+
+pub use check::{BrokerCheck, BrokerProblem, TopicCheck, check};
+pub use embedded::Embedded;
+pub use error::BrokerError;
+pub use health::SinkHealth;
+pub use reader::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
+pub use sink::KafkaSink;

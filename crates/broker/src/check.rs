@@ -1,0 +1,134 @@
+//! Whether the brokers can be reached, and what to do if not; for `lookout doctor`.
+
+use std::time::{Duration, Instant};
+
+use lookout_config::KafkaSettings;
+use rdkafka::{
+    error::RDKafkaErrorCode,
+    metadata::Metadata,
+    producer::{BaseProducer, Producer},
+};
+
+use crate::{
+    BrokerError,
+    client::{Redactor, Use, client_config, servers},
+    context::QuietContext,
+};
+
+/// What a look at the brokers has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerCheck {
+    /// `host:port` of each broker of the cluster, as the cluster advertises them.
+    pub brokers: Vec<String>,
+    /// The pipeline's topics.
+    pub topics: Vec<TopicCheck>,
+    /// What kept the brokers from being reached; then nothing else is known.
+    pub problem: Option<BrokerProblem>,
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicCheck {
+    pub name: String,
+    /// How many it has; none where it does not exist, which the first run changes.
+    pub partitions: Option<usize>,
+    /// What is wrong with it.
+    pub problem: Option<BrokerProblem>,
+}
+
+/// Something is wrong, and this helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerProblem {
+    pub what: String,
+    pub advice: String,
+}
+
+/// How long one question to the brokers takes before the client's errors are looked at.
+const ASK_FOR: Duration = Duration::from_millis(300);
+
+/// Reaches the brokers of `settings` within `timeout`, or says what is wrong. Blocks its thread.
+///
+/// # Errors
+/// Settings that librdkafka refuses.
+pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck, BrokerError> {
+    let redactor = Redactor::new(settings);
+    let client: BaseProducer<QuietContext> = client_config(settings, Use::Admin)?
+        .create_with_context(QuietContext::new(redactor.clone()))
+        .map_err(|error| redactor.creation_error(&error))?;
+    let brokers = servers(settings)?;
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Ok(metadata) = client.client().fetch_metadata(None, ASK_FOR.min(left)) {
+            return Ok(found(settings, &metadata));
+        }
+        client.poll(Duration::ZERO);
+        let reported = client.context().reported();
+        let worst = RANK.iter().find_map(|rank| reported.iter().find(|(code, _)| code == rank));
+        // A wrong password does not get better; a broker may just be starting.
+        let is_final = matches!(worst, Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, _)));
+        if is_final || left.is_zero() {
+            let worst = worst.or_else(|| reported.first());
+            let problem = worst.map_or_else(
+                || BrokerProblem {
+                    what: format!("`{brokers}` did not answer within {} s", timeout.as_secs_f32()),
+                    advice: "a firewall may swallow the connection; is the port the right one?".into(),
+                },
+                |(code, reason)| explain(*code, reason),
+            );
+            return Ok(BrokerCheck { brokers: Vec::new(), topics: Vec::new(), problem: Some(problem) });
+        }
+    }
+}
+
+/// The errors that say most first.
+const RANK: [RDKafkaErrorCode; 4] = [
+    RDKafkaErrorCode::Authentication,
+    RDKafkaErrorCode::SSL,
+    RDKafkaErrorCode::Resolve,
+    RDKafkaErrorCode::BrokerTransportFailure,
+];
+
+fn found(settings: &KafkaSettings, metadata: &Metadata) -> BrokerCheck {
+    let brokers = metadata.brokers().iter().map(|b| format!("{}:{}", b.host(), b.port())).collect();
+    let topic = |name: &String| {
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+        let leaderless = topic.map_or(0, |t| t.partitions().iter().filter(|p| p.leader() < 0).count());
+        let problem = (leaderless > 0).then(|| BrokerProblem {
+            what: format!("{leaderless} partitions of `{name}` have no leader, their records wait"),
+            advice: "brokers of this cluster are down; start them".into(),
+        });
+        let partitions = topic.map(|topic| topic.partitions().len());
+        TopicCheck { name: name.clone(), partitions, problem }
+    };
+    let topics = [&settings.topics.frames, &settings.topics.status].map(topic).into();
+    BrokerCheck { brokers, topics, problem: None }
+}
+
+fn explain(code: RDKafkaErrorCode, reason: &str) -> BrokerProblem {
+    // What follows is how long a try took and how often it was made.
+    let what = reason.split(" (after ").next().unwrap_or(reason).to_owned();
+    let advice = match code {
+        RDKafkaErrorCode::Authentication => {
+            "check `sasl.mechanism`, `sasl.username` and `sasl.password` in [kafka.client]"
+        }
+        RDKafkaErrorCode::SSL if what.contains("verify") => {
+            "the broker's certificate is not trusted: set `ssl.ca.location` in [kafka.client] to the \
+             authority that signed it"
+        }
+        RDKafkaErrorCode::SSL => {
+            "is this a TLS port? check `security.protocol` and the `ssl.*` settings in [kafka.client]"
+        }
+        RDKafkaErrorCode::Resolve => "the name is not known here: check `brokers` in [kafka], and the DNS",
+        _ if what.contains("refused") => {
+            "nothing listens there: start the broker, or correct `brokers` in [kafka]"
+        }
+        _ if what.contains("security.protocol") || what.contains("Disconnected") => {
+            "the broker hangs up: its port may want TLS or SASL, set `security.protocol` in [kafka.client]"
+        }
+        _ => {
+            "check `brokers` in [kafka] and the way to them; in containers, the brokers' advertised listeners"
+        }
+    };
+    BrokerProblem { what, advice: advice.into() }
+}

@@ -1,0 +1,193 @@
+//! From the user's settings to librdkafka's.
+
+use lookout_config::{Brokers, KafkaSettings, Secret};
+use rdkafka::{
+    ClientConfig,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use crate::BrokerError;
+
+/// Settings that the user may replace, each with all its names: librdkafka has aliases, and of two that
+/// were set the last would win.
+type Defaults = [(&'static [&'static str], &'static str)];
+
+const PRODUCER: &Defaults = &[
+    (&["compression.type", "compression.codec"], "zstd"),
+    (&["linger.ms", "queue.buffering.max.ms"], "5"),
+    // All Kafka clients but librdkafka's older ones place keys by murmur2, so streams can be joined.
+    (&["partitioner"], "murmur2_random"),
+    // A bound in bytes for records too large for a bound in records; what has no room stays in the outbox.
+    (&["queue.buffering.max.kbytes"], "65536"),
+    // A broker refuses a batch as a whole, so one that exceeds a topic's `max.message.bytes` should not
+    // be built out of small records.
+    (&["batch.size"], "262144"),
+];
+
+const ANY_CLIENT: &Defaults = &[
+    (&["client.id"], "lookout"),
+    // A broker that comes back is found again within two seconds rather than librdkafka's ten.
+    (&["reconnect.backoff.max.ms"], "2000"),
+    (&["socket.keepalive.enable"], "true"),
+];
+
+/// Settings on which the ledger rests.
+const PRODUCER_FIXED: [(&str, &str); 6] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // Records expire in the outbox, by its rules, and never inside librdkafka.
+    ("message.timeout.ms", "0"),
+    ("delivery.report.only.error", "false"),
+    ("queuing.strategy", "fifo"),
+    ("statistics.interval.ms", "1000"),
+];
+
+/// What a client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Produce,
+    Consume,
+    Admin,
+}
+
+/// The brokers' addresses in `settings`.
+pub(crate) fn servers(settings: &KafkaSettings) -> Result<&str, BrokerError> {
+    match &settings.brokers {
+        Brokers::Servers(servers) => Ok(servers),
+        Brokers::Embedded => Err(BrokerError::NoAddress),
+    }
+}
+
+/// librdkafka's settings for a client of `settings`. Each of the user's own is tried by itself, so that
+/// an error can name it.
+pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<ClientConfig, BrokerError> {
+    let mut config = ClientConfig::new();
+    let own = |names: &[&str]| settings.client.iter().any(|(key, _)| names.contains(&key.as_str()));
+    let defaults = if purpose == Use::Produce { PRODUCER } else { &[] };
+    for (names, value) in ANY_CLIENT.iter().chain(defaults) {
+        if let Some(name) = names.first()
+            && !own(names)
+        {
+            config.set(*name, *value);
+        }
+    }
+    for (key, value) in &settings.client {
+        try_setting(key, value)?;
+        config.set(key, value.reveal());
+    }
+    if purpose == Use::Produce {
+        for (key, value) in PRODUCER_FIXED {
+            config.set(key, value);
+        }
+    }
+    config.set("bootstrap.servers", servers(settings)?);
+    let level = if own(&["debug"]) { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info };
+    config.set_log_level(level);
+    Ok(config)
+}
+
+fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
+    let fail = |reason| Err(BrokerError::Setting { key: key.to_owned(), reason });
+    if PRODUCER_FIXED.iter().any(|(fixed, _)| *fixed == key) || key == "delivery.timeout.ms" {
+        return fail("this cannot be set: the ledger rests on Lookout's own value".into());
+    }
+    if key.contains('\0') || value.reveal().contains('\0') {
+        return fail("a setting cannot hold a NUL".into());
+    }
+    match ClientConfig::new().set(key, value.reveal()).create_native_config() {
+        Ok(_) => Ok(()),
+        // librdkafka's words may repeat the value.
+        Err(_) if is_sensitive(key) => fail("librdkafka refuses the value, which is not shown here".into()),
+        Err(KafkaError::ClientConfig(_, reason, ..)) => fail(reason),
+        Err(error) => fail(error.to_string()),
+    }
+}
+
+/// Whether a setting's value must not be shown.
+fn is_sensitive(key: &str) -> bool {
+    ["password", "secret", "pem", "key", "token", "oauthbearer.config", "assertion"]
+        .iter()
+        .any(|part| key.contains(part))
+}
+
+/// Takes the user's secrets out of librdkafka's words.
+#[derive(Clone, Default)]
+pub(crate) struct Redactor(Vec<Secret>);
+
+impl Redactor {
+    pub(crate) fn new(settings: &KafkaSettings) -> Self {
+        let secret = |(key, value): &(String, Secret)| {
+            (is_sensitive(key) && !value.reveal().is_empty()).then(|| value.clone())
+        };
+        Self(settings.client.iter().filter_map(secret).collect())
+    }
+
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"))
+    }
+
+    /// Why a client could not be made.
+    pub(crate) fn creation_error(&self, error: &KafkaError) -> BrokerError {
+        let reason = match error {
+            // Its own text would show the setting's value.
+            KafkaError::ClientConfig(_, reason, key, _) => format!("{key}: {reason}"),
+            KafkaError::ClientCreation(reason) => reason.clone(),
+            other => other.to_string(),
+        };
+        BrokerError::Client { reason: self.redact(&reason) }
+    }
+}
+
+/// librdkafka's code in `error`, for those that have none an unspecific one.
+pub(crate) fn code(error: &KafkaError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::settings;
+
+    fn with(client: &[(&str, &str)]) -> KafkaSettings {
+        let client = client.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(*v))).collect();
+        KafkaSettings { client, ..settings("localhost:1") }
+    }
+
+    fn error(client: &[(&str, &str)]) -> String {
+        client_config(&with(client), Use::Produce).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        assert_eq!(
+            error(&[("client.id", "x"), ("lingr.ms", "5")]),
+            "kafka.client.lingr.ms: No such configuration property: \"lingr.ms\""
+        );
+        assert!(error(&[("linger.ms", "soon")]).starts_with("kafka.client.linger.ms: Invalid value"));
+        assert!(error(&[("acks", "1")]).starts_with("kafka.client.acks: this cannot be set"));
+        assert!(error(&[("client.id", "a\0b")]).starts_with("kafka.client.client.id: "));
+    }
+
+    #[test]
+    fn a_secret_is_in_no_error() {
+        assert!(!error(&[("ssl.key.password", "hunter2\0")]).contains("hunter2"));
+        let settings = with(&[("sasl.password", "hunter2"), ("client.id", "gate")]);
+        let redactor = Redactor::new(&settings);
+        assert_eq!(redactor.redact("gate said hunter2 twice: hunter2"), "gate said *** twice: ***");
+    }
+
+    #[test]
+    fn the_users_settings_replace_the_defaults_under_any_name() {
+        let config = client_config(&with(&[("compression.codec", "lz4")]), Use::Produce).unwrap();
+        assert_eq!(config.get("compression.type"), None);
+        assert_eq!(config.get("compression.codec"), Some("lz4"));
+        assert_eq!(config.get("linger.ms"), Some("5"));
+    }
+
+    #[test]
+    fn the_embedded_cluster_needs_an_address() {
+        let settings = KafkaSettings { brokers: Brokers::Embedded, ..settings("") };
+        assert!(matches!(client_config(&settings, Use::Admin), Err(BrokerError::NoAddress)));
+    }
+}

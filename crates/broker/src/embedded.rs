@@ -1,0 +1,68 @@
+//! A Kafka cluster inside the process, for trying out and for tests.
+
+use std::fmt;
+
+use lookout_config::{Brokers, KafkaSettings};
+use rdkafka::{
+    ClientConfig,
+    producer::{Producer, ThreadedProducer},
+};
+
+use crate::{BrokerError, client::Redactor, context::QuietContext};
+
+/// librdkafka's mock cluster: one broker on a free port of 127.0.0.1 that any Kafka client can attach to.
+/// It lives as long as this guard. It keeps the last 5 MiB of each partition, in memory.
+pub struct Embedded {
+    settings: KafkaSettings,
+    bootstrap: String,
+    // The cluster lives in this client. Unlike a cluster of its own it can be handed to another thread.
+    _host: ThreadedProducer<QuietContext>,
+}
+
+/// Partitions where the settings leave the number to the broker.
+const DEFAULT_PARTITIONS: i32 = 4;
+
+impl Embedded {
+    /// Starts a cluster with the topics of `settings`.
+    pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+        let fail = |reason: String| BrokerError::Embedded { reason };
+        let host: ThreadedProducer<QuietContext> = ClientConfig::new()
+            .set("test.mock.num.brokers", "1")
+            .set("client.id", "lookout-embedded")
+            .create_with_context(QuietContext::new(Redactor::default()))
+            .map_err(|error| fail(error.to_string()))?;
+        let cluster = host.client().mock_cluster().ok_or_else(|| fail("librdkafka made none".into()))?;
+        let partitions = match settings.partitions {
+            0 => DEFAULT_PARTITIONS,
+            count => i32::from(count),
+        };
+        for topic in [&settings.topics.frames, &settings.topics.status] {
+            cluster
+                .create_topic(topic, partitions, 1)
+                .map_err(|error| fail(format!("topic {topic}: {error}")))?;
+        }
+        let bootstrap = cluster.bootstrap_servers();
+        drop(cluster);
+        let mut settings = settings.clone();
+        settings.brokers = Brokers::Servers(bootstrap.clone());
+        // What a file says of a real cluster's security would keep its clients out of this one.
+        settings.client.retain(|(key, _)| !["security.", "sasl.", "ssl."].iter().any(|p| key.starts_with(p)));
+        Ok(Self { settings, bootstrap, _host: host })
+    }
+
+    /// The settings that it was started with, with its address for the brokers.
+    pub fn settings(&self) -> &KafkaSettings {
+        &self.settings
+    }
+
+    /// Its address, `host:port`.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded").field("bootstrap", &self.bootstrap).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! Records to Kafka.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use lookout_config::KafkaSettings;
+use lookout_schema::{ExpireCause, FrameRecord, StatusRecord};
+use lookout_stage::{RecordSink, Stop, StopOnDrop, Ticket, stop_signal};
+use tokio::{runtime, sync::oneshot, time::timeout_at};
+
+use crate::{
+    BrokerError, SinkHealth,
+    client::{Redactor, Use, client_config, servers},
+    health::Link,
+    outbox::{Outbox, Outgoing},
+    pump::Pump,
+    reports::Report,
+    topics::TopicCreator,
+};
+
+/// How often what was held back is looked at; answers are heard as they come.
+const TURN: Duration = Duration::from_millis(50);
+
+/// Takes records to Kafka: acknowledged by all replicas, in each camera's order, without doubles as far
+/// as Kafka's idempotent producer reaches.
+///
+/// While the brokers are away records wait: those of live cameras up to `buffer_records`, beyond which
+/// the oldest expire; those of other sources all, and these sources wait with them.
+pub struct KafkaSink {
+    pump: Arc<Pump>,
+    stop: Option<StopOnDrop>,
+    poll: Option<JoinHandle<()>>,
+    stop_topics: Option<oneshot::Sender<()>>,
+    topics: Option<JoinHandle<()>>,
+}
+
+impl KafkaSink {
+    /// Starts the sink. It connects, and creates the topics, in the background: that no broker answers is
+    /// no error here.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses, or a thread that cannot be started.
+    pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+        let config = client_config(settings, Use::Produce)?;
+        let creator = TopicCreator::new(settings)?;
+        let pump = Pump::start(
+            config,
+            settings.topics.clone(),
+            Link::new(Redactor::new(settings)),
+            Outbox::new(settings.buffer_records),
+        )?;
+        tracing::info!(
+            brokers = servers(settings)?,
+            frames = settings.topics.frames,
+            status = settings.topics.status,
+            "records go to kafka"
+        );
+        let (stop, stopped) = stop_signal();
+        let (stop_topics, topics_stopped) = oneshot::channel();
+        // From here on the drop of the sink tidies up.
+        let mut sink =
+            Self { pump, stop: Some(stop), poll: None, stop_topics: Some(stop_topics), topics: None };
+        let pump = Arc::clone(&sink.pump);
+        sink.poll = Some(spawn("kafka-poll", move || poll(&pump, &stopped))?);
+        let pump = Arc::clone(&sink.pump);
+        let create = move || create_topics(creator, topics_stopped, &pump);
+        sink.topics = Some(spawn("kafka-topics", create)?);
+        Ok(sink)
+    }
+
+    /// How the sink is doing; for `/readyz` and the metrics.
+    pub fn health(&self) -> SinkHealth {
+        self.pump.health()
+    }
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BrokerError> {
+    let builder = thread::Builder::new().name(name.into());
+    builder.spawn(run).map_err(|source| BrokerError::Thread { name, source })
+}
+
+fn poll(pump: &Arc<Pump>, stopped: &Stop) {
+    while !stopped.is_stopped() {
+        pump.turn(TURN);
+    }
+    pump.disconnect();
+}
+
+fn create_topics(creator: TopicCreator, stopped: oneshot::Receiver<()>, pump: &Pump) {
+    match runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                () = creator.run() => {}
+                _ = stopped => {}
+            }
+        }),
+        Err(error) => tracing::warn!(%error, "topics are not created"),
+    }
+    pump.topics_are_ready();
+}
+
+impl RecordSink for KafkaSink {
+    fn publish(&self, record: &FrameRecord, ticket: Ticket) {
+        let payload = match serde_json::to_vec(record) {
+            Ok(payload) => payload,
+            Err(error) => {
+                tracing::error!(camera = %record.camera, %error, "a record could not be written as JSON");
+                return ticket.expired(ExpireCause::SinkFailed);
+            }
+        };
+        self.pump.push(Outgoing { camera: record.camera.clone(), payload, ticket, since: Instant::now() });
+    }
+
+    fn report(&self, record: &StatusRecord) {
+        let key = match record {
+            StatusRecord::Camera(camera) => camera.camera.as_str(),
+            StatusRecord::Worker(worker) => worker.worker.as_str(),
+        };
+        match serde_json::to_vec(record) {
+            Ok(payload) => self.pump.report(Report { key: key.to_owned(), payload }),
+            Err(error) => tracing::error!(key, %error, "a status record could not be written as JSON"),
+        }
+    }
+
+    /// As the trait says; status records are waited for too. Where the deadline is reached the sink is
+    /// closed, and what comes later expires at once.
+    fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            if timeout_at(deadline.into(), self.pump.until_idle()).await.is_err() {
+                let health = self.health();
+                tracing::warn!(
+                    records = health.outbox + health.in_flight,
+                    error = health.last_error,
+                    "kafka has not taken all records by the deadline, the rest is given up"
+                );
+                self.pump.close();
+            }
+        })
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        self.pump.close();
+        self.stop_topics.take();
+        self.stop.take();
+        for thread in [self.topics.take(), self.poll.take()].into_iter().flatten() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+        self.pump.disconnect();
+    }
+}
+
+impl fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink").field("health", &self.health()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! Cameras that publish records, and looks at what came of them.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lookout_broker::{KafkaSink, ReadFrom, ReadRecord, ReaderOptions, RecordReader};
+use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::{
+    CameraId, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord, LedgerCounts, ModelInfo,
+    SessionId, Size, StatusRecord, Timestamp, TimingUs, Topics,
+};
+use lookout_stage::{CameraLedger, Permits, RecordSink, Ticket};
+
+/// Longer than anything here takes; only a test that fails waits so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn settings(servers: &str) -> KafkaSettings {
+    KafkaSettings {
+        brokers: Brokers::Servers(servers.into()),
+        topics: Topics::new("lookout").unwrap(),
+        partitions: 3,
+        replication: 1,
+        buffer_records: NonZeroUsize::new(10_000).unwrap(),
+        client: Vec::new(),
+    }
+}
+
+/// A record of the status of `camera`.
+pub(crate) fn status(camera: &str) -> StatusRecord {
+    StatusRecord::Camera(CameraStatusRecord {
+        schema: StatusRecord::SCHEMA.into(),
+        at: Timestamp::now(),
+        camera: camera.parse().unwrap(),
+        worker: "edge-1".parse().unwrap(),
+        epoch: Epoch(1),
+        session: None,
+        status: CameraStatus::Connecting,
+        retry: None,
+        detail: None,
+        reconnects: 0,
+        fps: 0.0,
+        age_ms: None,
+        clock: None,
+        ledger: LedgerCounts::default(),
+    })
+}
+
+/// A camera, or a file where it has permits.
+pub(crate) struct Source {
+    pub(crate) ledger: Arc<CameraLedger>,
+    session: SessionId,
+    seq: u64,
+    permits: Option<Permits>,
+}
+
+impl Source {
+    pub(crate) fn live(id: &str) -> Self {
+        let ledger = CameraLedger::new(id.parse().unwrap());
+        Self { ledger, session: SessionId::generate(), seq: 0, permits: None }
+    }
+
+    pub(crate) fn lossless(id: &str, permits: usize) -> Self {
+        Self { permits: Some(Permits::new(NonZeroUsize::new(permits).unwrap())), ..Self::live(id) }
+    }
+
+    pub(crate) fn publish(&mut self, sink: &KafkaSink) {
+        self.publish_with(sink, "resnet50");
+    }
+
+    /// Publishes a record that names `arch`, waiting for a permit where one is needed.
+    pub(crate) fn publish_with(&mut self, sink: &KafkaSink, arch: &str) {
+        let ticket = self.ledger.receive(self.session, self.seq);
+        let mut ticket: Ticket = match &self.permits {
+            Some(permits) => ticket.with_permit(permits.acquire(PATIENCE).expect("a permit in time")),
+            None => ticket,
+        };
+        let now = Timestamp::now();
+        let dropped_before = ticket.published(now.as_unix_us());
+        let record = FrameRecord {
+            schema: FrameRecord::SCHEMA.into(),
+            camera: self.ledger.camera().clone(),
+            worker: "edge-1".parse().unwrap(),
+            epoch: Epoch(1),
+            session: self.session,
+            seq: self.seq,
+            pts_ns: None,
+            captured_at: now,
+            clock: Clock::File,
+            published_at: now,
+            age_ms: 0,
+            timing_us: TimingUs::default(),
+            source: Size { width: 768, height: 576 },
+            model: ModelInfo { arch: arch.into(), weights: "random:7".into(), precision: "fp32".into() },
+            dropped_before,
+            detections: Vec::new(),
+            classes: Vec::new(),
+        };
+        self.seq += 1;
+        sink.publish(&record, ticket);
+    }
+
+    /// Its ledger, which adds up.
+    pub(crate) fn counts(&self) -> LedgerCounts {
+        let counts = self.ledger.counts();
+        counts.check().unwrap();
+        counts
+    }
+}
+
+/// A sink that is connected and has delivered a record of `source`.
+pub(crate) async fn connected(settings: &KafkaSettings, source: &mut Source) -> KafkaSink {
+    let sink = KafkaSink::start(settings).unwrap();
+    source.publish(&sink);
+    until("the first record is delivered", || source.counts().delivered == 1).await;
+    sink
+}
+
+pub(crate) async fn drain(sink: &KafkaSink) {
+    sink.drain(Instant::now() + PATIENCE).await;
+}
+
+/// Waits until `done`, looking often.
+pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The `seq` of each camera's frame records, in the order in which they lie on the topic.
+pub(crate) async fn read_all(settings: &KafkaSettings) -> BTreeMap<CameraId, Vec<u64>> {
+    let options = ReaderOptions { from: ReadFrom::Beginning, until_end: true, camera: None };
+    let mut reader = RecordReader::open(settings, &options).await.unwrap();
+    let mut seen: BTreeMap<CameraId, Vec<u64>> = BTreeMap::new();
+    while let Some(record) = reader.next().await.unwrap() {
+        match record {
+            ReadRecord::Frame(frame) => seen.entry(frame.camera.clone()).or_default().push(frame.seq),
+            ReadRecord::Status(_) => {}
+            ReadRecord::Unreadable { .. } => panic!("{record:?}"),
+        }
+    }
+    seen
+}

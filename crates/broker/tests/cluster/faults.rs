@@ -1,0 +1,191 @@
+//! The sink against a cluster that fails: nothing is lost that must not be, and all is counted.
+
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
+
+use crate::common::{Source, connected, drain, read_all, settings, until};
+use lookout_broker::KafkaSink;
+use lookout_config::KafkaSettings;
+use lookout_schema::ExpireCause;
+use lookout_stage::RecordSink;
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+fn cluster() -> (Cluster, KafkaSettings) {
+    let cluster = MockCluster::new(1).unwrap();
+    let settings = settings(&cluster.bootstrap_servers());
+    for topic in [&settings.topics.frames, &settings.topics.status] {
+        cluster.create_topic(topic, 3, 1).unwrap();
+    }
+    (cluster, settings)
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_costs_a_file_nothing() {
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 200);
+    let sink = connected(&settings, &mut file).await;
+    cluster.broker_down(-1).unwrap();
+    for _ in 0..199 {
+        file.publish(&sink);
+    }
+    until("the sink has seen it", || !sink.health().connected).await;
+    let health = sink.health();
+    assert_eq!(health.outbox + health.in_flight, 199);
+    assert!(health.last_error.is_some() && health.oldest_unacked.is_some());
+    cluster.broker_up(-1).unwrap();
+    for _ in 0..300 {
+        file.publish(&sink);
+    }
+    drain(&sink).await;
+    assert_eq!(file.counts().delivered, 500);
+    assert_eq!(read_all(&settings).await.into_values().collect::<Vec<_>>(), [(0..500).collect::<Vec<_>>()]);
+}
+
+#[tokio::test]
+async fn beyond_the_buffer_the_oldest_records_of_live_cameras_expire() {
+    let (cluster, mut settings) = cluster();
+    settings.buffer_records = NonZeroUsize::new(20).unwrap();
+    let (mut gate, mut file) = (Source::live("gate"), Source::lossless("file", 100));
+    let sink = connected(&settings, &mut gate).await;
+    cluster.broker_down(-1).unwrap();
+    for _ in 0..100 {
+        gate.publish(&sink);
+        file.publish(&sink);
+    }
+    let counts = gate.counts();
+    assert_eq!(counts.expired, [(ExpireCause::BufferFull, 80)].into());
+    assert_eq!(counts.in_flight + counts.spooled, 20);
+    assert_eq!(file.counts().expired, [].into());
+    cluster.broker_up(-1).unwrap();
+    drain(&sink).await;
+    assert_eq!((gate.counts().delivered, file.counts().delivered), (21, 100));
+    let seen = read_all(&settings).await;
+    // What was in the Kafka client's hands when the broker left, and the latest.
+    let gates: Vec<u64> = (0..11).chain(91..101).collect();
+    assert_eq!(seen[gate.ledger.camera()], gates);
+    assert_eq!(seen[file.ledger.camera()], (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn passing_errors_cost_nothing_and_double_nothing() {
+    use RDKafkaRespErr::*;
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 100);
+    let sink = connected(&settings, &mut file).await;
+    let errors = [
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RD_KAFKA_RESP_ERR__TRANSPORT,
+        RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+    ];
+    cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+    for _ in 0..300 {
+        file.publish(&sink);
+    }
+    drain(&sink).await;
+    assert_eq!(file.counts().delivered, 301);
+    assert_eq!(read_all(&settings).await.into_values().collect::<Vec<_>>(), [(0..301).collect::<Vec<_>>()]);
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_known_to_be_for_good_is_tried_again() {
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 10);
+    let sink = connected(&settings, &mut file).await;
+    let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[unknown]);
+    file.publish(&sink);
+    drain(&sink).await;
+    assert_eq!((file.counts().delivered, file.counts().expired), (2, [].into()));
+}
+
+#[tokio::test]
+async fn a_record_that_the_broker_refuses_for_good_is_rejected() {
+    let (cluster, settings) = cluster();
+    let (mut gate, mut file) = (Source::live("gate"), Source::lossless("file", 10));
+    let sink = connected(&settings, &mut gate).await;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+    file.publish(&sink);
+    drain(&sink).await;
+    assert_eq!(file.counts().expired, [(ExpireCause::Rejected, 1)].into());
+    gate.publish(&sink);
+    drain(&sink).await;
+    assert_eq!(gate.counts().delivered, 2);
+}
+
+#[tokio::test]
+async fn a_producer_that_has_died_is_replaced_and_loses_nothing() {
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 500);
+    let sink = connected(&settings, &mut file).await;
+    // The broker has lost track of the sequence: librdkafka can go no further with this producer.
+    let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[fatal]);
+    for _ in 0..500 {
+        file.publish(&sink);
+    }
+    drain(&sink).await;
+    assert_eq!((file.counts().delivered, file.counts().expired), (501, [].into()));
+    let seen = read_all(&settings).await.into_values().next().unwrap();
+    assert_eq!(seen, (0..501).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_exist_yet_makes_records_wait() {
+    let (cluster, mut settings) = cluster();
+    settings.client.push(("topic.metadata.propagation.max.ms".into(), lookout_config::Secret::new("100")));
+    let missing = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    cluster.topic_error(&settings.topics.frames, missing).unwrap();
+    let mut file = Source::lossless("file", 100);
+    let sink = KafkaSink::start(&settings).unwrap();
+    for _ in 0..100 {
+        file.publish(&sink);
+    }
+    until("records came back", || sink.health().outbox > 0 && sink.health().in_flight == 0).await;
+    cluster.topic_error(&settings.topics.frames, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    drain(&sink).await;
+    assert_eq!(file.counts().delivered, 100);
+    assert_eq!(read_all(&settings).await.into_values().collect::<Vec<_>>(), [(0..100).collect::<Vec<_>>()]);
+}
+
+#[tokio::test]
+async fn at_the_deadline_of_a_drain_the_rest_expires() {
+    let sink = KafkaSink::start(&settings("127.0.0.1:1")).unwrap();
+    let (mut gate, mut file) = (Source::live("gate"), Source::lossless("file", 10));
+    for _ in 0..10 {
+        gate.publish(&sink);
+        file.publish(&sink);
+    }
+    let began = Instant::now();
+    sink.drain(began + Duration::from_millis(300)).await;
+    assert!(began.elapsed() >= Duration::from_millis(300) && began.elapsed() < Duration::from_secs(5));
+    gate.publish(&sink);
+    assert_eq!(gate.counts().expired, [(ExpireCause::Shutdown, 11)].into());
+    assert_eq!(file.counts().expired, [(ExpireCause::Shutdown, 10)].into());
+}
+
+#[tokio::test]
+async fn a_sink_that_is_dropped_undrained_still_settles_its_tickets() {
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 50);
+    let sink = connected(&settings, &mut file).await;
+    cluster.broker_down(-1).unwrap();
+    for _ in 0..50 {
+        file.publish(&sink);
+    }
+    let began = Instant::now();
+    drop(sink);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let counts = file.counts();
+    assert_eq!(counts.delivered + counts.expired[&ExpireCause::Shutdown], 51);
+}

@@ -1,0 +1,8 @@
+//! The whole crate against librdkafka's own cluster, in one process: no server, and faults to order.
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod faults;
