@@ -1,0 +1,81 @@
+"""Lookout beside the Python one would write instead, both measured in this run, alternating.
+
+Prints the table of what must hold, and writes it with the machine's description into
+docs/performance.md; every single measurement goes to target/bench.json.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+
+import machine
+import report
+import sides
+from kafka import Kafka
+
+
+def rounds_of(count, name, measurements):
+    """Runs {side: call} in turn, `count` times; gives {side: [result of each round]}."""
+    results = {side: [] for side in measurements}
+    for i in range(count):
+        for side, measure in measurements.items():
+            print(f"round {i + 1} of {count}, {name}: {side} ...", file=sys.stderr, end=" ", flush=True)
+            result = measure()
+            print(result.get("images_per_s") or result.get("fps"), "/s", file=sys.stderr)
+            results[side].append(result)
+    return results
+
+
+def model_alone(args, precision):
+    engines = [f"openvino-{precision}", f"torch-{precision}"] + ([] if precision == "fp32" else ["openvino-fp32"])
+    measurements = {"lookout": lambda: sides.lookout_model(precision, args.seconds)}
+    for engine in engines:
+        measurements[engine] = lambda engine=engine: sides.peer_model(engine, args.seconds)
+    return rounds_of(args.rounds, "model alone", measurements)
+
+
+def pipelines(args, precision):
+    results = {}
+    clips = {1: sides.clip(), 8: sides.short_clip()}
+    with Kafka() as brokers:
+        for cameras, clip in clips.items():
+            measurements = {
+                "lookout": lambda: sides.lookout_pipeline(clip, cameras, precision, brokers),
+                f"torch-{precision}": lambda: sides.peer_pipeline(clip, cameras, f"torch-{precision}", brokers),
+            }
+            results[cameras] = rounds_of(args.rounds, f"pipeline, {cameras} camera(s)", measurements)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="make bench BENCH_ARGS=", description=__doc__)
+    parser.add_argument("--only", choices=["model", "pipeline"], help="leave the other half out")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (3)")
+    parser.add_argument("--seconds", type=float, default=8, help="length of a measurement of a model alone (8)")
+    parser.add_argument("--check", action="store_true", help="fail where something does not hold")
+    args = parser.parse_args()
+
+    about = machine.describe()
+    precision = machine.best_precision()
+    measured = {"machine": about, "precision": precision, "rounds": args.rounds}
+    # What a pipeline is held against is the model alone in the same run, so that is always measured.
+    if args.only == "pipeline":
+        alone = {"lookout": lambda: sides.lookout_model(precision, args.seconds)}
+        measured["model"] = rounds_of(args.rounds, "model alone", alone)
+    else:
+        measured["model"] = model_alone(args, precision)
+    if args.only != "model":
+        measured["pipeline"] = pipelines(args, precision)
+    measured["help_ms"] = statistics.median(sides.help_ms() for _ in range(20))
+
+    rows = report.must_hold(measured)
+    print(report.table(rows))
+    (sides.target() / "bench.json").write_text(json.dumps(measured, indent=1) + "\n")
+    if args.only is None:
+        report.write(rows, measured)
+    if args.check and not all(row.holds for row in rows):
+        sys.exit("not everything holds")
+
+
+main()

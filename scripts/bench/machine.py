@@ -1,0 +1,36 @@
+"""The machine that the figures are from."""
+
+import datetime
+import os
+import platform
+
+
+def _field(path, key):
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            name, _, value = line.partition(":" if ":" in line else "=")
+            if name.strip() == key:
+                return value.strip().strip('"')
+    return "unknown"
+
+
+def describe():
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": _field("/proc/cpuinfo", "model name"),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in _flags()],
+        "os": _field("/etc/os-release", "PRETTY_NAME"),
+        "kernel": platform.release(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def best_precision():
+    """bf16 where the CPU computes it itself, as `precision = "auto"` has it."""
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & set(_flags()) else "fp32"
+
+
+def _flags():
+    return _field("/proc/cpuinfo", "flags").split()

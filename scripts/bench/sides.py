@@ -1,0 +1,112 @@
+"""One measurement of one side, each a call that gives what the side itself printed as JSON."""
+
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = ROOT / "scripts" / "peers"
+BATCH = 8
+# Frames of a camera where there are eight: together some 2,500, as long a run as one camera's whole clip
+# on a machine of a few cores.
+SHORT_CLIP_FRAMES = 300
+
+
+def target():
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+def _lookout():
+    return target() / "release" / "lookout"
+
+
+@functools.cache
+def _python():
+    return _output([ROOT / "scripts" / "peers.sh"]).strip()
+
+
+@functools.cache
+def clip():
+    return _output([ROOT / "scripts" / "clip.sh"]).strip()
+
+
+@functools.cache
+def short_clip():
+    """The clip's beginning as H.264, which is what cameras send."""
+    path = target() / f"bench-{SHORT_CLIP_FRAMES}.mp4"
+    _output(["gst-launch-1.0", "-q", "filesrc", f"location={clip()}", "!", "decodebin", "!",
+             "identity", f"eos-after={SHORT_CLIP_FRAMES + 1}", "!", "videoconvert", "!",
+             "x264enc", "speed-preset=veryfast", "key-int-max=50", "!", "mp4mux", "!", "filesink", f"location={path}"])
+    return str(path)
+
+
+def _output(command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        raise SystemExit(f"error: exit code {done.returncode} from: {' '.join(map(str, command))}")
+    return done.stdout
+
+
+def lookout_model(precision, seconds):
+    out = _output([_lookout(), "bench", "--arch", "resnet50", "--weights", "random:0", "--device", "cpu",
+                   "--precision", precision, "--batch", str(BATCH), "--seconds", str(seconds), "--json"])
+    return json.loads(out)["results"][0]
+
+
+def peer_model(engine, seconds):
+    command = [_python(), PEERS / "model.py", "--engine", engine, "--batch", str(BATCH), "--seconds", str(seconds)]
+    return json.loads(_output(command, stderr=subprocess.DEVNULL))
+
+
+def lookout_pipeline(path, cameras, precision, brokers):
+    lines = ['name = "bench"', "[model]", 'arch = "resnet50"', 'weights = "random:0"', 'device = "cpu"',
+             f'precision = "{precision}"', "[batch]", f"max_size = {BATCH}", "[kafka]", f'brokers = "{brokers}"']
+    for camera in range(cameras):
+        lines += ["[[camera]]", f'id = "camera-{camera}"', f"uri = {json.dumps(str(path))}"]
+    with tempfile.TemporaryDirectory(prefix="lookout-bench-") as folder:
+        file = pathlib.Path(folder) / "bench.toml"
+        file.write_text("\n".join(lines) + "\n")
+        log = pathlib.Path(folder) / "log"
+        with open(log, "w") as errors:
+            run = subprocess.Popen([_lookout(), "run", file, "--summary", "json"],
+                                   stdout=subprocess.PIPE, stderr=errors, text=True)
+            peak = _peak_memory_mib(run)
+            out = run.stdout.read()
+        if run.wait() != 0:
+            raise SystemExit(f"error: lookout run ended with exit code {run.returncode}:\n{log.read_text()[-2000:]}")
+    summary = json.loads(out.splitlines()[-1])
+    lost = {id: camera for id, camera in summary["cameras"].items() if camera["delivered"] != camera["received"]}
+    if lost:
+        raise SystemExit(f"error: frames of files were lost: {lost}")
+    return {"fps": summary["fps"], "frames": sum(c["delivered"] for c in summary["cameras"].values()),
+            "latency_ms": summary["latency_ms"], "rss_mib": peak}
+
+
+def _peak_memory_mib(process):
+    """Follows the process to its end. VmHWM, not rusage, which counts the fork of this script too; `lookout
+    run` becomes lookout-worker by exec, and the mark begins anew there."""
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+            peak = next((int(l.split()[1]) // 1024 for l in status.splitlines() if l.startswith("VmHWM")), peak)
+        except OSError:
+            pass
+        time.sleep(0.05)
+    return peak
+
+
+def peer_pipeline(path, cameras, engine, brokers):
+    command = [_python(), PEERS / "pipeline.py", *[path] * cameras, "--engine", engine, "--batch", str(BATCH),
+               "--brokers", brokers]
+    return json.loads(_output(command, stderr=subprocess.DEVNULL))
+
+
+def help_ms():
+    start = time.perf_counter()
+    _output([_lookout(), "--help"])
+    return (time.perf_counter() - start) * 1000
