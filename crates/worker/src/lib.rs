@@ -1,1 +1,25 @@
-//! The supervisor that wires the stages into one running worker.
+//! The supervisor: wires the stages into one running worker, watches them, and brings them down in order.
+//!
+//! [`run`] takes a pipeline and its [`Parts`]; the program `lookout-worker` makes them of the real
+//! GStreamer, libtorch and Kafka, and the tests of parts that misbehave.
+
+mod camera;
+mod health;
+mod http;
+mod metrics;
+mod name;
+mod parts;
+mod progress;
+mod recorder;
+mod reports;
+mod roster;
+mod status;
+mod summary;
+mod supervisor;
+mod wiring;
+
+pub use name::worker_id;
+pub use parts::{MakeSource, Parts, SinkWatch};
+pub use progress::Progress;
+pub use summary::{CameraSummary, LatencyMs, Summary};
+pub use supervisor::{StopRequest, run};

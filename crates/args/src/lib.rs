@@ -1,0 +1,9 @@
+//! What can be typed: the verbs and their options.
+//!
+//! `lookout` knows every verb, and hands those that need GStreamer or libtorch to the program that is
+//! linked with them. Both read the verb by the same type, so that neither can know an option that the
+//! other does not.
+
+mod worker;
+
+pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

@@ -1,0 +1,98 @@
+//! A camera's thread: runs its source, survives its panics, and says how it ended.
+
+use std::{
+    any::Any,
+    io,
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use lookout_config::CameraSettings;
+use lookout_schema::{CameraStatus, RetryReason};
+use lookout_stage::{
+    CameraLedger, CameraQueue, CameraReport, Permits, SourceEnd, SourceOutlet, Stop, WhenFull, camera_queue,
+};
+
+use crate::{metrics::Metrics, parts::MakeSource};
+
+/// What all cameras share.
+#[derive(Clone)]
+pub(crate) struct CameraContext {
+    pub(crate) make_source: MakeSource,
+    pub(crate) reports: Sender<CameraReport>,
+    pub(crate) wake: Sender<()>,
+    pub(crate) max_batch: NonZeroUsize,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Starts a camera's thread and gives the worker's end of its queue.
+pub(crate) fn start(
+    settings: CameraSettings,
+    ledger: Arc<CameraLedger>,
+    stop: Stop,
+    context: &CameraContext,
+) -> io::Result<CameraQueue> {
+    let live = settings.uri.is_live();
+    // A file's queue has room for a whole batch: the device takes what there is, and a file can always be
+    // read faster than a network looks at it.
+    let capacity = if live { settings.queue } else { settings.queue.max(context.max_batch) };
+    let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
+    let (intake, queue) = camera_queue(capacity, when_full, context.wake.clone());
+    let permits = (!live).then(|| Permits::new(settings.window.max(context.max_batch)));
+    let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), stop };
+    let context = context.clone();
+    let name = format!("cam-{}", settings.id);
+    thread::Builder::new().name(name).spawn(move || run(&settings, &outlet, &context))?;
+    Ok(queue)
+}
+
+fn run(settings: &CameraSettings, outlet: &SourceOutlet, context: &CameraContext) {
+    let mut wait = settings.retry.first;
+    let end = loop {
+        let panic = match catch_unwind(AssertUnwindSafe(|| (context.make_source)(settings).run(outlet))) {
+            Ok(end) => break end,
+            Err(panic) => message(panic.as_ref()),
+        };
+        tracing::error!(camera = %settings.id, panic, "the camera's thread panicked");
+        context.metrics.stage_restarted();
+        // Begun again, a file would have every frame twice.
+        if !settings.uri.is_live() {
+            break SourceEnd::Failed { reason: RetryReason::PipelineError, detail: panic };
+        }
+        report(settings, outlet, CameraStatus::Retrying, Some((RetryReason::PipelineError, panic)));
+        if outlet.stop.wait(wait) {
+            break SourceEnd::Stopped;
+        }
+        wait = settings.retry.max.min(wait * 2);
+    };
+    match end {
+        SourceEnd::Ended => report(settings, outlet, CameraStatus::Ended, None),
+        SourceEnd::Stopped => report(settings, outlet, CameraStatus::Stopped, None),
+        SourceEnd::Failed { reason, detail } => {
+            report(settings, outlet, CameraStatus::Failed, Some((reason, detail)));
+        }
+    }
+}
+
+fn report(
+    settings: &CameraSettings,
+    outlet: &SourceOutlet,
+    status: CameraStatus,
+    why: Option<(RetryReason, String)>,
+) {
+    let (retry, detail) = why.unzip();
+    let report =
+        CameraReport { camera: settings.id.clone(), status, session: None, clock: None, retry, detail };
+    // Nobody listens any more once the worker has given up waiting for this thread.
+    let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}

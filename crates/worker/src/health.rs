@@ -1,0 +1,134 @@
+//! Whether the worker lives, and whether it does what it is there for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lookout_broker::SinkHealth;
+use lookout_schema::{CameraId, CameraStatus, Timestamp, WorkerState};
+use lookout_stage::CameraLedger;
+use serde::Serialize;
+
+/// What the supervisor last saw of a camera.
+#[derive(Debug, Clone)]
+pub(crate) struct CameraView {
+    pub(crate) id: CameraId,
+    pub(crate) status: CameraStatus,
+    pub(crate) reconnects: u64,
+    /// The most time that may pass between two of its records.
+    pub(crate) longest_gap: Duration,
+    pub(crate) ledger: Arc<CameraLedger>,
+}
+
+/// What the supervisor last saw of the worker.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerView {
+    pub(crate) at: Instant,
+    pub(crate) state: WorkerState,
+    pub(crate) cameras: Vec<CameraView>,
+    pub(crate) sink: SinkHealth,
+}
+
+/// A supervisor that has not looked for so long is stuck.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A broker that has not acknowledged a record for so long holds up the flow.
+const ACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// The answer of `/readyz`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    /// What stands against it.
+    pub(crate) reasons: Vec<String>,
+    /// Cameras whose records flow.
+    pub(crate) flowing: usize,
+    /// Cameras whose records do not, though they are not at their end.
+    pub(crate) silent: Vec<CameraId>,
+}
+
+impl WorkerView {
+    /// Whether the supervisor still turns.
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < HEARTBEAT
+    }
+
+    /// Ready means that frames flow: from a camera, to the broker.
+    pub(crate) fn readiness(&self, now: Timestamp) -> Readiness {
+        let mut reasons = Vec::new();
+        if self.state != WorkerState::Running {
+            reasons.push(format!("the worker is {}", self.state.as_str()));
+        }
+        if !self.sink.connected {
+            let why = self.sink.last_error.as_deref().unwrap_or("no broker is connected");
+            reasons.push(format!("kafka: {why}"));
+        } else if let Some(waited) = self.sink.oldest_unacked.filter(|waited| *waited > ACK_WITHIN) {
+            reasons.push(format!("kafka: no acknowledgement for {} s", waited.as_secs()));
+        }
+        let mut flowing = 0;
+        let mut silent = Vec::new();
+        for camera in self.cameras.iter().filter(|camera| !camera.status.is_final()) {
+            let last = camera.ledger.last_published_us();
+            let gap_us = now.as_unix_us().saturating_sub(last as i64);
+            if last > 0 && gap_us <= camera.longest_gap.as_micros() as i64 {
+                flowing += 1;
+            } else {
+                silent.push(camera.id.clone());
+            }
+        }
+        if flowing == 0 {
+            reasons.push("no camera's frames flow".into());
+        }
+        Readiness { ready: reasons.is_empty(), reasons, flowing, silent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_schema::SessionId;
+
+    use super::*;
+
+    fn view(status: CameraStatus, published_s: Option<i64>) -> WorkerView {
+        let id: CameraId = "gate".parse().unwrap();
+        let ledger = CameraLedger::new(id.clone());
+        if let Some(s) = published_s {
+            ledger.receive(SessionId::generate(), 0).published(s * 1_000_000);
+        }
+        let sink =
+            SinkHealth { connected: true, last_error: None, outbox: 0, in_flight: 0, oldest_unacked: None };
+        let longest_gap = Duration::from_secs(10);
+        let camera = CameraView { id, status, reconnects: 0, longest_gap, ledger };
+        WorkerView { at: Instant::now(), state: WorkerState::Running, cameras: vec![camera], sink }
+    }
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_unix_us(s * 1_000_000)
+    }
+
+    #[test]
+    fn ready_means_that_frames_flow() {
+        assert!(view(CameraStatus::Running, Some(100)).readiness(at(105)).ready);
+        let silent = view(CameraStatus::Running, Some(100)).readiness(at(111));
+        assert!(!silent.ready && silent.silent.len() == 1, "{silent:?}");
+        assert!(!view(CameraStatus::Running, None).readiness(at(1)).ready);
+        assert!(!view(CameraStatus::Ended, Some(100)).readiness(at(101)).ready);
+    }
+
+    #[test]
+    fn a_broker_that_is_away_or_slow_is_not_ready() {
+        let mut worker = view(CameraStatus::Running, Some(100));
+        worker.sink.oldest_unacked = Some(Duration::from_secs(11));
+        assert!(worker.readiness(at(101)).reasons[0].contains("no acknowledgement for 11 s"));
+        worker.sink.connected = false;
+        worker.sink.last_error = Some("connection refused".into());
+        assert_eq!(worker.readiness(at(101)).reasons, ["kafka: connection refused"]);
+    }
+
+    #[test]
+    fn a_supervisor_that_stands_still_is_not_alive() {
+        let worker = view(CameraStatus::Running, None);
+        assert!(worker.is_alive(worker.at + Duration::from_secs(9)));
+        assert!(!worker.is_alive(worker.at + Duration::from_secs(10)));
+    }
+}

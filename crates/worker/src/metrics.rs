@@ -1,0 +1,228 @@
+//! The numbers behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use lookout_broker::SinkHealth;
+use lookout_schema::{CameraId, CameraStatus};
+use lookout_stage::BatchClosed;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::health::CameraView;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCamera {
+    camera: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCameraAndCause {
+    camera: String,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCameraAndStatus {
+    camera: String,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByClosed {
+    closed_by: &'static str,
+}
+
+/// What is counted as it happens. What the ledgers hold is read from them at each scrape.
+pub(crate) struct Metrics {
+    registry: Registry,
+    batch_size: Histogram,
+    batches: Family<ByClosed, Counter>,
+    busy_seconds: Counter<f64, AtomicU64>,
+    capture_to_publish: Family<ByCamera, Histogram>,
+    last_age: Family<ByCamera, Gauge<f64, AtomicU64>>,
+    stage_restarts: Counter,
+    totals: DeviceTotals,
+}
+
+/// What the device has done since the worker began.
+#[derive(Debug, Default)]
+struct DeviceTotals {
+    busy_us: AtomicU64,
+    batches: AtomicU64,
+    frames: AtomicU64,
+}
+
+/// A reading of the device's totals, to take differences of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DeviceReading {
+    pub(crate) busy: Duration,
+    pub(crate) batches: u64,
+    pub(crate) frames: u64,
+}
+
+/// 5 ms to 41 s.
+fn latency_histogram() -> Histogram {
+    Histogram::new((0..14).map(|i| 0.005 * f64::from(1 << i)))
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("lookout");
+        let batch_size = Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
+        let batches = Family::<ByClosed, Counter>::default();
+        let busy_seconds = Counter::default();
+        let capture_to_publish: Family<ByCamera, Histogram> = Family::new_with_constructor(latency_histogram);
+        let last_age = Family::<ByCamera, Gauge<f64, AtomicU64>>::default();
+        let stage_restarts = Counter::default();
+        registry.register("batch_size", "Frames in a batch", batch_size.clone());
+        registry.register("batches", "Batches by why they were closed", batches.clone());
+        registry.register_with_unit(
+            "device_busy",
+            "Time in which the device worked on a batch",
+            Unit::Seconds,
+            busy_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "capture_to_publish",
+            "Age of a record when it was published; for files from the decoder's output",
+            Unit::Seconds,
+            capture_to_publish.clone(),
+        );
+        registry.register_with_unit(
+            "last_record_age",
+            "Age of the camera's last record when it was published",
+            Unit::Seconds,
+            last_age.clone(),
+        );
+        registry.register(
+            "stage_restarts",
+            "Stages that failed and were started again",
+            stage_restarts.clone(),
+        );
+        let totals = DeviceTotals::default();
+        Arc::new(Self {
+            registry,
+            batch_size,
+            batches,
+            busy_seconds,
+            capture_to_publish,
+            last_age,
+            stage_restarts,
+            totals,
+        })
+    }
+
+    pub(crate) fn batch_done(&self, frames: usize, closed_by: BatchClosed, busy: Duration) {
+        let closed_by = match closed_by {
+            BatchClosed::Full => "full",
+            BatchClosed::Idle => "idle",
+            BatchClosed::Deadline => "deadline",
+            BatchClosed::Drain => "drain",
+        };
+        self.batch_size.observe(frames as f64);
+        self.batches.get_or_create(&ByClosed { closed_by }).inc();
+        self.busy_seconds.inc_by(busy.as_secs_f64());
+        self.totals.busy_us.fetch_add(busy.as_micros() as u64, Relaxed);
+        self.totals.batches.fetch_add(1, Relaxed);
+        self.totals.frames.fetch_add(frames as u64, Relaxed);
+    }
+
+    pub(crate) fn published(&self, camera: &CameraId, latency: Duration) {
+        let by = ByCamera { camera: camera.to_string() };
+        self.capture_to_publish.get_or_create(&by).observe(latency.as_secs_f64());
+        self.last_age.get_or_create(&by).set(latency.as_secs_f64());
+    }
+
+    /// Age of the camera's last record when it was published.
+    pub(crate) fn last_age(&self, camera: &CameraId) -> Option<Duration> {
+        let age = self.last_age.get(&ByCamera { camera: camera.to_string() })?.get();
+        Duration::try_from_secs_f64(age).ok()
+    }
+
+    pub(crate) fn stage_restarted(&self) {
+        self.stage_restarts.inc();
+    }
+
+    pub(crate) fn stage_restarts(&self) -> u64 {
+        self.stage_restarts.get()
+    }
+
+    pub(crate) fn device(&self) -> DeviceReading {
+        DeviceReading {
+            busy: Duration::from_micros(self.totals.busy_us.load(Relaxed)),
+            batches: self.totals.batches.load(Relaxed),
+            frames: self.totals.frames.load(Relaxed),
+        }
+    }
+
+    /// The text of a scrape.
+    pub(crate) fn scrape(&self, cameras: &[CameraView], sink: &SinkHealth) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode_registry(&mut text, &self.registry)?;
+        text::encode_registry(&mut text, &ledger_registry(cameras, sink))?;
+        text::encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
+    let mut registry = Registry::with_prefix("lookout");
+    let received = Family::<ByCamera, Counter>::default();
+    let published = Family::<ByCamera, Counter>::default();
+    let delivered = Family::<ByCamera, Counter>::default();
+    let dropped = Family::<ByCameraAndCause, Counter>::default();
+    let expired = Family::<ByCameraAndCause, Counter>::default();
+    let processing = Family::<ByCamera, Gauge>::default();
+    let in_flight = Family::<ByCamera, Gauge>::default();
+    let spooled = Family::<ByCamera, Gauge>::default();
+    let status = Family::<ByCameraAndStatus, Gauge>::default();
+    let reconnects = Family::<ByCamera, Counter>::default();
+    for view in cameras {
+        let counts = view.ledger.counts();
+        let camera = view.id.to_string();
+        let by = ByCamera { camera: camera.clone() };
+        received.get_or_create(&by).inc_by(counts.received);
+        published.get_or_create(&by).inc_by(counts.published);
+        delivered.get_or_create(&by).inc_by(counts.delivered);
+        processing.get_or_create(&by).set(counts.processing as i64);
+        in_flight.get_or_create(&by).set(counts.in_flight as i64);
+        spooled.get_or_create(&by).set(counts.spooled as i64);
+        reconnects.get_or_create(&by).inc_by(view.reconnects);
+        for (cause, frames) in &counts.dropped {
+            let by = ByCameraAndCause { camera: camera.clone(), cause: cause.as_str() };
+            dropped.get_or_create(&by).inc_by(*frames);
+        }
+        for (cause, records) in &counts.expired {
+            let by = ByCameraAndCause { camera: camera.clone(), cause: cause.as_str() };
+            expired.get_or_create(&by).inc_by(*records);
+        }
+        for each in CameraStatus::ALL {
+            let by = ByCameraAndStatus { camera: camera.clone(), status: each.as_str() };
+            status.get_or_create(&by).set(i64::from(each == view.status));
+        }
+    }
+    let connected = Gauge::<i64>::default();
+    connected.set(i64::from(sink.connected));
+    registry.register("frames_received", "Frames decoded", received);
+    registry.register("frames_processing", "Frames between the decoder and their record", processing);
+    registry.register("frames_published", "Frames that became a record", published);
+    registry.register("frames_delivered", "Records that the broker has acknowledged", delivered);
+    registry.register("frames_dropped", "Frames without a record, by cause", dropped);
+    registry.register("frames_expired", "Records that never reached the broker, by cause", expired);
+    registry.register("frames_in_flight", "Records sent and not yet acknowledged", in_flight);
+    registry.register("frames_spooled", "Records that wait for the broker", spooled);
+    registry.register("camera_status", "1 for the camera's status, 0 for the others", status);
+    registry.register("camera_reconnects", "Times the camera was connected anew", reconnects);
+    registry.register("kafka_connected", "Whether a broker is connected", connected);
+    registry
+}

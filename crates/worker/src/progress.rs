@@ -1,0 +1,81 @@
+//! What a person at a terminal sees while it runs.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{metrics::Metrics, roster::Roster};
+
+/// A line for each camera, kept up to date below the log; nothing where standard error is no terminal,
+/// where the log is enough.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    lines: MultiProgress,
+    shown: bool,
+}
+
+impl Progress {
+    /// Shows itself if standard error is a terminal.
+    pub fn on_terminal() -> Self {
+        let shown = io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() };
+        Self { lines: MultiProgress::with_draw_target(target), shown }
+    }
+
+    /// For the log: what is written here appears above the lines.
+    pub fn log_writer(&self) -> impl Write + use<> {
+        AboveLines(self.lines.clone())
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    pub(crate) fn begin(&self, roster: &Roster) -> CameraLines {
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let line = |_| self.lines.add(ProgressBar::new_spinner().with_style(style.clone()));
+        CameraLines(if self.shown { roster.iter().map(line).collect() } else { Vec::new() })
+    }
+}
+
+/// The lines of the cameras, in the roster's order.
+#[derive(Debug)]
+pub(crate) struct CameraLines(Vec<ProgressBar>);
+
+impl CameraLines {
+    pub(crate) fn update(&self, roster: &Roster, metrics: &Metrics) {
+        let width = roster.iter().map(|camera| camera.settings.id.as_str().len()).max().unwrap_or(0);
+        for (line, camera) in self.0.iter().zip(roster.iter()) {
+            let counts = camera.ledger.counts();
+            let age = metrics.last_age(&camera.settings.id);
+            let age = age.map_or_else(|| "-".into(), |age| format!("{} ms", age.as_millis()));
+            line.set_message(format!(
+                "{:width$}  {:10}  {:6.1} fps  age {age:>8}  delivered {:>8}  dropped {:>6}{}",
+                camera.settings.id.as_str(),
+                camera.status.as_str(),
+                camera.fps,
+                counts.delivered,
+                counts.dropped.values().sum::<u64>(),
+                camera.detail.as_deref().map(|detail| format!("  {detail}")).unwrap_or_default(),
+            ));
+        }
+    }
+}
+
+impl Drop for CameraLines {
+    fn drop(&mut self) {
+        self.0.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+struct AboveLines(MultiProgress);
+
+impl Write for AboveLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

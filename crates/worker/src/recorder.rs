@@ -1,0 +1,121 @@
+//! From a device's results to records at the sink: the task after the bridge.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use lookout_infer::{DeviceEvent, InferredBatch};
+use lookout_schema::{Clock, Epoch, FrameRecord, ModelInfo, Timestamp, TimingUs, WorkerId};
+use lookout_stage::{FrameResult, RecordSink};
+use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
+
+/// Makes results public.
+pub(crate) struct Recorder {
+    pub(crate) sink: Arc<dyn RecordSink>,
+    pub(crate) worker: WorkerId,
+    pub(crate) model: ModelInfo,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) latencies: Latencies,
+}
+
+/// The latencies of all records, in microseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Latencies(Histogram<u64>);
+
+impl Latencies {
+    pub(crate) fn new() -> Self {
+        let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap_or_else(|_| unbounded());
+        histogram.auto(true);
+        Self(histogram)
+    }
+
+    fn record(&mut self, latency: Duration) {
+        self.0.saturating_record(latency.as_micros() as u64);
+    }
+
+    /// In milliseconds; none before the first record.
+    pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1_000.0)
+    }
+}
+
+impl Recorder {
+    /// Runs until the device has ended, and gives what it measured.
+    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<DeviceEvent>) -> Latencies {
+        while let Some(event) = events.recv().await {
+            match event {
+                DeviceEvent::Inferred(batch) => self.publish(batch),
+                DeviceEvent::BatchFailed { frames, reason } => {
+                    tracing::error!(frames, reason, "the network failed on a batch, its frames are dropped");
+                }
+                DeviceEvent::Restarted { reason } => {
+                    self.metrics.stage_restarted();
+                    tracing::error!(reason, "the network is made anew");
+                }
+            }
+        }
+        self.latencies
+    }
+
+    fn publish(&mut self, batch: InferredBatch) {
+        self.metrics.batch_done(batch.results.len(), batch.closed_by, batch.busy);
+        for result in batch.results {
+            // What a panic takes with it is one frame, which its ticket counts.
+            if catch_unwind(AssertUnwindSafe(|| self.publish_one(result))).is_err() {
+                self.metrics.stage_restarted();
+                tracing::error!("making a record panicked");
+            }
+        }
+    }
+
+    fn publish_one(&mut self, result: FrameResult) {
+        let published_at = Timestamp::now();
+        let FrameResult { header, mut ticket, findings, batched_at, infer, post } = result;
+        let latency = match header.clock {
+            // A file's time of capture says nothing of how long its frame has been here.
+            Clock::File => Instant::now().saturating_duration_since(header.arrived_at),
+            Clock::Rtcp | Clock::Arrival => {
+                let ms = published_at.ms_since(header.captured_at);
+                Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+            }
+        };
+        self.latencies.record(latency);
+        self.metrics.published(&header.camera, latency);
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let record = FrameRecord {
+            schema: FrameRecord::SCHEMA.into(),
+            camera: header.camera,
+            worker: self.worker.clone(),
+            epoch: Epoch::default(),
+            session: header.session,
+            seq: header.seq,
+            pts_ns: header.pts_ns,
+            captured_at: header.captured_at,
+            clock: header.clock,
+            published_at,
+            age_ms: published_at.ms_since(header.captured_at),
+            timing_us: TimingUs {
+                decode: micros(header.ready_at.saturating_duration_since(header.decoded_at)),
+                queue: micros(batched_at.saturating_duration_since(header.ready_at)),
+                infer: micros(infer),
+                post: micros(post),
+            },
+            source: header.source,
+            model: self.model.clone(),
+            dropped_before: ticket.published(published_at.as_unix_us()),
+            detections: findings.detections,
+            classes: findings.classes,
+        };
+        self.sink.publish(&record, ticket);
+    }
+}
+
+fn unbounded() -> Histogram<u64> {
+    #[expect(clippy::expect_used, reason = "three digits are within the library's range of 0 to 5")]
+    Histogram::new(3).expect("three significant digits are allowed")
+}

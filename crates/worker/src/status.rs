@@ -1,0 +1,56 @@
+//! The status records that go out at each interval.
+
+use std::time::Duration;
+
+use lookout_schema::{ModelInfo, StatusRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
+use lookout_stage::RecordSink;
+
+use crate::{
+    metrics::{DeviceReading, Metrics},
+    roster::Roster,
+};
+
+/// What a worker says of itself, and the device's totals when it last did.
+pub(crate) struct Heartbeat {
+    pub(crate) worker: WorkerId,
+    pub(crate) model: ModelInfo,
+    pub(crate) device: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) last: DeviceReading,
+}
+
+impl Heartbeat {
+    /// Sends the worker's and every camera's status. `interval` is the time since the last.
+    pub(crate) fn send(
+        &mut self,
+        state: WorkerState,
+        roster: &Roster,
+        metrics: &Metrics,
+        interval: Duration,
+        sink: &dyn RecordSink,
+    ) {
+        let now = metrics.device();
+        let batches = now.batches - self.last.batches;
+        let busy = (now.busy.saturating_sub(self.last.busy)).as_secs_f64();
+        let record = WorkerStatusRecord {
+            schema: StatusRecord::SCHEMA.into(),
+            at: Timestamp::now(),
+            worker: self.worker.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            state,
+            started_at: self.started_at,
+            cameras: roster.iter().len() as u64,
+            model: self.model.clone(),
+            device: self.device.clone(),
+            device_busy: (busy / interval.as_secs_f64().max(f64::EPSILON)).min(1.0),
+            batch_size: (now.frames - self.last.frames) as f64 / batches.max(1) as f64,
+            stage_restarts: metrics.stage_restarts(),
+            ledger: roster.total(),
+        };
+        self.last = now;
+        sink.report(&StatusRecord::Worker(record));
+        for camera in roster.iter() {
+            sink.report(&camera.status_record(&self.worker, metrics.last_age(&camera.settings.id)));
+        }
+    }
+}

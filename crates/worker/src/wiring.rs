@@ -1,0 +1,92 @@
+//! Wires the stages, the last one first, so that each finds the one after it ready.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use anyhow::{Context, Result};
+use crossbeam_channel::bounded;
+use lookout_batch::BatchPolicy;
+use lookout_config::PipelineSettings;
+use lookout_infer::{InferSettings, InferThreads, Inlets};
+use lookout_schema::WorkerId;
+use lookout_stage::{CameraReport, RecordSink, StopOnDrop, stop_signal};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    camera::CameraContext,
+    metrics::Metrics,
+    parts::Parts,
+    recorder::{Latencies, Recorder},
+    reports,
+    roster::Roster,
+};
+
+/// Batches that may wait to become records, which takes far less time than a batch.
+const BRIDGE: usize = 16;
+
+/// The running stages.
+pub(crate) struct Stages {
+    pub(crate) roster: Roster,
+    pub(crate) reports: mpsc::Receiver<CameraReport>,
+    pub(crate) infer: InferThreads,
+    /// Ends once the device has ended and every result is a record.
+    pub(crate) recorder: JoinHandle<Latencies>,
+    /// Ends the batch and device threads at once.
+    pub(crate) abandon: Option<StopOnDrop>,
+}
+
+/// Starts every stage. Within a tokio runtime.
+pub(crate) fn start(
+    settings: &PipelineSettings,
+    parts: Parts,
+    worker: &WorkerId,
+    metrics: &Arc<Metrics>,
+) -> Result<Stages> {
+    let sink: Arc<dyn RecordSink> = parts.sink;
+    let recorder = Recorder {
+        sink,
+        worker: worker.clone(),
+        model: parts.model,
+        metrics: Arc::clone(metrics),
+        latencies: Latencies::new(),
+    };
+    let (bridge, events) = mpsc::channel(BRIDGE);
+    let recorder = tokio::spawn(recorder.run(events));
+
+    let max_batch = NonZeroUsize::new(settings.batch.max_size).context("a batch of no frames")?;
+    let wake = bounded(1);
+    let (cameras, inlet) = bounded(1);
+    let (abandon, abandoned) = stop_signal();
+    let infer = lookout_infer::start(
+        InferSettings {
+            policy: BatchPolicy {
+                max_size: max_batch,
+                max_wait: settings.batch.max_wait,
+                max_age: settings.batch.max_age,
+            },
+            prefetch: parts.prefetch,
+        },
+        parts.detector,
+        parts.rebuild,
+        Inlets { cameras: inlet, wake: wake.clone(), abandon: abandoned },
+        // The recorder outlives the device, so this cannot fail.
+        move |event| drop(bridge.blocking_send(event)),
+    )
+    .context("the device's threads could not be started")?;
+
+    let (from_cameras, reports) = reports::channel().context("the reports' thread could not be started")?;
+    let context = CameraContext {
+        make_source: parts.make_source,
+        reports: from_cameras,
+        wake: wake.0,
+        max_batch,
+        metrics: Arc::clone(metrics),
+    };
+    let mut roster = Roster::default();
+    for camera in &settings.cameras {
+        let queue = roster
+            .start(camera.clone(), &context)
+            .with_context(|| format!("the thread of camera {} could not be started", camera.id))?;
+        cameras.send(queue).context("the batch thread has ended")?;
+    }
+    Ok(Stages { roster, reports, infer, recorder, abandon: Some(abandon) })
+}
