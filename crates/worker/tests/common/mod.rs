@@ -1,0 +1,237 @@
+//! Sources, networks and sinks in the moods that the real ones have.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use lookout_broker::SinkHealth;
+use lookout_config::{CameraSettings, PipelineSettings};
+use lookout_schema::{
+    CameraStatus, Clock, ExpireCause, FrameRecord, ModelInfo, RetryReason, SessionId, Size, StatusRecord,
+    Timestamp,
+};
+use lookout_stage::{
+    CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, Fit, Frame, FrameHeader, FrameSource,
+    Pixels, RecordSink, SourceEnd, SourceOutlet, Ticket,
+};
+use lookout_worker::{Parts, Progress, SinkWatch, StopRequest, Summary, run};
+use tokio::sync::mpsc;
+
+pub(crate) const SIZE: Size = Size { width: 2, height: 2 };
+
+/// A pipeline of `cameras`, each `id=uri`; the uri tells [`source`] its mood.
+pub(crate) fn pipeline(cameras: &[(&str, &str)], worker: &str) -> PipelineSettings {
+    let mut text = format!(
+        "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n[worker]\nid = \"w\"\n{worker}\n"
+    );
+    for (id, uri) in cameras {
+        text += &format!("[[camera]]\nid = \"{id}\"\nuri = \"{uri}\"\nretry_first_ms = 10\n");
+    }
+    lookout_config::parse("test.toml".as_ref(), &text, &|_| None).unwrap()
+}
+
+/// A source by its uri: `good-N` is a file of N frames, `missing` one that fails, `panic` one that
+/// panics; `test://` is a live camera, `test://panic` one that panics after each tenth frame.
+struct Source {
+    mood: String,
+    live: bool,
+}
+
+impl FrameSource for Source {
+    fn run(&mut self, outlet: &SourceOutlet) -> SourceEnd {
+        let session = SessionId::generate();
+        if self.mood == "missing" {
+            return SourceEnd::Failed { reason: RetryReason::NotFound, detail: "no such file".into() };
+        }
+        outlet
+            .reports
+            .send(CameraReport {
+                camera: outlet.ledger.camera().clone(),
+                status: CameraStatus::Running,
+                session: Some(session),
+                clock: Some(Clock::Arrival),
+                retry: None,
+                detail: None,
+            })
+            .unwrap();
+        let frames = self.mood.strip_prefix("good-").map_or(u64::MAX, |n| n.parse().unwrap());
+        for seq in 0..frames {
+            assert!(self.mood != "panic" || seq < 10, "a source panics");
+            let mut ticket = outlet.ledger.receive(session, seq);
+            if let Some(permits) = &outlet.permits {
+                let permit = loop {
+                    if outlet.stop.is_stopped() {
+                        ticket.dropped(lookout_schema::DropCause::Shutdown);
+                        return SourceEnd::Stopped;
+                    }
+                    if let Some(permit) = permits.acquire(Duration::from_millis(20)) {
+                        break permit;
+                    }
+                };
+                ticket = ticket.with_permit(permit);
+            }
+            let now = Instant::now();
+            let header = FrameHeader {
+                camera: outlet.ledger.camera().clone(),
+                session,
+                seq,
+                pts_ns: None,
+                captured_at: Timestamp::now(),
+                clock: if self.live { Clock::Arrival } else { Clock::File },
+                source: SIZE,
+                placement: Fit::Stretch.place(SIZE, SIZE),
+                live: self.live,
+                arrived_at: now,
+                decoded_at: now,
+                ready_at: now,
+            };
+            let pixels = Pixels::new(SIZE, vec![0; 12]).unwrap();
+            outlet.intake.push(Frame { header, ticket, pixels }, &outlet.stop);
+            // A live camera has its own pace.
+            if outlet.stop.wait(if self.live { Duration::from_millis(2) } else { Duration::ZERO }) {
+                return SourceEnd::Stopped;
+            }
+        }
+        SourceEnd::Ended
+    }
+}
+
+fn source(settings: &CameraSettings) -> Box<dyn FrameSource> {
+    let uri = settings.uri.to_string();
+    let mood = uri.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    Box::new(Source { mood, live: settings.uri.is_live() })
+}
+
+/// What the network does with each batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NetworkMood {
+    Well,
+    /// Panics at the second batch, once.
+    PanicsOnce,
+    Stuck,
+}
+
+#[derive(Debug)]
+struct Network {
+    mood: NetworkMood,
+    batches: usize,
+}
+
+impl Detect for Network {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+        self.batches += 1;
+        match self.mood {
+            NetworkMood::PanicsOnce if self.batches == 2 => panic!("a network panics"),
+            NetworkMood::Stuck => loop {
+                std::thread::park();
+            },
+            NetworkMood::Well | NetworkMood::PanicsOnce => {}
+        }
+        let findings = frames.iter().map(|_| Findings::default()).collect();
+        Ok(Detected { findings, infer: Duration::ZERO, post: Duration::ZERO })
+    }
+}
+
+/// A sink that keeps what it gets; while `away`, records wait in it.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    pub(crate) away: bool,
+    pub(crate) records: Mutex<Vec<FrameRecord>>,
+    pub(crate) statuses: Mutex<Vec<StatusRecord>>,
+    pub(crate) waiting: Mutex<Vec<Ticket>>,
+}
+
+impl RecordSink for Sink {
+    fn publish(&self, record: &FrameRecord, mut ticket: Ticket) {
+        self.records.lock().unwrap().push(record.clone());
+        if self.away {
+            self.waiting.lock().unwrap().push(ticket);
+        } else {
+            ticket.sent();
+            ticket.delivered();
+        }
+    }
+
+    fn report(&self, record: &StatusRecord) {
+        self.statuses.lock().unwrap().push(record.clone());
+    }
+
+    fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            if !self.waiting.lock().unwrap().is_empty() {
+                tokio::time::sleep_until(deadline.into()).await;
+                let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+                waiting.into_iter().for_each(|ticket| ticket.expired(ExpireCause::Shutdown));
+            }
+        })
+    }
+}
+
+impl SinkWatch for Sink {
+    fn health(&self) -> SinkHealth {
+        SinkHealth {
+            connected: !self.away,
+            last_error: self.away.then(|| "connection refused".into()),
+            outbox: self.waiting.lock().unwrap().len(),
+            in_flight: 0,
+            oldest_unacked: None,
+        }
+    }
+}
+
+/// A worker on a task.
+pub(crate) struct Running {
+    pub(crate) sink: Arc<Sink>,
+    pub(crate) stop: mpsc::Sender<StopRequest>,
+    pub(crate) summary: tokio::task::JoinHandle<anyhow::Result<Summary>>,
+}
+
+pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink) -> Running {
+    let sink = Arc::new(sink);
+    let parts = Parts {
+        sink: Arc::clone(&sink) as Arc<dyn SinkWatch>,
+        make_source: Arc::new(source),
+        detector: Box::new(Network { mood: network, batches: 0 }),
+        rebuild: Box::new(|| Ok(Box::new(Network { mood: NetworkMood::Well, batches: 0 }))),
+        model: ModelInfo { arch: "fake".into(), weights: "random:0".into(), precision: "fp32".into() },
+        device: "cpu".into(),
+        prefetch: false,
+    };
+    let (stop, stops) = mpsc::channel(2);
+    let summary = tokio::spawn(async move { run(settings, parts, stops, &Progress::on_terminal()).await });
+    Running { sink, stop, summary }
+}
+
+impl Running {
+    /// Waits until `holds` of the records so far.
+    pub(crate) async fn until(&self, holds: impl Fn(&[FrameRecord]) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds(&self.sink.records.lock().unwrap()) {
+            assert!(Instant::now() < deadline, "it did not come to hold");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Every number of a summary adds up.
+pub(crate) fn assert_adds_up(summary: &Summary) {
+    for (id, camera) in &summary.cameras {
+        let dropped: u64 = camera.dropped.values().sum();
+        let expired: u64 = camera.expired.values().sum();
+        assert_eq!(camera.received, camera.processing + camera.published + dropped, "{id}: {summary:?}");
+        assert_eq!(camera.published, camera.delivered + expired, "{id}: {summary:?}");
+    }
+}
+
+/// Records by camera and session.
+pub(crate) fn by_session(records: &[FrameRecord]) -> BTreeMap<(String, SessionId), Vec<u64>> {
+    let mut sessions: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for record in records {
+        sessions.entry((record.camera.to_string(), record.session)).or_default().push(record.seq);
+    }
+    sessions
+}

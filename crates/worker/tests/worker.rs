@@ -1,0 +1,157 @@
+//! A worker of parts that misbehave: what each costs, and what it does not.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{net::TcpListener, time::Duration};
+
+use common::{NetworkMood, Sink, assert_adds_up, by_session, pipeline, start};
+use lookout_schema::{CameraStatus, DropCause, ExpireCause, StatusRecord, WorkerState};
+use lookout_worker::StopRequest;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_delivered_whole_and_end_the_run() {
+    let cameras = [("a", "/good-1000"), ("b", "/good-10"), ("c", "/good-0")];
+    let running = start(pipeline(&cameras, ""), NetworkMood::Well, Sink::default());
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert!(summary.failures().is_empty());
+    let delivered: Vec<u64> = summary.cameras.values().map(|camera| camera.delivered).collect();
+    assert_eq!(delivered, [1000, 10, 0]);
+    assert!(summary.cameras.values().all(|camera| camera.status == CameraStatus::Ended));
+    for seqs in by_session(&running.sink.records.lock().unwrap()).values() {
+        assert!(seqs.is_sorted_by(|a, b| a + 1 == *b));
+    }
+    let statuses = running.sink.statuses.lock().unwrap();
+    let Some(StatusRecord::Worker(last)) =
+        statuses.iter().rfind(|status| matches!(status, StatusRecord::Worker(_)))
+    else {
+        panic!("the worker said nothing")
+    };
+    assert_eq!((last.state, last.ledger.delivered), (WorkerState::Stopped, 1010));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_camera_costs_its_own_frames_only() {
+    let cameras = [("bad", "/missing"), ("good", "/good-500"), ("worse", "/panic")];
+    let running = start(pipeline(&cameras, ""), NetworkMood::Well, Sink::default());
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert_eq!(summary.cameras[&"good".parse().unwrap()].delivered, 500);
+    let failures = summary.failures();
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert_eq!((failures[0].0.as_str(), failures[0].1.as_str()), ("bad", "not_found: no such file"));
+    assert!(failures[1].1.contains("a source panics"), "{failures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_camera_that_panics_is_begun_again() {
+    let running = start(pipeline(&[("cam", "test://panic")], ""), NetworkMood::Well, Sink::default());
+    running.until(|records| by_session(records).len() >= 3).await;
+    running.stop.send(StopRequest).await.unwrap();
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    let camera = &summary.cameras[&"cam".parse().unwrap()];
+    assert!(camera.reconnects >= 2 && camera.status == CameraStatus::Stopped, "{camera:?}");
+    assert!(summary.failures().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_panics_costs_its_batch_only() {
+    let running = start(pipeline(&[("a", "/good-300")], ""), NetworkMood::PanicsOnce, Sink::default());
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    let camera = &summary.cameras[&"a".parse().unwrap()];
+    let lost = camera.dropped[&DropCause::StageFailed];
+    assert!((1..=8).contains(&lost), "{camera:?}");
+    assert_eq!(camera.delivered, 300 - lost);
+    assert_eq!(summary.failures()[0].1, format!("{lost} of its frames were lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_brings_what_is_on_its_way() {
+    let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
+    let running = start(pipeline(&cameras, ""), NetworkMood::Well, Sink::default());
+    running.until(|records| by_session(records).len() == 2).await;
+    running.stop.send(StopRequest).await.unwrap();
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert!(summary.failures().is_empty(), "{summary:?}");
+    assert!(summary.cameras.values().all(|camera| camera.status == CameraStatus::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_stop_does_not_wait_for_a_stuck_network() {
+    let settings = pipeline(&[("a", "/good-100")], "drain_s = 3600");
+    let running = start(settings, NetworkMood::Stuck, Sink::default());
+    running.stop.send(StopRequest).await.unwrap();
+    running.stop.send(StopRequest).await.unwrap();
+    let summary = tokio::time::timeout(Duration::from_secs(15), running.summary).await.unwrap();
+    let summary = summary.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert_eq!(summary.cameras[&"a".parse().unwrap()].delivered, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stays_away_holds_up_the_end_until_the_deadline() {
+    let settings = pipeline(&[("a", "/good-100")], "drain_s = 0");
+    let running = start(settings, NetworkMood::Well, Sink { away: true, ..Sink::default() });
+    running.until(|records| records.len() == 100).await;
+    assert!(!running.summary.is_finished(), "a file's records wait as long as it takes");
+    running.stop.send(StopRequest).await.unwrap();
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    let camera = &summary.cameras[&"a".parse().unwrap()];
+    assert_eq!(camera.expired[&ExpireCause::Shutdown], 100);
+    assert_eq!(summary.failures().len(), 1);
+}
+
+async fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_say_how_it_is() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let settings = pipeline(&[("cam", "test://ball")], &format!("http = \"{address}\""));
+    let running = start(settings, NetworkMood::Well, Sink::default());
+    running.until(|records| records.len() > 50).await;
+    assert!(get(&address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    let ready = get(&address, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("\"flowing\":1"), "{ready}");
+    let metrics = get(&address, "/metrics").await;
+    for line in [
+        "lookout_frames_received_total{camera=\"cam\"}",
+        "lookout_frames_delivered_total{camera=\"cam\"}",
+        "lookout_camera_status{camera=\"cam\",status=\"",
+        "lookout_capture_to_publish_seconds_bucket{",
+        "lookout_batch_size_bucket{",
+        "lookout_device_busy_seconds_total ",
+        "lookout_kafka_connected 1",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    assert!(get(&address, "/other").await.starts_with("HTTP/1.1 404"));
+    running.stop.send(StopRequest).await.unwrap();
+    running.summary.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_found_before_anything_is_started() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = format!("http = \"{}\"", taken.local_addr().unwrap());
+    let running = start(pipeline(&[("a", "/good-1")], &http), NetworkMood::Well, Sink::default());
+    let error = running.summary.await.unwrap().unwrap_err();
+    assert!(format!("{error:#}").contains("worker.http"), "{error:#}");
+    assert!(running.sink.records.lock().unwrap().is_empty());
+}
