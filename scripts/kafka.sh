@@ -23,11 +23,13 @@ usage() {
 }
 
 fetch() {
+    local said
     log "fetching Apache Kafka $version from Maven Central"
-    mvn --quiet --batch-mode -Dstyle.color=never --file "$here/pom.xml" \
+    said="$(mvn --quiet --batch-mode --file "$here/pom.xml" \
         org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$1" 1>&2 ||
-        die "maven could not fetch Apache Kafka; is Maven Central, or the mirror in ~/.m2/settings.xml, reachable?"
+        -DincludeScope=runtime -DoutputDirectory="$1" 2>&1)" ||
+        die "maven could not fetch Apache Kafka; is Maven Central, or the mirror in ~/.m2/settings.xml, reachable?
+$said"
 }
 
 install() {
