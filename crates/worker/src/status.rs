@@ -1,13 +1,13 @@
 //! The status records that go out at each interval.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lookout_schema::{ModelInfo, StatusRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
 use lookout_stage::RecordSink;
 
 use crate::{
     metrics::{DeviceReading, Metrics},
-    roster::Roster,
+    roster::{Camera, Roster},
 };
 
 /// What a worker says of itself, and the device's totals when it last did.
@@ -16,20 +16,15 @@ pub(crate) struct Heartbeat {
     pub(crate) model: ModelInfo,
     pub(crate) device: String,
     pub(crate) started_at: Timestamp,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) sink: Arc<dyn RecordSink>,
     pub(crate) last: DeviceReading,
 }
 
 impl Heartbeat {
     /// Sends the worker's and every camera's status. `interval` is the time since the last.
-    pub(crate) fn send(
-        &mut self,
-        state: WorkerState,
-        roster: &Roster,
-        metrics: &Metrics,
-        interval: Duration,
-        sink: &dyn RecordSink,
-    ) {
-        let now = metrics.device();
+    pub(crate) fn send(&mut self, state: WorkerState, roster: &Roster, interval: Duration) {
+        let now = self.metrics.device();
         let batches = now.batches - self.last.batches;
         let busy = (now.busy.saturating_sub(self.last.busy)).as_secs_f64();
         let record = WorkerStatusRecord {
@@ -44,13 +39,17 @@ impl Heartbeat {
             device: self.device.clone(),
             device_busy: (busy / interval.as_secs_f64().max(f64::EPSILON)).min(1.0),
             batch_size: (now.frames - self.last.frames) as f64 / batches.max(1) as f64,
-            stage_restarts: metrics.stage_restarts(),
+            stage_restarts: self.metrics.stage_restarts(),
             ledger: roster.total(),
         };
         self.last = now;
-        sink.report(&StatusRecord::Worker(record));
-        for camera in roster.iter() {
-            sink.report(&camera.status_record(&self.worker, metrics.last_age(&camera.settings.id)));
-        }
+        self.sink.report(&StatusRecord::Worker(record));
+        roster.iter().for_each(|camera| self.send_camera(camera));
+    }
+
+    /// Sends a camera's status.
+    pub(crate) fn send_camera(&self, camera: &Camera) {
+        let age = self.metrics.last_age(&camera.settings.id);
+        self.sink.report(&camera.status_record(&self.worker, age));
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use lookout_config::PipelineSettings;
 use lookout_schema::{CameraStatus, Timestamp, WorkerState};
-use lookout_stage::CameraReport;
+use lookout_stage::{CameraReport, RecordSink};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -102,6 +102,8 @@ impl Supervisor {
             model: parts.model.clone(),
             device: parts.device.clone(),
             started_at: Timestamp::now(),
+            metrics: Arc::clone(&metrics),
+            sink: Arc::clone(&parts.sink) as Arc<dyn RecordSink>,
             last: DeviceReading::default(),
         };
         let now = Instant::now();
@@ -203,8 +205,7 @@ impl Supervisor {
 
     fn hear(&mut self, report: CameraReport) {
         let Some(camera) = self.stages.roster.apply(report) else { return };
-        let age = self.metrics.last_age(&camera.settings.id);
-        self.sink.report(&camera.status_record(&self.heartbeat.worker, age));
+        self.heartbeat.send_camera(camera);
     }
 
     fn look(&mut self) {
@@ -222,7 +223,7 @@ impl Supervisor {
         self.reported = Instant::now();
         let roster = &mut self.stages.roster;
         roster.measure(interval);
-        self.heartbeat.send(self.state, roster, &self.metrics, interval, &*self.sink);
+        self.heartbeat.send(self.state, roster, interval);
         if !self.shows_lines && self.state != WorkerState::Stopped {
             let running = roster.iter().filter(|camera| camera.status == CameraStatus::Running).count();
             let total = roster.total();
