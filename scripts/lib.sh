@@ -6,7 +6,9 @@
 # shellcheck disable=SC2034
 
 LOOKOUT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-LOOKOUT_CACHE="${LOOKOUT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lookout}"
+LOOKOUT_CACHE="${LOOKOUT_CACHE:-$HOME/.cache/lookout}"
+# Absolute, for it becomes part of the binaries: they find libtorch by it.
+[[ "$LOOKOUT_CACHE" == /* ]] || LOOKOUT_CACHE="$PWD/$LOOKOUT_CACHE"
 
 log() { printf '==> %s\n' "$*" >&2; }
 
