@@ -33,7 +33,7 @@ trap finish EXIT
 
 log "lookout run pipelines/demo.toml, for $seconds s"
 # The worker's log goes to the terminal and, for the embedded broker's address, to a file.
-"$lookout" run pipelines/demo.toml --summary json \
+"$lookout" run pipelines/demo.toml --summary text \
     >"$folder/summary" 2> >(tee "$folder/log" >&2) &
 worker=$!
 # Ctrl-C reaches the worker too: it drains, and the summary below is of what it did until then.
@@ -70,6 +70,6 @@ if [[ -n "$reader" ]]; then
     reader=''
 fi
 log "summary"
-tail -n 1 "$folder/summary"
+cat "$folder/summary"
 [[ "$LOOKOUT_WEIGHTS" != random:* ]] || log "the weights were random: the pipeline is real, its labels mean nothing"
 [[ "$status" -eq 0 ]] || die "lookout run ended with exit code $status"
