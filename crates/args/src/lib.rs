@@ -4,6 +4,8 @@
 //! linked with them. Both read the verb by the same type, so that neither can know an option that the
 //! other does not.
 
+mod reading;
 mod worker;
 
+pub use reading::{CheckArgs, TailArgs};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

@@ -30,6 +30,19 @@ pub enum Brokers {
     Servers(String),
 }
 
+impl Brokers {
+    /// Reads `host:port,...`; what is wrong with it otherwise.
+    pub fn servers(text: &str) -> Result<Self, String> {
+        for server in text.split(',').map(str::trim) {
+            let port = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+            if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
+                return Err(format!("`{server}` is no `host:port`"));
+            }
+        }
+        Ok(Self::Servers(text.into()))
+    }
+}
+
 /// Settings on which the ledger's promises rest, with what stands for them.
 const OURS: [(&str, &str); 6] = [
     ("bootstrap.servers", "set `brokers` in [kafka]"),
@@ -44,19 +57,12 @@ impl KafkaSettings {
     pub(crate) fn read(section: Section<'_, '_>) -> Option<Self> {
         let brokers = section.text("brokers").unwrap_or_else(|| "embedded".into());
         let brokers = match brokers.as_str() {
-            "embedded" => Brokers::Embedded,
-            servers => {
-                for server in servers.split(',').map(str::trim) {
-                    let port = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
-                    if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
-                        section.note(
-                            "brokers",
-                            format!("`{server}` is no `host:port`; write `embedded` or `host:port,...`"),
-                        );
-                    }
-                }
-                Brokers::Servers(servers.into())
-            }
+            "embedded" => Some(Brokers::Embedded),
+            servers => Brokers::servers(servers)
+                .map_err(|what| {
+                    section.note("brokers", format!("{what}; write `embedded` or `host:port,...`"))
+                })
+                .ok(),
         };
         let prefix = section.text("topic_prefix").unwrap_or_else(|| "lookout".into());
         let topics = Topics::new(&prefix).map_err(|error| section.note("topic_prefix", error.to_string()));
@@ -72,7 +78,7 @@ impl KafkaSettings {
         }
         section.finish();
         Some(Self {
-            brokers,
+            brokers: brokers?,
             topics: topics.ok()?,
             partitions,
             replication,

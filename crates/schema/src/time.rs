@@ -139,6 +139,16 @@ pub enum Clock {
     File,
 }
 
+impl Clock {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rtcp => "rtcp",
+            Self::Arrival => "arrival",
+            Self::File => "file",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

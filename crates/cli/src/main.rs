@@ -1,0 +1,56 @@
+//! `lookout`: what a person types.
+//!
+//! Linked with neither GStreamer nor libtorch, so that it starts at once and a consumer's image stays
+//! small; a verb that needs one is handed to the program beside it that has it.
+
+mod check;
+mod sibling;
+mod tail;
+
+use std::{io, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use lookout_args::{CheckArgs, DoctorArgs, RunArgs, TailArgs};
+use tracing_subscriber::EnvFilter;
+
+/// Watches many cameras and calls out what it sees
+///
+/// Workers decode camera streams, look at the frames of all cameras in batches, and publish a record a
+/// frame to Kafka. Begin with a file from `pipelines/`: `lookout check` it, `lookout run` it, and read
+/// what comes with `lookout tail`.
+#[derive(Debug, Parser)]
+#[command(name = "lookout", version, arg_required_else_help = true)]
+struct Lookout {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(RunArgs),
+    Check(CheckArgs),
+    Doctor(DoctorArgs),
+    Tail(TailArgs),
+    /// Print the completions of a shell
+    ///
+    /// For bash: `lookout completions bash > ~/.local/share/bash-completion/completions/lookout`
+    Completions {
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let lookout = Lookout::parse();
+    let filter = EnvFilter::try_from_env("LOOKOUT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match lookout.verb {
+        Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
+        Verb::Check(args) => check::run(&args),
+        Verb::Tail(args) => tail::run(&args),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
