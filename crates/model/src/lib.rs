@@ -1,1 +1,3 @@
 //! Networks, weights, and pre- and postprocessing on libtorch.
+
+pub mod weights;

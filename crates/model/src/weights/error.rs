@@ -1,0 +1,112 @@
+//! What can be wrong with weights.
+
+use std::{io, path::PathBuf};
+
+use tch::TchError;
+
+use super::{Misfit, pickle::shortened};
+
+/// Weights that could not be found, read, fitted or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    #[error("cannot read the weights {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the weights {} are not a file", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("the weights {} cannot be used", path.display())]
+    Format { path: PathBuf, source: FormatError },
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    #[error("libtorch refused to copy the tensor {name}")]
+    Copy { name: String, source: TchError },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("there is no place for a cache: set LOOKOUT_CACHE or HOME")]
+    NoCache,
+    #[error(
+        "torchvision publishes no weights for {arch} that Lookout knows; `lookout weights list` shows them"
+    )]
+    NotPublished { arch: String },
+    #[error(
+        "cannot fetch {url}; where it can be reached, fetch it by hand and put it at {}",
+        place.display()
+    )]
+    Fetch { url: String, place: PathBuf, source: FetchError },
+}
+
+/// Why a published file could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("the server answered {status}")]
+    Status { status: u16 },
+    #[error(transparent)]
+    Http(ureq::Error),
+    #[error("the connection broke after {received} bytes")]
+    Broken { received: u64, source: io::Error },
+    #[error("{received} bytes came, the published file has {expected:.3} MiB")]
+    Size { received: u64, expected: f64 },
+    #[error("the SHA-256 of what came is {found}, the published file's begins with {expected}")]
+    Digest { expected: &'static str, found: String },
+    #[error("cannot keep it in the cache")]
+    Keep(#[source] io::Error),
+}
+
+/// Why a file's content is not a state dict that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("it is neither a .safetensors file nor one that torch.save wrote")]
+    Unknown,
+    #[error("it is cut off: {wanted} bytes are wanted at byte {at}")]
+    Truncated { at: usize, wanted: u64 },
+    #[error("its pickle is malformed at byte {at}: {what}")]
+    Pickle { at: usize, what: &'static str },
+    #[error("its pickle holds the instruction {code:#04x} at byte {at}, which state dicts do not need")]
+    Opcode { code: u8, at: usize },
+    #[error(
+        "it asks for the Python object {name}, and Lookout reads tensors only: \
+         save `model.state_dict()` instead of the model or the whole checkpoint"
+    )]
+    Global { name: String },
+    #[error("its pickle holds more than {limit} values")]
+    TooManyValues { limit: usize },
+    #[error("it holds {what}, which Lookout does not read")]
+    Unsupported { what: &'static str },
+    #[error("its bytes are in big-endian order: save it again on a little-endian machine")]
+    BigEndian,
+    #[error("it is a TorchScript program: save its `state_dict()` instead")]
+    TorchScript,
+    #[error("it holds no state dict; at its top are {found}")]
+    NoTensors { found: String },
+    #[error("it is malformed: {what}")]
+    Malformed { what: String },
+    #[error("two of its tensors are named {name}")]
+    Duplicate { name: String },
+    #[error("its tensor {name} is malformed: {what}")]
+    Tensor { name: String, what: &'static str },
+    #[error("its zip archive is malformed")]
+    Zip(#[from] zip::result::ZipError),
+    #[error("an entry of its zip archive cannot be read")]
+    Entry(#[source] io::Error),
+    #[error("its header is malformed")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    #[error("libtorch refused its data")]
+    Torch(#[from] TchError),
+}
+
+impl FormatError {
+    pub(super) fn pickle(at: usize, what: &'static str) -> Self {
+        Self::Pickle { at, what }
+    }
+
+    pub(super) fn malformed(what: impl Into<String>) -> Self {
+        Self::Malformed { what: what.into() }
+    }
+
+    pub(super) fn tensor(name: &str, what: &'static str) -> Self {
+        Self::Tensor { name: shortened(name), what }
+    }
+
+    pub(super) fn duplicate(name: &str) -> Self {
+        Self::Duplicate { name: shortened(name) }
+    }
+}

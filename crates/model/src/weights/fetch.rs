@@ -1,0 +1,149 @@
+//! Published weights: out of the cache, or over HTTP into it.
+
+use std::{
+    env, fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{FetchError, Published, WeightsError, part::Part, published, read};
+
+/// Where torchvision's files lie.
+const BASE: &str = "https://download.pytorch.org/models";
+
+/// How far a fetch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that have come.
+    pub received: u64,
+    /// Bytes of the whole file, where the server says so.
+    pub total: Option<u64>,
+}
+
+/// How files are fetched.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The URL of the folder in which the files lie.
+    pub base: String,
+    /// How long the server may take to answer, and how long the data may stand still.
+    pub patience: Duration,
+}
+
+impl Default for Fetch {
+    /// From `LOOKOUT_WEIGHTS_URL`, else from torchvision's own server.
+    fn default() -> Self {
+        let base = env::var("LOOKOUT_WEIGHTS_URL").ok().filter(|url| !url.is_empty());
+        Self { base: base.unwrap_or_else(|| BASE.to_owned()), patience: Duration::from_secs(30) }
+    }
+}
+
+/// The path of torchvision's default weights for `arch` in the cache folder `cache_dir`; they are fetched
+/// where they are not there.
+///
+/// # Errors
+///
+/// As of [`Fetch::published`], and where torchvision publishes none for `arch`.
+pub fn fetch_torchvision(arch: &str, cache_dir: &Path) -> Result<PathBuf, WeightsError> {
+    let published = published(arch).ok_or_else(|| WeightsError::NotPublished { arch: arch.to_owned() })?;
+    Fetch::default().published(published, cache_dir, &mut |_| {})
+}
+
+impl Fetch {
+    /// The path of a published file in the cache folder `cache_dir`. The file that is there is taken if
+    /// its SHA-256 begins as published; else it is fetched, and `progress` is told how far it has come.
+    /// Size and SHA-256 are checked before the file is put in its place.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be fetched, or is not the published one. The error says where to put a file
+    /// that was fetched by hand.
+    pub fn published(
+        &self,
+        published: &Published,
+        cache_dir: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<PathBuf, WeightsError> {
+        let place = published.place(cache_dir);
+        match fs::read(&place) {
+            Ok(file) if read::sha256(&file).starts_with(published.digest_prefix()) => return Ok(place),
+            Ok(_) => {
+                let path = place.display();
+                tracing::warn!(%path, "cached weights are damaged and are fetched again");
+            }
+            // Not there, or not readable: then the fetch says what is wrong with the place.
+            Err(_) => {}
+        }
+        let url = format!("{}/{}", self.base.trim_end_matches('/'), published.file);
+        tracing::info!(url = without_user(&url), "fetching weights");
+        match self.fetch(&url, published, &place, progress) {
+            Ok(()) => Ok(place),
+            Err(source) => Err(WeightsError::Fetch { url: without_user(&url), place, source }),
+        }
+    }
+
+    fn fetch(
+        &self,
+        url: &str,
+        published: &Published,
+        place: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), FetchError> {
+        let agent = ureq::Agent::config_builder()
+            .timeout_resolve(Some(self.patience))
+            .timeout_connect(Some(self.patience))
+            .timeout_recv_response(Some(self.patience))
+            .timeout_per_read(Some(self.patience))
+            .build()
+            .new_agent();
+        let mut answer = agent.get(url).call().map_err(|error| match error {
+            ureq::Error::StatusCode(status) => FetchError::Status { status },
+            error => FetchError::Http(error),
+        })?;
+        let total = answer.body().content_length();
+        let sizes = published.bytes();
+        let wrong_size = |received| FetchError::Size { received, expected: published.size_mib };
+        if let Some(total) = total.filter(|total| !sizes.contains(total)) {
+            return Err(wrong_size(total));
+        }
+        let part = Part::beside(place).map_err(FetchError::Keep)?;
+        let mut body = answer.body_mut().as_reader();
+        let mut digest = Sha256::new();
+        let mut received = 0_u64;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = body.read(&mut buffer).map_err(|source| FetchError::Broken { received, source })?;
+            if count == 0 {
+                break;
+            }
+            received += count as u64;
+            // Before it is written: a server that does not end must not fill the disk.
+            if received > *sizes.end() {
+                return Err(wrong_size(received));
+            }
+            digest.update(&buffer[..count]);
+            part.write_all(&buffer[..count]).map_err(FetchError::Keep)?;
+            progress(Progress { received, total });
+        }
+        if !sizes.contains(&received) {
+            return Err(wrong_size(received));
+        }
+        let (found, expected) = (read::hex(&digest.finalize()), published.digest_prefix());
+        if !found.starts_with(expected) {
+            return Err(FetchError::Digest { expected, found });
+        }
+        part.keep().map_err(FetchError::Keep)
+    }
+}
+
+/// A URL without the user and password that may stand in it.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}

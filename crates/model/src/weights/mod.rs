@@ -1,0 +1,22 @@
+//! Weights: read from files, fitted into networks, fetched as torchvision publishes them.
+
+mod apply;
+mod assemble;
+mod cache;
+mod error;
+mod fetch;
+mod names;
+mod part;
+mod pickle;
+mod published;
+mod read;
+mod safetensors_file;
+mod torch_legacy;
+mod torch_zip;
+
+pub use apply::{Misfit, Misshapen, apply};
+pub use cache::cache_dir;
+pub use error::{FetchError, FormatError, WeightsError};
+pub use fetch::{Fetch, Progress, fetch_torchvision};
+pub use published::{Accuracy, PUBLISHED, Published, published};
+pub use read::{StateDict, read};

@@ -1,0 +1,130 @@
+//! What stands for a call in a pickle: of the few functions that rebuild dicts and tensors.
+
+use tch::Kind;
+
+use super::{
+    machine::Machine,
+    value::{Global, Object, StorageRef, TensorSpec, Value},
+};
+use crate::weights::FormatError;
+
+/// Dimensions of a tensor. It also bounds what a file can have copied into each of its tensors.
+const MAX_DIMS: usize = 16;
+
+impl<'a> Machine<'a, '_> {
+    /// What `function(*arguments)` would give.
+    pub(super) fn call(
+        &mut self,
+        function: Value<'a>,
+        arguments: Value<'a>,
+    ) -> Result<Value<'a>, FormatError> {
+        let Value::Global(function) = function else {
+            return Err(self.malformed("something that is not a function is called"));
+        };
+        let Some(arguments) = self.parts(arguments) else {
+            return Err(self.malformed("a call's arguments are not a tuple"));
+        };
+        match (function, arguments) {
+            (Global::OrderedDict, []) => Ok(self.add(Object::Dict(Vec::new()))),
+            (Global::OrderedDict, &[pairs]) => self.dict_of_pairs(pairs),
+            (Global::RebuildTensor, &[storage, offset, size, stride, ..]) => {
+                let metadata = arguments.get(6).copied();
+                self.tensor([storage, offset, size, stride], metadata)
+            }
+            // The tensor inside: that it is a parameter changes nothing for a state dict.
+            (Global::RebuildParameter, &[tensor, ..]) => Ok(tensor),
+            (Global::Size, &[size]) => Ok(size),
+            _ => Err(self.malformed("a known function is called with unknown arguments")),
+        }
+    }
+
+    /// Python 2 wrote the items of an OrderedDict as a list of pairs.
+    fn dict_of_pairs(&mut self, pairs: Value<'a>) -> Result<Value<'a>, FormatError> {
+        // Counted before the copy: the same list may be asked for many times.
+        self.spend(self.parts(pairs).map_or(0, <[_]>::len))?;
+        let items = self.parts(pairs).and_then(|pairs| {
+            pairs
+                .iter()
+                .map(
+                    |pair| {
+                        if let Some(&[key, value]) = self.parts(*pair) { Some((key, value)) } else { None }
+                    },
+                )
+                .collect()
+        });
+        match items {
+            Some(items) => Ok(self.add(Object::Dict(items))),
+            None => Err(self.malformed("an OrderedDict's items are not a list of pairs")),
+        }
+    }
+
+    fn tensor(
+        &mut self,
+        [storage, offset, size, stride]: [Value<'a>; 4],
+        metadata: Option<Value<'a>>,
+    ) -> Result<Value<'a>, FormatError> {
+        // It says of a complex tensor that it is a conjugate, and of a view that it is a negative.
+        let plain = match metadata {
+            None | Some(Value::None) => true,
+            Some(metadata) => {
+                matches!(self.objects_at(metadata), Some(Object::Dict(items)) if items.is_empty())
+            }
+        };
+        if !plain {
+            return Err(FormatError::Unsupported { what: "a tensor that is a conjugate or negative view" });
+        }
+        let Some(&Object::Storage(storage)) = self.objects_at(storage) else {
+            return Err(self.malformed("a tensor has no storage"));
+        };
+        let Value::Int(offset) = offset else {
+            return Err(self.malformed("a tensor's offset is not an integer"));
+        };
+        let (size, stride) = (self.ints(size)?, self.ints(stride)?);
+        self.spend(size.len() + stride.len())?;
+        Ok(self.add(Object::Tensor(TensorSpec { storage, offset, size, stride })))
+    }
+
+    fn ints(&self, value: Value<'a>) -> Result<Vec<i64>, FormatError> {
+        let parts = self.parts(value).filter(|parts| parts.len() <= MAX_DIMS);
+        let ints = parts.and_then(|parts| {
+            parts.iter().map(|part| if let Value::Int(int) = part { Some(*int) } else { None }).collect()
+        });
+        ints.ok_or_else(|| self.malformed("a tensor's size or stride is not a short tuple of integers"))
+    }
+
+    /// A persistent id: `("storage", type, key, device, elements)`, and in the format of before torch 1.6 a
+    /// sixth part that is None or the view `(key, offset, elements)`.
+    pub(super) fn storage(&self, id: Value<'a>) -> Result<StorageRef<'a>, FormatError> {
+        let (kind, key, numel, view): (Kind, _, _, _) = match self.parts(id) {
+            Some(
+                &[
+                    Value::Text("storage"),
+                    Value::Global(Global::Storage(kind)),
+                    Value::Text(key),
+                    Value::Text(_),
+                    Value::Int(numel),
+                    ref view @ ..,
+                ],
+            ) => (kind, key, numel, view),
+            _ => return Err(self.malformed("a storage is not described as torch does it")),
+        };
+        let count = |int: i64| {
+            u64::try_from(int).map_err(|_| self.malformed("a storage's number of elements is negative"))
+        };
+        let numel = count(numel)?;
+        let (view_offset, view_numel) = match view {
+            [] | [Value::None] => (0, numel),
+            [view] => match self.parts(*view) {
+                Some(&[Value::Text(_), Value::Int(offset), Value::Int(numel)]) => {
+                    (count(offset)?, count(numel)?)
+                }
+                _ => return Err(self.malformed("a view of a storage is not described as torch does it")),
+            },
+            _ => return Err(self.malformed("a storage is not described as torch does it")),
+        };
+        if view_offset.checked_add(view_numel).is_none_or(|end| end > numel) {
+            return Err(self.malformed("a view of a storage reaches past its end"));
+        }
+        Ok(StorageRef { key, kind, numel, view_offset, view_numel })
+    }
+}

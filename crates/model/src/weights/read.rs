@@ -1,0 +1,68 @@
+//! State dicts out of files.
+
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+
+use sha2::{Digest, Sha256};
+use tch::Tensor;
+
+use super::{FormatError, WeightsError, safetensors_file, torch_legacy, torch_zip};
+
+/// Named tensors, on the CPU and as the file has them. Some may share their memory.
+#[derive(Debug)]
+pub struct StateDict {
+    pub tensors: BTreeMap<String, Tensor>,
+    /// `sha256:` and the 64 hex digits of the file.
+    pub digest: String,
+}
+
+impl StateDict {
+    /// Reads a file's content; which of the three formats it is shows in its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of them, is damaged, or asks for anything but tensors.
+    pub fn from_bytes(file: &[u8]) -> Result<Self, FormatError> {
+        let tensors = if file.starts_with(b"PK\x03\x04") {
+            torch_zip::read(file)?
+        } else if torch_legacy::is_legacy(file) {
+            torch_legacy::read(file)?
+        } else if safetensors_file::is_safetensors(file) {
+            safetensors_file::read(file)?
+        } else {
+            return Err(FormatError::Unknown);
+        };
+        Ok(Self { tensors, digest: format!("sha256:{}", sha256(file)) })
+    }
+}
+
+/// Reads a `.safetensors` file or one that `torch.save` wrote, in its format of today (zip) or of before
+/// torch 1.6. The content decides, not the name. No code from the file is run.
+///
+/// Of a checkpoint, the state dict is taken that lies at its top or under `state_dict`,
+/// `model_state_dict` or `model`; `module.` before every name (DataParallel) is taken off.
+///
+/// # Errors
+///
+/// When the file cannot be read, is damaged, or asks for anything but tensors.
+pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
+    let failed = |source| WeightsError::Read { path: path.to_owned(), source };
+    // A pipe or a device might never end.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(WeightsError::NotAFile { path: path.to_owned() });
+    }
+    let file = fs::read(path).map_err(failed)?;
+    StateDict::from_bytes(&file).map_err(|source| WeightsError::Format { path: path.to_owned(), source })
+}
+
+/// The SHA-256 as 64 hex digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,144 @@
+//! The `.safetensors` format: <https://huggingface.co/docs/safetensors>.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt, io,
+    path::Path,
+};
+
+use safetensors::{Dtype, SafeTensors, View};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use tch::{Kind, Tensor};
+
+use super::{FormatError, StateDict, WeightsError, pickle::Cursor};
+
+/// Pairs of the types that both sides have.
+const TYPES: [(Dtype, Kind); 10] = [
+    (Dtype::F32, Kind::Float),
+    (Dtype::F64, Kind::Double),
+    (Dtype::F16, Kind::Half),
+    (Dtype::BF16, Kind::BFloat16),
+    (Dtype::I64, Kind::Int64),
+    (Dtype::I32, Kind::Int),
+    (Dtype::I16, Kind::Int16),
+    (Dtype::I8, Kind::Int8),
+    (Dtype::U8, Kind::Uint8),
+    (Dtype::BOOL, Kind::Bool),
+];
+
+/// Whether the file begins as the format does: the header's length and a JSON object.
+pub(super) fn is_safetensors(file: &[u8]) -> bool {
+    file.get(8) == Some(&b'{')
+}
+
+pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError> {
+    let parsed = SafeTensors::deserialize(file)?;
+    refuse_duplicates(file)?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in parsed.iter() {
+        let kind = TYPES.iter().find(|(dtype, _)| *dtype == view.dtype()).map(|(_, kind)| *kind);
+        let kind =
+            kind.ok_or_else(|| FormatError::tensor(name, "it is of a type that Lookout does not read"))?;
+        let size: Result<Vec<i64>, _> = view.shape().iter().map(|size| i64::try_from(*size)).collect();
+        let size = size.map_err(|_| FormatError::tensor(name, "it has too many elements"))?;
+        if kind == Kind::Bool && view.data().iter().any(|byte| *byte > 1) {
+            return Err(FormatError::tensor(name, "a bool is neither 0 nor 1"));
+        }
+        tensors.insert(name.to_owned(), Tensor::f_from_data_size(view.data(), &size, kind)?);
+    }
+    if tensors.is_empty() {
+        return Err(FormatError::NoTensors { found: "no names".to_owned() });
+    }
+    Ok(tensors)
+}
+
+/// The crate takes the last of two tensors of one name; which of them is meant, nobody knows.
+fn refuse_duplicates(file: &[u8]) -> Result<(), FormatError> {
+    struct Names(Option<String>);
+
+    impl<'de> Visitor<'de> for &mut Names {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            let mut seen = BTreeSet::new();
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                if seen.contains(&name) {
+                    self.0 = Some(name);
+                    return Err(A::Error::custom("a name is used twice"));
+                }
+                seen.insert(name);
+            }
+            Ok(())
+        }
+    }
+
+    let mut cursor = Cursor::new(file);
+    let length = u64::from_le_bytes(cursor.array()?);
+    let mut names = Names(None);
+    let parsed = serde_json::Deserializer::from_slice(cursor.take(length)?).deserialize_map(&mut names);
+    match (parsed, names.0) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(name)) => Err(FormatError::duplicate(&name)),
+        (Err(error), None) => Err(FormatError::malformed(error.to_string())),
+    }
+}
+
+/// One tensor on its way into a file.
+struct Laid {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for &Laid {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        (&self.bytes).into()
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl StateDict {
+    /// Writes the tensors as `.safetensors`, with the digest of the file they came from as `source` in
+    /// its metadata. The file is there whole or not at all; one that was there before is replaced.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written, or a tensor is of a type that the format does not have.
+    pub fn write_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+        let failed = |source| WeightsError::Write { path: path.to_owned(), source };
+        let laid: Result<Vec<_>, FormatError> =
+            self.tensors.iter().map(|(name, tensor)| Ok((name, laid(tensor)?))).collect();
+        let laid = laid.map_err(io::Error::other).map_err(failed)?;
+        let about = HashMap::from([
+            ("format".to_owned(), "pt".to_owned()),
+            ("source".to_owned(), self.digest.clone()),
+        ]);
+        let views = laid.iter().map(|(name, laid)| (name, laid));
+        let bytes = safetensors::serialize(views, Some(about)).map_err(io::Error::other).map_err(failed)?;
+        let part = super::part::Part::beside(path).map_err(failed)?;
+        part.write_all(&bytes).and_then(|()| part.keep()).map_err(failed)
+    }
+}
+
+fn laid(tensor: &Tensor) -> Result<Laid, FormatError> {
+    let dtype = TYPES.iter().find(|(_, kind)| *kind == tensor.kind()).map(|(dtype, _)| *dtype);
+    let dtype =
+        dtype.ok_or(FormatError::Unsupported { what: "a tensor of a type that .safetensors lacks" })?;
+    let tensor = tensor.f_detach()?.f_to(tch::Device::Cpu)?.f_contiguous()?;
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    let shape = tensor.size().iter().map(|size| usize::try_from(*size).unwrap_or_default()).collect();
+    Ok(Laid { dtype, shape, bytes })
+}
