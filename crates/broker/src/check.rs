@@ -72,7 +72,10 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
             let problem = worst.map_or_else(
                 || BrokerProblem {
                     what: format!("`{brokers}` did not answer within {} s", timeout.as_secs_f32()),
-                    advice: "a firewall may swallow the connection; is the port the right one?".into(),
+                    advice: "a firewall may swallow the connection, or the port be another's; TLS where the broker \
+                             speaks none looks so too: check `brokers`, and `security.protocol` in \
+                             [kafka.client]"
+                        .into(),
                 },
                 |(code, reason)| explain(*code, reason),
             );

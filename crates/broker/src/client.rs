@@ -30,6 +30,8 @@ const ANY_CLIENT: &Defaults = &[
     // A broker that comes back is found again within two seconds rather than librdkafka's ten.
     (&["reconnect.backoff.max.ms"], "2000"),
     (&["socket.keepalive.enable"], "true"),
+    // A topic that was refused is asked for again with it.
+    (&["topic.metadata.refresh.interval.ms"], "30000"),
 ];
 
 /// Settings on which the ledger rests.
@@ -80,6 +82,10 @@ pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<Cl
         for (key, value) in PRODUCER_FIXED {
             config.set(key, value);
         }
+    }
+    if purpose == Use::Admin {
+        // Asking whether a topic exists must not create it, with a number of partitions not ours.
+        config.set("allow.auto.create.topics", "false");
     }
     config.set("bootstrap.servers", servers(settings)?);
     let level = if own(&["debug"]) { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info };

@@ -25,6 +25,14 @@ pub(crate) struct Outgoing {
     pub payload: Vec<u8>,
     pub ticket: Ticket,
     pub since: Instant,
+    /// Sent in a batch that was too large, so it has to be sent by itself.
+    alone: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new(camera: CameraId, payload: Vec<u8>, ticket: Ticket, since: Instant) -> Self {
+        Self { camera, payload, ticket, since, alone: false }
+    }
 }
 
 /// What became of a record that was sent.
@@ -33,6 +41,8 @@ pub(crate) enum Outcome {
     Delivered,
     /// Refused for good.
     Rejected,
+    /// Refused with all the records that went in one batch with it, one of which is too large.
+    TooLarge,
     /// Neither delivered nor refused for good: it is sent again.
     Returned,
 }
@@ -101,10 +111,9 @@ impl Outbox {
         let live = (self.live_in_flight < self.live_window).then(|| self.live.first_key_value()).flatten();
         let lossless_in_flight = self.in_flight.len() - self.live_in_flight;
         let lossless = (lossless_in_flight < WINDOW).then(|| self.lossless.first_key_value()).flatten();
-        live.into_iter()
-            .chain(lossless)
-            .min_by_key(|(place, _)| **place)
-            .map(|(place, record)| (*place, record))
+        let (place, record) = live.into_iter().chain(lossless).min_by_key(|(place, _)| **place)?;
+        let alone = record.alone || self.in_flight.values().next().is_some_and(|sent| sent.alone);
+        (self.in_flight.is_empty() || !alone).then_some((*place, record))
     }
 
     /// The record at `place` was handed to librdkafka.
@@ -139,7 +148,9 @@ impl Outbox {
         match outcome {
             Outcome::Delivered => record.ticket.delivered(),
             Outcome::Rejected => record.ticket.expired(ExpireCause::Rejected),
-            Outcome::Returned => {
+            Outcome::TooLarge if record.alone => record.ticket.expired(ExpireCause::Rejected),
+            Outcome::TooLarge | Outcome::Returned => {
+                record.alone |= outcome == Outcome::TooLarge;
                 record.ticket.returned();
                 self.wait(place, record);
                 self.hold(now + BACK_OFF);

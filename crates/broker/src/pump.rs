@@ -141,7 +141,7 @@ impl Pump {
                 continue;
             };
             let code = client::code(&error);
-            if outcome(code) == Outcome::Rejected {
+            if matches!(outcome(code), Outcome::Rejected | Outcome::TooLarge) {
                 let size = record.payload.len();
                 tracing::warn!(camera = %record.camera, size, ?code, "a record cannot be sent, ever");
                 outbox.refused(place);
@@ -236,7 +236,7 @@ impl Pump {
             (_, Some(code)) if !state.refusal_logged => {
                 state.refusal_logged = true;
                 let camera = camera.as_ref().map(|camera| camera.as_str());
-                tracing::warn!(camera, ?code, again = outcome == Outcome::Returned, "kafka refuses records");
+                tracing::warn!(camera, ?code, ?outcome, "kafka refuses records");
             }
             _ => {}
         }
@@ -309,10 +309,10 @@ impl State {
 fn outcome(code: RDKafkaErrorCode) -> Outcome {
     use RDKafkaErrorCode as Code;
     match code {
-        Code::MessageSizeTooLarge
-        | Code::InvalidMessageSize
-        | Code::MessageBatchTooLarge
-        | Code::TopicAuthorizationFailed
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
+            Outcome::TooLarge
+        }
+        Code::TopicAuthorizationFailed
         | Code::InvalidTopic
         | Code::InvalidRecord
         | Code::InvalidTimestamp

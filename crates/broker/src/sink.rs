@@ -114,7 +114,7 @@ impl RecordSink for KafkaSink {
                 return ticket.expired(ExpireCause::SinkFailed);
             }
         };
-        self.pump.push(Outgoing { camera: record.camera.clone(), payload, ticket, since: Instant::now() });
+        self.pump.push(Outgoing::new(record.camera.clone(), payload, ticket, Instant::now()));
     }
 
     fn report(&self, record: &StatusRecord) {

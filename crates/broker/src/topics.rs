@@ -15,6 +15,8 @@ use crate::{
 };
 
 const TRY_FOR: Duration = Duration::from_secs(5);
+/// Short, because asking blocks, and the thread may be told to stop.
+const ASK_FOR: Duration = Duration::from_millis(300);
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Creates the topics of one pipeline.
@@ -45,34 +47,55 @@ impl TopicCreator {
     /// hand, or records wait until it is.
     pub(crate) async fn run(mut self) {
         loop {
-            match self.create().await {
-                Ok(results) => {
-                    let again = |result: &Result<String, (String, RDKafkaErrorCode)>| match result {
-                        Ok(topic) => {
-                            tracing::info!(topic, partitions = self.partitions, "topic created");
-                            None
-                        }
-                        Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => None,
-                        Err((topic, code)) if is_passing(*code) => Some(topic.clone()),
-                        Err((topic, code)) => {
-                            tracing::warn!(topic, ?code, "topic could not be created; create it by hand");
-                            None
-                        }
-                    };
-                    self.topics = results.iter().filter_map(again).collect();
-                    if self.topics.is_empty() {
+            if self.forget_existing() && !self.topics.is_empty() {
+                match self.create().await {
+                    Ok(results) => self.forget_settled(results),
+                    Err(error) if is_passing(code(&error)) => {}
+                    Err(error) => {
+                        let code = code(&error);
+                        tracing::warn!(?code, topics = ?self.topics, "the brokers create no topics");
                         return;
                     }
                 }
-                Err(error) if is_passing(code(&error)) => {}
-                Err(error) => {
-                    let code = code(&error);
-                    tracing::warn!(?code, "the brokers create no topics; create them by hand");
-                    return;
-                }
+            }
+            if self.topics.is_empty() {
+                return;
             }
             tokio::time::sleep(TRY_AGAIN).await;
         }
+    }
+
+    fn forget_settled(&mut self, results: Vec<Result<String, (String, RDKafkaErrorCode)>>) {
+        for result in results {
+            let topic = match result {
+                Ok(topic) => {
+                    tracing::info!(topic, "topic created");
+                    topic
+                }
+                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => topic,
+                Err((_, code)) if is_passing(code) => continue,
+                Err((topic, code)) => {
+                    tracing::warn!(topic, ?code, "topic could not be created, it has to be made by hand");
+                    topic
+                }
+            };
+            self.topics.retain(|due| *due != topic);
+        }
+    }
+
+    /// Leaves the topics that do not exist; false where no broker says. Topics that were created by hand
+    /// need no right to create them.
+    fn forget_existing(&mut self) -> bool {
+        let mut missing = Vec::new();
+        for topic in &self.topics {
+            match self.admin.inner().fetch_metadata(Some(topic), ASK_FOR) {
+                Ok(found) if found.topics().iter().any(|t| t.error().is_none()) => {}
+                Ok(_) => missing.push(topic.clone()),
+                Err(_) => return false,
+            }
+        }
+        self.topics = missing;
+        true
     }
 
     async fn create(&self) -> KafkaResult<Vec<Result<String, (String, RDKafkaErrorCode)>>> {

@@ -37,7 +37,7 @@ impl Source {
         ticket.published(1);
         let payload = self.seq.to_string().into_bytes();
         self.seq += 1;
-        Some(Outgoing { camera: self.ledger.camera().clone(), payload, ticket, since: now })
+        Some(Outgoing::new(self.ledger.camera().clone(), payload, ticket, now))
     }
 
     fn publish(&mut self, outbox: &mut Outbox, now: Instant) {
@@ -123,6 +123,27 @@ fn after_a_return_nothing_is_sent_until_the_window_is_empty_and_a_moment_has_pas
 }
 
 #[test]
+fn of_a_batch_that_is_too_large_only_the_record_at_fault_is_rejected() {
+    let now = Instant::now();
+    let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
+    for _ in 0..3 {
+        file.publish(&mut outbox, now);
+    }
+    for place in send(&mut outbox, now) {
+        outbox.settle(place, Outcome::TooLarge, now);
+    }
+    file.publish(&mut outbox, now);
+    let later = now + BACK_OFF;
+    for (place, outcome) in [(0, Outcome::Delivered), (1, Outcome::TooLarge), (2, Outcome::Delivered)] {
+        assert_eq!(send(&mut outbox, later), [place], "each by itself");
+        outbox.settle(place, outcome, later);
+    }
+    assert_eq!(send(&mut outbox, later), [3]);
+    let counts = file.ledger.counts();
+    assert_eq!((counts.delivered, counts.expired[&ExpireCause::Rejected], counts.in_flight), (2, 1, 1));
+}
+
+#[test]
 fn an_answer_that_comes_twice_or_too_late_is_ignored() {
     let now = Instant::now();
     let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
@@ -164,6 +185,7 @@ fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![
         6 => Just(Outcome::Delivered),
         1 => Just(Outcome::Rejected),
+        1 => Just(Outcome::TooLarge),
         2 => Just(Outcome::Returned),
     ];
     prop_oneof![

@@ -155,7 +155,7 @@ fn the_check_says_what_is_wrong_and_what_to_do() {
         ("no-such-host.invalid:9092", "no-such-host.invalid", "the name is not known"),
     ];
     for (servers, what, advice) in cases {
-        let problem = check(&settings(servers), Duration::from_secs(2)).unwrap().problem.unwrap();
+        let problem = check(&settings(servers), Duration::from_secs(1)).unwrap().problem.unwrap();
         assert!(problem.what.contains(what), "{problem:?}");
         assert!(problem.advice.starts_with(advice), "{problem:?}");
     }
@@ -166,7 +166,7 @@ fn tls_where_the_broker_has_none_is_told() {
     let cluster = embedded();
     let mut settings = cluster.settings().clone();
     settings.client = vec![("security.protocol".into(), Secret::new("ssl"))];
-    let problem = check(&settings, Duration::from_secs(3)).unwrap().problem.unwrap();
+    let problem = check(&settings, Duration::from_secs(1)).unwrap().problem.unwrap();
     assert!(problem.advice.contains("security.protocol"), "{problem:?}");
 }
 
