@@ -69,11 +69,8 @@ impl CameraSettings {
         let attempts = section.integer("retry_attempts", 1..=1_000_000).map(|n| n as u32);
         let queue = section.integer("queue", 1..=1024).unwrap_or(4) as usize;
         let window = section.integer("window", 1..=100_000).unwrap_or(256) as usize;
-        for (key, missing) in [("id", id.is_none()), ("uri", uri.is_none())] {
-            if missing && section.text(key).is_none() {
-                section.note(key, format!("`{key}` is needed in [[camera]]"));
-            }
-        }
+        section.need("id", "`id` is needed in [[camera]]");
+        section.need("uri", "`uri` is needed in [[camera]]");
         if let Some(Ok(uri)) = &uri {
             let is_rtsp = matches!(uri, SourceUri::Rtsp { .. });
             let is_file = !uri.is_live();

@@ -88,11 +88,8 @@ impl ModelSettings {
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
         let top_k = section.integer("top_k", 1..=1000).unwrap_or(5) as usize;
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
-        for (key, missing) in [("arch", arch.is_none()), ("weights", weights.is_none())] {
-            if missing {
-                section.note(key, format!("`{key}` is needed in [model]"));
-            }
-        }
+        section.need("arch", "`arch` is needed in [model]");
+        section.need("weights", "`weights` is needed in [model]");
         section.finish();
         Some(Self {
             arch: arch?,

@@ -76,22 +76,23 @@ pub fn parse(
 impl PipelineSettings {
     fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
-        match name.as_deref() {
-            None => root.note("name", "`name` is needed: what this pipeline is called in logs"),
-            Some("") => root.note("name", "the name is empty"),
-            Some(_) => {}
+        root.need("name", "`name` is needed: what this pipeline is called in logs");
+        if name.as_deref() == Some("") {
+            root.note("name", "the name is empty");
         }
         let model = ModelSettings::read(root.section("model"), base);
         let batch = BatchSettings::read(root.section("batch"));
         let kafka = KafkaSettings::read(root.section("kafka"));
         let worker = WorkerSettings::read(root.section("worker"));
         let sections = root.sections("camera");
-        if sections.is_empty() {
-            root.note("camera", "there is no camera; write one `[[camera]]` with `id` and `uri` at least");
+        let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least";
+        root.need("camera", no_camera);
+        if sections.as_ref().is_some_and(Vec::is_empty) {
+            root.note("camera", no_camera);
         }
         let mut cameras: Vec<CameraSettings> = Vec::new();
         let mut first_of = BTreeMap::new();
-        for (i, section) in sections.into_iter().enumerate() {
+        for (i, section) in sections.into_iter().flatten().enumerate() {
             if let Some(camera) = CameraSettings::read(&section, base) {
                 if let Some(first) = first_of.get(&camera.id) {
                     let what =

@@ -77,6 +77,13 @@ impl<'r, 'a> Section<'r, 'a> {
         self.table?.get(key)
     }
 
+    /// Notes that `key` is needed where it is not there at all.
+    pub(crate) fn need(&self, key: &str, what: impl Into<String>) {
+        if self.table.is_none_or(|table| !table.contains_key(key)) {
+            self.note(key, what);
+        }
+    }
+
     fn wrong_type(&self, key: &str, want: &str, got: &DeValue<'_>) {
         self.note(key, format!("{want} is needed, this is a TOML {}", got.type_str()));
     }
@@ -94,12 +101,12 @@ impl<'r, 'a> Section<'r, 'a> {
         Section::new(self.reader, self.key(key), value.map_or(self.at, |v| v.span().start), table)
     }
 
-    /// An array of tables, `[[key]]`.
-    pub(crate) fn sections(&self, key: &'static str) -> Vec<Section<'r, 'a>> {
-        let Some(value) = self.get(key) else { return Vec::new() };
+    /// An array of tables, `[[key]]`; none where it is absent or something else.
+    pub(crate) fn sections(&self, key: &'static str) -> Option<Vec<Section<'r, 'a>>> {
+        let value = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong_type(key, "an array of tables (`[[...]]`)", value.get_ref());
-            return Vec::new();
+            return None;
         };
         let mut sections = Vec::new();
         for (i, item) in items.iter().enumerate() {
@@ -114,7 +121,7 @@ impl<'r, 'a> Section<'r, 'a> {
                 }
             }
         }
-        sections
+        Some(sections)
     }
 
     /// A text, its variables told apart.

@@ -161,6 +161,8 @@ fn each_rule_is_held() {
         let error = read(&GOOD.replace(from, to)).expect_err(to);
         let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
         assert!(found, "{to}: wanted {line}: {key}: {part}\n{error}");
+        let one = error.mistakes.len() == 1 || to.starts_with("[modle]") || to.starts_with("model = 1");
+        assert!(one, "{to}: one mistake is one line\n{error}");
         assert!(!error.to_string().contains("p@ss"), "{error}");
     }
 }
@@ -183,6 +185,12 @@ fn every_mistake_is_reported_at_once_by_line() {
     let keys: Vec<&str> = error.mistakes.iter().map(|m| m.key.as_str()).collect();
     assert_eq!(keys, ["model.arch", "batch.max_size", "batch.max", "camera[1].uri"]);
     assert!(error.to_string().starts_with("gate.toml:4: model.arch: `resnet51` is not known"), "{error}");
+}
+
+#[test]
+fn no_cameras_in_a_list_are_no_cameras() {
+    let text = format!("camera = []\n{}", GOOD.split("[[camera]]").next().unwrap());
+    assert!(read(&text).unwrap_err().to_string().contains("there is no camera"));
 }
 
 #[test]
