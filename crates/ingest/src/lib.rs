@@ -1,1 +1,36 @@
 //! Cameras and files to frames, on GStreamer.
+//!
+//! A camera is a [`CameraSource`]. Each connection is a pipeline of its own, thrown away whole when it
+//! fails, ends or goes silent:
+//!
+//! ```text
+//! source ─ decodebin ─ appsink ─▶ tap: counted, fps limit ─▶ fitted to the model's input ─▶ intake
+//! └──── GStreamer's threads ─────────────────────────────┘  └──────── the camera's thread ───────┘
+//! ```
+//!
+//! The picture is scaled behind appsink, by GStreamer's own converter, so that no element has to be set
+//! anew when the stream changes its shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
+//! apart.
+//!
+//! The source's size is that of the decoded picture: its pixels are taken as square, and a rotation that a
+//! file only suggests is not carried out.
+
+mod arrival;
+mod backoff;
+mod camera;
+mod capture;
+mod cut_off;
+mod elements;
+mod fault;
+mod file;
+mod fitter;
+mod pace;
+mod pipeline;
+mod probe;
+mod session;
+mod tap;
+
+pub use camera::CameraSource;
+pub use fault::Fault;
+pub use pipeline::init;
+pub use probe::{Probed, probe};

@@ -1,0 +1,87 @@
+//! How long to wait before a camera is connected anew.
+
+use std::time::Duration;
+
+use lookout_config::RetrySettings;
+
+/// Waits that double from try to try, so that a camera that is gone is not hammered, each shortened at
+/// random, so that cameras behind one switch do not all come back in the same instant.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    settings: RetrySettings,
+    /// The next wait before it is shortened.
+    next: Duration,
+    /// Tries in a row that gave no frame.
+    fruitless: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(settings: RetrySettings) -> Self {
+        Self { settings, next: settings.first, fruitless: 0 }
+    }
+
+    /// The wait after a connection on which frames came for `flowed`, none of them if it is `None`; no
+    /// wait where the camera is to be given up. `random` is drawn evenly from 0 to 1.
+    ///
+    /// A connection that held for longer than the wait before it begins the waits anew: a camera that
+    /// gives a frame and falls over again is still left alone for longer and longer.
+    pub(crate) fn after(&mut self, flowed: Option<Duration>, random: f64) -> Option<Duration> {
+        match flowed {
+            Some(flowed) => {
+                self.fruitless = 0;
+                if flowed > self.next {
+                    self.next = self.settings.first;
+                }
+            }
+            None => self.fruitless = self.fruitless.saturating_add(1),
+        }
+        if self.settings.attempts.is_some_and(|most| self.fruitless >= most) {
+            return None;
+        }
+        let wait = self.next.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
+        self.next = (self.next * 2).min(self.settings.max);
+        Some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn backoff(attempts: Option<u32>) -> Backoff {
+        Backoff::new(RetrySettings { first: S, max: 5 * S, attempts })
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let mut backoff = backoff(None);
+        let waits: Vec<_> = (0..5).map(|_| backoff.after(None, 0.0).unwrap().as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
+    }
+
+    #[test]
+    fn chance_shortens_a_wait_by_up_to_a_half() {
+        assert_eq!(backoff(None).after(None, 0.5), Some(S.mul_f64(0.75)));
+        assert_eq!(backoff(None).after(None, 1.0), Some(S / 2));
+    }
+
+    #[test]
+    fn only_a_connection_that_held_begins_the_waits_anew() {
+        let mut backoff = backoff(None);
+        backoff.after(None, 0.0);
+        backoff.after(None, 0.0);
+        assert_eq!(backoff.after(Some(S), 0.0), Some(4 * S));
+        assert_eq!(backoff.after(Some(6 * S), 0.0), Some(S));
+    }
+
+    #[test]
+    fn a_camera_is_given_up_after_so_many_tries_without_a_frame() {
+        let mut backoff = backoff(Some(2));
+        assert!(backoff.after(None, 0.0).is_some());
+        assert!(backoff.after(Some(S), 0.0).is_some());
+        assert!(backoff.after(None, 0.0).is_some());
+        assert_eq!(backoff.after(None, 0.0), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! A camera: one connection after the other.
+
+use std::time::Duration;
+
+use lookout_config::{CameraSettings, SourceUri};
+use lookout_schema::{CameraStatus, RetryReason, SessionId, Size, Timestamp};
+use lookout_stage::{CameraReport, Fit, FrameSource, SourceEnd, SourceOutlet};
+
+use crate::{
+    Fault,
+    backoff::Backoff,
+    capture::CaptureClock,
+    cut_off, file,
+    fitter::Fitter,
+    pipeline,
+    session::{Session, SessionEnd, SessionOutcome},
+};
+
+/// A camera, or a file that stands for one.
+///
+/// Frames come in the size of the model's input. A live source is connected anew, each time with a new
+/// session, for as long as its settings allow; a file is read once, or again and again with `loop`, each
+/// pass a session of its own.
+#[derive(Debug)]
+pub struct CameraSource {
+    settings: CameraSettings,
+    fitter: Fitter,
+}
+
+impl CameraSource {
+    /// A source for `settings` whose frames are brought to `input` pixels by `fit`. Does no I/O.
+    pub fn new(settings: CameraSettings, input: Size, fit: Fit) -> Self {
+        Self { settings, fitter: Fitter::new(input, fit) }
+    }
+
+    fn connect(&mut self, outlet: &SourceOutlet, id: SessionId, capture: CaptureClock) -> SessionOutcome {
+        tracing::debug!(camera = %self.settings.id, session = %id, uri = %self.settings.uri, "connecting");
+        let session = Session { settings: &self.settings, outlet, id, fitter: &mut self.fitter, capture };
+        session.run()
+    }
+
+    /// A live source: connected anew whatever it ends with.
+    fn run_live(&mut self, outlet: &SourceOutlet) -> SourceEnd {
+        let mut backoff = Backoff::new(self.settings.retry);
+        loop {
+            let id = SessionId::generate();
+            self.report(outlet, CameraStatus::Connecting, id, None);
+            let outcome = self.connect(outlet, id, CaptureClock::live());
+            let fault = match outcome.end {
+                SessionEnd::Stopped => return SourceEnd::Stopped,
+                SessionEnd::Fault(fault) => fault,
+                SessionEnd::Ended => {
+                    let detail = format!("{}: the stream was ended from the other side", self.settings.uri);
+                    Fault::new(RetryReason::EndOfStream, detail)
+                }
+            };
+            let Some(wait) = backoff.after(outcome.flowed, rand::random()) else {
+                return SourceEnd::Failed { reason: fault.reason, detail: fault.detail };
+            };
+            tracing::warn!(
+                camera = %self.settings.id,
+                session = %id,
+                reason = fault.reason.as_str(),
+                detail = fault.detail,
+                frames = outcome.frames,
+                damaged = outcome.damaged,
+                wait_ms = wait.as_millis() as u64,
+                "camera lost, to be connected anew"
+            );
+            self.report(outlet, CameraStatus::Retrying, id, Some(fault));
+            if outlet.stop.wait(wait) {
+                return SourceEnd::Stopped;
+            }
+        }
+    }
+
+    /// A file: a fault is for good, since nothing about it will change.
+    fn run_file(&mut self, path: &std::path::Path, outlet: &SourceOutlet) -> SourceEnd {
+        let mut start = Timestamp::now();
+        loop {
+            if let Err(Fault { reason, detail }) = file::check(path) {
+                return SourceEnd::Failed { reason, detail };
+            }
+            let id = SessionId::generate();
+            self.report(outlet, CameraStatus::Connecting, id, None);
+            let outcome = self.connect(outlet, id, CaptureClock::file(start));
+            if outcome.damaged > 0 {
+                tracing::warn!(
+                    camera = %self.settings.id,
+                    damaged = outcome.damaged,
+                    frames = outcome.frames,
+                    "parts of the file could not be decoded"
+                );
+            }
+            match end_of_file(path, &outcome) {
+                SessionEnd::Stopped => return SourceEnd::Stopped,
+                SessionEnd::Fault(Fault { reason, detail }) => return SourceEnd::Failed { reason, detail },
+                SessionEnd::Ended if self.settings.loop_file => {
+                    start = outcome.capture.end().unwrap_or(start);
+                }
+                SessionEnd::Ended => return SourceEnd::Ended,
+            }
+        }
+    }
+
+    fn report(&self, outlet: &SourceOutlet, status: CameraStatus, id: SessionId, why: Option<Fault>) {
+        let (retry, detail) = why.map(|fault| (fault.reason, fault.detail)).unzip();
+        let camera = self.settings.id.clone();
+        send(outlet, CameraReport { camera, status, session: Some(id), clock: None, retry, detail });
+    }
+}
+
+impl FrameSource for CameraSource {
+    fn run(&mut self, outlet: &SourceOutlet) -> SourceEnd {
+        if let Err(Fault { reason, detail }) = pipeline::init() {
+            return SourceEnd::Failed { reason, detail };
+        }
+        match self.settings.uri.clone() {
+            SourceUri::File(path) => self.run_file(&path, outlet),
+            _ => self.run_live(outlet),
+        }
+    }
+}
+
+/// Tells the worker, which is always there to listen unless it is on its way out.
+pub(crate) fn send(outlet: &SourceOutlet, report: CameraReport) {
+    let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
+}
+
+/// What the end of a pass over a file really was: one that was cut off has none.
+fn end_of_file(path: &std::path::Path, outcome: &SessionOutcome) -> SessionEnd {
+    let shown = path.display();
+    let frames = outcome.frames;
+    let undecodable = |detail| SessionEnd::Fault(Fault::new(RetryReason::Undecodable, detail));
+    if outcome.end == SessionEnd::Stopped {
+        return SessionEnd::Stopped;
+    }
+    match (cut_off::missing_bytes(path), &outcome.end) {
+        (Ok(Some(missing)), _) => undecodable(format!(
+            "{shown}: the file is cut off: {missing} bytes are missing at its end; {frames} frames could be read; \
+             copy or record it anew"
+        )),
+        (_, SessionEnd::Ended) if frames == 0 => {
+            undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
+        }
+        _ => outcome.end.clone(),
+    }
+}

@@ -1,0 +1,191 @@
+//! The elements of a camera's pipeline, by the kind of its source.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use gstreamer_app as app;
+use gstreamer_video as video;
+use lookout_config::{CameraSettings, RtspTransport, SourceUri};
+use lookout_schema::RetryReason;
+
+use crate::{Fault, arrival::Arrivals};
+
+/// Puts the elements for `settings` into `pipeline`, and gives the sink in which decoded pictures arrive.
+/// `no_video` is told where the source turns out to have none.
+pub(crate) fn add(
+    pipeline: &gst::Pipeline,
+    settings: &CameraSettings,
+    no_video: impl Fn() + Send + Sync + 'static,
+) -> Result<app::AppSink, Fault> {
+    let sink = app::AppSink::builder()
+        .caps(&video::VideoCapsBuilder::new().build())
+        // Frames go as fast as they come: a live source sets its own pace, a file has none.
+        .sync(false)
+        .async_(false)
+        .max_buffers(1)
+        .enable_last_sample(false)
+        .build();
+    sink.set_property("qos", false);
+    put(pipeline, sink.upcast_ref())?;
+    match &settings.uri {
+        SourceUri::Rtsp { location, credentials } => {
+            let source = make("rtspsrc")?;
+            source.set_property("location", location);
+            if let Some(credentials) = credentials {
+                source.set_property("user-id", &credentials.user);
+                source.set_property("user-pw", credentials.password.reveal());
+            }
+            rtsp(&source, settings);
+            put(pipeline, &source)?;
+            let decode = decoder(pipeline, &sink, no_video)?;
+            let decode = decode.downgrade();
+            source.connect_pad_added(move |_, pad| {
+                if let Some(entry) = decode.upgrade().and_then(|decode| decode.static_pad("sink"))
+                    && !entry.is_linked()
+                {
+                    // What cannot be linked shows as a connection on which no frame comes.
+                    let _ = pad.link(&entry);
+                }
+            });
+        }
+        SourceUri::File(path) => {
+            let source = make("filesrc")?;
+            source.set_property("location", path);
+            put(pipeline, &source)?;
+            link(&source, &decoder(pipeline, &sink, no_video)?)?;
+        }
+        SourceUri::V4l2(path) => {
+            let source = make("v4l2src")?;
+            source.set_property("device", path.display().to_string());
+            put(pipeline, &source)?;
+            link(&source, &decoder(pipeline, &sink, no_video)?)?;
+        }
+        SourceUri::Test(picture) => {
+            let source = make("videotestsrc")?;
+            set_pattern(&source, &picture.pattern)?;
+            source.set_property("is-live", true);
+            put(pipeline, &source)?;
+            let shape = make("capsfilter")?;
+            let caps = video::VideoCapsBuilder::new()
+                .format(video::VideoFormat::I420)
+                .width(picture.size.width as i32)
+                .height(picture.size.height as i32)
+                .framerate(gst::Fraction::new(picture.fps as i32, 1))
+                .build();
+            shape.set_property("caps", caps);
+            put(pipeline, &shape)?;
+            link(&source, &shape)?;
+            link(&shape, sink.upcast_ref())?;
+        }
+    }
+    Ok(sink)
+}
+
+/// Notes in `arrivals` what goes into the decoder, and keeps software decoders to one thread each: many
+/// cameras fill the cores without more, and a decoder's every thread holds frames.
+pub(crate) fn watch_decoders(pipeline: &gst::Pipeline, arrivals: &Arc<Arrivals>) {
+    let arrivals = Arc::downgrade(arrivals);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        let Some(factory) = element.factory() else { return };
+        if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
+            return;
+        }
+        if factory.name().starts_with("avdec_") && element.has_property("max-threads") {
+            element.set_property("max-threads", 1);
+        }
+        if let Some(pad) = element.static_pad("sink") {
+            watch(&pad, Weak::clone(&arrivals));
+        }
+    });
+}
+
+fn watch(pad: &gst::Pad, arrivals: Weak<Arrivals>) {
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(kinds, move |_, info| {
+        let Some(arrivals) = arrivals.upgrade() else { return gst::PadProbeReturn::Remove };
+        if let Some(buffer) = info.buffer() {
+            arrivals.note(buffer.pts().map(gst::ClockTime::nseconds), Instant::now());
+        } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && let Some(format) = caps.caps().structure(0)
+        {
+            arrivals.set_codec(format.name());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn rtsp(source: &gst::Element, settings: &CameraSettings) {
+    let transport = match settings.rtsp_transport {
+        RtspTransport::Tcp => "tcp",
+        RtspTransport::Udp => "udp",
+    };
+    source.set_property_from_str("protocols", transport);
+    source.set_property("latency", settings.jitter_buffer.as_millis() as u32);
+    source.set_property("add-reference-timestamp-meta", true);
+    let patience = settings.connect_timeout.as_micros() as u64;
+    source.set_property("tcp-timeout", patience);
+    source.set_property("timeout", patience);
+    // Sound and metadata are not even asked for.
+    source.connect("select-stream", false, |values| {
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+        let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<&str>("media").ok());
+        Some(media.is_none_or(|media| media == "video").to_value())
+    });
+}
+
+/// A decoder for whatever comes, its first video stream linked to `sink`.
+fn decoder(
+    pipeline: &gst::Pipeline,
+    sink: &app::AppSink,
+    no_video: impl Fn() + Send + Sync + 'static,
+) -> Result<gst::Element, Fault> {
+    let decode = make("decodebin")?;
+    decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
+    decode.set_property("expose-all-streams", false);
+    let entry = |sink: &glib::WeakRef<app::AppSink>| sink.upgrade().and_then(|sink| sink.static_pad("sink"));
+    let weak = sink.downgrade();
+    decode.connect_pad_added(move |_, pad| {
+        if let Some(entry) = entry(&weak)
+            && !entry.is_linked()
+        {
+            let _ = pad.link(&entry);
+        }
+    });
+    let weak = sink.downgrade();
+    decode.connect_no_more_pads(move |_| {
+        if entry(&weak).is_some_and(|entry| !entry.is_linked()) {
+            no_video();
+        }
+    });
+    put(pipeline, &decode)?;
+    Ok(decode)
+}
+
+fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), Fault> {
+    let known = source
+        .find_property("pattern")
+        .and_then(|property| glib::EnumClass::with_type(property.value_type()));
+    if known.is_none_or(|known| known.value_by_nick(pattern).is_none()) {
+        let detail =
+            format!("test://{pattern}: videotestsrc has no such pattern; `ball` and `smpte` are two");
+        return Err(Fault::new(RetryReason::NotFound, detail));
+    }
+    source.set_property_from_str("pattern", pattern);
+    Ok(())
+}
+
+fn make(name: &'static str) -> Result<gst::Element, Fault> {
+    gst::ElementFactory::make(name).build().map_err(|error| Fault::element(name, &error))
+}
+
+fn put(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
+    pipeline.add(element).map_err(|error| Fault::element(&element.name(), &error))
+}
+
+fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
+    from.link(to).map_err(|error| Fault::element(&from.name(), &error))
+}

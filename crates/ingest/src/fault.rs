@@ -1,0 +1,165 @@
+//! What went wrong with a camera, in the words of its user.
+
+use gstreamer as gst;
+use gstreamer::glib;
+use lookout_config::SourceUri;
+use lookout_schema::RetryReason;
+use thiserror::Error;
+
+/// What went wrong with a connection to a camera. Holds no credential.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{detail}")]
+pub struct Fault {
+    pub reason: RetryReason,
+    /// What, where, and what to do.
+    pub detail: String,
+}
+
+impl Fault {
+    pub(crate) fn new(reason: RetryReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    /// From an error on a pipeline's bus.
+    pub(crate) fn from_bus(uri: &SourceUri, error: &glib::Error, debug: Option<&str>) -> Self {
+        let reason = reason(uri, error);
+        // The last line of the debug text is what the element itself had to say.
+        let said = debug.and_then(|debug| debug.lines().last()).filter(|line| !line.contains("():"));
+        let said = scrub(uri, said.unwrap_or_else(|| error.message()));
+        let detail = format!("{uri}: {}: {}", what(uri, reason), said.trim_end_matches('.'));
+        Self { reason, detail }
+    }
+
+    /// An element that this installation of GStreamer lacks, or that cannot be set up.
+    pub(crate) fn element(name: &str, error: &glib::BoolError) -> Self {
+        let detail = format!(
+            "GStreamer's element `{name}` cannot be used ({}); install GStreamer's plugins base, good, bad and libav",
+            error.message
+        );
+        Self::new(RetryReason::PipelineError, detail)
+    }
+}
+
+fn reason(uri: &SourceUri, error: &glib::Error) -> RetryReason {
+    use gst::{CoreError, ResourceError as Resource, StreamError as Stream};
+    let rtsp = matches!(uri, SourceUri::Rtsp { .. });
+    if let Some(resource) = error.kind::<Resource>() {
+        return match resource {
+            Resource::NotAuthorized => RetryReason::Unauthorized,
+            Resource::NotFound => RetryReason::NotFound,
+            Resource::OpenRead
+            | Resource::OpenWrite
+            | Resource::OpenReadWrite
+            | Resource::Read
+            | Resource::Write
+            | Resource::Busy
+                if rtsp || matches!(uri, SourceUri::V4l2(_)) =>
+            {
+                RetryReason::Unreachable
+            }
+            _ => RetryReason::PipelineError,
+        };
+    }
+    if let Some(stream) = error.kind::<Stream>() {
+        return match stream {
+            Stream::TypeNotFound
+            | Stream::WrongType
+            | Stream::CodecNotFound
+            | Stream::Decode
+            | Stream::Demux
+            | Stream::Format
+            | Stream::Decrypt
+            | Stream::DecryptNokey => RetryReason::Undecodable,
+            // A file has nothing but its data that could stop a stream.
+            Stream::Failed if matches!(uri, SourceUri::File(_)) => RetryReason::Undecodable,
+            _ => RetryReason::PipelineError,
+        };
+    }
+    match error.kind::<CoreError>() {
+        Some(CoreError::MissingPlugin) => RetryReason::Undecodable,
+        _ => RetryReason::PipelineError,
+    }
+}
+
+fn what(uri: &SourceUri, reason: RetryReason) -> &'static str {
+    let file = matches!(uri, SourceUri::File(_));
+    match reason {
+        RetryReason::Unauthorized => "user name or password were refused; check those in `uri`",
+        RetryReason::NotFound if file => "the file cannot be found; check the path in `uri`",
+        RetryReason::NotFound => "there is no such stream or device; check the path in `uri`",
+        RetryReason::Unreachable => "it cannot be reached; check that it is switched on and `uri` is right",
+        RetryReason::Undecodable if file => {
+            "it cannot be decoded; check that it is a whole video file and that GStreamer has its decoder"
+        }
+        RetryReason::Undecodable => "its stream cannot be decoded; check that GStreamer has the decoder",
+        RetryReason::EndOfStream => "the stream has ended",
+        RetryReason::Stalled => "no frame has come",
+        RetryReason::PipelineError => "the pipeline failed",
+    }
+}
+
+/// `text` without anything that `uri` keeps to itself.
+pub(crate) fn scrub(uri: &SourceUri, text: &str) -> String {
+    let SourceUri::Rtsp { location, credentials } = uri else {
+        return text.to_owned();
+    };
+    let mut text = text.replace(location.as_str(), &uri.to_string());
+    if let Some((_, rest)) = location.split_once("://")
+        && let Some((_, path)) = rest.split_once('/')
+        && let Some((_, hidden)) = path.split_once('=')
+        && !hidden.is_empty()
+    {
+        text = text.replace(hidden, "***");
+    }
+    if let Some(credentials) = credentials {
+        for secret in [credentials.password.reveal(), credentials.user.as_str()] {
+            // Of a text so short nothing is left worth hiding, and every word would be full of stars.
+            if secret.len() > 2 {
+                text = text.replace(secret, "***");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_config::{Credentials, Secret};
+
+    use super::*;
+
+    fn camera(location: &str) -> SourceUri {
+        let password = Secret::new("s3cret");
+        let credentials = Some(Credentials { user: "viewer".into(), password });
+        SourceUri::Rtsp { location: location.into(), credentials }
+    }
+
+    #[test]
+    fn credentials_never_come_into_a_detail() {
+        let uri = camera("rtsp://camera/live?token=t0ken99");
+        let debug =
+            "gstrtspsrc.c(1): f ():\nfailed at rtsp://camera/live?token=t0ken99 for viewer:s3cret, t0ken99";
+        let error = glib::Error::new(gst::ResourceError::OpenRead, "could not open");
+        let fault = Fault::from_bus(&uri, &error, Some(debug));
+        assert_eq!(fault.reason, RetryReason::Unreachable);
+        for secret in ["s3cret", "viewer", "t0ken99"] {
+            assert!(!format!("{fault} {fault:?}").contains(secret), "{fault}");
+        }
+    }
+
+    #[test]
+    fn reasons_follow_the_error_and_the_source() {
+        let (camera, file) = (camera("rtsp://camera/"), SourceUri::File("clip.mp4".into()));
+        let reason = |uri, error: glib::Error| Fault::from_bus(uri, &error, None).reason;
+        let unauthorized = glib::Error::new(gst::ResourceError::NotAuthorized, "401");
+        assert_eq!(reason(&camera, unauthorized), RetryReason::Unauthorized);
+        let read = || glib::Error::new(gst::ResourceError::Read, "read");
+        assert_eq!(reason(&camera, read()), RetryReason::Unreachable);
+        assert_eq!(reason(&file, read()), RetryReason::PipelineError);
+        let failed = || glib::Error::new(gst::StreamError::Failed, "internal");
+        assert_eq!(reason(&camera, failed()), RetryReason::PipelineError);
+        assert_eq!(reason(&file, failed()), RetryReason::Undecodable);
+        let plugin = glib::Error::new(gst::CoreError::MissingPlugin, "no decoder");
+        assert_eq!(reason(&camera, plugin), RetryReason::Undecodable);
+    }
+}

@@ -1,0 +1,85 @@
+//! The limit to a camera's frame rate.
+
+use std::time::Duration;
+
+/// Says which frames to keep so that no more than so many a second remain. It only ever leaves frames
+/// out, so that their times stay those of the camera.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    interval: Duration,
+    due: Option<Duration>,
+}
+
+/// A frame may come earlier than it is due by this part of the interval, so that the jitter of a camera
+/// whose own rate is the limit costs no frame. What is due moves on a grid, so the mean holds all the same.
+const EARLY: u32 = 4;
+
+/// A time that lies so far before what is due is no jitter: the stream's time has begun anew.
+const BEGUN_ANEW: u32 = 2;
+
+impl Pace {
+    /// At most `fps` frames a second.
+    pub(crate) fn new(fps: f64) -> Self {
+        Self { interval: Duration::from_secs_f64(1.0 / fps), due: None }
+    }
+
+    /// Whether to keep the frame at stream time `at`.
+    pub(crate) fn keeps(&mut self, at: Duration) -> bool {
+        let due = match self.due {
+            Some(due) if at + self.interval * BEGUN_ANEW >= due => due,
+            _ => at,
+        };
+        if at + self.interval / EARLY < due {
+            return false;
+        }
+        let next = due + self.interval;
+        self.due = Some(if next < at { at + self.interval } else { next });
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kept(fps: f64, times_ms: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let mut pace = Pace::new(fps);
+        times_ms.into_iter().filter(|ms| pace.keeps(Duration::from_millis(*ms))).collect()
+    }
+
+    #[test]
+    fn twenty_five_become_ten() {
+        let kept = kept(10.0, (0..250).map(|i| i * 40));
+        assert_eq!(kept.len(), 100);
+        assert_eq!(kept[..5], [0, 80, 200, 280, 400]);
+    }
+
+    #[test]
+    fn a_camera_at_the_limit_loses_nothing_to_its_jitter() {
+        let times = [0, 99, 201, 299, 402, 500, 598, 701];
+        assert_eq!(kept(10.0, times), times);
+    }
+
+    #[test]
+    fn after_a_gap_and_after_a_new_start_of_time_the_next_frame_is_kept() {
+        assert_eq!(kept(10.0, [0, 10, 5_000, 5_010, 5_090, 100, 110]), [0, 5_000, 5_090, 100]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_is_held_over_any_stretch(steps in prop::collection::vec(0u64..200, 1..300), fps in 1u32..40) {
+            let times: Vec<u64> = steps.iter().scan(0, |now, step| { *now += step; Some(*now) }).collect();
+            let kept = kept(f64::from(fps), times.clone());
+            prop_assert_eq!(kept.first(), times.first());
+            // A frame may be kept late by one interval and early by a quarter of one.
+            for (i, from) in kept.iter().enumerate() {
+                for (j, to) in kept.iter().enumerate().skip(i) {
+                    let most = (to - from) as f64 / 1000.0 * f64::from(fps) + 2.25;
+                    prop_assert!(((j - i + 1) as f64) <= most + 1e-6, "{from}..{to}: {} > {most}", j - i + 1);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! One connection's GStreamer pipeline: made, started, listened to, and thrown away.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use lookout_config::{CameraSettings, SourceUri};
+use lookout_schema::RetryReason;
+
+use crate::{
+    Fault,
+    arrival::Arrivals,
+    elements,
+    tap::{Tap, TapCounts, TapSettings, tap},
+};
+
+/// Makes GStreamer ready; may be called any number of times.
+///
+/// # Errors
+/// Where GStreamer cannot be used at all, such as a plugin scanner that cannot run.
+pub fn init() -> Result<(), Fault> {
+    gst::init().map_err(|error| {
+        Fault::new(RetryReason::PipelineError, format!("GStreamer cannot be started: {error}"))
+    })
+}
+
+/// A pipeline that runs until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) tap: Tap,
+    pub(crate) events: Receiver<Event>,
+    pub(crate) arrivals: Arc<Arrivals>,
+    pipeline: gst::Pipeline,
+}
+
+/// What a pipeline says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The last frame has left the decoder.
+    End,
+    Fault(Fault),
+}
+
+/// The first events say what happened; those after it follow from it.
+const EVENTS: usize = 8;
+
+/// How long a pipeline may take to start or to stop. Both can hang for ever on a device, a network file
+/// system or a camera that no longer answers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Connection {
+    /// Connects to `settings.uri`. Frames come by `tap`, and everything else by `events`.
+    pub(crate) fn open(settings: &CameraSettings, tapped: TapSettings) -> Result<Self, Fault> {
+        let pipeline = gst::Pipeline::new();
+        let (sender, events) = bounded(EVENTS);
+        let arrivals = Arc::new(Arrivals::default());
+        elements::watch_decoders(&pipeline, &arrivals);
+        let sink = elements::add(&pipeline, settings, {
+            let (sender, uri) = (sender.clone(), settings.uri.clone());
+            move || {
+                let detail = format!("{uri}: there is no video in it that can be decoded");
+                let _ = sender.try_send(Event::Fault(Fault::new(RetryReason::Undecodable, detail)));
+            }
+        })?;
+        let at_end = sender.clone();
+        let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
+            let _ = at_end.try_send(Event::End);
+        });
+        listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&tap.counts))?;
+        let connection = Self { tap, events, arrivals, pipeline };
+        connection.start(&settings.uri)?;
+        Ok(connection)
+    }
+
+    fn start(&self, uri: &SourceUri) -> Result<(), Fault> {
+        let pipeline = self.pipeline.clone();
+        match within(PATIENCE, "ingest-start", move || pipeline.set_state(gst::State::Playing)) {
+            Some(Ok(_)) => Ok(()),
+            // The bus has said why.
+            Some(Err(_)) => match self.events.try_iter().find(|event| *event != Event::End) {
+                Some(Event::Fault(fault)) => Err(fault),
+                _ => Err(Fault::new(
+                    RetryReason::PipelineError,
+                    format!("{uri}: the pipeline does not start, and GStreamer does not say why"),
+                )),
+            },
+            None => Err(Fault::new(
+                RetryReason::Unreachable,
+                format!("{uri}: the source did not open within {} s", PATIENCE.as_secs()),
+            )),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tap.close();
+        let pipeline = self.pipeline.clone();
+        let begun = Instant::now();
+        let stopped = within(PATIENCE, "ingest-stop", move || {
+            let _ = pipeline.set_state(gst::State::Null);
+            if let Some(bus) = pipeline.bus() {
+                bus.unset_sync_handler();
+            }
+        });
+        match stopped {
+            Some(()) => tracing::trace!(ms = begun.elapsed().as_millis() as u64, "pipeline taken down"),
+            None => tracing::error!("a pipeline does not stop and is left behind with its threads"),
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own and gives its result, or none where it takes longer than
+/// `patience`; then the thread is left to itself.
+fn within<T: Send + 'static>(
+    patience: Duration,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, result) = bounded(1);
+    let work = move || {
+        let _ = done.send(work());
+    };
+    let worker = thread::Builder::new().name(name.into()).spawn(work).ok()?;
+    let result = result.recv_timeout(patience).ok()?;
+    let _ = worker.join();
+    Some(result)
+}
+
+/// Brings what the pipeline posts on its bus to `events`, from the thread that posts it: so no thread has
+/// to wait at the bus, and none to run a main loop.
+fn listen(
+    pipeline: &gst::Pipeline,
+    uri: SourceUri,
+    events: Sender<Event>,
+    counts: Arc<TapCounts>,
+) -> Result<(), Fault> {
+    let Some(bus) = pipeline.bus() else {
+        return Err(Fault::new(RetryReason::PipelineError, "a pipeline without a bus was made"));
+    };
+    bus.set_sync_handler(move |_, message| {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                let fault = Fault::from_bus(&uri, &error.error(), error.debug().as_deref());
+                tracing::debug!(%fault, "pipeline error");
+                let _ = events.try_send(Event::Fault(fault));
+            }
+            gst::MessageView::Warning(warning) => note_warning(&uri, &warning.error()),
+            // Of the elements here only decoders send these: for each frame that they give up.
+            gst::MessageView::Qos(_) => counts.note_damaged(),
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+    Ok(())
+}
+
+fn note_warning(uri: &SourceUri, warning: &glib::Error) {
+    let said = crate::fault::scrub(uri, warning.message());
+    tracing::debug!(%uri, said, "pipeline warning");
+}

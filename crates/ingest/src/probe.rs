@@ -1,0 +1,112 @@
+//! A look at a camera, to say what it sends or what is wrong.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, select};
+use gstreamer_video as video;
+use lookout_config::{CameraSettings, SourceUri};
+use lookout_schema::{RetryReason, SessionId, Size};
+use lookout_stage::{CameraLedger, WhenFull};
+
+use crate::{
+    Fault, file, init,
+    pipeline::{Connection, Event},
+    tap::{Decoded, TapSettings},
+};
+
+/// What a camera sends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probed {
+    /// `H.264`, `MPEG-4`, ...; `raw` where nothing has to be decoded.
+    pub codec: String,
+    pub size: Size,
+    /// Frames a second, where the stream says so or enough frames came to tell.
+    pub fps: Option<f64>,
+}
+
+/// Connects to a camera once and looks at its first frames, for `timeout` at most. Blocks.
+///
+/// # Errors
+/// What is wrong with the camera, as it would stand in its status record.
+pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fault> {
+    init()?;
+    if let SourceUri::File(path) = &settings.uri {
+        file::check(path)?;
+    }
+    let deadline = Instant::now() + timeout;
+    let tapped = TapSettings {
+        ledger: CameraLedger::new(settings.id.clone()),
+        session: SessionId::generate(),
+        fps: None,
+        when_full: WhenFull::Block,
+    };
+    let connection = Connection::open(settings, tapped)?;
+    let (info, first) = loop {
+        let silent = || {
+            let detail = format!("{}: no frame came within {} ms", settings.uri, timeout.as_millis());
+            Fault::new(RetryReason::Stalled, detail)
+        };
+        let decoded = select! {
+            recv(connection.tap.frames) -> decoded => decoded.map_err(|_| silent())?,
+            recv(connection.events) -> event => match event {
+                Ok(Event::Fault(fault)) => return Err(fault),
+                Ok(Event::End) if !connection.tap.frames.is_empty() => continue,
+                Ok(Event::End) | Err(_) => {
+                    let detail = format!("{}: it ended without a frame", settings.uri);
+                    return Err(Fault::new(RetryReason::Undecodable, detail));
+                }
+            },
+            default(deadline.saturating_duration_since(Instant::now())) => return Err(silent()),
+        };
+        if let Some(info) = decoded.sample.caps().and_then(|caps| video::VideoInfo::from_caps(caps).ok()) {
+            break (info, pts(&decoded));
+        }
+    };
+    let stated = info.fps();
+    let fps = if stated.numer() > 0 {
+        Some(f64::from(stated.numer()) / f64::from(stated.denom()))
+    } else {
+        measure(&connection, first, deadline)
+    };
+    Ok(Probed {
+        codec: connection.arrivals.codec().map_or_else(|| "raw".into(), |media_type| codec_name(&media_type)),
+        size: Size { width: info.width(), height: info.height() },
+        fps,
+    })
+}
+
+/// Frames from which the rate is taken.
+const MEASURED: u32 = 10;
+
+fn measure(connection: &Connection, first: Option<Duration>, deadline: Instant) -> Option<f64> {
+    let (first, mut latest, mut frames) = (first?, Duration::ZERO, 0);
+    while frames < MEASURED {
+        match connection.tap.frames.recv_deadline(deadline) {
+            Ok(decoded) => latest = latest.max(pts(&decoded)?),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+        frames += 1;
+    }
+    let took = latest.checked_sub(first).filter(|took| !took.is_zero())?;
+    Some(f64::from(frames) / took.as_secs_f64())
+}
+
+fn pts(decoded: &Decoded) -> Option<Duration> {
+    decoded.sample.buffer()?.pts().map(|pts| Duration::from_nanos(pts.nseconds()))
+}
+
+/// The name by which people know a GStreamer media type.
+fn codec_name(media_type: &str) -> String {
+    let name = match media_type {
+        "video/x-h264" => "H.264",
+        "video/x-h265" => "H.265",
+        "video/mpeg" => "MPEG",
+        "video/x-divx" | "video/x-xvid" => "MPEG-4",
+        "image/jpeg" => "JPEG",
+        "video/x-vp8" => "VP8",
+        "video/x-vp9" => "VP9",
+        "video/x-av1" => "AV1",
+        other => other.strip_prefix("video/x-").unwrap_or(other),
+    };
+    name.to_owned()
+}
