@@ -1,8 +1,9 @@
 //! Published weights: out of the cache, or over HTTP into it.
 
 use std::{
-    env, fs,
+    env,
     io::Read,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -67,9 +68,9 @@ impl Fetch {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, WeightsError> {
         let place = published.place(cache_dir);
-        match fs::read(&place) {
-            Ok(file) if read::sha256(&file).starts_with(published.digest_prefix()) => return Ok(place),
-            Ok(_) => {
+        match published.is_whole(&place) {
+            Ok(true) => return Ok(place),
+            Ok(false) => {
                 let path = place.display();
                 tracing::warn!(%path, "cached weights are damaged and are fetched again");
             }
@@ -91,7 +92,10 @@ impl Fetch {
         place: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), FetchError> {
+        // A proxy for the outside cannot reach what is on this machine.
+        let proxy = if is_local(url) { None } else { ureq::Proxy::try_from_env() };
         let agent = ureq::Agent::config_builder()
+            .proxy(proxy)
             .timeout_resolve(Some(self.patience))
             .timeout_connect(Some(self.patience))
             .timeout_recv_response(Some(self.patience))
@@ -138,12 +142,22 @@ impl Fetch {
     }
 }
 
+/// A URL's scheme, user with `@`, host with its port, and path.
+fn parts(url: &str) -> Option<(&str, &str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) = host.split_at(host.rfind('@').map_or(0, |at| at + 1));
+    Some((scheme, user, host, path))
+}
+
 /// A URL without the user and password that may stand in it.
 fn without_user(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    parts(url).map_or_else(|| url.to_owned(), |(scheme, _, host, path)| format!("{scheme}://{host}{path}"))
+}
+
+fn is_local(url: &str) -> bool {
+    parts(url).is_some_and(|(_, _, host, _)| {
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    })
 }

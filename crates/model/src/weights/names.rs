@@ -100,7 +100,7 @@ impl<'a> Walk<'_, 'a> {
                     }
                 }
                 Some(Object::Dict(_)) => {
-                    self.dict(*value, &format!("{}.", joined(prefix, key)?), depth + 1)?
+                    self.dict(*value, &format!("{}.", joined(prefix, key)?), depth + 1)?;
                 }
                 _ => {}
             }

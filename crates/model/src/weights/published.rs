@@ -2,9 +2,15 @@
 //! (`torchvision/models/resnet.py`).
 
 use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
+
+use sha2::{Digest, Sha256};
+
+use super::read::hex;
 
 /// One file of weights that torchvision publishes.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -42,6 +48,26 @@ impl Published {
     /// Where the file is kept in a cache folder.
     pub fn place(&self, cache_dir: &Path) -> PathBuf {
         cache_dir.join("weights").join(self.file)
+    }
+
+    /// Whether the file at `place` is the published one, by its SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or cannot be read.
+    pub fn is_whole(&self, place: &Path) -> io::Result<bool> {
+        let mut file = BufReader::with_capacity(1 << 20, File::open(place)?);
+        let mut digest = Sha256::new();
+        loop {
+            let bytes = file.fill_buf()?;
+            if bytes.is_empty() {
+                break;
+            }
+            digest.update(bytes);
+            let count = bytes.len();
+            file.consume(count);
+        }
+        Ok(hex(&digest.finalize()).starts_with(self.digest_prefix()))
     }
 
     /// How many bytes the file can have, as far as its published size tells.

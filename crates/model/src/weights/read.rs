@@ -31,7 +31,7 @@ impl StateDict {
         } else {
             return Err(FormatError::Unknown);
         };
-        Ok(Self { tensors, digest: format!("sha256:{}", sha256(file)) })
+        Ok(Self { tensors, digest: format!("sha256:{}", hex(&Sha256::digest(file))) })
     }
 }
 
@@ -54,11 +54,7 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
     StateDict::from_bytes(&file).map_err(|source| WeightsError::Format { path: path.to_owned(), source })
 }
 
-/// The SHA-256 as 64 hex digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
+/// Lower-case hex digits, two a byte.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         // Writing to a String does not fail.

@@ -108,20 +108,20 @@ impl<'a> Machine<'a, '_> {
             }
             b'a' => {
                 let item = self.pop()?;
-                self.append(vec![item])?;
+                self.append(&[item])?;
             }
             b'e' => {
                 let items = self.pop_to_mark()?;
-                self.append(items)?;
+                self.append(&items)?;
             }
             b's' => {
                 let value = self.pop()?;
                 let key = self.pop()?;
-                self.set(vec![key, value])?;
+                self.set(&[key, value])?;
             }
             b'u' => {
                 let items = self.pop_to_mark()?;
-                self.set(items)?;
+                self.set(&items)?;
             }
             b'q' => {
                 let key = self.input.byte()?;
@@ -271,7 +271,7 @@ impl<'a> Machine<'a, '_> {
         Ok(())
     }
 
-    fn append(&mut self, items: Vec<Value<'a>>) -> Result<(), FormatError> {
+    fn append(&mut self, items: &[Value<'a>]) -> Result<(), FormatError> {
         let top = self.top()?;
         self.spend(items.len())?;
         match self.object_mut(top) {
@@ -282,10 +282,10 @@ impl<'a> Machine<'a, '_> {
     }
 
     /// Sets the pairs of `items` in the dict on top of the stack.
-    fn set(&mut self, items: Vec<Value<'a>>) -> Result<(), FormatError> {
+    fn set(&mut self, items: &[Value<'a>]) -> Result<(), FormatError> {
         let top = self.top()?;
         self.spend(items.len())?;
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err(self.malformed("a dict's key has no value"));
         }
         match self.object_mut(top) {
