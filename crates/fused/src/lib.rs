@@ -1,1 +1,198 @@
-//! Fused CPU kernels of libtorch that tch does not bind.
+//! Fused CPU kernels of libtorch that `tch` does not bind: convolution, bias, sum and ReLU in one pass
+//! over memory, on weights laid out for the processor beforehand.
+//!
+//! These are the operators by which `torch.compile` reaches oneDNN. They have no derivative: inference
+//! only. This is the one crate with `unsafe` code; see `fused.cpp` beside this file.
+#![expect(unsafe_code, reason = "calls the C++ beside this file; every call is wrapped here")]
+
+use std::{ffi::CStr, os::raw::c_char};
+
+use tch::Tensor;
+use thiserror::Error;
+use torch_sys::C_tensor;
+
+/// libtorch refused a call.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("libtorch's {operator} failed: {reason}")]
+pub struct FusedError {
+    pub operator: &'static str,
+    pub reason: String,
+}
+
+/// A two-dimensional convolution's geometry; each pair is vertical, horizontal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Geometry {
+    pub stride: [i64; 2],
+    pub padding: [i64; 2],
+    pub dilation: [i64; 2],
+    pub groups: i64,
+}
+
+/// Whether a ReLU follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    Nothing,
+    Relu,
+}
+
+unsafe extern "C" {
+    fn lookout_fused_available() -> bool;
+    fn lookout_fused_prepack(
+        weight: *const C_tensor,
+        geometry: *const Geometry,
+        input_size: *const i64,
+        error: *mut c_char,
+        capacity: usize,
+    ) -> *mut C_tensor;
+    fn lookout_fused_conv(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        geometry: *const Geometry,
+        relu: bool,
+        error: *mut c_char,
+        capacity: usize,
+    ) -> *mut C_tensor;
+    fn lookout_fused_conv_add(
+        sum: *mut C_tensor,
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        geometry: *const Geometry,
+        relu: bool,
+        error: *mut c_char,
+        capacity: usize,
+    ) -> *mut C_tensor;
+}
+
+/// Whether this libtorch has the operators.
+pub fn available() -> bool {
+    // SAFETY: takes nothing and only reads the dispatcher's table.
+    unsafe { lookout_fused_available() }
+}
+
+/// A convolution's weight in the processor's own layout.
+#[derive(Debug)]
+pub struct PackedWeight {
+    weight: Tensor,
+    geometry: Geometry,
+}
+
+impl PackedWeight {
+    /// Lays out `weight` `[K, C/groups, kh, kw]`, fp32 or bf16, for inputs of about `input_size`
+    /// `[N, C, H, W]`. Other sizes work too.
+    pub fn new(weight: &Tensor, geometry: Geometry, input_size: [i64; 4]) -> Result<Self, FusedError> {
+        let weight = guarded("_reorder_convolution_weight", |error, capacity| {
+            // SAFETY: the pointers outlive the call, and the sizes are four numbers as declared.
+            unsafe { lookout_fused_prepack(weight.as_ptr(), &geometry, input_size.as_ptr(), error, capacity) }
+        })?;
+        Ok(Self { weight, geometry })
+    }
+
+    /// `[N, C, H, W]` to `[N, K, H', W']`. `x` and `bias` `[K]` have the weight's type.
+    pub fn conv(&self, x: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, FusedError> {
+        let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+        guarded("_convolution_pointwise", |error, capacity| {
+            // SAFETY: the pointers outlive the call; a missing bias is null, which the callee expects.
+            unsafe {
+                lookout_fused_conv(
+                    x.as_ptr(),
+                    self.weight.as_ptr(),
+                    bias,
+                    &self.geometry,
+                    then == Then::Relu,
+                    error,
+                    capacity,
+                )
+            }
+        })
+    }
+
+    /// As [`PackedWeight::conv`], added to `sum` `[N, K, H', W']`, whose memory the result takes.
+    pub fn conv_add(
+        &self,
+        mut sum: Tensor,
+        x: &Tensor,
+        bias: Option<&Tensor>,
+        then: Then,
+    ) -> Result<Tensor, FusedError> {
+        let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+        guarded("_convolution_pointwise_.binary", |error, capacity| {
+            // SAFETY: as above; `sum` is ours, so that nobody else sees it change.
+            unsafe {
+                lookout_fused_conv_add(
+                    sum.as_mut_ptr(),
+                    x.as_ptr(),
+                    self.weight.as_ptr(),
+                    bias,
+                    &self.geometry,
+                    then == Then::Relu,
+                    error,
+                    capacity,
+                )
+            }
+        })
+    }
+}
+
+fn guarded(
+    operator: &'static str,
+    call: impl FnOnce(*mut c_char, usize) -> *mut C_tensor,
+) -> Result<Tensor, FusedError> {
+    let mut error = [0 as c_char; 1024];
+    let tensor = call(error.as_mut_ptr(), error.len());
+    if tensor.is_null() {
+        // SAFETY: the callee ends the message with a zero within the buffer.
+        let reason = unsafe { CStr::from_ptr(error.as_ptr()) }.to_string_lossy().into_owned();
+        return Err(FusedError { operator, reason });
+    }
+    // SAFETY: the callee gives a tensor of its own making, which from here on is ours.
+    Ok(unsafe { Tensor::from_ptr(tensor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    const GEOMETRY: Geometry = Geometry { stride: [2, 2], padding: [1, 1], dilation: [1, 1], groups: 1 };
+
+    fn inputs() -> (Tensor, Tensor, Tensor) {
+        tch::manual_seed(1);
+        let options = (Kind::Float, Device::Cpu);
+        (
+            Tensor::randn([2, 16, 14, 14], options),
+            Tensor::randn([32, 16, 3, 3], options),
+            Tensor::randn([32], options),
+        )
+    }
+
+    fn furthest(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn a_fused_convolution_is_a_convolution() {
+        assert!(available());
+        let (x, weight, bias) = inputs();
+        let plain = x.conv2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1);
+        let packed = PackedWeight::new(&weight, GEOMETRY, [2, 16, 14, 14]).unwrap();
+        assert!(furthest(&packed.conv(&x, Some(&bias), Then::Nothing).unwrap(), &plain) < 1e-4);
+        assert!(furthest(&packed.conv(&x, Some(&bias), Then::Relu).unwrap(), &plain.relu()) < 1e-4);
+        let sum = Tensor::randn_like(&plain);
+        let added = packed.conv_add(sum.copy(), &x, Some(&bias), Then::Relu).unwrap();
+        assert!(furthest(&added, &(&plain + &sum).relu()) < 1e-4);
+    }
+
+    #[test]
+    fn a_wrong_shape_is_an_error_and_no_abort() {
+        let (_, weight, bias) = inputs();
+        let packed = PackedWeight::new(&weight, GEOMETRY, [2, 16, 14, 14]).unwrap();
+        let wrong = Tensor::zeros([2, 3, 14, 14], (Kind::Float, Device::Cpu));
+        let error = packed.conv(&wrong, Some(&bias), Then::Relu).unwrap_err();
+        assert_eq!(error.operator, "_convolution_pointwise");
+        assert!(!error.reason.is_empty());
+    }
+}
