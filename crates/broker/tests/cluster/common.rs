@@ -8,26 +8,15 @@ use std::{
 };
 
 use lookout_broker::{KafkaSink, ReadFrom, ReadRecord, ReaderOptions, RecordReader};
-use lookout_config::{Brokers, KafkaSettings};
+use lookout_config::KafkaSettings;
 use lookout_schema::{
     CameraId, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord, LedgerCounts, ModelInfo,
-    SessionId, Size, StatusRecord, Timestamp, TimingUs, Topics,
+    SessionId, Size, StatusRecord, Timestamp, TimingUs,
 };
 use lookout_stage::{CameraLedger, Permits, RecordSink, Ticket};
 
 /// Longer than anything here takes; only a test that fails waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) fn settings(servers: &str) -> KafkaSettings {
-    KafkaSettings {
-        brokers: Brokers::Servers(servers.into()),
-        topics: Topics::new("lookout").unwrap(),
-        partitions: 3,
-        replication: 1,
-        buffer_records: NonZeroUsize::new(10_000).unwrap(),
-        client: Vec::new(),
-    }
-}
 
 /// A record of the status of `camera`.
 pub(crate) fn status(camera: &str) -> StatusRecord {

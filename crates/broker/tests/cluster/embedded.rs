@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{PATIENCE, Source, connected, drain, read_all, settings, status};
+use crate::{
+    common::{PATIENCE, Source, connected, drain, read_all, status},
+    settings::settings,
+};
 use lookout_broker::{
     BrokerError, Embedded, KafkaSink, ReadFrom, ReadRecord, ReaderOptions, RecordReader, check,
 };

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Source, connected, drain, read_all, settings, until};
+use crate::{
+    common::{Source, connected, drain, read_all, until},
+    settings::settings,
+};
 use lookout_broker::KafkaSink;
 use lookout_config::KafkaSettings;
 use lookout_schema::ExpireCause;

@@ -6,3 +6,5 @@ mod common;
 mod embedded;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod settings;

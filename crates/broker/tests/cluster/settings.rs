@@ -1,0 +1,17 @@
+//! The settings of a pipeline file that says little.
+
+use std::num::NonZeroUsize;
+
+use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::Topics;
+
+pub(crate) fn settings(servers: &str) -> KafkaSettings {
+    KafkaSettings {
+        brokers: Brokers::Servers(servers.into()),
+        topics: Topics::new("lookout").unwrap(),
+        partitions: 3,
+        replication: 1,
+        buffer_records: NonZeroUsize::new(10_000).unwrap(),
+        client: Vec::new(),
+    }
+}

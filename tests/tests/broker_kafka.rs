@@ -1,0 +1,172 @@
+//! The broker crate against a real Apache Kafka. A JVM takes seconds to start, so what can share a server
+//! does; each scenario has topics of its own.
+
+#[cfg(test)]
+#[path = "../../crates/broker/tests/cluster/common.rs"]
+mod common;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Source, connected, drain, read_all, status, until};
+use lookout_broker::{KafkaSink, check};
+use lookout_schema::ExpireCause;
+use lookout_stage::RecordSink;
+use lookout_tests::kafka::KafkaServer;
+
+#[tokio::test]
+async fn a_broker_killed_for_ten_seconds_costs_no_record_and_doubles_none() -> anyhow::Result<()> {
+    let mut kafka = KafkaServer::start()?;
+    topics_are_created_with_the_partitions_asked_for(&kafka).await?;
+
+    let settings = kafka.settings("outage");
+    let mut first = Source::lossless("a", 64);
+    let sink = connected(&settings, &mut first).await;
+    const RECORDS: u64 = 2000;
+    let ledgers = thread::scope(|scope| -> anyhow::Result<_> {
+        let sources = [first, Source::lossless("b", 64), Source::lossless("c", 8)];
+        let ledgers = sources.each_ref().map(|source| source.ledger.clone());
+        for mut source in sources {
+            let sink = &sink;
+            scope.spawn(move || {
+                while source.counts().received < RECORDS {
+                    source.publish(sink);
+                    // About as fast as a model.
+                    thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+        wait_for("the run is well under way", || ledgers[0].counts().delivered > RECORDS / 5);
+        kafka.kill();
+        assert!(ledgers[0].counts().received < RECORDS, "killed in mid-run");
+        let killed = Instant::now();
+        thread::sleep(Duration::from_secs(10).saturating_sub(killed.elapsed()));
+        let counts = ledgers[0].counts();
+        assert!(counts.in_flight + counts.spooled <= 64 && counts.delivered < RECORDS, "{counts:?}");
+        assert!(!sink.health().connected && sink.health().last_error.is_some());
+        kafka.restart()?;
+        Ok(ledgers)
+    })?;
+    drain(&sink).await;
+    let seen = read_all(&settings).await;
+    for ledger in ledgers {
+        let counts = ledger.counts();
+        counts.check()?;
+        assert_eq!(counts.delivered, RECORDS, "{}", ledger.camera());
+        assert_eq!(seen[ledger.camera()], (0..RECORDS).collect::<Vec<_>>(), "{}", ledger.camera());
+    }
+
+    at_the_deadline_of_a_drain_the_rest_expires(&mut kafka).await;
+    Ok(())
+}
+
+async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -> anyhow::Result<()> {
+    let mut settings = kafka.settings("created");
+    settings.partitions = 5;
+    let sink = KafkaSink::start(&settings)?;
+    // Published before there is a topic.
+    let mut gate = Source::live("gate");
+    gate.publish(&sink);
+    sink.report(&status("gate"));
+    drain(&sink).await;
+    assert_eq!(gate.counts().delivered, 1);
+    let found = check(&settings, Duration::from_secs(10))?;
+    assert_eq!(found.problem, None);
+    assert_eq!(found.brokers, [kafka.bootstrap()]);
+    assert_eq!(found.topics.iter().map(|t| t.partitions).collect::<Vec<_>>(), [Some(5), Some(5)]);
+    Ok(())
+}
+
+async fn at_the_deadline_of_a_drain_the_rest_expires(kafka: &mut KafkaServer) {
+    let mut file = Source::lossless("file", 100);
+    let sink = connected(&kafka.settings("drain"), &mut file).await;
+    kafka.kill();
+    for _ in 0..100 {
+        file.publish(&sink);
+    }
+    let began = Instant::now();
+    sink.drain(began + Duration::from_secs(1)).await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let counts = file.counts();
+    assert_eq!((counts.delivered, counts.expired[&ExpireCause::Shutdown]), (1, 100));
+}
+
+#[tokio::test]
+async fn a_broker_with_passwords_and_a_limit_is_told_from_one_without() -> anyhow::Result<()> {
+    let overrides = [
+        "listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "sasl.enabled.mechanisms=PLAIN",
+        "sasl.mechanism.inter.broker.protocol=PLAIN",
+        "listener.name.plaintext.plain.sasl.jaas.config=\
+         org.apache.kafka.common.security.plain.PlainLoginModule required \
+         username=\"admin\" password=\"admin-secret\" user_admin=\"admin-secret\" user_edge=\"edge-secret\";",
+        "message.max.bytes=20000",
+    ];
+    let client = [
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "edge"),
+        ("sasl.password", "edge-secret"),
+    ];
+    let kafka = KafkaServer::start_with(&overrides, &client)?;
+    let settings = kafka.settings("secure");
+
+    let mut wrong = settings.clone();
+    wrong.client.retain(|(key, _)| key != "sasl.password");
+    wrong.client.push(("sasl.password".into(), lookout_config::Secret::new("no-such-secret")));
+    let problem = check(&wrong, Duration::from_secs(20))?.problem.expect("a problem");
+    assert!(problem.advice.contains("`sasl.password`"), "{problem:?}");
+    assert!(!problem.what.contains("no-such-secret"), "{problem:?}");
+    let sink = KafkaSink::start(&wrong)?;
+    until("the sink knows", || sink.health().last_error.is_some_and(|e| e.contains("uthentication"))).await;
+
+    let mut plain = settings.clone();
+    plain.client.clear();
+    let problem = check(&plain, Duration::from_secs(3))?.problem.expect("a problem");
+    assert!(problem.advice.contains("`security.protocol`"), "{problem:?}");
+
+    only_the_record_at_fault_is_rejected(settings).await;
+    Ok(())
+}
+
+/// The broker refuses batches as a whole.
+async fn only_the_record_at_fault_is_rejected(settings: lookout_config::KafkaSettings) {
+    let (mut gate, mut yard) = (Source::live("gate"), Source::lossless("yard", 100));
+    let sink = connected(&settings, &mut gate).await;
+    for _ in 0..20 {
+        yard.publish(&sink);
+    }
+    gate.publish_with(&sink, &incompressible(40_000));
+    for _ in 0..20 {
+        gate.publish(&sink);
+        yard.publish(&sink);
+    }
+    drain(&sink).await;
+    assert_eq!((yard.counts().delivered, yard.counts().expired.len()), (40, 0));
+    assert_eq!((gate.counts().delivered, gate.counts().expired[&ExpireCause::Rejected]), (21, 1));
+    let seen = read_all(&settings).await;
+    assert_eq!(seen[yard.ledger.camera()], (0..40).collect::<Vec<_>>());
+}
+
+/// Text that compression does not make much smaller.
+fn incompressible(letters: usize) -> String {
+    let mut state = 7u64;
+    let mut next = || {
+        // Xorshift (Marsaglia 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state >> 32) as u8 % 64)
+    };
+    (0..letters).map(|_| next()).collect()
+}
+
+fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + common::PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
