@@ -8,6 +8,7 @@ import argparse
 import json
 import statistics
 import sys
+from functools import partial
 
 import machine
 import report
@@ -29,9 +30,9 @@ def rounds_of(count, name, measurements):
 
 def model_alone(args, precision):
     engines = [f"openvino-{precision}", f"torch-{precision}"] + ([] if precision == "fp32" else ["openvino-fp32"])
-    measurements = {"lookout": lambda: sides.lookout_model(precision, args.seconds)}
+    measurements = {"lookout": partial(sides.lookout_model, precision, args.seconds)}
     for engine in engines:
-        measurements[engine] = lambda engine=engine: sides.peer_model(engine, args.seconds)
+        measurements[engine] = partial(sides.peer_model, engine, args.seconds)
     return rounds_of(args.rounds, "model alone", measurements)
 
 
@@ -41,8 +42,8 @@ def pipelines(args, precision):
     with Kafka() as brokers:
         for cameras, clip in clips.items():
             measurements = {
-                "lookout": lambda: sides.lookout_pipeline(clip, cameras, precision, brokers),
-                f"torch-{precision}": lambda: sides.peer_pipeline(clip, cameras, f"torch-{precision}", brokers),
+                "lookout": partial(sides.lookout_pipeline, clip, cameras, precision, brokers),
+                f"torch-{precision}": partial(sides.peer_pipeline, clip, cameras, f"torch-{precision}", brokers),
             }
             results[cameras] = rounds_of(args.rounds, f"pipeline, {cameras} camera(s)", measurements)
     return results
@@ -61,7 +62,7 @@ def main():
     measured = {"machine": about, "precision": precision, "rounds": args.rounds}
     # What a pipeline is held against is the model alone in the same run, so that is always measured.
     if args.only == "pipeline":
-        alone = {"lookout": lambda: sides.lookout_model(precision, args.seconds)}
+        alone = {"lookout": partial(sides.lookout_model, precision, args.seconds)}
         measured["model"] = rounds_of(args.rounds, "model alone", alone)
     else:
         measured["model"] = model_alone(args, precision)

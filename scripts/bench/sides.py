@@ -93,7 +93,8 @@ def _peak_memory_mib(process):
     while process.poll() is None:
         try:
             status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-            peak = next((int(l.split()[1]) // 1024 for l in status.splitlines() if l.startswith("VmHWM")), peak)
+            marks = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+            peak = int(next(marks, peak * 1024)) // 1024
         except OSError:
             pass
         time.sleep(0.05)
