@@ -1,1 +1,5 @@
 //! Helpers shared by the end-to-end tests.
+
+pub mod kafka;
+pub mod rtsp;
+pub mod source;

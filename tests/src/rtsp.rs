@@ -1,0 +1,194 @@
+//! An RTSP server with one camera that fails on demand.
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::Context;
+use gst::glib;
+use gstreamer as gst;
+use gstreamer_rtsp_server as server;
+use server::prelude::*;
+
+/// What the camera shows and who may see it.
+#[derive(Debug, Clone)]
+pub struct RtspSettings {
+    pub width: i32,
+    pub height: i32,
+    pub fps: i32,
+    /// User name and password; anyone may look where there are none.
+    pub login: Option<(String, String)>,
+    /// A file to show once to each who connects, in place of the test picture.
+    pub file: Option<std::path::PathBuf>,
+}
+
+impl Default for RtspSettings {
+    fn default() -> Self {
+        Self { width: 320, height: 240, fps: 25, login: None, file: None }
+    }
+}
+
+/// A camera on a port of its own, which it keeps when it is stopped and started again.
+#[derive(Debug)]
+pub struct RtspServer {
+    settings: RtspSettings,
+    port: u16,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    main_loop: glib::MainLoop,
+    thread: JoinHandle<()>,
+    shown: Shown,
+}
+
+/// Of the pipelines that are being shown, the elements that set the picture's size and that hold it back.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    shapes: Arc<Mutex<Vec<gst::Element>>>,
+    gates: Arc<Mutex<Vec<gst::Element>>>,
+}
+
+impl RtspServer {
+    /// Starts a camera on a free port of the loopback interface.
+    pub fn start(settings: RtspSettings) -> anyhow::Result<Self> {
+        gst::init()?;
+        // Free when the server binds it a moment later, unless another process takes it in between.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut server = Self { settings, port, running: None };
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// The camera's address, without a login.
+    pub fn uri(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/cam", self.port)
+    }
+
+    /// The camera's address with a login.
+    pub fn uri_with_login(&self, user: &str, password: &str) -> String {
+        format!("rtsp://{user}:{password}@127.0.0.1:{}/cam", self.port)
+    }
+
+    /// Starts the camera again on the same port.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.stop()?;
+        let (settings, port, shown) = (self.settings.clone(), self.port, Shown::default());
+        let context = glib::MainContext::new();
+        let main_loop = glib::MainLoop::new(Some(&context), false);
+        let (ready, is_ready) = mpsc::channel();
+        let thread = {
+            let (main_loop, shown) = (main_loop.clone(), shown.clone());
+            thread::Builder::new().name("rtsp-server".into()).spawn(move || {
+                let _ = context.with_thread_default(|| match serve(&settings, port, &shown, &context) {
+                    Ok((server, source)) => {
+                        let _ = ready.send(Ok(()));
+                        main_loop.run();
+                        server.client_filter(Some(&mut |_, _| server::RTSPFilterResult::Remove));
+                        source.destroy();
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
+                });
+            })?
+        };
+        is_ready.recv()??;
+        self.running = Some(Running { main_loop, thread, shown });
+        Ok(())
+    }
+
+    /// Cuts the camera off: its connections are closed, and new ones refused.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(Running { main_loop, thread, .. }) = self.running.take() else { return Ok(()) };
+        main_loop.quit();
+        thread.join().ok().context("the RTSP server's thread panicked")
+    }
+
+    /// Whether the camera sends nothing and yet keeps its connections.
+    pub fn set_silent(&self, silent: bool) {
+        let Some(running) = &self.running else { return };
+        let gates = running.shown.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        for gate in gates.iter() {
+            gate.set_property("drop", silent);
+        }
+    }
+
+    /// Changes the size of the picture in mid-stream.
+    pub fn set_size(&self, width: i32, height: i32) {
+        let Some(running) = &self.running else { return };
+        let shapes = running.shown.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        for shape in shapes.iter() {
+            shape.set_property("caps", shape_caps(width, height, self.settings.fps));
+        }
+    }
+}
+
+impl Drop for RtspServer {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}
+
+fn shape_caps(width: i32, height: i32, fps: i32) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("format", "I420")
+        .field("width", width)
+        .field("height", height)
+        .field("framerate", gst::Fraction::new(fps, 1))
+        .build()
+}
+
+fn serve(
+    settings: &RtspSettings,
+    port: u16,
+    shown: &Shown,
+    context: &glib::MainContext,
+) -> anyhow::Result<(server::RTSPServer, glib::Source)> {
+    let rtsp = server::RTSPServer::new();
+    rtsp.set_address("127.0.0.1");
+    rtsp.set_service(&port.to_string());
+    let factory = server::RTSPMediaFactory::new();
+    factory.set_shared(true);
+    factory.set_launch(&launch(settings));
+    if let Some((user, password)) = &settings.login {
+        let auth = server::RTSPAuth::new();
+        let token = server::RTSPToken::builder().field("media.factory.role", "viewer").build();
+        auth.add_basic(&server::RTSPAuth::make_basic(user, password), &token);
+        rtsp.set_auth(Some(&auth));
+        let role = gst::Structure::builder("viewer")
+            .field("media.factory.access", true)
+            .field("media.factory.construct", true)
+            .build();
+        factory.add_role_from_structure(&role);
+    }
+    let shown = shown.clone();
+    factory.connect_media_configure(move |_, media| {
+        let Ok(bin) = media.element().downcast::<gst::Bin>() else { return };
+        shown.shapes.lock().unwrap_or_else(PoisonError::into_inner).extend(bin.by_name("shape"));
+        shown.gates.lock().unwrap_or_else(PoisonError::into_inner).extend(bin.by_name("gate"));
+    });
+    let mounts = rtsp.mount_points().context("an RTSP server without mount points")?;
+    mounts.add_factory("/cam", factory);
+    let source = rtsp.create_source(server::gio::Cancellable::NONE)?;
+    source.attach(Some(context));
+    Ok((rtsp, source))
+}
+
+fn launch(settings: &RtspSettings) -> String {
+    let RtspSettings { width, height, fps, .. } = settings;
+    let encode = "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=12 \
+                  ! valve name=gate ! rtph264pay name=pay0 pt=96 config-interval=-1";
+    match &settings.file {
+        Some(path) => {
+            format!("( filesrc location={} ! decodebin ! videoconvert ! {encode} )", path.display())
+        }
+        None => format!(
+            "( videotestsrc is-live=true pattern=ball ! capsfilter name=shape \
+             caps=video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! {encode} )"
+        ),
+    }
+}

@@ -1,0 +1,167 @@
+//! A camera on a thread of its own, with the test in the worker's place.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use crossbeam_channel::{Receiver, bounded};
+use lookout_config::CameraSettings;
+use lookout_ingest::CameraSource;
+use lookout_schema::{CameraStatus, LedgerCounts, Size};
+use lookout_stage::{
+    CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSource, Permits, SourceEnd, SourceOutlet,
+    StopOnDrop, Taken, WhenFull, camera_queue, stop_signal,
+};
+
+/// People walking, 768x576, [`CLIP_FRAMES`] frames; of Debian's `opencv-doc`.
+pub fn clip() -> PathBuf {
+    PathBuf::from("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
+}
+
+/// Frames in [`clip`].
+pub const CLIP_FRAMES: u64 = 795;
+
+/// The size in which the tests take frames.
+pub const INPUT: Size = Size { width: 320, height: 192 };
+
+/// The settings of a `[[camera]]` called `cam` with these `lines`, read as a worker reads them.
+pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
+    let text = format!(
+        "name = \"test\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n\
+         [[camera]]\nid = \"cam\"\n{lines}\n"
+    );
+    let pipeline = lookout_config::parse(Path::new("/test.toml"), &text, &|_| None)?;
+    pipeline.cameras.into_iter().next().context("no camera")
+}
+
+/// How a test takes a camera's frames.
+#[derive(Debug, Clone, Copy)]
+pub struct Take {
+    pub input: Size,
+    pub fit: Fit,
+    /// Frames that may be in the test's hands; live cameras take no permits.
+    pub permits: usize,
+}
+
+impl Default for Take {
+    fn default() -> Self {
+        Self { input: INPUT, fit: Fit::Letterbox, permits: 64 }
+    }
+}
+
+/// A camera that runs.
+#[derive(Debug)]
+pub struct RunningSource {
+    pub ledger: Arc<CameraLedger>,
+    reports: Receiver<CameraReport>,
+    queue: CameraQueue,
+    wake: Receiver<()>,
+    stop: Option<StopOnDrop>,
+    thread: JoinHandle<SourceEnd>,
+}
+
+impl RunningSource {
+    pub fn start(settings: CameraSettings, take: Take) -> anyhow::Result<Self> {
+        let live = settings.uri.is_live();
+        let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
+        let (wake_sender, wake) = bounded(1);
+        let (intake, queue) = camera_queue(settings.queue, when_full, wake_sender);
+        let permits = NonZeroUsize::new(take.permits).filter(|_| !live).map(Permits::new);
+        let (stop_guard, stop) = stop_signal();
+        let (report_sender, reports) = bounded(4096);
+        let ledger = CameraLedger::new(settings.id.clone());
+        let outlet = SourceOutlet { intake, ledger: ledger.clone(), permits, reports: report_sender, stop };
+        let mut source = CameraSource::new(settings, take.input, take.fit);
+        let thread = thread::Builder::new().spawn(move || source.run(&outlet))?;
+        Ok(Self { ledger, reports, queue, wake, stop: Some(stop_guard), thread })
+    }
+
+    /// The next frame, or none once the camera has ended; fails when nothing comes within `patience`.
+    pub fn next(&self, patience: Duration) -> anyhow::Result<Option<Frame>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.queue.take() {
+                Taken::Frame(frame) => return Ok(Some(frame)),
+                Taken::Ended => return Ok(None),
+                Taken::Empty => {}
+            }
+            if self.wake.recv_deadline(deadline).is_err() && self.queue.is_empty() {
+                if self.thread.is_finished() {
+                    return Ok(None);
+                }
+                bail!(
+                    "no frame within {patience:?}; reports: {:?}",
+                    self.reports.try_iter().collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    /// The next frame, which must come within `patience`.
+    pub fn frame(&self, patience: Duration) -> anyhow::Result<Frame> {
+        self.next(patience)?.context("the camera has ended")
+    }
+
+    /// The first frame to come of which `wanted` is true; those before it are taken as delivered.
+    pub fn frame_where(&self, patience: Duration, wanted: impl Fn(&Frame) -> bool) -> anyhow::Result<Frame> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let frame = self.frame(deadline.saturating_duration_since(Instant::now()))?;
+            if wanted(&frame) {
+                return Ok(frame);
+            }
+            deliver(frame);
+        }
+    }
+
+    /// The next report of `status`.
+    pub fn report(&self, status: CameraStatus, patience: Duration) -> anyhow::Result<CameraReport> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let report = self.reports.recv_deadline(deadline);
+            let report = report.with_context(|| format!("no report of {status:?} within {patience:?}"))?;
+            if report.status == status {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// Tells the camera to stop, and gives how it ended and how long that took.
+    pub fn stop(mut self) -> anyhow::Result<(SourceEnd, Duration, LedgerCounts)> {
+        let begun = Instant::now();
+        drop(self.stop.take());
+        let end = self.thread.join().ok().context("the camera's thread panicked")?;
+        let took = begun.elapsed();
+        drop(self.queue);
+        let counts = self.ledger.counts();
+        counts.check()?;
+        Ok((end, took, counts))
+    }
+
+    /// Takes all frames to the camera's end, and gives them to `each`.
+    pub fn run_out(
+        self,
+        patience: Duration,
+        mut each: impl FnMut(&Frame),
+    ) -> anyhow::Result<(SourceEnd, LedgerCounts)> {
+        while let Some(frame) = self.next(patience)? {
+            each(&frame);
+            deliver(frame);
+        }
+        let (end, _, counts) = self.stop()?;
+        Ok((end, counts))
+    }
+}
+
+/// Settles a frame as the broker would.
+pub fn deliver(frame: Frame) {
+    let mut ticket = frame.ticket;
+    ticket.published(1);
+    ticket.sent();
+    ticket.delivered();
+}
