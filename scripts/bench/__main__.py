@@ -58,6 +58,9 @@ def main():
     args = parser.parse_args()
 
     about = machine.describe()
+    if about["busy_before"] > 0.1:
+        print(f"warning: other programs use {about['busy_before']:.0%} of this machine: the figures will be wrong",
+              file=sys.stderr)
     precision = machine.best_precision()
     measured = {"machine": about, "precision": precision, "rounds": args.rounds}
     # What a pipeline is held against is the model alone in the same run, so that is always measured.

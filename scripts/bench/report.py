@@ -61,7 +61,7 @@ def table(rows):
 
 def _machine(about):
     return (f"{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), {about['memory_gib']} GiB; "
-            f"{about['os']}, Linux {about['kernel']}; load average {about['load_before']} before the run; {about['date']}.")
+            f"{about['os']}, Linux {about['kernel']}; {about['busy_before']:.0%} busy with other things before the run; {about['date']}.")
 
 
 def _others(measured):
