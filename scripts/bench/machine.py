@@ -42,7 +42,7 @@ def _busy(seconds):
 
     before = times()
     time.sleep(seconds)
-    spent = [after - then for after, then in zip(times(), before)]
+    spent = [after - then for after, then in zip(times(), before, strict=True)]
     idle = spent[3] + spent[4]
     return round(1 - idle / max(sum(spent), 1), 3)
 
