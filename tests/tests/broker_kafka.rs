@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Source, connected, drain, read_all, status, until};
-use lookout_broker::{KafkaSink, check};
+use lookout_broker::{KafkaSink, ReadRecord, ReaderOptions, RecordReader, check};
 use lookout_schema::ExpireCause;
 use lookout_stage::RecordSink;
 use lookout_tests::kafka::KafkaServer;
@@ -65,13 +65,23 @@ async fn a_broker_killed_for_ten_seconds_costs_no_record_and_doubles_none() -> a
 async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -> anyhow::Result<()> {
     let mut settings = kafka.settings("created");
     settings.partitions = 5;
+    let mut early = tokio::spawn({
+        let settings = settings.clone();
+        async move { RecordReader::open(&settings, &ReaderOptions::default()).await?.next().await }
+    });
+    let waits = tokio::time::timeout(Duration::from_secs(1), &mut early).await;
+    assert!(waits.is_err(), "there is no topic to read: {waits:?}");
+
     let sink = KafkaSink::start(&settings)?;
     // Published before there is a topic.
     let mut gate = Source::live("gate");
     gate.publish(&sink);
-    sink.report(&status("gate"));
     drain(&sink).await;
     assert_eq!(gate.counts().delivered, 1);
+    let first = tokio::time::timeout(common::PATIENCE, early).await???;
+    assert!(matches!(first, Some(ReadRecord::Frame(frame)) if frame.seq == 0));
+    sink.report(&status("gate"));
+    drain(&sink).await;
     let found = check(&settings, Duration::from_secs(10))?;
     assert_eq!(found.problem, None);
     assert_eq!(found.brokers, [kafka.bootstrap()]);

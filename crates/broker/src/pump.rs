@@ -43,7 +43,7 @@ const REPORT: Place = Place::MAX;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A client that dies at once is not replaced faster than this.
-const REVIVE_EVERY: Duration = Duration::from_secs(1);
+const REVIVE_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Pump {
     config: ClientConfig,
@@ -185,7 +185,7 @@ impl Pump {
             && let Some(client) = state.client.take()
         {
             drop(state);
-            // What was given up must not be sent after all.
+            // What was given up must not be sent after all. What is on the wire may arrive.
             client.purge(PurgeConfig::default().queue().inflight());
             return;
         }
@@ -202,11 +202,15 @@ impl Pump {
         dead.purge(PurgeConfig::default().queue().inflight());
         // Records that were acknowledged before are among its answers, and need not be sent again.
         let _ = dead.flush(LAST_WORDS);
-        let mut state = self.state();
-        state.revived = Some(Instant::now());
-        match self.connect(state.generation + 1) {
+        let generation = {
+            let mut state = self.state();
+            state.revived = Some(Instant::now());
+            state.generation + 1
+        };
+        match self.connect(generation) {
             Ok(client) => {
-                state.generation += 1;
+                let mut state = self.state();
+                state.generation = generation;
                 state.reports.forget_sent();
                 state.outbox.take_back(Instant::now());
                 state.client = Some(client);

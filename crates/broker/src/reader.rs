@@ -209,6 +209,11 @@ impl Opening {
             let (reader, name) = (Arc::clone(consumer), topic.to_owned());
             let found = task::spawn_blocking(move || spans(&reader, &name)).await;
             match found {
+                // A reader that was there before the topic sees all of it.
+                Ok(Ok(Some(mut spans))) if told => {
+                    spans.iter_mut().for_each(|span| span.high = span.low);
+                    return Ok(spans);
+                }
                 Ok(Ok(Some(spans))) => return Ok(spans),
                 Ok(Ok(None)) if self.options.until_end => {
                     return Err(BrokerError::NoTopic {
