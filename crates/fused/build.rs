@@ -10,7 +10,11 @@ fn main() {
         return;
     };
     let include = libtorch.join("include");
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    if libtorch.join("lib/libtorch_cuda.so").exists() {
+        build.define("LOOKOUT_CUDA", None);
+    }
+    build
         .cpp(true)
         .std("c++20")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")

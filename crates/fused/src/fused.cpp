@@ -11,6 +11,16 @@
 #include <exception>
 #include <string>
 
+#ifdef LOOKOUT_CUDA
+// libtorch_cuda.so registers its kernels when it is loaded and none of its symbols is called, so the linker
+// would leave it out and the GPU would silently not be used. One symbol is referred to here, where no linker
+// may drop it: every binary with a network in it then loads the library.
+namespace at::cuda {
+int warp_size();
+}
+__attribute__((used, retain)) static int (*const lookout_keeps_libtorch_cuda)() = &at::cuda::warp_size;
+#endif
+
 namespace {
 
 c10::OperatorHandle find(const char* name, const char* overload) {
