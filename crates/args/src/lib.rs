@@ -5,7 +5,9 @@
 //! other does not.
 
 mod reading;
+mod weights;
 mod worker;
 
 pub use reading::{CheckArgs, TailArgs};
+pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

@@ -166,6 +166,9 @@ fn what_is_written_reads_back_the_same() {
     for name in ["block.zip.pth", "types.legacy.pth", "views.zip.pth"] {
         let original = state(name);
         original.write_safetensors(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        original.write_safetensors(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "the same tensors give the same file");
         let copy = read(&path).unwrap();
         assert_eq!(copy.tensors.len(), original.tensors.len());
         for (name, tensor) in &original.tensors {

@@ -19,8 +19,9 @@ const MAX_DEPTH: usize = 8;
 /// Bytes of a name. It bounds what shared keys of nested dicts can multiply to.
 const MAX_NAME: usize = 1024;
 
-/// Values looked at. Dicts that share their parts can hold very many more than the file has.
-const MAX_VISITS: usize = 1 << 20;
+/// Values looked at. Dicts that share their parts can hold very many more than the file has; with
+/// [`MAX_NAME`] it bounds the names to 64 MiB.
+const MAX_VISITS: usize = 1 << 16;
 
 /// The tensors of the state dict in a pickle, by name.
 ///
@@ -87,7 +88,9 @@ impl<'a> Walk<'_, 'a> {
         for (key, value) in items {
             self.visits += 1;
             if self.visits > MAX_VISITS || depth > MAX_DEPTH {
-                return Err(FormatError::malformed("its dicts lie too deep in one another"));
+                return Err(FormatError::malformed(
+                    "its dicts hold too many values, or lie too deep in one another",
+                ));
             }
             let Value::Text(key) = key else {
                 continue;

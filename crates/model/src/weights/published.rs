@@ -31,10 +31,11 @@ pub struct Published {
 
 /// How well a network does on the data that it is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-#[serde(tag = "metric", rename_all = "snake_case")]
+#[serde(tag = "data")]
 pub enum Accuracy {
     /// A classifier's share of pictures of ImageNet-1k's validation set, in per cent, whose class is
     /// the first, or among the first five.
+    #[serde(rename = "imagenet-1k")]
     ImageNet { top1: f64, top5: f64 },
 }
 

@@ -121,10 +121,8 @@ impl StateDict {
         let laid: Result<Vec<_>, FormatError> =
             self.tensors.iter().map(|(name, tensor)| Ok((name, laid(tensor)?))).collect();
         let laid = laid.map_err(io::Error::other).map_err(failed)?;
-        let about = HashMap::from([
-            ("format".to_owned(), "pt".to_owned()),
-            ("source".to_owned(), self.digest.clone()),
-        ]);
+        // One entry only: the crate writes them in no fixed order, and the digest of the file should be one.
+        let about = HashMap::from([("source".to_owned(), self.digest.clone())]);
         let views = laid.iter().map(|(name, laid)| (name, laid));
         let bytes = safetensors::serialize(views, Some(about)).map_err(io::Error::other).map_err(failed)?;
         let part = super::part::Part::beside(path).map_err(failed)?;

@@ -81,7 +81,7 @@ impl<'a> Machine<'a, '_> {
         };
         let (size, stride) = (self.ints(size)?, self.ints(stride)?);
         self.spend(size.len() + stride.len())?;
-        Ok(self.add(Object::Tensor(TensorSpec { storage, offset, size, stride })))
+        Ok(self.add(Object::Tensor(Box::new(TensorSpec { storage, offset, size, stride }))))
     }
 
     fn ints(&self, value: Value<'a>) -> Result<Vec<i64>, FormatError> {

@@ -9,8 +9,8 @@ use super::{
 use crate::weights::FormatError;
 
 /// Values that a pickle may put on the stack, into containers and into the memo, all together. A
-/// network of 1,000 tensors takes 30,000. It bounds the memory to some 200 MB and the time to a second.
-const MAX_VALUES: usize = 1 << 22;
+/// network of 1,000 tensors takes some 40,000. It bounds the memory to some 200 MB and the time to a second.
+const MAX_VALUES: usize = 1 << 21;
 
 /// Reads the pickle that begins at the cursor, and leaves the cursor behind it.
 pub(in crate::weights) fn load<'a>(input: &mut Cursor<'a>) -> Result<Pickle<'a>, FormatError> {

@@ -29,7 +29,7 @@ pub(in crate::weights) enum Object<'a> {
     Tuple(Vec<Value<'a>>),
     Dict(Vec<(Value<'a>, Value<'a>)>),
     Storage(StorageRef<'a>),
-    Tensor(TensorSpec<'a>),
+    Tensor(Box<TensorSpec<'a>>),
 }
 
 /// A run of elements that lies elsewhere in the file.

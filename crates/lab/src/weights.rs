@@ -1,0 +1,222 @@
+//! `lookout weights`.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use lookout_args::{WeightsArgs, WeightsVerb};
+use lookout_model::weights::{self, Accuracy, Fetch, PUBLISHED, Progress, Published, WeightsError};
+use serde::Serialize;
+
+/// Wrong input; nothing was started.
+const WRONG_INPUT: u8 = 2;
+
+/// Does what was typed. Wrong input is told here and gives the exit code 2.
+pub(crate) fn run(args: &WeightsArgs) -> anyhow::Result<ExitCode> {
+    match done(&args.verb) {
+        // Whoever read has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        result => result,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn done(verb: &WeightsVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        WeightsVerb::List { json } => list(*json, &weights::cache_dir()?),
+        WeightsVerb::Pull { arch, version } => pull(arch, version.as_deref(), &weights::cache_dir()?),
+        WeightsVerb::Import { file, output } => import(file, output),
+    }
+}
+
+fn wrong_input(what: &dyn fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "lookout weights: {what}");
+    ExitCode::from(WRONG_INPUT)
+}
+
+/// A line of `list --json`.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    published: &'static Published,
+    /// Whether `weights = "torchvision"` takes it.
+    default: bool,
+    cache: InCache,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum InCache {
+    Whole,
+    /// Its SHA-256 is not the published one: the next pull fetches it again.
+    Damaged,
+    Missing,
+}
+
+impl fmt::Display for InCache {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Whole => "yes",
+            Self::Damaged => "damaged",
+            Self::Missing => "no",
+        })
+    }
+}
+
+fn listed(published: &'static Published, cache_dir: &Path) -> Listed {
+    let cache = match published.is_whole(&published.place(cache_dir)) {
+        Ok(true) => InCache::Whole,
+        Ok(false) => InCache::Damaged,
+        Err(_) => InCache::Missing,
+    };
+    Listed { published, default: weights::published(published.arch) == Some(published), cache }
+}
+
+fn list(json: bool, cache_dir: &Path) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if !json {
+        writeln!(
+            out,
+            "{:<10} {:<15} {:<24} {:>9} {:>7}  CACHED",
+            "ARCH", "VERSION", "FILE", "MiB", "TOP-1 %"
+        )?;
+    }
+    for published in &PUBLISHED {
+        let listed = listed(published, cache_dir);
+        if json {
+            writeln!(out, "{}", serde_json::to_string(&listed)?)?;
+            continue;
+        }
+        let Accuracy::ImageNet { top1, .. } = published.accuracy;
+        let star = if listed.default { "*" } else { "" };
+        writeln!(
+            out,
+            "{:<10} {:<15} {:<24} {:>9.1} {:>7.2}  {}",
+            published.arch,
+            format!("{}{star}", published.version),
+            published.file,
+            published.size_mib,
+            top1,
+            listed.cache
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pull(arch: &str, version: Option<&str>, cache_dir: &Path) -> anyhow::Result<ExitCode> {
+    let published = match chosen(arch, version) {
+        Ok(published) => published,
+        Err(what) => return Ok(wrong_input(&what)),
+    };
+    let mut bar = Bar::new(published.file);
+    let path = Fetch::default().published(published, cache_dir, &mut |progress| bar.show(progress));
+    bar.clear();
+    writeln!(io::stdout(), "{}", path?.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen(arch: &str, version: Option<&str>) -> Result<&'static Published, String> {
+    let Some(default) = weights::published(arch) else {
+        return Err(WeightsError::NotPublished { arch: arch.to_owned() }.to_string());
+    };
+    let Some(version) = version else {
+        return Ok(default);
+    };
+    let versions = || PUBLISHED.iter().filter(|published| published.arch == arch);
+    versions().find(|published| published.version.eq_ignore_ascii_case(version)).ok_or_else(|| {
+        let known: Vec<&str> = versions().map(|published| published.version).collect();
+        format!("{arch} has no version {version}; it has {}", known.join(", "))
+    })
+}
+
+/// One line on a terminal that says how far a fetch has come; nothing elsewhere.
+struct Bar {
+    file: &'static str,
+    terminal: bool,
+    /// The last figure that was shown, in MiB.
+    shown: Option<u64>,
+}
+
+impl Bar {
+    fn new(file: &'static str) -> Self {
+        Self { file, terminal: io::stderr().is_terminal(), shown: None }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        let received = progress.received >> 20;
+        if !self.terminal || self.shown.replace(received) == Some(received) {
+            return;
+        }
+        let total = progress.total.map(|total| format!(" of {}", total >> 20)).unwrap_or_default();
+        let _ = write!(io::stderr(), "\r{}: {received}{total} MiB", self.file);
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn import(file: &Path, output: &Path) -> anyhow::Result<ExitCode> {
+    if output.extension().is_none_or(|extension| extension != "safetensors") {
+        return Ok(wrong_input(&format_args!(
+            "--output {}: its name must end with .safetensors",
+            output.display()
+        )));
+    }
+    let state = match weights::read(file) {
+        Ok(state) => state,
+        Err(error) => return Ok(wrong_input(&format_args!("{:#}", anyhow::Error::from(error)))),
+    };
+    state.write_safetensors(output)?;
+    writeln!(io::stdout(), "{}: {} tensors from {}", output.display(), state.tensors.len(), state.digest)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_chosen_by_name_and_the_best_one_without() {
+        assert_eq!(chosen("resnet50", None).unwrap().file, "resnet50-11ad3fa6.pth");
+        assert_eq!(chosen("resnet50", Some("imagenet1k_v1")).unwrap().file, "resnet50-0676ba61.pth");
+        let unknown = chosen("resnet50", Some("V9")).unwrap_err();
+        assert!(unknown.ends_with("it has IMAGENET1K_V1, IMAGENET1K_V2"), "{unknown}");
+        assert!(chosen("vgg16", None).is_err());
+    }
+
+    #[test]
+    fn the_list_says_what_is_in_the_cache() {
+        let cache = tempfile::tempdir().unwrap();
+        let published = &PUBLISHED[0];
+        let state = || serde_json::to_value(listed(published, cache.path())).unwrap();
+        assert_eq!(state()["cache"], "missing");
+        let place = published.place(cache.path());
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(&place, "half of it").unwrap();
+        let damaged = state();
+        assert_eq!(damaged["cache"], "damaged");
+        assert_eq!((&damaged["arch"], &damaged["default"]), (&"resnet18".into(), &true.into()));
+        assert_eq!(damaged["accuracy"], serde_json::json!({"data": "imagenet-1k", "top1": 69.758, "top5": 89.078}));
+    }
+
+    #[test]
+    fn what_cannot_be_imported_is_wrong_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, output) = (folder.path().join("in.pth"), folder.path().join("out.safetensors"));
+        fs::write(&file, "no weights").unwrap();
+        assert_eq!(import(&file, &output).unwrap(), ExitCode::from(WRONG_INPUT));
+        assert_eq!(import(&file, Path::new("out.bin")).unwrap(), ExitCode::from(WRONG_INPUT));
+        assert!(!output.exists());
+    }
+}
