@@ -22,11 +22,13 @@ pub struct RtspSettings {
     pub login: Option<(String, String)>,
     /// A file to show once to each who connects, in place of the test picture.
     pub file: Option<std::path::PathBuf>,
+    /// Frames after which the stream ends; -1 for none.
+    pub frames: i32,
 }
 
 impl Default for RtspSettings {
     fn default() -> Self {
-        Self { width: 320, height: 240, fps: 25, login: None, file: None }
+        Self { width: 320, height: 240, fps: 25, login: None, file: None, frames: -1 }
     }
 }
 
@@ -179,7 +181,7 @@ fn serve(
 }
 
 fn launch(settings: &RtspSettings) -> String {
-    let RtspSettings { width, height, fps, .. } = settings;
+    let RtspSettings { width, height, fps, frames, .. } = settings;
     let encode = "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=12 \
                   ! valve name=gate ! rtph264pay name=pay0 pt=96 config-interval=-1";
     match &settings.file {
@@ -187,7 +189,7 @@ fn launch(settings: &RtspSettings) -> String {
             format!("( filesrc location={} ! decodebin ! videoconvert ! {encode} )", path.display())
         }
         None => format!(
-            "( videotestsrc is-live=true pattern=ball ! capsfilter name=shape \
+            "( videotestsrc is-live=true pattern=ball num-buffers={frames} ! capsfilter name=shape \
              caps=video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! {encode} )"
         ),
     }

@@ -133,33 +133,3 @@ fn a_camera_stops_promptly_while_it_waits_to_connect() {
     assert_eq!(end, SourceEnd::Stopped);
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
-
-/// Threads, and resident memory in KiB, of this process.
-fn usage() -> (u64, u64) {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    (field("Threads:"), field("VmRSS:"))
-}
-
-#[test]
-fn a_thousand_reconnects_cost_neither_threads_nor_memory() {
-    let (uri, done) = fake_camera(drop);
-    let source = start(&format!("uri = \"{uri}\"\nretry_first_ms = 10\nretry_max_ms = 10"), Take::default());
-    let wait_for = |reconnects: u32| {
-        for _ in 0..reconnects {
-            let report = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
-            assert_eq!(report.retry, Some(RetryReason::Unreachable), "{report:?}");
-        }
-        usage()
-    };
-    let (threads, memory) = wait_for(200);
-    let (threads_after, memory_after) = wait_for(1000);
-    // Other tests run in this process too, each with a handful of threads and a few frames.
-    assert!(threads_after <= threads + 60, "{threads} threads became {threads_after}");
-    assert!(memory_after <= memory + 60_000, "{memory} KiB became {memory_after}");
-    done.store(true, Relaxed);
-    source.stop().unwrap();
-}

@@ -12,6 +12,10 @@ use std::{
 /// Bytes that `path` lacks by what its container says: RIFF (AVI), ISO base media (MP4, MOV) and Matroska
 /// (MKV, WebM). None for a whole file, and for one of another kind.
 pub(crate) fn missing_bytes(path: &Path) -> io::Result<Option<u64>> {
+    // A pipe would wait for its writer.
+    if !path.metadata()?.is_file() {
+        return Ok(None);
+    }
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     Ok(stated_length(&mut file, length)?.filter(|stated| *stated > length).map(|stated| stated - length))

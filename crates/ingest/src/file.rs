@@ -24,6 +24,10 @@ pub(crate) fn check(path: &Path) -> Result<(), Fault> {
         let detail = format!("{shown}: the file is empty; check how it was written or copied");
         return Err(Fault::new(RetryReason::Undecodable, detail));
     }
+    if !meta.is_file() {
+        // A pipe would wait for its writer here.
+        return Ok(());
+    }
     fs::File::open(path).map(drop).map_err(|error| unreadable(path, &error))
 }
 

@@ -167,3 +167,107 @@ fn cut_out(rgb: &[u8], drawn: Size, input: Size, placement: Placement) -> Arc<[u
 fn short(caps: &gst::CapsRef) -> String {
     caps.to_string().chars().take(120).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture that is smooth all over but for the edges of a bright rectangle.
+    fn pixel(x: u32, y: u32, channel: u32) -> u8 {
+        let smooth = 90.0 + 40.0 * (x as f32 / 37.0 + channel as f32).sin() + 40.0 * (y as f32 / 29.0).cos();
+        if (300..420).contains(&x) && (200..350).contains(&y) { 230 } else { smooth as u8 }
+    }
+
+    fn sample(width: u32, height: u32) -> gst::Sample {
+        crate::init().unwrap();
+        let info = video::VideoInfo::builder(video::VideoFormat::Rgb, width, height).build().unwrap();
+        let mut bytes = vec![0; info.size()];
+        for (y, row) in (0..).zip(bytes.chunks_exact_mut(info.stride()[0] as usize)) {
+            for (x, rgb) in (0..width).zip(row.chunks_exact_mut(3)) {
+                (0..).zip(rgb).for_each(|(channel, byte)| *byte = pixel(x, y, channel));
+            }
+        }
+        let buffer = gst::Buffer::from_mut_slice(bytes);
+        gst::Sample::builder().buffer(&buffer).caps(&info.to_caps().unwrap()).build()
+    }
+
+    /// Weights of the source's pixels for each of `to` pixels: a triangle as wide as two output pixels, as
+    /// Pillow has it.
+    fn weights(from: u32, to: u32) -> Vec<Vec<(u32, f32)>> {
+        let scale = from as f32 / to as f32;
+        let reach = scale.max(1.0);
+        (0..to)
+            .map(|i| {
+                let centre = (i as f32 + 0.5) * scale;
+                let weight = |x: u32| (1.0 - ((x as f32 + 0.5 - centre) / reach).abs()).max(0.0);
+                let all: Vec<_> = (0..from).map(|x| (x, weight(x))).filter(|(_, w)| *w > 0.0).collect();
+                let sum: f32 = all.iter().map(|(_, w)| w).sum();
+                all.into_iter().map(|(x, w)| (x, w / sum)).collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_centre_crop_is_torchvisions() {
+        let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
+        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 256 }).fit(&sample(768, 576)).unwrap();
+        let resized = Fit::short_side(source, 256);
+        let (columns, rows) = (weights(768, resized.width), weights(576, resized.height));
+        let (mut total, mut worst) = (0.0, 0.0f32);
+        for (i, got) in fitted.pixels.rgb().iter().enumerate() {
+            let (pixel_no, channel) = (i as u32 / 3, i as u32 % 3);
+            // The corner of torchvision's crop: round((341 - 224) / 2), (256 - 224) / 2.
+            let (x, y) = (pixel_no % 224 + 58, pixel_no / 224 + 16);
+            let mut wanted = 0.0;
+            for (sy, wy) in &rows[y as usize] {
+                for (sx, wx) in &columns[x as usize] {
+                    wanted += wx * wy * f32::from(pixel(*sx, *sy, channel));
+                }
+            }
+            let off = (wanted - f32::from(*got)).abs();
+            total += off;
+            worst = worst.max(off);
+        }
+        let mean = total / fitted.pixels.rgb().len() as f32;
+        assert!(mean < 1.0 && worst < 12.0, "off by {mean} in the mean, {worst} at worst");
+    }
+
+    #[test]
+    fn a_letterbox_keeps_a_rectangle_where_its_placement_says() {
+        let input = Size { width: 640, height: 384 };
+        let fitted = Fitter::new(input, Fit::Letterbox).fit(&sample(768, 576)).unwrap();
+        let row = |y: u32| &fitted.pixels.rgb()[y as usize * 640 * 3..][..640 * 3];
+        let placement = fitted.placement;
+        // A row through the rectangle's middle, in red: where it becomes brighter than all around.
+        let middle = (275.0 * placement.scale_y + placement.offset_y) as u32;
+        let bright: Vec<_> = (0..640).filter(|x| row(middle)[x * 3] > 200).collect();
+        let (left, right) = (bright[0] as f32, bright[bright.len() - 1] as f32 + 1.0);
+        assert!((left - (300.0 * placement.scale_x + placement.offset_x)).abs() < 1.0, "{left}");
+        assert!((right - (420.0 * placement.scale_x + placement.offset_x)).abs() < 1.0, "{right}");
+    }
+
+    #[test]
+    fn an_input_larger_than_the_crop_is_black_around_it() {
+        let input = Size { width: 60, height: 40 };
+        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 20 }).fit(&sample(40, 20)).unwrap();
+        assert_eq!((fitted.placement.offset_x, fitted.placement.offset_y), (10.0, 10.0));
+        for (i, rgb) in fitted.pixels.rgb().chunks_exact(3).enumerate() {
+            let inside = (10..50).contains(&(i % 60)) && (10..30).contains(&(i / 60));
+            assert_eq!(rgb != [0, 0, 0], inside, "{i}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_an_error() {
+        crate::init().unwrap();
+        let mut fitter = Fitter::new(Size { width: 8, height: 8 }, Fit::Stretch);
+        assert_eq!(fitter.fit(&gst::Sample::builder().build()).unwrap_err(), FitError::NoPicture);
+        let info = video::VideoInfo::builder(video::VideoFormat::Rgb, 32, 32).build().unwrap();
+        let short = gst::Buffer::from_slice([0; 100]);
+        let sample = gst::Sample::builder().buffer(&short).caps(&info.to_caps().unwrap()).build();
+        assert_eq!(fitter.fit(&sample).unwrap_err(), FitError::Unreadable);
+        let sound = gst::Caps::new_empty_simple("audio/x-raw");
+        let sample = gst::Sample::builder().buffer(&short).caps(&sound).build();
+        assert!(matches!(fitter.fit(&sample), Err(FitError::Format(_))));
+    }
+}

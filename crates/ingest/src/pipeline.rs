@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::RetryReason;
+use lookout_stage::{Stop, stop_signal};
 
 use crate::{
     Fault,
@@ -49,13 +50,17 @@ pub(crate) enum Event {
 /// The first events say what happened; those after it follow from it.
 const EVENTS: usize = 8;
 
-/// How long a pipeline may take to start or to stop. Both can hang for ever on a device, a network file
+/// How long a pipeline may take to start, and to stop. Both can hang for ever on a device, a network file
 /// system or a camera that no longer answers.
-const PATIENCE: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(2);
 
 impl Connection {
     /// Connects to `settings.uri`. Frames come by `tap`, and everything else by `events`.
-    pub(crate) fn open(settings: &CameraSettings, tapped: TapSettings) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// What is wrong with the source as far as it shows at once; any, where it was stopped meanwhile.
+    pub(crate) fn open(settings: &CameraSettings, tapped: TapSettings, stop: &Stop) -> Result<Self, Fault> {
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
@@ -73,13 +78,13 @@ impl Connection {
         });
         listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&tap.counts))?;
         let connection = Self { tap, events, arrivals, pipeline };
-        connection.start(&settings.uri)?;
+        connection.start(&settings.uri, stop)?;
         Ok(connection)
     }
 
-    fn start(&self, uri: &SourceUri) -> Result<(), Fault> {
+    fn start(&self, uri: &SourceUri, stop: &Stop) -> Result<(), Fault> {
         let pipeline = self.pipeline.clone();
-        match within(PATIENCE, "ingest-start", move || pipeline.set_state(gst::State::Playing)) {
+        match within(START, stop, "ingest-start", move || pipeline.set_state(gst::State::Playing)) {
             Some(Ok(_)) => Ok(()),
             // The bus has said why.
             Some(Err(_)) => match self.events.try_iter().find(|event| *event != Event::End) {
@@ -91,7 +96,7 @@ impl Connection {
             },
             None => Err(Fault::new(
                 RetryReason::Unreachable,
-                format!("{uri}: the source did not open within {} s", PATIENCE.as_secs()),
+                format!("{uri}: the source did not open within {} s", START.as_secs()),
             )),
         }
     }
@@ -102,7 +107,8 @@ impl Drop for Connection {
         self.tap.close();
         let pipeline = self.pipeline.clone();
         let begun = Instant::now();
-        let stopped = within(PATIENCE, "ingest-stop", move || {
+        let (_never_stopped, stop) = stop_signal();
+        let stopped = within(STOP, &stop, "ingest-stop", move || {
             let _ = pipeline.set_state(gst::State::Null);
             if let Some(bus) = pipeline.bus() {
                 bus.unset_sync_handler();
@@ -116,9 +122,10 @@ impl Drop for Connection {
 }
 
 /// Runs `work` on a thread of its own and gives its result, or none where it takes longer than
-/// `patience`; then the thread is left to itself.
+/// `patience` or is stopped; then the thread is left to itself.
 fn within<T: Send + 'static>(
     patience: Duration,
+    stop: &Stop,
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -127,7 +134,11 @@ fn within<T: Send + 'static>(
         let _ = done.send(work());
     };
     let worker = thread::Builder::new().name(name.into()).spawn(work).ok()?;
-    let result = result.recv_timeout(patience).ok()?;
+    let result = select! {
+        recv(result) -> result => result.ok()?,
+        recv(stop.channel()) -> _ => return None,
+        default(patience) => return None,
+    };
     let _ = worker.join();
     Some(result)
 }
@@ -163,4 +174,21 @@ fn listen(
 fn note_warning(uri: &SourceUri, warning: &glib::Error) {
     let said = crate::fault::scrub(uri, warning.message());
     tracing::debug!(%uri, said, "pipeline warning");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_hangs_is_left_behind() {
+        let (guard, stop) = stop_signal();
+        let (release, hang) = bounded::<()>(0);
+        assert_eq!(within(Duration::from_millis(20), &stop, "hangs", move || hang.recv()), None);
+        assert_eq!(within(Duration::from_secs(60), &stop, "works", || 7), Some(7));
+        let (never, hang) = bounded::<()>(0);
+        drop(guard);
+        assert_eq!(within(Duration::from_secs(60), &stop, "stopped", move || hang.recv()), None);
+        drop((release, never));
+    }
 }

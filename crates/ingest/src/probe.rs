@@ -6,7 +6,7 @@ use crossbeam_channel::{RecvTimeoutError, select};
 use gstreamer_video as video;
 use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::{RetryReason, SessionId, Size};
-use lookout_stage::{CameraLedger, WhenFull};
+use lookout_stage::{CameraLedger, WhenFull, stop_signal};
 
 use crate::{
     Fault, file, init,
@@ -40,7 +40,8 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         fps: None,
         when_full: WhenFull::Block,
     };
-    let connection = Connection::open(settings, tapped)?;
+    let (_never_stopped, stop) = stop_signal();
+    let connection = Connection::open(settings, tapped, &stop)?;
     let (info, first) = loop {
         let silent = || {
             let detail = format!("{}: no frame came within {} ms", settings.uri, timeout.as_millis());

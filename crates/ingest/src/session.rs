@@ -71,11 +71,12 @@ impl Session<'_> {
             fps: self.settings.fps,
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
-        let connection = match Connection::open(self.settings, tapped) {
+        let connection = match Connection::open(self.settings, tapped, &self.outlet.stop) {
             Ok(connection) => connection,
             Err(fault) => {
+                let stopped = self.outlet.stop.is_stopped();
                 return SessionOutcome {
-                    end: SessionEnd::Fault(fault),
+                    end: if stopped { SessionEnd::Stopped } else { SessionEnd::Fault(fault) },
                     frames: 0,
                     damaged: 0,
                     flowed: None,
@@ -111,6 +112,9 @@ impl Session<'_> {
                 }
                 recv(connection.events) -> event => match event {
                     Ok(Event::Fault(fault)) if !live => {
+                        if connection.arrivals.codec().is_none() && connection.tap.counts.frames() == 0 {
+                            return SessionEnd::Fault(fault);
+                        }
                         // What was read before the fault is still on its way through the decoder.
                         progress.fault.get_or_insert(fault);
                         quiet_since = Instant::now();
@@ -149,8 +153,13 @@ impl Session<'_> {
         }
     }
 
-    fn deliver(&mut self, decoded: Decoded, progress: &mut Progress) {
+    fn deliver(&mut self, mut decoded: Decoded, progress: &mut Progress) {
         progress.flowed(decoded.decoded_at);
+        if !self.settings.uri.is_live() {
+            // A file is read when there is room: that its decoder was ahead made the frame no older.
+            decoded.decoded_at = Instant::now();
+            decoded.arrived_at = decoded.decoded_at;
+        }
         let (captured_at, clock) = self.capture.read(&decoded.sample, decoded.arrived_at);
         if progress.clock != Some(clock) {
             progress.clock = Some(clock);

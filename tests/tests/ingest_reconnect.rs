@@ -1,0 +1,56 @@
+//! A camera that falls over again and again, in a process of its own so that what is left behind shows.
+
+use std::{fs, net::TcpListener, thread, time::Duration};
+
+use lookout_schema::{CameraStatus, RetryReason};
+use lookout_stage::SourceEnd;
+use lookout_tests::{
+    rtsp::{RtspServer, RtspSettings},
+    source::{RunningSource, Take, camera},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Threads, and resident memory in KiB, of this process.
+fn usage() -> (u64, u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    (field("Threads:"), field("VmRSS:"))
+}
+
+/// Threads and memory after a few reconnects and after `most` more of them, each for `reason`.
+fn before_and_after(uri: &str, most: u32, reason: RetryReason) -> [(u64, u64); 2] {
+    let lines = format!("uri = \"{uri}\"\nretry_first_ms = 10\nretry_max_ms = 10");
+    let source = RunningSource::start(camera(&lines).unwrap(), Take::default()).unwrap();
+    let usage = [30, most].map(|reconnects| {
+        for _ in 0..reconnects {
+            let report = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
+            assert_eq!(report.retry, Some(reason), "{report:?}");
+        }
+        usage()
+    });
+    assert_eq!(source.stop().unwrap().0, SourceEnd::Stopped);
+    usage
+}
+
+// One test, so that nothing else runs in this process while it counts.
+#[test]
+fn reconnects_cost_neither_threads_nor_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Takes each connection and closes it; ends with the process.
+    thread::spawn(move || listener.incoming().for_each(drop));
+    let refused = before_and_after(&format!("rtsp://127.0.0.1:{port}/cam"), 1000, RetryReason::Unreachable);
+    // Here each connection decodes a few frames before it ends.
+    let brief = RtspSettings { fps: 100, frames: 3, ..RtspSettings::default() };
+    let server = RtspServer::start(brief).unwrap();
+    let ended = before_and_after(&server.uri(), 100, RetryReason::EndOfStream);
+    eprintln!("{refused:?} {ended:?}");
+    for [(threads, memory), (threads_after, memory_after)] in [refused, ended] {
+        assert!(threads_after <= threads + 8, "{threads} threads became {threads_after}");
+        assert!(memory_after <= memory + 8_000, "{memory} KiB became {memory_after}");
+    }
+}
