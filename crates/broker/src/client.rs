@@ -15,7 +15,7 @@ type Defaults = [(&'static [&'static str], &'static str)];
 
 const PRODUCER: &Defaults = &[
     (&["compression.type", "compression.codec"], "zstd"),
-    (&["linger.ms", "queue.buffering.max.ms"], "5"),
+    (&["linger.ms", "queue.buffering.max.ms"], "2"),
     // All Kafka clients but librdkafka's older ones place keys by murmur2, so streams can be joined.
     (&["partitioner"], "murmur2_random"),
     // A bound in bytes for records too large for a bound in records; what has no room stays in the outbox.
@@ -188,7 +188,7 @@ mod tests {
         let config = client_config(&with(&[("compression.codec", "lz4")]), Use::Produce).unwrap();
         assert_eq!(config.get("compression.type"), None);
         assert_eq!(config.get("compression.codec"), Some("lz4"));
-        assert_eq!(config.get("linger.ms"), Some("5"));
+        assert_eq!(config.get("linger.ms"), Some("2"));
     }
 
     #[test]

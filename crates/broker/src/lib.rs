@@ -13,6 +13,7 @@ mod health;
 mod outbox;
 mod pump;
 mod reader;
+mod record;
 mod reports;
 mod sink;
 #[cfg(test)]
@@ -23,5 +24,6 @@ pub use check::{BrokerCheck, BrokerProblem, TopicCheck, check};
 pub use embedded::Embedded;
 pub use error::BrokerError;
 pub use health::SinkHealth;
-pub use reader::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
+pub use reader::{ReadFrom, ReaderOptions, RecordReader};
+pub use record::ReadRecord;
 pub use sink::KafkaSink;

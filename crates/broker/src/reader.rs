@@ -8,7 +8,7 @@ use std::{
 };
 
 use lookout_config::KafkaSettings;
-use lookout_schema::{CameraId, FrameRecord, StatusRecord};
+use lookout_schema::CameraId;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -21,6 +21,7 @@ use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code, servers},
     context::QuietContext,
+    record::{Kind, ReadRecord, decode},
 };
 
 /// Where reading begins.
@@ -41,20 +42,6 @@ pub struct ReaderOptions {
     pub until_end: bool,
     /// Only what belongs to this camera.
     pub camera: Option<CameraId>,
-}
-
-/// A record of one of the topics.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ReadRecord {
-    Frame(Box<FrameRecord>),
-    Status(Box<StatusRecord>),
-    /// A message that is none of ours, or of a version that this program does not know.
-    Unreadable {
-        topic: String,
-        partition: i32,
-        offset: i64,
-        reason: String,
-    },
 }
 
 /// Reads the frame and status topics. The records of one camera come in their order; those of different
@@ -148,24 +135,19 @@ impl RecordReader {
             if self.camera.as_ref().is_some_and(others) {
                 continue;
             }
-            return Ok(Some(read(&message, index == 0)));
+            let kind = if index == 0 { Kind::Frame } else { Kind::Status };
+            return Ok(Some(read(&message, kind)));
         }
         Ok(None)
     }
 }
 
-fn read(message: &BorrowedMessage<'_>, frame: bool) -> ReadRecord {
-    let payload = message.payload().unwrap_or_default();
-    let record = if frame {
-        serde_json::from_slice(payload).map(ReadRecord::Frame)
-    } else {
-        serde_json::from_slice(payload).map(ReadRecord::Status)
-    };
-    record.unwrap_or_else(|error| ReadRecord::Unreadable {
+fn read(message: &BorrowedMessage<'_>, kind: Kind) -> ReadRecord {
+    decode(message.payload().unwrap_or_default(), kind).unwrap_or_else(|reason| ReadRecord::Unreadable {
         topic: message.topic().to_owned(),
         partition: message.partition(),
         offset: message.offset(),
-        reason: error.to_string(),
+        reason,
     })
 }
 
@@ -179,8 +161,6 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
             | Code::SaslAuthenticationFailed
             | Code::Authentication
             | Code::Fatal
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
     )
 }
 

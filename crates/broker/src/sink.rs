@@ -24,14 +24,16 @@ use crate::{
     topics::TopicCreator,
 };
 
-/// How often what was held back is looked at; answers are heard as they come.
-const TURN: Duration = Duration::from_millis(50);
+/// How often what was held back is looked at; answers are heard as they come. rdkafka spins for the last
+/// millisecond of each turn, so short ones cost.
+const TURN: Duration = Duration::from_millis(200);
 
 /// Takes records to Kafka: acknowledged by all replicas, in each camera's order, without doubles as far
 /// as Kafka's idempotent producer reaches.
 ///
 /// While the brokers are away records wait: those of live cameras up to `buffer_records`, beyond which
-/// the oldest expire; those of other sources all, and these sources wait with them.
+/// the oldest expire; those of other sources all, and these sources wait with them. All cameras share one
+/// window of records in flight, so a partition without a leader soon holds up the others too.
 pub struct KafkaSink {
     pump: Arc<Pump>,
     stop: Option<StopOnDrop>,
