@@ -196,6 +196,17 @@ fn views_outside_of_their_storage_are_errors() {
 }
 
 #[test]
+fn an_ordered_dict_of_a_list_of_pairs_is_one() {
+    // As Python 2 wrote it: OrderedDict([["w", tensor]]).
+    let tensor = &b"ctorch._utils\n_rebuild_tensor\n(\
+        (U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQK\x01K\x03\x85K\x01\x85tR"[..];
+    let program = [b"ccollections\nOrderedDict\n]]U\x01wa", tensor, b"aa\x85R."].concat();
+    assert_eq!(read(&legacy(&program)).unwrap().tensors["w"].size(), [3]);
+    let odd = b"ccollections\nOrderedDict\n]]U\x01waa\x85R.";
+    assert!(matches!(read(&legacy(odd)), Err(FormatError::Pickle { .. })));
+}
+
+#[test]
 fn python_objects_are_refused_by_name() {
     for (program, expected) in [
         (&b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "os.system"),

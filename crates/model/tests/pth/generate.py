@@ -76,7 +76,13 @@ def main():
     sgd.step()
     for tensor, filled in zip(parallel.state_dict().values(), state.values()):
         tensor.copy_(filled)
-    checkpoint = {"epoch": 3, "state_dict": parallel.state_dict(), "optimizer": sgd.state_dict(), "best": 0.5}
+    checkpoint = {
+        "epoch": 3,
+        "state_dict": parallel.state_dict(),
+        "optimizer": sgd.state_dict(),
+        "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(sgd, [30, 60]).state_dict(),
+        "best": 0.5,
+    }
     both("checkpoint", checkpoint)
     both("parameters", {"model": {"head": {"weight": torch.nn.Parameter(fill((2, 2), 0))}}})
     torch.save(state, HERE / "block.protocol4.pth", pickle_protocol=4)

@@ -25,8 +25,8 @@ impl<'a> Machine<'a, '_> {
             return Err(self.malformed("a call's arguments are not a tuple"));
         };
         match (function, arguments) {
-            (Global::OrderedDict, []) => Ok(self.add(Object::Dict(Vec::new()))),
-            (Global::OrderedDict, &[pairs]) => self.dict_of_pairs(pairs),
+            (Global::Dict, []) => Ok(self.add(Object::Dict(Vec::new()))),
+            (Global::Dict, &[items]) => self.dict_of(items),
             (Global::RebuildTensor, &[storage, offset, size, stride, ..]) => {
                 let metadata = arguments.get(6).copied();
                 self.tensor([storage, offset, size, stride], metadata)
@@ -38,8 +38,11 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// Python 2 wrote the items of an OrderedDict as a list of pairs.
-    fn dict_of_pairs(&mut self, pairs: Value<'a>) -> Result<Value<'a>, FormatError> {
+    /// A dict of a dict; or of a list of pairs, as Python 2 wrote the items of an OrderedDict.
+    fn dict_of(&mut self, pairs: Value<'a>) -> Result<Value<'a>, FormatError> {
+        if let Some(Object::Dict(_)) = self.objects_at(pairs) {
+            return Ok(pairs);
+        }
         // Counted before the copy: the same list may be asked for many times.
         self.spend(self.parts(pairs).map_or(0, <[_]>::len))?;
         let items = self.parts(pairs).and_then(|pairs| {

@@ -57,7 +57,8 @@ pub(in crate::weights) struct TensorSpec<'a> {
 /// The Python names that a pickle may use. Each is a word to this reader: nothing of Python runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::weights) enum Global {
-    OrderedDict,
+    /// `OrderedDict`, and the `Counter` in the state of some learning rate schedules.
+    Dict,
     /// `torch._utils._rebuild_tensor` (before 0.4) and `_rebuild_tensor_v2`.
     RebuildTensor,
     RebuildParameter,
@@ -84,9 +85,11 @@ impl Global {
         };
         let unsupported = |what| Err(FormatError::Unsupported { what });
         match (module, name) {
-            ("collections", "OrderedDict") => Ok(Self::OrderedDict),
+            ("collections", "OrderedDict" | "Counter") => Ok(Self::Dict),
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Ok(Self::RebuildTensor),
-            ("torch._utils", "_rebuild_parameter") => Ok(Self::RebuildParameter),
+            ("torch._utils", "_rebuild_parameter") | ("torch.nn.parameter", "Parameter") => {
+                Ok(Self::RebuildParameter)
+            }
             ("torch", "Size") => Ok(Self::Size),
             ("torch._utils", "_rebuild_qtensor") => unsupported("a quantised tensor"),
             ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
