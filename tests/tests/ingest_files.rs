@@ -1,7 +1,12 @@
 //! Files as cameras.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use gstreamer::{self as gst, prelude::*};
 use lookout_schema::{CameraStatus, Clock, DropCause, LedgerCounts, RetryReason, Size};
 use lookout_stage::SourceEnd;
 use lookout_tests::source::{CLIP_FRAMES, RunningSource, Take, camera, clip, deliver};
@@ -38,7 +43,7 @@ fn a_whole_clip_gives_every_frame_once_and_in_order() {
     assert!(headers.iter().enumerate().all(|(i, header)| header.seq == i as u64));
     assert!(headers.iter().all(|h| h.session == headers[0].session && !h.live && h.clock == Clock::File));
     assert_eq!(headers[0].source, Size { width: 768, height: 576 });
-    // 10 frames a second, and each captured that much after the one before it.
+    // 10 frames a second, dated by their stream time, however fast they are read.
     let ms = headers[CLIP_FRAMES as usize - 1].captured_at.ms_since(headers[0].captured_at);
     assert!((79_000..80_000).contains(&ms), "{ms}");
 }
@@ -80,20 +85,71 @@ fn a_clip_cut_in_the_middle_gives_what_there_is_and_says_so() {
     assert_eq!(counts.delivered, counts.received);
 }
 
+/// The clip with `length` bytes from its middle on overwritten.
+fn damaged_clip(folder: &Path, length: usize) -> PathBuf {
+    let mut bytes = fs::read(clip()).unwrap();
+    let from = (bytes.len() - length) / 2;
+    for (i, byte) in bytes[from..from + length].iter_mut().enumerate() {
+        *byte = (i * 151 % 251) as u8;
+    }
+    let path = folder.join("damaged.avi");
+    fs::write(&path, &bytes).unwrap();
+    path
+}
+
 #[test]
 fn damage_in_the_middle_costs_its_own_frames_only() {
     let folder = tempfile::tempdir().unwrap();
-    let mut bytes = fs::read(clip()).unwrap();
-    let middle = bytes.len() / 2;
-    for (i, byte) in bytes[middle..middle + 40_000].iter_mut().enumerate() {
-        *byte = (i * 151 % 251) as u8;
-    }
-    let path = folder.path().join("damaged.avi");
-    fs::write(&path, &bytes).unwrap();
-    let (end, counts) = run(&path, "");
+    let (end, counts) = run(&damaged_clip(folder.path(), 40_000), "");
     assert_eq!(end, SourceEnd::Ended);
     assert!((700..=CLIP_FRAMES).contains(&counts.received), "{}", counts.received);
     assert_eq!(counts.delivered, counts.received);
+}
+
+#[test]
+fn a_clip_that_is_mostly_damage_fails_with_what_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let length = fs::metadata(clip()).unwrap().len() as usize;
+    let (reason, detail, counts) = failure(&damaged_clip(folder.path(), length - 400_000));
+    assert_eq!(reason, RetryReason::Undecodable);
+    assert!(detail.contains("damaged"), "{detail}");
+    assert!(counts.delivered > 0 && counts.delivered == counts.received);
+}
+
+/// An MP4 with its index before its pictures, or behind them, where a recorder writes it when it stops.
+fn mp4(path: &Path, index_first: bool) {
+    lookout_ingest::init().unwrap();
+    let description = format!(
+        "videotestsrc num-buffers=100 ! video/x-raw,width=320,height=240,framerate=25/1 \
+         ! x264enc speed-preset=ultrafast ! h264parse ! mp4mux faststart={index_first} name=mux \
+         ! filesink location={} audiotestsrc num-buffers=170 ! avenc_aac ! mux.",
+        path.display()
+    );
+    let pipeline = gst::parse::launch(&description).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds).unwrap();
+    assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn an_mp4_with_sound_whole_and_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    for index_first in [true, false] {
+        mp4(&path, index_first);
+        let (end, counts) = run(&path, "");
+        assert_eq!((end, counts.delivered), (SourceEnd::Ended, 100));
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let (reason, detail, counts) = failure(&path);
+        assert_eq!(reason, RetryReason::Undecodable);
+        assert!(detail.contains("cut off"), "{detail}");
+        // Without its index nothing of an MP4 can be read.
+        assert_eq!(counts.received > 20, index_first, "{counts:?}");
+        assert_eq!(counts.delivered, counts.received);
+    }
 }
 
 #[test]

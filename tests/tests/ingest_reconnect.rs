@@ -48,7 +48,6 @@ fn reconnects_cost_neither_threads_nor_memory() {
     let brief = RtspSettings { fps: 100, frames: 3, ..RtspSettings::default() };
     let server = RtspServer::start(brief).unwrap();
     let ended = before_and_after(&server.uri(), 100, RetryReason::EndOfStream);
-    eprintln!("{refused:?} {ended:?}");
     for [(threads, memory), (threads_after, memory_after)] in [refused, ended] {
         assert!(threads_after <= threads + 8, "{threads} threads became {threads_after}");
         assert!(memory_after <= memory + 8_000, "{memory} KiB became {memory_after}");

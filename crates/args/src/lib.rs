@@ -4,10 +4,12 @@
 //! linked with them. Both read the verb by the same type, so that neither can know an option that the
 //! other does not.
 
+mod lab;
 mod reading;
 mod weights;
 mod worker;
 
+pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use reading::{CheckArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

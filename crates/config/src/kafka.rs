@@ -60,7 +60,7 @@ impl KafkaSettings {
             "embedded" => Some(Brokers::Embedded),
             servers => Brokers::servers(servers)
                 .map_err(|what| {
-                    section.note("brokers", format!("{what}; write `embedded` or `host:port,...`"))
+                    section.note("brokers", format!("{what}; write `embedded` or `host:port,...`"));
                 })
                 .ok(),
         };

@@ -16,7 +16,7 @@ mod uri;
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
-pub use model::{ARCHS, Device, FitSetting, ModelSettings, Precision};
+pub use model::{ARCHS, Device, FitSetting, ModelSettings, Precision, UnknownName, input_size};
 pub use pipeline::{BatchSettings, PipelineSettings, WorkerSettings, parse};
 pub use secret::Secret;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

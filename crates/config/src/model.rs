@@ -1,8 +1,12 @@
 //! `[model]`: the network.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use lookout_schema::Size;
+use thiserror::Error;
 
 use crate::reader::{Section, not_one_of};
 
@@ -59,7 +63,62 @@ pub enum FitSetting {
     Stretch,
 }
 
+/// A text that names none of what it should.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is no {what}; known are {known}")]
+pub struct UnknownName {
+    pub what: &'static str,
+    pub text: String,
+    pub known: &'static str,
+}
+
+impl FromStr for Device {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let index = match text {
+            "auto" => return Ok(Self::Auto),
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            _ => text.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
+        };
+        let known = "`auto`, `cpu`, `cuda`, `cuda:N`";
+        index.map(Self::Cuda).ok_or_else(|| UnknownName { what: "device", text: text.into(), known })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let known = "`auto`, `fp32`, `bf16`, `fp16`";
+        match text {
+            "auto" => Ok(Self::Auto),
+            "fp32" => Ok(Self::Fp32),
+            "bf16" => Ok(Self::Bf16),
+            "fp16" => Ok(Self::Fp16),
+            _ => Err(UnknownName { what: "precision", text: text.into(), known }),
+        }
+    }
+}
+
 impl ModelSettings {
+    /// A network's settings from what names it, all else as where a pipeline file says nothing.
+    pub fn named(arch: &str, weights: &str) -> Self {
+        Self {
+            arch: arch.into(),
+            weights: weights.into(),
+            device: Device::Auto,
+            precision: Precision::Auto,
+            input: None,
+            fit: None,
+            labels: None,
+            score_threshold: None,
+            top_k: 5,
+            threads: None,
+        }
+    }
+
     pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let arch = section.text("arch");
         if let Some(arch) = arch.as_deref().filter(|arch| !ARCHS.contains(arch)) {
@@ -67,17 +126,13 @@ impl ModelSettings {
         }
         let weights = section.text("weights").map(|text| weights(&section, text, base));
         let device = section.text("device").map(|text| device(&section, &text)).unwrap_or(Some(Device::Auto));
-        let precisions = [
-            ("auto", Precision::Auto),
-            ("fp32", Precision::Fp32),
-            ("bf16", Precision::Bf16),
-            ("fp16", Precision::Fp16),
-        ];
-        let precision = section.choice("precision", &precisions).unwrap_or(Precision::Auto);
+        let precision = section.parsed("precision").unwrap_or(Precision::Auto);
         if (device, precision) == (Some(Device::Cpu), Precision::Fp16) {
             section.note("precision", "fp16 runs on GPUs only; take bf16, fp32 or auto on the CPU");
         }
-        let input = section.text("input").and_then(|text| input(&section, &text));
+        let input = section
+            .text("input")
+            .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok());
         let fits = [
             ("letterbox", FitSetting::Letterbox),
             ("centre-crop", FitSetting::CentreCrop),
@@ -129,28 +184,14 @@ fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> Option<Strin
 }
 
 fn device(section: &Section<'_, '_>, text: &str) -> Option<Device> {
-    match text {
-        "auto" => return Some(Device::Auto),
-        "cpu" => return Some(Device::Cpu),
-        "cuda" => return Some(Device::Cuda(0)),
-        _ => {}
-    }
-    let index = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
-    if index.is_none() {
-        section.note("device", format!("`{text}` is no device; known are `auto`, `cpu`, `cuda`, `cuda:N`"));
-    }
-    index.map(Device::Cuda)
+    text.parse().map_err(|error: UnknownName| section.note("device", error.to_string())).ok()
 }
 
-fn input(section: &Section<'_, '_>, text: &str) -> Option<Size> {
+/// Reads `WIDTHxHEIGHT`; what is wrong with it otherwise.
+pub fn input_size(text: &str) -> Result<Size, String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     let size = sides.map(|(width, height)| Size { width, height });
-    let within = size.filter(|s| (32..=4096).contains(&s.width) && (32..=4096).contains(&s.height));
-    if within.is_none() {
-        section.note(
-            "input",
-            format!("`{text}` is no input size; write WIDTHxHEIGHT, each side 32 to 4096, such as `640x384`"),
-        );
-    }
-    within
+    size.filter(|s| (32..=4096).contains(&s.width) && (32..=4096).contains(&s.height)).ok_or_else(|| {
+        format!("`{text}` is no input size; write WIDTHxHEIGHT, each side 32 to 4096, such as `640x384`")
+    })
 }

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 
 #include <cstring>
 #include <exception>
@@ -87,6 +88,14 @@ bool lookout_fused_available() {
   };
   return has("mkldnn::_convolution_pointwise", "") && has("mkldnn::_convolution_pointwise_", "binary") &&
          has("mkldnn::_reorder_convolution_weight", "");
+}
+
+bool lookout_cuda_has_bf16() {
+  try {
+    return at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
+  } catch (...) {
+    return false;
+  }
 }
 
 at::Tensor* lookout_fused_prepack(const at::Tensor* weight, const Geometry* geometry, const int64_t* input_size,

@@ -38,6 +38,7 @@ pub enum Then {
 
 unsafe extern "C" {
     fn lookout_fused_available() -> bool;
+    fn lookout_cuda_has_bf16() -> bool;
     fn lookout_fused_prepack(
         weight: *const C_tensor,
         geometry: *const Geometry,
@@ -70,6 +71,12 @@ unsafe extern "C" {
 pub fn available() -> bool {
     // SAFETY: takes nothing and only reads the dispatcher's table.
     unsafe { lookout_fused_available() }
+}
+
+/// Whether the first GPU computes convolutions in bf16 natively; false where there is none.
+pub fn cuda_has_bf16() -> bool {
+    // SAFETY: takes nothing, and ends every exception.
+    unsafe { lookout_cuda_has_bf16() }
 }
 
 /// A convolution's weight in the processor's own layout.

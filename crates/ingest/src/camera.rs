@@ -63,7 +63,7 @@ impl CameraSource {
                 reason = fault.reason.as_str(),
                 detail = fault.detail,
                 frames = outcome.frames,
-                damaged = outcome.damaged,
+                packets = outcome.packets,
                 wait_ms = wait.as_millis() as u64,
                 "camera lost, to be connected anew"
             );
@@ -84,12 +84,12 @@ impl CameraSource {
             let id = SessionId::generate();
             self.report(outlet, CameraStatus::Connecting, id, None);
             let outcome = self.connect(outlet, id, CaptureClock::file(start));
-            if outcome.damaged > 0 {
+            if outcome.lost() > 0 {
                 tracing::warn!(
                     camera = %self.settings.id,
-                    damaged = outcome.damaged,
+                    packets = outcome.packets,
                     frames = outcome.frames,
-                    "parts of the file could not be decoded"
+                    "the file gave fewer frames than it has packets, parts of it may be damaged"
                 );
             }
             match end_of_file(path, &outcome) {
@@ -143,6 +143,11 @@ fn end_of_file(path: &std::path::Path, outcome: &SessionOutcome) -> SessionEnd {
         (_, SessionEnd::Ended) if frames == 0 => {
             undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
         }
+        // Two packets to a frame are what some interlaced files have.
+        (_, SessionEnd::Ended) if outcome.lost() > outcome.packets / 3 * 2 => undecodable(format!(
+            "{shown}: most of the file is damaged: {frames} frames could be decoded out of {} packets",
+            outcome.packets
+        )),
         _ => outcome.end.clone(),
     }
 }

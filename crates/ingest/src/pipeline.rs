@@ -17,7 +17,7 @@ use crate::{
     Fault,
     arrival::Arrivals,
     elements,
-    tap::{Tap, TapCounts, TapSettings, tap},
+    tap::{Tap, TapSettings, tap},
 };
 
 /// Makes GStreamer ready; may be called any number of times.
@@ -76,7 +76,7 @@ impl Connection {
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
             let _ = at_end.try_send(Event::End);
         });
-        listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&tap.counts))?;
+        listen(&pipeline, settings.uri.clone(), sender)?;
         let connection = Self { tap, events, arrivals, pipeline };
         connection.start(&settings.uri, stop)?;
         Ok(connection)
@@ -145,12 +145,7 @@ fn within<T: Send + 'static>(
 
 /// Brings what the pipeline posts on its bus to `events`, from the thread that posts it: so no thread has
 /// to wait at the bus, and none to run a main loop.
-fn listen(
-    pipeline: &gst::Pipeline,
-    uri: SourceUri,
-    events: Sender<Event>,
-    counts: Arc<TapCounts>,
-) -> Result<(), Fault> {
+fn listen(pipeline: &gst::Pipeline, uri: SourceUri, events: Sender<Event>) -> Result<(), Fault> {
     let Some(bus) = pipeline.bus() else {
         return Err(Fault::new(RetryReason::PipelineError, "a pipeline without a bus was made"));
     };
@@ -162,8 +157,6 @@ fn listen(
                 let _ = events.try_send(Event::Fault(fault));
             }
             gst::MessageView::Warning(warning) => note_warning(&uri, &warning.error()),
-            // Of the elements here only decoders send these: for each frame that they give up.
-            gst::MessageView::Qos(_) => counts.note_damaged(),
             _ => {}
         }
         gst::BusSyncReply::Drop

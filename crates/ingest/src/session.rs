@@ -30,11 +30,18 @@ pub(crate) struct SessionOutcome {
     pub(crate) end: SessionEnd,
     /// Frames that left the decoder.
     pub(crate) frames: u64,
-    /// Those of them that the decoder said are damaged, and those it gave up.
-    pub(crate) damaged: u64,
+    /// Packets that went into the decoder.
+    pub(crate) packets: u64,
     /// From the first frame to the last; none where there was no frame.
     pub(crate) flowed: Option<Duration>,
     pub(crate) capture: CaptureClock,
+}
+
+impl SessionOutcome {
+    /// Packets of which no frame came; meaningful once the stream has ended.
+    pub(crate) fn lost(&self) -> u64 {
+        self.packets.saturating_sub(self.frames)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +85,7 @@ impl Session<'_> {
                 return SessionOutcome {
                     end: if stopped { SessionEnd::Stopped } else { SessionEnd::Fault(fault) },
                     frames: 0,
-                    damaged: 0,
+                    packets: 0,
                     flowed: None,
                     capture: self.capture,
                 };
@@ -86,10 +93,9 @@ impl Session<'_> {
         };
         let mut progress = Progress::default();
         let end = self.follow(&connection, &mut progress);
-        let counts = &connection.tap.counts;
-        let (frames, damaged) = (counts.frames(), counts.damaged());
+        let (frames, packets) = (connection.tap.counts.frames(), connection.arrivals.packets());
         let flowed = progress.flow.map(|(first, last)| last.saturating_duration_since(first));
-        SessionOutcome { end, frames, damaged, flowed, capture: self.capture }
+        SessionOutcome { end, frames, packets, flowed, capture: self.capture }
     }
 
     fn follow(&mut self, connection: &Connection, progress: &mut Progress) -> SessionEnd {

@@ -47,7 +47,6 @@ pub(crate) struct Tap {
 #[derive(Debug, Default)]
 pub(crate) struct TapCounts {
     frames: AtomicU64,
-    damaged: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -55,15 +54,6 @@ impl TapCounts {
     /// Frames that left the decoder, those over the rate limit too.
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
-    }
-
-    /// Frames that the decoder marked as damaged, or gave up.
-    pub(crate) fn damaged(&self) -> u64 {
-        self.damaged.load(Relaxed)
-    }
-
-    pub(crate) fn note_damaged(&self) {
-        self.damaged.fetch_add(1, Relaxed);
     }
 }
 
@@ -119,9 +109,6 @@ impl Inlet {
         let decoded_at = Instant::now();
         let seq = self.counts.frames.fetch_add(1, Relaxed);
         let buffer = sample.buffer();
-        if buffer.is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::CORRUPTED)) {
-            self.counts.note_damaged();
-        }
         let pts = buffer.and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
         let arrived_at = pts.and_then(|pts| self.arrivals.of(pts)).unwrap_or(decoded_at);
         let TapSettings { ledger, session, .. } = &self.settings;

@@ -207,7 +207,10 @@ mod tests {
         let damaged = state();
         assert_eq!(damaged["cache"], "damaged");
         assert_eq!((&damaged["arch"], &damaged["default"]), (&"resnet18".into(), &true.into()));
-        assert_eq!(damaged["accuracy"], serde_json::json!({"data": "imagenet-1k", "top1": 69.758, "top5": 89.078}));
+        assert_eq!(
+            damaged["accuracy"],
+            serde_json::json!({"data": "imagenet-1k", "top1": 69.758, "top5": 89.078})
+        );
     }
 
     #[test]

@@ -1,3 +1,24 @@
 //! Networks, weights, and pre- and postprocessing on libtorch.
+//!
+//! The way in is [`load`]: settings to a network at work. The networks are written from their papers with
+//! torchvision's names, so that each can be checked layer by layer; [`Network`] is one as it is trained.
 
+mod classifier;
+mod error;
+mod input;
+mod kernel;
+mod labels;
+mod layer;
+mod load;
+mod network;
+mod picture;
+mod random;
+mod resnet;
+mod target;
 pub mod weights;
+
+pub use error::ModelError;
+pub use load::{Loaded, load, load_raw};
+pub use network::{Network, PreparedNetwork};
+pub use picture::Picture;
+pub use target::{Precision, Target};

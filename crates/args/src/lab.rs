@@ -1,0 +1,114 @@
+//! The verbs of `lookout-lab`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Which network, with which weights, where and in what numbers.
+#[derive(Debug, Clone, Args)]
+pub struct NetworkArgs {
+    /// The network: resnet18, resnet34, resnet50, resnet101 or resnet152
+    #[arg(long, default_value = "resnet50")]
+    pub arch: String,
+
+    /// `torchvision`, a .pth or .safetensors file, or `random:SEED`, which means nothing
+    #[arg(long, default_value = "torchvision")]
+    pub weights: String,
+
+    /// `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+
+    /// CPU threads of the network; all cores if not given
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Say what a network sees in pictures, a line of JSON a picture
+///
+/// The picture is brought to the network's input as torchvision does for evaluation.
+///
+/// Exit code: 0 done, 1 a picture could not be looked at, 2 wrong input.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  lookout infer cat.jpg dog.png --top-k 3")]
+pub struct InferArgs {
+    /// JPEG, PNG, BMP or WebP files
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub network: NetworkArgs,
+
+    /// `auto`, `fp32`, `bf16` or, on a GPU, `fp16`
+    #[arg(long, default_value = "auto")]
+    pub precision: String,
+
+    /// The classes' names, one a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// How many classes to name
+    #[arg(long, default_value_t = 5)]
+    pub top_k: usize,
+}
+
+/// Compute a network's raw outputs for a raw input, to hold against another implementation
+///
+/// The input holds `x` [N,3,H,W] in fp32, already normalised; the output will hold `logits` [N,K].
+///
+/// Exit code: 0 done, 1 the network failed, 2 wrong input.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Example:\n  lookout tensor --arch resnet50 --weights w.pth --input x.safetensors --output y.safetensors"
+)]
+pub struct TensorArgs {
+    #[command(flatten)]
+    pub network: NetworkArgs,
+
+    /// `fp32`, `auto`, `bf16` or, on a GPU, `fp16`
+    #[arg(long, default_value = "fp32")]
+    pub precision: String,
+
+    /// Where `x` is
+    #[arg(long, value_name = "IN.safetensors")]
+    pub input: PathBuf,
+
+    /// Where `logits` go
+    #[arg(long, value_name = "OUT.safetensors")]
+    pub output: PathBuf,
+}
+
+/// Measure a network alone: pictures a second and latency, by batch size
+///
+/// From pictures in memory to their classes, as in a pipeline: stacked, normalised, through the network,
+/// and read.
+///
+/// Exit code: 0 done, 1 the network failed, 2 wrong input.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Example:\n  lookout bench --weights random:0 --batch 1,8,32 --precision fp32,bf16 --json"
+)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub network: NetworkArgs,
+
+    /// `auto`, `fp32`, `bf16` or, on a GPU, `fp16`; several, with commas, are measured in turn
+    #[arg(long, default_value = "auto", value_delimiter = ',')]
+    pub precision: Vec<String>,
+
+    /// Batch sizes
+    #[arg(long, default_value = "1,8", value_delimiter = ',')]
+    pub batch: Vec<usize>,
+
+    /// The network's input, WIDTHxHEIGHT
+    #[arg(long, value_name = "SIZE")]
+    pub input: Option<String>,
+
+    /// Time for each measurement
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,62 @@
+//! `lookout-lab`: the workbench at the model. Linked with libtorch and not with GStreamer, so that it runs
+//! on a bare machine with a GPU.
+
+mod bench;
+mod infer;
+mod network;
+mod tensor;
+mod weights;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use lookout_args::{BenchArgs, InferArgs, TensorArgs, WeightsArgs};
+use tracing_subscriber::EnvFilter;
+
+/// The workbench at the model
+#[derive(Debug, Parser)]
+#[command(name = "lookout", bin_name = "lookout", version)]
+struct Lab {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Infer(InferArgs),
+    Tensor(TensorArgs),
+    Bench(BenchArgs),
+    Weights(WeightsArgs),
+}
+
+/// Wrong input; nothing was started.
+const WRONG_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    let lab = Lab::parse();
+    let filter = EnvFilter::try_from_env("LOOKOUT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let done = match &lab.verb {
+        Verb::Infer(args) => infer::run(args),
+        Verb::Tensor(args) => tensor::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Weights(args) => weights::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "lookout: {error:#}");
+        ExitCode::from(if error.is::<WrongInput>() { WRONG_INPUT } else { 1 })
+    })
+}
+
+/// Marks an error as one of what was typed.
+#[derive(Debug, Clone, Copy)]
+struct WrongInput;
+
+impl std::fmt::Display for WrongInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("wrong input")
+    }
+}

@@ -1,0 +1,36 @@
+//! Why there is no network to run.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::weights::WeightsError;
+
+/// Why a network could not be made ready, or a picture could not be looked at.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("`{arch}` is no network that Lookout has; it has {}", lookout_config::ARCHS.join(", "))]
+    UnknownArch { arch: String },
+    #[error(
+        "there is no GPU {index}: libtorch sees {gpus}; take `device = \"cpu\"` or `\"auto\"`, or see that \
+         the driver and a libtorch with CUDA are installed (`LOOKOUT_CUDA=1 make setup`)"
+    )]
+    NoSuchGpu { index: usize, gpus: usize },
+    #[error("fp16 runs on GPUs only; take bf16, fp32 or auto on the CPU")]
+    Fp16OnCpu,
+    #[error("`{0}` is neither `torchvision`, `random:SEED` nor a file of weights")]
+    UnknownWeights(String),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error("the labels {} cannot be read", path.display())]
+    Labels { path: PathBuf, source: io::Error },
+    #[error(
+        "{} names {found} classes and the network has {classes}; the file has to have a line for each class, \
+         in the network's order", path.display()
+    )]
+    LabelCount { path: PathBuf, found: usize, classes: usize },
+    #[error("the picture {} cannot be read", path.display())]
+    Picture { path: PathBuf, source: image::ImageError },
+    #[error("the network failed: {reason}")]
+    Network { reason: String },
+}

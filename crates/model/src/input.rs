@@ -1,0 +1,100 @@
+//! From pictures to a network's input.
+
+use half::{bf16, f16};
+use lookout_schema::Size;
+use lookout_stage::Pixels;
+use tch::{Kind, Tensor, kind::Element};
+
+use crate::target::{Precision, Target};
+
+/// Mean and standard deviation of ImageNet's red, green and blue, of 1: what torchvision's weights expect.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Normalises pictures and stacks them.
+#[derive(Debug)]
+pub(crate) struct Stacker {
+    target: Target,
+    fp32: [[f32; 256]; 3],
+    bf16: [[bf16; 256]; 3],
+    fp16: [[f16; 256]; 3],
+}
+
+impl Stacker {
+    pub(crate) fn new(target: Target) -> Self {
+        let value = |channel: usize, byte: usize| (byte as f32 / 255.0 - MEAN[channel]) / STD[channel];
+        let fp32: [[f32; 256]; 3] = std::array::from_fn(|c| std::array::from_fn(|byte| value(c, byte)));
+        Self {
+            target,
+            bf16: fp32.map(|t| t.map(bf16::from_f32)),
+            fp16: fp32.map(|t| t.map(f16::from_f32)),
+            fp32,
+        }
+    }
+
+    /// `[N, 3, H, W]` with the channels last in memory, on the target, in its precision. All pictures have
+    /// the size of the first.
+    pub(crate) fn stack(&self, pictures: &[&Pixels]) -> Tensor {
+        let Some(size) = pictures.first().map(|picture| picture.size()) else {
+            return Tensor::empty([0, 3, 1, 1], (self.target.precision.kind(), self.target.device));
+        };
+        if self.target.is_gpu() {
+            return self.stack_there(pictures, size);
+        }
+        // A table for each colour: a byte has 256 values, and one pass reads, converts and stacks.
+        match self.target.precision {
+            Precision::Fp32 => stack_by(&self.fp32, pictures, size),
+            Precision::Bf16 => stack_by(&self.bf16, pictures, size),
+            Precision::Fp16 => stack_by(&self.fp16, pictures, size),
+        }
+    }
+
+    /// The bytes go to the GPU as they are, which is the least to carry, and are converted there.
+    fn stack_there(&self, pictures: &[&Pixels], size: Size) -> Tensor {
+        let bytes = pictures.iter().map(|picture| picture.rgb()).collect::<Vec<_>>().concat();
+        let there =
+            |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3, 1, 1]).to_device(self.target.device);
+        let x = nchw(Tensor::from_slice(&bytes), pictures.len(), size).to_device(self.target.device);
+        let x = (x.to_kind(Kind::Float) / 255.0 - there(MEAN)) / there(STD);
+        x.to_kind(self.target.precision.kind())
+    }
+}
+
+fn stack_by<T: Element + Copy>(table: &[[T; 256]; 3], pictures: &[&Pixels], size: Size) -> Tensor {
+    let [red, green, blue] = table;
+    let mut values = Vec::with_capacity(pictures.len() * size.width as usize * size.height as usize * 3);
+    for picture in pictures {
+        for pixel in picture.rgb().chunks_exact(3) {
+            values.extend_from_slice(&[
+                red[usize::from(pixel[0])],
+                green[usize::from(pixel[1])],
+                blue[usize::from(pixel[2])],
+            ]);
+        }
+    }
+    nchw(Tensor::from_slice(&values), pictures.len(), size)
+}
+
+/// `[N*H*W*3]` as `[N, 3, H, W]`, without moving a number.
+fn nchw(values: Tensor, pictures: usize, size: Size) -> Tensor {
+    let size = [pictures as i64, i64::from(size.height), i64::from(size.width), 3];
+    values.view(size).permute([0, 3, 1, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_normalised_pixel_by_pixel() {
+        let size = Size { width: 2, height: 1 };
+        let a = Pixels::new(size, vec![0, 128, 255, 10, 20, 30]).unwrap();
+        let b = Pixels::new(size, vec![1; 6]).unwrap();
+        let x = Stacker::new(Target::REFERENCE).stack(&[&a, &b]);
+        assert_eq!(x.size(), [2, 3, 1, 2]);
+        let at = |n, c, w| x.double_value(&[n, c, 0, w]) as f32;
+        assert_eq!(at(0, 1, 0), (128.0 / 255.0 - 0.456) / 0.224);
+        assert_eq!(at(0, 2, 1), (30.0 / 255.0 - 0.406) / 0.225);
+        assert_eq!(at(1, 0, 1), (1.0 / 255.0 - 0.485) / 0.229);
+    }
+}

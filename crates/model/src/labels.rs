@@ -1,0 +1,66 @@
+//! What a network's classes are called.
+
+use std::{fs, path::Path, sync::Arc};
+
+use crate::ModelError;
+
+/// ImageNet-1k's classes in the order of their WordNet ids, with torchvision's names.
+const IMAGENET_1K: &str = include_str!("labels/imagenet-1k.txt");
+
+/// A name for each class.
+#[derive(Debug, Clone)]
+pub(crate) struct Labels(Vec<Arc<str>>);
+
+impl Labels {
+    pub(crate) fn imagenet() -> Self {
+        Self::parse(IMAGENET_1K)
+    }
+
+    /// `class 0`, `class 1` and so on.
+    pub(crate) fn numbered(classes: usize) -> Self {
+        Self((0..classes).map(|class| format!("class {class}").into()).collect())
+    }
+
+    /// Reads a file with a name a line, `classes` of them.
+    pub(crate) fn read(path: &Path, classes: usize) -> Result<Self, ModelError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ModelError::Labels { path: path.to_owned(), source })?;
+        let labels = Self::parse(&text);
+        let found = labels.0.len();
+        if found != classes {
+            return Err(ModelError::LabelCount { path: path.to_owned(), found, classes });
+        }
+        Ok(labels)
+    }
+
+    /// The name of a class; empty where there is none.
+    pub(crate) fn name(&self, class: usize) -> &str {
+        self.0.get(class).map_or("", |name| name)
+    }
+
+    fn parse(text: &str) -> Self {
+        Self(text.lines().map(str::trim).map(Arc::from).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imagenet_has_a_thousand_classes() {
+        let labels = Labels::imagenet();
+        assert_eq!(labels.0.len(), 1000);
+        assert_eq!((labels.name(0), labels.name(999)), ("tench", "toilet tissue"));
+        assert_eq!(labels.name(1000), "");
+    }
+
+    #[test]
+    fn a_count_that_does_not_fit_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "cat\ndog\n").unwrap();
+        assert_eq!(Labels::read(file.path(), 2).unwrap().name(1), "dog");
+        let error = Labels::read(file.path(), 3).unwrap_err();
+        assert!(error.to_string().contains("names 2 classes and the network has 3"), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The door: settings to a network at work.
+
+use std::path::Path;
+
+use lookout_config::{FitSetting, ModelSettings};
+use lookout_schema::{ModelInfo, Size};
+use lookout_stage::{Detect, DetectFrame, Fit, Pixels};
+
+use crate::{
+    ModelError,
+    classifier::Classifier,
+    labels::Labels,
+    network::{IMAGENET_CLASSES, Network, PreparedNetwork},
+    target::Target,
+    weights::{self, StateDict},
+};
+
+/// A network at work, and what has to be known of it.
+pub struct Loaded {
+    pub detector: Box<dyn Detect>,
+    pub info: ModelInfo,
+    pub target: Target,
+    /// Pictures have to come in this size.
+    pub input: Size,
+    /// How a frame is brought there.
+    pub fit: Fit,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("info", &self.info)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The side of the square that classifiers are trained on, and of which torchvision resizes the short side
+/// to 256 for the first weights.
+const CLASSIFIER_INPUT: u32 = 224;
+const SHORT_SIDE: u32 = 256;
+
+/// Loads the network of `settings` onto its device.
+pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
+    let target = Target::choose(settings.device, settings.precision)?;
+    if let Some(threads) = settings.threads {
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    }
+    let Named { state, name, short_side } = find(settings)?;
+    let (network, classes) = network(&settings.arch, state)?;
+    let labels = match &settings.labels {
+        Some(path) => Labels::read(path, classes)?,
+        None if classes == IMAGENET_CLASSES as usize => Labels::imagenet(),
+        None => Labels::numbered(classes),
+    };
+    let input = settings.input.unwrap_or(Size { width: CLASSIFIER_INPUT, height: CLASSIFIER_INPUT });
+    let fit = match settings.fit.unwrap_or(FitSetting::CentreCrop) {
+        FitSetting::Letterbox => Fit::Letterbox,
+        FitSetting::Stretch => Fit::Stretch,
+        // In the same proportion for other inputs; the longer side, so that the picture fills it.
+        FitSetting::CentreCrop => {
+            let side = input.width.max(input.height);
+            Fit::CentreCrop { short_side: (side * short_side).div_ceil(CLASSIFIER_INPUT) }
+        }
+    };
+    let prepared = network.prepare(target);
+    tracing::info!(
+        arch = settings.arch,
+        weights = name,
+        device = %target,
+        precision = target.precision().as_str(),
+        "network loaded"
+    );
+    let threshold = settings.score_threshold.unwrap_or(0.0);
+    Ok(Loaded {
+        detector: Box::new(Classifier::new(prepared, labels, settings.top_k, threshold)),
+        info: ModelInfo {
+            arch: settings.arch.clone(),
+            weights: name,
+            precision: target.precision().as_str().into(),
+        },
+        target,
+        input,
+        fit,
+    })
+}
+
+/// Loads the network of `settings` for raw inputs.
+pub fn load_raw(settings: &ModelSettings) -> Result<PreparedNetwork, ModelError> {
+    let target = Target::choose(settings.device, settings.precision)?;
+    let (network, _) = network(&settings.arch, find(settings)?.state)?;
+    Ok(network.prepare(target))
+}
+
+impl Loaded {
+    /// Looks at black pictures in every batch size up to `max_batch`, so that no frame waits for what
+    /// libtorch does at the first sight of a size.
+    pub fn warm_up(&mut self, max_batch: usize) -> Result<(), ModelError> {
+        let bytes = vec![0; self.input.width as usize * self.input.height as usize * 3];
+        let Some(black) = Pixels::new(self.input, bytes) else { return Ok(()) };
+        let frame = DetectFrame {
+            pixels: &black,
+            source: self.input,
+            placement: self.fit.place(self.input, self.input),
+        };
+        // The largest first: it decides how much memory is kept.
+        for size in (1..=max_batch).rev() {
+            self.detector
+                .detect(&vec![frame; size])
+                .map_err(|error| ModelError::Network { reason: error.reason })?;
+        }
+        Ok(())
+    }
+}
+
+enum State {
+    Seed(u64),
+    Dict(StateDict),
+}
+
+struct Named {
+    state: State,
+    /// As in records.
+    name: String,
+    short_side: u32,
+}
+
+fn find(settings: &ModelSettings) -> Result<Named, ModelError> {
+    let text = settings.weights.as_str();
+    if let Some(seed) = text.strip_prefix("random:") {
+        let seed = seed.parse().map_err(|_| ModelError::UnknownWeights(text.into()))?;
+        tracing::warn!(weights = text, "the weights are random: what the network sees means nothing");
+        return Ok(Named { state: State::Seed(seed), name: text.into(), short_side: SHORT_SIDE });
+    }
+    let (state, short_side) = if text == "torchvision" {
+        let path = weights::fetch_torchvision(&settings.arch, &weights::cache_dir()?)?;
+        let resize = weights::published(&settings.arch).map_or(SHORT_SIDE, |published| published.resize);
+        (weights::read(&path)?, resize)
+    } else {
+        (weights::read(Path::new(text))?, SHORT_SIDE)
+    };
+    Ok(Named { name: state.digest.clone(), state: State::Dict(state), short_side })
+}
+
+/// The network with its weights, and the number of its classes, which the weights decide.
+fn network(arch: &str, state: State) -> Result<(Network, usize), ModelError> {
+    match state {
+        State::Seed(seed) => {
+            let mut network = Network::new(arch, IMAGENET_CLASSES)?;
+            network.fill(seed);
+            Ok((network, IMAGENET_CLASSES as usize))
+        }
+        State::Dict(state) => {
+            let bias = state.tensors.get("fc.bias").map(|bias| bias.size());
+            let classes = match bias.as_deref() {
+                Some([classes]) => *classes,
+                // What is missing or misshapen is told with all the rest.
+                _ => IMAGENET_CLASSES,
+            };
+            let mut network = Network::new(arch, classes)?;
+            network.load(state)?;
+            Ok((network, usize::try_from(classes).unwrap_or(0)))
+        }
+    }
+}

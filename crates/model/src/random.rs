@@ -1,0 +1,77 @@
+//! Weights from a seed, the same in every language: for benchmarks and tests, where what the labels say
+//! does not matter. `tests/goldens/make_goldens.py` has the same in Python.
+
+use std::collections::BTreeMap;
+
+use tch::{Kind, Tensor};
+
+/// Fills each tensor from the hash of its name and `seed`, within bounds by which activations keep their
+/// size through any depth:
+///
+/// | tensor | uniform in |
+/// |---|---|
+/// | weights of two and more dimensions | ±sqrt(6 / fan-in) |
+/// | a norm's `weight` | 0.2 to 0.4 |
+/// | `running_var` | 0.5 to 1.5 |
+/// | all others | ±0.1 |
+pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64) {
+    tch::no_grad(|| {
+        for (name, tensor) in tensors {
+            let (low, high) = bounds(name, &tensor.size());
+            let start = fnv1a(name) ^ seed.wrapping_mul(GAMMA);
+            let values: Vec<f32> = (0..tensor.numel() as u64)
+                .map(|i| {
+                    // 24 bits are all that an f32 in [0, 1) can tell apart.
+                    let unit = (splitmix64(start, i) >> 40) as f64 / f64::from(1 << 24);
+                    (low + (high - low) * unit) as f32
+                })
+                .collect();
+            let values = Tensor::from_slice(&values).view(tensor.size().as_slice()).to_kind(Kind::Float);
+            tensor.shallow_clone().copy_(&values);
+        }
+    });
+}
+
+fn bounds(name: &str, size: &[i64]) -> (f64, f64) {
+    match name.rsplit('.').next() {
+        Some("running_var") => (0.5, 1.5),
+        Some("weight") if size.len() == 1 => (0.2, 0.4),
+        Some("weight") => {
+            let fan_in: i64 = size[1..].iter().product();
+            let bound = (6.0 / fan_in.max(1) as f64).sqrt();
+            (-bound, bound)
+        }
+        _ => (-0.1, 0.1),
+    }
+}
+
+/// The 64-bit golden ratio, SplitMix64's step.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The `i`-th number after `start` (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number
+/// Generators, figure 17).
+fn splitmix64(start: u64, i: u64) -> u64 {
+    let z = start.wrapping_add((i + 1).wrapping_mul(GAMMA));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// FNV-1a of 64 bits (Fowler, Noll and Vo).
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_the_published_ones() {
+        // The reference implementations' first numbers.
+        assert_eq!(splitmix64(0, 0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
+    }
+}

@@ -1,0 +1,120 @@
+//! Where a network computes, and in what numbers.
+
+use std::fmt;
+
+use lookout_config::{Device as DeviceSetting, Precision as PrecisionSetting};
+use tch::{Cuda, Device, Kind};
+
+use crate::ModelError;
+
+/// The numbers that a network computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+impl Precision {
+    /// The name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
+        }
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Fp32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+            Self::Fp16 => Kind::Half,
+        }
+    }
+}
+
+/// A device and a precision that it can compute in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    pub(crate) device: Device,
+    pub(crate) precision: Precision,
+}
+
+impl Target {
+    /// The CPU in fp32, which every machine has.
+    pub const REFERENCE: Self = Self { device: Device::Cpu, precision: Precision::Fp32 };
+
+    /// Finds what the settings ask for.
+    ///
+    /// # Errors
+    /// A GPU that is not there, or a precision that the device does not compute in. `auto` takes the
+    /// first GPU where there is one, and bf16 where the device computes it natively.
+    pub fn choose(device: DeviceSetting, precision: PrecisionSetting) -> Result<Self, ModelError> {
+        let gpus = usize::try_from(Cuda::device_count()).unwrap_or(0);
+        let device = match device {
+            DeviceSetting::Cpu => Device::Cpu,
+            DeviceSetting::Auto => Device::cuda_if_available(),
+            DeviceSetting::Cuda(index) if Cuda::is_available() && index < gpus => Device::Cuda(index),
+            DeviceSetting::Cuda(index) => return Err(ModelError::NoSuchGpu { index, gpus }),
+        };
+        let precision = match (precision, device) {
+            (PrecisionSetting::Auto, _) if has_bf16(device) => Precision::Bf16,
+            (PrecisionSetting::Auto, Device::Cuda(_)) => Precision::Fp16,
+            (PrecisionSetting::Auto | PrecisionSetting::Fp32, _) => Precision::Fp32,
+            (PrecisionSetting::Bf16, _) => Precision::Bf16,
+            (PrecisionSetting::Fp16, Device::Cuda(_)) => Precision::Fp16,
+            (PrecisionSetting::Fp16, _) => return Err(ModelError::Fp16OnCpu),
+        };
+        Ok(Self { device, precision })
+    }
+
+    pub fn precision(self) -> Precision {
+        self.precision
+    }
+
+    pub fn is_gpu(self) -> bool {
+        matches!(self.device, Device::Cuda(_))
+    }
+}
+
+/// `cpu` or `cuda:N`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.device {
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+            _ => f.write_str("cpu"),
+        }
+    }
+}
+
+fn has_bf16(device: Device) -> bool {
+    match device {
+        Device::Cuda(_) => lookout_fused::cuda_has_bf16(),
+        #[cfg(target_arch = "x86_64")]
+        _ => std::arch::is_x86_feature_detected!("avx512bf16"),
+        #[cfg(target_arch = "aarch64")]
+        _ => std::arch::is_aarch64_feature_detected!("bf16"),
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error() {
+        let error = Target::choose(DeviceSetting::Cuda(99), PrecisionSetting::Auto).unwrap_err();
+        assert!(matches!(error, ModelError::NoSuchGpu { index: 99, .. }), "{error}");
+    }
+
+    #[test]
+    fn fp16_is_for_gpus() {
+        let error = Target::choose(DeviceSetting::Cpu, PrecisionSetting::Fp16).unwrap_err();
+        assert!(matches!(error, ModelError::Fp16OnCpu), "{error}");
+        let target = Target::choose(DeviceSetting::Cpu, PrecisionSetting::Fp32).unwrap();
+        assert_eq!(target, Target::REFERENCE);
+    }
+}
