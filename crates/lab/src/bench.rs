@@ -60,7 +60,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     }
     for precision in &args.precision {
         let settings = ModelSettings { input, ..network::settings(&args.network, precision)? };
-        let mut loaded = load(&settings).map_err(anyhow::Error::from).context(WrongInput)?;
+        let mut loaded = load(&settings).context(WrongInput)?;
         for batch in &args.batch {
             let measured = measure(&mut loaded, *batch, seconds)?;
             if !args.json {

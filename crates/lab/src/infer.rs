@@ -32,7 +32,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
         top_k: args.top_k,
         ..network::settings(&args.network, &args.precision)?
     };
-    let mut loaded = load(&settings).map_err(anyhow::Error::from).context(WrongInput)?;
+    let mut loaded = load(&settings).context(WrongInput)?;
     let mut all_seen = true;
     for image in &args.images {
         match look(&mut loaded, image) {

@@ -1,8 +1,5 @@
 //! From what was typed to a network's settings.
 
-use std::path::Path;
-
-use anyhow::Context;
 use lookout_args::NetworkArgs;
 use lookout_config::ModelSettings;
 
@@ -18,9 +15,4 @@ pub(crate) fn settings(args: &NetworkArgs, precision: &str) -> anyhow::Result<Mo
         threads: args.threads,
         ..ModelSettings::named(&args.arch, &args.weights)
     })
-}
-
-/// A file that has to be there.
-pub(crate) fn readable(path: &Path) -> anyhow::Result<()> {
-    std::fs::File::open(path).map(drop).with_context(|| path.display().to_string()).context(WrongInput)
 }
