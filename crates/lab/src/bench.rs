@@ -104,7 +104,7 @@ fn measure(loaded: &mut Loaded, batch: usize, seconds: Duration) -> anyhow::Resu
     while started.elapsed() < seconds || latencies.is_empty() {
         let begun = Instant::now();
         loaded.detector.detect(&frames)?;
-        latencies.saturating_record(begun.elapsed().as_micros() as u64);
+        latencies.record(begun.elapsed().as_micros() as u64)?;
     }
     let rate = (latencies.len() * batch as u64) as f64 / started.elapsed().as_secs_f64();
     let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
