@@ -1,14 +1,12 @@
 //! `lookout check`.
 
 use std::{
-    env, fs,
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
 use lookout_args::CheckArgs;
-use lookout_config::{PipelineSettings, parse};
+use lookout_config::read;
 
 /// Wrong input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
@@ -29,11 +27,4 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         }
     }
     if all_right { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
-}
-
-/// A pipeline file's settings, or all that is wrong with it.
-pub(crate) fn read(file: &Path) -> Result<PipelineSettings, String> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| format!("{}: the pipeline file cannot be read: {error}", file.display()))?;
-    parse(file, &text, &|name| env::var(name).ok()).map_err(|error| error.to_string())
 }

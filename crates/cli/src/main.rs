@@ -11,7 +11,7 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use lookout_args::{CheckArgs, DoctorArgs, RunArgs, TailArgs};
+use lookout_args::{BenchArgs, CheckArgs, DoctorArgs, InferArgs, RunArgs, TailArgs, TensorArgs, WeightsArgs};
 use tracing_subscriber::EnvFilter;
 
 /// Watches many cameras and calls out what it sees
@@ -32,6 +32,10 @@ enum Verb {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Tail(TailArgs),
+    Infer(InferArgs),
+    Bench(BenchArgs),
+    Tensor(TensorArgs),
+    Weights(WeightsArgs),
     /// Print the completions of a shell
     ///
     /// For bash: `lookout completions bash > ~/.local/share/bash-completion/completions/lookout`
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
+        Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Completions { shell } => {

@@ -12,7 +12,7 @@ use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
 use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{FrameRecord, StatusRecord, Topics};
 
-use crate::check::{self, WRONG_INPUT};
+use crate::check::WRONG_INPUT;
 
 pub(crate) fn run(args: &TailArgs) -> ExitCode {
     let (kafka, options) = match settings(args).and_then(|kafka| Ok((kafka, options(args)?))) {
@@ -45,7 +45,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn settings(args: &TailArgs) -> Result<KafkaSettings, String> {
     let mut kafka = match &args.pipeline {
-        Some(file) => check::read(file)?.kafka,
+        Some(file) => lookout_config::read(file).map_err(|error| error.to_string())?.kafka,
         None => KafkaSettings {
             brokers: Brokers::Embedded,
             topics: Topics::new(&args.topic_prefix).map_err(|error| format!("--topic-prefix: {error}"))?,

@@ -1,10 +1,12 @@
 //! Pipeline files: TOML to validated settings.
 //!
-//! [`parse`] does no I/O and reports every mistake of a file at once, each with its line, its key's path,
-//! what is wrong and what to do. Settings that come out of it are valid; nothing checks them again.
+//! [`read`] takes a file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
+//! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
+//! nothing checks them again.
 
 mod camera;
 mod expand;
+mod file;
 mod kafka;
 mod mistake;
 mod model;
@@ -14,6 +16,7 @@ mod secret;
 mod uri;
 
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
+pub use file::{ReadError, read};
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{ARCHS, Device, FitSetting, ModelSettings, Precision, UnknownName, input_size};

@@ -20,6 +20,7 @@ mod backoff;
 mod camera;
 mod capture;
 mod cut_off;
+mod decoders;
 mod elements;
 mod fault;
 mod file;
@@ -31,6 +32,7 @@ mod session;
 mod tap;
 
 pub use camera::CameraSource;
+pub use decoders::{Decoder, decoders};
 pub use fault::Fault;
 pub use pipeline::init;
 pub use probe::{Probed, probe};

@@ -1,0 +1,67 @@
+//! What this installation of GStreamer can decode, and with what.
+
+use std::fmt;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use crate::{Fault, init};
+
+/// The decoder that a codec would get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoder {
+    /// `H.264`, ...
+    pub codec: &'static str,
+    /// GStreamer's name for the element.
+    pub element: String,
+    pub hardware: bool,
+}
+
+impl fmt::Display for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hardware = if self.hardware { ", hardware" } else { "" };
+        write!(f, "{} ({}{hardware})", self.codec, self.element)
+    }
+}
+
+/// What cameras send.
+const CODECS: [(&str, &str); 5] = [
+    ("H.264", "video/x-h264"),
+    ("H.265", "video/x-h265"),
+    ("MPEG-4", "video/mpeg"),
+    ("JPEG", "image/jpeg"),
+    ("AV1", "video/x-av1"),
+];
+
+/// The decoders for the codecs that cameras send, those that are missing left out.
+///
+/// # Errors
+/// GStreamer cannot be used.
+pub fn decoders() -> Result<Vec<Decoder>, Fault> {
+    init()?;
+    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
+    // By rank, the highest first, as decodebin chooses.
+    let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
+    let decoder = |(codec, media_type): (&'static str, &str)| {
+        let caps = match media_type {
+            "video/mpeg" => gst::Caps::builder(media_type).field("mpegversion", 4).build(),
+            _ => gst::Caps::new_empty_simple(media_type),
+        };
+        let factory = factories.iter().find(|factory| factory.can_sink_any_caps(&caps))?;
+        let hardware = factory.metadata("klass").is_some_and(|class| class.contains("Hardware"));
+        Some(Decoder { codec, element: factory.name().into(), hardware })
+    };
+    Ok(CODECS.into_iter().filter_map(decoder).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_passes_the_tests_decodes_h264() {
+        let decoders = decoders().unwrap();
+        let h264 = decoders.iter().find(|decoder| decoder.codec == "H.264").unwrap();
+        assert!(h264.to_string().contains("264"), "{h264}");
+    }
+}

@@ -1,0 +1,161 @@
+//! `lookout doctor`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+use lookout_args::DoctorArgs;
+use lookout_broker::{BrokerCheck, check};
+use lookout_config::{Brokers, CameraSettings, KafkaSettings, ModelSettings, PipelineSettings, read};
+use lookout_config::{Device, Precision};
+use lookout_ingest::{Decoder, decoders, probe};
+use lookout_model::{Target, load};
+
+/// Wrong input; nothing was started.
+const WRONG_INPUT: u8 = 2;
+
+pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    let settings = match args.pipeline.as_deref().map(read).transpose() {
+        Ok(settings) => settings,
+        Err(error) => {
+            writeln!(io::stderr(), "{error}")?;
+            return Ok(ExitCode::from(WRONG_INPUT));
+        }
+    };
+    let mut sheet = Sheet::default();
+    sheet.note(decoding())?;
+    match settings {
+        Some(settings) => look_at(&settings, Duration::from_secs(args.timeout), &mut sheet)?,
+        None => sheet.note(device())?,
+    }
+    Ok(if sheet.all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -> Result<()> {
+    sheet.note(network(&settings.model))?;
+    for finding in brokers(&settings.kafka, patience) {
+        sheet.note(finding)?;
+    }
+    // At a time as many as a worker would hold open; a probe is over within its patience.
+    thread::scope(|scope| {
+        let probes: Vec<_> =
+            settings.cameras.iter().map(|camera| scope.spawn(move || look(camera, patience))).collect();
+        for (probe, camera) in probes.into_iter().zip(&settings.cameras) {
+            let panicked = |_| Finding::bad(subject(camera), "looking at it failed".into());
+            sheet.note(probe.join().unwrap_or_else(panicked))?;
+        }
+        Ok(())
+    })
+}
+
+/// One line of what was found.
+struct Finding {
+    subject: String,
+    well: bool,
+    what: String,
+}
+
+impl Finding {
+    fn good(subject: impl Into<String>, what: String) -> Self {
+        Self { subject: subject.into(), well: true, what }
+    }
+
+    fn bad(subject: impl Into<String>, what: String) -> Self {
+        Self { subject: subject.into(), well: false, what }
+    }
+}
+
+/// What is printed, as it is found.
+struct Sheet {
+    all_well: bool,
+}
+
+impl Default for Sheet {
+    fn default() -> Self {
+        Self { all_well: true }
+    }
+}
+
+impl Sheet {
+    fn note(&mut self, finding: Finding) -> io::Result<()> {
+        let mark = if finding.well { "ok " } else { "BAD" };
+        self.all_well &= finding.well;
+        writeln!(io::stdout(), "{mark}  {}: {}", finding.subject, finding.what)
+    }
+}
+
+fn decoding() -> Finding {
+    match decoders() {
+        Ok(decoders) if decoders.iter().any(|decoder| decoder.codec == "H.264") => {
+            let list: Vec<_> = decoders.iter().map(Decoder::to_string).collect();
+            Finding::good("decoders", list.join(", "))
+        }
+        Ok(_) => Finding::bad("decoders", "there is none for H.264; install GStreamer's plugin libav".into()),
+        Err(fault) => Finding::bad("decoders", fault.to_string()),
+    }
+}
+
+fn device() -> Finding {
+    match Target::choose(Device::Auto, Precision::Auto) {
+        Ok(target) => Finding::good("device", format!("{target}, {}", target.precision().as_str())),
+        Err(error) => Finding::bad("device", error.to_string()),
+    }
+}
+
+fn network(settings: &ModelSettings) -> Finding {
+    match load(settings) {
+        Ok(network) => {
+            let (info, input) = (&network.info, network.input);
+            let what = format!(
+                "{} with weights {} on {} in {}, input {}x{}",
+                info.arch, info.weights, network.target, info.precision, input.width, input.height
+            );
+            Finding::good("network", what)
+        }
+        Err(error) => Finding::bad("network", format!("{:#}", anyhow::Error::from(error))),
+    }
+}
+
+fn brokers(settings: &KafkaSettings, patience: Duration) -> Vec<Finding> {
+    if settings.brokers == Brokers::Embedded {
+        return vec![Finding::good("brokers", "embedded, in the worker itself".into())];
+    }
+    match check(settings, patience) {
+        Ok(found) => reached(&found),
+        Err(error) => vec![Finding::bad("brokers", error.to_string())],
+    }
+}
+
+fn reached(found: &BrokerCheck) -> Vec<Finding> {
+    if let Some(problem) = &found.problem {
+        return vec![Finding::bad("brokers", format!("{}; {}", problem.what, problem.advice))];
+    }
+    let topics = found.topics.iter().map(|topic| {
+        let subject = format!("topic {}", topic.name);
+        match (&topic.problem, topic.partitions) {
+            (Some(problem), _) => Finding::bad(subject, format!("{}; {}", problem.what, problem.advice)),
+            (None, Some(partitions)) => Finding::good(subject, format!("{partitions} partitions")),
+            (None, None) => Finding::good(subject, "not there yet, the first run creates it".into()),
+        }
+    });
+    [Finding::good("brokers", found.brokers.join(", "))].into_iter().chain(topics).collect()
+}
+
+fn subject(camera: &CameraSettings) -> String {
+    format!("camera {}", camera.id)
+}
+
+fn look(camera: &CameraSettings, patience: Duration) -> Finding {
+    match probe(camera, patience) {
+        Ok(seen) => {
+            let fps = seen.fps.map(|fps| format!(", {fps:.1} frames/s")).unwrap_or_default();
+            let (codec, width, height) = (seen.codec, seen.size.width, seen.size.height);
+            Finding::good(subject(camera), format!("{codec}, {width}x{height}{fps}"))
+        }
+        Err(fault) => Finding::bad(subject(camera), fault.to_string()),
+    }
+}

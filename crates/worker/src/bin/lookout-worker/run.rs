@@ -1,0 +1,84 @@
+//! `lookout run`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use lookout_args::{RunArgs, SummaryFormat};
+use lookout_config::{PipelineSettings, read};
+use lookout_worker::{Progress, StopRequest, Summary};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::parts::Ready;
+
+/// Wrong input; nothing was started.
+const WRONG_INPUT: u8 = 2;
+
+pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
+    let ready = read(&args.pipeline).map_err(anyhow::Error::from).and_then(|settings| {
+        let ready = Ready::new(&settings)?;
+        Ok((settings, ready))
+    });
+    let (settings, ready) = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            writeln!(io::stderr(), "{error:#}")?;
+            return Ok(ExitCode::from(WRONG_INPUT));
+        }
+    };
+    if let Some(embedded) = &ready.embedded {
+        let address = embedded.bootstrap();
+        writeln!(
+            progress.log_writer(),
+            "embedded broker at {address}; to read along: lookout tail --brokers {address}"
+        )?;
+    }
+    let runtime = Runtime::new().context("the runtime could not be started")?;
+    let summary = runtime.block_on(until_end(settings, ready, progress))?;
+    tell(&summary, args.summary)
+}
+
+async fn until_end(settings: PipelineSettings, ready: Ready, progress: &Progress) -> Result<Summary> {
+    let Ready { parts, embedded } = ready;
+    let stops = stops_on_signals().context("signals cannot be heard")?;
+    let summary = lookout_worker::run(settings, parts, stops, progress).await;
+    drop(embedded);
+    summary
+}
+
+/// SIGINT and SIGTERM: in order the first time, at once the second time.
+fn stops_on_signals() -> io::Result<mpsc::Receiver<StopRequest>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (stop, stops) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            // A third has nothing to add.
+            let _ = stop.try_send(StopRequest);
+        }
+    });
+    Ok(stops)
+}
+
+fn tell(summary: &Summary, format: SummaryFormat) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match format {
+        SummaryFormat::Text => writeln!(out, "{summary}")?,
+        SummaryFormat::Json => writeln!(out, "{}", serde_json::to_string(summary)?)?,
+        SummaryFormat::None => {}
+    }
+    let failures = summary.failures();
+    for (camera, why) in &failures {
+        writeln!(io::stderr(), "lookout: camera {camera}: {why}")?;
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
