@@ -54,7 +54,7 @@ impl Stacker {
         let bytes = pictures.iter().map(|picture| picture.rgb()).collect::<Vec<_>>().concat();
         let there =
             |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3, 1, 1]).to_device(self.target.device);
-        let x = nchw(Tensor::from_slice(&bytes), pictures.len(), size).to_device(self.target.device);
+        let x = nchw(&Tensor::from_slice(&bytes), pictures.len(), size).to_device(self.target.device);
         let x = (x.to_kind(Kind::Float) / 255.0 - there(MEAN)) / there(STD);
         x.to_kind(self.target.precision.kind())
     }
@@ -72,11 +72,11 @@ fn stack_by<T: Element + Copy>(table: &[[T; 256]; 3], pictures: &[&Pixels], size
             ]);
         }
     }
-    nchw(Tensor::from_slice(&values), pictures.len(), size)
+    nchw(&Tensor::from_slice(&values), pictures.len(), size)
 }
 
 /// `[N*H*W*3]` as `[N, 3, H, W]`, without moving a number.
-fn nchw(values: Tensor, pictures: usize, size: Size) -> Tensor {
+fn nchw(values: &Tensor, pictures: usize, size: Size) -> Tensor {
     let size = [pictures as i64, i64::from(size.height), i64::from(size.width), 3];
     values.view(size).permute([0, 3, 1, 2])
 }

@@ -1,5 +1,5 @@
 //! Weights from a seed, the same in every language: for benchmarks and tests, where what the labels say
-//! does not matter. `tests/goldens/make_goldens.py` has the same in Python.
+//! does not matter. `tests/goldens/hash_fill.py` has the same in Python.
 
 use std::collections::BTreeMap;
 
