@@ -1,4 +1,5 @@
 //! RTSP cameras that fail in every way that real ones do.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

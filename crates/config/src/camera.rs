@@ -36,8 +36,8 @@ pub enum RtspTransport {
     Udp,
 }
 
-/// When a camera that failed is connected anew: after `first`, then twice as long each time up to `max`,
-/// each wait shortened at random by up to a half.
+/// When a camera that failed is connected anew: after `first`, then half as long again each time up to
+/// `max`, each wait shortened at random by up to a half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
     pub first: Duration,

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use lookout_config::RetrySettings;
 
-/// Waits that double from try to try, so that a camera that is gone is not hammered, each shortened at
-/// random, so that cameras behind one switch do not all come back in the same instant.
+/// Waits that grow by a half from try to try, so that a camera that is gone is not hammered, each shortened
+/// at random, so that cameras behind one switch do not all come back in the same instant. So a camera is
+/// found again after half of the time that it was away at the latest, rather than after all of it, as by
+/// waits that double.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     settings: RetrySettings,
@@ -39,7 +41,7 @@ impl Backoff {
             return None;
         }
         let wait = self.next.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
-        self.next = (self.next * 2).min(self.settings.max);
+        self.next = (self.next * 3 / 2).min(self.settings.max);
         Some(wait)
     }
 }
@@ -55,10 +57,10 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest() {
+    fn waits_grow_by_a_half_up_to_the_longest() {
         let mut backoff = backoff(None);
-        let waits: Vec<_> = (0..5).map(|_| backoff.after(None, 0.0).unwrap().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        let waits: Vec<_> = (0..6).map(|_| backoff.after(None, 0.0).unwrap().as_millis()).collect();
+        assert_eq!(waits, [1000, 1500, 2250, 3375, 5000, 5000]);
     }
 
     #[test]
@@ -72,7 +74,7 @@ mod tests {
         let mut backoff = backoff(None);
         backoff.after(None, 0.0);
         backoff.after(None, 0.0);
-        assert_eq!(backoff.after(Some(S), 0.0), Some(4 * S));
+        assert_eq!(backoff.after(Some(S), 0.0), Some(S * 9 / 4));
         assert_eq!(backoff.after(Some(6 * S), 0.0), Some(S));
     }
 
