@@ -22,5 +22,6 @@ pub use error::ModelError;
 pub use load::{Loaded, load, load_raw};
 pub use network::{Network, PreparedNetwork};
 pub use picture::Picture;
+pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
 pub use target::{Precision, Target};
