@@ -31,6 +31,11 @@ async fn a_camera_cut_twice_for_three_seconds_flows_again_within_five() {
     let mut records = Records::open(&kafka(&address)).await.unwrap();
     let mut frames = vec![records.frame(PATIENCE).await.unwrap()];
     for _ in 0..2 {
+        // Some way into the stream.
+        let cut_at = Instant::now() + Duration::from_secs(2);
+        while let Ok(frame) = records.frame(cut_at.saturating_duration_since(Instant::now())).await {
+            frames.push(frame);
+        }
         let session = frames[frames.len() - 1].session;
         server.stop().unwrap();
         let back_at = Instant::now() + Duration::from_secs(3);

@@ -25,15 +25,13 @@ impl Backoff {
     /// The wait after a connection on which frames came for `flowed`, none of them if it is `None`; no
     /// wait where the camera is to be given up. `random` is drawn evenly from 0 to 1.
     ///
-    /// A connection that held for longer than the wait before it begins the waits anew: a camera that
-    /// gives a frame and falls over again is still left alone for longer and longer.
+    /// The time for which frames came is taken off the waits: a camera that gives a frame and falls over again
+    /// is left alone for longer and longer, and one that held for a while is soon tried again.
     pub(crate) fn after(&mut self, flowed: Option<Duration>, random: f64) -> Option<Duration> {
         match flowed {
             Some(flowed) => {
                 self.fruitless = 0;
-                if flowed > self.next {
-                    self.next = self.settings.first;
-                }
+                self.next = self.next.saturating_sub(flowed).max(self.settings.first);
             }
             None => self.fruitless = self.fruitless.saturating_add(1),
         }
@@ -70,12 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_held_begins_the_waits_anew() {
+    fn a_connection_that_held_takes_its_time_off_the_waits() {
         let mut backoff = backoff(None);
         backoff.after(None, 0.0);
         backoff.after(None, 0.0);
-        assert_eq!(backoff.after(Some(S), 0.0), Some(S * 9 / 4));
-        assert_eq!(backoff.after(Some(6 * S), 0.0), Some(S));
+        assert_eq!(backoff.after(Some(S / 4), 0.0), Some(2 * S));
+        assert_eq!(backoff.after(Some(S), 0.0), Some(2 * S));
+        assert_eq!(backoff.after(Some(60 * S), 0.0), Some(S));
     }
 
     #[test]

@@ -57,15 +57,13 @@ impl CameraSource {
             let Some(wait) = backoff.after(outcome.flowed, rand::random()) else {
                 return SourceEnd::Failed { reason: fault.reason, detail: fault.detail };
             };
-            tracing::warn!(
+            tracing::debug!(
                 camera = %self.settings.id,
                 session = %id,
-                reason = fault.reason.as_str(),
-                detail = fault.detail,
                 frames = outcome.frames,
                 packets = outcome.packets,
                 wait_ms = wait.as_millis() as u64,
-                "camera lost, to be connected anew"
+                "connection lost"
             );
             self.report(outlet, CameraStatus::Retrying, id, Some(fault));
             if outlet.stop.wait(wait) {
