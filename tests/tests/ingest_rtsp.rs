@@ -158,6 +158,20 @@ fn udp_works_too() {
 }
 
 #[test]
+fn a_certificate_that_nobody_vouches_for_is_refused_unless_it_is_taken_as_it_is() {
+    let server = RtspServer::start(RtspSettings { tls: true, ..RtspSettings::default() }).unwrap();
+    let refused = watch(&server, "");
+    let report = refused.report(CameraStatus::Retrying, PATIENCE).unwrap();
+    assert_eq!(report.retry, Some(RetryReason::Untrusted), "{report:?}");
+    let detail = report.detail.unwrap();
+    assert!(detail.contains("(unknown-ca") && detail.contains("tls_verify = false"), "{detail}");
+    stop(refused);
+    let source = watch(&server, "tls_verify = false");
+    deliver(source.frame(PATIENCE).unwrap());
+    stop(source);
+}
+
+#[test]
 fn a_probe_says_what_a_camera_sends_or_what_is_wrong() {
     let mut server = RtspServer::start(RtspSettings::default()).unwrap();
     let settings = settings(&server.uri(), "");
