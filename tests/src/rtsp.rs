@@ -140,6 +140,16 @@ impl Drop for RtspServer {
     }
 }
 
+/// Leave to look at what `factory` shows.
+fn viewer(factory: &server::RTSPMediaFactory) -> server::RTSPToken {
+    let role = gst::Structure::builder("viewer")
+        .field("media.factory.access", true)
+        .field("media.factory.construct", true)
+        .build();
+    factory.add_role_from_structure(&role);
+    server::RTSPToken::builder().field("media.factory.role", "viewer").build()
+}
+
 fn self_signed() -> anyhow::Result<server::gio::TlsCertificate> {
     let folder = TempDir::new()?;
     let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
@@ -179,25 +189,13 @@ fn serve(
         let auth = server::RTSPAuth::new();
         auth.set_tls_certificate(Some(&self_signed()?));
         // Whoever comes is let in; it is only the way that is encrypted.
-        let mut anyone = server::RTSPToken::builder().field("media.factory.role", "anyone").build();
-        auth.set_default_token(Some(&mut anyone));
+        auth.set_default_token(Some(&mut viewer(&factory)));
         rtsp.set_auth(Some(&auth));
-        let role = gst::Structure::builder("anyone")
-            .field("media.factory.access", true)
-            .field("media.factory.construct", true)
-            .build();
-        factory.add_role_from_structure(&role);
     }
     if let Some((user, password)) = &settings.login {
         let auth = server::RTSPAuth::new();
-        let token = server::RTSPToken::builder().field("media.factory.role", "viewer").build();
-        auth.add_basic(&server::RTSPAuth::make_basic(user, password), &token);
+        auth.add_basic(&server::RTSPAuth::make_basic(user, password), &viewer(&factory));
         rtsp.set_auth(Some(&auth));
-        let role = gst::Structure::builder("viewer")
-            .field("media.factory.access", true)
-            .field("media.factory.construct", true)
-            .build();
-        factory.add_role_from_structure(&role);
     }
     let shown = shown.clone();
     factory.connect_media_configure(move |_, media| {
