@@ -1,7 +1,7 @@
 //! A camera on a thread of its own, with the test in the worker's place.
 
 use std::{
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use crossbeam_channel::{Receiver, bounded};
 use lookout_config::{CameraSettings, PipelineSettings};
-use lookout_ingest::CameraSource;
+use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
     CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSource, Permits, SourceEnd, SourceOutlet,
@@ -38,15 +38,15 @@ pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
 /// How a test takes a camera's frames.
 #[derive(Debug, Clone, Copy)]
 pub struct Take {
-    pub input: Size,
-    pub fit: Fit,
+    pub wanted: Wanted,
     /// Frames that may be in the test's hands; live cameras take no permits.
     pub permits: usize,
 }
 
 impl Default for Take {
     fn default() -> Self {
-        Self { input: INPUT, fit: Fit::Letterbox, permits: 64 }
+        let wanted = Wanted { input: INPUT, fit: Fit::Letterbox, every: NonZeroU32::MIN };
+        Self { wanted, permits: 64 }
     }
 }
 
@@ -72,7 +72,7 @@ impl RunningSource {
         let (report_sender, reports) = bounded(4096);
         let ledger = CameraLedger::new(settings.id.clone());
         let outlet = SourceOutlet { intake, ledger: ledger.clone(), permits, reports: report_sender, stop };
-        let mut source = CameraSource::new(settings, take.input, take.fit);
+        let mut source = CameraSource::new(settings, take.wanted);
         let thread = thread::Builder::new().spawn(move || source.run(&outlet))?;
         Ok(Self { ledger, reports, queue, wake, stop: Some(stop_guard), thread })
     }

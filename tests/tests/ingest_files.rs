@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -150,6 +151,18 @@ fn a_rate_limit_only_leaves_frames_out() {
     // 79.5 s at 4 frames a second.
     assert!((317..=320).contains(&counts.delivered), "{}", counts.delivered);
     assert!(kept.iter().all(|(seq, pts)| pts.unwrap() / 100_000_000 == *seq));
+}
+
+#[test]
+fn every_so_many_frames_are_kept_and_the_others_counted() {
+    let mut take = Take::default();
+    take.wanted.every = NonZeroU32::new(5).unwrap();
+    let source = RunningSource::start(file_camera(&clip(), ""), take).unwrap();
+    let mut kept = Vec::new();
+    let (end, counts) = source.run_out(PATIENCE, |frame| kept.push(frame.header.seq)).unwrap();
+    assert_eq!((end, counts.received), (SourceEnd::Ended, CLIP_FRAMES));
+    assert!(kept.iter().copied().eq((0..CLIP_FRAMES).step_by(5)));
+    assert_eq!(counts.dropped[&DropCause::Skipped], CLIP_FRAMES - counts.delivered);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     net::{TcpListener, TcpStream},
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use lookout_ingest::Wanted;
 use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, Size};
 use lookout_stage::{Fit, SourceEnd};
 use lookout_tests::source::{RunningSource, Take, camera, deliver};
@@ -48,7 +50,7 @@ fn each_fit_puts_the_picture_where_its_placement_says() {
     let fits = [Fit::Letterbox, Fit::CentreCrop { short_side: 256 }, Fit::Stretch];
     for (fit, uri) in fits.into_iter().flat_map(|fit| [(fit, "640&height=360"), (fit, "101&height=333")]) {
         let source =
-            start(&format!("uri = \"test://white?fps=30&width={uri}\""), Take { input, fit, permits: 1 });
+            start(&format!("uri = \"test://white?fps=30&width={uri}\""), Take { wanted: Wanted { input, fit, every: NonZeroU32::MIN }, permits: 1 });
         let frame = source.frame(PATIENCE).unwrap();
         let (placement, at) = (frame.header.placement, frame.header.source);
         assert_eq!(placement, fit.place(at, input));

@@ -95,7 +95,7 @@ fn a_change_of_resolution_is_followed() {
     assert_eq!(size(&before), (320, 240));
     server.set_size(640, 160);
     let after = source.frame_where(PATIENCE, |frame| size(frame) == (640, 160)).unwrap();
-    let expected = Take::default().fit.place(Size { width: 640, height: 160 }, after.pixels.size());
+    let expected = Take::default().wanted.fit.place(Size { width: 640, height: 160 }, after.pixels.size());
     assert_eq!(after.header.placement, expected);
     assert_eq!(after.header.session, before.header.session);
     // The black bar of the new letterbox.

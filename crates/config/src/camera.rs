@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::Path, time::Duration};
 
-use lookout_schema::CameraId;
+use lookout_schema::{CameraId, Region};
 
 use crate::{SourceUri, reader::Section};
 
@@ -28,6 +28,10 @@ pub struct CameraSettings {
     pub retry: RetrySettings,
     /// Frames that may wait for a batch.
     pub queue: NonZeroUsize,
+    /// Where in the picture detections are kept whose box's centre lies there; everywhere if there are none.
+    pub regions: Vec<Region>,
+    /// Labels of the detections that are kept; all if there are none.
+    pub classes: Vec<String>,
     /// Frames of a file that may be between its decoder and the broker's answer.
     pub window: NonZeroUsize,
 }
@@ -73,6 +77,8 @@ impl CameraSettings {
         let attempts = section.integer("retry_attempts", 1..=1_000_000).map(|n| n as u32);
         let queue = section.integer("queue", 1..=1024).unwrap_or(4) as usize;
         let window = section.integer("window", 1..=100_000).unwrap_or(256) as usize;
+        let regions = section.regions("regions").unwrap_or_default();
+        let classes = section.texts("classes").unwrap_or_default();
         section.need("id", "`id` is needed in [[camera]]");
         section.need("uri", "`uri` is needed in [[camera]]");
         if let Some(Ok(uri)) = &uri {
@@ -102,6 +108,8 @@ impl CameraSettings {
             stall_timeout: stall_timeout.unwrap_or(Duration::from_secs(5)),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
             retry: RetrySettings { first, max, attempts },
+            regions,
+            classes,
             queue: NonZeroUsize::new(queue)?,
             window: NonZeroUsize::new(window)?,
         })

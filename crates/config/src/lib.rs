@@ -20,6 +20,6 @@ pub use file::{ReadError, read};
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{ARCHS, Device, FitSetting, ModelSettings, Precision, UnknownName, input_size};
-pub use pipeline::{BatchSettings, PipelineSettings, WorkerSettings, parse};
+pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use secret::Secret;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

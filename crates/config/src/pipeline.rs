@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,11 +22,19 @@ use crate::{
 pub struct PipelineSettings {
     pub name: String,
     pub model: ModelSettings,
+    pub infer: InferSettings,
     pub batch: BatchSettings,
     pub kafka: KafkaSettings,
     pub worker: WorkerSettings,
     /// At least one, each with its own id.
     pub cameras: Vec<CameraSettings>,
+}
+
+/// `[infer]`: which frames the network looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InferSettings {
+    /// Every so many frames of a camera; the others are dropped.
+    pub every: NonZeroU32,
 }
 
 /// `[batch]`: when a batch is closed.
@@ -81,6 +90,7 @@ impl PipelineSettings {
             root.note("name", "the name is empty");
         }
         let model = ModelSettings::read(root.section("model"), base);
+        let infer = InferSettings::read(root.section("infer"));
         let batch = BatchSettings::read(root.section("batch"));
         let kafka = KafkaSettings::read(root.section("kafka"));
         let worker = WorkerSettings::read(root.section("worker"));
@@ -106,7 +116,15 @@ impl PipelineSettings {
             section.finish();
         }
         root.finish();
-        Some(Self { name: name?, model: model?, batch, kafka: kafka?, worker, cameras })
+        Some(Self { name: name?, model: model?, infer, batch, kafka: kafka?, worker, cameras })
+    }
+}
+
+impl InferSettings {
+    fn read(section: Section<'_, '_>) -> Self {
+        let every = section.integer("every", 1..=10_000).and_then(|n| NonZeroU32::new(n as u32));
+        section.finish();
+        Self { every: every.unwrap_or(NonZeroU32::MIN) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration,
 };
 
+use lookout_schema::Region;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -183,19 +184,58 @@ impl<'r, 'a> Section<'r, 'a> {
     /// A number within `range`.
     pub(crate) fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.get(key)?;
-        let text = match value.get_ref() {
-            DeValue::Integer(digits) => digits.as_str(),
-            DeValue::Float(digits) => digits.as_str(),
-            other => {
-                self.wrong_type(key, "a number", other);
-                return None;
-            }
+        let Some(text) = digits(value.get_ref()) else {
+            self.wrong_type(key, "a number", value.get_ref());
+            return None;
         };
         let within = text.parse::<f64>().ok().filter(|n| range.contains(n));
         if within.is_none() {
             self.note(key, format!("{text} is not between {} and {}", range.start(), range.end()));
         }
         within
+    }
+
+    /// An array; none where it is absent or something else.
+    fn array(&self, key: &'static str, want: &str) -> Option<&'r [Spanned<DeValue<'a>>]> {
+        let value = self.get(key)?;
+        if let DeValue::Array(items) = value.get_ref() {
+            return Some(items);
+        }
+        self.wrong_type(key, want, value.get_ref());
+        None
+    }
+
+    /// Notes that an item of an array is wrong.
+    fn note_item(&self, key: &str, i: usize, item: &Spanned<DeValue<'_>>, what: impl Into<String>) {
+        self.reader.note(item.span().start, format!("{}[{i}]", self.key(key)), what);
+    }
+
+    /// An array of texts with their variables put in.
+    pub(crate) fn texts(&self, key: &'static str) -> Option<Vec<String>> {
+        let want = "an array of texts in quotes";
+        let items = self.array(key, want)?.iter().enumerate();
+        let read = items.filter_map(|(i, item)| {
+            let DeValue::String(text) = item.get_ref() else {
+                self.note_item(key, i, item, format!("{want} is needed, this is a TOML {}", item.get_ref().type_str()));
+                return None;
+            };
+            expand(text, self.reader.env).map(join).map_err(|what| self.note_item(key, i, item, what)).ok()
+        });
+        Some(read.collect())
+    }
+
+    /// An array of polygons, `[[[x, y], ...], ...]`.
+    pub(crate) fn regions(&self, key: &'static str) -> Option<Vec<Region>> {
+        let items = self.array(key, "an array of polygons, `[[[x, y], ...], ...]`,")?.iter().enumerate();
+        let read = items.filter_map(|(i, item)| {
+            let corners = item.get_ref().as_array().and_then(|corners| corners.iter().map(corner).collect());
+            let Some(corners) = corners else {
+                self.note_item(key, i, item, "a polygon is needed: three corners `[x, y]` or more");
+                return None;
+            };
+            Region::new(corners).map_err(|error| self.note_item(key, i, item, error.to_string())).ok()
+        });
+        Some(read.collect())
     }
 
     /// A time in milliseconds within `range`.
@@ -245,6 +285,22 @@ impl<'r, 'a> Section<'r, 'a> {
             }
         }
     }
+}
+
+/// The digits of a number, whole or not.
+fn digits<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
+    match value {
+        DeValue::Integer(digits) => Some(digits.as_str()),
+        DeValue::Float(digits) => Some(digits.as_str()),
+        _ => None,
+    }
+}
+
+/// `[x, y]`
+fn corner(value: &Spanned<DeValue<'_>>) -> Option<[f32; 2]> {
+    let [x, y] = value.get_ref().as_array()?.as_slice() else { return None };
+    let number = |part: &Spanned<DeValue<'_>>| digits(part.get_ref())?.parse().ok();
+    Some([number(x)?, number(y)?])
 }
 
 /// Says that `text` is none of `names`.

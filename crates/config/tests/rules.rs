@@ -151,6 +151,18 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "less than `retry_first_ms`",
     ),
     ("\"clip.avi\"", "\"clip.avi\"\nqueue = 0", 23, "camera[1].queue", "between 1 and 1024"),
+    ("max_size = 8", "max_size = 8\n[infer]\nevery = 0", 10, "infer.every", "between 1 and"),
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = \"person\"", 23, "camera[1].classes", "an array of texts"),
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"a\", 1]", 23, "camera[1].classes[1]", "an array of texts"),
+    ("\"clip.avi\"", "\"clip.avi\"\nregions = [[0, 0]]", 23, "camera[1].regions[0]", "a polygon is needed"),
+    ("\"clip.avi\"", "\"clip.avi\"\nregions = [[[0, 0], [1, 1]]]", 23, "camera[1].regions[0]", "three corners or more"),
+    (
+        "\"clip.avi\"",
+        "\"clip.avi\"\nregions = [[[0, 0], [1, 0], [1, 1.5]]]",
+        23,
+        "camera[1].regions[0]",
+        "outside of the picture",
+    ),
     ("\"clip.avi\"", "\"clip.avi\"\nwindow = 0", 23, "camera[1].window", "between 1 and"),
 ];
 
@@ -172,6 +184,17 @@ fn each_rule_is_held() {
         assert!(one, "{to}: one mistake is one line\n{error}");
         assert!(!error.to_string().contains("p@ss"), "{error}");
     }
+}
+
+#[test]
+fn regions_and_classes_are_read() {
+    let text = GOOD.replace(
+        "\"clip.avi\"",
+        "\"clip.avi\"\nregions = [[[0, 0], [0.5, 0], [0.5, 1]]]\nclasses = [\"person\", \"${PASSWORD}\"]",
+    );
+    let camera = &read(&text).unwrap().cameras[1];
+    assert_eq!(camera.regions[0].corners(), [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]);
+    assert_eq!(camera.classes, ["person", "p@ss"]);
 }
 
 #[test]

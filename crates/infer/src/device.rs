@@ -97,6 +97,7 @@ impl Device {
                 pixels: &frame.pixels,
                 source: frame.header.source,
                 placement: frame.header.placement,
+                keep: &frame.header.keep,
             })
             .collect();
         // A detector that has panicked is never used again.

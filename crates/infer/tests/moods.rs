@@ -137,6 +137,7 @@ impl Bench {
                 clock: Clock::File,
                 source: SIZE,
                 placement: Fit::Stretch.place(SIZE, SIZE),
+                keep: Arc::default(),
                 live: false,
                 arrived_at: now,
                 decoded_at: now,

@@ -1,10 +1,10 @@
 //! A camera: one connection after the other.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::{CameraStatus, RetryReason, SessionId, Size, Timestamp};
-use lookout_stage::{CameraReport, Fit, FrameSource, SourceEnd, SourceOutlet};
+use lookout_stage::{CameraReport, Fit, FrameSource, Keep, SourceEnd, SourceOutlet};
 
 use crate::{
     Fault,
@@ -25,17 +25,33 @@ use crate::{
 pub struct CameraSource {
     settings: CameraSettings,
     fitter: Fitter,
+    every: NonZeroU32,
+    keep: Arc<Keep>,
+}
+
+/// What a network asks of its frames.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Pixels of its input.
+    pub input: Size,
+    /// How a frame is brought there.
+    pub fit: Fit,
+    /// It looks at every so many frames of a camera; the others are dropped.
+    pub every: NonZeroU32,
 }
 
 impl CameraSource {
-    /// A source for `settings` whose frames are brought to `input` pixels by `fit`. Does no I/O.
-    pub fn new(settings: CameraSettings, input: Size, fit: Fit) -> Self {
-        Self { settings, fitter: Fitter::new(input, fit) }
+    /// A source for `settings` whose frames are as `wanted`. Does no I/O.
+    pub fn new(settings: CameraSettings, wanted: Wanted) -> Self {
+        let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
+        let fitter = Fitter::new(wanted.input, wanted.fit);
+        Self { settings, fitter, every: wanted.every, keep: Arc::new(keep) }
     }
 
     fn connect(&mut self, outlet: &SourceOutlet, id: SessionId, capture: CaptureClock) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %id, uri = %self.settings.uri, "connecting");
-        let session = Session { settings: &self.settings, outlet, id, fitter: &mut self.fitter, capture };
+        let Self { settings, fitter, every, keep } = self;
+        let session = Session { settings, outlet, id, fitter, capture, every: *every, keep };
         session.run()
     }
 

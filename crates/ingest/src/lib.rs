@@ -31,7 +31,7 @@ mod probe;
 mod session;
 mod tap;
 
-pub use camera::CameraSource;
+pub use camera::{CameraSource, Wanted};
 pub use decoders::{Decoder, decoders};
 pub use fault::Fault;
 pub use pipeline::init;

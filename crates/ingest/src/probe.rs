@@ -1,6 +1,9 @@
 //! A look at a camera, to say what it sends or what is wrong.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{RecvTimeoutError, select};
 use gstreamer_video as video;
@@ -38,6 +41,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         ledger: CameraLedger::new(settings.id.clone()),
         session: SessionId::generate(),
         fps: None,
+        every: NonZeroU32::MIN,
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();

@@ -1,11 +1,15 @@
 //! One connection to a camera, from its first frame to its last.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::select;
 use lookout_config::CameraSettings;
 use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, SessionId};
-use lookout_stage::{CameraReport, Frame, FrameHeader, Permit, SourceOutlet, Ticket, WhenFull};
+use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet, Ticket, WhenFull};
 
 use crate::{
     Fault,
@@ -22,6 +26,9 @@ pub(crate) struct Session<'a> {
     pub(crate) id: SessionId,
     pub(crate) fitter: &'a mut Fitter,
     pub(crate) capture: CaptureClock,
+    /// The network looks at every so many frames.
+    pub(crate) every: NonZeroU32,
+    pub(crate) keep: &'a Arc<Keep>,
 }
 
 /// How a connection went.
@@ -76,6 +83,7 @@ impl Session<'_> {
             ledger: self.outlet.ledger.clone(),
             session: self.id,
             fps: self.settings.fps,
+            every: self.every,
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
         let connection = match Connection::open(self.settings, tapped, &self.outlet.stop) {
@@ -188,6 +196,7 @@ impl Session<'_> {
             clock,
             source: fitted.source,
             placement: fitted.placement,
+            keep: Arc::clone(self.keep),
             live: self.settings.uri.is_live(),
             arrived_at: decoded.arrived_at,
             decoded_at: decoded.decoded_at,

@@ -1,6 +1,7 @@
 //! Where decoded frames leave GStreamer: each is counted, and waits for the camera's thread.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -32,6 +33,8 @@ pub(crate) struct TapSettings {
     pub(crate) ledger: Arc<CameraLedger>,
     pub(crate) session: SessionId,
     pub(crate) fps: Option<f64>,
+    /// Every so many frames are kept.
+    pub(crate) every: NonZeroU32,
     /// Live frames make room for newer ones; a file's decoder waits.
     pub(crate) when_full: WhenFull,
 }
@@ -111,7 +114,11 @@ impl Inlet {
         let buffer = sample.buffer();
         let pts = buffer.and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
         let arrived_at = pts.and_then(|pts| self.arrivals.of(pts)).unwrap_or(decoded_at);
-        let TapSettings { ledger, session, .. } = &self.settings;
+        let TapSettings { ledger, session, every, .. } = &self.settings;
+        if seq % u64::from(every.get()) != 0 {
+            ledger.receive_and_drop(*session, seq, DropCause::Skipped);
+            return Ok(gst::FlowSuccess::Ok);
+        }
         if let Some(pace) = &mut self.pace {
             // A stream without times is paced by when its frames come.
             let at = pts.map_or_else(|| process_time(decoded_at), Duration::from_nanos);

@@ -12,6 +12,8 @@ use thiserror::Error;
 pub enum DropCause {
     /// The camera's `fps` limit left it out.
     FpsLimit,
+    /// It is between two frames that the network looks at, by `[infer] every`.
+    Skipped,
     /// The worker was behind, and a newer frame took its place.
     QueueFull,
     /// It had grown older than `max_age_ms` before a batch had room for it.
@@ -27,8 +29,9 @@ pub enum DropCause {
 }
 
 impl DropCause {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::FpsLimit,
+        Self::Skipped,
         Self::QueueFull,
         Self::Stale,
         Self::Convert,
@@ -41,6 +44,7 @@ impl DropCause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FpsLimit => "fps_limit",
+            Self::Skipped => "skipped",
             Self::QueueFull => "queue_full",
             Self::Stale => "stale",
             Self::Convert => "convert",

@@ -8,6 +8,7 @@ mod bbox;
 mod frame;
 mod id;
 mod ledger;
+mod region;
 mod status;
 mod time;
 mod topic;
@@ -16,6 +17,7 @@ pub use bbox::BBox;
 pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
 pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
+pub use region::{InvalidRegion, Region};
 pub use status::{
     CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerState, WorkerStatusRecord,
 };

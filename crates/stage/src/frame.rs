@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{Placement, Ticket};
+use crate::{Keep, Placement, Ticket};
 
 /// What is known of a frame apart from its pixels.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct FrameHeader {
     pub source: Size,
     /// Where the model's input lies in the source frame.
     pub placement: Placement,
+    /// What of it is asked for.
+    pub keep: Arc<Keep>,
     /// Whether the source goes on without us, so that an old frame is worth less than a new one.
     pub live: bool,
     /// When its data reached the worker, before it was decoded; for files, when it left the decoder.

@@ -6,6 +6,7 @@
 mod findings;
 mod fit;
 mod frame;
+mod keep;
 mod ledger;
 mod permit;
 mod queue;
@@ -16,6 +17,7 @@ mod stop;
 pub use findings::{Findings, FrameResult};
 pub use fit::{Fit, Placement, Rect};
 pub use frame::{BatchClosed, Frame, FrameBatch, FrameHeader, Pixels};
+pub use keep::Keep;
 pub use ledger::{CameraLedger, Ticket};
 pub use permit::{Permit, Permits};
 pub use queue::{CameraIntake, CameraQueue, Taken, WhenFull, camera_queue};

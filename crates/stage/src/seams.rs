@@ -12,7 +12,7 @@ use lookout_schema::{FrameRecord, Size, StatusRecord};
 use thiserror::Error;
 
 use crate::{
-    CameraIntake, CameraLedger, CameraReport, Findings, Permits, Pixels, Placement, SourceEnd, Stop, Ticket,
+    CameraIntake, CameraLedger, CameraReport, Findings, Keep, Permits, Pixels, Placement, SourceEnd, Stop, Ticket,
 };
 
 /// A camera, or a file that stands for one.
@@ -45,6 +45,8 @@ pub struct DetectFrame<'a> {
     pub pixels: &'a Pixels,
     pub source: Size,
     pub placement: Placement,
+    /// Which of its detections are kept.
+    pub keep: &'a Keep,
 }
 
 /// What a network saw in a batch.

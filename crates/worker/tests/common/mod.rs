@@ -84,6 +84,7 @@ impl FrameSource for Source {
                 clock: if self.live { Clock::Arrival } else { Clock::File },
                 source: SIZE,
                 placement: Fit::Stretch.place(SIZE, SIZE),
+                keep: Arc::default(),
                 live: self.live,
                 arrived_at: now,
                 decoded_at: now,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use lookout_broker::{Embedded, KafkaSink};
 use lookout_config::{Brokers, KafkaSettings, ModelSettings, PipelineSettings};
 use lookout_infer::Rebuild;
-use lookout_ingest::CameraSource;
+use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{Loaded, ModelError, load};
 use lookout_worker::{MakeSource, Parts};
 
@@ -32,9 +32,9 @@ impl Ready {
         };
         let kafka: &KafkaSettings = embedded.as_ref().map_or(&settings.kafka, Embedded::settings);
         let sink = KafkaSink::start(kafka).context("[kafka]")?;
-        let (input, fit) = (network.input, network.fit);
+        let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
         let make_source: MakeSource =
-            Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), input, fit)));
+            Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), wanted)));
         let model = settings.model.clone();
         let rebuild: Rebuild = Box::new(move || {
             loaded(&model, max_batch).map(|network| network.detector).map_err(|error| error.to_string())

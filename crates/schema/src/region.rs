@@ -1,0 +1,119 @@
+//! A part of a camera's picture.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A polygon in parts of the picture's width and height: `[[x, y], ...]`, each 0 to 1, from the upper left,
+/// whatever the camera's resolution. It may be concave; where its edges cross, the even-odd rule holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Vec<[f32; 2]>", into = "Vec<[f32; 2]>")]
+#[schemars(with = "Vec<[f32; 2]>")]
+pub struct Region(Vec<[f32; 2]>);
+
+/// Why corners make no region.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum InvalidRegion {
+    #[error("a region has three corners or more, this has {0}")]
+    TooFewCorners(usize),
+    #[error("a corner lies outside of the picture: [{}, {}]; each part is from 0 to 1", .0[0], .0[1])]
+    Outside([f32; 2]),
+    #[error("the region has no area")]
+    NoArea,
+}
+
+impl Region {
+    /// The polygon with these corners, in either direction.
+    pub fn new(corners: Vec<[f32; 2]>) -> Result<Self, InvalidRegion> {
+        if corners.len() < 3 {
+            return Err(InvalidRegion::TooFewCorners(corners.len()));
+        }
+        let within = |corner: &&[f32; 2]| !corner.iter().all(|part| (0.0..=1.0).contains(part));
+        if let Some(corner) = corners.iter().find(within) {
+            return Err(InvalidRegion::Outside(*corner));
+        }
+        let flat = |axis: usize| corners.iter().all(|corner| corner[axis] == corners[0][axis]);
+        if flat(0) || flat(1) {
+            return Err(InvalidRegion::NoArea);
+        }
+        Ok(Self(corners))
+    }
+
+    pub fn corners(&self) -> &[[f32; 2]] {
+        &self.0
+    }
+
+    /// Whether a point lies inside: a ray from it crosses an odd number of edges.
+    pub fn contains(&self, [x, y]: [f32; 2]) -> bool {
+        let mut inside = false;
+        let mut from = self.0.last().copied().unwrap_or_default();
+        for to in &self.0 {
+            let crosses = (from[1] > y) != (to[1] > y);
+            if crosses && x < from[0] + (y - from[1]) / (to[1] - from[1]) * (to[0] - from[0]) {
+                inside = !inside;
+            }
+            from = *to;
+        }
+        inside
+    }
+}
+
+impl TryFrom<Vec<[f32; 2]>> for Region {
+    type Error = InvalidRegion;
+
+    fn try_from(corners: Vec<[f32; 2]>) -> Result<Self, InvalidRegion> {
+        Self::new(corners)
+    }
+}
+
+impl From<Region> for Vec<[f32; 2]> {
+    fn from(region: Region) -> Self {
+        region.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn region(corners: &[[f32; 2]]) -> Region {
+        Region::new(corners.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_lies_in_a_notch_lies_outside() {
+        // A square with a triangle cut out of its upper side.
+        let notched = region(&[[0.0, 0.0], [0.5, 0.75], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]);
+        for (point, inside) in
+            [([0.5, 0.5], false), ([0.5, 0.9], true), ([0.1, 0.5], true), ([0.9, 0.5], true), ([0.5, 0.1], false)]
+        {
+            assert_eq!(notched.contains(point), inside, "{point:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_region_says_why() {
+        assert_eq!(Region::new(vec![[0.0, 0.0], [1.0, 1.0]]), Err(InvalidRegion::TooFewCorners(2)));
+        let outside = Region::new(vec![[0.0, 0.0], [1.0, 0.0], [0.5, 1.5]]);
+        assert_eq!(outside, Err(InvalidRegion::Outside([0.5, 1.5])));
+        assert!(Region::new(vec![[0.0, 0.0], [1.0, 0.0], [f32::NAN, 1.0]]).is_err());
+        assert_eq!(Region::new(vec![[0.2, 0.1], [0.2, 0.5], [0.2, 0.9]]), Err(InvalidRegion::NoArea));
+        assert!(serde_json::from_str::<Region>("[[0, 0], [1, 0], [1, 2]]").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_rectangle_contains_what_lies_between_its_sides(
+            x in 0.0f32..1.0, y in 0.0f32..1.0, left in 0.0f32..0.5, top in 0.0f32..0.5
+        ) {
+            let (right, bottom) = (left + 0.5, top + 0.5);
+            let rectangle = region(&[[left, top], [right, top], [right, bottom], [left, bottom]]);
+            let between = left < x && x < right && top < y && y < bottom;
+            let beside = x < left || x > right || y < top || y > bottom;
+            prop_assume!(between || beside);
+            prop_assert_eq!(rectangle.contains([x, y]), between);
+        }
+    }
+}
