@@ -5,7 +5,7 @@
 use tch::{Tensor, nn};
 
 use crate::{
-    layer::{Activation, ConvNormAct, ConvShape, Linear},
+    layer::{Activation, ConvNormAct, ConvShape, Linear, MaxPool},
     target::Target,
 };
 
@@ -87,6 +87,7 @@ impl Block {
 #[derive(Debug)]
 pub(crate) struct Backbone {
     conv1: ConvNormAct,
+    maxpool: MaxPool,
     stages: [Vec<Block>; 4],
 }
 
@@ -114,13 +115,13 @@ impl Backbone {
                 })
                 .collect()
         });
-        Self { conv1, stages }
+        Self { conv1, maxpool: MaxPool::default(), stages }
     }
 
     /// `x` `[N, 3, H, W]`, normalised.
     fn forward(&self, x: &Tensor, train: bool) -> Features {
         let x = self.conv1.forward(x, train); // [N, 64, H/2, W/2]
-        let x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false); // [N, 64, H/4, W/4]
+        let x = self.maxpool.forward(&x); // [N, 64, H/4, W/4]
         let c5 = self.stages.iter().flatten().fold(x, |x, block| block.forward(x, train));
         Features { c5 }
     }
@@ -157,8 +158,9 @@ impl ResNet {
 
     /// Makes every layer ready for inference on `target`, for good.
     pub(crate) fn prepare(&mut self, target: Target) {
-        let Backbone { conv1, stages } = &mut self.backbone;
+        let Backbone { conv1, maxpool, stages } = &mut self.backbone;
         conv1.prepare(target);
+        maxpool.prepare(target);
         let blocks = stages.iter_mut().flatten();
         blocks.flat_map(Block::layers_mut).for_each(|layer| layer.prepare(target));
         self.fc.prepare(target);
