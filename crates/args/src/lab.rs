@@ -108,6 +108,10 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
 
+    /// Batches that are looked at side by side; as in a pipeline if not given
+    #[arg(long)]
+    pub streams: Option<usize>,
+
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,

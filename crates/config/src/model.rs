@@ -33,6 +33,8 @@ pub struct ModelSettings {
     pub top_k: usize,
     /// CPU threads of the network; none takes all cores.
     pub threads: Option<usize>,
+    /// Batches that are looked at side by side; none takes what is fastest.
+    pub streams: Option<usize>,
 }
 
 /// Where the network runs.
@@ -116,6 +118,7 @@ impl ModelSettings {
             score_threshold: None,
             top_k: 5,
             threads: None,
+            streams: None,
         }
     }
 
@@ -143,6 +146,7 @@ impl ModelSettings {
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
         let top_k = section.integer("top_k", 1..=1000).unwrap_or(5) as usize;
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
+        let streams = section.integer("streams", 1..=64).map(|n| n as usize);
         section.need("arch", "`arch` is needed in [model]");
         section.need("weights", "`weights` is needed in [model]");
         section.finish();
@@ -157,6 +161,7 @@ impl ModelSettings {
             score_threshold,
             top_k,
             threads,
+            streams,
         })
     }
 }

@@ -38,6 +38,7 @@ pub enum Then {
 
 unsafe extern "C" {
     fn lookout_fused_available() -> bool;
+    fn lookout_keep_freed_memory();
     fn lookout_cuda_has_bf16() -> bool;
     fn lookout_fused_prepack(
         weight: *const C_tensor,
@@ -72,6 +73,14 @@ unsafe extern "C" {
 pub fn available() -> bool {
     // SAFETY: takes nothing and only reads the dispatcher's table.
     unsafe { lookout_fused_available() }
+}
+
+/// Has the C library keep memory that was freed, for the whole process. A network asks for the same tens of
+/// megabytes with each batch; given back in between, every page of them is made anew each time, which takes a
+/// fifth of a batch's time on threads that are not the main one.
+pub fn keep_freed_memory() {
+    // SAFETY: sets two numbers of the allocator, which may be done at any time.
+    unsafe { lookout_keep_freed_memory() }
 }
 
 /// Whether the first GPU computes convolutions in bf16 natively; false where there is none.

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use lookout_config::ModelSettings;
 use lookout_schema::Classification;
 use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
 use tch::{Kind, Tensor};
@@ -13,6 +14,7 @@ use crate::{
     input::Stacker,
     labels::Labels,
     network::{PreparedNetwork, message},
+    streams::Streams,
 };
 
 /// A ResNet with its input's transform and its classes' names.
@@ -23,11 +25,25 @@ pub(crate) struct Classifier {
     labels: Labels,
     top_k: usize,
     score_threshold: f32,
+    streams: Streams,
 }
 
 impl Classifier {
-    pub(crate) fn new(network: PreparedNetwork, labels: Labels, top_k: usize, score_threshold: f32) -> Self {
-        Self { stacker: Stacker::new(network.target()), network, labels, top_k, score_threshold }
+    /// The classifier of `settings`, which names its classes by `labels`.
+    pub(crate) fn new(
+        network: PreparedNetwork,
+        labels: Labels,
+        settings: &ModelSettings,
+        streams: Streams,
+    ) -> Self {
+        Self {
+            stacker: Stacker::new(network.target()),
+            network,
+            labels,
+            top_k: settings.top_k,
+            score_threshold: settings.score_threshold.unwrap_or(0.0),
+            streams,
+        }
     }
 
     fn read(&self, logits: &Tensor) -> Vec<Findings> {
@@ -61,6 +77,7 @@ impl Detect for Classifier {
         // tch's operators panic where libtorch refuses, such as for want of memory. The parameters are only
         // read, so that the network is as good as before.
         catch_unwind(AssertUnwindSafe(|| {
+            let _at_work = self.streams.begin();
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();

@@ -15,13 +15,15 @@ mod picture;
 mod random;
 mod raw;
 mod resnet;
+mod streams;
 mod target;
 pub mod weights;
 
 pub use error::ModelError;
-pub use load::{Loaded, load, load_raw};
+pub use load::{Loaded, load, load_raw, load_stream};
 pub use network::{Network, PreparedNetwork};
 pub use picture::Picture;
 pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
+pub use streams::Streams;
 pub use target::{Precision, Target};

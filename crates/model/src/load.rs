@@ -11,6 +11,7 @@ use crate::{
     classifier::Classifier,
     labels::Labels,
     network::{IMAGENET_CLASSES, Network, PreparedNetwork},
+    streams::Streams,
     target::Target,
     weights::{self, StateDict},
 };
@@ -42,10 +43,14 @@ const SHORT_SIDE: u32 = 256;
 
 /// Loads the network of `settings` onto its device.
 pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
+    let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
+    load_stream(settings, &streams)
+}
+
+/// Loads one of several networks of `settings` that share the threads of `streams`.
+pub fn load_stream(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
     let target = Target::choose(settings.device, settings.precision)?;
-    if let Some(threads) = settings.threads {
-        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-    }
+    lookout_fused::keep_freed_memory();
     let Named { state, name, short_side } = find(settings)?;
     let (network, classes) = network(&settings.arch, state)?;
     let labels = match &settings.labels {
@@ -71,9 +76,8 @@ pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
         precision = target.precision().as_str(),
         "network loaded"
     );
-    let threshold = settings.score_threshold.unwrap_or(0.0);
     Ok(Loaded {
-        detector: Box::new(Classifier::new(prepared, labels, settings.top_k, threshold)),
+        detector: Box::new(Classifier::new(prepared, labels, settings, streams.clone())),
         info: ModelInfo {
             arch: settings.arch.clone(),
             weights: name,
