@@ -136,6 +136,8 @@ bool lookout_fused_available() {
 
 void lookout_keep_freed_memory() {
 #ifdef __GLIBC__
+  // Those of threads are given back by the 64 MB, whatever the threshold.
+  mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that glibc takes
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 #endif

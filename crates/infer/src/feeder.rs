@@ -76,9 +76,11 @@ impl Feeder {
 
     fn poll(&mut self) -> Polled {
         let outstanding = self.outstanding.load(SeqCst);
-        let demand = if outstanding < self.streams {
+        // While one stream is at work the device is not idle, and another takes what is worth it.
+        let ahead = usize::from(self.prefetch);
+        let demand = if outstanding == 0 {
             Demand::Idle
-        } else if self.prefetch && outstanding < self.streams + 1 {
+        } else if outstanding < self.streams + ahead {
             Demand::Prefetch
         } else {
             Demand::None

@@ -77,7 +77,7 @@ impl Detect for Classifier {
         // tch's operators panic where libtorch refuses, such as for want of memory. The parameters are only
         // read, so that the network is as good as before.
         catch_unwind(AssertUnwindSafe(|| {
-            let _at_work = self.streams.begin();
+            let _at_work = self.streams.begin(frames.len());
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();

@@ -1,8 +1,8 @@
 //! Networks side by side on one CPU.
 //!
 //! A convolution on all cores waits for the slowest of them, and nothing computes between two; with a batch
-//! on each core, both are hidden. While only one stream has work it takes all threads, so that a lone frame
-//! is looked at as soon as it can be.
+//! on each core, both are hidden. While only one stream has work, and little of it, it takes all threads, so
+//! that a lone frame is looked at as soon as it can be.
 
 use std::{
     num::NonZeroUsize,
@@ -45,10 +45,13 @@ impl Streams {
         self.count
     }
 
-    /// Takes a share of the threads for this thread's next computations, until the guard is dropped.
-    pub(crate) fn begin(&self) -> AtWork<'_> {
+    /// Takes a share of the threads for what this thread computes next, of `pictures`, until the guard is
+    /// dropped.
+    pub(crate) fn begin(&self, pictures: usize) -> AtWork<'_> {
         let active = self.active.fetch_add(1, Relaxed) + 1;
-        let share = i32::try_from((self.threads / active).max(1)).unwrap_or(i32::MAX);
+        // A batch of some size says that there is more to come for the other streams.
+        let sharers = if pictures > self.count.get() { self.count.get() } else { active };
+        let share = i32::try_from((self.threads / sharers).max(1)).unwrap_or(i32::MAX);
         // libtorch keeps the number for each thread by itself.
         if tch::get_num_threads() != share {
             tch::set_num_threads(share);
@@ -81,11 +84,14 @@ mod tests {
         let streams = Streams::new(&settings, Target::REFERENCE);
         assert_eq!(streams.count().get(), 3);
         let threads_while = |streams: &Streams| {
-            let _at_work = streams.begin();
+            let _at_work = streams.begin(1);
             tch::get_num_threads()
         };
         assert_eq!(threads_while(&streams), 6);
-        let _other = streams.begin();
+        let full = streams.begin(8);
+        assert_eq!(tch::get_num_threads(), 2);
+        drop(full);
+        let _other = streams.begin(1);
         let at_once = thread::scope(|scope| scope.spawn(|| threads_while(&streams)).join().unwrap());
         assert_eq!(at_once, 3);
         assert_eq!(threads_while(&streams), 3);
