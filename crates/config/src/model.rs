@@ -10,8 +10,19 @@ use thiserror::Error;
 
 use crate::reader::{Section, not_one_of};
 
-/// The networks that can be named, smallest first.
-pub const ARCHS: [&str; 5] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"];
+/// The networks that can be named: classifiers, then detectors, smallest first.
+pub const ARCHS: [&str; 10] = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "fcos_resnet50_fpn",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+];
 
 /// The network.
 #[derive(Debug, Clone, PartialEq)]
