@@ -30,6 +30,10 @@ struct Measured {
     batch: usize,
     images_per_s: f64,
     latency_ms: LatencyMs,
+    /// The network's part of a batch's time, preprocessing included; the median.
+    forward_ms: f64,
+    /// Reading what the network says; the median.
+    post_ms: f64,
 }
 
 /// Of a batch.
@@ -54,8 +58,17 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if !args.json {
         writeln!(
             out,
-            "{:<10} {:<8} {:<9} {:>6} {:>12} {:>9} {:>9} {:>9}",
-            "arch", "device", "precision", "batch", "images/s", "p50 ms", "p95 ms", "p99 ms"
+            "{:<26} {:<8} {:<9} {:>6} {:>12} {:>9} {:>9} {:>9} {:>11} {:>9}",
+            "arch",
+            "device",
+            "precision",
+            "batch",
+            "images/s",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "forward ms",
+            "post ms"
         )?;
     }
     for precision in &args.precision {
@@ -66,7 +79,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
             if !args.json {
                 writeln!(
                     out,
-                    "{:<10} {:<8} {:<9} {:>6} {:>12.2} {:>9.2} {:>9.2} {:>9.2}",
+                    "{:<26} {:<8} {:<9} {:>6} {:>12.2} {:>9.2} {:>9.2} {:>9.2} {:>11.2} {:>9.2}",
                     measured.arch,
                     measured.device,
                     measured.precision,
@@ -74,7 +87,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
                     measured.images_per_s,
                     measured.latency_ms.p50,
                     measured.latency_ms.p95,
-                    measured.latency_ms.p99
+                    measured.latency_ms.p99,
+                    measured.forward_ms,
+                    measured.post_ms
                 )?;
             }
             results.results.push(measured);
@@ -100,14 +115,21 @@ fn measure(loaded: &mut Loaded, batch: usize, seconds: Duration) -> anyhow::Resu
         loaded.detector.detect(&frames)?;
     }
     let mut latencies = Histogram::<u64>::new(3)?;
+    let [mut forwards, mut posts] = [latencies.clone(), latencies.clone()];
     let started = Instant::now();
     while started.elapsed() < seconds || latencies.is_empty() {
         let begun = Instant::now();
-        loaded.detector.detect(&frames)?;
-        latencies.record(begun.elapsed().as_micros() as u64)?;
+        let detected = loaded.detector.detect(&frames)?;
+        let taken =
+            [(&mut latencies, begun.elapsed()), (&mut forwards, detected.infer), (&mut posts, detected.post)];
+        for (histogram, taken) in taken {
+            histogram.record(taken.as_micros() as u64)?;
+        }
     }
     let rate = (latencies.len() * batch as u64) as f64 / started.elapsed().as_secs_f64();
-    let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+    let quantile_ms =
+        |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let ms = |quantile| quantile_ms(&latencies, quantile);
     Ok(Measured {
         arch: loaded.info.arch.clone(),
         device: loaded.target.to_string(),
@@ -115,5 +137,7 @@ fn measure(loaded: &mut Loaded, batch: usize, seconds: Duration) -> anyhow::Resu
         batch,
         images_per_s: (rate * 100.0).round() / 100.0,
         latency_ms: LatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
+        forward_ms: quantile_ms(&forwards, 0.50),
+        post_ms: quantile_ms(&posts, 0.50),
     })
 }

@@ -9,7 +9,7 @@ use super::{
     anchors::Extent,
     coder::{BoxCoder, clipped},
     dense::best_of,
-    found::{Detections, rows, to_host},
+    found::{Detections, indices, rows, to_host},
     fpn::{CHANNELS, Pyramid, PyramidSpec, Top},
     nms::{Candidates, Suppression},
     roi_align::{RoiAlign, SIDE},
@@ -184,13 +184,11 @@ impl FasterRcnnOutputs {
         let scores = scores.flatten(0, -1).index_select(0, &pair);
         let deltas = self.box_regression.reshape([-1, 4]).index_select(0, &pair).to_kind(Kind::Float); // [C, 4]
         let boxes = CODER.decode(&deltas, &self.proposals.boxes.index_select(0, &proposal));
-        let image = self.proposals.image.index_select(0, &proposal).to_kind(Kind::Float);
         let candidates = to_host(&rows(&clipped(&boxes, picture), &scores, &label));
-        let mut image_of = vec![0.0_f32; candidates.len()];
-        image.to_device(tch::Device::Cpu).copy_data(&mut image_of, candidates.len());
+        let image = indices(&self.proposals.image.index_select(0, &proposal));
         let mut pictures: Vec<Candidates> =
             self.proposals.counts.iter().map(|_| Candidates::default()).collect();
-        for ([x1, y1, x2, y2, score, label], image) in candidates.into_iter().zip(image_of) {
+        for ([x1, y1, x2, y2, score, label], image) in candidates.into_iter().zip(image) {
             if x2 - x1 >= LEAST_SIDE && y2 - y1 >= LEAST_SIDE {
                 pictures[image as usize].push([x1, y1, x2, y2], score, label as u32);
             }

@@ -39,3 +39,10 @@ pub(super) fn to_host(rows: &Tensor) -> Vec<Row> {
     let (rows, _) = numbers.as_chunks();
     rows.to_vec()
 }
+
+/// The whole numbers of `[N]`.
+pub(super) fn indices(tensor: &Tensor) -> Vec<i64> {
+    let mut numbers = vec![0_i64; tensor.numel()];
+    tensor.to_device(Device::Cpu).contiguous().copy_data(&mut numbers, tensor.numel());
+    numbers
+}

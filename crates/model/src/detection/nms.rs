@@ -4,6 +4,8 @@
 //! which tensor operators do in a matrix of all pairs; on a few thousand candidates this is faster than
 //! either (see `benches` in the tests beside this file).
 
+use super::found::Row;
+
 /// Which boxes suppress which.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Suppression {
@@ -28,6 +30,15 @@ impl Candidates {
         self.boxes.push(corners);
         self.scores.push(score);
         self.groups.push(group);
+    }
+
+    /// Adds the best `most` of some rows; of equal ones the first.
+    pub(super) fn push_best(&mut self, rows: &[Row], most: usize) {
+        let mut order: Vec<&Row> = rows.iter().collect();
+        order.sort_by(|a, b| b[4].total_cmp(&a[4]));
+        for [x1, y1, x2, y2, score, group] in order.into_iter().take(most) {
+            self.push([*x1, *y1, *x2, *y2], *score, *group as u32);
+        }
     }
 }
 
