@@ -56,26 +56,38 @@ impl DenseOutputs {
         named
     }
 
+    fn classes(&self) -> i64 {
+        self.levels.first().map_or(0, |level| level.cls_logits.size()[2])
+    }
+
     /// What is in pictures of `picture` pixels.
     pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         let most = settings.candidates_per_level;
         let levels: Vec<Shortlist> = self.levels.iter().map(|level| level.shortlist(most)).collect();
         let slots: Vec<i64> = levels.iter().map(|level| level.least.size()[1]).collect();
         let n = levels.first().map_or(0, |level| level.least.size()[0]);
-        let all =
-            |part: fn(&Shortlist) -> &Tensor| Tensor::cat(&levels.iter().map(part).collect::<Vec<_>>(), 1);
-        let scores = all(|level| &level.scores); // [N, S, K]
-        let least = all(|level| &level.least).unsqueeze(-1); // [N, S, 1]
-        let above = scores.gt(f64::from(settings.score_threshold)).logical_and(&scores.ge_tensor(&least));
-        let pairs = above.nonzero(); // [P, 3]
-        let (total, classes) = (slots.iter().sum::<i64>(), scores.size()[2]);
-        let slot: Tensor = pairs.select(1, 0) * total + pairs.select(1, 1);
-        let label = pairs.select(1, 2);
-        let of_slot = |tensor: Tensor| tensor.view([n * total, 4]).index_select(0, &slot); // [P, 4]
-        let boxes = self
-            .coder
-            .decode(&of_slot(all(|level| &level.regression)), &of_slot(all(|level| &level.anchors)));
-        let scores = scores.flatten(0, -1).index_select(0, &(&slot * classes + &label)); // [P]
+        let total: i64 = slots.iter().sum();
+        let all = |part: fn(&Shortlist) -> &Tensor| {
+            let levels: Vec<&Tensor> = levels.iter().map(part).collect();
+            Tensor::cat(&levels, 1).flatten(0, 1) // [N*S, ..]
+        };
+        // Mostly a few anchors only have a class above the threshold at all.
+        let threshold = f64::from(settings.score_threshold);
+        let worth = all(|level| &level.best).gt(threshold * (1.0 - ROUNDING)).nonzero().squeeze_dim(-1); // [M]
+        let of = |index: &Tensor, tensor: Tensor| tensor.index_select(0, index).to_kind(Kind::Float);
+        let scores = of(&worth, all(|level| &level.cls_logits)).sigmoid(); // [M, K]
+        let central: Option<Vec<&Tensor>> = levels.iter().map(|level| level.central.as_ref()).collect();
+        let scores = match central {
+            None => scores,
+            Some(central) => (scores * of(&worth, Tensor::cat(&central, 1).flatten(0, 1))).sqrt(),
+        };
+        let least = of(&worth, all(|level| &level.least)).unsqueeze(-1); // [M, 1]
+        let pairs = scores.gt(threshold).logical_and(&scores.ge_tensor(&least)).nonzero(); // [P, 2]
+        let (row, label) = (pairs.select(1, 0), pairs.select(1, 1));
+        let slot = worth.index_select(0, &row); // [P]
+        let regression = of(&slot, all(|level| &level.regression)); // [P, 4]
+        let boxes = self.coder.decode(&regression, &of(&slot, all(|level| &level.anchors)));
+        let scores = scores.flatten(0, 1).index_select(0, &(row * self.classes() + &label)); // [P]
         let rows = to_host(&rows(&clipped(&boxes, picture), &scores, &label));
         let slot = indices(&slot);
         let mut pictures = Vec::with_capacity(n as usize);
@@ -100,10 +112,14 @@ impl DenseOutputs {
 /// The anchors of a level with the best classes, of each picture `P`.
 #[derive(Debug)]
 struct Shortlist {
-    /// `[N, P, K]`, all of this in fp32.
-    scores: Tensor,
+    /// The score of each anchor's best class, `[N, P]`.
+    best: Tensor,
     /// What a pair of an anchor and a class has to score at least to be among the level's best, `[N, P]`.
     least: Tensor,
+    /// `[N, P, K]`
+    cls_logits: Tensor,
+    /// How central the place is, 0 to 1, `[N, P, 1]`; FCOS has it.
+    central: Option<Tensor>,
     /// `[N, P, 4]`
     regression: Tensor,
     /// `[N, P, 4]`
@@ -121,33 +137,31 @@ impl DenseLevel {
         let [n, places] = [cls_logits.size()[0], cls_logits.size()[1]];
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let central = bbox_ctrness.as_ref().map(|logits| logits.to_kind(Kind::Float).sigmoid()); // [N, HWA, 1]
-        let best = row_max(cls_logits); // [N, HWA]
+        let best = row_max(cls_logits).sigmoid(); // [N, HWA]
         let best = match &central {
             None => best,
-            Some(central) => best.sigmoid() * central.squeeze_dim(-1),
+            Some(central) => (best * central.squeeze_dim(-1)).sqrt(),
         };
         // What is not a number would come first.
-        let best = best.nan_to_num(f64::NEG_INFINITY, None, None);
+        let best = best.nan_to_num(-1.0, None, None);
         let (best, on) = best.topk(most.min(places), -1, true, true); // [N, P]
         let rows = &on + Tensor::arange(n, (Kind::Int64, on.device())).unsqueeze(-1) * places;
+        let rows = rows.flatten(0, 1);
         let shape = |k| [n, on.size()[1], k];
         let at = |tensor: &Tensor| {
             let k = tensor.size()[2];
-            let chosen = tensor.reshape([n * places, k]).index_select(0, &rows.flatten(0, -1));
-            chosen.view(shape(k)).to_kind(Kind::Float) // [N, P, k]
+            tensor.reshape([n * places, k]).index_select(0, &rows).view(shape(k)) // [N, P, k]
         };
-        let (scores, best) = match &central {
-            None => (at(cls_logits).sigmoid(), best.sigmoid()),
-            Some(central) => ((at(cls_logits).sigmoid() * at(central)).sqrt(), best.sqrt()),
-        };
-        let least = if most < places {
-            best.narrow(1, most - 1, 1) * (1.0 - ROUNDING)
-        } else {
-            best.narrow(1, 0, 1).zeros_like()
+        let least = match on.size()[1] {
+            // The anchor that comes last has a pair, and all the others have a better one.
+            listed if listed == most && most > 0 => best.narrow(1, most - 1, 1) * (1.0 - ROUNDING),
+            _ => Tensor::full([n, 1], -1.0, (Kind::Float, best.device())),
         };
         Shortlist {
-            scores,
             least: least.expand_as(&best),
+            best,
+            cls_logits: at(cls_logits),
+            central: central.as_ref().map(at),
             regression: at(bbox_regression),
             anchors: anchors.index_select(0, &on.flatten(0, -1)).view(shape(4)),
         }
