@@ -138,7 +138,8 @@ def main():
     size = (2, 3, 128, 160)
     blocks = hash_fill.values("blocks", SEED, (2, 3, 8, 10), 32, 224)
     noise = hash_fill.values("noise", SEED, size, -32, 32)
-    bytes = (torch.nn.functional.interpolate(blocks, size[2:], mode="bilinear") + noise).round().to(torch.uint8)
+    blocks = torch.nn.functional.interpolate(blocks, size[2:], mode="bilinear")
+    bytes = (blocks + noise).round().to(torch.uint8)
     x = picture(bytes)
     tensors = {"bytes": bytes}
     for arch in ARCHS:
@@ -167,9 +168,12 @@ def main():
 
     # The parts by themselves.
     for name, count in (("few", 600), ("many", 3000)):
-        corners = hash_fill.values(f"nms.{name}", SEED, (count, 2), 0, 90).round()
-        sides = (hash_fill.values(f"nms.{name}.sides", SEED, (count, 2), 0, 9) ** 2).floor()
-        boxes = torch.cat([corners, (corners + sides).clamp(max=110)], 1)
+        # Heaps of boxes of some pixels, and boxes of a pixel or of none.
+        heaps = hash_fill.values(f"nms.{name}", SEED, (count, 2), 0, 7).floor() * 10
+        corners = heaps + hash_fill.values(f"nms.{name}.corners", SEED, (count, 2), 0, 4).round()
+        sides = hash_fill.values(f"nms.{name}.sides", SEED, (count, 2), 8, 12).round()
+        sides[::5] = hash_fill.values(f"nms.{name}.small", SEED, (count, 2), 0, 2).round()[::5]
+        boxes = torch.cat([corners, corners + sides], 1)
         # Many equal ones.
         scores = (hash_fill.values(f"nms.{name}.scores", SEED, (count,), 0, 1) * 200).round() / 200
         groups = hash_fill.values(f"nms.{name}.groups", SEED, (count,), 0, 7).long()
