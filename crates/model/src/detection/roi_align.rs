@@ -125,3 +125,35 @@ fn between(low: &Tensor, high: &Tensor, size: &Tensor) -> (Tensor, Tensor) {
     let weights = Tensor::cat(&[(1.0 - &part) * &there, part * there], -1);
     (places, weights)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_box_is_cut_out_as_torchvision_does() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/detectors.safetensors");
+        let goldens: BTreeMap<String, Tensor> = Tensor::read_safetensors(file).unwrap().into_iter().collect();
+        let maps = [0, 1, 2, 3].map(|i| goldens[&format!("roi/map{i}")].shallow_clone());
+        let align = RoiAlign::new(&maps, [128, 160]);
+        let image = Tensor::arange(60, (Kind::Int64, Device::Cpu)).divide_scalar_mode(30, "floor");
+        let cut = align.cut(&goldens["roi/boxes"], &image);
+        let golden = &goldens["roi/cut"];
+        assert_eq!(cut.size(), golden.size());
+        let apart = (cut - golden).abs().max().double_value(&[]);
+        assert!(apart < 1e-5, "{apart}");
+    }
+
+    #[test]
+    fn boxes_of_no_numbers_are_cut_from_within() {
+        let map = Tensor::ones([1, 2, 8, 8], (Kind::Float, Device::Cpu));
+        let align = RoiAlign::new(&[map], [32, 32]);
+        let boxes = Tensor::from_slice(&[f32::NAN, 0.0, f32::INFINITY, 5.0]).view([1, 4]);
+        let cut = align.cut(&boxes, &Tensor::zeros([1], (Kind::Int64, Device::Cpu)));
+        assert_eq!(cut.size(), [1, 2, SIDE, SIDE]);
+    }
+}
