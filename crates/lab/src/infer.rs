@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use lookout_args::InferArgs;
-use lookout_config::ModelSettings;
+use lookout_config::{ModelSettings, input_size};
 use lookout_model::{Loaded, Picture, load};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
 use lookout_stage::DetectFrame;
@@ -27,9 +27,13 @@ struct Seen<'a> {
 }
 
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
+    let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
+    let input = args.input.as_deref().map(input_size).transpose();
     let settings = ModelSettings {
         labels: args.labels.clone(),
         top_k: args.top_k,
+        input: input.map_err(|what| wrong(format!("--input: {what}")))?,
+        score_threshold: args.score_threshold,
         ..network::settings(&args.network, &args.precision)?
     };
     let mut loaded = load(&settings).context(WrongInput)?;

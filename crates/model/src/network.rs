@@ -31,7 +31,7 @@ pub struct Network {
 
 #[derive(Debug)]
 enum Net {
-    Classifier(ResNet),
+    Classifier(Box<ResNet>),
     Detector(DetectorNet),
 }
 
@@ -51,7 +51,7 @@ impl Network {
         let parameters = nn::VarStore::new(Device::Cpu);
         let path = parameters.root();
         let net = match arch {
-            Arch::Classifier(kind) => Net::Classifier(ResNet::new(&path, kind, classes)),
+            Arch::Classifier(kind) => Net::Classifier(Box::new(ResNet::new(&path, kind, classes))),
             Arch::Detector(kind) => Net::Detector(DetectorNet::new(&path, kind, classes)),
         };
         Ok(Self { parameters, net })
@@ -70,7 +70,7 @@ impl Network {
                     // What is missing or misshapen is told with all the rest.
                     _ => IMAGENET_CLASSES,
                 };
-                Net::Classifier(ResNet::new(&path, kind, classes))
+                Net::Classifier(Box::new(ResNet::new(&path, kind, classes)))
             }
             Arch::Detector(kind) => {
                 modernise(kind, &mut state);
@@ -162,7 +162,7 @@ pub enum PreparedNetwork {
 /// A classifier for inference.
 #[derive(Debug)]
 pub struct PreparedClassifier {
-    net: ResNet,
+    net: Box<ResNet>,
     target: Target,
 }
 

@@ -1,6 +1,8 @@
 //! The detectors against torchvision's, on weights made of a seed: `goldens/make_detectors.py` says how the
 //! goldens came to be, and what each scene changes in the network before.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
+
 use std::{collections::BTreeMap, path::Path};
 
 use lookout_model::{DetectionSettings, Network, Outputs, PreparedDetector, PreparedNetwork, Target};

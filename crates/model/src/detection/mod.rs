@@ -143,11 +143,11 @@ pub(crate) fn extent(x: &Tensor) -> Extent {
 pub(crate) struct DetectorNet {
     kind: DetectorKind,
     classes: i64,
-    net: Net,
+    body: Body,
 }
 
 #[derive(Debug)]
-enum Net {
+enum Body {
     RetinaNet(Box<RetinaNet>),
     Fcos(Box<Fcos>),
     FasterRcnn(Box<FasterRcnn>),
@@ -172,12 +172,12 @@ impl DetectorNet {
     }
 
     fn build(path: &nn::Path<'_>, kind: DetectorKind, spec: DetectorSpec) -> Self {
-        let net = match kind {
-            DetectorKind::RetinaNet(_) => Net::RetinaNet(Box::new(RetinaNet::new(path, spec))),
-            DetectorKind::Fcos => Net::Fcos(Box::new(Fcos::new(path, spec))),
-            DetectorKind::FasterRcnn(_) => Net::FasterRcnn(Box::new(FasterRcnn::new(path, spec))),
+        let body = match kind {
+            DetectorKind::RetinaNet(_) => Body::RetinaNet(Box::new(RetinaNet::new(path, spec))),
+            DetectorKind::Fcos => Body::Fcos(Box::new(Fcos::new(path, spec))),
+            DetectorKind::FasterRcnn(_) => Body::FasterRcnn(Box::new(FasterRcnn::new(path, spec))),
         };
-        Self { kind, classes: spec.classes, net }
+        Self { kind, classes: spec.classes, body }
     }
 
     pub(crate) fn kind(&self) -> DetectorKind {
@@ -196,19 +196,19 @@ impl DetectorNet {
         proposals: &ProposalSettings,
         train: bool,
     ) -> DetectorOutputs {
-        match &self.net {
-            Net::RetinaNet(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
-            Net::Fcos(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
-            Net::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(pictures, proposals, train)),
+        match &self.body {
+            Body::RetinaNet(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
+            Body::Fcos(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
+            Body::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(pictures, proposals, train)),
         }
     }
 
     /// Makes every layer ready for inference on `target`, for good.
     pub(crate) fn prepare(&mut self, target: Target) {
-        match &mut self.net {
-            Net::RetinaNet(net) => net.prepare(target),
-            Net::Fcos(net) => net.prepare(target),
-            Net::FasterRcnn(net) => net.prepare(target),
+        match &mut self.body {
+            Body::RetinaNet(net) => net.prepare(target),
+            Body::Fcos(net) => net.prepare(target),
+            Body::FasterRcnn(net) => net.prepare(target),
         }
     }
 }
