@@ -9,7 +9,7 @@ use lookout_stage::{Detect, DetectFrame, Fit, Pixels};
 use crate::{
     ModelError,
     classifier::Classifier,
-    detection::COCO_CLASSES,
+    detection::{COCO_CLASSES, DetectionSettings},
     detector::Detector,
     labels::Labels,
     network::{IMAGENET_CLASSES, Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
@@ -106,7 +106,14 @@ fn detector(settings: &ModelSettings, mut network: PreparedDetector) -> Result<A
     };
     let input = settings.input.unwrap_or(DETECTOR_INPUT);
     let fit = fit(settings.fit.unwrap_or(FitSetting::Letterbox), input.width.min(input.height));
-    network.settings.score_threshold = settings.score_threshold.unwrap_or(SCORE_THRESHOLD);
+    let torchvisions = network.settings;
+    network.settings = DetectionSettings {
+        score_threshold: settings.score_threshold.unwrap_or(SCORE_THRESHOLD),
+        nms_iou: settings.nms_iou.unwrap_or(torchvisions.nms_iou),
+        max_detections: settings.max_detections.unwrap_or(torchvisions.max_detections),
+        candidates_per_level: settings.candidates_per_level.unwrap_or(torchvisions.candidates_per_level),
+        ..torchvisions
+    };
     Ok((Box::new(Detector::new(network, labels)), input, fit))
 }
 

@@ -230,3 +230,33 @@ impl DetectorOutputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn spec(kind: DetectorKind, bias: i64, digest: &str) -> DetectorSpec {
+        let bias = Tensor::zeros([bias], (Kind::Float, Device::Cpu));
+        let tensors = BTreeMap::from([(kind.class_bias().0.to_owned(), bias)]);
+        DetectorSpec::for_state(kind, &StateDict { tensors, digest: digest.to_owned() })
+    }
+
+    #[test]
+    fn the_weights_decide_how_many_classes_there_are() {
+        assert_eq!(spec(DetectorKind::RetinaNet(Version::V2), 9 * 7, "").classes, 7);
+        assert_eq!(spec(DetectorKind::FasterRcnn(Version::V1), 7, "").classes, 7);
+        // Nine anchors do not share ten numbers; the misfit is told when the weights are applied.
+        assert_eq!(spec(DetectorKind::RetinaNet(Version::V1), 10, "").classes, COCO_CLASSES);
+    }
+
+    #[test]
+    fn the_published_first_designs_were_trained_without_eps() {
+        let eps = |digest| spec(DetectorKind::RetinaNet(Version::V1), 9 * 91, digest).frozen_eps;
+        assert_eq!(eps("sha256:eeacb38b00"), 0.0);
+        assert_eq!(eps("sha256:0000000000"), EPS);
+    }
+}
