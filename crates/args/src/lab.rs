@@ -55,8 +55,12 @@ pub struct InferArgs {
     pub top_k: usize,
 
     /// The network's input, WIDTHxHEIGHT
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", conflicts_with = "torchvision_size")]
     pub input: Option<String>,
+
+    /// Scale each picture as torchvision's detectors do: its short side to 800, its long side to 1333 at most
+    #[arg(long)]
+    pub torchvision_size: bool,
 
     /// What a class or a detection has to score to be told, 0 to 1
     #[arg(long, value_name = "SCORE")]

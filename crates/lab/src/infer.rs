@@ -39,7 +39,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let mut loaded = load(&settings).context(WrongInput)?;
     let mut all_seen = true;
     for image in &args.images {
-        match look(&mut loaded, image) {
+        match look(&mut loaded, image, args.torchvision_size) {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
                 all_seen = false;
@@ -50,8 +50,12 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     Ok(if all_seen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn look(loaded: &mut Loaded, image: &Path) -> anyhow::Result<String> {
-    let picture = Picture::read(image, loaded.fit, loaded.input)?;
+fn look(loaded: &mut Loaded, image: &Path, torchvision_size: bool) -> anyhow::Result<String> {
+    let picture = if torchvision_size {
+        Picture::read_for_torchvisions_detectors(image)?
+    } else {
+        Picture::read(image, loaded.fit, loaded.input)?
+    };
     let frame = DetectFrame { pixels: &picture.pixels, source: picture.source, placement: picture.placement };
     let findings = loaded.detector.detect(&[frame])?.findings.pop().context("the network saw nothing")?;
     Ok(serde_json::to_string(&Seen {

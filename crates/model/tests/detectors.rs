@@ -277,6 +277,27 @@ fn scores_without_end_are_no_panic() {
 }
 
 #[test]
+fn bf16_is_off_by_what_its_digits_allow() {
+    let target = Target::choose(lookout_config::Device::Cpu, lookout_config::Precision::Auto).unwrap();
+    if target == Target::REFERENCE {
+        // Without the processor's help it would take minutes.
+        return;
+    }
+    let x = goldens()["bytes"].to_kind(Kind::Float) / 64.0 - 2.0;
+    for (arch, name) in [("retinanet_resnet50_fpn", "cls_logits"), ("fasterrcnn_resnet50_fpn", "objectness")]
+    {
+        let said = |target| {
+            let net = detector(Network::from_seed(arch, SEED).unwrap().prepare(target));
+            let outputs = net.forward(&x, [128, 160]).named();
+            outputs.into_iter().find(|(found, _)| *found == name).unwrap().1.to_kind(Kind::Float)
+        };
+        let (fp32, bf16) = (said(Target::REFERENCE), said(target));
+        let off = ((bf16 - &fp32).std(true) / fp32.std(true)).double_value(&[]);
+        assert!(off > 0.0 && off < 0.03, "{arch}: {off}");
+    }
+}
+
+#[test]
 fn a_network_is_differentiable_as_it_is_trained() {
     let mut network = Network::new("fcos_resnet50_fpn", 3).unwrap();
     network.fill(SEED);

@@ -2,6 +2,12 @@
 //!
 //! A network says something of every anchor or proposal ([`DetectorOutputs`]); reading that for what is in
 //! the pictures is the same for training and inference, and has its own settings.
+//!
+//! In fp32 the boxes are torchvision's. In bf16 the logits are off by 1 to 2 % of their spread, as in
+//! torchvision's own networks in bf16. A box that is found is the same to an IoU above 0.95; but where two
+//! candidates on one another score almost the same, the other one may win. On random weights, which make many
+//! such pairs, 94 to 98 % of RetinaNet's boxes above 0.3 are found with an IoU above 0.95 and 98.6 to 100 %
+//! above 0.5 (torchvision in bf16: 93 to 99 %, and the same).
 
 mod anchors;
 mod coder;
