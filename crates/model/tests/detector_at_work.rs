@@ -13,7 +13,7 @@ use lookout_schema::Size;
 use lookout_stage::{DetectFrame, Fit, Pixels};
 use tch::Tensor;
 
-fn loaded(arch: &str, settings: ModelSettings) -> Loaded {
+fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
     let common = ModelSettings {
         device: Device::Cpu,
         precision: Precision::Fp32,
@@ -36,7 +36,7 @@ fn boxes_lie_in_the_source_and_have_area_and_a_name() {
     let settings =
         ModelSettings { input: Some(input), score_threshold: Some(0.05), ..ModelSettings::named("", "") };
     for arch in ["fcos_resnet50_fpn", "retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
-        let mut loaded = loaded(arch, settings.clone());
+        let mut loaded = loaded(arch, &settings);
         assert_eq!(loaded.fit, Fit::Letterbox);
         let pixels = picture(input);
         let frame = DetectFrame { pixels: &pixels, source, placement: loaded.fit.place(source, input) };
@@ -59,7 +59,7 @@ fn boxes_lie_in_the_source_and_have_area_and_a_name() {
 
 #[test]
 fn a_detector_asks_for_its_usual_input() {
-    let loaded = loaded("fcos_resnet50_fpn", ModelSettings::named("", ""));
+    let loaded = loaded("fcos_resnet50_fpn", &ModelSettings::named("", ""));
     assert_eq!(loaded.input, Size { width: 640, height: 384 });
 }
 
