@@ -13,6 +13,7 @@ build=(
     # ingest
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+    glib-networking # rtsps://
     # broker
     libcurl4-openssl-dev libssl-dev libsasl2-dev zlib1g-dev libzstd-dev
     # the clip of the demo

@@ -1,5 +1,8 @@
 //! Helpers shared by the end-to-end tests.
 
 pub mod kafka;
+pub mod program;
+pub mod records;
 pub mod rtsp;
 pub mod source;
+pub mod video;

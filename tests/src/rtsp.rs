@@ -2,15 +2,17 @@
 
 use std::{
     net::TcpListener,
+    process::Command,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use gst::glib;
 use gstreamer as gst;
 use gstreamer_rtsp_server as server;
 use server::prelude::*;
+use tempfile::TempDir;
 
 /// What the camera shows and who may see it.
 #[derive(Debug, Clone)]
@@ -22,13 +24,15 @@ pub struct RtspSettings {
     pub login: Option<(String, String)>,
     /// A file to show once to each who connects, in place of the test picture.
     pub file: Option<std::path::PathBuf>,
+    /// Whether it speaks `rtsps://` only, with a certificate that it signed itself.
+    pub tls: bool,
     /// Frames after which the stream ends; -1 for none.
     pub frames: i32,
 }
 
 impl Default for RtspSettings {
     fn default() -> Self {
-        Self { width: 320, height: 240, fps: 25, login: None, file: None, frames: -1 }
+        Self { width: 320, height: 240, fps: 25, login: None, file: None, tls: false, frames: -1 }
     }
 }
 
@@ -67,7 +71,8 @@ impl RtspServer {
 
     /// The camera's address, without a login.
     pub fn uri(&self) -> String {
-        format!("rtsp://127.0.0.1:{}/cam", self.port)
+        let scheme = if self.settings.tls { "rtsps" } else { "rtsp" };
+        format!("{scheme}://127.0.0.1:{}/cam", self.port)
     }
 
     /// The camera's address with a login.
@@ -135,6 +140,30 @@ impl Drop for RtspServer {
     }
 }
 
+/// Leave to look at what `factory` shows.
+fn viewer(factory: &server::RTSPMediaFactory) -> server::RTSPToken {
+    let role = gst::Structure::builder("viewer")
+        .field("media.factory.access", true)
+        .field("media.factory.construct", true)
+        .build();
+    factory.add_role_from_structure(&role);
+    server::RTSPToken::builder().field("media.factory.role", "viewer").build()
+}
+
+fn self_signed() -> anyhow::Result<server::gio::TlsCertificate> {
+    let folder = TempDir::new()?;
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camera"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()?;
+    ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    Ok(server::gio::TlsCertificate::from_files(&certificate, &key)?)
+}
+
 fn shape_caps(width: i32, height: i32, fps: i32) -> gst::Caps {
     gst::Caps::builder("video/x-raw")
         .field("format", "I420")
@@ -156,16 +185,17 @@ fn serve(
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);
     factory.set_launch(&launch(settings));
+    if settings.tls {
+        let auth = server::RTSPAuth::new();
+        auth.set_tls_certificate(Some(&self_signed()?));
+        // Whoever comes is let in; it is only the way that is encrypted.
+        auth.set_default_token(Some(&mut viewer(&factory)));
+        rtsp.set_auth(Some(&auth));
+    }
     if let Some((user, password)) = &settings.login {
         let auth = server::RTSPAuth::new();
-        let token = server::RTSPToken::builder().field("media.factory.role", "viewer").build();
-        auth.add_basic(&server::RTSPAuth::make_basic(user, password), &token);
+        auth.add_basic(&server::RTSPAuth::make_basic(user, password), &viewer(&factory));
         rtsp.set_auth(Some(&auth));
-        let role = gst::Structure::builder("viewer")
-            .field("media.factory.access", true)
-            .field("media.factory.construct", true)
-            .build();
-        factory.add_role_from_structure(&role);
     }
     let shown = shown.clone();
     factory.connect_media_configure(move |_, media| {

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use crossbeam_channel::{Receiver, bounded};
-use lookout_config::CameraSettings;
+use lookout_config::{CameraSettings, PipelineSettings};
 use lookout_ingest::CameraSource;
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
@@ -18,25 +18,21 @@ use lookout_stage::{
     StopOnDrop, Taken, WhenFull, camera_queue, stop_signal,
 };
 
-/// People walking, 768x576, [`CLIP_FRAMES`] frames; of Debian's `opencv-doc`.
-pub fn clip() -> PathBuf {
-    PathBuf::from("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
-}
-
-/// Frames in [`clip`].
-pub const CLIP_FRAMES: u64 = 795;
-
 /// The size in which the tests take frames.
 pub const INPUT: Size = Size { width: 320, height: 192 };
 
-/// The settings of a `[[camera]]` called `cam` with these `lines`, read as a worker reads them.
-pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
+/// A pipeline of a `[[camera]]` called `cam` with these `lines`, read as a worker reads it.
+pub fn pipeline(lines: &str) -> anyhow::Result<PipelineSettings> {
     let text = format!(
         "name = \"test\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n\
          [[camera]]\nid = \"cam\"\n{lines}\n"
     );
-    let pipeline = lookout_config::parse(Path::new("/test.toml"), &text, &|_| None)?;
-    pipeline.cameras.into_iter().next().context("no camera")
+    Ok(lookout_config::parse(Path::new("/test.toml"), &text, &|_| None)?)
+}
+
+/// The settings of that camera.
+pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
+    pipeline(lines)?.cameras.into_iter().next().context("no camera")
 }
 
 /// How a test takes a camera's frames.

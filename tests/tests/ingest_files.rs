@@ -1,4 +1,5 @@
 //! Files as cameras.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs,
@@ -6,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use gstreamer::{self as gst, prelude::*};
 use lookout_schema::{CameraStatus, Clock, DropCause, LedgerCounts, RetryReason, Size};
 use lookout_stage::SourceEnd;
-use lookout_tests::source::{CLIP_FRAMES, RunningSource, Take, camera, clip, deliver};
+use lookout_tests::{
+    source::{RunningSource, Take, camera, deliver},
+    video::{CLIP_FRAMES, clip, write_mp4},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -116,29 +119,12 @@ fn a_clip_that_is_mostly_damage_fails_with_what_it_had() {
     assert!(counts.delivered > 0 && counts.delivered == counts.received);
 }
 
-/// An MP4 with its index before its pictures, or behind them, where a recorder writes it when it stops.
-fn mp4(path: &Path, index_first: bool) {
-    lookout_ingest::init().unwrap();
-    let description = format!(
-        "videotestsrc num-buffers=100 ! video/x-raw,width=320,height=240,framerate=25/1 \
-         ! x264enc speed-preset=ultrafast ! h264parse ! mp4mux faststart={index_first} name=mux \
-         ! filesink location={} audiotestsrc num-buffers=170 ! avenc_aac ! mux.",
-        path.display()
-    );
-    let pipeline = gst::parse::launch(&description).unwrap();
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds).unwrap();
-    assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
-    pipeline.set_state(gst::State::Null).unwrap();
-}
-
 #[test]
 fn an_mp4_with_sound_whole_and_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mp4");
     for index_first in [true, false] {
-        mp4(&path, index_first);
+        write_mp4(&path, 100, index_first).unwrap();
         let (end, counts) = run(&path, "");
         assert_eq!((end, counts.delivered), (SourceEnd::Ended, 100));
         let whole = fs::read(&path).unwrap();

@@ -1,4 +1,5 @@
 //! A camera that falls over again and again, in a process of its own so that what is left behind shows.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, net::TcpListener, thread, time::Duration};
 

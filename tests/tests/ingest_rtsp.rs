@@ -1,4 +1,5 @@
 //! RTSP cameras that fail in every way that real ones do.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
@@ -152,6 +153,20 @@ fn sender_reports_date_the_frames() {
 fn udp_works_too() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "transport = \"udp\"");
+    deliver(source.frame(PATIENCE).unwrap());
+    stop(source);
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused_unless_it_is_taken_as_it_is() {
+    let server = RtspServer::start(RtspSettings { tls: true, ..RtspSettings::default() }).unwrap();
+    let refused = watch(&server, "");
+    let report = refused.report(CameraStatus::Retrying, PATIENCE).unwrap();
+    assert_eq!(report.retry, Some(RetryReason::Untrusted), "{report:?}");
+    let detail = report.detail.unwrap();
+    assert!(detail.contains("(unknown-ca") && detail.contains("tls_verify = false"), "{detail}");
+    stop(refused);
+    let source = watch(&server, "tls_verify = false");
     deliver(source.frame(PATIENCE).unwrap());
     stop(source);
 }

@@ -10,7 +10,7 @@ use std::{
 use lookout_args::TailArgs;
 use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
 use lookout_config::{Brokers, KafkaSettings};
-use lookout_schema::{FrameRecord, StatusRecord, Topics};
+use lookout_schema::{Clock, FrameRecord, StatusRecord, Topics};
 
 use crate::check::WRONG_INPUT;
 
@@ -100,14 +100,11 @@ async fn print(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) 
 }
 
 fn frame_line(frame: &FrameRecord) -> String {
-    let mut line = format!(
-        "{} {} #{} {} age {} ms",
-        frame.captured_at,
-        frame.camera,
-        frame.seq,
-        frame.clock.as_str(),
-        frame.age_ms
-    );
+    let mut line = format!("{} {} #{} {}", frame.captured_at, frame.camera, frame.seq, frame.clock.as_str());
+    // A file's frames are dated by its stream time, which says nothing of how old they are.
+    if frame.clock != Clock::File {
+        let _ = write!(line, " age {} ms", frame.age_ms);
+    }
     for (cause, frames) in &frame.dropped_before {
         let _ = write!(line, ", {frames} dropped before ({})", cause.as_str());
     }

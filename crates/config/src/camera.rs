@@ -16,6 +16,9 @@ pub struct CameraSettings {
     /// Begin a file again when it has ended.
     pub loop_file: bool,
     pub rtsp_transport: RtspTransport,
+    /// Whether an `rtsps://` camera has to show a certificate that this machine trusts for its name. Most
+    /// cameras come with one that they signed themselves.
+    pub tls_verify: bool,
     /// Length of the RTSP jitter buffer.
     pub jitter_buffer: Duration,
     /// Time without a frame after which the camera is connected anew.
@@ -36,8 +39,8 @@ pub enum RtspTransport {
     Udp,
 }
 
-/// When a camera that failed is connected anew: after `first`, then twice as long each time up to `max`,
-/// each wait shortened at random by up to a half.
+/// When a camera that failed is connected anew: after `first`, then half as long again each time up to
+/// `max`, each wait shortened at random by up to a half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
     pub first: Duration,
@@ -58,6 +61,7 @@ impl CameraSettings {
         let transports = [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
         let rtsp_transport = section.choice("transport", &transports);
         let jitter_buffer = section.millis("jitter_buffer_ms", 0..=60_000);
+        let tls_verify = section.boolean("tls_verify");
         let stall_timeout = section.millis("stall_timeout_ms", 100..=3_600_000);
         let connect_timeout = section.millis("connect_timeout_ms", 100..=3_600_000);
         let first = section.millis("retry_first_ms", 10..=3_600_000).unwrap_or(Duration::from_millis(500));
@@ -73,11 +77,13 @@ impl CameraSettings {
         section.need("uri", "`uri` is needed in [[camera]]");
         if let Some(Ok(uri)) = &uri {
             let is_rtsp = matches!(uri, SourceUri::Rtsp { .. });
+            let is_rtsps = uri.is_encrypted();
             let is_file = !uri.is_live();
             for (key, set, fits, what) in [
                 ("loop", loop_file.is_some(), is_file, "files"),
                 ("transport", rtsp_transport.is_some(), is_rtsp, "RTSP cameras"),
                 ("jitter_buffer_ms", jitter_buffer.is_some(), is_rtsp, "RTSP cameras"),
+                ("tls_verify", tls_verify.is_some(), is_rtsps, "rtsps:// cameras"),
                 ("retry_attempts", attempts.is_some(), !is_file, "live cameras"),
             ] {
                 if set && !fits {
@@ -91,6 +97,7 @@ impl CameraSettings {
             fps,
             loop_file: loop_file.unwrap_or(false),
             rtsp_transport: rtsp_transport.unwrap_or(RtspTransport::Tcp),
+            tls_verify: tls_verify.unwrap_or(true),
             jitter_buffer: jitter_buffer.unwrap_or(Duration::from_millis(200)),
             stall_timeout: stall_timeout.unwrap_or(Duration::from_secs(5)),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),

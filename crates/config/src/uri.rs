@@ -62,6 +62,11 @@ pub enum InvalidUri {
 }
 
 impl SourceUri {
+    /// Whether what is sent is encrypted on its way.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Rtsp { location, .. } if location.starts_with("rtsps:"))
+    }
+
     /// Whether the source goes on without us.
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::File(_))

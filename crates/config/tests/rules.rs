@@ -124,6 +124,13 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "for RTSP cameras only",
     ),
     (
+        "me:${PASSWORD}@camera/stream\"",
+        "camera/x\"\ntls_verify = false",
+        19,
+        "camera[0].tls_verify",
+        "rtsps:// cameras only",
+    ),
+    (
         "\"clip.avi\"",
         "\"clip.avi\"\nretry_attempts = 1",
         23,

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use lookout_config::RetrySettings;
 
-/// Waits that double from try to try, so that a camera that is gone is not hammered, each shortened at
-/// random, so that cameras behind one switch do not all come back in the same instant.
+/// Waits that grow by a half from try to try, so that a camera that is gone is not hammered, each shortened
+/// at random, so that cameras behind one switch do not all come back in the same instant. So a camera is
+/// found again after half of the time that it was away at the latest, rather than after all of it, as by
+/// waits that double.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     settings: RetrySettings,
@@ -23,15 +25,13 @@ impl Backoff {
     /// The wait after a connection on which frames came for `flowed`, none of them if it is `None`; no
     /// wait where the camera is to be given up. `random` is drawn evenly from 0 to 1.
     ///
-    /// A connection that held for longer than the wait before it begins the waits anew: a camera that
-    /// gives a frame and falls over again is still left alone for longer and longer.
+    /// The time for which frames came is taken off the waits: a camera that gives a frame and falls over again
+    /// is left alone for longer and longer, and one that held for a while is soon tried again.
     pub(crate) fn after(&mut self, flowed: Option<Duration>, random: f64) -> Option<Duration> {
         match flowed {
             Some(flowed) => {
                 self.fruitless = 0;
-                if flowed > self.next {
-                    self.next = self.settings.first;
-                }
+                self.next = self.next.saturating_sub(flowed).max(self.settings.first);
             }
             None => self.fruitless = self.fruitless.saturating_add(1),
         }
@@ -39,7 +39,7 @@ impl Backoff {
             return None;
         }
         let wait = self.next.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
-        self.next = (self.next * 2).min(self.settings.max);
+        self.next = (self.next * 3 / 2).min(self.settings.max);
         Some(wait)
     }
 }
@@ -55,10 +55,10 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest() {
+    fn waits_grow_by_a_half_up_to_the_longest() {
         let mut backoff = backoff(None);
-        let waits: Vec<_> = (0..5).map(|_| backoff.after(None, 0.0).unwrap().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        let waits: Vec<_> = (0..6).map(|_| backoff.after(None, 0.0).unwrap().as_millis()).collect();
+        assert_eq!(waits, [1000, 1500, 2250, 3375, 5000, 5000]);
     }
 
     #[test]
@@ -68,12 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_held_begins_the_waits_anew() {
+    fn a_connection_that_held_takes_its_time_off_the_waits() {
         let mut backoff = backoff(None);
         backoff.after(None, 0.0);
         backoff.after(None, 0.0);
-        assert_eq!(backoff.after(Some(S), 0.0), Some(4 * S));
-        assert_eq!(backoff.after(Some(6 * S), 0.0), Some(S));
+        assert_eq!(backoff.after(Some(S / 4), 0.0), Some(2 * S));
+        assert_eq!(backoff.after(Some(S), 0.0), Some(2 * S));
+        assert_eq!(backoff.after(Some(60 * S), 0.0), Some(S));
     }
 
     #[test]

@@ -14,12 +14,14 @@ use lookout_schema::RetryReason;
 
 use crate::{Fault, arrival::Arrivals};
 
+/// Hears what is wrong with a source and is no error of its pipeline.
+pub(crate) type Tell = Arc<dyn Fn(Fault) + Send + Sync>;
+
 /// Puts the elements for `settings` into `pipeline`, and gives the sink in which decoded pictures arrive.
-/// `no_video` is told where the source turns out to have none.
 pub(crate) fn add(
     pipeline: &gst::Pipeline,
     settings: &CameraSettings,
-    no_video: impl Fn() + Send + Sync + 'static,
+    tell: Tell,
 ) -> Result<app::AppSink, Fault> {
     let sink = app::AppSink::builder()
         .caps(&video::VideoCapsBuilder::new().build())
@@ -39,9 +41,9 @@ pub(crate) fn add(
                 source.set_property("user-id", &credentials.user);
                 source.set_property("user-pw", credentials.password.reveal());
             }
-            rtsp(&source, settings);
+            rtsp(&source, settings, Arc::clone(&tell));
             put(pipeline, &source)?;
-            let decode = decoder(pipeline, &sink, no_video)?;
+            let decode = decoder(pipeline, &sink, settings, tell)?;
             let decode = decode.downgrade();
             source.connect_pad_added(move |_, pad| {
                 if let Some(entry) = decode.upgrade().and_then(|decode| decode.static_pad("sink"))
@@ -56,13 +58,13 @@ pub(crate) fn add(
             let source = make("filesrc")?;
             source.set_property("location", path);
             put(pipeline, &source)?;
-            link(&source, &decoder(pipeline, &sink, no_video)?)?;
+            link(&source, &decoder(pipeline, &sink, settings, tell)?)?;
         }
         SourceUri::V4l2(path) => {
             let source = make("v4l2src")?;
             source.set_property("device", path.display().to_string());
             put(pipeline, &source)?;
-            link(&source, &decoder(pipeline, &sink, no_video)?)?;
+            link(&source, &decoder(pipeline, &sink, settings, tell)?)?;
         }
         SourceUri::Test(picture) => {
             let source = make("videotestsrc")?;
@@ -118,7 +120,7 @@ fn watch(pad: &gst::Pad, arrivals: Weak<Arrivals>) {
     });
 }
 
-fn rtsp(source: &gst::Element, settings: &CameraSettings) {
+fn rtsp(source: &gst::Element, settings: &CameraSettings, tell: Tell) {
     let transport = match settings.rtsp_transport {
         RtspTransport::Tcp => "tcp",
         RtspTransport::Udp => "udp",
@@ -129,6 +131,16 @@ fn rtsp(source: &gst::Element, settings: &CameraSettings) {
     let patience = settings.connect_timeout.as_micros() as u64;
     source.set_property("tcp-timeout", patience);
     source.set_property("timeout", patience);
+    // Asked only of a certificate in which something is wrong.
+    let (verify, uri) = (settings.tls_verify, settings.uri.clone());
+    source.connect("accept-certificate", false, move |values| {
+        if verify {
+            let flaws = values.get(3).and_then(glib::FlagsValue::from_value).map(|(_, flaws)| flaws);
+            let names: Vec<_> = flaws.iter().flatten().map(|flaw| flaw.nick()).collect();
+            tell(Fault::untrusted(&uri, &names.join(", ")));
+        }
+        Some((!verify).to_value())
+    });
     // Sound and metadata are not even asked for.
     source.connect("select-stream", false, |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
@@ -141,7 +153,8 @@ fn rtsp(source: &gst::Element, settings: &CameraSettings) {
 fn decoder(
     pipeline: &gst::Pipeline,
     sink: &app::AppSink,
-    no_video: impl Fn() + Send + Sync + 'static,
+    settings: &CameraSettings,
+    tell: Tell,
 ) -> Result<gst::Element, Fault> {
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
@@ -155,10 +168,10 @@ fn decoder(
             let _ = pad.link(&entry);
         }
     });
-    let weak = sink.downgrade();
+    let (weak, uri) = (sink.downgrade(), settings.uri.clone());
     decode.connect_no_more_pads(move |_| {
         if entry(&weak).is_some_and(|entry| !entry.is_linked()) {
-            no_video();
+            tell(Fault::no_video(&uri));
         }
     });
     put(pipeline, &decode)?;

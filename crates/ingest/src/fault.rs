@@ -30,6 +30,20 @@ impl Fault {
         Self { reason, detail }
     }
 
+    /// A certificate that this machine does not trust, for the reasons in `why`.
+    pub(crate) fn untrusted(uri: &SourceUri, why: &str) -> Self {
+        let detail = format!(
+            "{uri}: its certificate is not trusted ({why}); add the authority that signed it to this machine's, or \
+             take the camera as it is with `tls_verify = false`"
+        );
+        Self::new(RetryReason::Untrusted, detail)
+    }
+
+    /// A source without a picture in it.
+    pub(crate) fn no_video(uri: &SourceUri) -> Self {
+        Self::new(RetryReason::Undecodable, format!("{uri}: there is no video in it that can be decoded"))
+    }
+
     /// An element that this installation of GStreamer lacks, or that cannot be set up.
     pub(crate) fn element(name: &str, error: &glib::BoolError) -> Self {
         let detail = format!(
@@ -85,6 +99,7 @@ fn what(uri: &SourceUri, reason: RetryReason) -> &'static str {
     let file = matches!(uri, SourceUri::File(_));
     match reason {
         RetryReason::Unauthorized => "user name or password were refused; check those in `uri`",
+        RetryReason::Untrusted => "its certificate is not trusted",
         RetryReason::NotFound if file => "the file cannot be found; check the path in `uri`",
         RetryReason::NotFound => "there is no such stream or device; check the path in `uri`",
         RetryReason::Unreachable => "it cannot be reached; check that it is switched on and `uri` is right",

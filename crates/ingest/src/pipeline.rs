@@ -65,13 +65,9 @@ impl Connection {
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
         elements::watch_decoders(&pipeline, &arrivals);
-        let sink = elements::add(&pipeline, settings, {
-            let (sender, uri) = (sender.clone(), settings.uri.clone());
-            move || {
-                let detail = format!("{uri}: there is no video in it that can be decoded");
-                let _ = sender.try_send(Event::Fault(Fault::new(RetryReason::Undecodable, detail)));
-            }
-        })?;
+        let faults = sender.clone();
+        let tell = Arc::new(move |fault| drop(faults.try_send(Event::Fault(fault))));
+        let sink = elements::add(&pipeline, settings, tell)?;
         let at_end = sender.clone();
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
             let _ = at_end.try_send(Event::End);

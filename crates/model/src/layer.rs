@@ -158,6 +158,27 @@ impl ConvNormAct {
     }
 }
 
+/// The greatest of each 3x3, with stride 2: `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`. Stands behind a ReLU.
+#[derive(Debug, Default)]
+pub(crate) struct MaxPool {
+    target: Option<Target>,
+}
+
+impl MaxPool {
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let fused = match self.target {
+            Some(target) if !target.is_gpu() => lookout_fused::max_pool_of_positives(x).ok(),
+            _ => None,
+        };
+        fused.unwrap_or_else(|| x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false))
+    }
+
+    /// Makes the layer ready for inference on `target`, for good.
+    pub(crate) fn prepare(&mut self, target: Target) {
+        self.target = Some(target);
+    }
+}
+
 /// A fully connected layer, `x [N, inputs]` to `[N, outputs]`.
 #[derive(Debug)]
 pub(crate) struct Linear {

@@ -29,5 +29,6 @@ pub use error::ModelError;
 pub use load::{Loaded, load, load_raw};
 pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork};
 pub use picture::Picture;
+pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
 pub use target::{Precision, Target};

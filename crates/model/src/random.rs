@@ -1,9 +1,9 @@
 //! Weights from a seed, the same in every language: for benchmarks and tests, where what the labels say
 //! does not matter. `tests/goldens/hash_fill.py` has the same in Python.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Fills each tensor from the hash of its name and `seed`, within bounds by which activations keep their
 /// size through any depth, and a detector's scores lie on both sides of its threshold:
@@ -20,18 +20,22 @@ pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64) {
     tch::no_grad(|| {
         for (name, tensor) in tensors {
             let (low, high) = bounds(name, &tensor.size());
-            let start = fnv1a(name) ^ seed.wrapping_mul(GAMMA);
-            let values: Vec<f32> = (0..tensor.numel() as u64)
-                .map(|i| {
-                    // 24 bits are all that an f32 in [0, 1) can tell apart.
-                    let unit = (splitmix64(start, i) >> 40) as f64 / f64::from(1 << 24);
-                    (low + (high - low) * unit) as f32
-                })
-                .collect();
-            let values = Tensor::from_slice(&values).view(tensor.size().as_slice()).to_kind(Kind::Float);
-            tensor.shallow_clone().copy_(&values);
+            tensor.shallow_clone().copy_(&random_values(name, seed, &tensor.size(), low..high));
         }
     });
+}
+
+/// A tensor of `size` in fp32 on the CPU, from the hash of its name and `seed`, evenly within `range`.
+pub fn random_values(name: &str, seed: u64, size: &[i64], range: Range<f64>) -> Tensor {
+    let start = fnv1a(name) ^ seed.wrapping_mul(GAMMA);
+    let numel: i64 = size.iter().product();
+    let value = |i| {
+        // 24 bits are all that an f32 in [0, 1) can tell apart.
+        let unit = (splitmix64(start, i) >> 40) as f64 / f64::from(1 << 24);
+        (range.start + (range.end - range.start) * unit) as f32
+    };
+    let values: Vec<f32> = (0..numel.unsigned_abs()).map(value).collect();
+    Tensor::from_slice(&values).view(size)
 }
 
 fn bounds(name: &str, size: &[i64]) -> (f64, f64) {

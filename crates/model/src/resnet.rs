@@ -5,7 +5,7 @@
 use tch::{Tensor, nn};
 
 use crate::{
-    layer::{Activation, ConvNormAct, ConvShape, LayerSpec, Linear},
+    layer::{Activation, ConvNormAct, ConvShape, LayerSpec, Linear, MaxPool},
     norm::NormKind,
     target::Target,
 };
@@ -98,6 +98,7 @@ impl Block {
 #[derive(Debug)]
 pub(crate) struct Backbone {
     conv1: ConvNormAct,
+    maxpool: MaxPool,
     stages: [Vec<Block>; 4],
 }
 
@@ -124,13 +125,13 @@ impl Backbone {
                 })
                 .collect()
         });
-        Self { conv1, stages }
+        Self { conv1, maxpool: MaxPool::default(), stages }
     }
 
     /// `x` `[N, 3, H, W]`, normalised.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Features {
         let x = self.conv1.forward(x, train); // [N, 64, H/2, W/2]
-        let mut x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false); // [N, 64, H/4, W/4]
+        let mut x = self.maxpool.forward(&x); // [N, 64, H/4, W/4]
         self.stages.each_ref().map(|stage| {
             // A stage's first block changes the size, so that none writes over what is given out here.
             x = stage.iter().fold(x.shallow_clone(), |x, block| block.forward(x, train));
@@ -141,6 +142,7 @@ impl Backbone {
     /// Makes every layer ready for inference on `target`, for good.
     pub(crate) fn prepare(&mut self, target: Target) {
         self.conv1.prepare(target);
+        self.maxpool.prepare(target);
         let blocks = self.stages.iter_mut().flatten();
         blocks.flat_map(Block::layers_mut).for_each(|layer| layer.prepare(target));
     }

@@ -64,6 +64,8 @@ pub enum RetryReason {
     Unreachable,
     /// User name or password were refused.
     Unauthorized,
+    /// Its certificate is not one that this machine trusts.
+    Untrusted,
     /// There is no such file, device or stream.
     NotFound,
     /// The stream or file could not be decoded.
@@ -77,9 +79,10 @@ pub enum RetryReason {
 }
 
 impl RetryReason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unreachable,
         Self::Unauthorized,
+        Self::Untrusted,
         Self::NotFound,
         Self::Undecodable,
         Self::EndOfStream,
@@ -91,6 +94,7 @@ impl RetryReason {
         match self {
             Self::Unreachable => "unreachable",
             Self::Unauthorized => "unauthorized",
+            Self::Untrusted => "untrusted",
             Self::NotFound => "not_found",
             Self::Undecodable => "undecodable",
             Self::EndOfStream => "end_of_stream",

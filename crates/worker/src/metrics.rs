@@ -10,7 +10,7 @@ use std::{
 };
 
 use lookout_broker::SinkHealth;
-use lookout_schema::{CameraId, CameraStatus};
+use lookout_schema::{CameraId, CameraStatus, DropCause, ExpireCause};
 use lookout_stage::BatchClosed;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -198,13 +198,14 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
         in_flight.get_or_create(&by).set(counts.in_flight as i64);
         spooled.get_or_create(&by).set(counts.spooled as i64);
         reconnects.get_or_create(&by).inc_by(view.reconnects);
-        for (cause, frames) in &counts.dropped {
+        // Those that never came are there with 0, so that a first one shows as an increase.
+        for cause in DropCause::ALL {
             let by = ByCameraAndCause { camera: camera.clone(), cause: cause.as_str() };
-            dropped.get_or_create(&by).inc_by(*frames);
+            dropped.get_or_create(&by).inc_by(counts.dropped.get(&cause).copied().unwrap_or(0));
         }
-        for (cause, records) in &counts.expired {
+        for cause in ExpireCause::ALL {
             let by = ByCameraAndCause { camera: camera.clone(), cause: cause.as_str() };
-            expired.get_or_create(&by).inc_by(*records);
+            expired.get_or_create(&by).inc_by(counts.expired.get(&cause).copied().unwrap_or(0));
         }
         for each in CameraStatus::ALL {
             let by = ByCameraAndStatus { camera: camera.clone(), status: each.as_str() };

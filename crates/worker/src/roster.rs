@@ -26,6 +26,8 @@ pub(crate) struct Camera {
     pub(crate) retry: Option<RetryReason>,
     pub(crate) detail: Option<String>,
     pub(crate) reconnects: u64,
+    /// Why it was last said to be connected anew; a camera that stays away says it once.
+    told: Option<RetryReason>,
     published_before: u64,
     /// Records a second over the last status interval.
     pub(crate) fps: f64,
@@ -55,6 +57,7 @@ impl Roster {
             retry: None,
             detail: None,
             reconnects: 0,
+            told: None,
             published_before: 0,
             fps: 0.0,
         };
@@ -155,16 +158,21 @@ impl Camera {
         })
     }
 
-    fn log(&self) {
-        let (camera, status) = (&self.settings.id, self.status.as_str());
-        match (self.status, self.retry) {
-            (CameraStatus::Retrying, Some(retry)) => {
-                tracing::warn!(%camera, status, reason = retry.as_str(), detail = self.detail, "camera is connected anew");
+    fn log(&mut self) {
+        let (camera, status, detail) = (&self.settings.id, self.status.as_str(), self.detail.as_deref());
+        let reason = self.retry.map(RetryReason::as_str);
+        match self.status {
+            CameraStatus::Retrying if self.told != self.retry => {
+                self.told = self.retry;
+                tracing::warn!(%camera, status, reason, detail, "camera lost, it is connected anew");
             }
-            (CameraStatus::Failed, Some(retry)) => {
-                tracing::error!(%camera, status, reason = retry.as_str(), detail = self.detail, "camera has failed");
+            CameraStatus::Retrying => tracing::debug!(%camera, status, reason, detail, "camera still away"),
+            CameraStatus::Connecting => tracing::debug!(%camera, status, "camera status"),
+            CameraStatus::Failed => tracing::error!(%camera, status, reason, detail, "camera has failed"),
+            CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
+                self.told = None;
+                tracing::info!(%camera, status, uri = %self.settings.uri, "camera status");
             }
-            _ => tracing::info!(%camera, status, uri = %self.settings.uri, "camera status"),
         }
     }
 }

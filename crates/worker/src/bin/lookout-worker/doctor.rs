@@ -27,18 +27,18 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         }
     };
     let mut sheet = Sheet::default();
-    sheet.note(decoding())?;
+    sheet.note(&decoding())?;
     match settings {
         Some(settings) => look_at(&settings, Duration::from_secs(args.timeout), &mut sheet)?,
-        None => sheet.note(device())?,
+        None => sheet.note(&device())?,
     }
     Ok(if sheet.all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -> Result<()> {
-    sheet.note(network(&settings.model))?;
+    sheet.note(&network(&settings.model))?;
     for finding in brokers(&settings.kafka, patience) {
-        sheet.note(finding)?;
+        sheet.note(&finding)?;
     }
     // At a time as many as a worker would hold open; a probe is over within its patience.
     thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -
             settings.cameras.iter().map(|camera| scope.spawn(move || look(camera, patience))).collect();
         for (probe, camera) in probes.into_iter().zip(&settings.cameras) {
             let panicked = |_| Finding::bad(subject(camera), "looking at it failed".into());
-            sheet.note(probe.join().unwrap_or_else(panicked))?;
+            sheet.note(&probe.join().unwrap_or_else(panicked))?;
         }
         Ok(())
     })
@@ -81,7 +81,7 @@ impl Default for Sheet {
 }
 
 impl Sheet {
-    fn note(&mut self, finding: Finding) -> io::Result<()> {
+    fn note(&mut self, finding: &Finding) -> io::Result<()> {
         let mark = if finding.well { "ok " } else { "BAD" };
         self.all_well &= finding.well;
         writeln!(io::stdout(), "{mark}  {}: {}", finding.subject, finding.what)

@@ -1,1 +1,0 @@
-//! The workbench at the model.

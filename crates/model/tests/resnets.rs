@@ -1,0 +1,145 @@
+//! The classifiers against torchvision (`goldens/make_resnets.py`).
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use lookout_config::{ARCHS, Device, ModelSettings, Precision};
+use lookout_model::{Picture, RawInput, Target, load, load_raw, random_values};
+use lookout_schema::Size;
+use lookout_stage::{DetectFrame, Fit};
+use tch::{Kind, Tensor};
+
+const SEED: u64 = 7;
+/// As in the generator, where each size is the name of its input.
+const SIZES: [(&str, [i64; 4]); 2] = [("even", [2, 3, 64, 96]), ("odd", [1, 3, 65, 79])];
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name)
+}
+
+fn logits() -> BTreeMap<String, Tensor> {
+    Tensor::read_safetensors(golden("resnets.safetensors")).unwrap().into_iter().collect()
+}
+
+fn settings(arch: &str, precision: Precision) -> ModelSettings {
+    ModelSettings { device: Device::Cpu, precision, ..ModelSettings::named(arch, &format!("random:{SEED}")) }
+}
+
+fn furthest(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn prepared_networks_give_torchvisions_logits() {
+    let goldens = logits();
+    for arch in ARCHS {
+        let network = load_raw(&settings(arch, Precision::Fp32)).unwrap();
+        for (name, size) in SIZES {
+            let x = random_values(name, SEED, &size, -2.0..2.0);
+            let off = furthest(&network.try_forward(&x).unwrap(), &goldens[&format!("{arch}.{name}")]);
+            assert!(off < 1e-5, "{arch} {name}: {off}");
+        }
+    }
+}
+
+#[test]
+fn bf16_stays_near_fp32_and_sees_the_same() {
+    let goldens = logits();
+    for arch in ["resnet18", "resnet50"] {
+        let network = load_raw(&settings(arch, Precision::Bf16)).unwrap();
+        assert_eq!(network.target().precision().as_str(), "bf16");
+        let (name, size) = SIZES[0];
+        let expected = &goldens[&format!("{arch}.{name}")];
+        let found = network.try_forward(&random_values(name, SEED, &size, -2.0..2.0)).unwrap();
+        assert_eq!(found.kind(), Kind::Float);
+        let off = furthest(&found, expected);
+        assert!(off < 0.02 && off > 0.0, "{arch}: {off}");
+        assert_eq!(found.argmax(-1, false), expected.argmax(-1, false));
+    }
+}
+
+#[test]
+fn a_raw_input_makes_the_way_through_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, size) = SIZES[0];
+    let (input, output) = (folder.path().join("x.safetensors"), folder.path().join("y.safetensors"));
+    let x = random_values(name, SEED, &size, -2.0..2.0);
+    Tensor::write_safetensors(&[("x", &x)], &input).unwrap();
+    let network = load_raw(&settings("resnet18", Precision::Fp32)).unwrap();
+    network.run_raw(&RawInput::read(&input).unwrap()).unwrap().write(&output).unwrap();
+    let written = Tensor::read_safetensors(&output).unwrap();
+    assert_eq!(written[0].0, "logits");
+    assert!(furthest(&written[0].1, &logits()["resnet18.even"]) < 1e-5);
+
+    for (tensor, says) in [
+        (("y", x.shallow_clone()), "holds no tensor `x`; it holds [\"y\"]"),
+        (("x", x.to_kind(Kind::Double)), "of Double"),
+        (("x", x.get(0)), "[3, 64, 96]"),
+        (("x", x.slice(3, 0, 16, 1).contiguous()), "at least 32"),
+    ] {
+        Tensor::write_safetensors(&[(tensor.0, &tensor.1)], &input).unwrap();
+        let error = RawInput::read(&input).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("x.safetensors"), "{error}");
+    }
+    fs::write(&input, "no tensors").unwrap();
+    assert!(RawInput::read(&input).unwrap_err().to_string().contains("cannot be read as .safetensors"));
+}
+
+/// Bytes of two pictures that differ by more than `most`, and by how much the furthest.
+fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
+    let far = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));
+    (far.clone().filter(|far| *far > most).count(), far.max().unwrap_or(0))
+}
+
+#[test]
+fn the_evaluation_transform_is_torchvisions() {
+    let input = Size { width: 224, height: 224 };
+    for short_side in [256, 232] {
+        let picture = Picture::read(&golden("street.png"), Fit::CentreCrop { short_side }, input).unwrap();
+        assert_eq!(picture.source, Size { width: 384, height: 288 });
+        let expected = image::open(golden(&format!("street.{short_side}.png"))).unwrap().to_rgb8();
+        let (many, furthest) = differences(picture.pixels.rgb(), expected.as_raw(), 1);
+        assert_eq!(many, 0, "{short_side}: off by up to {furthest}");
+    }
+}
+
+#[test]
+fn a_picture_is_classified_and_a_batch_sees_what_each_of_its_pictures_shows() {
+    let mut loaded = load(&settings("resnet18", Precision::Fp32)).unwrap();
+    assert_eq!(
+        (loaded.input, loaded.fit),
+        (Size { width: 224, height: 224 }, Fit::CentreCrop { short_side: 256 })
+    );
+    let pictures = ["street.png", "street.256.png"]
+        .map(|name| Picture::read(&golden(name), loaded.fit, loaded.input).unwrap());
+    let frames = pictures.each_ref().map(|picture| DetectFrame {
+        pixels: &picture.pixels,
+        source: picture.source,
+        placement: picture.placement,
+    });
+    let together = loaded.detector.detect(&frames).unwrap().findings;
+    for (frame, found) in frames.into_iter().zip(&together) {
+        let alone = loaded.detector.detect(&[frame]).unwrap().findings;
+        assert_eq!(found.classes.len(), 5);
+        for (a, b) in found.classes.iter().zip(&alone[0].classes) {
+            assert_eq!((a.class_id, &a.label), (b.class_id, &b.label));
+            assert!((a.score - b.score).abs() < 1e-5);
+        }
+        assert!(found.classes.is_sorted_by(|a, b| a.score >= b.score));
+    }
+    assert!(loaded.detector.detect(&[]).unwrap().findings.is_empty());
+}
+
+#[test]
+fn what_cannot_be_had_says_why() {
+    let fp16 = Target::choose(Device::Cpu, Precision::Fp16).unwrap_err();
+    assert!(fp16.to_string().contains("fp16 runs on GPUs only"));
+    let gpu = Target::choose(Device::Cuda(63), Precision::Auto).unwrap_err();
+    assert!(gpu.to_string().contains("there is no GPU 63"), "{gpu}");
+    let folder = tempfile::tempdir().unwrap();
+    let labels = folder.path().join("labels.txt");
+    fs::write(&labels, "cat\ndog\n").unwrap();
+    let settings = ModelSettings { labels: Some(labels), ..settings("resnet18", Precision::Fp32) };
+    let error = load(&settings).unwrap_err().to_string();
+    assert!(error.contains("names 2 classes and the network has 1000"), "{error}");
+}

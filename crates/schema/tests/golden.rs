@@ -1,0 +1,112 @@
+//! A record of each kind and version as it was written for the first time. These files stay for ever: what
+//! was read once is read always, and what is written keeps its names and forms.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use lookout_schema::{
+    CameraStatus, CameraStatusRecord, Classification, Clock, Detection, DropCause, Epoch, ExpireCause,
+    FrameRecord, LedgerCounts, ModelInfo, RetryReason, Size, StatusRecord, TimingUs, WorkerState,
+    WorkerStatusRecord,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+fn read<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(&format!("\"{text}\"")).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn model(arch: &str, weights: &str, precision: &str) -> ModelInfo {
+    ModelInfo { arch: arch.into(), weights: weights.into(), precision: precision.into() }
+}
+
+/// `golden` is read as `record`, and `record` is written as `golden`.
+fn assert_is<T: Debug + PartialEq + Serialize + for<'a> Deserialize<'a>>(record: &T, golden: &str) {
+    let read: T = serde_json::from_str(golden).unwrap_or_else(|error| panic!("{error}: {golden}"));
+    assert_eq!(read, *record);
+    let golden: Value = serde_json::from_str(golden).unwrap_or_default();
+    assert_eq!(serde_json::to_value(record).unwrap_or_default(), golden);
+    // A later minor version may add a field.
+    let mut later = golden;
+    later["new_in_a_later_version"] = json!([1, 2]);
+    assert_eq!(serde_json::from_value::<T>(later).ok().as_ref(), Some(record));
+}
+
+#[test]
+fn a_frame_record_of_version_1() {
+    let record = FrameRecord {
+        schema: "lookout.frame/1".into(),
+        camera: read("north-gate"),
+        worker: read("edge-1"),
+        epoch: Epoch(7),
+        session: read("01JDFY9M4K8Z6Q2W3X5V7T9R1P"),
+        seq: 1042,
+        pts_ns: Some(34_733_333_333),
+        captured_at: read("2026-11-24T08:00:00.123456Z"),
+        clock: Clock::Rtcp,
+        published_at: read("2026-11-24T08:00:00.184999Z"),
+        age_ms: 61,
+        timing_us: TimingUs { decode: 812, queue: 2100, infer: 21_544, post: 133 },
+        source: Size { width: 1920, height: 1080 },
+        model: model("resnet50", "sha256:11ad3fa6", "bf16"),
+        dropped_before: BTreeMap::from([(DropCause::QueueFull, 2)]),
+        detections: vec![Detection {
+            class_id: 1,
+            label: "person".into(),
+            score: 0.9375,
+            bbox: [104.0, 220.5, 161.0, 398.25].into(),
+        }],
+        classes: vec![Classification { class_id: 920, label: "traffic light".into(), score: 0.8125 }],
+    };
+    assert_eq!(record.schema, FrameRecord::SCHEMA);
+    assert_eq!(record.age_ms, record.published_at.ms_since(record.captured_at));
+    assert_is(&record, include_str!("golden/frame.1.json"));
+}
+
+#[test]
+fn status_records_of_version_1() {
+    let ledger = LedgerCounts {
+        received: 100,
+        processing: 1,
+        published: 96,
+        delivered: 90,
+        in_flight: 2,
+        spooled: 3,
+        dropped: BTreeMap::from([(DropCause::FpsLimit, 1), (DropCause::Stale, 2)]),
+        expired: BTreeMap::from([(ExpireCause::BufferFull, 1)]),
+    };
+    assert_eq!(ledger.check(), Ok(()));
+    let camera = CameraStatusRecord {
+        schema: "lookout.status/1".into(),
+        at: read("2026-11-24T08:00:05.000000Z"),
+        camera: read("north-gate"),
+        worker: read("edge-1"),
+        epoch: Epoch(7),
+        session: Some(read("01JDFY9M4K8Z6Q2W3X5V7T9R1P")),
+        status: CameraStatus::Retrying,
+        retry: Some(RetryReason::Stalled),
+        detail: Some("rtsp://***@camera.example/stream1: no frame has come for 5000 ms".into()),
+        reconnects: 3,
+        fps: 9.5,
+        age_ms: Some(61),
+        clock: Some(Clock::Rtcp),
+        ledger,
+    };
+    assert_eq!(camera.schema, StatusRecord::SCHEMA);
+    assert_is(&StatusRecord::Camera(camera), include_str!("golden/status.camera.1.json"));
+    let worker = WorkerStatusRecord {
+        schema: "lookout.status/1".into(),
+        at: read("2026-11-24T08:00:05.000000Z"),
+        worker: read("edge-1"),
+        version: "0.1.0".into(),
+        state: WorkerState::Running,
+        started_at: read("2026-11-24T07:00:00.000000Z"),
+        cameras: 12,
+        model: model("resnet50", "random:0", "fp32"),
+        device: "cuda:0".into(),
+        device_busy: 0.75,
+        batch_size: 6.5,
+        stage_restarts: 0,
+        ledger: LedgerCounts::default(),
+    };
+    assert_is(&StatusRecord::Worker(worker), include_str!("golden/status.worker.1.json"));
+}

@@ -1,0 +1,208 @@
+//! The built programs, run as a user runs them.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// `lookout`, as `make build` leaves it.
+///
+/// # Errors
+/// It is not built: `cargo test` alone does not build the programs, `make test` does.
+pub fn lookout() -> Result<PathBuf> {
+    // This test lies in the folder `deps` of the one where the programs are.
+    let test = env::current_exe()?;
+    let folder = test.parent().and_then(|deps| deps.parent()).context("a test in no folder")?;
+    let program = folder.join("lookout");
+    ensure!(program.is_file(), "{} is not built; run `make build`", program.display());
+    Ok(program)
+}
+
+/// Runs `lookout` with `args` to its end.
+pub fn run(args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(lookout()?);
+    command.args(args).stdin(Stdio::null()).env_remove("LOOKOUT_LOG");
+    command.output().with_context(|| format!("lookout {args:?}"))
+}
+
+/// The line of `lookout run --summary json`, as it is documented.
+#[derive(Debug, Deserialize)]
+pub struct Summary {
+    pub seconds: f64,
+    pub fps: f64,
+    pub cameras: BTreeMap<String, CameraSummary>,
+    pub latency_ms: LatencyMs,
+}
+
+/// What a summary says of a camera.
+#[derive(Debug, Deserialize)]
+pub struct CameraSummary {
+    pub received: u64,
+    pub published: u64,
+    pub delivered: u64,
+    pub dropped: BTreeMap<String, u64>,
+    pub expired: BTreeMap<String, u64>,
+    pub status: String,
+    #[serde(default)]
+    pub processing: u64,
+}
+
+/// What a summary says of the records' ages.
+#[derive(Debug, Deserialize)]
+pub struct LatencyMs {
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+}
+
+impl Summary {
+    /// Whether every frame of every camera is accounted for.
+    pub fn check(&self) -> Result<()> {
+        for (id, camera) in &self.cameras {
+            let dropped: u64 = camera.dropped.values().sum();
+            let expired: u64 = camera.expired.values().sum();
+            ensure!(camera.received == camera.processing + camera.published + dropped, "{id}: {camera:?}");
+            ensure!(camera.published == camera.delivered + expired, "{id}: {camera:?}");
+        }
+        Ok(())
+    }
+}
+
+/// A `lookout run` under way; killed with this guard.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    folder: TempDir,
+    http: SocketAddr,
+}
+
+/// How a `lookout run` ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub summary: Summary,
+    pub log: String,
+}
+
+/// What the tests' pipelines begin with: a small network on small pictures, for what is tested is what lies
+/// around it.
+const SMALL_MODEL: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n\
+                           input = \"64x64\"\n";
+
+impl Running {
+    /// Starts a pipeline of a small network and these `lines` of TOML, beginning within `[worker]`.
+    pub fn start(lines: &str) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let http = free_address()?;
+        let file = folder.path().join("pipeline.toml");
+        fs::write(&file, format!("{SMALL_MODEL}[worker]\nid = \"w\"\nhttp = \"{http}\"\n{lines}\n"))?;
+        let log = fs::File::create(folder.path().join("log"))?;
+        let out = fs::File::create(folder.path().join("out"))?;
+        let child = Command::new(lookout()?)
+            .arg("run")
+            .arg(&file)
+            .args(["--summary", "json"])
+            .env_remove("LOOKOUT_LOG")
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(log)
+            .spawn()?;
+        Ok(Self { child, folder, http })
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The address of its embedded broker, once it says so.
+    pub fn broker(&mut self, patience: Duration) -> Result<String> {
+        self.until("the embedded broker's address", patience, |running| {
+            let log = running.log();
+            let line = log.lines().find_map(|line| line.strip_prefix("embedded broker at "))?;
+            line.split_once(';').map(|(address, _)| address.to_owned())
+        })
+    }
+
+    /// Waits until `found` finds something.
+    pub fn until<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        found: impl Fn(&Self) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(found) = found(self) {
+                return Ok(found);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended with {status} before {what}:\n{}", self.log());
+            }
+            ensure!(Instant::now() < deadline, "not within {patience:?}: {what}:\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The status line's code and the body of one of its pages; none where nothing answers.
+    pub fn page(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.http).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// Sends a signal, such as `INT`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(pid).status()?;
+        ensure!(status.success(), "kill -{name}: {status}");
+        Ok(())
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self, patience: Duration) -> Result<Ended> {
+        let deadline = Instant::now() + patience;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < deadline, "it did not end within {patience:?}:\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        };
+        let log = self.log();
+        let out = fs::read_to_string(self.folder.path().join("out"))?;
+        let summary = serde_json::from_str(&out).with_context(|| format!("{status}: {out:?}\n{log}"))?;
+        Ok(Ended { code: status.code(), summary, log })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that is free a moment later, unless another process takes it in between.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

@@ -1,0 +1,46 @@
+//! Video files: the clip, and small ones made for a test.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+use gst::prelude::*;
+use gstreamer as gst;
+
+/// People walking, 768x576, [`CLIP_FRAMES`] frames: `vtest.avi` of Debian's `opencv-doc`.
+pub fn clip() -> PathBuf {
+    let usual = || "/usr/share/doc/opencv-doc/examples/data/vtest.avi".into();
+    env::var_os("LOOKOUT_CLIP").map_or_else(usual, PathBuf::from)
+}
+
+/// Frames in [`clip`].
+pub const CLIP_FRAMES: u64 = 795;
+
+/// Writes an MP4 file: 320x240 H.264 at 25 frames/s, with sound. Its index lies before its pictures, or
+/// behind them, where a recorder writes it when it stops.
+pub fn write_mp4(path: &Path, frames: u32, index_first: bool) -> anyhow::Result<()> {
+    // 1024 samples at 44.1 kHz are 1.7 times as many buffers as there are frames.
+    let sound = frames * 17 / 10;
+    write(&format!(
+        "videotestsrc num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 \
+         ! x264enc speed-preset=ultrafast ! h264parse ! mp4mux faststart={index_first} name=mux \
+         ! filesink location={} audiotestsrc num-buffers={sound} ! avenc_aac ! mux.",
+        path.display()
+    ))
+}
+
+/// Runs a GStreamer pipeline to its end.
+fn write(description: &str) -> anyhow::Result<()> {
+    gst::init()?;
+    let pipeline = gst::parse::launch(description)?;
+    let bus = pipeline.downcast_ref::<gst::Pipeline>().and_then(gst::Pipeline::bus).context("no bus")?;
+    pipeline.set_state(gst::State::Playing)?;
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds);
+    pipeline.set_state(gst::State::Null)?;
+    let end = end.context("the file was not written in time")?;
+    ensure!(end.type_() == gst::MessageType::Eos, "{end:?}");
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Arrows between crates go one way: a crate may use those that ARCHITECTURE.md allows it, and no giant
+//! dependency has a second door.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+
+/// Each crate and the crates of this workspace that it may use, from the bottom up.
+const ALLOWED: [(&str, &[&str]); 13] = [
+    ("schema", &[]),
+    ("config", &["schema"]),
+    ("stage", &["schema"]),
+    ("args", &[]),
+    ("fused", &[]),
+    ("model", &["schema", "config", "stage", "fused"]),
+    ("ingest", &["schema", "config", "stage"]),
+    ("batch", &["schema", "stage"]),
+    ("infer", &["schema", "stage", "batch"]),
+    ("broker", &["schema", "config", "stage"]),
+    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
+    ("lab", &["schema", "config", "stage", "args", "model"]),
+    ("cli", &["schema", "config", "args", "broker"]),
+];
+
+/// Each giant and the crates that may use it.
+const DOORS: [(&str, &[&str]); 8] = [
+    ("tch", &["model", "fused"]),
+    ("torch-sys", &["fused"]),
+    ("gstreamer", &["ingest"]),
+    ("gstreamer-app", &["ingest"]),
+    ("gstreamer-video", &["ingest"]),
+    ("rdkafka", &["broker"]),
+    ("hyper", &["worker"]),
+    ("clap", &["args", "worker", "lab", "cli"]),
+];
+
+#[test]
+fn crates_use_what_they_may_and_giants_have_one_door() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into();
+    let mut seen = BTreeSet::new();
+    for package in &metadata.packages {
+        let Some(name) = package.name.strip_prefix("lookout-").filter(|name| *name != "tests") else {
+            continue;
+        };
+        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in this list"));
+        seen.insert(name);
+        for used in uses(package) {
+            if let Some(own) = used.strip_prefix("lookout-") {
+                assert!(may.contains(&own), "{name} uses {own}");
+            }
+            let door = DOORS.iter().find(|(giant, _)| *giant == used);
+            assert!(door.is_none_or(|(_, crates)| crates.contains(&name)), "{name} uses {used}");
+        }
+    }
+    assert_eq!(seen.len(), ALLOWED.len(), "{seen:?}");
+}
+
+#[test]
+fn the_arrows_go_one_way() {
+    let mut before = BTreeSet::new();
+    for (name, uses) in ALLOWED {
+        assert!(uses.iter().all(|used| before.contains(used)), "{name} uses one that comes after it");
+        before.insert(name);
+    }
+}
+
+/// What a package is linked with; its tests may use more.
+fn uses(package: &Package) -> impl Iterator<Item = &str> {
+    let linked = package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal);
+    linked.map(|used| used.name.as_str())
+}

@@ -1,0 +1,161 @@
+//! `lookout` as it is typed: help, mistakes, exit codes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, process::Command};
+
+use lookout_tests::{
+    program::{lookout, run},
+    video::clip,
+};
+
+/// Runs `lookout` with `args`: its exit code, standard output and standard error.
+fn typed(args: &[&str]) -> (i32, String, String) {
+    let output = run(args).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn every_verb_has_a_help_that_says_what_it_does() {
+    let (code, help, _) = typed(&["--help"]);
+    assert_eq!(code, 0);
+    for verb in ["run", "check", "doctor", "infer", "tensor", "bench", "tail", "weights", "completions"] {
+        assert!(help.contains(&format!("\n  {verb} ")), "{verb}: {help}");
+        let (code, help, _) = typed(&[verb, "--help"]);
+        assert_eq!(code, 0, "{verb}");
+        assert!(help.contains(&format!("Usage: lookout {verb}")), "{verb}: {help}");
+    }
+}
+
+#[test]
+fn completions_know_the_verbs_and_their_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = typed(&["completions", shell]);
+        assert_eq!(code, 0);
+        assert!(script.contains("doctor") && script.contains("until-end"), "{shell}");
+    }
+}
+
+#[test]
+fn what_a_person_types_is_linked_with_neither_libtorch_nor_gstreamer() {
+    let output = Command::new("ldd").arg(lookout().unwrap()).output().unwrap();
+    let libraries = String::from_utf8(output.stdout).unwrap();
+    assert!(libraries.contains("libc.so"), "{libraries}");
+    assert!(!libraries.contains("torch") && !libraries.contains("libgst"), "{libraries}");
+}
+
+#[test]
+fn a_wrong_pipeline_file_is_told_in_full_and_nothing_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.toml");
+    let text =
+        "name = \"x\"\n[model]\narch = \"resnet51\"\nweights = \"random:0\"\n[[camera]]\nid = \"a b\"\n";
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    for verb in ["check", "run", "doctor"] {
+        let (code, out, err) = typed(&[verb, file]);
+        assert_eq!((code, out.as_str()), (2, ""), "{verb}: {err}");
+        let mistakes: Vec<&str> = err.lines().collect();
+        assert_eq!(mistakes.len(), 3, "{verb}: {err}");
+        assert!(mistakes[0].starts_with(&format!("{file}:3: model.arch: ")), "{verb}: {err}");
+        assert!(mistakes.iter().any(|line| line.contains("camera[0].id: ")), "{verb}: {err}");
+    }
+    let (code, _, err) = typed(&["run", "/nowhere/pipeline.toml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("/nowhere/pipeline.toml"), "{err}");
+}
+
+#[test]
+fn what_a_pipeline_names_and_is_not_there_is_wrong_input_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.toml");
+    let pipeline = |model: &str| {
+        fs::write(
+            &file,
+            format!(
+                "name = \"x\"\n[model]\narch = \"resnet18\"\n{model}\n[[camera]]\nid = \"a\"\nuri = \"{}\"\n",
+                clip().display()
+            ),
+        )
+        .unwrap();
+        typed(&["run", file.to_str().unwrap()])
+    };
+    let (code, _, err) = pipeline("weights = \"none.safetensors\"");
+    assert!(code == 2 && err.contains("none.safetensors"), "{code}: {err}");
+    fs::write(folder.path().join("text.pth"), "not weights").unwrap();
+    let (code, _, err) = pipeline("weights = \"text.pth\"");
+    assert!(code == 2 && err.contains("text.pth"), "{code}: {err}");
+    if !std::path::Path::new("/dev/nvidia0").exists() {
+        let (code, _, err) = pipeline("weights = \"random:0\"\ndevice = \"cuda\"");
+        assert!(code == 2 && err.contains("no GPU 0"), "{code}: {err}");
+    }
+}
+
+#[test]
+fn doctor_reaches_everything_and_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.toml");
+    let camera = |id: &str, uri: &str| format!("[[camera]]\nid = \"{id}\"\nuri = \"{uri}\"\n");
+    let good = camera("clip", &clip().display().to_string());
+    let head = "name = \"x\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n";
+    fs::write(&file, format!("{head}{good}")).unwrap();
+    let (code, out, err) = typed(&["doctor", file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("ok   camera clip: MPEG-4, 768x576, 10"), "{out}");
+    let bad = camera("gone", "rtsp://127.0.0.1:1/cam");
+    let kafka = "[kafka]\nbrokers = \"127.0.0.1:1\"\n";
+    fs::write(&file, format!("{head}{kafka}{good}{bad}")).unwrap();
+    let (code, out, err) = typed(&["doctor", file.to_str().unwrap(), "--timeout", "3"]);
+    assert_eq!(code, 1, "{out}{err}");
+    let bad: Vec<&str> = out.lines().filter(|line| line.starts_with("BAD")).collect();
+    assert_eq!(bad.len(), 2, "{out}");
+    assert!(bad[0].contains("nothing listens there") && bad[1].contains("camera gone"), "{out}");
+}
+
+#[test]
+fn infer_names_what_it_sees_a_line_a_picture() {
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let (code, out, err) = typed(&[
+        "infer",
+        picture,
+        "/nowhere.jpg",
+        "--arch",
+        "resnet18",
+        "--weights",
+        "random:0",
+        "--top-k",
+        "3",
+    ]);
+    assert_eq!(code, 1, "one of the two is not there");
+    assert!(err.contains("/nowhere.jpg"), "{err}");
+    let seen: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(seen["image"], picture);
+    assert_eq!(seen["source"]["width"], 384);
+    assert_eq!(seen["model"]["weights"], "random:0");
+    assert_eq!(seen["classes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn bench_measures_each_batch_size() {
+    let (code, out, _) = typed(&[
+        "bench",
+        "--arch",
+        "resnet18",
+        "--weights",
+        "random:0",
+        "--input",
+        "64x64",
+        "--batch",
+        "1,2",
+        "--precision",
+        "fp32,bf16",
+        "--seconds",
+        "0.1",
+        "--json",
+    ]);
+    assert_eq!(code, 0);
+    let measured: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let results = measured["results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    assert!(results.iter().all(|result| result["images_per_s"].as_f64() > Some(0.0)), "{out}");
+}

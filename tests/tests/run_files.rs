@@ -1,0 +1,78 @@
+//! `lookout run` on files.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fmt::Write as _, fs, time::Duration};
+
+use lookout_tests::{
+    program::{Ended, Running},
+    video::{CLIP_FRAMES, clip, write_mp4},
+};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn run(lines: &str) -> Ended {
+    let ended = Running::start(lines).unwrap().finish(PATIENCE).unwrap();
+    ended.summary.check().unwrap();
+    ended
+}
+
+#[test]
+fn the_clip_is_delivered_whole_and_the_run_ends_by_itself() {
+    let ended = run(&format!("[[camera]]\nid = \"clip\"\nuri = {:?}", clip()));
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let camera = &ended.summary.cameras["clip"];
+    assert_eq!((camera.received, camera.published), (CLIP_FRAMES, CLIP_FRAMES));
+    assert_eq!((camera.delivered, camera.status.as_str()), (CLIP_FRAMES, "ended"));
+    assert!(camera.dropped.is_empty() && camera.expired.is_empty(), "{camera:?}");
+    let summary = &ended.summary;
+    assert!((summary.fps - CLIP_FRAMES as f64 / summary.seconds).abs() < 1.0, "{summary:?}");
+    let latency = &summary.latency_ms;
+    assert!(latency.p50 > Some(0.0) && latency.p50 <= latency.p95 && latency.p95 <= latency.p99);
+}
+
+#[test]
+fn a_corrupt_and_a_missing_file_among_twenty_cost_only_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.mp4");
+    write_mp4(&whole, 50, true).unwrap();
+    let corrupt = folder.path().join("corrupt.mp4");
+    fs::write(&corrupt, "no video at all ".repeat(1000)).unwrap();
+    let mut lines = String::new();
+    for i in 0..20 {
+        let path = match i {
+            7 => corrupt.clone(),
+            13 => folder.path().join("missing.mp4"),
+            _ => whole.clone(),
+        };
+        let _ = write!(lines, "[[camera]]\nid = \"cam-{i}\"\nuri = {path:?}\n");
+    }
+    let ended = run(&lines);
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    for (id, camera) in &ended.summary.cameras {
+        let bad = id == "cam-7" || id == "cam-13";
+        assert_eq!(camera.status, if bad { "failed" } else { "ended" }, "{id}");
+        assert_eq!(camera.delivered, if bad { 0 } else { 50 }, "{id}: {camera:?}");
+    }
+    let named: Vec<&str> = ended.log.lines().filter(|line| line.starts_with("lookout: camera ")).collect();
+    assert_eq!(named.len(), 2, "{}", ended.log);
+    assert!(named[0].contains("cam-13: not_found") && named[0].contains("missing.mp4"), "{named:?}");
+    assert!(named[1].contains("cam-7: undecodable") && named[1].contains("corrupt.mp4"), "{named:?}");
+}
+
+#[test]
+fn a_file_cut_off_in_the_middle_gives_what_there_is_and_fails_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.avi");
+    let bytes = fs::read(clip()).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let empty = folder.path().join("empty.mp4");
+    fs::write(&empty, "").unwrap();
+    let ended = run(&format!(
+        "[[camera]]\nid = \"half\"\nuri = {path:?}\n[[camera]]\nid = \"empty\"\nuri = {empty:?}"
+    ));
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let half = &ended.summary.cameras["half"];
+    assert_eq!(half.status, "failed");
+    assert!(half.delivered > 300 && half.delivered == half.received, "{half:?}");
+    assert!(ended.log.contains("the file is cut off") && ended.log.contains("the file is empty"));
+}
