@@ -159,6 +159,29 @@ pub enum PreparedNetwork {
     Detector(PreparedDetector),
 }
 
+impl PreparedNetwork {
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Classifier(network) => network.target(),
+            Self::Detector(network) => network.target(),
+        }
+    }
+
+    pub fn into_classifier(self) -> Option<PreparedClassifier> {
+        match self {
+            Self::Classifier(network) => Some(network),
+            Self::Detector(_) => None,
+        }
+    }
+
+    pub fn into_detector(self) -> Option<PreparedDetector> {
+        match self {
+            Self::Classifier(_) => None,
+            Self::Detector(network) => Some(network),
+        }
+    }
+}
+
 /// A classifier for inference.
 #[derive(Debug)]
 pub struct PreparedClassifier {

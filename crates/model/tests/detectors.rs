@@ -226,10 +226,7 @@ fn goldens() -> BTreeMap<String, Tensor> {
 }
 
 fn detector(prepared: PreparedNetwork) -> PreparedDetector {
-    match prepared {
-        PreparedNetwork::Detector(detector) => detector,
-        PreparedNetwork::Classifier(_) => panic!("a classifier"),
-    }
+    prepared.into_detector().unwrap()
 }
 
 const ARCHS: [&str; 5] = [
