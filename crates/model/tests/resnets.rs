@@ -32,11 +32,9 @@ fn furthest(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn prepared_networks_give_torchvisions_logits() {
     let goldens = logits();
-    for arch in ARCHS {
-        // The detectors have goldens of their own.
-        let Some(network) = load_raw(&settings(arch, Precision::Fp32)).unwrap().into_classifier() else {
-            continue;
-        };
+    // The detectors have goldens of their own.
+    for arch in ARCHS.into_iter().filter(|arch| arch.starts_with("resnet")) {
+        let network = load_raw(&settings(arch, Precision::Fp32)).unwrap().into_classifier().unwrap();
         for (name, size) in SIZES {
             let x = random_values(name, SEED, &size, -2.0..2.0);
             let off = furthest(&network.forward(&x), &goldens[&format!("{arch}.{name}")]);
