@@ -34,6 +34,10 @@ struct Measured {
     streams: usize,
     images_per_s: f64,
     latency_ms: LatencyMs,
+    /// The network's part of a batch's time, preprocessing included; the median.
+    forward_ms: f64,
+    /// Reading what the network says; the median.
+    post_ms: f64,
 }
 
 /// Of a batch.
@@ -58,8 +62,18 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if !args.json {
         writeln!(
             out,
-            "{:<10} {:<8} {:<9} {:>6} {:>7} {:>12} {:>9} {:>9} {:>9}",
-            "arch", "device", "precision", "batch", "streams", "images/s", "p50 ms", "p95 ms", "p99 ms"
+            "{:<26} {:<8} {:<9} {:>6} {:>7} {:>12} {:>9} {:>9} {:>9} {:>11} {:>9}",
+            "arch",
+            "device",
+            "precision",
+            "batch",
+            "streams",
+            "images/s",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "forward ms",
+            "post ms"
         )?;
     }
     for precision in &args.precision {
@@ -71,7 +85,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
             if !args.json {
                 writeln!(
                     out,
-                    "{:<10} {:<8} {:<9} {:>6} {:>7} {:>12.2} {:>9.2} {:>9.2} {:>9.2}",
+                    "{:<26} {:<8} {:<9} {:>6} {:>7} {:>12.2} {:>9.2} {:>9.2} {:>9.2} {:>11.2} {:>9.2}",
                     measured.arch,
                     measured.device,
                     measured.precision,
@@ -80,7 +94,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
                     measured.images_per_s,
                     measured.latency_ms.p50,
                     measured.latency_ms.p95,
-                    measured.latency_ms.p99
+                    measured.latency_ms.p99,
+                    measured.forward_ms,
+                    measured.post_ms
                 )?;
             }
             results.results.push(measured);
@@ -113,12 +129,17 @@ fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::
         threads.into_iter().map(join).collect::<anyhow::Result<_>>()
     })?;
     let mut latencies = Histogram::<u64>::new(3)?;
+    let [mut forwards, mut posts] = [latencies.clone(), latencies.clone()];
     for taken in &taken {
         latencies.add(&taken.latencies)?;
+        forwards.add(&taken.forwards)?;
+        posts.add(&taken.posts)?;
     }
     let rate = |taken: &Taken| (taken.latencies.len() * batch as u64) as f64 / taken.seconds;
     let images_per_s: f64 = taken.iter().map(rate).sum();
-    let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+    let quantile_ms =
+        |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let ms = |quantile| quantile_ms(&latencies, quantile);
     let first = networks.first().context("a device without streams")?;
     Ok(Measured {
         arch: first.info.arch.clone(),
@@ -128,12 +149,16 @@ fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::
         streams,
         images_per_s: (images_per_s * 100.0).round() / 100.0,
         latency_ms: LatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
+        forward_ms: quantile_ms(&forwards, 0.50),
+        post_ms: quantile_ms(&posts, 0.50),
     })
 }
 
 /// What one stream took.
 struct Taken {
     latencies: Histogram<u64>,
+    forwards: Histogram<u64>,
+    posts: Histogram<u64>,
     seconds: f64,
 }
 
@@ -150,7 +175,8 @@ fn look_again_and_again(
         Pixels::new(network.input, bytes.collect::<Vec<_>>()).context("a picture of another size")?;
     let placement = network.fit.place(network.input, network.input);
     let frames = vec![DetectFrame { pixels: &pixels, source: network.input, placement }; batch];
-    let mut latencies = Histogram::<u64>::new(3)?;
+    let new = || Histogram::<u64>::new(3);
+    let mut taken = Taken { latencies: new()?, forwards: new()?, posts: new()?, seconds: 0.0 };
     all_ready.wait();
     let mut started = Instant::now();
     for turn in 0.. {
@@ -161,10 +187,13 @@ fn look_again_and_again(
             break;
         }
         let begun = Instant::now();
-        network.detector.detect(&frames)?;
+        let detected = network.detector.detect(&frames)?;
         if turn >= WARM_UP {
-            latencies.record(begun.elapsed().as_micros() as u64)?;
+            taken.latencies.record(begun.elapsed().as_micros() as u64)?;
+            taken.forwards.record(detected.infer.as_micros() as u64)?;
+            taken.posts.record(detected.post.as_micros() as u64)?;
         }
     }
-    Ok(Taken { latencies, seconds: started.elapsed().as_secs_f64() })
+    taken.seconds = started.elapsed().as_secs_f64();
+    Ok(taken)
 }

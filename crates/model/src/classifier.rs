@@ -1,9 +1,6 @@
 //! A classifier at work: pictures in, their most probable classes out.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::time::Instant;
 
 use lookout_config::ModelSettings;
 use lookout_schema::Classification;
@@ -13,14 +10,14 @@ use tch::{Kind, Tensor};
 use crate::{
     input::Stacker,
     labels::Labels,
-    network::{PreparedNetwork, message},
+    network::{PreparedClassifier, caught},
     streams::Streams,
 };
 
 /// A ResNet with its input's transform and its classes' names.
 #[derive(Debug)]
 pub(crate) struct Classifier {
-    network: PreparedNetwork,
+    network: PreparedClassifier,
     stacker: Stacker,
     labels: Labels,
     top_k: usize,
@@ -31,7 +28,7 @@ pub(crate) struct Classifier {
 impl Classifier {
     /// The classifier of `settings`, which names its classes by `labels`.
     pub(crate) fn new(
-        network: PreparedNetwork,
+        network: PreparedClassifier,
         labels: Labels,
         settings: &ModelSettings,
         streams: Streams,
@@ -74,16 +71,14 @@ impl Detect for Classifier {
         if pictures.windows(2).any(|two| two[0].size() != two[1].size()) {
             return Err(refuse("the pictures of the batch have different sizes".into()));
         }
-        // tch's operators panic where libtorch refuses, such as for want of memory. The parameters are only
-        // read, so that the network is as good as before.
-        catch_unwind(AssertUnwindSafe(|| {
+        caught(|| {
             let _at_work = self.streams.begin(frames.len());
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();
             let findings = self.read(&logits);
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
-        }))
-        .map_err(|panic| refuse(message(panic.as_ref())))
+        })
+        .map_err(refuse)
     }
 }
