@@ -30,23 +30,32 @@ def rounds_of(count, name, measurements):
 
 def model_alone(args, precision):
     engines = [f"openvino-{precision}", f"torch-{precision}"] + ([] if precision == "fp32" else ["openvino-fp32"])
-    measurements = {"lookout": partial(sides.lookout_model, precision, args.seconds)}
+    return models(args, sides.CLASSIFIER, precision, engines)
+
+
+def models(args, network, precision, engines):
+    measurements = {"lookout": partial(sides.lookout_model, network, precision, args.seconds)}
     for engine in engines:
-        measurements[engine] = partial(sides.peer_model, engine, args.seconds)
-    return rounds_of(args.rounds, "model alone", measurements)
+        measurements[engine] = partial(sides.peer_model, network, engine, args.seconds)
+    return rounds_of(args.rounds, f"{network.arch} alone", measurements)
 
 
 def pipelines(args, precision):
     results = {}
-    clips = {1: sides.clip(), 8: sides.short_clip()}
+    clips = {1: sides.clip(), 8: sides.short_clip("mkv")}
     with Kafka() as brokers:
+        lookout = partial(sides.lookout_pipeline, precision=precision, brokers=brokers)
         for cameras, clip in clips.items():
             measurements = {
-                "lookout": partial(sides.lookout_pipeline, clip, cameras, precision, brokers),
+                "lookout": partial(lookout, sides.CLASSIFIER, clip, cameras),
                 f"torch-{precision}": partial(sides.peer_pipeline, clip, cameras, f"torch-{precision}", brokers),
             }
             results[cameras] = rounds_of(args.rounds, f"pipeline, {cameras} camera(s)", measurements)
-    return results
+        others = {
+            "8 cameras, H.264": partial(lookout, sides.CLASSIFIER, sides.short_clip("mp4"), 8),
+            "detector": partial(lookout, sides.DETECTOR, sides.short_clip("mkv"), 1),
+        }
+        return results, rounds_of(args.rounds, "pipeline", others)
 
 
 def main():
@@ -65,12 +74,13 @@ def main():
     measured = {"machine": about, "precision": precision, "rounds": args.rounds}
     # What a pipeline is held against is the model alone in the same run, so that is always measured.
     if args.only == "pipeline":
-        alone = {"lookout": partial(sides.lookout_model, precision, args.seconds)}
-        measured["model"] = rounds_of(args.rounds, "model alone", alone)
+        measured["model"] = models(args, sides.CLASSIFIER, precision, [])
+        measured["detector"] = models(args, sides.DETECTOR, precision, [])
     else:
         measured["model"] = model_alone(args, precision)
+        measured["detector"] = models(args, sides.DETECTOR, precision, [f"openvino-{precision}"])
     if args.only != "model":
-        measured["pipeline"] = pipelines(args, precision)
+        measured["pipeline"], measured["others"] = pipelines(args, precision)
     measured["help_ms"] = statistics.median(sides.help_ms() for _ in range(20))
 
     rows = report.must_hold(measured)

@@ -1,5 +1,6 @@
 """One measurement of one side, each a call that gives what the side itself printed as JSON."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -10,7 +11,6 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ROOT / "scripts" / "peers"
-BATCH = 8
 # Frames of a camera where there are eight: together some 2,500, as long a run as one camera's whole clip
 # on a machine of a few cores.
 SHORT_CLIP_FRAMES = 300
@@ -35,12 +35,16 @@ def clip():
 
 
 @functools.cache
-def short_clip():
-    """The clip's beginning as H.264, which is what cameras send."""
-    path = target() / f"bench-{SHORT_CLIP_FRAMES}.mp4"
-    _output(["gst-launch-1.0", "-q", "filesrc", f"location={clip()}", "!", "decodebin", "!",
-             "identity", f"eos-after={SHORT_CLIP_FRAMES + 1}", "!", "videoconvert", "!",
-             "x264enc", "speed-preset=veryfast", "key-int-max=50", "!", "mp4mux", "!", "filesink", f"location={path}"])
+def short_clip(name):
+    """The clip's beginning: as it is, in `mkv`, or in `mp4` as H.264, which is what cameras send."""
+    path = target() / f"bench-{SHORT_CLIP_FRAMES}.{name}"
+    shortened = ["identity", f"eos-after={SHORT_CLIP_FRAMES + 1}", "!"]
+    ways = {
+        "mkv": ["avidemux", "!", *shortened, "matroskamux", "!"],
+        "mp4": ["decodebin", "!", *shortened, "videoconvert", "!", "x264enc", "speed-preset=veryfast",
+                "key-int-max=50", "!", "mp4mux", "!"],
+    }
+    _output(["gst-launch-1.0", "-q", "filesrc", f"location={clip()}", "!", *ways[name], "filesink", f"location={path}"])
     return str(path)
 
 
@@ -51,20 +55,34 @@ def _output(command, **options):
     return done.stdout
 
 
-def lookout_model(precision, seconds):
-    out = _output([_lookout(), "bench", "--arch", "resnet50", "--weights", "random:0", "--device", "cpu",
-                   "--precision", precision, "--batch", str(BATCH), "--seconds", str(seconds), "--json"])
+@dataclasses.dataclass(frozen=True)
+class Network:
+    arch: str
+    input: str
+    batch: int
+
+
+CLASSIFIER = Network("resnet50", "224x224", 8)
+DETECTOR = Network("retinanet_resnet50_fpn", "640x640", 2)
+
+
+def lookout_model(network, precision, seconds):
+    out = _output([_lookout(), "bench", "--arch", network.arch, "--weights", "random:0", "--device", "cpu",
+                   "--input", network.input, "--precision", precision, "--batch", str(network.batch),
+                   "--seconds", str(seconds), "--json"], stderr=subprocess.DEVNULL)
     return json.loads(out)["results"][0]
 
 
-def peer_model(engine, seconds):
-    command = [_python(), PEERS / "model.py", "--engine", engine, "--batch", str(BATCH), "--seconds", str(seconds)]
+def peer_model(network, engine, seconds):
+    command = [_python(), PEERS / "model.py", "--arch", network.arch, "--engine", engine, "--size", network.input,
+               "--batch", str(network.batch), "--seconds", str(seconds)]
     return json.loads(_output(command, stderr=subprocess.DEVNULL))
 
 
-def lookout_pipeline(path, cameras, precision, brokers):
-    lines = ['name = "bench"', "[model]", 'arch = "resnet50"', 'weights = "random:0"', 'device = "cpu"',
-             f'precision = "{precision}"', "[batch]", f"max_size = {BATCH}", "[kafka]", f'brokers = "{brokers}"']
+def lookout_pipeline(network, path, cameras, precision, brokers):
+    lines = ['name = "bench"', "[model]", f'arch = "{network.arch}"', 'weights = "random:0"', 'device = "cpu"',
+             f'input = "{network.input}"', f'precision = "{precision}"', "[batch]", f"max_size = {network.batch}",
+             "[kafka]", f'brokers = "{brokers}"']
     for camera in range(cameras):
         lines += ["[[camera]]", f'id = "camera-{camera}"', f"uri = {json.dumps(str(path))}"]
     with tempfile.TemporaryDirectory(prefix="lookout-bench-") as folder:
@@ -102,8 +120,8 @@ def _peak_memory_mib(process):
 
 
 def peer_pipeline(path, cameras, engine, brokers):
-    command = [_python(), PEERS / "pipeline.py", *[path] * cameras, "--engine", engine, "--batch", str(BATCH),
-               "--brokers", brokers]
+    command = [_python(), PEERS / "pipeline.py", *[path] * cameras, "--engine", engine,
+               "--batch", str(CLASSIFIER.batch), "--brokers", brokers]
     return json.loads(_output(command, stderr=subprocess.DEVNULL))
 
 

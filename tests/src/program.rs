@@ -5,6 +5,7 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZeroUsize,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -12,6 +13,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::Topics;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -86,6 +89,25 @@ pub struct Running {
     http: SocketAddr,
 }
 
+/// Where the records of an embedded broker at `address` are.
+///
+/// # Panics
+/// `address` is none.
+pub fn embedded(address: &str) -> KafkaSettings {
+    #[expect(clippy::expect_used, reason = "the address is what the program under test said")]
+    let brokers = Brokers::servers(address).expect("an address");
+    #[expect(clippy::expect_used, reason = "the prefix is the usual one")]
+    let topics = Topics::new("lookout").expect("a topic prefix");
+    KafkaSettings {
+        brokers,
+        topics,
+        partitions: 0,
+        replication: 0,
+        buffer_records: NonZeroUsize::MIN,
+        client: Vec::new(),
+    }
+}
+
 /// How a `lookout run` ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -99,13 +121,22 @@ pub struct Ended {
 const SMALL_MODEL: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n\
                            input = \"64x64\"\n";
 
+/// A detector whose weights mean nothing and find something.
+pub const DETECTOR: &str = "name = \"test\"\n[model]\narch = \"retinanet_resnet50_fpn\"\n\
+                            weights = \"random:7\"\ninput = \"192x128\"\nscore_threshold = 0.05\n";
+
 impl Running {
     /// Starts a pipeline of a small network and these `lines` of TOML, beginning within `[worker]`.
     pub fn start(lines: &str) -> Result<Self> {
+        Self::start_with(SMALL_MODEL, lines)
+    }
+
+    /// The same with another beginning, up to `[model]`.
+    pub fn start_with(model: &str, lines: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let http = free_address()?;
         let file = folder.path().join("pipeline.toml");
-        fs::write(&file, format!("{SMALL_MODEL}[worker]\nid = \"w\"\nhttp = \"{http}\"\n{lines}\n"))?;
+        fs::write(&file, format!("{model}[worker]\nid = \"w\"\nhttp = \"{http}\"\n{lines}\n"))?;
         let log = fs::File::create(folder.path().join("log"))?;
         let out = fs::File::create(folder.path().join("out"))?;
         let child = Command::new(lookout()?)

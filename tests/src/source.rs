@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use crossbeam_channel::{Receiver, bounded};
-use lookout_config::{CameraSettings, PipelineSettings};
+use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
@@ -21,18 +21,14 @@ use lookout_stage::{
 /// The size in which the tests take frames.
 pub const INPUT: Size = Size { width: 320, height: 192 };
 
-/// A pipeline of a `[[camera]]` called `cam` with these `lines`, read as a worker reads it.
-pub fn pipeline(lines: &str) -> anyhow::Result<PipelineSettings> {
+/// The settings of a `[[camera]]` called `cam` with these `lines`, read as a worker reads them.
+pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
     let text = format!(
         "name = \"test\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n\
          [[camera]]\nid = \"cam\"\n{lines}\n"
     );
-    Ok(lookout_config::parse(Path::new("/test.toml"), &text, &|_| None)?)
-}
-
-/// The settings of that camera.
-pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
-    pipeline(lines)?.cameras.into_iter().next().context("no camera")
+    let pipeline = lookout_config::parse(Path::new("/test.toml"), &text, &|_| None)?;
+    pipeline.cameras.into_iter().next().context("no camera")
 }
 
 /// How a test takes a camera's frames.

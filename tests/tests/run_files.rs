@@ -4,7 +4,8 @@
 use std::{fmt::Write as _, fs, time::Duration};
 
 use lookout_tests::{
-    program::{Ended, Running},
+    program::{DETECTOR, Ended, Running, embedded},
+    records::Records,
     video::{CLIP_FRAMES, clip, write_mp4},
 };
 
@@ -75,4 +76,35 @@ fn a_file_cut_off_in_the_middle_gives_what_there_is_and_fails_the_run() {
     assert_eq!(half.status, "failed");
     assert!(half.delivered > 300 && half.delivered == half.received, "{half:?}");
     assert!(ended.log.contains("the file is cut off") && ended.log.contains("the file is empty"));
+}
+
+#[tokio::test]
+async fn a_detectors_boxes_lie_in_the_source_and_in_the_cameras_region() {
+    let clip = clip();
+    let folder = tempfile::tempdir().unwrap();
+    let small = folder.path().join("small.mp4");
+    write_mp4(&small, 20, true).unwrap();
+    let lines = format!(
+        "[infer]\nevery = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
+         loop = true\nregions = [[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]]"
+    );
+    let mut running = Running::start_with(DETECTOR, &lines).unwrap();
+    let address = running.broker(PATIENCE).unwrap();
+    let mut records = Records::open(&embedded(&address)).await.unwrap();
+    let mut seen = 0;
+    while seen < 50 {
+        // What is true of every record's boxes is checked as it is read.
+        let frame = records.frame(PATIENCE).await.unwrap();
+        assert_eq!(frame.seq % 5, 0);
+        for found in &frame.detections {
+            let left = (found.bbox.x1 + found.bbox.x2) / 2.0 / frame.source.width as f32;
+            assert!(frame.camera.as_str() == "small" || left <= 0.5, "{found:?}");
+        }
+        seen += usize::from(frame.camera.as_str() == "clip" && !frame.detections.is_empty());
+    }
+    running.signal("INT").unwrap();
+    let ended = running.finish(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.summary.check().unwrap();
+    assert_eq!(ended.summary.cameras["small"].dropped["skipped"], 16);
 }

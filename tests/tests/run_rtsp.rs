@@ -3,23 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use lookout_config::KafkaSettings;
 use lookout_schema::{CameraStatus, Clock, RetryReason, Size, StatusRecord};
 use lookout_tests::{
-    program::Running,
+    program::{Running, embedded},
     records::{Records, by_session},
     rtsp::{RtspServer, RtspSettings},
-    source::pipeline,
     video::clip,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where the records of an embedded broker at `address` are.
-fn kafka(address: &str) -> KafkaSettings {
-    let brokers = lookout_config::Brokers::servers(address).unwrap();
-    KafkaSettings { brokers, ..pipeline("uri = \"test://ball\"").unwrap().kafka }
-}
 
 /// The process's own waits are part of what is measured here, so nothing here is faster than in life.
 #[tokio::test]
@@ -28,7 +20,7 @@ async fn a_camera_cut_twice_for_three_seconds_flows_again_within_five() {
     let mut server = RtspServer::start(RtspSettings { file, ..RtspSettings::default() }).unwrap();
     let mut running = Running::start(&format!("[[camera]]\nid = \"cam\"\nuri = {:?}", server.uri())).unwrap();
     let address = running.broker(PATIENCE).unwrap();
-    let mut records = Records::open(&kafka(&address)).await.unwrap();
+    let mut records = Records::open(&embedded(&address)).await.unwrap();
     let mut frames = vec![records.frame(PATIENCE).await.unwrap()];
     for _ in 0..2 {
         // Some way into the stream.
@@ -73,7 +65,7 @@ async fn silence_and_another_resolution_are_followed_and_sender_reports_date_the
     let camera = format!("[[camera]]\nid = \"cam\"\nuri = {:?}\nstall_timeout_ms = 1000", server.uri());
     let mut running = Running::start(&camera).unwrap();
     let address = running.broker(PATIENCE).unwrap();
-    let mut records = Records::open(&kafka(&address)).await.unwrap();
+    let mut records = Records::open(&embedded(&address)).await.unwrap();
     let first = records.frame(PATIENCE).await.unwrap();
     let dated = records.frame_where(PATIENCE, |frame| frame.clock == Clock::Rtcp).await.unwrap();
     assert!((0..3_000).contains(&dated.age_ms), "{dated:?}");
@@ -103,7 +95,7 @@ async fn a_password_is_in_no_log_record_or_metric() {
     ))
     .unwrap();
     let address = running.broker(PATIENCE).unwrap();
-    let mut records = Records::open(&kafka(&address)).await.unwrap();
+    let mut records = Records::open(&embedded(&address)).await.unwrap();
     let refused = |running: &Running| running.log().contains("reason=\"unauthorized\"").then_some(());
     running.until("the wrong password is refused", PATIENCE, refused).unwrap();
     let flows = |running: &Running| running.page("/readyz").filter(|(code, _)| *code == 200);

@@ -7,7 +7,9 @@ use clap::Args;
 /// Which network, with which weights, where and in what numbers.
 #[derive(Debug, Clone, Args)]
 pub struct NetworkArgs {
-    /// The network: resnet18, resnet34, resnet50, resnet101 or resnet152
+    /// A classifier: resnet18, resnet34, resnet50, resnet101 or resnet152; or a detector:
+    /// fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2, fasterrcnn_resnet50_fpn or
+    /// fasterrcnn_resnet50_fpn_v2
     #[arg(long, default_value = "resnet50")]
     pub arch: String,
 
@@ -26,7 +28,8 @@ pub struct NetworkArgs {
 
 /// Say what a network sees in pictures, a line of JSON a picture
 ///
-/// The picture is brought to the network's input as torchvision does for evaluation.
+/// For a classifier the picture is brought to the network's input as torchvision does for evaluation; for a
+/// detector it is scaled into 640x384, its shape kept, and what scores above 0.5 is told.
 ///
 /// Exit code: 0 done, 1 a picture could not be looked at, 2 wrong input.
 #[derive(Debug, Clone, Args)]
@@ -47,14 +50,30 @@ pub struct InferArgs {
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
-    /// How many classes to name
+    /// How many classes a classifier is to name
     #[arg(long, default_value_t = 5)]
     pub top_k: usize,
+
+    /// The network's input, WIDTHxHEIGHT
+    #[arg(long, value_name = "SIZE", conflicts_with = "torchvision_size")]
+    pub input: Option<String>,
+
+    /// Scale each picture as torchvision's detectors do: its short side to 800, its long side to 1333 at most
+    #[arg(long)]
+    pub torchvision_size: bool,
+
+    /// What a class or a detection has to score to be told, 0 to 1
+    #[arg(long, value_name = "SCORE")]
+    pub score_threshold: Option<f32>,
 }
 
 /// Compute a network's raw outputs for a raw input, to hold against another implementation
 ///
-/// The input holds `x` [N,3,H,W] in fp32, already normalised; the output will hold `logits` [N,K].
+/// The input holds `x` [N,3,H,W] in fp32, already normalised; nothing is resized or padded. The output will
+/// hold `logits` [N,K] of a classifier. Of a detector it will hold the heads' outputs by torchvision's names
+/// (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
+/// `box_regression`, and the `proposals` that the last two are about), and with torchvision's thresholds
+/// `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M] and `image` [M], the picture each is in.
 ///
 /// Exit code: 0 done, 1 the network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
@@ -73,15 +92,15 @@ pub struct TensorArgs {
     #[arg(long, value_name = "IN.safetensors")]
     pub input: PathBuf,
 
-    /// Where `logits` go
+    /// Where the outputs go
     #[arg(long, value_name = "OUT.safetensors")]
     pub output: PathBuf,
 }
 
 /// Measure a network alone: pictures a second and latency, by batch size
 ///
-/// From pictures in memory to their classes, as in a pipeline: stacked, normalised, through the network,
-/// and read.
+/// From pictures in memory to what is in them, as in a pipeline: stacked, normalised, through the network,
+/// and read. The reading's part is told by itself.
 ///
 /// Exit code: 0 done, 1 the network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
@@ -107,6 +126,10 @@ pub struct BenchArgs {
     /// Time for each measurement
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+
+    /// Batches that are looked at side by side; as in a pipeline if not given
+    #[arg(long)]
+    pub streams: Option<usize>,
 
     /// Print one line of JSON instead of a table
     #[arg(long)]

@@ -37,7 +37,7 @@ impl Camera {
             clock: Clock::Arrival,
             source: SIZE,
             placement: Fit::Stretch.place(SIZE, SIZE),
-                keep: Arc::default(),
+            keep: Arc::default(),
             live: self.live,
             arrived_at: at,
             decoded_at: at,

@@ -9,9 +9,12 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// How libtorch's threads wait for each other, which OpenMP reads before `main`. By default they spin, and
-/// where cameras are decoded on the same cores, one that has to wait for its core holds up all: a busy
-/// machine then looks at a fifth of the pictures. See docs/performance.md.
+/// How libtorch's threads wait for each other, which OpenMP reads before `main`. By default they spin for
+/// some ten milliseconds, and where cameras are decoded on the same cores, one that has to wait for its core
+/// holds up all: a busy machine then looks at a fifth of the pictures. Not to spin at all costs a tenth of an
+/// idle machine's. See docs/performance.md.
+const SPINS: &str = "10000";
+/// Whoever has set one of these knows better.
 const SPIN_SETTINGS: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 
 /// Becomes `program`, with the arguments of this process; comes back only if it cannot.
@@ -20,7 +23,7 @@ pub(crate) fn run(program: &str) -> ExitCode {
     let mut command = Command::new(beside.clone().unwrap_or_else(|| program.into()));
     command.args(arguments());
     if SPIN_SETTINGS.iter().all(|name| env::var_os(name).is_none()) {
-        command.env("OMP_WAIT_POLICY", "passive");
+        command.env("GOMP_SPINCOUNT", SPINS);
     }
     let error = command.exec();
     let place = match beside {

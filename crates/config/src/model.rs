@@ -10,8 +10,19 @@ use thiserror::Error;
 
 use crate::reader::{Section, not_one_of};
 
-/// The networks that can be named, smallest first.
-pub const ARCHS: [&str; 5] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"];
+/// The networks that can be named: classifiers, then detectors, smallest first.
+pub const ARCHS: [&str; 10] = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "fcos_resnet50_fpn",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+];
 
 /// The network.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +39,22 @@ pub struct ModelSettings {
     pub fit: Option<FitSetting>,
     /// Names of the classes, a line each; none takes those that belong to the weights.
     pub labels: Option<PathBuf>,
+    /// What a class or a detection has to score to be told, 0 to 1; none takes 0 for classifiers and 0.5 for
+    /// detectors.
     pub score_threshold: Option<f32>,
+    /// Of two detections of a class whose intersection over union is above this, the better one is told; none
+    /// takes torchvision's for the network.
+    pub nms_iou: Option<f64>,
+    /// How many detections of a picture are told at most; none takes torchvision's number.
+    pub max_detections: Option<usize>,
+    /// How many candidates of each of a detector's scales are looked at; none takes torchvision's number.
+    pub candidates_per_level: Option<usize>,
     /// How many classes of a picture a classifier names.
     pub top_k: usize,
     /// CPU threads of the network; none takes all cores.
     pub threads: Option<usize>,
+    /// Batches that are looked at side by side; none takes what is fastest.
+    pub streams: Option<usize>,
 }
 
 /// Where the network runs.
@@ -114,8 +136,12 @@ impl ModelSettings {
             fit: None,
             labels: None,
             score_threshold: None,
+            nms_iou: None,
+            max_detections: None,
+            candidates_per_level: None,
             top_k: 5,
             threads: None,
+            streams: None,
         }
     }
 
@@ -141,8 +167,12 @@ impl ModelSettings {
         let fit = section.choice("fit", &fits);
         let labels = section.text("labels").map(|path| base.join(path));
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
+        let nms_iou = section.number("nms_iou", 0.0..=1.0);
+        let max_detections = section.integer("max_detections", 1..=100_000).map(|n| n as usize);
+        let candidates_per_level = section.integer("candidates_per_level", 1..=100_000).map(|n| n as usize);
         let top_k = section.integer("top_k", 1..=1000).unwrap_or(5) as usize;
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
+        let streams = section.integer("streams", 1..=64).map(|n| n as usize);
         section.need("arch", "`arch` is needed in [model]");
         section.need("weights", "`weights` is needed in [model]");
         section.finish();
@@ -155,8 +185,12 @@ impl ModelSettings {
             fit,
             labels,
             score_threshold,
+            nms_iou,
+            max_detections,
+            candidates_per_level,
             top_k,
             threads,
+            streams,
         })
     }
 }

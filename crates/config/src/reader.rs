@@ -216,7 +216,12 @@ impl<'r, 'a> Section<'r, 'a> {
         let items = self.array(key, want)?.iter().enumerate();
         let read = items.filter_map(|(i, item)| {
             let DeValue::String(text) = item.get_ref() else {
-                self.note_item(key, i, item, format!("{want} is needed, this is a TOML {}", item.get_ref().type_str()));
+                self.note_item(
+                    key,
+                    i,
+                    item,
+                    format!("{want} is needed, this is a TOML {}", item.get_ref().type_str()),
+                );
                 return None;
             };
             expand(text, self.reader.env).map(join).map_err(|what| self.note_item(key, i, item, what)).ok()

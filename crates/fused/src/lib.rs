@@ -38,6 +38,7 @@ pub enum Then {
 
 unsafe extern "C" {
     fn lookout_fused_available() -> bool;
+    fn lookout_keep_freed_memory();
     fn lookout_cuda_has_bf16() -> bool;
     fn lookout_fused_prepack(
         weight: *const C_tensor,
@@ -55,6 +56,7 @@ unsafe extern "C" {
         error: *mut c_char,
         capacity: usize,
     ) -> *mut C_tensor;
+    fn lookout_fused_max_pool(x: *const C_tensor, error: *mut c_char, capacity: usize) -> *mut C_tensor;
     fn lookout_fused_conv_add(
         sum: *mut C_tensor,
         x: *const C_tensor,
@@ -71,6 +73,14 @@ unsafe extern "C" {
 pub fn available() -> bool {
     // SAFETY: takes nothing and only reads the dispatcher's table.
     unsafe { lookout_fused_available() }
+}
+
+/// Has the C library keep memory that was freed, for the whole process. A network asks for the same tens of
+/// megabytes with each batch; given back in between, every page of them is made anew each time, which takes a
+/// fifth of a batch's time on threads that are not the main one.
+pub fn keep_freed_memory() {
+    // SAFETY: sets two numbers of the allocator, which may be done at any time.
+    unsafe { lookout_keep_freed_memory() }
 }
 
 /// Whether the first GPU computes convolutions in bf16 natively; false where there is none.
@@ -143,6 +153,16 @@ impl PackedWeight {
     }
 }
 
+/// The greatest of each 3x3, with stride 2 and padding 1: `x` `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`.
+/// `x` lies on the CPU with its channels last in memory, in fp32 or bf16, and **holds no negative number**, as
+/// behind a ReLU: by that it takes a third of the time of libtorch's own.
+pub fn max_pool_of_positives(x: &Tensor) -> Result<Tensor, FusedError> {
+    guarded("max pool", |error, capacity| {
+        // SAFETY: the pointers outlive the call, and the callee checks the tensor's shape, type and layout.
+        unsafe { lookout_fused_max_pool(x.as_ptr(), error, capacity) }
+    })
+}
+
 fn guarded(
     operator: &'static str,
     call: impl FnOnce(*mut c_char, usize) -> *mut C_tensor,
@@ -191,6 +211,20 @@ mod tests {
         let sum = Tensor::randn_like(&plain);
         let added = packed.conv_add(sum.copy(), &x, Some(&bias), Then::Relu).unwrap();
         assert!(furthest(&added, &(&plain + &sum).relu()) < 1e-4);
+    }
+
+    #[test]
+    fn a_pool_of_positives_is_a_pool() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for size in [[2, 64, 13, 8], [1, 3, 1, 1], [1, 5, 2, 7]] {
+                let x = Tensor::randn(size, (Kind::Float, Device::Cpu)).relu().to_kind(kind);
+                let x = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+                let pooled = max_pool_of_positives(&x).unwrap();
+                assert_eq!(pooled, x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false), "{kind:?} {size:?}");
+            }
+        }
+        let wrong = Tensor::zeros([2, 3, 4, 4], (Kind::Double, Device::Cpu));
+        assert!(max_pool_of_positives(&wrong).is_err());
     }
 
     #[test]

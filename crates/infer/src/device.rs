@@ -1,27 +1,30 @@
-//! The device thread: the only one that touches the network.
+//! A device thread: the only one that touches its network.
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, Sender};
 use lookout_schema::DropCause;
 use lookout_stage::{Detect, DetectFrame, Detected, FrameBatch, FrameResult, Stop};
 
-use crate::{DeviceEvent, InferredBatch, Rebuild};
+use crate::{DeviceEvent, InferredBatch, Rebuild, feeder::NumberedBatch, turns::Turns};
 
 pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,
     pub(crate) rebuild: Rebuild,
-    pub(crate) batches: Receiver<FrameBatch>,
-    /// Whether the device waits for a batch.
-    pub(crate) idle: Arc<AtomicBool>,
+    pub(crate) batches: Receiver<NumberedBatch>,
+    /// Batches that were handed over and are not done with.
+    pub(crate) outstanding: Arc<AtomicUsize>,
+    pub(crate) turns: Arc<Turns>,
+    /// Streams of this device.
+    pub(crate) streams: u32,
     pub(crate) wake: Sender<()>,
     pub(crate) abandon: Stop,
 }
@@ -37,56 +40,59 @@ enum Failure {
 }
 
 impl Device {
-    pub(crate) fn run(mut self, mut emit: impl FnMut(DeviceEvent)) {
+    pub(crate) fn run(mut self, emit: impl Fn(DeviceEvent)) {
         let mut failures = 0;
-        while let Some(batch) = self.next_batch() {
+        while let Some(NumberedBatch { number, batch }) = self.next_batch() {
             let started = Instant::now();
             let reason = match self.look(&batch) {
                 Ok(detected) => {
                     failures = 0;
-                    emit(DeviceEvent::Inferred(rejoin(batch, detected, started)));
-                    continue;
+                    let busy = started.elapsed() / self.streams;
+                    self.hand_on(
+                        number,
+                        &emit,
+                        DeviceEvent::Inferred(rejoin(batch, detected, started, busy)),
+                    );
+                    None
                 }
                 Err(Failure::Refused(reason)) => {
                     failures += 1;
-                    emit(DeviceEvent::BatchFailed { frames: batch.frames.len(), reason: reason.clone() });
+                    let frames = batch.frames.len();
                     drop_all(batch, DropCause::Infer);
-                    if failures < FAILURES_TO_REBUILD {
-                        continue;
-                    }
-                    reason
+                    self.hand_on(number, &emit, DeviceEvent::BatchFailed { frames, reason: reason.clone() });
+                    (failures >= FAILURES_TO_REBUILD).then_some(reason)
                 }
                 Err(Failure::Panicked(reason)) => {
                     drop_all(batch, DropCause::StageFailed);
-                    reason
+                    Some(reason)
                 }
             };
-            failures = 0;
-            emit(DeviceEvent::Restarted { reason });
-            if !self.make_anew() {
-                return;
+            if let Some(reason) = reason {
+                failures = 0;
+                self.hand_on(number, &emit, DeviceEvent::Restarted { reason });
+                if !self.make_anew() {
+                    return;
+                }
             }
+            self.outstanding.fetch_sub(1, SeqCst);
+            // A full wake channel means that the batch thread has been told already.
+            let _ = self.wake.try_send(());
         }
     }
 
-    fn next_batch(&self) -> Option<FrameBatch> {
-        if self.abandon.is_stopped() {
-            while let Ok(batch) = self.batches.try_recv() {
-                drop_all(batch, DropCause::Shutdown);
-            }
-            return None;
-        }
-        match self.batches.try_recv() {
-            Ok(batch) => return Some(batch),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => {}
-        }
-        self.idle.store(true, SeqCst);
-        // A full wake channel means that the batch thread has been told already.
-        let _ = self.wake.try_send(());
+    fn hand_on(&self, number: u64, emit: &impl Fn(DeviceEvent), event: DeviceEvent) {
+        self.turns.take(number, &self.abandon, || emit(event));
+    }
+
+    fn next_batch(&self) -> Option<NumberedBatch> {
         let batch = self.batches.recv().ok();
-        self.idle.store(false, SeqCst);
-        batch
+        if !self.abandon.is_stopped() {
+            return batch;
+        }
+        for NumberedBatch { batch, .. } in batch.into_iter().chain(self.batches.try_iter()) {
+            drop_all(batch, DropCause::Shutdown);
+        }
+        None
     }
 
     fn look(&mut self, batch: &FrameBatch) -> Result<Detected, Failure> {
@@ -133,7 +139,7 @@ impl Device {
     }
 }
 
-fn rejoin(batch: FrameBatch, detected: Detected, started: Instant) -> InferredBatch {
+fn rejoin(batch: FrameBatch, detected: Detected, started: Instant, busy: Duration) -> InferredBatch {
     let results = batch
         .frames
         .into_iter()
@@ -147,7 +153,7 @@ fn rejoin(batch: FrameBatch, detected: Detected, started: Instant) -> InferredBa
             post: detected.post,
         })
         .collect();
-    InferredBatch { results, closed_by: batch.closed_by, busy: started.elapsed() }
+    InferredBatch { results, closed_by: batch.closed_by, busy }
 }
 
 fn drop_all(batch: FrameBatch, cause: DropCause) {

@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -16,13 +16,21 @@ use lookout_stage::{CameraQueue, FrameBatch, Stop};
 
 pub(crate) struct Feeder {
     pub(crate) batcher: Batcher,
+    /// Streams of the device.
+    pub(crate) streams: usize,
     pub(crate) prefetch: bool,
     pub(crate) cameras: Receiver<CameraQueue>,
     pub(crate) woken: Receiver<()>,
-    pub(crate) handover: Sender<FrameBatch>,
-    /// Whether the device waits for a batch.
-    pub(crate) idle: Arc<AtomicBool>,
+    pub(crate) handover: Sender<NumberedBatch>,
+    /// Batches that were handed over and are not done with.
+    pub(crate) outstanding: Arc<AtomicUsize>,
     pub(crate) abandon: Stop,
+}
+
+/// A batch and its place in the order of all batches, from 0.
+pub(crate) struct NumberedBatch {
+    pub(crate) number: u64,
+    pub(crate) batch: FrameBatch,
 }
 
 /// Something always happens sooner; this only bounds the harm of a mistake.
@@ -31,6 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 impl Feeder {
     pub(crate) fn run(mut self) {
         let mut more_cameras = true;
+        let mut number = 0;
         loop {
             if more_cameras {
                 more_cameras = self.take_cameras();
@@ -40,10 +49,11 @@ impl Feeder {
             }
             match self.poll() {
                 Polled::Batch(batch) => {
-                    self.idle.store(false, SeqCst);
-                    if self.handover.send(batch).is_err() {
+                    self.outstanding.fetch_add(1, SeqCst);
+                    if self.handover.send(NumberedBatch { number, batch }).is_err() {
                         return self.give_up();
                     }
+                    number += 1;
                 }
                 Polled::Wait { .. } if !more_cameras && self.batcher.is_over() => return,
                 Polled::Wait { until } => self.wait(until),
@@ -65,11 +75,12 @@ impl Feeder {
     }
 
     fn poll(&mut self) -> Polled {
-        let demand = if self.handover.is_full() {
-            Demand::None
-        } else if self.idle.load(SeqCst) {
+        let outstanding = self.outstanding.load(SeqCst);
+        // While one stream is at work the device is not idle, and another takes what is worth it.
+        let ahead = usize::from(self.prefetch);
+        let demand = if outstanding == 0 {
             Demand::Idle
-        } else if self.prefetch {
+        } else if outstanding < self.streams + ahead {
             Demand::Prefetch
         } else {
             Demand::None

@@ -4,6 +4,7 @@ mod device;
 mod event;
 mod feeder;
 mod threads;
+mod turns;
 
 pub use event::{DeviceEvent, InferredBatch};
 pub use threads::{InferSettings, InferThreads, Inlets, Rebuild, start};

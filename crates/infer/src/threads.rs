@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicUsize},
     thread::{self, JoinHandle},
 };
 
@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use lookout_batch::{BatchPolicy, Batcher};
 use lookout_stage::{CameraQueue, Detect, Stop};
 
-use crate::{DeviceEvent, device::Device, feeder::Feeder};
+use crate::{DeviceEvent, device::Device, feeder::Feeder, turns::Turns};
 
-/// Makes the network anew after it has panicked or kept failing; the reason where it cannot.
-pub type Rebuild = Box<dyn FnMut() -> Result<Box<dyn Detect>, String> + Send>;
+/// Makes a network anew after it has panicked or kept failing; the reason where it cannot.
+pub type Rebuild = Arc<dyn Fn() -> Result<Box<dyn Detect>, String> + Send + Sync>;
 
 #[derive(Debug, Clone, Copy)]
 pub struct InferSettings {
@@ -45,31 +45,47 @@ impl InferThreads {
     }
 }
 
-/// Starts a batch thread and a device thread. `emit` is called on the device thread; while it blocks, the
-/// device stands still.
+/// Starts a batch thread, and a device thread for each of `detectors`: so many batches are looked at side by
+/// side. `emit` is called on the device threads, in the order of the batches; while it blocks, the device
+/// stands still.
 pub fn start(
     settings: InferSettings,
-    detector: Box<dyn Detect>,
-    rebuild: Rebuild,
+    detectors: Vec<Box<dyn Detect>>,
+    rebuild: &Rebuild,
     inlets: Inlets,
-    emit: impl FnMut(DeviceEvent) + Send + 'static,
+    emit: impl Fn(DeviceEvent) + Clone + Send + 'static,
 ) -> io::Result<InferThreads> {
-    let (handover, batches) = bounded(1);
-    let idle = Arc::new(AtomicBool::new(false));
+    let streams = detectors.len();
+    // A place for each stream, and one for the batch that is made up ahead.
+    let (handover, batches) = bounded(streams + 1);
+    let outstanding = Arc::new(AtomicUsize::new(0));
+    let turns = Arc::new(Turns::default());
     let (wake, woken) = inlets.wake;
-    let device =
-        Device { detector, rebuild, batches, idle: Arc::clone(&idle), wake, abandon: inlets.abandon.clone() };
     let feeder = Feeder {
         batcher: Batcher::new(settings.policy),
+        streams,
         prefetch: settings.prefetch,
         cameras: inlets.cameras,
         woken,
         handover,
-        idle,
-        abandon: inlets.abandon,
+        outstanding: Arc::clone(&outstanding),
+        abandon: inlets.abandon.clone(),
     };
-    Ok(InferThreads(vec![
-        thread::Builder::new().name("batch".into()).spawn(move || feeder.run())?,
-        thread::Builder::new().name("device".into()).spawn(move || device.run(emit))?,
-    ]))
+    let mut threads = vec![thread::Builder::new().name("batch".into()).spawn(move || feeder.run())?];
+    for (stream, detector) in detectors.into_iter().enumerate() {
+        let device = Device {
+            detector,
+            rebuild: Arc::clone(rebuild),
+            batches: batches.clone(),
+            outstanding: Arc::clone(&outstanding),
+            turns: Arc::clone(&turns),
+            streams: u32::try_from(streams).unwrap_or(u32::MAX),
+            wake: wake.clone(),
+            abandon: inlets.abandon.clone(),
+        };
+        let emit = emit.clone();
+        threads
+            .push(thread::Builder::new().name(format!("device-{stream}")).spawn(move || device.run(emit))?);
+    }
+    Ok(InferThreads(threads))
 }

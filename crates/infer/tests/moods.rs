@@ -4,13 +4,16 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lookout_batch::BatchPolicy;
-use lookout_infer::{DeviceEvent, InferSettings, InferThreads, Inlets, start};
+use lookout_infer::{DeviceEvent, InferSettings, InferThreads, Inlets, Rebuild, start};
 use lookout_schema::{Classification, Clock, DropCause, LedgerCounts, SessionId, Size, Timestamp};
 use lookout_stage::{
     CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Detected, Findings, Fit,
@@ -79,7 +82,12 @@ struct Bench {
 impl Bench {
     /// One file camera on a device that takes up to 4 frames at a time. The network can be made anew, but
     /// for the first `refusals` tries.
-    fn new(prefetch: bool, mut refusals: usize) -> Self {
+    fn new(prefetch: bool, refusals: usize) -> Self {
+        Self::with_streams(1, prefetch, refusals)
+    }
+
+    fn with_streams(streams: usize, prefetch: bool, refusals: usize) -> Self {
+        let refusals = AtomicUsize::new(refusals);
         let (script, moods) = unbounded();
         let (seen_tx, seen) = unbounded();
         let (events_tx, events) = unbounded();
@@ -98,14 +106,13 @@ impl Bench {
                 },
                 prefetch,
             },
-            Box::new(moody()),
-            Box::new(move || {
-                if refusals > 0 {
-                    refusals -= 1;
+            (0..streams).map(|_| Box::new(moody()) as Box<dyn Detect>).collect(),
+            &(Arc::new(move || {
+                if refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
                     return Err("the weights are gone".into());
                 }
-                Ok(Box::new(moody()))
-            }),
+                Ok(Box::new(moody()) as Box<dyn Detect>)
+            }) as Rebuild),
             Inlets { cameras: inlet, wake, abandon: stop.clone() },
             move |event| drop(events_tx.send(event)),
         )
@@ -185,6 +192,8 @@ impl Bench {
             // The device thread holds the other end of this channel until it ends.
             let _ = self.events.recv_timeout(Duration::from_millis(10));
         }
+        // What came at the very end goes with the rest.
+        self.events.try_iter().for_each(drop);
         let counts = self.ledger.counts();
         counts.check().unwrap();
         assert_eq!(counts.processing, 0);
@@ -284,4 +293,23 @@ fn a_stuck_network_does_not_hold_up_the_end() {
     drop(free);
     let counts = bench.finish();
     assert!(counts.dropped[&DropCause::Shutdown] >= 2, "{counts:?}");
+}
+
+#[test]
+fn streams_look_side_by_side_and_hand_on_in_order() {
+    let mut bench = Bench::with_streams(2, false, 0);
+    let (free, stuck) = bounded::<()>(0);
+    bench.script.send(Mood::Stuck(stuck)).unwrap();
+    bench.push(1);
+    assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
+    // The other stream looks at these while the first is still busy with the frame before them.
+    bench.push(1);
+    assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
+    assert!(bench.events.recv_timeout(Duration::from_millis(200)).is_err());
+    drop(free);
+    for seq in [0, 1] {
+        let DeviceEvent::Inferred(batch) = bench.event() else { panic!("no result") };
+        assert_eq!(batch.results[0].header.seq, seq);
+    }
+    bench.finish();
 }

@@ -8,8 +8,8 @@
 //! └──── GStreamer's threads ─────────────────────────────┘  └──────── the camera's thread ───────┘
 //! ```
 //!
-//! The picture is scaled behind appsink, by GStreamer's own converter, so that no element has to be set
-//! anew when the stream changes its shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
+//! The picture is scaled behind appsink, so that no element has to be set anew when the stream changes its
+//! shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
 //! apart.
 //!
 //! The source's size is that of the decoded picture: its pixels are taken as square, and a rotation that a
@@ -19,6 +19,7 @@ mod arrival;
 mod backoff;
 mod camera;
 mod capture;
+mod converter;
 mod cut_off;
 mod decoders;
 mod elements;
@@ -27,9 +28,11 @@ mod file;
 mod fitter;
 mod pace;
 mod pipeline;
+mod planes;
 mod probe;
 mod session;
 mod tap;
+mod yuv;
 
 pub use camera::{CameraSource, Wanted};
 pub use decoders::{Decoder, decoders};

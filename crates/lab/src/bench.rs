@@ -3,6 +3,8 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Barrier,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
@@ -10,8 +12,8 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use lookout_args::BenchArgs;
 use lookout_config::{ModelSettings, input_size};
-use lookout_model::{Loaded, load};
-use lookout_stage::{DetectFrame, Pixels};
+use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
+use lookout_stage::{DetectFrame, Keep, Pixels};
 use serde::Serialize;
 
 use crate::{WrongInput, network};
@@ -28,8 +30,14 @@ struct Measured {
     device: String,
     precision: String,
     batch: usize,
+    /// Batches that were looked at side by side.
+    streams: usize,
     images_per_s: f64,
     latency_ms: LatencyMs,
+    /// The network's part of a batch's time, preprocessing included; the median.
+    forward_ms: f64,
+    /// Reading what the network says; the median.
+    post_ms: f64,
 }
 
 /// Of a batch.
@@ -54,27 +62,41 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if !args.json {
         writeln!(
             out,
-            "{:<10} {:<8} {:<9} {:>6} {:>12} {:>9} {:>9} {:>9}",
-            "arch", "device", "precision", "batch", "images/s", "p50 ms", "p95 ms", "p99 ms"
+            "{:<26} {:<8} {:<9} {:>6} {:>7} {:>12} {:>9} {:>9} {:>9} {:>11} {:>9}",
+            "arch",
+            "device",
+            "precision",
+            "batch",
+            "streams",
+            "images/s",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "forward ms",
+            "post ms"
         )?;
     }
     for precision in &args.precision {
-        let settings = ModelSettings { input, ..network::settings(&args.network, precision)? };
-        let mut loaded = load(&settings).context(WrongInput)?;
+        let settings =
+            ModelSettings { input, streams: args.streams, ..network::settings(&args.network, precision)? };
+        let mut networks = load_streams(&settings).context(WrongInput)?;
         for batch in &args.batch {
-            let measured = measure(&mut loaded, *batch, seconds)?;
+            let measured = measure(&mut networks, *batch, seconds)?;
             if !args.json {
                 writeln!(
                     out,
-                    "{:<10} {:<8} {:<9} {:>6} {:>12.2} {:>9.2} {:>9.2} {:>9.2}",
+                    "{:<26} {:<8} {:<9} {:>6} {:>7} {:>12.2} {:>9.2} {:>9.2} {:>9.2} {:>11.2} {:>9.2}",
                     measured.arch,
                     measured.device,
                     measured.precision,
                     measured.batch,
+                    measured.streams,
                     measured.images_per_s,
                     measured.latency_ms.p50,
                     measured.latency_ms.p95,
-                    measured.latency_ms.p99
+                    measured.latency_ms.p99,
+                    measured.forward_ms,
+                    measured.post_ms
                 )?;
             }
             results.results.push(measured);
@@ -89,31 +111,90 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 /// Before the clock starts.
 const WARM_UP: usize = 3;
 
-fn measure(loaded: &mut Loaded, batch: usize, seconds: Duration) -> anyhow::Result<Measured> {
-    // Bytes without a pattern: some processors multiply zeros faster.
-    let bytes = (0..loaded.input.width * loaded.input.height * 3)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
-    let pixels = Pixels::new(loaded.input, bytes.collect::<Vec<_>>()).context("a picture of another size")?;
-    let placement = loaded.fit.place(loaded.input, loaded.input);
-    let frames = vec![DetectFrame { pixels: &pixels, source: loaded.input, placement }; batch];
-    for _ in 0..WARM_UP {
-        loaded.detector.detect(&frames)?;
-    }
+/// The networks of a device: as many as it has streams.
+fn load_streams(settings: &ModelSettings) -> Result<Vec<Loaded>, ModelError> {
+    let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
+    (0..streams.count().get()).map(|_| load_stream(settings, &streams)).collect()
+}
+
+fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::Result<Measured> {
+    let all_ready = Barrier::new(networks.len());
+    let streams = networks.len();
+    let taken: Vec<Taken> = thread::scope(|scope| {
+        let stream = |network| scope.spawn(|| look_again_and_again(network, batch, seconds, &all_ready));
+        let threads: Vec<_> = networks.iter_mut().map(stream).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a stream panicked")))
+        };
+        threads.into_iter().map(join).collect::<anyhow::Result<_>>()
+    })?;
     let mut latencies = Histogram::<u64>::new(3)?;
-    let started = Instant::now();
-    while started.elapsed() < seconds || latencies.is_empty() {
-        let begun = Instant::now();
-        loaded.detector.detect(&frames)?;
-        latencies.record(begun.elapsed().as_micros() as u64)?;
+    let [mut forwards, mut posts] = [latencies.clone(), latencies.clone()];
+    for taken in &taken {
+        latencies.add(&taken.latencies)?;
+        forwards.add(&taken.forwards)?;
+        posts.add(&taken.posts)?;
     }
-    let rate = (latencies.len() * batch as u64) as f64 / started.elapsed().as_secs_f64();
-    let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+    let rate = |taken: &Taken| (taken.latencies.len() * batch as u64) as f64 / taken.seconds;
+    let images_per_s: f64 = taken.iter().map(rate).sum();
+    let quantile_ms =
+        |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let ms = |quantile| quantile_ms(&latencies, quantile);
+    let first = networks.first().context("a device without streams")?;
     Ok(Measured {
-        arch: loaded.info.arch.clone(),
-        device: loaded.target.to_string(),
-        precision: loaded.info.precision.clone(),
+        arch: first.info.arch.clone(),
+        device: first.target.to_string(),
+        precision: first.info.precision.clone(),
         batch,
-        images_per_s: (rate * 100.0).round() / 100.0,
+        streams,
+        images_per_s: (images_per_s * 100.0).round() / 100.0,
         latency_ms: LatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
+        forward_ms: quantile_ms(&forwards, 0.50),
+        post_ms: quantile_ms(&posts, 0.50),
     })
+}
+
+/// What one stream took.
+struct Taken {
+    latencies: Histogram<u64>,
+    forwards: Histogram<u64>,
+    posts: Histogram<u64>,
+    seconds: f64,
+}
+
+fn look_again_and_again(
+    network: &mut Loaded,
+    batch: usize,
+    seconds: Duration,
+    all_ready: &Barrier,
+) -> anyhow::Result<Taken> {
+    // Bytes without a pattern: some processors multiply zeros faster.
+    let bytes = (0..network.input.width * network.input.height * 3)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+    let pixels =
+        Pixels::new(network.input, bytes.collect::<Vec<_>>()).context("a picture of another size")?;
+    let placement = network.fit.place(network.input, network.input);
+    let frames =
+        vec![DetectFrame { pixels: &pixels, source: network.input, placement, keep: Keep::all() }; batch];
+    let new = || Histogram::<u64>::new(3);
+    let mut taken = Taken { latencies: new()?, forwards: new()?, posts: new()?, seconds: 0.0 };
+    all_ready.wait();
+    let mut started = Instant::now();
+    for turn in 0.. {
+        if turn == WARM_UP {
+            started = Instant::now();
+        }
+        if turn > WARM_UP && started.elapsed() >= seconds {
+            break;
+        }
+        let begun = Instant::now();
+        let detected = network.detector.detect(&frames)?;
+        if turn >= WARM_UP {
+            taken.latencies.record(begun.elapsed().as_micros() as u64)?;
+            taken.forwards.record(detected.infer.as_micros() as u64)?;
+            taken.posts.record(detected.post.as_micros() as u64)?;
+        }
+    }
+    taken.seconds = started.elapsed().as_secs_f64();
+    Ok(taken)
 }

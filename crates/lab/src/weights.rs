@@ -83,8 +83,8 @@ fn list(json: bool, cache_dir: &Path) -> anyhow::Result<ExitCode> {
     if !json {
         writeln!(
             out,
-            "{:<10} {:<15} {:<24} {:>9} {:>7}  CACHED",
-            "ARCH", "VERSION", "FILE", "MiB", "TOP-1 %"
+            "{:<26} {:<15} {:<44} {:>9} {:>12}  CACHED",
+            "ARCH", "VERSION", "FILE", "MiB", "ACCURACY %"
         )?;
     }
     for published in &PUBLISHED {
@@ -93,16 +93,19 @@ fn list(json: bool, cache_dir: &Path) -> anyhow::Result<ExitCode> {
             writeln!(out, "{}", serde_json::to_string(&listed)?)?;
             continue;
         }
-        let Accuracy::ImageNet { top1, .. } = published.accuracy;
+        let accuracy = match published.accuracy {
+            Accuracy::ImageNet { top1, .. } => format!("{top1:.2} top-1"),
+            Accuracy::Coco { box_map } => format!("{box_map:.2} box AP"),
+        };
         let star = if listed.default { "*" } else { "" };
         writeln!(
             out,
-            "{:<10} {:<15} {:<24} {:>9.1} {:>7.2}  {}",
+            "{:<26} {:<15} {:<44} {:>9.1} {:>12}  {}",
             published.arch,
             format!("{}{star}", published.version),
             published.file,
             published.size_mib,
-            top1,
+            accuracy,
             listed.cache
         )?;
     }

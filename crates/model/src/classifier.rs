@@ -1,10 +1,8 @@
 //! A classifier at work: pictures in, their most probable classes out.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::time::Instant;
 
+use lookout_config::ModelSettings;
 use lookout_schema::Classification;
 use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
 use tch::{Kind, Tensor};
@@ -12,22 +10,37 @@ use tch::{Kind, Tensor};
 use crate::{
     input::Stacker,
     labels::Labels,
-    network::{PreparedNetwork, message},
+    network::{PreparedClassifier, caught},
+    streams::Streams,
 };
 
 /// A ResNet with its input's transform and its classes' names.
 #[derive(Debug)]
 pub(crate) struct Classifier {
-    network: PreparedNetwork,
+    network: PreparedClassifier,
     stacker: Stacker,
     labels: Labels,
     top_k: usize,
     score_threshold: f32,
+    streams: Streams,
 }
 
 impl Classifier {
-    pub(crate) fn new(network: PreparedNetwork, labels: Labels, top_k: usize, score_threshold: f32) -> Self {
-        Self { stacker: Stacker::new(network.target()), network, labels, top_k, score_threshold }
+    /// The classifier of `settings`, which names its classes by `labels`.
+    pub(crate) fn new(
+        network: PreparedClassifier,
+        labels: Labels,
+        settings: &ModelSettings,
+        streams: Streams,
+    ) -> Self {
+        Self {
+            stacker: Stacker::new(network.target()),
+            network,
+            labels,
+            top_k: settings.top_k,
+            score_threshold: settings.score_threshold.unwrap_or(0.0),
+            streams,
+        }
     }
 
     fn read(&self, logits: &Tensor) -> Vec<Findings> {
@@ -58,15 +71,14 @@ impl Detect for Classifier {
         if pictures.windows(2).any(|two| two[0].size() != two[1].size()) {
             return Err(refuse("the pictures of the batch have different sizes".into()));
         }
-        // tch's operators panic where libtorch refuses, such as for want of memory. The parameters are only
-        // read, so that the network is as good as before.
-        catch_unwind(AssertUnwindSafe(|| {
+        caught(|| {
+            let _at_work = self.streams.begin(frames.len());
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();
             let findings = self.read(&logits);
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
-        }))
-        .map_err(|panic| refuse(message(panic.as_ref())))
+        })
+        .map_err(refuse)
     }
 }

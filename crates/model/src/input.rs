@@ -1,5 +1,7 @@
 //! From pictures to a network's input.
 
+use std::thread;
+
 use half::{bf16, f16};
 use lookout_schema::Size;
 use lookout_stage::Pixels;
@@ -60,19 +62,36 @@ impl Stacker {
     }
 }
 
-fn stack_by<T: Element + Copy>(table: &[[T; 256]; 3], pictures: &[&Pixels], size: Size) -> Tensor {
-    let [red, green, blue] = table;
-    let mut values = Vec::with_capacity(pictures.len() * size.width as usize * size.height as usize * 3);
-    for picture in pictures {
-        for pixel in picture.rgb().chunks_exact(3) {
-            values.extend_from_slice(&[
-                red[usize::from(pixel[0])],
-                green[usize::from(pixel[1])],
-                blue[usize::from(pixel[2])],
-            ]);
+fn stack_by<T: Element + Copy + Default + Send + Sync>(
+    table: &[[T; 256]; 3],
+    pictures: &[&Pixels],
+    size: Size,
+) -> Tensor {
+    let bytes = size.width as usize * size.height as usize * 3;
+    let mut values = vec![T::default(); pictures.len() * bytes];
+    // The network's own threads have nothing to do before it is done.
+    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    let share = pictures.len().div_ceil(threads.max(1));
+    thread::scope(|scope| {
+        let mut shares = values.chunks_mut(share * bytes).zip(pictures.chunks(share));
+        let own = shares.next();
+        for (values, pictures) in shares {
+            scope.spawn(move || look_up(table, pictures, values));
         }
-    }
+        if let Some((values, pictures)) = own {
+            look_up(table, pictures, values);
+        }
+    });
     nchw(&Tensor::from_slice(&values), pictures.len(), size)
+}
+
+fn look_up<T: Copy>([red, green, blue]: &[[T; 256]; 3], pictures: &[&Pixels], values: &mut [T]) {
+    let pixels = pictures.iter().flat_map(|picture| picture.rgb().chunks_exact(3));
+    for (value, pixel) in values.chunks_exact_mut(3).zip(pixels) {
+        value[0] = red[usize::from(pixel[0])];
+        value[1] = green[usize::from(pixel[1])];
+        value[2] = blue[usize::from(pixel[2])];
+    }
 }
 
 /// `[N*H*W*3]` as `[N, 3, H, W]`, without moving a number.

@@ -7,13 +7,24 @@ use crate::ModelError;
 /// ImageNet-1k's classes in the order of their WordNet ids, with torchvision's names.
 const IMAGENET_1K: &str = include_str!("labels/imagenet-1k.txt");
 
+/// COCO's classes by their numbers, with torchvision's names: the background first, and `N/A` where COCO
+/// left a number out.
+const COCO: &str = include_str!("labels/coco.txt");
+
+/// Names of no class: nothing that is called so is there to be seen.
+const NO_CLASS: [&str; 2] = ["__background__", "N/A"];
+
 /// A name for each class.
 #[derive(Debug, Clone)]
-pub(crate) struct Labels(Vec<Arc<str>>);
+pub struct Labels(Vec<Arc<str>>);
 
 impl Labels {
     pub(crate) fn imagenet() -> Self {
         Self::parse(IMAGENET_1K)
+    }
+
+    pub(crate) fn coco() -> Self {
+        Self::parse(COCO)
     }
 
     /// `class 0`, `class 1` and so on.
@@ -38,6 +49,16 @@ impl Labels {
         self.0.get(class).map_or("", |name| name)
     }
 
+    /// The name of a class that is one.
+    pub(crate) fn shown(&self, class: usize) -> Option<&str> {
+        self.0.get(class).map(|name| &**name).filter(|name| !NO_CLASS.contains(name))
+    }
+
+    /// Whether something can be called so.
+    pub fn has(&self, name: &str) -> bool {
+        (0..self.0.len()).any(|class| self.shown(class) == Some(name))
+    }
+
     fn parse(text: &str) -> Self {
         Self(text.lines().map(str::trim).map(Arc::from).collect())
     }
@@ -53,6 +74,15 @@ mod tests {
         assert_eq!(labels.0.len(), 1000);
         assert_eq!((labels.name(0), labels.name(999)), ("tench", "toilet tissue"));
         assert_eq!(labels.name(1000), "");
+    }
+
+    #[test]
+    fn coco_has_eighty_classes_in_ninety_one_slots() {
+        let labels = Labels::coco();
+        assert_eq!(labels.0.len(), 91);
+        assert_eq!((0..91).filter_map(|class| labels.shown(class)).count(), 80);
+        assert_eq!((labels.shown(1), labels.shown(90)), (Some("person"), Some("toothbrush")));
+        assert_eq!((labels.shown(0), labels.shown(12), labels.shown(91)), (None, None, None));
     }
 
     #[test]

@@ -5,15 +5,13 @@
 
 use std::cell::RefCell;
 
-use tch::{
-    Kind, Tensor,
-    nn::{self, ModuleT},
+use tch::{Kind, Tensor, nn};
+
+use crate::{
+    kernel::Kernel,
+    norm::{GroupNorm, Norm, NormKind},
+    target::Target,
 };
-
-use crate::{kernel::Kernel, target::Target};
-
-/// Keeps a batch norm from dividing by zero.
-const EPS: f64 = 1e-5;
 
 /// What follows a convolution and its norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +37,27 @@ impl ConvShape {
     }
 }
 
+/// What a layer is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LayerSpec {
+    pub(crate) shape: ConvShape,
+    /// A norm has a bias of its own, so that the convolution before it mostly has none.
+    pub(crate) bias: bool,
+    pub(crate) norm: NormKind,
+    pub(crate) act: Activation,
+}
+
+impl LayerSpec {
+    /// A convolution with `norm`, or with a bias where that is none.
+    pub(crate) fn new(shape: ConvShape, norm: NormKind, act: Activation) -> Self {
+        Self { shape, bias: norm == NormKind::None, norm, act }
+    }
+}
+
 /// `act(norm(conv(x)))`.
 #[derive(Debug)]
 pub(crate) struct ConvNormAct {
-    shape: ConvShape,
-    act: Activation,
+    spec: LayerSpec,
     form: RefCell<Form>,
 }
 
@@ -51,76 +65,118 @@ pub(crate) struct ConvNormAct {
 enum Form {
     Trainable {
         weight: Tensor,
-        norm: nn::BatchNorm,
+        bias: Option<Tensor>,
+        norm: Norm,
     },
-    /// Inference only; the norm is in the weight and the bias.
-    Prepared(Kernel),
+    /// Inference only; a batch norm is in the weight and the bias.
+    Prepared {
+        kernel: Kernel,
+        norm: Option<GroupNorm>,
+    },
 }
 
 impl ConvNormAct {
-    /// A layer whose parameters are zero until a state dict is applied: `conv.weight`, and of the batch
-    /// norm (Ioffe and Szegedy 2015) `norm.{weight,bias,running_mean,running_var}`.
-    pub(crate) fn new(conv: &nn::Path<'_>, norm: &nn::Path<'_>, shape: ConvShape, act: Activation) -> Self {
-        let size = [shape.outputs, shape.inputs, shape.kernel, shape.kernel];
-        let weight = conv.var("weight", &size, nn::Init::Const(0.0));
-        let norm =
-            nn::batch_norm2d(norm, shape.outputs, nn::BatchNormConfig { eps: EPS, ..Default::default() });
-        Self { shape, act, form: RefCell::new(Form::Trainable { weight, norm }) }
+    /// A layer whose weight is zero until a state dict is applied: `conv.weight`, `conv.bias` where `spec`
+    /// has it, and the norm's under `norm`.
+    pub(crate) fn new(conv: &nn::Path<'_>, norm: &nn::Path<'_>, spec: LayerSpec) -> Self {
+        let ConvShape { inputs, outputs, kernel, .. } = spec.shape;
+        let weight = conv.var("weight", &[outputs, inputs, kernel, kernel], nn::Init::Const(0.0));
+        let bias = spec.bias.then(|| conv.zeros("bias", &[outputs]));
+        let norm = Norm::new(norm, spec.norm, outputs);
+        Self { spec, form: RefCell::new(Form::Trainable { weight, bias, norm }) }
+    }
+
+    /// A convolution with a bias and nothing else.
+    pub(crate) fn plain(conv: &nn::Path<'_>, shape: ConvShape) -> Self {
+        Self::new(conv, conv, LayerSpec::new(shape, NormKind::None, Activation::None))
     }
 
     /// `[N, inputs, H, W]` to `[N, outputs, H', W']`. `train` has the norm take the batch's own statistics;
     /// a prepared layer has none.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         match &mut *self.form.borrow_mut() {
-            Form::Trainable { weight, norm } => self.activate(self.plain(x, weight, norm, train)),
-            Form::Prepared(kernel) => kernel.conv(x),
+            Form::Trainable { weight, bias, norm } => {
+                self.activate(norm.forward(self.conv(x, weight, bias.as_ref()), train))
+            }
+            Form::Prepared { kernel, norm: None } => kernel.conv(x),
+            Form::Prepared { kernel, norm: Some(norm) } => {
+                let mut x = norm.forward(&kernel.conv(x));
+                match self.spec.act {
+                    Activation::None => x,
+                    Activation::Relu => x.relu_(),
+                }
+            }
         }
     }
 
     /// `act(norm(conv(x)) + sum)`. Takes `sum`, whose memory may become the result's.
     pub(crate) fn forward_add(&self, x: &Tensor, sum: Tensor, train: bool) -> Tensor {
         match &mut *self.form.borrow_mut() {
-            Form::Trainable { weight, norm } => self.activate(self.plain(x, weight, norm, train) + sum),
-            Form::Prepared(kernel) => kernel.conv_add(x, sum),
+            Form::Trainable { weight, bias, norm } => {
+                self.activate(norm.forward(self.conv(x, weight, bias.as_ref()), train) + sum)
+            }
+            Form::Prepared { kernel, norm: None } => kernel.conv_add(x, sum),
+            Form::Prepared { kernel, norm: Some(norm) } => self.activate(norm.forward(&kernel.conv(x)) + sum),
         }
     }
 
     /// Makes the layer ready for inference on `target`, for good.
     pub(crate) fn prepare(&mut self, target: Target) {
+        let LayerSpec { shape, act, .. } = self.spec;
         let form = self.form.get_mut();
-        if let Form::Trainable { weight, norm } = form {
-            let (weight, bias) = fold(weight, norm);
-            *form = Form::Prepared(Kernel::new(&weight, &bias, self.shape, self.act, target));
-        }
+        let Form::Trainable { weight, bias, norm } = form else { return };
+        let weight = weight.detach();
+        let bias = match bias {
+            Some(bias) => bias.detach(),
+            None => Tensor::zeros([shape.outputs], (Kind::Float, weight.device())),
+        };
+        *form = match norm {
+            Norm::None => {
+                Form::Prepared { kernel: Kernel::new(&weight, &bias, shape, act, target), norm: None }
+            }
+            Norm::Batch(norm) => {
+                let (weight, bias) = norm.folded(&weight, &bias);
+                Form::Prepared { kernel: Kernel::new(&weight, &bias, shape, act, target), norm: None }
+            }
+            Norm::Group(norm) => Form::Prepared {
+                kernel: Kernel::new(&weight, &bias, shape, Activation::None, target),
+                norm: Some(norm.prepared(target)),
+            },
+        };
     }
 
-    fn plain(&self, x: &Tensor, weight: &Tensor, norm: &nn::BatchNorm, train: bool) -> Tensor {
-        let ConvShape { stride, padding, .. } = self.shape;
-        let x = x.conv2d(weight, None::<Tensor>, [stride; 2], [padding; 2], [1, 1], 1);
-        norm.forward_t(&x, train)
+    fn conv(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let ConvShape { stride, padding, .. } = self.spec.shape;
+        x.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], 1)
     }
 
     fn activate(&self, x: Tensor) -> Tensor {
-        match self.act {
+        match self.spec.act {
             Activation::None => x,
             Activation::Relu => x.relu(),
         }
     }
 }
 
-/// The weight `[K, C, kh, kw]` and bias `[K]` of the convolution that does what this one and its norm do
-/// in inference: `gamma * (w * x - mean) / sqrt(var + eps) + beta`. In double precision, so that folding
-/// costs nothing that fp32 can show.
-fn fold(weight: &Tensor, norm: &nn::BatchNorm) -> (Tensor, Tensor) {
-    let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
-    let one = |tensor: &Option<Tensor>, otherwise: f64| match tensor {
-        Some(tensor) => double(tensor),
-        None => double(&norm.running_var).full_like(otherwise),
-    };
-    let scale = one(&norm.ws, 1.0) / (double(&norm.running_var) + EPS).sqrt();
-    let bias = one(&norm.bs, 0.0) - double(&norm.running_mean) * &scale;
-    let weight = double(weight) * scale.view([-1, 1, 1, 1]); // [K, C, kh, kw]
-    (weight.to_kind(Kind::Float).detach(), bias.to_kind(Kind::Float).detach())
+/// The greatest of each 3x3, with stride 2: `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`. Stands behind a ReLU.
+#[derive(Debug, Default)]
+pub(crate) struct MaxPool {
+    target: Option<Target>,
+}
+
+impl MaxPool {
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let fused = match self.target {
+            Some(target) if !target.is_gpu() => lookout_fused::max_pool_of_positives(x).ok(),
+            _ => None,
+        };
+        fused.unwrap_or_else(|| x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false))
+    }
+
+    /// Makes the layer ready for inference on `target`, for good.
+    pub(crate) fn prepare(&mut self, target: Target) {
+        self.target = Some(target);
+    }
 }
 
 /// A fully connected layer, `x [N, inputs]` to `[N, outputs]`.
@@ -142,6 +198,15 @@ impl Linear {
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.bias.numel()
+    }
+
+    /// The output for no input, `[0, outputs]`.
+    pub(crate) fn none(&self) -> Tensor {
+        Tensor::zeros([0, self.outputs() as i64], (self.weight.kind(), self.weight.device()))
     }
 
     /// Makes the layer ready for inference on `target`, for good.

@@ -3,7 +3,10 @@
 //! The way in is [`load`]: settings to a network at work. The networks are written from their papers with
 //! torchvision's names, so that each can be checked layer by layer; [`Network`] is one as it is trained.
 
+mod arch;
 mod classifier;
+mod detection;
+mod detector;
 mod error;
 mod input;
 mod kernel;
@@ -11,17 +14,24 @@ mod labels;
 mod layer;
 mod load;
 mod network;
+mod norm;
 mod picture;
 mod random;
 mod raw;
 mod resnet;
+mod streams;
 mod target;
 pub mod weights;
 
+pub use detection::{
+    DenseOutputs, DetectionSettings, Detections, DetectorOutputs, FasterRcnnOutputs, ProposalSettings,
+};
 pub use error::ModelError;
-pub use load::{Loaded, load, load_raw};
-pub use network::{Network, PreparedNetwork};
+pub use labels::Labels;
+pub use load::{Loaded, load, load_raw, load_stream};
+pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork};
 pub use picture::Picture;
 pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
+pub use streams::Streams;
 pub use target::{Precision, Target};

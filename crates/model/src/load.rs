@@ -4,13 +4,16 @@ use std::path::Path;
 
 use lookout_config::{FitSetting, ModelSettings};
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{Detect, DetectFrame, Fit, Pixels};
+use lookout_stage::{Detect, DetectFrame, Fit, Keep, Pixels};
 
 use crate::{
     ModelError,
     classifier::Classifier,
+    detection::{COCO_CLASSES, DetectionSettings},
+    detector::Detector,
     labels::Labels,
-    network::{IMAGENET_CLASSES, Network, PreparedNetwork},
+    network::{IMAGENET_CLASSES, Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
+    streams::Streams,
     target::Target,
     weights::{self, StateDict},
 };
@@ -24,6 +27,8 @@ pub struct Loaded {
     pub input: Size,
     /// How a frame is brought there.
     pub fit: Fit,
+    /// What its classes are called.
+    pub labels: Labels,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -40,30 +45,30 @@ impl std::fmt::Debug for Loaded {
 const CLASSIFIER_INPUT: u32 = 224;
 const SHORT_SIDE: u32 = 256;
 
+/// What a detector gets of a camera's picture: full HD fits in at a third of its sides, and both sides are
+/// multiples of 32, so that nothing is padded.
+const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
+
+/// What a detector has to be sure of before it tells anybody; torchvision's own thresholds are for measuring
+/// precision against recall.
+const SCORE_THRESHOLD: f32 = 0.5;
+
 /// Loads the network of `settings` onto its device.
 pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
+    let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
+    load_stream(settings, &streams)
+}
+
+/// Loads one of several networks of `settings` that share the threads of `streams`.
+pub fn load_stream(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
     let target = Target::choose(settings.device, settings.precision)?;
-    if let Some(threads) = settings.threads {
-        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-    }
+    lookout_fused::keep_freed_memory();
     let Named { state, name, short_side } = find(settings)?;
-    let (network, classes) = network(&settings.arch, state)?;
-    let labels = match &settings.labels {
-        Some(path) => Labels::read(path, classes)?,
-        None if classes == IMAGENET_CLASSES as usize => Labels::imagenet(),
-        None => Labels::numbered(classes),
+    let prepared = network(&settings.arch, state)?.prepare(target);
+    let AtWork { detector, labels, input, fit } = match prepared {
+        PreparedNetwork::Classifier(network) => classifier(settings, network, short_side, streams)?,
+        PreparedNetwork::Detector(network) => detector(settings, network, streams)?,
     };
-    let input = settings.input.unwrap_or(Size { width: CLASSIFIER_INPUT, height: CLASSIFIER_INPUT });
-    let fit = match settings.fit.unwrap_or(FitSetting::CentreCrop) {
-        FitSetting::Letterbox => Fit::Letterbox,
-        FitSetting::Stretch => Fit::Stretch,
-        // In the same proportion for other inputs; the longer side, so that the picture fills it.
-        FitSetting::CentreCrop => {
-            let side = input.width.max(input.height);
-            Fit::CentreCrop { short_side: (side * short_side).div_ceil(CLASSIFIER_INPUT) }
-        }
-    };
-    let prepared = network.prepare(target);
     tracing::info!(
         arch = settings.arch,
         weights = name,
@@ -71,25 +76,77 @@ pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
         precision = target.precision().as_str(),
         "network loaded"
     );
-    let threshold = settings.score_threshold.unwrap_or(0.0);
-    Ok(Loaded {
-        detector: Box::new(Classifier::new(prepared, labels, settings.top_k, threshold)),
-        info: ModelInfo {
-            arch: settings.arch.clone(),
-            weights: name,
-            precision: target.precision().as_str().into(),
-        },
-        target,
-        input,
-        fit,
-    })
+    let precision = target.precision().as_str().into();
+    let info = ModelInfo { arch: settings.arch.clone(), weights: name, precision };
+    Ok(Loaded { detector, info, target, input, fit, labels })
+}
+
+/// The parts of [`Loaded`] that differ between classifiers and detectors.
+struct AtWork {
+    detector: Box<dyn Detect>,
+    labels: Labels,
+    input: Size,
+    fit: Fit,
+}
+
+fn classifier(
+    settings: &ModelSettings,
+    network: PreparedClassifier,
+    short_side: u32,
+    streams: &Streams,
+) -> Result<AtWork, ModelError> {
+    let classes = network.classes();
+    let labels = match &settings.labels {
+        Some(path) => Labels::read(path, classes)?,
+        None if classes == IMAGENET_CLASSES as usize => Labels::imagenet(),
+        None => Labels::numbered(classes),
+    };
+    let input = settings.input.unwrap_or(Size { width: CLASSIFIER_INPUT, height: CLASSIFIER_INPUT });
+    // The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
+    let side = input.width.max(input.height);
+    let short_side = (side * short_side).div_ceil(CLASSIFIER_INPUT);
+    let fit = fit(settings.fit.unwrap_or(FitSetting::CentreCrop), short_side);
+    let detector = Box::new(Classifier::new(network, labels.clone(), settings, streams.clone()));
+    Ok(AtWork { detector, labels, input, fit })
+}
+
+fn detector(
+    settings: &ModelSettings,
+    mut network: PreparedDetector,
+    streams: &Streams,
+) -> Result<AtWork, ModelError> {
+    let classes = network.classes();
+    let labels = match &settings.labels {
+        Some(path) => Labels::read(path, classes)?,
+        None if classes == COCO_CLASSES as usize => Labels::coco(),
+        None => Labels::numbered(classes),
+    };
+    let input = settings.input.unwrap_or(DETECTOR_INPUT);
+    let fit = fit(settings.fit.unwrap_or(FitSetting::Letterbox), input.width.min(input.height));
+    let torchvisions = network.settings;
+    network.settings = DetectionSettings {
+        score_threshold: settings.score_threshold.unwrap_or(SCORE_THRESHOLD),
+        nms_iou: settings.nms_iou.unwrap_or(torchvisions.nms_iou),
+        max_detections: settings.max_detections.unwrap_or(torchvisions.max_detections),
+        candidates_per_level: settings.candidates_per_level.unwrap_or(torchvisions.candidates_per_level),
+        ..torchvisions
+    };
+    let detector = Box::new(Detector::new(network, labels.clone(), streams.clone()));
+    Ok(AtWork { detector, labels, input, fit })
+}
+
+fn fit(setting: FitSetting, short_side: u32) -> Fit {
+    match setting {
+        FitSetting::Letterbox => Fit::Letterbox,
+        FitSetting::Stretch => Fit::Stretch,
+        FitSetting::CentreCrop => Fit::CentreCrop { short_side },
+    }
 }
 
 /// Loads the network of `settings` for raw inputs.
 pub fn load_raw(settings: &ModelSettings) -> Result<PreparedNetwork, ModelError> {
     let target = Target::choose(settings.device, settings.precision)?;
-    let (network, _) = network(&settings.arch, find(settings)?.state)?;
-    Ok(network.prepare(target))
+    Ok(network(&settings.arch, find(settings)?.state)?.prepare(target))
 }
 
 impl Loaded {
@@ -102,6 +159,7 @@ impl Loaded {
             pixels: &black,
             source: self.input,
             placement: self.fit.place(self.input, self.input),
+            keep: Keep::all(),
         };
         // The largest first: it decides how much memory is kept.
         for size in (1..=max_batch).rev() {
@@ -142,24 +200,9 @@ fn find(settings: &ModelSettings) -> Result<Named, ModelError> {
     Ok(Named { name: state.digest.clone(), state: State::Dict(state), short_side })
 }
 
-/// The network with its weights, and the number of its classes, which the weights decide.
-fn network(arch: &str, state: State) -> Result<(Network, usize), ModelError> {
+fn network(arch: &str, state: State) -> Result<Network, ModelError> {
     match state {
-        State::Seed(seed) => {
-            let mut network = Network::new(arch, IMAGENET_CLASSES)?;
-            network.fill(seed);
-            Ok((network, IMAGENET_CLASSES as usize))
-        }
-        State::Dict(state) => {
-            let bias = state.tensors.get("fc.bias").map(|bias| bias.size());
-            let classes = match bias.as_deref() {
-                Some([classes]) => *classes,
-                // What is missing or misshapen is told with all the rest.
-                _ => IMAGENET_CLASSES,
-            };
-            let mut network = Network::new(arch, classes)?;
-            network.load(state)?;
-            Ok((network, usize::try_from(classes).unwrap_or(0)))
-        }
+        State::Seed(seed) => Network::from_seed(arch, seed),
+        State::Dict(state) => Network::from_state(arch, state),
     }
 }

@@ -10,6 +10,8 @@ use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
     ModelError,
+    arch::Arch,
+    detection::{DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pictures, modernise},
     kernel::channels_last,
     random,
     resnet::ResNet,
@@ -24,16 +26,67 @@ pub(crate) const IMAGENET_CLASSES: i64 = 1000;
 #[derive(Debug)]
 pub struct Network {
     parameters: nn::VarStore,
-    net: ResNet,
+    net: Net,
+}
+
+#[derive(Debug)]
+enum Net {
+    Classifier(Box<ResNet>),
+    Detector(DetectorNet),
+}
+
+/// What a network says, before anything is read into it.
+#[derive(Debug)]
+pub enum Outputs {
+    /// `[N, classes]`
+    Logits(Tensor),
+    Detector(DetectorOutputs),
 }
 
 impl Network {
-    /// A network of `arch` with `classes` outputs; its parameters mean nothing yet.
+    /// A network of `arch` with `classes` outputs, of a detector the background among them; its parameters
+    /// mean nothing yet.
     pub fn new(arch: &str, classes: i64) -> Result<Self, ModelError> {
+        let arch = Arch::named(arch)?;
         let parameters = nn::VarStore::new(Device::Cpu);
-        let net = ResNet::new(&parameters.root(), arch, classes)
-            .ok_or_else(|| ModelError::UnknownArch { arch: arch.to_owned() })?;
+        let path = parameters.root();
+        let net = match arch {
+            Arch::Classifier(kind) => Net::Classifier(Box::new(ResNet::new(&path, kind, classes))),
+            Arch::Detector(kind) => Net::Detector(DetectorNet::new(&path, kind, classes)),
+        };
         Ok(Self { parameters, net })
+    }
+
+    /// The network of `arch` with all of `state`, which decides how many classes it has.
+    pub fn from_state(arch: &str, mut state: StateDict) -> Result<Self, ModelError> {
+        let arch = Arch::named(arch)?;
+        let parameters = nn::VarStore::new(Device::Cpu);
+        let path = parameters.root();
+        let net = match arch {
+            Arch::Classifier(kind) => {
+                let bias = state.tensors.get("fc.bias").map(Tensor::size);
+                let classes = match bias.as_deref() {
+                    Some([classes]) => *classes,
+                    // What is missing or misshapen is told with all the rest.
+                    _ => IMAGENET_CLASSES,
+                };
+                Net::Classifier(Box::new(ResNet::new(&path, kind, classes)))
+            }
+            Arch::Detector(kind) => {
+                modernise(kind, &mut state);
+                Net::Detector(DetectorNet::for_state(&path, kind, &state))
+            }
+        };
+        let mut network = Self { parameters, net };
+        network.load(state)?;
+        Ok(network)
+    }
+
+    /// A network of `arch` with as many classes as torchvision's, its weights made of `seed`.
+    pub fn from_seed(arch: &str, seed: u64) -> Result<Self, ModelError> {
+        let mut network = Self::new(arch, Arch::named(arch)?.usual_classes())?;
+        network.fill(seed);
+        Ok(network)
     }
 
     /// Its parameters and running statistics by torchvision's names.
@@ -51,39 +104,98 @@ impl Network {
         random::fill(&self.tensors(), seed);
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, to logits `[N, classes]`, differentiable. `train` has the norms take
-    /// the batch's own statistics.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        self.net.forward(x, train)
+    /// `x` `[N, 3, H, W]`, normalised, to what the network says of it, differentiable. `train` has the norms
+    /// take the batch's own statistics.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Outputs {
+        match &self.net {
+            Net::Classifier(net) => Outputs::Logits(net.forward(x, train)),
+            Net::Detector(net) => {
+                let proposals = net.kind().settings().proposals;
+                Outputs::Detector(net.forward(Pictures::whole(x), &proposals, train))
+            }
+        }
     }
 
     /// Makes the network ready for inference on `target`, for good.
     pub fn prepare(self, target: Target) -> PreparedNetwork {
-        let Self { parameters, mut net } = self;
-        tch::no_grad(|| net.prepare(target));
+        let Self { parameters, net } = self;
+        let prepared = tch::no_grad(|| match net {
+            Net::Classifier(mut net) => {
+                net.prepare(target);
+                PreparedNetwork::Classifier(PreparedClassifier { net, target })
+            }
+            Net::Detector(mut net) => {
+                net.prepare(target);
+                let settings = net.kind().settings();
+                PreparedNetwork::Detector(PreparedDetector { net, target, settings })
+            }
+        });
         // What training needs is in memory no longer.
         drop(parameters);
-        PreparedNetwork { net, target }
+        prepared
     }
 }
 
 /// What libtorch said, without the list of its own functions behind it.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked");
     text.split("Exception raised from").next().unwrap_or(text).trim().to_owned()
 }
 
+/// Does what may make `tch`'s operators panic, which they do where libtorch refuses: no memory, a picture
+/// smaller than the network. The parameters are only read, so that a network is as good as before.
+///
+/// # Errors
+/// What libtorch said.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
+}
+
 /// A network for inference, on its device and in its precision.
 #[derive(Debug)]
-pub struct PreparedNetwork {
-    net: ResNet,
-    target: Target,
+pub enum PreparedNetwork {
+    Classifier(PreparedClassifier),
+    Detector(PreparedDetector),
 }
 
 impl PreparedNetwork {
     pub fn target(&self) -> Target {
+        match self {
+            Self::Classifier(network) => network.target(),
+            Self::Detector(network) => network.target(),
+        }
+    }
+
+    pub fn into_classifier(self) -> Option<PreparedClassifier> {
+        match self {
+            Self::Classifier(network) => Some(network),
+            Self::Detector(_) => None,
+        }
+    }
+
+    pub fn into_detector(self) -> Option<PreparedDetector> {
+        match self {
+            Self::Classifier(_) => None,
+            Self::Detector(network) => Some(network),
+        }
+    }
+}
+
+/// A classifier for inference.
+#[derive(Debug)]
+pub struct PreparedClassifier {
+    net: Box<ResNet>,
+    target: Target,
+}
+
+impl PreparedClassifier {
+    pub fn target(&self) -> Target {
         self.target
+    }
+
+    pub fn classes(&self) -> usize {
+        self.net.classes()
     }
 
     /// `x` `[N, 3, H, W]`, normalised, of any type and on any device, to logits `[N, classes]` in fp32 on
@@ -93,15 +205,54 @@ impl PreparedNetwork {
     /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         tch::no_grad(|| {
-            let x = x.to_device(self.target.device).to_kind(self.target.precision.kind());
-            let logits = self.net.forward(&channels_last(&x), false);
+            let logits = self.net.forward(&brought(x, self.target), false);
             logits.to_kind(Kind::Float).to_device(Device::Cpu)
         })
     }
+}
 
-    /// As [`PreparedNetwork::forward`], with what libtorch refuses as an error.
-    pub fn try_forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        catch_unwind(AssertUnwindSafe(|| self.forward(x)))
-            .map_err(|panic| ModelError::Network { reason: message(panic.as_ref()) })
+/// A detector for inference.
+#[derive(Debug)]
+pub struct PreparedDetector {
+    net: DetectorNet,
+    target: Target,
+    /// How its outputs are read; at first as torchvision does.
+    pub settings: DetectionSettings,
+}
+
+impl PreparedDetector {
+    pub fn target(&self) -> Target {
+        self.target
     }
+
+    /// How many classes it has, the background among them where there is one.
+    pub fn classes(&self) -> usize {
+        usize::try_from(self.net.classes()).unwrap_or(0)
+    }
+
+    /// `x` `[N, 3, H, W]`, normalised, of any type and on any device, of which the top left
+    /// `[height, width]` are the pictures, to the heads' outputs, on the device.
+    ///
+    /// # Panics
+    /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
+    pub fn forward(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
+        tch::no_grad(|| {
+            let x = brought(x, self.target);
+            let pictures = Pictures { x: &x, extent: picture };
+            self.net.forward(pictures, &self.settings.proposals, false)
+        })
+    }
+
+    /// What is in each of the pictures that `outputs` are about, in pixels of `x`.
+    ///
+    /// # Panics
+    /// As [`PreparedDetector::forward`].
+    pub fn read(&self, outputs: &DetectorOutputs, picture: [i64; 2]) -> Vec<Detections> {
+        tch::no_grad(|| outputs.read(picture, &self.settings))
+    }
+}
+
+/// An input as a prepared network takes it.
+fn brought(x: &Tensor, target: Target) -> Tensor {
+    channels_last(&x.to_device(target.device).to_kind(target.precision.kind()))
 }

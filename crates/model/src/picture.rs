@@ -1,4 +1,4 @@
-//! A picture file to a network's input: torchvision's evaluation transform.
+//! A picture file to a network's input: torchvision's evaluation transforms.
 
 use std::path::Path;
 
@@ -7,7 +7,9 @@ use image::{DynamicImage, ImageReader, RgbImage};
 use lookout_schema::Size;
 use lookout_stage::{Fit, Pixels, Placement};
 
-use crate::ModelError;
+use tch::{Kind, Tensor};
+
+use crate::{ModelError, network::caught};
 
 /// A picture brought to a network's input.
 #[derive(Debug, Clone)]
@@ -21,13 +23,21 @@ pub struct Picture {
 impl Picture {
     /// Reads a JPEG, PNG, BMP or WebP file and brings it to `input` by `fit`.
     pub fn read(path: &Path, fit: Fit, input: Size) -> Result<Self, ModelError> {
-        let fail = |source| ModelError::Picture { path: path.to_owned(), source };
-        let picture = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .map_err(|error| fail(image::ImageError::IoError(error)))?
-            .decode()
-            .map_err(fail)?;
-        Ok(Self::new(&picture, fit, input))
+        Ok(Self::new(&decoded(path)?, fit, input))
+    }
+
+    /// Reads such a file and scales it as torchvision's `GeneralizedRCNNTransform` does for its detectors,
+    /// which their published accuracies were measured with: the short side to 800 pixels, or less where the
+    /// long side would be above 1333.
+    pub fn read_for_torchvisions_detectors(path: &Path) -> Result<Self, ModelError> {
+        let rgb = decoded(path)?.to_rgb8();
+        let source = Size { width: rgb.width(), height: rgb.height() };
+        let size = torchvisions_size(source);
+        let scaled = caught(|| interpolated(&rgb, size));
+        let scaled = scaled.map_err(|reason| ModelError::Network { reason })?;
+        #[expect(clippy::expect_used, reason = "the picture was scaled to just this size")]
+        let pixels = Pixels::new(size, scaled).expect("a picture of its own size");
+        Ok(Self { pixels, source, placement: Fit::Stretch.place(source, size) })
     }
 
     fn new(picture: &DynamicImage, fit: Fit, input: Size) -> Self {
@@ -54,6 +64,37 @@ impl Picture {
     }
 }
 
+fn decoded(path: &Path) -> Result<DynamicImage, ModelError> {
+    let fail = |source| ModelError::Picture { path: path.to_owned(), source };
+    ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|error| fail(image::ImageError::IoError(error)))?
+        .decode()
+        .map_err(fail)
+}
+
+/// The short side to 800 if the long side is then 1333 at most, else the long side to 1333; rounded down.
+fn torchvisions_size(Size { width, height }: Size) -> Size {
+    let (short, long) = (f64::from(width.min(height)), f64::from(width.max(height)));
+    let scale = (800.0 / short).min(1333.0 / long);
+    let side = |side: u32| ((f64::from(side) * scale) as u32).max(1);
+    Size { width: side(width), height: side(height) }
+}
+
+/// libtorch's bilinear interpolation, which torchvision uses on tensors: between the four nearest pixels,
+/// however many lie between two of the result's.
+fn interpolated(picture: &RgbImage, to: Size) -> Vec<u8> {
+    let (width, height) = (i64::from(picture.width()), i64::from(picture.height()));
+    let x = Tensor::from_slice(picture.as_raw()).view([1, height, width, 3]).permute([0, 3, 1, 2]);
+    let size = [i64::from(to.height), i64::from(to.width)];
+    // The scale of each axis is that of the sizes: torchvision recomputes it.
+    let x = x.to_kind(Kind::Float).upsample_bilinear2d(size, false, None, None); // [1, 3, H, W]
+    let x = x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();
+    let mut bytes = vec![0; x.numel()];
+    x.copy_data(&mut bytes, x.numel());
+    bytes
+}
+
 /// Pillow's bilinear resize, which torchvision uses on pictures: a triangle as wide as the scale.
 fn resize(picture: &RgbImage, to: Size) -> RgbImage {
     let from = Image::from_vec_u8(
@@ -67,4 +108,27 @@ fn resize(picture: &RgbImage, to: Size) -> RgbImage {
     let done = from.ok().and_then(|from| Resizer::new().resize(&from, &mut scaled, &options).ok());
     debug_assert!(done.is_some(), "both pictures have three bytes a pixel");
     RgbImage::from_raw(to.width, to.height, scaled.into_vec()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_torchvisions() {
+        // `_resize_image_and_masks` of torchvision 0.26 with its sizes, 800 and 1333.
+        for (source, size) in [
+            ((640, 480), (1066, 800)),
+            ((480, 640), (800, 1066)),
+            ((1920, 1080), (1333, 749)),
+            ((500, 333), (1201, 800)),
+            ((768, 576), (1066, 800)),
+            ((100, 2000), (66, 1333)),
+            ((1280, 720), (1333, 749)),
+            ((427, 640), (800, 1199)),
+        ] {
+            let [source, size] = [source, size].map(|(width, height)| Size { width, height });
+            assert_eq!(torchvisions_size(source), size, "{source:?}");
+        }
+    }
 }

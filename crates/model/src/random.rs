@@ -6,13 +6,15 @@ use std::{collections::BTreeMap, ops::Range};
 use tch::Tensor;
 
 /// Fills each tensor from the hash of its name and `seed`, within bounds by which activations keep their
-/// size through any depth:
+/// size through any depth, and a detector's scores lie on both sides of its threshold:
 ///
 /// | tensor | uniform in |
 /// |---|---|
 /// | weights of two and more dimensions | ±sqrt(6 / fan-in) |
-/// | a norm's `weight` | 0.2 to 0.4 |
+/// | those that name a detector's classes | three times, of Faster R-CNN six times as wide |
+/// | a norm's `weight` | 0.2 to 0.4; on a detector's backbone 0.5 to 1 |
 /// | `running_var` | 0.5 to 1.5 |
+/// | the bias of a dense detector's classes | -7.1 to -6.9 |
 /// | all others | ±0.1 |
 pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64) {
     tch::no_grad(|| {
@@ -37,17 +39,33 @@ pub fn random_values(name: &str, seed: u64, size: &[i64], range: Range<f64>) -> 
 }
 
 fn bounds(name: &str, size: &[i64]) -> (f64, f64) {
-    match name.rsplit('.').next() {
-        Some("running_var") => (0.5, 1.5),
-        Some("weight") if size.len() == 1 => (0.2, 0.4),
-        Some("weight") => {
+    let (layer, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let head = HEADS.iter().any(|head| name.starts_with(head));
+    match last {
+        "running_var" => (0.5, 1.5),
+        "weight" if size.len() == 1 && head => (0.5, 1.0),
+        "weight" if size.len() == 1 => (0.2, 0.4),
+        "weight" => {
             let fan_in: i64 = size[1..].iter().product();
-            let bound = (6.0 / fan_in.max(1) as f64).sqrt();
+            let wider = match layer {
+                DENSE_CLASSES => 3.0,
+                ROI_CLASSES => 6.0,
+                _ => 1.0,
+            };
+            let bound = (6.0 / fan_in.max(1) as f64).sqrt() * wider;
             (-bound, bound)
         }
+        "bias" if layer == DENSE_CLASSES => (-7.1, -6.9),
         _ => (-0.1, 0.1),
     }
 }
+
+/// What stands on a detector's backbone.
+const HEADS: [&str; 4] = ["backbone.fpn.", "head.", "rpn.", "roi_heads."];
+
+/// The layers that name classes.
+const DENSE_CLASSES: &str = "head.classification_head.cls_logits";
+const ROI_CLASSES: &str = "roi_heads.box_predictor.cls_score";
 
 /// The 64-bit golden ratio, SplitMix64's step.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,11 +1,18 @@
 //! Raw inputs and outputs in files, to hold a network against another implementation.
 
-use std::path::{Path, PathBuf};
+use std::{
+    iter::repeat_n,
+    path::{Path, PathBuf},
+};
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use thiserror::Error;
 
-use crate::{ModelError, PreparedNetwork};
+use crate::{
+    ModelError, PreparedNetwork,
+    detection::{Detections, extent},
+    network::caught,
+};
 
 /// Why a raw input or output is none.
 #[derive(Debug, Error)]
@@ -48,24 +55,67 @@ impl RawInput {
     }
 }
 
-/// What a network says before anything is read into it.
+/// What a network says before anything is read into it, and of a detector also what is read into it.
 #[derive(Debug)]
 pub struct RawOutput {
-    /// `[N, K]`
-    logits: Tensor,
+    tensors: Vec<(&'static str, Tensor)>,
 }
 
 impl RawOutput {
-    /// Writes the tensor `logits` `[N, K]` in fp32 to a `.safetensors` file.
+    /// Writes the tensors to a `.safetensors` file.
+    ///
+    /// Of a classifier `logits` `[N, K]`. Of a detector, by torchvision's names:
+    ///
+    /// | detector | tensors |
+    /// |---|---|
+    /// | RetinaNet | `cls_logits` `[N, sum(HWA), K]`, `bbox_regression` `[N, sum(HWA), 4]`, as its head gives them |
+    /// | FCOS | the same, and `bbox_ctrness` `[N, sum(HWA), 1]` |
+    /// | Faster R-CNN | `objectness` `[N*sum(HWA), 1]`, `pred_bbox_deltas` `[N*sum(HWA), 4]`, as `concat_box_prediction_layers` gives them; `class_logits` `[R, K]`, `box_regression` `[R, K*4]`, as the box predictor gives them for the `R` proposals of all pictures, and beside them `proposals` `[R, 4]` and `proposal_image` `[R]` |
+    /// | all | `boxes` `[M, 4]` in pixels of the input, `scores` `[M]`, `labels` `[M]`, `image` `[M]`: what is in the pictures, one after the other, and in each the most certain first |
+    ///
+    /// Counts are int64, all else is fp32.
     pub fn write(&self, path: &Path) -> Result<(), RawError> {
-        Tensor::write_safetensors(&[("logits", &self.logits)], path)
+        Tensor::write_safetensors(&self.tensors, path)
             .map_err(|source| RawError::Write { path: path.to_owned(), source })
     }
 }
 
 impl PreparedNetwork {
-    /// Computes the raw output for a raw input.
+    /// Computes the raw output for a raw input. Nothing is resized, normalised or padded.
+    ///
+    /// torchvision's detectors pad a batch to multiples of 32 pixels before they begin; on a tensor with
+    /// other sides, this gives what the network inside of them gives on that tensor.
     pub fn run_raw(&self, input: &RawInput) -> Result<RawOutput, ModelError> {
-        Ok(RawOutput { logits: self.try_forward(&input.0)? })
+        let tensors = caught(|| match self {
+            Self::Classifier(network) => vec![("logits", network.forward(&input.0))],
+            Self::Detector(network) => {
+                let picture = extent(&input.0);
+                let outputs = network.forward(&input.0, picture);
+                let found = network.read(&outputs, picture);
+                outputs.named().into_iter().chain(tensors(&found)).collect()
+            }
+        });
+        let tensors = tensors.map_err(|reason| ModelError::Network { reason })?;
+        let written = |(name, tensor): (&'static str, Tensor)| {
+            let kind = if tensor.kind() == Kind::Int64 { Kind::Int64 } else { Kind::Float };
+            (name, tensor.to_device(Device::Cpu).to_kind(kind).contiguous())
+        };
+        Ok(RawOutput { tensors: tensors.into_iter().map(written).collect() })
     }
+}
+
+/// `boxes` `[M, 4]`, `scores`, `labels` and `image` `[M]`.
+fn tensors(found: &[Detections]) -> [(&'static str, Tensor); 4] {
+    let boxes: Vec<f32> = found.iter().flat_map(|found| found.boxes.iter().flatten().copied()).collect();
+    let scores: Vec<f32> = found.iter().flat_map(|found| found.scores.iter().copied()).collect();
+    let labels: Vec<i64> =
+        found.iter().flat_map(|found| found.labels.iter().map(|label| i64::from(*label))).collect();
+    let image = found.iter().zip(0..).flat_map(|(found, image)| repeat_n(image, found.len()));
+    let image: Vec<i64> = image.collect();
+    [
+        ("boxes", Tensor::from_slice(&boxes).view([-1, 4])),
+        ("scores", Tensor::from_slice(&scores)),
+        ("labels", Tensor::from_slice(&labels)),
+        ("image", Tensor::from_slice(&image)),
+    ]
 }

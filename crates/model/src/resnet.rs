@@ -5,7 +5,8 @@
 use tch::{Tensor, nn};
 
 use crate::{
-    layer::{Activation, ConvNormAct, ConvShape, Linear},
+    layer::{Activation, ConvNormAct, ConvShape, LayerSpec, Linear, MaxPool},
+    norm::NormKind,
     target::Target,
 };
 
@@ -46,15 +47,25 @@ impl BlockKind {
     }
 }
 
+/// What a block is made of.
+#[derive(Debug, Clone, Copy)]
+struct BlockSpec {
+    kind: BlockKind,
+    norm: NormKind,
+    inputs: i64,
+    width: i64,
+    stride: i64,
+}
+
 impl Block {
-    fn new(path: &nn::Path<'_>, kind: BlockKind, inputs: i64, width: i64, stride: i64) -> Self {
+    fn new(path: &nn::Path<'_>, spec: BlockSpec) -> Self {
+        let BlockSpec { kind, norm, inputs, width, stride } = spec;
         let conv = |(i, shape)| {
             let i = i + 1;
             ConvNormAct::new(
                 &(path / format!("conv{i}")),
                 &(path / format!("bn{i}")),
-                shape,
-                Activation::Relu,
+                LayerSpec::new(shape, norm, Activation::Relu),
             )
         };
         let convs = kind.shapes(inputs, width, stride).into_iter().enumerate().map(conv).collect();
@@ -62,7 +73,7 @@ impl Block {
         let downsample = (stride != 1 || inputs != outputs).then(|| {
             let path = path / "downsample";
             let shape = ConvShape::same(inputs, outputs, 1, stride);
-            ConvNormAct::new(&(&path / 0), &(&path / 1), shape, Activation::None)
+            ConvNormAct::new(&(&path / 0), &(&path / 1), LayerSpec::new(shape, norm, Activation::None))
         });
         Self { convs, downsample }
     }
@@ -87,20 +98,20 @@ impl Block {
 #[derive(Debug)]
 pub(crate) struct Backbone {
     conv1: ConvNormAct,
+    maxpool: MaxPool,
     stages: [Vec<Block>; 4],
 }
 
-/// A backbone's output.
-#[derive(Debug)]
-pub(crate) struct Features {
-    /// `[N, 512 or 2048, H/32, W/32]`
-    pub(crate) c5: Tensor,
-}
+/// A backbone's output, one a stage, by the paper's names: of a ResNet-50
+/// `[N, 256 * 2^i, H / (4 * 2^i), W / (4 * 2^i)]`, sizes rounded up.
+pub(crate) type Features = [Tensor; 4];
 
 impl Backbone {
-    fn new(path: &nn::Path<'_>, kind: BlockKind, depths: [usize; 4]) -> Self {
+    pub(crate) fn new(path: &nn::Path<'_>, kind: ResNetKind, norm: NormKind) -> Self {
+        let (kind, depths) = kind.blocks();
         let stem = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
-        let conv1 = ConvNormAct::new(&(path / "conv1"), &(path / "bn1"), stem, Activation::Relu);
+        let stem = LayerSpec::new(stem, norm, Activation::Relu);
+        let conv1 = ConvNormAct::new(&(path / "conv1"), &(path / "bn1"), stem);
         let mut inputs = 64;
         let stages = std::array::from_fn(|stage| {
             let path = path / format!("layer{}", stage + 1);
@@ -108,21 +119,55 @@ impl Backbone {
             (0..depths[stage])
                 .map(|i| {
                     let stride = if i == 0 && stage > 0 { 2 } else { 1 };
-                    let block = Block::new(&(&path / i), kind, inputs, width, stride);
+                    let block = Block::new(&(&path / i), BlockSpec { kind, norm, inputs, width, stride });
                     inputs = width * kind.expansion();
                     block
                 })
                 .collect()
         });
-        Self { conv1, stages }
+        Self { conv1, maxpool: MaxPool::default(), stages }
     }
 
     /// `x` `[N, 3, H, W]`, normalised.
-    fn forward(&self, x: &Tensor, train: bool) -> Features {
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Features {
         let x = self.conv1.forward(x, train); // [N, 64, H/2, W/2]
-        let x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false); // [N, 64, H/4, W/4]
-        let c5 = self.stages.iter().flatten().fold(x, |x, block| block.forward(x, train));
-        Features { c5 }
+        let mut x = self.maxpool.forward(&x); // [N, 64, H/4, W/4]
+        self.stages.each_ref().map(|stage| {
+            // A stage's first block changes the size, so that none writes over what is given out here.
+            x = stage.iter().fold(x.shallow_clone(), |x, block| block.forward(x, train));
+            x.shallow_clone()
+        })
+    }
+
+    /// Makes every layer ready for inference on `target`, for good.
+    pub(crate) fn prepare(&mut self, target: Target) {
+        self.conv1.prepare(target);
+        self.maxpool.prepare(target);
+        let blocks = self.stages.iter_mut().flatten();
+        blocks.flat_map(Block::layers_mut).for_each(|layer| layer.prepare(target));
+    }
+}
+
+/// The ResNets of the paper's table 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResNetKind {
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+    ResNet152,
+}
+
+impl ResNetKind {
+    /// The blocks, and how many of them each stage has.
+    const fn blocks(self) -> (BlockKind, [usize; 4]) {
+        match self {
+            Self::ResNet18 => (BlockKind::Basic, [2, 2, 2, 2]),
+            Self::ResNet34 => (BlockKind::Basic, [3, 4, 6, 3]),
+            Self::ResNet50 => (BlockKind::Bottleneck, [3, 4, 6, 3]),
+            Self::ResNet101 => (BlockKind::Bottleneck, [3, 4, 23, 3]),
+            Self::ResNet152 => (BlockKind::Bottleneck, [3, 8, 36, 3]),
+        }
     }
 }
 
@@ -134,33 +179,26 @@ pub(crate) struct ResNet {
 }
 
 impl ResNet {
-    /// One of `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`.
-    pub(crate) fn new(path: &nn::Path<'_>, arch: &str, classes: i64) -> Option<Self> {
-        let (kind, depths) = match arch {
-            "resnet18" => (BlockKind::Basic, [2, 2, 2, 2]),
-            "resnet34" => (BlockKind::Basic, [3, 4, 6, 3]),
-            "resnet50" => (BlockKind::Bottleneck, [3, 4, 6, 3]),
-            "resnet101" => (BlockKind::Bottleneck, [3, 4, 23, 3]),
-            "resnet152" => (BlockKind::Bottleneck, [3, 8, 36, 3]),
-            _ => return None,
-        };
-        let backbone = Backbone::new(path, kind, depths);
-        Some(Self { backbone, fc: Linear::new(&(path / "fc"), 512 * kind.expansion(), classes) })
+    pub(crate) fn new(path: &nn::Path<'_>, kind: ResNetKind, classes: i64) -> Self {
+        let backbone = Backbone::new(path, kind, NormKind::Batch);
+        let (block, _) = kind.blocks();
+        Self { backbone, fc: Linear::new(&(path / "fc"), 512 * block.expansion(), classes) }
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        self.fc.outputs()
     }
 
     /// `x` `[N, 3, H, W]`, normalised, to logits `[N, classes]`.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let Features { c5 } = self.backbone.forward(x, train);
+        let [.., c5] = self.backbone.forward(x, train);
         let mean = c5.adaptive_avg_pool2d([1, 1]).flatten(1, -1); // [N, 512 or 2048]
         self.fc.forward(&mean)
     }
 
     /// Makes every layer ready for inference on `target`, for good.
     pub(crate) fn prepare(&mut self, target: Target) {
-        let Backbone { conv1, stages } = &mut self.backbone;
-        conv1.prepare(target);
-        let blocks = stages.iter_mut().flatten();
-        blocks.flat_map(Block::layers_mut).for_each(|layer| layer.prepare(target));
+        self.backbone.prepare(target);
         self.fc.prepare(target);
     }
 }

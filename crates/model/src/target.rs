@@ -76,6 +76,13 @@ impl Target {
     pub fn is_gpu(self) -> bool {
         matches!(self.device, Device::Cuda(_))
     }
+
+    /// Waits until the device has done what it was told, so that a clock shows what that took.
+    pub(crate) fn wait(self) {
+        if let Device::Cuda(index) = self.device {
+            Cuda::synchronize(index as i64);
+        }
+    }
 }
 
 /// `cpu` or `cuda:N`.

@@ -33,7 +33,7 @@ fn tiny() -> Published {
         size_mib: SIZE as f64 / (1024.0 * 1024.0),
         accuracy: Accuracy::ImageNet { top1: 0.0, top5: 0.0 },
         resize: 256,
-        crop: 224,
+        crop: Some(224),
     }
 }
 
@@ -230,13 +230,18 @@ fn the_table_is_torchvisions() {
     for published in &PUBLISHED {
         let digits = published.digest_prefix();
         assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{published:?}");
-        assert_eq!(published.file, format!("{}-{digits}.pth", published.arch));
-        let resize = if published.version == "IMAGENET1K_V2" { 232 } else { 256 };
+        let (data, resize) = match published.version {
+            "COCO_V1" => ("_coco", 800),
+            "IMAGENET1K_V2" => ("", 232),
+            _ => ("", 256),
+        };
+        assert_eq!(published.file, format!("{}{data}-{digits}.pth", published.arch));
         assert_eq!(published.resize, resize, "{published:?}");
     }
     let default = |arch| published(arch).map(|published| published.file);
     assert_eq!(default("resnet18"), Some("resnet18-f37072fd.pth"));
     assert_eq!(default("resnet50"), Some("resnet50-11ad3fa6.pth"));
     assert_eq!(default("resnet152"), Some("resnet152-f82ba261.pth"));
+    assert!(lookout_config::ARCHS.into_iter().all(|arch| default(arch).is_some()));
     assert_eq!(default("vgg16"), None);
 }

@@ -86,9 +86,13 @@ mod tests {
     fn what_lies_in_a_notch_lies_outside() {
         // A square with a triangle cut out of its upper side.
         let notched = region(&[[0.0, 0.0], [0.5, 0.75], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]);
-        for (point, inside) in
-            [([0.5, 0.5], false), ([0.5, 0.9], true), ([0.1, 0.5], true), ([0.9, 0.5], true), ([0.5, 0.1], false)]
-        {
+        for (point, inside) in [
+            ([0.5, 0.5], false),
+            ([0.5, 0.9], true),
+            ([0.1, 0.5], true),
+            ([0.9, 0.5], true),
+            ([0.5, 0.1], false),
+        ] {
             assert_eq!(notched.contains(point), inside, "{point:?}");
         }
     }

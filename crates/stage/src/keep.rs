@@ -11,11 +11,20 @@ pub struct Keep {
     pub classes: Vec<String>,
 }
 
+static ALL: Keep = Keep { regions: Vec::new(), classes: Vec::new() };
+
 impl Keep {
+    /// Every detection.
+    pub fn all() -> &'static Self {
+        &ALL
+    }
+
     /// Whether a detection of `label` is kept, whose box is `bbox` in pixels of a frame of `source`.
     pub fn keeps(&self, label: &str, bbox: BBox, source: Size) -> bool {
-        let centre =
-            [(bbox.x1 + bbox.x2) / 2.0 / source.width as f32, (bbox.y1 + bbox.y2) / 2.0 / source.height as f32];
+        let centre = [
+            (bbox.x1 + bbox.x2) / 2.0 / source.width as f32,
+            (bbox.y1 + bbox.y2) / 2.0 / source.height as f32,
+        ];
         (self.classes.is_empty() || self.classes.iter().any(|class| class == label))
             && (self.regions.is_empty() || self.regions.iter().any(|region| region.contains(centre)))
     }
@@ -31,7 +40,7 @@ mod tests {
         let left = Region::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
         let at_left = BBox::from([10.0, 10.0, 150.0, 90.0]);
         let at_right = BBox::from([90.0, 10.0, 150.0, 90.0]);
-        let all = Keep::default();
+        let all = Keep::all();
         assert!(all.keeps("cat", at_left, source) && all.keeps("cat", at_right, source));
         let some = Keep { regions: vec![left], classes: vec!["person".into()] };
         assert!(some.keeps("person", at_left, source));

@@ -12,7 +12,8 @@ use lookout_schema::{FrameRecord, Size, StatusRecord};
 use thiserror::Error;
 
 use crate::{
-    CameraIntake, CameraLedger, CameraReport, Findings, Keep, Permits, Pixels, Placement, SourceEnd, Stop, Ticket,
+    CameraIntake, CameraLedger, CameraReport, Findings, Keep, Permits, Pixels, Placement, SourceEnd, Stop,
+    Ticket,
 };
 
 /// A camera, or a file that stands for one.

@@ -26,7 +26,8 @@ impl SinkWatch for KafkaSink {
 pub struct Parts {
     pub sink: Arc<dyn SinkWatch>,
     pub make_source: MakeSource,
-    pub detector: Box<dyn Detect>,
+    /// One for each stream of the device: so many batches are looked at side by side.
+    pub detectors: Vec<Box<dyn Detect>>,
     pub rebuild: Rebuild,
     pub model: ModelInfo,
     /// `cpu` or `cuda:N`.

@@ -105,7 +105,9 @@ impl CameraSummary {
             return Some(format!("{reason}: {}", self.detail.as_deref().unwrap_or("no more is known")));
         }
         // A live camera may lose frames, by causes that are counted; a file may only be left off early.
-        let lost = |cause: &&DropCause| !matches!(cause, DropCause::FpsLimit | DropCause::Skipped | DropCause::Shutdown);
+        let lost = |cause: &&DropCause| {
+            !matches!(cause, DropCause::FpsLimit | DropCause::Skipped | DropCause::Shutdown)
+        };
         let dropped: u64 = self.dropped.iter().filter(|(cause, _)| lost(cause)).map(|(_, n)| n).sum();
         let expired: u64 = self.expired.values().sum();
         let lost = dropped + expired + self.processing;

@@ -65,8 +65,8 @@ pub(crate) fn start(
             },
             prefetch: parts.prefetch,
         },
-        parts.detector,
-        parts.rebuild,
+        parts.detectors,
+        &parts.rebuild,
         Inlets { cameras: inlet, wake: wake.clone(), abandon: abandoned },
         // The recorder outlives the device, so this cannot fail.
         move |event| drop(bridge.blocking_send(event)),

@@ -1,5 +1,5 @@
 //! The weights that torchvision publishes, from the `Weights` enums of torchvision 0.26
-//! (`torchvision/models/resnet.py`).
+//! (`torchvision/models/resnet.py` and `torchvision/models/detection/`).
 
 use std::{
     fs::File,
@@ -23,10 +23,10 @@ pub struct Published {
     /// In MiB, rounded to three places.
     pub size_mib: f64,
     pub accuracy: Accuracy,
-    /// What the shorter side of a picture is resized to before its centre is cut out, in pixels.
+    /// What the shorter side of a picture is resized to, in pixels.
     pub resize: u32,
-    /// The side of the square that is cut out, in pixels.
-    pub crop: u32,
+    /// The side of the square that is then cut out, in pixels; a detector sees the whole picture.
+    pub crop: Option<u32>,
 }
 
 /// How well a network does on the data that it is judged by.
@@ -37,6 +37,9 @@ pub enum Accuracy {
     /// the first, or among the first five.
     #[serde(rename = "imagenet-1k")]
     ImageNet { top1: f64, top5: f64 },
+    /// A detector's mean average precision over IoUs of 0.5 to 0.95 on COCO's val2017, in per cent.
+    #[serde(rename = "coco-val2017")]
+    Coco { box_map: f64 },
 }
 
 impl Published {
@@ -99,7 +102,7 @@ const fn resnet(arch: &'static str, file: &'static str, size_mib: f64, top1: f64
         size_mib,
         accuracy: Accuracy::ImageNet { top1, top5 },
         resize: 256,
-        crop: 224,
+        crop: Some(224),
     }
 }
 
@@ -108,8 +111,20 @@ const fn v2(first: Published) -> Published {
     Published { version: "IMAGENET1K_V2", resize: 232, ..first }
 }
 
+const fn detector(arch: &'static str, file: &'static str, size_mib: f64, box_map: f64) -> Published {
+    Published {
+        arch,
+        version: "COCO_V1",
+        file,
+        size_mib,
+        accuracy: Accuracy::Coco { box_map },
+        resize: 800,
+        crop: None,
+    }
+}
+
 /// Every file that is known; of an architecture, the default one is the last.
-pub const PUBLISHED: [Published; 8] = [
+pub const PUBLISHED: [Published; 13] = [
     resnet("resnet18", "resnet18-f37072fd.pth", 44.661, 69.758, 89.078),
     resnet("resnet34", "resnet34-b627a593.pth", 83.275, 73.314, 91.420),
     resnet("resnet50", "resnet50-0676ba61.pth", 97.781, 76.130, 92.862),
@@ -118,4 +133,9 @@ pub const PUBLISHED: [Published; 8] = [
     v2(resnet("resnet101", "resnet101-cd907fc2.pth", 170.53, 81.886, 95.780)),
     resnet("resnet152", "resnet152-394f9c45.pth", 230.434, 78.312, 94.046),
     v2(resnet("resnet152", "resnet152-f82ba261.pth", 230.474, 82.284, 96.002)),
+    detector("fcos_resnet50_fpn", "fcos_resnet50_fpn_coco-99b0c9b7.pth", 123.608, 39.2),
+    detector("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_coco-eeacb38b.pth", 130.267, 36.4),
+    detector("retinanet_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth", 146.037, 41.5),
+    detector("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", 159.743, 37.0),
+    detector("fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", 167.104, 46.7),
 ];

@@ -35,14 +35,19 @@ def values(name, seed, size, low, high):
 
 
 def bounds(name, size):
-    last = name.rsplit(".", 1)[-1]
+    layer, _, last = name.rpartition(".")
+    # What stands on a detector's backbone, and there the layers that name classes.
+    head = name.startswith(("backbone.fpn.", "head.", "rpn.", "roi_heads."))
+    wider = {"head.classification_head.cls_logits": 3.0, "roi_heads.box_predictor.cls_score": 6.0}.get(layer, 1.0)
     if last == "running_var":
         return 0.5, 1.5
     if last == "weight" and len(size) == 1:
-        return 0.2, 0.4
+        return (0.5, 1.0) if head else (0.2, 0.4)
     if last == "weight":
-        bound = (6.0 / max(int(np.prod(size[1:])), 1)) ** 0.5
+        bound = (6.0 / max(int(np.prod(size[1:])), 1)) ** 0.5 * wider
         return -bound, bound
+    if last == "bias" and layer == "head.classification_head.cls_logits":
+        return -7.1, -6.9
     return -0.1, 0.1
 
 

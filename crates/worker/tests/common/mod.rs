@@ -196,8 +196,8 @@ pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink
     let parts = Parts {
         sink: Arc::clone(&sink) as Arc<dyn SinkWatch>,
         make_source: Arc::new(source),
-        detector: Box::new(Network { mood: network, batches: 0 }),
-        rebuild: Box::new(|| Ok(Box::new(Network { mood: NetworkMood::Well, batches: 0 }))),
+        detectors: vec![Box::new(Network { mood: network, batches: 0 })],
+        rebuild: Arc::new(|| Ok(Box::new(Network { mood: NetworkMood::Well, batches: 0 }))),
         model: ModelInfo { arch: "fake".into(), weights: "random:0".into(), precision: "fp32".into() },
         device: "cpu".into(),
         prefetch: false,

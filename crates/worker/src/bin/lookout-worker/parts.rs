@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lookout_broker::{Embedded, KafkaSink};
 use lookout_config::{Brokers, KafkaSettings, ModelSettings, PipelineSettings};
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
-use lookout_model::{Loaded, ModelError, load};
+use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 use lookout_worker::{MakeSource, Parts};
 
 /// The parts of a worker, made ready.
@@ -25,36 +25,42 @@ impl Ready {
     pub(crate) fn new(settings: &PipelineSettings) -> Result<Self> {
         lookout_ingest::init()?;
         let max_batch = settings.batch.max_size;
-        let network = loaded(&settings.model, max_batch)?;
+        let target = Target::choose(settings.model.device, settings.model.precision)?;
+        let streams = Streams::new(&settings.model, target);
+        let network = loaded(&settings.model, &streams, max_batch)?;
+        for camera in &settings.cameras {
+            if let Some(class) = camera.classes.iter().find(|class| !network.labels.has(class)) {
+                bail!("camera {}: `classes` names `{class}`, which is no class of the network", camera.id);
+            }
+        }
+        let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
+        let (info, device, prefetch) = (network.info, network.target.to_string(), network.target.is_gpu());
+        let mut detectors = vec![network.detector];
+        while detectors.len() < streams.count().get() {
+            detectors.push(loaded(&settings.model, &streams, max_batch)?.detector);
+        }
         let embedded = match settings.kafka.brokers {
             Brokers::Embedded => Some(Embedded::start(&settings.kafka)?),
             Brokers::Servers(_) => None,
         };
         let kafka: &KafkaSettings = embedded.as_ref().map_or(&settings.kafka, Embedded::settings);
         let sink = KafkaSink::start(kafka).context("[kafka]")?;
-        let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
         let make_source: MakeSource =
             Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), wanted)));
         let model = settings.model.clone();
-        let rebuild: Rebuild = Box::new(move || {
-            loaded(&model, max_batch).map(|network| network.detector).map_err(|error| error.to_string())
+        let rebuild: Rebuild = Arc::new(move || {
+            let network = loaded(&model, &streams, max_batch).map_err(|error| error.to_string())?;
+            Ok(network.detector)
         });
-        let parts = Parts {
-            sink: Arc::new(sink),
-            make_source,
-            rebuild,
-            model: network.info,
-            device: network.target.to_string(),
-            prefetch: network.target.is_gpu(),
-            detector: network.detector,
-        };
+        let parts =
+            Parts { sink: Arc::new(sink), make_source, rebuild, model: info, device, prefetch, detectors };
         Ok(Self { parts, embedded })
     }
 }
 
 /// A network that has seen every batch size.
-fn loaded(settings: &ModelSettings, max_batch: usize) -> Result<Loaded, ModelError> {
-    let mut network = load(settings)?;
+fn loaded(settings: &ModelSettings, streams: &Streams, max_batch: usize) -> Result<Loaded, ModelError> {
+    let mut network = load_stream(settings, streams)?;
     network.warm_up(max_batch)?;
     Ok(network)
 }

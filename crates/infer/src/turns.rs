@@ -1,0 +1,70 @@
+//! Who may hand on results: streams look at batches side by side, and hand them on in the batches' order, so
+//! that a camera's records keep theirs.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use lookout_stage::Stop;
+
+/// The number of the batch whose turn it is.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    next: Mutex<u64>,
+    over: Condvar,
+}
+
+/// How often one that waits looks whether it is to stop.
+const STOP_POLL: Duration = Duration::from_millis(100);
+
+impl Turns {
+    /// Calls `hand_on` once every batch before `number` has had its turn, or `stop` says so.
+    pub(crate) fn take(&self, number: u64, stop: &Stop, hand_on: impl FnOnce()) {
+        let mut next = self.next();
+        while *next < number && !stop.is_stopped() {
+            next = self.over.wait_timeout(next, STOP_POLL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        hand_on();
+        *next = (*next).max(number + 1);
+        drop(next);
+        self.over.notify_all();
+    }
+
+    // A number, so a poisoned lock still guards a sound one.
+    fn next(&self) -> MutexGuard<'_, u64> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use lookout_stage::stop_signal;
+
+    use super::*;
+
+    #[test]
+    fn turns_come_in_order_whoever_is_done_first() {
+        let (turns, (_never, stop)) = (Turns::default(), stop_signal());
+        let (order, seen) = mpsc::channel();
+        thread::scope(|scope| {
+            for number in (0..20).rev() {
+                let (turns, stop, order) = (&turns, &stop, order.clone());
+                scope.spawn(move || turns.take(number, stop, || order.send(number).unwrap()));
+            }
+        });
+        drop(order);
+        assert!(seen.iter().eq(0..20));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_turn_that_is_given_up() {
+        let (turns, (stop_now, stop)) = (Turns::default(), stop_signal());
+        drop(stop_now);
+        let mut taken = false;
+        turns.take(7, &stop, || taken = true);
+        assert!(taken);
+    }
+}

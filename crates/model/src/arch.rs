@@ -1,0 +1,55 @@
+//! The one table of what networks there are.
+
+use crate::{
+    ModelError,
+    detection::{COCO_CLASSES, DetectorKind, Version},
+    network::IMAGENET_CLASSES,
+    resnet::ResNetKind,
+};
+
+/// A network's design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arch {
+    Classifier(ResNetKind),
+    Detector(DetectorKind),
+}
+
+impl Arch {
+    /// One of `lookout_config::ARCHS`.
+    pub(crate) fn named(name: &str) -> Result<Self, ModelError> {
+        Ok(match name {
+            "resnet18" => Self::Classifier(ResNetKind::ResNet18),
+            "resnet34" => Self::Classifier(ResNetKind::ResNet34),
+            "resnet50" => Self::Classifier(ResNetKind::ResNet50),
+            "resnet101" => Self::Classifier(ResNetKind::ResNet101),
+            "resnet152" => Self::Classifier(ResNetKind::ResNet152),
+            "retinanet_resnet50_fpn" => Self::Detector(DetectorKind::RetinaNet(Version::V1)),
+            "retinanet_resnet50_fpn_v2" => Self::Detector(DetectorKind::RetinaNet(Version::V2)),
+            "fcos_resnet50_fpn" => Self::Detector(DetectorKind::Fcos),
+            "fasterrcnn_resnet50_fpn" => Self::Detector(DetectorKind::FasterRcnn(Version::V1)),
+            "fasterrcnn_resnet50_fpn_v2" => Self::Detector(DetectorKind::FasterRcnn(Version::V2)),
+            _ => return Err(ModelError::UnknownArch { arch: name.to_owned() }),
+        })
+    }
+
+    /// How many classes torchvision's weights have.
+    pub(crate) const fn usual_classes(self) -> i64 {
+        match self {
+            Self::Classifier(_) => IMAGENET_CLASSES,
+            Self::Detector(_) => COCO_CLASSES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_that_may_be_configured_is_a_network() {
+        for name in lookout_config::ARCHS {
+            Arch::named(name).unwrap();
+        }
+        assert!(matches!(Arch::named("vgg16"), Err(ModelError::UnknownArch { .. })));
+    }
+}

@@ -1,0 +1,109 @@
+//! Anchors: the boxes that a detector's outputs are relative to (Ren, He, Girshick and Sun, Faster R-CNN,
+//! 2015, section 3.1.1).
+
+use std::cell::RefCell;
+
+use tch::{Device, Tensor};
+
+/// Height and width.
+pub(super) type Extent = [i64; 2];
+
+/// Makes the anchors of a pyramid's levels.
+#[derive(Debug)]
+pub(super) struct Anchors {
+    /// Of each level, the anchors of one place around its centre: `[x1, y1, x2, y2]`.
+    cells: Vec<Vec<[f32; 4]>>,
+    /// A camera's pictures all have one size: the last grid is mostly the next one.
+    last: RefCell<Option<Grid>>,
+}
+
+#[derive(Debug)]
+struct Grid {
+    picture: Extent,
+    maps: Vec<Extent>,
+    device: Device,
+    levels: Vec<Tensor>,
+}
+
+impl Anchors {
+    /// An anchor for each of a level's `scales` (a side in pixels) and each of `ratios` (height to width).
+    pub(super) fn new<'a>(scales: impl IntoIterator<Item = &'a [f32]>, ratios: &[f32]) -> Self {
+        let cells = scales.into_iter().map(|scales| cell(scales, ratios)).collect();
+        Self { cells, last: RefCell::new(None) }
+    }
+
+    /// The anchors of one place.
+    pub(super) fn per_place(&self) -> i64 {
+        self.cells.first().map_or(0, |cell| cell.len() as i64)
+    }
+
+    /// For each level `[H*W*A, 4]` in fp32, in the order of [`super::tower::flattened`].
+    ///
+    /// A level's places lie `picture / map` pixels apart, rounded down as torchvision does: where the
+    /// picture's sides are no multiples of the level's stride, that is less than the stride.
+    pub(super) fn grid(&self, picture: Extent, maps: &[Extent], device: Device) -> Vec<Tensor> {
+        let copy = |levels: &[Tensor]| levels.iter().map(Tensor::shallow_clone).collect();
+        let mut last = self.last.borrow_mut();
+        if let Some(grid) = &*last
+            && (grid.picture, grid.device, grid.maps.as_slice()) == (picture, device, maps)
+        {
+            return copy(&grid.levels);
+        }
+        let levels: Vec<Tensor> = self
+            .cells
+            .iter()
+            .zip(maps)
+            .map(|(cell, map)| level(cell, picture, *map).to_device(device))
+            .collect();
+        let levels = last.insert(Grid { picture, maps: maps.to_vec(), device, levels });
+        copy(&levels.levels)
+    }
+}
+
+/// torchvision's `generate_anchors`, in its order: ratio by ratio.
+fn cell(scales: &[f32], ratios: &[f32]) -> Vec<[f32; 4]> {
+    let one = |(ratio, scale): (f32, f32)| {
+        let height = ratio.sqrt();
+        let width = 1.0 / height;
+        let [w, h] = [width, height].map(|side| side * scale);
+        [-w, -h, w, h].map(|corner| (corner / 2.0).round_ties_even())
+    };
+    ratios.iter().flat_map(|ratio| scales.iter().map(move |scale| (*ratio, *scale))).map(one).collect()
+}
+
+fn level(cell: &[[f32; 4]], picture: Extent, [height, width]: Extent) -> Tensor {
+    let [dy, dx] = [picture[0] / height.max(1), picture[1] / width.max(1)];
+    let mut boxes = Vec::with_capacity((height * width) as usize * cell.len() * 4);
+    for y in 0..height {
+        for x in 0..width {
+            let [x, y] = [(x * dx) as f32, (y * dy) as f32];
+            boxes.extend(cell.iter().flat_map(|[x1, y1, x2, y2]| [x + x1, y + y1, x + x2, y + y2]));
+        }
+    }
+    Tensor::from_slice(&boxes).view([-1, 4]) // [H*W*A, 4]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_torchvisions() {
+        // AnchorGenerator.generate_anchors([32, 40, 50], [0.5, 1.0, 2.0]) of torchvision 0.26.
+        let cell = cell(&[32.0, 40.0, 50.0], &[0.5, 1.0, 2.0]);
+        assert_eq!(cell[0], [-23.0, -11.0, 23.0, 11.0]);
+        assert_eq!(cell[1], [-28.0, -14.0, 28.0, 14.0]);
+        assert_eq!(cell[4], [-20.0, -20.0, 20.0, 20.0]);
+        assert_eq!(cell[8], [-18.0, -35.0, 18.0, 35.0]);
+    }
+
+    #[test]
+    fn a_place_is_as_far_from_the_next_as_the_picture_allows() {
+        let anchors = Anchors::new([[8.0].as_slice()], &[1.0]);
+        let grid = anchors.grid([333, 500], &[[42, 63]], Device::Cpu);
+        assert_eq!(grid[0].size(), [42 * 63, 4]);
+        // 500 / 63 and 333 / 42, rounded down.
+        let second: Vec<f32> = Vec::try_from(grid[0].get(64)).unwrap();
+        assert_eq!(second, [3.0, 3.0, 11.0, 11.0]);
+    }
+}

@@ -1,0 +1,59 @@
+//! What a detector says of a box, to the box.
+
+use tch::Tensor;
+
+use super::anchors::Extent;
+
+/// The most that a side grows: `ln(1000 / 16)`, so that no exponential overflows.
+const MOST_GROWTH: f64 = 4.135_166_556_742_356;
+
+/// Moves and grows anchors (Girshick, Donahue, Darrell and Malik 2013, appendix C): `deltas` are `dx, dy` in
+/// sides of the anchor and `dw, dh` as logarithms, each times its weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BoxCoder {
+    pub(super) weights: [f64; 4],
+}
+
+impl BoxCoder {
+    /// `deltas` `[.., 4]` on `anchors` `[.., 4]` to boxes `[.., 4]`, all in fp32.
+    pub(super) fn decode(self, deltas: &Tensor, anchors: &Tensor) -> Tensor {
+        let [x1, y1, x2, y2] = corners(anchors);
+        let [dx, dy, dw, dh] = corners(deltas);
+        let [wx, wy, ww, wh] = self.weights;
+        let axis = |low: &Tensor, high: &Tensor, move_by: Tensor, grow_by: Tensor| {
+            let side = high - low;
+            let centre: Tensor = low + 0.5 * &side;
+            let centre = move_by * &side + centre;
+            let half: Tensor = 0.5 * (grow_by.clamp_max(MOST_GROWTH).exp() * side);
+            (&centre - &half, centre + half)
+        };
+        let (left, right) = axis(&x1, &x2, dx / wx, dw / ww);
+        let (top, bottom) = axis(&y1, &y2, dy / wy, dh / wh);
+        Tensor::stack(&[left, top, right, bottom], -1)
+    }
+}
+
+/// Distances from a place to the four sides, in sides of the place's own square (Tian, Shen, Chen and He
+/// 2019, equation 1, normalised as in torchvision).
+pub(super) fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
+    let [x1, y1, x2, y2] = corners(anchors);
+    let [left, top, right, bottom] = corners(distances);
+    let (width, height) = (&x2 - &x1, &y2 - &y1);
+    let x: Tensor = 0.5 * (x1 + x2);
+    let y: Tensor = 0.5 * (y1 + y2);
+    let sides = [&x - left * &width, &y - top * &height, &x + right * &width, &y + bottom * &height];
+    Tensor::stack(&sides, -1)
+}
+
+/// Boxes `[.., 4]` cut off at the borders of a picture.
+pub(super) fn clipped(boxes: &Tensor, [height, width]: Extent) -> Tensor {
+    let [x1, y1, x2, y2] = corners(boxes);
+    let [x1, x2] = [x1, x2].map(|x| x.clamp(0.0, width as f64));
+    let [y1, y2] = [y1, y2].map(|y| y.clamp(0.0, height as f64));
+    Tensor::stack(&[x1, y1, x2, y2], -1)
+}
+
+/// The four columns of `[.., 4]`.
+pub(super) fn corners(boxes: &Tensor) -> [Tensor; 4] {
+    [0, 1, 2, 3].map(|i| boxes.select(-1, i))
+}

@@ -1,0 +1,223 @@
+//! Detectors that say something of every place of every level: RetinaNet and FCOS.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    anchors::Extent,
+    coder::{BoxCoder, clipped, decode_distances},
+    found::{Detections, indices, rows, to_host},
+    nms::{Candidates, Suppression, suppress},
+    settings::DetectionSettings,
+};
+
+/// A dense detector's outputs, not yet read.
+#[derive(Debug)]
+pub struct DenseOutputs {
+    /// The finest first.
+    pub(super) levels: Vec<DenseLevel>,
+    pub(super) coder: DenseCoder,
+}
+
+/// One level of the pyramid; `HWA` is every anchor of every place.
+#[derive(Debug)]
+pub(super) struct DenseLevel {
+    /// `[N, HWA, K]`
+    pub(super) cls_logits: Tensor,
+    /// `[N, HWA, 4]`
+    pub(super) bbox_regression: Tensor,
+    /// How central a place is in its object, as a logit, `[N, HWA, 1]`; FCOS has it.
+    pub(super) bbox_ctrness: Option<Tensor>,
+    /// `[HWA, 4]` in fp32.
+    pub(super) anchors: Tensor,
+}
+
+/// How a dense detector says where a box is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum DenseCoder {
+    Deltas(BoxCoder),
+    Distances,
+}
+
+impl DenseOutputs {
+    /// torchvision's `head(features)`: `cls_logits` `[N, sum(HWA), K]`, `bbox_regression`
+    /// `[N, sum(HWA), 4]` and of FCOS `bbox_ctrness` `[N, sum(HWA), 1]`.
+    pub(super) fn named(&self) -> Vec<(&'static str, Tensor)> {
+        let over_levels = |tensors: Vec<&Tensor>| Tensor::cat(&tensors, 1);
+        let mut named = vec![
+            ("cls_logits", over_levels(self.levels.iter().map(|level| &level.cls_logits).collect())),
+            (
+                "bbox_regression",
+                over_levels(self.levels.iter().map(|level| &level.bbox_regression).collect()),
+            ),
+        ];
+        let ctrness: Option<Vec<&Tensor>> =
+            self.levels.iter().map(|level| level.bbox_ctrness.as_ref()).collect();
+        named.extend(ctrness.map(|ctrness| ("bbox_ctrness", over_levels(ctrness))));
+        named
+    }
+
+    fn classes(&self) -> i64 {
+        self.levels.first().map_or(0, |level| level.cls_logits.size()[2])
+    }
+
+    /// What is in pictures of `picture` pixels.
+    pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
+        let most = settings.candidates_per_level;
+        let levels: Vec<Shortlist> = self.levels.iter().map(|level| level.shortlist(settings)).collect();
+        let slots: Vec<i64> = levels.iter().map(|level| level.least.size()[1]).collect();
+        let n = levels.first().map_or(0, |level| level.least.size()[0]);
+        let total: i64 = slots.iter().sum();
+        let all = |part: fn(&Shortlist) -> &Tensor| {
+            let levels: Vec<&Tensor> = levels.iter().map(part).collect();
+            Tensor::cat(&levels, 1).flatten(0, 1) // [N*S, ..]
+        };
+        // Mostly a few anchors only have a class above the threshold at all.
+        let threshold = f64::from(settings.score_threshold);
+        let worth = all(|level| &level.best).gt(threshold * (1.0 - ROUNDING)).nonzero().squeeze_dim(-1); // [M]
+        let of = |index: &Tensor, tensor: Tensor| tensor.index_select(0, index).to_kind(Kind::Float);
+        let scores = of(&worth, all(|level| &level.cls_logits)).sigmoid(); // [M, K]
+        let central: Option<Vec<&Tensor>> = levels.iter().map(|level| level.central.as_ref()).collect();
+        let scores = match central {
+            None => scores,
+            Some(central) => (scores * of(&worth, Tensor::cat(&central, 1).flatten(0, 1))).sqrt(),
+        };
+        let least = of(&worth, all(|level| &level.least)).unsqueeze(-1); // [M, 1]
+        let pairs = scores.gt(threshold).logical_and(&scores.ge_tensor(&least)).nonzero(); // [P, 2]
+        let (row, label) = (pairs.select(1, 0), pairs.select(1, 1));
+        let slot = worth.index_select(0, &row); // [P]
+        let regression = of(&slot, all(|level| &level.regression)); // [P, 4]
+        let boxes = self.coder.decode(&regression, &of(&slot, all(|level| &level.anchors)));
+        let scores = scores.flatten(0, 1).index_select(0, &(row * self.classes() + &label)); // [P]
+        let rows = to_host(&rows(&clipped(&boxes, picture), &scores, &label));
+        let slot = indices(&slot);
+        let mut pictures = Vec::with_capacity(n as usize);
+        let mut from = 0;
+        for picture in 0..n {
+            let mut candidates = Candidates::default();
+            let mut end = picture * total;
+            // The pairs are in the order of their slots: picture by picture and level by level.
+            for slots in &slots {
+                end += slots;
+                let to = from + slot[from..].partition_point(|slot| *slot < end);
+                candidates.push_best(&rows[from..to], most);
+                from = to;
+            }
+            let by = Suppression { iou: settings.nms_iou, keep: settings.max_detections };
+            pictures.push(best_of(&candidates, by));
+        }
+        pictures
+    }
+}
+
+/// The anchors of a level with the best classes, of each picture `P`.
+#[derive(Debug)]
+struct Shortlist {
+    /// The score of each anchor's best class, `[N, P]`.
+    best: Tensor,
+    /// What a pair of an anchor and a class has to score at least to be among the level's best, `[N, P]`.
+    least: Tensor,
+    /// `[N, P, K]`
+    cls_logits: Tensor,
+    /// How central the place is, 0 to 1, `[N, P, 1]`; FCOS has it.
+    central: Option<Tensor>,
+    /// `[N, P, 4]`
+    regression: Tensor,
+    /// `[N, P, 4]`
+    anchors: Tensor,
+}
+
+/// Two ways to one score may differ in its last digit.
+const ROUNDING: f64 = 1e-6;
+
+impl DenseLevel {
+    /// The best `most` pairs of an anchor and a class are on the `most` anchors with the best classes, which
+    /// are far fewer numbers to look at.
+    fn shortlist(&self, settings: &DetectionSettings) -> Shortlist {
+        let Self { cls_logits, bbox_regression, bbox_ctrness, anchors } = self;
+        let [n, places] = [cls_logits.size()[0], cls_logits.size()[1]];
+        let most = i64::try_from(settings.candidates_per_level).unwrap_or(i64::MAX);
+        // A place that is not central makes up for nothing.
+        let threshold = settings.score_threshold;
+        let least_of_class = if bbox_ctrness.is_some() { threshold * threshold } else { threshold };
+        let central = bbox_ctrness.as_ref().map(|logits| logits.to_kind(Kind::Float).sigmoid()); // [N, HWA, 1]
+        let best = row_max(cls_logits, least_of_class >= 0.5).sigmoid(); // [N, HWA]
+        let best = match &central {
+            None => best,
+            Some(central) => (best * central.squeeze_dim(-1)).sqrt(),
+        };
+        // What is not a number would come first.
+        let best = best.nan_to_num(-1.0, None, None);
+        let (best, on) = best.topk(most.min(places), -1, true, true); // [N, P]
+        let rows = &on + Tensor::arange(n, (Kind::Int64, on.device())).unsqueeze(-1) * places;
+        let rows = rows.flatten(0, 1);
+        let shape = |k| [n, on.size()[1], k];
+        let at = |tensor: &Tensor| {
+            let k = tensor.size()[2];
+            tensor.reshape([n * places, k]).index_select(0, &rows).view(shape(k)) // [N, P, k]
+        };
+        let least = match on.size()[1] {
+            // The anchor that comes last has a pair, and all the others have a better one.
+            listed if listed == most && most > 0 => best.narrow(1, most - 1, 1) * (1.0 - ROUNDING),
+            _ => Tensor::full([n, 1], -1.0, (Kind::Float, best.device())),
+        };
+        Shortlist {
+            least: least.expand_as(&best),
+            best,
+            cls_logits: at(cls_logits),
+            central: central.as_ref().map(at),
+            regression: at(bbox_regression),
+            anchors: anchors.index_select(0, &on.flatten(0, -1)).view(shape(4)),
+        }
+    }
+}
+
+impl DenseCoder {
+    /// `[P, 4]` and `[P, 4]` to boxes `[P, 4]`.
+    fn decode(self, regression: &Tensor, anchors: &Tensor) -> Tensor {
+        match self {
+            Self::Deltas(coder) => coder.decode(regression, anchors),
+            Self::Distances => decode_distances(regression, anchors),
+        }
+    }
+}
+
+/// The largest of each row of `[N, HWA, K]`, `[N, HWA]` in fp32. Of rows without a positive number it may be
+/// any of the row if that is all that matters.
+fn row_max(x: &Tensor, only_positive_matter: bool) -> Tensor {
+    if x.kind() != Kind::BFloat16 || x.device() != Device::Cpu {
+        return x.amax([-1], false).to_kind(Kind::Float);
+    }
+    // libtorch's maximum of bf16 goes number by number on a CPU; that of whole numbers is several times as
+    // fast. The bits of positive numbers are in their order as whole numbers', those of negative ones in
+    // reverse. This is most of what reading a batch takes, so that the second look is saved where it can be.
+    let bits = x.view_dtype(Kind::Int16);
+    let most = bits.amax([-1], false);
+    let most =
+        if only_positive_matter { most } else { most.where_self(&most.ge(0), &bits.amin([-1], false)) };
+    most.view_dtype(Kind::BFloat16).to_kind(Kind::Float)
+}
+
+/// The candidates that stay; their groups are their classes.
+pub(super) fn best_of(candidates: &Candidates, by: Suppression) -> Detections {
+    let kept = suppress(candidates, by);
+    Detections {
+        boxes: kept.iter().map(|i| candidates.boxes[*i]).collect(),
+        scores: kept.iter().map(|i| candidates.scores[*i]).collect(),
+        labels: kept.iter().map(|i| candidates.groups[*i]).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_largest_is_the_numbers_largest() {
+        tch::manual_seed(1);
+        let x = (Tensor::randn([2, 50, 3], (Kind::Float, Device::Cpu)) - 0.5).to_kind(Kind::BFloat16);
+        let plain = x.to_kind(Kind::Float).amax([-1], false);
+        assert_eq!(row_max(&x, false), plain);
+        assert_eq!(row_max(&x, true).clamp_min(0.0), plain.clamp_min(0.0));
+        assert!(row_max(&x, true).le_tensor(&plain).all().int64_value(&[]) == 1);
+    }
+}

@@ -1,0 +1,199 @@
+//! Faster R-CNN on a feature pyramid: Ren et al. 2015 (<https://arxiv.org/abs/1506.01497>) as in Lin et al.
+//! 2016 (<https://arxiv.org/abs/1612.03144>), section 5.2. The second version has batch norms and deeper
+//! heads (Li, Xie, Chen, Dollár, He and Girshick 2021, <https://arxiv.org/abs/2111.11429>).
+
+use tch::{Kind, Tensor, nn};
+
+use super::{
+    DetectorSpec, Pictures, Version,
+    anchors::Extent,
+    coder::{BoxCoder, clipped},
+    dense::best_of,
+    found::{Detections, indices, rows, to_host},
+    fpn::{CHANNELS, Pyramid, PyramidSpec, Top},
+    nms::{Candidates, Suppression},
+    roi_align::{RoiAlign, SIDE},
+    rpn::{Proposals, Rpn, RpnLevel, concatenated, propose},
+    settings::{DetectionSettings, ProposalSettings},
+    tower::Tower,
+};
+use crate::{layer::Linear, norm::NormKind, target::Target};
+
+/// The numbers that describe a box to its classifier.
+const DESCRIPTION: i64 = 1024;
+
+/// The levels that boxes are cut out of: P2 to P5.
+const CUT_LEVELS: usize = 4;
+
+/// So many boxes are cut out at a time: a batch's would be gigabytes.
+const CUT_AT_ONCE: i64 = 2048;
+
+/// The deltas' weights, which make them of size one in training.
+const CODER: BoxCoder = BoxCoder { weights: [10.0, 10.0, 5.0, 5.0] };
+
+/// A box has at least these sides, in pixels.
+const LEAST_SIDE: f32 = 1e-2;
+
+/// A pyramid from P2 on, proposals from all its levels, and a head on what they cut out.
+#[derive(Debug)]
+pub(super) struct FasterRcnn {
+    backbone: Pyramid,
+    rpn: Rpn,
+    box_head: BoxHead,
+    cls_score: Linear,
+    bbox_pred: Linear,
+}
+
+/// From a box's cut-out to its description.
+#[derive(Debug)]
+enum BoxHead {
+    TwoMlp { fc6: Linear, fc7: Linear },
+    ConvFc { conv: Tower, fc: Linear },
+}
+
+/// Faster R-CNN's outputs, not yet read.
+#[derive(Debug)]
+pub struct FasterRcnnOutputs {
+    levels: Vec<RpnLevel>,
+    proposals: Proposals,
+    /// `[R, K]`, the first class being the background.
+    class_logits: Tensor,
+    /// `[R, K*4]`
+    box_regression: Tensor,
+}
+
+impl FasterRcnn {
+    pub(super) fn new(path: &nn::Path<'_>, spec: DetectorSpec) -> Self {
+        let (backbone_norm, fpn_norm, rpn_depth) = match spec.version {
+            Version::V1 => (spec.frozen(), NormKind::None, 1),
+            Version::V2 => (NormKind::Batch, NormKind::Batch, 2),
+        };
+        let pyramid = PyramidSpec { lowest: 2, top: Top::Subsampled, backbone_norm, fpn_norm };
+        let heads = path / "roi_heads";
+        let predictor = &heads / "box_predictor";
+        Self {
+            backbone: Pyramid::new(&(path / "backbone"), pyramid),
+            rpn: Rpn::new(&(path / "rpn"), rpn_depth),
+            box_head: BoxHead::new(&(&heads / "box_head"), spec.version),
+            cls_score: Linear::new(&(&predictor / "cls_score"), DESCRIPTION, spec.classes),
+            bbox_pred: Linear::new(&(&predictor / "bbox_pred"), DESCRIPTION, spec.classes * 4),
+        }
+    }
+
+    /// The proposals have no derivative, all else has.
+    pub(super) fn forward(
+        &self,
+        pictures: Pictures<'_>,
+        settings: &ProposalSettings,
+        train: bool,
+    ) -> FasterRcnnOutputs {
+        let maps = self.backbone.forward(pictures.x, train);
+        let levels = self.rpn.forward(&maps, pictures.x, train);
+        let proposals = propose(&levels, pictures, settings);
+        let [class_logits, box_regression] = self.describe(&maps, pictures.extent, &proposals, train);
+        FasterRcnnOutputs { levels, proposals, class_logits, box_regression }
+    }
+
+    /// What is said of the proposals: class logits `[R, K]` and box deltas `[R, K*4]`.
+    fn describe(&self, maps: &[Tensor], picture: Extent, proposals: &Proposals, train: bool) -> [Tensor; 2] {
+        let align = RoiAlign::new(&maps[..CUT_LEVELS], picture);
+        let count = proposals.boxes.size()[0];
+        let part = |start: i64| {
+            let length = CUT_AT_ONCE.min(count - start);
+            let [boxes, image] = [&proposals.boxes, &proposals.image].map(|all| all.narrow(0, start, length));
+            let described = self.box_head.forward(&align.cut(&boxes, &image), train); // [R, 1024]
+            (self.cls_score.forward(&described), self.bbox_pred.forward(&described))
+        };
+        let (classes, deltas): (Vec<_>, Vec<_>) = (0..count).step_by(CUT_AT_ONCE as usize).map(part).unzip();
+        [(classes, &self.cls_score), (deltas, &self.bbox_pred)]
+            .map(|(parts, layer)| if parts.is_empty() { layer.none() } else { Tensor::cat(&parts, 0) })
+    }
+
+    /// Makes every layer ready for inference on `target`, for good.
+    pub(super) fn prepare(&mut self, target: Target) {
+        self.backbone.prepare(target);
+        self.rpn.prepare(target);
+        match &mut self.box_head {
+            BoxHead::TwoMlp { fc6, fc7 } => {
+                fc6.prepare(target);
+                fc7.prepare(target);
+            }
+            BoxHead::ConvFc { conv, fc } => {
+                conv.prepare(target);
+                fc.prepare(target);
+            }
+        }
+        self.cls_score.prepare(target);
+        self.bbox_pred.prepare(target);
+    }
+}
+
+impl BoxHead {
+    fn new(path: &nn::Path<'_>, version: Version) -> Self {
+        let cut = CHANNELS * SIDE * SIDE;
+        match version {
+            Version::V1 => Self::TwoMlp {
+                fc6: Linear::new(&(path / "fc6"), cut, DESCRIPTION),
+                fc7: Linear::new(&(path / "fc7"), DESCRIPTION, DESCRIPTION),
+            },
+            // 0 to 3 are the convolutions, 4 is torchvision's `Flatten`.
+            Version::V2 => Self::ConvFc {
+                conv: Tower::nested(path, 4, NormKind::Batch),
+                fc: Linear::new(&(path / 5), cut, DESCRIPTION),
+            },
+        }
+    }
+
+    /// `[R, 256, 7, 7]` to `[R, 1024]`.
+    fn forward(&self, cut: &Tensor, train: bool) -> Tensor {
+        match self {
+            Self::TwoMlp { fc6, fc7 } => {
+                let x = fc6.forward(&cut.flatten(1, -1)).relu(); // [R, 256*7*7] in
+                fc7.forward(&x).relu()
+            }
+            Self::ConvFc { conv, fc } => fc.forward(&conv.forward(cut, train).flatten(1, -1)).relu(),
+        }
+    }
+}
+
+impl FasterRcnnOutputs {
+    /// torchvision's names: `objectness` `[N*sum(HWA), 1]` and `pred_bbox_deltas` `[N*sum(HWA), 4]` as
+    /// `concat_box_prediction_layers` gives them, `class_logits` `[R, K]` and `box_regression` `[R, K*4]` of
+    /// the box predictor; and beside them the `proposals` `[R, 4]` and their pictures `proposal_image`
+    /// `[R]`, which the rows of the last two are about.
+    pub(super) fn named(&self) -> Vec<(&'static str, Tensor)> {
+        let [objectness, deltas] = concatenated(&self.levels);
+        vec![
+            ("objectness", objectness),
+            ("pred_bbox_deltas", deltas),
+            ("class_logits", self.class_logits.shallow_clone()),
+            ("box_regression", self.box_regression.shallow_clone()),
+            ("proposals", self.proposals.boxes.shallow_clone()),
+            ("proposal_image", self.proposals.image.shallow_clone()),
+        ]
+    }
+
+    /// What is in pictures of `picture` pixels.
+    pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
+        let scores = self.class_logits.softmax(-1, Kind::Float); // [R, K]
+        let classes = scores.size()[1];
+        // By proposal and in each by class, without the background.
+        let above = scores.narrow(1, 1, classes - 1).gt(f64::from(settings.score_threshold)).nonzero(); // [C, 2]
+        let (proposal, label) = (above.select(1, 0), above.select(1, 1) + 1);
+        let pair: Tensor = &proposal * classes + &label;
+        let scores = scores.flatten(0, -1).index_select(0, &pair);
+        let deltas = self.box_regression.reshape([-1, 4]).index_select(0, &pair).to_kind(Kind::Float); // [C, 4]
+        let boxes = CODER.decode(&deltas, &self.proposals.boxes.index_select(0, &proposal));
+        let candidates = to_host(&rows(&clipped(&boxes, picture), &scores, &label));
+        let image = indices(&self.proposals.image.index_select(0, &proposal));
+        let mut pictures: Vec<Candidates> =
+            self.proposals.counts.iter().map(|_| Candidates::default()).collect();
+        for ([x1, y1, x2, y2, score, label], image) in candidates.into_iter().zip(image) {
+            if x2 - x1 >= LEAST_SIDE && y2 - y1 >= LEAST_SIDE {
+                pictures[image as usize].push([x1, y1, x2, y2], score, label as u32);
+            }
+        }
+        let by = Suppression { iou: settings.nms_iou, keep: settings.max_detections };
+        pictures.iter().map(|candidates| best_of(candidates, by)).collect()
+    }
+}

@@ -1,0 +1,48 @@
+//! What a detector found, and the way of its candidates from the device.
+
+use tch::{Device, Kind, Tensor};
+
+/// What a detector found in a picture, the most certain first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Detections {
+    /// `x1, y1, x2, y2` in pixels of the network's input, within the picture.
+    pub boxes: Vec<[f32; 4]>,
+    /// 0 to 1.
+    pub scores: Vec<f32>,
+    pub labels: Vec<u32>,
+}
+
+impl Detections {
+    pub fn len(&self) -> usize {
+        self.boxes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+}
+
+/// A candidate as it comes from the device: its box, its score, and its class or level.
+pub(super) type Row = [f32; 6];
+
+/// `[.., 4]`, `[..]` and `[..]` as `[.., 6]`: one tensor, so that it is one way from a GPU.
+pub(super) fn rows(boxes: &Tensor, scores: &Tensor, groups: &Tensor) -> Tensor {
+    let column = |tensor: &Tensor| tensor.to_kind(Kind::Float).unsqueeze(-1);
+    Tensor::cat(&[boxes.to_kind(Kind::Float), column(scores), column(groups)], -1)
+}
+
+/// The rows of `[.., 6]` in their order.
+pub(super) fn to_host(rows: &Tensor) -> Vec<Row> {
+    let rows = rows.to_device(Device::Cpu).contiguous();
+    let mut numbers = vec![0.0_f32; rows.numel()];
+    rows.copy_data(&mut numbers, rows.numel());
+    let (rows, _) = numbers.as_chunks();
+    rows.to_vec()
+}
+
+/// The whole numbers of `[N]`.
+pub(super) fn indices(tensor: &Tensor) -> Vec<i64> {
+    let mut numbers = vec![0_i64; tensor.numel()];
+    tensor.to_device(Device::Cpu).contiguous().copy_data(&mut numbers, tensor.numel());
+    numbers
+}

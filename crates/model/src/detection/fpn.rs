@@ -1,0 +1,127 @@
+//! The feature pyramid: Lin, Dollár, Girshick, He, Hariharan and Belongie, Feature Pyramid Networks for
+//! Object Detection, 2016 (<https://arxiv.org/abs/1612.03144>), figure 3.
+
+use tch::{Tensor, nn};
+
+use crate::{
+    layer::{Activation, ConvNormAct, ConvShape, LayerSpec},
+    norm::NormKind,
+    resnet::{Backbone, Features, ResNetKind},
+    target::Target,
+};
+
+/// The channels of every level of the pyramid.
+pub(super) const CHANNELS: i64 = 256;
+
+/// The channels of a ResNet-50's last stage.
+const C5_CHANNELS: i64 = 2048;
+
+/// What comes above the pyramid's P5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Top {
+    /// P6: every second number of P5 (the paper's section 4.1).
+    Subsampled,
+    /// P6 and P7, convolutions with stride 2 on P5.
+    P6P7OnP5,
+    /// The same on C5 (RetinaNet's paper, section 4).
+    P6P7OnC5,
+}
+
+/// How a detector's backbone is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PyramidSpec {
+    /// The first stage that the pyramid stands on: 2 for P2, 3 for P3.
+    pub(super) lowest: usize,
+    pub(super) top: Top,
+    pub(super) backbone_norm: NormKind,
+    pub(super) fpn_norm: NormKind,
+}
+
+/// A ResNet-50 with a pyramid on it.
+#[derive(Debug)]
+pub(super) struct Pyramid {
+    body: Backbone,
+    lowest: usize,
+    /// The 1x1 convolutions on the backbone's stages, the lowest first.
+    inner: Vec<ConvNormAct>,
+    /// The 3x3 convolutions on the merged maps.
+    layer: Vec<ConvNormAct>,
+    top: Top,
+    p6p7: Option<[ConvNormAct; 2]>,
+}
+
+impl Pyramid {
+    /// Under `path` there will be torchvision's `body` and `fpn`.
+    pub(super) fn new(path: &nn::Path<'_>, spec: PyramidSpec) -> Self {
+        let PyramidSpec { lowest, top, backbone_norm, fpn_norm } = spec;
+        let body = Backbone::new(&(path / "body"), ResNetKind::ResNet50, backbone_norm);
+        let fpn = path / "fpn";
+        let block = |blocks: &str, i: usize, shape: ConvShape| {
+            let path = &fpn / blocks / i;
+            ConvNormAct::new(&(&path / 0), &(&path / 1), LayerSpec::new(shape, fpn_norm, Activation::None))
+        };
+        let stages = lowest..=5;
+        let inner = stages.clone().enumerate().map(|(i, stage)| {
+            let inputs = C5_CHANNELS >> (5 - stage);
+            block("inner_blocks", i, ConvShape::same(inputs, CHANNELS, 1, 1))
+        });
+        let inner = inner.collect();
+        let layer = (0..stages.count())
+            .map(|i| block("layer_blocks", i, ConvShape::same(CHANNELS, CHANNELS, 3, 1)))
+            .collect();
+        let extra = &fpn / "extra_blocks";
+        let p6p7 = |inputs| {
+            let conv = |name: &str, inputs| {
+                ConvNormAct::plain(&(&extra / name), ConvShape::same(inputs, CHANNELS, 3, 2))
+            };
+            Some([conv("p6", inputs), conv("p7", CHANNELS)])
+        };
+        let p6p7 = match top {
+            Top::Subsampled => None,
+            Top::P6P7OnP5 => p6p7(CHANNELS),
+            Top::P6P7OnC5 => p6p7(C5_CHANNELS),
+        };
+        Self { body, lowest, inner, layer, top, p6p7 }
+    }
+
+    /// `x` `[N, 3, H, W]`, normalised, to the pyramid's levels `[N, 256, h, w]`, the finest first.
+    pub(super) fn forward(&self, x: &Tensor, train: bool) -> Vec<Tensor> {
+        let stages: Features = self.body.forward(x, train);
+        let mut levels: Vec<Tensor> = Vec::with_capacity(6);
+        let mut above: Option<Tensor> = None;
+        // From the coarsest stage down.
+        for ((inner, layer), stage) in
+            self.inner.iter().zip(&self.layer).zip(&stages[self.lowest - 2..]).rev()
+        {
+            let merged = match &above {
+                None => inner.forward(stage, train),
+                Some(above) => {
+                    let (height, width) = (stage.size()[2], stage.size()[3]);
+                    let above = above.upsample_nearest2d([height, width], None, None);
+                    inner.forward_add(stage, above, train)
+                }
+            };
+            levels.push(layer.forward(&merged, train));
+            above = Some(merged);
+        }
+        levels.reverse();
+        let [.., c5] = &stages;
+        let Some(p5) = levels.last() else { return levels };
+        match &self.p6p7 {
+            None => levels.push(p5.max_pool2d([1, 1], [2, 2], [0, 0], [1, 1], false)),
+            Some([p6, p7]) => {
+                let p6 = p6.forward(if self.top == Top::P6P7OnC5 { c5 } else { p5 }, train);
+                let p7 = p7.forward(&p6.relu(), train);
+                levels.extend([p6, p7]);
+            }
+        }
+        levels
+    }
+
+    /// Makes every layer ready for inference on `target`, for good.
+    pub(super) fn prepare(&mut self, target: Target) {
+        self.body.prepare(target);
+        let layers = self.inner.iter_mut().chain(&mut self.layer).chain(self.p6p7.iter_mut().flatten());
+        layers.for_each(|layer| layer.prepare(target));
+    }
+}

@@ -1,0 +1,75 @@
+//! The names that torchvision's detectors had before its release 0.13, which the published files of
+//! `retinanet_resnet50_fpn`, `fcos_resnet50_fpn` and `fasterrcnn_resnet50_fpn` still have: torchvision
+//! renames them while it loads (`_load_from_state_dict` of its modules), and so does this.
+
+use super::{DetectorKind, Version};
+use crate::weights::StateDict;
+
+/// Gives the tensors of an old file their names of today.
+pub(crate) fn modernise(kind: DetectorKind, state: &mut StateDict) {
+    let old: Vec<(String, String)> = state
+        .tensors
+        .keys()
+        .filter_map(|name| Some((name.clone(), new_name(kind, name)?)))
+        .filter(|(_, new)| !state.tensors.contains_key(new))
+        .collect();
+    for (old, new) in old {
+        if let Some(tensor) = state.tensors.remove(&old) {
+            state.tensors.insert(new, tensor);
+        }
+    }
+}
+
+/// The name of today, for an old one.
+fn new_name(kind: DetectorKind, name: &str) -> Option<String> {
+    let (layer, parameter) = name.rsplit_once('.').filter(|(_, last)| matches!(*last, "weight" | "bias"))?;
+    let (parent, index) = layer.rsplit_once('.')?;
+    let number = index.parse::<usize>().ok();
+    match (parent, number) {
+        ("backbone.fpn.inner_blocks" | "backbone.fpn.layer_blocks", Some(i)) => {
+            Some(format!("{parent}.{i}.0.{parameter}"))
+        }
+        // A convolution and its ReLU had a number each.
+        ("head.classification_head.conv" | "head.regression_head.conv", Some(i))
+            if kind == DetectorKind::RetinaNet(Version::V1) && i % 2 == 0 =>
+        {
+            Some(format!("{parent}.{}.0.{parameter}", i / 2))
+        }
+        ("rpn.head", None) if index == "conv" => Some(format!("rpn.head.conv.0.0.{parameter}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETINANET: DetectorKind = DetectorKind::RetinaNet(Version::V1);
+    const FASTER: DetectorKind = DetectorKind::FasterRcnn(Version::V1);
+
+    #[test]
+    fn old_names_become_those_of_today() {
+        let new = |kind, name| new_name(kind, name).unwrap_or_default();
+        assert_eq!(
+            new(RETINANET, "backbone.fpn.inner_blocks.2.weight"),
+            "backbone.fpn.inner_blocks.2.0.weight"
+        );
+        assert_eq!(new(RETINANET, "head.regression_head.conv.6.bias"), "head.regression_head.conv.3.0.bias");
+        assert_eq!(new(FASTER, "rpn.head.conv.weight"), "rpn.head.conv.0.0.weight");
+    }
+
+    #[test]
+    fn names_of_today_stay() {
+        for (kind, name) in [
+            (RETINANET, "backbone.fpn.inner_blocks.2.0.weight"),
+            (RETINANET, "head.regression_head.conv.3.0.bias"),
+            (FASTER, "rpn.head.conv.0.0.weight"),
+            (FASTER, "rpn.head.cls_logits.weight"),
+            (FASTER, "backbone.body.layer1.0.conv1.weight"),
+            // FCOS counts its norms and ReLUs to this day.
+            (DetectorKind::Fcos, "head.classification_head.conv.6.weight"),
+        ] {
+            assert_eq!(new_name(kind, name), None, "{name}");
+        }
+    }
+}

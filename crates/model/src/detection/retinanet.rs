@@ -1,0 +1,106 @@
+//! RetinaNet: Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017
+//! (<https://arxiv.org/abs/1708.02002>), section 4. The second version has the changes of Zhang, Chi, Yao,
+//! Lei and Li, 2019 (<https://arxiv.org/abs/1912.02424>): group norms in the heads, P6 on C5.
+
+use tch::{Tensor, nn};
+
+use super::{
+    DetectorSpec, Version,
+    anchors::Anchors,
+    coder::BoxCoder,
+    dense::{DenseCoder, DenseLevel, DenseOutputs},
+    fpn::{Pyramid, PyramidSpec, Top},
+    tower::{Tower, flattened, last},
+};
+use crate::{layer::ConvNormAct, norm::NormKind, target::Target};
+
+/// The anchors' sides, level by level: three to the octave, whole as in torchvision.
+const SCALES: [[f32; 3]; 5] = [
+    [32.0, 40.0, 50.0],
+    [64.0, 80.0, 101.0],
+    [128.0, 161.0, 203.0],
+    [256.0, 322.0, 406.0],
+    [512.0, 645.0, 812.0],
+];
+
+/// Their heights by their widths.
+const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
+
+const TOWER_DEPTH: usize = 4;
+
+/// A pyramid from P3 on, and the same two heads on each of its levels.
+#[derive(Debug)]
+pub(super) struct RetinaNet {
+    backbone: Pyramid,
+    classes: i64,
+    classification: Head,
+    regression: Head,
+    anchors: Anchors,
+}
+
+/// A tower and what it says.
+#[derive(Debug)]
+struct Head {
+    conv: Tower,
+    last: ConvNormAct,
+}
+
+impl RetinaNet {
+    pub(super) fn new(path: &nn::Path<'_>, spec: DetectorSpec) -> Self {
+        let (top, backbone_norm, head_norm) = match spec.version {
+            Version::V1 => (Top::P6P7OnP5, spec.frozen(), NormKind::None),
+            Version::V2 => (Top::P6P7OnC5, NormKind::Batch, NormKind::Group),
+        };
+        let pyramid = PyramidSpec { lowest: 3, top, backbone_norm, fpn_norm: NormKind::None };
+        let anchors = Anchors::new(SCALES.iter().map(<[f32; 3]>::as_slice), &RATIOS);
+        let head = |name: &str, said: &str, each: i64| {
+            let path = path / "head" / name;
+            Head {
+                conv: Tower::nested(&(&path / "conv"), TOWER_DEPTH, head_norm),
+                last: last(&(&path / said), anchors.per_place() * each),
+            }
+        };
+        Self {
+            backbone: Pyramid::new(&(path / "backbone"), pyramid),
+            classes: spec.classes,
+            classification: head("classification_head", "cls_logits", spec.classes),
+            regression: head("regression_head", "bbox_reg", 4),
+            anchors,
+        }
+    }
+
+    /// `x` `[N, 3, H, W]`, normalised; differentiable.
+    pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
+        let maps = self.backbone.forward(x, train);
+        let anchors = self.anchors.grid(
+            super::extent(x),
+            &maps.iter().map(super::extent).collect::<Vec<_>>(),
+            x.device(),
+        );
+        let level = |(map, anchors): (&Tensor, Tensor)| DenseLevel {
+            cls_logits: flattened(&self.classification.forward(map, train), self.classes), // [N, HWA, K]
+            bbox_regression: flattened(&self.regression.forward(map, train), 4),           // [N, HWA, 4]
+            bbox_ctrness: None,
+            anchors,
+        };
+        DenseOutputs {
+            levels: maps.iter().zip(anchors).map(level).collect(),
+            coder: DenseCoder::Deltas(BoxCoder { weights: [1.0; 4] }),
+        }
+    }
+
+    /// Makes every layer ready for inference on `target`, for good.
+    pub(super) fn prepare(&mut self, target: Target) {
+        self.backbone.prepare(target);
+        for head in [&mut self.classification, &mut self.regression] {
+            head.conv.prepare(target);
+            head.last.prepare(target);
+        }
+    }
+}
+
+impl Head {
+    fn forward(&self, map: &Tensor, train: bool) -> Tensor {
+        self.last.forward(&self.conv.forward(map, train), train)
+    }
+}

@@ -1,0 +1,159 @@
+//! RoI align: He, Gkioxari, Dollár and Girshick, Mask R-CNN, 2017 (<https://arxiv.org/abs/1703.06870>),
+//! section 3, on the level of the pyramid that fits a box (the FPN's paper, equation 1).
+//!
+//! Each number of the output is a weighted sum of sixteen places of the map: two by two samples, each
+//! between four places. libtorch has a kernel for weighted sums of rows, made for embeddings, on every device
+//! and with a derivative; the maps of all levels are one table of rows here.
+
+use tch::{Kind, Tensor};
+
+use super::{anchors::Extent, coder::corners};
+
+/// The output's height and width.
+pub(super) const SIDE: i64 = 7;
+
+/// The samples on each axis of a bin.
+const SAMPLES: i64 = 2;
+
+/// A box of this side, in pixels, belongs to the level below.
+const CANONICAL_SIDE: f64 = 224.0;
+const CANONICAL_LEVEL: f64 = 4.0;
+
+/// Keeps a box of just that side on its level.
+const LEVEL_EPS: f64 = 1e-6;
+
+/// The maps of the levels, to cut boxes out of.
+#[derive(Debug)]
+pub(super) struct RoiAlign {
+    /// `[sum(N*H*W), C]`
+    table: Tensor,
+    /// Of each level `height, width, first row, scale`, `[levels, 4]` in fp64: rows are too many for fp32.
+    levels: Tensor,
+    /// The first and the last level's number: 2 for P2.
+    numbers: [f64; 2],
+}
+
+impl RoiAlign {
+    /// `maps` `[N, C, H, W]`, the finest first, of pictures of `picture` pixels.
+    pub(super) fn new(maps: &[Tensor], picture: Extent) -> Self {
+        let mut first_row = 0;
+        let mut levels: Vec<f64> = Vec::with_capacity(maps.len() * 4);
+        let mut numbers = Vec::with_capacity(maps.len());
+        for map in maps {
+            let [height, width] = super::extent(map);
+            // A level's scale is a power of two, whatever the rounding of its size.
+            let number = (height as f64 / picture[0] as f64).log2().round();
+            levels.extend([height as f64, width as f64, first_row as f64, number.exp2()]);
+            numbers.push(-number);
+            first_row += map.size()[0] * height * width;
+        }
+        let channels = maps.first().map_or(0, |map| map.size()[1]);
+        let row = |map: &Tensor| map.permute([0, 2, 3, 1]).reshape([-1, channels]); // [N*H*W, C]
+        let table = Tensor::cat(&maps.iter().map(row).collect::<Vec<_>>(), 0);
+        let levels = Tensor::from_slice(&levels).view([-1, 4]).to_device(table.device());
+        let numbers = [numbers.first(), numbers.last()].map(|number| number.copied().unwrap_or(0.0));
+        Self { table, levels, numbers }
+    }
+
+    /// `boxes` `[R, 4]` in pixels, in fp32, of the pictures `image` `[R]`, to `[R, C, 7, 7]` in the maps'
+    /// type.
+    pub(super) fn cut(&self, boxes: &Tensor, image: &Tensor) -> Tensor {
+        let rois = boxes.size()[0];
+        // A box that is no numbers would be read from outside of the maps.
+        let boxes = boxes.nan_to_num(0.0, None, None);
+        let level = self.levels.index_select(0, &self.level_of(&boxes)); // [R, 4]
+        let [height, width, first_row, scale] = corners(&level);
+        let scale = scale.to_kind(Kind::Float);
+        let [x1, y1, x2, y2] = corners(&boxes).map(|corner| corner * &scale);
+        let [height, width, first_row] = [height, width, first_row].map(|n| n.to_kind(Kind::Int64));
+        let (y, y_weight) = between(&y1, &y2, &height); // [R, 7, 4]
+        let (x, x_weight) = between(&x1, &x2, &width);
+        let per_roi = |tensor: &Tensor| tensor.view([-1, 1, 1, 1, 1]);
+        // Bins down, bins across, places down, places across.
+        let down = |tensor: &Tensor| tensor.view([rois, SIDE, 1, 2 * SAMPLES, 1]);
+        let across = |tensor: &Tensor| tensor.view([rois, 1, SIDE, 1, 2 * SAMPLES]);
+        let first = per_roi(&(first_row + image * &height * &width));
+        let rows = first + down(&(y * width.view([-1, 1, 1]))) + across(&x); // [R, 7, 7, 4, 4]
+        let weights = down(&y_weight) * across(&(x_weight / (SAMPLES * SAMPLES) as f64));
+        let each = 4 * SAMPLES * SAMPLES;
+        let starts =
+            Tensor::arange_start_step(0, rois * SIDE * SIDE * each, each, (Kind::Int64, boxes.device()));
+        let weights = weights.flatten(0, -1).to_kind(self.table.kind());
+        let (cut, ..) = Tensor::embedding_bag(
+            &self.table,
+            &rows.flatten(0, -1),
+            &starts,
+            false,
+            0,
+            false,
+            Some(&weights),
+            false,
+        ); // [R*49, C]
+        cut.view([rois, SIDE, SIDE, -1]).permute([0, 3, 1, 2])
+    }
+
+    /// Which level a box belongs to, `[R]`.
+    fn level_of(&self, boxes: &Tensor) -> Tensor {
+        let [x1, y1, x2, y2] = corners(boxes);
+        let side = ((x2 - x1) * (y2 - y1)).sqrt();
+        let [first, last] = self.numbers;
+        let number = ((side / CANONICAL_SIDE).log2() + CANONICAL_LEVEL + LEVEL_EPS).floor();
+        (number.nan_to_num(first, None, None).clamp(first, last) - first).to_kind(Kind::Int64)
+    }
+}
+
+/// The places that an axis' samples lie between, and how much of each, both `[R, 7, 4]`, for boxes from
+/// `low` to `high` `[R]` on maps of `size` `[R]` places.
+fn between(low: &Tensor, high: &Tensor, size: &Tensor) -> (Tensor, Tensor) {
+    let device = low.device();
+    // A box is at least one place wide.
+    let bin = (high - low).clamp_min(1.0) / SIDE as f64;
+    let bins = Tensor::arange(SIDE, (Kind::Float, device)).view([1, -1, 1]);
+    let samples = (Tensor::arange(SAMPLES, (Kind::Float, device)) + 0.5).view([1, 1, -1]);
+    let per_roi = |tensor: &Tensor| tensor.view([-1, 1, 1]);
+    let (bin, size) = (per_roi(&bin), per_roi(size));
+    let at = per_roi(low) + bins * &bin + samples * bin / SAMPLES as f64; // [R, 7, 2]
+    // Beyond the map there is nothing; up to one place beyond, its border.
+    let there = at.ge(-1.0).logical_and(&at.le_tensor(&size)).to_kind(Kind::Float);
+    let last: Tensor = &size - 1;
+    let at = at.clamp_min(0.0).minimum(&last.to_kind(Kind::Float));
+    let below = at.floor();
+    let part = at - &below;
+    let below = below.to_kind(Kind::Int64);
+    let above = (&below + 1).minimum(&last);
+    let places = Tensor::cat(&[below, above], -1); // [R, 7, 4]
+    let weights = Tensor::cat(&[(1.0 - &part) * &there, part * there], -1);
+    (places, weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_box_is_cut_out_as_torchvision_does() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/detectors.safetensors");
+        let goldens: BTreeMap<String, Tensor> = Tensor::read_safetensors(file).unwrap().into_iter().collect();
+        let maps = [0, 1, 2, 3].map(|i| goldens[&format!("roi/map{i}")].shallow_clone());
+        let align = RoiAlign::new(&maps, [128, 160]);
+        let image = Tensor::arange(60, (Kind::Int64, Device::Cpu)).divide_scalar_mode(30, "floor");
+        let cut = align.cut(&goldens["roi/boxes"], &image);
+        let golden = &goldens["roi/cut"];
+        assert_eq!(cut.size(), golden.size());
+        let apart = (cut - golden).abs().max().double_value(&[]);
+        assert!(apart < 1e-5, "{apart}");
+    }
+
+    #[test]
+    fn boxes_of_no_numbers_are_cut_from_within() {
+        let map = Tensor::ones([1, 2, 8, 8], (Kind::Float, Device::Cpu));
+        let align = RoiAlign::new(&[map], [32, 32]);
+        let boxes = Tensor::from_slice(&[f32::NAN, 0.0, f32::INFINITY, 5.0]).view([1, 4]);
+        let cut = align.cut(&boxes, &Tensor::zeros([1], (Kind::Int64, Device::Cpu)));
+        assert_eq!(cut.size(), [1, 2, SIDE, SIDE]);
+    }
+}

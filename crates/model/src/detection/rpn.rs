@@ -1,0 +1,154 @@
+//! The region proposal network: Ren, He, Girshick and Sun, Faster R-CNN: Towards Real-Time Object Detection
+//! with Region Proposal Networks, 2015 (<https://arxiv.org/abs/1506.01497>), section 3.1.
+
+use tch::{Kind, Tensor, nn};
+
+use super::{
+    Pictures,
+    anchors::Anchors,
+    coder::{BoxCoder, clipped},
+    found::{rows, to_host},
+    fpn::CHANNELS,
+    nms::{Candidates, Suppression, suppress},
+    settings::ProposalSettings,
+    tower::{Tower, flattened},
+};
+use crate::{
+    layer::{ConvNormAct, ConvShape},
+    norm::NormKind,
+    target::Target,
+};
+
+/// An anchor's side on each level.
+const SCALES: [[f32; 1]; 5] = [[32.0], [64.0], [128.0], [256.0], [512.0]];
+
+/// Their heights by their widths.
+const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
+
+/// A proposal has at least these sides, in pixels.
+const LEAST_SIDE: f32 = 1e-3;
+
+/// A small head on every level, and what it says of the anchors there.
+#[derive(Debug)]
+pub(super) struct Rpn {
+    conv: Tower,
+    cls_logits: ConvNormAct,
+    bbox_pred: ConvNormAct,
+    anchors: Anchors,
+}
+
+/// What the head says of a level.
+#[derive(Debug)]
+pub(super) struct RpnLevel {
+    /// `[N, HWA, 1]`
+    objectness: Tensor,
+    /// `[N, HWA, 4]`
+    deltas: Tensor,
+    /// `[HWA, 4]`
+    anchors: Tensor,
+}
+
+/// Where something may be, `R` places in all pictures, a picture after the other.
+#[derive(Debug)]
+pub(super) struct Proposals {
+    /// `[R, 4]` in fp32, in pixels.
+    pub(super) boxes: Tensor,
+    /// Which picture each is in, `[R]`.
+    pub(super) image: Tensor,
+    /// How many there are in each picture.
+    pub(super) counts: Vec<usize>,
+}
+
+impl Rpn {
+    /// A head of `depth` convolutions.
+    pub(super) fn new(path: &nn::Path<'_>, depth: usize) -> Self {
+        let path = path / "head";
+        let anchors = Anchors::new(SCALES.iter().map(<[f32; 1]>::as_slice), &RATIOS);
+        let said = |name: &str, each: i64| {
+            let shape = ConvShape::same(CHANNELS, anchors.per_place() * each, 1, 1);
+            ConvNormAct::plain(&(&path / name), shape)
+        };
+        Self {
+            conv: Tower::nested(&(&path / "conv"), depth, NormKind::None),
+            cls_logits: said("cls_logits", 1),
+            bbox_pred: said("bbox_pred", 4),
+            anchors,
+        }
+    }
+
+    /// `maps` `[N, 256, h, w]` of `x`, the finest first; differentiable.
+    pub(super) fn forward(&self, maps: &[Tensor], x: &Tensor, train: bool) -> Vec<RpnLevel> {
+        let anchors = self.anchors.grid(
+            super::extent(x),
+            &maps.iter().map(super::extent).collect::<Vec<_>>(),
+            x.device(),
+        );
+        let level = |(map, anchors): (&Tensor, Tensor)| {
+            let map = self.conv.forward(map, train);
+            RpnLevel {
+                objectness: flattened(&self.cls_logits.forward(&map, train), 1),
+                deltas: flattened(&self.bbox_pred.forward(&map, train), 4),
+                anchors,
+            }
+        };
+        maps.iter().zip(anchors).map(level).collect()
+    }
+
+    /// Makes every layer ready for inference on `target`, for good.
+    pub(super) fn prepare(&mut self, target: Target) {
+        self.conv.prepare(target);
+        self.cls_logits.prepare(target);
+        self.bbox_pred.prepare(target);
+    }
+}
+
+/// torchvision's `concat_box_prediction_layers`: objectness `[N*sum(HWA), 1]` and deltas `[N*sum(HWA), 4]`,
+/// picture by picture and in each level by level.
+pub(super) fn concatenated(levels: &[RpnLevel]) -> [Tensor; 2] {
+    let objectness: Vec<&Tensor> = levels.iter().map(|level| &level.objectness).collect();
+    let deltas: Vec<&Tensor> = levels.iter().map(|level| &level.deltas).collect();
+    [Tensor::cat(&objectness, 1).flatten(0, 1), Tensor::cat(&deltas, 1).flatten(0, 1)]
+}
+
+/// The best boxes of what the head says, without a derivative as in the paper.
+pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &ProposalSettings) -> Proposals {
+    let most = i64::try_from(settings.candidates_per_level).unwrap_or(i64::MAX);
+    let candidates = levels.iter().enumerate().map(|(number, level)| {
+        let objectness = level.objectness.detach().squeeze_dim(-1).to_kind(Kind::Float); // [N, HWA]
+        let (objectness, on) = objectness.topk(most.min(objectness.size()[1]), 1, true, true); // [N, C]
+        let index = on.unsqueeze(-1).expand([on.size()[0], on.size()[1], 4], false);
+        let deltas = level.deltas.detach().gather(1, &index, false).to_kind(Kind::Float);
+        let anchors = level.anchors.index_select(0, &on.flatten(0, -1)).view_as(&deltas); // [N, C, 4]
+        let boxes = clipped(&BoxCoder { weights: [1.0; 4] }.decode(&deltas, &anchors), pictures.extent);
+        rows(&boxes, &objectness.sigmoid(), &objectness.full_like(number as f64)) // [N, C, 6]
+    });
+    let candidates = Tensor::cat(&candidates.collect::<Vec<_>>(), 1);
+    let count = pictures.x.size()[0] as usize;
+    let rows = to_host(&candidates);
+    let (mut boxes, mut image, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..count {
+        let each = rows.len() / count;
+        let kept = one_picture(&rows[number * each..][..each], settings);
+        counts.push(kept.len());
+        image.extend(std::iter::repeat_n(number as i64, kept.len()));
+        boxes.extend(kept.into_iter().flatten());
+    }
+    let there = pictures.x.device();
+    Proposals {
+        boxes: Tensor::from_slice(&boxes).view([-1, 4]).to_device(there),
+        image: Tensor::from_slice(&image).to_device(there),
+        counts,
+    }
+}
+
+fn one_picture(rows: &[[f32; 6]], settings: &ProposalSettings) -> Vec<[f32; 4]> {
+    let mut candidates = Candidates::default();
+    for [x1, y1, x2, y2, score, level] in rows {
+        let large = x2 - x1 >= LEAST_SIDE && y2 - y1 >= LEAST_SIDE;
+        if large && *score >= settings.score_threshold {
+            candidates.push([*x1, *y1, *x2, *y2], *score, *level as u32);
+        }
+    }
+    let by = Suppression { iou: settings.nms_iou, keep: settings.max_proposals };
+    suppress(&candidates, by).into_iter().map(|i| candidates.boxes[i]).collect()
+}

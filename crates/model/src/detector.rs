@@ -1,0 +1,86 @@
+//! A detector at work: pictures in, what is in them out.
+
+use std::time::Instant;
+
+use lookout_schema::{BBox, Detection};
+use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
+use tch::Tensor;
+
+use crate::{
+    detection::{Detections, extent},
+    input::Stacker,
+    labels::Labels,
+    network::{PreparedDetector, caught},
+    streams::Streams,
+};
+
+/// The networks halve a picture five times; other sides would be rounded on the way, and torchvision's
+/// anchors with them.
+const SIDES_DIVIDE_BY: i64 = 32;
+
+/// A detector with its input's transform and its classes' names.
+#[derive(Debug)]
+pub(crate) struct Detector {
+    network: PreparedDetector,
+    stacker: Stacker,
+    labels: Labels,
+    streams: Streams,
+}
+
+impl Detector {
+    pub(crate) fn new(network: PreparedDetector, labels: Labels, streams: Streams) -> Self {
+        Self { stacker: Stacker::new(network.target()), network, labels, streams }
+    }
+
+    fn findings(&self, found: &Detections, frame: &DetectFrame<'_>) -> Findings {
+        let mut findings = Findings::default();
+        let boxes = found.boxes.iter().zip(&found.scores).zip(&found.labels);
+        for ((corners, score), class_id) in boxes {
+            let Some(label) = self.labels.shown(*class_id as usize) else { continue };
+            let bbox = frame.placement.to_source(BBox::from(*corners));
+            if frame.keep.keeps(label, bbox, frame.source) {
+                let detection =
+                    Detection { class_id: *class_id, label: label.to_owned(), score: *score, bbox };
+                findings.push_clipped(detection, frame.source);
+            }
+        }
+        findings
+    }
+}
+
+/// `x` with zeros below and to the right, which is the mean's colour: torchvision's `batch_images`.
+fn padded(x: Tensor) -> Tensor {
+    let [bottom, right] = extent(&x).map(|side| (-side).rem_euclid(SIDES_DIVIDE_BY));
+    if (bottom, right) == (0, 0) { x } else { x.constant_pad_nd([0, right, 0, bottom]) }
+}
+
+impl Detect for Detector {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+        let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
+        let refuse = |reason| DetectError { batch: frames.len(), reason };
+        if pictures.windows(2).any(|two| two[0].size() != two[1].size()) {
+            return Err(refuse("the pictures of the batch have different sizes".into()));
+        }
+        if pictures.is_empty() {
+            return Ok(Detected {
+                findings: Vec::new(),
+                infer: Default::default(),
+                post: Default::default(),
+            });
+        }
+        caught(|| {
+            let _at_work = self.streams.begin(frames.len());
+            let started = Instant::now();
+            let x = self.stacker.stack(&pictures);
+            let picture = extent(&x);
+            let outputs = self.network.forward(&padded(x), picture);
+            self.network.target().wait();
+            let inferred = Instant::now();
+            let found = self.network.read(&outputs, picture);
+            let findings =
+                found.iter().zip(frames).map(|(found, frame)| self.findings(found, frame)).collect();
+            Detected { findings, infer: inferred - started, post: inferred.elapsed() }
+        })
+        .map_err(refuse)
+    }
+}

@@ -1,0 +1,108 @@
+//! Networks side by side on one CPU.
+//!
+//! A convolution on all cores waits for the slowest of them, and nothing computes between two; with a batch
+//! on each core, both are hidden. While only one stream has work, and little of it, it takes all threads, so
+//! that a lone frame is looked at as soon as it can be.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use lookout_config::ModelSettings;
+
+use crate::Target;
+
+/// The threads that several networks share.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    threads: usize,
+    count: NonZeroUsize,
+    /// Streams that are at work.
+    active: Arc<AtomicUsize>,
+}
+
+/// Threads of a stream where there are many: fewer streams take less memory, and beyond a few threads one
+/// stream leaves cores idle.
+const THREADS_OF_A_STREAM: usize = 4;
+
+impl Streams {
+    /// What `settings` ask for on `target`, and what is fastest where they do not say.
+    pub fn new(settings: &ModelSettings, target: Target) -> Self {
+        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = settings.threads.unwrap_or_else(cores).max(1);
+        let fastest = if target.is_gpu() { 1 } else { threads.min(2).max(threads / THREADS_OF_A_STREAM) };
+        let count = NonZeroUsize::new(settings.streams.unwrap_or(fastest)).unwrap_or(NonZeroUsize::MIN);
+        Self { threads, count, active: Arc::default() }
+    }
+
+    /// How many networks there are to be.
+    pub fn count(&self) -> NonZeroUsize {
+        self.count
+    }
+
+    /// Takes a share of the threads for what this thread computes next, of `pictures`, until the guard is
+    /// dropped.
+    pub(crate) fn begin(&self, pictures: usize) -> AtWork<'_> {
+        let active = self.active.fetch_add(1, Relaxed) + 1;
+        // A batch of some size says that there is more to come for the other streams.
+        let sharers = if pictures > self.count.get() { self.count.get() } else { active };
+        let share = i32::try_from((self.threads / sharers).max(1)).unwrap_or(i32::MAX);
+        // libtorch keeps the number for each thread by itself.
+        if tch::get_num_threads() != share {
+            tch::set_num_threads(share);
+        }
+        AtWork(self)
+    }
+}
+
+/// A stream that is at work.
+#[derive(Debug)]
+pub(crate) struct AtWork<'a>(&'a Streams);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_shared_by_those_at_work() {
+        let settings = ModelSettings {
+            threads: Some(6),
+            streams: Some(3),
+            ..ModelSettings::named("resnet18", "random:0")
+        };
+        let streams = Streams::new(&settings, Target::REFERENCE);
+        assert_eq!(streams.count().get(), 3);
+        let threads_while = |streams: &Streams| {
+            let _at_work = streams.begin(1);
+            tch::get_num_threads()
+        };
+        assert_eq!(threads_while(&streams), 6);
+        let full = streams.begin(8);
+        assert_eq!(tch::get_num_threads(), 2);
+        drop(full);
+        let _other = streams.begin(1);
+        let at_once = thread::scope(|scope| scope.spawn(|| threads_while(&streams)).join().unwrap());
+        assert_eq!(at_once, 3);
+        assert_eq!(threads_while(&streams), 3);
+    }
+
+    #[test]
+    fn small_machines_have_a_stream_a_core_and_large_ones_fewer() {
+        for (threads, streams) in [(1, 1), (2, 2), (4, 2), (8, 2), (16, 4), (64, 16)] {
+            let settings =
+                ModelSettings { threads: Some(threads), ..ModelSettings::named("resnet18", "random:0") };
+            assert_eq!(Streams::new(&settings, Target::REFERENCE).count().get(), streams, "{threads}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A detector from its settings to findings in a camera's picture.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use lookout_config::{Device, ModelSettings, Precision};
+use lookout_model::{
+    Loaded, Network, load,
+    weights::{StateDict, WeightsError},
+};
+use lookout_schema::{Region, Size};
+use lookout_stage::{DetectFrame, Fit, Keep, Pixels};
+use tch::Tensor;
+
+fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
+    let common = ModelSettings {
+        device: Device::Cpu,
+        precision: Precision::Fp32,
+        ..ModelSettings::named(arch, "random:7")
+    };
+    load(&ModelSettings { input: settings.input, score_threshold: settings.score_threshold, ..common })
+        .unwrap()
+}
+
+/// Coarse patches of colour.
+fn picture(size: Size) -> Pixels {
+    let byte = |i: u32| (i / 3 % size.width / 24 * 71 + i / 3 / size.width / 24 * 97 + i % 3 * 50) as u8;
+    Pixels::new(size, (0..size.width * size.height * 3).map(byte).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn boxes_lie_in_the_source_and_have_area_and_a_name() {
+    // Sides of the input that 32 does not divide.
+    let (input, source) = (Size { width: 200, height: 120 }, Size { width: 1280, height: 960 });
+    let settings =
+        ModelSettings { input: Some(input), score_threshold: Some(0.05), ..ModelSettings::named("", "") };
+    for arch in ["fcos_resnet50_fpn", "retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
+        let mut loaded = loaded(arch, &settings);
+        assert_eq!(loaded.fit, Fit::Letterbox);
+        let pixels = picture(input);
+        let placement = loaded.fit.place(source, input);
+        let frame = DetectFrame { pixels: &pixels, source, placement, keep: Keep::all() };
+        let findings = loaded.detector.detect(&[frame, frame]).unwrap().findings;
+        assert_eq!(findings.len(), 2);
+        for finding in &findings {
+            assert!(!finding.detections.is_empty(), "{arch}");
+            for found in &finding.detections {
+                let b = found.bbox;
+                assert!(0.0 <= b.x1 && b.x1 < b.x2 && b.x2 <= 1280.0, "{arch} {b:?}");
+                assert!(0.0 <= b.y1 && b.y1 < b.y2 && b.y2 <= 960.0, "{arch} {b:?}");
+                assert!(found.score > 0.05 && found.score <= 1.0);
+                assert!(!["", "N/A", "__background__"].contains(&found.label.as_str()), "{found:?}");
+            }
+            assert!(finding.detections.is_sorted_by(|a, b| a.score >= b.score));
+        }
+        assert!(loaded.detector.detect(&[]).unwrap().findings.is_empty());
+
+        // Of the left half only, and of one class.
+        let corners = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]];
+        let label = findings[0].detections[0].label.clone();
+        let keep = Keep { regions: vec![Region::new(corners.to_vec()).unwrap()], classes: vec![label] };
+        let kept = loaded.detector.detect(&[DetectFrame { keep: &keep, ..frame }]).unwrap().findings;
+        let wanted =
+            findings[0].detections.iter().filter(|found| keep.keeps(&found.label, found.bbox, source));
+        assert_eq!(kept[0].detections.len(), wanted.count(), "{arch}");
+        assert!(kept[0].detections.len() < findings[0].detections.len(), "{arch}");
+    }
+}
+
+#[test]
+fn a_detector_asks_for_its_usual_input() {
+    let loaded = loaded("fcos_resnet50_fpn", &ModelSettings::named("", ""));
+    assert_eq!(loaded.input, Size { width: 640, height: 384 });
+}
+
+/// The names of before torchvision 0.13.
+fn old_name(name: &str) -> String {
+    let renamed = |part: &str| {
+        let (before, after) = name.split_once(part)?;
+        let (index, rest) = after.split_once(".0.")?;
+        let index: usize = index.parse().ok()?;
+        let index = if part.ends_with("conv.") { index * 2 } else { index };
+        Some(format!("{before}{part}{index}.{rest}"))
+    };
+    if let Some(parameter) = name.strip_prefix("rpn.head.conv.0.0.") {
+        return format!("rpn.head.conv.{parameter}");
+    }
+    let parts = [".inner_blocks.", ".layer_blocks.", "classification_head.conv.", "regression_head.conv."];
+    parts.into_iter().find_map(renamed).unwrap_or_else(|| name.to_owned())
+}
+
+#[test]
+fn old_files_of_torchvision_load() {
+    for (arch, renamed) in
+        [("retinanet_resnet50_fpn", 28), ("fasterrcnn_resnet50_fpn", 18), ("fcos_resnet50_fpn", 12)]
+    {
+        let mut network = Network::new(arch, 4).unwrap();
+        network.fill(1);
+        let tensors: BTreeMap<String, Tensor> =
+            network.tensors().into_iter().map(|(name, tensor)| (old_name(&name), tensor)).collect();
+        let old = tensors.keys().filter(|name| !network.tensors().contains_key(*name)).count();
+        assert_eq!(old, renamed, "{arch}");
+        Network::from_state(arch, StateDict { tensors, digest: String::new() }).unwrap();
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_told_by_name() {
+    let mut network = Network::new("fcos_resnet50_fpn", 4).unwrap();
+    network.fill(1);
+    let mut tensors = network.tensors();
+    tensors.remove("head.regression_head.bbox_ctrness.bias");
+    let state = StateDict { tensors, digest: String::new() };
+    let error = Network::from_state("fcos_resnet50_fpn", state).unwrap_err();
+    let lookout_model::ModelError::Weights(WeightsError::Misfit(misfit)) = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(misfit.missing, ["head.regression_head.bbox_ctrness.bias"]);
+}
