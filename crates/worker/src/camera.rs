@@ -25,7 +25,8 @@ pub(crate) struct CameraContext {
     pub(crate) make_source: MakeSource,
     pub(crate) reports: Sender<CameraReport>,
     pub(crate) wake: Sender<()>,
-    pub(crate) max_batch: NonZeroUsize,
+    /// Frames for which a file's queue has room.
+    pub(crate) file_room: NonZeroUsize,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -37,12 +38,10 @@ pub(crate) fn start(
     context: &CameraContext,
 ) -> io::Result<CameraQueue> {
     let live = settings.uri.is_live();
-    // A file's queue has room for a whole batch: the device takes what there is, and a file can always be
-    // read faster than a network looks at it.
-    let capacity = if live { settings.queue } else { settings.queue.max(context.max_batch) };
+    let capacity = if live { settings.queue } else { settings.queue.max(context.file_room) };
     let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
     let (intake, queue) = camera_queue(capacity, when_full, context.wake.clone());
-    let permits = (!live).then(|| Permits::new(settings.window.max(context.max_batch)));
+    let permits = (!live).then(|| Permits::new(settings.window.max(context.file_room)));
     let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), stop };
     let context = context.clone();
     let name = format!("cam-{}", settings.id);

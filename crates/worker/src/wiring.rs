@@ -34,6 +34,14 @@ pub(crate) struct Stages {
     pub(crate) abandon: Option<StopOnDrop>,
 }
 
+/// Room for a whole batch in each file's queue, since the device takes what there is, and in all of them
+/// together for batches ahead: while the cores are busy with the network, a file is read in bursts.
+fn file_room(max_batch: NonZeroUsize, cameras: usize) -> NonZeroUsize {
+    const BATCHES_AHEAD: usize = 4;
+    let share = (max_batch.get() * BATCHES_AHEAD).div_ceil(cameras.max(1));
+    NonZeroUsize::new(share).map_or(max_batch, |share| share.max(max_batch))
+}
+
 /// Starts every stage. Within a tokio runtime.
 pub(crate) fn start(
     settings: &PipelineSettings,
@@ -78,7 +86,7 @@ pub(crate) fn start(
         make_source: parts.make_source,
         reports: from_cameras,
         wake: wake.0,
-        max_batch,
+        file_room: file_room(max_batch, settings.cameras.len()),
         metrics: Arc::clone(metrics),
     };
     let mut roster = Roster::default();
