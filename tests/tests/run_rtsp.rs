@@ -1,5 +1,4 @@
 //! `lookout run` on RTSP cameras.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 

@@ -303,7 +303,7 @@ fn digits<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
 
 /// `[x, y]`
 fn corner(value: &Spanned<DeValue<'_>>) -> Option<[f32; 2]> {
-    let [x, y] = value.get_ref().as_array()?.as_slice() else { return None };
+    let [x, y] = &value.get_ref().as_array()?[..] else { return None };
     let number = |part: &Spanned<DeValue<'_>>| digits(part.get_ref())?.parse().ok();
     Some([number(x)?, number(y)?])
 }

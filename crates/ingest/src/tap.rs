@@ -115,7 +115,7 @@ impl Inlet {
         let pts = buffer.and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
         let arrived_at = pts.and_then(|pts| self.arrivals.of(pts)).unwrap_or(decoded_at);
         let TapSettings { ledger, session, every, .. } = &self.settings;
-        if seq % u64::from(every.get()) != 0 {
+        if !seq.is_multiple_of(u64::from(every.get())) {
             ledger.receive_and_drop(*session, seq, DropCause::Skipped);
             return Ok(gst::FlowSuccess::Ok);
         }
