@@ -37,11 +37,10 @@ impl Detector {
         let boxes = found.boxes.iter().zip(&found.scores).zip(&found.labels);
         for ((corners, score), class_id) in boxes {
             let Some(label) = self.labels.shown(*class_id as usize) else { continue };
-            let bbox = frame.placement.to_source(BBox::from(*corners));
-            if frame.keep.keeps(label, bbox, frame.source) {
-                let detection =
-                    Detection { class_id: *class_id, label: label.to_owned(), score: *score, bbox };
-                findings.push_clipped(detection, frame.source);
+            let bbox = frame.placement.to_source(BBox::from(*corners)).clipped(frame.source);
+            if let Some(bbox) = bbox.filter(|bbox| frame.keep.keeps(label, *bbox, frame.source)) {
+                let (class_id, label, score) = (*class_id, label.to_owned(), *score);
+                findings.detections.push(Detection { class_id, label, score, bbox });
             }
         }
         findings

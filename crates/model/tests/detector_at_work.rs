@@ -60,7 +60,7 @@ fn boxes_lie_in_the_source_and_have_area_and_a_name() {
         let corners = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]];
         let label = findings[0].detections[0].label.clone();
         let keep = Keep { regions: vec![Region::new(corners.to_vec()).unwrap()], classes: vec![label] };
-        let kept = loaded.detector.detect(&[DetectFrame { keep: &keep, ..frame }]).unwrap().findings;
+        let kept = loaded.detector.detect(&[DetectFrame { keep: &keep, ..frame }, frame]).unwrap().findings;
         let wanted =
             findings[0].detections.iter().filter(|found| keep.keeps(&found.label, found.bbox, source));
         assert_eq!(kept[0].detections.len(), wanted.count(), "{arch}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lookout_schema::{BBox, Classification, Detection, Size};
+use lookout_schema::{Classification, Detection};
 
 use crate::{FrameHeader, Ticket};
 
@@ -27,13 +27,4 @@ pub struct FrameResult {
     pub infer: Duration,
     /// Reading the network's output for the batch.
     pub post: Duration,
-}
-
-impl Findings {
-    /// Adds a detection, its box clipped to the source frame; one without area there is left out.
-    pub fn push_clipped(&mut self, detection: Detection, source: Size) {
-        if let Some(bbox) = BBox::clipped(detection.bbox, source) {
-            self.detections.push(Detection { bbox, ..detection });
-        }
-    }
 }
