@@ -33,6 +33,8 @@ pub enum ModelError {
     NoSuchClass { class: String, arch: String },
     #[error("[classify] takes a classifier, and {arch} is none")]
     NoClassifier { arch: String },
+    #[error("the network is a classifier, and a classifier's weights are no backbone of it; load them whole")]
+    NoBackbone,
     #[error("the picture {} cannot be read", path.display())]
     Picture { path: PathBuf, source: image::ImageError },
     #[error("the network failed: {reason}")]
