@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("schema", &[]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("infer", &["schema", "stage", "batch"]),
     ("broker", &["schema", "config", "stage"]),
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
+    ("track", &["schema"]),
     ("lab", &["schema", "config", "stage", "args", "model"]),
     ("cli", &["schema", "config", "args", "broker"]),
 ];

@@ -1,0 +1,107 @@
+//! Time to collision from how an object grows, with no calibration.
+//!
+//! An object of width `W` at the distance `Z` is `s = f W / Z` pixels wide. Where it comes nearer at a constant
+//! speed, `1 / s = Z / (f W)` falls on a straight line, and meets zero when it is here: the time to collision is
+//! the value over its rate. A filter with a straight line as its model takes the inverse of the size, whose error
+//! is that of the size over its square. (Lee, A Theory of Visual Control of Braking Based on Information about
+//! Time-to-Collision, 1976, is the origin of the idea.)
+
+use lookout_schema::BBox;
+
+use crate::kalman::Kalman;
+
+/// How large the jitter of a box's side is, in pixels, where nothing else is known.
+const SIDE_ERROR_PX: f64 = 2.0;
+
+/// Closing speeds change by this part of themselves within a second: gentle braking changes the estimate, and
+/// jitter does not.
+const SPEED_CHANGE: f64 = 0.15;
+
+/// A first guess of how fast an object may come: here within this many seconds.
+const FASTEST_S: f64 = 1.0;
+
+/// Two boxes more than this apart are not one growth; it is begun anew.
+const GAP_S: f64 = 1.0;
+
+/// What the growth of an object says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Closing {
+    /// Until it is here, if neither side changes its speed; none where it does not come nearer.
+    pub ttc_s: Option<f64>,
+    /// Standard deviation of the inverse of the time, in 1/s, which is what jitter disturbs evenly.
+    pub rate_std: f64,
+    /// The inverse of the time: above 0 where it comes nearer.
+    pub rate: f64,
+    /// For how long it has been watched.
+    pub watched_s: f64,
+}
+
+impl Closing {
+    /// The shortest time that it could be within `deviations` standard deviations; none where even then it does
+    /// not come nearer.
+    pub fn soonest_s(&self, deviations: f64) -> Option<f64> {
+        seconds(self.rate + deviations * self.rate_std)
+    }
+
+    /// The longest time, which is none where it may not come nearer at all.
+    pub fn latest_s(&self, deviations: f64) -> Option<f64> {
+        seconds(self.rate - deviations * self.rate_std)
+    }
+}
+
+fn seconds(rate: f64) -> Option<f64> {
+    (rate > 0.0).then(|| 1.0 / rate)
+}
+
+/// An object's growth.
+#[derive(Debug, Clone, Default)]
+pub struct ClosingEstimate {
+    /// Of the inverse of the size.
+    filter: Option<Kalman>,
+    first_s: f64,
+    last_s: f64,
+}
+
+impl ClosingEstimate {
+    /// Takes where a detector saw the object at `at_s` seconds of the session. The box must be whole: one that
+    /// the picture's border cuts off says nothing of the object's size.
+    pub fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
+        let [width, height] = [bbox.x2 - bbox.x1, bbox.y2 - bbox.y1].map(f64::from);
+        let size = (width * height).sqrt();
+        if !(size.is_finite() && size > 2.0 * SIDE_ERROR_PX) {
+            return None;
+        }
+        // Each side is off by two corners' jitter; the size is their geometric mean.
+        let relative = SIDE_ERROR_PX * 2.0_f64.sqrt() * (width.powi(-2) + height.powi(-2)).sqrt() / 2.0;
+        let inverse = 1.0 / size;
+        let error = relative * inverse;
+        let fresh = || Kalman::new(inverse, error, inverse / FASTEST_S);
+        let dt = at_s - self.last_s;
+        match &mut self.filter {
+            Some(filter) if (0.0..=GAP_S).contains(&dt) => {
+                let noise = (SPEED_CHANGE * filter.rate.abs()).powi(2);
+                filter.predict(dt, noise);
+                filter.update(inverse, error);
+            }
+            filter => {
+                *filter = Some(fresh());
+                self.first_s = at_s;
+            }
+        }
+        self.last_s = at_s;
+        self.now()
+    }
+
+    /// What is known now; nothing before there were two boxes.
+    fn now(&self) -> Option<Closing> {
+        let filter = self.filter.as_ref().filter(|_| self.last_s > self.first_s)?;
+        let rate = -filter.rate / filter.value;
+        let rate_std = filter.rate_std() / filter.value.abs();
+        (filter.value > 0.0).then(|| Closing {
+            ttc_s: seconds(rate),
+            rate_std,
+            rate,
+            watched_s: self.last_s - self.first_s,
+        })
+    }
+}
