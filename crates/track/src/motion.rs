@@ -1,19 +1,19 @@
 //! Where an object's box goes: its centre, width and height, each by itself.
 
-use lookout_schema::BBox;
+use lookout_schema::{BBox, Size};
 
 use crate::kalman::Kalman;
 
 /// A detector's boxes are off by this part of their size, and by no less than some pixels.
-const BOX_ERROR: f64 = 0.03;
-const LEAST_ERROR_PX: f64 = 1.0;
+const BOX_ERROR: f64 = 0.04;
+const LEAST_ERROR_PX: f64 = 2.0;
 
 /// Objects are as fast as this many of their own sizes a second, and change that by as much as the second number
 /// within a second, as standard deviations; sizes change more slowly.
-const SPEED: f64 = 2.0;
-const SPEED_CHANGE: f64 = 0.5;
+const SPEED: f64 = 1.5;
+const SPEED_CHANGE: f64 = 0.25;
 const GROWTH: f64 = 0.3;
-const GROWTH_CHANGE: f64 = 0.15;
+const GROWTH_CHANGE: f64 = 0.1;
 
 /// A box that moves.
 #[derive(Debug, Clone)]
@@ -70,6 +70,21 @@ impl Motion {
         self.y.update(y, error);
         self.width.update(width, error);
         self.height.update(height, error);
+    }
+
+    /// Whether the middle of the box is expected in a picture of `source`.
+    pub(crate) fn is_within(&self, source: Size) -> bool {
+        let within = |middle: f64, side: u32| (0.0..=f64::from(side)).contains(&middle);
+        within(self.x.value, source.width) && within(self.y.value, source.height)
+    }
+
+    /// How many standard deviations a box is off what is expected, in place and in size.
+    pub(crate) fn surprise(&self, bbox: BBox) -> f32 {
+        let [x, y, width, height] = parts(bbox);
+        let error = error(self.size());
+        let place = self.x.surprise(x, error).hypot(self.y.surprise(y, error));
+        let size = self.width.surprise(width, error).hypot(self.height.surprise(height, error));
+        place.max(size) as f32
     }
 
     /// Where the object is expected.

@@ -4,7 +4,7 @@
 //! ones, which bring back what is half hidden: Zhang et al., ByteTrack, 2021
 //! (<https://arxiv.org/abs/2110.06864>). Unlike there, an object's motion is a matter of seconds, not of frames.
 
-use lookout_schema::BBox;
+use lookout_schema::{BBox, Size};
 
 use crate::{
     TrackerSettings,
@@ -67,6 +67,16 @@ pub struct Step {
     pub ended: Vec<TrackEnd>,
 }
 
+/// A detection that is not more standard deviations off where and how large an object is expected to be can be
+/// it, whatever they overlap: 99 % of them are less off.
+const MAX_SURPRISE: f32 = 3.0;
+
+/// Beyond this it is another object that is in its place.
+const IMPOSSIBLE: f32 = 5.0;
+
+/// What a second out of sight takes off a pair's worth, which is 2 at most.
+const HIDDEN_COSTS: f32 = 0.3;
+
 /// The objects of a camera's session.
 #[derive(Debug, Clone)]
 pub struct Tracker {
@@ -100,9 +110,9 @@ impl Tracker {
         Self { settings, objects: Vec::new(), next_id: 1, now_s: f64::NEG_INFINITY, begun: false }
     }
 
-    /// Takes the detections of the frame that was captured at `at_s` seconds of the session. A frame that is
+    /// Takes the detections of the frame of `source` that was captured at `at_s` seconds of the session. A frame that is
     /// not later than the one before moves nothing. Boxes and scores that are no numbers are passed over.
-    pub fn step(&mut self, at_s: f64, observations: &[Observation]) -> Step {
+    pub fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> Step {
         let before_s = self.now_s;
         let dt = if self.begun { (at_s - self.now_s).max(0.0) } else { 0.0 };
         self.now_s = if self.begun { self.now_s + dt } else { at_s };
@@ -117,16 +127,18 @@ impl Tracker {
             let within = |o: &Observation| o.score >= from && o.score < to && sound(o);
             (0..observations.len()).filter(|i| within(&observations[*i])).collect()
         };
-        let TrackerSettings { high_score, low_score, min_overlap, min_overlap_low, .. } = self.settings;
+        let TrackerSettings { high_score, low_score, min_overlap, min_overlap_low, predict_s, .. } =
+            self.settings;
+        let now_s = self.now_s;
         let sure = scoring(high_score, f32::INFINITY);
         let rest = self.associate(observations, &sure, min_overlap, &mut seen_as, |_| true);
         let unsure = scoring(low_score, high_score);
         self.associate(observations, &unsure, min_overlap_low, &mut seen_as, |object| {
-            object.id.is_some() && !object.is_hidden(before_s)
+            object.id.is_some() && now_s - object.last_s <= predict_s
         });
 
         self.begin(observations, &rest, first_frame, &mut seen_as);
-        let ended = self.end(&mut seen_as);
+        let ended = self.end(source, &mut seen_as);
         Step { tracks: self.told(&seen_as), ended }
     }
 
@@ -148,8 +160,17 @@ impl Tracker {
             let expected = object.motion.bbox();
             for (column, i) in among.iter().enumerate() {
                 let observation = &observations[*i];
-                let worth = overlap(expected, observation.bbox);
-                if observation.class_id == object.class_id && worth >= min_overlap {
+                if observation.class_id != object.class_id {
+                    continue;
+                }
+                let overlap = overlap(expected, observation.bbox);
+                // One that was out of sight for some time can be anywhere near, and still have its size.
+                let surprise = object.motion.surprise(observation.bbox);
+                let near = (1.0 - surprise / MAX_SURPRISE).max(0.0);
+                if near > 0.0 || (overlap >= min_overlap && surprise <= IMPOSSIBLE) {
+                    // Of two that could be it, it is rather the one that was seen just now.
+                    let hidden_s = (self.now_s - object.last_s) as f32;
+                    let worth = overlap + near - HIDDEN_COSTS * hidden_s;
                     candidates.push(Candidate { row, column, worth: worth.max(f32::EPSILON) });
                 }
             }
@@ -188,13 +209,13 @@ impl Tracker {
         }
     }
 
-    /// Lets go of what was out of sight for too long. What was seen once only, and not again at once, was
+    /// Lets go of what was out of sight for too long, or has gone out of the picture. What was seen once only, and not again at once, was
     /// nothing.
-    fn end(&mut self, seen_as: &mut Vec<Option<usize>>) -> Vec<TrackEnd> {
+    fn end(&mut self, source: Size, seen_as: &mut Vec<Option<usize>>) -> Vec<TrackEnd> {
         let (now_s, settings) = (self.now_s, self.settings);
         let stays = |object: &Object, seen: Option<usize>| {
             let patience = if object.id.is_some() { settings.max_hidden_s } else { settings.predict_s };
-            seen.is_some() || now_s - object.last_s <= patience
+            seen.is_some() || (now_s - object.last_s <= patience && object.motion.is_within(source))
         };
         let mut ended = Vec::new();
         let mut row = 0;
