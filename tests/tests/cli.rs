@@ -136,6 +136,29 @@ fn infer_names_what_it_sees_a_line_a_picture() {
 }
 
 #[test]
+fn infer_draws_what_it_sees_into_copies() {
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let folder = tempfile::tempdir().unwrap();
+    let copies = folder.path().join("seen");
+    let network = ["--arch", "resnet18", "--weights", "random:0"];
+    let drawn =
+        |copies: &str| typed(&[&["infer", picture, picture, "--draw", copies][..], &network].concat());
+    let (code, out, err) = drawn(copies.to_str().unwrap());
+    assert_eq!(code, 0, "{err}");
+    for (line, name) in out.lines().zip(["street.png", "street-2.png"]) {
+        let seen: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(seen["drawn"], copies.join(name).to_str().unwrap());
+    }
+    assert_eq!(fs::read_dir(&copies).unwrap().count(), 2);
+    assert!(fs::read(copies.join("street.png")).unwrap() != fs::read(picture).unwrap());
+
+    let below_a_file = copies.join("street.png/below");
+    let (code, out, err) = drawn(below_a_file.to_str().unwrap());
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("cannot be created"), "{err}");
+}
+
+#[test]
 fn bench_measures_each_batch_size() {
     let (code, out, _) = typed(&[
         "bench",

@@ -33,7 +33,9 @@ pub struct NetworkArgs {
 ///
 /// Exit code: 0 done, 1 a picture could not be looked at, 2 wrong input.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  lookout infer cat.jpg dog.png --top-k 3")]
+#[command(
+    after_help = "Examples:\n  lookout infer cat.jpg dog.png --top-k 3\n  lookout infer street.jpg --arch fcos_resnet50_fpn --draw seen"
+)]
 pub struct InferArgs {
     /// JPEG, PNG, BMP or WebP files
     #[arg(required = true, value_name = "IMAGE")]
@@ -65,6 +67,11 @@ pub struct InferArgs {
     /// What a class or a detection has to score to be told, 0 to 1
     #[arg(long, value_name = "SCORE")]
     pub score_threshold: Option<f32>,
+
+    /// Draw what is seen into a copy of each picture, a PNG in this folder named after the picture; a name
+    /// that is taken in this run gets a number, and the line of JSON says the copy's path
+    #[arg(long, value_name = "OUT_DIR")]
+    pub draw: Option<PathBuf>,
 }
 
 /// Compute a network's raw outputs for a raw input, to hold against another implementation

@@ -30,7 +30,7 @@ pub use error::ModelError;
 pub use labels::Labels;
 pub use load::{Loaded, load, load_raw, load_stream};
 pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork};
-pub use picture::Picture;
+pub use picture::{Picture, read_picture};
 pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
 pub use streams::Streams;
