@@ -136,6 +136,22 @@ fn infer_names_what_it_sees_a_line_a_picture() {
 }
 
 #[test]
+fn infer_takes_pictures_in_each_fit() {
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let fitted = |more: &[&str]| {
+        typed(&[&["infer", picture, "--arch", "resnet18", "--weights", "random:0", "--fit"], more].concat())
+    };
+    for fit in ["letterbox", "centre-crop", "stretch", "torchvision"] {
+        let (code, _, err) = fitted(&[fit]);
+        assert_eq!(code, 0, "{fit}: {err}");
+    }
+    let (code, _, err) = fitted(&["crop"]);
+    assert!(code == 2 && err.contains("`centre-crop`, `stretch`, `torchvision`"), "{code}: {err}");
+    let (code, _, err) = fitted(&["torchvision", "--input", "640x384"]);
+    assert!(code == 2 && err.contains("leave one of the two out"), "{code}: {err}");
+}
+
+#[test]
 fn infer_draws_what_it_sees_into_copies() {
     let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let folder = tempfile::tempdir().unwrap();

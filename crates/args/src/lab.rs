@@ -57,12 +57,14 @@ pub struct InferArgs {
     pub top_k: usize,
 
     /// The network's input, WIDTHxHEIGHT
-    #[arg(long, value_name = "SIZE", conflicts_with = "torchvision_size")]
+    #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// Scale each picture as torchvision's detectors do: its short side to 800, its long side to 1333 at most
+    /// How a picture comes into the input: `letterbox`, `centre-crop`, `stretch`, or `torchvision`, which has
+    /// no `--input`: as torchvision's detectors do, each picture is scaled by itself, its short side to 800, or
+    /// less where its long side would be above 1333. Their published accuracies were measured so
     #[arg(long)]
-    pub torchvision_size: bool,
+    pub fit: Option<String>,
 
     /// What a class or a detection has to score to be told, 0 to 1
     #[arg(long, value_name = "SCORE")]

@@ -124,6 +124,22 @@ impl FromStr for Precision {
     }
 }
 
+const FITS: [(&str, FitSetting); 3] = [
+    ("letterbox", FitSetting::Letterbox),
+    ("centre-crop", FitSetting::CentreCrop),
+    ("stretch", FitSetting::Stretch),
+];
+
+impl FromStr for FitSetting {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let known = "`letterbox`, `centre-crop`, `stretch`";
+        let found = FITS.iter().find(|(name, _)| *name == text).map(|(_, fit)| *fit);
+        found.ok_or_else(|| UnknownName { what: "fit", text: text.into(), known })
+    }
+}
+
 impl ModelSettings {
     /// A network's settings from what names it, all else as where a pipeline file says nothing.
     pub fn named(arch: &str, weights: &str) -> Self {
@@ -159,12 +175,7 @@ impl ModelSettings {
         let input = section
             .text("input")
             .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok());
-        let fits = [
-            ("letterbox", FitSetting::Letterbox),
-            ("centre-crop", FitSetting::CentreCrop),
-            ("stretch", FitSetting::Stretch),
-        ];
-        let fit = section.choice("fit", &fits);
+        let fit = fit(&section);
         let labels = section.text("labels").map(|path| base.join(path));
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
         let nms_iou = section.number("nms_iou", 0.0..=1.0);
@@ -219,6 +230,22 @@ fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> Option<Strin
 
 fn device(section: &Section<'_, '_>, text: &str) -> Option<Device> {
     text.parse().map_err(|error: UnknownName| section.note("device", error.to_string())).ok()
+}
+
+fn fit(section: &Section<'_, '_>) -> Option<FitSetting> {
+    let text = section.text("fit")?;
+    let known = text.parse().ok();
+    if known.is_none() {
+        let what = match text.as_str() {
+            "torchvision" => "`torchvision` scales each picture to a size of its own, and a batch across \
+                              cameras has one size; take `letterbox`, with `input = \"1333x800\"` for pictures \
+                              as large. `lookout infer --fit torchvision` has it"
+                .into(),
+            _ => not_one_of(&text, FITS.iter().map(|(name, _)| *name)),
+        };
+        section.note("fit", what);
+    }
+    known
 }
 
 /// Reads `WIDTHxHEIGHT`; what is wrong with it otherwise.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use image::RgbImage;
 use lookout_args::InferArgs;
-use lookout_config::{ModelSettings, input_size};
+use lookout_config::{FitSetting, ModelSettings, input_size};
 use lookout_model::{Loaded, Picture, load, read_picture};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
 use lookout_stage::{DetectFrame, Findings, Keep};
@@ -30,13 +30,42 @@ struct Seen<'a> {
     drawn: Option<PathBuf>,
 }
 
+/// How a picture comes to the network.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Into its input; none takes the network's usual way.
+    Input(Option<FitSetting>),
+    /// In a size of its own, as torchvision's detectors have it.
+    Torchvision,
+}
+
+impl Way {
+    fn named(args: &InferArgs) -> anyhow::Result<Self> {
+        let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
+        match args.fit.as_deref() {
+            None => Ok(Self::Input(None)),
+            Some("torchvision") if args.input.is_some() => Err(wrong(
+                "--input: with `--fit torchvision` a picture's own size decides; leave one of the two out"
+                    .into(),
+            )),
+            Some("torchvision") => Ok(Self::Torchvision),
+            Some(text) => match text.parse() {
+                Ok(fit) => Ok(Self::Input(Some(fit))),
+                Err(error) => Err(wrong(format!("--fit: {error}, `torchvision`"))),
+            },
+        }
+    }
+}
+
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
     let input = args.input.as_deref().map(input_size).transpose();
+    let way = Way::named(args)?;
     let settings = ModelSettings {
         labels: args.labels.clone(),
         top_k: args.top_k,
         input: input.map_err(|what| wrong(format!("--input: {what}")))?,
+        fit: if let Way::Input(fit) = way { fit } else { None },
         score_threshold: args.score_threshold,
         ..network::settings(&args.network, &args.precision)?
     };
@@ -51,7 +80,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
                 .map(|drawing| drawing.draw(index, picture, &findings.detections, &findings.classes));
             copy.transpose()
         };
-        match look(&mut loaded, image, args.torchvision_size, draw) {
+        match look(&mut loaded, image, way, draw) {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
                 all_seen = false;
@@ -65,14 +94,13 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
 fn look(
     loaded: &mut Loaded,
     image: &Path,
-    torchvision_size: bool,
+    way: Way,
     draw: impl Fn(&RgbImage, &Findings) -> anyhow::Result<Option<PathBuf>>,
 ) -> anyhow::Result<String> {
     let source = read_picture(image)?;
-    let picture = if torchvision_size {
-        Picture::for_torchvisions_detectors(&source)?
-    } else {
-        Picture::new(&source, loaded.fit, loaded.input)
+    let picture = match way {
+        Way::Torchvision => Picture::for_torchvisions_detectors(&source)?,
+        Way::Input(_) => Picture::new(&source, loaded.fit, loaded.input),
     };
     let frame = DetectFrame {
         pixels: &picture.pixels,
