@@ -79,29 +79,33 @@ fn a_file_cut_off_in_the_middle_gives_what_there_is_and_fails_the_run() {
 }
 
 #[tokio::test]
-async fn a_detectors_boxes_lie_in_the_source_and_in_the_cameras_region() {
+async fn a_detectors_boxes_lie_in_the_source_and_in_the_cameras_region_and_are_classified() {
     let clip = clip();
     let folder = tempfile::tempdir().unwrap();
     let small = folder.path().join("small.mp4");
     write_mp4(&small, 20, true).unwrap();
     let lines = format!(
-        "[infer]\nevery = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
+        "[classify]\narch = \"resnet18\"\nweights = \"random:3\"\ninput = \"64x64\"\n\
+         [infer]\nevery = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
          loop = true\nregions = [[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]]"
     );
     let mut running = Running::start_with(DETECTOR, &lines).unwrap();
     let address = running.broker(PATIENCE).unwrap();
     let mut records = Records::open(&embedded(&address)).await.unwrap();
-    let mut seen = 0;
+    let (mut seen, mut classified) = (0, 0);
     while seen < 50 {
         // What is true of every record's boxes is checked as it is read.
         let frame = records.frame(PATIENCE).await.unwrap();
         assert_eq!(frame.seq % 5, 0);
+        assert_eq!(frame.classifier.as_ref().map(|second| second.arch.as_str()), Some("resnet18"));
         for found in &frame.detections {
+            classified += found.classes.len();
             let left = (found.bbox.x1 + found.bbox.x2) / 2.0 / frame.source.width as f32;
             assert!(frame.camera.as_str() == "small" || left <= 0.5, "{found:?}");
         }
         seen += usize::from(frame.camera.as_str() == "clip" && !frame.detections.is_empty());
     }
+    assert!(classified > 0, "none of {seen} frames' detections was classified");
     running.signal("INT").unwrap();
     let ended = running.finish(PATIENCE).unwrap();
     assert_eq!(ended.code, Some(0), "{}", ended.log);

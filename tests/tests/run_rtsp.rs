@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lookout_schema::{CameraStatus, Clock, RetryReason, Size, StatusRecord};
 use lookout_tests::{
-    program::{Running, embedded},
+    program::{DETECTOR, Running, embedded},
     records::{Records, by_session},
     rtsp::{RtspServer, RtspSettings},
     video::clip,
@@ -111,4 +111,26 @@ async fn a_password_is_in_no_log_record_or_metric() {
     for secret in ["r1ght-pass", "wr0ng-pass"] {
         assert!(!said.contains(secret), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_detectors_boxes_lie_in_an_rtsp_cameras_frames() {
+    let file = Some(clip());
+    let server = RtspServer::start(RtspSettings { file, ..RtspSettings::default() }).unwrap();
+    let camera = format!("[[camera]]\nid = \"cam\"\nuri = {:?}", server.uri());
+    let mut running = Running::start_with(DETECTOR, &camera).unwrap();
+    let address = running.broker(PATIENCE).unwrap();
+    let mut records = Records::open(&embedded(&address)).await.unwrap();
+    let mut boxes = 0;
+    for _ in 0..30 {
+        // What is true of every record's boxes is checked as it is read.
+        let frame = records.frame(PATIENCE).await.unwrap();
+        assert_eq!(frame.source, Size { width: 768, height: 576 });
+        boxes += frame.detections.len();
+    }
+    assert!(boxes > 0);
+    running.signal("INT").unwrap();
+    let ended = running.finish(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.summary.check().unwrap();
 }

@@ -5,6 +5,7 @@
 //! nothing checks them again.
 
 mod camera;
+mod classify;
 mod expand;
 mod file;
 mod kafka;
@@ -16,6 +17,7 @@ mod secret;
 mod uri;
 
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
+pub use classify::ClassifySettings;
 pub use file::{ReadError, read};
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};

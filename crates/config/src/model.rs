@@ -24,6 +24,9 @@ pub const ARCHS: [&str; 10] = [
     "fasterrcnn_resnet50_fpn_v2",
 ];
 
+/// Those of them that name classes of a whole picture.
+pub(crate) const CLASSIFIERS: [&str; 5] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4]];
+
 /// The network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSettings {
@@ -161,6 +164,11 @@ impl ModelSettings {
         }
     }
 
+    /// Whether the network names a whole picture's classes and finds no boxes.
+    pub(crate) fn is_classifier(&self) -> bool {
+        CLASSIFIERS.contains(&self.arch.as_str())
+    }
+
     pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let arch = section.text("arch");
         if let Some(arch) = arch.as_deref().filter(|arch| !ARCHS.contains(arch)) {
@@ -206,7 +214,7 @@ impl ModelSettings {
     }
 }
 
-fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> Option<String> {
+pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> Option<String> {
     if text == "torchvision" {
         return Some(text);
     }

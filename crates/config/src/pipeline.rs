@@ -12,7 +12,7 @@ use lookout_schema::WorkerId;
 use toml::de::DeTable;
 
 use crate::{
-    CameraSettings, ConfigError, KafkaSettings, Mistake, ModelSettings,
+    CameraSettings, ClassifySettings, ConfigError, KafkaSettings, Mistake, ModelSettings,
     expand::Env,
     reader::{Reader, Section},
 };
@@ -22,6 +22,7 @@ use crate::{
 pub struct PipelineSettings {
     pub name: String,
     pub model: ModelSettings,
+    pub classify: Option<ClassifySettings>,
     pub infer: InferSettings,
     pub batch: BatchSettings,
     pub kafka: KafkaSettings,
@@ -90,6 +91,9 @@ impl PipelineSettings {
             root.note("name", "the name is empty");
         }
         let model = ModelSettings::read(root.section("model"), base);
+        let classify = root
+            .optional_section("classify")
+            .map(|section| ClassifySettings::read(section, base, model.as_ref()));
         let infer = InferSettings::read(root.section("infer"));
         let batch = BatchSettings::read(root.section("batch"));
         let kafka = KafkaSettings::read(root.section("kafka"));
@@ -111,12 +115,28 @@ impl PipelineSettings {
                 } else {
                     first_of.insert(camera.id.clone(), i);
                 }
+                if model.as_ref().is_some_and(ModelSettings::is_classifier) {
+                    for (key, set) in
+                        [("classes", !camera.classes.is_empty()), ("regions", !camera.regions.is_empty())]
+                    {
+                        if set {
+                            let what = format!(
+                                "`{key}` chooses among detections, and [model] is a classifier, which finds none; give [model] a detector, or take `{key}` out"
+                            );
+                            section.note(key, what);
+                        }
+                    }
+                }
                 cameras.push(camera);
             }
             section.finish();
         }
         root.finish();
-        Some(Self { name: name?, model: model?, infer, batch, kafka: kafka?, worker, cameras })
+        let classify = match classify {
+            Some(classify) => Some(classify?),
+            None => None,
+        };
+        Some(Self { name: name?, model: model?, classify, infer, batch, kafka: kafka?, worker, cameras })
     }
 }
 

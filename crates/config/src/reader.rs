@@ -102,6 +102,12 @@ impl<'r, 'a> Section<'r, 'a> {
         Section::new(self.reader, self.key(key), value.map_or(self.at, |v| v.span().start), table)
     }
 
+    /// A table that may be left out.
+    pub(crate) fn optional_section(&self, key: &'static str) -> Option<Section<'r, 'a>> {
+        let section = self.section(key);
+        section.table.is_some().then_some(section)
+    }
+
     /// An array of tables, `[[key]]`; none where it is absent or something else.
     pub(crate) fn sections(&self, key: &'static str) -> Option<Vec<Section<'r, 'a>>> {
         let value = self.get(key)?;

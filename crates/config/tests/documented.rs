@@ -32,6 +32,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
     for (heading, text) in [
         ("At the top", format!("{UNKNOWN} = 1")),
         ("`[model]`", format!("[model]\n{UNKNOWN} = 1")),
+        ("`[classify]`", format!("[classify]\n{UNKNOWN} = 1")),
         ("`[infer]`", format!("[infer]\n{UNKNOWN} = 1")),
         ("`[batch]`", format!("[batch]\n{UNKNOWN} = 1")),
         ("`[kafka]`", format!("[kafka]\n{UNKNOWN} = 1")),

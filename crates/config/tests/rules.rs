@@ -163,8 +163,15 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ),
     ("\"clip.avi\"", "\"clip.avi\"\nqueue = 0", 23, "camera[1].queue", "between 1 and 1024"),
     ("max_size = 8", "max_size = 8\n[infer]\nevery = 0", 10, "infer.every", "between 1 and"),
+    (
+        "max_size = 8",
+        "max_size = 8\n[classify]\narch = \"resnet18\"\nweights = \"random:0\"",
+        9,
+        "classify",
+        "finds no boxes",
+    ),
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"cat\"]", 23, "camera[1].classes", "finds none"),
     ("\"clip.avi\"", "\"clip.avi\"\nclasses = \"person\"", 23, "camera[1].classes", "an array of texts"),
-    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"a\", 1]", 23, "camera[1].classes[1]", "an array of texts"),
     ("\"clip.avi\"", "\"clip.avi\"\nregions = [[0, 0]]", 23, "camera[1].regions[0]", "a polygon is needed"),
     (
         "\"clip.avi\"",
@@ -183,6 +190,27 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"clip.avi\"\nwindow = 0", 23, "camera[1].window", "between 1 and"),
 ];
 
+/// The same where the network is a detector.
+const OF_DETECTORS: &[(&str, &str, usize, &str, &str)] = &[
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"a\", 1]", 23, "camera[1].classes[1]", "an array of texts"),
+    ("max_size = 8", "max_size = 8\n[classify]\nweights = \"random:0\"", 9, "classify.arch", "is needed"),
+    ("max_size = 8", "max_size = 8\n[classify]\narch = \"resnet18\"", 9, "classify.weights", "is needed"),
+    (
+        "max_size = 8",
+        "max_size = 8\n[classify]\narch = \"fcos_resnet50_fpn\"\nweights = \"random:0\"",
+        10,
+        "classify.arch",
+        "known are `resnet18`",
+    ),
+    (
+        "max_size = 8",
+        "max_size = 8\n[classify]\narch = \"resnet18\"\nweights = \"random:0\"\nmargin = -1",
+        12,
+        "classify.margin",
+        "between 0 and 4",
+    ),
+];
+
 #[test]
 fn the_good_file_is_good() {
     let settings = read(GOOD).unwrap();
@@ -192,9 +220,14 @@ fn the_good_file_is_good() {
 
 #[test]
 fn each_rule_is_held() {
-    for (from, to, line, key, part) in RULES {
-        assert_eq!(GOOD.matches(from).count(), 1, "{from}");
-        let error = read(&GOOD.replace(from, to)).expect_err(to);
+    hold(GOOD, RULES);
+    hold(&GOOD.replace("resnet50", "fcos_resnet50_fpn"), OF_DETECTORS);
+}
+
+fn hold(good: &str, rules: &[(&str, &str, usize, &str, &str)]) {
+    for (from, to, line, key, part) in rules {
+        assert_eq!(good.matches(from).count(), 1, "{from}");
+        let Err(error) = read(&good.replace(from, to)) else { panic!("{to}") };
         let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
         assert!(found, "{to}: wanted {line}: {key}: {part}\n{error}");
         let one = error.mistakes.len() == 1 || to.starts_with("[modle]") || to.starts_with("model = 1");
@@ -209,7 +242,7 @@ fn regions_and_classes_are_read() {
         "\"clip.avi\"",
         "\"clip.avi\"\nregions = [[[0, 0], [0.5, 0], [0.5, 1]]]\nclasses = [\"person\", \"${PASSWORD}\"]",
     );
-    let camera = &read(&text).unwrap().cameras[1];
+    let camera = &read(&text.replace("resnet50", "fcos_resnet50_fpn")).unwrap().cameras[1];
     assert_eq!(camera.regions[0].corners(), [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]);
     assert_eq!(camera.classes, ["person", "p@ss"]);
 }

@@ -114,7 +114,7 @@ const WARM_UP: usize = 3;
 /// The networks of a device: as many as it has streams.
 fn load_streams(settings: &ModelSettings) -> Result<Vec<Loaded>, ModelError> {
     let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
-    (0..streams.count().get()).map(|_| load_stream(settings, &streams)).collect()
+    (0..streams.count().get()).map(|_| load_stream(settings, None, &streams)).collect()
 }
 
 fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::Result<Measured> {

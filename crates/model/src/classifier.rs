@@ -8,7 +8,7 @@ use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels
 use tch::{Kind, Tensor};
 
 use crate::{
-    input::Stacker,
+    input::{Stacker, one_size},
     labels::Labels,
     network::{PreparedClassifier, caught},
     streams::Streams,
@@ -19,31 +19,26 @@ use crate::{
 pub(crate) struct Classifier {
     network: PreparedClassifier,
     stacker: Stacker,
-    labels: Labels,
-    top_k: usize,
-    score_threshold: f32,
+    top: TopClasses,
     streams: Streams,
 }
 
-impl Classifier {
-    /// The classifier of `settings`, which names its classes by `labels`.
-    pub(crate) fn new(
-        network: PreparedClassifier,
-        labels: Labels,
-        settings: &ModelSettings,
-        streams: Streams,
-    ) -> Self {
-        Self {
-            stacker: Stacker::new(network.target()),
-            network,
-            labels,
-            top_k: settings.top_k,
-            score_threshold: settings.score_threshold.unwrap_or(0.0),
-            streams,
-        }
+/// How logits are read.
+#[derive(Debug)]
+pub(crate) struct TopClasses {
+    labels: Labels,
+    top_k: usize,
+    score_threshold: f32,
+}
+
+impl TopClasses {
+    /// As `settings` ask for, the classes called by `labels`.
+    pub(crate) fn new(settings: &ModelSettings, labels: Labels) -> Self {
+        Self { labels, top_k: settings.top_k, score_threshold: settings.score_threshold.unwrap_or(0.0) }
     }
 
-    fn read(&self, logits: &Tensor) -> Vec<Findings> {
+    /// The most probable classes of each row of `logits` `[N, classes]`.
+    pub(crate) fn read(&self, logits: &Tensor) -> Vec<Vec<Classification>> {
         let pictures = logits.size().first().copied().unwrap_or(0);
         let classes = logits.size().get(1).copied().unwrap_or(0);
         let top_k = i64::try_from(self.top_k).unwrap_or(classes).min(classes);
@@ -57,10 +52,16 @@ impl Classifier {
                     score: scores.double_value(&[n, k]) as f32,
                 }
             };
-            let probable = |class: &Classification| class.score >= self.score_threshold;
-            Findings { detections: Vec::new(), classes: (0..top_k).map(class).filter(probable).collect() }
+            (0..top_k).map(class).filter(|class| class.score >= self.score_threshold).collect()
         };
         (0..pictures).map(one).collect()
+    }
+}
+
+impl Classifier {
+    /// The classifier of `network`, read by `top`.
+    pub(crate) fn new(network: PreparedClassifier, top: TopClasses, streams: Streams) -> Self {
+        Self { stacker: Stacker::new(network.target()), network, top, streams }
     }
 }
 
@@ -68,15 +69,14 @@ impl Detect for Classifier {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
-        if pictures.windows(2).any(|two| two[0].size() != two[1].size()) {
-            return Err(refuse("the pictures of the batch have different sizes".into()));
-        }
+        one_size(&pictures).map_err(refuse)?;
         caught(|| {
             let _at_work = self.streams.begin(frames.len());
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();
-            let findings = self.read(&logits);
+            let of_picture = |classes| Findings { detections: Vec::new(), classes };
+            let findings = self.top.read(&logits).into_iter().map(of_picture).collect();
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
         })
         .map_err(refuse)

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use crate::{
     detection::{Detections, extent},
-    input::Stacker,
+    input::{Stacker, one_size},
     labels::Labels,
     network::{PreparedDetector, caught},
     streams::Streams,
@@ -40,7 +40,7 @@ impl Detector {
             let bbox = frame.placement.to_source(BBox::from(*corners)).clipped(frame.source);
             if let Some(bbox) = bbox.filter(|bbox| frame.keep.keeps(label, *bbox, frame.source)) {
                 let (class_id, label, score) = (*class_id, label.to_owned(), *score);
-                findings.detections.push(Detection { class_id, label, score, bbox });
+                findings.detections.push(Detection { class_id, label, score, bbox, classes: Vec::new() });
             }
         }
         findings
@@ -57,9 +57,7 @@ impl Detect for Detector {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
-        if pictures.windows(2).any(|two| two[0].size() != two[1].size()) {
-            return Err(refuse("the pictures of the batch have different sizes".into()));
-        }
+        one_size(&pictures).map_err(refuse)?;
         if pictures.is_empty() {
             return Ok(Detected {
                 findings: Vec::new(),

@@ -29,6 +29,12 @@ pub enum ModelError {
          in the network's order", path.display()
     )]
     LabelCount { path: PathBuf, found: usize, classes: usize },
+    #[error("[classify] `classes` names `{class}`, which is no class of the {arch} in [model]")]
+    NoSuchClass { class: String, arch: String },
+    #[error("[classify] takes a classifier, and {arch} is none")]
+    NoClassifier { arch: String },
+    #[error("the network is a classifier, and a classifier's weights are no backbone of it; load them whole")]
+    NoBackbone,
     #[error("the picture {} cannot be read", path.display())]
     Picture { path: PathBuf, source: image::ImageError },
     #[error("the network failed: {reason}")]

@@ -13,6 +13,12 @@ use crate::target::{Precision, Target};
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// Whether all pictures have one size, without which they are no batch.
+pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
+    let differ = pictures.windows(2).any(|two| two[0].size() != two[1].size());
+    if differ { Err("the pictures of the batch have different sizes".into()) } else { Ok(()) }
+}
+
 /// Normalises pictures and stacks them.
 #[derive(Debug)]
 pub(crate) struct Stacker {

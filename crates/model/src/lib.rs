@@ -19,6 +19,7 @@ mod picture;
 mod random;
 mod raw;
 mod resnet;
+mod second_stage;
 mod streams;
 mod target;
 pub mod weights;

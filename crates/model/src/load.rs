@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use lookout_config::{FitSetting, ModelSettings};
+use lookout_config::{ClassifySettings, FitSetting, ModelSettings};
 use lookout_schema::{ModelInfo, Size};
 use lookout_stage::{Detect, DetectFrame, Fit, Keep, Pixels};
 
 use crate::{
     ModelError,
-    classifier::Classifier,
+    classifier::{Classifier, TopClasses},
     detection::{COCO_CLASSES, DetectionSettings},
     detector::Detector,
     labels::Labels,
     network::{IMAGENET_CLASSES, Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
+    second_stage::SecondStage,
     streams::Streams,
     target::Target,
     weights::{self, StateDict},
@@ -22,6 +23,8 @@ use crate::{
 pub struct Loaded {
     pub detector: Box<dyn Detect>,
     pub info: ModelInfo,
+    /// The second network, where there is one.
+    pub classifier: Option<ModelInfo>,
     pub target: Target,
     /// Pictures have to come in this size.
     pub input: Size,
@@ -42,7 +45,7 @@ impl std::fmt::Debug for Loaded {
 
 /// The side of the square that classifiers are trained on, and of which torchvision resizes the short side
 /// to 256 for the first weights.
-const CLASSIFIER_INPUT: u32 = 224;
+const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
 const SHORT_SIDE: u32 = 256;
 
 /// What a detector gets of a camera's picture: full HD fits in at a third of its sides, and both sides are
@@ -56,29 +59,74 @@ const SCORE_THRESHOLD: f32 = 0.5;
 /// Loads the network of `settings` onto its device.
 pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
     let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
-    load_stream(settings, &streams)
+    load_stream(settings, None, &streams)
 }
 
-/// Loads one of several networks of `settings` that share the threads of `streams`.
-pub fn load_stream(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
+/// Loads one of several networks of `settings` that share the threads of `streams`, with the classifier of
+/// `classify` behind it.
+pub fn load_stream(
+    settings: &ModelSettings,
+    classify: Option<&ClassifySettings>,
+    streams: &Streams,
+) -> Result<Loaded, ModelError> {
+    let first = load_first(settings, streams)?;
+    match classify {
+        Some(classify) => with_second(first, classify, streams),
+        None => Ok(first),
+    }
+}
+
+fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
     let target = Target::choose(settings.device, settings.precision)?;
     lookout_fused::keep_freed_memory();
     let Named { state, name, short_side } = find(settings)?;
     let prepared = network(&settings.arch, state)?.prepare(target);
+    let info = told(settings, name, target);
     let AtWork { detector, labels, input, fit } = match prepared {
         PreparedNetwork::Classifier(network) => classifier(settings, network, short_side, streams)?,
         PreparedNetwork::Detector(network) => detector(settings, network, streams)?,
     };
-    tracing::info!(
-        arch = settings.arch,
-        weights = name,
-        device = %target,
-        precision = target.precision().as_str(),
-        "network loaded"
-    );
-    let precision = target.precision().as_str().into();
-    let info = ModelInfo { arch: settings.arch.clone(), weights: name, precision };
-    Ok(Loaded { detector, info, target, input, fit, labels })
+    Ok(Loaded { detector, info, classifier: None, target, input, fit, labels })
+}
+
+/// `first` with a classifier for what it finds.
+fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) -> Result<Loaded, ModelError> {
+    if let Some(class) = classify.classes.iter().find(|class| !first.labels.has(class)) {
+        return Err(ModelError::NoSuchClass { class: class.clone(), arch: first.info.arch });
+    }
+    let settings = &classify.network;
+    let target = Target::choose(settings.device, settings.precision)?;
+    let Named { state, name, .. } = find(settings)?;
+    let prepared = network(&settings.arch, state)?.prepare(target);
+    let arch = || ModelError::NoClassifier { arch: settings.arch.clone() };
+    let network = prepared.into_classifier().ok_or_else(arch)?;
+    let info = told(settings, name, target);
+    let labels = labels(settings, network.classes(), IMAGENET_CLASSES, Labels::imagenet)?;
+    let top = TopClasses::new(settings, labels);
+    let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
+    let second = SecondStage::new(first.detector, (network, top), input, classify, streams.clone())?;
+    Ok(Loaded { detector: Box::new(second), classifier: Some(info), ..first })
+}
+
+/// What records say of a network, which the log is told too.
+fn told(settings: &ModelSettings, weights: String, target: Target) -> ModelInfo {
+    let (arch, precision) = (settings.arch.clone(), target.precision().as_str());
+    tracing::info!(arch, weights, device = %target, precision, "network loaded");
+    ModelInfo { arch, weights, precision: precision.into() }
+}
+
+/// What the classes of a network are called: by the settings' file, or as `usual` where there are as many.
+fn labels(
+    settings: &ModelSettings,
+    classes: usize,
+    usual_classes: i64,
+    usual: fn() -> Labels,
+) -> Result<Labels, ModelError> {
+    match &settings.labels {
+        Some(path) => Labels::read(path, classes),
+        None if i64::try_from(classes) == Ok(usual_classes) => Ok(usual()),
+        None => Ok(Labels::numbered(classes)),
+    }
 }
 
 /// The parts of [`Loaded`] that differ between classifiers and detectors.
@@ -95,18 +143,14 @@ fn classifier(
     short_side: u32,
     streams: &Streams,
 ) -> Result<AtWork, ModelError> {
-    let classes = network.classes();
-    let labels = match &settings.labels {
-        Some(path) => Labels::read(path, classes)?,
-        None if classes == IMAGENET_CLASSES as usize => Labels::imagenet(),
-        None => Labels::numbered(classes),
-    };
-    let input = settings.input.unwrap_or(Size { width: CLASSIFIER_INPUT, height: CLASSIFIER_INPUT });
+    let labels = labels(settings, network.classes(), IMAGENET_CLASSES, Labels::imagenet)?;
+    let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
     // The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
     let side = input.width.max(input.height);
-    let short_side = (side * short_side).div_ceil(CLASSIFIER_INPUT);
+    let short_side = (side * short_side).div_ceil(CLASSIFIER_INPUT.width);
     let fit = fit(settings.fit.unwrap_or(FitSetting::CentreCrop), short_side);
-    let detector = Box::new(Classifier::new(network, labels.clone(), settings, streams.clone()));
+    let top = TopClasses::new(settings, labels.clone());
+    let detector = Box::new(Classifier::new(network, top, streams.clone()));
     Ok(AtWork { detector, labels, input, fit })
 }
 
@@ -115,12 +159,7 @@ fn detector(
     mut network: PreparedDetector,
     streams: &Streams,
 ) -> Result<AtWork, ModelError> {
-    let classes = network.classes();
-    let labels = match &settings.labels {
-        Some(path) => Labels::read(path, classes)?,
-        None if classes == COCO_CLASSES as usize => Labels::coco(),
-        None => Labels::numbered(classes),
-    };
+    let labels = labels(settings, network.classes(), COCO_CLASSES, Labels::coco)?;
     let input = settings.input.unwrap_or(DETECTOR_INPUT);
     let fit = fit(settings.fit.unwrap_or(FitSetting::Letterbox), input.width.min(input.height));
     let torchvisions = network.settings;

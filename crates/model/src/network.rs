@@ -99,6 +99,25 @@ impl Network {
         Ok(weights::apply(&self.tensors(), state)?)
     }
 
+    /// Takes the stages of a classifier's state dict into a detector's backbone, before it is trained
+    /// (torchvision's `weights_backbone`); the classifier's own last layer is left out, and the rest of the
+    /// detector stays as it is. The state dict has to be of a ResNet-50.
+    ///
+    /// # Errors
+    /// The network is no detector, or what does not fit by the name that it would have in the detector.
+    pub fn load_backbone(&mut self, state: StateDict) -> Result<(), ModelError> {
+        const BODY: &str = "backbone.body.";
+        let mut body = self.tensors();
+        body.retain(|name, _| name.starts_with(BODY));
+        if body.is_empty() {
+            return Err(ModelError::NoBackbone);
+        }
+        let StateDict { tensors, digest } = state;
+        let stages = tensors.into_iter().filter(|(name, _)| !name.starts_with("fc."));
+        let tensors = stages.map(|(name, tensor)| (format!("{BODY}{name}"), tensor)).collect();
+        Ok(weights::apply(&body, StateDict { tensors, digest })?)
+    }
+
     /// Takes weights made of `seed`, which mean nothing.
     pub fn fill(&mut self, seed: u64) {
         random::fill(&self.tensors(), seed);

@@ -45,6 +45,11 @@ impl Target {
     /// The CPU in fp32, which every machine has.
     pub const REFERENCE: Self = Self { device: Device::Cpu, precision: Precision::Fp32 };
 
+    /// The same device in fp32.
+    pub(crate) fn in_fp32(self) -> Self {
+        Self { precision: Precision::Fp32, ..self }
+    }
+
     /// Finds what the settings ask for.
     ///
     /// # Errors

@@ -118,3 +118,35 @@ fn what_does_not_fit_is_told_by_name() {
     };
     assert_eq!(misfit.missing, ["head.regression_head.bbox_ctrness.bias"]);
 }
+
+#[test]
+fn a_classifiers_stages_become_a_detectors_backbone() {
+    let mut classifier = Network::new("resnet50", 7).unwrap();
+    classifier.fill(3);
+    let state = |network: &Network| StateDict { tensors: network.tensors(), digest: String::new() };
+    for arch in ["retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"] {
+        let mut detector = Network::new(arch, 4).unwrap();
+        detector.fill(1);
+        let rest = |network: &Network| {
+            let tensors = network.tensors().into_iter();
+            tensors
+                .filter(|(name, _)| !name.starts_with("backbone.body."))
+                .map(|(name, tensor)| (name, tensor.copy()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let before = rest(&detector);
+        detector.load_backbone(state(&classifier)).unwrap();
+        let tensors = detector.tensors();
+        for (name, tensor) in classifier.tensors() {
+            if let Some(own) = tensors.get(&format!("backbone.body.{name}")) {
+                assert!(own.equal(&tensor), "{name}");
+            } else {
+                assert!(name.starts_with("fc.") || name.ends_with("num_batches_tracked"), "{name}");
+            }
+        }
+        assert!(before.iter().all(|(name, tensor)| tensor.equal(&tensors[name])));
+        let error = detector.load_backbone(state(&Network::new("resnet18", 7).unwrap())).unwrap_err();
+        assert!(error.to_string().contains("backbone.body.layer1.0.conv3.weight"), "{error}");
+    }
+    assert!(classifier.load_backbone(state(&Network::new("resnet50", 7).unwrap())).is_err());
+}

@@ -31,6 +31,9 @@ pub struct FrameRecord {
     /// The frame as it left the decoder, before it was scaled.
     pub source: Size,
     pub model: ModelInfo,
+    /// The network that named the `classes` of the detections, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<ModelInfo>,
     /// Frames of this session dropped since its previous record, by cause.
     #[serde(default)]
     pub dropped_before: BTreeMap<DropCause, u64>,
@@ -84,9 +87,12 @@ pub struct Detection {
     pub score: f32,
     #[serde(rename = "box")]
     pub bbox: BBox,
+    /// What a second network says of the object, most probable first, where it was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<Classification>,
 }
 
-/// A class of the whole picture.
+/// A class of the whole picture, or of an object in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Classification {
     pub class_id: u32,

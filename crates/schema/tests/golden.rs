@@ -48,18 +48,26 @@ fn a_frame_record_of_version_1() {
         timing_us: TimingUs { decode: 812, queue: 2100, infer: 21_544, post: 133 },
         source: Size { width: 1920, height: 1080 },
         model: model("resnet50", "sha256:11ad3fa6", "bf16"),
+        classifier: None,
         dropped_before: BTreeMap::from([(DropCause::QueueFull, 2)]),
         detections: vec![Detection {
             class_id: 1,
             label: "person".into(),
             score: 0.9375,
             bbox: [104.0, 220.5, 161.0, 398.25].into(),
+            classes: Vec::new(),
         }],
         classes: vec![Classification { class_id: 920, label: "traffic light".into(), score: 0.8125 }],
     };
     assert_eq!(record.schema, FrameRecord::SCHEMA);
     assert_eq!(record.age_ms, record.published_at.ms_since(record.captured_at));
     assert_is(&record, include_str!("golden/frame.1.json"));
+
+    // What later minor versions can add.
+    let mut record = record;
+    record.classifier = Some(model("resnet18", "sha256:f37072fd", "bf16"));
+    record.detections[0].classes = std::mem::take(&mut record.classes);
+    assert_is(&record, include_str!("golden/frame.1.classify.json"));
 }
 
 #[test]

@@ -25,6 +25,16 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// A box in pixels of the source, in pixels of the input.
+    pub fn to_input(&self, source: BBox) -> BBox {
+        BBox {
+            x1: source.x1 * self.scale_x + self.offset_x,
+            y1: source.y1 * self.scale_y + self.offset_y,
+            x2: source.x2 * self.scale_x + self.offset_x,
+            y2: source.y2 * self.scale_y + self.offset_y,
+        }
+    }
+
     /// A box in pixels of the input, in pixels of the source.
     pub fn to_source(&self, input: BBox) -> BBox {
         BBox {
@@ -160,6 +170,8 @@ mod tests {
             prop_assert!(input.x1 >= 0.0 && input.x2 <= iw as f32 + 0.01);
             prop_assert!(input.y1 >= 0.0 && input.y2 <= ih as f32 + 0.01);
             let source = p.to_source(input);
+            let back = p.to_input(source);
+            prop_assert!((back.x2 - input.x2).abs() < 0.01 && (back.y1 - input.y1).abs() < 0.01);
             prop_assert!((source.x2 - sw as f32).abs() < 0.01 * sw as f32 + 0.01);
             prop_assert!((source.y2 - sh as f32).abs() < 0.01 * sh as f32 + 0.01);
         }

@@ -30,6 +30,8 @@ pub struct Parts {
     pub detectors: Vec<Box<dyn Detect>>,
     pub rebuild: Rebuild,
     pub model: ModelInfo,
+    /// The network that looks at what the first has found, where there is one.
+    pub classifier: Option<ModelInfo>,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// Make up the next batch while the device works on one.

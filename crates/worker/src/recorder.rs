@@ -19,6 +19,7 @@ pub(crate) struct Recorder {
     pub(crate) sink: Arc<dyn RecordSink>,
     pub(crate) worker: WorkerId,
     pub(crate) model: ModelInfo,
+    pub(crate) classifier: Option<ModelInfo>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) latencies: Latencies,
 }
@@ -107,6 +108,7 @@ impl Recorder {
             },
             source: header.source,
             model: self.model.clone(),
+            classifier: self.classifier.clone(),
             dropped_before: ticket.published(published_at.as_unix_us()),
             detections: findings.detections,
             classes: findings.classes,

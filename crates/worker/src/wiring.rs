@@ -54,6 +54,7 @@ pub(crate) fn start(
         sink,
         worker: worker.clone(),
         model: parts.model,
+        classifier: parts.classifier,
         metrics: Arc::clone(metrics),
         latencies: Latencies::new(),
     };

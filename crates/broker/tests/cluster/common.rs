@@ -84,6 +84,7 @@ impl Source {
             timing_us: TimingUs::default(),
             source: Size { width: 768, height: 576 },
             model: ModelInfo { arch: arch.into(), weights: "random:7".into(), precision: "fp32".into() },
+            classifier: None,
             dropped_before,
             detections: Vec::new(),
             classes: Vec::new(),

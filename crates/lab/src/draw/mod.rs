@@ -78,7 +78,13 @@ mod tests {
     const GREY: Rgb<u8> = Rgb([90, 90, 90]);
 
     fn detection(label: &str, corners: [f32; 4]) -> Detection {
-        Detection { class_id: 3, label: label.into(), score: 0.934, bbox: BBox::from(corners) }
+        Detection {
+            class_id: 3,
+            label: label.into(),
+            score: 0.934,
+            bbox: BBox::from(corners),
+            classes: Vec::new(),
+        }
     }
 
     fn class(label: &str) -> Classification {

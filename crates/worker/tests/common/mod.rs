@@ -199,6 +199,7 @@ pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink
         detectors: vec![Box::new(Network { mood: network, batches: 0 })],
         rebuild: Arc::new(|| Ok(Box::new(Network { mood: NetworkMood::Well, batches: 0 }))),
         model: ModelInfo { arch: "fake".into(), weights: "random:0".into(), precision: "fp32".into() },
+        classifier: None,
         device: "cpu".into(),
         prefetch: false,
     };

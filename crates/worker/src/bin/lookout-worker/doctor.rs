@@ -10,10 +10,9 @@ use std::{
 use anyhow::Result;
 use lookout_args::DoctorArgs;
 use lookout_broker::{BrokerCheck, check};
-use lookout_config::{Brokers, CameraSettings, KafkaSettings, ModelSettings, PipelineSettings, read};
-use lookout_config::{Device, Precision};
+use lookout_config::{Brokers, CameraSettings, Device, KafkaSettings, PipelineSettings, Precision, read};
 use lookout_ingest::{Decoder, decoders, probe};
-use lookout_model::{Target, load};
+use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 
 /// Wrong input; nothing was started.
 const WRONG_INPUT: u8 = 2;
@@ -36,7 +35,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
 }
 
 fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -> Result<()> {
-    sheet.note(&network(&settings.model))?;
+    sheet.note(&network(settings))?;
     for finding in brokers(&settings.kafka, patience) {
         sheet.note(&finding)?;
     }
@@ -106,13 +105,27 @@ fn device() -> Finding {
     }
 }
 
-fn network(settings: &ModelSettings) -> Finding {
-    match load(settings) {
+fn loaded(settings: &PipelineSettings) -> Result<Loaded, ModelError> {
+    let target = Target::choose(settings.model.device, settings.model.precision)?;
+    load_stream(&settings.model, settings.classify.as_ref(), &Streams::new(&settings.model, target))
+}
+
+fn network(settings: &PipelineSettings) -> Finding {
+    match loaded(settings) {
         Ok(network) => {
             let (info, input) = (&network.info, network.input);
+            let behind = network
+                .classifier
+                .map(|second| format!("; behind it {} with weights {}", second.arch, second.weights));
             let what = format!(
-                "{} with weights {} on {} in {}, input {}x{}",
-                info.arch, info.weights, network.target, info.precision, input.width, input.height
+                "{} with weights {} on {} in {}, input {}x{}{}",
+                info.arch,
+                info.weights,
+                network.target,
+                info.precision,
+                input.width,
+                input.height,
+                behind.unwrap_or_default()
             );
             Finding::good("network", what)
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use lookout_broker::{Embedded, KafkaSink};
-use lookout_config::{Brokers, KafkaSettings, ModelSettings, PipelineSettings};
+use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, PipelineSettings};
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
@@ -24,20 +24,25 @@ impl Ready {
     /// Something that the pipeline names is not there, or cannot be used; nothing is left running.
     pub(crate) fn new(settings: &PipelineSettings) -> Result<Self> {
         lookout_ingest::init()?;
-        let max_batch = settings.batch.max_size;
+        let networks = Networks {
+            model: settings.model.clone(),
+            classify: settings.classify.clone(),
+            max_batch: settings.batch.max_size,
+        };
         let target = Target::choose(settings.model.device, settings.model.precision)?;
         let streams = Streams::new(&settings.model, target);
-        let network = loaded(&settings.model, &streams, max_batch)?;
+        let network = networks.load(&streams)?;
         for camera in &settings.cameras {
             if let Some(class) = camera.classes.iter().find(|class| !network.labels.has(class)) {
                 bail!("camera {}: `classes` names `{class}`, which is no class of the network", camera.id);
             }
         }
         let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
-        let (info, device, prefetch) = (network.info, network.target.to_string(), network.target.is_gpu());
+        let (model, classifier) = (network.info, network.classifier);
+        let (device, prefetch) = (network.target.to_string(), network.target.is_gpu());
         let mut detectors = vec![network.detector];
         while detectors.len() < streams.count().get() {
-            detectors.push(loaded(&settings.model, &streams, max_batch)?.detector);
+            detectors.push(networks.load(&streams)?.detector);
         }
         let embedded = match settings.kafka.brokers {
             Brokers::Embedded => Some(Embedded::start(&settings.kafka)?),
@@ -47,20 +52,36 @@ impl Ready {
         let sink = KafkaSink::start(kafka).context("[kafka]")?;
         let make_source: MakeSource =
             Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), wanted)));
-        let model = settings.model.clone();
         let rebuild: Rebuild = Arc::new(move || {
-            let network = loaded(&model, &streams, max_batch).map_err(|error| error.to_string())?;
+            let network = networks.load(&streams).map_err(|error| error.to_string())?;
             Ok(network.detector)
         });
-        let parts =
-            Parts { sink: Arc::new(sink), make_source, rebuild, model: info, device, prefetch, detectors };
+        let parts = Parts {
+            sink: Arc::new(sink),
+            make_source,
+            rebuild,
+            model,
+            classifier,
+            device,
+            prefetch,
+            detectors,
+        };
         Ok(Self { parts, embedded })
     }
 }
 
-/// A network that has seen every batch size.
-fn loaded(settings: &ModelSettings, streams: &Streams, max_batch: usize) -> Result<Loaded, ModelError> {
-    let mut network = load_stream(settings, streams)?;
-    network.warm_up(max_batch)?;
-    Ok(network)
+/// What the networks of a worker are made of.
+struct Networks {
+    model: ModelSettings,
+    classify: Option<ClassifySettings>,
+    max_batch: usize,
+}
+
+impl Networks {
+    /// A network that has seen every batch size.
+    fn load(&self, streams: &Streams) -> Result<Loaded, ModelError> {
+        let mut network = load_stream(&self.model, self.classify.as_ref(), streams)?;
+        network.warm_up(self.max_batch)?;
+        Ok(network)
+    }
 }

@@ -1,0 +1,66 @@
+//! `[classify]`: a second network, which names what a detector has found.
+
+use std::path::Path;
+
+use crate::{
+    ModelSettings,
+    model::{CLASSIFIERS, input_size, weights},
+    reader::{Section, not_one_of},
+};
+
+/// A classifier for the detections' crops.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassifySettings {
+    /// The classifier; it runs where and as the detector does.
+    pub network: ModelSettings,
+    /// Detections of these classes are looked at, by the detector's labels; all where there are none.
+    pub classes: Vec<String>,
+    /// What is cut out besides the box on each side, as a part of the box's own side.
+    pub margin: f32,
+    /// Boxes that are narrower or lower than this are passed over, in pixels of the detector's input.
+    pub min_side: f32,
+}
+
+impl ClassifySettings {
+    pub(crate) fn read(
+        section: Section<'_, '_>,
+        base: &Path,
+        detector: Option<&ModelSettings>,
+    ) -> Option<Self> {
+        let arch = section.text("arch");
+        if let Some(arch) = arch.as_deref().filter(|arch| !CLASSIFIERS.contains(arch)) {
+            section.note("arch", not_one_of(arch, CLASSIFIERS.into_iter()));
+        }
+        if detector.is_some_and(ModelSettings::is_classifier) {
+            let what = "[classify] looks at what a detector has found, and [model] is a classifier, which \
+                        finds no boxes; give [model] a detector, or take [classify] out";
+            section.note("", what);
+        }
+        let weights = section.text("weights").map(|text| weights(&section, text, base));
+        let input = section
+            .text("input")
+            .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok());
+        let labels = section.text("labels").map(|path| base.join(path));
+        let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
+        let top_k = section.integer("top_k", 1..=1000).unwrap_or(1) as usize;
+        let classes = section.texts("classes").unwrap_or_default();
+        let margin = section.number("margin", 0.0..=4.0).unwrap_or(0.0) as f32;
+        let min_side = section.integer("min_side", 1..=4096).unwrap_or(16) as f32;
+        section.need("arch", "`arch` is needed in [classify]");
+        section.need("weights", "`weights` is needed in [classify]");
+        section.finish();
+        let named = ModelSettings::named(&arch?, &weights??);
+        let network = ModelSettings {
+            device: detector?.device,
+            precision: detector?.precision,
+            threads: detector?.threads,
+            streams: detector?.streams,
+            input,
+            labels,
+            score_threshold,
+            top_k,
+            ..named
+        };
+        Some(Self { network, classes, margin, min_side })
+    }
+}
