@@ -175,6 +175,29 @@ fn infer_draws_what_it_sees_into_copies() {
 }
 
 #[test]
+fn torchscript_modules_are_looked_through_like_other_networks() {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests");
+    let picture = format!("{models}/goldens/street.png");
+    let module = |name: &str| format!("{models}/torchscript/{name}");
+    let look = |name: &str, more: &[&str]| {
+        let base =
+            ["infer", &picture, "--arch", "torchscript", "--weights", &module(name)].map(str::to_owned);
+        let args: Vec<&str> = base.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        typed(&args)
+    };
+    let (code, out, err) = look("dicts.pt", &["--output-kind", "boxes_scores_labels", "--fit", "stretch"]);
+    assert_eq!(code, 0, "{err}");
+    let seen: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(seen["detections"][0]["label"], "class 2", "{out}");
+    let (code, _, err) = look("nms.pt", &["--output-kind", "boxes_scores_labels"]);
+    assert!(code == 2 && err.contains("`torchvision::nms`"), "{code}: {err}");
+    let (code, _, err) = look("dicts.pt", &[]);
+    assert!(code == 2 && err.contains("--output-kind"), "{code}: {err}");
+    let (code, _, err) = typed(&["infer", &picture, "--output-kind", "logits"]);
+    assert!(code == 2 && err.contains("--arch torchscript"), "{code}: {err}");
+}
+
+#[test]
 fn bench_measures_each_batch_size() {
     let (code, out, _) = typed(&[
         "bench",

@@ -9,13 +9,18 @@ use clap::Args;
 pub struct NetworkArgs {
     /// A classifier: resnet18, resnet34, resnet50, resnet101 or resnet152; or a detector:
     /// fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2, fasterrcnn_resnet50_fpn or
-    /// fasterrcnn_resnet50_fpn_v2
+    /// fasterrcnn_resnet50_fpn_v2; or torchscript, a module of your own
     #[arg(long, default_value = "resnet50")]
     pub arch: String,
 
-    /// `torchvision`, a .pth or .safetensors file, or `random:SEED`, which means nothing
+    /// `torchvision`, a .pth or .safetensors file, or `random:SEED`, which means nothing; of torchscript the
+    /// module's file, whose program is run
     #[arg(long, default_value = "torchvision")]
     pub weights: String,
+
+    /// What a torchscript module gives: `logits` or `boxes_scores_labels`
+    #[arg(long, value_name = "KIND")]
+    pub output_kind: Option<String>,
 
     /// `auto`, `cpu`, `cuda` or `cuda:N`
     #[arg(long, default_value = "auto")]
@@ -82,7 +87,8 @@ pub struct InferArgs {
 /// hold `logits` [N,K] of a classifier. Of a detector it will hold the heads' outputs by torchvision's names
 /// (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
 /// `box_regression`, and the `proposals` that the last two are about), and with torchvision's thresholds
-/// `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M] and `image` [M], the picture each is in.
+/// `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M] and `image` [M], the picture each is in; of
+/// a torchscript module these, or `logits`, as it gives them.
 ///
 /// Exit code: 0 done, 1 the network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]

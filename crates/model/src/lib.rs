@@ -22,6 +22,7 @@ mod resnet;
 mod second_stage;
 mod streams;
 mod target;
+mod torchscript;
 pub mod weights;
 
 pub use detection::{
@@ -36,3 +37,4 @@ pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
 pub use streams::Streams;
 pub use target::{Precision, Target};
+pub use torchscript::{PreparedScript, ScriptBoxes, ScriptError, ScriptOutput};
