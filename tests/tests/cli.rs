@@ -136,6 +136,68 @@ fn infer_names_what_it_sees_a_line_a_picture() {
 }
 
 #[test]
+fn infer_takes_pictures_in_each_fit() {
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let fitted = |more: &[&str]| {
+        typed(&[&["infer", picture, "--arch", "resnet18", "--weights", "random:0", "--fit"], more].concat())
+    };
+    for fit in ["letterbox", "centre-crop", "stretch", "torchvision"] {
+        let (code, _, err) = fitted(&[fit]);
+        assert_eq!(code, 0, "{fit}: {err}");
+    }
+    let (code, _, err) = fitted(&["crop"]);
+    assert!(code == 2 && err.contains("`centre-crop`, `stretch`, `torchvision`"), "{code}: {err}");
+    let (code, _, err) = fitted(&["torchvision", "--input", "640x384"]);
+    assert!(code == 2 && err.contains("leave one of the two out"), "{code}: {err}");
+}
+
+#[test]
+fn infer_draws_what_it_sees_into_copies() {
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let folder = tempfile::tempdir().unwrap();
+    let copies = folder.path().join("seen");
+    let network = ["--arch", "resnet18", "--weights", "random:0"];
+    let drawn =
+        |copies: &str| typed(&[&["infer", picture, picture, "--draw", copies][..], &network].concat());
+    let (code, out, err) = drawn(copies.to_str().unwrap());
+    assert_eq!(code, 0, "{err}");
+    for (line, name) in out.lines().zip(["street.png", "street-2.png"]) {
+        let seen: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(seen["drawn"], copies.join(name).to_str().unwrap());
+    }
+    assert_eq!(fs::read_dir(&copies).unwrap().count(), 2);
+    assert!(fs::read(copies.join("street.png")).unwrap() != fs::read(picture).unwrap());
+
+    let below_a_file = copies.join("street.png/below");
+    let (code, out, err) = drawn(below_a_file.to_str().unwrap());
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("cannot be created"), "{err}");
+}
+
+#[test]
+fn torchscript_modules_are_looked_through_like_other_networks() {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests");
+    let picture = format!("{models}/goldens/street.png");
+    let module = |name: &str| format!("{models}/torchscript/{name}");
+    let look = |name: &str, more: &[&str]| {
+        let base =
+            ["infer", &picture, "--arch", "torchscript", "--weights", &module(name)].map(str::to_owned);
+        let args: Vec<&str> = base.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        typed(&args)
+    };
+    let (code, out, err) = look("dicts.pt", &["--output-kind", "boxes_scores_labels", "--fit", "stretch"]);
+    assert_eq!(code, 0, "{err}");
+    let seen: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(seen["detections"][0]["label"], "class 2", "{out}");
+    let (code, _, err) = look("nms.pt", &["--output-kind", "boxes_scores_labels"]);
+    assert!(code == 2 && err.contains("`torchvision::nms`"), "{code}: {err}");
+    let (code, _, err) = look("dicts.pt", &[]);
+    assert!(code == 2 && err.contains("--output-kind"), "{code}: {err}");
+    let (code, _, err) = typed(&["infer", &picture, "--output-kind", "logits"]);
+    assert!(code == 2 && err.contains("--arch torchscript"), "{code}: {err}");
+}
+
+#[test]
 fn bench_measures_each_batch_size() {
     let (code, out, _) = typed(&[
         "bench",

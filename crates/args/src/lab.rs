@@ -9,13 +9,18 @@ use clap::Args;
 pub struct NetworkArgs {
     /// A classifier: resnet18, resnet34, resnet50, resnet101 or resnet152; or a detector:
     /// fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2, fasterrcnn_resnet50_fpn or
-    /// fasterrcnn_resnet50_fpn_v2
+    /// fasterrcnn_resnet50_fpn_v2; or torchscript, a module of your own
     #[arg(long, default_value = "resnet50")]
     pub arch: String,
 
-    /// `torchvision`, a .pth or .safetensors file, or `random:SEED`, which means nothing
+    /// `torchvision`, a .pth or .safetensors file, or `random:SEED`, which means nothing; of torchscript the
+    /// module's file, whose program is run
     #[arg(long, default_value = "torchvision")]
     pub weights: String,
+
+    /// What a torchscript module gives: `logits` or `boxes_scores_labels`
+    #[arg(long, value_name = "KIND")]
+    pub output_kind: Option<String>,
 
     /// `auto`, `cpu`, `cuda` or `cuda:N`
     #[arg(long, default_value = "auto")]
@@ -33,7 +38,9 @@ pub struct NetworkArgs {
 ///
 /// Exit code: 0 done, 1 a picture could not be looked at, 2 wrong input.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  lookout infer cat.jpg dog.png --top-k 3")]
+#[command(
+    after_help = "Examples:\n  lookout infer cat.jpg dog.png --top-k 3\n  lookout infer street.jpg --arch fcos_resnet50_fpn --draw seen"
+)]
 pub struct InferArgs {
     /// JPEG, PNG, BMP or WebP files
     #[arg(required = true, value_name = "IMAGE")]
@@ -55,16 +62,23 @@ pub struct InferArgs {
     pub top_k: usize,
 
     /// The network's input, WIDTHxHEIGHT
-    #[arg(long, value_name = "SIZE", conflicts_with = "torchvision_size")]
+    #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// Scale each picture as torchvision's detectors do: its short side to 800, its long side to 1333 at most
+    /// How a picture comes into the input: `letterbox`, `centre-crop`, `stretch`, or `torchvision`, which has
+    /// no `--input`: as torchvision's detectors do, each picture is scaled by itself, its short side to 800, or
+    /// less where its long side would be above 1333. Their published accuracies were measured so
     #[arg(long)]
-    pub torchvision_size: bool,
+    pub fit: Option<String>,
 
     /// What a class or a detection has to score to be told, 0 to 1
     #[arg(long, value_name = "SCORE")]
     pub score_threshold: Option<f32>,
+
+    /// Draw what is seen into a copy of each picture, a PNG in this folder named after the picture; a name
+    /// that is taken in this run gets a number, and the line of JSON says the copy's path
+    #[arg(long, value_name = "OUT_DIR")]
+    pub draw: Option<PathBuf>,
 }
 
 /// Compute a network's raw outputs for a raw input, to hold against another implementation
@@ -73,7 +87,8 @@ pub struct InferArgs {
 /// hold `logits` [N,K] of a classifier. Of a detector it will hold the heads' outputs by torchvision's names
 /// (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
 /// `box_regression`, and the `proposals` that the last two are about), and with torchvision's thresholds
-/// `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M] and `image` [M], the picture each is in.
+/// `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M] and `image` [M], the picture each is in; of
+/// a torchscript module these, or `logits`, as it gives them.
 ///
 /// Exit code: 0 done, 1 the network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]

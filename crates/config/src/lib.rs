@@ -21,7 +21,9 @@ pub use classify::ClassifySettings;
 pub use file::{ReadError, read};
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
-pub use model::{ARCHS, Device, FitSetting, ModelSettings, Precision, UnknownName, input_size};
+pub use model::{
+    ARCHS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName, input_size,
+};
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use secret::Secret;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

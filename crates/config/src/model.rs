@@ -24,16 +24,22 @@ pub const ARCHS: [&str; 10] = [
     "fasterrcnn_resnet50_fpn_v2",
 ];
 
+/// The `arch` of a network that comes as a TorchScript module.
+pub const TORCHSCRIPT: &str = "torchscript";
+
 /// Those of them that name classes of a whole picture.
 pub(crate) const CLASSIFIERS: [&str; 5] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4]];
 
 /// The network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSettings {
-    /// One of [`ARCHS`].
+    /// One of [`ARCHS`], or [`TORCHSCRIPT`].
     pub arch: String,
-    /// `torchvision`, `random:SEED`, or an absolute path to a `.pth` or `.safetensors` file.
+    /// `torchvision`, `random:SEED`, or an absolute path to a `.pth` or `.safetensors` file; of
+    /// [`TORCHSCRIPT`] to the module.
     pub weights: String,
+    /// What a [`TORCHSCRIPT`] module gives; none for all others.
+    pub output: Option<OutputKind>,
     pub device: Device,
     pub precision: Precision,
     /// The network's input; none takes the network's usual one.
@@ -88,6 +94,15 @@ pub enum FitSetting {
     Stretch,
 }
 
+/// What a TorchScript module gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputKind {
+    /// `[N, K]`
+    Logits,
+    /// Of each picture boxes `[M, 4]`, scores `[M]` and labels `[M]`.
+    BoxesScoresLabels,
+}
+
 /// A text that names none of what it should.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is no {what}; known are {known}")]
@@ -127,12 +142,42 @@ impl FromStr for Precision {
     }
 }
 
+impl FromStr for OutputKind {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let known = "`logits`, `boxes_scores_labels`";
+        match text {
+            "logits" => Ok(Self::Logits),
+            "boxes_scores_labels" => Ok(Self::BoxesScoresLabels),
+            _ => Err(UnknownName { what: "output", text: text.into(), known }),
+        }
+    }
+}
+
+const FITS: [(&str, FitSetting); 3] = [
+    ("letterbox", FitSetting::Letterbox),
+    ("centre-crop", FitSetting::CentreCrop),
+    ("stretch", FitSetting::Stretch),
+];
+
+impl FromStr for FitSetting {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let known = "`letterbox`, `centre-crop`, `stretch`";
+        let found = FITS.iter().find(|(name, _)| *name == text).map(|(_, fit)| *fit);
+        found.ok_or_else(|| UnknownName { what: "fit", text: text.into(), known })
+    }
+}
+
 impl ModelSettings {
     /// A network's settings from what names it, all else as where a pipeline file says nothing.
     pub fn named(arch: &str, weights: &str) -> Self {
         Self {
             arch: arch.into(),
             weights: weights.into(),
+            output: None,
             device: Device::Auto,
             precision: Precision::Auto,
             input: None,
@@ -149,35 +194,59 @@ impl ModelSettings {
     }
 
     /// Whether the network names a whole picture's classes and finds no boxes.
-    pub(crate) fn is_classifier(&self) -> bool {
-        CLASSIFIERS.contains(&self.arch.as_str())
+    pub fn is_classifier(&self) -> bool {
+        CLASSIFIERS.contains(&self.arch.as_str()) || self.output == Some(OutputKind::Logits)
     }
 
     pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let arch = section.text("arch");
-        if let Some(arch) = arch.as_deref().filter(|arch| !ARCHS.contains(arch)) {
-            section.note("arch", not_one_of(arch, ARCHS.into_iter()));
+        let known = ARCHS.into_iter().chain([TORCHSCRIPT]);
+        if let Some(arch) = arch.as_deref().filter(|arch| !known.clone().any(|known| known == *arch)) {
+            section.note("arch", not_one_of(arch, known));
         }
-        let weights = section.text("weights").map(|text| weights(&section, text, base));
+        let script = arch.as_deref() == Some(TORCHSCRIPT);
+        let weights = section
+            .text("weights")
+            .map(|text| if script { module(&section, &text, base) } else { weights(&section, text, base) });
+        let output = section.parsed("output");
         let device = section.text("device").map(|text| device(&section, &text)).unwrap_or(Some(Device::Auto));
         let precision = section.parsed("precision").unwrap_or(Precision::Auto);
         if (device, precision) == (Some(Device::Cpu), Precision::Fp16) {
             section.note("precision", "fp16 runs on GPUs only; take bf16, fp32 or auto on the CPU");
         }
+        match (script, output.is_some()) {
+            (true, _) => section.need(
+                "output",
+                "`output` is needed of a TorchScript module: `logits` or `boxes_scores_labels`",
+            ),
+            (false, true) => section.note(
+                "output",
+                "`output` is of `arch = \"torchscript\"` only; Lookout knows what its own networks give",
+            ),
+            (false, false) => {}
+        }
+        if script && matches!(precision, Precision::Bf16 | Precision::Fp16) {
+            let what = "a TorchScript module is given fp32 and computes in what it was exported in; take fp32 or \
+                        auto, and a module that converts its input";
+            section.note("precision", what);
+        }
         let input = section
             .text("input")
             .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok());
-        let fits = [
-            ("letterbox", FitSetting::Letterbox),
-            ("centre-crop", FitSetting::CentreCrop),
-            ("stretch", FitSetting::Stretch),
-        ];
-        let fit = section.choice("fit", &fits);
+        let fit = fit(&section);
         let labels = section.text("labels").map(|path| base.join(path));
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
         let nms_iou = section.number("nms_iou", 0.0..=1.0);
         let max_detections = section.integer("max_detections", 1..=100_000).map(|n| n as usize);
         let candidates_per_level = section.integer("candidates_per_level", 1..=100_000).map(|n| n as usize);
+        for (key, set) in
+            [("nms_iou", nms_iou.is_some()), ("candidates_per_level", candidates_per_level.is_some())]
+        {
+            if script && set {
+                section
+                    .note(key, format!("a TorchScript module suppresses its boxes itself; take `{key}` out"));
+            }
+        }
         let top_k = section.integer("top_k", 1..=1000).unwrap_or(5) as usize;
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
         let streams = section.integer("streams", 1..=64).map(|n| n as usize);
@@ -187,6 +256,7 @@ impl ModelSettings {
         Some(Self {
             arch: arch?,
             weights: weights??,
+            output,
             device: device?,
             precision,
             input,
@@ -215,6 +285,13 @@ pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> O
     }
     let path = base.join(&text);
     let extension = path.extension().and_then(|e| e.to_str());
+    if extension == Some("ts") {
+        let what = format!(
+            "`{text}` is a TorchScript module, which is a network by itself; take `arch = \"torchscript\"`"
+        );
+        section.note("weights", what);
+        return None;
+    }
     if !matches!(extension, Some("pth" | "pt" | "safetensors")) {
         let what = format!(
             "`{text}` is neither `torchvision`, `random:SEED` nor a file that ends in .safetensors, .pth or .pt"
@@ -225,8 +302,35 @@ pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> O
     Some(path.to_string_lossy().into_owned())
 }
 
+/// The file of a TorchScript module.
+fn module(section: &Section<'_, '_>, text: &str, base: &Path) -> Option<String> {
+    let path = base.join(text);
+    if !matches!(path.extension().and_then(|e| e.to_str()), Some("pt" | "ts" | "pth")) {
+        let what = format!("`{text}` is no file that ends in .pt, .ts or .pth, as a TorchScript module does");
+        section.note("weights", what);
+        return None;
+    }
+    Some(path.to_string_lossy().into_owned())
+}
+
 fn device(section: &Section<'_, '_>, text: &str) -> Option<Device> {
     text.parse().map_err(|error: UnknownName| section.note("device", error.to_string())).ok()
+}
+
+fn fit(section: &Section<'_, '_>) -> Option<FitSetting> {
+    let text = section.text("fit")?;
+    let known = text.parse().ok();
+    if known.is_none() {
+        let what = match text.as_str() {
+            "torchvision" => "`torchvision` scales each picture to a size of its own, and a batch across \
+                              cameras has one size; take `letterbox`, with `input = \"1333x800\"` for pictures \
+                              as large. `lookout infer --fit torchvision` has it"
+                .into(),
+            _ => not_one_of(&text, FITS.iter().map(|(name, _)| *name)),
+        };
+        section.note("fit", what);
+    }
+    known
 }
 
 /// Reads `WIDTHxHEIGHT`; what is wrong with it otherwise.

@@ -2,19 +2,20 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
+use image::RgbImage;
 use lookout_args::InferArgs;
-use lookout_config::{ModelSettings, input_size};
-use lookout_model::{Loaded, Picture, load};
+use lookout_config::{FitSetting, ModelSettings, input_size};
+use lookout_model::{Loaded, Picture, load, read_picture};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
-use lookout_stage::{DetectFrame, Keep};
+use lookout_stage::{DetectFrame, Findings, Keep};
 use serde::Serialize;
 
-use crate::{WrongInput, network};
+use crate::{WrongInput, draw::Drawing, network};
 
 /// What is printed for a picture.
 #[derive(Debug, Serialize)]
@@ -24,22 +25,62 @@ struct Seen<'a> {
     model: &'a ModelInfo,
     detections: Vec<Detection>,
     classes: Vec<Classification>,
+    /// The copy that it is drawn into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drawn: Option<PathBuf>,
+}
+
+/// How a picture comes to the network.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Into its input; none takes the network's usual way.
+    Input(Option<FitSetting>),
+    /// In a size of its own, as torchvision's detectors have it.
+    Torchvision,
+}
+
+impl Way {
+    fn named(args: &InferArgs) -> anyhow::Result<Self> {
+        let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
+        match args.fit.as_deref() {
+            None => Ok(Self::Input(None)),
+            Some("torchvision") if args.input.is_some() => Err(wrong(
+                "--input: with `--fit torchvision` a picture's own size decides; leave one of the two out"
+                    .into(),
+            )),
+            Some("torchvision") => Ok(Self::Torchvision),
+            Some(text) => match text.parse() {
+                Ok(fit) => Ok(Self::Input(Some(fit))),
+                Err(error) => Err(wrong(format!("--fit: {error}, `torchvision`"))),
+            },
+        }
+    }
 }
 
 pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
     let input = args.input.as_deref().map(input_size).transpose();
+    let way = Way::named(args)?;
     let settings = ModelSettings {
         labels: args.labels.clone(),
         top_k: args.top_k,
         input: input.map_err(|what| wrong(format!("--input: {what}")))?,
+        fit: if let Way::Input(fit) = way { fit } else { None },
         score_threshold: args.score_threshold,
         ..network::settings(&args.network, &args.precision)?
     };
+    let drawing = args.draw.as_deref().map(|folder| Drawing::new(folder, &args.images));
+    let drawing = drawing.transpose().context(WrongInput)?;
     let mut loaded = load(&settings).context(WrongInput)?;
     let mut all_seen = true;
-    for image in &args.images {
-        match look(&mut loaded, image, args.torchvision_size) {
+    for (index, image) in args.images.iter().enumerate() {
+        let draw = |picture: &RgbImage, findings: &Findings| {
+            let copy = drawing
+                .as_ref()
+                .map(|drawing| drawing.draw(index, picture, &findings.detections, &findings.classes));
+            copy.transpose()
+        };
+        match look(&mut loaded, image, way, draw) {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
                 all_seen = false;
@@ -50,11 +91,16 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     Ok(if all_seen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn look(loaded: &mut Loaded, image: &Path, torchvision_size: bool) -> anyhow::Result<String> {
-    let picture = if torchvision_size {
-        Picture::read_for_torchvisions_detectors(image)?
-    } else {
-        Picture::read(image, loaded.fit, loaded.input)?
+fn look(
+    loaded: &mut Loaded,
+    image: &Path,
+    way: Way,
+    draw: impl Fn(&RgbImage, &Findings) -> anyhow::Result<Option<PathBuf>>,
+) -> anyhow::Result<String> {
+    let source = read_picture(image)?;
+    let picture = match way {
+        Way::Torchvision => Picture::for_torchvisions_detectors(&source)?,
+        Way::Input(_) => Picture::new(&source, loaded.fit, loaded.input),
     };
     let frame = DetectFrame {
         pixels: &picture.pixels,
@@ -63,11 +109,13 @@ fn look(loaded: &mut Loaded, image: &Path, torchvision_size: bool) -> anyhow::Re
         keep: Keep::all(),
     };
     let findings = loaded.detector.detect(&[frame])?.findings.pop().context("the network saw nothing")?;
+    let drawn = draw(&source, &findings)?;
     Ok(serde_json::to_string(&Seen {
         image,
         source: picture.source,
         model: &loaded.info,
         detections: findings.detections,
         classes: findings.classes,
+        drawn,
     })?)
 }

@@ -2,6 +2,7 @@
 //! on a bare machine with a GPU.
 
 mod bench;
+mod draw;
 mod infer;
 mod network;
 mod tensor;

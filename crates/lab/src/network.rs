@@ -1,7 +1,7 @@
 //! From what was typed to a network's settings.
 
 use lookout_args::NetworkArgs;
-use lookout_config::ModelSettings;
+use lookout_config::{ModelSettings, TORCHSCRIPT};
 
 use crate::WrongInput;
 
@@ -9,7 +9,13 @@ use crate::WrongInput;
 pub(crate) fn settings(args: &NetworkArgs, precision: &str) -> anyhow::Result<ModelSettings> {
     let wrong =
         |option: &str, what: String| anyhow::Error::msg(format!("--{option}: {what}")).context(WrongInput);
+    let output = args.output_kind.as_deref().map(str::parse).transpose();
+    let output = output.map_err(|error| wrong("output-kind", format!("{error}")))?;
+    if output.is_some() && args.arch != TORCHSCRIPT {
+        return Err(wrong("output-kind", "it is of `--arch torchscript` only".into()));
+    }
     Ok(ModelSettings {
+        output,
         device: args.device.parse().map_err(|error| wrong("device", format!("{error}")))?,
         precision: precision.parse().map_err(|error| wrong("precision", format!("{error}")))?,
         threads: args.threads,

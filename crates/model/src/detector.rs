@@ -31,20 +31,22 @@ impl Detector {
     pub(crate) fn new(network: PreparedDetector, labels: Labels, streams: Streams) -> Self {
         Self { stacker: Stacker::new(network.target()), network, labels, streams }
     }
+}
 
-    fn findings(&self, found: &Detections, frame: &DetectFrame<'_>) -> Findings {
-        let mut findings = Findings::default();
-        let boxes = found.boxes.iter().zip(&found.scores).zip(&found.labels);
-        for ((corners, score), class_id) in boxes {
-            let Some(label) = self.labels.shown(*class_id as usize) else { continue };
-            let bbox = frame.placement.to_source(BBox::from(*corners)).clipped(frame.source);
-            if let Some(bbox) = bbox.filter(|bbox| frame.keep.keeps(label, *bbox, frame.source)) {
-                let (class_id, label, score) = (*class_id, label.to_owned(), *score);
-                findings.detections.push(Detection { class_id, label, score, bbox, classes: Vec::new() });
-            }
+/// What was found in the picture of `frame`, in pixels of its source and called by `labels`; what is no class,
+/// has no area there or is not to be kept is left out.
+pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<'_>) -> Findings {
+    let mut findings = Findings::default();
+    let boxes = found.boxes.iter().zip(&found.scores).zip(&found.labels);
+    for ((corners, score), class_id) in boxes {
+        let Some(label) = labels.shown(*class_id as usize) else { continue };
+        let bbox = frame.placement.to_source(BBox::from(*corners)).clipped(frame.source);
+        if let Some(bbox) = bbox.filter(|bbox| frame.keep.keeps(label, *bbox, frame.source)) {
+            let (class_id, label, score) = (*class_id, label.to_owned(), *score);
+            findings.detections.push(Detection { class_id, label, score, bbox, classes: Vec::new() });
         }
-        findings
     }
+    findings
 }
 
 /// `x` with zeros below and to the right, which is the mean's colour: torchvision's `batch_images`.
@@ -75,7 +77,7 @@ impl Detect for Detector {
             let inferred = Instant::now();
             let found = self.network.read(&outputs, picture);
             let findings =
-                found.iter().zip(frames).map(|(found, frame)| self.findings(found, frame)).collect();
+                found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame)).collect();
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
         })
         .map_err(refuse)

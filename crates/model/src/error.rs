@@ -4,12 +4,15 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::weights::WeightsError;
+use crate::{torchscript::ScriptError, weights::WeightsError};
 
 /// Why a network could not be made ready, or a picture could not be looked at.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    #[error("`{arch}` is no network that Lookout has; it has {}", lookout_config::ARCHS.join(", "))]
+    #[error(
+        "`{arch}` is no network that Lookout has; it has {}, and takes others as `{}`",
+        lookout_config::ARCHS.join(", "), lookout_config::TORCHSCRIPT
+    )]
     UnknownArch { arch: String },
     #[error(
         "there is no GPU {index}: libtorch sees {gpus}; take `device = \"cpu\"` or `\"auto\"`, or see that \
@@ -22,6 +25,8 @@ pub enum ModelError {
     UnknownWeights(String),
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     #[error("the labels {} cannot be read", path.display())]
     Labels { path: PathBuf, source: io::Error },
     #[error(

@@ -34,14 +34,24 @@ impl Labels {
 
     /// Reads a file with a name a line, `classes` of them.
     pub(crate) fn read(path: &Path, classes: usize) -> Result<Self, ModelError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ModelError::Labels { path: path.to_owned(), source })?;
-        let labels = Self::parse(&text);
+        let labels = Self::read_all(path)?;
         let found = labels.0.len();
         if found != classes {
             return Err(ModelError::LabelCount { path: path.to_owned(), found, classes });
         }
         Ok(labels)
+    }
+
+    /// Reads a file with a name a line, as many as there are.
+    pub(crate) fn read_all(path: &Path) -> Result<Self, ModelError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ModelError::Labels { path: path.to_owned(), source })?;
+        Ok(Self::parse(&text))
+    }
+
+    /// Whether there is a name for a class, were it that of no class.
+    pub(crate) fn reach(&self, class: usize) -> bool {
+        class < self.0.len()
     }
 
     /// The name of a class; empty where there is none.

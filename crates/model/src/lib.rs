@@ -22,6 +22,7 @@ mod resnet;
 mod second_stage;
 mod streams;
 mod target;
+mod torchscript;
 pub mod weights;
 
 pub use detection::{
@@ -31,8 +32,9 @@ pub use error::ModelError;
 pub use labels::Labels;
 pub use load::{Loaded, load, load_raw, load_stream};
 pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork};
-pub use picture::Picture;
+pub use picture::{Picture, read_picture};
 pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};
 pub use streams::Streams;
 pub use target::{Precision, Target};
+pub use torchscript::{PreparedScript, ScriptBoxes, ScriptError, ScriptOutput};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lookout_config::{ClassifySettings, FitSetting, ModelSettings};
+use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT};
 use lookout_schema::{ModelInfo, Size};
 use lookout_stage::{Detect, DetectFrame, Fit, Keep, Pixels};
 
@@ -16,6 +16,7 @@ use crate::{
     second_stage::SecondStage,
     streams::Streams,
     target::Target,
+    torchscript::{PreparedScript, ScriptAtWork},
     weights::{self, StateDict},
 };
 
@@ -54,7 +55,7 @@ const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 
 /// What a detector has to be sure of before it tells anybody; torchvision's own thresholds are for measuring
 /// precision against recall.
-const SCORE_THRESHOLD: f32 = 0.5;
+pub(crate) const SCORE_THRESHOLD: f32 = 0.5;
 
 /// Loads the network of `settings` onto its device.
 pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
@@ -77,15 +78,15 @@ pub fn load_stream(
 }
 
 fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
-    let target = Target::choose(settings.device, settings.precision)?;
     lookout_fused::keep_freed_memory();
-    let Named { state, name, short_side } = find(settings)?;
-    let prepared = network(&settings.arch, state)?.prepare(target);
-    let info = told(settings, name, target);
-    let AtWork { detector, labels, input, fit } = match prepared {
+    let Ready { network, name, short_side } = prepared(settings)?;
+    let target = network.target();
+    let AtWork { detector, labels, input, fit } = match network {
         PreparedNetwork::Classifier(network) => classifier(settings, network, short_side, streams)?,
         PreparedNetwork::Detector(network) => detector(settings, network, streams)?,
+        PreparedNetwork::Script(network) => script(settings, network, streams)?,
     };
+    let info = told(settings, name, target);
     Ok(Loaded { detector, info, classifier: None, target, input, fit, labels })
 }
 
@@ -95,12 +96,10 @@ fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) ->
         return Err(ModelError::NoSuchClass { class: class.clone(), arch: first.info.arch });
     }
     let settings = &classify.network;
-    let target = Target::choose(settings.device, settings.precision)?;
-    let Named { state, name, .. } = find(settings)?;
-    let prepared = network(&settings.arch, state)?.prepare(target);
+    let Ready { network, name, .. } = prepared(settings)?;
     let arch = || ModelError::NoClassifier { arch: settings.arch.clone() };
-    let network = prepared.into_classifier().ok_or_else(arch)?;
-    let info = told(settings, name, target);
+    let network = network.into_classifier().ok_or_else(arch)?;
+    let info = told(settings, name, network.target());
     let labels = labels(settings, network.classes(), IMAGENET_CLASSES, Labels::imagenet)?;
     let top = TopClasses::new(settings, labels);
     let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
@@ -144,11 +143,7 @@ fn classifier(
     streams: &Streams,
 ) -> Result<AtWork, ModelError> {
     let labels = labels(settings, network.classes(), IMAGENET_CLASSES, Labels::imagenet)?;
-    let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
-    // The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
-    let side = input.width.max(input.height);
-    let short_side = (side * short_side).div_ceil(CLASSIFIER_INPUT.width);
-    let fit = fit(settings.fit.unwrap_or(FitSetting::CentreCrop), short_side);
+    let (input, fit) = classifier_input(settings, short_side);
     let top = TopClasses::new(settings, labels.clone());
     let detector = Box::new(Classifier::new(network, top, streams.clone()));
     Ok(AtWork { detector, labels, input, fit })
@@ -160,8 +155,7 @@ fn detector(
     streams: &Streams,
 ) -> Result<AtWork, ModelError> {
     let labels = labels(settings, network.classes(), COCO_CLASSES, Labels::coco)?;
-    let input = settings.input.unwrap_or(DETECTOR_INPUT);
-    let fit = fit(settings.fit.unwrap_or(FitSetting::Letterbox), input.width.min(input.height));
+    let (input, fit) = detector_input(settings);
     let torchvisions = network.settings;
     network.settings = DetectionSettings {
         score_threshold: settings.score_threshold.unwrap_or(SCORE_THRESHOLD),
@@ -174,6 +168,33 @@ fn detector(
     Ok(AtWork { detector, labels, input, fit })
 }
 
+fn script(
+    settings: &ModelSettings,
+    network: PreparedScript,
+    streams: &Streams,
+) -> Result<AtWork, ModelError> {
+    let (input, fit) = match settings.is_classifier() {
+        true => classifier_input(settings, SHORT_SIDE),
+        false => detector_input(settings),
+    };
+    let named = |classes| labels(settings, classes, IMAGENET_CLASSES, Labels::imagenet);
+    let (script, labels) = ScriptAtWork::new(network, settings, input, streams.clone(), named)?;
+    Ok(AtWork { detector: Box::new(script), labels, input, fit })
+}
+
+fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
+    let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
+    // The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
+    let side = input.width.max(input.height);
+    let short_side = (side * short_side).div_ceil(CLASSIFIER_INPUT.width);
+    (input, fit(settings.fit.unwrap_or(FitSetting::CentreCrop), short_side))
+}
+
+fn detector_input(settings: &ModelSettings) -> (Size, Fit) {
+    let input = settings.input.unwrap_or(DETECTOR_INPUT);
+    (input, fit(settings.fit.unwrap_or(FitSetting::Letterbox), input.width.min(input.height)))
+}
+
 fn fit(setting: FitSetting, short_side: u32) -> Fit {
     match setting {
         FitSetting::Letterbox => Fit::Letterbox,
@@ -184,8 +205,25 @@ fn fit(setting: FitSetting, short_side: u32) -> Fit {
 
 /// Loads the network of `settings` for raw inputs.
 pub fn load_raw(settings: &ModelSettings) -> Result<PreparedNetwork, ModelError> {
+    Ok(prepared(settings)?.network)
+}
+
+/// A network on its device, not yet at work.
+struct Ready {
+    network: PreparedNetwork,
+    /// Of its weights, as in records.
+    name: String,
+    short_side: u32,
+}
+
+fn prepared(settings: &ModelSettings) -> Result<Ready, ModelError> {
     let target = Target::choose(settings.device, settings.precision)?;
-    Ok(network(&settings.arch, find(settings)?.state)?.prepare(target))
+    if settings.arch == TORCHSCRIPT {
+        let (script, name) = PreparedScript::load(settings, target)?;
+        return Ok(Ready { network: PreparedNetwork::Script(script), name, short_side: SHORT_SIDE });
+    }
+    let Named { state, name, short_side } = find(settings)?;
+    Ok(Ready { network: network(&settings.arch, state)?.prepare(target), name, short_side })
 }
 
 impl Loaded {

@@ -16,6 +16,7 @@ use crate::{
     random,
     resnet::ResNet,
     target::Target,
+    torchscript::PreparedScript,
     weights::{self, StateDict},
 };
 
@@ -159,7 +160,12 @@ impl Network {
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked");
-    text.split("Exception raised from").next().unwrap_or(text).trim().to_owned()
+    without_trace(text).to_owned()
+}
+
+/// An error of libtorch without the list of its own functions.
+pub(crate) fn without_trace(text: &str) -> &str {
+    text.split("Exception raised from").next().unwrap_or(text).trim()
 }
 
 /// Does what may make `tch`'s operators panic, which they do where libtorch refuses: no memory, a picture
@@ -176,6 +182,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 pub enum PreparedNetwork {
     Classifier(PreparedClassifier),
     Detector(PreparedDetector),
+    Script(PreparedScript),
 }
 
 impl PreparedNetwork {
@@ -183,19 +190,20 @@ impl PreparedNetwork {
         match self {
             Self::Classifier(network) => network.target(),
             Self::Detector(network) => network.target(),
+            Self::Script(network) => network.target(),
         }
     }
 
     pub fn into_classifier(self) -> Option<PreparedClassifier> {
         match self {
             Self::Classifier(network) => Some(network),
-            Self::Detector(_) => None,
+            Self::Detector(_) | Self::Script(_) => None,
         }
     }
 
     pub fn into_detector(self) -> Option<PreparedDetector> {
         match self {
-            Self::Classifier(_) => None,
+            Self::Classifier(_) | Self::Script(_) => None,
             Self::Detector(network) => Some(network),
         }
     }

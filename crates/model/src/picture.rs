@@ -15,7 +15,7 @@ use crate::{ModelError, network::caught};
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub pixels: Pixels,
-    /// Of the file's picture, turned as its metadata says.
+    /// Of the file's picture, not turned as its metadata may say: torchvision does not either.
     pub source: Size,
     pub placement: Placement,
 }
@@ -23,25 +23,24 @@ pub struct Picture {
 impl Picture {
     /// Reads a JPEG, PNG, BMP or WebP file and brings it to `input` by `fit`.
     pub fn read(path: &Path, fit: Fit, input: Size) -> Result<Self, ModelError> {
-        Ok(Self::new(&decoded(path)?, fit, input))
+        Ok(Self::new(&read_picture(path)?, fit, input))
     }
 
-    /// Reads such a file and scales it as torchvision's `GeneralizedRCNNTransform` does for its detectors,
-    /// which their published accuracies were measured with: the short side to 800 pixels, or less where the
-    /// long side would be above 1333.
-    pub fn read_for_torchvisions_detectors(path: &Path) -> Result<Self, ModelError> {
-        let rgb = decoded(path)?.to_rgb8();
+    /// Scales a picture as torchvision's `GeneralizedRCNNTransform` does for its detectors, which their
+    /// published accuracies were measured with: the short side to 800 pixels, or less where the long side
+    /// would be above 1333. A detector pads its batch to multiples of 32 pixels itself, as torchvision does.
+    pub fn for_torchvisions_detectors(rgb: &RgbImage) -> Result<Self, ModelError> {
         let source = Size { width: rgb.width(), height: rgb.height() };
         let size = torchvisions_size(source);
-        let scaled = caught(|| interpolated(&rgb, size));
+        let scaled = caught(|| interpolated(rgb, size));
         let scaled = scaled.map_err(|reason| ModelError::Network { reason })?;
         #[expect(clippy::expect_used, reason = "the picture was scaled to just this size")]
         let pixels = Pixels::new(size, scaled).expect("a picture of its own size");
         Ok(Self { pixels, source, placement: Fit::Stretch.place(source, size) })
     }
 
-    fn new(picture: &DynamicImage, fit: Fit, input: Size) -> Self {
-        let rgb = picture.to_rgb8();
+    /// Brings a picture to `input` by `fit`.
+    pub fn new(rgb: &RgbImage, fit: Fit, input: Size) -> Self {
         let source = Size { width: rgb.width(), height: rgb.height() };
         let placement = fit.place(source, input);
         let scaled = match fit {
@@ -52,7 +51,7 @@ impl Picture {
                 Size { width: inner.width, height: inner.height }
             }
         };
-        let scaled = resize(&rgb, scaled);
+        let scaled = resize(rgb, scaled);
         let mut canvas = RgbImage::new(input.width, input.height);
         // Whole pixels: `place` gives no other offsets.
         let (x, y) = (placement.offset_x as i64, placement.offset_y as i64);
@@ -64,12 +63,14 @@ impl Picture {
     }
 }
 
-fn decoded(path: &Path) -> Result<DynamicImage, ModelError> {
+/// Reads a JPEG, PNG, BMP or WebP file; what it holds beyond red, green and blue is left out.
+pub fn read_picture(path: &Path) -> Result<RgbImage, ModelError> {
     let fail = |source| ModelError::Picture { path: path.to_owned(), source };
     ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|error| fail(image::ImageError::IoError(error)))?
         .decode()
+        .map(DynamicImage::into_rgb8)
         .map_err(fail)
 }
 

@@ -9,7 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use thiserror::Error;
 
 use crate::{
-    ModelError, PreparedNetwork,
+    ModelError, PreparedNetwork, ScriptBoxes, ScriptOutput,
     detection::{Detections, extent},
     network::caught,
 };
@@ -73,6 +73,9 @@ impl RawOutput {
     /// | Faster R-CNN | `objectness` `[N*sum(HWA), 1]`, `pred_bbox_deltas` `[N*sum(HWA), 4]`, as `concat_box_prediction_layers` gives them; `class_logits` `[R, K]`, `box_regression` `[R, K*4]`, as the box predictor gives them for the `R` proposals of all pictures, and beside them `proposals` `[R, 4]` and `proposal_image` `[R]` |
     /// | all | `boxes` `[M, 4]` in pixels of the input, `scores` `[M]`, `labels` `[M]`, `image` `[M]`: what is in the pictures, one after the other, and in each the most certain first |
     ///
+    /// Of a TorchScript module `logits`, or `boxes`, `scores`, `labels` and `image` as it gives them, all of them
+    /// and in its own order.
+    ///
     /// Counts are int64, all else is fp32.
     pub fn write(&self, path: &Path) -> Result<(), RawError> {
         Tensor::write_safetensors(&self.tensors, path)
@@ -87,15 +90,19 @@ impl PreparedNetwork {
     /// other sides, this gives what the network inside of them gives on that tensor.
     pub fn run_raw(&self, input: &RawInput) -> Result<RawOutput, ModelError> {
         let tensors = caught(|| match self {
-            Self::Classifier(network) => vec![("logits", network.forward(&input.0))],
+            Self::Classifier(network) => Ok(vec![("logits", network.forward(&input.0))]),
             Self::Detector(network) => {
                 let picture = extent(&input.0);
                 let outputs = network.forward(&input.0, picture);
                 let found = network.read(&outputs, picture);
-                outputs.named().into_iter().chain(tensors(&found)).collect()
+                Ok(outputs.named().into_iter().chain(found_tensors(&found)).collect())
             }
+            Self::Script(network) => network.forward(&input.0).map(|said| match said {
+                ScriptOutput::Logits(logits) => vec![("logits", logits)],
+                ScriptOutput::Boxes(said) => said_tensors(&said).into(),
+            }),
         });
-        let tensors = tensors.map_err(|reason| ModelError::Network { reason })?;
+        let tensors: Vec<_> = tensors.map_err(|reason| ModelError::Network { reason })??;
         let written = |(name, tensor): (&'static str, Tensor)| {
             let kind = if tensor.kind() == Kind::Int64 { Kind::Int64 } else { Kind::Float };
             (name, tensor.to_device(Device::Cpu).to_kind(kind).contiguous())
@@ -104,18 +111,33 @@ impl PreparedNetwork {
     }
 }
 
-/// `boxes` `[M, 4]`, `scores`, `labels` and `image` `[M]`.
-fn tensors(found: &[Detections]) -> [(&'static str, Tensor); 4] {
+fn found_tensors(found: &[Detections]) -> [(&'static str, Tensor); 4] {
     let boxes: Vec<f32> = found.iter().flat_map(|found| found.boxes.iter().flatten().copied()).collect();
     let scores: Vec<f32> = found.iter().flat_map(|found| found.scores.iter().copied()).collect();
     let labels: Vec<i64> =
         found.iter().flat_map(|found| found.labels.iter().map(|label| i64::from(*label))).collect();
-    let image = found.iter().zip(0..).flat_map(|(found, image)| repeat_n(image, found.len()));
-    let image: Vec<i64> = image.collect();
+    named_tensors(&boxes, &scores, &labels, found.iter().map(Detections::len))
+}
+
+fn said_tensors(said: &[ScriptBoxes]) -> [(&'static str, Tensor); 4] {
+    let boxes: Vec<f32> = said.iter().flat_map(|said| said.boxes.iter().flatten().copied()).collect();
+    let scores: Vec<f32> = said.iter().flat_map(|said| said.scores.iter().copied()).collect();
+    let labels: Vec<i64> = said.iter().flat_map(|said| said.labels.iter().copied()).collect();
+    named_tensors(&boxes, &scores, &labels, said.iter().map(|said| said.scores.len()))
+}
+
+/// `boxes` `[M, 4]`, `scores`, `labels` and `image` `[M]`; `counts` is how many there are of each picture.
+fn named_tensors(
+    boxes: &[f32],
+    scores: &[f32],
+    labels: &[i64],
+    counts: impl Iterator<Item = usize>,
+) -> [(&'static str, Tensor); 4] {
+    let image: Vec<i64> = counts.zip(0..).flat_map(|(count, image)| repeat_n(image, count)).collect();
     [
-        ("boxes", Tensor::from_slice(&boxes).view([-1, 4])),
-        ("scores", Tensor::from_slice(&scores)),
-        ("labels", Tensor::from_slice(&labels)),
+        ("boxes", Tensor::from_slice(boxes).view([-1, 4])),
+        ("scores", Tensor::from_slice(scores)),
+        ("labels", Tensor::from_slice(labels)),
         ("image", Tensor::from_slice(&image)),
     ]
 }

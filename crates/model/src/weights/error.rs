@@ -73,7 +73,10 @@ pub enum FormatError {
     Unsupported { what: &'static str },
     #[error("its bytes are in big-endian order: save it again on a little-endian machine")]
     BigEndian,
-    #[error("it is a TorchScript program: save its `state_dict()` instead")]
+    #[error(
+        "it is a TorchScript program, which is a network by itself: take `arch = \"torchscript\"`, or save its \
+         `state_dict()` instead"
+    )]
     TorchScript,
     #[error("it holds no state dict; at its top are {found}")]
     NoTensors { found: String },

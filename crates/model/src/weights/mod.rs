@@ -19,4 +19,5 @@ pub use cache::cache_dir;
 pub use error::{FetchError, FormatError, WeightsError};
 pub use fetch::{Fetch, Progress, fetch_torchvision};
 pub use published::{Accuracy, PUBLISHED, Published, published};
+pub(crate) use read::digest;
 pub use read::{StateDict, read};

@@ -31,7 +31,7 @@ impl StateDict {
         } else {
             return Err(FormatError::Unknown);
         };
-        Ok(Self { tensors, digest: format!("sha256:{}", hex(&Sha256::digest(file))) })
+        Ok(Self { tensors, digest: digest(file) })
     }
 }
 
@@ -52,6 +52,11 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
     }
     let file = fs::read(path).map_err(failed)?;
     StateDict::from_bytes(&file).map_err(|source| WeightsError::Format { path: path.to_owned(), source })
+}
+
+/// `sha256:` and 64 hex digits.
+pub(crate) fn digest(file: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(file)))
 }
 
 /// Lower-case hex digits, two a byte.

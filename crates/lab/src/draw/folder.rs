@@ -1,0 +1,101 @@
+//! Where the copies go.
+
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+/// A folder that copies of pictures are written to, each under a name of its own.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    names: Vec<OsString>,
+}
+
+impl Folder {
+    /// Creates `path` where it is not there, and names a copy for each of `pictures`.
+    ///
+    /// # Errors
+    /// A folder that cannot be created or written to.
+    pub(super) fn create(path: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
+        fs::create_dir_all(path)
+            .with_context(|| format!("--draw: the folder {} cannot be created", path.display()))?;
+        // The only way to know is to try.
+        tempfile::tempfile_in(path)
+            .with_context(|| format!("--draw: nothing can be written into {}", path.display()))?;
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let is_here =
+            |picture: &&PathBuf| picture.canonicalize().is_ok_and(|picture| picture.parent() == Some(&real));
+        let taken = pictures.iter().filter(is_here).filter_map(|picture| picture.file_name());
+        let taken = taken.map(OsStr::to_owned).collect();
+        Ok(Self { path: path.to_owned(), names: names(pictures, taken) })
+    }
+
+    /// Where the copy of the picture that was named as number `index` goes.
+    pub(super) fn place(&self, index: usize) -> Option<PathBuf> {
+        self.names.get(index).map(|name| self.path.join(name))
+    }
+}
+
+/// A name for each copy: the picture's own with the ending `.png`, and a number where it is in `taken`, as a
+/// picture itself is that lies in the folder, or another copy's.
+fn names(pictures: &[PathBuf], mut taken: BTreeSet<OsString>) -> Vec<OsString> {
+    let name = |picture: &PathBuf| {
+        let stem = picture.file_stem().unwrap_or(OsStr::new("picture"));
+        let numbered = |number: usize| {
+            let mut name = stem.to_owned();
+            if number > 1 {
+                name.push(format!("-{number}"));
+            }
+            name.push(".png");
+            name
+        };
+        let mut number = 1;
+        while !taken.insert(numbered(number)) {
+            number += 1;
+        }
+        numbered(number)
+    };
+    pictures.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_copies_have_one_name_and_none_has_a_pictures() {
+        let pictures = ["a/cat.jpg", "b/cat.png", "a/cat-2.jpg", "cat", "dog.tar.png", "a/cat.jpg"];
+        let pictures = pictures.map(PathBuf::from);
+        let taken = BTreeSet::from(["dog.tar.png".into()]);
+        assert_eq!(
+            names(&pictures, taken),
+            ["cat.png", "cat-2.png", "cat-2-2.png", "cat-3.png", "dog.tar-2.png", "cat-4.png"]
+        );
+    }
+
+    #[test]
+    fn pictures_in_the_folder_itself_are_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = folder.path().join("cat.png");
+        fs::write(&picture, "").unwrap();
+        let created = Folder::create(folder.path(), &[picture]).unwrap();
+        assert_eq!(created.place(0), Some(folder.path().join("cat-2.png")));
+        assert_eq!(created.place(1), None);
+    }
+
+    #[test]
+    fn the_folder_is_created_and_what_cannot_be_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/er");
+        Folder::create(&path, &[]).unwrap();
+        assert!(path.is_dir() && fs::read_dir(&path).unwrap().next().is_none());
+        fs::write(path.join("file"), "").unwrap();
+        let error = Folder::create(&path.join("file/below"), &[]).unwrap_err();
+        assert!(error.to_string().contains("cannot be created"), "{error}");
+    }
+}

@@ -1,0 +1,191 @@
+//! Boxes and labels, and where each label has its place.
+
+use image::RgbImage;
+use lookout_schema::{Classification, Detection};
+use lookout_stage::Rect;
+
+use super::{
+    canvas::{fill, frame, inset, overlap, touched},
+    colour::{ink_on, of_class},
+    pen::{Line, Pen},
+};
+
+/// The picture's short side in lines' widths, and in letters' heights.
+const LINES: f32 = 240.0;
+const LETTERS: f32 = 33.0;
+
+/// Letters are this high at least where there is room, and never below the other, in pixels.
+const USUAL_LETTERS: f32 = 12.0;
+const LEAST_LETTERS: f32 = 9.0;
+
+/// More of a label is never shown.
+const MOST_CHARACTERS: usize = 120;
+
+/// A picture that is drawn on.
+#[derive(Debug)]
+pub(super) struct Sheet<'p> {
+    pen: &'p Pen,
+    picture: RgbImage,
+    whole: Rect,
+    line: u32,
+    letters: f32,
+}
+
+/// A label on its ground.
+#[derive(Debug)]
+struct Plate {
+    text: Line,
+    class_id: u32,
+    area: Rect,
+}
+
+impl<'p> Sheet<'p> {
+    pub(super) fn new(pen: &'p Pen, picture: RgbImage) -> Self {
+        let (width, height) = picture.dimensions();
+        let short = width.min(height) as f32;
+        Self {
+            pen,
+            picture,
+            whole: Rect { x: 0, y: 0, width, height },
+            line: ((short / LINES).round() as u32).max(1),
+            letters: (short / LETTERS).max(USUAL_LETTERS),
+        }
+    }
+
+    pub(super) fn into_picture(self) -> RgbImage {
+        self.picture
+    }
+
+    /// Draws detections, most certain first, whose boxes are `factor` times as large here: all boxes, then
+    /// all labels, the most certain on top.
+    pub(super) fn detections(&mut self, detections: &[Detection], factor: f32) {
+        let areas = detections.iter().map(|found| {
+            let corners: [f32; 4] = found.bbox.into();
+            touched(corners.map(|corner| corner * factor).into(), self.whole)
+        });
+        let areas: Vec<Rect> = areas.collect();
+        // A rim in the other brightness shows the line on a ground of its own colour.
+        let rim = self.line / 3;
+        for (found, area) in detections.iter().zip(&areas).rev() {
+            let colour = of_class(found.class_id);
+            frame(&mut self.picture, *area, self.line + 2 * rim, ink_on(colour));
+            frame(&mut self.picture, inset(*area, rim), self.line, colour);
+        }
+        let mut plates: Vec<Plate> = Vec::new();
+        for (found, area) in detections.iter().zip(&areas) {
+            let Some((text, [width, height])) = self.label(&found.label, found.score) else { continue };
+            let area = self.place([width, height], *area, &plates);
+            plates.push(Plate { text, class_id: found.class_id, area });
+        }
+        plates.iter().rev().for_each(|plate| self.plate(plate));
+    }
+
+    /// Writes classes, most probable first, one below the other into the upper left corner, as many as fit.
+    pub(super) fn classes(&mut self, classes: &[Classification]) {
+        let mut y = 0;
+        for class in classes {
+            let Some((text, [width, height])) = self.label(&class.label, class.score) else { continue };
+            if y + height > self.whole.height {
+                break;
+            }
+            let area = Rect { x: 0, y, width, height };
+            self.plate(&Plate { text, class_id: class.class_id, area });
+            y += height;
+        }
+    }
+
+    fn plate(&mut self, plate: &Plate) {
+        let colour = of_class(plate.class_id);
+        fill(&mut self.picture, plate.area, colour);
+        let at = [plate.area.x + self.margin(), plate.area.y];
+        self.pen.write(&mut self.picture, &plate.text, at, ink_on(colour));
+    }
+
+    /// Left and right of a label.
+    fn margin(&self) -> u32 {
+        (self.letters / 4.0).round() as u32
+    }
+
+    /// A label and the width and height of its plate, which the picture has room for: in smaller letters if it
+    /// must be, and then cut short. None where not even the score has room.
+    fn label(&self, name: &str, score: f32) -> Option<(Line, [u32; 2])> {
+        let name: Vec<char> = name.chars().take(MOST_CHARACTERS).collect();
+        let of = |shown: usize| {
+            let cut = if shown < name.len() { "…" } else { "" };
+            format!("{}{cut} {score:.2}", name[..shown].iter().collect::<String>())
+        };
+        let margins = 2 * self.margin();
+        let fits = |text: &str, letters: f32| {
+            let line = self.pen.set(text, letters);
+            let size = [line.width + margins, line.height];
+            (size[0] <= self.whole.width && size[1] <= self.whole.height).then_some((line, size))
+        };
+        let usual = of(name.len());
+        let small = LEAST_LETTERS.max(self.letters / 2.0);
+        fits(&usual, self.letters)
+            .or_else(|| fits(&usual, small))
+            .or_else(|| (0..name.len()).rev().find_map(|shown| fits(&of(shown), small)))
+            .or_else(|| fits(&format!("{score:.2}"), LEAST_LETTERS))
+    }
+
+    /// Where a plate goes that belongs to `area`: above it, else inside, else below it, where no other plate
+    /// is; always within the picture.
+    fn place(&self, [width, height]: [u32; 2], area: Rect, plates: &[Plate]) -> Rect {
+        let x = area.x.min(self.whole.width.saturating_sub(width));
+        let lowest = self.whole.height.saturating_sub(height);
+        let bottom = area.y + area.height;
+        let rows = [area.y.checked_sub(height), Some(area.y), Some(bottom), bottom.checked_sub(height)];
+        let mut places =
+            rows.into_iter().flatten().filter(|y| *y <= lowest).map(|y| Rect { x, y, width, height });
+        let free = |place: &Rect| !plates.iter().any(|plate| overlap(plate.area, *place));
+        let first = places.clone().next();
+        let anywhere = Rect { x, y: area.y.min(lowest), width, height };
+        places.find(free).or(first).unwrap_or(anywhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sheet(pen: &Pen, width: u32, height: u32) -> Sheet<'_> {
+        Sheet::new(pen, RgbImage::new(width, height))
+    }
+
+    #[test]
+    fn a_plate_lies_above_its_box_or_inside_and_always_in_the_picture() {
+        let pen = Pen::new().unwrap();
+        let sheet = sheet(&pen, 320, 240);
+        let place = |x, y, width, height| sheet.place([80, 14], Rect { x, y, width, height }, &[]);
+        assert_eq!(place(50, 100, 20, 20), Rect { x: 50, y: 86, width: 80, height: 14 });
+        assert_eq!(place(300, 5, 20, 200), Rect { x: 240, y: 5, width: 80, height: 14 });
+        assert_eq!(place(0, 0, 320, 240).y, 0);
+        assert_eq!(sheet.place([80, 240], Rect { x: 0, y: 230, width: 5, height: 10 }, &[]).y, 0);
+    }
+
+    #[test]
+    fn two_boxes_on_one_another_have_labels_that_can_both_be_read() {
+        let pen = Pen::new().unwrap();
+        let sheet = sheet(&pen, 320, 240);
+        let area = Rect { x: 50, y: 100, width: 60, height: 60 };
+        let mut plates = Vec::new();
+        for _ in 0..4 {
+            let place = sheet.place([80, 14], area, &plates);
+            assert!(!plates.iter().any(|plate: &Plate| overlap(plate.area, place)), "{place:?}");
+            plates.push(Plate { text: pen.set("", 12.0), class_id: 0, area: place });
+        }
+        assert_eq!(sheet.place([80, 14], area, &plates).y, 86);
+    }
+
+    #[test]
+    fn a_label_is_made_smaller_and_then_cut_short() {
+        let pen = Pen::new().unwrap();
+        let sheet = sheet(&pen, 160, 120);
+        let (_, [short, usual]) = sheet.label("person", 0.5).unwrap();
+        let (_, [long, small]) = sheet.label("somebody on a motorcycle", 0.5).unwrap();
+        assert!(short < long && long <= 160 && small < usual);
+        let (_, [cut, _]) = sheet.label(&"motorcycle ".repeat(1000), 0.5).unwrap();
+        assert!(cut <= 160 && cut > 140, "{cut}");
+        assert!(Sheet::new(&pen, RgbImage::new(5, 160)).label("person", 0.5).is_none());
+    }
+}

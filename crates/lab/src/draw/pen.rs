@@ -1,0 +1,68 @@
+//! Text on pictures.
+
+use ab_glyph::{Font, FontRef, Glyph, Point, PxScale, ScaleFont};
+use anyhow::Context;
+use image::{Rgb, RgbImage};
+
+/// Writes with DejaVu Sans, which has the letters of most alphabets; other characters are an empty box.
+#[derive(Debug)]
+pub(super) struct Pen {
+    font: FontRef<'static>,
+}
+
+/// Text that is set in one line.
+#[derive(Debug)]
+pub(super) struct Line {
+    glyphs: Vec<Glyph>,
+    /// In pixels, rounded up.
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl Pen {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let font = FontRef::try_from_slice(dejavu::sans::regular());
+        Ok(Self { font: font.context("the font that Lookout is built with cannot be read")? })
+    }
+
+    /// Sets `text` with letters of `size` pixels from the lowest to the highest. Control characters, line
+    /// breaks among them, are spaces.
+    pub(super) fn set(&self, text: &str, size: f32) -> Line {
+        let font = self.font.as_scaled(PxScale::from(size));
+        let mut glyphs: Vec<Glyph> = Vec::new();
+        let mut x = 0.0;
+        for character in text.chars() {
+            let character = if character.is_control() { ' ' } else { character };
+            let mut glyph = font.scaled_glyph(character);
+            x += glyphs.last().map_or(0.0, |last| font.kern(last.id, glyph.id));
+            glyph.position = Point { x, y: font.ascent() };
+            x += font.h_advance(glyph.id);
+            glyphs.push(glyph);
+        }
+        Line { glyphs, width: x.ceil() as u32, height: font.height().ceil() as u32 }
+    }
+
+    /// Writes `line` with its upper left corner at `x` and `y`; what is outside of the picture is left out.
+    pub(super) fn write(&self, picture: &mut RgbImage, line: &Line, [x, y]: [u32; 2], ink: Rgb<u8>) {
+        for glyph in &line.glyphs {
+            let Some(outline) = self.font.outline_glyph(glyph.clone()) else { continue };
+            let corner = outline.px_bounds().min;
+            let [left, top] = [f64::from(x) + f64::from(corner.x), f64::from(y) + f64::from(corner.y)];
+            outline.draw(|dx, dy, cover| {
+                let (x, y) = (left + f64::from(dx), top + f64::from(dy));
+                if x < 0.0 || y < 0.0 {
+                    return;
+                }
+                if let Some(pixel) = picture.get_pixel_mut_checked(x as u32, y as u32) {
+                    *pixel = mixed(*pixel, ink, cover.clamp(0.0, 1.0));
+                }
+            });
+        }
+    }
+}
+
+fn mixed(under: Rgb<u8>, over: Rgb<u8>, cover: f32) -> Rgb<u8> {
+    let channel =
+        |c: usize| (f32::from(under.0[c]) * (1.0 - cover) + f32::from(over.0[c]) * cover).round() as u8;
+    Rgb([channel(0), channel(1), channel(2)])
+}

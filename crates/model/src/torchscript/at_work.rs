@@ -1,0 +1,136 @@
+//! A TorchScript module at work: pictures in, what is in them out.
+
+use std::time::Instant;
+
+use lookout_config::ModelSettings;
+use lookout_schema::Size;
+use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
+
+use super::{PreparedScript, ScriptBoxes, ScriptError, ScriptOutput};
+use crate::{
+    ModelError,
+    classifier::TopClasses,
+    detection::DetectionSettings,
+    detector::findings,
+    input::{Stacker, one_size},
+    labels::Labels,
+    load::SCORE_THRESHOLD,
+    network::caught,
+    streams::Streams,
+};
+
+/// How many classes have a name where a module's boxes come without names: `class 0` and so on.
+const NUMBERED: usize = 10_000;
+
+/// A module with its input's transform and its classes' names.
+#[derive(Debug)]
+pub(crate) struct ScriptAtWork {
+    script: PreparedScript,
+    stacker: Stacker,
+    reading: Reading,
+    streams: Streams,
+}
+
+/// How its output is read.
+#[derive(Debug)]
+enum Reading {
+    Logits(TopClasses),
+    Boxes(BoxReader),
+}
+
+#[derive(Debug)]
+struct BoxReader {
+    labels: Labels,
+    score_threshold: f32,
+    max_detections: usize,
+    /// Whether a label without a name was told of.
+    told: bool,
+}
+
+impl ScriptAtWork {
+    /// `script` for pictures of `input`, of which it is shown a black one; and what its classes are called,
+    /// which for logits `named` decides by their number.
+    ///
+    /// # Errors
+    /// The module fails, or does not give what it has to; labels that are not there or do not fit.
+    pub(crate) fn new(
+        script: PreparedScript,
+        settings: &ModelSettings,
+        input: Size,
+        streams: Streams,
+        named: impl FnOnce(usize) -> Result<Labels, ModelError>,
+    ) -> Result<(Self, Labels), ModelError> {
+        let black = caught(|| script.dry_run(input));
+        let black = black.map_err(|reason| ModelError::Network { reason })?;
+        let (reading, labels) = match black? {
+            ScriptOutput::Logits(logits) => {
+                let classes = logits.size().get(1).copied().unwrap_or(0);
+                let labels = named(usize::try_from(classes).unwrap_or(0))?;
+                (Reading::Logits(TopClasses::new(settings, labels.clone())), labels)
+            }
+            ScriptOutput::Boxes(_) => {
+                let labels = match &settings.labels {
+                    Some(path) => Labels::read_all(path)?,
+                    None => Labels::numbered(NUMBERED),
+                };
+                let most = settings.max_detections;
+                let reader = BoxReader {
+                    labels: labels.clone(),
+                    score_threshold: settings.score_threshold.unwrap_or(SCORE_THRESHOLD),
+                    max_detections: most.unwrap_or(DetectionSettings::default().max_detections),
+                    told: false,
+                };
+                (Reading::Boxes(reader), labels)
+            }
+        };
+        Ok((Self { stacker: Stacker::new(script.target()), script, reading, streams }, labels))
+    }
+
+    fn look(&mut self, frames: &[DetectFrame<'_>], pictures: &[&Pixels]) -> Result<Detected, ScriptError> {
+        let _at_work = self.streams.begin(frames.len());
+        let started = Instant::now();
+        let x = self.stacker.stack(pictures);
+        let (inferred, findings) = match &mut self.reading {
+            Reading::Logits(top) => {
+                let logits = self.script.logits(&x)?;
+                let inferred = Instant::now();
+                let of_picture = |classes| Findings { detections: Vec::new(), classes };
+                (inferred, top.read(&logits).into_iter().map(of_picture).collect())
+            }
+            Reading::Boxes(reader) => {
+                let said = self.script.boxes(&x)?;
+                (
+                    Instant::now(),
+                    said.iter().zip(frames).map(|(said, frame)| reader.read(said, frame)).collect(),
+                )
+            }
+        };
+        Ok(Detected { findings, infer: inferred - started, post: inferred.elapsed() })
+    }
+}
+
+impl BoxReader {
+    fn read(&mut self, said: &ScriptBoxes, frame: &DetectFrame<'_>) -> Findings {
+        let best = said.best(self.score_threshold, self.max_detections);
+        let unnamed = best.labels.iter().find(|label| !self.labels.reach(**label as usize));
+        if let Some(label) = unnamed.filter(|_| !self.told) {
+            self.told = true;
+            tracing::warn!(label, "the module gives a label beyond the last name; such boxes are left out");
+        }
+        findings(&self.labels, &best, frame)
+    }
+}
+
+impl Detect for ScriptAtWork {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+        let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
+        let refuse = |reason| DetectError { batch: frames.len(), reason };
+        one_size(&pictures).map_err(refuse)?;
+        if pictures.is_empty() {
+            let nothing = Default::default();
+            return Ok(Detected { findings: Vec::new(), infer: nothing, post: nothing });
+        }
+        let looked = caught(|| self.look(frames, &pictures)).map_err(refuse)?;
+        looked.map_err(|error| refuse(error.to_string()))
+    }
+}

@@ -1,0 +1,145 @@
+//! Why there is no TorchScript module to run, or why its output is of no use.
+
+use std::{
+    fmt::Write,
+    io,
+    path::{Path, PathBuf},
+};
+
+use lookout_config::OutputKind;
+use tch::{IValue, TchError, Tensor};
+use thiserror::Error;
+
+use crate::network::without_trace;
+
+/// Why a TorchScript module cannot be used.
+#[derive(Debug, Error)]
+pub enum ScriptError {
+    #[error(
+        "`{weights}` are no weights for `arch = \"torchscript\"`: a module is a file that has its weights in it"
+    )]
+    NoFileNamed { weights: String },
+    #[error(
+        "what the TorchScript module gives has to be said: `output` (`--output-kind`) is `logits` of a \
+         classifier and `boxes_scores_labels` of a detector"
+    )]
+    NoOutputNamed,
+    #[error(
+        "a TorchScript module is given fp32 and computes in what it was exported in; take `fp32` or `auto`, and \
+         export a module that converts its input where it is to compute in bf16 or fp16"
+    )]
+    Precision,
+    #[error("cannot read the module {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the module {} is not a file", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("{} is no TorchScript module: {what}", path.display())]
+    NotAModule { path: PathBuf, what: &'static str },
+    #[error(
+        "the module {} needs the operator `{operator}`, which libtorch does not have; {}", path.display(),
+        instead_of(operator)
+    )]
+    Operator { path: PathBuf, operator: String },
+    #[error("libtorch refuses the module {}: {reason}", path.display())]
+    Refused { path: PathBuf, reason: String },
+    #[error("the module failed on `x` {x}: {reason}")]
+    Failed { x: String, reason: String },
+    #[error("the module gave {came} for `x` {x}, and its output is to be {wanted}")]
+    Mismatch { x: String, came: String, wanted: &'static str },
+}
+
+/// What to do about an operator that is missing.
+fn instead_of(operator: &str) -> &'static str {
+    if operator.starts_with("torchvision::") {
+        "torchvision's operators are compiled into torchvision's Python package alone. For torchvision's own \
+         detectors take Lookout's `arch` of the same name and save `model.state_dict()`; of another network \
+         export the part before its suppression, and the suppression in torch's own operators"
+    } else {
+        "it comes from a package beside torch. Export the module without it"
+    }
+}
+
+/// Why libtorch did not load a file that is a module.
+pub(super) fn refused(path: &Path, error: &TchError) -> ScriptError {
+    let text = error.to_string();
+    let path = path.to_owned();
+    let unknown =
+        text.split_once("Unknown builtin op: ").and_then(|(_, rest)| rest.split_whitespace().next());
+    match unknown {
+        Some(operator) => ScriptError::Operator { path, operator: operator.trim_end_matches('.').to_owned() },
+        None => ScriptError::Refused { path, reason: without_trace(&text).to_owned() },
+    }
+}
+
+/// Why a module gave nothing for `x`.
+pub(super) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
+    let text = error.to_string();
+    let text = without_trace(&text);
+    // The interpreter's list of the module's own lines comes before what it failed at.
+    let reason = text.rsplit_once("RuntimeError: ").map_or(text, |(_, reason)| reason);
+    ScriptError::Failed { x: of_tensor(x), reason: reason.trim().to_owned() }
+}
+
+/// `said` is not what a module of `kind` has to give for `x`.
+pub(super) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptError {
+    let wanted = match kind {
+        OutputKind::Logits => {
+            "`logits`: one tensor [N, K] of floats, a row a picture. Wrap the module so that it gives that; a \
+             detector's output is `boxes_scores_labels`"
+        }
+        OutputKind::BoxesScoresLabels => {
+            "`boxes_scores_labels`: a list of N dicts `boxes` [M, 4], `scores` [M] and `labels` [M], or of N such \
+             tuples, or one tuple of boxes [N, M, 4], scores [N, M] and labels [N, M]; labels of Int64, all else \
+             of floats. Wrap the module so that it gives one of these; a classifier's output is `logits`"
+        }
+    };
+    let mut came = String::new();
+    describe(said, &mut came);
+    ScriptError::Mismatch { x: of_tensor(x), came, wanted }
+}
+
+/// Of a list that is longer, the first are named.
+const NAMED: usize = 3;
+
+fn describe(said: &IValue, text: &mut String) {
+    match said {
+        IValue::Tensor(tensor) => text.push_str(&of_tensor(tensor)),
+        IValue::Tuple(parts) => describe_all("a tuple of", parts.iter(), text),
+        IValue::GenericList(parts) => describe_all("a list of", parts.iter(), text),
+        IValue::TensorList(parts) => {
+            let parts: Vec<IValue> = parts.iter().map(|part| IValue::Tensor(part.shallow_clone())).collect();
+            describe_all("a list of", parts.iter(), text);
+        }
+        IValue::GenericDict(items) => {
+            text.push_str("a dict {");
+            for (n, (name, value)) in items.iter().enumerate() {
+                text.push_str(if n > 0 { ", " } else { "" });
+                match name {
+                    IValue::String(name) => text.push_str(name),
+                    other => describe(other, text),
+                }
+                text.push_str(": ");
+                describe(value, text);
+            }
+            text.push('}');
+        }
+        IValue::None => text.push_str("nothing"),
+        IValue::Object(_) => text.push_str("an object"),
+        // Writing to a String does not fail.
+        other => _ = write!(text, "{other:?}"),
+    }
+}
+
+fn describe_all<'v>(what: &str, parts: impl ExactSizeIterator<Item = &'v IValue>, text: &mut String) {
+    let count = parts.len();
+    _ = write!(text, "{what} {count} (");
+    for (n, part) in parts.take(NAMED).enumerate() {
+        text.push_str(if n > 0 { ", " } else { "" });
+        describe(part, text);
+    }
+    text.push_str(if count > NAMED { ", ...)" } else { ")" });
+}
+
+fn of_tensor(tensor: &Tensor) -> String {
+    format!("{:?} of {:?}", tensor.size(), tensor.kind())
+}

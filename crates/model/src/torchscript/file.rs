@@ -1,0 +1,44 @@
+//! Whether a file is a TorchScript module.
+
+use std::{fs, io::Cursor, path::Path};
+
+use zip::ZipArchive;
+
+use super::ScriptError;
+use crate::weights::digest;
+
+/// A module's bytes, and their digest.
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, String), ScriptError> {
+    let failed = |source| ScriptError::Read { path: path.to_owned(), source };
+    // A pipe or a device might never end.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(ScriptError::NotAFile { path: path.to_owned() });
+    }
+    let file = fs::read(path).map_err(failed)?;
+    if let Some(what) = something_else(&file) {
+        return Err(ScriptError::NotAModule { path: path.to_owned(), what });
+    }
+    let digest = digest(&file);
+    Ok((file, digest))
+}
+
+/// What a file is that is no module: libtorch's own words for it help nobody.
+fn something_else(file: &[u8]) -> Option<&'static str> {
+    const WEIGHTS: &str = "it holds weights and no program. Weights need the `arch` that they are of; to have \
+                           a module, export it with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`";
+    if !file.starts_with(b"PK\x03\x04") {
+        // Of `torch.save` before torch 1.6, and of safetensors: a pickle, and a length and a JSON object.
+        let weights = file.starts_with(b"\x80\x02") || file.get(8) == Some(&b'{');
+        return Some(if weights { WEIGHTS } else { "it is no file of torch's, or a damaged one" });
+    }
+    let Ok(archive) = ZipArchive::new(Cursor::new(file)) else { return Some("its zip archive is damaged") };
+    let has = |part: &str| archive.file_names().flatten().any(|name| name.contains(part));
+    match (has("/constants.pkl") && has("/code/"), has("/data.pkl")) {
+        (true, _) => None,
+        (false, true) => Some(WEIGHTS),
+        (false, false) => Some(
+            "it is a zip archive of another kind; of `torch.export`, which libtorch does not run, it may be. \
+             Export with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`",
+        ),
+    }
+}
