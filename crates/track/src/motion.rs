@@ -11,7 +11,7 @@ const LEAST_ERROR_PX: f64 = 2.0;
 /// Objects are as fast as this many of their own sizes a second, and change that by as much as the second number
 /// within a second, as standard deviations; sizes change more slowly.
 const SPEED: f64 = 1.5;
-const SPEED_CHANGE: f64 = 0.25;
+const SPEED_CHANGE: f64 = 0.15;
 const GROWTH: f64 = 0.3;
 const GROWTH_CHANGE: f64 = 0.1;
 
@@ -72,10 +72,9 @@ impl Motion {
         self.height.update(height, error);
     }
 
-    /// Whether the middle of the box is expected in a picture of `source`.
+    /// Whether a part of the box is expected in a picture of `source`.
     pub(crate) fn is_within(&self, source: Size) -> bool {
-        let within = |middle: f64, side: u32| (0.0..=f64::from(side)).contains(&middle);
-        within(self.x.value, source.width) && within(self.y.value, source.height)
+        self.bbox().clipped(source).is_some()
     }
 
     /// How many standard deviations a box is off what is expected, in place and in size.

@@ -33,7 +33,7 @@ impl Default for TrackerSettings {
             min_overlap_low: 0.5,
             confirm_hits: 2,
             max_hidden_s: 2.0,
-            predict_s: 0.3,
+            predict_s: 0.5,
         }
     }
 }

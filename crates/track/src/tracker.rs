@@ -75,7 +75,7 @@ const MAX_SURPRISE: f32 = 3.0;
 const IMPOSSIBLE: f32 = 5.0;
 
 /// What a second out of sight takes off a pair's worth, which is 2 at most.
-const HIDDEN_COSTS: f32 = 0.3;
+const HIDDEN_COSTS: f32 = 0.1;
 
 /// The objects of a camera's session.
 #[derive(Debug, Clone)]
@@ -97,6 +97,14 @@ struct Object {
     first_s: f64,
     last_s: f64,
     hits: u32,
+}
+
+/// Some of a frame's observations, and what they have to overlap with to be an object.
+#[derive(Clone, Copy)]
+struct Among<'a> {
+    observations: &'a [Observation],
+    which: &'a [usize],
+    min_overlap: f32,
 }
 
 impl Object {
@@ -131,9 +139,11 @@ impl Tracker {
             self.settings;
         let now_s = self.now_s;
         let sure = scoring(high_score, f32::INFINITY);
-        let rest = self.associate(observations, &sure, min_overlap, &mut seen_as, |_| true);
+        let sure = Among { observations, which: &sure, min_overlap };
+        let rest = self.associate(sure, &mut seen_as, |_| true);
         let unsure = scoring(low_score, high_score);
-        self.associate(observations, &unsure, min_overlap_low, &mut seen_as, |object| {
+        let unsure = Among { observations, which: &unsure, min_overlap: min_overlap_low };
+        self.associate(unsure, &mut seen_as, |object| {
             object.id.is_some() && now_s - object.last_s <= predict_s
         });
 
@@ -146,12 +156,11 @@ impl Tracker {
     /// are left.
     fn associate(
         &mut self,
-        observations: &[Observation],
-        among: &[usize],
-        min_overlap: f32,
+        among: Among<'_>,
         seen_as: &mut [Option<usize>],
         wanted: impl Fn(&Object) -> bool,
     ) -> Vec<usize> {
+        let Among { observations, which: among, min_overlap } = among;
         let mut candidates = Vec::new();
         for (row, object) in self.objects.iter().enumerate() {
             if seen_as[row].is_some() || !wanted(object) {

