@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -228,11 +229,25 @@ fn spans(consumer: &Reader, topic: &str) -> Result<Option<Vec<Span>>, KafkaError
         return Ok(None);
     };
     let span = |partition: i32| {
-        let left = until.saturating_duration_since(Instant::now());
-        let (low, high) = consumer.fetch_watermarks(topic, partition, left)?;
-        Ok(Span { partition, low, high })
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match consumer.fetch_watermarks(topic, partition, left) {
+                Ok((low, high)) => return Ok(Span { partition, low, high }),
+                // A topic that was just made, or a broker that has just come back, has it in a moment.
+                Err(error) if has_no_leader(code(&error)) && !left.is_zero() => {
+                    thread::sleep(TRY_AGAIN.min(left));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     };
     found.partitions().iter().map(|partition| span(partition.id())).collect::<Result<_, _>>().map(Some)
+}
+
+/// Whether the brokers have not agreed yet which of them has a partition.
+fn has_no_leader(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
+    matches!(code, LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition)
 }
 
 impl fmt::Debug for RecordReader {
