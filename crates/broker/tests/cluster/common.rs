@@ -35,6 +35,8 @@ pub(crate) fn status(camera: &str) -> StatusRecord {
         age_ms: None,
         clock: None,
         ledger: LedgerCounts::default(),
+        priority: None,
+        degraded: None,
     })
 }
 

@@ -201,6 +201,8 @@ pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink
         model: ModelInfo { arch: "fake".into(), weights: "random:0".into(), precision: "fp32".into() },
         device: "cpu".into(),
         prefetch: false,
+        knows_class: Arc::new(|_| true),
+        fleet: None,
     };
     let (stop, stops) = mpsc::channel(2);
     let summary = tokio::spawn(async move { run(settings, parts, stops, &Progress::on_terminal()).await });

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use lookout_broker::{Embedded, KafkaSink};
+use lookout_broker::{Embedded, FleetMember, KafkaSink};
 use lookout_config::{Brokers, KafkaSettings, ModelSettings, PipelineSettings};
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
-use lookout_worker::{MakeSource, Parts};
+use lookout_worker::{FleetParts, MakeSource, Parts, worker_id};
 
 /// The parts of a worker, made ready.
 pub(crate) struct Ready {
@@ -34,6 +34,7 @@ impl Ready {
             }
         }
         let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
+        let labels = network.labels.clone();
         let (info, device, prefetch) = (network.info, network.target.to_string(), network.target.is_gpu());
         let mut detectors = vec![network.detector];
         while detectors.len() < streams.count().get() {
@@ -45,6 +46,14 @@ impl Ready {
         };
         let kafka: &KafkaSettings = embedded.as_ref().map_or(&settings.kafka, Embedded::settings);
         let sink = KafkaSink::start(kafka).context("[kafka]")?;
+        let fleet = match &settings.fleet {
+            Some(fleet) => {
+                let worker = worker_id(settings.worker.id.as_ref());
+                let (member, events) = FleetMember::start(kafka, fleet, &worker).context("[fleet]")?;
+                Some(FleetParts { seat: Box::new(member), events })
+            }
+            None => None,
+        };
         let make_source: MakeSource =
             Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), wanted)));
         let model = settings.model.clone();
@@ -52,8 +61,17 @@ impl Ready {
             let network = loaded(&model, &streams, max_batch).map_err(|error| error.to_string())?;
             Ok(network.detector)
         });
-        let parts =
-            Parts { sink: Arc::new(sink), make_source, rebuild, model: info, device, prefetch, detectors };
+        let parts = Parts {
+            sink: Arc::new(sink),
+            make_source,
+            rebuild,
+            model: info,
+            device,
+            prefetch,
+            detectors,
+            knows_class: Arc::new(move |class| labels.has(class)),
+            fleet,
+        };
         Ok(Self { parts, embedded })
     }
 }
