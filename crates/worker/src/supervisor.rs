@@ -283,7 +283,7 @@ impl Supervisor {
             tracing::info!(
                 running,
                 cameras = roster.iter().len(),
-                fps = format!("{:.1}", roster.iter().map(|camera| camera.fps).sum::<f64>()),
+                fps = format!("{:.1}", roster.iter().fold(0.0, |sum, camera| sum + camera.fps)),
                 delivered = total.delivered,
                 dropped = total.dropped.values().sum::<u64>(),
                 "worker"

@@ -8,12 +8,11 @@ use std::{
     },
 };
 
-use lookout_stage::BootTime;
 use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::KafkaError,
     types::RDKafkaRespErr,
 };
 
@@ -30,11 +29,6 @@ pub(crate) enum Said {
     Revoked(Vec<i32>),
     /// Another may have these already.
     Lost(Vec<i32>),
-    /// It answers a commit that was sent at `asked`.
-    Answered {
-        asked: BootTime,
-        member: bool,
-    },
 }
 
 /// Collects what the group says, for the thread that polls.
@@ -98,19 +92,5 @@ impl ConsumerContext for GroupContext {
         if let Err(error) = done {
             tracing::error!(%error, "the fleet's shares could not be changed");
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let elements = offsets.elements();
-        let Some(asked) = elements.iter().find_map(|element| element.metadata().parse().ok()) else { return };
-        let member = match &result {
-            Ok(()) => true,
-            // The group knows this worker, and is about to share its cameras out anew.
-            Err(error) => code(error) == RDKafkaErrorCode::RebalanceInProgress,
-        };
-        if let Err(error) = &result {
-            tracing::debug!(code = ?code(error), "the fleet's group does not confirm this worker");
-        }
-        self.said().push_back(Said::Answered { asked: BootTime::from_millis(asked), member });
     }
 }

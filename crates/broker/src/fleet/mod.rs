@@ -12,6 +12,7 @@
 
 mod claims;
 mod group;
+mod lease_thread;
 mod shares;
 
 use std::{
@@ -30,8 +31,8 @@ use lookout_config::{FleetSettings, KafkaSettings};
 use lookout_schema::WorkerId;
 use lookout_stage::{BootTime, Stop, StopOnDrop, stop_signal};
 use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    ClientConfig, Message, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
 use tokio::{runtime, sync::mpsc};
@@ -48,6 +49,7 @@ use crate::{
 use self::{
     claims::Claims,
     group::{GroupContext, Said},
+    lease_thread::{LeaseThread, Question},
     shares::Shares,
 };
 
@@ -57,6 +59,8 @@ const EVENTS: usize = 64;
 const RELEASES: usize = 16_384;
 /// How long a poll may take; what the worker and the claims say waits for its end.
 const TURN: Duration = Duration::from_millis(20);
+/// How long leaving waits for the answer to the last question; else its thread leaves when it has it.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// What is to go to another is taken away after this, whatever is under way: the others wait.
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -162,6 +166,11 @@ fn group_config(
         .set("allow.auto.create.topics", "false")
         // A topic that has just been created is soon found.
         .set("topic.metadata.refresh.interval.ms", "5000");
+    if settings.client.iter().all(|(key, _)| key != "socket.timeout.ms") {
+        // A question whose answer is lost is asked again while that is of use.
+        let patience = fleet.session_timeout.clamp(Duration::from_secs(3), Duration::from_secs(60));
+        config.set("socket.timeout.ms", patience.as_millis().to_string());
+    }
     if fleet.static_member {
         config.set("group.instance.id", worker.as_str());
     }
@@ -203,8 +212,13 @@ impl Membership {
         if let Err(error) = group.subscribe(&[&self.topic]) {
             return self.tell(FleetEvent::Failed { reason: error.to_string() });
         }
+        let group = Arc::new(group);
+        let lease = match LeaseThread::start(Arc::clone(&group), self.topic.clone()) {
+            Ok(lease) => lease,
+            Err(error) => return self.tell(FleetEvent::Failed { reason: error.to_string() }),
+        };
         while !self.stopped.is_stopped() {
-            self.turn(&group);
+            self.turn(&group, &lease);
             if let Some((code, reason)) = group.client().fatal_error() {
                 let reason = format!("{code:?}: {}", self.redactor.redact(&reason));
                 self.forget(&self.shares.partitions());
@@ -214,6 +228,11 @@ impl Membership {
         self.forget(&self.shares.partitions());
         // Dropping it leaves the group; a static member stays in it for its session timeout.
         group.context().close();
+        drop(lease);
+        let deadline = Instant::now() + LAST_ANSWER;
+        while Arc::strong_count(&group) > 1 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn create_topics(&mut self) {
@@ -236,7 +255,7 @@ impl Membership {
         });
     }
 
-    fn turn(&mut self, group: &Group) {
+    fn turn(&mut self, group: &Group, lease: &LeaseThread) {
         match group.poll(TURN) {
             Some(Ok(message)) => {
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
@@ -257,6 +276,11 @@ impl Membership {
         for said in group.context().take() {
             self.hear(group, said);
         }
+        for confirmed in lease.answers.try_iter() {
+            let until = confirmed.asked + self.session_timeout;
+            let gained = self.shares.renew(confirmed.asked, until);
+            self.tell_all(gained);
+        }
         for answer in self.claims.answers.try_iter() {
             self.shares.claimed(answer.partition, answer.epoch, BootTime::now());
         }
@@ -264,7 +288,7 @@ impl Membership {
             self.claims.send(partition);
         }
         self.let_go(group);
-        self.ask(group);
+        self.ask(lease);
     }
 
     fn hear(&mut self, group: &Group, said: Said) {
@@ -298,11 +322,6 @@ impl Membership {
                 self.leaving.retain(|partition, _| !partitions.contains(partition));
                 self.forget(&partitions);
             }
-            Said::Answered { asked, member: true } => {
-                let gained = self.shares.renew(asked, asked + self.session_timeout);
-                self.tell_all(gained);
-            }
-            Said::Answered { member: false, .. } => {}
         }
     }
 
@@ -330,7 +349,7 @@ impl Membership {
 
     /// Asks the group whether this worker belongs to it: each heartbeat, and at once where a claim waits for
     /// the answer.
-    fn ask(&mut self, group: &Group) {
+    fn ask(&mut self, lease: &LeaseThread) {
         if self.shares.is_empty() {
             return;
         }
@@ -339,17 +358,9 @@ impl Membership {
         if self.asked.is_some_and(|asked| now.saturating_since(asked) < wait) {
             return;
         }
-        self.asked = Some(now);
-        let mut list = TopicPartitionList::new();
-        for (partition, position) in self.shares.positions() {
-            let mut element = list.add_partition(&self.topic, partition);
-            element.set_metadata(now.as_millis().to_string());
-            if let Err(error) = element.set_offset(Offset::Offset(position)) {
-                return tracing::error!(%error, "an offset cannot be committed");
-            }
-        }
-        if let Err(error) = group.commit(&list, CommitMode::Async) {
-            tracing::debug!(%error, "the fleet's group cannot be asked");
+        let question = Question { asked: now, positions: self.shares.positions().collect() };
+        if lease.questions.try_send(question).is_ok() {
+            self.asked = Some(now);
         }
     }
 
