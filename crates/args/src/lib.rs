@@ -5,12 +5,14 @@
 //! other does not.
 
 mod cameras;
+mod fleet;
 mod lab;
 mod reading;
 mod weights;
 mod worker;
 
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
+pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use reading::{CheckArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};

@@ -6,6 +6,7 @@
 mod cameras;
 mod check;
 mod cluster;
+mod fleet;
 mod sibling;
 mod tail;
 
@@ -14,7 +15,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, InferArgs, RunArgs, TailArgs, TensorArgs, WeightsArgs,
+    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, RunArgs, TailArgs, TensorArgs,
+    WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -37,6 +39,7 @@ enum Verb {
     Doctor(DoctorArgs),
     Tail(TailArgs),
     Cameras(CamerasArgs),
+    Fleet(FleetArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
     Tensor(TensorArgs),
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Cameras(args) => cameras::run(&args),
+        Verb::Fleet(args) => fleet::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());
             ExitCode::SUCCESS
