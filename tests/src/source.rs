@@ -15,7 +15,7 @@ use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
     CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSource, Permits, SourceEnd, SourceOutlet,
-    StopOnDrop, Taken, WhenFull, camera_queue, stop_signal,
+    StopOnDrop, Taken, Thinning, WhenFull, camera_queue, stop_signal,
 };
 
 /// The size in which the tests take frames.
@@ -67,7 +67,14 @@ impl RunningSource {
         let (stop_guard, stop) = stop_signal();
         let (report_sender, reports) = bounded(4096);
         let ledger = CameraLedger::new(settings.id.clone());
-        let outlet = SourceOutlet { intake, ledger: ledger.clone(), permits, reports: report_sender, stop };
+        let outlet = SourceOutlet {
+            intake,
+            ledger: ledger.clone(),
+            permits,
+            reports: report_sender,
+            thinning: Thinning::default(),
+            stop,
+        };
         let mut source = CameraSource::new(settings, take.wanted);
         let thread = thread::Builder::new().spawn(move || source.run(&outlet))?;
         Ok(Self { ledger, reports, queue, wake, stop: Some(stop_guard), thread })

@@ -4,11 +4,15 @@
 //! linked with them. Both read the verb by the same type, so that neither can know an option that the
 //! other does not.
 
+mod cameras;
+mod fleet;
 mod lab;
 mod reading;
 mod weights;
 mod worker;
 
+pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
+pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use reading::{CheckArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lookout_config::KafkaSettings;
-use lookout_schema::CameraId;
+use lookout_schema::{CameraId, Timestamp};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -30,6 +30,8 @@ use crate::{
 pub enum ReadFrom {
     /// With the oldest record that the topics still have.
     Beginning,
+    /// With what came so long ago.
+    Ago(Duration),
     /// With what comes after the reader was opened.
     #[default]
     Now,
@@ -39,6 +41,8 @@ pub enum ReadFrom {
 #[derive(Debug, Clone, Default)]
 pub struct ReaderOptions {
     pub from: ReadFrom,
+    /// Leave the frames' records alone.
+    pub only_status: bool,
     /// Stop at what was the end when the reader was opened, rather than wait for more.
     pub until_end: bool,
     /// Only what belongs to this camera.
@@ -81,16 +85,17 @@ impl RecordReader {
         let opening = Opening { brokers: servers(settings)?.to_owned(), options: options.clone() };
         let mut start = TopicPartitionList::new();
         let mut ends = HashMap::new();
-        for (index, topic) in topics.iter().enumerate() {
+        for (index, topic) in topics.iter().enumerate().skip(usize::from(options.only_status)) {
             for span in opening.spans(&consumer, topic).await? {
                 let offset = match options.from {
-                    ReadFrom::Beginning => Offset::Offset(span.low),
-                    ReadFrom::Now => Offset::Offset(span.high),
+                    ReadFrom::Beginning => span.low,
+                    ReadFrom::Ago(_) => span.since.unwrap_or(span.high),
+                    ReadFrom::Now => span.high,
                 };
                 start
-                    .add_partition_offset(topic, span.partition, offset)
+                    .add_partition_offset(topic, span.partition, Offset::Offset(offset))
                     .map_err(|error| opening.failed(topic, &error))?;
-                if options.from == ReadFrom::Beginning && span.low < span.high {
+                if offset < span.high {
                     ends.insert((index, span.partition), span.high);
                 }
             }
@@ -170,6 +175,8 @@ struct Span {
     partition: i32,
     low: i64,
     high: i64,
+    /// The first offset since the time that was asked for; none where nothing came since.
+    since: Option<i64>,
 }
 
 struct Opening {
@@ -188,7 +195,11 @@ impl Opening {
         let mut told = false;
         loop {
             let (reader, name) = (Arc::clone(consumer), topic.to_owned());
-            let found = task::spawn_blocking(move || spans(&reader, &name)).await;
+            let ago = match self.options.from {
+                ReadFrom::Ago(ago) => Some(ago),
+                ReadFrom::Beginning | ReadFrom::Now => None,
+            };
+            let found = task::spawn_blocking(move || spans(&reader, &name, ago)).await;
             match found {
                 // A reader that was there before the topic sees all of it.
                 Ok(Ok(Some(mut spans))) if told => {
@@ -221,7 +232,7 @@ impl Opening {
     }
 }
 
-fn spans(consumer: &Reader, topic: &str) -> Result<Option<Vec<Span>>, KafkaError> {
+fn spans(consumer: &Reader, topic: &str, ago: Option<Duration>) -> Result<Option<Vec<Span>>, KafkaError> {
     let until = Instant::now() + REACH_FOR;
     let metadata = consumer.fetch_metadata(Some(topic), REACH_FOR)?;
     let Some(found) = metadata.topics().first().filter(|t| t.error().is_none() && !t.partitions().is_empty())
@@ -229,13 +240,16 @@ fn spans(consumer: &Reader, topic: &str) -> Result<Option<Vec<Span>>, KafkaError
         return Ok(None);
     };
     let span = |partition: i32| {
+        let left = || until.saturating_duration_since(Instant::now());
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match consumer.fetch_watermarks(topic, partition, left) {
-                Ok((low, high)) => return Ok(Span { partition, low, high }),
+            match consumer.fetch_watermarks(topic, partition, left()) {
+                Ok((low, high)) => {
+                    let since = ago.map(|ago| first_since(consumer, topic, partition, ago, left()));
+                    return Ok(Span { partition, low, high, since: since.transpose()?.flatten() });
+                }
                 // A topic that was just made, or a broker that has just come back, has it in a moment.
-                Err(error) if has_no_leader(code(&error)) && !left.is_zero() => {
-                    thread::sleep(TRY_AGAIN.min(left));
+                Err(error) if has_no_leader(code(&error)) && !left().is_zero() => {
+                    thread::sleep(TRY_AGAIN.min(left()));
                 }
                 Err(error) => return Err(error),
             }
@@ -248,6 +262,24 @@ fn spans(consumer: &Reader, topic: &str) -> Result<Option<Vec<Span>>, KafkaError
 fn has_no_leader(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
     matches!(code, LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition)
+}
+
+fn first_since(
+    consumer: &Reader,
+    topic: &str,
+    partition: i32,
+    ago: Duration,
+    patience: Duration,
+) -> Result<Option<i64>, KafkaError> {
+    let ms = (Timestamp::now() - ago).as_unix_us() / 1_000;
+    let mut times = TopicPartitionList::new();
+    times.add_partition_offset(topic, partition, Offset::Offset(ms))?;
+    let found = consumer.offsets_for_times(times, patience)?;
+    let offset = found.find_partition(topic, partition).map(|element| element.offset());
+    Ok(offset.and_then(|offset| match offset {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }))
 }
 
 impl fmt::Debug for RecordReader {

@@ -19,28 +19,52 @@ const TRY_FOR: Duration = Duration::from_secs(5);
 const ASK_FOR: Duration = Duration::from_millis(300);
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// Creates the topics of one pipeline.
-pub(crate) struct TopicCreator {
-    admin: AdminClient<QuietContext>,
-    topics: Vec<String>,
+/// A topic as it is to be.
+#[derive(Debug, Clone)]
+struct TopicPlan {
+    name: String,
     /// -1 for the broker's default.
     partitions: i32,
+    /// Whether the last record of a key is kept for ever, and those before it are not.
+    compacted: bool,
+}
+
+/// Settings of a compacted topic. Its records are read from the beginning at each start, so what was
+/// overwritten is cleaned away sooner than by default.
+const COMPACTED: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "3600000")];
+
+/// Creates topics.
+pub(crate) struct TopicCreator {
+    admin: AdminClient<QuietContext>,
+    topics: Vec<TopicPlan>,
+    /// -1 for the broker's default.
     replication: i32,
 }
 
 impl TopicCreator {
+    /// Of the topics of a pipeline.
     pub(crate) fn new(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+        let partitions = if settings.partitions == 0 { -1 } else { i32::from(settings.partitions) };
+        let plan = |name: &String| TopicPlan { name: name.clone(), partitions, compacted: false };
+        Self::of(settings, [&settings.topics.frames, &settings.topics.status].map(plan).into())
+    }
+
+    /// Of the registry, with so many partitions, and the claims to them.
+    pub(crate) fn of_registry(settings: &KafkaSettings, partitions: u16) -> Result<Self, BrokerError> {
+        let plan = |name: &String, partitions| TopicPlan { name: name.clone(), partitions, compacted: true };
+        let registry = plan(&settings.topics.cameras, i32::from(partitions));
+        // One, so that the claims are in one order.
+        Self::of(settings, vec![registry, plan(&settings.topics.claims, 1)])
+    }
+
+    fn of(settings: &KafkaSettings, topics: Vec<TopicPlan>) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let admin = client_config(settings, Use::Admin)?
             .create_with_context(QuietContext::new(redactor.clone()))
             .map_err(|error| redactor.creation_error(&error))?;
-        let or_default = |count: u16| if count == 0 { -1 } else { i32::from(count) };
-        Ok(Self {
-            admin,
-            topics: vec![settings.topics.frames.clone(), settings.topics.status.clone()],
-            partitions: or_default(settings.partitions),
-            replication: or_default(settings.replication),
-        })
+        let replication = if settings.replication == 0 { -1 } else { i32::from(settings.replication) };
+        Ok(Self { admin, topics, replication })
     }
 
     /// Returns when each topic exists, or when the brokers will not create it: then it was created by
@@ -53,7 +77,8 @@ impl TopicCreator {
                     Err(error) if is_passing(code(&error)) => {}
                     Err(error) => {
                         let code = code(&error);
-                        tracing::warn!(?code, topics = ?self.topics, "the brokers create no topics");
+                        let topics: Vec<_> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
+                        tracing::warn!(?code, ?topics, "the brokers create no topics");
                         return;
                     }
                 }
@@ -79,7 +104,7 @@ impl TopicCreator {
                     topic
                 }
             };
-            self.topics.retain(|due| *due != topic);
+            self.topics.retain(|due| due.name != topic);
         }
     }
 
@@ -88,7 +113,7 @@ impl TopicCreator {
     fn forget_existing(&mut self) -> bool {
         let mut missing = Vec::new();
         for topic in &self.topics {
-            match self.admin.inner().fetch_metadata(Some(topic), ASK_FOR) {
+            match self.admin.inner().fetch_metadata(Some(&topic.name), ASK_FOR) {
                 Ok(found) if found.topics().iter().any(|t| t.error().is_none()) => {}
                 Ok(_) => missing.push(topic.clone()),
                 Err(_) => return false,
@@ -102,7 +127,12 @@ impl TopicCreator {
         let topics: Vec<NewTopic<'_>> = self
             .topics
             .iter()
-            .map(|topic| NewTopic::new(topic, self.partitions, TopicReplication::Fixed(self.replication)))
+            .map(|topic| {
+                let settings = if topic.compacted { &COMPACTED[..] } else { &[] };
+                let replication = TopicReplication::Fixed(self.replication);
+                let new = NewTopic::new(&topic.name, topic.partitions, replication);
+                settings.iter().fold(new, |new, (key, value)| new.set(key, value))
+            })
             .collect();
         let options = AdminOptions::new().request_timeout(Some(TRY_FOR)).operation_timeout(Some(TRY_FOR));
         self.admin.create_topics(&topics, &options).await

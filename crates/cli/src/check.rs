@@ -16,9 +16,12 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     for file in &args.pipelines {
         match read(file) {
             Ok(settings) => {
-                let cameras = settings.cameras.len();
-                let plural = if cameras == 1 { "" } else { "s" };
-                let _ = writeln!(io::stdout(), "{}: right, {cameras} camera{plural}", file.display());
+                let cameras = match (&settings.fleet, settings.cameras.len()) {
+                    (Some(_), _) => "the registry's cameras".into(),
+                    (None, 1) => "1 camera".into(),
+                    (None, cameras) => format!("{cameras} cameras"),
+                };
+                let _ = writeln!(io::stdout(), "{}: right, {cameras}", file.display());
             }
             Err(what) => {
                 all_right = false;

@@ -3,7 +3,10 @@
 //! Linked with neither GStreamer nor libtorch, so that it starts at once and a consumer's image stays
 //! small; a verb that needs one is handed to the program beside it that has it.
 
+mod cameras;
 mod check;
+mod cluster;
+mod fleet;
 mod sibling;
 mod tail;
 
@@ -11,7 +14,10 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use lookout_args::{BenchArgs, CheckArgs, DoctorArgs, InferArgs, RunArgs, TailArgs, TensorArgs, WeightsArgs};
+use lookout_args::{
+    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, RunArgs, TailArgs, TensorArgs,
+    WeightsArgs,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Watches many cameras and calls out what it sees
@@ -32,6 +38,8 @@ enum Verb {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Tail(TailArgs),
+    Cameras(CamerasArgs),
+    Fleet(FleetArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
     Tensor(TensorArgs),
@@ -53,6 +61,8 @@ fn main() -> ExitCode {
         Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
+        Verb::Cameras(args) => cameras::run(&args),
+        Verb::Fleet(args) => fleet::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());
             ExitCode::SUCCESS

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::Path, time::Duration};
 
-use lookout_schema::{CameraId, Region};
+use lookout_schema::{CameraId, CameraSpec, Region};
 
 use crate::{SourceUri, reader::Section};
 
@@ -32,6 +32,8 @@ pub struct CameraSettings {
     pub regions: Vec<Region>,
     /// Labels of the detections that are kept; all if there are none.
     pub classes: Vec<String>,
+    /// Of two cameras the one with the lower priority is the first to be looked at less often; 0 to 100.
+    pub priority: u8,
     /// Frames of a file that may be between its decoder and the broker's answer.
     pub window: NonZeroUsize,
 }
@@ -79,6 +81,8 @@ impl CameraSettings {
         let window = section.integer("window", 1..=100_000).unwrap_or(256) as usize;
         let regions = section.regions("regions").unwrap_or_default();
         let classes = section.texts("classes").unwrap_or_default();
+        let highest = u64::from(CameraSpec::MAX_PRIORITY);
+        let priority = section.integer("priority", 0..=highest).map_or(CameraSpec::PRIORITY, |n| n as u8);
         section.need("id", "`id` is needed in [[camera]]");
         section.need("uri", "`uri` is needed in [[camera]]");
         if let Some(Ok(uri)) = &uri {
@@ -110,6 +114,7 @@ impl CameraSettings {
             retry: RetrySettings { first, max, attempts },
             regions,
             classes,
+            priority,
             queue: NonZeroUsize::new(queue)?,
             window: NonZeroUsize::new(window)?,
         })

@@ -31,16 +31,26 @@ pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
             Some((name, default)) => (name, Some(default.to_owned())),
             None => (&inner[..end], None),
         };
-        let is_name = !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let secret = name.strip_prefix("secret:");
+        let is_name = match secret {
+            Some(name) => is_secret(name),
+            None => {
+                !name.is_empty()
+                    && !name.starts_with(|c: char| c.is_ascii_digit())
+                    && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            }
+        };
         if !is_name {
             return Err(format!("`{name}` is no name of an environment variable"));
         }
+        if secret.is_some() && default.is_some() {
+            return Err("a secret has no default".into());
+        }
         let set = env(name).filter(|value| default.is_none() || !value.is_empty());
-        let value = set
-            .or(default)
-            .ok_or_else(|| format!("the environment variable {name} is not set; set it, or give a default with `${{{name}:-...}}`"))?;
+        let value = set.or(default).ok_or_else(|| match secret {
+            Some(name) => format!("the secret `{name}` is not known; `${{secret:...}}` is for cameras of the registry"),
+            None => format!("the environment variable {name} is not set; set it, or give a default with `${{{name}:-...}}`"),
+        })?;
         pieces.push(Piece::Plain(std::mem::take(&mut plain)));
         pieces.push(Piece::Value(value));
         rest = &inner[end + 1..];
@@ -48,6 +58,12 @@ pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
     plain.push_str(rest);
     pieces.push(Piece::Plain(plain));
     Ok(pieces)
+}
+
+/// Whether `name` names a secret: a file in a folder, and never one outside of it.
+fn is_secret(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// The pieces put together.
@@ -68,7 +84,7 @@ mod tests {
 
     fn expanded(text: &str) -> Result<String, String> {
         expand(text, &|name| match name {
-            "A" => Some("1".into()),
+            "A" | "secret:a-b.c" => Some("1".into()),
             "EMPTY" => Some(String::new()),
             _ => None,
         })
@@ -80,6 +96,7 @@ mod tests {
         for (text, want) in [
             ("x", "x"),
             ("${A}", "1"),
+            ("${secret:a-b.c}", "1"),
             ("a${A}b${A}", "a1b1"),
             ("${B:-2}", "2"),
             ("${B:-}", ""),
@@ -90,7 +107,17 @@ mod tests {
         ] {
             assert_eq!(expanded(text).as_deref(), Ok(want), "{text}");
         }
-        for text in ["${B}", "${", "${}", "${1}", "${a b}"] {
+        for text in [
+            "${B}",
+            "${",
+            "${}",
+            "${1}",
+            "${a b}",
+            "${secret:}",
+            "${secret:../x}",
+            "${secret:b}",
+            "${secret:a-b.c:-1}",
+        ] {
             assert!(expanded(text).is_err(), "{text}");
         }
     }

@@ -8,22 +8,26 @@ mod camera;
 mod classify;
 mod expand;
 mod file;
+mod fleet;
 mod kafka;
 mod mistake;
 mod model;
 mod pipeline;
 mod reader;
+mod registry;
 mod secret;
 mod uri;
 
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
 pub use file::{ReadError, read};
+pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{
     ARCHS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName, input_size,
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
+pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

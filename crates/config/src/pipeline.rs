@@ -12,7 +12,8 @@ use lookout_schema::WorkerId;
 use toml::de::DeTable;
 
 use crate::{
-    CameraSettings, ClassifySettings, ConfigError, KafkaSettings, Mistake, ModelSettings,
+    Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, Mistake,
+    ModelSettings,
     expand::Env,
     reader::{Reader, Section},
 };
@@ -27,8 +28,10 @@ pub struct PipelineSettings {
     pub batch: BatchSettings,
     pub kafka: KafkaSettings,
     pub worker: WorkerSettings,
-    /// At least one, each with its own id.
+    /// Each with its own id; none where they are the registry's, and at least one otherwise.
     pub cameras: Vec<CameraSettings>,
+    /// There where the cameras are those that workers share.
+    pub fleet: Option<FleetSettings>,
 }
 
 /// `[infer]`: which frames the network looks at.
@@ -58,6 +61,8 @@ pub struct WorkerSettings {
     /// How long a stopping worker may take to bring its frames to the broker.
     pub drain: Duration,
     pub status_interval: Duration,
+    /// Age of frames above which cameras are looked at less often, those of low priority first.
+    pub latency_budget: Option<Duration>,
 }
 
 /// Reads a pipeline file. Relative paths in it start from the file's folder; `env` gives the value of an
@@ -98,11 +103,23 @@ impl PipelineSettings {
         let batch = BatchSettings::read(root.section("batch"));
         let kafka = KafkaSettings::read(root.section("kafka"));
         let worker = WorkerSettings::read(root.section("worker"));
+        let shared = root.choice("cameras", &[("registry", ())]).is_some();
+        let fleet = FleetSettings::read(root.section("fleet"), base);
         let sections = root.sections("camera");
-        let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least";
-        root.need("camera", no_camera);
-        if sections.as_ref().is_some_and(Vec::is_empty) {
-            root.note("camera", no_camera);
+        if shared {
+            check_shared(&root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
+        } else {
+            let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least, or \
+                             `cameras = \"registry\"`";
+            if !root.has("cameras") {
+                root.need("camera", no_camera);
+            }
+            if sections.as_ref().is_some_and(Vec::is_empty) {
+                root.note("camera", no_camera);
+            }
+            if root.has("fleet") {
+                root.note("fleet", "this is for `cameras = \"registry\"` only");
+            }
         }
         let mut cameras: Vec<CameraSettings> = Vec::new();
         let mut first_of = BTreeMap::new();
@@ -132,11 +149,22 @@ impl PipelineSettings {
             section.finish();
         }
         root.finish();
+        let fleet = shared.then_some(fleet);
         let classify = match classify {
             Some(classify) => Some(classify?),
             None => None,
         };
-        Some(Self { name: name?, model: model?, classify, infer, batch, kafka: kafka?, worker, cameras })
+        Some(Self {
+            name: name?,
+            model: model?,
+            classify,
+            infer,
+            batch,
+            kafka: kafka?,
+            worker,
+            cameras,
+            fleet,
+        })
     }
 }
 
@@ -145,6 +173,27 @@ impl InferSettings {
         let every = section.integer("every", 1..=10_000).and_then(|n| NonZeroU32::new(n as u32));
         section.finish();
         Self { every: every.unwrap_or(NonZeroU32::MIN) }
+    }
+}
+
+/// What goes together with the registry's cameras.
+fn check_shared(
+    root: &Section<'_, '_>,
+    own_cameras: bool,
+    kafka: Option<&KafkaSettings>,
+    worker: &WorkerSettings,
+    fleet: &FleetSettings,
+) {
+    if own_cameras {
+        let what = "the cameras are the registry's, and this is one beside them; leave out `cameras = \
+                    \"registry\"`, or bring this into the registry with `lookout cameras import`";
+        root.note("camera", what);
+    }
+    if kafka.is_some_and(|kafka| kafka.brokers == Brokers::Embedded) {
+        root.note("cameras", "the registry lives in a Kafka that workers share; set `brokers` in [kafka]");
+    }
+    if fleet.static_member && worker.id.is_none() {
+        root.note("fleet", "`static_member` needs an `id` in [worker] that is this worker's alone");
     }
 }
 
@@ -178,6 +227,7 @@ impl WorkerSettings {
             status_interval: section
                 .millis("status_interval_ms", 100..=3_600_000)
                 .unwrap_or(Duration::from_secs(5)),
+            latency_budget: section.millis("latency_budget_ms", 1..=3_600_000),
         };
         section.finish();
         settings

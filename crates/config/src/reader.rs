@@ -78,6 +78,11 @@ impl<'r, 'a> Section<'r, 'a> {
         self.table?.get(key)
     }
 
+    /// Whether `key` is there, whatever it is.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
     /// Notes that `key` is needed where it is not there at all.
     pub(crate) fn need(&self, key: &str, what: impl Into<String>) {
         if self.table.is_none_or(|table| !table.contains_key(key)) {

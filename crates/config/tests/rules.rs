@@ -206,6 +206,10 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "less than `retry_first_ms`",
     ),
     ("\"clip.avi\"", "\"clip.avi\"\nqueue = 0", 23, "camera[1].queue", "between 1 and 1024"),
+    ("\"clip.avi\"", "\"clip.avi\"\npriority = 101", 23, "camera[1].priority", "between 0 and 100"),
+    ("http = \"127.0.0.1:9600\"", "latency_budget_ms = 0", 14, "worker.latency_budget_ms", "between 1 and"),
+    ("name = \"gate\"", "name = \"gate\"\ncameras = \"all\"", 2, "cameras", "known are `registry`"),
+    ("[worker]", "[fleet]\n[worker]", 13, "fleet", "for `cameras = \"registry\"` only"),
     ("max_size = 8", "max_size = 8\n[infer]\nevery = 0", 10, "infer.every", "between 1 and"),
     (
         "max_size = 8",
@@ -315,6 +319,43 @@ fn every_mistake_is_reported_at_once_by_line() {
 fn no_cameras_in_a_list_are_no_cameras() {
     let text = format!("camera = []\n{}", GOOD.split("[[camera]]").next().unwrap());
     assert!(read(&text).unwrap_err().to_string().contains("there is no camera"));
+}
+
+const OF_A_FLEET: &str = r#"name = "gate"
+cameras = "registry"
+
+[model]
+arch = "resnet50"
+weights = "random:0"
+
+[kafka]
+brokers = "kafka:9092"
+
+[fleet]
+partitions = 6
+secrets = "secrets"
+"#;
+
+#[test]
+fn the_cameras_may_be_the_registrys() {
+    let settings = read(OF_A_FLEET).unwrap();
+    let fleet = settings.fleet.unwrap();
+    assert!(settings.cameras.is_empty());
+    assert_eq!((fleet.partitions, fleet.session_timeout.as_secs()), (6, 6));
+    assert_eq!(fleet.secrets.unwrap(), Path::new("secrets"));
+    assert!(read(GOOD).unwrap().fleet.is_none());
+    for (from, to, line, key, part) in [
+        ("secrets = ", "[[camera]]\nid = \"a\"\nuri = ", 13, "camera", "one beside them"),
+        ("kafka:9092", "embedded", 2, "cameras", "set `brokers` in [kafka]"),
+        ("partitions = 6", "static_member = true", 11, "fleet", "needs an `id` in [worker]"),
+        ("partitions = 6", "partitions = 0", 12, "fleet.partitions", "between 1 and 10000"),
+        ("partitions = 6", "session_timeout_ms = 10", 12, "fleet.session_timeout_ms", "between 1000 and"),
+        ("partitions = 6", "max_cameras = 0", 12, "fleet.max_cameras", "between 1 and"),
+    ] {
+        let error = read(&OF_A_FLEET.replace(from, to)).expect_err(to);
+        let found = error.mistakes.iter().any(|m| m.line == line && m.key == key && m.what.contains(part));
+        assert!(found && error.mistakes.len() == 1, "{to}: wanted {line}: {key}: {part}\n{error}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crossbeam_channel::{RecvTimeoutError, select};
 use gstreamer_video as video;
 use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::{RetryReason, SessionId, Size};
-use lookout_stage::{CameraLedger, WhenFull, stop_signal};
+use lookout_stage::{CameraLedger, Thinning, WhenFull, stop_signal};
 
 use crate::{
     Fault, file, init,
@@ -42,6 +42,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         session: SessionId::generate(),
         fps: None,
         every: NonZeroU32::MIN,
+        thinning: Thinning::default(),
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();

@@ -84,6 +84,7 @@ impl Session<'_> {
             session: self.id,
             fps: self.settings.fps,
             every: self.every,
+            thinning: self.outlet.thinning.clone(),
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
         let connection = match Connection::open(self.settings, tapped, &self.outlet.stop) {

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 use gstreamer_app as app;
 use lookout_schema::{DropCause, SessionId};
-use lookout_stage::{CameraLedger, Ticket, WhenFull};
+use lookout_stage::{CameraLedger, Thinning, Ticket, WhenFull};
 
 use crate::{arrival::Arrivals, pace::Pace};
 
@@ -35,6 +35,8 @@ pub(crate) struct TapSettings {
     pub(crate) fps: Option<f64>,
     /// Every so many frames are kept.
     pub(crate) every: NonZeroU32,
+    /// What the worker has time for.
+    pub(crate) thinning: Thinning,
     /// Live frames make room for newer ones; a file's decoder waits.
     pub(crate) when_full: WhenFull,
 }
@@ -79,6 +81,7 @@ pub(crate) fn tap(
         counts: Arc::clone(&counts),
         sender,
         oldest: None,
+        within_limits: 0,
     };
     if inlet.settings.when_full == WhenFull::DropOldest {
         inlet.oldest = Some(frames.clone());
@@ -102,6 +105,8 @@ struct Inlet {
     counts: Arc<TapCounts>,
     sender: Sender<Decoded>,
     oldest: Option<Receiver<Decoded>>,
+    /// Frames that the camera's own limits left.
+    within_limits: u64,
 }
 
 impl Inlet {
@@ -114,7 +119,7 @@ impl Inlet {
         let buffer = sample.buffer();
         let pts = buffer.and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
         let arrived_at = pts.and_then(|pts| self.arrivals.of(pts)).unwrap_or(decoded_at);
-        let TapSettings { ledger, session, every, .. } = &self.settings;
+        let TapSettings { ledger, session, every, thinning, .. } = &self.settings;
         if !seq.is_multiple_of(u64::from(every.get())) {
             ledger.receive_and_drop(*session, seq, DropCause::Skipped);
             return Ok(gst::FlowSuccess::Ok);
@@ -126,6 +131,12 @@ impl Inlet {
                 ledger.receive_and_drop(*session, seq, DropCause::FpsLimit);
                 return Ok(gst::FlowSuccess::Ok);
             }
+        }
+        let number = self.within_limits;
+        self.within_limits += 1;
+        if !thinning.keeps(number) {
+            ledger.receive_and_drop(*session, seq, DropCause::FpsLimit);
+            return Ok(gst::FlowSuccess::Ok);
         }
         let ticket = ledger.receive(*session, seq);
         self.hand_on(Decoded { sample, ticket, seq, arrived_at, decoded_at })

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DropCause {
-    /// The camera's `fps` limit left it out.
+    /// The camera's `fps` limit left it out, or the lower one of a worker over its latency budget.
     FpsLimit,
     /// It is between two frames that the network looks at, by `[infer] every`.
     Skipped,
@@ -22,7 +22,7 @@ pub enum DropCause {
     Convert,
     /// The network failed on its batch.
     Infer,
-    /// The worker was told to stop before its turn came.
+    /// The worker was told to stop, or had to give the camera up, before its turn came.
     Shutdown,
     /// A stage failed with the frame in its hands.
     StageFailed,

@@ -9,6 +9,7 @@ mod frame;
 mod id;
 mod ledger;
 mod region;
+mod registry;
 mod status;
 mod time;
 mod topic;
@@ -18,8 +19,10 @@ pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingU
 pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
 pub use region::{InvalidRegion, Region};
+pub use registry::{CameraSpec, ClaimRecord};
 pub use status::{
-    CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerState, WorkerStatusRecord,
+    CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerFleet, WorkerLoad, WorkerState,
+    WorkerStatusRecord,
 };
 pub use time::{Clock, InvalidTimestamp, Timestamp};
 pub use topic::{InvalidTopicPrefix, Topics};

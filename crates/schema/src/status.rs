@@ -126,6 +126,12 @@ pub struct CameraStatusRecord {
     pub age_ms: Option<i64>,
     pub clock: Option<Clock>,
     pub ledger: LedgerCounts,
+    /// Of a camera of the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// Where the worker is over its latency budget: of this camera's frames it looks at one in so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<u32>,
 }
 
 /// What a worker is doing.
@@ -171,4 +177,33 @@ pub struct WorkerStatusRecord {
     pub stage_restarts: u64,
     /// The sum over all cameras.
     pub ledger: LedgerCounts,
+    /// How much it has to do; not before its first record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<WorkerLoad>,
+    /// Of a worker whose cameras are the registry's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<WorkerFleet>,
+}
+
+/// How far a worker is from what it can do; see `device_busy` beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerLoad {
+    /// Age of live frames when they were published, at the 90th percentile of the cameras.
+    pub age_ms: Option<u64>,
+    /// The age above which it looks at fewer frames.
+    pub latency_budget_ms: Option<u64>,
+    /// Cameras that it looks at less often than they ask for.
+    pub degraded_cameras: u64,
+}
+
+/// What a worker has of the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerFleet {
+    /// Partitions of the registry that it owns; none makes it a standby.
+    pub partitions: Vec<i32>,
+    pub max_cameras: Option<u64>,
+    /// Cameras of its partitions beyond `max_cameras`, which nobody watches.
+    pub left_out: u64,
+    /// What is wrong with records of its partitions, which it has skipped.
+    pub bad_records: Vec<String>,
 }

@@ -7,6 +7,10 @@ use thiserror::Error;
 pub struct Topics {
     pub frames: String,
     pub status: String,
+    /// The registry of cameras; compacted.
+    pub cameras: String,
+    /// Who has taken over which partition of the registry; compacted, of one partition.
+    pub claims: String,
 }
 
 /// Why a text cannot begin a topic's name.
@@ -20,7 +24,13 @@ impl Topics {
         if !plain || prefix.is_empty() || prefix.len() > 200 {
             return Err(InvalidTopicPrefix(prefix.chars().take(80).collect()));
         }
-        Ok(Self { frames: format!("{prefix}.frames.v1"), status: format!("{prefix}.status.v1") })
+        let name = |what: &str| format!("{prefix}.{what}.v1");
+        Ok(Self {
+            frames: name("frames"),
+            status: name("status"),
+            cameras: name("cameras"),
+            claims: name("claims"),
+        })
     }
 }
 

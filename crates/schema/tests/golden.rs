@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use lookout_schema::{
-    CameraStatus, CameraStatusRecord, Classification, Clock, Detection, DropCause, Epoch, ExpireCause,
-    FrameRecord, LedgerCounts, ModelInfo, RetryReason, Size, StatusRecord, TimingUs, WorkerState,
-    WorkerStatusRecord,
+    CameraSpec, CameraStatus, CameraStatusRecord, ClaimRecord, Classification, Clock, Detection, DropCause,
+    Epoch, ExpireCause, FrameRecord, LedgerCounts, ModelInfo, Region, RetryReason, Size, StatusRecord,
+    TimingUs, WorkerFleet, WorkerLoad, WorkerState, WorkerStatusRecord,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -98,9 +98,27 @@ fn status_records_of_version_1() {
         age_ms: Some(61),
         clock: Some(Clock::Rtcp),
         ledger,
+        priority: None,
+        degraded: None,
     };
     assert_eq!(camera.schema, StatusRecord::SCHEMA);
-    assert_is(&StatusRecord::Camera(camera), include_str!("golden/status.camera.1.json"));
+    assert_is(&StatusRecord::Camera(camera.clone()), include_str!("golden/status.camera.1.json"));
+    let degraded = CameraStatusRecord {
+        epoch: Epoch(42),
+        session: None,
+        status: CameraStatus::Running,
+        retry: None,
+        detail: None,
+        reconnects: 0,
+        fps: 2.5,
+        age_ms: None,
+        clock: None,
+        ledger: LedgerCounts::default(),
+        priority: Some(20),
+        degraded: Some(4),
+        ..camera
+    };
+    assert_is(&StatusRecord::Camera(degraded), include_str!("golden/status.camera.1b.json"));
     let worker = WorkerStatusRecord {
         schema: "lookout.status/1".into(),
         at: read("2026-11-24T08:00:05.000000Z"),
@@ -115,6 +133,50 @@ fn status_records_of_version_1() {
         batch_size: 6.5,
         stage_restarts: 0,
         ledger: LedgerCounts::default(),
+        load: None,
+        fleet: None,
     };
-    assert_is(&StatusRecord::Worker(worker), include_str!("golden/status.worker.1.json"));
+    assert_is(&StatusRecord::Worker(worker.clone()), include_str!("golden/status.worker.1.json"));
+    let of_a_fleet = WorkerStatusRecord {
+        load: Some(WorkerLoad { age_ms: Some(180), latency_budget_ms: Some(300), degraded_cameras: 2 }),
+        fleet: Some(WorkerFleet {
+            partitions: vec![1, 4],
+            max_cameras: Some(16),
+            left_out: 3,
+            bad_records: vec!["`a b` is no camera id".into()],
+        }),
+        ..worker
+    };
+    assert_is(&StatusRecord::Worker(of_a_fleet), include_str!("golden/status.worker.1b.json"));
+}
+
+#[test]
+fn a_camera_and_a_claim_of_version_1() {
+    let camera = CameraSpec {
+        version: 3,
+        updated_at: read("2026-11-24T08:00:00.000000Z"),
+        fps: Some(10.0),
+        priority: 80,
+        regions: Region::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]).into_iter().collect(),
+        classes: vec!["person".into(), "car".into()],
+        labels: BTreeMap::from([("site".into(), "plant 2".into()), ("floor".into(), "1".into())]),
+        enabled: false,
+        options: BTreeMap::from([
+            ("transport".into(), json!("udp")),
+            ("stall_timeout_ms".into(), json!(2000)),
+        ]),
+        ..CameraSpec::new(read("north-gate"), "rtsp://viewer:${secret:north-gate}@camera.example/stream1")
+    };
+    assert_is(&camera, include_str!("golden/camera.1.json"));
+    let least =
+        r#"{"schema":"lookout.camera/1","id":"a","version":1,"updated_at":"2026-11-24T08:00:00Z","uri":"x"}"#;
+    let least: CameraSpec = serde_json::from_str(least).unwrap_or_else(|error| panic!("{error}"));
+    assert!(least.says_the_same_as(&CameraSpec::new(read("a"), "x")), "{least:?}");
+    let claim = ClaimRecord {
+        schema: ClaimRecord::SCHEMA.into(),
+        partition: 7,
+        worker: read("edge-1"),
+        at: read("2026-11-24T08:00:00.000000Z"),
+    };
+    assert_is(&claim, include_str!("golden/claim.1.json"));
 }

@@ -11,12 +11,13 @@ use std::{
 
 use lookout_schema::{CameraId, DropCause, ExpireCause, LedgerCounts, SessionId};
 
-use crate::Permit;
+use crate::{Permit, Tenure};
 
 /// Counts what became of a camera's frames. Shared by all that hold its tickets.
 #[derive(Debug)]
 pub struct CameraLedger {
     camera: CameraId,
+    tenure: Arc<Tenure>,
     account: Mutex<Account>,
     /// When the last record was published, for readiness; microseconds of the Unix epoch.
     last_published_us: AtomicU64,
@@ -42,8 +43,18 @@ struct DropNote {
 const MAX_UNNAMED: usize = 1024;
 
 impl CameraLedger {
+    /// Of a camera that has no other owner.
     pub fn new(camera: CameraId) -> Arc<Self> {
-        Arc::new(Self { camera, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
+        Self::within(camera, Tenure::for_ever())
+    }
+
+    /// Of a camera in one worker's time with it.
+    pub fn within(camera: CameraId, tenure: Arc<Tenure>) -> Arc<Self> {
+        Arc::new(Self { camera, tenure, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
+    }
+
+    pub fn tenure(&self) -> &Arc<Tenure> {
+        &self.tenure
     }
 
     pub fn camera(&self) -> &CameraId {
@@ -140,6 +151,11 @@ impl Ticket {
     /// for want of room.
     pub fn is_lossless(&self) -> bool {
         self.permit.is_some()
+    }
+
+    /// The time with the camera in which the frame was received.
+    pub fn tenure(&self) -> &Arc<Tenure> {
+        &self.ledger.tenure
     }
 
     /// The frame will have no record.

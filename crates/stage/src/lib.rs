@@ -13,6 +13,8 @@ mod queue;
 mod report;
 mod seams;
 mod stop;
+mod tenure;
+mod thin;
 
 pub use findings::{Findings, FrameResult};
 pub use fit::{Fit, Placement, Rect};
@@ -24,3 +26,5 @@ pub use queue::{CameraIntake, CameraQueue, Taken, WhenFull, camera_queue};
 pub use report::{CameraReport, SourceEnd};
 pub use seams::{Detect, DetectError, DetectFrame, Detected, FrameSource, RecordSink, SourceOutlet};
 pub use stop::{Stop, StopOnDrop, stop_signal};
+pub use tenure::{BootTime, Lease, Tenure};
+pub use thin::Thinning;

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     CameraIntake, CameraLedger, CameraReport, Findings, Keep, Permits, Pixels, Placement, SourceEnd, Stop,
-    Ticket,
+    Thinning, Ticket,
 };
 
 /// A camera, or a file that stands for one.
@@ -31,6 +31,7 @@ pub struct SourceOutlet {
     /// Where present, each frame takes one of these along before it enters `intake`.
     pub permits: Option<Permits>,
     pub reports: Sender<CameraReport>,
+    pub thinning: Thinning,
     pub stop: Stop,
 }
 

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -14,7 +14,8 @@ use crossbeam_channel::Sender;
 use lookout_config::CameraSettings;
 use lookout_schema::{CameraStatus, RetryReason};
 use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, Permits, SourceEnd, SourceOutlet, Stop, WhenFull, camera_queue,
+    CameraLedger, CameraQueue, CameraReport, Permits, SourceEnd, SourceOutlet, Stop, Thinning, WhenFull,
+    camera_queue,
 };
 
 use crate::{metrics::Metrics, parts::MakeSource};
@@ -30,23 +31,30 @@ pub(crate) struct CameraContext {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// What is a camera's own.
+pub(crate) struct CameraStart {
+    pub(crate) settings: CameraSettings,
+    pub(crate) ledger: Arc<CameraLedger>,
+    pub(crate) thinning: Thinning,
+    pub(crate) stop: Stop,
+}
+
 /// Starts a camera's thread and gives the worker's end of its queue.
 pub(crate) fn start(
-    settings: CameraSettings,
-    ledger: Arc<CameraLedger>,
-    stop: Stop,
+    camera: CameraStart,
     context: &CameraContext,
-) -> io::Result<CameraQueue> {
+) -> io::Result<(CameraQueue, JoinHandle<()>)> {
+    let CameraStart { settings, ledger, thinning, stop } = camera;
     let live = settings.uri.is_live();
     let capacity = if live { settings.queue } else { settings.queue.max(context.file_room) };
     let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
     let (intake, queue) = camera_queue(capacity, when_full, context.wake.clone());
     let permits = (!live).then(|| Permits::new(settings.window.max(context.file_room)));
-    let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), stop };
+    let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), thinning, stop };
     let context = context.clone();
     let name = format!("cam-{}", settings.id);
-    thread::Builder::new().name(name).spawn(move || run(&settings, &outlet, &context))?;
-    Ok(queue)
+    let thread = thread::Builder::new().name(name).spawn(move || run(&settings, &outlet, &context))?;
+    Ok((queue, thread))
 }
 
 fn run(settings: &CameraSettings, outlet: &SourceOutlet, context: &CameraContext) {

@@ -28,6 +28,8 @@ pub(crate) struct WorkerView {
     pub(crate) state: WorkerState,
     pub(crate) cameras: Vec<CameraView>,
     pub(crate) sink: SinkHealth,
+    /// Of a worker whose cameras are the registry's: whether it has its share of them, be it none.
+    pub(crate) joined: Option<bool>,
 }
 
 /// A supervisor that has not looked for so long is stuck.
@@ -53,7 +55,8 @@ impl WorkerView {
         now.saturating_duration_since(self.at) < HEARTBEAT
     }
 
-    /// Ready means that frames flow: from a camera, to the broker.
+    /// Ready means that frames flow: from a camera, to the broker. A worker of a fleet that has no camera
+    /// stands by, and is ready as well.
     pub(crate) fn readiness(&self, now: Timestamp) -> Readiness {
         let mut reasons = Vec::new();
         if self.state != WorkerState::Running {
@@ -76,7 +79,11 @@ impl WorkerView {
                 silent.push(camera.id.clone());
             }
         }
-        if flowing == 0 {
+        if self.joined == Some(false) {
+            reasons.push("fleet: this worker has not joined it".into());
+        }
+        let stands_by = self.joined == Some(true) && silent.is_empty();
+        if flowing == 0 && !stands_by {
             reasons.push("no camera's frames flow".into());
         }
         Readiness { ready: reasons.is_empty(), reasons, flowing, silent }
@@ -99,7 +106,13 @@ mod tests {
             SinkHealth { connected: true, last_error: None, outbox: 0, in_flight: 0, oldest_unacked: None };
         let longest_gap = Duration::from_secs(10);
         let camera = CameraView { id, status, reconnects: 0, longest_gap, ledger };
-        WorkerView { at: Instant::now(), state: WorkerState::Running, cameras: vec![camera], sink }
+        WorkerView {
+            at: Instant::now(),
+            state: WorkerState::Running,
+            cameras: vec![camera],
+            sink,
+            joined: None,
+        }
     }
 
     fn at(s: i64) -> Timestamp {
@@ -113,6 +126,17 @@ mod tests {
         assert!(!silent.ready && silent.silent.len() == 1, "{silent:?}");
         assert!(!view(CameraStatus::Running, None).readiness(at(1)).ready);
         assert!(!view(CameraStatus::Ended, Some(100)).readiness(at(101)).ready);
+    }
+
+    #[test]
+    fn a_worker_of_a_fleet_without_cameras_stands_by() {
+        let mut worker = view(CameraStatus::Running, None);
+        worker.joined = Some(true);
+        assert!(!worker.readiness(at(1)).ready, "its camera is silent");
+        worker.cameras.clear();
+        assert!(worker.readiness(at(1)).ready);
+        worker.joined = Some(false);
+        assert!(worker.readiness(at(1)).reasons[0].contains("not joined"));
     }
 
     #[test]

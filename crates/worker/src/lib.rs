@@ -4,8 +4,12 @@
 //! GStreamer, libtorch and Kafka, and the tests of parts that misbehave.
 
 mod camera;
+mod fleet;
+mod fleet_seat;
 mod health;
 mod http;
+mod load;
+mod load_watch;
 mod metrics;
 mod name;
 mod parts;
@@ -16,10 +20,11 @@ mod roster;
 mod status;
 mod summary;
 mod supervisor;
+mod watched;
 mod wiring;
 
 pub use name::worker_id;
-pub use parts::{MakeSource, Parts, SinkWatch};
+pub use parts::{FleetParts, FleetSeat, MakeSource, Parts, SinkWatch};
 pub use progress::Progress;
 pub use summary::{CameraSummary, LatencyMs, Summary};
 pub use supervisor::{StopRequest, run};

@@ -149,6 +149,13 @@ impl Metrics {
         Duration::try_from_secs_f64(age).ok()
     }
 
+    /// A camera is no longer this worker's.
+    pub(crate) fn forget(&self, camera: &CameraId) {
+        let by = ByCamera { camera: camera.to_string() };
+        self.capture_to_publish.remove(&by);
+        self.last_age.remove(&by);
+    }
+
     pub(crate) fn stage_restarted(&self) {
         self.stage_restarts.inc();
     }

@@ -2,11 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use lookout_broker::{KafkaSink, SinkHealth};
+use lookout_broker::{FleetEvent, FleetMember, KafkaSink, SinkHealth};
 use lookout_config::CameraSettings;
 use lookout_infer::Rebuild;
 use lookout_schema::ModelInfo;
 use lookout_stage::{Detect, FrameSource, RecordSink};
+use tokio::sync::mpsc;
 
 /// Makes a camera's source, and makes it anew after it has panicked.
 pub type MakeSource = Arc<dyn Fn(&CameraSettings) -> Box<dyn FrameSource> + Send + Sync>;
@@ -19,6 +20,38 @@ pub trait SinkWatch: RecordSink {
 impl SinkWatch for KafkaSink {
     fn health(&self) -> SinkHealth {
         Self::health(self)
+    }
+}
+
+/// A place in the fleet; dropping it leaves the fleet, and may block.
+pub trait FleetSeat: Send {
+    /// Nothing of a partition that is leaving is under way any more.
+    fn release(&self, partition: i32);
+
+    /// Whether the fleet has said what this worker's share is.
+    fn has_joined(&self) -> bool;
+}
+
+impl FleetSeat for FleetMember {
+    fn release(&self, partition: i32) {
+        Self::release(self, partition);
+    }
+
+    fn has_joined(&self) -> bool {
+        Self::has_joined(self)
+    }
+}
+
+/// Where the registry's cameras come from.
+pub struct FleetParts {
+    /// First, so that it is closed when the seat is given up, which may have more to say.
+    pub events: mpsc::Receiver<FleetEvent>,
+    pub seat: Box<dyn FleetSeat>,
+}
+
+impl fmt::Debug for FleetParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetParts").field("joined", &self.seat.has_joined()).finish_non_exhaustive()
     }
 }
 
@@ -36,6 +69,10 @@ pub struct Parts {
     pub device: String,
     /// Make up the next batch while the device works on one.
     pub prefetch: bool,
+    /// Whether a label is one of the network's, for the classes of cameras that come later.
+    pub knows_class: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Of a worker whose cameras are the registry's.
+    pub fleet: Option<FleetParts>,
 }
 
 impl fmt::Debug for Parts {

@@ -31,21 +31,27 @@ impl Progress {
         self.shown
     }
 
-    pub(crate) fn begin(&self, roster: &Roster) -> CameraLines {
-        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-        let line = |_| self.lines.add(ProgressBar::new_spinner().with_style(style.clone()));
-        CameraLines(if self.shown { roster.iter().map(line).collect() } else { Vec::new() })
+    pub(crate) fn begin(&self) -> CameraLines {
+        CameraLines { on: self.shown.then(|| self.lines.clone()), lines: Vec::new() }
     }
 }
 
 /// The lines of the cameras, in the roster's order.
 #[derive(Debug)]
-pub(crate) struct CameraLines(Vec<ProgressBar>);
+pub(crate) struct CameraLines {
+    /// None where they are not shown.
+    on: Option<MultiProgress>,
+    lines: Vec<ProgressBar>,
+}
+
+/// Of more cameras a terminal shows the first.
+const MOST_LINES: usize = 100;
 
 impl CameraLines {
-    pub(crate) fn update(&self, roster: &Roster, metrics: &Metrics) {
+    pub(crate) fn update(&mut self, roster: &Roster, metrics: &Metrics) {
+        self.resize(roster.iter().len().min(MOST_LINES));
         let width = roster.iter().map(|camera| camera.settings.id.as_str().len()).max().unwrap_or(0);
-        for (line, camera) in self.0.iter().zip(roster.iter()) {
+        for (line, camera) in self.lines.iter().zip(roster.iter()) {
             let counts = camera.ledger.counts();
             let age = metrics.last_age(&camera.settings.id);
             let age = age.map_or_else(|| "-".into(), |age| format!("{} ms", age.as_millis()));
@@ -62,9 +68,26 @@ impl CameraLines {
     }
 }
 
+impl CameraLines {
+    fn resize(&mut self, wanted: usize) {
+        let Some(on) = &self.on else { return };
+        while self.lines.len() > wanted
+            && let Some(line) = self.lines.pop()
+        {
+            line.finish_and_clear();
+            on.remove(&line);
+        }
+        while self.lines.len() < wanted {
+            let style =
+                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.lines.push(on.add(ProgressBar::new_spinner().with_style(style)));
+        }
+    }
+}
+
 impl Drop for CameraLines {
     fn drop(&mut self) {
-        self.0.iter().for_each(ProgressBar::finish_and_clear);
+        self.lines.iter().for_each(ProgressBar::finish_and_clear);
     }
 }
 

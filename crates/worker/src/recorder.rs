@@ -8,8 +8,8 @@ use std::{
 
 use hdrhistogram::Histogram;
 use lookout_infer::{DeviceEvent, InferredBatch};
-use lookout_schema::{Clock, Epoch, FrameRecord, ModelInfo, Timestamp, TimingUs, WorkerId};
-use lookout_stage::{FrameResult, RecordSink};
+use lookout_schema::{Clock, DropCause, FrameRecord, ModelInfo, Timestamp, TimingUs, WorkerId};
+use lookout_stage::{BootTime, FrameResult, RecordSink};
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
@@ -77,6 +77,10 @@ impl Recorder {
     fn publish_one(&mut self, result: FrameResult) {
         let published_at = Timestamp::now();
         let FrameResult { header, mut ticket, findings, batched_at, infer, post } = result;
+        // The camera may be another's by now.
+        if !ticket.tenure().holds(BootTime::now()) {
+            return ticket.dropped(DropCause::Shutdown);
+        }
         let latency = match header.clock {
             // A file's time of capture says nothing of how long its frame has been here.
             Clock::File => Instant::now().saturating_duration_since(header.arrived_at),
@@ -92,7 +96,7 @@ impl Recorder {
             schema: FrameRecord::SCHEMA.into(),
             camera: header.camera,
             worker: self.worker.clone(),
-            epoch: Epoch::default(),
+            epoch: ticket.tenure().epoch(),
             session: header.session,
             seq: header.seq,
             pts_ns: header.pts_ns,

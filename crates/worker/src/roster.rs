@@ -1,56 +1,81 @@
-//! The worker's cameras: what each was last heard to do.
+//! The worker's cameras: which there are, and which there are to be.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
-
-use lookout_config::CameraSettings;
-use lookout_schema::{
-    CameraId, CameraStatus, CameraStatusRecord, Clock, Epoch, LedgerCounts, RetryReason, SessionId,
-    StatusRecord, Timestamp, WorkerId,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Duration,
 };
-use lookout_stage::{CameraLedger, CameraQueue, CameraReport, StopOnDrop, stop_signal};
+
+use crossbeam_channel::Sender;
+use lookout_config::CameraSettings;
+use lookout_schema::{CameraId, CameraStatus, LedgerCounts};
+use lookout_stage::{CameraLedger, CameraQueue, CameraReport, Tenure, Thinning, stop_signal};
 
 use crate::{
-    camera::{self, CameraContext},
-    health::CameraView,
+    camera::{self, CameraContext, CameraStart},
+    watched::{Camera, has_frames},
 };
 
-/// A camera's state.
-#[derive(Debug)]
-pub(crate) struct Camera {
+/// A camera as it is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
     pub(crate) settings: CameraSettings,
-    pub(crate) ledger: Arc<CameraLedger>,
-    stop: Option<StopOnDrop>,
-    pub(crate) status: CameraStatus,
-    session: Option<SessionId>,
-    clock: Option<Clock>,
-    pub(crate) retry: Option<RetryReason>,
-    pub(crate) detail: Option<String>,
-    pub(crate) reconnects: u64,
-    /// Why it was last said to be connected anew; a camera that stays away says it once.
-    told: Option<RetryReason>,
-    published_before: u64,
-    /// Records a second over the last status interval.
-    pub(crate) fps: f64,
+    pub(crate) tenure: Arc<Tenure>,
 }
 
 /// All cameras of a worker, by id.
-#[derive(Debug, Default)]
-pub(crate) struct Roster(BTreeMap<CameraId, Camera>);
+pub(crate) struct Roster {
+    context: CameraContext,
+    /// To the batch thread, which ends once this is closed and every camera has ended.
+    inlet: Option<Sender<CameraQueue>>,
+    cameras: BTreeMap<CameraId, Camera>,
+    /// What is to be started.
+    due: BTreeMap<CameraId, Wish>,
+    /// The accounts of cameras that have left, while frames of theirs are under way.
+    departed: Vec<Arc<CameraLedger>>,
+    /// The accounts of all before.
+    gone: LedgerCounts,
+}
+
+/// Cameras that are started at a time: their pipelines are built side by side, and each takes a while.
+const STARTS: usize = 16;
 
 impl Roster {
-    /// Starts a camera and gives the worker's end of its queue.
-    pub(crate) fn start(
-        &mut self,
-        settings: CameraSettings,
-        context: &CameraContext,
-    ) -> io::Result<CameraQueue> {
-        let ledger = CameraLedger::new(settings.id.clone());
+    pub(crate) fn new(context: CameraContext, inlet: Sender<CameraQueue>) -> Self {
+        Self {
+            context,
+            inlet: Some(inlet),
+            cameras: BTreeMap::new(),
+            due: BTreeMap::new(),
+            departed: Vec::new(),
+            gone: LedgerCounts::default(),
+        }
+    }
+
+    /// Starts a camera. Waits for the batch thread where that has no room for one more.
+    pub(crate) fn start(&mut self, wish: Wish) -> io::Result<()> {
+        let Wish { settings, tenure } = wish;
+        let Some(inlet) = &self.inlet else { return Ok(()) };
+        let ledger = CameraLedger::within(settings.id.clone(), tenure);
         let (stop, stopped) = stop_signal();
-        let queue = camera::start(settings.clone(), Arc::clone(&ledger), stopped, context)?;
+        let thinning = Thinning::default();
+        let start = CameraStart {
+            settings: settings.clone(),
+            ledger: Arc::clone(&ledger),
+            thinning: thinning.clone(),
+            stop: stopped,
+        };
+        let (queue, thread) = camera::start(start, &self.context)?;
+        inlet.send(queue).map_err(|_| io::Error::other("the batch thread has ended"))?;
         let camera = Camera {
             settings,
             ledger,
+            thinning,
+            thread,
             stop: Some(stop),
+            leaving: false,
+            next: None,
             status: CameraStatus::Connecting,
             session: None,
             clock: None,
@@ -61,41 +86,97 @@ impl Roster {
             published_before: 0,
             fps: 0.0,
         };
-        self.0.insert(camera.settings.id.clone(), camera);
-        Ok(queue)
+        self.cameras.insert(camera.settings.id.clone(), camera);
+        Ok(())
+    }
+
+    /// No more cameras will come.
+    pub(crate) fn close(&mut self) {
+        self.inlet = None;
+        self.due.clear();
+    }
+
+    /// From now on these are the cameras. Those that are as they should be go on untouched; the others stop,
+    /// and what takes their place starts once they have, as [`Roster::settle`] finds.
+    pub(crate) fn wish(&mut self, mut wishes: BTreeMap<CameraId, Wish>) {
+        for (id, camera) in &mut self.cameras {
+            match wishes.remove(id) {
+                Some(wish) if camera.is_as(&wish) => camera.settings.priority = wish.settings.priority,
+                next => camera.leave(next),
+            }
+        }
+        self.due = wishes;
+        if self.inlet.is_none() {
+            self.close();
+        }
+    }
+
+    /// Takes those out that have ended and were to leave, and starts some of what is to start; to be called
+    /// every moment. Gives the cameras that are gone for good.
+    pub(crate) fn settle(&mut self) -> Vec<CameraId> {
+        let ended =
+            |camera: &Camera| camera.leaving && camera.status.is_final() && camera.thread.is_finished();
+        let ids: BTreeSet<CameraId> =
+            self.cameras.iter().filter(|(_, camera)| ended(camera)).map(|(id, _)| id.clone()).collect();
+        let mut gone = Vec::new();
+        for id in ids {
+            let Some(camera) = self.cameras.remove(&id) else { continue };
+            self.departed.push(camera.ledger);
+            match camera.next {
+                Some(next) => drop(self.due.insert(id, next)),
+                None => gone.push(id),
+            }
+        }
+        let (under_way, settled) =
+            std::mem::take(&mut self.departed).into_iter().partition(|l| has_frames(l));
+        self.departed = under_way;
+        settled.iter().for_each(|ledger| add(&mut self.gone, ledger.counts()));
+        self.start_some();
+        gone
+    }
+
+    fn start_some(&mut self) {
+        for _ in 0..STARTS {
+            // Only this end fills it, so the send finds room and does not wait.
+            if self.inlet.as_ref().is_none_or(Sender::is_full) {
+                return;
+            }
+            let Some((id, wish)) = self.due.pop_first() else { return };
+            if let Err(error) = self.start(wish.clone()) {
+                // Out of threads, mostly; it may pass.
+                tracing::error!(camera = %id, %error, "a camera could not be started, it is tried again");
+                self.due.insert(id, wish);
+                return;
+            }
+        }
+    }
+
+    /// Whether frames of `tenure` are under way, or may come.
+    pub(crate) fn is_busy_with(&self, tenure: &Arc<Tenure>) -> bool {
+        self.cameras.values().any(|camera| Arc::ptr_eq(camera.ledger.tenure(), tenure) && camera.is_busy())
+            || self.departed.iter().any(|ledger| Arc::ptr_eq(ledger.tenure(), tenure))
     }
 
     /// Tells every camera to stop.
     pub(crate) fn stop_all(&mut self) {
-        self.0.values_mut().for_each(|camera| camera.stop = None);
+        self.close();
+        self.cameras.values_mut().for_each(|camera| camera.stop = None);
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Camera> {
-        self.0.values()
+        self.cameras.values()
     }
 
     /// Takes note of a report; gives the camera where it is one of ours.
     pub(crate) fn apply(&mut self, report: CameraReport) -> Option<&Camera> {
-        let camera = self.0.get_mut(&report.camera)?;
-        let was = camera.status;
-        camera.status = report.status;
-        camera.session = report.session.or(camera.session);
-        camera.clock = report.clock.or(camera.clock);
-        if report.status == CameraStatus::Retrying {
-            camera.reconnects += 1;
-        }
-        if report.status == CameraStatus::Running || report.retry.is_some() {
-            (camera.retry, camera.detail) = (report.retry, report.detail);
-        }
-        if was != camera.status {
-            camera.log();
-        }
+        let camera = self.cameras.get_mut(&report.camera)?;
+        camera.apply(report);
         Some(camera)
     }
 
     /// Measures each camera's rate since the last call, `interval` ago.
     pub(crate) fn measure(&mut self, interval: Duration) {
-        for camera in self.0.values_mut() {
+        for camera in self.cameras.values_mut() {
             let published = camera.ledger.counts().published;
             let seconds = interval.as_secs_f64().max(f64::EPSILON);
             camera.fps = (published - camera.published_before) as f64 / seconds;
@@ -103,76 +184,26 @@ impl Roster {
         }
     }
 
-    /// The sum over all cameras.
+    /// The sum over all cameras, those that have left too.
     pub(crate) fn total(&self) -> LedgerCounts {
-        let mut total = LedgerCounts::default();
-        for counts in self.iter().map(|camera| camera.ledger.counts()) {
-            total.received += counts.received;
-            total.processing += counts.processing;
-            total.published += counts.published;
-            total.delivered += counts.delivered;
-            total.in_flight += counts.in_flight;
-            total.spooled += counts.spooled;
-            for (cause, frames) in counts.dropped {
-                *total.dropped.entry(cause).or_default() += frames;
-            }
-            for (cause, records) in counts.expired {
-                *total.expired.entry(cause).or_default() += records;
-            }
-        }
+        let mut total = self.gone.clone();
+        let ledgers = self.iter().map(|camera| &camera.ledger).chain(&self.departed);
+        ledgers.for_each(|ledger| add(&mut total, ledger.counts()));
         total
     }
 }
 
-/// Between two records of a camera that flows; several frames of a slow one.
-const LONGEST_GAP: Duration = Duration::from_secs(10);
-
-impl Camera {
-    pub(crate) fn view(&self) -> CameraView {
-        let three_frames = self.settings.fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(3.0 / fps));
-        CameraView {
-            id: self.settings.id.clone(),
-            status: self.status,
-            reconnects: self.reconnects,
-            longest_gap: LONGEST_GAP.max(three_frames),
-            ledger: Arc::clone(&self.ledger),
-        }
+fn add(total: &mut LedgerCounts, counts: LedgerCounts) {
+    total.received += counts.received;
+    total.processing += counts.processing;
+    total.published += counts.published;
+    total.delivered += counts.delivered;
+    total.in_flight += counts.in_flight;
+    total.spooled += counts.spooled;
+    for (cause, frames) in counts.dropped {
+        *total.dropped.entry(cause).or_default() += frames;
     }
-
-    pub(crate) fn status_record(&self, worker: &WorkerId, age: Option<Duration>) -> StatusRecord {
-        StatusRecord::Camera(CameraStatusRecord {
-            schema: StatusRecord::SCHEMA.into(),
-            at: Timestamp::now(),
-            camera: self.settings.id.clone(),
-            worker: worker.clone(),
-            epoch: Epoch::default(),
-            session: self.session,
-            status: self.status,
-            retry: self.retry,
-            detail: self.detail.clone(),
-            reconnects: self.reconnects,
-            fps: self.fps,
-            age_ms: age.map(|age| age.as_millis() as i64),
-            clock: self.clock,
-            ledger: self.ledger.counts(),
-        })
-    }
-
-    fn log(&mut self) {
-        let (camera, status, detail) = (&self.settings.id, self.status.as_str(), self.detail.as_deref());
-        let reason = self.retry.map(RetryReason::as_str);
-        match self.status {
-            CameraStatus::Retrying if self.told != self.retry => {
-                self.told = self.retry;
-                tracing::warn!(%camera, status, reason, detail, "camera lost, it is connected anew");
-            }
-            CameraStatus::Retrying => tracing::debug!(%camera, status, reason, detail, "camera still away"),
-            CameraStatus::Connecting => tracing::debug!(%camera, status, "camera status"),
-            CameraStatus::Failed => tracing::error!(%camera, status, reason, detail, "camera has failed"),
-            CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
-                self.told = None;
-                tracing::info!(%camera, status, uri = %self.settings.uri, "camera status");
-            }
-        }
+    for (cause, records) in counts.expired {
+        *total.expired.entry(cause).or_default() += records;
     }
 }

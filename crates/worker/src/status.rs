@@ -2,12 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lookout_schema::{ModelInfo, StatusRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
+use lookout_schema::{
+    CameraStatus, CameraStatusRecord, LedgerCounts, ModelInfo, StatusRecord, Timestamp, WorkerFleet,
+    WorkerId, WorkerLoad, WorkerState, WorkerStatusRecord,
+};
 use lookout_stage::RecordSink;
 
 use crate::{
+    fleet::Unwatched,
     metrics::{DeviceReading, Metrics},
-    roster::{Camera, Roster},
+    roster::Roster,
+    watched::Camera,
 };
 
 /// What a worker says of itself, and the device's totals when it last did.
@@ -21,9 +26,17 @@ pub(crate) struct Heartbeat {
     pub(crate) last: DeviceReading,
 }
 
+/// What is to be said beside the cameras' own status.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) load: Option<WorkerLoad>,
+    pub(crate) fleet: Option<WorkerFleet>,
+    pub(crate) unwatched: Vec<Unwatched>,
+}
+
 impl Heartbeat {
     /// Sends the worker's and every camera's status. `interval` is the time since the last.
-    pub(crate) fn send(&mut self, state: WorkerState, roster: &Roster, interval: Duration) {
+    pub(crate) fn send(&mut self, state: WorkerState, roster: &Roster, interval: Duration, beside: &Beside) {
         let now = self.metrics.device();
         let batches = now.batches - self.last.batches;
         let busy = (now.busy.saturating_sub(self.last.busy)).as_secs_f64();
@@ -41,10 +54,36 @@ impl Heartbeat {
             batch_size: (now.frames - self.last.frames) as f64 / batches.max(1) as f64,
             stage_restarts: self.metrics.stage_restarts(),
             ledger: roster.total(),
+            load: beside.load.clone(),
+            fleet: beside.fleet.clone(),
         };
         self.last = now;
         self.sink.report(&StatusRecord::Worker(record));
         roster.iter().for_each(|camera| self.send_camera(camera));
+        beside.unwatched.iter().for_each(|camera| self.send_unwatched(camera));
+    }
+
+    /// Sends the status of a camera of the registry that is not watched.
+    pub(crate) fn send_unwatched(&self, unwatched: &Unwatched) {
+        let status = if unwatched.bad { CameraStatus::Failed } else { CameraStatus::Stopped };
+        self.sink.report(&StatusRecord::Camera(CameraStatusRecord {
+            schema: StatusRecord::SCHEMA.into(),
+            at: Timestamp::now(),
+            camera: unwatched.camera.clone(),
+            worker: self.worker.clone(),
+            epoch: unwatched.epoch,
+            session: None,
+            status,
+            retry: None,
+            detail: Some(unwatched.why.clone()),
+            reconnects: 0,
+            fps: 0.0,
+            age_ms: None,
+            clock: None,
+            ledger: LedgerCounts::default(),
+            priority: None,
+            degraded: None,
+        }));
     }
 
     /// Sends a camera's status.

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use lookout_schema::{CameraId, CameraStatus, DropCause, ExpireCause, RetryReason};
 use serde::Serialize;
 
-use crate::{
-    recorder::Latencies,
-    roster::{Camera, Roster},
-};
+use crate::{recorder::Latencies, roster::Roster, watched::Camera};
 
 /// What a run came to; the line of `--summary json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +16,9 @@ pub struct Summary {
     pub fps: f64,
     pub cameras: BTreeMap<CameraId, CameraSummary>,
     pub latency_ms: LatencyMs,
+    /// Why the worker could be none of its fleet any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
 }
 
 /// What became of a camera's frames.
@@ -71,6 +71,7 @@ impl Summary {
                 p95: latencies.quantile_ms(0.95),
                 p99: latencies.quantile_ms(0.99),
             },
+            fleet: None,
         }
     }
 

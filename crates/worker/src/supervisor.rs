@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use lookout_broker::FleetEvent;
 use lookout_config::PipelineSettings;
 use lookout_schema::{CameraStatus, Timestamp, WorkerState};
 use lookout_stage::{CameraReport, RecordSink};
@@ -13,14 +14,16 @@ use tokio::{
 };
 
 use crate::{
+    fleet_seat::{Fleet, next},
     health::WorkerView,
     http::{self, Pages},
+    load_watch::LoadWatch,
     metrics::{DeviceReading, Metrics},
     name::worker_id,
     parts::{Parts, SinkWatch},
     progress::{CameraLines, Progress},
     recorder::Latencies,
-    status::Heartbeat,
+    status::{Beside, Heartbeat},
     summary::Summary,
     wiring::{self, Stages},
 };
@@ -31,6 +34,8 @@ pub struct StopRequest;
 
 /// How often the worker looks at itself.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often a worker whose cameras come and go sees to those that do.
+const SETTLE: Duration = Duration::from_millis(50);
 /// What stages that were told to end at once may take for it.
 const GRACE: Duration = Duration::from_secs(2);
 /// Where nobody asked to stop, records wait for the broker as long as it takes.
@@ -70,6 +75,10 @@ struct Supervisor {
     lines: CameraLines,
     shows_lines: bool,
     look: Interval,
+    settle: Interval,
+    load: LoadWatch,
+    fleet: Option<Fleet>,
+    beside: Beside,
     report: Interval,
     reported: Instant,
     started: Instant,
@@ -91,7 +100,7 @@ enum Haste {
 impl Supervisor {
     fn start(
         settings: &PipelineSettings,
-        parts: Parts,
+        mut parts: Parts,
         metrics: Arc<Metrics>,
         progress: &Progress,
     ) -> Result<Self> {
@@ -106,6 +115,8 @@ impl Supervisor {
             sink: Arc::clone(&parts.sink) as Arc<dyn RecordSink>,
             last: DeviceReading::default(),
         };
+        let fleet = parts.fleet.take().zip(settings.fleet.as_ref());
+        let fleet = fleet.map(|(seat, fleet)| Fleet::new(seat, fleet, Arc::clone(&parts.knows_class)));
         let now = Instant::now();
         let stages = wiring::start(settings, parts, &worker, &metrics)?;
         tracing::info!(%worker, pipeline = settings.name, cameras = stages.roster.iter().len(), "worker runs");
@@ -114,9 +125,10 @@ impl Supervisor {
             state: WorkerState::Running,
             cameras: stages.roster.iter().map(|camera| camera.view()).collect(),
             sink: sink.health(),
+            joined: fleet.as_ref().map(Fleet::has_joined),
         };
         Ok(Self {
-            lines: progress.begin(&stages.roster),
+            lines: progress.begin(),
             shows_lines: progress.is_shown(),
             stages,
             sink,
@@ -125,6 +137,10 @@ impl Supervisor {
             state: WorkerState::Running,
             view: watch::Sender::new(view),
             look: every(LOOK),
+            settle: every(SETTLE),
+            load: LoadWatch::new(settings.worker.latency_budget),
+            fleet,
+            beside: Beside::default(),
             report: every(settings.worker.status_interval),
             reported: now,
             started: now,
@@ -143,6 +159,8 @@ impl Supervisor {
             tokio::select! {
                 Some(report) = self.stages.reports.recv() => self.hear(report),
                 _ = self.look.tick() => self.look(),
+                _ = self.settle.tick(), if self.fleet.is_some() => self.settle(),
+                event = next(&mut self.fleet) => self.hear_fleet(event),
                 _ = self.report.tick() => self.send_status(),
                 Some(StopRequest) = stops.recv() => self.stop(),
                 ended = &mut self.stages.recorder => return ended.unwrap_or_else(|_| Latencies::new()),
@@ -173,6 +191,8 @@ impl Supervisor {
                     () = &mut drained => return,
                     Some(report) = self.stages.reports.recv() => self.hear(report),
                     _ = self.look.tick() => self.look(),
+                    _ = self.settle.tick(), if self.fleet.is_some() => self.settle(),
+                    event = next(&mut self.fleet) => self.hear_fleet(event),
                     _ = self.report.tick() => self.send_status(),
                     Some(StopRequest) = stops.recv() => {
                         self.stop();
@@ -186,10 +206,14 @@ impl Supervisor {
     async fn finish(mut self, latencies: &Latencies) -> Summary {
         let seconds = self.started.elapsed();
         self.hear_the_last().await;
+        let trouble = match self.fleet.take() {
+            Some(fleet) => fleet.leave().await,
+            None => None,
+        };
         self.state = WorkerState::Stopped;
         self.send_status();
         self.sink.drain((Instant::now() + GRACE).into_std()).await;
-        Summary::new(seconds, &self.stages.roster, latencies)
+        Summary { fleet: trouble, ..Summary::new(seconds, &self.stages.roster, latencies) }
     }
 
     /// What the cameras said at their end may still be on its way.
@@ -208,13 +232,42 @@ impl Supervisor {
         self.heartbeat.send_camera(camera);
     }
 
+    /// Brings the cameras to what the fleet says.
+    fn hear_fleet(&mut self, event: FleetEvent) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let failed = fleet.hear(event);
+        let plan = fleet.plan();
+        for unwatched in plan.unwatched.iter().filter(|each| !self.beside.unwatched.contains(each)) {
+            tracing::warn!(camera = %unwatched.camera, why = unwatched.why, "a camera is not watched");
+            self.heartbeat.send_unwatched(unwatched);
+        }
+        self.beside.unwatched = plan.unwatched;
+        self.beside.fleet = Some(plan.summary);
+        self.stages.roster.wish(plan.wishes);
+        self.settle();
+        if failed && matches!(self.haste, Haste::None) {
+            self.stop();
+        }
+    }
+
+    fn settle(&mut self) {
+        for gone in self.stages.roster.settle() {
+            self.metrics.forget(&gone);
+        }
+        if let Some(fleet) = &mut self.fleet {
+            fleet.release(&self.stages.roster);
+        }
+    }
+
     fn look(&mut self) {
+        self.beside.load = self.load.look(Instant::now().into_std(), &self.stages.roster, &self.metrics);
         self.lines.update(&self.stages.roster, &self.metrics);
         self.view.send_replace(WorkerView {
             at: std::time::Instant::now(),
             state: self.state,
             cameras: self.stages.roster.iter().map(|camera| camera.view()).collect(),
             sink: self.sink.health(),
+            joined: self.fleet.as_ref().map(Fleet::has_joined),
         });
     }
 
@@ -223,14 +276,14 @@ impl Supervisor {
         self.reported = Instant::now();
         let roster = &mut self.stages.roster;
         roster.measure(interval);
-        self.heartbeat.send(self.state, roster, interval);
+        self.heartbeat.send(self.state, roster, interval, &self.beside);
         if !self.shows_lines && self.state != WorkerState::Stopped {
             let running = roster.iter().filter(|camera| camera.status == CameraStatus::Running).count();
             let total = roster.total();
             tracing::info!(
                 running,
                 cameras = roster.iter().len(),
-                fps = format!("{:.1}", roster.iter().map(|camera| camera.fps).sum::<f64>()),
+                fps = format!("{:.1}", roster.iter().fold(0.0, |sum, camera| sum + camera.fps)),
                 delivered = total.delivered,
                 dropped = total.dropped.values().sum::<u64>(),
                 "worker"

@@ -8,7 +8,7 @@ use lookout_batch::BatchPolicy;
 use lookout_config::PipelineSettings;
 use lookout_infer::{InferSettings, InferThreads, Inlets};
 use lookout_schema::WorkerId;
-use lookout_stage::{CameraReport, RecordSink, StopOnDrop, stop_signal};
+use lookout_stage::{CameraReport, RecordSink, StopOnDrop, Tenure, stop_signal};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -17,11 +17,13 @@ use crate::{
     parts::Parts,
     recorder::{Latencies, Recorder},
     reports,
-    roster::Roster,
+    roster::{Roster, Wish},
 };
 
 /// Batches that may wait to become records, which takes far less time than a batch.
 const BRIDGE: usize = 16;
+/// Cameras that may wait for the batch thread to take them in.
+const CAMERAS: usize = 64;
 
 /// The running stages.
 pub(crate) struct Stages {
@@ -63,7 +65,8 @@ pub(crate) fn start(
 
     let max_batch = NonZeroUsize::new(settings.batch.max_size).context("a batch of no frames")?;
     let wake = bounded(1);
-    let (cameras, inlet) = bounded(1);
+    // A fleet's cameras are handed on while the batch thread may wait for the device.
+    let (cameras, inlet) = bounded(if settings.fleet.is_some() { CAMERAS } else { 1 });
     let (abandon, abandoned) = stop_signal();
     let infer = lookout_infer::start(
         InferSettings {
@@ -90,12 +93,13 @@ pub(crate) fn start(
         file_room: file_room(max_batch, settings.cameras.len()),
         metrics: Arc::clone(metrics),
     };
-    let mut roster = Roster::default();
+    let mut roster = Roster::new(context, cameras);
     for camera in &settings.cameras {
-        let queue = roster
-            .start(camera.clone(), &context)
-            .with_context(|| format!("the thread of camera {} could not be started", camera.id))?;
-        cameras.send(queue).context("the batch thread has ended")?;
+        let wish = Wish { settings: camera.clone(), tenure: Tenure::for_ever() };
+        roster.start(wish).with_context(|| format!("camera {} could not be started", camera.id))?;
+    }
+    if settings.fleet.is_none() {
+        roster.close();
     }
     Ok(Stages { roster, reports, infer, recorder, abandon: Some(abandon) })
 }

@@ -3,10 +3,14 @@
 
 mod common;
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use common::{NetworkMood, Sink, assert_adds_up, by_session, pipeline, start};
-use lookout_schema::{CameraStatus, DropCause, ExpireCause, StatusRecord, WorkerState};
+use common::{NetworkMood, Seat, Sink, assert_adds_up, by_session, pipeline, start, start_in_fleet};
+use lookout_broker::{FleetEvent, RegistryRecord};
+use lookout_schema::{
+    CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, StatusRecord, WorkerState,
+};
+use lookout_stage::{BootTime, Lease, Tenure};
 use lookout_worker::StopRequest;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -154,4 +158,88 @@ async fn a_taken_port_is_found_before_anything_is_started() {
     let error = running.summary.await.unwrap().unwrap_err();
     assert!(format!("{error:#}").contains("worker.http"), "{error:#}");
     assert!(running.sink.records.lock().unwrap().is_empty());
+}
+
+/// A record of the registry, of a camera in this mood.
+fn registered(id: &str, mood: &str) -> (String, RegistryRecord) {
+    let spec = CameraSpec::new(id.parse().unwrap(), format!("test://{mood}"));
+    (id.to_owned(), RegistryRecord::Camera(Box::new(spec)))
+}
+
+fn gained(epoch: u64, cameras: &[(&str, &str)]) -> (FleetEvent, Arc<Lease>) {
+    let lease = Arc::new(Lease::default());
+    lease.renew(BootTime::now() + Duration::from_secs(60));
+    let tenure = Tenure::leased(Epoch(epoch), Arc::clone(&lease));
+    let records = cameras.iter().map(|(id, mood)| registered(id, mood)).collect();
+    (FleetEvent::Gained { partition: 3, tenure, records }, lease)
+}
+
+fn sessions(records: &[FrameRecord], camera: &str) -> usize {
+    by_session(records).keys().filter(|(id, _)| id == camera).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleets_cameras_come_and_go_without_touching_each_other() {
+    let seat = Seat::default();
+    let (running, tell) = start_in_fleet("", seat.clone());
+    tell.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
+    running.until(|records| ["a", "b"].iter().all(|id| sessions(records, id) == 1)).await;
+    assert!(running.sink.records.lock().unwrap().iter().all(|record| record.epoch == Epoch(7)));
+    // One comes, one is changed, one goes on.
+    let changed = |(key, record)| FleetEvent::Changed { partition: 3, key, record };
+    tell.send(changed(registered("c", "ball"))).await.unwrap();
+    tell.send(changed(registered("b", "snow"))).await.unwrap();
+    running.until(|records| sessions(records, "c") == 1 && sessions(records, "b") == 2).await;
+    assert_eq!(sessions(&running.sink.records.lock().unwrap(), "a"), 1);
+    tell.send(changed(("c".into(), RegistryRecord::Removed))).await.unwrap();
+    running.until(|_| running.says("c", CameraStatus::Stopped)).await;
+    // All go, and the partition is let go of once they are gone.
+    tell.send(FleetEvent::Leaving { partition: 3 }).await.unwrap();
+    running.until(|_| *seat.released.lock().unwrap() == [3]).await;
+    running.stop.send(StopRequest).await.unwrap();
+    let summary = running.summary.await.unwrap().unwrap();
+    assert!(summary.cameras.is_empty() && summary.fleet.is_none(), "{summary:?}");
+    assert_eq!(sessions(&running.sink.records.lock().unwrap(), "a"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_under_a_lease_that_has_run_out() {
+    let (running, tell) = start_in_fleet("", Seat::default());
+    let lease = Arc::new(Lease::default());
+    let until = BootTime::now() + Duration::from_millis(700);
+    lease.renew(until);
+    let tenure = Tenure::leased(Epoch(7), lease);
+    let records = [registered("a", "ball")].into();
+    tell.send(FleetEvent::Gained { partition: 3, tenure, records }).await.unwrap();
+    running.until(|records| records.len() > 10).await;
+    running.until(|_| BootTime::now() > until + Duration::from_millis(20)).await;
+    let published = running.sink.records.lock().unwrap().len();
+    // The camera still runs: nobody has said that it is lost.
+    running.until(|_| BootTime::now() > until + Duration::from_millis(200)).await;
+    assert_eq!(running.sink.records.lock().unwrap().len(), published);
+    // It is this worker's again, as another time with it.
+    tell.send(FleetEvent::Lost { partition: 3 }).await.unwrap();
+    tell.send(gained(9, &[("a", "ball")]).0).await.unwrap();
+    running.until(|records| records.iter().any(|record| record.epoch == Epoch(9))).await;
+    let epochs: Vec<u64> = running.sink.records.lock().unwrap().iter().map(|record| record.epoch.0).collect();
+    assert!(epochs.is_sorted(), "{epochs:?}");
+    running.stop.send(StopRequest).await.unwrap();
+    running.summary.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_camera_too_many_and_one_that_is_wrong_are_told() {
+    let (running, tell) = start_in_fleet("max_cameras = 1", Seat::default());
+    let (mut event, _lease) = gained(7, &[("a", "ball"), ("b", "ball")]);
+    if let FleetEvent::Gained { records, .. } = &mut event {
+        records.insert("wrong".into(), RegistryRecord::Bad("no record".into()));
+    }
+    tell.send(event).await.unwrap();
+    running.until(|records| sessions(records, "a") == 1).await;
+    running.until(|_| running.says("b", CameraStatus::Stopped)).await;
+    running.until(|_| running.says("wrong", CameraStatus::Failed)).await;
+    assert_eq!(sessions(&running.sink.records.lock().unwrap(), "b"), 0);
+    tell.send(FleetEvent::Failed { reason: "fenced".into() }).await.unwrap();
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_eq!(summary.fleet.as_deref(), Some("fenced"));
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_broker::SinkHealth;
+use lookout_broker::{FleetEvent, SinkHealth};
 use lookout_config::{CameraSettings, PipelineSettings};
 use lookout_schema::{
     CameraStatus, Clock, ExpireCause, FrameRecord, ModelInfo, RetryReason, SessionId, Size, StatusRecord,
@@ -18,7 +18,7 @@ use lookout_stage::{
     CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, Fit, Frame, FrameHeader, FrameSource,
     Pixels, RecordSink, SourceEnd, SourceOutlet, Ticket,
 };
-use lookout_worker::{Parts, Progress, SinkWatch, StopRequest, Summary, run};
+use lookout_worker::{FleetParts, FleetSeat, Parts, Progress, SinkWatch, StopRequest, Summary, run};
 use tokio::sync::mpsc;
 
 pub(crate) const SIZE: Size = Size { width: 2, height: 2 };
@@ -192,6 +192,43 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink) -> Running {
+    start_with(settings, network, sink, None)
+}
+
+/// A place in a fleet that the test plays.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Seat {
+    pub(crate) released: Arc<Mutex<Vec<i32>>>,
+}
+
+impl FleetSeat for Seat {
+    fn release(&self, partition: i32) {
+        self.released.lock().unwrap().push(partition);
+    }
+
+    fn has_joined(&self) -> bool {
+        true
+    }
+}
+
+/// A worker whose cameras are the registry's, and the end by which it is told of them.
+pub(crate) fn start_in_fleet(fleet: &str, seat: Seat) -> (Running, mpsc::Sender<FleetEvent>) {
+    let text = format!(
+        "name = \"test\"\ncameras = \"registry\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n[kafka]\n\
+         brokers = \"kafka:9092\"\n[worker]\nid = \"w\"\nstatus_interval_ms = 100\n[fleet]\n{fleet}\n"
+    );
+    let settings = lookout_config::parse("test.toml".as_ref(), &text, &|_| None).unwrap();
+    let (tell, events) = mpsc::channel(16);
+    let parts = FleetParts { events, seat: Box::new(seat) };
+    (start_with(settings, NetworkMood::Well, Sink::default(), Some(parts)), tell)
+}
+
+fn start_with(
+    settings: PipelineSettings,
+    network: NetworkMood,
+    sink: Sink,
+    fleet: Option<FleetParts>,
+) -> Running {
     let sink = Arc::new(sink);
     let parts = Parts {
         sink: Arc::clone(&sink) as Arc<dyn SinkWatch>,
@@ -202,6 +239,8 @@ pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink
         classifier: None,
         device: "cpu".into(),
         prefetch: false,
+        knows_class: Arc::new(|_| true),
+        fleet,
     };
     let (stop, stops) = mpsc::channel(2);
     let summary = tokio::spawn(async move { run(settings, parts, stops, &Progress::on_terminal()).await });
@@ -209,6 +248,16 @@ pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink
 }
 
 impl Running {
+    /// Whether a camera's last status is this.
+    pub(crate) fn says(&self, id: &str, status: CameraStatus) -> bool {
+        let statuses = self.sink.statuses.lock().unwrap();
+        let of_camera = statuses.iter().rev().find_map(|record| match record {
+            StatusRecord::Camera(camera) if camera.camera.as_str() == id => Some(camera.status),
+            _ => None,
+        });
+        of_camera == Some(status)
+    }
+
     /// Waits until `holds` of the records so far.
     pub(crate) async fn until(&self, holds: impl Fn(&[FrameRecord]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);

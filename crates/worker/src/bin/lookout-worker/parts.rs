@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use lookout_broker::{Embedded, KafkaSink};
+use lookout_broker::{Embedded, FleetMember, KafkaSink};
 use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, PipelineSettings};
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
-use lookout_worker::{MakeSource, Parts};
+use lookout_worker::{FleetParts, MakeSource, Parts, worker_id};
 
 /// The parts of a worker, made ready.
 pub(crate) struct Ready {
@@ -40,6 +40,7 @@ impl Ready {
         let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
         let (model, classifier) = (network.info, network.classifier);
         let (device, prefetch) = (network.target.to_string(), network.target.is_gpu());
+        let labels = network.labels.clone();
         let mut detectors = vec![network.detector];
         while detectors.len() < streams.count().get() {
             detectors.push(networks.load(&streams)?.detector);
@@ -50,6 +51,14 @@ impl Ready {
         };
         let kafka: &KafkaSettings = embedded.as_ref().map_or(&settings.kafka, Embedded::settings);
         let sink = KafkaSink::start(kafka).context("[kafka]")?;
+        let fleet = match &settings.fleet {
+            Some(fleet) => {
+                let worker = worker_id(settings.worker.id.as_ref());
+                let (member, events) = FleetMember::start(kafka, fleet, &worker).context("[fleet]")?;
+                Some(FleetParts { seat: Box::new(member), events })
+            }
+            None => None,
+        };
         let make_source: MakeSource =
             Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), wanted)));
         let rebuild: Rebuild = Arc::new(move || {
@@ -65,6 +74,8 @@ impl Ready {
             device,
             prefetch,
             detectors,
+            knows_class: Arc::new(move |class| labels.has(class)),
+            fleet,
         };
         Ok(Self { parts, embedded })
     }

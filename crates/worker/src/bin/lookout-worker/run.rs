@@ -80,5 +80,8 @@ fn tell(summary: &Summary, format: SummaryFormat) -> Result<ExitCode> {
     for (camera, why) in &failures {
         writeln!(io::stderr(), "lookout: camera {camera}: {why}")?;
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if let Some(reason) = &summary.fleet {
+        writeln!(io::stderr(), "lookout: the fleet: {reason}")?;
+    }
+    Ok(if failures.is_empty() && summary.fleet.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

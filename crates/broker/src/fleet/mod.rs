@@ -1,0 +1,380 @@
+//! A worker among others: which partitions of the registry are its own, and what they hold.
+//!
+//! Workers are a consumer group on the registry's topic; what Kafka's own protocol gives a worker is its
+//! share. Three things are added to it, so that no camera can be mistaken to have two owners:
+//!
+//! - a **claim**, a record on a topic of one partition, whose offset becomes the epoch of what the new owner
+//!   publishes. Each owner's is higher than that of the one before it;
+//! - a **lease**, which runs out by this machine's own clock. A worker commits its offsets every heartbeat
+//!   and counts from the moment when it asked: the group, which answered later, gives nobody else its cameras
+//!   before that. A worker that was paused or cut off so learns of it without being told;
+//! - **letting go**: what is to go to another is drained before the group hears that it is free.
+
+mod claims;
+mod group;
+mod lease_thread;
+mod shares;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use lookout_config::{FleetSettings, KafkaSettings};
+use lookout_schema::WorkerId;
+use lookout_stage::{BootTime, Stop, StopOnDrop, stop_signal};
+use rdkafka::{
+    ClientConfig, Message, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use tokio::{runtime, sync::mpsc};
+
+pub use shares::FleetEvent;
+
+use crate::{
+    BrokerError,
+    client::{Redactor, Use, client_config},
+    registry::RegistryRecord,
+    topics::TopicCreator,
+};
+
+use self::{
+    claims::Claims,
+    group::{GroupContext, Said},
+    lease_thread::{LeaseThread, Question},
+    shares::Shares,
+};
+
+/// Events that may wait. A worker that does not take them renews no lease, and so loses its cameras.
+const EVENTS: usize = 64;
+/// Releases that may wait; one that has no room is one that the deadline makes.
+const RELEASES: usize = 16_384;
+/// How long a poll may take; what the worker and the claims say waits for its end.
+const TURN: Duration = Duration::from_millis(20);
+/// How long leaving waits for the answer to the last question; else its thread leaves when it has it.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// What is to go to another is taken away after this, whatever is under way: the others wait.
+const RELEASE_WITHIN: Duration = Duration::from_secs(5);
+
+/// This worker's place in the fleet. Leaves it when dropped.
+pub struct FleetMember {
+    stop: Option<StopOnDrop>,
+    released: Sender<i32>,
+    joined: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FleetMember {
+    /// Joins the fleet, in the background: that no broker answers is no error here. The topics are created
+    /// where they are not there.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses, or a thread that cannot be started.
+    pub fn start(
+        settings: &KafkaSettings,
+        fleet: &FleetSettings,
+        worker: &WorkerId,
+    ) -> Result<(Self, mpsc::Receiver<FleetEvent>), BrokerError> {
+        let redactor = Redactor::new(settings);
+        let config = group_config(settings, fleet, worker)?;
+        // So that a wrong setting is found now.
+        config.create_native_config().map_err(|error| redactor.creation_error(&error))?;
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (released, releases) = bounded(RELEASES);
+        let (stop, stopped) = stop_signal();
+        let joined = Arc::new(AtomicBool::new(false));
+        let membership = Membership {
+            config,
+            redactor,
+            topic: settings.topics.cameras.clone(),
+            session_timeout: fleet.session_timeout,
+            heartbeat: fleet.heartbeat(),
+            claims: Claims::new(settings, fleet, worker)?,
+            creator: Some(TopicCreator::of_registry(settings, fleet.partitions)?),
+            events,
+            releases,
+            joined: Arc::clone(&joined),
+            stopped,
+            shares: Shares::default(),
+            leaving: BTreeMap::new(),
+            asked: None,
+        };
+        let builder = thread::Builder::new().name("fleet".into());
+        let thread = builder
+            .spawn(move || membership.run())
+            .map_err(|source| BrokerError::Thread { name: "fleet", source })?;
+        Ok((Self { stop: Some(stop), released, joined, thread: Some(thread) }, receiver))
+    }
+
+    /// Nothing of the cameras of `partition`, which was [leaving](FleetEvent::Leaving), is under way any
+    /// more.
+    pub fn release(&self, partition: i32) {
+        // Where the thread has ended, nothing is left to be released.
+        let _ = self.released.try_send(partition);
+    }
+
+    /// Whether the group has said what this worker's share is.
+    pub fn has_joined(&self) -> bool {
+        self.joined.load(SeqCst)
+    }
+}
+
+impl Drop for FleetMember {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for FleetMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetMember").field("joined", &self.has_joined()).finish_non_exhaustive()
+    }
+}
+
+fn group_config(
+    settings: &KafkaSettings,
+    fleet: &FleetSettings,
+    worker: &WorkerId,
+) -> Result<ClientConfig, BrokerError> {
+    let mut config = client_config(settings, Use::Consume)?;
+    // Longer than letting go takes, and than any session.
+    let poll_within = fleet.session_timeout.max(Duration::from_secs(60));
+    config
+        .set("group.id", &settings.topics.cameras)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", fleet.session_timeout.as_millis().to_string())
+        .set("heartbeat.interval.ms", fleet.heartbeat().as_millis().to_string())
+        .set("max.poll.interval.ms", poll_within.as_millis().to_string())
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("fetch.wait.max.ms", "100")
+        .set("allow.auto.create.topics", "false")
+        // A topic that has just been created is soon found.
+        .set("topic.metadata.refresh.interval.ms", "5000");
+    if settings.client.iter().all(|(key, _)| key != "socket.timeout.ms") {
+        // A question whose answer is lost is asked again while that is of use.
+        let patience = fleet.session_timeout.clamp(Duration::from_secs(3), Duration::from_secs(60));
+        config.set("socket.timeout.ms", patience.as_millis().to_string());
+    }
+    if fleet.static_member {
+        config.set("group.instance.id", worker.as_str());
+    }
+    Ok(config)
+}
+
+/// The thread's state.
+struct Membership {
+    config: ClientConfig,
+    redactor: Redactor,
+    topic: String,
+    session_timeout: Duration,
+    heartbeat: Duration,
+    claims: Claims,
+    creator: Option<TopicCreator>,
+    events: mpsc::Sender<FleetEvent>,
+    releases: Receiver<i32>,
+    joined: Arc<AtomicBool>,
+    stopped: Stop,
+    shares: Shares,
+    /// What is to go to another, and when it goes at the latest.
+    leaving: BTreeMap<i32, Instant>,
+    /// When the group was last asked whether this worker belongs to it.
+    asked: Option<BootTime>,
+}
+
+type Group = BaseConsumer<GroupContext>;
+
+impl Membership {
+    fn run(mut self) {
+        self.create_topics();
+        let group: Group = match self.config.create_with_context(GroupContext::new(self.redactor.clone())) {
+            Ok(group) => group,
+            Err(error) => {
+                return self
+                    .tell(FleetEvent::Failed { reason: self.redactor.creation_error(&error).to_string() });
+            }
+        };
+        if let Err(error) = group.subscribe(&[&self.topic]) {
+            return self.tell(FleetEvent::Failed { reason: error.to_string() });
+        }
+        let group = Arc::new(group);
+        let lease = match LeaseThread::start(Arc::clone(&group), self.topic.clone()) {
+            Ok(lease) => lease,
+            Err(error) => return self.tell(FleetEvent::Failed { reason: error.to_string() }),
+        };
+        while !self.stopped.is_stopped() {
+            self.turn(&group, &lease);
+            if let Some((code, reason)) = group.client().fatal_error() {
+                let reason = format!("{code:?}: {}", self.redactor.redact(&reason));
+                self.forget(&self.shares.partitions());
+                return self.tell(FleetEvent::Failed { reason });
+            }
+        }
+        self.forget(&self.shares.partitions());
+        // Dropping it leaves the group; a static member stays in it for its session timeout.
+        group.context().close();
+        drop(lease);
+        let deadline = Instant::now() + LAST_ANSWER;
+        while Arc::strong_count(&group) > 1 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn create_topics(&mut self) {
+        let Some(creator) = self.creator.take() else { return };
+        let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::warn!(%error, "the registry's topics are not created"),
+        };
+        let stopped = self.stopped.clone();
+        runtime.block_on(async {
+            let until_stopped = async {
+                while !stopped.is_stopped() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::select! {
+                () = creator.run() => {}
+                () = until_stopped => {}
+            }
+        });
+    }
+
+    fn turn(&mut self, group: &Group, lease: &LeaseThread) {
+        match group.poll(TURN) {
+            Some(Ok(message)) => {
+                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+                let record = RegistryRecord::read(&key, message.payload());
+                let event = self.shares.record(message.partition(), message.offset(), key, record);
+                self.tell_all(event);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => self.shares.read(partition),
+            Some(Err(error)) => tracing::debug!(%error, "the fleet waits for the brokers"),
+            None => {}
+        }
+        // Before anything is done with what was said: it may have been said long ago.
+        let expired = self.shares.expire(BootTime::now());
+        if !expired.is_empty() {
+            tracing::warn!("the fleet is out of reach for too long, its cameras are given up");
+        }
+        self.tell_all(expired);
+        for said in group.context().take() {
+            self.hear(group, said);
+        }
+        for confirmed in lease.answers.try_iter() {
+            let until = confirmed.asked + self.session_timeout;
+            let gained = self.shares.renew(confirmed.asked, until);
+            self.tell_all(gained);
+        }
+        for answer in self.claims.answers.try_iter() {
+            self.shares.claimed(answer.partition, answer.epoch, BootTime::now());
+        }
+        for partition in self.shares.due() {
+            self.claims.send(partition);
+        }
+        self.let_go(group);
+        self.ask(lease);
+    }
+
+    fn hear(&mut self, group: &Group, said: Said) {
+        match said {
+            Said::Assigned(partitions) => {
+                self.joined.store(true, SeqCst);
+                if !partitions.is_empty() {
+                    tracing::info!(?partitions, "the fleet gives this worker cameras");
+                }
+                partitions.into_iter().for_each(|partition| self.shares.assign(partition));
+                self.asked = None;
+            }
+            Said::Revoked(partitions) => {
+                tracing::info!(?partitions, "the fleet gives cameras of this worker to another");
+                let deadline = Instant::now() + RELEASE_WITHIN;
+                for partition in partitions {
+                    match self.shares.leave(partition) {
+                        Some(event) => {
+                            self.leaving.insert(partition, deadline);
+                            self.tell(event);
+                        }
+                        None => {
+                            self.leaving.insert(partition, Instant::now());
+                        }
+                    }
+                }
+                self.let_go(group);
+            }
+            Said::Lost(partitions) => {
+                tracing::warn!(?partitions, "the fleet has given cameras of this worker up");
+                self.leaving.retain(|partition, _| !partitions.contains(partition));
+                self.forget(&partitions);
+            }
+        }
+    }
+
+    /// Lets go of what nothing is under way of any more, all at once: the group waits for all.
+    fn let_go(&mut self, group: &Group) {
+        for partition in self.releases.try_iter() {
+            if let Some(deadline) = self.leaving.get_mut(&partition) {
+                *deadline = Instant::now();
+            }
+        }
+        let now = Instant::now();
+        if self.leaving.is_empty() || self.leaving.values().any(|deadline| *deadline > now) {
+            return;
+        }
+        let partitions: Vec<i32> = std::mem::take(&mut self.leaving).into_keys().collect();
+        self.forget(&partitions);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        if let Err(error) = group.incremental_unassign(&list) {
+            tracing::error!(%error, "the fleet's shares could not be given back");
+        }
+    }
+
+    /// Asks the group whether this worker belongs to it: each heartbeat, and at once where a claim waits for
+    /// the answer.
+    fn ask(&mut self, lease: &LeaseThread) {
+        if self.shares.is_empty() {
+            return;
+        }
+        let now = BootTime::now();
+        let wait = if self.shares.waits() { TURN * 2 } else { self.heartbeat };
+        if self.asked.is_some_and(|asked| now.saturating_since(asked) < wait) {
+            return;
+        }
+        let question = Question { asked: now, positions: self.shares.positions().collect() };
+        if lease.questions.try_send(question).is_ok() {
+            self.asked = Some(now);
+        }
+    }
+
+    fn forget(&mut self, partitions: &[i32]) {
+        let lost: Vec<_> = partitions.iter().filter_map(|partition| self.shares.forget(*partition)).collect();
+        self.tell_all(lost);
+    }
+
+    fn tell_all(&self, events: impl IntoIterator<Item = FleetEvent>) {
+        events.into_iter().for_each(|event| self.tell(event));
+    }
+
+    fn tell(&self, event: FleetEvent) {
+        // A worker that is on its way out listens no more.
+        let _ = self.events.blocking_send(event);
+    }
+}

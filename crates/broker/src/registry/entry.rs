@@ -1,0 +1,55 @@
+//! What a message on the registry's topic holds.
+
+use lookout_schema::{CameraId, CameraSpec};
+
+/// A record of the registry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistryRecord {
+    Camera(Box<CameraSpec>),
+    Removed,
+    /// It cannot be used, for this reason.
+    Bad(String),
+}
+
+impl RegistryRecord {
+    /// Reads a message.
+    pub(crate) fn read(key: &str, payload: Option<&[u8]>) -> Self {
+        let Some(payload) = payload.filter(|payload| !payload.is_empty()) else { return Self::Removed };
+        if let Err(error) = key.parse::<CameraId>() {
+            return Self::Bad(error.to_string());
+        }
+        match serde_json::from_slice::<CameraSpec>(payload) {
+            Ok(spec) if spec.schema != CameraSpec::SCHEMA => {
+                Self::Bad(format!("its schema is `{}`, known is `{}`", spec.schema, CameraSpec::SCHEMA))
+            }
+            Ok(spec) if spec.id.as_str() != key => {
+                Self::Bad(format!("its key is `{key}` and its id `{}`", spec.id))
+            }
+            Ok(spec) => Self::Camera(Box::new(spec)),
+            Err(error) => Self::Bad(format!("no camera's record: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_a_camera_or_says_why_not() {
+        let spec = CameraSpec::new("gate".parse().unwrap(), "test://ball");
+        let json = serde_json::to_vec(&spec).unwrap();
+        assert_eq!(RegistryRecord::read("gate", Some(&json)), RegistryRecord::Camera(Box::new(spec.clone())));
+        assert_eq!(RegistryRecord::read("gate", None), RegistryRecord::Removed);
+        let later = CameraSpec { schema: "lookout.camera/2".into(), ..spec };
+        for (key, payload, part) in [
+            ("a b", json.clone(), "no camera id"),
+            ("other", json, "its id `gate`"),
+            ("gate", serde_json::to_vec(&later).unwrap(), "known is `lookout.camera/1`"),
+            ("gate", b"{".to_vec(), "no camera's record"),
+        ] {
+            let RegistryRecord::Bad(why) = RegistryRecord::read(key, Some(&payload)) else { panic!("{key}") };
+            assert!(why.contains(part), "{why}");
+        }
+    }
+}

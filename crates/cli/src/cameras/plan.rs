@@ -1,0 +1,151 @@
+//! From what is wished to the records that make it so. Pure.
+
+use std::collections::BTreeSet;
+
+use lookout_broker::{Edit, RegistryView};
+use lookout_schema::{CameraId, CameraSpec, Timestamp};
+
+/// What is wished of the registry.
+#[derive(Debug, Clone)]
+pub(crate) enum Wish {
+    Put(Box<CameraSpec>, Expect),
+    Remove(CameraId, Option<u64>),
+    Enable(CameraId, bool, Option<u64>),
+    RemoveAllBut(BTreeSet<CameraId>),
+}
+
+/// What a camera has to be before it is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// Of this version; 0 is that of one that is not there.
+    Version(u64),
+    Anything,
+}
+
+/// The edits that make `wishes` come true, seeing what the registry holds; why they may not.
+pub(crate) fn edits(view: &RegistryView, wishes: &[Wish]) -> Result<Vec<Edit>, String> {
+    let mut edits = Vec::new();
+    for wish in wishes {
+        match wish {
+            Wish::Put(spec, expect) => edits.extend(put(view, spec, *expect)?),
+            Wish::Remove(id, expect) => {
+                // Also what nobody can read, by its key.
+                if !view.bad.contains_key(id.as_str()) {
+                    found(view, id, *expect)?;
+                }
+                edits.push(Edit::Remove(id.clone()));
+            }
+            Wish::Enable(id, enabled, expect) => {
+                let there = found(view, id, *expect)?;
+                if there.enabled != *enabled {
+                    edits.push(next(there, CameraSpec { enabled: *enabled, ..there.clone() }));
+                }
+            }
+            Wish::RemoveAllBut(kept) => {
+                let others = view.cameras.keys().filter(|id| !kept.contains(id));
+                edits.extend(others.map(|id| Edit::Remove(id.clone())));
+            }
+        }
+    }
+    Ok(edits)
+}
+
+fn put(view: &RegistryView, spec: &CameraSpec, expect: Expect) -> Result<Option<Edit>, String> {
+    let there = view.cameras.get(&spec.id);
+    match (expect, there) {
+        (Expect::Version(0), Some(there)) => {
+            return Err(format!(
+                "camera {} is there, in version {}; to change it, say `--expect-version {}` or `--replace`",
+                there.id, there.version, there.version
+            ));
+        }
+        (Expect::Version(wanted), Some(there)) => check_version(there, wanted)?,
+        (Expect::Version(0), None) | (Expect::Anything, _) => {}
+        (Expect::Version(_), None) => return Err(format!("camera {} is not there any more", spec.id)),
+    }
+    Ok(match there {
+        Some(there) if there.says_the_same_as(spec) => None,
+        Some(there) => Some(next(there, spec.clone())),
+        None => {
+            Some(Edit::Put(Box::new(CameraSpec { version: 1, updated_at: Timestamp::now(), ..spec.clone() })))
+        }
+    })
+}
+
+fn next(there: &CameraSpec, spec: CameraSpec) -> Edit {
+    let version = there.version.saturating_add(1);
+    Edit::Put(Box::new(CameraSpec { version, updated_at: Timestamp::now(), ..spec }))
+}
+
+fn found<'v>(view: &'v RegistryView, id: &CameraId, expect: Option<u64>) -> Result<&'v CameraSpec, String> {
+    let there = view.cameras.get(id).ok_or_else(|| format!("there is no camera {id}"))?;
+    expect.map_or(Ok(()), |wanted| check_version(there, wanted))?;
+    Ok(there)
+}
+
+fn check_version(there: &CameraSpec, wanted: u64) -> Result<(), String> {
+    if there.version == wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "camera {} is in version {} by now, changed {}, and not {wanted}; look at it again",
+        there.id, there.version, there.updated_at
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(id: &str, version: u64) -> CameraSpec {
+        CameraSpec { version, ..CameraSpec::new(id.parse().unwrap(), "test://ball") }
+    }
+
+    fn view() -> RegistryView {
+        let mut view = RegistryView::default();
+        view.cameras.insert("a".parse().unwrap(), spec("a", 3));
+        view
+    }
+
+    fn put(id: &str, uri: &str, expect: Expect) -> Wish {
+        Wish::Put(Box::new(CameraSpec::new(id.parse().unwrap(), uri)), expect)
+    }
+
+    #[test]
+    fn nobody_overwrites_what_they_have_not_seen() {
+        for (expect, what) in
+            [(Expect::Version(0), "is there, in version 3"), (Expect::Version(2), "is in version 3 by now")]
+        {
+            let refused = edits(&view(), &[put("a", "test://snow", expect)]).unwrap_err();
+            assert!(refused.contains(what), "{refused}");
+        }
+        assert!(edits(&view(), &[put("b", "x", Expect::Version(1))]).unwrap_err().contains("any more"));
+        assert!(edits(&view(), &[Wish::Remove("a".parse().unwrap(), Some(2))]).is_err());
+        for expect in [Expect::Version(3), Expect::Anything] {
+            let made = edits(&view(), &[put("a", "test://snow", expect)]).unwrap();
+            let [Edit::Put(spec)] = &made[..] else { panic!("{made:?}") };
+            assert_eq!((spec.version, spec.uri.as_str()), (4, "test://snow"));
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_left_alone() {
+        let wishes = [
+            put("a", "test://ball", Expect::Anything),
+            Wish::Enable("a".parse().unwrap(), true, None),
+            Wish::RemoveAllBut(BTreeSet::from(["a".parse().unwrap()])),
+        ];
+        assert_eq!(edits(&view(), &wishes).unwrap(), []);
+        let made = edits(&view(), &[Wish::RemoveAllBut(BTreeSet::new())]).unwrap();
+        assert_eq!(made, [Edit::Remove("a".parse().unwrap())]);
+    }
+
+    #[test]
+    fn a_record_that_nobody_can_read_can_be_removed() {
+        let mut view = view();
+        view.bad.insert("broken".into(), "no record".into());
+        let broken = "broken".parse().unwrap();
+        assert_eq!(edits(&view, &[Wish::Remove(broken, None)]).unwrap().len(), 1);
+        assert!(edits(&view, &[Wish::Remove("c".parse().unwrap(), None)]).is_err());
+    }
+}

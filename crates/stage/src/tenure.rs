@@ -1,0 +1,126 @@
+//! For how long a worker may publish a camera's frames, and as whose.
+
+use std::{
+    ops::Add,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use lookout_schema::Epoch;
+use rustix::time::{ClockId, clock_gettime};
+
+/// A moment by a clock that goes on while the machine sleeps, which [`Instant`](std::time::Instant) does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootTime(Duration);
+
+impl BootTime {
+    pub fn now() -> Self {
+        let time = clock_gettime(ClockId::Boottime);
+        let part = |n: i64| u64::try_from(n).unwrap_or(0);
+        Self(Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec)))
+    }
+
+    /// For tests: `at` after the machine was started.
+    pub const fn from_start(at: Duration) -> Self {
+        Self(at)
+    }
+
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    pub fn as_millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(Duration::from_millis(ms))
+    }
+}
+
+impl Add<Duration> for BootTime {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+/// Until when nobody else can own this worker's cameras. Runs out by itself where it is not renewed: a
+/// worker that was paused, or cut off, learns of it without being told.
+#[derive(Debug, Default)]
+pub struct Lease {
+    until_ms: AtomicU64,
+}
+
+impl Lease {
+    /// Extends it to `until`; it is never shortened.
+    pub fn renew(&self, until: BootTime) {
+        self.until_ms.fetch_max(until.as_millis(), SeqCst);
+    }
+
+    pub fn holds(&self, now: BootTime) -> bool {
+        now.as_millis() < self.until_ms.load(SeqCst)
+    }
+}
+
+/// One worker's time with a camera. What it publishes of the camera bears the epoch of this time, however
+/// late it does.
+#[derive(Debug)]
+pub struct Tenure {
+    epoch: Epoch,
+    lease: Option<Arc<Lease>>,
+    over: AtomicBool,
+}
+
+impl Tenure {
+    /// Of a camera that has no other owner.
+    pub fn for_ever() -> Arc<Self> {
+        Arc::new(Self { epoch: Epoch::default(), lease: None, over: AtomicBool::new(false) })
+    }
+
+    pub fn leased(epoch: Epoch, lease: Arc<Lease>) -> Arc<Self> {
+        Arc::new(Self { epoch, lease: Some(lease), over: AtomicBool::new(false) })
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Nothing more may be published of the camera.
+    pub fn end(&self) {
+        self.over.store(true, SeqCst);
+    }
+
+    pub fn holds(&self, now: BootTime) -> bool {
+        !self.over.load(SeqCst) && self.lease.as_ref().is_none_or(|lease| lease.holds(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenure_ends_with_its_lease_or_before() {
+        let lease = Arc::new(Lease::default());
+        let tenure = Tenure::leased(Epoch(7), Arc::clone(&lease));
+        let at = BootTime::from_millis;
+        assert!(!tenure.holds(at(0)));
+        lease.renew(at(6_000));
+        lease.renew(at(5_000));
+        assert!(tenure.holds(at(5_999)) && !tenure.holds(at(6_000)));
+        tenure.end();
+        assert!(!tenure.holds(at(5_999)));
+        assert!(Tenure::for_ever().holds(BootTime::now()));
+    }
+
+    #[test]
+    fn the_clock_goes_on() {
+        let then = BootTime::now();
+        assert!(BootTime::now() >= then && then.as_millis() > 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! Measures how much the worker has to do, and has its cameras looked at less often where it is too much.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use lookout_schema::{DropCause, Timestamp, WorkerLoad};
+
+use crate::{
+    load::{Load, Shedder, thinning},
+    metrics::Metrics,
+    roster::Roster,
+    watched::Camera,
+};
+
+pub(crate) struct LoadWatch {
+    budget: Option<Duration>,
+    shedder: Option<Shedder>,
+    level: u32,
+    /// Live frames that were published, and that came too late, when it was last looked.
+    before: (u64, u64),
+}
+
+/// A camera whose last record is older says nothing of the load.
+const RECENT_US: i64 = 2_000_000;
+
+impl LoadWatch {
+    pub(crate) fn new(budget: Option<Duration>) -> Self {
+        Self { budget, shedder: budget.map(Shedder::new), level: 0, before: (0, 0) }
+    }
+
+    /// Looks, and sets the cameras' thinning; to be called twice a second.
+    pub(crate) fn look(&mut self, now: Instant, roster: &Roster, metrics: &Metrics) -> Option<WorkerLoad> {
+        let load = self.measure(roster, metrics);
+        let live = || roster.iter().filter(|camera| camera.settings.uri.is_live());
+        if let Some(shedder) = &mut self.shedder {
+            let priorities: BTreeSet<u8> = live().map(|camera| camera.settings.priority).collect();
+            let level = shedder.decide(now, load, priorities.len());
+            if level != self.level {
+                let age_ms = load.age.map(|age| age.as_millis() as u64);
+                tracing::warn!(
+                    from = self.level,
+                    to = level,
+                    age_ms,
+                    late = load.late,
+                    "cameras are thinned out"
+                );
+                self.level = level;
+            }
+            for camera in live() {
+                camera.thinning.set(thinning(level, &priorities, camera.settings.priority));
+            }
+        }
+        let degraded = roster.iter().filter(|camera| camera.thinning.every() > 1).count();
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        (load.age.is_some() || self.budget.is_some()).then(|| WorkerLoad {
+            age_ms: load.age.map(millis),
+            latency_budget_ms: self.budget.map(millis),
+            degraded_cameras: degraded as u64,
+        })
+    }
+
+    fn measure(&mut self, roster: &Roster, metrics: &Metrics) -> Load {
+        let now_us = Timestamp::now().as_unix_us();
+        let recent = |camera: &&Camera| now_us - (camera.ledger.last_published_us() as i64) < RECENT_US;
+        let (mut ages, mut published, mut late) = (Vec::new(), 0, 0);
+        for camera in roster.iter().filter(|camera| camera.settings.uri.is_live()) {
+            let counts = camera.ledger.counts();
+            published += counts.published;
+            let too_late = [DropCause::Stale, DropCause::QueueFull];
+            late += too_late.iter().filter_map(|cause| counts.dropped.get(cause)).sum::<u64>();
+            if recent(&camera) {
+                ages.extend(metrics.last_age(&camera.settings.id));
+            }
+        }
+        ages.sort_unstable();
+        // Cameras that have left take their counts along.
+        let since = |now: u64, before: u64| now.saturating_sub(before) as f64;
+        let (new, new_late) = (since(published, self.before.0), since(late, self.before.1));
+        self.before = (published, late);
+        let at = (ages.len() * 9).div_ceil(10).saturating_sub(1);
+        Load { age: ages.get(at).copied(), late: new_late / (new + new_late).max(1.0) }
+    }
+}

@@ -1,0 +1,138 @@
+//! One of the worker's cameras: what it was last heard to do.
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use lookout_config::CameraSettings;
+use lookout_schema::{
+    CameraStatus, CameraStatusRecord, Clock, Epoch, RetryReason, SessionId, StatusRecord, Timestamp, WorkerId,
+};
+use lookout_stage::{CameraLedger, CameraReport, StopOnDrop, Thinning};
+
+use crate::{health::CameraView, roster::Wish};
+
+/// A camera's state.
+#[derive(Debug)]
+pub(crate) struct Camera {
+    pub(crate) settings: CameraSettings,
+    pub(crate) ledger: Arc<CameraLedger>,
+    pub(crate) thinning: Thinning,
+    pub(crate) thread: JoinHandle<()>,
+    pub(crate) stop: Option<StopOnDrop>,
+    /// It is to leave the roster once it has ended.
+    pub(crate) leaving: bool,
+    /// What takes its place then.
+    pub(crate) next: Option<Wish>,
+    pub(crate) status: CameraStatus,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) clock: Option<Clock>,
+    pub(crate) retry: Option<RetryReason>,
+    pub(crate) detail: Option<String>,
+    pub(crate) reconnects: u64,
+    /// Why it was last said to be connected anew; a camera that stays away says it once.
+    pub(crate) told: Option<RetryReason>,
+    pub(crate) published_before: u64,
+    /// Records a second over the last status interval.
+    pub(crate) fps: f64,
+}
+
+/// Between two records of a camera that flows; several frames of a slow one.
+const LONGEST_GAP: Duration = Duration::from_secs(10);
+
+impl Camera {
+    pub(crate) fn view(&self) -> CameraView {
+        let three_frames = self.settings.fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(3.0 / fps));
+        CameraView {
+            id: self.settings.id.clone(),
+            status: self.status,
+            reconnects: self.reconnects,
+            longest_gap: LONGEST_GAP.max(three_frames),
+            ledger: Arc::clone(&self.ledger),
+        }
+    }
+
+    pub(crate) fn status_record(&self, worker: &WorkerId, age: Option<Duration>) -> StatusRecord {
+        StatusRecord::Camera(CameraStatusRecord {
+            schema: StatusRecord::SCHEMA.into(),
+            at: Timestamp::now(),
+            camera: self.settings.id.clone(),
+            worker: worker.clone(),
+            epoch: self.ledger.tenure().epoch(),
+            session: self.session,
+            status: self.status,
+            retry: self.retry,
+            detail: self.detail.clone(),
+            reconnects: self.reconnects,
+            fps: self.fps,
+            age_ms: age.map(|age| age.as_millis() as i64),
+            clock: self.clock,
+            ledger: self.ledger.counts(),
+            priority: Some(self.settings.priority).filter(|_| self.is_shared()),
+            degraded: Some(self.thinning.every()).filter(|every| *every > 1),
+        })
+    }
+
+    /// Whether it is one that workers share.
+    fn is_shared(&self) -> bool {
+        self.ledger.tenure().epoch() > Epoch::default()
+    }
+
+    /// Whether it does what is wished: nothing of it has to be begun anew.
+    pub(crate) fn is_as(&self, wish: &Wish) -> bool {
+        let mut settings = self.settings.clone();
+        settings.priority = wish.settings.priority;
+        !self.leaving && settings == wish.settings && Arc::ptr_eq(self.ledger.tenure(), &wish.tenure)
+    }
+
+    /// Tells it to stop and to leave the roster, and `next` to take its place.
+    pub(crate) fn leave(&mut self, next: Option<Wish>) {
+        self.stop = None;
+        self.leaving = true;
+        self.next = next;
+    }
+
+    /// Whether a frame of it is under way, or may come.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.thread.is_finished() || has_frames(&self.ledger)
+    }
+
+    /// Takes note of a report.
+    pub(crate) fn apply(&mut self, report: CameraReport) {
+        let was = self.status;
+        self.status = report.status;
+        self.session = report.session.or(self.session);
+        self.clock = report.clock.or(self.clock);
+        if report.status == CameraStatus::Retrying {
+            self.reconnects += 1;
+        }
+        if report.status == CameraStatus::Running || report.retry.is_some() {
+            (self.retry, self.detail) = (report.retry, report.detail);
+        }
+        if was != self.status {
+            self.log();
+        }
+    }
+
+    fn log(&mut self) {
+        let (camera, status, detail) = (&self.settings.id, self.status.as_str(), self.detail.as_deref());
+        let reason = self.retry.map(RetryReason::as_str);
+        match self.status {
+            CameraStatus::Retrying if self.told != self.retry => {
+                self.told = self.retry;
+                tracing::warn!(%camera, status, reason, detail, "camera lost, it is connected anew");
+            }
+            CameraStatus::Retrying => tracing::debug!(%camera, status, reason, detail, "camera still away"),
+            CameraStatus::Connecting => tracing::debug!(%camera, status, "camera status"),
+            CameraStatus::Failed => tracing::error!(%camera, status, reason, detail, "camera has failed"),
+            CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
+                self.told = None;
+                tracing::info!(%camera, status, uri = %self.settings.uri, "camera status");
+            }
+        }
+    }
+}
+
+/// Whether a frame of a camera is under way.
+pub(crate) fn has_frames(ledger: &CameraLedger) -> bool {
+    let counts = ledger.counts();
+    counts.processing + counts.spooled + counts.in_flight > 0
+}
