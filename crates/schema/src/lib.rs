@@ -5,6 +5,7 @@
 //! fields it does not know.
 
 mod bbox;
+mod camera;
 mod frame;
 mod id;
 mod ledger;
@@ -14,6 +15,7 @@ mod time;
 mod topic;
 
 pub use bbox::BBox;
+pub use camera::CameraSpec;
 pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
 pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
