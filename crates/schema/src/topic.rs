@@ -7,6 +7,11 @@ use thiserror::Error;
 pub struct Topics {
     pub frames: String,
     pub status: String,
+    /// The registry of cameras, compacted.
+    pub cameras: String,
+    /// Who owns which partition of the registry, compacted; it has one partition, so that its offsets order all
+    /// claims.
+    pub claims: String,
 }
 
 /// Why a text cannot begin a topic's name.
@@ -20,7 +25,13 @@ impl Topics {
         if !plain || prefix.is_empty() || prefix.len() > 200 {
             return Err(InvalidTopicPrefix(prefix.chars().take(80).collect()));
         }
-        Ok(Self { frames: format!("{prefix}.frames.v1"), status: format!("{prefix}.status.v1") })
+        let topic = |what: &str| format!("{prefix}.{what}.v1");
+        Ok(Self {
+            frames: topic("frames"),
+            status: topic("status"),
+            cameras: topic("cameras"),
+            claims: topic("claims"),
+        })
     }
 }
 
