@@ -5,11 +5,13 @@
 //! other does not.
 
 mod lab;
+mod plan;
 mod reading;
 mod weights;
 mod worker;
 
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
+pub use plan::PlanArgs;
 pub use reading::{CheckArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

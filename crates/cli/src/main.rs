@@ -4,6 +4,7 @@
 //! small; a verb that needs one is handed to the program beside it that has it.
 
 mod check;
+mod plan;
 mod sibling;
 mod tail;
 
@@ -11,7 +12,9 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use lookout_args::{BenchArgs, CheckArgs, DoctorArgs, InferArgs, RunArgs, TailArgs, TensorArgs, WeightsArgs};
+use lookout_args::{
+    BenchArgs, CheckArgs, DoctorArgs, InferArgs, PlanArgs, RunArgs, TailArgs, TensorArgs, WeightsArgs,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Watches many cameras and calls out what it sees
@@ -32,6 +35,7 @@ enum Verb {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Tail(TailArgs),
+    Plan(PlanArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
     Tensor(TensorArgs),
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());
             ExitCode::SUCCESS

@@ -9,6 +9,7 @@ mod camera;
 mod frame;
 mod id;
 mod ledger;
+mod profile;
 mod region;
 mod status;
 mod time;
@@ -19,6 +20,7 @@ pub use camera::CameraSpec;
 pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
 pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
+pub use profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use region::{InvalidRegion, Region};
 pub use status::{
     CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerState, WorkerStatusRecord,

@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use lookout_schema::{
-    CameraStatus, CameraStatusRecord, Classification, Clock, Detection, DropCause, Epoch, ExpireCause,
-    FrameRecord, LedgerCounts, ModelInfo, RetryReason, Size, StatusRecord, TimingUs, WorkerState,
-    WorkerStatusRecord,
+    BatchLatencyMs, BenchProfile, CameraStatus, CameraStatusRecord, Classification, Clock, Detection,
+    DropCause, Epoch, ExpireCause, FrameRecord, LedgerCounts, Measurement, ModelInfo, RetryReason, Size,
+    StatusRecord, TimingUs, WorkerState, WorkerStatusRecord,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -117,4 +117,26 @@ fn status_records_of_version_1() {
         ledger: LedgerCounts::default(),
     };
     assert_is(&StatusRecord::Worker(worker), include_str!("golden/status.worker.1.json"));
+}
+
+#[test]
+fn a_bench_profile_of_version_1() {
+    let profile = BenchProfile {
+        schema: BenchProfile::SCHEMA.into(),
+        measured_at: read("2026-11-24T08:00:00.123456Z"),
+        cores: 16,
+        results: vec![Measurement {
+            arch: "resnet50".into(),
+            device: "cuda:0".into(),
+            precision: "bf16".into(),
+            input: Size { width: 224, height: 224 },
+            batch: 8,
+            streams: 1,
+            images_per_s: 1234.5,
+            latency_ms: BatchLatencyMs { p50: 6.25, p95: 7.5, p99: 8.125 },
+            forward_ms: 6.0,
+            post_ms: 0.25,
+        }],
+    };
+    assert_is(&profile, include_str!("golden/profile.1.json"));
 }
