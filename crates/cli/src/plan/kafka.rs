@@ -68,7 +68,7 @@ impl Kafka {
         ));
         assumptions.push(Assumption::new(
             format!(
-                "Kafka keeps {} copies for {} h, and {} consumers read everything",
+                "Kafka keeps {} copies for {} h; everything is read {} times",
                 wanted.replication, wanted.retention_h, wanted.consumers
             ),
             "--replication, --retention-h, --consumers",

@@ -28,7 +28,7 @@ pub(super) fn text(plan: &Plan) -> String {
     line(
         "batch",
         format!(
-            "max_size = {}, {} on {} at {}x{}: {:.1} pictures/s, {:.0} ms from a decoded frame to its result",
+            "max_size = {}, {} on {} at {}x{}: {:.1} pictures/s where it was measured, {:.0} ms from a decoded frame to its result",
             batch.max_size,
             batch.precision,
             batch.device,

@@ -156,7 +156,7 @@ impl Profile {
         };
         assumptions.push(Assumption::new(
             format!(
-                "a machine has {} cores with AMX and no GPU, and does what {base} did there in bf16; a batch's time is its mean",
+                "the measured machine has {} cores with AMX and no GPU; {base} was measured in bf16, and a batch's time is its mean",
                 self.cores()
             ),
             "docs/performance.md; give --profile for your own machine",
