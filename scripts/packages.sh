@@ -20,6 +20,13 @@ build=(
     opencv-doc
 )
 tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv)
+# docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
+# Debian has does not start with its Python.
+if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
+    tests+=(docker-compose-v2)
+else
+    tests+=(docker-compose)
+fi
 
 # present PACKAGE: true where it, or the tool that it is wanted for, is already here. Tools count however
 # they came: a machine with its own JDK or Python is not given a second one.
@@ -27,6 +34,7 @@ present() {
     case "$1" in
         cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
+        docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
         maven) command -v mvn ;;
         python3-pip) python3 -m pip --version ;;
         python3-venv) python3 -c 'import ensurepip, venv' ;;

@@ -19,7 +19,9 @@ fn typed(args: &[&str]) -> (i32, String, String) {
 fn every_verb_has_a_help_that_says_what_it_does() {
     let (code, help, _) = typed(&["--help"]);
     assert_eq!(code, 0);
-    for verb in ["run", "check", "doctor", "infer", "tensor", "bench", "tail", "weights", "completions"] {
+    for verb in
+        ["run", "check", "doctor", "infer", "tensor", "bench", "tail", "plan", "weights", "completions"]
+    {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb}: {help}");
         let (code, help, _) = typed(&[verb, "--help"]);
         assert_eq!(code, 0, "{verb}");
@@ -220,4 +222,42 @@ fn bench_measures_each_batch_size() {
     let results = measured["results"].as_array().unwrap();
     assert_eq!(results.len(), 4);
     assert!(results.iter().all(|result| result["images_per_s"].as_f64() > Some(0.0)), "{out}");
+}
+
+#[test]
+fn a_plan_is_made_from_what_bench_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("profile.json");
+    let profile = profile.to_str().unwrap();
+    let network = ["--arch", "resnet18", "--weights", "random:0", "--input", "64x64"];
+    let measure = ["--batch", "1,2", "--precision", "fp32", "--seconds", "0.1", "--profile", profile];
+    let (code, _, err) = typed(&[&["bench"], &network[..], &measure[..]].concat());
+    assert_eq!(code, 0, "{err}");
+    let plan = |more: &[&str]| typed(&[&["plan", "--arch", "resnet18", "--profile", profile], more].concat());
+    let (code, out, err) =
+        plan(&["--cameras", "400", "--fps", "10", "--cores", "64", "--latency-ms", "10000", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let planned: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(planned["fleet"]["machines"].as_u64() > Some(0), "{out}");
+    assert_eq!(planned["kafka"]["records_per_s"], 4000.0);
+    assert!(
+        planned["assumptions"].as_array().unwrap().iter().all(|each| each["source"].is_string()),
+        "{out}"
+    );
+    let (code, out, _) = plan(&["--cameras", "1", "--fps", "1", "--cores", "64", "--latency-ms", "10000"]);
+    assert!(code == 0 && out.contains("\npartitions ") && out.contains("\nThis assumes:\n- "), "{out}");
+    let wrong: [(&[&str], &str); 5] = [
+        (&["--cameras", "0", "--fps", "10"], "--cameras"),
+        (&["--cameras", "1", "--fps", "nan"], "--fps"),
+        (&["--cameras", "1", "--fps", "30"], "--stream-fps"),
+        (&["--cameras", "1", "--fps", "1", "--latency-ms", "0.001"], "--latency-ms"),
+        (&["--cameras", "1", "--fps", "1", "--precision", "bf16"], "--profile"),
+    ];
+    for (options, named) in wrong {
+        let (code, out, err) = plan(options);
+        assert!(code == 2 && out.is_empty() && err.contains(named), "{options:?}: {code} {err}");
+    }
+    let (code, _, err) =
+        typed(&["plan", "--cameras", "1", "--fps", "1", "--arch", "resnet18", "--profile", "/nowhere"]);
+    assert!(code == 2 && err.contains("/nowhere"), "{err}");
 }

@@ -146,6 +146,10 @@ pub struct BenchArgs {
     #[arg(long)]
     pub streams: Option<usize>,
 
+    /// Write what was measured into a file too, for `lookout plan --profile`
+    #[arg(long, value_name = "OUT.json")]
+    pub profile: Option<PathBuf>,
+
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,

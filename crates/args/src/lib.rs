@@ -7,6 +7,7 @@
 mod cameras;
 mod fleet;
 mod lab;
+mod plan;
 mod reading;
 mod weights;
 mod worker;
@@ -14,6 +15,7 @@ mod worker;
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
 pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
+pub use plan::PlanArgs;
 pub use reading::{CheckArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

@@ -1,7 +1,9 @@
 //! `lookout bench`.
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     sync::Barrier,
     thread::{self, ScopedJoinHandle},
@@ -13,6 +15,7 @@ use hdrhistogram::Histogram;
 use lookout_args::BenchArgs;
 use lookout_config::{ModelSettings, input_size};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
+use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Timestamp};
 use lookout_stage::{DetectFrame, Keep, Pixels};
 use serde::Serialize;
 
@@ -21,31 +24,7 @@ use crate::{WrongInput, network};
 /// All measurements; the line of `--json`.
 #[derive(Debug, Serialize)]
 struct Results {
-    results: Vec<Measured>,
-}
-
-#[derive(Debug, Serialize)]
-struct Measured {
-    arch: String,
-    device: String,
-    precision: String,
-    batch: usize,
-    /// Batches that were looked at side by side.
-    streams: usize,
-    images_per_s: f64,
-    latency_ms: LatencyMs,
-    /// The network's part of a batch's time, preprocessing included; the median.
-    forward_ms: f64,
-    /// Reading what the network says; the median.
-    post_ms: f64,
-}
-
-/// Of a batch.
-#[derive(Debug, Serialize)]
-struct LatencyMs {
-    p50: f64,
-    p95: f64,
-    p99: f64,
+    results: Vec<Measurement>,
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
@@ -55,6 +34,12 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     }
     let seconds =
         Duration::try_from_secs_f64(args.seconds).map_err(|error| wrong(format!("--seconds: {error}")))?;
+    if let Some(folder) = args.profile.as_deref().and_then(Path::parent)
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        return Err(wrong(format!("--profile: there is no folder {}", folder.display())));
+    }
     let input = args.input.as_deref().map(input_size).transpose();
     let input = input.map_err(|what| wrong(format!("--input: {what}")))?;
     let mut results = Results { results: Vec::new() };
@@ -105,7 +90,21 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&results)?)?;
     }
+    if let Some(file) = &args.profile {
+        write_profile(file, results.results)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_profile(file: &Path, results: Vec<Measurement>) -> anyhow::Result<()> {
+    let profile = BenchProfile {
+        schema: BenchProfile::SCHEMA.into(),
+        measured_at: Timestamp::now(),
+        cores: thread::available_parallelism()?.get(),
+        results,
+    };
+    fs::write(file, serde_json::to_string_pretty(&profile)? + "\n")
+        .with_context(|| format!("{}", file.display()))
 }
 
 /// Before the clock starts.
@@ -117,7 +116,7 @@ fn load_streams(settings: &ModelSettings) -> Result<Vec<Loaded>, ModelError> {
     (0..streams.count().get()).map(|_| load_stream(settings, None, &streams)).collect()
 }
 
-fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::Result<Measured> {
+fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::Result<Measurement> {
     let all_ready = Barrier::new(networks.len());
     let streams = networks.len();
     let taken: Vec<Taken> = thread::scope(|scope| {
@@ -141,14 +140,15 @@ fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::
         |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
     let ms = |quantile| quantile_ms(&latencies, quantile);
     let first = networks.first().context("a device without streams")?;
-    Ok(Measured {
+    Ok(Measurement {
         arch: first.info.arch.clone(),
         device: first.target.to_string(),
         precision: first.info.precision.clone(),
+        input: first.input,
         batch,
         streams,
         images_per_s: (images_per_s * 100.0).round() / 100.0,
-        latency_ms: LatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
+        latency_ms: BatchLatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
         forward_ms: quantile_ms(&forwards, 0.50),
         post_ms: quantile_ms(&posts, 0.50),
     })

@@ -8,6 +8,7 @@ mod bbox;
 mod frame;
 mod id;
 mod ledger;
+mod profile;
 mod region;
 mod registry;
 mod status;
@@ -18,6 +19,7 @@ pub use bbox::BBox;
 pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
 pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
+pub use profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use region::{InvalidRegion, Region};
 pub use registry::{CameraSpec, ClaimRecord};
 pub use status::{

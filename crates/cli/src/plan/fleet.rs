@@ -1,0 +1,205 @@
+//! Machines: how many cameras each carries, and what it is that stops it from carrying more.
+
+use lookout_schema::Size;
+use serde::Serialize;
+
+use super::{Assumption, batch::Batch};
+
+/// Software decoding of H.264 on a core of AMD's Zen 4: 570 frames/s at 768x576 and 180 at 1920x1080, a straight
+/// line by pixels through the two.
+const DECODE_MS_A_FRAME: f64 = 0.72;
+const DECODE_MS_A_MEGAPIXEL: f64 = 2.34;
+pub(super) const DECODE_SOURCE: &str =
+    "H.264 in software on Zen 4, measured at 768x576 and 1920x1080 (570 and 180 frames/s a core)";
+/// Scaling, converting, JSON and Kafka's client, a frame that is looked at: 2.8 ms of one in H.264 at 768x576 less
+/// its decoding.
+const FRAME_MS: f64 = 1.05;
+
+/// CPU time of decoding one frame.
+pub(super) fn decode_ms(size: Size) -> f64 {
+    DECODE_MS_A_FRAME + DECODE_MS_A_MEGAPIXEL * f64::from(size.width) * f64::from(size.height) / 1e6
+}
+
+/// What is to be carried, and by what kind of machine.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) cameras: u32,
+    pub(super) fps: f64,
+    pub(super) stream_fps: f64,
+    pub(super) decode_ms: f64,
+    pub(super) utilisation: f64,
+    pub(super) spare: u32,
+    pub(super) cores: f64,
+    /// Of the machine that was measured.
+    pub(super) measured_cores: f64,
+    pub(super) gpus: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Limit {
+    Gpu,
+    /// Decoding, beside a GPU.
+    Decoding,
+    /// Decoding and the network on the same cores.
+    Cpu,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Fleet {
+    /// That carry the load.
+    pub(super) machines: u32,
+    /// Beyond them.
+    pub(super) spare: u32,
+    /// Of all machines, the spare ones too.
+    pub(super) gpus: u32,
+    pub(super) cores_per_machine: f64,
+    pub(super) cameras_per_machine: u32,
+    pub(super) limited_by: Limit,
+    /// All cameras', in cores.
+    pub(super) decode_cores: f64,
+    /// All cameras', in cores: scaling, records, and on a CPU the network.
+    pub(super) other_cores: f64,
+}
+
+impl Fleet {
+    /// # Errors
+    /// A machine does not carry a single camera.
+    pub(super) fn plan(
+        wanted: &Wanted,
+        batch: &Batch,
+        assumptions: &mut Vec<Assumption>,
+    ) -> Result<Self, String> {
+        let decode = wanted.stream_fps * wanted.decode_ms / 1e3;
+        let mut other = wanted.fps * FRAME_MS / 1e3;
+        if !batch.is_on_gpu() {
+            other += wanted.fps * wanted.measured_cores / batch.images_per_s;
+        }
+        let by_cpu = wanted.cores * wanted.utilisation / (decode + other);
+        let (carried, limited_by) = if batch.is_on_gpu() {
+            let by_gpu = f64::from(wanted.gpus) * batch.images_per_s * wanted.utilisation / wanted.fps;
+            if by_cpu < by_gpu { (by_cpu, Limit::Decoding) } else { (by_gpu, Limit::Gpu) }
+        } else {
+            (by_cpu, Limit::Cpu)
+        };
+        // A hair's breadth below a whole number is that number.
+        let cameras_per_machine = (carried + 1e-9).floor() as u32;
+        if cameras_per_machine == 0 {
+            let what = match limited_by {
+                Limit::Gpu => "GPUs carry",
+                Limit::Decoding | Limit::Cpu => "cores carry",
+            };
+            return Err(format!(
+                "a machine's {what} {carried:.2} cameras, less than one: give it more with --cores or --gpus, or take less --fps"
+            ));
+        }
+        assumptions.push(Assumption::new(
+            format!(
+                "an analysed frame takes {FRAME_MS} ms of a core besides, for scaling, its record and Kafka"
+            ),
+            "docs/performance.md",
+        ));
+        assumptions.push(Assumption::new(
+            format!(
+                "{:.0} % of a machine may be busy, and {} stand by",
+                wanted.utilisation * 100.0,
+                wanted.spare
+            ),
+            "--utilisation, --spare",
+        ));
+        if !batch.is_on_gpu() && (wanted.cores - wanted.measured_cores).abs() > f64::EPSILON {
+            assumptions.push(Assumption::new(
+                "the network's rate grows with the cores; memory bandwidth ends that, so measure the larger machine",
+                "none: a straight line",
+            ));
+        }
+        let machines = wanted.cameras.div_ceil(cameras_per_machine);
+        let all = f64::from(wanted.cameras);
+        Ok(Self {
+            machines,
+            spare: wanted.spare,
+            gpus: if batch.is_on_gpu() {
+                machines.saturating_add(wanted.spare).saturating_mul(wanted.gpus)
+            } else {
+                0
+            },
+            cores_per_machine: wanted.cores,
+            cameras_per_machine,
+            limited_by,
+            decode_cores: decode * all,
+            other_cores: other * all,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::batch::tests::measured;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            cameras: 400,
+            fps: 10.0,
+            stream_fps: 25.0,
+            decode_ms: 4.0,
+            utilisation: 0.5,
+            spare: 1,
+            cores: 32.0,
+            measured_cores: 16.0,
+            gpus: 1,
+        }
+    }
+
+    fn plan(wanted: &Wanted, device: &str, images_per_s: f64) -> Result<Fleet, String> {
+        let batch = Batch::choose(&[measured(8, images_per_s, 10.0)], 100.0, &mut Vec::new()).unwrap();
+        Fleet::plan(wanted, &Batch { device: device.into(), ..batch }, &mut Vec::new())
+    }
+
+    #[test]
+    fn decoding_passes_through_what_was_measured() {
+        let at = |width, height| decode_ms(Size { width, height });
+        assert!((at(768, 576) - 1e3 / 570.0).abs() < 0.02, "{}", at(768, 576));
+        assert!((at(1920, 1080) - 1e3 / 180.0).abs() < 0.04, "{}", at(1920, 1080));
+    }
+
+    #[test]
+    fn a_slow_gpu_is_the_limit_and_a_fast_one_waits_for_the_decoders() {
+        // 1,000/s at half load carry 50 cameras of 10 a second.
+        let slow = plan(&wanted(), "cuda:0", 1_000.0).unwrap();
+        assert_eq!((slow.cameras_per_machine, slow.machines, slow.gpus), (50, 8, 9));
+        assert_eq!(slow.limited_by, Limit::Gpu);
+        // 16 cores at 0.1105 a camera.
+        let fast = plan(&wanted(), "cuda:0", 100_000.0).unwrap();
+        assert_eq!((fast.cameras_per_machine, fast.limited_by), (144, Limit::Decoding));
+        assert!((fast.decode_cores - 40.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn on_a_cpu_decoding_and_network_share_the_cores() {
+        // 16 cores do 160/s: 0.1 core-seconds a picture, 1 core a camera beside 0.1105.
+        let fleet = plan(&wanted(), "cpu", 160.0).unwrap();
+        assert_eq!((fleet.cameras_per_machine, fleet.limited_by, fleet.gpus), (14, Limit::Cpu, 0));
+        assert_eq!(fleet.machines, 29);
+    }
+
+    #[test]
+    fn a_machine_that_carries_no_camera_is_an_error() {
+        let small = Wanted { cores: 1.0, ..wanted() };
+        assert!(plan(&small, "cpu", 1.0).unwrap_err().contains("less than one"));
+    }
+
+    #[test]
+    fn more_of_anything_is_never_fewer_machines() {
+        let base = plan(&wanted(), "cpu", 160.0).unwrap().machines;
+        for more in [
+            Wanted { cameras: 401, ..wanted() },
+            Wanted { fps: 11.0, ..wanted() },
+            Wanted { stream_fps: 30.0, ..wanted() },
+            Wanted { decode_ms: 9.0, ..wanted() },
+            Wanted { utilisation: 0.4, ..wanted() },
+        ] {
+            assert!(plan(&more, "cpu", 160.0).unwrap().machines >= base, "{more:?}");
+        }
+    }
+}

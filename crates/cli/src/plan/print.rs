@@ -1,0 +1,68 @@
+//! A plan for people.
+
+use std::fmt::Write as _;
+
+use super::{Plan, fleet::Limit};
+
+pub(super) fn text(plan: &Plan) -> String {
+    let Plan { batch, fleet, kafka, .. } = plan;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<11} {value}");
+    };
+    line("wanted", format!("{} cameras, {} frames/s each, through {}", plan.cameras, plan.fps, plan.arch));
+    let gpus = if fleet.gpus > 0 { format!(", {} GPUs in all", fleet.gpus) } else { String::new() };
+    line(
+        "machines",
+        format!(
+            "{} and {} to spare, of {} cores{gpus}",
+            fleet.machines, fleet.spare, fleet.cores_per_machine
+        ),
+    );
+    let limit = match fleet.limited_by {
+        Limit::Gpu => "the GPU is the limit",
+        Limit::Decoding => "decoding is the limit",
+        Limit::Cpu => "decoding and network share the cores",
+    };
+    line("cameras", format!("{} on a machine: {limit}", fleet.cameras_per_machine));
+    line(
+        "batch",
+        format!(
+            "max_size = {}, {} on {} at {}x{}: {:.1} pictures/s where it was measured, {:.0} ms from a decoded frame to its result",
+            batch.max_size,
+            batch.precision,
+            batch.device,
+            batch.input.width,
+            batch.input.height,
+            batch.images_per_s,
+            batch.latency_ms
+        ),
+    );
+    let other =
+        if batch.is_on_gpu() { "for scaling and records" } else { "for the network, scaling and records" };
+    line(
+        "cpu",
+        format!(
+            "{:.1} cores decode, {:.1} {other}, over all machines",
+            fleet.decode_cores, fleet.other_cores
+        ),
+    );
+    line(
+        "kafka",
+        format!(
+            "{:.0} records/s of {:.0} bytes: {:.2} MB/s produced, {:.2} MB/s written, {:.2} MB/s read",
+            kafka.records_per_s,
+            kafka.record_bytes,
+            kafka.produced_mb_per_s,
+            kafka.written_mb_per_s,
+            kafka.read_mb_per_s
+        ),
+    );
+    line("storage", format!("{:.0} GB", kafka.storage_gb));
+    line("partitions", kafka.partitions.to_string());
+    let _ = write!(text, "\nThis assumes:");
+    for assumption in &plan.assumptions {
+        let _ = write!(text, "\n- {} [{}]", assumption.what, assumption.source);
+    }
+    text
+}

@@ -1,0 +1,228 @@
+//! What was measured, and what is made of it for a network that was not.
+
+use std::{fs, path::Path};
+
+use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Size};
+
+use super::Assumption;
+
+/// Arithmetic of one picture in GFLOPs, as torchvision's documentation gives it for each network, and the
+/// network of docs/performance.md that it is scaled from.
+const ARITHMETIC: [(&str, f64, &str); 10] = [
+    ("resnet18", 1.81, CLASSIFIER),
+    ("resnet34", 3.66, CLASSIFIER),
+    (CLASSIFIER, 4.09, CLASSIFIER),
+    ("resnet101", 7.80, CLASSIFIER),
+    ("resnet152", 11.51, CLASSIFIER),
+    ("fcos_resnet50_fpn", 128.21, DETECTOR),
+    (DETECTOR, 151.54, DETECTOR),
+    ("retinanet_resnet50_fpn_v2", 152.24, DETECTOR),
+    ("fasterrcnn_resnet50_fpn", 134.38, DETECTOR),
+    ("fasterrcnn_resnet50_fpn_v2", 280.37, DETECTOR),
+];
+const CLASSIFIER: &str = "resnet50";
+const DETECTOR: &str = "retinanet_resnet50_fpn";
+/// What a pipeline file takes where it names no input.
+const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
+
+/// Measurements, and where they are from.
+#[derive(Debug)]
+pub(super) struct Profile {
+    bench: BenchProfile,
+    /// None for the reference.
+    file: Option<String>,
+}
+
+impl Profile {
+    /// The machine of docs/performance.md.
+    pub(super) fn reference() -> Result<Self, String> {
+        let bench =
+            serde_json::from_str(include_str!("reference.json")).map_err(|error| error.to_string())?;
+        Ok(Self { bench, file: None })
+    }
+
+    pub(super) fn read(file: &Path) -> Result<Self, String> {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(|error| format!("--profile: {name}: {error}"))?;
+        Self::parse(name, &text)
+    }
+
+    fn parse(file: String, text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("--profile: {file}: {what}");
+        let bench: BenchProfile = serde_json::from_str(text)
+            .map_err(|error| wrong(&format!("no profile of `lookout bench --profile`: {error}")))?;
+        if bench.schema != BenchProfile::SCHEMA {
+            return Err(wrong(&format!(
+                "it is of {}, and this reads {}",
+                bench.schema,
+                BenchProfile::SCHEMA
+            )));
+        }
+        let plausible = |m: &Measurement| {
+            let numbers = [m.images_per_s, m.latency_ms.p50, m.latency_ms.p95];
+            m.batch > 0 && numbers.iter().all(|number| number.is_finite() && *number > 0.0)
+        };
+        if bench.cores == 0 || !bench.results.iter().all(plausible) {
+            return Err(wrong("it has a rate, a time, a batch or cores of nothing"));
+        }
+        Ok(Self { bench, file: Some(file) })
+    }
+
+    pub(super) fn cores(&self) -> usize {
+        self.bench.cores
+    }
+
+    /// What is known of a network: measurements of one input, at least one.
+    pub(super) fn measurements(
+        &self,
+        arch: &str,
+        precision: Option<&str>,
+        input: Option<Size>,
+        assumptions: &mut Vec<Assumption>,
+    ) -> Result<Vec<Measurement>, String> {
+        match &self.file {
+            Some(file) => {
+                assumptions.push(Assumption::new(
+                    format!(
+                        "`{arch}` does on each machine what it did on the measured one, of {} cores",
+                        self.cores()
+                    ),
+                    format!("{file}, measured {}", self.bench.measured_at),
+                ));
+                self.measured(arch, precision, input)
+            }
+            None => self.scaled(arch, precision, input, assumptions),
+        }
+    }
+
+    fn measured(
+        &self,
+        arch: &str,
+        precision: Option<&str>,
+        input: Option<Size>,
+    ) -> Result<Vec<Measurement>, String> {
+        let of_arch: Vec<_> = self.bench.results.iter().filter(|m| m.arch == arch).collect();
+        let input = input.or_else(|| of_arch.first().map(|m| m.input));
+        let fits = |m: &&Measurement| {
+            Some(m.input) == input && precision.is_none_or(|precision| m.precision == precision)
+        };
+        let found: Vec<Measurement> = of_arch.into_iter().filter(fits).cloned().collect();
+        if found.is_empty() {
+            return Err(format!(
+                "--profile: nothing was measured of `{arch}` in this precision and size; run `lookout bench --arch {arch} --profile ...` on such a machine"
+            ));
+        }
+        Ok(found)
+    }
+
+    fn scaled(
+        &self,
+        arch: &str,
+        precision: Option<&str>,
+        input: Option<Size>,
+        assumptions: &mut Vec<Assumption>,
+    ) -> Result<Vec<Measurement>, String> {
+        let (_, gflops, base) = ARITHMETIC
+            .into_iter()
+            .find(|(name, ..)| *name == arch)
+            .ok_or_else(|| format!("--arch: nothing is known of `{arch}`; give --profile"))?;
+        let base_gflops =
+            ARITHMETIC.into_iter().find(|(name, ..)| *name == base).map_or(gflops, |found| found.1);
+        let found = self.measured(base, precision, None).map_err(|_| {
+            format!(
+                "--precision: {} was not measured in docs/performance.md; give --profile",
+                precision.unwrap_or("")
+            )
+        })?;
+        let usual = (base == DETECTOR).then_some(DETECTOR_INPUT);
+        let scale = |m: Measurement| {
+            let input = input.or(usual).unwrap_or(m.input);
+            let times = gflops / base_gflops * pixels(input) / pixels(m.input);
+            let ms = |ms: f64| ms * times;
+            let latency = m.latency_ms;
+            Measurement {
+                arch: arch.into(),
+                input,
+                images_per_s: m.images_per_s / times,
+                latency_ms: BatchLatencyMs {
+                    p50: ms(latency.p50),
+                    p95: ms(latency.p95),
+                    p99: ms(latency.p99),
+                },
+                forward_ms: ms(m.forward_ms),
+                post_ms: ms(m.post_ms),
+                ..m
+            }
+        };
+        assumptions.push(Assumption::new(
+            format!(
+                "the measured machine has {} cores with AMX and no GPU; {base} was measured in bf16, and a batch's time is its mean",
+                self.cores()
+            ),
+            "docs/performance.md; give --profile for your own machine",
+        ));
+        assumptions.push(Assumption::new(
+            format!("`{arch}` takes {:.2} times the arithmetic of {base} a pixel", gflops / base_gflops),
+            "torchvision's table of its models' GFLOPs",
+        ));
+        Ok(found.into_iter().map(scale).collect())
+    }
+}
+
+fn pixels(size: Size) -> f64 {
+    f64::from(size.width) * f64::from(size.height)
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_config::ARCHS;
+
+    use super::*;
+
+    #[test]
+    fn every_network_that_can_be_configured_can_be_planned_with() {
+        let reference = Profile::reference().unwrap();
+        for arch in ARCHS {
+            let found = reference.measurements(arch, None, None, &mut Vec::new()).unwrap();
+            assert!(found[0].arch == arch && found[0].images_per_s > 0.0, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_reference_is_scaled_by_arithmetic_and_pixels() {
+        let reference = Profile::reference().unwrap();
+        let rate =
+            |arch, input| reference.measurements(arch, None, input, &mut Vec::new()).unwrap()[0].images_per_s;
+        assert!((rate("resnet50", None) - 202.5).abs() < 1e-9);
+        let double = Some(Size { width: 448, height: 224 });
+        assert!((rate("resnet50", double) - 101.25).abs() < 1e-9);
+        assert!((rate("resnet152", None) - 202.5 * 4.09 / 11.51).abs() < 1e-9);
+        assert!((rate(DETECTOR, None) - 11.1 * 640.0 / 384.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_profile_is_of_its_network_only() {
+        let text = include_str!("reference.json");
+        let profile = Profile::parse("p.json".into(), text).unwrap();
+        assert!(
+            profile.measurements("resnet18", None, None, &mut Vec::new()).unwrap_err().contains("resnet18")
+        );
+        assert!(profile.measurements("resnet50", Some("fp32"), None, &mut Vec::new()).is_err());
+        let bf16 = profile.measurements("resnet50", Some("bf16"), None, &mut Vec::new()).unwrap();
+        assert_eq!(bf16.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_profile_is_refused() {
+        let text = include_str!("reference.json");
+        for wrong in [
+            "{}".to_owned(),
+            text.replace("profile/1", "profile/2"),
+            text.replace("202.5", "0"),
+            text.replace("\"cores\": 2", "\"cores\": 0"),
+        ] {
+            let error = Profile::parse("p.json".into(), &wrong).unwrap_err();
+            assert!(error.starts_with("--profile: p.json: "), "{error}");
+        }
+    }
+}
