@@ -44,7 +44,7 @@ impl LoadWatch {
                     to = level,
                     age_ms,
                     late = load.late,
-                    "cameras are thinned out"
+                    "cameras are looked at less often, or more often again"
                 );
                 self.level = level;
             }
