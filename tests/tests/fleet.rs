@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -268,6 +269,7 @@ async fn a_registry_of_a_thousand_cameras_is_soon_read() {
     let many = (1..MANY).map(|i| (format!("cam-{i:04}"), "rtsp://127.0.0.1:1/x", refuse));
     write_cameras(&file, many.chain([("a-first".into(), SMALL, "")])).unwrap();
     cameras(&kafka.bootstrap(), prefix, &["import", file.to_str().unwrap()]).unwrap();
+    of_two_who_edit_at_once_one_sees_what_the_other_did(&kafka.bootstrap());
     let settings = kafka.settings(prefix);
     let opening = tokio::spawn(async move { Watch::open(&settings).await });
     let begun = Instant::now();
@@ -280,4 +282,27 @@ async fn a_registry_of_a_thousand_cameras_is_soon_read() {
     let held = |all: &All| all.workers.get("w1").filter(|worker| worker.cameras == MANY as u64).map(|_| ());
     let (_, took) = watch.until("all are under way", PATIENCE, held).await.unwrap();
     println!("{MANY} cameras: all under way {took:?} later");
+}
+
+fn of_two_who_edit_at_once_one_sees_what_the_other_did(kafka: &str) {
+    const EDITORS: usize = 5;
+    let add = |i: usize| {
+        let uri = format!("{SMALL}&height={}", 48 + i);
+        move || cameras(kafka, "edited", &["add", "gate", &uri, "--expect-version", "0"])
+    };
+    let done = thread::scope(|scope| {
+        let editors: Vec<_> = (0..EDITORS).map(|i| scope.spawn(add(i))).collect();
+        editors.into_iter().map(|editor| editor.join().unwrap()).collect::<Vec<_>>()
+    });
+    let refused: Vec<String> =
+        done.iter().filter_map(|done| Some(done.as_ref().err()?.to_string())).collect();
+    assert_eq!(refused.len(), EDITORS - 1, "{refused:?}");
+    assert!(refused.iter().all(|why| why.contains("is there, in version 1")), "{refused:?}");
+    // Different cameras do not stand in each other's way.
+    thread::scope(|scope| {
+        let ids = (0..EDITORS).map(|i| format!("yard-{i}"));
+        let add = |id: String| move || cameras(kafka, "edited", &["add", &id, SMALL]).unwrap();
+        ids.for_each(|id| drop(scope.spawn(add(id))));
+    });
+    println!("of {EDITORS} who add one camera at once, {} are refused", refused.len());
 }

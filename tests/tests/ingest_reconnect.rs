@@ -24,12 +24,14 @@ fn usage() -> (u64, u64) {
 
 /// Threads and memory after a few reconnects and after `most` more of them, each for `reason`.
 fn before_and_after(uri: &str, most: u32, reason: RetryReason) -> [(u64, u64); 2] {
-    let lines = format!("uri = \"{uri}\"\nretry_first_ms = 10\nretry_max_ms = 10");
+    let lines = format!("uri = \"{uri}\"\nretry_first_ms = 10\nretry_max_ms = 10\nstall_timeout_ms = 1000");
     let source = RunningSource::start(camera(&lines).unwrap(), Take::default()).unwrap();
     let usage = [30, most].map(|reconnects| {
         for _ in 0..reconnects {
             let report = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
-            assert_eq!(report.retry, Some(reason), "{report:?}");
+            // On a busy machine the server's goodbye does not always get out before it hangs up.
+            let silent = reason == RetryReason::EndOfStream && report.retry == Some(RetryReason::Stalled);
+            assert!(report.retry == Some(reason) || silent, "{report:?}");
         }
         usage()
     });

@@ -39,12 +39,12 @@ impl LoadWatch {
             let level = shedder.decide(now, load, priorities.len());
             if level != self.level {
                 let age_ms = load.age.map(|age| age.as_millis() as u64);
-                tracing::warn!(
+                tracing::info!(
                     from = self.level,
                     to = level,
                     age_ms,
                     late = load.late,
-                    "cameras are thinned out"
+                    "cameras are looked at less often, or more often again"
                 );
                 self.level = level;
             }
