@@ -49,6 +49,7 @@ ENV LOOKOUT_CACHE=/var/cache/lookout
 
 FROM base AS lookout
 COPY --from=build-lookout /out/ /usr/local/bin/
+COPY deploy/compose/cameras.toml /etc/lookout/
 USER 10001:10001
 # Its verbs read and end: what is watched is the reader of their output, not they.
 HEALTHCHECK NONE

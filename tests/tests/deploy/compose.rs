@@ -7,7 +7,7 @@ use lookout_schema::Topics;
 use serde_json::Value;
 
 use crate::{
-    assert_pinned, checked,
+    assert_pinned, cameras_of, checked,
     dockerfile::{last, origin, stages},
     files::{root, seconds, strings, text, words, yaml},
     is_understood, pipeline_of,
@@ -134,16 +134,26 @@ fn the_workers_pipelines_are_right_and_agree_with_their_services() {
         let grace = seconds(service["stop_grace_period"].as_str().unwrap());
         assert!(grace > settings.worker.drain.as_secs(), "{name} is killed while it drains");
         assert_eq!(settings.kafka.brokers, Brokers::servers(INNER).unwrap(), "{name}");
-        let cameras = text("deploy/compose/mediamtx.yml");
-        for camera in &settings.cameras {
-            let id = camera.id.as_str();
-            assert!(camera.uri.to_string().ends_with(&format!("://cameras:8554/{id}")), "{id}");
-            assert!(cameras.contains(&format!("\n  {id}:\n")), "{id}");
-        }
-        assert_eq!(settings.cameras.len(), 2);
+        assert_eq!(settings.fleet.unwrap().partitions, settings.kafka.partitions, "{name}");
     }
     let devices = &services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"];
     assert_eq!(devices[0]["capabilities"][0], "gpu");
+}
+
+#[test]
+fn the_registrys_cameras_are_those_that_are_served() {
+    let services = services();
+    let told = strings(&services["registry"]["command"]);
+    let file = origin(&stages(), "lookout", &told[2]).unwrap();
+    let served = text("deploy/compose/mediamtx.yml");
+    let cameras = cameras_of(&file);
+    for camera in &cameras {
+        let id = camera.id.as_str();
+        assert!(camera.uri.to_string().ends_with(&format!("://cameras:8554/{id}")), "{id}");
+        assert!(served.contains(&format!("\n  {id}:\n")), "{id}");
+    }
+    assert_eq!(cameras.len(), 2);
+    assert_eq!(services["worker"]["depends_on"]["registry"]["condition"], "service_completed_successfully");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! deploy/kubernetes.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -140,13 +140,18 @@ fn all_speak_of_the_same_workers() {
 
 #[test]
 fn there_is_room_for_every_worker_in_the_partitions() {
-    let environment = BTreeMap::from(
-        ["LOOKOUT_BROKERS", "NORTH_GATE_PASSWORD", "SOUTH_GATE_PASSWORD"]
-            .map(|name| (name.into(), "kafka:1".into())),
-    );
+    let environment = BTreeMap::from([("LOOKOUT_BROKERS".into(), "kafka:1".into())]);
     let settings = checked(&format!("{BASE}/pipeline.toml"), &environment);
     let workers = base("scaling.yaml")["spec"]["maxReplicas"].as_u64().unwrap();
     assert!(u64::from(settings.kafka.partitions) >= workers);
+    let fleet = settings.fleet.unwrap();
+    assert!(u64::from(fleet.partitions) >= workers);
+    // The Secret is where its references are looked up.
+    let pod = pod();
+    let secret = list(&pod["volumes"]).into_iter().find(|volume| volume["secret"].is_object()).unwrap();
+    let mounts = list(&pod["containers"][0]["volumeMounts"]);
+    let mount = mounts.iter().find(|mount| mount["name"] == secret["name"]).unwrap();
+    assert_eq!(mount["mountPath"].as_str().map(Path::new), fleet.secrets.as_deref());
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod secrets;
 
 use std::{collections::BTreeMap, path::Path};
 
-use lookout_config::PipelineSettings;
+use lookout_config::{CameraSettings, PipelineSettings};
 use lookout_tests::program::run;
 
 use crate::files::root;
@@ -31,6 +31,17 @@ fn checked(file: &str, environment: &BTreeMap<String, String>) -> PipelineSettin
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
     lookout_config::parse(&path, &text, &|name| environment.get(name).cloned())
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The cameras of a file that `lookout cameras import` reads, checked as those of a pipeline file are.
+fn cameras_of(file: &str) -> Vec<CameraSettings> {
+    let path = root().join(file);
+    let cameras = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let text = format!(
+        "name = \"x\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n{cameras}"
+    );
+    let pipeline = lookout_config::parse(&path, &text, &|_| None);
+    pipeline.unwrap_or_else(|error| panic!("{error}")).cameras
 }
 
 /// The pipeline file that a `lookout run` names, as it is called in the container.

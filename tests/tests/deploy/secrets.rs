@@ -38,7 +38,9 @@ fn visit(file: &str, value: &Value) {
         Value::Object(map) => {
             for (key, value) in map {
                 let key = key.to_uppercase();
-                let secret = SECRET_WORDS.iter().any(|word| key.contains(word));
+                // Kubernetes' word for which Secret is meant.
+                let names = key == "SECRETNAME";
+                let secret = !names && SECRET_WORDS.iter().any(|word| key.contains(word));
                 let literal = value.as_str().is_some_and(|text| !text.starts_with("${"));
                 assert!(!(secret && literal), "{file}: {key} is {value}");
                 visit(file, value);
