@@ -19,7 +19,7 @@ build=(
     # the clip of the demo
     opencv-doc
 )
-tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv)
+tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv iproute2)
 # docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
 # Debian has does not start with its Python.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
@@ -35,6 +35,7 @@ present() {
         cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
+        iproute2) command -v ip ;;
         maven) command -v mvn ;;
         python3-pip) python3 -m pip --version ;;
         python3-venv) python3 -c 'import ensurepip, venv' ;;

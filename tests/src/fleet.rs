@@ -16,7 +16,7 @@ use lookout_schema::{FrameRecord, SessionId, StatusRecord, Timestamp, WorkerStat
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::program::lookout;
+use crate::{netns::Machine, program::lookout};
 
 /// A `lookout run` of a fleet; killed with this guard.
 #[derive(Debug)]
@@ -29,6 +29,17 @@ pub struct FleetWorker {
 impl FleetWorker {
     /// Starts a worker `id` on the Kafka and topics of `kafka`, with more `lines` within `[fleet]`.
     pub fn start(kafka: &str, prefix: &str, id: &str, lines: &str) -> Result<Self> {
+        Self::start_on(None, kafka, prefix, id, lines)
+    }
+
+    /// The same on a machine of its own.
+    pub fn start_on(
+        machine: Option<&Machine>,
+        kafka: &str,
+        prefix: &str,
+        id: &str,
+        lines: &str,
+    ) -> Result<Self> {
         let folder = TempDir::new()?;
         let file = folder.path().join("pipeline.toml");
         // A small network, and room for frames to wait: what is tested lies around it.
@@ -42,7 +53,9 @@ impl FleetWorker {
             ),
         )?;
         let log = fs::File::create(folder.path().join("log"))?;
-        let child = Command::new(lookout()?)
+        let lookout = lookout()?;
+        let mut command = machine.map_or_else(|| Command::new(&lookout), |m| m.command(&lookout));
+        let child = command
             .arg("run")
             .arg(&file)
             .args(["--summary", "json"])

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -25,6 +25,7 @@ pub struct KafkaServer {
     overrides: Vec<String>,
     /// By which clients reach it; see `[kafka.client]`.
     client: Vec<(String, Secret)>,
+    inner: Option<String>,
     process: Option<Child>,
 }
 
@@ -39,17 +40,47 @@ impl KafkaServer {
 
     /// Starts it with settings of its own, `key=value`, which clients reach by `client`.
     pub fn start_with(overrides: &[&str], client: &[(&str, &str)]) -> Result<Self> {
-        let mut server = Self {
+        let mut server = Self::formatted(overrides, client)?;
+        server.restart()?;
+        Ok(server)
+    }
+
+    fn formatted(overrides: &[&str], client: &[(&str, &str)]) -> Result<Self> {
+        let server = Self {
             dir: TempDir::new().context("no folder for Kafka's data")?,
             port: free_port()?,
             overrides: overrides.iter().map(|setting| (*setting).into()).collect(),
             client: client.iter().map(|(key, value)| ((*key).into(), Secret::new(*value))).collect(),
+            inner: None,
             process: None,
         };
         run(script().arg("install"))?;
         run(script().arg("format").arg(server.data()).arg(server.port.to_string()))?;
+        Ok(server)
+    }
+
+    /// Starts it with a second listener on `address`, which is advertised to those who come by it: the inner one of
+    /// docker-compose.yml, where the usual one is the outer.
+    pub fn start_with_inner(address: Ipv4Addr) -> Result<Self> {
+        let mut server = Self::formatted(&[], &[])?;
+        let inner = format!("INNER://{address}:{}", free_port()?);
+        let properties = fs::read_to_string(server.data().join("server.properties"))?;
+        for (key, more) in [
+            ("listeners", inner.as_str()),
+            ("advertised.listeners", &inner),
+            ("listener.security.protocol.map", "INNER:PLAINTEXT"),
+        ] {
+            let line = properties.lines().find(|line| line.starts_with(&format!("{key}=")));
+            server.overrides.push(format!("{},{more}", line.with_context(|| format!("no {key}"))?));
+        }
+        server.inner = inner.strip_prefix("INNER://").map(Into::into);
         server.restart()?;
         Ok(server)
+    }
+
+    /// `host:port` of the inner listener.
+    pub fn inner(&self) -> Option<String> {
+        self.inner.clone()
     }
 
     /// Starts it again after [`KafkaServer::kill`], on the same port and with the data it had.

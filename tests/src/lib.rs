@@ -2,6 +2,7 @@
 
 pub mod fleet;
 pub mod kafka;
+pub mod netns;
 pub mod program;
 pub mod records;
 pub mod rtsp;

@@ -1,7 +1,7 @@
 //! An RTSP server with one camera that fails on demand.
 
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     process::Command,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
@@ -26,13 +26,24 @@ pub struct RtspSettings {
     pub file: Option<std::path::PathBuf>,
     /// Whether it speaks `rtsps://` only, with a certificate that it signed itself.
     pub tls: bool,
+    /// Where it listens.
+    pub address: Ipv4Addr,
     /// Frames after which the stream ends; -1 for none.
     pub frames: i32,
 }
 
 impl Default for RtspSettings {
     fn default() -> Self {
-        Self { width: 320, height: 240, fps: 25, login: None, file: None, tls: false, frames: -1 }
+        Self {
+            width: 320,
+            height: 240,
+            fps: 25,
+            login: None,
+            file: None,
+            tls: false,
+            address: Ipv4Addr::LOCALHOST,
+            frames: -1,
+        }
     }
 }
 
@@ -59,11 +70,11 @@ struct Shown {
 }
 
 impl RtspServer {
-    /// Starts a camera on a free port of the loopback interface.
+    /// Starts a camera on a free port.
     pub fn start(settings: RtspSettings) -> anyhow::Result<Self> {
         gst::init()?;
         // Free when the server binds it a moment later, unless another process takes it in between.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = TcpListener::bind((settings.address, 0))?.local_addr()?.port();
         let mut server = Self { settings, port, running: None };
         server.restart()?;
         Ok(server)
@@ -72,12 +83,12 @@ impl RtspServer {
     /// The camera's address, without a login.
     pub fn uri(&self) -> String {
         let scheme = if self.settings.tls { "rtsps" } else { "rtsp" };
-        format!("{scheme}://127.0.0.1:{}/cam", self.port)
+        format!("{scheme}://{}:{}/cam", self.settings.address, self.port)
     }
 
     /// The camera's address with a login.
     pub fn uri_with_login(&self, user: &str, password: &str) -> String {
-        format!("rtsp://{user}:{password}@127.0.0.1:{}/cam", self.port)
+        format!("rtsp://{user}:{password}@{}:{}/cam", self.settings.address, self.port)
     }
 
     /// Starts the camera again on the same port.
@@ -180,7 +191,7 @@ fn serve(
     context: &glib::MainContext,
 ) -> anyhow::Result<(server::RTSPServer, glib::Source)> {
     let rtsp = server::RTSPServer::new();
-    rtsp.set_address("127.0.0.1");
+    rtsp.set_address(&settings.address.to_string());
     rtsp.set_service(&port.to_string());
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);

@@ -212,7 +212,7 @@ async fn one_that_is_paused_cannot_be_mistaken(fleet: &mut Fleet) {
     sleeper.signal("STOP").unwrap();
     let over = |all: &All| taken_over(all, paused + Duration::from_secs(1), &theirs, "w2");
     let (_, took) = fleet.watch.until("its cameras are others'", PATIENCE, over).await.unwrap();
-    let pause = SESSION * 2;
+    let pause = Duration::from_secs(20);
     tokio::time::sleep(pause.saturating_sub(paused.elapsed())).await;
     let woken = Instant::now();
     sleeper.signal("CONT").unwrap();
