@@ -1,7 +1,5 @@
 //! Zones, lines and time to collision of objects that move as told.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 
 use lookout_schema::{BBox, Region, Size};
