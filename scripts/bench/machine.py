@@ -6,11 +6,6 @@ import platform
 import time
 
 
-# oneDNN's own switch, which libtorch, and so both sides of a pipeline, heed: how this machine would do without
-# its newest instructions.
-LIMIT = "ONEDNN_MAX_CPU_ISA"
-
-
 def _field(path, key):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
@@ -26,7 +21,6 @@ def describe():
         "cpu": _field("/proc/cpuinfo", "model name"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "limited_to": os.environ.get(LIMIT),
         "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in _flags()],
         "os": _field("/etc/os-release", "PRETTY_NAME"),
         "kernel": platform.release(),

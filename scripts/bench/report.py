@@ -7,8 +7,7 @@ import sys
 import sides
 
 FILE = sides.ROOT / "docs" / "performance.md"
-# The machine as it is, and with some of its instructions left out.
-AS_IT_IS, LIMITED = "bench", "bench:limited"
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
 @dataclasses.dataclass
@@ -75,8 +74,7 @@ def table(rows):
 
 
 def _machine(about):
-    limited = f", of which oneDNN may use {about['limited_to']}" if about["limited_to"] else ""
-    return (f"{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}{limited}), {about['memory_gib']} GiB; "
+    return (f"{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), {about['memory_gib']} GiB; "
             f"{about['os']}, Linux {about['kernel']}; {about['busy_before']:.0%} busy with other things before the run; {about['date']}.")
 
 
@@ -104,12 +102,10 @@ def _others(measured):
 
 def write(rows, measured):
     """Puts the figures between the marks of docs/performance.md."""
-    name = LIMITED if measured["machine"]["limited_to"] else AS_IT_IS
-    first, last = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, begin, rest = FILE.read_text().partition(first)
-    _, end, after = rest.partition(last)
+    before, begin, rest = FILE.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
     if not begin or not end:
-        sys.exit(f"error: {FILE} has lost its marks {first} and {last}")
+        sys.exit(f"error: {FILE} has lost its marks {BEGIN} and {END}")
     figures = (f"\n\n{_machine(measured['machine'])} ResNet-50 at 224x224 in batches of {sides.CLASSIFIER.batch}, "
                f"RetinaNet at {sides.DETECTOR.input} in batches of {sides.DETECTOR.batch}, {measured['precision']}; "
                f"median of {measured['rounds']} rounds.\n\n{table(rows)}\n\n{_others(measured)}\n\n")
