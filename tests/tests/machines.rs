@@ -76,33 +76,33 @@ async fn three_machines_share_rtsp_cameras_and_one_is_cut_off() {
     let all_deliver = |all: &All| (all.owners(since).len() == CAMERAS).then_some(());
     watch.until("all deliver", PATIENCE, all_deliver).await.unwrap();
 
-    if let Some(machine) = machines.last() {
+    if !machines.is_empty() {
+        // Which camera is whose is for their ids to say; the one that has the most is cut off.
         let owners = watch.all().owners(since);
-        let lost: BTreeSet<String> = owners
-            .into_iter()
-            .filter(|(_, (owner, _))| owner == "edge-2")
-            .map(|(camera, _)| camera)
-            .collect();
-        machine.unplug().unwrap();
+        let of = |i: usize| -> BTreeSet<String> {
+            let name = format!("edge-{i}");
+            let own = owners.iter().filter(|(_, (owner, _))| *owner == name);
+            own.map(|(camera, _)| camera.clone()).collect()
+        };
+        let cut_off = (0..3).max_by_key(|i| of(*i).len()).unwrap();
+        let lost = of(cut_off);
+        machines[cut_off].unplug().unwrap();
         let cut = Instant::now();
         let elsewhere = |all: &All| {
             let owners = all.owners(cut);
-            let taken = |camera| owners.get(camera).is_some_and(|(owner, _)| owner != "edge-2");
+            let name = format!("edge-{cut_off}");
+            let taken = |camera| owners.get(camera).is_some_and(|(owner, _)| *owner != name);
             lost.iter().all(taken).then_some(())
         };
         let within = SESSION + TO_BEGIN;
         let (_, took) =
             watch.until("the cut-off's cameras deliver from others", within, elsewhere).await.unwrap();
-        println!(
-            "cable pulled out: its {} cameras deliver from others after {took:?}, of {within:?}",
-            lost.len()
-        );
-        machine.plug_in().unwrap();
+        let count = lost.len();
+        println!("cable pulled out: its {count} cameras deliver from others after {took:?}, of {within:?}");
+        machines[cut_off].plug_in().unwrap();
         let plugged_in = Instant::now();
         balanced(&watch, 3).await;
-        let again = |all: &All| all.owners(cut).values().any(|(owner, _)| owner == "edge-2").then_some(());
-        watch.until("the one that is back delivers", PATIENCE, again).await.unwrap();
-        println!("cable plugged in: it has cameras anew after {:?}", plugged_in.elapsed());
+        println!("cable plugged in: it has its share again after {:?}", plugged_in.elapsed());
     }
     let overlap = watch.all().longest_overlap().unwrap();
     println!("two owners of a camera side by side: {overlap:?} at most");
