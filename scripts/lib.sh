@@ -48,6 +48,24 @@ in_cache() {
     ) 9>"$dir.lock"
 }
 
+# python_env NAME WHAT SIZE: the Python with scripts/NAME/requirements.txt, in the cache; prints the path of its
+# interpreter. WHAT it is and the download's SIZE are told where it has to be fetched.
+python_env() {
+    local requirements="$LOOKOUT_ROOT/scripts/$1/requirements.txt" venv
+    venv="$LOOKOUT_CACHE/$1-$(sha256sum "$requirements" | cut -c1-12)"
+    need python3 "'make setup' installs it"
+    in_cache "$venv" fill_python_env "$requirements" "$2" "$3"
+    echo "$venv/bin/python"
+}
+
+fill_python_env() {
+    log "fetching $3 (a download of $4)"
+    python3 -m venv "$1" ||
+        die "python3 cannot make a virtual environment; 'make setup' installs python3-venv"
+    "$1/bin/python" -m pip --disable-pip-version-check --quiet install --requirement "$2" >&2 ||
+        die "pip could not fetch $3; is PyPI, or the mirror in pip's configuration, reachable?"
+}
+
 # has_nvidia_gpu: true where a driver answers; LOOKOUT_CUDA=1 or 0 overrides.
 has_nvidia_gpu() {
     case "${LOOKOUT_CUDA:-}" in

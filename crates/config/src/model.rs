@@ -27,7 +27,7 @@ pub const ARCHS: [&str; 10] = [
 /// The `arch` of a network that comes as a TorchScript module.
 pub const TORCHSCRIPT: &str = "torchscript";
 
-/// Those of them that name classes of a whole picture.
+/// Those of [`ARCHS`] that name classes of a whole picture.
 pub(crate) const CLASSIFIERS: [&str; 5] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4]];
 
 /// The network.

@@ -108,6 +108,12 @@ struct Among<'a> {
 }
 
 impl Object {
+    /// What is told of its end, if it was told of at all.
+    fn end(&self) -> Option<TrackEnd> {
+        let Self { class_id, first_s, last_s, hits, .. } = *self;
+        Some(TrackEnd { id: self.id?, class_id, first_s, last_s, hits })
+    }
+
     fn is_hidden(&self, since_s: f64) -> bool {
         self.last_s < since_s
     }
@@ -236,8 +242,7 @@ impl Tracker {
                 seen_as.push(seen);
                 return true;
             }
-            let Object { class_id, first_s, last_s, hits, .. } = *object;
-            ended.extend(object.id.map(|id| TrackEnd { id, class_id, first_s, last_s, hits }));
+            ended.extend(object.end());
             false
         });
         ended
@@ -273,11 +278,7 @@ impl Tracker {
 
     /// Ends all tracks: the session is over.
     pub fn finish(&mut self) -> Vec<TrackEnd> {
-        let told = self.objects.drain(..).filter_map(|object| {
-            let Object { class_id, first_s, last_s, hits, .. } = object;
-            Some(TrackEnd { id: object.id?, class_id, first_s, last_s, hits })
-        });
-        told.collect()
+        self.objects.drain(..).filter_map(|object| object.end()).collect()
     }
 }
 
