@@ -108,6 +108,12 @@ fn found(settings: &KafkaSettings, metadata: &Metadata) -> BrokerCheck {
     BrokerCheck { brokers, topics, problem: None }
 }
 
+/// Whether the other side closed the connection. Which of these the system reports depends on whether that
+/// was before, while or after something was sent to it.
+fn hung_up(what: &str) -> bool {
+    ["Disconnected", "Broken pipe", "Connection reset"].iter().any(|sign| what.contains(sign))
+}
+
 fn explain(code: RDKafkaErrorCode, reason: &str) -> BrokerProblem {
     // What follows is how long a try took and how often it was made.
     let what = reason.split(" (after ").next().unwrap_or(reason).to_owned();
@@ -126,7 +132,7 @@ fn explain(code: RDKafkaErrorCode, reason: &str) -> BrokerProblem {
         _ if what.contains("refused") => {
             "nothing listens there: start the broker, or correct `brokers` in [kafka]"
         }
-        _ if what.contains("security.protocol") || what.contains("Disconnected") => {
+        _ if what.contains("security.protocol") || hung_up(&what) => {
             "the broker hangs up: its port may want TLS or SASL, set `security.protocol` in [kafka.client]"
         }
         _ => {
@@ -134,4 +140,25 @@ fn explain(code: RDKafkaErrorCode, reason: &str) -> BrokerProblem {
         }
     };
     BrokerProblem { what, advice: advice.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_hangs_up_is_told_whenever_it_does_so() {
+        for how in [
+            "10.0.0.1:9092/bootstrap: Send failed: Broken pipe",
+            "10.0.0.1:9092/bootstrap: Receive failed: Connection reset by peer (after 2ms in state UP)",
+            "10.0.0.1:9092/bootstrap: Disconnected: verify that security.protocol is correctly configured",
+            "10.0.0.1:9092/bootstrap: Disconnected (after 3ms in state APIVERSION_QUERY)",
+        ] {
+            let problem = explain(RDKafkaErrorCode::BrokerTransportFailure, how);
+            assert!(problem.advice.contains("`security.protocol`"), "{problem:?}");
+        }
+        let refused = "10.0.0.1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused";
+        let problem = explain(RDKafkaErrorCode::BrokerTransportFailure, refused);
+        assert!(problem.advice.contains("nothing listens there"), "{problem:?}");
+    }
 }
