@@ -4,6 +4,7 @@
 //! version in `schema`; the major version also stands in the topic's name. A consumer must ignore
 //! fields it does not know.
 
+mod alert;
 mod bbox;
 mod frame;
 mod id;
@@ -11,10 +12,14 @@ mod ledger;
 mod profile;
 mod region;
 mod registry;
+mod snapshot;
+mod sound;
 mod status;
 mod time;
 mod topic;
+mod track;
 
+pub use alert::{AlertEvidence, AlertLevel, AlertRecord, AlertState, CollisionEvidence, FrameRef, ObjectRef};
 pub use bbox::BBox;
 pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
 pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
@@ -22,9 +27,12 @@ pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
 pub use profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use region::{InvalidRegion, Region};
 pub use registry::{CameraSpec, ClaimRecord};
+pub use snapshot::SnapshotRecord;
+pub use sound::{MAX_DETECTIONS, MAX_NAME, MAX_SIDE, MAX_TEXT, Unsound};
 pub use status::{
     CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerFleet, WorkerLoad, WorkerState,
     WorkerStatusRecord,
 };
 pub use time::{Clock, InvalidTimestamp, Timestamp};
-pub use topic::{InvalidTopicPrefix, Topics};
+pub use topic::{InvalidTopicPrefix, RecordKind, Topics};
+pub use track::{LineCrossing, LineDirection, TrackEvent, TrackRecord, ZoneStay};

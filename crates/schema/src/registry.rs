@@ -32,6 +32,12 @@ pub struct CameraSpec {
     /// Labels of the detections that are told; all if there are none.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// Parts of the picture that consumers watch, by name; a worker does not look at them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zones: BTreeMap<String, Region>,
+    /// Lines whose crossings consumers tell, by name: two points in parts of the picture's width and height.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lines: BTreeMap<String, [[f32; 2]; 2]>,
     /// Whatever people want to note; nothing in Lookout depends on it.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -62,6 +68,8 @@ impl CameraSpec {
             priority: Self::PRIORITY,
             regions: Vec::new(),
             classes: Vec::new(),
+            zones: BTreeMap::new(),
+            lines: BTreeMap::new(),
             labels: BTreeMap::new(),
             enabled: true,
             options: BTreeMap::new(),

@@ -7,10 +7,29 @@ use thiserror::Error;
 pub struct Topics {
     pub frames: String,
     pub status: String,
+    /// Small pictures, of pipelines that have them on.
+    pub snapshots: String,
+    /// The objects that consumers follow.
+    pub tracks: String,
+    pub alerts: String,
     /// The registry of cameras; compacted.
     pub cameras: String,
     /// Who has taken over which partition of the registry; compacted, of one partition.
     pub claims: String,
+}
+
+/// What consumers read; each has a topic of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKind {
+    Frame,
+    Status,
+    Snapshot,
+    Track,
+    Alert,
+}
+
+impl RecordKind {
+    pub const ALL: [Self; 5] = [Self::Frame, Self::Status, Self::Snapshot, Self::Track, Self::Alert];
 }
 
 /// Why a text cannot begin a topic's name.
@@ -28,9 +47,23 @@ impl Topics {
         Ok(Self {
             frames: name("frames"),
             status: name("status"),
+            snapshots: name("snapshots"),
+            tracks: name("tracks"),
+            alerts: name("alerts"),
             cameras: name("cameras"),
             claims: name("claims"),
         })
+    }
+
+    /// The topic of the records of `kind`.
+    pub fn of(&self, kind: RecordKind) -> &str {
+        match kind {
+            RecordKind::Frame => &self.frames,
+            RecordKind::Status => &self.status,
+            RecordKind::Snapshot => &self.snapshots,
+            RecordKind::Track => &self.tracks,
+            RecordKind::Alert => &self.alerts,
+        }
     }
 }
 

@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use lookout_schema::{
-    BatchLatencyMs, BenchProfile, CameraSpec, CameraStatus, CameraStatusRecord, ClaimRecord, Classification,
-    Clock, Detection, DropCause, Epoch, ExpireCause, FrameRecord, LedgerCounts, Measurement, ModelInfo,
-    Region, RetryReason, Size, StatusRecord, TimingUs, WorkerFleet, WorkerLoad, WorkerState,
-    WorkerStatusRecord,
+    AlertEvidence, AlertLevel, AlertRecord, AlertState, BatchLatencyMs, BenchProfile, CameraSpec,
+    CameraStatus, CameraStatusRecord, ClaimRecord, Classification, Clock, CollisionEvidence, Detection,
+    DropCause, Epoch, ExpireCause, FrameRecord, FrameRef, LedgerCounts, LineCrossing, LineDirection,
+    Measurement, ModelInfo, ObjectRef, Region, RetryReason, Size, SnapshotRecord, StatusRecord, TimingUs,
+    TrackEvent, TrackRecord, WorkerFleet, WorkerLoad, WorkerState, WorkerStatusRecord, ZoneStay,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -169,6 +170,10 @@ fn a_camera_and_a_claim_of_version_1() {
         ..CameraSpec::new(read("north-gate"), "rtsp://viewer:${secret:north-gate}@camera.example/stream1")
     };
     assert_is(&camera, include_str!("golden/camera.1.json"));
+    let mut watched = camera;
+    watched.zones.insert("door".into(), watched.regions[0].clone());
+    watched.lines.insert("kerb".into(), [[0.0, 0.5], [1.0, 0.75]]);
+    assert_is(&watched, include_str!("golden/camera.1b.json"));
     let least =
         r#"{"schema":"lookout.camera/1","id":"a","version":1,"updated_at":"2026-11-24T08:00:00Z","uri":"x"}"#;
     let least: CameraSpec = serde_json::from_str(least).unwrap_or_else(|error| panic!("{error}"));
@@ -202,4 +207,121 @@ fn a_bench_profile_of_version_1() {
         }],
     };
     assert_is(&profile, include_str!("golden/profile.1.json"));
+}
+
+fn object() -> ObjectRef {
+    let bbox = [104.0, 220.5, 161.0, 398.25].into();
+    ObjectRef { tracker: "adas".into(), id: 17, label: "car".into(), score: 0.9375, bbox }
+}
+
+#[test]
+fn a_track_of_version_1() {
+    let mut record = TrackRecord {
+        schema: "lookout.track/1".into(),
+        camera: read("north-gate"),
+        epoch: Epoch(7),
+        session: read("01JDFY9M4K8Z6Q2W3X5V7T9R1P"),
+        tracker: "monitor".into(),
+        id: 17,
+        event: TrackEvent::Update,
+        seq: 1042,
+        captured_at: read("2026-11-24T08:00:00.123456Z"),
+        clock: Clock::Rtcp,
+        published_at: read("2026-11-24T08:00:00.250000Z"),
+        age_ms: 126,
+        class_id: 1,
+        label: "person".into(),
+        score: 0.9375,
+        source: Size { width: 1920, height: 1080 },
+        bbox: [104.0, 220.5, 161.0, 398.25].into(),
+        velocity: [12.5, -3.0],
+        first_seen_at: read("2026-11-24T07:59:48.000000Z"),
+        last_seen_at: read("2026-11-24T08:00:00.123456Z"),
+        hits: 121,
+        zones: vec![ZoneStay { zone: "door".into(), dwell_s: 4.5 }],
+        crossed: vec![LineCrossing { line: "kerb".into(), direction: LineDirection::LeftToRight }],
+    };
+    assert_eq!((record.schema.as_str(), record.check()), (TrackRecord::SCHEMA, Ok(())));
+    assert_is(&record, include_str!("golden/track.1.json"));
+    record.bbox.x2 = f32::INFINITY;
+    assert_eq!(record.check().map_err(|wrong| wrong.field), Err("box".into()));
+}
+
+#[test]
+fn alerts_of_version_1() {
+    let mut record = AlertRecord {
+        schema: "lookout.alert/1".into(),
+        id: "adas/collision/north-gate/01JDFY9M4K8Z6Q2W3X5V7T9R1P/17/1".into(),
+        version: 2,
+        consumer: "adas".into(),
+        rule: "collision".into(),
+        state: AlertState::Changed,
+        level: AlertLevel::Critical,
+        at: read("2026-11-24T08:00:00.123456Z"),
+        raised_at: read("2026-11-24T07:59:58.000000Z"),
+        published_at: read("2026-11-24T08:00:00.250000Z"),
+        age_ms: 126,
+        camera: Some(read("north-gate")),
+        worker: None,
+        frame: Some(FrameRef { epoch: Epoch(7), session: read("01JDFY9M4K8Z6Q2W3X5V7T9R1P"), seq: 1042 }),
+        message: "car ahead in 1.8 s".into(),
+        evidence: AlertEvidence::Collision(CollisionEvidence {
+            object: object(),
+            ttc_s: 1.75,
+            ttc_low_s: 1.5,
+            ttc_high_s: Some(2.25),
+            watched_s: 3.0,
+            distance_m: Some(17.5),
+            closing_m_s: Some(10.0),
+        }),
+    };
+    assert_eq!((record.schema.as_str(), record.check()), (AlertRecord::SCHEMA, Ok(())));
+    assert_is(&record, include_str!("golden/alert.collision.1.json"));
+    record.consumer = "monitor".into();
+    let evidence = [
+        AlertEvidence::Count { zone: Some("door".into()), count: 5, limit: 3, for_s: 10.5 },
+        AlertEvidence::Count { zone: None, count: 5, limit: 3, for_s: 10.5 },
+        AlertEvidence::Line { line: "kerb".into(), direction: LineDirection::RightToLeft, object: object() },
+        AlertEvidence::Dwell { zone: "door".into(), dwell_s: 61.5, object: object() },
+        AlertEvidence::CameraDown {
+            status: CameraStatus::Retrying,
+            detail: Some("stalled".into()),
+            for_s: 30.5,
+        },
+        AlertEvidence::WorkerDown { for_s: 30.5 },
+        AlertEvidence::Latency { age_ms: 1200, budget_ms: 500, for_s: 10.5 },
+    ];
+    let goldens: Vec<Value> = read_all(include_str!("golden/alert.1.jsonl"));
+    assert_eq!(goldens.len(), evidence.len());
+    for (evidence, golden) in evidence.into_iter().zip(goldens) {
+        record.evidence = evidence;
+        assert_eq!(record.check(), Ok(()));
+        assert_is(&record, &golden.to_string());
+    }
+}
+
+fn read_all(lines: &str) -> Vec<Value> {
+    serde_json::Deserializer::from_str(lines).into_iter().filter_map(Result::ok).collect()
+}
+
+#[test]
+fn a_snapshot_of_version_1() {
+    let mut record = SnapshotRecord {
+        schema: "lookout.snapshot/1".into(),
+        camera: read("north-gate"),
+        worker: read("edge-1"),
+        epoch: Epoch(7),
+        session: read("01JDFY9M4K8Z6Q2W3X5V7T9R1P"),
+        seq: 1042,
+        captured_at: read("2026-11-24T08:00:00.123456Z"),
+        clock: Clock::Rtcp,
+        source: Size { width: 1920, height: 1080 },
+        picture: Size { width: 320, height: 180 },
+        jpeg: vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 1],
+        detections: Vec::new(),
+    };
+    assert_eq!((record.schema.as_str(), record.check()), (SnapshotRecord::SCHEMA, Ok(())));
+    assert_is(&record, include_str!("golden/snapshot.1.json"));
+    record.jpeg = b"<script>".to_vec();
+    assert_eq!(record.check().map_err(|wrong| wrong.field), Err("jpeg".into()));
 }
