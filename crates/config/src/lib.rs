@@ -4,6 +4,7 @@
 //! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
 //! nothing checks them again.
 
+mod adas;
 mod camera;
 mod classify;
 mod expand;
@@ -18,9 +19,12 @@ mod registry;
 mod secret;
 mod uri;
 
+pub use adas::{
+    AdasSettings, Calibration, CorridorSettings, ForwardSettings, Lens, LevelSettings, PathSettings,
+};
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
-pub use file::{ReadError, read};
+pub use file::{FileKind, ReadError, kind, read, read_adas};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};

@@ -9,12 +9,11 @@ use std::{
 };
 
 use lookout_schema::WorkerId;
-use toml::de::DeTable;
 
 use crate::{
-    Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, Mistake,
-    ModelSettings,
+    Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, ModelSettings,
     expand::Env,
+    file::document,
     reader::{Reader, Section},
 };
 
@@ -72,20 +71,11 @@ pub fn parse(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PipelineSettings, ConfigError> {
-    let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
     let base = file.parent().map(PathBuf::from).unwrap_or_default();
-    let document = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
-    })?;
+    let document = document(file, text)?;
     let reader = Reader::new(text, env as Env<'_>);
     let settings = PipelineSettings::read(Section::root(&reader, document.get_ref()), &base);
-    let mistakes = reader.into_mistakes();
-    match settings {
-        Some(settings) if mistakes.is_empty() => Ok(settings),
-        _ => Err(fail(mistakes)),
-    }
+    reader.finish(file, settings)
 }
 
 impl PipelineSettings {
@@ -213,16 +203,7 @@ impl WorkerSettings {
     fn read(section: Section<'_, '_>) -> Self {
         let settings = Self {
             id: section.parsed("id"),
-            http: section.text("http").and_then(|text| {
-                let address = text.parse();
-                if address.is_err() {
-                    section.note(
-                        "http",
-                        format!("`{text}` is no address; write IP:PORT, such as `127.0.0.1:9600`"),
-                    );
-                }
-                address.ok()
-            }),
+            http: section.address("http"),
             drain: Duration::from_secs(section.integer("drain_s", 0..=3600).unwrap_or(10)),
             status_interval: section
                 .millis("status_interval_ms", 100..=3_600_000)

@@ -1,7 +1,8 @@
 //! Reads a TOML table key by key and notes every mistake, where serde would stop at the first.
 
 use std::{
-    cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration,
+    cell::RefCell, collections::BTreeSet, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::Path,
+    str::FromStr, time::Duration,
 };
 
 use lookout_schema::Region;
@@ -12,7 +13,7 @@ use toml::{
 
 use crate::{
     expand::{Env, Piece, expand, join},
-    mistake::Mistake,
+    mistake::{ConfigError, Mistake},
 };
 
 /// The file being read, and the mistakes found so far.
@@ -38,6 +39,15 @@ impl<'a> Reader<'a> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort_by_key(|mistake| mistake.line);
         mistakes
+    }
+
+    /// What was read of `file`, where nothing is wrong with it.
+    pub(crate) fn finish<T>(self, file: &Path, read: Option<T>) -> Result<T, ConfigError> {
+        let mistakes = self.into_mistakes();
+        match read {
+            Some(read) if mistakes.is_empty() => Ok(read),
+            _ => Err(ConfigError { file: file.to_owned(), mistakes }),
+        }
     }
 }
 
@@ -252,6 +262,29 @@ impl<'r, 'a> Section<'r, 'a> {
             Region::new(corners).map_err(|error| self.note_item(key, i, item, error.to_string())).ok()
         });
         Some(read.collect())
+    }
+
+    /// So many numbers in an array.
+    pub(crate) fn numbers<const N: usize>(&self, key: &'static str) -> Option<[f64; N]> {
+        let want = format!("an array of {N} numbers");
+        let items = self.array(key, &want)?;
+        let number = |item: &Spanned<DeValue<'_>>| digits(item.get_ref())?.parse::<f64>().ok();
+        let read: Option<Vec<f64>> = items.iter().map(number).collect();
+        let numbers = read.and_then(|numbers| <[f64; N]>::try_from(numbers).ok());
+        if numbers.is_none() {
+            self.note(key, format!("{want} is needed"));
+        }
+        numbers
+    }
+
+    /// Where something is served.
+    pub(crate) fn address(&self, key: &'static str) -> Option<SocketAddr> {
+        let text = self.text(key)?;
+        let address = text.parse();
+        if address.is_err() {
+            self.note(key, format!("`{text}` is no address; write IP:PORT, such as `127.0.0.1:9600`"));
+        }
+        address.ok()
     }
 
     /// A time in milliseconds within `range`.
