@@ -112,7 +112,7 @@ impl Default for ForwardSettings {
         Self {
             path: PathSettings::Drawn(CorridorSettings::default()),
             labels: labels.map(Into::into).into(),
-            min_box_px: 24.0,
+            min_box_px: 16.0,
             levels: LevelSettings::default(),
         }
     }
