@@ -7,8 +7,8 @@ use lookout_track::Closing;
 use crate::drift::normal;
 
 /// A level is raised where its time to collision is undercut, and the object is in the way, as probably as this.
-const RAISE_SOON: f64 = 0.9;
-const RAISE_IN_PATH: f64 = 0.8;
+const RAISE_SOON: f64 = 0.85;
+const RAISE_IN_PATH: f64 = 0.9;
 /// In so many boxes one after the other.
 const RAISE_BOXES: u32 = 2;
 /// An object is watched for so long, and in so many boxes, before anything is said of it.

@@ -11,7 +11,7 @@ use lookout_schema::AlertLevel;
 
 use world::{Other, Scene, calibrated, drawn};
 
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
