@@ -7,5 +7,6 @@ mod consumers;
 mod embedded;
 #[cfg(test)]
 mod faults;
+mod group;
 #[cfg(test)]
 mod settings;
