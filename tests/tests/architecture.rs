@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("schema", &[]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
@@ -17,10 +17,12 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("batch", &["schema", "stage"]),
     ("infer", &["schema", "stage", "batch"]),
     ("broker", &["schema", "config", "stage"]),
-    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
+    ("web", &[]),
+    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker", "web"]),
     ("track", &["schema"]),
+    ("adas", &["schema", "config", "broker", "track", "web"]),
     ("lab", &["schema", "config", "stage", "args", "model"]),
-    ("cli", &["schema", "config", "args", "broker"]),
+    ("cli", &["schema", "config", "args", "broker", "adas"]),
 ];
 
 /// Each giant and the crates that may use it.
@@ -31,7 +33,7 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("gstreamer-app", &["ingest"]),
     ("gstreamer-video", &["ingest"]),
     ("rdkafka", &["broker"]),
-    ("hyper", &["worker"]),
+    ("hyper", &["web"]),
     ("clap", &["args", "worker", "lab", "cli"]),
 ];
 

@@ -3,6 +3,7 @@
 //! Linked with neither GStreamer nor libtorch, so that it starts at once and a consumer's image stays
 //! small; a verb that needs one is handed to the program beside it that has it.
 
+mod adas;
 mod cameras;
 mod check;
 mod cluster;
@@ -16,8 +17,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs, TailArgs,
-    TensorArgs, WeightsArgs,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs,
+    TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +43,7 @@ enum Verb {
     Cameras(CamerasArgs),
     Fleet(FleetArgs),
     Plan(PlanArgs),
+    Adas(AdasArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
     Tensor(TensorArgs),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Cameras(args) => cameras::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Adas(args) => adas::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());
             ExitCode::SUCCESS
