@@ -6,6 +6,7 @@
 mod places;
 mod told;
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::{Detection, Epoch, FrameRecord, Region, SessionId, Timestamp, TrackRecord};
@@ -17,7 +18,7 @@ use self::{
 use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, Visit};
 
 /// Follows the objects of one camera through its sessions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Follower {
     /// What is written as `tracker` in its records.
     name: String,
@@ -29,7 +30,7 @@ pub struct Follower {
 }
 
 /// One unbroken connection to the camera.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Session {
     id: SessionId,
     last_seq: u64,
@@ -40,7 +41,7 @@ struct Session {
 
 /// Time within a session, by the stream's own where it has one: a camera's wall clock is set anew in mid-stream when
 /// its first sender report comes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Clock {
     begin: Timestamp,
     begin_pts_ns: Option<u64>,

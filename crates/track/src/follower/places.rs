@@ -1,5 +1,6 @@
 //! The zones and lines of a camera, by name.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::{Region, Size};
@@ -12,7 +13,7 @@ const GRACE_S: f64 = 1.0;
 /// How far off a line an object counts as on a side of it, in parts of the picture.
 const BAND: f32 = 0.01;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Places {
     zones: BTreeMap<String, (Region, Zone)>,
     lines: BTreeMap<String, ([[f32; 2]; 2], Line)>,
