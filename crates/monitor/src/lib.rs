@@ -1,1 +1,8 @@
-pub fn x(){}
+//! The monitor.
+
+mod error;
+mod rules;
+mod state;
+mod store;
+
+pub use error::{MonitorError, StoreError};
