@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::RecordKind;
 use rdkafka::{
     ClientConfig,
     producer::{Producer, ThreadedProducer},
@@ -23,7 +24,7 @@ pub struct Embedded {
 const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Embedded {
-    /// Starts a cluster with the topics of `settings`.
+    /// Starts a cluster with the topics of `settings`: all that consumers may read, or write.
     pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
         let fail = |reason: String| BrokerError::Embedded { reason };
         let host: ThreadedProducer<QuietContext> = ClientConfig::new()
@@ -36,7 +37,7 @@ impl Embedded {
             0 => DEFAULT_PARTITIONS,
             count => i32::from(count),
         };
-        for topic in [&settings.topics.frames, &settings.topics.status] {
+        for topic in RecordKind::ALL.map(|kind| settings.topics.of(kind)) {
             cluster
                 .create_topic(topic, partitions, 1)
                 .map_err(|error| fail(format!("topic {topic}: {error}")))?;

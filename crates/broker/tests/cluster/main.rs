@@ -8,3 +8,5 @@ mod embedded;
 mod faults;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod snapshots;
