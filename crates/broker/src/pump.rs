@@ -244,7 +244,7 @@ impl Pump {
             return;
         }
         if let Some(lane) = Lane::ALL.into_iter().find(|lane| place_of(*lane) == place) {
-            let message = result.as_ref().map_or_else(|(_, message)| message, |message| message);
+            let message = result.as_ref().unwrap_or_else(|(_, message)| message);
             state.reports.settled(lane, message.payload_len(), error.is_none());
             return self.send(&mut state);
         }
