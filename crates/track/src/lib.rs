@@ -3,7 +3,9 @@
 //! Everything here is pure: time is an argument, in seconds of the session, and it is by time, never by a count
 //! of frames, that an object is lost or predicted, so that dropped frames change nothing but what was not seen.
 
+mod arrivals;
 mod assignment;
+mod expected;
 mod kalman;
 mod line;
 mod motion;
@@ -14,6 +16,6 @@ mod zone;
 
 pub use line::{Crossing, Direction, Line};
 pub use settings::TrackerSettings;
-pub use tracker::{Observation, Step, Track, TrackEnd, TrackId, Tracker};
+pub use tracker::{MOST_OBJECTS, Observation, Step, Track, TrackEnd, TrackId, Tracker, TrackerState};
 pub use ttc::{Closing, ClosingEstimate};
 pub use zone::{Visit, Zone};
