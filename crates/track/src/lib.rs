@@ -14,8 +14,8 @@ mod tracker;
 mod ttc;
 mod zone;
 
-pub use line::{Crossing, Direction, Line};
+pub use line::{Crossing, Direction, Line, LineState};
 pub use settings::TrackerSettings;
 pub use tracker::{MOST_OBJECTS, Observation, Step, Track, TrackEnd, TrackId, Tracker, TrackerState};
 pub use ttc::{Closing, ClosingEstimate};
-pub use zone::{Visit, Zone};
+pub use zone::{Visit, Zone, ZoneState};

@@ -221,7 +221,7 @@ impl Tracker {
     /// The numbers of the observations that can be objects.
     fn looked_at(&self, observations: &[Observation]) -> Vec<usize> {
         let low_score = self.settings.low_score;
-        let wanted = |o: &Observation| o.score >= low_score && is_sound(o.bbox);
+        let wanted = |o: &Observation| o.score >= low_score && o.score.is_finite() && is_sound(o.bbox);
         let mut among: Vec<usize> = (0..observations.len()).filter(|i| wanted(&observations[*i])).collect();
         if among.len() > MOST_OBJECTS {
             among.sort_by(|a, b| observations[*b].score.total_cmp(&observations[*a].score));

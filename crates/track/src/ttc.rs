@@ -7,6 +7,7 @@
 //! Time-to-Collision, 1976, is the origin of the idea.)
 
 use lookout_schema::BBox;
+use serde::{Deserialize, Serialize};
 
 use crate::kalman::Kalman;
 
@@ -53,8 +54,8 @@ fn seconds(rate: f64) -> Option<f64> {
     (rate > 0.0).then(|| 1.0 / rate)
 }
 
-/// An object's growth.
-#[derive(Debug, Clone, Default)]
+/// An object's growth. It has no settings, and is itself what is saved and loaded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClosingEstimate {
     /// Of the inverse of the size.
     filter: Option<Kalman>,
@@ -68,7 +69,7 @@ impl ClosingEstimate {
     pub fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
         let [width, height] = [bbox.x2 - bbox.x1, bbox.y2 - bbox.y1].map(f64::from);
         let size = (width * height).sqrt();
-        if !(size.is_finite() && size > 2.0 * SIDE_ERROR_PX) {
+        if !(at_s.is_finite() && size.is_finite() && size > 2.0 * SIDE_ERROR_PX) {
             return None;
         }
         // Each side is off by two corners' jitter; the size is their geometric mean.
