@@ -1,5 +1,7 @@
 //! What is saved and loaded goes on as if it had not been stopped, and nothing that comes in brings it down.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use lookout_schema::{BBox, Region, Size};
 use lookout_track::{
     ClosingEstimate, Line, MOST_OBJECTS, Observation, Step, Track, Tracker, TrackerSettings, Zone,
