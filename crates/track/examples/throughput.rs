@@ -72,15 +72,15 @@ fn user_s() -> Option<f64> {
 
 fn main() -> Result<(), InvalidRegion> {
     let mut random = StdRng::seed_from_u64(1);
-    // Fewer scenes than cameras, each camera at its own place of one, keep the example's memory small.
+    // Fewer scenes than cameras keep the example's memory small.
     let scenes: Vec<Vec<Vec<Observation>>> = (0..20).map(|_| records(&mut random)).collect();
     let mut cameras = (0..CAMERAS).map(|_| camera()).collect::<Result<Vec<_>, _>>()?;
     let (mut tracks, mut events) = (0, 0);
     let (wall, user) = (Instant::now(), user_s());
     for frame in 0..FRAMES {
-        for (i, camera) in cameras.iter_mut().enumerate() {
-            let at_s = frame as f64 / FPS;
-            let step = camera.tracker.step(at_s, SOURCE, &scenes[i % 20][frame]);
+        let at_s = frame as f64 / FPS;
+        for (camera, scene) in cameras.iter_mut().zip(scenes.iter().cycle()) {
+            let step = camera.tracker.step(at_s, SOURCE, &scene[frame]);
             tracks += step.tracks.len();
             events += camera.zone.step(at_s, SOURCE, &step.tracks).len();
             events += camera.line.step(at_s, SOURCE, &step.tracks).len();
