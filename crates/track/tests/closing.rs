@@ -1,8 +1,6 @@
 //! The time to collision over a grid of what may come: constant closing speed, boxes off by normal jitter of 2
 //! pixels at each side, 10 frames/s, true times of 2 to 6 s.
 
-#![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
-
 use lookout_schema::BBox;
 use lookout_track::{Closing, ClosingEstimate};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
