@@ -6,12 +6,14 @@
 
 mod camera;
 mod chance;
+mod dataset;
 mod render;
 mod scene;
 mod truth;
 mod weather;
 
 pub use camera::{Camera, View};
+pub use dataset::{DatasetSettings, SimError, place, write_dataset};
 pub use render::{Picture, Renderer};
 pub use scene::{Actor, Kind, Place, Scene};
 pub use truth::{FrameTruth, ObjectTruth};
