@@ -33,6 +33,10 @@ pub enum SimError {
     Write { path: PathBuf, source: io::Error },
     #[error("a picture of {}x{} cannot be drawn", .0.width, .0.height)]
     Size(Size),
+    #[error("the video cannot be encoded: {reason}; the GStreamer plugins `ugly` and `bad` are needed")]
+    Encode { reason: String },
+    #[error("the RTSP farm cannot be started: {reason}")]
+    Farm { reason: String },
     #[error("`{path}` cannot be written as JPEG: {reason}")]
     Jpeg { path: PathBuf, reason: String },
 }

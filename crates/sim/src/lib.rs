@@ -6,15 +6,21 @@
 
 mod camera;
 mod chance;
+mod clip;
 mod dataset;
+mod farm;
 mod render;
 mod scene;
 mod truth;
+mod video;
 mod weather;
 
 pub use camera::{Camera, View};
+pub use clip::{Clip, ClipSettings, Unit};
 pub use dataset::{DatasetSettings, SimError, place, write_dataset};
+pub use farm::{Farm, FarmSettings, Fault, FaultKind, InvalidFault, Told, TruthSink};
 pub use render::{Picture, Renderer};
 pub use scene::{Actor, Kind, Place, Scene};
 pub use truth::{FrameTruth, ObjectTruth};
+pub use video::write_video;
 pub use weather::Weather;
