@@ -16,6 +16,7 @@ mod pipeline;
 mod reader;
 mod registry;
 mod secret;
+mod snapshots;
 mod uri;
 
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
@@ -30,4 +31,5 @@ pub use model::{
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
+pub use snapshots::SnapshotSettings;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};
