@@ -9,6 +9,7 @@ mod fleet;
 mod lab;
 mod plan;
 mod reading;
+mod sim;
 mod weights;
 mod worker;
 
@@ -17,5 +18,6 @@ pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use plan::PlanArgs;
 pub use reading::{CheckArgs, TailArgs};
+pub use sim::{SimArgs, SimCameraArgs, SimDatasetArgs, SimServeArgs, SimVerb, SimVideoArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

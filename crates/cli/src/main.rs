@@ -16,8 +16,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs, TailArgs,
-    TensorArgs, WeightsArgs,
+    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs, SimArgs,
+    TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -46,6 +46,7 @@ enum Verb {
     Bench(BenchArgs),
     Tensor(TensorArgs),
     Weights(WeightsArgs),
+    Sim(SimArgs),
     /// Print the completions of a shell
     ///
     /// For bash: `lookout completions bash > ~/.local/share/bash-completion/completions/lookout`
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
         Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
+        Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Cameras(args) => cameras::run(&args),
