@@ -14,12 +14,14 @@ build=(
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     glib-networking # rtsps://
+    # sim
+    libgstrtspserver-1.0-dev
     # broker
     libcurl4-openssl-dev libssl-dev libsasl2-dev zlib1g-dev libzstd-dev
     # the clip of the demo
     opencv-doc
 )
-tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv iproute2)
+tests=(default-jre-headless maven openssl python3-venv iproute2)
 # docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
 # Debian has does not start with its Python.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
