@@ -110,8 +110,10 @@ function route(path) {
 }
 
 let streamed;
+let shown = "";
 
 function show() {
+  shown = location.pathname + location.search;
   page?.close?.();
   main.replaceChildren();
   const { module, place, id } = route(location.pathname);
@@ -145,7 +147,11 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   go(link.pathname + link.search);
 });
-addEventListener("popstate", show);
+addEventListener("popstate", () => {
+  // The address has changed already: who stays gets it back.
+  if (leaving && !leaving()) history.pushState(null, "", shown);
+  else show();
+});
 addEventListener("beforeunload", (event) => {
   if (page?.unsaved?.()) event.preventDefault();
 });

@@ -41,7 +41,7 @@ class Card {
     this.causes = h("ul");
     this.drops = h("details", { class: "drops" }, this.dropped, this.causes);
     this.counts = h("p", { class: "counts" });
-    this.alerts = h("a", { class: "badge", href: `/alerts?camera=${encodeURIComponent(id)}` });
+    this.alerts = h("a", { class: "badge", href: `/alerts?state=open&camera=${encodeURIComponent(id)}` });
     this.alerts.hidden = true;
     const heading = freshId("card");
     this.root = h(
