@@ -72,6 +72,16 @@ pub fn parse(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PipelineSettings, ConfigError> {
+    parse_with(file, text, env as Env<'_>, PipelineSettings::read)
+}
+
+/// Reads a file's text by `read`, which takes its root and its folder.
+pub(crate) fn parse_with<T>(
+    file: &Path,
+    text: &str,
+    env: Env<'_>,
+    read: impl FnOnce(&Section<'_, '_>, &Path) -> Option<T>,
+) -> Result<T, ConfigError> {
     let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
     let base = file.parent().map(PathBuf::from).unwrap_or_default();
     let document = DeTable::parse(text).map_err(|error| {
@@ -79,8 +89,8 @@ pub fn parse(
         let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
         fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
     })?;
-    let reader = Reader::new(text, env as Env<'_>);
-    let settings = PipelineSettings::read(Section::root(&reader, document.get_ref()), &base);
+    let reader = Reader::new(text, env);
+    let settings = read(&Section::root(&reader, document.get_ref()), &base);
     let mistakes = reader.into_mistakes();
     match settings {
         Some(settings) if mistakes.is_empty() => Ok(settings),
@@ -89,7 +99,7 @@ pub fn parse(
 }
 
 impl PipelineSettings {
-    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
+    fn read(root: &Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
         root.need("name", "`name` is needed: what this pipeline is called in logs");
         if name.as_deref() == Some("") {
@@ -107,7 +117,7 @@ impl PipelineSettings {
         let fleet = FleetSettings::read(root.section("fleet"), base);
         let sections = root.sections("camera");
         if shared {
-            check_shared(&root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
+            check_shared(root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
         } else {
             let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least, or \
                              `cameras = \"registry\"`";

@@ -254,6 +254,16 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(read.collect())
     }
 
+    /// An array of points, `[[x, y], ...]`.
+    pub(crate) fn points(&self, key: &'static str) -> Option<Vec<[f32; 2]>> {
+        let items = self.array(key, "an array of points, `[[x, y], ...]`,")?;
+        let points: Option<Vec<_>> = items.iter().map(corner).collect();
+        if points.is_none() {
+            self.note(key, "points are needed: `[[x, y], ...]`");
+        }
+        points
+    }
+
     /// A time in milliseconds within `range`.
     pub(crate) fn millis(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
         self.integer(key, range).map(Duration::from_millis)
@@ -291,7 +301,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// Notes the keys that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();

@@ -1,8 +1,10 @@
 //! A number and its rate of change, estimated from measurements of the number: a Kalman filter (Kalman, A New
 //! Approach to Linear Filtering and Prediction Problems, 1960) with white noise in the rate's change.
 
+use serde::{Deserialize, Serialize};
+
 /// The estimate, and what is known of its error.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kalman {
     pub(crate) value: f64,
     /// A second.

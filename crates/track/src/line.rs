@@ -1,5 +1,6 @@
 //! Who crosses a line, and which way.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::Size;
@@ -24,7 +25,7 @@ pub struct Crossing {
 }
 
 /// A line across a part of a camera's picture, by its ends in parts of the picture's width and height.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Line {
     ends: [[f32; 2]; 2],
     /// How far off the line, in parts of the picture, an object has to be for its side to count: one that stands
@@ -34,7 +35,7 @@ pub struct Line {
     was: BTreeMap<TrackId, Was>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Was {
     at: [f32; 2],
     last_s: f64,

@@ -1,6 +1,7 @@
 //! Where an object's box goes: its centre, width and height, each by itself.
 
 use lookout_schema::{BBox, Size};
+use serde::{Deserialize, Serialize};
 
 use crate::kalman::Kalman;
 
@@ -16,7 +17,7 @@ const GROWTH: f64 = 0.3;
 const GROWTH_CHANGE: f64 = 0.1;
 
 /// A box that moves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Motion {
     x: Kalman,
     y: Kalman,

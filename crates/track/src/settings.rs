@@ -1,7 +1,9 @@
 //! How objects are followed.
 
+use serde::{Deserialize, Serialize};
+
 /// Settings of a [`crate::Tracker`]. Scores are 0 to 1, overlaps are intersections over union, times seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrackerSettings {
     /// Detections that score as much as this are matched first, with all tracks.
     pub high_score: f32,

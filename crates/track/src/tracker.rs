@@ -5,6 +5,7 @@
 //! (<https://arxiv.org/abs/2110.06864>). Unlike there, an object's motion is a matter of seconds, not of frames.
 
 use lookout_schema::{BBox, Size};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     TrackerSettings,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// A track's number, from 1; no two tracks of a session have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrackId(pub u64);
 
 /// One detection, as the tracker needs it.
@@ -78,7 +79,7 @@ const IMPOSSIBLE: f32 = 5.0;
 const HIDDEN_COSTS: f32 = 0.1;
 
 /// The objects of a camera's session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tracker {
     settings: TrackerSettings,
     objects: Vec<Object>,
@@ -87,7 +88,7 @@ pub struct Tracker {
     begun: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Object {
     /// None until it is told.
     id: Option<TrackId>,

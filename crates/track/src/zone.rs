@@ -1,5 +1,6 @@
 //! Who is in a part of the picture, and for how long.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::{BBox, Region, Size};
@@ -12,7 +13,7 @@ pub(crate) fn foot(bbox: BBox, source: Size) -> [f32; 2] {
 }
 
 /// An object's stay in a zone.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Visit {
     pub id: TrackId,
     pub class_id: u32,
@@ -28,7 +29,7 @@ impl Visit {
 }
 
 /// A part of a camera's picture, and the objects that stand in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Zone {
     region: Region,
     /// An object that steps out, or is out of sight, for less than this is still there.
@@ -54,6 +55,11 @@ impl Zone {
     /// Who is there now.
     pub fn inside(&self) -> impl Iterator<Item = &Visit> {
         self.inside.values()
+    }
+
+    /// An object's stay, if it is there now.
+    pub fn visit(&self, id: TrackId) -> Option<&Visit> {
+        self.inside.get(&id)
     }
 
     /// How many of each class are there now.

@@ -1,0 +1,8 @@
+//! The monitor.
+
+mod error;
+mod rules;
+mod state;
+mod store;
+
+pub use error::{MonitorError, StoreError};
