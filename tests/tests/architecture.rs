@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("schema", &[]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
@@ -19,12 +19,13 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("broker", &["schema", "config", "stage"]),
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
     ("track", &["schema"]),
+    ("monitor", &["schema", "config", "broker", "track"]),
     ("lab", &["schema", "config", "stage", "args", "model"]),
-    ("cli", &["schema", "config", "args", "broker"]),
+    ("cli", &["schema", "config", "args", "broker", "monitor"]),
 ];
 
 /// Each giant and the crates that may use it.
-const DOORS: [(&str, &[&str]); 8] = [
+const DOORS: [(&str, &[&str]); 10] = [
     ("tch", &["model", "fused"]),
     ("torch-sys", &["fused"]),
     ("gstreamer", &["ingest"]),
@@ -32,6 +33,8 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("gstreamer-video", &["ingest"]),
     ("rdkafka", &["broker"]),
     ("hyper", &["worker"]),
+    ("axum", &["monitor"]),
+    ("rusqlite", &["monitor"]),
     ("clap", &["args", "worker", "lab", "cli"]),
 ];
 

@@ -7,6 +7,7 @@
 mod cameras;
 mod fleet;
 mod lab;
+mod monitor;
 mod plan;
 mod reading;
 mod weights;
@@ -15,6 +16,7 @@ mod worker;
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
 pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
+pub use monitor::MonitorArgs;
 pub use plan::PlanArgs;
 pub use reading::{CheckArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};

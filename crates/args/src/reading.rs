@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Find every mistake of a pipeline file, without reaching for anything
+/// Find every mistake of a pipeline's or a monitor's file, without reaching for anything
 ///
 /// Exit code: 0 the file is right, 2 it is not.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  lookout check pipelines/rtsp.toml")]
 pub struct CheckArgs {
-    /// The pipeline files
+    /// The files
     #[arg(value_name = "PIPELINE.toml", required = true)]
     pub pipelines: Vec<PathBuf>,
 }

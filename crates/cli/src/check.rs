@@ -6,7 +6,7 @@ use std::{
 };
 
 use lookout_args::CheckArgs;
-use lookout_config::read;
+use lookout_config::{AnySettings, MonitorSettings, PipelineSettings, read_any};
 
 /// Wrong input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
@@ -14,14 +14,13 @@ pub(crate) const WRONG_INPUT: u8 = 2;
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let mut all_right = true;
     for file in &args.pipelines {
-        match read(file) {
+        match read_any(file) {
             Ok(settings) => {
-                let cameras = match (&settings.fleet, settings.cameras.len()) {
-                    (Some(_), _) => "the registry's cameras".into(),
-                    (None, 1) => "1 camera".into(),
-                    (None, cameras) => format!("{cameras} cameras"),
+                let what = match settings {
+                    AnySettings::Pipeline(settings) => pipeline(&settings),
+                    AnySettings::Monitor(settings) => monitor(&settings),
                 };
-                let _ = writeln!(io::stdout(), "{}: right, {cameras}", file.display());
+                let _ = writeln!(io::stdout(), "{}: right, {what}", file.display());
             }
             Err(what) => {
                 all_right = false;
@@ -30,4 +29,19 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         }
     }
     if all_right { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
+}
+
+fn pipeline(settings: &PipelineSettings) -> String {
+    match (&settings.fleet, settings.cameras.len()) {
+        (Some(_), _) => "the registry's cameras".into(),
+        (None, 1) => "1 camera".into(),
+        (None, cameras) => format!("{cameras} cameras"),
+    }
+}
+
+fn monitor(settings: &MonitorSettings) -> String {
+    match settings.rules.len() {
+        1 => "a monitor with 1 rule".into(),
+        rules => format!("a monitor with {rules} rules"),
+    }
 }

@@ -7,6 +7,7 @@ mod cameras;
 mod check;
 mod cluster;
 mod fleet;
+mod monitor;
 mod plan;
 mod sibling;
 mod tail;
@@ -16,8 +17,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs, TailArgs,
-    TensorArgs, WeightsArgs,
+    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs, RunArgs,
+    TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -41,6 +42,7 @@ enum Verb {
     Tail(TailArgs),
     Cameras(CamerasArgs),
     Fleet(FleetArgs),
+    Monitor(MonitorArgs),
     Plan(PlanArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Tail(args) => tail::run(&args),
         Verb::Cameras(args) => cameras::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
+        Verb::Monitor(args) => monitor::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());

@@ -227,7 +227,8 @@ export function open(main, { query }) {
     if (!waits) arrange(list, sorted.map((item) => item.root));
     older.hidden = !more;
     const shown = sorted.length - (waits ? fresh.length : 0);
-    setText(showing, shown ? `${words.count(shown)}${more ? " of more" : ""} shown` : "No alert is like that.");
+    const told = `${words.count(shown)} shown${more ? "; there are older ones" : ""}`;
+    setText(showing, shown ? told : "No alert is like that.");
   }
 
   /** An alert that has come or changed. One that no longer fits the filter stays until the list is asked for anew. */

@@ -19,7 +19,7 @@ async function ask(path, options) {
   }
   const body = await response.json().catch(() => null);
   if (response.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
     // The page is about to go; whoever waits for the answer is not to go on without one.
     return new Promise(() => {});
   }

@@ -76,7 +76,8 @@ class Card {
   update(camera, now) {
     this.picture.want(camera.snapshot_seq);
     words.showStatus(this.status, camera.status);
-    setAttribute(this.root, "data-trouble", words.isTrouble(camera) && camera.status !== "running");
+    const trouble = words.isTrouble(camera) && camera.status !== "running";
+    setAttribute(this.root, "data-trouble", trouble && this.status.dataset.tone);
     const reason = words.reason(camera, now);
     setText(this.reason, reason);
     this.reason.hidden = reason === "";
@@ -87,7 +88,7 @@ class Card {
     setText(this.counts, inPicture);
     setAttribute(this.counts, "title", inPicture);
     const lost = words.sum(camera.dropped) + words.sum(camera.expired);
-    const share = camera.received > 0 ? ` (${((100 * lost) / camera.received).toFixed(1)} %)` : "";
+    const share = lost > 0 && camera.received > 0 ? ` (${((100 * lost) / camera.received).toFixed(1)} %)` : "";
     setText(this.dropped, `${words.count(lost)} dropped${share}`);
     if (this.drops.open || this.causes.childElementCount === 0) this.tellCauses(camera);
     this.drops.ontoggle = () => this.tellCauses(camera);

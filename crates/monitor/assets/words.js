@@ -144,7 +144,10 @@ export function span(ms) {
   return `${Math.round(seconds / 86_400)} days`;
 }
 
-export const ago = (at, now) => `${span(Math.max(0, now - Date.parse(at)))} ago`;
+export function ago(at, now) {
+  const ms = Math.max(0, now - Date.parse(at));
+  return ms < 1000 ? "now" : `${span(Math.round(ms / 1000) * 1000).replace(".0", "")} ago`;
+}
 
 export const sum = (counts) => Object.values(counts ?? {}).reduce((total, one) => total + one, 0);
 

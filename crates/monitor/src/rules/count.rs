@@ -28,7 +28,10 @@ pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) 
         let said = Said {
             occasion: since.name.clone(),
             at,
-            message: format!("{count} {what} in {place} of {}, more than {over} for {for_s:.1} s", scene.camera()),
+            message: format!(
+                "{count} {what} in {place} of {}, more than {over} for {for_s:.1} s",
+                scene.camera()
+            ),
             evidence: AlertEvidence::Count { zone: zone.clone(), count, limit: *over, for_s },
         };
         raised(rule, scene.about(), said)
@@ -38,7 +41,8 @@ pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) 
 
 fn count(scene: &Scene<'_>, zone: Option<&str>, labels: &[String]) -> u64 {
     let Some(zone) = zone else {
-        return scene.sight.tracks.iter().filter(|track| scene.wanted(track.id, labels).is_some()).count() as u64;
+        return scene.sight.tracks.iter().filter(|track| scene.wanted(track.id, labels).is_some()).count()
+            as u64;
     };
     let mut inside = scene.follower.zones().filter(|(name, _)| *name == zone).flat_map(|(_, visits)| visits);
     let mut count = 0;

@@ -46,7 +46,10 @@ pub(crate) fn camera(
         let said = Said {
             occasion: since.name.clone(),
             at: now,
-            message: format!("camera {camera} gives no frames for {for_s:.0} s, it is {}{why}", down.status.as_str()),
+            message: format!(
+                "camera {camera} gives no frames for {for_s:.0} s, it is {}{why}",
+                down.status.as_str()
+            ),
             evidence: AlertEvidence::CameraDown { status: down.status, detail: down.detail.clone(), for_s },
         };
         raised(rule, About::Camera(camera), said)

@@ -31,7 +31,8 @@ impl Dwelling {
             for visit in visits.filter(|visit| visit.dwell_s() >= holds.as_secs_f64()) {
                 let told = self.raised.get(zone).is_some_and(|told| told.contains_key(&visit.id.0));
                 let cool = self.last.is_none_or(|last| at < last || at >= last + rule.cooldown);
-                let Some(alert) = (!told && cool).then(|| tell(rule, scene, (zone, visit), labels)).flatten() else {
+                let Some(alert) = (!told && cool).then(|| tell(rule, scene, (zone, visit), labels)).flatten()
+                else {
                     continue;
                 };
                 self.last = Some(at);
@@ -50,7 +51,9 @@ impl Dwelling {
         let mut inside: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         // Ids begin anew with a session.
         if !scene.sight.began {
-            inside.extend(scene.follower.zones().map(|(zone, visits)| (zone, visits.map(|v| v.id.0).collect())));
+            inside.extend(
+                scene.follower.zones().map(|(zone, visits)| (zone, visits.map(|v| v.id.0).collect())),
+            );
         }
         let mut ended = Vec::new();
         for (zone, told) in &mut self.raised {

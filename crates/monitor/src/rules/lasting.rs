@@ -60,7 +60,12 @@ impl Lasting {
     }
 
     /// It is not so at `at`; gives the end of its alert where that is over.
-    pub(crate) fn not_so(&mut self, at: Timestamp, limits: Limits, frame: Option<FrameRef>) -> Option<AlertRecord> {
+    pub(crate) fn not_so(
+        &mut self,
+        at: Timestamp,
+        limits: Limits,
+        frame: Option<FrameRef>,
+    ) -> Option<AlertRecord> {
         self.since.as_ref()?;
         let last_so = *self.last_so.get_or_insert(at);
         if self.raised.is_some() && at >= last_so && at.ms_since(last_so) < ms(limits.passes) {

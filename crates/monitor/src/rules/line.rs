@@ -23,7 +23,8 @@ impl Crossed {
         let at = scene.at();
         for (nth, (line, crossing)) in scene.sight.crossings.iter().enumerate() {
             let direction = direction(crossing.direction);
-            let concerns = wanted.as_ref().is_none_or(|wanted| wanted == line) && way.is_none_or(|way| way == direction);
+            let concerns =
+                wanted.as_ref().is_none_or(|wanted| wanted == line) && way.is_none_or(|way| way == direction);
             let Some(track) = scene.wanted(crossing.id, labels).filter(|_| concerns) else { continue };
             if self.last.is_some_and(|last| at >= last && at < last + rule.cooldown) {
                 continue;
@@ -32,7 +33,12 @@ impl Crossed {
             let said = Said {
                 occasion: format!("{}/{nth}", scene.name()),
                 at,
-                message: format!("{} has crossed line {line} of {}, {}", track.label, scene.camera(), words(direction)),
+                message: format!(
+                    "{} has crossed line {line} of {}, {}",
+                    track.label,
+                    scene.camera(),
+                    words(direction)
+                ),
                 evidence: AlertEvidence::Line { line: line.clone(), direction, object: object(track) },
             };
             alerts.push(raised(rule, scene.about(), said));

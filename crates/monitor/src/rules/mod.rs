@@ -18,8 +18,8 @@ use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertRecord, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{lasting::Lasting, line::direction, scene::Scene, tell::CONSUMER};
 use self::{dwell::Dwelling, latency::Late, line::Crossed};
+pub(crate) use self::{lasting::Lasting, line::direction, scene::Scene, tell::CONSUMER};
 
 /// What a rule remembers of one camera, or of one worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,7 +51,9 @@ impl RuleState {
     /// Takes a frame.
     pub(crate) fn frame(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
         match (self, &rule.kind) {
-            (Self::Lasting(state), RuleKind::Count { .. }) => count::step(state, rule, scene).into_iter().collect(),
+            (Self::Lasting(state), RuleKind::Count { .. }) => {
+                count::step(state, rule, scene).into_iter().collect()
+            }
             (Self::Crossed(state), RuleKind::Line { .. }) => state.step(rule, scene),
             (Self::Dwelling(state), RuleKind::Dwell { .. }) => state.step(rule, scene),
             (Self::Late(state), RuleKind::Latency { .. }) => state.step(rule, scene).into_iter().collect(),

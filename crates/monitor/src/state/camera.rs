@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{
-    AlertRecord, CameraId, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord, LineDirection,
-    Region, SessionId, Size, Timestamp, WorkerId,
+    AlertRecord, CameraId, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord,
+    LineDirection, Region, SessionId, Size, Timestamp, WorkerId,
 };
 use lookout_track::{Follower, TrackerSettings};
 use serde::{Deserialize, Serialize};
@@ -171,7 +171,13 @@ impl Camera {
     }
 
     /// Takes the camera's next frame. What is to be told goes to `told`.
-    pub(crate) fn hear_frame(&mut self, frame: &FrameRecord, ways: &Ways, now: Timestamp, told: &mut Told) -> bool {
+    pub(crate) fn hear_frame(
+        &mut self,
+        frame: &FrameRecord,
+        ways: &Ways,
+        now: Timestamp,
+        told: &mut Told,
+    ) -> bool {
         let sight = if frame.detections.len() > MAX_TRACKED {
             self.follower.hear(&thinned(frame))
         } else {

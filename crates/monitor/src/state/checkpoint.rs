@@ -94,5 +94,7 @@ fn encoded<T: serde::Serialize>(id: &str, value: &T) -> Option<Vec<u8>> {
 }
 
 fn decoded<T: serde::de::DeserializeOwned>(id: &str, bytes: &[u8]) -> Option<T> {
-    rmp_serde::from_slice(bytes).map_err(|error| tracing::warn!(id, %error, "a state that was kept begins anew")).ok()
+    rmp_serde::from_slice(bytes)
+        .map_err(|error| tracing::warn!(id, %error, "a state that was kept begins anew"))
+        .ok()
 }

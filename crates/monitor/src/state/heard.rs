@@ -16,7 +16,8 @@ impl Heard {
     /// Notes the record; false where it was taken before.
     pub(crate) fn take(&mut self, placed: &Placed) -> bool {
         let Some(last) = self.of(placed.kind) else { return true };
-        let known = last.is_some_and(|(partition, offset)| partition == placed.partition && placed.offset <= offset);
+        let known =
+            last.is_some_and(|(partition, offset)| partition == placed.partition && placed.offset <= offset);
         if !known {
             *last = Some((placed.partition, placed.offset));
         }

@@ -5,7 +5,6 @@ mod bucket;
 mod camera;
 mod checkpoint;
 mod heard;
-mod pictures;
 mod pulse;
 mod told;
 mod worker;
@@ -26,7 +25,6 @@ pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},
     camera::{Camera, CameraPlaces, Ways},
     checkpoint::{Checkpoint, Kept},
-    pictures::Pictures,
     told::Told,
     worker::Worker,
 };
@@ -41,7 +39,8 @@ pub(crate) struct State {
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     /// What the registry holds, also of cameras of which no record has come.
     pub(crate) registry: BTreeMap<CameraId, Box<CameraSpec>>,
-    pub(crate) pictures: Pictures,
+    /// Cameras whose every frame somebody looks at.
+    pub(crate) watched: BTreeSet<CameraId>,
     /// The record to go on with.
     places: Places,
     /// Where the store says to go on; a partition that begins before it was made anew.
@@ -60,6 +59,15 @@ pub(crate) struct Counts {
     pub(crate) passed: BTreeMap<Passed, u64>,
     /// How old the last frame or status was when it was taken.
     pub(crate) lag_ms: i64,
+    /// The same of the oldest since this was looked at.
+    pub(crate) oldest_ms: i64,
+}
+
+impl Counts {
+    fn lag(&mut self, said_at: Timestamp, now: Timestamp) {
+        self.lag_ms = now.ms_since(said_at);
+        self.oldest_ms = self.oldest_ms.max(self.lag_ms);
+    }
 }
 
 /// Why a record was passed over.
@@ -119,7 +127,7 @@ impl State {
             cameras: BTreeMap::new(),
             workers: BTreeMap::new(),
             registry: BTreeMap::new(),
-            pictures: Pictures::default(),
+            watched: BTreeSet::new(),
             places: Places::new(),
             begun: Places::new(),
             told: Told::default(),
@@ -172,21 +180,28 @@ impl State {
         if frame.clock != lookout_schema::Clock::File {
             not_ahead(frame.captured_at, now)?;
         }
-        self.counts.lag_ms = now.ms_since(frame.published_at);
+        self.counts.lag(frame.published_at, now);
         let camera = room(&mut self.cameras, &frame.camera, &self.registry, (&self.ways, &self.file))?;
         if !camera.heard.take(placed) {
             return Err(Passed::Again);
         }
         camera.live.dirty = true;
-        if camera.hear_frame(frame, &self.ways, now, &mut self.told) { Ok(()) } else { Err(Passed::Late) }
+        if !camera.hear_frame(frame, &self.ways, now, &mut self.told) {
+            return Err(Passed::Late);
+        }
+        if self.watched.contains(&frame.camera) {
+            self.told.looks.insert(frame.camera.clone(), frame.seq);
+        }
+        Ok(())
     }
 
     fn take_status(&mut self, placed: &Placed, status: StatusRecord, now: Timestamp) -> Result<(), Passed> {
         match status {
             StatusRecord::Camera(status) => {
                 not_ahead(status.at, now)?;
-                self.counts.lag_ms = now.ms_since(status.at);
-                let camera = room(&mut self.cameras, &status.camera, &self.registry, (&self.ways, &self.file))?;
+                self.counts.lag(status.at, now);
+                let camera =
+                    room(&mut self.cameras, &status.camera, &self.registry, (&self.ways, &self.file))?;
                 if !camera.heard.take(placed) {
                     return Err(Passed::Again);
                 }
@@ -195,7 +210,7 @@ impl State {
             }
             StatusRecord::Worker(status) => {
                 not_ahead(status.at, now)?;
-                self.counts.lag_ms = now.ms_since(status.at);
+                self.counts.lag(status.at, now);
                 if !self.workers.contains_key(&status.worker) {
                     if self.workers.len() >= MAX_WORKERS {
                         return Err(Passed::TooMany);
@@ -221,8 +236,7 @@ impl State {
             return Err(Passed::Late);
         }
         camera.live.fresh = true;
-        self.told.pictures.push(picture.camera.clone());
-        self.pictures.put(picture);
+        self.told.pictures.push(picture);
         Ok(())
     }
 
@@ -243,7 +257,9 @@ impl State {
                     camera.strike(self.file.get(id).cloned().unwrap_or_default());
                 }
             }
-            RegistryRecord::Bad(why) => tracing::debug!(camera = %id, why, "a record of the registry is not used"),
+            RegistryRecord::Bad(why) => {
+                tracing::debug!(camera = %id, why, "a record of the registry is not used")
+            }
         }
     }
 
@@ -254,7 +270,11 @@ impl State {
         }
         let minute = minute_of(now);
         // A frame of the minute before may still be on its way.
-        let over = if minute_of(Timestamp::from_unix_us(now.as_unix_us() - 5_000_000)) == minute { minute } else { minute - 1 };
+        let over = if minute_of(Timestamp::from_unix_us(now.as_unix_us() - 5_000_000)) == minute {
+            minute
+        } else {
+            minute - 1
+        };
         for camera in self.cameras.values_mut() {
             camera.judge(&self.ways, now, &mut self.told);
             if camera.bucket.frames > 0 && camera.bucket.minute < over {
@@ -276,10 +296,11 @@ impl State {
         }) {
             camera.close_bucket(minute_of(now), told);
             camera.give_up(now, told);
-            self.pictures.forget(&id);
             told.gone.push(id);
         }
-        for (id, mut worker) in self.workers.extract_if(.., |_, worker| long_ago(worker.pulse.heard_at, FORGET_MS)) {
+        for (id, mut worker) in
+            self.workers.extract_if(.., |_, worker| long_ago(worker.pulse.heard_at, FORGET_MS))
+        {
             worker.give_up(now, told);
             told.gone_workers.push(id);
         }
@@ -302,8 +323,8 @@ impl State {
     }
 
     /// Cameras of the registry of which no record has come.
-    pub(crate) fn unheard(&self) -> BTreeSet<&CameraId> {
-        self.registry.keys().filter(|id| !self.cameras.contains_key(*id)).collect()
+    pub(crate) fn unheard(&self) -> impl Iterator<Item = &CameraSpec> {
+        self.registry.values().filter(|spec| !self.cameras.contains_key(&spec.id)).map(|spec| &**spec)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What records have led to, and is to be kept or told.
 
-use lookout_schema::{AlertRecord, CameraId, TrackRecord, WorkerId};
+use std::collections::BTreeMap;
+
+use lookout_schema::{AlertRecord, CameraId, SnapshotRecord, TrackRecord, WorkerId};
 
 use super::bucket::Bucket;
 
@@ -16,6 +18,7 @@ pub(crate) struct Told {
     /// Cameras and workers that are forgotten.
     pub(crate) gone: Vec<CameraId>,
     pub(crate) gone_workers: Vec<WorkerId>,
-    /// Cameras with a new picture.
-    pub(crate) pictures: Vec<CameraId>,
+    pub(crate) pictures: Vec<SnapshotRecord>,
+    /// The last frames, by number, of the cameras that are watched.
+    pub(crate) looks: BTreeMap<CameraId, u64>,
 }

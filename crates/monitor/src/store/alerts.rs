@@ -52,7 +52,11 @@ impl Store {
     }
 
     /// Notes that somebody has seen it; none where there is no such alert.
-    pub(crate) async fn acknowledge(&self, id: String, by: Acknowledged) -> Result<Option<StoredAlert>, StoreError> {
+    pub(crate) async fn acknowledge(
+        &self,
+        id: String,
+        by: Acknowledged,
+    ) -> Result<Option<StoredAlert>, StoreError> {
         self.write(move |connection| {
             let Some(known) = find(connection, &id)? else { return Ok(None) };
             // What happened at a moment has no other end than to be seen.
@@ -69,8 +73,9 @@ impl Store {
     /// How many stand, by camera; those of none under an empty name.
     pub(crate) async fn open_alerts(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         self.read(|connection| {
-            let mut query = connection
-                .prepare_cached("SELECT coalesce(camera, ''), count(*) FROM alerts WHERE open = 1 GROUP BY camera")?;
+            let mut query = connection.prepare_cached(
+                "SELECT coalesce(camera, ''), count(*) FROM alerts WHERE open = 1 GROUP BY camera",
+            )?;
             let counts = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let mut open = BTreeMap::new();
             for count in counts {

@@ -1,5 +1,7 @@
 //! Checkpoints: written at once, and read at the start.
 
+use std::sync::Arc;
+
 use lookout_broker::Places;
 use lookout_config::WebhookSettings;
 use lookout_schema::{AlertRecord, RecordKind, Timestamp};
@@ -21,8 +23,8 @@ const KINDS: [(RecordKind, &str); 4] = [
 
 impl Store {
     /// Keeps all of it, or nothing. Gives the alerts that were not known before.
-    pub(crate) async fn commit(&self, checkpoint: Checkpoint) -> Result<Vec<AlertRecord>, StoreError> {
-        let hooks = std::sync::Arc::clone(&self.hooks);
+    pub(crate) async fn commit(&self, checkpoint: Arc<Checkpoint>) -> Result<Vec<AlertRecord>, StoreError> {
+        let hooks = Arc::clone(&self.hooks);
         self.write(move |connection| {
             let transaction = connection.transaction()?;
             let new = write(&transaction, &checkpoint, &hooks)?;
@@ -37,7 +39,8 @@ impl Store {
         self.write(|connection| {
             let mut kept = Kept::default();
             let mut query = connection.prepare("SELECT kind, part, next FROM places")?;
-            let places = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
+            let places =
+                query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
             for place in places {
                 let (name, part, next): (String, i32, i64) = place?;
                 let kind = KINDS.iter().find(|(_, known)| *known == name);
@@ -68,7 +71,8 @@ fn write(
     for (id, state) in &checkpoint.cameras {
         camera.execute(params![id.as_str(), state])?;
     }
-    let mut worker = transaction.prepare_cached("INSERT OR REPLACE INTO workers (id, state) VALUES (?1, ?2)")?;
+    let mut worker =
+        transaction.prepare_cached("INSERT OR REPLACE INTO workers (id, state) VALUES (?1, ?2)")?;
     for (id, state) in &checkpoint.workers {
         worker.execute(params![id.as_str(), state])?;
     }
@@ -98,7 +102,8 @@ fn write(
 }
 
 fn write_places(transaction: &Transaction<'_>, places: &Places) -> Result<(), StoreError> {
-    let mut place = transaction.prepare_cached("INSERT OR REPLACE INTO places (kind, part, next) VALUES (?1, ?2, ?3)")?;
+    let mut place =
+        transaction.prepare_cached("INSERT OR REPLACE INTO places (kind, part, next) VALUES (?1, ?2, ?3)")?;
     for ((kind, part), next) in places {
         if let Some((_, name)) = KINDS.iter().find(|(known, _)| known == kind) {
             place.execute(params![name, part, next])?;

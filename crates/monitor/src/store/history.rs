@@ -11,7 +11,11 @@ pub(crate) type HistoryRow = Bucket;
 
 impl Store {
     /// The minutes of a camera from one on.
-    pub(crate) async fn history(&self, camera: CameraId, from_minute: i64) -> Result<Vec<HistoryRow>, StoreError> {
+    pub(crate) async fn history(
+        &self,
+        camera: CameraId,
+        from_minute: i64,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
                 "SELECT minute, frames, age_ms_sum, aged, dropped, labels FROM history
@@ -48,7 +52,11 @@ fn number(count: u64) -> i64 {
 }
 
 /// Adds a minute, to what is there of it already.
-pub(super) fn add(transaction: &Transaction<'_>, camera: &CameraId, bucket: &Bucket) -> Result<(), StoreError> {
+pub(super) fn add(
+    transaction: &Transaction<'_>,
+    camera: &CameraId,
+    bucket: &Bucket,
+) -> Result<(), StoreError> {
     transaction
         .prepare_cached("INSERT INTO cameras (id) VALUES (?1) ON CONFLICT (id) DO NOTHING")?
         .execute([camera.as_str()])?;

@@ -14,15 +14,15 @@ mod retain;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc, thread};
+use std::{fs::File, path::Path, sync::Arc, thread};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::{
-    alerts::{Acknowledged, AlertFilter, AlertPage, StoredAlert},
+    alerts::{Acknowledged, AlertFilter, StoredAlert},
     history::HistoryRow,
-    outbox::Waiting,
+    outbox::{TOPIC, Waiting, hook},
 };
 use crate::{MonitorError, error::StoreError};
 
@@ -33,6 +33,8 @@ pub(crate) struct Store {
     reader: Arc<Worker>,
     /// Who is told of alerts; see [`lookout_config::WebhookSettings`].
     hooks: Arc<[lookout_config::WebhookSettings]>,
+    /// Held for as long as the store is used.
+    _lock: Arc<File>,
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -82,14 +84,21 @@ impl Store {
         hooks: &[lookout_config::WebhookSettings],
     ) -> Result<Self, MonitorError> {
         let path = folder.join("monitor.sqlite");
-        let fail = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::Open { path: path.clone(), source };
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::Open {
+            path: path.clone(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(|error| fail(error.into()))?;
+        // A second monitor with the same store would take each record twice.
+        let lock = File::create(folder.join("monitor.lock")).map_err(|error| fail(error.into()))?;
+        lock.try_lock().map_err(|_| fail("it is in use".into()))?;
         let writer = open::writer(&path).map_err(|error| fail(error.into()))?;
         let reader = open::reader(&path).map_err(|error| fail(error.into()))?;
         Ok(Self {
             writer: Worker::start("store", writer).map_err(|error| fail(error.into()))?,
             reader: Worker::start("store-read", reader).map_err(|error| fail(error.into()))?,
             hooks: hooks.into(),
+            _lock: Arc::new(lock),
         })
     }
 

@@ -41,8 +41,6 @@ const APPLICATION: i64 = 0x4c6f_6f6b;
 pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(1))?;
-    // A second monitor with the same store would tell all alerts again.
-    connection.pragma_update(None, "locking_mode", "NORMAL")?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A transaction that is over outlives a power cut: what it says was told may have been.

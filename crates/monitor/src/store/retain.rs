@@ -45,7 +45,8 @@ fn step(connection: &mut Connection, oldest: Timestamp, max_bytes: u64) -> Resul
         params![MAX_ALERTS, STEP],
     )?;
     if gone == 0 && size(connection)? > max_bytes {
-        let first: Option<i64> = connection.query_row("SELECT min(minute) FROM history", [], |row| row.get(0))?;
+        let first: Option<i64> =
+            connection.query_row("SELECT min(minute) FROM history", [], |row| row.get(0))?;
         if let Some(first) = first {
             gone += delete_history(connection, first + 60)?;
         }
