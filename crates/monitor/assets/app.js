@@ -31,6 +31,7 @@ function take(overview, whole) {
   heardAt = new Date();
   if (whole) store.cameras.clear();
   for (const one of overview.cameras) store.cameras.set(one.id, one);
+  for (const id of overview.gone ?? []) store.cameras.delete(id);
   store.workers = overview.workers;
   store.meta = overview;
   store.loaded = true;
@@ -76,7 +77,8 @@ const live = new Live({
   },
   overview(overview) {
     take(overview, false);
-    page.overview?.(overview.cameras);
+    if (overview.gone?.length) page.full?.();
+    else page.overview?.(overview.cameras);
   },
   alert(alert) {
     tellAlert(alert);

@@ -7,10 +7,12 @@ const STATUS = {
   failed: { mark: "cross", tone: "bad", rank: 0 },
   silent: { mark: "cross", tone: "bad", rank: 0 },
   retrying: { mark: "triangle", tone: "warn", rank: 1 },
+  unknown: { mark: "ring", tone: "warn", rank: 1 },
   connecting: { mark: "ring", tone: "wait", rank: 2 },
   running: { mark: "dot", tone: "good", rank: 5 },
   stopped: { mark: "bar", tone: "idle", rank: 6 },
   ended: { mark: "bar", tone: "idle", rank: 7 },
+  disabled: { mark: "bar", tone: "idle", rank: 8 },
 };
 
 export const STATUSES = Object.keys(STATUS);
@@ -69,6 +71,10 @@ export function reason(camera, now) {
       return `Connecting again: ${why || "no reason was told"}`;
     case "connecting":
       return "Connecting; no frame has come yet";
+    case "unknown":
+      return "It is in the registry, and no worker has told of it yet";
+    case "disabled":
+      return "Disabled in the registry";
     case "stopped":
       return camera.detail || "Stopped";
     case "ended":

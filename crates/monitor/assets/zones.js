@@ -422,7 +422,9 @@ export class Zones {
         ]
       : [button("New zone", () => this.begin("zone")), button("New line", () => this.begin("line"))];
     const save = button("Save", () => this.save(this.version), { class: "primary" });
+    const leave = button("Stop editing", () => this.leave());
     this.tellDirty = () => {
+      setText(leave, this.dirty ? "Discard changes" : "Stop editing");
       save.disabled = !this.dirty || this.drawing !== null;
     };
     this.tellDirty();
@@ -430,7 +432,7 @@ export class Zones {
       h("div", { class: "buttons" }, ...tools),
       this.help,
       ...this.shapes.map((shape, at) => this.shapeField(shape, at)),
-      h("div", { class: "buttons" }, save, button("Discard changes", () => this.leave())),
+      h("div", { class: "buttons" }, save, leave),
     ];
   }
 
