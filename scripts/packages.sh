@@ -22,6 +22,9 @@ build=(
     opencv-doc
 )
 tests=(default-jre-headless maven openssl python3-venv iproute2)
+# The browser of the monitor's page. Ubuntu's package of that name is a snap, which a container has no use for: there
+# the test runs with whatever Chromium is installed, or says that it is skipped.
+grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null || tests+=(chromium chromium-driver)
 # docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
 # Debian has does not start with its Python.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
@@ -34,7 +37,8 @@ fi
 # they came: a machine with its own JDK or Python is not given a second one.
 present() {
     case "$1" in
-        cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
+        chromium-driver) command -v chromedriver ;;
+        chromium | cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
         iproute2) command -v ip ;;

@@ -19,7 +19,7 @@ struct Asset {
 }
 
 macro_rules! asset {
-    ($name:literal, $kind:literal) => {
+    ($name:literal, $kind:expr) => {
         Asset { name: $name, kind: $kind, bytes: include_bytes!(concat!("../../assets/", $name)) }
     };
 }
@@ -27,10 +27,22 @@ macro_rules! asset {
 const SHELL: &str = include_str!("../../assets/index.html");
 const LOGIN: &str = include_str!("../../assets/login.html");
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// Every file of `assets/` but the two pages; a test holds that none is left out.
 const ASSETS: &[Asset] = &[
-    asset!("app.js", "text/javascript; charset=utf-8"),
-    asset!("style.css", "text/css; charset=utf-8"),
+    asset!("app.css", "text/css; charset=utf-8"),
+    asset!("alerts.js", SCRIPT),
+    asset!("api.js", SCRIPT),
+    asset!("app.js", SCRIPT),
+    asset!("camera.js", SCRIPT),
+    asset!("dom.js", SCRIPT),
+    asset!("fleet.js", SCRIPT),
+    asset!("picture.js", SCRIPT),
+    asset!("plot.js", SCRIPT),
+    asset!("wall.js", SCRIPT),
+    asset!("words.js", SCRIPT),
+    asset!("zones.js", SCRIPT),
     asset!("icon.svg", "image/svg+xml"),
 ];
 
