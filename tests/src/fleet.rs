@@ -159,7 +159,7 @@ impl Watch {
                         }
                         StatusRecord::Camera(_) => {}
                     },
-                    ReadRecord::Unreadable { .. } => {}
+                    _ => {}
                 }
             }
         });

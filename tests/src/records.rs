@@ -36,7 +36,7 @@ impl Records {
                     return Ok(*frame);
                 }
                 ReadRecord::Status(status) => self.statuses.push(*status),
-                unreadable @ ReadRecord::Unreadable { .. } => anyhow::bail!("{unreadable:?}"),
+                other => anyhow::bail!("{other:?}"),
             }
         }
     }

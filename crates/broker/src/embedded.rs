@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::RecordKind;
 use rdkafka::{
     ClientConfig,
     producer::{Producer, ThreadedProducer},
@@ -36,7 +37,8 @@ impl Embedded {
             0 => DEFAULT_PARTITIONS,
             count => i32::from(count),
         };
-        for topic in [&settings.topics.frames, &settings.topics.status] {
+        let topics = RecordKind::ALL.map(|kind| settings.topics.of(kind));
+        for topic in topics {
             cluster
                 .create_topic(topic, partitions, 1)
                 .map_err(|error| fail(format!("topic {topic}: {error}")))?;

@@ -24,6 +24,8 @@ pub enum BrokerError {
     NoTopic { topic: String, brokers: String },
     #[error("reading `{topic}` failed: {reason}")]
     Read { topic: String, reason: String },
+    #[error("writing `{topic}` failed: {reason}")]
+    Write { topic: String, reason: String },
     #[error("the registry `{topic}` could not be read or written: {reason}")]
     Registry { topic: String, reason: String },
     #[error("the thread `{name}` could not be started")]

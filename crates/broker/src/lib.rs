@@ -21,13 +21,15 @@ mod sink;
 #[cfg(test)]
 mod testing;
 mod topics;
+mod writer;
 
 pub use check::{BrokerCheck, BrokerProblem, TopicCheck, check};
 pub use embedded::Embedded;
 pub use error::BrokerError;
 pub use fleet::{FleetEvent, FleetMember};
 pub use health::SinkHealth;
-pub use reader::{ReadFrom, ReaderOptions, RecordReader};
+pub use reader::{Missing, Placed, Places, ReadFrom, ReaderOptions, RecordReader};
 pub use record::ReadRecord;
 pub use registry::{Edit, EditError, Registry, RegistryRecord, RegistryView};
 pub use sink::KafkaSink;
+pub use writer::{RecordWriter, Written};

@@ -1,13 +1,27 @@
 //! What a message on one of the topics holds.
 
-use lookout_schema::{FrameRecord, StatusRecord};
+use lookout_schema::{
+    AlertRecord, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, TrackRecord, Unsound,
+};
+use serde::de::DeserializeOwned;
+
+use crate::RegistryRecord;
 
 /// A record of one of the topics.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReadRecord {
     Frame(Box<FrameRecord>),
     Status(Box<StatusRecord>),
-    /// A message that is none of ours, or of a version that this program does not know.
+    Snapshot(Box<SnapshotRecord>),
+    Track(Box<TrackRecord>),
+    Alert(Box<AlertRecord>),
+    /// Of the registry, whose records are named by their key.
+    Camera {
+        key: String,
+        record: RegistryRecord,
+    },
+    /// A message that is none of ours, that holds what none of ours may, or of a version that this program does not
+    /// know.
     Unreadable {
         topic: String,
         partition: i32,
@@ -16,32 +30,58 @@ pub enum ReadRecord {
     },
 }
 
-/// What a topic holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Frame,
-    Status,
+/// Reads a message, or says why that cannot be done.
+pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Result<ReadRecord, String> {
+    let value = payload.unwrap_or_default();
+    match kind {
+        RecordKind::Camera => {
+            let key = String::from_utf8_lossy(key).into_owned();
+            let record = RegistryRecord::read(&key, payload);
+            Ok(ReadRecord::Camera { key, record })
+        }
+        RecordKind::Frame => {
+            let frame: Box<FrameRecord> = parse(value)?;
+            sound(&frame.schema, FrameRecord::SCHEMA, frame.check())?;
+            Ok(ReadRecord::Frame(frame))
+        }
+        RecordKind::Status => {
+            let status: Box<StatusRecord> = parse(value)?;
+            let schema = match &*status {
+                StatusRecord::Camera(camera) => &camera.schema,
+                StatusRecord::Worker(worker) => &worker.schema,
+            };
+            sound(schema, StatusRecord::SCHEMA, status.check())?;
+            Ok(ReadRecord::Status(status))
+        }
+        RecordKind::Snapshot => {
+            let snapshot: Box<SnapshotRecord> = parse(value)?;
+            sound(&snapshot.schema, SnapshotRecord::SCHEMA, snapshot.check())?;
+            Ok(ReadRecord::Snapshot(snapshot))
+        }
+        RecordKind::Track => {
+            let track: Box<TrackRecord> = parse(value)?;
+            sound(&track.schema, TrackRecord::SCHEMA, track.check())?;
+            Ok(ReadRecord::Track(track))
+        }
+        RecordKind::Alert => {
+            let alert: Box<AlertRecord> = parse(value)?;
+            sound(&alert.schema, AlertRecord::SCHEMA, alert.check())?;
+            Ok(ReadRecord::Alert(alert))
+        }
+    }
 }
 
-/// Reads a message's payload, or says why that cannot be done.
-pub(crate) fn decode(payload: &[u8], kind: Kind) -> Result<ReadRecord, String> {
-    let (record, found, known) = match kind {
-        Kind::Frame => {
-            let frame: Box<FrameRecord> = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
-            let schema = frame.schema.clone();
-            (ReadRecord::Frame(frame), schema, FrameRecord::SCHEMA)
-        }
-        Kind::Status => {
-            let status: Box<StatusRecord> = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
-            let schema = match &*status {
-                StatusRecord::Camera(camera) => camera.schema.clone(),
-                StatusRecord::Worker(worker) => worker.schema.clone(),
-            };
-            (ReadRecord::Status(status), schema, StatusRecord::SCHEMA)
-        }
-    };
-    // Fields of another version may bear the same names and mean other things.
-    if found == known { Ok(record) } else { Err(format!("its schema is `{found}`, known is `{known}`")) }
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<Box<T>, String> {
+    serde_json::from_slice(payload).map(Box::new).map_err(|error| error.to_string())
+}
+
+/// Fields of another version may bear the same names and mean other things.
+fn sound(found: &str, known: &str, checked: Result<(), Unsound>) -> Result<(), String> {
+    if found != known {
+        let found: String = found.chars().take(80).collect();
+        return Err(format!("its schema is `{found}`, known is `{known}`"));
+    }
+    checked.map_err(|wrong| wrong.to_string())
 }
 
 #[cfg(test)]
@@ -58,24 +98,45 @@ mod tests {
     #[test]
     fn fields_that_are_not_known_are_ignored_and_versions_that_are_not_known_are_told() {
         let known = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
-        assert!(matches!(decode(known.as_bytes(), Kind::Status), Ok(ReadRecord::Status(_))));
+        assert!(matches!(
+            decode(b"gate", Some(known.as_bytes()), RecordKind::Status),
+            Ok(ReadRecord::Status(_))
+        ));
         let later = STATUS.replace("SCHEMA", "lookout.status/2");
-        let reason = decode(later.as_bytes(), Kind::Status).unwrap_err();
+        let reason = decode(b"gate", Some(later.as_bytes()), RecordKind::Status).unwrap_err();
         assert_eq!(reason, "its schema is `lookout.status/2`, known is `lookout.status/1`");
+    }
+
+    #[test]
+    fn what_no_writer_may_write_is_no_record() {
+        let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
+        for (good, bad, reason) in [
+            ("\"fps\":5.0", "\"fps\":-1", "`fps`"),
+            ("\"fps\":5.0", "\"fps\":1e999", "number out of range"),
+            ("\"camera\":\"gate\"", "\"camera\":\"<script>\"", "no camera id"),
+            ("\"reconnects\":0", "\"reconnects\":\"0\"", "invalid type"),
+        ] {
+            assert!(status.contains(good));
+            let told =
+                decode(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status).unwrap_err();
+            assert!(told.contains(reason), "{told}");
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_a_record_or_a_reason(mut bytes in prop::collection::vec(any::<u8>(), 0..64), at in 0usize..400) {
-            for kind in [Kind::Frame, Kind::Status] {
-                prop_assert!(decode(&bytes, kind).is_err());
+            for kind in RecordKind::ALL {
+                let read = decode(&bytes, Some(&bytes), kind);
+                let told = matches!(read, Err(_) | Ok(ReadRecord::Camera { record: RegistryRecord::Bad(_) | RegistryRecord::Removed, .. }));
+                prop_assert!(told, "{read:?}");
             }
             // A record that was damaged on its way.
             let mut record = STATUS.replace("SCHEMA", StatusRecord::SCHEMA).into_bytes();
             let at = at.min(record.len());
             record.truncate(at);
             record.append(&mut bytes);
-            let _ = decode(&record, Kind::Status);
+            let _ = decode(&record, Some(&record), RecordKind::Status);
         }
     }
 }

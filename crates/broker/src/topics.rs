@@ -50,6 +50,13 @@ impl TopicCreator {
         Self::of(settings, [&settings.topics.frames, &settings.topics.status].map(plan).into())
     }
 
+    /// Of what consumers write, with as many partitions as the frames' topic is asked to have.
+    pub(crate) fn of_consumers(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+        let partitions = if settings.partitions == 0 { -1 } else { i32::from(settings.partitions) };
+        let plan = |name: &String| TopicPlan { name: name.clone(), partitions, compacted: false };
+        Self::of(settings, [&settings.topics.tracks, &settings.topics.alerts].map(plan).into())
+    }
+
     /// Of the registry, with so many partitions, and the claims to them.
     pub(crate) fn of_registry(settings: &KafkaSettings, partitions: u16) -> Result<Self, BrokerError> {
         let plan = |name: &String, partitions| TopicPlan { name: name.clone(), partitions, compacted: true };

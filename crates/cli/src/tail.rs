@@ -70,7 +70,7 @@ fn options(args: &TailArgs) -> Result<ReaderOptions, String> {
     let camera =
         args.camera.as_deref().map(str::parse).transpose().map_err(|error| format!("--camera: {error}"))?;
     let from = if args.from_beginning || args.until_end { ReadFrom::Beginning } else { ReadFrom::Now };
-    Ok(ReaderOptions { from, only_status: false, until_end: args.until_end, camera })
+    Ok(ReaderOptions { from, until_end: args.until_end, camera, ..ReaderOptions::default() })
 }
 
 async fn print(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -> anyhow::Result<()> {
@@ -88,6 +88,12 @@ async fn print(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) 
             ReadRecord::Status(status) => status_line(status),
             ReadRecord::Unreadable { topic, partition, offset, reason } => {
                 tracing::warn!(topic, partition, offset, reason, "a record could not be read");
+                continue;
+            }
+            ReadRecord::Snapshot(_)
+            | ReadRecord::Track(_)
+            | ReadRecord::Alert(_)
+            | ReadRecord::Camera { .. } => {
                 continue;
             }
         };

@@ -26,10 +26,13 @@ pub enum RecordKind {
     Snapshot,
     Track,
     Alert,
+    /// The registry's.
+    Camera,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 5] = [Self::Frame, Self::Status, Self::Snapshot, Self::Track, Self::Alert];
+    pub const ALL: [Self; 6] =
+        [Self::Frame, Self::Status, Self::Snapshot, Self::Track, Self::Alert, Self::Camera];
 }
 
 /// Why a text cannot begin a topic's name.
@@ -63,6 +66,7 @@ impl Topics {
             RecordKind::Snapshot => &self.snapshots,
             RecordKind::Track => &self.tracks,
             RecordKind::Alert => &self.alerts,
+            RecordKind::Camera => &self.cameras,
         }
     }
 }

@@ -126,15 +126,14 @@ pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// The `seq` of each camera's frame records, in the order in which they lie on the topic.
 pub(crate) async fn read_all(settings: &KafkaSettings) -> BTreeMap<CameraId, Vec<u64>> {
-    let options =
-        ReaderOptions { from: ReadFrom::Beginning, only_status: false, until_end: true, camera: None };
+    let options = ReaderOptions { from: ReadFrom::Beginning, until_end: true, ..ReaderOptions::default() };
     let mut reader = RecordReader::open(settings, &options).await.unwrap();
     let mut seen: BTreeMap<CameraId, Vec<u64>> = BTreeMap::new();
     while let Some(record) = reader.next().await.unwrap() {
         match record {
             ReadRecord::Frame(frame) => seen.entry(frame.camera.clone()).or_default().push(frame.seq),
             ReadRecord::Status(_) => {}
-            ReadRecord::Unreadable { .. } => panic!("{record:?}"),
+            _ => panic!("{record:?}"),
         }
     }
     seen

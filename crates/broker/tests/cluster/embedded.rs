@@ -85,9 +85,9 @@ async fn status_records_of_the_first_moment_arrive_too() {
     drain(&sink).await;
     let options = ReaderOptions {
         from: ReadFrom::Beginning,
-        only_status: false,
         until_end: true,
         camera: Some("yard".parse().unwrap()),
+        ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
     let Some(ReadRecord::Status(record)) = reader.next().await.unwrap() else { panic!("no status") };
@@ -140,8 +140,7 @@ async fn a_reader_to_the_end_of_topics_that_do_not_exist_says_so() {
     let cluster = embedded();
     let mut other = cluster.settings().clone();
     other.topics = lookout_schema::Topics::new("other").unwrap();
-    let options =
-        ReaderOptions { from: ReadFrom::Beginning, only_status: false, until_end: true, camera: None };
+    let options = ReaderOptions { from: ReadFrom::Beginning, until_end: true, ..ReaderOptions::default() };
     let error = RecordReader::open(&other, &options).await.unwrap_err();
     assert!(matches!(&error, BrokerError::NoTopic { topic, .. } if topic == "other.frames.v1"), "{error}");
 }

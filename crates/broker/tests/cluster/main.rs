@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod common;
+mod consumers;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use lookout_args::FleetArgs;
 use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
-use lookout_schema::Timestamp;
+use lookout_schema::{RecordKind, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -55,7 +55,7 @@ async fn show(args: &FleetArgs, cluster: &Cluster) -> anyhow::Result<()> {
     let window = Duration::from_secs(args.window);
     let options = ReaderOptions {
         from: ReadFrom::Ago(window),
-        only_status: true,
+        kinds: vec![RecordKind::Status],
         until_end: args.once,
         ..ReaderOptions::default()
     };
@@ -89,9 +89,8 @@ async fn show(args: &FleetArgs, cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 fn hear(view: &mut FleetView, record: ReadRecord) {
-    match record {
-        ReadRecord::Status(status) => view.hear(*status),
-        ReadRecord::Frame(_) | ReadRecord::Unreadable { .. } => {}
+    if let ReadRecord::Status(status) = record {
+        view.hear(*status);
     }
 }
 

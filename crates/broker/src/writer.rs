@@ -1,0 +1,124 @@
+//! Writes what consumers have found: tracks and alerts.
+
+use std::{fmt, time::Duration};
+
+use lookout_config::KafkaSettings;
+use lookout_schema::{AlertRecord, RecordKind, Topics, TrackRecord};
+use rdkafka::{
+    error::KafkaError,
+    producer::{FutureProducer, FutureRecord, Producer},
+    util::Timeout,
+};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use crate::{
+    BrokerError,
+    client::{Redactor, Use, client_config, code},
+    context::QuietContext,
+    topics::TopicCreator,
+};
+
+/// Writes tracks and alerts, acknowledged by all replicas, without doubles as far as Kafka's idempotent producer
+/// reaches. While the brokers are away whoever writes waits.
+pub struct RecordWriter {
+    producer: FutureProducer<QuietContext>,
+    topics: Topics,
+    /// Creates the topics; it ends once they are there.
+    creator: JoinHandle<()>,
+}
+
+/// One record on its way.
+#[derive(Debug, Clone, Copy)]
+pub enum Written<'a> {
+    Track(&'a TrackRecord),
+    Alert(&'a AlertRecord),
+}
+
+impl Written<'_> {
+    fn kind(&self) -> RecordKind {
+        match self {
+            Self::Track(_) => RecordKind::Track,
+            Self::Alert(_) => RecordKind::Alert,
+        }
+    }
+
+    /// By it the records of a camera, or of a worker, keep their order.
+    fn key(&self) -> &str {
+        match self {
+            Self::Track(track) => track.camera.as_str(),
+            Self::Alert(alert) => match (&alert.camera, &alert.worker) {
+                (Some(camera), _) => camera.as_str(),
+                (None, Some(worker)) => worker.as_str(),
+                (None, None) => alert.rule.as_str(),
+            },
+        }
+    }
+
+    fn payload(&self) -> Result<Vec<u8>, serde_json::Error> {
+        fn json<T: Serialize>(record: &T) -> Result<Vec<u8>, serde_json::Error> {
+            serde_json::to_vec(record)
+        }
+        match self {
+            Self::Track(track) => json(track),
+            Self::Alert(alert) => json(alert),
+        }
+    }
+}
+
+impl RecordWriter {
+    /// Starts the writer. It connects, and creates its topics, in the background: that no broker answers is no
+    /// error here. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses.
+    pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+        let redactor = Redactor::new(settings);
+        let producer = client_config(settings, Use::Produce)?
+            .create_with_context(QuietContext::new(redactor.clone()))
+            .map_err(|error| redactor.creation_error(&error))?;
+        let creator = TopicCreator::of_consumers(settings)?;
+        let creator = tokio::spawn(creator.run());
+        Ok(Self { producer, topics: settings.topics.clone(), creator })
+    }
+
+    /// Writes a record, and returns once all replicas have it. Records that are handed over one after the other
+    /// keep their order; the future may be dropped once it was polled, and the record is written all the same.
+    ///
+    /// # Errors
+    /// The brokers refuse it for good. That they are away is none.
+    pub async fn write(&self, record: Written<'_>) -> Result<(), BrokerError> {
+        let topic = self.topics.of(record.kind());
+        let failed = |reason: String| BrokerError::Write { topic: topic.to_owned(), reason };
+        let payload = record.payload().map_err(|error| failed(error.to_string()))?;
+        let message = FutureRecord::to(topic).key(record.key()).payload(&payload);
+        match self.producer.send(message, Timeout::Never).await {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(failed(code(&error).to_string())),
+        }
+    }
+
+    /// Waits until all that was handed over is written, for `patience` at most. Blocks its thread.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn flush(&self, patience: Duration) -> Result<(), BrokerError> {
+        let failed = |error: KafkaError| BrokerError::Write {
+            topic: self.topics.alerts.clone(),
+            reason: code(&error).to_string(),
+        };
+        self.producer.flush(Timeout::After(patience)).map_err(failed)
+    }
+}
+
+impl Drop for RecordWriter {
+    fn drop(&mut self) {
+        self.creator.abort();
+    }
+}
+
+impl fmt::Debug for RecordWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordWriter").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
