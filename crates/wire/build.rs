@@ -1,0 +1,13 @@
+//! Makes the types of `schemas/lookout.proto`. protox compiles it, so that nobody needs protoc to build Lookout.
+
+use std::{error::Error, path::Path};
+
+#[expect(clippy::print_stdout, reason = "it is how a build script speaks to cargo")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let schemas = Path::new("../../schemas");
+    println!("cargo::rerun-if-changed={}", schemas.join("lookout.proto").display());
+    println!("cargo::rerun-if-changed=build.rs");
+    let files = protox::compile(["lookout.proto"], [schemas])?;
+    prost_build::Config::new().btree_map(["."]).compile_fds(files)?;
+    Ok(())
+}
