@@ -4,6 +4,7 @@
 //! of frames, that an object is lost or predicted, so that dropped frames change nothing but what was not seen.
 
 mod assignment;
+mod follower;
 mod kalman;
 mod line;
 mod motion;
@@ -12,6 +13,7 @@ mod tracker;
 mod ttc;
 mod zone;
 
+pub use follower::{Follower, Passed, Sight};
 pub use line::{Crossing, Direction, Line};
 pub use settings::TrackerSettings;
 pub use tracker::{Observation, Step, Track, TrackEnd, TrackId, Tracker};

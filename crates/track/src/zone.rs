@@ -56,6 +56,11 @@ impl Zone {
         self.inside.values()
     }
 
+    /// An object's stay, if it is there now.
+    pub fn visit(&self, id: TrackId) -> Option<&Visit> {
+        self.inside.get(&id)
+    }
+
     /// How many of each class are there now.
     pub fn counts(&self) -> BTreeMap<u32, usize> {
         let mut counts = BTreeMap::new();

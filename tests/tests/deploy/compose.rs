@@ -193,29 +193,31 @@ fn the_topics_are_the_programs() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("create lookout.")?.split_once(' '))
         .collect();
-    let Topics { frames, status, cameras, claims } = Topics::new("lookout").unwrap();
+    let Topics { frames, status, cameras, claims, snapshots, tracks, alerts } =
+        Topics::new("lookout").unwrap();
     let options = |topic: &str| created[topic.strip_prefix("lookout.").unwrap()];
     let services = services();
     let settings = checked("deploy/compose/pipeline.toml", &environment(&services["worker"]));
     let partitions = format!("--partitions {}", settings.kafka.partitions);
-    assert_eq!(options(&frames), partitions);
-    assert_eq!(options(&status), partitions);
+    for topic in [&frames, &status, &tracks, &alerts] {
+        assert_eq!(options(topic), partitions, "{topic}");
+    }
+    assert_eq!(options(&snapshots), format!("{partitions} --config retention.ms=3600000"));
     assert_eq!(options(&cameras), format!("{partitions} --config cleanup.policy=compact"));
     assert_eq!(options(&claims), "--partitions 1 --config cleanup.policy=compact");
-    assert_eq!(created.len(), 4);
+    assert_eq!(created.len(), 7);
     assert_eq!(settings.kafka.topics, Topics::new("lookout").unwrap());
 }
 
 #[test]
 fn every_topic_that_is_named_anywhere_is_the_programs() {
-    let Topics { frames, status, cameras, claims } = Topics::new("lookout").unwrap();
+    let Topics { frames, status, cameras, claims, snapshots, tracks, alerts } =
+        Topics::new("lookout").unwrap();
+    let all = [frames, status, cameras, claims, snapshots, tracks, alerts];
     for file in crate::files::all() {
         let text = text(&file);
         for word in words(&text, "._").filter(|word| word.starts_with("lookout.") && word.ends_with(".v1")) {
-            assert!(
-                [&frames, &status, &cameras, &claims].iter().any(|topic| *topic == word),
-                "{file}: {word}"
-            );
+            assert!(all.iter().any(|topic| topic == word), "{file}: {word}");
         }
     }
 }

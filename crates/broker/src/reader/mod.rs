@@ -192,7 +192,7 @@ impl RecordReader {
             ReadFrom::Beginning | ReadFrom::Now | ReadFrom::Places(_) => None,
         };
         let (consumer, name) = (Arc::clone(&self.consumer), topic.clone());
-        match task::spawn_blocking(move || spans(&*consumer, &name, ago)).await {
+        match task::spawn_blocking(move || spans(&consumer, &name, ago)).await {
             Ok(Ok(spans)) => Ok(spans),
             Ok(Err(error)) => {
                 let reported = self.consumer.context().reported();

@@ -1,0 +1,147 @@
+//! What was told of a session's objects.
+
+use std::collections::BTreeMap;
+
+use lookout_schema::{FrameRecord, LineCrossing, LineDirection, TrackEvent, TrackRecord, ZoneStay};
+
+use super::places::{Met, Places};
+use crate::{Direction, Step, Track, TrackEnd, TrackId};
+
+/// An object of which nothing happens is told of so often.
+const TELL_EVERY_S: f64 = 1.0;
+
+/// The objects that were told of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    objects: BTreeMap<TrackId, Object>,
+}
+
+#[derive(Debug, Clone)]
+struct Object {
+    /// As it is now.
+    record: TrackRecord,
+    /// When it was told last, in seconds of the session.
+    told_s: f64,
+}
+
+/// A frame, and who looks at it when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) frame: &'a FrameRecord,
+    pub(super) tracker: &'a str,
+    pub(super) at_s: f64,
+}
+
+impl Told {
+    pub(super) fn records(&self) -> impl Iterator<Item = &TrackRecord> {
+        self.objects.values().map(|object| &object.record)
+    }
+
+    /// Takes what a frame says, and gives what is to be told of it.
+    pub(super) fn step(
+        &mut self,
+        look: Look<'_>,
+        step: &Step,
+        met: &Met,
+        places: &Places,
+    ) -> Vec<TrackRecord> {
+        let mut records = self.end(&step.ended, Some(look.frame));
+        for track in &step.tracks {
+            let known = self.objects.remove(&track.id);
+            let is_new = known.is_none();
+            let mut object = known.unwrap_or_else(|| first(look, track));
+            let record = &mut object.record;
+            record.event = if is_new { TrackEvent::New } else { TrackEvent::Update };
+            bring_up(record, look.frame);
+            record.bbox = track.bbox;
+            record.velocity = track.velocity;
+            record.score = track.score;
+            record.hits = track.hits;
+            if track.seen.is_some() {
+                record.last_seen_at = look.frame.captured_at;
+            }
+            let stays = stays(places, track.id);
+            let entered = stays.len() > record.zones.len();
+            record.zones = stays;
+            if is_new || entered || met.concerns(track.id) || look.at_s - object.told_s >= TELL_EVERY_S {
+                object.told_s = look.at_s;
+                records.push(TrackRecord { crossed: crossed(met, track.id), ..record.clone() });
+            }
+            self.objects.insert(track.id, object);
+        }
+        records
+    }
+
+    /// Tells the end of those that have ended; of a session that is over there is no frame any more.
+    pub(super) fn end(&mut self, ended: &[TrackEnd], frame: Option<&FrameRecord>) -> Vec<TrackRecord> {
+        let objects = ended.iter().filter_map(|end| Some((end, self.objects.remove(&end.id)?.record)));
+        let end = |(end, mut record): (&TrackEnd, TrackRecord)| {
+            record.event = TrackEvent::End;
+            record.hits = end.hits;
+            record.zones.clear();
+            if let Some(frame) = frame {
+                bring_up(&mut record, frame);
+            }
+            record
+        };
+        objects.map(end).collect()
+    }
+}
+
+/// An object that was not told of before.
+fn first(look: Look<'_>, track: &Track) -> Object {
+    let frame = look.frame;
+    let seen = track.seen.and_then(|seen| frame.detections.get(seen));
+    let before_us = ((look.at_s - track.first_s).max(0.0) * 1e6) as u64;
+    let record = TrackRecord {
+        schema: TrackRecord::SCHEMA.into(),
+        camera: frame.camera.clone(),
+        epoch: frame.epoch,
+        session: frame.session,
+        tracker: look.tracker.to_owned(),
+        id: track.id.0,
+        event: TrackEvent::New,
+        seq: frame.seq,
+        captured_at: frame.captured_at,
+        clock: frame.clock,
+        published_at: frame.captured_at,
+        age_ms: 0,
+        class_id: track.class_id,
+        label: seen.map_or_else(|| format!("class {}", track.class_id), |seen| seen.label.clone()),
+        score: track.score,
+        source: frame.source,
+        bbox: track.bbox,
+        velocity: track.velocity,
+        first_seen_at: frame.captured_at - std::time::Duration::from_micros(before_us),
+        last_seen_at: frame.captured_at,
+        hits: track.hits,
+        zones: Vec::new(),
+        crossed: Vec::new(),
+    };
+    Object { record, told_s: look.at_s }
+}
+
+fn bring_up(record: &mut TrackRecord, frame: &FrameRecord) {
+    record.epoch = frame.epoch;
+    record.seq = frame.seq;
+    record.captured_at = frame.captured_at;
+    record.clock = frame.clock;
+    record.source = frame.source;
+}
+
+fn stays(places: &Places, id: TrackId) -> Vec<ZoneStay> {
+    let stay = |(zone, dwell_s): (&str, f64)| ZoneStay { zone: zone.to_owned(), dwell_s };
+    places.stays(id).map(stay).collect()
+}
+
+fn crossed(met: &Met, id: TrackId) -> Vec<LineCrossing> {
+    let of_it = met.crossings.iter().filter(|(_, crossing)| crossing.id == id);
+    let crossing = |(line, crossing): &(String, crate::Crossing)| LineCrossing {
+        line: line.clone(),
+        direction: match crossing.direction {
+            Direction::LeftToRight => LineDirection::LeftToRight,
+            Direction::RightToLeft => LineDirection::RightToLeft,
+        },
+    };
+    of_it.map(crossing).collect()
+}

@@ -1,0 +1,132 @@
+//! A camera's records to its objects: sessions, owners, what is told when.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use lookout_schema::{
+    Clock, Detection, Epoch, FrameRecord, ModelInfo, Region, SessionId, Size, Timestamp, TimingUs, TrackEvent,
+};
+use lookout_track::{Follower, Passed, TrackerSettings};
+
+const SESSIONS: [&str; 2] = ["01JDFY9M4K8Z6Q2W3X5V7T9R1P", "01JDFZ9M4K8Z6Q2W3X5V7T9R1P"];
+
+fn session(which: usize) -> SessionId {
+    serde_json::from_str(&format!("\"{}\"", SESSIONS[which])).unwrap()
+}
+
+/// A frame at 10 frames/s with one person whose foot is at `foot`, in parts of the picture.
+fn frame(which: usize, seq: u64, foot: Option<[f32; 2]>) -> FrameRecord {
+    let at = Timestamp::from_unix_us(1_795_507_200_000_000 + seq as i64 * 100_000);
+    let detection = |[x, y]: [f32; 2]| {
+        let (x, y) = (x * 1000.0, y * 1000.0);
+        let bbox = [x - 40.0, y - 200.0, x + 40.0, y].into();
+        Detection { class_id: 1, label: "person".into(), score: 0.9, bbox, classes: Vec::new() }
+    };
+    FrameRecord {
+        schema: FrameRecord::SCHEMA.into(),
+        camera: "gate".parse().unwrap(),
+        worker: "edge-1".parse().unwrap(),
+        epoch: Epoch(3),
+        session: session(which),
+        seq,
+        pts_ns: Some(seq * 100_000_000),
+        captured_at: at,
+        clock: Clock::Arrival,
+        published_at: at,
+        age_ms: 0,
+        timing_us: TimingUs::default(),
+        source: Size { width: 1000, height: 1000 },
+        model: ModelInfo { arch: "x".into(), weights: "random:0".into(), precision: "fp32".into() },
+        classifier: None,
+        dropped_before: BTreeMap::new(),
+        detections: foot.map(detection).into_iter().collect(),
+        classes: Vec::new(),
+    }
+}
+
+fn follower() -> Follower {
+    Follower::new("monitor", TrackerSettings::default())
+}
+
+#[test]
+fn an_object_is_told_as_new_once_a_second_and_at_its_end() {
+    let mut follower = follower();
+    let mut told = Vec::new();
+    for seq in 0..60 {
+        let foot = (1..26).contains(&seq).then_some([0.2 + seq as f32 * 0.01, 0.5]);
+        told.extend(follower.hear(&frame(0, seq, foot)).unwrap().records);
+    }
+    let events: Vec<_> = told.iter().map(|record| (record.event.as_str(), record.seq)).collect();
+    assert_eq!(events[..3], [("new", 2), ("update", 12), ("update", 22)]);
+    assert_eq!(events.last().unwrap().0, "end");
+    let last = told.last().unwrap();
+    assert_eq!((last.id, last.hits, last.label.as_str()), (1, 25, "person"));
+    assert_eq!(last.first_seen_at, frame(0, 1, None).captured_at);
+    assert_eq!(last.last_seen_at, frame(0, 25, None).captured_at);
+    assert!(told.iter().all(|record| record.check().is_ok()));
+    assert_eq!(follower.objects().count(), 0);
+}
+
+#[test]
+fn a_new_session_ends_what_was_and_old_records_say_nothing() {
+    let mut follower = follower();
+    let standing = Some([0.5, 0.5]);
+    for seq in 0..5 {
+        follower.hear(&frame(0, seq, standing)).unwrap();
+    }
+    assert_eq!(follower.hear(&frame(0, 4, standing)), Err(Passed::Doubled));
+    let sight = follower.hear(&frame(1, 0, standing)).unwrap();
+    let events: Vec<_> = sight.records.iter().map(|record| (record.event, record.session)).collect();
+    assert_eq!(events, [(TrackEvent::End, session(0)), (TrackEvent::New, session(1))]);
+    assert!(sight.began);
+    assert_eq!(follower.hear(&frame(0, 9, standing)), Err(Passed::Doubled));
+    let mut old = frame(1, 7, standing);
+    old.epoch = Epoch(2);
+    assert_eq!(follower.hear(&old), Err(Passed::OldEpoch));
+    // Another owner's session may bear any name.
+    let mut taken_over = frame(0, 0, standing);
+    taken_over.epoch = Epoch(4);
+    assert!(follower.hear(&taken_over).unwrap().began);
+}
+
+#[test]
+fn zones_and_lines_are_told_with_their_objects() {
+    let mut follower = follower();
+    let zone = Region::new(vec![[0.4, 0.0], [0.6, 0.0], [0.6, 1.0], [0.4, 1.0]]).unwrap();
+    let zones = BTreeMap::from([("door".to_owned(), zone)]);
+    let lines = BTreeMap::from([("kerb".to_owned(), [[0.5, 0.0], [0.5, 1.0]])]);
+    follower.set_places(&zones, &lines);
+    let (mut crossings, mut visits, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for seq in 0..60 {
+        // The same places again change nothing.
+        follower.set_places(&zones, &lines);
+        let sight = follower.hear(&frame(0, seq, Some([0.2 + seq as f32 * 0.01, 0.5]))).unwrap();
+        crossings.extend(sight.crossings);
+        visits.extend(sight.visits);
+        told.extend(sight.records);
+    }
+    assert_eq!(crossings.len(), 1, "{crossings:?}");
+    assert_eq!(visits.len(), 1, "{visits:?}");
+    assert!((visits[0].1.dwell_s() - 2.0).abs() < 0.3, "{visits:?}");
+    let crossed: Vec<_> = told.iter().flat_map(|record| &record.crossed).collect();
+    // From left to right as the picture is seen, which is right to left of one who looks down the line.
+    assert_eq!(crossed.len(), 1);
+    assert_eq!(serde_json::to_value(crossed[0]).unwrap()["direction"], "right_to_left");
+    let longest = told.iter().flat_map(|record| &record.zones).map(|stay| stay.dwell_s).fold(0.0, f64::max);
+    assert!((1.0..2.3).contains(&longest), "{longest}");
+}
+
+#[test]
+fn the_cameras_clock_set_anew_moves_nothing() {
+    let mut follower = follower();
+    let mut ids = Vec::new();
+    for seq in 0..20 {
+        let mut frame = frame(0, seq, Some([0.2 + seq as f32 * 0.02, 0.5]));
+        if seq >= 10 {
+            frame.captured_at = frame.captured_at + std::time::Duration::from_secs(3600);
+        }
+        ids.extend(follower.hear(&frame).unwrap().tracks.iter().map(|track| track.id.0));
+    }
+    assert!(ids.iter().all(|id| *id == 1) && ids.len() == 20, "{ids:?}");
+}
