@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("schema", &[]),
+    ("wire", &["schema"]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
     ("args", &[]),
@@ -16,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("ingest", &["schema", "config", "stage"]),
     ("batch", &["schema", "stage"]),
     ("infer", &["schema", "stage", "batch"]),
-    ("broker", &["schema", "config", "stage"]),
+    ("broker", &["schema", "wire", "config", "stage"]),
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
     ("track", &["schema"]),
     ("lab", &["schema", "config", "stage", "args", "model"]),
