@@ -16,6 +16,6 @@ pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
 pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use plan::PlanArgs;
-pub use reading::{CheckArgs, TailArgs};
+pub use reading::{CheckArgs, ReplayArgs, TailArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

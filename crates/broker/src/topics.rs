@@ -57,6 +57,12 @@ impl TopicCreator {
         Self::of(settings, [&settings.topics.tracks, &settings.topics.alerts].map(plan).into())
     }
 
+    /// Of one topic, with so many partitions; 0 takes the broker's default.
+    pub(crate) fn of_one(settings: &KafkaSettings, name: &str, partitions: u16) -> Result<Self, BrokerError> {
+        let partitions = if partitions == 0 { -1 } else { i32::from(partitions) };
+        Self::of(settings, vec![TopicPlan { name: name.to_owned(), partitions, compacted: false }])
+    }
+
     /// Of the registry, with so many partitions, and the claims to them.
     pub(crate) fn of_registry(settings: &KafkaSettings, partitions: u16) -> Result<Self, BrokerError> {
         let plan = |name: &String, partitions| TopicPlan { name: name.clone(), partitions, compacted: true };

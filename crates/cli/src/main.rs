@@ -8,6 +8,8 @@ mod check;
 mod cluster;
 mod fleet;
 mod plan;
+mod reach;
+mod replay;
 mod sibling;
 mod tail;
 
@@ -16,8 +18,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs, TailArgs,
-    TensorArgs, WeightsArgs,
+    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, ReplayArgs, RunArgs,
+    TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +41,7 @@ enum Verb {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Tail(TailArgs),
+    Replay(ReplayArgs),
     Cameras(CamerasArgs),
     Fleet(FleetArgs),
     Plan(PlanArgs),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Cameras(args) => cameras::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Plan(args) => plan::run(&args),

@@ -8,4 +8,5 @@ mod embedded;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod recording;
 mod settings;
