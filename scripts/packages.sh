@@ -19,7 +19,7 @@ build=(
     # the clip of the demo
     opencv-doc
 )
-tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv iproute2)
+tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv iproute2 kcat jq)
 # docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
 # Debian has does not start with its Python.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
@@ -32,7 +32,7 @@ fi
 # they came: a machine with its own JDK or Python is not given a second one.
 present() {
     case "$1" in
-        cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
+        cmake | curl | g++ | jq | kcat | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
         iproute2) command -v ip ;;
