@@ -2,7 +2,6 @@
 
 use std::{error::Error, path::Path};
 
-#[expect(clippy::print_stdout, reason = "it is how a build script speaks to cargo")]
 fn main() -> Result<(), Box<dyn Error>> {
     let schemas = Path::new("../../schemas");
     println!("cargo::rerun-if-changed={}", schemas.join("lookout.proto").display());

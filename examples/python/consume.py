@@ -93,6 +93,8 @@ def main():
             "group.id": args.group,
             # Where the group has read nothing so far.
             "auto.offset.reset": "earliest",
+            # Another has the partitions of one that died within seconds, rather than 45.
+            "session.timeout.ms": 6000,
             # Only what was dealt with is committed: after a crash a frame may come twice, and none is lost.
             "enable.auto.offset.store": False,
         }

@@ -27,6 +27,8 @@ fn main() -> Result<()> {
         .set("group.id", arg(2, "lookout-example-rust"))
         // Where the group has read nothing so far.
         .set("auto.offset.reset", "earliest")
+        // Another has the partitions of one that died within seconds, rather than 45.
+        .set("session.timeout.ms", "6000")
         // Only what was dealt with is committed: after a crash a frame may come twice, and none is lost.
         .set("enable.auto.offset.store", "false")
         .create()?;
