@@ -21,7 +21,7 @@ build=(
     # the clip of the demo
     opencv-doc
 )
-tests=(default-jre-headless maven openssl python3-venv iproute2)
+tests=(default-jre-headless maven openssl python3-venv iproute2 kcat jq)
 # The browser of the monitor's page. Ubuntu's package of that name is a snap, which a container has no use for: there
 # the test runs with whatever Chromium is installed, or says that it is skipped.
 grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null || tests+=(chromium chromium-driver)
@@ -38,7 +38,7 @@ fi
 present() {
     case "$1" in
         chromium-driver) command -v chromedriver ;;
-        chromium | cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
+        chromium | cmake | curl | g++ | jq | kcat | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
         iproute2) command -v ip ;;

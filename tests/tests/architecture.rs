@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("schema", &[]),
+    ("wire", &["schema"]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
     ("args", &[]),
@@ -16,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("ingest", &["schema", "config", "stage"]),
     ("batch", &["schema", "stage"]),
     ("infer", &["schema", "stage", "batch"]),
-    ("broker", &["schema", "config", "stage"]),
+    ("broker", &["schema", "wire", "config", "stage"]),
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
     ("track", &["schema"]),
     ("monitor", &["schema", "config", "broker", "track"]),

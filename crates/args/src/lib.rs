@@ -19,7 +19,7 @@ pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use monitor::MonitorArgs;
 pub use plan::PlanArgs;
-pub use reading::{CheckArgs, TailArgs};
+pub use reading::{CheckArgs, ReplayArgs, TailArgs};
 pub use sim::{SimArgs, SimCameraArgs, SimDatasetArgs, SimServeArgs, SimVerb, SimVideoArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

@@ -15,6 +15,7 @@ mod outbox;
 mod pump;
 mod reader;
 mod record;
+mod recording;
 mod registry;
 mod reports;
 mod sink;
@@ -30,6 +31,9 @@ pub use fleet::{FleetEvent, FleetMember};
 pub use health::SinkHealth;
 pub use reader::{Missing, Placed, Places, ReadFrom, ReaderOptions, RecordReader};
 pub use record::ReadRecord;
+pub use recording::{
+    Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,
+};
 pub use registry::{Edit, EditError, Registry, RegistryRecord, RegistryView};
 pub use sink::KafkaSink;
 pub use writer::{RecordWriter, Written};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use lookout_config::KafkaSettings;
-use lookout_schema::{ExpireCause, FrameRecord, RecordKind, SnapshotRecord, StatusRecord};
+use lookout_schema::{ExpireCause, FrameRecord, RecordFormat, RecordKind, SnapshotRecord, StatusRecord};
 use lookout_stage::{RecordSink, Stop, StopOnDrop, Ticket, stop_signal};
 use tokio::{runtime, sync::oneshot, time::timeout_at};
 
@@ -39,6 +39,7 @@ const FOR_SNAPSHOTS: Duration = Duration::from_secs(2);
 /// window of records in flight, so a partition without a leader soon holds up the others too.
 pub struct KafkaSink {
     pump: Arc<Pump>,
+    format: RecordFormat,
     stop: Option<StopOnDrop>,
     poll: Option<JoinHandle<()>>,
     stop_topics: Option<oneshot::Sender<()>>,
@@ -77,8 +78,14 @@ impl KafkaSink {
         let (stop, stopped) = stop_signal();
         let (stop_topics, topics_stopped) = oneshot::channel();
         // From here on the drop of the sink tidies up.
-        let mut sink =
-            Self { pump, stop: Some(stop), poll: None, stop_topics: Some(stop_topics), topics: None };
+        let mut sink = Self {
+            pump,
+            format: settings.format,
+            stop: Some(stop),
+            poll: None,
+            stop_topics: Some(stop_topics),
+            topics: None,
+        };
         let pump = Arc::clone(&sink.pump);
         sink.poll = Some(spawn("kafka-poll", move || poll(&pump, &stopped))?);
         let pump = Arc::clone(&sink.pump);
@@ -120,10 +127,10 @@ fn create_topics(creator: TopicCreator, stopped: oneshot::Receiver<()>, pump: &P
 
 impl RecordSink for KafkaSink {
     fn publish(&self, record: &FrameRecord, ticket: Ticket) {
-        let payload = match serde_json::to_vec(record) {
+        let payload = match lookout_wire::encode(record, self.format) {
             Ok(payload) => payload,
             Err(error) => {
-                tracing::error!(camera = %record.camera, %error, "a record could not be written as JSON");
+                tracing::error!(camera = %record.camera, %error, "a record could not be encoded");
                 return ticket.expired(ExpireCause::SinkFailed);
             }
         };
@@ -135,17 +142,17 @@ impl RecordSink for KafkaSink {
             StatusRecord::Camera(camera) => camera.camera.as_str(),
             StatusRecord::Worker(worker) => worker.worker.as_str(),
         };
-        match serde_json::to_vec(record) {
+        match lookout_wire::encode(record, self.format) {
             Ok(payload) => self.pump.report(Lane::Status, Report { key: key.to_owned(), payload }),
-            Err(error) => tracing::error!(key, %error, "a status record could not be written as JSON"),
+            Err(error) => tracing::error!(key, %error, "a status record could not be encoded"),
         }
     }
 
     fn snapshot(&self, record: &SnapshotRecord) {
         let key = record.camera.to_string();
-        match serde_json::to_vec(record) {
+        match lookout_wire::encode(record, self.format) {
             Ok(payload) => self.pump.report(Lane::Snapshots, Report { key, payload }),
-            Err(error) => tracing::error!(key, %error, "a snapshot could not be written as JSON"),
+            Err(error) => tracing::error!(key, %error, "a snapshot could not be encoded"),
         }
     }
 

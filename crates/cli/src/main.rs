@@ -9,6 +9,8 @@ mod cluster;
 mod fleet;
 mod monitor;
 mod plan;
+mod reach;
+mod replay;
 mod sibling;
 mod tail;
 
@@ -17,8 +19,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs, RunArgs,
-    SimArgs, TailArgs, TensorArgs, WeightsArgs,
+    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs, ReplayArgs,
+    RunArgs, SimArgs, TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -40,6 +42,7 @@ enum Verb {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Tail(TailArgs),
+    Replay(ReplayArgs),
     Cameras(CamerasArgs),
     Fleet(FleetArgs),
     Monitor(MonitorArgs),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Cameras(args) => cameras::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Monitor(args) => monitor::run(&args),

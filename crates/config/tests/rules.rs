@@ -125,6 +125,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"embedded\"", "\"kafka\"", 11, "kafka.brokers", "`kafka` is no `host:port`"),
     ("\"embedded\"", "\"a:1,:2\"", 11, "kafka.brokers", "`:2` is no `host:port`"),
     ("\"embedded\"", "\"embedded\"\ntopic_prefix = \"a b\"", 12, "kafka.topic_prefix", "no topic prefix"),
+    ("\"embedded\"", "\"embedded\"\nformat = \"avro\"", 12, "kafka.format", "`json`, `protobuf`"),
     ("\"embedded\"", "\"embedded\"\npartitions = 10001", 12, "kafka.partitions", "between 0 and 10000"),
     ("\"embedded\"", "\"embedded\"\nreplication = 101", 12, "kafka.replication", "between 0 and 100"),
     ("\"embedded\"", "\"embedded\"\nbuffer_records = 0", 12, "kafka.buffer_records", "between 1 and"),

@@ -8,6 +8,7 @@ mod embedded;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod recording;
 mod settings;
 #[cfg(test)]
 mod snapshots;
