@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("schema", &[]),
     ("wire", &["schema"]),
     ("config", &["schema"]),
@@ -18,12 +18,14 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("batch", &["schema", "stage"]),
     ("infer", &["schema", "stage", "batch"]),
     ("broker", &["schema", "wire", "config", "stage"]),
-    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
+    ("web", &[]),
+    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker", "web"]),
     ("track", &["schema"]),
+    ("adas", &["schema", "config", "broker", "track", "web"]),
     ("monitor", &["schema", "config", "broker", "track"]),
     ("sim", &["schema", "args"]),
     ("lab", &["schema", "config", "stage", "args", "model"]),
-    ("cli", &["schema", "config", "args", "broker", "monitor"]),
+    ("cli", &["schema", "config", "args", "broker", "monitor", "adas"]),
 ];
 
 /// Each giant and the crates that may use it.
@@ -35,7 +37,7 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("gstreamer-video", &["ingest"]),
     ("gstreamer-rtsp-server", &["sim"]),
     ("rdkafka", &["broker"]),
-    ("hyper", &["worker"]),
+    ("hyper", &["web"]),
     ("axum", &["monitor"]),
     ("rusqlite", &["monitor"]),
     ("clap", &["args", "worker", "sim", "lab", "cli"]),

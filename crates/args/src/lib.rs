@@ -4,6 +4,7 @@
 //! linked with them. Both read the verb by the same type, so that neither can know an option that the
 //! other does not.
 
+mod adas;
 mod cameras;
 mod fleet;
 mod lab;
@@ -14,6 +15,7 @@ mod sim;
 mod weights;
 mod worker;
 
+pub use adas::AdasArgs;
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
 pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};

@@ -87,7 +87,10 @@ impl TopicCreator {
     /// Of one topic, with so many partitions; 0 takes the broker's default.
     pub(crate) fn of_one(settings: &KafkaSettings, name: &str, partitions: u16) -> Result<Self, BrokerError> {
         let partitions = if partitions == 0 { -1 } else { i32::from(partitions) };
-        Self::of(settings, vec![TopicPlan { name: name.to_owned(), partitions, retention: Retention::Default }])
+        Self::of(
+            settings,
+            vec![TopicPlan { name: name.to_owned(), partitions, retention: Retention::Default }],
+        )
     }
 
     /// Of the registry, with so many partitions, and the claims to them.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lookout_args::CheckArgs;
-use lookout_config::{AnySettings, MonitorSettings, PipelineSettings, read_any};
+use lookout_config::{AdasSettings, AnySettings, MonitorSettings, PipelineSettings, read_any};
 
 /// Wrong input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
                 let what = match settings {
                     AnySettings::Pipeline(settings) => pipeline(&settings),
                     AnySettings::Monitor(settings) => monitor(&settings),
+                    AnySettings::Adas(settings) => adas(&settings),
                 };
                 let _ = writeln!(io::stdout(), "{}: right, {what}", file.display());
             }
@@ -43,5 +44,13 @@ fn monitor(settings: &MonitorSettings) -> String {
     match settings.rules.len() {
         1 => "a monitor with 1 rule".into(),
         rules => format!("a monitor with {rules} rules"),
+    }
+}
+
+fn adas(settings: &AdasSettings) -> String {
+    match (&settings.others, settings.cameras.len()) {
+        (Some(_), _) => "for `lookout adas`, all cameras".into(),
+        (None, 1) => "for `lookout adas`, 1 camera".into(),
+        (None, cameras) => format!("for `lookout adas`, {cameras} cameras"),
     }
 }

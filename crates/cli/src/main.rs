@@ -3,6 +3,7 @@
 //! Linked with neither GStreamer nor libtorch, so that it starts at once and a consumer's image stays
 //! small; a verb that needs one is handed to the program beside it that has it.
 
+mod adas;
 mod cameras;
 mod check;
 mod cluster;
@@ -19,8 +20,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs, ReplayArgs,
-    RunArgs, SimArgs, TailArgs, TensorArgs, WeightsArgs,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs,
+    ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -47,6 +48,7 @@ enum Verb {
     Fleet(FleetArgs),
     Monitor(MonitorArgs),
     Plan(PlanArgs),
+    Adas(AdasArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
     Tensor(TensorArgs),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Adas(args) => adas::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Lookout::command(), "lookout", &mut io::stdout());
             ExitCode::SUCCESS

@@ -4,6 +4,7 @@
 //! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
 //! nothing checks them again.
 
+mod adas;
 mod camera;
 mod classify;
 mod expand;
@@ -20,9 +21,12 @@ mod secret;
 mod snapshots;
 mod uri;
 
+pub use adas::{
+    AdasSettings, Calibration, CorridorSettings, ForwardSettings, Lens, LevelSettings, PathSettings,
+};
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
-pub use file::{AnySettings, ReadError, read, read_any, read_monitor};
+pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
@@ -31,7 +35,7 @@ pub use model::{
 };
 pub use monitor::{
     Begin, MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, TrackingSettings,
-    WebhookSettings, is_monitor, parse_monitor,
+    WebhookSettings, parse_monitor,
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use registry::{Secrets, registry_camera, variables_outside};

@@ -1,21 +1,12 @@
 //! A pipeline file as a whole.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::Path, time::Duration};
 
 use lookout_schema::WorkerId;
-use toml::de::DeTable;
 
 use crate::{
-    Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, Mistake,
-    ModelSettings, SnapshotSettings,
-    expand::Env,
-    reader::{Reader, Section},
+    Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, ModelSettings,
+    SnapshotSettings, expand::Env, file::parse_with, reader::Section,
 };
 
 /// A valid pipeline.
@@ -75,29 +66,6 @@ pub fn parse(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PipelineSettings, ConfigError> {
     parse_with(file, text, env as Env<'_>, PipelineSettings::read)
-}
-
-/// Reads a file's text by `read`, which takes its root and its folder.
-pub(crate) fn parse_with<T>(
-    file: &Path,
-    text: &str,
-    env: Env<'_>,
-    read: impl FnOnce(&Section<'_, '_>, &Path) -> Option<T>,
-) -> Result<T, ConfigError> {
-    let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
-    let base = file.parent().map(PathBuf::from).unwrap_or_default();
-    let document = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
-    })?;
-    let reader = Reader::new(text, env);
-    let settings = read(&Section::root(&reader, document.get_ref()), &base);
-    let mistakes = reader.into_mistakes();
-    match settings {
-        Some(settings) if mistakes.is_empty() => Ok(settings),
-        _ => Err(fail(mistakes)),
-    }
 }
 
 impl PipelineSettings {
@@ -227,16 +195,7 @@ impl WorkerSettings {
     fn read(section: Section<'_, '_>) -> Self {
         let settings = Self {
             id: section.parsed("id"),
-            http: section.text("http").and_then(|text| {
-                let address = text.parse();
-                if address.is_err() {
-                    section.note(
-                        "http",
-                        format!("`{text}` is no address; write IP:PORT, such as `127.0.0.1:9600`"),
-                    );
-                }
-                address.ok()
-            }),
+            http: section.address("http"),
             drain: Duration::from_secs(section.integer("drain_s", 0..=3600).unwrap_or(10)),
             status_interval: section
                 .millis("status_interval_ms", 100..=3_600_000)

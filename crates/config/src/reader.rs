@@ -1,7 +1,8 @@
 //! Reads a TOML table key by key and notes every mistake, where serde would stop at the first.
 
 use std::{
-    cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration,
+    cell::RefCell, collections::BTreeSet, fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr,
+    time::Duration,
 };
 
 use lookout_schema::Region;
@@ -262,6 +263,29 @@ impl<'r, 'a> Section<'r, 'a> {
             self.note(key, "points are needed: `[[x, y], ...]`");
         }
         points
+    }
+
+    /// So many numbers in an array.
+    pub(crate) fn numbers<const N: usize>(&self, key: &'static str) -> Option<[f64; N]> {
+        let want = format!("an array of {N} numbers");
+        let items = self.array(key, &want)?;
+        let number = |item: &Spanned<DeValue<'_>>| digits(item.get_ref())?.parse::<f64>().ok();
+        let read: Option<Vec<f64>> = items.iter().map(number).collect();
+        let numbers = read.and_then(|numbers| <[f64; N]>::try_from(numbers).ok());
+        if numbers.is_none() {
+            self.note(key, format!("{want} is needed"));
+        }
+        numbers
+    }
+
+    /// Where something is served.
+    pub(crate) fn address(&self, key: &'static str) -> Option<SocketAddr> {
+        let text = self.text(key)?;
+        let address = text.parse();
+        if address.is_err() {
+            self.note(key, format!("`{text}` is no address; write IP:PORT, such as `127.0.0.1:9600`"));
+        }
+        address.ok()
     }
 
     /// A time in milliseconds within `range`.

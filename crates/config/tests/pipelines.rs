@@ -2,15 +2,12 @@
 
 use std::{fs, path::Path};
 
-use lookout_config::{ConfigError, is_monitor, parse, parse_monitor};
+use lookout_config::{ConfigError, parse_any};
 
 fn check(path: &Path, text: &str) -> Result<(), ConfigError> {
     // Passwords come from the environment of whoever runs it.
     let env = |name: &str| name.ends_with("PASSWORD").then(|| "secret".into());
-    if is_monitor(text) {
-        return parse_monitor(path, text, &env).map(drop);
-    }
-    parse(path, text, &env).map(drop)
+    parse_any(path, text, &env).map(drop)
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     fleet_seat::{Fleet, next},
     health::WorkerView,
-    http::{self, Pages},
+    http::Pages,
     load_watch::LoadWatch,
     metrics::{DeviceReading, Metrics},
     name::worker_id,
@@ -54,12 +54,16 @@ pub async fn run(
 ) -> Result<Summary> {
     let metrics = Metrics::new();
     let listener = match settings.worker.http {
-        Some(address) => Some(http::bind(address).await.with_context(|| format!("worker.http = {address}"))?),
+        Some(address) => {
+            Some(lookout_web::bind(address).await.with_context(|| format!("worker.http = {address}"))?)
+        }
         None => None,
     };
     let mut supervisor = Supervisor::start(&settings, parts, metrics, progress)?;
     let pages = Pages { view: supervisor.view.subscribe(), metrics: Arc::clone(&supervisor.metrics) };
-    let _http = listener.map(|listener| AbortOnDrop(tokio::spawn(http::serve(listener, pages))));
+    let _http = listener.map(|listener| {
+        AbortOnDrop(tokio::spawn(lookout_web::serve(listener, move |path: &str| pages.page(path))))
+    });
     let latencies = supervisor.until_all_are_records(&mut stops).await;
     supervisor.until_all_are_delivered(&mut stops).await;
     Ok(supervisor.finish(&latencies).await)

@@ -12,8 +12,8 @@ use rdkafka::{
     topic_partition_list::Offset,
 };
 
-use super::group::GroupContext;
 use crate::client::code;
+use crate::group::GroupContext;
 
 /// The question is a commit, which the group takes from its members only: how far each partition was read.
 pub(crate) struct Question {

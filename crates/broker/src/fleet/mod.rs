@@ -11,7 +11,6 @@
 //! - **letting go**: what is to go to another is drained before the group hears that it is free.
 
 mod claims;
-mod group;
 mod lease_thread;
 mod shares;
 
@@ -42,13 +41,13 @@ pub use shares::FleetEvent;
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config},
+    group::{Begin, GroupContext, Said},
     registry::RegistryRecord,
     topics::TopicCreator,
 };
 
 use self::{
     claims::Claims,
-    group::{GroupContext, Said},
     lease_thread::{LeaseThread, Question},
     shares::Shares,
 };
@@ -202,13 +201,15 @@ type Group = BaseConsumer<GroupContext>;
 impl Membership {
     fn run(mut self) {
         self.create_topics();
-        let group: Group = match self.config.create_with_context(GroupContext::new(self.redactor.clone())) {
-            Ok(group) => group,
-            Err(error) => {
-                return self
-                    .tell(FleetEvent::Failed { reason: self.redactor.creation_error(&error).to_string() });
-            }
-        };
+        let group: Group =
+            match self.config.create_with_context(GroupContext::new(self.redactor.clone(), Begin::First)) {
+                Ok(group) => group,
+                Err(error) => {
+                    return self.tell(FleetEvent::Failed {
+                        reason: self.redactor.creation_error(&error).to_string(),
+                    });
+                }
+            };
         if let Err(error) = group.subscribe(&[&self.topic]) {
             return self.tell(FleetEvent::Failed { reason: error.to_string() });
         }

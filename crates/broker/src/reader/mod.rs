@@ -386,7 +386,7 @@ fn placed(message: &BorrowedMessage<'_>, kind: RecordKind) -> Placed {
     Placed { kind, partition: message.partition(), offset: message.offset(), record }
 }
 
-fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecord {
+pub(crate) fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecord {
     let key = message.key().unwrap_or_default();
     decode(key, message.payload(), kind).unwrap_or_else(|reason| ReadRecord::Unreadable {
         topic: message.topic().to_owned(),
@@ -397,7 +397,7 @@ fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecord {
 }
 
 /// Whether trying on would not help.
-fn is_refusal(code: RDKafkaErrorCode) -> bool {
+pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,

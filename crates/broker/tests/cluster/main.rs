@@ -7,6 +7,7 @@ mod consumers;
 mod embedded;
 #[cfg(test)]
 mod faults;
+mod group;
 #[cfg(test)]
 mod recording;
 mod settings;

@@ -15,7 +15,7 @@ pub use places::MonitorPlaces;
 pub use rule::{Pattern, RuleKind, RuleSettings};
 pub use webhook::WebhookSettings;
 
-use crate::{ConfigError, KafkaSettings, Secret, expand::Env, pipeline::parse_with, reader::Section};
+use crate::{ConfigError, KafkaSettings, Secret, expand::Env, file::parse_with, reader::Section};
 
 /// A valid monitor's file.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,12 +65,6 @@ const DAY_S: u64 = 24 * 60 * 60;
 const MIB: u64 = 1024 * 1024;
 /// A token that can be guessed is none.
 const LEAST_TOKEN: usize = 16;
-
-/// Whether a text is a monitor's file rather than a pipeline's: it has a `[monitor]`, and no `[model]`.
-pub fn is_monitor(text: &str) -> bool {
-    let table = toml::de::DeTable::parse(text);
-    table.is_ok_and(|table| table.get_ref().contains_key("monitor") && !table.get_ref().contains_key("model"))
-}
 
 /// Reads a monitor's file. Relative paths in it start from the file's folder; `env` gives the value of an
 /// environment variable.

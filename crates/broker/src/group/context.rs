@@ -1,4 +1,4 @@
-//! What the consumer group tells this worker.
+//! What a consumer group tells one of its members.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +15,7 @@ use rdkafka::{
     error::KafkaError,
     types::RDKafkaRespErr,
 };
+use tokio::sync::Notify;
 
 use crate::{
     client::{Redactor, code},
@@ -25,23 +26,41 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Said {
     Assigned(Vec<i32>),
-    /// Another is to have these, once this worker lets go of them.
+    /// Another is to have these, once this member lets go of them.
     Revoked(Vec<i32>),
     /// Another may have these already.
     Lost(Vec<i32>),
 }
 
-/// Collects what the group says, for the thread that polls.
+/// Where reading of a partition begins that the group gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With its first record: each owner reads all of it.
+    First,
+    /// Where the owner before it stopped.
+    Committed,
+}
+
+/// Collects what the group says, for whoever polls.
 pub(crate) struct GroupContext {
     redactor: Redactor,
+    begin: Begin,
+    /// Something was said.
+    news: Notify,
     said: Mutex<VecDeque<Said>>,
     /// The group is being left: nothing is waited for.
     closing: AtomicBool,
 }
 
 impl GroupContext {
-    pub(crate) fn new(redactor: Redactor) -> Self {
-        Self { redactor, said: Mutex::default(), closing: AtomicBool::new(false) }
+    pub(crate) fn new(redactor: Redactor, begin: Begin) -> Self {
+        let closing = AtomicBool::new(false);
+        Self { redactor, begin, news: Notify::new(), said: Mutex::default(), closing }
+    }
+
+    /// Waits until something is said. What was said since [`Self::take`] is not missed.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
     }
 
     pub(crate) fn take(&self) -> VecDeque<Said> {
@@ -50,6 +69,11 @@ impl GroupContext {
 
     pub(crate) fn close(&self) {
         self.closing.store(true, SeqCst);
+    }
+
+    fn say(&self, said: Said) {
+        self.said().push_back(said);
+        self.news.notify_one();
     }
 
     fn said(&self) -> MutexGuard<'_, VecDeque<Said>> {
@@ -65,8 +89,8 @@ impl ClientContext for GroupContext {
     fn stats(&self, _: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The sink's client says the same.
-        tracing::debug!(code = ?code(&error), reason = self.redactor.redact(reason), "the fleet's client reports an error");
+        // The client that writes says the same.
+        tracing::debug!(code = ?code(&error), reason = self.redactor.redact(reason), "a group's client reports an error");
     }
 }
 
@@ -75,22 +99,25 @@ impl ConsumerContext for GroupContext {
         let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         let done = match said {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.said().push_back(Said::Assigned(partitions));
-                // The registry is read anew by each owner.
-                list.set_all_offsets(Offset::Beginning).and_then(|()| group.incremental_assign(list))
+                self.say(Said::Assigned(partitions));
+                let set = match self.begin {
+                    Begin::First => list.set_all_offsets(Offset::Beginning),
+                    Begin::Committed => Ok(()),
+                };
+                set.and_then(|()| group.incremental_assign(list))
             }
             _ if self.closing.load(SeqCst) || group.assignment_lost() => {
-                self.said().push_back(Said::Lost(partitions));
+                self.say(Said::Lost(partitions));
                 group.incremental_unassign(list)
             }
-            // The group waits until this worker lets go.
+            // The group waits until this member lets go.
             _ => {
-                self.said().push_back(Said::Revoked(partitions));
+                self.say(Said::Revoked(partitions));
                 Ok(())
             }
         };
         if let Err(error) = done {
-            tracing::error!(%error, "the fleet's shares could not be changed");
+            tracing::error!(%error, "a group's shares could not be changed");
         }
     }
 }

@@ -1,0 +1,205 @@
+//! All cameras of the partitions that are read here.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use lookout_broker::{Placed, ReadRecord};
+use lookout_config::AdasSettings;
+use lookout_schema::{AlertRecord, CameraId, Timestamp, TrackRecord};
+
+use crate::{
+    metrics::Metrics,
+    vehicle::{Limits, Outcome, Vehicle},
+};
+
+/// The most cameras at a time; whoever may write records may make up cameras.
+const MAX_CAMERAS: usize = 10_000;
+
+/// A camera that was not heard for so long is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+/// How often the log tells of records that are not warned by.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+const UNREADABLE: &str = "unreadable";
+const NOT_WATCHED: &str = "not_watched";
+const NO_ROOM: &str = "no_room";
+
+/// What becomes of a record, by which it is counted.
+pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
+    Outcome::ALL.into_iter().map(Outcome::as_str).chain([UNREADABLE, NOT_WATCHED, NO_ROOM])
+}
+
+/// What is to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) alerts: Vec<AlertRecord>,
+    pub(crate) tracks: Vec<TrackRecord>,
+}
+
+pub(crate) struct Cameras {
+    settings: AdasSettings,
+    metrics: Arc<Metrics>,
+    watched: BTreeMap<CameraId, Watched>,
+    /// How many records of which kind the log has told of, and when.
+    logged: BTreeMap<&'static str, u64>,
+    logged_at: Timestamp,
+}
+
+struct Watched {
+    vehicle: Vehicle,
+    partition: i32,
+    heard_at: Timestamp,
+}
+
+impl Told {
+    fn add(&mut self, (alerts, tracks): (Vec<AlertRecord>, Vec<TrackRecord>)) {
+        self.alerts.extend(alerts);
+        self.tracks.extend(tracks);
+    }
+}
+
+impl Cameras {
+    pub(crate) fn new(settings: AdasSettings, metrics: Arc<Metrics>, now: Timestamp) -> Self {
+        Self { settings, metrics, watched: BTreeMap::new(), logged: BTreeMap::new(), logged_at: now }
+    }
+
+    /// Takes a record that came at `now`.
+    pub(crate) fn hear(&mut self, placed: Placed, now: Timestamp) -> Told {
+        let frame = match placed.record {
+            ReadRecord::Frame(frame) => *frame,
+            ReadRecord::Unreadable { partition, offset, reason, .. } => {
+                tracing::debug!(partition, offset, reason, "a record could not be read");
+                return self.counted(UNREADABLE);
+            }
+            _ => return self.counted(NOT_WATCHED),
+        };
+        let Some(settings) = self.settings.of(&frame.camera) else { return self.counted(NOT_WATCHED) };
+        if !self.watched.contains_key(&frame.camera) {
+            if self.watched.len() >= MAX_CAMERAS {
+                return self.counted(NO_ROOM);
+            }
+            let limits = Limits { latency_budget: self.settings.latency_budget };
+            let vehicle = Vehicle::new(frame.camera.clone(), settings.clone(), limits);
+            let watched = Watched { vehicle, partition: placed.partition, heard_at: now };
+            self.watched.insert(frame.camera.clone(), watched);
+        }
+        let Some(watched) = self.watched.get_mut(&frame.camera) else { return Told::default() };
+        watched.heard_at = now;
+        let heard = watched.vehicle.hear(frame, now);
+        self.metrics.record(heard.outcome.as_str());
+        Told { alerts: heard.alerts, tracks: heard.tracks }
+    }
+
+    /// Ends what is open of cameras that another watches from now on, who knows nothing of it.
+    pub(crate) fn lose(&mut self, partitions: &[i32], now: Timestamp) -> Told {
+        self.let_go(now, |watched| partitions.contains(&watched.partition))
+    }
+
+    /// Ends all that is open.
+    pub(crate) fn finish(&mut self, now: Timestamp) -> Told {
+        self.let_go(now, |_| true)
+    }
+
+    /// What is due without a record. To be called now and then.
+    pub(crate) fn tick(&mut self, now: Timestamp) -> Told {
+        let silent = |watched: &Watched| now.ms_since(watched.heard_at) > FORGET_AFTER.as_millis() as i64;
+        let mut told = self.let_go(now, silent);
+        let mut open = 0;
+        for watched in self.watched.values_mut() {
+            told.alerts.extend(watched.vehicle.tick(now));
+            open += watched.vehicle.open_alerts();
+        }
+        self.metrics.cameras.set(self.watched.len() as i64);
+        self.metrics.open_alerts.set(open as i64);
+        if now.ms_since(self.logged_at) >= TELL_EVERY.as_millis() as i64 {
+            self.logged_at = now;
+            self.log();
+        }
+        told
+    }
+
+    fn let_go(&mut self, now: Timestamp, which: impl Fn(&Watched) -> bool) -> Told {
+        let mut told = Told::default();
+        let gone = self.watched.extract_if(.., |_, watched| which(watched));
+        gone.for_each(|(_, mut watched)| told.add(watched.vehicle.finish(now)));
+        told
+    }
+
+    fn counted(&self, outcome: &'static str) -> Told {
+        self.metrics.record(outcome);
+        Told::default()
+    }
+
+    /// Tells of records that nothing was warned by, where there are more of them than before.
+    fn log(&mut self) {
+        let told = [Outcome::Stale.as_str(), Outcome::Future.as_str(), UNREADABLE, NO_ROOM];
+        for outcome in told {
+            let records = self.metrics.records(outcome);
+            let before = self.logged.insert(outcome, records).unwrap_or(0);
+            if records > before {
+                tracing::warn!(outcome, records = records - before, "records that nothing is warned by");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use lookout_schema::RecordKind;
+
+    use super::*;
+
+    fn cameras(text: &str) -> Cameras {
+        let settings = AdasSettings::parse(Path::new("x"), text, &|_| None).unwrap();
+        Cameras::new(settings, Metrics::new(outcomes()), Timestamp::now())
+    }
+
+    fn placed(record: ReadRecord) -> Placed {
+        Placed { kind: RecordKind::Frame, partition: 1, offset: 7, record }
+    }
+
+    fn frame(camera: &str) -> Placed {
+        let frame = format!(
+            r#"{{"schema": "lookout.frame/1", "camera": "{camera}", "worker": "w", "epoch": 0,
+            "session": "01JDFY9M4K8Z6Q2W3X5V7T9R1P", "seq": 1, "pts_ns": null, "age_ms": 0,
+            "captured_at": "2026-11-24T08:00:00Z", "clock": "rtcp", "published_at": "2026-11-24T08:00:00Z",
+            "timing_us": {{"decode": 0, "queue": 0, "infer": 0, "post": 0}}, "source": {{"width": 64, "height": 48}},
+            "model": {{"arch": "a", "weights": "w", "precision": "p"}}}}"#
+        );
+        placed(ReadRecord::Frame(serde_json::from_str(&frame).unwrap()))
+    }
+
+    #[test]
+    fn every_record_is_counted_by_what_becomes_of_it() {
+        let mut cameras = cameras("[adas]\n[[camera]]\nid = \"front\"");
+        let now = Timestamp::now();
+        let (topic, reason) = ("t".to_owned(), "no JSON".to_owned());
+        cameras.hear(placed(ReadRecord::Unreadable { topic, partition: 1, offset: 7, reason }), now);
+        cameras.hear(frame("rear"), now);
+        cameras.hear(frame("front"), now);
+        cameras.hear(frame("front"), now);
+        cameras.hear(frame("front"), "2026-11-24T07:00:00Z".parse().unwrap());
+        let counts = outcomes().map(|outcome| (outcome, cameras.metrics.records(outcome)));
+        let counts: Vec<_> = counts.filter(|(_, records)| *records > 0).collect();
+        let expected = [("stale", 1), ("future", 1), ("doubled", 1), ("unreadable", 1), ("not_watched", 1)];
+        assert_eq!(counts, expected);
+        let text = cameras.metrics.scrape().unwrap();
+        assert!(text.contains("lookout_adas_records_total{outcome=\"stale\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn cameras_of_a_lost_partition_and_those_that_fell_silent_are_forgotten() {
+        let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
+        let now = Timestamp::now();
+        cameras.hear(frame("a"), now);
+        cameras.hear(Placed { partition: 2, ..frame("b") }, now);
+        cameras.lose(&[1], now);
+        assert_eq!(cameras.watched.len(), 1);
+        cameras.tick(now + FORGET_AFTER);
+        assert_eq!(cameras.watched.len(), 1);
+        cameras.tick(now + FORGET_AFTER + Duration::from_secs(1));
+        assert_eq!(cameras.watched.len(), 0);
+    }
+}

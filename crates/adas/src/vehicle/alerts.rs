@@ -1,0 +1,187 @@
+//! The alerts of one camera, from raised to cleared.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use lookout_schema::{
+    AlertEvidence, AlertLevel, AlertRecord, AlertState, CameraId, CollisionEvidence, FrameRecord, FrameRef,
+    ObjectRef, Timestamp,
+};
+use lookout_track::TrackId;
+
+use super::NAME;
+use crate::object::Object;
+
+/// The one rule there is.
+const RULE: &str = "collision";
+
+/// Within so many standard deviations the time lies with 95 % probability.
+const DEVIATIONS: f64 = 1.96;
+
+#[derive(Debug)]
+pub(super) struct Alerts {
+    camera: CameraId,
+    open: BTreeMap<TrackId, AlertRecord>,
+}
+
+/// An object, and the frame in which it was seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) id: TrackId,
+    pub(super) object: &'a Object,
+    pub(super) frame: &'a FrameRecord,
+}
+
+/// Why an alert is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Passed,
+    OutOfSight,
+    Unmeasured,
+    NewSession,
+    Stale,
+    Silence,
+    Left,
+}
+
+impl Over {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Passed => "it comes nearer no more, or is out of the way",
+            Self::OutOfSight => "it is out of sight",
+            Self::Unmeasured => "the picture does not show it whole, so nothing can be said of it",
+            Self::NewSession => "the camera was connected anew",
+            Self::Stale => "the camera's records are too old to warn by",
+            Self::Silence => "the camera's records do not come any more",
+            Self::Left => "the camera is not watched here any more",
+        }
+    }
+}
+
+impl Alerts {
+    pub(super) fn new(camera: CameraId) -> Self {
+        Self { camera, open: BTreeMap::new() }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// An object is at this level now; gives what is to be told of that.
+    pub(super) fn set(&mut self, of: Of<'_>, level: Option<AlertLevel>) -> Option<AlertRecord> {
+        let Some(level) = level else { return self.clear(of.id, Over::Passed, of.frame) };
+        let told = self.open.get(&of.id).map(|alert| alert.level);
+        let evidence = evidence(of)?;
+        let message = message(&evidence);
+        let Some(alert) = self.open.get_mut(&of.id) else {
+            let alert = self.raised(of, level, evidence);
+            self.open.insert(of.id, alert.clone());
+            return Some(alert);
+        };
+        alert.evidence = AlertEvidence::Collision(evidence);
+        if told == Some(level) {
+            return None;
+        }
+        alert.version += 1;
+        alert.state = AlertState::Changed;
+        alert.level = level;
+        alert.message = message;
+        date(alert, of.frame);
+        Some(alert.clone())
+    }
+
+    /// What was told of an object goes on under another number.
+    pub(super) fn inherit(&mut self, from: TrackId, to: TrackId) {
+        if let Some(alert) = self.open.remove(&from) {
+            self.open.insert(to, alert);
+        }
+    }
+
+    /// What was told of an object is over as of a frame.
+    pub(super) fn clear(&mut self, id: TrackId, over: Over, frame: &FrameRecord) -> Option<AlertRecord> {
+        let mut alert = cleared(self.open.remove(&id)?, over);
+        date(&mut alert, frame);
+        Some(alert)
+    }
+
+    /// All is over, and no frame of its own says so.
+    pub(super) fn clear_all(&mut self, over: Over, now: Timestamp) -> Vec<AlertRecord> {
+        let open = std::mem::take(&mut self.open).into_values();
+        open.map(|alert| AlertRecord { at: now, frame: None, ..cleared(alert, over) }).collect()
+    }
+
+    fn raised(&self, of: Of<'_>, level: AlertLevel, evidence: CollisionEvidence) -> AlertRecord {
+        let Of { id, frame, .. } = of;
+        AlertRecord {
+            schema: AlertRecord::SCHEMA.into(),
+            // By the frame, since another who takes the camera over counts its objects from 1 again.
+            id: format!("{NAME}/{RULE}/{}/{}/{}/{}", self.camera, frame.session, id.0, frame.seq),
+            version: 1,
+            consumer: NAME.into(),
+            rule: RULE.into(),
+            state: AlertState::Raised,
+            level,
+            at: frame.captured_at,
+            raised_at: frame.captured_at,
+            published_at: frame.captured_at,
+            age_ms: 0,
+            camera: Some(self.camera.clone()),
+            worker: None,
+            frame: Some(named(frame)),
+            message: message(&evidence),
+            evidence: AlertEvidence::Collision(evidence),
+        }
+    }
+}
+
+fn named(frame: &FrameRecord) -> FrameRef {
+    FrameRef { epoch: frame.epoch, session: frame.session, seq: frame.seq }
+}
+
+fn date(alert: &mut AlertRecord, frame: &FrameRecord) {
+    alert.at = frame.captured_at;
+    alert.frame = Some(named(frame));
+}
+
+fn cleared(mut alert: AlertRecord, over: Over) -> AlertRecord {
+    alert.version += 1;
+    alert.state = AlertState::Cleared;
+    let label = match &alert.evidence {
+        AlertEvidence::Collision(seen) => seen.object.label.as_str(),
+        _ => "it",
+    };
+    alert.message = format!("{label}: no warning any more, {}", over.words());
+    alert
+}
+
+/// What is known of an object that comes nearer; none of one that does not.
+fn evidence(of: Of<'_>) -> Option<CollisionEvidence> {
+    let Of { id, object, .. } = of;
+    let closing = object.closing()?;
+    let distance = object.distance();
+    Some(CollisionEvidence {
+        object: ObjectRef {
+            tracker: NAME.into(),
+            id: id.0,
+            label: object.label.clone(),
+            score: object.score,
+            bbox: object.bbox,
+        },
+        ttc_s: closing.ttc_s?,
+        ttc_low_s: closing.soonest_s(DEVIATIONS)?,
+        ttc_high_s: closing.latest_s(DEVIATIONS),
+        watched_s: closing.watched_s,
+        distance_m: distance.map(|(metres, _)| metres),
+        closing_m_s: distance.map(|(_, closing)| closing),
+    })
+}
+
+fn message(seen: &CollisionEvidence) -> String {
+    let CollisionEvidence { object, ttc_s, ttc_low_s, ttc_high_s, .. } = seen;
+    let high = ttc_high_s.map_or_else(|| "never".into(), |high| format!("{high:.1}"));
+    let mut words =
+        format!("{} in the vehicle's way, here in {ttc_s:.1} s ({ttc_low_s:.1} to {high})", object.label);
+    if let (Some(distance), Some(closing)) = (seen.distance_m, seen.closing_m_s) {
+        let _ = write!(words, ", {distance:.0} m away, closing at {closing:.0} m/s");
+    }
+    words
+}

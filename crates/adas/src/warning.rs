@@ -1,0 +1,187 @@
+//! When an object is warned of: at once where it is sure, and not over and over where it is not.
+
+use lookout_config::LevelSettings;
+use lookout_schema::AlertLevel;
+use lookout_track::Closing;
+
+use crate::drift::normal;
+
+/// A level is raised where its time to collision is undercut, and the object is in the way, as probably as this.
+const RAISE_SOON: f64 = 0.85;
+const RAISE_IN_PATH: f64 = 0.9;
+/// In so many boxes one after the other.
+const RAISE_BOXES: u32 = 2;
+/// An object is watched for so long, and in so many boxes, before anything is said of it.
+const MIN_WATCHED_S: f64 = 0.5;
+const MIN_BOXES: u32 = 5;
+
+/// A level falls once the time to collision is so many times its own, or the object less probably in the way than
+/// this, for so long.
+const FALL_FACTOR: f64 = 1.3;
+const FALL_IN_PATH: f64 = 0.4;
+const FALL_AFTER_S: f64 = 0.5;
+
+/// What is known of an object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Danger {
+    pub(crate) closing: Closing,
+    /// How probable it is that it will be in the vehicle's way when it is here.
+    pub(crate) in_path: f64,
+    /// From how many boxes that is known.
+    pub(crate) boxes: u32,
+    /// How long ago that was.
+    pub(crate) age_s: f64,
+}
+
+/// The level of warning of one object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Warning {
+    level: Option<AlertLevel>,
+    /// A higher level that was called for by so many boxes.
+    rising: Option<(AlertLevel, u32)>,
+    /// Since when a lower one is called for.
+    falling_since: Option<f64>,
+}
+
+impl Danger {
+    /// How probable it is that it is here in less than `seconds` from now.
+    fn within(&self, seconds: f64) -> f64 {
+        let rate = 1.0 / (seconds + self.age_s);
+        normal((self.closing.rate - rate) / self.closing.rate_std.max(f64::MIN_POSITIVE))
+    }
+
+    /// The level that is called for.
+    fn calls_for(&self, levels: &LevelSettings) -> Option<AlertLevel> {
+        let watched = self.closing.watched_s >= MIN_WATCHED_S && self.boxes >= MIN_BOXES;
+        if !watched || self.in_path < RAISE_IN_PATH {
+            return None;
+        }
+        highest(levels, |seconds| self.within(seconds) >= RAISE_SOON)
+    }
+
+    /// The level that may stay.
+    fn keeps(&self, levels: &LevelSettings) -> Option<AlertLevel> {
+        if self.in_path < FALL_IN_PATH {
+            return None;
+        }
+        highest(levels, |seconds| {
+            self.closing.ttc_s.is_some_and(|ttc| ttc - self.age_s <= FALL_FACTOR * seconds)
+        })
+    }
+}
+
+fn highest(levels: &LevelSettings, holds: impl Fn(f64) -> bool) -> Option<AlertLevel> {
+    let each = [
+        (AlertLevel::Critical, Some(levels.critical_ttc_s)),
+        (AlertLevel::Warning, Some(levels.warn_ttc_s)),
+        (AlertLevel::Info, levels.info_ttc_s),
+    ];
+    each.into_iter().find(|(_, seconds)| seconds.is_some_and(&holds)).map(|(level, _)| level)
+}
+
+impl Warning {
+    pub(crate) fn level(&self) -> Option<AlertLevel> {
+        self.level
+    }
+
+    /// Takes what is known as of `at_s` seconds of the session, and gives the level after it.
+    pub(crate) fn step(&mut self, at_s: f64, danger: &Danger, levels: &LevelSettings) -> Option<AlertLevel> {
+        let wanted = danger.calls_for(levels);
+        if let Some(wanted) = wanted.filter(|wanted| Some(*wanted) > self.level) {
+            // Of two levels that are called for in turn the lower one is sure.
+            let (sure, boxes) =
+                self.rising.map_or((wanted, 1), |(level, boxes)| (level.min(wanted), boxes + 1));
+            self.rising = Some((wanted, boxes));
+            self.falling_since = None;
+            if boxes >= RAISE_BOXES && Some(sure) > self.level {
+                self.level = Some(sure);
+                self.rising = Some((wanted, 1)).filter(|(level, _)| *level > sure);
+            }
+            return self.level;
+        }
+        self.rising = None;
+        let kept = danger.keeps(levels).max(wanted);
+        if kept >= self.level {
+            self.falling_since = None;
+        } else if at_s - *self.falling_since.get_or_insert(at_s) >= FALL_AFTER_S {
+            self.level = kept;
+            self.falling_since = None;
+        }
+        self.level
+    }
+
+    /// It is over.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn danger(ttc_s: f64, in_path: f64) -> Danger {
+        let rate = 1.0 / ttc_s;
+        let closing = Closing { ttc_s: Some(ttc_s), rate, rate_std: 0.01, watched_s: 2.0 };
+        Danger { closing, in_path, boxes: 20, age_s: 0.0 }
+    }
+
+    fn levels(times: &[(f64, f64)]) -> Vec<&'static str> {
+        let mut warning = Warning::default();
+        let step = |(i, (ttc, in_path)): (usize, &(f64, f64))| {
+            let level = warning.step(i as f64 / 10.0, &danger(*ttc, *in_path), &LevelSettings::default());
+            level.map_or("none", AlertLevel::as_str)
+        };
+        times.iter().enumerate().map(step).collect()
+    }
+
+    #[test]
+    fn a_level_is_raised_by_two_boxes_and_stays_until_it_was_over_for_a_while() {
+        let told = levels(&[(4.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.2, 1.0), (1.1, 1.0)]);
+        assert_eq!(told, ["none", "none", "warning", "warning", "critical"]);
+        // To and fro over the threshold, and once out of the way.
+        let mut swaying: Vec<(f64, f64)> =
+            (0..40).map(|i| (if i % 4 < 2 { 2.4 } else { 3.2 }, 1.0)).collect();
+        swaying[20].1 = 0.1;
+        let told = levels(&swaying);
+        assert!(told[1..].iter().all(|level| *level == "warning"), "{told:?}");
+        let mut passed = vec![(2.0, 1.0); 5];
+        passed.extend([(2.0, 0.1); 10]);
+        let told = levels(&passed);
+        assert_eq!((told[9], told[10]), ("warning", "none"));
+        let mut braked = vec![(1.2, 1.0); 5];
+        braked.extend([(3.0, 1.0); 10]);
+        braked.extend([(9.0, 1.0); 10]);
+        let told = levels(&braked);
+        assert_eq!((told[4], told[12], told[24]), ("critical", "warning", "none"));
+    }
+
+    #[test]
+    fn what_is_unsure_is_not_raised() {
+        let mut warning = Warning::default();
+        let sure = danger(1.0, 1.0);
+        let unsure = Closing { rate_std: 0.9, ..sure.closing };
+        let brief = Closing { watched_s: 0.3, ..sure.closing };
+        let dangers = [
+            Danger { closing: unsure, ..sure },
+            Danger { closing: brief, ..sure },
+            Danger { boxes: 4, ..sure },
+            Danger { in_path: 0.6, ..sure },
+        ];
+        for (i, danger) in dangers.iter().cycle().take(40).enumerate() {
+            assert_eq!(warning.step(i as f64 / 10.0, danger, &LevelSettings::default()), None);
+        }
+    }
+
+    #[test]
+    fn a_record_that_took_its_time_leaves_less() {
+        let levels = LevelSettings::default();
+        let (mut at_once, mut late) = (Warning::default(), Warning::default());
+        for i in 0..5 {
+            let danger = danger(2.85, 1.0);
+            at_once.step(f64::from(i) / 10.0, &danger, &levels);
+            late.step(f64::from(i) / 10.0, &Danger { age_s: 0.3, ..danger }, &levels);
+        }
+        assert_eq!((at_once.level(), late.level()), (None, Some(AlertLevel::Warning)));
+    }
+}

@@ -1,0 +1,237 @@
+//! Warnings on a simulated road: what is in the way is told in time, and what is not is not told.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
+
+mod records;
+mod world;
+
+use lookout_config::ForwardSettings;
+use lookout_schema::AlertLevel;
+
+use world::{Other, Scene, calibrated, drawn};
+
+const SEEDS: u64 = 200;
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Each kind of object, and a speed at which such comes.
+const KINDS: [(&str, f64); 6] =
+    [("car", 6.0), ("car", 12.0), ("car", 20.0), ("truck", 12.0), ("person", 8.0), ("bicycle", 8.0)];
+
+#[test]
+fn the_time_to_collision_is_within_ten_per_cent() {
+    let mut of_second: [Vec<f64>; 4] = Default::default();
+    let (mut within, mut all) = (0, 0);
+    let mut distances = Vec::new();
+    let mut speeds = Vec::new();
+    for (label, closing) in KINDS {
+        for seed in 0..SEEDS / 4 {
+            let scene = Scene::new(seed, vec![Other::coming(label, 8.0, closing, [0.2, 0.0])]);
+            for moment in scene.watched(calibrated()) {
+                let truth = 8.0 - moment.at_s;
+                let Some(seen) = moment.seen.first().filter(|_| (2.0..6.0).contains(&truth)) else {
+                    continue;
+                };
+                let Some(found) = seen.closing else { continue };
+                let error = (found.ttc_s.unwrap_or(f64::INFINITY) - truth).abs() / truth;
+                of_second[truth as usize - 2].push(error);
+                let high = found.latest_s(1.96).unwrap_or(f64::INFINITY);
+                within += usize::from(found.soonest_s(1.96).is_some_and(|low| low <= truth) && truth <= high);
+                all += 1;
+                if let (Some(metres), Some(m_s)) = (seen.distance_m, seen.closing_m_s) {
+                    distances.push((metres - closing * truth).abs() / (closing * truth));
+                    speeds.push((m_s - closing).abs() / closing);
+                }
+            }
+        }
+    }
+    for (i, errors) in of_second.iter().enumerate() {
+        println!(
+            "ttc {} to {} s: median error {:.1} % of {} estimates",
+            i + 2,
+            i + 3,
+            100.0 * median(errors.clone()),
+            errors.len()
+        );
+    }
+    let covered = f64::from(within as u32) / f64::from(all);
+    println!("within what is told as 95 %: {:.1} %", 100.0 * covered);
+    let (distance, speed) = (median(distances), median(speeds));
+    println!(
+        "calibrated: median error of distance {:.1} %, of closing speed {:.1} %",
+        100.0 * distance,
+        100.0 * speed
+    );
+    let together = median(of_second.concat());
+    println!("ttc 2 to 6 s: median error {:.1} %", 100.0 * together);
+    assert!(together < 0.1 && of_second[..2].iter().all(|errors| median(errors.clone()) < 0.1));
+    assert!(covered > 0.85, "{covered}");
+    assert!(distance < 0.05 && speed < 0.1, "{distance} {speed}");
+}
+
+/// Runs scenes in which somebody has to be warned and prints how many were, and how long before; gives the share.
+fn warned(name: &str, settings: fn() -> ForwardSettings, other: impl Fn(u64) -> Other) -> f64 {
+    let mut left = Vec::new();
+    for seed in 0..SEEDS {
+        let other = other(seed);
+        let ttc = -other.at[1] / other.velocity[1];
+        let raised = Scene::new(seed, vec![other]).raised(settings());
+        if raised.is_empty() || raised[0].0 < ttc - 60.0 || ttc - raised[0].0 < 1.3 {
+            println!("  seed {seed} {:?}", raised.first().map(|(at, alert)| (ttc - at, &alert.message)));
+        }
+        left.extend(raised.iter().map(|(at, _)| ttc - at).find(|left| *left > 0.0));
+    }
+    let share = left.len() as f64 / SEEDS as f64;
+    left.sort_by(f64::total_cmp);
+    let first = left.first().copied().unwrap_or(f64::NAN);
+    println!(
+        "{name}: warned {:.0} %, {:.2} s before at the median, {first:.2} s at the least",
+        100.0 * share,
+        median(left.clone())
+    );
+    share
+}
+
+fn between(seed: u64, from: f64, to: f64) -> f64 {
+    from + (to - from) * (seed % 10) as f64 / 9.0
+}
+
+#[test]
+fn what_is_in_the_way_is_warned_of() {
+    for (how, settings) in [("drawn", drawn as fn() -> ForwardSettings), ("calibrated", calibrated)] {
+        for (label, closing) in KINDS {
+            let share = warned(&format!("{how}, {label} ahead at {closing} m/s"), settings, |seed| {
+                Other::coming(label, 7.0, closing, [between(seed, -0.6, 0.6), 0.0])
+            });
+            assert!(share > 0.97);
+        }
+        let share = warned(&format!("{how}, person who walks into the way"), settings, |seed| {
+            Other::coming("person", 6.0, 10.0, [between(seed, -0.5, 0.5), 1.4])
+        });
+        assert!(share > 0.9);
+        let share = warned(&format!("{how}, bicycle that comes into the way"), settings, |seed| {
+            Other::coming("bicycle", 6.0, 10.0, [between(seed, -0.4, 0.4), -3.0])
+        });
+        assert!(share > 0.9);
+    }
+}
+
+/// Runs scenes in which nobody is to be warned, and gives in how many somebody was.
+fn false_warnings(name: &str, settings: fn() -> ForwardSettings, others: impl Fn(u64) -> Vec<Other>) -> u64 {
+    let warned = |seed: &u64| {
+        let raised = Scene::new(*seed, others(*seed)).raised(settings());
+        for (at, alert) in &raised {
+            println!("  seed {seed} at {at:.1} s: {}", alert.message);
+        }
+        !raised.is_empty()
+    };
+    let warned = (0..SEEDS).filter(warned).count() as u64;
+    println!("{name}: {warned} of {SEEDS} scenes with a false warning");
+    warned
+}
+
+#[test]
+fn what_recedes_or_passes_beside_is_not_warned_of() {
+    let mut all = 0;
+    for (how, settings) in [("drawn", drawn as fn() -> ForwardSettings), ("calibrated", calibrated)] {
+        let mut run = |name: &str, others: &dyn Fn(u64) -> Vec<Other>| {
+            all += false_warnings(&format!("{how}, {name}"), settings, others);
+        };
+        run("car ahead that keeps its distance", &|seed| {
+            vec![Other {
+                velocity: [0.0, 0.0],
+                ..Other::coming("car", 1.0, between(seed, 8.0, 40.0), [0.0, 0.0])
+            }]
+        });
+        run("car ahead that drives off", &|seed| {
+            vec![Other {
+                velocity: [0.0, between(seed, 0.5, 8.0)],
+                ..Other::coming("car", 1.0, 10.0, [0.0, 0.0])
+            }]
+        });
+        run("car that overtakes", &|seed| {
+            let side = if seed % 2 == 0 { -3.5 } else { 3.5 };
+            let speed = between(seed, 2.0, 10.0);
+            vec![Other {
+                at: [side, -5.0],
+                velocity: [0.0, speed],
+                ..Other::coming("car", 1.0, 1.0, [0.0, 0.0])
+            }]
+        });
+        run("oncoming traffic in the next lane", &|seed| {
+            let car =
+                |i: u64| Other::coming("car", 3.0 + 2.5 * i as f64, between(seed, 14.0, 35.0), [-3.5, 0.0]);
+            vec![car(0), car(1), Other::coming("truck", 7.0, between(seed, 14.0, 35.0), [-3.7, 0.0])]
+        });
+        run("parked cars beside the road", &|seed| {
+            let car =
+                |i: u64| Other::coming("car", 2.0 + 1.5 * i as f64, between(seed, 6.0, 16.0), [2.9, 0.0]);
+            (0..4).map(car).collect()
+        });
+        run("people on the pavement", &|seed| {
+            let person = |i: u64| {
+                Other::coming(
+                    "person",
+                    2.0 + 1.5 * i as f64,
+                    between(seed, 6.0, 16.0),
+                    [3.0 + 0.3 * i as f64, 0.0],
+                )
+            };
+            (0..4).map(person).collect()
+        });
+        run("person who is across before", &|seed| {
+            vec![Other::coming("person", 6.0, between(seed, 6.0, 14.0), [4.0, 1.5])]
+        });
+        run("person who waits at the kerb", &|seed| {
+            vec![Other::coming("person", 6.0, between(seed, 6.0, 14.0), [-2.5, 0.0])]
+        });
+        run("slower car in the next lane", &|seed| {
+            vec![Other::coming("car", 6.0, between(seed, 3.0, 10.0), [3.5, 0.0])]
+        });
+    }
+    assert_eq!(all, 0);
+}
+
+#[test]
+fn nothing_flaps() {
+    let mut most = 0;
+    for seed in 0..SEEDS {
+        // It comes at a time to collision that is about the threshold's for seconds: a car that brakes.
+        let mut scene = Scene::new(seed, vec![Other::coming("car", 12.0, 5.0, [0.0, 0.0])]);
+        scene.seconds = 11.8;
+        let raised = scene.raised(drawn());
+        if raised.len() > 1 {
+            for m in scene.watched(drawn()) {
+                for a in &m.heard.alerts {
+                    println!("{seed} {:.1} {} {} {}", m.at_s, a.state.as_str(), a.level.as_str(), a.message);
+                }
+            }
+        }
+        most = most.max(raised.len());
+    }
+    println!("most alerts of one approach: {most}");
+    assert!(most <= 1, "{most}");
+}
+
+#[test]
+fn critical_comes_after_warning_and_all_is_cleared_at_the_end() {
+    let scene = Scene::new(5, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]);
+    let told: Vec<_> =
+        scene.watched(calibrated()).into_iter().flat_map(|moment| moment.heard.alerts).collect();
+    let states: Vec<_> =
+        told.iter().map(|alert| (alert.version, alert.state.as_str(), alert.level)).collect();
+    assert_eq!(
+        states,
+        [
+            (1, "raised", AlertLevel::Warning),
+            (2, "changed", AlertLevel::Critical),
+            (3, "cleared", AlertLevel::Critical)
+        ],
+        "{told:#?}"
+    );
+    assert!(told.iter().all(|alert| alert.id == told[0].id && alert.check().is_ok()));
+}

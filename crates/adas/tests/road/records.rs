@@ -1,0 +1,166 @@
+//! Records that are late, early, or meant to harm.
+
+use std::time::Duration;
+
+use lookout_adas::{Outcome, Vehicle};
+use lookout_schema::{AlertState, Clock, Detection, Epoch, FrameRecord, SessionId, Size, Timestamp};
+use proptest::prelude::*;
+
+use crate::world::{Other, Scene, begin, drawn, frame, vehicle};
+
+fn approach() -> Vec<FrameRecord> {
+    Scene::new(3, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]).frames()
+}
+
+/// Hears records up to the first alert, each `age` after its capture.
+fn until_raised(vehicle: &mut Vehicle) -> Vec<FrameRecord> {
+    let mut frames = approach().into_iter();
+    for frame in frames.by_ref() {
+        let now = frame.captured_at + Duration::from_millis(50);
+        if !vehicle.hear(frame, now).alerts.is_empty() {
+            return frames.collect();
+        }
+    }
+    panic!("nothing was raised");
+}
+
+#[test]
+fn an_old_record_warns_of_nothing_and_counts() {
+    let mut vehicle = vehicle(drawn());
+    for frame in approach().into_iter().take(40) {
+        let now = frame.captured_at + Duration::from_millis(400);
+        let heard = vehicle.hear(frame, now);
+        assert_eq!(heard.outcome, Outcome::Stale);
+        assert!(heard.alerts.is_empty());
+    }
+    // What they showed was followed all the same.
+    assert!(vehicle.seen().next().is_some_and(|seen| seen.closing.is_some()));
+}
+
+#[test]
+fn a_warning_ends_where_the_records_grow_old_or_stay_away() {
+    let mut growing_old = vehicle(drawn());
+    let rest = until_raised(&mut growing_old);
+    let mut told = Vec::new();
+    for (i, frame) in rest.into_iter().take(10).enumerate() {
+        let now = frame.captured_at + Duration::from_millis(350);
+        told.extend(growing_old.hear(frame, now).alerts.into_iter().map(|alert| (i, alert)));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (i, alert) = &told[0];
+    assert_eq!(alert.state, AlertState::Cleared);
+    assert!((2..8).contains(i) && alert.message.contains("too old to warn by"), "{i} {alert:?}");
+
+    let mut silent = vehicle(drawn());
+    let rest = until_raised(&mut silent);
+    let last = rest[0].captured_at;
+    assert!(silent.tick(last).is_empty());
+    let told = silent.tick(last + Duration::from_secs(1));
+    assert!(told.len() == 1 && told[0].message.contains("do not come any more"), "{told:?}");
+    assert!(silent.tick(last + Duration::from_secs(2)).is_empty());
+}
+
+#[test]
+fn a_record_from_later_than_now_is_not_believed() {
+    let mut vehicle = vehicle(drawn());
+    for frame in approach() {
+        let now = Timestamp::from_unix_us(frame.captured_at.as_unix_us() - 10_000_000);
+        assert_eq!(vehicle.hear(frame, now).outcome, Outcome::Future);
+    }
+    assert_eq!(vehicle.seen().count(), 0);
+}
+
+#[test]
+fn a_file_is_as_old_as_its_records() {
+    let mut vehicle = vehicle(drawn());
+    let mut raised = 0;
+    for mut frame in approach() {
+        let now = frame.published_at + Duration::from_millis(50);
+        frame.clock = Clock::File;
+        frame.captured_at = Timestamp::from_unix_us(0);
+        let heard = vehicle.hear(frame, now);
+        assert_eq!(heard.outcome, Outcome::Heard);
+        raised += heard.alerts.iter().filter(|alert| alert.state == AlertState::Raised).count();
+    }
+    assert_eq!(raised, 1);
+}
+
+#[test]
+fn an_earlier_owner_and_what_was_heard_before_say_nothing_and_a_new_session_ends_warnings() {
+    let mut vehicle = vehicle(drawn());
+    let rest = until_raised(&mut vehicle);
+    let now = rest[0].captured_at;
+    let mut old = rest[0].clone();
+    old.epoch = Epoch(0);
+    assert_eq!(vehicle.hear(old, now).outcome, Outcome::OldEpoch);
+    let new_session = frame(SessionId::generate(), 0, Vec::new());
+    let heard = vehicle.hear(new_session, begin());
+    assert!(heard.alerts.len() == 1 && heard.alerts[0].message.contains("connected anew"), "{heard:?}");
+    assert_eq!(vehicle.open_alerts(), 0);
+    assert_eq!(vehicle.hear(rest[0].clone(), now).outcome, Outcome::Doubled);
+}
+
+#[test]
+fn who_leaves_clears_what_it_has_raised() {
+    let mut vehicle = vehicle(drawn());
+    let rest = until_raised(&mut vehicle);
+    let (alerts, tracks) = vehicle.finish(rest[0].captured_at);
+    assert!(alerts.len() == 1 && alerts[0].message.contains("not watched here"), "{alerts:?}");
+    assert_eq!(tracks.len(), 1);
+    assert_eq!(vehicle.open_alerts(), 0);
+}
+
+#[test]
+fn a_label_that_nobody_asked_for_is_not_followed() {
+    let mut vehicle = vehicle(drawn());
+    for mut frame in approach() {
+        for seen in &mut frame.detections {
+            seen.label = "<script>alert(1)</script>".into();
+        }
+        let now = frame.captured_at;
+        let heard = vehicle.hear(frame, now);
+        assert!(heard.alerts.is_empty() && heard.tracks.is_empty());
+    }
+}
+
+fn side() -> impl Strategy<Value = f32> {
+    prop_oneof![-1e4_f32..1e4, any::<f32>()]
+}
+
+fn hostile() -> impl Strategy<Value = (FrameRecord, i64)> {
+    let detection = (prop::array::uniform4(side()), side(), 0_u32..3).prop_map(|(bbox, score, class_id)| {
+        Detection { class_id, label: "car".into(), score, bbox: bbox.into(), classes: Vec::new() }
+    });
+    let times = (any::<i64>(), any::<i64>(), any::<Option<u64>>());
+    let sizes = (any::<u32>(), any::<u32>(), any::<u64>());
+    (prop::collection::vec(detection, 0..20), times, sizes, -1_000_i64..1_000).prop_map(
+        |(detections, (captured, published, pts_ns), (width, height, seq), age_ms)| {
+            let mut record = frame(SessionId::generate(), seq % 1000, detections);
+            record.source = Size { width, height };
+            record.pts_ns = pts_ns;
+            record.captured_at = Timestamp::from_unix_us(captured);
+            record.published_at = Timestamp::from_unix_us(published);
+            (record, age_ms)
+        },
+    )
+}
+
+proptest! {
+    /// Beyond what a record may hold, which is checked before it comes here.
+    #[test]
+    fn any_records_are_heard_and_what_is_told_is_sound(records in prop::collection::vec(hostile(), 1..30), same in any::<bool>()) {
+        let mut vehicle = vehicle(drawn());
+        let session = SessionId::generate();
+        for (i, (mut record, age_ms)) in records.into_iter().enumerate() {
+            if same {
+                record.session = session;
+                record.seq = i as u64;
+            }
+            let now = Timestamp::from_unix_us(record.published_at.as_unix_us().saturating_add(age_ms * 1000));
+            let heard = vehicle.hear(record, now);
+            for alert in &heard.alerts {
+                prop_assert!(alert.check().is_ok(), "{alert:?}");
+            }
+        }
+    }
+}

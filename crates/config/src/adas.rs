@@ -1,0 +1,312 @@
+//! A file of `lookout adas`: which cameras look forward from a vehicle, and when they warn.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
+
+use lookout_schema::CameraId;
+
+use crate::{ConfigError, KafkaSettings, expand::Env, file::parse_with, reader::Section};
+
+/// A valid file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdasSettings {
+    /// The consumer group: those of one group share the cameras.
+    pub group: String,
+    /// Age above which a record warns of nothing.
+    pub latency_budget: Duration,
+    pub publish_tracks: bool,
+    /// Where `/healthz` and `/metrics` are served; none serves them nowhere.
+    pub http: Option<SocketAddr>,
+    pub kafka: KafkaSettings,
+    /// By id.
+    pub cameras: BTreeMap<CameraId, ForwardSettings>,
+    /// Of all cameras that have no own; none leaves them alone.
+    pub others: Option<ForwardSettings>,
+}
+
+/// A camera that looks forward from a vehicle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForwardSettings {
+    pub path: PathSettings,
+    /// Labels of the objects that are warned of.
+    pub labels: BTreeSet<String>,
+    /// Boxes that are lower than this say nothing, in pixels.
+    pub min_box_px: f64,
+    pub levels: LevelSettings,
+}
+
+/// Where the vehicle goes, in the camera's picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PathSettings {
+    /// Drawn into it.
+    Drawn(CorridorSettings),
+    /// Calculated, and distances with it.
+    Calibrated(Calibration),
+}
+
+/// A trapezoid from the picture's lower edge up, in parts of the picture's width and height.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CorridorSettings {
+    /// Left and right end at the picture's lower edge.
+    pub bottom: [f64; 2],
+    /// Left and right end at the height of `top_y`.
+    pub top: [f64; 2],
+    pub top_y: f64,
+}
+
+/// How a camera is mounted, above flat ground.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    pub height_m: f64,
+    /// Downwards.
+    pub pitch_deg: f64,
+    /// To the right of where the vehicle goes.
+    pub yaw_deg: f64,
+    pub lens: Lens,
+    /// How wide the way is that the vehicle needs.
+    pub corridor_m: f64,
+}
+
+/// How wide a camera sees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Lens {
+    /// In pixels of the source frame.
+    FocalPx(f64),
+    /// Horizontal field of view.
+    HfovDeg(f64),
+}
+
+/// Times to collision below which it warns, in seconds, longest first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LevelSettings {
+    pub info_ttc_s: Option<f64>,
+    pub warn_ttc_s: f64,
+    pub critical_ttc_s: f64,
+}
+
+impl Default for CorridorSettings {
+    /// A vehicle's way of 2.4 m as a level camera 1.3 m above the ground sees it that sees 60 degrees wide at 16:9.
+    fn default() -> Self {
+        Self { bottom: [0.24, 0.76], top: [0.474, 0.526], top_y: 0.55 }
+    }
+}
+
+impl Default for LevelSettings {
+    fn default() -> Self {
+        Self { info_ttc_s: None, warn_ttc_s: 2.7, critical_ttc_s: 1.6 }
+    }
+}
+
+impl Default for ForwardSettings {
+    fn default() -> Self {
+        let labels = ["person", "bicycle", "car", "motorcycle", "bus", "truck"];
+        Self {
+            path: PathSettings::Drawn(CorridorSettings::default()),
+            labels: labels.map(Into::into).into(),
+            min_box_px: 16.0,
+            levels: LevelSettings::default(),
+        }
+    }
+}
+
+/// What stands for all cameras that have no own settings.
+const OTHERS: &str = "*";
+
+impl AdasSettings {
+    /// The settings of `camera`; none where it is not one to be watched.
+    pub fn of(&self, camera: &CameraId) -> Option<&ForwardSettings> {
+        self.cameras.get(camera).or(self.others.as_ref())
+    }
+
+    /// Reads a file's text. `env` gives the value of an environment variable.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(file: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        parse_with(file, text, env as Env<'_>, |root, _| Self::read(root))
+    }
+
+    fn read(root: &Section<'_, '_>) -> Option<Self> {
+        let adas = root.section("adas");
+        root.need("adas", "`[adas]` is needed: it makes this a file of `lookout adas`");
+        let group = adas.text("group").unwrap_or_else(|| "lookout-adas".into());
+        if group.is_empty() || group.len() > 200 {
+            adas.note("group", "a group's name has 1 to 200 bytes");
+        }
+        let latency_budget = adas.millis("latency_budget_ms", 1..=3_600_000);
+        let publish_tracks = adas.boolean("publish_tracks").unwrap_or(true);
+        let http = adas.address("http");
+        adas.finish();
+        let kafka = KafkaSettings::read(root.section("kafka"));
+        let (cameras, others) = read_cameras(root);
+        root.finish();
+        Some(Self {
+            group,
+            latency_budget: latency_budget.unwrap_or(Duration::from_millis(300)),
+            publish_tracks,
+            http,
+            kafka: kafka?,
+            cameras,
+            others,
+        })
+    }
+}
+
+/// The cameras by their ids, and what stands for all others.
+fn read_cameras(root: &Section<'_, '_>) -> (BTreeMap<CameraId, ForwardSettings>, Option<ForwardSettings>) {
+    let no_camera = "there is no camera; write one `[[camera]]` with its `id`, or with `id = \"*\"` for all \
+                     cameras";
+    root.need("camera", no_camera);
+    let sections = root.sections("camera");
+    if sections.as_ref().is_some_and(Vec::is_empty) {
+        root.note("camera", no_camera);
+    }
+    let sections: Vec<_> =
+        sections.into_iter().flatten().map(|section| (section.text("id"), section)).collect();
+    // What stands for all is what each begins with, wherever it stands.
+    let first = sections.iter().position(|(id, _)| id.as_deref() == Some(OTHERS));
+    let others = first.map(|i| ForwardSettings::read(&sections[i].1, &ForwardSettings::default()));
+    let base = others.clone().unwrap_or_default();
+    let mut cameras = BTreeMap::new();
+    for (i, (id, section)) in sections.into_iter().enumerate() {
+        section.need("id", "`id` is needed in [[camera]]; `\"*\"` stands for all cameras");
+        let twice = format!("another [[camera]] has the id `{}` too", id.as_deref().unwrap_or_default());
+        if id.as_deref() == Some(OTHERS) {
+            if first != Some(i) {
+                section.note("id", twice);
+                ForwardSettings::read(&section, &base);
+            }
+        } else {
+            let settings = ForwardSettings::read(&section, &base);
+            match id.map(|id| id.parse::<CameraId>()) {
+                Some(Ok(id)) if cameras.contains_key(&id) => section.note("id", twice),
+                Some(Ok(id)) => {
+                    cameras.insert(id, settings);
+                }
+                Some(Err(error)) => section.note("id", error.to_string()),
+                None => {}
+            }
+        }
+        section.finish();
+    }
+    (cameras, others)
+}
+
+impl ForwardSettings {
+    fn read(section: &Section<'_, '_>, base: &Self) -> Self {
+        Self {
+            path: PathSettings::read(section, base.path),
+            labels: section.texts("labels").map_or_else(|| base.labels.clone(), BTreeSet::from_iter),
+            min_box_px: section.number("min_box_px", 4.0..=4096.0).unwrap_or(base.min_box_px),
+            levels: LevelSettings::read(section, base.levels),
+        }
+    }
+}
+
+impl LevelSettings {
+    fn read(section: &Section<'_, '_>, base: Self) -> Self {
+        let seconds = |key| section.number(key, 0.1..=60.0);
+        let levels = Self {
+            info_ttc_s: seconds("info_ttc_s").or(base.info_ttc_s),
+            warn_ttc_s: seconds("warn_ttc_s").unwrap_or(base.warn_ttc_s),
+            critical_ttc_s: seconds("critical_ttc_s").unwrap_or(base.critical_ttc_s),
+        };
+        if levels.critical_ttc_s >= levels.warn_ttc_s {
+            let what = format!("this has to be below `warn_ttc_s`, which is {}", levels.warn_ttc_s);
+            section.note("critical_ttc_s", what);
+        }
+        if levels.info_ttc_s.is_some_and(|info| info <= levels.warn_ttc_s) {
+            let what = format!("this has to be above `warn_ttc_s`, which is {}", levels.warn_ttc_s);
+            section.note("info_ttc_s", what);
+        }
+        levels
+    }
+}
+
+impl PathSettings {
+    fn read(section: &Section<'_, '_>, base: Self) -> Self {
+        let drawn = section.optional_section("corridor").map(CorridorSettings::read);
+        let calibrated = Calibration::read(section, base);
+        match (drawn, calibrated) {
+            (Some(_), Some(_)) => {
+                let what = "this is calculated where `height_m` is given; leave it out, or `height_m`";
+                section.note("corridor", what);
+                base
+            }
+            (Some(drawn), None) => Self::Drawn(drawn),
+            (None, Some(calibrated)) => Self::Calibrated(calibrated),
+            (None, None) => base,
+        }
+    }
+}
+
+impl CorridorSettings {
+    fn read(section: Section<'_, '_>) -> Self {
+        let default = Self::default();
+        let ends = |key, default| match section.numbers::<2>(key) {
+            Some([left, right]) if left < right && (-5.0..=6.0).contains(&left) && right <= 6.0 => {
+                [left, right]
+            }
+            Some(_) => {
+                section
+                    .note(key, "the left end comes first, in parts of the picture's width: `[0.24, 0.76]`");
+                default
+            }
+            None => default,
+        };
+        let corridor = Self {
+            bottom: ends("bottom", default.bottom),
+            top: ends("top", default.top),
+            top_y: section.number("top_y", 0.0..=0.95).unwrap_or(default.top_y),
+        };
+        let width = |[left, right]: [f64; 2]| right - left;
+        if width(corridor.top) >= width(corridor.bottom) {
+            section.note("top", "this is as wide as `bottom`: the way narrows with the distance");
+        }
+        section.finish();
+        corridor
+    }
+}
+
+impl Calibration {
+    /// None where nothing is said of it.
+    fn read(section: &Section<'_, '_>, base: PathSettings) -> Option<Self> {
+        let base = match base {
+            PathSettings::Calibrated(base) => Some(base),
+            PathSettings::Drawn(_) => None,
+        };
+        let height_m = section.number("height_m", 0.2..=5.0);
+        let pitch_deg = section.number("pitch_deg", -30.0..=60.0);
+        let yaw_deg = section.number("yaw_deg", -45.0..=45.0);
+        let corridor_m = section.number("corridor_m", 0.5..=10.0);
+        let focal = section.number("focal_px", 10.0..=100_000.0).map(Lens::FocalPx);
+        let hfov = section.number("hfov_deg", 5.0..=150.0).map(Lens::HfovDeg);
+        let said = ["height_m", "pitch_deg", "yaw_deg", "corridor_m", "focal_px", "hfov_deg"];
+        if !said.iter().any(|key| section.has(key)) {
+            return None;
+        }
+        if section.has("focal_px") && section.has("hfov_deg") {
+            section.note("hfov_deg", "`focal_px` says the same; leave one of the two out");
+        }
+        let complete = |key, known: bool, what: &str| {
+            if !known && !section.has(key) {
+                section.note(key, format!("{what} is needed where one of {} is given", said.join(", ")));
+            }
+        };
+        complete("height_m", base.is_some(), "`height_m`, the camera's height above the ground,");
+        if !section.has("focal_px") {
+            complete("hfov_deg", base.is_some(), "`hfov_deg`, or `focal_px`,");
+        }
+        Some(Self {
+            height_m: height_m.or(base.map(|base| base.height_m)).unwrap_or(1.3),
+            pitch_deg: pitch_deg.or(base.map(|base| base.pitch_deg)).unwrap_or(0.0),
+            yaw_deg: yaw_deg.or(base.map(|base| base.yaw_deg)).unwrap_or(0.0),
+            lens: focal.or(hfov).or(base.map(|base| base.lens)).unwrap_or(Lens::HfovDeg(60.0)),
+            corridor_m: corridor_m.or(base.map(|base| base.corridor_m)).unwrap_or(2.4),
+        })
+    }
+}
