@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# People walking: the demo's pipeline for DEMO_SECONDS (30), some of its records, and its summary.
+# People walking: the demo's pipeline for DEMO_SECONDS (30) with the monitor's page beside it, some of its records, and
+# its summary.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -23,9 +24,10 @@ if [[ -z "${LOOKOUT_WEIGHTS:-}" ]]; then
 fi
 
 folder="$(mktemp -d)"
-worker='' reader='' interrupted=''
+worker='' reader='' monitor='' interrupted=''
 finish() {
     [[ -z "$reader" ]] || kill "$reader" 2>/dev/null || true
+    [[ -z "$monitor" ]] || kill "$monitor" 2>/dev/null || true
     [[ -z "$worker" ]] || kill "$worker" 2>/dev/null || true
     rm -rf "$folder"
 }
@@ -47,6 +49,9 @@ while [[ -z "$address" && -z "$interrupted" ]] && running && ((SECONDS < deadlin
     address="$(grep -i 'embedded broker' "$folder/log" | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1 || true)"
 done
 if [[ -n "$address" ]]; then
+    # Its history goes with the embedded broker, which keeps nothing either.
+    LOOKOUT_MONITOR_DATA="$folder/monitor" "$lookout" monitor pipelines/monitor.toml --brokers "$address" >&2 &
+    monitor=$!
     log "some of the records (every 25th), as any Kafka client of $address sees them"
     "$lookout" tail --brokers "$address" --camera street > >(awk 'NR % 25 == 1 { print; fflush() }') &
     reader=$!
@@ -68,6 +73,11 @@ if [[ -n "$reader" ]]; then
     kill "$reader" 2>/dev/null || true
     wait "$reader" 2>/dev/null || true
     reader=''
+fi
+if [[ -n "$monitor" ]]; then
+    kill "$monitor" 2>/dev/null || true
+    wait "$monitor" 2>/dev/null || true
+    monitor=''
 fi
 log "summary"
 cat "$folder/summary"

@@ -48,10 +48,10 @@ in_cache() {
     ) 9>"$dir.lock"
 }
 
-# python_env NAME WHAT SIZE: the Python with scripts/NAME/requirements.txt, in the cache; prints the path of its
-# interpreter. WHAT it is and the download's SIZE are told where it has to be fetched.
+# python_env NAME WHAT SIZE [FILE]: the Python with scripts/NAME/requirements.txt, or with FILE, in the cache; prints
+# the path of its interpreter. WHAT it is and the download's SIZE are told where it has to be fetched.
 python_env() {
-    local requirements="$LOOKOUT_ROOT/scripts/$1/requirements.txt" venv
+    local requirements="${4:-$LOOKOUT_ROOT/scripts/$1/requirements.txt}" venv
     venv="$LOOKOUT_CACHE/$1-$(sha256sum "$requirements" | cut -c1-12)"
     need python3 "'make setup' installs it"
     in_cache "$venv" fill_python_env "$requirements" "$2" "$3"

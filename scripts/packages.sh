@@ -14,12 +14,17 @@ build=(
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     glib-networking # rtsps://
+    # sim
+    libgstrtspserver-1.0-dev
     # broker
     libcurl4-openssl-dev libssl-dev libsasl2-dev zlib1g-dev libzstd-dev
     # the clip of the demo
     opencv-doc
 )
-tests=(libgstrtspserver-1.0-dev default-jre-headless maven openssl python3-venv iproute2)
+tests=(default-jre-headless maven openssl python3-venv iproute2 kcat jq)
+# The browser of the monitor's page. Ubuntu's package of that name is a snap, which a container has no use for: there
+# the test runs with whatever Chromium is installed, or says that it is skipped.
+grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null || tests+=(chromium chromium-driver)
 # docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
 # Debian has does not start with its Python.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
@@ -32,7 +37,8 @@ fi
 # they came: a machine with its own JDK or Python is not given a second one.
 present() {
     case "$1" in
-        cmake | curl | g++ | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
+        chromium-driver) command -v chromedriver ;;
+        chromium | cmake | curl | g++ | jq | kcat | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
         iproute2) command -v ip ;;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use lookout_broker::check;
 use lookout_config::{Brokers, KafkaSettings, Secret};
-use lookout_schema::Topics;
+use lookout_schema::{RecordFormat, Topics};
 use tempfile::TempDir;
 
 /// A Kafka on a port of 127.0.0.1. Its process and its data go with this guard.
@@ -138,6 +138,7 @@ impl KafkaServer {
         KafkaSettings {
             brokers: Brokers::Servers(self.bootstrap()),
             topics,
+            format: RecordFormat::default(),
             partitions: 3,
             replication: 1,
             buffer_records: const { std::num::NonZeroUsize::new(10_000).unwrap() },

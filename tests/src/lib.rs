@@ -1,6 +1,7 @@
 //! Helpers shared by the end-to-end tests.
 
 pub mod adas;
+pub mod browser;
 pub mod fleet;
 pub mod kafka;
 pub mod netns;

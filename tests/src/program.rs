@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use lookout_config::{Brokers, KafkaSettings};
-use lookout_schema::Topics;
+use lookout_schema::{RecordFormat, Topics};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -101,6 +101,7 @@ pub fn embedded(address: &str) -> KafkaSettings {
     KafkaSettings {
         brokers,
         topics,
+        format: RecordFormat::default(),
         partitions: 0,
         replication: 0,
         buffer_records: NonZeroUsize::MIN,

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("schema", &[]),
+    ("wire", &["schema"]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
     ("args", &[]),
@@ -16,25 +17,30 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("ingest", &["schema", "config", "stage"]),
     ("batch", &["schema", "stage"]),
     ("infer", &["schema", "stage", "batch"]),
-    ("broker", &["schema", "config", "stage"]),
+    ("broker", &["schema", "wire", "config", "stage"]),
     ("web", &[]),
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker", "web"]),
     ("track", &["schema"]),
     ("adas", &["schema", "config", "broker", "track", "web"]),
+    ("monitor", &["schema", "config", "broker", "track"]),
+    ("sim", &["schema", "args"]),
     ("lab", &["schema", "config", "stage", "args", "model"]),
-    ("cli", &["schema", "config", "args", "broker", "adas"]),
+    ("cli", &["schema", "config", "args", "broker", "monitor", "adas"]),
 ];
 
 /// Each giant and the crates that may use it.
-const DOORS: [(&str, &[&str]); 8] = [
+const DOORS: [(&str, &[&str]); 11] = [
     ("tch", &["model", "fused"]),
     ("torch-sys", &["fused"]),
-    ("gstreamer", &["ingest"]),
-    ("gstreamer-app", &["ingest"]),
+    ("gstreamer", &["ingest", "sim"]),
+    ("gstreamer-app", &["ingest", "sim"]),
     ("gstreamer-video", &["ingest"]),
+    ("gstreamer-rtsp-server", &["sim"]),
     ("rdkafka", &["broker"]),
     ("hyper", &["web"]),
-    ("clap", &["args", "worker", "lab", "cli"]),
+    ("axum", &["monitor"]),
+    ("rusqlite", &["monitor"]),
+    ("clap", &["args", "worker", "sim", "lab", "cli"]),
 ];
 
 #[test]

@@ -16,6 +16,7 @@ mod outbox;
 mod pump;
 mod reader;
 mod record;
+mod recording;
 mod registry;
 mod reports;
 mod sink;
@@ -32,6 +33,9 @@ pub use group::{GroupReader, Heard};
 pub use health::SinkHealth;
 pub use reader::{Missing, Placed, Places, ReadFrom, ReaderOptions, RecordReader};
 pub use record::ReadRecord;
+pub use recording::{
+    Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,
+};
 pub use registry::{Edit, EditError, Registry, RegistryRecord, RegistryView};
 pub use sink::KafkaSink;
 pub use writer::{RecordWriter, Written};

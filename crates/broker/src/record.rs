@@ -1,9 +1,7 @@
 //! What a message on one of the topics holds.
 
-use lookout_schema::{
-    AlertRecord, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, TrackRecord, Unsound,
-};
-use serde::de::DeserializeOwned;
+use lookout_schema::{AlertRecord, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, TrackRecord};
+use lookout_wire::WireRecord;
 
 use crate::RegistryRecord;
 
@@ -39,49 +37,16 @@ pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Re
             let record = RegistryRecord::read(&key, payload);
             Ok(ReadRecord::Camera { key, record })
         }
-        RecordKind::Frame => {
-            let frame: Box<FrameRecord> = parse(value)?;
-            sound(&frame.schema, FrameRecord::SCHEMA, frame.check())?;
-            Ok(ReadRecord::Frame(frame))
-        }
-        RecordKind::Status => {
-            let status: Box<StatusRecord> = parse(value)?;
-            let schema = match &*status {
-                StatusRecord::Camera(camera) => &camera.schema,
-                StatusRecord::Worker(worker) => &worker.schema,
-            };
-            sound(schema, StatusRecord::SCHEMA, status.check())?;
-            Ok(ReadRecord::Status(status))
-        }
-        RecordKind::Snapshot => {
-            let snapshot: Box<SnapshotRecord> = parse(value)?;
-            sound(&snapshot.schema, SnapshotRecord::SCHEMA, snapshot.check())?;
-            Ok(ReadRecord::Snapshot(snapshot))
-        }
-        RecordKind::Track => {
-            let track: Box<TrackRecord> = parse(value)?;
-            sound(&track.schema, TrackRecord::SCHEMA, track.check())?;
-            Ok(ReadRecord::Track(track))
-        }
-        RecordKind::Alert => {
-            let alert: Box<AlertRecord> = parse(value)?;
-            sound(&alert.schema, AlertRecord::SCHEMA, alert.check())?;
-            Ok(ReadRecord::Alert(alert))
-        }
+        RecordKind::Frame => boxed(value).map(ReadRecord::Frame),
+        RecordKind::Status => boxed(value).map(ReadRecord::Status),
+        RecordKind::Snapshot => boxed(value).map(ReadRecord::Snapshot),
+        RecordKind::Track => boxed(value).map(ReadRecord::Track),
+        RecordKind::Alert => boxed(value).map(ReadRecord::Alert),
     }
 }
 
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<Box<T>, String> {
-    serde_json::from_slice(payload).map(Box::new).map_err(|error| error.to_string())
-}
-
-/// Fields of another version may bear the same names and mean other things.
-fn sound(found: &str, known: &str, checked: Result<(), Unsound>) -> Result<(), String> {
-    if found != known {
-        let found: String = found.chars().take(80).collect();
-        return Err(format!("its schema is `{found}`, known is `{known}`"));
-    }
-    checked.map_err(|wrong| wrong.to_string())
+fn boxed<T: WireRecord>(value: &[u8]) -> Result<Box<T>, String> {
+    lookout_wire::decode(value).map(Box::new).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

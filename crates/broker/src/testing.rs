@@ -1,13 +1,14 @@
 //! What the unit tests of this crate share.
 
 use lookout_config::{Brokers, KafkaSettings};
-use lookout_schema::Topics;
+use lookout_schema::{RecordFormat, Topics};
 
 /// Settings as a pipeline file without any would give them, for `servers`.
 pub(crate) fn settings(servers: &str) -> KafkaSettings {
     KafkaSettings {
         brokers: Brokers::Servers(servers.into()),
         topics: Topics::new("lookout").unwrap(),
+        format: RecordFormat::default(),
         partitions: 3,
         replication: 1,
         buffer_records: 100.try_into().unwrap(),

@@ -3,13 +3,12 @@
 use std::{fmt, time::Duration};
 
 use lookout_config::KafkaSettings;
-use lookout_schema::{AlertRecord, RecordKind, Topics, TrackRecord};
+use lookout_schema::{AlertRecord, RecordFormat, RecordKind, Topics, TrackRecord};
 use rdkafka::{
     error::KafkaError,
     producer::{FutureProducer, FutureRecord, Producer},
     util::Timeout,
 };
-use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
 pub struct RecordWriter {
     producer: FutureProducer<QuietContext>,
     topics: Topics,
+    format: RecordFormat,
     /// Creates the topics; it ends once they are there.
     creator: JoinHandle<()>,
 }
@@ -55,13 +55,10 @@ impl Written<'_> {
         }
     }
 
-    fn payload(&self) -> Result<Vec<u8>, serde_json::Error> {
-        fn json<T: Serialize>(record: &T) -> Result<Vec<u8>, serde_json::Error> {
-            serde_json::to_vec(record)
-        }
+    fn payload(&self, format: RecordFormat) -> Result<Vec<u8>, serde_json::Error> {
         match self {
-            Self::Track(track) => json(track),
-            Self::Alert(alert) => json(alert),
+            Self::Track(track) => lookout_wire::encode(*track, format),
+            Self::Alert(alert) => lookout_wire::encode(*alert, format),
         }
     }
 }
@@ -77,9 +74,9 @@ impl RecordWriter {
         let producer = client_config(settings, Use::Produce)?
             .create_with_context(QuietContext::new(redactor.clone()))
             .map_err(|error| redactor.creation_error(&error))?;
-        let creator = TopicCreator::of_consumers(settings)?;
+        let creator = TopicCreator::new(settings, &[RecordKind::Track, RecordKind::Alert])?;
         let creator = tokio::spawn(creator.run());
-        Ok(Self { producer, topics: settings.topics.clone(), creator })
+        Ok(Self { producer, topics: settings.topics.clone(), format: settings.format, creator })
     }
 
     /// Writes a record, and returns once all replicas have it. Records that are handed over one after the other
@@ -90,7 +87,7 @@ impl RecordWriter {
     pub async fn write(&self, record: Written<'_>) -> Result<(), BrokerError> {
         let topic = self.topics.of(record.kind());
         let failed = |reason: String| BrokerError::Write { topic: topic.to_owned(), reason };
-        let payload = record.payload().map_err(|error| failed(error.to_string()))?;
+        let payload = record.payload(self.format).map_err(|error| failed(error.to_string()))?;
         let message = FutureRecord::to(topic).key(record.key()).payload(&payload);
         match self.producer.send(message, Timeout::Never).await {
             Ok(_) => Ok(()),

@@ -2,12 +2,11 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
 use lookout_args::CheckArgs;
-use lookout_config::{AdasSettings, FileKind, PipelineSettings, ReadError};
+use lookout_config::{AdasSettings, AnySettings, MonitorSettings, PipelineSettings, read_any};
 
 /// Wrong input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
@@ -15,9 +14,14 @@ pub(crate) const WRONG_INPUT: u8 = 2;
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let mut all_right = true;
     for file in &args.pipelines {
-        match what_it_says(file) {
-            Ok(says) => {
-                let _ = writeln!(io::stdout(), "{}: right, {says}", file.display());
+        match read_any(file) {
+            Ok(settings) => {
+                let what = match settings {
+                    AnySettings::Pipeline(settings) => pipeline(&settings),
+                    AnySettings::Monitor(settings) => monitor(&settings),
+                    AnySettings::Adas(settings) => adas(&settings),
+                };
+                let _ = writeln!(io::stdout(), "{}: right, {what}", file.display());
             }
             Err(what) => {
                 all_right = false;
@@ -28,27 +32,25 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     if all_right { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
 }
 
-fn what_it_says(file: &Path) -> Result<String, ReadError> {
-    match lookout_config::kind(file)? {
-        FileKind::Pipeline => lookout_config::read(file).map(|settings| of_pipeline(&settings)),
-        FileKind::Adas => lookout_config::read_adas(file).map(|settings| of_adas(&settings)),
+fn pipeline(settings: &PipelineSettings) -> String {
+    match (&settings.fleet, settings.cameras.len()) {
+        (Some(_), _) => "the registry's cameras".into(),
+        (None, 1) => "1 camera".into(),
+        (None, cameras) => format!("{cameras} cameras"),
     }
 }
 
-fn of_pipeline(settings: &PipelineSettings) -> String {
-    match &settings.fleet {
-        Some(_) => "the registry's cameras".into(),
-        None => cameras(settings.cameras.len()),
+fn monitor(settings: &MonitorSettings) -> String {
+    match settings.rules.len() {
+        1 => "a monitor with 1 rule".into(),
+        rules => format!("a monitor with {rules} rules"),
     }
 }
 
-fn of_adas(settings: &AdasSettings) -> String {
-    match &settings.others {
-        Some(_) => "for `lookout adas`, all cameras".into(),
-        None => format!("for `lookout adas`, {}", cameras(settings.cameras.len())),
+fn adas(settings: &AdasSettings) -> String {
+    match (&settings.others, settings.cameras.len()) {
+        (Some(_), _) => "for `lookout adas`, all cameras".into(),
+        (None, 1) => "for `lookout adas`, 1 camera".into(),
+        (None, cameras) => format!("for `lookout adas`, {cameras} cameras"),
     }
-}
-
-fn cameras(count: usize) -> String {
-    if count == 1 { "1 camera".into() } else { format!("{count} cameras") }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use lookout_args::ClusterArgs;
 use lookout_config::{Brokers, FleetSettings, KafkaSettings};
-use lookout_schema::Topics;
+use lookout_schema::{RecordFormat, Topics};
 
 /// A Kafka, and what a pipeline file says of the fleet on it.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(crate) fn cluster(args: &ClusterArgs) -> Result<Cluster, String> {
             let kafka = KafkaSettings {
                 brokers: Brokers::Embedded,
                 topics,
+                format: RecordFormat::default(),
                 partitions: 0,
                 replication: 0,
                 buffer_records: NonZeroUsize::MIN,

@@ -8,7 +8,10 @@ mod cameras;
 mod check;
 mod cluster;
 mod fleet;
+mod monitor;
 mod plan;
+mod reach;
+mod replay;
 mod sibling;
 mod tail;
 
@@ -17,8 +20,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, PlanArgs, RunArgs,
-    TailArgs, TensorArgs, WeightsArgs,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs,
+    ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -40,14 +43,17 @@ enum Verb {
     Check(CheckArgs),
     Doctor(DoctorArgs),
     Tail(TailArgs),
+    Replay(ReplayArgs),
     Cameras(CamerasArgs),
     Fleet(FleetArgs),
+    Monitor(MonitorArgs),
     Plan(PlanArgs),
     Adas(AdasArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
     Tensor(TensorArgs),
     Weights(WeightsArgs),
+    Sim(SimArgs),
     /// Print the completions of a shell
     ///
     /// For bash: `lookout completions bash > ~/.local/share/bash-completion/completions/lookout`
@@ -63,10 +69,13 @@ fn main() -> ExitCode {
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
         Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
+        Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Cameras(args) => cameras::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
+        Verb::Monitor(args) => monitor::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Adas(args) => adas::run(&args),
         Verb::Completions { shell } => {

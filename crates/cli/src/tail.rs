@@ -1,161 +1,163 @@
 //! `lookout tail`.
 
+mod lines;
+
 use std::{
-    fmt::Write as _,
     io::{self, Write},
-    num::NonZeroUsize,
+    path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
+use anyhow::Context;
 use lookout_args::TailArgs;
-use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
-use lookout_config::{Brokers, KafkaSettings};
-use lookout_schema::{Clock, FrameRecord, StatusRecord, Topics};
+use lookout_broker::{
+    Missing, Placed, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Recorded, RecordingWriter,
+};
+use lookout_config::KafkaSettings;
+use lookout_schema::RecordKind;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::check::WRONG_INPUT;
+use crate::{
+    check::WRONG_INPUT,
+    reach::{Reach, block_on},
+};
+
+/// How much of a recording a sudden end may cost.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &TailArgs) -> ExitCode {
-    let (kafka, options) = match settings(args).and_then(|kafka| Ok((kafka, options(args)?))) {
-        Ok(settings) => settings,
+    let reach = Reach {
+        brokers: args.brokers.as_deref(),
+        pipeline: args.pipeline.as_deref(),
+        topic_prefix: &args.topic_prefix,
+    };
+    match reach.kafka().and_then(|kafka| Ok((kafka, options(args)?))) {
+        Ok((kafka, options)) => block_on("tail", tail(args, &kafka, &options)),
         Err(what) => {
             let _ = writeln!(io::stderr(), "lookout tail: {what}");
-            return ExitCode::from(WRONG_INPUT);
+            ExitCode::from(WRONG_INPUT)
         }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    match runtime.block_on(print(args, &kafka, &options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
     }
-}
-
-fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    let _ = writeln!(io::stderr(), "lookout tail: {error}");
-    ExitCode::FAILURE
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-fn settings(args: &TailArgs) -> Result<KafkaSettings, String> {
-    let mut kafka = match &args.pipeline {
-        Some(file) => lookout_config::read(file).map_err(|error| error.to_string())?.kafka,
-        None => KafkaSettings {
-            brokers: Brokers::Embedded,
-            topics: Topics::new(&args.topic_prefix).map_err(|error| format!("--topic-prefix: {error}"))?,
-            partitions: 0,
-            replication: 0,
-            buffer_records: NonZeroUsize::MIN,
-            client: Vec::new(),
-        },
-    };
-    if let Some(servers) = &args.brokers {
-        kafka.brokers = Brokers::servers(servers).map_err(|what| format!("--brokers: {what}"))?;
-    }
-    if kafka.brokers == Brokers::Embedded {
-        return Err("the embedded broker lives in the worker: give the address that `lookout run` printed \
-                    with `--brokers`"
-            .into());
-    }
-    Ok(kafka)
 }
 
 fn options(args: &TailArgs) -> Result<ReaderOptions, String> {
     let camera =
         args.camera.as_deref().map(str::parse).transpose().map_err(|error| format!("--camera: {error}"))?;
     let from = if args.from_beginning || args.until_end { ReadFrom::Beginning } else { ReadFrom::Now };
-    Ok(ReaderOptions { from, until_end: args.until_end, camera, ..ReaderOptions::default() })
+    let wanted = [
+        (RecordKind::Frame, true),
+        (RecordKind::Status, args.status),
+        (RecordKind::Snapshot, args.snapshots),
+        (RecordKind::Track, args.tracks),
+        (RecordKind::Alert, args.alerts),
+    ];
+    let kinds = wanted.into_iter().filter_map(|(kind, wanted)| wanted.then_some(kind)).collect();
+    // What a worker always writes is waited for; that nobody writes the others is usual.
+    let optional = args.snapshots || args.tracks || args.alerts;
+    let missing = if optional { Missing::Follow } else { Missing::Wait };
+    Ok(ReaderOptions { from, kinds, until_end: args.until_end, camera, missing })
 }
 
-async fn print(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -> anyhow::Result<()> {
+async fn tail(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -> anyhow::Result<()> {
     let mut reader = RecordReader::open(kafka, options).await?;
-    let mut frames = 0;
-    while args.count.is_none_or(|count| frames < count) {
-        let Some(record) = reader.next().await? else { break };
-        let line = match &record {
-            ReadRecord::Frame(frame) => {
-                frames += 1;
-                if args.json { serde_json::to_string(frame)? } else { frame_line(frame) }
+    let Some(file) = &args.save else {
+        let mut printer = Printer::new(args);
+        while printer.wants_more() {
+            let Some(placed) = reader.next_placed().await? else { break };
+            printer.print(&placed)?;
+        }
+        return Ok(());
+    };
+    let mut saver = Saver::create(file, &reader)?;
+    let ended = save(args, &mut reader, &mut saver).await;
+    // Whatever ended it: what came is kept.
+    saver.finish()?;
+    ended
+}
+
+/// Prints and saves until an end or Ctrl-C.
+async fn save(args: &TailArgs, reader: &mut RecordReader, saver: &mut Saver<'_>) -> anyhow::Result<()> {
+    let mut printer = Printer::new(args);
+    let mut flush = interval(FLUSH_EVERY);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stop = tokio::signal::ctrl_c();
+    tokio::pin!(stop);
+    while printer.wants_more() {
+        tokio::select! {
+            next = reader.next_recorded() => {
+                let Some((placed, message)) = next? else { break };
+                saver.write(&message)?;
+                printer.print(&placed)?;
             }
-            ReadRecord::Status(_) if !args.status => continue,
-            ReadRecord::Status(status) if args.json => serde_json::to_string(status)?,
-            ReadRecord::Status(status) => status_line(status),
-            ReadRecord::Unreadable { topic, partition, offset, reason } => {
-                tracing::warn!(topic, partition, offset, reason, "a record could not be read");
-                continue;
+            _ = flush.tick() => saver.flush()?,
+            stopped = &mut stop => {
+                stopped?;
+                break;
             }
-            ReadRecord::Snapshot(_)
-            | ReadRecord::Track(_)
-            | ReadRecord::Alert(_)
-            | ReadRecord::Camera { .. } => {
-                continue;
-            }
-        };
-        // A line at a time, so that a reader behind a pipe sees each as it comes.
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()?;
+        }
     }
     Ok(())
 }
 
-fn frame_line(frame: &FrameRecord) -> String {
-    let mut line = format!("{} {} #{} {}", frame.captured_at, frame.camera, frame.seq, frame.clock.as_str());
-    // A file's frames are dated by its stream time, which says nothing of how old they are.
-    if frame.clock != Clock::File {
-        let _ = write!(line, " age {} ms", frame.age_ms);
-    }
-    for (cause, frames) in &frame.dropped_before {
-        let _ = write!(line, ", {frames} dropped before ({})", cause.as_str());
-    }
-    for seen in &frame.detections {
-        let b = seen.bbox;
-        let _ = write!(
-            line,
-            ", {} {:.2} at [{:.0} {:.0} {:.0} {:.0}]",
-            seen.label, seen.score, b.x1, b.y1, b.x2, b.y2
-        );
-    }
-    for seen in &frame.classes {
-        let _ = write!(line, ", {} {:.2}", seen.label, seen.score);
-    }
-    line
+struct Printer {
+    json: bool,
+    frames_left: Option<u64>,
 }
 
-fn status_line(status: &StatusRecord) -> String {
-    match status {
-        StatusRecord::Camera(camera) => {
-            let mut line = format!(
-                "{} {} is {}, {:.1} fps, {} delivered, {} dropped",
-                camera.at,
-                camera.camera,
-                camera.status.as_str(),
-                camera.fps,
-                camera.ledger.delivered,
-                camera.ledger.dropped.values().sum::<u64>()
-            );
-            if let Some(detail) = &camera.detail {
-                let _ = write!(line, ": {detail}");
-            }
-            line
+impl Printer {
+    fn new(args: &TailArgs) -> Self {
+        Self { json: args.json, frames_left: args.count }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.frames_left != Some(0)
+    }
+
+    fn print(&mut self, placed: &Placed) -> anyhow::Result<()> {
+        if let ReadRecord::Unreadable { topic, partition, offset, reason } = &placed.record {
+            tracing::warn!(topic, partition, offset, reason, "a record could not be read");
+            return Ok(());
         }
-        StatusRecord::Worker(worker) => format!(
-            "{} worker {} is {}, {} cameras, {} {} on {}, busy {:.0} %, batches of {:.1}",
-            worker.at,
-            worker.worker,
-            worker.state.as_str(),
-            worker.cameras,
-            worker.model.arch,
-            worker.model.precision,
-            worker.device,
-            worker.device_busy * 100.0,
-            worker.batch_size
-        ),
+        if placed.kind == RecordKind::Frame {
+            self.frames_left = self.frames_left.map(|left| left.saturating_sub(1));
+        }
+        let line = if self.json { lines::json(&placed.record)? } else { lines::text(&placed.record) };
+        if let Some(line) = line {
+            // A line at a time, so that a reader behind a pipe sees each as it comes.
+            let mut out = io::stdout().lock();
+            writeln!(out, "{line}")?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+struct Saver<'a> {
+    file: &'a Path,
+    writer: RecordingWriter,
+    messages: u64,
+}
+
+impl<'a> Saver<'a> {
+    fn create(file: &'a Path, reader: &RecordReader) -> anyhow::Result<Self> {
+        let writer = RecordingWriter::create(file, &reader.partitions());
+        let writer = writer.with_context(|| format!("{} cannot be made", file.display()))?;
+        Ok(Self { file, writer, messages: 0 })
+    }
+
+    fn write(&mut self, message: &Recorded) -> anyhow::Result<()> {
+        self.messages += 1;
+        self.writer.write(message).with_context(|| format!("{} cannot be written", self.file.display()))
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.writer.flush().with_context(|| format!("{} cannot be written", self.file.display()))
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.writer.finish().with_context(|| format!("{} cannot be written", self.file.display()))?;
+        let _ = writeln!(io::stderr(), "{} messages are in {}", self.messages, self.file.display());
+        Ok(())
     }
 }

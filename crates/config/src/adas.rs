@@ -9,12 +9,7 @@ use std::{
 
 use lookout_schema::CameraId;
 
-use crate::{
-    ConfigError, KafkaSettings,
-    expand::Env,
-    file::document,
-    reader::{Reader, Section},
-};
+use crate::{ConfigError, KafkaSettings, expand::Env, file::parse_with, reader::Section};
 
 /// A valid file.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,13 +127,10 @@ impl AdasSettings {
     /// # Errors
     /// All that is wrong with it.
     pub fn parse(file: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let document = document(file, text)?;
-        let reader = Reader::new(text, env as Env<'_>);
-        let settings = Self::read(Section::root(&reader, document.get_ref()));
-        reader.finish(file, settings)
+        parse_with(file, text, env as Env<'_>, |root, _| Self::read(root))
     }
 
-    fn read(root: Section<'_, '_>) -> Option<Self> {
+    fn read(root: &Section<'_, '_>) -> Option<Self> {
         let adas = root.section("adas");
         root.need("adas", "`[adas]` is needed: it makes this a file of `lookout adas`");
         let group = adas.text("group").unwrap_or_else(|| "lookout-adas".into());
@@ -150,7 +142,7 @@ impl AdasSettings {
         let http = adas.address("http");
         adas.finish();
         let kafka = KafkaSettings::read(root.section("kafka"));
-        let (cameras, others) = read_cameras(&root);
+        let (cameras, others) = read_cameras(root);
         root.finish();
         Some(Self {
             group,

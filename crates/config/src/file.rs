@@ -1,4 +1,4 @@
-//! From a pipeline file on disk to its settings.
+//! Files: what each is for, and its text to settings.
 
 use std::{
     env, fs, io,
@@ -6,54 +6,102 @@ use std::{
 };
 
 use thiserror::Error;
-use toml::{Spanned, de::DeTable};
+use toml::de::DeTable;
 
-use crate::{AdasSettings, ConfigError, Mistake, PipelineSettings, parse};
+use crate::{
+    AdasSettings, ConfigError, Mistake, MonitorSettings, PipelineSettings,
+    expand::Env,
+    parse, parse_monitor,
+    reader::{Reader, Section},
+};
 
-/// Why a pipeline file gives no settings.
+/// Why a file gives no settings.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    #[error("{}: the file cannot be read: {source}", file.display())]
+    #[error("`{}` cannot be read: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
+/// What a file may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnySettings {
+    Pipeline(Box<PipelineSettings>),
+    Monitor(Box<MonitorSettings>),
+    Adas(Box<AdasSettings>),
+}
+
 /// Reads the pipeline `file`, with the variables of this process's environment.
 pub fn read(file: &Path) -> Result<PipelineSettings, ReadError> {
-    Ok(parse(file, &text(file)?, &|name| env::var(name).ok())?)
+    Ok(parse(file, &text(file)?, &variable)?)
+}
+
+/// Reads a monitor's `file`, as [`read`] does a pipeline's.
+pub fn read_monitor(file: &Path) -> Result<MonitorSettings, ReadError> {
+    Ok(parse_monitor(file, &text(file)?, &variable)?)
 }
 
 /// Reads a file of `lookout adas`, as [`read`] does a pipeline's.
 pub fn read_adas(file: &Path) -> Result<AdasSettings, ReadError> {
-    Ok(AdasSettings::parse(file, &text(file)?, &|name| env::var(name).ok())?)
+    Ok(AdasSettings::parse(file, &text(file)?, &variable)?)
 }
 
-/// What a file is for, by the table that only such a file has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    Pipeline,
-    Adas,
+/// Reads `file` as what it is.
+pub fn read_any(file: &Path) -> Result<AnySettings, ReadError> {
+    Ok(parse_any(file, &text(file)?, &variable)?)
 }
 
-/// What `file` is for; one that is no TOML is taken for a pipeline, whose reader says what is wrong.
-pub fn kind(file: &Path) -> Result<FileKind, ReadError> {
-    let text = text(file)?;
-    let has =
-        |table: &str| DeTable::parse(&text).is_ok_and(|document| document.get_ref().contains_key(table));
-    Ok(if has("adas") { FileKind::Adas } else { FileKind::Pipeline })
+/// Reads a file's text as what it is, by the table that only such a file has; one that has none of them is taken for a
+/// pipeline, whose reader says what is wrong.
+///
+/// # Errors
+/// Every mistake of the file.
+pub fn parse_any(
+    file: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<AnySettings, ConfigError> {
+    let document = DeTable::parse(text);
+    let has = |table: &str| document.as_ref().is_ok_and(|document| document.get_ref().contains_key(table));
+    Ok(if has("model") {
+        AnySettings::Pipeline(Box::new(parse(file, text, env)?))
+    } else if has("monitor") {
+        AnySettings::Monitor(Box::new(parse_monitor(file, text, env)?))
+    } else if has("adas") {
+        AnySettings::Adas(Box::new(AdasSettings::parse(file, text, env)?))
+    } else {
+        AnySettings::Pipeline(Box::new(parse(file, text, env)?))
+    })
+}
+
+/// Reads a file's text by `read`, which takes its root and its folder.
+pub(crate) fn parse_with<T>(
+    file: &Path,
+    text: &str,
+    env: Env<'_>,
+    read: impl FnOnce(&Section<'_, '_>, &Path) -> Option<T>,
+) -> Result<T, ConfigError> {
+    let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
+    let base = file.parent().map(PathBuf::from).unwrap_or_default();
+    let document = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
+        fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
+    })?;
+    let reader = Reader::new(text, env);
+    let settings = read(&Section::root(&reader, document.get_ref()), &base);
+    let mistakes = reader.into_mistakes();
+    match settings {
+        Some(settings) if mistakes.is_empty() => Ok(settings),
+        _ => Err(fail(mistakes)),
+    }
 }
 
 fn text(file: &Path) -> Result<String, ReadError> {
     fs::read_to_string(file).map_err(|source| ReadError::Io { file: file.to_owned(), source })
 }
 
-/// The tables of a file's `text`.
-pub(crate) fn document<'t>(file: &Path, text: &'t str) -> Result<Spanned<DeTable<'t>>, ConfigError> {
-    DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        let what = format!("no valid TOML: {}", error.message());
-        ConfigError { file: file.to_owned(), mistakes: vec![Mistake { line, key: String::new(), what }] }
-    })
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }

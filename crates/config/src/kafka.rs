@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use lookout_schema::Topics;
+use lookout_schema::{RecordFormat, Topics};
 
 use crate::{Secret, reader::Section};
 
@@ -11,6 +11,8 @@ use crate::{Secret, reader::Section};
 pub struct KafkaSettings {
     pub brokers: Brokers,
     pub topics: Topics,
+    /// How the records are written; readers take either.
+    pub format: RecordFormat,
     /// Partitions of a topic that has to be created; 0 takes the broker's default.
     pub partitions: u16,
     /// Replicas of a topic that has to be created; 0 takes the broker's default.
@@ -66,6 +68,7 @@ impl KafkaSettings {
         };
         let prefix = section.text("topic_prefix").unwrap_or_else(|| "lookout".into());
         let topics = Topics::new(&prefix).map_err(|error| section.note("topic_prefix", error.to_string()));
+        let format = section.choice("format", &RecordFormat::ALL.map(|format| (format.as_str(), format)));
         let partitions = section.integer("partitions", 0..=10_000).unwrap_or(12) as u16;
         let replication = section.integer("replication", 0..=100).unwrap_or(0) as u16;
         let buffer = section.integer("buffer_records", 1..=10_000_000).unwrap_or(10_000) as usize;
@@ -80,6 +83,7 @@ impl KafkaSettings {
         Some(Self {
             brokers: brokers?,
             topics: topics.ok()?,
+            format: format.unwrap_or_default(),
             partitions,
             replication,
             buffer_records: NonZeroUsize::new(buffer)?,

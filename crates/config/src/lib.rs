@@ -1,6 +1,6 @@
 //! Pipeline files: TOML to validated settings.
 //!
-//! [`read`] takes a file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
+//! A monitor's file is read alike, by [`read_monitor`] and [`parse_monitor`]. [`read`] takes a file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
 //! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
 //! nothing checks them again.
 
@@ -13,10 +13,12 @@ mod fleet;
 mod kafka;
 mod mistake;
 mod model;
+mod monitor;
 mod pipeline;
 mod reader;
 mod registry;
 mod secret;
+mod snapshots;
 mod uri;
 
 pub use adas::{
@@ -24,14 +26,19 @@ pub use adas::{
 };
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
-pub use file::{FileKind, ReadError, kind, read, read_adas};
+pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{
     ARCHS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName, input_size,
 };
+pub use monitor::{
+    Begin, MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, TrackingSettings,
+    WebhookSettings, parse_monitor,
+};
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
+pub use snapshots::SnapshotSettings;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

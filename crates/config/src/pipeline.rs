@@ -1,20 +1,12 @@
 //! A pipeline file as a whole.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::Path, time::Duration};
 
 use lookout_schema::WorkerId;
 
 use crate::{
     Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, ModelSettings,
-    expand::Env,
-    file::document,
-    reader::{Reader, Section},
+    SnapshotSettings, expand::Env, file::parse_with, reader::Section,
 };
 
 /// A valid pipeline.
@@ -27,6 +19,8 @@ pub struct PipelineSettings {
     pub batch: BatchSettings,
     pub kafka: KafkaSettings,
     pub worker: WorkerSettings,
+    /// None publishes no pictures.
+    pub snapshots: Option<SnapshotSettings>,
     /// Each with its own id; none where they are the registry's, and at least one otherwise.
     pub cameras: Vec<CameraSettings>,
     /// There where the cameras are those that workers share.
@@ -71,15 +65,11 @@ pub fn parse(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PipelineSettings, ConfigError> {
-    let base = file.parent().map(PathBuf::from).unwrap_or_default();
-    let document = document(file, text)?;
-    let reader = Reader::new(text, env as Env<'_>);
-    let settings = PipelineSettings::read(Section::root(&reader, document.get_ref()), &base);
-    reader.finish(file, settings)
+    parse_with(file, text, env as Env<'_>, PipelineSettings::read)
 }
 
 impl PipelineSettings {
-    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
+    fn read(root: &Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
         root.need("name", "`name` is needed: what this pipeline is called in logs");
         if name.as_deref() == Some("") {
@@ -93,11 +83,12 @@ impl PipelineSettings {
         let batch = BatchSettings::read(root.section("batch"));
         let kafka = KafkaSettings::read(root.section("kafka"));
         let worker = WorkerSettings::read(root.section("worker"));
+        let snapshots = root.optional_section("snapshots").map(SnapshotSettings::read);
         let shared = root.choice("cameras", &[("registry", ())]).is_some();
         let fleet = FleetSettings::read(root.section("fleet"), base);
         let sections = root.sections("camera");
         if shared {
-            check_shared(&root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
+            check_shared(root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
         } else {
             let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least, or \
                              `cameras = \"registry\"`";
@@ -152,6 +143,7 @@ impl PipelineSettings {
             batch,
             kafka: kafka?,
             worker,
+            snapshots,
             cameras,
             fleet,
         })

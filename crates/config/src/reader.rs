@@ -1,8 +1,8 @@
 //! Reads a TOML table key by key and notes every mistake, where serde would stop at the first.
 
 use std::{
-    cell::RefCell, collections::BTreeSet, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::Path,
-    str::FromStr, time::Duration,
+    cell::RefCell, collections::BTreeSet, fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr,
+    time::Duration,
 };
 
 use lookout_schema::Region;
@@ -13,7 +13,7 @@ use toml::{
 
 use crate::{
     expand::{Env, Piece, expand, join},
-    mistake::{ConfigError, Mistake},
+    mistake::Mistake,
 };
 
 /// The file being read, and the mistakes found so far.
@@ -39,15 +39,6 @@ impl<'a> Reader<'a> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort_by_key(|mistake| mistake.line);
         mistakes
-    }
-
-    /// What was read of `file`, where nothing is wrong with it.
-    pub(crate) fn finish<T>(self, file: &Path, read: Option<T>) -> Result<T, ConfigError> {
-        let mistakes = self.into_mistakes();
-        match read {
-            Some(read) if mistakes.is_empty() => Ok(read),
-            _ => Err(ConfigError { file: file.to_owned(), mistakes }),
-        }
     }
 }
 
@@ -264,6 +255,16 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(read.collect())
     }
 
+    /// An array of points, `[[x, y], ...]`.
+    pub(crate) fn points(&self, key: &'static str) -> Option<Vec<[f32; 2]>> {
+        let items = self.array(key, "an array of points, `[[x, y], ...]`,")?;
+        let points: Option<Vec<_>> = items.iter().map(corner).collect();
+        if points.is_none() {
+            self.note(key, "points are needed: `[[x, y], ...]`");
+        }
+        points
+    }
+
     /// So many numbers in an array.
     pub(crate) fn numbers<const N: usize>(&self, key: &'static str) -> Option<[f64; N]> {
         let want = format!("an array of {N} numbers");
@@ -324,7 +325,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// Notes the keys that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();

@@ -101,6 +101,22 @@ impl SessionId {
     }
 }
 
+/// Why a text names no session.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is no session: use a ULID, 26 letters and digits")]
+pub struct InvalidSession {
+    pub text: String,
+}
+
+impl FromStr for SessionId {
+    type Err = InvalidSession;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSession> {
+        let told = |_| InvalidSession { text: text.chars().take(80).collect() };
+        text.parse().map(Self).map_err(told)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -138,5 +154,8 @@ mod tests {
     #[test]
     fn sessions_differ() {
         assert_ne!(SessionId::generate(), SessionId::generate());
+        let session = SessionId::generate();
+        assert_eq!(session.to_string().parse(), Ok(session));
+        assert!("01JDFY9M4K8Z6Q2W3X5V7T9R1".parse::<SessionId>().is_err());
     }
 }

@@ -6,6 +6,7 @@
 
 mod alert;
 mod bbox;
+mod format;
 mod frame;
 mod id;
 mod ledger;
@@ -21,8 +22,9 @@ mod track;
 
 pub use alert::{AlertEvidence, AlertLevel, AlertRecord, AlertState, CollisionEvidence, FrameRef, ObjectRef};
 pub use bbox::BBox;
+pub use format::RecordFormat;
 pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
-pub use id::{CameraId, Epoch, InvalidId, SessionId, WorkerId};
+pub use id::{CameraId, Epoch, InvalidId, InvalidSession, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
 pub use profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use region::{InvalidRegion, Region};

@@ -1,8 +1,10 @@
 //! A number and its rate of change, estimated from measurements of the number: a Kalman filter (Kalman, A New
 //! Approach to Linear Filtering and Prediction Problems, 1960) with white noise in the rate's change.
 
+use serde::{Deserialize, Serialize};
+
 /// The estimate, and what is known of its error.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kalman {
     pub(crate) value: f64,
     /// A second.
@@ -41,7 +43,12 @@ impl Kalman {
 
     /// How many standard deviations a measurement is off.
     pub(crate) fn surprise(&self, value: f64, std: f64) -> f64 {
-        (value - self.value) / (self.value_var + std.powi(2)).sqrt()
+        (value - self.value) / self.spread(std).sqrt()
+    }
+
+    /// The variance of what a measurement is off, if its own standard deviation is `std`.
+    pub(crate) fn spread(&self, std: f64) -> f64 {
+        self.value_var + std.powi(2)
     }
 
     pub(crate) fn rate_std(&self) -> f64 {

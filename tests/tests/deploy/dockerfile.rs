@@ -95,9 +95,16 @@ fn what_is_copied_is_there_and_not_ignored() {
         }
     }
     // A whole workspace, or cargo refuses it.
-    for needed in
-        ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "crates", "tests/Cargo.toml", "tests/src"]
-    {
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "rust-toolchain.toml",
+        "crates",
+        "schemas/lookout.proto",
+        "examples/rust",
+        "tests/Cargo.toml",
+        "tests/src",
+    ] {
         assert!(taken.contains(&needed), "{needed} is ignored");
     }
 }

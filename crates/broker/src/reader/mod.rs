@@ -29,6 +29,7 @@ use crate::{
     client::{Redactor, Use, client_config, code, servers},
     context::QuietContext,
     record::{ReadRecord, decode},
+    recording::{Recorded, recorded},
 };
 
 /// Where reading begins.
@@ -239,6 +240,28 @@ impl RecordReader {
     /// # Errors
     /// As [`Self::next`].
     pub async fn next_placed(&mut self) -> Result<Option<Placed>, BrokerError> {
+        self.next_as(placed).await
+    }
+
+    /// The next record as [`Self::next_placed`] gives it, and its message as it lies on its topic.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_recorded(&mut self) -> Result<Option<(Placed, Recorded)>, BrokerError> {
+        self.next_as(|message, kind| (placed(message, kind), recorded(message, kind))).await
+    }
+
+    /// How many partitions of each topic are read.
+    pub fn partitions(&self) -> BTreeMap<RecordKind, u16> {
+        let mut counts = BTreeMap::new();
+        self.assigned.iter().for_each(|(kind, _)| *counts.entry(*kind).or_default() += 1);
+        counts
+    }
+
+    async fn next_as<T>(
+        &mut self,
+        take: fn(&BorrowedMessage<'_>, RecordKind) -> T,
+    ) -> Result<Option<T>, BrokerError> {
         while self.ends.as_ref().is_none_or(|ends| !ends.is_empty()) {
             let message = tokio::select! {
                 message = self.consumer.recv() => message,
@@ -286,13 +309,7 @@ impl RecordReader {
             if self.options.camera.as_ref().is_some_and(others) {
                 continue;
             }
-            let record = read(&message, kind);
-            return Ok(Some(Placed {
-                kind,
-                partition: message.partition(),
-                offset: message.offset(),
-                record,
-            }));
+            return Ok(Some(take(&message, kind)));
         }
         Ok(None)
     }
@@ -362,6 +379,11 @@ impl ReadFrom {
             }
         }
     }
+}
+
+fn placed(message: &BorrowedMessage<'_>, kind: RecordKind) -> Placed {
+    let record = read(message, kind);
+    Placed { kind, partition: message.partition(), offset: message.offset(), record }
 }
 
 pub(crate) fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecord {

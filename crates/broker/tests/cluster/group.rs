@@ -60,7 +60,10 @@ async fn a_member_goes_on_where_the_group_stopped() {
             turns > 8
         });
         for (camera, seqs) in &seen.await[0] {
-            assert!(seqs[0] >= 50 && last.get(camera).is_none_or(|last| seqs[0] == last + 1), "{camera} {seqs:?}");
+            assert!(
+                seqs[0] >= 50 && last.get(camera).is_none_or(|last| seqs[0] == last + 1),
+                "{camera} {seqs:?}"
+            );
             last.insert(camera.clone(), seqs[seqs.len() - 1]);
         }
     }

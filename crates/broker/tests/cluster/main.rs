@@ -9,4 +9,7 @@ mod embedded;
 mod faults;
 mod group;
 #[cfg(test)]
+mod recording;
 mod settings;
+#[cfg(test)]
+mod snapshots;

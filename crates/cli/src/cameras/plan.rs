@@ -52,6 +52,7 @@ pub(crate) fn edits(view: &RegistryView, wishes: &[Wish]) -> Result<Vec<Edit>, S
 
 fn put(view: &RegistryView, spec: &CameraSpec, expect: Expect) -> Result<Option<Edit>, String> {
     let there = view.cameras.get(&spec.id);
+    let spec = &drawn(spec, there);
     match (expect, there) {
         (Expect::Version(0), Some(there)) => {
             return Err(format!(
@@ -70,6 +71,21 @@ fn put(view: &RegistryView, spec: &CameraSpec, expect: Expect) -> Result<Option<
             Some(Edit::Put(Box::new(CameraSpec { version: 1, updated_at: Timestamp::now(), ..spec.clone() })))
         }
     })
+}
+
+/// Zones and lines are drawn by people in the monitor's page, and not by who says how a camera is reached: a record
+/// that says nothing of them leaves them as they are.
+fn drawn(spec: &CameraSpec, there: Option<&CameraSpec>) -> CameraSpec {
+    let mut spec = spec.clone();
+    if let Some(there) = there {
+        if spec.zones.is_empty() {
+            spec.zones.clone_from(&there.zones);
+        }
+        if spec.lines.is_empty() {
+            spec.lines.clone_from(&there.lines);
+        }
+    }
+    spec
 }
 
 fn next(there: &CameraSpec, spec: CameraSpec) -> Edit {
@@ -126,6 +142,17 @@ mod tests {
             let [Edit::Put(spec)] = &made[..] else { panic!("{made:?}") };
             assert_eq!((spec.version, spec.uri.as_str()), (4, "test://snow"));
         }
+    }
+
+    #[test]
+    fn what_people_have_drawn_stays() {
+        let mut view = view();
+        let there = view.cameras.get_mut(&"a".parse().unwrap()).unwrap();
+        there.lines.insert("kerb".into(), [[0.0, 0.5], [1.0, 0.5]]);
+        assert_eq!(edits(&view, &[put("a", "test://ball", Expect::Anything)]).unwrap(), []);
+        let made = edits(&view, &[put("a", "test://snow", Expect::Anything)]).unwrap();
+        let [Edit::Put(spec)] = &made[..] else { panic!("{made:?}") };
+        assert_eq!((spec.uri.as_str(), spec.lines.len()), ("test://snow", 1));
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! From what was typed to the topics that a verb reads or writes.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    num::NonZeroUsize,
+    path::Path,
+    process::ExitCode,
+};
+
+use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::{RecordFormat, Topics};
+
+/// Where Kafka is, as `--brokers`, `--pipeline` and `--topic-prefix` say.
+pub(crate) struct Reach<'a> {
+    pub(crate) brokers: Option<&'a str>,
+    pub(crate) pipeline: Option<&'a Path>,
+    pub(crate) topic_prefix: &'a str,
+}
+
+impl Reach<'_> {
+    /// The Kafka that is meant; what is wrong with it otherwise.
+    pub(crate) fn kafka(&self) -> Result<KafkaSettings, String> {
+        let mut kafka = match self.pipeline {
+            Some(file) => lookout_config::read(file).map_err(|error| error.to_string())?.kafka,
+            None => KafkaSettings {
+                brokers: Brokers::Embedded,
+                topics: Topics::new(self.topic_prefix).map_err(|error| format!("--topic-prefix: {error}"))?,
+                format: RecordFormat::default(),
+                partitions: 0,
+                replication: 0,
+                buffer_records: NonZeroUsize::MIN,
+                client: Vec::new(),
+            },
+        };
+        if let Some(servers) = self.brokers {
+            kafka.brokers = Brokers::servers(servers).map_err(|what| format!("--brokers: {what}"))?;
+        }
+        if kafka.brokers == Brokers::Embedded {
+            return Err(
+                "the embedded broker lives in the worker: give the address that `lookout run` printed \
+                        with `--brokers`"
+                    .into(),
+            );
+        }
+        Ok(kafka)
+    }
+}
+
+/// Runs `work` of `verb` to its end; whoever read what it prints may have seen enough before.
+pub(crate) fn block_on(verb: &str, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let failed = |error: &dyn Display| {
+        let _ = writeln!(io::stderr(), "lookout {verb}: {error}");
+        ExitCode::FAILURE
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let is_broken_pipe = |error: &anyhow::Error| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("{error:#}")),
+    }
+}

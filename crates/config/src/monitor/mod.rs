@@ -1,0 +1,185 @@
+//! A monitor's file: what it serves where, and the rules that it holds the records to.
+
+mod places;
+mod rule;
+mod webhook;
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use places::MonitorPlaces;
+pub use rule::{Pattern, RuleKind, RuleSettings};
+pub use webhook::WebhookSettings;
+
+use crate::{ConfigError, KafkaSettings, Secret, expand::Env, file::parse_with, reader::Section};
+
+/// A valid monitor's file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MonitorSettings {
+    pub http: SocketAddr,
+    /// What a browser or a program has to know; always there where `http` can be reached from elsewhere.
+    pub token: Option<Secret>,
+    /// The folder of the store.
+    pub data: PathBuf,
+    /// How long history and alerts are kept.
+    pub retention: Duration,
+    /// Above it the oldest history goes first, in bytes.
+    pub max_store: u64,
+    pub begin: Begin,
+    pub kafka: KafkaSettings,
+    pub tracking: TrackingSettings,
+    pub rules: Vec<RuleSettings>,
+    /// Of cameras that have none in the registry.
+    pub places: MonitorPlaces,
+    pub webhooks: Vec<WebhookSettings>,
+}
+
+/// With which records the first run on a new store begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Begin {
+    /// Those of the last hour.
+    #[default]
+    Recent,
+    /// The oldest that Kafka has.
+    Beginning,
+    Now,
+}
+
+/// `[tracking]`: how objects are followed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrackingSettings {
+    /// Whether the objects are told on the tracks' topic.
+    pub publish: bool,
+    pub high_score: f32,
+    pub new_score: f32,
+    pub max_hidden_s: f64,
+}
+
+/// Of [`MonitorSettings::http`] where nothing else is said.
+const HTTP: &str = "127.0.0.1:9700";
+const DAY_S: u64 = 24 * 60 * 60;
+const MIB: u64 = 1024 * 1024;
+/// A token that can be guessed is none.
+const LEAST_TOKEN: usize = 16;
+
+/// Reads a monitor's file. Relative paths in it start from the file's folder; `env` gives the value of an
+/// environment variable.
+///
+/// # Errors
+/// Every mistake of the file.
+pub fn parse_monitor(
+    file: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<MonitorSettings, ConfigError> {
+    parse_with(file, text, env as Env<'_>, MonitorSettings::read)
+}
+
+impl MonitorSettings {
+    /// What is wrong with serving at `http`, if anything is.
+    pub fn refusal(http: SocketAddr, token: Option<&Secret>) -> Option<String> {
+        (!http.ip().is_loopback() && token.is_none()).then(|| {
+            format!(
+                "{http} can be reached from other machines, where a token is needed: set `token` in [monitor], such as \
+                 `token = \"${{MONITOR_TOKEN}}\"`, or serve at 127.0.0.1"
+            )
+        })
+    }
+
+    fn read(root: &Section<'_, '_>, base: &Path) -> Option<Self> {
+        let monitor = root.section("monitor");
+        root.need("monitor", "`[monitor]` is needed; it may be empty");
+        let http = monitor.text("http").unwrap_or_else(|| HTTP.into());
+        let address = http.parse::<SocketAddr>();
+        if address.is_err() {
+            monitor.note("http", format!("`{http}` is no address; write IP:PORT, such as `{HTTP}`"));
+        }
+        let token = monitor.text("token");
+        if token.as_ref().is_some_and(|token| token.len() < LEAST_TOKEN) {
+            let what = format!(
+                "the token is shorter than {LEAST_TOKEN} characters, which can be guessed; `openssl rand -hex 32` makes one"
+            );
+            monitor.note("token", what);
+        }
+        let token = token.map(Secret::new);
+        // What `token` could not be read of is told already.
+        if let Ok(address) = address
+            && !monitor.has("token")
+            && let Some(what) = Self::refusal(address, token.as_ref())
+        {
+            monitor.note("http", what);
+        }
+        let data = base.join(monitor.text("data").unwrap_or_else(|| "lookout-monitor".into()));
+        let retention =
+            Duration::from_secs(DAY_S * monitor.integer("retention_days", 1..=3650).unwrap_or(30));
+        let max_store = MIB * monitor.integer("max_store_mb", 16..=10_000_000).unwrap_or(2048);
+        let begins = [("recent", Begin::Recent), ("beginning", Begin::Beginning), ("now", Begin::Now)];
+        let begin = monitor.choice("begin", &begins).unwrap_or_default();
+        monitor.finish();
+        let kafka = KafkaSettings::read(root.section("kafka"));
+        let tracking = TrackingSettings::read(root.section("tracking"));
+        let places = MonitorPlaces::read(root);
+        let rules = rules(root);
+        let names: BTreeSet<&str> = rules.iter().flatten().map(|rule| rule.name.as_str()).collect();
+        let webhooks = webhook::read_all(root, &names);
+        root.finish();
+        Some(Self {
+            http: address.ok()?,
+            token,
+            data,
+            retention,
+            max_store,
+            begin,
+            kafka: kafka?,
+            tracking,
+            rules: rules?,
+            places,
+            webhooks: webhooks?,
+        })
+    }
+}
+
+/// None where one of them is wrong.
+fn rules(root: &Section<'_, '_>) -> Option<Vec<RuleSettings>> {
+    let sections = root.sections("rule").unwrap_or_default();
+    let mut names = BTreeSet::new();
+    let mut rules = Vec::new();
+    let mut right = true;
+    for section in sections {
+        let rule = RuleSettings::read(&section);
+        if let Some(rule) = &rule
+            && !names.insert(rule.name.clone())
+        {
+            section.note("name", format!("another rule is called `{}` too", rule.name));
+        }
+        section.finish();
+        right &= rule.is_some();
+        rules.extend(rule);
+    }
+    right.then_some(rules)
+}
+
+impl TrackingSettings {
+    fn read(section: Section<'_, '_>) -> Self {
+        let default = Self::default();
+        let score = |key, default| section.number(key, 0.0..=1.0).map_or(default, |score| score as f32);
+        let settings = Self {
+            publish: section.boolean("publish").unwrap_or(default.publish),
+            high_score: score("high_score", default.high_score),
+            new_score: score("new_score", default.new_score),
+            max_hidden_s: section.number("max_hidden_s", 0.0..=60.0).unwrap_or(default.max_hidden_s),
+        };
+        section.finish();
+        settings
+    }
+}
+
+impl Default for TrackingSettings {
+    fn default() -> Self {
+        Self { publish: true, high_score: 0.5, new_score: 0.6, max_hidden_s: 2.0 }
+    }
+}

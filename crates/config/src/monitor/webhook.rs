@@ -1,0 +1,85 @@
+//! `[[webhook]]`: who else is told of alerts.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use lookout_schema::AlertLevel;
+use url::Url;
+
+use crate::{
+    Secret,
+    reader::{Section, not_one_of},
+};
+
+/// Who is told of alerts by HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebhookSettings {
+    /// In metrics, and in the store: what waits for it is found again by it.
+    pub name: String,
+    /// May hold a secret.
+    pub url: Secret,
+    /// Its body is signed with this, where there is one.
+    pub secret: Option<Secret>,
+    /// Alerts of this level and above.
+    pub level: AlertLevel,
+    /// Alerts of these rules only; all if there are none.
+    pub rules: Vec<String>,
+    /// An alert that could not be handed over for so long is given up.
+    pub give_up: Duration,
+}
+
+/// None where one of them is wrong.
+pub(super) fn read_all(root: &Section<'_, '_>, rules: &BTreeSet<&str>) -> Option<Vec<WebhookSettings>> {
+    let mut hooks: Vec<WebhookSettings> = Vec::new();
+    let mut right = true;
+    for section in root.sections("webhook").unwrap_or_default() {
+        let hook = WebhookSettings::read(&section, rules);
+        section.finish();
+        if let Some(hook) = &hook
+            && hooks.iter().any(|other| other.name == hook.name)
+        {
+            section
+                .note("name", format!("another webhook is called `{}` too; give each a `name`", hook.name));
+        }
+        right &= hook.is_some();
+        hooks.extend(hook);
+    }
+    right.then_some(hooks)
+}
+
+impl WebhookSettings {
+    fn read(section: &Section<'_, '_>, rules: &BTreeSet<&str>) -> Option<Self> {
+        section.need("url", "`url` is needed: where alerts are posted to");
+        let url = section.text("url");
+        // Its text may hold a secret, and so is not told.
+        let is_url = |url: &String| {
+            Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        };
+        let sound = url.as_ref().is_some_and(is_url);
+        if url.is_some() && !sound {
+            section.note("url", "this is no address; write `https://HOST/PATH`");
+        }
+        let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
+        let names = section.texts("rules").unwrap_or_default();
+        for name in names.iter().filter(|name| !rules.contains(name.as_str())) {
+            section.note("rules", not_one_of(name, rules.iter().copied()));
+        }
+        let name = section.text("name").unwrap_or_else(|| "webhook".into());
+        if name.is_empty() || name.len() > 64 {
+            section.note("name", "a name has 1 to 64 letters");
+        }
+        let give_up = section.integer("give_up_s", 1..=604_800).unwrap_or(3600);
+        Some(Self {
+            name,
+            secret: section.text("secret").map(Secret::new),
+            level: section.choice("level", &levels).unwrap_or(AlertLevel::Info),
+            rules: names,
+            give_up: Duration::from_secs(give_up),
+            url: Secret::new(url.filter(|_| sound)?),
+        })
+    }
+
+    /// Whether it is to be told of an alert.
+    pub fn wants(&self, rule: &str, level: AlertLevel) -> bool {
+        level >= self.level && (self.rules.is_empty() || self.rules.iter().any(|name| name == rule))
+    }
+}

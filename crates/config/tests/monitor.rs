@@ -1,0 +1,134 @@
+//! The rules of a monitor's file: each mistake is found at its line, by its key, in words that say what to do.
+
+use std::path::Path;
+
+use lookout_config::{ConfigError, MonitorSettings, RuleKind, parse_monitor};
+
+const GOOD: &str = r#"[monitor]
+http = "127.0.0.1:9700"
+token = "0123456789abcdef"
+
+[kafka]
+brokers = "localhost:9092"
+
+[tracking]
+publish = false
+
+[[rule]]
+name = "crowd"
+kind = "count"
+zone = "door"
+over = 3
+
+[[zone]]
+camera = "gate"
+name = "door"
+points = [[0, 0], [1, 0], [1, 1]]
+
+[[line]]
+camera = "gate"
+name = "kerb"
+points = [[0, 0.5], [1, 0.5]]
+
+[[webhook]]
+url = "https://example.com/hook?key=${KEY}"
+secret = "${KEY}"
+rules = ["crowd"]
+"#;
+
+fn read(text: &str) -> Result<MonitorSettings, ConfigError> {
+    parse_monitor(Path::new("monitor.toml"), text, &|name| (name == "KEY").then(|| "s3cret".into()))
+}
+
+/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+const RULES: &[(&str, &str, usize, &str, &str)] = &[
+    ("[monitor]", "[monitro]", 1, "monitro", "did you mean `monitor`?"),
+    ("127.0.0.1:9700", "localhost", 2, "monitor.http", "write IP:PORT"),
+    (
+        "127.0.0.1:9700\"\ntoken = \"0123456789abcdef\"",
+        "0.0.0.0:9700\"",
+        2,
+        "monitor.http",
+        "a token is needed",
+    ),
+    ("0123456789abcdef", "short", 3, "monitor.token", "can be guessed"),
+    ("0123456789abcdef", "${NOT_SET}", 3, "monitor.token", "NOT_SET is not set"),
+    ("token = \"0123456789abcdef\"", "retention_days = 0", 3, "monitor.retention_days", "between 1 and 3650"),
+    (
+        "token = \"0123456789abcdef\"",
+        "max_store_mb = 1",
+        3,
+        "monitor.max_store_mb",
+        "between 16 and 10000000",
+    ),
+    ("token = \"0123456789abcdef\"", "begin = \"then\"", 3, "monitor.begin", "`recent`"),
+    ("token = \"0123456789abcdef\"", "datta = \"x\"", 3, "monitor.datta", "did you mean `data`?"),
+    ("localhost:9092", "localhost", 6, "kafka.brokers", "no `host:port`"),
+    ("publish = false", "publish = 1", 9, "tracking.publish", "true or false"),
+    ("publish = false", "high_score = 2", 9, "tracking.high_score", "between 0 and 1"),
+    ("name = \"crowd\"", "", 11, "rule[0].name", "is needed"),
+    ("name = \"crowd\"", "name = \"a b\"", 12, "rule[0].name", "1 to 64 of the letters"),
+    ("kind = \"count\"", "", 11, "rule[0].kind", "is needed"),
+    ("kind = \"count\"", "kind = \"counts\"", 13, "rule[0].kind", "did you mean `count`?"),
+    ("over = 3", "", 11, "rule[0].over", "is needed"),
+    ("over = 3", "over = -1", 15, "rule[0].over", "between 0 and 10000"),
+    ("over = 3", "over = 3\nbudget_ms = 3", 16, "rule[0].budget_ms", "unknown key"),
+    ("over = 3", "over = 3\nlevel = \"bad\"", 16, "rule[0].level", "known are `info`"),
+    ("over = 3", "over = 3\ncameras = [\"a b\"]", 16, "rule[0].cameras", "matches no id"),
+    ("over = 3", "over = 3\ncameras = []", 16, "rule[0].cameras", "about nothing"),
+    ("over = 3", "over = 3\nfor_s = -1", 16, "rule[0].for_s", "between 0 and 86400"),
+    (
+        "kind = \"count\"\nzone = \"door\"\nover = 3",
+        "kind = \"line\"\ndirection = \"up\"",
+        14,
+        "rule[0].direction",
+        "`left_to_right`",
+    ),
+    ("kind = \"count\"\nzone = \"door\"\nover = 3", "kind = \"dwell\"", 11, "rule[0].for_s", "is needed"),
+    (
+        "kind = \"count\"\nzone = \"door\"\nover = 3",
+        "kind = \"latency\"",
+        11,
+        "rule[0].budget_ms",
+        "is needed",
+    ),
+    (
+        "[[zone]]",
+        "[[rule]]\nname = \"crowd\"\nkind = \"camera_down\"\n[[zone]]",
+        18,
+        "rule[1].name",
+        "another rule",
+    ),
+    ("camera = \"gate\"\nname = \"door\"", "name = \"door\"", 17, "zone[0].camera", "is needed"),
+    ("[[0, 0], [1, 0], [1, 1]]", "[[0, 0], [1, 0]]", 20, "zone[0].points", "three corners or more"),
+    ("[[0, 0], [1, 0], [1, 1]]", "[1, 2]", 20, "zone[0].points", "points are needed"),
+    ("[[0, 0.5], [1, 0.5]]", "[[0, 0.5]]", 25, "line[0].points", "two ends, this has 1"),
+    ("[[0, 0.5], [1, 0.5]]", "[[0, 0.5], [1, 2]]", 25, "line[0].points", "lie in the picture"),
+    ("https://example.com", "ftp://example.com", 28, "webhook[0].url", "write `https://HOST/PATH`"),
+    ("[\"crowd\"]", "[\"cowd\"]", 30, "webhook[0].rules", "did you mean `crowd`?"),
+];
+
+#[test]
+fn each_mistake_is_found_where_it_is() {
+    read(GOOD).unwrap();
+    for (good, bad, line, key, part) in RULES {
+        assert!(GOOD.contains(good), "{good}");
+        let error = read(&GOOD.replacen(good, bad, 1)).unwrap_err();
+        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
+        assert!(found, "{bad}: {line} {key} {part}\n{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_right_is_as_it_is_written() {
+    let settings = read(GOOD).unwrap();
+    assert!(
+        matches!(&settings.rules[0].kind, RuleKind::Count { over: 3, zone: Some(zone), .. } if zone == "door")
+    );
+    assert_eq!(settings.places.zones[&"gate".parse().unwrap()].len(), 1);
+    assert_eq!(settings.webhooks[0].url.reveal(), "https://example.com/hook?key=s3cret");
+    assert!(!format!("{settings:?}").contains("s3cret") && !format!("{settings:?}").contains("0123456789"));
+    // Nothing has to be said.
+    assert_eq!(read("[monitor]").unwrap().http.port(), 9700);
+}

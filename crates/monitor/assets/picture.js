@@ -1,0 +1,127 @@
+// A camera's picture with the boxes over it. Only pictures that are on the screen are fetched, few at once.
+
+import { cameraPath, getJson } from "./api.js";
+import { h, s, setText } from "./dom.js";
+import { colourOf } from "./words.js";
+
+const AT_ONCE = 4;
+const LEAST_BETWEEN_MS = 900;
+
+const waiting = new Set();
+let underWay = 0;
+let timer = 0;
+
+function pump() {
+  clearTimeout(timer);
+  const now = performance.now();
+  let soonest = Infinity;
+  // Who has waited longest for a new picture comes first.
+  const ready = [...waiting].sort((a, b) => a.fetchedAt - b.fetchedAt);
+  for (const picture of ready) {
+    if (underWay >= AT_ONCE) return;
+    const due = picture.fetchedAt + LEAST_BETWEEN_MS;
+    if (due > now) {
+      soonest = Math.min(soonest, due - now);
+      continue;
+    }
+    waiting.delete(picture);
+    underWay += 1;
+    picture.fetch().finally(() => {
+      underWay -= 1;
+      pump();
+    });
+  }
+  if (soonest < Infinity) timer = setTimeout(pump, soonest);
+}
+
+export class Picture {
+  /** `shown(shot)` is called when a picture has come; without it the picture draws the detections itself. */
+  constructor(id, shown) {
+    this.id = id;
+    this.fetchedAt = -Infinity;
+    this.shot = null;
+    this.width = 0;
+    this.image = h("img", { alt: "", decoding: "async", draggable: "false" });
+    this.image.hidden = true;
+    this.boxes = s("svg", { class: "boxes", "aria-hidden": "true" });
+    this.none = h("p", { class: "none" }, "no picture yet");
+    this.root = h("div", { class: "picture" }, this.none, this.image, this.boxes);
+    this.shown = shown ?? (() => this.draw());
+    this.wanted = null;
+    this.visible = false;
+    this.gone = new AbortController();
+  }
+
+  /** There is a picture of this number. */
+  want(seq) {
+    if (seq === null || seq === undefined || seq === this.wanted) return;
+    this.wanted = seq;
+    this.queue();
+  }
+
+  setVisible(visible) {
+    this.visible = visible;
+    if (visible) this.queue();
+    else waiting.delete(this);
+  }
+
+  queue() {
+    if (!this.visible || this.wanted === null || this.wanted === this.shot?.seq) return;
+    waiting.add(this);
+    pump();
+  }
+
+  async fetch() {
+    this.fetchedAt = performance.now();
+    const asked = this.wanted;
+    try {
+      const shot = await getJson(`${cameraPath(this.id)}/snapshot`, this.gone.signal);
+      this.image.src = `${cameraPath(this.id)}/snapshot.jpg?seq=${encodeURIComponent(shot.seq)}`;
+      await this.image.decode();
+      this.shot = shot;
+      this.image.hidden = false;
+      this.none.hidden = true;
+      this.shown(shot);
+    } catch {
+      if (this.gone.signal.aborted) return;
+      if (!this.shot) {
+        this.image.hidden = true;
+        this.none.hidden = false;
+        setText(this.none, "no picture yet");
+      }
+    }
+    // Another one may have come while this one was fetched.
+    if (this.wanted !== asked) this.queue();
+  }
+
+  draw() {
+    const width = this.width || 240;
+    drawBoxes(this.boxes, this.shot.source, this.shot.detections, this.shot.source.width / width);
+  }
+
+  destroy() {
+    this.gone.abort();
+    this.image.removeAttribute("src");
+    waiting.delete(this);
+  }
+}
+
+/**
+ * Draws `boxes` (`label`, `box` in pixels of the source, and `id` or `score`) into an SVG that covers the picture.
+ * `scale` is how many of the source's pixels one of the screen's is wide.
+ */
+export function drawBoxes(svg, source, boxes, scale) {
+  svg.setAttribute("viewBox", `0 0 ${source.width} ${source.height}`);
+  svg.replaceChildren(...boxes.map((one) => box(one, scale)));
+}
+
+function box({ label, score, id, box: [x1, y1, x2, y2] }, scale) {
+  const text = id === undefined ? `${label} ${Math.round(score * 100)}` : `${label} ${id}`;
+  const above = y1 > 14 * scale;
+  return s(
+    "g",
+    { class: `box k${colourOf(label)}` },
+    s("rect", { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) }),
+    s("text", { x: x1 + 2 * scale, y: above ? y1 - 4 * scale : y1 + 13 * scale, "font-size": 12 * scale }, text),
+  );
+}

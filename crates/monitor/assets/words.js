@@ -1,0 +1,205 @@
+// How numbers, times and states are told.
+
+import { h, s, setAttribute, setText } from "./dom.js";
+
+/** Each status: its mark's shape, and how bad it is (0 is worst). */
+const STATUS = {
+  failed: { mark: "cross", tone: "bad", rank: 0 },
+  silent: { mark: "cross", tone: "bad", rank: 0 },
+  retrying: { mark: "triangle", tone: "warn", rank: 1 },
+  unknown: { mark: "ring", tone: "warn", rank: 1 },
+  connecting: { mark: "ring", tone: "wait", rank: 2 },
+  running: { mark: "dot", tone: "good", rank: 5 },
+  stopped: { mark: "bar", tone: "idle", rank: 6 },
+  ended: { mark: "bar", tone: "idle", rank: 7 },
+  disabled: { mark: "bar", tone: "idle", rank: 8 },
+};
+
+export const STATUSES = Object.keys(STATUS);
+
+const RETRY = {
+  unreachable: "its address doesn't answer",
+  unauthorized: "its user name or password is refused",
+  untrusted: "its certificate isn't trusted",
+  not_found: "there is no such file, device or stream",
+  undecodable: "its stream can't be decoded",
+  end_of_stream: "its stream ended",
+  stalled: "no frames come any more",
+  pipeline_error: "its pipeline failed",
+};
+
+const CAUSES = {
+  fps_limit: "beyond the camera's frame rate",
+  skipped: "between two frames that are looked at",
+  queue_full: "the worker was behind",
+  stale: "too old when its turn came",
+  convert: "could not be converted",
+  infer: "the network failed",
+  shutdown: "the worker stopped",
+  stage_failed: "a stage failed",
+  buffer_full: "Kafka was away too long",
+  rejected: "Kafka refused the record",
+  sink_failed: "the sending stage failed",
+};
+
+export const causeInWords = (cause) => CAUSES[cause] ?? cause.replaceAll("_", " ");
+
+const look = (status) => STATUS[status] ?? { mark: "ring", tone: "idle", rank: 4 };
+
+/** Cameras with trouble sort before those without. */
+export function rank(camera) {
+  const { rank: own } = look(camera.status);
+  if (own < 5) return own;
+  if (camera.status === "stopped" && camera.detail) return 2;
+  if (camera.alerts_open > 0) return 3;
+  return camera.degraded ? 4 : own;
+}
+
+export const isTrouble = (camera) => rank(camera) < 5;
+
+/** What is wrong with a camera, in a sentence; nothing where all is well. */
+export function reason(camera, now) {
+  const why = camera.detail || (camera.retry && (RETRY[camera.retry] ?? camera.retry.replaceAll("_", " ")));
+  switch (camera.status) {
+    case "silent": {
+      const last = camera.last_frame_at ? `; its last frame came ${ago(camera.last_frame_at, now)}` : "";
+      return `Nothing is heard of it${camera.worker ? ` from ${camera.worker}` : ""}${last}.`;
+    }
+    case "failed":
+      return `Given up: ${why || "no reason was told"}`;
+    case "retrying":
+      return `Connecting again: ${why || "no reason was told"}`;
+    case "connecting":
+      return "Connecting; no frame has come yet";
+    case "unknown":
+      return "It is in the registry, and no worker has told of it yet";
+    case "disabled":
+      return "Disabled in the registry";
+    case "stopped":
+      return camera.detail || "Stopped";
+    case "ended":
+      return camera.detail || "Its file was read to the end";
+    default:
+      return camera.degraded
+        ? `Its worker is over its latency budget and looks at 1 frame in ${camera.degraded}`
+        : "";
+  }
+}
+
+const MARKS = {
+  dot: () => s("circle", { cx: 8, cy: 8, r: 5 }),
+  ring: () => s("circle", { cx: 8, cy: 8, r: 4.5, class: "hollow" }),
+  triangle: () => s("path", { d: "M8 2 15 14H1Z" }),
+  cross: () => s("path", { d: "M3 3l10 10M13 3 3 13", class: "stroke" }),
+  bar: () => s("path", { d: "M3 8h10", class: "stroke" }),
+};
+
+function mark(shape) {
+  return s("svg", { class: "mark", viewBox: "0 0 16 16", "aria-hidden": "true" }, MARKS[shape]());
+}
+
+/** A status as a mark and a word, in an element that `showStatus` changes. */
+export function statusElement(status) {
+  const element = h("span", { class: "status" });
+  showStatus(element, status);
+  return element;
+}
+
+export function showStatus(element, status, word = status) {
+  if (element.dataset.status === status && element.dataset.word === word) return;
+  const { tone, mark: shape } = look(status);
+  element.dataset.status = status;
+  element.dataset.word = word;
+  element.dataset.tone = tone;
+  element.replaceChildren(mark(shape), h("span", null, word));
+}
+
+const LEVEL_TONES = { critical: ["cross", "bad"], warning: ["triangle", "warn"], info: ["dot", "info"] };
+
+export function levelElement(level) {
+  const [shape, tone] = LEVEL_TONES[level] ?? ["ring", "idle"];
+  return h("span", { class: "status level", "data-tone": tone }, mark(shape), h("span", null, level));
+}
+
+/** A worker's state, or that nothing is heard of it, in the same marks. */
+export function showWorkerState(element, worker) {
+  if (worker.down) showStatus(element, "silent", "down");
+  else {
+    const like = { running: "running", starting: "connecting", draining: "retrying", stopped: "stopped" };
+    showStatus(element, like[worker.state] ?? worker.state, worker.state);
+  }
+}
+
+const whole = new Intl.NumberFormat();
+const oneDigit = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+export const count = (number) => whole.format(number ?? 0);
+export const rate = (number) => (number === null || number === undefined ? "–" : oneDigit.format(number));
+export const percent = (part) => (part === null || part === undefined ? "–" : `${Math.round(part * 100)} %`);
+
+/** A span of time in its largest sensible unit. */
+export function span(ms) {
+  if (ms === null || ms === undefined) return "–";
+  const size = Math.abs(ms);
+  if (size < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (size < 10_000) return `${seconds.toFixed(1)} s`;
+  if (size < 120_000) return `${Math.round(seconds)} s`;
+  if (size < 7_200_000) return `${Math.round(seconds / 60)} min`;
+  if (size < 172_800_000) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
+export function ago(at, now) {
+  const ms = Math.max(0, now - Date.parse(at));
+  return ms < 1000 ? "now" : `${span(Math.round(ms / 1000) * 1000).replace(".0", "")} ago`;
+}
+
+export const sum = (counts) => Object.values(counts ?? {}).reduce((total, one) => total + one, 0);
+
+/** `person 3, car 1`, the most first. */
+export function countsInWords(counts) {
+  const entries = Object.entries(counts ?? {}).filter(([, number]) => number > 0);
+  entries.sort(([a, x], [b, y]) => y - x || a.localeCompare(b));
+  return entries.map(([label, number]) => `${label} ${count(number)}`).join(", ");
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+export const clockTime = (date) => clock.format(date);
+export const minuteTime = (date) => minute.format(date);
+export const dayAndMinute = (date) => `${day.format(date)}, ${minute.format(date)}`;
+
+/** A moment in the viewer's zone; the exact one, in UTC, is its title. */
+export function timeElement(at) {
+  const element = h("time");
+  showTime(element, at);
+  return element;
+}
+
+export function showTime(element, at) {
+  if (!at) {
+    element.removeAttribute("datetime");
+    element.removeAttribute("title");
+    setText(element, "–");
+    return;
+  }
+  const date = new Date(at);
+  const today = date.toDateString() === new Date().toDateString();
+  setAttribute(element, "datetime", at);
+  setAttribute(element, "title", `${at.replace("T", " ").replace("Z", "")} UTC`);
+  setText(element, today ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`);
+}
+
+const USUAL = ["person", "car", "truck", "bicycle", "bus", "motorcycle", "dog", "traffic light"];
+
+/** Which of the eight colours a class has: the same on every page and every day. */
+export function colourOf(label) {
+  const usual = USUAL.indexOf(label);
+  if (usual >= 0) return usual;
+  let hash = 0;
+  for (const letter of label) hash = (hash * 31 + letter.codePointAt(0)) % 65_521;
+  return hash % 8;
+}

@@ -1,0 +1,90 @@
+//! What the page asks for.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use lookout_schema::{CameraId, Detection, SessionId, Size, SnapshotRecord, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    App,
+    problem::{Problem, camera_id},
+};
+use crate::{page, run::Ask, state::minute_of};
+
+pub(super) async fn overview(State(app): State<App>) -> Response {
+    let overview = Arc::clone(&app.shared.overview.borrow());
+    Json(&*overview).into_response()
+}
+
+pub(super) async fn camera(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = camera_id(&id)?;
+    let details = app.ask(|answer| Ask::Details(id.clone(), answer)).await?;
+    details.map(|details| Json(details).into_response()).ok_or_else(|| no_camera(&id))
+}
+
+pub(super) fn no_camera(id: &CameraId) -> Problem {
+    Problem::not_found(format!("nothing is known of a camera {id}"))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct HistoryQuery {
+    minutes: Option<u32>,
+}
+
+/// A week.
+const MAX_MINUTES: u32 = 7 * 24 * 60;
+
+pub(super) async fn history(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Result<Query<HistoryQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let id = camera_id(&id)?;
+    let Query(query) = query.map_err(|error| Problem::wrong(error.body_text()))?;
+    let minutes = i64::from(query.minutes.unwrap_or(60).clamp(1, MAX_MINUTES));
+    let now = minute_of(Timestamp::now());
+    let bucket = app.ask(|answer| Ask::Bucket(id.clone(), answer)).await?;
+    // Longer steps may begin before the first minute that is asked for.
+    let mut rows = app.shared.store.history(id, now - 2 * minutes).await?;
+    rows.extend(bucket);
+    Ok(Json(page::history(&rows, now, minutes)).into_response())
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    seq: u64,
+    session: SessionId,
+    captured_at: Timestamp,
+    source: Size,
+    picture: Size,
+    detections: &'a [Detection],
+}
+
+fn picture(app: &App, id: &CameraId) -> Result<Arc<SnapshotRecord>, Problem> {
+    let pictures = app.shared.pictures.read().unwrap_or_else(PoisonError::into_inner);
+    let what = || {
+        Problem::not_found(format!(
+            "there is no picture of {id}; its worker sends some where [snapshots] is on"
+        ))
+    };
+    pictures.get(id).cloned().ok_or_else(what)
+}
+
+pub(super) async fn snapshot(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let picture = picture(&app, &camera_id(&id)?)?;
+    let SnapshotRecord { seq, session, captured_at, source, picture: size, .. } = *picture;
+    let snapshot =
+        Snapshot { seq, session, captured_at, source, picture: size, detections: &picture.detections };
+    Ok(Json(snapshot).into_response())
+}
+
+pub(super) async fn jpeg(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let picture = picture(&app, &camera_id(&id)?)?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "image/jpeg")], picture.jpeg.clone()).into_response())
+}

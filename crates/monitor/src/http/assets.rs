@@ -1,0 +1,117 @@
+//! The page itself, built in.
+
+use std::sync::LazyLock;
+
+use axum::{
+    extract::Path,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+use super::{hex, problem::Problem};
+
+/// A file of `assets/`.
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+}
+
+macro_rules! asset {
+    ($name:literal, $kind:expr) => {
+        Asset { name: $name, kind: $kind, bytes: include_bytes!(concat!("../../assets/", $name)) }
+    };
+}
+
+const SHELL: &str = include_str!("../../assets/index.html");
+const LOGIN: &str = include_str!("../../assets/login.html");
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Every file of `assets/` but the two pages; a test holds that none is left out.
+const ASSETS: &[Asset] = &[
+    asset!("app.css", "text/css; charset=utf-8"),
+    asset!("alerts.js", SCRIPT),
+    asset!("api.js", SCRIPT),
+    asset!("app.js", SCRIPT),
+    asset!("camera.js", SCRIPT),
+    asset!("dom.js", SCRIPT),
+    asset!("fleet.js", SCRIPT),
+    asset!("picture.js", SCRIPT),
+    asset!("plot.js", SCRIPT),
+    asset!("wall.js", SCRIPT),
+    asset!("words.js", SCRIPT),
+    asset!("zones.js", SCRIPT),
+    asset!("icon.svg", "image/svg+xml"),
+];
+
+/// What a browser has already is not sent again.
+static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    ASSETS.iter().map(|asset| format!("\"{}\"", &hex(&Sha256::digest(asset.bytes))[..32])).collect()
+});
+
+pub(super) async fn shell() -> Html<&'static str> {
+    Html(SHELL)
+}
+
+/// The form; whoever logs in goes on to `next`, which holds letters of paths only, and so needs no escaping.
+pub(super) fn login(next: &str, wrong: bool) -> Html<String> {
+    let told = if wrong { "That is not the token." } else { "" };
+    Html(LOGIN.replace("{{next}}", next).replace("{{wrong}}", told))
+}
+
+pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    serve(&name, &headers)
+}
+
+pub(super) async fn icon(headers: HeaderMap) -> Response {
+    serve("icon.svg", &headers)
+}
+
+fn serve(name: &str, headers: &HeaderMap) -> Response {
+    let Some((asset, etag)) = ASSETS.iter().zip(ETAGS.iter()).find(|(asset, _)| asset.name == name) else {
+        return Problem::not_found("there is no such file").into_response();
+    };
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = if known.is_some_and(|known| known.split(',').any(|known| known.trim() == etag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, asset.kind)], asset.bytes).into_response()
+    };
+    let headers = response.headers_mut();
+    // Another version of the program has other files under the same names.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.extend(HeaderValue::from_str(etag).ok().map(|etag| (header::ETAG, etag)));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let known = ["index.html", "login.html"].contains(&name.as_str())
+                || ASSETS.iter().any(|a| a.name == name);
+            assert!(known, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_page_has_a_script_or_a_style_within() {
+        for page in [SHELL, LOGIN] {
+            let lower = page.to_lowercase();
+            assert!(!lower.contains("<style") && !lower.contains(" style=") && !lower.contains(" onclick="));
+            assert!(
+                lower
+                    .split("<script")
+                    .skip(1)
+                    .all(|rest| rest.starts_with(" src=") || rest.contains(" src="))
+            );
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Server-sent events: what changes, as it changes.
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    response::{
+        IntoResponse, Response,
+        sse::{Event as Sent, KeepAlive, Sse},
+    },
+};
+use futures_util::{Stream, stream::unfold};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+
+use super::{
+    App,
+    problem::{Problem, camera_id},
+};
+use crate::{
+    metrics::Metrics,
+    run::{Event, Shared, Watch, is_set},
+};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct EventsQuery {
+    camera: Option<String>,
+}
+
+/// A browser, or a proxy between, may take a connection that says nothing for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn events(
+    State(app): State<App>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::wrong(error.body_text()))?;
+    let camera =
+        query.camera.filter(|camera| !camera.is_empty()).map(|camera| camera_id(&camera)).transpose()?;
+    let place = Arc::clone(&app.listeners).try_acquire_owned();
+    let place = place.map_err(|_| Problem::not_ready(Some("too many browsers listen".into())))?;
+    // Subscribed before the first event is made, so that nothing falls between.
+    let events = app.shared.events.subscribe();
+    let first = Event::new("overview", &**app.shared.overview.borrow());
+    let listener = Listener {
+        first,
+        events,
+        watch: camera.map(|camera| app.shared.watch(&camera)),
+        stopped: app.stopped.clone(),
+        _counted: Counted::new(&app.shared),
+        _place: place,
+    };
+    Ok(Sse::new(listener.stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+/// A browser that listens.
+struct Listener {
+    first: Option<Event>,
+    events: broadcast::Receiver<Event>,
+    watch: Option<Watch>,
+    stopped: watch::Receiver<bool>,
+    _counted: Counted,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// Ends when the monitor does, or where the browser is too slow; then it comes back and begins anew.
+    fn stream(self) -> impl Stream<Item = Result<Sent, Infallible>> {
+        unfold(self, |mut listener| async move {
+            let event = listener.next().await?;
+            Some((Ok(Sent::default().event(event.name).data(&*event.data)), listener))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let watched = pin!(async {
+            match &mut self.watch {
+                Some(watch) => watch.events.recv().await,
+                None => std::future::pending().await,
+            }
+        });
+        tokio::select! {
+            event = self.events.recv() => event.ok(),
+            event = watched => event.ok(),
+            () = is_set(&mut self.stopped) => None,
+        }
+    }
+}
+
+/// Counts a browser for as long as it listens.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        gauge(&shared.metrics).inc();
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        gauge(&self.0.metrics).dec();
+    }
+}
+
+fn gauge(metrics: &Metrics) -> &prometheus_client::metrics::gauge::Gauge {
+    &metrics.browsers
+}

@@ -1,0 +1,89 @@
+//! Logging in, by a form that needs no script.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Form,
+    extract::{ConnectInfo, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
+
+use super::{
+    App, assets,
+    auth::{Tried, now_s, too_many},
+    cookie,
+};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Login {
+    token: String,
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wish {
+    #[serde(default)]
+    next: String,
+    wrong: Option<String>,
+}
+
+pub(super) async fn page(State(app): State<App>, wish: Result<Query<Wish>, QueryRejection>) -> Response {
+    if app.auth.token().is_none() {
+        return Redirect::to("/").into_response();
+    }
+    let Query(wish) = wish.unwrap_or_default();
+    assets::login(if is_path(&wish.next) { &wish.next } else { "/" }, wish.wrong.is_some()).into_response()
+}
+
+pub(super) async fn login(
+    State(app): State<App>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Form(form): Form<Login>,
+) -> Response {
+    let next = if is_path(&form.next) { form.next.as_str() } else { "/" };
+    let Some(token) = app.auth.token() else { return Redirect::to(next).into_response() };
+    match app.auth.tries(&form.token, Some(from)) {
+        Tried::Right => {
+            let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+            let cookie = cookie::make(token, now_s(), secure);
+            let set = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
+            (set, Redirect::to(next)).into_response()
+        }
+        Tried::Wrong => Redirect::to(&format!("/login?wrong=1&next={next}")).into_response(),
+        Tried::TooMany => too_many().into_response(),
+    }
+}
+
+pub(super) async fn logout() -> Response {
+    ([(header::SET_COOKIE, cookie::ended())], Redirect::to("/login")).into_response()
+}
+
+/// Whether it is a page of ours: `//host` is another's.
+fn is_path(next: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-');
+    next.starts_with('/') && !next.starts_with("//") && next.len() <= 256 && next.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_logs_in_stays_here() {
+        for (next, stays) in [
+            ("/", true),
+            ("/cameras/north-gate", true),
+            ("//evil.example", false),
+            ("/\\evil.example", false),
+            ("https://evil.example", false),
+            ("", false),
+            ("/a\r\nset-cookie: x", false),
+        ] {
+            assert_eq!(is_path(next), stays, "{next:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The numbers behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use lookout_schema::{AlertRecord, AlertState, RecordKind};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::state::{Counts, Passed};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTopic {
+    topic: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCause {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRule {
+    rule: String,
+    level: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByHook {
+    webhook: String,
+    result: &'static str,
+}
+
+/// What became of a try to tell a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookResult {
+    Delivered,
+    /// It will be tried again.
+    Failed,
+    GivenUp,
+}
+
+/// All numbers. What the state counts is brought here once a second.
+pub(crate) struct Metrics {
+    registry: Registry,
+    read: Family<ByTopic, Counter>,
+    unreadable: Family<ByTopic, Counter>,
+    passed: Family<ByCause, Counter>,
+    lag: Gauge<f64, AtomicU64>,
+    cameras: Gauge,
+    workers: Gauge,
+    alerts: Family<ByRule, Counter>,
+    pub(crate) alerts_open: Gauge,
+    pub(crate) published: Counter,
+    pub(crate) tracks_lost: Counter,
+    hooks: Family<ByHook, Counter>,
+    pub(crate) store_bytes: Gauge,
+    pub(crate) checkpoint: Histogram,
+    pub(crate) browsers: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lookout_monitor"),
+            read: Family::default(),
+            unreadable: Family::default(),
+            passed: Family::default(),
+            lag: Gauge::default(),
+            cameras: Gauge::default(),
+            workers: Gauge::default(),
+            alerts: Family::default(),
+            alerts_open: Gauge::default(),
+            published: Counter::default(),
+            tracks_lost: Counter::default(),
+            hooks: Family::default(),
+            store_bytes: Gauge::default(),
+            checkpoint: Histogram::new((0..12).map(|i| 0.001 * f64::from(1 << i))),
+            browsers: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("records", "Records read, by topic", self.read.clone());
+        registry.register("unreadable", "Records that nobody can read, by topic", self.unreadable.clone());
+        registry.register("passed_over", "Records passed over, by cause", self.passed.clone());
+        registry.register_with_unit(
+            "lag",
+            "Age of the last record when it was taken",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        registry.register("cameras", "Cameras that are known", self.cameras.clone());
+        registry.register("workers", "Workers that are known", self.workers.clone());
+        registry.register("alerts", "Alerts raised, by rule and level", self.alerts.clone());
+        registry.register("alerts_open", "Alerts that stand", self.alerts_open.clone());
+        registry.register("alerts_published", "Records written to the alerts' topic", self.published.clone());
+        registry.register(
+            "tracks_lost",
+            "Tracks that were not written to their topic",
+            self.tracks_lost.clone(),
+        );
+        registry.register("webhook_calls", "Calls of webhooks, by result", self.hooks.clone());
+        registry.register_with_unit("store", "Size of the store", Unit::Bytes, self.store_bytes.clone());
+        registry.register_with_unit(
+            "checkpoint",
+            "Time to keep a checkpoint",
+            Unit::Seconds,
+            self.checkpoint.clone(),
+        );
+        registry.register("browsers", "Browsers that listen", self.browsers.clone());
+    }
+
+    /// Brings the state's counts here.
+    pub(crate) fn set(&self, counts: &Counts, cameras: usize, workers: usize) {
+        for kind in RecordKind::ALL {
+            let by = ByTopic { topic: topic(kind) };
+            let set = |family: &Family<ByTopic, Counter>, count: Option<&u64>| {
+                family.get_or_create(&by).inner().store(count.copied().unwrap_or(0), Relaxed);
+            };
+            set(&self.read, counts.read.get(&kind));
+            set(&self.unreadable, counts.unreadable.get(&kind));
+        }
+        for cause in Passed::ALL {
+            let count = counts.passed.get(&cause).copied().unwrap_or(0);
+            self.passed.get_or_create(&ByCause { cause: cause.as_str() }).inner().store(count, Relaxed);
+        }
+        self.lag.set(counts.lag_ms.max(0) as f64 / 1e3);
+        self.cameras.set(i64::try_from(cameras).unwrap_or(i64::MAX));
+        self.workers.set(i64::try_from(workers).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn raised(&self, alert: &AlertRecord) {
+        if alert.state == AlertState::Raised {
+            let by = ByRule { rule: alert.rule.clone(), level: alert.level.as_str() };
+            self.alerts.get_or_create(&by).inc();
+        }
+    }
+
+    pub(crate) fn called(&self, hook: &str, result: HookResult) {
+        let result = match result {
+            HookResult::Delivered => "delivered",
+            HookResult::Failed => "failed",
+            HookResult::GivenUp => "given_up",
+        };
+        self.hooks.get_or_create(&ByHook { webhook: hook.to_owned(), result }).inc();
+    }
+
+    pub(crate) fn scrape(&self) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+const fn topic(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Frame => "frames",
+        RecordKind::Status => "status",
+        RecordKind::Snapshot => "snapshots",
+        RecordKind::Track => "tracks",
+        RecordKind::Alert => "alerts",
+        RecordKind::Camera => "cameras",
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,39 @@
+//! What has changed since the page was told last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lookout_schema::{CameraId, Timestamp};
+
+use super::{CameraView, Overview};
+
+/// What the page was told of each camera, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    told: BTreeMap<CameraId, (Timestamp, CameraView)>,
+}
+
+/// A camera of which only figures change is told again after so long: told each second, 500 of them would be more
+/// than a phone can take.
+const FIGURES_MS: i64 = 4_000;
+
+impl Changes {
+    /// The overview with those cameras only that are to be told.
+    pub(crate) fn of(&mut self, overview: &Overview) -> Overview {
+        let now = overview.now;
+        let is_due = |view: &CameraView| match self.told.get(&view.id) {
+            None => true,
+            Some((_, told)) if !told.looks_like(view) => true,
+            Some((at, told)) => now.ms_since(*at) >= FIGURES_MS && told != view,
+        };
+        let due: Vec<CameraView> = overview.cameras.iter().filter(|view| is_due(view)).cloned().collect();
+        for view in &due {
+            self.told.insert(view.id.clone(), (now, view.clone()));
+        }
+        let mut gone = Vec::new();
+        if self.told.len() > overview.cameras.len() {
+            let there: BTreeSet<&CameraId> = overview.cameras.iter().map(|view| &view.id).collect();
+            gone.extend(self.told.extract_if(.., |id, _| !there.contains(id)).map(|(id, _)| id));
+        }
+        Overview { cameras: due, workers: overview.workers.clone(), gone, ..*overview }
+    }
+}

@@ -1,0 +1,73 @@
+//! Rules: when something is to be told. Pure: records and the time are arguments, and what a rule remembers of a
+//! camera is data that is kept with the camera.
+
+mod count;
+mod dwell;
+mod lasting;
+mod latency;
+mod line;
+mod scene;
+mod tell;
+
+pub(crate) mod down;
+
+#[cfg(test)]
+mod tests;
+
+use lookout_config::{RuleKind, RuleSettings};
+use lookout_schema::{AlertRecord, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use self::{dwell::Dwelling, latency::Late, line::Crossed};
+pub(crate) use self::{lasting::Lasting, line::direction, scene::Scene, tell::CONSUMER};
+
+/// What a rule remembers of one camera, or of one worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum RuleState {
+    /// Of a count, and of a camera or a worker that is down.
+    Lasting(Lasting),
+    Crossed(Crossed),
+    Dwelling(Dwelling),
+    Late(Late),
+}
+
+impl RuleState {
+    pub(crate) fn new(kind: &RuleKind) -> Self {
+        match kind {
+            RuleKind::Count { .. } | RuleKind::CameraDown { .. } | RuleKind::WorkerDown { .. } => {
+                Self::Lasting(Lasting::default())
+            }
+            RuleKind::Line { .. } => Self::Crossed(Crossed::default()),
+            RuleKind::Dwell { .. } => Self::Dwelling(Dwelling::default()),
+            RuleKind::Latency { .. } => Self::Late(Late::default()),
+        }
+    }
+
+    /// Whether it is what a rule of `kind` remembers; the file may have changed since it was kept.
+    pub(crate) fn is_of(&self, kind: &RuleKind) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(&Self::new(kind))
+    }
+
+    /// Takes a frame.
+    pub(crate) fn frame(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+        match (self, &rule.kind) {
+            (Self::Lasting(state), RuleKind::Count { .. }) => {
+                count::step(state, rule, scene).into_iter().collect()
+            }
+            (Self::Crossed(state), RuleKind::Line { .. }) => state.step(rule, scene),
+            (Self::Dwelling(state), RuleKind::Dwell { .. }) => state.step(rule, scene),
+            (Self::Late(state), RuleKind::Latency { .. }) => state.step(rule, scene).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What stood, and stands no more: the camera or the rule is gone.
+    pub(crate) fn give_up(&mut self, at: Timestamp, why: &str) -> Vec<AlertRecord> {
+        match self {
+            Self::Lasting(state) => state.give_up(at, why).into_iter().collect(),
+            Self::Crossed(_) => Vec::new(),
+            Self::Dwelling(state) => state.give_up(at, why),
+            Self::Late(state) => state.give_up(at, why).into_iter().collect(),
+        }
+    }
+}

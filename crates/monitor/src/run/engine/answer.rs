@@ -1,0 +1,60 @@
+//! Answers those that serve.
+
+use std::sync::PoisonError;
+
+use lookout_schema::{CameraId, Timestamp};
+
+use super::{Engine, Turn};
+use crate::{
+    page::{Around, CameraView, Details, Overview, WorkerView, rounded},
+    run::Ask,
+    state::Camera,
+};
+
+impl Engine {
+    pub(super) fn answer(&self, ask: Ask, turn: &Turn) {
+        // Whoever asked may have gone, which is no fault.
+        match ask {
+            Ask::Details(id, answer) => {
+                let _ = answer.send(self.details(&id, turn).map(Box::new));
+            }
+            Ask::Bucket(id, answer) => {
+                let _ = answer.send(self.state.cameras.get(&id).map(|camera| camera.bucket.clone()));
+            }
+            Ask::Spec(id, answer) => {
+                let _ = answer.send(self.state.registry.get(&id).cloned());
+            }
+        }
+    }
+
+    fn details(&self, id: &CameraId, turn: &Turn) -> Option<Details> {
+        match self.state.cameras.get(id) {
+            Some(camera) => Some(Details::new(self.view(camera, turn, Timestamp::now()), camera)),
+            None => self.state.registry.get(id).map(|spec| Details::unheard(spec)),
+        }
+    }
+
+    fn view(&self, camera: &Camera, turn: &Turn, now: Timestamp) -> CameraView {
+        let pictures = self.shared.pictures.read().unwrap_or_else(PoisonError::into_inner);
+        let snapshot_seq = pictures.get(&camera.id).map(|picture| picture.seq);
+        let alerts_open = turn.alerts_open.get(camera.id.as_str()).copied().unwrap_or(0);
+        CameraView::new(camera, Around { now, snapshot_seq, alerts_open })
+    }
+
+    pub(super) fn overview(&self, turn: &Turn, records_per_s: f64) -> Overview {
+        let now = Timestamp::now();
+        let mut cameras: Vec<CameraView> =
+            self.state.cameras.values().map(|camera| self.view(camera, turn, now)).collect();
+        cameras.extend(self.state.unheard().map(CameraView::unheard));
+        Overview {
+            now,
+            records_per_s: rounded(records_per_s),
+            lag_s: rounded(self.state.counts.lag_ms.max(0) as f64 / 1e3),
+            unreadable: self.state.counts.unreadable.values().sum(),
+            alerts_open: turn.alerts_open.values().sum(),
+            cameras,
+            workers: self.state.workers.values().map(|worker| WorkerView::new(worker, now)).collect(),
+            ..Overview::empty(self.settings.token.is_some())
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How reading begins.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use lookout_broker::{Missing, Places, ReadFrom, ReadRecord, ReaderOptions, RecordReader};
+use lookout_config::{Begin, KafkaSettings};
+use lookout_schema::RecordKind;
+use tokio::{sync::watch, time::sleep};
+
+use super::{Engine, is_set};
+use crate::{MonitorError, run::locked, state::Checkpoint, store::Store};
+
+/// What is read. Tracks are not: they are ours.
+const KINDS: [RecordKind; 5] =
+    [RecordKind::Camera, RecordKind::Status, RecordKind::Frame, RecordKind::Snapshot, RecordKind::Alert];
+const RECENT: Duration = Duration::from_secs(3600);
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// Alerts that are kept at a time.
+const BATCH: usize = 500;
+
+impl Engine {
+    /// The reader of all that comes; none where it was stopped before the brokers answered. What the alerts' topic has
+    /// is kept before anything else is read, so that no alert is told again that was told and then not noted.
+    pub(super) async fn begin(
+        &mut self,
+        places: Places,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Result<Option<RecordReader>, MonitorError> {
+        let from = match (places.is_empty(), self.settings.begin) {
+            (false, _) => ReadFrom::Places(places),
+            (true, Begin::Recent) => ReadFrom::Ago(RECENT),
+            (true, Begin::Beginning) => ReadFrom::Beginning,
+            (true, Begin::Now) => ReadFrom::Now,
+        };
+        let told = ReaderOptions {
+            from: from.clone(),
+            kinds: vec![RecordKind::Alert],
+            until_end: true,
+            missing: Missing::Follow,
+            ..ReaderOptions::default()
+        };
+        let all =
+            ReaderOptions { from, kinds: KINDS.into(), missing: Missing::Follow, ..ReaderOptions::default() };
+        let (kafka, store) = (self.settings.kafka.clone(), self.shared.store.clone());
+        let mut again = false;
+        loop {
+            let mut begun = pin!(try_begin(&kafka, &store, (&told, &all)));
+            let begun = loop {
+                tokio::select! {
+                    begun = &mut begun => break begun,
+                    // Before the first record there is nothing to tell: each who asks is let go.
+                    Some(_) = self.asks.recv() => {}
+                    () = is_set(stopped) => return Ok(None),
+                }
+            };
+            match begun {
+                Ok(reader) => {
+                    locked(&self.shared.health).brokers = None;
+                    return Ok(Some(reader));
+                }
+                Err(MonitorError::Broker(error)) => {
+                    if !std::mem::replace(&mut again, true) {
+                        tracing::warn!(%error, "the brokers are waited for");
+                    }
+                    locked(&self.shared.health).brokers = Some(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = sleep(TRY_AGAIN) => {}
+                () = is_set(stopped) => return Ok(None),
+            }
+        }
+    }
+}
+
+async fn try_begin(
+    kafka: &KafkaSettings,
+    store: &Store,
+    (told, all): (&ReaderOptions, &ReaderOptions),
+) -> Result<RecordReader, MonitorError> {
+    let mut reader = RecordReader::open(kafka, told).await?;
+    let mut checkpoint = Checkpoint::default();
+    loop {
+        let next = reader.next().await?;
+        let is_end = next.is_none();
+        if let Some(ReadRecord::Alert(alert)) = next {
+            checkpoint.read.push(*alert);
+        }
+        if checkpoint.read.len() >= BATCH || is_end {
+            store.commit(Arc::new(std::mem::take(&mut checkpoint))).await?;
+        }
+        if is_end {
+            break;
+        }
+    }
+    Ok(RecordReader::open(kafka, all).await?)
+}

@@ -1,0 +1,189 @@
+//! What is done after each batch of records.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use lookout_config::MonitorSettings;
+use lookout_schema::{CameraId, Timestamp};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{Engine, Turn};
+use crate::{
+    MonitorError,
+    page::{Changes, tracks_view},
+    run::{Event, broker::Watchman, locked},
+};
+
+/// Everything is kept this often; alerts, and what they rest on, at once.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// But not more often than this.
+const KEEP_AT_MOST: Duration = Duration::from_millis(100);
+const TELL_EVERY: Duration = Duration::from_secs(1);
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
+/// The frames of a camera that is watched are told no more often.
+const LOOK_EVERY: Duration = Duration::from_millis(95);
+/// Records that are younger are read as they come.
+const FRESH_MS: i64 = 10_000;
+/// Nothing waits any more where for so long there was never more to read, or all that was read was fresh.
+const QUIET: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// A new picture is there.
+#[derive(Serialize)]
+struct Picture<'a> {
+    camera: &'a CameraId,
+    seq: u64,
+}
+
+impl Turn {
+    pub(super) fn new(settings: &MonitorSettings) -> Self {
+        let now = Instant::now();
+        Self {
+            watchman: Watchman::new(&settings.kafka),
+            caught_up: false,
+            behind: now,
+            stale: now,
+            away: None,
+            kept: now,
+            kept_any: now,
+            told: now,
+            ticked: now,
+            records: 0,
+            changes: Changes::default(),
+            alerts_open: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            watched_seen: 0,
+            looked: BTreeMap::new(),
+        }
+    }
+
+    /// Notes whether there was `more` to read, and how old the oldest record was that was taken.
+    fn progress(&mut self, more: bool, oldest_ms: i64, now: Instant) {
+        if more {
+            self.behind = now;
+        }
+        if oldest_ms > FRESH_MS {
+            self.stale = now;
+        }
+        if !self.watchman.is_sure(now) {
+            self.caught_up = false;
+            self.away = Some(now);
+            return;
+        }
+        // Workers need a moment to find brokers again that were away, and then tell what they have kept meanwhile.
+        if self.away.is_some_and(|away| now.duration_since(away) < SETTLE) {
+            return;
+        }
+        let long_ago = |at: Instant| now.duration_since(at) > QUIET;
+        self.caught_up |= long_ago(self.behind) || long_ago(self.stale);
+    }
+}
+
+impl Engine {
+    pub(super) async fn turn(
+        &mut self,
+        turn: &mut Turn,
+        more: bool,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Result<(), MonitorError> {
+        let now = Instant::now();
+        let wrong = turn.watchman.look(now).await.map(str::to_owned);
+        {
+            let mut health = locked(&self.shared.health);
+            health.turned = Some(now);
+            health.brokers = wrong;
+        }
+        turn.progress(more, std::mem::take(&mut self.state.counts.oldest_ms), now);
+        if now.duration_since(turn.ticked) >= JUDGE_EVERY {
+            turn.ticked = now;
+            self.state.tick(Timestamp::now(), turn.caught_up);
+        }
+        self.hand_on(turn, now);
+        let all = now.duration_since(turn.kept) >= KEEP_EVERY;
+        if all || (self.state.is_due() && now.duration_since(turn.kept_any) >= KEEP_AT_MOST) {
+            self.keep(all, turn, stopped).await?;
+            turn.kept_any = now;
+            if all {
+                turn.kept = now;
+            }
+        }
+        if now.duration_since(turn.told) >= TELL_EVERY {
+            self.tell(turn, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what need not be kept.
+    fn hand_on(&mut self, turn: &mut Turn, now: Instant) {
+        let tracks = std::mem::take(&mut self.state.told.tracks);
+        if let Some(inbox) = self.tracks.as_ref().filter(|_| !tracks.is_empty()) {
+            let count = tracks.len() as u64;
+            if inbox.try_send(tracks).is_err() {
+                self.shared.metrics.tracks_lost.inc_by(count);
+            }
+        }
+        let pictures = std::mem::take(&mut self.state.told.pictures);
+        if !pictures.is_empty() {
+            let mut shown = self.shared.pictures.write().unwrap_or_else(PoisonError::into_inner);
+            for picture in pictures {
+                self.shared.tell("snapshot", &Picture { camera: &picture.camera, seq: picture.seq });
+                shown.put(picture);
+            }
+        }
+        for camera in &self.state.told.gone {
+            self.shared.pictures.write().unwrap_or_else(PoisonError::into_inner).forget(camera);
+        }
+        if let Some(watched) = self.shared.watched(&mut turn.watched_seen) {
+            self.state.watched = watched.keys().cloned().collect();
+            turn.looked.retain(|camera, _| watched.contains_key(camera));
+            turn.watched = watched;
+        }
+        for (camera, seq) in std::mem::take(&mut self.state.told.looks) {
+            let looked = turn.looked.entry(camera.clone()).or_insert(now - LOOK_EVERY);
+            if now.duration_since(*looked) < LOOK_EVERY {
+                continue;
+            }
+            *looked = now;
+            let view = self.state.cameras.get(&camera).and_then(|camera| tracks_view(camera, seq));
+            if let Some((view, events)) = view.zip(turn.watched.get(&camera))
+                && let Some(event) = Event::new("tracks", &view)
+            {
+                // The browser may just have gone.
+                let _ = events.send(event);
+            }
+        }
+    }
+
+    /// Tells the page how everything is.
+    async fn tell(&mut self, turn: &mut Turn, now: Instant) -> Result<(), MonitorError> {
+        let seconds = now.duration_since(turn.told).as_secs_f64();
+        turn.told = now;
+        self.state.measure(seconds);
+        let records_per_s = std::mem::take(&mut turn.records) as f64 / seconds;
+        let overview = self.overview(turn, records_per_s);
+        self.shared.metrics.set(&self.state.counts, self.state.cameras.len(), self.state.workers.len());
+        self.shared.metrics.alerts_open.set(i64::try_from(overview.alerts_open).unwrap_or(i64::MAX));
+        self.shared
+            .metrics
+            .store_bytes
+            .set(i64::try_from(self.shared.store.size().await?).unwrap_or(i64::MAX));
+        let changed = turn.changes.of(&overview);
+        self.shared.overview.send_replace(Arc::new(overview));
+        self.shared.tell("overview", &changed);
+        Ok(())
+    }
+
+    /// Keeps everything, at the end.
+    pub(super) async fn finish(
+        &mut self,
+        turn: &mut Turn,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Result<(), MonitorError> {
+        self.hand_on(turn, Instant::now());
+        self.keep(true, turn, stopped).await
+    }
+}

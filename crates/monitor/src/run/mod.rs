@@ -1,0 +1,140 @@
+//! The parts at work, and how they are put together.
+
+mod broker;
+mod engine;
+mod hooks;
+mod pictures;
+mod publish;
+mod shared;
+mod tracks;
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use lookout_broker::RecordWriter;
+use lookout_config::{Brokers, MonitorSettings};
+use lookout_schema::Timestamp;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+
+use self::engine::Engine;
+pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
+use crate::{MonitorError, http, page::Overview, state::State, store::Store};
+
+/// A monitor that has its address and its store, and does not run yet.
+#[derive(Debug)]
+pub struct Monitor {
+    settings: Arc<MonitorSettings>,
+    listener: TcpListener,
+    address: SocketAddr,
+    store: Store,
+}
+
+/// How long what was begun may take to end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often the store lets go of what is old.
+const RETAIN_EVERY: Duration = Duration::from_secs(600);
+
+impl Monitor {
+    /// Opens the store and the address. No broker is reached for.
+    ///
+    /// # Errors
+    /// The address is taken, or may not be served without a token; the store cannot be opened.
+    pub async fn open(settings: MonitorSettings) -> Result<Self, MonitorError> {
+        if let Some(what) = MonitorSettings::refusal(settings.http, settings.token.as_ref()) {
+            return Err(MonitorError::Refused(what));
+        }
+        if settings.kafka.brokers == Brokers::Embedded {
+            let what = "the embedded broker lives in the worker: give the address that `lookout run` printed with \
+                        `--brokers`, or set `brokers` in [kafka]";
+            return Err(MonitorError::Refused(what.into()));
+        }
+        let bind = |source| MonitorError::Bind { address: settings.http, source };
+        let listener = TcpListener::bind(settings.http).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let store = Store::open(&settings.data, &settings.webhooks)?;
+        Ok(Self { settings: Arc::new(settings), listener, address, store })
+    }
+
+    /// Where it is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until `stop`, and keeps what it knows then.
+    ///
+    /// # Errors
+    /// Kafka's client refuses its settings, or a part cannot go on.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), MonitorError> {
+        let Self { settings, listener, store, .. } = self;
+        let mut state = State::new(&settings);
+        let kept = store.kept().await?;
+        let places = kept.places.clone();
+        state.go_on(kept, Timestamp::now());
+        let writer = Arc::new(RecordWriter::start(&settings.kafka)?);
+        let (shared, asks) = Shared::new(store, Overview::empty(settings.token.is_some()));
+        let (stopping, stopped) = watch::channel(false);
+        let (ready, is_ready) = watch::channel(false);
+        let (tracks, track_inbox) = tracks::channel();
+
+        let mut tasks = JoinSet::new();
+        let engine = Engine {
+            settings: Arc::clone(&settings),
+            shared: Arc::clone(&shared),
+            state,
+            asks,
+            tracks: settings.tracking.publish.then_some(tracks),
+        };
+        tasks.spawn(engine.run(places, ready, stopped.clone()));
+        tasks.spawn(tracks::write(track_inbox, Arc::clone(&writer)));
+        tasks.spawn(publish::run(Arc::clone(&shared), Arc::clone(&writer), is_ready, stopped.clone()));
+        for hook in settings.webhooks.clone() {
+            tasks.spawn(hooks::run(hook, Arc::clone(&shared), stopped.clone()));
+        }
+        tasks.spawn(retain(Arc::clone(&settings), Arc::clone(&shared), stopped.clone()));
+        tasks.spawn(http::serve(listener, Arc::clone(&settings), Arc::clone(&shared), stopped));
+
+        let failed = tokio::select! {
+            () = stop => None,
+            Some(ended) = tasks.join_next() => Some(ended),
+        };
+        stopping.send_replace(true);
+        let rest = async {
+            let mut first = failed.map_or(Ok(()), outcome);
+            while let Some(ended) = tasks.join_next().await {
+                first = first.and(outcome(ended));
+            }
+            first
+        };
+        timeout(DRAIN, rest).await.unwrap_or(Err(MonitorError::Stopped("a part that did not end in time")))
+    }
+}
+
+type Ended = Result<Result<(), MonitorError>, tokio::task::JoinError>;
+
+fn outcome(ended: Ended) -> Result<(), MonitorError> {
+    ended.unwrap_or_else(|panic| {
+        tracing::error!(%panic, "a part of the monitor has failed");
+        Err(MonitorError::Stopped("a part of the monitor"))
+    })
+}
+
+/// Lets go of what is old.
+async fn retain(
+    settings: Arc<MonitorSettings>,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), MonitorError> {
+    loop {
+        let oldest = Timestamp::now() - settings.retention;
+        if let Err(error) = shared.store.retain(oldest, settings.max_store).await {
+            tracing::warn!(%error, "the store does not let go of what is old");
+        }
+        if timeout(RETAIN_EVERY, is_set(&mut stopped)).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns once the flag is set, or nobody is left to set it.
+pub(crate) async fn is_set(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
+}

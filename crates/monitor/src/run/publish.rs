@@ -1,0 +1,91 @@
+//! Writes alerts to their topic, once they are kept.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use lookout_broker::{RecordWriter, Written};
+use lookout_schema::Timestamp;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{Shared, is_set};
+use crate::{
+    MonitorError,
+    store::{TOPIC, Waiting},
+};
+
+/// Alerts that are written side by side.
+const WINDOW: i64 = 200;
+/// Beside being told that something waits.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Waits until the topic was read to its end, so that nothing is written that an earlier run wrote.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    writer: Arc<RecordWriter>,
+    mut ready: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), MonitorError> {
+    tokio::select! {
+        () = is_set(&mut ready) => {}
+        () = is_set(&mut stopped) => return Ok(()),
+    }
+    let mut due = shared.due.subscribe();
+    loop {
+        due.mark_unchanged();
+        let wait = tokio::select! {
+            done = step(&shared, &writer) => match done {
+                Ok(0) => LOOK_EVERY,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "alerts wait to be written");
+                    TRY_AGAIN
+                }
+            },
+            () = is_set(&mut stopped) => return Ok(()),
+        };
+        tokio::select! {
+            _ = timeout(wait, due.changed()) => {}
+            () = is_set(&mut stopped) => {
+                // What was kept last is told now rather than at the next start, if that can be.
+                return step(&shared, &writer).await.map(drop).or(Ok(()));
+            }
+        }
+    }
+}
+
+/// Writes what waits, and gives how much that was.
+async fn step(shared: &Shared, writer: &RecordWriter) -> Result<usize, MonitorError> {
+    let waiting = shared.store.waiting(TOPIC.into(), WINDOW).await?;
+    let writes = waiting.iter().map(|waiting| write(writer, waiting));
+    // They are handed over in their order, which is kept for each camera.
+    let written = join_all(writes).await;
+    let mut done = Vec::new();
+    let mut refused = None;
+    for (waiting, written) in waiting.iter().zip(written) {
+        match written {
+            Ok(()) => done.push(waiting.seq),
+            Err(error) => refused = Some(error),
+        }
+    }
+    shared.metrics.published.inc_by(done.len() as u64);
+    let count = done.len();
+    if count > 0 {
+        shared.store.done(done).await?;
+    }
+    if let Some(error) = refused {
+        sleep(Duration::from_millis(100)).await;
+        return Err(error.into());
+    }
+    Ok(count)
+}
+
+async fn write(writer: &RecordWriter, waiting: &Waiting) -> Result<(), lookout_broker::BrokerError> {
+    let mut alert = waiting.alert.clone();
+    alert.published_at = Timestamp::now();
+    alert.age_ms = alert.published_at.ms_since(alert.at);
+    writer.write(Written::Alert(&alert)).await
+}

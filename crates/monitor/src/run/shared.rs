@@ -1,0 +1,188 @@
+//! What the one that reads and those that serve have in common.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use lookout_schema::{CameraId, CameraSpec};
+use serde::Serialize;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+
+use super::pictures::Pictures;
+use crate::{
+    metrics::Metrics,
+    page::{Details, Overview},
+    state::Bucket,
+    store::Store,
+};
+
+/// One message to browsers.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) name: &'static str,
+    /// JSON.
+    pub(crate) data: Arc<str>,
+}
+
+impl Event {
+    pub(crate) fn new<T: Serialize>(name: &'static str, what: &T) -> Option<Self> {
+        let json = serde_json::to_string(what);
+        json.map_err(|error| tracing::error!(name, %error, "an event cannot be told"))
+            .ok()
+            .map(|data| Self { name, data: data.into() })
+    }
+}
+
+/// A question to the one that reads.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Details(CameraId, oneshot::Sender<Option<Box<Details>>>),
+    /// The minute that is not over.
+    Bucket(CameraId, oneshot::Sender<Option<Bucket>>),
+    /// As the registry has it.
+    Spec(CameraId, oneshot::Sender<Option<Box<CameraSpec>>>),
+}
+
+/// Shared by all tasks.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+    pub(crate) overview: watch::Sender<Arc<Overview>>,
+    /// A browser that is too slow for it is let go, and comes back.
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) pictures: RwLock<Pictures>,
+    watched: Mutex<BTreeMap<CameraId, Watched>>,
+    /// Counts the changes of `watched`, so that looking for one costs nothing.
+    watched_changes: AtomicU64,
+    pub(crate) health: Mutex<Health>,
+    /// Counts what was put into the store to be told.
+    pub(crate) due: watch::Sender<u64>,
+    /// Alerts have changed otherwise than by records.
+    pub(crate) acknowledged: Notify,
+}
+
+#[derive(Debug)]
+struct Watched {
+    browsers: usize,
+    events: broadcast::Sender<Event>,
+}
+
+/// Whether records are read and kept.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// What is wrong with the brokers, or why they are not read yet.
+    pub(crate) brokers: Option<String>,
+    pub(crate) store: Option<String>,
+    /// When the one that reads went round last.
+    pub(crate) turned: Option<Instant>,
+}
+
+/// Events that a browser may be behind.
+const EVENTS: usize = 512;
+/// A reader that has not gone round for so long stands still.
+const STILL: Duration = Duration::from_secs(30);
+
+impl Shared {
+    /// Also gives where the questions come out.
+    pub(crate) fn new(store: Store, overview: Overview) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+        let (asks, questions) = mpsc::channel(64);
+        let health = Health { brokers: Some("nothing has been read yet".into()), ..Health::default() };
+        let shared = Self {
+            store,
+            metrics: Metrics::new(),
+            overview: watch::Sender::new(Arc::new(overview)),
+            events: broadcast::Sender::new(EVENTS),
+            asks,
+            pictures: RwLock::default(),
+            watched: Mutex::default(),
+            watched_changes: AtomicU64::new(0),
+            health: Mutex::new(health),
+            due: watch::Sender::new(0),
+            acknowledged: Notify::new(),
+        };
+        (Arc::new(shared), questions)
+    }
+
+    /// Tells all browsers.
+    pub(crate) fn tell<T: Serialize>(&self, name: &'static str, what: &T) {
+        if self.events.receiver_count() > 0
+            && let Some(event) = Event::new(name, what)
+        {
+            // Nobody looks, which is no fault.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// Watches every frame of a camera, until what is given is dropped.
+    pub(crate) fn watch(self: &Arc<Self>, camera: &CameraId) -> Watch {
+        let mut watched = locked(&self.watched);
+        let known = watched
+            .entry(camera.clone())
+            .or_insert_with(|| Watched { browsers: 0, events: broadcast::Sender::new(EVENTS) });
+        known.browsers += 1;
+        let events = known.events.subscribe();
+        self.watched_changes.fetch_add(1, Relaxed);
+        Watch { shared: Arc::clone(self), camera: camera.clone(), events }
+    }
+
+    /// Where the events of the cameras go that are watched, if that has changed since `seen`.
+    pub(crate) fn watched(&self, seen: &mut u64) -> Option<BTreeMap<CameraId, broadcast::Sender<Event>>> {
+        let now = self.watched_changes.load(Relaxed);
+        if std::mem::replace(seen, now) == now {
+            return None;
+        }
+        Some(locked(&self.watched).iter().map(|(id, watched)| (id.clone(), watched.events.clone())).collect())
+    }
+
+    /// What is wrong, if anything is.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let health = locked(&self.health);
+        let still = health.turned.is_some_and(|turned| turned.elapsed() > STILL);
+        let still = still.then(|| "the one that reads stands still".to_owned());
+        health.store.clone().or_else(|| health.brokers.clone()).or(still)
+    }
+}
+
+/// A lock whose holder panicked holds what it held.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A browser that watches a camera.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    camera: CameraId,
+    pub(crate) events: broadcast::Receiver<Event>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = locked(&self.shared.watched);
+        if let Some(known) = watched.get_mut(&self.camera) {
+            known.browsers -= 1;
+            if known.browsers == 0 {
+                watched.remove(&self.camera);
+            }
+        }
+        self.shared.watched_changes.fetch_add(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("camera", &self.camera).finish_non_exhaustive()
+    }
+}

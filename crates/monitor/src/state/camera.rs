@@ -1,0 +1,312 @@
+//! What is known of one camera.
+
+use std::collections::BTreeMap;
+
+use lookout_config::{RuleKind, RuleSettings};
+use lookout_schema::{
+    AlertRecord, CameraId, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord,
+    LineDirection, Region, SessionId, Size, Timestamp, WorkerId,
+};
+use lookout_track::{Follower, TrackerSettings};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bucket::{Bucket, counts, minute},
+    heard::Heard,
+    pulse::Pulse,
+    told::Told,
+};
+use crate::rules::{CONSUMER, RuleState, Scene, down};
+
+/// A camera. All of it is kept in the store but for what is skipped.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Camera {
+    pub(crate) id: CameraId,
+    pub(crate) heard: Heard,
+    #[serde(with = "kept")]
+    pub(crate) follower: Follower,
+    pub(crate) status: Option<CameraStatusRecord>,
+    /// Since when it has given no frames, by our clock and by the record's, where its status says so.
+    down: Option<(Timestamp, Timestamp)>,
+    pub(crate) pulse: Pulse,
+    pub(crate) last_frame: Option<LastFrame>,
+    pub(crate) bucket: Bucket,
+    /// Left to right, and right to left.
+    pub(crate) line_totals: BTreeMap<String, [u64; 2]>,
+    /// By the rule's name.
+    rules: BTreeMap<String, RuleState>,
+    pub(crate) places: CameraPlaces,
+    /// Its places are the registry's, and not the file's.
+    pub(crate) enlisted: bool,
+    #[serde(skip)]
+    pub(crate) live: Live,
+}
+
+/// What of a camera is made anew with each start.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) spec: Option<Box<CameraSpec>>,
+    /// It was taken out of the registry.
+    pub(crate) removed: bool,
+    /// Something is to be kept.
+    pub(crate) dirty: bool,
+    /// Something of it is in the next commit, so all of it has to be.
+    pub(crate) due: bool,
+    /// Changed since the page was told last.
+    pub(crate) fresh: bool,
+    pub(crate) counts: BTreeMap<String, u64>,
+    /// Frames since the rate was looked at, and the rate, smoothed.
+    pub(crate) frames: u64,
+    pub(crate) fps: f64,
+}
+
+/// Parts of its picture.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CameraPlaces {
+    pub(crate) zones: BTreeMap<String, Region>,
+    pub(crate) lines: BTreeMap<String, [[f32; 2]; 2]>,
+}
+
+/// The last frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LastFrame {
+    pub(crate) captured_at: Timestamp,
+    pub(crate) worker: WorkerId,
+    pub(crate) epoch: Epoch,
+    pub(crate) session: SessionId,
+    pub(crate) age_ms: i64,
+    pub(crate) clock: Clock,
+    pub(crate) source: Size,
+}
+
+/// More zones, or lines, of a camera are not watched.
+const MAX_PLACES: usize = 64;
+const MAX_PLACE_NAME: usize = 128;
+/// The tracker compares each detection with each object, so a hostile picture full of them would stop all else.
+const MAX_TRACKED: usize = 256;
+
+/// How objects are followed, and what rules there are.
+#[derive(Debug, Clone)]
+pub(crate) struct Ways {
+    pub(crate) tracker: TrackerSettings,
+    pub(crate) rules: Vec<RuleSettings>,
+}
+
+impl Camera {
+    pub(crate) fn new(id: CameraId, ways: &Ways, places: CameraPlaces) -> Self {
+        let mut camera = Self {
+            id,
+            heard: Heard::default(),
+            follower: Follower::new(CONSUMER, ways.tracker),
+            status: None,
+            down: None,
+            pulse: Pulse::default(),
+            last_frame: None,
+            bucket: Bucket::default(),
+            line_totals: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            places: CameraPlaces::default(),
+            enlisted: false,
+            live: Live::default(),
+        };
+        camera.set_places(places);
+        camera.set_rules(&ways.rules, Timestamp::from_unix_us(0));
+        camera
+    }
+
+    /// Goes on after a restart, with the rules that there are now; gives what stands no more.
+    pub(crate) fn go_on(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
+        self.follower = Follower::resume(CONSUMER, ways.tracker, self.follower.state());
+        self.live.dirty = true;
+        self.set_rules(&ways.rules, now)
+    }
+
+    fn set_rules(&mut self, rules: &[RuleSettings], now: Timestamp) -> Vec<AlertRecord> {
+        let id = self.id.as_str();
+        let wanted = |rule: &&RuleSettings| {
+            !matches!(rule.kind, RuleKind::WorkerDown { .. }) && rule.of.iter().any(|of| of.matches(id))
+        };
+        let mut kept = BTreeMap::new();
+        for rule in rules.iter().filter(wanted) {
+            let known = self.rules.remove(&rule.name).filter(|state| state.is_of(&rule.kind));
+            kept.insert(rule.name.clone(), known.unwrap_or_else(|| RuleState::new(&rule.kind)));
+        }
+        let gone = std::mem::replace(&mut self.rules, kept);
+        gone.into_values().flat_map(|mut state| state.give_up(now, "the rule is gone")).collect()
+    }
+
+    pub(crate) fn set_places(&mut self, places: CameraPlaces) {
+        let sound = |name: &String| name.len() <= MAX_PLACE_NAME;
+        let zones = places.zones.into_iter().filter(|(name, _)| sound(name)).take(MAX_PLACES).collect();
+        let lines = places.lines.into_iter().filter(|(name, _)| sound(name)).take(MAX_PLACES).collect();
+        let places = CameraPlaces { zones, lines };
+        if places != self.places {
+            self.follower.set_places(&places.zones, &places.lines);
+            self.line_totals.retain(|name, _| places.lines.contains_key(name));
+            self.places = places;
+            self.live.dirty = true;
+        }
+    }
+
+    /// It is in the registry, so.
+    pub(crate) fn enlist(&mut self, spec: &CameraSpec) {
+        self.live.removed = false;
+        self.enlisted = true;
+        self.live.fresh = true;
+        self.live.spec = Some(Box::new(spec.clone()));
+        self.set_places(CameraPlaces { zones: spec.zones.clone(), lines: spec.lines.clone() });
+    }
+
+    /// It is not in the registry any more; `file` are the places that the monitor's file has for it.
+    pub(crate) fn strike(&mut self, file: CameraPlaces) {
+        self.live.removed |= self.live.spec.take().is_some();
+        self.live.fresh = true;
+        self.enlisted = false;
+        self.set_places(file);
+    }
+
+    /// Takes the camera's next frame. What is to be told goes to `told`.
+    pub(crate) fn hear_frame(
+        &mut self,
+        frame: &FrameRecord,
+        ways: &Ways,
+        now: Timestamp,
+        told: &mut Told,
+    ) -> bool {
+        let sight = if frame.detections.len() > MAX_TRACKED {
+            self.follower.hear(&thinned(frame))
+        } else {
+            self.follower.hear(frame)
+        };
+        let Ok(mut sight) = sight else { return false };
+        self.live.dirty = true;
+        self.live.fresh = true;
+        self.live.frames += 1;
+        self.live.counts = counts(frame, ways.tracker.high_score);
+        let minute = minute(frame);
+        if minute > self.bucket.minute {
+            self.close_bucket(minute, told);
+        }
+        self.bucket.add(frame, &self.live.counts);
+        for (line, crossing) in &sight.crossings {
+            let totals = self.line_totals.entry(line.clone()).or_default();
+            match crate::rules::direction(crossing.direction) {
+                LineDirection::LeftToRight => totals[0] += 1,
+                LineDirection::RightToLeft => totals[1] += 1,
+            }
+        }
+        told.tracks.append(&mut sight.records);
+        let scene = Scene::new(frame, &sight, &self.follower);
+        for rule in &ways.rules {
+            if let Some(state) = self.rules.get_mut(&rule.name) {
+                let alerts = state.frame(rule, &scene);
+                self.live.due |= !alerts.is_empty();
+                told.alerts.extend(alerts);
+            }
+        }
+        self.pulse.hear(frame.published_at, now);
+        self.last_frame = Some(LastFrame {
+            captured_at: frame.captured_at,
+            worker: frame.worker.clone(),
+            epoch: frame.epoch,
+            session: frame.session,
+            age_ms: frame.age_ms,
+            clock: frame.clock,
+            source: frame.source,
+        });
+        true
+    }
+
+    /// Takes the camera's next status; false where it is of an owner that had lost the camera.
+    pub(crate) fn hear_status(&mut self, status: CameraStatusRecord, now: Timestamp) -> bool {
+        let epoch = self.status.as_ref().map(|known| known.epoch).max(Some(self.follower.epoch()));
+        if epoch.is_some_and(|known| status.epoch < known) {
+            return false;
+        }
+        let same = self.status.as_ref().is_some_and(|known| known.status == status.status);
+        self.pulse.beat(status.at, now, same);
+        let up = matches!(status.status, CameraStatus::Running | CameraStatus::Ended);
+        if up {
+            self.down = None;
+        } else {
+            self.down.get_or_insert((self.pulse.heard_at, status.at));
+        }
+        self.live.dirty = true;
+        self.live.fresh = true;
+        self.status = Some(status);
+        true
+    }
+
+    pub(crate) fn close_bucket(&mut self, minute: i64, told: &mut Told) {
+        let closed = std::mem::replace(&mut self.bucket, Bucket::new(minute));
+        if closed.frames > 0 {
+            self.live.due = true;
+            told.buckets.push((self.id.clone(), closed));
+        }
+    }
+
+    pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
+        self.pulse.is_silent(now)
+    }
+
+    /// Whether it is meant to give frames, and gives none.
+    fn down(&self, now: Timestamp) -> Option<down::CameraDown> {
+        let status = self.status.as_ref()?;
+        if self.live.removed || self.live.spec.as_ref().is_some_and(|spec| !spec.enabled) {
+            return None;
+        }
+        let (status, detail) = (status.status, status.detail.clone());
+        if let Some((since, said_at)) = self.down {
+            return Some(down::CameraDown { since, said_at, status, detail });
+        }
+        let silent = self.is_silent(now) && status != CameraStatus::Ended;
+        let detail = Some("nothing has been heard of it".into());
+        let (since, said_at) = (self.pulse.heard_at, self.pulse.said_at);
+        silent.then_some(down::CameraDown { since, said_at, status, detail })
+    }
+
+    /// Looks at what did not come.
+    pub(crate) fn judge(&mut self, ways: &Ways, now: Timestamp, told: &mut Told) {
+        let down = self.down(now);
+        for rule in ways.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::CameraDown { .. })) {
+            if let Some(RuleState::Lasting(state)) = self.rules.get_mut(&rule.name)
+                && let Some(alert) = down::camera(state, rule, &self.id, down.as_ref(), now)
+            {
+                self.live.dirty = true;
+                self.live.due = true;
+                told.alerts.push(alert);
+            }
+        }
+    }
+
+    /// It is forgotten; what stands of it stands no more.
+    pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
+        for state in self.rules.values_mut() {
+            told.alerts.extend(state.give_up(now, "the camera is gone"));
+        }
+        told.tracks.append(&mut self.follower.finish());
+    }
+}
+
+/// The frame with the detections that score most.
+fn thinned(frame: &FrameRecord) -> FrameRecord {
+    let mut frame = frame.clone();
+    frame.detections.sort_by(|a, b| b.score.total_cmp(&a.score));
+    frame.detections.truncate(MAX_TRACKED);
+    frame
+}
+
+/// The objects that are followed, as they are kept; with which settings they are is said when they go on.
+mod kept {
+    use lookout_track::{Follower, FollowerState, TrackerSettings};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(follower: &Follower, serializer: S) -> Result<S::Ok, S::Error> {
+        follower.state().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Follower, D::Error> {
+        let state = FollowerState::deserialize(deserializer)?;
+        Ok(Follower::resume(super::CONSUMER, TrackerSettings::default(), state))
+    }
+}

@@ -1,0 +1,87 @@
+//! What is kept and still to be told.
+
+use lookout_config::WebhookSettings;
+use lookout_schema::{AlertRecord, Timestamp};
+use rusqlite::{Transaction, params};
+
+use super::{Store, commit::us};
+use crate::error::StoreError;
+
+/// An alert that is to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Waiting {
+    pub(crate) seq: i64,
+    pub(crate) alert: AlertRecord,
+    /// When it was raised, or changed, or cleared, by our clock.
+    pub(crate) since: Timestamp,
+}
+
+/// The target that is the alerts' topic.
+pub(crate) const TOPIC: &str = "";
+
+/// The target that is a webhook; its name cannot be the topic's.
+pub(crate) fn hook(name: &str) -> String {
+    format!("webhook/{name}")
+}
+
+impl Store {
+    /// What is to be told to `target` first.
+    pub(crate) async fn waiting(&self, target: String, limit: i64) -> Result<Vec<Waiting>, StoreError> {
+        self.write(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT seq, record, since FROM outbox WHERE target = ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![target, limit], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
+            })?;
+            let mut waiting = Vec::new();
+            for row in rows {
+                let (seq, record, since) = row?;
+                let alert = serde_json::from_str(&record)?;
+                waiting.push(Waiting { seq, alert, since: Timestamp::from_unix_us(since) });
+            }
+            Ok(waiting)
+        })
+        .await
+    }
+
+    /// They were told, or given up.
+    pub(crate) async fn done(&self, seqs: Vec<i64>) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let transaction = connection.transaction()?;
+            {
+                let mut done = transaction.prepare_cached("DELETE FROM outbox WHERE seq = ?1")?;
+                for seq in &seqs {
+                    done.execute([seq])?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(super) fn add(
+    transaction: &Transaction<'_>,
+    alert: &AlertRecord,
+    hooks: &[WebhookSettings],
+) -> Result<(), StoreError> {
+    let mut add = transaction.prepare_cached(
+        "INSERT INTO outbox (target, alert, version, record, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let record = serde_json::to_string(alert)?;
+    let wanting = hooks.iter().filter(|wanting| wanting.wants(&alert.rule, alert.level));
+    for target in std::iter::once(TOPIC.into()).chain(wanting.map(|wanting| hook(&wanting.name))) {
+        add.execute(params![target, alert.id, alert.version, record, us(Timestamp::now())])?;
+    }
+    Ok(())
+}
+
+/// The topic has it.
+pub(super) fn told(transaction: &Transaction<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("DELETE FROM outbox WHERE target = ?1 AND alert = ?2 AND version = ?3")?
+        .execute(params![TOPIC, alert.id, alert.version])?;
+    Ok(())
+}

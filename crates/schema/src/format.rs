@@ -1,0 +1,22 @@
+//! In which form records lie on their topics.
+
+/// How frames, status, snapshots, tracks and alerts are written. The registry and its claims are always JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RecordFormat {
+    /// `schemas/*.schema.json`
+    #[default]
+    Json,
+    /// `schemas/lookout.proto`
+    Protobuf,
+}
+
+impl RecordFormat {
+    pub const ALL: [Self; 2] = [Self::Json, Self::Protobuf];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Protobuf => "protobuf",
+        }
+    }
+}

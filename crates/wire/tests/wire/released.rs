@@ -1,0 +1,57 @@
+//! `schemas/lookout.proto` never takes back what `schemas/released/lookout.proto` has given out.
+
+use prost_types::{DescriptorProto, field_descriptor_proto::Type};
+
+use crate::proto::{Proto, in_oneof, is_optional, type_of};
+
+#[test]
+fn what_was_released_holds() {
+    let (released, now) = (Proto::read("released"), Proto::read(""));
+    assert_eq!(released.package(), now.package());
+    for old in released.messages() {
+        let new = now.message(old.name()).unwrap_or_else(|| panic!("{} is gone", old.name()));
+        hold(old, new);
+    }
+    for old in released.enums() {
+        let new = now.enumeration(old.name()).unwrap_or_else(|| panic!("{} is gone", old.name()));
+        for value in &old.value {
+            let found = new.value.iter().find(|found| found.number() == value.number());
+            assert_eq!(found.map(|found| found.name()), Some(value.name()), "{}", old.name());
+        }
+    }
+}
+
+/// A name has its number and its type for ever. A number that was given up is `reserved` and never used again, for
+/// which the field would have to be gone, and none may go.
+fn hold(old: &DescriptorProto, new: &DescriptorProto) {
+    for field in &old.field {
+        let at = format!("{}.{}", old.name(), field.name());
+        let found = new.field.iter().find(|found| found.number() == field.number());
+        let found = found.unwrap_or_else(|| panic!("{at} is gone"));
+        assert_eq!(found.name(), field.name(), "{at}: its number is another's");
+        assert_eq!(type_of(found), type_of(field), "{at}");
+        assert_eq!(found.label(), field.label(), "{at}");
+        assert_eq!((is_optional(found), in_oneof(found)), (is_optional(field), in_oneof(field)), "{at}");
+    }
+    for nested in &old.nested_type {
+        let found = new.nested_type.iter().find(|found| found.name() == nested.name());
+        hold(nested, found.unwrap_or_else(|| panic!("{} is gone", nested.name())));
+    }
+}
+
+#[test]
+fn no_message_can_begin_as_json_does() {
+    // A field's key is its number and how its value is written: a varint, 8 bytes, a length or 4 bytes.
+    let written = [0u32, 1, 2, 5];
+    for message in Proto::read("").messages() {
+        for field in &message.field {
+            assert_ne!(field.r#type(), Type::Group, "{}.{}", message.name(), field.name());
+            for how in written {
+                let key = (field.number() as u32) << 3 | how;
+                // Seven bits a byte, and a mark where another follows.
+                let first = if key < 0x80 { key } else { key & 0x7F | 0x80 };
+                assert_ne!(first, u32::from(b'{'), "{}.{}", message.name(), field.name());
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Any sound record comes back from either format as it was; what is no record is told, whatever its bytes.
+
+use lookout_schema::{AlertRecord, FrameRecord, RecordFormat, SnapshotRecord, StatusRecord, TrackRecord};
+use lookout_wire::{DecodeError, WireRecord, decode, encode, format_of};
+use proptest::prelude::*;
+
+use crate::sound;
+
+fn comes_back<T: WireRecord + PartialEq + std::fmt::Debug>(record: &T) -> Result<(), TestCaseError> {
+    prop_assert!(record.check().is_ok(), "{:?}", record.check());
+    for format in RecordFormat::ALL {
+        let bytes = encode(record, format).unwrap();
+        prop_assert_eq!(format_of(&bytes), format);
+        let read = decode::<T>(&bytes);
+        prop_assert!(read.is_ok(), "{:?}", read);
+        prop_assert_eq!(&read.unwrap(), record);
+    }
+    Ok(())
+}
+
+/// What is read of damaged bytes, if anything, is a record that both formats can hold.
+fn damaged<T: WireRecord + Clone + PartialEq + std::fmt::Debug>(
+    record: &T,
+    damage: &Damage,
+) -> Result<(), TestCaseError> {
+    for format in RecordFormat::ALL {
+        let mut bytes = encode(record, format).unwrap();
+        damage.apply(&mut bytes);
+        if let Ok(read) = decode::<T>(&bytes) {
+            let again = decode::<T>(&encode(&read, RecordFormat::Protobuf).unwrap());
+            prop_assert_eq!(again.unwrap(), read.clone());
+            let json = decode::<T>(&encode(&read, RecordFormat::Json).unwrap());
+            prop_assert!(json.is_ok(), "{:?}", json);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone)]
+struct Damage {
+    at: prop::sample::Index,
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Damage {
+    fn any() -> impl Strategy<Value = Self> {
+        (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..12), any::<bool>())
+            .prop_map(|(at, bytes, cut)| Self { at, bytes, cut })
+    }
+
+    fn apply(&self, record: &mut Vec<u8>) {
+        let at = self.at.index(record.len());
+        if self.cut {
+            record.truncate(at);
+            record.extend(&self.bytes);
+        } else {
+            let end = record.len().min(at + self.bytes.len());
+            record[at..end].copy_from_slice(&self.bytes[..end - at]);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn frames_come_back(record in sound::frame()) {
+        comes_back(&record)?;
+    }
+
+    #[test]
+    fn status_comes_back(record in sound::status()) {
+        comes_back(&record)?;
+    }
+
+    #[test]
+    fn snapshots_come_back(record in sound::snapshot()) {
+        comes_back(&record)?;
+    }
+
+    #[test]
+    fn tracks_come_back(record in sound::track()) {
+        comes_back(&record)?;
+    }
+
+    #[test]
+    fn alerts_come_back(record in sound::alert()) {
+        comes_back(&record)?;
+    }
+
+    #[test]
+    fn damaged_frames_and_status_are_records_or_reasons(
+        frame in sound::frame(), status in sound::status(), damage in Damage::any()
+    ) {
+        damaged(&frame, &damage)?;
+        damaged(&status, &damage)?;
+    }
+
+    #[test]
+    fn damaged_records_of_consumers_are_records_or_reasons(
+        snapshot in sound::snapshot(), track in sound::track(), alert in sound::alert(), damage in Damage::any()
+    ) {
+        damaged(&snapshot, &damage)?;
+        damaged(&track, &damage)?;
+        damaged(&alert, &damage)?;
+    }
+
+    #[test]
+    fn any_bytes_are_a_reason(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(decode::<FrameRecord>(&bytes).is_err());
+        prop_assert!(decode::<StatusRecord>(&bytes).is_err());
+        prop_assert!(decode::<SnapshotRecord>(&bytes).is_err());
+        prop_assert!(decode::<TrackRecord>(&bytes).is_err());
+        prop_assert!(decode::<AlertRecord>(&bytes).is_err());
+    }
+}
+
+#[test]
+fn what_no_writer_may_write_is_told_in_either_format() {
+    let frame = sound::usual_frame;
+    let told = |record: &FrameRecord| {
+        let bytes = encode(record, RecordFormat::Protobuf).unwrap();
+        decode::<FrameRecord>(&bytes).unwrap_err()
+    };
+    let mut record = frame();
+    record.detections[3].score = f32::NAN;
+    assert!(matches!(told(&record), DecodeError::Unsound(wrong) if wrong.field == "detections.score"));
+    let mut record = frame();
+    record.detections[3].bbox.x2 = f32::INFINITY;
+    assert!(matches!(told(&record), DecodeError::Unsound(wrong) if wrong.field == "detections.box"));
+    let mut record = frame();
+    record.schema = "lookout.frame/2".into();
+    assert_eq!(told(&record).to_string(), "its schema is `lookout.frame/2`, known is `lookout.frame/1`");
+    // A record of another kind has the same numbers for other things.
+    let track = encode(&frame(), RecordFormat::Protobuf).unwrap();
+    assert!(decode::<TrackRecord>(&track).is_err());
+    assert!(matches!(decode::<FrameRecord>(b""), Err(DecodeError::Field(wrong)) if wrong.field == "camera"));
+    let told = decode::<FrameRecord>(b"hello").unwrap_err().to_string();
+    assert!(told.starts_with("it is neither JSON nor Protobuf: "), "{told}");
+}
+
+#[test]
+fn fields_of_later_versions_are_ignored() {
+    let record = sound::usual_frame();
+    let mut bytes = encode(&record, RecordFormat::Protobuf).unwrap();
+    // Field 2000, a text.
+    bytes.extend([0x82, 0x7D, 3, b'n', b'e', b'w']);
+    assert_eq!(decode::<FrameRecord>(&bytes).unwrap(), record);
+    let mut json = serde_json::to_value(&record).unwrap();
+    json["new"] = "new".into();
+    assert_eq!(decode::<FrameRecord>(json.to_string().as_bytes()).unwrap(), record);
+}

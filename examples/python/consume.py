@@ -1,0 +1,135 @@
+"""Prints what Lookout's cameras see, a line a frame, whether its records are JSON or Protobuf.
+
+    consume.py BROKERS [--prefix lookout] [--group GROUP] [--count N]
+
+For records in Protobuf, make the module lookout_pb2 beside this file once:
+
+    python -m grpc_tools.protoc -I schemas --python_out examples/python lookout.proto
+"""
+
+import argparse
+import datetime
+import json
+import sys
+
+import confluent_kafka
+
+try:
+    import lookout_pb2
+except ImportError:
+    lookout_pb2 = None
+
+SCHEMA = "lookout.frame/1"
+
+
+class Unreadable(Exception):
+    pass
+
+
+def decode(value):
+    """A frame's record as JSON would have it, as far as it is printed here. Fields that are not known are ignored."""
+    if value is None:
+        raise Unreadable("it has no value")
+    # No message in Protobuf can begin with this byte.
+    if value.startswith(b"{"):
+        try:
+            record = json.loads(value)
+        except ValueError as error:
+            raise Unreadable(error) from error
+    else:
+        record = from_protobuf(value)
+    # The same names may mean other things in another version.
+    if record.get("schema") != SCHEMA:
+        raise Unreadable(f"its schema is {record.get('schema')}, known is {SCHEMA}")
+    return record
+
+
+def from_protobuf(value):
+    if lookout_pb2 is None:
+        raise Unreadable("it is Protobuf, and there is no module lookout_pb2; see the head of this file")
+    frame = lookout_pb2.FrameRecord()
+    try:
+        frame.ParseFromString(value)
+    except Exception as error:  # Each of protobuf's implementations has its own.
+        raise Unreadable(error) from error
+    captured = datetime.datetime.fromtimestamp(0, datetime.timezone.utc) + datetime.timedelta(
+        microseconds=frame.captured_at_us
+    )
+    return {
+        "schema": frame.schema,
+        "camera": frame.camera,
+        "epoch": frame.epoch,
+        "captured_at": captured.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "age_ms": frame.age_ms,
+        "detections": [
+            {
+                "label": seen.label,
+                "score": seen.score,
+                "box": [seen.box.x1, seen.box.y1, seen.box.x2, seen.box.y2],
+            }
+            for seen in frame.detections
+        ],
+    }
+
+
+def line(record):
+    seen = [
+        f"{seen['label']} {seen['score']:.2f} [{' '.join(f'{side:.0f}' for side in seen['box'])}]"
+        for seen in record["detections"]
+    ]
+    return f"{record['captured_at']} {record['camera']} {record['age_ms']} ms: {', '.join(seen)}".rstrip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("brokers")
+    parser.add_argument("--prefix", default="lookout")
+    parser.add_argument("--group", default="lookout-example-python")
+    parser.add_argument("--count", type=int, help="stop after so many frames")
+    args = parser.parse_args()
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": args.brokers,
+            "group.id": args.group,
+            # Where the group has read nothing so far.
+            "auto.offset.reset": "earliest",
+            # Another has the partitions of one that died within seconds, rather than 45.
+            "session.timeout.ms": 6000,
+            # Only what was dealt with is committed: after a crash a frame may come twice, and none is lost.
+            "enable.auto.offset.store": False,
+        }
+    )
+    consumer.subscribe([f"{args.prefix}.frames.v1"])
+    epochs = {}
+    printed = 0
+    try:
+        while args.count is None or printed < args.count:
+            message = consumer.poll(1.0)
+            if message is None:
+                continue
+            if message.error():
+                print(message.error(), file=sys.stderr)
+                if message.error().fatal():
+                    return 1
+                continue
+            try:
+                record = decode(message.value())
+                # A lower epoch than one that was seen is of a worker that had lost the camera.
+                if record["epoch"] >= epochs.setdefault(record["camera"], record["epoch"]):
+                    epochs[record["camera"]] = record["epoch"]
+                    print(line(record), flush=True)
+                    printed += 1
+            except (Unreadable, KeyError, TypeError) as error:
+                place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+                print(f"{place} could not be read: {error}", file=sys.stderr)
+            consumer.store_offsets(message)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        # Commits, and leaves the group, so that others have its partitions at once.
+        consumer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,694 @@
+//! The monitor's page in a real browser: what it shows, what can be done with it, and what does not run in it.
+//!
+//! What it looks like is kept in `target/screenshots/`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use fantoccini::key::Key;
+use lookout_broker::{Edit, Embedded, Registry};
+use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::CameraSpec;
+use lookout_tests::{
+    browser::{Browser, Programs},
+    kafka::KafkaServer,
+    program,
+};
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::{JoinHandle, spawn_blocking},
+    time::interval,
+};
+
+/// A browser takes what cores there are; two at once would only wait for each other.
+static ONE: Mutex<()> = Mutex::const_new(());
+
+/// What would run, were a record's text ever taken for HTML.
+const HOSTILE: &str = "<img src=x onerror=\"window.ran='label'\"><script>window.ran='script'</script>";
+
+const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/monitor/assets");
+
+/// All that a page needs is loaded before anything is seen of it on a slow line.
+const MAX_ASSETS: u64 = 150_000;
+
+#[test]
+fn no_script_makes_html_or_code_of_text() -> Result<()> {
+    let mut size = 0;
+    for entry in fs::read_dir(ASSETS)? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        size += text.len() as u64;
+        let is_page = path.extension().is_some_and(|extension| extension == "html");
+        let forbidden: &[&str] = if is_page {
+            &["<style", " style=", "<script>", " onclick", " onload", "javascript:", "http://", "https://"]
+        } else {
+            &[
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "setHTML",
+                "parseHTML",
+                "DOMParser",
+                "document.write",
+                "createContextualFragment",
+                "eval(",
+                "new Function",
+                "srcdoc",
+                "javascript:",
+                "setAttribute(\"style\"",
+                "http://www.example",
+                "https://",
+            ]
+        };
+        for word in forbidden {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+    println!("the page's files are {size} bytes");
+    assert!(size < MAX_ASSETS, "{size}");
+    Ok(())
+}
+
+/// `lookout monitor`, killed with this guard.
+struct Monitor {
+    child: Child,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Monitor {
+    fn start(brokers: &str, lines: &str) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let file = folder.path().join("monitor.toml");
+        let data = folder.path().join("data");
+        let head = format!("[monitor]\nhttp = \"127.0.0.1:0\"\ndata = {data:?}\nbegin = \"beginning\"\n");
+        fs::write(&file, format!("{head}{lines}\n[kafka]\nbrokers = \"{brokers}\"\n"))?;
+        let mut child = Command::new(program::lookout()?)
+            .arg("monitor")
+            .arg(&file)
+            .env_remove("LOOKOUT_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.path().join("log"))?)
+            .spawn()?;
+        let mut line = String::new();
+        let out = child.stdout.take().context("its standard output")?;
+        // From here on the drop kills it.
+        let mut monitor = Self { child, address: String::new(), _folder: folder };
+        BufReader::new(out).read_line(&mut line)?;
+        let log = || fs::read_to_string(monitor._folder.path().join("log")).unwrap_or_default();
+        ensure!(line.starts_with("http://"), "it said {line:?} and\n{}", log());
+        monitor.address = line.trim_end().to_owned();
+        Ok(monitor)
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Cameras that tell of themselves for as long as this guard lives.
+struct Scene {
+    telling: JoinHandle<()>,
+    producer: Arc<BaseProducer>,
+    kafka: KafkaSettings,
+}
+
+/// What a camera of the scene does.
+#[derive(Debug, Clone)]
+struct Actor {
+    id: String,
+    status: &'static str,
+    detail: Option<&'static str>,
+    label: &'static str,
+    session: String,
+}
+
+impl Actor {
+    fn new(id: &str, status: &'static str, detail: Option<&'static str>, label: &'static str) -> Self {
+        Self {
+            id: id.into(),
+            status,
+            detail,
+            label,
+            session: lookout_schema::SessionId::generate().to_string(),
+        }
+    }
+}
+
+/// How often frames come, and how many frames apart pictures and statuses do.
+const FRAME_EVERY: Duration = Duration::from_millis(200);
+const PICTURE_EVERY: u64 = 5;
+
+impl Scene {
+    fn start(kafka: &KafkaSettings, actors: Vec<Actor>) -> Result<Self> {
+        let Brokers::Servers(servers) = &kafka.brokers else { anyhow::bail!("no brokers") };
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "1000000")
+            .create()?;
+        let producer = Arc::new(producer);
+        let (sent, topics) = (Arc::clone(&producer), kafka.topics.clone());
+        let (width, height) = (480, 270);
+        let jpegs = [jpeg(width, height, 0)?, jpeg(width, height, 90)?];
+        let seq = AtomicU64::new(0);
+        let telling = tokio::spawn(async move {
+            let mut ticks = interval(FRAME_EVERY);
+            loop {
+                ticks.tick().await;
+                let seq = seq.fetch_add(1, Ordering::Relaxed);
+                let tell = |topic: &str, key: &str, record: &Value| {
+                    let payload = record.to_string();
+                    let _ = sent.send(BaseRecord::to(topic).key(key).payload(&payload));
+                };
+                for actor in &actors {
+                    if actor.status == "running" {
+                        tell(&topics.frames, &actor.id, &frame(actor, seq));
+                        if seq.is_multiple_of(PICTURE_EVERY) {
+                            let jpeg = &jpegs[(seq / PICTURE_EVERY % 2) as usize];
+                            tell(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
+                        }
+                    }
+                    if seq.is_multiple_of(PICTURE_EVERY) {
+                        tell(&topics.status, &actor.id, &status(actor, seq));
+                    }
+                }
+                if seq.is_multiple_of(PICTURE_EVERY) {
+                    tell(&topics.status, "edge-1", &worker(actors.len()));
+                }
+                sent.poll(Duration::ZERO);
+            }
+        });
+        Ok(Self { telling, producer, kafka: kafka.clone() })
+    }
+
+    fn tell_alert(&self, record: &Value) -> Result<()> {
+        let payload = record.to_string();
+        let record = BaseRecord::to(&self.kafka.topics.alerts).key("gate").payload(&payload);
+        self.producer.send(record).map_err(|(error, _)| error)?;
+        Ok(self.producer.flush(Duration::from_secs(20))?)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.telling.abort();
+    }
+}
+
+fn now() -> Value {
+    json!(lookout_schema::Timestamp::now())
+}
+
+fn jpeg(width: u32, height: u32, shift: u32) -> Result<String> {
+    let mut bytes = Vec::new();
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        let stripe = if (x + shift) / 60 % 2 == 0 { 20 } else { 0 };
+        image::Rgb([70 + stripe, 84 + (y / 5) as u8, 96 + stripe])
+    });
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(&picture)?;
+    Ok(base64(&bytes))
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |group: u32, at: u32| char::from(LETTERS[(group >> (18 - 6 * at) & 63) as usize]);
+    let chunk = |chunk: &[u8]| -> String {
+        let group = (0..3).fold(0, |group, at| group << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        (0..4).map(|at| if at as usize <= chunk.len() { letter(group, at) } else { '=' }).collect()
+    };
+    bytes.chunks(3).map(chunk).collect()
+}
+
+fn detections(actor: &Actor, seq: u64) -> Value {
+    let x = 300.0 + (seq % 50) as f64 * 8.0;
+    json!([
+        {"class_id": 0, "label": actor.label, "score": 0.91, "box": [x, 400.0, x + 160.0, 800.0]},
+        {"class_id": 2, "label": "car", "score": 0.84, "box": [1300.0, 500.0, 1700.0, 760.0]},
+    ])
+}
+
+fn frame(actor: &Actor, seq: u64) -> Value {
+    json!({
+        "schema": "lookout.frame/1", "camera": actor.id, "worker": "edge-1", "epoch": 0, "session": actor.session,
+        "seq": seq, "pts_ns": seq * 200_000_000, "captured_at": now(), "clock": "arrival", "published_at": now(),
+        "age_ms": 0, "timing_us": {"decode": 800, "queue": 2100, "infer": 21_000, "post": 130},
+        "source": {"width": 1920, "height": 1080},
+        "model": {"arch": "retinanet_resnet50_fpn", "weights": "random:7", "precision": "fp32"},
+        "dropped_before": {}, "detections": detections(actor, seq), "classes": [],
+    })
+}
+
+fn snapshot(actor: &Actor, seq: u64, jpeg: &str) -> Value {
+    json!({
+        "schema": "lookout.snapshot/1", "camera": actor.id, "worker": "edge-1", "epoch": 0, "session": actor.session,
+        "seq": seq, "captured_at": now(), "clock": "arrival", "source": {"width": 1920, "height": 1080},
+        "picture": {"width": 480, "height": 270}, "jpeg": jpeg, "detections": detections(actor, seq),
+    })
+}
+
+fn ledger(published: u64) -> Value {
+    json!({
+        "received": published + 12, "processing": 0, "published": published, "delivered": published, "in_flight": 0,
+        "spooled": 0, "dropped": {"queue_full": 9, "stale": 3}, "expired": {},
+    })
+}
+
+fn status(actor: &Actor, seq: u64) -> Value {
+    let running = actor.status == "running";
+    let retry = actor.detail.map(|_| "unauthorized");
+    json!({
+        "schema": "lookout.status/1", "kind": "camera", "at": now(), "camera": actor.id, "worker": "edge-1",
+        "epoch": 0, "session": running.then_some(&actor.session), "status": actor.status, "retry": retry,
+        "detail": actor.detail, "reconnects": 0, "fps": if running { 5.0 } else { 0.0 },
+        "age_ms": running.then_some(40), "clock": running.then_some("arrival"), "ledger": ledger(seq),
+    })
+}
+
+fn worker(cameras: usize) -> Value {
+    json!({
+        "schema": "lookout.status/1", "kind": "worker", "at": now(), "worker": "edge-1", "version": "0.1.0",
+        "state": "running", "started_at": now(), "cameras": cameras,
+        "model": {"arch": "retinanet_resnet50_fpn", "weights": "random:7", "precision": "fp32"}, "device": "cpu",
+        "device_busy": 0.42, "batch_size": 3.5, "stage_restarts": 0, "ledger": ledger(1),
+        "load": {"age_ms": 60, "latency_budget_ms": 300, "degraded_cameras": 0},
+        "fleet": {"partitions": [0, 2], "max_cameras": null, "left_out": 0, "bad_records": [HOSTILE]},
+    })
+}
+
+fn alert(id: &str, level: &str, message: &str) -> Value {
+    json!({
+        "schema": "lookout.alert/1", "id": id, "version": 1, "consumer": "adas", "rule": "collision",
+        "state": "raised", "level": level, "at": now(), "raised_at": now(), "published_at": now(), "age_ms": 0,
+        "camera": "gate", "message": message,
+        "evidence": {"kind": "dwell", "zone": HOSTILE, "dwell_s": 61.25,
+            "object": {"tracker": "adas", "id": 4, "label": HOSTILE, "score": 0.9, "box": [1.0, 2.0, 30.0, 40.0]}},
+    })
+}
+
+/// The cameras of most tests.
+fn actors() -> Vec<Actor> {
+    vec![
+        Actor::new("gate", "running", None, "person"),
+        Actor::new("hostile", "running", None, HOSTILE),
+        Actor::new("broken", "failed", Some(HOSTILE), "person"),
+    ]
+}
+
+/// A monitor of a scene, and a browser before it.
+struct Stage {
+    // Dropped in this order: who shows before who is shown.
+    browser: Browser,
+    monitor: Monitor,
+    scene: Scene,
+    _broker: Option<Embedded>,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// Sets it up on an embedded broker; none where this machine has no browser.
+    async fn set(actors: Vec<Actor>, lines: &str) -> Result<Option<Self>> {
+        let one = ONE.lock().await;
+        let Some(programs) = programs()? else { return Ok(None) };
+        let settings = KafkaSettings { brokers: Brokers::Embedded, ..program::embedded("127.0.0.1:1") };
+        let broker = Embedded::start(&settings)?;
+        let scene = Scene::start(broker.settings(), actors)?;
+        let monitor = Monitor::start(broker.bootstrap(), lines)?;
+        let browser = Browser::open(&programs).await?;
+        Ok(Some(Self { browser, monitor, scene, _broker: Some(broker), _one: one }))
+    }
+
+    async fn goto(&self, path: &str) -> Result<()> {
+        self.browser.goto(&self.monitor.at(path)).await
+    }
+
+    /// Nothing of what records say has run, and the browser has nothing to complain of.
+    async fn end(self) -> Result<()> {
+        self.check_quiet().await?;
+        self.browser.close().await
+    }
+
+    async fn check_quiet(&self) -> Result<()> {
+        assert_eq!(self.browser.text("window.ran").await?, "undefined", "a record's text was run");
+        let console = self.browser.console().await?;
+        assert!(console.is_empty(), "{console:#?}");
+        Ok(())
+    }
+
+    /// Names of controls, contrast and the like, by axe-core, in light and in dark, and whether it fits a phone.
+    async fn check_reading(&self, name: &str) -> Result<()> {
+        let browser = &self.browser;
+        for scheme in ["light", "dark"] {
+            browser.scheme(scheme).await?;
+            browser.picture(&format!("{name}-{scheme}")).await?;
+            accessible(browser, name).await?;
+        }
+        browser.size(360, 740).await?;
+        browser.until("innerWidth === 360").await?;
+        browser.picture(&format!("{name}-phone")).await?;
+        let wide = browser.text("document.documentElement.scrollWidth").await?;
+        assert_eq!(wide, "360", "{name} does not fit a phone");
+        browser.size(1280, 900).await
+    }
+}
+
+fn programs() -> Result<Option<Programs>> {
+    let found = Programs::find()?;
+    if found.is_none() {
+        println!("SKIPPED: no Chromium with a chromedriver is installed here, such as Debian's");
+    }
+    Ok(found)
+}
+
+async fn accessible(browser: &Browser, name: &str) -> Result<()> {
+    browser.script(&axe()?).await?;
+    let found = browser
+        .script_later(
+            "const done = arguments[arguments.length - 1]; \
+             axe.run(document, {resultTypes: ['violations']}).then((found) => done(found.violations.map((one) => \
+             `${one.id}: ${one.help}: ${one.nodes.slice(0, 3).map((node) => node.html).join(' ')}`)))",
+        )
+        .await?;
+    assert_eq!(found, json!([]), "{name}");
+    Ok(())
+}
+
+/// axe-core, which judges pages by the rules of WCAG.
+fn axe() -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository")?;
+    let output = Command::new(root.join("scripts/axe.sh")).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "scripts/axe.sh");
+    let script = fs::read_to_string(String::from_utf8(output.stdout)?.trim_end())?;
+    Ok(format!("{script};window.axe = axe;"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()> {
+    let Some(stage) = Stage::set(actors(), "").await? else { return Ok(()) };
+    let browser = &stage.browser;
+    stage.goto("/").await?;
+    browser.until("document.querySelectorAll('.card').length === 3").await?;
+    browser.until("document.querySelector('#connection').textContent === 'Live'").await?;
+    // A picture, with boxes where the detections are.
+    browser.until("document.querySelector('[data-camera=gate] img').naturalWidth === 480").await?;
+    browser.until("document.querySelectorAll('[data-camera=gate] .box').length === 2").await?;
+    let labels = browser.text("document.querySelector('[data-camera=gate] .boxes').textContent").await?;
+    assert_eq!(labels, "person 91car 84");
+    let (box_of_car, picture) = (
+        "document.querySelectorAll('[data-camera=gate] .box rect')[1].getBoundingClientRect()",
+        "document.querySelector('[data-camera=gate] img').getBoundingClientRect()",
+    );
+    let off = format!("Math.abs({box_of_car}.left - {picture}.left - {picture}.width * 1300 / 1920) < 2");
+    browser.until(&off).await?;
+    // Who has trouble comes first, and why in words: the hostile ones as they are.
+    let first = browser.text("document.querySelector('.card').dataset.camera").await?;
+    assert_eq!(first, "broken");
+    let reason = browser.text("document.querySelector('[data-camera=broken] .reason').textContent").await?;
+    assert_eq!(reason, format!("Given up: {HOSTILE}"));
+    browser
+        .until("document.querySelector('[data-camera=hostile] .boxes').textContent.includes('<img src=x')")
+        .await?;
+    browser
+        .until("document.querySelector('[data-camera=hostile] .counts').textContent.includes('<script>')")
+        .await?;
+    let causes =
+        "[...document.querySelectorAll('[data-camera=gate] .drops li')].map((one) => one.textContent)";
+    let causes = browser.text(&format!("{causes}.join('; ')")).await?;
+    assert_eq!(causes, "queue_full: 9, the worker was behind; stale: 3, too old when its turn came");
+    // Figures and pictures change by themselves.
+    let picture = browser.text("document.querySelector('[data-camera=gate] img').src").await?;
+    browser.until(&format!("document.querySelector('[data-camera=gate] img').src !== '{picture}'")).await?;
+    stage.check_reading("wall").await?;
+
+    browser.write("input[type=search]", "gate").await?;
+    browser.until("document.querySelectorAll('.card').length === 1").await?;
+    browser.write("input[type=search]", "nowhere").await?;
+    browser.until("document.querySelector('.empty').textContent === 'No camera is like that.'").await?;
+    browser.write("input[type=search]", " ").await?;
+    browser.choose(".filters select", "failed").await?;
+    browser.until("document.querySelectorAll('.card').length === 1").await?;
+    browser.until("location.search.includes('status=failed')").await?;
+
+    // A camera that says nothing any more is told of, and so is a monitor that is away.
+    browser.choose(".filters select", "all").await?;
+    stage.scene.telling.abort();
+    browser.until("document.querySelectorAll('[data-status=silent]').length >= 2").await?;
+    stage.check_quiet().await?;
+    drop(stage.monitor);
+    browser.until("document.querySelector('#connection').textContent.startsWith('Connection lost')").await?;
+    browser.picture("wall-lost").await?;
+    stage.browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
+    let places = "[[zone]]\ncamera = \"gate\"\nname = \"street\"\n\
+                  points = [[0.1, 0.2], [0.95, 0.2], [0.95, 0.95], [0.1, 0.95]]\n\
+                  [[line]]\ncamera = \"gate\"\nname = \"kerb\"\npoints = [[0.5, 0.2], [0.5, 0.9]]\n";
+    let Some(stage) = Stage::set(actors(), places).await? else { return Ok(()) };
+    let browser = &stage.browser;
+    stage.goto("/").await?;
+    browser.click("[data-camera=gate] h2 a").await?;
+    browser.until("document.querySelector('h1').textContent === 'gate'").await?;
+    assert_eq!(browser.path().await?, "/cameras/gate");
+    assert_eq!(browser.text("document.activeElement.tagName").await?, "H1");
+    browser.until("document.querySelectorAll('.stage .box').length >= 2").await?;
+    browser.until("/car \\d+/.test(document.querySelector('.stage .boxes').textContent)").await?;
+    let table = "document.querySelector('section[aria-labelledby=tracks]').textContent";
+    browser.until(&format!("{table}.includes('street') && {table}.includes('car')")).await?;
+    browser.until(&format!("{table}.includes('kerb')")).await?;
+    browser.until("document.querySelectorAll('.shape').length === 2").await?;
+    // Zones of the monitor's file are looked at only.
+    browser.until("document.querySelector('.zones').textContent.includes(\"isn't in the registry\")").await?;
+    // The plots come with the same numbers as tables.
+    browser.until("document.querySelectorAll('.plot .series').length >= 4").await?;
+    browser.click(".plot-figure details summary").await?;
+    browser.until("document.querySelectorAll('.plot-figure table tbody tr').length > 0").await?;
+    browser.click(".plot").await?;
+    browser
+        .until("document.querySelector('.plot').getAttribute('aria-valuetext').includes('person')")
+        .await?;
+    browser.choose(".timeline select", "360").await?;
+    stage.check_reading("camera").await?;
+
+    stage.goto("/cameras/hostile").await?;
+    browser.until("document.querySelector('.stage .boxes').textContent.includes('<img src=x')").await?;
+    browser.until("document.querySelector('.legend').textContent.includes('<img src=x')").await?;
+    stage.check_quiet().await?;
+    // What there is not is said; that the browser notes the 404 is its own.
+    stage.goto("/cameras/nobody").await?;
+    browser.until("document.querySelector('main').textContent.includes('No camera called nobody')").await?;
+    let _ = browser.console().await?;
+
+    stage.goto("/fleet").await?;
+    browser.until("document.querySelector('[data-worker=edge-1]').textContent.includes('42 %')").await?;
+    browser.click(".bad-records summary").await?;
+    let bad = browser.text("document.querySelector('.bad-records li').textContent").await?;
+    assert_eq!(bad, HOSTILE);
+    stage.check_reading("fleet").await?;
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
+    let rule = "[[rule]]\nname = \"camera-down\"\nkind = \"camera_down\"\nfor_s = 1\nlevel = \"critical\"\n";
+    let Some(stage) = Stage::set(actors(), rule).await? else { return Ok(()) };
+    let browser = &stage.browser;
+    stage.goto("/alerts").await?;
+    browser
+        .until("document.querySelector('.alert[data-level=critical]')?.textContent.includes('broken')")
+        .await?;
+    let message = format!("closer and closer {HOSTILE}");
+    stage.scene.tell_alert(&alert("one", "warning", &message))?;
+    browser.until("document.querySelector('[data-alert=one]')").await?;
+    browser.until("document.querySelector('#announcer').textContent.includes('closer and closer')").await?;
+    let told = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
+    assert_eq!(told, message);
+    browser.click("[data-alert=one] summary").await?;
+    let evidence = browser.text("document.querySelector('[data-alert=one] .evidence').textContent").await?;
+    assert!(evidence.contains("61.25") && evidence.contains(HOSTILE), "{evidence}");
+    stage.check_reading("alerts").await?;
+
+    // The last control of the filters is who acknowledges.
+    browser.write(".filters .field:last-child input", HOSTILE).await?;
+    browser.write("[data-alert=one] .act input", "seen it").await?;
+    browser.click("[data-alert=one] .act button").await?;
+    browser.until("document.querySelector('[data-alert=one] .acknowledged')").await?;
+    let by = browser.text("document.querySelector('[data-alert=one] .acknowledged').textContent").await?;
+    assert!(by.contains(HOSTILE) && by.ends_with(": seen it"), "{by}");
+
+    // It stays so, and the filters find it.
+    stage.goto("/alerts?state=all&acknowledged=true").await?;
+    browser.until("document.querySelector('[data-alert=one] .acknowledged')").await?;
+    assert_eq!(browser.text("document.querySelectorAll('.alert').length").await?, "1");
+    browser.choose(".filters .field:nth-child(2) select", "false").await?;
+    browser.until("!document.querySelector('[data-alert=one]') && document.querySelector('.alert')").await?;
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_token_sees_nothing() -> Result<()> {
+    let token = "token = \"correct horse battery staple\"\n";
+    let Some(stage) = Stage::set(actors(), token).await? else { return Ok(()) };
+    let browser = &stage.browser;
+    stage.goto("/fleet").await?;
+    assert_eq!(browser.path().await?, "/login");
+    browser.write("#token", "wrong").await?;
+    browser.press_button("Log in").await?;
+    browser.until("document.querySelector('[role=alert]').textContent.includes('not the token')").await?;
+    stage.check_reading("login").await?;
+    browser.write("#token", "correct horse battery staple").await?;
+    browser.press_button("Log in").await?;
+    browser.until("location.pathname === '/fleet'").await?;
+    browser.until("document.querySelector('[data-worker=edge-1]')").await?;
+    assert_eq!(browser.text("document.cookie").await?, "", "a script can read the session");
+    browser.press_button("Log out").await?;
+    browser.until("location.pathname === '/login'").await?;
+    stage.goto("/").await?;
+    assert_eq!(browser.path().await?, "/login");
+    stage.end().await
+}
+
+/// So many cameras are shown by one page.
+const MANY: usize = 500;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
+    let ids = (0..MANY).map(|number| format!("camera-{number:03}"));
+    let many = ids.map(|id| Actor::new(&id, "running", None, "person")).collect();
+    let Some(stage) = Stage::set(many, "").await? else { return Ok(()) };
+    let browser = &stage.browser;
+    stage.goto("/").await?;
+    browser.until("document.querySelectorAll('.card').length === 500").await?;
+    browser.until("document.querySelectorAll('.card img:not([hidden])').length > 5").await?;
+    // Once more, for all is there now.
+    stage.goto("/").await?;
+    browser.until("document.querySelectorAll('.card').length === 500").await?;
+    let painted = browser.text("performance.getEntriesByName('first-contentful-paint')[0].startTime").await?;
+    browser.until("document.querySelectorAll('.card .box').length > 10").await?;
+    // Only what is on the screen is fetched.
+    let fetched = "new Set(performance.getEntriesByType('resource').map((one) => one.name.split('?')[0])\
+                   .filter((one) => one.endsWith('.jpg'))).size";
+    let fetched: f64 = browser.text(fetched).await?.parse()?;
+    // The longest that the page could not be used for while it is watched.
+    let busy = browser
+        .script_later(
+            "const done = arguments[arguments.length - 1]; let longest = 0; let last = performance.now(); \
+             const ends = last + 5000; const turn = (now) => { longest = Math.max(longest, now - last); last = now; \
+             now < ends ? requestAnimationFrame(turn) : done(longest) }; requestAnimationFrame(turn)",
+        )
+        .await?;
+    println!(
+        "500 cameras: first contentful paint after {painted} ms; {fetched} pictures; longest frame {busy} ms"
+    );
+    browser.picture("wall-500").await?;
+    assert!(fetched < 60.0, "{fetched}");
+    assert!(painted.parse::<f64>()? < 1000.0, "{painted}");
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
+    let one = ONE.lock().await;
+    let Some(programs) = programs()? else { return Ok(()) };
+    let server = spawn_blocking(KafkaServer::start).await??;
+    let kafka = server.settings("lookout");
+    let registry = Arc::new(Registry::open(&kafka, 3).await?);
+    put(&registry, CameraSpec::new("gate".parse()?, "rtsp://camera.example/stream1")).await?;
+    let scene = Scene::start(&kafka, actors())?;
+    let monitor = Monitor::start(&server.bootstrap(), "")?;
+    let browser = Browser::open(&programs).await?;
+    let stage = Stage { browser, monitor, scene, _broker: None, _one: one };
+    let browser = &stage.browser;
+    stage.goto("/cameras/gate").await?;
+    browser.until("document.querySelectorAll('.stage .box').length >= 2").await?;
+
+    // With the mouse: four corners, the last one twice.
+    browser.press_button("Edit zones and lines").await?;
+    browser.press_button("New zone").await?;
+    browser.click_at(".shapes", &[[0.1, 0.2], [0.4, 0.2], [0.4, 0.7], [0.1, 0.7]]).await?;
+    browser.until("document.activeElement.value === 'zone-1'").await?;
+    browser.write("[data-shape='0'] input", "door").await?;
+    browser.click("[data-shape='0'] button").await?;
+    browser.drag(".shapes", [0.4, 0.7], [0.5, 0.8]).await?;
+    browser.picture("zones-drawn").await?;
+    accessible(browser, "zones").await?;
+    // With the keyboard: a line from the middle, ten steps to the right.
+    browser.press_button("New line").await?;
+    let (enter, right) = (Browser::key(Key::Enter), Browser::key(Key::Right));
+    let mut keys = vec![enter];
+    keys.extend([right; 10]);
+    keys.push(enter);
+    browser.keys(&keys).await?;
+    browser.until("document.activeElement.value === 'line-1'").await?;
+    browser.press_button("Save").await?;
+    browser
+        .until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'")
+        .await?;
+
+    let saved = view(&registry).await?;
+    assert_eq!(saved.version, 2);
+    let door = saved.zones.get("door").context("no door")?.corners();
+    let wanted = [[0.1, 0.2], [0.4, 0.2], [0.5, 0.8], [0.1, 0.7]];
+    let near = |a: &[f32; 2], b: &[f32; 2]| (a[0] - b[0]).abs() < 0.01 && (a[1] - b[1]).abs() < 0.01;
+    assert!(door.len() == 4 && door.iter().zip(&wanted).all(|(a, b)| near(a, b)), "{door:?}");
+    let [from, to] = *saved.lines.get("line-1").context("no line")?;
+    assert!((to[0] - from[0] - 0.1).abs() < 0.001 && (to[1] - from[1]).abs() < 0.001, "{from:?} {to:?}");
+
+    // Somebody else changes the camera meanwhile: it is told, and nothing is lost without being asked.
+    browser.press_button("Edit zones and lines").await?;
+    browser.write("[data-shape='1'] input", "kerb").await?;
+    put(&registry, CameraSpec { version: 3, fps: Some(5.0), ..saved }).await?;
+    browser.press_button("Save").await?;
+    browser.until("document.querySelector('.zones .message').textContent.includes('someone else')").await?;
+    let _ = browser.console().await?;
+    browser.press_button("Save mine over theirs").await?;
+    browser
+        .until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'")
+        .await?;
+    let saved = view(&registry).await?;
+    assert!(saved.version == 4 && saved.fps == Some(5.0) && saved.lines.contains_key("kerb"), "{saved:?}");
+    stage.end().await
+}
+
+async fn put(registry: &Arc<Registry>, spec: CameraSpec) -> Result<()> {
+    let registry = Arc::clone(registry);
+    let edit = move || {
+        registry
+            .edit(|_| Ok::<_, std::convert::Infallible>(vec![Edit::Put(Box::new(spec.clone()))]))
+            .map(|_| ())
+    };
+    spawn_blocking(edit).await?.map_err(|error| anyhow::anyhow!("{error:?}"))
+}
+
+async fn view(registry: &Arc<Registry>) -> Result<CameraSpec> {
+    let registry = Arc::clone(registry);
+    let view = spawn_blocking(move || registry.view()).await??;
+    let gate = view.cameras.into_iter().find(|(id, _)| id.as_str() == "gate");
+    Ok(gate.context("no gate in the registry")?.1)
+}
