@@ -80,9 +80,6 @@ fn warned(name: &str, settings: fn() -> ForwardSettings, other: impl Fn(u64) -> 
         let other = other(seed);
         let ttc = -other.at[1] / other.velocity[1];
         let raised = Scene::new(seed, vec![other]).raised(settings());
-        if raised.is_empty() || raised[0].0 < ttc - 60.0 || ttc - raised[0].0 < 1.3 {
-            println!("  seed {seed} {:?}", raised.first().map(|(at, alert)| (ttc - at, &alert.message)));
-        }
         left.extend(raised.iter().map(|(at, _)| ttc - at).find(|left| *left > 0.0));
     }
     let share = left.len() as f64 / SEEDS as f64;
@@ -196,6 +193,39 @@ fn what_recedes_or_passes_beside_is_not_warned_of() {
     assert_eq!(all, 0);
 }
 
+/// What holds only as far as its assumptions do is told too, and in docs/adas.md.
+#[test]
+fn what_the_assumptions_cost() {
+    // Both drive at 20 m/s, 30 m apart, until the one ahead brakes with 0.3 g after two seconds.
+    let mut left = Vec::new();
+    for seed in 0..SEEDS {
+        let mut ahead = Other::coming("car", 1.0, 30.0, [0.0, 0.0]);
+        (ahead.velocity, ahead.braking) = ([0.0, 0.0], 2.94);
+        let raised = Scene::new(seed, vec![ahead]).raised(drawn());
+        // The time to collision as it is defined: at the closing speed of that moment.
+        left.extend(raised.first().map(|(at, _)| (30.0 - 1.47 * at.powi(2)) / (2.94 * at)));
+    }
+    println!(
+        "car ahead that brakes: warned {} of {SEEDS}, at {:.2} s to collision",
+        left.len(),
+        median(left)
+    );
+    for radius in [500.0, 250.0, 125.0] {
+        let (mut warned, speed) = (0, 12.0);
+        for seed in 0..SEEDS {
+            let parked = |i: u64| {
+                // On the outside of a bend to the left, where the vehicle's straight way leads.
+                let (from_middle, angle) = (radius + 2.9, (20.0 + 12.0 * i as f64) / radius);
+                let at = [from_middle * angle.cos() - radius, from_middle * angle.sin()];
+                let car = Other::coming("car", 1.0, speed, [0.0, 0.0]);
+                Other { at, turning: -speed / radius, ..car }
+            };
+            warned += usize::from(!Scene::new(seed, (0..6).map(parked).collect()).raised(drawn()).is_empty());
+        }
+        println!("parked cars in a bend of {radius} m: {warned} of {SEEDS} scenes with a false warning");
+    }
+}
+
 #[test]
 fn nothing_flaps() {
     let mut most = 0;
@@ -204,13 +234,6 @@ fn nothing_flaps() {
         let mut scene = Scene::new(seed, vec![Other::coming("car", 12.0, 5.0, [0.0, 0.0])]);
         scene.seconds = 11.8;
         let raised = scene.raised(drawn());
-        if raised.len() > 1 {
-            for m in scene.watched(drawn()) {
-                for a in &m.heard.alerts {
-                    println!("{seed} {:.1} {} {} {}", m.at_s, a.state.as_str(), a.level.as_str(), a.message);
-                }
-            }
-        }
         most = most.max(raised.len());
     }
     println!("most alerts of one approach: {most}");

@@ -93,7 +93,9 @@ fn an_earlier_owner_and_what_was_heard_before_say_nothing_and_a_new_session_ends
     let mut old = rest[0].clone();
     old.epoch = Epoch(0);
     assert_eq!(vehicle.hear(old, now).outcome, Outcome::OldEpoch);
-    let new_session = frame(SessionId::generate(), 0, Vec::new());
+    // Sessions are named by the time of their making, which within a millisecond says nothing.
+    let later = std::iter::repeat_with(SessionId::generate).find(|session| *session > rest[0].session);
+    let new_session = frame(later.unwrap(), 0, Vec::new());
     let heard = vehicle.hear(new_session, begin());
     assert!(heard.alerts.len() == 1 && heard.alerts[0].message.contains("connected anew"), "{heard:?}");
     assert_eq!(vehicle.open_alerts(), 0);

@@ -34,6 +34,10 @@ pub(crate) struct Other {
     pub(crate) at: [f64; 2],
     pub(crate) velocity: [f64; 2],
     pub(crate) size: [f64; 3],
+    /// Of what is ahead: how it brakes, in m/s². What has stopped stands.
+    pub(crate) braking: f64,
+    /// How fast the vehicle turns to the right, in radians a second.
+    pub(crate) turning: f64,
 }
 
 impl Other {
@@ -45,11 +49,25 @@ impl Other {
             "truck" => TRUCK,
             _ => CAR,
         };
-        Self { label, at: [offset - across * ttc, closing * ttc], velocity: [across, -closing], size }
+        Self {
+            label,
+            at: [offset - across * ttc, closing * ttc],
+            velocity: [across, -closing],
+            size,
+            braking: 0.0,
+            turning: 0.0,
+        }
     }
 
     fn after(&self, seconds: f64) -> Self {
-        let at = [0, 1].map(|axis| self.at[axis] + self.velocity[axis] * seconds);
+        const STEP: f64 = 0.01;
+        let (mut at, mut closing) = (self.at, self.velocity[1]);
+        for _ in 0..(seconds / STEP).round() as u32 {
+            closing -= self.braking * STEP;
+            let [x, ahead] = at;
+            at[0] += (self.velocity[0] - self.turning * ahead) * STEP;
+            at[1] += (closing + self.turning * x) * STEP;
+        }
         Self { at, ..*self }
     }
 
