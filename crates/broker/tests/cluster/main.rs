@@ -9,4 +9,5 @@ mod embedded;
 mod faults;
 #[cfg(test)]
 mod recording;
+#[cfg(test)]
 mod settings;
