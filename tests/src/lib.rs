@@ -1,5 +1,6 @@
 //! Helpers shared by the end-to-end tests.
 
+pub mod adas;
 pub mod browser;
 pub mod fleet;
 pub mod kafka;

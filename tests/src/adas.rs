@@ -1,0 +1,204 @@
+//! `lookout adas`, and cameras that see somebody come nearer.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use lookout_broker::KafkaSink;
+use lookout_schema::{Clock, Detection, Epoch, FrameRecord, ModelInfo, SessionId, Size, Timestamp, TimingUs};
+use lookout_stage::{CameraLedger, RecordSink};
+use tempfile::TempDir;
+
+use crate::program::{free_address, lookout};
+
+/// A `lookout adas` under way; killed with this guard.
+#[derive(Debug)]
+pub struct Adas {
+    child: Child,
+    folder: TempDir,
+    http: SocketAddr,
+}
+
+impl Adas {
+    /// Starts one on the Kafka and topics named, for all cameras.
+    pub fn start(kafka: &str, prefix: &str) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let http = free_address()?;
+        let file = folder.path().join("adas.toml");
+        fs::write(
+            &file,
+            format!(
+                "[adas]\nhttp = \"{http}\"\n[kafka]\ntopic_prefix = \"{prefix}\"\npartitions = 3\n\
+                 replication = 1\n[[camera]]\nid = \"*\"\nheight_m = 1.3\nhfov_deg = 60\n"
+            ),
+        )?;
+        let log = fs::File::create(folder.path().join("log"))?;
+        let child = Command::new(lookout()?)
+            .arg("adas")
+            .arg(&file)
+            .args(["--brokers", kafka])
+            .env("LOOKOUT_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        Ok(Self { child, folder, http })
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The body of one of its pages; none where nothing answers.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.http).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// One of its numbers; 0 where it does not tell it.
+    pub fn number(&self, name: &str) -> u64 {
+        let text = self.page("/metrics").unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Ends it as a user does, and gives its exit code.
+    pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
+        let pid = self.child.id().to_string();
+        ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            ensure!(Instant::now() < deadline, "it did not end within {patience:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Adas {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A forward camera of a worker that is not there.
+#[derive(Debug)]
+pub struct ForwardCamera {
+    ledger: Arc<CameraLedger>,
+    session: SessionId,
+    seq: u64,
+}
+
+/// What the camera's picture is like.
+const SOURCE: Size = Size { width: 1280, height: 720 };
+
+impl ForwardCamera {
+    pub fn new(id: &str) -> Result<Self> {
+        let ledger = CameraLedger::new(id.parse()?);
+        Ok(Self { ledger, session: SessionId::generate(), seq: 0 })
+    }
+
+    pub fn id(&self) -> &str {
+        self.ledger.camera().as_str()
+    }
+
+    /// The camera is connected anew.
+    pub fn reconnect(&mut self) {
+        (self.session, self.seq) = (SessionId::generate(), 0);
+    }
+
+    /// A record of now with these detections.
+    pub fn record(&self, detections: Vec<Detection>) -> FrameRecord {
+        let now = Timestamp::now();
+        FrameRecord {
+            schema: FrameRecord::SCHEMA.into(),
+            camera: self.ledger.camera().clone(),
+            worker: "edge-1".parse().unwrap_or_else(|_| unreachable!("a worker's id")),
+            epoch: Epoch(1),
+            session: self.session,
+            seq: self.seq,
+            pts_ns: None,
+            captured_at: now,
+            clock: Clock::Arrival,
+            published_at: now,
+            age_ms: 0,
+            timing_us: TimingUs::default(),
+            source: SOURCE,
+            model: ModelInfo { arch: "x".into(), weights: "random:0".into(), precision: "fp32".into() },
+            classifier: None,
+            dropped_before: BTreeMap::new(),
+            detections,
+            classes: Vec::new(),
+        }
+    }
+
+    pub fn publish(&mut self, sink: &KafkaSink, record: &FrameRecord) {
+        let mut ticket = self.ledger.receive(self.session, self.seq);
+        ticket.published(record.published_at.as_unix_us());
+        self.seq += 1;
+        sink.publish(record, ticket);
+    }
+}
+
+/// A car in the middle of the way, so many metres ahead of a camera 1.3 m above the ground that sees 60 degrees wide.
+pub fn car_ahead(metres: f64) -> Detection {
+    let scale = 1108.5 / metres;
+    let foot = 360.0 + 1.3 * scale;
+    let bbox = [640.0 - 0.9 * scale, foot - 1.5 * scale, 640.0 + 0.9 * scale, foot].map(|side| side as f32);
+    Detection { class_id: 3, label: "car".into(), score: 0.9, bbox: bbox.into(), classes: Vec::new() }
+}
+
+/// Cameras before each of which a car comes nearer, at 12 m/s from 48 m on and down to `until` metres; 10 frames a second.
+pub async fn approach(sink: &KafkaSink, cameras: &mut [ForwardCamera], until: f64) {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let metres = 48.0 - 12.0 * begun.elapsed().as_secs_f64();
+        if metres < until {
+            return;
+        }
+        for camera in cameras.iter_mut() {
+            let record = camera.record(vec![car_ahead(metres)]);
+            camera.publish(sink, &record);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Publishes empty frames until `done`, which has to be so within `patience`.
+pub async fn idle_until(
+    sink: &KafkaSink,
+    cameras: &mut [ForwardCamera],
+    patience: Duration,
+    mut done: impl FnMut() -> bool,
+) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    while !done() {
+        ensure!(Instant::now() < deadline, "not within {patience:?}");
+        for camera in cameras.iter_mut() {
+            let record = camera.record(Vec::new());
+            camera.publish(sink, &record);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// `count` cameras.
+pub fn forward_cameras(count: usize) -> Result<Vec<ForwardCamera>> {
+    (0..count).map(|i| ForwardCamera::new(&format!("front-{i}")).context("a camera")).collect()
+}
