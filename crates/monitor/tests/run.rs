@@ -109,7 +109,7 @@ impl Drop for Running {
 #[derive(Debug)]
 struct Answer {
     status: u16,
-    headers: ureq::http::HeaderMap,
+    headers: HeaderMap,
     text: String,
 }
 

@@ -162,7 +162,6 @@ fn rules(root: &Section<'_, '_>) -> Option<Vec<RuleSettings>> {
         {
             section.note("name", format!("another rule is called `{}` too", rule.name));
         }
-        section.finish();
         right &= rule.is_some();
         rules.extend(rule);
     }

@@ -92,9 +92,12 @@ impl RuleSettings {
         let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
         let level = section.choice("level", &levels).unwrap_or(AlertLevel::Warning);
         let cooldown = seconds(section, "cooldown_s").unwrap_or_default();
+        // Which keys there may be depends on it: without it none of them is a mistake.
         let kind = section.choice("kind", &KINDS)?;
         let of = patterns(section, if matches!(kind, Kind::WorkerDown) { "workers" } else { "cameras" });
-        Some(Self { name: name?, of, kind: kind.read(section)?, level, cooldown })
+        let kind = kind.read(section);
+        section.finish();
+        Some(Self { name: name?, of, kind: kind?, level, cooldown })
     }
 }
 
