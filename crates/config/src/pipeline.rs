@@ -82,7 +82,7 @@ pub(crate) fn parse_with<T>(
     file: &Path,
     text: &str,
     env: Env<'_>,
-    read: impl FnOnce(&Section<'_, '_>, &Path) -> Option<T>,
+    read: impl FnOnce(Section<'_, '_>, &Path) -> Option<T>,
 ) -> Result<T, ConfigError> {
     let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
     let base = file.parent().map(PathBuf::from).unwrap_or_default();
@@ -92,7 +92,7 @@ pub(crate) fn parse_with<T>(
         fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
     })?;
     let reader = Reader::new(text, env);
-    let settings = read(&Section::root(&reader, document.get_ref()), &base);
+    let settings = read(Section::root(&reader, document.get_ref()), &base);
     let mistakes = reader.into_mistakes();
     match settings {
         Some(settings) if mistakes.is_empty() => Ok(settings),
@@ -101,7 +101,7 @@ pub(crate) fn parse_with<T>(
 }
 
 impl PipelineSettings {
-    fn read(root: &Section<'_, '_>, base: &Path) -> Option<Self> {
+    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
         root.need("name", "`name` is needed: what this pipeline is called in logs");
         if name.as_deref() == Some("") {
@@ -120,7 +120,7 @@ impl PipelineSettings {
         let fleet = FleetSettings::read(root.section("fleet"), base);
         let sections = root.sections("camera");
         if shared {
-            check_shared(root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
+            check_shared(&root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
         } else {
             let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least, or \
                              `cameras = \"registry\"`";

@@ -258,7 +258,7 @@ impl State {
                 }
             }
             RegistryRecord::Bad(why) => {
-                tracing::debug!(camera = %id, why, "a record of the registry is not used")
+                tracing::debug!(camera = %id, why, "a record of the registry is not used");
             }
         }
     }
