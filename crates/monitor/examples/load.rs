@@ -201,10 +201,10 @@ fn main() {
     while begun.elapsed().as_secs_f64() < seconds {
         for (i, camera) in cameras.iter_mut().enumerate().filter(|(i, _)| *i as u64 % slots == slot % slots) {
             camera.frame(i, &sink);
-            if (camera.seq + i as u64) % (fps as u64).max(1) == 0 {
+            if (camera.seq + i as u64).is_multiple_of((fps as u64).max(1)) {
                 camera.snapshot(i, &sink);
             }
-            if (camera.seq + i as u64) % (5 * fps as u64).max(1) == 0 {
+            if (camera.seq + i as u64).is_multiple_of((5 * fps as u64).max(1)) {
                 camera.status(fps, &sink);
             }
         }
