@@ -1,18 +1,22 @@
-//! docs/pipeline-file.md names every key there is, and no other.
+//! docs/pipeline-file.md and docs/monitor.md name every key there is, and no other.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, path::Path};
 
-use lookout_config::parse;
+use lookout_config::{ConfigError, parse, parse_monitor};
 
 const DOCS: &str = include_str!("../../../docs/pipeline-file.md");
+const MONITOR: &str = include_str!("../../../docs/monitor.md");
 
 /// A key that is like no other, so that the mistake lists all that are known.
 const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
 
 /// The keys that are known where `text` has [`UNKNOWN`].
 fn known(text: &str) -> BTreeSet<String> {
-    let error = parse(Path::new("x.toml"), text, &|_| None).expect_err("a key that is not known");
+    keys(&parse(Path::new("x.toml"), text, &|_| None).expect_err("a key that is not known"))
+}
+
+fn keys(error: &ConfigError) -> BTreeSet<String> {
     let mistake = error.mistakes.iter().find(|mistake| mistake.key.ends_with(UNKNOWN));
     let what = &mistake.unwrap_or_else(|| panic!("{error}")).what;
     let (_, names) = what.split_once("known are ").unwrap_or_else(|| panic!("{what}"));
@@ -20,8 +24,8 @@ fn known(text: &str) -> BTreeSet<String> {
 }
 
 /// The keys in the table under the heading `## {heading}`.
-fn documented(heading: &str) -> BTreeSet<String> {
-    let (_, rest) = DOCS.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+fn documented(docs: &str, heading: &str) -> BTreeSet<String> {
+    let (_, rest) = docs.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
     let section = rest.split("\n## ").next().unwrap_or(rest);
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split_once('`')).map(|(key, _)| key.to_owned()).collect()
@@ -41,6 +45,38 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         ("`[fleet]`", format!("[fleet]\n{UNKNOWN} = 1")),
         ("`[[camera]]`", format!("[[camera]]\n{UNKNOWN} = 1")),
     ] {
-        assert_eq!(documented(heading), known(&text), "{heading}");
+        assert_eq!(documented(DOCS, heading), known(&text), "{heading}");
     }
+}
+
+#[test]
+fn every_key_of_a_monitor_is_documented_and_every_documented_key_exists() {
+    let known = |text: &str| {
+        let text = if text.starts_with("[monitor]") { text.to_owned() } else { format!("[monitor]\n{text}") };
+        keys(&parse_monitor(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known"))
+    };
+    for heading in ["[monitor]", "[tracking]", "[[webhook]]"] {
+        assert_eq!(
+            documented(MONITOR, &format!("`{heading}`")),
+            known(&format!("{heading}\n{UNKNOWN} = 1")),
+            "{heading}"
+        );
+    }
+    for heading in ["[[zone]]", "[[line]]"] {
+        let known = known(&format!("{heading}\n{UNKNOWN} = 1"));
+        assert_eq!(documented(MONITOR, "`[[zone]]` and `[[line]]`"), known, "{heading}");
+    }
+    // Each kind has keys of its own.
+    let mut rules = BTreeSet::new();
+    for kind in [
+        "kind = \"count\"\nover = 1",
+        "kind = \"line\"",
+        "kind = \"dwell\"",
+        "kind = \"camera_down\"",
+        "kind = \"worker_down\"",
+        "kind = \"latency\"\nbudget_ms = 1",
+    ] {
+        rules.extend(known(&format!("[[rule]]\n{kind}\n{UNKNOWN} = 1")));
+    }
+    assert_eq!(documented(MONITOR, "`[[rule]]`"), rules);
 }
