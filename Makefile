@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 # One profile for everything: the C++ under libtorch's and Kafka's bindings takes minutes to compile, and
 # the linter, the tests and the binaries share it.
-BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab
+BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab -p lookout-sim
 EVERYTHING := --workspace --all-targets
 
 help: ## what can be made

@@ -41,7 +41,7 @@ pub struct Take {
 
 impl Default for Take {
     fn default() -> Self {
-        let wanted = Wanted { input: INPUT, fit: Fit::Letterbox, every: NonZeroU32::MIN };
+        let wanted = Wanted { input: INPUT, fit: Fit::Letterbox, every: NonZeroU32::MIN, snapshots: None };
         Self { wanted, permits: 64 }
     }
 }

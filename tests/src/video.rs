@@ -2,12 +2,14 @@
 
 use std::{
     env,
+    fmt::Write as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, ensure};
 use gst::prelude::*;
 use gstreamer as gst;
+use lookout_schema::Size;
 
 /// People walking, 768x576, [`CLIP_FRAMES`] frames: `vtest.avi` of Debian's `opencv-doc`.
 pub fn clip() -> PathBuf {
@@ -29,6 +31,29 @@ pub fn write_mp4(path: &Path, frames: u32, index_first: bool) -> anyhow::Result<
          ! filesink location={} audiotestsrc num-buffers={sound} ! avenc_aac ! mux.",
         path.display()
     ))
+}
+
+/// Writes an AVI file of JPEGs, at 25 frames/s, in quarters of red and green above blue and white.
+pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()> {
+    let (width, height) = (size.width / 2, size.height / 2);
+    let quarters = [(0, 0, "ff0000"), (width, 0, "00ff00"), (0, height, "0000ff"), (width, height, "ffffff")];
+    let mut description = String::from("compositor name=mix");
+    for (i, (x, y, _)) in quarters.iter().enumerate() {
+        let _ = write!(description, " sink_{i}::xpos={x} sink_{i}::ypos={y}");
+    }
+    let _ = write!(
+        description,
+        " ! videoconvert ! jpegenc quality=95 ! avimux ! filesink location={}",
+        path.display()
+    );
+    for (i, (_, _, colour)) in quarters.iter().enumerate() {
+        let _ = write!(
+            description,
+            " videotestsrc pattern=solid-color foreground-color=0xff{colour} num-buffers={frames} \
+             ! video/x-raw,width={width},height={height},framerate=25/1 ! mix.sink_{i}"
+        );
+    }
+    write(&description)
 }
 
 /// Runs a GStreamer pipeline to its end.

@@ -12,14 +12,20 @@ use std::{
 
 use common::{Source, connected, drain, read_all, status, until};
 use lookout_broker::{KafkaSink, ReadRecord, ReaderOptions, RecordReader, check};
-use lookout_schema::ExpireCause;
+use lookout_schema::{ExpireCause, RecordKind};
 use lookout_stage::RecordSink;
 use lookout_tests::kafka::KafkaServer;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
+    client::DefaultClientContext,
+};
 
 #[tokio::test]
 async fn a_broker_killed_for_ten_seconds_costs_no_record_and_doubles_none() -> anyhow::Result<()> {
     let mut kafka = KafkaServer::start()?;
     topics_are_created_with_the_partitions_asked_for(&kafka).await?;
+    snapshots_are_kept_for_an_hour(&kafka).await?;
 
     let settings = kafka.settings("outage");
     let mut first = Source::lossless("a", 64);
@@ -86,6 +92,28 @@ async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -
     assert_eq!(found.problem, None);
     assert_eq!(found.brokers, [kafka.bootstrap()]);
     assert_eq!(found.topics.iter().map(|t| t.partitions).collect::<Vec<_>>(), [Some(5), Some(5)]);
+    Ok(())
+}
+
+async fn snapshots_are_kept_for_an_hour(kafka: &KafkaServer) -> anyhow::Result<()> {
+    let settings = kafka.settings("pictures");
+    let sink = KafkaSink::start_for(&settings, &[RecordKind::Frame, RecordKind::Snapshot])?;
+    let mut gate = Source::live("gate");
+    gate.publish(&sink);
+    // Records are sent once there are topics.
+    drain(&sink).await;
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create()?;
+    let topics = [&settings.topics.snapshots, &settings.topics.frames].map(|t| ResourceSpecifier::Topic(t));
+    let described = admin.describe_configs(&topics, &AdminOptions::new()).await?;
+    let mut retention = Vec::new();
+    for topic in described {
+        let topic = topic.map_err(|code| anyhow::anyhow!("{code:?}"))?;
+        let value = |name| topic.get(name).and_then(|entry| entry.value.clone());
+        retention.push([value("retention.ms"), value("segment.ms")]);
+    }
+    assert_eq!(retention[0], [Some("3600000".into()), Some("600000".into())]);
+    assert_ne!(retention[1], retention[0], "frames are kept as the broker has it");
     Ok(())
 }
 

@@ -51,7 +51,7 @@ fn each_fit_puts_the_picture_where_its_placement_says() {
     for (fit, uri) in fits.into_iter().flat_map(|fit| [(fit, "640&height=360"), (fit, "101&height=333")]) {
         let source = start(
             &format!("uri = \"test://white?fps=30&width={uri}\""),
-            Take { wanted: Wanted { input, fit, every: NonZeroU32::MIN }, permits: 1 },
+            Take { wanted: Wanted { input, fit, every: NonZeroU32::MIN, snapshots: None }, permits: 1 },
         );
         let frame = source.frame(PATIENCE).unwrap();
         let (placement, at) = (frame.header.placement, frame.header.source);

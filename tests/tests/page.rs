@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use fantoccini::key::Key;
 use lookout_broker::{Edit, Embedded, Registry};
 use lookout_config::{Brokers, KafkaSettings};
@@ -213,18 +214,7 @@ fn jpeg(width: u32, height: u32, shift: u32) -> Result<String> {
         image::Rgb([70 + stripe, 84 + (y / 5) as u8, 96 + stripe])
     });
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(&picture)?;
-    Ok(base64(&bytes))
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letter = |group: u32, at: u32| char::from(LETTERS[(group >> (18 - 6 * at) & 63) as usize]);
-    let chunk = |chunk: &[u8]| -> String {
-        let group = (0..3).fold(0, |group, at| group << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
-        (0..4).map(|at| if at as usize <= chunk.len() { letter(group, at) } else { '=' }).collect()
-    };
-    bytes.chunks(3).map(chunk).collect()
+    Ok(STANDARD.encode(&bytes))
 }
 
 fn detections(actor: &Actor, seq: u64) -> Value {

@@ -10,6 +10,7 @@ mod lab;
 mod monitor;
 mod plan;
 mod reading;
+mod sim;
 mod weights;
 mod worker;
 
@@ -19,5 +20,6 @@ pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use monitor::MonitorArgs;
 pub use plan::PlanArgs;
 pub use reading::{CheckArgs, TailArgs};
+pub use sim::{SimArgs, SimCameraArgs, SimDatasetArgs, SimServeArgs, SimVerb, SimVideoArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

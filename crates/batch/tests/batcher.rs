@@ -46,7 +46,7 @@ impl Camera {
         let ticket = self.ledger.receive(self.session, self.next);
         self.next += 1;
         let pixels = Pixels::new(SIZE, vec![0; 3]).unwrap();
-        self.intake.as_ref().unwrap().push(Frame { header, ticket, pixels }, stop);
+        self.intake.as_ref().unwrap().push(Frame { header, ticket, pixels, snapshot: None }, stop);
     }
 
     fn dropped(&self, cause: DropCause) -> u64 {

@@ -24,7 +24,7 @@ pub struct Embedded {
 const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Embedded {
-    /// Starts a cluster with the topics of `settings`.
+    /// Starts a cluster with the topics of `settings`: all that consumers may read, or write.
     pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
         let fail = |reason: String| BrokerError::Embedded { reason };
         let host: ThreadedProducer<QuietContext> = ClientConfig::new()
@@ -37,8 +37,7 @@ impl Embedded {
             0 => DEFAULT_PARTITIONS,
             count => i32::from(count),
         };
-        let topics = RecordKind::ALL.map(|kind| settings.topics.of(kind));
-        for topic in topics {
+        for topic in RecordKind::ALL.map(|kind| settings.topics.of(kind)) {
             cluster
                 .create_topic(topic, partitions, 1)
                 .map_err(|error| fail(format!("topic {topic}: {error}")))?;

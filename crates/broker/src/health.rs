@@ -22,6 +22,8 @@ pub struct SinkHealth {
     pub in_flight: usize,
     /// How long the oldest record that is not acknowledged has waited.
     pub oldest_unacked: Option<Duration>,
+    /// Snapshots that the broker never had: later ones took their place, or it refused them.
+    pub snapshots_lost: u64,
 }
 
 /// The connection's state, shared by the client's callbacks.

@@ -30,14 +30,19 @@ use crate::{
     context::log,
     health::Link,
     outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
-    reports::{Report, Reports},
+    reports::{Lane, Report, Reports},
 };
 
 /// A client with its callbacks.
 pub(crate) type Client = BaseProducer<PumpContext>;
 
-/// Stands for a status record, which no ledger counts, where the place of a frame's record would.
-const REPORT: Place = Place::MAX;
+/// Stands for a report, which no ledger counts, where the place of a frame's record would.
+fn place_of(lane: Lane) -> Place {
+    match lane {
+        Lane::Status => Place::MAX,
+        Lane::Snapshots => Place::MAX - 1,
+    }
+}
 
 /// How long the old client of a dead producer may take to tell what it knows.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -112,10 +117,10 @@ impl Pump {
         self.send(&mut state);
     }
 
-    pub(crate) fn report(&self, report: Report) {
+    pub(crate) fn report(&self, lane: Lane, report: Report) {
         let mut state = self.state();
         if !state.closed {
-            state.reports.push(report);
+            state.reports.push(lane, report);
             self.send(&mut state);
         }
     }
@@ -125,7 +130,7 @@ impl Pump {
         let Some(client) = state.client.clone() else { return };
         if state.topics_ready {
             self.send_records(&client, &mut state.outbox);
-            self.send_reports(&client, &mut state.reports);
+            Lane::ALL.into_iter().for_each(|lane| self.send_reports(&client, &mut state.reports, lane));
         }
         self.tell_if_idle(state);
     }
@@ -155,15 +160,24 @@ impl Pump {
         }
     }
 
-    fn send_reports(&self, client: &Client, reports: &mut Reports) {
-        while let Some(report) = reports.next() {
-            let message = BaseRecord::with_opaque_to(&self.topics.status, REPORT)
-                .key(&report.key)
-                .payload(&report.payload);
-            if client.send(message).is_err() {
-                break;
+    fn send_reports(&self, client: &Client, reports: &mut Reports, lane: Lane) {
+        let topic = match lane {
+            Lane::Status => &self.topics.status,
+            Lane::Snapshots => &self.topics.snapshots,
+        };
+        while let Some(report) = reports.next(lane) {
+            let message =
+                BaseRecord::with_opaque_to(topic, place_of(lane)).key(&report.key).payload(&report.payload);
+            match client.send(message) {
+                Ok(()) => reports.sent(lane),
+                Err((error, _)) if client::code(&error) == RDKafkaErrorCode::QueueFull => break,
+                // By the time that it could be sent there are later ones.
+                Err((error, _)) if lane == Lane::Snapshots => {
+                    tracing::debug!(camera = report.key, code = ?client::code(&error), "a snapshot was refused");
+                    reports.refused(lane);
+                }
+                Err(_) => break,
             }
-            reports.sent();
         }
     }
 
@@ -229,8 +243,9 @@ impl Pump {
         if generation != state.generation {
             return;
         }
-        if place == REPORT {
-            state.reports.settled();
+        if let Some(lane) = Lane::ALL.into_iter().find(|lane| place_of(*lane) == place) {
+            let message = result.as_ref().unwrap_or_else(|(_, message)| message);
+            state.reports.settled(lane, message.payload_len(), error.is_none());
             return self.send(&mut state);
         }
         let outcome = error.map_or(Outcome::Delivered, outcome);
@@ -259,11 +274,20 @@ impl Pump {
         }
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing but snapshots is under way.
     pub(crate) async fn until_idle(&self) {
+        self.until(State::is_idle).await;
+    }
+
+    /// Waits until nothing is under way.
+    pub(crate) async fn until_empty(&self) {
+        self.until(|state| state.is_idle() && state.reports.is_empty(Lane::Snapshots)).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
         loop {
             let told = self.idle.notified();
-            if self.state().is_idle() {
+            if holds(&self.state()) {
                 return;
             }
             told.await;
@@ -293,6 +317,7 @@ impl Pump {
             outbox: state.outbox.waiting(),
             in_flight: state.outbox.in_flight(),
             oldest_unacked: state.outbox.oldest().map(|oldest| oldest.elapsed()),
+            snapshots_lost: state.reports.lost(Lane::Snapshots),
         }
     }
 
@@ -304,7 +329,7 @@ impl Pump {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.outbox.waiting() + self.outbox.in_flight() == 0 && self.reports.is_empty()
+        self.outbox.waiting() + self.outbox.in_flight() == 0 && self.reports.is_empty(Lane::Status)
     }
 }
 

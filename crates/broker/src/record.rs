@@ -42,25 +42,29 @@ pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Re
         RecordKind::Frame => {
             let frame: Box<FrameRecord> = parse(value)?;
             sound(&frame.schema, FrameRecord::SCHEMA, frame.check())?;
+            keyed(key, frame.camera.as_str())?;
             Ok(ReadRecord::Frame(frame))
         }
         RecordKind::Status => {
             let status: Box<StatusRecord> = parse(value)?;
-            let schema = match &*status {
-                StatusRecord::Camera(camera) => &camera.schema,
-                StatusRecord::Worker(worker) => &worker.schema,
+            let (schema, id) = match &*status {
+                StatusRecord::Camera(camera) => (&camera.schema, camera.camera.as_str()),
+                StatusRecord::Worker(worker) => (&worker.schema, worker.worker.as_str()),
             };
             sound(schema, StatusRecord::SCHEMA, status.check())?;
+            keyed(key, id)?;
             Ok(ReadRecord::Status(status))
         }
         RecordKind::Snapshot => {
             let snapshot: Box<SnapshotRecord> = parse(value)?;
             sound(&snapshot.schema, SnapshotRecord::SCHEMA, snapshot.check())?;
+            keyed(key, snapshot.camera.as_str())?;
             Ok(ReadRecord::Snapshot(snapshot))
         }
         RecordKind::Track => {
             let track: Box<TrackRecord> = parse(value)?;
             sound(&track.schema, TrackRecord::SCHEMA, track.check())?;
+            keyed(key, track.camera.as_str())?;
             Ok(ReadRecord::Track(track))
         }
         RecordKind::Alert => {
@@ -73,6 +77,15 @@ pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Re
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<Box<T>, String> {
     serde_json::from_slice(payload).map(Box::new).map_err(|error| error.to_string())
+}
+
+/// By its key a record has its place in its camera's order; under another's it has none.
+fn keyed(key: &[u8], id: &str) -> Result<(), String> {
+    if key == id.as_bytes() {
+        return Ok(());
+    }
+    let key: String = String::from_utf8_lossy(key).chars().take(80).collect();
+    Err(format!("its key is `{key}`, and it is of `{id}`"))
 }
 
 /// Fields of another version may bear the same names and mean other things.
@@ -121,6 +134,13 @@ mod tests {
                 decode(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status).unwrap_err();
             assert!(told.contains(reason), "{told}");
         }
+    }
+
+    #[test]
+    fn a_record_under_anothers_key_is_no_record() {
+        let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
+        let told = decode(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
+        assert_eq!(told, "its key is `yard`, and it is of `gate`");
     }
 
     proptest! {

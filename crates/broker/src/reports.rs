@@ -1,62 +1,185 @@
-//! Status records on their way: best effort, bounded, the latest win.
+//! Status records and snapshots on their way: best effort, bounded, the latest win. Each has a lane of its
+//! own, so that none displaces one of the other.
 
 use std::collections::VecDeque;
 
-/// A status record.
+/// Where a report goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Status,
+    Snapshots,
+}
+
+impl Lane {
+    /// Those that matter most first.
+    pub(crate) const ALL: [Self; 2] = [Self::Status, Self::Snapshots];
+}
+
+/// A status record or a snapshot.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub key: String,
     pub payload: Vec<u8>,
 }
 
-/// Most that wait; beyond it the oldest is dropped, which a later one of its camera outdates anyway.
-const MAX_WAITING: usize = 1000;
+/// What a lane has room for.
+#[derive(Debug)]
+struct Room {
+    /// Most that wait; beyond it the oldest is dropped.
+    records: usize,
+    bytes: usize,
+    /// Most that librdkafka is handed at once, of which one may always be under way.
+    window_records: usize,
+    window_bytes: usize,
+    /// Whether one that waits makes place for a later one of its key.
+    latest_of_key: bool,
+}
 
-/// Most that librdkafka is handed at once.
-const WINDOW: usize = 100;
+const MIB: usize = 1024 * 1024;
+
+/// A later record of its camera outdates what is dropped.
+const STATUS: Room = Room {
+    records: 1000,
+    bytes: 64 * MIB,
+    window_records: 100,
+    window_bytes: 64 * MIB,
+    latest_of_key: false,
+};
+
+/// The window is what frames' records may find before them on the way to a broker.
+const SNAPSHOTS: Room =
+    Room { records: 10_000, bytes: 16 * MIB, window_records: 100, window_bytes: MIB, latest_of_key: true };
 
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
+    status: Queue,
+    snapshots: Queue,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
     waiting: VecDeque<Report>,
+    waiting_bytes: usize,
     in_flight: usize,
+    in_flight_bytes: usize,
+    lost: u64,
 }
 
 impl Reports {
-    pub(crate) fn push(&mut self, report: Report) {
-        if self.waiting.len() == MAX_WAITING
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            tracing::debug!(key = oldest.key, "a status record was given up");
-        }
-        self.waiting.push_back(report);
+    pub(crate) fn push(&mut self, lane: Lane, report: Report) {
+        self.queue(lane).push(report, room(lane));
     }
 
-    /// The one to send next, if one may be sent now.
-    pub(crate) fn next(&self) -> Option<&Report> {
-        self.waiting.front().filter(|_| self.in_flight < WINDOW)
+    /// The one of `lane` to send next, if one may be sent now.
+    pub(crate) fn next(&self, lane: Lane) -> Option<&Report> {
+        self.of(lane).next(room(lane))
     }
 
     /// The one that was next has been handed to librdkafka.
-    pub(crate) fn sent(&mut self) {
-        self.in_flight += usize::from(self.waiting.pop_front().is_some());
+    pub(crate) fn sent(&mut self, lane: Lane) {
+        let queue = self.queue(lane);
+        if let Some(report) = queue.pop() {
+            queue.in_flight += 1;
+            queue.in_flight_bytes += report.payload.len();
+        }
     }
 
-    /// One that was sent is settled, whichever way.
-    pub(crate) fn settled(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// The one that was next will never be taken.
+    pub(crate) fn refused(&mut self, lane: Lane) {
+        let queue = self.queue(lane);
+        queue.lost += u64::from(queue.pop().is_some());
+    }
+
+    /// One of so many bytes that was sent is settled.
+    pub(crate) fn settled(&mut self, lane: Lane, bytes: usize, delivered: bool) {
+        let queue = self.queue(lane);
+        // It was forgotten meanwhile.
+        if queue.in_flight == 0 {
+            return;
+        }
+        queue.in_flight -= 1;
+        queue.in_flight_bytes = queue.in_flight_bytes.saturating_sub(bytes);
+        queue.lost += u64::from(!delivered);
     }
 
     /// What was sent is lost with its client.
     pub(crate) fn forget_sent(&mut self) {
-        self.in_flight = 0;
+        for lane in Lane::ALL {
+            let queue = self.queue(lane);
+            queue.lost += queue.in_flight as u64;
+            (queue.in_flight, queue.in_flight_bytes) = (0, 0);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.forget_sent();
+        for lane in Lane::ALL {
+            while self.next(lane).is_some() {
+                self.refused(lane);
+            }
+        }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight == 0
+    pub(crate) fn is_empty(&self, lane: Lane) -> bool {
+        self.of(lane).waiting.is_empty() && self.of(lane).in_flight == 0
+    }
+
+    /// How many the broker never had.
+    pub(crate) fn lost(&self, lane: Lane) -> u64 {
+        self.of(lane).lost
+    }
+
+    fn of(&self, lane: Lane) -> &Queue {
+        match lane {
+            Lane::Status => &self.status,
+            Lane::Snapshots => &self.snapshots,
+        }
+    }
+
+    fn queue(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Status => &mut self.status,
+            Lane::Snapshots => &mut self.snapshots,
+        }
+    }
+}
+
+fn room(lane: Lane) -> &'static Room {
+    match lane {
+        Lane::Status => &STATUS,
+        Lane::Snapshots => &SNAPSHOTS,
+    }
+}
+
+impl Queue {
+    fn push(&mut self, report: Report, room: &Room) {
+        if room.latest_of_key
+            && let Some(at) = self.waiting.iter().position(|waiting| waiting.key == report.key)
+            && let Some(outdated) = self.waiting.remove(at)
+        {
+            self.waiting_bytes -= outdated.payload.len();
+            self.lost += 1;
+        }
+        self.waiting_bytes += report.payload.len();
+        self.waiting.push_back(report);
+        while self.waiting.len() > room.records || self.waiting_bytes > room.bytes {
+            let Some(oldest) = self.pop() else { return };
+            tracing::debug!(key = oldest.key, "a status record or snapshot was given up");
+            self.lost += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Report> {
+        let report = self.waiting.pop_front()?;
+        self.waiting_bytes -= report.payload.len();
+        Some(report)
+    }
+
+    fn next(&self, room: &Room) -> Option<&Report> {
+        let next = self.waiting.front()?;
+        let fits = self.in_flight < room.window_records
+            && self.in_flight_bytes + next.payload.len() <= room.window_bytes;
+        (fits || self.in_flight == 0).then_some(next)
     }
 }
 
@@ -64,19 +187,63 @@ impl Reports {
 mod tests {
     use super::*;
 
+    fn push(reports: &mut Reports, lane: Lane, key: usize, bytes: usize) {
+        reports.push(lane, Report { key: key.to_string(), payload: vec![0; bytes] });
+    }
+
+    fn next(reports: &Reports, lane: Lane) -> Option<&str> {
+        reports.next(lane).map(|report| report.key.as_str())
+    }
+
     #[test]
     fn the_latest_win_and_the_window_holds() {
         let mut reports = Reports::default();
-        for n in 0..MAX_WAITING + 5 {
-            reports.push(Report { key: n.to_string(), payload: Vec::new() });
+        for n in 0..STATUS.records + 5 {
+            push(&mut reports, Lane::Status, n, 1);
         }
-        assert_eq!(reports.next().map(|report| report.key.as_str()), Some("5"));
-        for _ in 0..WINDOW {
-            assert!(reports.next().is_some());
-            reports.sent();
+        assert_eq!((next(&reports, Lane::Status), reports.lost(Lane::Status)), (Some("5"), 5));
+        for _ in 0..STATUS.window_records {
+            assert!(reports.next(Lane::Status).is_some());
+            reports.sent(Lane::Status);
         }
-        assert!(reports.next().is_none());
-        reports.settled();
-        assert_eq!(reports.next().map(|report| report.key.as_str()), Some("105"));
+        assert!(reports.next(Lane::Status).is_none());
+        reports.settled(Lane::Status, 1, true);
+        assert_eq!(next(&reports, Lane::Status), Some("105"));
+    }
+
+    #[test]
+    fn of_a_camera_the_latest_snapshot_waits_and_all_together_have_a_bound() {
+        let mut reports = Reports::default();
+        push(&mut reports, Lane::Status, 0, 1);
+        for n in 0..100 {
+            push(&mut reports, Lane::Snapshots, n % 2, n);
+        }
+        assert_eq!((reports.snapshots.waiting.len(), reports.snapshots.waiting_bytes), (2, 98 + 99));
+        assert_eq!(reports.lost(Lane::Snapshots), 98);
+        for n in 0..100 {
+            push(&mut reports, Lane::Snapshots, n, MIB / 2);
+        }
+        assert_eq!(reports.snapshots.waiting_bytes, SNAPSHOTS.bytes);
+        assert_eq!((next(&reports, Lane::Snapshots), next(&reports, Lane::Status)), (Some("68"), Some("0")));
+    }
+
+    #[test]
+    fn a_snapshot_larger_than_the_window_goes_by_itself() {
+        let mut reports = Reports::default();
+        for (key, bytes) in [2 * MIB, MIB / 2, MIB / 2, 1].into_iter().enumerate() {
+            push(&mut reports, Lane::Snapshots, key, bytes);
+        }
+        reports.sent(Lane::Snapshots);
+        assert_eq!(next(&reports, Lane::Snapshots), None);
+        reports.settled(Lane::Snapshots, 2 * MIB, true);
+        reports.sent(Lane::Snapshots);
+        assert_eq!(next(&reports, Lane::Snapshots), Some("2"));
+        reports.sent(Lane::Snapshots);
+        assert_eq!(next(&reports, Lane::Snapshots), None);
+        reports.settled(Lane::Snapshots, MIB / 2, false);
+        assert_eq!((next(&reports, Lane::Snapshots), reports.lost(Lane::Snapshots)), (Some("3"), 1));
+        reports.clear();
+        assert!(reports.is_empty(Lane::Snapshots));
+        assert_eq!(reports.lost(Lane::Snapshots), 3);
     }
 }

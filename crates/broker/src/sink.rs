@@ -10,7 +10,7 @@ use std::{
 };
 
 use lookout_config::KafkaSettings;
-use lookout_schema::{ExpireCause, FrameRecord, StatusRecord};
+use lookout_schema::{ExpireCause, FrameRecord, RecordKind, SnapshotRecord, StatusRecord};
 use lookout_stage::{RecordSink, Stop, StopOnDrop, Ticket, stop_signal};
 use tokio::{runtime, sync::oneshot, time::timeout_at};
 
@@ -20,13 +20,16 @@ use crate::{
     health::Link,
     outbox::{Outbox, Outgoing},
     pump::Pump,
-    reports::Report,
+    reports::{Lane, Report},
     topics::TopicCreator,
 };
 
 /// How often what was held back is looked at; answers are heard as they come. rdkafka spins for the last
 /// millisecond of each turn, so short ones cost.
 const TURN: Duration = Duration::from_millis(200);
+
+/// How long a drain waits for snapshots when all else is out.
+const FOR_SNAPSHOTS: Duration = Duration::from_secs(2);
 
 /// Takes records to Kafka: acknowledged by all replicas, in each camera's order, without doubles as far
 /// as Kafka's idempotent producer reaches.
@@ -43,14 +46,22 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// Starts the sink. It connects, and creates the topics, in the background: that no broker answers is
+    /// Starts a sink of frame and status records; see [`KafkaSink::start_for`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+        Self::start_for(settings, &[RecordKind::Frame, RecordKind::Status])
+    }
+
+    /// Starts a sink of records of `kinds`. It connects, and creates the topics, in the background: that no broker answers is
     /// no error here.
     ///
     /// # Errors
     /// Settings that librdkafka refuses, or a thread that cannot be started.
-    pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+    pub fn start_for(settings: &KafkaSettings, kinds: &[RecordKind]) -> Result<Self, BrokerError> {
         let config = client_config(settings, Use::Produce)?;
-        let creator = TopicCreator::new(settings)?;
+        let creator = TopicCreator::new(settings, kinds)?;
         let pump = Pump::start(
             config,
             settings.topics.clone(),
@@ -125,16 +136,27 @@ impl RecordSink for KafkaSink {
             StatusRecord::Worker(worker) => worker.worker.as_str(),
         };
         match serde_json::to_vec(record) {
-            Ok(payload) => self.pump.report(Report { key: key.to_owned(), payload }),
+            Ok(payload) => self.pump.report(Lane::Status, Report { key: key.to_owned(), payload }),
             Err(error) => tracing::error!(key, %error, "a status record could not be written as JSON"),
         }
     }
 
-    /// As the trait says; status records are waited for too. Where the deadline is reached the sink is
+    fn snapshot(&self, record: &SnapshotRecord) {
+        let key = record.camera.to_string();
+        match serde_json::to_vec(record) {
+            Ok(payload) => self.pump.report(Lane::Snapshots, Report { key, payload }),
+            Err(error) => tracing::error!(key, %error, "a snapshot could not be written as JSON"),
+        }
+    }
+
+    /// As the trait says; status records are waited for too, and snapshots for a moment. Where the deadline is reached the sink is
     /// closed, and what comes later expires at once.
     fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            if timeout_at(deadline.into(), self.pump.until_idle()).await.is_err() {
+            if timeout_at(deadline.into(), self.pump.until_idle()).await.is_ok() {
+                let patience = deadline.min(Instant::now() + FOR_SNAPSHOTS);
+                let _ = timeout_at(patience.into(), self.pump.until_empty()).await;
+            } else {
                 let health = self.health();
                 tracing::warn!(
                     records = health.outbox + health.in_flight,

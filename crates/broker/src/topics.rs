@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lookout_config::KafkaSettings;
+use lookout_schema::RecordKind;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     error::{KafkaResult, RDKafkaErrorCode},
@@ -25,14 +26,38 @@ struct TopicPlan {
     name: String,
     /// -1 for the broker's default.
     partitions: i32,
-    /// Whether the last record of a key is kept for ever, and those before it are not.
-    compacted: bool,
+    retention: Retention,
+}
+
+/// How long a topic keeps its records.
+#[derive(Debug, Clone, Copy)]
+enum Retention {
+    /// As the broker has it.
+    Default,
+    /// The last record of a key for ever, and those before it not.
+    Compacted,
+    /// An hour.
+    Short,
 }
 
 /// Settings of a compacted topic. Its records are read from the beginning at each start, so what was
 /// overwritten is cleaned away sooner than by default.
 const COMPACTED: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "3600000")];
+
+/// Settings of a topic whose records take room and are soon outdated. What is kept too long goes a segment at
+/// a time, so segments are short.
+const SHORT: [(&str, &str); 2] = [("retention.ms", "3600000"), ("segment.ms", "600000")];
+
+impl Retention {
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Default => &[],
+            Self::Compacted => &COMPACTED,
+            Self::Short => &SHORT,
+        }
+    }
+}
 
 /// Creates topics.
 pub(crate) struct TopicCreator {
@@ -43,23 +68,29 @@ pub(crate) struct TopicCreator {
 }
 
 impl TopicCreator {
-    /// Of the topics of a pipeline.
-    pub(crate) fn new(settings: &KafkaSettings) -> Result<Self, BrokerError> {
+    /// Of the topics of records of `kinds`.
+    pub(crate) fn new(settings: &KafkaSettings, kinds: &[RecordKind]) -> Result<Self, BrokerError> {
         let partitions = if settings.partitions == 0 { -1 } else { i32::from(settings.partitions) };
-        let plan = |name: &String| TopicPlan { name: name.clone(), partitions, compacted: false };
-        Self::of(settings, [&settings.topics.frames, &settings.topics.status].map(plan).into())
-    }
-
-    /// Of what consumers write, with as many partitions as the frames' topic is asked to have.
-    pub(crate) fn of_consumers(settings: &KafkaSettings) -> Result<Self, BrokerError> {
-        let partitions = if settings.partitions == 0 { -1 } else { i32::from(settings.partitions) };
-        let plan = |name: &String| TopicPlan { name: name.clone(), partitions, compacted: false };
-        Self::of(settings, [&settings.topics.tracks, &settings.topics.alerts].map(plan).into())
+        let plan = |kind: &RecordKind| {
+            let retention = match kind {
+                RecordKind::Snapshot => Retention::Short,
+                RecordKind::Camera => Retention::Compacted,
+                RecordKind::Frame | RecordKind::Status | RecordKind::Track | RecordKind::Alert => {
+                    Retention::Default
+                }
+            };
+            TopicPlan { name: settings.topics.of(*kind).to_owned(), partitions, retention }
+        };
+        Self::of(settings, kinds.iter().map(plan).collect())
     }
 
     /// Of the registry, with so many partitions, and the claims to them.
     pub(crate) fn of_registry(settings: &KafkaSettings, partitions: u16) -> Result<Self, BrokerError> {
-        let plan = |name: &String, partitions| TopicPlan { name: name.clone(), partitions, compacted: true };
+        let plan = |name: &String, partitions| TopicPlan {
+            name: name.clone(),
+            partitions,
+            retention: Retention::Compacted,
+        };
         let registry = plan(&settings.topics.cameras, i32::from(partitions));
         // One, so that the claims are in one order.
         Self::of(settings, vec![registry, plan(&settings.topics.claims, 1)])
@@ -135,10 +166,9 @@ impl TopicCreator {
             .topics
             .iter()
             .map(|topic| {
-                let settings = if topic.compacted { &COMPACTED[..] } else { &[] };
                 let replication = TopicReplication::Fixed(self.replication);
                 let new = NewTopic::new(&topic.name, topic.partitions, replication);
-                settings.iter().fold(new, |new, (key, value)| new.set(key, value))
+                topic.retention.settings().iter().fold(new, |new, (key, value)| new.set(key, value))
             })
             .collect();
         let options = AdminOptions::new().request_timeout(Some(TRY_FOR)).operation_timeout(Some(TRY_FOR));

@@ -77,7 +77,7 @@ impl RecordWriter {
         let producer = client_config(settings, Use::Produce)?
             .create_with_context(QuietContext::new(redactor.clone()))
             .map_err(|error| redactor.creation_error(&error))?;
-        let creator = TopicCreator::of_consumers(settings)?;
+        let creator = TopicCreator::new(settings, &[RecordKind::Track, RecordKind::Alert])?;
         let creator = tokio::spawn(creator.run());
         Ok(Self { producer, topics: settings.topics.clone(), creator })
     }

@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
     BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs, RunArgs,
-    TailArgs, TensorArgs, WeightsArgs,
+    SimArgs, TailArgs, TensorArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -48,6 +48,7 @@ enum Verb {
     Bench(BenchArgs),
     Tensor(TensorArgs),
     Weights(WeightsArgs),
+    Sim(SimArgs),
     /// Print the completions of a shell
     ///
     /// For bash: `lookout completions bash > ~/.local/share/bash-completion/completions/lookout`
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
         Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
+        Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Cameras(args) => cameras::run(&args),

@@ -17,6 +17,7 @@ mod pipeline;
 mod reader;
 mod registry;
 mod secret;
+mod snapshots;
 mod uri;
 
 pub use camera::{CameraSettings, RetrySettings, RtspTransport};
@@ -35,4 +36,5 @@ pub use monitor::{
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
+pub use snapshots::SnapshotSettings;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use crate::{
     Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, Mistake,
-    ModelSettings,
+    ModelSettings, SnapshotSettings,
     expand::Env,
     reader::{Reader, Section},
 };
@@ -28,6 +28,8 @@ pub struct PipelineSettings {
     pub batch: BatchSettings,
     pub kafka: KafkaSettings,
     pub worker: WorkerSettings,
+    /// None publishes no pictures.
+    pub snapshots: Option<SnapshotSettings>,
     /// Each with its own id; none where they are the registry's, and at least one otherwise.
     pub cameras: Vec<CameraSettings>,
     /// There where the cameras are those that workers share.
@@ -113,6 +115,7 @@ impl PipelineSettings {
         let batch = BatchSettings::read(root.section("batch"));
         let kafka = KafkaSettings::read(root.section("kafka"));
         let worker = WorkerSettings::read(root.section("worker"));
+        let snapshots = root.optional_section("snapshots").map(SnapshotSettings::read);
         let shared = root.choice("cameras", &[("registry", ())]).is_some();
         let fleet = FleetSettings::read(root.section("fleet"), base);
         let sections = root.sections("camera");
@@ -172,6 +175,7 @@ impl PipelineSettings {
             batch,
             kafka: kafka?,
             worker,
+            snapshots,
             cameras,
             fleet,
         })

@@ -37,6 +37,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         ("`[batch]`", format!("[batch]\n{UNKNOWN} = 1")),
         ("`[kafka]`", format!("[kafka]\n{UNKNOWN} = 1")),
         ("`[worker]`", format!("[worker]\n{UNKNOWN} = 1")),
+        ("`[snapshots]`", format!("[snapshots]\n{UNKNOWN} = 1")),
         ("`[fleet]`", format!("[fleet]\n{UNKNOWN} = 1")),
         ("`[[camera]]`", format!("[[camera]]\n{UNKNOWN} = 1")),
     ] {

@@ -211,6 +211,11 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("name = \"gate\"", "name = \"gate\"\ncameras = \"all\"", 2, "cameras", "known are `registry`"),
     ("[worker]", "[fleet]\n[worker]", 13, "fleet", "for `cameras = \"registry\"` only"),
     ("max_size = 8", "max_size = 8\n[infer]\nevery = 0", 10, "infer.every", "between 1 and"),
+    ("name = \"gate\"", "name = \"gate\"\nsnapshots = true", 2, "snapshots", "a table is needed"),
+    ("[worker]", "[snapshots]\nevery_ms = 99\n[worker]", 14, "snapshots.every_ms", "between 100 and"),
+    ("[worker]", "[snapshots]\nwidth = 32\n[worker]", 14, "snapshots.width", "between 64 and 1920"),
+    ("[worker]", "[snapshots]\nquality = 0\n[worker]", 14, "snapshots.quality", "between 1 and 100"),
+    ("[worker]", "[snapshots]\nheight = 1\n[worker]", 14, "snapshots.height", "known are `every_ms`"),
     (
         "max_size = 8",
         "max_size = 8\n[classify]\narch = \"resnet18\"\nweights = \"random:0\"",

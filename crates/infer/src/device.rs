@@ -148,6 +148,7 @@ fn rejoin(batch: FrameBatch, detected: Detected, started: Instant, busy: Duratio
             header: frame.header,
             ticket: frame.ticket,
             findings,
+            snapshot: frame.snapshot,
             batched_at: started,
             infer: detected.infer,
             post: detected.post,

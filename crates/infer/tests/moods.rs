@@ -153,7 +153,7 @@ impl Bench {
             let ticket = self.ledger.receive(self.session, self.next);
             let pixels = Pixels::new(SIZE, vec![self.next as u8; 3]).unwrap();
             self.next += 1;
-            self.intake.as_ref().unwrap().push(Frame { header, ticket, pixels }, &self.stop);
+            self.intake.as_ref().unwrap().push(Frame { header, ticket, pixels, snapshot: None }, &self.stop);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use lookout_config::{CameraSettings, SourceUri};
+use lookout_config::{CameraSettings, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraStatus, RetryReason, SessionId, Size, Timestamp};
 use lookout_stage::{CameraReport, Fit, FrameSource, Keep, SourceEnd, SourceOutlet};
 
@@ -14,6 +14,7 @@ use crate::{
     fitter::Fitter,
     pipeline,
     session::{Session, SessionEnd, SessionOutcome},
+    snapshots::Snapshots,
 };
 
 /// A camera, or a file that stands for one.
@@ -27,17 +28,20 @@ pub struct CameraSource {
     fitter: Fitter,
     every: NonZeroU32,
     keep: Arc<Keep>,
+    snapshots: Option<Snapshots>,
 }
 
-/// What a network asks of its frames.
+/// What is asked of a camera's frames.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Pixels of its input.
+    /// Pixels of the network's input.
     pub input: Size,
     /// How a frame is brought there.
     pub fit: Fit,
-    /// It looks at every so many frames of a camera; the others are dropped.
+    /// The network looks at every so many frames of a camera; the others are dropped.
     pub every: NonZeroU32,
+    /// Small pictures beside the frames.
+    pub snapshots: Option<SnapshotSettings>,
 }
 
 impl CameraSource {
@@ -45,13 +49,15 @@ impl CameraSource {
     pub fn new(settings: CameraSettings, wanted: Wanted) -> Self {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
-        Self { settings, fitter, every: wanted.every, keep: Arc::new(keep) }
+        let snapshots = wanted.snapshots.map(Snapshots::new);
+        Self { settings, fitter, every: wanted.every, keep: Arc::new(keep), snapshots }
     }
 
     fn connect(&mut self, outlet: &SourceOutlet, id: SessionId, capture: CaptureClock) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %id, uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep } = self;
-        let session = Session { settings, outlet, id, fitter, capture, every: *every, keep };
+        let Self { settings, fitter, every, keep, snapshots } = self;
+        let snapshots = snapshots.as_mut();
+        let session = Session { settings, outlet, id, fitter, capture, every: *every, keep, snapshots };
         session.run()
     }
 

@@ -57,6 +57,11 @@ impl Fitter {
         Self { input, fit, set_up: None }
     }
 
+    /// The size of what it gives.
+    pub(crate) fn input(&self) -> Size {
+        self.input
+    }
+
     /// The picture in `sample`, fitted.
     pub(crate) fn fit(&mut self, sample: &gst::Sample) -> Result<Fitted, FitError> {
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer()) else {

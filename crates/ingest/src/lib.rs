@@ -31,6 +31,7 @@ mod pipeline;
 mod planes;
 mod probe;
 mod session;
+mod snapshots;
 mod tap;
 mod yuv;
 

@@ -16,7 +16,8 @@ use crate::{
     capture::CaptureClock,
     fitter::Fitter,
     pipeline::{Connection, Event},
-    tap::{Decoded, TapSettings},
+    snapshots::Snapshots,
+    tap::{Decoded, TapSettings, process_time},
 };
 
 /// A connection that is being set up or runs.
@@ -29,6 +30,7 @@ pub(crate) struct Session<'a> {
     /// The network looks at every so many frames.
     pub(crate) every: NonZeroU32,
     pub(crate) keep: &'a Arc<Keep>,
+    pub(crate) snapshots: Option<&'a mut Snapshots>,
 }
 
 /// How a connection went.
@@ -187,6 +189,13 @@ impl Session<'_> {
                 return decoded.ticket.dropped(DropCause::Convert);
             }
         };
+        // A camera's own clock may be set while it runs; a file is read at any speed.
+        let paced_by = match clock {
+            Clock::File => Duration::from_micros(u64::try_from(captured_at.as_unix_us()).unwrap_or(0)),
+            Clock::Rtcp | Clock::Arrival => process_time(decoded.decoded_at),
+        };
+        let snapshots = self.snapshots.as_ref();
+        let (snapshot, canvas) = snapshots.and_then(|snapshots| snapshots.due(paced_by)).unzip();
         let pts = decoded.sample.buffer().and_then(gstreamer::BufferRef::pts);
         let header = FrameHeader {
             camera: self.settings.id.clone(),
@@ -204,7 +213,10 @@ impl Session<'_> {
             ready_at: Instant::now(),
         };
         let Some(ticket) = self.with_permit(decoded.ticket) else { return };
-        self.outlet.intake.push(Frame { header, ticket, pixels: fitted.pixels }, &self.outlet.stop);
+        self.outlet.intake.push(Frame { header, ticket, pixels: fitted.pixels, snapshot }, &self.outlet.stop);
+        if let Some((snapshots, canvas)) = self.snapshots.as_mut().zip(canvas) {
+            snapshots.draw(canvas, &decoded.sample, fitted.source);
+        }
     }
 
     /// The ticket with leave to enter the worker; none where the camera was stopped first.

@@ -186,7 +186,7 @@ impl Drop for Tap {
 }
 
 /// A time that grows with the clock, from an arbitrary start.
-fn process_time(now: Instant) -> Duration {
+pub(crate) fn process_time(now: Instant) -> Duration {
     use std::sync::OnceLock;
     static START: OnceLock<Instant> = OnceLock::new();
     now.saturating_duration_since(*START.get_or_init(|| now))

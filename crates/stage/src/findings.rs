@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lookout_schema::{Classification, Detection};
 
-use crate::{FrameHeader, Ticket};
+use crate::{FrameHeader, Snapshot, Ticket};
 
 /// What a network saw in one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +21,7 @@ pub struct FrameResult {
     pub header: FrameHeader,
     pub ticket: Ticket,
     pub findings: Findings,
+    pub snapshot: Option<Snapshot>,
     /// When the frame's batch was begun.
     pub batched_at: Instant,
     /// The forward pass of the frame's batch.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{Keep, Placement, Ticket};
+use crate::{Keep, Placement, Snapshot, Ticket};
 
 /// What is known of a frame apart from its pixels.
 #[derive(Debug, Clone)]
@@ -68,6 +68,8 @@ pub struct Frame {
     pub header: FrameHeader,
     pub ticket: Ticket,
     pub pixels: Pixels,
+    /// Of some frames, where snapshots are asked for.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// Why a batch was closed.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use lookout_schema::{FrameRecord, Size, StatusRecord};
+use lookout_schema::{FrameRecord, Size, SnapshotRecord, StatusRecord};
 use thiserror::Error;
 
 use crate::{
@@ -78,6 +78,9 @@ pub trait RecordSink: Send + Sync {
 
     /// Takes a status record; best effort.
     fn report(&self, record: &StatusRecord);
+
+    /// Takes a snapshot; best effort, and of a camera's the latest counts.
+    fn snapshot(&self, record: &SnapshotRecord);
 
     /// Waits until every record is settled, or until `deadline`, at which the rest expires.
     fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

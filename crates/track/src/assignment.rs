@@ -1,5 +1,7 @@
-//! Which detection is which track: the pairs whose overlaps add up to the most (Kuhn, The Hungarian Method for
+//! Which detection is which track: the pairs whose worths add up to the most (Kuhn, The Hungarian Method for
 //! the Assignment Problem, 1955).
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 
@@ -8,9 +10,14 @@ use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 pub(crate) struct Candidate {
     pub(crate) row: usize,
     pub(crate) column: usize,
-    /// Above 0.
+    /// Above 0, and far below 1e12.
     pub(crate) worth: f32,
 }
+
+/// Candidates that contest one another are weighed against one another exactly if they have no more rows or
+/// columns than this; the work grows with the cube. More of them in one heap are no scene that anything could be
+/// told of, and there the best go first.
+const MOST_WEIGHED: usize = 100;
 
 /// The best pairs `(row, column)` among `candidates`; no row and no column is in two.
 pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> Vec<(usize, usize)> {
@@ -19,24 +26,69 @@ pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> V
         of_row[candidate.row] += 1;
         of_column[candidate.column] += 1;
     }
-    let alone = |c: &&Candidate| of_row[c.row] == 1 && of_column[c.column] == 1;
-    let mut pairs: Vec<(usize, usize)> =
-        candidates.iter().filter(alone).map(|candidate| (candidate.row, candidate.column)).collect();
-    // Only those that others contest have to be weighed against one another, which are few.
-    let contested: Vec<Candidate> = candidates.iter().filter(|c| !alone(c)).copied().collect();
-    pairs.extend(weighed(&contested));
+    let alone = |c: &Candidate| of_row[c.row] == 1 && of_column[c.column] == 1;
+    let (free, contested): (Vec<Candidate>, Vec<Candidate>) = candidates.iter().partition(|c| alone(c));
+    let mut pairs: Vec<(usize, usize)> = free.iter().map(|c| (c.row, c.column)).collect();
+    for mut heap in heaps(rows, columns, contested) {
+        let (rows, columns) = (numbered(&heap, |c| c.row), numbered(&heap, |c| c.column));
+        if rows.len() == 1 || columns.len() == 1 || rows.len().max(columns.len()) > MOST_WEIGHED {
+            heap.sort_unstable_by(|a, b| b.worth.total_cmp(&a.worth));
+            pairs.extend(best_first(&heap));
+        } else {
+            pairs.extend(weighed(&heap, rows, columns));
+        }
+    }
     pairs
 }
 
-fn weighed(candidates: &[Candidate]) -> Vec<(usize, usize)> {
+/// The candidates that contest one another, directly or through others, together.
+fn heaps(rows: usize, columns: usize, candidates: Vec<Candidate>) -> Vec<Vec<Candidate>> {
+    if candidates.is_empty() {
+        return Vec::new();
+    }
+    // Rows first, then columns; each points to another of its heap, and the last to itself.
+    let mut next: Vec<usize> = (0..rows + columns).collect();
+    for candidate in &candidates {
+        let (a, b) = (end(&mut next, candidate.row), end(&mut next, rows + candidate.column));
+        next[a] = b;
+    }
+    let mut heaps: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
+    for candidate in candidates {
+        heaps.entry(end(&mut next, candidate.row)).or_default().push(candidate);
+    }
+    heaps.into_values().collect()
+}
+
+fn end(next: &mut [usize], mut at: usize) -> usize {
+    while next[at] != at {
+        next[at] = next[next[at]];
+        at = next[at];
+    }
+    at
+}
+
+fn numbered(candidates: &[Candidate], of: fn(&Candidate) -> usize) -> Vec<usize> {
+    let mut numbers: Vec<usize> = candidates.iter().map(of).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn best_first(sorted: &[Candidate]) -> Vec<(usize, usize)> {
+    let (mut rows, mut columns) = (BTreeSet::new(), BTreeSet::new());
+    let free = sorted.iter().filter(|c| {
+        let free = !rows.contains(&c.row) && !columns.contains(&c.column);
+        if free {
+            rows.insert(c.row);
+            columns.insert(c.column);
+        }
+        free
+    });
+    free.map(|c| (c.row, c.column)).collect()
+}
+
+fn weighed(candidates: &[Candidate], mut rows: Vec<usize>, mut columns: Vec<usize>) -> Vec<(usize, usize)> {
     const SCALE: f32 = 1e6;
-    let numbered = |of: fn(&Candidate) -> usize| {
-        let mut numbers: Vec<usize> = candidates.iter().map(of).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers
-    };
-    let (mut rows, mut columns) = (numbered(|c| c.row), numbered(|c| c.column));
     // The library wants no more rows than columns.
     let turned = rows.len() > columns.len();
     if turned {
@@ -49,9 +101,6 @@ fn weighed(candidates: &[Candidate]) -> Vec<(usize, usize)> {
         if let (Ok(row), Ok(column)) = (rows.binary_search(&row), columns.binary_search(&column)) {
             worth[(row, column)] = (candidate.worth * SCALE) as i64;
         }
-    }
-    if candidates.is_empty() {
-        return Vec::new();
     }
     let (_, chosen) = kuhn_munkres(&worth);
     let pairs = chosen.into_iter().enumerate().filter(|(row, column)| worth[(*row, *column)] > 0);

@@ -43,7 +43,12 @@ impl Kalman {
 
     /// How many standard deviations a measurement is off.
     pub(crate) fn surprise(&self, value: f64, std: f64) -> f64 {
-        (value - self.value) / (self.value_var + std.powi(2)).sqrt()
+        (value - self.value) / self.spread(std).sqrt()
+    }
+
+    /// The variance of what a measurement is off, if its own standard deviation is `std`.
+    pub(crate) fn spread(&self, std: f64) -> f64 {
+        self.value_var + std.powi(2)
     }
 
     pub(crate) fn rate_std(&self) -> f64 {

@@ -3,7 +3,9 @@
 //! Everything here is pure: time is an argument, in seconds of the session, and it is by time, never by a count
 //! of frames, that an object is lost or predicted, so that dropped frames change nothing but what was not seen.
 
+mod arrivals;
 mod assignment;
+mod expected;
 mod follower;
 mod kalman;
 mod line;
@@ -13,9 +15,9 @@ mod tracker;
 mod ttc;
 mod zone;
 
-pub use follower::{Follower, Passed, Sight};
-pub use line::{Crossing, Direction, Line};
+pub use follower::{Follower, FollowerState, Passed, Sight};
+pub use line::{Crossing, Direction, Line, LineState};
 pub use settings::TrackerSettings;
-pub use tracker::{Observation, Step, Track, TrackEnd, TrackId, Tracker};
+pub use tracker::{MOST_OBJECTS, Observation, Step, Track, TrackEnd, TrackId, Tracker, TrackerState};
 pub use ttc::{Closing, ClosingEstimate};
-pub use zone::{Visit, Zone};
+pub use zone::{Visit, Zone, ZoneState};

@@ -1,11 +1,11 @@
 //! Who crosses a line, and which way.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::Size;
+use serde::{Deserialize, Serialize};
 
-use crate::{Track, TrackId, zone::foot};
+use crate::{MOST_OBJECTS, Track, TrackId, zone::foot};
 
 /// Which way a line is crossed, as seen by one who looks from its first point to its second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +25,24 @@ pub struct Crossing {
 }
 
 /// A line across a part of a camera's picture, by its ends in parts of the picture's width and height.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Line {
     ends: [[f32; 2]; 2],
     /// How far off the line, in parts of the picture, an object has to be for its side to count: one that stands
     /// on the line and jitters does not cross it over and over.
     band: f32,
+    state: LineState,
+}
+
+/// Where objects are to a [`Line`], to be saved and loaded; where it lies is not part of it, so that a changed
+/// line takes effect.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LineState {
     /// Where each object was when its side last counted.
     was: BTreeMap<TrackId, Was>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Was {
     at: [f32; 2],
     last_s: f64,
@@ -44,21 +51,37 @@ struct Was {
 /// Objects that were not seen for so long are forgotten.
 const FORGET_S: f64 = 60.0;
 
+/// No more objects than this are remembered; the oldest are forgotten first.
+const MOST_REMEMBERED: usize = 16 * MOST_OBJECTS;
+
 impl Line {
     pub fn new(ends: [[f32; 2]; 2], band: f32) -> Self {
-        Self { ends, band, was: BTreeMap::new() }
+        Self::resume(ends, band, LineState::default())
     }
 
-    /// Takes a frame's tracks, at `at_s` seconds of the session, and gives who has crossed since.
+    /// Goes on where a line was when its [`Self::state`] was saved.
+    pub fn resume(ends: [[f32; 2]; 2], band: f32, state: LineState) -> Self {
+        Self { ends, band, state }
+    }
+
+    pub fn state(&self) -> &LineState {
+        &self.state
+    }
+
+    /// Takes a frame's tracks, at `at_s` seconds of the session, and gives who has crossed since. A
+    /// time that is no number is passed over.
     pub fn step(&mut self, at_s: f64, source: Size, tracks: &[Track]) -> Vec<Crossing> {
         let mut crossings = Vec::new();
+        if !at_s.is_finite() {
+            return crossings;
+        }
         for track in tracks {
             let at = foot(track.bbox, source);
             let off = self.off(at);
             if off.abs() < self.band || !off.is_finite() {
                 continue;
             }
-            let before = self.was.insert(track.id, Was { at, last_s: at_s });
+            let before = self.state.was.insert(track.id, Was { at, last_s: at_s });
             let Some(before) = before.map(|was| was.at) else { continue };
             let sides = (self.off(before) > 0.0, off > 0.0);
             if sides.0 != sides.1 && self.within_ends(before, at) {
@@ -66,7 +89,10 @@ impl Line {
                 crossings.push(Crossing { id: track.id, class_id: track.class_id, direction, at_s });
             }
         }
-        self.was.retain(|_, was| at_s - was.last_s <= FORGET_S);
+        self.state.was.retain(|_, was| (at_s - was.last_s).abs() <= FORGET_S);
+        while self.state.was.len() > MOST_REMEMBERED {
+            self.state.was.pop_first();
+        }
         crossings
     }
 

@@ -3,35 +3,60 @@
 use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::kalman::Kalman;
+use crate::{expected::Expected, kalman::Kalman};
 
-/// A detector's boxes are off by this part of their size, and by no less than some pixels.
-const BOX_ERROR: f64 = 0.04;
-const LEAST_ERROR_PX: f64 = 2.0;
+/// A detector's boxes are off by this part of their size, and by no less than some pixels, in place and in size.
+const PLACE_ERROR: f64 = 0.025;
+const LEAST_PLACE_ERROR_PX: f64 = 1.7;
+const SIZE_ERROR: f64 = 0.04;
+const LEAST_SIZE_ERROR_PX: f64 = 2.5;
 
 /// Objects are as fast as this many of their own sizes a second, and change that by as much as the second number
 /// within a second, as standard deviations; sizes change more slowly.
 const SPEED: f64 = 1.5;
-const SPEED_CHANGE: f64 = 0.15;
-const GROWTH: f64 = 0.3;
-const GROWTH_CHANGE: f64 = 0.1;
+const SPEED_CHANGE: f64 = 0.3;
+const LEAST_SPEED_CHANGE: f64 = 0.15;
+const MOST_SPEED_CHANGE: f64 = 2.0;
+const GROWTH: f64 = 0.2;
+const GROWTH_CHANGE: f64 = 0.05;
+
+/// How fast an object is found to be steadier or more restless than thought, a detection, and by how many
+/// standard deviations squared a single one may speak for it.
+const RESTLESS_GAIN: f64 = 0.1;
+const MOST_SURPRISE: f64 = 8.0;
+
+/// Whoever turned, or was thrown back, is no further from where it was last seen than its way in that time, and
+/// some of its size.
+const REACH: f64 = 1.2;
+const REACH_SIZES: f64 = 0.6;
+
+/// A box of which less than this part is in the picture reaches over its border.
+const WHOLE: f64 = 0.999;
 
 /// A box that moves.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Motion {
     x: Kalman,
     y: Kalman,
     width: Kalman,
     height: Kalman,
+    /// The logarithm of how much its speed changes, in sizes a second within a second: some walk straight on and
+    /// some turn about, and to take either for the other costs its identity where it is hidden.
+    restless: f64,
 }
 
-fn parts(bbox: BBox) -> [f64; 4] {
+/// Centre, width and height.
+pub(crate) fn parts(bbox: BBox) -> [f64; 4] {
     let [x1, y1, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
     [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1]
 }
 
-fn error(size: f64) -> f64 {
-    (BOX_ERROR * size).max(LEAST_ERROR_PX)
+fn place_error(size: f64) -> f64 {
+    (PLACE_ERROR * size).max(LEAST_PLACE_ERROR_PX)
+}
+
+fn size_error(size: f64) -> f64 {
+    (SIZE_ERROR * size).max(LEAST_SIZE_ERROR_PX)
 }
 
 impl Motion {
@@ -39,10 +64,11 @@ impl Motion {
         let [x, y, width, height] = parts(bbox);
         let size = (width * height).sqrt();
         Self {
-            x: Kalman::new(x, error(size), SPEED * size),
-            y: Kalman::new(y, error(size), SPEED * size),
-            width: Kalman::new(width, error(size), GROWTH * size),
-            height: Kalman::new(height, error(size), GROWTH * size),
+            x: Kalman::new(x, place_error(size), SPEED * size),
+            y: Kalman::new(y, place_error(size), SPEED * size),
+            width: Kalman::new(width, size_error(size), GROWTH * size),
+            height: Kalman::new(height, size_error(size), GROWTH * size),
+            restless: SPEED_CHANGE.ln(),
         }
     }
 
@@ -53,7 +79,7 @@ impl Motion {
     /// Goes on by `dt` seconds. An object that nobody sees keeps its size.
     pub(crate) fn predict(&mut self, dt: f64, hidden: bool) {
         let size = self.size();
-        let (speed, growth) = ((SPEED_CHANGE * size).powi(2), (GROWTH_CHANGE * size).powi(2));
+        let (speed, growth) = ((self.restless.exp() * size).powi(2), (GROWTH_CHANGE * size).powi(2));
         if hidden {
             self.width.rate = 0.0;
             self.height.rate = 0.0;
@@ -66,25 +92,50 @@ impl Motion {
 
     pub(crate) fn update(&mut self, bbox: BBox) {
         let [x, y, width, height] = parts(bbox);
-        let error = error(self.size());
-        self.x.update(x, error);
-        self.y.update(y, error);
-        self.width.update(width, error);
-        self.height.update(height, error);
+        let (place_error, size_error) = (place_error(self.size()), size_error(self.size()));
+        let surprise = self.x.surprise(x, place_error).powi(2) + self.y.surprise(y, place_error).powi(2);
+        // Two parts, each of which is off by one standard deviation squared in the mean.
+        self.restless += RESTLESS_GAIN * (surprise.min(MOST_SURPRISE) / 2.0 - 1.0);
+        self.restless = self.restless.clamp(LEAST_SPEED_CHANGE.ln(), MOST_SPEED_CHANGE.ln());
+        self.x.update(x, place_error);
+        self.y.update(y, place_error);
+        self.width.update(width, size_error);
+        self.height.update(height, size_error);
     }
 
-    /// Whether a part of the box is expected in a picture of `source`.
-    pub(crate) fn is_within(&self, source: Size) -> bool {
-        self.bbox().clipped(source).is_some()
+    /// How much of the box is expected in a picture of `source`.
+    pub(crate) fn within(&self, source: Size) -> f64 {
+        let area = |b: BBox| f64::from(b.x2 - b.x1) * f64::from(b.y2 - b.y1);
+        self.bbox().clipped(source).map_or(0.0, area) / area(self.bbox())
     }
 
-    /// How many standard deviations a box is off what is expected, in place and in size.
-    pub(crate) fn surprise(&self, bbox: BBox) -> f32 {
-        let [x, y, width, height] = parts(bbox);
-        let error = error(self.size());
-        let place = self.x.surprise(x, error).hypot(self.y.surprise(y, error));
-        let size = self.width.surprise(width, error).hypot(self.height.surprise(height, error));
-        place.max(size) as f32
+    /// Whether a box is where the object can be that was last seen `since_s` ago, however it turned.
+    pub(crate) fn reaches(&self, bbox: BBox, since_s: f64) -> bool {
+        let [x, y, ..] = parts(bbox);
+        let before = [self.x, self.y].map(|part| part.value - part.rate * since_s);
+        let way = self.x.rate.hypot(self.y.rate) * since_s.min(1.0);
+        (x - before[0]).hypot(y - before[1]) <= REACH * way + REACH_SIZES * self.size()
+    }
+
+    /// What a detection of the object, that was last seen `since_s` ago, is likely to be off; `back` is how likely
+    /// it is to come back if its way leads out of the picture of `source`.
+    pub(crate) fn expected(&self, since_s: f64, source: Size, back: f64) -> Expected {
+        let size = self.size();
+        let (place_error, size_error) = (place_error(size), size_error(size));
+        let spread = [
+            self.x.spread(place_error),
+            self.y.spread(place_error),
+            self.width.spread(size_error),
+            self.height.spread(size_error),
+        ];
+        let at = [self.x.value, self.y.value, self.width.value, self.height.value];
+        let expected = Expected::new(at, spread);
+        let way = [self.x.rate, self.y.rate].map(|rate| rate * since_s);
+        if self.within(source) < WHOLE {
+            expected.or_back(source, way, back)
+        } else {
+            expected.or_turned(way, since_s)
+        }
     }
 
     /// Where the object is expected.

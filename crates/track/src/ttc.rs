@@ -5,8 +5,16 @@
 //! the value over its rate. A filter with a straight line as its model takes the inverse of the size, whose error
 //! is that of the size over its square. (Lee, A Theory of Visual Control of Braking Based on Information about
 //! Time-to-Collision, 1976, is the origin of the idea.)
+//!
+//! What is possible is bounded: from `n` boxes within `T` seconds, each of whose size is off by the part `e`, no
+//! rate can be told better than `3.5 e / (T sqrt(n))` a second. With sides off by 2 pixels at 10 frames/s, an object
+//! of 27 pixels 6 s away that has been watched for 1.5 s is off by 30 % of its rate. The median error is under
+//! 10 % from 2 to 6 s for objects that are 40 pixels wide or more when they are 4 s away; below 40 pixels, or within the
+//! first 2 s of watching below 100, only when they are nearer (`tests/closing.rs` prints the grid). The estimate's
+//! own deviation says so: ask [`Closing::latest_s`] before anybody is warned.
 
 use lookout_schema::BBox;
+use serde::{Deserialize, Serialize};
 
 use crate::kalman::Kalman;
 
@@ -15,7 +23,7 @@ const SIDE_ERROR_PX: f64 = 2.0;
 
 /// Closing speeds change by this part of themselves within a second: gentle braking changes the estimate, and
 /// jitter does not.
-const SPEED_CHANGE: f64 = 0.15;
+const SPEED_CHANGE: f64 = 0.1;
 
 /// A first guess of how fast an object may come: here within this many seconds.
 const FASTEST_S: f64 = 1.0;
@@ -53,8 +61,8 @@ fn seconds(rate: f64) -> Option<f64> {
     (rate > 0.0).then(|| 1.0 / rate)
 }
 
-/// An object's growth.
-#[derive(Debug, Clone, Default)]
+/// An object's growth. It has no settings, and is itself what is saved and loaded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClosingEstimate {
     /// Of the inverse of the size.
     filter: Option<Kalman>,
@@ -68,21 +76,28 @@ impl ClosingEstimate {
     pub fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
         let [width, height] = [bbox.x2 - bbox.x1, bbox.y2 - bbox.y1].map(f64::from);
         let size = (width * height).sqrt();
-        if !(size.is_finite() && size > 2.0 * SIDE_ERROR_PX) {
+        if !(at_s.is_finite() && size.is_finite() && size > 2.0 * SIDE_ERROR_PX) {
             return None;
         }
+        let dt = at_s - self.last_s;
+        let goes_on = (0.0..=GAP_S).contains(&dt);
+        if let Some(filter) = self.filter.as_mut().filter(|_| goes_on) {
+            filter.predict(dt, (SPEED_CHANGE * filter.rate.abs()).powi(2));
+        }
+        // A box that jitter has made larger must not count for more, so its error is that of the size expected.
+        let sized = self
+            .filter
+            .filter(|filter| goes_on && filter.value > 0.0)
+            .map_or(1.0, |f| 1.0 / (f.value * size));
         // Each side is off by two corners' jitter; the size is their geometric mean.
         let relative = SIDE_ERROR_PX * 2.0_f64.sqrt() * (width.powi(-2) + height.powi(-2)).sqrt() / 2.0;
-        let inverse = 1.0 / size;
-        let error = relative * inverse;
+        let relative = (relative / sized).min(0.5);
+        // The inverse of a number that jitters is too large in the mean.
+        let inverse = (1.0 - relative.powi(2)) / size;
+        let error = relative / (size * sized);
         let fresh = || Kalman::new(inverse, error, inverse / FASTEST_S);
-        let dt = at_s - self.last_s;
         match &mut self.filter {
-            Some(filter) if (0.0..=GAP_S).contains(&dt) => {
-                let noise = (SPEED_CHANGE * filter.rate.abs()).powi(2);
-                filter.predict(dt, noise);
-                filter.update(inverse, error);
-            }
+            Some(filter) if goes_on => filter.update(inverse, error),
             filter => {
                 *filter = Some(fresh());
                 self.first_s = at_s;

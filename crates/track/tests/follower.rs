@@ -99,7 +99,10 @@ fn zones_and_lines_are_told_with_their_objects() {
     follower.set_places(&zones, &lines);
     let (mut crossings, mut visits, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for seq in 0..60 {
-        // The same places again change nothing.
+        // To be stopped and started again, and given the same places, changes nothing.
+        let saved = serde_json::to_string(&follower.state()).unwrap();
+        follower =
+            Follower::resume("monitor", TrackerSettings::default(), serde_json::from_str(&saved).unwrap());
         follower.set_places(&zones, &lines);
         let sight = follower.hear(&frame(0, seq, Some([0.2 + seq as f32 * 0.01, 0.5]))).unwrap();
         crossings.extend(sight.crossings);

@@ -102,8 +102,14 @@ mod tests {
         if let Some(s) = published_s {
             ledger.receive(SessionId::generate(), 0).published(s * 1_000_000);
         }
-        let sink =
-            SinkHealth { connected: true, last_error: None, outbox: 0, in_flight: 0, oldest_unacked: None };
+        let sink = SinkHealth {
+            connected: true,
+            last_error: None,
+            outbox: 0,
+            in_flight: 0,
+            oldest_unacked: None,
+            snapshots_lost: 0,
+        };
         let longest_gap = Duration::from_secs(10);
         let camera = CameraView { id, status, reconnects: 0, longest_gap, ledger };
         WorkerView {

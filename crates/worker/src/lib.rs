@@ -17,6 +17,7 @@ mod progress;
 mod recorder;
 mod reports;
 mod roster;
+mod snapshots;
 mod status;
 mod summary;
 mod supervisor;

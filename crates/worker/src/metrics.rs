@@ -42,6 +42,20 @@ struct ByClosed {
     closed_by: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCause {
+    cause: &'static str,
+}
+
+/// Why a snapshot did not come to the sink.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SnapshotLoss {
+    /// The encoder was behind, and a newer one took its place.
+    QueueFull,
+    /// There was no picture, or none that could be encoded.
+    Encode,
+}
+
 /// What is counted as it happens. What the ledgers hold is read from them at each scrape.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -52,6 +66,15 @@ pub(crate) struct Metrics {
     last_age: Family<ByCamera, Gauge<f64, AtomicU64>>,
     stage_restarts: Counter,
     totals: DeviceTotals,
+    snapshots: SnapshotTotals,
+}
+
+/// What became of the snapshots since the worker began.
+#[derive(Debug, Default)]
+struct SnapshotTotals {
+    published: AtomicU64,
+    queue_full: AtomicU64,
+    encode: AtomicU64,
 }
 
 /// What the device has done since the worker began.
@@ -119,6 +142,7 @@ impl Metrics {
             last_age,
             stage_restarts,
             totals,
+            snapshots: SnapshotTotals::default(),
         })
     }
 
@@ -156,6 +180,18 @@ impl Metrics {
         self.last_age.remove(&by);
     }
 
+    pub(crate) fn snapshot_published(&self) {
+        self.snapshots.published.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn snapshot_lost(&self, why: SnapshotLoss) {
+        let count = match why {
+            SnapshotLoss::QueueFull => &self.snapshots.queue_full,
+            SnapshotLoss::Encode => &self.snapshots.encode,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn stage_restarted(&self) {
         self.stage_restarts.inc();
     }
@@ -177,8 +213,29 @@ impl Metrics {
         let mut text = String::new();
         text::encode_registry(&mut text, &self.registry)?;
         text::encode_registry(&mut text, &ledger_registry(cameras, sink))?;
+        text::encode_registry(&mut text, &self.snapshots.registry(sink))?;
         text::encode_eof(&mut text)?;
         Ok(text)
+    }
+}
+
+impl SnapshotTotals {
+    fn registry(&self, sink: &SinkHealth) -> Registry {
+        let published = Counter::<u64>::default();
+        published.inc_by(self.published.load(Relaxed));
+        let dropped = Family::<ByCause, Counter>::default();
+        let kafka = sink.snapshots_lost;
+        for (cause, count) in [
+            ("queue_full", self.queue_full.load(Relaxed)),
+            ("encode", self.encode.load(Relaxed)),
+            ("kafka", kafka),
+        ] {
+            dropped.get_or_create(&ByCause { cause }).inc_by(count);
+        }
+        let mut registry = Registry::with_prefix("lookout");
+        registry.register("snapshots_published", "Snapshots handed to the Kafka client", published);
+        registry.register("snapshots_dropped", "Snapshots that never reached the broker, by cause", dropped);
+        registry
     }
 }
 

@@ -12,7 +12,7 @@ use lookout_schema::{Clock, DropCause, FrameRecord, ModelInfo, Timestamp, Timing
 use lookout_stage::{BootTime, FrameResult, RecordSink};
 use tokio::sync::mpsc;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, snapshots::Snapshots};
 
 /// Makes results public.
 pub(crate) struct Recorder {
@@ -22,6 +22,8 @@ pub(crate) struct Recorder {
     pub(crate) classifier: Option<ModelInfo>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) latencies: Latencies,
+    /// Where they are asked for.
+    pub(crate) snapshots: Option<Snapshots>,
 }
 
 /// The latencies of all records, in microseconds.
@@ -60,6 +62,9 @@ impl Recorder {
                 }
             }
         }
+        if let Some(snapshots) = self.snapshots {
+            snapshots.finish().await;
+        }
         self.latencies
     }
 
@@ -76,7 +81,7 @@ impl Recorder {
 
     fn publish_one(&mut self, result: FrameResult) {
         let published_at = Timestamp::now();
-        let FrameResult { header, mut ticket, findings, batched_at, infer, post } = result;
+        let FrameResult { header, mut ticket, findings, snapshot, batched_at, infer, post } = result;
         // The camera may be another's by now.
         if !ticket.tenure().holds(BootTime::now()) {
             return ticket.dropped(DropCause::Shutdown);
@@ -118,6 +123,9 @@ impl Recorder {
             classes: findings.classes,
         };
         self.sink.publish(&record, ticket);
+        if let Some((snapshots, snapshot)) = self.snapshots.as_ref().zip(snapshot) {
+            snapshots.offer(record, snapshot.into_picture());
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     recorder::{Latencies, Recorder},
     reports,
     roster::{Roster, Wish},
+    snapshots::Snapshots,
 };
 
 /// Batches that may wait to become records, which takes far less time than a batch.
@@ -52,6 +53,11 @@ pub(crate) fn start(
     metrics: &Arc<Metrics>,
 ) -> Result<Stages> {
     let sink: Arc<dyn RecordSink> = parts.sink;
+    let snapshots = settings
+        .snapshots
+        .map(|snapshots| Snapshots::start(snapshots, Arc::clone(&sink), Arc::clone(metrics)))
+        .transpose()
+        .context("the snapshots' thread could not be started")?;
     let recorder = Recorder {
         sink,
         worker: worker.clone(),
@@ -59,6 +65,7 @@ pub(crate) fn start(
         classifier: parts.classifier,
         metrics: Arc::clone(metrics),
         latencies: Latencies::new(),
+        snapshots,
     };
     let (bridge, events) = mpsc::channel(BRIDGE);
     let recorder = tokio::spawn(recorder.run(events));

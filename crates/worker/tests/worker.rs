@@ -243,3 +243,40 @@ async fn one_camera_too_many_and_one_that_is_wrong_are_told() {
     let summary = running.summary.await.unwrap().unwrap();
     assert_eq!(summary.fleet.as_deref(), Some("fenced"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_carry_what_was_seen_in_their_frames() {
+    let cameras = [("a", "/good-20"), ("b", "/good-20")];
+    let settings = pipeline(&cameras, "[snapshots]\nevery_ms = 100");
+    let running = start(settings, NetworkMood::Well, Sink::default());
+    assert_adds_up(&running.summary.await.unwrap().unwrap());
+    let frames = running.sink.records.lock().unwrap();
+    let snapshots = running.sink.snapshots.lock().unwrap();
+    assert_eq!(snapshots.len(), 40);
+    for snapshot in snapshots.iter() {
+        let of = |frame: &&FrameRecord| (frame.session, frame.seq) == (snapshot.session, snapshot.seq);
+        let frame = frames.iter().find(of).unwrap();
+        assert_eq!((&snapshot.camera, &snapshot.detections), (&frame.camera, &frame.detections));
+        assert_eq!((snapshot.detections.len(), snapshot.captured_at), (1, frame.captured_at));
+        assert_eq!((snapshot.picture, &snapshot.jpeg[..2]), (common::SIZE, &[0xff, 0xd8][..]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_section_there_are_none() {
+    let running = start(pipeline(&[("a", "/good-20")], ""), NetworkMood::Well, Sink::default());
+    assert_adds_up(&running.summary.await.unwrap().unwrap());
+    assert_eq!(running.sink.snapshots.lock().unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_that_is_slow_with_snapshots_costs_snapshots_only() {
+    let sink = Sink { snapshot_takes: Duration::from_millis(100), ..Sink::default() };
+    let settings = pipeline(&[("a", "/good-2000")], "[snapshots]\nwidth = 320");
+    let running = start(settings, NetworkMood::Well, sink);
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert_eq!(summary.cameras[&"a".parse().unwrap()].delivered, 2000);
+    assert!(summary.seconds < 20.0, "2000 snapshots take 200 s: {summary:?}");
+    assert!(running.sink.snapshots.lock().unwrap().len() < 200);
+}

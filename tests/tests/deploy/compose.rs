@@ -202,7 +202,8 @@ fn the_topics_are_the_programs() {
     for topic in [&frames, &status, &tracks, &alerts] {
         assert_eq!(options(topic), partitions, "{topic}");
     }
-    assert_eq!(options(&snapshots), format!("{partitions} --config retention.ms=3600000"));
+    let short = "--config retention.ms=3600000 --config segment.ms=600000";
+    assert_eq!(options(&snapshots), format!("{partitions} {short}"));
     assert_eq!(options(&cameras), format!("{partitions} --config cleanup.policy=compact"));
     assert_eq!(options(&claims), "--partitions 1 --config cleanup.policy=compact");
     assert_eq!(created.len(), 7);

@@ -9,3 +9,5 @@ mod embedded;
 mod faults;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod snapshots;

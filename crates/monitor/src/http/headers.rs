@@ -7,9 +7,11 @@ use axum::{
     response::Response,
 };
 
-/// Only our own script and style are run and shown, and nobody may frame the page.
+/// Only our own script and style are run and shown, none of them may make HTML or code of text, and nobody may frame
+/// the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),

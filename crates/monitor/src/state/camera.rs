@@ -16,15 +16,15 @@ use super::{
     pulse::Pulse,
     told::Told,
 };
-use crate::rules::{RuleState, Scene, down};
+use crate::rules::{CONSUMER, RuleState, Scene, down};
 
 /// A camera. All of it is kept in the store but for what is skipped.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
     pub(crate) heard: Heard,
+    #[serde(with = "kept")]
     pub(crate) follower: Follower,
-    tracking: TrackerSettings,
     pub(crate) status: Option<CameraStatusRecord>,
     /// Since when it has given no frames, by our clock and by the record's, where its status says so.
     down: Option<(Timestamp, Timestamp)>,
@@ -97,8 +97,7 @@ impl Camera {
         let mut camera = Self {
             id,
             heard: Heard::default(),
-            follower: Follower::new(crate::rules::CONSUMER, ways.tracker),
-            tracking: ways.tracker,
+            follower: Follower::new(CONSUMER, ways.tracker),
             status: None,
             down: None,
             pulse: Pulse::default(),
@@ -117,11 +116,7 @@ impl Camera {
 
     /// Goes on after a restart, with the rules that there are now; gives what stands no more.
     pub(crate) fn go_on(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
-        if self.tracking != ways.tracker {
-            self.tracking = ways.tracker;
-            self.follower = Follower::new(crate::rules::CONSUMER, ways.tracker);
-            self.follower.set_places(&self.places.zones, &self.places.lines);
-        }
+        self.follower = Follower::resume(CONSUMER, ways.tracker, self.follower.state());
         self.live.dirty = true;
         self.set_rules(&ways.rules, now)
     }
@@ -299,4 +294,19 @@ fn thinned(frame: &FrameRecord) -> FrameRecord {
     frame.detections.sort_by(|a, b| b.score.total_cmp(&a.score));
     frame.detections.truncate(MAX_TRACKED);
     frame
+}
+
+/// The objects that are followed, as they are kept; with which settings they are is said when they go on.
+mod kept {
+    use lookout_track::{Follower, FollowerState, TrackerSettings};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(follower: &Follower, serializer: S) -> Result<S::Ok, S::Error> {
+        follower.state().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Follower, D::Error> {
+        let state = FollowerState::deserialize(deserializer)?;
+        Ok(Follower::resume(super::CONSUMER, TrackerSettings::default(), state))
+    }
 }

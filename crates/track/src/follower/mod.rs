@@ -6,19 +6,19 @@
 mod places;
 mod told;
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::{Detection, Epoch, FrameRecord, Region, SessionId, Timestamp, TrackRecord};
+use serde::{Deserialize, Serialize};
 
 use self::{
-    places::Places,
+    places::{Places, PlacesState},
     told::{Look, Told},
 };
-use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, Visit};
+use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, TrackerState, Visit};
 
 /// Follows the objects of one camera through its sessions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Follower {
     /// What is written as `tracker` in its records.
     name: String,
@@ -29,19 +29,39 @@ pub struct Follower {
     places: Places,
 }
 
+/// Where a [`Follower`] is, to be saved and loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FollowerState {
+    epoch: Epoch,
+    session: Option<SessionState>,
+    places: PlacesState,
+}
+
 /// One unbroken connection to the camera.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 struct Session {
+    so_far: SoFar,
+    tracker: Tracker,
+}
+
+/// What is known of a session beside its objects' motion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SoFar {
     id: SessionId,
     last_seq: u64,
     clock: Clock,
-    tracker: Tracker,
     told: Told,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SessionState {
+    so_far: SoFar,
+    tracker: TrackerState,
 }
 
 /// Time within a session, by the stream's own where it has one: a camera's wall clock is set anew in mid-stream when
 /// its first sender report comes.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Clock {
     begin: Timestamp,
     begin_pts_ns: Option<u64>,
@@ -86,6 +106,34 @@ impl Follower {
         }
     }
 
+    /// Goes on where one was when its [`Self::state`] was saved, whatever the settings were then.
+    pub fn resume(name: impl Into<String>, settings: TrackerSettings, state: FollowerState) -> Self {
+        let FollowerState { epoch, session, places } = state;
+        let resume = |SessionState { so_far, tracker }| Session {
+            so_far,
+            tracker: Tracker::resume(settings, tracker),
+        };
+        Self {
+            name: name.into(),
+            settings,
+            epoch,
+            session: session.map(resume),
+            places: Places::resume(places),
+        }
+    }
+
+    pub fn state(&self) -> FollowerState {
+        let state = |Session { so_far, tracker }: &Session| SessionState {
+            so_far: so_far.clone(),
+            tracker: tracker.state().clone(),
+        };
+        FollowerState {
+            epoch: self.epoch,
+            session: self.session.as_ref().map(state),
+            places: self.places.state(),
+        }
+    }
+
     /// The zones and lines to watch. Those that stay as they were keep whom they know.
     pub fn set_places(&mut self, zones: &BTreeMap<String, Region>, lines: &BTreeMap<String, [[f32; 2]; 2]>) {
         self.places.set(zones, lines);
@@ -99,14 +147,14 @@ impl Follower {
         if frame.epoch < self.epoch {
             return Err(Passed::OldEpoch);
         }
-        let goes_on = self.session.as_ref().filter(|session| session.id == frame.session);
-        if goes_on.is_some_and(|session| frame.seq <= session.last_seq) {
+        let goes_on = self.session.as_ref().filter(|session| session.so_far.id == frame.session);
+        if goes_on.is_some_and(|session| frame.seq <= session.so_far.last_seq) {
             return Err(Passed::Doubled);
         }
         // Sessions are named by the time of their making; one that is over does not come back.
         if goes_on.is_none()
             && frame.epoch == self.epoch
-            && self.session.as_ref().is_some_and(|session| frame.session < session.id)
+            && self.session.as_ref().is_some_and(|session| frame.session < session.so_far.id)
         {
             return Err(Passed::Doubled);
         }
@@ -128,13 +176,13 @@ impl Follower {
         self.places.forget();
         self.session
             .take()
-            .map(|mut session| session.told.end(&session.tracker.finish(), None))
+            .map(|mut session| session.so_far.told.end(&session.tracker.finish(), None))
             .unwrap_or_default()
     }
 
     /// The objects that were told of and have not ended, as they were told last.
     pub fn objects(&self) -> impl Iterator<Item = &TrackRecord> {
-        self.session.iter().flat_map(|session| session.told.records())
+        self.session.iter().flat_map(|session| session.so_far.told.records())
     }
 
     /// Who is in each zone.
@@ -143,7 +191,7 @@ impl Follower {
     }
 
     pub fn session(&self) -> Option<SessionId> {
-        self.session.as_ref().map(|session| session.id)
+        self.session.as_ref().map(|session| session.so_far.id)
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -153,23 +201,23 @@ impl Follower {
 
 impl Session {
     fn new(frame: &FrameRecord, settings: TrackerSettings) -> Self {
-        Self {
+        let so_far = SoFar {
             id: frame.session,
             last_seq: frame.seq,
             clock: Clock { begin: frame.captured_at, begin_pts_ns: frame.pts_ns, now_s: 0.0 },
-            tracker: Tracker::new(settings),
             told: Told::default(),
-        }
+        };
+        Self { so_far, tracker: Tracker::new(settings) }
     }
 
     fn hear(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, sight: &mut Sight) {
-        self.last_seq = frame.seq;
-        sight.at_s = self.clock.step(frame);
+        self.so_far.last_seq = frame.seq;
+        sight.at_s = self.so_far.clock.step(frame);
         let observations: Vec<Observation> = frame.detections.iter().map(observation).collect();
         let step = self.tracker.step(sight.at_s, frame.source, &observations);
         let met = places.step(sight.at_s, frame.source, &step.tracks);
         let look = Look { frame, tracker: name, at_s: sight.at_s };
-        sight.records.extend(self.told.step(look, &step, &met, places));
+        sight.records.extend(self.so_far.told.step(look, &step, &met, places));
         sight.tracks = step.tracks;
         sight.crossings = met.crossings;
         sight.visits = met.visits;

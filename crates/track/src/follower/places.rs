@@ -1,11 +1,11 @@
 //! The zones and lines of a camera, by name.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::{Region, Size};
 
-use crate::{Crossing, Line, Track, TrackId, Visit, Zone};
+use crate::{Crossing, Line, LineState, Track, TrackId, Visit, Zone, ZoneState};
+use serde::{Deserialize, Serialize};
 
 /// Who steps out of a zone, or is out of sight, for less than this is still there.
 const GRACE_S: f64 = 1.0;
@@ -13,10 +13,17 @@ const GRACE_S: f64 = 1.0;
 /// How far off a line an object counts as on a side of it, in parts of the picture.
 const BAND: f32 = 0.01;
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     zones: BTreeMap<String, (Region, Zone)>,
     lines: BTreeMap<String, ([[f32; 2]; 2], Line)>,
+}
+
+/// Places with who is there. Each with where it lies, so that one which has been moved begins anew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct PlacesState {
+    zones: BTreeMap<String, (Region, ZoneState)>,
+    lines: BTreeMap<String, ([[f32; 2]; 2], LineState)>,
 }
 
 /// What a frame's objects have met.
@@ -34,6 +41,27 @@ impl Met {
 }
 
 impl Places {
+    pub(super) fn resume(PlacesState { zones, lines }: PlacesState) -> Self {
+        let zone = |(name, (region, state)): (String, (Region, ZoneState))| {
+            (name, (region.clone(), Zone::resume(region, GRACE_S, state)))
+        };
+        let line = |(name, (ends, state))| (name, (ends, Line::resume(ends, BAND, state)));
+        Self { zones: zones.into_iter().map(zone).collect(), lines: lines.into_iter().map(line).collect() }
+    }
+
+    pub(super) fn state(&self) -> PlacesState {
+        let zone = |(name, (region, zone)): (&String, &(Region, Zone))| {
+            (name.clone(), (region.clone(), zone.state().clone()))
+        };
+        let line = |(name, (ends, line)): (&String, &([[f32; 2]; 2], Line))| {
+            (name.clone(), (*ends, line.state().clone()))
+        };
+        PlacesState {
+            zones: self.zones.iter().map(zone).collect(),
+            lines: self.lines.iter().map(line).collect(),
+        }
+    }
+
     pub(super) fn set(&mut self, zones: &BTreeMap<String, Region>, lines: &BTreeMap<String, [[f32; 2]; 2]>) {
         self.zones.retain(|name, (region, _)| zones.get(name) == Some(region));
         self.lines.retain(|name, (ends, _)| lines.get(name) == Some(ends));

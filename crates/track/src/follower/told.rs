@@ -1,9 +1,9 @@
 //! What was told of a session's objects.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use lookout_schema::{FrameRecord, LineCrossing, LineDirection, TrackEvent, TrackRecord, ZoneStay};
+use serde::{Deserialize, Serialize};
 
 use super::places::{Met, Places};
 use crate::{Direction, Step, Track, TrackEnd, TrackId};
@@ -12,12 +12,12 @@ use crate::{Direction, Step, Track, TrackEnd, TrackId};
 const TELL_EVERY_S: f64 = 1.0;
 
 /// The objects that were told of.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Told {
     objects: BTreeMap<TrackId, Object>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Object {
     /// As it is now.
     record: TrackRecord,

@@ -8,6 +8,7 @@ use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, Pi
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
+use lookout_schema::RecordKind;
 use lookout_worker::{FleetParts, MakeSource, Parts, worker_id};
 
 /// The parts of a worker, made ready.
@@ -37,7 +38,12 @@ impl Ready {
                 bail!("camera {}: `classes` names `{class}`, which is no class of the network", camera.id);
             }
         }
-        let wanted = Wanted { input: network.input, fit: network.fit, every: settings.infer.every };
+        let wanted = Wanted {
+            input: network.input,
+            fit: network.fit,
+            every: settings.infer.every,
+            snapshots: settings.snapshots,
+        };
         let (model, classifier) = (network.info, network.classifier);
         let (device, prefetch) = (network.target.to_string(), network.target.is_gpu());
         let labels = network.labels.clone();
@@ -50,7 +56,9 @@ impl Ready {
             Brokers::Servers(_) => None,
         };
         let kafka: &KafkaSettings = embedded.as_ref().map_or(&settings.kafka, Embedded::settings);
-        let sink = KafkaSink::start(kafka).context("[kafka]")?;
+        let mut kinds = vec![RecordKind::Frame, RecordKind::Status];
+        kinds.extend(settings.snapshots.map(|_| RecordKind::Snapshot));
+        let sink = KafkaSink::start_for(kafka, &kinds).context("[kafka]")?;
         let fleet = match &settings.fleet {
             Some(fleet) => {
                 let worker = worker_id(settings.worker.id.as_ref());

@@ -1,0 +1,115 @@
+//! Small pictures of whole frames, beside what the network gets of them.
+//!
+//! They are drawn from the decoded frame and not from the network's input: that has black bars, or lacks the
+//! frame's sides, or its shape, and may be smaller than what was asked for. A decoder's buffers are few, and
+//! one that waits for them stops; so no frame is kept for a thread of its own to draw from, and the camera's draws
+//! once the frame is on its way.
+
+use std::time::Duration;
+
+use gstreamer as gst;
+use lookout_config::SnapshotSettings;
+use lookout_schema::Size;
+use lookout_stage::{Canvas, Fit, Snapshot, SnapshotPace};
+
+use crate::fitter::Fitter;
+
+/// Draws a camera's snapshots when they are due.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    width: u32,
+    pace: SnapshotPace,
+    fitter: Option<Fitter>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(settings: SnapshotSettings) -> Self {
+        Self { width: settings.width.get(), pace: SnapshotPace::new(settings.every), fitter: None }
+    }
+
+    /// A snapshot to go with a frame of the time `at`, where one is due, and where to draw it.
+    pub(crate) fn due(&self, at: Duration) -> Option<(Snapshot, Canvas)> {
+        self.pace.due(at).map(Snapshot::blank)
+    }
+
+    /// Draws the frame in `sample`, of `source`.
+    pub(crate) fn draw(&mut self, canvas: Canvas, sample: &gst::Sample, source: Size) {
+        let size = within(source, self.width);
+        let current = self.fitter.take().filter(|fitter| fitter.input() == size);
+        let fitter = self.fitter.insert(current.unwrap_or_else(|| Fitter::new(size, Fit::Stretch)));
+        match fitter.fit(sample) {
+            Ok(fitted) => canvas.draw(fitted.pixels),
+            Err(error) => tracing::debug!(%error, "no snapshot could be drawn"),
+        }
+    }
+}
+
+/// The size of a picture in the shape of `source` that is no wider than `width`, nor than the source.
+fn within(source: Size, width: u32) -> Size {
+    if source.width <= width {
+        return source;
+    }
+    let height = u64::from(width) * u64::from(source.height) * 2 / u64::from(source.width);
+    Size { width, height: (height as u32).div_ceil(2).max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use gstreamer_video as video;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_has_the_shape_of_its_source_and_is_never_larger() {
+        let size = |(width, height)| Size { width, height };
+        for (source, picture) in [
+            ((1920, 1080), (320, 180)),
+            ((768, 576), (320, 240)),
+            ((1080, 1920), (320, 569)),
+            ((320, 240), (320, 240)),
+            ((160, 4000), (160, 4000)),
+            ((8192, 8), (320, 1)),
+        ] {
+            assert_eq!(within(size(source), 320), size(picture), "{source:?}");
+        }
+    }
+
+    /// Red above and blue below, in whose right half green is added.
+    fn sample(width: u32, height: u32) -> gst::Sample {
+        crate::init().unwrap();
+        let info = video::VideoInfo::builder(video::VideoFormat::Rgb, width, height).build().unwrap();
+        let mut bytes = vec![0; info.size()];
+        for (y, row) in (0..).zip(bytes.chunks_exact_mut(info.stride()[0] as usize)) {
+            for (x, rgb) in (0..width).zip(row.chunks_exact_mut(3)) {
+                let (above, right) = (y < height / 2, x >= width / 2);
+                rgb.copy_from_slice(&[u8::from(above) * 255, u8::from(right) * 255, u8::from(!above) * 255]);
+            }
+        }
+        let buffer = gst::Buffer::from_mut_slice(bytes);
+        gst::Sample::builder().buffer(&buffer).caps(&info.to_caps().unwrap()).build()
+    }
+
+    #[test]
+    fn the_whole_frame_is_seen_also_where_its_shape_changes() {
+        let width = NonZeroU32::new(64).unwrap();
+        let every = Duration::from_secs(1);
+        let mut snapshots = Snapshots::new(SnapshotSettings { every, width, quality: 70 });
+        for (second, (width, height)) in (0..).zip([(640, 360), (360, 640), (40, 40), (40, 40)]) {
+            let source = Size { width, height };
+            let at = Duration::from_secs(second);
+            let (snapshot, canvas) = snapshots.due(at).unwrap();
+            snapshots.draw(canvas, &sample(width, height), source);
+            let picture = snapshot.into_picture().wait(Duration::ZERO).unwrap();
+            assert!(snapshots.due(at + every / 2).is_none());
+            let Size { width, height } = picture.size();
+            assert_eq!(picture.size(), within(source, 64));
+            let colour = |x: u32, y: u32| &picture.rgb()[(y * width + x) as usize * 3..][..3];
+            assert_eq!(colour(0, 0), [255, 0, 0]);
+            assert_eq!(colour(width - 1, 0), [255, 255, 0]);
+            assert_eq!(colour(0, height - 1), [0, 0, 255]);
+            assert_eq!(colour(width - 1, height - 1), [0, 255, 255]);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `lookout sim dataset` and `lookout sim video`.
+
+use indicatif::ProgressBar;
+use lookout_args::{SimDatasetArgs, SimVideoArgs};
+use lookout_sim::{ClipSettings, DatasetSettings, write_dataset, write_video};
+
+use crate::{Problem, fps, kbit_s, place, scene, size, weather};
+
+const JPEG_QUALITY: u8 = 88;
+
+pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
+    let settings = DatasetSettings {
+        first_seed: args.seed,
+        scenes: args.scenes,
+        pictures_per_scene: args.pictures,
+        size: size(&args.size)?,
+        quality: JPEG_QUALITY,
+    };
+    let bar = ProgressBar::new(args.scenes.saturating_mul(args.pictures));
+    let written = write_dataset(&args.folder, &settings, |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    say(&format!("{written} pictures in {}", args.folder.display()));
+    Ok(())
+}
+
+pub(crate) fn video(args: &SimVideoArgs) -> Result<(), Problem> {
+    let truth = args.file.with_extension("jsonl");
+    if truth == args.file {
+        return Err(Problem::Input(format!("`{}` is to be an MP4 file", args.file.display())));
+    }
+    let (size, fps) = (size(&args.camera.size)?, fps(args.camera.fps)?);
+    let settings = ClipSettings {
+        scene: scene(place(&args.camera.place)?, args.camera.seed),
+        camera: args.camera_number,
+        weather: weather(&args.camera.weather, args.camera.seed)?,
+        size,
+        fps,
+        frames: args.seconds * u64::from(fps),
+        kbit_s: kbit_s(size, fps),
+    };
+    let bar = ProgressBar::new(settings.frames);
+    write_video(&args.file, &truth, settings, |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    say(&format!(
+        "{} frames in {}, their truth in {}",
+        settings.frames,
+        args.file.display(),
+        truth.display()
+    ));
+    Ok(())
+}
+
+fn say(what: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{what}");
+}

@@ -1,0 +1,118 @@
+//! Data sets of simulated pictures, in COCO's format (Lin et al., Microsoft COCO, 2014).
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
+use lookout_schema::Size;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::{FrameTruth, Kind, Picture, Place, Renderer, Scene, Weather};
+
+/// What is in a data set.
+#[derive(Debug, Clone, Copy)]
+pub struct DatasetSettings {
+    /// Scenes with other seeds have nothing in common.
+    pub first_seed: u64,
+    pub scenes: u64,
+    /// Pictures of each scene, by a camera each, some seconds apart.
+    pub pictures_per_scene: u64,
+    pub size: Size,
+    /// JPEG's, 1 to 100.
+    pub quality: u8,
+}
+
+/// A data set could not be written.
+#[derive(Debug, Error)]
+pub enum SimError {
+    #[error("`{path}` cannot be written: {source}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("a picture of {}x{} cannot be drawn", .0.width, .0.height)]
+    Size(Size),
+    #[error("the video cannot be encoded: {reason}; the GStreamer plugins `ugly` and `bad` are needed")]
+    Encode { reason: String },
+    #[error("the RTSP farm cannot be started: {reason}")]
+    Farm { reason: String },
+    #[error("`{path}` cannot be written as JPEG: {reason}")]
+    Jpeg { path: PathBuf, reason: String },
+}
+
+/// The place of a seed: all three in turn.
+pub fn place(seed: u64) -> Place {
+    Place::ALL[(seed % 3) as usize]
+}
+
+/// Writes `annotations.json` and `images/` into `folder`, and gives the number of pictures; `progress` is told of each.
+///
+/// # Errors
+/// Something cannot be written.
+pub fn write_dataset(
+    folder: &Path,
+    settings: &DatasetSettings,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, SimError> {
+    let images = folder.join("images");
+    fs::create_dir_all(&images).map_err(|source| SimError::Write { path: images.clone(), source })?;
+    let (mut pictures, mut annotations) = (Vec::new(), Vec::new());
+    let mut n = 0;
+    for seed in settings.first_seed..settings.first_seed + settings.scenes {
+        let scene = Scene::new(place(seed), seed);
+        for shot in 0..settings.pictures_per_scene {
+            // A camera and a weather of its own each, so that there is as much to see as can be.
+            let weather = Weather::of(seed.wrapping_mul(1009).wrapping_add(shot));
+            let renderer = Renderer::new(scene, shot as usize, settings.size, weather);
+            let mut renderer = renderer.ok_or(SimError::Size(settings.size))?;
+            let (picture, truth) = renderer.frame(shot, 3.0 + 7.3 * shot as f64);
+            n += 1;
+            let name = format!("{n:06}.jpg");
+            write_jpeg(&images.join(&name), &picture, settings.quality)?;
+            pictures.push(json!({
+                "id": n, "file_name": name, "width": picture.size.width, "height": picture.size.height,
+            }));
+            annotate(n, &truth, &mut annotations);
+            progress(n);
+        }
+    }
+    let categories: Vec<_> =
+        Kind::ALL.iter().map(|kind| json!({"id": kind.class_id(), "name": kind.label()})).collect();
+    let all = json!({
+        "info": {"description": "simulated by lookout sim", "first_seed": settings.first_seed, "scenes": settings.scenes},
+        "images": pictures, "annotations": annotations, "categories": categories,
+    });
+    let path = folder.join("annotations.json");
+    let written = File::create(&path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        serde_json::to_writer(&mut file, &all)?;
+        file.flush()
+    });
+    written.map_err(|source| SimError::Write { path, source })?;
+    Ok(n)
+}
+
+fn annotate(image: u64, truth: &FrameTruth, annotations: &mut Vec<serde_json::Value>) {
+    for object in &truth.objects {
+        let b = object.bbox;
+        let (width, height) = (b.x2 - b.x1, b.y2 - b.y1);
+        annotations.push(json!({
+            "id": annotations.len() + 1,
+            "image_id": image,
+            "category_id": object.class_id,
+            "bbox": [b.x1, b.y1, width, height],
+            "area": width * height,
+            // What is too small or too hidden is not asked for, as a crowd is not.
+            "iscrowd": u8::from(object.ignore),
+        }));
+    }
+}
+
+fn write_jpeg(path: &Path, picture: &Picture, quality: u8) -> Result<(), SimError> {
+    let file = File::create(path).map_err(|source| SimError::Write { path: path.into(), source })?;
+    let Size { width, height } = picture.size;
+    JpegEncoder::new_with_quality(BufWriter::new(file), quality)
+        .encode(&picture.rgb, width, height, ExtendedColorType::Rgb8)
+        .map_err(|error| SimError::Jpeg { path: path.into(), reason: error.to_string() })
+}

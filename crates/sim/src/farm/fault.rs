@@ -1,0 +1,96 @@
+//! What goes wrong with a camera, and when.
+
+use std::{str::FromStr, time::Duration};
+
+use thiserror::Error;
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Frames are held for half a second and come all at once.
+    Burst,
+    /// Every tenth frame is lost.
+    Loss,
+    /// Nothing comes, and the connection stays.
+    Silence,
+    /// Half of the frames come.
+    HalfRate,
+    /// The picture has another size.
+    Resolution,
+    /// The camera's clock is ten seconds ahead.
+    ClockJump,
+    /// The connection is closed; who connects anew is let in.
+    Disconnect,
+}
+
+impl FaultKind {
+    pub const ALL: [(&str, Self); 7] = [
+        ("burst", Self::Burst),
+        ("loss", Self::Loss),
+        ("silence", Self::Silence),
+        ("half-rate", Self::HalfRate),
+        ("resolution", Self::Resolution),
+        ("clock-jump", Self::ClockJump),
+        ("disconnect", Self::Disconnect),
+    ];
+}
+
+/// A fault of one camera.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Counted from 1.
+    pub camera: usize,
+    pub kind: FaultKind,
+    /// Since the farm began.
+    pub from: Duration,
+    pub lasts: Duration,
+}
+
+/// Why a text is no fault.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` is no fault: write CAMERA:KIND@FROM+SECONDS, such as `2:silence@20+10`, KIND one of burst, loss, silence, half-rate, resolution, clock-jump, disconnect"
+)]
+pub struct InvalidFault(pub String);
+
+impl FromStr for Fault {
+    type Err = InvalidFault;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
+        let parse = || {
+            let (camera, rest) = text.split_once(':')?;
+            let (kind, when) = rest.split_once('@')?;
+            let (from, lasts) = when.split_once('+')?;
+            let kind = FaultKind::ALL.iter().find(|(name, _)| *name == kind)?.1;
+            let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+            let camera = camera.parse().ok().filter(|camera| *camera > 0)?;
+            Some(Self { camera, kind, from: seconds(from)?, lasts: seconds(lasts)? })
+        };
+        parse().ok_or_else(|| InvalidFault(text.chars().take(80).collect()))
+    }
+}
+
+impl Fault {
+    /// Whether it is on, so long after the farm began.
+    pub fn is_on(&self, since: Duration) -> bool {
+        (self.from..self.from.saturating_add(self.lasts)).contains(&since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_and_has_its_time() {
+        let fault: Fault = "2:silence@20+10".parse().unwrap();
+        assert_eq!((fault.camera, fault.kind), (2, FaultKind::Silence));
+        let on = |s: u64| fault.is_on(Duration::from_secs(s));
+        assert!(!on(19) && on(20) && on(29) && !on(30));
+        for wrong in
+            ["", "2:silence", "0:silence@1+1", "2:sleep@1+1", "2:silence@-1+1", "2:loss@1+nan", "x:loss@1+1"]
+        {
+            assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Many cameras on one RTSP server: each shows a clip over and over, with RTCP sender reports, and fails on demand.
+
+mod fault;
+mod show;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use gst::glib;
+use gstreamer as gst;
+use gstreamer_rtsp_server as server;
+use server::prelude::*;
+
+use self::show::Shown;
+pub use self::{
+    fault::{Fault, FaultKind, InvalidFault},
+    show::{Told, TruthSink},
+};
+use crate::{Clip, SimError};
+
+/// What a farm has.
+#[derive(Debug, Default)]
+pub struct FarmSettings {
+    /// What each camera shows; many may show the same.
+    pub cameras: Vec<Arc<Clip>>,
+    /// What each shows while its size is another.
+    pub resized: Vec<Arc<Clip>>,
+    pub faults: Vec<Fault>,
+    /// Is told of each frame as it is shown.
+    pub truth: Option<TruthSink>,
+}
+
+/// A farm that serves until it is dropped. Camera `n`, from 1, is `rtsp://ADDRESS/camera-n`.
+pub struct Farm {
+    address: SocketAddr,
+    main_loop: glib::MainLoop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Farm {
+    /// Serves on `address`.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or GStreamer lacks its RTSP server.
+    pub fn start(address: SocketAddr, settings: FarmSettings) -> Result<Self, SimError> {
+        let failed = |reason: String| SimError::Farm { reason };
+        gst::init().map_err(|error| failed(error.to_string()))?;
+        let context = glib::MainContext::new();
+        let main_loop = glib::MainLoop::new(Some(&context), false);
+        let (ready, is_ready) = mpsc::channel();
+        let running = main_loop.clone();
+        let serve = move || {
+            let _ = context.with_thread_default(|| match serve(address, &settings, &context) {
+                Ok((server, source)) => {
+                    let _ = ready.send(Ok(()));
+                    running.run();
+                    server.client_filter(Some(&mut |_, _| server::RTSPFilterResult::Remove));
+                    source.destroy();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("farm".into()).spawn(serve);
+        let thread = thread.map_err(|error| failed(error.to_string()))?;
+        let farm = Self { address, main_loop, thread: Some(thread) };
+        is_ready.recv().unwrap_or_else(|_| Err("its thread has ended".into())).map_err(failed)?;
+        Ok(farm)
+    }
+
+    /// The address of camera `n`, from 1.
+    pub fn uri(&self, n: usize) -> String {
+        format!("rtsp://{}/camera-{n}", self.address)
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        self.main_loop.quit();
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Farm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Farm").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn serve(
+    address: SocketAddr,
+    settings: &FarmSettings,
+    context: &glib::MainContext,
+) -> Result<(server::RTSPServer, glib::Source), String> {
+    let rtsp = server::RTSPServer::new();
+    rtsp.set_address(&address.ip().to_string());
+    rtsp.set_service(&address.port().to_string());
+    let mounts = rtsp.mount_points().ok_or("the server has no mount points")?;
+    let begun = Instant::now();
+    for (i, clip) in settings.cameras.iter().enumerate() {
+        let shown = Shown {
+            camera: i + 1,
+            clip: Arc::clone(clip),
+            resized: settings.resized.get(i).cloned(),
+            faults: settings.faults.iter().copied().filter(|fault| fault.camera == i + 1).collect(),
+            truth: settings.truth.clone(),
+            begun,
+        };
+        mounts.add_factory(&format!("/camera-{}", i + 1), show::factory(Arc::new(shown)));
+    }
+    let source =
+        rtsp.create_source(server::gio::Cancellable::NONE).map_err(|error| format!("{address}: {error}"))?;
+    source.attach(Some(context));
+    Ok((rtsp, source))
+}

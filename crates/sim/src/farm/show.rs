@@ -1,0 +1,132 @@
+//! One camera's clip to who looks at it.
+
+use std::{
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gst_app::AppSrc;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_rtsp_server as server;
+use lookout_schema::Timestamp;
+use server::prelude::*;
+
+use super::{Fault, FaultKind};
+use crate::{Clip, FrameTruth};
+
+/// Is told of each frame as it is shown: the camera, when, and what is true of it.
+#[derive(Clone)]
+pub struct TruthSink(pub Arc<Told>);
+
+/// What is told.
+pub type Told = dyn Fn(usize, Timestamp, &FrameTruth) + Send + Sync;
+
+impl fmt::Debug for TruthSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TruthSink")
+    }
+}
+
+/// What a camera shows.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) camera: usize,
+    pub(super) clip: Arc<Clip>,
+    pub(super) resized: Option<Arc<Clip>>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) truth: Option<TruthSink>,
+    pub(super) begun: Instant,
+}
+
+/// How long frames of a burst are held.
+const BURST: Duration = Duration::from_millis(500);
+const CLOCK_JUMP: Duration = Duration::from_secs(10);
+
+/// All who look at the camera share one stream, which is fed while someone looks.
+pub(super) fn factory(shown: Arc<Shown>) -> server::RTSPMediaFactory {
+    let factory = server::RTSPMediaFactory::new();
+    factory.set_shared(true);
+    factory.set_launch(
+        "( appsrc name=src is-live=true format=time max-buffers=60 leaky-type=downstream \
+         caps=video/x-h264,stream-format=byte-stream,alignment=au \
+         ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
+    );
+    factory.connect_media_configure(move |_, media| {
+        let bin = media.element().downcast::<gst::Bin>().ok();
+        let source =
+            bin.and_then(|bin| bin.by_name("src")).and_then(|element| element.downcast::<AppSrc>().ok());
+        let Some(source) = source else { return };
+        let shown = Arc::clone(&shown);
+        let name = format!("camera-{}", shown.camera);
+        // It ends with the media: nothing can be pushed into it any more.
+        let _ = thread::Builder::new().name(name).spawn(move || shown.feed(&source));
+    });
+    factory
+}
+
+impl Shown {
+    fn has(&self, kind: FaultKind) -> bool {
+        let since = self.begun.elapsed();
+        self.faults.iter().any(|fault| fault.kind == kind && fault.is_on(since))
+    }
+
+    /// Pushes frames at their times until nobody takes them.
+    fn feed(&self, source: &AppSrc) {
+        let frame = Duration::from_secs(1) / self.clip.settings.fps;
+        let begun = Instant::now();
+        let mut held = Vec::new();
+        let mut waits_for_key = true;
+        let mut was_resized = false;
+        for tick in 1.. {
+            let due = begun + frame * tick;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            // The clip goes on whether somebody looks or not.
+            let n = (self.begun.elapsed().as_nanos() / frame.as_nanos()) as usize;
+            let resized = self.resized.as_ref().filter(|_| self.has(FaultKind::Resolution));
+            waits_for_key |= was_resized != resized.is_some();
+            was_resized = resized.is_some();
+            let clip = resized.unwrap_or(&self.clip);
+            let Some(unit) = clip.units.get(n % clip.units.len().max(1)) else { return };
+            waits_for_key &= !unit.is_key;
+            if waits_for_key || self.has(FaultKind::Silence) {
+                waits_for_key |= self.has(FaultKind::Silence);
+                if source.parent().is_none() {
+                    return;
+                }
+                continue;
+            }
+            let skipped =
+                (self.has(FaultKind::Loss) && n % 10 == 9) || (self.has(FaultKind::HalfRate) && n % 2 == 1);
+            if skipped && !unit.is_key {
+                continue;
+            }
+            let Some(now) = source.current_running_time() else { continue };
+            let jump = if self.has(FaultKind::ClockJump) { CLOCK_JUMP } else { Duration::ZERO };
+            let mut data = unit.data.copy();
+            if let Some(data) = data.get_mut() {
+                data.set_pts(now + gst::ClockTime::try_from(jump).unwrap_or_default());
+                data.set_dts(gst::ClockTime::NONE);
+            }
+            if let (Some(TruthSink(told)), Some(truth)) = (&self.truth, clip.truth.get(n % clip.units.len()))
+            {
+                told(self.camera, Timestamp::now(), truth);
+            }
+            held.push(data);
+            if self.has(FaultKind::Burst) && frame * (held.len() as u32) < BURST {
+                continue;
+            }
+            for data in held.drain(..) {
+                if source.push_buffer(data).is_err() {
+                    return;
+                }
+            }
+            if self.has(FaultKind::Disconnect) {
+                let _ = source.end_of_stream();
+                return;
+            }
+        }
+    }
+}

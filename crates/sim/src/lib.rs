@@ -1,0 +1,26 @@
+//! Simulated cameras. A road or a yard from a seed, seen by cameras that stand or drive, with the truth of every
+//! frame: what is where, how much of it can be seen, how far it is and how soon it is here.
+//!
+//! Everything is a function of the seed and the time: any frame can be made by itself, in any order, and is the
+//! same on every machine.
+
+mod camera;
+mod chance;
+mod clip;
+mod dataset;
+mod farm;
+mod render;
+mod scene;
+mod truth;
+mod video;
+mod weather;
+
+pub use camera::{Camera, View};
+pub use clip::{Clip, ClipSettings, Unit};
+pub use dataset::{DatasetSettings, SimError, place, write_dataset};
+pub use farm::{Farm, FarmSettings, Fault, FaultKind, InvalidFault, Told, TruthSink};
+pub use render::{Picture, Renderer};
+pub use scene::{Actor, Kind, Place, Scene};
+pub use truth::{FrameTruth, ObjectTruth};
+pub use video::write_video;
+pub use weather::Weather;

@@ -1,0 +1,116 @@
+//! A paved yard: people go across it in all directions, vehicles round it, some stand.
+
+use std::f64::consts::{FRAC_PI_2, TAU};
+
+use super::{Actor, follower, id, road};
+use crate::{Camera, chance::Chance};
+
+/// Half a side of the yard, in metres.
+pub(crate) const HALF: f64 = 32.0;
+
+pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
+    let mut actors = Vec::new();
+    walkers(chance.of("walkers", 0), at_s, &mut actors);
+    cyclists(chance.of("cyclists", 0), at_s, &mut actors);
+    vehicles(chance.of("vehicles", 0), at_s, &mut actors);
+    parked(chance.of("parked", 0), &mut actors);
+    actors
+}
+
+/// Straight across in a direction of their own, and out at the other side as another one.
+fn walkers(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
+    for n in 0..34 {
+        let of = chance.of("walker", n);
+        let speed = of.between("speed", 0.8, 1.7);
+        let place = follower(n, 11.0, speed * at_s, 2.0 * HALF);
+        let look = of.of("round", place.round);
+        if look.is("gap", 0.25) {
+            continue;
+        }
+        let heading = look.between("heading", 0.0, TAU);
+        let (sin, cos) = heading.sin_cos();
+        let beside = look.between("beside", -0.8 * HALF, 0.8 * HALF);
+        actors.push(Actor {
+            id: id(32, n, place.round),
+            at: [sin * place.along + cos * beside, cos * place.along - sin * beside],
+            velocity: [sin * speed, cos * speed],
+            heading,
+            gait: at_s * speed * 4.2 + look.between("gait", 0.0, TAU),
+            ..road::walker(look)
+        });
+    }
+}
+
+fn cyclists(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
+    for n in 0..6 {
+        let of = chance.of("cyclist", n);
+        let speed = of.between("speed", 2.5, 5.0);
+        let place = follower(n, 13.0, speed * at_s, 2.0 * HALF);
+        let look = of.of("round", place.round);
+        let heading = look.between("heading", 0.0, TAU);
+        let (sin, cos) = heading.sin_cos();
+        let beside = look.between("beside", -0.7 * HALF, 0.7 * HALF);
+        actors.push(Actor {
+            id: id(33, n, place.round),
+            at: [sin * place.along + cos * beside, cos * place.along - sin * beside],
+            velocity: [sin * speed, cos * speed],
+            heading,
+            gait: at_s * 4.0,
+            ..road::cyclist(look)
+        });
+    }
+}
+
+/// On two lanes round the yard, as on rails: straight across it one way and the other.
+fn vehicles(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
+    for (lane, (beside, heading)) in
+        [(-9.0, 0.0), (9.0, std::f64::consts::PI), (14.0, FRAC_PI_2)].into_iter().enumerate()
+    {
+        let of = chance.of("lane", lane as i64);
+        let speed = of.between("speed", 2.0, 4.5);
+        for n in 0..3 {
+            let place = follower(n, 40.0, speed * at_s, 120.0);
+            let look = of.of("vehicle", n).of("round", place.round);
+            let (sin, cos) = heading.sin_cos();
+            actors.push(Actor {
+                id: id(40 + lane as u64, n, place.round),
+                at: [sin * place.along + cos * beside, cos * place.along - sin * beside],
+                velocity: [sin * speed, cos * speed],
+                heading,
+                ..road::vehicle(look)
+            });
+        }
+    }
+}
+
+fn parked(chance: Chance, actors: &mut Vec<Actor>) {
+    for n in 0..10 {
+        let look = chance.of("vehicle", n);
+        if look.is("gap", 0.4) {
+            continue;
+        }
+        let (side, row) = (if n % 2 == 0 { -1.0 } else { 1.0 }, (n / 2) as f64);
+        let heading =
+            look.between("turn", -0.1, 0.1) + if look.is("back", 0.5) { FRAC_PI_2 } else { -FRAC_PI_2 };
+        actors.push(Actor {
+            id: id(48, n, 0),
+            at: [side * (HALF - 5.5), -16.0 + row * 7.0],
+            heading,
+            ..road::vehicle(look)
+        });
+    }
+}
+
+pub(super) fn camera(chance: Chance) -> Camera {
+    let corner = chance.between("corner", 0.0, TAU);
+    let (sin, cos) = corner.sin_cos();
+    let far = chance.between("far", 17.0, 26.0);
+    let at = [sin * far, cos * far, chance.between("height", 3.5, 7.5)];
+    let towards = corner.to_degrees() + 180.0;
+    Camera {
+        at,
+        yaw_deg: towards + chance.between("aside", -18.0, 18.0),
+        pitch_deg: chance.between("pitch", 9.0, 20.0),
+        hfov_deg: chance.between("fov", 58.0, 85.0),
+    }
+}

@@ -1,0 +1,124 @@
+//! The time to collision over a grid of what may come: constant closing speed, boxes off by normal jitter of 2
+//! pixels at each side, 10 frames/s, true times of 2 to 6 s.
+
+use lookout_schema::BBox;
+use lookout_track::{Closing, ClosingEstimate};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+const RUNS: usize = 60;
+
+/// Of a box that is `size` pixels wide and 0.8 of that high.
+fn seen(size: f64, random: &mut StdRng) -> BBox {
+    let mut jitter = || 2.0 * ((0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0);
+    let (half_width, half_height) = (size / 2.0, size * 0.4);
+    let sides = [500.0 - half_width, 500.0 - half_height, 500.0 + half_width, 500.0 + half_height];
+    BBox::from(sides.map(|side| (side + jitter()) as f32))
+}
+
+/// An approach, as a camera sees it.
+#[derive(Clone, Copy)]
+struct Approach {
+    /// How large it is when it is 4 s away.
+    size_at_4_s: f64,
+    /// For how long it is watched before it is 6 s away.
+    watched_s: f64,
+    /// By how much of itself the interval between frames fluctuates.
+    fluctuates: f64,
+}
+
+/// What the runs of an approach say, with the true time left; the true time is from 2 to 6 s.
+fn told(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> {
+    let Approach { size_at_4_s, watched_s, fluctuates } = approach;
+    let mut told = Vec::new();
+    for _ in 0..RUNS {
+        let mut estimate = ClosingEstimate::default();
+        let mut left = 6.0 + watched_s;
+        let mut at_s = 100.0;
+        while left >= 2.0 {
+            let closing = estimate.step(at_s, seen(size_at_4_s * 4.0 / left, random));
+            if left <= 6.0 {
+                told.push((left, closing));
+            }
+            let interval = 0.1 * (1.0 + fluctuates * random.random_range(-1.0..1.0));
+            left -= interval;
+            at_s += interval;
+        }
+    }
+    told
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+fn median_error(told: &[(f64, Option<Closing>)], from: f64, to: f64) -> f64 {
+    let of_cell = told.iter().filter(|(left, _)| (from..to).contains(left));
+    let error = |(left, closing): &(f64, Option<Closing>)| {
+        let ttc_s = closing.and_then(|closing| closing.ttc_s).unwrap_or(f64::INFINITY);
+        (ttc_s - left).abs() / left
+    };
+    median(of_cell.map(error).collect())
+}
+
+#[test]
+fn the_median_error_is_under_ten_per_cent_where_that_is_possible() {
+    let mut random = StdRng::seed_from_u64(3);
+    println!("median error by size at 4 s (rows), and by time left (columns: 2-3, 3-4, 4-5, 5-6 s; all)");
+    let (mut within, mut of) = (0, 0);
+    for fluctuates in [0.0, 0.5] {
+        for watched_s in [1.0, 3.0] {
+            println!("watched {watched_s} s before; interval fluctuates by {fluctuates}");
+            for size_at_4_s in [20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0] {
+                let told = told(Approach { size_at_4_s, watched_s, fluctuates }, &mut random);
+                let cells = [2.0, 3.0, 4.0, 5.0].map(|from| median_error(&told, from, from + 1.0));
+                let all = median_error(&told, 2.0, 6.1);
+                let cells_text = cells.map(|cell| format!("{:5.1} %", cell * 100.0)).join(" ");
+                let known: Vec<&(f64, Option<Closing>)> = told.iter().filter(|(_, c)| c.is_some()).collect();
+                let honest = |(left, closing): &&&(f64, Option<Closing>)| {
+                    closing.is_some_and(|c| (c.rate - 1.0 / left).abs() <= 2.0 * c.rate_std)
+                };
+                let honest = known.iter().filter(honest).count();
+                let part = 100.0 * honest as f64 / known.len() as f64;
+                println!("{size_at_4_s:5} px {cells_text}; {:5.1} %; within 2 std {part:.0} %", all * 100.0);
+                // What has been watched for long enough, and is not too small, in each cell; else over all.
+                assert!(size_at_4_s < 40.0 || all < 0.1, "{size_at_4_s} px: {all}");
+                let longer = watched_s >= 3.0 && size_at_4_s >= 60.0;
+                let worst = cells.into_iter().fold(0.0, f64::max);
+                assert!(!longer || worst < 0.1, "{size_at_4_s} px: {cells:?}");
+                assert!(part > 88.0, "{size_at_4_s} px: {part} %");
+                within += honest;
+                of += known.len();
+            }
+        }
+    }
+    let part = 100.0 * within as f64 / of as f64;
+    println!("within 2 std {part:.1} %");
+    assert!(part > 94.0);
+}
+
+/// What is not coming nearer is never surely near in time, and seldom possibly.
+#[test]
+fn what_recedes_or_keeps_its_distance_is_not_warned_of() {
+    let mut random = StdRng::seed_from_u64(4);
+    for size in [20.0, 40.0, 80.0, 200.0] {
+        for recedes_s in [2.0, 4.0, 8.0, 1e9] {
+            let (mut sure, mut told, mut of) = (0, 0, 0);
+            for _ in 0..RUNS {
+                let mut estimate = ClosingEstimate::default();
+                for frame in 0..60 {
+                    let at_s = f64::from(frame) / 10.0;
+                    let closing = estimate.step(at_s, seen(size / (1.0 + at_s / recedes_s), &mut random));
+                    let Some(closing) = closing.filter(|closing| closing.watched_s >= 1.0) else { continue };
+                    of += 1;
+                    told += usize::from(closing.ttc_s.is_some_and(|ttc_s| ttc_s <= 6.0));
+                    sure += usize::from(closing.latest_s(2.0).is_some_and(|latest_s| latest_s <= 6.0));
+                }
+            }
+            println!(
+                "{size} px, doubles its distance in {recedes_s} s: ttc <= 6 s in {told}, surely in {sure} of {of}"
+            );
+            assert_eq!(sure, 0);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The tracker on sequences whose truth is known, judged by motmetrics.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
+
+mod road;
+mod worlds;
+
+use std::{collections::BTreeMap, fs, ops::Range, path::PathBuf, process::Command};
+
+use lookout_schema::{BBox, Size};
+use lookout_track::{Tracker, TrackerSettings};
+use worlds::{FPS, SeenFrame, World, bouncing, meeting, passing, slow, swarming, twins, wandering};
+
+const SOURCE: Size = Size { width: 1280, height: 720 };
+/// Others than those that the tracker was made with.
+const SEEDS: Range<u64> = 1000..1004;
+
+/// The IDF1 that is promised.
+const REQUIRED: f64 = 0.9;
+
+/// What a truth holds of objects that are hidden: both are in use.
+#[derive(Clone, Copy)]
+enum Truth {
+    WithHidden,
+    WithoutHidden,
+}
+
+/// Runs the tracker on every `every`th frame and writes truth and tracks for the judge.
+fn tracked(name: &str, source: Size, frames: &[SeenFrame], every: usize) -> [PathBuf; 2] {
+    let mut tracker = Tracker::new(TrackerSettings::default());
+    let rows = |rows: Vec<(u64, BBox)>| -> String {
+        let row = |(id, b): &(u64, BBox)| format!("[{id},{},{},{},{}]", b.x1, b.y1, b.x2, b.y2);
+        rows.iter().map(row).collect::<Vec<_>>().join(",")
+    };
+    let truth_rows = |truth: &[(usize, BBox)]| rows(truth.iter().map(|(id, b)| (*id as u64, *b)).collect());
+    let mut lines = [Vec::new(), Vec::new()];
+    for (i, frame) in frames.iter().enumerate().filter(|(i, _)| i % every == 0) {
+        let step = tracker.step(i as f64 / FPS, source, &frame.detections);
+        let tracks = rows(step.tracks.iter().map(|track| (track.id.0, track.bbox)).collect());
+        for (truth, lines) in [&frame.all, &frame.visible].into_iter().zip(&mut lines) {
+            lines.push(format!("{{\"truth\":[{}],\"tracks\":[{tracks}]}}", truth_rows(truth)));
+        }
+    }
+    [Truth::WithHidden, Truth::WithoutHidden].map(|truth| {
+        let kind = if matches!(truth, Truth::WithHidden) { "with" } else { "without" };
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{kind}.json"));
+        let lines = &lines[truth as usize];
+        fs::write(&path, format!("[{}]", lines.join(",\n"))).unwrap();
+        path
+    })
+}
+
+/// The judge's measures over all sequences.
+fn judged(sequences: &[PathBuf]) -> BTreeMap<String, f64> {
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
+    let python = Command::new(format!("{scripts}/motmetrics.sh")).output().unwrap();
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    let python = String::from_utf8(python.stdout).unwrap();
+    let judge =
+        Command::new(python.trim()).arg(format!("{scripts}/motmetrics/judge.py")).args(sequences).output();
+    let judge = judge.unwrap();
+    let text = String::from_utf8(judge.stdout).unwrap();
+    println!("{text}");
+    assert!(judge.status.success(), "{}", String::from_utf8_lossy(&judge.stderr));
+    let (_, last) = text.trim().rsplit_once('\n').unwrap();
+    let fields = last.trim_matches(['{', '}']).split(", ");
+    fields
+        .map(|field| field.split_once(": ").unwrap())
+        .map(|(k, v)| (k.trim_matches('"').into(), v.parse().unwrap()))
+        .collect()
+}
+
+/// Holds all sequences of a kind to an IDF1, under both kinds of truth.
+fn ids_are_kept(name: &str, source: Size, least: f64, sequence: impl Fn(u64) -> Vec<SeenFrame>) {
+    let paths: Vec<[PathBuf; 2]> =
+        SEEDS.map(|seed| tracked(&format!("{name}-{seed}"), source, &sequence(seed), 1)).collect();
+    for truth in [Truth::WithHidden, Truth::WithoutHidden] {
+        let paths: Vec<PathBuf> = paths.iter().map(|kinds| kinds[truth as usize].clone()).collect();
+        let measures = judged(&paths);
+        assert!(measures["idf1"] >= least, "{measures:?}");
+    }
+}
+
+fn ids_are_kept_in(name: &str, world: &World) {
+    ids_are_kept(name, world.source(), REQUIRED, |seed| world.sequence(seed));
+}
+
+#[test]
+fn on_a_crowded_road() {
+    ids_are_kept("road", SOURCE, REQUIRED, road::sequence);
+}
+
+#[test]
+fn where_all_move_freely_and_are_hidden_by_chance() {
+    ids_are_kept_in("bouncing", &bouncing());
+    ids_are_kept_in("slow", &slow());
+}
+
+#[test]
+fn where_objects_come_and_leave() {
+    ids_are_kept_in("passing", &passing());
+}
+
+#[test]
+fn where_speeds_wander_and_objects_hide_one_another() {
+    ids_are_kept_in("wandering", &wandering());
+}
+
+#[test]
+fn where_all_meet_in_the_middle() {
+    ids_are_kept_in("meeting", &meeting());
+}
+
+/// Small ones that turn all the time are not where they were going when they are seen again.
+#[test]
+fn in_a_swarm() {
+    let world = swarming();
+    ids_are_kept("swarming", world.source(), 0.85, |seed| world.sequence(seed));
+}
+
+/// Nothing but its way tells an object, and that breaks off at the border while it is out of sight.
+#[test]
+fn where_all_look_the_same() {
+    let world = twins();
+    ids_are_kept("twins", world.source(), 0.8, |seed| world.sequence(seed));
+}
+
+#[test]
+fn frames_that_were_dropped_cost_little() {
+    let paths = (0..2).map(|seed| tracked(&format!("half-{seed}"), SOURCE, &road::sequence(seed), 2));
+    let paths: Vec<PathBuf> = paths.map(|[_, without]| without).collect();
+    let measures = judged(&paths);
+    assert!(measures["idf1"] >= REQUIRED, "{measures:?}");
+}

@@ -1,0 +1,286 @@
+//! Worlds whose truth is known, in several hands: what they share is the detector, which misses 10 % of what is
+//! there and is off by 2 pixels, and that what is hidden is so for up to a second.
+
+use std::ops::Range;
+
+use lookout_schema::{BBox, Size};
+use lookout_track::Observation;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+pub(crate) const OBJECTS: usize = 20;
+pub(crate) const FPS: f64 = 10.0;
+pub(crate) const MISSED: f64 = 0.1;
+const JITTER_PX: f32 = 2.0;
+
+#[derive(Default)]
+pub(crate) struct SeenFrame {
+    /// Every object in the picture, and those of them that a person could see.
+    pub(crate) all: Vec<(usize, BBox)>,
+    pub(crate) visible: Vec<(usize, BBox)>,
+    pub(crate) detections: Vec<Observation>,
+}
+
+/// Normal, of 2 pixels: the sum of twelve even numbers.
+fn jitter(random: &mut StdRng) -> f32 {
+    JITTER_PX * ((0..12).map(|_| random.random_range(0.0..1.0_f32)).sum::<f32>() - 6.0)
+}
+
+/// Each side off by itself.
+pub(crate) fn at_sides(bbox: BBox, random: &mut StdRng) -> BBox {
+    BBox::from(<[f32; 4]>::from(bbox).map(|side| side + jitter(random)))
+}
+
+/// The centre, the width and the height off by themselves.
+fn at_centre(bbox: BBox, random: &mut StdRng) -> BBox {
+    let [x, y, width, height] = std::array::from_fn(|_| jitter(random));
+    BBox::from([
+        bbox.x1 + x - width / 2.0,
+        bbox.y1 + y - height / 2.0,
+        bbox.x2 + x + width / 2.0,
+        bbox.y2 + y + height / 2.0,
+    ])
+}
+
+/// How much of a box another one hides.
+pub(crate) fn covered(of: BBox, by: BBox) -> f32 {
+    let width = (of.x2.min(by.x2) - of.x1.max(by.x1)).max(0.0);
+    let height = (of.y2.min(by.y2) - of.y1.max(by.y1)).max(0.0);
+    width * height / ((of.x2 - of.x1) * (of.y2 - of.y1))
+}
+
+/// What hides objects.
+#[derive(Clone, Copy)]
+enum Hides {
+    /// Chance: for some part of a second, some seconds after the last time.
+    Chance,
+    /// The one that is drawn later, where it covers most of it.
+    Others,
+    /// A round thing in the middle of the picture, with this radius, which is crossed in less than a second.
+    Middle(f32),
+}
+
+/// A picture in which objects move freely.
+#[derive(Clone)]
+pub(crate) struct World {
+    source: Size,
+    frames: usize,
+    /// In pixels, and pixels a second.
+    sizes: Range<f32>,
+    speeds: Range<f32>,
+    /// By how much a speed changes within a second, as a standard deviation.
+    speed_change: f32,
+    hides: Hides,
+    /// Whether an object that reaches the border leaves, and another one comes in; else it is thrown back.
+    leaves: bool,
+    scores: Range<f32>,
+    false_alarms: f64,
+    jitter: fn(BBox, &mut StdRng) -> BBox,
+}
+
+struct Thing {
+    id: usize,
+    at: [f32; 2],
+    velocity: [f32; 2],
+    size: [f32; 2],
+    hidden: Range<f64>,
+}
+
+/// Constant velocities, borders that throw back, and objects that are out of sight by chance.
+pub(crate) fn bouncing() -> World {
+    World {
+        source: Size { width: 1280, height: 720 },
+        frames: 400,
+        sizes: 40.0..120.0,
+        speeds: 30.0..200.0,
+        speed_change: 0.0,
+        hides: Hides::Chance,
+        leaves: false,
+        scores: 0.9..0.901,
+        false_alarms: 0.0,
+        jitter: at_sides,
+    }
+}
+
+/// Speeds that wander, a larger picture, objects that hide one another, unsure scores and false alarms.
+pub(crate) fn wandering() -> World {
+    World {
+        source: Size { width: 1920, height: 1080 },
+        sizes: 50.0..200.0,
+        speeds: 20.0..150.0,
+        speed_change: 50.0,
+        hides: Hides::Others,
+        scores: 0.5..1.0,
+        false_alarms: 0.1,
+        ..bouncing()
+    }
+}
+
+/// All go to the middle and through it, each hidden there, all of similar sizes.
+pub(crate) fn meeting() -> World {
+    World {
+        sizes: 45.0..75.0,
+        speeds: 100.0..200.0,
+        hides: Hides::Middle(45.0),
+        scores: 0.5..1.0,
+        jitter: at_centre,
+        ..bouncing()
+    }
+}
+
+/// Objects that come in at one border and leave at another.
+pub(crate) fn passing() -> World {
+    World { leaves: true, scores: 0.5..1.0, ..bouncing() }
+}
+
+/// Objects that cannot be told by their size, thrown back while they are out of sight.
+pub(crate) fn twins() -> World {
+    World { sizes: 60.0..60.1, ..bouncing() }
+}
+
+/// Objects that hardly move, and hide.
+pub(crate) fn slow() -> World {
+    World { speeds: 0.0..40.0, ..bouncing() }
+}
+
+/// Small and fast objects that turn a lot, out of sight by chance.
+pub(crate) fn swarming() -> World {
+    World { sizes: 30.0..60.0, speeds: 40.0..150.0, speed_change: 60.0, scores: 0.6..1.0, ..bouncing() }
+}
+
+impl Thing {
+    fn new(world: &World, id: usize, random: &mut StdRng) -> Self {
+        let border = [world.source.width, world.source.height].map(|side| side as f32 - 60.0);
+        let at = border.map(|border| random.random_range(60.0..border));
+        let speed = random.random_range(world.speeds.clone());
+        let angle = random.random_range(0.0..std::f32::consts::TAU);
+        let size = [0, 1].map(|_| random.random_range(world.sizes.clone()));
+        let mut thing =
+            Self { id, at, velocity: [speed * angle.cos(), speed * angle.sin()], size, hidden: 0.0..0.0 };
+        if let Hides::Middle(_) = world.hides {
+            thing.aim(world, random);
+        }
+        thing.hide(0.0, random);
+        thing
+    }
+
+    /// Turns it to somewhere near the middle.
+    fn aim(&mut self, world: &World, random: &mut StdRng) {
+        let speed = random.random_range(world.speeds.clone());
+        let middle = [world.source.width, world.source.height].map(|side| side as f32 / 2.0);
+        let to = [0, 1].map(|axis| middle[axis] + random.random_range(-60.0..60.0) - self.at[axis]);
+        let far = to[0].hypot(to[1]).max(1.0);
+        self.velocity = to.map(|part| part / far * speed);
+    }
+
+    fn is_at_border(&self, world: &World) -> bool {
+        let [x, y] = self.at;
+        !((0.0..=world.source.width as f32).contains(&x) && (0.0..=world.source.height as f32).contains(&y))
+    }
+
+    /// Puts it at a border, on its way inwards.
+    fn enter(&mut self, world: &World, now_s: f64, random: &mut StdRng) {
+        let axis = usize::from(random.random_bool(0.4));
+        let far = random.random_bool(0.5);
+        let side = [world.source.width, world.source.height][axis] as f32;
+        self.at[axis] = if far { side } else { 0.0 };
+        self.velocity[axis] = self.velocity[axis].abs().max(20.0) * if far { -1.0 } else { 1.0 };
+        self.hide(now_s, random);
+    }
+
+    /// When it is out of sight the next time.
+    fn hide(&mut self, now_s: f64, random: &mut StdRng) {
+        let from = now_s + random.random_range(1.0..7.0);
+        self.hidden = from..from + random.random_range(0.2..1.0);
+    }
+
+    fn go(&mut self, world: &World, random: &mut StdRng) {
+        let dt = 1.0 / FPS as f32;
+        let mut thrown_back = false;
+        for axis in [0, 1] {
+            let border = [world.source.width, world.source.height][axis] as f32 - self.size[axis] / 2.0;
+            self.velocity[axis] += jitter(random) / JITTER_PX * world.speed_change * dt.sqrt();
+            let fastest = 1.5 * world.speeds.end;
+            self.velocity[axis] = self.velocity[axis].clamp(-fastest, fastest);
+            self.at[axis] += self.velocity[axis] * dt;
+            let inward = if self.at[axis] < self.size[axis] / 2.0 { 1.0 } else { -1.0 };
+            if !world.leaves && !(self.size[axis] / 2.0..=border).contains(&self.at[axis]) {
+                self.at[axis] = self.at[axis].clamp(self.size[axis] / 2.0, border);
+                self.velocity[axis] = self.velocity[axis].abs() * inward;
+                thrown_back = true;
+            }
+        }
+        if let (true, Hides::Middle(_)) = (thrown_back, world.hides) {
+            self.aim(world, random);
+        }
+    }
+
+    fn bbox(&self) -> BBox {
+        let ([x, y], [width, height]) = (self.at, self.size);
+        BBox::from([x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0])
+    }
+}
+
+impl World {
+    pub(crate) fn source(&self) -> Size {
+        self.source
+    }
+
+    pub(crate) fn sequence(&self, seed: u64) -> Vec<SeenFrame> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut things: Vec<Thing> = (0..OBJECTS).map(|id| Thing::new(self, id, &mut random)).collect();
+        let mut ids = OBJECTS..;
+        let mut frames = Vec::new();
+        for number in 0..self.frames {
+            let now_s = number as f64 / FPS;
+            for thing in &mut things {
+                thing.go(self, &mut random);
+                if self.leaves && thing.is_at_border(self) {
+                    *thing = Thing::new(self, ids.next().unwrap_or_default(), &mut random);
+                    thing.enter(self, now_s, &mut random);
+                }
+            }
+            let boxes: Vec<BBox> = things.iter().map(Thing::bbox).collect();
+            let mut frame = SeenFrame::default();
+            for id in 0..OBJECTS {
+                frame.all.push((things[id].id, boxes[id]));
+                let by_others = matches!(self.hides, Hides::Others);
+                if self.hidden(&things[id], boxes[id], &boxes[id + 1..], now_s) {
+                    // Whatever covers it, it looks out after a second.
+                    if !by_others || now_s - things[id].hidden.end < 1.0 {
+                        continue;
+                    }
+                } else if by_others {
+                    things[id].hidden.end = now_s;
+                }
+                if let (true, Hides::Chance) = (now_s > things[id].hidden.end, self.hides) {
+                    things[id].hide(now_s, &mut random);
+                }
+                frame.visible.push((things[id].id, boxes[id]));
+                if !random.random_bool(MISSED) {
+                    let score = random.random_range(self.scores.clone());
+                    let bbox = (self.jitter)(boxes[id], &mut random);
+                    frame.detections.push(Observation { bbox, class_id: 1, score });
+                }
+            }
+            if random.random_bool(self.false_alarms) {
+                let x = random.random_range(0.0..self.source.width as f32 - 80.0);
+                let y = random.random_range(0.0..self.source.height as f32 - 80.0);
+                let bbox = BBox::from([x, y, x + 80.0, y + 80.0]);
+                frame.detections.push(Observation { bbox, class_id: 1, score: self.scores.start + 0.1 });
+            }
+            frames.push(frame);
+        }
+        frames
+    }
+
+    fn hidden(&self, thing: &Thing, bbox: BBox, nearer: &[BBox], now_s: f64) -> bool {
+        match self.hides {
+            Hides::Chance => thing.hidden.contains(&now_s),
+            Hides::Others => nearer.iter().any(|by| covered(bbox, *by) > 0.6),
+            Hides::Middle(radius) => {
+                let [x, y] = [self.source.width, self.source.height].map(|side| side as f32 / 2.0);
+                (thing.at[0] - x).hypot(thing.at[1] - y) < radius
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Snapshots: from the recorder, over a thread of their own that makes JPEGs of them, to the sink.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use jpeg_encoder::{ColorType, Encoder};
+use lookout_config::SnapshotSettings;
+use lookout_schema::{FrameRecord, SnapshotRecord};
+use lookout_stage::{Picture, Pixels, RecordSink};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::metrics::{Metrics, SnapshotLoss};
+
+/// A picture, and the record of its frame.
+struct Shot {
+    frame: FrameRecord,
+    picture: Picture,
+}
+
+/// The recorder's end: it never waits, and a slow encoder costs snapshots only.
+pub(crate) struct Snapshots {
+    shots: Sender<Shot>,
+    // Held so that the oldest can be taken out from this end.
+    oldest: Receiver<Shot>,
+    metrics: Arc<Metrics>,
+    /// Closed when the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+/// Memory for pictures that wait, were they as high as they are wide.
+const WAITING_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A picture is drawn when its frame sets out; one that is not there by now never will be.
+const DRAWN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the end of a worker waits for the last snapshots.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+
+fn capacity(width: u64) -> usize {
+    (WAITING_BYTES / (width * width * 3)).clamp(4, 256) as usize
+}
+
+impl Snapshots {
+    /// Starts the thread.
+    pub(crate) fn start(
+        settings: SnapshotSettings,
+        sink: Arc<dyn RecordSink>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let (shots, waiting) = bounded(capacity(settings.width.get().into()));
+        let oldest = waiting.clone();
+        let (end, ended) = oneshot::channel();
+        let counted = Arc::clone(&metrics);
+        thread::Builder::new().name("snapshots".into()).spawn(move || {
+            run(&waiting, settings.quality, sink.as_ref(), &counted);
+            drop(end);
+        })?;
+        Ok(Self { shots, oldest, metrics, ended })
+    }
+
+    /// Takes the picture of a frame whose record is out.
+    pub(crate) fn offer(&self, frame: FrameRecord, picture: Picture) {
+        let mut shot = Shot { frame, picture };
+        while let Err(TrySendError::Full(refused)) = self.shots.try_send(shot) {
+            if self.oldest.try_recv().is_ok() {
+                self.metrics.snapshot_lost(SnapshotLoss::QueueFull);
+            }
+            shot = refused;
+        }
+    }
+
+    /// Waits a moment until the last are at the sink.
+    pub(crate) async fn finish(self) {
+        let Self { shots, ended, .. } = self;
+        drop(shots);
+        // It is closed, never sent to.
+        if timeout(FINISH_WITHIN, ended).await.is_err() {
+            tracing::warn!("the last snapshots are given up");
+        }
+    }
+}
+
+fn run(shots: &Receiver<Shot>, quality: u8, sink: &dyn RecordSink, metrics: &Metrics) {
+    for shot in shots {
+        let camera = shot.frame.camera.clone();
+        match catch_unwind(AssertUnwindSafe(|| record(shot, quality))) {
+            Ok(Some(snapshot)) => {
+                metrics.snapshot_published();
+                sink.snapshot(&snapshot);
+            }
+            Ok(None) => {
+                tracing::debug!(%camera, "a snapshot came to nothing");
+                metrics.snapshot_lost(SnapshotLoss::Encode);
+            }
+            Err(_) => {
+                metrics.snapshot_lost(SnapshotLoss::Encode);
+                metrics.stage_restarted();
+                tracing::error!(%camera, "making a snapshot panicked");
+            }
+        }
+    }
+}
+
+fn record(Shot { frame, picture }: Shot, quality: u8) -> Option<SnapshotRecord> {
+    let pixels = picture.wait(DRAWN_WITHIN)?;
+    let jpeg = jpeg(&pixels, quality)?;
+    Some(SnapshotRecord {
+        schema: SnapshotRecord::SCHEMA.into(),
+        camera: frame.camera,
+        worker: frame.worker,
+        epoch: frame.epoch,
+        session: frame.session,
+        seq: frame.seq,
+        captured_at: frame.captured_at,
+        clock: frame.clock,
+        source: frame.source,
+        picture: pixels.size(),
+        jpeg,
+        detections: frame.detections,
+    })
+}
+
+/// A JPEG of `quality`, or of less where it would be larger than a record may hold.
+fn jpeg(pixels: &Pixels, mut quality: u8) -> Option<Vec<u8>> {
+    let size = pixels.size();
+    let (width, height) = (size.width.try_into().ok()?, size.height.try_into().ok()?);
+    while quality > 0 {
+        let mut jpeg = Vec::new();
+        Encoder::new(&mut jpeg, quality).encode(pixels.rgb(), width, height, ColorType::Rgb).ok()?;
+        if jpeg.len() <= SnapshotRecord::MAX_JPEG {
+            return Some(jpeg);
+        }
+        quality = quality * 2 / 3;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_schema::Size;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_has_a_bound_in_memory() {
+        assert_eq!([64, 320, 1280, 1920].map(capacity), [256, 109, 6, 4]);
+    }
+
+    #[test]
+    fn a_picture_that_would_be_too_large_is_given_less_quality() {
+        let size = Size { width: 1920, height: 1080 };
+        // Noise, of which no encoder makes anything small.
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let rgb: Vec<u8> = (0..size.width * size.height * 3).map(|_| noise()).collect();
+        let large = jpeg(&Pixels::new(size, rgb).unwrap(), 100).unwrap();
+        assert!(large.len() <= SnapshotRecord::MAX_JPEG && large.len() > 50_000, "{}", large.len());
+        assert_eq!(large[..2], [0xff, 0xd8]);
+    }
+}

@@ -1,0 +1,143 @@
+//! Simulated cameras by RTSP, as a worker sees them: what it says of time is held against when they showed what.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use lookout_schema::{Clock, FrameRecord, Timestamp};
+use lookout_tests::{
+    program::{Running, embedded, lookout, run},
+    records::{Records, by_session},
+};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `lookout sim serve`; killed with this guard.
+struct Farm {
+    child: Child,
+    uris: Vec<String>,
+}
+
+impl Farm {
+    fn start(args: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut child = Command::new(lookout().unwrap())
+            .args(["sim", "serve", "--listen", &port.to_string(), "--size", "320x180"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let count = args.windows(2).find(|pair| pair[0] == "--cameras").unwrap()[1].parse().unwrap();
+        let uris: Vec<String> = lines.take(count).map(Result::unwrap).collect();
+        Self { child, uris }
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// When each camera showed a frame.
+fn shown(truth: &Path) -> BTreeMap<String, Vec<Timestamp>> {
+    let mut shown: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+    for line in fs::read_to_string(truth).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let at = line["at"].as_str().unwrap().parse().unwrap();
+        shown.entry(line["camera"].as_str().unwrap().to_owned()).or_default().push(at);
+    }
+    shown
+}
+
+#[tokio::test]
+async fn records_say_when_the_frames_were_shown_and_a_silent_camera_hurts_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = folder.path().join("truth.jsonl");
+    let silent = ["--fault", "2:silence@12+6", "--truth", truth.to_str().unwrap()];
+    let farm = Farm::start(&[&["--cameras", "3", "--clips", "2", "--seconds", "3"][..], &silent].concat());
+    let camera = |(n, uri): (usize, &String)| {
+        format!("[[camera]]\nid = \"camera-{}\"\nuri = {uri:?}\nstall_timeout_ms = 1500", n + 1)
+    };
+    let cameras: Vec<String> = farm.uris.iter().enumerate().map(camera).collect();
+    let mut running = Running::start(&cameras.join("\n")).unwrap();
+    let address = running.broker(PATIENCE).unwrap();
+    let mut records = Records::open(&embedded(&address)).await.unwrap();
+    let mut frames: Vec<FrameRecord> = Vec::new();
+    let until = Instant::now() + Duration::from_secs(24);
+    while let Ok(frame) = records.frame(until.saturating_duration_since(Instant::now())).await {
+        frames.push(frame);
+    }
+    running.signal("INT").unwrap();
+    let ended = running.finish(PATIENCE).unwrap();
+    ended.summary.check().unwrap();
+    drop(farm);
+
+    let shown = shown(&truth);
+    let mut off: Vec<i64> = Vec::new();
+    for frame in frames.iter().filter(|frame| frame.clock == Clock::Rtcp) {
+        let of_camera = &shown[frame.camera.as_str()];
+        off.extend(of_camera.iter().map(|at| frame.captured_at.ms_since(*at)).min_by_key(|ms| ms.abs()));
+    }
+    off.sort_by_key(|ms| ms.abs());
+    assert!(off.len() > 100, "{} of {} frames are dated by the cameras", off.len(), frames.len());
+    let (half, most) = (off[off.len() / 2], off[off.len() * 95 / 100]);
+    println!("{} frames dated by RTCP, off by {half} ms (median), {most} ms (95 %)", off.len());
+    assert!(half.abs() <= 20 && most.abs() < 50, "{half} {most}");
+
+    let sessions = by_session(&frames);
+    let of = |camera: &str| sessions.keys().filter(|(id, _)| id == camera).count();
+    assert_eq!((of("camera-1"), of("camera-3")), (1, 1), "the others go on");
+    assert!(of("camera-2") > 1, "the silent one was connected anew");
+}
+
+#[test]
+fn a_video_and_its_truth_have_the_same_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drive.mp4");
+    let made = run(&[
+        "sim",
+        "video",
+        file.to_str().unwrap(),
+        "--place",
+        "drive",
+        "--seconds",
+        "2",
+        "--size",
+        "320x180",
+    ]);
+    let made = made.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let truth = fs::read_to_string(file.with_extension("jsonl")).unwrap();
+    assert_eq!(truth.lines().count(), 20);
+    let ended = Running::start(&format!("[[camera]]\nid = \"drive\"\nuri = {:?}", file.to_str().unwrap()));
+    let ended = ended.unwrap().finish(PATIENCE).unwrap();
+    assert_eq!(ended.summary.cameras["drive"].delivered, 20, "{}", ended.log);
+}
+
+#[test]
+fn what_is_typed_wrong_is_said_and_starts_nothing() {
+    for (args, part) in [
+        (&["sim", "serve", "--size", "321x180"][..], "--size"),
+        (&["sim", "serve", "--fault", "9:silence@1+1"], "no camera 9"),
+        (&["sim", "serve", "--fault", "1:sleep@1+1"], "silence"),
+        (&["sim", "video", "x.mp4", "--place", "moon"], "road, yard or drive"),
+        (&["sim", "video", "x.mp4", "--fps", "0"], "1 to 60"),
+    ] {
+        let output = run(args).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(part), "{args:?}: {said}");
+    }
+}
