@@ -60,9 +60,21 @@ fn no_script_makes_html_or_code_of_text() -> Result<()> {
             &["<style", " style=", "<script>", " onclick", " onload", "javascript:", "http://", "https://"]
         } else {
             &[
-                "innerHTML", "outerHTML", "insertAdjacentHTML", "setHTML", "parseHTML", "DOMParser", "document.write",
-                "createContextualFragment", "eval(", "new Function", "srcdoc", "javascript:", "setAttribute(\"style\"",
-                "http://www.example", "https://",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "setHTML",
+                "parseHTML",
+                "DOMParser",
+                "document.write",
+                "createContextualFragment",
+                "eval(",
+                "new Function",
+                "srcdoc",
+                "javascript:",
+                "setAttribute(\"style\"",
+                "http://www.example",
+                "https://",
             ]
         };
         for word in forbidden {
@@ -138,7 +150,13 @@ struct Actor {
 
 impl Actor {
     fn new(id: &str, status: &'static str, detail: Option<&'static str>, label: &'static str) -> Self {
-        Self { id: id.into(), status, detail, label, session: lookout_schema::SessionId::generate().to_string() }
+        Self {
+            id: id.into(),
+            status,
+            detail,
+            label,
+            session: lookout_schema::SessionId::generate().to_string(),
+        }
     }
 }
 
@@ -402,9 +420,14 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     assert_eq!(first, "broken");
     let reason = browser.text("document.querySelector('[data-camera=broken] .reason').textContent").await?;
     assert_eq!(reason, format!("Given up: {HOSTILE}"));
-    browser.until("document.querySelector('[data-camera=hostile] .boxes').textContent.includes('<img src=x')").await?;
-    browser.until("document.querySelector('[data-camera=hostile] .counts').textContent.includes('<script>')").await?;
-    let causes = "[...document.querySelectorAll('[data-camera=gate] .drops li')].map((one) => one.textContent)";
+    browser
+        .until("document.querySelector('[data-camera=hostile] .boxes').textContent.includes('<img src=x')")
+        .await?;
+    browser
+        .until("document.querySelector('[data-camera=hostile] .counts').textContent.includes('<script>')")
+        .await?;
+    let causes =
+        "[...document.querySelectorAll('[data-camera=gate] .drops li')].map((one) => one.textContent)";
     let causes = browser.text(&format!("{causes}.join('; ')")).await?;
     assert_eq!(causes, "queue_full: 9, the worker was behind; stale: 3, too old when its turn came");
     // Figures and pictures change by themselves.
@@ -457,7 +480,9 @@ async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
     browser.click(".plot-figure details summary").await?;
     browser.until("document.querySelectorAll('.plot-figure table tbody tr').length > 0").await?;
     browser.click(".plot").await?;
-    browser.until("document.querySelector('.plot').getAttribute('aria-valuetext').includes('person')").await?;
+    browser
+        .until("document.querySelector('.plot').getAttribute('aria-valuetext').includes('person')")
+        .await?;
     browser.choose(".timeline select", "360").await?;
     stage.check_reading("camera").await?;
 
@@ -485,12 +510,16 @@ async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
     let Some(stage) = Stage::set(actors(), rule).await? else { return Ok(()) };
     let browser = &stage.browser;
     stage.goto("/alerts").await?;
-    browser.until("document.querySelector('.alert[data-level=critical]')?.textContent.includes('broken')").await?;
+    browser
+        .until("document.querySelector('.alert[data-level=critical]')?.textContent.includes('broken')")
+        .await?;
     let message = format!("closer and closer {HOSTILE}");
     stage.scene.tell_alert(&alert("one", "warning", &message))?;
     browser.until("document.querySelector('[data-alert=one]')").await?;
     let announced = "document.querySelector('#announcer').textContent";
-    browser.until(&format!("{announced}.includes('closer and closer') || {announced}.includes('new alerts')")).await?;
+    browser
+        .until(&format!("{announced}.includes('closer and closer') || {announced}.includes('new alerts')"))
+        .await?;
     let told = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
     assert_eq!(told, message);
     browser.click("[data-alert=one] summary").await?;
@@ -569,7 +598,9 @@ async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
              now < ends ? requestAnimationFrame(turn) : done(longest) }; requestAnimationFrame(turn)",
         )
         .await?;
-    println!("500 cameras: first contentful paint after {first} ms, again after {painted} ms; {fetched} pictures; longest frame {busy} ms");
+    println!(
+        "500 cameras: first contentful paint after {first} ms, again after {painted} ms; {fetched} pictures; longest frame {busy} ms"
+    );
     browser.picture("wall-500").await?;
     assert!(fetched < 60.0, "{fetched}");
     assert!(painted.parse::<f64>()? < 1000.0, "{painted}");
@@ -610,7 +641,9 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     browser.keys(&keys).await?;
     browser.until("document.activeElement.value === 'line-1'").await?;
     browser.press_button("Save").await?;
-    browser.until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'").await?;
+    browser
+        .until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'")
+        .await?;
 
     let saved = view(&registry).await?;
     assert_eq!(saved.version, 2);
@@ -629,7 +662,9 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     browser.until("document.querySelector('.zones .message').textContent.includes('someone else')").await?;
     let _ = browser.console().await?;
     browser.press_button("Save mine over theirs").await?;
-    browser.until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'").await?;
+    browser
+        .until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'")
+        .await?;
     let saved = view(&registry).await?;
     assert!(saved.version == 4 && saved.fps == Some(5.0) && saved.lines.contains_key("kerb"), "{saved:?}");
     stage.end().await
@@ -638,7 +673,9 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
 async fn put(registry: &Arc<Registry>, spec: CameraSpec) -> Result<()> {
     let registry = Arc::clone(registry);
     let edit = move || {
-        registry.edit(|_| Ok::<_, std::convert::Infallible>(vec![Edit::Put(Box::new(spec.clone()))])).map(|_| ())
+        registry
+            .edit(|_| Ok::<_, std::convert::Infallible>(vec![Edit::Put(Box::new(spec.clone()))]))
+            .map(|_| ())
     };
     spawn_blocking(edit).await?.map_err(|error| anyhow::anyhow!("{error:?}"))
 }
