@@ -40,6 +40,7 @@ fn cluster() -> Embedded {
         partitions: 2,
         replication: 1,
         buffer_records: NonZeroUsize::new(10_000).unwrap(),
+        format: lookout_schema::RecordFormat::Json,
         client: Vec::new(),
     };
     Embedded::start(&settings).unwrap()

@@ -133,7 +133,7 @@ impl LedgerCounts {
 
 /// The sum; counts from outside may be any.
 fn all<'a, const N: usize>(parts: [u64; N], more: impl Iterator<Item = &'a u64>) -> u64 {
-    parts.iter().chain(more).fold(0, |sum, part| sum.saturating_add(*part))
+    parts.into_iter().chain(more.copied()).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
