@@ -22,15 +22,13 @@ build=(
     opencv-doc
 )
 tests=(default-jre-headless maven openssl python3-venv iproute2 kcat jq)
-# The browser of the monitor's page. Ubuntu's package of that name is a snap, which a container has no use for: there
-# the test runs with whatever Chromium is installed, or says that it is skipped.
-grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null || tests+=(chromium chromium-driver)
 # docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
-# Debian has does not start with its Python.
+# Debian has does not start with its Python, and its Chromium is a snap, for which a container has no use: there the
+# test of the monitor's page runs with whatever Chromium is installed, or says that it is skipped.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
     tests+=(docker-compose-v2)
 else
-    tests+=(docker-compose)
+    tests+=(docker-compose chromium chromium-driver)
 fi
 
 # present PACKAGE: true where it, or the tool that it is wanted for, is already here. Tools count however

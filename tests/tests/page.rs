@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use fantoccini::key::Key;
 use lookout_broker::{Edit, Embedded, Registry};
 use lookout_config::{Brokers, KafkaSettings};
@@ -47,6 +48,10 @@ const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/monitor/ass
 /// All that a page needs is loaded before anything is seen of it on a slow line.
 const MAX_ASSETS: u64 = 150_000;
 
+const NOT_IN_PAGES: &str = "<style| style=|<script>| onclick| onload|javascript:|http://|https://";
+const NOT_IN_SCRIPTS: &str = "innerHTML|outerHTML|insertAdjacentHTML|setHTML|parseHTML|DOMParser|document.write|\
+                              createContextualFragment|eval(|new Function|srcdoc|javascript:|\"style\"|https://";
+
 #[test]
 fn no_script_makes_html_or_code_of_text() -> Result<()> {
     let mut size = 0;
@@ -55,28 +60,8 @@ fn no_script_makes_html_or_code_of_text() -> Result<()> {
         let text = fs::read_to_string(&path)?;
         size += text.len() as u64;
         let is_page = path.extension().is_some_and(|extension| extension == "html");
-        let forbidden: &[&str] = if is_page {
-            &["<style", " style=", "<script>", " onclick", " onload", "javascript:", "http://", "https://"]
-        } else {
-            &[
-                "innerHTML",
-                "outerHTML",
-                "insertAdjacentHTML",
-                "setHTML",
-                "parseHTML",
-                "DOMParser",
-                "document.write",
-                "createContextualFragment",
-                "eval(",
-                "new Function",
-                "srcdoc",
-                "javascript:",
-                "setAttribute(\"style\"",
-                "http://www.example",
-                "https://",
-            ]
-        };
-        for word in forbidden {
+        let forbidden = if is_page { NOT_IN_PAGES } else { NOT_IN_SCRIPTS };
+        for word in forbidden.split('|') {
             assert!(!text.contains(word), "{}: {word}", path.display());
         }
     }
@@ -94,10 +79,14 @@ struct Monitor {
 
 impl Monitor {
     fn start(brokers: &str, lines: &str) -> Result<Self> {
+        Self::start_at("127.0.0.1:0", brokers, lines)
+    }
+
+    fn start_at(http: &str, brokers: &str, lines: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let file = folder.path().join("monitor.toml");
         let data = folder.path().join("data");
-        let head = format!("[monitor]\nhttp = \"127.0.0.1:0\"\ndata = {data:?}\nbegin = \"beginning\"\n");
+        let head = format!("[monitor]\nhttp = \"{http}\"\ndata = {data:?}\nbegin = \"beginning\"\n");
         fs::write(&file, format!("{head}{lines}\n[kafka]\nbrokers = \"{brokers}\"\n"))?;
         let mut child = Command::new(program::lookout()?)
             .arg("monitor")
@@ -231,18 +220,7 @@ fn jpeg(width: u32, height: u32, shift: u32) -> Result<String> {
         image::Rgb([70 + stripe, 84 + (y / 5) as u8, 96 + stripe])
     });
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(&picture)?;
-    Ok(base64(&bytes))
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letter = |group: u32, at: u32| char::from(LETTERS[(group >> (18 - 6 * at) & 63) as usize]);
-    let chunk = |chunk: &[u8]| -> String {
-        let group = (0..3).fold(0, |group, at| group << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
-        (0..4).map(|at| if at as usize <= chunk.len() { letter(group, at) } else { '=' }).collect()
-    };
-    bytes.chunks(3).map(chunk).collect()
+    Ok(STANDARD.encode(&bytes))
 }
 
 fn detections(actor: &Actor, seq: u64) -> Value {
@@ -459,10 +437,19 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     stage.scene.telling.abort();
     browser.until("document.querySelectorAll('[data-status=silent]').length >= 2").await?;
     stage.check_quiet().await?;
-    drop(stage.monitor);
+    let address = stage.monitor.address.trim_start_matches("http://").to_owned();
+    let Stage { browser, monitor, scene, _broker: broker, _one } = stage;
+    drop(monitor);
     browser.until("document.querySelector('#connection').textContent.startsWith('Connection lost')").await?;
     browser.picture("wall-lost").await?;
-    stage.browser.close().await
+    // It comes back by itself.
+    let broker = broker.context("no broker")?;
+    let monitor = Monitor::start_at(&address, broker.bootstrap(), "")?;
+    browser.until("document.querySelector('#connection').textContent === 'Live'").await?;
+    browser.until("document.querySelectorAll('.card').length === 3").await?;
+    browser.close().await?;
+    drop((monitor, scene, broker));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -526,7 +513,10 @@ async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
     let message = format!("closer and closer {HOSTILE}");
     stage.scene.tell_alert(&alert("one", "warning", &message))?;
     browser.until("document.querySelector('[data-alert=one]')").await?;
-    browser.until("document.querySelector('#announcer').textContent.includes('closer and closer')").await?;
+    let announced = "document.querySelector('#announcer').textContent";
+    browser
+        .until(&format!("{announced}.includes('closer and closer') || {announced}.includes('new alerts')"))
+        .await?;
     let told = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
     assert_eq!(told, message);
     browser.click("[data-alert=one] summary").await?;
@@ -535,12 +525,12 @@ async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
     stage.check_reading("alerts").await?;
 
     // The last control of the filters is who acknowledges.
-    browser.write(".filters .field:last-child input", HOSTILE).await?;
-    browser.write("[data-alert=one] .act input", "seen it").await?;
+    browser.write(".filters .field:last-child input", "<b>Ada</b>").await?;
+    browser.write("[data-alert=one] .act input", HOSTILE).await?;
     browser.click("[data-alert=one] .act button").await?;
     browser.until("document.querySelector('[data-alert=one] .acknowledged')").await?;
     let by = browser.text("document.querySelector('[data-alert=one] .acknowledged').textContent").await?;
-    assert!(by.contains(HOSTILE) && by.ends_with(": seen it"), "{by}");
+    assert!(by.starts_with("Acknowledged by <b>Ada</b> at ") && by.ends_with(HOSTILE), "{by}");
 
     // It stays so, and the filters find it.
     stage.goto("/alerts?state=all&acknowledged=true").await?;
@@ -586,10 +576,12 @@ async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
     stage.goto("/").await?;
     browser.until("document.querySelectorAll('.card').length === 500").await?;
     browser.until("document.querySelectorAll('.card img:not([hidden])').length > 5").await?;
-    // Once more, for all is there now.
+    let painted = "performance.getEntriesByName('first-contentful-paint')[0].startTime";
+    let first = browser.text(painted).await?;
+    // Once more, for all cameras are there now.
     stage.goto("/").await?;
     browser.until("document.querySelectorAll('.card').length === 500").await?;
-    let painted = browser.text("performance.getEntriesByName('first-contentful-paint')[0].startTime").await?;
+    let painted = browser.text(painted).await?;
     browser.until("document.querySelectorAll('.card .box').length > 10").await?;
     // Only what is on the screen is fetched.
     let fetched = "new Set(performance.getEntriesByType('resource').map((one) => one.name.split('?')[0])\
@@ -604,7 +596,7 @@ async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
         )
         .await?;
     println!(
-        "500 cameras: first contentful paint after {painted} ms; {fetched} pictures; longest frame {busy} ms"
+        "500 cameras: first contentful paint after {first} ms, again after {painted} ms; {fetched} pictures; longest frame {busy} ms"
     );
     browser.picture("wall-500").await?;
     assert!(fetched < 60.0, "{fetched}");
@@ -634,7 +626,6 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     browser.click_at(".shapes", &[[0.1, 0.2], [0.4, 0.2], [0.4, 0.7], [0.1, 0.7]]).await?;
     browser.until("document.activeElement.value === 'zone-1'").await?;
     browser.write("[data-shape='0'] input", "door").await?;
-    browser.click("[data-shape='0'] button").await?;
     browser.drag(".shapes", [0.4, 0.7], [0.5, 0.8]).await?;
     browser.picture("zones-drawn").await?;
     accessible(browser, "zones").await?;

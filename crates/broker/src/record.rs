@@ -37,12 +37,41 @@ pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Re
             let record = RegistryRecord::read(&key, payload);
             Ok(ReadRecord::Camera { key, record })
         }
-        RecordKind::Frame => boxed(value).map(ReadRecord::Frame),
-        RecordKind::Status => boxed(value).map(ReadRecord::Status),
-        RecordKind::Snapshot => boxed(value).map(ReadRecord::Snapshot),
-        RecordKind::Track => boxed(value).map(ReadRecord::Track),
+        RecordKind::Frame => {
+            let frame: Box<FrameRecord> = boxed(value)?;
+            keyed(key, frame.camera.as_str())?;
+            Ok(ReadRecord::Frame(frame))
+        }
+        RecordKind::Status => {
+            let status: Box<StatusRecord> = boxed(value)?;
+            let id = match &*status {
+                StatusRecord::Camera(camera) => camera.camera.as_str(),
+                StatusRecord::Worker(worker) => worker.worker.as_str(),
+            };
+            keyed(key, id)?;
+            Ok(ReadRecord::Status(status))
+        }
+        RecordKind::Snapshot => {
+            let snapshot: Box<SnapshotRecord> = boxed(value)?;
+            keyed(key, snapshot.camera.as_str())?;
+            Ok(ReadRecord::Snapshot(snapshot))
+        }
+        RecordKind::Track => {
+            let track: Box<TrackRecord> = boxed(value)?;
+            keyed(key, track.camera.as_str())?;
+            Ok(ReadRecord::Track(track))
+        }
         RecordKind::Alert => boxed(value).map(ReadRecord::Alert),
     }
+}
+
+/// By its key a record has its place in its camera's order; under another's it has none.
+fn keyed(key: &[u8], id: &str) -> Result<(), String> {
+    if key == id.as_bytes() {
+        return Ok(());
+    }
+    let key: String = String::from_utf8_lossy(key).chars().take(80).collect();
+    Err(format!("its key is `{key}`, and it is of `{id}`"))
 }
 
 fn boxed<T: WireRecord>(value: &[u8]) -> Result<Box<T>, String> {
@@ -86,6 +115,13 @@ mod tests {
                 decode(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status).unwrap_err();
             assert!(told.contains(reason), "{told}");
         }
+    }
+
+    #[test]
+    fn a_record_under_anothers_key_is_no_record() {
+        let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
+        let told = decode(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
+        assert_eq!(told, "its key is `yard`, and it is of `gate`");
     }
 
     proptest! {

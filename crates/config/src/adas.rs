@@ -130,7 +130,7 @@ impl AdasSettings {
         parse_with(file, text, env as Env<'_>, |root, _| Self::read(root))
     }
 
-    fn read(root: &Section<'_, '_>) -> Option<Self> {
+    fn read(root: Section<'_, '_>) -> Option<Self> {
         let adas = root.section("adas");
         root.need("adas", "`[adas]` is needed: it makes this a file of `lookout adas`");
         let group = adas.text("group").unwrap_or_else(|| "lookout-adas".into());
@@ -142,7 +142,7 @@ impl AdasSettings {
         let http = adas.address("http");
         adas.finish();
         let kafka = KafkaSettings::read(root.section("kafka"));
-        let (cameras, others) = read_cameras(root);
+        let (cameras, others) = read_cameras(&root);
         root.finish();
         Some(Self {
             group,

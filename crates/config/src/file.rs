@@ -80,7 +80,7 @@ pub(crate) fn parse_with<T>(
     file: &Path,
     text: &str,
     env: Env<'_>,
-    read: impl FnOnce(&Section<'_, '_>, &Path) -> Option<T>,
+    read: impl FnOnce(Section<'_, '_>, &Path) -> Option<T>,
 ) -> Result<T, ConfigError> {
     let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
     let base = file.parent().map(PathBuf::from).unwrap_or_default();
@@ -90,7 +90,7 @@ pub(crate) fn parse_with<T>(
         fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
     })?;
     let reader = Reader::new(text, env);
-    let settings = read(&Section::root(&reader, document.get_ref()), &base);
+    let settings = read(Section::root(&reader, document.get_ref()), &base);
     let mistakes = reader.into_mistakes();
     match settings {
         Some(settings) if mistakes.is_empty() => Ok(settings),

@@ -69,7 +69,7 @@ pub fn parse(
 }
 
 impl PipelineSettings {
-    fn read(root: &Section<'_, '_>, base: &Path) -> Option<Self> {
+    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
         root.need("name", "`name` is needed: what this pipeline is called in logs");
         if name.as_deref() == Some("") {
@@ -88,7 +88,7 @@ impl PipelineSettings {
         let fleet = FleetSettings::read(root.section("fleet"), base);
         let sections = root.sections("camera");
         if shared {
-            check_shared(root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
+            check_shared(&root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
         } else {
             let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least, or \
                              `cameras = \"registry\"`";

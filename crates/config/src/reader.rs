@@ -325,7 +325,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// Notes the keys that nobody asked for.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(self) {
         let asked = self.asked.borrow();
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();

@@ -1,29 +1,33 @@
-//! docs/pipeline-file.md and docs/adas.md name every key there is, and no other.
+//! docs/pipeline-file.md, docs/monitor.md and docs/adas.md name every key there is, and no other.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, path::Path};
 
-use lookout_config::{AdasSettings, ConfigError, parse};
+use lookout_config::{AdasSettings, ConfigError, parse, parse_monitor};
 
-const PIPELINE: &str = include_str!("../../../docs/pipeline-file.md");
+const DOCS: &str = include_str!("../../../docs/pipeline-file.md");
 const ADAS: &str = include_str!("../../../docs/adas.md");
+const MONITOR: &str = include_str!("../../../docs/monitor.md");
 
 /// A key that is like no other, so that the mistake lists all that are known.
 const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
 
-/// The keys that are known where a file has [`UNKNOWN`], for which it is refused.
-fn known(error: &ConfigError) -> BTreeSet<String> {
+/// The keys that are known where `text` has [`UNKNOWN`].
+fn known(text: &str) -> BTreeSet<String> {
+    keys(&parse(Path::new("x.toml"), text, &|_| None).expect_err("a key that is not known"))
+}
+
+fn keys(error: &ConfigError) -> BTreeSet<String> {
     let mistake = error.mistakes.iter().find(|mistake| mistake.key.ends_with(UNKNOWN));
     let what = &mistake.unwrap_or_else(|| panic!("{error}")).what;
     let (_, names) = what.split_once("known are ").unwrap_or_else(|| panic!("{what}"));
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
-/// The keys in the table of `docs` under this heading.
+/// The keys in the table under the heading `## {heading}`.
 fn documented(docs: &str, heading: &str) -> BTreeSet<String> {
-    let (_, rest) = docs.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+    let (_, rest) = docs.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
     let section = rest.split("\n## ").next().unwrap_or(rest);
-    let section = section.split("\n### ").next().filter(|_| heading.starts_with("### ")).unwrap_or(section);
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split_once('`')).map(|(key, _)| key.to_owned()).collect()
 }
@@ -42,17 +46,51 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         ("`[fleet]`", format!("[fleet]\n{UNKNOWN} = 1")),
         ("`[[camera]]`", format!("[[camera]]\n{UNKNOWN} = 1")),
     ] {
-        let error = parse(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known");
-        assert_eq!(documented(PIPELINE, &format!("## {heading}")), known(&error), "{heading}");
+        assert_eq!(documented(DOCS, heading), known(&text), "{heading}");
     }
+}
+
+#[test]
+fn every_key_of_a_monitor_is_documented_and_every_documented_key_exists() {
+    let known = |text: &str| {
+        let text = if text.starts_with("[monitor]") { text.to_owned() } else { format!("[monitor]\n{text}") };
+        keys(&parse_monitor(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known"))
+    };
+    for heading in ["[monitor]", "[tracking]", "[[webhook]]"] {
+        assert_eq!(
+            documented(MONITOR, &format!("`{heading}`")),
+            known(&format!("{heading}\n{UNKNOWN} = 1")),
+            "{heading}"
+        );
+    }
+    for heading in ["[[zone]]", "[[line]]"] {
+        let known = known(&format!("{heading}\n{UNKNOWN} = 1"));
+        assert_eq!(documented(MONITOR, "`[[zone]]` and `[[line]]`"), known, "{heading}");
+    }
+    // Each kind has keys of its own.
+    let mut rules = BTreeSet::new();
+    for kind in [
+        "kind = \"count\"\nover = 1",
+        "kind = \"line\"",
+        "kind = \"dwell\"",
+        "kind = \"camera_down\"",
+        "kind = \"worker_down\"",
+        "kind = \"latency\"\nbudget_ms = 1",
+    ] {
+        rules.extend(known(&format!("[[rule]]\n{kind}\n{UNKNOWN} = 1")));
+    }
+    assert_eq!(documented(MONITOR, "`[[rule]]`"), rules);
+}
+
+#[test]
+fn every_key_of_adas_is_documented_and_every_documented_key_exists() {
     for (heading, text) in [
         ("At the top", format!("{UNKNOWN} = 1")),
         ("`[adas]`", format!("[adas]\n{UNKNOWN} = 1")),
         ("`[[camera]]`", format!("[[camera]]\n{UNKNOWN} = 1")),
         ("`corridor`", format!("[[camera]]\ncorridor = {{ {UNKNOWN} = 1 }}")),
     ] {
-        let error =
-            AdasSettings::parse(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known");
-        assert_eq!(documented(ADAS, &format!("### {heading}")), known(&error), "{heading}");
+        let read = AdasSettings::parse(Path::new("x.toml"), &text, &|_| None);
+        assert_eq!(documented(ADAS, heading), keys(&read.expect_err("a key that is not known")), "{heading}");
     }
 }

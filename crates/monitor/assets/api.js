@@ -75,7 +75,10 @@ export class Live {
     const source = new EventSource(`/api/events${query}`);
     this.#source = source;
     this.#heard = Date.now();
-    source.onopen = () => this.#whole();
+    source.onopen = async () => {
+      this.#wait = 1000;
+      if (await this.#whole()) this.#say("live");
+    };
     source.onerror = () => {
       if (this.#source !== source) return;
       this.#say("lost");
@@ -109,9 +112,7 @@ export class Live {
     try {
       const overview = await getJson("/api/overview");
       this.#heard = Date.now();
-      this.#wait = 1000;
       this.#handlers.full(overview);
-      this.#say("live");
       return true;
     } catch {
       this.#say("lost");

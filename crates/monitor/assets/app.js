@@ -42,7 +42,15 @@ function take(overview, whole) {
   setAttribute(document.getElementById("nav-alerts"), "aria-label", open ? `Alerts, ${words.count(open)} open` : null);
   setText(document.getElementById("records"), words.count(Math.round(overview.records_per_s)));
   setText(document.getElementById("lag"), words.span(overview.lag_s * 1000));
+  showTitle();
   document.getElementById("logout").hidden = !overview.auth;
+}
+
+/** A tab that isn't looked at tells of open alerts too. */
+function showTitle() {
+  const open = store.meta.alerts_open ? `(${words.count(store.meta.alerts_open)}) ` : "";
+  const wanted = `${open}${page.title} · Lookout`;
+  if (document.title !== wanted) document.title = wanted;
 }
 
 const unannounced = [];
@@ -124,7 +132,7 @@ function show() {
   }
   page = module.open(main, { store, id, query: new URLSearchParams(location.search) });
   leaving = page.leaving ?? null;
-  document.title = `${page.title} · Lookout`;
+  showTitle();
   if (streamed !== (id ?? null)) {
     streamed = id ?? null;
     live.open(streamed);

@@ -26,9 +26,7 @@ function path(values, x, y) {
       pen = false;
       return;
     }
-    // A value between two gaps is a dot: a line of no length with a round end.
-    const alone = !pen && (values[at + 1] ?? null) === null;
-    line += `${pen ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}${alone ? "h.01" : ""}`;
+    line += `${pen ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
     pen = true;
   });
   return line;
@@ -122,6 +120,12 @@ export class Plot {
     }
     for (const one of series) {
       parts.push(s("path", { class: `series k${one.colour}`, d: path(one.values, (at) => this.x(at), y) }));
+      // A value between two gaps has no line.
+      one.values.forEach((value, at) => {
+        const known = (beside) => (one.values[beside] ?? null) !== null;
+        if (!known(at) || known(at - 1) || known(at + 1)) return;
+        parts.push(s("circle", { class: `k${one.colour}`, cx: this.x(at), cy: y(value), r: 2.5 }));
+      });
     }
     if (known.length === 0) {
       const middle = { x: (LEFT + width) / 2, y: HEIGHT / 2, "text-anchor": "middle" };

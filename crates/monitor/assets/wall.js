@@ -26,6 +26,7 @@ const FIRST = 24;
 const BATCH = 40;
 /** The order is not changed more often than this while a page is watched. */
 const REORDER_MS = 5000;
+const TOUCHED_MS = 15_000;
 
 class Card {
   constructor(id) {
@@ -206,7 +207,10 @@ export function open(main, { store, query }) {
 
   function place(wanted, upTo) {
     const shown = wanted.slice(0, upTo);
+    const focused = document.activeElement;
     arrange(grid, shown.map((camera) => card(camera).root));
+    // What is moved loses the focus.
+    if (focused !== document.activeElement && grid.contains(focused)) focused.focus({ preventScroll: true });
     if (upTo < wanted.length) building = setTimeout(() => place(wanted, upTo + BATCH), 0);
   }
 
@@ -246,7 +250,16 @@ export function open(main, { store, query }) {
     arrange(tally, wanted);
   }
 
-  const held = () => grid.matches(":hover") || grid.contains(document.activeElement);
+  let touched = -Infinity;
+  for (const name of ["pointermove", "pointerdown", "keydown", "focusin"]) {
+    grid.addEventListener(name, () => {
+      touched = performance.now();
+    });
+  }
+
+  /** Whether someone is at one of the cards just now. A mouse that was left lying there is nobody. */
+  const held = () =>
+    performance.now() - touched < TOUCHED_MS && (grid.matches(":hover") || grid.contains(document.activeElement));
 
   function overview(changed) {
     const now = store.now();

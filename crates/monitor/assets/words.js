@@ -63,7 +63,8 @@ export function reason(camera, now) {
   switch (camera.status) {
     case "silent": {
       const last = camera.last_frame_at ? `; its last frame came ${ago(camera.last_frame_at, now)}` : "";
-      return `Nothing is heard of it${camera.worker ? ` from ${camera.worker}` : ""}${last}.`;
+      const before = why ? `; before that: ${why}` : "";
+      return `Nothing is heard of it${camera.worker ? ` from ${camera.worker}` : ""}${last}${before}.`;
     }
     case "failed":
       return `Given up: ${why || "no reason was told"}`;

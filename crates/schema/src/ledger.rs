@@ -119,11 +119,11 @@ pub struct LedgerImbalance {
 impl LedgerCounts {
     /// Whether every frame is accounted for.
     pub fn check(&self) -> Result<(), LedgerImbalance> {
-        let parts = self.processing + self.published + self.dropped.values().sum::<u64>();
+        let parts = all([self.processing, self.published], self.dropped.values());
         if parts != self.received {
             return Err(LedgerImbalance { what: "received", total: self.received, parts });
         }
-        let parts = self.delivered + self.in_flight + self.spooled + self.expired.values().sum::<u64>();
+        let parts = all([self.delivered, self.in_flight, self.spooled], self.expired.values());
         if parts != self.published {
             return Err(LedgerImbalance { what: "published", total: self.published, parts });
         }
@@ -131,9 +131,20 @@ impl LedgerCounts {
     }
 }
 
+/// The sum; counts from outside may be any.
+fn all<'a, const N: usize>(parts: [u64; N], more: impl Iterator<Item = &'a u64>) -> u64 {
+    parts.into_iter().chain(more.copied()).fold(0, u64::saturating_add)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_beyond_all_bounds_do_not_add_up_either() {
+        let counts = LedgerCounts { processing: u64::MAX, published: u64::MAX, ..Default::default() };
+        assert!(counts.check().is_err());
+    }
 
     #[test]
     fn names_in_text_are_names_in_json() {

@@ -1,5 +1,7 @@
 //! Consumers that share the frames' topic.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use lookout_broker::{Embedded, GroupReader, Heard, KafkaSink, ReadRecord};

@@ -90,7 +90,7 @@ impl MonitorSettings {
         })
     }
 
-    fn read(root: &Section<'_, '_>, base: &Path) -> Option<Self> {
+    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let monitor = root.section("monitor");
         root.need("monitor", "`[monitor]` is needed; it may be empty");
         let http = monitor.text("http").unwrap_or_else(|| HTTP.into());
@@ -122,10 +122,10 @@ impl MonitorSettings {
         monitor.finish();
         let kafka = KafkaSettings::read(root.section("kafka"));
         let tracking = TrackingSettings::read(root.section("tracking"));
-        let places = MonitorPlaces::read(root);
-        let rules = rules(root);
+        let places = MonitorPlaces::read(&root);
+        let rules = rules(&root);
         let names: BTreeSet<&str> = rules.iter().flatten().map(|rule| rule.name.as_str()).collect();
-        let webhooks = webhook::read_all(root, &names);
+        let webhooks = webhook::read_all(&root, &names);
         root.finish();
         Some(Self {
             http: address.ok()?,
@@ -150,13 +150,7 @@ fn rules(root: &Section<'_, '_>) -> Option<Vec<RuleSettings>> {
     let mut rules = Vec::new();
     let mut right = true;
     for section in sections {
-        let rule = RuleSettings::read(&section);
-        if let Some(rule) = &rule
-            && !names.insert(rule.name.clone())
-        {
-            section.note("name", format!("another rule is called `{}` too", rule.name));
-        }
-        section.finish();
+        let rule = RuleSettings::read(section, &mut names);
         right &= rule.is_some();
         rules.extend(rule);
     }

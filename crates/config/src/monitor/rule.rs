@@ -1,6 +1,6 @@
 //! `[[rule]]`: what is to be told.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use lookout_schema::{AlertLevel, LineDirection};
 use thiserror::Error;
@@ -77,7 +77,7 @@ const MAX_NAME: usize = 64;
 const DAY_S: f64 = 86_400.0;
 
 impl RuleSettings {
-    pub(super) fn read(section: &Section<'_, '_>) -> Option<Self> {
+    pub(super) fn read(section: Section<'_, '_>, names: &mut BTreeSet<String>) -> Option<Self> {
         section.need("name", "`name` is needed: it stands in the alerts");
         section.need(
             "kind",
@@ -89,12 +89,20 @@ impl RuleSettings {
         if name.as_ref().is_some_and(bad_name) {
             section.note("name", "a rule's name is of 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_`, `-`");
         }
+        if let Some(name) = &name
+            && !names.insert(name.clone())
+        {
+            section.note("name", format!("another rule is called `{name}` too"));
+        }
         let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
         let level = section.choice("level", &levels).unwrap_or(AlertLevel::Warning);
-        let cooldown = seconds(section, "cooldown_s").unwrap_or_default();
+        let cooldown = seconds(&section, "cooldown_s").unwrap_or_default();
+        // Which keys there may be depends on it: without it none of them is a mistake.
         let kind = section.choice("kind", &KINDS)?;
-        let of = patterns(section, if matches!(kind, Kind::WorkerDown) { "workers" } else { "cameras" });
-        Some(Self { name: name?, of, kind: kind.read(section)?, level, cooldown })
+        let of = patterns(&section, if matches!(kind, Kind::WorkerDown) { "workers" } else { "cameras" });
+        let kind = kind.read(&section);
+        section.finish();
+        Some(Self { name: name?, of, kind: kind?, level, cooldown })
     }
 }
 

@@ -33,13 +33,13 @@ pub(super) fn read_all(root: &Section<'_, '_>, rules: &BTreeSet<&str>) -> Option
     let mut right = true;
     for section in root.sections("webhook").unwrap_or_default() {
         let hook = WebhookSettings::read(&section, rules);
-        section.finish();
         if let Some(hook) = &hook
             && hooks.iter().any(|other| other.name == hook.name)
         {
             section
                 .note("name", format!("another webhook is called `{}` too; give each a `name`", hook.name));
         }
+        section.finish();
         right &= hook.is_some();
         hooks.extend(hook);
     }

@@ -44,10 +44,6 @@ fn count(scene: &Scene<'_>, zone: Option<&str>, labels: &[String]) -> u64 {
         return scene.sight.tracks.iter().filter(|track| scene.wanted(track.id, labels).is_some()).count()
             as u64;
     };
-    let mut inside = scene.follower.zones().filter(|(name, _)| *name == zone).flat_map(|(_, visits)| visits);
-    let mut count = 0;
-    while let Some(visit) = inside.next() {
-        count += u64::from(scene.wanted(visit.id, labels).is_some());
-    }
-    count
+    let inside = scene.follower.zones().filter(|(name, _)| *name == zone).flat_map(|(_, visits)| visits);
+    inside.filter(|visit| scene.wanted(visit.id, labels).is_some()).count() as u64
 }

@@ -11,9 +11,6 @@ mod tell;
 
 pub(crate) mod down;
 
-#[cfg(test)]
-mod tests;
-
 use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertRecord, Timestamp};
 use serde::{Deserialize, Serialize};

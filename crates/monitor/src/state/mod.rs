@@ -231,7 +231,7 @@ impl State {
         if picture.clock != lookout_schema::Clock::File {
             not_ahead(picture.captured_at, now)?;
         }
-        let camera = self.cameras.get_mut(&picture.camera).ok_or(Passed::TooMany)?;
+        let camera = room(&mut self.cameras, &picture.camera, &self.registry, (&self.ways, &self.file))?;
         if picture.epoch < camera.follower.epoch() {
             return Err(Passed::Late);
         }
@@ -258,7 +258,7 @@ impl State {
                 }
             }
             RegistryRecord::Bad(why) => {
-                tracing::debug!(camera = %id, why, "a record of the registry is not used")
+                tracing::debug!(camera = %id, why, "a record of the registry is not used");
             }
         }
     }

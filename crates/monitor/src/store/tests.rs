@@ -1,1 +1,126 @@
+//! The store, on disk.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use lookout_schema::{AlertEvidence, AlertLevel, AlertRecord, AlertState, Timestamp};
+use tempfile::TempDir;
+
+use super::{Acknowledged, AlertFilter, Store, TOPIC, hook};
+use crate::state::{Bucket, Checkpoint, minute_of};
+
+fn alert(id: &str, version: u32, ms: i64) -> AlertRecord {
+    let at = Timestamp::from_unix_us(1_795_507_200_000_000 + ms * 1_000);
+    AlertRecord {
+        schema: AlertRecord::SCHEMA.into(),
+        id: id.into(),
+        version,
+        consumer: "monitor".into(),
+        rule: "down".into(),
+        state: if version == 1 { AlertState::Raised } else { AlertState::Cleared },
+        level: AlertLevel::Warning,
+        at,
+        raised_at: at,
+        published_at: at,
+        age_ms: 0,
+        camera: Some("gate".parse().unwrap()),
+        worker: None,
+        frame: None,
+        message: "<b>down</b>".into(),
+        evidence: AlertEvidence::WorkerDown { for_s: 1.0 },
+    }
+}
+
+fn open(folder: &TempDir) -> Store {
+    let text = "[monitor]\n[[webhook]]\nname = \"pager\"\nurl = \"http://localhost/\"\nlevel = \"warning\"";
+    Store::open(folder.path(), &crate::state::tests::settings(text).webhooks).unwrap()
+}
+
+fn ours(alerts: &[AlertRecord]) -> Arc<Checkpoint> {
+    Arc::new(Checkpoint { alerts: alerts.to_vec(), ..Checkpoint::default() })
+}
+
+fn read(alerts: &[AlertRecord]) -> Arc<Checkpoint> {
+    Arc::new(Checkpoint { read: alerts.to_vec(), ..Checkpoint::default() })
+}
+
+#[tokio::test]
+async fn an_alert_is_told_once_whatever_was_told_before() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    assert_eq!(store.commit(ours(&[alert("a", 1, 0)])).await.unwrap().len(), 1);
+    assert_eq!(store.commit(ours(&[alert("a", 1, 0)])).await.unwrap().len(), 0);
+    for target in [TOPIC.to_owned(), hook("pager")] {
+        assert_eq!(store.waiting(target, 10).await.unwrap().len(), 1);
+    }
+    // Another monitor may not take the same store; what waits outlives the process.
+    assert!(Store::open(folder.path(), &[]).is_err());
+    drop(store);
+    let store = reopened(&folder).await;
+    // The topic has it: the process ended between telling it and noting that.
+    store.commit(read(&[alert("a", 1, 0), alert("b", 1, 5)])).await.unwrap();
+    assert_eq!(store.waiting(TOPIC.into(), 10).await.unwrap(), []);
+    assert_eq!(store.waiting(hook("pager"), 10).await.unwrap().len(), 1);
+    // And what the topic has is not told again, where the store was lost.
+    assert_eq!(store.commit(ours(&[alert("b", 1, 5), alert("b", 2, 9)])).await.unwrap().len(), 1);
+    let waiting = store.waiting(TOPIC.into(), 10).await.unwrap();
+    assert_eq!(waiting.iter().map(|waiting| waiting.alert.version).collect::<Vec<_>>(), [2]);
+    store.done(waiting.iter().map(|waiting| waiting.seq).collect()).await.unwrap();
+    assert_eq!(store.waiting(TOPIC.into(), 10).await.unwrap(), []);
+}
+
+/// Its threads let go of the file when they have done what they were asked.
+async fn reopened(folder: &TempDir) -> Store {
+    tokio::task::yield_now().await;
+    open(folder)
+}
+
+#[tokio::test]
+async fn alerts_are_found_by_what_they_are() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let alerts: Vec<_> = (0..30).map(|n| alert(&format!("a{n}"), 1, n)).collect();
+    store.commit(ours(&alerts)).await.unwrap();
+    store.commit(ours(&[alert("a3", 2, 3)])).await.unwrap();
+    let by = Acknowledged { at: Timestamp::now(), by: "<me>".into(), note: "seen".into() };
+    let acknowledged = store.acknowledge("a5".into(), by.clone()).await.unwrap().unwrap();
+    assert_eq!(acknowledged.acknowledged, Some(by.clone()));
+    assert_eq!(store.acknowledge("nothing".into(), by).await.unwrap(), None);
+    let filter = AlertFilter { limit: 100, ..AlertFilter::default() };
+    let open = store.alerts(AlertFilter { open: true, ..filter.clone() }).await.unwrap();
+    assert_eq!((open.alerts.len(), open.more), (29, false));
+    let unseen = store.alerts(AlertFilter { acknowledged: Some(false), ..filter.clone() }).await.unwrap();
+    assert_eq!(unseen.alerts.len(), 29);
+    let page = store.alerts(AlertFilter { limit: 10, ..filter.clone() }).await.unwrap();
+    assert_eq!((page.alerts[0].alert.id.as_str(), page.alerts.len(), page.more), ("a29", 10, true));
+    let before = Some(page.alerts[9].alert.raised_at);
+    let next = store.alerts(AlertFilter { before, limit: 10, ..filter.clone() }).await.unwrap();
+    assert_eq!(next.alerts[0].alert.id, "a19");
+    let none = AlertFilter { camera: Some("' OR 1=1 --".into()), ..filter };
+    assert_eq!(store.alerts(none).await.unwrap().alerts, []);
+    assert_eq!(store.open_alerts().await.unwrap(), BTreeMap::from([("gate".to_owned(), 29)]));
+}
+
+#[tokio::test]
+async fn what_is_old_goes_and_the_rest_stays() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let now = Timestamp::now();
+    let minute = minute_of(now);
+    let labels: BTreeMap<String, u64> = (0..40).map(|n| (format!("a label of some length {n}"), n)).collect();
+    let bucket = |minute| Bucket { frames: 1, labels: labels.clone(), ..Bucket::new(minute) };
+    let camera = |n: i64| format!("cam-{}", n % 10).parse().unwrap();
+    let buckets = (0..12_000).map(|n| (camera(n), bucket(minute - n / 10))).collect();
+    store.commit(Arc::new(Checkpoint { buckets, ..Checkpoint::default() })).await.unwrap();
+    // The same minute again is added.
+    let again = vec![(camera(0), bucket(minute))];
+    store.commit(Arc::new(Checkpoint { buckets: again, ..Checkpoint::default() })).await.unwrap();
+    let rows = store.history(camera(0), minute - 5_000).await.unwrap();
+    assert_eq!((rows.len(), rows.last().unwrap().frames), (1_200, 2));
+    store.retain(now - std::time::Duration::from_secs(600 * 60), u64::MAX).await.unwrap();
+    assert_eq!(store.history(camera(0), 0).await.unwrap().len(), 601);
+    let size = store.size().await.unwrap();
+    store.retain(Timestamp::from_unix_us(0), size / 2).await.unwrap();
+    assert!(store.size().await.unwrap() <= size / 2);
+    let rows = store.history(camera(0), 0).await.unwrap();
+    assert!(!rows.is_empty() && rows.last().unwrap().minute == minute);
+}

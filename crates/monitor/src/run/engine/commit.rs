@@ -70,10 +70,14 @@ fn log(alert: &AlertRecord) {
     let AlertRecord { id, rule, message, .. } = alert;
     let state = alert.state.as_str();
     match alert.level {
-        AlertLevel::Info => tracing::info!(target: "lookout_alert", id, rule, state, message, "info"),
-        AlertLevel::Warning => tracing::warn!(target: "lookout_alert", id, rule, state, message, "warning"),
+        AlertLevel::Info => {
+            tracing::info!(target: "lookout_alert", id, rule, state, message, "info");
+        }
+        AlertLevel::Warning => {
+            tracing::warn!(target: "lookout_alert", id, rule, state, message, "warning");
+        }
         AlertLevel::Critical => {
-            tracing::error!(target: "lookout_alert", id, rule, state, message, "critical")
+            tracing::error!(target: "lookout_alert", id, rule, state, message, "critical");
         }
     }
 }

@@ -1,0 +1,412 @@
+//! The monitor as a whole, on an embedded broker.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use hmac::{Hmac, KeyInit, Mac};
+use lookout_broker::{
+    Edit, Embedded, KafkaSink, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Registry,
+};
+use lookout_config::{Brokers, KafkaSettings, MonitorSettings, Secret, parse_monitor};
+use lookout_monitor::Monitor;
+use lookout_schema::{
+    AlertRecord, BBox, CameraSpec, Clock, Detection, Epoch, FrameRecord, ModelInfo, RecordKind, SessionId,
+    Size, Timestamp, TimingUs, Topics,
+};
+use lookout_stage::{CameraLedger, RecordSink};
+use lookout_track::{Follower, TrackerSettings};
+use sha2::Sha256;
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Longer than anything here takes; only a test that fails waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TOKEN: &str = "a-token-of-some-length";
+
+fn cluster() -> Embedded {
+    let settings = KafkaSettings {
+        brokers: Brokers::Embedded,
+        topics: Topics::new("lookout").unwrap(),
+        partitions: 2,
+        replication: 1,
+        buffer_records: NonZeroUsize::new(10_000).unwrap(),
+        format: lookout_schema::RecordFormat::Json,
+        client: Vec::new(),
+    };
+    Embedded::start(&settings).unwrap()
+}
+
+fn settings(cluster: &Embedded, folder: &TempDir, more: &str) -> MonitorSettings {
+    let data = folder.path().display();
+    let text = format!("[monitor]\nhttp = \"127.0.0.1:0\"\ndata = \"{data}\"\nbegin = \"beginning\"\n{more}");
+    let mut settings = parse_monitor(Path::new("monitor.toml"), &text, &|_| None).unwrap();
+    settings.kafka.brokers = cluster.settings().brokers.clone();
+    settings
+}
+
+/// A monitor that runs. Dropped, it is as one that was killed.
+struct Running {
+    http: String,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(settings: MonitorSettings) -> Self {
+        // The one before lets go of the store a moment after it was killed.
+        let deadline = Instant::now() + PATIENCE;
+        let monitor = loop {
+            match Monitor::open(settings.clone()).await {
+                Ok(monitor) => break monitor,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let http = format!("http://{}", monitor.address());
+        let task = tokio::spawn(async move { monitor.run(std::future::pending()).await.unwrap() });
+        Self { http, task }
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.http));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.to_owned()).unwrap();
+        let call = move || {
+            let config = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .allow_non_standard_methods(true)
+                .build();
+            let agent: ureq::Agent = config.into();
+            let mut answer = agent.run(request).unwrap();
+            let text = answer.body_mut().read_to_string().unwrap();
+            Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), text }
+        };
+        spawn_blocking(call).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Someone walks to and fro over the middle of the picture.
+struct Camera {
+    ledger: Arc<CameraLedger>,
+    session: SessionId,
+    seq: u64,
+    begun: Timestamp,
+    /// What the same records say to one who has never been stopped.
+    truth: Follower,
+    crossings: usize,
+}
+
+impl Camera {
+    fn new(id: &str) -> Self {
+        let mut truth = Follower::new("monitor", TrackerSettings::default());
+        truth.set_places(&BTreeMap::new(), &BTreeMap::from([("middle".into(), [[0.5, 0.0], [0.5, 1.0]])]));
+        Self {
+            ledger: CameraLedger::new(id.parse().unwrap()),
+            session: SessionId::generate(),
+            seq: 0,
+            begun: Timestamp::now() - Duration::from_secs(60),
+            truth,
+            crossings: 0,
+        }
+    }
+
+    fn publish(&mut self, sink: &KafkaSink) {
+        let mut ticket = self.ledger.receive(self.session, self.seq);
+        let now = Timestamp::now();
+        let dropped_before = ticket.published(now.as_unix_us());
+        let x = 500.0 + 300.0 * (self.seq as f32 / 12.0).sin();
+        let record = FrameRecord {
+            schema: FrameRecord::SCHEMA.into(),
+            camera: self.ledger.camera().clone(),
+            worker: "edge-1".parse().unwrap(),
+            epoch: Epoch(1),
+            session: self.session,
+            seq: self.seq,
+            pts_ns: None,
+            captured_at: self.begun + Duration::from_millis(self.seq * 50),
+            clock: Clock::Arrival,
+            published_at: now,
+            age_ms: 0,
+            timing_us: TimingUs::default(),
+            source: Size { width: 1000, height: 1000 },
+            model: ModelInfo { arch: "x".into(), weights: "random:7".into(), precision: "fp32".into() },
+            classifier: None,
+            dropped_before,
+            detections: vec![Detection {
+                class_id: 1,
+                label: "<img src=x onerror=alert(1)>".into(),
+                score: 0.9,
+                bbox: BBox { x1: x - 40.0, y1: 300.0, x2: x + 40.0, y2: 500.0 },
+                classes: Vec::new(),
+            }],
+            classes: Vec::new(),
+        };
+        self.seq += 1;
+        self.crossings += self.truth.hear(&record).unwrap().crossings.len();
+        sink.publish(&record, ticket);
+    }
+}
+
+async fn alerts(cluster: &Embedded) -> Vec<AlertRecord> {
+    let options = ReaderOptions {
+        from: ReadFrom::Beginning,
+        kinds: vec![RecordKind::Alert],
+        until_end: true,
+        ..ReaderOptions::default()
+    };
+    let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
+    let mut alerts = Vec::new();
+    while let Some(record) = reader.next().await.unwrap() {
+        let ReadRecord::Alert(alert) = record else { panic!("{record:?}") };
+        alerts.push(*alert);
+    }
+    alerts
+}
+
+const CROSSING: &str = r#"
+[[rule]]
+name = "crossing"
+kind = "line"
+[[line]]
+camera = "gate"
+name = "middle"
+points = [[0.5, 0.0], [0.5, 1.0]]
+[[line]]
+camera = "yard"
+name = "middle"
+points = [[0.5, 0.0], [0.5, 1.0]]
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_killed_in_mid_run_misses_and_doubles_no_alert() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let mut cameras = [Camera::new("gate"), Camera::new("yard")];
+    let settings = settings(&cluster, &folder, CROSSING);
+    // Not at the same places in a row: shortly after it began, while it keeps, while it tells.
+    for run_ms in [900, 350, 1_700, 60, 2_300] {
+        let running = Running::start(settings.clone()).await;
+        let until = Instant::now() + Duration::from_millis(run_ms);
+        while Instant::now() < until {
+            cameras.iter_mut().for_each(|camera| camera.publish(&sink));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(running);
+    }
+    let _running = Running::start(settings).await;
+    let expected: usize = cameras.iter().map(|camera| camera.crossings).sum();
+    assert!(expected > 10, "{expected}");
+    let told = until("all alerts", async || {
+        let told = alerts(&cluster).await;
+        (told.len() >= expected).then_some(told)
+    })
+    .await;
+    let mut times: BTreeMap<(&str, u32), usize> = BTreeMap::new();
+    told.iter().for_each(|alert| *times.entry((&alert.id, alert.version)).or_default() += 1);
+    assert_eq!((told.len(), times.len()), (expected, expected), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_known_gets_nothing_and_another_site_changes_nothing() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let mut settings = settings(&cluster, &folder, "");
+    settings.token = Some(Secret::new(TOKEN));
+    let running = Running::start(settings).await;
+    assert_eq!(running.get("/api/overview").await.status, 401);
+    let shown = running.get("/cameras/gate").await;
+    assert_eq!((shown.status, shown.header("location")), (303, "/login?next=/cameras/gate"));
+    for path in ["/login", "/assets/app.js", "/healthz", "/metrics", "/api/overview", "/nowhere"] {
+        let answer = running.get(path).await;
+        assert!(
+            answer.header("content-security-policy").starts_with("default-src 'none'; script-src 'self'")
+        );
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+    }
+    let bearer = format!("Bearer {TOKEN}");
+    let known = [("authorization", bearer.as_str())];
+    assert_eq!(running.ask("GET", "/api/overview", &known, "").await.json()["auth"], true);
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let wrong = running.ask("POST", "/login", &form, "token=wrong&next=/").await;
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (303, ""));
+    let right = running.ask("POST", "/login", &form, &format!("token={TOKEN}&next=//evil.example")).await;
+    assert_eq!((right.status, right.header("location")), (303, "/"));
+    let cookie = right.header("set-cookie").split(';').next().unwrap().to_owned();
+    assert_eq!(running.ask("GET", "/api/overview", &[("cookie", &cookie)], "").await.status, 200);
+    // With the cookie, which another site's form would send too where SameSite were not known.
+    let json = ("content-type", "application/json");
+    let origin = running.http.clone();
+    for (headers, status) in [
+        (vec![("cookie", cookie.as_str()), json], 403),
+        (vec![("cookie", &cookie), json, ("x-lookout", "1"), ("origin", "http://evil.example")], 403),
+        (vec![("cookie", &cookie), json, ("x-lookout", "1"), ("sec-fetch-site", "cross-site")], 403),
+        (vec![json, ("x-lookout", "1")], 401),
+        (vec![("cookie", &cookie), json, ("x-lookout", "1"), ("origin", &origin)], 404),
+    ] {
+        let answer = running.ask("POST", "/api/alerts/acknowledge", &headers, "{\"id\":\"x\"}").await;
+        assert_eq!(answer.status, status, "{headers:?} {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_knows_is_served() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let running = Running::start(settings(&cluster, &folder, CROSSING)).await;
+    let mut camera = Camera::new("gate");
+    (0..100).for_each(|_| camera.publish(&sink));
+    let overview = until("the camera", async || {
+        let overview = running.get("/api/overview").await.json();
+        let open = overview["cameras"].get(0).is_some_and(|camera| camera["alerts_open"] != 0);
+        open.then_some(overview)
+    })
+    .await;
+    assert_eq!(overview["cameras"][0]["counts"]["<img src=x onerror=alert(1)>"], 1);
+    let details = running.get("/api/cameras/gate").await.json();
+    assert_eq!(details["lines"]["middle"][1][1], 1.0);
+    assert!(details["line_totals"]["middle"]["left_to_right"].as_u64().unwrap() > 0, "{details}");
+    let history = running.get("/api/cameras/gate/history?minutes=5").await.json();
+    assert!(history["fps"].as_array().unwrap().iter().any(|fps| fps.is_number()), "{history}");
+    for (path, status) in [
+        ("/api/cameras/nobody", 404),
+        ("/api/cameras/%3Cscript%3E", 400),
+        ("/api/cameras/gate/snapshot.jpg", 404),
+        ("/api/alerts?limit=x", 400),
+        ("/api/alerts?level=worst", 400),
+        ("/api/nothing", 404),
+        ("/healthz", 200),
+    ] {
+        assert_eq!(running.get(path).await.status, status, "{path}");
+    }
+    assert_eq!(running.ask("GET", "/api/overview", &[("host", "evil.example")], "").await.status, 403);
+    let alerts = running.get("/api/alerts?state=open&camera=gate").await.json();
+    let id = &alerts["alerts"][0]["alert"]["id"];
+    let body = serde_json::json!({ "id": id, "by": "<b>me</b>", "note": "seen" }).to_string();
+    let headers = [("content-type", "application/json"), ("x-lookout", "1")];
+    let seen = running.ask("POST", "/api/alerts/acknowledge", &headers, &body).await.json();
+    assert_eq!(seen["acknowledged"]["by"], "<b>me</b>");
+    let metrics = running.get("/metrics").await.text;
+    assert!(metrics.contains("lookout_monitor_records_total{topic=\"frames\"}"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zones_are_saved_to_the_registry_and_nobody_is_overwritten() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let registry = Registry::open(cluster.settings(), 2).await.unwrap();
+    let spec = CameraSpec::new("gate".parse().unwrap(), "test://ball");
+    let put = move || registry.edit(|_| Ok::<_, String>(vec![Edit::Put(Box::new(spec.clone()))])).is_ok();
+    assert!(spawn_blocking(put).await.unwrap());
+    let running = Running::start(settings(&cluster, &folder, "")).await;
+    until("the registry", async || (running.get("/api/cameras/gate").await.status == 200).then_some(()))
+        .await;
+    let headers = [("content-type", "application/json"), ("x-lookout", "1")];
+    let put = async |id: &str, version: u64, zones: &str| {
+        let body = format!("{{\"version\":{version},\"zones\":{zones},\"lines\":{{}}}}");
+        running.ask("PUT", &format!("/api/cameras/{id}/zones"), &headers, &body).await
+    };
+    let door = r#"{"door":[[0,0],[1,0],[1,1]]}"#;
+    assert_eq!(put("yard", 1, door).await.status, 404);
+    assert_eq!(put("gate", 1, r#"{"door":[[0,0],[1,0]]}"#).await.status, 422);
+    assert_eq!(put("gate", 1, door).await.json()["version"], 2);
+    let late = put("gate", 1, "{}").await;
+    assert_eq!((late.status, late.json()["version"].as_u64()), (409, Some(2)));
+    until("the zone", async || {
+        let details = running.get("/api/cameras/gate").await.json();
+        (details["zones"]["door"].is_array() && details["registry"]["version"] == 2).then_some(())
+    })
+    .await;
+}
+
+type Calls = Arc<(AtomicUsize, Mutex<Vec<(HeaderMap, Bytes)>>)>;
+
+async fn hook(State(calls): State<Calls>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    if calls.0.fetch_add(1, Relaxed) == 0 {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    calls.1.lock().unwrap().push((headers, body));
+    StatusCode::NO_CONTENT
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_told_until_it_takes_it_and_can_see_who_tells() {
+    let calls = Calls::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let app = Router::new().route("/hook", post(hook)).with_state(Arc::clone(&calls));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let more = format!("{CROSSING}[[webhook]]\nurl = \"http://{to}/hook\"\nsecret = \"s3cret\"");
+    let _running = Running::start(settings(&cluster, &folder, &more)).await;
+    let mut camera = Camera::new("gate");
+    while camera.crossings < 2 {
+        camera.publish(&sink);
+    }
+    until("both alerts", async || (calls.1.lock().unwrap().len() >= 2).then_some(())).await;
+    let taken = std::mem::take(&mut *calls.1.lock().unwrap());
+    let mut ids: Vec<String> = Vec::new();
+    for (headers, body) in &taken {
+        let header = |name: &str| headers[name].to_str().unwrap();
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"s3cret").unwrap();
+        mac.update(header("x-lookout-timestamp").as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        let digest = mac.finalize().into_bytes();
+        let signature: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(header("x-lookout-signature"), format!("sha256={signature}"));
+        let alert: AlertRecord = serde_json::from_slice(body).unwrap();
+        assert_eq!(header("x-lookout-id"), format!("{}/{}", alert.id, alert.version));
+        ids.push(alert.id);
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 2);
+}
