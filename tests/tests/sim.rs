@@ -1,5 +1,7 @@
 //! Simulated cameras by RTSP, as a worker sees them: what it says of time is held against when they showed what.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     fs,

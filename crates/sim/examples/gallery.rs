@@ -1,5 +1,7 @@
 //! Writes pictures of each place with their boxes: `gallery FOLDER`.
 
+#![expect(clippy::print_stderr, reason = "who runs it looks on")]
+
 use std::{env, error::Error, path::Path, time::Instant};
 
 use image::{Rgb, RgbImage};

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 /// Reads WIDTHxHEIGHT.
 fn size(text: &str) -> Result<Size, Problem> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    let fits = |side: &u32| (64..=4096).contains(side) && side % 4 == 0;
+    let fits = |side: &u32| (64..=4096).contains(side) && side.is_multiple_of(4);
     match sides {
         Some((width, height)) if fits(&width) && fits(&height) => Ok(Size { width, height }),
         _ => Err(Problem::Input(format!(
