@@ -235,6 +235,6 @@ impl Drop for Running {
 }
 
 /// An address that is free a moment later, unless another process takes it in between.
-pub(crate) fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

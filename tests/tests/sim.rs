@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use std::{
 
 use lookout_schema::{Clock, FrameRecord, Timestamp};
 use lookout_tests::{
-    program::{Running, embedded, lookout, run},
+    program::{Running, embedded, free_address, lookout, run},
     records::{Records, by_session},
 };
 use serde_json::Value;
@@ -29,9 +28,8 @@ struct Farm {
 
 impl Farm {
     fn start(args: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut child = Command::new(lookout().unwrap())
-            .args(["sim", "serve", "--listen", &port.to_string(), "--size", "320x180"])
+            .args(["sim", "serve", "--listen", &free_address().unwrap().to_string(), "--size", "320x180"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,16 +1,10 @@
-//! A number that drifts, estimated from measurements of it: a Kalman filter (Kalman, A New Approach to Linear
-//! Filtering and Prediction Problems, 1960) with white noise in the rate's change.
+//! A number that drifts, and how sure one can be of where it will be.
 
-/// A value and its rate, and what is known of their errors.
+use lookout_track::Kalman;
+
+/// A value and its rate, estimated from measurements of the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Drift {
-    pub(crate) value: f64,
-    /// A second.
-    pub(crate) rate: f64,
-    value_var: f64,
-    covar: f64,
-    rate_var: f64,
-}
+pub(crate) struct Drift(Kalman);
 
 /// A value and its standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,32 +16,30 @@ pub(crate) struct Measured {
 impl Drift {
     /// A first measurement, and how large a rate may be.
     pub(crate) fn new(first: Measured, rate_std: f64) -> Self {
-        let (value_var, rate_var) = (first.std.powi(2), rate_std.powi(2));
-        Self { value: first.value, rate: 0.0, value_var, covar: 0.0, rate_var }
+        Self(Kalman::new(first.value, first.std, rate_std))
     }
 
     /// Takes a measurement `dt` seconds later; within a second the rate changes by `change`, as a standard
     /// deviation.
     pub(crate) fn step(&mut self, dt: f64, change: f64, seen: Measured) {
-        let noise = change.powi(2);
-        self.value += self.rate * dt;
-        self.value_var += dt * (2.0 * self.covar + dt * self.rate_var) + noise * dt.powi(3) / 3.0;
-        self.covar += dt * self.rate_var + noise * dt.powi(2) / 2.0;
-        self.rate_var += noise * dt;
-        let spread = self.value_var + seen.std.powi(2);
-        let (gain, rate_gain) = (self.value_var / spread, self.covar / spread);
-        let surprise = seen.value - self.value;
-        self.value += gain * surprise;
-        self.rate += rate_gain * surprise;
-        self.rate_var -= rate_gain * self.covar;
-        self.covar *= 1.0 - gain;
-        self.value_var *= 1.0 - gain;
+        self.0.predict(dt, change.powi(2));
+        self.0.update(seen.value, seen.std);
+    }
+
+    pub(crate) fn value(&self) -> f64 {
+        self.0.value
+    }
+
+    /// A second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.0.rate
     }
 
     /// Where it will be in `dt` seconds if its rate stays.
     pub(crate) fn after(&self, dt: f64) -> Measured {
-        let var = self.value_var + dt * (2.0 * self.covar + dt * self.rate_var);
-        Measured { value: self.value + self.rate * dt, std: var.max(0.0).sqrt() }
+        let mut then = self.0;
+        then.predict(dt, 0.0);
+        Measured { value: then.value, std: then.spread(0.0).max(0.0).sqrt() }
     }
 }
 

@@ -123,7 +123,7 @@ impl Object {
 
     /// How far it is in metres, and how fast it comes nearer.
     pub(crate) fn distance(&self) -> Option<(f64, f64)> {
-        self.distance.map(|drift| (drift.value, -drift.rate))
+        self.distance.map(|drift| (drift.value(), -drift.rate()))
     }
 
     /// How probable it is that it will be in the way when it is here.
@@ -133,7 +133,7 @@ impl Object {
         let Measured { value, std } = offset.after(here_in);
         // It is not known when exactly it is here, either.
         let when = (closing.rate_std * here_in.powi(2)).min(here_in);
-        let std = std.hypot(offset.rate * when).max(f64::MIN_POSITIVE);
+        let std = std.hypot(offset.rate() * when).max(f64::MIN_POSITIVE);
         let limit = 1.0 + (1.0 - 2.0 * MIN_SHARE) * self.half_width;
         normal((limit - value) / std) - normal((-limit - value) / std)
     }

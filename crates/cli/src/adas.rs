@@ -10,7 +10,7 @@ use lookout_args::AdasArgs;
 use lookout_config::{AdasSettings, Brokers};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::check::WRONG_INPUT;
+use crate::{check::WRONG_INPUT, reach::go_to};
 
 pub(crate) fn run(args: &AdasArgs) -> ExitCode {
     let settings = match settings(args) {
@@ -31,9 +31,7 @@ pub(crate) fn run(args: &AdasArgs) -> ExitCode {
 
 fn settings(args: &AdasArgs) -> Result<AdasSettings, String> {
     let mut settings = lookout_config::read_adas(&args.file).map_err(|error| error.to_string())?;
-    if let Some(servers) = &args.brokers {
-        settings.kafka.brokers = Brokers::servers(servers).map_err(|what| format!("--brokers: {what}"))?;
-    }
+    go_to(&mut settings.kafka, args.brokers.as_deref())?;
     if settings.kafka.brokers == Brokers::Embedded {
         return Err("lookout adas: the embedded broker lives in a worker: give the address that `lookout run` printed with \
                     `--brokers`, or set `brokers` in [kafka]"

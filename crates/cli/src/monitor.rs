@@ -6,11 +6,11 @@ use std::{
 };
 
 use lookout_args::MonitorArgs;
-use lookout_config::{Brokers, MonitorSettings};
+use lookout_config::MonitorSettings;
 use lookout_monitor::{Monitor, MonitorError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::check::WRONG_INPUT;
+use crate::{check::WRONG_INPUT, reach::go_to};
 
 /// The page, its data and the store are served beside the one task that reads.
 const THREADS: usize = 2;
@@ -40,10 +40,7 @@ fn settings(args: &MonitorArgs) -> Result<MonitorSettings, String> {
     if let Some(http) = args.http {
         settings.http = http;
     }
-    if let Some(servers) = &args.brokers {
-        settings.kafka.brokers =
-            Brokers::servers(servers).map_err(|what| format!("lookout monitor: --brokers: {what}"))?;
-    }
+    go_to(&mut settings.kafka, args.brokers.as_deref()).map_err(|what| format!("lookout monitor: {what}"))?;
     Ok(settings)
 }
 

@@ -23,19 +23,9 @@ impl Reach<'_> {
     pub(crate) fn kafka(&self) -> Result<KafkaSettings, String> {
         let mut kafka = match self.pipeline {
             Some(file) => lookout_config::read(file).map_err(|error| error.to_string())?.kafka,
-            None => KafkaSettings {
-                brokers: Brokers::Embedded,
-                topics: Topics::new(self.topic_prefix).map_err(|error| format!("--topic-prefix: {error}"))?,
-                format: RecordFormat::default(),
-                partitions: 0,
-                replication: 0,
-                buffer_records: NonZeroUsize::MIN,
-                client: Vec::new(),
-            },
+            None => plain(self.topic_prefix)?,
         };
-        if let Some(servers) = self.brokers {
-            kafka.brokers = Brokers::servers(servers).map_err(|what| format!("--brokers: {what}"))?;
-        }
+        go_to(&mut kafka, self.brokers)?;
         if kafka.brokers == Brokers::Embedded {
             return Err(
                 "the embedded broker lives in the worker: give the address that `lookout run` printed \
@@ -45,6 +35,27 @@ impl Reach<'_> {
         }
         Ok(kafka)
     }
+}
+
+/// Settings of which nothing was said but what the topics' names begin with.
+pub(crate) fn plain(topic_prefix: &str) -> Result<KafkaSettings, String> {
+    Ok(KafkaSettings {
+        brokers: Brokers::Embedded,
+        topics: Topics::new(topic_prefix).map_err(|error| format!("--topic-prefix: {error}"))?,
+        format: RecordFormat::default(),
+        partitions: 0,
+        replication: 0,
+        buffer_records: NonZeroUsize::MIN,
+        client: Vec::new(),
+    })
+}
+
+/// Puts `--brokers`, where it was given, in the place of the file's.
+pub(crate) fn go_to(kafka: &mut KafkaSettings, brokers: Option<&str>) -> Result<(), String> {
+    if let Some(servers) = brokers {
+        kafka.brokers = Brokers::servers(servers).map_err(|what| format!("--brokers: {what}"))?;
+    }
+    Ok(())
 }
 
 /// Runs `work` of `verb` to its end; whoever read what it prints may have seen enough before.

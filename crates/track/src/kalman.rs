@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// The estimate, and what is known of its error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kalman {
-    pub(crate) value: f64,
+pub struct Kalman {
+    pub value: f64,
     /// A second.
-    pub(crate) rate: f64,
+    pub rate: f64,
     /// Variances of value and rate, and their covariance.
     value_var: f64,
     covar: f64,
@@ -17,12 +17,12 @@ pub(crate) struct Kalman {
 
 impl Kalman {
     /// A first measurement with its standard deviation, and how large a rate may be.
-    pub(crate) fn new(value: f64, value_std: f64, rate_std: f64) -> Self {
+    pub fn new(value: f64, value_std: f64, rate_std: f64) -> Self {
         Self { value, rate: 0.0, value_var: value_std.powi(2), covar: 0.0, rate_var: rate_std.powi(2) }
     }
 
     /// Goes on by `dt` seconds; `noise` is the density of the noise in the rate, in rates squared a second.
-    pub(crate) fn predict(&mut self, dt: f64, noise: f64) {
+    pub fn predict(&mut self, dt: f64, noise: f64) {
         self.value += self.rate * dt;
         self.value_var += dt * (2.0 * self.covar + dt * self.rate_var) + noise * dt.powi(3) / 3.0;
         self.covar += dt * self.rate_var + noise * dt.powi(2) / 2.0;
@@ -30,7 +30,7 @@ impl Kalman {
     }
 
     /// Takes a measurement with its standard deviation.
-    pub(crate) fn update(&mut self, value: f64, std: f64) {
+    pub fn update(&mut self, value: f64, std: f64) {
         let spread = self.value_var + std.powi(2);
         let (gain, rate_gain) = (self.value_var / spread, self.covar / spread);
         let surprise = value - self.value;
@@ -47,7 +47,7 @@ impl Kalman {
     }
 
     /// The variance of what a measurement is off, if its own standard deviation is `std`.
-    pub(crate) fn spread(&self, std: f64) -> f64 {
+    pub fn spread(&self, std: f64) -> f64 {
         self.value_var + std.powi(2)
     }
 

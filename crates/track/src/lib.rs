@@ -16,7 +16,8 @@ mod ttc;
 mod zone;
 
 pub use follower::{Follower, FollowerState, Passed, Sight};
-pub use line::{Crossing, Direction, Line, LineState};
+pub use kalman::Kalman;
+pub use line::{Crossing, Line, LineState};
 pub use settings::TrackerSettings;
 pub use tracker::{MOST_OBJECTS, Observation, Step, Track, TrackEnd, TrackId, Tracker, TrackerState};
 pub use ttc::{Closing, ClosingEstimate};

@@ -2,24 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use lookout_schema::Size;
+use lookout_schema::{LineDirection, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::{MOST_OBJECTS, Track, TrackId, zone::foot};
-
-/// Which way a line is crossed, as seen by one who looks from its first point to its second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    LeftToRight,
-    RightToLeft,
-}
 
 /// An object that has crossed a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crossing {
     pub id: TrackId,
     pub class_id: u32,
-    pub direction: Direction,
+    pub direction: LineDirection,
     /// In seconds of the session.
     pub at_s: f64,
 }
@@ -85,7 +78,7 @@ impl Line {
             let Some(before) = before.map(|was| was.at) else { continue };
             let sides = (self.off(before) > 0.0, off > 0.0);
             if sides.0 != sides.1 && self.within_ends(before, at) {
-                let direction = if sides.1 { Direction::LeftToRight } else { Direction::RightToLeft };
+                let direction = if sides.1 { LineDirection::LeftToRight } else { LineDirection::RightToLeft };
                 crossings.push(Crossing { id: track.id, class_id: track.class_id, direction, at_s });
             }
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lookout_schema::{BBox, Region, Size};
-use lookout_track::{ClosingEstimate, Direction, Line, Track, TrackId, Zone};
+use lookout_schema::{BBox, LineDirection, Region, Size};
+use lookout_track::{ClosingEstimate, Line, Track, TrackId, Zone};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SOURCE: Size = Size { width: 1000, height: 1000 };
@@ -50,8 +50,8 @@ fn a_line_is_crossed_once_each_way_and_not_by_jitter() {
     for (i, x) in walk.into_iter().enumerate() {
         crossings.extend(line.step(i as f64, SOURCE, &[at(x, 500.0)]));
     }
-    let directions: Vec<Direction> = crossings.iter().map(|crossing| crossing.direction).collect();
-    assert_eq!(directions, [Direction::LeftToRight, Direction::RightToLeft]);
+    let directions: Vec<LineDirection> = crossings.iter().map(|crossing| crossing.direction).collect();
+    assert_eq!(directions, [LineDirection::LeftToRight, LineDirection::RightToLeft]);
     // Beyond its ends it is not there.
     for (i, x) in [480.0, 530.0].into_iter().enumerate() {
         assert!(line.step(100.0 + i as f64, SOURCE, &[at(x, 950.0)]).is_empty());

@@ -274,12 +274,7 @@ impl RecordReader {
             let message = match message {
                 Ok(message) => message,
                 Err(error) if is_refusal(code(&error)) => {
-                    let topics: Vec<_> =
-                        self.options.kinds.iter().map(|kind| self.topics.of(*kind)).collect();
-                    return Err(BrokerError::Read {
-                        topic: topics.join(", "),
-                        reason: code(&error).to_string(),
-                    });
+                    return Err(BrokerError::Read { topic: self.names(), reason: code(&error).to_string() });
                 }
                 Err(error) => {
                     tracing::debug!(code = ?code(&error), "the reader waits for the brokers");

@@ -2,7 +2,6 @@
 
 use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertEvidence, AlertRecord, LineDirection, Timestamp};
-use lookout_track::Direction;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -22,7 +21,7 @@ impl Crossed {
         let mut alerts = Vec::new();
         let at = scene.at();
         for (nth, (line, crossing)) in scene.sight.crossings.iter().enumerate() {
-            let direction = direction(crossing.direction);
+            let direction = crossing.direction;
             let concerns =
                 wanted.as_ref().is_none_or(|wanted| wanted == line) && way.is_none_or(|way| way == direction);
             let Some(track) = scene.wanted(crossing.id, labels).filter(|_| concerns) else { continue };
@@ -44,13 +43,6 @@ impl Crossed {
             alerts.push(raised(rule, scene.about(), said));
         }
         alerts
-    }
-}
-
-pub(crate) fn direction(direction: Direction) -> LineDirection {
-    match direction {
-        Direction::LeftToRight => LineDirection::LeftToRight,
-        Direction::RightToLeft => LineDirection::RightToLeft,
     }
 }
 

@@ -16,7 +16,7 @@ use lookout_schema::{AlertRecord, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::{dwell::Dwelling, latency::Late, line::Crossed};
-pub(crate) use self::{lasting::Lasting, line::direction, scene::Scene, tell::CONSUMER};
+pub(crate) use self::{lasting::Lasting, scene::Scene, tell::CONSUMER};
 
 /// What a rule remembers of one camera, or of one worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]

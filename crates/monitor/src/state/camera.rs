@@ -190,7 +190,7 @@ impl Camera {
         self.bucket.add(frame, &self.live.counts);
         for (line, crossing) in &sight.crossings {
             let totals = self.line_totals.entry(line.clone()).or_default();
-            match crate::rules::direction(crossing.direction) {
+            match crossing.direction {
                 LineDirection::LeftToRight => totals[0] += 1,
                 LineDirection::RightToLeft => totals[1] += 1,
             }

@@ -17,6 +17,26 @@ pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
     actors
 }
 
+/// A straight way across the yard, past its middle at a distance.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    heading: f64,
+    beside: f64,
+}
+
+impl Way {
+    /// Puts `actor` on it, so far along from where it is nearest to the middle.
+    fn take(self, actor: Actor, along: f64, speed: f64) -> Actor {
+        let (sin, cos) = self.heading.sin_cos();
+        Actor {
+            at: [sin * along + cos * self.beside, cos * along - sin * self.beside],
+            velocity: [sin * speed, cos * speed],
+            heading: self.heading,
+            ..actor
+        }
+    }
+}
+
 /// Straight across in a direction of their own, and out at the other side as another one.
 fn walkers(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
     for n in 0..34 {
@@ -27,16 +47,14 @@ fn walkers(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
         if look.is("gap", 0.25) {
             continue;
         }
-        let heading = look.between("heading", 0.0, TAU);
-        let (sin, cos) = heading.sin_cos();
-        let beside = look.between("beside", -0.8 * HALF, 0.8 * HALF);
+        let way = Way {
+            heading: look.between("heading", 0.0, TAU),
+            beside: look.between("beside", -0.8 * HALF, 0.8 * HALF),
+        };
         actors.push(Actor {
             id: id(32, n, place.round),
-            at: [sin * place.along + cos * beside, cos * place.along - sin * beside],
-            velocity: [sin * speed, cos * speed],
-            heading,
             gait: at_s * speed * 4.2 + look.between("gait", 0.0, TAU),
-            ..road::walker(look)
+            ..way.take(road::walker(look), place.along, speed)
         });
     }
 }
@@ -47,16 +65,14 @@ fn cyclists(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
         let speed = of.between("speed", 2.5, 5.0);
         let place = follower(n, 13.0, speed * at_s, 2.0 * HALF);
         let look = of.of("round", place.round);
-        let heading = look.between("heading", 0.0, TAU);
-        let (sin, cos) = heading.sin_cos();
-        let beside = look.between("beside", -0.7 * HALF, 0.7 * HALF);
+        let way = Way {
+            heading: look.between("heading", 0.0, TAU),
+            beside: look.between("beside", -0.7 * HALF, 0.7 * HALF),
+        };
         actors.push(Actor {
             id: id(33, n, place.round),
-            at: [sin * place.along + cos * beside, cos * place.along - sin * beside],
-            velocity: [sin * speed, cos * speed],
-            heading,
             gait: at_s * 4.0,
-            ..road::cyclist(look)
+            ..way.take(road::cyclist(look), place.along, speed)
         });
     }
 }
@@ -71,13 +87,10 @@ fn vehicles(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
         for n in 0..3 {
             let place = follower(n, 40.0, speed * at_s, 120.0);
             let look = of.of("vehicle", n).of("round", place.round);
-            let (sin, cos) = heading.sin_cos();
+            let way = Way { heading, beside };
             actors.push(Actor {
                 id: id(40 + lane as u64, n, place.round),
-                at: [sin * place.along + cos * beside, cos * place.along - sin * beside],
-                velocity: [sin * speed, cos * speed],
-                heading,
-                ..road::vehicle(look)
+                ..way.take(road::vehicle(look), place.along, speed)
             });
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lookout_schema::{FrameRecord, LineCrossing, LineDirection, TrackEvent, TrackRecord, ZoneStay};
+use lookout_schema::{FrameRecord, LineCrossing, TrackEvent, TrackRecord, ZoneStay};
 use serde::{Deserialize, Serialize};
 
 use super::places::{Met, Places};
-use crate::{Direction, Step, Track, TrackEnd, TrackId};
+use crate::{Crossing, Step, Track, TrackEnd, TrackId};
 
 /// An object of which nothing happens is told of so often.
 const TELL_EVERY_S: f64 = 1.0;
@@ -137,12 +137,9 @@ fn stays(places: &Places, id: TrackId) -> Vec<ZoneStay> {
 
 fn crossed(met: &Met, id: TrackId) -> Vec<LineCrossing> {
     let of_it = met.crossings.iter().filter(|(_, crossing)| crossing.id == id);
-    let crossing = |(line, crossing): &(String, crate::Crossing)| LineCrossing {
+    let crossing = |(line, crossing): &(String, Crossing)| LineCrossing {
         line: line.clone(),
-        direction: match crossing.direction {
-            Direction::LeftToRight => LineDirection::LeftToRight,
-            Direction::RightToLeft => LineDirection::RightToLeft,
-        },
+        direction: crossing.direction,
     };
     of_it.map(crossing).collect()
 }

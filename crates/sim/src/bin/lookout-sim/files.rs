@@ -2,9 +2,9 @@
 
 use indicatif::ProgressBar;
 use lookout_args::{SimDatasetArgs, SimVideoArgs};
-use lookout_sim::{ClipSettings, DatasetSettings, write_dataset, write_video};
+use lookout_sim::{ClipSettings, DatasetSettings, Scene, write_dataset, write_video};
 
-use crate::{Problem, fps, kbit_s, place, scene, size, weather};
+use crate::{Problem, fps, kbit_s, place, size, weather};
 
 const JPEG_QUALITY: u8 = 88;
 
@@ -30,7 +30,7 @@ pub(crate) fn video(args: &SimVideoArgs) -> Result<(), Problem> {
     }
     let (size, fps) = (size(&args.camera.size)?, fps(args.camera.fps)?);
     let settings = ClipSettings {
-        scene: scene(place(&args.camera.place)?, args.camera.seed),
+        scene: Scene::new(place(&args.camera.place)?, args.camera.seed),
         camera: args.camera_number,
         weather: weather(&args.camera.weather, args.camera.seed)?,
         size,

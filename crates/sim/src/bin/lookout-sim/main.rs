@@ -11,7 +11,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use lookout_args::{SimArgs, SimVerb};
 use lookout_schema::Size;
-use lookout_sim::{Place, Scene, Weather};
+use lookout_sim::{Place, Weather};
 
 /// Simulated cameras
 #[derive(Debug, Parser)]
@@ -96,8 +96,4 @@ fn fps(fps: u32) -> Result<u32, Problem> {
 fn kbit_s(size: Size, fps: u32) -> u32 {
     let pixels = u64::from(size.width) * u64::from(size.height) * u64::from(fps);
     (pixels * 12 / 100 / 1000).clamp(200, 50_000) as u32
-}
-
-fn scene(place: Place, seed: u64) -> Scene {
-    Scene::new(place, seed)
 }

@@ -9,10 +9,12 @@ use std::{
 
 use lookout_args::SimServeArgs;
 use lookout_schema::{Size, Timestamp};
-use lookout_sim::{Clip, ClipSettings, Farm, FarmSettings, Fault, FaultKind, FrameTruth, Place, TruthSink};
+use lookout_sim::{
+    Clip, ClipSettings, Farm, FarmSettings, Fault, FaultKind, FrameTruth, Place, Scene, TruthSink,
+};
 use serde::Serialize;
 
-use crate::{Problem, fps, kbit_s, place, scene, size, weather};
+use crate::{Problem, fps, kbit_s, place, size, weather};
 
 /// A line of the truth file.
 #[derive(Serialize)]
@@ -68,7 +70,7 @@ fn clips(args: &SimServeArgs) -> Result<Vec<Arc<Clip>>, Problem> {
         // Fixed cameras of one scene, and one that drives, so that both kinds of consumers have something to do.
         let drives = first == Place::Road && count > 1 && n + 1 == count;
         let settings = ClipSettings {
-            scene: scene(if drives { Place::Drive } else { first }, args.camera.seed),
+            scene: Scene::new(if drives { Place::Drive } else { first }, args.camera.seed),
             camera: n,
             weather: weather(&args.camera.weather, args.camera.seed)?,
             size,
