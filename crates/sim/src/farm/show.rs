@@ -83,19 +83,19 @@ impl Shown {
         for tick in 1.. {
             let due = begun + frame * tick;
             thread::sleep(due.saturating_duration_since(Instant::now()));
+            if source.parent().is_none() {
+                return;
+            }
             // The clip goes on whether somebody looks or not.
             let n = (self.begun.elapsed().as_nanos() / frame.as_nanos()) as usize;
             let resized = self.resized.as_ref().filter(|_| self.has(FaultKind::Resolution));
             waits_for_key |= was_resized != resized.is_some();
             was_resized = resized.is_some();
             let clip = resized.unwrap_or(&self.clip);
-            let Some(unit) = clip.units.get(n % clip.units.len().max(1)) else { return };
-            waits_for_key &= !unit.is_key;
-            if waits_for_key || self.has(FaultKind::Silence) {
-                waits_for_key |= self.has(FaultKind::Silence);
-                if source.parent().is_none() {
-                    return;
-                }
+            let at = n % clip.units.len().max(1);
+            let Some(unit) = clip.units.get(at) else { return };
+            waits_for_key = self.has(FaultKind::Silence) || (waits_for_key && !unit.is_key);
+            if waits_for_key {
                 continue;
             }
             let skipped =
@@ -110,8 +110,7 @@ impl Shown {
                 data.set_pts(now + gst::ClockTime::try_from(jump).unwrap_or_default());
                 data.set_dts(gst::ClockTime::NONE);
             }
-            if let (Some(TruthSink(told)), Some(truth)) = (&self.truth, clip.truth.get(n % clip.units.len()))
-            {
+            if let (Some(TruthSink(told)), Some(truth)) = (&self.truth, clip.truth.get(at)) {
                 told(self.camera, Timestamp::now(), truth);
             }
             held.push(data);
