@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("schema", &[]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
@@ -19,7 +19,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("broker", &["schema", "config", "stage"]),
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker"]),
     ("track", &["schema"]),
-    ("lab", &["schema", "config", "stage", "args", "model"]),
+    ("train", &["schema", "config", "stage", "model"]),
+    ("lab", &["schema", "config", "stage", "args", "model", "train"]),
     ("cli", &["schema", "config", "args", "broker"]),
 ];
 
