@@ -2,6 +2,7 @@
 //!
 //! (In the making.)
 
+pub mod data;
 mod sample;
 
 pub use sample::{ObjectTarget, Picture, Sample, Target};
