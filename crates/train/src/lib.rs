@@ -2,6 +2,7 @@
 //!
 //! (In the making.)
 
+pub mod augment;
 pub mod data;
 mod sample;
 
