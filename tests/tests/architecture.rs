@@ -26,7 +26,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
 
 /// Each giant and the crates that may use it.
 const DOORS: [(&str, &[&str]); 8] = [
-    ("tch", &["model", "fused"]),
+    ("tch", &["model", "fused", "train"]),
     ("torch-sys", &["fused"]),
     ("gstreamer", &["ingest"]),
     ("gstreamer-app", &["ingest"]),
