@@ -51,6 +51,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "model.backbone",
         "take one of the two",
     ),
+    ("[data]", "weights = \"random:1\"\n[data]", 8, "model.weights", "take `weights` out"),
     ("[data]", "input = \"640x380\"\n[data]", 8, "model.input", "multiples of 32"),
     ("[data]", "precision = \"fp16\"\n[data]", 8, "model.precision", "too small a range"),
     ("train = \"voc:bccd\"\n", "", 8, "data.train", "is needed"),

@@ -2,13 +2,14 @@
 //!
 //! (In the making.)
 
+pub mod data;
 mod fit;
 mod loss;
 mod sample;
 
 pub use fit::{
-    Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Run,
-    StepTold, Told, thaw_norms,
+    Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Progress,
+    Run, StepTold, Told, thaw_norms, write_curves,
 };
 pub use loss::{Choose, ClassLoss, ClassLossKind, Criterion, Dice, LossError, Losses, ObjectTensors, Truth};
 pub use sample::{ObjectTarget, Picture, Sample, Target};

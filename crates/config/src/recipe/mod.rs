@@ -145,6 +145,11 @@ impl RecipeModel {
                 .note("backbone", "a classifier is its own backbone; take `weights`, or take `backbone` out"),
             _ => {}
         }
+        for (key, text) in [("weights", &whole), ("backbone", &backbone)] {
+            if text.iter().flatten().any(|text| text.starts_with("random:")) {
+                section.note(key, format!("a network begins at random of itself; take `{key}` out"));
+            }
+        }
         let usual = if classifier { CLASSIFIER_INPUT } else { DETECTOR_INPUT };
         let input = section
             .text("input")

@@ -137,10 +137,6 @@ impl Optimiser {
         named
     }
 
-    pub(super) fn steps(&self) -> i64 {
-        self.steps
-    }
-
     /// Goes on after so many steps; the moments are set by name.
     pub(super) fn set_steps(&mut self, steps: i64) {
         self.steps = steps;
