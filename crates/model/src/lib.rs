@@ -30,6 +30,7 @@ pub use detection::{
     Pick, ProposalSettings, Proposals, RoiHeads, RpnHeads, decode_distances, encode_distances,
 };
 pub use error::ModelError;
+pub use input::stack_pictures;
 pub use labels::Labels;
 pub use load::{Loaded, load, load_raw, load_stream};
 pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork, caught};

@@ -3,10 +3,12 @@
 //! (In the making.)
 
 pub mod data;
+mod feed;
 mod fit;
 mod loss;
 mod sample;
 
+pub use feed::{Feed, FeedSettings, Prepare};
 pub use fit::{
     Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Progress,
     Run, StepTold, Told, thaw_norms, write_curves,

@@ -155,7 +155,8 @@ impl RecipeModel {
             .text("input")
             .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok())
             .unwrap_or(usual);
-        if !classifier && (input.width % 32 != 0 || input.height % 32 != 0) {
+        let divides = input.width.is_multiple_of(32) && input.height.is_multiple_of(32);
+        if !(classifier || divides) {
             section.note("input", "a detector's sides are multiples of 32, such as `640x384`");
         }
         let device = section.parsed("device").unwrap_or(Device::Auto);
