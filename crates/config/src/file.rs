@@ -12,7 +12,7 @@ use crate::{ConfigError, PipelineSettings, parse};
 /// Why a pipeline file gives no settings.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    #[error("{}: the pipeline file cannot be read: {source}", file.display())]
+    #[error("{}: the file cannot be read: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),

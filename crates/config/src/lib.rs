@@ -1,6 +1,7 @@
-//! Pipeline files: TOML to validated settings.
+//! Pipeline files and recipes: TOML to validated settings.
 //!
-//! [`read`] takes a file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
+//! [`read`] takes a pipeline file and [`parse`] its text, which does no I/O; [`read_recipe`] and [`parse_recipe`]
+//! take a recipe. Every mistake of a file is reported at
 //! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
 //! nothing checks them again.
 
@@ -14,6 +15,7 @@ mod mistake;
 mod model;
 mod pipeline;
 mod reader;
+mod recipe;
 mod registry;
 mod secret;
 mod uri;
@@ -28,6 +30,10 @@ pub use model::{
     ARCHS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName, input_size,
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
+pub use recipe::{
+    ClassWeights, DATA_KINDS, DataSettings, FitSettings, LossSettings, OptimiserSettings, RecipeModel,
+    RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings, parse_recipe, read_recipe,
+};
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
 pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};

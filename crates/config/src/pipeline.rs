@@ -72,6 +72,16 @@ pub fn parse(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PipelineSettings, ConfigError> {
+    document(file, text, env as Env<'_>, PipelineSettings::read)
+}
+
+/// Reads a TOML document whose relative paths start from the file's folder; all its mistakes at once.
+pub(crate) fn document<T>(
+    file: &Path,
+    text: &str,
+    env: Env<'_>,
+    read: impl FnOnce(Section<'_, '_>, &Path) -> Option<T>,
+) -> Result<T, ConfigError> {
     let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
     let base = file.parent().map(PathBuf::from).unwrap_or_default();
     let document = DeTable::parse(text).map_err(|error| {
@@ -79,8 +89,8 @@ pub fn parse(
         let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
         fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
     })?;
-    let reader = Reader::new(text, env as Env<'_>);
-    let settings = PipelineSettings::read(Section::root(&reader, document.get_ref()), &base);
+    let reader = Reader::new(text, env);
+    let settings = read(Section::root(&reader, document.get_ref()), &base);
     let mistakes = reader.into_mistakes();
     match settings {
         Some(settings) if mistakes.is_empty() => Ok(settings),
