@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("schema", &[]),
     ("wire", &["schema"]),
     ("config", &["schema"]),
@@ -24,13 +24,14 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("adas", &["schema", "config", "broker", "track", "web"]),
     ("monitor", &["schema", "config", "broker", "track"]),
     ("sim", &["schema", "args"]),
-    ("lab", &["schema", "config", "stage", "args", "model"]),
+    ("train", &["schema", "config", "stage", "model"]),
+    ("lab", &["schema", "config", "stage", "args", "model", "train"]),
     ("cli", &["schema", "config", "args", "broker", "monitor", "adas"]),
 ];
 
 /// Each giant and the crates that may use it.
 const DOORS: [(&str, &[&str]); 11] = [
-    ("tch", &["model", "fused"]),
+    ("tch", &["model", "fused", "train"]),
     ("torch-sys", &["fused"]),
     ("gstreamer", &["ingest", "sim"]),
     ("gstreamer-app", &["ingest", "sim"]),

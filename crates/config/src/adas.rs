@@ -247,7 +247,7 @@ impl PathSettings {
 impl CorridorSettings {
     fn read(section: Section<'_, '_>) -> Self {
         let default = Self::default();
-        let ends = |key, default| match section.numbers::<2>(key) {
+        let ends = |key, default| match section.exactly::<2>(key) {
             Some([left, right]) if left < right && (-5.0..=6.0).contains(&left) && right <= 6.0 => {
                 [left, right]
             }

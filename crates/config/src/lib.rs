@@ -1,6 +1,7 @@
-//! Pipeline files: TOML to validated settings.
+//! Pipeline files and recipes: TOML to validated settings.
 //!
-//! A monitor's file is read alike, by [`read_monitor`] and [`parse_monitor`]. [`read`] takes a file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
+//! A monitor's file is read alike, by [`read_monitor`] and [`parse_monitor`], and a recipe by [`read_recipe`] and
+//! [`parse_recipe`]. [`read`] takes a pipeline file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
 //! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
 //! nothing checks them again.
 
@@ -16,6 +17,7 @@ mod model;
 mod monitor;
 mod pipeline;
 mod reader;
+mod recipe;
 mod registry;
 mod secret;
 mod snapshots;
@@ -38,6 +40,10 @@ pub use monitor::{
     WebhookSettings, parse_monitor,
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
+pub use recipe::{
+    ClassWeights, DATA_KINDS, DataSettings, FitSettings, LossSettings, OptimiserSettings, RecipeModel,
+    RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings, parse_recipe, read_recipe,
+};
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
 pub use snapshots::SnapshotSettings;

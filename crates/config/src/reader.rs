@@ -241,6 +241,28 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(read.collect())
     }
 
+    /// An array of whole numbers within `range`.
+    pub(crate) fn integers(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Vec<u64>> {
+        self.items(key, "a whole number", |text| text.parse().ok().filter(|n| range.contains(n)))
+    }
+
+    /// An array of numbers within `range`.
+    pub(crate) fn numbers(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<Vec<f64>> {
+        self.items(key, "a number", |text| text.parse().ok().filter(|n| range.contains(n)))
+    }
+
+    fn items<T>(&self, key: &'static str, want: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        let items = self.array(key, "an array of numbers")?.iter().enumerate();
+        let read = items.filter_map(|(i, item)| {
+            let number = digits(item.get_ref()).and_then(&read);
+            if number.is_none() {
+                self.note_item(key, i, item, format!("{want} is needed that is not too small or large"));
+            }
+            number
+        });
+        Some(read.collect())
+    }
+
     /// An array of polygons, `[[[x, y], ...], ...]`.
     pub(crate) fn regions(&self, key: &'static str) -> Option<Vec<Region>> {
         let items = self.array(key, "an array of polygons, `[[[x, y], ...], ...]`,")?.iter().enumerate();
@@ -265,8 +287,8 @@ impl<'r, 'a> Section<'r, 'a> {
         points
     }
 
-    /// So many numbers in an array.
-    pub(crate) fn numbers<const N: usize>(&self, key: &'static str) -> Option<[f64; N]> {
+    /// An array of so many numbers.
+    pub(crate) fn exactly<const N: usize>(&self, key: &'static str) -> Option<[f64; N]> {
         let want = format!("an array of {N} numbers");
         let items = self.array(key, &want)?;
         let number = |item: &Spanned<DeValue<'_>>| digits(item.get_ref())?.parse::<f64>().ok();

@@ -19,6 +19,19 @@ pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
     if differ { Err("the pictures of the batch have different sizes".into()) } else { Ok(()) }
 }
 
+/// Pictures of one size as training takes them: normalised, `[N, 3, H, W]` in fp32 on the CPU, the channels last
+/// in memory.
+///
+/// # Errors
+/// They have different sizes, or there are none.
+pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
+    one_size(pictures)?;
+    match pictures {
+        [] => Err("a batch of no pictures".into()),
+        _ => Ok(Stacker::new(Target::REFERENCE).stack(pictures)),
+    }
+}
+
 /// Normalises pictures and stacks them.
 #[derive(Debug)]
 pub(crate) struct Stacker {

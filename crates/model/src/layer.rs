@@ -147,7 +147,9 @@ impl ConvNormAct {
 
     fn conv(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let ConvShape { stride, padding, .. } = self.spec.shape;
-        x.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], 1)
+        let kind = x.kind();
+        let (weight, bias) = (weight.to_kind(kind), bias.map(|bias| bias.to_kind(kind)));
+        x.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1, 1], 1)
     }
 
     fn activate(&self, x: Tensor) -> Tensor {
@@ -197,7 +199,8 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        let kind = x.kind();
+        x.linear(&self.weight.to_kind(kind), Some(self.bias.to_kind(kind)))
     }
 
     pub(crate) fn outputs(&self) -> usize {

@@ -26,12 +26,14 @@ mod torchscript;
 pub mod weights;
 
 pub use detection::{
-    DenseOutputs, DetectionSettings, Detections, DetectorOutputs, FasterRcnnOutputs, ProposalSettings,
+    BoxCoder, DenseHeads, DenseOutputs, DetectionSettings, Detections, DetectorOutputs, FasterRcnnOutputs,
+    Pick, ProposalSettings, Proposals, RoiHeads, RpnHeads, decode_distances, encode_distances,
 };
 pub use error::ModelError;
+pub use input::stack_pictures;
 pub use labels::Labels;
 pub use load::{Loaded, load, load_raw, load_stream};
-pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork};
+pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork, caught};
 pub use picture::{Picture, read_picture};
 pub use random::random_values;
 pub use raw::{RawError, RawInput, RawOutput};

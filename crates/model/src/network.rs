@@ -11,7 +11,10 @@ use tch::{Device, Kind, Tensor, nn};
 use crate::{
     ModelError,
     arch::Arch,
-    detection::{DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pictures, modernise},
+    detection::{
+        DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pick, Pictures, ProposalSettings,
+        modernise,
+    },
     kernel::channels_last,
     random,
     resnet::ResNet,
@@ -59,7 +62,7 @@ impl Network {
     }
 
     /// The network of `arch` with all of `state`, which decides how many classes it has.
-    pub fn from_state(arch: &str, mut state: StateDict) -> Result<Self, ModelError> {
+    pub fn from_state(arch: &str, state: StateDict) -> Result<Self, ModelError> {
         let arch = Arch::named(arch)?;
         let parameters = nn::VarStore::new(Device::Cpu);
         let path = parameters.root();
@@ -73,10 +76,7 @@ impl Network {
                 };
                 Net::Classifier(Box::new(ResNet::new(&path, kind, classes)))
             }
-            Arch::Detector(kind) => {
-                modernise(kind, &mut state);
-                Net::Detector(DetectorNet::for_state(&path, kind, &state))
-            }
+            Arch::Detector(kind) => Net::Detector(DetectorNet::for_state(&path, kind, &state)),
         };
         let mut network = Self { parameters, net };
         network.load(state)?;
@@ -96,7 +96,10 @@ impl Network {
     }
 
     /// Takes a state dict, all of it.
-    pub fn load(&mut self, state: StateDict) -> Result<(), ModelError> {
+    pub fn load(&mut self, mut state: StateDict) -> Result<(), ModelError> {
+        if let Net::Detector(net) = &self.net {
+            modernise(net.kind(), &mut state);
+        }
         Ok(weights::apply(&self.tensors(), state)?)
     }
 
@@ -124,14 +127,22 @@ impl Network {
         random::fill(&self.tensors(), seed);
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, to what the network says of it, differentiable. `train` has the norms
-    /// take the batch's own statistics.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Outputs {
+    /// Moves it to a device, where its tensors stay in fp32.
+    pub fn move_to(&mut self, device: Device) {
+        self.parameters.set_device(device);
+    }
+
+    /// `x` `[N, 3, H, W]`, normalised, to what the network says of it in training, differentiable: norms
+    /// take the batch's own statistics where their weights are trained. The network computes in the numbers
+    /// of `x`, whatever its own are; `pick` says which proposals Faster R-CNN's second stage looks at.
+    ///
+    /// # Panics
+    /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
+    pub fn forward(&self, x: &Tensor, pick: &mut Pick<'_>) -> Outputs {
         match &self.net {
-            Net::Classifier(net) => Outputs::Logits(net.forward(x, train)),
+            Net::Classifier(net) => Outputs::Logits(net.forward(x, true)),
             Net::Detector(net) => {
-                let proposals = net.kind().settings().proposals;
-                Outputs::Detector(net.forward(Pictures::whole(x), &proposals, train))
+                Outputs::Detector(net.forward(Pictures::whole(x), &ProposalSettings::TRAINING, Some(pick)))
             }
         }
     }
@@ -173,7 +184,7 @@ pub(crate) fn without_trace(text: &str) -> &str {
 ///
 /// # Errors
 /// What libtorch said.
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
 }
 
@@ -266,7 +277,7 @@ impl PreparedDetector {
         tch::no_grad(|| {
             let x = brought(x, self.target);
             let pictures = Pictures { x: &x, extent: picture };
-            self.net.forward(pictures, &self.settings.proposals, false)
+            self.net.forward(pictures, &self.settings.proposals, None)
         })
     }
 

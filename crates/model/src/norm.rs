@@ -42,7 +42,6 @@ pub(crate) struct BatchNorm {
     running_mean: Tensor,
     running_var: Tensor,
     eps: f64,
-    frozen: bool,
 }
 
 #[derive(Debug)]
@@ -78,11 +77,10 @@ impl Norm {
             running_mean: path.zeros_no_train("running_mean", &size),
             running_var: path.ones_no_train("running_var", &size),
             eps,
-            frozen,
         })
     }
 
-    /// `[N, channels, H, W]` to the same. `train` has a batch norm that is not frozen take the batch's own
+    /// `[N, channels, H, W]` to the same. `train` has a batch norm whose weight is trained take the batch's own
     /// statistics.
     pub(crate) fn forward(&self, x: Tensor, train: bool) -> Tensor {
         match self {
@@ -92,7 +90,7 @@ impl Norm {
                 Some(&norm.bias),
                 Some(&norm.running_mean),
                 Some(&norm.running_var),
-                train && !norm.frozen,
+                train && norm.weight.requires_grad(),
                 MOMENTUM,
                 norm.eps,
                 true,
@@ -104,7 +102,10 @@ impl Norm {
 
 impl GroupNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.group_norm(GROUPS, Some(&self.weight), Some(&self.bias), EPS, true)
+        // libtorch has the two in one type only, on a GPU.
+        let (from, kind) = (x.kind(), self.weight.kind());
+        let x = x.to_kind(kind).group_norm(GROUPS, Some(&self.weight), Some(&self.bias), EPS, true);
+        x.to_kind(from)
     }
 
     /// The same norm for inference on `target`.

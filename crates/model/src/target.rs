@@ -25,7 +25,7 @@ impl Precision {
         }
     }
 
-    pub(crate) const fn kind(self) -> Kind {
+    pub const fn kind(self) -> Kind {
         match self {
             Self::Fp32 => Kind::Float,
             Self::Bf16 => Kind::BFloat16,
@@ -78,12 +78,16 @@ impl Target {
         self.precision
     }
 
+    pub fn device(self) -> Device {
+        self.device
+    }
+
     pub fn is_gpu(self) -> bool {
         matches!(self.device, Device::Cuda(_))
     }
 
     /// Waits until the device has done what it was told, so that a clock shows what that took.
-    pub(crate) fn wait(self) {
+    pub fn wait(self) {
         if let Device::Cuda(index) = self.device {
             Cuda::synchronize(index as i64);
         }

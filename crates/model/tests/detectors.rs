@@ -299,7 +299,9 @@ fn a_network_is_differentiable_as_it_is_trained() {
     let mut network = Network::new("fcos_resnet50_fpn", 3).unwrap();
     network.fill(SEED);
     let x = Tensor::randn([1, 3, 64, 64], (Kind::Float, Device::Cpu));
-    let Outputs::Detector(outputs) = network.forward(&x, true) else { panic!("a classifier") };
+    let Outputs::Detector(outputs) = network.forward(&x, &mut |proposals| proposals) else {
+        panic!("a classifier")
+    };
     let total: Tensor = outputs.named().iter().map(|(_, tensor)| tensor.mean(Kind::Float)).sum();
     total.backward();
     let tensors = network.tensors();

@@ -10,13 +10,16 @@ const MOST_GROWTH: f64 = 4.135_166_556_742_356;
 /// Moves and grows anchors (Girshick, Donahue, Darrell and Malik 2013, appendix C): `deltas` are `dx, dy` in
 /// sides of the anchor and `dw, dh` as logarithms, each times its weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct BoxCoder {
+pub struct BoxCoder {
     pub(super) weights: [f64; 4],
 }
 
 impl BoxCoder {
+    /// Of anchors.
+    pub const ANCHORS: Self = Self { weights: [1.0; 4] };
+
     /// `deltas` `[.., 4]` on `anchors` `[.., 4]` to boxes `[.., 4]`, all in fp32.
-    pub(super) fn decode(self, deltas: &Tensor, anchors: &Tensor) -> Tensor {
+    pub fn decode(self, deltas: &Tensor, anchors: &Tensor) -> Tensor {
         let [x1, y1, x2, y2] = corners(anchors);
         let [dx, dy, dw, dh] = corners(deltas);
         let [wx, wy, ww, wh] = self.weights;
@@ -31,17 +34,45 @@ impl BoxCoder {
         let (top, bottom) = axis(&y1, &y2, dy / wy, dh / wh);
         Tensor::stack(&[left, top, right, bottom], -1)
     }
+
+    /// The deltas `[.., 4]` that make `boxes` `[.., 4]` of `anchors` `[.., 4]`.
+    pub fn encode(self, boxes: &Tensor, anchors: &Tensor) -> Tensor {
+        let [x1, y1, x2, y2] = corners(anchors);
+        let [left, top, right, bottom] = corners(boxes);
+        let [wx, wy, ww, wh] = self.weights;
+        let axis = |[low, high]: [&Tensor; 2], [from, to]: [&Tensor; 2], [move_by, grow_by]: [f64; 2]| {
+            let (side, wanted) = (high - low, to - from);
+            let centre: Tensor = low + 0.5 * &side;
+            let wanted_centre: Tensor = from + 0.5 * &wanted;
+            (move_by * (wanted_centre - centre) / &side, grow_by * (wanted / side).log())
+        };
+        let (dx, dw) = axis([&x1, &x2], [&left, &right], [wx, ww]);
+        let (dy, dh) = axis([&y1, &y2], [&top, &bottom], [wy, wh]);
+        Tensor::stack(&[dx, dy, dw, dh], -1)
+    }
 }
 
 /// Distances from a place to the four sides, in sides of the place's own square (Tian, Shen, Chen and He
 /// 2019, equation 1, normalised as in torchvision).
-pub(super) fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
+pub fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(anchors);
     let [left, top, right, bottom] = corners(distances);
     let (width, height) = (&x2 - &x1, &y2 - &y1);
     let x: Tensor = 0.5 * (x1 + x2);
     let y: Tensor = 0.5 * (y1 + y2);
     let sides = [&x - left * &width, &y - top * &height, &x + right * &width, &y + bottom * &height];
+    Tensor::stack(&sides, -1)
+}
+
+/// The distances `[.., 4]` from the centres of `anchors` `[.., 4]` to the sides of `boxes` `[.., 4]`; below
+/// zero where a centre is outside of its box.
+pub fn encode_distances(boxes: &Tensor, anchors: &Tensor) -> Tensor {
+    let [x1, y1, x2, y2] = corners(anchors);
+    let [left, top, right, bottom] = corners(boxes);
+    let (width, height) = (&x2 - &x1, &y2 - &y1);
+    let x: Tensor = 0.5 * (x1 + x2);
+    let y: Tensor = 0.5 * (y1 + y2);
+    let sides = [(&x - left) / &width, (&y - top) / &height, (right - x) / width, (bottom - y) / height];
     Tensor::stack(&sides, -1)
 }
 

@@ -31,6 +31,21 @@ pub(super) struct DenseLevel {
     pub(super) anchors: Tensor,
 }
 
+/// What a dense detector says of all its anchors, a level after the other: what its losses are made of.
+#[derive(Debug)]
+pub struct DenseHeads {
+    /// `[N, A, K]`
+    pub cls_logits: Tensor,
+    /// `[N, A, 4]`
+    pub bbox_regression: Tensor,
+    /// `[N, A, 1]`; FCOS has it.
+    pub bbox_ctrness: Option<Tensor>,
+    /// `[A, 4]` in fp32.
+    pub anchors: Tensor,
+    /// How many of the anchors are on each level.
+    pub per_level: Vec<i64>,
+}
+
 /// How a dense detector says where a box is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum DenseCoder {
@@ -42,18 +57,27 @@ impl DenseOutputs {
     /// torchvision's `head(features)`: `cls_logits` `[N, sum(HWA), K]`, `bbox_regression`
     /// `[N, sum(HWA), 4]` and of FCOS `bbox_ctrness` `[N, sum(HWA), 1]`.
     pub(super) fn named(&self) -> Vec<(&'static str, Tensor)> {
-        let over_levels = |tensors: Vec<&Tensor>| Tensor::cat(&tensors, 1);
-        let mut named = vec![
-            ("cls_logits", over_levels(self.levels.iter().map(|level| &level.cls_logits).collect())),
-            (
-                "bbox_regression",
-                over_levels(self.levels.iter().map(|level| &level.bbox_regression).collect()),
-            ),
-        ];
+        let DenseHeads { cls_logits, bbox_regression, bbox_ctrness, .. } = self.heads();
+        let mut named = vec![("cls_logits", cls_logits), ("bbox_regression", bbox_regression)];
+        named.extend(bbox_ctrness.map(|ctrness| ("bbox_ctrness", ctrness)));
+        named
+    }
+
+    /// All levels together.
+    pub fn heads(&self) -> DenseHeads {
+        let over_levels = |part: fn(&DenseLevel) -> &Tensor| {
+            Tensor::cat(&self.levels.iter().map(part).collect::<Vec<_>>(), 1)
+        };
         let ctrness: Option<Vec<&Tensor>> =
             self.levels.iter().map(|level| level.bbox_ctrness.as_ref()).collect();
-        named.extend(ctrness.map(|ctrness| ("bbox_ctrness", over_levels(ctrness))));
-        named
+        let anchors: Vec<&Tensor> = self.levels.iter().map(|level| &level.anchors).collect();
+        DenseHeads {
+            cls_logits: over_levels(|level| &level.cls_logits),
+            bbox_regression: over_levels(|level| &level.bbox_regression),
+            bbox_ctrness: ctrness.map(|ctrness| Tensor::cat(&ctrness, 1)),
+            anchors: Tensor::cat(&anchors, 0),
+            per_level: anchors.iter().map(|level| level.size()[0]).collect(),
+        }
     }
 
     fn classes(&self) -> i64 {

@@ -13,7 +13,7 @@ use super::{
     fpn::{CHANNELS, Pyramid, PyramidSpec, Top},
     nms::{Candidates, Suppression},
     roi_align::{RoiAlign, SIDE},
-    rpn::{Proposals, Rpn, RpnLevel, concatenated, propose},
+    rpn::{Proposals, Rpn, RpnHeads, RpnLevel, propose, together},
     settings::{DetectionSettings, ProposalSettings},
     tower::Tower,
 };
@@ -62,6 +62,20 @@ pub struct FasterRcnnOutputs {
     box_regression: Tensor,
 }
 
+/// What the second stage says of its proposals: what its losses are made of.
+#[derive(Debug)]
+pub struct RoiHeads<'a> {
+    /// `[R, K]`, the first class being the background.
+    pub class_logits: &'a Tensor,
+    /// `[R, K*4]`
+    pub box_regression: &'a Tensor,
+    /// What the deltas mean.
+    pub coder: BoxCoder,
+}
+
+/// Says which proposals the second stage is trained on.
+pub type Pick<'a> = dyn FnMut(Proposals) -> Proposals + 'a;
+
 impl FasterRcnn {
     pub(super) fn new(path: &nn::Path<'_>, spec: DetectorSpec) -> Self {
         let (backbone_norm, fpn_norm, rpn_depth) = match spec.version {
@@ -80,31 +94,47 @@ impl FasterRcnn {
         }
     }
 
-    /// The proposals have no derivative, all else has.
+    /// The proposals have no derivative, all else has. In training `pick` says which of them the second stage
+    /// looks at.
     pub(super) fn forward(
         &self,
         pictures: Pictures<'_>,
         settings: &ProposalSettings,
-        train: bool,
+        pick: Option<&mut Pick<'_>>,
     ) -> FasterRcnnOutputs {
+        let train = pick.is_some();
         let maps = self.backbone.forward(pictures.x, train);
         let levels = self.rpn.forward(&maps, pictures.x, train);
         let proposals = propose(&levels, pictures, settings);
+        let proposals = match pick {
+            None => proposals,
+            Some(pick) => pick(proposals),
+        };
         let [class_logits, box_regression] = self.describe(&maps, pictures.extent, &proposals, train);
         FasterRcnnOutputs { levels, proposals, class_logits, box_regression }
     }
 
     /// What is said of the proposals: class logits `[R, K]` and box deltas `[R, K*4]`.
     fn describe(&self, maps: &[Tensor], picture: Extent, proposals: &Proposals, train: bool) -> [Tensor; 2] {
-        let align = RoiAlign::new(&maps[..CUT_LEVELS], picture);
+        let maps = &maps[..CUT_LEVELS];
+        let kind = maps.first().map_or(Kind::Float, Tensor::kind);
+        // The derivatives of many boxes add up in one place of a map.
+        let align = match train && kind != Kind::Float {
+            true => {
+                RoiAlign::new(&maps.iter().map(|map| map.to_kind(Kind::Float)).collect::<Vec<_>>(), picture)
+            }
+            false => RoiAlign::new(maps, picture),
+        };
         let count = proposals.boxes.size()[0];
+        // A norm in training takes its statistics of all boxes.
+        let at_once = if train { count.max(1) } else { CUT_AT_ONCE };
         let part = |start: i64| {
-            let length = CUT_AT_ONCE.min(count - start);
+            let length = at_once.min(count - start);
             let [boxes, image] = [&proposals.boxes, &proposals.image].map(|all| all.narrow(0, start, length));
-            let described = self.box_head.forward(&align.cut(&boxes, &image), train); // [R, 1024]
+            let described = self.box_head.forward(&align.cut(&boxes, &image).to_kind(kind), train); // [R, 1024]
             (self.cls_score.forward(&described), self.bbox_pred.forward(&described))
         };
-        let (classes, deltas): (Vec<_>, Vec<_>) = (0..count).step_by(CUT_AT_ONCE as usize).map(part).unzip();
+        let (classes, deltas): (Vec<_>, Vec<_>) = (0..count).step_by(at_once as usize).map(part).unzip();
         [(classes, &self.cls_score), (deltas, &self.bbox_pred)]
             .map(|(parts, layer)| if parts.is_empty() { layer.none() } else { Tensor::cat(&parts, 0) })
     }
@@ -162,15 +192,26 @@ impl FasterRcnnOutputs {
     /// the box predictor; and beside them the `proposals` `[R, 4]` and their pictures `proposal_image`
     /// `[R]`, which the rows of the last two are about.
     pub(super) fn named(&self) -> Vec<(&'static str, Tensor)> {
-        let [objectness, deltas] = concatenated(&self.levels);
+        let RpnHeads { objectness, deltas, .. } = self.rpn();
         vec![
-            ("objectness", objectness),
-            ("pred_bbox_deltas", deltas),
+            ("objectness", objectness.flatten(0, 1)),
+            ("pred_bbox_deltas", deltas.flatten(0, 1)),
             ("class_logits", self.class_logits.shallow_clone()),
             ("box_regression", self.box_regression.shallow_clone()),
             ("proposals", self.proposals.boxes.shallow_clone()),
             ("proposal_image", self.proposals.image.shallow_clone()),
         ]
+    }
+
+    /// What the region proposal network says of its anchors.
+    pub fn rpn(&self) -> RpnHeads {
+        together(&self.levels)
+    }
+
+    /// What the second stage says of the proposals.
+    pub fn roi(&self) -> RoiHeads<'_> {
+        let Self { class_logits, box_regression, .. } = self;
+        RoiHeads { class_logits, box_regression, coder: CODER }
     }
 
     /// What is in pictures of `picture` pixels.

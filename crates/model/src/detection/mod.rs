@@ -29,9 +29,11 @@ use tch::{Tensor, nn};
 pub(crate) use self::old_names::modernise;
 use self::{anchors::Extent, faster_rcnn::FasterRcnn, fcos::Fcos, retinanet::RetinaNet};
 pub use self::{
-    dense::DenseOutputs,
-    faster_rcnn::FasterRcnnOutputs,
+    coder::{BoxCoder, decode_distances, encode_distances},
+    dense::{DenseHeads, DenseOutputs},
+    faster_rcnn::{FasterRcnnOutputs, Pick, RoiHeads},
     found::Detections,
+    rpn::{Proposals, RpnHeads},
     settings::{DetectionSettings, ProposalSettings},
 };
 use crate::{
@@ -194,18 +196,20 @@ impl DetectorNet {
         self.classes
     }
 
-    /// The heads' outputs; `train` has the norms that are not frozen take the batch's own statistics.
-    /// Differentiable but for Faster R-CNN's proposals, which `proposals` decides about.
+    /// The heads' outputs, differentiable but for Faster R-CNN's proposals, which `proposals` decides about.
+    /// With a `pick` it is training: norms take the batch's own statistics, and `pick` says which proposals
+    /// Faster R-CNN's second stage looks at.
     pub(crate) fn forward(
         &self,
         pictures: Pictures<'_>,
         proposals: &ProposalSettings,
-        train: bool,
+        pick: Option<&mut Pick<'_>>,
     ) -> DetectorOutputs {
+        let train = pick.is_some();
         match &self.body {
             Body::RetinaNet(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
             Body::Fcos(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
-            Body::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(pictures, proposals, train)),
+            Body::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(pictures, proposals, pick)),
         }
     }
 

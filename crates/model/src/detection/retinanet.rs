@@ -85,7 +85,7 @@ impl RetinaNet {
         };
         DenseOutputs {
             levels: maps.iter().zip(anchors).map(level).collect(),
-            coder: DenseCoder::Deltas(BoxCoder { weights: [1.0; 4] }),
+            coder: DenseCoder::Deltas(BoxCoder::ANCHORS),
         }
     }
 

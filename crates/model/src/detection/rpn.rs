@@ -48,15 +48,28 @@ pub(super) struct RpnLevel {
     anchors: Tensor,
 }
 
+/// What the head says of all its anchors, a level after the other: what its losses are made of.
+#[derive(Debug)]
+pub struct RpnHeads {
+    /// `[N, A, 1]`
+    pub objectness: Tensor,
+    /// `[N, A, 4]`
+    pub deltas: Tensor,
+    /// `[A, 4]` in fp32.
+    pub anchors: Tensor,
+    /// What the deltas mean.
+    pub coder: BoxCoder,
+}
+
 /// Where something may be, `R` places in all pictures, a picture after the other.
 #[derive(Debug)]
-pub(super) struct Proposals {
+pub struct Proposals {
     /// `[R, 4]` in fp32, in pixels.
-    pub(super) boxes: Tensor,
+    pub boxes: Tensor,
     /// Which picture each is in, `[R]`.
-    pub(super) image: Tensor,
+    pub image: Tensor,
     /// How many there are in each picture.
-    pub(super) counts: Vec<usize>,
+    pub counts: Vec<usize>,
 }
 
 impl Rpn {
@@ -102,12 +115,16 @@ impl Rpn {
     }
 }
 
-/// torchvision's `concat_box_prediction_layers`: objectness `[N*sum(HWA), 1]` and deltas `[N*sum(HWA), 4]`,
-/// picture by picture and in each level by level.
-pub(super) fn concatenated(levels: &[RpnLevel]) -> [Tensor; 2] {
-    let objectness: Vec<&Tensor> = levels.iter().map(|level| &level.objectness).collect();
-    let deltas: Vec<&Tensor> = levels.iter().map(|level| &level.deltas).collect();
-    [Tensor::cat(&objectness, 1).flatten(0, 1), Tensor::cat(&deltas, 1).flatten(0, 1)]
+/// All levels together.
+pub(super) fn together(levels: &[RpnLevel]) -> RpnHeads {
+    let over_levels =
+        |part: fn(&RpnLevel) -> &Tensor, dim| Tensor::cat(&levels.iter().map(part).collect::<Vec<_>>(), dim);
+    RpnHeads {
+        objectness: over_levels(|level| &level.objectness, 1),
+        deltas: over_levels(|level| &level.deltas, 1),
+        anchors: over_levels(|level| &level.anchors, 0),
+        coder: BoxCoder::ANCHORS,
+    }
 }
 
 /// The best boxes of what the head says, without a derivative as in the paper.
@@ -119,7 +136,7 @@ pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &Pr
         let index = on.unsqueeze(-1).expand([on.size()[0], on.size()[1], 4], false);
         let deltas = level.deltas.detach().gather(1, &index, false).to_kind(Kind::Float);
         let anchors = level.anchors.index_select(0, &on.flatten(0, -1)).view_as(&deltas); // [N, C, 4]
-        let boxes = clipped(&BoxCoder { weights: [1.0; 4] }.decode(&deltas, &anchors), pictures.extent);
+        let boxes = clipped(&BoxCoder::ANCHORS.decode(&deltas, &anchors), pictures.extent);
         rows(&boxes, &objectness.sigmoid(), &objectness.full_like(number as f64)) // [N, C, 6]
     });
     let candidates = Tensor::cat(&candidates.collect::<Vec<_>>(), 1);

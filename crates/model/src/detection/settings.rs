@@ -34,6 +34,12 @@ impl Default for ProposalSettings {
     }
 }
 
+impl ProposalSettings {
+    /// Twice as many as in use, as in torchvision.
+    pub const TRAINING: Self =
+        Self { score_threshold: 0.0, nms_iou: 0.7, candidates_per_level: 2000, max_proposals: 2000 };
+}
+
 impl Default for DetectionSettings {
     fn default() -> Self {
         Self {

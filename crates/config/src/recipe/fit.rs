@@ -1,0 +1,265 @@
+//! `[train]`, `[optimiser]`, `[schedule]` and `[loss]`: how a network's numbers come to be what they are.
+
+use std::time::Duration;
+
+use crate::reader::Section;
+
+/// `[train]`: the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FitSettings {
+    pub epochs: u64,
+    /// Pictures that go through the network together.
+    pub batch: usize,
+    /// So many batches make a step.
+    pub accumulate: u64,
+    /// Of all that is random.
+    pub seed: u64,
+    /// How many of the backbone's parts, from the picture on, stay as they are: the stem, then the four stages.
+    pub freeze: usize,
+    /// The longest that a step's gradient may be; none takes it as it is.
+    pub clip_norm: Option<f64>,
+    /// How much of the moving average of the weights stays with each step; none keeps no average.
+    pub ema: Option<f64>,
+    /// After so many evaluations without a better one it ends.
+    pub patience: Option<u64>,
+    /// Every so many epochs the network is evaluated.
+    pub evaluate_every: u64,
+    /// No more than this is lost when it is killed.
+    pub checkpoint_every: Duration,
+    /// Every so many steps a line is told and written.
+    pub log_every: u64,
+}
+
+/// `[optimiser]`: how a gradient changes the weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OptimiserSettings {
+    pub rule: Rule,
+    /// The learning rate after the warm-up.
+    pub lr: f64,
+    /// Not of norms and biases.
+    pub weight_decay: f64,
+    /// The backbone's learning rate by that of the rest.
+    pub backbone_lr: f64,
+}
+
+/// The two rules, with torch's names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    Sgd { momentum: f64, nesterov: bool },
+    AdamW { betas: [f64; 2], eps: f64 },
+}
+
+/// `[schedule]`: what becomes of the learning rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleSettings {
+    pub shape: Shape,
+    /// Over so many steps it grows from `warm_up_from` of itself.
+    pub warm_up_steps: u64,
+    pub warm_up_from: f64,
+}
+
+/// How the learning rate falls.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    Constant,
+    /// By half a cosine to `to` of itself at the end.
+    Cosine {
+        to: f64,
+    },
+    /// At the end of each of these epochs to `gamma` of itself.
+    Steps {
+        epochs: Vec<u64>,
+        gamma: f64,
+    },
+}
+
+/// `[loss]`: of a classifier; detectors have their papers'.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossSettings {
+    /// Of the focal loss; none takes the cross-entropy.
+    pub focal_gamma: Option<f64>,
+    pub label_smoothing: f64,
+    pub class_weights: ClassWeights,
+}
+
+/// How much the classes count.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClassWeights {
+    Alike,
+    /// Each by how rare it is.
+    Balanced,
+    Given(Vec<f64>),
+}
+
+impl Default for FitSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 12,
+            batch: 8,
+            accumulate: 1,
+            seed: 0,
+            freeze: 0,
+            clip_norm: None,
+            ema: None,
+            patience: None,
+            evaluate_every: 1,
+            checkpoint_every: Duration::from_secs(300),
+            log_every: 20,
+        }
+    }
+}
+
+impl Default for OptimiserSettings {
+    fn default() -> Self {
+        let rule = Rule::Sgd { momentum: 0.9, nesterov: false };
+        Self { rule, lr: 0.01, weight_decay: 1e-4, backbone_lr: 1.0 }
+    }
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        Self { shape: Shape::Cosine { to: 0.0 }, warm_up_steps: 0, warm_up_from: 0.001 }
+    }
+}
+
+impl Default for LossSettings {
+    fn default() -> Self {
+        Self { focal_gamma: None, label_smoothing: 0.0, class_weights: ClassWeights::Alike }
+    }
+}
+
+impl FitSettings {
+    pub(super) fn read(section: Section<'_, '_>) -> Self {
+        let usual = Self::default();
+        let count = |key, most, usual| section.integer(key, 1..=most).unwrap_or(usual);
+        let settings = Self {
+            epochs: count("epochs", 100_000, usual.epochs),
+            batch: count("batch", 65_536, usual.batch as u64) as usize,
+            accumulate: count("accumulate", 65_536, usual.accumulate),
+            seed: section.integer("seed", 0..=u64::MAX).unwrap_or(usual.seed),
+            freeze: section.integer("freeze", 0..=5).unwrap_or(0) as usize,
+            clip_norm: section.number("clip_norm", 1e-6..=1e9),
+            ema: section.number("ema", 0.0..=0.999_999_9),
+            patience: section.integer("patience", 1..=100_000),
+            evaluate_every: count("evaluate_every", 100_000, usual.evaluate_every),
+            checkpoint_every: Duration::from_secs(60 * count("checkpoint_minutes", 1440, 5)),
+            log_every: count("log_every", 1_000_000, usual.log_every),
+        };
+        section.need("epochs", "`epochs` is needed in [train]: how many times every picture is seen");
+        section
+            .need("batch", "`batch` is needed in [train]: how many pictures go through the network together");
+        section.finish();
+        settings
+    }
+}
+
+impl OptimiserSettings {
+    pub(super) fn read(section: Section<'_, '_>) -> Self {
+        let usual = Self::default();
+        let adamw = section.choice("kind", &[("sgd", false), ("adamw", true)]).unwrap_or(false);
+        let of_other = |keys: &[&'static str], kind: &str| {
+            for key in keys.iter().filter(|key| section.has(key)) {
+                section.note(key, format!("this is of `kind = \"{kind}\"` only; take it out"));
+            }
+        };
+        let momentum = section.number("momentum", 0.0..=0.999_999).unwrap_or(0.9);
+        let nesterov = section.boolean("nesterov").unwrap_or(false);
+        let beta1 = section.number("beta1", 0.0..=0.999_999).unwrap_or(0.9);
+        let beta2 = section.number("beta2", 0.0..=0.999_999).unwrap_or(0.999);
+        let eps = section.number("eps", 1e-16..=1.0).unwrap_or(1e-8);
+        let rule = if adamw {
+            of_other(&["momentum", "nesterov"], "sgd");
+            Rule::AdamW { betas: [beta1, beta2], eps }
+        } else {
+            of_other(&["beta1", "beta2", "eps"], "adamw");
+            Rule::Sgd { momentum, nesterov }
+        };
+        let settings = Self {
+            rule,
+            lr: section.number("lr", 1e-12..=1e3).unwrap_or(usual.lr),
+            weight_decay: section.number("weight_decay", 0.0..=1e3).unwrap_or(usual.weight_decay),
+            backbone_lr: section.number("backbone_lr", 0.0..=1e3).unwrap_or(usual.backbone_lr),
+        };
+        section.need("lr", "`lr` is needed in [optimiser]: the learning rate after the warm-up");
+        section.finish();
+        settings
+    }
+}
+
+/// The kinds of schedule by their names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Constant,
+    Cosine,
+    Steps,
+}
+
+impl ScheduleSettings {
+    pub(super) fn read(section: Section<'_, '_>) -> Self {
+        let usual = Self::default();
+        let kinds = [("cosine", Kind::Cosine), ("steps", Kind::Steps), ("constant", Kind::Constant)];
+        let kind = section.choice("kind", &kinds).unwrap_or(Kind::Cosine);
+        let to = section.number("to", 0.0..=1.0).unwrap_or(0.0);
+        let epochs = section.integers("at_epochs", 1..=100_000);
+        let gamma = section.number("gamma", 0.0..=1.0).unwrap_or(0.1);
+        for (key, of, name) in [
+            ("to", Kind::Cosine, "cosine"),
+            ("at_epochs", Kind::Steps, "steps"),
+            ("gamma", Kind::Steps, "steps"),
+        ] {
+            if kind != of && section.has(key) {
+                section.note(key, format!("this is of `kind = \"{name}\"` only; take it out"));
+            }
+        }
+        if kind == Kind::Steps {
+            section
+                .need("at_epochs", "`at_epochs` is needed: the epochs after which the learning rate falls");
+        }
+        let shape = match kind {
+            Kind::Constant => Shape::Constant,
+            Kind::Cosine => Shape::Cosine { to },
+            Kind::Steps => Shape::Steps { epochs: epochs.unwrap_or_default(), gamma },
+        };
+        let settings = Self {
+            shape,
+            warm_up_steps: section.integer("warm_up_steps", 0..=10_000_000).unwrap_or(usual.warm_up_steps),
+            warm_up_from: section.number("warm_up_from", 0.0..=1.0).unwrap_or(usual.warm_up_from),
+        };
+        section.finish();
+        settings
+    }
+}
+
+impl LossSettings {
+    /// `classes` is how many there are.
+    pub(super) fn read(section: Section<'_, '_>, classes: usize) -> Self {
+        let focal = section.choice("kind", &[("cross-entropy", false), ("focal", true)]).unwrap_or(false);
+        let gamma = section.number("gamma", 0.0..=10.0);
+        if !focal && gamma.is_some() {
+            section.note("gamma", "this is of `kind = \"focal\"` only; take it out");
+        }
+        let balanced = section.boolean("balanced").unwrap_or(false);
+        let given = section.numbers("class_weights", 0.0..=1e6);
+        if balanced && given.is_some() {
+            section.note("balanced", "`class_weights` says already how much each class counts; take one out");
+        }
+        if let Some(given) = given.as_ref().filter(|given| given.len() != classes) {
+            let what = format!(
+                "{} weights for {classes} classes; each class takes one, in their order",
+                given.len()
+            );
+            section.note("class_weights", what);
+        }
+        let settings = Self {
+            focal_gamma: focal.then_some(gamma.unwrap_or(2.0)),
+            label_smoothing: section.number("label_smoothing", 0.0..=0.99).unwrap_or(0.0),
+            class_weights: match given {
+                Some(weights) => ClassWeights::Given(weights),
+                None if balanced => ClassWeights::Balanced,
+                None => ClassWeights::Alike,
+            },
+        };
+        section.finish();
+        settings
+    }
+}

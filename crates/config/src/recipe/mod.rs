@@ -1,0 +1,184 @@
+//! Recipes: how a network is trained. TOML to validated settings, as a pipeline file.
+
+mod data;
+mod fit;
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use lookout_schema::Size;
+
+pub use self::{
+    data::{DATA_KINDS, DataSettings, SourceSettings},
+    fit::{ClassWeights, FitSettings, LossSettings, OptimiserSettings, Rule, ScheduleSettings, Shape},
+};
+use crate::{
+    ARCHS, ConfigError, Device, Precision, ReadError,
+    expand::Env,
+    file::parse_with,
+    input_size,
+    model::{CLASSIFIERS, weights},
+    reader::{Section, not_one_of},
+};
+
+/// A valid recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecipeSettings {
+    pub name: String,
+    /// Where all goes that the run leaves.
+    pub output: PathBuf,
+    pub model: RecipeModel,
+    pub data: DataSettings,
+    pub fit: FitSettings,
+    pub optimiser: OptimiserSettings,
+    pub schedule: ScheduleSettings,
+    pub loss: LossSettings,
+}
+
+/// `[model]` of a recipe: the network to be trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecipeModel {
+    /// One of [`ARCHS`].
+    pub arch: String,
+    /// What there is to tell apart, in the order of the network's outputs; the background is none of them.
+    pub classes: Vec<String>,
+    /// A whole network's weights to begin with, as in a pipeline file.
+    pub weights: Option<String>,
+    /// Of a detector, a classifier's weights to begin with: `torchvision` or a path.
+    pub backbone: Option<String>,
+    /// What the network is trained on.
+    pub input: Size,
+    pub device: Device,
+    pub precision: Precision,
+}
+
+impl RecipeModel {
+    /// Whether the network names a whole picture's classes and finds no boxes.
+    pub fn is_classifier(&self) -> bool {
+        CLASSIFIERS.contains(&self.arch.as_str())
+    }
+}
+
+/// Reads a recipe from a file, with the variables of this process's environment.
+pub fn read_recipe(file: &Path) -> Result<RecipeSettings, ReadError> {
+    let text = fs::read_to_string(file).map_err(|source| ReadError::Io { file: file.to_owned(), source })?;
+    Ok(parse_recipe(file, &text, &|name| env::var(name).ok())?)
+}
+
+/// Reads a recipe. Relative paths in it start from the file's folder; `env` gives the value of an environment
+/// variable.
+pub fn parse_recipe(
+    file: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<RecipeSettings, ConfigError> {
+    parse_with(file, text, env as Env<'_>, RecipeSettings::read)
+}
+
+impl RecipeSettings {
+    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let name = root.text("name");
+        root.need("name", "`name` is needed: what this run is called");
+        if name.as_deref() == Some("") {
+            root.note("name", "the name is empty");
+        }
+        let output = root.text("output").map(|path| base.join(path));
+        root.need("output", "`output` is needed: the folder for weights, checkpoints and metrics");
+        let model = RecipeModel::read(root.section("model"), base);
+        let data = DataSettings::read(root.section("data"), base, model.as_ref());
+        let fit = FitSettings::read(root.section("train"));
+        let optimiser = OptimiserSettings::read(root.section("optimiser"));
+        let schedule = ScheduleSettings::read(root.section("schedule"));
+        if root.has("loss") && model.as_ref().is_some_and(|model| !model.is_classifier()) {
+            root.note("loss", "this is a classifier's; a detector has its paper's losses. Take [loss] out");
+        }
+        let classes = model.as_ref().map_or(0, |model| model.classes.len());
+        let loss = LossSettings::read(root.section("loss"), classes);
+        root.finish();
+        Some(Self {
+            name: name?,
+            output: output?,
+            model: model?,
+            data: data?,
+            fit,
+            optimiser,
+            schedule,
+            loss,
+        })
+    }
+}
+
+/// What the networks are mostly trained on where nothing else is said: a square for classifiers, and for
+/// detectors what they get of a camera at work.
+const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
+const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
+
+impl RecipeModel {
+    fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let arch = section.text("arch");
+        if let Some(arch) = arch.as_deref().filter(|arch| !ARCHS.contains(arch)) {
+            section.note("arch", not_one_of(arch, ARCHS.into_iter()));
+        }
+        let classifier = arch.as_deref().is_some_and(|arch| CLASSIFIERS.contains(&arch));
+        let classes = section.texts("classes");
+        if let Some(classes) = &classes {
+            let mut seen = BTreeSet::new();
+            if let Some(twice) = classes.iter().find(|class| !seen.insert(class.as_str())) {
+                section.note("classes", format!("`{twice}` is there twice; a name is of one class"));
+            }
+            let least = if classifier { 2 } else { 1 };
+            if classes.len() < least {
+                section.note("classes", format!("there have to be {least} classes at least"));
+            }
+        }
+        let whole = section.text("weights").map(|text| weights(&section, text, base));
+        let backbone = section.text("backbone").map(|text| weights(&section, text, base));
+        match (&whole, &backbone, classifier) {
+            (Some(_), Some(_), _) => section.note(
+                "backbone",
+                "`weights` are of the whole network, its backbone among them; take one of the two out",
+            ),
+            (None, Some(_), true) => section
+                .note("backbone", "a classifier is its own backbone; take `weights`, or take `backbone` out"),
+            _ => {}
+        }
+        for (key, text) in [("weights", &whole), ("backbone", &backbone)] {
+            if text.iter().flatten().any(|text| text.starts_with("random:")) {
+                section.note(key, format!("a network begins at random of itself; take `{key}` out"));
+            }
+        }
+        let usual = if classifier { CLASSIFIER_INPUT } else { DETECTOR_INPUT };
+        let input = section
+            .text("input")
+            .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok())
+            .unwrap_or(usual);
+        let divides = input.width.is_multiple_of(32) && input.height.is_multiple_of(32);
+        if !(classifier || divides) {
+            section.note("input", "a detector's sides are multiples of 32, such as `640x384`");
+        }
+        let device = section.parsed("device").unwrap_or(Device::Auto);
+        let precision = section.parsed("precision").unwrap_or(Precision::Fp32);
+        if precision == Precision::Fp16 {
+            section.note(
+                "precision",
+                "fp16 has too small a range for gradients as they are; take bf16, fp32 or auto",
+            );
+        }
+        section.need("arch", "`arch` is needed in [model]");
+        section
+            .need("classes", "`classes` is needed in [model]: what there is to tell apart, `[\"a\", \"b\"]`");
+        section.finish();
+        let whole = match whole {
+            Some(whole) => Some(whole?),
+            None => None,
+        };
+        let backbone = match backbone {
+            Some(backbone) => Some(backbone?),
+            None => None,
+        };
+        Some(Self { arch: arch?, classes: classes?, weights: whole, backbone, input, device, precision })
+    }
+}

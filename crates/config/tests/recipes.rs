@@ -1,0 +1,126 @@
+//! Every recipe that comes with Lookout is valid, and one wrong file a rule is not.
+
+use std::{fs, path::Path};
+
+use lookout_config::{ConfigError, RecipeSettings, Rule, parse_recipe};
+
+const GOOD: &str = r#"name = "cells"
+output = "runs/cells"
+
+[model]
+arch = "fcos_resnet50_fpn"
+classes = ["red", "white"]
+
+[data]
+train = "voc:bccd"
+train_split = "train"
+val = "voc:bccd"
+val_split = "val"
+
+[train]
+epochs = 10
+batch = 4
+
+[optimiser]
+lr = 0.01
+
+[schedule]
+kind = "cosine"
+"#;
+
+fn read(text: &str) -> Result<RecipeSettings, ConfigError> {
+    parse_recipe(Path::new("/recipes/cells.toml"), text, &|_| None)
+}
+
+/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+const RULES: &[(&str, &str, usize, &str, &str)] = &[
+    ("name = \"cells\"", "", 1, "name", "is needed"),
+    ("name = \"cells\"", "name = \"\"", 1, "name", "is empty"),
+    ("output = \"runs/cells\"", "", 1, "output", "is needed"),
+    ("output = ", "outptu = \"\"\noutput = ", 2, "outptu", "did you mean `output`?"),
+    ("\"fcos_resnet50_fpn\"", "\"torchscript\"", 5, "model.arch", "is not known"),
+    ("arch = \"fcos_resnet50_fpn\"\n", "", 4, "model.arch", "is needed"),
+    ("classes = [\"red\", \"white\"]\n", "", 4, "model.classes", "is needed"),
+    ("\"red\", \"white\"", "\"red\", \"red\"", 6, "model.classes", "is there twice"),
+    ("\"red\", \"white\"", "", 6, "model.classes", "1 classes at least"),
+    ("\"fcos_resnet50_fpn\"", "\"resnet18\"", 9, "data.train", "take `folder`"),
+    (
+        "[data]",
+        "weights = \"a.pth\"\nbackbone = \"b.pth\"\n[data]",
+        9,
+        "model.backbone",
+        "take one of the two",
+    ),
+    ("[data]", "weights = \"random:1\"\n[data]", 8, "model.weights", "take `weights` out"),
+    ("[data]", "input = \"640x380\"\n[data]", 8, "model.input", "multiples of 32"),
+    ("[data]", "precision = \"fp16\"\n[data]", 8, "model.precision", "too small a range"),
+    ("train = \"voc:bccd\"\n", "", 8, "data.train", "is needed"),
+    ("val = \"voc:bccd\"\n", "", 8, "data.val", "is needed"),
+    ("train = \"voc:bccd\"", "train = \"yolo:bccd\"", 9, "data.train", "KIND:PATH"),
+    ("train = \"voc:bccd\"", "train = \"folder:bccd\"", 9, "data.train", "says nothing of boxes"),
+    ("epochs = 10\n", "", 14, "train.epochs", "is needed"),
+    ("batch = 4\n", "", 14, "train.batch", "is needed"),
+    ("epochs = 10", "epochs = 0", 15, "train.epochs", "is not between"),
+    ("batch = 4", "batch = 4\nfreeze = 6", 17, "train.freeze", "is not between"),
+    ("batch = 4", "batch = 4\nema = 1.0", 17, "train.ema", "is not between"),
+    ("lr = 0.01\n", "", 18, "optimiser.lr", "is needed"),
+    ("lr = 0.01", "lr = 0.01\nkind = \"adamw\"\nmomentum = 0.9", 21, "optimiser.momentum", "take it out"),
+    ("lr = 0.01", "lr = 0.01\nbeta1 = 0.9", 20, "optimiser.beta1", "take it out"),
+    ("\"cosine\"", "\"cosine\"\ngamma = 0.1", 23, "schedule.gamma", "take it out"),
+    ("\"cosine\"", "\"steps\"", 21, "schedule.at_epochs", "is needed"),
+    ("\"cosine\"", "\"steps\"\nat_epochs = [0]", 23, "schedule.at_epochs[0]", "a whole number"),
+    ("[schedule]", "[loss]\nlabel_smoothing = 0.1\n[schedule]", 21, "loss", "its paper's losses"),
+];
+
+#[test]
+fn each_rule_finds_its_mistake() {
+    read(GOOD).unwrap();
+    for (good, bad, line, key, what) in RULES {
+        assert!(GOOD.contains(good), "{good}");
+        let text = GOOD.replacen(good, bad, 1);
+        let error = read(&text).expect_err(bad);
+        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(what));
+        assert!(found, "`{bad}`: line {line}, {key}, {what}\n{error}");
+    }
+}
+
+#[test]
+fn a_classifier_has_a_loss_of_its_own() {
+    let text = GOOD.replace("fcos_resnet50_fpn", "resnet18").replace("voc:", "folder:");
+    let loss = |lines: &str| read(&format!("{text}\n[loss]\n{lines}\n"));
+    assert_eq!(loss("kind = \"focal\"").unwrap().loss.focal_gamma, Some(2.0));
+    for (lines, what) in [
+        ("gamma = 2.0", "take it out"),
+        ("class_weights = [1.0]", "1 weights for 2 classes"),
+        ("class_weights = [1.0, 2.0]\nbalanced = true", "take one out"),
+    ] {
+        let error = loss(lines).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_said_is_usual_and_paths_start_from_the_file() {
+    let recipe = read(GOOD).unwrap();
+    assert_eq!(recipe.output, Path::new("/recipes/runs/cells"));
+    assert_eq!(recipe.data.train.path, Path::new("/recipes/bccd"));
+    assert_eq!(recipe.optimiser.rule, Rule::Sgd { momentum: 0.9, nesterov: false });
+    assert_eq!((recipe.model.input.width, recipe.model.input.height), (640, 384));
+}
+
+#[test]
+fn every_recipe_is_valid() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes"));
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = fs::read_to_string(&path).unwrap();
+            if let Err(error) = parse_recipe(&path, &text, &|_| Some("/data".into())) {
+                panic!("{error}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen} recipes in {}", folder.display());
+}

@@ -1,0 +1,21 @@
+//! What JPEG does to pictures, which cameras' are full of.
+
+use image::{ImageFormat, RgbImage, codecs::jpeg::JpegEncoder, load_from_memory_with_format};
+use rand::RngExt;
+
+use super::random::Random;
+use crate::sample::Picture;
+
+/// The picture as a JPEG file of a quality between `worst` and `best`, 1 to 100, has it.
+pub fn compress(picture: &mut Picture, [worst, best]: [u8; 2], random: &mut Random) {
+    let quality = random.random_range(worst.min(best)..=best.max(worst)).clamp(1, 100);
+    let size = picture.size;
+    let Some(rgb) = RgbImage::from_raw(size.width, size.height, std::mem::take(&mut picture.rgb)) else {
+        return;
+    };
+    let mut file = Vec::new();
+    let written = rgb.write_with_encoder(JpegEncoder::new_with_quality(&mut file, quality));
+    let read = written.and_then(|()| load_from_memory_with_format(&file, ImageFormat::Jpeg));
+    // JPEG has no sides above 65,535; such a picture stays as it is.
+    picture.rgb = read.map_or(rgb, image::DynamicImage::into_rgb8).into_raw();
+}

@@ -1,0 +1,103 @@
+//! Several pictures in one.
+
+use lookout_schema::Size;
+use lookout_stage::Rect;
+
+use super::{
+    random::{Random, beta, between},
+    view::{MEAN_COLOUR, Part, View, blank},
+};
+use crate::sample::{Picture, Sample, Target};
+
+/// Four pictures around a point: Bochkovskiy et al., YOLOv4, 2020. Each fills its quarter with a part of it of the
+/// quarter's shape. <https://arxiv.org/abs/2004.10934>
+///
+/// Pictures of a class as a whole become one of several classes, to the quarters' areas.
+pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample {
+    let mut middle =
+        |side: u32| ((f64::from(side) * between(0.25, 0.75, random)) as u32).clamp(1, side.max(2) - 1);
+    let (x, y) = (middle(size.width), middle(size.height));
+    let quarters = [(0, 0), (x, 0), (0, y), (x, y)];
+    let mut picture = blank(size, MEAN_COLOUR);
+    let (mut objects, mut classes) = (Vec::new(), Vec::new());
+    for (sample, (left, top)) in samples.into_iter().zip(quarters) {
+        let width = if left == 0 { x } else { size.width.saturating_sub(x) };
+        let height = if top == 0 { y } else { size.height.saturating_sub(y) };
+        if width == 0 || height == 0 {
+            continue;
+        }
+        let to = Rect { x: left, y: top, width, height };
+        let view = View { from: part_of(sample.picture.size, to, random), to };
+        view.draw(&sample.picture, &mut picture);
+        let share = f64::from(width) * f64::from(height) / (f64::from(size.width) * f64::from(size.height));
+        match &sample.target {
+            Target::Objects(of_sample) => objects.extend(view.objects(of_sample)),
+            Target::Class(of_sample) => add(&mut classes, of_sample, share as f32),
+        }
+    }
+    let target = if classes.is_empty() { Target::Objects(objects) } else { Target::Class(classes) };
+    Sample { name: named(&samples), picture, target }
+}
+
+/// A part of `source` with the shape of `to`, between half and all of the largest such.
+fn part_of(source: Size, to: Rect, random: &mut Random) -> Part {
+    let (w, h) = (f64::from(source.width), f64::from(source.height));
+    let shape = f64::from(to.width) / f64::from(to.height);
+    let times = between(0.5, 1.0, random);
+    let (width, height) = (w.min(h * shape) * times, h.min(w / shape) * times);
+    let x = between(0.0, w - width, random);
+    let y = between(0.0, h - height, random);
+    Part { x, y, width, height }
+}
+
+/// Two pictures over one another: of classes Zhang et al. 2017 (mixup), of objects Zhang et al. 2019 (Bag of Freebies),
+/// with all objects of both. <https://arxiv.org/abs/1710.09412>, <https://arxiv.org/abs/1902.04103>
+///
+/// `alpha` is the parameter of the beta distribution of their shares: the papers have 0.2 for classes and 1.5 for
+/// objects. Pictures of objects keep their scale, the smaller at the upper left; of classes the second is scaled to
+/// the first's size.
+pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> Sample {
+    let share = beta(alpha, random) as f32;
+    let (a, b) = (one.picture.size, other.picture.size);
+    let of_objects = matches!((&one.target, &other.target), (Target::Objects(_), Target::Objects(_)));
+    let (size, size_b) = if of_objects {
+        (Size { width: a.width.max(b.width), height: a.height.max(b.height) }, b)
+    } else {
+        (a, a)
+    };
+    let drawn = |sample: &Sample, to: Size| {
+        let to = Rect { x: 0, y: 0, width: to.width, height: to.height };
+        let mut picture = blank(size, MEAN_COLOUR);
+        View { from: Part::whole(sample.picture.size), to }.draw(&sample.picture, &mut picture);
+        picture.rgb
+    };
+    let mut rgb = drawn(one, a);
+    for (byte, other) in rgb.iter_mut().zip(drawn(other, size_b)) {
+        *byte = (f32::from(*byte) * share + f32::from(other) * (1.0 - share)).round() as u8;
+    }
+    let target = match (&one.target, &other.target) {
+        (Target::Objects(a), Target::Objects(b)) => Target::Objects([a.as_slice(), b].concat()),
+        (Target::Class(a), Target::Class(b)) => {
+            let mut classes = Vec::new();
+            add(&mut classes, a, share);
+            add(&mut classes, b, 1.0 - share);
+            Target::Class(classes)
+        }
+        // Of two kinds, which no data set has, the first's.
+        (target, _) => target.clone(),
+    };
+    Sample { name: named(&[one, other]), picture: Picture { size, rgb }, target }
+}
+
+fn add(classes: &mut Vec<(u32, f32)>, parts: &[(u32, f32)], share: f32) {
+    for (class, part) in parts {
+        match classes.iter_mut().find(|(known, _)| known == class) {
+            Some((_, sum)) => *sum += part * share,
+            None => classes.push((*class, part * share)),
+        }
+    }
+}
+
+fn named(samples: &[&Sample]) -> String {
+    samples.iter().map(|sample| sample.name.as_str()).collect::<Vec<_>>().join(" + ")
+}

@@ -1,0 +1,88 @@
+//! Seeded random numbers: the same seed gives the same pictures, on every machine and with every version.
+
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+
+/// Named, since `StdRng` may be another one in the next version of `rand`, and a run could not be gone on with.
+pub type Random = Xoshiro256PlusPlus;
+
+/// The numbers of one thing among many: of a seed, an epoch and a place in it, say. They depend on nothing that
+/// was drawn before, so that it does not matter which thread draws them.
+pub fn random_for(seed: u64, of: [u64; 2]) -> Random {
+    let mixed = of.into_iter().fold(splitmix(seed), |state, part| splitmix(state ^ splitmix(part)));
+    Random::seed_from_u64(mixed)
+}
+
+/// The finaliser of SplitMix64: numbers that differ little are far apart.
+fn splitmix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Between `low` and `high`, both of which may be the same.
+pub(super) fn between(low: f64, high: f64, random: &mut Random) -> f64 {
+    low + (high - low) * random.random::<f64>()
+}
+
+/// Beta-distributed with both parameters `alpha`, above 0: two gamma-distributed numbers' share.
+pub(super) fn beta(alpha: f64, random: &mut Random) -> f64 {
+    let [a, b] = [gamma(alpha, random), gamma(alpha, random)];
+    // For a tiny alpha both may be zero; the distribution then is all at its two ends.
+    if a + b > 0.0 { a / (a + b) } else { f64::from(random.random::<bool>()) }
+}
+
+/// Marsaglia and Tsang, A Simple Method for Generating Gamma Variables, 2000.
+fn gamma(alpha: f64, random: &mut Random) -> f64 {
+    if alpha < 1.0 {
+        let boost = random.random::<f64>().powf(1.0 / alpha);
+        return gamma(alpha + 1.0, random) * boost;
+    }
+    let d = alpha - 1.0 / 3.0;
+    let c = 1.0 / (9.0 * d).sqrt();
+    loop {
+        let x = normal(random);
+        let v = (1.0 + c * x).powi(3);
+        let u = 1.0 - random.random::<f64>();
+        if v > 0.0 && u.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+            return d * v;
+        }
+    }
+}
+
+/// Box and Muller.
+fn normal(random: &mut Random) -> f64 {
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_depend_on_the_seed_and_what_they_are_for_only() {
+        let first = |seed, of| random_for(seed, of).random::<u64>();
+        assert_eq!(first(1, [2, 3]), first(1, [2, 3]));
+        let all = [first(1, [2, 3]), first(1, [3, 2]), first(2, [2, 3]), first(1, [2, 4]), first(0, [0, 0])];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+        // So that a later version gives the same runs.
+        assert_eq!(first(1, [2, 3]), 1_061_077_329_242_429_918);
+    }
+
+    #[test]
+    fn beta_has_its_mean_and_variance() {
+        let mut random = random_for(7, [0, 0]);
+        for alpha in [0.2, 1.0, 1.5, 8.0] {
+            let drawn: Vec<f64> = (0..20_000).map(|_| beta(alpha, &mut random)).collect();
+            let mean = drawn.iter().sum::<f64>() / drawn.len() as f64;
+            let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / drawn.len() as f64;
+            let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
+            assert!(
+                (mean - 0.5).abs() < 0.01 && (variance - expected).abs() < 0.01,
+                "{alpha} {mean} {variance}"
+            );
+        }
+        assert!((0.0..=1.0).contains(&beta(1e-9, &mut random)));
+    }
+}

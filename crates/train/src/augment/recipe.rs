@@ -1,0 +1,132 @@
+//! A chain of changes, as a training asks for it.
+
+use lookout_schema::Size;
+use lookout_stage::Fit;
+use rand::RngExt;
+
+use super::{
+    colour::ColourJitter,
+    flip::flipped,
+    jpeg::compress,
+    mixed::{mixup, mosaic},
+    random::Random,
+    scale::{OverlapCrop, ResizedCrop, ScaleJitter, fitted},
+};
+use crate::sample::Sample;
+
+/// One change, with the chance that it is made where it is one that may be left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Step {
+    Flip {
+        chance: f64,
+    },
+    ScaleJitter(ScaleJitter),
+    OverlapCrop {
+        crop: OverlapCrop,
+        chance: f64,
+    },
+    ResizedCrop(ResizedCrop),
+    Colour {
+        jitter: ColourJitter,
+        chance: f64,
+    },
+    Jpeg {
+        quality: [u8; 2],
+        chance: f64,
+    },
+    /// With three others, which have been through the steps before.
+    Mosaic {
+        size: Size,
+        chance: f64,
+    },
+    /// With another one, which has been through the steps before.
+    Mixup {
+        alpha: f64,
+        chance: f64,
+    },
+    /// To the network's input, as at work.
+    Fit {
+        fit: Fit,
+        input: Size,
+    },
+}
+
+/// Changes in their order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recipe {
+    pub steps: Vec<Step>,
+}
+
+impl Recipe {
+    /// A classifier's training, as torchvision's first recipe has it.
+    pub fn classifier(size: Size) -> Self {
+        Self { steps: vec![Step::ResizedCrop(ResizedCrop::usual(size)), Step::Flip { chance: 0.5 }] }
+    }
+
+    /// A detector's training: flipped, scaled between 0.8 and 1.25 times, colours a little off.
+    pub fn detector(size: Size) -> Self {
+        let jitter = ColourJitter { brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.02 };
+        Self {
+            steps: vec![
+                Step::Flip { chance: 0.5 },
+                Step::ScaleJitter(ScaleJitter { size, least: 0.8, most: 1.25 }),
+                Step::Colour { jitter, chance: 0.8 },
+            ],
+        }
+    }
+
+    /// No change but to the network's input.
+    pub fn plain(fit: Fit, input: Size) -> Self {
+        Self { steps: vec![Step::Fit { fit, input }] }
+    }
+
+    /// Changes a sample by chance. `other` draws another one of the data set, for what needs several.
+    ///
+    /// # Errors
+    /// Those of `other`.
+    pub fn apply<E>(
+        &self,
+        sample: Sample,
+        random: &mut Random,
+        other: &mut dyn FnMut(&mut Random) -> Result<Sample, E>,
+    ) -> Result<Sample, E> {
+        apply(&self.steps, sample, random, other)
+    }
+}
+
+fn apply<E>(
+    steps: &[Step],
+    mut sample: Sample,
+    random: &mut Random,
+    other: &mut dyn FnMut(&mut Random) -> Result<Sample, E>,
+) -> Result<Sample, E> {
+    for (at, step) in steps.iter().enumerate() {
+        let mut is_made = |chance: f64| random.random::<f64>() < chance;
+        match *step {
+            Step::Flip { chance } if is_made(chance) => sample = flipped(sample),
+            Step::ScaleJitter(jitter) => sample = jitter.apply(&sample, random),
+            Step::OverlapCrop { crop, chance } if is_made(chance) => sample = crop.apply(sample, random),
+            Step::ResizedCrop(crop) => sample = crop.apply(&sample, random),
+            Step::Colour { jitter, chance } if is_made(chance) => jitter.apply(&mut sample.picture, random),
+            Step::Jpeg { quality, chance } if is_made(chance) => {
+                compress(&mut sample.picture, quality, random)
+            }
+            Step::Mosaic { size, chance } if is_made(chance) => {
+                let mut more = || {
+                    let drawn = other(random)?;
+                    apply(&steps[..at], drawn, random, other)
+                };
+                let (b, c, d) = (more()?, more()?, more()?);
+                sample = mosaic([&sample, &b, &c, &d], size, random);
+            }
+            Step::Mixup { alpha, chance } if is_made(chance) => {
+                let drawn = other(random)?;
+                let drawn = apply(&steps[..at], drawn, random, other)?;
+                sample = mixup(&sample, &drawn, alpha, random);
+            }
+            Step::Fit { fit, input } => sample = fitted(sample, fit, input),
+            _ => {}
+        }
+    }
+    Ok(sample)
+}

@@ -1,0 +1,210 @@
+//! Changes of a picture's size and of what of it is seen.
+
+use lookout_model::Picture as ModelPicture;
+use lookout_schema::{BBox, Size};
+use lookout_stage::{Fit, Rect};
+use rand::RngExt;
+
+use super::{
+    random::{Random, between},
+    view::{Part, View, all_of, viewed},
+};
+use crate::sample::{Picture, Sample, Target};
+
+/// Large scale jitter: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method, 2021.
+/// <https://arxiv.org/abs/2012.07177>
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScaleJitter {
+    /// What comes out.
+    pub size: Size,
+    /// The picture is scaled to lie within a multiple of `size` between these.
+    pub least: f64,
+    pub most: f64,
+}
+
+impl ScaleJitter {
+    /// The paper's large jitter; 0.8 to 1.25 is the usual one.
+    pub const fn large(size: Size) -> Self {
+        Self { size, least: 0.1, most: 2.0 }
+    }
+
+    /// Scales by chance, its shape kept; what is too large is cut by chance, what is too small filled below and to the
+    /// right.
+    pub fn apply(&self, sample: &Sample, random: &mut Random) -> Sample {
+        let source = sample.picture.size;
+        let times = between(self.least, self.most, random);
+        let axis = |to: u32, from: u32| f64::from(to) * times / f64::from(from);
+        let scale = axis(self.size.width, source.width).min(axis(self.size.height, source.height));
+        let mut cut = |from: u32, to: u32| {
+            let scaled = (f64::from(from) * scale).round().max(1.0);
+            let seen = scaled.min(f64::from(to));
+            let offset = (between(0.0, 1.0, random) * (scaled - seen)).floor();
+            let back = f64::from(from) / scaled;
+            (offset * back, seen * back, seen as u32)
+        };
+        let (x, from_width, width) = cut(source.width, self.size.width);
+        let (y, from_height, height) = cut(source.height, self.size.height);
+        let from = Part { x, y, width: from_width, height: from_height };
+        viewed(sample, View { from, to: Rect { x: 0, y: 0, width, height } }, self.size)
+    }
+}
+
+/// SSD's crop that keeps a least overlap with some object: Liu et al. 2016, with torchvision's numbers
+/// (`RandomIoUCrop`). What becomes of the objects that are cut is ruled as everywhere here, rather than by where
+/// their centres are. <https://arxiv.org/abs/1512.02325>
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OverlapCrop {
+    /// Of the picture's sides.
+    pub least_side: f64,
+    /// Tries at each least overlap, before another is drawn.
+    pub trials: usize,
+}
+
+impl Default for OverlapCrop {
+    fn default() -> Self {
+        Self { least_side: 0.3, trials: 40 }
+    }
+}
+
+/// Overlaps that are drawn from; at 1 the picture stays whole.
+const OVERLAPS: [f32; 7] = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0];
+
+impl OverlapCrop {
+    /// A crop in the picture's own scale. A picture without objects stays as it is.
+    pub fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
+        let Target::Objects(objects) = &sample.target else { return sample };
+        if !objects.iter().any(|object| !object.ignore) {
+            return sample;
+        }
+        let trained =
+            objects.iter().filter(|object| !object.ignore).map(|object| object.bbox).collect::<Vec<_>>();
+        // One of seven is the whole picture; no draw needs to be repeated for long.
+        for _ in 0..100 {
+            let least = OVERLAPS[random.random_range(0..OVERLAPS.len())];
+            if least >= 1.0 {
+                return sample;
+            }
+            for _ in 0..self.trials {
+                let Some(crop) = self.draw(sample.picture.size, random) else { continue };
+                if trained.iter().any(|bbox| centre_in(*bbox, crop) && overlap(*bbox, crop) >= least) {
+                    return cropped(&sample, crop);
+                }
+            }
+        }
+        sample
+    }
+
+    fn draw(&self, size: Size, random: &mut Random) -> Option<Rect> {
+        let mut side =
+            |whole: u32| ((f64::from(whole) * between(self.least_side, 1.0, random)) as u32).clamp(1, whole);
+        let (width, height) = (side(size.width), side(size.height));
+        let shape = f64::from(width) / f64::from(height);
+        let x = random.random_range(0..=size.width - width);
+        let y = random.random_range(0..=size.height - height);
+        (0.5..=2.0).contains(&shape).then_some(Rect { x, y, width, height })
+    }
+}
+
+fn corners(crop: Rect) -> [f32; 4] {
+    [crop.x, crop.y, crop.x + crop.width, crop.y + crop.height].map(|corner| corner as f32)
+}
+
+fn centre_in(bbox: BBox, crop: Rect) -> bool {
+    let [x1, y1, x2, y2] = corners(crop);
+    let (x, y) = (f32::midpoint(bbox.x1, bbox.x2), f32::midpoint(bbox.y1, bbox.y2));
+    x1 < x && x < x2 && y1 < y && y < y2
+}
+
+/// Intersection over union.
+fn overlap(bbox: BBox, crop: Rect) -> f32 {
+    let [x1, y1, x2, y2] = corners(crop);
+    let width = (bbox.x2.min(x2) - bbox.x1.max(x1)).max(0.0);
+    let height = (bbox.y2.min(y2) - bbox.y1.max(y1)).max(0.0);
+    let both = width * height;
+    let union = (bbox.x2 - bbox.x1) * (bbox.y2 - bbox.y1) + (x2 - x1) * (y2 - y1) - both;
+    both / union
+}
+
+fn cropped(sample: &Sample, crop: Rect) -> Sample {
+    let size = Size { width: crop.width, height: crop.height };
+    viewed(sample, View { from: part(crop), to: all_of(size) }, size)
+}
+
+fn part(crop: Rect) -> Part {
+    let [x, y, width, height] = [crop.x, crop.y, crop.width, crop.height].map(f64::from);
+    Part { x, y, width, height }
+}
+
+/// A part of the picture of random area and shape, scaled to one size: torchvision's `RandomResizedCrop`, which
+/// classifiers are trained with (Szegedy et al. 2015). <https://arxiv.org/abs/1409.4842>
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ResizedCrop {
+    /// What comes out.
+    pub size: Size,
+    /// The least part of the picture's area.
+    pub least_area: f64,
+    /// The widest shape; the narrowest is its inverse.
+    pub widest: f64,
+}
+
+impl ResizedCrop {
+    /// torchvision's numbers.
+    pub const fn usual(size: Size) -> Self {
+        Self { size, least_area: 0.08, widest: 4.0 / 3.0 }
+    }
+
+    pub fn apply(&self, sample: &Sample, random: &mut Random) -> Sample {
+        let crop = self.draw(sample.picture.size, random);
+        viewed(sample, View { from: part(crop), to: all_of(self.size) }, self.size)
+    }
+
+    fn draw(&self, source: Size, random: &mut Random) -> Rect {
+        let (width, height) = (f64::from(source.width), f64::from(source.height));
+        let ratio = self.widest.ln();
+        for _ in 0..10 {
+            let area = width * height * between(self.least_area, 1.0, random);
+            let shape = between(-ratio, ratio, random).exp();
+            let (w, h) = ((area * shape).sqrt().round() as u32, (area / shape).sqrt().round() as u32);
+            if (1..=source.width).contains(&w) && (1..=source.height).contains(&h) {
+                let x = random.random_range(0..=source.width - w);
+                let y = random.random_range(0..=source.height - h);
+                return Rect { x, y, width: w, height: h };
+            }
+        }
+        // The picture is too wide or too high for the shapes: its middle, of the widest.
+        let shape = (width / height).clamp(1.0 / self.widest, self.widest);
+        let w = (width.min(height * shape).round() as u32).clamp(1, source.width);
+        let h = (height.min(width / shape).round() as u32).clamp(1, source.height);
+        Rect { x: (source.width - w) / 2, y: (source.height - h) / 2, width: w, height: h }
+    }
+}
+
+/// Brings a sample to a network's input just as it is brought there at work.
+pub fn fitted(sample: Sample, fit: Fit, input: Size) -> Sample {
+    let Sample { name, picture: Picture { size, rgb }, target } = sample;
+    let placement = fit.place(size, input);
+    let source = image::RgbImage::from_raw(size.width, size.height, rgb).unwrap_or_default();
+    let picture = ModelPicture::new(&source, fit, input);
+    let target = match target {
+        Target::Objects(objects) => {
+            let (scale_x, scale_y) = (f64::from(placement.scale_x), f64::from(placement.scale_y));
+            // What a centre crop leaves of the source.
+            let from = Part {
+                x: f64::from(-placement.offset_x).max(0.0) / scale_x,
+                y: f64::from(-placement.offset_y).max(0.0) / scale_y,
+                width: (f64::from(input.width) / scale_x).min(f64::from(size.width)),
+                height: (f64::from(input.height) / scale_y).min(f64::from(size.height)),
+            };
+            let side = |side: f64, scale: f64| (side * scale).round() as u32;
+            let to = Rect {
+                x: placement.offset_x.max(0.0) as u32,
+                y: placement.offset_y.max(0.0) as u32,
+                width: side(from.width, scale_x).min(input.width),
+                height: side(from.height, scale_y).min(input.height),
+            };
+            Target::Objects(View { from, to }.objects(&objects))
+        }
+        whole @ Target::Class(_) => whole,
+    };
+    Sample { name, picture: Picture { size: input, rgb: picture.pixels.rgb().to_vec() }, target }
+}

@@ -1,0 +1,238 @@
+use std::convert::Infallible;
+
+use lookout_schema::{BBox, Size};
+use lookout_stage::Fit;
+use proptest::prelude::*;
+
+use super::*;
+use crate::sample::{ObjectTarget, Picture, Sample, Target};
+
+/// Colours of objects by their classes, far from each other and from the ground.
+const COLOURS: [[u8; 3]; 3] = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];
+const GROUND: [u8; 3] = [200, 200, 200];
+
+/// A picture with a rectangle of its own colour for each class, none on another.
+fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
+    let mut rgb = GROUND.repeat(size.width as usize * size.height as usize);
+    let mut objects = Vec::new();
+    // A column for each, so that none covers another.
+    let column = size.width / 3;
+    for (class, ([a, b, c, d], colour)) in seeds.into_iter().zip(COLOURS).enumerate() {
+        let side = |seed: f64, room: u32| (8.0 + seed * f64::from(room - 8)) as u32;
+        let (width, height) = (side(a, column), side(b, size.height));
+        let x = class as u32 * column + (c * f64::from(column - width)) as u32;
+        let y = (d * f64::from(size.height - height)) as u32;
+        for row in y..y + height {
+            for at in x..x + width {
+                let byte = (row * size.width + at) as usize * 3;
+                rgb[byte..byte + 3].copy_from_slice(&colour);
+            }
+        }
+        let corners = [x, y, x + width, y + height].map(|corner| corner as f32);
+        let area = (width * height) as f32;
+        let bbox = BBox::from(corners);
+        objects.push(ObjectTarget { class_id: class as u32 + 1, bbox, ignore: false, area });
+    }
+    Sample { name: "drawn".into(), picture: Picture { size, rgb }, target: Target::Objects(objects) }
+}
+
+/// Where the pixels are that are more of a class's colour than of any other: `x1, y1, x2, y2`.
+fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
+    let channel = class_id as usize - 1;
+    let (pixels, _) = picture.rgb.as_chunks::<3>();
+    let width = picture.size.width as usize;
+    let mut found: Option<[usize; 4]> = None;
+    for (at, pixel) in pixels.iter().enumerate() {
+        let others = (0..3).filter(|other| *other != channel);
+        if others.map(|other| pixel[other]).all(|other| pixel[channel] >= other.saturating_add(128)) {
+            let (x, y) = (at % width, at / width);
+            let [x1, y1, x2, y2] = found.unwrap_or([x, y, x, y]);
+            found = Some([x1.min(x), y1.min(y), x2.max(x + 1), y2.max(y + 1)]);
+        }
+    }
+    found.map(|corners| corners.map(|corner| corner as f32))
+}
+
+/// Every box lies in its picture, and where there is one of a class its colour is where the box says.
+fn check(sample: &Sample, slack: f32) {
+    let Target::Objects(objects) = &sample.target else { panic!() };
+    assert_eq!(
+        sample.picture.rgb.len(),
+        (sample.picture.size.width * sample.picture.size.height * 3) as usize
+    );
+    for object in objects {
+        assert_eq!(object.bbox.clipped(sample.picture.size), Some(object.bbox), "{object:?}");
+        let b = object.bbox;
+        assert!(object.area > 0.0 && object.area <= (b.x2 - b.x1) * (b.y2 - b.y1) * 1.02 + 1.0, "{object:?}");
+        // Thin ones are lost among their neighbours' colours.
+        if b.x2 - b.x1 < 3.0 || b.y2 - b.y1 < 3.0 {
+            continue;
+        }
+        let found =
+            seen(&sample.picture, object.class_id).unwrap_or_else(|| panic!("{object:?} is not there"));
+        let corners = <[f32; 4]>::from(b);
+        let off = found.iter().zip(corners).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= slack, "{corners:?} is seen at {found:?}");
+    }
+    for class_id in 1..=3 {
+        if !objects.iter().any(|object| object.class_id == class_id)
+            && let Some([x1, y1, x2, y2]) = seen(&sample.picture, class_id)
+        {
+            // Only a rest of it may be left.
+            let share =
+                (x2 - x1) * (y2 - y1) / (sample.picture.size.width * sample.picture.size.height) as f32;
+            assert!(share < 0.1 || x2 - x1 < 3.0 || y2 - y1 < 3.0, "{class_id} is left: {share}");
+        }
+    }
+}
+
+fn only_one(_: &mut Random) -> Result<Sample, Infallible> {
+    unreachable!("no step needs another")
+}
+
+fn samples() -> impl Strategy<Value = Sample> {
+    let part = prop::array::uniform4(0.0..1.0);
+    (48u32..300, 24u32..200, prop::array::uniform3(part))
+        .prop_map(|(width, height, seeds)| drawn(Size { width, height }, seeds))
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = (32u32..200, 32u32..200).prop_map(|(width, height)| Size { width, height });
+    prop_oneof![
+        Just(Step::Flip { chance: 1.0 }),
+        size.clone().prop_map(|size| Step::ScaleJitter(ScaleJitter { size, least: 0.5, most: 2.0 })),
+        Just(Step::OverlapCrop { crop: OverlapCrop::default(), chance: 1.0 }),
+        size.clone().prop_map(|size| Step::ResizedCrop(ResizedCrop { size, least_area: 0.3, widest: 2.0 })),
+        size.clone().prop_map(|input| Step::Fit { fit: Fit::Letterbox, input }),
+        size.clone().prop_map(|input| Step::Fit { fit: Fit::Stretch, input }),
+        size.prop_map(|input| Step::Fit {
+            fit: Fit::CentreCrop { short_side: input.width.max(input.height) + 8 },
+            input
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn after_any_chain_what_is_in_the_picture_is_where_its_boxes_say(
+        sample in samples(), steps in prop::collection::vec(step(), 1..4), seed in any::<u64>()
+    ) {
+        let before = sample.clone();
+        let recipe = Recipe { steps };
+        let mut random = random_for(seed, [0, 0]);
+        let made = recipe.apply(sample, &mut random, &mut only_one).unwrap();
+        // Each scaling up makes a blurred border wider.
+        check(&made, 2.0 + 4.0 * (recipe.steps.len() as f32 - 1.0));
+        let again = recipe.apply(before, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
+        prop_assert_eq!(made, again);
+    }
+
+    #[test]
+    fn a_mosaic_shows_each_object_where_its_box_says(samples in prop::array::uniform4(samples()), seed in any::<u64>()) {
+        // One class a picture, so that each colour is of one place.
+        let mut samples = samples;
+        for (at, sample) in samples.iter_mut().enumerate() {
+            let Target::Objects(objects) = &mut sample.target else { panic!() };
+            let ground = |pixel: &mut [u8; 3], keep: [u8; 3]| if *pixel != keep { *pixel = GROUND };
+            let keep = COLOURS.get(at).copied().unwrap_or(GROUND);
+            let (pixels, _) = sample.picture.rgb.as_chunks_mut::<3>();
+            pixels.iter_mut().for_each(|pixel| ground(pixel, keep));
+            objects.retain(|object| object.class_id as usize == at + 1);
+        }
+        let [a, b, c, d] = &samples;
+        let size = Size { width: 160, height: 120 };
+        let made = mosaic([a, b, c, d], size, &mut random_for(seed, [0, 0]));
+        prop_assert_eq!(made.picture.size, size);
+        check(&made, 6.0);
+    }
+
+    #[test]
+    fn colours_and_artefacts_move_nothing(sample in samples(), seed in any::<u64>()) {
+        let jitter = ColourJitter { brightness: 0.1, contrast: 0.1, saturation: 0.1, hue: 0.02 };
+        let steps = vec![Step::Colour { jitter, chance: 1.0 }, Step::Jpeg { quality: [60, 95], chance: 1.0 }];
+        let target = sample.target.clone();
+        let size = sample.picture.size;
+        let made = Recipe { steps }.apply(sample, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
+        prop_assert_eq!(&made.target, &target);
+        prop_assert_eq!(made.picture.size, size);
+        prop_assert_eq!(made.picture.rgb.len(), (size.width * size.height * 3) as usize);
+    }
+
+    #[test]
+    fn single_pixels_and_thin_pictures_are_no_panic(
+        width in 1u32..5, height in 1u32..5, steps in prop::collection::vec(step(), 1..4), seed in any::<u64>()
+    ) {
+        let size = Size { width, height };
+        let bbox = BBox { x1: 0.0, y1: 0.0, x2: width as f32, y2: height as f32 };
+        let object = ObjectTarget { class_id: 1, bbox, ignore: false, area: (width * height) as f32 };
+        let rgb = vec![9; (width * height * 3) as usize];
+        let target = Target::Objects(vec![object]);
+        let sample = Sample { name: "thin".into(), picture: Picture { size, rgb }, target };
+        let mut random = random_for(seed, [0, 0]);
+        let made = Recipe { steps }.apply(sample.clone(), &mut random, &mut only_one).unwrap();
+        let Target::Objects(objects) = &made.target else { panic!() };
+        for object in objects {
+            prop_assert_eq!(object.bbox.clipped(made.picture.size), Some(object.bbox));
+        }
+        mosaic([&sample, &made, &sample, &made], size, &mut random);
+        mixup(&sample, &made, 1.5, &mut random);
+    }
+}
+
+#[test]
+fn what_is_flipped_twice_is_as_before() {
+    let sample = drawn(Size { width: 61, height: 30 }, [[0.5; 4]; 3]);
+    let once = flipped(sample.clone());
+    check(&once, 0.0);
+    assert_ne!(once, sample);
+    assert_eq!(flipped(once), sample);
+}
+
+#[test]
+fn mixed_pictures_are_of_both() {
+    let size = Size { width: 60, height: 30 };
+    let of = |class, size: Size| Sample {
+        target: Target::Class(vec![(class, 1.0)]),
+        ..drawn(size, [[0.5; 4]; 3])
+    };
+    let mut random = random_for(3, [0, 0]);
+    let (one, other) = (of(0, size), of(4, Size { width: 50, height: 50 }));
+    let made = mixup(&one, &other, 1.0, &mut random);
+    let Target::Class(parts) = &made.target else { panic!() };
+    assert_eq!(parts.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [0, 4]);
+    assert!((parts.iter().map(|(_, part)| part).sum::<f32>() - 1.0).abs() < 1e-6);
+    assert_eq!(made.picture.size, size);
+    let same = mixup(&one, &one, 1.0, &mut random);
+    assert_eq!(same.picture, one.picture);
+    assert_eq!(same.target, one.target);
+    let made = mosaic([&one, &other, &one, &one], size, &mut random);
+    let Target::Class(parts) = &made.target else { panic!() };
+    assert!(parts.len() == 2 && (parts.iter().map(|(_, part)| part).sum::<f32>() - 1.0).abs() < 1e-5);
+    let objects = drawn(size, [[0.5; 4]; 3]);
+    let wide = drawn(Size { width: 90, height: 24 }, [[0.2; 4]; 3]);
+    let made = mixup(&objects, &wide, 1.5, &mut random);
+    assert_eq!(made.picture.size, Size { width: 90, height: 30 });
+    let Target::Objects(both) = &made.target else { panic!() };
+    assert_eq!(both.len(), 6);
+}
+
+#[test]
+fn steps_that_need_others_ask_for_them() {
+    let size = Size { width: 64, height: 64 };
+    let sample = drawn(size, [[0.5; 4]; 3]);
+    let steps = vec![
+        Step::Flip { chance: 0.5 },
+        Step::Mosaic { size, chance: 1.0 },
+        Step::Mixup { alpha: 1.5, chance: 1.0 },
+    ];
+    let mut asked = 0;
+    let mut other = |_: &mut Random| {
+        asked += 1;
+        Ok::<_, Infallible>(sample.clone())
+    };
+    Recipe { steps }.apply(sample.clone(), &mut random_for(1, [2, 3]), &mut other).unwrap();
+    // Three for the mosaic, and one that is mixed in after a mosaic of its own.
+    assert_eq!(asked, 3 + 1 + 3);
+}

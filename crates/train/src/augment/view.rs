@@ -1,0 +1,165 @@
+//! A part of a picture in another: what every change of place and size comes down to, for pixels and boxes.
+
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
+use lookout_schema::{BBox, Size};
+use lookout_stage::Rect;
+
+use crate::sample::{ObjectTarget, Picture, Sample, Target};
+
+/// ImageNet's mean: what is filled with it is zero to a network, as what a detector's batch is padded with.
+pub const MEAN_COLOUR: [u8; 3] = [124, 116, 104];
+
+/// Of an object of which less than this part is left, what is left is ignored: it is no good example, and no
+/// background either.
+pub const LEAST_TRAINED: f32 = 0.25;
+
+/// Of an object of which less than this part is left, or less than a pixel in width or height, nothing is kept.
+pub const LEAST_KEPT: f32 = 0.05;
+
+/// A rectangle of a picture, in its pixels, which need not be whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Part {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+}
+
+impl Part {
+    pub(super) fn whole(size: Size) -> Self {
+        Self { x: 0.0, y: 0.0, width: f64::from(size.width), height: f64::from(size.height) }
+    }
+}
+
+/// Which part of a picture comes where.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct View {
+    /// Within the source.
+    pub(super) from: Part,
+    /// Within what it is drawn on.
+    pub(super) to: Rect,
+}
+
+impl View {
+    /// Where the objects are that can be seen, in pixels of what it is drawn on.
+    pub(super) fn objects(&self, objects: &[ObjectTarget]) -> Vec<ObjectTarget> {
+        let scale_x = f64::from(self.to.width) / self.from.width;
+        let scale_y = f64::from(self.to.height) / self.from.height;
+        let (left, top) = (f64::from(self.to.x), f64::from(self.to.y));
+        let x = |x: f32| (f64::from(x) - self.from.x) * scale_x + left;
+        let y = |y: f32| (f64::from(y) - self.from.y) * scale_y + top;
+        let moved = |object: &ObjectTarget| {
+            let b = object.bbox;
+            let whole = [x(b.x1), y(b.y1), x(b.x2), y(b.y2)];
+            let area = object.area * (scale_x * scale_y) as f32;
+            clipped(ObjectTarget { area, ..*object }, whole, self.to)
+        };
+        objects.iter().filter_map(moved).collect()
+    }
+
+    /// Draws the part where it comes.
+    pub(super) fn draw(&self, source: &Picture, on: &mut Picture) {
+        let scaled = self.scaled(source);
+        let row = self.to.width as usize * 3;
+        let stride = on.size.width as usize * 3;
+        let first = self.to.y as usize * stride + self.to.x as usize * 3;
+        for (y, line) in scaled.chunks_exact(row.max(1)).enumerate() {
+            let at = first + y * stride;
+            on.rgb[at..at + row].copy_from_slice(line);
+        }
+    }
+
+    /// The filter is Pillow's bilinear, by which pictures come to the networks everywhere here.
+    fn scaled(&self, source: &Picture) -> Vec<u8> {
+        let Size { width, height } = source.size;
+        let Part { x, y, .. } = self.from;
+        // Numbers that were computed may be off by their last digit, and the resizer takes none that reach over.
+        let w = self.from.width.min(f64::from(width) - x);
+        let h = self.from.height.min(f64::from(height) - y);
+        let from = Image::from_vec_u8(width, height, source.rgb.clone(), PixelType::U8x3);
+        let mut scaled = Image::new(self.to.width, self.to.height, PixelType::U8x3);
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(x, y, w, h);
+        let done = from.ok().and_then(|from| Resizer::new().resize(&from, &mut scaled, &options).ok());
+        debug_assert!(done.is_some(), "{self:?} of {:?}", source.size);
+        scaled.into_vec()
+    }
+}
+
+/// `object` with what of `whole`, x1, y1, x2, y2, lies in `to`, by the rules of [`LEAST_TRAINED`] and
+/// [`LEAST_KEPT`]; `object.area` is that of the whole. What is ignored stays so while any of it is left.
+fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarget> {
+    let (right, bottom) = (f64::from(to.x + to.width), f64::from(to.y + to.height));
+    let [x1, y1, x2, y2] = whole;
+    let left = [
+        x1.clamp(f64::from(to.x), right),
+        y1.clamp(f64::from(to.y), bottom),
+        x2.clamp(f64::from(to.x), right),
+        y2.clamp(f64::from(to.y), bottom),
+    ];
+    let area = |[x1, y1, x2, y2]: [f64; 4]| (x2 - x1) * (y2 - y1);
+    let part = (area(left) / area(whole)) as f32;
+    let is_whole = part > 1.0 - 1e-4;
+    let large_enough = left[2] - left[0] >= 1.0 && left[3] - left[1] >= 1.0;
+    let keep = part > 0.0 && (object.ignore || is_whole || (part >= LEAST_KEPT && large_enough));
+    let bbox = BBox::from(left.map(|corner| corner as f32));
+    let has_area = bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1;
+    (keep && has_area).then_some(ObjectTarget {
+        bbox,
+        ignore: object.ignore || part < LEAST_TRAINED,
+        area: object.area * part,
+        ..object
+    })
+}
+
+/// A picture of one colour.
+pub(super) fn blank(size: Size, colour: [u8; 3]) -> Picture {
+    let pixels = size.width as usize * size.height as usize;
+    Picture { size, rgb: colour.repeat(pixels) }
+}
+
+/// A new picture of `size` with what `view` shows of a sample; what it does not cover is of the mean's colour.
+pub(super) fn viewed(sample: &Sample, view: View, size: Size) -> Sample {
+    let mut picture = blank(size, MEAN_COLOUR);
+    view.draw(&sample.picture, &mut picture);
+    let target = match &sample.target {
+        Target::Objects(objects) => Target::Objects(view.objects(objects)),
+        whole @ Target::Class(_) => whole.clone(),
+    };
+    Sample { name: sample.name.clone(), picture, target }
+}
+
+/// The whole of `size` as a place to draw on.
+pub(super) fn all_of(size: Size) -> Rect {
+    Rect { x: 0, y: 0, width: size.width, height: size.height }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(corners: [f32; 4]) -> ObjectTarget {
+        let [x1, y1, x2, y2] = corners;
+        ObjectTarget { class_id: 1, bbox: corners.into(), ignore: false, area: (x2 - x1) * (y2 - y1) }
+    }
+
+    #[test]
+    fn what_is_left_of_an_object_decides_what_becomes_of_it() {
+        // The right half of a picture of 100x100, at twice the size.
+        let from = Part { x: 50.0, y: 0.0, width: 50.0, height: 100.0 };
+        let view = View { from, to: Rect { x: 10, y: 0, width: 100, height: 200 } };
+        let seen = |corners| view.objects(&[object(corners)]).pop();
+        let whole = seen([60.0, 10.0, 70.0, 20.0]).unwrap();
+        assert_eq!((<[f32; 4]>::from(whole.bbox), whole.area), ([30.0, 20.0, 50.0, 40.0], 400.0));
+        let half = seen([40.0, 10.0, 60.0, 20.0]).unwrap();
+        assert_eq!(
+            (<[f32; 4]>::from(half.bbox), half.area, half.ignore),
+            ([10.0, 20.0, 30.0, 40.0], 400.0, false)
+        );
+        assert!(seen([0.0, 10.0, 60.0, 20.0]).unwrap().ignore);
+        assert_eq!(seen([0.0, 10.0, 51.0, 20.0]), None);
+        assert_eq!(seen([0.0, 10.0, 50.0, 20.0]), None);
+        let crowd = ObjectTarget { ignore: true, ..object([0.0, 10.0, 51.0, 20.0]) };
+        assert!(view.objects(&[crowd])[0].ignore);
+    }
+}

@@ -1,0 +1,75 @@
+//! A box as a file has it to one that can be used.
+
+use lookout_schema::{BBox, MAX_SIDE, Size};
+
+use super::{LeftOut, Reason};
+
+/// How far a box may reach over the border before it is told: annotators round.
+const SLACK: f64 = 1.0;
+
+/// The part of `x1, y1, x2, y2` that lies in a picture of `size`.
+pub(super) fn sound(corners: [f64; 4], size: Size, left_out: &mut LeftOut) -> Result<BBox, Reason> {
+    if corners.iter().any(|corner| !corner.is_finite()) {
+        return Err(Reason::NotANumber);
+    }
+    let [x1, y1, x2, y2] = corners;
+    if x2 <= x1 || y2 <= y1 {
+        return Err(Reason::NoArea);
+    }
+    let (width, height) = (f64::from(size.width), f64::from(size.height));
+    if x2 <= 0.0 || y2 <= 0.0 || x1 >= width || y1 >= height {
+        return Err(Reason::Outside);
+    }
+    let bbox = BBox::from(corners.map(|corner| corner as f32));
+    // None is left of a box that is thinner than the numbers are apart.
+    let clipped = bbox.clipped(size).ok_or(Reason::NoArea)?;
+    if x1 < -SLACK || y1 < -SLACK || x2 > width + SLACK || y2 > height + SLACK {
+        left_out.cut();
+    }
+    Ok(clipped)
+}
+
+/// A size that a picture can have.
+pub(super) fn size(width: f64, height: f64) -> Option<Size> {
+    let side = |side: f64| {
+        (side.fract() == 0.0 && (1.0..=f64::from(MAX_SIDE)).contains(&side)).then_some(side as u32)
+    };
+    Some(Size { width: side(width)?, height: side(height)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = Size { width: 100, height: 50 };
+
+    fn of(corners: [f64; 4]) -> (Result<[f32; 4], Reason>, usize) {
+        let mut left_out = LeftOut::default();
+        let bbox = sound(corners, SIZE, &mut left_out);
+        (bbox.map(Into::into), left_out.cut_at_border())
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        assert_eq!(of([10.0, 10.0, 10.0, 20.0]).0, Err(Reason::NoArea));
+        assert_eq!(of([20.0, 10.0, 10.0, 20.0]).0, Err(Reason::NoArea));
+        assert_eq!(of([1.0, 1.0, 1.0 + 1e-12, 2.0]).0, Err(Reason::NoArea));
+        assert_eq!(of([100.0, 10.0, 110.0, 20.0]).0, Err(Reason::Outside));
+        assert_eq!(of([f64::NAN, 10.0, 110.0, 20.0]).0, Err(Reason::NotANumber));
+        assert_eq!(of([0.0, 10.0, f64::INFINITY, 20.0]).0, Err(Reason::NotANumber));
+    }
+
+    #[test]
+    fn what_reaches_over_the_border_is_cut_and_told_where_it_is_more_than_a_pixel() {
+        assert_eq!(of([-0.5, 0.0, 100.5, 50.0]), (Ok([0.0, 0.0, 100.0, 50.0]), 0));
+        assert_eq!(of([-5.0, 10.0, 20.0, 1e300]), (Ok([0.0, 10.0, 20.0, 50.0]), 1));
+    }
+
+    #[test]
+    fn absurd_sizes_are_none() {
+        assert_eq!(size(640.0, 480.0), Some(Size { width: 640, height: 480 }));
+        for (width, height) in [(0.0, 1.0), (-1.0, 5.0), (1e9, 5.0), (3.5, 5.0), (f64::NAN, 5.0)] {
+            assert_eq!(size(width, height), None);
+        }
+    }
+}

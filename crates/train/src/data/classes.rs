@@ -1,0 +1,106 @@
+//! What the classes of a data set are called, and their numbers there and here.
+
+/// The classes of a data set in the order of their numbers.
+///
+/// An object's class is counted from 1, since 0 is a detector's background; a whole picture's from 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Classes {
+    names: Vec<String>,
+    /// The data set's own numbers, ascending; none where it knows names only.
+    numbers: Option<Vec<u64>>,
+    first: u32,
+}
+
+impl Classes {
+    /// Of objects, counted from 1.
+    pub fn of_objects(names: Vec<String>) -> Self {
+        Self { names, numbers: None, first: 1 }
+    }
+
+    /// Of whole pictures, counted from 0.
+    pub fn of_pictures(names: Vec<String>) -> Self {
+        Self { names, numbers: None, first: 0 }
+    }
+
+    /// Of objects, with the data set's own numbers, each once.
+    pub(super) fn numbered(mut classes: Vec<(u64, String)>) -> Self {
+        classes.sort();
+        let (numbers, names) = classes.into_iter().unzip();
+        Self { names, numbers: Some(numbers), first: 1 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// All classes' numbers.
+    pub fn ids(&self) -> impl Iterator<Item = u32> + use<> {
+        self.first..self.first + u32::try_from(self.names.len()).unwrap_or(0)
+    }
+
+    /// The name of a class; empty where there is none.
+    pub fn name(&self, id: u32) -> &str {
+        self.place(id).and_then(|place| self.names.get(place)).map_or("", String::as_str)
+    }
+
+    /// The class of a name; of several the first.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.at(self.names.iter().position(|known| known == name)?)
+    }
+
+    /// The class of a number of the data set.
+    pub fn of_number(&self, number: u64) -> Option<u32> {
+        let numbers = self.numbers.as_ref()?;
+        self.at(numbers.binary_search(&number).ok()?)
+    }
+
+    /// The data set's number of a class; the class's own where the data set has none.
+    pub fn number(&self, id: u32) -> Option<u64> {
+        let place = self.place(id)?;
+        match &self.numbers {
+            Some(numbers) => numbers.get(place).copied(),
+            None => (place < self.names.len()).then_some(u64::from(id)),
+        }
+    }
+
+    /// Where a class stands in [`Classes::names`].
+    pub fn place(&self, id: u32) -> Option<usize> {
+        id.checked_sub(self.first).map(|place| place as usize).filter(|place| *place < self.names.len())
+    }
+
+    fn at(&self, place: usize) -> Option<u32> {
+        u32::try_from(place).ok()?.checked_add(self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_sets_numbers_become_contiguous_and_come_back() {
+        let classes =
+            Classes::numbered(vec![(90, "toothbrush".into()), (1, "person".into()), (13, "stop".into())]);
+        assert_eq!(classes.names(), ["person", "stop", "toothbrush"]);
+        assert_eq!([1, 13, 90, 2].map(|number| classes.of_number(number)), [Some(1), Some(2), Some(3), None]);
+        for id in classes.ids() {
+            assert_eq!(classes.of_number(classes.number(id).unwrap()), Some(id));
+            assert_eq!(classes.id(classes.name(id)), Some(id));
+        }
+        assert_eq!((classes.name(0), classes.name(4), classes.number(4)), ("", "", None));
+    }
+
+    #[test]
+    fn a_pictures_classes_are_counted_from_0() {
+        let classes = Classes::of_pictures(vec!["cat".into(), "dog".into()]);
+        assert_eq!((classes.id("cat"), classes.name(1), classes.place(1)), (Some(0), "dog", Some(1)));
+    }
+}

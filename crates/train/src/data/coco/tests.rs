@@ -1,0 +1,177 @@
+use std::{fs, path::PathBuf};
+
+use lookout_schema::BBox;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn parsed(json: &serde_json::Value) -> Result<DataSet, DataError> {
+    let path = Path::new("data.json");
+    data_set(path, file::parse(path, json.to_string().as_bytes())?)
+}
+
+fn annotated(annotations: serde_json::Value) -> serde_json::Value {
+    json!({
+        "info": {"year": 2017}, "licenses": [],
+        "images": [
+            {"id": 30, "file_name": "b.png", "width": 100, "height": 80},
+            {"id": 4, "file_name": "sub/a.png", "width": 50, "height": 40, "license": 3}],
+        "annotations": annotations,
+        "categories": [{"id": 90, "name": "toothbrush", "supercategory": "indoor"}, {"id": 3, "name": "car"}],
+    })
+}
+
+#[test]
+fn objects_come_to_their_pictures_and_classes_are_contiguous() {
+    let set = parsed(&annotated(json!([
+        {"id": 1, "image_id": 30, "category_id": 90, "bbox": [10, 20.5, 30, 40], "area": 700.25, "iscrowd": 0},
+        {"id": 2, "image_id": 30, "category_id": 3, "bbox": [0, 0, 100, 80], "iscrowd": 1,
+         "segmentation": {"counts": [1, 2], "size": [80, 100]}},
+    ])))
+    .unwrap();
+    let names: Vec<(u64, &str)> =
+        set.entries().iter().map(|entry| (entry.number, entry.name.as_str())).collect();
+    assert_eq!(names, [(4, "sub/a.png"), (30, "b.png")]);
+    assert_eq!(set.entries()[0].target, Target::Objects(vec![]));
+    let of =
+        |class_id, corners, ignore, area| ObjectTarget { class_id, bbox: BBox::from(corners), ignore, area };
+    let objects =
+        vec![of(2, [10.0, 20.5, 40.0, 60.5], false, 700.25), of(1, [0.0, 0.0, 100.0, 80.0], true, 8000.0)];
+    assert_eq!(set.entries()[1].target, Target::Objects(objects));
+    assert_eq!(set.classes().number(2), Some(90));
+    assert!(set.left_out().is_empty());
+}
+
+#[test]
+fn what_is_left_out_is_named() {
+    let set = parsed(&annotated(json!([
+        {"id": 1, "image_id": 30, "category_id": 90, "bbox": [10, 20, 0, 40]},
+        {"id": 2, "image_id": 30, "category_id": 90, "bbox": [200, 20, 10, 40]},
+        {"id": 3, "image_id": 30, "category_id": 2, "bbox": [10, 20, 10, 40]},
+        {"id": 4, "image_id": 31, "category_id": 90, "bbox": [10, 20, 10, 40]},
+        {"id": 5, "image_id": 4, "category_id": 90, "bbox": []},
+        {"image_id": 4, "category_id": 90},
+        {"id": 7, "image_id": 4, "category_id": 90, "bbox": [1, 2, null, 3]},
+        {"id": 8, "image_id": 4, "category_id": 90, "bbox": [40, 20, 50, 10]},
+    ])))
+    .unwrap();
+    let told = set.left_out().to_string();
+    assert!(told.contains("annotation 1 of image 30: its box has no area"), "{told}");
+    assert!(told.contains("annotation number 5 of image 4: it has no box"), "{told}");
+    assert!(told.ends_with("cut at the picture's border: 1"), "{told}");
+    let counts = set.left_out().counts();
+    assert_eq!(counts.values().sum::<usize>(), 7);
+    assert_eq!((counts[&Reason::NoBox], counts[&Reason::UnknownPicture]), (2, 1));
+}
+
+#[test]
+fn a_broken_file_says_what_and_where() {
+    let says = |json: serde_json::Value, what: &str| {
+        let error = parsed(&json).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(format!("{error}: {source}").contains(what), "{error}: {source}");
+    };
+    says(json!({"images": []}), "missing field `annotations`");
+    says(json!([]), "is no COCO file");
+    let mut none = annotated(json!([]));
+    none["categories"] = json!([]);
+    says(none, "categories: there is none");
+    let mut twice = annotated(json!([]));
+    twice["categories"] = json!([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]);
+    says(twice, "1 is the id of two");
+    let mut twice = annotated(json!([]));
+    twice["images"][0]["id"] = json!(4);
+    says(twice, "image 4: two pictures have this id");
+    let mut absurd = annotated(json!([]));
+    absurd["images"][0]["width"] = json!(1e12);
+    says(absurd, "no picture is 1000000000000x80");
+    let mut away = annotated(json!([]));
+    away["images"][0]["file_name"] = json!("../../etc/passwd");
+    says(away, "leads out of the data set");
+    says(annotated(json!([{"image_id": 4, "category_id": 3, "iscrowd": 7}])), "iscrowd is 0 or 1");
+}
+
+#[test]
+fn files_are_found_as_coco_and_others_lay_them_out() {
+    let root = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let json = annotated(json!([])).to_string();
+    put("annotations/instances_val2017.json", &json);
+    put("annotations/captions_val2017.json", "{}");
+    put("val2017/b.png", "");
+    let set = open(root.path(), None).unwrap();
+    let there =
+        |set: &DataSet| -> PathBuf { set.entries()[1].path.strip_prefix(root.path()).unwrap().to_owned() };
+    assert_eq!(there(&set), PathBuf::from("val2017/b.png"));
+    let error = set.check_pictures().unwrap_err().to_string();
+    assert!(error.contains("1 of 2 pictures are not there") && error.contains("sub/a.png"), "{error}");
+    put("annotations/instances_train2017.json", &json);
+    let error = open(root.path(), None).unwrap_err().to_string();
+    assert!(error.contains("name one of train2017, val2017"), "{error}");
+    assert_eq!(open(root.path(), Some("val2017")).unwrap().len(), 2);
+    let error = open(root.path(), Some("test")).unwrap_err().to_string();
+    assert!(error.contains("no split `test`; it has train2017, val2017"), "{error}");
+    let file = root.path().join("annotations/instances_val2017.json");
+    assert!(open(&file, Some("val2017")).is_err());
+    assert_eq!(open(&file, None).unwrap().len(), 2);
+    let robo = tempfile::tempdir().unwrap();
+    fs::create_dir(robo.path().join("valid")).unwrap();
+    fs::write(robo.path().join("valid/_annotations.coco.json"), &json).unwrap();
+    fs::write(robo.path().join("valid/b.png"), "").unwrap();
+    let set = open(robo.path(), Some("valid")).unwrap();
+    assert!(set.entries()[1].path.is_file());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = file::parse(Path::new("x"), &bytes);
+    }
+
+    #[test]
+    fn a_file_with_a_byte_changed_is_read_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = annotated(json!([
+            {"id": 1, "image_id": 30, "category_id": 90, "bbox": [10, 20.5, 30, 40], "area": 700.25, "iscrowd": 0},
+        ])).to_string().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let path = Path::new("x");
+        if let Ok(set) = file::parse(path, &bytes).and_then(|file| data_set(path, file)) {
+            check(&set);
+        }
+    }
+
+    #[test]
+    fn whatever_the_numbers_are_a_box_that_is_used_lies_in_its_picture(
+        corners in any::<[f64; 4]>(), area in any::<f64>(), sides in prop::array::uniform2(1u32..=65_535)
+    ) {
+        let mut json = annotated(json!([
+            {"id": 1, "image_id": 30, "category_id": 90, "bbox": corners, "area": area},
+        ]));
+        json["images"][0]["width"] = json!(sides[0]);
+        json["images"][0]["height"] = json!(sides[1]);
+        check(&parsed(&json).unwrap());
+    }
+
+    #[test]
+    fn what_lies_deep_in_itself_is_an_error(depth in 1000usize..200_000) {
+        let bytes = [b"{\"images\":".to_vec(), vec![b'['; depth]].concat();
+        prop_assert!(file::parse(Path::new("x"), &bytes).is_err());
+    }
+}
+
+fn check(set: &DataSet) {
+    for entry in set.entries() {
+        let (Target::Objects(objects), Some(size)) = (&entry.target, entry.size) else { panic!() };
+        for object in objects {
+            assert_eq!(object.bbox.clipped(size), Some(object.bbox));
+            assert!(object.area >= 0.0);
+            assert!(!set.classes().name(object.class_id).is_empty());
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why there is no data set, or a picture of it cannot be had.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use lookout_model::ModelError;
+use lookout_schema::Size;
+use thiserror::Error;
+
+/// A data set that cannot be read: which file, where in it, why, and what to do.
+#[derive(Debug, Error)]
+pub enum DataError {
+    #[error(
+        "`{text}` names no data set: it takes KIND:PATH, where KIND is `folder` (a folder a class), `coco` (its \
+         JSON, or the folder that has `annotations/`) or `voc` (the folder that has `Annotations/`)"
+    )]
+    Kind { text: String },
+    #[error("{} cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} has {bytes} bytes, and {limit} are the most that such a file may have", path.display())]
+    TooLarge { path: PathBuf, bytes: u64, limit: u64 },
+    #[error("{} is no COCO file ({expected})", path.display())]
+    Json { path: PathBuf, expected: &'static str, source: serde_json::Error },
+    #[error("{} is no XML", path.display())]
+    Xml { path: PathBuf, source: roxmltree::Error },
+    #[error("{}, {place}: {what}", path.display())]
+    Wrong { path: PathBuf, place: String, what: String },
+    #[error("{} has no split `{split}`; {}", path.display(), known(there))]
+    NoSplit { path: PathBuf, split: String, there: Vec<String> },
+    #[error("{}: {what}", path.display())]
+    Layout { path: PathBuf, what: String },
+    #[error(
+        "{count} of {of} pictures are not there, the first is {}; fetch them, or name the data set where they are",
+        first.display()
+    )]
+    NoPictures { count: usize, of: usize, first: PathBuf },
+    #[error(transparent)]
+    Picture(#[from] ModelError),
+    #[error(
+        "{} is {}x{} and its annotation is about {}x{}: its boxes would lie elsewhere; put the two right, or \
+         take the picture out", path.display(), found.width, found.height, said.width, said.height
+    )]
+    Size { path: PathBuf, said: Size, found: Size },
+}
+
+impl DataError {
+    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(super) fn wrong(path: &Path, place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Wrong { path: path.to_owned(), place: place.into(), what: what.into() }
+    }
+
+    pub(super) fn layout(path: &Path, what: impl Into<String>) -> Self {
+        Self::Layout { path: path.to_owned(), what: what.into() }
+    }
+}
+
+fn known(there: &[String]) -> String {
+    if there.is_empty() { "there is none".into() } else { format!("it has {}", there.join(", ")) }
+}

@@ -1,0 +1,145 @@
+//! A folder a class, as torchvision's `ImageFolder` has it.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
+    files::{folders, is_picture, listed, name_of},
+};
+use crate::sample::Target;
+
+/// Names of folders that are rather splits of a data set than classes.
+const SPLITS: [&str; 6] = ["train", "val", "valid", "validation", "test", "trainval"];
+
+/// How deep a class's pictures may lie: a link may lead back to where it is.
+const DEPTH: usize = 16;
+
+/// The data set in `root`, or in its folder of the name `split`. The classes are the folders in the order of
+/// their names; pictures may lie in folders of theirs.
+pub(super) fn open(root: &Path, split: Option<&str>) -> Result<DataSet, DataError> {
+    let there = folders(root)?;
+    let root = match split {
+        Some(split) if there.iter().any(|name| name == split) => root.join(split),
+        Some(split) => {
+            return Err(DataError::NoSplit { path: root.to_owned(), split: split.into(), there });
+        }
+        None => root.to_owned(),
+    };
+    let names = folders(&root)?;
+    if names.is_empty() {
+        return Err(DataError::layout(&root, "there is no folder in it; each class has to have one"));
+    }
+    if split.is_none() && names.iter().all(|name| SPLITS.contains(&name.as_str())) {
+        let what = format!("its folders are splits rather than classes; name one of {}", names.join(", "));
+        return Err(DataError::layout(&root, what));
+    }
+    let mut left_out = LeftOut::default();
+    for path in listed(&root)?.into_iter().filter(|path| !path.is_dir()) {
+        left_out.add(path, "the file", Reason::NotAPicture);
+    }
+    let mut entries = Vec::new();
+    for (class, name) in (0..).zip(&names) {
+        let folder = root.join(name);
+        let mut pictures = Vec::new();
+        collect(&folder, DEPTH, &mut pictures, &mut left_out)?;
+        if pictures.is_empty() {
+            left_out.add(folder, format!("the class `{name}`"), Reason::EmptyClass);
+        }
+        for path in pictures {
+            let short = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
+            let number = entries.len() as u64 + 1;
+            let target = Target::Class(vec![(class, 1.0)]);
+            entries.push(Entry { name: short, path, number, size: None, target });
+        }
+    }
+    if entries.is_empty() {
+        return Err(DataError::layout(&root, "there is no picture in its folders"));
+    }
+    let classes = Classes::of_pictures(names);
+    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Crowds, of_pictures: true })
+}
+
+fn collect(
+    folder: &Path,
+    depth: usize,
+    pictures: &mut Vec<PathBuf>,
+    left_out: &mut LeftOut,
+) -> Result<(), DataError> {
+    if depth == 0 {
+        return Err(DataError::layout(
+            folder,
+            "its folders lie too deep in one another; is one a link to another?",
+        ));
+    }
+    for path in listed(folder)? {
+        if path.is_dir() {
+            collect(&path, depth - 1, pictures, left_out)?;
+        } else if is_picture(&path) && name_of(&path).is_some_and(|name| !name.starts_with('.')) {
+            pictures.push(path);
+        } else {
+            left_out.add(path, "the file", Reason::NotAPicture);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use lookout_schema::Size;
+
+    use super::*;
+
+    fn put(root: &Path, name: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if is_picture(&path) {
+            image::RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3])).save(&path).unwrap();
+        } else {
+            fs::write(path, "").unwrap();
+        }
+    }
+
+    #[test]
+    fn classes_are_folders_and_what_is_no_picture_is_said() {
+        let root = tempfile::tempdir().unwrap();
+        for name in
+            ["train/cat/b.png", "train/cat/more/a.PNG", "train/dog/c.jpg", "train/dog/Thumbs.db", "train/x"]
+        {
+            put(root.path(), name);
+        }
+        fs::create_dir(root.path().join("train/eel")).unwrap();
+        let error = open(root.path(), None).unwrap_err().to_string();
+        assert!(error.contains("splits rather than classes"), "{error}");
+        let error = open(root.path(), Some("tset")).unwrap_err().to_string();
+        assert!(error.contains("no split `tset`; it has train"), "{error}");
+        let set = open(root.path(), Some("train")).unwrap();
+        assert_eq!(set.classes().names(), ["cat", "dog", "eel"]);
+        let names: Vec<&str> = set.entries().iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["cat/b.png", "cat/more/a.PNG", "dog/c.jpg"]);
+        let sample = set.read(2).unwrap();
+        assert_eq!(sample.target, Target::Class(vec![(1, 1.0)]));
+        assert_eq!(sample.picture.size, Size { width: 3, height: 2 });
+        let counts = set.left_out().counts();
+        assert_eq!((counts[&Reason::NotAPicture], counts[&Reason::EmptyClass]), (2, 1));
+        set.check_pictures().unwrap();
+    }
+
+    #[test]
+    fn a_link_in_a_circle_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "cat/a.png");
+        std::os::unix::fs::symlink(root.path().join("cat"), root.path().join("cat/again")).unwrap();
+        assert!(open(root.path(), None).unwrap_err().to_string().contains("too deep"));
+    }
+
+    #[test]
+    fn a_folder_without_folders_or_pictures_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(open(root.path(), None).unwrap_err().to_string().contains("no folder"));
+        put(root.path(), "cat/notes.txt");
+        assert!(open(root.path(), None).unwrap_err().to_string().contains("no picture"));
+        assert!(open(&root.path().join("nowhere"), None).is_err());
+    }
+}

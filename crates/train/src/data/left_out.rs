@@ -1,0 +1,121 @@
+//! What of a data set is not used, and why: no annotation is lost in silence.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use serde::Serialize;
+
+/// Why something is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Its box is a point or a line, or its corners stand in the wrong order.
+    NoArea,
+    /// No part of its box lies in the picture.
+    Outside,
+    /// A corner is no number, or an endless one.
+    NotANumber,
+    /// The annotation has no box of four numbers.
+    NoBox,
+    /// It is of a class that the file does not list.
+    UnknownClass,
+    /// It is of a class that was not asked for.
+    NotAsked,
+    /// It is about a picture that the file does not list.
+    UnknownPicture,
+    /// A file among pictures that is none by its name.
+    NotAPicture,
+    /// A folder of a class without pictures.
+    EmptyClass,
+    /// A split names a picture twice.
+    Repeated,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoArea => "its box has no area",
+            Self::Outside => "its box lies outside of the picture",
+            Self::NotANumber => "a corner of its box is no number",
+            Self::NoBox => "it has no box",
+            Self::UnknownClass => "the file does not list its class",
+            Self::NotAsked => "its class was not asked for",
+            Self::UnknownPicture => "the file does not list its picture",
+            Self::NotAPicture => "it is no picture by its name",
+            Self::EmptyClass => "the class has no pictures",
+            Self::Repeated => "the split names it again",
+        })
+    }
+}
+
+/// Something that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOutItem {
+    pub file: PathBuf,
+    /// Which of the file: an object by its number and class, an annotation by its id.
+    pub what: String,
+    pub reason: Reason,
+}
+
+/// All that is left out of a data set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    items: Vec<LeftOutItem>,
+    cut: usize,
+}
+
+/// How many are named where all are told in a text.
+const NAMED: usize = 10;
+
+impl LeftOut {
+    pub(super) fn add(&mut self, file: impl Into<PathBuf>, what: impl Into<String>, reason: Reason) {
+        self.items.push(LeftOutItem { file: file.into(), what: what.into(), reason });
+    }
+
+    pub(super) fn cut(&mut self) {
+        self.cut += 1;
+    }
+
+    pub fn items(&self) -> &[LeftOutItem] {
+        &self.items
+    }
+
+    pub fn counts(&self) -> BTreeMap<Reason, usize> {
+        let mut counts = BTreeMap::new();
+        for item in &self.items {
+            *counts.entry(item.reason).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Boxes that are used, and reached over the picture's border by more than a pixel: what is beyond is cut off.
+    pub fn cut_at_border(&self) -> usize {
+        self.cut
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// `left out: 2 (its box has no area: 2)`, and each on a line of its own, the first ten.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.items.is_empty() {
+            write!(f, "left out: nothing")?;
+        } else {
+            let counts: Vec<String> =
+                self.counts().iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
+            write!(f, "left out: {} ({})", self.items.len(), counts.join("; "))?;
+        }
+        for item in self.items.iter().take(NAMED) {
+            write!(f, "\n  {}, {}: {}", item.file.display(), item.what, item.reason)?;
+        }
+        if let Some(more @ 1..) = self.items.len().checked_sub(NAMED) {
+            write!(f, "\n  and {more} more")?;
+        }
+        if self.cut > 0 {
+            write!(f, "\ncut at the picture's border: {}", self.cut)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+use std::fs;
+
+use lookout_schema::BBox;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+fn annotated(size: &str, objects: &[&str]) -> String {
+    format!("<annotation><filename>elsewhere.jpg</filename>{size}{}</annotation>", objects.concat())
+}
+
+const SIZE: &str = "<size><width>60</width><height>40</height><depth>3</depth></size>";
+
+fn object(name: &str, corners: [i32; 4], more: &str) -> String {
+    let [x1, y1, x2, y2] = corners;
+    format!(
+        "<object><name>{name}</name>{more}<bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax>\
+         <ymax>{y2}</ymax></bndbox></object>"
+    )
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if text.is_empty() {
+            image::RgbImage::new(60, 40).save(&path).unwrap();
+        } else {
+            fs::write(path, text).unwrap();
+        }
+    }
+    root
+}
+
+#[test]
+fn a_folder_is_read_with_its_splits() {
+    let cat = object("cat", [1, 1, 60, 40], "<difficult>1</difficult>");
+    let parts = "<part><name>head</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></part>";
+    let ant = object("ant", [11, 6, 20, 16], parts);
+    let root = folder(&[
+        ("Annotations/b.xml", &annotated(SIZE, &[&ant, &object("ant", [5, 5, 5, 5], ""), &cat])),
+        ("Annotations/a.xml", &annotated("<size><width>0</width><height>0</height></size>", &[])),
+        ("Annotations/c.xml", &annotated(SIZE, &[&object("eel", [1, 1, 5, 5], "")])),
+        ("JPEGImages/a.png", ""),
+        ("JPEGImages/b.JPG", ""),
+        ("JPEGImages/c.jpg", ""),
+        ("ImageSets/Main/train.txt", "b\r\na\n\nb\n"),
+        ("ImageSets/Main/cat_val.txt", "c -1\n"),
+        ("ImageSets/Main/lost.txt", "d\n"),
+    ]);
+    let set = open(root.path(), Some("train")).unwrap();
+    assert_eq!(set.classes().names(), ["ant", "cat", "eel"]);
+    assert_eq!(set.entries().iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["a.png", "b.JPG"]);
+    let of =
+        |class_id, corners, ignore, area| ObjectTarget { class_id, bbox: BBox::from(corners), ignore, area };
+    let objects =
+        vec![of(1, [10.0, 5.0, 20.0, 16.0], false, 110.0), of(2, [0.0, 0.0, 60.0, 40.0], true, 2400.0)];
+    assert_eq!(set.entries()[1].target, Target::Objects(objects));
+    assert_eq!(set.entries()[0].size, Some(Size { width: 60, height: 40 }));
+    set.read(1).unwrap();
+    let told = set.left_out().to_string();
+    assert!(told.contains("b.xml, object 2 (ant): its box has no area"), "{told}");
+    assert!(told.contains("train.txt, line 4, b: the split names it again"), "{told}");
+    assert_eq!(open(root.path(), Some("cat_val")).unwrap().entries()[0].name, "c.jpg");
+    assert_eq!(open(root.path(), None).unwrap().len(), 3);
+    let error = open(root.path(), Some("test")).unwrap_err().to_string();
+    assert!(error.contains("no split `test`; it has cat_val, lost, train"), "{error}");
+    assert!(open(root.path(), Some("../../train")).is_err());
+    let error = open(root.path(), Some("lost")).unwrap_err().to_string();
+    assert!(error.contains("d.xml: the list of `lost` names it"), "{error}");
+}
+
+#[test]
+fn a_picture_of_another_size_than_its_annotation_says_is_an_error() {
+    let root = folder(&[
+        ("Annotations/a.xml", &annotated("<size><width>50</width><height>40</height></size>", &[])),
+        ("JPEGImages/a.png", ""),
+    ]);
+    let error = open(root.path(), None).unwrap().read(0).unwrap_err().to_string();
+    assert!(error.contains("is 60x40 and its annotation is about 50x40"), "{error}");
+}
+
+#[test]
+fn a_broken_annotation_says_what_and_where() {
+    let says = |xml: &str, what: &str| {
+        let root = folder(&[("Annotations/a.xml", xml), ("JPEGImages/a.png", "")]);
+        let error = open(root.path(), None).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let told = format!("{error}: {source}");
+        assert!(told.contains("a.xml") && told.contains(what), "{told}");
+    };
+    says("<annotation>\n<object>", "is no XML");
+    says("<html></html>", "line 1, column 1: <html> is there");
+    says(
+        "<annotation>\n  <object><pose/></object></annotation>",
+        "line 2, column 3: the object has no <name>",
+    );
+    let corner = object("cat", [1, 1, 5, 5], "").replace("<xmax>5", "<xmax>five");
+    says(&annotated(SIZE, &[&corner]), "<xmax> is `five`, which is no number");
+    says(&annotated("<size><width>9e9</width><height>2</height></size>", &[]), "no picture is 9000000000x2");
+    // Entities that grow a file to gigabytes.
+    says("<!DOCTYPE a [<!ENTITY b \"bb\"><!ENTITY c \"&b;&b;\">]><annotation>&c;</annotation>", "is no XML");
+    let no_root = tempfile::tempdir().unwrap();
+    assert!(open(no_root.path(), None).unwrap_err().to_string().contains("no folder `Annotations`"));
+}
+
+/// The blood cells beside the repository, of which two boxes are points.
+#[test]
+fn bccd_is_read_whole_and_two_boxes_are_left_out() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/bccd"));
+    if !root.is_dir() {
+        println!("skipped: {} is not there", root.display());
+        return;
+    }
+    let set = open(root, None).unwrap();
+    assert_eq!(set.classes().names(), ["Platelets", "RBC", "WBC"]);
+    let named: Vec<(String, &str, Reason)> = set
+        .left_out()
+        .items()
+        .iter()
+        .map(|item| (name_of(&item.file).unwrap(), item.what.split_once(' ').unwrap().0, item.reason))
+        .collect();
+    let of = |name: &str| (name.to_owned(), "object", Reason::NoArea);
+    assert_eq!(named, [of("BloodImage_00338.xml"), of("BloodImage_00343.xml")]);
+    let pictures = |split| open(root, Some(split)).unwrap().len();
+    assert_eq!(["train", "val", "test", "trainval"].map(pictures), [205, 87, 72, 292]);
+    set.check_pictures().unwrap();
+    println!("{}", crate::data::Overview::of(&set));
+    set.read(0).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = annotation::parse(Path::new("x"), &bytes);
+    }
+
+    #[test]
+    fn a_file_with_a_byte_changed_is_read_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = annotated(SIZE, &[&object("cat", [1, 2, 30, 40], "<difficult>0</difficult>")]).into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = annotation::parse(Path::new("x"), &bytes);
+    }
+
+    #[test]
+    fn whatever_the_numbers_are_a_box_that_is_used_lies_in_its_picture(corners in any::<[f64; 4]>()) {
+        let bndbox = Some(corners);
+        let object = annotation::Object { name: "cat".into(), difficult: false, bndbox };
+        let annotation = Annotation { filename: None, size: Some([60.0, 40.0]), objects: vec![object] };
+        let classes = Classes::of_objects(vec!["cat".into()]);
+        let mut left_out = LeftOut::default();
+        let made = entry(Path::new("/x"), 1, ("/x/a.xml".into(), annotation), (&classes, &mut left_out)).unwrap();
+        let Target::Objects(objects) = made.target else { panic!() };
+        prop_assert_eq!(objects.len() + left_out.items().len(), 1);
+        for object in objects {
+            prop_assert_eq!(object.bbox.clipped(Size { width: 60, height: 40 }), Some(object.bbox));
+        }
+    }
+}
+
+#[test]
+fn what_lies_deep_in_itself_is_an_error_or_read() {
+    for depth in [10_000, 1_000_000] {
+        let xml = ["<annotation>", &"<a>".repeat(depth), &"</a>".repeat(depth), "</annotation>"].concat();
+        let _ = annotation::parse(Path::new("x"), xml.as_bytes());
+        assert!(annotation::parse(Path::new("x"), "<a>".repeat(depth).as_bytes()).is_err());
+    }
+}

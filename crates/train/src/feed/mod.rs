@@ -1,0 +1,140 @@
+//! From a data set to batches, read on threads ahead of the device.
+
+mod order;
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+use lookout_model::stack_pictures;
+use lookout_stage::Pixels;
+
+use self::order::{Order, mixed};
+use crate::{
+    Batch, BatchResult, Batches, Sample, Truth,
+    data::{DataError, DataSet},
+};
+
+/// Reads the picture of a number, changes it by the chance of a seed, and brings it to the network's input.
+pub type Prepare = Arc<dyn Fn(&DataSet, usize, u64) -> Result<Sample, DataError> + Send + Sync>;
+
+/// So many batches of each thread wait for the device.
+const AHEAD: usize = 2;
+
+/// How batches are made.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedSettings {
+    pub batch: usize,
+    pub seed: u64,
+    /// Whether pictures of rare classes come more often.
+    pub balanced: bool,
+    pub threads: usize,
+}
+
+/// The batches of a data set. What is left of an epoch that fills no batch waits for another one.
+pub struct Feed {
+    set: Arc<DataSet>,
+    prepare: Prepare,
+    settings: FeedSettings,
+    order: Order,
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("settings", &self.settings).field("pictures", &self.set.len()).finish()
+    }
+}
+
+impl Feed {
+    pub fn new(set: Arc<DataSet>, prepare: Prepare, settings: FeedSettings) -> Self {
+        let order = Order::new(&set, settings.balanced);
+        Self { set, prepare, settings, order }
+    }
+}
+
+impl Batches for Feed {
+    fn per_epoch(&self) -> u64 {
+        (self.set.len() / self.settings.batch.max(1)) as u64
+    }
+
+    fn epoch(&mut self, epoch: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_> {
+        let FeedSettings { batch, seed, threads, .. } = self.settings;
+        let order = self.order.of_epoch(seed, epoch);
+        let seed = mixed(seed, epoch);
+        let batches: Vec<Vec<(usize, u64)>> = order
+            .chunks_exact(batch.max(1))
+            .enumerate()
+            .skip(first as usize)
+            // A picture's chance is its place's in the epoch, whichever thread reads it.
+            .map(|(number, pictures)| {
+                let place = |i: usize| mixed(seed, (number * batch + i) as u64);
+                pictures.iter().enumerate().map(|(i, index)| (*index, place(i))).collect()
+            })
+            .collect();
+        Box::new(Readers::start(&self.set, &self.prepare, batches, threads.max(1)))
+    }
+}
+
+/// Threads that read batches in turns; they end when nobody takes them any more.
+struct Readers {
+    queues: Vec<Receiver<BatchResult>>,
+    next: usize,
+    left: usize,
+    _threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    fn start(set: &Arc<DataSet>, prepare: &Prepare, batches: Vec<Vec<(usize, u64)>>, threads: usize) -> Self {
+        let left = batches.len();
+        let mut turns: Vec<Vec<Vec<(usize, u64)>>> = vec![Vec::new(); threads.min(left.max(1))];
+        let count = turns.len();
+        for (number, batch) in batches.into_iter().enumerate() {
+            turns[number % count].push(batch);
+        }
+        let mut queues = Vec::with_capacity(count);
+        let mut handles = Vec::with_capacity(count);
+        for batches in turns {
+            let (full, queue) = bounded(AHEAD);
+            let (set, prepare) = (Arc::clone(set), Arc::clone(prepare));
+            let read = move || {
+                // The cores are the network's; a reader is many.
+                tch::set_num_threads(1);
+                for batch in batches {
+                    if full.send(read(&set, &prepare, &batch)).is_err() {
+                        return;
+                    }
+                }
+            };
+            if let Ok(handle) = thread::Builder::new().name("reader".into()).spawn(read) {
+                handles.push(handle);
+            }
+            queues.push(queue);
+        }
+        Self { queues, next: 0, left, _threads: handles }
+    }
+}
+
+impl Iterator for Readers {
+    type Item = BatchResult;
+
+    fn next(&mut self) -> Option<BatchResult> {
+        self.left = self.left.checked_sub(1)?;
+        let queue = &self.queues[self.next];
+        self.next = (self.next + 1) % self.queues.len();
+        Some(queue.recv().unwrap_or_else(|_| Err("a thread that reads pictures has ended".into())))
+    }
+}
+
+fn read(set: &DataSet, prepare: &Prepare, batch: &[(usize, u64)]) -> BatchResult {
+    let samples: Result<Vec<Sample>, DataError> =
+        batch.iter().map(|(index, seed)| prepare(set, *index, *seed)).collect();
+    let samples = samples?;
+    let truth = Truth::new(samples.iter().map(|sample| &sample.target), set.classes().len());
+    let pixels: Option<Vec<Pixels>> =
+        samples.into_iter().map(|Sample { picture, .. }| Pixels::new(picture.size, picture.rgb)).collect();
+    let pixels = pixels.ok_or("a picture has other bytes than its size says")?;
+    let x = stack_pictures(&pixels.iter().collect::<Vec<_>>())?;
+    Ok(Batch { x, truth })
+}

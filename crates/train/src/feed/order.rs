@@ -1,0 +1,95 @@
+//! In what order an epoch has its pictures: made of the seed and the epoch's number alone.
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use crate::{Target, data::DataSet};
+
+/// How an epoch draws its pictures.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Each once.
+    Shuffled { count: usize },
+    /// A class by chance, of all alike, and of its pictures one by chance; what shows nothing is a class too.
+    Balanced { count: usize, of_class: Vec<Vec<usize>> },
+}
+
+impl Order {
+    pub(super) fn new(set: &DataSet, balanced: bool) -> Self {
+        let count = set.len();
+        if !balanced {
+            return Self::Shuffled { count };
+        }
+        let mut of_class = vec![Vec::new(); set.classes().len() + 1];
+        for (index, entry) in set.entries().iter().enumerate() {
+            let mut places: Vec<usize> = match &entry.target {
+                Target::Class(parts) => parts.iter().filter_map(|(id, _)| set.classes().place(*id)).collect(),
+                Target::Objects(objects) => {
+                    let trained = objects.iter().filter(|object| !object.ignore);
+                    trained.filter_map(|object| set.classes().place(object.class_id)).collect()
+                }
+            };
+            places.sort_unstable();
+            places.dedup();
+            if places.is_empty() {
+                places.push(set.classes().len());
+            }
+            for place in places {
+                of_class[place].push(index);
+            }
+        }
+        of_class.retain(|pictures| !pictures.is_empty());
+        Self::Balanced { count, of_class }
+    }
+
+    /// The pictures of an epoch.
+    pub(super) fn of_epoch(&self, seed: u64, epoch: u64) -> Vec<usize> {
+        let mut random = StdRng::seed_from_u64(mixed(seed, epoch));
+        match self {
+            Self::Shuffled { count } => {
+                let mut order: Vec<usize> = (0..*count).collect();
+                order.shuffle(&mut random);
+                order
+            }
+            Self::Balanced { count, of_class } => {
+                let mut draw = || {
+                    let pictures = &of_class[random.random_range(0..of_class.len())];
+                    pictures[random.random_range(0..pictures.len())]
+                };
+                (0..*count).map(|_| draw()).collect()
+            }
+        }
+    }
+}
+
+/// A seed of two numbers (Steele, Lea and Flood 2014, SplitMix64's finaliser).
+pub(super) fn mixed(seed: u64, number: u64) -> u64 {
+    let z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_has_each_picture_once_and_is_always_the_same() {
+        let order = Order::Shuffled { count: 50 };
+        let first = order.of_epoch(3, 0);
+        assert_eq!(first, order.of_epoch(3, 0));
+        assert_ne!(first, order.of_epoch(3, 1));
+        assert_ne!(first, order.of_epoch(4, 0));
+        let mut sorted = first;
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..50));
+    }
+
+    #[test]
+    fn classes_come_alike() {
+        let order =
+            Order::Balanced { count: 1000, of_class: vec![(0..990).collect(), (990..1000).collect()] };
+        let rare = order.of_epoch(1, 0).into_iter().filter(|index| *index >= 990).count();
+        assert!((430..570).contains(&rare), "{rare}");
+    }
+}

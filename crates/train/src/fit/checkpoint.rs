@@ -1,0 +1,102 @@
+//! All that a run needs to go on as if it had never been stopped.
+//!
+//! Chance has no state here: a step's and an epoch's are made of the seed and their numbers.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use lookout_model::weights::{self, StateDict};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use super::{FitError, average::Average, optimiser::Optimiser};
+
+/// Where a run is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// What the run is of: a checkpoint of another is refused.
+    pub(super) run: String,
+    pub(super) epoch: u64,
+    /// Batches of the epoch that are done.
+    pub(super) batch: u64,
+    pub(super) step: u64,
+    /// The best score's bits: as text it could lose its last digit.
+    pub(super) best: Option<u64>,
+    /// Evaluations since the best.
+    pub(super) since_best: u64,
+    /// How long it has run, in milliseconds.
+    pub(super) elapsed_ms: u64,
+    /// What of the metrics was written by then.
+    pub(super) metrics_bytes: u64,
+}
+
+/// The file in the run's folder.
+pub(super) fn place_of(folder: &Path) -> PathBuf {
+    folder.join("checkpoint.safetensors")
+}
+
+const NETWORK: &str = "network.";
+const MOMENT: &str = "moment.";
+const AVERAGE: &str = "average.";
+const PLACE: &str = "place";
+
+/// Writes a checkpoint; it is there whole or the one before it is.
+pub(super) fn write(
+    folder: &Path,
+    place: &Place,
+    optimiser: &Optimiser,
+    average: Option<&Average>,
+) -> Result<(), FitError> {
+    let file = place_of(folder);
+    let mut tensors = BTreeMap::new();
+    let mut add = |prefix: &str, named: BTreeMap<String, Tensor>| {
+        tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    };
+    add(NETWORK, optimiser.named(&optimiser.wholes()));
+    add(MOMENT, optimiser.moments());
+    if let Some(average) = average {
+        add(AVERAGE, optimiser.named(&average.wholes()));
+    }
+    let text = serde_json::to_vec(place)
+        .map_err(|error| FitError::Write { path: file.clone(), source: error.into() })?;
+    tensors.insert(PLACE.to_owned(), Tensor::from_slice(&text));
+    Ok(StateDict { tensors, digest: place.run.clone() }.write_safetensors(&file)?)
+}
+
+/// Goes on from the checkpoint in `folder`; none where there is none.
+pub(super) fn resume(
+    folder: &Path,
+    run: &str,
+    optimiser: &mut Optimiser,
+    average: Option<&mut Average>,
+) -> Result<Option<Place>, FitError> {
+    let file = place_of(folder);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let other = |what: String| FitError::OtherRun { path: file.clone(), what };
+    let mut tensors = weights::read(&file)?.tensors;
+    let text = tensors.remove(PLACE).and_then(|text| Vec::<u8>::try_from(&text.to_device(Device::Cpu)).ok());
+    let place: Option<Place> = text.and_then(|text| serde_json::from_slice(&text).ok());
+    let place = place.ok_or_else(|| other("it says of no run".into()))?;
+    if place.run != run {
+        return Err(other(format!("it is of {}, and this is {run}", place.run)));
+    }
+    let mut take = |prefix: &str, named: BTreeMap<String, Tensor>| {
+        let own = named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+        let (part, rest) =
+            std::mem::take(&mut tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        tensors = rest;
+        weights::apply(&own, StateDict { tensors: part, digest: String::new() })
+    };
+    take(NETWORK, optimiser.named(&optimiser.wholes()))?;
+    take(MOMENT, optimiser.moments())?;
+    if let Some(average) = average {
+        take(AVERAGE, optimiser.named(&average.wholes()))?;
+        average.set_updates(place.step);
+    }
+    optimiser.set_steps(i64::try_from(place.step).unwrap_or(i64::MAX));
+    Ok(Some(place))
+}

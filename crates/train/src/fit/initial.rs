@@ -1,0 +1,152 @@
+//! What a network begins with: torchvision's distributions, from a seed; and on them what is known already.
+
+use std::collections::BTreeMap;
+
+use lookout_model::{ModelError, Network, random_values, weights::StateDict};
+use tch::{Kind, Tensor};
+
+/// How sure a dense detector is of each class at first, so that the background's many places do not drown the
+/// rest (RetinaNet's paper, section 4.1).
+const PRIOR: f64 = 0.01;
+
+/// Layers with a number or more a class, which another set of classes cannot take over.
+const CLASS_LAYERS: [&str; 4] = [
+    "fc.",
+    "head.classification_head.cls_logits.",
+    "roi_heads.box_predictor.cls_score.",
+    "roi_heads.box_predictor.bbox_pred.",
+];
+
+/// What a tensor begins with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Initial {
+    Is(f64),
+    /// By its standard deviation.
+    Normal(f64),
+    /// To this on both sides of zero.
+    Uniform(f64),
+}
+
+/// Gives every tensor of a network what torchvision's begin with; of one seed it is always the same.
+pub(super) fn initialise(network: &Network, seed: u64) {
+    let tensors = network.tensors();
+    tch::no_grad(|| {
+        for (name, tensor) in &tensors {
+            let mut tensor = tensor.shallow_clone();
+            let size = tensor.size();
+            match initial(name, &tensors) {
+                Initial::Is(number) => drop(tensor.fill_(number)),
+                Initial::Uniform(bound) => tensor.copy_(&random_values(name, seed, &size, -bound..bound)),
+                Initial::Normal(std) => tensor.copy_(&(normal(name, seed, &size) * std)),
+            }
+        }
+    });
+}
+
+fn initial(name: &str, tensors: &BTreeMap<String, Tensor>) -> Initial {
+    let (layer, last) = name.rsplit_once('.').unwrap_or(("", name));
+    // Of the layer's weight: a bias' bound is its weight's.
+    let weight = tensors.get(&format!("{layer}.weight")).map(Tensor::size).unwrap_or_default();
+    let fan_in = weight.iter().skip(1).product::<i64>().max(1) as f64;
+    let fan_out = (weight.first().unwrap_or(&1) * weight.iter().skip(2).product::<i64>()).max(1) as f64;
+    match (last, weight.len()) {
+        ("running_var", _) | ("weight", 1) => Initial::Is(1.0),
+        ("weight" | "bias", 2) => Initial::Uniform(1.0 / fan_in.sqrt()),
+        ("bias", 4) if layer == "head.classification_head.cls_logits" => {
+            Initial::Is(-((1.0 - PRIOR) / PRIOR).ln())
+        }
+        ("weight", 4) if name.starts_with("backbone.fpn.") => Initial::Uniform((3.0 / fan_in).sqrt()),
+        ("weight", 4) if name.starts_with("head.") || name.starts_with("rpn.") => Initial::Normal(0.01),
+        ("weight", 4) => Initial::Normal((2.0 / fan_out).sqrt()),
+        _ => Initial::Is(0.0),
+    }
+}
+
+/// Of the standard normal distribution (Box and Muller 1958).
+fn normal(name: &str, seed: u64, size: &[i64]) -> Tensor {
+    let one = |part: &str| {
+        // The logarithm of zero has no end.
+        random_values(&format!("{name}/{part}"), seed, size, 6e-8..1.0).to_kind(Kind::Double)
+    };
+    let radius = (one("radius").log() * -2.0).sqrt();
+    (radius * (one("angle") * std::f64::consts::TAU).cos()).to_kind(Kind::Float)
+}
+
+/// Takes a whole network's state dict; of one with other classes all but the layers that name them.
+pub(super) fn take_whole(network: &mut Network, mut state: StateDict) -> Result<(), ModelError> {
+    for (name, own) in network.tensors() {
+        let other = state.tensors.get(&name).is_some_and(|there| there.size() != own.size());
+        if other && CLASS_LAYERS.iter().any(|layer| name.starts_with(layer)) {
+            state.tensors.insert(name, own.detach().copy());
+        }
+    }
+    network.load(state)
+}
+
+/// Has the norms learn that the first designs leave as they are: those of a network that was never trained know
+/// nothing yet (torchvision has plain batch norms there).
+pub fn thaw_norms(network: &Network) {
+    for (name, tensor) in network.tensors() {
+        if name.starts_with("backbone.body.") && (name.ends_with(".weight") || name.ends_with(".bias")) {
+            let _ = tensor.set_requires_grad(true);
+        }
+    }
+}
+
+/// Keeps the first `parts` of the backbone as they are: the stem, then the stages.
+pub(super) fn freeze(network: &Network, parts: usize) {
+    for (name, tensor) in network.tensors() {
+        let body = name.strip_prefix("backbone.body.").unwrap_or(&name);
+        let part = match body.split_once('.').map(|(layer, _)| layer) {
+            Some("conv1" | "bn1") => 0,
+            Some(layer) => match layer.strip_prefix("layer").and_then(|stage| stage.parse::<usize>().ok()) {
+                Some(stage) => stage,
+                None => continue,
+            },
+            None => continue,
+        };
+        if part < parts {
+            let _ = tensor.set_requires_grad(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn it_begins_as_torchvisions() {
+        let network = Network::new("fcos_resnet50_fpn", 4).unwrap();
+        initialise(&network, 3);
+        let tensors = network.tensors();
+        let std = |name: &str| tensors[name].std(true).double_value(&[]);
+        assert!((std("backbone.body.layer1.0.conv2.weight") - (2.0_f64 / 576.0).sqrt()).abs() < 1e-3);
+        assert!((std("head.regression_head.conv.0.weight") - 0.01).abs() < 1e-4);
+        assert!((std("backbone.fpn.inner_blocks.0.0.weight") - (1.0_f64 / 512.0).sqrt()).abs() < 1e-3);
+        let bias = tensors["head.classification_head.cls_logits.bias"].mean(Kind::Float).double_value(&[]);
+        assert!((bias + 4.595).abs() < 1e-3, "{bias}");
+        let again = Network::new("fcos_resnet50_fpn", 4).unwrap();
+        initialise(&again, 3);
+        assert!(again.tensors().iter().all(|(name, tensor)| *tensor == tensors[name]));
+    }
+
+    #[test]
+    fn other_classes_are_learned_anew_and_frozen_stages_stay() {
+        let state = |classes| {
+            let mut network = Network::new("resnet18", classes).unwrap();
+            network.fill(1);
+            StateDict { tensors: network.tensors(), digest: String::new() }
+        };
+        let mut network = Network::new("resnet18", 7).unwrap();
+        take_whole(&mut network, state(1000)).unwrap();
+        assert_eq!(network.tensors()["fc.bias"].abs().max().double_value(&[]), 0.0);
+        assert_eq!(network.tensors()["conv1.weight"], state(7).tensors["conv1.weight"]);
+        freeze(&network, 2);
+        let trained = |name: &str| network.tensors()[name].requires_grad();
+        assert!(
+            !trained("conv1.weight") && !trained("layer1.1.bn2.bias") && trained("layer2.0.conv1.weight")
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! Fitting: a network's weights to what is true of pictures.
+
+mod average;
+mod checkpoint;
+mod curves;
+mod error;
+mod flat;
+mod initial;
+mod metrics;
+mod optimiser;
+mod progress;
+mod run;
+mod schedule;
+mod start;
+
+pub use self::{
+    curves::write_curves,
+    error::FitError,
+    initial::thaw_norms,
+    metrics::{EvaluationTold, StepTold, Told},
+    optimiser::Optimiser,
+    progress::Progress,
+    run::{Batch, BatchResult, Batches, Judge, Judgement, Outcome, Run},
+};

@@ -1,0 +1,391 @@
+//! The loop: batch by batch, step by step, with an evaluation and a checkpoint where they are due.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use lookout_config::{FitSettings, OptimiserSettings, ScheduleSettings};
+use lookout_model::{Network, PreparedNetwork, Target, caught, weights::StateDict};
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    EvaluationTold, FitError, StepTold, Told,
+    average::Average,
+    checkpoint::{self, Place},
+    initial,
+    metrics::Journal,
+    optimiser::Optimiser,
+    schedule,
+};
+use crate::{ClassLoss, Criterion, Dice, Losses, Truth};
+
+/// Pictures with what is true of them.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[N, 3, H, W]`, normalised, in fp32 on the CPU.
+    pub x: Tensor,
+    pub truth: Truth,
+}
+
+/// What an epoch's batches come as.
+pub type BatchResult = Result<Batch, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Where batches come from. What an epoch holds depends on its number and on nothing else, so that a run that
+/// was killed goes on in its midst.
+pub trait Batches {
+    /// How many an epoch has, always.
+    fn per_epoch(&self) -> u64;
+
+    /// Those of an epoch, counted from 0, without the `first` ones.
+    fn epoch(&mut self, epoch: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_>;
+}
+
+/// How good a network is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// What the best is chosen by; more is better.
+    pub score: f64,
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Says how good a network is.
+pub trait Judge {
+    /// Looks at a network as it would be at work.
+    fn judge(
+        &mut self,
+        network: &PreparedNetwork,
+    ) -> Result<Judgement, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// A run, and what it begins with.
+#[derive(Debug)]
+pub struct Run {
+    /// One of `lookout_config::ARCHS`.
+    pub arch: String,
+    /// The network's outputs, of a detector the background among them.
+    pub classes: i64,
+    pub target: Target,
+    pub fit: FitSettings,
+    pub optimiser: OptimiserSettings,
+    pub schedule: ScheduleSettings,
+    pub class_loss: ClassLoss,
+    /// A whole network's weights to begin with.
+    pub weights: Option<StateDict>,
+    /// Of a detector, a classifier's weights to begin with.
+    pub backbone: Option<StateDict>,
+    /// Where all goes that the run leaves: `best.safetensors`, `last.safetensors`, `checkpoint.safetensors` and
+    /// `metrics.jsonl`.
+    pub folder: PathBuf,
+    /// What this run is, in a line: only a checkpoint of the same is gone on from.
+    pub name: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub steps: u64,
+    pub epochs: u64,
+    pub best: Option<f64>,
+    /// Whether it ended because it got no better.
+    pub early: bool,
+}
+
+impl Run {
+    /// Fits the network, from the checkpoint in the folder if there is one, and tells `tell` how it goes.
+    ///
+    /// # Errors
+    /// See [`FitError`]. The last checkpoint stays.
+    pub fn fit(
+        self,
+        batches: &mut dyn Batches,
+        judge: &mut dyn Judge,
+        tell: &mut dyn FnMut(&Told),
+    ) -> Result<Outcome, FitError> {
+        fs::create_dir_all(&self.folder)
+            .map_err(|source| FitError::Write { path: self.folder.clone(), source })?;
+        let per_epoch = batches.per_epoch();
+        if per_epoch == 0 {
+            return Err(FitError::NoBatch);
+        }
+        let mut fitting = Fitting::begin(self, per_epoch, tell)?;
+        while fitting.place.epoch < fitting.run.fit.epochs && !fitting.is_over() {
+            fitting.epoch(batches)?;
+            fitting.end_epoch(judge)?;
+        }
+        fitting.end()
+    }
+}
+
+/// A run under way.
+struct Fitting<'t> {
+    run: Run,
+    network: Network,
+    criterion: Criterion,
+    optimiser: Optimiser,
+    average: Option<Average>,
+    place: Place,
+    journal: Journal,
+    tell: &'t mut dyn FnMut(&Told),
+    clock: Clock,
+    tally: Tally,
+}
+
+/// Times of a run that may have been stopped in between.
+struct Clock {
+    begun: Instant,
+    /// What it had run by then.
+    before: Duration,
+    /// When the last checkpoint was written.
+    saved: Instant,
+    per_epoch: u64,
+    /// The step that it began with this time.
+    first_step: u64,
+}
+
+/// What is told of the steps since the last line.
+#[derive(Default)]
+struct Tally {
+    parts: BTreeMap<&'static str, Tensor>,
+    batches: u64,
+    images: i64,
+    since: Option<Instant>,
+}
+
+impl<'t> Fitting<'t> {
+    fn begin(mut run: Run, per_epoch: u64, tell: &'t mut dyn FnMut(&Told)) -> Result<Self, FitError> {
+        let mut network = Network::new(&run.arch, run.classes)?;
+        initial::initialise(&network, run.fit.seed);
+        if run.weights.is_none() && run.backbone.is_none() {
+            initial::thaw_norms(&network);
+        }
+        if let Some(state) = run.backbone.take() {
+            network.load_backbone(state)?;
+        }
+        if let Some(state) = run.weights.take() {
+            initial::take_whole(&mut network, state)?;
+        }
+        initial::freeze(&network, run.fit.freeze);
+        let device = run.target.device();
+        network.move_to(device);
+        let criterion = Criterion::new(&run.arch, std::mem::take(&mut run.class_loss))?;
+        let mut optimiser = Optimiser::new(&network, &run.optimiser, device);
+        let mut average = run.fit.ema.map(|decay| Average::new(decay, &optimiser.wholes()));
+        let place = checkpoint::resume(&run.folder, &run.name, &mut optimiser, average.as_mut())?;
+        if let Some(place) = &place {
+            tracing::info!(epoch = place.epoch, step = place.step, "going on from the checkpoint");
+        }
+        let place = place.unwrap_or_else(|| Place { run: run.name.clone(), ..Place::default() });
+        let metrics = run.folder.join("metrics.jsonl");
+        let journal = Journal::open(&metrics, place.metrics_bytes)
+            .map_err(|source| FitError::Write { path: metrics, source })?;
+        let clock = Clock {
+            begun: Instant::now(),
+            before: Duration::from_millis(place.elapsed_ms),
+            saved: Instant::now(),
+            per_epoch,
+            first_step: place.step,
+        };
+        let tally = Tally::default();
+        Ok(Self { run, network, criterion, optimiser, average, place, journal, tell, clock, tally })
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.clock.per_epoch.div_ceil(self.run.fit.accumulate)
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps_per_epoch() * self.run.fit.epochs
+    }
+
+    fn is_over(&self) -> bool {
+        self.run.fit.patience.is_some_and(|patience| self.place.since_best >= patience)
+    }
+
+    /// What is left of the epoch.
+    fn epoch(&mut self, batches: &mut dyn Batches) -> Result<(), FitError> {
+        let per_epoch = self.clock.per_epoch;
+        let accumulate = self.run.fit.accumulate;
+        for batch in batches.epoch(self.place.epoch, self.place.batch) {
+            let batch = batch.map_err(FitError::Batch)?;
+            // The last step of an epoch may be of fewer batches.
+            let first = self.place.batch / accumulate * accumulate;
+            let of_step = accumulate.min(per_epoch - first);
+            self.add(&batch, of_step)?;
+            self.place.batch += 1;
+            if self.place.batch - first == of_step {
+                self.step()?;
+                if self.clock.saved.elapsed() >= self.run.fit.checkpoint_every {
+                    self.save()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch's gradient, as one of `of_step`.
+    fn add(&mut self, batch: &Batch, of_step: u64) -> Result<(), FitError> {
+        self.tally.since.get_or_insert_with(Instant::now);
+        let target = self.run.target;
+        let number = self.place.epoch * self.clock.per_epoch + self.place.batch;
+        let (network, criterion, optimiser) = (&self.network, &self.criterion, &mut self.optimiser);
+        let fit = &self.run.fit;
+        let losses = caught(|| {
+            let x = channels_last(&batch.x.to_device(target.device()).to_kind(target.precision().kind()));
+            let truth = batch.truth.to_device(target.device());
+            let losses = criterion.losses(network, &x, &truth, &mut Dice::new(fit.seed, number))?;
+            optimiser.add(&(losses.total() / of_step as f64));
+            Ok::<Losses, FitError>(losses)
+        });
+        let losses = losses.map_err(|reason| FitError::Torch { reason })??;
+        self.tally.add(&losses, batch.x.size()[0]);
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), FitError> {
+        let factor =
+            schedule::factor(&self.run.schedule, self.place.step, self.steps(), self.steps_per_epoch());
+        let lr = self.run.optimiser.lr * factor;
+        let norm = self.optimiser.step(lr, self.run.fit.clip_norm);
+        if let Some(average) = &mut self.average {
+            average.update(&self.optimiser.wholes());
+        }
+        self.place.step += 1;
+        if self.place.step.is_multiple_of(self.run.fit.log_every) || self.place.batch == self.clock.per_epoch
+        {
+            self.log(lr, &norm)?;
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, lr: f64, norm: &Tensor) -> Result<(), FitError> {
+        let tally = std::mem::take(&mut self.tally);
+        let count = tally.batches.max(1) as f64;
+        // Here it is that the device is waited for.
+        let parts: BTreeMap<String, f64> = tally
+            .parts
+            .iter()
+            .map(|(name, sum)| ((*name).to_owned(), sum.double_value(&[]) / count))
+            .collect();
+        let loss: f64 = parts.values().sum();
+        let gradient_norm = norm.double_value(&[]);
+        if !loss.is_finite() || !gradient_norm.is_finite() {
+            return Err(FitError::NoNumber { step: self.place.step });
+        }
+        let seconds = tally.since.map_or(0.0, |since| since.elapsed().as_secs_f64()).max(1e-9);
+        let done = (self.place.step - self.clock.first_step).max(1) as f64;
+        let left = self.steps().saturating_sub(self.place.step) as f64;
+        let told = Told::Step(StepTold {
+            epoch: self.place.epoch + 1,
+            step: self.place.step,
+            steps: self.steps(),
+            lr,
+            loss,
+            parts,
+            gradient_norm,
+            images_per_s: tally.images as f64 / seconds,
+            elapsed_s: self.elapsed().as_secs_f64(),
+            eta_s: self.clock.begun.elapsed().as_secs_f64() / done * left,
+        });
+        self.told(&told)
+    }
+
+    fn end_epoch(&mut self, judge: &mut dyn Judge) -> Result<(), FitError> {
+        self.place.epoch += 1;
+        self.place.batch = 0;
+        let fit = &self.run.fit;
+        if self.place.epoch.is_multiple_of(fit.evaluate_every) || self.place.epoch == fit.epochs {
+            self.evaluate(judge)?;
+        }
+        self.write_weights("last.safetensors")?;
+        self.save()
+    }
+
+    fn evaluate(&mut self, judge: &mut dyn Judge) -> Result<(), FitError> {
+        let network = Network::from_state(&self.run.arch, self.state())?.prepare(self.run.target);
+        let Judgement { score, metrics } = judge.judge(&network).map_err(FitError::Judge)?;
+        let best = self.place.best.is_none_or(|best| score > f64::from_bits(best));
+        if best {
+            self.place.best = Some(score.to_bits());
+            self.place.since_best = 0;
+            self.write_weights("best.safetensors")?;
+        } else {
+            self.place.since_best += 1;
+        }
+        let told = Told::Evaluation(EvaluationTold {
+            epoch: self.place.epoch,
+            step: self.place.step,
+            score,
+            best,
+            metrics,
+            elapsed_s: self.elapsed().as_secs_f64(),
+        });
+        self.told(&told)
+    }
+
+    /// The network as it is used: its average, where there is one.
+    fn state(&self) -> StateDict {
+        let wholes = match &self.average {
+            Some(average) => average.wholes(),
+            None => self.optimiser.wholes(),
+        };
+        let here =
+            |(name, tensor): (String, Tensor)| (name, tensor.detach().to_device(Device::Cpu).contiguous());
+        let tensors = self.optimiser.named(&wholes).into_iter().map(here).collect();
+        StateDict { tensors, digest: self.run.name.clone() }
+    }
+
+    fn write_weights(&self, name: &str) -> Result<(), FitError> {
+        Ok(self.state().write_safetensors(&self.run.folder.join(name))?)
+    }
+
+    fn save(&mut self) -> Result<(), FitError> {
+        self.place.elapsed_ms = self.elapsed().as_millis() as u64;
+        self.place.metrics_bytes = self.journal.bytes();
+        checkpoint::write(&self.run.folder, &self.place, &self.optimiser, self.average.as_ref())?;
+        self.clock.saved = Instant::now();
+        Ok(())
+    }
+
+    fn told(&mut self, told: &Told) -> Result<(), FitError> {
+        (self.tell)(told);
+        let path: &Path = &self.run.folder;
+        self.journal
+            .write(told)
+            .map_err(|source| FitError::Write { path: path.join("metrics.jsonl"), source })
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.before + self.clock.begun.elapsed()
+    }
+
+    fn end(self) -> Result<Outcome, FitError> {
+        Ok(Outcome {
+            steps: self.place.step,
+            epochs: self.place.epoch,
+            best: self.place.best.map(f64::from_bits),
+            early: self.place.epoch < self.run.fit.epochs,
+        })
+    }
+}
+
+impl Tally {
+    fn add(&mut self, losses: &Losses, images: i64) {
+        self.batches += 1;
+        self.images += images;
+        for (name, part) in losses.parts() {
+            let part = part.detach().to_kind(Kind::Double);
+            match self.parts.get_mut(name) {
+                Some(sum) => *sum += part,
+                None => drop(self.parts.insert(name, part)),
+            }
+        }
+    }
+}
+
+/// The same numbers with the channels last in memory.
+fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}

@@ -1,0 +1,127 @@
+//! From a recipe to a run.
+
+use std::{fs, path::Path};
+
+use lookout_config::{ClassWeights, LossSettings, RecipeSettings};
+use lookout_model::{
+    Target,
+    weights::{self, StateDict},
+};
+use tch::Tensor;
+
+use super::{FitError, Run};
+use crate::{ClassLoss, ClassLossKind};
+
+/// What a detector's first output is of, with torchvision's name.
+const BACKGROUND: &str = "__background__";
+
+/// Of which a detector's backbone is, whatever stands on it.
+const BACKBONE: &str = "resnet50";
+
+impl Run {
+    /// The run of a recipe: its weights are read, or fetched where they are torchvision's. `counts` is how many
+    /// pictures there are of each class, for a loss that counts rare ones more.
+    ///
+    /// # Errors
+    /// Weights or a device that cannot be had.
+    pub fn of(recipe: &RecipeSettings, counts: &[usize]) -> Result<Self, FitError> {
+        let model = &recipe.model;
+        let state =
+            |text: &Option<String>, arch: &str| text.as_deref().map(|text| state(text, arch)).transpose();
+        let own = model.classes.len() as i64;
+        Ok(Self {
+            arch: model.arch.clone(),
+            classes: if model.is_classifier() { own } else { own + 1 },
+            target: Target::choose(model.device, model.precision)?,
+            fit: recipe.fit,
+            optimiser: recipe.optimiser,
+            schedule: recipe.schedule.clone(),
+            class_loss: class_loss(&recipe.loss, counts),
+            weights: state(&model.weights, &model.arch)?,
+            backbone: state(&model.backbone, BACKBONE)?,
+            folder: recipe.output.clone(),
+            name: name(recipe),
+        })
+    }
+
+    /// Writes what the network's outputs are called, a line each, as `labels` of a pipeline takes it.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write_labels(&self, classes: &[String]) -> Result<(), FitError> {
+        let path = self.folder.join("labels.txt");
+        let background = (classes.len() as i64 != self.classes).then_some(BACKGROUND);
+        let lines = background.into_iter().chain(classes.iter().map(String::as_str));
+        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+        fs::create_dir_all(&self.folder)
+            .and_then(|()| fs::write(&path, text))
+            .map_err(|source| FitError::Write { path, source })
+    }
+}
+
+/// All that makes a run another one; how long it may go on is none of it.
+fn name(recipe: &RecipeSettings) -> String {
+    let RecipeSettings { name, model, data, fit, optimiser, schedule, loss, .. } = recipe;
+    format!(
+        "{name}: {} of {:?} at {}x{} from {:?} and {:?}; {:?} {:?}, balanced {}; {} epochs of {} x {}, seed {}, freeze \
+         {}, clip {:?}, ema {:?}; {optimiser:?}; {schedule:?}; {loss:?}",
+        model.arch,
+        model.classes,
+        model.input.width,
+        model.input.height,
+        model.weights,
+        model.backbone,
+        data.train,
+        data.val,
+        data.balanced,
+        fit.epochs,
+        fit.accumulate,
+        fit.batch,
+        fit.seed,
+        fit.freeze,
+        fit.clip_norm,
+        fit.ema,
+    )
+}
+
+fn state(text: &str, arch: &str) -> Result<StateDict, FitError> {
+    let path = match text {
+        "torchvision" => weights::fetch_torchvision(arch, &weights::cache_dir()?)?,
+        _ => Path::new(text).to_owned(),
+    };
+    Ok(weights::read(&path)?)
+}
+
+fn class_loss(settings: &LossSettings, counts: &[usize]) -> ClassLoss {
+    let weights = match &settings.class_weights {
+        ClassWeights::Alike => None,
+        ClassWeights::Given(weights) => Some(weights.clone()),
+        ClassWeights::Balanced => Some(balanced(counts)),
+    };
+    let weights =
+        weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
+    ClassLoss {
+        kind: settings
+            .focal_gamma
+            .map_or(ClassLossKind::CrossEntropy, |gamma| ClassLossKind::Focal { gamma }),
+        label_smoothing: settings.label_smoothing,
+        weights: weights.map(|weights| Tensor::from_slice(&weights)),
+    }
+}
+
+/// All classes count the same together; one that is not there counts as one picture would.
+fn balanced(counts: &[usize]) -> Vec<f64> {
+    let all: usize = counts.iter().sum();
+    counts.iter().map(|count| all as f64 / (counts.len() * (*count).max(1)) as f64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_classes_count_more() {
+        assert_eq!(balanced(&[30, 10]), [40.0 / 60.0, 2.0]);
+        assert_eq!(balanced(&[4, 0]), [0.5, 2.0]);
+    }
+}

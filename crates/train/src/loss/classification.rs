@@ -1,0 +1,86 @@
+//! Cross-entropy of whole pictures.
+
+use tch::{Kind, Reduction, Tensor};
+
+/// How a classifier's logits are held against its classes.
+#[derive(Debug, Default)]
+pub struct ClassLoss {
+    pub kind: ClassLossKind,
+    /// How much of each picture is said to be of every class alike (Szegedy et al. 2015,
+    /// <https://arxiv.org/abs/1512.00567>, section 7), 0 to 1.
+    pub label_smoothing: f64,
+    /// How much each class counts, `[K]` in fp32; of rare ones it may be more.
+    pub weights: Option<Tensor>,
+}
+
+/// What a probability costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum ClassLossKind {
+    #[default]
+    CrossEntropy,
+    /// Less where the network is certain already (Lin et al. 2017), the more so the greater `gamma`.
+    Focal { gamma: f64 },
+}
+
+impl ClassLoss {
+    /// `logits` `[N, K]` in fp32 and `classes` `[N]` of int64 or `[N, K]`, to one number: the mean over the
+    /// pictures, where they are of one class each weighted by its weight as in torch.
+    pub(super) fn of(&self, logits: &Tensor, classes: &Tensor) -> Tensor {
+        let weights = self.weights.as_ref().map(|weights| weights.to_device(logits.device()));
+        match self.kind {
+            ClassLossKind::CrossEntropy => {
+                logits.cross_entropy_loss(classes, weights, Reduction::Mean, -100, self.label_smoothing)
+            }
+            ClassLossKind::Focal { gamma } => self.focal(logits, classes, weights.as_ref(), gamma),
+        }
+    }
+
+    fn focal(&self, logits: &Tensor, classes: &Tensor, weights: Option<&Tensor>, gamma: f64) -> Tensor {
+        let count = logits.size()[1];
+        let parts =
+            if classes.kind() == Kind::Int64 { classes.one_hot(count) } else { classes.shallow_clone() };
+        let parts =
+            parts.to_kind(Kind::Float) * (1.0 - self.label_smoothing) + self.label_smoothing / count as f64;
+        let parts = match weights {
+            Some(weights) => parts * weights,
+            None => parts,
+        }; // [N, K]
+        let log_p = logits.log_softmax(-1, Kind::Float);
+        // At a probability of one, a power below one has no derivative.
+        let missing: Tensor = 1.0 - log_p.exp();
+        let missing = missing.clamp_min(1e-12).pow_tensor_scalar(gamma);
+        let cost: Tensor = -(&parts * missing * log_p);
+        cost.sum(Kind::Float) / parts.sum(Kind::Float)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logits() -> Tensor {
+        Tensor::from_slice(&[1.0_f32, -0.5, 0.2, 0.0, 2.0, -1.0]).view([2, 3])
+    }
+
+    #[test]
+    fn focal_loss_without_its_power_is_cross_entropy() {
+        let classes = Tensor::from_slice(&[0_i64, 2]);
+        let weights = Some(Tensor::from_slice(&[1.0_f32, 2.0, 3.0]));
+        let loss = |kind| {
+            let loss = ClassLoss { kind, label_smoothing: 0.0, weights: weights.as_ref().map(Tensor::copy) };
+            loss.of(&logits(), &classes).double_value(&[])
+        };
+        let [plain, focal] = [loss(ClassLossKind::CrossEntropy), loss(ClassLossKind::Focal { gamma: 0.0 })];
+        assert!((plain - focal).abs() < 1e-6, "{plain} {focal}");
+        assert!(loss(ClassLossKind::Focal { gamma: 2.0 }) < plain);
+    }
+
+    #[test]
+    fn a_picture_of_one_class_may_be_told_either_way() {
+        let loss = ClassLoss { label_smoothing: 0.1, ..ClassLoss::default() };
+        let hard = Tensor::from_slice(&[0_i64, 2]);
+        let soft = hard.one_hot(3).to_kind(Kind::Float);
+        let [hard, soft] = [hard, soft].map(|classes| loss.of(&logits(), &classes).double_value(&[]));
+        assert!((hard - soft).abs() < 1e-6, "{hard} {soft}");
+    }
+}

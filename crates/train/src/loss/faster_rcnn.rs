@@ -1,0 +1,140 @@
+//! Faster R-CNN's losses: Ren et al. 2015 (<https://arxiv.org/abs/1506.01497>), section 3.1.2, and Girshick 2015
+//! (<https://arxiv.org/abs/1504.08083>), section 2.3, with torchvision's numbers.
+
+use lookout_model::{Proposals, RoiHeads, RpnHeads};
+use tch::{Kind, Reduction, Tensor};
+
+use super::{
+    Choose, ObjectTensors,
+    matching::{BACKGROUND, Matcher},
+};
+
+/// How many of a picture's anchors or proposals are learned from.
+#[derive(Debug, Clone, Copy)]
+struct Sampler {
+    most: usize,
+    most_positives: usize,
+}
+
+const ANCHORS: Matcher = Matcher { high: 0.7, low: 0.3, every_object: true };
+const SAMPLED_ANCHORS: Sampler = Sampler { most: 256, most_positives: 128 };
+const PROPOSALS: Matcher = Matcher { high: 0.5, low: 0.5, every_object: false };
+const SAMPLED_PROPOSALS: Sampler = Sampler { most: 512, most_positives: 128 };
+
+/// Where the squared error of a delta becomes a plain one.
+const BETA: f64 = 1.0 / 9.0;
+
+/// Rows of `[A]`, in their order.
+struct Sampled {
+    positives: Tensor,
+    negatives: Tensor,
+}
+
+impl Sampler {
+    /// Of what matched or did not, `[A]`; the negatives fill up.
+    fn sample(self, matched: &Tensor, choose: &mut dyn Choose) -> Sampled {
+        let mut some = |rows: &Tensor, most: usize| {
+            let rows = rows.nonzero().squeeze_dim(-1);
+            let chosen = choose.choose(most, rows.numel());
+            rows.index_select(0, &Tensor::from_slice(&chosen).to_device(rows.device())).sort(0, false).0
+        };
+        let positives = some(&matched.ge(0), self.most_positives);
+        let negatives = some(&matched.eq(BACKGROUND), self.most - positives.numel().min(self.most));
+        Sampled { positives, negatives }
+    }
+}
+
+/// `objectness` and `rpn_box_reg`: what the region proposal network says of sampled anchors.
+pub(super) fn first_losses(
+    heads: &RpnHeads,
+    objects: &[ObjectTensors],
+    choose: &mut dyn Choose,
+) -> [(&'static str, Tensor); 2] {
+    let anchors = heads.anchors.size()[0];
+    let (mut positives, mut negatives) = (Vec::new(), Vec::new());
+    let (mut boxes, mut places) = (Vec::new(), Vec::new());
+    for (picture, objects) in (0..).zip(objects) {
+        let matched = ANCHORS.match_to(objects, &heads.anchors);
+        let sampled = SAMPLED_ANCHORS.sample(&matched, choose);
+        boxes.push(objects.of(&matched.index_select(0, &sampled.positives)).0);
+        places.push(heads.anchors.index_select(0, &sampled.positives));
+        positives.push(sampled.positives + picture * anchors);
+        negatives.push(sampled.negatives + picture * anchors);
+    }
+    let [positives, negatives, boxes, places] =
+        [positives, negatives, boxes, places].map(|parts| Tensor::cat(&parts, 0));
+    let objectness = heads.objectness.reshape([-1]).to_kind(Kind::Float); // [N*A]
+    let deltas = heads.deltas.reshape([-1, 4]);
+    let sampled = Tensor::cat(&[&positives, &negatives], 0);
+    let truth = Tensor::cat(&[positives.ones_like(), negatives.zeros_like()], 0).to_kind(Kind::Float);
+    let said = objectness.index_select(0, &sampled);
+    let object = said.binary_cross_entropy_with_logits::<Tensor>(&truth, None, None, Reduction::Sum);
+    let said = deltas.index_select(0, &positives).to_kind(Kind::Float); // [P, 4]
+    let off = said.smooth_l1_loss(&heads.coder.encode(&boxes, &places), Reduction::Sum, BETA);
+    let count = sampled.numel().max(1) as f64;
+    [("loss_objectness", object / count), ("loss_rpn_box_reg", off / count)]
+}
+
+/// What the second stage is to say of the `R` proposals that it looks at.
+#[derive(Debug)]
+pub(super) struct Second {
+    /// `[R, 4]`
+    proposals: Tensor,
+    /// `[R]`, 0 for the background.
+    labels: Tensor,
+    /// Rows of the proposals that are objects, `[P]`, and their boxes `[P, 4]`.
+    positives: Tensor,
+    boxes: Tensor,
+}
+
+impl Second {
+    /// Takes some of the proposals, and of the objects themselves, which stand among them so that there is
+    /// something to learn from at the beginning.
+    pub(super) fn sample(
+        proposals: &Proposals,
+        objects: &[ObjectTensors],
+        choose: &mut dyn Choose,
+    ) -> (Proposals, Self) {
+        let device = proposals.boxes.device();
+        let (mut picked, mut image, mut labels, mut positives, mut boxes) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut counts = Vec::with_capacity(objects.len());
+        let (mut from, mut row) = (0, 0);
+        for ((number, objects), count) in (0_i64..).zip(objects).zip(&proposals.counts) {
+            let own = proposals.boxes.narrow(0, from, *count as i64);
+            from += *count as i64;
+            let all = Tensor::cat(&[&own, &objects.boxes], 0);
+            let matched = PROPOSALS.match_to(objects, &all);
+            let sampled = SAMPLED_PROPOSALS.sample(&matched, choose);
+            let rows = Tensor::cat(&[&sampled.positives, &sampled.negatives], 0).sort(0, false).0; // [R]
+            let matched = matched.index_select(0, &rows);
+            let found = super::matching::positives(&matched); // [P]
+            let (found_boxes, found_labels) = objects.of(&matched.index_select(0, &found));
+            let background = Tensor::zeros([rows.size()[0]], (Kind::Int64, device));
+            labels.push(background.index_copy(0, &found, &found_labels));
+            boxes.push(found_boxes);
+            positives.push(found + row);
+            picked.push(all.index_select(0, &rows));
+            image.push(rows.full_like(number));
+            counts.push(rows.numel());
+            row += rows.size()[0];
+        }
+        let [picked, image, labels, positives, boxes] =
+            [picked, image, labels, positives, boxes].map(|parts| Tensor::cat(&parts, 0));
+        let second = Self { proposals: picked.shallow_clone(), labels, positives, boxes };
+        (Proposals { boxes: picked, image, counts }, second)
+    }
+
+    /// `classifier` and `box_reg`.
+    pub(super) fn losses(&self, heads: &RoiHeads<'_>) -> [(&'static str, Tensor); 2] {
+        let logits = heads.class_logits.to_kind(Kind::Float); // [R, K]
+        let classes = logits.size()[1];
+        let class = logits.cross_entropy_loss::<Tensor>(&self.labels, None, Reduction::Mean, -100, 0.0);
+        // Each class has a box of its own.
+        let row = &self.positives * classes + self.labels.index_select(0, &self.positives);
+        let said = heads.box_regression.reshape([-1, 4]).index_select(0, &row).to_kind(Kind::Float); // [P, 4]
+        let there = self.proposals.index_select(0, &self.positives);
+        let off = said.smooth_l1_loss(&heads.coder.encode(&self.boxes, &there), Reduction::Sum, BETA);
+        [("loss_classifier", class), ("loss_box_reg", off / self.labels.numel().max(1) as f64)]
+    }
+}

@@ -1,0 +1,125 @@
+//! FCOS's losses: Tian et al. 2019 (<https://arxiv.org/abs/1904.01355>), equation 2, with the centre sampling and
+//! the GIoU of Tian et al. 2020 (<https://arxiv.org/abs/2006.09214>), as in torchvision.
+
+use lookout_model::{DenseHeads, decode_distances, encode_distances};
+use tch::{Kind, Reduction, Tensor};
+
+use super::{
+    ObjectTensors,
+    boxes::{areas, corners, giou_loss},
+    focal,
+    matching::{BACKGROUND, LEFT_OUT, positives},
+};
+
+/// A place is an object's if it is no further from its centre than this, in strides of its level.
+const RADIUS: f64 = 1.5;
+
+/// A level's objects reach so many strides from a place at least and at most; the finest and the coarsest
+/// level have no bound below and above.
+const REACH: [f64; 2] = [4.0, 8.0];
+
+/// Greater than any object's area: the smallest object is the one with the most left of it.
+const LARGEST: f64 = 1e8;
+
+/// All by the number of positive places in all pictures.
+pub(super) fn losses(heads: &DenseHeads, objects: &[ObjectTensors]) -> Vec<(&'static str, Tensor)> {
+    let places = heads.anchors.size()[0];
+    let places_of = Places::new(heads);
+    let mut learned = Vec::with_capacity(objects.len());
+    let mut matches = Vec::with_capacity(objects.len());
+    for (picture, objects) in (0..).zip(objects) {
+        let matched = places_of.match_to(objects);
+        let place = positives(&matched); // [P]
+        let (boxes, labels) = objects.of(&matched.index_select(0, &place));
+        learned.push(matched.ne(LEFT_OUT).to_kind(Kind::Float));
+        matches.push([place.shallow_clone(), place + picture * places, boxes, labels]);
+    }
+    let all = |i: usize| Tensor::cat(&matches.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0);
+    let [place, row, boxes, label] = [0, 1, 2, 3].map(all); // [P]
+    let count = row.size()[0].max(1) as f64;
+    let logits = heads.cls_logits.to_kind(Kind::Float); // [N, A, K]
+    let classes = logits.size()[2];
+    let no = focal::of_no(&logits).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
+        * Tensor::stack(&learned, 0);
+    let yes = focal::of_yes_over_no(&logits.reshape([-1]).index_select(0, &(&row * classes + label)));
+    let anchors = heads.anchors.index_select(0, &place);
+    let at_rows =
+        |said: &Tensor| said.reshape([-1, said.size()[2]]).index_select(0, &row).to_kind(Kind::Float);
+    let said = decode_distances(&at_rows(&heads.bbox_regression), &anchors);
+    let mut parts = vec![
+        ("classification", (no.sum(Kind::Float) + yes.sum(Kind::Float)) / count),
+        ("bbox_regression", giou_loss(&said, &boxes).sum(Kind::Float) / count),
+    ];
+    if let Some(said) = &heads.bbox_ctrness {
+        let truth = centrality(&encode_distances(&boxes, &anchors));
+        let said = at_rows(said).squeeze_dim(-1);
+        let off = said.binary_cross_entropy_with_logits::<Tensor>(&truth, None, None, Reduction::Sum);
+        parts.push(("bbox_ctrness", off / count));
+    }
+    parts
+}
+
+/// How central places are by their `distances` `[P, 4]`, `[P]` (the paper's equation 3).
+fn centrality(distances: &Tensor) -> Tensor {
+    let [left, top, right, bottom] = corners(distances);
+    let even = |a: &Tensor, b: &Tensor| a.minimum(b) / a.maximum(b);
+    (even(&left, &right) * even(&top, &bottom)).sqrt()
+}
+
+/// The places of all levels, `[A, 1]` each.
+struct Places {
+    x: Tensor,
+    y: Tensor,
+    stride: Tensor,
+    least_reach: Tensor,
+    most_reach: Tensor,
+}
+
+impl Places {
+    fn new(heads: &DenseHeads) -> Self {
+        let [x1, y1, x2, y2] = corners(&heads.anchors).map(|column| column.unsqueeze(-1));
+        let stride = &x2 - &x1;
+        let [least_reach, most_reach] = REACH.map(|reach| &stride * reach);
+        let first = heads.per_level.first().copied().unwrap_or(0);
+        let last = heads.per_level.last().copied().unwrap_or(0);
+        let _ = least_reach.narrow(0, 0, first).fill_(0.0);
+        let _ = most_reach.narrow(0, most_reach.size()[0] - last, last).fill_(f64::INFINITY);
+        Self { x: (x1 + x2) / 2.0, y: (y1 + y2) / 2.0, stride, least_reach, most_reach }
+    }
+
+    /// For each place its object's number, or the background's, `[A]`.
+    fn match_to(&self, objects: &ObjectTensors) -> Tensor {
+        let matched = if objects.is_empty() {
+            Tensor::full([self.x.size()[0]], BACKGROUND, (Kind::Int64, self.x.device()))
+        } else {
+            self.matched(&objects.boxes)
+        };
+        if objects.ignored.numel() == 0 {
+            return matched;
+        }
+        let [x1, y1, x2, y2] = corners(&objects.ignored); // [I]
+        let inside = self.inside([&x1, &y1, &x2, &y2]).amin([2], false).gt(0.0).any_dim(1, false); // [A]
+        matched.masked_fill(&inside.logical_and(&matched.lt(0)), LEFT_OUT)
+    }
+
+    fn matched(&self, boxes: &Tensor) -> Tensor {
+        let [x1, y1, x2, y2] = corners(boxes); // [M]
+        let off = |place: &Tensor, low: &Tensor, high: &Tensor| (place - (low + high) / 2.0).abs();
+        let off = off(&self.x, &x1, &x2).maximum(&off(&self.y, &y1, &y2)); // [A, M]
+        let near = off.lt_tensor(&(&self.stride * RADIUS));
+        let sides = self.inside([&x1, &y1, &x2, &y2]); // [A, M, 4]
+        let furthest = sides.amax([2], false);
+        let fits = near
+            .logical_and(&sides.amin([2], false).gt(0.0))
+            .logical_and(&furthest.gt_tensor(&self.least_reach))
+            .logical_and(&furthest.lt_tensor(&self.most_reach));
+        let left: Tensor = LARGEST - areas(boxes);
+        let (most_left, smallest) = (fits.to_kind(Kind::Float) * left).max_dim(1, false); // [A]
+        smallest.masked_fill(&most_left.lt(1e-5), BACKGROUND)
+    }
+
+    /// How far the places are from the sides of boxes, `[A, M, 4]`; all above zero where they are inside.
+    fn inside(&self, [x1, y1, x2, y2]: [&Tensor; 4]) -> Tensor {
+        Tensor::stack(&[&self.x - x1, &self.y - y1, x2 - &self.x, y2 - &self.y], 2)
+    }
+}

@@ -1,0 +1,101 @@
+//! Which object an anchor or a proposal is to find.
+
+use tch::{Kind, Tensor};
+
+use super::{
+    ObjectTensors,
+    boxes::{mostly_in, overlaps},
+};
+
+/// An anchor on nothing: it is to say so.
+pub(super) const BACKGROUND: i64 = -1;
+/// An anchor that is neither on an object nor off it, or on what is ignored: nothing is learned from it.
+pub(super) const LEFT_OUT: i64 = -2;
+
+/// By how much of an overlap an anchor and an object match: torchvision's `Matcher`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Matcher {
+    /// From this IoU on they do.
+    pub(super) high: f64,
+    /// Below this IoU they do not.
+    pub(super) low: f64,
+    /// Whether an object that no anchor overlaps by `high` gets those that overlap it the most.
+    pub(super) every_object: bool,
+}
+
+impl Matcher {
+    /// For each of `anchors` `[A, 4]` its object's number, [`BACKGROUND`] or [`LEFT_OUT`], `[A]` of int64.
+    pub(super) fn match_to(self, objects: &ObjectTensors, anchors: &Tensor) -> Tensor {
+        let matched = if objects.is_empty() {
+            Tensor::full([anchors.size()[0]], BACKGROUND, (Kind::Int64, anchors.device()))
+        } else {
+            self.matched(&overlaps(&objects.boxes, anchors))
+        };
+        let ignored = mostly_in(&objects.ignored, anchors).logical_and(&matched.lt(0));
+        matched.masked_fill(&ignored, LEFT_OUT)
+    }
+
+    /// `overlaps` `[M, A]` to `[A]`.
+    fn matched(self, overlaps: &Tensor) -> Tensor {
+        let (best, nearest) = overlaps.max_dim(0, false); // [A]
+        let matched =
+            nearest.masked_fill(&best.lt(self.high), LEFT_OUT).masked_fill(&best.lt(self.low), BACKGROUND);
+        if !self.every_object {
+            return matched;
+        }
+        // An anchor that is the best of any object gets the object that is nearest to itself, as in torchvision.
+        let is_best = overlaps.eq_tensor(&overlaps.amax([1], true)).any_dim(0, false);
+        nearest.where_self(&is_best, &matched)
+    }
+}
+
+/// The numbers of the rows of `[A]` that match an object.
+pub(super) fn positives(matched: &Tensor) -> Tensor {
+    matched.ge(0).nonzero().squeeze_dim(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn boxes(corners: &[[f32; 4]]) -> Tensor {
+        Tensor::from_slice(corners.as_flattened()).view([-1, 4])
+    }
+
+    fn matched(objects: &[[f32; 4]], ignored: &[[f32; 4]], anchors: &[[f32; 4]]) -> Vec<i64> {
+        let labels = Tensor::ones([objects.len() as i64], (Kind::Int64, tch::Device::Cpu));
+        let objects = ObjectTensors { boxes: boxes(objects), labels, ignored: boxes(ignored) };
+        let matcher = Matcher { high: 0.5, low: 0.4, every_object: true };
+        Vec::try_from(&matcher.match_to(&objects, &boxes(anchors))).unwrap()
+    }
+
+    const OBJECT: [f32; 4] = [0.0, 0.0, 10.0, 10.0];
+
+    #[test]
+    fn an_anchor_is_on_an_object_off_it_or_neither() {
+        let anchors =
+            [[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 4.5], [0.0, 0.0, 10.0, 3.0], [20.0, 20.0, 30.0, 30.0]];
+        assert_eq!(matched(&[OBJECT], &[], &anchors), [0, LEFT_OUT, BACKGROUND, BACKGROUND]);
+        assert_eq!(matched(&[], &[], &anchors), [BACKGROUND; 4]);
+    }
+
+    #[test]
+    fn an_object_that_no_anchor_fits_gets_the_nearest() {
+        let anchors = [[0.0, 0.0, 10.0, 3.0], [0.0, 0.0, 10.0, 2.0]];
+        assert_eq!(matched(&[OBJECT], &[], &anchors), [0, BACKGROUND]);
+    }
+
+    #[test]
+    fn what_lies_in_something_ignored_teaches_nothing_but_of_an_object() {
+        let crowd = [[0.0, 0.0, 40.0, 40.0]];
+        let anchors = [
+            [0.0, 0.0, 10.0, 10.0],
+            [20.0, 20.0, 30.0, 30.0],
+            [35.0, 20.0, 43.0, 30.0],
+            [37.0, 20.0, 47.0, 30.0],
+        ];
+        assert_eq!(matched(&[OBJECT], &crowd, &anchors), [0, LEFT_OUT, LEFT_OUT, BACKGROUND]);
+        assert_eq!(matched(&[], &crowd, &anchors), [LEFT_OUT, LEFT_OUT, LEFT_OUT, BACKGROUND]);
+    }
+}

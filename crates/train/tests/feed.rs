@@ -1,0 +1,130 @@
+//! A recipe, pictures in folders, and a network that is fitted to them by the loop: all of training together.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use image::RgbImage;
+use lookout_config::parse_recipe;
+use lookout_model::{PreparedNetwork, read_picture, weights};
+use lookout_train::{
+    Batches, Feed, FeedSettings, Judge, Judgement, Prepare, Run, Truth, data::DataSource, write_curves,
+};
+
+const RECIPE: &str = r#"
+name = "colours"
+output = "run"
+
+[model]
+arch = "resnet18"
+classes = ["blue", "red"]
+input = "32x32"
+device = "cpu"
+
+[data]
+train = "folder:pictures"
+val = "folder:pictures"
+
+[train]
+epochs = 2
+batch = 4
+
+[optimiser]
+kind = "adamw"
+lr = 0.001
+"#;
+
+/// Twelve pictures of each of two colours.
+fn write_pictures(folder: &Path) {
+    for (class, colour) in [("blue", [20, 30, 200]), ("red", [200, 40, 20])] {
+        let folder = folder.join("pictures").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..12_u8 {
+            let shade =
+                |x: u32, y: u32| image::Rgb(colour.map(|c: u8| c.wrapping_add(number + (x * y % 9) as u8)));
+            RgbImage::from_fn(32, 32, shade).save(folder.join(format!("{number}.png"))).unwrap();
+        }
+    }
+}
+
+fn feed(folder: &Path, threads: usize) -> Feed {
+    let source: DataSource = format!("folder:{}", folder.join("pictures").display()).parse().unwrap();
+    let set = source.open(None).unwrap();
+    assert_eq!(set.classes().names(), ["blue", "red"]);
+    let prepare: Prepare = Arc::new(|set, index, _| set.read(index));
+    Feed::new(Arc::new(set), prepare, FeedSettings { batch: 4, seed: 3, balanced: false, threads })
+}
+
+fn classes(truth: &Truth) -> Vec<i64> {
+    match truth {
+        Truth::Classes(classes) => Vec::try_from(classes).unwrap(),
+        Truth::Objects(_) => panic!("of pictures"),
+    }
+}
+
+#[test]
+fn an_epoch_is_the_same_by_any_number_of_threads_and_from_its_midst() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pictures(folder.path());
+    let all = |threads, first| {
+        let mut feed = feed(folder.path(), threads);
+        assert_eq!(feed.per_epoch(), 6);
+        let batches: Vec<_> = feed.epoch(1, first).map(Result::unwrap).collect();
+        batches
+    };
+    let one = all(1, 0);
+    assert_eq!(one.len(), 6);
+    for (threads, first) in [(3, 0), (2, 4), (8, 5)] {
+        let other = all(threads, first);
+        assert_eq!(other.len(), 6 - first as usize);
+        for (a, b) in one[first as usize..].iter().zip(&other) {
+            assert_eq!(a.x, b.x);
+            assert_eq!(classes(&a.truth), classes(&b.truth));
+        }
+    }
+    // Whoever stops in the midst waits for no reader.
+    let mut feed = feed(folder.path(), 2);
+    assert!(feed.epoch(0, 0).next().unwrap().is_ok());
+}
+
+/// How many of the pictures are seen rightly.
+struct Seen(Vec<(RgbImage, i64)>);
+
+impl Judge for Seen {
+    fn judge(
+        &mut self,
+        network: &PreparedNetwork,
+    ) -> Result<Judgement, Box<dyn std::error::Error + Send + Sync>> {
+        let PreparedNetwork::Classifier(network) = network else { return Err("no classifier".into()) };
+        let right = self.0.iter().filter(|(picture, class)| {
+            let size = lookout_schema::Size { width: picture.width(), height: picture.height() };
+            let pixels = lookout_stage::Pixels::new(size, picture.as_raw().clone()).unwrap();
+            let x = lookout_model::stack_pictures(&[&pixels]).unwrap();
+            network.forward(&x).argmax(-1, false).int64_value(&[0]) == *class
+        });
+        let score = right.count() as f64 / self.0.len() as f64;
+        Ok(Judgement { score, metrics: BTreeMap::from([("top1".into(), score)]) })
+    }
+}
+
+#[test]
+fn a_recipe_becomes_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pictures(folder.path());
+    let recipe = parse_recipe(&folder.path().join("colours.toml"), RECIPE, &|_| None).unwrap();
+    let run = Run::of(&recipe, &[12, 12]).unwrap();
+    run.write_labels(&recipe.model.classes).unwrap();
+    let pictures = |class: &str| {
+        let path = folder.path().join("pictures").join(class).join("3.png");
+        read_picture(&path).unwrap()
+    };
+    let mut judge = Seen(vec![(pictures("blue"), 0), (pictures("red"), 1)]);
+    let outcome = run.fit(&mut feed(folder.path(), 2), &mut judge, &mut |_| {}).unwrap();
+    assert_eq!((outcome.steps, outcome.epochs), (12, 2));
+    write_curves(&recipe.output).unwrap();
+    assert_eq!(fs::read_to_string(recipe.output.join("labels.txt")).unwrap(), "blue\nred\n");
+    for name in ["best.safetensors", "last.safetensors"] {
+        let state = weights::read(&recipe.output.join(name)).unwrap();
+        let loaded = lookout_model::Network::from_state("resnet18", state).unwrap();
+        assert_eq!(loaded.tensors()["fc.bias"].size(), [2]);
+    }
+    assert!(recipe.output.join("curves.png").is_file() && recipe.output.join("metrics.jsonl").is_file());
+}

@@ -1,0 +1,176 @@
+//! The loop on a small problem: killed and gone on with, with an average, in bf16, to an early end.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use lookout_config::{
+    Device as DeviceSetting, FitSettings, OptimiserSettings, Precision, Rule, ScheduleSettings,
+};
+use lookout_model::{PreparedNetwork, Target, random_values, weights};
+use lookout_train::{
+    Batch, BatchResult, Batches, ClassLoss, EvaluationTold, FitError, Judge, Judgement, Outcome, Run,
+    StepTold, Told, Truth,
+};
+use tch::Tensor;
+
+const PER_EPOCH: u64 = 3;
+const PICTURES: i64 = 8;
+
+/// Pictures of noise, of two brightnesses: the classes. It breaks off before the batch `killed_at`.
+struct Noise {
+    killed_at: Option<u64>,
+}
+
+impl Batches for Noise {
+    fn per_epoch(&self) -> u64 {
+        PER_EPOCH
+    }
+
+    fn epoch(&mut self, epoch: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_> {
+        Box::new((first..PER_EPOCH).map(move |batch| {
+            let number = epoch * PER_EPOCH + batch;
+            if self.killed_at == Some(number) {
+                return Err("killed".into());
+            }
+            let classes: Vec<i64> = (0..PICTURES).map(|i| (i + number as i64) % 2).collect();
+            let classes = Tensor::from_slice(&classes);
+            let noise = random_values(&format!("batch {number}"), 1, &[PICTURES, 3, 32, 32], -1.0..1.0);
+            let x = noise + classes.view([-1, 1, 1, 1]) * 2.0 - 1.0;
+            Ok(Batch { x, truth: Truth::Classes(classes) })
+        }))
+    }
+}
+
+/// Gives scores in a row, the last for ever.
+struct Scores(Vec<f64>);
+
+impl Judge for Scores {
+    fn judge(
+        &mut self,
+        network: &PreparedNetwork,
+    ) -> Result<Judgement, Box<dyn std::error::Error + Send + Sync>> {
+        assert!(matches!(network, PreparedNetwork::Classifier(classifier) if classifier.classes() == 2));
+        let score = if self.0.len() > 1 { self.0.remove(0) } else { self.0[0] };
+        Ok(Judgement { score, metrics: BTreeMap::from([("top1".to_owned(), score)]) })
+    }
+}
+
+fn run(folder: &Path, fit: FitSettings, rule: Rule) -> Run {
+    tch::set_num_threads(1);
+    Run {
+        arch: "resnet18".into(),
+        classes: 2,
+        target: Target::REFERENCE,
+        fit: FitSettings { log_every: 1, ..fit },
+        optimiser: OptimiserSettings { rule, lr: 0.001, ..OptimiserSettings::default() },
+        schedule: ScheduleSettings { warm_up_steps: 2, ..ScheduleSettings::default() },
+        class_loss: ClassLoss::default(),
+        weights: None,
+        backbone: None,
+        folder: folder.to_owned(),
+        name: "noise".into(),
+    }
+}
+
+const SGD: Rule = Rule::Sgd { momentum: 0.9, nesterov: false };
+const ADAMW: Rule = Rule::AdamW { betas: [0.9, 0.999], eps: 1e-8 };
+
+fn fitted(run: Run, killed_at: Option<u64>, scores: &[f64]) -> (Result<Outcome, FitError>, Vec<Told>) {
+    let mut told = Vec::new();
+    let mut scores = Scores(scores.to_vec());
+    let outcome = run.fit(&mut Noise { killed_at }, &mut scores, &mut |line| told.push(line.clone()));
+    (outcome, told)
+}
+
+fn lines(folder: &Path) -> Vec<Told> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Steps and losses, without the times.
+fn steps(told: &[Told]) -> Vec<(u64, String)> {
+    let step = |told: &Told| match told {
+        Told::Step(StepTold { step, loss, gradient_norm, lr, .. }) => {
+            // As many digits as the way through JSON keeps.
+            (*step, format!("{loss:.12e} {gradient_norm:.12e} {lr:.12e}"))
+        }
+        Told::Evaluation(EvaluationTold { step, score, best, .. }) => (*step, format!("{score} {best}")),
+    };
+    told.iter().map(step).collect()
+}
+
+#[test]
+fn a_run_that_was_killed_ends_as_one_that_was_not() {
+    let fit = FitSettings { epochs: 3, accumulate: 2, ema: Some(0.9), seed: 5, ..FitSettings::default() };
+    for (rule, every) in [(SGD, Duration::ZERO), (ADAMW, Duration::MAX)] {
+        let fit = FitSettings { checkpoint_every: every, ..fit };
+        let [whole, broken] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let (outcome, _) = fitted(run(whole.path(), fit, rule), None, &[0.5]);
+        assert_eq!(outcome.unwrap(), Outcome { steps: 6, epochs: 3, best: Some(0.5), early: false });
+        for killed_at in [1, 2, 5, 7] {
+            let (outcome, _) = fitted(run(broken.path(), fit, rule), Some(killed_at), &[0.5]);
+            assert!(matches!(outcome, Err(FitError::Batch(_))), "{outcome:?}");
+        }
+        let (outcome, _) = fitted(run(broken.path(), fit, rule), None, &[0.5]);
+        assert_eq!(outcome.unwrap().steps, 6);
+        for name in ["last.safetensors", "best.safetensors"] {
+            let [a, b] = [&whole, &broken].map(|folder| weights::read(&folder.path().join(name)).unwrap());
+            assert_eq!(a.tensors.len(), b.tensors.len());
+            assert!(a.tensors.iter().all(|(key, tensor)| *tensor == b.tensors[key]), "{name}");
+        }
+        assert_eq!(steps(&lines(whole.path())), steps(&lines(broken.path())));
+    }
+}
+
+#[test]
+fn it_learns_and_ends_where_it_gets_no_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = FitSettings {
+        epochs: 40,
+        patience: Some(2),
+        clip_norm: Some(5.0),
+        checkpoint_every: Duration::MAX,
+        ..FitSettings::default()
+    };
+    let (outcome, told) = fitted(run(folder.path(), fit, ADAMW), None, &[0.1, 0.2, 0.15, 0.2, 0.3]);
+    assert_eq!(outcome.unwrap(), Outcome { steps: 12, epochs: 4, best: Some(0.2), early: true });
+    let losses: Vec<f64> = told
+        .iter()
+        .filter_map(|told| match told {
+            Told::Step(step) => Some(step.loss),
+            Told::Evaluation(_) => None,
+        })
+        .collect();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&losses[8..]) < 0.6 * mean(&losses[..4]), "{losses:?}");
+    assert_eq!(steps(&told), steps(&lines(folder.path())));
+}
+
+#[test]
+fn bf16_learns_as_well() {
+    let Ok(target) = Target::choose(DeviceSetting::Cpu, Precision::Bf16) else { return };
+    let losses = |target| {
+        let folder = tempfile::tempdir().unwrap();
+        let fit = FitSettings { epochs: 2, checkpoint_every: Duration::MAX, ..FitSettings::default() };
+        let (outcome, told) = fitted(Run { target, ..run(folder.path(), fit, ADAMW) }, None, &[0.5]);
+        outcome.unwrap();
+        let loss = |told: Told| match told {
+            Told::Step(told) => Some(told.loss),
+            Told::Evaluation(_) => None,
+        };
+        told.into_iter().filter_map(loss).collect::<Vec<f64>>()
+    };
+    let [fp32, bf16] = [Target::REFERENCE, target].map(losses);
+    assert!((fp32[0] - bf16[0]).abs() < 0.02 && fp32[0] != bf16[0], "{fp32:?} {bf16:?}");
+    assert!(bf16[5] < 0.1, "{bf16:?}");
+}
+
+#[test]
+fn another_runs_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
+    fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
+    let other = Run { name: "other".into(), ..run(folder.path(), fit, SGD) };
+    let error = fitted(other, None, &[0.5]).0.unwrap_err().to_string();
+    assert!(error.contains("is of another run"), "{error}");
+}
