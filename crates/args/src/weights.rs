@@ -51,5 +51,10 @@ pub enum WeightsVerb {
         /// Where to write the weights
         #[arg(long, value_name = "OUT.safetensors")]
         output: PathBuf,
+
+        /// Keep the layers' weights in eight bits, with a scale for each output: a quarter of the size, and near the
+        /// same numbers when it is read
+        #[arg(long)]
+        int8: bool,
     },
 }

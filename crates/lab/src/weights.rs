@@ -31,7 +31,7 @@ fn done(verb: &WeightsVerb) -> anyhow::Result<ExitCode> {
     match verb {
         WeightsVerb::List { json } => list(*json, &weights::cache_dir()?),
         WeightsVerb::Pull { arch, version } => pull(arch, version.as_deref(), &weights::cache_dir()?),
-        WeightsVerb::Import { file, output } => import(file, output),
+        WeightsVerb::Import { file, output, int8 } => import(file, output, *int8),
     }
 }
 
@@ -167,7 +167,7 @@ impl Bar {
     }
 }
 
-fn import(file: &Path, output: &Path) -> anyhow::Result<ExitCode> {
+fn import(file: &Path, output: &Path, int8: bool) -> anyhow::Result<ExitCode> {
     if output.extension().is_none_or(|extension| extension != "safetensors") {
         return Ok(wrong_input(&format_args!(
             "--output {}: its name must end with .safetensors",
@@ -178,6 +178,7 @@ fn import(file: &Path, output: &Path) -> anyhow::Result<ExitCode> {
         Ok(state) => state,
         Err(error) => return Ok(wrong_input(&format_args!("{:#}", anyhow::Error::from(error)))),
     };
+    let state = if int8 { state.in_eight_bits() } else { state };
     state.write_safetensors(output)?;
     writeln!(io::stdout(), "{}: {} tensors from {}", output.display(), state.tensors.len(), state.digest)?;
     Ok(ExitCode::SUCCESS)
@@ -221,8 +222,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, output) = (folder.path().join("in.pth"), folder.path().join("out.safetensors"));
         fs::write(&file, "no weights").unwrap();
-        assert_eq!(import(&file, &output).unwrap(), ExitCode::from(WRONG_INPUT));
-        assert_eq!(import(&file, Path::new("out.bin")).unwrap(), ExitCode::from(WRONG_INPUT));
+        assert_eq!(import(&file, &output, false).unwrap(), ExitCode::from(WRONG_INPUT));
+        assert_eq!(import(&file, Path::new("out.bin"), true).unwrap(), ExitCode::from(WRONG_INPUT));
         assert!(!output.exists());
     }
 }

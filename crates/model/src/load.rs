@@ -184,10 +184,22 @@ fn script(
 
 fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
     let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
-    // The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
-    let side = input.width.max(input.height);
-    let short_side = (side * short_side).div_ceil(CLASSIFIER_INPUT.width);
-    (input, fit(settings.fit.unwrap_or(FitSetting::CentreCrop), short_side))
+    let setting = settings.fit.unwrap_or(FitSetting::CentreCrop);
+    (input, fit(setting, short_side_of(input, short_side)))
+}
+
+/// The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
+fn short_side_of(input: Size, short_side: u32) -> u32 {
+    (input.width.max(input.height) * short_side).div_ceil(CLASSIFIER_INPUT.width)
+}
+
+/// How a picture comes to `input` at work where nothing else is said.
+pub fn usual_fit(is_classifier: bool, input: Size) -> Fit {
+    if is_classifier {
+        Fit::CentreCrop { short_side: short_side_of(input, SHORT_SIDE) }
+    } else {
+        Fit::Letterbox
+    }
 }
 
 fn detector_input(settings: &ModelSettings) -> (Size, Fit) {

@@ -3,6 +3,7 @@
 mod apply;
 mod assemble;
 mod cache;
+mod eight_bit;
 mod error;
 mod fetch;
 mod names;

@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use tch::{Kind, Tensor};
 
-use super::{FormatError, StateDict, WeightsError, pickle::Cursor};
+use super::{FormatError, StateDict, WeightsError, eight_bit, pickle::Cursor};
 
 /// Pairs of the types that both sides have.
 const TYPES: [(Dtype, Kind); 10] = [
@@ -49,6 +49,7 @@ pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError>
     if tensors.is_empty() {
         return Err(FormatError::NoTensors { found: "no names".to_owned() });
     }
+    eight_bit::expand(&mut tensors)?;
     Ok(tensors)
 }
 
