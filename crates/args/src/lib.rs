@@ -12,6 +12,7 @@ mod monitor;
 mod plan;
 mod reading;
 mod sim;
+mod train;
 mod weights;
 mod worker;
 
@@ -23,5 +24,6 @@ pub use monitor::MonitorArgs;
 pub use plan::PlanArgs;
 pub use reading::{CheckArgs, ReplayArgs, TailArgs};
 pub use sim::{SimArgs, SimCameraArgs, SimDatasetArgs, SimServeArgs, SimVerb, SimVideoArgs};
+pub use train::TrainArgs;
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
     AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs,
-    ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, WeightsArgs,
+    ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -53,6 +53,7 @@ enum Verb {
     Bench(BenchArgs),
     Tensor(TensorArgs),
     Weights(WeightsArgs),
+    Train(TrainArgs),
     Sim(SimArgs),
     /// Print the completions of a shell
     ///
@@ -68,7 +69,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
-        Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) => sibling::run("lookout-lab"),
+        Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) | Verb::Train(_) => {
+            sibling::run("lookout-lab")
+        }
         Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),

@@ -69,6 +69,16 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"cosine\"", "\"cosine\"\ngamma = 0.1", 23, "schedule.gamma", "take it out"),
     ("\"cosine\"", "\"steps\"", 21, "schedule.at_epochs", "is needed"),
     ("\"cosine\"", "\"steps\"\nat_epochs = [0]", 23, "schedule.at_epochs[0]", "a whole number"),
+    ("[train]", "[augment]\nflip = 1.5\n[train]", 15, "augment.flip", "is not between"),
+    ("[train]", "[augment]\ncrop_area = 0.5\n[train]", 15, "augment.crop_area", "a classifier's"),
+    ("[train]", "[augment]\nscale = [2.0, 1.0]\n[train]", 15, "augment.scale", "from least to most"),
+    (
+        "[train]",
+        "[augment]\njpeg_quality = [0, 1]\n[train]",
+        14,
+        "augment.jpeg_quality",
+        "from worst to best",
+    ),
     ("[schedule]", "[loss]\nlabel_smoothing = 0.1\n[schedule]", 21, "loss", "its paper's losses"),
 ];
 

@@ -6,6 +6,7 @@ mod draw;
 mod infer;
 mod network;
 mod tensor;
+mod train;
 mod weights;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{BenchArgs, InferArgs, TensorArgs, WeightsArgs};
+use lookout_args::{BenchArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
 use tracing_subscriber::EnvFilter;
 
 /// The workbench at the model
@@ -31,6 +32,7 @@ enum Verb {
     Tensor(TensorArgs),
     Bench(BenchArgs),
     Weights(WeightsArgs),
+    Train(TrainArgs),
 }
 
 /// Wrong input; nothing was started.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Tensor(args) => tensor::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Weights(args) => weights::run(args),
+        Verb::Train(args) => train::run(args),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "lookout: {error:#}");

@@ -1,6 +1,7 @@
 //! From pictures with their truth to a network that finds it, and how well it does.
 //!
-//! (In the making.)
+//! A recipe ([`lookout_config::RecipeSettings`]) names a data set ([`data`]), whose pictures are changed by chance
+//! ([`augment`]) and fed ([`Feed`]) to the loop ([`Run`]), which fits a network to them and asks a [`Judge`] how good it is.
 
 pub mod augment;
 pub mod data;
@@ -9,7 +10,7 @@ mod fit;
 mod loss;
 mod sample;
 
-pub use feed::{Feed, FeedSettings, Prepare};
+pub use feed::{Feed, FeedSettings, Prepare, prepared_by};
 pub use fit::{
     Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Progress,
     Run, StepTold, Told, thaw_norms, write_curves,

@@ -1,5 +1,6 @@
 //! Recipes: how a network is trained. TOML to validated settings, as a pipeline file.
 
+mod augment;
 mod data;
 mod fit;
 
@@ -12,6 +13,7 @@ use std::{
 use lookout_schema::Size;
 
 pub use self::{
+    augment::AugmentSettings,
     data::{DATA_KINDS, DataSettings, SourceSettings},
     fit::{ClassWeights, FitSettings, LossSettings, OptimiserSettings, Rule, ScheduleSettings, Shape},
 };
@@ -32,6 +34,7 @@ pub struct RecipeSettings {
     pub output: PathBuf,
     pub model: RecipeModel,
     pub data: DataSettings,
+    pub augment: AugmentSettings,
     pub fit: FitSettings,
     pub optimiser: OptimiserSettings,
     pub schedule: ScheduleSettings,
@@ -89,6 +92,8 @@ impl RecipeSettings {
         root.need("output", "`output` is needed: the folder for weights, checkpoints and metrics");
         let model = RecipeModel::read(root.section("model"), base);
         let data = DataSettings::read(root.section("data"), base, model.as_ref());
+        let classifier = model.as_ref().is_some_and(RecipeModel::is_classifier);
+        let augment = AugmentSettings::read(root.section("augment"), classifier);
         let fit = FitSettings::read(root.section("train"));
         let optimiser = OptimiserSettings::read(root.section("optimiser"));
         let schedule = ScheduleSettings::read(root.section("schedule"));
@@ -103,6 +108,7 @@ impl RecipeSettings {
             output: output?,
             model: model?,
             data: data?,
+            augment,
             fit,
             optimiser,
             schedule,

@@ -14,7 +14,7 @@ use crate::{
     Actor, FrameTruth, ObjectTruth, Scene, View, Weather,
     camera::NEAR,
     chance::Chance,
-    truth::{LEAST_HEIGHT, LEAST_PIXELS, LEAST_VISIBLE},
+    truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
 };
 
 /// 8 bits each of red, green and blue, row by row.
@@ -105,7 +105,9 @@ impl Renderer {
             let visible = (extent.pixels as f32 / (*whole).max(1) as f32).min(1.0);
             let bbox: BBox = extent.bbox();
             let (distance, closing) = shapes::distance(actor, view, own);
-            let small = extent.pixels < LEAST_PIXELS || bbox.y2 - bbox.y1 < LEAST_HEIGHT;
+            let [width, height] = LEAST_SIZE;
+            let small =
+                extent.pixels < LEAST_PIXELS || bbox.x2 - bbox.x1 < width || bbox.y2 - bbox.y1 < height;
             Some(ObjectTruth {
                 track: actor.id,
                 class_id: actor.kind.class_id(),

@@ -1,5 +1,7 @@
 //! A chain of changes, as a training asks for it.
 
+use lookout_config::AugmentSettings;
+use lookout_model::usual_fit;
 use lookout_schema::Size;
 use lookout_stage::Fit;
 use rand::RngExt;
@@ -58,21 +60,30 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// A classifier's training, as torchvision's first recipe has it.
-    pub fn classifier(size: Size) -> Self {
-        Self { steps: vec![Step::ResizedCrop(ResizedCrop::usual(size)), Step::Flip { chance: 0.5 }] }
-    }
-
-    /// A detector's training: flipped, scaled between 0.8 and 1.25 times, colours a little off.
-    pub fn detector(size: Size) -> Self {
-        let jitter = ColourJitter { brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.02 };
-        Self {
-            steps: vec![
-                Step::Flip { chance: 0.5 },
-                Step::ScaleJitter(ScaleJitter { size, least: 0.8, most: 1.25 }),
-                Step::Colour { jitter, chance: 0.8 },
-            ],
-        }
+    /// Those of `settings`, to the network's input.
+    pub fn of(settings: &AugmentSettings, is_classifier: bool, input: Size) -> Self {
+        let AugmentSettings { brightness, contrast, saturation, hue, .. } = *settings;
+        let crop = OverlapCrop::default();
+        let jitter = ColourJitter { brightness, contrast, saturation, hue };
+        let resized = |least_area| ResizedCrop { least_area, ..ResizedCrop::usual(input) };
+        let plain = Step::Fit { fit: usual_fit(is_classifier, input), input };
+        let steps = [
+            (settings.flip, Step::Flip { chance: settings.flip }),
+            (settings.overlap_crop, Step::OverlapCrop { crop, chance: settings.overlap_crop }),
+            // The one step that brings the picture to the input.
+            match (settings.scale, settings.crop_area) {
+                (Some([least, most]), _) => {
+                    (1.0, Step::ScaleJitter(ScaleJitter { size: input, least, most }))
+                }
+                (None, Some(area)) => (1.0, Step::ResizedCrop(resized(area))),
+                (None, None) => (1.0, plain),
+            },
+            (settings.colour, Step::Colour { jitter, chance: settings.colour }),
+            (settings.mosaic, Step::Mosaic { size: input, chance: settings.mosaic }),
+            (settings.mixup, Step::Mixup { alpha: settings.mixup_alpha, chance: settings.mixup }),
+            (settings.jpeg, Step::Jpeg { quality: settings.jpeg_quality, chance: settings.jpeg }),
+        ];
+        Self { steps: steps.into_iter().filter(|(chance, _)| *chance > 0.0).map(|(_, step)| step).collect() }
     }
 
     /// No change but to the network's input.

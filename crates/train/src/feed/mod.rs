@@ -10,15 +10,25 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 use lookout_model::stack_pictures;
 use lookout_stage::Pixels;
+use rand::RngExt;
 
 use self::order::{Order, mixed};
 use crate::{
     Batch, BatchResult, Batches, Sample, Truth,
+    augment::{Random, Recipe, random_for},
     data::{DataError, DataSet},
 };
 
 /// Reads the picture of a number, changes it by the chance of a seed, and brings it to the network's input.
 pub type Prepare = Arc<dyn Fn(&DataSet, usize, u64) -> Result<Sample, DataError> + Send + Sync>;
+
+/// Changes pictures as `recipe` says; others that it needs are of the same data set.
+pub fn prepared_by(recipe: Recipe) -> Prepare {
+    Arc::new(move |set, index, seed| {
+        let other = &mut |random: &mut Random| set.read(random.random_range(0..set.len()));
+        recipe.apply(set.read(index)?, &mut random_for(seed, [0, 0]), other)
+    })
+}
 
 /// So many batches of each thread wait for the device.
 const AHEAD: usize = 2;

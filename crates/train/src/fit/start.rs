@@ -61,9 +61,9 @@ impl Run {
 
 /// All that makes a run another one; how long it may go on is none of it.
 fn name(recipe: &RecipeSettings) -> String {
-    let RecipeSettings { name, model, data, fit, optimiser, schedule, loss, .. } = recipe;
+    let RecipeSettings { name, model, data, augment, fit, optimiser, schedule, loss, .. } = recipe;
     format!(
-        "{name}: {} of {:?} at {}x{} from {:?} and {:?}; {:?} {:?}, balanced {}; {} epochs of {} x {}, seed {}, freeze \
+        "{name}: {} of {:?} at {}x{} from {:?} and {:?}; {:?} {:?}, balanced {}; {augment:?}; {} epochs of {} x {}, seed {}, freeze \
          {}, clip {:?}, ema {:?}; {optimiser:?}; {schedule:?}; {loss:?}",
         model.arch,
         model.classes,

@@ -1,0 +1,83 @@
+//! `lookout train`.
+
+use std::{
+    fs,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context;
+use lookout_args::TrainArgs;
+use lookout_config::{RecipeSettings, SourceSettings, read_recipe};
+use lookout_train::{
+    Feed, FeedSettings, Outcome, Progress, Run,
+    augment::Recipe,
+    data::{DataSet, DataSource, Overview},
+    prepared_by, write_curves,
+};
+
+use crate::WrongInput;
+
+/// What a run leaves that another one would go on from or add to.
+const LEFT_BY_A_RUN: [&str; 2] = ["checkpoint.safetensors", "metrics.jsonl"];
+
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
+    let recipe = read_recipe(&args.recipe).context(WrongInput)?;
+    let train = open("train", &recipe.data.train, &recipe).context(WrongInput)?;
+    let val = open("val", &recipe.data.val, &recipe).context(WrongInput)?;
+    if args.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.anew {
+        for name in LEFT_BY_A_RUN {
+            let path = recipe.output.join(name);
+            if path.exists() {
+                fs::remove_file(&path).with_context(|| format!("`{}` cannot be removed", path.display()))?;
+            }
+        }
+    }
+    let outcome = fit(&recipe, train, val)?;
+    let best = outcome.best.map(|score| format!(", the best score {score:.4}")).unwrap_or_default();
+    let why = if outcome.early { ": it got no better" } else { "" };
+    writeln!(
+        io::stdout(),
+        "{} epochs in {} steps{best}{why}\n{}",
+        outcome.epochs,
+        outcome.steps,
+        recipe.output.join("best.safetensors").display()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A data set with the recipe's classes, all of whose pictures are there; what it holds is said.
+fn open(what: &str, source: &SourceSettings, recipe: &RecipeSettings) -> anyhow::Result<DataSet> {
+    let SourceSettings { kind, path, split } = source;
+    let named: DataSource = format!("{kind}:{}", path.display()).parse()?;
+    let set = named.open(split.as_deref())?.with_classes(&recipe.model.classes)?;
+    set.check_pictures()?;
+    writeln!(io::stderr(), "[data] {what}, {}:\n{}", path.display(), Overview::of(&set))?;
+    Ok(set)
+}
+
+fn fit(recipe: &RecipeSettings, train: DataSet, val: DataSet) -> anyhow::Result<Outcome> {
+    let counts: Vec<usize> = Overview::of(&train).classes.iter().map(|class| class.pictures).collect();
+    let run = Run::of(recipe, &counts).context(WrongInput)?;
+    run.write_labels(&recipe.model.classes)?;
+    let chain = Recipe::of(&recipe.augment, recipe.model.is_classifier(), recipe.model.input);
+    let threads =
+        recipe.data.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let settings = FeedSettings {
+        batch: recipe.fit.batch,
+        seed: recipe.fit.seed,
+        balanced: recipe.data.balanced,
+        threads,
+    };
+    let mut feed = Feed::new(Arc::new(train), prepared_by(chain), settings);
+    let mut judge = TODO;
+    let progress = Progress::new();
+    let outcome = run.fit(&mut feed, &mut judge, &mut |told| progress.tell(told))?;
+    write_curves(&recipe.output)?;
+    Ok(outcome)
+}
