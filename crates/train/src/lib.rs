@@ -7,6 +7,7 @@ pub mod data;
 mod feed;
 mod fit;
 mod loss;
+pub mod measure;
 mod sample;
 
 pub use feed::{Feed, FeedSettings, Prepare};
