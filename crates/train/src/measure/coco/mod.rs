@@ -131,4 +131,3 @@ impl OfClass {
         (objects > 0).then(|| over.map(of).sum::<f64>() / count as f64)
     }
 }
-
