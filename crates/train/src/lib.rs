@@ -4,6 +4,7 @@
 
 pub mod augment;
 pub mod data;
+mod drawing;
 mod feed;
 mod fit;
 mod loss;

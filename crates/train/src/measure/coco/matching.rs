@@ -69,10 +69,12 @@ pub(super) fn judged(objects: &[Object], mut found: Vec<FoundObject>) -> Vec<Jud
         for (bit, threshold) in THRESHOLDS.into_iter().enumerate() {
             let mut taken = vec![false; objects.len()];
             for (judged, overlaps) in judged.iter_mut().zip(&overlaps) {
-                let Some(i) = best(objects, &order, (overlaps, threshold, area), &taken) else { continue };
+                let free = order.iter().copied().filter(|i| !taken[*i] || objects[*i].crowd);
+                let shown = free.map(|i| (i, overlaps[i], objects[i].is_ignored(area)));
+                let Some((i, is_ignored)) = best(shown, threshold) else { continue };
                 taken[i] = true;
                 judged.matched[at] |= 1 << bit;
-                judged.ignored[at] |= u16::from(objects[i].is_ignored(area)) << bit;
+                judged.ignored[at] |= u16::from(is_ignored) << bit;
             }
         }
         for (judged, found) in judged.iter_mut().zip(&found) {
@@ -84,25 +86,18 @@ pub(super) fn judged(objects: &[Object], mut found: Vec<FoundObject>) -> Vec<Jud
     judged
 }
 
-/// The object that a detection finds: of those that are not taken the one it overlaps most, of equals the last.
-fn best(
-    objects: &[Object],
-    order: &[usize],
-    (overlaps, threshold, area): (&[f64], f64, [f64; 2]),
-    taken: &[bool],
-) -> Option<usize> {
+/// The object that a detection finds and whether it is ignored, of `(object, overlap, is ignored)`, the ignored ones
+/// last: that of the greatest overlap, of equals the last; an ignored one only where there is none else.
+fn best(objects: impl Iterator<Item = (usize, f64, bool)>, threshold: f64) -> Option<(usize, bool)> {
     let mut least = threshold.min(1.0 - 1e-10);
-    let mut best: Option<usize> = None;
-    for &i in order {
-        if taken[i] && !objects[i].crowd {
-            continue;
-        }
-        if best.is_some_and(|best| !objects[best].is_ignored(area)) && objects[i].is_ignored(area) {
+    let mut best = None;
+    for (object, overlap, is_ignored) in objects {
+        if is_ignored && matches!(best, Some((_, false))) {
             break;
         }
-        if overlaps[i] >= least {
-            least = overlaps[i];
-            best = Some(i);
+        if overlap >= least {
+            least = overlap;
+            best = Some((object, is_ignored));
         }
     }
     best

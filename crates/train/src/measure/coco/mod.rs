@@ -1,21 +1,18 @@
 //! COCO's measure of detectors, equal to pycocotools' `COCOeval` of boxes:
 //! <https://cocodataset.org/#detection-eval>, Lin et al. 2014, <https://arxiv.org/abs/1405.0312>.
 
-mod counts;
 mod curve;
 mod matching;
 mod summary;
 
 use lookout_schema::BBox;
 
-pub use self::{
-    counts::ClassCounts,
-    summary::{ClassPrecision, CocoSummary},
-};
+pub use self::summary::{ClassPrecision, CocoSummary};
 use self::{
     curve::{View, average_precision, recall},
     matching::{AREAS, Judged, MOST, Object, THRESHOLDS, judged},
 };
+use super::counts::ClassCounts;
 use crate::{
     ObjectTarget,
     data::{Classes, IgnoredAre},
@@ -99,7 +96,7 @@ impl CocoEvaluation {
     /// union of 0.5.
     pub fn counts(&self, threshold: f32) -> Vec<ClassCounts> {
         let classes = self.classes.ids().zip(&self.judged);
-        classes.map(|(id, class)| ClassCounts::new(id, self.classes.name(id), class, threshold)).collect()
+        classes.map(|(id, class)| class.counts(id, self.classes.name(id), threshold)).collect()
     }
 
     /// Each class with the surest detections first.
@@ -124,6 +121,14 @@ impl OfClass {
         let objects = self.objects[area];
         let view = |threshold| View { area, threshold, most };
         self.mean(objects, 0..THRESHOLDS.len(), |threshold| recall(&self.judged, objects, view(threshold)))
+    }
+
+    fn counts(&self, class_id: u32, name: &str, threshold: f32) -> ClassCounts {
+        let view = View { area: 0, threshold: 0, most: MOST };
+        let sure = || self.judged.iter().filter(|judged| judged.score >= threshold);
+        let count = |is_right| sure().filter(|judged| view.is_right(judged) == Some(is_right)).count();
+        let (right, wrong) = (count(true), count(false));
+        ClassCounts { class_id, name: name.to_owned(), right, wrong, missed: self.objects[0] - right }
     }
 
     fn mean(&self, objects: usize, over: std::ops::Range<usize>, of: impl Fn(usize) -> f64) -> Option<f64> {

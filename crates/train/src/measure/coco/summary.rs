@@ -8,6 +8,7 @@ use super::{
     OfClass,
     matching::{MOST, THRESHOLDS},
 };
+use crate::measure::counts::mean;
 
 /// The twelve numbers of COCO's table, 0 to 1; none where the truth has no such object. They are means over the
 /// classes that the truth has.
@@ -73,10 +74,7 @@ impl ClassPrecision {
 
 impl CocoSummary {
     pub(super) fn new(classes: Vec<ClassPrecision>, pictures: usize) -> Self {
-        let mean = |at: usize| {
-            let known: Vec<f64> = classes.iter().filter_map(|class| class.row[at]).collect();
-            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-        };
+        let mean = |at: usize| mean(classes.iter().map(|class| class.row[at]));
         Self {
             ap: mean(0),
             ap50: mean(1),
@@ -101,15 +99,15 @@ impl CocoSummary {
             ("AP", self.ap),
             ("AP50", self.ap50),
             ("AP75", self.ap75),
-            ("AP small", self.ap_small),
-            ("AP medium", self.ap_medium),
-            ("AP large", self.ap_large),
+            ("AP_small", self.ap_small),
+            ("AP_medium", self.ap_medium),
+            ("AP_large", self.ap_large),
             ("AR1", self.ar1),
             ("AR10", self.ar10),
             ("AR100", self.ar100),
-            ("AR small", self.ar_small),
-            ("AR medium", self.ar_medium),
-            ("AR large", self.ar_large),
+            ("AR_small", self.ar_small),
+            ("AR_medium", self.ar_medium),
+            ("AR_large", self.ar_large),
         ]
     }
 }
