@@ -7,7 +7,7 @@ use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels
 use tch::Tensor;
 
 use crate::{
-    detection::{Detections, extent},
+    detection::{DetectionSettings, Detections, extent},
     input::{Stacker, one_size},
     labels::Labels,
     network::{PreparedDetector, caught},
@@ -53,6 +53,19 @@ pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<
 fn padded(x: Tensor) -> Tensor {
     let [bottom, right] = extent(&x).map(|side| (-side).rem_euclid(SIDES_DIVIDE_BY));
     if (bottom, right) == (0, 0) { x } else { x.constant_pad_nd([0, right, 0, bottom]) }
+}
+
+impl PreparedDetector {
+    /// What is in each of the pictures `x` `[N, 3, H, W]`, normalised, of any type and on any device, read by
+    /// `settings` and in pixels of `x`. Sides need not be multiples of anything: what is missing is padded.
+    ///
+    /// # Panics
+    /// As [`PreparedDetector::forward`].
+    pub fn find(&self, x: &Tensor, settings: &DetectionSettings) -> Vec<Detections> {
+        let picture = extent(x);
+        let outputs = self.forward(&padded(x.shallow_clone()), picture);
+        tch::no_grad(|| outputs.read(picture, settings))
+    }
 }
 
 impl Detect for Detector {

@@ -5,9 +5,11 @@
 
 pub mod augment;
 pub mod data;
+mod drawing;
 mod feed;
 mod fit;
 mod loss;
+pub mod measure;
 mod sample;
 
 pub use feed::{Feed, FeedSettings, Prepare, prepared_by};

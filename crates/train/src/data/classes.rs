@@ -6,8 +6,8 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Classes {
     names: Vec<String>,
-    /// The data set's own numbers, ascending; none where it knows names only.
-    numbers: Option<Vec<u64>>,
+    /// The data set's own numbers, where it has any.
+    numbers: Option<Vec<Option<u64>>>,
     first: u32,
 }
 
@@ -25,8 +25,15 @@ impl Classes {
     /// Of objects, with the data set's own numbers, each once.
     pub(super) fn numbered(mut classes: Vec<(u64, String)>) -> Self {
         classes.sort();
-        let (numbers, names) = classes.into_iter().unzip();
+        let (numbers, names) = classes.into_iter().map(|(number, name)| (Some(number), name)).unzip();
         Self { names, numbers: Some(numbers), first: 1 }
+    }
+
+    /// The same with `names` in their order; each keeps its number.
+    pub(super) fn renamed(&self, names: &[String]) -> Self {
+        let number = |name: &String| self.number(self.id(name)?);
+        let numbers = self.numbers.is_some().then(|| names.iter().map(number).collect());
+        Self { names: names.to_vec(), numbers, first: self.first }
     }
 
     pub fn len(&self) -> usize {
@@ -59,14 +66,14 @@ impl Classes {
     /// The class of a number of the data set.
     pub fn of_number(&self, number: u64) -> Option<u32> {
         let numbers = self.numbers.as_ref()?;
-        self.at(numbers.binary_search(&number).ok()?)
+        self.at(numbers.iter().position(|known| *known == Some(number))?)
     }
 
     /// The data set's number of a class; the class's own where the data set has none.
     pub fn number(&self, id: u32) -> Option<u64> {
         let place = self.place(id)?;
         match &self.numbers {
-            Some(numbers) => numbers.get(place).copied(),
+            Some(numbers) => numbers.get(place).copied().flatten(),
             None => (place < self.names.len()).then_some(u64::from(id)),
         }
     }

@@ -36,6 +36,8 @@ pub enum DataError {
         first.display()
     )]
     NoPictures { count: usize, of: usize, first: PathBuf },
+    #[error("the data set has no class {}; it has {}", quoted(absent), quoted(there))]
+    NoClasses { absent: Vec<String>, there: Vec<String> },
     #[error(transparent)]
     Picture(#[from] ModelError),
     #[error(
@@ -61,4 +63,9 @@ impl DataError {
 
 fn known(there: &[String]) -> String {
     if there.is_empty() { "there is none".into() } else { format!("it has {}", there.join(", ")) }
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod folder;
 mod left_out;
+mod mapped;
 mod overview;
 mod source;
 mod voc;

@@ -2,20 +2,17 @@
 
 use std::{fs, path::Path};
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
 use image::{Rgb, RgbImage};
 
 use super::{FitError, Told};
+use crate::drawing::{Drawing, INK, LETTERS};
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 320;
 /// Left of a plot, where its numbers are, and elsewhere.
 const LEFT: u32 = 90;
 const MARGIN: u32 = 36;
-const LETTERS: f32 = 15.0;
 
-const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
-const INK: Rgb<u8> = Rgb([40, 40, 40]);
 const LOSS: Rgb<u8> = Rgb([200, 60, 40]);
 const SCORE: Rgb<u8> = Rgb([30, 100, 190]);
 
@@ -44,45 +41,45 @@ fn drawn(told: &[Told]) -> RgbImage {
             Told::Evaluation(told) => scores.push((told.step as f64, told.score)),
         }
     }
-    let mut picture = RgbImage::from_pixel(WIDTH, 2 * HEIGHT, GROUND);
+    let mut drawing = Drawing::new([WIDTH, 2 * HEIGHT]);
     let last = losses.iter().chain(&scores).map(|(step, _)| *step).fold(1.0, f64::max);
     for (row, name, points, colour) in [(0, "loss", &losses, LOSS), (1, "score", &scores, SCORE)] {
-        Plot { picture: &mut picture, top: row * HEIGHT, last }.draw(name, points, colour);
+        Plot { drawing: &mut drawing, top: row * HEIGHT, last }.draw(name, points, colour);
     }
-    picture
+    drawing.picture
 }
 
 /// A rectangle with numbers beside it and a line in it.
 struct Plot<'p> {
-    picture: &'p mut RgbImage,
+    drawing: &'p mut Drawing,
     top: u32,
     /// The step at the right border.
     last: f64,
 }
 
 impl Plot<'_> {
-    fn draw(mut self, name: &str, points: &[(f64, f64)], colour: Rgb<u8>) {
+    fn draw(self, name: &str, points: &[(f64, f64)], colour: Rgb<u8>) {
         let (top, bottom) = (self.top + MARGIN, self.top + HEIGHT - MARGIN);
         let right = WIDTH - MARGIN;
         for y in top..=bottom {
-            self.picture.put_pixel(LEFT, y, INK);
+            self.drawing.picture.put_pixel(LEFT, y, INK);
         }
         for x in LEFT..=right {
-            self.picture.put_pixel(x, bottom, INK);
+            self.drawing.picture.put_pixel(x, bottom, INK);
         }
         let finite = points.iter().filter(|(_, value)| value.is_finite());
         let (low, high) =
             finite.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| {
                 (low.min(*value), high.max(*value))
             });
-        self.write(name, [LEFT, self.top + MARGIN / 2]);
-        self.write(&format!("{:.0} steps", self.last), [right - 90, bottom + 6]);
+        self.drawing.write(name, [LEFT, self.top + MARGIN / 2]);
+        self.drawing.write(&format!("{:.0} steps", self.last), [right - 90, bottom + 6]);
         if low > high {
-            self.write("nothing yet", [LEFT + 20, (top + bottom) / 2]);
+            self.drawing.write("nothing yet", [LEFT + 20, (top + bottom) / 2]);
             return;
         }
-        self.write(&number(high), [4, top]);
-        self.write(&number(low), [4, bottom - LETTERS as u32]);
+        self.drawing.write(&number(high), [4, top]);
+        self.drawing.write(&number(low), [4, bottom - LETTERS as u32]);
         let span = if high > low { high - low } else { 1.0 };
         let place = |(step, value): &(f64, f64)| {
             let x = f64::from(LEFT) + step / self.last * f64::from(right - LEFT);
@@ -91,49 +88,10 @@ impl Plot<'_> {
         };
         let places: Vec<[f64; 2]> = finite.map(place).collect();
         for pair in places.windows(2) {
-            self.line(pair[0], pair[1], colour);
+            self.drawing.line(pair[0], pair[1], colour);
         }
         for at in &places {
-            self.line(*at, *at, colour);
-        }
-    }
-
-    fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], colour: Rgb<u8>) {
-        let length = (x2 - x1).abs().max((y2 - y1).abs()).ceil().max(1.0);
-        for i in 0..=length as u32 {
-            let part = f64::from(i) / length;
-            let (x, y) = (x1 + (x2 - x1) * part, y1 + (y2 - y1) * part);
-            // Two pixels wide, so that it is seen on a large screen.
-            for (dx, dy) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)] {
-                if let Some(pixel) = self.picture.get_pixel_mut_checked((x + dx) as u32, (y + dy) as u32) {
-                    *pixel = colour;
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, text: &str, [left, top]: [u32; 2]) {
-        let Ok(font) = FontRef::try_from_slice(dejavu::sans::regular()) else { return };
-        let scaled = font.as_scaled(PxScale::from(LETTERS));
-        let mut x = left as f32;
-        for character in text.chars() {
-            let mut glyph = scaled.scaled_glyph(character);
-            glyph.position = ab_glyph::Point { x, y: top as f32 + scaled.ascent() };
-            x += scaled.h_advance(glyph.id);
-            let Some(outline) = font.outline_glyph(glyph) else { continue };
-            let corner = outline.px_bounds().min;
-            outline.draw(|dx, dy, cover| {
-                let (x, y) = (corner.x + dx as f32, corner.y + dy as f32);
-                if x < 0.0 || y < 0.0 {
-                    return;
-                }
-                if let Some(pixel) = self.picture.get_pixel_mut_checked(x as u32, y as u32) {
-                    let mixed = |under: u8, over: u8| {
-                        (f32::from(under) * (1.0 - cover) + f32::from(over) * cover).clamp(0.0, 255.0) as u8
-                    };
-                    *pixel = Rgb(std::array::from_fn(|c| mixed(pixel.0[c], INK.0[c])));
-                }
-            });
+            self.drawing.line(*at, *at, colour);
         }
     }
 }

@@ -1,0 +1,135 @@
+//! A data set by the classes of a network.
+
+use super::{Classes, DataError, DataSet, Entry, LeftOut, Reason};
+use crate::sample::Target;
+
+/// What torchvision calls those of a network's outputs that are of no class, since COCO left their numbers out.
+const NO_CLASS: &str = "N/A";
+
+impl DataSet {
+    /// The data set with the classes `names` in their order, whatever its own are: what a network of these classes
+    /// is trained on and measured by. What is of other classes is left out, and told by [`DataSet::left_out`]: an
+    /// object, whose picture stays; a whole picture. A name `N/A` is of no class and stands for itself.
+    ///
+    /// # Errors
+    /// The data set does not have all of `names`.
+    pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
+        let absent: Vec<String> = names
+            .iter()
+            .filter(|name| *name != NO_CLASS && self.classes.id(name).is_none())
+            .cloned()
+            .collect();
+        if !absent.is_empty() {
+            return Err(DataError::NoClasses { absent, there: self.classes.names().to_vec() });
+        }
+        let Self { classes: old, entries, mut left_out, ignored, of_pictures } = self;
+        let new = old.renamed(names);
+        let mapping = Mapping { old: &old, new: &new };
+        let entries = entries.into_iter().filter_map(|entry| mapping.entry(entry, &mut left_out)).collect();
+        Ok(Self { classes: new, entries, left_out, ignored, of_pictures })
+    }
+}
+
+struct Mapping<'c> {
+    old: &'c Classes,
+    new: &'c Classes,
+}
+
+impl Mapping<'_> {
+    fn id(&self, old: u32) -> Option<u32> {
+        self.new.id(self.old.name(old))
+    }
+
+    fn entry(&self, mut entry: Entry, left_out: &mut LeftOut) -> Option<Entry> {
+        let path = &entry.path;
+        match &mut entry.target {
+            Target::Objects(objects) => {
+                let mut number = 0;
+                objects.retain_mut(|object| {
+                    number += 1;
+                    let id = self.id(object.class_id);
+                    if id.is_none() {
+                        let what = format!("object {number} ({})", self.old.name(object.class_id));
+                        left_out.add(path, what, Reason::NotAsked);
+                    }
+                    object.class_id = id.unwrap_or(0);
+                    id.is_some()
+                });
+            }
+            Target::Class(parts) => {
+                let mapped: Option<Vec<(u32, f32)>> =
+                    parts.iter().map(|(id, part)| Some((self.id(*id)?, *part))).collect();
+                let Some(mapped) = mapped else {
+                    left_out.add(path, "the picture", Reason::NotAsked);
+                    return None;
+                };
+                *parts = mapped;
+            }
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_schema::BBox;
+
+    use super::*;
+    use crate::{ObjectTarget, data::IgnoredAre};
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn set(classes: Classes, targets: Vec<Target>) -> DataSet {
+        let entry = |(number, target)| {
+            let name = format!("{number}.png");
+            Entry { path: name.clone().into(), name, number, size: None, target }
+        };
+        DataSet {
+            of_pictures: classes.ids().next() == Some(0),
+            classes,
+            entries: (1..).zip(targets).map(entry).collect(),
+            left_out: LeftOut::default(),
+            ignored: IgnoredAre::Crowds,
+        }
+    }
+
+    fn objects(ids: &[u32]) -> Target {
+        let bbox = BBox::from([0.0, 0.0, 1.0, 1.0]);
+        let object = |class_id: &u32| ObjectTarget { class_id: *class_id, bbox, ignore: false, area: 1.0 };
+        Target::Objects(ids.iter().map(object).collect())
+    }
+
+    #[test]
+    fn objects_get_the_numbers_of_the_names_asked_for() {
+        let classes = [(1, "person"), (13, "stop"), (90, "toothbrush")];
+        let classes = Classes::numbered(classes.map(|(number, name)| (number, name.to_owned())).to_vec());
+        let set = set(classes, vec![objects(&[1, 2, 3, 1]), objects(&[2])]);
+        let mapped = set.with_classes(&names(&["toothbrush", "N/A", "person"])).unwrap();
+        let targets: Vec<&Target> = mapped.entries().iter().map(|entry| &entry.target).collect();
+        assert_eq!(targets, [&objects(&[3, 1, 3]), &objects(&[])]);
+        let left_out = mapped.left_out().items();
+        assert_eq!((left_out.len(), left_out[0].what.as_str()), (2, "object 2 (stop)"));
+        let classes = mapped.classes();
+        assert_eq!([1, 2, 3].map(|id| classes.number(id)), [Some(90), None, Some(1)]);
+        assert_eq!([90, 1, 13].map(|number| classes.of_number(number)), [Some(1), Some(3), None]);
+    }
+
+    #[test]
+    fn whole_pictures_of_other_classes_are_left_out() {
+        let classes = Classes::of_pictures(names(&["cat", "dog", "eel"]));
+        let set = set(classes, [0, 1, 2].map(|id| Target::Class(vec![(id, 1.0)])).to_vec());
+        let mapped = set.with_classes(&names(&["eel", "cat"])).unwrap();
+        let targets: Vec<&Target> = mapped.entries().iter().map(|entry| &entry.target).collect();
+        assert_eq!(targets, [&Target::Class(vec![(1, 1.0)]), &Target::Class(vec![(0, 1.0)])]);
+        assert_eq!(mapped.left_out().counts()[&Reason::NotAsked], 1);
+    }
+
+    #[test]
+    fn classes_that_are_not_there_are_named() {
+        let set = set(Classes::of_objects(names(&["cat", "dog"])), vec![]);
+        let error = set.with_classes(&names(&["cat", "eel", "fly"])).unwrap_err().to_string();
+        assert_eq!(error, "the data set has no class `eel`, `fly`; it has `cat`, `dog`");
+    }
+}

@@ -1,0 +1,79 @@
+//! Which class is taken for which.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::measure::counts::ClassCounts;
+
+/// How many pictures of each class were said to be of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Confusion {
+    names: Vec<String>,
+    /// A row for each class that is true, in it a number for each that was said.
+    rows: Vec<Vec<usize>>,
+}
+
+impl Confusion {
+    pub(super) fn new(names: Vec<String>) -> Self {
+        let rows = vec![vec![0; names.len()]; names.len()];
+        Self { names, rows }
+    }
+
+    pub(super) fn add(&mut self, truth: usize, said: usize) {
+        if let Some(count) = self.rows.get_mut(truth).and_then(|row| row.get_mut(said)) {
+            *count += 1;
+        }
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A row for each class that is true, in it a number for each that was said.
+    pub fn rows(&self) -> &[Vec<usize>] {
+        &self.rows
+    }
+
+    pub(super) fn counts(&self, class: usize) -> ClassCounts {
+        let right = self.rows[class][class];
+        let said: usize = self.rows.iter().map(|row| row[class]).sum();
+        let there: usize = self.rows[class].iter().sum();
+        ClassCounts {
+            class_id: u32::try_from(class).unwrap_or(u32::MAX),
+            name: self.names[class].clone(),
+            right,
+            wrong: said - right,
+            missed: there - right,
+        }
+    }
+}
+
+/// A line for each class that is true, a column for each that was said, by its number; a point where there is none.
+impl fmt::Display for Confusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = |number: usize| number.to_string().len();
+        let most = self.rows.iter().flatten().copied().max().unwrap_or(0);
+        let last = self.names.len().saturating_sub(1);
+        let column = digits(most).max(digits(last)) + 1;
+        let number = digits(last);
+        let name =
+            self.names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("true \\ said".len());
+        write!(f, "{:number$} {:name$}", "", "true \\ said")?;
+        for said in 0..self.names.len() {
+            write!(f, "{said:>column$}")?;
+        }
+        writeln!(f)?;
+        for (at, (class, row)) in self.names.iter().zip(&self.rows).enumerate() {
+            write!(f, "{at:>number$} {class:name$}")?;
+            for count in row {
+                match count {
+                    0 => write!(f, "{:>column$}", ".")?,
+                    _ => write!(f, "{count:>column$}")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! The confusion matrix as a picture.
+
+use std::{io, path::Path};
+
+use image::{Rgb, RgbImage};
+
+use super::Confusion;
+use crate::drawing::{Drawing, GROUND, INK, LETTERS, width_of};
+
+/// The side of a class's square, where there are so few that a number is read in it, and where there are more.
+const LARGE: u32 = 48;
+const SMALL: u32 = 12;
+const FEW: usize = 40;
+
+const GAP: u32 = 8;
+/// Names that are longer are cut.
+const LONGEST: usize = 24;
+
+const RIGHT: [u8; 3] = [30, 100, 190];
+const WRONG: [u8; 3] = [200, 60, 40];
+
+impl Confusion {
+    /// Draws it into a PNG: a row for each class that is true, a column for each that was said, the darker the greater
+    /// a part of the row it is; blue is right and red is wrong.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write_png(&self, path: &Path) -> io::Result<()> {
+        self.drawn().save(path).map_err(io::Error::other)
+    }
+
+    fn drawn(&self) -> RgbImage {
+        let classes = self.names().len();
+        let are_few = classes <= FEW;
+        let side = if are_few { LARGE } else { SMALL };
+        let labels: Vec<String> = self.names().iter().enumerate().map(|(at, name)| label(at, name)).collect();
+        let widest = labels.iter().map(|label| width_of(label)).max().unwrap_or(0);
+        let left = if are_few { widest + 2 * GAP } else { GAP };
+        let letters = LETTERS as u32;
+        let top = 2 * letters + 4 * GAP;
+        let all = side * classes as u32;
+        let title = "rows: what is true, columns: what was said";
+        let width = (left + all).max(GAP + width_of(title)) + GAP;
+        let mut drawing = Drawing::new([width, top + all + GAP]);
+        drawing.write(title, [GAP, GAP]);
+        for (y, (row, label)) in self.rows().iter().zip(&labels).enumerate() {
+            let start = top + side * y as u32;
+            if are_few {
+                drawing.write(label, [GAP, start + (side - letters) / 2]);
+                let number = y.to_string();
+                let x = left + side * y as u32 + side.saturating_sub(width_of(&number)) / 2;
+                drawing.write(&number, [x, top - letters - GAP]);
+            }
+            let there = row.iter().sum::<usize>().max(1);
+            for (x, count) in row.iter().enumerate() {
+                let part = *count as f32 / there as f32;
+                let corner = [left + side * x as u32, start];
+                let colour = shade(if x == y { RIGHT } else { WRONG }, part);
+                drawing.fill(corner, [side - 1, side - 1], colour);
+                if are_few && *count > 0 {
+                    let text = count.to_string();
+                    let x = corner[0] + side.saturating_sub(width_of(&text)) / 2;
+                    let ink = if part > 0.5 { GROUND } else { INK };
+                    drawing.write_in(&text, [x, start + (side - letters) / 2], ink);
+                }
+            }
+        }
+        drawing.picture
+    }
+}
+
+fn label(at: usize, name: &str) -> String {
+    let cut: String = name.chars().take(LONGEST).collect();
+    format!("{at} {cut}")
+}
+
+/// Between a light grey, which shows the square, and the whole colour.
+fn shade(colour: [u8; 3], part: f32) -> Rgb<u8> {
+    const LIGHT: f32 = 244.0;
+    // A few that are wrong are to be seen, too.
+    let part = part.sqrt();
+    Rgb(colour.map(|channel| (LIGHT + (f32::from(channel) - LIGHT) * part) as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_right_is_blue_and_what_is_wrong_red() {
+        for (classes, side) in [(3, LARGE), (60, SMALL)] {
+            let mut confusion = Confusion::new((0..classes).map(|class| format!("class {class}")).collect());
+            confusion.add(0, 0);
+            confusion.add(1, 2);
+            let picture = confusion.drawn();
+            let count = |colour| picture.pixels().filter(|pixel| pixel.0 == colour).count() as u32;
+            let square = (side - 1) * (side - 1);
+            // A number takes a part of it.
+            assert!((square / 2..=square).contains(&count(RIGHT)), "{}", count(RIGHT));
+            assert!((square / 2..=square).contains(&count(WRONG)), "{}", count(WRONG));
+            assert!(picture.width() >= side * classes && picture.height() >= side * classes);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Precision against recall: `COCOeval.accumulate`.
+
+use super::matching::Judged;
+
+/// Recalls at which precision is asked for: 0, 0.01, .. 1.
+const RECALLS: usize = 101;
+
+/// How a class is looked at: of which area, at which threshold, and how many detections a picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    /// A place in [`super::matching::AREAS`].
+    pub(super) area: usize,
+    /// A place in [`super::matching::THRESHOLDS`].
+    pub(super) threshold: usize,
+    pub(super) most: usize,
+}
+
+impl View {
+    /// Whether a detection found an object; none where it counts as nothing.
+    pub(super) fn is_right(&self, judged: &Judged) -> Option<bool> {
+        let bit = 1 << self.threshold;
+        let counts = judged.rank < self.most && judged.ignored[self.area] & bit == 0;
+        counts.then_some(judged.matched[self.area] & bit != 0)
+    }
+}
+
+/// The part of `objects` that is found at all; `judged` in any order.
+pub(super) fn recall(judged: &[Judged], objects: usize, view: View) -> f64 {
+    let right = judged.iter().filter(|judged| view.is_right(judged) == Some(true)).count();
+    right as f64 / objects as f64
+}
+
+/// The mean of the best precisions at each recall or a higher one; `judged` the surest first.
+pub(super) fn average_precision(judged: &[Judged], objects: usize, view: View) -> f64 {
+    let (mut right, mut all) = (0_u32, 0_u32);
+    let mut points: Vec<[f64; 2]> = Vec::new();
+    for is_right in judged.iter().filter_map(|judged| view.is_right(judged)) {
+        right += u32::from(is_right);
+        all += 1;
+        let precision = f64::from(right) / (f64::from(all) + f64::EPSILON);
+        points.push([f64::from(right) / objects as f64, precision]);
+    }
+    let mut best = 0.0;
+    for [_, precision] in points.iter_mut().rev() {
+        best = f64::max(best, *precision);
+        *precision = best;
+    }
+    let at = |step: usize| {
+        let recall = step as f64 * 0.01;
+        points.get(points.partition_point(|[reached, _]| *reached < recall)).map_or(0.0, |[_, best]| *best)
+    };
+    (0..RECALLS).map(at).sum::<f64>() / RECALLS as f64
+}

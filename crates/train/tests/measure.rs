@@ -1,0 +1,175 @@
+//! Networks measured on data sets, from files to numbers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path, sync::Arc};
+
+use lookout_model::{DetectionSettings, Network, PreparedNetwork, Target};
+use lookout_schema::Size;
+use lookout_train::{
+    Judge,
+    data::{DataError, DataSet, DataSource},
+    measure::{Look, MeasureError, Report, SetJudge, measured, measured_settings, see_objects},
+};
+use serde_json::json;
+
+const SIDE: u32 = 64;
+
+/// A classifier of `classes` that says of whatever it sees that it is of class 0.
+fn biased(classes: i64) -> PreparedNetwork {
+    let mut network = Network::new("resnet18", classes).unwrap();
+    network.fill(7);
+    tch::no_grad(|| {
+        let tensors = network.tensors();
+        let _ = tensors["fc.weight"].shallow_clone().zero_();
+        let _ = tensors["fc.bias"].shallow_clone().zero_();
+        let _ = tensors["fc.bias"].get(0).fill_(2.0);
+    });
+    network.prepare(Target::REFERENCE)
+}
+
+fn detector(arch: &str, classes: i64) -> PreparedNetwork {
+    let mut network = Network::new(arch, classes).unwrap();
+    network.fill(7);
+    network.prepare(Target::REFERENCE)
+}
+
+/// A picture that is dark but for a light square.
+fn put_picture(path: &Path, size: Size, light: [u32; 4]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let [left, top, right, bottom] = light;
+    let pixel = |x, y| {
+        let is_light = (left..right).contains(&x) && (top..bottom).contains(&y);
+        image::Rgb(if is_light { [250, 240, 230] } else { [20, 30, 40] })
+    };
+    image::RgbImage::from_fn(size.width, size.height, pixel).save(path).unwrap();
+}
+
+/// So many pictures of the classes `a`, `b` and `c`, of several sizes.
+fn whole_pictures(root: &Path, counts: [u32; 3]) -> DataSet {
+    for (class, count) in ["a", "b", "c"].iter().zip(counts) {
+        for number in 0..count {
+            let size = Size { width: 40 + 10 * number, height: 90 - 10 * number };
+            put_picture(&root.join(class).join(format!("{number}.png")), size, [5, 5, 20, 20]);
+        }
+    }
+    format!("folder:{}", root.display()).parse::<DataSource>().unwrap().open(None).unwrap()
+}
+
+/// Three pictures with an object and one without, in the order of their ids.
+fn of_objects(root: &Path) -> DataSet {
+    let sizes = [(100, 60), (60, 100), (80, 80), (64, 64)];
+    let mut images = Vec::new();
+    let mut annotations = Vec::new();
+    for (id, (width, height)) in (1..).zip(sizes) {
+        let name = format!("{id}.png");
+        put_picture(&root.join(&name), Size { width, height }, [10, 10, 40, 50]);
+        images.push(json!({"id": id, "file_name": name, "width": width, "height": height}));
+        if id < 4 {
+            annotations.push(
+                json!({"id": id, "image_id": id, "category_id": 3, "bbox": [10, 10, 30, 40], "area": 1200,
+                "iscrowd": 0}),
+            );
+        }
+    }
+    let categories = json!([{"id": 3, "name": "light"}, {"id": 5, "name": "other"}]);
+    let file = json!({"images": images, "annotations": annotations, "categories": categories});
+    fs::write(root.join("set.json"), file.to_string()).unwrap();
+    format!("coco:{}", root.display()).parse::<DataSource>().unwrap().open(None).unwrap()
+}
+
+const INPUT: Size = Size { width: SIDE, height: SIDE };
+
+#[test]
+fn a_classifier_is_judged_by_a_folder_a_class() {
+    let root = tempfile::tempdir().unwrap();
+    let set = Arc::new(whole_pictures(root.path(), [4, 1, 2]));
+    for (batch, threads) in [(1, 3), (3, 2), (100, 1)] {
+        let mut judge =
+            SetJudge::new(Arc::clone(&set), Look { batch, threads, ..Look::of_classifiers(INPUT) });
+        assert!(judge.last().is_none());
+        let judgement = judge.judge(&biased(3)).unwrap();
+        assert!((judgement.score - 4.0 / 7.0).abs() < 1e-12, "{judgement:?}");
+        assert!((judgement.metrics["balanced"] - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((judgement.metrics["recall/a"], judgement.metrics["recall/c"]), (1.0, 0.0));
+        let Some(Report::Classifier(summary)) = judge.last() else { panic!() };
+        assert_eq!(summary.confusion.rows(), [[4, 0, 0], [1, 0, 0], [2, 0, 0]]);
+        let png = root.path().join("confusion.png");
+        summary.confusion.write_png(&png).unwrap();
+        assert!(image::image_dimensions(&png).unwrap().0 > 3 * 40);
+        fs::remove_file(png).unwrap();
+    }
+}
+
+#[test]
+fn the_networks_classes_decide_their_order() {
+    let root = tempfile::tempdir().unwrap();
+    let set = whole_pictures(root.path(), [4, 1, 2]);
+    let names = ["c", "b"].map(str::to_owned);
+    let set = set.with_classes(&names).unwrap();
+    assert_eq!((set.len(), set.left_out().items().len()), (3, 4));
+    let Report::Classifier(summary) = measured(&biased(2), &set, Look::of_classifiers(INPUT), None).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(summary.confusion.rows(), [[2, 0], [1, 0]]);
+}
+
+#[test]
+fn a_detector_is_judged_by_a_coco_file() {
+    let root = tempfile::tempdir().unwrap();
+    let set = of_objects(root.path());
+    // Sides that are no multiples of 32 are padded.
+    let look = Look { batch: 3, threads: 2, ..Look::of_detectors(Size { width: 80, height: 60 }) };
+    for arch in ["fcos_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
+        let network = detector(arch, 3);
+        let Report::Detector(report) = measured(&network, &set, look, None).unwrap() else { panic!() };
+        assert_eq!((report.coco.pictures, report.coco.classes[0].objects), (4, 3));
+        assert!(report.coco.ap.is_some() && report.coco.classes[1].ap.is_none());
+        assert!(report.coco.ap_large.is_none());
+        let metrics = Report::Detector(report).metrics();
+        assert!(metrics.contains_key("AP") && metrics.contains_key("AP/light"), "{metrics:?}");
+        assert!(!metrics.contains_key("AP/other") && !metrics.contains_key("AP_large"));
+    }
+}
+
+#[test]
+fn what_a_detector_finds_comes_in_pixels_of_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    let set = of_objects(root.path());
+    let PreparedNetwork::Detector(network) = detector("retinanet_resnet50_fpn", 3) else { panic!() };
+    let settings = DetectionSettings { score_threshold: 0.0, ..measured_settings(&network) };
+    let mut seen = Vec::new();
+    let look = Look { batch: 2, ..Look::of_detectors(INPUT) };
+    see_objects(&network, &set, look, &settings, &mut |shown| {
+        let size = shown.entry.size.unwrap();
+        for found in &shown.found {
+            assert_eq!(found.bbox.clipped(size), Some(found.bbox));
+            assert!((1..=2).contains(&found.class_id), "{found:?}");
+        }
+        // The picture lies in the middle of the input; what lies at its lower end is there in the file, too.
+        let lowest = shown.found.iter().map(|found| found.bbox.y2).fold(0.0, f32::max);
+        seen.push((shown.entry.number, shown.truth.len(), shown.found.len(), lowest, size.height));
+    })
+    .unwrap();
+    assert_eq!(
+        seen.iter().map(|seen| (seen.0, seen.1)).collect::<Vec<_>>(),
+        [(1, 1), (2, 1), (3, 1), (4, 0)]
+    );
+    assert!(seen.iter().all(|seen| seen.2 > 0 && seen.3 > 0.9 * seen.4 as f32), "{seen:?}");
+}
+
+#[test]
+fn what_does_not_fit_together_is_an_error() {
+    let [folder, coco] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (pictures, objects) = (whole_pictures(folder.path(), [1, 1, 1]), of_objects(coco.path()));
+    let look = Look::of_classifiers(INPUT);
+    let error = |network: &PreparedNetwork, set| measured(network, set, look, None).unwrap_err();
+    let (classifier, detector) = (biased(4), detector("retinanet_resnet50_fpn", 5));
+    assert!(matches!(error(&classifier, &pictures), MeasureError::Classes { network: 4, set: 3 }));
+    assert!(matches!(error(&classifier, &objects), MeasureError::NeedsPictures));
+    assert!(matches!(error(&detector, &objects), MeasureError::Classes { network: 4, set: 2 }));
+    assert!(matches!(error(&detector, &pictures), MeasureError::NeedsObjects));
+    fs::write(folder.path().join("b/0.png"), "no picture").unwrap();
+    let broken = error(&biased(3), &pictures);
+    assert!(matches!(broken, MeasureError::Data(DataError::Picture(_))), "{broken:?}");
+}
