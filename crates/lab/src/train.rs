@@ -15,6 +15,7 @@ use lookout_train::{
     Feed, FeedSettings, Outcome, Progress, Run,
     augment::Recipe,
     data::{DataSet, DataSource, Overview},
+    measure::{Look, SetJudge},
     prepared_by, write_curves,
 };
 
@@ -75,7 +76,10 @@ fn fit(recipe: &RecipeSettings, train: DataSet, val: DataSet) -> anyhow::Result<
         threads,
     };
     let mut feed = Feed::new(Arc::new(train), prepared_by(chain), settings);
-    let mut judge = TODO;
+    let input = recipe.data.val_input.unwrap_or(recipe.model.input);
+    let look =
+        if recipe.model.is_classifier() { Look::of_classifiers(input) } else { Look::of_detectors(input) };
+    let mut judge = SetJudge::new(Arc::new(val), look);
     let progress = Progress::new();
     let outcome = run.fit(&mut feed, &mut judge, &mut |told| progress.tell(told))?;
     write_curves(&recipe.output)?;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::RecipeModel;
+use lookout_schema::Size;
+
+use super::{RecipeModel, input};
 use crate::reader::Section;
 
 /// `[data]`: the pictures, and what is true of them.
@@ -12,6 +14,8 @@ pub struct DataSettings {
     pub train: SourceSettings,
     /// What it is judged on.
     pub val: SourceSettings,
+    /// The input that it is judged at; none takes that it is trained at.
+    pub val_input: Option<Size>,
     /// Whether pictures of rare classes come more often.
     pub balanced: bool,
     /// How many threads read pictures; none takes as many as there are cores.
@@ -37,6 +41,9 @@ impl DataSettings {
         let val_split = section.text("val_split");
         let train = SourceSettings::read(&section, "train", base, model);
         let val = SourceSettings::read(&section, "val", base, model);
+        let val_input = section.text("val_input").and_then(|text| {
+            input(&section, "val_input", &text, model.is_some_and(RecipeModel::is_classifier))
+        });
         let balanced = section.boolean("balanced").unwrap_or(false);
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
         section.need("train", "`train` is needed in [data]: what the network learns from, `KIND:PATH`");
@@ -45,6 +52,7 @@ impl DataSettings {
         Some(Self {
             train: SourceSettings { split: train_split, ..train? },
             val: SourceSettings { split: val_split, ..val? },
+            val_input,
             balanced,
             threads,
         })

@@ -122,6 +122,15 @@ impl RecipeSettings {
 const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
 const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 
+/// A network's input by its text.
+fn input(section: &Section<'_, '_>, key: &'static str, text: &str, classifier: bool) -> Option<Size> {
+    let input = input_size(text).map_err(|what| section.note(key, what)).ok()?;
+    if !(classifier || input.width.is_multiple_of(32) && input.height.is_multiple_of(32)) {
+        section.note(key, "a detector's sides are multiples of 32, such as `640x384`");
+    }
+    Some(input)
+}
+
 impl RecipeModel {
     fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let arch = section.text("arch");
@@ -157,14 +166,8 @@ impl RecipeModel {
             }
         }
         let usual = if classifier { CLASSIFIER_INPUT } else { DETECTOR_INPUT };
-        let input = section
-            .text("input")
-            .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok())
-            .unwrap_or(usual);
-        let divides = input.width.is_multiple_of(32) && input.height.is_multiple_of(32);
-        if !(classifier || divides) {
-            section.note("input", "a detector's sides are multiples of 32, such as `640x384`");
-        }
+        let input = section.text("input").and_then(|text| input(&section, "input", &text, classifier));
+        let input = input.unwrap_or(usual);
         let device = section.parsed("device").unwrap_or(Device::Auto);
         let precision = section.parsed("precision").unwrap_or(Precision::Fp32);
         if precision == Precision::Fp16 {

@@ -1,0 +1,187 @@
+//! How well objects are followed: CLEAR MOT (Bernardin and Stiefelhagen 2008,
+//! <https://doi.org/10.1155/2008/246309>) and IDF1 (Ristani et al. 2016, <https://arxiv.org/abs/1609.01775>), to
+//! the numbers of py-motmetrics.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use lookout_schema::BBox;
+use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
+use serde::Serialize;
+
+/// Boxes that overlap by less are of two objects.
+const LEAST_IOU: f64 = 0.5;
+
+/// An object in a frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tracked {
+    /// The same for as long as it is there, and no other's in all frames.
+    pub id: u64,
+    /// In pixels.
+    pub bbox: BBox,
+}
+
+/// Takes frames in their order; those of several cameras may be mixed, as ids are no two cameras'.
+#[derive(Debug, Default)]
+pub struct TrackingEvaluation {
+    frames: usize,
+    objects: usize,
+    tracks: usize,
+    matches: usize,
+    iou: f64,
+    switches: usize,
+    /// As which track each object was last found.
+    last: BTreeMap<u64, u64>,
+    /// In how many frames an object and a track could be the same.
+    together: BTreeMap<(u64, u64), u32>,
+}
+
+/// What came of it. Parts are none where there is nothing to take them of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TrackingSummary {
+    pub frames: usize,
+    /// Boxes of the truth in all frames.
+    pub objects: usize,
+    /// Boxes that were found in all frames.
+    pub tracks: usize,
+    pub misses: usize,
+    pub false_positives: usize,
+    /// How often an object was another track than before.
+    pub switches: usize,
+    /// 1 less what was missed, too much or switched, of all objects; at most 1, and below 0 for much that is too much.
+    pub mota: Option<f64>,
+    /// The mean overlap of an object with its track, 0.5 to 1.
+    pub iou: Option<f64>,
+    /// The part of objects and tracks that are the same under the best of all pairings for the whole time, 0 to 1.
+    pub idf1: Option<f64>,
+}
+
+impl TrackingEvaluation {
+    /// Adds a frame.
+    pub fn frame(&mut self, truth: &[Tracked], found: &[Tracked]) {
+        self.frames += 1;
+        self.objects += truth.len();
+        self.tracks += found.len();
+        let mut overlaps: Vec<(usize, usize, f64)> = Vec::new();
+        for (row, object) in truth.iter().enumerate() {
+            for (column, track) in found.iter().enumerate() {
+                let iou = iou(object.bbox, track.bbox);
+                if iou >= LEAST_IOU {
+                    overlaps.push((row, column, iou));
+                    *self.together.entry((object.id, track.id)).or_insert(0) += 1;
+                }
+            }
+        }
+        for (row, column, iou) in self.pairs(truth, found, &overlaps) {
+            let (object, track) = (truth[row].id, found[column].id);
+            let before = self.last.insert(object, track);
+            self.switches += usize::from(before.is_some_and(|before| before != track));
+            self.matches += 1;
+            self.iou += iou;
+        }
+    }
+
+    /// Who was one before stays so while they overlap; the others are paired so that most are, and overlap most.
+    fn pairs(
+        &self,
+        truth: &[Tracked],
+        found: &[Tracked],
+        overlaps: &[(usize, usize, f64)],
+    ) -> Vec<(usize, usize, f64)> {
+        let stays = |(row, column, _): &(usize, usize, f64)| {
+            self.last.get(&truth[*row].id) == Some(&found[*column].id)
+        };
+        let mut taken = [BTreeSet::new(), BTreeSet::new()];
+        // Two objects may have been the same track, one after the other: the first of them has it.
+        let mut pairs: Vec<(usize, usize, f64)> = overlaps
+            .iter()
+            .filter(|pair| {
+                stays(pair)
+                    && !taken[1].contains(&pair.1)
+                    && taken[0].insert(pair.0) | taken[1].insert(pair.1)
+            })
+            .copied()
+            .collect();
+        let rest: Vec<_> = overlaps
+            .iter()
+            .filter(|(row, column, _)| !taken[0].contains(row) && !taken[1].contains(column))
+            .copied()
+            .collect();
+        // A pair more is worth more than any overlap.
+        let worth = |iou: f64| (1e6 * (1000.0 + iou)) as i64;
+        let weights =
+            rest.iter().map(|(row, column, iou)| ((*row as u64, *column as u64), worth(*iou))).collect();
+        let chosen = best_pairs(&weights);
+        pairs.extend(rest.iter().filter(|(row, column, _)| chosen.contains(&(*row as u64, *column as u64))));
+        pairs
+    }
+
+    pub fn summary(&self) -> TrackingSummary {
+        let Self { frames, objects, tracks, matches, switches, .. } = *self;
+        let part = |some: f64, all: usize| (all > 0).then(|| some / all as f64);
+        let weights = self.together.iter().map(|(pair, frames)| (*pair, i64::from(*frames))).collect();
+        let same: u32 = best_pairs(&weights).iter().filter_map(|pair| self.together.get(pair)).sum();
+        let wrong = (objects - matches) + (tracks - matches) + switches;
+        TrackingSummary {
+            frames,
+            objects,
+            tracks,
+            misses: objects - matches,
+            false_positives: tracks - matches,
+            switches,
+            mota: part(objects as f64 - wrong as f64, objects),
+            iou: part(self.iou, matches),
+            idf1: part(2.0 * f64::from(same), objects + tracks),
+        }
+    }
+}
+
+/// The pairs that are worth most together; no first and no second is in two (Kuhn 1955).
+fn best_pairs(weights: &BTreeMap<(u64, u64), i64>) -> BTreeSet<(u64, u64)> {
+    let side =
+        |of: fn(&(u64, u64)) -> u64| weights.keys().map(of).collect::<BTreeSet<_>>().into_iter().collect();
+    let (firsts, seconds): (Vec<u64>, Vec<u64>) = (side(|pair| pair.0), side(|pair| pair.1));
+    if weights.is_empty() {
+        return BTreeSet::new();
+    }
+    // The algorithm takes no more rows than columns.
+    let turned = firsts.len() > seconds.len();
+    let (rows, columns) = if turned { (&seconds, &firsts) } else { (&firsts, &seconds) };
+    let pair = |row: u64, column: u64| if turned { (column, row) } else { (row, column) };
+    let worth = |row: &u64, column: &u64| weights.get(&pair(*row, *column)).copied().unwrap_or(0);
+    let numbers = rows.iter().flat_map(|row| columns.iter().map(move |column| worth(row, column))).collect();
+    let Ok(matrix) = Matrix::from_vec(rows.len(), columns.len(), numbers) else { return BTreeSet::new() };
+    let (_, chosen) = kuhn_munkres(&matrix);
+    let chosen = chosen.into_iter().enumerate().map(|(row, column)| pair(rows[row], columns[column]));
+    chosen.filter(|pair| weights.contains_key(pair)).collect()
+}
+
+/// Intersection over union.
+fn iou(a: BBox, b: BBox) -> f64 {
+    let [a, b] = [a, b].map(|b| [b.x1, b.y1, b.x2, b.y2].map(f64::from));
+    let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
+    let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
+    let area = |b: [f64; 4]| (b[2] - b[0]) * (b[3] - b[1]);
+    let both = width * height;
+    both / (area(a) + area(b) - both)
+}
+
+impl fmt::Display for TrackingSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: Option<f64>| number.map_or("-".into(), |number| format!("{number:.3}"));
+        write!(
+            f,
+            "MOTA {}, IDF1 {}, mean IoU {}; {} objects in {} frames: {} missed, {} false, {} switched",
+            number(self.mota),
+            number(self.idf1),
+            number(self.iou),
+            self.objects,
+            self.frames,
+            self.misses,
+            self.false_positives,
+            self.switches
+        )
+    }
+}

@@ -1,0 +1,56 @@
+"""What motmetrics, which is not ours, says of random tracks of random objects: writes tracking.json beside itself.
+
+    "$(scripts/motmetrics.sh)" crates/measure/tests/goldens/make_tracking.py
+"""
+
+import json
+import pathlib
+import random
+
+import motmetrics
+import numpy
+
+METRICS = ["num_frames", "num_objects", "num_predictions", "num_misses", "num_false_positives", "num_switches",
+           "mota", "motp", "idf1"]
+
+
+def sequence(seed):
+    r = random.Random(seed)
+    objects = [[r.uniform(0, 300), r.uniform(0, 200), r.uniform(-8, 8), r.uniform(-8, 8), r.choice([20, 40, 60])]
+               for _ in range(r.randint(2, 9))]
+    ids = {}
+    frames = []
+    for t in range(40):
+        truth, tracks = [], []
+        for number, (x, y, vx, vy, side) in enumerate(objects):
+            x, y = x + vx * t, y + vy * t
+            if r.random() < 0.1:
+                continue
+            truth.append([number + 1, x, y, x + side, y + side])
+            if number not in ids or r.random() < 0.04:
+                ids[number] = r.randint(1, 12)
+            if r.random() < 0.85:
+                dx, dy = r.gauss(0, side / 12), r.gauss(0, side / 12)
+                tracks.append([ids[number], x + dx, y + dy, x + dx + side, y + dy + side])
+        # An id is in a frame once.
+        tracks = list({row[0]: row for row in tracks}.values())
+        if r.random() < 0.2 and all(row[0] != 99 for row in tracks):
+            tracks.append([99, 5.0, 5.0, 50.0, 50.0])
+        frames.append({"truth": truth, "tracks": tracks})
+    return json.loads(json.dumps(frames), parse_float=lambda text: float(numpy.float32(text)))
+
+
+def judged(frames):
+    accumulator = motmetrics.MOTAccumulator(auto_id=True)
+    for frame in frames:
+        def rows(kind):
+            boxes = numpy.array([[x1, y1, x2 - x1, y2 - y1] for _, x1, y1, x2, y2 in frame[kind]]).reshape(-1, 4)
+            return [row[0] for row in frame[kind]], boxes
+        (truth, truth_boxes), (tracks, track_boxes) = rows("truth"), rows("tracks")
+        accumulator.update(truth, tracks, motmetrics.distances.iou_matrix(truth_boxes, track_boxes, max_iou=0.5))
+    summary = motmetrics.metrics.create().compute(accumulator, metrics=METRICS, name="it")
+    return {name: float(summary.loc["it", name]) for name in METRICS}
+
+
+cases = [{"frames": frames, "expected": judged(frames)} for frames in map(sequence, range(6))]
+pathlib.Path(__file__).with_name("tracking.json").write_text(json.dumps(cases, separators=(",", ":")) + "\n")
