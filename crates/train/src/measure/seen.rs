@@ -62,6 +62,8 @@ pub fn see_objects(
         let entries = &set.entries()[first..];
         for ((entry, (source, placement)), found) in entries.iter().zip(places).zip(found) {
             let object = |((corners, score), class_id): ((&[f32; 4], &f32), &u32)| {
+                // RetinaNet and FCOS have an output for the background too, which is no object.
+                set.classes().place(*class_id)?;
                 let bbox = placement.to_source(BBox::from(*corners)).clipped(source)?;
                 Some(FoundObject { class_id: *class_id, bbox, score: *score })
             };
