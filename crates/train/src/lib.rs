@@ -5,7 +5,6 @@
 
 pub mod augment;
 pub mod data;
-mod drawing;
 mod feed;
 mod fit;
 mod loss;

@@ -3,9 +3,10 @@
 use std::{io, path::Path};
 
 use image::{Rgb, RgbImage};
+use lookout_draw::{Chart, GROUND, INK, LETTERS};
+use lookout_stage::Rect;
 
 use super::Confusion;
-use crate::drawing::{Drawing, GROUND, INK, LETTERS, width_of};
 
 /// The side of a class's square, where there are so few that a number is read in it, and where there are more.
 const LARGE: u32 = 48;
@@ -34,38 +35,39 @@ impl Confusion {
         let are_few = classes <= FEW;
         let side = if are_few { LARGE } else { SMALL };
         let labels: Vec<String> = self.names().iter().enumerate().map(|(at, name)| label(at, name)).collect();
+        let measure = Chart::new([1, 1]);
+        let width_of = |text: &str| measure.width_of(text);
         let widest = labels.iter().map(|label| width_of(label)).max().unwrap_or(0);
         let left = if are_few { widest + 2 * GAP } else { GAP };
-        let letters = LETTERS as u32;
-        let top = 2 * letters + 4 * GAP;
+        let top = 2 * LETTERS + 4 * GAP;
         let all = side * classes as u32;
         let title = "rows: what is true, columns: what was said";
         let width = (left + all).max(GAP + width_of(title)) + GAP;
-        let mut drawing = Drawing::new([width, top + all + GAP]);
-        drawing.write(title, [GAP, GAP]);
+        let mut chart = Chart::new([width, top + all + GAP]);
+        chart.write(title, [GAP, GAP], INK);
         for (y, (row, label)) in self.rows().iter().zip(&labels).enumerate() {
             let start = top + side * y as u32;
             if are_few {
-                drawing.write(label, [GAP, start + (side - letters) / 2]);
+                chart.write(label, [GAP, start + (side - LETTERS) / 2], INK);
                 let number = y.to_string();
                 let x = left + side * y as u32 + side.saturating_sub(width_of(&number)) / 2;
-                drawing.write(&number, [x, top - letters - GAP]);
+                chart.write(&number, [x, top - LETTERS - GAP], INK);
             }
             let there = row.iter().sum::<usize>().max(1);
             for (x, count) in row.iter().enumerate() {
                 let part = *count as f32 / there as f32;
-                let corner = [left + side * x as u32, start];
+                let at = left + side * x as u32;
                 let colour = shade(if x == y { RIGHT } else { WRONG }, part);
-                drawing.fill(corner, [side - 1, side - 1], colour);
+                chart.fill(Rect { x: at, y: start, width: side - 1, height: side - 1 }, colour);
                 if are_few && *count > 0 {
                     let text = count.to_string();
-                    let x = corner[0] + side.saturating_sub(width_of(&text)) / 2;
+                    let x = at + side.saturating_sub(width_of(&text)) / 2;
                     let ink = if part > 0.5 { GROUND } else { INK };
-                    drawing.write_in(&text, [x, start + (side - letters) / 2], ink);
+                    chart.write(&text, [x, start + (side - LETTERS) / 2], ink);
                 }
             }
         }
-        drawing.picture
+        chart.into_picture()
     }
 }
 

@@ -1,34 +1,35 @@
 //! Text on pictures.
 
 use ab_glyph::{Font, FontRef, Glyph, Point, PxScale, ScaleFont};
-use anyhow::Context;
 use image::{Rgb, RgbImage};
 
 /// Writes with DejaVu Sans, which has the letters of most alphabets; other characters are an empty box.
 #[derive(Debug)]
-pub(super) struct Pen {
-    font: FontRef<'static>,
+pub struct Pen {
+    font: Option<FontRef<'static>>,
 }
 
 /// Text that is set in one line.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     glyphs: Vec<Glyph>,
     /// In pixels, rounded up.
-    pub(super) width: u32,
-    pub(super) height: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
 }
 
 impl Pen {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let font = FontRef::try_from_slice(dejavu::sans::regular());
-        Ok(Self { font: font.context("the font that Lookout is built with cannot be read")? })
+    pub fn new() -> Self {
+        Self { font: FontRef::try_from_slice(dejavu::sans::regular()).ok() }
     }
 
     /// Sets `text` with letters of `size` pixels from the lowest to the highest. Control characters, line
     /// breaks among them, are spaces.
-    pub(super) fn set(&self, text: &str, size: f32) -> Line {
-        let font = self.font.as_scaled(PxScale::from(size));
+    pub(crate) fn set(&self, text: &str, size: f32) -> Line {
+        let Some(font) = &self.font else {
+            return Line { glyphs: Vec::new(), width: 0, height: size as u32 };
+        };
+        let font = font.as_scaled(PxScale::from(size));
         let mut glyphs: Vec<Glyph> = Vec::new();
         let mut x = 0.0;
         for character in text.chars() {
@@ -43,9 +44,10 @@ impl Pen {
     }
 
     /// Writes `line` with its upper left corner at `x` and `y`; what is outside of the picture is left out.
-    pub(super) fn write(&self, picture: &mut RgbImage, line: &Line, [x, y]: [u32; 2], ink: Rgb<u8>) {
+    pub(crate) fn write(&self, picture: &mut RgbImage, line: &Line, [x, y]: [u32; 2], ink: Rgb<u8>) {
+        let Some(font) = &self.font else { return };
         for glyph in &line.glyphs {
-            let Some(outline) = self.font.outline_glyph(glyph.clone()) else { continue };
+            let Some(outline) = font.outline_glyph(glyph.clone()) else { continue };
             let corner = outline.px_bounds().min;
             let [left, top] = [f64::from(x) + f64::from(corner.x), f64::from(y) + f64::from(corner.y)];
             outline.draw(|dx, dy, cover| {
@@ -65,4 +67,20 @@ fn mixed(under: Rgb<u8>, over: Rgb<u8>, cover: f32) -> Rgb<u8> {
     let channel =
         |c: usize| (f32::from(under.0[c]) * (1.0 - cover) + f32::from(over.0[c]) * cover).round() as u8;
     Rgb([channel(0), channel(1), channel(2)])
+}
+
+impl Default for Pen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_font_that_it_is_built_with_can_be_read() {
+        assert!(Pen::new().font.is_some());
+    }
 }

@@ -9,7 +9,7 @@ const HUE_STEP: f32 = 0.618_034;
 const TONES: [(f32, f32); 3] = [(0.95, 0.95), (0.60, 1.00), (1.00, 0.65)];
 
 /// The colour of a class, the same in every picture.
-pub(super) fn of_class(class_id: u32) -> Rgb<u8> {
+pub fn of_class(class_id: u32) -> Rgb<u8> {
     let hue = (class_id as f32 * HUE_STEP).fract() * 6.0;
     let (saturation, value) = TONES[class_id as usize % TONES.len()];
     let channel = |shift: f32| {
@@ -20,7 +20,7 @@ pub(super) fn of_class(class_id: u32) -> Rgb<u8> {
 }
 
 /// Black or white, whichever can be read on `colour` (WCAG 2, relative luminance).
-pub(super) fn ink_on(colour: Rgb<u8>) -> Rgb<u8> {
+pub(crate) fn ink_on(colour: Rgb<u8>) -> Rgb<u8> {
     let linear = |channel: u8| {
         let c = f32::from(channel) / 255.0;
         if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }

@@ -4,7 +4,7 @@ use image::RgbImage;
 use lookout_schema::{Classification, Detection};
 use lookout_stage::Rect;
 
-use super::{
+use crate::{
     canvas::{fill, frame, inset, overlap, touched},
     colour::{ink_on, of_class},
     pen::{Line, Pen},
@@ -23,7 +23,7 @@ const MOST_CHARACTERS: usize = 120;
 
 /// A picture that is drawn on.
 #[derive(Debug)]
-pub(super) struct Sheet<'p> {
+pub(crate) struct Sheet<'p> {
     pen: &'p Pen,
     picture: RgbImage,
     whole: Rect,
@@ -40,7 +40,7 @@ struct Plate {
 }
 
 impl<'p> Sheet<'p> {
-    pub(super) fn new(pen: &'p Pen, picture: RgbImage) -> Self {
+    pub(crate) fn new(pen: &'p Pen, picture: RgbImage) -> Self {
         let (width, height) = picture.dimensions();
         let short = width.min(height) as f32;
         Self {
@@ -52,13 +52,13 @@ impl<'p> Sheet<'p> {
         }
     }
 
-    pub(super) fn into_picture(self) -> RgbImage {
+    pub(crate) fn into_picture(self) -> RgbImage {
         self.picture
     }
 
     /// Draws detections, most certain first, whose boxes are `factor` times as large here: all boxes, then
     /// all labels, the most certain on top.
-    pub(super) fn detections(&mut self, detections: &[Detection], factor: f32) {
+    pub(crate) fn detections(&mut self, detections: &[Detection], factor: f32) {
         let areas = detections.iter().map(|found| {
             let corners: [f32; 4] = found.bbox.into();
             touched(corners.map(|corner| corner * factor).into(), self.whole)
@@ -81,7 +81,7 @@ impl<'p> Sheet<'p> {
     }
 
     /// Writes classes, most probable first, one below the other into the upper left corner, as many as fit.
-    pub(super) fn classes(&mut self, classes: &[Classification]) {
+    pub(crate) fn classes(&mut self, classes: &[Classification]) {
         let mut y = 0;
         for class in classes {
             let Some((text, [width, height])) = self.label(&class.label, class.score) else { continue };
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_plate_lies_above_its_box_or_inside_and_always_in_the_picture() {
-        let pen = Pen::new().unwrap();
+        let pen = Pen::new();
         let sheet = sheet(&pen, 320, 240);
         let place = |x, y, width, height| sheet.place([80, 14], Rect { x, y, width, height }, &[]);
         assert_eq!(place(50, 100, 20, 20), Rect { x: 50, y: 86, width: 80, height: 14 });
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn two_boxes_on_one_another_have_labels_that_can_both_be_read() {
-        let pen = Pen::new().unwrap();
+        let pen = Pen::new();
         let sheet = sheet(&pen, 320, 240);
         let area = Rect { x: 50, y: 100, width: 60, height: 60 };
         let mut plates = Vec::new();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_label_is_made_smaller_and_then_cut_short() {
-        let pen = Pen::new().unwrap();
+        let pen = Pen::new();
         let sheet = sheet(&pen, 160, 120);
         let (_, [short, usual]) = sheet.label("person", 0.5).unwrap();
         let (_, [long, small]) = sheet.label("somebody on a motorcycle", 0.5).unwrap();

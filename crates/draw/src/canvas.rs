@@ -6,7 +6,7 @@ use lookout_stage::Rect;
 
 /// The pixels that `bbox` touches, one at least, in a picture of `picture`, which has an area; whatever the
 /// numbers are.
-pub(super) fn touched(bbox: BBox, picture: Rect) -> Rect {
+pub(crate) fn touched(bbox: BBox, picture: Rect) -> Rect {
     let axis = |low: f32, high: f32, side: u32| {
         let low = (low.floor() as u32).min(side - 1);
         (low, (high.ceil() as u32).clamp(low + 1, side) - low)
@@ -17,7 +17,7 @@ pub(super) fn touched(bbox: BBox, picture: Rect) -> Rect {
 }
 
 /// Colours what of `area` lies in the picture.
-pub(super) fn fill(picture: &mut RgbImage, area: Rect, colour: Rgb<u8>) {
+pub(crate) fn fill(picture: &mut RgbImage, area: Rect, colour: Rgb<u8>) {
     let (width, height) = picture.dimensions();
     for y in area.y..(area.y + area.height).min(height) {
         for x in area.x..(area.x + area.width).min(width) {
@@ -27,7 +27,7 @@ pub(super) fn fill(picture: &mut RgbImage, area: Rect, colour: Rgb<u8>) {
 }
 
 /// Draws the border of `area`, `line` pixels wide, inside of it.
-pub(super) fn frame(picture: &mut RgbImage, area: Rect, line: u32, colour: Rgb<u8>) {
+pub(crate) fn frame(picture: &mut RgbImage, area: Rect, line: u32, colour: Rgb<u8>) {
     let Rect { x, y, width, height } = area;
     let (across, down) = (line.min(width), line.min(height));
     fill(picture, Rect { height: down, ..area }, colour);
@@ -37,12 +37,12 @@ pub(super) fn frame(picture: &mut RgbImage, area: Rect, line: u32, colour: Rgb<u
 }
 
 /// `area` without `by` pixels at each side; at least one pixel stays.
-pub(super) fn inset(area: Rect, by: u32) -> Rect {
+pub(crate) fn inset(area: Rect, by: u32) -> Rect {
     let [dx, dy] = [area.width, area.height].map(|side| by.min((side - 1) / 2));
     Rect { x: area.x + dx, y: area.y + dy, width: area.width - 2 * dx, height: area.height - 2 * dy }
 }
 
 /// Whether two areas have a pixel in common.
-pub(super) fn overlap(a: Rect, b: Rect) -> bool {
+pub(crate) fn overlap(a: Rect, b: Rect) -> bool {
     a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
 }

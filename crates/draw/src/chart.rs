@@ -1,0 +1,59 @@
+//! Lines, squares and letters on white.
+
+use image::{Rgb, RgbImage};
+use lookout_stage::Rect;
+
+use crate::{canvas, pen::Pen};
+
+/// How high letters are, in pixels.
+pub const LETTERS: u32 = 15;
+
+pub const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
+pub const INK: Rgb<u8> = Rgb([40, 40, 40]);
+
+/// A white picture that is drawn on. What does not lie on it is not drawn.
+#[derive(Debug)]
+pub struct Chart {
+    picture: RgbImage,
+    pen: Pen,
+}
+
+impl Chart {
+    /// An empty one of a width and height, in pixels.
+    pub fn new([width, height]: [u32; 2]) -> Self {
+        Self { picture: RgbImage::from_pixel(width, height, GROUND), pen: Pen::new() }
+    }
+
+    pub fn into_picture(self) -> RgbImage {
+        self.picture
+    }
+
+    /// A line of two pixels' width, so that it is seen on a large screen.
+    pub fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], colour: Rgb<u8>) {
+        let length = (x2 - x1).abs().max((y2 - y1).abs()).ceil().max(1.0);
+        for i in 0..=length as u32 {
+            let part = f64::from(i) / length;
+            let (x, y) = (x1 + (x2 - x1) * part, y1 + (y2 - y1) * part);
+            for (dx, dy) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)] {
+                if let Some(pixel) = self.picture.get_pixel_mut_checked((x + dx) as u32, (y + dy) as u32) {
+                    *pixel = colour;
+                }
+            }
+        }
+    }
+
+    pub fn fill(&mut self, area: Rect, colour: Rgb<u8>) {
+        canvas::fill(&mut self.picture, area, colour);
+    }
+
+    /// Writes from a corner to the right and below.
+    pub fn write(&mut self, text: &str, corner: [u32; 2], ink: Rgb<u8>) {
+        let line = self.pen.set(text, LETTERS as f32);
+        self.pen.write(&mut self.picture, &line, corner, ink);
+    }
+
+    /// How wide a text is when it is written, in pixels.
+    pub fn width_of(&self, text: &str) -> u32 {
+        self.pen.set(text, LETTERS as f32).width
+    }
+}

@@ -1,0 +1,152 @@
+//! What was found, in a copy of a picture.
+
+use image::{RgbImage, imageops};
+use lookout_schema::{Classification, Detection};
+
+use crate::{labels::Sheet, pen::Pen};
+
+/// Below this long side no text can be read: such a picture's copy is larger by a whole factor.
+const LEAST_LONG_SIDE: u32 = 160;
+
+/// A copy of `picture` with boxes, and a label each; a classifier's classes stand in the upper left corner.
+/// A long side below [`LEAST_LONG_SIDE`] is brought there.
+pub fn with_findings(
+    pen: &Pen,
+    picture: &RgbImage,
+    detections: &[Detection],
+    classes: &[Classification],
+) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let factor = LEAST_LONG_SIDE.div_ceil(width.max(height).max(1));
+    let copy = match factor {
+        1 => picture.clone(),
+        _ => imageops::resize(picture, width * factor, height * factor, imageops::FilterType::Nearest),
+    };
+    let mut sheet = Sheet::new(pen, copy);
+    sheet.detections(detections, factor as f32);
+    sheet.classes(classes);
+    sheet.into_picture()
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+    use lookout_schema::BBox;
+
+    use super::*;
+
+    const GREY: Rgb<u8> = Rgb([90, 90, 90]);
+
+    fn detection(label: &str, corners: [f32; 4]) -> Detection {
+        Detection {
+            class_id: 3,
+            label: label.into(),
+            score: 0.934,
+            bbox: BBox::from(corners),
+            classes: Vec::new(),
+        }
+    }
+
+    fn class(label: &str) -> Classification {
+        Classification { class_id: 7, label: label.into(), score: 0.5 }
+    }
+
+    fn draw(size: (u32, u32), detections: &[Detection], classes: &[Classification]) -> RgbImage {
+        let picture = RgbImage::from_pixel(size.0, size.1, GREY);
+        with_findings(&Pen::new(), &picture, detections, classes)
+    }
+
+    /// How many pixels of a row are not the picture's own.
+    fn changed(picture: &RgbImage) -> usize {
+        picture.pixels().filter(|pixel| **pixel != GREY).count()
+    }
+
+    #[test]
+    fn where_nothing_was_found_the_copy_is_the_picture() {
+        let copy = draw((200, 100), &[], &[]);
+        assert_eq!(copy.dimensions(), (200, 100));
+        assert_eq!(changed(&copy), 0);
+    }
+
+    #[test]
+    fn a_box_at_the_border_is_drawn_within_the_picture() {
+        let copy = draw((320, 240), &[detection("person", [0.0, 0.0, 320.0, 240.0])], &[]);
+        let colour = crate::of_class(3);
+        for corner in [(0, 120), (319, 120), (160, 239), (319, 0), (0, 239)] {
+            assert_eq!(*copy.get_pixel(corner.0, corner.1), colour, "{corner:?}");
+        }
+        assert_eq!(*copy.get_pixel(160, 120), GREY);
+    }
+
+    #[test]
+    fn a_box_without_a_whole_pixel_and_one_that_is_none_are_no_panic() {
+        for corners in [
+            [10.2, 10.2, 10.4, 10.4],
+            [319.5, 239.5, 320.0, 240.0],
+            [0.0, 0.0, 0.001, 240.0],
+            [f32::NAN, f32::INFINITY, -1.0, 1e30],
+            [900.0, 900.0, 950.0, 950.0],
+        ] {
+            assert!(changed(&draw((320, 240), &[detection("dot", corners)], &[])) > 0, "{corners:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_of_twenty_pixels_has_a_copy_whose_label_can_be_read() {
+        let copy = draw((20, 20), &[detection("person", [5.0, 10.0, 15.0, 18.0])], &[]);
+        assert_eq!(copy.dimensions(), (160, 160));
+        // The box, at eight times its place, and a plate as wide as ten letters.
+        let colour = crate::of_class(3);
+        assert_eq!(*copy.get_pixel(40, 130), colour);
+        let plate = copy.enumerate_pixels().filter(|(_, y, pixel)| *y < 76 && **pixel == colour).count();
+        assert!(plate > 300, "{plate}");
+        // Narrow pictures and single pixels.
+        draw((1, 1), &[detection("person", [0.0, 0.0, 1.0, 1.0])], &[class("cat")]);
+        draw((2, 4000), &[detection("person", [0.0, 0.0, 2.0, 4000.0])], &[class("cat")]);
+        draw((4000, 2), &[detection("person", [0.0, 0.0, 4000.0, 2.0])], &[class("cat")]);
+    }
+
+    #[test]
+    fn lines_and_letters_grow_with_the_picture() {
+        let share = |scale: u32| {
+            let [x, y] = [40.0, 30.0].map(|side: f32| side * scale as f32);
+            let size = (400 * scale, 300 * scale);
+            let copy = draw(size, &[detection("person", [x, y * 2.0, x * 5.0, y * 6.0])], &[]);
+            changed(&copy) as f64 / f64::from(size.0 * size.1)
+        };
+        let (small, large) = (share(1), share(10));
+        assert!((0.5..2.0).contains(&(small / large)), "{small} {large}");
+    }
+
+    #[test]
+    fn a_label_stays_within_the_picture_whatever_it_says() {
+        let long = "a very long name of a class that no picture is wide enough for ".repeat(40);
+        for label in [
+            "",
+            " ",
+            "line\nbreak\ttab",
+            "стоп",
+            "行人",
+            "🚗\u{200d}🚗",
+            "e\u{301}\u{202e}abc",
+            long.as_str(),
+        ] {
+            for corners in [[0.0, 0.0, 30.0, 20.0], [290.0, 220.0, 320.0, 240.0], [0.0, 0.0, 320.0, 240.0]] {
+                let copy = draw((320, 240), &[detection(label, corners)], &[class(label)]);
+                assert_eq!(copy.dimensions(), (320, 240));
+                assert!(changed(&copy) > 0, "{label}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_classifiers_classes_stand_in_the_upper_left_corner_as_many_as_fit() {
+        let classes: Vec<Classification> = (0..500).map(|n| class(&format!("class {n}"))).collect();
+        let copy = draw((640, 480), &[], &classes[..2]);
+        let (left, right) = (copy.clone(), copy);
+        let left = imageops::crop_imm(&left, 0, 0, 320, 240).to_image();
+        let right = imageops::crop_imm(&right, 320, 240, 320, 240).to_image();
+        assert!(changed(&left) > 1000 && changed(&right) == 0);
+        draw((640, 480), &[], &classes);
+    }
+}

@@ -1,0 +1,15 @@
+//! Pictures for people: what was found on pictures, and numbers as plots.
+
+mod canvas;
+mod chart;
+mod colour;
+mod findings;
+mod labels;
+mod pen;
+mod plot;
+
+pub use chart::{Chart, GROUND, INK, LETTERS};
+pub use colour::of_class;
+pub use findings::with_findings;
+pub use pen::Pen;
+pub use plot::{Plot, Series};

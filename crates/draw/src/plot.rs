@@ -1,0 +1,123 @@
+//! Numbers over numbers, as lines.
+
+use image::{Rgb, RgbImage};
+use lookout_stage::Rect;
+
+use crate::chart::{Chart, INK, LETTERS};
+
+const WIDTH: u32 = 900;
+const HEIGHT: u32 = 320;
+/// Left of a plot, where its numbers are, and elsewhere.
+const LEFT: u32 = 90;
+const MARGIN: u32 = 36;
+
+/// A line of a plot.
+#[derive(Debug, Clone)]
+pub struct Series<'s> {
+    pub name: &'s str,
+    /// `(x, y)` from left to right; what is no number is left out.
+    pub points: &'s [(f64, f64)],
+    pub colour: Rgb<u8>,
+}
+
+/// One plot: lines with what they are of.
+#[derive(Debug, Clone)]
+pub struct Plot<'s> {
+    /// What is at the right border, such as `1000 steps`.
+    pub right: String,
+    /// The smallest and the largest x; those of the points where there are none.
+    pub x: Option<[f64; 2]>,
+    /// The smallest and the largest y; those of the points where there are none.
+    pub y: Option<[f64; 2]>,
+    pub series: Vec<Series<'s>>,
+}
+
+impl Plot<'_> {
+    /// Plots below one another.
+    pub fn all(plots: &[Plot<'_>]) -> RgbImage {
+        let mut chart = Chart::new([WIDTH, HEIGHT * plots.len() as u32]);
+        for (plot, row) in plots.iter().zip(0..) {
+            plot.draw(&mut chart, row * HEIGHT);
+        }
+        chart.into_picture()
+    }
+
+    fn draw(&self, chart: &mut Chart, start: u32) {
+        let (top, bottom, right) = (start + MARGIN, start + HEIGHT - MARGIN, WIDTH - MARGIN);
+        chart.fill(Rect { x: LEFT, y: top, width: 1, height: bottom - top }, INK);
+        chart.fill(Rect { x: LEFT, y: bottom, width: right - LEFT, height: 1 }, INK);
+        let mut at = LEFT;
+        for series in &self.series {
+            chart.write(series.name, [at, start + MARGIN / 2], series.colour);
+            at += chart.width_of(series.name) + LETTERS;
+        }
+        let width = chart.width_of(&self.right);
+        chart.write(&self.right, [right.saturating_sub(width), bottom + 6], INK);
+        let finite = || {
+            self.series
+                .iter()
+                .flat_map(|series| series.points)
+                .filter(|(x, y)| x.is_finite() && y.is_finite())
+        };
+        let span = |of: fn(&(f64, f64)) -> f64| {
+            finite()
+                .map(of)
+                .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], n| [low.min(n), high.max(n)])
+        };
+        let [x, y] = [
+            self.x.unwrap_or_else(|| span(|point| point.0)),
+            self.y.unwrap_or_else(|| span(|point| point.1)),
+        ];
+        if finite().next().is_none() {
+            chart.write("nothing yet", [LEFT + 20, (top + bottom) / 2], INK);
+            return;
+        }
+        chart.write(&number(y[1]), [4, top], INK);
+        chart.write(&number(y[0]), [4, bottom - LETTERS], INK);
+        let part =
+            |value: f64, [low, high]: [f64; 2]| if high > low { (value - low) / (high - low) } else { 0.0 };
+        for series in &self.series {
+            let place = |point: &(f64, f64)| {
+                [
+                    f64::from(LEFT) + part(point.0, x) * f64::from(right - LEFT),
+                    f64::from(bottom) - part(point.1, y) * f64::from(bottom - top),
+                ]
+            };
+            let places: Vec<[f64; 2]> =
+                series.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite()).map(place).collect();
+            places.windows(2).for_each(|pair| chart.line(pair[0], pair[1], series.colour));
+            // One alone has no line.
+            places.iter().for_each(|at| chart.line(*at, *at, series.colour));
+        }
+    }
+}
+
+/// With as many digits as there is room for.
+fn number(value: f64) -> String {
+    if value != 0.0 && !(1e-3..1e5).contains(&value.abs()) {
+        format!("{value:.1e}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RED: Rgb<u8> = Rgb([200, 60, 40]);
+
+    fn coloured(points: &[(f64, f64)]) -> usize {
+        let series = vec![Series { name: "", points, colour: RED }];
+        let picture = Plot::all(&[Plot { right: "10 steps".into(), x: Some([0.0, 10.0]), y: None, series }]);
+        picture.pixels().filter(|pixel| **pixel == RED).count()
+    }
+
+    #[test]
+    fn lines_are_drawn_of_what_there_is() {
+        assert_eq!(coloured(&[]), 0);
+        assert_eq!(coloured(&[(1.0, f64::NAN)]), 0);
+        assert!((1..5).contains(&coloured(&[(1.0, 3.0)])));
+        assert!(coloured(&[(1.0, 3.0), (5.0, f64::NAN), (10.0, 1.0)]) > 700);
+    }
+}
