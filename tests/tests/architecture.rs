@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("schema", &[]),
     ("wire", &["schema"]),
     ("config", &["schema"]),
@@ -24,8 +24,10 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("adas", &["schema", "config", "broker", "track", "web"]),
     ("monitor", &["schema", "config", "broker", "track"]),
     ("sim", &["schema", "args"]),
-    ("train", &["schema", "config", "stage", "model"]),
-    ("lab", &["schema", "config", "stage", "args", "model", "train"]),
+    ("draw", &["schema", "stage"]),
+    ("measure", &["schema", "stage", "draw"]),
+    ("train", &["schema", "config", "stage", "model", "draw", "measure"]),
+    ("lab", &["schema", "config", "stage", "args", "model", "draw", "measure", "train"]),
     ("cli", &["schema", "config", "args", "broker", "monitor", "adas"]),
 ];
 

@@ -15,7 +15,7 @@ use lookout_train::{
     Feed, FeedSettings, Outcome, Progress, Run,
     augment::Recipe,
     data::{DataSet, DataSource, Overview},
-    measure::{Look, SetJudge},
+    judge::{Look, SetJudge},
     prepared_by, write_curves,
 };
 

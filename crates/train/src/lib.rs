@@ -7,8 +7,8 @@ pub mod augment;
 pub mod data;
 mod feed;
 mod fit;
+pub mod judge;
 mod loss;
-pub mod measure;
 mod sample;
 
 pub use feed::{Feed, FeedSettings, Prepare, prepared_by};
@@ -16,5 +16,6 @@ pub use fit::{
     Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Progress,
     Run, StepTold, Told, thaw_norms, write_curves,
 };
+pub use lookout_measure::ObjectTarget;
 pub use loss::{Choose, ClassLoss, ClassLossKind, Criterion, Dice, LossError, Losses, ObjectTensors, Truth};
-pub use sample::{ObjectTarget, Picture, Sample, Target};
+pub use sample::{Picture, Sample, Target};

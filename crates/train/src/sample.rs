@@ -1,6 +1,7 @@
 //! A picture with what is true of it.
 
-use lookout_schema::{BBox, Size};
+use lookout_measure::ObjectTarget;
+use lookout_schema::Size;
 
 /// 8 bits each of red, green and blue, row by row, from the upper left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +26,4 @@ pub enum Target {
     /// The whole picture is of one class, or of several to a part of each where pictures were mixed: `(class, part)`.
     Class(Vec<(u32, f32)>),
     Objects(Vec<ObjectTarget>),
-}
-
-/// An object in a picture.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ObjectTarget {
-    /// From 1; 0 is the background.
-    pub class_id: u32,
-    /// In pixels of the picture, within it.
-    pub bbox: BBox,
-    /// A crowd, or too small or hidden: it is not trained on, and who finds it or does not is not blamed.
-    pub ignore: bool,
-    /// In square pixels, as the data set has it: of the object's outline rather than of its box, where that is known.
-    pub area: f32,
 }

@@ -5,7 +5,8 @@ use lookout_stage::Fit;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sample::{ObjectTarget, Picture, Sample, Target};
+use crate::sample::{Picture, Sample, Target};
+use lookout_measure::ObjectTarget;
 
 /// Colours of objects by their classes, far from each other and from the ground.
 const COLOURS: [[u8; 3]; 3] = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];

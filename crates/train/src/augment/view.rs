@@ -4,7 +4,8 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use lookout_schema::{BBox, Size};
 use lookout_stage::Rect;
 
-use crate::sample::{ObjectTarget, Picture, Sample, Target};
+use crate::sample::{Picture, Sample, Target};
+use lookout_measure::ObjectTarget;
 
 /// ImageNet's mean: what is filled with it is zero to a network, as what a detector's batch is padded with.
 pub const MEAN_COLOUR: [u8; 3] = [124, 116, 104];

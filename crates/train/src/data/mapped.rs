@@ -75,7 +75,8 @@ mod tests {
     use lookout_schema::BBox;
 
     use super::*;
-    use crate::{ObjectTarget, data::IgnoredAre};
+    use crate::data::IgnoredAre;
+    use lookout_measure::ObjectTarget;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

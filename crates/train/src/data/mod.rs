@@ -17,6 +17,7 @@ mod voc;
 
 use std::path::{Path, PathBuf};
 
+pub use lookout_measure::IgnoredAre;
 use lookout_model::read_picture;
 use lookout_schema::Size;
 
@@ -41,15 +42,6 @@ pub struct Entry {
     /// As the annotation says; a whole picture's class says nothing of it.
     pub size: Option<Size>,
     pub target: Target,
-}
-
-/// What is ignored in a data set, which decides how a detection on it is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IgnoredAre {
-    /// Regions of many objects: COCO's `iscrowd`.
-    Crowds,
-    /// Objects that are hard to see: Pascal VOC's `difficult`.
-    Difficult,
 }
 
 /// Pictures with their truth.

@@ -2,7 +2,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{ObjectTarget, Target};
+use crate::Target;
+use lookout_measure::ObjectTarget;
 
 /// What is true of a batch's pictures.
 #[derive(Debug)]

@@ -15,7 +15,8 @@ use super::{
     boxes::{size, sound},
     files::within,
 };
-use crate::sample::{ObjectTarget, Target};
+use crate::sample::Target;
+use lookout_measure::ObjectTarget;
 
 /// The data set of a file, or of the split `split` of a folder; pictures in the order of their ids.
 pub(super) fn open(path: &Path, split: Option<&str>) -> Result<DataSet, DataError> {

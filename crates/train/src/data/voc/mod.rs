@@ -17,7 +17,8 @@ use super::{
     boxes::{size, sound},
     files::{self, PICTURES, listed, name_of, within},
 };
-use crate::sample::{ObjectTarget, Target};
+use crate::sample::Target;
+use lookout_measure::ObjectTarget;
 
 const ANNOTATIONS: &str = "Annotations";
 const PICTURES_FOLDER: &str = "JPEGImages";

@@ -8,8 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use self::confusion::Confusion;
-use super::counts::{ClassCounts, mean, part, table};
-use crate::data::Classes;
+use crate::counts::{ClassCounts, mean, part, table};
 
 /// Up to so many classes to a picture, its own is said to be among the first.
 const TOP: usize = 5;
@@ -38,9 +37,9 @@ pub struct ClassificationSummary {
 }
 
 impl ClassificationEvaluation {
-    /// Of `classes` of pictures.
-    pub fn new(classes: &Classes) -> Self {
-        Self { confusion: Confusion::new(classes.names().to_vec()), among_top: 0 }
+    /// Of `classes` of pictures, counted from 0.
+    pub fn new(classes: Vec<String>) -> Self {
+        Self { confusion: Confusion::new(classes), among_top: 0 }
     }
 
     /// Looks at a picture of the class `truth`, from 0, and the scores of each class, more being surer; of equal

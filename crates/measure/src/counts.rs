@@ -38,18 +38,18 @@ impl ClassCounts {
 }
 
 /// `some` of `all`.
-pub(super) fn part(some: usize, all: usize) -> Option<f64> {
+pub(crate) fn part(some: usize, all: usize) -> Option<f64> {
     (all > 0).then(|| some as f64 / all as f64)
 }
 
 /// The mean of those that are known.
-pub(super) fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+pub(crate) fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let known: Vec<f64> = values.flatten().collect();
     (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
 }
 
 /// A table of classes: a line each, names aligned, numbers in per cent.
-pub(super) fn table(counts: &[ClassCounts]) -> String {
+pub(crate) fn table(counts: &[ClassCounts]) -> String {
     let names = counts.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(5);
     let per_cent = |part: Option<f64>| part.map_or("-".into(), |part| format!("{:.1}", 100.0 * part));
     let head =

@@ -1,15 +1,10 @@
-//! A network measured on a data set, and a training's judge that does so.
+//! How good a network is, whatever it is.
 
-use std::{collections::BTreeMap, error::Error, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
-use lookout_model::{DetectionSettings, PreparedNetwork};
 use serde::Serialize;
 
-use super::{
-    ClassCounts, ClassificationEvaluation, ClassificationSummary, CocoEvaluation, CocoSummary, Look,
-    MeasureError, counts::table, measured_settings, see_classes, see_objects,
-};
-use crate::{Judge, Judgement, data::DataSet};
+use crate::{ClassCounts, ClassificationSummary, CocoEvaluation, CocoSummary, counts::table};
 
 /// What a detector's score has to be at work, where nothing else is said.
 const AT_WORK: f32 = 0.5;
@@ -31,33 +26,11 @@ pub struct ObjectsReport {
     pub counts: Vec<ClassCounts>,
 }
 
-/// Measures a network on `set`, whose classes have to be the network's ([`DataSet::with_classes`]): a detector as it
-/// is read by `settings`, [`measured_settings`] where there are none.
-///
-/// # Errors
-/// Those of [`see_objects`]; a TorchScript module.
-pub fn measured(
-    network: &PreparedNetwork,
-    set: &DataSet,
-    look: Look,
-    settings: Option<DetectionSettings>,
-) -> Result<Report, MeasureError> {
-    match network {
-        PreparedNetwork::Detector(network) => {
-            let settings = settings.unwrap_or_else(|| measured_settings(network));
-            let mut evaluation = CocoEvaluation::new(set.classes().clone(), set.ignored_are());
-            see_objects(network, set, look, &settings, &mut |seen| {
-                evaluation.add(seen.truth, &seen.found);
-            })?;
-            let (coco, counts) = (evaluation.summary(), evaluation.counts(AT_WORK));
-            Ok(Report::Detector(ObjectsReport { coco, score_threshold: AT_WORK, counts }))
-        }
-        PreparedNetwork::Classifier(network) => {
-            let mut evaluation = ClassificationEvaluation::new(set.classes());
-            see_classes(network, set, look, &mut |seen| evaluation.add(seen.truth, &seen.scores))?;
-            Ok(Report::Classifier(evaluation.summary()))
-        }
-        PreparedNetwork::Script(_) => Err(MeasureError::Script),
+impl ObjectsReport {
+    /// Of what `evaluation` was told, counted as at work.
+    pub fn of(evaluation: &CocoEvaluation) -> Self {
+        let (coco, counts) = (evaluation.summary(), evaluation.counts(AT_WORK));
+        Self { coco, score_threshold: AT_WORK, counts }
     }
 }
 
@@ -100,10 +73,6 @@ impl Report {
         }
         metrics
     }
-
-    pub fn judgement(&self) -> Judgement {
-        Judgement { score: self.score(), metrics: self.metrics() }
-    }
 }
 
 impl fmt::Display for Report {
@@ -127,34 +96,5 @@ impl fmt::Display for ObjectsReport {
             writeln!(f, "{:names$} {ap:>9} {ap50:>9} {:>9}", class.name, class.objects)?;
         }
         write!(f, "\nscores from {score_threshold} on, IoU from 0.5 on\n{}", table(counts))
-    }
-}
-
-/// Judges networks by a data set.
-#[derive(Debug)]
-pub struct SetJudge {
-    set: Arc<DataSet>,
-    look: Look,
-    last: Option<Report>,
-}
-
-impl SetJudge {
-    /// By the pictures of `set`, whose classes have to be the network's ([`DataSet::with_classes`]).
-    pub fn new(set: Arc<DataSet>, look: Look) -> Self {
-        Self { set, look, last: None }
-    }
-
-    /// What was found the last time.
-    pub fn last(&self) -> Option<&Report> {
-        self.last.as_ref()
-    }
-}
-
-impl Judge for SetJudge {
-    fn judge(&mut self, network: &PreparedNetwork) -> Result<Judgement, Box<dyn Error + Send + Sync>> {
-        let report = measured(network, &self.set, self.look, None)?;
-        let judgement = report.judgement();
-        self.last = Some(report);
-        Ok(judgement)
     }
 }

@@ -1,12 +1,8 @@
 //! COCO's measure against pycocotools, and by what has to be true of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use lookout_measure::{CocoEvaluation, FoundObject, IgnoredAre, ObjectTarget};
 use lookout_schema::BBox;
-use lookout_train::{
-    ObjectTarget,
-    data::{Classes, IgnoredAre},
-    measure::{CocoEvaluation, FoundObject},
-};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -27,7 +23,7 @@ struct Case {
 
 fn evaluation(classes: usize, ignored: IgnoredAre) -> CocoEvaluation {
     let names = (1..=classes).map(|class| class.to_string()).collect();
-    CocoEvaluation::new(Classes::of_objects(names), ignored)
+    CocoEvaluation::new(names, ignored)
 }
 
 fn bbox([x, y, width, height]: [f32; 4]) -> BBox {

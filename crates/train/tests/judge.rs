@@ -3,12 +3,13 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use lookout_measure::Report;
 use lookout_model::{DetectionSettings, Network, PreparedNetwork, Target};
 use lookout_schema::Size;
 use lookout_train::{
     Judge,
     data::{DataError, DataSet, DataSource},
-    measure::{Look, MeasureError, Report, SetJudge, measured, measured_settings, see_objects},
+    judge::{Look, MeasureError, SetJudge, measured, measured_settings, see_objects},
 };
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 use super::*;
 
-fn classes(count: usize) -> Classes {
-    Classes::of_pictures((0..count).map(|class| format!("c{class}")).collect())
+fn classes(count: usize) -> Vec<String> {
+    (0..count).map(|class| format!("c{class}")).collect()
 }
 
 /// Scores that are highest for the first of `order`, then for the second and so on.
@@ -15,7 +15,7 @@ fn scores(order: &[usize], classes: usize) -> Vec<f32> {
 
 #[test]
 fn numbers_are_those_of_the_matrix() {
-    let mut evaluation = ClassificationEvaluation::new(&classes(3));
+    let mut evaluation = ClassificationEvaluation::new(classes(3));
     // scikit-learn's report of these: precision 1, 0.5, 0.5; recall 0.5, 1, 0.5; F1 0.667, 0.667, 0.5.
     for (truth, said) in [(0, 0), (0, 1), (1, 1), (2, 2), (2, 0), (2, 2), (2, 1), (0, 0), (0, 2), (1, 1)] {
         evaluation.add(truth, &scores(&[said], 3));
@@ -33,7 +33,7 @@ fn numbers_are_those_of_the_matrix() {
 
 #[test]
 fn the_five_that_score_most_are_looked_at() {
-    let mut evaluation = ClassificationEvaluation::new(&classes(7));
+    let mut evaluation = ClassificationEvaluation::new(classes(7));
     let order = [6, 0, 1, 2, 3, 4, 5];
     for truth in 0..7 {
         evaluation.add(truth, &scores(&order, 7));
@@ -41,7 +41,7 @@ fn the_five_that_score_most_are_looked_at() {
     let summary = evaluation.summary();
     assert_eq!((summary.top1, summary.top5), (Some(1.0 / 7.0), Some(5.0 / 7.0)));
     // Equals: the lower class is the surer.
-    let mut evaluation = ClassificationEvaluation::new(&classes(7));
+    let mut evaluation = ClassificationEvaluation::new(classes(7));
     (0..7).for_each(|truth| evaluation.add(truth, &[0.0; 7]));
     assert_eq!(evaluation.summary().top5, Some(5.0 / 7.0));
     assert_eq!(evaluation.summary().classes[0].right, 1);
@@ -49,7 +49,7 @@ fn the_five_that_score_most_are_looked_at() {
 
 #[test]
 fn classes_without_pictures_count_as_nothing() {
-    let mut evaluation = ClassificationEvaluation::new(&classes(3));
+    let mut evaluation = ClassificationEvaluation::new(classes(3));
     assert_eq!(evaluation.summary().numbers().map(|(_, number)| number), [None; 4]);
     evaluation.add(1, &scores(&[1], 3));
     evaluation.add(9, &scores(&[1], 3));
@@ -63,7 +63,7 @@ fn classes_without_pictures_count_as_nothing() {
 #[test]
 fn the_matrix_is_aligned() {
     let names = ["cat", "a dog", "eel"].map(str::to_owned).to_vec();
-    let mut evaluation = ClassificationEvaluation::new(&Classes::of_pictures(names));
+    let mut evaluation = ClassificationEvaluation::new(names);
     for (truth, said, times) in [(0, 0, 12), (1, 1, 3), (1, 0, 1)] {
         (0..times).for_each(|_| evaluation.add(truth, &scores(&[said], 3)));
     }

@@ -8,7 +8,7 @@ use super::{
     OfClass,
     matching::{MOST, THRESHOLDS},
 };
-use crate::measure::counts::mean;
+use crate::counts::mean;
 
 /// The twelve numbers of COCO's table, 0 to 1; none where the truth has no such object. They are means over the
 /// classes that the truth has.

@@ -12,11 +12,7 @@ use self::{
     curve::{View, average_precision, recall},
     matching::{AREAS, Judged, MOST, Object, THRESHOLDS, judged},
 };
-use super::counts::ClassCounts;
-use crate::{
-    ObjectTarget,
-    data::{Classes, IgnoredAre},
-};
+use crate::{ClassCounts, IgnoredAre, ObjectTarget};
 
 /// What a detector found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +35,8 @@ pub struct FoundObject {
 /// - of [`IgnoredAre::Difficult`] as Pascal VOC has it: it is found as any other object.
 #[derive(Debug, Clone)]
 pub struct CocoEvaluation {
-    classes: Classes,
+    /// By their ids from 1.
+    classes: Vec<String>,
     ignored: IgnoredAre,
     judged: Vec<OfClass>,
     pictures: usize,
@@ -54,8 +51,8 @@ struct OfClass {
 }
 
 impl CocoEvaluation {
-    /// Of `classes` of objects; `ignored` says what is ignored in the truth ([`crate::data::DataSet::ignored_are`]).
-    pub fn new(classes: Classes, ignored: IgnoredAre) -> Self {
+    /// Of `classes` of objects, whose ids count from 1; `ignored` says what is ignored in the truth.
+    pub fn new(classes: Vec<String>, ignored: IgnoredAre) -> Self {
         let judged = vec![OfClass::default(); classes.len()];
         Self { classes, ignored, judged, pictures: 0 }
     }
@@ -65,7 +62,7 @@ impl CocoEvaluation {
     /// first, so that pictures have to come in the order of their ids for just what pycocotools says.
     pub fn add(&mut self, truth: &[ObjectTarget], found: &[FoundObject]) {
         self.pictures += 1;
-        for (id, class) in self.classes.ids().zip(&mut self.judged) {
+        for (id, class) in (1..).zip(&mut self.judged) {
             let crowds = self.ignored == IgnoredAre::Crowds;
             let objects: Vec<Object> = truth
                 .iter()
@@ -83,20 +80,16 @@ impl CocoEvaluation {
 
     /// How good the detector is on all pictures until now.
     pub fn summary(&self) -> CocoSummary {
-        let classes: Vec<ClassPrecision> = self
-            .classes
-            .ids()
-            .zip(self.sorted())
-            .map(|(id, class)| ClassPrecision::new(id, self.classes.name(id), &class))
-            .collect();
+        let classes = (1..).zip(&self.classes).zip(self.sorted());
+        let classes = classes.map(|((id, name), class)| ClassPrecision::new(id, name, &class)).collect();
         CocoSummary::new(classes, self.pictures)
     }
 
     /// Right and wrong detections of each class, of those that score `threshold` at least, at an intersection over
     /// union of 0.5.
     pub fn counts(&self, threshold: f32) -> Vec<ClassCounts> {
-        let classes = self.classes.ids().zip(&self.judged);
-        classes.map(|(id, class)| class.counts(id, self.classes.name(id), threshold)).collect()
+        let classes = (1..).zip(&self.classes).zip(&self.judged);
+        classes.map(|((id, name), class)| class.counts(id, name, threshold)).collect()
     }
 
     /// Each class with the surest detections first.

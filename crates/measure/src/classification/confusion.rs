@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::measure::counts::ClassCounts;
+use crate::counts::ClassCounts;
 
 /// How many pictures of each class were said to be of each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,15 +1,16 @@
 //! What a network sees in each picture of a data set, beside what is true of it.
 
+use lookout_measure::{FoundObject, ObjectTarget};
 use lookout_model::{DetectionSettings, PreparedClassifier, PreparedDetector, caught};
 use lookout_schema::BBox;
 use tch::{Kind, Tensor};
 
 use super::{
-    FoundObject, Look, MeasureError,
-    pictures::{Shown, each_batch},
+    Look, MeasureError,
+    look::{Shown, each_batch},
 };
 use crate::{
-    ObjectTarget, Target,
+    Target,
     data::{DataSet, Entry},
 };
 
