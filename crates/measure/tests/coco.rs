@@ -1,5 +1,4 @@
 //! COCO's measure against pycocotools, and by what has to be true of it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lookout_measure::{CocoEvaluation, FoundObject, IgnoredAre, ObjectTarget};
 use lookout_schema::BBox;
@@ -9,13 +8,18 @@ use serde::Deserialize;
 /// `tests/goldens/make_coco.py` made it.
 const GOLDEN: &str = include_str!("goldens/coco.json");
 
+/// Class, whether it is ignored, area, x, y, width, height.
+type Object = (u32, u8, f32, f32, f32, f32, f32);
+/// Class, score, x, y, width, height.
+type Found = (u32, f32, f32, f32, f32, f32);
+
 #[derive(Deserialize)]
 struct Case {
     name: String,
     classes: usize,
     crowds: bool,
-    truth: Vec<Vec<(u32, u8, f32, f32, f32, f32, f32)>>,
-    found: Vec<Vec<(u32, f32, f32, f32, f32, f32)>>,
+    truth: Vec<Vec<Object>>,
+    found: Vec<Vec<Found>>,
     stats: [f64; 12],
     per_class: Vec<[f64; 2]>,
     recall50: Vec<f64>,
@@ -37,13 +41,13 @@ fn numbers_are_pycocotools() {
         let ignored = if case.crowds { IgnoredAre::Crowds } else { IgnoredAre::Difficult };
         let mut evaluation = evaluation(case.classes, ignored);
         for (truth, found) in case.truth.iter().zip(&case.found) {
-            let object = |&(class_id, ignore, area, x, y, w, h): &_| ObjectTarget {
+            let object = |&(class_id, ignore, area, x, y, w, h): &Object| ObjectTarget {
                 class_id,
                 bbox: bbox([x, y, w, h]),
                 ignore: ignore == 1,
                 area,
             };
-            let detection = |&(class_id, score, x, y, w, h): &_| FoundObject {
+            let detection = |&(class_id, score, x, y, w, h): &Found| FoundObject {
                 class_id,
                 bbox: bbox([x, y, w, h]),
                 score,

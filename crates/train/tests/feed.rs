@@ -1,4 +1,5 @@
 //! A recipe, pictures in folders, and a network that is fitted to them by the loop: all of training together.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 

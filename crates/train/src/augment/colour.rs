@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn colours_are_torchvisions() {
         let golden: Golden = serde_json::from_str(include_str!("../../tests/goldens/colour.json")).unwrap();
-        let changes: [(&str, fn(&mut [u8], f64)); 4] = [
+        type Change = fn(&mut [u8], f64);
+        let changes: [(&str, Change); 4] = [
             ("brightness", brighten),
             ("contrast", contrast_by),
             ("saturation", saturate),

@@ -120,7 +120,7 @@ fn apply<E>(
             Step::ResizedCrop(crop) => sample = crop.apply(&sample, random),
             Step::Colour { jitter, chance } if is_made(chance) => jitter.apply(&mut sample.picture, random),
             Step::Jpeg { quality, chance } if is_made(chance) => {
-                compress(&mut sample.picture, quality, random)
+                compress(&mut sample.picture, quality, random);
             }
             Step::Mosaic { size, chance } if is_made(chance) => {
                 let mut more = || {

@@ -113,7 +113,6 @@ pub(super) fn freeze(network: &Network, parts: usize) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]

@@ -30,7 +30,7 @@ impl Progress {
                 bar.set_message(step_line(told));
             }
             (Told::Step(told), None) => {
-                line(&format!("step {}/{}: {}", told.step, told.steps, step_line(told)))
+                line(&format!("step {}/{}: {}", told.step, told.steps, step_line(told)));
             }
             (Told::Evaluation(told), Some(bar)) => bar.suspend(|| line(&evaluation_line(told))),
             (Told::Evaluation(told), None) => line(&evaluation_line(told)),

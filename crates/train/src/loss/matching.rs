@@ -56,7 +56,6 @@ pub(super) fn positives(matched: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     fn boxes(corners: &[[f32; 4]]) -> Tensor {

@@ -11,6 +11,7 @@ fn parsed(json: &serde_json::Value) -> Result<DataSet, DataError> {
     data_set(path, file::parse(path, json.to_string().as_bytes())?)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is written where it is handed over")]
 fn annotated(annotations: serde_json::Value) -> serde_json::Value {
     json!({
         "info": {"year": 2017}, "licenses": [],

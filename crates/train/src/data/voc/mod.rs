@@ -137,7 +137,7 @@ fn entry(
                 objects.push(ObjectTarget { class_id, bbox, ignore: object.difficult, area });
             }
             (Ok(_), None) => {
-                left_out.add(&file, format!("object {at} ({})", object.name), Reason::UnknownClass)
+                left_out.add(&file, format!("object {at} ({})", object.name), Reason::UnknownClass);
             }
             (Err(reason), _) => left_out.add(&file, format!("object {at} ({})", object.name), reason),
         }
