@@ -6,6 +6,7 @@
 
 mod adas;
 mod cameras;
+mod eval;
 mod fleet;
 mod lab;
 mod monitor;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use adas::AdasArgs;
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
+pub use eval::{EvalArgs, EvalFarmArgs};
 pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use monitor::MonitorArgs;

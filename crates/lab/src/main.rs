@@ -3,6 +3,7 @@
 
 mod bench;
 mod draw;
+mod eval;
 mod infer;
 mod network;
 mod tensor;
@@ -15,7 +16,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{BenchArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
+use lookout_args::{BenchArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
 use tracing_subscriber::EnvFilter;
 
 /// The workbench at the model
@@ -33,6 +34,7 @@ enum Verb {
     Bench(BenchArgs),
     Weights(WeightsArgs),
     Train(TrainArgs),
+    Eval(EvalArgs),
 }
 
 /// Wrong input; nothing was started.
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(args),
         Verb::Weights(args) => weights::run(args),
         Verb::Train(args) => train::run(args),
+        Verb::Eval(args) => eval::run(args),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "lookout: {error:#}");

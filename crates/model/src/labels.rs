@@ -64,6 +64,11 @@ impl Labels {
         self.0.get(class).map(|name| &**name).filter(|name| !NO_CLASS.contains(name))
     }
 
+    /// All names in their order, those of no class among them.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|name| name.to_string()).collect()
+    }
+
     /// Whether something can be called so.
     pub fn has(&self, name: &str) -> bool {
         (0..self.0.len()).any(|class| self.shown(class) == Some(name))

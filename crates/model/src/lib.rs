@@ -32,7 +32,7 @@ pub use detection::{
 pub use error::ModelError;
 pub use input::stack_pictures;
 pub use labels::Labels;
-pub use load::{Loaded, load, load_raw, load_stream, usual_fit};
+pub use load::{Bare, Loaded, load, load_bare, load_raw, load_stream, usual_fit};
 pub use network::{Network, Outputs, PreparedClassifier, PreparedDetector, PreparedNetwork, caught};
 pub use picture::{Picture, read_picture};
 pub use random::random_values;

@@ -121,10 +121,18 @@ fn labels(
     usual_classes: i64,
     usual: fn() -> Labels,
 ) -> Result<Labels, ModelError> {
+    Ok(known(settings, classes, usual_classes, usual)?.unwrap_or_else(|| Labels::numbered(classes)))
+}
+
+fn known(
+    settings: &ModelSettings,
+    classes: usize,
+    usual_classes: i64,
+    usual: fn() -> Labels,
+) -> Result<Option<Labels>, ModelError> {
     match &settings.labels {
-        Some(path) => Labels::read(path, classes),
-        None if i64::try_from(classes) == Ok(usual_classes) => Ok(usual()),
-        None => Ok(Labels::numbered(classes)),
+        Some(path) => Labels::read(path, classes).map(Some),
+        None => Ok((i64::try_from(classes) == Ok(usual_classes)).then(usual)),
     }
 }
 
@@ -218,6 +226,37 @@ fn fit(setting: FitSetting, short_side: u32) -> Fit {
 /// Loads the network of `settings` for raw inputs.
 pub fn load_raw(settings: &ModelSettings) -> Result<PreparedNetwork, ModelError> {
     Ok(prepared(settings)?.network)
+}
+
+/// A network without what reads it at work, and what has to be known of it: for whoever measures it.
+#[derive(Debug)]
+pub struct Bare {
+    pub network: PreparedNetwork,
+    pub info: ModelInfo,
+    /// How pictures come to it at work.
+    pub input: Size,
+    pub fit: Fit,
+    /// What its classes are called; none where nothing says so.
+    pub labels: Option<Labels>,
+}
+
+/// Loads the network of `settings` to be measured.
+pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
+    lookout_fused::keep_freed_memory();
+    let Ready { network, name, short_side } = prepared(settings)?;
+    let info = told(settings, name, network.target());
+    let (input, fit) = match &network {
+        PreparedNetwork::Detector(_) => detector_input(settings),
+        _ => classifier_input(settings, short_side),
+    };
+    let labels = match &network {
+        PreparedNetwork::Classifier(network) => {
+            known(settings, network.classes(), IMAGENET_CLASSES, Labels::imagenet)?
+        }
+        PreparedNetwork::Detector(network) => known(settings, network.classes(), COCO_CLASSES, Labels::coco)?,
+        PreparedNetwork::Script(_) => None,
+    };
+    Ok(Bare { network, info, input, fit, labels })
 }
 
 /// A network on its device, not yet at work.

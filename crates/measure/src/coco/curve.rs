@@ -32,6 +32,11 @@ pub(super) fn recall(judged: &[Judged], objects: usize, view: View) -> f64 {
 
 /// The mean of the best precisions at each recall or a higher one; `judged` the surest first.
 pub(super) fn average_precision(judged: &[Judged], objects: usize, view: View) -> f64 {
+    precisions(judged, objects, view).iter().sum::<f64>() / RECALLS as f64
+}
+
+/// The best precision at each of the recalls 0, 0.01, .. 1 or a higher one; `judged` the surest first.
+pub(super) fn precisions(judged: &[Judged], objects: usize, view: View) -> Vec<f64> {
     let (mut right, mut all) = (0_u32, 0_u32);
     let mut points: Vec<[f64; 2]> = Vec::new();
     for is_right in judged.iter().filter_map(|judged| view.is_right(judged)) {
@@ -49,5 +54,5 @@ pub(super) fn average_precision(judged: &[Judged], objects: usize, view: View) -
         let recall = step as f64 * 0.01;
         points.get(points.partition_point(|[reached, _]| *reached < recall)).map_or(0.0, |[_, best]| *best)
     };
-    (0..RECALLS).map(at).sum::<f64>() / RECALLS as f64
+    (0..RECALLS).map(at).collect()
 }

@@ -3,13 +3,14 @@
 
 mod curve;
 mod matching;
+mod picture;
 mod summary;
 
 use lookout_schema::BBox;
 
 pub use self::summary::{ClassPrecision, CocoSummary};
 use self::{
-    curve::{View, average_precision, recall},
+    curve::{View, average_precision, precisions, recall},
     matching::{AREAS, Judged, MOST, Object, THRESHOLDS, judged},
 };
 use crate::{ClassCounts, IgnoredAre, ObjectTarget};
@@ -83,6 +84,16 @@ impl CocoEvaluation {
         let classes = (1..).zip(&self.classes).zip(self.sorted());
         let classes = classes.map(|((id, name), class)| ClassPrecision::new(id, name, &class)).collect();
         CocoSummary::new(classes, self.pictures)
+    }
+
+    /// Of each class that the truth has, its name and the best precision at the recalls 0, 0.01, .. 1, at an
+    /// intersection over union of 0.5.
+    pub fn curves(&self) -> Vec<(&str, Vec<f64>)> {
+        let view = View { area: 0, threshold: 0, most: MOST };
+        let classes = self.classes.iter().zip(self.sorted()).filter(|(_, class)| class.objects[0] > 0);
+        classes
+            .map(|(name, class)| (name.as_str(), precisions(&class.judged, class.objects[0], view)))
+            .collect()
     }
 
     /// Right and wrong detections of each class, of those that score `threshold` at least, at an intersection over
