@@ -28,7 +28,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     ("measure", &["schema", "stage", "draw"]),
     ("train", &["schema", "config", "stage", "model", "draw", "measure"]),
     ("lab", &["schema", "config", "stage", "args", "model", "draw", "measure", "train"]),
-    ("cli", &["schema", "config", "args", "broker", "monitor", "adas"]),
+    ("cli", &["schema", "config", "args", "broker", "track", "monitor", "adas", "draw", "measure"]),
 ];
 
 /// Each giant and the crates that may use it.

@@ -127,6 +127,11 @@ pub struct SimServeArgs {
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
 
+    /// Write the clips' frames as they were drawn into this folder, with their truth in COCO's format, to hold what was
+    /// found in the video against what is found in them
+    #[arg(long, value_name = "FOLDER")]
+    pub frames: Option<PathBuf>,
+
     /// Stop after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub stop_after: Option<u64>,

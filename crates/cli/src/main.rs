@@ -7,6 +7,7 @@ mod adas;
 mod cameras;
 mod check;
 mod cluster;
+mod eval;
 mod fleet;
 mod monitor;
 mod plan;
@@ -20,8 +21,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs,
-    ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, EvalArgs, FleetArgs, InferArgs, MonitorArgs,
+    PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +55,7 @@ enum Verb {
     Tensor(TensorArgs),
     Weights(WeightsArgs),
     Train(TrainArgs),
+    Eval(EvalArgs),
     Sim(SimArgs),
     /// Print the completions of a shell
     ///
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
             sibling::run("lookout-lab")
         }
         Verb::Sim(_) => sibling::run("lookout-sim"),
+        Verb::Eval(args) => eval::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::Replay(args) => replay::run(&args),

@@ -19,19 +19,26 @@ const SPIN_SETTINGS: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 
 /// Becomes `program`, with the arguments of this process; comes back only if it cannot.
 pub(crate) fn run(program: &str) -> ExitCode {
-    let beside = env::current_exe().ok().and_then(|exe| beside(&exe, program));
-    let mut command = Command::new(beside.clone().unwrap_or_else(|| program.into()));
-    command.args(arguments());
-    if SPIN_SETTINGS.iter().all(|name| env::var_os(name).is_none()) {
-        command.env("GOMP_SPINCOUNT", SPINS);
-    }
-    let error = command.exec();
-    let place = match beside {
+    let error = command(program).args(arguments()).exec();
+    let place = match place(program) {
         Some(path) => format!("{} could not be started", path.display()),
         None => format!("this needs the program {program}, which is neither beside this one nor on the PATH"),
     };
     let _ = writeln!(io::stderr(), "lookout: {place}: {error}");
     ExitCode::FAILURE
+}
+
+/// What starts `program`, from beside this one where it is there.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(place(program).unwrap_or_else(|| program.into()));
+    if SPIN_SETTINGS.iter().all(|name| env::var_os(name).is_none()) {
+        command.env("GOMP_SPINCOUNT", SPINS);
+    }
+    command
+}
+
+fn place(program: &str) -> Option<PathBuf> {
+    env::current_exe().ok().and_then(|exe| beside(&exe, program))
 }
 
 fn arguments() -> impl Iterator<Item = OsString> {

@@ -158,8 +158,8 @@ fn best_pairs(weights: &BTreeMap<(u64, u64), i64>) -> BTreeSet<(u64, u64)> {
     chosen.filter(|pair| weights.contains_key(pair)).collect()
 }
 
-/// Intersection over union.
-fn iou(a: BBox, b: BBox) -> f64 {
+/// Intersection over union, 0 to 1.
+pub fn iou(a: BBox, b: BBox) -> f64 {
     let [a, b] = [a, b].map(|b| [b.x1, b.y1, b.x2, b.y2].map(f64::from));
     let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
     let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);

@@ -35,6 +35,13 @@ pub struct Unit {
     pub is_key: bool,
 }
 
+impl ClipSettings {
+    /// When a frame is, in seconds from the clip's beginning.
+    pub fn at_s(&self, frame: u64) -> f64 {
+        frame as f64 / f64::from(self.fps)
+    }
+}
+
 impl Clip {
     /// Draws and encodes it.
     ///
@@ -55,7 +62,7 @@ impl Clip {
         let mut truth = Vec::new();
         let mut units = Vec::new();
         for n in 0..frames {
-            let (picture, of_frame) = renderer.frame(n, n as f64 / f64::from(fps));
+            let (picture, of_frame) = renderer.frame(n, settings.at_s(n));
             truth.push(of_frame);
             encoder.push(picture, n)?;
             units.extend(encoder.ready());

@@ -11,7 +11,7 @@ use lookout_schema::Size;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::{FrameTruth, Kind, Picture, Place, Renderer, Scene, Weather};
+use crate::{ClipSettings, FrameTruth, Kind, Picture, Place, Renderer, Scene, Weather};
 
 /// What is in a data set.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +55,7 @@ pub fn write_dataset(
     settings: &DatasetSettings,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, SimError> {
-    let images = folder.join("images");
-    fs::create_dir_all(&images).map_err(|source| SimError::Write { path: images.clone(), source })?;
-    let (mut pictures, mut annotations) = (Vec::new(), Vec::new());
-    let mut n = 0;
+    let mut written = CocoFolder::create(folder)?;
     for seed in settings.first_seed..settings.first_seed + settings.scenes {
         let scene = Scene::new(place(seed), seed);
         for shot in 0..settings.pictures_per_scene {
@@ -67,30 +64,82 @@ pub fn write_dataset(
             let renderer = Renderer::new(scene, shot as usize, settings.size, weather);
             let mut renderer = renderer.ok_or(SimError::Size(settings.size))?;
             let (picture, truth) = renderer.frame(shot, 3.0 + 7.3 * shot as f64);
-            n += 1;
-            let name = format!("{n:06}.jpg");
-            write_jpeg(&images.join(&name), &picture, settings.quality)?;
-            pictures.push(json!({
-                "id": n, "file_name": name, "width": picture.size.width, "height": picture.size.height,
-            }));
-            annotate(n, &truth, &mut annotations);
-            progress(n);
+            let name = format!("{:06}.jpg", written.count() + 1);
+            write_jpeg(&written.place(&name), &picture, settings.quality)?;
+            written.add(&name, picture.size, &truth);
+            progress(written.count());
         }
     }
-    let categories: Vec<_> =
-        Kind::ALL.iter().map(|kind| json!({"id": kind.class_id(), "name": kind.label()})).collect();
-    let all = json!({
-        "info": {"description": "simulated by lookout sim", "first_seed": settings.first_seed, "scenes": settings.scenes},
-        "images": pictures, "annotations": annotations, "categories": categories,
+    let about = json!({
+        "description": "simulated by lookout sim", "first_seed": settings.first_seed, "scenes": settings.scenes,
     });
-    let path = folder.join("annotations.json");
-    let written = File::create(&path).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        serde_json::to_writer(&mut file, &all)?;
-        file.flush()
-    });
-    written.map_err(|source| SimError::Write { path, source })?;
-    Ok(n)
+    written.finish(&about)
+}
+
+/// Writes the frames that clips show as they were drawn, before any coding: `images/camera-N-FRAME.png` with
+/// `annotations.json` in `folder`. `cameras` are the clips by the numbers of their cameras.
+///
+/// # Errors
+/// Something cannot be written.
+pub fn write_frames(folder: &Path, cameras: &[(usize, ClipSettings)]) -> Result<u64, SimError> {
+    let mut written = CocoFolder::create(folder)?;
+    for (number, clip) in cameras {
+        let renderer = Renderer::new(clip.scene, clip.camera, clip.size, clip.weather);
+        let mut renderer = renderer.ok_or(SimError::Size(clip.size))?;
+        for n in 0..clip.frames {
+            let (picture, truth) = renderer.frame(n, clip.at_s(n));
+            let name = format!("camera-{number}-{n:06}.png");
+            write_png(&written.place(&name), picture)?;
+            written.add(&name, clip.size, &truth);
+        }
+    }
+    written.finish(&json!({"description": "the frames of simulated cameras, by lookout sim"}))
+}
+
+/// A data set in the making.
+struct CocoFolder {
+    folder: PathBuf,
+    pictures: Vec<serde_json::Value>,
+    annotations: Vec<serde_json::Value>,
+}
+
+impl CocoFolder {
+    fn create(folder: &Path) -> Result<Self, SimError> {
+        let images = folder.join("images");
+        fs::create_dir_all(&images).map_err(|source| SimError::Write { path: images.clone(), source })?;
+        Ok(Self { folder: folder.to_owned(), pictures: Vec::new(), annotations: Vec::new() })
+    }
+
+    /// Where a picture goes.
+    fn place(&self, name: &str) -> PathBuf {
+        self.folder.join("images").join(name)
+    }
+
+    fn count(&self) -> u64 {
+        self.pictures.len() as u64
+    }
+
+    fn add(&mut self, name: &str, size: Size, truth: &FrameTruth) {
+        let id = self.count() + 1;
+        self.pictures.push(json!({"id": id, "file_name": name, "width": size.width, "height": size.height}));
+        annotate(id, truth, &mut self.annotations);
+    }
+
+    fn finish(self, about: &serde_json::Value) -> Result<u64, SimError> {
+        let categories: Vec<_> =
+            Kind::ALL.iter().map(|kind| json!({"id": kind.class_id(), "name": kind.label()})).collect();
+        let all = json!({
+            "info": about, "images": self.pictures, "annotations": self.annotations, "categories": categories,
+        });
+        let path = self.folder.join("annotations.json");
+        let written = File::create(&path).and_then(|file| {
+            let mut file = BufWriter::new(file);
+            serde_json::to_writer(&mut file, &all)?;
+            file.flush()
+        });
+        written.map_err(|source| SimError::Write { path, source })?;
+        Ok(self.count())
+    }
 }
 
 fn annotate(image: u64, truth: &FrameTruth, annotations: &mut Vec<serde_json::Value>) {
@@ -115,4 +164,12 @@ fn write_jpeg(path: &Path, picture: &Picture, quality: u8) -> Result<(), SimErro
     JpegEncoder::new_with_quality(BufWriter::new(file), quality)
         .encode(&picture.rgb, width, height, ExtendedColorType::Rgb8)
         .map_err(|error| SimError::Jpeg { path: path.into(), reason: error.to_string() })
+}
+
+fn write_png(path: &Path, picture: Picture) -> Result<(), SimError> {
+    let Size { width, height } = picture.size;
+    image::RgbImage::from_raw(width, height, picture.rgb)
+        .ok_or(SimError::Size(picture.size))?
+        .save(path)
+        .map_err(|error| SimError::Write { path: path.into(), source: io::Error::other(error) })
 }

@@ -17,7 +17,7 @@ mod weather;
 
 pub use camera::{Camera, View};
 pub use clip::{Clip, ClipSettings, Unit};
-pub use dataset::{DatasetSettings, SimError, place, write_dataset};
+pub use dataset::{DatasetSettings, SimError, place, write_dataset, write_frames};
 pub use farm::{Farm, FarmSettings, Fault, FaultKind, InvalidFault, Told, TruthSink};
 pub use render::{Picture, Renderer};
 pub use scene::{Actor, Kind, Place, Scene};

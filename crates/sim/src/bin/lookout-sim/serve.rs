@@ -11,6 +11,7 @@ use lookout_args::SimServeArgs;
 use lookout_schema::{Size, Timestamp};
 use lookout_sim::{
     Clip, ClipSettings, Farm, FarmSettings, Fault, FaultKind, FrameTruth, Place, Scene, TruthSink,
+    write_frames,
 };
 use serde::Serialize;
 
@@ -41,6 +42,10 @@ pub(crate) fn run(args: &SimServeArgs) -> Result<(), Problem> {
     }
     let truth = args.truth.as_deref().map(truth_file).transpose()?;
     let clips = clips(args)?;
+    if let Some(folder) = &args.frames {
+        let cameras: Vec<_> = (1..).zip(clips.iter().map(|clip| clip.settings)).collect();
+        write_frames(folder, &cameras)?;
+    }
     let resized = faults.iter().any(|fault| fault.kind == FaultKind::Resolution);
     let of = |clips: &[Arc<Clip>]| {
         (0..args.cameras).map(|n| Arc::clone(&clips[n % clips.len()])).collect::<Vec<_>>()

@@ -1,0 +1,95 @@
+//! `lookout eval --end-to-end`: what simulated cameras showed against what came off Kafka. The pictures are encoded,
+//! served over RTSP, decoded, looked at and published by the programs that do so anywhere.
+
+mod programs;
+mod records;
+mod report;
+mod scores;
+mod truth;
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use lookout_args::EvalArgs;
+use lookout_broker::Embedded;
+use lookout_config::KafkaSettings;
+
+use self::{
+    programs::{Farm, Worker, on_raw_frames},
+    report::Report,
+    scores::Scores,
+    truth::ShownFrames,
+};
+use crate::{check::WRONG_INPUT, reach, sibling};
+
+/// For what is read of Kafka after the worker has ended, and for what comes before the first record.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) fn run(args: &EvalArgs) -> ExitCode {
+    if !args.end_to_end {
+        return sibling::run("lookout-lab");
+    }
+    // No network for the picture as a whole says where anything is.
+    if !args.network.arch.contains("fpn") {
+        let _ = writeln!(
+            io::stderr(),
+            "lookout eval: --end-to-end measures detectors; `{}` is none",
+            args.network.arch
+        );
+        return ExitCode::from(WRONG_INPUT);
+    }
+    reach::block_on("eval", measured(args))
+}
+
+async fn measured(args: &EvalArgs) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("there is no place for what is written in between")?;
+    let folder = folder.path();
+    let say = |what: &str| drop(writeln!(io::stderr(), "{what}"));
+    say("drawing and encoding what the cameras show");
+    let farm = Farm::start(args, folder)?;
+    say("looking at the frames as they were drawn");
+    let raw = on_raw_frames(args, &folder.join("frames"))?;
+    say("looking at them through RTSP, a worker and Kafka");
+    let cluster = Embedded::start(&KafkaSettings {
+        partitions: 4,
+        ..reach::plain("lookout").map_err(anyhow::Error::msg)?
+    })?;
+    let worker = Worker::start(args, &farm, cluster.bootstrap(), folder)?;
+    let watch = records::Watch { cameras: farm.cameras(), seconds: args.farm.seconds };
+    let (frames, worker) = records::read(cluster.settings(), &watch, worker).await?;
+    drop(farm);
+    let shown = ShownFrames::read(&folder.join("truth.jsonl"), args.farm.fps)?;
+    let scores = Scores::of(&frames, &shown);
+    let report = Report { raw, scores, worker };
+    told(args, &report)
+}
+
+fn told(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
+    let text = report.markdown(args);
+    if let Some(folder) = &args.output {
+        written(report, &text, folder)
+            .with_context(|| format!("the report cannot be written into {}", folder.display()))?;
+    }
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", report.json())?,
+        false => writeln!(out, "{text}")?,
+    }
+    Ok(())
+}
+
+fn written(report: &Report, text: &str, folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    report.scores.objects.write_png(&folder.join("precision.png"))?;
+    report.write_ages(&folder.join("ages.png"))?;
+    let pictures =
+        "\n![Precision over recall of each class](precision.png)\n\n![How old the records were](ages.png)\n";
+    fs::write(folder.join("report.md"), format!("{text}{pictures}"))?;
+    fs::write(folder.join("metrics.json"), report.json().to_string())
+}
