@@ -1,13 +1,14 @@
-//! docs/pipeline-file.md, docs/monitor.md and docs/adas.md name every key there is, and no other.
+//! docs/pipeline-file.md, docs/monitor.md, docs/adas.md and docs/training.md name every key there is, and no other.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, path::Path};
 
-use lookout_config::{AdasSettings, ConfigError, parse, parse_monitor};
+use lookout_config::{AdasSettings, ConfigError, parse, parse_monitor, parse_recipe};
 
 const DOCS: &str = include_str!("../../../docs/pipeline-file.md");
 const ADAS: &str = include_str!("../../../docs/adas.md");
 const MONITOR: &str = include_str!("../../../docs/monitor.md");
+const TRAINING: &str = include_str!("../../../docs/training.md");
 
 /// A key that is like no other, so that the mistake lists all that are known.
 const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
@@ -47,6 +48,21 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         ("`[[camera]]`", format!("[[camera]]\n{UNKNOWN} = 1")),
     ] {
         assert_eq!(documented(DOCS, heading), known(&text), "{heading}");
+    }
+}
+
+#[test]
+fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
+    for heading in
+        ["The recipe's top", "`[model]`", "`[data]`", "`[augment]`", "`[train]`", "`[optimiser]`", "`[schedule]`", "`[loss]`"]
+    {
+        let table = heading.strip_prefix('`').map_or("", |heading| heading.trim_end_matches('`'));
+        let text = format!("{table}\n{UNKNOWN} = 1");
+        let error = parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known");
+        let mut known = keys(&error);
+        // The tables' own names.
+        known.retain(|key| !TRAINING.contains(&format!("\n## `[{key}]`\n")));
+        assert_eq!(documented(TRAINING, heading), known, "{heading}");
     }
 }
 
