@@ -3,8 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +15,7 @@ use lookout_schema::{Clock, Detection, Epoch, FrameRecord, ModelInfo, SessionId,
 use lookout_stage::{CameraLedger, RecordSink};
 use tempfile::TempDir;
 
-use crate::program::{free_address, lookout};
+use crate::program::{free_address, lookout, page, terminate};
 
 /// A `lookout adas` under way; killed with this guard.
 #[derive(Debug)]
@@ -59,12 +58,7 @@ impl Adas {
 
     /// The body of one of its pages; none where nothing answers.
     pub fn page(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.http).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+        page(self.http, path).map(|(_, body)| body)
     }
 
     /// One of its numbers; 0 where it does not tell it.
@@ -76,16 +70,7 @@ impl Adas {
 
     /// Ends it as a user does, and gives its exit code.
     pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
-        let pid = self.child.id().to_string();
-        ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status.code());
-            }
-            ensure!(Instant::now() < deadline, "it did not end within {patience:?}:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        terminate(&mut self.child, patience).with_context(|| self.log())
     }
 }
 

@@ -188,13 +188,7 @@ impl Running {
 
     /// The status line's code and the body of one of its pages; none where nothing answers.
     pub fn page(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(self.http).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        page(self.http, path)
     }
 
     /// Sends a signal, such as `INT`.
@@ -237,4 +231,29 @@ impl Drop for Running {
 /// An address that is free a moment later, unless another process takes it in between.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// The status line's code and the body of a page at `http`; none where nothing answers.
+pub(crate) fn page(http: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(http).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// Ends a program as a user does, and gives its exit code.
+pub(crate) fn terminate(child: &mut Child, patience: Duration) -> Result<Option<i32>> {
+    let pid = child.id().to_string();
+    ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.code());
+        }
+        ensure!(Instant::now() < deadline, "it did not end within {patience:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
 }

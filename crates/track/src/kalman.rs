@@ -21,6 +21,11 @@ impl Kalman {
         Self { value, rate: 0.0, value_var: value_std.powi(2), covar: 0.0, rate_var: rate_std.powi(2) }
     }
 
+    /// The same, where the rate is known to be about `rate`.
+    pub(crate) fn with_rate(self, rate: f64) -> Self {
+        Self { rate, ..self }
+    }
+
     /// Goes on by `dt` seconds; `noise` is the density of the noise in the rate, in rates squared a second.
     pub fn predict(&mut self, dt: f64, noise: f64) {
         self.value += self.rate * dt;

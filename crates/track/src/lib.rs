@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod assignment;
+mod border;
 mod expected;
 mod follower;
 mod kalman;

@@ -3,7 +3,10 @@
 use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::{expected::Expected, kalman::Kalman};
+use crate::{
+    expected::{Course, Doubt, Expected, Known, parts},
+    kalman::Kalman,
+};
 
 /// A detector's boxes are off by this part of their size, and by no less than some pixels, in place and in size.
 const PLACE_ERROR: f64 = 0.025;
@@ -30,9 +33,6 @@ const MOST_SURPRISE: f64 = 8.0;
 const REACH: f64 = 1.2;
 const REACH_SIZES: f64 = 0.6;
 
-/// A box of which less than this part is in the picture reaches over its border.
-const WHOLE: f64 = 0.999;
-
 /// A box that moves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Motion {
@@ -43,12 +43,6 @@ pub(crate) struct Motion {
     /// The logarithm of how much its speed changes, in sizes a second within a second: some walk straight on and
     /// some turn about, and to take either for the other costs its identity where it is hidden.
     restless: f64,
-}
-
-/// Centre, width and height.
-pub(crate) fn parts(bbox: BBox) -> [f64; 4] {
-    let [x1, y1, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
-    [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1]
 }
 
 fn place_error(size: f64) -> f64 {
@@ -90,15 +84,23 @@ impl Motion {
         self.height.predict(dt, growth);
     }
 
-    pub(crate) fn update(&mut self, bbox: BBox) {
-        let [x, y, width, height] = parts(bbox);
+    /// Takes a detection of the object, which was expected so.
+    pub(crate) fn update(&mut self, seen: BBox, expected: &Expected) {
+        let [x, y, width, height] = expected.whole(seen);
         let (place_error, size_error) = (place_error(self.size()), size_error(self.size()));
-        let surprise = self.x.surprise(x, place_error).powi(2) + self.y.surprise(y, place_error).powi(2);
-        // Two parts, each of which is off by one standard deviation squared in the mean.
-        self.restless += RESTLESS_GAIN * (surprise.min(MOST_SURPRISE) / 2.0 - 1.0);
-        self.restless = self.restless.clamp(LEAST_SPEED_CHANGE.ln(), MOST_SPEED_CHANGE.ln());
-        self.x.update(x, place_error);
-        self.y.update(y, place_error);
+        let turned = expected.turned_to([x, y], place_error);
+        if turned.iter().all(Option::is_none) {
+            let surprise = self.x.surprise(x, place_error).powi(2) + self.y.surprise(y, place_error).powi(2);
+            // Two parts, each of which is off by one standard deviation squared in the mean.
+            self.restless += RESTLESS_GAIN * (surprise.min(MOST_SURPRISE) / 2.0 - 1.0);
+            self.restless = self.restless.clamp(LEAST_SPEED_CHANGE.ln(), MOST_SPEED_CHANGE.ln());
+        }
+        for (part, value, turned) in [(&mut self.x, x, turned[0]), (&mut self.y, y, turned[1])] {
+            match turned {
+                Some(turned) => *part = turned,
+                None => part.update(value, place_error),
+            }
+        }
         self.width.update(width, size_error);
         self.height.update(height, size_error);
     }
@@ -122,20 +124,23 @@ impl Motion {
     pub(crate) fn expected(&self, since_s: f64, source: Size, back: f64) -> Expected {
         let size = self.size();
         let (place_error, size_error) = (place_error(size), size_error(size));
-        let spread = [
-            self.x.spread(place_error),
-            self.y.spread(place_error),
-            self.width.spread(size_error),
-            self.height.spread(size_error),
-        ];
-        let at = [self.x.value, self.y.value, self.width.value, self.height.value];
-        let expected = Expected::new(at, spread);
-        let way = [self.x.rate, self.y.rate].map(|rate| rate * since_s);
-        if self.within(source) < WHOLE {
-            expected.or_back(source, way, back)
-        } else {
-            expected.or_turned(way, since_s)
-        }
+        let course = |part: &Kalman, length: &Kalman, side: u32| Course {
+            at: part.value,
+            rate: part.rate,
+            spread: part.spread(place_error),
+            length: length.value,
+            side: f64::from(side),
+        };
+        let known = Known {
+            courses: [
+                course(&self.x, &self.width, source.width),
+                course(&self.y, &self.height, source.height),
+            ],
+            doubt: Doubt { size, speed: self.x.rate.hypot(self.y.rate), since_s, back },
+            size_spread: [self.width.spread(size_error), self.height.spread(size_error)],
+            side_error: size_error,
+        };
+        Expected::new(self.bbox(), source, known)
     }
 
     /// Where the object is expected.

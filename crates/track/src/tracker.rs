@@ -13,6 +13,8 @@ use crate::{
     TrackerSettings,
     arrivals::{Arrivals, Entry},
     assignment::{Candidate, assign},
+    border,
+    expected::Expected,
     motion::Motion,
 };
 
@@ -189,7 +191,7 @@ impl Tracker {
         let mut seen_as = self.associate(moment, observations, &among);
         self.begin(moment, observations, &among, &mut seen_as);
         self.end(moment, &mut seen_as, &mut ended);
-        Step { tracks: self.tell(moment, &seen_as), ended }
+        Step { tracks: self.tell(moment, observations, &seen_as), ended }
     }
 
     /// Brings all objects to the time of a frame.
@@ -246,9 +248,12 @@ impl Tracker {
             arrivals.ln_density(bbox, moment.source, dt) + unsure
         };
         let new: Vec<f64> = among.iter().map(new).collect();
+        let expected = |object: &Object| {
+            object.motion.expected(moment.now_s - object.last_s, moment.source, 1.0 - leaves)
+        };
+        let expected: Vec<Expected> = objects.iter().map(expected).collect();
         let mut candidates = Vec::new();
         for (row, object) in objects.iter().enumerate() {
-            let expected = object.motion.expected(moment.now_s - object.last_s, moment.source, 1.0 - leaves);
             let out = 1.0 - ((object.motion.within(moment.source) - OUT) / (IN - OUT)).clamp(0.01, 1.0);
             let seen = if object.is_hidden(moment) { SEEN_ANEW } else { SEEN_AGAIN } * (1.0 - out * leaves);
             let prior = (seen / (1.0 - seen)).ln();
@@ -257,7 +262,7 @@ impl Tracker {
                 if observation.class_id != object.class_id {
                     continue;
                 }
-                let worth = expected.ln_likelihood(observation.bbox) + prior - new[column];
+                let worth = expected[row].ln_likelihood(observation.bbox) + prior - new[column];
                 if worth > 0.0 {
                     candidates.push(Candidate { row, column, worth: worth.min(MOST_WORTH) as f32 });
                 }
@@ -266,7 +271,7 @@ impl Tracker {
         let mut seen_as = vec![None; objects.len()];
         for (row, column) in assign(objects.len(), among.len(), &candidates) {
             let (object, observation) = (&mut self.state.objects[row], &observations[among[column]]);
-            object.motion.update(observation.bbox);
+            object.motion.update(observation.bbox, &expected[row]);
             object.score = observation.score;
             object.last_s = moment.now_s;
             object.hits = object.hits.saturating_add(1);
@@ -335,7 +340,12 @@ impl Tracker {
         });
     }
 
-    fn tell(&mut self, moment: Moment, seen_as: &[Option<usize>]) -> Vec<Track> {
+    fn tell(
+        &mut self,
+        moment: Moment,
+        observations: &[Observation],
+        seen_as: &[Option<usize>],
+    ) -> Vec<Track> {
         let TrackerState { objects, told, arrivals, .. } = &mut self.state;
         let settings = self.settings;
         let mut tracks = Vec::with_capacity(objects.len());
@@ -353,10 +363,11 @@ impl Tracker {
             if let (true, Some(entry)) = (is_new, object.entry) {
                 arrivals.count(entry);
             }
+            let seen_box = seen.map(|i| observations[i].bbox);
             tracks.push(Track {
                 id,
                 class_id: object.class_id,
-                bbox: object.motion.bbox(),
+                bbox: border::told(object.motion.bbox(), seen_box, moment.source),
                 velocity: object.motion.velocity(),
                 score: object.score,
                 seen: *seen,

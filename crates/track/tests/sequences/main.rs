@@ -10,14 +10,17 @@ use std::{collections::BTreeMap, fs, ops::Range, path::PathBuf, process::Command
 
 use lookout_schema::{BBox, Size};
 use lookout_track::{Tracker, TrackerSettings};
-use worlds::{FPS, SeenFrame, World, bouncing, meeting, passing, slow, swarming, twins, wandering};
+use worlds::{
+    FPS, SeenFrame, World, bouncing, cut, half_out, meeting, passing, slow, swarming, twins, walled,
+    wandering,
+};
 
 const SOURCE: Size = Size { width: 1280, height: 720 };
 /// Others than those that the tracker was made with.
 const SEEDS: Range<u64> = 1000..1004;
 
-/// The IDF1 that is promised.
-const REQUIRED: f64 = 0.9;
+/// 0.9 is promised; all kinds reach this with a little room.
+const REQUIRED: f64 = 0.93;
 
 /// What a truth holds of objects that are hidden: both are in use.
 #[derive(Clone, Copy)]
@@ -72,23 +75,23 @@ fn judged(sequences: &[PathBuf]) -> BTreeMap<String, f64> {
 }
 
 /// Holds all sequences of a kind to an IDF1, under both kinds of truth.
-fn ids_are_kept(name: &str, source: Size, least: f64, sequence: impl Fn(u64) -> Vec<SeenFrame>) {
+fn ids_are_kept(name: &str, source: Size, sequence: impl Fn(u64) -> Vec<SeenFrame>) {
     let paths: Vec<[PathBuf; 2]> =
         SEEDS.map(|seed| tracked(&format!("{name}-{seed}"), source, &sequence(seed), 1)).collect();
     for truth in [Truth::WithHidden, Truth::WithoutHidden] {
         let paths: Vec<PathBuf> = paths.iter().map(|kinds| kinds[truth as usize].clone()).collect();
         let measures = judged(&paths);
-        assert!(measures["idf1"] >= least, "{measures:?}");
+        assert!(measures["idf1"] >= REQUIRED, "{measures:?}");
     }
 }
 
 fn ids_are_kept_in(name: &str, world: &World) {
-    ids_are_kept(name, world.source(), REQUIRED, |seed| world.sequence(seed));
+    ids_are_kept(name, world.source(), |seed| world.sequence(seed));
 }
 
 #[test]
 fn on_a_crowded_road() {
-    ids_are_kept("road", SOURCE, REQUIRED, road::sequence);
+    ids_are_kept("road", SOURCE, road::sequence);
 }
 
 #[test]
@@ -100,6 +103,17 @@ fn where_all_move_freely_and_are_hidden_by_chance() {
 #[test]
 fn where_objects_come_and_leave() {
     ids_are_kept_in("passing", &passing());
+}
+
+#[test]
+fn where_the_border_cuts_boxes() {
+    ids_are_kept_in("cut", &cut());
+    ids_are_kept_in("half_out", &half_out());
+}
+
+#[test]
+fn where_walls_throw_back_that_nobody_sees() {
+    ids_are_kept_in("walled", &walled());
 }
 
 #[test]
@@ -115,15 +129,13 @@ fn where_all_meet_in_the_middle() {
 /// Small ones that turn all the time are not where they were going when they are seen again.
 #[test]
 fn in_a_swarm() {
-    let world = swarming();
-    ids_are_kept("swarming", world.source(), 0.85, |seed| world.sequence(seed));
+    ids_are_kept_in("swarming", &swarming());
 }
 
 /// Nothing but its way tells an object, and that breaks off at the border while it is out of sight.
 #[test]
 fn where_all_look_the_same() {
-    let world = twins();
-    ids_are_kept("twins", world.source(), 0.8, |seed| world.sequence(seed));
+    ids_are_kept_in("twins", &twins());
 }
 
 #[test]

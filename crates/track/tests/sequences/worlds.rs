@@ -75,6 +75,11 @@ pub(crate) struct World {
     scores: Range<f32>,
     false_alarms: f64,
     jitter: fn(BBox, &mut StdRng) -> BBox,
+    /// What throws an object back: the border where it meets a side of it, or walls as far inside as this, in
+    /// pixels, where its centre meets them.
+    walls: Option<f32>,
+    /// Whether boxes end at the border, those of the truth too.
+    clipped: bool,
 }
 
 struct Thing {
@@ -98,6 +103,8 @@ pub(crate) fn bouncing() -> World {
         scores: 0.9..0.901,
         false_alarms: 0.0,
         jitter: at_sides,
+        walls: None,
+        clipped: false,
     }
 }
 
@@ -135,6 +142,21 @@ pub(crate) fn passing() -> World {
 /// Objects that cannot be told by their size, thrown back while they are out of sight.
 pub(crate) fn twins() -> World {
     World { sizes: 60.0..60.1, ..bouncing() }
+}
+
+/// Objects of which half leaves the picture before they are thrown back, and whose boxes end at its border.
+pub(crate) fn half_out() -> World {
+    World { walls: Some(0.0), clipped: true, ..bouncing() }
+}
+
+/// The same as in a detector's records, where objects come and leave.
+pub(crate) fn cut() -> World {
+    World { clipped: true, ..passing() }
+}
+
+/// Objects that are thrown back by what the picture does not show.
+pub(crate) fn walled() -> World {
+    World { walls: Some(80.0), ..bouncing() }
 }
 
 /// Objects that hardly move, and hide.
@@ -197,14 +219,15 @@ impl Thing {
         let dt = 1.0 / FPS as f32;
         let mut thrown_back = false;
         for axis in [0, 1] {
-            let border = [world.source.width, world.source.height][axis] as f32 - self.size[axis] / 2.0;
+            let inset = world.walls.unwrap_or(self.size[axis] / 2.0);
+            let border = [world.source.width, world.source.height][axis] as f32 - inset;
             self.velocity[axis] += jitter(random) / JITTER_PX * world.speed_change * dt.sqrt();
             let fastest = 1.5 * world.speeds.end;
             self.velocity[axis] = self.velocity[axis].clamp(-fastest, fastest);
             self.at[axis] += self.velocity[axis] * dt;
-            let inward = if self.at[axis] < self.size[axis] / 2.0 { 1.0 } else { -1.0 };
-            if !world.leaves && !(self.size[axis] / 2.0..=border).contains(&self.at[axis]) {
-                self.at[axis] = self.at[axis].clamp(self.size[axis] / 2.0, border);
+            let inward = if self.at[axis] < inset { 1.0 } else { -1.0 };
+            if !world.leaves && !(inset..=border).contains(&self.at[axis]) {
+                self.at[axis] = self.at[axis].clamp(inset, border);
                 self.velocity[axis] = self.velocity[axis].abs() * inward;
                 thrown_back = true;
             }
@@ -239,7 +262,7 @@ impl World {
                     thing.enter(self, now_s, &mut random);
                 }
             }
-            let boxes: Vec<BBox> = things.iter().map(Thing::bbox).collect();
+            let boxes: Vec<BBox> = things.iter().map(|thing| self.cut(thing.bbox())).collect();
             let mut frame = SeenFrame::default();
             for id in 0..OBJECTS {
                 frame.all.push((things[id].id, boxes[id]));
@@ -258,7 +281,7 @@ impl World {
                 frame.visible.push((things[id].id, boxes[id]));
                 if !random.random_bool(MISSED) {
                     let score = random.random_range(self.scores.clone());
-                    let bbox = (self.jitter)(boxes[id], &mut random);
+                    let bbox = self.cut((self.jitter)(boxes[id], &mut random));
                     frame.detections.push(Observation { bbox, class_id: 1, score });
                 }
             }
@@ -271,6 +294,10 @@ impl World {
             frames.push(frame);
         }
         frames
+    }
+
+    fn cut(&self, bbox: BBox) -> BBox {
+        if self.clipped { bbox.clipped(self.source).unwrap_or(bbox) } else { bbox }
     }
 
     fn hidden(&self, thing: &Thing, bbox: BBox, nearer: &[BBox], now_s: f64) -> bool {
