@@ -20,8 +20,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs, PlanArgs,
-    ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, CurvesArgs, DoctorArgs, FleetArgs, InferArgs, MonitorArgs,
+    PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +54,7 @@ enum Verb {
     Tensor(TensorArgs),
     Weights(WeightsArgs),
     Train(TrainArgs),
+    Curves(CurvesArgs),
     Sim(SimArgs),
     /// Print the completions of a shell
     ///
@@ -69,9 +70,12 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
-        Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) | Verb::Train(_) => {
-            sibling::run("lookout-lab")
-        }
+        Verb::Infer(_)
+        | Verb::Bench(_)
+        | Verb::Tensor(_)
+        | Verb::Weights(_)
+        | Verb::Train(_)
+        | Verb::Curves(_) => sibling::run("lookout-lab"),
         Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Check(args) => check::run(&args),
         Verb::Tail(args) => tail::run(&args),

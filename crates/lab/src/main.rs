@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{BenchArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
+use lookout_args::{BenchArgs, CurvesArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
 use tracing_subscriber::EnvFilter;
 
 /// The workbench at the model
@@ -33,6 +33,7 @@ enum Verb {
     Bench(BenchArgs),
     Weights(WeightsArgs),
     Train(TrainArgs),
+    Curves(CurvesArgs),
 }
 
 /// Wrong input; nothing was started.
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(args),
         Verb::Weights(args) => weights::run(args),
         Verb::Train(args) => train::run(args),
+        Verb::Curves(args) => train::curves(args),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "lookout: {error:#}");
