@@ -25,7 +25,7 @@ enum Shortcut {
     /// The input itself.
     Identity,
     /// `conv(1x1)`, where the block changes the size: torchvision's `downsample`.
-    Projection(ConvNormAct),
+    Projection(Box<ConvNormAct>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Block {
                 let path = path / "downsample";
                 let shape = ConvShape::same(inputs, outputs, 1, stride);
                 let spec = LayerSpec::new(shape, norm, Activation::None);
-                Some(Shortcut::Projection(ConvNormAct::new(&(&path / 0), &(&path / 1), spec)))
+                Some(Shortcut::Projection(Box::new(ConvNormAct::new(&(&path / 0), &(&path / 1), spec))))
             }
         };
         Self { convs, shortcut }
@@ -112,7 +112,7 @@ impl Block {
     fn layers_mut(&mut self) -> impl Iterator<Item = &mut ConvNormAct> {
         let projection = self.shortcut.as_mut().and_then(|shortcut| match shortcut {
             Shortcut::Identity => None,
-            Shortcut::Projection(conv) => Some(conv),
+            Shortcut::Projection(conv) => Some(conv.as_mut()),
         });
         self.convs.iter_mut().chain(projection)
     }

@@ -1,12 +1,12 @@
 //! What became of the loss and the score, as a picture.
 
 use std::{
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
 };
 
 use image::{ImageFormat, Rgb, RgbImage};
-use lookout_draw::{Plot, Series, of_class};
+use lookout_draw::{INK, Plot, Series, of_class};
 
 use super::{FitError, Told};
 
@@ -35,12 +35,18 @@ pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitErro
         Ok((name, Curves::of(&read(folder)?)))
     });
     let runs: Vec<(String, Curves)> = runs.collect::<Result<_, FitError>>()?;
-    let all = |what: &str, of: fn(&Curves) -> &[(f64, f64)]| {
-        let named = runs.iter().map(|(name, curves)| (format!("{what} {name}"), of(curves)));
-        named.collect::<Vec<_>>()
+    let series = |what, of: fn(&Curves) -> &[(f64, f64)]| {
+        // A name before the runs', with no line.
+        let heading = Series { name: what, points: &[], colour: INK };
+        let runs = runs.iter().zip(0..).map(|((name, curves), n)| Series {
+            name,
+            points: of(curves),
+            colour: of_class(n),
+        });
+        iter::once(heading).chain(runs).collect()
     };
-    let (losses, scores) = (all("loss", |curves| &curves.losses), all("score", |curves| &curves.scores));
-    save(&drawn(coloured(&losses), coloured(&scores)), picture)
+    let losses = series("loss", |curves| &curves.losses);
+    save(&drawn(losses, series("score", |curves| &curves.scores)), picture)
 }
 
 /// What a run's `metrics.jsonl` tells.
@@ -73,16 +79,6 @@ impl Curves {
         }
         Self { losses, scores }
     }
-}
-
-/// A colour for each.
-fn coloured<'s>(named: &'s [(String, &'s [(f64, f64)])]) -> Vec<Series<'s>> {
-    let series = |((name, points), n): (&'s (String, &'s [(f64, f64)]), u32)| Series {
-        name: name.as_str(),
-        points,
-        colour: of_class(n),
-    };
-    named.iter().zip(0..).map(series).collect()
 }
 
 /// The losses above, the scores below.
