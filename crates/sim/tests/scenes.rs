@@ -101,13 +101,18 @@ fn a_data_set_is_written_whole() {
 #[test]
 fn crops_are_the_objects_of_the_data_set_and_always_the_same() {
     const SIDE: u32 = 32;
-    let settings =
-        DatasetSettings { first_seed: 1000, scenes: 3, pictures_per_scene: 2, size: SIZE, quality: 85 };
+    let settings = DatasetSettings {
+        first_seed: 1000,
+        scenes: 6,
+        pictures_per_scene: 2,
+        size: Size { width: 640, height: 360 },
+        quality: 85,
+    };
     let crops = || {
         let folder = tempfile::tempdir().unwrap();
         let mut pictures = 0;
         let written = write_crops(folder.path(), &settings, SIDE, |n| pictures = n).unwrap();
-        assert_eq!(pictures, 6);
+        assert_eq!(pictures, 12);
         let mut found = BTreeMap::new();
         for kind in Kind::ALL {
             for entry in std::fs::read_dir(folder.path().join(kind.label())).unwrap() {
