@@ -12,7 +12,8 @@ fn frames_are_found_again_behind_kafka_and_all_are_accounted_for() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report");
     // What the network says means nothing; which frame it says it of does.
-    let network = ["--arch", "fcos_resnet50_fpn", "--weights", "random:7", "--input", "160x96", "--threads", "1"];
+    let network =
+        ["--arch", "fcos_resnet50_fpn", "--weights", "random:7", "--input", "160x96", "--threads", "1"];
     let farm = ["--cameras", "2", "--fps", "4", "--seconds", "12"];
     let end_to_end = ["eval", "--end-to-end", "--json", "--output", report.to_str().unwrap()];
     let output = run(&[&end_to_end[..], &network, &farm].concat()).unwrap();
@@ -20,8 +21,12 @@ fn frames_are_found_again_behind_kafka_and_all_are_accounted_for() {
     assert!(output.status.success(), "{said}");
     let measured: Value = serde_json::from_slice(&output.stdout).unwrap();
     let frames = |name: &str| measured["frames"][name].as_u64().unwrap();
-    let dropped: u64 =
-        measured["frames"]["dropped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    let dropped: u64 = measured["frames"]["dropped"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|count| count.as_u64().unwrap())
+        .sum();
     assert_eq!(frames("received"), frames("published") + dropped, "{measured}");
     assert_eq!(frames("published"), frames("delivered"), "{measured}");
     assert_eq!(frames("seen") + frames("undated"), frames("delivered"), "{measured}");

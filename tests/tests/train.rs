@@ -104,15 +104,31 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
     assert!(!refused.status.success() && said.contains("checkpoint"), "{said}");
 
     let small = folder.join("small.safetensors");
-    done(&["weights", "import", text(&run_folder.join("best.safetensors")), "--int8", "--output", text(&small)]);
+    done(&[
+        "weights",
+        "import",
+        text(&run_folder.join("best.safetensors")),
+        "--int8",
+        "--output",
+        text(&small),
+    ]);
     let size = |path: &Path| fs::metadata(path).unwrap().len();
     let (small_size, whole_size) = (size(&small), size(&run_folder.join("best.safetensors")));
     assert!(small_size * 3 < whole_size && small_size < 35 << 20, "{small_size} of {whole_size}");
 
     let labels = run_folder.join("labels.txt");
     let network = |weights: &Path| {
-        ["--arch", "fcos_resnet50_fpn", "--labels", text(&labels), "--input", "96x64", "--weights", text(weights)]
-            .map(str::to_owned)
+        [
+            "--arch",
+            "fcos_resnet50_fpn",
+            "--labels",
+            text(&labels),
+            "--input",
+            "96x64",
+            "--weights",
+            text(weights),
+        ]
+        .map(str::to_owned)
     };
     let data = format!("coco:{}", pictures.display());
     let report = folder.join("report");

@@ -7,7 +7,7 @@ use clap::Args;
 /// Which network, with which weights, where and in what numbers.
 #[derive(Debug, Clone, Args)]
 pub struct NetworkArgs {
-    /// A classifier: resnet18, resnet34, resnet50, resnet101 or resnet152; or a detector:
+    /// A classifier: resnet18, resnet34, resnet50, resnet101, resnet152, plain18 or plain34; or a detector:
     /// fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2, fasterrcnn_resnet50_fpn or
     /// fasterrcnn_resnet50_fpn_v2; or torchscript, a module of your own
     #[arg(long, default_value = "resnet50")]

@@ -26,6 +26,6 @@ pub use monitor::MonitorArgs;
 pub use plan::PlanArgs;
 pub use reading::{CheckArgs, ReplayArgs, TailArgs};
 pub use sim::{SimArgs, SimCameraArgs, SimDatasetArgs, SimServeArgs, SimVerb, SimVideoArgs};
-pub use train::TrainArgs;
+pub use train::{CurvesArgs, TrainArgs};
 pub use weights::{WeightsArgs, WeightsVerb};
 pub use worker::{DoctorArgs, RunArgs, SummaryFormat};

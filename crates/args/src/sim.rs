@@ -21,11 +21,13 @@ pub enum SimVerb {
     Serve(SimServeArgs),
 }
 
-/// Write pictures with their boxes, in COCO's format
+/// Write pictures with their boxes, in COCO's format, or with their objects cut out
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  lookout sim dataset pictures --scenes 500 --seed 1000")]
+#[command(
+    after_help = "Examples:\n  lookout sim dataset pictures --scenes 500 --seed 1000\n  lookout sim dataset crops --scenes 500 --crops 32"
+)]
 pub struct SimDatasetArgs {
-    /// Where `annotations.json` and `images/` are written
+    /// Where `annotations.json` and `images/` are written, or with `--crops` a folder a class
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
 
@@ -44,6 +46,11 @@ pub struct SimDatasetArgs {
     /// WIDTHxHEIGHT
     #[arg(long, default_value = "640x360")]
     pub size: String,
+
+    /// For classifiers: not the pictures but every object in them that can be asked for, cut out as a square with some
+    /// of its surroundings and scaled to so many pixels a side, as PNG in a folder a class
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(8..=1024))]
+    pub crops: Option<u32>,
 }
 
 /// Write a camera's video, with the truth of each frame beside it

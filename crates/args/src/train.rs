@@ -1,4 +1,4 @@
-//! `lookout train`.
+//! `lookout train` and `lookout curves`.
 
 use std::path::PathBuf;
 
@@ -27,4 +27,21 @@ pub struct TrainArgs {
     /// Begin anew: what the output folder holds of the run is replaced
     #[arg(long)]
     pub anew: bool,
+}
+
+/// Draw the curves of several runs of `lookout train` over each other
+///
+/// The losses above, the scores below, each run by the name of its folder.
+///
+/// Exit code: 0 done, 1 the picture cannot be written, 2 wrong input.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  lookout curves runs/plain-18 runs/plain-34 --output curves.png")]
+pub struct CurvesArgs {
+    /// The `output` folders of their recipes
+    #[arg(required = true, value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
+
+    /// The picture
+    #[arg(long, default_value = "curves.png", value_name = "OUT.png")]
+    pub output: PathBuf,
 }

@@ -21,8 +21,8 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, DoctorArgs, EvalArgs, FleetArgs, InferArgs, MonitorArgs,
-    PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, CurvesArgs, DoctorArgs, EvalArgs, FleetArgs, InferArgs,
+    MonitorArgs, PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -56,6 +56,7 @@ enum Verb {
     Weights(WeightsArgs),
     Train(TrainArgs),
     Eval(EvalArgs),
+    Curves(CurvesArgs),
     Sim(SimArgs),
     /// Print the completions of a shell
     ///
@@ -71,9 +72,12 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
-        Verb::Infer(_) | Verb::Bench(_) | Verb::Tensor(_) | Verb::Weights(_) | Verb::Train(_) => {
-            sibling::run("lookout-lab")
-        }
+        Verb::Infer(_)
+        | Verb::Bench(_)
+        | Verb::Tensor(_)
+        | Verb::Weights(_)
+        | Verb::Train(_)
+        | Verb::Curves(_) => sibling::run("lookout-lab"),
         Verb::Sim(_) => sibling::run("lookout-sim"),
         Verb::Eval(args) => eval::run(&args),
         Verb::Check(args) => check::run(&args),

@@ -33,7 +33,8 @@ pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use model::{
-    ARCHS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName, input_size,
+    ARCHS, CLASSIFIERS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName,
+    input_size,
 };
 pub use monitor::{
     Begin, MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, TrackingSettings,

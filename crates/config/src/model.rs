@@ -10,8 +10,11 @@ use thiserror::Error;
 
 use crate::reader::{Section, not_one_of};
 
-/// The networks that can be named: classifiers, then detectors, smallest first.
-pub const ARCHS: [&str; 10] = [
+/// The networks that can be named: classifiers, then detectors, smallest first. The plain ones are there to see what
+/// the shortcuts of the others do; nobody publishes weights of them.
+pub const ARCHS: [&str; 12] = [
+    "plain18",
+    "plain34",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -28,7 +31,7 @@ pub const ARCHS: [&str; 10] = [
 pub const TORCHSCRIPT: &str = "torchscript";
 
 /// Those of [`ARCHS`] that name classes of a whole picture.
-pub(crate) const CLASSIFIERS: [&str; 5] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4]];
+pub const CLASSIFIERS: [&str; 7] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4], ARCHS[5], ARCHS[6]];
 
 /// The network.
 #[derive(Debug, Clone, PartialEq)]

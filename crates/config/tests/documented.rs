@@ -53,9 +53,16 @@ fn every_key_is_documented_and_every_documented_key_exists() {
 
 #[test]
 fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
-    for heading in
-        ["The recipe's top", "`[model]`", "`[data]`", "`[augment]`", "`[train]`", "`[optimiser]`", "`[schedule]`", "`[loss]`"]
-    {
+    for heading in [
+        "The recipe's top",
+        "`[model]`",
+        "`[data]`",
+        "`[augment]`",
+        "`[train]`",
+        "`[optimiser]`",
+        "`[schedule]`",
+        "`[loss]`",
+    ] {
         let table = heading.strip_prefix('`').map_or("", |heading| heading.trim_end_matches('`'));
         let text = format!("{table}\n{UNKNOWN} = 1");
         let error = parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known");

@@ -75,7 +75,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     (
         "[train]",
         "[augment]\njpeg_quality = [0, 1]\n[train]",
-        14,
+        15,
         "augment.jpeg_quality",
         "from worst to best",
     ),

@@ -16,7 +16,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{BenchArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
+use lookout_args::{BenchArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
 use tracing_subscriber::EnvFilter;
 
 /// The workbench at the model
@@ -35,6 +35,7 @@ enum Verb {
     Weights(WeightsArgs),
     Train(TrainArgs),
     Eval(EvalArgs),
+    Curves(CurvesArgs),
 }
 
 /// Wrong input; nothing was started.
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Weights(args) => weights::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Eval(args) => eval::run(args),
+        Verb::Curves(args) => train::curves(args),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "lookout: {error:#}");

@@ -1,4 +1,4 @@
-//! `lookout train`.
+//! `lookout train` and `lookout curves`.
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use std::{
 };
 
 use anyhow::Context;
-use lookout_args::TrainArgs;
+use lookout_args::{CurvesArgs, TrainArgs};
 use lookout_config::{RecipeSettings, SourceSettings, read_recipe};
 use lookout_train::{
-    Feed, FeedSettings, Outcome, Progress, Run,
+    Feed, FeedSettings, FitError, Outcome, Progress, Run,
     augment::Recipe,
     data::{DataSet, DataSource, Overview},
     judge::{Look, SetJudge},
-    prepared_by, write_curves,
+    prepared_by, write_compared, write_curves,
 };
 
 use crate::WrongInput;
@@ -84,4 +84,15 @@ fn fit(recipe: &RecipeSettings, train: DataSet, val: DataSet) -> anyhow::Result<
     let outcome = run.fit(&mut feed, &mut judge, &mut |told| progress.tell(told))?;
     write_curves(&recipe.output)?;
     Ok(outcome)
+}
+
+pub(crate) fn curves(args: &CurvesArgs) -> anyhow::Result<ExitCode> {
+    match write_compared(&args.folders, &args.output) {
+        Err(error @ FitError::Read { .. }) => Err(error).context(WrongInput),
+        done => {
+            done?;
+            writeln!(io::stdout(), "{}", args.output.display())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

@@ -18,6 +18,8 @@ impl Arch {
     /// One of `lookout_config::ARCHS`.
     pub(crate) fn named(name: &str) -> Result<Self, ModelError> {
         Ok(match name {
+            "plain18" => Self::Classifier(ResNetKind::Plain18),
+            "plain34" => Self::Classifier(ResNetKind::Plain34),
             "resnet18" => Self::Classifier(ResNetKind::ResNet18),
             "resnet34" => Self::Classifier(ResNetKind::ResNet34),
             "resnet50" => Self::Classifier(ResNetKind::ResNet50),

@@ -1,6 +1,7 @@
 //! ResNet: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2015
 //! (<https://arxiv.org/abs/1512.03385>), table 1. The stride of a bottleneck is in its 3x3 convolution
-//! (v1.5), as in torchvision, whose names the parameters have.
+//! (v1.5), as in torchvision, whose names the parameters have. The plain nets that the paper holds them against
+//! (figure 3, middle) are the same without the shortcuts.
 
 use tch::{Tensor, nn};
 
@@ -14,12 +15,23 @@ use crate::{
 #[derive(Debug)]
 struct Block {
     convs: Vec<ConvNormAct>,
-    /// `conv(1x1)` where the block changes the size; else the input itself.
-    downsample: Option<ConvNormAct>,
+    /// None in a plain net.
+    shortcut: Option<Shortcut>,
+}
+
+/// What is added to what the convolutions give (section 3.3, option B).
+#[derive(Debug)]
+enum Shortcut {
+    /// The input itself.
+    Identity,
+    /// `conv(1x1)`, where the block changes the size: torchvision's `downsample`.
+    Projection(Box<ConvNormAct>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BlockKind {
+    /// A basic one without a shortcut.
+    Plain,
     Basic,
     Bottleneck,
 }
@@ -28,14 +40,14 @@ impl BlockKind {
     /// Output channels for each of a stage's width.
     const fn expansion(self) -> i64 {
         match self {
-            Self::Basic => 1,
+            Self::Plain | Self::Basic => 1,
             Self::Bottleneck => 4,
         }
     }
 
     fn shapes(self, inputs: i64, width: i64, stride: i64) -> Vec<ConvShape> {
         match self {
-            Self::Basic => {
+            Self::Plain | Self::Basic => {
                 vec![ConvShape::same(inputs, width, 3, stride), ConvShape::same(width, width, 3, 1)]
             }
             Self::Bottleneck => vec![
@@ -70,27 +82,39 @@ impl Block {
         };
         let convs = kind.shapes(inputs, width, stride).into_iter().enumerate().map(conv).collect();
         let outputs = width * kind.expansion();
-        let downsample = (stride != 1 || inputs != outputs).then(|| {
-            let path = path / "downsample";
-            let shape = ConvShape::same(inputs, outputs, 1, stride);
-            ConvNormAct::new(&(&path / 0), &(&path / 1), LayerSpec::new(shape, norm, Activation::None))
-        });
-        Self { convs, downsample }
+        let shortcut = match kind {
+            BlockKind::Plain => None,
+            _ if stride == 1 && inputs == outputs => Some(Shortcut::Identity),
+            _ => {
+                let path = path / "downsample";
+                let shape = ConvShape::same(inputs, outputs, 1, stride);
+                let spec = LayerSpec::new(shape, norm, Activation::None);
+                Some(Shortcut::Projection(Box::new(ConvNormAct::new(&(&path / 0), &(&path / 1), spec))))
+            }
+        };
+        Self { convs, shortcut }
     }
 
     /// Takes `x`, whose memory may become the result's.
     fn forward(&self, x: Tensor, train: bool) -> Tensor {
-        let identity = match &self.downsample {
-            Some(downsample) => downsample.forward(&x, train),
-            None => x.shallow_clone(),
-        };
-        let Some((last, before)) = self.convs.split_last() else { return identity };
+        let shortcut = self.shortcut.as_ref().map(|shortcut| match shortcut {
+            Shortcut::Identity => x.shallow_clone(),
+            Shortcut::Projection(conv) => conv.forward(&x, train),
+        });
+        let Some((last, before)) = self.convs.split_last() else { return x };
         let y = before.iter().fold(x, |x, conv| conv.forward(&x, train));
-        last.forward_add(&y, identity, train)
+        match shortcut {
+            Some(shortcut) => last.forward_add(&y, shortcut, train),
+            None => last.forward(&y, train),
+        }
     }
 
     fn layers_mut(&mut self) -> impl Iterator<Item = &mut ConvNormAct> {
-        self.convs.iter_mut().chain(&mut self.downsample)
+        let projection = self.shortcut.as_mut().and_then(|shortcut| match shortcut {
+            Shortcut::Identity => None,
+            Shortcut::Projection(conv) => Some(conv.as_mut()),
+        });
+        self.convs.iter_mut().chain(projection)
     }
 }
 
@@ -148,9 +172,11 @@ impl Backbone {
     }
 }
 
-/// The ResNets of the paper's table 1.
+/// The ResNets of the paper's table 1, and the plain nets of its figure 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResNetKind {
+    Plain18,
+    Plain34,
     ResNet18,
     ResNet34,
     ResNet50,
@@ -162,6 +188,8 @@ impl ResNetKind {
     /// The blocks, and how many of them each stage has.
     const fn blocks(self) -> (BlockKind, [usize; 4]) {
         match self {
+            Self::Plain18 => (BlockKind::Plain, [2, 2, 2, 2]),
+            Self::Plain34 => (BlockKind::Plain, [3, 4, 6, 3]),
             Self::ResNet18 => (BlockKind::Basic, [2, 2, 2, 2]),
             Self::ResNet34 => (BlockKind::Basic, [3, 4, 6, 3]),
             Self::ResNet50 => (BlockKind::Bottleneck, [3, 4, 6, 3]),

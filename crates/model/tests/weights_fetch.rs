@@ -242,6 +242,11 @@ fn the_table_is_torchvisions() {
     assert_eq!(default("resnet18"), Some("resnet18-f37072fd.pth"));
     assert_eq!(default("resnet50"), Some("resnet50-11ad3fa6.pth"));
     assert_eq!(default("resnet152"), Some("resnet152-f82ba261.pth"));
-    assert!(lookout_config::ARCHS.into_iter().all(|arch| default(arch).is_some()));
+    for arch in lookout_config::ARCHS {
+        assert_eq!(default(arch).is_none(), arch.starts_with("plain"), "{arch}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let error = fetch_torchvision("plain18", folder.path()).unwrap_err().to_string();
+    assert!(error.contains("publishes no weights for plain18"), "{error}");
     assert_eq!(default("vgg16"), None);
 }

@@ -37,13 +37,35 @@ pub enum SimError {
     Encode { reason: String },
     #[error("the RTSP farm cannot be started: {reason}")]
     Farm { reason: String },
-    #[error("`{path}` cannot be written as JPEG: {reason}")]
-    Jpeg { path: PathBuf, reason: String },
+    #[error("the picture `{path}` cannot be written: {reason}")]
+    Picture { path: PathBuf, reason: String },
 }
 
 /// The place of a seed: all three in turn.
 pub fn place(seed: u64) -> Place {
     Place::ALL[(seed % 3) as usize]
+}
+
+/// A picture of a data set, with what is true of it.
+pub(crate) struct Shot {
+    pub(crate) seed: u64,
+    pub(crate) picture: Picture,
+    pub(crate) truth: FrameTruth,
+}
+
+/// The pictures of a data set: scene by scene, each by a camera and in a weather of its own, so that there is as much
+/// to see as can be.
+pub(crate) fn shots(settings: &DatasetSettings) -> impl Iterator<Item = Result<Shot, SimError>> {
+    let DatasetSettings { first_seed, scenes, pictures_per_scene, size, .. } = *settings;
+    let seeds = first_seed..first_seed + scenes;
+    seeds.flat_map(move |seed| (0..pictures_per_scene).map(move |shot| (seed, shot))).map(
+        move |(seed, shot)| {
+            let weather = Weather::of(seed.wrapping_mul(1009).wrapping_add(shot));
+            let renderer = Renderer::new(Scene::new(place(seed), seed), shot as usize, size, weather);
+            let (picture, truth) = renderer.ok_or(SimError::Size(size))?.frame(shot, 3.0 + 7.3 * shot as f64);
+            Ok(Shot { seed, picture, truth })
+        },
+    )
 }
 
 /// Writes `annotations.json` and `images/` into `folder`, and gives the number of pictures; `progress` is told of each.
@@ -56,19 +78,12 @@ pub fn write_dataset(
     mut progress: impl FnMut(u64),
 ) -> Result<u64, SimError> {
     let mut written = CocoFolder::create(folder)?;
-    for seed in settings.first_seed..settings.first_seed + settings.scenes {
-        let scene = Scene::new(place(seed), seed);
-        for shot in 0..settings.pictures_per_scene {
-            // A camera and a weather of its own each, so that there is as much to see as can be.
-            let weather = Weather::of(seed.wrapping_mul(1009).wrapping_add(shot));
-            let renderer = Renderer::new(scene, shot as usize, settings.size, weather);
-            let mut renderer = renderer.ok_or(SimError::Size(settings.size))?;
-            let (picture, truth) = renderer.frame(shot, 3.0 + 7.3 * shot as f64);
-            let name = format!("{:06}.jpg", written.count() + 1);
-            write_jpeg(&written.place(&name), &picture, settings.quality)?;
-            written.add(&name, picture.size, &truth);
-            progress(written.count());
-        }
+    for shot in shots(settings) {
+        let Shot { picture, truth, .. } = shot?;
+        let name = format!("{:06}.jpg", written.count() + 1);
+        write_jpeg(&written.place(&name), &picture, settings.quality)?;
+        written.add(&name, picture.size, &truth);
+        progress(written.count());
     }
     let about = json!({
         "description": "simulated by lookout sim", "first_seed": settings.first_seed, "scenes": settings.scenes,
@@ -163,7 +178,7 @@ fn write_jpeg(path: &Path, picture: &Picture, quality: u8) -> Result<(), SimErro
     let Size { width, height } = picture.size;
     JpegEncoder::new_with_quality(BufWriter::new(file), quality)
         .encode(&picture.rgb, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| SimError::Jpeg { path: path.into(), reason: error.to_string() })
+        .map_err(|error| SimError::Picture { path: path.into(), reason: error.to_string() })
 }
 
 fn write_png(path: &Path, picture: Picture) -> Result<(), SimError> {
@@ -171,5 +186,5 @@ fn write_png(path: &Path, picture: Picture) -> Result<(), SimError> {
     image::RgbImage::from_raw(width, height, picture.rgb)
         .ok_or(SimError::Size(picture.size))?
         .save(path)
-        .map_err(|error| SimError::Write { path: path.into(), source: io::Error::other(error) })
+        .map_err(|error| SimError::Picture { path: path.into(), reason: error.to_string() })
 }

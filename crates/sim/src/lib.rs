@@ -7,6 +7,7 @@
 mod camera;
 mod chance;
 mod clip;
+mod crops;
 mod dataset;
 mod farm;
 mod render;
@@ -17,6 +18,7 @@ mod weather;
 
 pub use camera::{Camera, View};
 pub use clip::{Clip, ClipSettings, Unit};
+pub use crops::write_crops;
 pub use dataset::{DatasetSettings, SimError, place, write_dataset, write_frames};
 pub use farm::{Farm, FarmSettings, Fault, FaultKind, InvalidFault, Told, TruthSink};
 pub use render::{Picture, Renderer};

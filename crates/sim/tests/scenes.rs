@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use lookout_schema::Size;
-use lookout_sim::{DatasetSettings, Kind, Place, Renderer, Scene, Weather, write_dataset};
+use lookout_sim::{DatasetSettings, Kind, Place, Renderer, Scene, Weather, write_crops, write_dataset};
 
 const SIZE: Size = Size { width: 320, height: 180 };
 
@@ -95,5 +95,49 @@ fn a_data_set_is_written_whole() {
         let file = folder.path().join("images").join(image["file_name"].as_str().unwrap());
         let picture = image::open(file).unwrap();
         assert_eq!((picture.width(), picture.height()), (SIZE.width, SIZE.height));
+    }
+}
+
+#[test]
+fn crops_are_the_objects_of_the_data_set_and_always_the_same() {
+    const SIDE: u32 = 32;
+    let settings = DatasetSettings {
+        first_seed: 1000,
+        scenes: 6,
+        pictures_per_scene: 2,
+        size: Size { width: 640, height: 360 },
+        quality: 85,
+    };
+    let crops = || {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pictures = 0;
+        let written = write_crops(folder.path(), &settings, SIDE, |n| pictures = n).unwrap();
+        assert_eq!(pictures, 12);
+        let mut found = BTreeMap::new();
+        for kind in Kind::ALL {
+            for entry in std::fs::read_dir(folder.path().join(kind.label())).unwrap() {
+                let path = entry.unwrap().path();
+                let picture = image::open(&path).unwrap().to_rgb8();
+                assert_eq!(picture.dimensions(), (SIDE, SIDE), "{path:?}");
+                found.insert((kind.label(), path.file_name().unwrap().to_owned()), picture.into_raw());
+            }
+        }
+        assert_eq!(found.len() as u64, written);
+        found
+    };
+    let found = crops();
+    assert_eq!(found, crops());
+
+    let folder = tempfile::tempdir().unwrap();
+    write_dataset(folder.path(), &settings, |_| {}).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("annotations.json")).unwrap();
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let asked = |kind: Kind| {
+        let of = |a: &&serde_json::Value| a["iscrowd"] == 0 && a["category_id"] == kind.class_id();
+        all["annotations"].as_array().unwrap().iter().filter(of).count()
+    };
+    for kind in Kind::ALL {
+        let there = found.keys().filter(|(label, _)| *label == kind.label()).count();
+        assert!(there > 0 && there == asked(kind), "{kind:?}: {there} of {}", asked(kind));
     }
 }

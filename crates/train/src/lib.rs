@@ -14,7 +14,7 @@ mod sample;
 pub use feed::{Feed, FeedSettings, Prepare, prepared_by};
 pub use fit::{
     Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Progress,
-    Run, StepTold, Told, thaw_norms, write_curves,
+    Run, StepTold, Told, thaw_norms, write_compared, write_curves,
 };
 pub use lookout_measure::ObjectTarget;
 pub use loss::{Choose, ClassLoss, ClassLossKind, Criterion, Dice, LossError, Losses, ObjectTensors, Truth};

@@ -7,8 +7,11 @@ use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Size};
 use super::Assumption;
 
 /// Arithmetic of one picture in GFLOPs, as torchvision's documentation gives it for each network, and the
-/// network of docs/performance.md that it is scaled from.
-const ARITHMETIC: [(&str, f64, &str); 10] = [
+/// network of docs/performance.md that it is scaled from. A plain net has its ResNet's without the three projections,
+/// 6.4 MFLOPs each.
+const ARITHMETIC: [(&str, f64, &str); 12] = [
+    ("plain18", 1.79, CLASSIFIER),
+    ("plain34", 3.64, CLASSIFIER),
     ("resnet18", 1.81, CLASSIFIER),
     ("resnet34", 3.66, CLASSIFIER),
     (CLASSIFIER, 4.09, CLASSIFIER),

@@ -1,9 +1,12 @@
 //! What became of the loss and the score, as a picture.
 
-use std::{fs, path::Path};
+use std::{
+    fs, iter,
+    path::{Path, PathBuf},
+};
 
-use image::{Rgb, RgbImage};
-use lookout_draw::{Plot, Series};
+use image::{ImageFormat, Rgb, RgbImage};
+use lookout_draw::{INK, Plot, Series, of_class};
 
 use super::{FitError, Told};
 
@@ -15,34 +18,75 @@ const SCORE: Rgb<u8> = Rgb([30, 100, 190]);
 /// # Errors
 /// Files that cannot be read or written.
 pub fn write_curves(folder: &Path) -> Result<(), FitError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| FitError::Write { path, source }
+    let curves = Curves::of(&read(folder)?);
+    let series = |name, points, colour| vec![Series { name, points, colour }];
+    let loss = series("loss", &curves.losses, LOSS);
+    let score = series("score", &curves.scores, SCORE);
+    save(&drawn(loss, score), &folder.join("curves.png"))
+}
+
+/// Draws the curves of several runs over each other into a PNG at `picture`; a run is called what its folder is.
+///
+/// # Errors
+/// Files that cannot be read or written.
+pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitError> {
+    let runs = folders.iter().map(|folder| {
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        Ok((name, Curves::of(&read(folder)?)))
+    });
+    let runs: Vec<(String, Curves)> = runs.collect::<Result<_, FitError>>()?;
+    let series = |what, of: fn(&Curves) -> &[(f64, f64)]| {
+        // A name before the runs', with no line.
+        let heading = Series { name: what, points: &[], colour: INK };
+        let runs = runs.iter().zip(0..).map(|((name, curves), n)| Series {
+            name,
+            points: of(curves),
+            colour: of_class(n),
+        });
+        iter::once(heading).chain(runs).collect()
     };
-    let metrics = folder.join("metrics.jsonl");
-    let text = fs::read_to_string(&metrics).map_err(failed(&metrics))?;
-    let told: Vec<Told> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let path = folder.join("curves.png");
-    drawn(&told).save(&path).map_err(|error| failed(&path)(std::io::Error::other(error)))
+    let losses = series("loss", |curves| &curves.losses);
+    save(&drawn(losses, series("score", |curves| &curves.scores)), picture)
+}
+
+/// What a run's `metrics.jsonl` tells.
+fn read(folder: &Path) -> Result<Vec<Told>, FitError> {
+    let path = folder.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).map_err(|source| FitError::Read { path, source })?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn save(picture: &RgbImage, path: &Path) -> Result<(), FitError> {
+    let failed = |error| FitError::Write { path: path.to_owned(), source: std::io::Error::other(error) };
+    picture.save_with_format(path, ImageFormat::Png).map_err(failed)
+}
+
+/// `(step, what)` of a run.
+#[derive(Debug)]
+struct Curves {
+    losses: Vec<(f64, f64)>,
+    scores: Vec<(f64, f64)>,
+}
+
+impl Curves {
+    fn of(told: &[Told]) -> Self {
+        let (mut losses, mut scores) = (Vec::new(), Vec::new());
+        for told in told {
+            match told {
+                Told::Step(told) => losses.push((told.step as f64, told.loss)),
+                Told::Evaluation(told) => scores.push((told.step as f64, told.score)),
+            }
+        }
+        Self { losses, scores }
+    }
 }
 
 /// The losses above, the scores below.
-fn drawn(told: &[Told]) -> RgbImage {
-    let (mut losses, mut scores) = (Vec::new(), Vec::new());
-    for told in told {
-        match told {
-            Told::Step(told) => losses.push((told.step as f64, told.loss)),
-            Told::Evaluation(told) => scores.push((told.step as f64, told.score)),
-        }
-    }
-    let last = losses.iter().chain(&scores).map(|(step, _)| *step).fold(1.0, f64::max);
-    let plot = |name, points, colour| Plot {
-        right: format!("{last:.0} steps"),
-        x: Some([0.0, last]),
-        y: None,
-        series: vec![Series { name, points, colour }],
-    };
-    Plot::all(&[plot("loss", &losses, LOSS), plot("score", &scores, SCORE)])
+fn drawn(losses: Vec<Series<'_>>, scores: Vec<Series<'_>>) -> RgbImage {
+    let points = losses.iter().chain(&scores).flat_map(|series| series.points);
+    let last = points.map(|(step, _)| *step).fold(1.0, f64::max);
+    let plot = |series| Plot { right: format!("{last:.0} steps"), x: Some([0.0, last]), y: None, series };
+    Plot::all(&[plot(losses), plot(scores)])
 }
 
 #[cfg(test)]
@@ -52,26 +96,34 @@ mod tests {
     use super::*;
     use crate::{EvaluationTold, StepTold};
 
-    fn coloured(picture: &RgbImage, colour: Rgb<u8>) -> usize {
-        picture.pixels().filter(|pixel| **pixel == colour).count()
+    fn coloured(picture: &Path, colour: Rgb<u8>) -> usize {
+        image::open(picture).unwrap().to_rgb8().pixels().filter(|pixel| **pixel == colour).count()
+    }
+
+    fn step(step: u64, loss: f64) -> Told {
+        Told::Step(StepTold {
+            epoch: 1,
+            step,
+            steps: 10,
+            lr: 0.1,
+            loss,
+            parts: BTreeMap::new(),
+            gradient_norm: 1.0,
+            images_per_s: 1.0,
+            elapsed_s: 1.0,
+            eta_s: 1.0,
+        })
+    }
+
+    /// A run that told this.
+    fn run(folder: &Path, told: &[Told]) {
+        let lines = told.iter().map(|told| serde_json::to_string(told).unwrap() + "\n");
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("metrics.jsonl"), lines.collect::<String>()).unwrap();
     }
 
     #[test]
     fn lines_are_drawn_of_what_there_is() {
-        let step = |step: u64, loss| {
-            Told::Step(StepTold {
-                epoch: 1,
-                step,
-                steps: 10,
-                lr: 0.1,
-                loss,
-                parts: BTreeMap::new(),
-                gradient_norm: 1.0,
-                images_per_s: 1.0,
-                elapsed_s: 1.0,
-                eta_s: 1.0,
-            })
-        };
         let evaluation = Told::Evaluation(EvaluationTold {
             epoch: 1,
             step: 10,
@@ -80,9 +132,29 @@ mod tests {
             metrics: BTreeMap::new(),
             elapsed_s: 1.0,
         });
-        let none = drawn(&[]);
-        assert_eq!((coloured(&none, LOSS), coloured(&none, SCORE)), (0, 0));
-        let some = drawn(&[step(1, 3.0), step(5, f64::NAN), step(10, 1.0), evaluation]);
-        assert!(coloured(&some, LOSS) > 700 && coloured(&some, SCORE) > 0);
+        let folder = tempfile::tempdir().unwrap();
+        let picture = folder.path().join("curves.png");
+        run(folder.path(), &[]);
+        write_curves(folder.path()).unwrap();
+        // Their names.
+        let none = [LOSS, SCORE].map(|colour| coloured(&picture, colour));
+        assert!(none.iter().all(|pixels| *pixels < 20), "{none:?}");
+        run(folder.path(), &[step(1, 3.0), step(5, f64::NAN), step(10, 1.0), evaluation]);
+        write_curves(folder.path()).unwrap();
+        assert!(coloured(&picture, LOSS) > 700 && coloured(&picture, SCORE) > none[1]);
+    }
+
+    #[test]
+    fn runs_are_laid_over_each_other_in_a_colour_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let [short, long, none] = ["short", "long", "none"].map(|name| folder.path().join(name));
+        run(&short, &[step(1, 3.0), step(5, 2.0)]);
+        run(&long, &[step(1, 3.5), step(10, 1.0)]);
+        let picture = folder.path().join("both.png");
+        write_compared(&[short.clone(), long], &picture).unwrap();
+        let of = |n| coloured(&picture, of_class(n));
+        assert!(of(0) > 300 && of(1) > of(0) && of(2) == 0, "{} {} {}", of(0), of(1), of(2));
+        let error = write_compared(&[short, none], &picture).unwrap_err().to_string();
+        assert!(error.contains("none/metrics.jsonl cannot be read"), "{error}");
     }
 }

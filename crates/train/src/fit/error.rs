@@ -28,6 +28,8 @@ pub enum FitError {
     NoNumber { step: u64 },
     #[error("libtorch refused: {reason}")]
     Torch { reason: String },
+    #[error("{} cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(

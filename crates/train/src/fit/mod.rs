@@ -14,7 +14,7 @@ mod schedule;
 mod start;
 
 pub use self::{
-    curves::write_curves,
+    curves::{write_compared, write_curves},
     error::FitError,
     initial::thaw_norms,
     metrics::{EvaluationTold, StepTold, Told},

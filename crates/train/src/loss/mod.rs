@@ -13,6 +13,7 @@ mod matching;
 mod retinanet;
 mod truth;
 
+use lookout_config::CLASSIFIERS;
 use lookout_model::{DetectorOutputs, Network, Outputs};
 use tch::{Kind, Tensor};
 use thiserror::Error;
@@ -78,7 +79,7 @@ impl Criterion {
             "retinanet_resnet50_fpn_v2" => Design::RetinaNet(BoxLoss::Overlap),
             "fcos_resnet50_fpn" => Design::Fcos,
             "fasterrcnn_resnet50_fpn" | "fasterrcnn_resnet50_fpn_v2" => Design::FasterRcnn,
-            _ if arch.starts_with("resnet") => Design::Classifier(class_loss),
+            _ if CLASSIFIERS.contains(&arch) => Design::Classifier(class_loss),
             _ => return Err(LossError::UnknownArch { arch: arch.to_owned() }),
         };
         Ok(Self { arch: arch.to_owned(), design })

@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 use lookout_args::{SimDatasetArgs, SimVideoArgs};
-use lookout_sim::{ClipSettings, DatasetSettings, Scene, write_dataset, write_video};
+use lookout_sim::{ClipSettings, DatasetSettings, Scene, write_crops, write_dataset, write_video};
 
 use crate::{Problem, fps, kbit_s, place, size, weather};
 
@@ -17,9 +17,13 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
         quality: JPEG_QUALITY,
     };
     let bar = ProgressBar::new(args.scenes.saturating_mul(args.pictures));
-    let written = write_dataset(&args.folder, &settings, |n| bar.set_position(n))?;
+    let told = |n| bar.set_position(n);
+    let (written, what) = match args.crops {
+        Some(side) => (write_crops(&args.folder, &settings, side, told)?, "crops"),
+        None => (write_dataset(&args.folder, &settings, told)?, "pictures"),
+    };
     bar.finish_and_clear();
-    say(&format!("{written} pictures in {}", args.folder.display()));
+    say(&format!("{written} {what} in {}", args.folder.display()));
     Ok(())
 }
 

@@ -1,0 +1,73 @@
+//! Plain nets beside the residual ones that they are without shortcuts.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use lookout_config::{Device, Precision};
+use lookout_model::{Network, Target, random_values};
+use tch::Tensor;
+
+const PAIRS: [(&str, &str); 2] = [("plain18", "resnet18"), ("plain34", "resnet34")];
+const CLASSES: i64 = 4;
+
+fn network(arch: &str) -> Network {
+    let mut network = Network::new(arch, CLASSES).unwrap();
+    network.fill(7);
+    network
+}
+
+/// What a network at work says of two small pictures, `[2, CLASSES]`.
+fn logits(network: Network) -> Tensor {
+    let pictures = random_values("pictures", 7, &[2, 3, 32, 48], -2.0..2.0);
+    let target = Target::choose(Device::Cpu, Precision::Fp32).unwrap();
+    network.prepare(target).into_classifier().unwrap().forward(&pictures)
+}
+
+/// How far apart the logits of the two pictures are.
+fn apart(network: Network) -> f64 {
+    let logits = logits(network);
+    (logits.get(0) - logits.get(1)).abs().max().double_value(&[])
+}
+
+#[test]
+fn the_parameters_are_a_residual_nets_without_the_projections() {
+    let shapes = |arch: &str| -> BTreeMap<String, Vec<i64>> {
+        network(arch).tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect()
+    };
+    for (plain, residual) in PAIRS {
+        let mut expected = shapes(residual);
+        let all = expected.len();
+        expected.retain(|name, _| !name.contains(".downsample."));
+        // Of each of the three: a weight, and a norm's weight, bias, mean and variance.
+        assert_eq!(all - expected.len(), 3 * 5);
+        assert_eq!(shapes(plain), expected);
+        assert_eq!(expected["layer2.0.conv1.weight"], [128, 64, 3, 3]);
+    }
+}
+
+#[test]
+fn small_pictures_have_logits() {
+    for (plain, _) in PAIRS {
+        let logits = logits(network(plain));
+        assert_eq!(logits.size(), [2, CLASSES]);
+        assert!(logits.isfinite().all().int64_value(&[]) == 1, "{plain}");
+    }
+}
+
+/// What makes depth cheap to learn (section 3.1): a block whose layers do nothing is the identity. In a plain net it
+/// is a wall.
+#[test]
+fn past_blocks_that_do_nothing_only_a_residual_net_sees_the_picture() {
+    for (plain, residual) in PAIRS {
+        for (arch, sees) in [(plain, false), (residual, true)] {
+            let network = network(arch);
+            for (name, tensor) in network.tensors() {
+                if name.starts_with("layer") && name.contains(".bn") && !name.contains("running") {
+                    tch::no_grad(|| drop(tensor.shallow_clone().zero_()));
+                }
+            }
+            let apart = apart(network);
+            assert_eq!(apart > 1e-3, sees, "{arch}: {apart}");
+        }
+    }
+}
