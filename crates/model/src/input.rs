@@ -36,21 +36,23 @@ pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
 #[derive(Debug)]
 pub(crate) struct Stacker {
     target: Target,
-    fp32: [[f32; 256]; 3],
-    bf16: [[bf16; 256]; 3],
-    fp16: [[f16; 256]; 3],
+    fp32: Table<f32>,
+    /// In the bits of the target's numbers, where they are of 16 bits: `tch` takes a `bf16` for an `f16`.
+    bits: Table<i16>,
 }
+
+/// What each byte of each colour is to the network.
+type Table<T> = [[T; 256]; 3];
 
 impl Stacker {
     pub(crate) fn new(target: Target) -> Self {
         let value = |channel: usize, byte: usize| (byte as f32 / 255.0 - MEAN[channel]) / STD[channel];
-        let fp32: [[f32; 256]; 3] = std::array::from_fn(|c| std::array::from_fn(|byte| value(c, byte)));
-        Self {
-            target,
-            bf16: fp32.map(|t| t.map(bf16::from_f32)),
-            fp16: fp32.map(|t| t.map(f16::from_f32)),
-            fp32,
-        }
+        let fp32: Table<f32> = std::array::from_fn(|c| std::array::from_fn(|byte| value(c, byte)));
+        let bits = |number: f32| match target.precision {
+            Precision::Fp16 => f16::from_f32(number).to_bits(),
+            _ => bf16::from_f32(number).to_bits(),
+        };
+        Self { target, bits: fp32.map(|table| table.map(|number| bits(number).cast_signed())), fp32 }
     }
 
     /// `[N, 3, H, W]` with the channels last in memory, on the target, in its precision. All pictures have
@@ -65,8 +67,9 @@ impl Stacker {
         // A table for each colour: a byte has 256 values, and one pass reads, converts and stacks.
         match self.target.precision {
             Precision::Fp32 => stack_by(&self.fp32, pictures, size),
-            Precision::Bf16 => stack_by(&self.bf16, pictures, size),
-            Precision::Fp16 => stack_by(&self.fp16, pictures, size),
+            kind @ (Precision::Bf16 | Precision::Fp16) => {
+                stack_by(&self.bits, pictures, size).view_dtype(kind.kind())
+            }
         }
     }
 
@@ -82,7 +85,7 @@ impl Stacker {
 }
 
 fn stack_by<T: Element + Copy + Default + Send + Sync>(
-    table: &[[T; 256]; 3],
+    table: &Table<T>,
     pictures: &[&Pixels],
     size: Size,
 ) -> Tensor {
@@ -104,7 +107,7 @@ fn stack_by<T: Element + Copy + Default + Send + Sync>(
     nchw(&Tensor::from_slice(&values), pictures.len(), size)
 }
 
-fn look_up<T: Copy>([red, green, blue]: &[[T; 256]; 3], pictures: &[&Pixels], values: &mut [T]) {
+fn look_up<T: Copy>([red, green, blue]: &Table<T>, pictures: &[&Pixels], values: &mut [T]) {
     let pixels = pictures.iter().flat_map(|picture| picture.rgb().chunks_exact(3));
     for (value, pixel) in values.chunks_exact_mut(3).zip(pixels) {
         value[0] = red[usize::from(pixel[0])];
@@ -134,5 +137,19 @@ mod tests {
         assert_eq!(at(0, 1, 0), (128.0 / 255.0 - 0.456) / 0.224);
         assert_eq!(at(0, 2, 1), (30.0 / 255.0 - 0.406) / 0.225);
         assert_eq!(at(1, 0, 1), (1.0 / 255.0 - 0.485) / 0.229);
+    }
+
+    #[test]
+    fn every_precision_has_the_same_numbers() {
+        let size = Size { width: 64, height: 32 };
+        let bytes: Vec<u8> = (0..size.width * size.height * 3).map(|n| (n * 7 % 256) as u8).collect();
+        let picture = Pixels::new(size, bytes).unwrap();
+        let x = Stacker::new(Target::REFERENCE).stack(&[&picture]);
+        for precision in [Precision::Bf16, Precision::Fp16] {
+            let stacked = Stacker::new(Target { precision, ..Target::REFERENCE }).stack(&[&picture]);
+            assert_eq!(stacked.kind(), precision.kind());
+            let off = (stacked.to_kind(Kind::Float) - x.to_kind(precision.kind()).to_kind(Kind::Float)).abs();
+            assert_eq!(off.max().double_value(&[]), 0.0, "{precision:?}");
+        }
     }
 }
