@@ -1,7 +1,5 @@
 //! `lookout eval --end-to-end`: simulated cameras through H.264, RTSP, a worker and Kafka.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 
 use lookout_tests::program::run;

@@ -1,10 +1,11 @@
 //! The programs that an evaluation starts, which end with their guards.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read},
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -115,7 +116,7 @@ pub(super) struct Worker {
 /// What it says at its end, as far as it is of use here.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct WorkerSummary {
-    pub(super) cameras: std::collections::BTreeMap<String, CameraSummary>,
+    pub(super) cameras: BTreeMap<String, CameraSummary>,
 }
 
 /// What became of a camera's frames.
@@ -124,7 +125,7 @@ pub(super) struct CameraSummary {
     pub(super) received: u64,
     pub(super) published: u64,
     pub(super) delivered: u64,
-    pub(super) dropped: std::collections::BTreeMap<String, u64>,
+    pub(super) dropped: BTreeMap<String, u64>,
 }
 
 impl Worker {
@@ -182,7 +183,7 @@ fn pipeline(args: &EvalArgs, farm: &Farm, brokers: &str) -> anyhow::Result<Strin
         set("threads", i64::try_from(threads)?.into());
     }
     if let Some(labels) = args.labels.as_deref().map(here).transpose()? {
-        set("labels", PathBuf::from(labels).display().to_string().into());
+        set("labels", labels.display().to_string().into());
     }
     let cameras: Vec<toml::Value> = (1..)
         .zip(&farm.uris)

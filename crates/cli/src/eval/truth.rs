@@ -81,7 +81,6 @@ impl ShownFrames {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     fn at(ms: i64) -> Timestamp {
