@@ -55,7 +55,7 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
             let names = labels.names();
             // A detector's first output is the background, which no data set knows.
             let background = usize::from(matches!(bare.network, PreparedNetwork::Detector(_)));
-            set.with_classes(names.get(background..).unwrap_or_default())?
+            set.seen_by(names.get(background..).unwrap_or_default())?
         }
         None => set,
     };

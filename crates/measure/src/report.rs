@@ -91,10 +91,13 @@ impl fmt::Display for ObjectsReport {
         let per_cent = |part: Option<f64>| part.map_or("-".into(), |part| format!("{:.1}", 100.0 * part));
         writeln!(f, "{} pictures\n{coco}", coco.pictures)?;
         writeln!(f, "{:names$} {:>9} {:>9} {:>9}", "class", "AP", "AP50", "objects")?;
-        for class in &coco.classes {
+        for class in coco.classes.iter().filter(|class| class.objects > 0) {
             let [ap, ap50] = [class.ap, class.ap50].map(per_cent);
             writeln!(f, "{:names$} {ap:>9} {ap50:>9} {:>9}", class.name, class.objects)?;
         }
-        write!(f, "\nscores from {score_threshold} on, IoU from 0.5 on\n{}", table(counts))
+        // A network may know much that is not there.
+        let told: Vec<ClassCounts> =
+            counts.iter().filter(|class| class.support() + class.wrong > 0).cloned().collect();
+        write!(f, "\nscores from {score_threshold} on, IoU from 0.5 on\n{}", table(&told))
     }
 }

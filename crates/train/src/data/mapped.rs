@@ -8,25 +8,45 @@ const NO_CLASS: &str = "N/A";
 
 impl DataSet {
     /// The data set with the classes `names` in their order, whatever its own are: what a network of these classes
-    /// is trained on and measured by. What is of other classes is left out, and told by [`DataSet::left_out`]: an
+    /// is trained on. What is of other classes is left out, and told by [`DataSet::left_out`]: an
     /// object, whose picture stays; a whole picture. A name `N/A` is of no class and stands for itself.
     ///
     /// # Errors
     /// The data set does not have all of `names`.
     pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
-        let absent: Vec<String> = names
-            .iter()
-            .filter(|name| *name != NO_CLASS && self.classes.id(name).is_none())
-            .cloned()
-            .collect();
-        if !absent.is_empty() {
-            return Err(DataError::NoClasses { absent, there: self.classes.names().to_vec() });
+        let absent = self.absent(names);
+        if absent.is_empty() { Ok(self.mapped(names)) } else { Err(self.without(absent)) }
+    }
+
+    /// The same for measuring a network, which may know more than is there: what it tells apart and the data set
+    /// does not have counts for nothing.
+    ///
+    /// # Errors
+    /// The data set has none of `names`.
+    pub fn seen_by(self, names: &[String]) -> Result<Self, DataError> {
+        let absent = self.absent(names);
+        if names.iter().any(|name| self.classes.id(name).is_some()) {
+            Ok(self.mapped(names))
+        } else {
+            Err(self.without(absent))
         }
+    }
+
+    fn absent(&self, names: &[String]) -> Vec<String> {
+        let is_absent = |name: &&String| *name != NO_CLASS && self.classes.id(name).is_none();
+        names.iter().filter(is_absent).cloned().collect()
+    }
+
+    fn without(&self, absent: Vec<String>) -> DataError {
+        DataError::NoClasses { absent, there: self.classes.names().to_vec() }
+    }
+
+    fn mapped(self, names: &[String]) -> Self {
         let Self { classes: old, entries, mut left_out, ignored, of_pictures } = self;
         let new = old.renamed(names);
         let mapping = Mapping { old: &old, new: &new };
         let entries = entries.into_iter().filter_map(|entry| mapping.entry(entry, &mut left_out)).collect();
-        Ok(Self { classes: new, entries, left_out, ignored, of_pictures })
+        Self { classes: new, entries, left_out, ignored, of_pictures }
     }
 }
 
@@ -100,6 +120,17 @@ mod tests {
         let bbox = BBox::from([0.0, 0.0, 1.0, 1.0]);
         let object = |class_id: &u32| ObjectTarget { class_id: *class_id, bbox, ignore: false, area: 1.0 };
         Target::Objects(ids.iter().map(object).collect())
+    }
+
+    #[test]
+    fn a_network_may_know_more_than_is_there() {
+        let classes = || Classes::of_objects(names(&["a", "b"]));
+        let seen = set(classes(), vec![objects(&[1, 2])]).seen_by(&names(&["c", "b", "N/A"])).unwrap();
+        assert_eq!(seen.classes().names(), ["c", "b", "N/A"]);
+        let Target::Objects(objects) = &seen.entries()[0].target else { panic!() };
+        assert_eq!(objects.iter().map(|object| object.class_id).collect::<Vec<_>>(), [2]);
+        let error = set(classes(), Vec::new()).seen_by(&names(&["c", "N/A"])).unwrap_err().to_string();
+        assert!(error.contains("`a`, `b`"), "{error}");
     }
 
     #[test]
