@@ -13,13 +13,13 @@ use crate::reader::{Section, not_one_of};
 /// The networks that can be named: classifiers, then detectors, smallest first. The plain ones are there to see what
 /// the shortcuts of the others do; nobody publishes weights of them.
 pub const ARCHS: [&str; 12] = [
-    "plain18",
-    "plain34",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
     "resnet152",
+    "plain18",
+    "plain34",
     "fcos_resnet50_fpn",
     "retinanet_resnet50_fpn",
     "retinanet_resnet50_fpn_v2",

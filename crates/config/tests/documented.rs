@@ -67,8 +67,8 @@ fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
         let text = format!("{table}\n{UNKNOWN} = 1");
         let error = parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known");
         let mut known = keys(&error);
-        // The tables' own names.
-        known.retain(|key| !TRAINING.contains(&format!("\n## `[{key}]`\n")));
+        // The tables' own names, at the top.
+        known.retain(|key| !(table.is_empty() && TRAINING.contains(&format!("\n## `[{key}]`\n"))));
         assert_eq!(documented(TRAINING, heading), known, "{heading}");
     }
 }

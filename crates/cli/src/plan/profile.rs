@@ -10,13 +10,13 @@ use super::Assumption;
 /// network of docs/performance.md that it is scaled from. A plain net has its ResNet's without the three projections,
 /// 6.4 MFLOPs each.
 const ARITHMETIC: [(&str, f64, &str); 12] = [
-    ("plain18", 1.79, CLASSIFIER),
-    ("plain34", 3.64, CLASSIFIER),
     ("resnet18", 1.81, CLASSIFIER),
     ("resnet34", 3.66, CLASSIFIER),
     (CLASSIFIER, 4.09, CLASSIFIER),
     ("resnet101", 7.80, CLASSIFIER),
     ("resnet152", 11.51, CLASSIFIER),
+    ("plain18", 1.79, CLASSIFIER),
+    ("plain34", 3.64, CLASSIFIER),
     ("fcos_resnet50_fpn", 128.21, DETECTOR),
     (DETECTOR, 151.54, DETECTOR),
     ("retinanet_resnet50_fpn_v2", 152.24, DETECTOR),

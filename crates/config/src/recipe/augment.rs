@@ -76,11 +76,11 @@ impl AugmentSettings {
             }
         }
         let chance = |key, usual| section.number(key, CHANCE).unwrap_or(usual);
-        let scale = section.has("scale").then(|| section.exactly::<2>("scale")).flatten();
+        let scale = section.exactly::<2>("scale");
         if scale.is_some_and(|[least, most]| !(0.05 <= least && least <= most && most <= 20.0)) {
             section.note("scale", "this is from least to most, both between 0.05 and 20");
         }
-        let quality = section.has("jpeg_quality").then(|| section.exactly::<2>("jpeg_quality")).flatten();
+        let quality = section.exactly::<2>("jpeg_quality");
         if quality.is_some_and(|[worst, best]| !(1.0 <= worst && worst <= best && best <= 100.0)) {
             section.note("jpeg_quality", "this is from worst to best, both between 1 and 100");
         }
