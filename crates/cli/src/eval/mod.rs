@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context;
 use lookout_args::EvalArgs;
 use lookout_broker::Embedded;
-use lookout_config::KafkaSettings;
+use lookout_config::{ARCHS, CLASSIFIERS, KafkaSettings};
 
 use self::{
     programs::{Farm, Worker, on_raw_frames},
@@ -36,7 +36,8 @@ pub(crate) fn run(args: &EvalArgs) -> ExitCode {
         return sibling::run("lookout-lab");
     }
     // No network for the picture as a whole says where anything is.
-    if !args.network.arch.contains("fpn") {
+    let arch = args.network.arch.as_str();
+    if !ARCHS.contains(&arch) || CLASSIFIERS.contains(&arch) {
         let _ = writeln!(
             io::stderr(),
             "lookout eval: --end-to-end measures detectors; `{}` is none",

@@ -3,7 +3,7 @@
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
-use lookout_model::{Picture, caught, stack_pictures};
+use lookout_model::{Picture, caught, stack_pictures, usual_fit};
 use lookout_schema::Size;
 use lookout_stage::{Fit, Pixels, Placement};
 use tch::Tensor;
@@ -31,16 +31,14 @@ pub struct Look {
 
 impl Look {
     /// As detectors get their pictures at work: letterboxed.
-    pub const fn of_detectors(input: Size) -> Self {
-        Self { fit: Fit::Letterbox, input, batch: 8, threads: 2 }
+    pub fn of_detectors(input: Size) -> Self {
+        Self { fit: usual_fit(false, input), input, batch: 8, threads: 2 }
     }
 
     /// As classifiers get their pictures at work: the centre of a picture whose short side is in the same
     /// proportion to the input as torchvision's 256 to 224.
-    pub const fn of_classifiers(input: Size) -> Self {
-        let side = if input.width > input.height { input.width } else { input.height };
-        let fit = Fit::CentreCrop { short_side: (side * 256).div_ceil(224) };
-        Self { fit, input, batch: 32, threads: 2 }
+    pub fn of_classifiers(input: Size) -> Self {
+        Self { fit: usual_fit(true, input), input, batch: 32, threads: 2 }
     }
 }
 
