@@ -4,7 +4,7 @@ mod entry;
 
 use std::{
     collections::BTreeMap,
-    fmt, process, thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
@@ -30,8 +30,10 @@ use crate::{
 
 /// How long the brokers may take to answer.
 const REACH_FOR: Duration = Duration::from_secs(15);
-/// How often an edit that another one overtook is tried anew.
-const TRIES: u32 = 10;
+/// How long an edit that others overtake is tried anew.
+const EDIT_FOR: Duration = Duration::from_mins(2);
+/// The most that one waits before a try, in tries of the length of its last one.
+const WAIT_MOST: u32 = 64;
 
 /// What is to become of a camera.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,8 +154,10 @@ impl Registry {
         &self,
         plan: impl Fn(&RegistryView) -> Result<Vec<Edit>, E>,
     ) -> Result<usize, EditError<E>> {
-        let mut tries = 1;
+        let begun = Instant::now();
+        let mut wait_most = 1;
         loop {
+            let tried = Instant::now();
             let producer = self.begin()?;
             let edits = plan(&self.view()?).map_err(EditError::Refused)?;
             if edits.is_empty() {
@@ -161,11 +165,12 @@ impl Registry {
             }
             match self.write(&producer, &edits) {
                 Ok(()) => return Ok(edits.len()),
-                Err(error) if tries < TRIES => {
-                    tracing::debug!(%error, tries, "an edit was overtaken and is tried anew");
-                    // Others wait for another time, so that not all come at once again.
-                    thread::sleep(Duration::from_millis(u64::from(process::id() % 8 * tries) * 10));
-                    tries += 1;
+                Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(&error) => {
+                    tracing::debug!(%error, "an edit was overtaken and is tried anew");
+                    // As on a shared wire (binary exponential back-off, IEEE 802.3): the more often it was
+                    // overtaken the more there are who want to, so it leaves them the time of that many tries.
+                    wait_most = (wait_most * 2).min(WAIT_MOST);
+                    thread::sleep(tried.elapsed().mul_f64(rand::random::<f64>() * f64::from(wait_most)));
                 }
                 Err(error) => return Err(self.failed(&error).into()),
             }
@@ -225,6 +230,17 @@ impl Registry {
         let topic = self.settings.topics.cameras.clone();
         BrokerError::Registry { topic, reason: self.redactor.redact(&error.to_string()) }
     }
+}
+
+/// Whether the brokers will never let this one write.
+fn is_denied(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        ClusterAuthorizationFailed, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+    };
+    matches!(
+        code(error),
+        ClusterAuthorizationFailed | TopicAuthorizationFailed | TransactionalIdAuthorizationFailed
+    )
 }
 
 impl RegistryView {
