@@ -1,85 +1,80 @@
 #!/usr/bin/env bash
-# People walking: the demo's pipeline for DEMO_SECONDS (30) with the monitor's page beside it, some of its records, and
-# its summary.
+# Simulated cameras: the demo's pipeline for DEMO_SECONDS (60) with the monitor's page and the warnings beside it, what
+# they say, and the worker's summary. No network is needed.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-seconds="${DEMO_SECONDS:-30}"
+seconds="${DEMO_SECONDS:-60}"
 [[ "$seconds" =~ ^[1-9][0-9]{0,5}$ ]] || die "DEMO_SECONDS is '$seconds'; it takes a whole number of seconds"
 cd "$LOOKOUT_ROOT"
 lookout="${CARGO_TARGET_DIR:-target}/release/lookout"
 [[ -x "$lookout" ]] || die "$lookout is not built; run 'make build'"
-LOOKOUT_CLIP="$(scripts/clip.sh)"
-export LOOKOUT_CLIP
-
-if [[ -z "${LOOKOUT_WEIGHTS:-}" ]]; then
-    log "fetching torchvision's weights for ResNet-50"
-    if "$lookout" weights pull resnet50 >&2; then
-        export LOOKOUT_WEIGHTS=torchvision
-    else
-        log "the weights cannot be fetched from here; going on with random ones: the labels below mean nothing"
-        export LOOKOUT_WEIGHTS=random:0
-    fi
-fi
 
 folder="$(mktemp -d)"
-worker='' reader='' monitor='' interrupted=''
+declare -A running=()
+interrupted=''
+stop() {
+    local pid="${running[$1]:-}"
+    [[ -n "$pid" ]] || return 0
+    unset "running[$1]"
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+}
 finish() {
-    [[ -z "$reader" ]] || kill "$reader" 2>/dev/null || true
-    [[ -z "$monitor" ]] || kill "$monitor" 2>/dev/null || true
-    [[ -z "$worker" ]] || kill "$worker" 2>/dev/null || true
+    local name
+    for name in tail adas monitor worker cameras; do stop "$name"; done
     rm -rf "$folder"
 }
 trap finish EXIT
+trap 'interrupted=yes' INT
+
+# until_said FILE TEXT: waits until the file has a line with the text, and prints it.
+until_said() {
+    local deadline=$((SECONDS + 120)) line=''
+    while ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
+        line="$(grep -m 1 -i -- "$2" "$1" 2>/dev/null || true)"
+        [[ -z "$line" ]] || { echo "$line"; return 0; }
+        sleep 0.2 || true
+    done
+    return 1
+}
+
+log "four simulated cameras at rtsp://127.0.0.1:8554/camera-1 to camera-4"
+"$lookout" sim serve --cameras 4 --fps 4 --seed 900000 >"$folder/cameras" &
+running[cameras]=$!
+until_said "$folder/cameras" camera-4 >/dev/null || die "the cameras did not start"
 
 log "lookout run pipelines/demo.toml, for $seconds s"
 # The worker's log goes to the terminal and, for the embedded broker's address, to a file.
-"$lookout" run pipelines/demo.toml --summary text \
-    >"$folder/summary" 2> >(tee "$folder/log" >&2) &
+"$lookout" run pipelines/demo.toml --summary text >"$folder/summary" 2> >(tee "$folder/log" >&2) &
+running[worker]=$!
 worker=$!
-# Ctrl-C reaches the worker too: it drains, and the summary below is of what it did until then.
-trap 'interrupted=yes' INT
+address="$(until_said "$folder/log" 'embedded broker at' | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)" ||
+    die "the worker did not start"
 
-running() { kill -0 "$worker" 2>/dev/null; }
+# Its history goes with the embedded broker, which keeps nothing either.
+LOOKOUT_MONITOR_DATA="$folder/monitor" "$lookout" monitor pipelines/monitor.toml --brokers "$address" >&2 &
+running[monitor]=$!
+"$lookout" adas pipelines/demo-adas.toml --brokers "$address" >&2 &
+running[adas]=$!
+log "what is warned of, and some of the records (every 40th), as any Kafka client of $address sees them"
+"$lookout" tail --brokers "$address" --camera drive --alerts > >(awk '/alert/ || NR % 40 == 1 { print; fflush() }') &
+running[tail]=$!
 
-address='' deadline=$((SECONDS + 60))
-while [[ -z "$address" && -z "$interrupted" ]] && running && ((SECONDS < deadline)); do
-    sleep 0.1 || true
-    address="$(grep -i 'embedded broker' "$folder/log" | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1 || true)"
-done
-if [[ -n "$address" ]]; then
-    # Its history goes with the embedded broker, which keeps nothing either.
-    LOOKOUT_MONITOR_DATA="$folder/monitor" "$lookout" monitor pipelines/monitor.toml --brokers "$address" >&2 &
-    monitor=$!
-    log "some of the records (every 25th), as any Kafka client of $address sees them"
-    "$lookout" tail --brokers "$address" --camera street > >(awk 'NR % 25 == 1 { print; fflush() }') &
-    reader=$!
-fi
 deadline=$((SECONDS + seconds))
-while running && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
+while kill -0 "$worker" 2>/dev/null && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
     sleep 0.2 || true
 done
-
 # A second signal would stop the worker at once, and Ctrl-C was the first.
 [[ -n "$interrupted" ]] || kill -INT "$worker" 2>/dev/null || true
+status=0
 while :; do
-    status=0
     wait "$worker" || status=$?
-    running || break
+    kill -0 "$worker" 2>/dev/null || break
 done
-worker=''
-if [[ -n "$reader" ]]; then
-    kill "$reader" 2>/dev/null || true
-    wait "$reader" 2>/dev/null || true
-    reader=''
-fi
-if [[ -n "$monitor" ]]; then
-    kill "$monitor" 2>/dev/null || true
-    wait "$monitor" 2>/dev/null || true
-    monitor=''
-fi
+unset 'running[worker]'
+for name in tail adas monitor; do stop "$name"; done
 log "summary"
 cat "$folder/summary"
-[[ "$LOOKOUT_WEIGHTS" != random:* ]] || log "the weights were random: the pipeline is real, its labels mean nothing"
 [[ "$status" -eq 0 ]] || die "lookout run ended with exit code $status"
