@@ -48,7 +48,7 @@ fmt: ## format the sources
 bench: setup-tests build ## measure against the Python peers, into docs/performance.md (BENCH_ARGS=--help)
 	python3 scripts/bench $(BENCH_ARGS)
 
-demo: build ## people walking, watched for DEMO_SECONDS (30) on the embedded broker
+demo: build ## four simulated cameras, watched for DEMO_SECONDS (60) on the embedded broker
 	@scripts/demo.sh
 
 clean: ## remove what was built; what was fetched stays in the cache
