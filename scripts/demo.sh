@@ -66,15 +66,16 @@ deadline=$((SECONDS + seconds))
 while kill -0 "$worker" 2>/dev/null && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
     sleep 0.2 || true
 done
+# Before the worker, for its broker goes with it.
+for name in tail adas monitor; do stop "$name"; done
 # A second signal would stop the worker at once, and Ctrl-C was the first.
 [[ -n "$interrupted" ]] || kill -INT "$worker" 2>/dev/null || true
-status=0
 while :; do
+    status=0
     wait "$worker" || status=$?
     kill -0 "$worker" 2>/dev/null || break
 done
 unset 'running[worker]'
-for name in tail adas monitor; do stop "$name"; done
 log "summary"
 cat "$folder/summary"
 [[ "$status" -eq 0 ]] || die "lookout run ended with exit code $status"
