@@ -29,12 +29,15 @@ finish() {
 trap finish EXIT
 trap 'interrupted=yes' INT
 
-# until_said FILE TEXT: waits until the file has a line with the text, and prints it.
+is_running() { kill -0 "${running[$1]}" 2>/dev/null; }
+
+# until_said NAME FILE TEXT: waits, while it runs, until its file has a line with the text, and prints it.
 until_said() {
     local deadline=$((SECONDS + 120)) line=''
     while ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
-        line="$(grep -m 1 -i -- "$2" "$1" 2>/dev/null || true)"
+        line="$(grep -m 1 -i -- "$3" "$2" 2>/dev/null || true)"
         [[ -z "$line" ]] || { echo "$line"; return 0; }
+        is_running "$1" || return 1
         sleep 0.2 || true
     done
     return 1
@@ -43,14 +46,13 @@ until_said() {
 log "four simulated cameras at rtsp://127.0.0.1:8554/camera-1 to camera-4"
 "$lookout" sim serve --cameras 4 --fps 4 --seed 900000 >"$folder/cameras" &
 running[cameras]=$!
-until_said "$folder/cameras" camera-4 >/dev/null || die "the cameras did not start"
+until_said cameras "$folder/cameras" camera-4 >/dev/null || die "the cameras did not start"
 
 log "lookout run pipelines/demo.toml, for $seconds s"
 # The worker's log goes to the terminal and, for the embedded broker's address, to a file.
 "$lookout" run pipelines/demo.toml --summary text >"$folder/summary" 2> >(tee "$folder/log" >&2) &
 running[worker]=$!
-worker=$!
-address="$(until_said "$folder/log" 'embedded broker at' | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)" ||
+address="$(until_said worker "$folder/log" 'embedded broker at' | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)" ||
     die "the worker did not start"
 
 # Its history goes with the embedded broker, which keeps nothing either.
@@ -63,17 +65,17 @@ log "what is warned of, and some of the records (every 40th), as any Kafka clien
 running[tail]=$!
 
 deadline=$((SECONDS + seconds))
-while kill -0 "$worker" 2>/dev/null && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
+while is_running worker && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
     sleep 0.2 || true
 done
 # Before the worker, for its broker goes with it.
 for name in tail adas monitor; do stop "$name"; done
 # A second signal would stop the worker at once, and Ctrl-C was the first.
-[[ -n "$interrupted" ]] || kill -INT "$worker" 2>/dev/null || true
+[[ -n "$interrupted" ]] || kill -INT "${running[worker]}" 2>/dev/null || true
 while :; do
     status=0
-    wait "$worker" || status=$?
-    kill -0 "$worker" 2>/dev/null || break
+    wait "${running[worker]}" || status=$?
+    is_running worker || break
 done
 unset 'running[worker]'
 log "summary"

@@ -17,8 +17,8 @@ pub(crate) fn log(redactor: &Redactor, level: RDKafkaLogLevel, facility: &str, l
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     let line = redactor.redact(line);
     match (level, facility) {
-        // Lost connections, and a client's end, come again as errors, of which each is told once; a setting for consumers that
-        // a producer does not heed is no fault of a file that serves both.
+        // Lost connections, and a client's end, come again as errors, of which each is told once; a setting
+        // for consumers that a producer does not heed is no fault of a file that serves both.
         (_, "FAIL" | "FATAL" | "ERROR" | "CONFWARN" | "TERMINATE") | (Notice | Info, _) => {
             tracing::debug!(facility, "{line}");
         }
