@@ -113,8 +113,8 @@ impl Object {
         let [x1, y1, x2, y2] = <[f32; 4]>::from(self.bbox).map(f64::from);
         let (x, y, width, height) =
             ((x1 + x2) / 2.0, (y1 + y2) / 2.0, (x2 - x1) * scale / 2.0, (y2 - y1) * scale / 2.0);
-        let expected = [x - width, y - height, x + width, y + height];
-        overlap(expected, <[f32; 4]>::from(detection.bbox).map(f64::from))
+        let expected = [x - width, y - height, x + width, y + height].map(|corner| corner as f32);
+        BBox::from(expected).iou(detection.bbox)
     }
 
     pub(crate) fn closing(&self) -> Option<Closing> {
@@ -137,13 +137,4 @@ impl Object {
         let limit = 1.0 + (1.0 - 2.0 * MIN_SHARE) * self.half_width;
         normal((limit - value) / std) - normal((-limit - value) / std)
     }
-}
-
-/// Intersection over union of two boxes `[x1, y1, x2, y2]`.
-fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
-    let side = |axis: usize| (a[axis + 2].min(b[axis + 2]) - a[axis].max(b[axis])).max(0.0);
-    let area = |of: [f64; 4]| (of[2] - of[0]).max(0.0) * (of[3] - of[1]).max(0.0);
-    let both = side(0) * side(1);
-    let union = area(a) + area(b) - both;
-    if union > 0.0 { both / union } else { 0.0 }
 }

@@ -11,5 +11,5 @@ pub use classification::{ClassificationEvaluation, ClassificationSummary, Confus
 pub use coco::{ClassPrecision, CocoEvaluation, CocoSummary, FoundObject};
 pub use counts::ClassCounts;
 pub use report::{ObjectsReport, Report};
-pub use tracking::{Tracked, TrackingEvaluation, TrackingSummary, iou};
+pub use tracking::{Tracked, TrackingEvaluation, TrackingSummary};
 pub use truth::{IgnoredAre, ObjectTarget};

@@ -67,7 +67,7 @@ impl TrackingEvaluation {
         let mut overlaps: Vec<(usize, usize, f64)> = Vec::new();
         for (row, object) in truth.iter().enumerate() {
             for (column, track) in found.iter().enumerate() {
-                let iou = iou(object.bbox, track.bbox);
+                let iou = object.bbox.iou(track.bbox);
                 if iou >= LEAST_IOU {
                     overlaps.push((row, column, iou));
                     *self.together.entry((object.id, track.id)).or_insert(0) += 1;
@@ -156,16 +156,6 @@ fn best_pairs(weights: &BTreeMap<(u64, u64), i64>) -> BTreeSet<(u64, u64)> {
     let (_, chosen) = kuhn_munkres(&matrix);
     let chosen = chosen.into_iter().enumerate().map(|(row, column)| pair(rows[row], columns[column]));
     chosen.filter(|pair| weights.contains_key(pair)).collect()
-}
-
-/// Intersection over union, 0 to 1.
-pub fn iou(a: BBox, b: BBox) -> f64 {
-    let [a, b] = [a, b].map(|b| [b.x1, b.y1, b.x2, b.y2].map(f64::from));
-    let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
-    let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
-    let area = |b: [f64; 4]| (b[2] - b[0]) * (b[3] - b[1]);
-    let both = width * height;
-    both / (area(a) + area(b) - both)
 }
 
 impl fmt::Display for TrackingSummary {

@@ -29,6 +29,16 @@ impl BBox {
         };
         (clipped.x2 > clipped.x1 && clipped.y2 > clipped.y1).then_some(clipped)
     }
+
+    /// Intersection over union, 0 to 1; 0 of two boxes without area.
+    pub fn iou(self, other: Self) -> f64 {
+        let [a, b] = [self, other].map(|b| <[f32; 4]>::from(b).map(f64::from));
+        let side = |axis: usize| (a[axis + 2].min(b[axis + 2]) - a[axis].max(b[axis])).max(0.0);
+        let area = |of: [f64; 4]| (of[2] - of[0]).max(0.0) * (of[3] - of[1]).max(0.0);
+        let both = side(0) * side(1);
+        let union = area(a) + area(b) - both;
+        if union > 0.0 { both / union } else { 0.0 }
+    }
 }
 
 impl From<[f32; 4]> for BBox {
@@ -57,6 +67,17 @@ mod tests {
                 prop_assert!(0.0 <= b.y1 && b.y1 < b.y2 && b.y2 <= height as f32);
             }
         }
+    }
+
+    #[test]
+    fn two_boxes_share_what_both_cover() {
+        let iou = |a: [f32; 4], b: [f32; 4]| BBox::from(a).iou(b.into());
+        assert!((iou([0.0, 0.0, 4.0, 2.0], [2.0, 0.0, 6.0, 2.0]) - 1.0 / 3.0).abs() < 1e-12);
+        assert!((iou([1.0, 1.0, 3.0, 3.0], [1.0, 1.0, 3.0, 3.0]) - 1.0).abs() < 1e-12);
+        for apart in [[5.0, 5.0, 6.0, 6.0], [4.0, 0.0, 6.0, 2.0], [9.0, 9.0, 9.0, 9.0]] {
+            assert_eq!(iou([0.0, 0.0, 4.0, 2.0], apart), 0.0);
+        }
+        assert_eq!(iou([1.0; 4], [1.0; 4]), 0.0, "no area");
     }
 
     #[test]

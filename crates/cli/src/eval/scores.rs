@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lookout_adas::{Limits, Vehicle};
 use lookout_config::ForwardSettings;
-use lookout_measure::{CocoEvaluation, FoundObject, IgnoredAre, Tracked, TrackingEvaluation, iou};
+use lookout_measure::{CocoEvaluation, FoundObject, IgnoredAre, Tracked, TrackingEvaluation};
 use lookout_schema::{BBox, CameraId, Clock, FrameRecord, SessionId, Timestamp};
 use lookout_track::{Follower, TrackId, TrackerSettings};
 
@@ -108,7 +108,7 @@ impl Scores {
             .iter()
             .map(|object| Tracked { id: ids.of_object(camera, object.track), bbox: object.bbox })
             .collect();
-        let meets = |bbox: BBox, objects: &[&ShownObject]| objects.iter().any(|o| iou(o.bbox, bbox) >= SAME);
+        let meets = |bbox: BBox, objects: &[&ShownObject]| objects.iter().any(|o| o.bbox.iou(bbox) >= SAME);
         let found: Vec<Tracked> = found
             .into_iter()
             .filter(|(_, bbox)| meets(*bbox, &asked) || !meets(*bbox, &ignored))
@@ -120,7 +120,7 @@ impl Scores {
     fn collisions(&mut self, here: &ShownFrame, vehicle: &Vehicle) {
         for object in here.objects.iter().filter(|object| !object.ignore) {
             let Some(truth) = object.ttc_s.filter(|ttc| TTC_S.contains(ttc)) else { continue };
-            let seen = vehicle.seen().find(|seen| iou(seen.bbox, object.bbox) >= SAME);
+            let seen = vehicle.seen().find(|seen| seen.bbox.iou(object.bbox) >= SAME);
             let Some(closing) = seen.and_then(|seen| seen.closing).filter(|c| c.watched_s >= WATCHED_S)
             else {
                 self.ttc_untold += 1;

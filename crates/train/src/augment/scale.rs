@@ -67,7 +67,7 @@ impl Default for OverlapCrop {
 }
 
 /// Overlaps that are drawn from; at 1 the picture stays whole.
-const OVERLAPS: [f32; 7] = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0];
+const OVERLAPS: [f64; 7] = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0];
 
 impl OverlapCrop {
     /// A crop in the picture's own scale. A picture without objects stays as it is.
@@ -86,7 +86,10 @@ impl OverlapCrop {
             }
             for _ in 0..self.trials {
                 let Some(crop) = self.draw(sample.picture.size, random) else { continue };
-                if trained.iter().any(|bbox| centre_in(*bbox, crop) && overlap(*bbox, crop) >= least) {
+                if trained
+                    .iter()
+                    .any(|bbox| centre_in(*bbox, crop) && bbox.iou(corners(crop).into()) >= least)
+                {
                     return cropped(&sample, crop);
                 }
             }
@@ -113,16 +116,6 @@ fn centre_in(bbox: BBox, crop: Rect) -> bool {
     let [x1, y1, x2, y2] = corners(crop);
     let (x, y) = (f32::midpoint(bbox.x1, bbox.x2), f32::midpoint(bbox.y1, bbox.y2));
     x1 < x && x < x2 && y1 < y && y < y2
-}
-
-/// Intersection over union.
-fn overlap(bbox: BBox, crop: Rect) -> f32 {
-    let [x1, y1, x2, y2] = corners(crop);
-    let width = (bbox.x2.min(x2) - bbox.x1.max(x1)).max(0.0);
-    let height = (bbox.y2.min(y2) - bbox.y1.max(y1)).max(0.0);
-    let both = width * height;
-    let union = (bbox.x2 - bbox.x1) * (bbox.y2 - bbox.y1) + (x2 - x1) * (y2 - y1) - both;
-    both / union
 }
 
 fn cropped(sample: &Sample, crop: Rect) -> Sample {
