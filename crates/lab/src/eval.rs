@@ -10,11 +10,11 @@ use std::{
 use anyhow::Context;
 use lookout_args::EvalArgs;
 use lookout_config::{ModelSettings, input_size};
-use lookout_measure::{ClassificationEvaluation, CocoEvaluation, ObjectsReport, Report};
+use lookout_measure::Report;
 use lookout_model::{Bare, PreparedNetwork, load_bare};
 use lookout_train::{
     data::{DataSet, DataSource, Overview},
-    judge::{Look, MeasureError, measured_settings, see_classes, see_objects},
+    judge::{Look, Measured},
 };
 
 use crate::{WrongInput, network};
@@ -23,16 +23,16 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let (bare, set) = opened(args).context(WrongInput)?;
     let look = Look { fit: bare.fit, ..Look::of_detectors(bare.input) };
     let measured = Measured::of(&bare.network, &set, look)?;
+    let report = measured.report();
     if let Some(folder) = &args.output {
-        measured
-            .write(folder, &header(args, &bare, &set))
+        write(folder, &header(args, &bare, &set), &measured, &report)
             .with_context(|| format!("the report cannot be written into {}", folder.display()))?;
     }
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&measured.report)?)?;
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
-        writeln!(out, "{}", measured.report)?;
+        writeln!(out, "{report}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,49 +78,19 @@ fn header(args: &EvalArgs, bare: &Bare, set: &DataSet) -> String {
     )
 }
 
-/// What came of it, and what more can be drawn of it.
-struct Measured {
-    report: Report,
-    curves: Option<CocoEvaluation>,
-}
-
-impl Measured {
-    fn of(network: &PreparedNetwork, set: &DataSet, look: Look) -> Result<Self, MeasureError> {
-        let classes = set.classes().names().to_vec();
-        match network {
-            PreparedNetwork::Detector(network) => {
-                let mut evaluation = CocoEvaluation::new(classes, set.ignored_are());
-                see_objects(network, set, look, &measured_settings(network), &mut |seen| {
-                    evaluation.add(seen.truth, &seen.found);
-                })?;
-                let report = Report::Detector(ObjectsReport::of(&evaluation));
-                Ok(Self { report, curves: Some(evaluation) })
-            }
-            PreparedNetwork::Classifier(network) => {
-                let mut evaluation = ClassificationEvaluation::new(classes);
-                see_classes(network, set, look, &mut |seen| evaluation.add(seen.truth, &seen.scores))?;
-                Ok(Self { report: Report::Classifier(evaluation.summary()), curves: None })
-            }
-            PreparedNetwork::Script(_) => Err(MeasureError::Script),
+/// `report.md`, its picture and `metrics.json`.
+fn write(folder: &Path, header: &str, measured: &Measured, report: &Report) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let picture = match measured {
+        Measured::Classifier(evaluation) => {
+            evaluation.summary().confusion.write_png(&folder.join("confusion.png"))?;
+            "![Which class was said to be which](confusion.png)"
         }
-    }
-
-    /// `report.md`, its picture and `metrics.json`.
-    fn write(&self, folder: &Path, header: &str) -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let picture = match (&self.report, &self.curves) {
-            (Report::Classifier(summary), _) => {
-                summary.confusion.write_png(&folder.join("confusion.png"))?;
-                "![Which class was said to be which](confusion.png)"
-            }
-            (Report::Detector(_), Some(evaluation)) => {
-                evaluation.write_png(&folder.join("precision.png"))?;
-                "![Precision over recall of each class](precision.png)"
-            }
-            (Report::Detector(_), None) => "",
-        };
-        let text = format!("{header}\n```text\n{}```\n\n{picture}\n", self.report);
-        fs::write(folder.join("report.md"), text)?;
-        fs::write(folder.join("metrics.json"), serde_json::to_vec(&self.report)?)
-    }
+        Measured::Detector(evaluation) => {
+            evaluation.write_png(&folder.join("precision.png"))?;
+            "![Precision over recall of each class](precision.png)"
+        }
+    };
+    fs::write(folder.join("report.md"), format!("{header}\n```text\n{report}```\n\n{picture}\n"))?;
+    fs::write(folder.join("metrics.json"), serde_json::to_vec(report)?)
 }

@@ -9,7 +9,7 @@ use lookout_schema::Size;
 use lookout_train::{
     Judge,
     data::{DataError, DataSet, DataSource},
-    judge::{Look, MeasureError, SetJudge, measured, measured_settings, see_objects},
+    judge::{Look, MeasureError, Measured, SetJudge, measured_settings, see_objects},
 };
 use serde_json::json;
 
@@ -108,7 +108,8 @@ fn the_networks_classes_decide_their_order() {
     let names = ["c", "b"].map(str::to_owned);
     let set = set.with_classes(&names).unwrap();
     assert_eq!((set.len(), set.left_out().items().len()), (3, 4));
-    let Report::Classifier(summary) = measured(&biased(2), &set, Look::of_classifiers(INPUT), None).unwrap()
+    let Report::Classifier(summary) =
+        Measured::of(&biased(2), &set, Look::of_classifiers(INPUT)).unwrap().report()
     else {
         panic!()
     };
@@ -123,7 +124,7 @@ fn a_detector_is_judged_by_a_coco_file() {
     let look = Look { batch: 3, threads: 2, ..Look::of_detectors(Size { width: 80, height: 60 }) };
     for arch in ["fcos_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
         let network = detector(arch, 3);
-        let Report::Detector(report) = measured(&network, &set, look, None).unwrap() else { panic!() };
+        let Report::Detector(report) = Measured::of(&network, &set, look).unwrap().report() else { panic!() };
         assert_eq!((report.coco.pictures, report.coco.classes[0].objects), (4, 3));
         assert!(report.coco.ap.is_some() && report.coco.classes[1].ap.is_none());
         assert!(report.coco.ap_large.is_none());
@@ -164,7 +165,7 @@ fn what_does_not_fit_together_is_an_error() {
     let [folder, coco] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (pictures, objects) = (whole_pictures(folder.path(), [1, 1, 1]), of_objects(coco.path()));
     let look = Look::of_classifiers(INPUT);
-    let error = |network: &PreparedNetwork, set| measured(network, set, look, None).unwrap_err();
+    let error = |network: &PreparedNetwork, set| Measured::of(network, set, look).unwrap_err();
     let (classifier, detector) = (biased(4), detector("retinanet_resnet50_fpn", 5));
     assert!(matches!(error(&classifier, &pictures), MeasureError::Classes { network: 4, set: 3 }));
     assert!(matches!(error(&classifier, &objects), MeasureError::NeedsPictures));

@@ -2,48 +2,21 @@
 
 mod error;
 mod look;
+mod measured;
 mod seen;
 
 use std::{error::Error, sync::Arc};
 
-use lookout_measure::{ClassificationEvaluation, CocoEvaluation, ObjectsReport, Report};
-use lookout_model::{DetectionSettings, PreparedNetwork};
+use lookout_measure::Report;
+use lookout_model::PreparedNetwork;
 
 pub use self::{
     error::MeasureError,
     look::Look,
+    measured::Measured,
     seen::{SeenClasses, SeenObjects, measured_settings, see_classes, see_objects},
 };
 use crate::{Judge, Judgement, data::DataSet};
-
-/// Measures a network on `set`, whose classes have to be the network's ([`DataSet::with_classes`]): a detector as it
-/// is read by `settings`, [`measured_settings`] where there are none.
-///
-/// # Errors
-/// Those of [`see_objects`]; a TorchScript module.
-pub fn measured(
-    network: &PreparedNetwork,
-    set: &DataSet,
-    look: Look,
-    settings: Option<DetectionSettings>,
-) -> Result<Report, MeasureError> {
-    match network {
-        PreparedNetwork::Detector(network) => {
-            let settings = settings.unwrap_or_else(|| measured_settings(network));
-            let mut evaluation = CocoEvaluation::new(set.classes().names().to_vec(), set.ignored_are());
-            see_objects(network, set, look, &settings, &mut |seen| {
-                evaluation.add(seen.truth, &seen.found);
-            })?;
-            Ok(Report::Detector(ObjectsReport::of(&evaluation)))
-        }
-        PreparedNetwork::Classifier(network) => {
-            let mut evaluation = ClassificationEvaluation::new(set.classes().names().to_vec());
-            see_classes(network, set, look, &mut |seen| evaluation.add(seen.truth, &seen.scores))?;
-            Ok(Report::Classifier(evaluation.summary()))
-        }
-        PreparedNetwork::Script(_) => Err(MeasureError::Script),
-    }
-}
 
 /// Judges networks by a data set.
 #[derive(Debug)]
@@ -67,7 +40,7 @@ impl SetJudge {
 
 impl Judge for SetJudge {
     fn judge(&mut self, network: &PreparedNetwork) -> Result<Judgement, Box<dyn Error + Send + Sync>> {
-        let report = measured(network, &self.set, self.look, None)?;
+        let report = Measured::of(network, &self.set, self.look)?.report();
         let judgement = Judgement { score: report.score(), metrics: report.metrics() };
         self.last = Some(report);
         Ok(judgement)
