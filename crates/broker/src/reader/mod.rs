@@ -1,5 +1,6 @@
 //! Reads the records back: for `lookout tail`, for consumers that keep their own place, and for tests.
 
+mod options;
 mod spans;
 
 use std::{
@@ -23,66 +24,15 @@ use tokio::{
     time::sleep,
 };
 
+pub use self::options::{Missing, Places, ReadFrom, ReaderOptions};
 use self::spans::{Span, partitions, spans};
 use crate::{
     BrokerError,
-    client::{Redactor, Use, client_config, code, servers},
+    client::{Redactor, Use, client_config, code, is_denied, servers},
     context::QuietContext,
     record::{ReadRecord, decode},
     recording::{Recorded, recorded},
 };
-
-/// Where reading begins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ReadFrom {
-    /// With the oldest record that the topics still have.
-    Beginning,
-    /// With what came so long ago.
-    Ago(Duration),
-    /// With what comes after the reader was opened.
-    #[default]
-    Now,
-    /// Each partition where its last reader stopped; with the oldest record where none was, or where the records
-    /// there are gone.
-    Places(Places),
-}
-
-/// The offset of the next record to read, by kind and partition.
-pub type Places = BTreeMap<(RecordKind, i32), i64>;
-
-/// What to read.
-#[derive(Debug, Clone)]
-pub struct ReaderOptions {
-    pub from: ReadFrom,
-    pub kinds: Vec<RecordKind>,
-    /// Stop at what was the end when the reader was opened, rather than wait for more.
-    pub until_end: bool,
-    /// Only what belongs to this camera.
-    pub camera: Option<CameraId>,
-    pub missing: Missing,
-}
-
-/// What to do about a topic that does not exist.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Missing {
-    /// Wait for it before the first record is read, or fail where the reader is to stop at the end.
-    #[default]
-    Wait,
-    /// Read the others; it is read from its beginning once it exists, and so are partitions that are added.
-    Follow,
-}
-
-impl Default for ReaderOptions {
-    fn default() -> Self {
-        Self {
-            from: ReadFrom::default(),
-            kinds: vec![RecordKind::Frame, RecordKind::Status],
-            until_end: false,
-            camera: None,
-            missing: Missing::default(),
-        }
-    }
-}
 
 /// A record, and where it lies.
 #[derive(Debug, Clone, PartialEq)]
@@ -391,17 +341,9 @@ pub(crate) fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecor
     })
 }
 
-/// Whether trying on would not help.
+/// Whether an error of reading stands, however long one waits.
 pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::SaslAuthenticationFailed
-            | Code::Authentication
-            | Code::Fatal
-    )
+    is_denied(code) || code == RDKafkaErrorCode::Fatal
 }
 
 impl fmt::Debug for RecordReader {

@@ -23,7 +23,7 @@ pub use entry::RegistryRecord;
 
 use crate::{
     BrokerError,
-    client::{Redactor, Use, client_config, code, servers},
+    client::{Redactor, Use, client_config, code, is_denied, servers},
     context::QuietContext,
     topics::TopicCreator,
 };
@@ -165,7 +165,7 @@ impl Registry {
             }
             match self.write(&producer, &edits) {
                 Ok(()) => return Ok(edits.len()),
-                Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(&error) => {
+                Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
                     tracing::debug!(%error, "an edit was overtaken and is tried anew");
                     // As on a shared wire (binary exponential back-off, IEEE 802.3): the more often it was
                     // overtaken the more there are who want to, so it leaves them the time of that many tries.
@@ -230,17 +230,6 @@ impl Registry {
         let topic = self.settings.topics.cameras.clone();
         BrokerError::Registry { topic, reason: self.redactor.redact(&error.to_string()) }
     }
-}
-
-/// Whether the brokers will never let this one write.
-fn is_denied(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{
-        ClusterAuthorizationFailed, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
-    };
-    matches!(
-        code(error),
-        ClusterAuthorizationFailed | TopicAuthorizationFailed | TransactionalIdAuthorizationFailed
-    )
 }
 
 impl RegistryView {
