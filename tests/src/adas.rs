@@ -3,8 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,40 +13,24 @@ use lookout_schema::{Clock, Detection, Epoch, FrameRecord, ModelInfo, SessionId,
 use lookout_stage::{CameraLedger, RecordSink};
 use tempfile::TempDir;
 
-use crate::program::{free_address, lookout, page, terminate};
+use crate::program::Serving;
 
 /// A `lookout adas` under way; killed with this guard.
 #[derive(Debug)]
 pub struct Adas {
-    child: Child,
+    program: Serving,
     folder: TempDir,
-    http: SocketAddr,
 }
 
 impl Adas {
     /// Starts one on the Kafka and topics named, for all cameras.
     pub fn start(kafka: &str, prefix: &str) -> Result<Self> {
         let folder = TempDir::new()?;
-        let http = free_address()?;
-        let file = folder.path().join("adas.toml");
-        fs::write(
-            &file,
-            format!(
-                "[adas]\nhttp = \"{http}\"\n[kafka]\ntopic_prefix = \"{prefix}\"\npartitions = 3\n\
-                 replication = 1\n[[camera]]\nid = \"*\"\nheight_m = 1.3\nhfov_deg = 60\n"
-            ),
-        )?;
-        let log = fs::File::create(folder.path().join("log"))?;
-        let child = Command::new(lookout()?)
-            .arg("adas")
-            .arg(&file)
-            .args(["--brokers", kafka])
-            .env("LOOKOUT_LOG", "info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        Ok(Self { child, folder, http })
+        let lines = format!(
+            "[kafka]\ntopic_prefix = \"{prefix}\"\npartitions = 3\nreplication = 1\n\
+             [[camera]]\nid = \"*\"\nheight_m = 1.3\nhfov_deg = 60\n"
+        );
+        Ok(Self { program: Serving::start("adas", folder.path(), kafka, &lines)?, folder })
     }
 
     /// What it has said so far.
@@ -58,26 +40,19 @@ impl Adas {
 
     /// The body of one of its pages; none where nothing answers.
     pub fn page(&self, path: &str) -> Option<String> {
-        page(self.http, path).map(|(_, body)| body)
+        self.program.page(path)
     }
 
     /// One of its numbers; 0 where it does not tell it.
     pub fn number(&self, name: &str) -> u64 {
-        let text = self.page("/metrics").unwrap_or_default();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+        self.program.number(name)
     }
 
     /// Ends it as a user does, and gives its exit code.
-    pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
-        terminate(&mut self.child, patience).with_context(|| self.log())
-    }
-}
-
-impl Drop for Adas {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn stop(self, patience: Duration) -> Result<Option<i32>> {
+        let Self { program, folder } = self;
+        let said = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        program.stop(patience).with_context(said)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -234,7 +234,7 @@ pub fn free_address() -> Result<SocketAddr> {
 }
 
 /// The status line's code and the body of a page at `http`; none where nothing answers.
-pub(crate) fn page(http: SocketAddr, path: &str) -> Option<(u16, String)> {
+fn page(http: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(http).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").ok()?;
@@ -244,8 +244,68 @@ pub(crate) fn page(http: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
+/// A program that follows a Kafka and answers on a port; killed with this guard, by SIGKILL.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    child: Child,
+    http: SocketAddr,
+}
+
+impl Serving {
+    /// Starts `lookout NAME NAME.toml` in `folder`; the file has `[NAME]` with its `http`, then `lines`. What it says
+    /// is added to the folder's `log`.
+    pub(crate) fn start(name: &str, folder: &Path, kafka: &str, lines: &str) -> Result<Self> {
+        let http = free_address()?;
+        let file = folder.join(format!("{name}.toml"));
+        fs::write(&file, format!("[{name}]\nhttp = \"{http}\"\n{lines}"))?;
+        let log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+        let child = Command::new(lookout()?)
+            .arg(name)
+            .arg(&file)
+            .args(["--brokers", kafka])
+            .env("LOOKOUT_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        Ok(Self { child, http })
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// The body of one of its pages; none where nothing answers.
+    pub(crate) fn page(&self, path: &str) -> Option<String> {
+        page(self.http, path).map(|(_, body)| body)
+    }
+
+    /// One of its numbers, over all its labels; 0 where it does not tell it.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let text = self.page("/metrics").unwrap_or_default();
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+            rest.rsplit_once(' ')?.1.parse::<u64>().ok()
+        };
+        text.lines().filter_map(value).sum()
+    }
+
+    /// Ends it as a user does, and gives its exit code.
+    pub(crate) fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
+        terminate(&mut self.child, patience)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Ends a program as a user does, and gives its exit code.
-pub(crate) fn terminate(child: &mut Child, patience: Duration) -> Result<Option<i32>> {
+fn terminate(child: &mut Child, patience: Duration) -> Result<Option<i32>> {
     let pid = child.id().to_string();
     ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");
     let deadline = Instant::now() + patience;
