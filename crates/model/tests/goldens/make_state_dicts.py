@@ -1,0 +1,38 @@
+"""Makes `state_dicts.txt`: the names and sizes of what torchvision's networks load, a line a tensor.
+
+    pip install torch==2.11.0 torchvision==0.26.0
+    python make_state_dicts.py
+
+`tests/state_dicts.rs` holds what `lookout train` writes against it, as `load_state_dict(strict=True)` would.
+"""
+
+from pathlib import Path
+
+import torchvision
+from torchvision.models import detection
+
+CLASSES = 5
+CLASSIFIERS = ["resnet18", "resnet50"]
+DETECTORS = [
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+]
+
+
+def networks():
+    for arch in CLASSIFIERS:
+        yield arch, getattr(torchvision.models, arch)(num_classes=CLASSES)
+    for arch in DETECTORS:
+        yield arch, getattr(detection, arch)(weights=None, weights_backbone=None, num_classes=CLASSES)
+
+
+with open(Path(__file__).parent / "state_dicts.txt", "w") as file:
+    for arch, net in networks():
+        print(f"[{arch}]", file=file)
+        for name, tensor in sorted(net.state_dict().items()):
+            # What a batch norm takes for 0 where a file has none (`_load_from_state_dict`, version 2).
+            if not name.endswith("num_batches_tracked"):
+                print(name, *tensor.shape, file=file)

@@ -1,0 +1,33 @@
+//! Networks have the tensors that torchvision's have, by name and size: what `lookout train` writes of them is what
+//! `load_state_dict` takes. `goldens/make_state_dicts.py` says how the list came to be.
+
+use std::collections::BTreeMap;
+
+use lookout_model::Network;
+
+const CLASSES: i64 = 5;
+
+#[test]
+fn names_and_sizes_are_torchvisions() {
+    let list = include_str!("goldens/state_dicts.txt");
+    let networks: Vec<(&str, &str)> =
+        list.split('[').skip(1).map(|part| part.split_once("]\n").unwrap()).collect();
+    assert_eq!(networks.len(), 7);
+    for (arch, lines) in networks {
+        let theirs: BTreeMap<String, Vec<i64>> = lines
+            .lines()
+            .map(|line| {
+                let mut parts = line.split(' ');
+                (parts.next().unwrap().to_owned(), parts.map(|side| side.parse().unwrap()).collect())
+            })
+            .collect();
+        let ours: BTreeMap<String, Vec<i64>> = Network::new(arch, CLASSES)
+            .unwrap()
+            .tensors()
+            .into_iter()
+            .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
+            .map(|(name, tensor)| (name, tensor.size()))
+            .collect();
+        assert_eq!(ours, theirs, "{arch}");
+    }
+}
