@@ -1,7 +1,7 @@
 //! How many pictures a second a network learns from, a line of JSON; `scripts/peers/train.py` is torchvision's
 //! loop on the same pictures.
 //!
-//!     cargo run --release -p lookout-train --example throughput -- resnet50 8 224 12 fp32
+//!     cargo run --release -p lookout-train --example training_speed -- resnet50 8 224 12 fp32
 #![expect(clippy::print_stdout, reason = "what it measures is its output")]
 
 use std::{collections::BTreeMap, env, error::Error, time::Duration};
@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (batch, side): (i64, i64) = (batch.parse()?, side.parse()?);
     let target = Target::choose(Device::Auto, precision.parse()?)?;
     let classifier = !arch.contains("fpn");
-    let folder = env::temp_dir().join(format!("lookout-throughput-{}", std::process::id()));
+    let folder = env::temp_dir().join(format!("lookout-training-speed-{}", std::process::id()));
     let run = Run {
         arch: arch.clone(),
         classes: if classifier { 1000 } else { 91 },
@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         weights: None,
         backbone: None,
         folder: folder.clone(),
-        name: "throughput".into(),
+        name: "speed".into(),
     };
     let mut rates = Vec::new();
     let mut batches = Same { size: [batch, 3, side, side], steps: steps.parse()?, classifier };
