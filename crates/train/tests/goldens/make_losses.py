@@ -4,7 +4,8 @@ weights made of a seed.
 
     "$(scripts/peers.sh)" crates/train/tests/goldens/make_losses.py
 
-`tests/losses.rs` makes the same weights, pictures and choices. Of each parameter, in the order of the names,
+`tests/losses.rs` makes the same weights, pictures and choices. All is computed in double precision: norms over a batch of
+a few small pictures make much of the order in which a processor's kernels add up, 2e-3 of a gradient in fp32. Of each parameter, in the order of the names,
 are kept: its gradient's norm, and of its gradient and of its changes the numbers at `SLICE` places.
 """
 
@@ -84,7 +85,7 @@ def detector(arch, is_frozen):
     net = getattr(detection, arch.removesuffix(".live"))(weights=None, weights_backbone=None, num_classes=CLASSES)
     if is_frozen:
         frozen(net.backbone.body)
-    hash_fill.fill(net, SEED).train()
+    hash_fill.fill(net, SEED).double().train()
     net.transform = Whole()
     if hasattr(net, "rpn"):
         net.rpn.fg_bg_sampler = Chosen(net.rpn.fg_bg_sampler, "rpn")
@@ -93,7 +94,7 @@ def detector(arch, is_frozen):
 
 
 def targets():
-    boxes = [torch.tensor(boxes).reshape(-1, 4) for boxes in BOXES]
+    boxes = [torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) for boxes in BOXES]
     return [{"boxes": b, "labels": torch.tensor(l, dtype=torch.int64)} for b, l in zip(boxes, LABELS)]
 
 
@@ -142,18 +143,18 @@ def kept(net, losses):
 def main():
     torch.set_num_threads(1)
     tensors = {}
-    x = hash_fill.values("x", SEED, SIZE, -2, 2)
+    x = hash_fill.values("x", SEED, SIZE, -2, 2).double()
     for arch, is_frozen in DETECTORS.items():
         net = detector(arch, is_frozen)
         tensors.update({f"{arch}/{name}": t for name, t in kept(net, net(list(x), targets())).items()})
         print(arch, {k: round(float(v), 4) for k, v in tensors.items() if k.startswith(f"{arch}/loss")})
     for arch in ("resnet18", "resnet50"):
-        net = hash_fill.fill(getattr(torchvision.models, arch)(num_classes=CLASSES), SEED).train()
+        net = hash_fill.fill(getattr(torchvision.models, arch)(num_classes=CLASSES), SEED).double().train()
         logits = net(x)
-        weight = torch.tensor([1.0, 2.0, 0.5, 1.5, 1.0])
+        weight = torch.tensor([1.0, 2.0, 0.5, 1.5, 1.0], dtype=torch.float64)
         loss = torch.nn.functional.cross_entropy(logits, torch.tensor([3, 0, 2]), weight=weight, label_smoothing=0.1)
         tensors.update({f"{arch}/{name}": t for name, t in kept(net, {"classification": loss}).items()})
-    save_file({name: t.contiguous() for name, t in tensors.items()}, HERE / "losses.safetensors")
+    save_file({name: t.float().contiguous() for name, t in tensors.items()}, HERE / "losses.safetensors")
 
 
 main()
