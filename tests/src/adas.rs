@@ -49,10 +49,8 @@ impl Adas {
     }
 
     /// Ends it as a user does, and gives its exit code.
-    pub fn stop(self, patience: Duration) -> Result<Option<i32>> {
-        let Self { program, folder } = self;
-        let said = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        program.stop(patience).with_context(said)
+    pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
+        self.program.stop(patience).with_context(|| self.log())
     }
 }
 

@@ -58,7 +58,7 @@ impl Monitor {
     }
 
     /// Ends it as a user does, and gives its exit code.
-    pub fn stop(self, patience: Duration) -> Result<Option<i32>> {
+    pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
         self.program.stop(patience)
     }
 }

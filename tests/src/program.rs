@@ -292,8 +292,17 @@ impl Serving {
     }
 
     /// Ends it as a user does, and gives its exit code.
-    pub(crate) fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
-        terminate(&mut self.child, patience)
+    pub(crate) fn stop(&mut self, patience: Duration) -> Result<Option<i32>> {
+        let pid = self.child.id().to_string();
+        ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            ensure!(Instant::now() < deadline, "it did not end within {patience:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -301,19 +310,5 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Ends a program as a user does, and gives its exit code.
-fn terminate(child: &mut Child, patience: Duration) -> Result<Option<i32>> {
-    let pid = child.id().to_string();
-    ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");
-    let deadline = Instant::now() + patience;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code());
-        }
-        ensure!(Instant::now() < deadline, "it did not end within {patience:?}");
-        thread::sleep(Duration::from_millis(20));
     }
 }
