@@ -1,6 +1,8 @@
 //! Machines of their own for a test: network namespaces, each on a cable to this machine.
 
 use std::{
+    env,
+    fs::File,
     net::Ipv4Addr,
     process::{Command, Stdio},
 };
@@ -13,6 +15,8 @@ pub struct Machine {
     name: String,
     /// This machine's end of the cable.
     cable: String,
+    /// Locked while a test has the machine, so that what one left that was killed may be cleared away.
+    _taken: File,
 }
 
 /// The address of this machine at the first machine's cable, by which all of them reach it.
@@ -26,8 +30,11 @@ impl Machine {
     pub fn start(number: u8) -> Result<Self> {
         let name = format!("lookout-{number}");
         let (cable, far) = (format!("lookout-h{number}"), format!("lookout-f{number}"));
+        let taken = File::create(env::temp_dir().join(format!("{name}.lock")))?;
+        taken.try_lock().context("another test has this machine")?;
+        let machine = Self { name: name.clone(), cable: cable.clone(), _taken: taken };
+        machine.clear_away();
         ip(&["netns", "add", &name])?;
-        let machine = Self { name: name.clone(), cable: cable.clone() };
         let (near, there) = (format!("10.213.{number}.1"), format!("10.213.{number}.2/24"));
         ip(&["link", "add", &cable, "type", "veth", "peer", "name", &far, "netns", &name])?;
         ip(&["address", "add", &format!("{near}/24"), "dev", &cable])?;
@@ -55,13 +62,17 @@ impl Machine {
     pub fn plug_in(&self) -> Result<()> {
         ip(&["link", "set", &self.cable, "up"])
     }
+
+    fn clear_away(&self) {
+        // The far end goes with the near one.
+        let _ = ip(&["link", "delete", &self.cable]);
+        let _ = ip(&["netns", "delete", &self.name]);
+    }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // The far end goes with the near one.
-        let _ = ip(&["link", "delete", &self.cable]);
-        let _ = ip(&["netns", "delete", &self.name]);
+        self.clear_away();
     }
 }
 

@@ -194,7 +194,9 @@ fn serve(
     rtsp.set_address(&settings.address.to_string());
     rtsp.set_service(&port.to_string());
     let factory = server::RTSPMediaFactory::new();
-    factory.set_shared(true);
+    // Who connects to a file seeks to its start. Where it is shared that flushes the others' stream, and GStreamer
+    // ends the process (`gst_rtsp_media_get_rates`) where one begins to play between the flush and the new segment.
+    factory.set_shared(settings.file.is_none());
     factory.set_launch(&launch(settings));
     if settings.tls {
         let auth = server::RTSPAuth::new();

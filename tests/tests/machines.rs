@@ -14,7 +14,6 @@ use lookout_tests::{
     kafka::KafkaServer,
     netns::{HERE, Machine},
     rtsp::{RtspServer, RtspSettings},
-    video::clip,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,8 +52,7 @@ async fn three_machines_share_rtsp_cameras_and_one_is_cut_off() {
     // import, and who watches, are outside, and the workers inside.
     let kafka = KafkaServer::start_with_inner(here).unwrap();
     let (outer, inner) = (kafka.bootstrap(), kafka.inner().unwrap());
-    let serve =
-        || RtspServer::start(RtspSettings { file: Some(clip()), address: here, ..RtspSettings::default() });
+    let serve = || RtspServer::start(RtspSettings { address: here, ..RtspSettings::default() });
     let served = [serve().unwrap(), serve().unwrap()];
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cameras.jsonl");
