@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lookout_schema::Timestamp;
 use lookout_tests::{
     fleet::{All, FleetWorker, Watch, cameras, write_cameras},
     kafka::KafkaServer,
@@ -34,8 +35,13 @@ fn machines(count: u8) -> Vec<Machine> {
     }
 }
 
+/// By what all workers have said from now on.
 async fn balanced(watch: &Watch, workers: usize) {
+    let since = Timestamp::now();
     let even = |all: &All| {
+        if all.workers.values().any(|worker| worker.at < since) {
+            return None;
+        }
         let sizes: Vec<usize> = all.partitions().values().map(BTreeSet::len).collect();
         let whole = sizes.iter().sum::<usize>() == PARTITIONS && sizes.len() == workers;
         (whole && sizes.iter().max()? - sizes.iter().min()? <= 1).then_some(())
