@@ -56,6 +56,20 @@ HEALTHCHECK NONE
 ENTRYPOINT ["lookout"]
 CMD ["--help"]
 
+FROM base AS monitor
+RUN apt-get update && \
+    apt-get install -y --no-install-recommends curl && \
+    rm -rf /var/lib/apt/lists/* && \
+    install -d -o lookout -g lookout /var/lib/lookout
+COPY --from=build-lookout /out/ /usr/local/bin/
+COPY deploy/compose/monitor.toml /etc/lookout/
+EXPOSE 9700
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:9700/healthz"]
+USER 10001:10001
+ENTRYPOINT ["lookout"]
+CMD ["monitor", "/etc/lookout/monitor.toml"]
+
 FROM base AS worker-base
 RUN apt-get update && \
     apt-get install -y --no-install-recommends curl glib-networking gstreamer1.0-libav \

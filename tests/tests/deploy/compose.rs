@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use lookout_config::Brokers;
+use lookout_config::{Brokers, parse_monitor};
 use lookout_schema::Topics;
 use serde_json::Value;
 
@@ -103,15 +103,15 @@ fn what_is_waited_for_is_there_and_healthy() {
 fn what_lookout_is_told_is_understood() {
     let mut seen = 0;
     for (name, service) in services() {
-        let ours = matches!(service["build"]["target"].as_str(), Some("worker" | "worker-cuda" | "lookout"));
-        if ours {
+        let target = service["build"]["target"].as_str();
+        if matches!(target, Some("worker" | "worker-cuda" | "lookout" | "monitor")) {
             let told = strings(&service["command"]);
             assert!(!told.is_empty(), "{name}");
             is_understood(&told);
             seen += 1;
         }
     }
-    assert!(seen >= 3, "{seen}");
+    assert!(seen >= 4, "{seen}");
 }
 
 #[test]
@@ -138,6 +138,34 @@ fn the_workers_pipelines_are_right_and_agree_with_their_services() {
     }
     let devices = &services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"];
     assert_eq!(devices[0]["capabilities"][0], "gpu");
+}
+
+#[test]
+fn the_monitors_file_is_right_and_wants_a_token_that_is_nowhere_written() {
+    let (services, stages) = (services(), stages());
+    let service = &services["monitor"];
+    let told = strings(&service["command"]);
+    assert_eq!(told[0], "monitor");
+    let file = root().join(origin(&stages, "monitor", &told[1]).unwrap());
+    let mut environment = environment(service);
+    let parsed = |environment: &BTreeMap<String, String>| {
+        parse_monitor(&file, &std::fs::read_to_string(&file).unwrap(), &|name| environment.get(name).cloned())
+    };
+    let said = parsed(&environment).unwrap_err().to_string();
+    assert!(said.contains("openssl rand"), "{said}");
+    environment.insert("LOOKOUT_MONITOR_TOKEN".into(), "0123456789abcdef".into());
+    let settings = parsed(&environment).unwrap_or_else(|error| panic!("{error}"));
+
+    let port = settings.http.port();
+    assert!(settings.http.ip().is_unspecified(), "{}", settings.http);
+    assert_eq!(strings(&service["ports"]), [format!("127.0.0.1:{port}:{port}")]);
+    assert_eq!(last(&stages, "monitor", "EXPOSE").unwrap(), port.to_string());
+    let health = last(&stages, "monitor", "HEALTHCHECK").unwrap();
+    assert!(health.contains(&format!("http://127.0.0.1:{port}/healthz")), "{health}");
+    assert_eq!(settings.kafka.brokers, Brokers::servers(INNER).unwrap());
+    let kept = strings(&service["volumes"]);
+    let (_, kept) = kept[0].split_once(':').unwrap();
+    assert!(settings.data.starts_with(kept), "{} is not kept", settings.data.display());
 }
 
 #[test]
@@ -239,7 +267,7 @@ fn compose_itself_finds_nothing_wrong() {
         );
         return;
     };
-    let sets: [&[&str]; 4] = [&[], &["gpu"], &["observe"], &["gpu", "observe"]];
+    let sets: [&[&str]; 5] = [&[], &["gpu"], &["observe"], &["monitor"], &["gpu", "observe", "monitor"]];
     for profiles in sets {
         let mut command = Command::new(way[0]);
         command.args(&way[1..]).current_dir(root());

@@ -65,7 +65,7 @@ fn copies(stage: &Stage) -> impl Iterator<Item = (Vec<String>, String)> {
     })
 }
 
-const IMAGES: [&str; 6] = ["worker", "worker-cuda", "lookout", "cameras", "prometheus", "grafana"];
+const IMAGES: [&str; 7] = ["worker", "worker-cuda", "lookout", "monitor", "cameras", "prometheus", "grafana"];
 
 #[test]
 fn every_image_is_made_from_a_fixed_version_and_runs_as_nobody_special() {
@@ -112,12 +112,12 @@ fn what_is_copied_is_there_and_not_ignored() {
 #[test]
 fn what_runs_in_our_images_is_understood_and_watched() {
     let stages = stages();
-    for name in ["worker", "worker-cuda", "lookout"] {
+    for name in ["worker", "worker-cuda", "lookout", "monitor"] {
         assert_eq!(last(&stages, name, "ENTRYPOINT").as_deref(), Some("[\"lookout\"]"), "{name}");
         let words: Vec<String> = serde_json::from_str(&last(&stages, name, "CMD").unwrap()).unwrap();
         if words != ["--help"] {
             is_understood(&words);
-            let file = crate::pipeline_of(&words);
+            let file = crate::file_of(&words);
             assert!(origin(&stages, name, file).is_some(), "{name} has no {file}");
         }
         assert!(last(&stages, name, "HEALTHCHECK").is_some(), "{name}");
@@ -128,14 +128,16 @@ fn what_runs_in_our_images_is_understood_and_watched() {
 }
 
 #[test]
-fn the_small_image_needs_neither_libtorch_nor_gstreamer() {
+fn the_small_images_need_neither_libtorch_nor_gstreamer() {
     let stages = stages();
-    let mut name = "lookout".to_owned();
-    while let Some(stage) = stages.get(&name) {
-        for (_, rest) in &stage.instructions {
-            assert!(!rest.contains("torch") && !rest.contains("gstreamer"), "{name}: {rest}");
+    for image in ["lookout", "monitor"] {
+        let mut name = image.to_owned();
+        while let Some(stage) = stages.get(&name) {
+            for (_, rest) in &stage.instructions {
+                assert!(!rest.contains("torch") && !rest.contains("gstreamer"), "{name}: {rest}");
+            }
+            name.clone_from(&stage.from);
         }
-        name.clone_from(&stage.from);
     }
 }
 
