@@ -13,6 +13,7 @@ use crate::lane::Lane;
 /// When a batch is closed.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchPolicy {
+    /// Frames in a batch at most; of live ones never more than, at the device's pace, are done within about `max_age`.
     pub max_size: NonZeroUsize,
     /// How long a frame may wait for others while the device is busy.
     pub max_wait: Duration,
@@ -49,12 +50,20 @@ pub enum Polled {
 #[derive(Debug)]
 pub struct Batcher {
     policy: BatchPolicy,
+    /// What the device takes for a frame, where that is known.
+    pace: Option<Duration>,
     lanes: Vec<Lane>,
 }
 
 impl Batcher {
     pub fn new(policy: BatchPolicy) -> Self {
-        Self { policy, lanes: Vec::new() }
+        Self { policy, pace: None, lanes: Vec::new() }
+    }
+
+    /// Says what the device takes for a frame of a batch. Live frames that are fresh when they are taken would be old
+    /// when a large batch of a slow network is done, as detectors' on a CPU, which a batch does not make faster.
+    pub fn set_pace(&mut self, per_frame: Duration) {
+        self.pace = Some(per_frame);
     }
 
     /// Takes a camera in; it leaves by itself when its queue has ended.
@@ -78,11 +87,12 @@ impl Batcher {
         };
         let deadline = oldest + self.policy.max_wait;
         let waiting: usize = self.lanes.iter().map(Lane::waiting).sum();
-        if demand == Demand::Prefetch && waiting < self.policy.max_size.get() && now < deadline {
+        let room = self.room();
+        if demand == Demand::Prefetch && waiting < room && now < deadline {
             return Polled::Wait { until: Some(deadline) };
         }
-        let frames = self.pick(now);
-        let closed_by = if frames.len() == self.policy.max_size.get() {
+        let frames = self.pick(now, room);
+        let closed_by = if frames.len() == room {
             BatchClosed::Full
         } else if self.lanes.is_empty() {
             BatchClosed::Drain
@@ -104,10 +114,23 @@ impl Batcher {
         self.lanes.retain(|lane| !lane.is_over());
     }
 
-    fn pick(&mut self, now: Instant) -> Vec<Frame> {
-        let mut frames = Vec::with_capacity(self.policy.max_size.get());
+    /// How many frames the next batch may have. Rounded up, so that a device that does more frames in little more time
+    /// is found out.
+    fn room(&self) -> usize {
+        let most = self.policy.max_size.get();
+        match self.pace {
+            Some(pace) if !pace.is_zero() && self.lanes.iter().any(Lane::is_live) => {
+                let fresh = self.policy.max_age.as_nanos().div_ceil(pace.as_nanos()).max(1);
+                usize::try_from(fresh).map_or(most, |fresh| fresh.min(most))
+            }
+            _ => most,
+        }
+    }
+
+    fn pick(&mut self, now: Instant, room: usize) -> Vec<Frame> {
+        let mut frames = Vec::with_capacity(room);
         self.lanes.iter_mut().for_each(|lane| lane.places = 0);
-        while frames.len() < self.policy.max_size.get() {
+        while frames.len() < room {
             let turns =
                 self.lanes.iter_mut().filter_map(|lane| Some(((lane.places, lane.ready_at()?), lane)));
             let Some((_, lane)) = turns.min_by_key(|(turn, _)| *turn) else { break };

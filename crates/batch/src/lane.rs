@@ -23,7 +23,7 @@ impl Lane {
     /// Brings the next frame worth looking at to the head, and drops those before it that are not.
     pub(crate) fn advance(&mut self, now: Instant, max_age: Duration) {
         // A full queue has dropped frames that came after this one: the oldest goes first.
-        if self.head.as_ref().is_some_and(|head| head.header.live) && self.queue.is_full() {
+        if self.is_live() && self.queue.is_full() {
             self.drop_head(DropCause::QueueFull);
         }
         loop {
@@ -45,6 +45,11 @@ impl Lane {
     /// When the frame at the head became ready.
     pub(crate) fn ready_at(&self) -> Option<Instant> {
         self.head.as_ref().map(|head| head.header.ready_at)
+    }
+
+    /// Whether the frame at the head is one that can grow old.
+    pub(crate) fn is_live(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.header.live)
     }
 
     /// Frames that wait for a place, some of them perhaps too old for one.

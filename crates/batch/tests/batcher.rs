@@ -181,6 +181,25 @@ fn the_oldest_is_dropped_wherever_it_waits() {
 }
 
 #[test]
+fn live_frames_are_not_made_old_by_the_batch_they_are_in_and_a_files_wait_for_any() {
+    let full = |live: &[bool], per_frame: u64| {
+        let mut bench = Bench::new(live, 4);
+        bench.batcher.set_pace(Duration::from_millis(per_frame));
+        (0..live.len()).for_each(|camera| bench.push(camera, 0));
+        let batch = bench.poll(1, Demand::Prefetch).unwrap();
+        (batch.frames.len(), batch.closed_by)
+    };
+    // `max_age` is 100 ms.
+    for (per_frame, frames) in
+        [(0, 4), (1, 4), (30, 4), (34, 3), (50, 2), (60, 2), (99, 2), (100, 1), (5000, 1)]
+    {
+        assert_eq!(full(&[true; 5], per_frame), (frames, BatchClosed::Full), "{per_frame} ms a frame");
+    }
+    assert_eq!(full(&[false; 5], 5000).0, 4);
+    assert_eq!(full(&[false, false, true, false], 60).0, 2, "one of them is live");
+}
+
+#[test]
 fn what_is_left_at_the_end_is_drained() {
     let mut bench = Bench::new(&[false, true], 4);
     bench.push(0, 0);

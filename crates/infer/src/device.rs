@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use lookout_schema::DropCause;
 use lookout_stage::{Detect, DetectFrame, Detected, FrameBatch, FrameResult, Stop};
 
-use crate::{DeviceEvent, InferredBatch, Rebuild, feeder::NumberedBatch, turns::Turns};
+use crate::{DeviceEvent, InferredBatch, Rebuild, feeder::NumberedBatch, pace::Pace, turns::Turns};
 
 pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,
@@ -22,6 +22,7 @@ pub(crate) struct Device {
     pub(crate) batches: Receiver<NumberedBatch>,
     /// Batches that were handed over and are not done with.
     pub(crate) outstanding: Arc<AtomicUsize>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) turns: Arc<Turns>,
     /// Streams of this device.
     pub(crate) streams: u32,
@@ -47,7 +48,9 @@ impl Device {
             let reason = match self.look(&batch) {
                 Ok(detected) => {
                     failures = 0;
-                    let busy = started.elapsed() / self.streams;
+                    let took = started.elapsed();
+                    self.pace.learn(batch.frames.len(), took);
+                    let busy = took / self.streams;
                     self.hand_on(
                         number,
                         &emit,

@@ -14,6 +14,8 @@ use lookout_batch::{Batcher, Demand, Polled};
 use lookout_schema::DropCause;
 use lookout_stage::{CameraQueue, FrameBatch, Stop};
 
+use crate::pace::Pace;
+
 pub(crate) struct Feeder {
     pub(crate) batcher: Batcher,
     /// Streams of the device.
@@ -24,6 +26,7 @@ pub(crate) struct Feeder {
     pub(crate) handover: Sender<NumberedBatch>,
     /// Batches that were handed over and are not done with.
     pub(crate) outstanding: Arc<AtomicUsize>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) abandon: Stop,
 }
 
@@ -85,6 +88,9 @@ impl Feeder {
         } else {
             Demand::None
         };
+        if let Some(per_frame) = self.pace.per_frame() {
+            self.batcher.set_pace(per_frame);
+        }
         // The batcher's lists stay whole at any panic, and a frame lost in one is counted by its ticket.
         catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), demand))).unwrap_or_else(|_| {
             tracing::error!("the batcher panicked and goes on");

@@ -3,6 +3,7 @@
 mod device;
 mod event;
 mod feeder;
+mod pace;
 mod threads;
 mod turns;
 

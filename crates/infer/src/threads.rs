@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use lookout_batch::{BatchPolicy, Batcher};
 use lookout_stage::{CameraQueue, Detect, Stop};
 
-use crate::{DeviceEvent, device::Device, feeder::Feeder, turns::Turns};
+use crate::{DeviceEvent, device::Device, feeder::Feeder, pace::Pace, turns::Turns};
 
 /// Makes a network anew after it has panicked or kept failing; the reason where it cannot.
 pub type Rebuild = Arc<dyn Fn() -> Result<Box<dyn Detect>, String> + Send + Sync>;
@@ -59,7 +59,7 @@ pub fn start(
     // A place for each stream, and one for the batch that is made up ahead.
     let (handover, batches) = bounded(streams + 1);
     let outstanding = Arc::new(AtomicUsize::new(0));
-    let turns = Arc::new(Turns::default());
+    let (pace, turns) = (Arc::new(Pace::default()), Arc::new(Turns::default()));
     let (wake, woken) = inlets.wake;
     let feeder = Feeder {
         batcher: Batcher::new(settings.policy),
@@ -69,6 +69,7 @@ pub fn start(
         woken,
         handover,
         outstanding: Arc::clone(&outstanding),
+        pace: Arc::clone(&pace),
         abandon: inlets.abandon.clone(),
     };
     let mut threads = vec![thread::Builder::new().name("batch".into()).spawn(move || feeder.run())?];
@@ -78,6 +79,7 @@ pub fn start(
             rebuild: Arc::clone(rebuild),
             batches: batches.clone(),
             outstanding: Arc::clone(&outstanding),
+            pace: Arc::clone(&pace),
             turns: Arc::clone(&turns),
             streams: u32::try_from(streams).unwrap_or(u32::MAX),
             wake: wake.clone(),
