@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     assert_pinned, cameras_of, checked,
     dockerfile::{last, origin, stages},
+    file_of,
     files::{root, seconds, strings, text, words, yaml},
     is_understood, pipeline_of,
 };
@@ -145,8 +146,7 @@ fn the_monitors_file_is_right_and_wants_a_token_that_is_nowhere_written() {
     let (services, stages) = (services(), stages());
     let service = &services["monitor"];
     let told = strings(&service["command"]);
-    assert_eq!(told[0], "monitor");
-    let file = root().join(origin(&stages, "monitor", &told[1]).unwrap());
+    let file = root().join(origin(&stages, "monitor", file_of("monitor", &told)).unwrap());
     let mut environment = environment(service);
     let parsed = |environment: &BTreeMap<String, String>| {
         parse_monitor(&file, &std::fs::read_to_string(&file).unwrap(), &|name| environment.get(name).cloned())

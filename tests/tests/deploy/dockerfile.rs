@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    assert_pinned,
+    assert_pinned, file_of,
     files::{root, text},
-    is_understood,
+    is_understood, pipeline_of,
 };
 
 /// A stage: what it is made from, and its instructions.
@@ -117,7 +117,7 @@ fn what_runs_in_our_images_is_understood_and_watched() {
         let words: Vec<String> = serde_json::from_str(&last(&stages, name, "CMD").unwrap()).unwrap();
         if words != ["--help"] {
             is_understood(&words);
-            let file = crate::file_of(&words);
+            let file = if name == "monitor" { file_of("monitor", &words) } else { pipeline_of(&words) };
             assert!(origin(&stages, name, file).is_some(), "{name} has no {file}");
         }
         assert!(last(&stages, name, "HEALTHCHECK").is_some(), "{name}");

@@ -46,12 +46,12 @@ fn cameras_of(file: &str) -> Vec<CameraSettings> {
 
 /// The pipeline file that a `lookout run` names, as it is called in the container.
 fn pipeline_of(words: &[String]) -> &str {
-    assert_eq!(words[0], "run", "{words:?}");
-    file_of(words)
+    file_of("run", words)
 }
 
 /// The file that comes after the verb, as it is called in the container.
-fn file_of(words: &[String]) -> &str {
+fn file_of<'w>(verb: &str, words: &'w [String]) -> &'w str {
+    assert_eq!(words[0], verb, "{words:?}");
     let file = Path::new(&words[1]);
     assert_eq!(file.parent(), Some(Path::new("/etc/lookout")), "{words:?}");
     &words[1]
