@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 build=(
     # the compilers, and the fetching of libtorch
-    g++ make cmake pkg-config curl ca-certificates unzip python3 python3-pip
+    g++ make pkg-config curl ca-certificates unzip python3 python3-pip
     # ingest
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
@@ -36,7 +36,7 @@ fi
 present() {
     case "$1" in
         chromium-driver) command -v chromedriver ;;
-        chromium | cmake | curl | g++ | jq | kcat | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
+        chromium | curl | g++ | jq | kcat | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
         iproute2) command -v ip ;;

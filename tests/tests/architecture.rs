@@ -1,12 +1,16 @@
 //! Arrows between crates go one way: a crate may use those that ARCHITECTURE.md allows it, and no giant
 //! dependency has a second door.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 22] = [
+const ALLOWED: [(&str, &[&str]); 23] = [
+    ("features", &[]),
     ("schema", &[]),
     ("wire", &["schema"]),
     ("config", &["schema"]),
@@ -55,10 +59,15 @@ fn crates_use_what_they_may_and_giants_have_one_door() {
         let Some(name) = package.name.strip_prefix("lookout-").filter(|name| *name != "tests") else {
             continue;
         };
+        if name == "features" {
+            // It has no code, and names any dependency whose features differ between crates.
+            seen.insert(name);
+            continue;
+        }
         let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in this list"));
         seen.insert(name);
         for used in uses(package) {
-            if let Some(own) = used.strip_prefix("lookout-") {
+            if let Some(own) = used.strip_prefix("lookout-").filter(|own| *own != "features") {
                 assert!(may.contains(&own), "{name} uses {own}");
             }
             let door = DOORS.iter().find(|(giant, _)| *giant == used);
@@ -81,4 +90,29 @@ fn the_arrows_go_one_way() {
 fn uses(package: &Package) -> impl Iterator<Item = &str> {
     let linked = package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal);
     linked.map(|used| used.name.as_str())
+}
+
+/// The dependencies of `selection` with the features that cargo compiles them with.
+fn features(selection: &[&str], edges: &str) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--offline", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);
+    cargo.args(["--edges", edges]).args(selection).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.replace(" (proc-macro)", "")).collect()
+}
+
+#[test]
+fn programs_built_alone_share_every_compiled_dependency_with_the_tests() {
+    let all = features(&["--workspace"], "normal,build,dev");
+    for program in ["lookout-cli", "lookout-worker", "lookout-lab", "lookout-sim"] {
+        let alone = features(&["--package", program], "normal,build");
+        let compiled_again: Vec<_> = alone.difference(&all).collect();
+        assert!(
+            compiled_again.is_empty(),
+            "`make test` would compile these again after `make demo`: {compiled_again:#?}; run `cargo hakari generate` \
+             (https://crates.io/crates/cargo-hakari), which updates crates/features/Cargo.toml"
+        );
+    }
 }

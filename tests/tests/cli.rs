@@ -261,3 +261,16 @@ fn a_plan_is_made_from_what_bench_measured() {
         typed(&["plan", "--cameras", "1", "--fps", "1", "--arch", "resnet18", "--profile", "/nowhere"]);
     assert!(code == 2 && err.contains("/nowhere"), "{err}");
 }
+
+#[test]
+fn a_log_that_is_not_on_a_terminal_has_no_color_codes() {
+    for args in [
+        &["tail", "--brokers", "127.0.0.1:1", "--until-end"][..],
+        &["weights", "list"],
+        &["infer", "--arch", "resnet18", "--weights", "random:0", "no-such-image.png"],
+    ] {
+        let mut command = Command::new(lookout().unwrap());
+        let output = command.args(args).env("LOOKOUT_LOG", "trace").env_remove("NO_COLOR").output().unwrap();
+        assert!(!output.stderr.contains(&0x1b), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -9,6 +9,7 @@ mod cameras;
 mod eval;
 mod fleet;
 mod lab;
+pub mod logging;
 mod monitor;
 mod plan;
 mod reading;

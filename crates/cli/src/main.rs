@@ -23,8 +23,8 @@ use clap_complete::Shell;
 use lookout_args::{
     AdasArgs, BenchArgs, CamerasArgs, CheckArgs, CurvesArgs, DoctorArgs, EvalArgs, FleetArgs, InferArgs,
     MonitorArgs, PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
+    logging,
 };
-use tracing_subscriber::EnvFilter;
 
 /// Watches many cameras and calls out what it sees
 ///
@@ -68,8 +68,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let lookout = Lookout::parse();
-    let filter = EnvFilter::try_from_env("LOOKOUT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    logging::start("warn", io::stderr);
     match lookout.verb {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
         Verb::Infer(_)

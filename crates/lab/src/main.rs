@@ -16,8 +16,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{BenchArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs};
-use tracing_subscriber::EnvFilter;
+use lookout_args::{BenchArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs, logging};
 
 /// The workbench at the model
 #[derive(Debug, Parser)]
@@ -43,8 +42,7 @@ const WRONG_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     let lab = Lab::parse();
-    let filter = EnvFilter::try_from_env("LOOKOUT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    logging::start("warn", io::stderr);
     let done = match &lab.verb {
         Verb::Infer(args) => infer::run(args),
         Verb::Tensor(args) => tensor::run(args),

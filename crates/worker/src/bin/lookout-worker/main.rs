@@ -11,9 +11,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{DoctorArgs, RunArgs};
+use lookout_args::{DoctorArgs, RunArgs, logging};
 use lookout_worker::Progress;
-use tracing_subscriber::EnvFilter;
 
 /// The worker of Lookout
 #[derive(Debug, Parser)]
@@ -37,12 +36,7 @@ fn main() -> ExitCode {
         // It says in its own words what is wrong.
         Verb::Doctor(_) => "off",
     };
-    let filter = EnvFilter::try_from_env("LOOKOUT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_writer(Mutex::new(progress.log_writer()))
-        .init();
+    logging::start(default, Mutex::new(progress.log_writer()));
     let done = match &worker.verb {
         Verb::Run(args) => run::run(args, &progress),
         Verb::Doctor(args) => doctor::run(args),
