@@ -26,7 +26,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker", "web"]),
     ("track", &["schema"]),
     ("adas", &["schema", "config", "broker", "track", "web"]),
-    ("monitor", &["schema", "config", "broker", "track"]),
+    ("monitor", &["schema", "config", "broker", "web", "track"]),
     ("sim", &["schema", "args"]),
     ("draw", &["schema", "stage"]),
     ("measure", &["schema", "stage", "draw"]),

@@ -1,10 +1,11 @@
 //! Reads a TOML table key by key and notes every mistake, where serde would stop at the first.
 
 use std::{
-    cell::RefCell, collections::BTreeSet, fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr,
+    cell::RefCell, collections::BTreeSet, fmt::Display, net::{IpAddr, SocketAddr}, ops::RangeInclusive, str::FromStr,
     time::Duration,
 };
 
+use ipnet::IpNet;
 use lookout_schema::Region;
 use toml::{
     Spanned,
@@ -242,6 +243,19 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// An array of whole numbers within `range`.
+    /// Networks, such as `10.0.0.0/8`, and single addresses.
+    pub(crate) fn networks(&self, key: &'static str) -> Option<Vec<IpNet>> {
+        let read = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
+        let networks = self.texts(key)?.into_iter().map(|text| {
+            let network: Option<IpNet> = read(&text);
+            if network.is_none() {
+                self.note(key, format!("`{text}` is not a valid network; write an address such as `10.0.0.7`, or a network such as `10.0.0.0/8`"));
+            }
+            network
+        });
+        networks.collect::<Vec<_>>().into_iter().collect()
+    }
+
     pub(crate) fn integers(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Vec<u64>> {
         self.items(key, "a whole number", |text| text.parse().ok().filter(|n| range.contains(n)))
     }

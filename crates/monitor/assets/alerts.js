@@ -1,6 +1,6 @@
 // The alerts: those of now and before, filtered, and acknowledged.
 
-import { Failure, getJson, send } from "./api.js";
+import { Failure, getJson, send, url } from "./api.js";
 import { arrange, choice, debounce, field, freshId, h, setAttribute, setText } from "./dom.js";
 import * as words from "./words.js";
 
@@ -81,7 +81,7 @@ class Item {
     if (alert.state !== "raised") when.push(` ${alert.state} `, words.timeElement(alert.at));
     this.when.replaceChildren(...when);
     const where = [];
-    if (alert.camera) where.push(h("a", { href: `/cameras/${encodeURIComponent(alert.camera)}` }, alert.camera));
+    if (alert.camera) where.push(h("a", { href: url(`/cameras/${encodeURIComponent(alert.camera)}`) }, alert.camera));
     if (alert.worker) where.push(h("span", null, `worker ${alert.worker}`));
     where.push(h("span", null, `rule ${alert.rule}`), h("span", null, `by ${alert.consumer}`));
     this.where.replaceChildren(...where);
@@ -176,7 +176,7 @@ export function open(main, { query }) {
   function change(key, value) {
     filter[key] = value;
     const kept = new URLSearchParams(FILTERS.filter((one) => filter[one]).map((one) => [one, filter[one]]));
-    history.replaceState(null, "", `/alerts?${kept}`);
+    history.replaceState(null, "", url(`/alerts?${kept}`));
     ask(false);
   }
 

@@ -1,5 +1,11 @@
 // The monitor's API, and its stream of events.
 
+/** The path under which a reverse proxy serves the monitor; empty where it has a host of its own. */
+export const base = document.querySelector("meta[name=lookout-base]").content;
+
+/** The address of a path of the monitor, such as "/alerts". */
+export const url = (path) => base + path;
+
 /** An answer that is an error, or none at all. */
 export class Failure extends Error {
   constructor(status, message, body) {
@@ -12,14 +18,14 @@ export class Failure extends Error {
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
+    response = await fetch(url(path), { cache: "no-store", credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Failure(0, "the monitor can't be reached; is it running?");
   }
   const body = await response.json().catch(() => null);
   if (response.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    location.assign(url(`/login?next=${encodeURIComponent(location.pathname.slice(base.length))}`));
     // The page is about to go; whoever waits for the answer is not to go on without one.
     return new Promise(() => {});
   }
@@ -72,7 +78,7 @@ export class Live {
     this.#camera = camera;
     if (this.#state === "") this.#say("connecting");
     const query = camera ? `?camera=${encodeURIComponent(camera)}` : "";
-    const source = new EventSource(`/api/events${query}`);
+    const source = new EventSource(url(`/api/events${query}`));
     this.#source = source;
     this.#heard = Date.now();
     source.onopen = async () => {

@@ -1,6 +1,6 @@
 // The frame around the pages: which page is shown, what they share, and what the top line says.
 
-import { Live } from "./api.js";
+import { base, Live, url } from "./api.js";
 import * as alerts from "./alerts.js";
 import * as camera from "./camera.js";
 import { announce, h, setAttribute, setText } from "./dom.js";
@@ -100,7 +100,7 @@ const nowhere = {
   open(target) {
     target.append(
       h("h1", { tabindex: -1 }, "There is no such page"),
-      h("p", null, h("a", { href: "/" }, "To the cameras")),
+      h("p", null, h("a", { href: url("/") }, "To the cameras")),
     );
     return { title: "No such page" };
   },
@@ -126,9 +126,9 @@ function show() {
   shown = location.pathname + location.search;
   page?.close?.();
   main.replaceChildren();
-  const { module, place, id } = route(location.pathname);
+  const { module, place, id } = route(location.pathname.slice(base.length) || "/");
   for (const link of document.querySelectorAll("#nav a")) {
-    setAttribute(link, "aria-current", link.getAttribute("href") === place ? "page" : null);
+    setAttribute(link, "aria-current", link.getAttribute("href") === url(place) ? "page" : null);
   }
   page = module.open(main, { store, id, query: new URLSearchParams(location.search) });
   leaving = page.leaving ?? null;

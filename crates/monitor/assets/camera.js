@@ -1,6 +1,6 @@
 // A camera's page: its picture with boxes, zones and lines, its tracks, and how it has been.
 
-import { cameraPath, getJson } from "./api.js";
+import { cameraPath, getJson, url } from "./api.js";
 import { arrange, choice, field, h, setAttribute, setText } from "./dom.js";
 import { drawBoxes, Picture } from "./picture.js";
 import { Plot } from "./plot.js";
@@ -52,7 +52,7 @@ export function open(main, { store, id }) {
   const title = h("h1", { tabindex: -1 }, id);
   const status = words.statusElement("connecting");
   const reason = h("p", { class: "reason notice" });
-  const alerts = h("a", { class: "badge", href: `/alerts?state=open&camera=${encodeURIComponent(id)}` });
+  const alerts = h("a", { class: "badge", href: url(`/alerts?state=open&camera=${encodeURIComponent(id)}`) });
   const lastFrame = words.timeElement(null);
   const { list, cells: fact } = facts();
   fact.get("last frame").append(lastFrame);

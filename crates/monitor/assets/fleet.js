@@ -1,5 +1,6 @@
 // The workers, and what each of them is doing.
 
+import { url } from "./api.js";
 import { arrange, h, setAttribute, setText } from "./dom.js";
 import * as words from "./words.js";
 
@@ -33,7 +34,7 @@ class Row {
     this.busy = h("meter", { min: 0, max: 1, high: 0.9, optimum: 0.5, "aria-label": `${id}, share of time busy` });
     this.share = h("span");
     this.cells.get("busy").append(this.busy, " ", this.share);
-    this.name = h("a", { href: `/?q=${encodeURIComponent(id)}` }, id);
+    this.name = h("a", { href: url(`/?q=${encodeURIComponent(id)}`) }, id);
     this.model = h("span", { class: "hint" });
     this.bad = h("details", { class: "bad-records" });
     worker.append(this.name, this.model, this.bad);

@@ -1,6 +1,6 @@
 // A camera's picture with the boxes over it. Only pictures that are on the screen are fetched, few at once.
 
-import { cameraPath, getJson } from "./api.js";
+import { cameraPath, getJson, url } from "./api.js";
 import { h, s, setText } from "./dom.js";
 import { colourOf } from "./words.js";
 
@@ -76,7 +76,7 @@ export class Picture {
     const asked = this.wanted;
     try {
       const shot = await getJson(`${cameraPath(this.id)}/snapshot`, this.gone.signal);
-      this.image.src = `${cameraPath(this.id)}/snapshot.jpg?seq=${encodeURIComponent(shot.seq)}`;
+      this.image.src = url(`${cameraPath(this.id)}/snapshot.jpg?seq=${encodeURIComponent(shot.seq)}`);
       await this.image.decode();
       this.shot = shot;
       this.image.hidden = false;

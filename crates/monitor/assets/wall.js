@@ -1,5 +1,6 @@
 // The wall: a card for each camera.
 
+import { url } from "./api.js";
 import { arrange, choice, debounce, field, freshId, h, setAttribute, setText } from "./dom.js";
 import { Picture } from "./picture.js";
 import * as words from "./words.js";
@@ -30,7 +31,7 @@ const TOUCHED_MS = 15_000;
 
 class Card {
   constructor(id) {
-    const href = `/cameras/${encodeURIComponent(id)}`;
+    const href = url(`/cameras/${encodeURIComponent(id)}`);
     this.id = id;
     this.picture = new Picture(id);
     this.status = words.statusElement("connecting");
@@ -42,7 +43,7 @@ class Card {
     this.causes = h("ul");
     this.drops = h("details", { class: "drops" }, this.dropped, this.causes);
     this.counts = h("p", { class: "counts" });
-    this.alerts = h("a", { class: "badge", href: `/alerts?state=open&camera=${encodeURIComponent(id)}` });
+    this.alerts = h("a", { class: "badge", href: url(`/alerts?state=open&camera=${encodeURIComponent(id)}`) });
     this.alerts.hidden = true;
     const heading = freshId("card");
     this.root = h(
@@ -174,7 +175,7 @@ export function open(main, { store, query }) {
     if (filter.q) kept.set("q", filter.q);
     if (filter.status !== "all") kept.set("status", filter.status);
     if (filter.sort !== "trouble") kept.set("sort", filter.sort);
-    history.replaceState(null, "", kept.size ? `/?${kept}` : "/");
+    history.replaceState(null, "", url(kept.size ? `/?${kept}` : "/"));
     order();
   }
 

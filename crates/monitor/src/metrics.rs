@@ -42,6 +42,8 @@ pub(crate) enum HookResult {
     Delivered,
     /// It will be tried again.
     Failed,
+    /// The receiver will not accept it.
+    Refused,
     GivenUp,
 }
 
@@ -149,6 +151,7 @@ impl Metrics {
         let result = match result {
             HookResult::Delivered => "delivered",
             HookResult::Failed => "failed",
+            HookResult::Refused => "refused",
             HookResult::GivenUp => "given_up",
         };
         self.hooks.get_or_create(&ByHook { webhook: hook.to_owned(), result }).inc();

@@ -1,22 +1,23 @@
-//! The small HTTP server behind `/healthz`, `/readyz` and `/metrics`.
+//! HTTP within bounds: what accepts connections for all servers, and the small server behind `/healthz`, `/readyz` and
+//! `/metrics`.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+mod connections;
+
+use std::{future::ready, io, net::SocketAddr};
 
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::watch};
+
+pub use self::connections::{Limits, network, serve_connections};
 
 /// Connections at a time; a scraper needs one.
-const MAX_CONNECTIONS: usize = 64;
-/// A client that has not sent its request by then is let go.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_CONNECTIONS: usize = 256;
+const MAX_PER_ADDRESS: usize = 64;
 
 /// What answers a request for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,34 +75,10 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves what `pages` gives for a path until the task is dropped.
 pub async fn serve(listener: TcpListener, pages: impl Fn(&str) -> Page + Clone + Send + Sync + 'static) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, mostly; it passes.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let pages = pages.clone();
-        tokio::spawn(async move {
-            let answer = service_fn(|request| {
-                let response = answer(&request, &pages);
-                async { Ok::<_, Infallible>(response) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an http connection broke off");
-            }
-            drop(place);
-        });
-    }
+    let (_running, stopped) = watch::channel(false);
+    let limits = Limits::new(MAX_CONNECTIONS, MAX_PER_ADDRESS, Vec::new());
+    let answer = move |request: Request<Incoming>, _| ready(answer(&request, &pages));
+    serve_connections(listener, limits, answer, stopped).await;
 }
 
 fn answer(request: &Request<Incoming>, pages: &impl Fn(&str) -> Page) -> Response<Full<Bytes>> {

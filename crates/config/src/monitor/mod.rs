@@ -6,11 +6,12 @@ mod webhook;
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use ipnet::IpNet;
 pub use places::MonitorPlaces;
 pub use rule::{Pattern, RuleKind, RuleSettings};
 pub use webhook::WebhookSettings;
@@ -23,6 +24,10 @@ pub struct MonitorSettings {
     pub http: SocketAddr,
     /// What a browser or a program has to know; always there where `http` can be reached from elsewhere.
     pub token: Option<Secret>,
+    /// Reverse proxies, whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The path under which a reverse proxy serves the monitor, such as `/lookout`; empty where it serves it at `/`.
+    pub base_path: String,
     /// The folder of the store.
     pub data: PathBuf,
     /// How long history and alerts are kept.
@@ -113,6 +118,15 @@ impl MonitorSettings {
         {
             monitor.note("http", what);
         }
+        let proxies = monitor.networks("trusted_proxies");
+        let base_path = monitor.text("base_path").unwrap_or_default();
+        let base_path = base_path.trim_end_matches('/');
+        if !is_base_path(base_path) {
+            let what = format!(
+                "`{base_path}` is not a valid path; write a `/` and letters, digits, `-`, `_`, `.` and `/`, such as `/lookout`"
+            );
+            monitor.note("base_path", what);
+        }
         let data = base.join(monitor.text("data").unwrap_or_else(|| "lookout-monitor".into()));
         let retention =
             Duration::from_secs(DAY_S * monitor.integer("retention_days", 1..=3650).unwrap_or(30));
@@ -125,11 +139,13 @@ impl MonitorSettings {
         let places = MonitorPlaces::read(&root);
         let rules = rules(&root);
         let names: BTreeSet<&str> = rules.iter().flatten().map(|rule| rule.name.as_str()).collect();
-        let webhooks = webhook::read_all(&root, &names);
+        let webhooks = webhook::read_all(&root, &names, base);
         root.finish();
         Some(Self {
             http: address.ok()?,
             token,
+            trusted_proxies: proxies.unwrap_or_else(loopback),
+            base_path: base_path.to_owned(),
             data,
             retention,
             max_store,
@@ -141,6 +157,17 @@ impl MonitorSettings {
             webhooks: webhooks?,
         })
     }
+}
+
+/// A proxy on this machine is trusted unless the file says otherwise.
+fn loopback() -> Vec<IpNet> {
+    let networks = [(IpAddr::from([127, 0, 0, 0]), 8), (Ipv6Addr::LOCALHOST.into(), 128)];
+    networks.into_iter().filter_map(|(address, length)| IpNet::new(address, length).ok()).collect()
+}
+
+fn is_base_path(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-');
+    path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(plain)
 }
 
 /// None where one of them is wrong.

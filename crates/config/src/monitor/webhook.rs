@@ -1,6 +1,10 @@
 //! `[[webhook]]`: who else is told of alerts.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lookout_schema::AlertLevel;
 use url::Url;
@@ -23,16 +27,22 @@ pub struct WebhookSettings {
     pub level: AlertLevel,
     /// Alerts of these rules only; all if there are none.
     pub rules: Vec<String>,
+    /// Certificates of the authorities that are trusted, instead of the public ones: a PEM file.
+    pub ca_file: Option<PathBuf>,
     /// An alert that could not be handed over for so long is given up.
     pub give_up: Duration,
 }
 
 /// None where one of them is wrong.
-pub(super) fn read_all(root: &Section<'_, '_>, rules: &BTreeSet<&str>) -> Option<Vec<WebhookSettings>> {
+pub(super) fn read_all(
+    root: &Section<'_, '_>,
+    rules: &BTreeSet<&str>,
+    base: &Path,
+) -> Option<Vec<WebhookSettings>> {
     let mut hooks: Vec<WebhookSettings> = Vec::new();
     let mut right = true;
     for section in root.sections("webhook").unwrap_or_default() {
-        let hook = WebhookSettings::read(&section, rules);
+        let hook = WebhookSettings::read(&section, rules, base);
         if let Some(hook) = &hook
             && hooks.iter().any(|other| other.name == hook.name)
         {
@@ -47,7 +57,7 @@ pub(super) fn read_all(root: &Section<'_, '_>, rules: &BTreeSet<&str>) -> Option
 }
 
 impl WebhookSettings {
-    fn read(section: &Section<'_, '_>, rules: &BTreeSet<&str>) -> Option<Self> {
+    fn read(section: &Section<'_, '_>, rules: &BTreeSet<&str>, base: &Path) -> Option<Self> {
         section.need("url", "`url` is needed: where alerts are posted to");
         let url = section.text("url");
         // Its text may hold a secret, and so is not told.
@@ -71,6 +81,7 @@ impl WebhookSettings {
         Some(Self {
             name,
             secret: section.text("secret").map(Secret::new),
+            ca_file: section.text("ca_file").map(|file| base.join(file)),
             level: section.choice("level", &levels).unwrap_or(AlertLevel::Info),
             rules: names,
             give_up: Duration::from_secs(give_up),

@@ -33,6 +33,7 @@ pub(super) struct AlertsQuery {
 }
 
 const LIMIT: usize = 100;
+const SET_ASIDE_LIMIT: i64 = 100;
 const MAX_LIMIT: usize = 1_000;
 /// Who acknowledges, and what they note, in bytes.
 const MAX_NOTE: usize = 1_024;
@@ -53,6 +54,11 @@ pub(super) async fn list(
         limit: query.limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT),
     };
     Ok(Json(app.shared.store.alerts(filter).await?).into_response())
+}
+
+/// The newest alerts that webhooks did not accept.
+pub(super) async fn set_aside(State(app): State<App>) -> Result<Response, Problem> {
+    Ok(Json(app.shared.store.were_set_aside(SET_ASIDE_LIMIT).await?).into_response())
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,13 +3,13 @@
 use std::sync::LazyLock;
 
 use axum::{
-    extract::Path,
+    extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
 
-use super::{hex, problem::Problem};
+use super::{App, hex, problem::Problem};
 
 /// A file of `assets/`.
 struct Asset {
@@ -51,14 +51,14 @@ static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     ASSETS.iter().map(|asset| format!("\"{}\"", &hex(&Sha256::digest(asset.bytes))[..32])).collect()
 });
 
-pub(super) async fn shell() -> Html<&'static str> {
-    Html(SHELL)
+pub(super) async fn shell(State(app): State<App>) -> Html<String> {
+    Html(SHELL.replace("{{base}}", &app.settings.base_path))
 }
 
 /// The form; whoever logs in goes on to `next`, which holds letters of paths only, and so needs no escaping.
-pub(super) fn login(next: &str, wrong: bool) -> Html<String> {
+pub(super) fn login(base: &str, next: &str, wrong: bool) -> Html<String> {
     let told = if wrong { "That is not the token." } else { "" };
-    Html(LOGIN.replace("{{next}}", next).replace("{{wrong}}", told))
+    Html(LOGIN.replace("{{base}}", base).replace("{{next}}", next).replace("{{wrong}}", told))
 }
 
 pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {

@@ -1,13 +1,15 @@
 //! Who may ask for what.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
@@ -17,7 +19,7 @@ use lookout_config::{MonitorSettings, Secret};
 use lookout_schema::Timestamp;
 use subtle::ConstantTimeEq;
 
-use super::{App, cookie, peer, problem::Problem};
+use super::{App, client::Client, cookie, problem::Problem};
 use crate::run::locked;
 
 /// Who may come in.
@@ -28,18 +30,18 @@ pub(super) struct Auth {
     wrong: Mutex<BTreeMap<IpAddr, (Instant, u32)>>,
 }
 
-/// Wrong tokens of an address in [`WINDOW`]; after them it is not listened to.
+/// Wrong tokens of an address in [`WINDOW`]; after them it is asked to wait.
 const MAX_WRONG: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; beyond it all that are not known share one place.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// What came of a token.
+/// The result of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tried {
     Right,
     Wrong,
-    /// It was not looked at: there were too many before.
+    /// It was wrong, and so were [`MAX_WRONG`] before it.
     TooMany,
 }
 
@@ -52,10 +54,14 @@ impl Auth {
         self.token.as_ref()
     }
 
-    /// Whether `text` is the token.
-    pub(super) fn tries(&self, text: &str, from: Option<SocketAddr>) -> Tried {
+    /// Whether `text` is the token. The right token is accepted however many wrong ones came from its address, which
+    /// many clients may share; a token is too long to be guessed at any rate.
+    pub(super) fn tries(&self, text: &str, from: IpAddr) -> Tried {
         let Some(token) = &self.token else { return Tried::Right };
-        let from = from.map_or(IpAddr::from([0, 0, 0, 0]), |from| network(from.ip()));
+        if bool::from(token.reveal().as_bytes().ct_eq(text.as_bytes())) {
+            return Tried::Right;
+        }
+        let from = lookout_web::network(from);
         let now = Instant::now();
         let mut wrong = locked(&self.wrong);
         wrong.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
@@ -65,19 +71,19 @@ impl Auth {
             IpAddr::from([0, 0, 0, 0])
         };
         let (_, count) = wrong.entry(place).or_insert((now, 0));
-        if *count >= MAX_WRONG {
-            return Tried::TooMany;
-        }
-        if bool::from(token.reveal().as_bytes().ct_eq(text.as_bytes())) {
-            wrong.remove(&place);
-            return Tried::Right;
-        }
         *count += 1;
-        Tried::Wrong
+        match (*count).cmp(&MAX_WRONG) {
+            Ordering::Less => Tried::Wrong,
+            Ordering::Equal => {
+                tracing::warn!(client = %from, window = ?WINDOW, "{MAX_WRONG} wrong tokens from one address");
+                Tried::Wrong
+            }
+            Ordering::Greater => Tried::TooMany,
+        }
     }
 
     /// Whether who sends these headers is known.
-    fn knows(&self, headers: &HeaderMap, from: Option<SocketAddr>) -> Tried {
+    fn knows(&self, headers: &HeaderMap, from: IpAddr) -> Tried {
         let Some(token) = &self.token else { return Tried::Right };
         if cookie::is_good(token, headers, now_s()) {
             return Tried::Right;
@@ -90,24 +96,18 @@ impl Auth {
     }
 }
 
-/// One who has a network has all of its addresses.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-    }
-}
-
 pub(super) fn now_s() -> i64 {
     Timestamp::now().as_unix_us() / 1_000_000
 }
 
 /// Lets those in who are known; shows the others the way.
-pub(super) async fn known(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.auth.knows(request.headers(), peer(&request)) {
+pub(super) async fn known(
+    State(app): State<App>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match app.auth.knows(request.headers(), client.address) {
         Tried::Right => next.run(request).await,
         Tried::TooMany => too_many().into_response(),
         Tried::Wrong if request.uri().path().starts_with("/api") => {
@@ -116,17 +116,23 @@ pub(super) async fn known(State(app): State<App>, request: Request, next: Next) 
         }
         Tried::Wrong => {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            Redirect::to(&format!("/login?next={}", encoded(path))).into_response()
+            Redirect::to(&format!("{}/login?next={}", app.settings.base_path, encoded(path))).into_response()
         }
     }
 }
 
-pub(super) fn too_many() -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address; wait a minute")
+pub(super) fn too_many() -> impl IntoResponse {
+    let what = "too many wrong tokens from this address; the right one is accepted at any time";
+    ([(header::RETRY_AFTER, "60")], Problem::new(StatusCode::TOO_MANY_REQUESTS, what))
 }
 
 /// Lets nothing in that another site has made a browser send.
-pub(super) async fn ours(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn ours(
+    State(app): State<App>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     if app.auth.token().is_none() && !is_local(headers) {
         let what = "this monitor is served to this machine only, under `localhost` or its address; for another name \
@@ -140,8 +146,10 @@ pub(super) async fn ours(State(app): State<App>, request: Request, next: Next) -
         if !is_form && headers.get("x-lookout").is_none_or(|value| value != "1") {
             return Problem::new(StatusCode::FORBIDDEN, "send the header `x-lookout: 1`").into_response();
         }
-        if !is_own_site(headers) {
-            return Problem::new(StatusCode::FORBIDDEN, "this comes from another site").into_response();
+        if !is_own_site(headers, client.host.as_deref()) {
+            let what = "this comes from another site; behind a reverse proxy, let it pass on the `Host` header with its \
+                        port, or set `X-Forwarded-Host`";
+            return Problem::new(StatusCode::FORBIDDEN, what).into_response();
         }
     }
     next.run(request).await
@@ -152,14 +160,14 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 }
 
 /// Whether the browser says that the page it is from is ours; programs say nothing.
-fn is_own_site(headers: &HeaderMap) -> bool {
+fn is_own_site(headers: &HeaderMap, host: Option<&str>) -> bool {
     let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return false;
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    origin.is_some() && origin == text(headers, header::HOST)
+    origin.is_some() && origin == host
 }
 
 /// Whether the host that is asked for is this machine: a page of another name that was made to mean it is not ours.
@@ -221,23 +229,25 @@ mod tests {
             (&[("host", "a:1"), ("sec-fetch-site", "same-site")], false),
             (&[("host", "a:1"), ("sec-fetch-site", "cross-site"), ("origin", "http://a:1")], false),
         ] {
-            assert_eq!(is_own_site(&headers(pairs)), own, "{pairs:?}");
+            assert_eq!(is_own_site(&headers(pairs), Some("a:1")), own, "{pairs:?}");
         }
     }
 
     #[test]
-    fn after_ten_wrong_tokens_none_is_looked_at() {
+    fn the_right_token_is_accepted_after_any_number_of_wrong_ones() {
         let settings = lookout_config::parse_monitor(
             std::path::Path::new("x"),
             "[monitor]\ntoken = \"0123456789abcdef\"",
             &|_| None,
         );
         let auth = Auth::new(&settings.unwrap());
-        let (one, other) = (Some("10.0.0.1:1".parse().unwrap()), Some("10.0.0.2:1".parse().unwrap()));
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         for _ in 0..10 {
             assert_eq!(auth.tries("wrong", one), Tried::Wrong);
         }
-        assert_eq!(auth.tries("0123456789abcdef", one), Tried::TooMany);
-        assert_eq!(auth.tries("0123456789abcdef", other), Tried::Right);
+        assert_eq!(auth.tries("wrong", one), Tried::TooMany);
+        assert_eq!(auth.tries("0123456789abcdef", one), Tried::Right);
+        assert_eq!(auth.tries("wrong", one), Tried::TooMany);
+        assert_eq!(auth.tries("wrong", other), Tried::Wrong);
     }
 }

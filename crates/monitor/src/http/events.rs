@@ -4,6 +4,7 @@ use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
+    http::HeaderName,
     response::{
         IntoResponse, Response,
         sse::{Event as Sent, KeepAlive, Sse},
@@ -26,6 +27,8 @@ use crate::{
 pub(super) struct EventsQuery {
     camera: Option<String>,
 }
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A browser, or a proxy between, may take a connection that says nothing for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -50,7 +53,9 @@ pub(super) async fn events(
         _counted: Counted::new(&app.shared),
         _place: place,
     };
-    Ok(Sse::new(listener.stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let stream = Sse::new(listener.stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // nginx would collect events until its buffer is full.
+    Ok(([(ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
 /// A browser that listens.

@@ -1,11 +1,9 @@
 //! Logging in, by a form that needs no script.
 
-use std::net::SocketAddr;
-
 use axum::{
-    Form,
-    extract::{ConnectInfo, Query, State, rejection::QueryRejection},
-    http::{HeaderMap, header},
+    Extension, Form,
+    extract::{Query, State, rejection::QueryRejection},
+    http::header,
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 use super::{
     App, assets,
     auth::{Tried, now_s, too_many},
+    client::Client,
     cookie,
 };
 
@@ -31,35 +30,37 @@ pub(super) struct Wish {
 }
 
 pub(super) async fn page(State(app): State<App>, wish: Result<Query<Wish>, QueryRejection>) -> Response {
+    let base = app.settings.base_path.as_str();
     if app.auth.token().is_none() {
-        return Redirect::to("/").into_response();
+        return Redirect::to(&format!("{base}/")).into_response();
     }
     let Query(wish) = wish.unwrap_or_default();
-    assets::login(if is_path(&wish.next) { &wish.next } else { "/" }, wish.wrong.is_some()).into_response()
+    assets::login(base, if is_path(&wish.next) { &wish.next } else { "/" }, wish.wrong.is_some()).into_response()
 }
 
 pub(super) async fn login(
     State(app): State<App>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Extension(client): Extension<Client>,
     Form(form): Form<Login>,
 ) -> Response {
     let next = if is_path(&form.next) { form.next.as_str() } else { "/" };
-    let Some(token) = app.auth.token() else { return Redirect::to(next).into_response() };
-    match app.auth.tries(&form.token, Some(from)) {
+    let base = app.settings.base_path.as_str();
+    let to_next = Redirect::to(&format!("{base}{next}"));
+    let Some(token) = app.auth.token() else { return to_next.into_response() };
+    match app.auth.tries(&form.token, client.address) {
         Tried::Right => {
-            let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-            let cookie = cookie::make(token, now_s(), secure);
+            let cookie = cookie::make(token, now_s(), client.is_secure);
             let set = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
-            (set, Redirect::to(next)).into_response()
+            (set, to_next).into_response()
         }
-        Tried::Wrong => Redirect::to(&format!("/login?wrong=1&next={next}")).into_response(),
+        Tried::Wrong => Redirect::to(&format!("{base}/login?wrong=1&next={next}")).into_response(),
         Tried::TooMany => too_many().into_response(),
     }
 }
 
-pub(super) async fn logout() -> Response {
-    ([(header::SET_COOKIE, cookie::ended())], Redirect::to("/login")).into_response()
+pub(super) async fn logout(State(app): State<App>) -> Response {
+    let login = Redirect::to(&format!("{}/login", app.settings.base_path));
+    ([(header::SET_COOKIE, cookie::ended())], login).into_response()
 }
 
 /// Whether it is a page of ours: `//host` is another's.

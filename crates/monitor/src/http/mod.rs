@@ -4,6 +4,7 @@ mod alerts;
 mod api;
 mod assets;
 mod auth;
+mod client;
 mod cookie;
 mod events;
 mod headers;
@@ -12,21 +13,29 @@ mod machines;
 mod problem;
 mod zones;
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit},
-    http::Request,
-    middleware,
+    extract::{ConnectInfo, DefaultBodyLimit, Request},
+    http::{StatusCode, Uri, uri::PathAndQuery},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use lookout_config::MonitorSettings;
+use lookout_web::Limits;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
     time::timeout,
 };
+use tower_service::Service;
 
 use self::{auth::Auth, problem::Problem};
 use crate::{
@@ -49,6 +58,12 @@ pub(crate) struct App {
 const MAX_LISTENERS: usize = 256;
 /// The longest request, in bytes: a camera's zones.
 const MAX_BODY: usize = 256 * 1024;
+/// Connections at a time, of browsers, of programs and of machines.
+const MAX_CONNECTIONS: usize = 1024;
+/// Connections of one client at a time.
+const MAX_PER_ADDRESS: usize = 384;
+/// How long a request may take from its header to the header of its response.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// How long requests that are under way may take to end.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -59,7 +74,9 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), MonitorError> {
-    let address = settings.http;
+    // A proxy has the connections of many clients.
+    let limits = Limits::new(MAX_CONNECTIONS, MAX_PER_ADDRESS, settings.trusted_proxies.clone());
+    let base: Arc<str> = settings.base_path.as_str().into();
     let app = App {
         shared,
         auth: Arc::new(Auth::new(&settings)),
@@ -67,16 +84,45 @@ pub(crate) async fn serve(
         listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
         stopped: stopped.clone(),
     };
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let mut graceful = stopped.clone();
-    let served =
-        axum::serve(listener, service).with_graceful_shutdown(async move { is_set(&mut graceful).await });
+    let router = router(app);
+    let answer = move |mut request: axum::http::Request<_>, peer: SocketAddr| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        strip(request.uri_mut(), &base);
+        // A router is always ready.
+        let answer = router.clone().call(request);
+        async move { answer.await.unwrap_or_else(|never| match never {}) }
+    };
+    let served = lookout_web::serve_connections(listener, limits, answer, stopped.clone());
     let mut stopped = stopped;
     tokio::select! {
-        served = served => served.map_err(|source| MonitorError::Bind { address, source }),
+        () = served => {}
         // A connection that goes on is cut off in the end.
-        () = async { is_set(&mut stopped).await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        () = async { is_set(&mut stopped).await; tokio::time::sleep(DRAIN).await } => {}
     }
+    Ok(())
+}
+
+/// Removes `base` from the start of a path, for proxies that leave it there. Paths without it are served as well, for
+/// proxies that remove it, and for health checks of the monitor's own address.
+fn strip(uri: &mut Uri, base: &str) {
+    let Some(rest) = uri.path_and_query().and_then(|path| path.as_str().strip_prefix(base)) else { return };
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        Some(b'?') | None => format!("/{rest}"),
+        // `/lookouts` does not lie under `/lookout`.
+        Some(_) => return,
+    };
+    if let Ok(rest) = rest.parse::<PathAndQuery>() {
+        *uri = Uri::from(rest);
+    }
+}
+
+/// Ends a request that takes too long to arrive or to be answered; events are answered at once, and go on.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = timeout(REQUEST_WITHIN, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response()
+    })
 }
 
 fn router(app: App) -> Router {
@@ -89,6 +135,7 @@ fn router(app: App) -> Router {
         .route("/cameras/{id}/zones", axum::routing::put(zones::put))
         .route("/alerts", get(alerts::list))
         .route("/alerts/acknowledge", post(alerts::acknowledge))
+        .route("/webhooks/set-aside", get(alerts::set_aside))
         .route("/events", get(events::events))
         .fallback(async || {
             Problem::not_found("there is no such thing here; docs/monitor.md has what there is")
@@ -112,13 +159,10 @@ fn router(app: App) -> Router {
         .fallback(async || Problem::not_found("there is no such page"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), auth::ours))
+        .layer(middleware::from_fn_with_state(app.clone(), client::identify))
+        .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn(headers::put))
         .with_state(app)
-}
-
-/// Who asks, by the address that the connection comes from.
-fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -148,5 +192,30 @@ impl App {
             Ok(Some(answer)) => Ok(answer),
             _ => Err(Problem::not_ready(self.shared.trouble())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serves_the_same_with_and_without_the_base_path() {
+        for (path, expected) in [
+            ("/lookout", "/"),
+            ("/lookout/", "/"),
+            ("/lookout?q=a", "/?q=a"),
+            ("/lookout/alerts?state=open", "/alerts?state=open"),
+            ("/alerts", "/alerts"),
+            ("/lookouts", "/lookouts"),
+            ("/healthz", "/healthz"),
+        ] {
+            let mut uri: Uri = path.parse().unwrap();
+            strip(&mut uri, "/lookout");
+            assert_eq!(uri.to_string(), expected, "{path}");
+        }
+        let mut uri: Uri = "/alerts?a=b".parse().unwrap();
+        strip(&mut uri, "");
+        assert_eq!(uri.to_string(), "/alerts?a=b");
     }
 }

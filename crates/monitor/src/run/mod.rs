@@ -15,7 +15,7 @@ use lookout_config::{Brokers, MonitorSettings};
 use lookout_schema::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-use self::engine::Engine;
+use self::{engine::Engine, hooks::Hook};
 pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
 use crate::{MonitorError, http, page::Overview, state::State, store::Store};
 
@@ -26,6 +26,7 @@ pub struct Monitor {
     listener: TcpListener,
     address: SocketAddr,
     store: Store,
+    hooks: Vec<Hook>,
 }
 
 /// How long what was begun may take to end.
@@ -50,8 +51,9 @@ impl Monitor {
         let bind = |source| MonitorError::Bind { address: settings.http, source };
         let listener = TcpListener::bind(settings.http).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
+        let hooks = settings.webhooks.iter().cloned().map(Hook::new).collect::<Result<_, _>>()?;
         let store = Store::open(&settings.data, &settings.webhooks)?;
-        Ok(Self { settings: Arc::new(settings), listener, address, store })
+        Ok(Self { settings: Arc::new(settings), listener, address, store, hooks })
     }
 
     /// Where it is served.
@@ -64,7 +66,7 @@ impl Monitor {
     /// # Errors
     /// Kafka's client refuses its settings, or a part cannot go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), MonitorError> {
-        let Self { settings, listener, store, .. } = self;
+        let Self { settings, listener, store, hooks, .. } = self;
         let mut state = State::new(&settings);
         let kept = store.kept().await?;
         let places = kept.places.clone();
@@ -86,8 +88,8 @@ impl Monitor {
         tasks.spawn(engine.run(places, ready, stopped.clone()));
         tasks.spawn(tracks::write(track_inbox, Arc::clone(&writer)));
         tasks.spawn(publish::run(Arc::clone(&shared), Arc::clone(&writer), is_ready, stopped.clone()));
-        for hook in settings.webhooks.clone() {
-            tasks.spawn(hooks::run(hook, Arc::clone(&shared), stopped.clone()));
+        for hook in hooks {
+            tasks.spawn(hook.run(Arc::clone(&shared), stopped.clone()));
         }
         tasks.spawn(retain(Arc::clone(&settings), Arc::clone(&shared), stopped.clone()));
         tasks.spawn(http::serve(listener, Arc::clone(&settings), Arc::clone(&shared), stopped));

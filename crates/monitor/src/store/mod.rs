@@ -12,7 +12,7 @@ mod outbox;
 mod retain;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fs::File, path::Path, sync::Arc, thread};
 
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use self::{
     alerts::{Acknowledged, AlertFilter, StoredAlert},
     history::HistoryRow,
-    outbox::{TOPIC, Waiting, hook},
+    outbox::{SetAside, TOPIC, Waiting, hook},
 };
 use crate::{MonitorError, error::StoreError};
 

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Of the tables below. A later program brings an older file up to its own.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE places (kind TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (kind, part)) WITHOUT ROWID;
@@ -34,6 +34,15 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_target ON outbox (target, seq);
 ";
 
+/// Since version 2.
+const SET_ASIDE: &str = "
+-- Alerts that a webhook refused, or that were too old at last.
+CREATE TABLE set_aside (
+    seq INTEGER PRIMARY KEY, webhook TEXT NOT NULL, at INTEGER NOT NULL, why TEXT NOT NULL, record TEXT NOT NULL
+);
+CREATE INDEX set_aside_at ON set_aside (at);
+";
+
 /// What this is, in the file's header.
 const APPLICATION: i64 = 0x4c6f_6f6b;
 
@@ -50,8 +59,12 @@ pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(SET_ASIDE)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
+    } else if version == 1 {
+        transaction.execute_batch(SET_ASIDE)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
     } else if version != VERSION {
         let what = format!("its version is {version}, known is {VERSION}");
         return Err(rusqlite::Error::SqliteFailure(

@@ -3,6 +3,7 @@
 use lookout_config::WebhookSettings;
 use lookout_schema::{AlertRecord, Timestamp};
 use rusqlite::{Transaction, params};
+use serde::Serialize;
 
 use super::{Store, commit::us};
 use crate::error::StoreError;
@@ -57,6 +58,58 @@ impl Store {
             }
             transaction.commit()?;
             Ok(())
+        })
+        .await
+    }
+}
+
+/// An alert that a webhook did not accept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SetAside {
+    pub(crate) webhook: String,
+    pub(crate) at: Timestamp,
+    pub(crate) why: String,
+    pub(crate) alert: AlertRecord,
+}
+
+impl Store {
+    /// Moves an alert that `webhook` did not accept out of the way of the others.
+    pub(crate) async fn set_aside(
+        &self,
+        seq: i64,
+        webhook: String,
+        alert: AlertRecord,
+        why: String,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let record = serde_json::to_string(&alert)?;
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "INSERT INTO set_aside (seq, webhook, at, why, record) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![seq, webhook, us(Timestamp::now()), why, record],
+            )?;
+            transaction.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?;
+            transaction.commit()?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The newest alerts that webhooks did not accept.
+    pub(crate) async fn were_set_aside(&self, limit: i64) -> Result<Vec<SetAside>, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection
+                .prepare_cached("SELECT webhook, at, why, record FROM set_aside ORDER BY at DESC, seq DESC LIMIT ?1")?;
+            let rows = query.query_map([limit], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
+            })?;
+            let mut all = Vec::new();
+            for row in rows {
+                let (webhook, at, why, record) = row?;
+                let alert = serde_json::from_str(&record)?;
+                all.push(SetAside { webhook, at: Timestamp::from_unix_us(at), why, alert });
+            }
+            Ok(all)
         })
         .await
     }

@@ -44,6 +44,14 @@ fn step(connection: &mut Connection, oldest: Timestamp, max_bytes: u64) -> Resul
         "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts ORDER BY raised_at DESC LIMIT ?2 OFFSET ?1)",
         params![MAX_ALERTS, STEP],
     )?;
+    gone += connection.execute(
+        "DELETE FROM set_aside WHERE seq IN (SELECT seq FROM set_aside WHERE at < ?1 LIMIT ?2)",
+        params![us(oldest), STEP],
+    )?;
+    gone += connection.execute(
+        "DELETE FROM set_aside WHERE seq IN (SELECT seq FROM set_aside ORDER BY at DESC LIMIT ?2 OFFSET ?1)",
+        params![MAX_ALERTS, STEP],
+    )?;
     if gone == 0 && size(connection)? > max_bytes {
         let first: Option<i64> =
             connection.query_row("SELECT min(minute) FROM history", [], |row| row.get(0))?;

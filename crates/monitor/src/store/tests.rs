@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{Acknowledged, AlertFilter, Store, TOPIC, hook};
 use crate::state::{Bucket, Checkpoint, minute_of};
 
-fn alert(id: &str, version: u32, ms: i64) -> AlertRecord {
+pub(crate) fn alert(id: &str, version: u32, ms: i64) -> AlertRecord {
     let at = Timestamp::from_unix_us(1_795_507_200_000_000 + ms * 1_000);
     AlertRecord {
         schema: AlertRecord::SCHEMA.into(),

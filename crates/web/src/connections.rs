@@ -1,0 +1,333 @@
+//! Accepts HTTP connections within bounds, so that clients that connect and send nothing keep nobody out.
+//!
+//! A connection that waits for a request is closed to make room for a new one: first of the same address, where that
+//! address has reached its limit, then of all. A connection whose request is being answered is never closed for that.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use rustix::process::{Resource, getrlimit};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+/// A connection that has not sent a complete request header by then is closed.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest request header, in bytes.
+const MAX_HEADER: usize = 64 * 1024;
+/// The pause after a connection could not be accepted, mostly because the process has no file descriptor left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How many connections may be open at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    max: usize,
+    max_per_address: usize,
+    /// Proxies, from which the connections of many clients come.
+    proxies: Vec<IpNet>,
+}
+
+impl Limits {
+    /// At most `max` connections, but never more than half of the files that this process may open, and at most
+    /// `max_per_address` from one address that is not in `proxies`.
+    pub fn new(max: usize, max_per_address: usize, proxies: Vec<IpNet>) -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+        let max = max.min(usize::try_from(files).unwrap_or(usize::MAX)).max(1);
+        Self { max, max_per_address: max_per_address.min(max), proxies }
+    }
+}
+
+/// Serves `answer` until `stopped` is set, and then ends the requests that are being answered.
+///
+/// # Panics
+/// In a request's own task only, where `answer` panics.
+pub async fn serve_connections<F, Fut, B>(
+    listener: TcpListener,
+    limits: Limits,
+    answer: F,
+    mut stopped: watch::Receiver<bool>,
+) where
+    F: Fn(Request<Incoming>, SocketAddr) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let open = Arc::new(Open::new(limits));
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            Some(_) = tasks.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(place) = open.admit(peer.ip()) {
+                    tasks.spawn(serve_one(stream, peer, place, answer.clone(), stopped.clone()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an HTTP connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn serve_one<F, Fut, B>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    answer: F,
+    mut stopped: watch::Receiver<bool>,
+) where
+    F: Fn(Request<Incoming>, SocketAddr) -> Fut,
+    Fut: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let evicted = Arc::clone(&place.evicted);
+    let place = Arc::new(place);
+    let service = service_fn(|request| {
+        let busy = Busy::new(Arc::clone(&place));
+        let response = answer(request, peer);
+        async move {
+            let response = response.await;
+            Ok::<_, Infallible>(response.map(|body| Counted { body: Box::pin(body), _busy: busy }))
+        }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "HTTP connection broke");
+                }
+                return;
+            }
+            () = evicted.notified() => return,
+            _ = stopped.wait_for(|stopped| *stopped), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// The connections that are open.
+struct Open {
+    limits: Limits,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    /// By the order in which they came.
+    entries: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    address: IpAddr,
+    /// Requests of it that are being answered.
+    busy: usize,
+    evicted: Arc<Notify>,
+}
+
+impl Open {
+    fn new(limits: Limits) -> Self {
+        Self { limits, table: Mutex::default() }
+    }
+
+    /// A place for a connection from `address`; none where all are in use by connections that are being answered.
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut table = self.table();
+        let is_proxy = self.limits.proxies.iter().any(|proxy| proxy.contains(&address.to_canonical()));
+        let address = network(address);
+        let same = table.entries.values().filter(|entry| entry.address == address).count();
+        let full = same >= self.limits.max_per_address && !is_proxy;
+        if full && !table.evict(|entry| entry.address == address)
+            || table.entries.len() >= self.limits.max && !table.evict(|_| true)
+        {
+            tracing::debug!(%address, "HTTP connection refused: the limit of connections is reached");
+            return None;
+        }
+        let id = table.next;
+        table.next += 1;
+        let evicted = Arc::new(Notify::new());
+        table.entries.insert(id, Entry { address, busy: 0, evicted: Arc::clone(&evicted) });
+        Some(Place { open: Arc::clone(self), id, evicted })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Closes the oldest connection of those that waits for a request; false where none does.
+    fn evict(&mut self, of: impl Fn(&Entry) -> bool) -> bool {
+        let oldest = self.entries.iter().find(|(_, entry)| entry.busy == 0 && of(entry));
+        let Some(id) = oldest.map(|(id, _)| *id) else { return false };
+        if let Some(entry) = self.entries.remove(&id) {
+            entry.evicted.notify_one();
+        }
+        true
+    }
+}
+
+/// The network that one client is assumed to have: an IPv4 address, or an IPv6 /64.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
+}
+
+/// A connection's place among those that are open, given back when dropped.
+struct Place {
+    open: Arc<Open>,
+    id: u64,
+    evicted: Arc<Notify>,
+}
+
+impl Place {
+    fn count(&self, change: impl FnOnce(&mut usize)) {
+        if let Some(entry) = self.open.table().entries.get_mut(&self.id) {
+            change(&mut entry.busy);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.table().entries.remove(&self.id);
+    }
+}
+
+/// A request that is being answered, until its response is sent or dropped.
+struct Busy(Arc<Place>);
+
+impl Busy {
+    fn new(place: Arc<Place>) -> Self {
+        place.count(|busy| *busy += 1);
+        Self(place)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.count(|busy| *busy = busy.saturating_sub(1));
+    }
+}
+
+/// A response's body, which keeps its connection from being closed to make room.
+struct Counted<B> {
+    body: Pin<Box<B>>,
+    _busy: Busy,
+}
+
+impl<B: Body> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.body.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(max: usize, max_per_address: usize) -> Arc<Open> {
+        Arc::new(Open::new(Limits { max, max_per_address, proxies: vec!["10.0.1.0/24".parse().unwrap()] }))
+    }
+
+    fn ids(open: &Open) -> Vec<u64> {
+        open.table().entries.keys().copied().collect()
+    }
+
+    #[test]
+    fn closes_the_oldest_waiting_connection_of_an_address_that_reaches_its_limit() {
+        let (one, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let open = open(10, 2);
+        let places: Vec<_> = [other, one, one, one].map(|address| open.admit(address).unwrap()).into();
+        assert_eq!(ids(&open), [0, 2, 3]);
+        drop(places);
+        assert_eq!(ids(&open), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_proxy_may_have_more_connections_than_one_client() {
+        let open = open(10, 2);
+        let places: Vec<_> = (0..5).map(|_| open.admit("10.0.1.7".parse().unwrap()).unwrap()).collect();
+        assert_eq!(ids(&open), [0, 1, 2, 3, 4]);
+        drop(places);
+    }
+
+    #[test]
+    fn never_closes_a_connection_whose_request_is_being_answered() {
+        let address = |i: u8| IpAddr::from([10, 0, 0, i]);
+        let open = open(2, 2);
+        let (first, _second) = (Arc::new(open.admit(address(1)).unwrap()), open.admit(address(2)).unwrap());
+        let busy = Busy::new(Arc::clone(&first));
+        let third = Arc::new(open.admit(address(3)).unwrap());
+        assert_eq!(ids(&open), [0, 2]);
+        let _also_busy = Busy::new(Arc::clone(&third));
+        assert!(open.admit(address(4)).is_none());
+        drop(busy);
+        let _fourth = open.admit(address(4)).unwrap();
+        assert_eq!(ids(&open), [2, 3]);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_client() {
+        let network = |text: &str| super::network(text.parse().unwrap());
+        assert_eq!(network("2001:db8:0:1::5"), network("2001:db8:0:1:ffff::9"));
+        assert_ne!(network("2001:db8:0:1::5"), network("2001:db8:0:2::5"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+    }
+}
