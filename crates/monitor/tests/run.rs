@@ -410,3 +410,32 @@ async fn a_webhook_is_told_until_it_takes_it_and_can_see_who_tells() {
     ids.dedup();
     assert_eq!(ids.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_a_webhook_refuses_is_set_aside_and_the_others_go_on() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let counted = Arc::clone(&calls);
+    let refuse_first = async move || match counted.fetch_add(1, Relaxed) {
+        0 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::NO_CONTENT,
+    };
+    let app = Router::new().route("/hook", post(refuse_first));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let more = format!("{CROSSING}[[webhook]]\nname = \"phone\"\nurl = \"http://{to}/hook\"");
+    let running = Running::start(settings(&cluster, &folder, &more)).await;
+    let mut camera = Camera::new("gate");
+    while camera.crossings < 3 {
+        camera.publish(&sink);
+    }
+    let metric = async |text: &str| running.get("/metrics").await.text.contains(text).then_some(());
+    let calls = "lookout_monitor_webhook_calls_total{webhook=\"phone\",result=";
+    until("one refused", async || metric(&format!("{calls}\"refused\"}} 1")).await).await;
+    until("two delivered", async || metric(&format!("{calls}\"delivered\"}} 2")).await).await;
+    let set_aside = running.get("/api/webhooks/set-aside").await.json();
+    assert_eq!(set_aside.as_array().unwrap().len(), 1, "{set_aside}");
+    assert_eq!((&set_aside[0]["webhook"], &set_aside[0]["why"]), (&"phone".into(), &"HTTP status 400".into()));
+}

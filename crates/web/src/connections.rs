@@ -1,7 +1,8 @@
 //! Accepts HTTP connections within bounds, so that clients that connect and send nothing keep nobody out.
 //!
-//! A connection that waits for a request is closed to make room for a new one: first of the same address, where that
-//! address has reached its limit, then of all. A connection whose request is being answered is never closed for that.
+//! To make room for a new connection the oldest that waits for a request is closed: of the same address, where that
+//! address has reached its limit, or else of all. Where none waits, the oldest is closed whose response has not begun,
+//! since a client may send its request's body for ever. A connection whose response is being sent is never closed.
 
 use std::{
     collections::BTreeMap,
@@ -110,11 +111,12 @@ async fn serve_one<F, Fut, B>(
     let evicted = Arc::clone(&place.evicted);
     let place = Arc::new(place);
     let service = service_fn(|request| {
-        let busy = Busy::new(Arc::clone(&place));
+        let asking = InPhase::new(Arc::clone(&place), Phase::Asking);
         let response = answer(request, peer);
         async move {
             let response = response.await;
-            Ok::<_, Infallible>(response.map(|body| Counted { body: Box::pin(body), _busy: busy }))
+            let sending = InPhase::new(Arc::clone(&asking.place), Phase::Sending);
+            Ok::<_, Infallible>(response.map(|body| Counted { body: Box::pin(body), _sending: sending }))
         }
     });
     let mut connection = pin!(
@@ -157,8 +159,10 @@ struct Table {
 
 struct Entry {
     address: IpAddr,
-    /// Requests of it that are being answered.
-    busy: usize,
+    /// Requests without a response.
+    asking: usize,
+    /// Responses that are being sent.
+    sending: usize,
     evicted: Arc<Notify>,
 }
 
@@ -167,7 +171,7 @@ impl Open {
         Self { limits, table: Mutex::default() }
     }
 
-    /// A place for a connection from `address`; none where all are in use by connections that are being answered.
+    /// A place for a connection from `address`; none where all are in use by connections with a response.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut table = self.table();
         let is_proxy = self.limits.proxies.iter().any(|proxy| proxy.contains(&address.to_canonical()));
@@ -183,7 +187,7 @@ impl Open {
         let id = table.next;
         table.next += 1;
         let evicted = Arc::new(Notify::new());
-        table.entries.insert(id, Entry { address, busy: 0, evicted: Arc::clone(&evicted) });
+        table.entries.insert(id, Entry { address, asking: 0, sending: 0, evicted: Arc::clone(&evicted) });
         Some(Place { open: Arc::clone(self), id, evicted })
     }
 
@@ -193,9 +197,10 @@ impl Open {
 }
 
 impl Table {
-    /// Closes the oldest connection of those that waits for a request; false where none does.
+    /// Closes one of those connections; false where each has a response that is being sent.
     fn evict(&mut self, of: impl Fn(&Entry) -> bool) -> bool {
-        let oldest = self.entries.iter().find(|(_, entry)| entry.busy == 0 && of(entry));
+        let mut open = self.entries.iter().filter(|(_, entry)| entry.sending == 0 && of(entry));
+        let oldest = open.clone().find(|(_, entry)| entry.asking == 0).or_else(|| open.next());
         let Some(id) = oldest.map(|(id, _)| *id) else { return false };
         if let Some(entry) = self.entries.remove(&id) {
             entry.evicted.notify_one();
@@ -223,9 +228,12 @@ struct Place {
 }
 
 impl Place {
-    fn count(&self, change: impl FnOnce(&mut usize)) {
+    fn count(&self, phase: Phase, change: impl FnOnce(&mut usize)) {
         if let Some(entry) = self.open.table().entries.get_mut(&self.id) {
-            change(&mut entry.busy);
+            change(match phase {
+                Phase::Asking => &mut entry.asking,
+                Phase::Sending => &mut entry.sending,
+            });
         }
     }
 }
@@ -236,26 +244,36 @@ impl Drop for Place {
     }
 }
 
-/// A request that is being answered, until its response is sent or dropped.
-struct Busy(Arc<Place>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The request's header has arrived, and its response has not begun.
+    Asking,
+    Sending,
+}
 
-impl Busy {
-    fn new(place: Arc<Place>) -> Self {
-        place.count(|busy| *busy += 1);
-        Self(place)
+/// A request that is in a phase, until this is dropped.
+struct InPhase {
+    place: Arc<Place>,
+    phase: Phase,
+}
+
+impl InPhase {
+    fn new(place: Arc<Place>, phase: Phase) -> Self {
+        place.count(phase, |count| *count += 1);
+        Self { place, phase }
     }
 }
 
-impl Drop for Busy {
+impl Drop for InPhase {
     fn drop(&mut self) {
-        self.0.count(|busy| *busy = busy.saturating_sub(1));
+        self.place.count(self.phase, |count| *count = count.saturating_sub(1));
     }
 }
 
 /// A response's body, which keeps its connection from being closed to make room.
 struct Counted<B> {
     body: Pin<Box<B>>,
-    _busy: Busy,
+    _sending: InPhase,
 }
 
 impl<B: Body> Body for Counted<B> {
@@ -309,18 +327,24 @@ mod tests {
     }
 
     #[test]
-    fn never_closes_a_connection_whose_request_is_being_answered() {
+    fn never_closes_a_connection_whose_response_is_being_sent() {
         let address = |i: u8| IpAddr::from([10, 0, 0, i]);
         let open = open(2, 2);
         let (first, _second) = (Arc::new(open.admit(address(1)).unwrap()), open.admit(address(2)).unwrap());
-        let busy = Busy::new(Arc::clone(&first));
+        let sending = InPhase::new(Arc::clone(&first), Phase::Sending);
         let third = Arc::new(open.admit(address(3)).unwrap());
         assert_eq!(ids(&open), [0, 2]);
-        let _also_busy = Busy::new(Arc::clone(&third));
+        let also_sending = InPhase::new(Arc::clone(&third), Phase::Sending);
         assert!(open.admit(address(4)).is_none());
-        drop(busy);
-        let _fourth = open.admit(address(4)).unwrap();
+        drop(sending);
+        let fourth = Arc::new(open.admit(address(4)).unwrap());
         assert_eq!(ids(&open), [2, 3]);
+        let _asking = InPhase::new(Arc::clone(&fourth), Phase::Asking);
+        drop(also_sending);
+        let _fifth = open.admit(address(5)).unwrap();
+        assert_eq!(ids(&open), [3, 4], "one that waits goes before one that asks");
+        let _sixth = open.admit(address(6)).unwrap();
+        assert_eq!(ids(&open), [3, 5]);
     }
 
     #[test]
