@@ -40,7 +40,7 @@ lint: setup-tests ## format, clippy and, where it is installed, cargo-deny; warn
 
 test: lint ## everything that .ci/run checks: lint, build and all tests
 	cargo build --release $(EVERYTHING)
-	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace
+	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast
 
 fmt: ## format the sources
 	cargo fmt --all
