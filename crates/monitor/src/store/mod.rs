@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use self::{
     alerts::{Acknowledged, AlertFilter, StoredAlert},
     history::HistoryRow,
-    outbox::{SetAside, TOPIC, Waiting, hook},
+    outbox::{TOPIC, Waiting, hook},
 };
 use crate::{MonitorError, error::StoreError};
 
