@@ -5,12 +5,15 @@ use std::time::Duration;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     error::RDKafkaErrorCode,
+    metadata::MetadataBroker,
 };
 
 use crate::{client::code, context::QuietContext, pump::Pump};
 
 /// The setting of a topic that bounds a batch. Where the topic has none, the brokers answer with their own.
 const SETTING: &str = "max.message.bytes";
+/// Short, because asking blocks, and the thread may be told to stop.
+const ASK_FOR: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Somebody may change it.
 const ASK_EVERY: Duration = Duration::from_secs(60);
@@ -72,7 +75,7 @@ impl TopicLimits {
 
     async fn smallest(&self) -> Result<Option<usize>, RDKafkaErrorCode> {
         let topics: Vec<_> = self.topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN));
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).broker_id(self.any_broker()?);
         let described = self.admin.describe_configs(&topics, &options).await.map_err(|error| code(&error))?;
         let mut smallest = None;
         for topic in described {
@@ -81,5 +84,14 @@ impl TopicLimits {
             smallest = smallest.into_iter().chain(limit).min();
         }
         Ok(smallest)
+    }
+
+    /// A broker that is there. Each knows the settings of all topics, and the embedded cluster has no controller,
+    /// which librdkafka would ask otherwise.
+    fn any_broker(&self) -> Result<i32, RDKafkaErrorCode> {
+        let topic = self.topics.first().map(String::as_str);
+        let metadata = self.admin.inner().fetch_metadata(topic, ASK_FOR).map_err(|error| code(&error))?;
+        let broker = metadata.brokers().first().map(MetadataBroker::id);
+        broker.ok_or(RDKafkaErrorCode::BrokerNotAvailable)
     }
 }

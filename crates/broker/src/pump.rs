@@ -14,7 +14,7 @@ mod clients;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use lookout_schema::{ExpireCause, RecordKind, Topics};

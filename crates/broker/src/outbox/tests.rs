@@ -103,7 +103,7 @@ fn a_group_of_records_is_sent_at_once_and_the_next_group_when_it_is_settled() {
     assert_eq!(send(&mut outbox, now), [0, 1, 2, 3, 4], "half of the buffer");
     for place in 0..4 {
         outbox.settle(place, Outcome::Delivered, now);
-        assert_eq!(send(&mut outbox, now), [], "4 could still fail");
+        assert!(send(&mut outbox, now).is_empty(), "4 could still fail");
     }
     outbox.settle(4, Outcome::Delivered, now);
     assert_eq!(send(&mut outbox, now), [5, 6, 7]);

@@ -23,7 +23,11 @@ use rdkafka::{
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 fn cluster() -> (Cluster, KafkaSettings) {
-    let cluster = MockCluster::new(1).unwrap();
+    cluster_of(1)
+}
+
+fn cluster_of(brokers: i32) -> (Cluster, KafkaSettings) {
+    let cluster = MockCluster::new(brokers).unwrap();
     let settings = settings(&cluster.bootstrap_servers());
     for topic in [&settings.topics.frames, &settings.topics.status] {
         cluster.create_topic(topic, 3, 1).unwrap();
@@ -181,7 +185,11 @@ async fn a_record_that_the_broker_refuses_for_good_is_rejected() {
 
 #[tokio::test]
 async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
-    let (cluster, mut settings) = cluster();
+    let (cluster, mut settings) = cluster_of(2);
+    let frames = settings.topics.frames.clone();
+    for partition in 0..3 {
+        cluster.partition_leader(&frames, partition, Some(if partition == 0 { 2 } else { 1 })).unwrap();
+    }
     settings.buffer_records = NonZeroUsize::new(60).unwrap();
     let mut cameras: Vec<Source> = ["a", "b", "c", "d", "e", "f"].map(Source::live).into();
     let sink = KafkaSink::start(&settings).unwrap();
@@ -189,7 +197,7 @@ async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
         camera.publish(&sink);
     }
     drain(&sink).await;
-    cluster.partition_leader(&settings.topics.frames, 0, None).unwrap();
+    cluster.broker_down(2).unwrap();
     for n in 1..300 {
         for camera in &mut cameras {
             camera.publish(&sink);
@@ -202,7 +210,7 @@ async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
     assert!(!flowing.is_empty() && !stuck.is_empty());
     assert!(flowing.iter().all(|camera| camera.counts().expired.is_empty()));
     until("the sink tells it", || sink.health().held_up.len() == stuck.len()).await;
-    cluster.partition_leader(&settings.topics.frames, 0, Some(1)).unwrap();
+    cluster.broker_up(2).unwrap();
     drain(&sink).await;
     for (_, seqs) in read_all(&settings).await {
         assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
