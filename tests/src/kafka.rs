@@ -63,19 +63,64 @@ impl KafkaServer {
     /// docker-compose.yml, where the usual one is the outer.
     pub fn start_with_inner(address: Ipv4Addr) -> Result<Self> {
         let mut server = Self::formatted(&[], &[])?;
-        let inner = format!("INNER://{address}:{}", free_port()?);
-        let properties = fs::read_to_string(server.data().join("server.properties"))?;
-        for (key, more) in [
-            ("listeners", inner.as_str()),
-            ("advertised.listeners", &inner),
-            ("listener.security.protocol.map", "INNER:PLAINTEXT"),
-        ] {
-            let line = properties.lines().find(|line| line.starts_with(&format!("{key}=")));
-            server.overrides.push(format!("{},{more}", line.with_context(|| format!("no {key}"))?));
-        }
-        server.inner = inner.strip_prefix("INNER://").map(Into::into);
+        server.add_inner(address, "PLAINTEXT")?;
         server.restart()?;
         Ok(server)
+    }
+
+    /// Starts it with users, by name and password, who may do nothing yet; clients come as the first of them. Over the
+    /// inner listener come those who may do everything, such as give rights; see [`crate::kafka_acls`].
+    pub fn start_with_rights(users: &[(&str, &str)], overrides: &[&str]) -> Result<Self> {
+        let (user, password) = *users.first().context("no user")?;
+        let client = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", user),
+            ("sasl.password", password),
+        ];
+        let mut server = Self::formatted(overrides, &client)?;
+        server.add_inner(Ipv4Addr::LOCALHOST, "SASL_PLAINTEXT")?;
+        let users: String =
+            users.iter().map(|(user, password)| format!(" user_{user}=\"{password}\"")).collect();
+        server.overrides.extend([
+            "sasl.enabled.mechanisms=PLAIN".into(),
+            "sasl.mechanism.inter.broker.protocol=PLAIN".into(),
+            format!(
+                "listener.name.plaintext.plain.sasl.jaas.config=\
+                 org.apache.kafka.common.security.plain.PlainLoginModule required \
+                 username=\"admin\" password=\"admin-secret\" user_admin=\"admin-secret\"{users};"
+            ),
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".into(),
+            "super.users=User:admin;User:ANONYMOUS".into(),
+        ]);
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Adds the inner listener; the usual one speaks `outer`.
+    fn add_inner(&mut self, address: Ipv4Addr, outer: &str) -> Result<()> {
+        let inner = format!("INNER://{address}:{}", free_port()?);
+        let properties = fs::read_to_string(self.data().join("server.properties"))?;
+        for (key, more) in [("listeners", &inner), ("advertised.listeners", &inner)] {
+            let line = properties.lines().find(|line| line.starts_with(&format!("{key}=")));
+            self.overrides.push(format!("{},{more}", line.with_context(|| format!("no {key}"))?));
+        }
+        self.overrides.push(format!(
+            "listener.security.protocol.map=PLAINTEXT:{outer},CONTROLLER:PLAINTEXT,INNER:PLAINTEXT"
+        ));
+        self.inner = inner.strip_prefix("INNER://").map(Into::into);
+        Ok(())
+    }
+
+    /// Moves it to another port, on which it listens, and which it advertises, when it is started again.
+    pub fn move_away(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "Kafka is running");
+        let (old, new) = (format!("127.0.0.1:{}", self.port), free_port()?);
+        let path = self.data().join("server.properties");
+        let properties = fs::read_to_string(&path)?;
+        fs::write(&path, properties.replace(&old, &format!("127.0.0.1:{new}")))?;
+        self.port = new;
+        Ok(())
     }
 
     /// `host:port` of the inner listener.

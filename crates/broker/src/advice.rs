@@ -69,7 +69,8 @@ const ADVERTISED: &str = "the cluster advertises this address, to which clients 
 
 /// Whether the broker's certificate was not accepted; why is not in librdkafka's words.
 pub(crate) fn is_untrusted(code: Code, reason: &str) -> bool {
-    code == Code::SSL && (reason.contains("certificate verify failed") || reason.contains("verify broker certificate"))
+    code == Code::SSL
+        && (reason.contains("certificate verify failed") || reason.contains("verify broker certificate"))
 }
 
 /// Explains an error that librdkafka reports of a connection. A certificate that was not accepted is fetched, within
@@ -93,7 +94,9 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
         Code::Authentication | Code::SaslAuthenticationFailed => {
             "check `sasl.mechanism`, `sasl.username` and `sasl.password` in [kafka.client]"
         }
-        _ if has("wrong version number") || has("PLAINTEXT broker") || has("packet length too long") => NO_TLS,
+        _ if has("wrong version number") || has("PLAINTEXT broker") || has("packet length too long") => {
+            NO_TLS
+        }
         Code::SSL if is_untrusted(code, what) => {
             "the broker's certificate is not trusted: set `ssl.ca.location` in [kafka.client] to the \
              authority that signed it"
@@ -117,9 +120,7 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
             "the broker is down, or advertises an address that does not lead to it from here: start it, or correct its \
              `advertised.listeners`"
         }
-        _ if has("refused") => {
-            "nothing listens there: start the broker, or correct `brokers` in [kafka]"
-        }
+        _ if has("refused") => "nothing listens there: start the broker, or correct `brokers` in [kafka]",
         _ if has("timed out in state CONNECT") || has("unreachable") || has("No route") => {
             "the address cannot be reached: check `brokers` in [kafka], the network and its firewalls"
         }
@@ -134,7 +135,9 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
         _ if (has("security.protocol") || hung_up(what)) && !security.sasl => {
             "the broker hangs up: its port may want TLS or SASL, set `security.protocol` in [kafka.client]"
         }
-        _ if hung_up(what) => "the broker hangs up: its port may want TLS, check `security.protocol` in [kafka.client]",
+        _ if hung_up(what) => {
+            "the broker hangs up: its port may want TLS, check `security.protocol` in [kafka.client]"
+        }
         _ => {
             "check `brokers` in [kafka] and the way to them; in containers, the brokers' advertised listeners"
         }
@@ -149,7 +152,8 @@ pub(crate) fn not_reached(what: String) -> BrokerProblem {
 
 /// The alerts by which brokers refuse clients without a certificate, or with a wrong one.
 fn wants_certificate(what: &str) -> bool {
-    let alerts = ["certificate required", "bad certificate", "handshake failure", "unknown ca", "certificate expired"];
+    let alerts =
+        ["certificate required", "bad certificate", "handshake failure", "unknown ca", "certificate expired"];
     alerts.iter().any(|alert| what.contains(alert)) || what.contains("certificate unknown")
 }
 
@@ -174,7 +178,10 @@ fn is_tls_alert(size: u32) -> bool {
 pub(crate) fn is_missing_topic(code: Code) -> bool {
     matches!(
         code,
-        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::LeaderNotAvailable
+        Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::LeaderNotAvailable
     )
 }
 
@@ -185,14 +192,19 @@ pub(crate) fn refusal(code: Code, topic: &str) -> String {
             format!("grant this client's user WRITE and DESCRIBE on the topic `{topic}`")
         }
         Code::ClusterAuthorizationFailed => {
-            "grant this client's user IDEMPOTENT_WRITE on the cluster, which brokers before 2.8 ask for".into()
+            "grant this client's user IDEMPOTENT_WRITE on the cluster, which brokers before 2.8 ask for"
+                .into()
         }
         Code::InvalidTimestamp => format!(
             "set the clocks of this machine and of the brokers by NTP; they differ by more than \
              `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` of `{topic}` allows"
         ),
-        Code::PolicyViolation => format!("a policy of the brokers forbids records on `{topic}`: their log says which"),
-        Code::InvalidTopic => format!("the brokers allow no topic `{topic}`: correct `topic_prefix` in [kafka]"),
+        Code::PolicyViolation => {
+            format!("a policy of the brokers forbids records on `{topic}`: their log says which")
+        }
+        Code::InvalidTopic => {
+            format!("the brokers allow no topic `{topic}`: correct `topic_prefix` in [kafka]")
+        }
         code if is_missing_topic(code) => {
             format!("the topic `{topic}`, or a partition of it, does not exist: create it, or restore it")
         }
@@ -200,7 +212,9 @@ pub(crate) fn refusal(code: Code, topic: &str) -> String {
             "records are larger than `max.message.bytes` of `{topic}`, or `message.max.bytes` in [kafka.client], \
              allows: raise it, or set `format = \"protobuf\"` in [kafka]"
         ),
-        Code::InvalidRecord => format!("the brokers do not accept the record on `{topic}`: their log says why"),
+        Code::InvalidRecord => {
+            format!("the brokers do not accept the record on `{topic}`: their log says why")
+        }
         _ => "the brokers' log says more".into(),
     }
 }
@@ -238,7 +252,8 @@ mod tests {
 
     #[test]
     fn an_address_that_the_cluster_advertises_is_told_from_one_of_the_users() {
-        let unknown = |id| format!("kafka:9092/{id}: Failed to resolve 'kafka:9092': Name or service not known");
+        let unknown =
+            |id| format!("kafka:9092/{id}: Failed to resolve 'kafka:9092': Name or service not known");
         assert!(advice(Code::Resolve, &unknown("1")).contains("advertised.listeners"));
         assert!(advice(Code::Resolve, &unknown("bootstrap")).contains("`brokers`"));
         let refused = "ssl://10.0.0.1:9092/7: Connect to ipv4#10.0.0.1:9092 failed: Connection refused";
@@ -248,7 +263,10 @@ mod tests {
     #[test]
     fn the_address_is_read_from_librdkafkas_words() {
         let node = |reason| Node::of(reason).map(|node| (node.host, node.port, node.advertised));
-        assert_eq!(node("ssl://kafka-1:9093/bootstrap: SSL handshake"), Some(("kafka-1".into(), 9093, false)));
+        assert_eq!(
+            node("ssl://kafka-1:9093/bootstrap: SSL handshake"),
+            Some(("kafka-1".into(), 9093, false))
+        );
         assert_eq!(node("[::1]:9092/12: Connect to"), Some(("::1".into(), 9092, true)));
         assert_eq!(node("GroupCoordinator: 1 request timed out"), None);
         assert_eq!(node("2/2 brokers are down"), None);

@@ -112,7 +112,8 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
         return fail("a setting cannot hold a NUL".into());
     }
     if FILES.contains(&key) && value.reveal() != "probe" && !value.reveal().is_empty() {
-        readable(value.reveal()).or_else(|reason| Err(BrokerError::Setting { key: key.to_owned(), reason }))?;
+        readable(value.reveal())
+            .or_else(|reason| Err(BrokerError::Setting { key: key.to_owned(), reason }))?;
     }
     match ClientConfig::new().set(key, value.reveal()).create_native_config() {
         Ok(_) => Ok(()),
@@ -125,7 +126,9 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
 
 fn readable(path: &str) -> Result<(), String> {
     let problem = |error| {
-        format!("`{path}` cannot be read: {error}; correct the path, or put the file there and let this user read it")
+        format!(
+            "`{path}` cannot be read: {error}; correct the path, or put the file there and let this user read it"
+        )
     };
     std::fs::File::open(path).map(drop).map_err(problem)
 }
@@ -229,7 +232,10 @@ mod tests {
     fn a_file_that_is_missing_is_named() {
         for key in FILES {
             let error = error(&[(key, "/nowhere/a.pem")]);
-            assert!(error.starts_with(&format!("kafka.client.{key}: `/nowhere/a.pem` cannot be read: No such")), "{error}");
+            assert!(
+                error.starts_with(&format!("kafka.client.{key}: `/nowhere/a.pem` cannot be read: No such")),
+                "{error}"
+            );
         }
         assert!(client_config(&with(&[("ssl.ca.location", "probe")]), Use::Produce).is_ok());
     }

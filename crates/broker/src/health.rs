@@ -151,7 +151,12 @@ impl Link {
 }
 
 fn tell(code: RDKafkaErrorCode, problem: &BrokerProblem) {
-    tracing::warn!(?code, reason = problem.what, advice = problem.advice, "the kafka client reports an error");
+    tracing::warn!(
+        ?code,
+        reason = problem.what,
+        advice = problem.advice,
+        "the kafka client reports an error"
+    );
 }
 
 fn in_words(problem: &BrokerProblem) -> String {

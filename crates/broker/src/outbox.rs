@@ -20,8 +20,8 @@ use std::{
 use lookout_schema::{CameraId, ExpireCause};
 use lookout_stage::Ticket;
 
-use lane::{Lane, Share};
 pub(crate) use lane::BACK_OFF;
+use lane::{Lane, Share};
 
 /// A record's place in the order in which records came; never given twice.
 pub(crate) type Place = usize;
@@ -116,7 +116,8 @@ impl Outbox {
         let lane = self.lanes.entry(record.camera.clone()).or_insert_with(|| Lane::new(now));
         lane.push(place, record);
         while self.live_waiting > self.max_live.saturating_sub(self.live_in_flight).max(1) {
-            let oldest = self.lanes.iter().filter_map(|(camera, lane)| Some((lane.oldest_live()?, camera))).min();
+            let oldest =
+                self.lanes.iter().filter_map(|(camera, lane)| Some((lane.oldest_live()?, camera))).min();
             let Some((place, camera)) = oldest.map(|(place, camera)| (place, camera.clone())) else { break };
             self.give_up(&camera, place, ExpireCause::BufferFull);
         }
@@ -253,7 +254,8 @@ impl Outbox {
 
     /// The cameras with a record that came before `before` and is not settled, with the time it came.
     pub(crate) fn held_up(&self, before: Instant) -> impl Iterator<Item = (&CameraId, Instant)> {
-        let old = move |(camera, lane)| Lane::oldest(lane).filter(|oldest| *oldest < before).map(|at| (camera, at));
+        let old =
+            move |(camera, lane)| Lane::oldest(lane).filter(|oldest| *oldest < before).map(|at| (camera, at));
         self.lanes.iter().filter_map(old)
     }
 

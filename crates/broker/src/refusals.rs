@@ -99,7 +99,9 @@ impl Refusals {
 
     /// The brokers took a record of `kind`.
     pub(crate) fn accepted(&mut self, kind: RecordKind, now: Instant) {
-        let Some(standing) = self.kinds.get_mut(&kind).and_then(|entry| entry.standing.take()) else { return };
+        let Some(standing) = self.kinds.get_mut(&kind).and_then(|entry| entry.standing.take()) else {
+            return;
+        };
         if standing.logged {
             let topic = self.topics.of(kind);
             let after_s = now.saturating_duration_since(standing.since).as_secs();
@@ -111,13 +113,21 @@ impl Refusals {
     pub(crate) fn standing(&self, kind: RecordKind, now: Instant) -> Option<String> {
         let standing = self.kinds.get(&kind)?.standing.as_ref().filter(|standing| !standing.in_grace(now))?;
         let topic = self.topics.of(kind);
-        Some(format!("`{topic}` refuses records: {:?}; {}", standing.code, advice::refusal(standing.code, topic)))
+        Some(format!(
+            "`{topic}` refuses records: {:?}; {}",
+            standing.code,
+            advice::refusal(standing.code, topic)
+        ))
     }
 
     pub(crate) fn counts(&self) -> Vec<RefusalCount> {
         let of = |(kind, entry): (&RecordKind, &Kind)| {
             let kind = *kind;
-            let count = move |(error, count): (&String, &u64)| RefusalCount { kind, error: error.clone(), count: *count };
+            let count = move |(error, count): (&String, &u64)| RefusalCount {
+                kind,
+                error: error.clone(),
+                count: *count,
+            };
             entry.counts.iter().map(count).collect::<Vec<_>>()
         };
         self.kinds.iter().flat_map(of).collect()
@@ -147,12 +157,18 @@ mod tests {
             refusals.refused(RecordKind::Status, TopicAuthorizationFailed, Scope::Topic, None, now);
         }
         let standing = refusals.standing(RecordKind::Status, now).unwrap();
-        assert!(standing.contains("`lookout.status.v1`") && standing.contains("TopicAuthorizationFailed"), "{standing}");
+        assert!(
+            standing.contains("`lookout.status.v1`") && standing.contains("TopicAuthorizationFailed"),
+            "{standing}"
+        );
         assert_eq!(refusals.standing(RecordKind::Frame, now), None);
         refusals.accepted(RecordKind::Status, now);
         assert_eq!(refusals.standing(RecordKind::Status, now), None);
         let counts = refusals.counts();
-        assert_eq!((counts.len(), counts[0].error.as_str(), counts[0].count), (1, "TopicAuthorizationFailed", 3));
+        assert_eq!(
+            (counts.len(), counts[0].error.as_str(), counts[0].count),
+            (1, "TopicAuthorizationFailed", 3)
+        );
     }
 
     #[test]

@@ -117,12 +117,7 @@ fn poll(pump: &Arc<Pump>, stopped: &Stop) {
 }
 
 /// Creates the topics, then follows what they take.
-fn see_to_topics(
-    creator: TopicCreator,
-    topics: Vec<String>,
-    stopped: oneshot::Receiver<()>,
-    pump: &Pump,
-) {
+fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::Receiver<()>, pump: &Pump) {
     let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => {

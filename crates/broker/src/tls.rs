@@ -52,7 +52,8 @@ impl Tls {
         let authorities = file.map(|path| Authorities::File(path.into()));
         let pem = own("ssl.ca.pem").map(|pem| Authorities::Pem(Secret::new(pem)));
         Self {
-            on: own("security.protocol").is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl")),
+            on: own("security.protocol")
+                .is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl")),
             verified: !is("enable.ssl.certificate.verification", "false"),
             names_verified: !is("ssl.endpoint.identification.algorithm", "none"),
             authorities: authorities.or(pem),
@@ -150,7 +151,10 @@ fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
         NOT_YET_VALID => {
             let date = certificate.map(|it| it.not_before().to_string()).unwrap_or_default();
             BrokerProblem::new(
-                format!("the certificate of {host}:{port} ({}) is not valid before {date}", subject(certificate)),
+                format!(
+                    "the certificate of {host}:{port} ({}) is not valid before {date}",
+                    subject(certificate)
+                ),
                 "set this machine's clock, or have the certificate issued again",
             )
         }
@@ -160,7 +164,10 @@ fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
              or have one issued for this name",
         ),
         code if UNTRUSTED.contains(&code) => BrokerProblem::new(
-            format!("the certificate of {host}:{port} is signed by {}, which is not trusted", issuer(certificate)),
+            format!(
+                "the certificate of {host}:{port} is signed by {}, which is not trusted",
+                issuer(certificate)
+            ),
             "set `ssl.ca.location` in [kafka.client] to the certificate of the authority that signed it",
         ),
         _ => BrokerProblem::new(

@@ -101,7 +101,9 @@ impl WorkerView {
         }
         if !self.sink.refused_cameras.is_empty() {
             let cameras = names(self.sink.refused_cameras.iter());
-            reasons.push(format!("kafka: the broker refuses the records of {cameras} one after the other; see the log"));
+            reasons.push(format!(
+                "kafka: the broker refuses the records of {cameras} one after the other; see the log"
+            ));
         }
         if let Some(waited) = self.sink.oldest_unacked.filter(|waited| *waited > ACK_WITHIN) {
             let held_up = self.sink.held_up.iter().filter(|(_, waited)| *waited > ACK_WITHIN);

@@ -305,7 +305,11 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
         let by = ByRecordsAndError { records: records(each.kind), error: each.error.clone() };
         refused.get_or_create(&by).inc_by(each.count);
     }
-    registry.register("kafka_refused", "Records that Kafka refused, also those that were sent again", refused);
+    registry.register(
+        "kafka_refused",
+        "Records that Kafka refused, also those that were sent again",
+        refused,
+    );
     let refusing = Family::<ByRecords, Gauge>::default();
     for kind in [RecordKind::Frame, RecordKind::Status, RecordKind::Snapshot] {
         let stands = sink.refused.iter().any(|(refused, _)| *refused == kind);

@@ -182,7 +182,8 @@ fn a_camera_whose_records_stand_still_takes_nothing_from_the_others() {
         }
         send(&mut outbox, now);
         // The partition of `c` and `f` has no leader: there is never an answer.
-        let answers = outbox.in_flight.clone().into_iter().filter(|(_, camera)| !["c", "f"].contains(&camera.as_str()));
+        let answers =
+            outbox.in_flight.clone().into_iter().filter(|(_, camera)| !["c", "f"].contains(&camera.as_str()));
         for (place, _) in answers {
             outbox.settle(place, Outcome::Delivered, now);
         }
