@@ -97,6 +97,41 @@ impl KafkaServer {
         Ok(server)
     }
 
+    /// Starts it with TLS, by a PEM file of its key and certificate. The inner listener speaks none. `authority` has
+    /// signed what clients show, which they have to where `clients` says so.
+    pub fn start_with_tls(certificate: &Path, authority: &Path, clients: bool) -> Result<Self> {
+        let mut server = Self::formatted(&["inter.broker.listener.name=INNER"], &[])?;
+        server.add_inner(Ipv4Addr::LOCALHOST, "SSL")?;
+        server.use_certificate(certificate, authority, clients)?;
+        Ok(server)
+    }
+
+    /// Starts it again with another certificate; see [`KafkaServer::start_with_tls`].
+    pub fn use_certificate(&mut self, certificate: &Path, authority: &Path, clients: bool) -> Result<()> {
+        self.kill();
+        self.overrides.retain(|setting| !setting.starts_with("ssl."));
+        self.overrides.extend([
+            "ssl.keystore.type=PEM".into(),
+            format!("ssl.keystore.location={}", certificate.display()),
+            "ssl.truststore.type=PEM".into(),
+            format!("ssl.truststore.location={}", authority.display()),
+            format!("ssl.client.auth={}", if clients { "required" } else { "none" }),
+        ]);
+        self.restart()
+    }
+
+    /// Starts it so that it sends clients to `address`.
+    pub fn start_advertised(address: &str) -> Result<Self> {
+        let mut server = Self::formatted(&[], &[])?;
+        server.add_inner(Ipv4Addr::LOCALHOST, "PLAINTEXT")?;
+        let inner = server.inner.clone().context("an inner listener")?;
+        server.overrides.retain(|setting| !setting.starts_with("advertised.listeners="));
+        server.overrides.push(format!("advertised.listeners=PLAINTEXT://{address},INNER://{inner}"));
+        server.overrides.push("inter.broker.listener.name=INNER".into());
+        server.restart()?;
+        Ok(server)
+    }
+
     /// Adds the inner listener; the usual one speaks `outer`.
     fn add_inner(&mut self, address: Ipv4Addr, outer: &str) -> Result<()> {
         let inner = format!("INNER://{address}:{}", free_port()?);
@@ -152,7 +187,12 @@ impl KafkaServer {
             if Instant::now() > deadline {
                 bail!("Kafka is not ready after {READY_WITHIN:?}:\n{}", self.words());
             }
-            let found = check(&self.settings("ready"), Duration::from_millis(500))?;
+            let mut settings = self.settings("ready");
+            if let Some(inner) = &self.inner {
+                settings.brokers = Brokers::Servers(inner.clone());
+                settings.client.clear();
+            }
+            let found = check(&settings, Duration::from_millis(500))?;
             if found.problem.is_none() && !found.brokers.is_empty() {
                 return Ok(());
             }

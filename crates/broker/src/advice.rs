@@ -1,6 +1,8 @@
 //! What is wrong with a connection, or with a topic, and what to do about it; for the log, for health and for
 //! `lookout doctor`.
 
+use std::io;
+
 use lookout_config::KafkaSettings;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -67,6 +69,9 @@ const ADVERTISED: &str = "the cluster advertises this address, to which clients 
                           with: correct `advertised.listeners` of the broker, or make the name and port reachable from \
                           here";
 
+const DOWN: &str = "the broker is down, or advertises an address that does not lead to it from here: start it, or \
+                    correct its `advertised.listeners`";
+
 /// Whether the broker's certificate was not accepted; why is not in librdkafka's words.
 pub(crate) fn is_untrusted(code: Code, reason: &str) -> bool {
     code == Code::SSL
@@ -117,8 +122,7 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
         Code::Resolve if advertised => ADVERTISED,
         Code::Resolve => "the name is not known here: check `brokers` in [kafka], and the DNS",
         _ if advertised && (has("refused") || has("timed out") || has("unreachable") || has("No route")) => {
-            "the broker is down, or advertises an address that does not lead to it from here: start it, or correct its \
-             `advertised.listeners`"
+            DOWN
         }
         _ if has("refused") => "nothing listens there: start the broker, or correct `brokers` in [kafka]",
         _ if has("timed out in state CONNECT") || has("unreachable") || has("No route") => {
@@ -146,8 +150,10 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
 }
 
 /// The problem of an address that the cluster advertises and that does not answer.
-pub(crate) fn not_reached(what: String) -> BrokerProblem {
-    BrokerProblem::new(what, ADVERTISED)
+pub(crate) fn not_reached(address: &str, error: &io::Error) -> BrokerProblem {
+    let reason = error.to_string();
+    let advice = if reason.contains("lookup address") { ADVERTISED } else { DOWN };
+    BrokerProblem::new(format!("the broker at `{address}` cannot be reached: {reason}"), advice)
 }
 
 /// The alerts by which brokers refuse clients without a certificate, or with a wrong one.

@@ -94,7 +94,7 @@ pub fn diagnose(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerChe
         let port = port.parse().ok()?;
         match tls::connect(host, port) {
             Ok(_) => security.tls.problem(host, port),
-            Err(error) => Some(not_reached(format!("the broker at `{address}` cannot be reached: {error}"))),
+            Err(error) => Some(not_reached(address, &error)),
         }
     });
     found.unreached = unreached.collect();
