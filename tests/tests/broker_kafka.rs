@@ -20,7 +20,7 @@ use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{ExpireCause, RecordKind};
 use lookout_stage::RecordSink;
 use lookout_tests::{
-    kafka::KafkaServer,
+    kafka::{KafkaCluster, KafkaServer},
     kafka_acls::{self, Operation, Permission, Resource, Right},
 };
 use rdkafka::{
@@ -232,6 +232,36 @@ async fn rights_that_are_taken_away_and_given_back_cost_no_record_and_no_order()
     let counts = file.counts();
     assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
     assert_eq!(read_all(&settings).await[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn nodes_that_restart_and_move_one_by_one_cost_no_record_and_no_order() -> anyhow::Result<()> {
+    let mut kafka = KafkaCluster::start(&[("edge", "edge-secret")], &[])?;
+    grant(&kafka.nodes[0], "edge", "three")?;
+    let settings = kafka.settings("three").expect("nodes");
+    let mut files: Vec<Source> = ["a", "b", "c", "d"].map(|id| Source::lossless(id, 500)).into();
+    let sink = connected(&settings, &mut files[0]).await;
+    let mut publish = |count: u64| {
+        for _ in 0..count {
+            files.iter_mut().for_each(|file| file.publish(&sink));
+        }
+    };
+    for node in 0..3 {
+        publish(100);
+        kafka.nodes[node].stop()?;
+        publish(100);
+        kafka.nodes[node].move_away()?;
+        kafka.nodes[node].restart()?;
+        drain(&sink).await;
+    }
+    let moved = kafka.settings("three").expect("nodes");
+    let seen = read_all(&moved).await;
+    for file in &files {
+        let counts = file.counts();
+        assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
+        assert_eq!(seen[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
+    }
     Ok(())
 }
 
