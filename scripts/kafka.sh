@@ -2,7 +2,8 @@
 # A real Apache Kafka of one node, for tests and measurements.
 #
 #   kafka.sh install                            fetches it into the cache, once
-#   kafka.sh format DIR PORT                    makes DIR the storage of a new broker
+#   kafka.sh format DIR PORT [NODE VOTERS]      makes DIR the storage of a new broker; as node NODE of a cluster
+#                                               with VOTERS, `NODE@HOST:PORT,...`, the controllers of all nodes
 #   kafka.sh start  DIR PORT [KEY=VALUE ...]    runs it on 127.0.0.1:PORT in this very process, so that
 #                                               the caller owns its pid: SIGTERM stops it in order,
 #                                               SIGKILL is the crash; KEY=VALUE override its settings
@@ -65,15 +66,22 @@ free_port() {
 }
 
 format() {
-    local dir="$1" port="$2" controller
+    local dir="$1" port="$2" node="${3:-1}" voters="${4:-}" controller replicas=1 in_sync=1
     [[ ! -e "$dir/server.properties" ]] || die "$dir already holds a broker; start it, or name another folder"
     mkdir -p "$dir"
     dir="$(cd "$dir" && pwd)"
-    controller="$(free_port)"
+    if [[ -z "$voters" ]]; then
+        controller="$(free_port)"
+        voters="$node@127.0.0.1:$controller"
+    else
+        controller="$(sed -n "s/.*\b$node@[^:]*:\([0-9]*\).*/\1/p" <<<"$voters")"
+        [[ -n "$controller" ]] || die "$voters has no node $node"
+        replicas=3 in_sync=2
+    fi
     cat >"$dir/server.properties" <<PROPERTIES
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$controller
+node.id=$node
+controller.quorum.voters=$voters
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
 advertised.listeners=PLAINTEXT://127.0.0.1:$port
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
@@ -81,11 +89,12 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$dir/data
 num.partitions=1
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor=$replicas
+min.insync.replicas=$in_sync
+offsets.topic.replication.factor=$replicas
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor=$replicas
+transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
@@ -119,7 +128,7 @@ command="${1:-}"
 [[ $# -eq 0 ]] || shift
 case "$command" in
     install) [[ $# -eq 0 ]] || usage; install ;;
-    format) [[ $# -eq 2 ]] || usage; format "$@" ;;
+    format) [[ $# -eq 2 || $# -eq 4 ]] || usage; format "$@" ;;
     start) [[ $# -ge 2 ]] || usage; start "$@" ;;
     *) usage ;;
 esac

@@ -46,6 +46,11 @@ impl KafkaServer {
     }
 
     fn formatted(overrides: &[&str], client: &[(&str, &str)]) -> Result<Self> {
+        Self::formatted_as(overrides, client, None)
+    }
+
+    /// `node` is its number and the controllers of its cluster.
+    fn formatted_as(overrides: &[&str], client: &[(&str, &str)], node: Option<(u16, &str)>) -> Result<Self> {
         let server = Self {
             dir: TempDir::new().context("no folder for Kafka's data")?,
             port: free_port()?,
@@ -55,7 +60,12 @@ impl KafkaServer {
             process: None,
         };
         run(script().arg("install"))?;
-        run(script().arg("format").arg(server.data()).arg(server.port.to_string()))?;
+        let mut format = script();
+        format.arg("format").arg(server.data()).arg(server.port.to_string());
+        if let Some((node, voters)) = node {
+            format.arg(node.to_string()).arg(voters);
+        }
+        run(&mut format)?;
         Ok(server)
     }
 
@@ -63,19 +73,125 @@ impl KafkaServer {
     /// docker-compose.yml, where the usual one is the outer.
     pub fn start_with_inner(address: Ipv4Addr) -> Result<Self> {
         let mut server = Self::formatted(&[], &[])?;
-        let inner = format!("INNER://{address}:{}", free_port()?);
-        let properties = fs::read_to_string(server.data().join("server.properties"))?;
-        for (key, more) in [
-            ("listeners", inner.as_str()),
-            ("advertised.listeners", &inner),
-            ("listener.security.protocol.map", "INNER:PLAINTEXT"),
-        ] {
-            let line = properties.lines().find(|line| line.starts_with(&format!("{key}=")));
-            server.overrides.push(format!("{},{more}", line.with_context(|| format!("no {key}"))?));
-        }
-        server.inner = inner.strip_prefix("INNER://").map(Into::into);
+        server.add_inner(address, "PLAINTEXT")?;
         server.restart()?;
         Ok(server)
+    }
+
+    /// Starts it with users, by name and password, who may do nothing yet; clients come as the first of them. Over the
+    /// inner listener come those who may do everything, such as give rights; see [`crate::kafka_acls`].
+    pub fn start_with_rights(users: &[(&str, &str)], overrides: &[&str]) -> Result<Self> {
+        let mut server = Self::formatted_with_rights(users, overrides, None)?;
+        server.restart()?;
+        Ok(server)
+    }
+
+    fn formatted_with_rights(
+        users: &[(&str, &str)],
+        overrides: &[&str],
+        node: Option<(u16, &str)>,
+    ) -> Result<Self> {
+        let (user, password) = *users.first().context("no user")?;
+        let client = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", user),
+            ("sasl.password", password),
+        ];
+        let mut server = Self::formatted_as(overrides, &client, node)?;
+        server.add_inner(Ipv4Addr::LOCALHOST, "SASL_PLAINTEXT")?;
+        server.overrides.extend([
+            "sasl.enabled.mechanisms=PLAIN".into(),
+            "sasl.mechanism.inter.broker.protocol=PLAIN".into(),
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".into(),
+            "super.users=User:admin;User:ANONYMOUS".into(),
+        ]);
+        server.set_users(users);
+        Ok(server)
+    }
+
+    /// Sets the users and their passwords, as of its next start. Clients whose settings were asked for before come with
+    /// the passwords of then.
+    pub fn set_users(&mut self, users: &[(&str, &str)]) {
+        const KEY: &str = "listener.name.plaintext.plain.sasl.jaas.config=";
+        let users: String =
+            users.iter().map(|(user, password)| format!(" user_{user}=\"{password}\"")).collect();
+        self.overrides.retain(|setting| !setting.starts_with(KEY));
+        self.overrides.push(format!(
+            "{KEY}org.apache.kafka.common.security.plain.PlainLoginModule required \
+             username=\"admin\" password=\"admin-secret\" user_admin=\"admin-secret\"{users};"
+        ));
+    }
+
+    /// Starts it with TLS, by a PEM file of its key and certificate. The inner listener speaks none. `authority` has
+    /// signed what clients show, which they have to where `clients` says so.
+    pub fn start_with_tls(certificate: &Path, authority: &Path, clients: bool) -> Result<Self> {
+        let mut server = Self::formatted(&["inter.broker.listener.name=INNER"], &[])?;
+        server.add_inner(Ipv4Addr::LOCALHOST, "SSL")?;
+        server.use_certificate(certificate, authority, clients)?;
+        Ok(server)
+    }
+
+    /// Starts it again with another certificate; see [`KafkaServer::start_with_tls`].
+    pub fn use_certificate(&mut self, certificate: &Path, authority: &Path, clients: bool) -> Result<()> {
+        self.kill();
+        self.overrides.retain(|setting| !setting.starts_with("ssl."));
+        self.overrides.extend([
+            "ssl.keystore.type=PEM".into(),
+            format!("ssl.keystore.location={}", certificate.display()),
+            "ssl.truststore.type=PEM".into(),
+            format!("ssl.truststore.location={}", authority.display()),
+            format!("ssl.client.auth={}", if clients { "required" } else { "none" }),
+        ]);
+        self.restart()
+    }
+
+    /// Starts it so that it sends clients to `address`.
+    pub fn start_advertised(address: &str) -> Result<Self> {
+        let mut server = Self::formatted(&[], &[])?;
+        server.add_inner(Ipv4Addr::LOCALHOST, "PLAINTEXT")?;
+        let inner = server.inner.clone().context("an inner listener")?;
+        server.overrides.retain(|setting| !setting.starts_with("advertised.listeners="));
+        server.overrides.push(format!("advertised.listeners=PLAINTEXT://{address},INNER://{inner}"));
+        server.overrides.push("inter.broker.listener.name=INNER".into());
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Adds the inner listener; the usual one speaks `outer`.
+    fn add_inner(&mut self, address: Ipv4Addr, outer: &str) -> Result<()> {
+        let inner = format!("INNER://{address}:{}", free_port()?);
+        let properties = fs::read_to_string(self.data().join("server.properties"))?;
+        for (key, more) in [("listeners", &inner), ("advertised.listeners", &inner)] {
+            let line = properties.lines().find(|line| line.starts_with(&format!("{key}=")));
+            self.overrides.push(format!("{},{more}", line.with_context(|| format!("no {key}"))?));
+        }
+        self.overrides.push(format!(
+            "listener.security.protocol.map=PLAINTEXT:{outer},CONTROLLER:PLAINTEXT,INNER:PLAINTEXT"
+        ));
+        self.inner = inner.strip_prefix("INNER://").map(Into::into);
+        Ok(())
+    }
+
+    /// Ends it in order, as an operator would, by SIGTERM.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.process.take() else { return Ok(()) };
+        run(Command::new("kill").arg(child.id().to_string()))?;
+        child.wait().context("Kafka does not end")?;
+        Ok(())
+    }
+
+    /// Moves it to another port, on which it listens, and which it advertises, when it is started again.
+    pub fn move_away(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "Kafka is running");
+        let (old, new) = (format!("127.0.0.1:{}", self.port), free_port()?);
+        let path = self.data().join("server.properties");
+        let properties = fs::read_to_string(&path)?;
+        let moved = |text: &str| text.replace(&old, &format!("127.0.0.1:{new}"));
+        fs::write(&path, moved(&properties))?;
+        self.overrides = self.overrides.iter().map(|setting| moved(setting)).collect();
+        self.port = new;
+        Ok(())
     }
 
     /// `host:port` of the inner listener.
@@ -85,6 +201,11 @@ impl KafkaServer {
 
     /// Starts it again after [`KafkaServer::kill`], on the same port and with the data it had.
     pub fn restart(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait()
+    }
+
+    fn launch(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "Kafka is running");
         let log = File::options().create(true).append(true).open(self.log())?;
         let child = script()
@@ -99,6 +220,11 @@ impl KafkaServer {
             .context("Kafka could not be started")?;
         // From here on the drop kills it.
         self.process = Some(child);
+        Ok(())
+    }
+
+    /// Waits until it answers.
+    fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if let Some(status) = self.process.as_mut().map(Child::try_wait).transpose()?.flatten() {
@@ -107,7 +233,12 @@ impl KafkaServer {
             if Instant::now() > deadline {
                 bail!("Kafka is not ready after {READY_WITHIN:?}:\n{}", self.words());
             }
-            let found = check(&self.settings("ready"), Duration::from_millis(500))?;
+            let mut settings = self.settings("ready");
+            if let Some(inner) = &self.inner {
+                settings.brokers = Brokers::Servers(inner.clone());
+                settings.client.clear();
+            }
+            let found = check(&settings, Duration::from_millis(500))?;
             if found.problem.is_none() && !found.brokers.is_empty() {
                 return Ok(());
             }
@@ -196,4 +327,37 @@ fn free_port() -> Result<u16> {
         }
     }
     bail!("no free TCP port between 10000 and 20000")
+}
+
+/// A cluster of three nodes, each a broker and a controller, with users and rights; see
+/// [`KafkaServer::start_with_rights`]. Topics have three copies, of which two have to be written.
+#[derive(Debug)]
+pub struct KafkaCluster {
+    pub nodes: Vec<KafkaServer>,
+}
+
+impl KafkaCluster {
+    pub fn start(users: &[(&str, &str)], overrides: &[&str]) -> Result<Self> {
+        let controllers = [free_port()?, free_port()?, free_port()?];
+        let voters: Vec<String> =
+            (1..).zip(controllers).map(|(node, port)| format!("{node}@127.0.0.1:{port}")).collect();
+        let voters = voters.join(",");
+        let node = |node| KafkaServer::formatted_with_rights(users, overrides, Some((node, &voters)));
+        let mut cluster = Self { nodes: (1..=3).map(node).collect::<Result<_>>()? };
+        // None answers before most of them are there.
+        cluster.nodes.iter_mut().try_for_each(KafkaServer::launch)?;
+        cluster.nodes.iter_mut().try_for_each(KafkaServer::wait)?;
+        Ok(cluster)
+    }
+
+    /// `host:port` of all nodes.
+    pub fn bootstrap(&self) -> String {
+        self.nodes.iter().map(KafkaServer::bootstrap).collect::<Vec<_>>().join(",")
+    }
+
+    /// As [`KafkaServer::settings`], with three copies of each topic.
+    pub fn settings(&self, prefix: &str) -> Option<KafkaSettings> {
+        let settings = self.nodes.first()?.settings(prefix);
+        Some(KafkaSettings { brokers: Brokers::Servers(self.bootstrap()), replication: 3, ..settings })
+    }
 }

@@ -4,6 +4,7 @@ pub mod adas;
 pub mod browser;
 pub mod fleet;
 pub mod kafka;
+pub mod kafka_acls;
 pub mod monitor;
 pub mod netns;
 pub mod program;

@@ -36,7 +36,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
 ];
 
 /// Each giant and the crates that may use it.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 12] = [
     ("tch", &["model", "fused", "train"]),
     ("torch-sys", &["fused"]),
     ("gstreamer", &["ingest", "sim"]),
@@ -44,6 +44,7 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("gstreamer-video", &["ingest"]),
     ("gstreamer-rtsp-server", &["sim"]),
     ("rdkafka", &["broker"]),
+    ("openssl", &["broker"]),
     ("hyper", &["web"]),
     ("axum", &["monitor"]),
     ("rusqlite", &["monitor"]),

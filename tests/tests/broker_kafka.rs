@@ -4,6 +4,9 @@
 #[cfg(test)]
 #[path = "../../crates/broker/tests/cluster/common.rs"]
 mod common;
+#[cfg(test)]
+#[path = "../../crates/broker/tests/cluster/forwarder.rs"]
+mod forwarder;
 
 use std::{
     thread,
@@ -11,13 +14,18 @@ use std::{
 };
 
 use common::{Source, connected, drain, read_all, status, until};
+use forwarder::Forwarder;
 use lookout_broker::{KafkaSink, ReadRecord, ReaderOptions, RecordReader, check};
+use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{ExpireCause, RecordKind};
 use lookout_stage::RecordSink;
-use lookout_tests::kafka::KafkaServer;
+use lookout_tests::{
+    kafka::{KafkaCluster, KafkaServer},
+    kafka_acls::{self, Operation, Permission, Resource, Right},
+};
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, ResourceSpecifier},
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
 };
 
@@ -169,8 +177,194 @@ async fn a_broker_with_passwords_and_a_limit_is_told_from_one_without() -> anyho
     Ok(())
 }
 
+/// What a user of a pipeline may do, but for what is taken away.
+fn grant(kafka: &KafkaServer, user: &str, prefix: &str) -> anyhow::Result<()> {
+    let inner = kafka.inner().expect("an inner listener");
+    for resource in [Resource::Topics(prefix), Resource::Groups(prefix), Resource::Cluster] {
+        let (operation, permission) = (Operation::All, Permission::Allow);
+        kafka_acls::add(&inner, &Right { user, resource, operation, permission })?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rights_that_are_taken_away_and_given_back_cost_no_record_and_no_order() -> anyhow::Result<()> {
+    let kafka = KafkaServer::start_with_rights(&[("edge", "edge-secret")], &[])?;
+    grant(&kafka, "edge", "rights")?;
+    let settings = kafka.settings("rights");
+    let inner = kafka.inner().expect("an inner listener");
+    let mut file = Source::lossless("file", 200);
+    let sink = connected(&settings, &mut file).await;
+    let denied = |topic| Right {
+        user: "edge",
+        resource: Resource::Topic(topic),
+        operation: Operation::Write,
+        permission: Permission::Deny,
+    };
+    for (kind, topic) in
+        [(RecordKind::Frame, &settings.topics.frames), (RecordKind::Status, &settings.topics.status)]
+    {
+        kafka_acls::add(&inner, &denied(topic))?;
+        let told = || sink.health().refused.into_iter().find(|(refused, _)| *refused == kind);
+        // A right counts a moment after it was given or taken away.
+        until("the sink tells it", || {
+            if kind == RecordKind::Frame && file.counts().received < 200 {
+                file.publish(&sink);
+            }
+            if kind == RecordKind::Status {
+                sink.report(&status("file"));
+            }
+            told().is_some()
+        })
+        .await;
+        let (_, why) = told().expect("it stands");
+        assert!(why.contains(topic.as_str()) && why.contains("WRITE"), "{why}");
+        kafka_acls::remove(&inner, &denied(topic))?;
+        until("it has passed", || {
+            if kind == RecordKind::Status {
+                sink.report(&status("file"));
+            }
+            told().is_none()
+        })
+        .await;
+    }
+    drain(&sink).await;
+    let counts = file.counts();
+    assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
+    assert_eq!(read_all(&settings).await[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn nodes_that_restart_and_move_one_by_one_cost_no_record_and_no_order() -> anyhow::Result<()> {
+    let mut kafka = KafkaCluster::start(&[("edge", "edge-secret")], &[])?;
+    grant(&kafka.nodes[0], "edge", "three")?;
+    let settings = kafka.settings("three").expect("nodes");
+    let mut files: Vec<Source> = ["a", "b", "c", "d"].map(|id| Source::lossless(id, 500)).into();
+    let sink = connected(&settings, &mut files[0]).await;
+    let mut publish = |count: u64| {
+        for _ in 0..count {
+            files.iter_mut().for_each(|file| file.publish(&sink));
+        }
+    };
+    for node in 0..3 {
+        publish(100);
+        kafka.nodes[node].stop()?;
+        publish(100);
+        kafka.nodes[node].move_away()?;
+        kafka.nodes[node].restart()?;
+        drain(&sink).await;
+    }
+    let moved = kafka.settings("three").expect("nodes");
+    let seen = read_all(&moved).await;
+    for file in &files {
+        let counts = file.counts();
+        assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
+        assert_eq!(seen[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+/// Sets one setting of a topic, also while it is written.
+async fn alter_topic(kafka: &KafkaServer, topic: &str, key: &str, value: &str) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create()?;
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+    for altered in admin.alter_configs(&[change], &AdminOptions::new()).await? {
+        altered.map_err(|(_, code)| anyhow::anyhow!("{code:?}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn batches_larger_than_a_topic_allows_cost_no_order() -> anyhow::Result<()> {
+    let mut kafka = KafkaServer::start()?;
+    let settings = kafka.settings("small");
+    // The topics are there before they are made small.
+    let mut first = Source::live("first");
+    drop(connected(&settings, &mut first).await);
+    alter_topic(&kafka, &settings.topics.frames, "max.message.bytes", "10000").await?;
+
+    // Known from the start, and made smaller while records wait.
+    let ids = ["a", "b", "c", "d", "e", "f"];
+    let mut files: Vec<Source> = ids.map(|id| Source::lossless(id, 2000)).into();
+    let sink = KafkaSink::start(&settings)?;
+    for limit in ["10000", "4000"] {
+        drain(&sink).await;
+        alter_topic(&kafka, &settings.topics.frames, "max.message.bytes", limit).await?;
+        kafka.kill();
+        for _ in 0..300 {
+            files.iter_mut().for_each(|file| file.publish_with(&sink, &incompressible(500)));
+        }
+        kafka.restart()?;
+    }
+    drain(&sink).await;
+    let seen = read_all(&settings).await;
+    for file in &files {
+        let counts = file.counts();
+        assert_eq!((counts.delivered, counts.expired.len()), (600, 0), "{}", file.ledger.camera());
+        assert_eq!(seen[file.ledger.camera()], (0..600).collect::<Vec<_>>(), "{}", file.ledger.camera());
+    }
+    a_broker_whose_clock_refuses_records_costs_a_file_nothing(&kafka).await?;
+    a_broker_that_moves_is_found_by_the_address_that_stays(&mut kafka).await
+}
+
+async fn a_broker_whose_clock_refuses_records_costs_a_file_nothing(
+    kafka: &KafkaServer,
+) -> anyhow::Result<()> {
+    let settings = kafka.settings("clock");
+    let mut file = Source::lossless("file", 50);
+    let sink = connected(&settings, &mut file).await;
+    // As for a broker whose clock is ahead.
+    let key = "message.timestamp.before.max.ms";
+    alter_topic(kafka, &settings.topics.frames, key, "0").await?;
+    until("the sink tells it", || {
+        if file.counts().received < 50 {
+            file.publish(&sink);
+        }
+        sink.health().refused.iter().any(|(_, why)| why.contains("InvalidTimestamp") && why.contains("NTP"))
+    })
+    .await;
+    alter_topic(kafka, &settings.topics.frames, key, "9223372036854775807").await?;
+    drain(&sink).await;
+    let counts = file.counts();
+    assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
+    assert_eq!(sink.health().refused, []);
+    Ok(())
+}
+
+async fn a_broker_that_moves_is_found_by_the_address_that_stays(
+    kafka: &mut KafkaServer,
+) -> anyhow::Result<()> {
+    let front = Forwarder::start(&kafka.bootstrap());
+    let settings = KafkaSettings { brokers: Brokers::Servers(front.address()), ..kafka.settings("moves") };
+    let mut file = Source::lossless("file", 100);
+    let sink = connected(&settings, &mut file).await;
+    let mut reader = RecordReader::open(&settings, &ReaderOptions::default()).await?;
+    kafka.kill();
+    front.lead_to(None);
+    until("the sink has seen it", || !sink.health().connected).await;
+    kafka.move_away()?;
+    kafka.restart()?;
+    front.lead_to(Some(&kafka.bootstrap()));
+    for _ in 1..100 {
+        file.publish(&sink);
+    }
+    until("all is delivered", || file.counts().delivered == 100).await;
+    let read = async {
+        loop {
+            if let Some(ReadRecord::Frame(frame)) = reader.next().await?
+                && frame.seq == 99
+            {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(common::PATIENCE, read).await?
+}
+
 /// The broker refuses batches as a whole.
-async fn only_the_record_at_fault_is_rejected(settings: lookout_config::KafkaSettings) {
+async fn only_the_record_at_fault_is_rejected(settings: KafkaSettings) {
     let (mut gate, mut yard) = (Source::live("gate"), Source::lossless("yard", 100));
     let sink = connected(&settings, &mut gate).await;
     for _ in 0..20 {

@@ -10,13 +10,15 @@ use rdkafka::{
 };
 
 use crate::{
-    BrokerError,
+    BrokerError, BrokerProblem,
+    advice::{Security, explain_slowly, not_reached},
     client::{Redactor, Use, client_config, servers},
     context::QuietContext,
+    tls,
 };
 
 /// What a look at the brokers has found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerCheck {
     /// `host:port` of each broker of the cluster, as the cluster advertises them.
     pub brokers: Vec<String>,
@@ -24,6 +26,8 @@ pub struct BrokerCheck {
     pub topics: Vec<TopicCheck>,
     /// What kept the brokers from being reached; then nothing else is known.
     pub problem: Option<BrokerProblem>,
+    /// Brokers that do not answer at the address that the cluster advertises; see [`diagnose`].
+    pub unreached: Vec<BrokerProblem>,
 }
 
 /// One topic.
@@ -34,13 +38,6 @@ pub struct TopicCheck {
     pub partitions: Option<usize>,
     /// What is wrong with it.
     pub problem: Option<BrokerProblem>,
-}
-
-/// Something is wrong, and this helps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerProblem {
-    pub what: String,
-    pub advice: String,
 }
 
 /// How long one question to the brokers takes before the client's errors are looked at.
@@ -77,17 +74,38 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
                              [kafka.client]"
                         .into(),
                 },
-                |(code, reason)| explain(*code, reason),
+                |(code, reason)| explain_slowly(*code, reason, &Security::of(settings)),
             );
-            return Ok(BrokerCheck { brokers: Vec::new(), topics: Vec::new(), problem: Some(problem) });
+            return Ok(BrokerCheck { problem: Some(problem), ..BrokerCheck::default() });
         }
     }
 }
 
+/// As [`check`], and connects to each broker at the address that the cluster advertises. Blocks its thread for some
+/// seconds more.
+///
+/// # Errors
+/// As there.
+pub fn diagnose(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck, BrokerError> {
+    let mut found = check(settings, timeout)?;
+    let security = Security::of(settings);
+    let unreached = found.brokers.iter().filter_map(|address| {
+        let (host, port) = address.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        match tls::connect(host, port) {
+            Ok(_) => security.tls.problem(host, port),
+            Err(error) => Some(not_reached(address, &error)),
+        }
+    });
+    found.unreached = unreached.collect();
+    Ok(found)
+}
+
 /// The errors that say most first.
-const RANK: [RDKafkaErrorCode; 4] = [
+const RANK: [RDKafkaErrorCode; 5] = [
     RDKafkaErrorCode::Authentication,
     RDKafkaErrorCode::SSL,
+    RDKafkaErrorCode::BadMessage,
     RDKafkaErrorCode::Resolve,
     RDKafkaErrorCode::BrokerTransportFailure,
 ];
@@ -105,60 +123,5 @@ fn found(settings: &KafkaSettings, metadata: &Metadata) -> BrokerCheck {
         TopicCheck { name: name.clone(), partitions, problem }
     };
     let topics = [&settings.topics.frames, &settings.topics.status].map(topic).into();
-    BrokerCheck { brokers, topics, problem: None }
-}
-
-/// Whether the other side closed the connection. Which of these the system reports depends on whether that
-/// was before, while or after something was sent to it.
-fn hung_up(what: &str) -> bool {
-    ["Disconnected", "Broken pipe", "Connection reset"].iter().any(|sign| what.contains(sign))
-}
-
-fn explain(code: RDKafkaErrorCode, reason: &str) -> BrokerProblem {
-    // What follows is how long a try took and how often it was made.
-    let what = reason.split(" (after ").next().unwrap_or(reason).to_owned();
-    let advice = match code {
-        RDKafkaErrorCode::Authentication => {
-            "check `sasl.mechanism`, `sasl.username` and `sasl.password` in [kafka.client]"
-        }
-        RDKafkaErrorCode::SSL if what.contains("verify") => {
-            "the broker's certificate is not trusted: set `ssl.ca.location` in [kafka.client] to the \
-             authority that signed it"
-        }
-        RDKafkaErrorCode::SSL => {
-            "is this a TLS port? check `security.protocol` and the `ssl.*` settings in [kafka.client]"
-        }
-        RDKafkaErrorCode::Resolve => "the name is not known here: check `brokers` in [kafka], and the DNS",
-        _ if what.contains("refused") => {
-            "nothing listens there: start the broker, or correct `brokers` in [kafka]"
-        }
-        _ if what.contains("security.protocol") || hung_up(&what) => {
-            "the broker hangs up: its port may want TLS or SASL, set `security.protocol` in [kafka.client]"
-        }
-        _ => {
-            "check `brokers` in [kafka] and the way to them; in containers, the brokers' advertised listeners"
-        }
-    };
-    BrokerProblem { what, advice: advice.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broker_that_hangs_up_is_told_whenever_it_does_so() {
-        for how in [
-            "10.0.0.1:9092/bootstrap: Send failed: Broken pipe",
-            "10.0.0.1:9092/bootstrap: Receive failed: Connection reset by peer (after 2ms in state UP)",
-            "10.0.0.1:9092/bootstrap: Disconnected: verify that security.protocol is correctly configured",
-            "10.0.0.1:9092/bootstrap: Disconnected (after 3ms in state APIVERSION_QUERY)",
-        ] {
-            let problem = explain(RDKafkaErrorCode::BrokerTransportFailure, how);
-            assert!(problem.advice.contains("`security.protocol`"), "{problem:?}");
-        }
-        let refused = "10.0.0.1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused";
-        let problem = explain(RDKafkaErrorCode::BrokerTransportFailure, refused);
-        assert!(problem.advice.contains("nothing listens there"), "{problem:?}");
-    }
+    BrokerCheck { brokers, topics, problem: None, unreached: Vec::new() }
 }

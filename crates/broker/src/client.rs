@@ -20,8 +20,8 @@ const PRODUCER: &Defaults = &[
     (&["partitioner"], "murmur2_random"),
     // A bound in bytes for records too large for a bound in records; what has no room stays in the outbox.
     (&["queue.buffering.max.kbytes"], "65536"),
-    // A broker refuses a batch as a whole, so one that exceeds a topic's `max.message.bytes` should not
-    // be built out of small records.
+    // A broker refuses a batch as a whole. Where the topic's `max.message.bytes` is smaller, so are the batches of
+    // the sink; see `pump/clients.rs`.
     (&["batch.size"], "262144"),
 ];
 
@@ -31,7 +31,7 @@ const ANY_CLIENT: &Defaults = &[
     (&["reconnect.backoff.max.ms"], "2000"),
     (&["socket.keepalive.enable"], "true"),
     // A topic that was refused is asked for again with it.
-    (&["topic.metadata.refresh.interval.ms"], "30000"),
+    (&["topic.metadata.refresh.interval.ms"], "10000"),
 ];
 
 /// Settings on which the ledger rests.
@@ -43,6 +43,16 @@ const PRODUCER_FIXED: [(&str, &str); 6] = [
     ("delivery.report.only.error", "false"),
     ("queuing.strategy", "fifo"),
     ("statistics.interval.ms", "1000"),
+];
+
+/// Settings that name a file, or a folder. librdkafka does not say which file it misses.
+const FILES: [&str; 6] = [
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+    "sasl.kerberos.keytab",
 ];
 
 /// What a client is for.
@@ -101,6 +111,10 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
     if key.contains('\0') || value.reveal().contains('\0') {
         return fail("a setting cannot hold a NUL".into());
     }
+    if FILES.contains(&key) && value.reveal() != "probe" && !value.reveal().is_empty() {
+        readable(value.reveal())
+            .or_else(|reason| Err(BrokerError::Setting { key: key.to_owned(), reason }))?;
+    }
     match ClientConfig::new().set(key, value.reveal()).create_native_config() {
         Ok(_) => Ok(()),
         // librdkafka's words may repeat the value.
@@ -108,6 +122,15 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
         Err(KafkaError::ClientConfig(_, reason, ..)) => fail(reason),
         Err(error) => fail(error.to_string()),
     }
+}
+
+fn readable(path: &str) -> Result<(), String> {
+    let problem = |error| {
+        format!(
+            "`{path}` cannot be read: {error}; correct the path, or put the file there and let this user read it"
+        )
+    };
+    std::fs::File::open(path).map(drop).map_err(problem)
 }
 
 /// Whether a setting's value must not be shown.
@@ -138,10 +161,27 @@ impl Redactor {
         let reason = match error {
             // Its own text would show the setting's value.
             KafkaError::ClientConfig(_, reason, key, _) => format!("{key}: {reason}"),
-            KafkaError::ClientCreation(reason) => reason.clone(),
+            KafkaError::ClientCreation(reason) => match file_advice(reason) {
+                Some(advice) => format!("{reason}; {advice}"),
+                None => reason.clone(),
+            },
             other => other.to_string(),
         };
         BrokerError::Client { reason: self.redact(&reason) }
+    }
+}
+
+/// What to do about a file that librdkafka does not take.
+fn file_advice(reason: &str) -> Option<&'static str> {
+    let has = |sign: &str| reason.contains(sign);
+    if has("no start line") || has("not in PEM format") || has("no certificate or crl found") {
+        Some("the file has to hold PEM: text that begins with `-----BEGIN`")
+    } else if has("key values mismatch") || has("Private key check failed") {
+        Some("the certificate and the key do not belong together")
+    } else if has("bad decrypt") || has("bad password read") || has("mac verify failure") {
+        Some("set `ssl.key.password`, or `ssl.keystore.password`, to the password of the file")
+    } else {
+        None
     }
 }
 
@@ -186,6 +226,18 @@ mod tests {
         assert!(error(&[("linger.ms", "soon")]).starts_with("kafka.client.linger.ms: Invalid value"));
         assert!(error(&[("acks", "1")]).starts_with("kafka.client.acks: this cannot be set"));
         assert!(error(&[("client.id", "a\0b")]).starts_with("kafka.client.client.id: "));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named() {
+        for key in FILES {
+            let error = error(&[(key, "/nowhere/a.pem")]);
+            assert!(
+                error.starts_with(&format!("kafka.client.{key}: `/nowhere/a.pem` cannot be read: No such")),
+                "{error}"
+            );
+        }
+        assert!(client_config(&with(&[("ssl.ca.location", "probe")]), Use::Produce).is_ok());
     }
 
     #[test]

@@ -1,16 +1,26 @@
 //! Whether the brokers can be reached, as librdkafka sees it.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
+use lookout_config::KafkaSettings;
+use lookout_schema::{CameraId, RecordKind};
 use rdkafka::{Statistics, error::RDKafkaErrorCode};
 
-use crate::client::Redactor;
+use crate::{
+    BrokerProblem, RefusalCount,
+    advice::{Security, explain, explain_slowly, is_untrusted},
+    client::Redactor,
+};
+
+/// A camera is held up when its oldest record has waited this long for the broker.
+pub(crate) const HELD_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// How a sink is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkHealth {
     /// At least one broker is connected; seen once a second.
     pub connected: bool,
@@ -22,6 +32,14 @@ pub struct SinkHealth {
     pub in_flight: usize,
     /// How long the oldest record that is not acknowledged has waited.
     pub oldest_unacked: Option<Duration>,
+    /// Cameras whose oldest record has waited for more than 5 s, and how long it has; the longest first.
+    pub held_up: Vec<(CameraId, Duration)>,
+    /// Topics that take no records now, by the kind of their records, with why and what to do.
+    pub refused: Vec<(RecordKind, String)>,
+    /// Cameras whose records the broker refuses one after the other, each on its own account: too large, invalid.
+    pub refused_cameras: Vec<CameraId>,
+    /// How often the brokers have refused a record, by kind and error.
+    pub refusals: Vec<RefusalCount>,
     /// Snapshots that the broker never had: later ones took their place, or it refused them.
     pub snapshots_lost: u64,
 }
@@ -29,18 +47,21 @@ pub struct SinkHealth {
 /// The connection's state, shared by the client's callbacks.
 pub(crate) struct Link {
     redactor: Redactor,
-    seen: Mutex<Seen>,
+    security: Security,
+    seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
 struct Seen {
     connected: bool,
     last_error: Option<(RDKafkaErrorCode, String)>,
+    /// A certificate that is not accepted is being looked at.
+    looking: bool,
 }
 
 impl Link {
-    pub(crate) fn new(redactor: Redactor) -> Self {
-        Self { redactor, seen: Mutex::default() }
+    pub(crate) fn new(settings: &KafkaSettings) -> Self {
+        Self { redactor: Redactor::new(settings), security: Security::of(settings), seen: Arc::default() }
     }
 
     pub(crate) fn redactor(&self) -> &Redactor {
@@ -85,13 +106,63 @@ impl Link {
                 return;
             }
         }
-        if last != Some(code) {
-            tracing::warn!(code = ?code, reason, "the kafka client reports an error");
+        if last == Some(code) && code == RDKafkaErrorCode::SSL {
+            return;
         }
-        seen.last_error = Some((code, reason));
+        if last != Some(code) && is_untrusted(code, &reason) {
+            return self.look_at_certificate(&mut seen, code, reason);
+        }
+        let problem = explain(code, &reason, &self.security);
+        if last != Some(code) {
+            tell(code, &problem);
+        }
+        seen.last_error = Some((code, in_words(&problem)));
+    }
+
+    /// Fetches the certificate on a thread of its own, since librdkafka must not wait.
+    fn look_at_certificate(&self, seen: &mut Seen, code: RDKafkaErrorCode, reason: String) {
+        seen.last_error = Some((code, in_words(&explain(code, &reason, &self.security))));
+        if seen.looking {
+            return;
+        }
+        seen.looking = true;
+        let (security, shared) = (self.security.clone(), Arc::clone(&self.seen));
+        let look = move || {
+            let problem = explain_slowly(code, &reason, &security);
+            let mut seen = lock(&shared);
+            seen.looking = false;
+            tell(code, &problem);
+            if let Some((last, words)) = &mut seen.last_error
+                && *last == code
+            {
+                *words = in_words(&problem);
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("kafka-certificate".into()).spawn(look) {
+            seen.looking = false;
+            let reason = seen.last_error.as_ref().map(|(_, words)| words.as_str());
+            tracing::warn!(%error, reason, "the kafka client reports an error");
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
+}
+
+fn tell(code: RDKafkaErrorCode, problem: &BrokerProblem) {
+    tracing::warn!(
+        ?code,
+        reason = problem.what,
+        advice = problem.advice,
+        "the kafka client reports an error"
+    );
+}
+
+fn in_words(problem: &BrokerProblem) -> String {
+    format!("{}; {}", problem.what, problem.advice)
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

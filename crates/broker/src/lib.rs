@@ -4,6 +4,7 @@
 //! user asked for the embedded cluster, [`Embedded::start`] comes first and gives the settings by which
 //! its cluster is reached.
 
+mod advice;
 mod check;
 mod client;
 mod context;
@@ -12,20 +13,24 @@ mod error;
 mod fleet;
 mod group;
 mod health;
+mod limits;
 mod outbox;
 mod pump;
 mod reader;
 mod record;
 mod recording;
+mod refusals;
 mod registry;
 mod reports;
 mod sink;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod topics;
 mod writer;
 
-pub use check::{BrokerCheck, BrokerProblem, TopicCheck, check};
+pub use advice::BrokerProblem;
+pub use check::{BrokerCheck, TopicCheck, check, diagnose};
 pub use embedded::Embedded;
 pub use error::BrokerError;
 pub use fleet::{FleetEvent, FleetMember};
@@ -36,6 +41,7 @@ pub use record::ReadRecord;
 pub use recording::{
     Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,
 };
+pub use refusals::RefusalCount;
 pub use registry::{Edit, EditError, Registry, RegistryRecord, RegistryView};
 pub use sink::KafkaSink;
 pub use writer::{RecordWriter, Written};

@@ -10,28 +10,31 @@
 //! sends them again. At most one window of records is doubled so, each with the same `(camera, session,
 //! seq)`; the other choice would be to lose them. [`Pump::revive`] is the only place.
 
+mod clients;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use lookout_schema::{ExpireCause, Topics};
+use lookout_schema::{ExpireCause, RecordKind, Topics};
 use rdkafka::{
     ClientConfig, ClientContext, Statistics,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig},
+    producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContext},
 };
 use tokio::sync::Notify;
 
 use crate::{
     BrokerError, SinkHealth, client,
     context::log,
-    health::Link,
+    health::{HELD_UP_AFTER, Link},
     outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
+    refusals::{Refusals, Scope},
     reports::{Lane, Report, Reports},
 };
+use clients::{BatchSize, Retiring};
 
 /// A client with its callbacks.
 pub(crate) type Client = BaseProducer<PumpContext>;
@@ -44,11 +47,12 @@ fn place_of(lane: Lane) -> Place {
     }
 }
 
-/// How long the old client of a dead producer may take to tell what it knows.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// A client that dies at once is not replaced faster than this.
-const REVIVE_EVERY: Duration = Duration::from_secs(5);
+fn kind_of(lane: Lane) -> RecordKind {
+    match lane {
+        Lane::Status => RecordKind::Status,
+        Lane::Snapshots => RecordKind::Snapshot,
+    }
+}
 
 pub(crate) struct Pump {
     config: ClientConfig,
@@ -56,6 +60,8 @@ pub(crate) struct Pump {
     link: Link,
     state: Mutex<State>,
     idle: Notify,
+    /// A batch was too large although the topic's limit should allow it.
+    doubt: Notify,
 }
 
 struct State {
@@ -63,14 +69,17 @@ struct State {
     client: Option<Arc<Client>>,
     /// Counts the clients; the answers of one that was given up are void.
     generation: usize,
+    /// The client before, while records are in flight in it.
+    retiring: Option<Retiring>,
+    batch: BatchSize,
     revived: Option<Instant>,
     reports: Reports,
+    refusals: Refusals,
     /// Sending begins when the topics were created, lest the first record has the broker create one with
     /// its own number of partitions.
     topics_ready: bool,
     /// Nothing is taken any more.
     closed: bool,
-    refusal_logged: bool,
 }
 
 /// The callbacks of one client.
@@ -87,25 +96,24 @@ impl Pump {
         link: Link,
         outbox: Outbox,
     ) -> Result<Arc<Self>, BrokerError> {
+        let batch = BatchSize::new(&config);
         let state = State {
             outbox,
             client: None,
             generation: 0,
+            retiring: None,
+            batch,
             revived: None,
             reports: Reports::default(),
+            refusals: Refusals::new(topics.clone()),
             topics_ready: false,
             closed: false,
-            refusal_logged: false,
         };
-        let pump = Arc::new(Self { config, topics, link, state: Mutex::new(state), idle: Notify::new() });
-        let client = pump.connect(0).map_err(|error| pump.link.redactor().creation_error(&error))?;
+        let (idle, doubt) = (Notify::new(), Notify::new());
+        let pump = Arc::new(Self { config, topics, link, state: Mutex::new(state), idle, doubt });
+        let client = pump.connect(0, batch).map_err(|error| pump.link.redactor().creation_error(&error))?;
         pump.state().client = Some(client);
         Ok(pump)
-    }
-
-    fn connect(self: &Arc<Self>, generation: usize) -> Result<Arc<Client>, KafkaError> {
-        let context = PumpContext { pump: Arc::clone(self), generation };
-        self.config.create_with_context(context).map(Arc::new)
     }
 
     pub(crate) fn push(&self, record: Outgoing) {
@@ -129,135 +137,113 @@ impl Pump {
     fn send(&self, state: &mut State) {
         let Some(client) = state.client.clone() else { return };
         if state.topics_ready {
-            self.send_records(&client, &mut state.outbox);
-            Lane::ALL.into_iter().for_each(|lane| self.send_reports(&client, &mut state.reports, lane));
+            self.send_records(&client, state);
+            Lane::ALL.into_iter().for_each(|lane| self.send_reports(&client, state, lane));
         }
         self.tell_if_idle(state);
     }
 
-    fn send_records(&self, client: &Client, outbox: &mut Outbox) {
+    fn send_records(&self, client: &Client, state: &mut State) {
         let now = Instant::now();
-        while let Some((place, record)) = outbox.next(now) {
+        while let Some((place, record)) = state.outbox.next(now) {
             let message = BaseRecord::with_opaque_to(&self.topics.frames, place)
                 .key(record.camera.as_str())
                 .payload(&record.payload);
-            let Err((error, _)) = client.send(message) else {
-                outbox.sent(place);
+            let sent = client.send(message);
+            let camera = record.camera.clone();
+            let Err((error, _)) = sent else {
+                state.outbox.sent(&camera, place);
                 continue;
             };
-            let code = client::code(&error);
-            if matches!(outcome(code), Outcome::Rejected | Outcome::TooLarge) {
-                let size = record.payload.len();
-                tracing::warn!(camera = %record.camera, size, ?code, "a record cannot be sent, ever");
-                outbox.refused(place);
-                continue;
+            match client::code(&error) {
+                // A full queue empties with the next answer.
+                RDKafkaErrorCode::QueueFull => break,
+                // Revived in the next turn.
+                RDKafkaErrorCode::Fatal => {
+                    state.outbox.hold(now + BACK_OFF);
+                    break;
+                }
+                code => {
+                    let key = Some(camera.as_str());
+                    if outcome(code) == Outcome::Rejected {
+                        state.refusals.refused(RecordKind::Frame, code, Scope::Record, key, now);
+                        state.outbox.refused(&camera, place);
+                    } else {
+                        state.refusals.refused(RecordKind::Frame, code, Scope::Topic, key, now);
+                        state.outbox.hold_camera(&camera, now);
+                    }
+                }
             }
-            // A full queue empties with the next answer; for all else a moment is left to pass.
-            if code != RDKafkaErrorCode::QueueFull {
-                outbox.hold(now + BACK_OFF);
-            }
-            break;
         }
+        state.outbox.round_ends();
     }
 
-    fn send_reports(&self, client: &Client, reports: &mut Reports, lane: Lane) {
-        let topic = match lane {
-            Lane::Status => &self.topics.status,
-            Lane::Snapshots => &self.topics.snapshots,
-        };
-        while let Some(report) = reports.next(lane) {
-            let message =
-                BaseRecord::with_opaque_to(topic, place_of(lane)).key(&report.key).payload(&report.payload);
+    fn send_reports(&self, client: &Client, state: &mut State, lane: Lane) {
+        let kind = kind_of(lane);
+        let now = Instant::now();
+        while let Some(report) = state.reports.next(lane, now) {
+            let message = BaseRecord::with_opaque_to(self.topics.of(kind), place_of(lane))
+                .key(&report.key)
+                .payload(&report.payload);
             match client.send(message) {
-                Ok(()) => reports.sent(lane),
+                Ok(()) => state.reports.sent(lane),
                 Err((error, _)) if client::code(&error) == RDKafkaErrorCode::QueueFull => break,
-                // By the time that it could be sent there are later ones.
-                Err((error, _)) if lane == Lane::Snapshots => {
-                    tracing::debug!(camera = report.key, code = ?client::code(&error), "a snapshot was refused");
-                    reports.refused(lane);
+                Err((error, _)) => {
+                    let code = client::code(&error);
+                    let is_too_large = outcome(code) == Outcome::Rejected;
+                    let scope = if is_too_large { Scope::Record } else { Scope::Topic };
+                    state.refusals.refused(kind, code, scope, Some(&report.key), now);
+                    // By the time that a snapshot could be sent there are later ones.
+                    if is_too_large || lane == Lane::Snapshots {
+                        state.reports.refused(lane);
+                    } else {
+                        state.reports.hold(lane, now + BACK_OFF);
+                    }
                 }
-                Err(_) => break,
-            }
-        }
-    }
-
-    /// To be called again and again by a thread of its own: hears librdkafka for `duration`, then sends
-    /// what was held back.
-    pub(crate) fn turn(self: &Arc<Self>, duration: Duration) {
-        let client = self.state().client.clone();
-        match client {
-            Some(client) => {
-                client.poll(duration);
-                if let Some((code, reason)) = client.client().fatal_error() {
-                    self.revive(&client, code, &reason);
-                }
-            }
-            None => thread::sleep(duration),
-        }
-        let mut state = self.state();
-        if state.closed
-            && let Some(client) = state.client.take()
-        {
-            drop(state);
-            // What was given up must not be sent after all. What is on the wire may arrive.
-            client.purge(PurgeConfig::default().queue().inflight());
-            return;
-        }
-        self.send(&mut state);
-    }
-
-    /// Puts a new client in the place of one that has declared itself dead.
-    fn revive(self: &Arc<Self>, dead: &Client, code: RDKafkaErrorCode, reason: &str) {
-        if self.state().revived.is_some_and(|revived| revived.elapsed() < REVIVE_EVERY) {
-            return;
-        }
-        self.link.error(code, reason);
-        tracing::error!(?code, "the kafka producer has died, a new one takes its place");
-        dead.purge(PurgeConfig::default().queue().inflight());
-        // Records that were acknowledged before are among its answers, and need not be sent again.
-        let _ = dead.flush(LAST_WORDS);
-        let generation = {
-            let mut state = self.state();
-            state.revived = Some(Instant::now());
-            state.generation + 1
-        };
-        match self.connect(generation) {
-            Ok(client) => {
-                let mut state = self.state();
-                state.generation = generation;
-                state.reports.forget_sent();
-                state.outbox.take_back(Instant::now());
-                state.client = Some(client);
-            }
-            // The dead one refuses all records, which wait, and comes here again.
-            Err(error) => {
-                let error = self.link.redactor().creation_error(&error);
-                tracing::error!(%error, "no new kafka producer could be made");
             }
         }
     }
 
     fn answer(&self, generation: usize, place: Place, result: &DeliveryResult<'_>) {
         let error = result.as_ref().err().map(|(error, _)| client::code(error));
+        let now = Instant::now();
         let mut state = self.state();
-        if generation != state.generation {
-            return;
-        }
+        let Some(batch_size) = state.answered(generation) else { return };
         if let Some(lane) = Lane::ALL.into_iter().find(|lane| place_of(*lane) == place) {
             let message = result.as_ref().unwrap_or_else(|(_, message)| message);
             state.reports.settled(lane, message.payload_len(), error.is_none());
+            match error {
+                None => state.refusals.accepted(kind_of(lane), now),
+                Some(code) if is_own(code) => {}
+                Some(code) => {
+                    let scope = if outcome(code) == Outcome::Rejected { Scope::Record } else { Scope::Topic };
+                    state.refusals.refused(kind_of(lane), code, scope, None, now);
+                }
+            }
             return self.send(&mut state);
         }
-        let outcome = error.map_or(Outcome::Delivered, outcome);
-        let camera = state.outbox.settle(place, outcome, Instant::now());
-        match (outcome, error) {
-            (Outcome::Delivered, _) => state.refusal_logged = false,
-            (_, Some(code)) if !state.refusal_logged => {
-                state.refusal_logged = true;
-                let camera = camera.as_ref().map(|camera| camera.as_str());
-                tracing::warn!(camera, ?code, ?outcome, "kafka refuses records");
+        let Some(record) = state.outbox.in_flight_at(place) else { return };
+        let outcome = match error {
+            None => Outcome::Delivered,
+            // It was refused together with others, which are not all too large.
+            Some(code) if is_too_large(code) && record.size() < batch_size => {
+                state.batch.doubt();
+                self.doubt.notify_one();
+                Outcome::Returned
             }
-            _ => {}
+            Some(code) => outcome(code),
+        };
+        let camera = state.outbox.settle(place, outcome, now);
+        let key = camera.as_ref().map(|camera| camera.as_str());
+        match (outcome, error) {
+            (Outcome::Delivered, _) | (_, None) => state.refusals.accepted(RecordKind::Frame, now),
+            (Outcome::Rejected, Some(code)) => {
+                state.refusals.refused(RecordKind::Frame, code, Scope::Record, key, now);
+            }
+            (Outcome::Returned, Some(code)) if is_own(code) || is_too_large(code) => {}
+            (Outcome::Returned, Some(code)) => {
+                state.refusals.refused(RecordKind::Frame, code, Scope::Topic, key, now);
+            }
         }
         self.send(&mut state);
     }
@@ -303,20 +289,29 @@ impl Pump {
         self.tell_if_idle(&state);
     }
 
-    /// Lets go of the client, which holds this pump in its callbacks.
-    pub(crate) fn disconnect(&self) {
-        let client = self.state().client.take();
-        drop(client);
-    }
-
     pub(crate) fn health(&self) -> SinkHealth {
+        let now = Instant::now();
         let state = self.state();
+        let mut held_up: Vec<_> = now
+            .checked_sub(HELD_UP_AFTER)
+            .into_iter()
+            .flat_map(|before| state.outbox.held_up(before))
+            .map(|(camera, since)| (camera.clone(), now.saturating_duration_since(since)))
+            .collect();
+        held_up.sort_by_key(|(_, waited)| std::cmp::Reverse(*waited));
         SinkHealth {
             connected: self.link.connected(),
             last_error: self.link.last_error(),
             outbox: state.outbox.waiting(),
             in_flight: state.outbox.in_flight(),
-            oldest_unacked: state.outbox.oldest().map(|oldest| oldest.elapsed()),
+            oldest_unacked: state.outbox.oldest().map(|oldest| now.saturating_duration_since(oldest)),
+            held_up,
+            refused: [RecordKind::Frame, RecordKind::Status, RecordKind::Snapshot]
+                .into_iter()
+                .filter_map(|kind| Some((kind, state.refusals.standing(kind, now)?)))
+                .collect(),
+            refused_cameras: state.outbox.refused_cameras().cloned().collect(),
+            refusals: state.refusals.counts(),
             snapshots_lost: state.reports.lost(Lane::Snapshots),
         }
     }
@@ -333,21 +328,27 @@ impl State {
     }
 }
 
-/// What an error of librdkafka or the broker means for the record it came with. What is not known to be
-/// for good is tried again: the ledger shows records that wait, and none is lost by mistake.
+/// What an error of librdkafka or the broker means for the record it came with. Only what is wrong with the
+/// record itself is for good: rights, clocks, policies and topics can be put right, so the record waits. None is
+/// lost by mistake, and the ledger and health show those that wait.
 fn outcome(code: RDKafkaErrorCode) -> Outcome {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
-            Outcome::TooLarge
-        }
-        Code::TopicAuthorizationFailed
-        | Code::InvalidTopic
-        | Code::InvalidRecord
-        | Code::InvalidTimestamp
-        | Code::PolicyViolation => Outcome::Rejected,
-        _ => Outcome::Returned,
+    if is_too_large(code) || code == RDKafkaErrorCode::InvalidRecord {
+        Outcome::Rejected
+    } else {
+        Outcome::Returned
     }
+}
+
+/// Whether the record, or the batch that it was part of, is larger than the topic allows.
+fn is_too_large(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge)
+}
+
+/// Whether the error is not the broker's: the client was given up with the record.
+fn is_own(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
 }
 
 impl ClientContext for PumpContext {
@@ -356,7 +357,10 @@ impl ClientContext for PumpContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.pump.link.observe(&statistics);
+        // A client that is about to go says nothing about the one that is used.
+        if self.pump.state().generation == self.generation {
+            self.pump.link.observe(&statistics);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -1,7 +1,7 @@
 //! Status records and snapshots on their way: best effort, bounded, the latest win. Each has a lane of its
 //! own, so that none displaces one of the other.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 /// Where a report goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ struct Queue {
     waiting_bytes: usize,
     in_flight: usize,
     in_flight_bytes: usize,
+    /// librdkafka takes none until then.
+    held_until: Option<Instant>,
     lost: u64,
 }
 
@@ -71,8 +73,17 @@ impl Reports {
     }
 
     /// The one of `lane` to send next, if one may be sent now.
-    pub(crate) fn next(&self, lane: Lane) -> Option<&Report> {
-        self.of(lane).next(room(lane))
+    pub(crate) fn next(&self, lane: Lane, now: Instant) -> Option<&Report> {
+        let queue = self.of(lane);
+        if queue.held_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        queue.next(room(lane))
+    }
+
+    /// librdkafka takes none of `lane` now.
+    pub(crate) fn hold(&mut self, lane: Lane, until: Instant) {
+        self.queue(lane).held_until = Some(until);
     }
 
     /// The one that was next has been handed to librdkafka.
@@ -114,7 +125,7 @@ impl Reports {
     pub(crate) fn clear(&mut self) {
         self.forget_sent();
         for lane in Lane::ALL {
-            while self.next(lane).is_some() {
+            while !self.of(lane).waiting.is_empty() {
                 self.refused(lane);
             }
         }
@@ -122,6 +133,11 @@ impl Reports {
 
     pub(crate) fn is_empty(&self, lane: Lane) -> bool {
         self.of(lane).waiting.is_empty() && self.of(lane).in_flight == 0
+    }
+
+    /// How many of all lanes librdkafka has.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.status.in_flight + self.snapshots.in_flight
     }
 
     /// How many the broker never had.
@@ -192,7 +208,7 @@ mod tests {
     }
 
     fn next(reports: &Reports, lane: Lane) -> Option<&str> {
-        reports.next(lane).map(|report| report.key.as_str())
+        reports.next(lane, Instant::now()).map(|report| report.key.as_str())
     }
 
     #[test]
@@ -203,10 +219,10 @@ mod tests {
         }
         assert_eq!((next(&reports, Lane::Status), reports.lost(Lane::Status)), (Some("5"), 5));
         for _ in 0..STATUS.window_records {
-            assert!(reports.next(Lane::Status).is_some());
+            assert!(next(&reports, Lane::Status).is_some());
             reports.sent(Lane::Status);
         }
-        assert!(reports.next(Lane::Status).is_none());
+        assert!(next(&reports, Lane::Status).is_none());
         reports.settled(Lane::Status, 1, true);
         assert_eq!(next(&reports, Lane::Status), Some("105"));
     }

@@ -12,12 +12,14 @@ use std::{
 use lookout_config::KafkaSettings;
 use lookout_schema::{ExpireCause, FrameRecord, RecordFormat, RecordKind, SnapshotRecord, StatusRecord};
 use lookout_stage::{RecordSink, Stop, StopOnDrop, Ticket, stop_signal};
+use rdkafka::ClientConfig;
 use tokio::{runtime, sync::oneshot, time::timeout_at};
 
 use crate::{
     BrokerError, SinkHealth,
-    client::{Redactor, Use, client_config, servers},
+    client::{Use, client_config, servers},
     health::Link,
+    limits::TopicLimits,
     outbox::{Outbox, Outgoing},
     pump::Pump,
     reports::{Lane, Report},
@@ -35,8 +37,12 @@ const FOR_SNAPSHOTS: Duration = Duration::from_secs(2);
 /// as Kafka's idempotent producer reaches.
 ///
 /// While the brokers are away records wait: those of live cameras up to `buffer_records`, beyond which
-/// the oldest expire; those of other sources all, and these sources wait with them. All cameras share one
-/// window of records in flight, so a partition without a leader soon holds up the others too.
+/// the oldest expire; those of other sources all, and these sources wait with them. Each camera has a share of the
+/// window of records in flight, so a partition without a leader holds up the cameras whose records go there, and no
+/// other camera.
+///
+/// So that the records of a camera keep their order whatever the brokers refuse, its next records are sent when they
+/// have answered for those before.
 pub struct KafkaSink {
     pump: Arc<Pump>,
     format: RecordFormat,
@@ -63,12 +69,10 @@ impl KafkaSink {
     pub fn start_for(settings: &KafkaSettings, kinds: &[RecordKind]) -> Result<Self, BrokerError> {
         let config = client_config(settings, Use::Produce)?;
         let creator = TopicCreator::new(settings, kinds)?;
-        let pump = Pump::start(
-            config,
-            settings.topics.clone(),
-            Link::new(Redactor::new(settings)),
-            Outbox::new(settings.buffer_records),
-        )?;
+        let outbox = Outbox::new(settings.buffer_records, queue_bytes(&config));
+        let link = Link::new(settings);
+        let pump = Pump::start(config, settings.topics.clone(), link, outbox)?;
+        let topics: Vec<String> = kinds.iter().map(|kind| settings.topics.of(*kind).to_owned()).collect();
         tracing::info!(
             brokers = servers(settings)?,
             frames = settings.topics.frames,
@@ -89,7 +93,7 @@ impl KafkaSink {
         let pump = Arc::clone(&sink.pump);
         sink.poll = Some(spawn("kafka-poll", move || poll(&pump, &stopped))?);
         let pump = Arc::clone(&sink.pump);
-        let create = move || create_topics(creator, topics_stopped, &pump);
+        let create = move || see_to_topics(creator, topics, topics_stopped, &pump);
         sink.topics = Some(spawn("kafka-topics", create)?);
         Ok(sink)
     }
@@ -112,17 +116,35 @@ fn poll(pump: &Arc<Pump>, stopped: &Stop) {
     pump.disconnect();
 }
 
-fn create_topics(creator: TopicCreator, stopped: oneshot::Receiver<()>, pump: &Pump) {
-    match runtime::Builder::new_current_thread().enable_time().build() {
-        Ok(runtime) => runtime.block_on(async {
-            tokio::select! {
-                () = creator.run() => {}
-                _ = stopped => {}
-            }
-        }),
-        Err(error) => tracing::warn!(%error, "topics are not created"),
-    }
+/// Creates the topics, then follows what they take.
+fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::Receiver<()>, pump: &Pump) {
+    let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::warn!(%error, "topics are not created");
+            return pump.topics_are_ready();
+        }
+    };
+    runtime.block_on(async {
+        let follow = async {
+            let mut limits = TopicLimits::new(creator.run().await, topics);
+            // Where the limit is not known, batches are as large as configured.
+            let _ = limits.tell(pump).await;
+            pump.topics_are_ready();
+            limits.follow(pump).await;
+        };
+        tokio::select! {
+            () = follow => {}
+            _ = stopped => {}
+        }
+    });
     pump.topics_are_ready();
+}
+
+/// How many bytes of records librdkafka holds for a client of `config`.
+fn queue_bytes(config: &ClientConfig) -> usize {
+    let kbytes = config.get("queue.buffering.max.kbytes").and_then(|kbytes| kbytes.parse().ok());
+    kbytes.unwrap_or(65_536usize).saturating_mul(1024)
 }
 
 impl RecordSink for KafkaSink {

@@ -106,17 +106,19 @@ impl TopicCreator {
     }
 
     fn of(settings: &KafkaSettings, topics: Vec<TopicPlan>) -> Result<Self, BrokerError> {
-        let redactor = Redactor::new(settings);
-        let admin = client_config(settings, Use::Admin)?
-            .create_with_context(QuietContext::new(redactor.clone()))
-            .map_err(|error| redactor.creation_error(&error))?;
+        let admin = admin(settings)?;
         let replication = if settings.replication == 0 { -1 } else { i32::from(settings.replication) };
         Ok(Self { admin, topics, replication })
     }
 
     /// Returns when each topic exists, or when the brokers will not create it: then it was created by
-    /// hand, or records wait until it is.
-    pub(crate) async fn run(mut self) {
+    /// hand, or records wait until it is. Gives the client, for whoever has more to ask.
+    pub(crate) async fn run(mut self) -> AdminClient<QuietContext> {
+        self.create_all().await;
+        self.admin
+    }
+
+    async fn create_all(&mut self) {
         loop {
             if self.forget_existing() && !self.topics.is_empty() {
                 match self.create().await {
@@ -183,6 +185,13 @@ impl TopicCreator {
         let options = AdminOptions::new().request_timeout(Some(TRY_FOR)).operation_timeout(Some(TRY_FOR));
         self.admin.create_topics(&topics, &options).await
     }
+}
+
+fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, BrokerError> {
+    let redactor = Redactor::new(settings);
+    client_config(settings, Use::Admin)?
+        .create_with_context(QuietContext::new(redactor.clone()))
+        .map_err(|error| redactor.creation_error(&error))
 }
 
 /// Whether another try may end better.

@@ -75,7 +75,7 @@ impl RecordWriter {
             .create_with_context(QuietContext::new(redactor.clone()))
             .map_err(|error| redactor.creation_error(&error))?;
         let creator = TopicCreator::new(settings, &[RecordKind::Track, RecordKind::Alert])?;
-        let creator = tokio::spawn(creator.run());
+        let creator = tokio::spawn(async move { drop(creator.run().await) });
         Ok(Self { producer, topics: settings.topics.clone(), format: settings.format, creator })
     }
 

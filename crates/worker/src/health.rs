@@ -6,7 +6,7 @@ use std::{
 };
 
 use lookout_broker::SinkHealth;
-use lookout_schema::{CameraId, CameraStatus, Timestamp, WorkerState};
+use lookout_schema::{CameraId, CameraStatus, RecordKind, Timestamp, WorkerState};
 use lookout_stage::CameraLedger;
 use serde::Serialize;
 
@@ -47,6 +47,8 @@ pub(crate) struct Readiness {
     pub(crate) flowing: usize,
     /// Cameras whose records do not, though they are not at their end.
     pub(crate) silent: Vec<CameraId>,
+    /// What is wrong and does not stand against it.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl WorkerView {
@@ -62,12 +64,7 @@ impl WorkerView {
         if self.state != WorkerState::Running {
             reasons.push(format!("the worker is {}", self.state.as_str()));
         }
-        if !self.sink.connected {
-            let why = self.sink.last_error.as_deref().unwrap_or("no broker is connected");
-            reasons.push(format!("kafka: {why}"));
-        } else if let Some(waited) = self.sink.oldest_unacked.filter(|waited| *waited > ACK_WITHIN) {
-            reasons.push(format!("kafka: no acknowledgement for {} s", waited.as_secs()));
-        }
+        reasons.extend(self.kafka_reasons());
         let mut flowing = 0;
         let mut silent = Vec::new();
         for camera in self.cameras.iter().filter(|camera| !camera.status.is_final()) {
@@ -86,7 +83,45 @@ impl WorkerView {
         if flowing == 0 && !stands_by {
             reasons.push("no camera's frames flow".into());
         }
-        Readiness { ready: reasons.is_empty(), reasons, flowing, silent }
+        let refused = self.sink.refused.iter().filter(|(kind, _)| *kind == RecordKind::Snapshot);
+        let warnings = refused.map(|(_, why)| format!("kafka: {why}")).collect();
+        Readiness { ready: reasons.is_empty(), reasons, flowing, silent, warnings }
+    }
+
+    /// What keeps records from the broker.
+    fn kafka_reasons(&self) -> Vec<String> {
+        if !self.sink.connected {
+            let why = self.sink.last_error.as_deref().unwrap_or("no broker is connected");
+            return vec![format!("kafka: {why}")];
+        }
+        let mut reasons = Vec::new();
+        // Without snapshots the worker still does what it is there for.
+        for (_, why) in self.sink.refused.iter().filter(|(kind, _)| *kind != RecordKind::Snapshot) {
+            reasons.push(format!("kafka: {why}"));
+        }
+        if !self.sink.refused_cameras.is_empty() {
+            let cameras = names(self.sink.refused_cameras.iter());
+            reasons.push(format!(
+                "kafka: the broker refuses the records of {cameras} one after the other; see the log"
+            ));
+        }
+        if let Some(waited) = self.sink.oldest_unacked.filter(|waited| *waited > ACK_WITHIN) {
+            let held_up = self.sink.held_up.iter().filter(|(_, waited)| *waited > ACK_WITHIN);
+            let cameras = names(held_up.map(|(camera, _)| camera));
+            reasons.push(format!("kafka: no acknowledgement for {} s, of {cameras}", waited.as_secs()));
+        }
+        reasons
+    }
+}
+
+/// The first few of `cameras`, and how many more there are.
+fn names<'a>(cameras: impl Iterator<Item = &'a CameraId>) -> String {
+    const SHOWN: usize = 5;
+    let cameras: Vec<&str> = cameras.map(CameraId::as_str).collect();
+    match cameras.len() {
+        0 => "no camera".into(),
+        count if count > SHOWN => format!("{} and {} more", cameras[..SHOWN].join(", "), count - SHOWN),
+        _ => cameras.join(", "),
     }
 }
 
@@ -102,14 +137,7 @@ mod tests {
         if let Some(s) = published_s {
             ledger.receive(SessionId::generate(), 0).published(s * 1_000_000);
         }
-        let sink = SinkHealth {
-            connected: true,
-            last_error: None,
-            outbox: 0,
-            in_flight: 0,
-            oldest_unacked: None,
-            snapshots_lost: 0,
-        };
+        let sink = SinkHealth { connected: true, ..SinkHealth::default() };
         let longest_gap = Duration::from_secs(10);
         let camera = CameraView { id, status, reconnects: 0, longest_gap, ledger };
         WorkerView {
@@ -149,10 +177,32 @@ mod tests {
     fn a_broker_that_is_away_or_slow_is_not_ready() {
         let mut worker = view(CameraStatus::Running, Some(100));
         worker.sink.oldest_unacked = Some(Duration::from_secs(11));
-        assert!(worker.readiness(at(101)).reasons[0].contains("no acknowledgement for 11 s"));
+        worker.sink.held_up = vec![("gate".parse().unwrap(), Duration::from_secs(11))];
+        assert!(worker.readiness(at(101)).reasons[0].contains("no acknowledgement for 11 s, of gate"));
         worker.sink.connected = false;
         worker.sink.last_error = Some("connection refused".into());
         assert_eq!(worker.readiness(at(101)).reasons, ["kafka: connection refused"]);
+    }
+
+    #[test]
+    fn a_topic_that_takes_no_records_is_not_ready_and_says_what_to_do() {
+        let mut worker = view(CameraStatus::Running, Some(100));
+        for kind in [RecordKind::Frame, RecordKind::Status] {
+            worker.sink.refused = vec![(kind, "`topic` refuses records; grant WRITE".into())];
+            let readiness = worker.readiness(at(101));
+            assert_eq!(readiness.reasons, ["kafka: `topic` refuses records; grant WRITE"]);
+            assert!(!readiness.ready);
+        }
+        worker.sink.refused = vec![(RecordKind::Snapshot, "`snapshots` refuses records".into())];
+        let readiness = worker.readiness(at(101));
+        assert!(readiness.ready && readiness.warnings[0].contains("`snapshots`"), "{readiness:?}");
+    }
+
+    #[test]
+    fn cameras_whose_records_are_all_refused_are_not_ready() {
+        let mut worker = view(CameraStatus::Running, Some(100));
+        worker.sink.refused_cameras = vec!["gate".parse().unwrap()];
+        assert!(worker.readiness(at(101)).reasons[0].contains("gate"));
     }
 
     #[test]

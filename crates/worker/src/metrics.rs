@@ -10,7 +10,7 @@ use std::{
 };
 
 use lookout_broker::SinkHealth;
-use lookout_schema::{CameraId, CameraStatus, DropCause, ExpireCause};
+use lookout_schema::{CameraId, CameraStatus, DropCause, ExpireCause, RecordKind};
 use lookout_stage::BatchClosed;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -45,6 +45,17 @@ struct ByClosed {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCause {
     cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRecords {
+    records: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRecordsAndError {
+    records: &'static str,
+    error: String,
 }
 
 /// Why a snapshot did not come to the sink.
@@ -289,5 +300,33 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
     registry.register("camera_status", "1 for the camera's status, 0 for the others", status);
     registry.register("camera_reconnects", "Times the camera was connected anew", reconnects);
     registry.register("kafka_connected", "Whether a broker is connected", connected);
+    let refused = Family::<ByRecordsAndError, Counter>::default();
+    for each in &sink.refusals {
+        let by = ByRecordsAndError { records: records(each.kind), error: each.error.clone() };
+        refused.get_or_create(&by).inc_by(each.count);
+    }
+    registry.register(
+        "kafka_refused",
+        "Records that Kafka refused, also those that were sent again",
+        refused,
+    );
+    let refusing = Family::<ByRecords, Gauge>::default();
+    for kind in [RecordKind::Frame, RecordKind::Status, RecordKind::Snapshot] {
+        let stands = sink.refused.iter().any(|(refused, _)| *refused == kind);
+        refusing.get_or_create(&ByRecords { records: records(kind) }).set(i64::from(stands));
+    }
+    registry.register("kafka_refusing", "Whether Kafka takes no records of the topic now", refusing);
     registry
+}
+
+/// The value of the label `records`.
+fn records(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Frame => "frames",
+        RecordKind::Status => "status",
+        RecordKind::Snapshot => "snapshots",
+        RecordKind::Track => "tracks",
+        RecordKind::Alert => "alerts",
+        RecordKind::Camera => "cameras",
+    }
 }

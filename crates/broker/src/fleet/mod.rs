@@ -250,7 +250,7 @@ impl Membership {
                 }
             };
             tokio::select! {
-                () = creator.run() => {}
+                _ = creator.run() => {}
                 () = until_stopped => {}
             }
         });

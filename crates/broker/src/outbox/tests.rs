@@ -48,17 +48,32 @@ impl Source {
 }
 
 fn outbox(buffer: usize) -> Outbox {
-    Outbox::new(NonZeroUsize::new(buffer).unwrap())
+    Outbox::new(NonZeroUsize::new(buffer).unwrap(), 64 * 1024 * 1024)
+}
+
+/// Hands over the record that is next, if one may be sent; gives its place.
+fn send_one(outbox: &mut Outbox, now: Instant) -> Option<Place> {
+    let (place, camera) = outbox.next(now).map(|(place, record)| (place, record.camera.clone()))?;
+    outbox.sent(&camera, place);
+    Some(place)
 }
 
 /// Sends all that may be sent; gives the places.
 fn send(outbox: &mut Outbox, now: Instant) -> Vec<Place> {
-    let mut places = Vec::new();
-    while let Some((place, _)) = outbox.next(now) {
-        outbox.sent(place);
-        places.push(place);
-    }
+    let places = std::iter::from_fn(|| send_one(outbox, now)).collect();
+    outbox.round_ends();
     places
+}
+
+/// What waits of live cameras, in order.
+fn waiting(outbox: &Outbox) -> Vec<u64> {
+    let mut waiting: Vec<_> = outbox.lanes.values().flat_map(|lane| &lane.waiting).collect();
+    waiting.sort_by_key(|(place, _)| **place);
+    waiting.into_iter().map(|(_, record)| seq(record)).collect()
+}
+
+fn seq(record: &Outgoing) -> u64 {
+    String::from_utf8_lossy(&record.payload).parse().unwrap()
 }
 
 #[test]
@@ -69,14 +84,29 @@ fn the_oldest_live_records_that_wait_make_room() {
         gate.publish(&mut outbox, now);
         send(&mut outbox, now);
     }
-    // 0 to 4 fill the window; of the rest the latest 5 wait.
-    assert_eq!(outbox.in_flight(), 5);
-    let waiting: Vec<_> = outbox.live.values().map(|record| record.payload.clone()).collect();
-    assert_eq!(waiting, [20, 21, 22, 23, 24].map(|seq: u64| seq.to_string().into_bytes()));
+    // 0 is in flight; of the rest the latest 9 wait.
+    assert_eq!(outbox.in_flight(), 1);
+    assert_eq!(waiting(&outbox), (16..25).collect::<Vec<_>>());
     let counts = gate.ledger.counts();
     assert_eq!(counts.expired, BTreeMap::from([(ExpireCause::BufferFull, 15)]));
-    assert_eq!((counts.in_flight, counts.spooled), (5, 5));
+    assert_eq!((counts.in_flight, counts.spooled), (1, 9));
     counts.check().unwrap();
+}
+
+#[test]
+fn a_group_of_records_is_sent_at_once_and_the_next_group_when_it_is_settled() {
+    let now = Instant::now();
+    let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
+    for _ in 0..8 {
+        gate.publish(&mut outbox, now);
+    }
+    assert_eq!(send(&mut outbox, now), [0, 1, 2, 3, 4], "half of the buffer");
+    for place in 0..4 {
+        outbox.settle(place, Outcome::Delivered, now);
+        assert!(send(&mut outbox, now).is_empty(), "4 could still fail");
+    }
+    outbox.settle(4, Outcome::Delivered, now);
+    assert_eq!(send(&mut outbox, now), [5, 6, 7]);
 }
 
 #[test]
@@ -87,8 +117,7 @@ fn a_buffer_of_one_keeps_the_latest() {
         gate.publish(&mut outbox, now);
         send(&mut outbox, now);
     }
-    let waiting: Vec<_> = outbox.live.values().map(|record| record.payload.clone()).collect();
-    assert_eq!(waiting, [b"3"]);
+    assert_eq!(waiting(&outbox), [3]);
 }
 
 #[test]
@@ -98,15 +127,15 @@ fn lossless_records_never_expire_and_live_ones_do_not_hold_them_up() {
     for _ in 0..100 {
         gate.publish(&mut outbox, now);
         file.publish(&mut outbox, now);
-        send(&mut outbox, now);
     }
+    send(&mut outbox, now);
     let counts = file.ledger.counts();
     assert_eq!((counts.published, counts.in_flight, counts.expired.len()), (50, 50, 0));
     assert_eq!(gate.ledger.counts().in_flight, 1);
 }
 
 #[test]
-fn after_a_return_nothing_is_sent_until_the_window_is_empty_and_a_moment_has_passed() {
+fn after_a_return_a_camera_waits_until_its_group_is_settled_and_a_moment_has_passed() {
     let now = Instant::now();
     let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
     for _ in 0..3 {
@@ -119,28 +148,75 @@ fn after_a_return_nothing_is_sent_until_the_window_is_empty_and_a_moment_has_pas
     outbox.settle(0, Outcome::Delivered, now);
     outbox.settle(2, Outcome::Returned, now);
     assert!(outbox.next(now + BACK_OFF / 2).is_none(), "too early");
-    assert_eq!(send(&mut outbox, now + BACK_OFF), [1, 2, 3]);
+    let later = now + BACK_OFF;
+    assert_eq!(send(&mut outbox, later), [1], "the first shows whether the others may follow");
+    outbox.settle(1, Outcome::Delivered, later);
+    assert_eq!(send(&mut outbox, later), [2, 3]);
 }
 
 #[test]
-fn of_a_batch_that_is_too_large_only_the_record_at_fault_is_rejected() {
-    let now = Instant::now();
+fn the_pause_of_a_camera_grows_while_its_records_come_back() {
+    let mut now = Instant::now();
     let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
-    for _ in 0..3 {
-        file.publish(&mut outbox, now);
-    }
-    for place in send(&mut outbox, now) {
-        outbox.settle(place, Outcome::TooLarge, now);
-    }
     file.publish(&mut outbox, now);
-    let later = now + BACK_OFF;
-    for (place, outcome) in [(0, Outcome::Delivered), (1, Outcome::TooLarge), (2, Outcome::Delivered)] {
-        assert_eq!(send(&mut outbox, later), [place], "each by itself");
-        outbox.settle(place, outcome, later);
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        assert_eq!(send(&mut outbox, now), [0]);
+        outbox.settle(0, Outcome::Returned, now);
+        let pause = (1..).map(|n| BACK_OFF * n).find(|pause| outbox.next(now + *pause).is_some()).unwrap();
+        pauses.push(pause.as_millis());
+        now += pause;
     }
-    assert_eq!(send(&mut outbox, later), [3]);
-    let counts = file.ledger.counts();
-    assert_eq!((counts.delivered, counts.expired[&ExpireCause::Rejected], counts.in_flight), (2, 1, 1));
+    assert_eq!(pauses, [500, 1000, 2000, 4000, 4000, 4000]);
+}
+
+#[test]
+fn a_camera_whose_records_stand_still_takes_nothing_from_the_others() {
+    let mut now = Instant::now();
+    let mut outbox = outbox(60);
+    let mut cameras: Vec<Source> = ["a", "b", "c", "d", "e", "f"].map(Source::live).into();
+    for second in 0..600 {
+        now += Duration::from_millis(100);
+        for camera in &mut cameras {
+            camera.publish(&mut outbox, now);
+        }
+        send(&mut outbox, now);
+        // The partition of `c` and `f` has no leader: there is never an answer.
+        let answers =
+            outbox.in_flight.clone().into_iter().filter(|(_, camera)| !["c", "f"].contains(&camera.as_str()));
+        for (place, _) in answers {
+            outbox.settle(place, Outcome::Delivered, now);
+        }
+        if second == 599 {
+            let held_up: Vec<_> = outbox.held_up(now).map(|(camera, _)| camera.as_str()).collect();
+            assert_eq!(held_up, ["c", "f"]);
+        }
+    }
+    for camera in &cameras {
+        let counts = camera.ledger.counts();
+        counts.check().unwrap();
+        if ["c", "f"].contains(&camera.ledger.camera().as_str()) {
+            assert_eq!(counts.delivered, 0);
+        } else {
+            assert_eq!((counts.delivered, counts.expired.len()), (600, 0), "{}", camera.ledger.camera());
+        }
+    }
+}
+
+#[test]
+fn a_camera_whose_records_are_refused_one_after_the_other_is_told() {
+    let now = Instant::now();
+    let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
+    for place in 0..4 {
+        assert_eq!(outbox.refused_cameras().count(), usize::from(place > 2));
+        gate.publish(&mut outbox, now);
+        send(&mut outbox, now);
+        outbox.settle(place, Outcome::Rejected, now);
+    }
+    gate.publish(&mut outbox, now);
+    send(&mut outbox, now);
+    outbox.settle(4, Outcome::Delivered, now);
+    assert_eq!(outbox.refused_cameras().count(), 0);
 }
 
 #[test]
@@ -170,11 +246,20 @@ fn the_oldest_record_is_found_wherever_it_is() {
     assert_eq!(outbox.oldest(), Some(later));
 }
 
+/// What the broker answers for the group of records that a camera has in flight.
+#[derive(Debug, Clone)]
+enum Answer {
+    /// It takes so many, and refuses the rest together.
+    Takes(usize),
+    /// It takes all but those that are refused by themselves, for good.
+    Rejects(Vec<bool>),
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Publish(usize),
     Send(usize),
-    Settle(usize, Outcome),
+    Settle(usize, Answer),
     Refuse,
     TakeBack,
     Wait,
@@ -182,16 +267,15 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let outcome = prop_oneof![
-        6 => Just(Outcome::Delivered),
-        1 => Just(Outcome::Rejected),
-        1 => Just(Outcome::TooLarge),
-        2 => Just(Outcome::Returned),
+    let answer = prop_oneof![
+        4 => Just(Answer::Takes(usize::MAX)),
+        2 => (0usize..5).prop_map(Answer::Takes),
+        1 => prop::collection::vec(any::<bool>(), 8).prop_map(Answer::Rejects),
     ];
     prop_oneof![
         20 => (0usize..4).prop_map(Step::Publish),
         10 => (1usize..8).prop_map(Step::Send),
-        15 => (0usize..20, outcome).prop_map(|(which, outcome)| Step::Settle(which, outcome)),
+        10 => (0usize..4, answer).prop_map(|(which, answer)| Step::Settle(which, answer)),
         1 => Just(Step::Refuse),
         1 => Just(Step::TakeBack),
         4 => Just(Step::Wait),
@@ -199,10 +283,33 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Settles what a camera has in flight, the oldest first; gives what was delivered.
+fn answer(outbox: &mut Outbox, camera: &CameraId, answer: &Answer, now: Instant) -> Vec<u64> {
+    let group: Vec<(Place, u64)> = outbox
+        .lanes
+        .get(camera)
+        .into_iter()
+        .flat_map(|lane| lane.in_flight.iter().map(|(place, record)| (*place, seq(record))))
+        .collect();
+    let mut delivered = Vec::new();
+    for (n, (place, seq)) in group.into_iter().enumerate() {
+        let outcome = match answer {
+            Answer::Takes(count) if n < *count => Outcome::Delivered,
+            Answer::Takes(_) => Outcome::Returned,
+            Answer::Rejects(which) if which.get(n) == Some(&true) => Outcome::Rejected,
+            Answer::Rejects(_) => Outcome::Delivered,
+        };
+        if outcome == Outcome::Delivered {
+            delivered.push(seq);
+        }
+        assert_eq!(outbox.settle(place, outcome, now).as_ref(), Some(camera));
+    }
+    delivered
+}
+
 proptest! {
     /// Whatever happens, every record is accounted for, live records are bounded, lossless ones expire
-    /// only by refusal or shutdown, and each time a camera's records are sent they are in order: a record
-    /// that comes back is sent before all that follow it, unless those had been sent already.
+    /// only by refusal or shutdown, and the records of each camera are delivered in order.
     #[test]
     fn the_ledger_adds_up_and_each_camera_keeps_its_order(
         buffer in 1usize..12,
@@ -212,33 +319,27 @@ proptest! {
         let mut outbox = outbox(buffer);
         let mut sources =
             [Source::live("a"), Source::live("b"), Source::lossless("c", 5), Source::lossless("d", 3)];
+        let mut delivered: [Vec<u64>; 4] = Default::default();
         let mut shut_down = false;
         for step in steps {
             match step {
                 Step::Publish(which) => sources[which].publish(&mut outbox, now),
                 Step::Send(records) => {
                     for _ in 0..records {
-                        let Some((place, record)) = outbox.next(now) else { break };
-                        let earlier = outbox.live.values().chain(outbox.lossless.values())
-                            .filter(|other| other.camera == record.camera);
-                        let seq = |record: &Outgoing| {
-                            String::from_utf8_lossy(&record.payload).parse::<u64>().unwrap()
-                        };
-                        let first = earlier.map(seq).min();
-                        prop_assert_eq!(first, Some(seq(record)));
-                        outbox.sent(place);
+                        if send_one(&mut outbox, now).is_none() {
+                            break;
+                        }
                     }
+                    outbox.round_ends();
                 }
-                Step::Settle(which, outcome) => {
-                    let place = outbox.in_flight.keys().nth(which).copied();
-                    if let Some(place) = place {
-                        prop_assert!(outbox.settle(place, outcome, now).is_some());
-                    }
+                Step::Settle(which, what) => {
+                    let camera = sources[which].ledger.camera().clone();
+                    delivered[which].extend(answer(&mut outbox, &camera, &what, now));
                 }
                 Step::Refuse => {
-                    let place = outbox.next(now).map(|(place, _)| place);
-                    if let Some(place) = place {
-                        outbox.refused(place);
+                    let next = outbox.next(now).map(|(place, record)| (place, record.camera.clone()));
+                    if let Some((place, camera)) = next {
+                        outbox.refused(&camera, place);
                     }
                 }
                 Step::TakeBack => outbox.take_back(now),
@@ -248,8 +349,7 @@ proptest! {
                     shut_down = true;
                 }
             }
-            let live = outbox.live.len() + outbox.live_in_flight;
-            prop_assert!(live <= buffer.max(2));
+            prop_assert!(outbox.live_waiting + outbox.live_in_flight <= buffer.max(2) + 1);
             let (mut waiting, mut in_flight) = (0, 0);
             for source in &sources {
                 let counts = source.ledger.counts();
@@ -265,18 +365,48 @@ proptest! {
         }
         // All that is left goes out in the end.
         while outbox.waiting() + outbox.in_flight() > 0 {
-            now += BACK_OFF;
+            now += Duration::from_secs(60);
             send(&mut outbox, now);
-            let places: Vec<Place> = outbox.in_flight.keys().copied().collect();
-            prop_assert!(!places.is_empty());
-            for place in places {
-                outbox.settle(place, Outcome::Delivered, now);
+            prop_assert!(outbox.in_flight() > 0);
+            for (which, source) in sources.iter().enumerate() {
+                delivered[which].extend(answer(&mut outbox, source.ledger.camera(), &Answer::Takes(usize::MAX), now));
             }
         }
-        for source in &sources {
+        for (source, delivered) in sources.iter().zip(delivered) {
             let counts = source.ledger.counts();
             prop_assert_eq!(counts.in_flight + counts.spooled, 0);
             prop_assert_eq!(counts.check(), Ok(()));
+            prop_assert!(delivered.is_sorted(), "{:?}", delivered);
+            prop_assert_eq!(counts.delivered, delivered.len() as u64);
+        }
+    }
+
+    /// Cameras whose partition never answers cost the others nothing, whatever they publish meanwhile.
+    #[test]
+    fn cameras_that_stand_still_cost_the_others_nothing(
+        stuck in prop::collection::vec(any::<bool>(), 2..12),
+        steps in prop::collection::vec((0usize..12, 1usize..4), 0..400),
+    ) {
+        let mut now = Instant::now();
+        let count = stuck.len();
+        // A second at the pace of this test.
+        let mut outbox = outbox(count * 10);
+        let mut sources: Vec<Source> = (0..count).map(|n| Source::live(&format!("cam-{n}"))).collect();
+        for (which, records) in steps {
+            now += Duration::from_millis(10);
+            for _ in 0..records {
+                sources[which % count].publish(&mut outbox, now);
+            }
+            send(&mut outbox, now);
+            for (source, _) in sources.iter().zip(&stuck).filter(|(_, stuck)| !**stuck) {
+                answer(&mut outbox, source.ledger.camera(), &Answer::Takes(usize::MAX), now);
+                send(&mut outbox, now);
+            }
+        }
+        for (source, _) in sources.iter().zip(&stuck).filter(|(_, stuck)| !**stuck) {
+            let counts = source.ledger.counts();
+            prop_assert_eq!(counts.expired.len(), 0);
+            prop_assert_eq!(counts.spooled, 0);
         }
     }
 }

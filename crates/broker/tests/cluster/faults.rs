@@ -6,12 +6,13 @@ use std::{
 };
 
 use crate::{
-    common::{Source, connected, drain, read_all, until},
+    common::{Source, connected, drain, read_all, status, until},
+    forwarder::Forwarder,
     settings::settings,
 };
 use lookout_broker::KafkaSink;
-use lookout_config::KafkaSettings;
-use lookout_schema::ExpireCause;
+use lookout_config::{Brokers, KafkaSettings};
+use lookout_schema::{ExpireCause, RecordKind};
 use lookout_stage::RecordSink;
 use rdkafka::{
     mocking::MockCluster,
@@ -22,7 +23,11 @@ use rdkafka::{
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 fn cluster() -> (Cluster, KafkaSettings) {
-    let cluster = MockCluster::new(1).unwrap();
+    cluster_of(1)
+}
+
+fn cluster_of(brokers: i32) -> (Cluster, KafkaSettings) {
+    let cluster = MockCluster::new(brokers).unwrap();
     let settings = settings(&cluster.bootstrap_servers());
     for topic in [&settings.topics.frames, &settings.topics.status] {
         cluster.create_topic(topic, 3, 1).unwrap();
@@ -78,7 +83,7 @@ async fn beyond_the_buffer_the_oldest_records_of_live_cameras_expire() {
     assert_eq!((gate.counts().delivered, file.counts().delivered), (21, 100));
     let seen = read_all(&settings).await;
     // What was in the Kafka client's hands when the broker left, and the latest.
-    let gates: Vec<u64> = (0..11).chain(91..101).collect();
+    let gates: Vec<u64> = (0..2).chain(82..101).collect();
     assert_eq!(seen[gate.ledger.camera()], gates);
     assert_eq!(seen[file.ledger.camera()], (0..100).collect::<Vec<_>>());
 }
@@ -118,15 +123,128 @@ async fn an_error_that_is_not_known_to_be_for_good_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_record_that_the_broker_refuses_for_good_is_rejected() {
+async fn a_right_that_is_taken_away_and_given_back_costs_nothing_and_is_told_meanwhile() {
+    let (cluster, mut settings) = cluster();
+    // As often as the topic's state is looked at again.
+    settings.client.push(("topic.metadata.refresh.interval.ms".into(), lookout_config::Secret::new("200")));
+    let mut file = Source::lossless("file", 100);
+    let sink = connected(&settings, &mut file).await;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal, refusal]);
+    for _ in 0..100 {
+        file.publish(&sink);
+    }
+    until("the sink tells it", || !sink.health().refused.is_empty()).await;
+    let (kind, why) = sink.health().refused.remove(0);
+    assert_eq!(kind, RecordKind::Frame);
+    assert!(why.contains("TopicAuthorizationFailed") && why.contains("WRITE"), "{why}");
+    drain(&sink).await;
+    assert_eq!((file.counts().delivered, file.counts().expired), (101, [].into()));
+    let health = sink.health();
+    assert_eq!(health.refused, []);
+    assert!(
+        health.refusals.iter().any(|it| it.error == "TopicAuthorizationFailed" && it.count >= 2),
+        "{health:?}"
+    );
+    assert_eq!(read_all(&settings).await.into_values().collect::<Vec<_>>(), [(0..101).collect::<Vec<_>>()]);
+}
+
+#[tokio::test]
+async fn a_broker_whose_clock_refuses_records_costs_a_file_nothing() {
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 10);
+    let sink = connected(&settings, &mut file).await;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal, refusal]);
+    file.publish(&sink);
+    until("the sink tells it", || sink.health().refused.iter().any(|(_, why)| why.contains("clocks"))).await;
+    drain(&sink).await;
+    assert_eq!((file.counts().delivered, file.counts().expired), (2, [].into()));
+}
+
+#[tokio::test]
+async fn status_records_that_are_refused_are_told() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+    sink.report(&status("gate"));
+    until("the sink tells it", || sink.health().refused.iter().any(|(kind, _)| *kind == RecordKind::Status))
+        .await;
+    assert!(sink.health().refusals.iter().any(|it| it.kind == RecordKind::Status && it.count > 0));
+}
+
+#[tokio::test]
+async fn a_record_that_the_broker_refuses_for_good_is_rejected() {
+    let (cluster, settings) = cluster();
+    let mut file = Source::lossless("file", 10);
+    let sink = connected(&settings, &mut file).await;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
     file.publish(&sink);
     drain(&sink).await;
     assert_eq!(file.counts().expired, [(ExpireCause::Rejected, 1)].into());
+}
+
+#[tokio::test]
+async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
+    let (cluster, mut settings) = cluster_of(2);
+    let frames = settings.topics.frames.clone();
+    for partition in 0..3 {
+        cluster.partition_leader(&frames, partition, Some(if partition == 0 { 2 } else { 1 })).unwrap();
+    }
+    settings.buffer_records = NonZeroUsize::new(60).unwrap();
+    let mut cameras: Vec<Source> = ["a", "b", "c", "d", "e", "f"].map(Source::live).into();
+    let sink = KafkaSink::start(&settings).unwrap();
+    for camera in &mut cameras {
+        camera.publish(&sink);
+    }
+    drain(&sink).await;
+    cluster.broker_down(2).unwrap();
+    for camera in &mut cameras {
+        camera.publish(&sink);
+    }
+    let is_held_up =
+        |camera: &Source| sink.health().held_up.iter().any(|(held_up, _)| held_up == camera.ledger.camera());
+    let settled = |camera: &Source| camera.counts().delivered == 2 || is_held_up(camera);
+    until("each is delivered or held up", || cameras.iter().all(settled)).await;
+    let (mut stuck, mut flowing): (Vec<_>, Vec<_>) = cameras.into_iter().partition(is_held_up);
+    assert!(!flowing.is_empty() && !stuck.is_empty(), "{} are held up", stuck.len());
+    for n in 2..300 {
+        for camera in stuck.iter_mut().chain(&mut flowing) {
+            camera.publish(&sink);
+        }
+        until("the others go on", || flowing.iter().all(|camera| camera.counts().delivered == n + 1)).await;
+    }
+    assert!(flowing.iter().all(|camera| camera.counts().expired.is_empty()));
+    assert!(stuck.iter().all(|camera| camera.counts().expired.contains_key(&ExpireCause::BufferFull)));
+    cluster.broker_up(2).unwrap();
+    drain(&sink).await;
+    for (_, seqs) in read_all(&settings).await {
+        assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
+    }
+}
+
+#[tokio::test]
+async fn brokers_that_come_back_at_another_address_are_found_by_the_one_that_stays() {
+    // A load balancer, or a Kubernetes service: its address is the only one that stays.
+    let (first, settings) = cluster();
+    let front = Forwarder::start(&first.bootstrap_servers());
+    let behind = KafkaSettings { brokers: Brokers::Servers(front.address()), ..settings };
+    let mut file = Source::lossless("file", 100);
+    let sink = connected(&behind, &mut file).await;
+    front.lead_to(None);
+    drop(first);
+    until("the sink has seen it", || !sink.health().connected).await;
+    for _ in 0..99 {
+        file.publish(&sink);
+    }
+    let (second, at_second) = cluster();
+    front.lead_to(Some(&second.bootstrap_servers()));
+    until("all is delivered", || file.counts().delivered == 100).await;
+    until("the sink has seen it", || sink.health().connected).await;
+    assert_eq!(read_all(&at_second).await.into_values().collect::<Vec<_>>(), [(1..100).collect::<Vec<_>>()]);
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod consumers;
 mod embedded;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod forwarder;
 mod group;
 #[cfg(test)]
 mod recording;

@@ -197,9 +197,7 @@ impl SinkWatch for Sink {
             connected: !self.away,
             last_error: self.away.then(|| "connection refused".into()),
             outbox: self.waiting.lock().unwrap().len(),
-            in_flight: 0,
-            oldest_unacked: None,
-            snapshots_lost: 0,
+            ..SinkHealth::default()
         }
     }
 }

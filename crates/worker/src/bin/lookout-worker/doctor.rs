@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use lookout_args::DoctorArgs;
-use lookout_broker::{BrokerCheck, check};
+use lookout_broker::{BrokerCheck, diagnose};
 use lookout_config::{Brokers, CameraSettings, Device, KafkaSettings, PipelineSettings, Precision, read};
 use lookout_ingest::{Decoder, decoders, probe};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
@@ -137,7 +137,7 @@ fn brokers(settings: &KafkaSettings, patience: Duration) -> Vec<Finding> {
     if settings.brokers == Brokers::Embedded {
         return vec![Finding::good("brokers", "embedded, in the worker itself".into())];
     }
-    match check(settings, patience) {
+    match diagnose(settings, patience) {
         Ok(found) => reached(&found),
         Err(error) => vec![Finding::bad("brokers", error.to_string())],
     }
@@ -155,7 +155,9 @@ fn reached(found: &BrokerCheck) -> Vec<Finding> {
             (None, None) => Finding::good(subject, "not there yet, the first run creates it".into()),
         }
     });
-    [Finding::good("brokers", found.brokers.join(", "))].into_iter().chain(topics).collect()
+    let unreached =
+        found.unreached.iter().map(|it| Finding::bad("brokers", format!("{}; {}", it.what, it.advice)));
+    [Finding::good("brokers", found.brokers.join(", "))].into_iter().chain(unreached).chain(topics).collect()
 }
 
 fn subject(camera: &CameraSettings) -> String {

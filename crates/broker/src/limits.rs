@@ -1,0 +1,97 @@
+//! The largest batch that the topics of a producer take, as the brokers tell it.
+
+use std::time::Duration;
+
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
+    error::RDKafkaErrorCode,
+    metadata::MetadataBroker,
+};
+
+use crate::{client::code, context::QuietContext, pump::Pump};
+
+/// The setting of a topic that bounds a batch. Where the topic has none, the brokers answer with their own.
+const SETTING: &str = "max.message.bytes";
+/// Short, because asking blocks, and the thread may be told to stop.
+const ASK_FOR: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Somebody may change it.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Reads the limit of topics.
+pub(crate) struct TopicLimits {
+    admin: AdminClient<QuietContext>,
+    topics: Vec<String>,
+    /// What was logged last, so that it is logged once.
+    logged: Option<RDKafkaErrorCode>,
+}
+
+impl TopicLimits {
+    pub(crate) fn new(admin: AdminClient<QuietContext>, topics: Vec<String>) -> Self {
+        Self { admin, topics, logged: None }
+    }
+
+    /// Tells `pump` the limit, once, so that its first batch is small enough.
+    pub(crate) async fn tell(&mut self, pump: &Pump) -> Result<(), RDKafkaErrorCode> {
+        let asked = self.smallest().await;
+        match asked {
+            Ok(Some(limit)) => {
+                self.logged = None;
+                pump.limit_batches(limit);
+            }
+            // The embedded cluster answers so.
+            Ok(None) | Err(RDKafkaErrorCode::UnsupportedFeature) => {}
+            Err(code) => {
+                if self.logged != Some(code) {
+                    let topics = self.topics.join(", ");
+                    tracing::info!(
+                        topics,
+                        ?code,
+                        "the largest batch of the topics is not known; grant DESCRIBE_CONFIGS on them where it is smaller than 256 KiB"
+                    );
+                    self.logged = Some(code);
+                }
+                return Err(code);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the limit, until it is dropped.
+    pub(crate) async fn follow(mut self, pump: &Pump) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(ASK_EVERY) => {}
+                () = pump.until_in_doubt() => {}
+            }
+            // The brokers may be away for a moment; a right is not granted in one.
+            if self.tell(pump).await.is_err() {
+                tokio::time::sleep(ASK_AGAIN).await;
+                let _ = self.tell(pump).await;
+            }
+        }
+    }
+
+    async fn smallest(&self) -> Result<Option<usize>, RDKafkaErrorCode> {
+        let topics: Vec<_> = self.topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).broker_id(self.any_broker()?);
+        let described = self.admin.describe_configs(&topics, &options).await.map_err(|error| code(&error))?;
+        let mut smallest = None;
+        for topic in described {
+            let topic = topic?;
+            let limit = topic.get(SETTING).and_then(|entry| entry.value.as_ref()?.parse().ok());
+            smallest = smallest.into_iter().chain(limit).min();
+        }
+        Ok(smallest)
+    }
+
+    /// A broker that is there. Each knows the settings of all topics, and the embedded cluster has no controller,
+    /// which librdkafka would ask otherwise.
+    fn any_broker(&self) -> Result<i32, RDKafkaErrorCode> {
+        let topic = self.topics.first().map(String::as_str);
+        let metadata = self.admin.inner().fetch_metadata(topic, ASK_FOR).map_err(|error| code(&error))?;
+        let broker = metadata.brokers().first().map(MetadataBroker::id);
+        broker.ok_or(RDKafkaErrorCode::BrokerNotAvailable)
+    }
+}

@@ -1,0 +1,181 @@
+//! The records of one camera.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{Outgoing, Place};
+
+/// The first pause of a camera after one of its records came back.
+pub(crate) const BACK_OFF: Duration = Duration::from_millis(500);
+/// The longest pause. The pause doubles while nothing is delivered.
+pub(crate) const MAX_BACK_OFF: Duration = Duration::from_secs(4);
+/// Bytes of one camera that librdkafka holds at once. A group of this size fits into one batch.
+pub(crate) const GROUP_BYTES: usize = 256 * 1024;
+/// So many refused records without a delivered one between them mean that the camera's records do not arrive.
+const REFUSED_IN_A_ROW: u32 = 3;
+
+/// What one camera may have in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) live: usize,
+    pub(super) lossless: usize,
+    pub(super) bytes: usize,
+}
+
+/// The records of one camera: those that wait, and the group that librdkafka has.
+///
+/// librdkafka fails a batch and delivers the next one, so a record that is sent while an earlier one is in flight may
+/// overtake it. The records of a camera therefore go in groups: the next group is sent when the broker has answered
+/// for every record of the group before.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) waiting: BTreeMap<Place, Outgoing>,
+    pub(super) in_flight: BTreeMap<Place, Outgoing>,
+    /// How many of those that wait may expire.
+    pub(super) live_waiting: usize,
+    in_flight_bytes: usize,
+    live_in_flight: usize,
+    /// The round in which the group was sent. Records join it in this round only.
+    round: u64,
+    /// A record came back: nothing is sent until then.
+    held_until: Option<Instant>,
+    back_off: Duration,
+    /// A record came back and none was delivered since: one record is sent at a time.
+    cautious: bool,
+    refused_in_a_row: u32,
+    last_push: Instant,
+}
+
+impl Lane {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            live_waiting: 0,
+            in_flight_bytes: 0,
+            live_in_flight: 0,
+            round: 0,
+            held_until: None,
+            back_off: BACK_OFF,
+            cautious: false,
+            refused_in_a_row: 0,
+            last_push: now,
+        }
+    }
+
+    pub(super) fn push(&mut self, place: Place, record: Outgoing) {
+        self.last_push = self.last_push.max(record.since);
+        self.wait(place, record);
+    }
+
+    fn wait(&mut self, place: Place, record: Outgoing) {
+        self.live_waiting += usize::from(!record.ticket.is_lossless());
+        self.waiting.insert(place, record);
+    }
+
+    /// The record to send next, if one may be sent now.
+    pub(super) fn next(&self, now: Instant, round: u64, share: Share) -> Option<(Place, &Outgoing)> {
+        let (place, record) = self.waiting.first_key_value()?;
+        if self.held_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        if self.in_flight.is_empty() {
+            return Some((*place, record));
+        }
+        let (in_flight, window) = if record.ticket.is_lossless() {
+            (self.in_flight.len() - self.live_in_flight, share.lossless)
+        } else {
+            (self.live_in_flight, share.live)
+        };
+        let joins = self.round == round
+            && !self.cautious
+            && in_flight < window
+            && self.in_flight_bytes + record.size() <= share.bytes.min(GROUP_BYTES);
+        joins.then_some((*place, record))
+    }
+
+    /// librdkafka has the record at `place`. Returns whether the record is a live camera's.
+    pub(super) fn sent(&mut self, place: Place, round: u64) -> Option<bool> {
+        let mut record = self.take(place)?;
+        record.ticket.sent();
+        let is_live = !record.ticket.is_lossless();
+        self.live_in_flight += usize::from(is_live);
+        self.in_flight_bytes += record.size();
+        self.in_flight.insert(place, record);
+        self.round = round;
+        self.held_until = None;
+        Some(is_live)
+    }
+
+    /// Takes a record that waits out of the lane.
+    pub(super) fn take(&mut self, place: Place) -> Option<Outgoing> {
+        let record = self.waiting.remove(&place)?;
+        self.live_waiting -= usize::from(!record.ticket.is_lossless());
+        Some(record)
+    }
+
+    /// Takes a record in flight, for which there is an answer, out of the lane.
+    pub(super) fn answered(&mut self, place: Place) -> Option<Outgoing> {
+        let record = self.in_flight.remove(&place)?;
+        self.live_in_flight -= usize::from(!record.ticket.is_lossless());
+        self.in_flight_bytes -= record.size();
+        Some(record)
+    }
+
+    /// The place of the oldest record that waits and may expire.
+    pub(super) fn oldest_live(&self) -> Option<Place> {
+        if self.live_waiting == 0 {
+            return None;
+        }
+        self.waiting.iter().find(|(_, record)| !record.ticket.is_lossless()).map(|(place, _)| *place)
+    }
+
+    pub(super) fn delivered(&mut self) {
+        self.cautious = false;
+        self.back_off = BACK_OFF;
+        self.refused_in_a_row = 0;
+    }
+
+    pub(super) fn refused(&mut self) {
+        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
+    }
+
+    /// `record` was neither delivered nor refused for good.
+    pub(super) fn came_back(&mut self, place: Place, mut record: Outgoing, now: Instant) {
+        record.ticket.returned();
+        self.wait(place, record);
+        self.hold(now);
+    }
+
+    /// Nothing is sent for a moment.
+    pub(super) fn hold(&mut self, now: Instant) {
+        // The answers for one group come together, and count once.
+        if self.held_until.is_none_or(|until| until <= now) {
+            self.held_until = Some(now + self.back_off);
+            self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+        }
+        self.cautious = true;
+    }
+
+    /// Whether the broker refuses this camera's records one after the other.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused_in_a_row >= REFUSED_IN_A_ROW
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// When the last record came.
+    pub(super) fn last_push(&self) -> Instant {
+        self.last_push
+    }
+
+    /// When the oldest record that has no answer came.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let first = [&self.waiting, &self.in_flight].map(BTreeMap::first_key_value);
+        first.into_iter().flatten().map(|(_, record)| record.since).min()
+    }
+}

@@ -1,0 +1,192 @@
+//! What the brokers refuse: logged once, then counted, and told to health. Pure: it reads no clock.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use lookout_schema::{RecordKind, Topics};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::advice;
+
+/// Refusals that go on are logged again, with their count, after this long.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// A topic that was just created is not known to every broker at once.
+const GRACE_OF_NEW_TOPICS: Duration = Duration::from_secs(5);
+
+/// How often the brokers refused a record, by kind and error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalCount {
+    pub kind: RecordKind,
+    /// librdkafka's name of the error, such as `TopicAuthorizationFailed`.
+    pub error: String,
+    pub count: u64,
+}
+
+/// Whether the error is of the topic or the cluster, so that it concerns each record until it passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Record,
+    Topic,
+}
+
+/// The refusals of all topics that a producer writes.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    topics: Topics,
+    kinds: BTreeMap<RecordKind, Kind>,
+}
+
+#[derive(Debug, Default)]
+struct Kind {
+    counts: BTreeMap<String, u64>,
+    /// Why the topic takes nothing now.
+    standing: Option<Standing>,
+    logged: Option<Instant>,
+    since_logged: u64,
+}
+
+#[derive(Debug)]
+struct Standing {
+    code: RDKafkaErrorCode,
+    since: Instant,
+    count: u64,
+    logged: bool,
+}
+
+impl Refusals {
+    pub(crate) fn new(topics: Topics) -> Self {
+        Self { topics, kinds: BTreeMap::new() }
+    }
+
+    /// The brokers refused a record of `kind` under the key `key`.
+    pub(crate) fn refused(
+        &mut self,
+        kind: RecordKind,
+        code: RDKafkaErrorCode,
+        scope: Scope,
+        key: Option<&str>,
+        now: Instant,
+    ) {
+        let topic = self.topics.of(kind);
+        let entry = self.kinds.entry(kind).or_default();
+        *entry.counts.entry(format!("{code:?}")).or_default() += 1;
+        entry.since_logged += 1;
+        let is_new = match (&mut entry.standing, scope) {
+            (_, Scope::Record) => false,
+            (Some(standing), Scope::Topic) if standing.code == code => {
+                standing.count += 1;
+                !standing.logged
+            }
+            (standing, Scope::Topic) => {
+                *standing = Some(Standing { code, since: now, count: 1, logged: false });
+                true
+            }
+        };
+        let is_due = entry.logged.is_none_or(|logged| now.saturating_duration_since(logged) >= LOG_EVERY);
+        let in_grace = entry.standing.as_ref().is_some_and(|standing| standing.in_grace(now));
+        if in_grace || !(is_new || is_due) {
+            return;
+        }
+        if let Some(standing) = &mut entry.standing {
+            standing.logged = true;
+        }
+        let advice = advice::refusal(code, topic);
+        tracing::warn!(topic, key, error = ?code, refused = entry.since_logged, advice, "kafka refuses records");
+        (entry.logged, entry.since_logged) = (Some(now), 0);
+    }
+
+    /// The brokers took a record of `kind`.
+    pub(crate) fn accepted(&mut self, kind: RecordKind, now: Instant) {
+        let Some(standing) = self.kinds.get_mut(&kind).and_then(|entry| entry.standing.take()) else {
+            return;
+        };
+        if standing.logged {
+            let topic = self.topics.of(kind);
+            let after_s = now.saturating_duration_since(standing.since).as_secs();
+            tracing::info!(topic, refused = standing.count, after_s, "kafka accepts records again");
+        }
+    }
+
+    /// Why the topic of `kind` takes nothing now, with what to do about it.
+    pub(crate) fn standing(&self, kind: RecordKind, now: Instant) -> Option<String> {
+        let standing = self.kinds.get(&kind)?.standing.as_ref().filter(|standing| !standing.in_grace(now))?;
+        let topic = self.topics.of(kind);
+        Some(format!(
+            "`{topic}` refuses records: {:?}; {}",
+            standing.code,
+            advice::refusal(standing.code, topic)
+        ))
+    }
+
+    pub(crate) fn counts(&self) -> Vec<RefusalCount> {
+        let of = |(kind, entry): (&RecordKind, &Kind)| {
+            let kind = *kind;
+            let count = move |(error, count): (&String, &u64)| RefusalCount {
+                kind,
+                error: error.clone(),
+                count: *count,
+            };
+            entry.counts.iter().map(count).collect::<Vec<_>>()
+        };
+        self.kinds.iter().flat_map(of).collect()
+    }
+}
+
+impl Standing {
+    fn in_grace(&self, now: Instant) -> bool {
+        advice::is_missing_topic(self.code) && now.saturating_duration_since(self.since) < GRACE_OF_NEW_TOPICS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use RDKafkaErrorCode::{MessageSizeTooLarge, TopicAuthorizationFailed, UnknownTopicOrPartition};
+
+    use super::*;
+
+    fn refusals() -> Refusals {
+        Refusals::new(Topics::new("lookout").unwrap())
+    }
+
+    #[test]
+    fn a_refused_topic_stands_until_it_takes_a_record() {
+        let (now, mut refusals) = (Instant::now(), refusals());
+        for _ in 0..3 {
+            refusals.refused(RecordKind::Status, TopicAuthorizationFailed, Scope::Topic, None, now);
+        }
+        let standing = refusals.standing(RecordKind::Status, now).unwrap();
+        assert!(
+            standing.contains("`lookout.status.v1`") && standing.contains("TopicAuthorizationFailed"),
+            "{standing}"
+        );
+        assert_eq!(refusals.standing(RecordKind::Frame, now), None);
+        refusals.accepted(RecordKind::Status, now);
+        assert_eq!(refusals.standing(RecordKind::Status, now), None);
+        let counts = refusals.counts();
+        assert_eq!(
+            (counts.len(), counts[0].error.as_str(), counts[0].count),
+            (1, "TopicAuthorizationFailed", 3)
+        );
+    }
+
+    #[test]
+    fn a_refused_record_does_not_stand_for_its_topic() {
+        let (now, mut refusals) = (Instant::now(), refusals());
+        refusals.refused(RecordKind::Frame, MessageSizeTooLarge, Scope::Record, Some("gate"), now);
+        assert_eq!(refusals.standing(RecordKind::Frame, now), None);
+        assert_eq!(refusals.counts()[0].count, 1);
+    }
+
+    #[test]
+    fn a_topic_that_was_just_created_has_time_to_be_known() {
+        let (now, mut refusals) = (Instant::now(), refusals());
+        let mut refuse = |at| {
+            refusals.refused(RecordKind::Frame, UnknownTopicOrPartition, Scope::Topic, None, at);
+            refusals.standing(RecordKind::Frame, at)
+        };
+        assert_eq!(refuse(now), None);
+        assert!(refuse(now + GRACE_OF_NEW_TOPICS).unwrap().contains("does not exist"));
+    }
+}
