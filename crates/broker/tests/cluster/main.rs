@@ -10,6 +10,7 @@ mod faults;
 mod group;
 #[cfg(test)]
 mod recording;
+mod refusals;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]

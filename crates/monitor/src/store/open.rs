@@ -34,6 +34,10 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_target ON outbox (target, seq);
 ";
 
+/// The ids of the topics in which the places are.
+const TOPICS: &str =
+    "CREATE TABLE IF NOT EXISTS topics (kind TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;";
+
 /// What this is, in the file's header.
 const APPLICATION: i64 = 0x4c6f_6f6b;
 
@@ -59,6 +63,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
             Some(what),
         ));
     }
+    // Added to version 1, which programs that do not know it leave alone.
+    transaction.execute_batch(TOPICS)?;
     transaction.commit()?;
     Ok(connection)
 }
