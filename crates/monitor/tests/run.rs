@@ -429,14 +429,13 @@ async fn snapshots_that_may_not_be_read_cost_the_images_and_nothing_else() {
     let running = Running::start(settings(&cluster, &folder, "")).await;
     let mut camera = Camera::new("gate");
     camera.publish(&sink);
-    let overview = until("the camera, and the notice", async || {
+    until("the camera, and the notice", async || {
         let overview = running.get("/api/overview").await.json();
-        let shown = overview["cameras"].get(0).is_some() && overview["notices"].get(0).is_some();
-        shown.then_some(overview)
+        let notice = overview["notices"].get(0)?.as_str()?;
+        let is_it = notice.starts_with("There are no images: `lookout.snapshots.v1` cannot be read");
+        (is_it && overview["cameras"].get(0).is_some()).then_some(())
     })
     .await;
-    let notice = overview["notices"][0].as_str().unwrap();
-    assert!(notice.starts_with("There are no images: `lookout.snapshots` cannot be read"), "{notice}");
     healthy(&running, 200).await;
     cluster.set_refused(RecordKind::Snapshot, false).unwrap();
     until("no notice", async || {
@@ -452,7 +451,7 @@ async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_
     cluster.set_refused(RecordKind::Frame, true).unwrap();
     let running = Running::start(settings(&cluster, &folder, "")).await;
     // Also from its start on.
-    until("the refusal", async || healthy(&running, 503).await.contains("lookout.frames").then_some(()))
+    until("the refusal", async || healthy(&running, 503).await.contains("lookout.frames.v1").then_some(()))
         .await;
     cluster.set_refused(RecordKind::Frame, false).unwrap();
     healthy(&running, 200).await;
