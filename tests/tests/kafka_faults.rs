@@ -52,12 +52,12 @@ async fn create(
     partitions: i32,
     config: &[(&str, &str)],
 ) {
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    let new = config.iter().fold(new, |new, (key, value)| new.set(key, value));
     // A topic that was deleted is gone a moment later.
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let results = admin.create_topics(&[new.clone()], &AdminOptions::new()).await.unwrap();
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = config.iter().fold(new, |new, (key, value)| new.set(key, value));
+        let results = admin.create_topics(&[new], &AdminOptions::new()).await.unwrap();
         match &results[0] {
             Ok(_) => return,
             Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
@@ -318,7 +318,7 @@ async fn rights_and_passwords_that_are_taken_away_for_a_while_end_no_reader() {
     let mut member = GroupReader::join(&settings, "flapping").unwrap();
     until_read(&sink, &mut source, &mut member).await;
     drop(sink);
-    until_troubles("reading", &mut reader, &mut member, |all| all == [None, None]).await;
+    until_troubles("reading", &mut reader, &mut member, |all| *all == [None, None]).await;
     for (what, away, back) in
         [("rights", denied.to_owned(), allowed.to_owned()), ("password", users("rotated"), own.clone())]
     {
@@ -329,7 +329,7 @@ async fn rights_and_passwords_that_are_taken_away_for_a_while_end_no_reader() {
         })
         .await;
         restart(&mut kafka, &back).await;
-        until_troubles(what, &mut reader, &mut member, |all| all == [None, None]).await;
+        until_troubles(what, &mut reader, &mut member, |all| *all == [None, None]).await;
         let sink = KafkaSink::start(&settings).unwrap();
         publish(&sink, &mut source, 1).await;
         let last = source.counts().published - 1;
