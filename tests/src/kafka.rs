@@ -201,26 +201,8 @@ impl KafkaServer {
 
     /// Starts it again after [`KafkaServer::kill`], on the same port and with the data it had.
     pub fn restart(&mut self) -> Result<()> {
-        self.launch()?;
+        self.restart_unchecked()?;
         self.wait()
-    }
-
-    fn launch(&mut self) -> Result<()> {
-        ensure!(self.process.is_none(), "Kafka is running");
-        let log = File::options().create(true).append(true).open(self.log())?;
-        let child = script()
-            .arg("start")
-            .arg(self.data())
-            .arg(self.port.to_string())
-            .args(&self.overrides)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("Kafka could not be started")?;
-        // From here on the drop kills it.
-        self.process = Some(child);
-        Ok(())
     }
 
     /// Waits until it answers.
@@ -244,6 +226,32 @@ impl KafkaServer {
             }
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Starts it again without waiting until its clients are served, which it may be set to refuse.
+    pub fn restart_unchecked(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "Kafka is running");
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let child = script()
+            .arg("start")
+            .arg(self.data())
+            .arg(self.port.to_string())
+            .args(&self.overrides)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("Kafka could not be started")?;
+        // From here on the drop kills it.
+        self.process = Some(child);
+        Ok(())
+    }
+
+    /// Sets a broker setting, `key=value`, from its next start on.
+    pub fn set(&mut self, setting: &str) {
+        let key = setting.split_once('=').map_or(setting, |(key, _)| key).to_owned();
+        self.overrides.retain(|known| known.split_once('=').is_none_or(|(known, _)| known != key));
+        self.overrides.push(setting.into());
     }
 
     /// Kills it as a power cut would, by SIGKILL.

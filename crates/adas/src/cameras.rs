@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lookout_broker::{Placed, ReadRecord};
 use lookout_config::AdasSettings;
-use lookout_schema::{AlertRecord, CameraId, Timestamp, TrackRecord};
+use lookout_schema::{AlertRecord, CameraId, FrameRecord, Timestamp, TrackRecord};
+use lookout_track::TimeDoubt;
 
 use crate::{
     metrics::Metrics,
@@ -73,6 +74,17 @@ impl Cameras {
             }
             _ => return self.counted(NOT_WATCHED),
         };
+        if placed.anew {
+            // The topic was recreated, and maybe that of the claims, so that epochs start over with it.
+            let mut told = self.lose(&[placed.partition], now);
+            let heard = self.hear_frame(frame, placed.partition, now);
+            told.add((heard.alerts, heard.tracks));
+            return told;
+        }
+        self.hear_frame(frame, placed.partition, now)
+    }
+
+    fn hear_frame(&mut self, frame: FrameRecord, partition: i32, now: Timestamp) -> Told {
         let Some(settings) = self.settings.of(&frame.camera) else { return self.counted(NOT_WATCHED) };
         if !self.watched.contains_key(&frame.camera) {
             if self.watched.len() >= MAX_CAMERAS {
@@ -80,13 +92,17 @@ impl Cameras {
             }
             let limits = Limits { latency_budget: self.settings.latency_budget };
             let vehicle = Vehicle::new(frame.camera.clone(), settings.clone(), limits);
-            let watched = Watched { vehicle, partition: placed.partition, heard_at: now };
+            let watched = Watched { vehicle, partition, heard_at: now };
             self.watched.insert(frame.camera.clone(), watched);
         }
         let Some(watched) = self.watched.get_mut(&frame.camera) else { return Told::default() };
+        let camera = frame.camera.clone();
         watched.heard_at = now;
         let heard = watched.vehicle.hear(frame, now);
         self.metrics.record(heard.outcome.as_str());
+        if let Some(doubt) = heard.doubt {
+            self.doubt(&camera, doubt);
+        }
         Told { alerts: heard.alerts, tracks: heard.tracks }
     }
 
@@ -125,6 +141,18 @@ impl Cameras {
         told
     }
 
+    fn doubt(&self, camera: &CameraId, doubt: Option<TimeDoubt>) {
+        let Some(doubt) = doubt else {
+            return tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again");
+        };
+        self.metrics.doubted(doubt.field());
+        tracing::warn!(
+            %camera,
+            not_believed = doubt.field(),
+            "the camera's `pts_ns` and `captured_at` run at different paces, one of them is not believed"
+        );
+    }
+
     fn counted(&self, outcome: &'static str) -> Told {
         self.metrics.record(outcome);
         Told::default()
@@ -157,7 +185,7 @@ mod tests {
     }
 
     fn placed(record: ReadRecord) -> Placed {
-        Placed { kind: RecordKind::Frame, partition: 1, offset: 7, record }
+        Placed { kind: RecordKind::Frame, partition: 1, offset: 7, anew: false, record }
     }
 
     fn frame(camera: &str) -> Placed {
@@ -187,6 +215,25 @@ mod tests {
         assert_eq!(counts, expected);
         let text = cameras.metrics.scrape().unwrap();
         assert!(text.contains("lookout_adas_records_total{outcome=\"stale\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn a_recreated_topic_may_begin_with_a_lower_epoch() {
+        let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
+        let now: Timestamp = "2026-11-24T08:00:00.1Z".parse().unwrap();
+        let of_epoch = |epoch, anew| {
+            let mut placed = frame("front");
+            let ReadRecord::Frame(frame) = &mut placed.record else { panic!("a frame") };
+            (frame.epoch, frame.seq) = (lookout_schema::Epoch(epoch), epoch);
+            Placed { anew, ..placed }
+        };
+        let heard = |cameras: &Cameras| cameras.metrics.records(Outcome::Heard.as_str());
+        cameras.hear(of_epoch(9, false), now);
+        cameras.hear(of_epoch(3, false), now);
+        assert_eq!(heard(&cameras), 1);
+        cameras.hear(of_epoch(3, true), now);
+        cameras.hear(of_epoch(4, false), now);
+        assert_eq!(heard(&cameras), 3);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The numbers behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use lookout_schema::AlertRecord;
 use prometheus_client::{
@@ -31,6 +34,11 @@ struct ByKindAndCause {
     cause: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByField {
+    field: &'static str,
+}
+
 /// What is counted. No camera has a label: whoever may write records may make up cameras.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -38,6 +46,8 @@ pub(crate) struct Metrics {
     alerts: Family<ByLevelAndState, Counter>,
     written: Family<ByKind, Counter>,
     not_written: Family<ByKindAndCause, Counter>,
+    deleted: Counter,
+    doubts: Family<ByField, Counter>,
     pub(crate) cameras: Gauge,
     pub(crate) open_alerts: Gauge,
     pub(crate) partitions: Gauge,
@@ -56,6 +66,18 @@ impl Metrics {
         registry.register("alerts", "Alerts told, by level and state", alerts.clone());
         registry.register("written", "Records that the brokers have acknowledged", written.clone());
         registry.register("not_written", "Records that were not written, by cause", not_written.clone());
+        let doubts = Family::<ByField, Counter>::default();
+        registry.register(
+            "time_doubts",
+            "Cameras whose `pts_ns` and `captured_at` ran at different paces, by the one that is not believed",
+            doubts.clone(),
+        );
+        let deleted = Counter::default();
+        registry.register(
+            "deleted",
+            "Frames' records that were deleted, by their retention time or otherwise, before they were read",
+            deleted.clone(),
+        );
         registry.register("cameras", "Cameras that are watched", cameras.clone());
         registry.register("open_alerts", "Alerts that were raised and not cleared", open_alerts.clone());
         registry.register(
@@ -64,7 +86,18 @@ impl Metrics {
             partitions.clone(),
         );
         outcomes.for_each(|outcome| drop(records.get_or_create(&ByOutcome { outcome })));
-        Arc::new(Self { registry, records, alerts, written, not_written, cameras, open_alerts, partitions })
+        Arc::new(Self {
+            registry,
+            records,
+            alerts,
+            written,
+            not_written,
+            deleted,
+            doubts,
+            cameras,
+            open_alerts,
+            partitions,
+        })
     }
 
     pub(crate) fn record(&self, outcome: &'static str) {
@@ -86,6 +119,14 @@ impl Metrics {
 
     pub(crate) fn not_written(&self, kind: &'static str, cause: &'static str) {
         self.not_written.get_or_create(&ByKindAndCause { kind, cause }).inc();
+    }
+
+    pub(crate) fn doubted(&self, field: &'static str) {
+        self.doubts.get_or_create(&ByField { field }).inc();
+    }
+
+    pub(crate) fn set_deleted(&self, records: u64) {
+        self.deleted.inner().store(records, Relaxed);
     }
 
     /// The text of a scrape.

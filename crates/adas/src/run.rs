@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::{
     sync::watch,
     task::{self, JoinHandle},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
@@ -31,6 +31,18 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// A loop that has not turned for so long stands still.
 const ALIVE_FOR: Duration = Duration::from_secs(10);
+
+/// How long it waits before a client is replaced that cannot go on.
+const REPLACE_AFTER: Duration = Duration::from_secs(2);
+
+/// How it is, as `/healthz` tells.
+#[derive(Debug, Clone)]
+struct Health {
+    turned: Instant,
+    /// Why records are not read, or not written.
+    trouble: Option<String>,
+    partitions: usize,
+}
 
 /// How long what is to be told at the end may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -57,21 +69,29 @@ impl Drop for Served {
 /// runtime of several threads.
 ///
 /// # Errors
-/// The HTTP address is taken, librdkafka refuses the settings, or the brokers refuse to be read.
+/// The HTTP address is taken, or librdkafka refuses the settings. That the brokers are away or refuse to be read is
+/// none: it retries, and `/healthz` says so.
 pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Result<(), AdasError> {
     let metrics = Metrics::new(outcomes());
-    let (turned, turns) = watch::channel(Instant::now());
+    let begun = Health {
+        turned: Instant::now(),
+        trouble: Some("the consumer group is not joined".into()),
+        partitions: 0,
+    };
+    let (told_health, health) = watch::channel(begun);
     let _served = match settings.http {
         Some(address) => {
             let listener =
                 lookout_web::bind(address).await.map_err(|source| AdasError::Http { address, source })?;
-            let pages = pages(Arc::clone(&metrics), turns);
+            let pages = pages(Arc::clone(&metrics), health);
             Some(Served(tokio::spawn(lookout_web::serve(listener, pages))))
         }
         None => None,
     };
     let scribe = Scribe::start(RecordWriter::start(&settings.kafka)?, &metrics);
-    let mut reader = GroupReader::join(&settings.kafka, &settings.group)?;
+    let (kafka, group) = (settings.kafka.clone(), settings.group.clone());
+    let mut reader = GroupReader::join(&kafka, &group)?;
+    let (mut lost_before, mut looked) = (0, Instant::now());
     let publish_tracks = settings.publish_tracks;
     let tell = |told: Told| {
         told.alerts.into_iter().for_each(|alert| scribe.alert(alert));
@@ -81,40 +101,76 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
     let mut stop = pin!(stop);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ended = loop {
+    loop {
         let heard = tokio::select! {
-            () = &mut stop => break Ok(()),
+            () = &mut stop => break,
             _ = ticks.tick() => None,
-            heard = reader.next() => match heard {
-                Ok(heard) => Some(heard),
-                Err(error) => break Err(error),
-            },
+            heard = reader.next() => Some(heard),
         };
         let now = Timestamp::now();
+        let heard = match heard {
+            Some(Err(error)) => {
+                tracing::error!(%error, "the Kafka client cannot go on and is replaced");
+                let partitions: Vec<i32> = reader.partitions().collect();
+                tell(cameras.lose(&partitions, now));
+                lost_before += reader.lost();
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = sleep(REPLACE_AFTER) => {}
+                }
+                leave(std::mem::replace(&mut reader, GroupReader::join(&kafka, &group)?)).await;
+                None
+            }
+            Some(Ok(heard)) => Some(heard),
+            None => None,
+        };
         tell(match heard {
             Some(Heard::Record(placed)) => cameras.hear(placed, now),
             Some(Heard::Lost(partitions)) => cameras.lose(&partitions, now),
             None => cameras.tick(now),
         });
-        metrics.partitions.set(reader.partitions().len() as i64);
-        turned.send_replace(Instant::now());
-    };
+        let turned = Instant::now();
+        if turned.saturating_duration_since(looked) >= TICK {
+            looked = turned;
+            let partitions = reader.partitions().len();
+            metrics.partitions.set(partitions as i64);
+            metrics.set_deleted(lost_before + reader.lost());
+            let trouble = reader.trouble(turned).map(str::to_owned).or_else(|| scribe.trouble());
+            told_health.send_replace(Health { turned, trouble, partitions });
+        }
+    }
     tell(cameras.finish(Timestamp::now()));
     scribe.finish(LAST_WORDS).await;
-    // Leaving the group waits for the brokers.
+    leave(reader).await;
+    Ok(())
+}
+
+/// Leaves the group, which waits for the brokers.
+async fn leave(reader: GroupReader) {
     if task::spawn_blocking(move || drop(reader)).await.is_err() {
         tracing::warn!("the group was not left in order");
     }
-    Ok(ended?)
+}
+
+impl Health {
+    fn page(&self, now: Instant) -> Page {
+        if now.saturating_duration_since(self.turned) >= ALIVE_FOR {
+            return Page::text("nothing is heard or looked at any more\n").available(false);
+        }
+        match &self.trouble {
+            Some(reason) => Page::text(format!("{reason}\n")).available(false),
+            None if self.partitions == 0 => Page::text("ok: no partition is assigned to this member\n"),
+            None => Page::text("ok\n"),
+        }
+    }
 }
 
 fn pages(
     metrics: Arc<Metrics>,
-    turns: watch::Receiver<Instant>,
+    health: watch::Receiver<Health>,
 ) -> impl Fn(&str) -> Page + Clone + Send + Sync + 'static {
     move |path: &str| match path {
-        "/healthz" if turns.borrow().elapsed() < ALIVE_FOR => Page::text("ok\n"),
-        "/healthz" => Page::text("nothing is heard or looked at any more\n").available(false),
+        "/healthz" => health.borrow().page(Instant::now()),
         "/metrics" => match metrics.scrape() {
             Ok(text) => Page::metrics(text),
             Err(error) => Page::failed(format!("{error}\n")),

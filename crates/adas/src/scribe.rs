@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use lookout_broker::{RecordWriter, Written};
+use lookout_broker::{BrokerError, RecordWriter, Written};
 use lookout_schema::{AlertRecord, Timestamp, TrackRecord};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use crate::metrics::Metrics;
 
@@ -16,6 +20,8 @@ const QUEUE: usize = 4096;
 const FOR_ALERTS: usize = 1024;
 /// Records on their way at a time.
 const BATCH: usize = 256;
+/// How long it waits before it writes again what the brokers have refused.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Outgoing {
@@ -28,6 +34,7 @@ pub(crate) struct Scribe {
     queue: mpsc::Sender<Outgoing>,
     task: JoinHandle<()>,
     metrics: Arc<Metrics>,
+    trouble: watch::Receiver<Option<String>>,
 }
 
 impl Outgoing {
@@ -62,8 +69,14 @@ impl Outgoing {
 impl Scribe {
     pub(crate) fn start(writer: RecordWriter, metrics: &Arc<Metrics>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(write(writer, waiting, Arc::clone(metrics)));
-        Self { queue, task, metrics: Arc::clone(metrics) }
+        let (told_trouble, trouble) = watch::channel(None);
+        let task = tokio::spawn(write(writer, waiting, Arc::clone(metrics), told_trouble));
+        Self { queue, task, metrics: Arc::clone(metrics), trouble }
+    }
+
+    /// Why records are not written at present.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     pub(crate) fn alert(&self, alert: AlertRecord) {
@@ -97,21 +110,46 @@ impl Scribe {
     }
 }
 
-async fn write(writer: RecordWriter, mut waiting: mpsc::Receiver<Outgoing>, metrics: Arc<Metrics>) {
+async fn write(
+    writer: RecordWriter,
+    mut waiting: mpsc::Receiver<Outgoing>,
+    metrics: Arc<Metrics>,
+    trouble: watch::Sender<Option<String>>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let now = Timestamp::now();
         batch.iter_mut().for_each(|record| record.date(now));
         // Those of a kind keep their order, and alerts do not wait for tracks.
         batch.sort_by_key(|record| matches!(record, Outgoing::Track(_)));
-        let written = join_all(batch.iter().map(|record| writer.write(record.written()))).await;
-        for (record, written) in batch.drain(..).zip(written) {
-            match written {
-                Ok(()) => metrics.written(record.kind()),
-                Err(error) => {
-                    metrics.not_written(record.kind(), "rejected");
-                    tracing::warn!(%error, kind = record.kind(), "a record is not written");
+        while !batch.is_empty() {
+            let written = join_all(batch.iter().map(|record| writer.write(record.written()))).await;
+            let mut refused = None;
+            let mut again = Vec::new();
+            for (record, written) in batch.drain(..).zip(written) {
+                match written {
+                    Ok(()) => metrics.written(record.kind()),
+                    // Rights that were taken away may be given back.
+                    Err(error @ BrokerError::WriteRefused { .. }) => {
+                        refused = Some(error.to_string());
+                        again.push(record);
+                    }
+                    Err(error) => {
+                        metrics.not_written(record.kind(), "rejected");
+                        tracing::warn!(%error, kind = record.kind(), "a record is not written");
+                    }
                 }
+            }
+            batch = again;
+            if *trouble.borrow() != refused {
+                match &refused {
+                    Some(reason) => tracing::warn!(reason, "alerts and tracks wait to be written"),
+                    None => tracing::info!("alerts and tracks are written again"),
+                }
+                trouble.send_replace(refused);
+            }
+            if !batch.is_empty() {
+                sleep(TRY_AGAIN).await;
             }
         }
     }

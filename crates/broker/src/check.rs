@@ -15,6 +15,7 @@ use crate::{
     client::{Redactor, Use, client_config, servers},
     context::QuietContext,
     tls,
+    topic_configs::problems,
 };
 
 /// What a look at the brokers has found.
@@ -57,7 +58,10 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if let Ok(metadata) = client.client().fetch_metadata(None, ASK_FOR.min(left)) {
-            return Ok(found(settings, &metadata));
+            let mut found = found(settings, &metadata);
+            let left = deadline.saturating_duration_since(Instant::now());
+            add_configs(settings, &mut found.topics, left.max(ASK_FOR));
+            return Ok(found);
         }
         client.poll(Duration::ZERO);
         let reported = client.context().reported();
@@ -109,6 +113,17 @@ const RANK: [RDKafkaErrorCode; 5] = [
     RDKafkaErrorCode::Resolve,
     RDKafkaErrorCode::BrokerTransportFailure,
 ];
+
+/// Adds what is wrong with how the topics are set up, to those of which nothing worse is known.
+fn add_configs(settings: &KafkaSettings, topics: &mut [TopicCheck], patience: Duration) {
+    let mut asked: Vec<_> =
+        topics.iter_mut().filter(|topic| topic.partitions.is_some() && topic.problem.is_none()).collect();
+    let names: Vec<_> = asked.iter().map(|topic| topic.name.clone()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for (topic, problem) in asked.iter_mut().zip(problems(settings, &names, patience)) {
+        topic.problem = problem;
+    }
+}
 
 fn found(settings: &KafkaSettings, metadata: &Metadata) -> BrokerCheck {
     let brokers = metadata.brokers().iter().map(|b| format!("{}:{}", b.host(), b.port())).collect();

@@ -34,6 +34,13 @@ const ANY_CLIENT: &Defaults = &[
     (&["topic.metadata.refresh.interval.ms"], "10000"),
 ];
 
+const CONSUMER: &Defaults = &[
+    // Records of transactions that were aborted are not shown.
+    (&["isolation.level"], "read_committed"),
+    // A topic that comes back, or rights that do, are soon noticed.
+    (&["topic.metadata.refresh.interval.ms"], "5000"),
+];
+
 /// Settings on which the ledger rests.
 const PRODUCER_FIXED: [(&str, &str); 6] = [
     ("enable.idempotence", "true"),
@@ -76,7 +83,12 @@ pub(crate) fn servers(settings: &KafkaSettings) -> Result<&str, BrokerError> {
 pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<ClientConfig, BrokerError> {
     let mut config = ClientConfig::new();
     let own = |names: &[&str]| settings.client.iter().any(|(key, _)| names.contains(&key.as_str()));
-    let defaults = if purpose == Use::Produce { PRODUCER } else { &[] };
+    let defaults = match purpose {
+        Use::Produce => PRODUCER,
+        Use::Consume => CONSUMER,
+        Use::Admin => &[],
+    };
+    // The purpose's own replace those of any client.
     for (names, value) in ANY_CLIENT.iter().chain(defaults) {
         if let Some(name) = names.first()
             && !own(names)
@@ -190,12 +202,14 @@ pub(crate) fn code(error: &KafkaError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
 }
 
-/// Whether the brokers will never let this client do what it asked for.
+/// Whether the brokers refuse what the client asked for. That may pass: a right is given back, a broker has all its
+/// users again after a restart.
 pub(crate) fn is_denied(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,
         Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
             | Code::SaslAuthenticationFailed

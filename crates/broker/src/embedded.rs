@@ -6,7 +6,10 @@ use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::RecordKind;
 use rdkafka::{
     ClientConfig,
+    error::KafkaResult,
+    mocking::MockCluster,
     producer::{Producer, ThreadedProducer},
+    types::RDKafkaRespErr,
 };
 
 use crate::{BrokerError, client::Redactor, context::QuietContext};
@@ -17,7 +20,7 @@ pub struct Embedded {
     settings: KafkaSettings,
     bootstrap: String,
     // The cluster lives in this client. Unlike a cluster of its own it can be handed to another thread.
-    _host: ThreadedProducer<QuietContext>,
+    host: ThreadedProducer<QuietContext>,
 }
 
 /// Partitions where the settings leave the number to the broker.
@@ -48,12 +51,42 @@ impl Embedded {
         settings.brokers = Brokers::Servers(bootstrap.clone());
         // What a file says of a real cluster's security would keep its clients out of this one.
         settings.client.retain(|(key, _)| !["security.", "sasl.", "ssl."].iter().any(|p| key.starts_with(p)));
-        Ok(Self { settings, bootstrap, _host: host })
+        Ok(Self { settings, bootstrap, host })
     }
 
     /// The settings that it was started with, with its address for the brokers.
     pub fn settings(&self) -> &KafkaSettings {
         &self.settings
+    }
+
+    /// Takes its broker away, or brings it back: for tests of those who use it.
+    ///
+    /// # Errors
+    /// librdkafka cannot do it.
+    pub fn set_away(&self, away: bool) -> Result<(), BrokerError> {
+        self.with_cluster(|cluster| if away { cluster.broker_down(-1) } else { cluster.broker_up(-1) })
+    }
+
+    /// Lets nobody see the topic of `kind`, or everybody again: for tests of those who use it.
+    ///
+    /// # Errors
+    /// librdkafka cannot do it.
+    pub fn set_refused(&self, kind: RecordKind, refused: bool) -> Result<(), BrokerError> {
+        let error = if refused {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+        } else {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+        };
+        self.with_cluster(|cluster| cluster.topic_error(self.settings.topics.of(kind), error))
+    }
+
+    fn with_cluster(
+        &self,
+        work: impl FnOnce(&MockCluster<'_, QuietContext>) -> KafkaResult<()>,
+    ) -> Result<(), BrokerError> {
+        let fail = |reason: String| BrokerError::Embedded { reason };
+        let cluster = self.host.client().mock_cluster().ok_or_else(|| fail("librdkafka has none".into()))?;
+        work(&cluster).map_err(|error| fail(error.to_string()))
     }
 
     /// Its address, `host:port`.

@@ -24,6 +24,18 @@ pub enum BrokerError {
     NoTopic { topic: String, brokers: String },
     #[error("reading `{topic}` failed: {reason}")]
     Read { topic: String, reason: String },
+    /// It may be allowed later, or never.
+    #[error(
+        "the brokers refuse that `{topic}` is read: {reason}: check this user's rights (ACL `Read` on the topic), and \
+         the `sasl.*` settings in [kafka.client]"
+    )]
+    Refused { topic: String, reason: String },
+    /// It may be allowed later, or never.
+    #[error(
+        "the brokers refuse that `{topic}` is written: {reason}: check this user's rights (ACL `Write` on the topic), and \
+         the `sasl.*` settings in [kafka.client]"
+    )]
+    WriteRefused { topic: String, reason: String },
     #[error("writing `{topic}` failed: {reason}")]
     Write { topic: String, reason: String },
     #[error("the registry `{topic}` could not be read or written: {reason}")]

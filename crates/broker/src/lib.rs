@@ -10,6 +10,7 @@ mod client;
 mod context;
 mod embedded;
 mod error;
+mod fetching;
 mod fleet;
 mod group;
 mod health;
@@ -26,6 +27,7 @@ mod sink;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod topic_configs;
 mod topics;
 mod writer;
 
@@ -36,8 +38,10 @@ pub use error::BrokerError;
 pub use fleet::{FleetEvent, FleetMember};
 pub use group::{GroupReader, Heard};
 pub use health::SinkHealth;
-pub use reader::{Missing, Placed, Places, ReadFrom, ReaderOptions, RecordReader};
-pub use record::ReadRecord;
+pub use reader::{
+    Missing, Placed, Places, ReadFrom, ReadTrouble, ReaderOptions, RecordReader, Refused, TopicIds,
+};
+pub use record::{ReadRecord, shortened};
 pub use recording::{
     Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,
 };

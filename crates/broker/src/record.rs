@@ -1,5 +1,7 @@
 //! What a message on one of the topics holds.
 
+use std::fmt::Write as _;
+
 use lookout_schema::{AlertRecord, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, TrackRecord};
 use lookout_wire::WireRecord;
 
@@ -70,8 +72,20 @@ fn keyed(key: &[u8], id: &str) -> Result<(), String> {
     if key == id.as_bytes() {
         return Ok(());
     }
-    let key: String = String::from_utf8_lossy(key).chars().take(80).collect();
-    Err(format!("its key is `{key}`, and it is of `{id}`"))
+    Err(format!("its key is `{}`, and it is of `{id}`", shortened(&String::from_utf8_lossy(key))))
+}
+
+/// A text that anybody may have written, as it is shown: without control characters, and not much longer than a line.
+pub fn shortened(text: &str) -> String {
+    /// The longest reasons that Lookout itself gives have about as many.
+    const MAX_CHARS: usize = 300;
+    let mut chars = text.chars().map(|char| if char.is_control() { '\u{FFFD}' } else { char });
+    let mut shown: String = chars.by_ref().take(MAX_CHARS).collect();
+    let more = chars.count();
+    if more > 0 {
+        let _ = write!(shown, "... ({more} more characters)");
+    }
+    shown
 }
 
 fn boxed<T: WireRecord>(value: &[u8]) -> Result<Box<T>, String> {
@@ -115,6 +129,21 @@ mod tests {
                 decode(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status).unwrap_err();
             assert!(told.contains(reason), "{told}");
         }
+    }
+
+    #[test]
+    fn a_long_key_or_text_is_shown_shortened() {
+        let key = "k".repeat(5_000);
+        let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
+        let reason = decode(key.as_bytes(), Some(status.as_bytes()), RecordKind::Status).unwrap_err();
+        assert!(reason.contains("kkk... (4700 more characters)") && reason.len() < 500, "{reason}");
+        let Ok(ReadRecord::Camera { record: RegistryRecord::Bad(why), .. }) =
+            decode(key.as_bytes(), Some(b"{"), RecordKind::Camera)
+        else {
+            panic!("a key that is not a camera id")
+        };
+        assert!(why.len() < 500, "{why}");
+        assert_eq!(shortened("a\u{1b}[2Jb"), "a\u{FFFD}[2Jb");
     }
 
     #[test]

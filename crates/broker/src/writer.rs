@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     BrokerError,
-    client::{Redactor, Use, client_config, code},
+    client::{Redactor, Use, client_config, code, is_denied},
     context::QuietContext,
     topics::TopicCreator,
 };
@@ -83,7 +83,8 @@ impl RecordWriter {
     /// keep their order; the future may be dropped once it was polled, and the record is written all the same.
     ///
     /// # Errors
-    /// The brokers refuse it for good. That they are away is none.
+    /// [`BrokerError::WriteRefused`] where this user may not write at present; any other where the brokers refuse the
+    /// record for good. That they are away is none.
     pub async fn write(&self, record: Written<'_>) -> Result<(), BrokerError> {
         let topic = self.topics.of(record.kind());
         let failed = |reason: String| BrokerError::Write { topic: topic.to_owned(), reason };
@@ -91,6 +92,10 @@ impl RecordWriter {
         let message = FutureRecord::to(topic).key(record.key()).payload(&payload);
         match self.producer.send(message, Timeout::Never).await {
             Ok(_) => Ok(()),
+            Err((error, _)) if is_denied(code(&error)) => {
+                let reason = code(&error).to_string();
+                Err(BrokerError::WriteRefused { topic: topic.to_owned(), reason })
+            }
             Err((error, _)) => Err(failed(code(&error).to_string())),
         }
     }

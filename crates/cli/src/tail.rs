@@ -56,7 +56,7 @@ fn options(args: &TailArgs) -> Result<ReaderOptions, String> {
     // What a worker always writes is waited for; that nobody writes the others is usual.
     let optional = args.snapshots || args.tracks || args.alerts;
     let missing = if optional { Missing::Follow } else { Missing::Wait };
-    Ok(ReaderOptions { from, kinds, until_end: args.until_end, camera, missing })
+    Ok(ReaderOptions { from, kinds, until_end: args.until_end, camera, missing, ..ReaderOptions::default() })
 }
 
 async fn tail(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -> anyhow::Result<()> {

@@ -42,6 +42,9 @@ function take(overview, whole) {
   setAttribute(document.getElementById("nav-alerts"), "aria-label", open ? `Alerts, ${words.count(open)} open` : null);
   setText(document.getElementById("records"), words.count(Math.round(overview.records_per_s)));
   setText(document.getElementById("lag"), words.span(overview.lag_s * 1000));
+  const notices = document.getElementById("notices");
+  setText(notices, (overview.notices ?? []).join(". "));
+  notices.hidden = !overview.notices?.length;
   showTitle();
   document.getElementById("logout").hidden = !overview.auth;
 }

@@ -25,6 +25,11 @@ struct ByCause {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByField {
+    field: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByRule {
     rule: String,
     level: &'static str,
@@ -52,7 +57,9 @@ pub(crate) struct Metrics {
     registry: Registry,
     read: Family<ByTopic, Counter>,
     unreadable: Family<ByTopic, Counter>,
+    deleted: Family<ByTopic, Counter>,
     passed: Family<ByCause, Counter>,
+    doubts: Family<ByField, Counter>,
     lag: Gauge<f64, AtomicU64>,
     cameras: Gauge,
     workers: Gauge,
@@ -72,7 +79,9 @@ impl Metrics {
             registry: Registry::with_prefix("lookout_monitor"),
             read: Family::default(),
             unreadable: Family::default(),
+            deleted: Family::default(),
             passed: Family::default(),
+            doubts: Family::default(),
             lag: Gauge::default(),
             cameras: Gauge::default(),
             workers: Gauge::default(),
@@ -93,7 +102,17 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register("records", "Records read, by topic", self.read.clone());
         registry.register("unreadable", "Records that nobody can read, by topic", self.unreadable.clone());
+        registry.register(
+            "deleted",
+            "Records that were deleted, by their retention time or otherwise, before they were read, by topic",
+            self.deleted.clone(),
+        );
         registry.register("passed_over", "Records passed over, by cause", self.passed.clone());
+        registry.register(
+            "time_doubts",
+            "Cameras whose `pts_ns` and `captured_at` ran at different paces, by the one that is not believed",
+            self.doubts.clone(),
+        );
         registry.register_with_unit(
             "lag",
             "Age of the last record when it was taken",
@@ -130,10 +149,14 @@ impl Metrics {
             };
             set(&self.read, counts.read.get(&kind));
             set(&self.unreadable, counts.unreadable.get(&kind));
+            set(&self.deleted, counts.deleted.get(&kind));
         }
         for cause in Passed::ALL {
             let count = counts.passed.get(&cause).copied().unwrap_or(0);
             self.passed.get_or_create(&ByCause { cause: cause.as_str() }).inner().store(count, Relaxed);
+        }
+        for (field, count) in &counts.doubts {
+            self.doubts.get_or_create(&ByField { field }).inner().store(*count, Relaxed);
         }
         self.lag.set(counts.lag_ms.max(0) as f64 / 1e3);
         self.cameras.set(i64::try_from(cameras).unwrap_or(i64::MAX));

@@ -20,8 +20,8 @@ use lookout_broker::{
 use lookout_config::{Brokers, KafkaSettings, MonitorSettings, Secret, parse_monitor};
 use lookout_monitor::Monitor;
 use lookout_schema::{
-    AlertRecord, BBox, CameraSpec, Clock, Detection, Epoch, FrameRecord, ModelInfo, RecordKind, SessionId,
-    Size, Timestamp, TimingUs, Topics,
+    AlertRecord, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Detection, Epoch, FrameRecord,
+    LedgerCounts, ModelInfo, RecordKind, SessionId, Size, StatusRecord, Timestamp, TimingUs, Topics,
 };
 use lookout_stage::{CameraLedger, RecordSink};
 use lookout_track::{Follower, TrackerSettings};
@@ -311,6 +311,7 @@ async fn what_it_knows_is_served() {
     })
     .await;
     assert_eq!(overview["cameras"][0]["counts"]["<img src=x onerror=alert(1)>"], 1);
+    healthy(&running, 200).await;
     let details = running.get("/api/cameras/gate").await.json();
     assert_eq!(details["lines"]["middle"][1][1], 1.0);
     assert!(details["line_totals"]["middle"]["left_to_right"].as_u64().unwrap() > 0, "{details}");
@@ -438,4 +439,125 @@ async fn an_alert_that_a_webhook_refuses_is_set_aside_and_the_others_go_on() {
     let set_aside = running.get("/api/webhooks/set-aside").await.json();
     assert_eq!(set_aside.as_array().unwrap().len(), 1, "{set_aside}");
     assert_eq!((&set_aside[0]["webhook"], &set_aside[0]["why"]), (&"phone".into(), &"HTTP status 400".into()));
+}
+
+/// The body of `/healthz`, once it answers so.
+async fn healthy(running: &Running, status: u16) -> String {
+    until("the health", async || {
+        let answer = running.get("/healthz").await;
+        (answer.status == status).then_some(answer.text)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_that_may_not_be_read_cost_the_images_and_nothing_else() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    cluster.set_refused(RecordKind::Snapshot, true).unwrap();
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let running = Running::start(settings(&cluster, &folder, "")).await;
+    let mut camera = Camera::new("gate");
+    camera.publish(&sink);
+    until("the camera, and the notice", async || {
+        let overview = running.get("/api/overview").await.json();
+        let notice = overview["notices"].get(0)?.as_str()?;
+        let is_it = notice.starts_with("There are no images: `lookout.snapshots.v1` cannot be read");
+        (is_it && overview["cameras"].get(0).is_some()).then_some(())
+    })
+    .await;
+    healthy(&running, 200).await;
+    cluster.set_refused(RecordKind::Snapshot, false).unwrap();
+    until("no notice", async || {
+        let overview = running.get("/api/overview").await.json();
+        overview["notices"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_nothing() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    cluster.set_refused(RecordKind::Frame, true).unwrap();
+    let running = Running::start(settings(&cluster, &folder, "")).await;
+    // Also from its start on.
+    until("the refusal", async || healthy(&running, 503).await.contains("lookout.frames.v1").then_some(()))
+        .await;
+    cluster.set_refused(RecordKind::Frame, false).unwrap();
+    healthy(&running, 200).await;
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let mut camera = Camera::new("gate");
+    let frames = async |at_least: u64| {
+        until("the frames", async || {
+            let frames = running.get("/metrics").await.text;
+            let line =
+                frames.lines().find(|line| line.contains("records_total{topic=\"frames\"}"))?.to_owned();
+            (line.rsplit(' ').next()?.parse::<u64>().ok()? >= at_least).then_some(())
+        })
+        .await
+    };
+    camera.publish(&sink);
+    frames(1).await;
+    cluster.set_refused(RecordKind::Frame, true).unwrap();
+    healthy(&running, 503).await;
+    cluster.set_refused(RecordKind::Frame, false).unwrap();
+    healthy(&running, 200).await;
+    camera.publish(&sink);
+    frames(2).await;
+    assert!(!running.task.is_finished());
+}
+
+/// The same as when the brokers come back at another address: the monitor is cut off, and the cameras are not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_that_is_cut_off_says_so_and_raises_no_alert_of_cameras() {
+    let (cluster, folder) = (cluster(), TempDir::new().unwrap());
+    let sink = KafkaSink::start(cluster.settings()).unwrap();
+    let rule = "[[rule]]\nname = \"down\"\nkind = \"camera_down\"\nfor_s = 1\nlevel = \"critical\"\n\
+                [[rule]]\nname = \"worker\"\nkind = \"worker_down\"\nfor_s = 1";
+    let running = Running::start(settings(&cluster, &folder, rule)).await;
+    // Statuses come every second, so silence is three of them.
+    let mut beats = 0;
+    let told = async || running.get("/api/alerts").await.json()["alerts"].as_array().unwrap().len();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        sink.report(&status("gate"));
+        beats += 1;
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        assert_eq!(told().await, 0, "after {beats} beats");
+    }
+    healthy(&running, 200).await;
+    cluster.set_away(true).unwrap();
+    let reason = healthy(&running, 503).await;
+    assert!(reason.contains("cannot be reached") || reason.contains("do not answer"), "{reason}");
+    let away = Instant::now();
+    while away.elapsed() < Duration::from_secs(12) {
+        assert_eq!(running.get("/healthz").await.status, 503);
+        assert_eq!(told().await, 0);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    cluster.set_away(false).unwrap();
+    sink.report(&status("gate"));
+    healthy(&running, 200).await;
+    // A camera that does say nothing is told of, once what was missed is read.
+    until("the alert", async || (told().await > 0).then_some(())).await;
+}
+
+fn status(camera: &str) -> StatusRecord {
+    StatusRecord::Camera(CameraStatusRecord {
+        schema: StatusRecord::SCHEMA.into(),
+        at: Timestamp::now(),
+        camera: camera.parse().unwrap(),
+        worker: "edge-1".parse().unwrap(),
+        epoch: Epoch(1),
+        session: None,
+        status: CameraStatus::Running,
+        retry: None,
+        detail: None,
+        reconnects: 0,
+        fps: 5.0,
+        age_ms: None,
+        clock: None,
+        ledger: LedgerCounts::default(),
+        priority: None,
+        degraded: None,
+    })
 }

@@ -16,7 +16,7 @@ mod tracker;
 mod ttc;
 mod zone;
 
-pub use follower::{Follower, FollowerState, Passed, Sight};
+pub use follower::{Follower, FollowerState, Passed, Sight, TimeDoubt};
 pub use kalman::Kalman;
 pub use line::{Crossing, Line, LineState};
 pub use settings::TrackerSettings;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lookout_schema::{
     Clock, Detection, Epoch, FrameRecord, ModelInfo, Region, SessionId, Size, Timestamp, TimingUs, TrackEvent,
 };
-use lookout_track::{Follower, Passed, TrackerSettings};
+use lookout_track::{Follower, FollowerState, Passed, TimeDoubt, TrackerSettings};
 
 const SESSIONS: [&str; 2] = ["01JDFY9M4K8Z6Q2W3X5V7T9R1P", "01JDFZ9M4K8Z6Q2W3X5V7T9R1P"];
 
@@ -132,4 +132,101 @@ fn the_cameras_clock_set_anew_moves_nothing() {
         ids.extend(follower.hear(&frame).unwrap().tracks.iter().map(|track| track.id.0));
     }
     assert!(ids.iter().all(|id| *id == 1) && ids.len() == 20, "{ids:?}");
+}
+
+/// Frames at 10 frames/s whose stream time, capture time and publish time run at these paces.
+fn paced(clock: Clock, [stream, captured, published]: [f64; 3]) -> impl Iterator<Item = FrameRecord> {
+    (0..100).map(move |seq| {
+        let at = |pace: f64| {
+            Timestamp::from_unix_us(1_795_507_200_000_000 + (seq as f64 * pace * 100_000.0) as i64)
+        };
+        FrameRecord {
+            pts_ns: Some((seq as f64 * stream * 1e8) as u64),
+            captured_at: at(captured),
+            published_at: at(published),
+            clock,
+            ..frame(0, seq, Some([0.5, 0.5]))
+        }
+    })
+}
+
+/// The session's time after the last frame, less that at the 30th; and each change of what is believed.
+fn heard(frames: impl Iterator<Item = FrameRecord>) -> (f64, Vec<Option<TimeDoubt>>) {
+    let mut follower = follower();
+    let (mut times, mut doubts) = (Vec::new(), Vec::new());
+    for frame in frames {
+        let sight = follower.hear(&frame).unwrap();
+        times.push(sight.at_s);
+        doubts.extend(sight.doubt);
+    }
+    assert!(times.is_sorted(), "{times:?}");
+    (times[99] - times[30], doubts)
+}
+
+#[test]
+fn a_stream_time_at_another_pace_than_the_other_clocks_is_not_believed() {
+    for (clock, pace) in
+        [(Clock::Rtcp, 1.0 / 3.0), (Clock::Arrival, 3.0), (Clock::File, 1.0 / 3.0), (Clock::Rtcp, 0.0)]
+    {
+        let (passed, doubts) = heard(paced(clock, [pace, 1.0, 1.0]));
+        assert_eq!(doubts, [Some(TimeDoubt::Stream)], "{clock:?} {pace}");
+        assert!((passed - 6.9).abs() < 1e-6, "{clock:?} {pace}: {passed}");
+    }
+}
+
+#[test]
+fn a_capture_time_at_another_pace_than_the_other_clocks_is_not_believed() {
+    for (clock, pace) in [(Clock::Rtcp, 1.0 / 3.0), (Clock::Rtcp, 3.0), (Clock::File, 0.0)] {
+        let (passed, doubts) = heard(paced(clock, [1.0, pace, 1.0]));
+        assert_eq!(doubts, [Some(TimeDoubt::Captured)], "{clock:?} {pace}");
+        assert!((passed - 6.9).abs() < 1e-6, "{clock:?} {pace}: {passed}");
+    }
+}
+
+#[test]
+fn clocks_that_agree_are_believed_whatever_happens_to_them_once() {
+    assert_eq!(heard(paced(Clock::Rtcp, [1.0, 1.0, 1.0])).1, []);
+    // A file is read as fast as it can be.
+    assert_eq!(heard(paced(Clock::File, [1.0, 1.0, 0.1])).1, []);
+    // The wall clock is set, and set back at each key frame; frames come late, and then all at once.
+    let moved = |by_s: fn(u64) -> f64| {
+        paced(Clock::Arrival, [1.0, 1.0, 1.0]).map(move |frame| {
+            let by = std::time::Duration::from_secs_f64(by_s(frame.seq));
+            FrameRecord { captured_at: frame.captured_at + by, ..frame }
+        })
+    };
+    for by_s in [
+        |seq| if seq >= 40 { 300.0 } else { 0.0 },
+        |seq| if seq % 20 == 0 { 300.0 } else { 0.0 },
+        |seq| if (40..52).contains(&seq) { (52 - seq) as f64 * 0.1 } else { 0.0 },
+    ] {
+        let (passed, doubts) = heard(moved(by_s));
+        assert_eq!(doubts, []);
+        assert!((passed - 6.9).abs() < 1e-6, "{passed}");
+    }
+}
+
+#[test]
+fn a_clock_that_recovers_is_believed_again_and_the_doubt_outlives_a_restart_and_a_session() {
+    let broken = paced(Clock::Rtcp, [1.0 / 3.0, 1.0, 1.0]).take(40);
+    let mut follower = follower();
+    for frame in broken {
+        follower.hear(&frame).unwrap();
+    }
+    let state: FollowerState =
+        serde_json::from_str(&serde_json::to_string(&follower.state()).unwrap()).unwrap();
+    let mut follower = Follower::resume("monitor", TrackerSettings::default(), state);
+    let mut times = Vec::new();
+    let mut doubts = Vec::new();
+    for (seq, mut frame) in paced(Clock::Rtcp, [1.0, 1.0, 1.0]).enumerate() {
+        (frame.session, frame.captured_at) =
+            (session(1), frame.captured_at + std::time::Duration::from_secs(60));
+        frame.published_at = frame.captured_at;
+        let sight = follower.hear(&frame).unwrap();
+        assert_eq!(sight.began, seq == 0, "what agrees costs no track");
+        times.push(sight.at_s);
+        doubts.extend(sight.doubt);
+    }
+    assert_eq!(doubts, [None]);
+    assert!((times[99] - 9.9).abs() < 1e-6, "{times:?}");
 }

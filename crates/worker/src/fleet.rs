@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lookout_broker::{FleetEvent, RegistryRecord};
+use lookout_broker::{FleetEvent, RegistryRecord, shortened};
 use lookout_config::{CameraSettings, FleetSettings, Secrets, registry_camera};
 use lookout_schema::{CameraId, CameraSpec, Epoch, WorkerFleet};
 use lookout_stage::Tenure;
@@ -162,7 +162,7 @@ impl Holdings {
 
 impl Plan {
     fn bad(&mut self, key: &str, why: &str, epoch: Epoch) {
-        self.summary.bad_records.push(format!("{key}: {why}"));
+        self.summary.bad_records.push(format!("{}: {why}", shortened(key)));
         if let Ok(camera) = key.parse() {
             self.unwatched.push(Unwatched { camera, epoch, why: why.into(), bad: true });
         }

@@ -8,7 +8,7 @@ use lookout_config::{ForwardSettings, PathSettings};
 use lookout_schema::{
     AlertLevel, AlertRecord, BBox, CameraId, Detection, FrameRecord, Size, Timestamp, TrackRecord,
 };
-use lookout_track::{Closing, Follower, Passed, Sight, TrackId, TrackerSettings};
+use lookout_track::{Closing, Follower, Passed, Sight, TimeDoubt, TrackId, TrackerSettings};
 
 use self::alerts::{Alerts, Of, Over};
 use crate::{
@@ -90,11 +90,13 @@ pub struct Heard {
     pub outcome: Outcome,
     pub alerts: Vec<AlertRecord>,
     pub tracks: Vec<TrackRecord>,
+    /// Which of the camera's times is not believed from now on, where that has changed: none where they agree again.
+    pub doubt: Option<Option<TimeDoubt>>,
 }
 
 impl Heard {
     fn passed(outcome: Outcome) -> Self {
-        Self { outcome, alerts: Vec::new(), tracks: Vec::new() }
+        Self { outcome, alerts: Vec::new(), tracks: Vec::new(), doubt: None }
     }
 }
 
@@ -140,7 +142,8 @@ impl Vehicle {
         };
         let mut alerts = Vec::new();
         if sight.began {
-            alerts.extend(self.alerts.clear_all(Over::NewSession, now));
+            let over = if sight.doubt.is_some() { Over::OtherClock } else { Over::NewSession };
+            alerts.extend(self.alerts.clear_all(over, now));
             self.objects.clear();
         }
         self.measure(&frame, &sight, age, &mut alerts);
@@ -150,7 +153,7 @@ impl Vehicle {
             Age::Stale | Age::Future => alerts.extend(self.clear_blind(now, Over::Stale)),
         }
         let outcome = if age == Age::Stale { Outcome::Stale } else { Outcome::Heard };
-        Heard { outcome, alerts, tracks: sight.records }
+        Heard { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
     }
 
     /// Clears what no record speaks of any more. To be called now and then.

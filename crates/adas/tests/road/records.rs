@@ -166,3 +166,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_stream_time_at_a_third_of_the_pace_warns_of_nothing_that_is_far() {
+    // It is 6 s away when it is first seen, and 3.5 s at the end: by the stream's time it seems three times as near.
+    let mut scene = Scene::new(3, vec![Other::coming("car", 6.0, 12.0, [0.0, 0.0])]);
+    scene.seconds = 2.5;
+    let mut vehicle = vehicle(drawn());
+    let (mut doubts, mut raised) = (Vec::new(), Vec::new());
+    let mut last = None;
+    for mut frame in scene.frames() {
+        frame.pts_ns = Some(frame.seq * 1_000_000_000 / 10 / 3);
+        let now = frame.captured_at + Duration::from_millis(80);
+        let heard = vehicle.hear(frame, now);
+        doubts.extend(heard.doubt);
+        raised.extend(heard.alerts);
+        last = vehicle.seen().find_map(|seen| seen.closing).and_then(|closing| closing.ttc_s).or(last);
+    }
+    assert_eq!(doubts, [Some(lookout_track::TimeDoubt::Stream)]);
+    assert!(raised.is_empty(), "{raised:?}");
+    assert!(last.is_some_and(|seconds| seconds > 2.7), "{last:?}");
+}

@@ -41,6 +41,7 @@ pub use shares::FleetEvent;
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config},
+    fetching::Fetching,
     group::{Begin, GroupContext, Said},
     registry::RegistryRecord,
     topics::TopicCreator,
@@ -201,15 +202,16 @@ type Group = BaseConsumer<GroupContext>;
 impl Membership {
     fn run(mut self) {
         self.create_topics();
-        let group: Group =
-            match self.config.create_with_context(GroupContext::new(self.redactor.clone(), Begin::First)) {
-                Ok(group) => group,
-                Err(error) => {
-                    return self.tell(FleetEvent::Failed {
-                        reason: self.redactor.creation_error(&error).to_string(),
-                    });
-                }
-            };
+        let group: Group = match self.config.create_with_context(GroupContext::new(
+            Fetching::new(self.redactor.clone(), &self.config),
+            Begin::First,
+        )) {
+            Ok(group) => group,
+            Err(error) => {
+                return self
+                    .tell(FleetEvent::Failed { reason: self.redactor.creation_error(&error).to_string() });
+            }
+        };
         if let Err(error) = group.subscribe(&[&self.topic]) {
             return self.tell(FleetEvent::Failed { reason: error.to_string() });
         }

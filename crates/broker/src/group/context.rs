@@ -3,24 +3,25 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaRespErr,
 };
 use tokio::sync::Notify;
 
-use crate::{
-    client::{Redactor, code},
-    context::log,
-};
+use crate::{client::code, fetching::Fetching};
+
+/// How long the brokers may take to say what a partition that was added begins with.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the group has said.
 #[derive(Debug)]
@@ -43,8 +44,10 @@ pub(crate) enum Begin {
 
 /// Collects what the group says, for whoever polls.
 pub(crate) struct GroupContext {
-    redactor: Redactor,
+    fetching: Fetching,
     begin: Begin,
+    /// How many partitions the topic had when the group gave the first ones.
+    partitions: OnceLock<i32>,
     /// Something was said.
     news: Notify,
     said: Mutex<VecDeque<Said>>,
@@ -53,9 +56,19 @@ pub(crate) struct GroupContext {
 }
 
 impl GroupContext {
-    pub(crate) fn new(redactor: Redactor, begin: Begin) -> Self {
-        let closing = AtomicBool::new(false);
-        Self { redactor, begin, news: Notify::new(), said: Mutex::default(), closing }
+    pub(crate) fn new(fetching: Fetching, begin: Begin) -> Self {
+        Self {
+            fetching,
+            begin,
+            partitions: OnceLock::new(),
+            news: Notify::new(),
+            said: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn fetching(&self) -> &Fetching {
+        &self.fetching
     }
 
     /// Waits until something is said. What was said since [`Self::take`] is not missed.
@@ -71,6 +84,39 @@ impl GroupContext {
         self.closing.store(true, SeqCst);
     }
 
+    /// Has partitions that were added to the topic, and that nobody of the group has read, read from their beginning.
+    /// The group's other partitions begin with what comes. Blocks until the brokers answer.
+    fn begin_added(&self, group: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+        let Some(topic) = list.elements().first().map(|element| element.topic().to_owned()) else {
+            return Ok(());
+        };
+        let count = || {
+            let metadata = group.fetch_metadata(Some(&topic), ANSWER_WITHIN).ok()?;
+            let found = metadata.topics().first()?.partitions().len();
+            i32::try_from(found).ok()
+        };
+        let Some(known) = self.partitions.get().copied() else {
+            if let Some(count) = count() {
+                // Nobody else sets it: one thread polls.
+                let _ = self.partitions.set(count);
+            }
+            return Ok(());
+        };
+        let mut added = TopicPartitionList::new();
+        for element in list.elements().iter().filter(|element| element.partition() >= known) {
+            added.add_partition(element.topic(), element.partition());
+        }
+        if added.count() == 0 {
+            return Ok(());
+        }
+        for element in group.committed_offsets(added, ANSWER_WITHIN)?.elements() {
+            if !matches!(element.offset(), Offset::Offset(_)) {
+                list.set_partition_offset(element.topic(), element.partition(), Offset::Beginning)?;
+            }
+        }
+        Ok(())
+    }
+
     fn say(&self, said: Said) {
         self.said().push_back(said);
         self.news.notify_one();
@@ -83,14 +129,15 @@ impl GroupContext {
 
 impl ClientContext for GroupContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log(&self.redactor, level, facility, line);
+        self.fetching.log(level, facility, line);
     }
 
-    fn stats(&self, _: Statistics) {}
+    fn stats(&self, statistics: Statistics) {
+        self.fetching.observe(&statistics, Instant::now());
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The client that writes says the same.
-        tracing::debug!(code = ?code(&error), reason = self.redactor.redact(reason), "a group's client reports an error");
+        self.fetching.error(code(&error), reason);
     }
 }
 
@@ -102,7 +149,7 @@ impl ConsumerContext for GroupContext {
                 self.say(Said::Assigned(partitions));
                 let set = match self.begin {
                     Begin::First => list.set_all_offsets(Offset::Beginning),
-                    Begin::Committed => Ok(()),
+                    Begin::Committed => self.begin_added(group, list),
                 };
                 set.and_then(|()| group.incremental_assign(list))
             }

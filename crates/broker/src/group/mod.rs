@@ -2,21 +2,26 @@
 
 mod context;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Instant,
+};
 
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
 use rdkafka::{
-    Message, TopicPartitionList,
-    consumer::{Consumer, StreamConsumer},
-    error::KafkaError,
+    Message, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer, StreamConsumer},
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
 pub(crate) use self::context::{Begin, GroupContext, Said};
 use crate::{
     BrokerError, Placed,
     client::{Redactor, Use, client_config, code},
-    reader::{is_refusal, read},
+    fetching::Fetching,
+    reader::read,
 };
 
 /// What a member hears.
@@ -32,11 +37,18 @@ pub enum Heard {
 pub struct GroupReader {
     consumer: StreamConsumer<GroupContext>,
     topic: String,
-    assigned: BTreeSet<i32>,
+    joined_at: Instant,
+    /// What this member reads, and since when.
+    assigned: BTreeMap<i32, Instant>,
     /// What was told to be lost and is still to be let go of.
     leaving: Vec<i32>,
     /// What was given last, which counts as done when the next is asked for.
     given: Option<(i32, i64)>,
+    lost: u64,
+    /// Partitions whose next record is the first of a topic that was recreated.
+    anew: BTreeSet<i32>,
+    /// What the log was told last.
+    trouble: Option<String>,
 }
 
 impl GroupReader {
@@ -48,7 +60,10 @@ impl GroupReader {
     pub fn join(settings: &KafkaSettings, group: &str) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let topic = settings.topics.of(RecordKind::Frame).to_owned();
-        let consumer: StreamConsumer<GroupContext> = client_config(settings, Use::Consume)?
+        let mut config = client_config(settings, Use::Consume)?;
+        let fetching = Fetching::new(redactor.clone(), &config);
+        Fetching::configure(&mut config);
+        let consumer: StreamConsumer<GroupContext> = config
             .set("group.id", group)
             // Who joins takes partitions from some and leaves the others reading.
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -60,25 +75,36 @@ impl GroupReader {
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
             .set("allow.auto.create.topics", "false")
-            .set("topic.metadata.refresh.interval.ms", "5000")
             .set("fetch.wait.max.ms", "100")
-            .create_with_context(GroupContext::new(redactor.clone(), Begin::Committed))
+            .create_with_context(GroupContext::new(fetching, Begin::Committed))
             .map_err(|error| redactor.creation_error(&error))?;
         let failed =
             |error: KafkaError| BrokerError::Read { topic: topic.clone(), reason: error.to_string() };
         consumer.subscribe(&[&topic]).map_err(failed)?;
-        Ok(Self { consumer, topic, assigned: BTreeSet::new(), leaving: Vec::new(), given: None })
+        Ok(Self {
+            consumer,
+            topic,
+            joined_at: Instant::now(),
+            assigned: BTreeMap::new(),
+            leaving: Vec::new(),
+            given: None,
+            lost: 0,
+            anew: BTreeSet::new(),
+            trouble: None,
+        })
     }
 
     /// The next that is heard. With that, what was given before counts as done: another who reads on does not see
     /// it again. May be dropped while it waits, and loses nothing then.
     ///
     /// # Errors
-    /// The brokers refuse to be read. That they are away is none: the reader waits for them.
+    /// The client cannot go on, and has to be replaced. That the brokers are away or refuse to be read is none: the
+    /// reader retries.
     pub async fn next(&mut self) -> Result<Heard, BrokerError> {
         self.done();
         self.let_go()?;
         loop {
+            self.start_over()?;
             if let Some(heard) = self.told() {
                 return Ok(heard);
             }
@@ -91,20 +117,100 @@ impl GroupReader {
                 Ok(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
                     let (kind, record) = (RecordKind::Frame, read(&message, RecordKind::Frame));
+                    let reset = self.consumer.context().fetching().take_reset(&self.topic, partition);
+                    if let Some(from) = reset.filter(|from| *from < offset) {
+                        let records = (offset - from).unsigned_abs();
+                        self.lost += records;
+                        let topic = &self.topic;
+                        tracing::warn!(
+                            topic,
+                            partition,
+                            records,
+                            "records were deleted before they were read"
+                        );
+                    }
                     self.given = Some((partition, offset));
-                    return Ok(Heard::Record(Placed { kind, partition, offset, record }));
+                    let anew = self.anew.remove(&partition);
+                    return Ok(Heard::Record(Placed { kind, partition, offset, anew, record }));
                 }
-                Err(error) if is_refusal(code(&error)) => {
-                    return Err(self.failed(&error));
+                Err(error) => {
+                    let code = code(&error);
+                    if code == RDKafkaErrorCode::Fatal {
+                        return Err(self.failed(&error));
+                    }
+                    self.consumer.context().fetching().error(code, &code.to_string());
                 }
-                Err(error) => tracing::debug!(code = ?code(&error), "the group waits for the brokers"),
             }
         }
     }
 
+    /// What cannot be read at `now`; none where this member reads all that the group has given it. Changes are logged.
+    pub fn trouble(&mut self, now: Instant) -> Option<&str> {
+        let fetching = self.consumer.context().fetching();
+        let trouble = if fetching.is_stale(self.joined_at, now) {
+            Some("the Kafka client does not report how reading goes".to_owned())
+        } else {
+            let partition =
+                |(partition, since): (&i32, &Instant)| fetching.trouble(&self.topic, *partition, *since, now);
+            let group = fetching.group_trouble(now);
+            let refusal = || fetching.refusal().filter(|_| self.assigned.is_empty());
+            let refused =
+                || refusal().map(|(_, reason)| format!("`{}` cannot be read: {reason}", self.topic));
+            let reading = self.assigned.iter().find_map(partition);
+            group.or(reading).or_else(refused).or_else(|| fetching.undecodable(now))
+        };
+        match (&self.trouble, &trouble) {
+            (None, Some(reason)) => {
+                tracing::warn!(reason, "records cannot be read, the group's member retries")
+            }
+            (Some(_), None) => tracing::info!(topic = self.topic, "records are read again"),
+            _ => {}
+        }
+        if trouble.is_none() && !self.assigned.is_empty() {
+            fetching.recovered();
+        }
+        self.trouble = trouble;
+        self.trouble.as_deref()
+    }
+
+    /// Records that were deleted, by their retention time or otherwise, before they were read.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Reads the topic from its beginning, where it was recreated.
+    fn start_over(&mut self) -> Result<(), BrokerError> {
+        if !self.consumer.context().fetching().take_recreated().contains(&self.topic) {
+            return Ok(());
+        }
+        tracing::warn!(topic = self.topic, "the topic was recreated, it is read from its beginning");
+        self.given = None;
+        self.anew = self.assigned.keys().copied().collect();
+        let (mut gone, mut again, mut first) =
+            (TopicPartitionList::new(), TopicPartitionList::new(), TopicPartitionList::new());
+        for partition in self.assigned.keys() {
+            gone.add_partition(&self.topic, *partition);
+            let add = |list: &mut TopicPartitionList, offset| {
+                list.add_partition_offset(&self.topic, *partition, offset)
+            };
+            add(&mut again, Offset::Beginning)
+                .and_then(|()| add(&mut first, Offset::Offset(0)))
+                .map_err(|error| self.failed(&error))?;
+        }
+        if gone.count() == 0 {
+            return Ok(());
+        }
+        let done = self.consumer.incremental_unassign(&gone).and_then(|()| {
+            self.consumer.incremental_assign(&again)?;
+            // What was committed is of the other topic.
+            self.consumer.commit(&first, CommitMode::Async)
+        });
+        done.map_err(|error| self.failed(&error))
+    }
+
     /// The partitions that this member reads.
-    pub fn partitions(&self) -> &BTreeSet<i32> {
-        &self.assigned
+    pub fn partitions(&self) -> impl ExactSizeIterator<Item = i32> {
+        self.assigned.keys().copied()
     }
 
     /// What the group has said and whoever reads has to know.
@@ -114,7 +220,9 @@ impl GroupReader {
             match said {
                 Said::Assigned(partitions) => {
                     tracing::info!(?partitions, topic = self.topic, "the group gives partitions");
-                    self.assigned.extend(partitions);
+                    let now = Instant::now();
+                    self.assigned.extend(partitions.into_iter().map(|partition| (partition, now)));
+                    self.consumer.context().fetching().recovered();
                 }
                 Said::Revoked(partitions) => {
                     tracing::info!(?partitions, topic = self.topic, "the group gives partitions to another");
@@ -131,9 +239,7 @@ impl GroupReader {
                 }
             }
         }
-        lost.iter().for_each(|partition| {
-            self.assigned.remove(partition);
-        });
+        self.assigned.retain(|partition, _| !lost.contains(partition));
         (!lost.is_empty()).then_some(Heard::Lost(lost))
     }
 

@@ -1,14 +1,16 @@
 //! Reads the records back: for `lookout tail`, for consumers that keep their own place, and for tests.
 
+mod context;
+mod health;
+mod look;
 mod options;
 mod spans;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
-    future::pending,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lookout_config::KafkaSettings;
@@ -24,13 +26,21 @@ use tokio::{
     time::sleep,
 };
 
-pub use self::options::{Missing, Places, ReadFrom, ReaderOptions};
-use self::spans::{Span, partitions, spans};
+use self::{
+    context::ReadContext,
+    health::Looked,
+    look::{Found, FoundTopic, Look, Waiting, found},
+    spans::{Held, Span, spans},
+};
+pub use self::{
+    health::ReadTrouble,
+    options::{Missing, Places, ReadFrom, ReaderOptions, Refused, TopicIds},
+};
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code, is_denied, servers},
-    context::QuietContext,
-    record::{ReadRecord, decode},
+    fetching::Fetching,
+    record::{ReadRecord, decode, shortened},
     recording::{Recorded, recorded},
 };
 
@@ -40,6 +50,9 @@ pub struct Placed {
     pub kind: RecordKind,
     pub partition: i32,
     pub offset: i64,
+    /// The partition's offsets start over with this record: the topic was deleted and recreated, or the brokers have
+    /// lost records and reuse their offsets.
+    pub anew: bool,
     pub record: ReadRecord,
 }
 
@@ -50,56 +63,84 @@ pub struct RecordReader {
     topics: Topics,
     brokers: String,
     /// What is read.
-    assigned: BTreeSet<(RecordKind, i32)>,
+    assigned: BTreeMap<(RecordKind, i32), Assigned>,
     /// Where the reader stops, for each partition that it has not read so far.
     ends: Option<Places>,
-    /// Looks for new topics and partitions, where those are followed.
+    /// Where the topics begin that are read once those before them are, where the reader stops at the end.
+    later: VecDeque<(RecordKind, TopicPartitionList)>,
+    /// Looks for new topics and partitions.
     look: Option<JoinHandle<Found>>,
+    looked: Looked,
+    waiting: Waiting,
+    /// The ids of the topics, as of when their reading began.
+    ids: TopicIds,
+    /// Records that were deleted before they were read.
+    lost: BTreeMap<RecordKind, u64>,
 }
 
-/// The partitions that there are.
-type Found = Vec<(RecordKind, Vec<i32>)>;
+/// A partition that is read.
+#[derive(Debug)]
+struct Assigned {
+    since: Instant,
+    /// The offset of the next record, once one was read.
+    next: Option<i64>,
+    /// As [`Placed::anew`], of the next record.
+    anew: bool,
+}
 
-type Consuming = StreamConsumer<QuietContext>;
+type Consuming = StreamConsumer<ReadContext>;
 
 const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// How often [`Missing::Follow`] looks for new topics and partitions.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 impl RecordReader {
     /// Opens the topics.
     ///
     /// # Errors
     /// Settings that librdkafka refuses; no broker that answers within 10 s; no such topic, where the reader is to
-    /// stop at the end and does not follow.
+    /// stop at the end and does not follow; brokers that refuse to be read, where the options say [`Refused::Fail`].
     pub async fn open(settings: &KafkaSettings, options: &ReaderOptions) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
-        let context = QuietContext::new(redactor.clone());
-        let consumer: Consuming = client_config(settings, Use::Consume)?
+        let mut config = client_config(settings, Use::Consume)?;
+        let fetching = Fetching::new(redactor.clone(), &config);
+        Fetching::configure(&mut config);
+        // Topics of one reader are told apart by being read one after the other: librdkafka's Rust binding names only
+        // the partition that is at its end.
+        let at_ends = if options.until_end { "true" } else { "false" };
+        let consumer: Consuming = config
             // librdkafka wants one to be named, but a reader joins no group and commits nothing.
             .set("group.id", "lookout-reader")
             .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", at_ends)
             .set("auto.offset.reset", "earliest")
-            .create_with_context(context)
+            .create_with_context(ReadContext { fetching })
             .map_err(|error| redactor.creation_error(&error))?;
         let mut reader = Self {
             consumer: Arc::new(consumer),
             options: options.clone(),
             topics: settings.topics.clone(),
             brokers: servers(settings)?.to_owned(),
-            assigned: BTreeSet::new(),
+            assigned: BTreeMap::new(),
             ends: options.until_end.then(BTreeMap::new),
+            later: VecDeque::new(),
             look: None,
+            looked: Looked::new(Instant::now()),
+            waiting: Waiting::default(),
+            ids: TopicIds::new(),
+            lost: BTreeMap::new(),
         };
         // Assigned at once: a broker answers no question of a client whose fetch waits for records.
         let mut start = TopicPartitionList::new();
         for kind in &options.kinds {
             reader.begin(*kind, &mut start).await?;
+            if options.until_end {
+                reader.later.push_back((*kind, std::mem::take(&mut start)));
+            }
         }
+        // Frames are most of what there is. What is put in order by time has the other records before them.
+        let is_large = |kind: RecordKind| matches!(kind, RecordKind::Frame | RecordKind::Snapshot);
+        reader.later.make_contiguous().sort_by_key(|(kind, _)| is_large(*kind));
         reader.consumer.assign(&start).map_err(|error| reader.failed(&error))?;
-        if options.missing == Missing::Follow {
-            reader.look = Some(reader.look_later());
-        }
+        reader.look_later(false);
         Ok(reader)
     }
 
@@ -107,68 +148,116 @@ impl RecordReader {
     async fn begin(&mut self, kind: RecordKind, start: &mut TopicPartitionList) -> Result<(), BrokerError> {
         let mut waited = false;
         loop {
-            if let Some(spans) = self.spans(kind).await? {
-                for span in &spans {
-                    // A reader that was there before the topic sees all of it.
-                    let offset = if waited { span.low } else { self.options.from.offset(kind, span) };
-                    self.add((kind, span.partition), Offset::Offset(offset), start)?;
-                    if let Some(ends) = &mut self.ends
-                        && offset < span.high
-                    {
-                        ends.insert((kind, span.partition), span.high);
+            match self.spans(kind).await? {
+                Held::Spans(spans, leaderless) => {
+                    if self.options.until_end && !leaderless.is_empty() {
+                        let reason = format!("{} partitions have no leader", leaderless.len());
+                        return Err(BrokerError::Read { topic: self.topics.of(kind).to_owned(), reason });
+                    }
+                    self.waiting.partitions.extend(leaderless.into_iter().map(|partition| (kind, partition)));
+                    for span in &spans {
+                        // A reader that was there before the topic sees all of it.
+                        let from = if waited { &ReadFrom::Beginning } else { &self.options.from };
+                        let offset = self.start(kind, span, &from.clone(), start)?;
+                        if let Some(ends) = &mut self.ends
+                            && offset < span.high
+                        {
+                            ends.insert((kind, span.partition), span.high);
+                        }
+                    }
+                    return Ok(());
+                }
+                Held::Refused(code) if self.options.refused == Refused::Fail => {
+                    return Err(self.refused(self.topics.of(kind), code));
+                }
+                Held::Refused(code) => {
+                    self.waiting.topics.insert(kind);
+                    self.looked.refused(kind, code);
+                    if self.options.missing == Missing::Follow {
+                        return Ok(());
                     }
                 }
-                return Ok(());
-            }
-            match self.options.missing {
-                Missing::Follow => return Ok(()),
-                Missing::Wait if self.options.until_end => {
-                    let topic = self.topics.of(kind).to_owned();
-                    return Err(BrokerError::NoTopic { topic, brokers: self.brokers.clone() });
-                }
-                Missing::Wait => {}
-            }
-            if !std::mem::replace(&mut waited, true) {
-                tracing::info!(topic = self.topics.of(kind), "the topic does not exist yet, waiting for it");
+                Held::Missing => match self.options.missing {
+                    Missing::Follow => return Ok(()),
+                    Missing::Wait if self.options.until_end => {
+                        let topic = self.topics.of(kind).to_owned();
+                        return Err(BrokerError::NoTopic { topic, brokers: self.brokers.clone() });
+                    }
+                    Missing::Wait => {
+                        if !std::mem::replace(&mut waited, true) {
+                            let topic = self.topics.of(kind);
+                            tracing::info!(topic, "the topic does not exist yet, waiting for it");
+                        }
+                    }
+                },
             }
             sleep(TRY_AGAIN).await;
         }
     }
 
-    /// The partitions of the topic of `kind`; none where it does not exist.
-    async fn spans(&self, kind: RecordKind) -> Result<Option<Vec<Span>>, BrokerError> {
+    /// What the topic of `kind` holds.
+    async fn spans(&self, kind: RecordKind) -> Result<Held, BrokerError> {
         let topic = self.topics.of(kind).to_owned();
-        let ago = match self.options.from {
-            ReadFrom::Ago(ago) => Some(ago),
-            ReadFrom::Beginning | ReadFrom::Now | ReadFrom::Places(_) => None,
-        };
+        let ago = self.options.from.ago();
         let (consumer, name) = (Arc::clone(&self.consumer), topic.clone());
         match task::spawn_blocking(move || spans(&consumer, &name, ago)).await {
-            Ok(Ok(spans)) => Ok(spans),
+            Ok(Ok(held)) => Ok(held),
             Ok(Err(error)) => {
-                let reported = self.consumer.context().reported();
-                let reason = reported.first().map_or_else(|| error.to_string(), |(_, r)| r.clone());
+                let reason = self.fetching().last_reason().unwrap_or_else(|| error.to_string());
                 Err(BrokerError::Unreachable { brokers: self.brokers.clone(), reason })
             }
             Err(panic) => Err(BrokerError::Read { topic, reason: panic.to_string() }),
         }
     }
 
+    /// Adds where a partition is read `from` to `list`, and gives the offset.
+    fn start(
+        &mut self,
+        kind: RecordKind,
+        span: &Span,
+        from: &ReadFrom,
+        list: &mut TopicPartitionList,
+    ) -> Result<i64, BrokerError> {
+        let topic = self.topics.of(kind).to_owned();
+        let start = from.start(kind, span, self.fetching().topic_id(&topic).as_deref());
+        if start.anew {
+            tracing::warn!(
+                topic,
+                partition = span.partition,
+                "the topic was recreated, it is read from its beginning"
+            );
+        }
+        self.count_lost(kind, span.partition, start.lost);
+        self.add((kind, span.partition), Offset::Offset(start.offset), start.anew, list)?;
+        Ok(start.offset)
+    }
+
     fn add(
         &mut self,
         place: (RecordKind, i32),
         offset: Offset,
-        start: &mut TopicPartitionList,
+        anew: bool,
+        list: &mut TopicPartitionList,
     ) -> Result<(), BrokerError> {
         let (kind, partition) = place;
-        self.assigned.insert(place);
-        start
-            .add_partition_offset(self.topics.of(kind), partition, offset)
+        self.assigned.insert(place, Assigned { since: Instant::now(), next: None, anew });
+        if let Some(id) = self.fetching().topic_id(self.topics.of(kind)) {
+            self.ids.insert(kind, id);
+        }
+        list.add_partition_offset(self.topics.of(kind), partition, offset)
             .map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &KafkaError) -> BrokerError {
         BrokerError::Read { topic: self.names(), reason: format!("{error} ({})", self.brokers) }
+    }
+
+    fn refused(&self, topic: &str, code: RDKafkaErrorCode) -> BrokerError {
+        BrokerError::Refused { topic: topic.to_owned(), reason: code.to_string() }
+    }
+
+    fn fetching(&self) -> &Fetching {
+        &self.consumer.context().fetching
     }
 
     /// The topics that are read.
@@ -177,10 +266,15 @@ impl RecordReader {
         names.join(", ")
     }
 
+    fn kind_of(&self, topic: &str) -> Option<RecordKind> {
+        self.options.kinds.iter().copied().find(|kind| self.topics.of(*kind) == topic)
+    }
+
     /// The next record; none at the end. May be dropped while it waits, and loses nothing then.
     ///
     /// # Errors
-    /// The brokers refuse to be read. That they are away is none: the reader waits for them.
+    /// The brokers refuse to be read, where the options say [`Refused::Fail`] and nothing was read yet; or the client
+    /// cannot go on. That the brokers are away is none: the reader waits for them.
     pub async fn next(&mut self) -> Result<Option<ReadRecord>, BrokerError> {
         Ok(self.next_placed().await?.map(|placed| placed.record))
     }
@@ -198,98 +292,232 @@ impl RecordReader {
     /// # Errors
     /// As [`Self::next`].
     pub async fn next_recorded(&mut self) -> Result<Option<(Placed, Recorded)>, BrokerError> {
-        self.next_as(|message, kind| (placed(message, kind), recorded(message, kind))).await
+        self.next_as(|message, kind, anew| (placed(message, kind, anew), recorded(message, kind))).await
     }
 
     /// How many partitions of each topic are read.
     pub fn partitions(&self) -> BTreeMap<RecordKind, u16> {
         let mut counts = BTreeMap::new();
-        self.assigned.iter().for_each(|(kind, _)| *counts.entry(*kind).or_default() += 1);
+        self.assigned.keys().for_each(|(kind, _)| *counts.entry(*kind).or_default() += 1);
         counts
+    }
+
+    /// The ids of the topics that are read, where the brokers give some; to be kept with the places.
+    pub fn topic_ids(&self) -> &TopicIds {
+        &self.ids
+    }
+
+    /// Records that were deleted, by their retention time or otherwise, before they were read.
+    pub fn lost(&self) -> &BTreeMap<RecordKind, u64> {
+        &self.lost
     }
 
     async fn next_as<T>(
         &mut self,
-        take: fn(&BorrowedMessage<'_>, RecordKind) -> T,
+        take: fn(&BorrowedMessage<'_>, RecordKind, bool) -> T,
     ) -> Result<Option<T>, BrokerError> {
-        while self.ends.as_ref().is_none_or(|ends| !ends.is_empty()) {
+        loop {
+            self.start_over()?;
+            if !self.read_on()? {
+                return Ok(None);
+            }
+            // A copy of the pointer: the message borrows it, and the reader changes with the message.
+            let consumer = Arc::clone(&self.consumer);
             let message = tokio::select! {
-                message = self.consumer.recv() => message,
+                message = consumer.recv() => message,
                 found = found(&mut self.look) => {
-                    self.look = Some(self.look_later());
-                    self.follow(&found)?;
+                    self.look = None;
+                    self.follow(found)?;
                     continue;
                 }
             };
             let message = match message {
                 Ok(message) => message,
-                Err(error) if is_refusal(code(&error)) => {
-                    return Err(BrokerError::Read { topic: self.names(), reason: code(&error).to_string() });
-                }
                 Err(error) => {
-                    tracing::debug!(code = ?code(&error), "the reader waits for the brokers");
+                    self.failed_to_read(&error)?;
                     continue;
                 }
             };
-            let Some(kind) =
-                self.options.kinds.iter().copied().find(|k| self.topics.of(*k) == message.topic())
-            else {
-                continue;
-            };
-            if let Some(ends) = &mut self.ends {
-                let partition = (kind, message.partition());
-                match ends.get(&partition) {
-                    Some(end) if message.offset() + 1 < *end => {}
-                    Some(end) => {
-                        let past = message.offset() >= *end;
-                        ends.remove(&partition);
-                        if past {
-                            continue;
-                        }
-                    }
-                    None => continue,
-                }
-            }
+            let Some(kind) = self.kind_of(message.topic()) else { continue };
+            let Some(anew) = self.take_place(kind, message.partition(), message.offset()) else { continue };
             let others = |camera: &CameraId| message.key() != Some(camera.as_str().as_bytes());
             if self.options.camera.as_ref().is_some_and(others) {
                 continue;
             }
-            return Ok(Some(take(&message, kind)));
+            return Ok(Some(take(&message, kind, anew)));
         }
-        Ok(None)
     }
 
-    /// Asks in a while which partitions there are. Brokers that are away say nothing, which is no fault.
-    fn look_later(&self) -> JoinHandle<Found> {
-        let consumer = Arc::clone(&self.consumer);
-        let kinds: Vec<_> =
-            self.options.kinds.iter().map(|kind| (*kind, self.topics.of(*kind).to_owned())).collect();
-        tokio::spawn(async move {
-            sleep(LOOK_EVERY).await;
-            let ask = move || {
-                kinds
-                    .iter()
-                    .map(|(kind, topic)| (*kind, partitions(&consumer, topic).unwrap_or_default()))
-                    .collect()
-            };
-            task::spawn_blocking(ask).await.unwrap_or_default()
-        })
+    /// Notes that the record at `offset` was read; none where it is not wanted. Gives [`Placed::anew`] otherwise.
+    fn take_place(&mut self, kind: RecordKind, partition: i32, offset: i64) -> Option<bool> {
+        let place = (kind, partition);
+        let reset = self.fetching().take_reset(self.topics.of(kind), partition);
+        let assigned = self.assigned.get_mut(&place)?;
+        let runs_back = assigned.next.is_some_and(|next| offset < next);
+        let anew = std::mem::take(&mut assigned.anew) || runs_back;
+        assigned.next = Some(offset + 1);
+        if runs_back {
+            let topic = self.topics.of(kind);
+            tracing::warn!(
+                topic,
+                partition,
+                offset,
+                "the partition's offsets start over, and so does its reader"
+            );
+        } else if let Some(from) = reset.filter(|from| *from < offset) {
+            self.count_lost(kind, partition, (offset - from).unsigned_abs());
+        }
+        if let Some(ends) = &mut self.ends {
+            let end = ends.get(&place).copied()?;
+            if offset + 1 >= end {
+                ends.remove(&place);
+            }
+            if offset >= end {
+                return None;
+            }
+        }
+        Some(anew)
+    }
+
+    fn count_lost(&mut self, kind: RecordKind, partition: i32, records: u64) {
+        if records > 0 {
+            *self.lost.entry(kind).or_default() += records;
+            let topic = self.topics.of(kind);
+            tracing::warn!(topic, partition, records, "records were deleted before they were read");
+        }
+    }
+
+    fn failed_to_read(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
+        if let KafkaError::PartitionEOF(partition) = error {
+            // At the end of what can be read, whatever the last offsets hold: a transaction's marker is no record.
+            if let (Some(ends), Some((kind, _))) = (&mut self.ends, self.later.front()) {
+                ends.remove(&(*kind, *partition));
+            }
+            return Ok(());
+        }
+        let code = code(error);
+        self.fetching().error(code, &code.to_string());
+        let is_final = code == RDKafkaErrorCode::Fatal
+            || (is_denied(code) && self.options.refused == Refused::Fail && !self.has_read());
+        if is_final { Err(self.refused(&self.names(), code)) } else { Ok(()) }
+    }
+
+    /// Whether anything was read, or could have been.
+    fn has_read(&self) -> bool {
+        self.fetching().has_fetched() || self.assigned.values().any(|assigned| assigned.next.is_some())
+    }
+
+    /// Goes to the next topic where one after the other is read to its end; false at the end of the last.
+    fn read_on(&mut self) -> Result<bool, BrokerError> {
+        let Some(ends) = &self.ends else { return Ok(true) };
+        while let Some((kind, start)) = self.later.front_mut() {
+            if ends.keys().all(|(other, _)| other != kind) {
+                self.later.pop_front();
+                continue;
+            }
+            if start.count() > 0 {
+                let start = std::mem::take(start);
+                let now = Instant::now();
+                let of_it = self.assigned.iter_mut().filter(|((of, _), _)| of == kind);
+                of_it.for_each(|(_, assigned)| assigned.since = now);
+                self.consumer.assign(&start).map_err(|error| self.failed(&error))?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Reads topics that were recreated from their beginning.
+    fn start_over(&mut self) -> Result<(), BrokerError> {
+        let recreated = self.fetching().take_recreated();
+        let kinds: BTreeSet<_> = recreated.iter().filter_map(|topic| self.kind_of(topic)).collect();
+        if kinds.is_empty() || self.ends.is_some() {
+            return Ok(());
+        }
+        let mut gone = TopicPartitionList::new();
+        for (kind, partition) in self.assigned.keys().filter(|(kind, _)| kinds.contains(kind)) {
+            gone.add_partition(self.topics.of(*kind), *partition);
+        }
+        for kind in &kinds {
+            tracing::warn!(
+                topic = self.topics.of(*kind),
+                "the topic was recreated, it is read from its beginning"
+            );
+            self.looked.recreated(*kind);
+            self.ids.remove(kind);
+            self.waiting.topics.remove(kind);
+            self.waiting.partitions.retain(|(waiting, _)| waiting != kind);
+        }
+        self.assigned.retain(|(kind, _), _| !kinds.contains(kind));
+        self.consumer.incremental_unassign(&gone).map_err(|error| self.failed(&error))?;
+        self.look_later(true);
+        Ok(())
+    }
+
+    /// Asks in a while, or `now`, which partitions there are.
+    fn look_later(&mut self, now: bool) {
+        if let Some(look) = self.look.take() {
+            look.abort();
+        }
+        let topic = |kind: &RecordKind| (*kind, self.topics.of(*kind).to_owned());
+        let look = Look {
+            consumer: Arc::clone(&self.consumer),
+            topics: self.options.kinds.iter().map(topic).collect(),
+            waiting: self.waiting.clone(),
+            from: self.options.from.clone(),
+            now,
+        };
+        self.look = Some(look.start());
     }
 
     /// Reads what was not there before from its beginning.
-    fn follow(&mut self, found: &Found) -> Result<(), BrokerError> {
+    fn follow(&mut self, found: Found) -> Result<(), BrokerError> {
         let mut start = TopicPartitionList::new();
-        for (kind, partitions) in found {
-            for partition in partitions {
-                if !self.assigned.contains(&(*kind, *partition)) {
-                    self.add((*kind, *partition), Offset::Beginning, &mut start)?;
+        match &found {
+            // What was not there when it was opened is not read by a reader that stops at what was the end then.
+            Ok(_) if self.ends.is_some() => {}
+            Ok(topics) => {
+                for (kind, topic) in topics {
+                    let FoundTopic::Partitions(partitions) = topic else { continue };
+                    self.follow_topic(*kind, partitions, &mut start)?;
                 }
             }
+            // Brokers that are away do not answer, which is no error.
+            Err(reason) => tracing::debug!(reason, "the brokers do not say which partitions there are"),
         }
-        if start.count() == 0 {
-            return Ok(());
+        self.looked.take(found, Instant::now());
+        if start.count() > 0 {
+            self.consumer.incremental_assign(&start).map_err(|error| self.failed(&error))?;
         }
-        self.consumer.incremental_assign(&start).map_err(|error| self.failed(&error))
+        self.log_troubles();
+        self.look_later(false);
+        Ok(())
+    }
+
+    fn follow_topic(
+        &mut self,
+        kind: RecordKind,
+        partitions: &[(i32, Option<Span>)],
+        start: &mut TopicPartitionList,
+    ) -> Result<(), BrokerError> {
+        for (partition, span) in partitions {
+            let place = (kind, *partition);
+            if self.assigned.contains_key(&place) {
+                continue;
+            }
+            if let Some(span) = span {
+                let from = self.options.from.clone();
+                self.start(kind, span, &from, start)?;
+                self.waiting.partitions.remove(&place);
+            } else if !self.waiting.contains(kind, *partition) {
+                let anew = self.looked.is_recreated(kind);
+                self.add(place, Offset::Beginning, anew, start)?;
+            }
+        }
+        if partitions.iter().all(|(partition, _)| self.assigned.contains_key(&(kind, *partition))) {
+            self.waiting.topics.remove(&kind);
+        }
+        Ok(())
     }
 }
 
@@ -301,34 +529,9 @@ impl Drop for RecordReader {
     }
 }
 
-/// What was found; never returns where nothing is looked for.
-async fn found(look: &mut Option<JoinHandle<Found>>) -> Found {
-    match look {
-        Some(look) => look.await.unwrap_or_default(),
-        None => pending().await,
-    }
-}
-
-impl ReadFrom {
-    fn offset(&self, kind: RecordKind, span: &Span) -> i64 {
-        match self {
-            // The registry is what all of its records say together.
-            _ if kind == RecordKind::Camera => span.low,
-            Self::Beginning => span.low,
-            Self::Ago(_) => span.since.unwrap_or(span.high),
-            Self::Now => span.high,
-            // A topic that was made anew begins again.
-            Self::Places(places) => {
-                let place = places.get(&(kind, span.partition)).copied();
-                place.filter(|at| (span.low..=span.high).contains(at)).unwrap_or(span.low)
-            }
-        }
-    }
-}
-
-fn placed(message: &BorrowedMessage<'_>, kind: RecordKind) -> Placed {
+fn placed(message: &BorrowedMessage<'_>, kind: RecordKind, anew: bool) -> Placed {
     let record = read(message, kind);
-    Placed { kind, partition: message.partition(), offset: message.offset(), record }
+    Placed { kind, partition: message.partition(), offset: message.offset(), anew, record }
 }
 
 pub(crate) fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecord {
@@ -337,13 +540,8 @@ pub(crate) fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecor
         topic: message.topic().to_owned(),
         partition: message.partition(),
         offset: message.offset(),
-        reason,
+        reason: shortened(&reason),
     })
-}
-
-/// Whether an error of reading stands, however long one waits.
-pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
-    is_denied(code) || code == RDKafkaErrorCode::Fatal
 }
 
 impl fmt::Debug for RecordReader {

@@ -8,17 +8,19 @@ use std::{
 use lookout_schema::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{Consumer, StreamConsumer},
+    consumer::Consumer,
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{client::code, context::QuietContext};
+use super::Consuming;
+use crate::client::{code, is_denied};
 
 /// How long the brokers may take to answer.
 const REACH_FOR: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// What one partition holds: offsets from `low` to before `high`.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub(super) partition: i32,
     pub(super) low: i64,
@@ -27,49 +29,94 @@ pub(super) struct Span {
     pub(super) since: Option<i64>,
 }
 
-type Consuming = StreamConsumer<QuietContext>;
-
-/// The partitions of `topic`; none where it does not exist.
-pub(super) fn partitions(consumer: &Consuming, topic: &str) -> Result<Vec<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), REACH_FOR)?;
-    let found = metadata.topics().first().filter(|found| found.error().is_none());
-    Ok(found.iter().flat_map(|found| found.partitions()).map(|partition| partition.id()).collect())
+/// What there is of a topic.
+pub(super) enum Existing {
+    Missing,
+    /// This user may not see it.
+    Refused(RDKafkaErrorCode),
+    /// Each partition, and whether it has a leader.
+    Partitions(Vec<(i32, bool)>),
 }
 
-/// What the partitions of `topic` hold; nothing where it does not exist.
-pub(super) fn spans(
+/// What a topic holds.
+pub(super) enum Held {
+    Missing,
+    Refused(RDKafkaErrorCode),
+    /// What the partitions hold, and which of them no broker answers for.
+    Spans(Vec<Span>, Vec<i32>),
+}
+
+pub(super) fn existing(
     consumer: &Consuming,
     topic: &str,
-    ago: Option<Duration>,
-) -> Result<Option<Vec<Span>>, KafkaError> {
-    let until = Instant::now() + REACH_FOR;
-    let partitions = partitions(consumer, topic)?;
-    if partitions.is_empty() {
-        return Ok(None);
+    patience: Duration,
+) -> Result<Existing, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), patience)?;
+    let Some(found) = metadata.topics().first() else { return Ok(Existing::Missing) };
+    if let Some(error) = found.error() {
+        let code = RDKafkaErrorCode::from(error);
+        return Ok(if is_denied(code) { Existing::Refused(code) } else { Existing::Missing });
     }
-    let span = |partition: i32| {
-        let left = || until.saturating_duration_since(Instant::now());
-        loop {
-            match consumer.fetch_watermarks(topic, partition, left()) {
-                Ok((low, high)) => {
-                    let since = ago.map(|ago| first_since(consumer, topic, partition, ago, left()));
-                    return Ok(Span { partition, low, high, since: since.transpose()?.flatten() });
-                }
-                // A topic that was just made, or a broker that has just come back, has it in a moment.
-                Err(error) if has_no_leader(code(&error)) && !left().is_zero() => {
-                    thread::sleep(TRY_AGAIN.min(left()));
-                }
+    let partitions: Vec<_> =
+        found.partitions().iter().map(|partition| (partition.id(), partition.leader() >= 0)).collect();
+    Ok(if partitions.is_empty() { Existing::Missing } else { Existing::Partitions(partitions) })
+}
+
+/// What the partitions of `topic` hold. Partitions without a leader are waited for at first: a topic that was just
+/// created, or a broker that has just come back, has them in a moment.
+pub(super) fn spans(consumer: &Consuming, topic: &str, ago: Option<Duration>) -> Result<Held, KafkaError> {
+    let until = Instant::now() + REACH_FOR;
+    let left = || until.saturating_duration_since(Instant::now());
+    let partitions = match existing(consumer, topic, left())? {
+        Existing::Missing => return Ok(Held::Missing),
+        Existing::Refused(code) => return Ok(Held::Refused(code)),
+        Existing::Partitions(partitions) => partitions,
+    };
+    let (mut held, mut due) = (Vec::new(), partitions.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
+    loop {
+        let mut leaderless = Vec::new();
+        for partition in due {
+            match span(consumer, topic, partition, ago, left()) {
+                Ok(span) => held.push(span),
+                Err(error) if has_no_leader(code(&error)) => leaderless.push(partition),
                 Err(error) => return Err(error),
             }
         }
-    };
-    partitions.into_iter().map(span).collect::<Result<_, _>>().map(Some)
+        if leaderless.is_empty() || left().is_zero() {
+            return Ok(Held::Spans(held, leaderless));
+        }
+        due = leaderless;
+        thread::sleep(TRY_AGAIN.min(left()));
+    }
+}
+
+/// What one partition holds.
+pub(super) fn span(
+    consumer: &Consuming,
+    topic: &str,
+    partition: i32,
+    ago: Option<Duration>,
+    patience: Duration,
+) -> Result<Span, KafkaError> {
+    let (low, high) = consumer.fetch_watermarks(topic, partition, patience)?;
+    let since = ago.map(|ago| first_since(consumer, topic, partition, ago, patience)).transpose()?;
+    Ok(Span { partition, low, high, since: since.flatten() })
 }
 
 /// Whether the brokers have not agreed yet which of them has a partition.
 fn has_no_leader(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
-    matches!(code, LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition)
+    use RDKafkaErrorCode::{
+        BrokerNotAvailable, LeaderNotAvailable, NotLeaderForPartition, ReplicaNotAvailable,
+        UnknownTopicOrPartition,
+    };
+    matches!(
+        code,
+        LeaderNotAvailable
+            | NotLeaderForPartition
+            | UnknownTopicOrPartition
+            | ReplicaNotAvailable
+            | BrokerNotAvailable
+    )
 }
 
 fn first_since(

@@ -2,6 +2,8 @@
 
 use lookout_schema::{CameraId, CameraSpec};
 
+use crate::record::shortened;
+
 /// A record of the registry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistryRecord {
@@ -14,6 +16,14 @@ pub enum RegistryRecord {
 impl RegistryRecord {
     /// Reads a message.
     pub(crate) fn read(key: &str, payload: Option<&[u8]>) -> Self {
+        match Self::parse(key, payload) {
+            // A key or a value may be of any length.
+            Self::Bad(why) => Self::Bad(shortened(&why)),
+            record => record,
+        }
+    }
+
+    fn parse(key: &str, payload: Option<&[u8]>) -> Self {
         let Some(payload) = payload.filter(|payload| !payload.is_empty()) else { return Self::Removed };
         if let Err(error) = key.parse::<CameraId>() {
             return Self::Bad(error.to_string());

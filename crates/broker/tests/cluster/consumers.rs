@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lookout_broker::{
     Embedded, KafkaSink, Missing, Placed, Places, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
-    RecordWriter, Written,
+    RecordWriter, TopicIds, Written,
 };
 use lookout_schema::{AlertEvidence, AlertLevel, AlertRecord, AlertState, RecordKind, Timestamp};
 
@@ -58,7 +58,7 @@ async fn a_consumer_goes_on_where_it_stopped() {
     let mut places = Places::new();
     let mut seen = Vec::new();
     for stops in [4, 3, 3] {
-        let options = everything(ReadFrom::Places(places.clone()), false);
+        let options = everything(ReadFrom::Places(places.clone(), TopicIds::new()), false);
         let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
         for _ in 0..stops {
             let placed = next(&mut reader).await;
@@ -70,7 +70,7 @@ async fn a_consumer_goes_on_where_it_stopped() {
     assert_eq!(seen, (0..10).collect::<Vec<_>>());
     // What is gone, or of a topic that was made anew, is no place to go on from.
     places.values_mut().for_each(|offset| *offset = 1_000_000);
-    let options = everything(ReadFrom::Places(places), false);
+    let options = everything(ReadFrom::Places(places, TopicIds::new()), false);
     let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
     assert_eq!(next(&mut reader).await.offset, 0);
 }

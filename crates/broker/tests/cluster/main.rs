@@ -12,6 +12,7 @@ mod forwarder;
 mod group;
 #[cfg(test)]
 mod recording;
+mod refusals;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lookout_broker::RegistryView;
+use lookout_broker::{RegistryView, shortened};
 use lookout_config::{Secrets, registry_camera};
 use lookout_schema::CameraSpec;
 
@@ -24,6 +24,7 @@ pub(crate) fn print(view: &RegistryView, json: bool) -> io::Result<()> {
         }
     }
     for (key, why) in &view.bad {
+        let key = shortened(key);
         writeln!(io::stderr(), "lookout cameras: the record `{key}` cannot be used: {why}")?;
     }
     Ok(())

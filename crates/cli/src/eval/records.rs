@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::bail;
-use lookout_broker::{Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader};
+use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
 use lookout_config::KafkaSettings;
 use lookout_schema::{FrameRecord, RecordKind};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -30,8 +30,7 @@ pub(super) async fn read(
         from: ReadFrom::Beginning,
         kinds: vec![RecordKind::Frame],
         until_end,
-        camera: None,
-        missing: Missing::Wait,
+        ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(kafka, &options(false)).await?;
     let mut seen = BTreeSet::new();

@@ -34,6 +34,7 @@ impl Changes {
             let there: BTreeSet<&CameraId> = overview.cameras.iter().map(|view| &view.id).collect();
             gone.extend(self.told.extract_if(.., |id, _| !there.contains(id)).map(|(id, _)| id));
         }
-        Overview { cameras: due, workers: overview.workers.clone(), gone, ..*overview }
+        let (workers, notices) = (overview.workers.clone(), overview.notices.clone());
+        Overview { cameras: due, workers, notices, gone, ..*overview }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Overview {
     /// How old records are when they are taken: a monitor that has been away has much to read.
     pub(crate) lag_s: f64,
     pub(crate) unreadable: u64,
+    /// What the page lacks, and why.
+    pub(crate) notices: Vec<String>,
     pub(crate) alerts_open: u64,
     /// Whether who looks has to log in.
     pub(crate) auth: bool,
@@ -45,6 +47,7 @@ impl Overview {
             records_per_s: 0.0,
             lag_s: 0.0,
             unreadable: 0,
+            notices: Vec::new(),
             alerts_open: 0,
             auth,
             cameras: Vec::new(),

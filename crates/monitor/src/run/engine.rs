@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use lookout_broker::{Places, RecordReader};
+use lookout_broker::{BrokerError, RecordReader};
 use lookout_config::MonitorSettings;
 use lookout_schema::{CameraId, Timestamp};
 use tokio::{
@@ -20,8 +20,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Ask, Event, Shared, broker::Watchman, is_set, tracks::Tracks};
-use crate::{MonitorError, page::Changes, state::State};
+use super::{Ask, Event, Shared, is_set, locked, reading::Reading, tracks::Tracks};
+use crate::{MonitorError, error::StoreError, page::Changes, state::State};
 
 /// What the one that reads is made of.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Engine {
 /// Where it stands.
 #[derive(Debug)]
 struct Turn {
-    watchman: Watchman,
+    reading: Reading,
     /// Whether nothing waits to be read, so that what does not come is not there.
     caught_up: bool,
     /// When there was more to read than was taken, last.
@@ -51,6 +51,8 @@ struct Turn {
     kept_any: Instant,
     told: Instant,
     ticked: Instant,
+    /// When it was looked at how reading goes, last.
+    reading_at: Option<Instant>,
     records: u64,
     changes: Changes,
     alerts_open: BTreeMap<String, u64>,
@@ -65,30 +67,34 @@ const BATCH: usize = 2_000;
 const BATCH_FOR: Duration = Duration::from_millis(30);
 /// From one batch to the next: many records at a time cost less than one by one.
 const REST: Duration = Duration::from_millis(25);
+/// How often it is looked at how reading goes.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Runs until it is `stopped`. `ready` is set once the alerts' topic was read to its end.
     pub(super) async fn run(
         mut self,
-        places: Places,
         ready: watch::Sender<bool>,
         mut stopped: watch::Receiver<bool>,
     ) -> Result<(), MonitorError> {
-        let Some(mut reader) = self.begin(places, &mut stopped).await? else { return Ok(()) };
+        let Some(mut reader) = self.begin(&mut stopped).await? else { return Ok(()) };
         ready.send_replace(true);
-        let mut turn = Turn::new(&self.settings);
-        turn.alerts_open = self.shared.store.open_alerts().await?;
+        let mut turn = Turn::new();
+        self.count_open(&mut turn).await;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let mut came = None;
+            let (mut came, mut failed) = (None, None);
             tokio::select! {
-                placed = reader.next_placed() => came = placed?,
+                placed = reader.next_placed() => match placed {
+                    Ok(placed) => came = placed,
+                    Err(error) => failed = Some(error),
+                },
                 _ = ticks.tick() => {}
                 Some(ask) = self.asks.recv() => self.answer(ask, &turn),
                 () = self.shared.acknowledged.notified() => {
-                    turn.alerts_open = self.shared.store.open_alerts().await?;
+                    self.count_open(&mut turn).await;
                 }
                 () = is_set(&mut stopped) => break,
             }
@@ -96,9 +102,15 @@ impl Engine {
             let mut more = false;
             if let Some(placed) = came {
                 self.state.apply(placed, Timestamp::now());
-                more = self.drain(&mut reader, &mut turn)?;
+                (more, failed) = self.drain(&mut reader, &mut turn);
             }
+            self.look(&reader, &mut turn);
             self.turn(&mut turn, more, &mut stopped).await?;
+            if let Some(error) = failed {
+                tracing::error!(%error, "the Kafka client cannot go on and is replaced");
+                let Some(again) = self.begin(&mut stopped).await? else { break };
+                reader = again;
+            }
             if !more {
                 sleep_until(begun + REST).await;
             }
@@ -106,22 +118,54 @@ impl Engine {
         self.finish(&mut turn, &mut stopped).await
     }
 
-    /// Takes what has come; whether there is more of it.
-    fn drain(&mut self, reader: &mut RecordReader, turn: &mut Turn) -> Result<bool, MonitorError> {
+    /// Takes what has come; whether there is more of it, and why no more can come.
+    fn drain(&mut self, reader: &mut RecordReader, turn: &mut Turn) -> (bool, Option<BrokerError>) {
         let begun = Instant::now();
-        turn.watchman.heard(begun);
         turn.records += 1;
         // One look at the clock is enough for a batch.
         let now = Timestamp::now();
         for _ in 0..BATCH {
-            let Some(placed) = reader.next_placed().now_or_never() else { return Ok(false) };
-            let Some(placed) = placed? else { return Ok(false) };
+            let placed = match reader.next_placed().now_or_never() {
+                Some(Ok(Some(placed))) => placed,
+                Some(Err(error)) => return (false, Some(error)),
+                Some(Ok(None)) | None => return (false, None),
+            };
             self.state.apply(placed, now);
             turn.records += 1;
             if begun.elapsed() > BATCH_FOR {
                 break;
             }
         }
-        Ok(true)
+        (true, None)
+    }
+
+    /// Looks at how reading goes.
+    fn look(&mut self, reader: &RecordReader, turn: &mut Turn) {
+        let now = Instant::now();
+        if turn.reading_at.is_some_and(|at| now.duration_since(at) < LOOK_EVERY) {
+            return;
+        }
+        turn.reading_at = Some(now);
+        turn.reading.look(reader, now);
+        self.state.set_topic_ids(reader.topic_ids());
+        self.state.counts.deleted.clone_from(reader.lost());
+    }
+
+    /// Counts the open alerts. What the store does not say stays as it was.
+    async fn count_open(&self, turn: &mut Turn) {
+        match self.shared.store.open_alerts().await {
+            Ok(open) => turn.alerts_open = open,
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// Notes that the store fails at something without which the monitor goes on.
+    fn store_failed(&self, error: &StoreError) {
+        let reason = error.to_string();
+        let mut health = locked(&self.shared.health);
+        if health.store.as_ref() != Some(&reason) {
+            tracing::error!(reason, "the store fails");
+            health.store = Some(reason);
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The parts at work, and how they are put together.
 
-mod broker;
 mod engine;
 mod hooks;
 mod pictures;
 mod publish;
+mod reading;
 mod shared;
 mod tracks;
 
@@ -69,7 +69,6 @@ impl Monitor {
         let Self { settings, listener, store, hooks, .. } = self;
         let mut state = State::new(&settings);
         let kept = store.kept().await?;
-        let places = kept.places.clone();
         state.go_on(kept, Timestamp::now());
         let writer = Arc::new(RecordWriter::start(&settings.kafka)?);
         let (shared, asks) = Shared::new(store, Overview::empty(settings.token.is_some()));
@@ -85,7 +84,7 @@ impl Monitor {
             asks,
             tracks: settings.tracking.publish.then_some(tracks),
         };
-        tasks.spawn(engine.run(places, ready, stopped.clone()));
+        tasks.spawn(engine.run(ready, stopped.clone()));
         tasks.spawn(tracks::write(track_inbox, Arc::clone(&writer)));
         tasks.spawn(publish::run(Arc::clone(&shared), Arc::clone(&writer), is_ready, stopped.clone()));
         for hook in hooks {

@@ -10,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Shared, is_set};
+use super::{Shared, is_set, locked};
 use crate::{
     MonitorError,
     store::{TOPIC, Waiting},
@@ -38,10 +38,22 @@ pub(super) async fn run(
         due.mark_unchanged();
         let wait = tokio::select! {
             done = step(&shared, &writer) => match done {
-                Ok(0) => LOOK_EVERY,
-                Ok(_) => continue,
+                Ok(count) => {
+                    if locked(&shared.health).publishing.take().is_some() {
+                        tracing::info!("alerts are written again");
+                    }
+                    if count > 0 {
+                        continue;
+                    }
+                    LOOK_EVERY
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "alerts wait to be written");
+                    let reason = format!("alerts wait to be written: {error}");
+                    let mut health = locked(&shared.health);
+                    if health.publishing.as_ref() != Some(&reason) {
+                        tracing::warn!(reason, "alerts are not written");
+                        health.publishing = Some(reason);
+                    }
                     TRY_AGAIN
                 }
             },

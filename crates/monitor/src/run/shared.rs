@@ -80,6 +80,8 @@ pub(crate) struct Health {
     /// What is wrong with the brokers, or why they are not read yet.
     pub(crate) brokers: Option<String>,
     pub(crate) store: Option<String>,
+    /// Why alerts are not written to their topic.
+    pub(crate) publishing: Option<String>,
     /// When the one that reads went round last.
     pub(crate) turned: Option<Instant>,
 }
@@ -146,7 +148,12 @@ impl Shared {
         let health = locked(&self.health);
         let still = health.turned.is_some_and(|turned| turned.elapsed() > STILL);
         let still = still.then(|| "the one that reads stands still".to_owned());
-        health.store.clone().or_else(|| health.brokers.clone()).or(still)
+        let damage = self.store.damage().map(str::to_owned);
+        damage
+            .or_else(|| health.store.clone())
+            .or_else(|| health.brokers.clone())
+            .or_else(|| health.publishing.clone())
+            .or(still)
     }
 }
 

@@ -7,7 +7,7 @@ use lookout_schema::{
     AlertRecord, CameraId, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord,
     LineDirection, Region, SessionId, Size, Timestamp, WorkerId,
 };
-use lookout_track::{Follower, TrackerSettings};
+use lookout_track::{Follower, TimeDoubt, TrackerSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -52,6 +52,9 @@ pub(crate) struct Live {
     pub(crate) dirty: bool,
     /// Something of it is in the next commit, so all of it has to be.
     pub(crate) due: bool,
+    /// The topic of its frames, or of its status, was recreated since the last record.
+    pub(crate) frames_anew: bool,
+    pub(crate) status_anew: bool,
     /// Changed since the page was told last.
     pub(crate) fresh: bool,
     pub(crate) counts: BTreeMap<String, u64>,
@@ -173,12 +176,31 @@ impl Camera {
         now: Timestamp,
         told: &mut Told,
     ) -> bool {
+        if std::mem::take(&mut self.live.frames_anew) && frame.epoch < self.follower.epoch() {
+            told.tracks.append(&mut self.follower.finish());
+            self.follower = Follower::new(CONSUMER, ways.tracker);
+            self.follower.set_places(&self.places.zones, &self.places.lines);
+        }
         let sight = if frame.detections.len() > MAX_TRACKED {
             self.follower.hear(&thinned(frame))
         } else {
             self.follower.hear(frame)
         };
         let Ok(mut sight) = sight else { return false };
+        if let Some(doubt) = sight.doubt {
+            let (camera, not_believed) = (&self.id, doubt.map(TimeDoubt::field));
+            match not_believed {
+                None => tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again"),
+                Some(not_believed) => {
+                    told.doubts.push(not_believed);
+                    tracing::warn!(
+                        %camera,
+                        not_believed,
+                        "the camera's `pts_ns` and `captured_at` run at different paces, one of them is not believed"
+                    );
+                }
+            }
+        }
         self.live.dirty = true;
         self.live.fresh = true;
         self.live.frames += 1;
@@ -219,8 +241,9 @@ impl Camera {
 
     /// Takes the camera's next status; false where it is of an owner that had lost the camera.
     pub(crate) fn hear_status(&mut self, status: CameraStatusRecord, now: Timestamp) -> bool {
+        let is_anew = std::mem::take(&mut self.live.status_anew);
         let epoch = self.status.as_ref().map(|known| known.epoch).max(Some(self.follower.epoch()));
-        if epoch.is_some_and(|known| status.epoch < known) {
+        if !is_anew && epoch.is_some_and(|known| status.epoch < known) {
             return false;
         }
         let same = self.status.as_ref().is_some_and(|known| known.status == status.status);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lookout_broker::Places;
+use lookout_broker::{Places, TopicIds};
 use lookout_schema::{AlertRecord, CameraId, Timestamp, WorkerId};
 
 use super::{Bucket, Camera, State, Worker};
@@ -11,7 +11,7 @@ use super::{Bucket, Camera, State, Worker};
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
     /// Where to go on; none where only a part is kept, of which each camera says itself what it has heard.
-    pub(crate) places: Option<Places>,
+    pub(crate) places: Option<(Places, TopicIds)>,
     pub(crate) cameras: Vec<(CameraId, Vec<u8>)>,
     pub(crate) workers: Vec<(WorkerId, Vec<u8>)>,
     pub(crate) gone: Vec<CameraId>,
@@ -27,6 +27,8 @@ pub(crate) struct Checkpoint {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) places: Places,
+    /// Of the topics to which the places belong.
+    pub(crate) topic_ids: TopicIds,
     pub(crate) cameras: Vec<(String, Vec<u8>)>,
     pub(crate) workers: Vec<(String, Vec<u8>)>,
 }
@@ -40,7 +42,7 @@ impl State {
 
     /// What is to be kept now: all that has changed, or, where not `all`, what alerts and history rest on.
     pub(crate) fn checkpoint(&mut self, all: bool) -> Checkpoint {
-        let mut checkpoint = Checkpoint { places: all.then(|| self.places.clone()), ..Checkpoint::default() };
+        let mut checkpoint = Checkpoint { places: all.then(|| self.places()), ..Checkpoint::default() };
         for (id, camera) in &mut self.cameras {
             if camera.live.due || (all && camera.live.dirty) {
                 camera.live.due = false;
@@ -67,6 +69,7 @@ impl State {
     /// Goes on from what was kept. What of it cannot be read, because another version wrote it, begins anew.
     pub(crate) fn go_on(&mut self, kept: Kept, now: Timestamp) {
         self.places.clone_from(&kept.places);
+        self.topic_ids = kept.topic_ids;
         self.begun = kept.places;
         let cameras = kept.cameras.iter().filter_map(|(id, bytes)| decoded::<Camera>(id, bytes));
         self.cameras = cameras.map(|camera| (camera.id.clone(), camera)).collect();

@@ -24,13 +24,10 @@ impl Heard {
         !known
     }
 
-    /// The topic begins anew, with offsets that mean other records.
-    pub(crate) fn forget(&mut self, kind: RecordKind, partition: i32) {
-        if let Some(last) = self.of(kind)
-            && last.is_some_and(|(known, _)| known == partition)
-        {
-            *last = None;
-        }
+    /// The topic begins anew, with offsets that mean other records. Gives whether some were known.
+    pub(crate) fn forget(&mut self, kind: RecordKind, partition: i32) -> bool {
+        let of_it = |(known, _): &mut (i32, i64)| *known == partition;
+        self.of(kind).is_some_and(|last| last.take_if(of_it).is_some())
     }
 
     fn of(&mut self, kind: RecordKind) -> Option<&mut Option<(i32, i64)>> {

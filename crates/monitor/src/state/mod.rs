@@ -14,7 +14,7 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lookout_broker::{Placed, Places, ReadRecord, RegistryRecord};
+use lookout_broker::{Placed, Places, ReadRecord, RegistryRecord, TopicIds, shortened};
 use lookout_config::MonitorSettings;
 use lookout_schema::{
     CameraId, CameraSpec, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, Timestamp, WorkerId,
@@ -43,6 +43,7 @@ pub(crate) struct State {
     pub(crate) watched: BTreeSet<CameraId>,
     /// The record to go on with.
     places: Places,
+    topic_ids: TopicIds,
     /// Where the store says to go on; a partition that begins before it was made anew.
     begun: Places,
     pub(crate) told: Told,
@@ -55,6 +56,10 @@ pub(crate) struct Counts {
     pub(crate) read: BTreeMap<RecordKind, u64>,
     /// Nobody can read them, by topic.
     pub(crate) unreadable: BTreeMap<RecordKind, u64>,
+    /// Deleted before they were read, by topic.
+    pub(crate) deleted: BTreeMap<RecordKind, u64>,
+    /// Cameras whose times did not agree, by the field that was not believed.
+    pub(crate) doubts: BTreeMap<&'static str, u64>,
     /// Read, and passed over.
     pub(crate) passed: BTreeMap<Passed, u64>,
     /// How old the last frame or status was when it was taken.
@@ -129,6 +134,7 @@ impl State {
             registry: BTreeMap::new(),
             watched: BTreeSet::new(),
             places: Places::new(),
+            topic_ids: TopicIds::new(),
             begun: Places::new(),
             told: Told::default(),
             counts: Counts::default(),
@@ -139,8 +145,9 @@ impl State {
     pub(crate) fn apply(&mut self, placed: Placed, now: Timestamp) {
         let partition = (placed.kind, placed.partition);
         *self.counts.read.entry(placed.kind).or_default() += 1;
-        if self.begun.remove(&partition).is_some_and(|place| placed.offset < place) {
-            self.forget_heard(placed.kind, placed.partition);
+        let begins_before = self.begun.remove(&partition).is_some_and(|place| placed.offset < place);
+        if placed.anew || begins_before {
+            self.start_over(placed.kind, placed.partition);
         }
         self.places.insert(partition, placed.offset + 1);
         if let Err(why) = self.take(placed, now) {
@@ -160,6 +167,10 @@ impl State {
                 Ok(())
             }
             ReadRecord::Camera { key, record } => {
+                if let RegistryRecord::Bad(why) = &record {
+                    tracing::debug!(key = shortened(&key), why, "a record of the registry is not used");
+                    *self.counts.unreadable.entry(placed.kind).or_default() += 1;
+                }
                 if let Ok(id) = key.parse() {
                     self.take_registry(&id, record);
                 }
@@ -188,6 +199,9 @@ impl State {
         camera.live.dirty = true;
         if !camera.hear_frame(frame, &self.ways, now, &mut self.told) {
             return Err(Passed::Late);
+        }
+        for field in self.told.doubts.drain(..) {
+            *self.counts.doubts.entry(field).or_default() += 1;
         }
         if self.watched.contains(&frame.camera) {
             self.told.looks.insert(frame.camera.clone(), frame.seq);
@@ -257,9 +271,7 @@ impl State {
                     camera.strike(self.file.get(id).cloned().unwrap_or_default());
                 }
             }
-            RegistryRecord::Bad(why) => {
-                tracing::debug!(camera = %id, why, "a record of the registry is not used");
-            }
+            RegistryRecord::Bad(_) => {}
         }
     }
 
@@ -317,9 +329,37 @@ impl State {
         }
     }
 
-    fn forget_heard(&mut self, kind: RecordKind, partition: i32) {
-        self.cameras.values_mut().for_each(|camera| camera.heard.forget(kind, partition));
-        self.workers.values_mut().for_each(|worker| worker.heard.forget(kind, partition));
+    /// The topic of `kind` was recreated: its offsets mean other records. Epochs may begin anew with it, where the
+    /// topic of the claims was recreated too.
+    fn start_over(&mut self, kind: RecordKind, partition: i32) {
+        for camera in self.cameras.values_mut() {
+            if camera.heard.forget(kind, partition) {
+                match kind {
+                    RecordKind::Frame => camera.live.frames_anew = true,
+                    _ => camera.live.status_anew = true,
+                }
+            }
+        }
+        for worker in self.workers.values_mut() {
+            worker.heard.forget(kind, partition);
+        }
+    }
+
+    /// Notes the topics' ids. Places in a topic that has another id than before are of records that are gone.
+    pub(crate) fn set_topic_ids(&mut self, ids: &TopicIds) {
+        if self.topic_ids == *ids {
+            return;
+        }
+        let is_same = |kind: &RecordKind| {
+            self.topic_ids.get(kind).is_none_or(|before| ids.get(kind).is_some_and(|now| now == before))
+        };
+        self.places.retain(|(kind, _), _| is_same(kind));
+        self.topic_ids.clone_from(ids);
+    }
+
+    /// The records to go on with, and the ids of their topics.
+    pub(crate) fn places(&self) -> (Places, TopicIds) {
+        (self.places.clone(), self.topic_ids.clone())
     }
 
     /// Cameras of the registry of which no record has come.

@@ -145,7 +145,7 @@ pub(crate) fn worker(ms: i64, state: WorkerState) -> StatusRecord {
 }
 
 pub(crate) fn placed(kind: RecordKind, offset: i64, record: ReadRecord) -> Placed {
-    Placed { kind, partition: 0, offset, record }
+    Placed { kind, partition: 0, offset, anew: false, record }
 }
 
 fn framed(frame: FrameRecord) -> Placed {
@@ -333,8 +333,8 @@ struct Kept1 {
 
 impl Kept1 {
     fn commit(&mut self, checkpoint: Checkpoint) {
-        if let Some(places) = checkpoint.places {
-            self.kept.places = places;
+        if let Some((places, topic_ids)) = checkpoint.places {
+            (self.kept.places, self.kept.topic_ids) = (places, topic_ids);
         }
         for (id, state) in checkpoint.cameras {
             self.kept.cameras.retain(|(known, _)| known != id.as_str());
@@ -350,11 +350,14 @@ impl Kept1 {
 
     fn restart(&self) -> State {
         let mut state = State::new(&settings(RULES));
-        let Kept { places, cameras, workers } = &self.kept;
-        state.go_on(
-            Kept { places: places.clone(), cameras: cameras.clone(), workers: workers.clone() },
-            at(0),
-        );
+        let Kept { places, topic_ids, cameras, workers } = &self.kept;
+        let kept = Kept {
+            places: places.clone(),
+            topic_ids: topic_ids.clone(),
+            cameras: cameras.clone(),
+            workers: workers.clone(),
+        };
+        state.go_on(kept, at(0));
         state
     }
 }
@@ -422,6 +425,52 @@ fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_topic_that_is_recreated_under_a_running_monitor_is_read_though_its_offsets_and_epochs_are_lower() {
+    let mut state = State::new(&settings(RULES));
+    let frames = |state: &State| state.cameras.values().map(|camera| camera.bucket.frames).sum::<u64>();
+    let of_epoch = |seq: u64, epoch: u64| FrameRecord { epoch: Epoch(epoch), ..frame(seq, 60, &[0.5]) };
+    for seq in 0..20 {
+        state.apply(framed(of_epoch(seq, 7)), at(seq as i64 * 100 + 60));
+    }
+    assert_eq!(frames(&state), 20);
+    // The topic of the claims was recreated too, so the epochs start over.
+    for seq in 20..25 {
+        let record = ReadRecord::Frame(Box::new(of_epoch(seq, 2)));
+        let placed = Placed { anew: seq == 20, ..placed(RecordKind::Frame, seq as i64 - 20, record) };
+        state.apply(placed, at(seq as i64 * 100 + 60));
+    }
+    assert_eq!((frames(&state), &state.counts.passed), (25, &BTreeMap::new()));
+}
+
+#[test]
+fn places_in_a_topic_with_another_id_are_forgotten() {
+    let mut state = State::new(&settings(RULES));
+    let ids = |frames: &str| {
+        BTreeMap::from([(RecordKind::Frame, frames.to_owned()), (RecordKind::Status, "s".into())])
+    };
+    state.set_topic_ids(&ids("one"));
+    state.apply(framed(frame(9, 60, &[])), at(100));
+    state.apply(
+        placed(RecordKind::Status, 4, ReadRecord::Status(Box::new(worker(100, WorkerState::Running)))),
+        at(100),
+    );
+    state.set_topic_ids(&ids("one"));
+    assert_eq!(state.places().0.len(), 2);
+    state.set_topic_ids(&ids("two"));
+    assert_eq!(state.places(), (BTreeMap::from([((RecordKind::Status, 0), 5)]), ids("two")));
+}
+
+#[test]
+fn bad_records_of_the_registry_are_counted() {
+    let mut state = State::new(&settings(RULES));
+    for (offset, key) in [(0, "k".repeat(5_000)), (1, "gate".into())] {
+        let record = RegistryRecord::Bad("no camera's record".into());
+        state.apply(placed(RecordKind::Camera, offset, ReadRecord::Camera { key, record }), at(0));
+    }
+    assert_eq!(state.counts.unreadable[&RecordKind::Camera], 2);
+}
+
+#[test]
 fn what_a_rule_said_that_is_gone_stands_no_more() {
     let mut store = Kept1::default();
     let mut state = store.restart();
@@ -431,7 +480,8 @@ fn what_a_rule_said_that_is_gone_stands_no_more() {
     store.commit(state.checkpoint(true));
     let mut state = State::new(&settings("[monitor]"));
     let Kept { places, cameras, .. } = &store.kept;
-    state.go_on(Kept { places: places.clone(), cameras: cameras.clone(), workers: Vec::new() }, at(9_000));
+    let kept = Kept { places: places.clone(), cameras: cameras.clone(), ..Kept::default() };
+    state.go_on(kept, at(9_000));
     let [gone] = &state.told.alerts[..] else { panic!("{:?}", state.told.alerts) };
     assert_eq!((gone.rule.as_str(), gone.state, gone.version), ("loiter", AlertState::Cleared, 2));
 }

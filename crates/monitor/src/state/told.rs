@@ -19,6 +19,8 @@ pub(crate) struct Told {
     pub(crate) gone: Vec<CameraId>,
     pub(crate) gone_workers: Vec<WorkerId>,
     pub(crate) pictures: Vec<SnapshotRecord>,
+    /// The fields that are not believed, of cameras whose times do not agree.
+    pub(crate) doubts: Vec<&'static str>,
     /// The last frames, by number, of the cameras that are watched.
     pub(crate) looks: BTreeMap<CameraId, u64>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lookout_broker::Places;
+use lookout_broker::{Places, TopicIds};
 use lookout_config::WebhookSettings;
 use lookout_schema::{AlertRecord, RecordKind, Timestamp};
 use rusqlite::{Transaction, params};
@@ -46,6 +46,13 @@ impl Store {
                 let kind = KINDS.iter().find(|(_, known)| *known == name);
                 kept.places.extend(kind.map(|(kind, _)| ((*kind, part), next)));
             }
+            let mut query = connection.prepare("SELECT kind, id FROM topics")?;
+            let topics = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+            for topic in topics {
+                let (name, id): (String, String) = topic?;
+                let kind = KINDS.iter().find(|(_, known)| *known == name);
+                kept.topic_ids.extend(kind.map(|(kind, _)| (*kind, id)));
+            }
             let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
             let mut query = connection.prepare("SELECT id, state FROM cameras WHERE state IS NOT NULL")?;
             kept.cameras = query.query_map([], pair)?.collect::<Result<_, _>>()?;
@@ -62,8 +69,9 @@ fn write(
     checkpoint: &Checkpoint,
     hooks: &[WebhookSettings],
 ) -> Result<Vec<AlertRecord>, StoreError> {
-    if let Some(places) = &checkpoint.places {
+    if let Some((places, topic_ids)) = &checkpoint.places {
         write_places(transaction, places)?;
+        write_topic_ids(transaction, topic_ids)?;
     }
     let mut camera = transaction.prepare_cached(
         "INSERT INTO cameras (id, state) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
@@ -102,11 +110,23 @@ fn write(
 }
 
 fn write_places(transaction: &Transaction<'_>, places: &Places) -> Result<(), StoreError> {
+    transaction.execute("DELETE FROM places", [])?;
     let mut place =
         transaction.prepare_cached("INSERT OR REPLACE INTO places (kind, part, next) VALUES (?1, ?2, ?3)")?;
     for ((kind, part), next) in places {
         if let Some((_, name)) = KINDS.iter().find(|(known, _)| known == kind) {
             place.execute(params![name, part, next])?;
+        }
+    }
+    Ok(())
+}
+
+fn write_topic_ids(transaction: &Transaction<'_>, ids: &TopicIds) -> Result<(), StoreError> {
+    transaction.execute("DELETE FROM topics", [])?;
+    let mut topic = transaction.prepare_cached("INSERT INTO topics (kind, id) VALUES (?1, ?2)")?;
+    for (kind, id) in ids {
+        if let Some((_, name)) = KINDS.iter().find(|(known, _)| known == kind) {
+            topic.execute(params![name, id])?;
         }
     }
     Ok(())

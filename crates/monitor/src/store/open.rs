@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Of the tables below. A later program brings an older file up to its own.
-const VERSION: i64 = 2;
+const VERSION: i64 = 1;
 
 const TABLES: &str = "
 CREATE TABLE places (kind TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (kind, part)) WITHOUT ROWID;
@@ -34,13 +34,15 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_target ON outbox (target, seq);
 ";
 
-/// Since version 2.
-const SET_ASIDE: &str = "
+/// Tables that were added to version 1; programs that do not know them leave them alone.
+const ADDED: &str = "
+-- The ids of the topics in which the places are.
+CREATE TABLE IF NOT EXISTS topics (kind TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 -- Alerts that a webhook refused, or that were too old at last.
-CREATE TABLE set_aside (
+CREATE TABLE IF NOT EXISTS set_aside (
     seq INTEGER PRIMARY KEY, webhook TEXT NOT NULL, at INTEGER NOT NULL, why TEXT NOT NULL, record TEXT NOT NULL
 );
-CREATE INDEX set_aside_at ON set_aside (at);
+CREATE INDEX IF NOT EXISTS set_aside_at ON set_aside (at);
 ";
 
 /// What this is, in the file's header.
@@ -59,12 +61,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         transaction.execute_batch(TABLES)?;
-        transaction.execute_batch(SET_ASIDE)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
-    } else if version == 1 {
-        transaction.execute_batch(SET_ASIDE)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
     } else if version != VERSION {
         let what = format!("its version is {version}, known is {VERSION}");
         return Err(rusqlite::Error::SqliteFailure(
@@ -72,6 +70,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
             Some(what),
         ));
     }
+    transaction.execute_batch(ADDED)?;
     transaction.commit()?;
     Ok(connection)
 }

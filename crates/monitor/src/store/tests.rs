@@ -124,3 +124,52 @@ async fn what_is_old_goes_and_the_rest_stays() {
     let rows = store.history(camera(0), 0).await.unwrap();
     assert!(!rows.is_empty() && rows.last().unwrap().minute == minute);
 }
+
+#[tokio::test]
+async fn a_file_that_is_deleted_or_replaced_is_noticed_and_named_and_one_that_is_put_back_is_used() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let (file, moved) = (folder.path().join("monitor.sqlite"), folder.path().join("moved"));
+    std::fs::rename(&file, &moved).unwrap();
+    let error = store.commit(ours(&[alert("a", 1, 0)])).await.unwrap_err().to_string();
+    assert!(error.contains(&file.display().to_string()) && error.contains("restart the monitor"), "{error}");
+    std::fs::write(&file, "").unwrap();
+    assert!(store.commit(ours(&[alert("a", 1, 0)])).await.is_err());
+    std::fs::rename(&moved, &file).unwrap();
+    assert_eq!(store.commit(ours(&[alert("a", 1, 0)])).await.unwrap().len(), 1);
+    assert_eq!(store.damage(), None);
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_noticed_and_named_with_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    let alerts: Vec<_> = (0..500).map(|n| alert(&format!("a{n}"), 1, n)).collect();
+    store.commit(ours(&alerts)).await.unwrap();
+    drop(store);
+    // The last connection writes all into the file when it is closed.
+    let file = folder.path().join("monitor.sqlite");
+    let store = loop {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if !folder.path().join("monitor.sqlite-wal").exists() {
+            let mut bytes = std::fs::read(&file).unwrap();
+            let page = 4096;
+            assert!(bytes.len() > 20 * page, "{}", bytes.len());
+            // Not the first page, which says that it is a database.
+            bytes.iter_mut().skip(page).for_each(|byte| *byte = 0xA5);
+            std::fs::write(&file, bytes).unwrap();
+            break Store::open(folder.path(), &[]);
+        }
+    };
+    // Where it is found depends on what is read first.
+    let error = match store {
+        Err(error) => error.to_string(),
+        Ok(store) => {
+            let filter = AlertFilter { limit: 100, ..AlertFilter::default() };
+            let error = store.alerts(filter).await.unwrap_err().to_string();
+            assert_eq!(store.damage(), Some(error.as_str()));
+            error
+        }
+    };
+    assert!(error.contains(&file.display().to_string()) && error.contains("the file is damaged"), "{error}");
+}

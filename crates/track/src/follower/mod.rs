@@ -3,15 +3,18 @@
 //! A camera connects anew, changes its owner, and is read twice where a consumer was stopped: this is where a
 //! stream of records becomes one sequence of frames to the tracker, and where what it says becomes records again.
 
+mod clock;
 mod places;
 mod told;
 
 use std::collections::BTreeMap;
 
-use lookout_schema::{Detection, Epoch, FrameRecord, Region, SessionId, Timestamp, TrackRecord};
+use lookout_schema::{Detection, Epoch, FrameRecord, Region, SessionId, TrackRecord};
 use serde::{Deserialize, Serialize};
 
+pub use self::clock::TimeDoubt;
 use self::{
+    clock::Clock,
     places::{Places, PlacesState},
     told::{Look, Told},
 };
@@ -59,15 +62,6 @@ struct SessionState {
     tracker: TrackerState,
 }
 
-/// Time within a session, by the stream's own where it has one: a camera's wall clock is set anew in mid-stream when
-/// its first sender report comes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Clock {
-    begin: Timestamp,
-    begin_pts_ns: Option<u64>,
-    now_s: f64,
-}
-
 /// What a frame says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sight {
@@ -82,8 +76,11 @@ pub struct Sight {
     pub crossings: Vec<(String, Crossing)>,
     /// The stays in zones that are over.
     pub visits: Vec<(String, Visit)>,
-    /// Whether a session has begun with it, so that no track before it goes on.
+    /// Whether a session has begun with it, or time goes by another clock from it on, so that no track before it goes
+    /// on.
     pub began: bool,
+    /// Which of the camera's times is not believed from now on, where that has changed: none where they agree again.
+    pub doubt: Option<Option<TimeDoubt>>,
 }
 
 /// Why a record says nothing.
@@ -161,8 +158,9 @@ impl Follower {
         let began = goes_on.is_none();
         let mut sight = Sight { began, ..Sight::default() };
         if began {
+            let doubt = self.session.as_ref().and_then(|session| session.so_far.clock.doubt());
             sight.records = self.finish();
-            self.session = Some(Session::new(frame, self.settings));
+            self.session = Some(Session::new(frame, self.settings, doubt));
         }
         self.epoch = frame.epoch;
         if let Some(session) = &mut self.session {
@@ -200,11 +198,11 @@ impl Follower {
 }
 
 impl Session {
-    fn new(frame: &FrameRecord, settings: TrackerSettings) -> Self {
+    fn new(frame: &FrameRecord, settings: TrackerSettings, doubt: Option<TimeDoubt>) -> Self {
         let so_far = SoFar {
             id: frame.session,
             last_seq: frame.seq,
-            clock: Clock { begin: frame.captured_at, begin_pts_ns: frame.pts_ns, now_s: 0.0 },
+            clock: Clock::new(frame, doubt),
             told: Told::default(),
         };
         Self { so_far, tracker: Tracker::new(settings) }
@@ -212,7 +210,14 @@ impl Session {
 
     fn hear(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, sight: &mut Sight) {
         self.so_far.last_seq = frame.seq;
-        sight.at_s = self.so_far.clock.step(frame);
+        let tick = self.so_far.clock.step(frame);
+        (sight.at_s, sight.doubt) = (tick.at_s, tick.changed);
+        if tick.is_other {
+            // Speeds by the other clock mean nothing by this one.
+            places.forget();
+            sight.records.extend(self.so_far.told.end(&self.tracker.finish(), None));
+            sight.began = true;
+        }
         let observations: Vec<Observation> = frame.detections.iter().map(observation).collect();
         let step = self.tracker.step(sight.at_s, frame.source, &observations);
         let met = places.step(sight.at_s, frame.source, &step.tracks);
@@ -221,17 +226,6 @@ impl Session {
         sight.tracks = step.tracks;
         sight.crossings = met.crossings;
         sight.visits = met.visits;
-    }
-}
-
-impl Clock {
-    /// Seconds from the session's first frame to this one.
-    fn step(&mut self, frame: &FrameRecord) -> f64 {
-        let by_stream =
-            frame.pts_ns.zip(self.begin_pts_ns).map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
-        let by_clock = || (frame.captured_at.as_unix_us() - self.begin.as_unix_us()) as f64 / 1e6;
-        self.now_s = by_stream.unwrap_or_else(by_clock).max(self.now_s);
-        self.now_s
     }
 }
 

@@ -51,6 +51,7 @@ impl Engine {
             records_per_s: rounded(records_per_s),
             lag_s: rounded(self.state.counts.lag_ms.max(0) as f64 / 1e3),
             unreadable: self.state.counts.unreadable.values().sum(),
+            notices: turn.reading.shown(),
             alerts_open: turn.alerts_open.values().sum(),
             cameras,
             workers: self.state.workers.values().map(|worker| WorkerView::new(worker, now)).collect(),

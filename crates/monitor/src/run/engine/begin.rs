@@ -2,13 +2,13 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use lookout_broker::{Missing, Places, ReadFrom, ReadRecord, ReaderOptions, RecordReader};
+use lookout_broker::{Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Refused};
 use lookout_config::{Begin, KafkaSettings};
 use lookout_schema::RecordKind;
 use tokio::{sync::watch, time::sleep};
 
 use super::{Engine, is_set};
-use crate::{MonitorError, run::locked, state::Checkpoint, store::Store};
+use crate::{MonitorError, error::StoreError, run::locked, state::Checkpoint, store::Store};
 
 /// What is read. Tracks are not: they are ours.
 const KINDS: [RecordKind; 5] =
@@ -23,11 +23,11 @@ impl Engine {
     /// is kept before anything else is read, so that no alert is told again that was told and then not noted.
     pub(super) async fn begin(
         &mut self,
-        places: Places,
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<Option<RecordReader>, MonitorError> {
+        let (places, topic_ids) = self.state.places();
         let from = match (places.is_empty(), self.settings.begin) {
-            (false, _) => ReadFrom::Places(places),
+            (false, _) => ReadFrom::Places(places, topic_ids),
             (true, Begin::Recent) => ReadFrom::Ago(RECENT),
             (true, Begin::Beginning) => ReadFrom::Beginning,
             (true, Begin::Now) => ReadFrom::Now,
@@ -39,10 +39,14 @@ impl Engine {
             missing: Missing::Follow,
             ..ReaderOptions::default()
         };
-        let all =
-            ReaderOptions { from, kinds: KINDS.into(), missing: Missing::Follow, ..ReaderOptions::default() };
+        let all = ReaderOptions {
+            from,
+            kinds: KINDS.into(),
+            missing: Missing::Follow,
+            refused: Refused::Wait,
+            ..ReaderOptions::default()
+        };
         let (kafka, store) = (self.settings.kafka.clone(), self.shared.store.clone());
-        let mut again = false;
         loop {
             let mut begun = pin!(try_begin(&kafka, &store, (&told, &all)));
             let begun = loop {
@@ -55,14 +59,20 @@ impl Engine {
             };
             match begun {
                 Ok(reader) => {
-                    locked(&self.shared.health).brokers = None;
+                    let mut health = locked(&self.shared.health);
+                    (health.brokers, health.store) = (None, None);
                     return Ok(Some(reader));
                 }
                 Err(MonitorError::Broker(error)) => {
-                    if !std::mem::replace(&mut again, true) {
-                        tracing::warn!(%error, "the brokers are waited for");
+                    let reason = error.to_string();
+                    let mut health = locked(&self.shared.health);
+                    if health.brokers.as_ref() != Some(&reason) {
+                        tracing::warn!(reason, "the monitor waits for the brokers");
+                        health.brokers = Some(reason);
                     }
-                    locked(&self.shared.health).brokers = Some(error.to_string());
+                }
+                Err(MonitorError::Store(error)) if !matches!(error, StoreError::Stopped) => {
+                    self.store_failed(&error);
                 }
                 Err(error) => return Err(error),
             }

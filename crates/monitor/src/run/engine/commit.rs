@@ -27,8 +27,9 @@ impl Engine {
             match self.shared.store.commit(Arc::clone(&checkpoint)).await {
                 Ok(new) => break new,
                 Err(error) => {
-                    tracing::error!(%error, "what is known cannot be kept, nothing more is read until it can");
-                    locked(&self.shared.health).store = Some(error.to_string());
+                    self.store_failed(&error);
+                    // The monitor turns: it waits for the store.
+                    locked(&self.shared.health).turned = Some(Instant::now());
                     if *stopped.borrow() {
                         return Err(error.into());
                     }
@@ -45,24 +46,24 @@ impl Engine {
             self.shared.due.send_modify(|due| *due += 1);
         }
         if !new.is_empty() {
-            self.tell_alerts(&new).await?;
-            turn.alerts_open = self.shared.store.open_alerts().await?;
+            self.tell_alerts(&new).await;
+            self.count_open(turn).await;
         }
         Ok(())
     }
 
-    async fn tell_alerts(&self, new: &[AlertRecord]) -> Result<(), MonitorError> {
+    async fn tell_alerts(&self, new: &[AlertRecord]) {
         for alert in new {
             log(alert);
             self.shared.metrics.raised(alert);
             if self.shared.events.receiver_count() > 0 {
-                let stored = self.shared.store.alert(alert.id.clone()).await?;
+                let stored = self.shared.store.alert(alert.id.clone()).await;
+                let stored = stored.inspect_err(|error| self.store_failed(error)).ok().flatten();
                 let stored =
                     stored.unwrap_or_else(|| StoredAlert { alert: alert.clone(), acknowledged: None });
                 self.shared.tell("alert", &stored);
             }
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_config::MonitorSettings;
 use lookout_schema::{CameraId, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -15,7 +14,7 @@ use super::{Engine, Turn};
 use crate::{
     MonitorError,
     page::{Changes, tracks_view},
-    run::{Event, broker::Watchman, locked},
+    run::{Event, locked, reading::Reading},
 };
 
 /// Everything is kept this often; alerts, and what they rest on, at once.
@@ -40,10 +39,10 @@ struct Picture<'a> {
 }
 
 impl Turn {
-    pub(super) fn new(settings: &MonitorSettings) -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
-            watchman: Watchman::new(&settings.kafka),
+            reading: Reading::default(),
             caught_up: false,
             behind: now,
             stale: now,
@@ -52,6 +51,7 @@ impl Turn {
             kept_any: now,
             told: now,
             ticked: now,
+            reading_at: None,
             records: 0,
             changes: Changes::default(),
             alerts_open: BTreeMap::new(),
@@ -69,7 +69,7 @@ impl Turn {
         if oldest_ms > FRESH_MS {
             self.stale = now;
         }
-        if !self.watchman.is_sure(now) {
+        if !self.reading.is_sure() {
             self.caught_up = false;
             self.away = Some(now);
             return;
@@ -91,11 +91,12 @@ impl Engine {
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<(), MonitorError> {
         let now = Instant::now();
-        let wrong = turn.watchman.look(now).await.map(str::to_owned);
         {
             let mut health = locked(&self.shared.health);
             health.turned = Some(now);
-            health.brokers = wrong;
+            if health.brokers.as_deref() != turn.reading.trouble() {
+                health.brokers = turn.reading.trouble().map(str::to_owned);
+            }
         }
         turn.progress(more, std::mem::take(&mut self.state.counts.oldest_ms), now);
         if now.duration_since(turn.ticked) >= JUDGE_EVERY {
@@ -112,7 +113,7 @@ impl Engine {
             }
         }
         if now.duration_since(turn.told) >= TELL_EVERY {
-            self.tell(turn, now).await?;
+            self.tell(turn, now).await;
         }
         Ok(())
     }
@@ -159,7 +160,7 @@ impl Engine {
     }
 
     /// Tells the page how everything is.
-    async fn tell(&mut self, turn: &mut Turn, now: Instant) -> Result<(), MonitorError> {
+    async fn tell(&mut self, turn: &mut Turn, now: Instant) {
         let seconds = now.duration_since(turn.told).as_secs_f64();
         turn.told = now;
         self.state.measure(seconds);
@@ -167,14 +168,13 @@ impl Engine {
         let overview = self.overview(turn, records_per_s);
         self.shared.metrics.set(&self.state.counts, self.state.cameras.len(), self.state.workers.len());
         self.shared.metrics.alerts_open.set(i64::try_from(overview.alerts_open).unwrap_or(i64::MAX));
-        self.shared
-            .metrics
-            .store_bytes
-            .set(i64::try_from(self.shared.store.size().await?).unwrap_or(i64::MAX));
+        match self.shared.store.size().await {
+            Ok(bytes) => drop(self.shared.metrics.store_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX))),
+            Err(error) => self.store_failed(&error),
+        }
         let changed = turn.changes.of(&overview);
         self.shared.overview.send_replace(Arc::new(overview));
         self.shared.tell("overview", &changed);
-        Ok(())
     }
 
     /// Keeps everything, at the end.

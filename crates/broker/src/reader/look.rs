@@ -1,0 +1,103 @@
+//! Looks for topics and partitions that are added, while others are read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
+
+use lookout_schema::RecordKind;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::{
+    task::{self, JoinHandle},
+    time::sleep,
+};
+
+use super::{
+    Consuming, ReadFrom,
+    spans::{Existing, Span, existing, span},
+};
+use crate::client::code;
+
+/// How often it is looked.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long the brokers may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What there is of each topic; or why the brokers do not say.
+pub(super) type Found = Result<BTreeMap<RecordKind, FoundTopic>, String>;
+
+pub(super) enum FoundTopic {
+    Missing,
+    Refused(RDKafkaErrorCode),
+    /// Its partitions, of those that are waited for with what they hold.
+    Partitions(Vec<(i32, Option<Span>)>),
+}
+
+/// What to look for.
+pub(super) struct Look {
+    pub(super) consumer: Arc<Consuming>,
+    pub(super) topics: Vec<(RecordKind, String)>,
+    /// Partitions that had no leader, and topics that could not be seen, when reading began.
+    pub(super) waiting: Waiting,
+    pub(super) from: ReadFrom,
+    pub(super) now: bool,
+}
+
+/// What was there before reading began, and could not be begun with.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waiting {
+    pub(super) partitions: BTreeSet<(RecordKind, i32)>,
+    pub(super) topics: BTreeSet<RecordKind>,
+}
+
+impl Waiting {
+    pub(super) fn contains(&self, kind: RecordKind, partition: i32) -> bool {
+        self.topics.contains(&kind) || self.partitions.contains(&(kind, partition))
+    }
+}
+
+impl Look {
+    pub(super) fn start(self) -> JoinHandle<Found> {
+        tokio::spawn(async move {
+            if !self.now {
+                sleep(LOOK_EVERY).await;
+            }
+            let asked =
+                task::spawn_blocking(move || self.ask().map_err(|error| code(&error).to_string())).await;
+            asked.unwrap_or_else(|panic| Err(panic.to_string()))
+        })
+    }
+
+    /// Blocks.
+    fn ask(&self) -> Result<BTreeMap<RecordKind, FoundTopic>, KafkaError> {
+        let mut found = BTreeMap::new();
+        for (kind, topic) in &self.topics {
+            let topic = match existing(&self.consumer, topic, ANSWER_WITHIN)? {
+                Existing::Missing => FoundTopic::Missing,
+                Existing::Refused(code) => FoundTopic::Refused(code),
+                Existing::Partitions(partitions) => {
+                    let look = |(partition, has_leader): (i32, bool)| {
+                        let is_due = has_leader && self.waiting.contains(*kind, partition);
+                        let span = is_due.then(|| {
+                            span(&self.consumer, topic, partition, self.from.ago(), ANSWER_WITHIN).ok()
+                        });
+                        (partition, span.flatten())
+                    };
+                    FoundTopic::Partitions(partitions.into_iter().map(look).collect())
+                }
+            };
+            found.insert(*kind, topic);
+        }
+        Ok(found)
+    }
+}
+
+/// What was found; never returns where nothing is looked for. May be dropped while it waits, and loses nothing then.
+pub(super) async fn found(look: &mut Option<JoinHandle<Found>>) -> Found {
+    match look {
+        Some(look) => look.await.unwrap_or_else(|panic| Err(panic.to_string())),
+        None => pending().await,
+    }
+}

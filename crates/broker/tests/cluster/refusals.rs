@@ -1,0 +1,212 @@
+//! Readers of a cluster that refuses, is away, or has no leader for a partition: they wait, say so, and go on.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use lookout_broker::{
+    BrokerError, GroupReader, Heard, KafkaSink, Missing, Placed, ReadFrom, ReadRecord, ReaderOptions,
+    RecordReader, Refused,
+};
+use lookout_config::KafkaSettings;
+use lookout_schema::RecordKind;
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+
+use crate::{
+    common::{PATIENCE, Source, drain},
+    settings::settings,
+};
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+const REFUSAL: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+
+fn cluster() -> (Cluster, KafkaSettings) {
+    let cluster = MockCluster::new(1).unwrap();
+    let settings = settings(&cluster.bootstrap_servers());
+    for kind in RecordKind::ALL {
+        cluster.create_topic(settings.topics.of(kind), 2, 1).unwrap();
+    }
+    (cluster, settings)
+}
+
+fn options(refused: Refused) -> ReaderOptions {
+    let kinds = vec![RecordKind::Frame, RecordKind::Status, RecordKind::Snapshot];
+    ReaderOptions {
+        from: ReadFrom::Beginning,
+        kinds,
+        missing: Missing::Follow,
+        refused,
+        ..ReaderOptions::default()
+    }
+}
+
+/// Publishes a frame, and reads until it is there; gives how many records that were.
+async fn passes(settings: &KafkaSettings, source: &mut Source, reader: &mut RecordReader) -> usize {
+    let sink = KafkaSink::start(settings).unwrap();
+    source.publish(&sink);
+    drain(&sink).await;
+    let last = source.counts().published - 1;
+    let mut read = 0;
+    loop {
+        let placed = tokio::time::timeout(PATIENCE, reader.next_placed()).await.unwrap().unwrap().unwrap();
+        read += 1;
+        if matches!(&placed.record, ReadRecord::Frame(frame) if frame.seq == last) {
+            return read;
+        }
+    }
+}
+
+/// Polls the reader, which has nothing to read, until what it cannot read is as it should be.
+async fn until_troubled(what: &str, reader: &mut RecordReader, mut done: impl FnMut(&[String]) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let next = tokio::time::timeout(Duration::from_millis(50), reader.next_placed()).await;
+        assert!(!matches!(&next, Ok(Err(_))), "{next:?}");
+        let troubles: Vec<_> =
+            reader.troubles(Instant::now()).into_iter().map(|trouble| trouble.reason).collect();
+        if done(&troubles) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}: {troubles:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_goes_on_after_a_refusal() {
+    let (cluster, settings) = cluster();
+    let mut source = Source::live("gate");
+    let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
+    // As the brokers answer while a right is taken away. What real brokers add to it, by which the reader knows how
+    // long that lasts, the mock cluster does not.
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 20]);
+    assert_eq!(passes(&settings, &mut source, &mut reader).await, 1);
+}
+
+#[tokio::test]
+async fn a_reader_for_a_person_fails_at_a_refusal_only_where_nothing_was_read_yet() {
+    let (cluster, settings) = cluster();
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 200]);
+    let mut reader = RecordReader::open(&settings, &options(Refused::Fail)).await.unwrap();
+    let error = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap_err();
+    assert!(matches!(&error, BrokerError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("ACL `Read`"), "{error}");
+    cluster.clear_request_errors(RDKafkaApiKey::Fetch);
+
+    let mut source = Source::live("gate");
+    let mut reader = RecordReader::open(&settings, &options(Refused::Fail)).await.unwrap();
+    passes(&settings, &mut source, &mut reader).await;
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 8]);
+    passes(&settings, &mut source, &mut reader).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_may_not_be_seen_costs_the_others_nothing_and_is_read_once_it_may() {
+    let (cluster, settings) = cluster();
+    cluster.topic_error(&settings.topics.snapshots, REFUSAL).unwrap();
+    let error = RecordReader::open(&settings, &options(Refused::Fail)).await.unwrap_err();
+    assert!(
+        matches!(&error, BrokerError::Refused { topic, .. } if *topic == settings.topics.snapshots),
+        "{error}"
+    );
+    let mut source = Source::live("gate");
+    let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
+    passes(&settings, &mut source, &mut reader).await;
+    until_troubled("the refusal", &mut reader, |troubles| {
+        let [reason] = troubles else { return false };
+        reason.contains(&settings.topics.snapshots) && reason.contains("authorization")
+    })
+    .await;
+    let troubles = reader.troubles(Instant::now());
+    assert_eq!(troubles[0].kind, Some(RecordKind::Snapshot));
+    cluster.topic_error(&settings.topics.snapshots, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    until_troubled("its end", &mut reader, <[String]>::is_empty).await;
+    assert_eq!(reader.partitions()[&RecordKind::Snapshot], 2);
+}
+
+#[tokio::test]
+async fn brokers_that_are_away_are_reported_while_it_lasts() {
+    let (cluster, settings) = cluster();
+    let mut source = Source::live("gate");
+    let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
+    until_troubled("reading", &mut reader, <[String]>::is_empty).await;
+    cluster.broker_down(-1).unwrap();
+    until_troubled("the outage", &mut reader, |troubles| {
+        troubles.iter().any(|reason| reason.contains("cannot be reached"))
+    })
+    .await;
+    cluster.broker_up(-1).unwrap();
+    until_troubled("its end", &mut reader, <[String]>::is_empty).await;
+    passes(&settings, &mut source, &mut reader).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_is_told_from_one_that_has_nothing_new() {
+    let (cluster, settings) = cluster();
+    let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
+    until_troubled("reading", &mut reader, <[String]>::is_empty).await;
+    cluster.broker_round_trip_time(-1, Duration::from_secs(30)).unwrap();
+    until_troubled("the silence", &mut reader, |troubles| {
+        troubles.iter().any(|reason| reason.contains("does not answer"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_goes_on_after_a_refusal_and_reports_an_outage() {
+    let (cluster, settings) = cluster();
+    let mut source = Source::live("gate");
+    let sink = KafkaSink::start(&settings).unwrap();
+    let mut member = GroupReader::join(&settings, "vans").unwrap();
+    assert!(member.trouble(Instant::now()).unwrap().contains("the consumer group is not joined"));
+    until_read(&sink, &mut source, &mut member).await;
+    until_member_troubled("it has joined", &mut member, |trouble| trouble.is_none()).await;
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 20]);
+    until_read(&sink, &mut source, &mut member).await;
+
+    cluster.broker_down(-1).unwrap();
+    until_member_troubled("the outage", &mut member, |trouble| trouble.is_some()).await;
+    cluster.broker_up(-1).unwrap();
+    until_member_troubled("its end", &mut member, |trouble| trouble.is_none()).await;
+    until_read(&sink, &mut source, &mut member).await;
+}
+
+/// Publishes until a record is read. A group that is new reads what comes after it has found its place.
+async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupReader) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        source.publish(sink);
+        if let Some(Placed { record: ReadRecord::Frame(_), .. }) = heard(member).await {
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing is read");
+    }
+}
+
+async fn until_member_troubled(
+    what: &str,
+    member: &mut GroupReader,
+    mut done: impl FnMut(Option<&str>) -> bool,
+) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        heard(member).await;
+        let trouble = member.trouble(Instant::now());
+        if done(trouble) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}: {trouble:?}");
+    }
+}
+
+async fn heard(member: &mut GroupReader) -> Option<Placed> {
+    match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
+        Ok(Ok(Heard::Record(placed))) => Some(placed),
+        Ok(Ok(Heard::Lost(_))) | Err(_) => None,
+        Ok(Err(error)) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,194 @@
+//! Time within a session, of two clocks that may disagree.
+//!
+//! `pts_ns` is the stream's own time: even, and without steps where a camera's wall clock is set in mid-stream. Where
+//! it runs at another pace than `captured_at`, one of the two is wrong, and so would be every speed and every time to
+//! collision that rests on it. The time at which the worker published the records then tells which.
+
+use lookout_schema::{Clock as CaptureClock, FrameRecord, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The paces of two clocks are compared over this long.
+const WINDOW_S: f64 = 0.75;
+/// Of so much of the time that has passed they may differ: frames that arrive late and then all at once do no more.
+const TOLERANCE: f64 = 0.3;
+/// One window is a step of one of the clocks, as when it is set. So many in a row are a pace.
+const WINDOWS: u32 = 2;
+/// A clock that was set by more than this is not made up for.
+const MAX_OWED_S: f64 = 5.0;
+
+/// A clock that passes less than this part of the time does not run.
+const STANDS_STILL: f64 = 0.05;
+
+/// Which of a record's times is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeDoubt {
+    /// `pts_ns`; time goes by `captured_at`.
+    Stream,
+    /// `captured_at`; time goes by `pts_ns`, as it does where both agree.
+    Captured,
+}
+
+impl TimeDoubt {
+    /// The field of the record that is not believed.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Stream => "pts_ns",
+            Self::Captured => "captured_at",
+        }
+    }
+}
+
+/// Time within a session, in seconds from its first frame.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Clock {
+    begin: Timestamp,
+    begin_pts_ns: Option<u64>,
+    now_s: f64,
+    /// The session's time at `begin`.
+    #[serde(default)]
+    begin_s: f64,
+    #[serde(default)]
+    doubt: Option<TimeDoubt>,
+    #[serde(default)]
+    paces: Option<Paces>,
+}
+
+/// The clocks at the beginning of a window, and what the windows before it have shown.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Paces {
+    captured: Timestamp,
+    pts_ns: u64,
+    published: Timestamp,
+    shown: Shown,
+    /// Windows in a row that have shown this.
+    windows: u32,
+    /// By how much the stream's time went ahead of the captured one in these windows, in seconds.
+    ahead_s: f64,
+    /// The same of the windows before, where they showed the opposite: frames that arrive late, and then all at once,
+    /// only make up for it.
+    owed_s: f64,
+    /// By how much each clock was off from the worker's in these windows.
+    stream_off_s: f64,
+    captured_off_s: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Shown {
+    Agree,
+    StreamSlow,
+    StreamFast,
+}
+
+/// What a frame does to the time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Tick {
+    pub(super) at_s: f64,
+    /// What is doubted from now on, where that has changed.
+    pub(super) changed: Option<Option<TimeDoubt>>,
+    /// Time goes by another clock from now on, and what was measured before means nothing.
+    pub(super) is_other: bool,
+}
+
+impl Clock {
+    /// Begins with a session's first frame. A camera whose clock was doubted is doubted in its next session too.
+    pub(super) fn new(frame: &FrameRecord, doubt: Option<TimeDoubt>) -> Self {
+        Self {
+            begin: frame.captured_at,
+            begin_pts_ns: frame.pts_ns,
+            now_s: 0.0,
+            begin_s: 0.0,
+            doubt,
+            paces: None,
+        }
+    }
+
+    pub(super) fn doubt(&self) -> Option<TimeDoubt> {
+        self.doubt
+    }
+
+    pub(super) fn step(&mut self, frame: &FrameRecord) -> Tick {
+        let mut tick = Tick { at_s: self.now_s, changed: None, is_other: false };
+        if let Some(doubt) = self.compare(frame).filter(|doubt| *doubt != self.doubt) {
+            let by = |doubt| doubt == Some(TimeDoubt::Stream);
+            tick.changed = Some(doubt);
+            // Where the two agree again it is the same time by either.
+            tick.is_other = by(doubt) && !by(self.doubt);
+            if by(doubt) != by(self.doubt) {
+                (self.begin, self.begin_pts_ns, self.begin_s) = (frame.captured_at, frame.pts_ns, self.now_s);
+            }
+            self.doubt = doubt;
+        }
+        let pts = frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimeDoubt::Stream));
+        let by_stream = pts.map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
+        let passed = by_stream.unwrap_or_else(|| seconds(self.begin, frame.captured_at));
+        self.now_s = (self.begin_s + passed).max(self.now_s);
+        tick.at_s = self.now_s;
+        tick
+    }
+
+    /// Compares the clocks' paces; gives what is to be doubted once enough windows have shown the same.
+    fn compare(&mut self, frame: &FrameRecord) -> Option<Option<TimeDoubt>> {
+        let pts_ns = frame.pts_ns?;
+        let fresh = Paces {
+            captured: frame.captured_at,
+            pts_ns,
+            published: frame.published_at,
+            shown: Shown::Agree,
+            windows: 0,
+            ahead_s: 0.0,
+            owed_s: 0.0,
+            stream_off_s: 0.0,
+            captured_off_s: 0.0,
+        };
+        let paces = *self.paces.get_or_insert(fresh);
+        let by_captured = seconds(paces.captured, frame.captured_at);
+        let by_stream = (i128::from(pts_ns) - i128::from(paces.pts_ns)) as f64 / 1e9;
+        let passed = by_captured.abs().max(by_stream.abs());
+        if passed < WINDOW_S {
+            return None;
+        }
+        let shown = match by_stream - by_captured {
+            off if off.abs() <= TOLERANCE * passed => Shown::Agree,
+            off if off < 0.0 => Shown::StreamSlow,
+            _ => Shown::StreamFast,
+        };
+        let by_worker = seconds(paces.published, frame.published_at);
+        let before = match (shown == paces.shown, paces.shown) {
+            (true, _) => paces,
+            (false, Shown::Agree) => fresh,
+            (false, _) => Paces { owed_s: paces.ahead_s.clamp(-MAX_OWED_S, MAX_OWED_S), ..fresh },
+        };
+        let ahead_s = before.ahead_s + (by_stream - by_captured);
+        let next = Paces {
+            shown,
+            windows: before.windows + 1,
+            ahead_s,
+            owed_s: before.owed_s,
+            stream_off_s: before.stream_off_s + (by_stream - by_worker),
+            captured_off_s: before.captured_off_s + (by_captured - by_worker),
+            ..fresh
+        };
+        self.paces = Some(next);
+        if next.windows < WINDOWS {
+            return None;
+        }
+        if shown == Shown::Agree {
+            return Some(None);
+        }
+        let left_s = ahead_s + next.owed_s;
+        if left_s * ahead_s <= 0.0 || left_s.abs() < TOLERANCE * WINDOW_S {
+            return None;
+        }
+        let captured_is_off = match frame.clock {
+            // A file is read at any pace, so the worker's clock says nothing. `captured_at` is what others see of it,
+            // unless it stands still.
+            CaptureClock::File => by_captured.abs() < STANDS_STILL * passed,
+            CaptureClock::Rtcp | CaptureClock::Arrival => next.captured_off_s.abs() > next.stream_off_s.abs(),
+        };
+        Some(Some(if captured_is_off { TimeDoubt::Captured } else { TimeDoubt::Stream }))
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    (to.as_unix_us() - from.as_unix_us()) as f64 / 1e6
+}
