@@ -353,7 +353,7 @@ impl KafkaCluster {
         let node = |node| KafkaServer::formatted_with_rights(users, overrides, Some((node, &voters)));
         let mut cluster = Self { nodes: (1..=3).map(node).collect::<Result<_>>()? };
         // None answers before most of them are there.
-        cluster.nodes.iter_mut().try_for_each(KafkaServer::launch)?;
+        cluster.nodes.iter_mut().try_for_each(KafkaServer::restart_unchecked)?;
         cluster.nodes.iter_mut().try_for_each(KafkaServer::wait)?;
         Ok(cluster)
     }

@@ -1,7 +1,9 @@
 //! Where a camera's pictures come from.
 
 use std::{
+    ffi::OsString,
     fmt,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
@@ -81,7 +83,7 @@ impl SourceUri {
             }
             return Ok(Self::File(base.join(text)));
         };
-        match scheme {
+        match scheme.to_ascii_lowercase().as_str() {
             "rtsp" | "rtsps" => rtsp(&text),
             "file" => file_path(rest).map(Self::File),
             "v4l2" => file_path(rest).map(Self::V4l2),
@@ -116,16 +118,14 @@ fn encode_user_info(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
-    let mut url = Url::parse(text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
+    let (text, zone) = split_zone(text);
+    let mut url = Url::parse(&text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) {
         return Err(InvalidUri::Syntax("it names no host".into()));
     }
-    if [url.path(), url.query().unwrap_or(""), url.fragment().unwrap_or("")]
-        .iter()
-        .any(|part| part.contains('@'))
-    {
+    if is_user_info_cut(&text) {
         let what = "an `@` stands after the host: percent-encode special characters in user name and \
-                    password, or take them from the environment with `${NAME}`";
+                    password, or take them from the environment with `${NAME}`; in a path write `%40`";
         return Err(InvalidUri::Syntax(what.into()));
     }
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -136,18 +136,65 @@ fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
     // Neither can fail on an address that has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    Ok(SourceUri::Rtsp { location: url.to_string(), credentials })
+    let mut location = url.to_string();
+    if let Some(zone) = zone {
+        location = location.replacen(']', &format!("%{zone}]"), 1);
+    }
+    Ok(SourceUri::Rtsp { location, credentials })
+}
+
+/// Takes the zone off an IPv6 address such as `[fe80::1%25eth0]` (RFC 6874), or `[fe80::1%eth0]` as people
+/// write it; the standard for URLs in browsers has none.
+fn split_zone(text: &str) -> (String, Option<&str>) {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
+    let host = text[authority..end].rfind('@').map_or(authority, |at| authority + at + 1);
+    if text[host..].starts_with('[')
+        && let Some(closing) = text[host..end].find(']').map(|at| host + at)
+        && let Some(percent) = text[host..closing].find('%').map(|at| host + at)
+    {
+        let zone = &text[percent + 1..closing];
+        let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if !zone.is_empty() && zone.bytes().all(is_name) {
+            return ([&text[..percent], &text[closing..]].concat(), Some(zone));
+        }
+    }
+    (text.to_owned(), None)
+}
+
+/// Whether what was read as `host:port/path` may be a user name, and a password that holds a `/` or a `?`.
+/// Hosts are taken for what they are where they have a dot or are an address, and an `@` in a path where
+/// nothing like `@host/path` follows.
+fn is_user_info_cut(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let Some((host, _port)) = authority.rsplit_once(':') else { return false };
+    if authority.contains(['@', '[', '.']) || host == "localhost" {
+        return false;
+    }
+    path.rsplit_once('@').is_some_and(|(_, after)| after.contains(['/', ':', '.']))
 }
 
 fn file_path(rest: &str) -> Result<PathBuf, InvalidUri> {
-    let path = percent_decode_str(rest.strip_prefix("localhost").unwrap_or(rest)).decode_utf8_lossy();
+    const LOCAL: &str = "localhost";
+    let rest = match rest.get(..LOCAL.len()) {
+        Some(host) if host.eq_ignore_ascii_case(LOCAL) => &rest[LOCAL.len()..],
+        _ => rest,
+    };
+    // A file's name may have any bytes.
+    let path: Vec<u8> = percent_decode_str(rest).collect();
     if path.is_empty() {
         return Err(InvalidUri::EmptyPath);
     }
-    if !path.starts_with('/') {
+    if !path.starts_with(b"/") {
         return Err(InvalidUri::Syntax("the path after `://` has to begin with `/`".into()));
     }
-    Ok(PathBuf::from(path.into_owned()))
+    if path.contains(&0) {
+        return Err(InvalidUri::Syntax("the path holds `%00`, which no file's name has".into()));
+    }
+    Ok(PathBuf::from(OsString::from_vec(path)))
 }
 
 fn test_picture(text: &str) -> Result<TestPicture, InvalidUri> {
@@ -222,6 +269,70 @@ mod tests {
         ] {
             assert!(uri(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_scheme_may_be_in_capitals() {
+        assert_eq!(uri("FILE:///a.mp4"), Ok(SourceUri::File("/a.mp4".into())));
+        assert_eq!(uri("file://LocalHost/a.mp4"), Ok(SourceUri::File("/a.mp4".into())));
+        assert_eq!(uri("V4L2:///dev/video0"), Ok(SourceUri::V4l2("/dev/video0".into())));
+        assert_eq!(uri("RTSP://Camera/x").unwrap(), rtsp_at("rtsp://Camera/x"));
+        assert!(uri("RTSPS://camera/x").unwrap().is_encrypted());
+        assert_eq!(uri("Test://snow").unwrap().to_string(), "test://snow?width=640&height=480&fps=25");
+    }
+
+    fn rtsp_at(location: &str) -> SourceUri {
+        SourceUri::Rtsp { location: location.into(), credentials: None }
+    }
+
+    #[test]
+    fn a_path_and_a_query_may_hold_an_at_sign() {
+        for location in [
+            "rtsp://camera/live@main",
+            "rtsp://camera:554/live@main",
+            "rtsp://10.0.0.5:554/cam@1/main.sdp?a=b@c/d",
+            "rtsp://camera.local:554/live?user=a@b.c",
+            "rtsp://localhost:8554/a@b/c",
+            "rtsp://[::1]:8554/a@b/c",
+        ] {
+            assert_eq!(uri(location), Ok(rtsp_at(location)));
+        }
+        let source = uri("rtsp://me:secret@camera:554/cam@1/main").unwrap();
+        assert!(
+            matches!(source, SourceUri::Rtsp { location, .. } if location == "rtsp://camera:554/cam@1/main")
+        );
+    }
+
+    #[test]
+    fn a_password_that_ends_the_host_too_early_is_refused() {
+        for text in ["rtsp://me:12/34@camera/x", "rtsp://me:1?2@10.0.0.5", "rtsp://me:554/b@camera:554/x"] {
+            let error = uri(text).unwrap_err().to_string();
+            assert!(error.contains("percent-encode"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_may_have_a_zone() {
+        let with_zone = rtsp_at("rtsp://[fe80::1%eth0]:554/x");
+        assert_eq!(uri("rtsp://[fe80::1%25eth0]:554/x").unwrap(), with_zone);
+        assert_eq!(uri("rtsp://[fe80::1%eth0]:554/x").unwrap(), with_zone);
+        let SourceUri::Rtsp { location, credentials: Some(credentials) } =
+            uri("rtsp://me:a%5Bb%25c@[fe80::1%25wlp2s0.1]/x").unwrap()
+        else {
+            panic!("no credentials")
+        };
+        assert_eq!(
+            (location.as_str(), credentials.password.reveal()),
+            ("rtsp://[fe80::1%wlp2s0.1]/x", "a[b%c")
+        );
+        assert!(uri("rtsp://[fe80::1%]/x").is_err() && uri("rtsp://[fe80::1%25a b]/x").is_err());
+    }
+
+    #[test]
+    fn a_file_name_may_have_any_bytes() {
+        let name = OsString::from_vec(b"/a/bad\xff.mp4".to_vec());
+        assert_eq!(uri("file:///a/bad%FF.mp4"), Ok(SourceUri::File(name.into())));
+        assert!(uri("file:///a%00.mp4").is_err());
     }
 
     #[test]

@@ -2,19 +2,38 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
-/// What has gone into the decoder of one connection.
+/// What has gone into the decoders of one connection. A file with several video tracks has a decoder for
+/// each; what is reported is that of the selected one.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals(Mutex<Entered>);
+pub(crate) struct Arrivals {
+    decoders: Mutex<Decoders>,
+    reads_begun: AtomicU64,
+    reads_ended: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Decoders {
+    entered: Vec<(DecoderId, Entered)>,
+    selected: Option<DecoderId>,
+}
+
+/// A decoder, by its address.
+pub(crate) type DecoderId = usize;
 
 #[derive(Debug, Default)]
 struct Entered {
     /// The latest presentation times in nanoseconds, and when each arrived.
     recent: VecDeque<(u64, Instant)>,
     packets: u64,
+    /// Packets that a frame is to be shown of.
+    shown: u64,
     codec: Option<String>,
 }
 
@@ -22,10 +41,17 @@ struct Entered {
 const KEPT: usize = 128;
 
 impl Arrivals {
-    /// A packet enters the decoder.
-    pub(crate) fn note(&self, pts: Option<u64>, now: Instant) {
-        let mut entered = self.entered();
+    /// From now on the frames come from `decoder`.
+    pub(crate) fn select(&self, decoder: DecoderId) {
+        self.decoders().selected = Some(decoder);
+    }
+
+    /// A packet enters `decoder`. `is_shown` is false for one that only others are decoded from.
+    pub(crate) fn note(&self, decoder: DecoderId, pts: Option<u64>, is_shown: bool, now: Instant) {
+        let mut decoders = self.decoders();
+        let entered = decoders.of(decoder);
         entered.packets += 1;
+        entered.shown += u64::from(is_shown);
         if let Some(pts) = pts {
             if entered.recent.len() == KEPT {
                 entered.recent.pop_front();
@@ -37,25 +63,69 @@ impl Arrivals {
     /// When the packet of the frame at `pts` entered the decoder.
     pub(crate) fn of(&self, pts: u64) -> Option<Instant> {
         // The first packet of several with one time: its data has waited longest.
-        self.entered().recent.iter().find(|(p, _)| *p == pts).map(|(_, at)| *at)
+        self.decoders().selected()?.recent.iter().find(|(p, _)| *p == pts).map(|(_, at)| *at)
     }
 
     pub(crate) fn packets(&self) -> u64 {
-        self.entered().packets
+        self.decoders().selected().map_or(0, |entered| entered.packets)
     }
 
-    /// GStreamer's name of what is decoded, such as `video/x-h264`.
-    pub(crate) fn set_codec(&self, media_type: &str) {
-        self.entered().codec = Some(media_type.to_owned());
+    /// Packets of each of which the decoder is to give a frame.
+    pub(crate) fn shown(&self) -> u64 {
+        self.decoders().selected().map_or(0, |entered| entered.shown)
+    }
+
+    /// The source asks the file for data.
+    pub(crate) fn read_begins(&self) {
+        self.reads_begun.fetch_add(1, Relaxed);
+    }
+
+    /// The file gave data. A source that is not asked for it only ends reads.
+    pub(crate) fn read_ends(&self) {
+        self.reads_ended.fetch_add(1, Relaxed);
+    }
+
+    /// Whether the file owes an answer, as one on a network may for long.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reads_begun.load(Relaxed) > self.reads_ended.load(Relaxed)
+    }
+
+    /// Grows with all that is read and with all that goes into decoders.
+    pub(crate) fn progress(&self) -> u64 {
+        let packets: u64 = self.decoders().entered.iter().map(|(_, entered)| entered.packets).sum();
+        self.reads_ended.load(Relaxed) + packets
+    }
+
+    /// GStreamer's name of what `decoder` decodes, such as `video/x-h264`.
+    pub(crate) fn set_codec(&self, decoder: DecoderId, media_type: &str) {
+        self.decoders().of(decoder).codec = Some(media_type.to_owned());
     }
 
     pub(crate) fn codec(&self) -> Option<String> {
-        self.entered().codec.clone()
+        self.decoders().selected()?.codec.clone()
     }
 
     // A few assignments at a time, so a poisoned lock still guards sound data.
-    fn entered(&self) -> std::sync::MutexGuard<'_, Entered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn decoders(&self) -> std::sync::MutexGuard<'_, Decoders> {
+        self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Decoders {
+    fn of(&mut self, decoder: DecoderId) -> &mut Entered {
+        let at = self.entered.iter().position(|(id, _)| *id == decoder).unwrap_or_else(|| {
+            self.entered.push((decoder, Entered::default()));
+            self.entered.len() - 1
+        });
+        &mut self.entered[at].1
+    }
+
+    /// The selected decoder; before one is selected, the one that has had the most.
+    fn selected(&self) -> Option<&Entered> {
+        let selected = self.entered.iter().find(|(id, _)| Some(*id) == self.selected);
+        selected
+            .or_else(|| self.entered.iter().max_by_key(|(_, entered)| entered.packets))
+            .map(|(_, entered)| entered)
     }
 }
 
@@ -69,7 +139,7 @@ mod tests {
     fn a_reordered_frame_has_its_own_arrival() {
         let (arrivals, start) = (Arrivals::default(), Instant::now());
         for (i, pts) in [0, 120, 40, 80].into_iter().enumerate() {
-            arrivals.note(Some(pts), start + Duration::from_millis(i as u64));
+            arrivals.note(1, Some(pts), true, start + Duration::from_millis(i as u64));
         }
         assert_eq!(arrivals.of(80), Some(start + Duration::from_millis(3)));
         assert_eq!((arrivals.of(50), arrivals.packets()), (None, 4));
@@ -78,8 +148,19 @@ mod tests {
     #[test]
     fn only_the_latest_are_kept() {
         let (arrivals, now) = (Arrivals::default(), Instant::now());
-        (0..1000).for_each(|pts| arrivals.note(Some(pts), now));
-        assert_eq!(arrivals.entered().recent.len(), KEPT);
+        (0..1000).for_each(|pts| arrivals.note(1, Some(pts), true, now));
+        assert_eq!(arrivals.decoders().of(1).recent.len(), KEPT);
         assert_eq!((arrivals.of(10), arrivals.of(999)), (None, Some(now)));
+    }
+
+    #[test]
+    fn counts_the_packets_of_the_selected_decoder_only() {
+        let (arrivals, now) = (Arrivals::default(), Instant::now());
+        (0..3).for_each(|pts| arrivals.note(1, Some(pts), pts > 0, now));
+        (0..9).for_each(|pts| arrivals.note(2, Some(pts), true, now));
+        arrivals.set_codec(1, "video/x-h264");
+        arrivals.select(1);
+        assert_eq!((arrivals.packets(), arrivals.shown()), (3, 2));
+        assert_eq!((arrivals.codec().as_deref(), arrivals.of(7)), (Some("video/x-h264"), None));
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     Fault,
     backoff::Backoff,
     capture::CaptureClock,
-    cut_off, file,
+    container::{self, CutOff},
+    file,
     fitter::Fitter,
     pipeline,
     session::{Session, SessionEnd, SessionOutcome},
@@ -107,7 +108,7 @@ impl CameraSource {
             if outcome.lost() > 0 {
                 tracing::warn!(
                     camera = %self.settings.id,
-                    packets = outcome.packets,
+                    packets = outcome.shown,
                     frames = outcome.frames,
                     "the file gave fewer frames than it has packets, parts of it may be damaged"
                 );
@@ -155,19 +156,28 @@ fn end_of_file(path: &std::path::Path, outcome: &SessionOutcome) -> SessionEnd {
     if outcome.end == SessionEnd::Stopped {
         return SessionEnd::Stopped;
     }
-    match (cut_off::missing_bytes(path), &outcome.end) {
-        (Ok(Some(missing)), _) => undecodable(format!(
-            "{shown}: the file is cut off: {missing} bytes are missing at its end; {frames} frames could be read; \
-             copy or record it anew"
+    // Raw video has no decoder that counts its packets.
+    let cut_off = container::cut_off(path, outcome.packets.max(frames)).ok().flatten();
+    match (cut_off, &outcome.end) {
+        (Some(CutOff::Missing { bytes, frames: missing }), _) => {
+            let with = missing.map(|missing| format!(", with {missing} frames")).unwrap_or_default();
+            undecodable(format!(
+                "{shown}: the file is cut off: {bytes} bytes are missing at its end{with}; {frames} frames could be \
+                 read; copy or record it again"
+            ))
+        }
+        (Some(CutOff::NoIndex), _) => undecodable(format!(
+            "{shown}: the file has no index (`moov`), which recorders write when they stop, so the recording was cut \
+             off; {frames} frames could be read; rebuild the index with a repair tool, or record it again"
         )),
-        (_, SessionEnd::Ended) if frames == 0 => {
+        (None, SessionEnd::Ended) if frames == 0 => {
             undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
         }
         // Two packets to a frame are what some interlaced files have, and a few more are lost at any seam.
-        (_, SessionEnd::Ended) if outcome.lost() > outcome.packets / 20 * 11 => undecodable(format!(
+        (None, SessionEnd::Ended) if outcome.lost() * 20 > outcome.shown * 11 => undecodable(format!(
             "{shown}: most of the file is damaged: {frames} frames could be decoded out of {} packets",
-            outcome.packets
+            outcome.shown
         )),
-        _ => outcome.end.clone(),
+        (None, _) => outcome.end.clone(),
     }
 }

@@ -1,9 +1,6 @@
 //! The elements of a camera's pipeline, by the kind of its source.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Instant,
-};
+use std::{fs::File, os::fd::AsRawFd, sync::Arc};
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;
@@ -12,15 +9,23 @@ use gstreamer_video as video;
 use lookout_config::{CameraSettings, RtspTransport, SourceUri};
 use lookout_schema::RetryReason;
 
-use crate::{Fault, arrival::Arrivals};
+use crate::{
+    Fault,
+    arrival::Arrivals,
+    container::{self, Container},
+    decoder_input, demuxer, select,
+};
 
 /// Hears what is wrong with a source and is no error of its pipeline.
 pub(crate) type Tell = Arc<dyn Fn(Fault) + Send + Sync>;
 
 /// Puts the elements for `settings` into `pipeline`, and gives the sink in which decoded pictures arrive.
+/// `pipe` is the open file where the source is a named pipe.
 pub(crate) fn add(
     pipeline: &gst::Pipeline,
     settings: &CameraSettings,
+    pipe: Option<&File>,
+    arrivals: &Arc<Arrivals>,
     tell: Tell,
 ) -> Result<app::AppSink, Fault> {
     let sink = app::AppSink::builder()
@@ -43,7 +48,7 @@ pub(crate) fn add(
             }
             rtsp(&source, settings, Arc::clone(&tell));
             put(pipeline, &source)?;
-            let decode = decoder(pipeline, &sink, settings, tell)?;
+            let decode = decoder(pipeline, &sink, settings, None, arrivals, tell)?;
             let decode = decode.downgrade();
             source.connect_pad_added(move |_, pad| {
                 if let Some(entry) = decode.upgrade().and_then(|decode| decode.static_pad("sink"))
@@ -55,16 +60,31 @@ pub(crate) fn add(
             });
         }
         SourceUri::File(path) => {
-            let source = make("filesrc")?;
-            source.set_property("location", path);
+            let source = if let Some(pipe) = pipe {
+                // Unlike filesrc it can be stopped while the writer pauses.
+                let source = make("fdsrc")?;
+                source.set_property("fd", pipe.as_raw_fd());
+                source
+            } else {
+                let source = make("filesrc")?;
+                source.set_property("location", path);
+                source
+            };
             put(pipeline, &source)?;
-            link(&source, &decoder(pipeline, &sink, settings, tell)?)?;
+            // What cannot be read here fails in the pipeline, which has the better words.
+            let container = container::read(path).ok().flatten().map(Arc::new);
+            if container.as_ref().is_some_and(|container| container.is_sound_only) {
+                return Err(Fault::no_video(&settings.uri));
+            }
+            demuxer::watch_source(&source, container.clone(), arrivals);
+            demuxer::mend(pipeline, container.clone());
+            link(&source, &decoder(pipeline, &sink, settings, container, arrivals, tell)?)?;
         }
         SourceUri::V4l2(path) => {
             let source = make("v4l2src")?;
             source.set_property("device", path.display().to_string());
             put(pipeline, &source)?;
-            link(&source, &decoder(pipeline, &sink, settings, tell)?)?;
+            link(&source, &decoder(pipeline, &sink, settings, None, arrivals, tell)?)?;
         }
         SourceUri::Test(picture) => {
             let source = make("videotestsrc")?;
@@ -85,39 +105,6 @@ pub(crate) fn add(
         }
     }
     Ok(sink)
-}
-
-/// Notes in `arrivals` what goes into the decoder, and keeps software decoders to one thread each: many
-/// cameras fill the cores without more, and a decoder's every thread holds frames.
-pub(crate) fn watch_decoders(pipeline: &gst::Pipeline, arrivals: &Arc<Arrivals>) {
-    let arrivals = Arc::downgrade(arrivals);
-    pipeline.connect_deep_element_added(move |_, _, element| {
-        let Some(factory) = element.factory() else { return };
-        if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
-            return;
-        }
-        if factory.name().starts_with("avdec_") && element.has_property("max-threads") {
-            element.set_property("max-threads", 1);
-        }
-        if let Some(pad) = element.static_pad("sink") {
-            watch(&pad, Weak::clone(&arrivals));
-        }
-    });
-}
-
-fn watch(pad: &gst::Pad, arrivals: Weak<Arrivals>) {
-    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(kinds, move |_, info| {
-        let Some(arrivals) = arrivals.upgrade() else { return gst::PadProbeReturn::Remove };
-        if let Some(buffer) = info.buffer() {
-            arrivals.note(buffer.pts().map(gst::ClockTime::nseconds), Instant::now());
-        } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
-            && let Some(format) = caps.caps().structure(0)
-        {
-            arrivals.set_codec(format.name());
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 fn rtsp(source: &gst::Element, settings: &CameraSettings, tell: Tell) {
@@ -149,30 +136,33 @@ fn rtsp(source: &gst::Element, settings: &CameraSettings, tell: Tell) {
     });
 }
 
-/// A decoder for whatever comes, its first video stream linked to `sink`.
+/// A decoder for whatever comes, its selected video stream linked to `sink`.
 fn decoder(
     pipeline: &gst::Pipeline,
     sink: &app::AppSink,
     settings: &CameraSettings,
+    container: Option<Arc<Container>>,
+    arrivals: &Arc<Arrivals>,
     tell: Tell,
 ) -> Result<gst::Element, Fault> {
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
     decode.set_property("expose-all-streams", false);
-    let entry = |sink: &glib::WeakRef<app::AppSink>| sink.upgrade().and_then(|sink| sink.static_pad("sink"));
-    let weak = sink.downgrade();
-    decode.connect_pad_added(move |_, pad| {
-        if let Some(entry) = entry(&weak)
-            && !entry.is_linked()
-        {
-            let _ = pad.link(&entry);
+    let (sink, uri, arrivals) = (sink.downgrade(), settings.uri.clone(), Arc::downgrade(arrivals));
+    // All streams are known now, and no frame has left decodebin.
+    decode.connect_no_more_pads(move |decode| {
+        let Some(entry) = sink.upgrade().and_then(|sink| sink.static_pad("sink")) else { return };
+        if entry.is_linked() {
+            return;
         }
-    });
-    let (weak, uri) = (sink.downgrade(), settings.uri.clone());
-    decode.connect_no_more_pads(move |_| {
-        if entry(&weak).is_some_and(|entry| !entry.is_linked()) {
-            tell(Fault::no_video(&uri));
+        let Some(selected) = select::select(decode, container.as_deref()) else {
+            return tell(Fault::no_video(&uri));
+        };
+        if let (Some(arrivals), Some(decoder)) = (arrivals.upgrade(), &selected.decoder) {
+            arrivals.select(decoder_input::id(decoder));
         }
+        // What cannot be linked shows as a source from which no frame comes.
+        let _ = selected.pad.link(&entry);
     });
     put(pipeline, &decode)?;
     Ok(decode)

@@ -31,7 +31,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Fault> {
     fs::File::open(path).map(drop).map_err(|error| unreadable(path, &error))
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Fault {
     let detail = format!("{}: the file cannot be read: {error}", path.display());
     Fault::new(RetryReason::PipelineError, detail)
 }

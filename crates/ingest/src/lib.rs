@@ -15,28 +15,35 @@
 //! The source's size is that of the decoded picture: its pixels are taken as square, and a rotation that a
 //! file only suggests is not carried out.
 
+mod annexb;
 mod arrival;
 mod backoff;
 mod camera;
 mod capture;
+mod container;
 mod converter;
-mod cut_off;
+mod decoder_input;
 mod decoders;
+mod demuxer;
 mod elements;
 mod fault;
 mod file;
 mod fitter;
 mod pace;
+mod pipe;
 mod pipeline;
 mod planes;
 mod probe;
+mod select;
 mod session;
 mod snapshots;
 mod tap;
+mod teardown;
 mod yuv;
 
 pub use camera::{CameraSource, Wanted};
 pub use decoders::{Decoder, decoders};
 pub use fault::Fault;
+pub use pipe::is_pipe;
 pub use pipeline::init;
 pub use probe::{Probed, probe};

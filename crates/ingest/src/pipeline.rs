@@ -1,23 +1,25 @@
 //! One connection's GStreamer pipeline: made, started, listened to, and thrown away.
 
 use std::{
-    sync::Arc,
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::RetryReason;
-use lookout_stage::{Stop, stop_signal};
+use lookout_stage::Stop;
 
 use crate::{
     Fault,
     arrival::Arrivals,
-    elements,
+    decoder_input, elements, file, pipe,
     tap::{Tap, TapSettings, tap},
+    teardown,
 };
 
 /// Makes GStreamer ready; may be called any number of times.
@@ -36,8 +38,14 @@ pub(crate) struct Connection {
     pub(crate) tap: Tap,
     pub(crate) events: Receiver<Event>,
     pub(crate) arrivals: Arc<Arrivals>,
+    damage: Damage,
     pipeline: gst::Pipeline,
+    /// The named pipe that the pipeline reads.
+    input: Option<File>,
 }
+
+/// What a decoder first had to say about a packet that it could not decode.
+type Damage = Arc<Mutex<Option<Fault>>>;
 
 /// What a pipeline says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +58,9 @@ pub(crate) enum Event {
 /// The first events say what happened; those after it follow from it.
 const EVENTS: usize = 8;
 
-/// How long a pipeline may take to start, and to stop. Both can hang for ever on a device, a network file
-/// system or a camera that no longer answers.
+/// How long the pipeline of a live source may take to start, which can hang for ever on a device or a camera
+/// that no longer answers. The next try finds it again; a file has no next try.
 const START: Duration = Duration::from_secs(10);
-const STOP: Duration = Duration::from_secs(2);
 
 impl Connection {
     /// Connects to `settings.uri`. Frames come by `tap`, and everything else by `events`.
@@ -64,23 +71,43 @@ impl Connection {
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
-        elements::watch_decoders(&pipeline, &arrivals);
+        decoder_input::watch(&pipeline, &arrivals);
         let faults = sender.clone();
         let tell = Arc::new(move |fault| drop(faults.try_send(Event::Fault(fault))));
-        let sink = elements::add(&pipeline, settings, tell)?;
+        let input = match &settings.uri {
+            SourceUri::File(path) if pipe::is_pipe(path) => {
+                let opened = pipe::open(path, stop).map_err(|error| file::unreadable(path, &error))?;
+                let stopped = || Fault::new(RetryReason::PipelineError, "the camera was stopped");
+                Some(opened.ok_or_else(stopped)?)
+            }
+            _ => None,
+        };
+        let sink = elements::add(&pipeline, settings, input.as_ref(), &arrivals, tell)?;
         let at_end = sender.clone();
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
             let _ = at_end.try_send(Event::End);
         });
-        listen(&pipeline, settings.uri.clone(), sender)?;
-        let connection = Self { tap, events, arrivals, pipeline };
+        let damage = Damage::default();
+        listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&damage))?;
+        let connection = Self { tap, events, arrivals, damage, pipeline, input };
         connection.start(&settings.uri, stop)?;
         Ok(connection)
     }
 
+    /// Whether the source is a named pipe, whose writer may pause.
+    pub(crate) fn reads_pipe(&self) -> bool {
+        self.input.is_some()
+    }
+
+    /// What a decoder first had to say about a packet that it could not decode.
+    pub(crate) fn damage(&self) -> Option<Fault> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn start(&self, uri: &SourceUri, stop: &Stop) -> Result<(), Fault> {
         let pipeline = self.pipeline.clone();
-        match within(START, stop, "ingest-start", move || pipeline.set_state(gst::State::Playing)) {
+        let patience = uri.is_live().then_some(START);
+        match within(patience, stop, "ingest-start", move || pipeline.set_state(gst::State::Playing)) {
             Some(Ok(_)) => Ok(()),
             // The bus has said why.
             Some(Err(_)) => match self.events.try_iter().find(|event| *event != Event::End) {
@@ -101,26 +128,21 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.tap.close();
-        let pipeline = self.pipeline.clone();
-        let begun = Instant::now();
-        let (_never_stopped, stop) = stop_signal();
-        let stopped = within(STOP, &stop, "ingest-stop", move || {
+        let (pipeline, input) = (self.pipeline.clone(), self.input.take());
+        teardown::stop(move || {
             let _ = pipeline.set_state(gst::State::Null);
             if let Some(bus) = pipeline.bus() {
                 bus.unset_sync_handler();
             }
+            drop(input);
         });
-        match stopped {
-            Some(()) => tracing::trace!(ms = begun.elapsed().as_millis() as u64, "pipeline taken down"),
-            None => tracing::error!("a pipeline does not stop and is left behind with its threads"),
-        }
     }
 }
 
 /// Runs `work` on a thread of its own and gives its result, or none where it takes longer than
-/// `patience` or is stopped; then the thread is left to itself.
+/// `patience`, if there is one, or is stopped; then the thread is left to itself.
 fn within<T: Send + 'static>(
-    patience: Duration,
+    patience: Option<Duration>,
     stop: &Stop,
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -130,10 +152,11 @@ fn within<T: Send + 'static>(
         let _ = done.send(work());
     };
     let worker = thread::Builder::new().name(name.into()).spawn(work).ok()?;
+    let over = patience.map_or_else(never, after);
     let result = select! {
         recv(result) -> result => result.ok()?,
         recv(stop.channel()) -> _ => return None,
-        default(patience) => return None,
+        recv(over) -> _ => return None,
     };
     let _ = worker.join();
     Some(result)
@@ -141,7 +164,12 @@ fn within<T: Send + 'static>(
 
 /// Brings what the pipeline posts on its bus to `events`, from the thread that posts it: so no thread has
 /// to wait at the bus, and none to run a main loop.
-fn listen(pipeline: &gst::Pipeline, uri: SourceUri, events: Sender<Event>) -> Result<(), Fault> {
+fn listen(
+    pipeline: &gst::Pipeline,
+    uri: SourceUri,
+    events: Sender<Event>,
+    damage: Damage,
+) -> Result<(), Fault> {
     let Some(bus) = pipeline.bus() else {
         return Err(Fault::new(RetryReason::PipelineError, "a pipeline without a bus was made"));
     };
@@ -150,7 +178,15 @@ fn listen(pipeline: &gst::Pipeline, uri: SourceUri, events: Sender<Event>) -> Re
             gst::MessageView::Error(error) => {
                 let fault = Fault::from_bus(&uri, &error.error(), error.debug().as_deref());
                 tracing::debug!(%fault, "pipeline error");
-                let _ = events.try_send(Event::Fault(fault));
+                let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
+                if is_damage(message, &error.error()) {
+                    // The decoder goes on with the next packet. Where it does not, the demuxer reports it.
+                    damage.get_or_insert(fault);
+                } else if error.error().kind::<gst::StreamError>() == Some(gst::StreamError::Failed) {
+                    let _ = events.try_send(Event::Fault(damage.take().unwrap_or(fault)));
+                } else {
+                    let _ = events.try_send(Event::Fault(fault));
+                }
             }
             gst::MessageView::Warning(warning) => note_warning(&uri, &warning.error()),
             _ => {}
@@ -160,6 +196,15 @@ fn listen(pipeline: &gst::Pipeline, uri: SourceUri, events: Sender<Event>) -> Re
     Ok(())
 }
 
+/// Whether a decoder reports a packet that it could not decode. Most only count these; `av1dec` posts an
+/// error for each, and goes on.
+fn is_damage(message: &gst::Message, error: &glib::Error) -> bool {
+    let from = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
+    from.is_some_and(decoder_input::is_video_decoder)
+        && (error.is::<gst::LibraryError>()
+            || error.kind::<gst::StreamError>() == Some(gst::StreamError::Decode))
+}
+
 fn note_warning(uri: &SourceUri, warning: &glib::Error) {
     let said = crate::fault::scrub(uri, warning.message());
     tracing::debug!(%uri, said, "pipeline warning");
@@ -167,17 +212,19 @@ fn note_warning(uri: &SourceUri, warning: &glib::Error) {
 
 #[cfg(test)]
 mod tests {
+    use lookout_stage::stop_signal;
+
     use super::*;
 
     #[test]
     fn work_that_hangs_is_left_behind() {
         let (guard, stop) = stop_signal();
         let (release, hang) = bounded::<()>(0);
-        assert_eq!(within(Duration::from_millis(20), &stop, "hangs", move || hang.recv()), None);
-        assert_eq!(within(Duration::from_secs(60), &stop, "works", || 7), Some(7));
+        assert_eq!(within(Some(Duration::from_millis(20)), &stop, "hangs", move || hang.recv()), None);
+        assert_eq!(within(None, &stop, "works", || 7), Some(7));
         let (never, hang) = bounded::<()>(0);
         drop(guard);
-        assert_eq!(within(Duration::from_secs(60), &stop, "stopped", move || hang.recv()), None);
+        assert_eq!(within(None, &stop, "stopped", move || hang.recv()), None);
         drop((release, never));
     }
 }

@@ -41,15 +41,17 @@ pub(crate) struct SessionOutcome {
     pub(crate) frames: u64,
     /// Packets that went into the decoder.
     pub(crate) packets: u64,
+    /// Packets that the decoder was to give a frame for.
+    pub(crate) shown: u64,
     /// From the first frame to the last; none where there was no frame.
     pub(crate) flowed: Option<Duration>,
     pub(crate) capture: CaptureClock,
 }
 
 impl SessionOutcome {
-    /// Packets of which no frame came; meaningful once the stream has ended.
+    /// Packets that should have given a frame and did not; meaningful once the stream has ended.
     pub(crate) fn lost(&self) -> u64 {
-        self.packets.saturating_sub(self.frames)
+        self.shown.saturating_sub(self.frames)
     }
 }
 
@@ -61,8 +63,13 @@ pub(crate) enum SessionEnd {
     Stopped,
 }
 
-/// How long the frames that are still in a file's decoder may take after its reader has failed.
-const AFTER_FAULT: Duration = Duration::from_secs(2);
+/// How long nothing may come out of a file's decoder, or go in, after its reader has failed. Most readers
+/// report the end of the stream as well.
+const AFTER_FAULT: Duration = Duration::from_secs(10);
+
+/// How long nothing at all may be read from a file, decoded or shown before it counts as stalled. A slow
+/// machine or a large frame is no reason, and nothing tries again.
+const FILE_STALL: Duration = Duration::from_secs(60);
 
 /// How often a source that waits for a permit looks whether it is to stop.
 const STOP_POLL: Duration = Duration::from_millis(50);
@@ -75,6 +82,9 @@ struct Progress {
     flow: Option<(Instant, Instant)>,
     clock: Option<Clock>,
     fault: Option<Fault>,
+    /// What had been read and decoded when that last changed, and when.
+    moved: Option<(u64, Instant)>,
+    waits_for_data: bool,
 }
 
 impl Session<'_> {
@@ -97,6 +107,7 @@ impl Session<'_> {
                     end: if stopped { SessionEnd::Stopped } else { SessionEnd::Fault(fault) },
                     frames: 0,
                     packets: 0,
+                    shown: 0,
                     flowed: None,
                     capture: self.capture,
                 };
@@ -106,7 +117,8 @@ impl Session<'_> {
         let end = self.follow(&connection, &mut progress);
         let (frames, packets) = (connection.tap.counts.frames(), connection.arrivals.packets());
         let flowed = progress.flow.map(|(first, last)| last.saturating_duration_since(first));
-        SessionOutcome { end, frames, packets, flowed, capture: self.capture }
+        let shown = connection.arrivals.shown();
+        SessionOutcome { end, frames, packets, shown, flowed, capture: self.capture }
     }
 
     fn follow(&mut self, connection: &Connection, progress: &mut Progress) -> SessionEnd {
@@ -125,6 +137,7 @@ impl Session<'_> {
                         self.deliver(decoded, progress);
                     }
                     progress.seen = connection.tap.counts.frames();
+                    (progress.moved, progress.waits_for_data) = (None, false);
                     quiet_since = Instant::now();
                 }
                 recv(connection.events) -> event => match event {
@@ -142,26 +155,55 @@ impl Session<'_> {
                     }
                     Ok(Event::End) | Err(_) => {
                         self.deliver_rest(connection, progress);
-                        return progress.fault.take().map_or(SessionEnd::Ended, SessionEnd::Fault);
+                        let damage = || connection.damage().filter(|_| connection.tap.counts.frames() == 0);
+                        return progress.fault.take().or_else(damage).map_or(SessionEnd::Ended, SessionEnd::Fault);
                     }
                 },
                 recv(self.outlet.stop.channel()) -> _ => return SessionEnd::Stopped,
                 default(patience.saturating_sub(quiet_since.elapsed())) => {
                     let seen = connection.tap.counts.frames();
-                    if seen == progress.seen {
+                    if seen == progress.seen && !live && self.waits_for_file(connection, progress, patience) {
+                        quiet_since = Instant::now();
+                    } else if seen == progress.seen {
                         let fault = progress.fault.take();
                         return SessionEnd::Fault(fault.unwrap_or_else(|| self.silent(connection, patience)));
+                    } else {
+                        // Frames came that the rate limit left out.
+                        progress.seen = seen;
+                        progress.flowed(Instant::now());
+                        quiet_since = Instant::now();
                     }
-                    // Frames came that the rate limit left out.
-                    progress.seen = seen;
-                    progress.flowed(Instant::now());
-                    quiet_since = Instant::now();
                 }
             }
             if self.outlet.stop.is_stopped() {
                 return SessionEnd::Stopped;
             }
         }
+    }
+
+    /// Whether a file of which no frame came for `patience` is still being read or decoded, or waits for
+    /// data.
+    fn waits_for_file(&self, connection: &Connection, progress: &mut Progress, patience: Duration) -> bool {
+        let (moved, now) = (connection.arrivals.progress(), Instant::now());
+        if progress.fault.is_some() {
+            let has_moved = progress.moved.is_none_or(|(before, _)| before != moved);
+            progress.moved = Some((moved, now));
+            return has_moved;
+        }
+        if connection.reads_pipe() || connection.arrivals.is_reading() {
+            if !progress.waits_for_data {
+                let (camera, uri) = (&self.settings.id, &self.settings.uri);
+                tracing::info!(%camera, %uri, waited_ms = patience.as_millis() as u64, "the file gives no data; waiting");
+            }
+            progress.waits_for_data = true;
+            progress.moved = None;
+            return true;
+        }
+        let (before, since) = *progress.moved.get_or_insert((moved, now));
+        if before != moved {
+            progress.moved = Some((moved, now));
+        }
+        before != moved || since.elapsed() + patience < FILE_STALL
     }
 
     fn deliver_rest(&mut self, connection: &Connection, progress: &mut Progress) {

@@ -10,8 +10,10 @@ use std::{
 use anyhow::Result;
 use lookout_args::DoctorArgs;
 use lookout_broker::{BrokerCheck, diagnose};
-use lookout_config::{Brokers, CameraSettings, Device, KafkaSettings, PipelineSettings, Precision, read};
-use lookout_ingest::{Decoder, decoders, probe};
+use lookout_config::{
+    Brokers, CameraSettings, Device, KafkaSettings, PipelineSettings, Precision, SourceUri, read,
+};
+use lookout_ingest::{Decoder, decoders, is_pipe, probe};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 
 /// Wrong input; nothing was started.
@@ -165,6 +167,15 @@ fn subject(camera: &CameraSettings) -> String {
 }
 
 fn look(camera: &CameraSettings, patience: Duration) -> Finding {
+    if let SourceUri::File(path) = &camera.uri
+        && is_pipe(path)
+    {
+        let what = format!(
+            "{}: a named pipe, which is not opened here, since its data would be lost",
+            path.display()
+        );
+        return Finding::good(subject(camera), what);
+    }
     match probe(camera, patience) {
         Ok(seen) => {
             let fps = seen.fps.map(|fps| format!(", {fps:.1} frames/s")).unwrap_or_default();

@@ -1,0 +1,92 @@
+//! What goes into the decoders of a pipeline, counted.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Instant,
+};
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use crate::arrival::{Arrivals, DecoderId};
+
+/// Whether `element` decodes video.
+pub(crate) fn is_video_decoder(element: &gst::Element) -> bool {
+    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
+    element.factory().is_some_and(|factory| factory.has_type(kind))
+}
+
+/// The key of `element` in [`Arrivals`].
+pub(crate) fn id(element: &gst::Element) -> DecoderId {
+    element.as_ptr().addr()
+}
+
+/// Notes in `arrivals` what goes into the decoder, and keeps software decoders to one thread each: many
+/// cameras fill the cores without more, and a decoder's every thread holds frames.
+pub(crate) fn watch(pipeline: &gst::Pipeline, arrivals: &Arc<Arrivals>) {
+    let arrivals = Arc::downgrade(arrivals);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        if !is_video_decoder(element) {
+            return;
+        }
+        let is_libav = element.factory().is_some_and(|factory| factory.name().starts_with("avdec_"));
+        if is_libav && element.has_property("max-threads") {
+            element.set_property("max-threads", 1);
+        }
+        if let Some(pad) = element.static_pad("sink") {
+            watch_pad(&pad, id(element), Weak::clone(&arrivals));
+        }
+    });
+}
+
+fn watch_pad(pad: &gst::Pad, decoder: DecoderId, arrivals: Weak<Arrivals>) {
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    let stream = Mutex::new(Stream::default());
+    pad.add_probe(kinds, move |_, info| {
+        let Some(arrivals) = arrivals.upgrade() else { return gst::PadProbeReturn::Remove };
+        let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(buffer) = info.buffer() {
+            let pts = buffer.pts().map(gst::ClockTime::nseconds);
+            arrivals.note(decoder, pts, stream.shows(buffer), Instant::now());
+        }
+        match info.event().map(|event| event.view()) {
+            Some(gst::EventView::Caps(caps)) => {
+                if let Some(format) = caps.caps().structure(0) {
+                    arrivals.set_codec(decoder, format.name());
+                    stream.is_vp8 = format.name() == "video/x-vp8";
+                }
+            }
+            Some(gst::EventView::Segment(segment)) => {
+                stream.segment = segment.segment().downcast_ref::<gst::ClockTime>().cloned();
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// What has been said about the packets to come.
+#[derive(Debug, Default)]
+struct Stream {
+    segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    is_vp8: bool,
+}
+
+impl Stream {
+    /// Whether the decoder is to give a frame for `packet`. It gives none for those before and behind what
+    /// an edit list shows, and none for VP8's alternative reference frames.
+    fn shows(&self, packet: &gst::BufferRef) -> bool {
+        if packet.flags().contains(gst::BufferFlags::DECODE_ONLY) {
+            return false;
+        }
+        if let (Some(segment), Some(start)) = (&self.segment, packet.pts()) {
+            let end = packet.duration().map(|duration| start + duration);
+            if segment.clip(start, end.or(Some(start))).is_none() {
+                return false;
+            }
+        }
+        // RFC 6386, section 9.1: the frame tag, with the bit `show_frame`.
+        let mut tag = [0];
+        !(self.is_vp8 && packet.copy_to_slice(0, &mut tag).is_ok() && tag[0] & 0x10 == 0)
+    }
+}

@@ -1,0 +1,129 @@
+//! A file as a camera, with the test in the worker's place, and what is needed to write files.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::bounded;
+use gst::prelude::*;
+use gstreamer as gst;
+use lookout_config::CameraSettings;
+use lookout_ingest::{CameraSource, Wanted};
+use lookout_schema::Size;
+use lookout_stage::{
+    CameraLedger, Fit, FrameSource, Permits, SourceEnd, SourceOutlet, Taken, Thinning, WhenFull,
+    camera_queue, stop_signal,
+};
+
+/// What came of a file.
+#[derive(Debug, PartialEq)]
+pub struct Seen {
+    pub end: SourceEnd,
+    pub frames: usize,
+    pub size: Option<Size>,
+    /// Between the first frame and the last.
+    pub span_ms: i64,
+}
+
+impl Seen {
+    pub fn detail(&self) -> &str {
+        match &self.end {
+            SourceEnd::Failed { detail, .. } => detail,
+            _ => panic!("{self:?}"),
+        }
+    }
+
+    /// Asserts that the file ended after `frames` frames.
+    #[track_caller]
+    pub fn ended_after(&self, frames: usize) {
+        assert_eq!((&self.end, self.frames), (&SourceEnd::Ended, frames), "{self:?}");
+    }
+}
+
+pub fn settings(uri: &str, more: &str) -> CameraSettings {
+    let text = format!(
+        "name = \"test\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n\
+         [[camera]]\nid = \"cam\"\nuri = {uri:?}\n{more}\n"
+    );
+    let pipeline = lookout_config::parse(Path::new("/test.toml"), &text, &|_| None).unwrap();
+    pipeline.cameras.into_iter().next().unwrap()
+}
+
+/// Reads the file at `path` to its end.
+pub fn read(path: &Path) -> Seen {
+    read_with(settings(&path.display().to_string(), ""), |_| ())
+}
+
+/// Reads a file to its end, and gives `each` the number of frames so far.
+pub fn read_with(settings: CameraSettings, mut each: impl FnMut(usize)) -> Seen {
+    let (wake_sender, wake) = bounded(1);
+    let (intake, queue) = camera_queue(settings.queue, WhenFull::Block, wake_sender);
+    let (_running, stop) = stop_signal();
+    let (reports, heard) = bounded(4096);
+    let outlet = SourceOutlet {
+        intake,
+        ledger: CameraLedger::new(settings.id.clone()),
+        permits: NonZeroUsize::new(64).map(Permits::new),
+        reports,
+        thinning: Thinning::default(),
+        stop,
+    };
+    let wanted = Wanted {
+        input: Size { width: 320, height: 192 },
+        fit: Fit::Letterbox,
+        every: NonZeroU32::MIN,
+        snapshots: None,
+    };
+    let mut source = CameraSource::new(settings, wanted);
+    let camera = thread::spawn(move || source.run(&outlet));
+    let (mut frames, mut size, mut times) = (0, None, Vec::new());
+    loop {
+        match queue.take() {
+            Taken::Frame(frame) => {
+                frames += 1;
+                size = Some(frame.header.source);
+                times.push(frame.header.captured_at);
+                let mut ticket = frame.ticket;
+                ticket.published(1);
+                ticket.sent();
+                ticket.delivered();
+                each(frames);
+            }
+            Taken::Ended => break,
+            // The queue ends with its camera, and wakes us before.
+            Taken::Empty => drop(wake.recv_timeout(Duration::from_secs(1))),
+        }
+    }
+    drop(heard);
+    let span_ms = times.iter().max().zip(times.first()).map_or(0, |(last, first)| last.ms_since(*first));
+    Seen { end: camera.join().unwrap(), frames, size, span_ms }
+}
+
+/// Runs a GStreamer pipeline to its end.
+pub fn write(description: &str) {
+    gst::init().unwrap();
+    let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let end = bus.timed_pop_filtered(gst::ClockTime::NONE, &[gst::MessageType::Eos, gst::MessageType::Error]);
+    pipeline.set_state(gst::State::Null).unwrap();
+    let end = end.unwrap();
+    assert_eq!(end.type_(), gst::MessageType::Eos, "{description}: {end:?}");
+}
+
+/// `frames` frames at 25 frames/s, to be encoded.
+pub fn picture(frames: usize, width: u32, height: u32) -> String {
+    format!(
+        "videotestsrc num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},framerate=25/1"
+    )
+}
+
+/// H.264 with a key frame every `gop` frames.
+pub fn h264(gop: u32, b_frames: u32) -> String {
+    format!(
+        "x264enc speed-preset=ultrafast key-int-max={gop} bframes={b_frames} b-adapt=false option-string=scenecut=0 ! h264parse"
+    )
+}

@@ -1,0 +1,7 @@
+//! Files as cameras: containers, streams, and ways to read them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+mod containers;
+mod mp4;
+mod streams;
