@@ -101,7 +101,8 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
     fs::write(&other, RECIPE.replace("lr = 0.0005", "lr = 0.001")).unwrap();
     let refused = run(&["train", text(&other)]).unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("checkpoint"), "{said}");
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("`optimiser.lr` was 0.0005 and is 0.001 now") && said.contains("--anew"), "{said}");
 
     let small = folder.join("small.safetensors");
     done(&[

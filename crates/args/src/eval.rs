@@ -28,8 +28,8 @@ pub struct EvalArgs {
     #[arg(long, default_value = "auto")]
     pub precision: String,
 
-    /// The classes' names, one a line, as `lookout train` writes them; without them the data set's classes are taken
-    /// to be the network's
+    /// The classes' names, one a line, as `lookout train` writes them; without them those of a `labels.txt` beside the
+    /// weights, of COCO or of ImageNet; else the data set's classes are taken to be the network's, with a warning
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
@@ -40,6 +40,11 @@ pub struct EvalArgs {
     /// Pictures with what is true of them: `folder:PATH`, `coco:PATH` or `voc:PATH`
     #[arg(long, value_name = "KIND:PATH", required_unless_present = "end_to_end")]
     pub data: Option<String>,
+
+    /// Whether a picture is turned as its EXIF data says for display: `apply`, as viewers and annotation tools show it, or
+    /// `ignore`, as its pixels are stored
+    #[arg(long, default_value = "apply", value_name = "WHETHER")]
+    pub exif_orientation: String,
 
     /// Which part of the data set
     #[arg(long, requires = "data")]

@@ -71,6 +71,11 @@ pub struct InferArgs {
     #[arg(long)]
     pub fit: Option<String>,
 
+    /// Whether a picture is turned as its EXIF data says for display: `apply`, as viewers and annotation tools show it, or
+    /// `ignore`, as its pixels are stored
+    #[arg(long, default_value = "apply", value_name = "WHETHER")]
+    pub exif_orientation: String,
+
     /// What a class or a detection has to score to be told, 0 to 1
     #[arg(long, value_name = "SCORE")]
     pub score_threshold: Option<f32>,

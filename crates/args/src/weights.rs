@@ -41,8 +41,9 @@ pub enum WeightsVerb {
     },
     /// Convert a checkpoint that torch saved to .safetensors, without running code from it
     ///
-    /// Reads what `torch.save` wrote of a state dict, or of a checkpoint that holds one as `state_dict`,
-    /// `model_state_dict` or `model`, in its formats of today and of before torch 1.6.
+    /// Reads what `torch.save` wrote of a state dict, or of a checkpoint that holds one under a usual key such as
+    /// `state_dict` or `model`, in its formats of today and of before torch 1.6. What wrappers put before all names
+    /// (`module.`, `_orig_mod.`, `model.`) is removed.
     #[command(after_help = "Example:\n  lookout weights import best.pth --output best.safetensors")]
     Import {
         /// The checkpoint: .pth, .pt or .safetensors
@@ -51,6 +52,10 @@ pub enum WeightsVerb {
         /// Where to write the weights
         #[arg(long, value_name = "OUT.safetensors")]
         output: PathBuf,
+
+        /// Take only the tensors whose names begin so, such as `student.`, and remove that from the names
+        #[arg(long)]
+        prefix: Option<String>,
 
         /// Keep the layers' weights in eight bits, with a scale for each output: a quarter of the size, and near the
         /// same numbers when it is read

@@ -42,8 +42,9 @@ pub use monitor::{
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use recipe::{
-    AugmentSettings, ClassWeights, DATA_KINDS, DataSettings, FitSettings, LossSettings, OptimiserSettings,
-    RecipeModel, RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings, parse_recipe, read_recipe,
+    AugmentSettings, ClassWeights, DATA_KINDS, DataSettings, ExifOrientation, FitSettings, LossSettings,
+    OptimiserSettings, RecipeModel, RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings,
+    parse_recipe, read_recipe,
 };
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;

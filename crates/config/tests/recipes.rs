@@ -119,6 +119,27 @@ fn what_is_not_said_is_usual_and_paths_start_from_the_file() {
 }
 
 #[test]
+fn one_picture_that_leaves_one_value_a_channel_is_a_mistake() {
+    let small = |network: &str, train: &str| {
+        let text = GOOD.replace("arch = \"fcos_resnet50_fpn\"", &format!("{network}\ninput = \"32x32\""));
+        let text = text.replace("batch = 4", train);
+        read(&if network.contains("resnet18") { text.replace("voc:", "folder:") } else { text })
+    };
+    for network in
+        ["arch = \"resnet18\"", "arch = \"fcos_resnet50_fpn\"", "arch = \"retinanet_resnet50_fpn_v2\""]
+    {
+        let error = small(network, "batch = 1").unwrap_err().to_string();
+        assert!(error.contains("train.batch") && error.contains("more than 1 value per channel"), "{error}");
+        small(network, "batch = 2").unwrap();
+        small(network, "batch = 1\nfreeze = 5").unwrap();
+    }
+    // Its norms stay as they are.
+    small("arch = \"fcos_resnet50_fpn\"\nweights = \"a.pth\"", "batch = 1").unwrap();
+    let wider = GOOD.replace("[data]", "input = \"64x32\"\n[data]").replace("batch = 4", "batch = 1");
+    read(&wider).unwrap();
+}
+
+#[test]
 fn every_recipe_is_valid() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes"));
     let mut seen = 0;

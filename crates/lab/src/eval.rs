@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -17,7 +17,7 @@ use lookout_train::{
     judge::{Look, Measured},
 };
 
-use crate::{WrongInput, network};
+use crate::{WrongInput, network, network::exif_orientation, train::turned};
 
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let (bare, set) = opened(args).context(WrongInput)?;
@@ -41,11 +41,12 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
 fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
     let text = args.data.as_deref().context("--data is needed: the pictures to measure on")?;
     let source: DataSource = text.parse().context("--data")?;
-    let set = source.open(args.split.as_deref())?;
-    set.check_pictures()?;
+    let exif = exif_orientation(&args.exif_orientation)?;
+    let set = source.open(args.split.as_deref(), exif)?;
+    let checked = set.check_pictures()?;
     let input = args.input.as_deref().map(input_size).transpose();
     let settings = ModelSettings {
-        labels: args.labels.clone(),
+        labels: args.labels.clone().or_else(|| labels_beside(&args.network.weights)),
         input: input.map_err(anyhow::Error::msg).context("--input")?,
         ..network::settings(&args.network, &args.precision)?
     };
@@ -57,10 +58,27 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
             let background = usize::from(matches!(bare.network, PreparedNetwork::Detector(_)));
             set.seen_by(names.get(background..).unwrap_or_default())?
         }
-        None => set,
+        None => {
+            tracing::warn!(
+                classes = set.classes().names().join(", "),
+                "nothing says what the network's classes are called: its outputs are taken to be the data set's classes \
+                 in this order. Where that is not so the figures mean nothing; give the names by --labels"
+            );
+            set
+        }
     };
     writeln!(io::stderr(), "{text}:\n{}", Overview::of(&set))?;
+    turned(checked, exif)?;
     Ok((bare, set))
+}
+
+/// The classes' names that `lookout train` wrote beside its weights.
+fn labels_beside(weights: &str) -> Option<PathBuf> {
+    let weights = Path::new(weights);
+    let labels =
+        weights.is_file().then(|| weights.with_file_name("labels.txt")).filter(|path| path.is_file())?;
+    tracing::warn!(labels = %labels.display(), "took the classes' names from the file beside the weights");
+    Some(labels)
 }
 
 fn header(args: &EvalArgs, bare: &Bare, set: &DataSet) -> String {
@@ -93,4 +111,23 @@ fn write(folder: &Path, header: &str, measured: &Measured, report: &Report) -> i
     };
     fs::write(folder.join("report.md"), format!("{header}\n```text\n{report}```\n\n{picture}\n"))?;
     fs::write(folder.join("metrics.json"), serde_json::to_vec(report)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_beside_the_weights_are_the_networks() {
+        let run = tempfile::tempdir().unwrap();
+        let weights = run.path().join("best.safetensors");
+        let beside = || labels_beside(weights.to_str().unwrap());
+        fs::write(run.path().join("labels.txt"), "cat\n").unwrap();
+        assert_eq!(beside(), None, "there are no weights");
+        fs::write(&weights, "").unwrap();
+        assert_eq!(beside(), Some(run.path().join("labels.txt")));
+        fs::remove_file(run.path().join("labels.txt")).unwrap();
+        assert_eq!(beside(), None);
+        assert_eq!(labels_beside("torchvision"), None);
+    }
 }

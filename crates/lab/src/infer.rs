@@ -9,13 +9,13 @@ use std::{
 use anyhow::Context;
 use image::RgbImage;
 use lookout_args::InferArgs;
-use lookout_config::{FitSetting, ModelSettings, input_size};
+use lookout_config::{ExifOrientation, FitSetting, ModelSettings, input_size};
 use lookout_model::{Loaded, Picture, load, read_picture};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
 use lookout_stage::{DetectFrame, Findings, Keep};
 use serde::Serialize;
 
-use crate::{WrongInput, draw::Drawing, network};
+use crate::{WrongInput, draw::Drawing, network, network::exif_orientation};
 
 /// What is printed for a picture.
 #[derive(Debug, Serialize)]
@@ -61,6 +61,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
     let input = args.input.as_deref().map(input_size).transpose();
     let way = Way::named(args)?;
+    let exif = exif_orientation(&args.exif_orientation)?;
     let settings = ModelSettings {
         labels: args.labels.clone(),
         top_k: args.top_k,
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
                 .map(|drawing| drawing.draw(index, picture, &findings.detections, &findings.classes));
             copy.transpose()
         };
-        match look(&mut loaded, image, way, draw) {
+        match look(&mut loaded, (image, exif), way, draw) {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
                 all_seen = false;
@@ -93,11 +94,11 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
 
 fn look(
     loaded: &mut Loaded,
-    image: &Path,
+    (image, exif): (&Path, ExifOrientation),
     way: Way,
     draw: impl Fn(&RgbImage, &Findings) -> anyhow::Result<Option<PathBuf>>,
 ) -> anyhow::Result<String> {
-    let source = read_picture(image)?;
+    let source = read_picture(image, exif)?;
     let picture = match way {
         Way::Torchvision => Picture::for_torchvisions_detectors(&source)?,
         Way::Input(_) => Picture::new(&source, loaded.fit, loaded.input),

@@ -1,7 +1,7 @@
 //! From what was typed to a network's settings.
 
 use lookout_args::NetworkArgs;
-use lookout_config::{ModelSettings, TORCHSCRIPT};
+use lookout_config::{ExifOrientation, ModelSettings, TORCHSCRIPT};
 
 use crate::WrongInput;
 
@@ -21,4 +21,9 @@ pub(crate) fn settings(args: &NetworkArgs, precision: &str) -> anyhow::Result<Mo
         threads: args.threads,
         ..ModelSettings::named(&args.arch, &args.weights)
     })
+}
+
+/// What is done about the EXIF orientation of pictures, as the command line says.
+pub(crate) fn exif_orientation(text: &str) -> anyhow::Result<ExifOrientation> {
+    text.parse().map_err(|what| anyhow::Error::msg(format!("--exif-orientation: {what}")).context(WrongInput))
 }

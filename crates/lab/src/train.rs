@@ -10,11 +10,11 @@ use std::{
 
 use anyhow::Context;
 use lookout_args::{CurvesArgs, TrainArgs};
-use lookout_config::{RecipeSettings, SourceSettings, read_recipe};
+use lookout_config::{ExifOrientation, RecipeSettings, SourceSettings, read_recipe};
 use lookout_train::{
     Feed, FeedSettings, FitError, Outcome, Progress, Run,
     augment::Recipe,
-    data::{DataSet, DataSource, Overview},
+    data::{DataSet, DataSource, Overview, PicturesChecked},
     judge::{Look, SetJudge},
     prepared_by, write_compared, write_curves,
 };
@@ -39,7 +39,10 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let outcome = fit(&recipe, train, val)?;
+    let outcome = fit(&recipe, train, val).map_err(|error| match error.downcast_ref::<FitError>() {
+        Some(fault) if fault.is_wrong_input() => error.context(WrongInput),
+        _ => error,
+    })?;
     let best = outcome.best.map(|score| format!(", the best score {score:.4}")).unwrap_or_default();
     let why = if outcome.early { ": it got no better" } else { "" };
     writeln!(
@@ -56,10 +59,28 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
 fn open(what: &str, source: &SourceSettings, recipe: &RecipeSettings) -> anyhow::Result<DataSet> {
     let SourceSettings { kind, path, split } = source;
     let named: DataSource = format!("{kind}:{}", path.display()).parse()?;
-    let set = named.open(split.as_deref())?.with_classes(&recipe.model.classes)?;
-    set.check_pictures()?;
+    let exif = recipe.data.exif_orientation;
+    let set = named.open(split.as_deref(), exif)?.with_classes(&recipe.model.classes)?;
+    let checked = set.check_pictures()?;
     writeln!(io::stderr(), "[data] {what}, {}:\n{}", path.display(), Overview::of(&set))?;
+    turned(checked, exif)?;
+    let purpose = if what == "train" { "to learn from" } else { "to judge the network by" };
+    set.check_objects(&format!("[data] `{what}`, {},", path.display()), purpose)?;
     Ok(set)
+}
+
+/// Says how many pictures are turned for display, where there are any.
+pub(crate) fn turned(checked: PicturesChecked, exif: ExifOrientation) -> io::Result<()> {
+    let (count, what) = match (checked.turned, exif) {
+        (0, _) => return Ok(()),
+        (count, ExifOrientation::Apply) => {
+            (count, "they are read as displayed; `ignore` reads them as stored")
+        }
+        (count, ExifOrientation::Ignore) => {
+            (count, "they are read as stored; `apply` reads them as displayed")
+        }
+    };
+    writeln!(io::stderr(), "turned by their EXIF orientation: {count} ({what})")
 }
 
 fn fit(recipe: &RecipeSettings, train: DataSet, val: DataSet) -> anyhow::Result<Outcome> {

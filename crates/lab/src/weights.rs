@@ -31,7 +31,7 @@ fn done(verb: &WeightsVerb) -> anyhow::Result<ExitCode> {
     match verb {
         WeightsVerb::List { json } => list(*json, &weights::cache_dir()?),
         WeightsVerb::Pull { arch, version } => pull(arch, version.as_deref(), &weights::cache_dir()?),
-        WeightsVerb::Import { file, output, int8 } => import(file, output, *int8),
+        WeightsVerb::Import { file, output, prefix, int8 } => import(file, output, prefix.as_deref(), *int8),
     }
 }
 
@@ -167,14 +167,18 @@ impl Bar {
     }
 }
 
-fn import(file: &Path, output: &Path, int8: bool) -> anyhow::Result<ExitCode> {
+fn import(file: &Path, output: &Path, prefix: Option<&str>, int8: bool) -> anyhow::Result<ExitCode> {
     if output.extension().is_none_or(|extension| extension != "safetensors") {
         return Ok(wrong_input(&format_args!(
             "--output {}: its name must end with .safetensors",
             output.display()
         )));
     }
-    let state = match weights::read(file) {
+    let read = weights::read(file).and_then(|state| match prefix {
+        Some(prefix) => state.under(prefix),
+        None => Ok(state),
+    });
+    let state = match read {
         Ok(state) => state,
         Err(error) => return Ok(wrong_input(&format_args!("{:#}", anyhow::Error::from(error)))),
     };
@@ -222,8 +226,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, output) = (folder.path().join("in.pth"), folder.path().join("out.safetensors"));
         fs::write(&file, "no weights").unwrap();
-        assert_eq!(import(&file, &output, false).unwrap(), ExitCode::from(WRONG_INPUT));
-        assert_eq!(import(&file, Path::new("out.bin"), true).unwrap(), ExitCode::from(WRONG_INPUT));
+        assert_eq!(import(&file, &output, None, false).unwrap(), ExitCode::from(WRONG_INPUT));
+        assert_eq!(import(&file, Path::new("out.bin"), None, true).unwrap(), ExitCode::from(WRONG_INPUT));
         assert!(!output.exists());
     }
 }

@@ -34,6 +34,21 @@ impl Arch {
         })
     }
 
+    /// Names of tensors that every network of the design has, whatever the number of its classes: from its stem and
+    /// from its end.
+    pub(crate) const fn anchors(self) -> &'static [&'static str] {
+        match self {
+            Self::Classifier(_) => {
+                &["conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer4.0.conv1.weight"]
+            }
+            Self::Detector(_) => &[
+                "backbone.body.conv1.weight",
+                "backbone.body.bn1.running_mean",
+                "backbone.body.layer4.0.conv1.weight",
+            ],
+        }
+    }
+
     /// How many classes torchvision's weights have.
     pub(crate) const fn usual_classes(self) -> i64 {
         match self {

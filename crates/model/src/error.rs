@@ -4,7 +4,10 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{torchscript::ScriptError, weights::WeightsError};
+use crate::{
+    torchscript::ScriptError,
+    weights::{Misfit, WeightsError},
+};
 
 /// Why a network could not be made ready, or a picture could not be looked at.
 #[derive(Debug, Error)]
@@ -25,6 +28,10 @@ pub enum ModelError {
     UnknownWeights(String),
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    #[error("{section} `weights`")]
+    WeightsOf { section: &'static str, source: WeightsError },
+    #[error("{section} `weights`: {file} does not fit {arch}: {advice}")]
+    Misfit { section: &'static str, file: String, arch: String, advice: String, source: Misfit },
     #[error(transparent)]
     Script(#[from] ScriptError),
     #[error("the labels {} cannot be read", path.display())]
@@ -42,6 +49,12 @@ pub enum ModelError {
     NoBackbone,
     #[error("the picture {} cannot be read", path.display())]
     Picture { path: PathBuf, source: image::ImageError },
+    #[error("the picture {} cannot be opened", path.display())]
+    PictureFile { path: PathBuf, source: io::Error },
+    #[error("the picture {} cannot be read: it is {what}", path.display())]
+    NotAPicture { path: PathBuf, what: String },
+    #[error("the picture {} is damaged: {what}; fetch it again, or take it out", path.display())]
+    DamagedPicture { path: PathBuf, what: String },
     #[error("the network failed: {reason}")]
     Network { reason: String },
 }

@@ -1,8 +1,8 @@
 //! What a network's classes are called.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
-use crate::ModelError;
+use crate::{ModelError, text::decoded};
 
 /// ImageNet-1k's classes in the order of their WordNet ids, with torchvision's names.
 const IMAGENET_1K: &str = include_str!("labels/imagenet-1k.txt");
@@ -44,9 +44,11 @@ impl Labels {
 
     /// Reads a file with a name a line, as many as there are.
     pub(crate) fn read_all(path: &Path) -> Result<Self, ModelError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ModelError::Labels { path: path.to_owned(), source })?;
-        Ok(Self::parse(&text))
+        let failed = |source| ModelError::Labels { path: path.to_owned(), source };
+        let bytes = fs::read(path).map_err(failed)?;
+        let text = decoded(&bytes)
+            .ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))?;
+        Ok(Self::parse(text.trim_end()))
     }
 
     /// Whether there is a name for a class, were it that of no class.
@@ -107,5 +109,15 @@ mod tests {
         assert_eq!(Labels::read(file.path(), 2).unwrap().name(1), "dog");
         let error = Labels::read(file.path(), 3).unwrap_err();
         assert!(error.to_string().contains("names 2 classes and the network has 3"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_lines_behind_the_last_name_are_no_names() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let wide: Vec<u8> = "\u{feff}cat\r\ndog\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [&b"\xef\xbb\xbfcat\ndog\n"[..], b"cat\r\ndog\r\n\r\n", &wide] {
+            fs::write(file.path(), bytes).unwrap();
+            assert_eq!(Labels::read(file.path(), 2).unwrap().names(), ["cat", "dog"]);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The door: settings to a network at work.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT};
 use lookout_schema::{ModelInfo, Size};
 use lookout_stage::{Detect, DetectFrame, Fit, Keep, Pixels};
+use tch::Tensor;
 
 use crate::{
     ModelError,
@@ -12,12 +13,13 @@ use crate::{
     detection::{COCO_CLASSES, DetectionSettings},
     detector::Detector,
     labels::Labels,
+    misfit,
     network::{IMAGENET_CLASSES, Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
     second_stage::SecondStage,
     streams::Streams,
     target::Target,
     torchscript::{PreparedScript, ScriptAtWork},
-    weights::{self, StateDict},
+    weights::{self, StateDict, WeightsError},
 };
 
 /// A network at work, and what has to be known of it.
@@ -43,6 +45,10 @@ impl std::fmt::Debug for Loaded {
             .finish_non_exhaustive()
     }
 }
+
+/// The sections of a pipeline file that name weights; of commands, `--arch` and `--weights` are the first's keys.
+const MODEL: &str = "[model]";
+const CLASSIFY: &str = "[classify]";
 
 /// The side of the square that classifiers are trained on, and of which torchvision resizes the short side
 /// to 256 for the first weights.
@@ -79,7 +85,7 @@ pub fn load_stream(
 
 fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
     lookout_fused::keep_freed_memory();
-    let Ready { network, name, short_side } = prepared(settings)?;
+    let Ready { network, name, short_side } = prepared(settings, MODEL)?;
     let target = network.target();
     let AtWork { detector, labels, input, fit } = match network {
         PreparedNetwork::Classifier(network) => classifier(settings, network, short_side, streams)?,
@@ -96,7 +102,7 @@ fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) ->
         return Err(ModelError::NoSuchClass { class: class.clone(), arch: first.info.arch });
     }
     let settings = &classify.network;
-    let Ready { network, name, .. } = prepared(settings)?;
+    let Ready { network, name, .. } = prepared(settings, CLASSIFY)?;
     let arch = || ModelError::NoClassifier { arch: settings.arch.clone() };
     let network = network.into_classifier().ok_or_else(arch)?;
     let info = told(settings, name, network.target());
@@ -225,7 +231,7 @@ fn fit(setting: FitSetting, short_side: u32) -> Fit {
 
 /// Loads the network of `settings` for raw inputs.
 pub fn load_raw(settings: &ModelSettings) -> Result<PreparedNetwork, ModelError> {
-    Ok(prepared(settings)?.network)
+    Ok(prepared(settings, MODEL)?.network)
 }
 
 /// A network without what reads it at work, and what has to be known of it: for whoever measures it.
@@ -243,7 +249,7 @@ pub struct Bare {
 /// Loads the network of `settings` to be measured.
 pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
     lookout_fused::keep_freed_memory();
-    let Ready { network, name, short_side } = prepared(settings)?;
+    let Ready { network, name, short_side } = prepared(settings, MODEL)?;
     let info = told(settings, name, network.target());
     let (input, fit) = match &network {
         PreparedNetwork::Detector(_) => detector_input(settings),
@@ -267,14 +273,22 @@ struct Ready {
     short_side: u32,
 }
 
-fn prepared(settings: &ModelSettings) -> Result<Ready, ModelError> {
+fn prepared(settings: &ModelSettings, section: &'static str) -> Result<Ready, ModelError> {
     let target = Target::choose(settings.device, settings.precision)?;
     if settings.arch == TORCHSCRIPT {
         let (script, name) = PreparedScript::load(settings, target)?;
         return Ok(Ready { network: PreparedNetwork::Script(script), name, short_side: SHORT_SIDE });
     }
-    let Named { state, name, short_side } = find(settings)?;
-    Ok(Ready { network: network(&settings.arch, state)?.prepare(target), name, short_side })
+    let Named { state, name, short_side } = find(settings).map_err(|error| within(section, error))?;
+    Ok(Ready { network: network(settings, section, state)?.prepare(target), name, short_side })
+}
+
+/// An error of the weights with the section of the pipeline file that names them.
+fn within(section: &'static str, error: ModelError) -> ModelError {
+    match error {
+        ModelError::Weights(source) => ModelError::WeightsOf { section, source },
+        error => error,
+    }
 }
 
 impl Loaded {
@@ -328,9 +342,25 @@ fn find(settings: &ModelSettings) -> Result<Named, ModelError> {
     Ok(Named { name: state.digest.clone(), state: State::Dict(state), short_side })
 }
 
-fn network(arch: &str, state: State) -> Result<Network, ModelError> {
-    match state {
-        State::Seed(seed) => Network::from_seed(arch, seed),
-        State::Dict(state) => Network::from_state(arch, state),
-    }
+fn network(settings: &ModelSettings, section: &'static str, state: State) -> Result<Network, ModelError> {
+    let state = match state {
+        State::Seed(seed) => return Network::from_seed(&settings.arch, seed),
+        State::Dict(state) => state,
+    };
+    let (arch, file) = (&settings.arch, &settings.weights);
+    let found = Network::found_in(arch, state).map_err(|error| within(section, error))?;
+    let (state, prefix) = found;
+    // The names, for the error; the tensors are views of what the network copies anyway.
+    let names = StateDict { tensors: shallow(&state), digest: String::new() };
+    Network::from_state(arch, state).map_err(|error| match error {
+        ModelError::Weights(WeightsError::Misfit(source)) => {
+            let advice = misfit::advice(&names, prefix.as_deref());
+            ModelError::Misfit { section, file: file.clone(), arch: arch.clone(), advice, source }
+        }
+        error => within(section, error),
+    })
+}
+
+fn shallow(state: &StateDict) -> BTreeMap<String, Tensor> {
+    state.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }

@@ -61,6 +61,15 @@ impl Network {
         Ok(Self { parameters, net })
     }
 
+    /// The tensors of a network of `arch` in a state dict that may hold them under a prefix, or beside another
+    /// network's, and the prefix.
+    ///
+    /// # Errors
+    /// Several such networks in it.
+    pub fn found_in(arch: &str, state: StateDict) -> Result<(StateDict, Option<String>), ModelError> {
+        Ok(weights::taken(state, Arch::named(arch)?.anchors())?)
+    }
+
     /// The network of `arch` with all of `state`, which decides how many classes it has.
     pub fn from_state(arch: &str, state: StateDict) -> Result<Self, ModelError> {
         let arch = Arch::named(arch)?;

@@ -82,21 +82,41 @@ impl Norm {
 
     /// `[N, channels, H, W]` to the same. `train` has a batch norm whose weight is trained take the batch's own
     /// statistics.
+    ///
+    /// # Panics
+    /// In training, where a channel has one value: it has no variance, and the running one would become NaN. torch's
+    /// `batch_norm` refuses it with the same words; libtorch's, which this calls, does not.
     pub(crate) fn forward(&self, x: Tensor, train: bool) -> Tensor {
         match self {
             Self::None => x,
-            Self::Batch(norm) => x.batch_norm(
-                Some(&norm.weight),
-                Some(&norm.bias),
-                Some(&norm.running_mean),
-                Some(&norm.running_var),
-                train && norm.weight.requires_grad(),
-                MOMENTUM,
-                norm.eps,
-                true,
-            ),
+            Self::Batch(norm) => {
+                let train = train && norm.weight.requires_grad();
+                assert!(
+                    !train || values_per_channel(&x) > 1,
+                    "expected more than 1 value per channel when training, and a batch norm's input is {:?}; take a \
+                     larger `batch` or `input`",
+                    x.size()
+                );
+                x.batch_norm(
+                    Some(&norm.weight),
+                    Some(&norm.bias),
+                    Some(&norm.running_mean),
+                    Some(&norm.running_var),
+                    train,
+                    MOMENTUM,
+                    norm.eps,
+                    true,
+                )
+            }
             Self::Group(norm) => norm.forward(&x),
         }
+    }
+}
+
+fn values_per_channel(x: &Tensor) -> i64 {
+    match x.size()[..] {
+        [n, _, ref rest @ ..] => n * rest.iter().product::<i64>(),
+        _ => 0,
     }
 }
 

@@ -3,27 +3,28 @@
 use std::path::Path;
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, images::Image};
-use image::{DynamicImage, ImageReader, RgbImage};
+use image::RgbImage;
+use lookout_config::ExifOrientation;
 use lookout_schema::Size;
 use lookout_stage::{Fit, Pixels, Placement};
 
 use tch::{Kind, Tensor};
 
-use crate::{ModelError, network::caught};
+use crate::{ModelError, network::caught, read_picture};
 
 /// A picture brought to a network's input.
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub pixels: Pixels,
-    /// Of the file's picture, not turned as its metadata may say: torchvision does not either.
+    /// Of the picture as it was read.
     pub source: Size,
     pub placement: Placement,
 }
 
 impl Picture {
-    /// Reads a JPEG, PNG, BMP or WebP file and brings it to `input` by `fit`.
+    /// Reads a JPEG, PNG, BMP or WebP file as it is displayed and brings it to `input` by `fit`.
     pub fn read(path: &Path, fit: Fit, input: Size) -> Result<Self, ModelError> {
-        Ok(Self::new(&read_picture(path)?, fit, input))
+        Ok(Self::new(&read_picture(path, ExifOrientation::Apply)?, fit, input))
     }
 
     /// Scales a picture as torchvision's `GeneralizedRCNNTransform` does for its detectors, which their
@@ -61,17 +62,6 @@ impl Picture {
         let pixels = pixels.expect("a canvas of the input's size");
         Self { pixels, source, placement }
     }
-}
-
-/// Reads a JPEG, PNG, BMP or WebP file; what it holds beyond red, green and blue is left out.
-pub fn read_picture(path: &Path) -> Result<RgbImage, ModelError> {
-    let fail = |source| ModelError::Picture { path: path.to_owned(), source };
-    ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|error| fail(image::ImageError::IoError(error)))?
-        .decode()
-        .map(DynamicImage::into_rgb8)
-        .map_err(fail)
 }
 
 /// The short side to 800 if the long side is then 1333 at most, else the long side to 1333; rounded down.

@@ -221,10 +221,33 @@ fn python_objects_are_refused_by_name() {
             other => panic!("{expected}: {other:?}"),
         }
     }
-    for code in [b"i".as_slice(), b"o", b"\x81", b"\x92", b"\x82\x01", b"P0\n"] {
+    for code in [b"i".as_slice(), b"o", b"\x92", b"\x82\x01", b"P0\n"] {
         let refused = read(&legacy(&[b"((", code, b"."].concat()));
         assert!(matches!(refused, Err(FormatError::Opcode { .. })), "{code:?}: {refused:?}");
     }
+    // An object of a class that is not known, however it is made.
+    for make in [&b")\x81"[..], b")R", b")\x81}b"] {
+        let refused = read(&legacy(&[b"ctorch.nn\nModule\n", make, b"."].concat()));
+        assert!(
+            matches!(&refused, Err(FormatError::Global { name }) if name == "torch.nn.Module"),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn calls_that_lie_deep_in_one_another_end() {
+    // _rebuild_from_type_v2(_rebuild_from_type_v2, Tensor, ...), again and again.
+    let mut program = Vec::new();
+    for _ in 0..100_000 {
+        program.extend(b"(ctorch._tensor\n_rebuild_from_type_v2\nctorch\nTensor\n");
+    }
+    program.extend(b"N");
+    for _ in 0..100_000 {
+        program.extend(b"Nt");
+    }
+    let program = [b"ctorch._tensor\n_rebuild_from_type_v2\n", &program[..], b"R."].concat();
+    assert!(matches!(read(&legacy(&program)), Err(FormatError::Pickle { .. })));
 }
 
 #[test]

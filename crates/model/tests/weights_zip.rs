@@ -67,7 +67,7 @@ fn a_missing_or_misshapen_storage_is_an_error() {
 
 #[test]
 fn other_archives_are_told_apart() {
-    assert!(malformed(stored(&[("readme.txt", b"hello")])).contains("none that torch.save wrote"));
+    assert!(malformed(stored(&[("readme.txt", b"hello")])).contains("not one that torch.save wrote"));
     assert!(malformed(stored(&[("a/data.pkl", PICKLE), ("b/data.pkl", PICKLE)])).contains("two pickles"));
 }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, env, error::Error, time::Duration};
 use lookout_config::{Device, FitSettings, OptimiserSettings, ScheduleSettings};
 use lookout_model::{PreparedNetwork, Target, random_values};
 use lookout_train::{
-    Batch, BatchResult, Batches, ClassLoss, Judge, Judgement, ObjectTensors, Run, Told, Truth,
+    Batch, BatchResult, Batches, ClassLoss, Identity, Judge, Judgement, ObjectTensors, Run, Told, Truth,
 };
 use tch::{Kind, Tensor};
 
@@ -83,6 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         backbone: None,
         folder: folder.clone(),
         name: "speed".into(),
+        recipe: Identity::default(),
     };
     let mut rates = Vec::new();
     let mut batches = Same { size: [batch, 3, side, side], steps: steps.parse()?, classifier };

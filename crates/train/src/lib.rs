@@ -13,8 +13,8 @@ mod sample;
 
 pub use feed::{Feed, FeedSettings, Prepare, prepared_by};
 pub use fit::{
-    Batch, BatchResult, Batches, EvaluationTold, FitError, Judge, Judgement, Optimiser, Outcome, Progress,
-    Run, StepTold, Told, thaw_norms, write_compared, write_curves,
+    Batch, BatchResult, Batches, Changed, EvaluationTold, FitError, Identity, Judge, Judgement, Optimiser,
+    Outcome, Progress, Run, StepTold, Told, thaw_norms, write_compared, write_curves,
 };
 pub use lookout_measure::ObjectTarget;
 pub use loss::{Choose, ClassLoss, ClassLossKind, Criterion, Dice, LossError, Losses, ObjectTensors, Truth};

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use image::RgbImage;
-use lookout_config::parse_recipe;
+use lookout_config::{ExifOrientation, parse_recipe};
 use lookout_model::{PreparedNetwork, read_picture, weights};
 use lookout_train::{
     Batches, Feed, FeedSettings, Judge, Judgement, Prepare, Run, Truth, data::DataSource, write_curves,
@@ -48,7 +48,7 @@ fn write_pictures(folder: &Path) {
 
 fn feed(folder: &Path, threads: usize) -> Feed {
     let source: DataSource = format!("folder:{}", folder.join("pictures").display()).parse().unwrap();
-    let set = source.open(None).unwrap();
+    let set = source.open(None, ExifOrientation::Apply).unwrap();
     assert_eq!(set.classes().names(), ["blue", "red"]);
     let prepare: Prepare = Arc::new(|set, index, _| set.read(index));
     Feed::new(Arc::new(set), prepare, FeedSettings { batch: 4, seed: 3, balanced: false, threads })
@@ -115,7 +115,7 @@ fn a_recipe_becomes_a_network() {
     run.write_labels(&recipe.model.classes).unwrap();
     let pictures = |class: &str| {
         let path = folder.path().join("pictures").join(class).join("3.png");
-        read_picture(&path).unwrap()
+        read_picture(&path, ExifOrientation::Apply).unwrap()
     };
     let mut judge = Seen(vec![(pictures("blue"), 0), (pictures("red"), 1)]);
     let outcome = run.fit(&mut feed(folder.path(), 2), &mut judge, &mut |_| {}).unwrap();

@@ -8,8 +8,8 @@ use lookout_config::{
 };
 use lookout_model::{PreparedNetwork, Target, random_values, weights};
 use lookout_train::{
-    Batch, BatchResult, Batches, ClassLoss, EvaluationTold, FitError, Judge, Judgement, Outcome, Run,
-    StepTold, Told, Truth,
+    Batch, BatchResult, Batches, ClassLoss, EvaluationTold, FitError, Identity, Judge, Judgement, Outcome,
+    Run, StepTold, Told, Truth,
 };
 use tch::Tensor;
 
@@ -69,7 +69,16 @@ fn run(folder: &Path, fit: FitSettings, rule: Rule) -> Run {
         backbone: None,
         folder: folder.to_owned(),
         name: "noise".into(),
+        recipe: recipe(0.001),
     }
+}
+
+/// What a recipe with this learning rate decides.
+fn recipe(lr: f64) -> Identity {
+    let mut recipe = Identity::default();
+    recipe.set("model.arch", "resnet18");
+    recipe.set("optimiser.lr", lr);
+    recipe
 }
 
 const SGD: Rule = Rule::Sgd { momentum: 0.9, nesterov: false };
@@ -166,11 +175,87 @@ fn bf16_learns_as_well() {
 }
 
 #[test]
-fn another_runs_checkpoint_is_refused() {
+fn another_recipes_checkpoint_is_refused_with_the_keys_that_differ() {
     let folder = tempfile::tempdir().unwrap();
     let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
     fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
-    let other = Run { name: "other".into(), ..run(folder.path(), fit, SGD) };
-    let error = fitted(other, None, &[0.5]).0.unwrap_err().to_string();
-    assert!(error.contains("is of another run"), "{error}");
+    let other = Run { recipe: recipe(0.01), ..run(folder.path(), fit, SGD) };
+    let error = fitted(other, None, &[0.5]).0.unwrap_err();
+    assert!(error.is_wrong_input());
+    let text = error.to_string();
+    assert!(text.contains("`optimiser.lr` was 0.001 and is 0.01 now") && text.contains("--anew"), "{text}");
+    assert!(text.contains("checkpoint.safetensors") && !text.contains("model.arch"), "{text}");
+}
+
+#[test]
+fn more_epochs_may_be_added_to_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for (epochs, steps) in [(1, 3), (3, 9), (3, 9)] {
+        let fit = FitSettings { epochs, checkpoint_every: Duration::MAX, ..FitSettings::default() };
+        let outcome = fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
+        assert_eq!((outcome.epochs, outcome.steps), (epochs, steps));
+    }
+}
+
+/// The batches of [`Noise`], one picture each, of which the last stage of the network has one value a channel.
+struct Single(Noise);
+
+impl Batches for Single {
+    fn per_epoch(&self) -> u64 {
+        self.0.per_epoch()
+    }
+
+    fn epoch(&mut self, epoch: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_> {
+        Box::new(self.0.epoch(epoch, first).map(|batch| {
+            let Batch { x, truth: Truth::Classes(classes) } = batch? else { return Err("no classes".into()) };
+            Ok(Batch { x: x.narrow(0, 0, 1), truth: Truth::Classes(classes.narrow(0, 0, 1)) })
+        }))
+    }
+}
+
+#[test]
+fn one_value_a_channel_is_an_error_and_leaves_no_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = FitSettings { epochs: 1, ..FitSettings::default() };
+    let mut batches = Single(Noise { killed_at: None });
+    let error =
+        run(folder.path(), fit, SGD).fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("expected more than 1 value per channel when training"), "{text}");
+    assert!(!folder.path().join("best.safetensors").exists());
+    // Where the norms learn nothing, one picture is enough.
+    let frozen = FitSettings { freeze: 5, ..fit };
+    let run = run(folder.path(), frozen, SGD);
+    run.fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap();
+}
+
+#[test]
+fn weights_that_become_nan_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = FitSettings { epochs: 1, checkpoint_every: Duration::ZERO, ..FitSettings::default() };
+    fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
+    let names = ["best.safetensors", "last.safetensors", "checkpoint.safetensors"];
+    let before = names.map(|name| fs::read(folder.path().join(name)).unwrap());
+    // The loss is looked at only every `log_every` steps.
+    let fit = FitSettings { epochs: 2, log_every: 1000, ..fit };
+    let diverging = Run {
+        optimiser: OptimiserSettings { rule: SGD, lr: 1e30, ..OptimiserSettings::default() },
+        fit,
+        ..run(folder.path(), fit, SGD)
+    };
+    let error = fitted(diverging, None, &[0.9]).0.unwrap_err();
+    assert!(matches!(error, FitError::NotFinite { .. } | FitError::NoNumber { .. }), "{error:?}");
+    let after = names.map(|name| fs::read(folder.path().join(name)).unwrap());
+    assert!(before == after, "what was written before stays");
+}
+
+#[test]
+fn what_a_killed_run_left_unfinished_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join(".checkpoint.safetensors.4242-7.part");
+    fs::write(&left, "half").unwrap();
+    let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
+    // Killed before anything is written.
+    fitted(run(folder.path(), fit, SGD), Some(0), &[0.5]).0.unwrap_err();
+    assert!(!left.exists());
 }

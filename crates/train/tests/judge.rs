@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use lookout_config::ExifOrientation;
 use lookout_measure::Report;
 use lookout_model::{DetectionSettings, Network, PreparedNetwork, Target};
 use lookout_schema::Size;
@@ -53,7 +54,11 @@ fn whole_pictures(root: &Path, counts: [u32; 3]) -> DataSet {
             put_picture(&root.join(class).join(format!("{number}.png")), size, [5, 5, 20, 20]);
         }
     }
-    format!("folder:{}", root.display()).parse::<DataSource>().unwrap().open(None).unwrap()
+    format!("folder:{}", root.display())
+        .parse::<DataSource>()
+        .unwrap()
+        .open(None, ExifOrientation::Apply)
+        .unwrap()
 }
 
 /// Three pictures with an object and one without, in the order of their ids.
@@ -75,7 +80,11 @@ fn of_objects(root: &Path) -> DataSet {
     let categories = json!([{"id": 3, "name": "light"}, {"id": 5, "name": "other"}]);
     let file = json!({"images": images, "annotations": annotations, "categories": categories});
     fs::write(root.join("set.json"), file.to_string()).unwrap();
-    format!("coco:{}", root.display()).parse::<DataSource>().unwrap().open(None).unwrap()
+    format!("coco:{}", root.display())
+        .parse::<DataSource>()
+        .unwrap()
+        .open(None, ExifOrientation::Apply)
+        .unwrap()
 }
 
 const INPUT: Size = Size { width: SIDE, height: SIDE };

@@ -1,6 +1,9 @@
 //! `[data]`: the pictures, and what is true of them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use lookout_schema::Size;
 
@@ -20,6 +23,40 @@ pub struct DataSettings {
     pub balanced: bool,
     /// How many threads read pictures; none takes as many as there are cores.
     pub threads: Option<usize>,
+    /// What is done about how the EXIF data of an image says that it is to be turned.
+    pub exif_orientation: ExifOrientation,
+}
+
+/// What is done about how the EXIF data of an image says that it is to be turned for display.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExifOrientation {
+    /// The image is turned: it is processed as viewers and annotation tools show it.
+    #[default]
+    Apply,
+    /// The image stays as its pixels are stored, as torchvision reads it.
+    Ignore,
+}
+
+impl ExifOrientation {
+    /// The names of both.
+    pub const NAMES: [(&str, Self); 2] = [("apply", Self::Apply), ("ignore", Self::Ignore)];
+
+    /// Its name in a recipe and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+impl FromStr for ExifOrientation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        found.ok_or_else(|| format!("`{text}` is not one of `apply`, `ignore`"))
+    }
 }
 
 /// A data set on the disk.
@@ -46,6 +83,8 @@ impl DataSettings {
         });
         let balanced = section.boolean("balanced").unwrap_or(false);
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
+        let exif_orientation =
+            section.choice("exif_orientation", &ExifOrientation::NAMES).unwrap_or_default();
         section.need("train", "`train` is needed in [data]: what the network learns from, `KIND:PATH`");
         section.need("val", "`val` is needed in [data]: what the network is judged on, `KIND:PATH`");
         section.finish();
@@ -55,6 +94,7 @@ impl DataSettings {
             val_input,
             balanced,
             threads,
+            exif_orientation,
         })
     }
 }

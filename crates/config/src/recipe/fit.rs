@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use super::RecipeModel;
 use crate::reader::Section;
+
+/// Of the backbone: the stem and the four stages.
+const PARTS: usize = 5;
 
 /// `[train]`: the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,7 +133,7 @@ impl Default for LossSettings {
 }
 
 impl FitSettings {
-    pub(super) fn read(section: Section<'_, '_>) -> Self {
+    pub(super) fn read(section: Section<'_, '_>, model: Option<&RecipeModel>) -> Self {
         let usual = Self::default();
         let count = |key, most, usual| section.integer(key, 1..=most).unwrap_or(usual);
         let settings = Self {
@@ -137,7 +141,7 @@ impl FitSettings {
             batch: count("batch", 65_536, usual.batch as u64) as usize,
             accumulate: count("accumulate", 65_536, usual.accumulate),
             seed: section.integer("seed", 0..=u64::MAX).unwrap_or(usual.seed),
-            freeze: section.integer("freeze", 0..=5).unwrap_or(0) as usize,
+            freeze: section.integer("freeze", 0..=PARTS as u64).unwrap_or(0) as usize,
             clip_norm: section.number("clip_norm", 1e-6..=1e9),
             ema: section.number("ema", 0.0..=0.999_999_9),
             patience: section.integer("patience", 1..=100_000),
@@ -148,6 +152,19 @@ impl FitSettings {
         section.need("epochs", "`epochs` is needed in [train]: how many times every picture is seen");
         section
             .need("batch", "`batch` is needed in [train]: how many pictures go through the network together");
+        if let Some(model) = model.filter(|_| section.has("batch"))
+            && settings.batch == 1
+            && settings.freeze < PARTS
+            && model.learns_batch_norms()
+            && model.deepest().width * model.deepest().height == 1
+        {
+            let what = format!(
+                "batch norms take more than 1 value per channel when training, and of one picture of {}x{} the last \
+                 stage has 1; take 2 or more, or a larger `input`",
+                model.input.width, model.input.height
+            );
+            section.note("batch", what);
+        }
         section.finish();
         settings
     }

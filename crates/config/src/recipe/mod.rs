@@ -14,7 +14,7 @@ use lookout_schema::Size;
 
 pub use self::{
     augment::AugmentSettings,
-    data::{DATA_KINDS, DataSettings, SourceSettings},
+    data::{DATA_KINDS, DataSettings, ExifOrientation, SourceSettings},
     fit::{ClassWeights, FitSettings, LossSettings, OptimiserSettings, Rule, ScheduleSettings, Shape},
 };
 use crate::{
@@ -63,6 +63,18 @@ impl RecipeModel {
     pub fn is_classifier(&self) -> bool {
         CLASSIFIERS.contains(&self.arch.as_str())
     }
+
+    /// Whether batch norms take a batch's own statistics in training: a classifier's, and those of a detector that
+    /// begins at random or is of the newer designs. The others keep their norms as they are.
+    fn learns_batch_norms(&self) -> bool {
+        let at_random = self.weights.is_none() && self.backbone.is_none();
+        self.is_classifier() || at_random || self.arch.ends_with("_v2")
+    }
+
+    /// The size of the input behind the last stage of a ResNet, which halves it five times, rounding up.
+    fn deepest(&self) -> Size {
+        Size { width: self.input.width.div_ceil(32), height: self.input.height.div_ceil(32) }
+    }
 }
 
 /// Reads a recipe from a file, with the variables of this process's environment.
@@ -94,7 +106,7 @@ impl RecipeSettings {
         let data = DataSettings::read(root.section("data"), base, model.as_ref());
         let classifier = model.as_ref().is_some_and(RecipeModel::is_classifier);
         let augment = AugmentSettings::read(root.section("augment"), classifier);
-        let fit = FitSettings::read(root.section("train"));
+        let fit = FitSettings::read(root.section("train"), model.as_ref());
         let optimiser = OptimiserSettings::read(root.section("optimiser"));
         let schedule = ScheduleSettings::read(root.section("schedule"));
         if root.has("loss") && model.as_ref().is_some_and(|model| !model.is_classifier()) {

@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     FormatError,
+    names::Named,
     pickle::{StorageRef, TensorSpec},
 };
 
@@ -22,13 +23,14 @@ const MAX_SHARING: u64 = 8;
 /// Tensors that share a storage in the file share it here, so that what is taken of memory is bounded
 /// by the file's size.
 pub(super) fn assemble<'f>(
-    specs: BTreeMap<String, &TensorSpec<'_>>,
+    specs: Named<&TensorSpec<'_>>,
     file_size: usize,
     mut bytes_of: impl FnMut(&StorageRef<'_>) -> Result<Cow<'f, [u8]>, FormatError>,
-) -> Result<BTreeMap<String, Tensor>, FormatError> {
+) -> Result<Named<Tensor>, FormatError> {
     let mut storages: HashMap<String, (Kind, u64, Tensor)> = HashMap::new();
     let mut left = (file_size as u64).saturating_mul(MAX_SHARING);
     let mut tensors = BTreeMap::new();
+    let Named { tensors: specs, removed, others } = specs;
     for (name, spec) in specs {
         let storage = &spec.storage;
         let (size, stride, offset) = checked(&name, spec)?;
@@ -48,7 +50,7 @@ pub(super) fn assemble<'f>(
         };
         tensors.insert(name, view);
     }
-    Ok(tensors)
+    Ok(Named { tensors, removed, others })
 }
 
 fn made(name: &str, storage: &StorageRef<'_>, data: &[u8]) -> Result<Tensor, FormatError> {

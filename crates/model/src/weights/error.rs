@@ -17,6 +17,13 @@ pub enum WeightsError {
     Format { path: PathBuf, source: FormatError },
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    #[error(
+        "they hold {} networks, under the prefixes {}; choose one: `lookout weights import FILE --prefix {} --output \
+         OUT.safetensors`", prefixes.len(), quoted(prefixes), prefixes.first().map_or("PREFIX", String::as_str)
+    )]
+    Prefixes { prefixes: Vec<String> },
+    #[error("no tensor's name begins with `{prefix}`; the names begin with {}", firsts.join(", "))]
+    NoPrefix { prefix: String, firsts: Vec<String> },
     #[error("libtorch refused to copy the tensor {name}")]
     Copy { name: String, source: TchError },
     #[error("cannot write {}", path.display())]
@@ -32,6 +39,10 @@ pub enum WeightsError {
         place.display()
     )]
     Fetch { url: String, place: PathBuf, source: FetchError },
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Why a published file could not be fetched.
@@ -56,7 +67,14 @@ pub enum FetchError {
 pub enum FormatError {
     #[error("it is neither a .safetensors file nor one that torch.save wrote")]
     Unknown,
-    #[error("it is cut off: {wanted} bytes are wanted at byte {at}")]
+    /// Another file stands in its place.
+    #[error("it is {what}")]
+    Impostor { what: &'static str },
+    #[error(
+        "it is cut off after {bytes} bytes, as a download or copy that was broken off leaves it; fetch it again"
+    )]
+    CutOff { bytes: usize },
+    #[error("it is cut off: {wanted} bytes are wanted at byte {at}; fetch it again")]
     Truncated { at: usize, wanted: u64 },
     #[error("its pickle is malformed at byte {at}: {what}")]
     Pickle { at: usize, what: &'static str },
@@ -92,6 +110,16 @@ pub enum FormatError {
     Entry(#[source] io::Error),
     #[error("its header is malformed")]
     Safetensors(#[from] safetensors::SafeTensorError),
+    #[error(
+        "its tensor {name} has {count} numbers of {numel} that are NaN or infinite: a training that diverged leaves \
+         such weights, and what a network finds with them is meaningless; take an earlier checkpoint"
+    )]
+    NotFinite { name: String, count: i64, numel: usize },
+    #[error(
+        "its tensor {name} has numbers below zero, and it is a variance: the file is damaged; fetch it again, or take \
+         an earlier checkpoint"
+    )]
+    NegativeVariance { name: String },
     #[error("libtorch refused its data")]
     Torch(#[from] TchError),
 }

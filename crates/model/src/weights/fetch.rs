@@ -10,7 +10,11 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{FetchError, Published, WeightsError, part::Part, published, read};
+use super::{
+    FetchError, Published, WeightsError,
+    part::{Part, sweep},
+    published, read,
+};
 
 /// Where torchvision's files lie.
 const BASE: &str = "https://download.pytorch.org/models";
@@ -68,6 +72,9 @@ impl Fetch {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, WeightsError> {
         let place = published.place(cache_dir);
+        if let Some(folder) = place.parent() {
+            sweep(folder);
+        }
         match published.is_whole(&place) {
             Ok(true) => return Ok(place),
             Ok(false) => {

@@ -7,11 +7,39 @@ use super::{
     pickle::{Object, Pickle, TensorSpec, Value, shortened},
 };
 
-/// Keys under which training scripts keep the state dict, the likelier ones first.
-const USUAL_KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
+/// Keys under which training scripts keep the state dict, in the order of preference where a checkpoint has
+/// several: the network as it was trained before its moving average.
+const WRAPPERS: [&str; 21] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model_weights",
+    "model",
+    "network",
+    "net",
+    "net_state_dict",
+    "network_state_dict",
+    "weights",
+    "params",
+    "parameters",
+    "module",
+    "ema_state_dict",
+    "model_ema",
+    "state_dict_ema",
+    "model_ema_state_dict",
+    "params_ema",
+    "ema_model",
+    "ema",
+    "averaged_model",
+];
 
-/// What DataParallel puts before every name.
-const PARALLEL: &str = "module.";
+/// What wrappers of torch put into the names of a network's tensors, at any depth: `torch.compile`, FSDP,
+/// activation checkpointing, Lightning Fabric.
+const MARKERS: [&str; 4] =
+    ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"];
+
+/// The counter that `torch.optim.swa_utils.AveragedModel` keeps beside the network.
+const AVERAGED: &str = "n_averaged";
 
 /// How deep dicts may lie in one another: it ends a pickle that holds itself.
 const MAX_DEPTH: usize = 8;
@@ -23,41 +51,117 @@ const MAX_NAME: usize = 1024;
 /// [`MAX_NAME`] it bounds the names to 64 MiB.
 const MAX_VISITS: usize = 1 << 16;
 
+/// Tensors by the names that the network has for them.
+#[derive(Debug)]
+pub(super) struct Named<T> {
+    pub(super) tensors: BTreeMap<String, T>,
+    /// The wrappers and prefixes that were removed, outermost first, for the log.
+    pub(super) removed: Vec<String>,
+    /// Other wrappers with tensors that were beside the one that was taken, for the log.
+    pub(super) others: Vec<&'static str>,
+}
+
 /// The tensors of the state dict in a pickle, by name.
 ///
-/// The state dict is the pickle's dict, or what lies in it under one of [`USUAL_KEYS`]. A dict within
-/// it gives its name and a point to the names of its tensors. Where every name begins with `module.`
-/// (DataParallel), that is taken off. What is not a tensor is passed over.
-pub(super) fn tensors<'p, 'a>(
-    pickle: &'p Pickle<'a>,
-) -> Result<BTreeMap<String, &'p TensorSpec<'a>>, FormatError> {
+/// The state dict is the pickle's dict, or what lies in it under one of [`WRAPPERS`]. A dict within
+/// it gives its name and a point to the names of its tensors. What is not a tensor is skipped. Names are then
+/// [`cleaned`].
+pub(super) fn tensors<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<Named<&'p TensorSpec<'a>>, FormatError> {
     let mut root = pickle.root;
+    let (mut removed, mut others) = (Vec::new(), Vec::new());
     for _ in 0..MAX_DEPTH {
-        match usual(pickle, root) {
-            Some(inner) => root = inner,
-            None => break,
-        }
+        let mut found = wrapped(pickle, root).into_iter();
+        let Some((key, inner)) = found.next() else { break };
+        removed.push(key.to_owned());
+        others.extend(found.map(|(key, _)| key));
+        root = inner;
     }
     let mut walk = Walk { pickle, tensors: BTreeMap::new(), visits: 0 };
     walk.dict(root, "", 0)?;
     if walk.tensors.is_empty() {
         return Err(FormatError::NoTensors { found: keys(pickle, root) });
     }
-    if walk.tensors.keys().all(|name| name.len() > PARALLEL.len() && name.starts_with(PARALLEL)) {
-        // Names that differ before differ behind the same beginning.
-        let tensors = walk.tensors.into_iter();
-        return Ok(tensors.map(|(name, tensor)| (name[PARALLEL.len()..].to_owned(), tensor)).collect());
-    }
-    Ok(walk.tensors)
+    let cleaned = cleaned(walk.tensors);
+    removed.extend(cleaned.removed);
+    Ok(Named { tensors: cleaned.tensors, removed, others })
 }
 
-/// The dict under the first of the usual keys that `value` has.
-fn usual<'a>(pickle: &Pickle<'a>, value: Value<'a>) -> Option<Value<'a>> {
-    let items = pickle.dict(value)?;
-    USUAL_KEYS.iter().find_map(|usual| {
-        let found =
-            items.iter().find(|(key, inner)| *key == Value::Text(usual) && pickle.dict(*inner).is_some());
-        found.map(|(_, inner)| *inner)
+/// Removes from all names what wrappers of networks put there: [`MARKERS`] wherever they are, and one after the
+/// other of [`WRAPPERS`] where every name begins with it. A moving average's counter is dropped.
+pub(super) fn cleaned<T>(tensors: BTreeMap<String, T>) -> Named<T> {
+    let Named { mut tensors, mut removed, others } = without_markers(tensors);
+    loop {
+        if tensors.len() > 1 {
+            tensors.remove(AVERAGED);
+        }
+        let Some(first) = common(tensors.keys()).filter(|first| WRAPPERS.contains(first)) else {
+            return Named { tensors, removed, others };
+        };
+        let cut = first.len() + 1;
+        removed.push(format!("{first}."));
+        // Names that differ behind the same beginning differ without it.
+        tensors = tensors.into_iter().map(|(name, tensor)| (name[cut..].to_owned(), tensor)).collect();
+    }
+}
+
+fn without_markers<T>(tensors: BTreeMap<String, T>) -> Named<T> {
+    let plain =
+        |name: &str| name.split('.').filter(|part| !MARKERS.contains(part)).collect::<Vec<_>>().join(".");
+    let mut names = std::collections::BTreeSet::new();
+    let unique = tensors.keys().all(|name| {
+        let plain = plain(name);
+        !plain.is_empty() && names.insert(plain)
+    });
+    let found = |marker: &&str| tensors.keys().any(|name| name.split('.').any(|part| part == *marker));
+    let removed: Vec<String> =
+        MARKERS.iter().filter(|marker| found(marker)).map(|m| format!("{m}.")).collect();
+    if removed.is_empty() || !unique {
+        return Named { tensors, removed: Vec::new(), others: Vec::new() };
+    }
+    let tensors = tensors.into_iter().map(|(name, tensor)| (plain(&name), tensor)).collect();
+    Named { tensors, removed, others: Vec::new() }
+}
+
+/// The part before the first point that all names have, where something follows it in each.
+fn common<'n>(mut names: impl Iterator<Item = &'n String>) -> Option<&'n str> {
+    let first =
+        |name: &'n String| name.split_once('.').filter(|(_, rest)| !rest.is_empty()).map(|(first, _)| first);
+    let common = first(names.next()?)?;
+    names.all(|name| first(name) == Some(common)).then_some(common)
+}
+
+/// How early a prefix such as `model_ema.` stands in the order of preference; less is better.
+pub(super) fn rank(prefix: &str) -> usize {
+    let first = prefix.split('.').next().unwrap_or_default();
+    WRAPPERS.iter().position(|wrapper| *wrapper == first).unwrap_or(WRAPPERS.len())
+}
+
+/// The dicts with tensors that `value` has under the wrappers, the preferred one first.
+fn wrapped<'a>(pickle: &Pickle<'a>, value: Value<'a>) -> Vec<(&'static str, Value<'a>)> {
+    let items = pickle.dict(value).unwrap_or_default();
+    let mut visits = 0;
+    let of = |wrapper: &'static str| {
+        // Scripts keep other things under these names too: `params` of the optimizer, an empty `weights`.
+        let mut named = items.iter().filter(|(key, _)| *key == Value::Text(wrapper));
+        let found = named.find(|(_, inner)| has_tensor(pickle, *inner, 0, &mut visits));
+        found.map(|(_, inner)| (wrapper, *inner))
+    };
+    WRAPPERS.into_iter().filter_map(of).collect()
+}
+
+fn has_tensor<'a>(pickle: &Pickle<'a>, value: Value<'a>, depth: usize, visits: &mut usize) -> bool {
+    pickle.dict(value).into_iter().flatten().any(|(_, inner)| {
+        *visits += 1;
+        if *visits > MAX_VISITS || depth > MAX_DEPTH {
+            return false;
+        }
+        match inner {
+            Value::Unreadable(_) => true,
+            _ => {
+                matches!(pickle.object(*inner), Some(Object::Tensor(_)))
+                    || has_tensor(pickle, *inner, depth + 1, visits)
+            }
+        }
     })
 }
 
@@ -95,6 +199,9 @@ impl<'a> Walk<'_, 'a> {
             let Value::Text(key) = key else {
                 continue;
             };
+            if let Value::Unreadable(what) = *value {
+                return Err(FormatError::Unsupported { what });
+            }
             match self.pickle.object(*value) {
                 Some(Object::Tensor(tensor)) => {
                     let name = joined(prefix, key)?;
@@ -118,4 +225,56 @@ fn joined(prefix: &str, key: &str) -> Result<String, FormatError> {
         return Err(FormatError::malformed("a tensor's name is longer than 1,024 bytes"));
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> (Vec<String>, String) {
+        let Named { tensors, removed, .. } =
+            cleaned(names.iter().map(|name| ((*name).to_owned(), ())).collect());
+        (tensors.into_keys().collect(), removed.join(" "))
+    }
+
+    #[test]
+    fn wrappers_of_networks_are_removed_in_any_order() {
+        for prefix in [
+            "module.",
+            "_orig_mod.",
+            "model.",
+            "net.",
+            "module._orig_mod.",
+            "_orig_mod.module.",
+            "model._orig_mod.",
+            "state_dict.model.module._orig_mod.",
+            "_forward_module.model.",
+        ] {
+            let [a, b] = ["conv1.weight", "layer1.0.bn1.bias"].map(|name| format!("{prefix}{name}"));
+            let (found, removed) = names(&[&a, &b]);
+            assert_eq!(found, ["conv1.weight", "layer1.0.bn1.bias"], "{prefix}");
+            let said: usize = removed.split(' ').map(str::len).sum();
+            assert_eq!(said, prefix.len(), "{prefix}: {removed}");
+        }
+        let (found, _) = names(&["n_averaged", "module.module.conv1.weight", "module.module.fc.bias"]);
+        assert_eq!(found, ["conv1.weight", "fc.bias"]);
+        let (found, _) = names(&["layer1._orig_mod.0.conv1.weight", "fc._checkpoint_wrapped_module.bias"]);
+        assert_eq!(found, ["fc.bias", "layer1.0.conv1.weight"]);
+    }
+
+    #[test]
+    fn names_of_the_network_itself_stay() {
+        for list in [
+            &["backbone.body.conv1.weight", "backbone.fpn.a.bias"][..],
+            &["module.a", "other.b"],
+            &["model"],
+            &["n_averaged"],
+            &["head._orig_mod.a", "head.a"],
+        ] {
+            let mut list: Vec<String> = list.iter().map(|name| (*name).to_owned()).collect();
+            list.sort();
+            let all: Vec<&str> = list.iter().map(String::as_str).collect();
+            assert_eq!(names(&all), (list, String::new()));
+        }
+    }
 }

@@ -10,7 +10,11 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use tch::{Kind, Tensor};
 
-use super::{FormatError, StateDict, WeightsError, eight_bit, pickle::Cursor};
+use super::{
+    FormatError, StateDict, WeightsError, eight_bit,
+    names::{Named, cleaned},
+    pickle::Cursor,
+};
 
 /// Pairs of the types that both sides have.
 const TYPES: [(Dtype, Kind); 10] = [
@@ -31,8 +35,11 @@ pub(super) fn is_safetensors(file: &[u8]) -> bool {
     file.get(8) == Some(&b'{')
 }
 
-pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError> {
-    let parsed = SafeTensors::deserialize(file)?;
+pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
+    let parsed = SafeTensors::deserialize(file).map_err(|error| match cut_off(file) {
+        true => FormatError::CutOff { bytes: file.len() },
+        false => error.into(),
+    })?;
     refuse_duplicates(file)?;
     let mut tensors = BTreeMap::new();
     for (name, view) in parsed.iter() {
@@ -50,7 +57,28 @@ pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError>
         return Err(FormatError::NoTensors { found: "no names".to_owned() });
     }
     eight_bit::expand(&mut tensors)?;
-    Ok(tensors)
+    Ok(cleaned(tensors))
+}
+
+/// Whether the file is shorter than its header, or the tensors in it, say.
+fn cut_off(file: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Place {
+        data_offsets: Option<[u64; 2]>,
+    }
+    let Some((length, rest)) = file.split_first_chunk() else { return true };
+    let length = u64::from_le_bytes(*length);
+    // No header is larger, says the format's own reader; a file of another format may say so.
+    if length > 100_000_000 {
+        return false;
+    }
+    let Some((header, data)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
+    else {
+        return true;
+    };
+    let places: Option<BTreeMap<String, Place>> = serde_json::from_slice(header).ok();
+    let ends = places.iter().flatten().filter_map(|(_, place)| place.data_offsets.map(|[_, end]| end));
+    ends.max().is_some_and(|end| end > data.len() as u64)
 }
 
 /// The crate takes the last of two tensors of one name; which of them is meant, nobody knows.

@@ -4,16 +4,13 @@
 //! list of the storages' keys. Each storage is its number of elements (8 bytes) and the elements. See
 //! `_legacy_save` in torch's `torch/serialization.py`.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::{borrow::Cow, collections::HashMap};
 
 use tch::{Kind, Tensor};
 
 use super::{
     FormatError, assemble,
-    names::tensors,
+    names::{Named, tensors},
     pickle::{Cursor, Pickle, Value, load},
 };
 
@@ -30,7 +27,7 @@ pub(super) fn is_legacy(file: &[u8]) -> bool {
     head.first() == Some(&0x80) && head.windows(MAGIC.len()).any(|window| window == MAGIC)
 }
 
-pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError> {
+pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
     let mut cursor = Cursor::new(file);
     if load(&mut cursor)?.root != Value::Wide(&MAGIC) {
         return Err(FormatError::Unknown);

@@ -4,19 +4,22 @@
 //! all are stored, none is compressed. See torch's `torch/serialization.py` and
 //! `caffe2/serialize/inline_container.h`.
 
-use std::{borrow::Cow, collections::BTreeMap, io};
+use std::{borrow::Cow, io};
 
 use tch::Tensor;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::{
     FormatError, assemble,
-    names::tensors,
+    names::{Named, tensors},
     pickle::{Cursor, load},
 };
 
-pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError> {
-    let archive = ZipArchive::new(io::Cursor::new(file))?;
+pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
+    let archive = ZipArchive::new(io::Cursor::new(file)).map_err(|error| match has_end(file) {
+        true => error.into(),
+        false => FormatError::CutOff { bytes: file.len() },
+    })?;
     if archive.has_duplicate_names() {
         return Err(FormatError::malformed("two entries of its zip archive have the same name"));
     }
@@ -35,6 +38,14 @@ pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Tensor>, FormatError>
     })
 }
 
+/// Whether the archive's directory, which is its end, is there.
+fn has_end(file: &[u8]) -> bool {
+    const RECORD: usize = 22;
+    const MAX_COMMENT: usize = 1 << 16;
+    let end = &file[file.len().saturating_sub(RECORD + MAX_COMMENT)..];
+    end.windows(RECORD).any(|record| record.starts_with(b"PK\x05\x06"))
+}
+
 /// The folder that holds everything: the name under which the file was first saved.
 fn prefix(archive: &ZipArchive<io::Cursor<&[u8]>>) -> Result<String, FormatError> {
     let mut found = None;
@@ -47,7 +58,7 @@ fn prefix(archive: &ZipArchive<io::Cursor<&[u8]>>) -> Result<String, FormatError
             return Err(FormatError::malformed("its zip archive holds two pickles"));
         }
     }
-    found.ok_or_else(|| FormatError::malformed("it is a zip archive, but none that torch.save wrote"))
+    found.ok_or_else(|| FormatError::malformed("it is a zip archive, but not one that torch.save wrote"))
 }
 
 struct Entries<'f> {

@@ -31,23 +31,36 @@ pub enum DataError {
     NoSplit { path: PathBuf, split: String, there: Vec<String> },
     #[error("{}: {what}", path.display())]
     Layout { path: PathBuf, what: String },
+    #[error("{}", unusable(*absent, *bad, *of, listed))]
+    Pictures { absent: usize, bad: usize, of: usize, listed: Vec<String> },
     #[error(
-        "{count} of {of} pictures are not there, the first is {}; fetch them, or name the data set where they are",
-        first.display()
+        "{what} has no object {purpose}: {pictures} pictures, {ignored} objects that are ignored ({kind}), {left_out} left out; \
+         see that it is the right data set and split, and that `classes` are spelled as there"
     )]
-    NoPictures { count: usize, of: usize, first: PathBuf },
+    NoObjects {
+        what: String,
+        purpose: &'static str,
+        pictures: usize,
+        ignored: usize,
+        kind: &'static str,
+        left_out: usize,
+    },
     #[error("the data set has no class {}; it has {}", quoted(absent), quoted(there))]
     NoClasses { absent: Vec<String>, there: Vec<String> },
     #[error(transparent)]
     Picture(#[from] ModelError),
     #[error(
         "{} is {}x{} and its annotation is about {}x{}: its boxes would lie elsewhere; put the two right, or \
-         take the picture out", path.display(), found.width, found.height, said.width, said.height
+         take the picture out{}", path.display(), found.width, found.height, said.width, said.height, turned(*said, *found)
     )]
     Size { path: PathBuf, said: Size, found: Size },
 }
 
 impl DataError {
+    pub(super) fn size(path: &Path, said: Size, found: Size) -> Self {
+        Self::Size { path: path.to_owned(), said, found }
+    }
+
     pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read { path: path.to_owned(), source }
     }
@@ -59,6 +72,29 @@ impl DataError {
     pub(super) fn layout(path: &Path, what: impl Into<String>) -> Self {
         Self::Layout { path: path.to_owned(), what: what.into() }
     }
+}
+
+/// What to do where width and height are exchanged.
+fn turned(said: Size, found: Size) -> &'static str {
+    if said.width == found.height && said.height == found.width {
+        ". Its EXIF data may have it turned for display: `exif_orientation` says whether that is applied"
+    } else {
+        ""
+    }
+}
+
+fn unusable(absent: usize, bad: usize, of: usize, listed: &[String]) -> String {
+    let counts = match (absent, bad) {
+        (absent, 0) => format!("{absent} of {of} pictures are not there"),
+        (0, bad) => format!("{bad} of {of} pictures cannot be used"),
+        (absent, bad) => format!("{absent} of {of} pictures are not there, and {bad} cannot be used"),
+    };
+    let more = match (absent + bad).checked_sub(listed.len()) {
+        None | Some(0) => String::new(),
+        Some(more) => format!("\n  and {more} more"),
+    };
+    let listed: String = listed.iter().map(|line| format!("\n  {line}")).collect();
+    format!("{counts}; fetch them, name the data set where they are, or take them out:{listed}{more}")
 }
 
 fn known(there: &[String]) -> String {

@@ -6,7 +6,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::DataError;
+use lookout_config::ExifOrientation;
+use lookout_model::{decoded, picture_header};
+use lookout_schema::Size;
+
+use super::{DataError, boxes};
 
 /// The endings of pictures that can be read.
 pub(super) const PICTURES: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -31,6 +35,31 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     if bytes > limit { Err(too_large(bytes)) } else { Ok(content) }
 }
 
+/// Reads a text file of `limit` bytes at most, without a byte-order mark.
+pub(super) fn text(path: &Path, limit: u64) -> Result<String, DataError> {
+    let bytes = read(path, limit)?;
+    let text = decoded(&bytes).ok_or_else(|| DataError::layout(path, "it is not UTF-8 text"))?;
+    Ok(text.into_owned())
+}
+
+/// The size of an image whose annotation does not say it.
+pub(super) fn size_on_disk(path: &Path, exif: ExifOrientation) -> Result<Size, DataError> {
+    let Size { width, height } = picture_header(path, exif)?.size;
+    let size = boxes::size(f64::from(width), f64::from(height));
+    size.ok_or_else(|| DataError::layout(path, format!("an image of {width}x{height} pixels is too large")))
+}
+
+/// A path as systems with another separator write it: `a\\b.jpg`, and `C:\\data\\b.jpg` or `/data/b.jpg` of another
+/// machine, of which only the last part means something here.
+pub(super) fn portable(name: &str) -> String {
+    let name = name.replace('\\', "/");
+    let drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    match name.rsplit_once('/') {
+        Some((_, last)) if drive || name.starts_with('/') => last.to_owned(),
+        _ => name,
+    }
+}
+
 /// `name` in `folder`, where it leads nowhere else.
 pub(super) fn within(folder: &Path, name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
@@ -38,11 +67,18 @@ pub(super) fn within(folder: &Path, name: &str) -> Option<PathBuf> {
     (stays && !name.is_empty() && !name.contains('\0')).then(|| folder.join(path))
 }
 
-/// What lies in a folder, sorted by name.
+/// Whether a system left a file or folder of this name beside others', without being asked: macOS keeps a file's
+/// attributes in one that begins with `._` where a disk or an archive has no place for them.
+fn is_litter(name: &str) -> bool {
+    name.starts_with("._") || matches!(name, ".DS_Store" | "__MACOSX" | "@eaDir")
+}
+
+/// What lies in a folder, sorted by name, but for what systems leave there.
 pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let entries = fs::read_dir(folder).map_err(DataError::read(folder))?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
     let mut paths = paths.map_err(DataError::read(folder))?;
+    paths.retain(|path| !name_of(path).is_some_and(|name| is_litter(&name)));
     paths.sort();
     Ok(paths)
 }
@@ -69,6 +105,31 @@ mod tests {
         for name in ["", "../1.jpg", "/etc/passwd", "a/../../b", "a\0b"] {
             assert_eq!(within(folder, name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_of_another_system_is_one_of_this() {
+        for (name, here) in [
+            ("images\\1 a.jpg", "images/1 a.jpg"),
+            ("C:\\Users\\me\\1.jpg", "1.jpg"),
+            ("/home/me/1.jpg", "1.jpg"),
+            ("val/1.jpg", "val/1.jpg"),
+            ("..\\1.jpg", "../1.jpg"),
+        ] {
+            assert_eq!(portable(name), here);
+        }
+    }
+
+    #[test]
+    fn what_systems_leave_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["._a.xml", "a.xml", ".DS_Store", ".b.xml"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("__MACOSX")).unwrap();
+        let names: Vec<String> =
+            listed(folder.path()).unwrap().iter().filter_map(|path| name_of(path)).collect();
+        assert_eq!(names, [".b.xml", "a.xml"]);
     }
 
     #[test]

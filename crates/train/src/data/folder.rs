@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lookout_config::ExifOrientation;
+
 use super::{
     Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
     files::{folders, is_picture, listed, name_of},
@@ -16,7 +18,7 @@ const DEPTH: usize = 16;
 
 /// The data set in `root`, or in its folder of the name `split`. The classes are the folders in the order of
 /// their names; pictures may lie in folders of theirs.
-pub(super) fn open(root: &Path, split: Option<&str>) -> Result<DataSet, DataError> {
+pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let there = folders(root)?;
     let root = match split {
         Some(split) if there.iter().any(|name| name == split) => root.join(split),
@@ -49,14 +51,14 @@ pub(super) fn open(root: &Path, split: Option<&str>) -> Result<DataSet, DataErro
             let short = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
             let number = entries.len() as u64 + 1;
             let target = Target::Class(vec![(class, 1.0)]);
-            entries.push(Entry { name: short, path, number, size: None, target });
+            entries.push(Entry { name: short, path, number, size: None, target, judged: None });
         }
     }
     if entries.is_empty() {
         return Err(DataError::layout(&root, "there is no picture in its folders"));
     }
     let classes = Classes::of_pictures(names);
-    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Crowds, of_pictures: true })
+    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Crowds, of_pictures: true, exif })
 }
 
 fn collect(
@@ -110,11 +112,11 @@ mod tests {
             put(root.path(), name);
         }
         fs::create_dir(root.path().join("train/eel")).unwrap();
-        let error = open(root.path(), None).unwrap_err().to_string();
+        let error = open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string();
         assert!(error.contains("splits rather than classes"), "{error}");
-        let error = open(root.path(), Some("tset")).unwrap_err().to_string();
+        let error = open(root.path(), Some("tset"), ExifOrientation::Apply).unwrap_err().to_string();
         assert!(error.contains("no split `tset`; it has train"), "{error}");
-        let set = open(root.path(), Some("train")).unwrap();
+        let set = open(root.path(), Some("train"), ExifOrientation::Apply).unwrap();
         assert_eq!(set.classes().names(), ["cat", "dog", "eel"]);
         let names: Vec<&str> = set.entries().iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["cat/b.png", "cat/more/a.PNG", "dog/c.jpg"]);
@@ -131,15 +133,21 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "cat/a.png");
         std::os::unix::fs::symlink(root.path().join("cat"), root.path().join("cat/again")).unwrap();
-        assert!(open(root.path(), None).unwrap_err().to_string().contains("too deep"));
+        assert!(
+            open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string().contains("too deep")
+        );
     }
 
     #[test]
     fn a_folder_without_folders_or_pictures_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        assert!(open(root.path(), None).unwrap_err().to_string().contains("no folder"));
+        assert!(
+            open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string().contains("no folder")
+        );
         put(root.path(), "cat/notes.txt");
-        assert!(open(root.path(), None).unwrap_err().to_string().contains("no picture"));
-        assert!(open(&root.path().join("nowhere"), None).is_err());
+        assert!(
+            open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string().contains("no picture")
+        );
+        assert!(open(&root.path().join("nowhere"), None, ExifOrientation::Apply).is_err());
     }
 }

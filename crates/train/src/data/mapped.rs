@@ -42,11 +42,11 @@ impl DataSet {
     }
 
     fn mapped(self, names: &[String]) -> Self {
-        let Self { classes: old, entries, mut left_out, ignored, of_pictures } = self;
+        let Self { classes: old, entries, mut left_out, ignored, of_pictures, exif } = self;
         let new = old.renamed(names);
         let mapping = Mapping { old: &old, new: &new };
         let entries = entries.into_iter().filter_map(|entry| mapping.entry(entry, &mut left_out)).collect();
-        Self { classes: new, entries, left_out, ignored, of_pictures }
+        Self { classes: new, entries, left_out, ignored, of_pictures, exif }
     }
 }
 
@@ -61,6 +61,14 @@ impl Mapping<'_> {
     }
 
     fn entry(&self, mut entry: Entry, left_out: &mut LeftOut) -> Option<Entry> {
+        // What is left out of these is said of the target.
+        if let Some(judged) = &mut entry.judged {
+            judged.retain_mut(|object| {
+                let id = self.id(object.class_id);
+                object.class_id = id.unwrap_or(0);
+                id.is_some()
+            });
+        }
         let path = &entry.path;
         match &mut entry.target {
             Target::Objects(objects) => {
@@ -96,6 +104,7 @@ mod tests {
 
     use super::*;
     use crate::data::IgnoredAre;
+    use lookout_config::ExifOrientation;
     use lookout_measure::ObjectTarget;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -105,7 +114,7 @@ mod tests {
     fn set(classes: Classes, targets: Vec<Target>) -> DataSet {
         let entry = |(number, target)| {
             let name = format!("{number}.png");
-            Entry { path: name.clone().into(), name, number, size: None, target }
+            Entry { path: name.clone().into(), name, number, size: None, target, judged: None }
         };
         DataSet {
             of_pictures: classes.ids().next() == Some(0),
@@ -113,6 +122,7 @@ mod tests {
             entries: (1..).zip(targets).map(entry).collect(),
             left_out: LeftOut::default(),
             ignored: IgnoredAre::Crowds,
+            exif: ExifOrientation::Apply,
         }
     }
 

@@ -4,6 +4,7 @@
 //! is not used is counted and named ([`LeftOut`]); a file that is broken is an error.
 
 mod boxes;
+mod check;
 mod classes;
 mod coco;
 mod error;
@@ -15,13 +16,18 @@ mod overview;
 mod source;
 mod voc;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use lookout_config::ExifOrientation;
 pub use lookout_measure::IgnoredAre;
+use lookout_measure::ObjectTarget;
 use lookout_model::read_picture;
 use lookout_schema::Size;
 
+#[cfg(test)]
+use self::check::error_text;
 pub use self::{
+    check::PicturesChecked,
     classes::Classes,
     coco::CocoDetection,
     error::DataError,
@@ -41,7 +47,22 @@ pub struct Entry {
     pub number: u64,
     /// As the annotation says; a whole picture's class says nothing of it.
     pub size: Option<Size>,
+    /// What the network learns.
     pub target: Target,
+    /// What it is judged by, where that is not the same: COCO's boxes as they are given, which pycocotools neither cuts
+    /// at the border nor leaves out where they have no area.
+    pub judged: Option<Vec<ObjectTarget>>,
+}
+
+impl Entry {
+    /// The objects that a detector is judged by.
+    pub fn truth(&self) -> &[ObjectTarget] {
+        match (&self.judged, &self.target) {
+            (Some(judged), _) => judged,
+            (None, Target::Objects(objects)) => objects,
+            (None, Target::Class(_)) => &[],
+        }
+    }
 }
 
 /// Pictures with their truth.
@@ -53,6 +74,8 @@ pub struct DataSet {
     pub(crate) ignored: IgnoredAre,
     /// Whether each picture is of a class as a whole.
     pub(crate) of_pictures: bool,
+    /// Whether pictures are read as they are displayed.
+    pub(crate) exif: ExifOrientation,
 }
 
 impl DataSet {
@@ -95,30 +118,13 @@ impl DataSet {
     /// `index` is not below [`DataSet::len`].
     pub fn read(&self, index: usize) -> Result<Sample, DataError> {
         let Entry { name, path, size, target, .. } = &self.entries[index];
-        let picture = read_picture(path)?;
+        let picture = read_picture(path, self.exif)?;
         let found = Size { width: picture.width(), height: picture.height() };
         if let Some(said) = size.filter(|said| *said != found) {
-            return Err(DataError::Size { path: path.clone(), said, found });
+            return Err(DataError::size(path, said, found));
         }
         let picture = Picture { size: found, rgb: picture.into_raw() };
         Ok(Sample { name: name.clone(), picture, target: target.clone() })
-    }
-
-    /// Whether every picture is there, which is better known before than in the middle of a night's training.
-    ///
-    /// # Errors
-    /// How many are not, and one of them.
-    pub fn check_pictures(&self) -> Result<(), DataError> {
-        let absent: Vec<&Path> =
-            self.entries.iter().map(|entry| entry.path.as_path()).filter(|path| !path.is_file()).collect();
-        match absent.first() {
-            None => Ok(()),
-            Some(first) => Err(DataError::NoPictures {
-                count: absent.len(),
-                of: self.entries.len(),
-                first: (*first).to_owned(),
-            }),
-        }
     }
 
     /// The data set with the pictures of `keep` only, in its order.

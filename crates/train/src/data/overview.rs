@@ -15,6 +15,8 @@ pub struct Overview {
     pub empty: usize,
     pub classes: Vec<ClassCount>,
     pub left_out: LeftOut,
+    /// Objects that training leaves out and evaluation counts, as pycocotools does.
+    pub judged_only: usize,
 }
 
 /// How much there is of a class.
@@ -32,7 +34,7 @@ impl Overview {
     pub fn of(set: &DataSet) -> Self {
         let count = |name: &String| ClassCount { name: name.clone(), pictures: 0, objects: 0, ignored: 0 };
         let mut classes: Vec<ClassCount> = set.classes().names().iter().map(count).collect();
-        let mut empty = 0;
+        let (mut empty, mut judged_only) = (0, 0);
         for entry in set.entries() {
             let mut here = vec![false; classes.len()];
             let mut see = |id: u32, object: Option<bool>| {
@@ -47,13 +49,14 @@ impl Overview {
             match &entry.target {
                 Target::Class(parts) => parts.iter().for_each(|(id, _)| see(*id, None)),
                 Target::Objects(objects) => {
+                    judged_only += entry.truth().len().saturating_sub(objects.len());
                     objects.iter().for_each(|object| see(object.class_id, Some(object.ignore)));
                 }
             }
             empty += usize::from(!here.contains(&true));
             classes.iter_mut().zip(here).for_each(|(class, here)| class.pictures += usize::from(here));
         }
-        Self { pictures: set.len(), empty, classes, left_out: set.left_out().clone() }
+        Self { pictures: set.len(), empty, classes, left_out: set.left_out().clone(), judged_only }
     }
 }
 
@@ -70,6 +73,14 @@ impl fmt::Display for Overview {
             }
             writeln!(f)?;
         }
-        write!(f, "{}", self.left_out)
+        write!(f, "{}", self.left_out)?;
+        if self.judged_only > 0 {
+            write!(
+                f,
+                "\nleft out of training only, evaluation counts them as pycocotools does: {}",
+                self.judged_only
+            )?;
+        }
+        Ok(())
     }
 }

@@ -5,6 +5,8 @@ use std::{
     str::FromStr,
 };
 
+use lookout_config::ExifOrientation;
+
 use super::{DataError, DataSet, coco, folder, voc};
 
 /// The form of a data set.
@@ -40,18 +42,19 @@ impl FromStr for DataSource {
 }
 
 impl DataSource {
-    /// Reads the annotations; without a split all of them, where the data set has them in one.
+    /// Reads the annotations; without a split all of them, where the data set has them in one. `exif` says whether its
+    /// pictures are read as their EXIF data has them displayed, which the annotations have to be about.
     ///
     /// # Errors
     /// A file that cannot be read or says what cannot be; what is only of no use is left out, and told by
     /// [`DataSet::left_out`].
-    pub fn open(&self, split: Option<&str>) -> Result<DataSet, DataError> {
-        let open: fn(&Path, Option<&str>) -> Result<DataSet, DataError> = match self.kind {
+    pub fn open(&self, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
+        let open: fn(&Path, Option<&str>, ExifOrientation) -> Result<DataSet, DataError> = match self.kind {
             DataKind::Folder => folder::open,
             DataKind::Coco => coco::open,
             DataKind::Voc => voc::open,
         };
-        open(&self.path, split)
+        open(&self.path, split, exif)
     }
 }
 

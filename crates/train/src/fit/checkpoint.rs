@@ -11,13 +11,14 @@ use lookout_model::weights::{self, StateDict};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::{FitError, average::Average, optimiser::Optimiser};
+use super::{FitError, Identity, average::Average, optimiser::Optimiser};
 
 /// Where a run is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Place {
     /// What the run is of: a checkpoint of another is refused.
-    pub(super) run: String,
+    #[serde(default)]
+    pub(super) recipe: Identity,
     pub(super) epoch: u64,
     /// Batches of the epoch that are done.
     pub(super) batch: u64,
@@ -48,6 +49,7 @@ pub(super) fn write(
     place: &Place,
     optimiser: &Optimiser,
     average: Option<&Average>,
+    name: &str,
 ) -> Result<(), FitError> {
     let file = place_of(folder);
     let mut tensors = BTreeMap::new();
@@ -62,13 +64,16 @@ pub(super) fn write(
     let text = serde_json::to_vec(place)
         .map_err(|error| FitError::Write { path: file.clone(), source: error.into() })?;
     tensors.insert(PLACE.to_owned(), Tensor::from_slice(&text));
-    Ok(StateDict { tensors, digest: place.run.clone() }.write_safetensors(&file)?)
+    let state = StateDict { tensors, digest: name.to_owned() };
+    // The checkpoint before it, from which the run can be resumed, stays.
+    state.check().map_err(|source| FitError::NotFinite { step: place.step, source })?;
+    Ok(state.write_safetensors(&file)?)
 }
 
 /// Goes on from the checkpoint in `folder`; none where there is none.
 pub(super) fn resume(
     folder: &Path,
-    run: &str,
+    recipe: &Identity,
     optimiser: &mut Optimiser,
     average: Option<&mut Average>,
 ) -> Result<Option<Place>, FitError> {
@@ -76,13 +81,17 @@ pub(super) fn resume(
     if !file.exists() {
         return Ok(None);
     }
-    let other = |what: String| FitError::OtherRun { path: file.clone(), what };
+    let none = |what| FitError::NoCheckpoint { path: file.clone(), what };
     let mut tensors = weights::read(&file)?.tensors;
     let text = tensors.remove(PLACE).and_then(|text| Vec::<u8>::try_from(&text.to_device(Device::Cpu)).ok());
     let place: Option<Place> = text.and_then(|text| serde_json::from_slice(&text).ok());
-    let place = place.ok_or_else(|| other("it says of no run".into()))?;
-    if place.run != run {
-        return Err(other(format!("it is of {}, and this is {run}", place.run)));
+    let place = place.ok_or_else(|| none("it does not say where a run was"))?;
+    if place.recipe.is_empty() && !recipe.is_empty() {
+        return Err(none("an earlier version of Lookout wrote it, which did not keep the recipe's keys"));
+    }
+    let changed = recipe.changed_from(&place.recipe);
+    if !changed.is_empty() {
+        return Err(FitError::OtherRun { path: file, changed });
     }
     let mut take = |prefix: &str, named: BTreeMap<String, Tensor>| {
         let own = named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();

@@ -2,9 +2,13 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use lookout_model::{ModelError, weights::WeightsError};
+use lookout_model::{
+    ModelError,
+    weights::{FormatError, WeightsError},
+};
 use thiserror::Error;
 
+use super::Changed;
 use crate::LossError;
 
 /// Why a run did not come to its end.
@@ -26,15 +30,36 @@ pub enum FitError {
         "the loss is no number at step {step}: take a smaller `lr`, more `warm_up_steps` or a `clip_norm`"
     )]
     NoNumber { step: u64 },
-    #[error("libtorch refused: {reason}")]
+    #[error("the network failed: {reason}")]
     Torch { reason: String },
+    #[error("step {step} left weights that are no numbers; what was written before is kept")]
+    NotFinite { step: u64, source: FormatError },
+    #[error("[model] `{key}`")]
+    Begin { key: &'static str, source: ModelError },
     #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(
-        "{} is of another run: {what}; go on with the recipe that it was made by, or begin in another folder",
+        "{} was written by another recipe: {}; set back what differs to resume it, or start over with `lookout train \
+         RECIPE --anew`, which replaces it", path.display(), differences(changed)
+    )]
+    OtherRun { path: PathBuf, changed: Vec<Changed> },
+    #[error(
+        "{} is no checkpoint that can be resumed: {what}; start over with `lookout train RECIPE --anew`, which replaces it",
         path.display()
     )]
-    OtherRun { path: PathBuf, what: String },
+    NoCheckpoint { path: PathBuf, what: &'static str },
+}
+
+impl FitError {
+    /// Whether nothing was started, because of what was asked for.
+    pub fn is_wrong_input(&self) -> bool {
+        matches!(self, Self::OtherRun { .. } | Self::NoCheckpoint { .. } | Self::Begin { .. } | Self::NoBatch)
+    }
+}
+
+fn differences(changed: &[Changed]) -> String {
+    let one = |Changed { key, before, now }: &Changed| format!("`{key}` was {before} and is {now} now");
+    changed.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -5,6 +5,7 @@ mod checkpoint;
 mod curves;
 mod error;
 mod flat;
+mod identity;
 mod initial;
 mod metrics;
 mod optimiser;
@@ -16,6 +17,7 @@ mod start;
 pub use self::{
     curves::{write_compared, write_curves},
     error::FitError,
+    identity::{Changed, Identity},
     initial::thaw_norms,
     metrics::{EvaluationTold, StepTold, Told},
     optimiser::Optimiser,

@@ -8,11 +8,14 @@ use std::{
 };
 
 use lookout_config::{FitSettings, OptimiserSettings, ScheduleSettings};
-use lookout_model::{Network, PreparedNetwork, Target, caught, weights::StateDict};
+use lookout_model::{
+    Network, PreparedNetwork, Target, caught,
+    weights::{self, StateDict},
+};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    EvaluationTold, FitError, StepTold, Told,
+    EvaluationTold, FitError, Identity, StepTold, Told,
     average::Average,
     checkpoint::{self, Place},
     initial,
@@ -79,8 +82,10 @@ pub struct Run {
     /// Where all goes that the run leaves: `best.safetensors`, `last.safetensors`, `checkpoint.safetensors` and
     /// `metrics.jsonl`.
     pub folder: PathBuf,
-    /// What this run is, in a line: only a checkpoint of the same is gone on from.
+    /// What the run is called.
     pub name: String,
+    /// What the recipe decides about its numbers: only a checkpoint of the same is resumed.
+    pub recipe: Identity,
 }
 
 /// How a run ended.
@@ -156,16 +161,18 @@ struct Tally {
 
 impl<'t> Fitting<'t> {
     fn begin(mut run: Run, per_epoch: u64, tell: &'t mut dyn FnMut(&Told)) -> Result<Self, FitError> {
+        weights::sweep(&run.folder);
         let mut network = Network::new(&run.arch, run.classes)?;
         initial::initialise(&network, run.fit.seed);
         if run.weights.is_none() && run.backbone.is_none() {
             initial::thaw_norms(&network);
         }
         if let Some(state) = run.backbone.take() {
-            network.load_backbone(state)?;
+            network.load_backbone(state).map_err(|source| FitError::Begin { key: "backbone", source })?;
         }
         if let Some(state) = run.weights.take() {
-            initial::take_whole(&mut network, state)?;
+            let taken = initial::take_whole(&mut network, state);
+            taken.map_err(|source| FitError::Begin { key: "weights", source })?;
         }
         initial::freeze(&network, run.fit.freeze);
         let device = run.target.device();
@@ -173,11 +180,11 @@ impl<'t> Fitting<'t> {
         let criterion = Criterion::new(&run.arch, std::mem::take(&mut run.class_loss))?;
         let mut optimiser = Optimiser::new(&network, &run.optimiser, device);
         let mut average = run.fit.ema.map(|decay| Average::new(decay, &optimiser.wholes()));
-        let place = checkpoint::resume(&run.folder, &run.name, &mut optimiser, average.as_mut())?;
+        let place = checkpoint::resume(&run.folder, &run.recipe, &mut optimiser, average.as_mut())?;
         if let Some(place) = &place {
             tracing::info!(epoch = place.epoch, step = place.step, "going on from the checkpoint");
         }
-        let place = place.unwrap_or_else(|| Place { run: run.name.clone(), ..Place::default() });
+        let place = place.unwrap_or_else(|| Place { recipe: run.recipe.clone(), ..Place::default() });
         let metrics = run.folder.join("metrics.jsonl");
         let journal = Journal::open(&metrics, place.metrics_bytes)
             .map_err(|source| FitError::Write { path: metrics, source })?;
@@ -304,7 +311,9 @@ impl<'t> Fitting<'t> {
     }
 
     fn evaluate(&mut self, judge: &mut dyn Judge) -> Result<(), FitError> {
-        let network = Network::from_state(&self.run.arch, self.state())?.prepare(self.run.target);
+        let state = self.state();
+        state.check().map_err(|source| FitError::NotFinite { step: self.place.step, source })?;
+        let network = Network::from_state(&self.run.arch, state)?.prepare(self.run.target);
         let Judgement { score, metrics } = judge.judge(&network).map_err(FitError::Judge)?;
         let best = self.place.best.is_none_or(|best| score > f64::from_bits(best));
         if best {
@@ -338,13 +347,21 @@ impl<'t> Fitting<'t> {
     }
 
     fn write_weights(&self, name: &str) -> Result<(), FitError> {
-        Ok(self.state().write_safetensors(&self.run.folder.join(name))?)
+        let state = self.state();
+        state.check().map_err(|source| FitError::NotFinite { step: self.place.step, source })?;
+        Ok(state.write_safetensors(&self.run.folder.join(name))?)
     }
 
     fn save(&mut self) -> Result<(), FitError> {
         self.place.elapsed_ms = self.elapsed().as_millis() as u64;
         self.place.metrics_bytes = self.journal.bytes();
-        checkpoint::write(&self.run.folder, &self.place, &self.optimiser, self.average.as_ref())?;
+        checkpoint::write(
+            &self.run.folder,
+            &self.place,
+            &self.optimiser,
+            self.average.as_ref(),
+            &self.run.name,
+        )?;
         self.clock.saved = Instant::now();
         Ok(())
     }

@@ -4,12 +4,12 @@ use std::{fs, path::Path};
 
 use lookout_config::{ClassWeights, LossSettings, RecipeSettings};
 use lookout_model::{
-    Target,
+    ModelError, Network, Target,
     weights::{self, StateDict},
 };
 use tch::Tensor;
 
-use super::{FitError, Run};
+use super::{FitError, Identity, Run};
 use crate::{ClassLoss, ClassLossKind};
 
 /// What a detector's first output is of, with torchvision's name.
@@ -26,8 +26,10 @@ impl Run {
     /// Weights or a device that cannot be had.
     pub fn of(recipe: &RecipeSettings, counts: &[usize]) -> Result<Self, FitError> {
         let model = &recipe.model;
-        let state =
-            |text: &Option<String>, arch: &str| text.as_deref().map(|text| state(text, arch)).transpose();
+        let state = |key, text: &Option<String>, arch: &str| {
+            let state = text.as_deref().map(|text| state(text, arch)).transpose();
+            state.map_err(|source| FitError::Begin { key, source })
+        };
         let own = model.classes.len() as i64;
         Ok(Self {
             arch: model.arch.clone(),
@@ -37,10 +39,11 @@ impl Run {
             optimiser: recipe.optimiser,
             schedule: recipe.schedule.clone(),
             class_loss: class_loss(&recipe.loss, counts),
-            weights: state(&model.weights, &model.arch)?,
-            backbone: state(&model.backbone, BACKBONE)?,
+            weights: state("weights", &model.weights, &model.arch)?,
+            backbone: state("backbone", &model.backbone, BACKBONE)?,
             folder: recipe.output.clone(),
-            name: name(recipe),
+            name: recipe.name.clone(),
+            recipe: Identity::of(recipe),
         })
     }
 
@@ -59,37 +62,12 @@ impl Run {
     }
 }
 
-/// All that makes a run another one; how long it may go on is none of it.
-fn name(recipe: &RecipeSettings) -> String {
-    let RecipeSettings { name, model, data, augment, fit, optimiser, schedule, loss, .. } = recipe;
-    format!(
-        "{name}: {} of {:?} at {}x{} from {:?} and {:?}; {:?} {:?}, balanced {}; {augment:?}; {} epochs of {} x {}, seed {}, freeze \
-         {}, clip {:?}, ema {:?}; {optimiser:?}; {schedule:?}; {loss:?}",
-        model.arch,
-        model.classes,
-        model.input.width,
-        model.input.height,
-        model.weights,
-        model.backbone,
-        data.train,
-        data.val,
-        data.balanced,
-        fit.epochs,
-        fit.accumulate,
-        fit.batch,
-        fit.seed,
-        fit.freeze,
-        fit.clip_norm,
-        fit.ema,
-    )
-}
-
-fn state(text: &str, arch: &str) -> Result<StateDict, FitError> {
+fn state(text: &str, arch: &str) -> Result<StateDict, ModelError> {
     let path = match text {
         "torchvision" => weights::fetch_torchvision(arch, &weights::cache_dir()?)?,
         _ => Path::new(text).to_owned(),
     };
-    Ok(weights::read(&path)?)
+    Ok(Network::found_in(arch, weights::read(&path)?)?.0)
 }
 
 fn class_loss(settings: &LossSettings, counts: &[usize]) -> ClassLoss {

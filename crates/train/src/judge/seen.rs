@@ -69,11 +69,7 @@ pub fn see_objects(
                 Some(FoundObject { class_id: *class_id, bbox, score: *score })
             };
             let found = found.boxes.iter().zip(&found.scores).zip(&found.labels).filter_map(object).collect();
-            let truth: &[ObjectTarget] = match &entry.target {
-                Target::Objects(objects) => objects,
-                Target::Class(_) => &[],
-            };
-            each(SeenObjects { entry, truth, found });
+            each(SeenObjects { entry, truth: entry.truth(), found });
         }
         Ok(())
     })

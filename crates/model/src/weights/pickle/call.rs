@@ -1,10 +1,11 @@
-//! What stands for a call in a pickle: of the few functions that rebuild dicts and tensors.
+//! What stands for a call in a pickle: of the few functions that rebuild dicts and tensors, and of those whose results
+//! do not matter here.
 
 use tch::Kind;
 
 use super::{
     machine::Machine,
-    value::{Global, Object, StorageRef, TensorSpec, Value},
+    value::{Global, Object, QUANTIZED, StorageRef, TensorSpec, Value},
 };
 use crate::weights::FormatError;
 
@@ -33,7 +34,18 @@ impl<'a> Machine<'a, '_> {
             }
             // The tensor inside: that it is a parameter changes nothing for a state dict.
             (Global::RebuildParameter, &[tensor, ..]) => Ok(tensor),
+            (Global::RebuildFromType, &[function, Value::Global(kind), arguments, _]) => {
+                let known = matches!(kind, Global::Tensor | Global::RebuildParameter);
+                // Not itself once more: how deep calls lie in one another is bounded.
+                if !known || function == Value::Global(Global::RebuildFromType) {
+                    return Err(self.malformed("a tensor is rebuilt as something else"));
+                }
+                self.call(function, arguments)
+            }
             (Global::Size, &[size]) => Ok(size),
+            (Global::Size, []) => Ok(Value::Other),
+            (Global::Unreadable(what), _) => Ok(Value::Unreadable(what)),
+            (Global::Inert, _) => Ok(Value::Other),
             _ => Err(self.malformed("a known function is called with unknown arguments")),
         }
     }
@@ -74,11 +86,18 @@ impl<'a> Machine<'a, '_> {
             }
         };
         if !plain {
-            return Err(FormatError::Unsupported { what: "a tensor that is a conjugate or negative view" });
+            return Ok(Value::Unreadable("a tensor that is a conjugate or negative view"));
         }
         let Some(&Object::Storage(storage)) = self.objects_at(storage) else {
             return Err(self.malformed("a tensor has no storage"));
         };
+        match storage.kind {
+            Kind::ComplexFloat | Kind::ComplexDouble => {
+                return Ok(Value::Unreadable("a tensor of complex numbers"));
+            }
+            Kind::QInt8 | Kind::QUInt8 | Kind::QInt32 => return Ok(Value::Unreadable(QUANTIZED)),
+            _ => {}
+        }
         let Value::Int(offset) = offset else {
             return Err(self.malformed("a tensor's offset is not an integer"));
         };

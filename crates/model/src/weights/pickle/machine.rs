@@ -72,6 +72,11 @@ impl<'a> Machine<'a, '_> {
                 self.stack.push(Value::Int(int.into()));
             }
             0x8a => self.long()?,
+            // LONG4: an integer of more than 255 bytes.
+            0x8b => {
+                let count = u32::from_le_bytes(self.input.array()?);
+                self.other(count.into())?;
+            }
             b'G' => {
                 self.input.array::<8>()?;
                 self.stack.push(Value::Other);
@@ -95,6 +100,23 @@ impl<'a> Machine<'a, '_> {
             b'B' => {
                 let count = u32::from_le_bytes(self.input.array()?);
                 self.other(count.into())?;
+            }
+            // BINBYTES8, BYTEARRAY8.
+            0x8e | 0x96 => {
+                let count = u64::from_le_bytes(self.input.array()?);
+                self.other(count)?;
+            }
+            // EMPTY_SET, ADDITEMS, FROZENSET: a set holds no tensor that has a name.
+            0x8f => self.stack.push(Value::Other),
+            0x90 => {
+                self.pop_to_mark()?;
+                if self.top()? != Value::Other {
+                    return Err(self.malformed("items are added to something else than a set"));
+                }
+            }
+            0x91 => {
+                self.pop_to_mark()?;
+                self.stack.push(Value::Other);
             }
             b']' => self.make(Object::List(Vec::new())),
             b'}' => self.make(Object::Dict(Vec::new())),
@@ -151,7 +173,8 @@ impl<'a> Machine<'a, '_> {
                 };
                 self.stack.push(Value::Global(Global::named(module, name)?));
             }
-            b'R' => {
+            // REDUCE, NEWOBJ: what is called is a function, or a class.
+            b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let result = self.call(function, arguments)?;
                 self.stack.push(result);
@@ -160,7 +183,8 @@ impl<'a> Machine<'a, '_> {
                 // The attributes of a dict or tensor: torch puts the versions of the modules there.
                 self.pop()?;
                 let top = self.top()?;
-                if !matches!(self.objects_at(top), Some(Object::Dict(_) | Object::Tensor(_))) {
+                let plain = matches!(top, Value::Other | Value::Unreadable(_));
+                if !plain && !matches!(self.objects_at(top), Some(Object::Dict(_) | Object::Tensor(_))) {
                     return Err(self.malformed("attributes are set on something else than a dict or tensor"));
                 }
             }

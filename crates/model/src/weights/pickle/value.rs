@@ -16,8 +16,10 @@ pub(in crate::weights) enum Value<'a> {
     /// An integer of more than 64 bits: little-endian, two's complement.
     Wide(&'a [u8]),
     Text(&'a str),
-    /// A number with a point or a byte string: neither names nor describes a tensor.
+    /// What neither names nor describes a tensor: a number with a point, a byte string, a set, a device.
     Other,
+    /// A tensor of a kind that is not read, by what it is. It is an error only in the state dict.
+    Unreadable(&'static str),
     Global(Global),
     Object(usize),
 }
@@ -62,8 +64,100 @@ pub(in crate::weights) enum Global {
     /// `torch._utils._rebuild_tensor` (before 0.4) and `_rebuild_tensor_v2`.
     RebuildTensor,
     RebuildParameter,
+    /// `torch._tensor._rebuild_from_type_v2`: a tensor with attributes of its own.
+    RebuildFromType,
+    /// The type `torch.Tensor`.
+    Tensor,
     Size,
     Storage(Kind),
+    /// A tensor of a kind that is not read, by what it is.
+    Unreadable(&'static str),
+    /// What torch's `weights_only=True` accepts beside tensors. It stands for itself and for what a call of it
+    /// would give, both of which are [`Value::Other`] here: no code runs.
+    Inert,
+}
+
+/// The types of numbers, as torch names them.
+const DTYPES: [&str; 40] = [
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "bfloat16",
+    "half",
+    "double",
+    "complex32",
+    "complex64",
+    "complex128",
+    "chalf",
+    "cfloat",
+    "cdouble",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "short",
+    "int",
+    "long",
+    "bool",
+    "qint8",
+    "quint8",
+    "qint32",
+    "quint4x2",
+    "quint2x4",
+    "bits8",
+    "bits16",
+    "bits1x8",
+    "bits2x4",
+    "bits4x2",
+    "float8_e5m2",
+    "float8_e4m3fn",
+    "float8_e5m2fnuz",
+    "float8_e4m3fnuz",
+    "float8_e8m0fnu",
+];
+
+/// Other values that torch has by name: how tensors lie in memory, how they are quantized.
+const NAMED: [&str; 15] = [
+    "strided",
+    "sparse_coo",
+    "sparse_csr",
+    "sparse_csc",
+    "sparse_bsr",
+    "sparse_bsc",
+    "_mkldnn",
+    "jagged",
+    "contiguous_format",
+    "channels_last",
+    "channels_last_3d",
+    "preserve_format",
+    "per_tensor_affine",
+    "per_channel_affine",
+    "per_tensor_symmetric",
+];
+
+/// Whether a name of Python is on the list of what `weights_only=True` accepts and builds no tensor
+/// (`_get_allowed_globals` of torch's `torch/_weights_only_unpickler.py`), or is NumPy's for a number or an array,
+/// which scripts keep beside the state dict as the best score. Protocol 2 has the names of Python 2.
+fn is_inert(module: &str, name: &str) -> bool {
+    match module {
+        "builtins" | "__builtin__" => {
+            matches!(name, "set" | "frozenset" | "bytearray" | "complex" | "bytes" | "slice" | "range")
+        }
+        "_codecs" => name == "encode",
+        "torch" => name == "device" || DTYPES.contains(&name) || NAMED.contains(&name),
+        "torch.serialization" | "torch._utils" => name == "_get_layout",
+        "torch.torch_version" => name == "TorchVersion",
+        "numpy" => matches!(name, "dtype" | "ndarray"),
+        "numpy.core.multiarray" | "numpy._core.multiarray" => matches!(name, "scalar" | "_reconstruct"),
+        "numpy.core.numeric" | "numpy._core.numeric" => name == "_frombuffer",
+        "numpy.dtypes" => name.ends_with("DType"),
+        _ => false,
+    }
 }
 
 impl Global {
@@ -80,30 +174,44 @@ impl Global {
                 "CharStorage" => Kind::Int8,
                 "ByteStorage" => Kind::Uint8,
                 "BoolStorage" => Kind::Bool,
+                "ComplexFloatStorage" => Kind::ComplexFloat,
+                "ComplexDoubleStorage" => Kind::ComplexDouble,
+                "QInt8Storage" => Kind::QInt8,
+                "QUInt8Storage" => Kind::QUInt8,
+                "QInt32Storage" => Kind::QInt32,
                 _ => return None,
             })
         };
-        let unsupported = |what| Err(FormatError::Unsupported { what });
         match (module, name) {
             ("collections", "OrderedDict" | "Counter") => Ok(Self::Dict),
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Ok(Self::RebuildTensor),
-            ("torch._utils", "_rebuild_parameter") | ("torch.nn.parameter", "Parameter") => {
-                Ok(Self::RebuildParameter)
-            }
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")
+            | ("torch.nn.parameter", "Parameter") => Ok(Self::RebuildParameter),
+            ("torch._tensor", "_rebuild_from_type_v2") => Ok(Self::RebuildFromType),
+            ("torch", "Tensor") => Ok(Self::Tensor),
             ("torch", "Size") => Ok(Self::Size),
-            ("torch._utils", "_rebuild_qtensor") => unsupported("a quantised tensor"),
+            ("torch._utils", "_rebuild_qtensor") => Ok(Self::Unreadable(QUANTIZED)),
             ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
-                unsupported("a sparse tensor")
-            }
-            ("torch", "QInt8Storage" | "QUInt8Storage" | "QInt32Storage") => {
-                unsupported("a quantised tensor")
-            }
-            ("torch", "ComplexFloatStorage" | "ComplexDoubleStorage") => {
-                unsupported("a tensor of complex numbers")
+                Ok(Self::Unreadable("a sparse tensor"))
             }
             ("torch._utils", "_rebuild_tensor_v3") => {
-                unsupported("a tensor of a type that only newer versions of torch have")
+                Ok(Self::Unreadable("a tensor of a type that only newer versions of torch have"))
             }
+            ("torch._utils", "_rebuild_nested_tensor") => Ok(Self::Unreadable("a nested tensor")),
+            ("torch._utils", "_rebuild_meta_tensor_no_storage") => {
+                Ok(Self::Unreadable("a tensor of the device `meta`, which has no numbers"))
+            }
+            (
+                "torch._utils",
+                "_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor",
+            ) => Ok(Self::Unreadable(
+                "a tensor of a device that torch saves in another way; move it to the CPU first",
+            )),
+            ("torch._utils", "_rebuild_wrapper_subclass") => {
+                Ok(Self::Unreadable("a tensor of a class of its own"))
+            }
+            ("torch.storage", "UntypedStorage") => Ok(Self::Storage(Kind::Uint8)),
+            (module, name) if is_inert(module, name) => Ok(Self::Inert),
             ("torch", name) => storage(name)
                 .map(Self::Storage)
                 .ok_or_else(|| FormatError::Global { name: format!("torch.{}", shortened(name)) }),
@@ -111,6 +219,8 @@ impl Global {
         }
     }
 }
+
+pub(super) const QUANTIZED: &str = "a quantised tensor";
 
 /// At most 100 characters of a name out of a file, in one line.
 pub(in crate::weights) fn shortened(name: &str) -> String {

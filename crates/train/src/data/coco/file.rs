@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use lookout_model::{IMPOSTOR_BYTES, impostor};
+use serde::Deserialize;
 
+use super::loose::Loose;
 use crate::data::{DataError, files};
 
 /// The annotations of COCO's 118,000 training pictures have half a gigabyte.
 const LIMIT: u64 = 4 << 30;
 
+/// What is used of it. Values are read whatever their type, so that an error can say in which image or annotation one is
+/// wrong.
 #[derive(Debug, Deserialize)]
 pub(super) struct CocoFile {
     pub(super) images: Vec<Image>,
@@ -18,29 +22,32 @@ pub(super) struct CocoFile {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Image {
-    pub(super) id: u64,
+    pub(super) id: Loose,
     pub(super) file_name: String,
-    pub(super) width: f64,
-    pub(super) height: f64,
+    #[serde(default)]
+    pub(super) width: Loose,
+    #[serde(default)]
+    pub(super) height: Loose,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Annotation {
-    pub(super) id: Option<u64>,
-    pub(super) image_id: u64,
-    pub(super) category_id: u64,
+    #[serde(default)]
+    pub(super) id: Loose,
+    pub(super) image_id: Loose,
+    pub(super) category_id: Loose,
     /// `x, y, width, height`
     #[serde(default)]
-    pub(super) bbox: Option<Vec<Option<f64>>>,
+    pub(super) bbox: Loose,
     #[serde(default)]
-    pub(super) area: Option<f64>,
-    #[serde(default, deserialize_with = "flag")]
-    pub(super) iscrowd: bool,
+    pub(super) area: Loose,
+    #[serde(default)]
+    pub(super) iscrowd: Loose,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Category {
-    pub(super) id: u64,
+    pub(super) id: Loose,
     pub(super) name: String,
 }
 
@@ -54,28 +61,19 @@ pub struct CocoDetection {
     pub score: f64,
 }
 
-/// 0 or 1, as COCO has it, or a boolean, as others write it.
-fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Flag {
-        Bool(bool),
-        Number(u64),
-    }
-    match Option::<Flag>::deserialize(from)? {
-        None | Some(Flag::Bool(false) | Flag::Number(0)) => Ok(false),
-        Some(Flag::Bool(true) | Flag::Number(1)) => Ok(true),
-        Some(Flag::Number(number)) => Err(D::Error::custom(format!("iscrowd is 0 or 1, not {number}"))),
-    }
-}
-
 pub(super) fn read(path: &Path) -> Result<CocoFile, DataError> {
     parse(path, &files::read(path, LIMIT)?)
 }
 
 pub(super) fn parse(path: &Path, json: &[u8]) -> Result<CocoFile, DataError> {
     const EXPECTED: &str = r#"{"images": [...], "annotations": [...], "categories": [...]}"#;
-    json_of(path, json, EXPECTED)
+    let text = without_mark(json);
+    if text.trim_ascii_start().starts_with(b"[") {
+        let what = "it is a list, as COCO's format of results is, and says nothing of images and categories; a file of \
+                    annotations is an object with the keys `images`, `annotations` and `categories`";
+        return Err(DataError::layout(path, what));
+    }
+    json_of(path, text, EXPECTED)
 }
 
 impl CocoDetection {
@@ -98,7 +96,16 @@ fn json_of<'a, T: Deserialize<'a>>(
     json: &'a [u8],
     expected: &'static str,
 ) -> Result<T, DataError> {
+    let json = without_mark(json);
+    if let Some(what) = impostor(&json[..json.len().min(IMPOSTOR_BYTES)]) {
+        return Err(DataError::layout(path, format!("it is {what}")));
+    }
     serde_json::from_slice(json).map_err(|source| DataError::Json { path: path.to_owned(), expected, source })
+}
+
+/// The text without a byte-order mark.
+fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! COCO's JSON: <https://cocodataset.org/#format-data>.
 
 mod file;
+mod loose;
 mod place;
 
 use std::{
@@ -8,50 +9,80 @@ use std::{
     path::Path,
 };
 
+use lookout_config::ExifOrientation;
+use lookout_measure::ObjectTarget;
+use lookout_schema::{BBox, MAX_SIDE, Size};
+
 pub use self::file::CocoDetection;
-use self::file::{Annotation, CocoFile, Image};
+use self::{
+    file::{Annotation, Category, CocoFile, Image},
+    loose::Loose,
+    place::Places,
+};
 use super::{
     Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
     boxes::{size, sound},
-    files::within,
+    files::size_on_disk,
 };
 use crate::sample::Target;
-use lookout_measure::ObjectTarget;
+
+/// Of an image whose size is not known, since its file is not there.
+const LARGEST: Size = Size { width: MAX_SIDE, height: MAX_SIDE };
 
 /// The data set of a file, or of the split `split` of a folder; pictures in the order of their ids.
-pub(super) fn open(path: &Path, split: Option<&str>) -> Result<DataSet, DataError> {
+pub(super) fn open(path: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let path = place::annotations(path, split)?;
-    data_set(&path, file::read(&path)?)
+    data_set(&path, file::read(&path)?, exif)
 }
 
-fn data_set(path: &Path, file: CocoFile) -> Result<DataSet, DataError> {
-    let categories = file.categories.into_iter().map(|category| (category.id, category.name)).collect();
-    let classes = classes(path, categories)?;
-    let mut entries = entries(path, file.images)?;
+fn data_set(path: &Path, file: CocoFile, exif: ExifOrientation) -> Result<DataSet, DataError> {
+    let classes = classes(path, &file.categories)?;
+    let (mut entries, numbers) = entries(path, file.images, exif)?;
     let mut left_out = LeftOut::default();
     for (index, annotation) in file.annotations.iter().enumerate() {
-        let place = entries.binary_search_by_key(&annotation.image_id, |entry| entry.number);
-        let entry = place.ok().and_then(|place| entries.get_mut(place));
-        let object = match entry {
-            None => Err(Reason::UnknownPicture),
-            Some(entry) => object(annotation, &classes, entry, &mut left_out).map(|object| {
-                if let Target::Objects(objects) = &mut entry.target {
-                    objects.push(object);
-                }
-            }),
+        let here = || {
+            let id = match &annotation.id {
+                Loose::Null => format!("number {index}"),
+                id => id.to_string(),
+            };
+            format!("annotation {id} of image {}", annotation.image_id)
+        };
+        let wrong = |what: String| DataError::wrong(path, here(), what);
+        let Some(category) = annotation.category_id.whole() else {
+            let found = &annotation.category_id;
+            return Err(wrong(format!(
+                "its category_id is {found}, and has to be the whole number of a category"
+            )));
+        };
+        let Some(ignore) = annotation.iscrowd.flag() else {
+            return Err(wrong(format!("iscrowd is 0 or 1, not {}", annotation.iscrowd)));
+        };
+        let place = numbers.get(&Id::of(&annotation.image_id));
+        let entry = place.and_then(|place| entries.get_mut(*place));
+        let object = match (entry, classes.of_number(category)) {
+            (None, _) => Err(Reason::UnknownPicture),
+            (_, None) => Err(Reason::UnknownClass),
+            (Some(entry), Some(class_id)) => add(annotation, (class_id, ignore), entry, &mut left_out),
         };
         if let Err(reason) = object {
-            let id = annotation.id.map_or_else(|| format!("number {index}"), |id| id.to_string());
-            left_out.add(path, format!("annotation {id} of image {}", annotation.image_id), reason);
+            left_out.add(path, here(), reason);
         }
     }
-    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Crowds, of_pictures: false })
+    let ignored = IgnoredAre::Crowds;
+    Ok(DataSet { classes, entries, left_out, ignored, of_pictures: false, exif })
 }
 
-fn classes(path: &Path, categories: Vec<(u64, String)>) -> Result<Classes, DataError> {
+fn classes(path: &Path, categories: &[Category]) -> Result<Classes, DataError> {
     if categories.is_empty() {
         return Err(DataError::wrong(path, "categories", "there is none; each class needs its id and name"));
     }
+    let number = |category: &Category| {
+        let what =
+            || format!("the id of `{}` is {}, and has to be a whole number", category.name, category.id);
+        let id = category.id.whole().ok_or_else(|| DataError::wrong(path, "categories", what()))?;
+        Ok((id, category.name.clone()))
+    };
+    let categories = categories.iter().map(number).collect::<Result<Vec<_>, DataError>>()?;
     let mut ids = BTreeSet::new();
     if let Some((twice, _)) = categories.iter().find(|(id, _)| !ids.insert(*id)) {
         let what = format!("{twice} is the id of two; give each class one of its own");
@@ -60,49 +91,107 @@ fn classes(path: &Path, categories: Vec<(u64, String)>) -> Result<Classes, DataE
     Ok(Classes::numbered(categories))
 }
 
-fn entries(path: &Path, images: Vec<Image>) -> Result<Vec<Entry>, DataError> {
-    let Some(first) = images.first() else {
+/// An image's id: a number, or a text such as a UUID.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Id {
+    Number(u64),
+    Text(String),
+}
+
+impl Id {
+    fn of(value: &Loose) -> Self {
+        match value.whole() {
+            Some(number) => Self::Number(number),
+            None => match value {
+                Loose::Text(text) => Self::Text(text.clone()),
+                other => Self::Text(other.to_string()),
+            },
+        }
+    }
+}
+
+/// The images in the order of their ids, and the place of each id among them.
+fn entries(
+    path: &Path,
+    images: Vec<Image>,
+    exif: ExifOrientation,
+) -> Result<(Vec<Entry>, BTreeMap<Id, usize>), DataError> {
+    if images.is_empty() {
         return Err(DataError::wrong(path, "images", "there is none"));
-    };
-    let folder = place::pictures(path, &first.file_name);
+    }
+    let mut places = Places::around(path);
     let mut entries = BTreeMap::new();
     for Image { id, file_name: name, width, height } in images {
         let at = || format!("image {id}");
-        let Some(size) = size(width, height) else {
+        if matches!(id, Loose::Null | Loose::List(_) | Loose::Object) {
+            return Err(DataError::wrong(
+                path,
+                format!("image `{name}`"),
+                "it has no id that annotations can name",
+            ));
+        }
+        let unknown = width == Loose::Null && height == Loose::Null;
+        let said = width.number().zip(height.number()).and_then(|(width, height)| size(width, height));
+        if said.is_none() && !unknown {
             let what =
                 format!("no picture is {width}x{height}; its width and height have to be those of the file");
             return Err(DataError::wrong(path, at(), what));
-        };
-        let Some(place) = within(&folder, &name) else {
+        }
+        let Some(place) = places.of(&name) else {
             let what = format!(
                 "the file name `{name}` leads out of the data set; pictures have to lie in its folder"
             );
             return Err(DataError::wrong(path, at(), what));
         };
+        // A file that is not there is found with all others that are not.
+        let size = if unknown && place.is_file() { Some(size_on_disk(&place, exif)?) } else { said };
         let target = Target::Objects(Vec::new());
-        let entry = Entry { name, path: place, number: id, size: Some(size), target };
-        if entries.insert(id, entry).is_some() {
+        let entry = Entry { name, path: place, number: 0, size, target, judged: None };
+        if entries.insert(Id::of(&id), entry).is_some() {
             return Err(DataError::wrong(path, at(), "two pictures have this id; give each one of its own"));
         }
     }
-    Ok(entries.into_values().collect())
+    let all_numbers = entries.keys().all(|id| matches!(id, Id::Number(_)));
+    let mut numbers = BTreeMap::new();
+    let mut list = Vec::with_capacity(entries.len());
+    for (place, (id, mut entry)) in entries.into_iter().enumerate() {
+        entry.number = match &id {
+            Id::Number(number) if all_numbers => *number,
+            _ => place as u64 + 1,
+        };
+        numbers.insert(id, place);
+        list.push(entry);
+    }
+    Ok((list, numbers))
 }
 
-fn object(
+/// Adds an object to its image: the part of its box within the image for training; the whole box for evaluation, as
+/// pycocotools has it, also where that is not the same or nothing is left to learn from.
+fn add(
     annotation: &Annotation,
-    classes: &Classes,
-    entry: &Entry,
+    (class_id, ignore): (u32, bool),
+    entry: &mut Entry,
     left_out: &mut LeftOut,
-) -> Result<ObjectTarget, Reason> {
-    let class_id = classes.of_number(annotation.category_id).ok_or(Reason::UnknownClass)?;
-    let Some([x, y, width, height]) = annotation.bbox.as_deref() else { return Err(Reason::NoBox) };
-    let (Some(x), Some(y), Some(width), Some(height)) = (x, y, width, height) else {
+) -> Result<(), Reason> {
+    let Loose::List(numbers) = &annotation.bbox else { return Err(Reason::NoBox) };
+    let [x, y, width, height] = &numbers[..] else { return Err(Reason::NoBox) };
+    let [Some(x), Some(y), Some(width), Some(height)] = [x, y, width, height].map(Loose::number) else {
         return Err(Reason::NotANumber);
     };
-    let size = entry.size.ok_or(Reason::UnknownPicture)?;
-    let bbox = sound([*x, *y, x + width, y + height], size, left_out)?;
-    let area = annotation.area.filter(|area| area.is_finite() && *area >= 0.0).unwrap_or(width * height);
-    Ok(ObjectTarget { class_id, bbox, ignore: annotation.iscrowd, area: area as f32 })
+    let area =
+        annotation.area.number().filter(|area| area.is_finite() && *area >= 0.0).unwrap_or(width * height);
+    let corners = [x, y, x + width, y + height];
+    if corners.iter().any(|corner| !corner.is_finite() || corner.abs() > f64::from(f32::MAX)) {
+        return Err(Reason::NotANumber);
+    }
+    let object = |bbox| ObjectTarget { class_id, bbox, ignore, area: area as f32 };
+    let whole = object(BBox::from(corners.map(|corner| corner as f32)));
+    entry.judged.get_or_insert_default().push(whole);
+    let bbox = sound(corners, entry.size.unwrap_or(LARGEST), left_out)?;
+    if let Target::Objects(objects) = &mut entry.target {
+        objects.push(object(bbox));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

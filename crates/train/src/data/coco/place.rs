@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::{
     DataError,
-    files::{listed, name_of, within},
+    files::{listed, name_of, portable, within},
 };
 
 /// How COCO calls the files with objects.
@@ -79,21 +79,46 @@ fn is_instances(path: &Path) -> bool {
     name_of(path).is_some_and(|name| name.starts_with(INSTANCES))
 }
 
-/// The folder that `picture`, a name in the file `annotations`, is in.
-pub(super) fn pictures(annotations: &Path, picture: &str) -> PathBuf {
-    let here = annotations.parent().unwrap_or(Path::new(""));
-    let above = here.parent().unwrap_or(Path::new(""));
-    let name = name_of(annotations).unwrap_or_default();
-    let split = name.trim_end_matches(".json").trim_start_matches(INSTANCES);
-    let places = [
-        here.to_owned(),
-        here.join(split),
-        above.join(split),
-        above.join("images").join(split),
-        here.join("images"),
-        above.join("images"),
-        above.to_owned(),
-    ];
-    let has = |place: &&PathBuf| within(place, picture).is_some_and(|path| path.is_file());
-    places.iter().find(has).unwrap_or(&places[0]).clone()
+/// Finds the images of a file of annotations, each by itself: they may lie in several folders.
+pub(super) struct Places {
+    folders: Vec<PathBuf>,
+    /// The folder of the last image that was found: mostly that of the next, too.
+    last: Option<usize>,
+}
+
+impl Places {
+    /// Those around the file `annotations`, the likelier ones first.
+    pub(super) fn around(annotations: &Path) -> Self {
+        let here = annotations.parent().unwrap_or(Path::new(""));
+        let above = here.parent().unwrap_or(Path::new(""));
+        let name = name_of(annotations).unwrap_or_default();
+        let split = name.trim_end_matches(".json").trim_start_matches(INSTANCES);
+        let folders = vec![
+            here.to_owned(),
+            here.join(split),
+            above.join(split),
+            above.join("images").join(split),
+            here.join("images"),
+            above.join("images"),
+            above.to_owned(),
+        ];
+        Self { folders, last: None }
+    }
+
+    /// Where the image `name` is; of one that is nowhere, where it would be expected, beside the last that was found.
+    /// None where the name leads out of the data set.
+    pub(super) fn of(&mut self, name: &str) -> Option<PathBuf> {
+        let portable = portable(name);
+        let order = self.last.into_iter().chain(0..self.folders.len());
+        // A file of just this name goes before one that only another system would call so.
+        for place in order {
+            for name in [name, &portable] {
+                if let Some(path) = within(&self.folders[place], name).filter(|path| path.is_file()) {
+                    self.last = Some(place);
+                    return Some(path);
+                }
+            }
+        }
+        within(&self.folders[self.last.unwrap_or(0)], &portable)
+    }
 }

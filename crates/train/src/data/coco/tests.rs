@@ -5,10 +5,13 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::data::error_text;
+
+const APPLY: ExifOrientation = ExifOrientation::Apply;
 
 fn parsed(json: &serde_json::Value) -> Result<DataSet, DataError> {
     let path = Path::new("data.json");
-    data_set(path, file::parse(path, json.to_string().as_bytes())?)
+    data_set(path, file::parse(path, json.to_string().as_bytes())?, APPLY)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is written where it is handed over")]
@@ -74,7 +77,7 @@ fn a_broken_file_says_what_and_where() {
         assert!(format!("{error}: {source}").contains(what), "{error}: {source}");
     };
     says(json!({"images": []}), "missing field `annotations`");
-    says(json!([]), "is no COCO file");
+    says(json!([]), "it is a list");
     let mut none = annotated(json!([]));
     none["categories"] = json!([]);
     says(none, "categories: there is none");
@@ -105,27 +108,139 @@ fn files_are_found_as_coco_and_others_lay_them_out() {
     put("annotations/instances_val2017.json", &json);
     put("annotations/captions_val2017.json", "{}");
     put("val2017/b.png", "");
-    let set = open(root.path(), None).unwrap();
+    let set = open(root.path(), None, APPLY).unwrap();
     let there =
         |set: &DataSet| -> PathBuf { set.entries()[1].path.strip_prefix(root.path()).unwrap().to_owned() };
     assert_eq!(there(&set), PathBuf::from("val2017/b.png"));
     let error = set.check_pictures().unwrap_err().to_string();
     assert!(error.contains("1 of 2 pictures are not there") && error.contains("sub/a.png"), "{error}");
     put("annotations/instances_train2017.json", &json);
-    let error = open(root.path(), None).unwrap_err().to_string();
+    let error = open(root.path(), None, APPLY).unwrap_err().to_string();
     assert!(error.contains("name one of train2017, val2017"), "{error}");
-    assert_eq!(open(root.path(), Some("val2017")).unwrap().len(), 2);
-    let error = open(root.path(), Some("test")).unwrap_err().to_string();
+    assert_eq!(open(root.path(), Some("val2017"), APPLY).unwrap().len(), 2);
+    let error = open(root.path(), Some("test"), APPLY).unwrap_err().to_string();
     assert!(error.contains("no split `test`; it has train2017, val2017"), "{error}");
     let file = root.path().join("annotations/instances_val2017.json");
-    assert!(open(&file, Some("val2017")).is_err());
-    assert_eq!(open(&file, None).unwrap().len(), 2);
+    assert!(open(&file, Some("val2017"), APPLY).is_err());
+    assert_eq!(open(&file, None, APPLY).unwrap().len(), 2);
     let robo = tempfile::tempdir().unwrap();
     fs::create_dir(robo.path().join("valid")).unwrap();
     fs::write(robo.path().join("valid/_annotations.coco.json"), &json).unwrap();
     fs::write(robo.path().join("valid/b.png"), "").unwrap();
-    let set = open(robo.path(), Some("valid")).unwrap();
+    let set = open(robo.path(), Some("valid"), APPLY).unwrap();
     assert!(set.entries()[1].path.is_file());
+}
+
+#[test]
+fn ids_and_flags_of_other_tools_are_read() {
+    let mut file = annotated(json!([
+        {"id": "6f1c-4b", "image_id": "b7", "category_id": "3", "bbox": ["10", 20.0, 30, 40], "iscrowd": 0.0},
+        {"id": 7.0, "image_id": 4.0, "category_id": 90.0, "bbox": [1, 2, 3, 4], "iscrowd": false, "area": "12"},
+        {"id": [], "image_id": 4, "category_id": 3, "bbox": [], "segmentation": [], "iscrowd": null},
+    ]));
+    file["images"][0]["id"] = json!("b7");
+    let set = parsed(&file).unwrap();
+    let entries: Vec<(&str, u64, usize)> =
+        set.entries().iter().map(|entry| (entry.name.as_str(), entry.number, entry.truth().len())).collect();
+    // Of ids that are not all numbers, an image's number is its place.
+    assert_eq!(entries, [("sub/a.png", 1, 1), ("b.png", 2, 1)]);
+    let told = set.left_out().to_string();
+    assert!(told.contains("annotation a list of image 4: it has no box"), "{told}");
+}
+
+#[test]
+fn a_value_that_cannot_be_is_told_with_its_image_and_annotation() {
+    for (key, value, what) in [
+        ("iscrowd", json!(7), "iscrowd is 0 or 1, not 7"),
+        ("iscrowd", json!([]), "iscrowd is 0 or 1, not a list"),
+        ("iscrowd", json!("maybe"), "iscrowd is 0 or 1, not \"maybe\""),
+        ("category_id", json!("cat"), "its category_id is \"cat\""),
+        ("category_id", json!(1.5), "its category_id is 1.5"),
+        ("category_id", json!(null), "its category_id is null"),
+    ] {
+        let mut annotation = json!({"id": "6f1c", "image_id": 30, "category_id": 3, "bbox": [1, 2, 3, 4]});
+        annotation[key] = value;
+        let error = error_text(&parsed(&annotated(json!([annotation]))).unwrap_err());
+        assert!(
+            error.contains("data.json, annotation \"6f1c\" of image 30: ") && error.contains(what),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_json() {
+    let json = annotated(json!([])).to_string();
+    let path = Path::new("data.json");
+    assert_eq!(file::parse(path, format!("\u{feff}{json}").as_bytes()).unwrap().images.len(), 2);
+    let found = br#"[{"image_id": 7, "category_id": 2, "bbox": [1, 2.5, 3, 4], "score": 0.5}]"#;
+    assert!(file::parse(path, found).is_err());
+    let error =
+        error_text(&file::parse(path, b"version https://git-lfs.github.com/spec/v1\n").err().unwrap());
+    assert!(error.contains("Git LFS pointer"), "{error}");
+}
+
+/// An image of 8x6 pixels.
+fn put_image(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::RgbImage::new(8, 6).save(path).unwrap();
+}
+
+fn listing(names: &[&str]) -> serde_json::Value {
+    let image = |(id, name): (u64, &&str)| json!({"id": id, "file_name": name, "width": 8, "height": 6});
+    let images: Vec<serde_json::Value> = (1..).zip(names).map(image).collect();
+    json!({"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]})
+}
+
+#[test]
+fn each_image_is_looked_for_by_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    fs::create_dir(at("annotations")).unwrap();
+    let file = at("annotations/instances_val.json");
+    // The first is missing, and one is in another folder than the others.
+    fs::write(&file, listing(&["gone.png", "1.png", "2.png", "3.png"]).to_string()).unwrap();
+    put_image(&at("val/1.png"));
+    put_image(&at("val/2.png"));
+    put_image(&at("images/val/3.png"));
+    let error = open(&file, None, APPLY).unwrap().check_pictures().unwrap_err().to_string();
+    assert!(error.contains("1 of 4 pictures are not there") && error.contains("gone.png"), "{error}");
+    put_image(&at("val/gone.png"));
+    open(&file, None, APPLY).unwrap().check_pictures().unwrap();
+}
+
+#[test]
+fn names_of_windows_are_found() {
+    let root = tempfile::tempdir().unwrap();
+    let names = ["images\\1 a.png", "C:\\Users\\me\\data\\2.png", "/home/me/data/3.png"];
+    fs::write(root.path().join("result.json"), listing(&names).to_string()).unwrap();
+    for name in ["images/1 a.png", "images/2.png", "3.png"] {
+        put_image(&root.path().join(name));
+    }
+    let set = open(root.path(), None, APPLY).unwrap();
+    set.check_pictures().unwrap();
+    assert!(set.read(1).is_ok());
+}
+
+#[test]
+fn files_that_macos_leaves_are_no_annotations() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("set.json"), listing(&["1.png"]).to_string()).unwrap();
+    fs::write(root.path().join("._set.json"), b"\0\x05\x16\x07").unwrap();
+    fs::write(root.path().join(".DS_Store"), b"\0\0\0\x01Bud1").unwrap();
+    put_image(&root.path().join("1.png"));
+    open(root.path(), None, APPLY).unwrap().check_pictures().unwrap();
+}
+
+#[test]
+fn a_size_that_the_file_does_not_say_is_the_images() {
+    let root = tempfile::tempdir().unwrap();
+    let mut file = listing(&["1.png"]);
+    file["images"][0] = json!({"id": 1, "file_name": "1.png"});
+    fs::write(root.path().join("set.json"), file.to_string()).unwrap();
+    put_image(&root.path().join("1.png"));
+    let set = open(root.path(), None, APPLY).unwrap();
+    assert_eq!(set.entries()[0].size, Some(Size { width: 8, height: 6 }));
 }
 
 proptest! {
@@ -142,7 +257,7 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = byte;
         let path = Path::new("x");
-        if let Ok(set) = file::parse(path, &bytes).and_then(|file| data_set(path, file)) {
+        if let Ok(set) = file::parse(path, &bytes).and_then(|file| data_set(path, file, APPLY)) {
             check(&set);
         }
     }

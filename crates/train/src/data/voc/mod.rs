@@ -6,16 +6,15 @@ mod annotation;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    str,
 };
 
-use lookout_schema::Size;
+use lookout_config::ExifOrientation;
 
 use self::annotation::Annotation;
 use super::{
     Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
     boxes::{size, sound},
-    files::{self, PICTURES, listed, name_of, within},
+    files::{self, PICTURES, listed, portable, size_on_disk, within},
 };
 use crate::sample::Target;
 use lookout_measure::ObjectTarget;
@@ -24,13 +23,16 @@ const ANNOTATIONS: &str = "Annotations";
 const PICTURES_FOLDER: &str = "JPEGImages";
 const SPLITS: &str = "ImageSets/Main";
 
+/// How deep annotations may lie: a link may lead back to where it is.
+const DEPTH: usize = 16;
+
 /// An annotation of a thousand objects has half a megabyte.
 const XML_LIMIT: u64 = 16 << 20;
 const SPLIT_LIMIT: u64 = 256 << 20;
 
 /// The data set in `root`, or what of it the list `split` names. The classes are those of all its annotations,
 /// whatever the split, in the order of the alphabet: so the splits agree on them.
-pub(super) fn open(root: &Path, split: Option<&str>) -> Result<DataSet, DataError> {
+pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let folder = root.join(ANNOTATIONS);
     if !folder.is_dir() {
         return Err(DataError::layout(
@@ -39,16 +41,14 @@ pub(super) fn open(root: &Path, split: Option<&str>) -> Result<DataSet, DataErro
         ));
     }
     let mut left_out = LeftOut::default();
-    let asked = split.map(|split| listed_in(root, split, &mut left_out)).transpose()?;
+    let mut files = Vec::new();
+    annotations(&folder, DEPTH, &mut files, &mut left_out)?;
+    let stems: BTreeSet<String> = files.iter().map(|path| stem(&folder, path)).collect();
+    let asked = split.map(|split| listed_in(root, split, &stems, &mut left_out)).transpose()?;
     let mut all = Vec::new();
-    for path in listed(&folder)? {
-        match path.extension() {
-            Some(ending) if ending == "xml" => {
-                let annotation = annotation::parse(&path, &files::read(&path, XML_LIMIT)?)?;
-                all.push((path, annotation));
-            }
-            _ => left_out.add(path, "the file", Reason::NotAPicture),
-        }
+    for path in files {
+        let annotation = annotation::parse(&path, &files::read(&path, XML_LIMIT)?)?;
+        all.push((path, annotation));
     }
     let names: BTreeSet<&str> = all
         .iter()
@@ -57,48 +57,71 @@ pub(super) fn open(root: &Path, split: Option<&str>) -> Result<DataSet, DataErro
         .collect();
     let classes = Classes::of_objects(names.into_iter().map(str::to_owned).collect());
     if let Some(asked) = &asked {
-        all.retain(|(path, _)| asked.contains(&stem(path)));
-        if let Some(absent) = absent(asked, &all) {
+        all.retain(|(path, _)| asked.contains(&stem(&folder, path)));
+        if let Some(absent) = asked.difference(&stems).next() {
             let what = format!("the list of `{}` names it, and it is not there", split.unwrap_or_default());
             return Err(DataError::layout(&folder.join(format!("{absent}.xml")), what));
         }
     }
     let mut entries = Vec::new();
     for (number, (path, annotation)) in (1..).zip(all) {
-        entries.push(entry(root, number, (path, annotation), (&classes, &mut left_out))?);
+        entries.push(entry(root, (number, exif), (path, annotation), (&classes, &mut left_out))?);
     }
     if entries.is_empty() {
         return Err(DataError::layout(&folder, "there is no annotation in it"));
     }
-    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Difficult, of_pictures: false })
+    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Difficult, of_pictures: false, exif })
 }
 
-fn stem(path: &Path) -> String {
-    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+/// The annotations in a folder and those in it, as CVAT lays them out, in the order of their names.
+fn annotations(
+    folder: &Path,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+    left_out: &mut LeftOut,
+) -> Result<(), DataError> {
+    if depth == 0 {
+        return Err(DataError::layout(
+            folder,
+            "its folders lie too deep in one another; is one a link to another?",
+        ));
+    }
+    for path in listed(folder)? {
+        if path.is_dir() {
+            annotations(&path, depth - 1, found, left_out)?;
+        } else if path.extension().is_some_and(|ending| ending == "xml") {
+            found.push(path);
+        } else {
+            left_out.add(path, "the file", Reason::NotAPicture);
+        }
+    }
+    Ok(())
 }
 
-/// The first name of a list that has no annotation.
-fn absent<'a>(asked: &'a BTreeSet<String>, all: &[(PathBuf, Annotation)]) -> Option<&'a String> {
-    let there: BTreeSet<String> = all.iter().map(|(path, _)| stem(path)).collect();
-    asked.iter().find(|name| !there.contains(*name))
+/// What an annotation is called in lists: its path in the folder, without the ending.
+fn stem(folder: &Path, path: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).with_extension("").to_string_lossy().into_owned()
 }
 
-/// The names in the list of a split. In the lists of single classes a number follows each name, which says
-/// whether the class is there; it is passed over, for the annotations know.
-fn listed_in(root: &Path, split: &str, left_out: &mut LeftOut) -> Result<BTreeSet<String>, DataError> {
+/// The names in the list of a split, of which `stems` are those that there are annotations for.
+fn listed_in(
+    root: &Path,
+    split: &str,
+    stems: &BTreeSet<String>,
+    left_out: &mut LeftOut,
+) -> Result<BTreeSet<String>, DataError> {
     let folder = root.join(SPLITS);
     let path = within(&folder, &format!("{split}.txt")).filter(|path| path.is_file());
     let Some(path) = path else {
         let there = if folder.is_dir() { listed(&folder)? } else { Vec::new() };
-        let there = there.iter().map(|path| stem(path)).collect();
+        let there = there.iter().map(|path| stem(&folder, path)).collect();
         return Err(DataError::NoSplit { path: root.to_owned(), split: split.into(), there });
     };
-    let bytes = files::read(&path, SPLIT_LIMIT)?;
-    let text = str::from_utf8(&bytes).map_err(|_| DataError::layout(&path, "it is not UTF-8 text"))?;
+    let text = files::text(&path, SPLIT_LIMIT)?;
     let mut names = BTreeSet::new();
-    for (line, name) in (1..).zip(text.lines()) {
-        let Some(name) = name.split_whitespace().next() else { continue };
-        if !names.insert(name.to_owned()) {
+    for (line, text) in (1..).zip(text.lines()) {
+        let Some(name) = name_in(text, stems) else { continue };
+        if !names.insert(name.clone()) {
             left_out.add(&path, format!("line {line}, {name}"), Reason::Repeated);
         }
     }
@@ -108,19 +131,45 @@ fn listed_in(root: &Path, split: &str, left_out: &mut LeftOut) -> Result<BTreeSe
     Ok(names)
 }
 
+/// The name in a line of a list: all of the line, which may have spaces and folders; in quotes, as CVAT writes names
+/// with spaces; with the ending of the picture. In the lists of single classes a number follows, which says whether the
+/// class is there; it is passed over, for the annotations know. What there is an annotation for decides.
+fn name_in(line: &str, stems: &BTreeSet<String>) -> Option<String> {
+    let line = line.trim();
+    let numbered =
+        line.rsplit_once(char::is_whitespace).filter(|(_, last)| matches!(*last, "1" | "-1" | "0"));
+    let name = numbered.map_or(line, |(name, _)| name.trim_end());
+    let forms = [line, name].into_iter().flat_map(|form| [form, unquoted(form)]);
+    let forms = forms.flat_map(|form| [form.to_owned(), portable(form)]);
+    let mut forms = forms.flat_map(|form| [without_ending(&form), Some(form)].into_iter().flatten().rev());
+    let found = forms.find(|form| stems.contains(form));
+    found.or_else(|| Some(portable(unquoted(name)))).filter(|name| !name.is_empty())
+}
+
+fn unquoted(name: &str) -> &str {
+    name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name)
+}
+
+/// The name without the ending of a picture or an annotation.
+fn without_ending(name: &str) -> Option<String> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    let ending = ending.to_ascii_lowercase();
+    (ending == "xml" || PICTURES.contains(&ending.as_str())).then(|| stem.to_owned())
+}
+
 fn entry(
     root: &Path,
-    number: u64,
+    (number, exif): (u64, ExifOrientation),
     (file, annotation): (PathBuf, Annotation),
     (classes, left_out): (&Classes, &mut LeftOut),
 ) -> Result<Entry, DataError> {
-    let path = picture(root, &stem(&file), annotation.filename.as_deref());
+    let path = picture(root, &stem(&root.join(ANNOTATIONS), &file), annotation.filename.as_deref());
     let size = match annotation.size {
         Some([width, height]) => size(width, height).ok_or_else(|| {
             let what = format!("no picture is {width}x{height}; <size> has to be that of the file");
             DataError::wrong(&file, "<size>", what)
         })?,
-        None => on_disk(&path)?,
+        None => size_on_disk(&path, exif)?,
     };
     let mut objects = Vec::new();
     for (at, object) in (1..).zip(annotation.objects) {
@@ -142,8 +191,10 @@ fn entry(
             (Err(reason), _) => left_out.add(&file, format!("object {at} ({})", object.name), reason),
         }
     }
-    let name = name_of(&path).unwrap_or_default();
-    Ok(Entry { name, path, number, size: Some(size), target: Target::Objects(objects) })
+    let folders = [root.join(PICTURES_FOLDER), root.join(ANNOTATIONS), root.to_owned()];
+    let name = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()).unwrap_or(&path);
+    let name = name.to_string_lossy().into_owned();
+    Ok(Entry { name, path, number, size: Some(size), target: Target::Objects(objects), judged: None })
 }
 
 /// Where an annotation's picture is: by the annotation's own name, as Pascal VOC's are; else by what it says,
@@ -154,20 +205,16 @@ fn picture(root: &Path, stem: &str, filename: Option<&str>) -> PathBuf {
         let endings = PICTURES.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_ascii_uppercase()]);
         let mut by_stem = endings.map(|ending| folder.join(format!("{stem}.{ending}")));
         // A path from another machine means nothing here; its last part may.
-        let by_name = filename.and_then(|name| name.rsplit(['/', '\\']).next());
-        by_stem
-            .find(|path| path.is_file())
-            .or_else(|| by_name.and_then(|name| within(&folder, name)).filter(|path| path.is_file()))
+        let beside = stem.rsplit_once('/').map_or("", |(beside, _)| beside);
+        let by_name = filename.into_iter().flat_map(|name| {
+            let name = portable(name);
+            let last = name.rsplit('/').next().unwrap_or_default().to_owned();
+            [name, format!("{beside}/{last}").trim_start_matches('/').to_owned(), last]
+        });
+        let mut by_name = by_name.filter_map(|name| within(&folder, &name));
+        by_stem.find(|path| path.is_file()).or_else(|| by_name.find(|path| path.is_file()))
     });
     found.unwrap_or_else(|| root.join(PICTURES_FOLDER).join(format!("{stem}.jpg")))
-}
-
-fn on_disk(path: &Path) -> Result<Size, DataError> {
-    let (width, height) = image::image_dimensions(path).map_err(|error| {
-        DataError::layout(path, format!("its annotation says no size, and its own cannot be read: {error}"))
-    })?;
-    let found = size(f64::from(width), f64::from(height));
-    found.ok_or_else(|| DataError::layout(path, format!("a picture of {width}x{height} pixels is too large")))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 use std::fs;
 
-use lookout_schema::BBox;
+use lookout_schema::{BBox, Size};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+
+const APPLY: ExifOrientation = ExifOrientation::Apply;
 
 fn annotated(size: &str, objects: &[&str]) -> String {
     format!("<annotation><filename>elsewhere.jpg</filename>{size}{}</annotation>", objects.concat())
@@ -50,7 +52,7 @@ fn a_folder_is_read_with_its_splits() {
         ("ImageSets/Main/cat_val.txt", "c -1\n"),
         ("ImageSets/Main/lost.txt", "d\n"),
     ]);
-    let set = open(root.path(), Some("train")).unwrap();
+    let set = open(root.path(), Some("train"), APPLY).unwrap();
     assert_eq!(set.classes().names(), ["ant", "cat", "eel"]);
     assert_eq!(set.entries().iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["a.png", "b.JPG"]);
     let of =
@@ -63,13 +65,54 @@ fn a_folder_is_read_with_its_splits() {
     let told = set.left_out().to_string();
     assert!(told.contains("b.xml, object 2 (ant): its box has no area"), "{told}");
     assert!(told.contains("train.txt, line 4, b: the split names it again"), "{told}");
-    assert_eq!(open(root.path(), Some("cat_val")).unwrap().entries()[0].name, "c.jpg");
-    assert_eq!(open(root.path(), None).unwrap().len(), 3);
-    let error = open(root.path(), Some("test")).unwrap_err().to_string();
+    assert_eq!(open(root.path(), Some("cat_val"), APPLY).unwrap().entries()[0].name, "c.jpg");
+    assert_eq!(open(root.path(), None, APPLY).unwrap().len(), 3);
+    let error = open(root.path(), Some("test"), APPLY).unwrap_err().to_string();
     assert!(error.contains("no split `test`; it has cat_val, lost, train"), "{error}");
-    assert!(open(root.path(), Some("../../train")).is_err());
-    let error = open(root.path(), Some("lost")).unwrap_err().to_string();
+    assert!(open(root.path(), Some("../../train"), APPLY).is_err());
+    let error = open(root.path(), Some("lost"), APPLY).unwrap_err().to_string();
     assert!(error.contains("d.xml: the list of `lost` names it"), "{error}");
+}
+
+#[test]
+fn names_with_spaces_and_folders_are_found() {
+    let cat = annotated(SIZE, &[&object("cat", [1, 1, 9, 9], "")]);
+    let root = folder(&[
+        ("Annotations/img 1.xml", &cat),
+        ("Annotations/cam 2/a b.xml", &cat),
+        ("Annotations/cam 2/c.d.xml", &cat),
+        ("Annotations/img.xml", &cat),
+        ("JPEGImages/img 1.png", ""),
+        ("JPEGImages/cam 2/a b.png", ""),
+        ("JPEGImages/cam 2/c.d.jpg", ""),
+        ("JPEGImages/img.png", ""),
+        // As labelImg, CVAT with its quotes, tools on Windows, and tools that keep the ending write them.
+        ("ImageSets/Main/plain.txt", "img 1\ncam 2/a b\n"),
+        ("ImageSets/Main/quoted.txt", "\"img 1\"\n\"cam 2/a b\"\ncam 2/c.d\n"),
+        ("ImageSets/Main/windows.txt", "\u{feff}cam 2\\a b\r\ncam 2\\c.d.jpg\r\n"),
+        ("ImageSets/Main/cat_val.txt", "img 1  1\n\"cam 2/a b\" -1\nimg -1\n"),
+        ("ImageSets/Main/lost.txt", "img 2\n"),
+    ]);
+    let names = |split| -> Vec<String> {
+        let set = open(root.path(), split, APPLY).unwrap();
+        set.check_pictures().unwrap();
+        set.entries().iter().map(|entry| entry.name.clone()).collect()
+    };
+    assert_eq!(names(None), ["cam 2/a b.png", "cam 2/c.d.jpg", "img 1.png", "img.png"]);
+    assert_eq!(names(Some("plain")), ["cam 2/a b.png", "img 1.png"]);
+    assert_eq!(names(Some("quoted")), ["cam 2/a b.png", "cam 2/c.d.jpg", "img 1.png"]);
+    assert_eq!(names(Some("windows")), ["cam 2/a b.png", "cam 2/c.d.jpg"]);
+    assert_eq!(names(Some("cat_val")), ["cam 2/a b.png", "img 1.png", "img.png"]);
+    let error = open(root.path(), Some("lost"), APPLY).unwrap_err().to_string();
+    assert!(error.contains("img 2.xml: the list of `lost` names it"), "{error}");
+}
+
+#[test]
+fn files_that_macos_leaves_are_no_annotations() {
+    let root = folder(&[("Annotations/a.xml", &annotated(SIZE, &[])), ("JPEGImages/a.png", "")]);
+    fs::write(root.path().join("Annotations/._a.xml"), b"\0\x05\x16\x07\0\x02").unwrap();
+    let set = open(root.path(), None, APPLY).unwrap();
+    assert_eq!((set.len(), set.left_out().items().len()), (1, 0));
 }
 
 #[test]
@@ -78,7 +121,7 @@ fn a_picture_of_another_size_than_its_annotation_says_is_an_error() {
         ("Annotations/a.xml", &annotated("<size><width>50</width><height>40</height></size>", &[])),
         ("JPEGImages/a.png", ""),
     ]);
-    let error = open(root.path(), None).unwrap().read(0).unwrap_err().to_string();
+    let error = open(root.path(), None, APPLY).unwrap().read(0).unwrap_err().to_string();
     assert!(error.contains("is 60x40 and its annotation is about 50x40"), "{error}");
 }
 
@@ -86,7 +129,7 @@ fn a_picture_of_another_size_than_its_annotation_says_is_an_error() {
 fn a_broken_annotation_says_what_and_where() {
     let says = |xml: &str, what: &str| {
         let root = folder(&[("Annotations/a.xml", xml), ("JPEGImages/a.png", "")]);
-        let error = open(root.path(), None).unwrap_err();
+        let error = open(root.path(), None, APPLY).unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         let told = format!("{error}: {source}");
         assert!(told.contains("a.xml") && told.contains(what), "{told}");
@@ -103,7 +146,7 @@ fn a_broken_annotation_says_what_and_where() {
     // Entities that grow a file to gigabytes.
     says("<!DOCTYPE a [<!ENTITY b \"bb\"><!ENTITY c \"&b;&b;\">]><annotation>&c;</annotation>", "is no XML");
     let no_root = tempfile::tempdir().unwrap();
-    assert!(open(no_root.path(), None).unwrap_err().to_string().contains("no folder `Annotations`"));
+    assert!(open(no_root.path(), None, APPLY).unwrap_err().to_string().contains("no folder `Annotations`"));
 }
 
 /// The blood cells beside the repository, of which two boxes are points.
@@ -114,17 +157,17 @@ fn bccd_is_read_whole_and_two_boxes_are_left_out() {
         println!("skipped: {} is not there", root.display());
         return;
     }
-    let set = open(root, None).unwrap();
+    let set = open(root, None, APPLY).unwrap();
     assert_eq!(set.classes().names(), ["Platelets", "RBC", "WBC"]);
     let named: Vec<(String, &str, Reason)> = set
         .left_out()
         .items()
         .iter()
-        .map(|item| (name_of(&item.file).unwrap(), item.what.split_once(' ').unwrap().0, item.reason))
+        .map(|item| (files::name_of(&item.file).unwrap(), item.what.split_once(' ').unwrap().0, item.reason))
         .collect();
     let of = |name: &str| (name.to_owned(), "object", Reason::NoArea);
     assert_eq!(named, [of("BloodImage_00338.xml"), of("BloodImage_00343.xml")]);
-    let pictures = |split| open(root, Some(split)).unwrap().len();
+    let pictures = |split| open(root, Some(split), APPLY).unwrap().len();
     assert_eq!(["train", "val", "test", "trainval"].map(pictures), [205, 87, 72, 292]);
     set.check_pictures().unwrap();
     println!("{}", crate::data::Overview::of(&set));
@@ -152,7 +195,7 @@ proptest! {
         let annotation = Annotation { filename: None, size: Some([60.0, 40.0]), objects: vec![object] };
         let classes = Classes::of_objects(vec!["cat".into()]);
         let mut left_out = LeftOut::default();
-        let made = entry(Path::new("/x"), 1, ("/x/a.xml".into(), annotation), (&classes, &mut left_out)).unwrap();
+        let made = entry(Path::new("/x"), (1, APPLY), ("/x/a.xml".into(), annotation), (&classes, &mut left_out)).unwrap();
         let Target::Objects(objects) = made.target else { panic!() };
         prop_assert_eq!(objects.len() + left_out.items().len(), 1);
         for object in objects {

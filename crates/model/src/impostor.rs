@@ -1,0 +1,96 @@
+//! Recognizes files that are not what their names say.
+
+/// How many of a file's first bytes are inspected.
+pub const IMPOSTOR_BYTES: usize = 4096;
+
+/// Says what a file is when it stands in for the expected one, and what to do: a Git LFS pointer, an HTML page
+/// that a server sent instead, an empty file. `head` is the file's first [`IMPOSTOR_BYTES`] bytes or all of them.
+/// Returns none for everything else, which is not a promise that the file is sound.
+pub fn impostor(head: &[u8]) -> Option<&'static str> {
+    let head = &head[..head.len().min(IMPOSTOR_BYTES)];
+    if head.is_empty() {
+        return Some("an empty file, as a download or copy that failed leaves it; fetch it again");
+    }
+    if head.starts_with(b"version https://git-lfs") || head.starts_with(b"version https://hawser") {
+        return Some(
+            "a Git LFS pointer, which stands in for the file itself; run `git lfs pull`, or fetch it again",
+        );
+    }
+    if head.starts_with(b"/annex/objects/") || (head.len() < 1024 && contains(head, b".git/annex/objects/")) {
+        return Some(
+            "a git-annex pointer, which stands in for the file itself; run `git annex get`, or fetch it again",
+        );
+    }
+    if head.len() >= 512 && head.iter().all(|byte| *byte == 0) {
+        return Some("zeros from its start, as a download that was broken off leaves it; fetch it again");
+    }
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().to_ascii_lowercase();
+    let begins = |start: &str| text.starts_with(start.as_bytes());
+    if begins("<!doctype html") || begins("<html") || begins("<head") || begins("<body") {
+        return Some(HTML);
+    }
+    if begins("<?xml") || begins("<!--") {
+        if contains(&text, b"<html") {
+            return Some(HTML);
+        }
+        if contains(&text, b"<error>") {
+            return Some(
+                "an error message in XML that a server sent instead of the file; fetch it again, logged in where \
+                 that is needed",
+            );
+        }
+    }
+    if begins("<error>") || begins("{\"error") || begins("{\"message") || begins("{\"detail") {
+        return Some(
+            "an error message that a server sent instead of the file; fetch it again, logged in where that is \
+             needed",
+        );
+    }
+    None
+}
+
+const HTML: &str = "an HTML page, such as a login or error page that a server sent instead of the file; fetch it \
+                    again, from the address of the file itself";
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stand_in_is_named_for_what_it_is() {
+        for (head, name) in [
+            (&b""[..], "empty file"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer"),
+            (b"/annex/objects/SHA256E-s5--a.pth\n", "git-annex pointer"),
+            (b"../.git/annex/objects/Xk/2m/SHA256E-s5--a.pth", "git-annex pointer"),
+            (&[0; 600], "zeros"),
+            (b"\n <!DOCTYPE html><html>", "HTML page"),
+            (b"\xef\xbb\xbf<HTML>", "HTML page"),
+            (b"<?xml version=\"1.0\"?><html xmlns=\"\">", "HTML page"),
+            (b"<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>", "error message in XML"),
+            (b"{\"error\": \"not found\"}", "error message"),
+        ] {
+            let what = impostor(head).unwrap_or_default();
+            assert!(what.contains(name), "{:?}: {what}", head.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn data_is_left_alone() {
+        for head in [
+            &b"PK\x03\x04"[..],
+            b"\xff\xd8\xff\xe0",
+            b"\x89PNG\r\n",
+            b"\x10\0\0\0\0\0\0\0{\"error\"",
+            b"<?xml version=\"1.0\"?><annotation><filename>a.jpg</filename>",
+            b"{\"images\": []}",
+            b"{",
+        ] {
+            assert_eq!(impostor(head), None, "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Whether a JPEG holds all of the image that it promises.
+//!
+//! Decoders are made to show something of any file: what is missing becomes gray, and what follows a damaged byte is
+//! decoded as if nothing were wrong. This walks through the file as a decoder does, without computing a pixel, and finds
+//! where it is cut off or its Huffman codes cannot be. The format is ITU-T T.81, <https://www.w3.org/Graphics/JPEG/>;
+//! what is tolerated is what libjpeg takes in silence, and padding.
+//!
+//! `zune-jpeg`'s strict mode was tried: it does not see that a scan ends early. libjpeg itself (`mozjpeg-sys`) counts its
+//! warnings, which come to the same, but is C code on files from anywhere.
+
+mod bits;
+mod huffman;
+mod scan;
+
+use image::metadata::Orientation;
+use thiserror::Error;
+
+use self::{
+    huffman::Table,
+    scan::{Component, Frame, Scan},
+};
+
+/// What is wrong with a JPEG.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum JpegDamage {
+    #[error("it is cut off: its end is missing")]
+    CutOff,
+    #[error("it holds no image data")]
+    Empty,
+    #[error(
+        "at byte {at} its image data ends by the marker {marker:#06x}, and a part of the image is missing"
+    )]
+    EndsEarly { at: usize, marker: u16 },
+    #[error("its image data is damaged before byte {at}: it holds a code that there is not")]
+    Code { at: usize },
+    #[error(
+        "its image data is damaged: {bytes} bytes before byte {at} are left over when the image is complete"
+    )]
+    LeftOver { at: usize, bytes: usize },
+    #[error("it is malformed at byte {at}")]
+    Malformed { at: usize },
+}
+
+/// Bytes of image data that may be left over. Some webcams end their data so.
+const MAX_LEFT_OVER: usize = 4;
+
+/// Bytes of pixels from which on the decoder refuses an image anyway (the default of the crate `image`).
+const MAX_PIXELS: u64 = (512 << 20) / 3;
+
+/// What stands before the image data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) orientation: Orientation,
+}
+
+/// Checks that a whole image is there. Of a kind of JPEG that is not decoded either, nothing is said.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(crate) fn check(file: &[u8]) -> Result<(), JpegDamage> {
+    let mut walk = Walk::new(file);
+    let mut tables = Tables::default();
+    let mut frame: Option<Frame> = None;
+    let mut scans = 0;
+    loop {
+        let (marker, at) = walk.marker()?;
+        match marker {
+            0xd9 => return if scans > 0 { Ok(()) } else { Err(JpegDamage::Empty) },
+            0xd8 => return Err(JpegDamage::Malformed { at }),
+            // Restart markers that belong to nothing.
+            0x01 | 0xd0..=0xd7 => {}
+            0xc4 => tables.define(walk.segment()?, at)?,
+            0xdd => {
+                let Some(&[a, b]) = walk.segment()?.first_chunk() else {
+                    return Err(JpegDamage::Malformed { at });
+                };
+                tables.restart_interval = u16::from_be_bytes([a, b]).into();
+            }
+            0xc0..=0xc2 => {
+                let found =
+                    Frame::parse(walk.segment()?, marker == 0xc2).ok_or(JpegDamage::Malformed { at })?;
+                if frame.is_some() {
+                    return Err(JpegDamage::Malformed { at });
+                }
+                // A height that follows the data, and an image that is refused for its size.
+                if found.height == 0 || u64::from(found.width) * u64::from(found.height) > MAX_PIXELS {
+                    return Ok(());
+                }
+                frame = Some(found);
+            }
+            // Lossless, hierarchical and arithmetic coding.
+            0xc3 | 0xc5..=0xcf => return Ok(()),
+            0xda => {
+                let header = walk.segment()?;
+                let frame = frame.as_mut().ok_or(JpegDamage::Malformed { at })?;
+                let scan = Scan::parse(header, frame).ok_or(JpegDamage::Malformed { at })?;
+                match scan.walk(frame, &tables, file, walk.at)? {
+                    Some(end) => walk.at = end,
+                    // A table of the standard's own, which frames of MJPEG leave out.
+                    None => return Ok(()),
+                }
+                scans += 1;
+            }
+            _ => drop(walk.segment()?),
+        }
+    }
+}
+
+/// The header, out of the file's beginning; none where more of the file is needed.
+///
+/// # Errors
+/// The file has no frame before its data, or is malformed.
+pub(crate) fn header(head: &[u8]) -> Result<Option<Header>, JpegDamage> {
+    let mut walk = Walk::new(head);
+    let mut orientation = Orientation::NoTransforms;
+    loop {
+        let Ok((marker, at)) = walk.marker() else { return Ok(None) };
+        match marker {
+            0x01 | 0xd0..=0xd7 => continue,
+            0xd8 | 0xd9 | 0xda => return Err(JpegDamage::Malformed { at }),
+            _ => {}
+        }
+        let Ok(segment) = walk.segment() else { return Ok(None) };
+        match marker {
+            0xe1 => {
+                let found = segment.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk);
+                orientation = found.unwrap_or(orientation);
+            }
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                let Some(&[_, h1, h2, w1, w2]) = segment.first_chunk() else {
+                    return Err(JpegDamage::Malformed { at });
+                };
+                let [width, height] = [[w1, w2], [h1, h2]].map(|side| u16::from_be_bytes(side).into());
+                return Ok(Some(Header { width, height, orientation }));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A way from marker to marker.
+struct Walk<'f> {
+    file: &'f [u8],
+    at: usize,
+}
+
+impl<'f> Walk<'f> {
+    /// Behind the first marker, which says that the file is a JPEG.
+    fn new(file: &'f [u8]) -> Self {
+        Self { file, at: 2 }
+    }
+
+    /// The next marker's code and the byte at which it is.
+    fn marker(&mut self) -> Result<(u8, usize), JpegDamage> {
+        let (code, at) = next_marker(self.file, self.at).ok_or(JpegDamage::CutOff)?;
+        self.at = at + 2;
+        Ok((code, at))
+    }
+
+    /// The content of the segment that begins here.
+    fn segment(&mut self) -> Result<&'f [u8], JpegDamage> {
+        let rest = self.file.get(self.at..).ok_or(JpegDamage::CutOff)?;
+        let length = usize::from(u16::from_be_bytes(*rest.first_chunk().ok_or(JpegDamage::CutOff)?));
+        if length < 2 {
+            return Err(JpegDamage::Malformed { at: self.at });
+        }
+        let content = rest.get(2..length).ok_or(JpegDamage::CutOff)?;
+        self.at += length;
+        Ok(content)
+    }
+}
+
+/// The code of the next marker from `from` on, and where its last 0xff is.
+fn next_marker(file: &[u8], from: usize) -> Option<(u8, usize)> {
+    let rest = file.get(from..)?;
+    let found = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
+    Some((rest[found + 1], from + found))
+}
+
+/// Huffman tables and the restart interval, as they are defined so far.
+#[derive(Default)]
+struct Tables {
+    dc: [Option<Box<Table>>; 4],
+    ac: [Option<Box<Table>>; 4],
+    restart_interval: usize,
+}
+
+impl Tables {
+    fn define(&mut self, mut segment: &[u8], at: usize) -> Result<(), JpegDamage> {
+        let malformed = JpegDamage::Malformed { at };
+        while let Some((&kind, rest)) = segment.split_first() {
+            let (counts, rest) = rest.split_first_chunk::<16>().ok_or(malformed)?;
+            let all = counts.iter().map(|count| usize::from(*count)).sum();
+            let (symbols, rest) = rest.split_at_checked(all).ok_or(malformed)?;
+            let table = Table::new(counts, symbols).ok_or(malformed)?;
+            let tables = match kind >> 4 {
+                0 => &mut self.dc,
+                1 => &mut self.ac,
+                _ => return Err(malformed),
+            };
+            *tables.get_mut(usize::from(kind & 15)).ok_or(malformed)? = Some(Box::new(table));
+            segment = rest;
+        }
+        Ok(())
+    }
+}
+
+impl Frame {
+    fn parse(segment: &[u8], progressive: bool) -> Option<Self> {
+        let (&[_, h1, h2, w1, w2, count], rest) = segment.split_first_chunk()?;
+        let [width, height] = [[w1, w2], [h1, h2]].map(|side| u16::from_be_bytes(side).into());
+        if width == 0 || !(1..=4).contains(&count) {
+            return None;
+        }
+        let parts = rest.chunks_exact(3).take(count.into());
+        let components: Option<Vec<Component>> = parts
+            .map(|part| {
+                let (h, v) = (part[1] >> 4, part[1] & 15);
+                let sound = (1..=4).contains(&h) && (1..=4).contains(&v);
+                sound.then(|| Component { id: part[0], h: h.into(), v: v.into(), nonzero: Vec::new() })
+            })
+            .collect();
+        let components = components.filter(|components| components.len() == usize::from(count))?;
+        Some(Self { width, height, progressive, components })
+    }
+}

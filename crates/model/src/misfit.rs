@@ -1,0 +1,46 @@
+//! What to do where weights do not fit a network.
+
+use std::collections::BTreeMap;
+
+use tch::Tensor;
+
+use crate::{network::Network, weights::StateDict};
+
+/// Names of a kind that are listed.
+const LISTED: usize = 5;
+
+/// Says what the tensors of `state` are of, as far as it shows, and what to do. `prefix` was removed from their names.
+pub(crate) fn advice(state: &StateDict, prefix: Option<&str>) -> String {
+    let under = prefix.map(|prefix| format!("under the prefix `{prefix}` ")).unwrap_or_default();
+    if let Some(arch) = fitting(state) {
+        return format!(
+            "{under}its tensors are those of {arch}; set `arch = \"{arch}\"`, or take other weights"
+        );
+    }
+    let begins = state.beginnings();
+    let listed = begins.iter().take(LISTED).map(|name| format!("`{name}.`")).collect::<Vec<_>>().join(", ");
+    let more = if begins.len() > LISTED { " and others" } else { "" };
+    match &begins[..] {
+        [only] => format!(
+            "all of its names {under}begin with `{only}.`, and without that they do not fit either; see what the file \
+             holds, and take a part of it by `lookout weights import FILE --prefix {only}. --output OUT.safetensors`"
+        ),
+        _ => format!(
+            "its names {under}begin with {listed}{more}; save the `state_dict()` of the network that `arch` names, or \
+             take a part of it by `lookout weights import FILE --prefix PREFIX --output OUT.safetensors`"
+        ),
+    }
+}
+
+/// The network whose tensors have just the names and, but for the classes, the shapes of `state`.
+fn fitting(state: &StateDict) -> Option<&'static str> {
+    // Without building any: the names say how many blocks of which kind there are.
+    let has = |name: &str| state.tensors.contains_key(name);
+    if !has("conv1.weight") && !has("backbone.body.conv1.weight") {
+        return None;
+    }
+    let shared = || state.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+    let copy =
+        || StateDict { tensors: shared().collect::<BTreeMap<String, Tensor>>(), digest: String::new() };
+    lookout_config::ARCHS.into_iter().find(|arch| Network::from_state(arch, copy()).is_ok())
+}

@@ -1,0 +1,167 @@
+//! Image files against Pillow (`pictures/make_pictures.py`): whole, damaged, and turned by their EXIF data.
+
+use std::{fs, path::PathBuf};
+
+use lookout_config::ExifOrientation::{Apply, Ignore};
+use lookout_model::{ModelError, picture_header, read_picture};
+use lookout_schema::Size;
+use serde::Deserialize;
+
+const GOLDEN: &str = include_str!("pictures/pillow.json");
+
+#[derive(Deserialize)]
+struct Golden {
+    damaged: Vec<Damaged>,
+    turned: Vec<Turned>,
+}
+
+/// An image, and what is done to its bytes.
+#[derive(Debug, Deserialize)]
+struct Damaged {
+    file: String,
+    cut: Option<usize>,
+    at: Option<usize>,
+    bytes: Option<String>,
+    /// Whether Pillow reads it.
+    accepted: bool,
+}
+
+#[derive(Deserialize)]
+struct Turned {
+    file: String,
+    orientation: u8,
+    size: [u32; 2],
+    /// The colors near the four corners, row by row.
+    corners: [[u8; 3]; 4],
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(GOLDEN).unwrap()
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(name)
+}
+
+impl Damaged {
+    fn content(&self) -> Vec<u8> {
+        let mut content = fs::read(file(&self.file)).unwrap();
+        content.truncate(self.cut.unwrap_or(usize::MAX));
+        if let (Some(at), Some(hex)) = (self.at, &self.bytes) {
+            let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+            let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+            let end = content.len().min(at + bytes.len());
+            content.splice(at..end, bytes);
+        }
+        content
+    }
+
+    /// Whether bytes in the midst are others.
+    fn is_garbled(&self) -> bool {
+        self.at.is_some_and(|at| (at as u64) < fs::metadata(file(&self.file)).unwrap().len())
+    }
+}
+
+#[test]
+fn what_pillow_refuses_is_an_error_and_what_is_whole_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut found, mut of) = (0, 0);
+    for case in golden().damaged {
+        let path = folder.path().join(&case.file);
+        fs::write(&path, case.content()).unwrap();
+        let read = read_picture(&path, Apply);
+        if !case.accepted {
+            let error = read.expect_err(&format!("{case:?}")).to_string();
+            assert!(error.contains(&case.file), "{error}");
+        } else if case.cut.is_none() && !case.is_garbled() {
+            // Pillow takes a PNG whose last checksum is missing, too.
+            read.unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        }
+        // Pillow takes nearly all of these, as libjpeg does, which only warns of them.
+        if case.is_garbled() && case.file.ends_with(".jpg") {
+            of += 1;
+            found += usize::from(read_picture(&path, Apply).is_err());
+        }
+    }
+    assert!(found * 10 >= of * 8, "40 wrong bytes in a JPEG were found in {found} of {of}");
+}
+
+#[test]
+fn a_cut_off_file_is_found_by_its_header_and_end() {
+    let folder = tempfile::tempdir().unwrap();
+    for case in golden().damaged.iter().filter(|case| case.at.is_none()) {
+        let path = folder.path().join(&case.file);
+        fs::write(&path, case.content()).unwrap();
+        match (picture_header(&path, Apply), case.accepted) {
+            (Ok(header), true) => assert_eq!(header.size, Size { width: 120, height: 88 }, "{case:?}"),
+            (Err(_), false) => {}
+            // A PNG whose last checksum is missing.
+            (Err(_), true) if case.cut.is_some() => {}
+            (result, _) => panic!("{case:?}: {result:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_image_is_turned_as_its_exif_data_says() {
+    let golden = golden();
+    assert_eq!(golden.turned.len(), 10);
+    for Turned { file: name, orientation, size: [width, height], corners } in golden.turned {
+        let path = file(&name);
+        let shown = read_picture(&path, Apply).unwrap();
+        assert_eq!((shown.width(), shown.height()), (width, height), "{name}");
+        let at = [(4, 4), (width - 5, 4), (4, height - 5), (width - 5, height - 5)];
+        for ((x, y), expected) in at.into_iter().zip(corners) {
+            let color = shown.get_pixel(x, y).0;
+            let near = color.iter().zip(expected).all(|(ours, theirs)| ours.abs_diff(theirs) < 16);
+            assert!(near, "{name} at {x}, {y}: {color:?}, not {expected:?}");
+        }
+        let stored = read_picture(&path, Ignore).unwrap();
+        assert_eq!((stored.width(), stored.height()), (40, 24), "{name}");
+        let header = |exif| picture_header(&path, exif).unwrap();
+        assert_eq!(header(Apply).size, Size { width, height }, "{name}");
+        assert_eq!(header(Ignore).size, Size { width: 40, height: 24 }, "{name}");
+        assert_eq!(header(Ignore).exif_orientation, orientation, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_image_is_named_for_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jpg");
+    for (content, what) in [
+        (&b""[..], "empty file"),
+        (b"<!DOCTYPE html><html>Not found</html>", "HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"no image", "no JPEG, PNG, BMP or WebP file"),
+        (b"GIF89a", "no JPEG, PNG, BMP or WebP file"),
+    ] {
+        fs::write(&path, content).unwrap();
+        let errors = [read_picture(&path, Apply).err(), picture_header(&path, Apply).err()];
+        for error in errors.map(Option::unwrap) {
+            assert!(matches!(error, ModelError::NotAPicture { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("a.jpg") && text.contains(what), "{text}");
+        }
+    }
+    assert!(read_picture(folder.path(), Apply).unwrap_err().to_string().contains("not a file"));
+}
+
+/// Files that came from cameras and tools have no damage: the checks must not see any.
+#[test]
+fn no_damage_is_seen_in_the_images_of_the_repository() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut count = 0;
+    for folder in ["docs/pictures", "crates/model/tests/goldens", "../shared/data/bccd/JPEGImages"] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            let name = path.to_string_lossy().to_ascii_lowercase();
+            if name.ends_with(".jpg") || name.ends_with(".png") {
+                read_picture(&path, Apply).unwrap();
+                picture_header(&path, Apply).unwrap();
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 2, "{count} images");
+}

@@ -1,0 +1,219 @@
+//! Whether a data set can be used from its first picture to its last, which is better known before than in the middle
+//! of a night's training.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use lookout_model::picture_header;
+
+use super::{DataError, DataSet, Entry, IgnoredAre};
+use crate::sample::Target;
+
+/// How many pictures are named where several cannot be used.
+const LISTED: usize = 10;
+
+/// What the headers of all pictures say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PicturesChecked {
+    /// Pictures that their EXIF data has turned for display.
+    pub turned: usize,
+}
+
+/// What one picture's header says.
+enum Checked {
+    Sound { turned: bool },
+    Absent,
+    Bad(String),
+}
+
+impl DataSet {
+    /// Reads the headers of all pictures: whether each is there, is a picture, seems whole, and has the size that its
+    /// annotation says.
+    ///
+    /// # Errors
+    /// How many are not, and the first of them with the reasons.
+    pub fn check_pictures(&self) -> Result<PicturesChecked, DataError> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut turned = 0;
+            let mut faults = BTreeMap::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(entry) = self.entries.get(index) else { return (turned, faults) };
+                match self.checked(entry) {
+                    Checked::Sound { turned: is_turned } => turned += usize::from(is_turned),
+                    fault => drop(faults.insert(index, fault)),
+                }
+            }
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(self.entries.len().max(1));
+        let parts = thread::scope(|scope| {
+            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            handles.into_iter().map(thread::ScopedJoinHandle::join).collect::<Result<Vec<_>, _>>()
+        });
+        // What panics here does so on the caller's thread, too.
+        let parts = parts.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let turned = parts.iter().map(|(turned, _)| turned).sum();
+        let faults: BTreeMap<usize, Checked> = parts.into_iter().flat_map(|(_, faults)| faults).collect();
+        if faults.is_empty() {
+            return Ok(PicturesChecked { turned });
+        }
+        let absent = faults.values().filter(|fault| matches!(fault, Checked::Absent)).count();
+        let line = |(index, fault): (&usize, &Checked)| match fault {
+            Checked::Bad(what) => what.clone(),
+            _ => format!("{}: not there", self.entries[*index].path.display()),
+        };
+        let listed = faults.iter().take(LISTED).map(line).collect();
+        Err(DataError::Pictures { absent, bad: faults.len() - absent, of: self.entries.len(), listed })
+    }
+
+    fn checked(&self, Entry { path, size, .. }: &Entry) -> Checked {
+        let path: &Path = path;
+        if !path.is_file() {
+            return Checked::Absent;
+        }
+        match picture_header(path, self.exif) {
+            Err(error) => Checked::Bad(error_text(&error)),
+            Ok(header) => match size.filter(|said| *said != header.size) {
+                Some(said) => Checked::Bad(DataError::size(path, said, header.size).to_string()),
+                None => Checked::Sound { turned: header.exif_orientation != 1 },
+            },
+        }
+    }
+
+    /// Whether there is an object that counts, of the classes that the data set has by now. A network learns nothing of
+    /// one that has none, and on one that has none every network is as good as the other. `what` names the data set,
+    /// and `purpose` says what its objects are for.
+    ///
+    /// # Errors
+    /// There is none; how many are ignored or left out.
+    pub fn check_objects(&self, what: &str, purpose: &'static str) -> Result<(), DataError> {
+        let mut ignored = 0;
+        for entry in &self.entries {
+            match &entry.target {
+                Target::Class(_) => return Ok(()),
+                Target::Objects(objects) => {
+                    if objects.iter().any(|object| !object.ignore) {
+                        return Ok(());
+                    }
+                    ignored += objects.len();
+                }
+            }
+        }
+        let kind = match self.ignored {
+            IgnoredAre::Crowds => "`iscrowd`",
+            IgnoredAre::Difficult => "`difficult`",
+        };
+        let (pictures, left_out) = (self.entries.len(), self.left_out.items().len());
+        Err(DataError::NoObjects { what: what.to_owned(), purpose, pictures, ignored, kind, left_out })
+    }
+}
+
+/// An error with the reasons behind it, in one line.
+pub(super) fn error_text(error: &dyn std::error::Error) -> String {
+    let reasons = std::iter::successors(error.source(), |error| error.source());
+    reasons.fold(error.to_string(), |text, reason| format!("{text}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use lookout_config::ExifOrientation;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::data::DataSource;
+
+    /// A data set of images of 40x24 pixels with what stands in their files, and these annotations.
+    fn set(
+        files: &[(&str, &[u8])],
+        annotations: serde_json::Value,
+        exif: ExifOrientation,
+    ) -> (TempDir, DataSet) {
+        let root = tempfile::tempdir().unwrap();
+        let images: Vec<serde_json::Value> = (1..)
+            .zip(files)
+            .map(|(id, (name, _)): (u64, _)| json!({"id": id, "file_name": name, "width": 40, "height": 24}))
+            .collect();
+        for (name, content) in files {
+            fs::write(root.path().join(name), content).unwrap();
+        }
+        let file =
+            json!({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]});
+        fs::write(root.path().join("set.json"), file.to_string()).unwrap();
+        let source: DataSource = format!("coco:{}", root.path().display()).parse().unwrap();
+        let set = source.open(None, exif).unwrap();
+        (root, set)
+    }
+
+    fn encoded(width: u32, height: u32, format: image::ImageFormat) -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(width, height).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn every_image_that_would_stop_a_training_is_found_before() {
+        let jpeg = encoded(40, 24, image::ImageFormat::Jpeg);
+        let resized = encoded(20, 12, image::ImageFormat::Png);
+        let files: [(&str, &[u8]); 6] = [
+            ("empty.jpg", b""),
+            ("page.jpg", b"<!DOCTYPE html><html></html>"),
+            ("resized.png", &resized),
+            ("cut.jpg", &jpeg[..jpeg.len() - 40]),
+            ("good.jpg", &jpeg),
+            ("gone.jpg", b"x"),
+        ];
+        let (root, set) = set(&files, json!([]), ExifOrientation::Apply);
+        fs::remove_file(root.path().join("gone.jpg")).unwrap();
+        let error = set.check_pictures().unwrap_err().to_string();
+        for part in [
+            "1 of 6 pictures are not there, and 4 cannot be used",
+            "empty.jpg cannot be read: it is an empty file",
+            "page.jpg cannot be read: it is an HTML page",
+            "resized.png is 20x12 and its annotation is about 40x24",
+            "cut.jpg is damaged: it is cut off",
+            "gone.jpg: not there",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(!error.contains("good.jpg"), "{error}");
+    }
+
+    #[test]
+    fn images_that_are_turned_are_counted_and_their_size_is_that_of_the_display() {
+        let turned =
+            fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/pictures/turned-6.jpg")).unwrap();
+        let files: [(&str, &[u8]); 1] = [("turned.jpg", &turned)];
+        // 40x24 as stored, as the annotation has it.
+        let (_root, as_stored) = set(&files, json!([]), ExifOrientation::Ignore);
+        assert_eq!(as_stored.check_pictures().unwrap(), PicturesChecked { turned: 1 });
+        as_stored.read(0).unwrap();
+        let (_root, as_displayed) = set(&files, json!([]), ExifOrientation::Apply);
+        for error in [as_displayed.check_pictures().unwrap_err(), as_displayed.read(0).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("is 24x40 and its annotation is about 40x24"), "{error}");
+            assert!(error.contains("`exif_orientation`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_set_without_an_object_that_counts_is_an_error() {
+        let jpeg = encoded(40, 24, image::ImageFormat::Jpeg);
+        let files: [(&str, &[u8]); 1] = [("a.jpg", &jpeg)];
+        let object = |crowd: u8| json!([{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "iscrowd": crowd}]);
+        for (annotations, ignored) in [(json!([]), 0), (object(1), 1)] {
+            let (_root, set) = set(&files, annotations, ExifOrientation::Apply);
+            let error = set.check_objects("[data] `val`", "to judge the network by").unwrap_err().to_string();
+            assert!(error.starts_with("[data] `val` has no object to judge the network by"), "{error}");
+            assert!(error.contains(&format!("{ignored} objects that are ignored (`iscrowd`)")), "{error}");
+        }
+        set(&files, object(0), ExifOrientation::Apply).1.check_objects("", "").unwrap();
+    }
+}

@@ -1,0 +1,153 @@
+//! JSON values as tools write them, where COCO has numbers.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+/// A value of any type. Objects are read over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum Loose {
+    #[default]
+    Null,
+    Bool(bool),
+    Whole(u64),
+    Real(f64),
+    Text(String),
+    List(Vec<Loose>),
+    Object,
+}
+
+impl Loose {
+    /// As a number.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Whole(number) => Some(*number as f64),
+            Self::Real(number) => Some(*number),
+            Self::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// As a whole number from 0, also where it is written as `3.0` or `"3"`.
+    pub(super) fn whole(&self) -> Option<u64> {
+        match self {
+            Self::Whole(number) => Some(*number),
+            // Above it, numbers with a point are further apart than 1.
+            Self::Real(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => {
+                Some(*number as u64)
+            }
+            Self::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// As a flag: 0 or 1, as COCO has it, or what others write for it.
+    pub(super) fn flag(&self) -> Option<bool> {
+        match self {
+            Self::Null => Some(false),
+            Self::Bool(flag) => Some(*flag),
+            _ => match self.number()? {
+                0.0 => Some(false),
+                1.0 => Some(true),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Loose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(flag) => flag.fmt(f),
+            Self::Whole(number) => number.fmt(f),
+            Self::Real(number) => number.fmt(f),
+            Self::Text(text) => {
+                let short: String = text.chars().take(40).collect();
+                write!(f, "{short:?}")
+            }
+            Self::List(_) => f.write_str("a list"),
+            Self::Object => f.write_str("an object"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Loose {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(LooseVisitor)
+    }
+}
+
+struct LooseVisitor;
+
+impl<'de> Visitor<'de> for LooseVisitor {
+    type Value = Loose;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Loose, E> {
+        Ok(Loose::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Loose, E> {
+        Ok(Loose::Bool(flag))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Loose, E> {
+        Ok(Loose::Whole(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Loose, E> {
+        Ok(u64::try_from(number).map_or(Loose::Real(number as f64), Loose::Whole))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Loose, E> {
+        Ok(Loose::Real(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Loose, E> {
+        Ok(Loose::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Loose, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Loose::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Loose::Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_any_type_are_read() {
+        let all: Vec<Loose> =
+            serde_json::from_str(r#"[null, true, 3, -1, 3.0, 0.5, "7", "3f2a-b", [1, [2]], {"a": {}}]"#)
+                .unwrap();
+        let whole: Vec<Option<u64>> = all.iter().map(Loose::whole).collect();
+        assert_eq!(whole, [None, None, Some(3), None, Some(3), None, Some(7), None, None, None]);
+        let said: Vec<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            ["null", "true", "3", "-1", "3", "0.5", "\"7\"", "\"3f2a-b\"", "a list", "an object"]
+        );
+        let flags: Vec<Loose> =
+            serde_json::from_str(r#"[0, 1, 0.0, 1.0, "0", false, null, 7, [], "yes"]"#).unwrap();
+        let flags: Vec<Option<bool>> = flags.iter().map(Loose::flag).collect();
+        let expected = [0, 1, 0, 1, 0, 0, 0].map(|flag| Some(flag == 1));
+        assert_eq!(flags, [&expected[..], &[None; 3]].concat());
+    }
+}
