@@ -26,13 +26,18 @@ mod elements;
 mod fault;
 mod file;
 mod fitter;
+mod keyframe;
 mod pace;
 mod pipeline;
 mod planes;
 mod probe;
+mod rtp_time;
 mod session;
 mod snapshots;
+mod stamp;
 mod tap;
+mod transport_stream;
+mod wall_clock;
 mod yuv;
 
 pub use camera::{CameraSource, Wanted};

@@ -1,7 +1,7 @@
 //! One connection's GStreamer pipeline: made, started, listened to, and thrown away.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     thread,
     time::{Duration, Instant},
 };
@@ -16,8 +16,10 @@ use lookout_stage::{Stop, stop_signal};
 use crate::{
     Fault,
     arrival::Arrivals,
-    elements,
+    elements, keyframe,
+    rtp_time::{self, RtpTime},
     tap::{Tap, TapSettings, tap},
+    transport_stream,
 };
 
 /// Makes GStreamer ready; may be called any number of times.
@@ -36,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) tap: Tap,
     pub(crate) events: Receiver<Event>,
     pub(crate) arrivals: Arc<Arrivals>,
+    /// Places where packets of an MPEG transport stream are missing.
+    pub(crate) gaps: Arc<AtomicU64>,
     pipeline: gst::Pipeline,
 }
 
@@ -56,24 +60,39 @@ const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(2);
 
 impl Connection {
-    /// Connects to `settings.uri`. Frames come by `tap`, and everything else by `events`.
+    /// Connects to `settings.uri`, with the times of its RTP packets noted in `rtp_time`. Frames come by `tap`, and everything else by `events`.
     ///
     /// # Errors
     /// What is wrong with the source as far as it shows at once; any, where it was stopped meanwhile.
-    pub(crate) fn open(settings: &CameraSettings, tapped: TapSettings, stop: &Stop) -> Result<Self, Fault> {
+    pub(crate) fn open(
+        settings: &CameraSettings,
+        tapped: TapSettings,
+        rtp_time: Option<&Arc<RtpTime>>,
+        stop: &Stop,
+    ) -> Result<Self, Fault> {
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
         elements::watch_decoders(&pipeline, &arrivals);
+        let gaps = Arc::new(AtomicU64::new(0));
+        transport_stream::watch(&pipeline, &gaps);
+        if let Some(times) = rtp_time {
+            rtp_time::watch(&pipeline, times);
+        }
         let faults = sender.clone();
         let tell = Arc::new(move |fault| drop(faults.try_send(Event::Fault(fault))));
         let sink = elements::add(&pipeline, settings, tell)?;
         let at_end = sender.clone();
+        let (ledger, stamper) = (Arc::clone(&tapped.ledger), Arc::clone(&tapped.stamper));
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
             let _ = at_end.try_send(Event::End);
         });
+        keyframe::watch(
+            &pipeline,
+            keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&tap.counts) },
+        );
         listen(&pipeline, settings.uri.clone(), sender)?;
-        let connection = Self { tap, events, arrivals, pipeline };
+        let connection = Self { tap, events, arrivals, gaps, pipeline };
         connection.start(&settings.uri, stop)?;
         Ok(connection)
     }
