@@ -30,6 +30,8 @@ pub struct RtspSettings {
     pub address: Ipv4Addr,
     /// Frames after which the stream ends; -1 for none.
     pub frames: i32,
+    /// Frames from one key frame to the next.
+    pub gop: u32,
 }
 
 impl Default for RtspSettings {
@@ -43,6 +45,7 @@ impl Default for RtspSettings {
             tls: false,
             address: Ipv4Addr::LOCALHOST,
             frames: -1,
+            gop: 12,
         }
     }
 }
@@ -224,9 +227,12 @@ fn serve(
 }
 
 fn launch(settings: &RtspSettings) -> String {
-    let RtspSettings { width, height, fps, frames, .. } = settings;
-    let encode = "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=12 \
-                  ! valve name=gate ! rtph264pay name=pay0 pt=96 config-interval=-1";
+    let RtspSettings { width, height, fps, frames, gop, .. } = settings;
+    // Key frames begin with SPS and PPS, without an access unit delimiter, as those of most cameras do.
+    let encode = format!(
+        "x264enc tune=zerolatency speed-preset=ultrafast threads=1 aud=false key-int-max={gop} ! valve name=gate \
+         ! rtph264pay name=pay0 pt=96 config-interval=-1"
+    );
     match &settings.file {
         Some(path) => {
             format!("( filesrc location={} ! decodebin ! videoconvert ! {encode} )", path.display())

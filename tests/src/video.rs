@@ -56,6 +56,53 @@ pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()
     write(&description)
 }
 
+/// Writes 320x240 frames of a moving ball at 25 frames/s as a bare H.264 stream, without access unit delimiters and
+/// with a key frame every `gop` frames.
+pub fn write_h264(path: &Path, frames: u32, gop: u32) -> anyhow::Result<()> {
+    write(&format!(
+        "videotestsrc num-buffers={frames} pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
+         ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 aud=false key-int-max={gop} \
+         ! video/x-h264,stream-format=byte-stream ! filesink location={}",
+        path.display()
+    ))
+}
+
+/// The NAL units of a bare H.264 stream, each with its start code.
+pub fn nal_units(stream: &[u8]) -> Vec<&[u8]> {
+    let mut starts: Vec<_> = (0..stream.len().saturating_sub(3))
+        .filter(|at| stream[*at..].starts_with(&[0, 0, 1]))
+        .map(|at| at - usize::from(at > 0 && stream[at - 1] == 0))
+        .collect();
+    starts.push(stream.len());
+    starts.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
+}
+
+/// The type of a NAL unit of H.264: 1 is a picture that is predicted from others, 5 a key frame.
+pub fn nal_type(unit: &[u8]) -> u8 {
+    let header = unit.iter().position(|byte| *byte == 1).map_or(0, |one| one + 1);
+    unit.get(header).map_or(0, |header| header & 31)
+}
+
+/// Writes `frames` JPEGs one behind the other, without any times.
+pub fn write_mjpeg(path: &Path, frames: u32) -> anyhow::Result<()> {
+    write(&format!(
+        "videotestsrc num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=10/1 ! jpegenc \
+         ! filesink location={}",
+        path.display()
+    ))
+}
+
+/// Writes an MPEG transport stream: 320x240 H.264 at 25 frames/s with some noise in it, so that a frame takes many
+/// packets.
+pub fn write_ts(path: &Path, frames: u32) -> anyhow::Result<()> {
+    write(&format!(
+        "videotestsrc num-buffers={frames} pattern=smpte ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
+         ! x264enc speed-preset=ultrafast threads=1 bitrate=1500 key-int-max=100 bframes=0 ! h264parse ! mpegtsmux \
+         ! filesink location={}",
+        path.display()
+    ))
+}
+
 /// Runs a GStreamer pipeline to its end.
 fn write(description: &str) -> anyhow::Result<()> {
     gst::init()?;

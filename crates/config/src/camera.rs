@@ -15,6 +15,8 @@ pub struct CameraSettings {
     pub fps: Option<f64>,
     /// Begin a file again when it has ended.
     pub loop_file: bool,
+    /// Frames per second of a file that does not say when its frames are to be shown.
+    pub file_fps: f64,
     pub rtsp_transport: RtspTransport,
     /// Whether an `rtsps://` camera has to show a certificate that this machine trusts for its name. Most
     /// cameras come with one that they signed themselves.
@@ -37,6 +39,9 @@ pub struct CameraSettings {
     /// Frames of a file that may be between its decoder and the broker's answer.
     pub window: NonZeroUsize,
 }
+
+/// What ffmpeg takes for raw streams as well.
+const USUAL_FPS: f64 = 25.0;
 
 /// How the RTP packets of an RTSP camera travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,7 @@ impl CameraSettings {
         });
         let fps = section.number("fps", 0.01..=1000.0);
         let loop_file = section.boolean("loop");
+        let file_fps = section.number("file_fps", 0.01..=1000.0);
         let transports = [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
         let rtsp_transport = section.choice("transport", &transports);
         let jitter_buffer = section.millis("jitter_buffer_ms", 0..=60_000);
@@ -91,6 +97,7 @@ impl CameraSettings {
             let is_file = !uri.is_live();
             for (key, set, fits, what) in [
                 ("loop", loop_file.is_some(), is_file, "files"),
+                ("file_fps", file_fps.is_some(), is_file, "files"),
                 ("transport", rtsp_transport.is_some(), is_rtsp, "RTSP cameras"),
                 ("jitter_buffer_ms", jitter_buffer.is_some(), is_rtsp, "RTSP cameras"),
                 ("tls_verify", tls_verify.is_some(), is_rtsps, "rtsps:// cameras"),
@@ -106,6 +113,7 @@ impl CameraSettings {
             uri: uri?.ok()?,
             fps,
             loop_file: loop_file.unwrap_or(false),
+            file_fps: file_fps.unwrap_or(USUAL_FPS),
             rtsp_transport: rtsp_transport.unwrap_or(RtspTransport::Tcp),
             tls_verify: tls_verify.unwrap_or(true),
             jitter_buffer: jitter_buffer.unwrap_or(Duration::from_millis(200)),

@@ -162,6 +162,8 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"clip.avi\"\nfps = 0", 23, "camera[1].fps", "between 0.01 and 1000"),
     ("\"clip.avi\"", "\"clip.avi\"\nloop = 1", 23, "camera[1].loop", "true or false"),
     ("\"clip.avi\"", "\"test://ball\"\nloop = true", 23, "camera[1].loop", "for files only"),
+    ("\"clip.avi\"", "\"test://ball\"\nfile_fps = 5", 23, "camera[1].file_fps", "for files only"),
+    ("\"clip.avi\"", "\"clip.avi\"\nfile_fps = 0", 23, "camera[1].file_fps", "between 0.01 and 1000"),
     ("\"clip.avi\"", "\"clip.avi\"\ntransport = \"tcp\"", 23, "camera[1].transport", "for RTSP cameras only"),
     (
         "\"clip.avi\"",

@@ -37,6 +37,9 @@ struct Entered {
     codec: Option<String>,
 }
 
+/// Frames that a codec may send ahead of one that is shown before them.
+const REORDERED: usize = 16;
+
 /// More than any codec reorders; a frame whose packet has been forgotten counts as arrived when decoded.
 const KEPT: usize = 128;
 
@@ -60,10 +63,19 @@ impl Arrivals {
         }
     }
 
-    /// When the packet of the frame at `pts` entered the decoder.
-    pub(crate) fn of(&self, pts: u64) -> Option<Instant> {
+    /// When the data of the frame at `pts` had arrived, which leaves the decoder now.
+    ///
+    /// Frames that are predicted from later ones arrive behind these. As each was captured before any that is shown
+    /// after it, it counts as arrived when the first of them did, so that arrivals have the order of the frames.
+    pub(crate) fn take(&self, pts: u64) -> Option<Instant> {
+        let mut decoders = self.decoders();
+        let recent = &mut decoders.selected_mut()?.recent;
         // The first packet of several with one time: its data has waited longest.
-        self.decoders().selected()?.recent.iter().find(|(p, _)| *p == pts).map(|(_, at)| *at)
+        let at = recent.iter().position(|(known, _)| *known == pts)?;
+        let near = recent.iter().skip(at.saturating_sub(REORDERED)).filter(|(known, _)| *known >= pts);
+        let arrived = near.map(|(_, arrived)| *arrived).min();
+        recent.remove(at);
+        arrived
     }
 
     pub(crate) fn packets(&self) -> u64 {
@@ -122,10 +134,18 @@ impl Decoders {
 
     /// The selected decoder; before one is selected, the one that has had the most.
     fn selected(&self) -> Option<&Entered> {
-        let selected = self.entered.iter().find(|(id, _)| Some(*id) == self.selected);
-        selected
-            .or_else(|| self.entered.iter().max_by_key(|(_, entered)| entered.packets))
-            .map(|(_, entered)| entered)
+        self.selected_index().and_then(|index| self.entered.get(index)).map(|(_, entered)| entered)
+    }
+
+    fn selected_mut(&mut self) -> Option<&mut Entered> {
+        self.selected_index().and_then(|index| self.entered.get_mut(index)).map(|(_, entered)| entered)
+    }
+
+    fn selected_index(&self) -> Option<usize> {
+        let entered = || self.entered.iter().enumerate();
+        let selected = entered().find(|(_, (id, _))| Some(*id) == self.selected);
+        let most = || entered().max_by_key(|(_, (_, entered))| entered.packets);
+        selected.or_else(most).map(|(index, _)| index)
     }
 }
 
@@ -136,13 +156,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reordered_frame_has_its_own_arrival() {
+    fn a_reordered_frame_arrived_no_later_than_those_shown_after_it() {
         let (arrivals, start) = (Arrivals::default(), Instant::now());
         for (i, pts) in [0, 120, 40, 80].into_iter().enumerate() {
             arrivals.note(1, Some(pts), true, start + Duration::from_millis(i as u64));
         }
-        assert_eq!(arrivals.of(80), Some(start + Duration::from_millis(3)));
-        assert_eq!((arrivals.of(50), arrivals.packets()), (None, 4));
+        // In the order in which they are shown: 120 arrived before 40 and 80, which were captured before it.
+        let shown = [0, 40, 80, 120].map(|pts| arrivals.take(pts).map(|at| (at - start).as_millis()));
+        assert_eq!(shown, [Some(0), Some(1), Some(1), Some(1)]);
+        assert_eq!((arrivals.take(50), arrivals.packets()), (None, 4));
+    }
+
+    #[test]
+    fn frames_that_all_have_one_time_have_their_own_arrivals() {
+        let (arrivals, start) = (Arrivals::default(), Instant::now());
+        for frame in 0..300 {
+            arrivals.note(1, Some(7), true, start + Duration::from_millis(frame));
+            assert_eq!(arrivals.take(7), Some(start + Duration::from_millis(frame)));
+        }
     }
 
     #[test]
@@ -150,7 +181,7 @@ mod tests {
         let (arrivals, now) = (Arrivals::default(), Instant::now());
         (0..1000).for_each(|pts| arrivals.note(1, Some(pts), true, now));
         assert_eq!(arrivals.decoders().of(1).recent.len(), KEPT);
-        assert_eq!((arrivals.of(10), arrivals.of(999)), (None, Some(now)));
+        assert_eq!((arrivals.take(10), arrivals.take(999)), (None, Some(now)));
     }
 
     #[test]
@@ -161,6 +192,6 @@ mod tests {
         arrivals.set_codec(1, "video/x-h264");
         arrivals.select(1);
         assert_eq!((arrivals.packets(), arrivals.shown()), (3, 2));
-        assert_eq!((arrivals.codec().as_deref(), arrivals.of(7)), (Some("video/x-h264"), None));
+        assert_eq!((arrivals.codec().as_deref(), arrivals.take(7)), (Some("video/x-h264"), None));
     }
 }

@@ -9,13 +9,15 @@ use lookout_stage::{CameraReport, Fit, FrameSource, Keep, SourceEnd, SourceOutle
 use crate::{
     Fault,
     backoff::Backoff,
-    capture::CaptureClock,
+    capture::{CaptureClock, FileClock, LiveClock},
     container::{self, CutOff},
     file,
     fitter::Fitter,
     pipeline,
+    rtp_time::RtpTime,
     session::{Session, SessionEnd, SessionOutcome},
     snapshots::Snapshots,
+    stamp::Stamper,
 };
 
 /// A camera, or a file that stands for one.
@@ -54,21 +56,32 @@ impl CameraSource {
         Self { settings, fitter, every: wanted.every, keep: Arc::new(keep), snapshots }
     }
 
-    fn connect(&mut self, outlet: &SourceOutlet, id: SessionId, capture: CaptureClock) -> SessionOutcome {
-        tracing::debug!(camera = %self.settings.id, session = %id, uri = %self.settings.uri, "connecting");
+    fn connect(
+        &mut self,
+        outlet: &SourceOutlet,
+        stamper: &Arc<Stamper>,
+        rtp_time: Option<Arc<RtpTime>>,
+    ) -> SessionOutcome {
+        tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
         let Self { settings, fitter, every, keep, snapshots } = self;
         let snapshots = snapshots.as_mut();
-        let session = Session { settings, outlet, id, fitter, capture, every: *every, keep, snapshots };
+        let stamper = Arc::clone(stamper);
+        let session = Session { settings, outlet, stamper, rtp_time, fitter, every: *every, keep, snapshots };
         session.run()
     }
 
     /// A live source: connected anew whatever it ends with.
     fn run_live(&mut self, outlet: &SourceOutlet) -> SourceEnd {
         let mut backoff = Backoff::new(self.settings.retry);
+        let mut id = SessionId::generate();
         loop {
-            let id = SessionId::generate();
             self.report(outlet, CameraStatus::Connecting, id, None);
-            let outcome = self.connect(outlet, id, CaptureClock::live());
+            let rtp_time = RtpTime::new(self.settings.id.clone());
+            let clock = CaptureClock::Live(LiveClock::new(Arc::clone(&rtp_time)));
+            let stamper = Arc::new(Stamper::new(id, clock));
+            let outcome = self.connect(outlet, &stamper, Some(rtp_time));
+            let session = outcome.session;
+            id = session.next();
             let fault = match outcome.end {
                 SessionEnd::Stopped => return SourceEnd::Stopped,
                 SessionEnd::Fault(fault) => fault,
@@ -82,13 +95,13 @@ impl CameraSource {
             };
             tracing::debug!(
                 camera = %self.settings.id,
-                session = %id,
+                %session,
                 frames = outcome.frames,
                 packets = outcome.packets,
                 wait_ms = wait.as_millis() as u64,
                 "connection lost"
             );
-            self.report(outlet, CameraStatus::Retrying, id, Some(fault));
+            self.report(outlet, CameraStatus::Retrying, session, Some(fault));
             if outlet.stop.wait(wait) {
                 return SourceEnd::Stopped;
             }
@@ -98,13 +111,31 @@ impl CameraSource {
     /// A file: a fault is for good, since nothing about it will change.
     fn run_file(&mut self, path: &std::path::Path, outlet: &SourceOutlet) -> SourceEnd {
         let mut start = Timestamp::now();
+        let mut id = SessionId::generate();
         loop {
             if let Err(Fault { reason, detail }) = file::check(path) {
                 return SourceEnd::Failed { reason, detail };
             }
-            let id = SessionId::generate();
             self.report(outlet, CameraStatus::Connecting, id, None);
-            let outcome = self.connect(outlet, id, CaptureClock::file(start));
+            let clock = CaptureClock::File(FileClock::new(start, self.settings.file_fps));
+            let stamper = Arc::new(Stamper::new(id, clock));
+            let outcome = self.connect(outlet, &stamper, None);
+            id = outcome.session.next();
+            if outcome.gaps > 0 {
+                tracing::warn!(
+                    camera = %self.settings.id,
+                    gaps = outcome.gaps,
+                    "packets of the transport stream are missing; the decoder conceals what they held"
+                );
+            }
+            if outcome.undecodable > 0 {
+                tracing::warn!(
+                    camera = %self.settings.id,
+                    frames = outcome.undecodable,
+                    "frames of the file lack what they are predicted from and were dropped; it starts between two key \
+                     frames, or is damaged"
+                );
+            }
             if outcome.lost() > 0 {
                 tracing::warn!(
                     camera = %self.settings.id,
@@ -113,11 +144,11 @@ impl CameraSource {
                     "the file gave fewer frames than it has packets, parts of it may be damaged"
                 );
             }
-            match end_of_file(path, &outcome) {
+            match end_of_file(path, &self.settings.uri, &outcome) {
                 SessionEnd::Stopped => return SourceEnd::Stopped,
                 SessionEnd::Fault(Fault { reason, detail }) => return SourceEnd::Failed { reason, detail },
                 SessionEnd::Ended if self.settings.loop_file => {
-                    start = outcome.capture.end().unwrap_or(start);
+                    start = stamper.end().unwrap_or(start);
                 }
                 SessionEnd::Ended => return SourceEnd::Ended,
             }
@@ -149,7 +180,7 @@ pub(crate) fn send(outlet: &SourceOutlet, report: CameraReport) {
 }
 
 /// What the end of a pass over a file really was: one that was cut off has none.
-fn end_of_file(path: &std::path::Path, outcome: &SessionOutcome) -> SessionEnd {
+fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome) -> SessionEnd {
     let shown = path.display();
     let frames = outcome.frames;
     let undecodable = |detail| SessionEnd::Fault(Fault::new(RetryReason::Undecodable, detail));
@@ -172,6 +203,9 @@ fn end_of_file(path: &std::path::Path, outcome: &SessionOutcome) -> SessionEnd {
         )),
         (None, SessionEnd::Ended) if frames == 0 => {
             undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
+        }
+        (None, SessionEnd::Ended) if outcome.undecodable == frames => {
+            SessionEnd::Fault(Fault::no_key_frame(uri, frames, None))
         }
         // Two packets to a frame are what some interlaced files have, and a few more are lost at any seam.
         (None, SessionEnd::Ended) if outcome.lost() * 20 > outcome.shown * 11 => undecodable(format!(

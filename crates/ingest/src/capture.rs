@@ -1,156 +1,361 @@
 //! When a frame was captured, and which clock says so.
 
 use std::{
-    sync::LazyLock,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use gstreamer as gst;
+use gstreamer_video as video;
 use lookout_schema::{Clock, Timestamp};
 
-/// Reads capture times off the frames of one connection.
+use crate::{
+    rtp_time::RtpTime,
+    wall_clock::{MAX_DRIFT_US, Observed, WallClock},
+};
+
+/// Dates the frames of one connection, in the order in which they are shown.
 #[derive(Debug)]
 pub(crate) enum CaptureClock {
-    Live {
-        /// Whether it was said that the camera's clock is not believed.
-        disbelief_said: bool,
-    },
-    /// A file's first frame was captured at `start`, so to speak.
-    File { start: Timestamp, last: Duration },
+    Live(LiveClock),
+    File(FileClock),
 }
 
-/// A frame of a camera whose clock is right has not been under way for so long. Cameras whose clock was
-/// never set count from 1970 or from when they were switched on; those whose time zone is wrong are hours
-/// off. Either is no time of capture, and the arrival is the better one.
-const BELIEVED: Duration = Duration::from_secs(600);
+/// A frame's capture time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Captured {
+    pub(crate) at: Timestamp,
+    pub(crate) clock: Clock,
+    /// The clock became known, was replaced or was stepped, so that this time cannot be compared with earlier ones.
+    pub(crate) breaks: bool,
+}
 
-static NTP: LazyLock<gst::Caps> = LazyLock::new(|| gst::Caps::new_empty_simple("timestamp/x-ntp"));
+/// What a frame itself says of its time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FrameTimes {
+    pub(crate) pts: Option<u64>,
+    /// From the beginning of the stream.
+    pub(crate) stream_time: Option<Duration>,
+    /// As the frame or the stream's frame rate says.
+    pub(crate) duration: Option<Duration>,
+}
+
+impl FrameTimes {
+    pub(crate) fn of(sample: &gst::Sample) -> Self {
+        let Some(buffer) = sample.buffer() else { return Self::default() };
+        let pts = buffer.pts();
+        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+        let stream_time = pts.zip(segment).and_then(|(pts, segment)| segment.to_stream_time(pts));
+        let nanos = |time: gst::ClockTime| Duration::from_nanos(time.nseconds());
+        let stated = buffer.duration().filter(|duration| !duration.is_zero()).map(nanos);
+        Self {
+            pts: pts.map(gst::ClockTime::nseconds),
+            stream_time: stream_time.map(nanos),
+            duration: stated.or_else(|| Some(frame_duration(sample.caps()?))?),
+        }
+    }
+}
+
+/// By the frame rate in the caps.
+fn frame_duration(caps: &gst::CapsRef) -> Option<Duration> {
+    let rate = video::VideoInfo::from_caps(caps).ok()?.fps();
+    let seconds = f64::from(rate.denom()) / f64::from(rate.numer());
+    (rate.numer() > 0).then(|| Duration::from_secs_f64(seconds))
+}
 
 impl CaptureClock {
-    pub(crate) fn live() -> Self {
-        Self::Live { disbelief_said: false }
-    }
-
-    pub(crate) fn file(start: Timestamp) -> Self {
-        Self::File { start, last: Duration::ZERO }
-    }
-
-    /// When the frame in `sample` was captured; `arrived_at` is when its data reached this process.
-    pub(crate) fn read(&mut self, sample: &gst::Sample, arrived_at: Instant) -> (Timestamp, Clock) {
+    /// Dates the frame with these `times`, whose data reached this process at `arrived_at`.
+    pub(crate) fn read(&mut self, times: FrameTimes, arrived_at: Instant) -> Captured {
         match self {
-            Self::File { start, last } => {
-                *last = stream_time(sample).unwrap_or(*last + frame_duration(sample));
-                (*start + *last, Clock::File)
-            }
-            Self::Live { disbelief_said } => {
-                let arrival = Timestamp::now() - arrived_at.elapsed();
-                match sender_report_time(sample) {
-                    Some(time) if is_believed(time, arrival) => (time, Clock::Rtcp),
-                    Some(time) => {
-                        if !*disbelief_said {
-                            tracing::warn!(%time, %arrival, "the camera's clock is not set; frames are dated by their arrival");
-                            *disbelief_said = true;
-                        }
-                        (arrival, Clock::Arrival)
-                    }
-                    None => (arrival, Clock::Arrival),
-                }
-            }
+            Self::Live(clock) => clock.read(times.pts, arrived_at, (Instant::now(), Timestamp::now())),
+            Self::File(clock) => Captured { at: clock.read(times), clock: Clock::File, breaks: false },
         }
     }
 
-    /// Where the next pass over a file begins.
+    /// Where the next pass over a file starts.
     pub(crate) fn end(&self) -> Option<Timestamp> {
         match self {
-            Self::Live { .. } => None,
-            Self::File { start, last } => Some(*start + *last),
+            Self::Live(_) => None,
+            Self::File(clock) => Some(clock.end()),
         }
     }
 }
 
-fn is_believed(time: Timestamp, arrival: Timestamp) -> bool {
-    u128::from(arrival.ms_since(time).unsigned_abs()) <= BELIEVED.as_millis()
+/// Dates frames by the camera's clock as soon as its sender reports are known, and by their arrival before that.
+#[derive(Debug)]
+pub(crate) struct LiveClock {
+    reports: Arc<RtpTime>,
+    /// Where this process's monotonic clock is taken to start.
+    started: Instant,
+    /// This machine's wall clock, on the monotonic one.
+    machine: Option<WallClock>,
+    last: Option<(Source, Timestamp)>,
 }
 
-/// The time that the camera's last RTCP sender report gives the frame.
-fn sender_report_time(sample: &gst::Sample) -> Option<Timestamp> {
-    let meta = sample
-        .buffer()?
-        .iter_meta::<gst::ReferenceTimestampMeta>()
-        .find(|meta| meta.reference().can_intersect(&NTP))?;
-    Some(Timestamp::from_ntp_ns(meta.timestamp().nseconds()))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Arrival,
+    /// With the generation of [`RtpTime`].
+    Camera(u64),
 }
 
-fn stream_time(sample: &gst::Sample) -> Option<Duration> {
-    let pts = sample.buffer()?.pts()?;
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    Some(Duration::from_nanos(segment.to_stream_time(pts)?.nseconds()))
+impl LiveClock {
+    pub(crate) fn new(reports: Arc<RtpTime>) -> Self {
+        Self { reports, started: Instant::now(), machine: None, last: None }
+    }
+
+    fn read(&mut self, pts: Option<u64>, arrived_at: Instant, now: (Instant, Timestamp)) -> Captured {
+        let steady = |at: Instant| {
+            i64::try_from(at.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX)
+        };
+        let (steady_now, wall_now) = (steady(now.0), now.1.as_unix_us());
+        let arrived = steady(arrived_at);
+        let machine = self.machine.get_or_insert_with(|| WallClock::new(steady_now, wall_now));
+        let machine_stepped = machine.observe(steady_now, wall_now, 1) == Observed::Stepped;
+        let arrival = Timestamp::from_unix_us(machine.read(arrived));
+        let (source, at) = match self.reports.read(pts) {
+            Some(camera) => (Source::Camera(camera.generation), camera.time),
+            None => (Source::Arrival, arrival),
+        };
+        let breaks = match self.last {
+            None => false,
+            Some((Source::Arrival, _)) if source == Source::Arrival => machine_stepped,
+            // A session may learn its clock as long as that neither turns its times back nor makes them jump.
+            Some((Source::Arrival, last)) => {
+                let jump = at.as_unix_us().abs_diff(arrival.as_unix_us());
+                at < last || jump > MAX_DRIFT_US.unsigned_abs()
+            }
+            Some((before, _)) => before != source,
+        };
+        if breaks {
+            let from = self.last.map(|(before, _)| before);
+            tracing::debug!(?from, to = ?source, %at, "the clock of the frames changed, a new session starts");
+        }
+        self.last = Some((source, at));
+        let clock = if source == Source::Arrival { Clock::Arrival } else { Clock::Rtcp };
+        Captured { at, clock, breaks }
+    }
 }
 
-fn frame_duration(sample: &gst::Sample) -> Duration {
-    let stated = sample.buffer().and_then(gst::BufferRef::duration).map(gst::ClockTime::nseconds);
-    stated.map(Duration::from_nanos).unwrap_or_default()
+/// Dates the frames of a file by their stream time, counted from `start`.
+#[derive(Debug)]
+pub(crate) struct FileClock {
+    start: Timestamp,
+    /// Of frames that say nothing of their time.
+    usual: Duration,
+    last: Option<LastFrame>,
+    /// What is added to stream times, as they started over.
+    shift: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastFrame {
+    /// From the start, as it was dated.
+    at: Duration,
+    stated: Option<Duration>,
+    duration: Duration,
+}
+
+/// A stream time that lies back by this much is not disorder: the stream's time started over.
+const STARTED_OVER: Duration = Duration::from_secs(1);
+
+impl FileClock {
+    /// A file that is taken to start at `start`; it has `fps` frames per second where it does not say otherwise.
+    pub(crate) fn new(start: Timestamp, fps: f64) -> Self {
+        Self { start, usual: Duration::from_secs_f64(1.0 / fps), last: None, shift: Duration::ZERO }
+    }
+
+    fn read(&mut self, times: FrameTimes) -> Timestamp {
+        let FrameTimes { stream_time: stated, duration, .. } = times;
+        let duration = duration.unwrap_or(self.usual);
+        let at = match (self.last, stated) {
+            (None, stated) => stated.unwrap_or_default(),
+            (Some(last), None) => last.at + last.duration,
+            // Some demuxers give all frames the same time.
+            (Some(last), Some(stated)) if last.stated == Some(stated) => last.at + last.duration,
+            (Some(last), Some(stated)) => {
+                if last.stated.is_some_and(|before| stated + STARTED_OVER <= before) {
+                    self.shift = (last.at + last.duration).saturating_sub(stated);
+                }
+                (stated + self.shift).max(last.at)
+            }
+        };
+        let stated = stated.or(self.last.and_then(|last| last.stated));
+        self.last = Some(LastFrame { at, stated, duration });
+        self.start + at
+    }
+
+    fn end(&self) -> Timestamp {
+        self.start + self.last.map(|last| last.at + last.duration).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    fn sample(pts_ms: Option<u64>, ntp: Option<u64>) -> gst::Sample {
-        crate::init().unwrap();
-        let mut buffer = gst::Buffer::new();
-        let writable = buffer.get_mut().unwrap();
-        writable.set_pts(pts_ms.map(gst::ClockTime::from_mseconds));
-        writable.set_duration(gst::ClockTime::from_mseconds(40));
-        if let Some(ntp) = ntp {
-            gst::ReferenceTimestampMeta::add(
-                writable,
-                &NTP,
-                gst::ClockTime::from_nseconds(ntp),
-                gst::ClockTime::NONE,
-            );
-        }
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        gst::Sample::builder().buffer(&buffer).segment(&segment).build()
+    use super::*;
+    use crate::rtp_time::{RtpPacket, SenderReport};
+
+    const FRAME: Duration = Duration::from_millis(40);
+
+    /// A camera whose clock differs from this machine's by `offset_ms`, at 25 frames/s.
+    struct Camera {
+        clock: LiveClock,
+        reports: Arc<RtpTime>,
+        offset_ms: i64,
+        wall: Timestamp,
     }
 
-    /// The NTP time of `time` in nanoseconds.
-    fn ntp(time: Timestamp) -> u64 {
-        ((time.as_unix_us() - Timestamp::from_ntp_ns(0).as_unix_us()) * 1_000) as u64
+    impl Camera {
+        fn new(offset_ms: i64) -> Self {
+            let reports = RtpTime::new("cam".parse().unwrap());
+            let wall = Timestamp::from_unix_us(1_800_000_000_000_000);
+            Self { clock: LiveClock::new(Arc::clone(&reports)), reports, offset_ms, wall }
+        }
+
+        fn report(&self, frame: u32) {
+            let now = self.wall + FRAME * frame;
+            let wall = Some(Timestamp::from_unix_us(now.as_unix_us() + self.offset_ms * 1_000));
+            self.reports.sender_report(SenderReport { ssrc: 1, timestamp: frame * 3_600, wall }, now);
+        }
+
+        fn frame(&mut self, frame: u32) -> Captured {
+            let pts = Some(u64::from(frame) * 40_000_000);
+            self.reports.packet(RtpPacket { ssrc: 1, timestamp: frame * 3_600, pts });
+            let at = self.clock.started + FRAME * frame;
+            self.clock.read(pts, at, (at, self.wall + FRAME * frame))
+        }
     }
 
     #[test]
     fn before_the_first_sender_report_the_arrival_counts() {
-        let arrived = Instant::now();
-        let (time, clock) = CaptureClock::live().read(&sample(Some(0), None), arrived);
-        assert_eq!(clock, Clock::Arrival);
-        assert!(Timestamp::now().ms_since(time).abs() < 5_000);
-    }
-
-    #[test]
-    fn a_sender_report_dates_the_frame() {
-        let then = Timestamp::now() - Duration::from_millis(250);
-        let (time, clock) = CaptureClock::live().read(&sample(Some(0), Some(ntp(then))), Instant::now());
-        assert_eq!((time, clock), (then, Clock::Rtcp));
-    }
-
-    #[test]
-    fn a_camera_that_was_never_told_the_time_is_not_believed() {
-        for wrong in [Timestamp::from_unix_us(0), Timestamp::now() + Duration::from_secs(7_200)] {
-            let (time, clock) = CaptureClock::live().read(&sample(Some(0), Some(ntp(wrong))), Instant::now());
-            assert_eq!(clock, Clock::Arrival);
-            assert!(Timestamp::now().ms_since(time).abs() < 5_000);
+        let mut camera = Camera::new(-300_000);
+        for frame in 0..10 {
+            let captured = camera.frame(frame);
+            assert_eq!(captured.at, camera.wall + FRAME * frame);
+            assert_eq!((captured.clock, captured.breaks), (Clock::Arrival, false));
         }
+    }
+
+    #[test]
+    fn a_clock_that_differs_starts_a_session_when_it_becomes_known() {
+        for offset_ms in [-300_000, -60, 400, 300_000] {
+            let mut camera = Camera::new(offset_ms);
+            (0..10).for_each(|frame| assert!(!camera.frame(frame).breaks));
+            camera.report(10);
+            let captured = camera.frame(10);
+            assert_eq!((captured.clock, captured.breaks), (Clock::Rtcp, true), "{offset_ms}");
+            for frame in 11..500 {
+                if frame % 25 == 0 {
+                    camera.report(frame);
+                }
+                let captured = camera.frame(frame);
+                assert_eq!((captured.clock, captured.breaks), (Clock::Rtcp, false), "{offset_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_agrees_with_the_arrival_needs_no_new_session() {
+        for offset_ms in [-30, 0, 200] {
+            let mut camera = Camera::new(offset_ms);
+            camera.frame(0);
+            camera.report(1);
+            let captured = camera.frame(1);
+            assert_eq!((captured.clock, captured.breaks), (Clock::Rtcp, false), "{offset_ms}");
+        }
+    }
+
+    #[test]
+    fn a_step_of_this_machines_clock_starts_a_session() {
+        for step in [3_600, -3_600i64] {
+            let mut camera = Camera::new(0);
+            let before = camera.frame(0);
+            camera.wall = Timestamp::from_unix_us(camera.wall.as_unix_us() + step * 1_000_000);
+            let captured = camera.frame(1);
+            assert!(captured.breaks && captured.clock == Clock::Arrival);
+            assert_eq!(captured.at.ms_since(before.at), step * 1_000 + 40);
+            assert!(!camera.frame(2).breaks);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_keep_their_order_within_a_session_and_a_known_clock_stays(
+            events in prop::collection::vec((0u8..10, -700_000i64..700_000), 1..300),
+        ) {
+            let mut camera = Camera::new(0);
+            let mut last: Option<Captured> = None;
+            for (frame, (kind, number)) in events.into_iter().enumerate() {
+                let frame = frame as u32;
+                match kind {
+                    0 => camera.offset_ms = number,
+                    1 => camera.wall = Timestamp::from_unix_us(camera.wall.as_unix_us() + number),
+                    2..6 => camera.report(frame),
+                    _ => {}
+                }
+                let now = camera.frame(frame);
+                if let Some(last) = last && !now.breaks {
+                    prop_assert!(now.at >= last.at);
+                    prop_assert!(last.clock != Clock::Rtcp || now.clock == Clock::Rtcp);
+                }
+                last = Some(now);
+            }
+        }
+
+        #[test]
+        fn times_of_a_file_never_decrease(stated in prop::collection::vec(prop::option::of(0u64..5_000), 1..200)) {
+            let mut clock = FileClock::new(Timestamp::from_unix_us(0), 25.0);
+            let mut last = i64::MIN;
+            for ms in stated {
+                let now = clock.read(stream_time(ms)).as_unix_us();
+                prop_assert!(now >= last);
+                last = now;
+            }
+            prop_assert!(clock.end().as_unix_us() > last);
+        }
+    }
+
+    fn stream_time(ms: Option<u64>) -> FrameTimes {
+        FrameTimes { stream_time: ms.map(Duration::from_millis), ..FrameTimes::default() }
+    }
+
+    /// What the file's frames at these times, in milliseconds, are dated by.
+    fn file_times(fps: f64, stated: &[Option<u64>], duration: Option<u64>) -> Vec<i64> {
+        let mut clock = FileClock::new(Timestamp::from_unix_us(0), fps);
+        let duration = duration.map(Duration::from_millis);
+        let times = stated.iter().map(|ms| FrameTimes { duration, ..stream_time(*ms) });
+        times.map(|times| clock.read(times).as_unix_us() / 1_000).collect()
     }
 
     #[test]
     fn a_file_is_dated_by_its_stream_time() {
-        let start = Timestamp::from_unix_us(1_000_000);
-        let mut clock = CaptureClock::file(start);
-        for (pts, expected) in [(Some(0), 0), (Some(40), 40), (None, 80), (None, 120), (Some(500), 500)] {
-            let read = clock.read(&sample(pts, None), Instant::now());
-            assert_eq!(read, (start + Duration::from_millis(expected), Clock::File));
-        }
-        assert_eq!(clock.end(), Some(start + Duration::from_millis(500)));
+        let stated = [Some(0), Some(40), None, None, Some(500)];
+        assert_eq!(file_times(10.0, &stated, Some(40)), [0, 40, 80, 120, 500]);
+    }
+
+    #[test]
+    fn frames_without_times_are_dated_by_the_frame_rate() {
+        let unstated = [Some(0), None, None, None];
+        assert_eq!(file_times(10.0, &unstated, None), [0, 100, 200, 300]);
+        assert_eq!(file_times(10.0, &unstated, Some(40)), [0, 40, 80, 120], "as the stream itself says");
+        assert_eq!(file_times(10.0, &[None, None, None], None), [0, 100, 200]);
+    }
+
+    #[test]
+    fn frames_that_all_have_one_time_are_dated_by_the_frame_rate() {
+        assert_eq!(file_times(25.0, &[Some(0); 4], Some(100)), [0, 100, 200, 300]);
+    }
+
+    #[test]
+    fn a_stream_time_that_starts_over_goes_on() {
+        let stated = [Some(0), Some(40), Some(5_000), Some(0), Some(40), Some(80)];
+        assert_eq!(file_times(25.0, &stated, None), [0, 40, 5_000, 5_040, 5_080, 5_120]);
+    }
+
+    #[test]
+    fn a_stream_time_in_slight_disorder_stands_for_a_moment() {
+        assert_eq!(file_times(25.0, &[Some(0), Some(80), Some(40), Some(120)], None), [0, 80, 80, 120]);
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong with a camera, in the words of its user.
 
+use std::time::Duration;
+
 use gstreamer as gst;
 use gstreamer::glib;
 use lookout_config::SourceUri;
@@ -42,6 +44,20 @@ impl Fault {
     /// A source without a picture in it.
     pub(crate) fn no_video(uri: &SourceUri) -> Self {
         Self::new(RetryReason::Undecodable, format!("{uri}: there is no video in it that can be decoded"))
+    }
+
+    /// A stream of which `frames` came, for `waited` where it is live, and none from which a decoder could start.
+    pub(crate) fn no_key_frame(uri: &SourceUri, frames: u64, waited: Option<Duration>) -> Self {
+        let (when, advice) = match waited {
+            Some(waited) => {
+                (format!(" within {} s", waited.as_secs()), "set the camera's key frame interval to 1 to 4 s")
+            }
+            None => (String::new(), "record it again, or cut it so that it begins with a key frame"),
+        };
+        let detail = format!(
+            "{uri}: {frames} frames came, but no key frame{when}, without which none of them can be decoded; {advice}"
+        );
+        Self::new(RetryReason::Undecodable, detail)
     }
 
     /// An element that this installation of GStreamer lacks, or that cannot be set up.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     thread,
     time::Duration,
 };
@@ -17,9 +17,10 @@ use lookout_stage::Stop;
 use crate::{
     Fault,
     arrival::Arrivals,
-    decoder_input, elements, file, pipe,
+    decoder_input, elements, file, keyframe, pipe,
+    rtp_time::{self, RtpTime},
     tap::{Tap, TapSettings, tap},
-    teardown,
+    teardown, transport_stream,
 };
 
 /// Makes GStreamer ready; may be called any number of times.
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) events: Receiver<Event>,
     pub(crate) arrivals: Arc<Arrivals>,
     damage: Damage,
+    /// Places where packets of an MPEG transport stream are missing.
+    pub(crate) gaps: Arc<AtomicU64>,
     pipeline: gst::Pipeline,
     /// The named pipe that the pipeline reads.
     input: Option<File>,
@@ -63,15 +66,25 @@ const EVENTS: usize = 8;
 const START: Duration = Duration::from_secs(10);
 
 impl Connection {
-    /// Connects to `settings.uri`. Frames come by `tap`, and everything else by `events`.
+    /// Connects to `settings.uri`, with the times of its RTP packets noted in `rtp_time`. Frames come by `tap`, and everything else by `events`.
     ///
     /// # Errors
     /// What is wrong with the source as far as it shows at once; any, where it was stopped meanwhile.
-    pub(crate) fn open(settings: &CameraSettings, tapped: TapSettings, stop: &Stop) -> Result<Self, Fault> {
+    pub(crate) fn open(
+        settings: &CameraSettings,
+        tapped: TapSettings,
+        rtp_time: Option<&Arc<RtpTime>>,
+        stop: &Stop,
+    ) -> Result<Self, Fault> {
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
         decoder_input::watch(&pipeline, &arrivals);
+        let gaps = Arc::new(AtomicU64::new(0));
+        transport_stream::watch(&pipeline, &gaps);
+        if let Some(times) = rtp_time {
+            rtp_time::watch(&pipeline, times);
+        }
         let faults = sender.clone();
         let tell = Arc::new(move |fault| drop(faults.try_send(Event::Fault(fault))));
         let input = match &settings.uri {
@@ -84,12 +97,17 @@ impl Connection {
         };
         let sink = elements::add(&pipeline, settings, input.as_ref(), &arrivals, tell)?;
         let at_end = sender.clone();
+        let (ledger, stamper) = (Arc::clone(&tapped.ledger), Arc::clone(&tapped.stamper));
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
             let _ = at_end.try_send(Event::End);
         });
+        keyframe::watch(
+            &pipeline,
+            keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&tap.counts) },
+        );
         let damage = Damage::default();
         listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&damage))?;
-        let connection = Self { tap, events, arrivals, damage, pipeline, input };
+        let connection = Self { tap, events, arrivals, damage, gaps, pipeline, input };
         connection.start(&settings.uri, stop)?;
         Ok(connection)
     }

@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU32,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,8 +13,12 @@ use lookout_schema::{RetryReason, SessionId, Size};
 use lookout_stage::{CameraLedger, Thinning, WhenFull, stop_signal};
 
 use crate::{
-    Fault, file, init,
+    Fault,
+    capture::{CaptureClock, LiveClock},
+    file, init,
     pipeline::{Connection, Event},
+    rtp_time::RtpTime,
+    stamp::Stamper,
     tap::{Decoded, TapSettings},
 };
 
@@ -37,18 +42,24 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         file::check(path)?;
     }
     let deadline = Instant::now() + timeout;
+    // The probe has no use for capture times.
+    let clock = CaptureClock::Live(LiveClock::new(RtpTime::new(settings.id.clone())));
     let tapped = TapSettings {
         ledger: CameraLedger::new(settings.id.clone()),
-        session: SessionId::generate(),
+        stamper: Arc::new(Stamper::new(SessionId::generate(), clock)),
         fps: None,
         every: NonZeroU32::MIN,
         thinning: Thinning::default(),
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();
-    let connection = Connection::open(settings, tapped, &stop)?;
+    let connection = Connection::open(settings, tapped, None, &stop)?;
     let (info, first) = loop {
+        let counts = &connection.tap.counts;
         let silent = || {
+            if counts.has_no_key_frame() {
+                return Fault::no_key_frame(&settings.uri, counts.undecodable(), Some(timeout));
+            }
             let detail = format!("{}: no frame came within {} ms", settings.uri, timeout.as_millis());
             Fault::new(RetryReason::Stalled, detail)
         };
@@ -57,6 +68,9 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
             recv(connection.events) -> event => match event {
                 Ok(Event::Fault(fault)) => return Err(fault),
                 Ok(Event::End) if !connection.tap.frames.is_empty() => continue,
+                Ok(Event::End) | Err(_) if counts.has_no_key_frame() => {
+                    return Err(Fault::no_key_frame(&settings.uri, counts.undecodable(), None));
+                }
                 Ok(Event::End) | Err(_) => {
                     let detail = format!("{}: it ended without a frame", settings.uri);
                     return Err(Fault::new(RetryReason::Undecodable, detail));

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,20 +13,22 @@ use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet
 
 use crate::{
     Fault,
-    capture::CaptureClock,
     fitter::Fitter,
     pipeline::{Connection, Event},
+    rtp_time::RtpTime,
     snapshots::Snapshots,
-    tap::{Decoded, TapSettings, process_time},
+    stamp::{Stamp, Stamper},
+    tap::{Decoded, TapSettings, process_time, since_epoch},
 };
 
 /// A connection that is being set up or runs.
 pub(crate) struct Session<'a> {
     pub(crate) settings: &'a CameraSettings,
     pub(crate) outlet: &'a SourceOutlet,
-    pub(crate) id: SessionId,
+    pub(crate) stamper: Arc<Stamper>,
     pub(crate) fitter: &'a mut Fitter,
-    pub(crate) capture: CaptureClock,
+    /// The times of the connection's RTP packets, where it has any.
+    pub(crate) rtp_time: Option<Arc<RtpTime>>,
     /// The network looks at every so many frames.
     pub(crate) every: NonZeroU32,
     pub(crate) keep: &'a Arc<Keep>,
@@ -43,9 +45,14 @@ pub(crate) struct SessionOutcome {
     pub(crate) packets: u64,
     /// Packets that the decoder was to give a frame for.
     pub(crate) shown: u64,
+    /// Frames that lack what they are predicted from.
+    pub(crate) undecodable: u64,
+    /// Places where packets of an MPEG transport stream are missing.
+    pub(crate) gaps: u64,
     /// From the first frame to the last; none where there was no frame.
     pub(crate) flowed: Option<Duration>,
-    pub(crate) capture: CaptureClock,
+    /// The last session of the connection.
+    pub(crate) session: SessionId,
 }
 
 impl SessionOutcome {
@@ -74,13 +81,19 @@ const FILE_STALL: Duration = Duration::from_secs(60);
 /// How often a source that waits for a permit looks whether it is to stop.
 const STOP_POLL: Duration = Duration::from_millis(50);
 
-/// What the session has seen so far.
-#[derive(Debug, Default)]
+/// A camera whose frames come without a key frame is connected again after this many times its `connect_timeout_ms`:
+/// most send a key frame then, and those that do not have one within this time.
+const KEY_FRAME_PATIENCE: u32 = 6;
+
+/// What the connection has brought so far.
+#[derive(Debug)]
 struct Progress {
+    opened: Instant,
+    said_no_key_frame: bool,
     /// Frames that had left the decoder when it was last looked at.
     seen: u64,
     flow: Option<(Instant, Instant)>,
-    clock: Option<Clock>,
+    reported: Option<(SessionId, Clock)>,
     fault: Option<Fault>,
     /// What had been read and decoded when that last changed, and when.
     moved: Option<(u64, Instant)>,
@@ -93,13 +106,15 @@ impl Session<'_> {
         let live = self.settings.uri.is_live();
         let tapped = TapSettings {
             ledger: self.outlet.ledger.clone(),
-            session: self.id,
+            stamper: Arc::clone(&self.stamper),
             fps: self.settings.fps,
             every: self.every,
             thinning: self.outlet.thinning.clone(),
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
-        let connection = match Connection::open(self.settings, tapped, &self.outlet.stop) {
+        let opened = Instant::now();
+        let rtp_time = self.rtp_time.as_ref();
+        let connection = match Connection::open(self.settings, tapped, rtp_time, &self.outlet.stop) {
             Ok(connection) => connection,
             Err(fault) => {
                 let stopped = self.outlet.stop.is_stopped();
@@ -108,17 +123,35 @@ impl Session<'_> {
                     frames: 0,
                     packets: 0,
                     shown: 0,
+                    undecodable: 0,
+                    gaps: 0,
                     flowed: None,
-                    capture: self.capture,
+                    session: self.stamper.session(),
                 };
             }
         };
-        let mut progress = Progress::default();
+        let mut progress = Progress {
+            opened,
+            said_no_key_frame: false,
+            seen: 0,
+            flow: None,
+            reported: None,
+            fault: None,
+            moved: None,
+            waits_for_data: false,
+        };
         let end = self.follow(&connection, &mut progress);
-        let (frames, packets) = (connection.tap.counts.frames(), connection.arrivals.packets());
-        let flowed = progress.flow.map(|(first, last)| last.saturating_duration_since(first));
-        let shown = connection.arrivals.shown();
-        SessionOutcome { end, frames, packets, shown, flowed, capture: self.capture }
+        let counts = &connection.tap.counts;
+        SessionOutcome {
+            end,
+            frames: counts.frames(),
+            packets: connection.arrivals.packets(),
+            shown: connection.arrivals.shown(),
+            undecodable: counts.undecodable(),
+            gaps: connection.gaps.load(Ordering::Relaxed),
+            flowed: progress.flow.map(|(first, last)| last.saturating_duration_since(first)),
+            session: self.stamper.session(),
+        }
     }
 
     fn follow(&mut self, connection: &Connection, progress: &mut Progress) -> SessionEnd {
@@ -168,10 +201,16 @@ impl Session<'_> {
                         let fault = progress.fault.take();
                         return SessionEnd::Fault(fault.unwrap_or_else(|| self.silent(connection, patience)));
                     } else {
-                        // Frames came that the rate limit left out.
                         progress.seen = seen;
-                        progress.flowed(Instant::now());
                         quiet_since = Instant::now();
+                        if connection.tap.counts.has_no_key_frame() {
+                            if let Some(fault) = self.without_key_frame(connection, progress) {
+                                return SessionEnd::Fault(fault);
+                            }
+                        } else {
+                            // Frames came that the rate limit left out.
+                            progress.flowed(quiet_since);
+                        }
                     }
                 }
             }
@@ -219,21 +258,21 @@ impl Session<'_> {
             decoded.decoded_at = Instant::now();
             decoded.arrived_at = decoded.decoded_at;
         }
-        let (captured_at, clock) = self.capture.read(&decoded.sample, decoded.arrived_at);
-        if progress.clock != Some(clock) {
-            progress.clock = Some(clock);
-            self.report_running(clock);
+        let Stamp { session, seq, captured_at, clock } = decoded.stamp;
+        if progress.reported != Some((session, clock)) {
+            progress.reported = Some((session, clock));
+            self.report_running(session, clock);
         }
         let fitted = match self.fitter.fit(&decoded.sample) {
             Ok(fitted) => fitted,
             Err(error) => {
-                tracing::debug!(camera = %self.settings.id, seq = decoded.seq, %error, "a frame was not converted");
+                tracing::debug!(camera = %self.settings.id, seq, %error, "a frame was not converted");
                 return decoded.ticket.dropped(DropCause::Convert);
             }
         };
         // A camera's own clock may be set while it runs; a file is read at any speed.
         let paced_by = match clock {
-            Clock::File => Duration::from_micros(u64::try_from(captured_at.as_unix_us()).unwrap_or(0)),
+            Clock::File => since_epoch(captured_at),
             Clock::Rtcp | Clock::Arrival => process_time(decoded.decoded_at),
         };
         let snapshots = self.snapshots.as_ref();
@@ -241,8 +280,8 @@ impl Session<'_> {
         let pts = decoded.sample.buffer().and_then(gstreamer::BufferRef::pts);
         let header = FrameHeader {
             camera: self.settings.id.clone(),
-            session: self.id,
-            seq: decoded.seq,
+            session,
+            seq,
             pts_ns: pts.map(gstreamer::ClockTime::nseconds),
             captured_at,
             clock,
@@ -276,16 +315,43 @@ impl Session<'_> {
         }
     }
 
-    fn report_running(&self, clock: Clock) {
+    fn report_running(&self, session: SessionId, clock: Clock) {
         let report = CameraReport {
             camera: self.settings.id.clone(),
             status: CameraStatus::Running,
-            session: Some(self.id),
+            session: Some(session),
             clock: Some(clock),
             retry: None,
             detail: None,
         };
         crate::camera::send(self.outlet, report);
+    }
+
+    /// Warns that no key frame came, and returns a fault once there is no hope for one.
+    fn without_key_frame(&self, connection: &Connection, progress: &mut Progress) -> Option<Fault> {
+        let CameraSettings { id, uri, connect_timeout, .. } = self.settings;
+        let waited = progress.opened.elapsed();
+        if !uri.is_live() || waited < *connect_timeout {
+            return None;
+        }
+        let fault = Fault::no_key_frame(uri, connection.tap.counts.undecodable(), Some(waited));
+        if waited >= *connect_timeout * KEY_FRAME_PATIENCE {
+            return Some(fault);
+        }
+        if !progress.said_no_key_frame {
+            progress.said_no_key_frame = true;
+            tracing::warn!(camera = %id, reason = fault.reason.as_str(), detail = fault.detail, "waiting for a key frame");
+            let report = CameraReport {
+                camera: id.clone(),
+                status: CameraStatus::Connecting,
+                session: Some(self.stamper.session()),
+                clock: None,
+                retry: Some(fault.reason),
+                detail: Some(fault.detail),
+            };
+            crate::camera::send(self.outlet, report);
+        }
+        None
     }
 
     fn silent(&self, connection: &Connection, patience: Duration) -> Fault {

@@ -12,17 +12,22 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 use gstreamer_app as app;
-use lookout_schema::{DropCause, SessionId};
+use lookout_schema::{Clock, DropCause, Timestamp};
 use lookout_stage::{CameraLedger, Thinning, Ticket, WhenFull};
 
-use crate::{arrival::Arrivals, pace::Pace};
+use crate::{
+    arrival::Arrivals,
+    capture::FrameTimes,
+    pace::Pace,
+    stamp::{Stamp, Stamper},
+};
 
 /// A frame as it left the decoder.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) sample: gst::Sample,
     pub(crate) ticket: Ticket,
-    pub(crate) seq: u64,
+    pub(crate) stamp: Stamp,
     pub(crate) arrived_at: Instant,
     pub(crate) decoded_at: Instant,
 }
@@ -31,7 +36,7 @@ pub(crate) struct Decoded {
 #[derive(Debug, Clone)]
 pub(crate) struct TapSettings {
     pub(crate) ledger: Arc<CameraLedger>,
-    pub(crate) session: SessionId,
+    pub(crate) stamper: Arc<Stamper>,
     pub(crate) fps: Option<f64>,
     /// Every so many frames are kept.
     pub(crate) every: NonZeroU32,
@@ -52,13 +57,38 @@ pub(crate) struct Tap {
 #[derive(Debug, Default)]
 pub(crate) struct TapCounts {
     frames: AtomicU64,
+    undecodable: AtomicU64,
+    /// Frames to come that lack a part of the picture, after a recovery point.
+    recovering: AtomicU64,
     closed: AtomicBool,
 }
 
 impl TapCounts {
-    /// Frames that left the decoder, those over the rate limit too.
+    /// Frames that left the decoder, those over the rate limit and those that could not be decoded included.
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
+    }
+
+    /// Frames that lack what they are predicted from.
+    pub(crate) fn undecodable(&self) -> u64 {
+        self.undecodable.load(Relaxed)
+    }
+
+    /// Whether frames came, and not one of them could be decoded.
+    pub(crate) fn has_no_key_frame(&self) -> bool {
+        let undecodable = self.undecodable();
+        undecodable > 0 && undecodable == self.frames()
+    }
+
+    /// Counts a frame that was withheld from the decoder.
+    pub(crate) fn note_undecodable(&self) {
+        self.undecodable.fetch_add(1, Relaxed);
+        self.frames.fetch_add(1, Relaxed);
+    }
+
+    /// The next `frames` lack a part of the picture.
+    pub(crate) fn recover(&self, frames: u64) {
+        self.recovering.store(frames, Relaxed);
     }
 }
 
@@ -82,6 +112,7 @@ pub(crate) fn tap(
         sender,
         oldest: None,
         within_limits: 0,
+        was_whole: false,
     };
     if inlet.settings.when_full == WhenFull::DropOldest {
         inlet.oldest = Some(frames.clone());
@@ -107,6 +138,8 @@ struct Inlet {
     oldest: Option<Receiver<Decoded>>,
     /// Frames that the camera's own limits left.
     within_limits: u64,
+    /// Whether a frame came that the decoder did not mark as corrupt.
+    was_whole: bool,
 }
 
 impl Inlet {
@@ -115,31 +148,55 @@ impl Inlet {
             return Err(gst::FlowError::Flushing);
         }
         let decoded_at = Instant::now();
-        let seq = self.counts.frames.fetch_add(1, Relaxed);
-        let buffer = sample.buffer();
-        let pts = buffer.and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
-        let arrived_at = pts.and_then(|pts| self.arrivals.of(pts)).unwrap_or(decoded_at);
-        let TapSettings { ledger, session, every, thinning, .. } = &self.settings;
-        if !seq.is_multiple_of(u64::from(every.get())) {
-            ledger.receive_and_drop(*session, seq, DropCause::Skipped);
+        let corrupt = self.corrupt(&sample);
+        self.counts.frames.fetch_add(1, Relaxed);
+        let times = FrameTimes::of(&sample);
+        let arrived_at = times.pts.and_then(|pts| self.arrivals.take(pts)).unwrap_or(decoded_at);
+        let stamp = self.settings.stamper.frame(times, arrived_at);
+        let dropped = corrupt.or_else(|| self.left_out(&stamp, times, decoded_at));
+        let ledger = &self.settings.ledger;
+        if let Some(cause) = dropped {
+            ledger.receive_and_drop(stamp.session, stamp.seq, cause);
             return Ok(gst::FlowSuccess::Ok);
         }
+        let ticket = ledger.receive(stamp.session, stamp.seq);
+        self.hand_on(Decoded { sample, ticket, stamp, arrived_at, decoded_at })
+    }
+
+    /// Why the frame is not to be shown, where it lacks what it is predicted from.
+    fn corrupt(&mut self, sample: &gst::Sample) -> Option<DropCause> {
+        let recovering = &self.counts.recovering;
+        let is_recovering = recovering.fetch_update(Relaxed, Relaxed, |frames| frames.checked_sub(1)).is_ok();
+        let is_marked =
+            sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::CORRUPTED));
+        if !is_recovering && !is_marked {
+            self.was_whole = true;
+            return None;
+        }
+        self.counts.undecodable.fetch_add(1, Relaxed);
+        Some(if self.was_whole { DropCause::Corrupt } else { DropCause::NoKeyFrame })
+    }
+
+    /// Why the frame is not wanted, by the limits on the frame rate.
+    fn left_out(&mut self, stamp: &Stamp, times: FrameTimes, decoded_at: Instant) -> Option<DropCause> {
+        let TapSettings { every, thinning, .. } = &self.settings;
+        if !stamp.seq.is_multiple_of(u64::from(every.get())) {
+            return Some(DropCause::Skipped);
+        }
         if let Some(pace) = &mut self.pace {
-            // A stream without times is paced by when its frames come.
-            let at = pts.map_or_else(|| process_time(decoded_at), Duration::from_nanos);
+            let at = match (stamp.clock, times.pts) {
+                (Clock::File, _) => since_epoch(stamp.captured_at),
+                (_, Some(pts)) => Duration::from_nanos(pts),
+                // A live stream without times is paced by when its frames come.
+                (_, None) => process_time(decoded_at),
+            };
             if !pace.keeps(at) {
-                ledger.receive_and_drop(*session, seq, DropCause::FpsLimit);
-                return Ok(gst::FlowSuccess::Ok);
+                return Some(DropCause::FpsLimit);
             }
         }
         let number = self.within_limits;
         self.within_limits += 1;
-        if !thinning.keeps(number) {
-            ledger.receive_and_drop(*session, seq, DropCause::FpsLimit);
-            return Ok(gst::FlowSuccess::Ok);
-        }
-        let ticket = ledger.receive(*session, seq);
-        self.hand_on(Decoded { sample, ticket, seq, arrived_at, decoded_at })
+        (!thinning.keeps(number)).then_some(DropCause::FpsLimit)
     }
 
     fn hand_on(&self, mut decoded: Decoded) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -183,6 +240,11 @@ impl Drop for Tap {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// A time of a file, which may be read at any speed.
+pub(crate) fn since_epoch(at: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(at.as_unix_us()).unwrap_or(0))
 }
 
 /// A time that grows with the clock, from an arbitrary start.

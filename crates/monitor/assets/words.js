@@ -33,6 +33,8 @@ const CAUSES = {
   skipped: "between two frames that are looked at",
   queue_full: "the worker was behind",
   stale: "too old when its turn came",
+  no_key_frame: "before the first key frame",
+  corrupt: "the decoder marked it as corrupt",
   convert: "could not be converted",
   infer: "the network failed",
   shutdown: "the worker stopped",

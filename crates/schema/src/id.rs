@@ -88,8 +88,9 @@ text_id! {
     WorkerId, "worker"
 }
 
-/// One unbroken connection to a camera, a ULID. It changes whenever the camera is connected anew, and
-/// `seq` starts from 0 with it.
+/// A part of one connection to a camera whose capture times can be compared, a ULID. It changes whenever the camera is
+/// connected again, and where the clock of its frames changes so that their times would go back or jump. `seq` starts
+/// from 0 with it. The later of two sessions of a camera has the higher id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SessionId(#[schemars(with = "String")] Ulid);
@@ -98,6 +99,13 @@ impl SessionId {
     /// A new session, sortable by the time of its making.
     pub fn generate() -> Self {
         Self(Ulid::generate())
+    }
+
+    /// The session after this one: its id is higher, whatever has happened to this machine's clock since.
+    #[must_use]
+    pub fn next(self) -> Self {
+        let new = Ulid::generate();
+        if new > self.0 { Self(new) } else { Self(self.0.increment().unwrap_or(new)) }
     }
 }
 
@@ -157,5 +165,14 @@ mod tests {
         let session = SessionId::generate();
         assert_eq!(session.to_string().parse(), Ok(session));
         assert!("01JDFY9M4K8Z6Q2W3X5V7T9R1".parse::<SessionId>().is_err());
+    }
+
+    #[test]
+    fn a_later_session_is_higher_also_when_the_clock_was_set_back() {
+        let mut last = "7ZZZZZZZZZ0000000000000000".parse::<SessionId>().unwrap();
+        for _ in 0..100 {
+            assert!(last.next() > last);
+            last = last.next();
+        }
     }
 }

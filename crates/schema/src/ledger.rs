@@ -18,6 +18,10 @@ pub enum DropCause {
     QueueFull,
     /// It had grown older than `max_age_ms` before a batch had room for it.
     Stale,
+    /// It came before the first key frame, from which decoding starts.
+    NoKeyFrame,
+    /// The decoder marked it as corrupt: it lacks data that it is predicted from.
+    Corrupt,
     /// It could not be converted to the model's input.
     Convert,
     /// The network failed on its batch.
@@ -29,11 +33,13 @@ pub enum DropCause {
 }
 
 impl DropCause {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::FpsLimit,
         Self::Skipped,
         Self::QueueFull,
         Self::Stale,
+        Self::NoKeyFrame,
+        Self::Corrupt,
         Self::Convert,
         Self::Infer,
         Self::Shutdown,
@@ -47,6 +53,8 @@ impl DropCause {
             Self::Skipped => "skipped",
             Self::QueueFull => "queue_full",
             Self::Stale => "stale",
+            Self::NoKeyFrame => "no_key_frame",
+            Self::Corrupt => "corrupt",
             Self::Convert => "convert",
             Self::Infer => "infer",
             Self::Shutdown => "shutdown",

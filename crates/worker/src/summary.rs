@@ -105,9 +105,11 @@ impl CameraSummary {
             let reason = self.reason.map_or("failed", RetryReason::as_str);
             return Some(format!("{reason}: {}", self.detail.as_deref().unwrap_or("no more is known")));
         }
-        // A live camera may lose frames, by causes that are counted; a file may only be left off early.
+        // A live camera may lose frames, by causes that are counted; a file may only be left off early, or start
+        // between two key frames, as what is cut out of a recording does.
         let lost = |cause: &&DropCause| {
-            !matches!(cause, DropCause::FpsLimit | DropCause::Skipped | DropCause::Shutdown)
+            use DropCause as Cause;
+            !matches!(cause, Cause::FpsLimit | Cause::Skipped | Cause::Shutdown | Cause::NoKeyFrame)
         };
         let dropped: u64 = self.dropped.iter().filter(|(cause, _)| lost(cause)).map(|(_, n)| n).sum();
         let expired: u64 = self.expired.values().sum();

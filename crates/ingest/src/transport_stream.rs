@@ -1,0 +1,262 @@
+//! Keeps what is left of damaged frames in MPEG transport streams.
+//!
+//! GStreamer's `tsdemux` throws a whole frame away when one of the packets that it consists of is missing, which it sees
+//! by a gap in the continuity counters (ISO/IEC 13818-1, section 2.4.3.3). Where one packet in thirty is lost that is
+//! most frames, and decoders could have concealed nearly all. So the counters are closed up before the demuxer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+/// Closes the gaps in all transport streams in `pipeline`, and counts them in `gaps`.
+pub(crate) fn watch(pipeline: &gst::Pipeline, gaps: &Arc<AtomicU64>) {
+    let gaps = Arc::downgrade(gaps);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        if element.factory().is_none_or(|factory| factory.name() != "tsdemux") {
+            return;
+        }
+        let Some(pad) = element.static_pad("sink") else { return };
+        let (repair, gaps) = (Mutex::new(Repair::default()), gaps.clone());
+        let data = gst::PadProbeType::BUFFER;
+        // `tsdemux` pulls from files, and is pushed to by all else.
+        pad.add_probe(data | gst::PadProbeType::PUSH | gst::PadProbeType::PULL, move |_, info| {
+            let (Ok(mut repair), Some(gaps)) = (repair.lock(), gaps.upgrade()) else {
+                return gst::PadProbeReturn::Remove;
+            };
+            let pulled = info.mask.contains(gst::PadProbeType::PULL).then_some(info.offset);
+            if let Some(buffer) = info.buffer_mut()
+                && let Ok(mut map) = buffer.make_mut().map_writable()
+            {
+                gaps.fetch_add(repair.close(&mut map, pulled), Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    });
+}
+
+const PACKET: usize = 188;
+const SYNC: u8 = 0x47;
+
+/// Packets as they are broadcast, with a time stamp before each (Blu-ray, AVCHD), and with error correction behind.
+const STRIDES: [usize; 3] = [PACKET, 192, 204];
+
+/// Packets in a row that have to begin with the sync byte.
+const IN_SYNC: usize = 4;
+
+/// Rewrites the continuity counters of the elementary streams.
+#[derive(Debug, Default)]
+struct Repair {
+    streams: BTreeMap<u16, Stream>,
+    /// Where the next data continue what came before: bytes to the next packet, and the distance of packets.
+    next: Option<(usize, usize)>,
+    /// Offset in the file behind the last data.
+    end: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    /// The counter as it came, and as it was handed on.
+    came: u8,
+    given: u8,
+}
+
+impl Repair {
+    /// Closes the gaps in `data`, which were pulled from this offset or follow on those before; returns how many
+    /// there were.
+    fn close(&mut self, data: &mut [u8], offset: Option<u64>) -> u64 {
+        if let Some(offset) = offset {
+            if offset != self.end {
+                // The demuxer looks for the file's length, or starts again.
+                *self = Self::default();
+            }
+            self.end = offset + data.len() as u64;
+        }
+        let mut gaps = 0;
+        let mut at = 0;
+        loop {
+            let in_sync =
+                self.next.take().filter(|(skip, _)| data.get(at + skip).is_none_or(|byte| *byte == SYNC));
+            let Some((skip, stride)) = in_sync.or_else(|| find_sync(&data[at..])) else { return gaps };
+            at += skip;
+            if at >= data.len() {
+                self.next = Some((at - data.len(), stride));
+                return gaps;
+            }
+            let end = data.len().min(at + PACKET);
+            gaps += u64::from(self.packet(&mut data[at..end]));
+            self.next = Some((stride, stride));
+        }
+    }
+
+    /// Rewrites the counter of a packet, of which the end may be missing; says whether there was a gap before it.
+    fn packet(&mut self, packet: &mut [u8]) -> bool {
+        let [_, high, low, flags, rest @ ..] = packet else { return false };
+        let pid = u16::from(*high & 0x1f) << 8 | u16::from(*low);
+        let (has_adaptation, has_payload) = (*flags & 0x20 != 0, *flags & 0x10 != 0);
+        if !has_payload {
+            return false;
+        }
+        let adaptation = match rest.first() {
+            Some(length) if has_adaptation => usize::from(*length) + 1,
+            _ => 0,
+        };
+        let is_announced = adaptation > 1 && rest.get(1).is_some_and(|flags| flags & 0x80 != 0);
+        let starts = *high & 0x40 != 0
+            && rest.get(adaptation..).is_some_and(|payload| payload.starts_with(&[0, 0, 1]));
+        let came = *flags & 15;
+        let Some(stream) = self.streams.get_mut(&pid) else {
+            // Only of elementary streams: in tables a gap has to be seen.
+            if starts {
+                self.streams.insert(pid, Stream { came, given: came });
+            }
+            return false;
+        };
+        let is_repeated = came == stream.came;
+        let is_gap = !is_repeated && !is_announced && came != (stream.came + 1) & 15;
+        let given = match () {
+            () if is_announced => came,
+            () if is_repeated => stream.given,
+            () => (stream.given + 1) & 15,
+        };
+        *stream = Stream { came, given };
+        *flags = *flags & 0xf0 | given;
+        is_gap
+    }
+}
+
+/// Where the first packet begins, and the distance of packets.
+fn find_sync(data: &[u8]) -> Option<(usize, usize)> {
+    let is_sync = |at: usize, stride: usize| {
+        (0..IN_SYNC).all(|packet| data.get(at + packet * stride).is_none_or(|byte| *byte == SYNC))
+    };
+    (0..data.len()).find_map(|at| {
+        let stride = STRIDES.into_iter().find(|stride| data[at] == SYNC && is_sync(at, *stride))?;
+        Some((at, stride))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VIDEO: u16 = 0x100;
+
+    fn packet(pid: u16, counter: u8, starts: bool) -> Vec<u8> {
+        let mut packet = vec![0xff; PACKET];
+        let [high, low] = pid.to_be_bytes();
+        packet[..4].copy_from_slice(&[SYNC, high | if starts { 0x40 } else { 0 }, low, 0x10 | counter & 15]);
+        if starts {
+            packet[4..7].copy_from_slice(&[0, 0, 1]);
+        }
+        packet
+    }
+
+    /// A stream with these counters, which repeat after 16.
+    fn stream(pid: u16, counters: impl IntoIterator<Item = u8>) -> Vec<u8> {
+        counters.into_iter().enumerate().flat_map(|(i, counter)| packet(pid, counter, i % 8 == 0)).collect()
+    }
+
+    fn counters(data: &[u8]) -> Vec<u8> {
+        data.chunks_exact(PACKET).map(|packet| packet[3] & 15).collect()
+    }
+
+    #[test]
+    fn a_gap_is_closed_and_counted() {
+        let mut data = stream(VIDEO, [3, 4, 5, 9, 10, 15, 0, 1]);
+        assert_eq!(Repair::default().close(&mut data, None), 2);
+        assert_eq!(counters(&data), [3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_stream_without_gaps_is_left_as_it_is() {
+        let whole = stream(VIDEO, (0..200).map(|i| i % 16));
+        for chunk in [PACKET, 50 * PACKET, 4_096, 1_000] {
+            let mut data = whole.clone();
+            let mut repair = Repair::default();
+            assert_eq!(
+                data.chunks_mut(chunk).map(|chunk| repair.close(chunk, None)).sum::<u64>(),
+                0,
+                "{chunk}"
+            );
+            assert!(data == whole, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn repeated_packets_and_announced_gaps_are_none() {
+        let mut data = stream(VIDEO, [3, 4, 4, 5]);
+        let mut announced = packet(VIDEO, 12, false);
+        announced[3] |= 0x20;
+        announced[4..6].copy_from_slice(&[1, 0x80]);
+        data.extend(announced);
+        data.extend(packet(VIDEO, 13, false));
+        let before = data.clone();
+        assert_eq!(Repair::default().close(&mut data, None), 0);
+        assert!(data == before);
+    }
+
+    #[test]
+    fn tables_are_left_as_they_are() {
+        let mut data: Vec<u8> =
+            [0, 5, 7, 1].into_iter().flat_map(|counter| packet(0, counter, false)).collect();
+        let before = data.clone();
+        assert_eq!(Repair::default().close(&mut data, None), 0);
+        assert!(data == before);
+    }
+
+    #[test]
+    fn packets_with_time_stamps_and_data_before_the_first_are_understood() {
+        let mut data = vec![1, 2, SYNC, 4, 5];
+        for (i, counter) in [3, 4, 5, 9, 10].into_iter().enumerate() {
+            data.extend([0; 4]);
+            data.extend(packet(VIDEO, counter, i == 0));
+        }
+        assert_eq!(Repair::default().close(&mut data, None), 1);
+    }
+
+    #[test]
+    fn a_look_elsewhere_in_the_file_is_no_gap() {
+        let mut repair = Repair::default();
+        assert_eq!(repair.close(&mut stream(VIDEO, [3, 4, 5, 6]), Some(0)), 0);
+        assert_eq!(repair.close(&mut stream(VIDEO, [9, 10, 11, 12]), Some(1_000_000)), 0);
+        assert_eq!(repair.close(&mut stream(VIDEO, [3, 4, 5, 6]), Some(0)), 0);
+        assert_eq!(repair.close(&mut stream(VIDEO, [7, 9, 10, 11]), Some(4 * PACKET as u64)), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 1..10)) {
+            let mut repair = Repair::default();
+            for mut chunk in chunks {
+                let length = chunk.len();
+                repair.close(&mut chunk, None);
+                prop_assert_eq!(chunk.len(), length);
+            }
+        }
+
+        #[test]
+        fn whatever_is_lost_the_counters_have_no_gap(
+            kept in prop::collection::vec(prop::bool::weighted(0.9), 20..300), chunk in 1usize..2_000,
+        ) {
+            let whole = stream(VIDEO, (0..kept.len()).map(|i| (i % 16) as u8));
+            let packets = whole.chunks_exact(PACKET).zip(&kept).enumerate();
+            // The first starts the stream; runs of 15 lost packets look like a repeated one.
+            let left = packets.filter(|(i, (_, kept))| *i == 0 || **kept).map(|(_, (packet, _))| packet);
+            let mut data = left.collect::<Vec<_>>().concat();
+            let mut repair = Repair::default();
+            let chunk = chunk.next_multiple_of(PACKET);
+            data.chunks_mut(chunk).for_each(|chunk| { repair.close(chunk, None); });
+            let counters = counters(&data);
+            prop_assert!(counters.windows(2).all(|pair| pair[1] == (pair[0] + 1) & 15 || pair[1] == pair[0]));
+        }
+    }
+}

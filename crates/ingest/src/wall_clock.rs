@@ -1,0 +1,187 @@
+//! Wall-clock times on a scale that runs steadily, such as a camera's RTP time or this process's monotonic clock.
+
+/// Maps microseconds of a steady scale to microseconds of the Unix epoch.
+///
+/// The wall clock that it follows may drift against the scale, and may be stepped. Small differences are followed at
+/// a bounded rate, so that times keep their order; a step replaces the mapping, and the caller has to start a new
+/// session, since times may go back there.
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    offset: i64,
+    /// The offset at the last observation that agreed with the mapping.
+    target: i64,
+    /// The last time that was read: steady, wall.
+    last: Option<(i64, i64)>,
+    doubt: Option<Doubt>,
+}
+
+/// Observations that contradict the mapping, and agree with each other.
+#[derive(Debug)]
+struct Doubt {
+    offset: i64,
+    steady: i64,
+    count: u32,
+}
+
+/// How an observation relates to the mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Observed {
+    Agrees,
+    /// It is ignored: it contradicts the mapping, and too few others say the same.
+    Contradicts,
+    /// The wall clock was stepped. The mapping is a new one.
+    Stepped,
+}
+
+/// A difference up to this is drift, or jitter of the observation.
+pub(crate) const MAX_DRIFT_US: i64 = 250_000;
+
+/// Time that is gained or lost per time that passes is at most one part in this many.
+const MAX_SLEW: i64 = 20;
+
+/// Two contradicting observations agree with each other within this, and one part in 50 of the time between them,
+/// up to the second bound.
+const AGREEMENT_US: i64 = 20_000;
+const MAX_AGREEMENT_US: i64 = 200_000;
+
+impl WallClock {
+    pub(crate) fn new(steady: i64, wall: i64) -> Self {
+        let offset = wall.saturating_sub(steady);
+        Self { offset, target: offset, last: None, doubt: None }
+    }
+
+    /// Takes note that it was `wall` at `steady`. A step is believed once `confirmations` observations agree on it.
+    pub(crate) fn observe(&mut self, steady: i64, wall: i64, confirmations: u32) -> Observed {
+        let offset = wall.saturating_sub(steady);
+        if difference(offset, self.offset) <= MAX_DRIFT_US {
+            self.target = offset;
+            self.doubt = None;
+            return Observed::Agrees;
+        }
+        let count = match &self.doubt {
+            Some(doubt) => {
+                let between = difference(steady, doubt.steady);
+                let agreement = (AGREEMENT_US + between / 50).min(MAX_AGREEMENT_US);
+                if difference(offset, doubt.offset) <= agreement { doubt.count + 1 } else { 1 }
+            }
+            None => 1,
+        };
+        if count >= confirmations {
+            *self = Self::new(steady, wall);
+            return Observed::Stepped;
+        }
+        self.doubt = Some(Doubt { offset, steady, count });
+        Observed::Contradicts
+    }
+
+    /// The wall-clock time at `steady`: never before the one that was read last.
+    pub(crate) fn read(&mut self, steady: i64) -> i64 {
+        let wall = match self.last {
+            None => {
+                self.offset = self.target;
+                steady.saturating_add(self.offset)
+            }
+            Some((last_steady, last_wall)) => {
+                let slew = steady.saturating_sub(last_steady).max(0) / MAX_SLEW;
+                self.offset += self.target.saturating_sub(self.offset).clamp(-slew, slew);
+                // The scale itself is read out of order by a little where a stream's time stamps are.
+                steady.saturating_add(self.offset).max(last_wall)
+            }
+        };
+        let steady = self.last.map_or(steady, |(last, _)| last.max(steady));
+        self.last = Some((steady, wall));
+        wall
+    }
+}
+
+fn difference(a: i64, b: i64) -> i64 {
+    i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: i64 = 1_000_000;
+
+    #[test]
+    fn follows_a_clock_that_drifts_without_ever_stepping() {
+        // 1,000 parts per million, observed every 5 s for 10 minutes, read 25 times per second.
+        let mut clock = WallClock::new(0, 100 * S);
+        let wall = |steady: i64| 100 * S + steady + steady / 1_000;
+        for frame in 0..15_000 {
+            let steady = frame * 40_000;
+            if frame % 125 == 0 {
+                assert_eq!(clock.observe(steady, wall(steady), 3), Observed::Agrees);
+            }
+            assert!((clock.read(steady) - wall(steady)).abs() <= 10_000, "at {steady}");
+        }
+    }
+
+    #[test]
+    fn believes_a_step_once_several_observations_agree_on_it() {
+        let mut clock = WallClock::new(0, 0);
+        assert_eq!(clock.read(0), 0);
+        assert_eq!(clock.observe(S, 301 * S, 3), Observed::Contradicts);
+        assert_eq!(clock.read(S), S);
+        assert_eq!(clock.observe(2 * S, 302 * S, 3), Observed::Contradicts);
+        assert_eq!(clock.observe(3 * S, 303 * S, 3), Observed::Stepped);
+        assert_eq!(clock.read(3 * S), 303 * S);
+    }
+
+    #[test]
+    fn one_wrong_observation_changes_nothing() {
+        let mut clock = WallClock::new(0, 0);
+        for second in 1..20 {
+            let wrong = if second % 3 == 0 { 2 * S } else { 0 };
+            assert_ne!(clock.observe(second * S, second * S + wrong, 3), Observed::Stepped);
+            assert_eq!(clock.read(second * S), second * S);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_keep_their_order_between_steps(
+            events in prop::collection::vec((0i64..2 * S, prop::option::of(-3 * S..3 * S)), 1..300),
+        ) {
+            let (mut clock, mut steady, mut last) = (WallClock::new(0, 0), 0, i64::MIN);
+            for (passed, error) in events {
+                steady += passed;
+                if let Some(error) = error
+                    && clock.observe(steady, steady + error, 3) == Observed::Stepped
+                {
+                    last = i64::MIN;
+                }
+                let now = clock.read(steady);
+                prop_assert!(now >= last);
+                last = now;
+            }
+        }
+
+        #[test]
+        fn the_pace_is_that_of_the_scale_within_a_twentieth(
+            errors in prop::collection::vec(-MAX_DRIFT_US / 2..MAX_DRIFT_US / 2, 2..100),
+        ) {
+            let mut clock = WallClock::new(0, 0);
+            let mut last = clock.read(0);
+            for (i, error) in errors.into_iter().enumerate() {
+                let steady = (i as i64 + 1) * S;
+                let _ = clock.observe(steady, steady + error, 3);
+                let now = clock.read(steady);
+                prop_assert!((now - last - S).abs() <= S / MAX_SLEW, "{}", now - last);
+                last = now;
+            }
+        }
+
+        #[test]
+        fn any_numbers_are_taken(numbers in prop::collection::vec(any::<(i64, i64)>(), 1..20)) {
+            let mut clock = WallClock::new(i64::MIN, i64::MAX);
+            for (steady, wall) in numbers {
+                let _ = clock.observe(steady, wall, 2);
+                let _ = clock.read(steady);
+            }
+        }
+    }
+}
