@@ -56,8 +56,8 @@ pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()
     write(&description)
 }
 
-/// Runs a GStreamer pipeline to its end.
-fn write(description: &str) -> anyhow::Result<()> {
+/// Runs a GStreamer pipeline that writes a file to its end.
+pub fn write(description: &str) -> anyhow::Result<()> {
     gst::init()?;
     let pipeline = gst::parse::launch(description)?;
     let bus = pipeline.downcast_ref::<gst::Pipeline>().and_then(gst::Pipeline::bus).context("no bus")?;

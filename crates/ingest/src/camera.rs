@@ -12,7 +12,7 @@ use crate::{
     capture::CaptureClock,
     cut_off, file,
     fitter::Fitter,
-    pipeline,
+    pipeline::{self, LeftBehind},
     session::{Session, SessionEnd, SessionOutcome},
     snapshots::Snapshots,
 };
@@ -29,6 +29,7 @@ pub struct CameraSource {
     every: NonZeroU32,
     keep: Arc<Keep>,
     snapshots: Option<Snapshots>,
+    left_behind: LeftBehind,
 }
 
 /// What is asked of a camera's frames.
@@ -50,14 +51,15 @@ impl CameraSource {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
-        Self { settings, fitter, every: wanted.every, keep: Arc::new(keep), snapshots }
+        let (every, keep) = (wanted.every, Arc::new(keep));
+        Self { settings, fitter, every, keep, snapshots, left_behind: LeftBehind::default() }
     }
 
     fn connect(&mut self, outlet: &SourceOutlet, id: SessionId, capture: CaptureClock) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %id, uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots } = self;
-        let snapshots = snapshots.as_mut();
-        let session = Session { settings, outlet, id, fitter, capture, every: *every, keep, snapshots };
+        let Self { settings, fitter, every, keep, snapshots, left_behind } = self;
+        let (every, snapshots) = (*every, snapshots.as_mut());
+        let session = Session { settings, outlet, id, fitter, capture, every, keep, snapshots, left_behind };
         session.run()
     }
 

@@ -12,7 +12,7 @@ use gstreamer_video as video;
 use lookout_config::{CameraSettings, RtspTransport, SourceUri};
 use lookout_schema::RetryReason;
 
-use crate::{Fault, arrival::Arrivals};
+use crate::{Fault, arrival::Arrivals, autoplug, guard};
 
 /// Hears what is wrong with a source and is no error of its pipeline.
 pub(crate) type Tell = Arc<dyn Fn(Fault) + Send + Sync>;
@@ -33,6 +33,7 @@ pub(crate) fn add(
         .build();
     sink.set_property("qos", false);
     put(pipeline, sink.upcast_ref())?;
+    guard::watch(pipeline, sink.upcast_ref(), &settings.uri, &tell);
     match &settings.uri {
         SourceUri::Rtsp { location, credentials } => {
             let source = make("rtspsrc")?;
@@ -167,6 +168,14 @@ fn decoder(
         {
             let _ = pad.link(&entry);
         }
+    });
+    let (uri, refused) = (settings.uri.clone(), Arc::clone(&tell));
+    decode.connect("unknown-type", false, move |values| {
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok())?;
+        if let Some(why) = autoplug::reason(&caps) {
+            refused(Fault::refused(&uri, &autoplug::format_name(&caps), why));
+        }
+        None
     });
     let (weak, uri) = (sink.downgrade(), settings.uri.clone());
     decode.connect_no_more_pads(move |_| {

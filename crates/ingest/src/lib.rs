@@ -12,26 +12,32 @@
 //! shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
 //! apart.
 //!
-//! The source's size is that of the decoded picture: its pixels are taken as square, and a rotation that a
-//! file only suggests is not carried out.
+//! The source's size is that of the displayed frame: with square pixels, and turned as the stream says.
 
 mod arrival;
+mod autoplug;
 mod backoff;
 mod camera;
 mod capture;
 mod converter;
+mod cut;
 mod cut_off;
 mod decoders;
 mod elements;
 mod fault;
 mod file;
 mod fitter;
+mod gif;
+mod guard;
+mod orientation;
 mod pace;
 mod pipeline;
 mod planes;
 mod probe;
+mod sei;
 mod session;
 mod snapshots;
+mod still;
 mod tap;
 mod yuv;
 

@@ -1,7 +1,10 @@
 //! One connection's GStreamer pipeline: made, started, listened to, and thrown away.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +19,7 @@ use lookout_stage::{Stop, stop_signal};
 use crate::{
     Fault,
     arrival::Arrivals,
-    elements,
+    autoplug, elements, gif,
     tap::{Tap, TapSettings, tap},
 };
 
@@ -25,9 +28,17 @@ use crate::{
 /// # Errors
 /// Where GStreamer cannot be used at all, such as a plugin scanner that cannot run.
 pub fn init() -> Result<(), Fault> {
-    gst::init().map_err(|error| {
+    static READY: OnceLock<Result<(), Fault>> = OnceLock::new();
+    let fault = |error: &dyn std::fmt::Display| {
         Fault::new(RetryReason::PipelineError, format!("GStreamer cannot be started: {error}"))
-    })
+    };
+    READY
+        .get_or_init(|| {
+            gst::init().map_err(|error| fault(&error))?;
+            autoplug::refuse();
+            gif::register().map_err(|error| fault(&error))
+        })
+        .clone()
 }
 
 /// A pipeline that runs until it is dropped.
@@ -37,6 +48,28 @@ pub(crate) struct Connection {
     pub(crate) events: Receiver<Event>,
     pub(crate) arrivals: Arc<Arrivals>,
     pipeline: gst::Pipeline,
+    left_behind: LeftBehind,
+}
+
+/// A camera's pipelines that have not stopped, or not yet: each holds its threads and its memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeftBehind(Arc<AtomicUsize>);
+
+/// More pipelines than this of one camera are not left behind: it is not connected to again before one has stopped.
+const MAX_LEFT_BEHIND: usize = 3;
+
+impl LeftBehind {
+    fn check(&self, uri: &SourceUri) -> Result<(), Fault> {
+        let left = self.0.load(Relaxed);
+        if left < MAX_LEFT_BEHIND {
+            return Ok(());
+        }
+        let detail = format!(
+            "{uri}: {left} earlier connections to it have not stopped, and it is not connected to again before one \
+             has; if that lasts, restart the worker, and report what the camera sends"
+        );
+        Err(Fault::new(RetryReason::PipelineError, detail))
+    }
 }
 
 /// What a pipeline says of itself.
@@ -60,7 +93,13 @@ impl Connection {
     ///
     /// # Errors
     /// What is wrong with the source as far as it shows at once; any, where it was stopped meanwhile.
-    pub(crate) fn open(settings: &CameraSettings, tapped: TapSettings, stop: &Stop) -> Result<Self, Fault> {
+    pub(crate) fn open(
+        settings: &CameraSettings,
+        tapped: TapSettings,
+        left_behind: &LeftBehind,
+        stop: &Stop,
+    ) -> Result<Self, Fault> {
+        left_behind.check(&settings.uri)?;
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
@@ -73,7 +112,7 @@ impl Connection {
             let _ = at_end.try_send(Event::End);
         });
         listen(&pipeline, settings.uri.clone(), sender)?;
-        let connection = Self { tap, events, arrivals, pipeline };
+        let connection = Self { tap, events, arrivals, pipeline, left_behind: left_behind.clone() };
         connection.start(&settings.uri, stop)?;
         Ok(connection)
     }
@@ -104,11 +143,15 @@ impl Drop for Connection {
         let pipeline = self.pipeline.clone();
         let begun = Instant::now();
         let (_never_stopped, stop) = stop_signal();
+        let LeftBehind(left) = self.left_behind.clone();
+        left.fetch_add(1, Relaxed);
         let stopped = within(STOP, &stop, "ingest-stop", move || {
             let _ = pipeline.set_state(gst::State::Null);
             if let Some(bus) = pipeline.bus() {
                 bus.unset_sync_handler();
             }
+            drop(pipeline);
+            left.fetch_sub(1, Relaxed);
         });
         match stopped {
             Some(()) => tracing::trace!(ms = begun.elapsed().as_millis() as u64, "pipeline taken down"),
@@ -168,6 +211,21 @@ fn note_warning(uri: &SourceUri, warning: &glib::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_camera_whose_pipelines_do_not_stop_is_not_connected_to_for_ever() {
+        init().unwrap();
+        let uri = SourceUri::File("clip.mp4".into());
+        let left = LeftBehind::default();
+        for _ in 0..MAX_LEFT_BEHIND {
+            assert_eq!(left.check(&uri), Ok(()));
+            left.0.fetch_add(1, Relaxed);
+        }
+        let fault = left.check(&uri).unwrap_err();
+        assert!(fault.detail.contains("clip.mp4") && fault.detail.contains("3 earlier"), "{fault}");
+        left.0.fetch_sub(1, Relaxed);
+        assert_eq!(left.check(&uri), Ok(()));
+    }
 
     #[test]
     fn work_that_hangs_is_left_behind() {

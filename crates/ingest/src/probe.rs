@@ -12,8 +12,10 @@ use lookout_schema::{RetryReason, SessionId, Size};
 use lookout_stage::{CameraLedger, Thinning, WhenFull, stop_signal};
 
 use crate::{
-    Fault, file, init,
-    pipeline::{Connection, Event},
+    Fault,
+    cut::displayed_size,
+    file, init,
+    pipeline::{Connection, Event, LeftBehind},
     tap::{Decoded, TapSettings},
 };
 
@@ -22,6 +24,7 @@ use crate::{
 pub struct Probed {
     /// `H.264`, `MPEG-4`, ...; `raw` where nothing has to be decoded.
     pub codec: String,
+    /// As the frames are displayed.
     pub size: Size,
     /// Frames a second, where the stream says so or enough frames came to tell.
     pub fps: Option<f64>,
@@ -46,8 +49,8 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();
-    let connection = Connection::open(settings, tapped, &stop)?;
-    let (info, first) = loop {
+    let connection = Connection::open(settings, tapped, &LeftBehind::default(), &stop)?;
+    let (info, size, first) = loop {
         let silent = || {
             let detail = format!("{}: no frame came within {} ms", settings.uri, timeout.as_millis());
             Fault::new(RetryReason::Stalled, detail)
@@ -65,7 +68,8 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
             default(deadline.saturating_duration_since(Instant::now())) => return Err(silent()),
         };
         if let Some(info) = decoded.sample.caps().and_then(|caps| video::VideoInfo::from_caps(caps).ok()) {
-            break (info, pts(&decoded));
+            let size = displayed_size(&info, decoded.orientation);
+            break (info, size, pts(&decoded));
         }
     };
     let stated = info.fps();
@@ -76,7 +80,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
     };
     Ok(Probed {
         codec: connection.arrivals.codec().map_or_else(|| "raw".into(), |media_type| codec_name(&media_type)),
-        size: Size { width: info.width(), height: info.height() },
+        size,
         fps,
     })
 }

@@ -15,7 +15,7 @@ use crate::{
     Fault,
     capture::CaptureClock,
     fitter::Fitter,
-    pipeline::{Connection, Event},
+    pipeline::{Connection, Event, LeftBehind},
     snapshots::Snapshots,
     tap::{Decoded, TapSettings, process_time},
 };
@@ -31,6 +31,7 @@ pub(crate) struct Session<'a> {
     pub(crate) every: NonZeroU32,
     pub(crate) keep: &'a Arc<Keep>,
     pub(crate) snapshots: Option<&'a mut Snapshots>,
+    pub(crate) left_behind: &'a LeftBehind,
 }
 
 /// How a connection went.
@@ -89,7 +90,7 @@ impl Session<'_> {
             thinning: self.outlet.thinning.clone(),
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
-        let connection = match Connection::open(self.settings, tapped, &self.outlet.stop) {
+        let connection = match Connection::open(self.settings, tapped, self.left_behind, &self.outlet.stop) {
             Ok(connection) => connection,
             Err(fault) => {
                 let stopped = self.outlet.stop.is_stopped();
@@ -182,7 +183,7 @@ impl Session<'_> {
             progress.clock = Some(clock);
             self.report_running(clock);
         }
-        let fitted = match self.fitter.fit(&decoded.sample) {
+        let fitted = match self.fitter.fit(&decoded.sample, decoded.orientation) {
             Ok(fitted) => fitted,
             Err(error) => {
                 tracing::debug!(camera = %self.settings.id, seq = decoded.seq, %error, "a frame was not converted");
@@ -215,7 +216,7 @@ impl Session<'_> {
         let Some(ticket) = self.with_permit(decoded.ticket) else { return };
         self.outlet.intake.push(Frame { header, ticket, pixels: fitted.pixels, snapshot }, &self.outlet.stop);
         if let Some((snapshots, canvas)) = self.snapshots.as_mut().zip(canvas) {
-            snapshots.draw(canvas, &decoded.sample, fitted.source);
+            snapshots.draw(canvas, &decoded.sample, decoded.orientation, fitted.source);
         }
     }
 

@@ -10,17 +10,20 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as app;
 use lookout_schema::{DropCause, SessionId};
 use lookout_stage::{CameraLedger, Thinning, Ticket, WhenFull};
 
-use crate::{arrival::Arrivals, pace::Pace};
+use crate::{arrival::Arrivals, orientation::Orientation, pace::Pace};
 
 /// A frame as it left the decoder.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) sample: gst::Sample,
+    /// How the frame is turned to be displayed.
+    pub(crate) orientation: Orientation,
     pub(crate) ticket: Ticket,
     pub(crate) seq: u64,
     pub(crate) arrived_at: Instant,
@@ -89,7 +92,8 @@ pub(crate) fn tap(
     let callbacks = app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            inlet.take(sample)
+            let orientation = sink.static_pad("sink").map(|pad| Orientation::of(&pad));
+            inlet.take(sample, orientation.unwrap_or_default())
         })
         .eos(move |_| at_end())
         .build();
@@ -110,7 +114,11 @@ struct Inlet {
 }
 
 impl Inlet {
-    fn take(&mut self, sample: gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn take(
+        &mut self,
+        sample: gst::Sample,
+        orientation: Orientation,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         if self.counts.closed.load(Relaxed) {
             return Err(gst::FlowError::Flushing);
         }
@@ -139,7 +147,7 @@ impl Inlet {
             return Ok(gst::FlowSuccess::Ok);
         }
         let ticket = ledger.receive(*session, seq);
-        self.hand_on(Decoded { sample, ticket, seq, arrived_at, decoded_at })
+        self.hand_on(Decoded { sample, orientation, ticket, seq, arrived_at, decoded_at })
     }
 
     fn hand_on(&self, mut decoded: Decoded) -> Result<gst::FlowSuccess, gst::FlowError> {
