@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test lint fmt bench demo clean
+.PHONY: help setup setup-tests build test lint fuzz fmt bench demo clean
 
 # rustup's own folder, where a fresh install has not reached the shell's PATH yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -41,6 +41,10 @@ lint: setup-tests ## format, clippy and, where it is installed, cargo-deny; warn
 test: lint ## everything that .ci/run checks: lint, build and all tests
 	cargo build --release $(EVERYTHING)
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast
+
+fuzz: setup-tests ## FUZZ (50) mutations of a file of each container beside a good camera, from the seed SEED (1)
+	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" \
+		cargo test --release -p lookout-tests --test ingest_fuzz -- --nocapture
 
 fmt: ## format the sources
 	cargo fmt --all

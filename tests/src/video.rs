@@ -103,8 +103,8 @@ pub fn write_ts(path: &Path, frames: u32) -> anyhow::Result<()> {
     ))
 }
 
-/// Runs a GStreamer pipeline to its end.
-fn write(description: &str) -> anyhow::Result<()> {
+/// Runs a GStreamer pipeline that writes a file to its end.
+pub fn write(description: &str) -> anyhow::Result<()> {
     gst::init()?;
     let pipeline = gst::parse::launch(description)?;
     let bus = pipeline.downcast_ref::<gst::Pipeline>().and_then(gst::Pipeline::bus).context("no bus")?;

@@ -13,7 +13,7 @@ use crate::{
     container::{self, CutOff},
     file,
     fitter::Fitter,
-    pipeline,
+    pipeline::{self, LeftBehind},
     rtp_time::RtpTime,
     session::{Session, SessionEnd, SessionOutcome},
     snapshots::Snapshots,
@@ -32,6 +32,7 @@ pub struct CameraSource {
     every: NonZeroU32,
     keep: Arc<Keep>,
     snapshots: Option<Snapshots>,
+    left_behind: LeftBehind,
 }
 
 /// What is asked of a camera's frames.
@@ -53,7 +54,8 @@ impl CameraSource {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
-        Self { settings, fitter, every: wanted.every, keep: Arc::new(keep), snapshots }
+        let (every, keep) = (wanted.every, Arc::new(keep));
+        Self { settings, fitter, every, keep, snapshots, left_behind: LeftBehind::default() }
     }
 
     fn connect(
@@ -63,10 +65,11 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots } = self;
-        let snapshots = snapshots.as_mut();
+        let Self { settings, fitter, every, keep, snapshots, left_behind } = self;
+        let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
-        let session = Session { settings, outlet, stamper, rtp_time, fitter, every: *every, keep, snapshots };
+        let session =
+            Session { settings, outlet, stamper, rtp_time, fitter, every, keep, snapshots, left_behind };
         session.run()
     }
 

@@ -12,8 +12,9 @@ use lookout_schema::RetryReason;
 use crate::{
     Fault,
     arrival::Arrivals,
+    autoplug,
     container::{self, Container},
-    decoder_input, demuxer, select,
+    decoder_input, demuxer, guard, select,
 };
 
 /// Hears what is wrong with a source and is no error of its pipeline.
@@ -38,6 +39,7 @@ pub(crate) fn add(
         .build();
     sink.set_property("qos", false);
     put(pipeline, sink.upcast_ref())?;
+    guard::watch(pipeline, sink.upcast_ref(), &settings.uri, &tell);
     match &settings.uri {
         SourceUri::Rtsp { location, credentials } => {
             let source = make("rtspsrc")?;
@@ -148,6 +150,14 @@ fn decoder(
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
     decode.set_property("expose-all-streams", false);
+    let (uri, refused) = (settings.uri.clone(), Arc::clone(&tell));
+    decode.connect("unknown-type", false, move |values| {
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok())?;
+        if let Some(why) = autoplug::reason(&caps) {
+            refused(Fault::refused(&uri, &autoplug::format_name(&caps), why));
+        }
+        None
+    });
     let (sink, uri, arrivals) = (sink.downgrade(), settings.uri.clone(), Arc::downgrade(arrivals));
     // All streams are known now, and no frame has left decodebin.
     decode.connect_no_more_pads(move |decode| {

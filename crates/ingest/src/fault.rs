@@ -19,7 +19,7 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn new(reason: RetryReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: plain(detail.into()) }
     }
 
     /// From an error on a pipeline's bus.
@@ -29,7 +29,7 @@ impl Fault {
         let said = debug.and_then(|debug| debug.lines().last()).filter(|line| !line.contains("():"));
         let said = scrub(uri, said.unwrap_or_else(|| error.message()));
         let detail = format!("{uri}: {}: {}", what(uri, reason), said.trim_end_matches('.'));
-        Self { reason, detail }
+        Self::new(reason, detail)
     }
 
     /// A certificate that this machine does not trust, for the reasons in `why`.
@@ -56,6 +56,14 @@ impl Fault {
         };
         let detail = format!(
             "{uri}: {frames} frames came, but no key frame{when}, without which none of them can be decoded; {advice}"
+        );
+        Self::new(RetryReason::Undecodable, detail)
+    }
+
+    /// A format that an element could read which is not used, for the reason `why`.
+    pub(crate) fn refused(uri: &SourceUri, format: &str, why: &str) -> Self {
+        let detail = format!(
+            "{uri}: its format ({format}) is not read: {why}; convert it, as `ffmpeg -i IN OUT.mkv` does"
         );
         Self::new(RetryReason::Undecodable, detail)
     }
@@ -129,6 +137,20 @@ fn what(uri: &SourceUri, reason: RetryReason) -> &'static str {
     }
 }
 
+/// The most characters of a detail, which goes into logs, status records and pages.
+const MAX_DETAIL: usize = 1_000;
+
+/// `detail` as one line of bounded length. Part of it may come from a camera, which could write terminal commands and
+/// whole log lines into it.
+fn plain(detail: String) -> String {
+    if detail.len() <= MAX_DETAIL && !detail.contains(char::is_control) {
+        return detail;
+    }
+    let cut = detail.chars().count() > MAX_DETAIL;
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    detail.chars().take(MAX_DETAIL).map(visible).chain(cut.then_some('…')).collect()
+}
+
 /// `text` without anything that `uri` keeps to itself.
 pub(crate) fn scrub(uri: &SourceUri, text: &str) -> String {
     let SourceUri::Rtsp { location, credentials } = uri else {
@@ -176,6 +198,15 @@ mod tests {
         for secret in ["s3cret", "viewer", "t0ken99"] {
             assert!(!format!("{fault} {fault:?}").contains(secret), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_detail_is_one_bounded_line_whatever_the_camera_answers() {
+        let error = glib::Error::new(gst::ResourceError::Read, "read");
+        let answer = format!("\u{1b}[31mred\nERROR a log line {}", "x".repeat(100_000));
+        let fault = Fault::from_bus(&camera("rtsp://camera/"), &error, Some(&answer.replace('\n', "\r")));
+        assert!(fault.detail.contains("[31mred ERROR"), "{fault}");
+        assert!(!fault.detail.contains(char::is_control) && fault.detail.chars().count() <= MAX_DETAIL + 1);
     }
 
     #[test]

@@ -6,7 +6,12 @@ use lookout_schema::Size;
 use lookout_stage::{Fit, Pixels, Placement};
 use thiserror::Error;
 
-use crate::{converter::Converter, planes::Planes};
+use crate::{
+    converter::Converter,
+    cut::{Cut, displayed_size},
+    orientation::Orientation,
+    planes::Planes,
+};
 
 /// Scales and converts decoded pictures; set up anew whenever their format changes.
 #[derive(Debug)]
@@ -20,7 +25,7 @@ pub(crate) struct Fitter {
 #[derive(Debug)]
 pub(crate) struct Fitted {
     pub(crate) pixels: Pixels,
-    /// The picture as it was decoded.
+    /// The size in which the frame is displayed.
     pub(crate) source: Size,
     pub(crate) placement: Placement,
 }
@@ -35,21 +40,17 @@ pub(crate) enum FitError {
     Unreadable,
 }
 
-/// What is kept for pictures of one format.
+/// What is kept for frames of one format.
 #[derive(Debug)]
 struct SetUp {
     caps: gst::Caps,
+    orientation: Orientation,
     from: video::VideoInfo,
     source: Size,
     placement: Placement,
-    way: Way,
-}
-
-#[derive(Debug)]
-enum Way {
-    /// What decoders give, in a fifth of the converter's time.
-    Planes(Planes),
-    Converter(Converter),
+    /// For formats that `planes` does not take.
+    converter: Option<Converter>,
+    planes: Planes,
 }
 
 impl Fitter {
@@ -62,21 +63,21 @@ impl Fitter {
         self.input
     }
 
-    /// The picture in `sample`, fitted.
-    pub(crate) fn fit(&mut self, sample: &gst::Sample) -> Result<Fitted, FitError> {
+    /// The frame in `sample`, which is displayed as `orientation` says, in the model's input.
+    pub(crate) fn fit(&mut self, sample: &gst::Sample, orientation: Orientation) -> Result<Fitted, FitError> {
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer()) else {
             return Err(FitError::NoPicture);
         };
         let current = match self.set_up.take() {
-            Some(set_up) if *set_up.caps == *caps => set_up,
-            _ => SetUp::new(caps, self.input, self.fit)?,
+            Some(set_up) if set_up.orientation == orientation && *set_up.caps == *caps => set_up,
+            _ => SetUp::new(caps, orientation, self.input, self.fit)?,
         };
         let set_up = self.set_up.insert(current);
         let frame = video::VideoFrameRef::from_buffer_ref_readable(buffer, &set_up.from)
             .map_err(|_| FitError::Unreadable)?;
-        let rgb = match &mut set_up.way {
-            Way::Planes(planes) => planes.draw(&frame)?,
-            Way::Converter(converter) => converter.draw(&frame)?,
+        let rgb = match &mut set_up.converter {
+            None => set_up.planes.draw(&frame)?,
+            Some(converter) => set_up.planes.draw(&converter.convert(&frame)?)?,
         };
         let pixels = Pixels::new(self.input, rgb).ok_or(FitError::Unreadable)?;
         Ok(Fitted { pixels, source: set_up.source, placement: set_up.placement })
@@ -84,19 +85,26 @@ impl Fitter {
 }
 
 impl SetUp {
-    fn new(caps: &gst::CapsRef, input: Size, fit: Fit) -> Result<Self, FitError> {
+    fn new(caps: &gst::CapsRef, orientation: Orientation, input: Size, fit: Fit) -> Result<Self, FitError> {
         let wrong_format = || FitError::Format(short(caps));
         let from = video::VideoInfo::from_caps(caps).map_err(|_| wrong_format())?;
-        let source = Size { width: from.width(), height: from.height() };
-        if source.width == 0 || source.height == 0 {
+        if from.width() == 0 || from.height() == 0 {
             return Err(FitError::NoPicture);
         }
+        let source = displayed_size(&from, orientation);
         let placement = fit.place(source, input);
-        let way = match Planes::new(&from, input, placement) {
-            Some(planes) => Way::Planes(planes),
-            None => Way::Converter(Converter::new(&from, input, fit).ok_or_else(wrong_format)?),
+        let cut = Cut::new(source, input, placement, orientation);
+        // What the caps leave out, VideoInfo fills in by rules of its own.
+        let stated = caps.structure(0).and_then(|caps| caps.get::<&str>("colorimetry").ok()?.parse().ok());
+        let (converter, planes) = match Planes::new(&from, stated.as_ref(), input, cut) {
+            Some(planes) => (None, planes),
+            None => {
+                let converter = Converter::new(&from).ok_or_else(wrong_format)?;
+                let planes = Planes::new(converter.info(), stated.as_ref(), input, cut);
+                (Some(converter), planes.ok_or_else(wrong_format)?)
+            }
         };
-        Ok(Self { caps: caps.to_owned(), from, source, placement, way })
+        Ok(Self { caps: caps.to_owned(), orientation, from, source, placement, converter, planes })
     }
 }
 
@@ -146,7 +154,9 @@ mod tests {
     #[test]
     fn a_centre_crop_is_torchvisions() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
-        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 256 }).fit(&sample(768, 576)).unwrap();
+        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 256 })
+            .fit(&sample(768, 576), Orientation::default())
+            .unwrap();
         let resized = Fit::short_side(source, 256);
         let (columns, rows) = (weights(768, resized.width), weights(576, resized.height));
         let (mut total, mut worst) = (0.0, 0.0f32);
@@ -171,7 +181,8 @@ mod tests {
     #[test]
     fn a_letterbox_keeps_a_rectangle_where_its_placement_says() {
         let input = Size { width: 640, height: 384 };
-        let fitted = Fitter::new(input, Fit::Letterbox).fit(&sample(768, 576)).unwrap();
+        let fitted =
+            Fitter::new(input, Fit::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
         let row = |y: u32| &fitted.pixels.rgb()[y as usize * 640 * 3..][..640 * 3];
         let placement = fitted.placement;
         // A row through the rectangle's middle, in red: where it becomes brighter than all around.
@@ -185,7 +196,9 @@ mod tests {
     #[test]
     fn an_input_larger_than_the_crop_is_black_around_it() {
         let input = Size { width: 60, height: 40 };
-        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 20 }).fit(&sample(40, 20)).unwrap();
+        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 20 })
+            .fit(&sample(40, 20), Orientation::default())
+            .unwrap();
         assert_eq!((fitted.placement.offset_x, fitted.placement.offset_y), (10.0, 10.0));
         for (i, rgb) in fitted.pixels.rgb().chunks_exact(3).enumerate() {
             let inside = (10..50).contains(&(i % 60)) && (10..30).contains(&(i / 60));
@@ -197,13 +210,16 @@ mod tests {
     fn what_is_no_picture_is_an_error() {
         crate::init().unwrap();
         let mut fitter = Fitter::new(Size { width: 8, height: 8 }, Fit::Stretch);
-        assert_eq!(fitter.fit(&gst::Sample::builder().build()).unwrap_err(), FitError::NoPicture);
+        assert_eq!(
+            fitter.fit(&gst::Sample::builder().build(), Orientation::default()).unwrap_err(),
+            FitError::NoPicture
+        );
         let info = video::VideoInfo::builder(video::VideoFormat::Rgb, 32, 32).build().unwrap();
         let short = gst::Buffer::from_slice([0; 100]);
         let sample = gst::Sample::builder().buffer(&short).caps(&info.to_caps().unwrap()).build();
-        assert_eq!(fitter.fit(&sample).unwrap_err(), FitError::Unreadable);
+        assert_eq!(fitter.fit(&sample, Orientation::default()).unwrap_err(), FitError::Unreadable);
         let sound = gst::Caps::new_empty_simple("audio/x-raw");
         let sample = gst::Sample::builder().buffer(&short).caps(&sound).build();
-        assert!(matches!(fitter.fit(&sample), Err(FitError::Format(_))));
+        assert!(matches!(fitter.fit(&sample, Orientation::default()), Err(FitError::Format(_))));
     }
 }

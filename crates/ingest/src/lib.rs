@@ -12,16 +12,17 @@
 //! shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
 //! apart.
 //!
-//! The source's size is that of the decoded picture: its pixels are taken as square, and a rotation that a
-//! file only suggests is not carried out.
+//! The source's size is that of the displayed frame: with square pixels, and turned as the stream says.
 
 mod annexb;
 mod arrival;
+mod autoplug;
 mod backoff;
 mod camera;
 mod capture;
 mod container;
 mod converter;
+mod cut;
 mod decoder_input;
 mod decoders;
 mod demuxer;
@@ -29,17 +30,22 @@ mod elements;
 mod fault;
 mod file;
 mod fitter;
+mod gif;
+mod guard;
 mod keyframe;
+mod orientation;
 mod pace;
 mod pipe;
 mod pipeline;
 mod planes;
 mod probe;
-mod select;
 mod rtp_time;
+mod sei;
+mod select;
 mod session;
 mod snapshots;
 mod stamp;
+mod still;
 mod tap;
 mod teardown;
 mod transport_stream;

@@ -2,7 +2,10 @@
 
 use std::{
     fs::File,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
@@ -17,7 +20,7 @@ use lookout_stage::Stop;
 use crate::{
     Fault,
     arrival::Arrivals,
-    decoder_input, elements, file, keyframe, pipe,
+    autoplug, decoder_input, elements, file, gif, keyframe, pipe,
     rtp_time::{self, RtpTime},
     tap::{Tap, TapSettings, tap},
     teardown, transport_stream,
@@ -28,9 +31,17 @@ use crate::{
 /// # Errors
 /// Where GStreamer cannot be used at all, such as a plugin scanner that cannot run.
 pub fn init() -> Result<(), Fault> {
-    gst::init().map_err(|error| {
+    static READY: OnceLock<Result<(), Fault>> = OnceLock::new();
+    let fault = |error: &dyn std::fmt::Display| {
         Fault::new(RetryReason::PipelineError, format!("GStreamer cannot be started: {error}"))
-    })
+    };
+    READY
+        .get_or_init(|| {
+            gst::init().map_err(|error| fault(&error))?;
+            autoplug::refuse();
+            gif::register().map_err(|error| fault(&error))
+        })
+        .clone()
 }
 
 /// A pipeline that runs until it is dropped.
@@ -45,6 +56,28 @@ pub(crate) struct Connection {
     pipeline: gst::Pipeline,
     /// The named pipe that the pipeline reads.
     input: Option<File>,
+    left_behind: LeftBehind,
+}
+
+/// A camera's pipelines that have not stopped, or not yet: each holds its threads and its memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeftBehind(Arc<AtomicUsize>);
+
+/// More pipelines than this of one camera are not left behind: it is not connected to again before one has stopped.
+const MAX_LEFT_BEHIND: usize = 3;
+
+impl LeftBehind {
+    fn check(&self, uri: &SourceUri) -> Result<(), Fault> {
+        let left = self.0.load(Relaxed);
+        if left < MAX_LEFT_BEHIND {
+            return Ok(());
+        }
+        let detail = format!(
+            "{uri}: {left} earlier connections to it have not stopped, and it is not connected to again before one \
+             has; if that lasts, restart the worker, and report what the camera sends"
+        );
+        Err(Fault::new(RetryReason::PipelineError, detail))
+    }
 }
 
 /// What a decoder first had to say about a packet that it could not decode.
@@ -74,8 +107,10 @@ impl Connection {
         settings: &CameraSettings,
         tapped: TapSettings,
         rtp_time: Option<&Arc<RtpTime>>,
+        left_behind: &LeftBehind,
         stop: &Stop,
     ) -> Result<Self, Fault> {
+        left_behind.check(&settings.uri)?;
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
@@ -107,7 +142,8 @@ impl Connection {
         );
         let damage = Damage::default();
         listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&damage))?;
-        let connection = Self { tap, events, arrivals, damage, gaps, pipeline, input };
+        let left_behind = left_behind.clone();
+        let connection = Self { tap, events, arrivals, damage, gaps, pipeline, input, left_behind };
         connection.start(&settings.uri, stop)?;
         Ok(connection)
     }
@@ -147,12 +183,15 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.tap.close();
         let (pipeline, input) = (self.pipeline.clone(), self.input.take());
+        let LeftBehind(left) = self.left_behind.clone();
+        left.fetch_add(1, Relaxed);
         teardown::stop(move || {
             let _ = pipeline.set_state(gst::State::Null);
             if let Some(bus) = pipeline.bus() {
                 bus.unset_sync_handler();
             }
-            drop(input);
+            drop((pipeline, input));
+            left.fetch_sub(1, Relaxed);
         });
     }
 }
@@ -233,6 +272,21 @@ mod tests {
     use lookout_stage::stop_signal;
 
     use super::*;
+
+    #[test]
+    fn a_camera_whose_pipelines_do_not_stop_is_not_connected_to_for_ever() {
+        init().unwrap();
+        let uri = SourceUri::File("clip.mp4".into());
+        let left = LeftBehind::default();
+        for _ in 0..MAX_LEFT_BEHIND {
+            assert_eq!(left.check(&uri), Ok(()));
+            left.0.fetch_add(1, Relaxed);
+        }
+        let fault = left.check(&uri).unwrap_err();
+        assert!(fault.detail.contains("clip.mp4") && fault.detail.contains("3 earlier"), "{fault}");
+        left.0.fetch_sub(1, Relaxed);
+        assert_eq!(left.check(&uri), Ok(()));
+    }
 
     #[test]
     fn work_that_hangs_is_left_behind() {

@@ -15,8 +15,9 @@ use lookout_stage::{CameraLedger, Thinning, WhenFull, stop_signal};
 use crate::{
     Fault,
     capture::{CaptureClock, LiveClock},
+    cut::displayed_size,
     file, init,
-    pipeline::{Connection, Event},
+    pipeline::{Connection, Event, LeftBehind},
     rtp_time::RtpTime,
     stamp::Stamper,
     tap::{Decoded, TapSettings},
@@ -27,6 +28,7 @@ use crate::{
 pub struct Probed {
     /// `H.264`, `MPEG-4`, ...; `raw` where nothing has to be decoded.
     pub codec: String,
+    /// As the frames are displayed.
     pub size: Size,
     /// Frames a second, where the stream says so or enough frames came to tell.
     pub fps: Option<f64>,
@@ -53,8 +55,8 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();
-    let connection = Connection::open(settings, tapped, None, &stop)?;
-    let (info, first) = loop {
+    let connection = Connection::open(settings, tapped, None, &LeftBehind::default(), &stop)?;
+    let (info, size, first) = loop {
         let counts = &connection.tap.counts;
         let silent = || {
             if counts.has_no_key_frame() {
@@ -79,7 +81,8 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
             default(deadline.saturating_duration_since(Instant::now())) => return Err(silent()),
         };
         if let Some(info) = decoded.sample.caps().and_then(|caps| video::VideoInfo::from_caps(caps).ok()) {
-            break (info, pts(&decoded));
+            let size = displayed_size(&info, decoded.orientation);
+            break (info, size, pts(&decoded));
         }
     };
     let stated = info.fps();
@@ -90,7 +93,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
     };
     Ok(Probed {
         codec: connection.arrivals.codec().map_or_else(|| "raw".into(), |media_type| codec_name(&media_type)),
-        size: Size { width: info.width(), height: info.height() },
+        size,
         fps,
     })
 }

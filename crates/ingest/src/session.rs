@@ -14,7 +14,7 @@ use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet
 use crate::{
     Fault,
     fitter::Fitter,
-    pipeline::{Connection, Event},
+    pipeline::{Connection, Event, LeftBehind},
     rtp_time::RtpTime,
     snapshots::Snapshots,
     stamp::{Stamp, Stamper},
@@ -33,6 +33,7 @@ pub(crate) struct Session<'a> {
     pub(crate) every: NonZeroU32,
     pub(crate) keep: &'a Arc<Keep>,
     pub(crate) snapshots: Option<&'a mut Snapshots>,
+    pub(crate) left_behind: &'a LeftBehind,
 }
 
 /// How a connection went.
@@ -113,8 +114,8 @@ impl Session<'_> {
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
         let opened = Instant::now();
-        let rtp_time = self.rtp_time.as_ref();
-        let connection = match Connection::open(self.settings, tapped, rtp_time, &self.outlet.stop) {
+        let (rtp_time, stop) = (self.rtp_time.as_ref(), &self.outlet.stop);
+        let connection = match Connection::open(self.settings, tapped, rtp_time, self.left_behind, stop) {
             Ok(connection) => connection,
             Err(fault) => {
                 let stopped = self.outlet.stop.is_stopped();
@@ -263,7 +264,7 @@ impl Session<'_> {
             progress.reported = Some((session, clock));
             self.report_running(session, clock);
         }
-        let fitted = match self.fitter.fit(&decoded.sample) {
+        let fitted = match self.fitter.fit(&decoded.sample, decoded.orientation) {
             Ok(fitted) => fitted,
             Err(error) => {
                 tracing::debug!(camera = %self.settings.id, seq, %error, "a frame was not converted");
@@ -296,7 +297,7 @@ impl Session<'_> {
         let Some(ticket) = self.with_permit(decoded.ticket) else { return };
         self.outlet.intake.push(Frame { header, ticket, pixels: fitted.pixels, snapshot }, &self.outlet.stop);
         if let Some((snapshots, canvas)) = self.snapshots.as_mut().zip(canvas) {
-            snapshots.draw(canvas, &decoded.sample, fitted.source);
+            snapshots.draw(canvas, &decoded.sample, decoded.orientation, fitted.source);
         }
     }
 

@@ -12,7 +12,7 @@ use lookout_config::SnapshotSettings;
 use lookout_schema::Size;
 use lookout_stage::{Canvas, Fit, Snapshot, SnapshotPace};
 
-use crate::fitter::Fitter;
+use crate::{fitter::Fitter, orientation::Orientation};
 
 /// Draws a camera's snapshots when they are due.
 #[derive(Debug)]
@@ -32,26 +32,44 @@ impl Snapshots {
         self.pace.due(at).map(Snapshot::blank)
     }
 
-    /// Draws the frame in `sample`, of `source`.
-    pub(crate) fn draw(&mut self, canvas: Canvas, sample: &gst::Sample, source: Size) {
+    /// Draws the frame in `sample`, which is displayed in `source` pixels and turned by `orientation`.
+    pub(crate) fn draw(
+        &mut self,
+        canvas: Canvas,
+        sample: &gst::Sample,
+        orientation: Orientation,
+        source: Size,
+    ) {
         let size = within(source, self.width);
         let current = self.fitter.take().filter(|fitter| fitter.input() == size);
         let fitter = self.fitter.insert(current.unwrap_or_else(|| Fitter::new(size, Fit::Stretch)));
-        match fitter.fit(sample) {
+        match fitter.fit(sample, orientation) {
             Ok(fitted) => canvas.draw(fitted.pixels),
             Err(error) => tracing::debug!(%error, "no snapshot could be drawn"),
         }
     }
 }
 
-/// The size of a picture in the shape of `source` that is no wider than `width`, nor than the source.
+/// The size of an image in the shape of `source` that is no wider than `width`, nor than the source, and no higher
+/// than [`MAX_SHAPE`] times `width`.
 fn within(source: Size, width: u32) -> Size {
-    if source.width <= width {
-        return source;
+    let (source_width, source_height) = (u64::from(source.width), u64::from(source.height));
+    let max_height = u64::from(width) * MAX_SHAPE;
+    // Rounded to the nearest, and at least one pixel.
+    let scaled = |side: u64, to: u64, from: u64| ((to * side * 2 / from).div_ceil(2)).max(1) as u32;
+    let Size { width, height } = match source {
+        Size { width: narrow, .. } if narrow <= width => source,
+        _ => Size { width, height: scaled(source_height, u64::from(width), source_width) },
+    };
+    if u64::from(height) <= max_height {
+        return Size { width, height };
     }
-    let height = u64::from(width) * u64::from(source.height) * 2 / u64::from(source.width);
-    Size { width, height: (height as u32).div_ceil(2).max(1) }
+    Size { width: scaled(source_width, max_height, source_height), height: max_height as u32 }
 }
+
+/// A snapshot of a narrow image is at most this many times as high as a snapshot is wide: a JPEG of an image of
+/// 320x65535 pixels would take seconds.
+const MAX_SHAPE: u64 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +89,8 @@ mod tests {
             ((320, 240), (320, 240)),
             ((160, 4000), (160, 4000)),
             ((8192, 8), (320, 1)),
+            ((1, 65_535), (1, 5_120)),
+            ((640, 65_535), (50, 5_120)),
         ] {
             assert_eq!(within(size(source), 320), size(picture), "{source:?}");
         }
@@ -100,7 +120,7 @@ mod tests {
             let source = Size { width, height };
             let at = Duration::from_secs(second);
             let (snapshot, canvas) = snapshots.due(at).unwrap();
-            snapshots.draw(canvas, &sample(width, height), source);
+            snapshots.draw(canvas, &sample(width, height), Orientation::default(), source);
             let picture = snapshot.into_picture().wait(Duration::ZERO).unwrap();
             assert!(snapshots.due(at + every / 2).is_none());
             let Size { width, height } = picture.size();

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as app;
 use lookout_schema::{Clock, DropCause, Timestamp};
@@ -18,6 +19,7 @@ use lookout_stage::{CameraLedger, Thinning, Ticket, WhenFull};
 use crate::{
     arrival::Arrivals,
     capture::FrameTimes,
+    orientation::Orientation,
     pace::Pace,
     stamp::{Stamp, Stamper},
 };
@@ -26,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) sample: gst::Sample,
+    /// How the frame is turned to be displayed.
+    pub(crate) orientation: Orientation,
     pub(crate) ticket: Ticket,
     pub(crate) stamp: Stamp,
     pub(crate) arrived_at: Instant,
@@ -120,7 +124,8 @@ pub(crate) fn tap(
     let callbacks = app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            inlet.take(sample)
+            let orientation = sink.static_pad("sink").map(|pad| Orientation::of(&pad));
+            inlet.take(sample, orientation.unwrap_or_default())
         })
         .eos(move |_| at_end())
         .build();
@@ -143,7 +148,11 @@ struct Inlet {
 }
 
 impl Inlet {
-    fn take(&mut self, sample: gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn take(
+        &mut self,
+        sample: gst::Sample,
+        orientation: Orientation,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         if self.counts.closed.load(Relaxed) {
             return Err(gst::FlowError::Flushing);
         }
@@ -160,7 +169,7 @@ impl Inlet {
             return Ok(gst::FlowSuccess::Ok);
         }
         let ticket = ledger.receive(stamp.session, stamp.seq);
-        self.hand_on(Decoded { sample, ticket, stamp, arrived_at, decoded_at })
+        self.hand_on(Decoded { sample, orientation, ticket, stamp, arrived_at, decoded_at })
     }
 
     /// Why the frame is not to be shown, where it lacks what it is predicted from.

@@ -2,6 +2,7 @@
 
 use fast_image_resize::pixels::{U8, U8x2};
 use gstreamer_video as video;
+use lookout_schema::Size;
 
 /// Pixels of a row.
 #[derive(Debug, Clone, Copy)]
@@ -23,31 +24,44 @@ pub(crate) struct Matrix {
 
 const ONE: f64 = 65_536.0;
 
+/// The weights of red and blue in luma.
+const BT601: (f64, f64) = (0.299, 0.114);
+const BT709: (f64, f64) = (0.2126, 0.0722);
+
 impl Matrix {
-    /// From what the stream says of itself: ITU-R BT.601, BT.709 or BT.2020, in the full range of a byte or in
-    /// that of studios. None for others.
-    pub(crate) fn new(colorimetry: &video::VideoColorimetry) -> Option<Self> {
-        let (red, blue) = match colorimetry.matrix() {
-            video::VideoColorMatrix::Bt601 => (0.299, 0.114),
-            video::VideoColorMatrix::Bt709 => (0.2126, 0.0722),
-            video::VideoColorMatrix::Bt2020 => (0.2627, 0.0593),
-            _ => return None,
+    /// From what the stream states: ITU-R BT.601, BT.709 or BT.2020, SMPTE 240M or FCC, in the full range of a
+    /// byte or in that of studios.
+    ///
+    /// What the stream leaves out is what encoders mean by it: the range of studios for YUV and the full range for
+    /// gray, BT.709 for high definition and BT.601 below. GStreamer takes an unknown range for the full one.
+    pub(crate) fn new(stated: Option<&video::VideoColorimetry>, gray: bool, size: Size) -> Self {
+        use video::{VideoColorMatrix as Stated, VideoColorRange as Range};
+        let high_definition = size.width >= 1280 || size.height > 576;
+        let (red, blue) = match stated.map(video::VideoColorimetry::matrix) {
+            Some(Stated::Bt601) => BT601,
+            Some(Stated::Bt709) => BT709,
+            Some(Stated::Bt2020) => (0.2627, 0.0593),
+            Some(Stated::Smpte240m) => (0.212, 0.087),
+            Some(Stated::Fcc) => (0.30, 0.11),
+            _ if high_definition => BT709,
+            _ => BT601,
         };
-        let (black, luma, chroma) = match colorimetry.range() {
-            video::VideoColorRange::Range0_255 => (0, 1.0, 1.0),
-            video::VideoColorRange::Range16_235 => (16, 255.0 / 219.0, 255.0 / 224.0),
-            _ => return None,
+        let full = match stated.map(video::VideoColorimetry::range) {
+            Some(Range::Range0_255) => true,
+            Some(Range::Range16_235) => false,
+            _ => gray,
         };
+        let (black, luma, chroma) = if full { (0, 1.0, 1.0) } else { (16, 255.0 / 219.0, 255.0 / 224.0) };
         let green = 1.0 - red - blue;
         let factor = |factor: f64| (factor * ONE).round() as i32;
-        Some(Self {
+        Self {
             black,
             y: factor(luma),
             v_to_red: factor(chroma * 2.0 * (1.0 - red)),
             u_to_green: factor(chroma * -2.0 * (1.0 - blue) * blue / green),
             v_to_green: factor(chroma * -2.0 * (1.0 - red) * red / green),
             u_to_blue: factor(chroma * 2.0 * (1.0 - blue)),
-        })
+        }
     }
 
     /// Writes a row of RGB, three bytes a pixel.
@@ -84,9 +98,11 @@ impl Matrix {
 mod tests {
     use super::*;
 
+    const SMALL: Size = Size { width: 640, height: 360 };
+
     fn converted(colorimetry: &str, yuv: [u8; 3]) -> [u8; 3] {
         crate::init().unwrap();
-        let matrix = Matrix::new(&colorimetry.parse().unwrap()).unwrap();
+        let matrix = Matrix::new(Some(&colorimetry.parse().unwrap()), false, SMALL);
         let [y, u, v] = yuv.map(U8::new);
         let (mut apart, mut together) = ([0; 3], [0; 3]);
         matrix.convert(&Yuv::Apart { y: &[y], u: &[u], v: &[v] }, &mut apart);
@@ -119,5 +135,18 @@ mod tests {
         assert_eq!(converted("bt601", [255, 128, 128]), [255; 3]);
         assert_eq!(converted("bt601", [0, 128, 128]), [0; 3]);
         assert_eq!(converted("bt2020", [255, 255, 255])[0], 255);
+    }
+
+    #[test]
+    fn what_a_stream_leaves_out_is_what_encoders_mean() {
+        crate::init().unwrap();
+        let stated: video::VideoColorimetry = "0:3:5:1".parse().unwrap();
+        let (limited_709, limited_601) = ("bt709".parse().unwrap(), "bt601".parse().unwrap());
+        let large = Size { width: 1920, height: 1080 };
+        assert_eq!(Matrix::new(Some(&stated), false, SMALL), Matrix::new(Some(&limited_709), false, SMALL));
+        assert_eq!(Matrix::new(None, false, SMALL), Matrix::new(Some(&limited_601), false, SMALL));
+        assert_eq!(Matrix::new(None, false, large), Matrix::new(Some(&limited_709), false, large));
+        // A gray image has the full range, as JPEG's.
+        assert_eq!(Matrix::new(None, true, SMALL).pixel(105, 128, 128), [105; 3]);
     }
 }

@@ -28,7 +28,8 @@ pub struct FrameRecord {
     /// From `captured_at` to `published_at`; negative where the camera's clock runs ahead.
     pub age_ms: i64,
     pub timing_us: TimingUs,
-    /// The frame as it left the decoder, before it was scaled.
+    /// The size of the frame as it is displayed, with square pixels and turned as the stream says, before it was
+    /// scaled.
     pub source: Size,
     pub model: ModelInfo,
     /// The network that named the `classes` of the detections, where there is one.

@@ -18,7 +18,7 @@ pub struct SnapshotRecord {
     pub seq: u64,
     pub captured_at: Timestamp,
     pub clock: Clock,
-    /// The frame as it left the decoder; the boxes of `detections` are in its pixels.
+    /// The size of the frame as it is displayed; the boxes of `detections` are in its pixels.
     pub source: Size,
     /// The picture, which shows the same part of the world.
     pub picture: Size,

@@ -16,7 +16,7 @@ pub struct FrameHeader {
     pub pts_ns: Option<u64>,
     pub captured_at: Timestamp,
     pub clock: Clock,
-    /// The frame as it left the decoder.
+    /// The size of the frame as it is displayed: with square pixels, and turned as the stream says.
     pub source: Size,
     /// Where the model's input lies in the source frame.
     pub placement: Placement,

@@ -1,0 +1,89 @@
+//! Which of GStreamer's elements a camera's data may start.
+//!
+//! decodebin starts whatever element says that it can read the data, and the data come from outside. Some elements
+//! do what one camera must not be able to do to all others, or to the machine.
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+/// The beginnings of the names of elements that are never started, and why, in the words of an error message.
+const REFUSED: [(&str, &str); 8] = [
+    // gst-libav's demuxers hold one lock for the whole process while they read. A source that pauses, or a damaged
+    // file, blocks every decoder that another camera starts or stops.
+    ("avdemux_", "its demuxer blocks all other cameras while it reads"),
+    // These open whatever addresses the data name.
+    ("hlsdemux", "a playlist can make this machine connect to any address"),
+    ("dashdemux", "a playlist can make this machine connect to any address"),
+    ("mssdemux", "a playlist can make this machine connect to any address"),
+    ("sdpdemux", "a session description can make this machine connect to any address"),
+    // A few hundred bytes can describe an image of any size and any cost.
+    ("rsvgdec", "drawings are not decoded"),
+    ("openexrdec", "OpenEXR images are not decoded"),
+    // Subtitles that are images would be taken for the video.
+    (SUBTITLES, "subtitles are not decoded"),
+];
+
+const SUBTITLES: &str = "dvdsubdec";
+
+/// Keeps decodebin from choosing the refused elements: those without a rank are left out.
+pub(crate) fn refuse() {
+    for (factory, _) in refused() {
+        factory.set_rank(gst::Rank::NONE);
+    }
+}
+
+/// Why the data of a source are not read for which decodebin finds no element, if it would have found a refused one.
+///
+/// Subtitles beside a video are left out without a word.
+pub(crate) fn reason(caps: &gst::Caps) -> Option<&'static str> {
+    let takes =
+        |factory: &gst::ElementFactory| factory.name() != SUBTITLES && factory.can_sink_any_caps(caps);
+    refused().find(|(factory, _)| takes(factory)).map(|(_, why)| why)
+}
+
+fn refused() -> impl Iterator<Item = (gst::ElementFactory, &'static str)> {
+    let kinds = gst::ElementFactoryType::DECODABLE;
+    let factories = gst::ElementFactory::factories_with_type(kinds, gst::Rank::NONE);
+    factories.into_iter().filter_map(|factory| {
+        let name = factory.name();
+        let (_, why) = REFUSED.into_iter().find(|(refused, _)| name.starts_with(refused))?;
+        Some((factory, why))
+    })
+}
+
+/// The name by which people know a container or format, from its media type.
+pub(crate) fn format_name(caps: &gst::Caps) -> String {
+    let media_type = caps.structure(0).map_or("unknown", |caps| caps.name().as_str());
+    let name = media_type.rsplit('/').next().unwrap_or(media_type);
+    ["x-gst-av-", "x-"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_element_with_a_lock_for_the_whole_process_is_left_to_decodebin() {
+        crate::init().unwrap();
+        let decodable = gst::ElementFactoryType::DECODABLE;
+        let chosen = gst::ElementFactory::factories_with_type(decodable, gst::Rank::MARGINAL);
+        let names: Vec<_> = chosen.iter().map(|factory| factory.name()).collect();
+        for (refused, _) in REFUSED {
+            assert!(!names.iter().any(|name| name.starts_with(refused)), "{refused}");
+        }
+        // Where gst-libav is installed at all, its decoders stay.
+        assert!(names.iter().any(|name| name.as_str() == "avdec_h264"), "{names:?}");
+        assert!(names.iter().any(|name| name.as_str() == crate::gif::NAME));
+    }
+
+    #[test]
+    fn a_refused_format_has_its_reason() {
+        crate::init().unwrap();
+        let nut = gst::Caps::new_empty_simple("application/x-gst-av-nut");
+        assert!(reason(&nut).unwrap().contains("all other cameras"));
+        assert_eq!(format_name(&nut), "nut");
+        for taken in ["video/quicktime", "subpicture/x-dvd", "video/x-h264"] {
+            assert_eq!(reason(&gst::Caps::new_empty_simple(taken)), None, "{taken}");
+        }
+    }
+}

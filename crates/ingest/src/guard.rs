@@ -1,0 +1,285 @@
+//! What one camera's data may ask of the machine, and what they state beside their pixels.
+//!
+//! The limits are far above what cameras send. Data beyond them fail their own source, before the memory that they
+//! ask for is allocated: GLib ends the process when an allocation fails. Two statements are taken from where they
+//! stand on the way to the decoder, since GStreamer 1.22 loses them there: how the frame is to be turned, and the
+//! colors of the coded stream where the container states others.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use lookout_config::SourceUri;
+use lookout_schema::{RetryReason, Size};
+
+use crate::{
+    Fault,
+    elements::Tell,
+    orientation::Orientation,
+    sei::{self, Framing},
+    still::{self, Header},
+};
+
+/// The most pixels of a frame: twice those of 8K. A decoder keeps up to 17 frames of 1.5 to 8 bytes per pixel.
+pub(crate) const MAX_PIXELS: u64 = 1 << 26;
+/// The longest side of a frame.
+pub(crate) const MAX_SIDE: u32 = 65_535;
+/// The most tracks of a container, each of which costs a thread and a queue.
+const MAX_TRACKS: usize = 64;
+/// The most bytes of an image in which its size must be found.
+const MAX_HEADER: usize = 1 << 20;
+
+/// The caps field in which the container's colorimetry waits until the decoder has said what the stream's is.
+const CONTAINER_COLORIMETRY: &str = "container-colorimetry";
+
+/// Reports the first limit that is exceeded.
+#[derive(Clone)]
+struct Guard {
+    uri: SourceUri,
+    tell: Tell,
+    reported: Arc<AtomicBool>,
+}
+
+/// Holds `pipeline`, whose frames leave by `sink`, to the limits.
+pub(crate) fn watch(pipeline: &gst::Pipeline, sink: &gst::Element, uri: &SourceUri, tell: &Tell) {
+    let guard = Guard { uri: uri.clone(), tell: Arc::clone(tell), reported: Arc::default() };
+    if let Some(pad) = sink.static_pad("sink") {
+        guard.refuse_caps(&pad);
+    }
+    let tracks = Arc::new(AtomicUsize::new(0));
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        let Some(class) = element.factory().and_then(|factory| factory.metadata("klass").map(str::to_owned))
+        else {
+            return;
+        };
+        if class.contains("Demux") {
+            let (guard, tracks) = (guard.clone(), Arc::clone(&tracks));
+            let ended = Arc::clone(&tracks);
+            element.connect_pad_added(move |_, pad| {
+                if pad.direction() == gst::PadDirection::Src {
+                    guard.count_track(&tracks);
+                    set_container_colorimetry_aside(pad);
+                }
+            });
+            element.connect_pad_removed(move |_, pad| {
+                if pad.direction() == gst::PadDirection::Src {
+                    ended.fetch_sub(1, Relaxed);
+                }
+            });
+        } else if class.contains("Decoder") && (class.contains("Video") || class.contains("Image")) {
+            if let Some(pad) = element.static_pad("sink") {
+                guard.inspect(&pad);
+            }
+            if let Some(pad) = element.static_pad("src") {
+                take_container_colorimetry(&pad, element.downgrade());
+            }
+        }
+    });
+}
+
+impl Guard {
+    fn report(&self, what: String) {
+        if !self.reported.swap(true, Relaxed) {
+            (self.tell)(Fault::new(RetryReason::Undecodable, format!("{}: {what}", self.uri)));
+        }
+    }
+
+    /// Whether frames of `size` are decoded; reports it where they are not.
+    fn allows(&self, size: Size) -> bool {
+        let Size { width, height } = size;
+        let allowed = u64::from(width) * u64::from(height) <= MAX_PIXELS && width.max(height) <= MAX_SIDE;
+        if !allowed {
+            self.report(format!(
+                "its frames have {width}x{height} pixels, and those of more than {MAX_PIXELS} pixels or {MAX_SIDE} \
+                 on a side are not decoded; check the resolution that the camera is set to"
+            ));
+        }
+        allowed
+    }
+
+    fn count_track(&self, tracks: &AtomicUsize) {
+        if tracks.fetch_add(1, Relaxed) >= MAX_TRACKS {
+            self.report(format!(
+                "it has more than {MAX_TRACKS} tracks; keep only the video, as `ffmpeg -i IN -map 0:v:0 -c copy OUT` does"
+            ));
+        }
+    }
+
+    /// Refuses decoded frames that are too large: a decoder asks before it allocates them.
+    fn refuse_caps(&self, pad: &gst::Pad) {
+        let guard = self.clone();
+        let kinds = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH;
+        pad.add_probe(kinds, move |_, info| {
+            if let Some(gst::QueryViewMut::AcceptCaps(query)) = info.query_mut().map(gst::QueryRef::view_mut)
+                && let Some(size) = size_of(query.caps())
+                && !guard.allows(size)
+            {
+                query.set_result(false);
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Looks into what goes into a decoder: for its size, and for how it is to be turned.
+    fn inspect(&self, pad: &gst::Pad) {
+        let (guard, inspector) = (self.clone(), Mutex::new(Inspector::default()));
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(kinds, move |pad, info| {
+            let mut inspector = inspector.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
+                inspector.format = Format::of(caps.caps());
+                inspector.header.clear();
+                inspector.refused = size_of(caps.caps()).is_some_and(|size| !guard.allows(size));
+                return if inspector.refused { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok };
+            }
+            let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+            let Header { size, orientation } = inspector.read(buffer);
+            inspector.refused |= size.is_some_and(|size| !guard.allows(size));
+            if inspector.refused {
+                return gst::PadProbeReturn::Drop;
+            }
+            if let Some(orientation) = orientation.filter(|stated| *stated != inspector.orientation) {
+                inspector.orientation = orientation;
+                drop(inspector);
+                let mut tags = gst::TagList::new();
+                if let Some(tags) = tags.get_mut() {
+                    tags.add::<gst::tags::ImageOrientation>(&orientation.tag(), gst::TagMergeMode::Replace);
+                    // Parsers and decoders merge the tags of a stream with theirs, and hand on those of all streams.
+                    tags.set_scope(gst::TagScope::Global);
+                }
+                pad.send_event(gst::event::Tag::new(tags));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+}
+
+/// What is known of the data that go into a decoder.
+#[derive(Default)]
+struct Inspector {
+    format: Format,
+    orientation: Orientation,
+    /// The beginning of an image that comes in pieces.
+    header: Vec<u8>,
+    refused: bool,
+}
+
+#[derive(Default)]
+enum Format {
+    Image,
+    Vp8,
+    Theora,
+    Sei(sei::Codec, Framing),
+    #[default]
+    Other,
+}
+
+impl Format {
+    fn of(caps: &gst::CapsRef) -> Self {
+        let Some(caps) = caps.structure(0) else { return Self::Other };
+        match caps.name().as_str() {
+            "image/jpeg" | "image/png" | "image/webp" => Self::Image,
+            "video/x-vp8" => Self::Vp8,
+            "video/x-theora" => Self::Theora,
+            "video/x-h264" => Self::Sei(sei::Codec::H264, Framing::of(caps)),
+            "video/x-h265" => Self::Sei(sei::Codec::H265, Framing::of(caps)),
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Inspector {
+    fn read(&mut self, buffer: &gst::BufferRef) -> Header {
+        let none = Header::default();
+        let Ok(map) = buffer.map_readable() else { return none };
+        match &self.format {
+            Format::Other => none,
+            Format::Sei(codec, framing) => {
+                Header { size: None, orientation: sei::orientation(*codec, *framing, &map) }
+            }
+            Format::Vp8 => Header { size: still::vp8_size(&map), orientation: None },
+            Format::Theora => Header { size: still::theora_size(&map), orientation: None },
+            Format::Image if self.header.is_empty() && still::begins_image(&map) => {
+                let header = still::header(&map);
+                if header.is_none() {
+                    self.header.extend_from_slice(&map);
+                }
+                header.unwrap_or_default()
+            }
+            Format::Image if !self.header.is_empty() => {
+                self.header.extend_from_slice(&map);
+                let header = still::header(&self.header);
+                if header.is_some() || self.header.len() > MAX_HEADER {
+                    self.header = Vec::new();
+                }
+                header.unwrap_or_default()
+            }
+            Format::Image => none,
+        }
+    }
+}
+
+/// The frame size in `caps`.
+fn size_of(caps: &gst::CapsRef) -> Option<Size> {
+    let caps = caps.structure(0)?;
+    let side = |name| u32::try_from(caps.get::<i32>(name).ok()?).ok();
+    Some(Size { width: side("width")?, height: side("height")? })
+}
+
+/// Hides the container's colorimetry from parsers and decoders, which would prefer it to the stream's own. The
+/// stream's is right where they differ, as ffmpeg has it: qtdemux 1.22 drops the full-range flag of a `colr` box.
+fn set_container_colorimetry_aside(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        let renamed = match info.event().map(|event| event.view()) {
+            Some(gst::EventView::Caps(event)) => {
+                let mut caps = event.caps_owned();
+                caps.make_mut()
+                    .structure_mut(0)
+                    .and_then(|caps| {
+                        let container = caps.get::<String>("colorimetry").ok()?;
+                        caps.remove_field("colorimetry");
+                        caps.set(CONTAINER_COLORIMETRY, container);
+                        Some(())
+                    })
+                    .map(|()| gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build())
+            }
+            _ => None,
+        };
+        if let Some(renamed) = renamed {
+            info.data = Some(gst::PadProbeData::Event(renamed));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Gives decoded frames the container's colorimetry where the stream states none.
+fn take_container_colorimetry(pad: &gst::Pad, decoder: gst::glib::WeakRef<gst::Element>) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let stated = || {
+            let coded = decoder.upgrade()?.static_pad("sink")?.current_caps()?;
+            coded.structure(0)?.get::<String>(CONTAINER_COLORIMETRY).ok()
+        };
+        let completed = match info.event().map(|event| event.view()) {
+            Some(gst::EventView::Caps(event)) => {
+                let mut caps = event.caps_owned();
+                caps.make_mut()
+                    .structure_mut(0)
+                    .filter(|caps| !caps.has_field("colorimetry"))
+                    .and_then(|caps| {
+                        caps.set("colorimetry", stated()?);
+                        Some(())
+                    })
+                    .map(|()| gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build())
+            }
+            _ => None,
+        };
+        if let Some(completed) = completed {
+            info.data = Some(gst::PadProbeData::Event(completed));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
