@@ -10,5 +10,6 @@ pub mod netns;
 pub mod program;
 pub mod records;
 pub mod rtsp;
+pub mod scripted_camera;
 pub mod source;
 pub mod video;

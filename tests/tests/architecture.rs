@@ -36,12 +36,14 @@ const ALLOWED: [(&str, &[&str]); 23] = [
 ];
 
 /// Each giant and the crates that may use it.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 14] = [
     ("tch", &["model", "fused", "train"]),
     ("torch-sys", &["fused"]),
     ("gstreamer", &["ingest", "sim"]),
     ("gstreamer-app", &["ingest", "sim"]),
     ("gstreamer-video", &["ingest"]),
+    ("gstreamer-sdp", &["ingest"]),
+    ("gio", &["ingest"]),
     ("gstreamer-rtsp-server", &["sim"]),
     ("rdkafka", &["broker"]),
     ("openssl", &["broker"]),

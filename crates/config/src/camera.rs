@@ -51,11 +51,13 @@ pub enum RtspTransport {
 }
 
 /// When a camera that failed is connected anew: after `first`, then half as long again each time up to
-/// `max`, each wait shortened at random by up to a half.
+/// `max`, each wait shortened at random by up to a half. After a login that was refused the first wait is `login`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
     pub first: Duration,
     pub max: Duration,
+    /// First wait after the camera refused user name or password; doubles up to half an hour.
+    pub login: Duration,
     /// Tries without a frame after which a camera is given up; none goes on for ever. A file is never
     /// tried again.
     pub attempts: Option<u32>,
@@ -82,6 +84,7 @@ impl CameraSettings {
         if max < first {
             section.note("retry_max_ms", "this is less than `retry_first_ms`");
         }
+        let login = section.millis("retry_login_ms", 10..=3_600_000);
         let attempts = section.integer("retry_attempts", 1..=1_000_000).map(|n| n as u32);
         let queue = section.integer("queue", 1..=1024).unwrap_or(4) as usize;
         let window = section.integer("window", 1..=100_000).unwrap_or(256) as usize;
@@ -102,10 +105,18 @@ impl CameraSettings {
                 ("jitter_buffer_ms", jitter_buffer.is_some(), is_rtsp, "RTSP cameras"),
                 ("tls_verify", tls_verify.is_some(), is_rtsps, "rtsps:// cameras"),
                 ("retry_attempts", attempts.is_some(), !is_file, "live cameras"),
+                ("retry_login_ms", login.is_some(), is_rtsp, "RTSP cameras"),
             ] {
                 if set && !fits {
                     section.note(key, format!("this is for {what} only, and `uri` is none"));
                 }
+            }
+            if is_rtsps && rtsp_transport == Some(RtspTransport::Udp) {
+                section.note(
+                    "transport",
+                    "over UDP the video would not be encrypted, which `rtsps://` promises; remove this, since TCP is \
+                     the default, or use `rtsp://` if encryption is not needed",
+                );
             }
         }
         Some(Self {
@@ -119,7 +130,7 @@ impl CameraSettings {
             jitter_buffer: jitter_buffer.unwrap_or(Duration::from_millis(200)),
             stall_timeout: stall_timeout.unwrap_or(Duration::from_secs(5)),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
-            retry: RetrySettings { first, max, attempts },
+            retry: RetrySettings { first, max, login: login.unwrap_or(Duration::from_secs(60)), attempts },
             regions,
             classes,
             priority,

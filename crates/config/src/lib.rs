@@ -22,6 +22,7 @@ mod registry;
 mod secret;
 mod snapshots;
 mod uri;
+mod user_info;
 
 pub use adas::{
     AdasSettings, Calibration, CorridorSettings, ForwardSettings, Lens, LevelSettings, PathSettings,

@@ -1,7 +1,12 @@
 //! Reads a TOML table key by key and notes every mistake, where serde would stop at the first.
 
 use std::{
-    cell::RefCell, collections::BTreeSet, fmt::Display, net::{IpAddr, SocketAddr}, ops::RangeInclusive, str::FromStr,
+    cell::RefCell,
+    collections::BTreeSet,
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    str::FromStr,
     time::Duration,
 };
 

@@ -15,6 +15,7 @@ use url::Url;
 use crate::{
     Secret,
     expand::{Piece, join},
+    user_info,
 };
 
 /// A source of pictures. Its `Display` and `Debug` never show a credential.
@@ -118,6 +119,7 @@ fn encode_user_info(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
+    let text = &*user_info::encoded(text);
     let (text, zone) = split_zone(text);
     let mut url = Url::parse(&text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) {

@@ -14,6 +14,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     decoders: Mutex<Decoders>,
+    /// Media types of the streams that are not decoded.
+    others: Mutex<Vec<String>>,
     reads_begun: AtomicU64,
     reads_ended: AtomicU64,
 }
@@ -115,6 +117,15 @@ impl Arrivals {
 
     pub(crate) fn codec(&self) -> Option<String> {
         self.decoders().selected()?.codec.clone()
+    }
+
+    /// There is a stream of this media type that is not decoded.
+    pub(crate) fn note_other(&self, media_type: &str) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(media_type.to_owned());
+    }
+
+    pub(crate) fn others(&self) -> Vec<String> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     // A few assignments at a time, so a poisoned lock still guards sound data.

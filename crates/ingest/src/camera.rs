@@ -15,6 +15,7 @@ use crate::{
     fitter::Fitter,
     pipeline::{self, LeftBehind},
     rtp_time::RtpTime,
+    rtsp,
     session::{Session, SessionEnd, SessionOutcome},
     snapshots::Snapshots,
     stamp::Stamper,
@@ -33,6 +34,7 @@ pub struct CameraSource {
     keep: Arc<Keep>,
     snapshots: Option<Snapshots>,
     left_behind: LeftBehind,
+    habits: Arc<rtsp::Habits>,
 }
 
 /// What is asked of a camera's frames.
@@ -54,8 +56,15 @@ impl CameraSource {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
-        let (every, keep) = (wanted.every, Arc::new(keep));
-        Self { settings, fitter, every, keep, snapshots, left_behind: LeftBehind::default() }
+        Self {
+            settings,
+            fitter,
+            every: wanted.every,
+            keep: Arc::new(keep),
+            snapshots,
+            left_behind: LeftBehind::default(),
+            habits: Arc::default(),
+        }
     }
 
     fn connect(
@@ -65,11 +74,11 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots, left_behind } = self;
+        let Self { settings, fitter, every, keep, snapshots, left_behind, habits } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
         let session =
-            Session { settings, outlet, stamper, rtp_time, fitter, every, keep, snapshots, left_behind };
+            Session { settings, outlet, stamper, rtp_time, fitter, every, keep, snapshots, left_behind, habits };
         session.run()
     }
 
@@ -85,7 +94,7 @@ impl CameraSource {
             let outcome = self.connect(outlet, &stamper, Some(rtp_time));
             let session = outcome.session;
             id = session.next();
-            let fault = match outcome.end {
+            let mut fault = match outcome.end {
                 SessionEnd::Stopped => return SourceEnd::Stopped,
                 SessionEnd::Fault(fault) => fault,
                 SessionEnd::Ended => {
@@ -93,9 +102,15 @@ impl CameraSource {
                     Fault::new(RetryReason::EndOfStream, detail)
                 }
             };
-            let Some(wait) = backoff.after(outcome.flowed, rand::random()) else {
+            let Some(wait) = backoff.after(outcome.flowed, fault.reason, rand::random()) else {
                 return SourceEnd::Failed { reason: fault.reason, detail: fault.detail };
             };
+            if fault.reason == RetryReason::Unauthorized {
+                fault.detail += &format!(
+                    "; the next login is tried in {} s, since cameras lock an account after a few that fail",
+                    wait.as_secs_f64().round()
+                );
+            }
             tracing::debug!(
                 camera = %self.settings.id,
                 %session,

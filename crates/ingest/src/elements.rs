@@ -1,12 +1,16 @@
 //! The elements of a camera's pipeline, by the kind of its source.
 
-use std::{fs::File, os::fd::AsRawFd, sync::Arc};
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    sync::Arc,
+};
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_app as app;
 use gstreamer_video as video;
-use lookout_config::{CameraSettings, RtspTransport, SourceUri};
+use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::RetryReason;
 
 use crate::{
@@ -14,21 +18,23 @@ use crate::{
     arrival::Arrivals,
     autoplug,
     container::{self, Container},
-    decoder_input, demuxer, guard, select,
+    decoder_input, demuxer, guard,
+    rtsp::Feed,
+    select,
 };
 
 /// Hears what is wrong with a source and is no error of its pipeline.
 pub(crate) type Tell = Arc<dyn Fn(Fault) + Send + Sync>;
 
-/// Puts the elements for `settings` into `pipeline`, and gives the sink in which decoded pictures arrive.
-/// `pipe` is the open file where the source is a named pipe.
+/// Puts the elements for `settings` into `pipeline`. Returns the sink in which decoded frames arrive, and for
+/// an RTSP camera the entrance for its packets. `pipe` is the open file where the source is a named pipe.
 pub(crate) fn add(
     pipeline: &gst::Pipeline,
     settings: &CameraSettings,
     pipe: Option<&File>,
     arrivals: &Arc<Arrivals>,
     tell: Tell,
-) -> Result<app::AppSink, Fault> {
+) -> Result<(app::AppSink, Option<Feed>), Fault> {
     let sink = app::AppSink::builder()
         .caps(&video::VideoCapsBuilder::new().build())
         // Frames go as fast as they come: a live source sets its own pace, a file has none.
@@ -40,26 +46,11 @@ pub(crate) fn add(
     sink.set_property("qos", false);
     put(pipeline, sink.upcast_ref())?;
     guard::watch(pipeline, sink.upcast_ref(), &settings.uri, &tell);
+    let mut feed = None;
     match &settings.uri {
-        SourceUri::Rtsp { location, credentials } => {
-            let source = make("rtspsrc")?;
-            source.set_property("location", location);
-            if let Some(credentials) = credentials {
-                source.set_property("user-id", &credentials.user);
-                source.set_property("user-pw", credentials.password.reveal());
-            }
-            rtsp(&source, settings, Arc::clone(&tell));
-            put(pipeline, &source)?;
+        SourceUri::Rtsp { .. } => {
             let decode = decoder(pipeline, &sink, settings, None, arrivals, tell)?;
-            let decode = decode.downgrade();
-            source.connect_pad_added(move |_, pad| {
-                if let Some(entry) = decode.upgrade().and_then(|decode| decode.static_pad("sink"))
-                    && !entry.is_linked()
-                {
-                    // What cannot be linked shows as a connection on which no frame comes.
-                    let _ = pad.link(&entry);
-                }
-            });
+            feed = Some(Feed::add(pipeline, settings, &decode)?);
         }
         SourceUri::File(path) => {
             let source = if let Some(pipe) = pipe {
@@ -106,36 +97,7 @@ pub(crate) fn add(
             link(&shape, sink.upcast_ref())?;
         }
     }
-    Ok(sink)
-}
-
-fn rtsp(source: &gst::Element, settings: &CameraSettings, tell: Tell) {
-    let transport = match settings.rtsp_transport {
-        RtspTransport::Tcp => "tcp",
-        RtspTransport::Udp => "udp",
-    };
-    source.set_property_from_str("protocols", transport);
-    source.set_property("latency", settings.jitter_buffer.as_millis() as u32);
-    source.set_property("add-reference-timestamp-meta", true);
-    let patience = settings.connect_timeout.as_micros() as u64;
-    source.set_property("tcp-timeout", patience);
-    source.set_property("timeout", patience);
-    // Asked only of a certificate in which something is wrong.
-    let (verify, uri) = (settings.tls_verify, settings.uri.clone());
-    source.connect("accept-certificate", false, move |values| {
-        if verify {
-            let flaws = values.get(3).and_then(glib::FlagsValue::from_value).map(|(_, flaws)| flaws);
-            let names: Vec<_> = flaws.iter().flatten().map(|flaw| flaw.nick()).collect();
-            tell(Fault::untrusted(&uri, &names.join(", ")));
-        }
-        Some((!verify).to_value())
-    });
-    // Sound and metadata are not even asked for.
-    source.connect("select-stream", false, |values| {
-        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
-        let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<&str>("media").ok());
-        Some(media.is_none_or(|media| media == "video").to_value())
-    });
+    Ok((sink, feed))
 }
 
 /// A decoder for whatever comes, its selected video stream linked to `sink`.
@@ -150,9 +112,12 @@ fn decoder(
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
     decode.set_property("expose-all-streams", false);
-    let (uri, refused) = (settings.uri.clone(), Arc::clone(&tell));
+    let (uri, refused, noted) = (settings.uri.clone(), Arc::clone(&tell), Arc::downgrade(arrivals));
     decode.connect("unknown-type", false, move |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok())?;
+        if let (Some(arrivals), Some(format)) = (noted.upgrade(), caps.structure(0)) {
+            arrivals.note_other(format.name());
+        }
         if let Some(why) = autoplug::reason(&caps) {
             refused(Fault::refused(&uri, &autoplug::format_name(&caps), why));
         }
@@ -191,11 +156,11 @@ fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn make(name: &'static str) -> Result<gst::Element, Fault> {
+pub(crate) fn make(name: &'static str) -> Result<gst::Element, Fault> {
     gst::ElementFactory::make(name).build().map_err(|error| Fault::element(name, &error))
 }
 
-fn put(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
+pub(crate) fn put(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
     pipeline.add(element).map_err(|error| Fault::element(&element.name(), &error))
 }
 

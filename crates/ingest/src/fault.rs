@@ -68,6 +68,21 @@ impl Fault {
         Self::new(RetryReason::Undecodable, detail)
     }
 
+    /// This fault, unless the source has other streams, of the media types `others`, and no video: GStreamer says
+    /// then that it lacks a decoder for one of them.
+    pub(crate) fn or_no_video(self, uri: &SourceUri, others: &[String]) -> Self {
+        let is_video = |name: &String| name.starts_with("video/") || name.starts_with("image/");
+        if self.reason != RetryReason::Undecodable || others.is_empty() || others.iter().any(is_video) {
+            return self;
+        }
+        let mut others = others.to_vec();
+        others.sort();
+        others.dedup();
+        let detail =
+            format!("{uri}: it has no video, only {}; check that it is the right source", others.join(", "));
+        Self::new(RetryReason::Undecodable, detail)
+    }
+
     /// An element that this installation of GStreamer lacks, or that cannot be set up.
     pub(crate) fn element(name: &str, error: &glib::BoolError) -> Self {
         let detail = format!(
@@ -207,6 +222,19 @@ mod tests {
         let fault = Fault::from_bus(&camera("rtsp://camera/"), &error, Some(&answer.replace('\n', "\r")));
         assert!(fault.detail.contains("[31mred ERROR"), "{fault}");
         assert!(!fault.detail.contains(char::is_control) && fault.detail.chars().count() <= MAX_DETAIL + 1);
+    }
+
+    #[test]
+    fn sound_without_video_is_not_called_a_missing_decoder() {
+        let file = SourceUri::File("talk.m4a".into());
+        let missing = glib::Error::new(gst::CoreError::MissingPlugin, "Missing decoder: MPEG-4 AAC");
+        let fault = |others: &[&str]| {
+            let others: Vec<_> = others.iter().map(|name| (*name).to_owned()).collect();
+            Fault::from_bus(&file, &missing, None).or_no_video(&file, &others).detail
+        };
+        assert!(fault(&["audio/mpeg"]).contains("it has no video, only audio/mpeg"));
+        assert!(fault(&["audio/mpeg", "video/x-odd"]).contains("Missing decoder"));
+        assert!(fault(&[]).contains("Missing decoder"));
     }
 
     #[test]

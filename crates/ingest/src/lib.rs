@@ -8,6 +8,8 @@
 //! └──── GStreamer's threads ─────────────────────────────┘  └──────── the camera's thread ───────┘
 //! ```
 //!
+//! The source of an RTSP camera is a client of our own with `rtpbin` behind it (`rtsp`).
+//!
 //! The picture is scaled behind appsink, so that no element has to be set anew when the stream changes its
 //! shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
 //! apart.
@@ -40,9 +42,11 @@ mod pipeline;
 mod planes;
 mod probe;
 mod rtp_time;
+mod rtsp;
 mod sei;
 mod select;
 mod session;
+mod silence;
 mod snapshots;
 mod stamp;
 mod still;

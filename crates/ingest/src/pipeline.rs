@@ -22,6 +22,7 @@ use crate::{
     arrival::Arrivals,
     autoplug, decoder_input, elements, file, gif, keyframe, pipe,
     rtp_time::{self, RtpTime},
+    rtsp,
     tap::{Tap, TapSettings, tap},
     teardown, transport_stream,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     damage: Damage,
     /// Places where packets of an MPEG transport stream are missing.
     pub(crate) gaps: Arc<AtomicU64>,
+    /// The connection to an RTSP camera.
+    client: Option<rtsp::Client>,
     pipeline: gst::Pipeline,
     /// The named pipe that the pipeline reads.
     input: Option<File>,
@@ -108,6 +111,7 @@ impl Connection {
         tapped: TapSettings,
         rtp_time: Option<&Arc<RtpTime>>,
         left_behind: &LeftBehind,
+        habits: &Arc<rtsp::Habits>,
         stop: &Stop,
     ) -> Result<Self, Fault> {
         left_behind.check(&settings.uri)?;
@@ -130,7 +134,7 @@ impl Connection {
             }
             _ => None,
         };
-        let sink = elements::add(&pipeline, settings, input.as_ref(), &arrivals, tell)?;
+        let (sink, feed) = elements::add(&pipeline, settings, input.as_ref(), &arrivals, tell.clone())?;
         let at_end = sender.clone();
         let (ledger, stamper) = (Arc::clone(&tapped.ledger), Arc::clone(&tapped.stamper));
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
@@ -141,11 +145,22 @@ impl Connection {
             keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&tap.counts) },
         );
         let damage = Damage::default();
-        listen(&pipeline, settings.uri.clone(), sender, Arc::clone(&damage))?;
+        listen(&pipeline, settings.uri.clone(), Arc::clone(&arrivals), sender, Arc::clone(&damage))?;
         let left_behind = left_behind.clone();
-        let connection = Self { tap, events, arrivals, damage, gaps, pipeline, input, left_behind };
+        let client = None;
+        let mut connection =
+            Self { tap, events, arrivals, damage, gaps, client, pipeline, input, left_behind };
         connection.start(&settings.uri, stop)?;
+        if let Some(feed) = feed {
+            let client = rtsp::Client::start(settings, feed, Arc::clone(habits), move |fault| tell(fault))?;
+            connection.client = Some(client);
+        }
         Ok(connection)
+    }
+
+    /// What the connection to an RTSP camera waits for.
+    pub(crate) fn phase(&self) -> Option<rtsp::Phase> {
+        self.client.as_ref().map(rtsp::Client::phase)
     }
 
     /// Whether the source is a named pipe, whose writer may pause.
@@ -182,11 +197,16 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.tap.close();
+        let client = self.client.as_mut().and_then(rtsp::Client::stop);
         let (pipeline, input) = (self.pipeline.clone(), self.input.take());
         let LeftBehind(left) = self.left_behind.clone();
         left.fetch_add(1, Relaxed);
         teardown::stop(move || {
+            // The client says goodbye to the camera meanwhile.
             let _ = pipeline.set_state(gst::State::Null);
+            if let Some(client) = client {
+                let _ = client.join();
+            }
             if let Some(bus) = pipeline.bus() {
                 bus.unset_sync_handler();
             }
@@ -224,6 +244,7 @@ fn within<T: Send + 'static>(
 fn listen(
     pipeline: &gst::Pipeline,
     uri: SourceUri,
+    arrivals: Arc<Arrivals>,
     events: Sender<Event>,
     damage: Damage,
 ) -> Result<(), Fault> {
@@ -234,6 +255,7 @@ fn listen(
         match message.view() {
             gst::MessageView::Error(error) => {
                 let fault = Fault::from_bus(&uri, &error.error(), error.debug().as_deref());
+                let fault = fault.or_no_video(&uri, &arrivals.others());
                 tracing::debug!(%fault, "pipeline error");
                 let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
                 if is_damage(message, &error.error()) {

@@ -19,6 +19,7 @@ use crate::{
     file, init,
     pipeline::{Connection, Event, LeftBehind},
     rtp_time::RtpTime,
+    silence,
     stamp::Stamper,
     tap::{Decoded, TapSettings},
 };
@@ -55,16 +56,10 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();
-    let connection = Connection::open(settings, tapped, None, &LeftBehind::default(), &stop)?;
+    let left_behind = LeftBehind::default();
+    let connection = Connection::open(settings, tapped, None, &left_behind, &Arc::default(), &stop)?;
     let (info, size, first) = loop {
-        let counts = &connection.tap.counts;
-        let silent = || {
-            if counts.has_no_key_frame() {
-                return Fault::no_key_frame(&settings.uri, counts.undecodable(), Some(timeout));
-            }
-            let detail = format!("{}: no frame came within {} ms", settings.uri, timeout.as_millis());
-            Fault::new(RetryReason::Stalled, detail)
-        };
+        let silent = || silence::fault(&connection, settings, timeout);
         let decoded = select! {
             recv(connection.tap.frames) -> decoded => decoded.map_err(|_| silent())?,
             recv(connection.events) -> event => match event {

@@ -16,6 +16,7 @@ use crate::{
     fitter::Fitter,
     pipeline::{Connection, Event, LeftBehind},
     rtp_time::RtpTime,
+    rtsp, silence,
     snapshots::Snapshots,
     stamp::{Stamp, Stamper},
     tap::{Decoded, TapSettings, process_time, since_epoch},
@@ -34,6 +35,7 @@ pub(crate) struct Session<'a> {
     pub(crate) keep: &'a Arc<Keep>,
     pub(crate) snapshots: Option<&'a mut Snapshots>,
     pub(crate) left_behind: &'a LeftBehind,
+    pub(crate) habits: &'a Arc<rtsp::Habits>,
 }
 
 /// How a connection went.
@@ -115,7 +117,8 @@ impl Session<'_> {
         };
         let opened = Instant::now();
         let (rtp_time, stop) = (self.rtp_time.as_ref(), &self.outlet.stop);
-        let connection = match Connection::open(self.settings, tapped, rtp_time, self.left_behind, stop) {
+        let (left_behind, habits) = (self.left_behind, self.habits);
+        let connection = match Connection::open(self.settings, tapped, rtp_time, left_behind, habits, stop) {
             Ok(connection) => connection,
             Err(fault) => {
                 let stopped = self.outlet.stop.is_stopped();
@@ -200,7 +203,7 @@ impl Session<'_> {
                         quiet_since = Instant::now();
                     } else if seen == progress.seen {
                         let fault = progress.fault.take();
-                        return SessionEnd::Fault(fault.unwrap_or_else(|| self.silent(connection, patience)));
+                        return SessionEnd::Fault(fault.unwrap_or_else(|| silence::fault(connection, self.settings, patience)));
                     } else {
                         progress.seen = seen;
                         quiet_since = Instant::now();
@@ -353,19 +356,6 @@ impl Session<'_> {
             crate::camera::send(self.outlet, report);
         }
         None
-    }
-
-    fn silent(&self, connection: &Connection, patience: Duration) -> Fault {
-        let (uri, ms) = (&self.settings.uri, patience.as_millis());
-        let arrivals = &connection.arrivals;
-        let (reason, what) = match (connection.tap.counts.frames(), arrivals.packets(), arrivals.codec()) {
-            (0, 0, None) => (RetryReason::Unreachable, "nothing has come from it"),
-            (0, 1.., _) => {
-                (RetryReason::Undecodable, "its data came, and no picture could be decoded from it")
-            }
-            _ => (RetryReason::Stalled, "no frame has come"),
-        };
-        Fault::new(reason, format!("{uri}: {what} for {ms} ms"))
     }
 }
 

@@ -1,0 +1,191 @@
+//! Logging in to a camera: one attempt per connection, and only where the credentials belong.
+
+use http_auth::{
+    PasswordClient, PasswordParams,
+    digest::{Algorithm, DigestClient},
+};
+use lookout_config::Credentials;
+
+use super::message::Response;
+
+/// What is known of the camera's login on one connection.
+pub(super) struct Login {
+    credentials: Option<Credentials>,
+    /// Whether there are credentials for another address, from which the camera redirected.
+    withheld: bool,
+    client: Option<PasswordClient>,
+    /// Whether the challenge came from a proxy (407).
+    proxy: bool,
+    /// Whether the camera accepted the credentials on this connection.
+    accepted: bool,
+}
+
+/// What to do about an answer of 401 or 407.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Challenged {
+    /// Send the request again with what [`Login::header`] now gives.
+    Retry,
+    /// The camera wants a login, and there is none.
+    NoCredentials,
+    /// The camera wants a login, and the only credentials are those of another address.
+    Withheld,
+    /// The credentials were refused.
+    Refused,
+    /// None of the schemes that the camera offers is known.
+    UnknownScheme(String),
+}
+
+impl Login {
+    pub(super) fn new(credentials: Option<Credentials>, withheld: bool) -> Self {
+        Self { credentials, withheld, client: None, proxy: false, accepted: false }
+    }
+
+    /// The same credentials for another connection to the same server.
+    pub(super) fn renewed(self) -> Self {
+        Self::new(self.credentials, self.withheld)
+    }
+
+    /// Whether there are credentials, for this server or for the one that redirected from it.
+    pub(super) fn has_credentials(&self) -> bool {
+        self.credentials.is_some() || self.withheld
+    }
+
+    /// The header that answers the camera's last challenge; none where it has not asked for one.
+    pub(super) fn header(&mut self, method: &str, uri: &str) -> Option<(&'static str, String)> {
+        let Credentials { user, password } = self.credentials.as_ref()?;
+        let params =
+            PasswordParams { username: user, password: password.reveal(), uri, method, body: Some(&[]) };
+        let client = self.client.as_mut()?;
+        let mut value = client.respond(&params).ok()?;
+        if let PasswordClient::Digest(digest) = client {
+            value.push_str(missing_algorithm(digest));
+        }
+        Some((if self.proxy { "Proxy-Authorization" } else { "Authorization" }, value))
+    }
+
+    /// An answer of 401 or 407 to a request that was sent with [`Login::header`] if `with_login`.
+    pub(super) fn challenged(&mut self, response: &Response, with_login: bool) -> Challenged {
+        if with_login && !self.accepted {
+            return Challenged::Refused;
+        }
+        if self.credentials.is_none() {
+            return if self.withheld { Challenged::Withheld } else { Challenged::NoCredentials };
+        }
+        self.proxy = response.code == 407;
+        let name = if self.proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
+        let offered: Vec<_> = response.headers(name).collect();
+        let builder =
+            offered.iter().fold(PasswordClient::builder(), |builder, offer| builder.challenges(offer));
+        match builder.build() {
+            Ok(client) => {
+                // A login that was accepted before is sent again once: its nonce has expired.
+                self.client = Some(client);
+                Challenged::Retry
+            }
+            Err(_) => Challenged::UnknownScheme(schemes(&offered)),
+        }
+    }
+
+    /// The camera answered a request that was sent with [`Login::header`] otherwise than by 401 or 407.
+    pub(super) fn accepted(&mut self) {
+        self.accepted = true;
+    }
+
+    /// Whether the login was challenged, and not yet tried.
+    pub(super) fn is_pending(&self) -> bool {
+        self.client.is_some() && !self.accepted
+    }
+}
+
+/// Without `qop` the client takes the challenge for one of RFC 2069, which knew only MD5, and does not say which
+/// algorithm it used.
+fn missing_algorithm(digest: &DigestClient) -> &'static str {
+    match digest.algorithm() {
+        Algorithm::Sha256 if digest.rfc2069_compat() => ", algorithm=SHA-256",
+        Algorithm::Sha512Trunc256 if digest.rfc2069_compat() => ", algorithm=SHA-512-256",
+        _ => "",
+    }
+}
+
+/// The names of the schemes, since the rest may be long and says nothing to a person.
+fn schemes(offered: &[&str]) -> String {
+    let names: Vec<_> = offered.iter().filter_map(|offer| offer.split_whitespace().next()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_config::Secret;
+
+    use super::{
+        super::message::{Inbox, Item},
+        *,
+    };
+
+    fn challenge(lines: &[&str]) -> Response {
+        let mut inbox = Inbox::default();
+        inbox.push(format!("RTSP/1.0 401 Unauthorized\r\n{}\r\n\r\n", lines.join("\r\n")).as_bytes());
+        match inbox.next().unwrap() {
+            Some(Item::Response(response)) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn login() -> Login {
+        let password = Secret::new("secret");
+        Login::new(Some(Credentials { user: "admin".into(), password }), false)
+    }
+
+    const MD5: &str = "WWW-Authenticate: Digest realm=\"cam\", nonce=\"n\"";
+    const SHA256: &str = "WWW-Authenticate: Digest realm=\"cam\", nonce=\"n\", algorithm=SHA-256";
+    const BASIC: &str = "WWW-Authenticate: Basic realm=\"cam\"";
+
+    #[test]
+    fn answers_the_schemes_that_cameras_offer() {
+        let cases: [(&[&str], &str); 5] = [
+            (&[BASIC], "Basic YWRtaW46c2VjcmV0"),
+            (&[MD5], "Digest "),
+            (&[SHA256], "algorithm=SHA-256"),
+            (&[BASIC, MD5], "Digest "),
+            (&["WWW-Authenticate: Digest realm=\"cam\", nonce=\"n\", algorithm=X-9", MD5], "Digest "),
+        ];
+        for (offered, expected) in cases {
+            let mut login = login();
+            assert_eq!(login.header("DESCRIBE", "rtsp://c/"), None);
+            assert_eq!(login.challenged(&challenge(offered), false), Challenged::Retry);
+            let (name, value) = login.header("DESCRIBE", "rtsp://c/").unwrap();
+            assert_eq!(name, "Authorization");
+            assert!(value.contains(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_refused_login_is_not_tried_again() {
+        let mut login = login();
+        let stale = challenge(&["WWW-Authenticate: Digest realm=\"cam\", nonce=\"n\", stale=TRUE"]);
+        assert_eq!(login.challenged(&stale, false), Challenged::Retry);
+        assert!(login.is_pending());
+        assert_eq!(login.challenged(&stale, true), Challenged::Refused);
+    }
+
+    #[test]
+    fn an_accepted_login_is_renewed_when_its_nonce_expires() {
+        let mut login = login();
+        login.challenged(&challenge(&[MD5]), false);
+        login.accepted();
+        assert_eq!(login.challenged(&challenge(&[MD5]), true), Challenged::Retry);
+    }
+
+    #[test]
+    fn says_why_there_is_no_login() {
+        let challenge_of = |lines: &[&str]| challenge(lines);
+        assert_eq!(
+            Login::new(None, false).challenged(&challenge_of(&[MD5]), false),
+            Challenged::NoCredentials
+        );
+        assert_eq!(Login::new(None, true).challenged(&challenge_of(&[MD5]), false), Challenged::Withheld);
+        let unknown = challenge_of(&["WWW-Authenticate: NTLM"]);
+        assert_eq!(login().challenged(&unknown, false), Challenged::UnknownScheme("NTLM".into()));
+        assert_eq!(login().challenged(&challenge_of(&[]), false), Challenged::UnknownScheme("none".into()));
+    }
+}

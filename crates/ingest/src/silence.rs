@@ -1,0 +1,44 @@
+//! A source from which no frame comes, and nobody says why.
+
+use std::time::Duration;
+
+use lookout_config::{CameraSettings, RtspTransport};
+use lookout_schema::RetryReason;
+
+use crate::{Fault, pipeline::Connection, rtsp::Phase};
+
+/// What did not happen on `connection` for `patience`.
+pub(crate) fn fault(connection: &Connection, settings: &CameraSettings, patience: Duration) -> Fault {
+    let (uri, ms) = (&settings.uri, patience.as_millis());
+    let (arrivals, counts) = (&connection.arrivals, &connection.tap.counts);
+    if counts.has_no_key_frame() {
+        return Fault::no_key_frame(uri, counts.undecodable(), Some(patience));
+    }
+    let (reason, what) = match (counts.frames(), arrivals.packets(), arrivals.codec()) {
+        (0, 0, None) if connection.phase() != Some(Phase::Frames) => {
+            (RetryReason::Unreachable, nothing_came(connection.phase(), settings.rtsp_transport))
+        }
+        (0, ..) => (RetryReason::Undecodable, "its data came, and no picture could be decoded from it"),
+        _ => (RetryReason::Stalled, "no frame has come"),
+    };
+    Fault::new(reason, format!("{uri}: {what} for {ms} ms"))
+}
+
+/// What did not happen on a connection without a packet, and what to do about it.
+fn nothing_came(phase: Option<Phase>, transport: RtspTransport) -> &'static str {
+    match phase {
+        None => "nothing has come from it",
+        Some(Phase::Connecting) => {
+            "the connection was not made; check that the camera is switched on, and that no firewall is between; waited"
+        }
+        Some(Phase::Options | Phase::Describe | Phase::Setup | Phase::Play) => {
+            "the camera took the connection and did not answer; restart it, or raise `connect_timeout_ms` if it is \
+             slow; waited"
+        }
+        Some(Phase::Packets) if transport == RtspTransport::Udp => {
+            "the camera plays and no packet has come over UDP; a firewall may drop them, so try \
+             `transport = \"tcp\"`; waited"
+        }
+        Some(Phase::Packets | Phase::Frames) => "the camera plays and has sent no packet; restart it; waited",
+    }
+}
