@@ -59,6 +59,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
     let left_behind = LeftBehind::default();
     let connection = Connection::open(settings, tapped, None, &left_behind, &Arc::default(), &stop)?;
     let (info, size, first) = loop {
+        let counts = &connection.tap.counts;
         let silent = || silence::fault(&connection, settings, timeout);
         let decoded = select! {
             recv(connection.tap.frames) -> decoded => decoded.map_err(|_| silent())?,

@@ -8,7 +8,7 @@ use std::{
 
 use crossbeam_channel::select;
 use lookout_config::CameraSettings;
-use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, SessionId};
+use lookout_schema::{CameraStatus, Clock, DropCause, SessionId};
 use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet, Ticket, WhenFull};
 
 use crate::{
