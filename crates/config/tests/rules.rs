@@ -155,7 +155,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"http://x/y\"", 22, "camera[1].uri", "the scheme `http` is not known"),
     ("\"clip.avi\"", "\"file://x\"", 22, "camera[1].uri", "has to begin with `/`"),
     ("\"clip.avi\"", "\"test://ball?fps=0\"", 22, "camera[1].uri", "out of range"),
-    ("\"clip.avi\"", "\"rtsp://a/b@c\"", 22, "camera[1].uri", "percent-encode"),
+    ("\"clip.avi\"", "\"rtsp://a:1/b@c/d\"", 22, "camera[1].uri", "percent-encode"),
     ("${PASSWORD}", "${MISSING}", 18, "camera[0].uri", "MISSING is not set"),
     ("${PASSWORD}", "${PASSWORD", 18, "camera[0].uri", "no closing `}`"),
     ("${PASSWORD}", "${A B}", 18, "camera[0].uri", "is no name of an environment variable"),

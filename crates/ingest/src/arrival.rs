@@ -16,8 +16,7 @@ pub(crate) struct Arrivals {
     decoders: Mutex<Decoders>,
     /// Media types of the streams that are not decoded.
     others: Mutex<Vec<String>>,
-    reads_begun: AtomicU64,
-    reads_ended: AtomicU64,
+    reads: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -89,25 +88,15 @@ impl Arrivals {
         self.decoders().selected().map_or(0, |entered| entered.shown)
     }
 
-    /// The source asks the file for data.
-    pub(crate) fn read_begins(&self) {
-        self.reads_begun.fetch_add(1, Relaxed);
-    }
-
-    /// The file gave data. A source that is not asked for it only ends reads.
-    pub(crate) fn read_ends(&self) {
-        self.reads_ended.fetch_add(1, Relaxed);
-    }
-
-    /// Whether the file owes an answer, as one on a network may for long.
-    pub(crate) fn is_reading(&self) -> bool {
-        self.reads_begun.load(Relaxed) > self.reads_ended.load(Relaxed)
+    /// The file gave data.
+    pub(crate) fn note_read(&self) {
+        self.reads.fetch_add(1, Relaxed);
     }
 
     /// Grows with all that is read and with all that goes into decoders.
     pub(crate) fn progress(&self) -> u64 {
         let packets: u64 = self.decoders().entered.iter().map(|(_, entered)| entered.packets).sum();
-        self.reads_ended.load(Relaxed) + packets
+        self.reads.load(Relaxed) + packets
     }
 
     /// GStreamer's name of what `decoder` decodes, such as `video/x-h264`.

@@ -10,10 +10,12 @@ use gstreamer as gst;
 
 use crate::arrival::{Arrivals, DecoderId};
 
-/// Whether `element` decodes video.
+/// Whether `element` decodes video, or the images that some videos consist of.
 pub(crate) fn is_video_decoder(element: &gst::Element) -> bool {
-    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-    element.factory().is_some_and(|factory| factory.has_type(kind))
+    let kinds = [gst::ElementFactoryType::MEDIA_VIDEO, gst::ElementFactoryType::MEDIA_IMAGE];
+    element.factory().is_some_and(|factory| {
+        kinds.iter().any(|kind| factory.has_type(gst::ElementFactoryType::DECODER | *kind))
+    })
 }
 
 /// The key of `element` in [`Arrivals`].
@@ -53,6 +55,7 @@ fn watch_pad(pad: &gst::Pad, decoder: DecoderId, arrivals: Weak<Arrivals>) {
             Some(gst::EventView::Caps(caps)) => {
                 if let Some(format) = caps.caps().structure(0) {
                     arrivals.set_codec(decoder, format.name());
+                    stream.is_image = format.name().starts_with("image/");
                     stream.is_vp8 = format.name() == "video/x-vp8";
                 }
             }
@@ -70,12 +73,17 @@ fn watch_pad(pad: &gst::Pad, decoder: DecoderId, arrivals: Weak<Arrivals>) {
 struct Stream {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     is_vp8: bool,
+    is_image: bool,
 }
 
 impl Stream {
     /// Whether the decoder is to give a frame for `packet`. It gives none for those before and behind what
     /// an edit list shows, and none for VP8's alternative reference frames.
     fn shows(&self, packet: &gst::BufferRef) -> bool {
+        // A still image comes in pieces of any size.
+        if self.is_image {
+            return false;
+        }
         if packet.flags().contains(gst::BufferFlags::DECODE_ONLY) {
             return false;
         }

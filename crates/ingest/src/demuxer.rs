@@ -24,13 +24,8 @@ pub(crate) fn watch_source(
         let Some(arrivals) = reads.upgrade() else { return gst::PadProbeReturn::Remove };
         let is_pulled = info.mask.contains(gst::PadProbeType::PULL);
         let offset = info.offset;
-        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
-            if is_pulled && info.data.is_none() {
-                arrivals.read_begins();
-            }
-            return gst::PadProbeReturn::Ok;
-        };
-        arrivals.read_ends();
+        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else { return gst::PadProbeReturn::Ok };
+        arrivals.note_read();
         let start = if is_pulled { offset } else { buffer.offset() };
         let end = start.saturating_add(buffer.size() as u64);
         for correction in container.iter().flat_map(|container| &container.corrections) {

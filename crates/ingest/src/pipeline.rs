@@ -276,12 +276,10 @@ fn listen(
 }
 
 /// Whether a decoder reports a packet that it could not decode. Most only count these; `av1dec` posts an
-/// error for each, and goes on.
+/// error of its library for each, and goes on. An error of the stream comes once no frame is to be had.
 fn is_damage(message: &gst::Message, error: &glib::Error) -> bool {
     let from = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-    from.is_some_and(decoder_input::is_video_decoder)
-        && (error.is::<gst::LibraryError>()
-            || error.kind::<gst::StreamError>() == Some(gst::StreamError::Decode))
+    from.is_some_and(decoder_input::is_video_decoder) && error.is::<gst::LibraryError>()
 }
 
 fn note_warning(uri: &SourceUri, warning: &glib::Error) {

@@ -224,8 +224,8 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a file of which no frame came for `patience` is still being read or decoded, or waits for
-    /// data.
+    /// Whether a file of which no frame came for `patience` is still being read or decoded, or is a pipe
+    /// whose writer pauses.
     fn waits_for_file(&self, connection: &Connection, progress: &mut Progress, patience: Duration) -> bool {
         let (moved, now) = (connection.arrivals.progress(), Instant::now());
         if progress.fault.is_some() {
@@ -233,10 +233,10 @@ impl Session<'_> {
             progress.moved = Some((moved, now));
             return has_moved;
         }
-        if connection.reads_pipe() || connection.arrivals.is_reading() {
+        if connection.reads_pipe() {
             if !progress.waits_for_data {
                 let (camera, uri) = (&self.settings.id, &self.settings.uri);
-                tracing::info!(%camera, %uri, waited_ms = patience.as_millis() as u64, "the file gives no data; waiting");
+                tracing::info!(%camera, %uri, waited_ms = patience.as_millis() as u64, "the pipe gives no data; waiting for its writer");
             }
             progress.waits_for_data = true;
             progress.moved = None;
