@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Simulated cameras: the demo's pipeline for DEMO_SECONDS (60) with the monitor's page and the warnings beside it, what
-# they say, and the worker's summary. No network is needed.
+# Simulated cameras: the demo's pipeline with the monitor's page and the warnings beside it, what they say, and the
+# worker's summary. DEMO_SECONDS (60) count from when there are records of all cameras; how long that takes depends on
+# the machine, and the worker says meanwhile what it waits for. No network is needed.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -31,14 +32,16 @@ trap 'interrupted=yes' INT
 
 is_running() { kill -0 "${running[$1]}" 2>/dev/null; }
 
-# until_said NAME FILE TEXT: waits, while it runs, until its file has a line with the text, and prints it.
+# until_said NAME FILE TEXT: waits until the file has a line with the text, and prints it. There is no deadline, since
+# nobody knows how slow the machine is: it waits as long as the process NAME runs.
 until_said() {
-    local deadline=$((SECONDS + 120)) line=''
-    while ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
+    local line='' runs=yes
+    while [[ -z "$interrupted" && -n "$runs" ]]; do
+        # Before the file is read, for the process may write its line and end in between.
+        is_running "$1" || runs=''
         line="$(grep -m 1 -i -- "$3" "$2" 2>/dev/null || true)"
         [[ -z "$line" ]] || { echo "$line"; return 0; }
-        is_running "$1" || return 1
-        sleep 0.2 || true
+        [[ -z "$runs" ]] || sleep 0.2 || true
     done
     return 1
 }
@@ -48,12 +51,12 @@ log "four simulated cameras at rtsp://127.0.0.1:8554/camera-1 to camera-4"
 running[cameras]=$!
 until_said cameras "$folder/cameras" camera-4 >/dev/null || die "the cameras did not start"
 
-log "lookout run pipelines/demo.toml, for $seconds s"
+log "lookout run pipelines/demo.toml, for $seconds s from when there are records of all cameras"
 # The worker's log goes to the terminal and, for the embedded broker's address, to a file.
 "$lookout" run pipelines/demo.toml --summary text >"$folder/summary" 2> >(tee "$folder/log" >&2) &
 running[worker]=$!
 address="$(until_said worker "$folder/log" 'embedded broker at' | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)" ||
-    die "the worker did not start"
+    { [[ -n "$interrupted" ]] && exit 130; } || die "the worker ended before it had a broker; its log is above"
 
 # Its history goes with the embedded broker, which keeps nothing either.
 LOOKOUT_MONITOR_DATA="$folder/monitor" "$lookout" monitor pipelines/monitor.toml --brokers "$address" >&2 &
@@ -64,6 +67,10 @@ log "what is warned of, and some of the records (every 40th), as any Kafka clien
 "$lookout" tail --brokers "$address" --camera drive --alerts > >(awk '/alert/ || NR % 40 == 1 { print; fflush() }') &
 running[tail]=$!
 
+until_said worker "$folder/log" 'records of all cameras flow' >/dev/null || true
+if is_running worker && [[ -z "$interrupted" ]]; then
+    log "records of all four cameras flow; the page is at http://127.0.0.1:9700 for $seconds s"
+fi
 deadline=$((SECONDS + seconds))
 while is_running worker && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
     sleep 0.2 || true

@@ -47,6 +47,8 @@ pub struct ModelSettings {
     pub precision: Precision,
     /// The network's input; none takes the network's usual one.
     pub input: Option<Size>,
+    /// Inputs for a device that is too slow for `input`, the largest first; each has fewer pixels than the one before.
+    pub smaller_inputs: Vec<Size>,
     /// How a frame comes into the input; none takes the network's usual way.
     pub fit: Option<FitSetting>,
     /// Names of the classes, a line each; none takes those that belong to the weights.
@@ -184,6 +186,7 @@ impl ModelSettings {
             device: Device::Auto,
             precision: Precision::Auto,
             input: None,
+            smaller_inputs: Vec::new(),
             fit: None,
             labels: None,
             score_threshold: None,
@@ -237,6 +240,8 @@ impl ModelSettings {
             .text("input")
             .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok());
         let fit = fit(&section);
+        let classifier = arch.as_deref().is_some_and(|arch| CLASSIFIERS.contains(&arch));
+        let smaller_inputs = smaller_inputs(&section, input, fit, script || classifier);
         let labels = section.text("labels").map(|path| base.join(path));
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);
         let nms_iou = section.number("nms_iou", 0.0..=1.0);
@@ -263,6 +268,7 @@ impl ModelSettings {
             device: device?,
             precision,
             input,
+            smaller_inputs,
             fit,
             labels,
             score_threshold,
@@ -274,6 +280,47 @@ impl ModelSettings {
             streams,
         })
     }
+}
+
+/// The inputs for a device that is too slow; `fixed` where the network has one input only.
+fn smaller_inputs(
+    section: &Section<'_, '_>,
+    input: Option<Size>,
+    fit: Option<FitSetting>,
+    fixed: bool,
+) -> Vec<Size> {
+    const KEY: &str = "smaller_inputs";
+    let Some(texts) = section.texts(KEY) else { return Vec::new() };
+    if fixed {
+        section.note(
+            KEY,
+            "only Lookout's own detectors take inputs of several sizes; take `smaller_inputs` out",
+        );
+    }
+    if fit == Some(FitSetting::CentreCrop) {
+        section.note(KEY, "`fit = \"centre-crop\"` has one input; take `letterbox` or `stretch`");
+    }
+    let pixels = |size: Size| u64::from(size.width) * u64::from(size.height);
+    let mut before = input;
+    let mut sizes = Vec::new();
+    for text in texts {
+        match input_size(&text) {
+            Ok(size) => {
+                if before.is_some_and(|before| pixels(size) >= pixels(before)) {
+                    let what =
+                        format!("`{text}` is not smaller than the input before it; write the largest first");
+                    section.note(KEY, what);
+                }
+                before = Some(size);
+                sizes.push(size);
+            }
+            Err(what) => section.note(KEY, what),
+        }
+    }
+    if input.is_none() && !sizes.is_empty() {
+        section.note(KEY, "these are smaller than `input`, which has to be there as well");
+    }
+    sizes
 }
 
 pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> Option<String> {

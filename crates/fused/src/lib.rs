@@ -107,6 +107,11 @@ impl PackedWeight {
         Ok(Self { weight, geometry })
     }
 
+    /// Returns a second handle to the same memory, which is only read: several threads may use it at once.
+    pub fn shallow_clone(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), geometry: self.geometry }
+    }
+
     /// `[N, C, H, W]` to `[N, K, H', W']`. `x` and `bias` `[K]` have the weight's type.
     pub fn conv(&self, x: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, FusedError> {
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -10,9 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender};
-use lookout_schema::DropCause;
-use lookout_stage::{Detect, DetectFrame, Detected, FrameBatch, FrameResult, Stop};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use lookout_schema::{DropCause, Size};
+use lookout_stage::{
+    Detect, DetectFrame, Detected, Findings, Frame, FrameBatch, FrameResult, Keep, Pixels, Placement, Stop,
+};
 
 use crate::{DeviceEvent, InferredBatch, Rebuild, feeder::NumberedBatch, pace::Pace, turns::Turns};
 
@@ -26,6 +29,9 @@ pub(crate) struct Device {
     pub(crate) turns: Arc<Turns>,
     /// Streams of this device.
     pub(crate) streams: u32,
+    /// Frames in a batch at most.
+    pub(crate) max_batch: usize,
+    pub(crate) prepared: Prepared,
     pub(crate) wake: Sender<()>,
     pub(crate) abandon: Stop,
 }
@@ -34,6 +40,51 @@ pub(crate) struct Device {
 const FAILURES_TO_REBUILD: u32 = 3;
 /// Wait before a network that could not be made is tried again; doubled each time up to the second.
 const REBUILD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// A device that has had nothing to do for so long is idle, and has time to prepare a batch size.
+const IDLE: Duration = Duration::from_millis(200);
+/// A batch that takes longer is prepared when it is first needed: frames that come meanwhile would wait for it.
+const IDLE_BATCH: Duration = Duration::from_millis(50);
+
+/// The batch sizes that a stream has run. libtorch takes longer for the first batch of a size: it chooses
+/// algorithms, compiles kernels and asks for memory.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    sizes: BTreeSet<usize>,
+    /// The last frame, of which batches to prepare with are made.
+    sample: Option<Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    pixels: Pixels,
+    source: Size,
+    placement: Placement,
+}
+
+impl Prepared {
+    /// Notes that `batch` is run; whether it is the first of its size.
+    fn is_first(&mut self, batch: &FrameBatch) -> bool {
+        let Some(frame) = batch.frames.last() else { return false };
+        let size = frame.pixels.size();
+        if self.sample.as_ref().is_none_or(|sample| sample.pixels.size() != size) {
+            self.sizes.clear();
+            let black = Pixels::new(size, vec![0; frame.pixels.rgb().len()]);
+            let (source, placement) = (frame.header.source, frame.header.placement);
+            self.sample = black.map(|pixels| Sample { pixels, source, placement });
+        }
+        self.sizes.insert(batch.frames.len())
+    }
+
+    /// Returns the largest batch size up to `max_batch` that has not run and, at `per_frame`, takes little time.
+    /// The largest comes first, since it decides how much memory is kept.
+    fn next(&self, max_batch: usize, per_frame: Option<Duration>) -> Option<usize> {
+        let (_, per_frame) = self.sample.as_ref().zip(per_frame)?;
+        let short =
+            |size: &usize| u32::try_from(*size).is_ok_and(|n| per_frame.saturating_mul(n) <= IDLE_BATCH);
+        (2..=max_batch).rev().filter(short).find(|size| !self.sizes.contains(size))
+    }
+}
 
 enum Failure {
     Refused(String),
@@ -44,12 +95,13 @@ impl Device {
     pub(crate) fn run(mut self, emit: impl Fn(DeviceEvent)) {
         let mut failures = 0;
         while let Some(NumberedBatch { number, batch }) = self.next_batch() {
+            let is_first = self.prepared.is_first(&batch);
             let started = Instant::now();
             let reason = match self.look(&batch) {
                 Ok(detected) => {
                     failures = 0;
                     let took = started.elapsed();
-                    self.pace.learn(batch.frames.len(), took);
+                    self.learn(&batch, is_first, took);
                     let busy = took / self.streams;
                     self.hand_on(
                         number,
@@ -87,8 +139,24 @@ impl Device {
         self.turns.take(number, &self.abandon, || emit(event));
     }
 
-    fn next_batch(&self) -> Option<NumberedBatch> {
-        let batch = self.batches.recv().ok();
+    fn learn(&self, batch: &FrameBatch, is_first: bool, took: Duration) {
+        let mut sizes = batch.frames.iter().map(|frame| frame.pixels.size());
+        let Some(input) = sizes.next().filter(|input| sizes.all(|size| size == *input)) else { return };
+        if is_first {
+            self.pace.guess(input, batch.frames.len(), took);
+        } else {
+            self.pace.learn(input, batch.frames.len(), took);
+        }
+    }
+
+    fn next_batch(&mut self) -> Option<NumberedBatch> {
+        let batch = loop {
+            match self.batches.recv_timeout(IDLE) {
+                Err(RecvTimeoutError::Timeout) => self.prepare_one(),
+                Ok(batch) => break Some(batch),
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+        };
         if !self.abandon.is_stopped() {
             return batch;
         }
@@ -98,10 +166,48 @@ impl Device {
         None
     }
 
+    /// Runs the network on black images in a batch size that it has not seen, if there is one that is soon done.
+    fn prepare_one(&mut self) {
+        let Some(size) = self.prepared.next(self.max_batch, self.pace.per_frame()) else { return };
+        self.prepared.sizes.insert(size);
+        let Some(Sample { pixels, source, placement }) = &self.prepared.sample else { return };
+        let frame = DetectFrame { pixels, source: *source, placement: *placement, keep: Keep::all() };
+        let black = vec![frame; size];
+        // Whatever is wrong with this size is found, and dealt with, when a batch needs it.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.detect(&black))) {
+            tracing::debug!(size, reason = message(panic.as_ref()), "preparing a batch size panicked");
+        }
+    }
+
+    /// Runs the network on the images of a batch. While the input's size changes, a batch may hold images of both
+    /// sizes: each size is a batch of its own to the network.
     fn look(&mut self, batch: &FrameBatch) -> Result<Detected, Failure> {
-        let frames: Vec<_> = batch
-            .frames
-            .iter()
+        let sizes: Vec<Size> = batch.frames.iter().map(|frame| frame.pixels.size()).collect();
+        if sizes.windows(2).all(|two| two[0] == two[1]) {
+            return self.look_at(batch.frames.iter());
+        }
+        let mut findings: Vec<Option<Findings>> = vec![None; sizes.len()];
+        let (mut infer, mut post) = (Duration::ZERO, Duration::ZERO);
+        let mut distinct: Vec<Size> = Vec::new();
+        for size in &sizes {
+            if !distinct.contains(size) {
+                distinct.push(*size);
+            }
+        }
+        for size in distinct {
+            let of_size = |index: &usize| sizes.get(*index) == Some(&size);
+            let indices: Vec<usize> = (0..sizes.len()).filter(of_size).collect();
+            let detected = self.look_at(indices.iter().filter_map(|index| batch.frames.get(*index)))?;
+            (infer, post) = (infer + detected.infer, post + detected.post);
+            for (index, found) in indices.into_iter().zip(detected.findings) {
+                findings[index] = Some(found);
+            }
+        }
+        Ok(Detected { findings: findings.into_iter().flatten().collect(), infer, post })
+    }
+
+    fn look_at<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<Detected, Failure> {
+        let frames: Vec<_> = frames
             .map(|frame| DetectFrame {
                 pixels: &frame.pixels,
                 source: frame.header.source,
@@ -130,6 +236,7 @@ impl Device {
             match made {
                 Ok(detector) => {
                     self.detector = detector;
+                    self.prepared = Prepared::default();
                     return true;
                 }
                 Err(reason) => tracing::error!(%reason, ?wait, "the network could not be made anew"),

@@ -1,6 +1,7 @@
 //! The batch thread: takes frames from the cameras' queues and hands the device its batches.
 
 use std::{
+    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -91,6 +92,8 @@ impl Feeder {
         if let Some(per_frame) = self.pace.per_frame() {
             self.batcher.set_pace(per_frame);
         }
+        // Nobody knows yet how long a large batch takes, and the first record should not wait for one.
+        self.batcher.set_limit((!self.pace.has_worked()).then_some(NonZeroUsize::MIN));
         // The batcher's lists stay whole at any panic, and a frame lost in one is counted by its ticket.
         catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), demand))).unwrap_or_else(|_| {
             tracing::error!("the batcher panicked and goes on");

@@ -1,45 +1,150 @@
 //! What the device takes for a frame.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use lookout_schema::Size;
+
 /// The mean of the last batches, which all streams of a device add to.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU64);
+pub(crate) struct Pace(Mutex<State>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct State {
+    /// The images' size, on which the pace depends.
+    input: Option<Size>,
+    known: Known,
+    /// Whether a batch was done.
+    has_worked: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum Known {
+    #[default]
+    Nothing,
+    /// From a first pass, which also prepares what later ones find; the next measurement takes its place.
+    Guess(Duration),
+    Mean(Duration),
+}
 
 impl Pace {
-    /// A batch of so many frames took so long. Of two that say so at once one may be lost.
-    pub(crate) fn learn(&self, frames: usize, took: Duration) {
-        let Ok(frames @ 1..) = u64::try_from(frames) else { return };
-        let sample = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / frames;
-        let known = self.0.load(Relaxed);
-        let mean = if known == 0 { sample } else { known - known / 4 + sample / 4 };
-        self.0.store(mean, Relaxed);
+    pub(crate) fn with_guess(per_frame: Option<Duration>) -> Self {
+        let known = per_frame.map_or(Known::Nothing, Known::Guess);
+        Self(Mutex::new(State { known, ..State::default() }))
     }
 
-    /// The time for a frame, once there was a batch.
-    pub(crate) fn per_frame(&self) -> Option<Duration> {
-        let known = self.0.load(Relaxed);
-        (known > 0).then(|| Duration::from_nanos(known))
+    /// A batch of `frames` images of `input` took `took`.
+    pub(crate) fn learn(&self, input: Size, frames: usize, took: Duration) {
+        let Some(sample) = per_frame(frames, took) else { return };
+        let mut state = self.of(input);
+        state.known = Known::Mean(match state.known {
+            Known::Mean(mean) => mean - mean / 4 + sample / 4,
+            Known::Nothing | Known::Guess(_) => sample,
+        });
     }
+
+    /// A batch of a size that a stream had not run before took `took`, its preparation included.
+    pub(crate) fn guess(&self, input: Size, frames: usize, took: Duration) {
+        let Some(sample) = per_frame(frames, took) else { return };
+        let mut state = self.of(input);
+        if let Known::Nothing | Known::Guess(_) = state.known {
+            state.known = Known::Guess(sample);
+        }
+    }
+
+    /// Returns the time for a frame, once anything is known of it.
+    pub(crate) fn per_frame(&self) -> Option<Duration> {
+        self.state().known.per_frame()
+    }
+
+    /// Whether a batch was done, so that the time for a frame is that of this device as it is now.
+    pub(crate) fn has_worked(&self) -> bool {
+        self.state().has_worked
+    }
+
+    /// The state for images of `input`. What was learned of another size is a guess for this one, in proportion
+    /// to the pixels.
+    fn of(&self, input: Size) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        if let (Some(before), Some(known)) = (state.input, state.known.per_frame())
+            && before != input
+        {
+            let pixels = |size: Size| f64::from(size.width) * f64::from(size.height);
+            state.known = Known::Guess(known.mul_f64(pixels(input) / pixels(before).max(1.0)));
+        }
+        state.input = Some(input);
+        state.has_worked = true;
+        state
+    }
+
+    // A value that is written whole, so a poisoned lock still guards a sound one.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn per_frame(self) -> Option<Duration> {
+        match self {
+            Self::Nothing => None,
+            Self::Guess(per_frame) | Self::Mean(per_frame) => Some(per_frame),
+        }
+    }
+}
+
+fn per_frame(frames: usize, took: Duration) -> Option<Duration> {
+    u32::try_from(frames).ok().filter(|frames| *frames > 0).map(|frames| took / frames)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    const INPUT: Size = Size { width: 640, height: 384 };
+
     #[test]
     fn the_pace_follows_the_last_batches() {
         let pace = Pace::default();
         assert_eq!(pace.per_frame(), None);
-        pace.learn(0, Duration::from_secs(1));
+        pace.learn(INPUT, 0, ms(1_000));
         assert_eq!(pace.per_frame(), None);
-        pace.learn(4, Duration::from_millis(400));
-        assert_eq!(pace.per_frame(), Some(Duration::from_millis(100)));
-        (0..30).for_each(|_| pace.learn(1, Duration::from_millis(20)));
+        pace.learn(INPUT, 4, ms(400));
+        assert_eq!(pace.per_frame(), Some(ms(100)));
+        (0..30).for_each(|_| pace.learn(INPUT, 1, ms(20)));
         let settled = pace.per_frame().unwrap_or_default();
         assert!((19..22).contains(&settled.as_millis()), "{settled:?}");
+    }
+
+    #[test]
+    fn the_first_batch_of_a_size_does_not_count_as_the_pace() {
+        let pace = Pace::with_guess(Some(ms(9_000)));
+        assert_eq!(pace.per_frame(), Some(ms(9_000)));
+        pace.guess(INPUT, 1, ms(3_000));
+        assert_eq!(pace.per_frame(), Some(ms(3_000)));
+        pace.learn(INPUT, 1, ms(100));
+        assert_eq!(pace.per_frame(), Some(ms(100)), "a measurement replaces a guess");
+        pace.guess(INPUT, 4, ms(8_000));
+        assert_eq!(pace.per_frame(), Some(ms(100)));
+    }
+
+    #[test]
+    fn a_smaller_input_is_expected_to_take_less_time_and_is_measured_anew() {
+        let pace = Pace::default();
+        assert!(!pace.has_worked());
+        pace.learn(INPUT, 1, ms(1_000));
+        assert!(pace.has_worked());
+        let small = Size { width: 320, height: 192 };
+        pace.guess(small, 1, ms(700));
+        assert_eq!(pace.per_frame(), Some(ms(700)));
+        pace.learn(small, 1, ms(300));
+        assert_eq!(pace.per_frame(), Some(ms(300)));
+        pace.learn(INPUT, 0, ms(1));
+        assert_eq!(pace.per_frame(), Some(ms(300)));
     }
 }

@@ -4,13 +4,20 @@ use std::{
     io,
     sync::{Arc, atomic::AtomicUsize},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lookout_batch::{BatchPolicy, Batcher};
 use lookout_stage::{CameraQueue, Detect, Stop};
 
-use crate::{DeviceEvent, device::Device, feeder::Feeder, pace::Pace, turns::Turns};
+use crate::{
+    DeviceEvent,
+    device::{Device, Prepared},
+    feeder::Feeder,
+    pace::Pace,
+    turns::Turns,
+};
 
 /// Makes a network anew after it has panicked or kept failing; the reason where it cannot.
 pub type Rebuild = Arc<dyn Fn() -> Result<Box<dyn Detect>, String> + Send + Sync>;
@@ -21,6 +28,9 @@ pub struct InferSettings {
     /// Make up the next batch while the device works on one. A GPU never waits then; on the CPU, where the
     /// batcher's own time costs nothing beside the network's, a batch made up later is fuller and fresher.
     pub prefetch: bool,
+    /// How long the network's first pass took for each frame, where that is known: batches of live frames are sized
+    /// by it until there are measurements.
+    pub first_pass: Option<Duration>,
 }
 
 /// How frames and signals come in.
@@ -39,6 +49,10 @@ pub struct Inlets {
 pub struct InferThreads(Vec<JoinHandle<()>>);
 
 impl InferThreads {
+    pub(crate) fn of(threads: Vec<JoinHandle<()>>) -> Self {
+        Self(threads)
+    }
+
     /// Whether every thread has ended.
     pub fn is_finished(&self) -> bool {
         self.0.iter().all(JoinHandle::is_finished)
@@ -59,7 +73,7 @@ pub fn start(
     // A place for each stream, and one for the batch that is made up ahead.
     let (handover, batches) = bounded(streams + 1);
     let outstanding = Arc::new(AtomicUsize::new(0));
-    let (pace, turns) = (Arc::new(Pace::default()), Arc::new(Turns::default()));
+    let (pace, turns) = (Arc::new(Pace::with_guess(settings.first_pass)), Arc::new(Turns::default()));
     let (wake, woken) = inlets.wake;
     let feeder = Feeder {
         batcher: Batcher::new(settings.policy),
@@ -82,6 +96,8 @@ pub fn start(
             pace: Arc::clone(&pace),
             turns: Arc::clone(&turns),
             streams: u32::try_from(streams).unwrap_or(u32::MAX),
+            max_batch: settings.policy.max_size.get(),
+            prepared: Prepared::default(),
             wake: wake.clone(),
             abandon: inlets.abandon.clone(),
         };

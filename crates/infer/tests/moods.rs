@@ -105,6 +105,7 @@ impl Bench {
                     max_age: LONG,
                 },
                 prefetch,
+                first_pass: None,
             },
             (0..streams).map(|_| Box::new(moody()) as Box<dyn Detect>).collect(),
             &(Arc::new(move || {

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use lookout_config::{CameraSettings, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraStatus, RetryReason, SessionId, Size, Timestamp};
-use lookout_stage::{CameraReport, Fit, FrameSource, Keep, SourceEnd, SourceOutlet};
+use lookout_stage::{CameraReport, Fit, FrameSource, InputSize, Keep, SourceEnd, SourceOutlet};
 
 use crate::{
     Fault,
@@ -65,6 +65,13 @@ impl CameraSource {
             left_behind: LeftBehind::default(),
             habits: Arc::default(),
         }
+    }
+
+    /// Has its frames come in the size that `input` has at the time.
+    #[must_use]
+    pub fn following(mut self, input: InputSize) -> Self {
+        self.fitter.follow(input);
+        self
     }
 
     fn connect(

@@ -3,7 +3,7 @@
 use gstreamer as gst;
 use gstreamer_video as video;
 use lookout_schema::Size;
-use lookout_stage::{Fit, Pixels, Placement};
+use lookout_stage::{Fit, InputSize, Pixels, Placement};
 use thiserror::Error;
 
 use crate::{
@@ -19,6 +19,8 @@ pub(crate) struct Fitter {
     input: Size,
     fit: Fit,
     set_up: Option<SetUp>,
+    /// Where present, the input's size from now on.
+    follows: Option<InputSize>,
 }
 
 /// A picture in the model's input.
@@ -55,7 +57,12 @@ struct SetUp {
 
 impl Fitter {
     pub(crate) fn new(input: Size, fit: Fit) -> Self {
-        Self { input, fit, set_up: None }
+        Self { input, fit, set_up: None, follows: None }
+    }
+
+    /// From now on frames are fitted to the size that `input` has at the time.
+    pub(crate) fn follow(&mut self, input: InputSize) {
+        self.follows = Some(input);
     }
 
     /// The size of what it gives.
@@ -68,6 +75,11 @@ impl Fitter {
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer()) else {
             return Err(FitError::NoPicture);
         };
+        if let Some(wanted) = self.follows.as_ref().map(InputSize::get).filter(|wanted| *wanted != self.input)
+        {
+            self.input = wanted;
+            self.set_up = None;
+        }
         let current = match self.set_up.take() {
             Some(set_up) if set_up.orientation == orientation && *set_up.caps == *caps => set_up,
             _ => SetUp::new(caps, orientation, self.input, self.fit)?,
@@ -149,6 +161,19 @@ mod tests {
                 all.into_iter().map(|(x, w)| (x, w / sum)).collect()
             })
             .collect()
+    }
+
+    #[test]
+    fn frames_follow_an_input_that_changes() {
+        let (large, small) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
+        let mut fitter = Fitter::new(large, Fit::Letterbox);
+        let input = InputSize::new(large);
+        fitter.follow(input.clone());
+        assert_eq!(fitter.fit(&sample(80, 40), Orientation::default()).unwrap().pixels.size(), large);
+        input.set(small);
+        let fitted = fitter.fit(&sample(80, 40), Orientation::default()).unwrap();
+        assert_eq!(fitted.pixels.size(), small);
+        assert_eq!(fitted.placement, Fit::Letterbox.place(Size { width: 80, height: 40 }, small));
     }
 
     #[test]

@@ -113,7 +113,11 @@ const WARM_UP: usize = 3;
 /// The networks of a device: as many as it has streams.
 fn load_streams(settings: &ModelSettings) -> Result<Vec<Loaded>, ModelError> {
     let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
-    (0..streams.count().get()).map(|_| load_stream(settings, None, &streams)).collect()
+    let mut first = load_stream(settings, None, &streams)?;
+    // The others share its weights in the processor's layout, which the first batch makes.
+    first.warm_up(1)?;
+    let more: Vec<_> = (1..streams.count().get()).map(|_| first.replica()).collect();
+    Ok([first].into_iter().chain(more).collect())
 }
 
 fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::Result<Measurement> {

@@ -11,11 +11,12 @@ use crate::{
     input::{Stacker, one_size},
     labels::Labels,
     network::{PreparedClassifier, caught},
+    replicas::Replica,
     streams::Streams,
 };
 
 /// A ResNet with its input's transform and its classes' names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Classifier {
     network: PreparedClassifier,
     stacker: Stacker,
@@ -24,7 +25,7 @@ pub(crate) struct Classifier {
 }
 
 /// How logits are read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TopClasses {
     labels: Labels,
     top_k: usize,
@@ -80,5 +81,11 @@ impl Detect for Classifier {
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
         })
         .map_err(refuse)
+    }
+}
+
+impl Replica for Classifier {
+    fn replica(&self) -> Box<dyn Replica> {
+        Box::new(self.clone())
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     input::{Stacker, one_size},
     labels::Labels,
     network::{PreparedDetector, caught},
+    replicas::Replica,
     streams::Streams,
 };
 
@@ -19,7 +20,7 @@ use crate::{
 const SIDES_DIVIDE_BY: i64 = 32;
 
 /// A detector with its input's transform and its classes' names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Detector {
     network: PreparedDetector,
     stacker: Stacker,
@@ -94,5 +95,11 @@ impl Detect for Detector {
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
         })
         .map_err(refuse)
+    }
+}
+
+impl Replica for Detector {
+    fn replica(&self) -> Box<dyn Replica> {
+        Box::new(self.clone())
     }
 }

@@ -55,6 +55,8 @@ pub enum ModelError {
     NotAPicture { path: PathBuf, what: String },
     #[error("the picture {} is damaged: {what}; fetch it again, or take it out", path.display())]
     DamagedPicture { path: PathBuf, what: String },
+    #[error("the network was not loaded: the worker was told to stop")]
+    Cancelled,
     #[error("the network failed: {reason}")]
     Network { reason: String },
 }

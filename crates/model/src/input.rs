@@ -33,7 +33,7 @@ pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
 }
 
 /// Normalises pictures and stacks them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stacker {
     target: Target,
     fp32: Table<f32>,

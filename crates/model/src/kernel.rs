@@ -48,6 +48,17 @@ impl Kernel {
         Self { shape, act, bias, way }
     }
 
+    /// Returns a kernel on the same weights, for another thread.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        let way = match &self.way {
+            Way::Plain(weight) => Way::Plain(weight.shallow_clone()),
+            Way::ToPack(weight) => Way::ToPack(weight.shallow_clone()),
+            Way::Packed(weight) => Way::Packed(weight.shallow_clone()),
+            Way::Cudnn(weight) => Way::Cudnn(weight.shallow_clone()),
+        };
+        Self { shape: self.shape, act: self.act, bias: self.bias.shallow_clone(), way }
+    }
+
     pub(crate) fn conv(&mut self, x: &Tensor) -> Tensor {
         self.pack(x);
         match &self.way {

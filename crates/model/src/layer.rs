@@ -54,8 +54,8 @@ impl LayerSpec {
     }
 }
 
-/// `act(norm(conv(x)))`.
-#[derive(Debug)]
+/// `act(norm(conv(x)))`. A clone shares the tensors, so that each thread can have a layer of its own.
+#[derive(Debug, Clone)]
 pub(crate) struct ConvNormAct {
     spec: LayerSpec,
     form: RefCell<Form>,
@@ -73,6 +73,21 @@ enum Form {
         kernel: Kernel,
         norm: Option<GroupNorm>,
     },
+}
+
+impl Clone for Form {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Trainable { weight, bias, norm } => Self::Trainable {
+                weight: weight.shallow_clone(),
+                bias: bias.as_ref().map(Tensor::shallow_clone),
+                norm: norm.clone(),
+            },
+            Self::Prepared { kernel, norm } => {
+                Self::Prepared { kernel: kernel.shallow_clone(), norm: norm.clone() }
+            }
+        }
+    }
 }
 
 impl ConvNormAct {
@@ -161,7 +176,7 @@ impl ConvNormAct {
 }
 
 /// The greatest of each 3x3, with stride 2: `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`. Stands behind a ReLU.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct MaxPool {
     target: Option<Target>,
 }
@@ -186,6 +201,13 @@ impl MaxPool {
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Tensor,
+}
+
+/// Shares the tensors.
+impl Clone for Linear {
+    fn clone(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
 }
 
 impl Linear {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT};
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{Detect, DetectFrame, Fit, Keep, Pixels};
+use lookout_stage::{DetectFrame, Fit, Keep, Pixels};
 use tch::Tensor;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     labels::Labels,
     misfit,
     network::{IMAGENET_CLASSES, Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
+    replicas::Replica,
     second_stage::SecondStage,
     streams::Streams,
     target::Target,
@@ -24,7 +25,7 @@ use crate::{
 
 /// A network at work, and what has to be known of it.
 pub struct Loaded {
-    pub detector: Box<dyn Detect>,
+    pub detector: Box<dyn Replica>,
     pub info: ModelInfo,
     /// The second network, where there is one.
     pub classifier: Option<ModelInfo>,
@@ -144,7 +145,7 @@ fn known(
 
 /// The parts of [`Loaded`] that differ between classifiers and detectors.
 struct AtWork {
-    detector: Box<dyn Detect>,
+    detector: Box<dyn Replica>,
     labels: Labels,
     input: Size,
     fit: Fit,
@@ -194,6 +195,15 @@ fn script(
     let named = |classes| labels(settings, classes, IMAGENET_CLASSES, Labels::imagenet);
     let (script, labels) = ScriptAtWork::new(network, settings, input, streams.clone(), named)?;
     Ok(AtWork { detector: Box::new(script), labels, input, fit })
+}
+
+/// Returns the input of the network of `settings` and how a frame comes into it, without reading its weights.
+pub fn planned_input(settings: &ModelSettings) -> (Size, Fit) {
+    if !settings.is_classifier() {
+        return detector_input(settings);
+    }
+    let published = (settings.weights == "torchvision").then(|| weights::published(&settings.arch)).flatten();
+    classifier_input(settings, published.map_or(SHORT_SIDE, |published| published.resize))
 }
 
 fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
@@ -292,9 +302,23 @@ fn within(section: &'static str, error: ModelError) -> ModelError {
 }
 
 impl Loaded {
-    /// Looks at black pictures in every batch size up to `max_batch`, so that no frame waits for what
-    /// libtorch does at the first sight of a size.
-    pub fn warm_up(&mut self, max_batch: usize) -> Result<(), ModelError> {
+    /// Returns the same network for another thread, on the same weights.
+    pub fn replica(&self) -> Self {
+        Self {
+            detector: self.detector.replica(),
+            info: self.info.clone(),
+            classifier: self.classifier.clone(),
+            labels: self.labels.clone(),
+            ..*self
+        }
+    }
+
+    /// Runs the network on `batch` black images, which lays out its weights for the processor. Other batch sizes
+    /// work with the same weights.
+    ///
+    /// # Errors
+    /// The network does not take such a batch: no memory, an input smaller than the network.
+    pub fn warm_up(&mut self, batch: usize) -> Result<(), ModelError> {
         let bytes = vec![0; self.input.width as usize * self.input.height as usize * 3];
         let Some(black) = Pixels::new(self.input, bytes) else { return Ok(()) };
         let frame = DetectFrame {
@@ -303,13 +327,8 @@ impl Loaded {
             placement: self.fit.place(self.input, self.input),
             keep: Keep::all(),
         };
-        // The largest first: it decides how much memory is kept.
-        for size in (1..=max_batch).rev() {
-            self.detector
-                .detect(&vec![frame; size])
-                .map_err(|error| ModelError::Network { reason: error.reason })?;
-        }
-        Ok(())
+        let looked = self.detector.detect(&vec![frame; batch]);
+        looked.map(drop).map_err(|error| ModelError::Network { reason: error.reason })
     }
 }
 

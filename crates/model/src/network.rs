@@ -229,8 +229,8 @@ impl PreparedNetwork {
     }
 }
 
-/// A classifier for inference.
-#[derive(Debug)]
+/// A classifier for inference. A clone shares its tensors, for another thread.
+#[derive(Debug, Clone)]
 pub struct PreparedClassifier {
     net: Box<ResNet>,
     target: Target,
@@ -258,8 +258,8 @@ impl PreparedClassifier {
     }
 }
 
-/// A detector for inference.
-#[derive(Debug)]
+/// A detector for inference. A clone shares its tensors, for another thread.
+#[derive(Debug, Clone)]
 pub struct PreparedDetector {
     net: DetectorNet,
     target: Target,

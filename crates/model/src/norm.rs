@@ -27,8 +27,8 @@ pub(crate) enum NormKind {
     Group,
 }
 
-/// A norm with its parameters.
-#[derive(Debug)]
+/// A norm with its parameters, which a clone shares.
+#[derive(Debug, Clone)]
 pub(crate) enum Norm {
     None,
     Batch(BatchNorm),
@@ -48,6 +48,24 @@ pub(crate) struct BatchNorm {
 pub(crate) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
+}
+
+impl Clone for BatchNorm {
+    fn clone(&self) -> Self {
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            running_mean: self.running_mean.shallow_clone(),
+            running_var: self.running_var.shallow_clone(),
+            eps: self.eps,
+        }
+    }
+}
+
+impl Clone for GroupNorm {
+    fn clone(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
 }
 
 impl Norm {

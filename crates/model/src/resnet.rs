@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Two 3x3 convolutions, or three with the 3x3 between two 1x1, and the way past them (figure 5).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Block {
     convs: Vec<ConvNormAct>,
     /// None in a plain net.
@@ -20,7 +20,7 @@ struct Block {
 }
 
 /// What is added to what the convolutions give (section 3.3, option B).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Shortcut {
     /// The input itself.
     Identity,
@@ -119,7 +119,7 @@ impl Block {
 }
 
 /// The convolutional part: a picture to feature maps at four scales.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backbone {
     conv1: ConvNormAct,
     maxpool: MaxPool,
@@ -200,7 +200,7 @@ impl ResNetKind {
 }
 
 /// A backbone, the mean over its last feature map, and a linear classifier.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ResNet {
     backbone: Backbone,
     fc: Linear,

@@ -15,6 +15,7 @@ use crate::{
     classifier::TopClasses,
     input::Stacker,
     network::{PreparedClassifier, caught},
+    replicas::Replica,
     streams::Streams,
 };
 
@@ -23,7 +24,7 @@ const BATCH: usize = 32;
 
 /// A detector whose findings a classifier looks at.
 pub(crate) struct SecondStage {
-    detector: Box<dyn Detect>,
+    detector: Box<dyn Replica>,
     network: PreparedClassifier,
     top: TopClasses,
     stacker: Stacker,
@@ -33,7 +34,7 @@ pub(crate) struct SecondStage {
 }
 
 /// Which detections are looked at, and how they are cut out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Wanted {
     classes: Vec<String>,
     margin: f32,
@@ -49,13 +50,13 @@ struct Crop {
 }
 
 impl SecondStage {
-    /// Puts the classifier `network`, for pictures of `input`, behind `detector`, and has it look at black
-    /// crops in every number that it will get.
+    /// Puts the classifier `network`, for pictures of `input`, behind `detector`, and runs it on one black crop,
+    /// which lays out its weights. Other numbers of crops need no preparation of their own.
     ///
     /// # Errors
     /// libtorch refused: no memory, an input smaller than the network.
     pub(crate) fn new(
-        detector: Box<dyn Detect>,
+        detector: Box<dyn Replica>,
         (network, top): (PreparedClassifier, TopClasses),
         input: Size,
         settings: &ClassifySettings,
@@ -74,14 +75,11 @@ impl SecondStage {
             },
             streams,
         };
-        for size in parts(2 * BATCH - 1) {
-            let size = size as i64;
-            let shape = [size, 3, i64::from(input.height), i64::from(input.width)];
-            let black = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-            let _at_work = stage.streams.begin(size as usize);
-            caught(|| drop(stage.network.forward(&black)))
-                .map_err(|reason| ModelError::Network { reason })?;
-        }
+        let shape = [1, 3, i64::from(input.height), i64::from(input.width)];
+        let black = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let at_work = stage.streams.begin(1);
+        caught(|| drop(stage.network.forward(&black))).map_err(|reason| ModelError::Network { reason })?;
+        drop(at_work);
         Ok(stage)
     }
 
@@ -189,6 +187,20 @@ impl Detect for SecondStage {
         caught(|| self.name(frames, &mut detected))
             .map_err(|reason| DetectError { batch: frames.len(), reason })?;
         Ok(detected)
+    }
+}
+
+impl Replica for SecondStage {
+    fn replica(&self) -> Box<dyn Replica> {
+        Box::new(Self {
+            detector: self.detector.replica(),
+            network: self.network.clone(),
+            top: self.top.clone(),
+            stacker: self.stacker.clone(),
+            input: self.input,
+            wanted: self.wanted.clone(),
+            streams: self.streams.clone(),
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a network computes, and in what numbers.
 
+#[cfg(target_arch = "x86_64")]
+use std::env;
 use std::fmt;
 
 use lookout_config::{Device as DeviceSetting, Precision as PrecisionSetting};
@@ -108,7 +110,10 @@ fn has_bf16(device: Device) -> bool {
     match device {
         Device::Cuda(_) => lookout_fused::cuda_has_bf16(),
         #[cfg(target_arch = "x86_64")]
-        _ => std::arch::is_x86_feature_detected!("avx512bf16"),
+        _ => {
+            std::arch::is_x86_feature_detected!("avx512bf16")
+                && !onednn_is_limited(&|name| env::var(name).ok())
+        }
         #[cfg(target_arch = "aarch64")]
         _ => std::arch::is_aarch64_feature_detected!("bf16"),
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -116,9 +121,27 @@ fn has_bf16(device: Device) -> bool {
     }
 }
 
+/// Whether the environment keeps oneDNN from the instructions for bf16, which it would emulate then.
+#[cfg(target_arch = "x86_64")]
+fn onednn_is_limited(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    const WITHOUT_BF16: [&str; 7] =
+        ["SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"];
+    let limit = env("ONEDNN_MAX_CPU_ISA").or_else(|| env("DNNL_MAX_CPU_ISA"));
+    limit.is_some_and(|limit| WITHOUT_BF16.contains(&limit.to_ascii_uppercase().as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn bf16_is_not_chosen_where_onednn_may_not_use_its_instructions() {
+        let limited = |limit: &'static str| onednn_is_limited(&|_| Some(limit.into()));
+        assert!(limited("AVX2") && limited("avx512_core"));
+        assert!(!limited("ALL") && !limited("AVX512_CORE_BF16") && !limited("AVX512_CORE_AMX"));
+        assert!(!onednn_is_limited(&|_| None));
+    }
 
     #[test]
     fn a_gpu_that_is_not_there_is_an_error() {

@@ -6,6 +6,7 @@
 mod findings;
 mod fit;
 mod frame;
+mod input;
 mod keep;
 mod ledger;
 mod permit;
@@ -20,6 +21,7 @@ mod thin;
 pub use findings::{Findings, FrameResult};
 pub use fit::{Fit, Placement, Rect};
 pub use frame::{BatchClosed, Frame, FrameBatch, FrameHeader, Pixels};
+pub use input::InputSize;
 pub use keep::Keep;
 pub use ledger::{CameraLedger, Ticket};
 pub use permit::{Permit, Permits};

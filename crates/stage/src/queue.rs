@@ -1,6 +1,13 @@
 //! A camera's bounded queue, and what happens when it is full.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use lookout_schema::DropCause;
@@ -24,11 +31,15 @@ pub struct CameraIntake {
     // Held so that the oldest frame can be taken out from this end.
     oldest: Receiver<Frame>,
     wake: Sender<()>,
+    lost: Arc<AtomicU64>,
 }
 
 /// The worker's end of a camera's queue.
 #[derive(Debug)]
-pub struct CameraQueue(Receiver<Frame>);
+pub struct CameraQueue {
+    frames: Receiver<Frame>,
+    lost: Arc<AtomicU64>,
+}
 
 /// What a look into a camera's queue found.
 #[derive(Debug)]
@@ -48,7 +59,9 @@ pub fn camera_queue(
     wake: Sender<()>,
 ) -> (CameraIntake, CameraQueue) {
     let (frames, queue) = bounded(capacity.get());
-    (CameraIntake { when_full, frames, oldest: queue.clone(), wake }, CameraQueue(queue))
+    let lost = Arc::new(AtomicU64::new(0));
+    let intake = CameraIntake { when_full, frames, oldest: queue.clone(), wake, lost: Arc::clone(&lost) };
+    (intake, CameraQueue { frames: queue, lost })
 }
 
 /// How often a camera that waits for room looks whether it is to stop.
@@ -69,6 +82,7 @@ impl CameraIntake {
                     Err(TrySendError::Full(frame)) => {
                         if let Ok(oldest) = self.oldest.try_recv() {
                             oldest.ticket.dropped(DropCause::QueueFull);
+                            self.lost.fetch_add(1, Relaxed);
                         }
                         frame
                     }
@@ -92,21 +106,26 @@ impl Drop for CameraIntake {
 impl CameraQueue {
     /// Whether the next frame would have to wait, or to drop the oldest.
     pub fn is_full(&self) -> bool {
-        self.0.is_full()
+        self.frames.is_full()
+    }
+
+    /// Frames that were dropped so far because the queue was full.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
     }
 
     /// Frames in the queue.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.frames.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.frames.is_empty()
     }
 
     /// The oldest frame in the queue; never waits.
     pub fn take(&self) -> Taken {
-        match self.0.try_recv() {
+        match self.frames.try_recv() {
             Ok(frame) => Taken::Frame(frame),
             Err(TryRecvError::Empty) => Taken::Empty,
             Err(TryRecvError::Disconnected) => Taken::Ended,

@@ -30,6 +30,8 @@ pub(crate) struct WorkerView {
     pub(crate) sink: SinkHealth,
     /// Of a worker whose cameras are the registry's: whether it has its share of them, be it none.
     pub(crate) joined: Option<bool>,
+    /// What the loading of the network is at, until it is loaded.
+    pub(crate) loading: Option<String>,
 }
 
 /// A supervisor that has not looked for so long is stuck.
@@ -47,6 +49,9 @@ pub(crate) struct Readiness {
     pub(crate) flowing: usize,
     /// Cameras whose records do not, though they are not at their end.
     pub(crate) silent: Vec<CameraId>,
+    /// Those of them that have had no record yet.
+    #[serde(skip)]
+    pub(crate) unseen: Vec<CameraId>,
     /// What is wrong and does not stand against it.
     pub(crate) warnings: Vec<String>,
 }
@@ -64,9 +69,14 @@ impl WorkerView {
         if self.state != WorkerState::Running {
             reasons.push(format!("the worker is {}", self.state.as_str()));
         }
+        if let Some(step) = &self.loading {
+            reasons.push(format!("network: {step}"));
+        }
         reasons.extend(self.kafka_reasons());
         let mut flowing = 0;
         let mut silent = Vec::new();
+        let mut unseen = Vec::new();
+        let mut connecting = Vec::new();
         for camera in self.cameras.iter().filter(|camera| !camera.status.is_final()) {
             let last = camera.ledger.last_published_us();
             let gap_us = now.as_unix_us().saturating_sub(last as i64);
@@ -74,6 +84,10 @@ impl WorkerView {
                 flowing += 1;
             } else {
                 silent.push(camera.id.clone());
+                unseen.extend((last == 0).then(|| camera.id.clone()));
+                if camera.status != CameraStatus::Running {
+                    connecting.push(format!("{} ({})", camera.id, camera.status.as_str()));
+                }
             }
         }
         if self.joined == Some(false) {
@@ -81,11 +95,14 @@ impl WorkerView {
         }
         let stands_by = self.joined == Some(true) && silent.is_empty();
         if flowing == 0 && !stands_by {
-            reasons.push("no camera's frames flow".into());
+            reasons.push(match connecting.as_slice() {
+                [] => "no camera's frames flow".into(),
+                connecting => format!("no camera's frames flow: {}", listed(connecting)),
+            });
         }
         let refused = self.sink.refused.iter().filter(|(kind, _)| *kind == RecordKind::Snapshot);
         let warnings = refused.map(|(_, why)| format!("kafka: {why}")).collect();
-        Readiness { ready: reasons.is_empty(), reasons, flowing, silent, warnings }
+        Readiness { ready: reasons.is_empty(), reasons, flowing, silent, unseen, warnings }
     }
 
     /// What keeps records from the broker.
@@ -125,6 +142,24 @@ fn names<'a>(cameras: impl Iterator<Item = &'a CameraId>) -> String {
     }
 }
 
+impl Readiness {
+    /// What frames wait for, in a line: the reasons against being ready, or the cameras without a record.
+    pub(crate) fn waits_for(&self) -> String {
+        if self.reasons.is_empty() {
+            let unseen: Vec<String> = self.unseen.iter().map(CameraId::to_string).collect();
+            return format!("the first record of {}", listed(&unseen));
+        }
+        self.reasons.join("; ")
+    }
+}
+
+/// The first few of `items`, and how many there are beyond.
+fn listed(items: &[String]) -> String {
+    const FIRST: usize = 8;
+    let first = items.iter().take(FIRST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if items.len() > FIRST { format!("{first} and {} more", items.len() - FIRST) } else { first }
+}
+
 #[cfg(test)]
 mod tests {
     use lookout_schema::SessionId;
@@ -146,6 +181,7 @@ mod tests {
             cameras: vec![camera],
             sink,
             joined: None,
+            loading: None,
         }
     }
 
@@ -160,6 +196,20 @@ mod tests {
         assert!(!silent.ready && silent.silent.len() == 1, "{silent:?}");
         assert!(!view(CameraStatus::Running, None).readiness(at(1)).ready);
         assert!(!view(CameraStatus::Ended, Some(100)).readiness(at(101)).ready);
+    }
+
+    #[test]
+    fn a_worker_that_starts_says_what_it_waits_for() {
+        let mut worker = view(CameraStatus::Connecting, None);
+        worker.loading = Some("reading the weights".into());
+        let readiness = worker.readiness(at(1));
+        assert!(!readiness.ready);
+        assert_eq!(
+            readiness.waits_for(),
+            "network: reading the weights; no camera's frames flow: gate (connecting)"
+        );
+        let flows = view(CameraStatus::Running, Some(100));
+        assert!(flows.readiness(at(101)).ready);
     }
 
     #[test]

@@ -8,13 +8,19 @@ use std::{
 use lookout_schema::{DropCause, Timestamp, WorkerLoad};
 
 use crate::{
+    input_choice::{InputChoice, Then, Totals},
     load::{Load, Shedder, thinning},
-    metrics::Metrics,
+    metrics::{DeviceReading, Metrics},
+    parts::Inputs,
     roster::Roster,
     watched::Camera,
 };
 
 pub(crate) struct LoadWatch {
+    inputs: Inputs,
+    choice: InputChoice,
+    /// When the network was ready.
+    since: Option<Instant>,
     budget: Option<Duration>,
     shedder: Option<Shedder>,
     level: u32,
@@ -22,19 +28,32 @@ pub(crate) struct LoadWatch {
     before: (u64, u64),
 }
 
+/// After the network is ready, for so long nothing is decided.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// A camera whose last record is older says nothing of the load.
 const RECENT_US: i64 = 2_000_000;
 
 impl LoadWatch {
-    pub(crate) fn new(budget: Option<Duration>) -> Self {
-        Self { budget, shedder: budget.map(Shedder::new), level: 0, before: (0, 0) }
+    pub(crate) fn new(budget: Option<Duration>, inputs: Inputs) -> Self {
+        let choice = InputChoice::new(inputs.sizes.clone());
+        let shedder = budget.map(Shedder::new);
+        Self { inputs, choice, since: None, budget, shedder, level: 0, before: (0, 0) }
     }
 
-    /// Looks, and sets the cameras' thinning; to be called twice a second.
+    /// Looks, and sets the network's input and the cameras' thinning; to be called twice a second once the network is
+    /// loaded.
     pub(crate) fn look(&mut self, now: Instant, roster: &Roster, metrics: &Metrics) -> Option<WorkerLoad> {
         let load = self.measure(roster, metrics);
+        let since = *self.since.get_or_insert(now);
+        // What had come while the network was loaded is dropped first, and says nothing of the device.
+        if now.saturating_duration_since(since) >= SETTLED {
+            self.choose_input(now, roster, metrics);
+        }
         let live = || roster.iter().filter(|camera| camera.settings.uri.is_live());
-        if let Some(shedder) = &mut self.shedder {
+        // A smaller input costs less than frames that are left out.
+        let shedder = self.shedder.as_mut().filter(|_| !self.choice.has_smaller());
+        if let Some(shedder) = shedder {
             let priorities: BTreeSet<u8> = live().map(|camera| camera.settings.priority).collect();
             let level = shedder.decide(now, load, priorities.len());
             if level != self.level {
@@ -59,6 +78,17 @@ impl LoadWatch {
             latency_budget_ms: self.budget.map(millis),
             degraded_cameras: degraded as u64,
         })
+    }
+
+    fn choose_input(&mut self, now: Instant, roster: &Roster, metrics: &Metrics) {
+        let (published, late) = self.before;
+        let DeviceReading { busy, frames, .. } = metrics.device();
+        let Some(verdict) = self.choice.look(now, Totals { published, late, frames, busy }) else { return };
+        let live = roster.iter().filter(|camera| camera.settings.uri.is_live()).count();
+        verdict.log(&self.inputs.network, live);
+        if let Then::Take(size) = verdict.then {
+            self.inputs.current.set(size);
+        }
     }
 
     fn measure(&mut self, roster: &Roster, metrics: &Metrics) -> Load {

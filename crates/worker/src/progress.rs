@@ -32,7 +32,7 @@ impl Progress {
     }
 
     pub(crate) fn begin(&self) -> CameraLines {
-        CameraLines { on: self.shown.then(|| self.lines.clone()), lines: Vec::new() }
+        CameraLines { on: self.shown.then(|| self.lines.clone()), waiting: None, lines: Vec::new() }
     }
 }
 
@@ -41,6 +41,8 @@ impl Progress {
 pub(crate) struct CameraLines {
     /// None where they are not shown.
     on: Option<MultiProgress>,
+    /// What is waited for, above the cameras' lines.
+    waiting: Option<ProgressBar>,
     lines: Vec<ProgressBar>,
 }
 
@@ -48,7 +50,9 @@ pub(crate) struct CameraLines {
 const MOST_LINES: usize = 100;
 
 impl CameraLines {
-    pub(crate) fn update(&mut self, roster: &Roster, metrics: &Metrics) {
+    /// Shows how the cameras are, and what is `waiting` to happen before frames flow.
+    pub(crate) fn update(&mut self, roster: &Roster, metrics: &Metrics, waiting: Option<&str>) {
+        self.show_waiting(waiting);
         self.resize(roster.iter().len().min(MOST_LINES));
         let width = roster.iter().map(|camera| camera.settings.id.as_str().len()).max().unwrap_or(0);
         for (line, camera) in self.lines.iter().zip(roster.iter()) {
@@ -69,6 +73,22 @@ impl CameraLines {
 }
 
 impl CameraLines {
+    fn show_waiting(&mut self, waiting: Option<&str>) {
+        let Some(on) = &self.on else { return };
+        match waiting {
+            Some(what) => {
+                let line = self.waiting.get_or_insert_with(|| on.insert(0, line()));
+                line.set_message(format!("waiting for {what}"));
+            }
+            None => {
+                if let Some(line) = self.waiting.take() {
+                    line.finish_and_clear();
+                    on.remove(&line);
+                }
+            }
+        }
+    }
+
     fn resize(&mut self, wanted: usize) {
         let Some(on) = &self.on else { return };
         while self.lines.len() > wanted
@@ -78,16 +98,19 @@ impl CameraLines {
             on.remove(&line);
         }
         while self.lines.len() < wanted {
-            let style =
-                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-            self.lines.push(on.add(ProgressBar::new_spinner().with_style(style)));
+            self.lines.push(on.add(line()));
         }
     }
 }
 
+fn line() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new_spinner().with_style(style)
+}
+
 impl Drop for CameraLines {
     fn drop(&mut self) {
-        self.lines.iter().for_each(ProgressBar::finish_and_clear);
+        self.waiting.iter().chain(&self.lines).for_each(ProgressBar::finish_and_clear);
     }
 }
 

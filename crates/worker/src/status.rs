@@ -18,7 +18,8 @@ use crate::{
 /// What a worker says of itself, and the device's totals when it last did.
 pub(crate) struct Heartbeat {
     pub(crate) worker: WorkerId,
-    pub(crate) model: ModelInfo,
+    /// None until the network is loaded; the worker sends no record of itself before.
+    pub(crate) model: Option<ModelInfo>,
     pub(crate) device: String,
     pub(crate) started_at: Timestamp,
     pub(crate) metrics: Arc<Metrics>,
@@ -37,6 +38,13 @@ pub(crate) struct Beside {
 impl Heartbeat {
     /// Sends the worker's and every camera's status. `interval` is the time since the last.
     pub(crate) fn send(&mut self, state: WorkerState, roster: &Roster, interval: Duration, beside: &Beside) {
+        self.send_worker(state, roster, interval, beside);
+        roster.iter().for_each(|camera| self.send_camera(camera));
+        beside.unwatched.iter().for_each(|camera| self.send_unwatched(camera));
+    }
+
+    fn send_worker(&mut self, state: WorkerState, roster: &Roster, interval: Duration, beside: &Beside) {
+        let Some(model) = self.model.clone() else { return };
         let now = self.metrics.device();
         let batches = now.batches - self.last.batches;
         let busy = (now.busy.saturating_sub(self.last.busy)).as_secs_f64();
@@ -48,7 +56,7 @@ impl Heartbeat {
             state,
             started_at: self.started_at,
             cameras: roster.iter().len() as u64,
-            model: self.model.clone(),
+            model,
             device: self.device.clone(),
             device_busy: (busy / interval.as_secs_f64().max(f64::EPSILON)).min(1.0),
             batch_size: (now.frames - self.last.frames) as f64 / batches.max(1) as f64,
@@ -59,8 +67,6 @@ impl Heartbeat {
         };
         self.last = now;
         self.sink.report(&StatusRecord::Worker(record));
-        roster.iter().for_each(|camera| self.send_camera(camera));
-        beside.unwatched.iter().for_each(|camera| self.send_unwatched(camera));
     }
 
     /// Sends the status of a camera of the registry that is not watched.

@@ -10,7 +10,7 @@ use crate::{recorder::Latencies, roster::Roster, watched::Camera};
 /// What a run came to; the line of `--summary json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// From the first camera's start to the last record's delivery; loading the network is before that.
+    /// From when the network was loaded to the last record's delivery; where it never was, from the worker's start.
     pub seconds: f64,
     /// Records delivered a second.
     pub fps: f64,

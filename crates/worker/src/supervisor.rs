@@ -1,8 +1,8 @@
 //! Runs a worker from its first frame to its last record.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use lookout_broker::FleetEvent;
 use lookout_config::PipelineSettings;
 use lookout_schema::{CameraStatus, Timestamp, WorkerState};
@@ -20,12 +20,13 @@ use crate::{
     load_watch::LoadWatch,
     metrics::{DeviceReading, Metrics},
     name::worker_id,
-    parts::{Parts, SinkWatch},
+    parts::{Network, Parts, SinkWatch},
     progress::{CameraLines, Progress},
     recorder::Latencies,
+    startup::{Loader, NetworkFailed, StartReport},
     status::{Beside, Heartbeat},
     summary::Summary,
-    wiring::{self, Stages},
+    wiring::{self, StageNetwork, StageParts, Stages},
 };
 
 /// Someone wants the worker to stop: the first time in order, the second time at once.
@@ -36,8 +37,8 @@ pub struct StopRequest;
 const LOOK: Duration = Duration::from_millis(500);
 /// How often a worker whose cameras come and go sees to those that do.
 const SETTLE: Duration = Duration::from_millis(50);
-/// What stages that were told to end at once may take for it.
-const GRACE: Duration = Duration::from_secs(2);
+/// What stages that were told to end at once may take for it, beside the batch that the device is at; and at most.
+const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// Where nobody asked to stop, records wait for the broker as long as it takes.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -45,7 +46,8 @@ const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 /// frames on their way to the sink.
 ///
 /// # Errors
-/// The http address is taken, or a thread could not be started. What happens later is in the summary.
+/// The http address is taken, a thread could not be started, or the network could not be loaded ([`NetworkFailed`]):
+/// then the cameras were stopped in order. What happens later is in the summary.
 pub async fn run(
     settings: PipelineSettings,
     parts: Parts,
@@ -59,18 +61,24 @@ pub async fn run(
         }
         None => None,
     };
-    let mut supervisor = Supervisor::start(&settings, parts, metrics, progress)?;
+    let mut supervisor = Supervisor::start(settings, parts, metrics, progress)?;
     let pages = Pages { view: supervisor.view.subscribe(), metrics: Arc::clone(&supervisor.metrics) };
     let _http = listener.map(|listener| {
         AbortOnDrop(tokio::spawn(lookout_web::serve(listener, move |path: &str| pages.page(path))))
     });
-    let latencies = supervisor.until_all_are_records(&mut stops).await;
+    let latencies = supervisor.until_all_are_records(&mut stops).await?;
     supervisor.until_all_are_delivered(&mut stops).await;
-    Ok(supervisor.finish(&latencies).await)
+    supervisor.finish(&latencies).await
 }
 
 struct Supervisor {
+    settings: PipelineSettings,
     stages: Stages,
+    /// There until the network is loaded, or will not be.
+    loader: Option<Loader>,
+    /// Why there is no network.
+    failure: Option<NetworkFailed>,
+    start_report: StartReport,
     sink: Arc<dyn SinkWatch>,
     metrics: Arc<Metrics>,
     heartbeat: Heartbeat,
@@ -88,6 +96,8 @@ struct Supervisor {
     started: Instant,
     drain: Duration,
     haste: Haste,
+    /// Batches that the device works on side by side.
+    streams: u32,
 }
 
 /// How much longer frames are waited for.
@@ -103,8 +113,8 @@ enum Haste {
 
 impl Supervisor {
     fn start(
-        settings: &PipelineSettings,
-        mut parts: Parts,
+        settings: PipelineSettings,
+        parts: Parts,
         metrics: Arc<Metrics>,
         progress: &Progress,
     ) -> Result<Self> {
@@ -112,26 +122,41 @@ impl Supervisor {
         let sink = Arc::clone(&parts.sink);
         let heartbeat = Heartbeat {
             worker: worker.clone(),
-            model: parts.model.clone(),
-            device: parts.device.clone(),
+            model: None,
+            device: parts.device,
             started_at: Timestamp::now(),
             metrics: Arc::clone(&metrics),
             sink: Arc::clone(&parts.sink) as Arc<dyn RecordSink>,
             last: DeviceReading::default(),
         };
-        let fleet = parts.fleet.take().zip(settings.fleet.as_ref());
-        let fleet = fleet.map(|(seat, fleet)| Fleet::new(seat, fleet, Arc::clone(&parts.knows_class)));
         let now = Instant::now();
-        let stages = wiring::start(settings, parts, &worker, &metrics)?;
-        tracing::info!(%worker, pipeline = settings.name, cameras = stages.roster.iter().len(), "worker runs");
+        let loader =
+            Loader::start(parts.load).context("the thread that loads the network could not be started")?;
+        let stage_parts = StageParts {
+            sink: parts.sink,
+            make_source: parts.make_source,
+            rebuild: parts.rebuild,
+            prefetch: parts.prefetch,
+        };
+        let stages = wiring::start(&settings, stage_parts, &worker, &metrics)?;
+        tracing::info!(
+            %worker,
+            pipeline = settings.name,
+            cameras = stages.roster.iter().len(),
+            "worker starts: the cameras connect while the network is loaded"
+        );
         let view = WorkerView {
             at: now.into_std(),
             state: WorkerState::Running,
             cameras: stages.roster.iter().map(|camera| camera.view()).collect(),
             sink: sink.health(),
-            joined: fleet.as_ref().map(Fleet::has_joined),
+            joined: settings.fleet.as_ref().map(|_| false),
+            loading: Some(loader.loading.step()),
         };
         Ok(Self {
+            loader: Some(loader),
+            failure: None,
+            start_report: StartReport::new(now.into_std()),
             lines: progress.begin(),
             shows_lines: progress.is_shown(),
             stages,
@@ -142,19 +167,21 @@ impl Supervisor {
             view: watch::Sender::new(view),
             look: every(LOOK),
             settle: every(SETTLE),
-            load: LoadWatch::new(settings.worker.latency_budget),
-            fleet,
+            load: LoadWatch::new(settings.worker.latency_budget, parts.inputs),
+            fleet: None,
             beside: Beside::default(),
             report: every(settings.worker.status_interval),
             reported: now,
             started: now,
             drain: settings.worker.drain,
             haste: Haste::None,
+            streams: 1,
+            settings,
         })
     }
 
     /// Until the device has nothing more to come, or has been given up.
-    async fn until_all_are_records(&mut self, stops: &mut mpsc::Receiver<StopRequest>) -> Latencies {
+    async fn until_all_are_records(&mut self, stops: &mut mpsc::Receiver<StopRequest>) -> Result<Latencies> {
         loop {
             let deadline = match self.haste {
                 Haste::None => Instant::now() + FOR_EVER,
@@ -166,12 +193,13 @@ impl Supervisor {
                 _ = self.settle.tick(), if self.fleet.is_some() => self.settle(),
                 event = next(&mut self.fleet) => self.hear_fleet(event),
                 _ = self.report.tick() => self.send_status(),
-                Some(StopRequest) = stops.recv() => self.stop(),
-                ended = &mut self.stages.recorder => return ended.unwrap_or_else(|_| Latencies::new()),
+                Some(StopRequest) = stops.recv() => self.stop()?,
+                network = loaded(&mut self.loader) => self.network_loaded(network)?,
+                latencies = recorded(&mut self.stages.recorder) => return Ok(latencies),
                 () = sleep_until(deadline) => match self.haste {
                     Haste::GivenUp(_) => {
                         tracing::error!("a stage is stuck, its frames are given up");
-                        return Latencies::new();
+                        return Ok(Latencies::new());
                     }
                     Haste::None | Haste::Until(_) => self.give_up(),
                 },
@@ -199,7 +227,7 @@ impl Supervisor {
                     event = next(&mut self.fleet) => self.hear_fleet(event),
                     _ = self.report.tick() => self.send_status(),
                     Some(StopRequest) = stops.recv() => {
-                        self.stop();
+                        self.hurry();
                         break;
                     }
                 }
@@ -207,7 +235,7 @@ impl Supervisor {
         }
     }
 
-    async fn finish(mut self, latencies: &Latencies) -> Summary {
+    async fn finish(mut self, latencies: &Latencies) -> Result<Summary> {
         let seconds = self.started.elapsed();
         self.hear_the_last().await;
         let trouble = match self.fleet.take() {
@@ -216,13 +244,43 @@ impl Supervisor {
         };
         self.state = WorkerState::Stopped;
         self.send_status();
-        self.sink.drain((Instant::now() + GRACE).into_std()).await;
-        Summary { fleet: trouble, ..Summary::new(seconds, &self.stages.roster, latencies) }
+        self.sink.drain((Instant::now() + GRACE.0).into_std()).await;
+        match self.failure {
+            Some(failure) => Err(failure.into()),
+            None => Ok(Summary { fleet: trouble, ..Summary::new(seconds, &self.stages.roster, latencies) }),
+        }
+    }
+
+    /// Starts what is behind the cameras' queues, or stops the cameras where there is no network for them.
+    fn network_loaded(&mut self, network: Result<Network>) -> Result<()> {
+        self.loader = None;
+        let network = match network {
+            Ok(network) => network,
+            Err(error) => {
+                self.failure = Some(NetworkFailed(error));
+                return self.stop();
+            }
+        };
+        let Network { detectors, first_pass, model, classifier, knows_class, fleet } = network;
+        let first_pass_ms = first_pass.map(|took| took.as_millis() as u64);
+        tracing::info!(
+            elapsed_s = self.started.elapsed().as_secs_f64(),
+            first_pass_ms,
+            streams = detectors.len(),
+            "network ready"
+        );
+        self.heartbeat.model = Some(model.clone());
+        self.streams = u32::try_from(detectors.len()).unwrap_or(u32::MAX);
+        self.started = Instant::now();
+        self.fleet = fleet
+            .zip(self.settings.fleet.as_ref())
+            .map(|(parts, fleet)| Fleet::new(parts, fleet, knows_class));
+        self.stages.attach(&self.settings, StageNetwork { detectors, first_pass, model, classifier })
     }
 
     /// What the cameras said at their end may still be on its way.
     async fn hear_the_last(&mut self) {
-        let until = Instant::now() + GRACE;
+        let until = Instant::now() + GRACE.0;
         while self.stages.roster.iter().any(|camera| !camera.status.is_final()) {
             match timeout_at(until, self.stages.reports.recv()).await {
                 Ok(Some(report)) => self.hear(report),
@@ -249,8 +307,8 @@ impl Supervisor {
         self.beside.fleet = Some(plan.summary);
         self.stages.roster.wish(plan.wishes);
         self.settle();
-        if failed && matches!(self.haste, Haste::None) {
-            self.stop();
+        if failed {
+            self.stop_in_order();
         }
     }
 
@@ -264,24 +322,36 @@ impl Supervisor {
     }
 
     fn look(&mut self) {
-        self.beside.load = self.load.look(Instant::now().into_std(), &self.stages.roster, &self.metrics);
-        self.lines.update(&self.stages.roster, &self.metrics);
-        self.view.send_replace(WorkerView {
-            at: std::time::Instant::now(),
+        let now = std::time::Instant::now();
+        if self.stages.has_network() {
+            self.beside.load = self.load.look(now, &self.stages.roster, &self.metrics);
+        }
+        let joined = self.fleet.as_ref().is_some_and(Fleet::has_joined);
+        let view = WorkerView {
+            at: now,
             state: self.state,
             cameras: self.stages.roster.iter().map(|camera| camera.view()).collect(),
             sink: self.sink.health(),
-            joined: self.fleet.as_ref().map(Fleet::has_joined),
-        });
+            joined: self.settings.fleet.as_ref().map(|_| joined),
+            loading: self.loader.as_ref().map(|loader| loader.loading.step()),
+        };
+        if self.state == WorkerState::Running
+            && let Some(line) = self.start_report.look(now, &view.readiness(Timestamp::now()))
+        {
+            line.log();
+        }
+        self.lines.update(&self.stages.roster, &self.metrics, self.start_report.waiting());
+        self.view.send_replace(view);
     }
 
     fn send_status(&mut self) {
         let interval = self.reported.elapsed();
         self.reported = Instant::now();
+        let has_network = self.stages.has_network();
         let roster = &mut self.stages.roster;
         roster.measure(interval);
         self.heartbeat.send(self.state, roster, interval, &self.beside);
-        if !self.shows_lines && self.state != WorkerState::Stopped {
+        if !self.shows_lines && has_network && self.state != WorkerState::Stopped {
             let running = roster.iter().filter(|camera| camera.status == CameraStatus::Running).count();
             let total = roster.total();
             tracing::info!(
@@ -295,10 +365,35 @@ impl Supervisor {
         }
     }
 
-    fn stop(&mut self) {
+    /// Stops in order, or at once if it stops already.
+    fn stop(&mut self) -> Result<()> {
+        let begins = matches!(self.haste, Haste::None);
+        self.hurry();
+        if !begins || self.stages.has_network() {
+            return Ok(());
+        }
+        // A thread that is in libtorch when the process ends may crash: the step that it is at is waited for.
+        let loader = self.loader.take();
+        let over = async move {
+            if let Some(Loader { loading, loaded }) = loader {
+                loading.cancel();
+                drop(loaded.await);
+            }
+        };
+        self.stages.discard(over)
+    }
+
+    fn hurry(&mut self) {
+        if matches!(self.haste, Haste::None) {
+            return self.stop_in_order();
+        }
+        tracing::warn!("stopping at once");
+        self.give_up();
+    }
+
+    fn stop_in_order(&mut self) {
         if !matches!(self.haste, Haste::None) {
-            tracing::warn!("stopping at once");
-            return self.give_up();
+            return;
         }
         tracing::info!(deadline_s = self.drain.as_secs(), "stopping: frames on their way go to kafka first");
         self.state = WorkerState::Draining;
@@ -307,10 +402,38 @@ impl Supervisor {
     }
 
     fn give_up(&mut self) {
-        if self.stages.abandon.take().is_some() && !self.stages.infer.is_finished() {
+        let works = self.stages.infer.as_ref().is_some_and(|infer| !infer.is_finished());
+        if self.stages.abandon.take().is_some() && works {
             tracing::warn!("frames that are not records yet are given up");
         }
-        self.haste = Haste::GivenUp(Instant::now() + GRACE);
+        self.haste = Haste::GivenUp(Instant::now() + self.grace());
+    }
+
+    /// How long stages may take to end: the device cannot leave off in a batch, and a slow one takes long for it.
+    fn grace(&self) -> Duration {
+        let DeviceReading { busy, batches, .. } = self.metrics.device();
+        let batches = u32::try_from(batches).unwrap_or(u32::MAX).max(1);
+        let batch = (busy / batches).saturating_mul(self.streams);
+        GRACE.1.min(GRACE.0 + batch.saturating_mul(2))
+    }
+}
+
+/// The network, once it is loaded; never where nobody loads it.
+async fn loaded(loader: &mut Option<Loader>) -> Result<Network> {
+    match loader {
+        Some(loader) => match (&mut loader.loaded).await {
+            Ok(network) => network,
+            Err(_) => Err(anyhow!("the thread that loads the network panicked")),
+        },
+        None => pending().await,
+    }
+}
+
+/// The latencies of all records, once the recorder has ended; never before there is one.
+async fn recorded(recorder: &mut Option<JoinHandle<Latencies>>) -> Latencies {
+    match recorder {
+        Some(recorder) => recorder.await.unwrap_or_else(|_| Latencies::new()),
+        None => pending().await,
     }
 }
 

@@ -1,20 +1,20 @@
-//! Wires the stages, the last one first, so that each finds the one after it ready.
+//! Wires the stages: the cameras at once, and what is behind their queues when the network is loaded.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::bounded;
 use lookout_batch::BatchPolicy;
 use lookout_config::PipelineSettings;
-use lookout_infer::{InferSettings, InferThreads, Inlets};
-use lookout_schema::WorkerId;
-use lookout_stage::{CameraReport, RecordSink, StopOnDrop, Tenure, stop_signal};
+use lookout_infer::{InferSettings, InferThreads, Inlets, Rebuild};
+use lookout_schema::{ModelInfo, WorkerId};
+use lookout_stage::{CameraReport, Detect, RecordSink, StopOnDrop, Tenure, stop_signal};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     camera::CameraContext,
     metrics::Metrics,
-    parts::Parts,
+    parts::MakeSource,
     recorder::{Latencies, Recorder},
     reports,
     roster::{Roster, Wish},
@@ -23,18 +23,31 @@ use crate::{
 
 /// Batches that may wait to become records, which takes far less time than a batch.
 const BRIDGE: usize = 16;
-/// Cameras that may wait for the batch thread to take them in.
+/// Cameras of a fleet that may wait for the batch thread to take them in.
 const CAMERAS: usize = 64;
 
 /// The running stages.
 pub(crate) struct Stages {
     pub(crate) roster: Roster,
     pub(crate) reports: mpsc::Receiver<CameraReport>,
-    pub(crate) infer: InferThreads,
-    /// Ends once the device has ended and every result is a record.
-    pub(crate) recorder: JoinHandle<Latencies>,
+    /// None until the network is loaded.
+    pub(crate) infer: Option<InferThreads>,
+    /// Ends once the device has ended and every result is a record; none until the network is loaded.
+    pub(crate) recorder: Option<JoinHandle<Latencies>>,
     /// Ends the batch and device threads at once.
     pub(crate) abandon: Option<StopOnDrop>,
+    behind: Option<Behind>,
+}
+
+/// What the stages behind the cameras' queues are made of.
+struct Behind {
+    inlets: Inlets,
+    sink: Arc<dyn RecordSink>,
+    rebuild: Rebuild,
+    prefetch: bool,
+    snapshots: Option<Snapshots>,
+    worker: WorkerId,
+    metrics: Arc<Metrics>,
 }
 
 /// Room for a whole batch in each file's queue, since the device takes what there is, and in all of them
@@ -45,56 +58,46 @@ fn file_room(max_batch: NonZeroUsize, cameras: usize) -> NonZeroUsize {
     NonZeroUsize::new(share).map_or(max_batch, |share| share.max(max_batch))
 }
 
-/// Starts every stage. Within a tokio runtime.
+/// What the stages take of a worker's parts.
+pub(crate) struct StageParts {
+    pub(crate) sink: Arc<dyn RecordSink>,
+    pub(crate) make_source: MakeSource,
+    pub(crate) rebuild: Rebuild,
+    pub(crate) prefetch: bool,
+}
+
+/// Starts the cameras, whose frames wait in their queues until [`Stages::attach`] is called. Within a tokio runtime.
 pub(crate) fn start(
     settings: &PipelineSettings,
-    parts: Parts,
+    parts: StageParts,
     worker: &WorkerId,
     metrics: &Arc<Metrics>,
 ) -> Result<Stages> {
-    let sink: Arc<dyn RecordSink> = parts.sink;
+    let StageParts { sink, make_source, rebuild, prefetch } = parts;
     let snapshots = settings
         .snapshots
         .map(|snapshots| Snapshots::start(snapshots, Arc::clone(&sink), Arc::clone(metrics)))
         .transpose()
         .context("the snapshots' thread could not be started")?;
-    let recorder = Recorder {
-        sink,
-        worker: worker.clone(),
-        model: parts.model,
-        classifier: parts.classifier,
-        metrics: Arc::clone(metrics),
-        latencies: Latencies::new(),
-        snapshots,
-    };
-    let (bridge, events) = mpsc::channel(BRIDGE);
-    let recorder = tokio::spawn(recorder.run(events));
-
-    let max_batch = NonZeroUsize::new(settings.batch.max_size).context("a batch of no frames")?;
+    let max_batch = max_batch(settings)?;
     let wake = bounded(1);
-    // A fleet's cameras are handed on while the batch thread may wait for the device.
-    let (cameras, inlet) = bounded(if settings.fleet.is_some() { CAMERAS } else { 1 });
+    // Nothing takes the cameras in until the network is loaded.
+    let places = if settings.fleet.is_some() { CAMERAS } else { settings.cameras.len().max(1) };
+    let (cameras, inlet) = bounded(places);
     let (abandon, abandoned) = stop_signal();
-    let infer = lookout_infer::start(
-        InferSettings {
-            policy: BatchPolicy {
-                max_size: max_batch,
-                max_wait: settings.batch.max_wait,
-                max_age: settings.batch.max_age,
-            },
-            prefetch: parts.prefetch,
-        },
-        parts.detectors,
-        &parts.rebuild,
-        Inlets { cameras: inlet, wake: wake.clone(), abandon: abandoned },
-        // The recorder outlives the device, so this cannot fail.
-        move |event| drop(bridge.blocking_send(event)),
-    )
-    .context("the device's threads could not be started")?;
+    let behind = Behind {
+        inlets: Inlets { cameras: inlet, wake: wake.clone(), abandon: abandoned },
+        sink,
+        rebuild,
+        prefetch,
+        snapshots,
+        worker: worker.clone(),
+        metrics: Arc::clone(metrics),
+    };
 
     let (from_cameras, reports) = reports::channel().context("the reports' thread could not be started")?;
     let context = CameraContext {
-        make_source: parts.make_source,
+        make_source,
         reports: from_cameras,
         wake: wake.0,
         file_room: file_room(max_batch, settings.cameras.len()),
@@ -108,5 +111,73 @@ pub(crate) fn start(
     if settings.fleet.is_none() {
         roster.close();
     }
-    Ok(Stages { roster, reports, infer, recorder, abandon: Some(abandon) })
+    Ok(Stages { roster, reports, infer: None, recorder: None, abandon: Some(abandon), behind: Some(behind) })
+}
+
+impl Stages {
+    /// Whether the network is loaded.
+    pub(crate) fn has_network(&self) -> bool {
+        self.infer.is_some()
+    }
+
+    /// Starts the stages behind the cameras' queues, the last one first, so that each finds the one after it ready.
+    /// Within a tokio runtime.
+    pub(crate) fn attach(&mut self, settings: &PipelineSettings, network: StageNetwork) -> Result<()> {
+        let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, worker, metrics }) = self.behind.take()
+        else {
+            return Ok(());
+        };
+        let StageNetwork { detectors, first_pass, model, classifier } = network;
+        let recorder =
+            Recorder { sink, worker, model, classifier, metrics, latencies: Latencies::new(), snapshots };
+        let (bridge, events) = mpsc::channel(BRIDGE);
+        let infer = lookout_infer::start(
+            InferSettings {
+                policy: BatchPolicy {
+                    max_size: max_batch(settings)?,
+                    max_wait: settings.batch.max_wait,
+                    max_age: settings.batch.max_age,
+                },
+                prefetch,
+                first_pass,
+            },
+            detectors,
+            &rebuild,
+            inlets,
+            // The recorder outlives the device, so this cannot fail.
+            move |event| drop(bridge.blocking_send(event)),
+        )
+        .context("the device's threads could not be started")?;
+        self.recorder = Some(tokio::spawn(recorder.run(events)));
+        self.infer = Some(infer);
+        Ok(())
+    }
+
+    /// Drops the frames of the cameras, which were told to stop, where no network will come. `over` ends when nothing
+    /// else is to be waited for. Within a tokio runtime.
+    pub(crate) fn discard(&mut self, over: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let Some(Behind { inlets, .. }) = self.behind.take() else { return Ok(()) };
+        let infer = lookout_infer::discard(inlets).context("the batch thread could not be started")?;
+        self.recorder = Some(tokio::spawn(async move {
+            over.await;
+            let mut look = tokio::time::interval(Duration::from_millis(20));
+            while !infer.is_finished() {
+                look.tick().await;
+            }
+            Latencies::new()
+        }));
+        Ok(())
+    }
+}
+
+/// What the stages take of a loaded network.
+pub(crate) struct StageNetwork {
+    pub(crate) detectors: Vec<Box<dyn Detect>>,
+    pub(crate) first_pass: Option<Duration>,
+    pub(crate) model: ModelInfo,
+    pub(crate) classifier: Option<ModelInfo>,
+}
+
+fn max_batch(settings: &PipelineSettings) -> Result<NonZeroUsize> {
+    NonZeroUsize::new(settings.batch.max_size).context("a batch of no frames")
 }

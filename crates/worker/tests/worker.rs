@@ -5,13 +5,15 @@ mod common;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use common::{NetworkMood, Seat, Sink, assert_adds_up, by_session, pipeline, start, start_in_fleet};
+use common::{
+    Load, NetworkMood, Seat, Sink, assert_adds_up, by_session, pipeline, start, start_in_fleet, start_loading,
+};
 use lookout_broker::{FleetEvent, RegistryRecord};
 use lookout_schema::{
     CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, StatusRecord, WorkerState,
 };
 use lookout_stage::{BootTime, Lease, Tenure};
-use lookout_worker::StopRequest;
+use lookout_worker::{NetworkFailed, StopRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -148,6 +150,84 @@ async fn health_and_metrics_say_how_it_is() {
     assert!(get(&address, "/other").await.starts_with("HTTP/1.1 404"));
     running.stop.send(StopRequest).await.unwrap();
     running.summary.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cameras_connect_while_the_network_loads_and_their_first_frames_are_published() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let cameras = [("live", "test://ball"), ("file", "/good-200")];
+    let settings = pipeline(&cameras, &format!("http = \"{address}\"\nstatus_interval_ms = 100"));
+    let (go_on, waits) = std::sync::mpsc::channel();
+    let running = start_loading(settings, Load::Waits("reading the weights", waits));
+    running.until(|_| ["live", "file"].iter().all(|id| running.says(id, CameraStatus::Running))).await;
+    let ready = get(&address, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("network: reading the weights"), "{ready}");
+    assert!(get(&address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(running.sink.records.lock().unwrap().is_empty());
+    drop(go_on);
+    running.until(|records| by_session(records).len() == 2).await;
+    running
+        .until(|records| records.iter().filter(|record| record.camera.as_str() == "file").count() == 200)
+        .await;
+    let ready = get(&address, "/readyz").await;
+    assert!(!ready.contains("network:"), "{ready}");
+    running.stop.send(StopRequest).await.unwrap();
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert!(summary.failures().is_empty(), "{summary:?}");
+    // The file has waited, and the live camera has lost its oldest frames.
+    assert_eq!(summary.cameras[&"file".parse().unwrap()].delivered, 200);
+    let dropped = &summary.cameras[&"live".parse().unwrap()].dropped;
+    assert!(
+        dropped
+            .keys()
+            .all(|cause| { matches!(cause, DropCause::QueueFull | DropCause::Stale | DropCause::Shutdown) }),
+        "{dropped:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_cannot_be_loaded_ends_the_run_with_its_error() {
+    for (load, reason) in [(Load::Fails("no such weights"), "no such weights"), (Load::Panics, "panicked")] {
+        let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
+        let running = start_loading(pipeline(&cameras, "drain_s = 3600"), load);
+        let error = running.summary.await.unwrap().unwrap_err();
+        assert!(error.is::<NetworkFailed>() && error.to_string().contains(reason), "{error:#}");
+        let statuses = running.sink.statuses.lock().unwrap();
+        for id in ["live", "file"] {
+            let last = statuses.iter().rev().find_map(|status| match status {
+                StatusRecord::Camera(camera) if camera.camera.as_str() == id => Some(camera),
+                _ => None,
+            });
+            let last = last.unwrap();
+            assert_eq!(last.status, CameraStatus::Stopped, "{id}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_the_network_loads_waits_for_its_step_only() {
+    let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
+    let (go_on, waits) = std::sync::mpsc::channel();
+    let running = start_loading(
+        pipeline(&cameras, "drain_s = 3600\nstatus_interval_ms = 100"),
+        Load::Waits("reading", waits),
+    );
+    running.until(|_| ["live", "file"].iter().all(|id| running.says(id, CameraStatus::Running))).await;
+    running.stop.send(StopRequest).await.unwrap();
+    running.until(|_| ["live", "file"].iter().all(|id| running.says(id, CameraStatus::Stopped))).await;
+    drop(go_on);
+    let summary = running.summary.await.unwrap().unwrap();
+    assert_adds_up(&summary);
+    assert!(summary.failures().is_empty(), "{summary:?}");
+    assert!(
+        summary.cameras.values().all(|camera| {
+            camera.processing == 0
+                && camera.published == 0
+                && !camera.dropped.contains_key(&DropCause::StageFailed)
+        }),
+        "{summary:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

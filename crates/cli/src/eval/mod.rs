@@ -12,7 +12,6 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -27,9 +26,6 @@ use self::{
     truth::ShownFrames,
 };
 use crate::{check::WRONG_INPUT, reach, sibling};
-
-/// For what is read of Kafka after the worker has ended, and for what comes before the first record.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &EvalArgs) -> ExitCode {
     if !args.end_to_end {

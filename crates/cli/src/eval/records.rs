@@ -6,12 +6,12 @@ use anyhow::bail;
 use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
 use lookout_config::KafkaSettings;
 use lookout_schema::{FrameRecord, RecordKind};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::{
-    PATIENCE,
-    programs::{Worker, WorkerSummary},
-};
+use super::programs::{Worker, WorkerSummary};
+
+/// How often it is seen to whether the worker still runs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is watched, and for how long from when all of it is seen.
 #[derive(Debug, Clone, Copy)]
@@ -34,24 +34,27 @@ pub(super) async fn read(
     };
     let mut reader = RecordReader::open(kafka, &options(false)).await?;
     let mut seen = BTreeSet::new();
-    let mut end = Instant::now() + PATIENCE;
-    let mut watching = false;
-    while let Ok(next) = timeout_at(end, reader.next()).await {
-        if let Some(ReadRecord::Frame(frame)) = next? {
+    // Until the last camera's first record, however long that takes a slow machine: the worker says what it waits for.
+    let mut end = None;
+    while end.is_none_or(|end| Instant::now() < end) {
+        let soon = Instant::now() + LOOK_EVERY;
+        let until = end.map_or(soon, |end| soon.min(end));
+        if let Ok(next) = timeout_at(until, reader.next()).await
+            && let Some(ReadRecord::Frame(frame)) = next?
+        {
             seen.insert(frame.camera.clone());
         }
-        if !watching && seen.len() == watch.cameras {
-            watching = true;
-            end = Instant::now() + Duration::from_secs(watch.seconds);
+        if end.is_none() && seen.len() == watch.cameras {
+            end = Some(Instant::now() + Duration::from_secs(watch.seconds));
         }
         if worker.has_ended() {
-            bail!("the worker ended before the time was over");
+            bail!(
+                "the worker ended before the time was over; records of {} of {} cameras had come",
+                seen.len(),
+                watch.cameras
+            );
         }
     }
-    if !watching {
-        bail!("after {} s only {} of {} cameras were seen", PATIENCE.as_secs(), seen.len(), watch.cameras);
-    }
-    sleep_until(end).await;
     let summary = worker.stop()?;
     drop(reader);
     // All of it, the last ones too, which came while the worker drained.

@@ -25,6 +25,12 @@ struct Grid {
     levels: Vec<Tensor>,
 }
 
+impl Clone for Anchors {
+    fn clone(&self) -> Self {
+        Self { cells: self.cells.clone(), last: RefCell::new(None) }
+    }
+}
+
 impl Anchors {
     /// An anchor for each of a level's `scales` (a side in pixels) and each of `ratios` (height to width).
     pub(super) fn new<'a>(scales: impl IntoIterator<Item = &'a [f32]>, ratios: &[f32]) -> Self {

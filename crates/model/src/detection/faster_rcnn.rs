@@ -35,7 +35,7 @@ const CODER: BoxCoder = BoxCoder { weights: [10.0, 10.0, 5.0, 5.0] };
 const LEAST_SIDE: f32 = 1e-2;
 
 /// A pyramid from P2 on, proposals from all its levels, and a head on what they cut out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FasterRcnn {
     backbone: Pyramid,
     rpn: Rpn,
@@ -45,7 +45,7 @@ pub(super) struct FasterRcnn {
 }
 
 /// From a box's cut-out to its description.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum BoxHead {
     TwoMlp { fc6: Linear, fc7: Linear },
     ConvFc { conv: Tower, fc: Linear },

@@ -19,7 +19,7 @@ const SCALES: [[f32; 1]; 5] = [[8.0], [16.0], [32.0], [64.0], [128.0]];
 const TOWER_DEPTH: usize = 4;
 
 /// A pyramid from P3 on, and two towers, the same on each of its levels.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Fcos {
     backbone: Pyramid,
     classes: i64,

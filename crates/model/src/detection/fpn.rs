@@ -38,7 +38,7 @@ pub(super) struct PyramidSpec {
 }
 
 /// A ResNet-50 with a pyramid on it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pyramid {
     body: Backbone,
     lowest: usize,

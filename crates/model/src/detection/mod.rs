@@ -147,14 +147,14 @@ pub(crate) fn extent(x: &Tensor) -> Extent {
 }
 
 /// A detector with its parameters.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct DetectorNet {
     kind: DetectorKind,
     classes: i64,
     body: Body,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Body {
     RetinaNet(Box<RetinaNet>),
     Fcos(Box<Fcos>),

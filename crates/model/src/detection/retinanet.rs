@@ -29,7 +29,7 @@ const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
 const TOWER_DEPTH: usize = 4;
 
 /// A pyramid from P3 on, and the same two heads on each of its levels.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RetinaNet {
     backbone: Pyramid,
     classes: i64,
@@ -39,7 +39,7 @@ pub(super) struct RetinaNet {
 }
 
 /// A tower and what it says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Head {
     conv: Tower,
     last: ConvNormAct,

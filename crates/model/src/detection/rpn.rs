@@ -29,7 +29,7 @@ const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
 const LEAST_SIDE: f32 = 1e-3;
 
 /// A small head on every level, and what it says of the anchors there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rpn {
     conv: Tower,
     cls_logits: ConvNormAct,

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Convolutions with norm and ReLU, one after the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tower(Vec<ConvNormAct>);
 
 impl Tower {

@@ -16,6 +16,7 @@ use crate::{
     labels::Labels,
     load::SCORE_THRESHOLD,
     network::caught,
+    replicas::Replica,
     streams::Streams,
 };
 
@@ -23,7 +24,7 @@ use crate::{
 const NUMBERED: usize = 10_000;
 
 /// A module with its input's transform and its classes' names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ScriptAtWork {
     script: PreparedScript,
     stacker: Stacker,
@@ -32,13 +33,13 @@ pub(crate) struct ScriptAtWork {
 }
 
 /// How its output is read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Reading {
     Logits(TopClasses),
     Boxes(BoxReader),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct BoxReader {
     labels: Labels,
     score_threshold: f32,
@@ -132,5 +133,11 @@ impl Detect for ScriptAtWork {
         }
         let looked = caught(|| self.look(frames, &pictures)).map_err(refuse)?;
         looked.map_err(|error| refuse(error.to_string()))
+    }
+}
+
+impl Replica for ScriptAtWork {
+    fn replica(&self) -> Box<dyn Replica> {
+        Box::new(self.clone())
     }
 }

@@ -8,7 +8,7 @@ mod error;
 mod file;
 mod output;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use lookout_config::{ModelSettings, OutputKind, Precision as PrecisionSetting};
 use lookout_schema::Size;
@@ -18,10 +18,10 @@ pub(crate) use self::at_work::ScriptAtWork;
 pub use self::{error::ScriptError, output::ScriptBoxes};
 use crate::target::Target;
 
-/// A TorchScript module for inference, on its device.
-#[derive(Debug)]
+/// A TorchScript module for inference, on its device. A clone shares the module: `forward` only reads it.
+#[derive(Debug, Clone)]
 pub struct PreparedScript {
-    module: CModule,
+    module: Arc<CModule>,
     output: OutputKind,
     target: Target,
 }
@@ -57,7 +57,7 @@ impl PreparedScript {
         let mut module =
             CModule::load_data_on_device(&mut file.as_slice(), target.device).map_err(refused)?;
         module.f_set_eval().map_err(refused)?;
-        Ok((Self { module, output, target: target.in_fp32() }, digest))
+        Ok((Self { module: Arc::new(module), output, target: target.in_fp32() }, digest))
     }
 
     pub fn target(&self) -> Target {

@@ -16,9 +16,11 @@ use lookout_schema::{
 };
 use lookout_stage::{
     CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, Fit, Frame, FrameHeader, FrameSource,
-    Pixels, RecordSink, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
+    InputSize, Pixels, RecordSink, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
 };
-use lookout_worker::{FleetParts, FleetSeat, Parts, Progress, SinkWatch, StopRequest, Summary, run};
+use lookout_worker::{
+    FleetParts, FleetSeat, Inputs, Loading, Network, Parts, Progress, SinkWatch, StopRequest, Summary, run,
+};
 use tokio::sync::mpsc;
 
 pub(crate) const SIZE: Size = Size { width: 2, height: 2 };
@@ -122,13 +124,22 @@ pub(crate) enum NetworkMood {
     Stuck,
 }
 
+/// How the network is loaded.
+pub(crate) enum Load {
+    AtOnce,
+    /// It reports this step, and then waits until the sender is gone.
+    Waits(&'static str, std::sync::mpsc::Receiver<()>),
+    Fails(&'static str),
+    Panics,
+}
+
 #[derive(Debug)]
-struct Network {
+struct Fake {
     mood: NetworkMood,
     batches: usize,
 }
 
-impl Detect for Network {
+impl Detect for Fake {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
         self.batches += 1;
         match self.mood {
@@ -210,7 +221,11 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(settings: PipelineSettings, network: NetworkMood, sink: Sink) -> Running {
-    start_with(settings, network, sink, None)
+    start_with(settings, network, Load::AtOnce, sink, None)
+}
+
+pub(crate) fn start_loading(settings: PipelineSettings, load: Load) -> Running {
+    start_with(settings, NetworkMood::Well, load, Sink::default(), None)
 }
 
 /// A place in a fleet that the test plays.
@@ -238,27 +253,46 @@ pub(crate) fn start_in_fleet(fleet: &str, seat: Seat) -> (Running, mpsc::Sender<
     let settings = lookout_config::parse("test.toml".as_ref(), &text, &|_| None).unwrap();
     let (tell, events) = mpsc::channel(16);
     let parts = FleetParts { events, seat: Box::new(seat) };
-    (start_with(settings, NetworkMood::Well, Sink::default(), Some(parts)), tell)
+    (start_with(settings, NetworkMood::Well, Load::AtOnce, Sink::default(), Some(parts)), tell)
 }
 
 fn start_with(
     settings: PipelineSettings,
     network: NetworkMood,
+    load: Load,
     sink: Sink,
     fleet: Option<FleetParts>,
 ) -> Running {
     let sink = Arc::new(sink);
+    let loaded = Network {
+        detectors: vec![Box::new(Fake { mood: network, batches: 0 })],
+        first_pass: None,
+        model: ModelInfo { arch: "fake".into(), weights: "random:0".into(), precision: "fp32".into() },
+        classifier: None,
+        knows_class: Arc::new(|_| true),
+        fleet,
+    };
+    let load = move |loading: &Loading| {
+        match load {
+            Load::AtOnce => {}
+            Load::Waits(step, until) => {
+                loading.begin(step);
+                let _ = until.recv();
+                anyhow::ensure!(loading.begin("cancelled?"), "it was told to stop");
+            }
+            Load::Fails(reason) => anyhow::bail!(reason),
+            Load::Panics => panic!("loading panics"),
+        }
+        Ok(loaded)
+    };
     let parts = Parts {
         sink: Arc::clone(&sink) as Arc<dyn SinkWatch>,
         make_source: Arc::new(source),
-        detectors: vec![Box::new(Network { mood: network, batches: 0 })],
-        rebuild: Arc::new(|| Ok(Box::new(Network { mood: NetworkMood::Well, batches: 0 }))),
-        model: ModelInfo { arch: "fake".into(), weights: "random:0".into(), precision: "fp32".into() },
-        classifier: None,
+        load: Box::new(load),
+        rebuild: Arc::new(|| Ok(Box::new(Fake { mood: NetworkMood::Well, batches: 0 }))),
         device: "cpu".into(),
         prefetch: false,
-        knows_class: Arc::new(|_| true),
-        fleet,
+        inputs: Inputs { network: "fake".into(), sizes: vec![SIZE], current: InputSize::new(SIZE) },
     };
     let (stop, stops) = mpsc::channel(2);
     let summary = tokio::spawn(async move { run(settings, parts, stops, &Progress::on_terminal()).await });

@@ -7,9 +7,12 @@ use lookout_broker::{Embedded, FleetMember, KafkaSink};
 use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, PipelineSettings};
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
-use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
+use lookout_model::{
+    LoadStep, ModelError, Replicas, Streams, Target, load_replicas, load_stream, planned_input,
+};
 use lookout_schema::RecordKind;
-use lookout_worker::{FleetParts, MakeSource, Parts, worker_id};
+use lookout_stage::InputSize;
+use lookout_worker::{FleetParts, Inputs, Loading, MakeSource, Network, Parts, worker_id};
 
 /// The parts of a worker, made ready.
 pub(crate) struct Ready {
@@ -19,38 +22,20 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Loads the network, starts the embedded cluster where it is asked for, and the sink.
+    /// Starts the embedded cluster where it is asked for, and the sink. The network is loaded by the worker, while the
+    /// cameras connect.
     ///
     /// # Errors
     /// Something that the pipeline names is not there, or cannot be used; nothing is left running.
     pub(crate) fn new(settings: &PipelineSettings) -> Result<Self> {
         lookout_ingest::init()?;
+        let target = Target::choose(settings.model.device, settings.model.precision)?;
         let networks = Networks {
             model: settings.model.clone(),
             classify: settings.classify.clone(),
             max_batch: settings.batch.max_size,
+            streams: Streams::new(&settings.model, target),
         };
-        let target = Target::choose(settings.model.device, settings.model.precision)?;
-        let streams = Streams::new(&settings.model, target);
-        let network = networks.load(&streams)?;
-        for camera in &settings.cameras {
-            if let Some(class) = camera.classes.iter().find(|class| !network.labels.has(class)) {
-                bail!("camera {}: `classes` names `{class}`, which is no class of the network", camera.id);
-            }
-        }
-        let wanted = Wanted {
-            input: network.input,
-            fit: network.fit,
-            every: settings.infer.every,
-            snapshots: settings.snapshots,
-        };
-        let (model, classifier) = (network.info, network.classifier);
-        let (device, prefetch) = (network.target.to_string(), network.target.is_gpu());
-        let labels = network.labels.clone();
-        let mut detectors = vec![network.detector];
-        while detectors.len() < streams.count().get() {
-            detectors.push(networks.load(&streams)?.detector);
-        }
         let embedded = match settings.kafka.brokers {
             Brokers::Embedded => Some(Embedded::start(&settings.kafka)?),
             Brokers::Servers(_) => None,
@@ -59,48 +44,87 @@ impl Ready {
         let mut kinds = vec![RecordKind::Frame, RecordKind::Status];
         kinds.extend(settings.snapshots.map(|_| RecordKind::Snapshot));
         let sink = KafkaSink::start_for(kafka, &kinds).context("[kafka]")?;
-        let fleet = match &settings.fleet {
-            Some(fleet) => {
-                let worker = worker_id(settings.worker.id.as_ref());
-                let (member, events) = FleetMember::start(kafka, fleet, &worker).context("[fleet]")?;
-                Some(FleetParts { seat: Box::new(member), events })
-            }
-            None => None,
-        };
-        let make_source: MakeSource =
-            Arc::new(move |camera| Box::new(CameraSource::new(camera.clone(), wanted)));
-        let rebuild: Rebuild = Arc::new(move || {
-            let network = networks.load(&streams).map_err(|error| error.to_string())?;
-            Ok(network.detector)
+
+        let (input, fit) = planned_input(&settings.model);
+        let current = InputSize::new(input);
+        let wanted = Wanted { input, fit, every: settings.infer.every, snapshots: settings.snapshots };
+        let follows = current.clone();
+        let make_source: MakeSource = Arc::new(move |camera| {
+            Box::new(CameraSource::new(camera.clone(), wanted).following(follows.clone()))
         });
+        let sizes = [input].into_iter().chain(settings.model.smaller_inputs.iter().copied()).collect();
+        let inputs = Inputs { network: settings.model.arch.clone(), sizes, current };
+
+        let rebuild: Rebuild = {
+            let networks = networks.clone();
+            Arc::new(move || networks.load_one().map_err(|error| error.to_string()))
+        };
+        let (settings, kafka) = (settings.clone(), kafka.clone());
+        let load = move |loading: &Loading| load(&settings, &kafka, &networks, loading);
         let parts = Parts {
             sink: Arc::new(sink),
             make_source,
+            load: Box::new(load),
             rebuild,
-            model,
-            classifier,
-            device,
-            prefetch,
-            detectors,
-            knows_class: Arc::new(move |class| labels.has(class)),
-            fleet,
+            device: target.to_string(),
+            prefetch: target.is_gpu(),
+            inputs,
         };
         Ok(Self { parts, embedded })
     }
 }
 
+/// Loads the network and joins the fleet with it.
+fn load(
+    settings: &PipelineSettings,
+    kafka: &KafkaSettings,
+    networks: &Networks,
+    loading: &Loading,
+) -> Result<Network> {
+    let Replicas { detectors, info, classifier, labels, first_pass } = networks.load(loading)?;
+    for camera in &settings.cameras {
+        if let Some(class) = camera.classes.iter().find(|class| !labels.has(class)) {
+            bail!("camera {}: `classes` names `{class}`, which is no class of the network", camera.id);
+        }
+    }
+    let fleet = match &settings.fleet {
+        Some(fleet) => {
+            let worker = worker_id(settings.worker.id.as_ref());
+            let (member, events) = FleetMember::start(kafka, fleet, &worker).context("[fleet]")?;
+            Some(FleetParts { seat: Box::new(member), events })
+        }
+        None => None,
+    };
+    Ok(Network {
+        detectors,
+        first_pass: Some(first_pass),
+        model: info,
+        classifier,
+        knows_class: Arc::new(move |class| labels.has(class)),
+        fleet,
+    })
+}
+
 /// What the networks of a worker are made of.
+#[derive(Clone)]
 struct Networks {
     model: ModelSettings,
     classify: Option<ClassifySettings>,
     max_batch: usize,
+    streams: Streams,
 }
 
 impl Networks {
-    /// A network that has seen every batch size.
-    fn load(&self, streams: &Streams) -> Result<Loaded, ModelError> {
-        let mut network = load_stream(&self.model, self.classify.as_ref(), streams)?;
-        network.warm_up(self.max_batch)?;
-        Ok(network)
+    /// A network for each stream.
+    fn load(&self, loading: &Loading) -> Result<Replicas, ModelError> {
+        let begin = |step: LoadStep| loading.begin(step);
+        load_replicas(&self.model, self.classify.as_ref(), &self.streams, self.max_batch, &begin)
+    }
+
+    /// A network for a stream whose own has failed. It shares nothing with the others, whose weights may be why.
+    fn load_one(&self) -> Result<Box<dyn lookout_stage::Detect>, ModelError> {
+        let mut network = load_stream(&self.model, self.classify.as_ref(), &self.streams)?;
+        network.warm_up(1)?;
+        Ok(network.detector)
     }
 }

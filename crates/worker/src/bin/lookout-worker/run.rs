@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use lookout_args::{RunArgs, SummaryFormat};
 use lookout_config::{PipelineSettings, read};
-use lookout_worker::{Progress, StopRequest, Summary};
+use lookout_worker::{NetworkFailed, Progress, StopRequest, Summary};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::parts::Ready;
 
-/// Wrong input; nothing was started.
+/// Wrong input; nothing was published.
 const WRONG_INPUT: u8 = 2;
 
 pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
@@ -40,8 +40,14 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
         )?;
     }
     let runtime = Runtime::new().context("the runtime could not be started")?;
-    let summary = runtime.block_on(until_end(settings, ready, progress))?;
-    tell(&summary, args.summary)
+    match runtime.block_on(until_end(settings, ready, progress)) {
+        Ok(summary) => tell(&summary, args.summary),
+        Err(error) if error.is::<NetworkFailed>() => {
+            writeln!(io::stderr(), "{error:#}")?;
+            Ok(ExitCode::from(WRONG_INPUT))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn until_end(settings: PipelineSettings, ready: Ready, progress: &Progress) -> Result<Summary> {

@@ -1,0 +1,58 @@
+//! The end of a worker that never had a network: its cameras' frames are dropped.
+
+use std::{io, thread, time::Duration};
+
+use crossbeam_channel::{TryRecvError, never, select};
+use lookout_schema::DropCause;
+use lookout_stage::{CameraQueue, Taken};
+
+use crate::{InferThreads, Inlets};
+
+/// Something always happens sooner; this only bounds the harm of a mistake.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Starts a thread that drops the frames of all cameras with [`DropCause::Shutdown`] until every camera has ended and
+/// no more can come. To be called instead of [`crate::start`].
+pub fn discard(inlets: Inlets) -> io::Result<InferThreads> {
+    let discard = move || {
+        let (mut cameras, woken) = (inlets.cameras, inlets.wake.1);
+        // The cameras have ends of their own.
+        drop(inlets.wake.0);
+        let (mut queues, mut more) = (Vec::new(), true);
+        while !inlets.abandon.is_stopped() {
+            while more {
+                match cameras.try_recv() {
+                    Ok(queue) => queues.push(queue),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => (cameras, more) = (never(), false),
+                }
+            }
+            queues.retain(is_open);
+            if queues.is_empty() && !more {
+                return;
+            }
+            select! {
+                recv(woken) -> _ => {}
+                recv(inlets.abandon.channel()) -> _ => {}
+                recv(cameras) -> queue => queues.extend(queue),
+                default(LONGEST_WAIT) => {}
+            }
+        }
+        queues.extend(cameras.try_iter());
+        for queue in &queues {
+            let _ = is_open(queue);
+        }
+    };
+    Ok(InferThreads::of(vec![thread::Builder::new().name("batch".into()).spawn(discard)?]))
+}
+
+/// Drops what is in a camera's queue; whether more may come.
+fn is_open(queue: &CameraQueue) -> bool {
+    loop {
+        match queue.take() {
+            Taken::Frame(frame) => frame.ticket.dropped(DropCause::Shutdown),
+            Taken::Empty => return true,
+            Taken::Ended => return false,
+        }
+    }
+}

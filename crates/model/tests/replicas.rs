@@ -1,0 +1,98 @@
+//! Networks side by side: they see the same, and have one copy of the weights.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{cell::RefCell, fs, thread};
+
+use lookout_config::{Device, ModelSettings, Precision};
+use lookout_model::{LoadStep, ModelError, Replicas, Streams, Target, load_replicas};
+use lookout_schema::Size;
+use lookout_stage::{Detect, DetectFrame, Findings, Fit, Keep, Pixels};
+
+const INPUT: Size = Size { width: 96, height: 64 };
+
+fn settings(arch: &str) -> ModelSettings {
+    ModelSettings {
+        device: Device::Cpu,
+        precision: Precision::Fp32,
+        input: Some(INPUT),
+        score_threshold: Some(0.0),
+        // One thread each, so that the numbers do not depend on who else is at work.
+        threads: Some(1),
+        ..ModelSettings::named(arch, "random:7")
+    }
+}
+
+fn replicas(settings: &ModelSettings, on_step: &dyn Fn(LoadStep) -> bool) -> Result<Replicas, ModelError> {
+    load_replicas(settings, None, &Streams::new(settings, Target::REFERENCE), 8, on_step)
+}
+
+fn seen(detector: &mut dyn Detect, seed: u32) -> Findings {
+    let byte = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8;
+    let pixels = Pixels::new(INPUT, (0..INPUT.width * INPUT.height * 3).map(byte).collect::<Vec<_>>()).unwrap();
+    let placement = Fit::Stretch.place(INPUT, INPUT);
+    let frame = DetectFrame { pixels: &pixels, source: INPUT, placement, keep: Keep::all() };
+    detector.detect(&[frame]).unwrap().findings.pop().unwrap()
+}
+
+#[test]
+fn replicas_at_work_side_by_side_see_the_same() {
+    for arch in ["resnet18", "fcos_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn"] {
+        let settings = ModelSettings { streams: Some(3), ..settings(arch) };
+        let Replicas { mut detectors, .. } = replicas(&settings, &|_| true).unwrap();
+        assert_eq!(detectors.len(), 3);
+        let alone: Vec<Findings> = (0..4).map(|seed| seen(detectors[0].as_mut(), seed)).collect();
+        let together: Vec<Vec<Findings>> = thread::scope(|scope| {
+            let look = |detector: &mut Box<dyn Detect>| (0..4).map(|seed| seen(detector.as_mut(), seed)).collect();
+            let threads: Vec<_> = detectors.iter_mut().map(|each| scope.spawn(move || look(each))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for of_replica in together {
+            for (seen, alone) in of_replica.iter().zip(&alone) {
+                assert_eq!(seen.detections.len(), alone.detections.len(), "{arch}");
+                let classes = |findings: &Findings| -> Vec<u32> {
+                    let detections = findings.detections.iter().map(|found| found.class_id);
+                    findings.classes.iter().map(|class| class.class_id).chain(detections).collect()
+                };
+                assert_eq!(classes(seen), classes(alone), "{arch}");
+            }
+        }
+    }
+}
+
+/// Bytes of this process in memory.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn replicas_take_no_weights_of_their_own() {
+    // 100 MB of weights.
+    let one = ModelSettings { streams: Some(1), ..settings("resnet50") };
+    let mut first = replicas(&one, &|_| true).unwrap();
+    seen(first.detectors[0].as_mut(), 0);
+    drop(first);
+    let many = ModelSettings { streams: Some(12), ..one };
+    let mut replicas = replicas(&many, &|_| true).unwrap();
+    seen(replicas.detectors[0].as_mut(), 0);
+    let before = resident();
+    replicas.detectors.iter_mut().for_each(|detector| drop(seen(detector.as_mut(), 0)));
+    let more = resident().saturating_sub(before);
+    assert!(more < 100_000_000, "12 networks took {more} bytes more than one");
+    assert!(before < 1_200_000_000, "{before} bytes");
+}
+
+#[test]
+fn the_steps_of_loading_are_told_and_it_can_be_stopped_between_them() {
+    let steps = RefCell::new(Vec::new());
+    let note = |step| {
+        steps.borrow_mut().push(step);
+        true
+    };
+    let loaded = replicas(&settings("resnet18"), &note).unwrap();
+    assert_eq!(*steps.borrow(), [LoadStep::Read, LoadStep::Prepare]);
+    assert!(!loaded.first_pass.is_zero());
+    let stopped = replicas(&settings("resnet18"), &|step| step == LoadStep::Read);
+    assert!(matches!(stopped, Err(ModelError::Cancelled)), "{stopped:?}");
+}

@@ -1,0 +1,312 @@
+//! Which size the network's input has on this machine. Pure: the time is an argument.
+//!
+//! A device that is too slow for its cameras drops frames, and what it publishes is old. Where the pipeline allows
+//! smaller inputs, the worker takes the largest that the device can do at the cameras' rates.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use lookout_schema::Size;
+
+/// The worker's totals since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Totals {
+    /// Live frames that became records.
+    pub(crate) published: u64,
+    /// Live frames that the device had no time for.
+    pub(crate) late: u64,
+    /// Frames that the device has processed.
+    pub(crate) frames: u64,
+    /// How long it was busy with them.
+    pub(crate) busy: Duration,
+}
+
+/// Chooses among the inputs that a pipeline allows.
+#[derive(Debug)]
+pub(crate) struct InputChoice {
+    /// The largest first.
+    sizes: Vec<Size>,
+    at: usize,
+    /// Since when, and from which totals on, it measures.
+    window: Option<(Instant, Totals)>,
+    /// Windows in a row in which the device was too slow.
+    strikes: u32,
+    /// Since when the device has been fast enough.
+    well: Option<Instant>,
+    /// How long it has to be fast enough before a larger input is tried.
+    hold: Duration,
+    /// When a larger input was last tried.
+    tried: Option<Instant>,
+    /// Whether it was said that even the smallest is too large.
+    told: bool,
+}
+
+/// What the device was measured to do, and what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Verdict {
+    /// The input with which it was measured.
+    pub(crate) measured: Size,
+    /// Frames a second that the device does with it.
+    pub(crate) capacity: f64,
+    /// Frames a second that the live cameras ask for.
+    pub(crate) demand: f64,
+    pub(crate) then: Then,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// This is the input from now on.
+    Take(Size),
+    /// There is no smaller input to take.
+    Overloaded,
+}
+
+/// A window is at least this long, and holds a frame at least.
+const WINDOW: Duration = Duration::from_secs(3);
+/// Of the live frames, a part above the second is far too many, at once; one above the first, twice in a row, too many.
+const LATE: (f64, f64) = (0.2, 0.5);
+/// Below this part of late frames the device is fast enough.
+const FEW_LATE: f64 = 0.02;
+/// How long a device has to be fast enough before a larger input is tried: at first, and at most. Each try that fails
+/// doubles it.
+const HOLD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1920));
+/// A larger input is tried where the device would be busy for this part of the time.
+const BUSY: f64 = 0.8;
+/// An input may have this many times the pixels that the measurement leaves room for: small inputs have less to do
+/// beside the network as well.
+const SLACK: f64 = 1.15;
+
+impl InputChoice {
+    pub(crate) fn new(sizes: Vec<Size>) -> Self {
+        Self { sizes, at: 0, window: None, strikes: 0, well: None, hold: HOLD.0, tried: None, told: false }
+    }
+
+    /// Whether there is a smaller input to take.
+    pub(crate) fn has_smaller(&self) -> bool {
+        self.at + 1 < self.sizes.len()
+    }
+
+    /// Decides at `now`, to be called about twice a second once the network is loaded.
+    pub(crate) fn look(&mut self, now: Instant, totals: Totals) -> Option<Verdict> {
+        let Some((since, before)) = self.window else {
+            self.window = Some((now, totals));
+            return None;
+        };
+        let elapsed = now.saturating_duration_since(since);
+        let new = totals.since(before);
+        // Without a record there is nothing to measure by, however many frames were late.
+        if elapsed < WINDOW || new.frames == 0 || new.published == 0 {
+            return None;
+        }
+        self.window = Some((now, totals));
+        let asked = (new.published + new.late) as f64;
+        let late = new.late as f64 / asked;
+        self.strikes = if late > LATE.0 { self.strikes + 1 } else { 0 };
+        let demand = asked / elapsed.as_secs_f64();
+        let capacity = new.frames as f64 / new.busy.as_secs_f64().max(f64::EPSILON);
+        let verdict = |measured, then| Verdict { measured, capacity, demand, then };
+        let measured = *self.sizes.get(self.at)?;
+        if self.strikes >= 2 || late > LATE.1 {
+            self.well = None;
+            return self.step_down(now, new.published as f64 / asked).map(|then| verdict(measured, then));
+        }
+        if late >= FEW_LATE {
+            self.well = None;
+            return None;
+        }
+        self.told = false;
+        let well = *self.well.get_or_insert(now);
+        let busy = new.busy.as_secs_f64() / elapsed.as_secs_f64();
+        let larger = self.at.checked_sub(1).and_then(|at| self.sizes.get(at)).copied()?;
+        let fits = busy * pixels(larger) / pixels(measured) < BUSY;
+        if !fits || now.saturating_duration_since(well) < self.hold {
+            return None;
+        }
+        (self.at, self.well, self.tried) = (self.at - 1, None, Some(now));
+        Some(verdict(measured, Then::Take(larger)))
+    }
+
+    /// Takes the largest input with which a device that did `part` of the frames does all of them.
+    fn step_down(&mut self, now: Instant, part: f64) -> Option<Then> {
+        self.strikes = 0;
+        if self.tried.take().is_some_and(|tried| now.saturating_duration_since(tried) < self.hold * 2) {
+            self.hold = HOLD.1.min(self.hold * 2);
+        }
+        let room = pixels(*self.sizes.get(self.at)?) * part * SLACK;
+        let smaller = self.sizes.get(self.at + 1..).unwrap_or_default();
+        if smaller.is_empty() {
+            return (!std::mem::replace(&mut self.told, true)).then_some(Then::Overloaded);
+        }
+        let fits = smaller.iter().position(|size| pixels(*size) <= room);
+        self.at += 1 + fits.unwrap_or(smaller.len() - 1);
+        self.sizes.get(self.at).map(|size| Then::Take(*size))
+    }
+}
+
+impl Totals {
+    fn since(self, before: Self) -> Self {
+        Self {
+            // Cameras that have left take their counts along.
+            published: self.published.saturating_sub(before.published),
+            late: self.late.saturating_sub(before.late),
+            frames: self.frames.saturating_sub(before.frames),
+            busy: self.busy.saturating_sub(before.busy),
+        }
+    }
+}
+
+fn pixels(size: Size) -> f64 {
+    f64::from(size.width) * f64::from(size.height)
+}
+
+impl Verdict {
+    /// Logs what the machine can do with `network`, and what the worker does about it.
+    pub(crate) fn log(&self, network: &str, cameras: usize) {
+        let Self { measured, capacity, demand, then } = self;
+        let can = format!(
+            "this machine runs {capacity:.1} frames/s of {network} at {measured}, and the live cameras send {demand:.1}",
+            measured = Shown(*measured),
+        );
+        match then {
+            Then::Take(input) if pixels(*input) < pixels(*measured) => {
+                tracing::warn!("{can}: the input is {} from now on", Shown(*input));
+            }
+            Then::Take(input) => {
+                tracing::info!("{can}: there is room for an input of {} again", Shown(*input));
+            }
+            Then::Overloaded => {
+                let each = capacity / (cameras.max(1) as f64);
+                tracing::warn!(
+                    "{can}: each of {cameras} cameras gets about {each:.2} records/s; lower `fps`, set \
+                     `smaller_inputs`, or take a smaller network or fewer cameras"
+                );
+            }
+        }
+    }
+}
+
+struct Shown(Size);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.0.width, self.0.height)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: Size = Size { width: 640, height: 384 };
+    const MIDDLE: Size = Size { width: 512, height: 288 };
+    const SMALL: Size = Size { width: 320, height: 192 };
+
+    /// A device that does `capacity` frames/s at `LARGE`, in proportion to the pixels, and cameras that send
+    /// `demand`; looked at twice a second.
+    struct Machine {
+        capacity: f64,
+        demand: f64,
+        input: Size,
+        now: Instant,
+        done: f64,
+        asked: f64,
+        totals: Totals,
+    }
+
+    impl Machine {
+        fn new(capacity: f64, demand: f64) -> Self {
+            let totals = Totals::default();
+            Self { capacity, demand, input: LARGE, now: Instant::now(), done: 0.0, asked: 0.0, totals }
+        }
+
+        /// The verdicts of `seconds`, each with the second in which it was given.
+        fn run(&mut self, choice: &mut InputChoice, seconds: u64) -> Vec<(f64, Then)> {
+            let start = self.now;
+            let mut verdicts = Vec::new();
+            for _ in 0..seconds * 2 {
+                self.now += Duration::from_millis(500);
+                let capacity = self.capacity * pixels(LARGE) / pixels(self.input);
+                self.asked += self.demand / 2.0;
+                self.done += capacity.min(self.demand) / 2.0;
+                let busy = Duration::from_secs_f64(0.5 * (self.demand / capacity).min(1.0));
+                let done = self.done.floor() as u64;
+                self.totals = Totals {
+                    published: done,
+                    late: (self.asked - self.done).floor() as u64,
+                    frames: done,
+                    busy: self.totals.busy + busy,
+                };
+                if let Some(verdict) = choice.look(self.now, self.totals) {
+                    if let Then::Take(size) = verdict.then {
+                        self.input = size;
+                    }
+                    verdicts.push(((self.now - start).as_secs_f64(), verdict.then));
+                }
+            }
+            verdicts
+        }
+    }
+
+    fn choice() -> InputChoice {
+        InputChoice::new(vec![LARGE, MIDDLE, SMALL])
+    }
+
+    #[test]
+    fn a_device_that_is_fast_enough_keeps_the_largest_input() {
+        assert_eq!(Machine::new(7.2, 7.0).run(&mut choice(), 600), []);
+    }
+
+    #[test]
+    fn a_slow_device_gets_the_largest_input_that_it_can_do() {
+        let verdicts = Machine::new(5.0, 7.0).run(&mut choice(), 300);
+        assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+        assert!(verdicts[0].0 <= 10.0 && verdicts[0].1 == Then::Take(MIDDLE), "{verdicts:?}");
+        let verdicts = Machine::new(2.0, 7.0).run(&mut choice(), 300);
+        assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+        assert!(verdicts[0].0 <= 5.0 && verdicts[0].1 == Then::Take(SMALL), "{verdicts:?}");
+    }
+
+    #[test]
+    fn a_very_slow_device_is_noticed_at_its_first_record() {
+        // A frame takes 8 s.
+        let verdicts = Machine::new(0.125, 7.0).run(&mut choice(), 60);
+        assert!(verdicts[0].0 <= 9.0 && verdicts[0].1 == Then::Take(SMALL), "{verdicts:?}");
+        assert_eq!(verdicts[1].1, Then::Overloaded, "it is said that even that is too much");
+        assert_eq!(verdicts.len(), 2, "and said once");
+    }
+
+    #[test]
+    fn a_larger_input_is_tried_when_the_device_has_time_and_less_often_if_it_fails() {
+        let (mut choice, mut machine) = (choice(), Machine::new(2.0, 7.0));
+        machine.run(&mut choice, 30);
+        assert_eq!(machine.input, SMALL);
+        machine.capacity = 20.0;
+        let verdicts = machine.run(&mut choice, 300);
+        let taken: Vec<_> = verdicts.iter().map(|(_, then)| *then).collect();
+        assert_eq!(taken, [Then::Take(MIDDLE), Then::Take(LARGE)]);
+        assert!(verdicts[0].0 >= 60.0);
+        // Busy again: back at once, and the next try comes later.
+        machine.capacity = 5.0;
+        assert_eq!(machine.run(&mut choice, 30).len(), 1);
+    }
+
+    #[test]
+    fn a_moment_of_late_frames_changes_nothing() {
+        let (mut choice, mut machine) = (choice(), Machine::new(5.0, 4.0));
+        machine.run(&mut choice, 30);
+        machine.capacity = 2.6;
+        assert_eq!(machine.run(&mut choice, 3), []);
+        machine.capacity = 5.0;
+        assert_eq!(machine.run(&mut choice, 60), []);
+    }
+
+    #[test]
+    fn without_smaller_inputs_it_is_said_once_that_the_device_is_too_slow() {
+        let (mut choice, mut machine) = (InputChoice::new(vec![LARGE]), Machine::new(2.0, 7.0));
+        let verdicts = machine.run(&mut choice, 120);
+        assert_eq!(verdicts.iter().map(|(_, then)| *then).collect::<Vec<_>>(), [Then::Overloaded]);
+        assert!(!choice.has_smaller());
+    }
+}

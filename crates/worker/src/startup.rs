@@ -1,0 +1,212 @@
+//! The start: what the worker waits for before frames flow, and who loads the network meanwhile.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tokio::sync::oneshot;
+
+use crate::{
+    health::Readiness,
+    parts::{LoadNetwork, Network},
+};
+
+/// How far the loading of the network has come, shared between the thread that loads it and the supervisor.
+#[derive(Debug, Clone, Default)]
+pub struct Loading(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    step: Mutex<String>,
+    cancelled: AtomicBool,
+}
+
+impl Loading {
+    /// Says what is done from now on. Returns whether to go on: the worker may have been told to stop.
+    pub fn begin(&self, step: impl fmt::Display) -> bool {
+        *self.0.step.lock().unwrap_or_else(PoisonError::into_inner) = step.to_string();
+        !self.0.cancelled.load(SeqCst)
+    }
+
+    pub(crate) fn step(&self) -> String {
+        self.0.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.0.cancelled.store(true, SeqCst);
+    }
+}
+
+/// The network could not be loaded.
+#[derive(Debug)]
+pub struct NetworkFailed(pub anyhow::Error);
+
+impl fmt::Display for NetworkFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for NetworkFailed {}
+
+/// The thread that loads the network.
+pub(crate) struct Loader {
+    pub(crate) loading: Loading,
+    pub(crate) loaded: oneshot::Receiver<Result<Network>>,
+}
+
+impl Loader {
+    pub(crate) fn start(load: LoadNetwork) -> std::io::Result<Self> {
+        let (done, loaded) = oneshot::channel();
+        let loading = Loading::default();
+        loading.begin("starting");
+        let on_thread = loading.clone();
+        let work = move || drop(done.send(load(&on_thread)));
+        thread::Builder::new().name("network".into()).spawn(work)?;
+        Ok(Self { loading, loaded })
+    }
+}
+
+/// Reports what keeps frames from flowing, until all cameras' frames do. Pure: the time is an argument.
+#[derive(Debug)]
+pub(crate) struct StartReport {
+    started: Instant,
+    last: Option<(String, Instant)>,
+    is_ready: bool,
+    is_over: bool,
+}
+
+/// A line for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StartLine {
+    Waiting {
+        what: String,
+        elapsed: Duration,
+    },
+    /// The first frames flow.
+    Ready {
+        elapsed: Duration,
+    },
+    /// The frames of all cameras flow.
+    AllFlow {
+        cameras: usize,
+        elapsed: Duration,
+    },
+}
+
+/// The same is reported again after this.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Changes are reported at most this often.
+const SOONEST: Duration = Duration::from_secs(1);
+
+impl StartReport {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self { started, last: None, is_ready: false, is_over: false }
+    }
+
+    /// Returns the line that is due, if any.
+    pub(crate) fn look(&mut self, now: Instant, readiness: &Readiness) -> Option<StartLine> {
+        if self.is_over {
+            return None;
+        }
+        let elapsed = now.saturating_duration_since(self.started);
+        if readiness.ready && readiness.unseen.is_empty() {
+            self.is_over = true;
+            return Some(StartLine::AllFlow { cameras: readiness.flowing + readiness.silent.len(), elapsed });
+        }
+        if readiness.ready && !self.is_ready {
+            self.is_ready = true;
+            self.last = None;
+            return Some(StartLine::Ready { elapsed });
+        }
+        let what = readiness.waits_for();
+        let due = self.last.as_ref().is_none_or(|(said, at)| {
+            let since = now.saturating_duration_since(*at);
+            since >= AGAIN || (*said != what && since >= SOONEST)
+        });
+        due.then(|| {
+            self.last = Some((what.clone(), now));
+            StartLine::Waiting { what, elapsed }
+        })
+    }
+
+    /// What is waited for, until all cameras' frames flow.
+    pub(crate) fn waiting(&self) -> Option<&str> {
+        self.last.as_ref().filter(|_| !self.is_over).map(|(what, _)| what.as_str())
+    }
+}
+
+impl StartLine {
+    pub(crate) fn log(&self) {
+        let seconds = |elapsed: &Duration| (elapsed.as_secs_f64() * 10.0).round() / 10.0;
+        match self {
+            Self::Waiting { what, elapsed } => {
+                tracing::info!(elapsed_s = seconds(elapsed), "waiting for {what}");
+            }
+            Self::Ready { elapsed } => {
+                tracing::info!(elapsed_s = seconds(elapsed), "ready: the first records are out")
+            }
+            Self::AllFlow { cameras, elapsed } => {
+                tracing::info!(cameras, elapsed_s = seconds(elapsed), "records of all cameras flow");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(reason: &str) -> Readiness {
+        let silent = vec!["a".parse().unwrap()];
+        Readiness { ready: false, reasons: vec![reason.into()], flowing: 0, unseen: silent.clone(), silent, warnings: Vec::new() }
+    }
+
+    fn ready(unseen: &[&str]) -> Readiness {
+        let unseen: Vec<_> = unseen.iter().map(|id| id.parse().unwrap()).collect();
+        Readiness { ready: true, reasons: Vec::new(), flowing: 1, silent: unseen.clone(), unseen, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn a_change_is_reported_at_once_and_the_same_again_after_ten_seconds() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut report = StartReport::new(start);
+        let what = |line: Option<StartLine>| match line {
+            Some(StartLine::Waiting { what, .. }) => Some(what),
+            _ => None,
+        };
+        assert_eq!(what(report.look(at(0), &waiting("network: reading"))).unwrap(), "network: reading");
+        assert_eq!(report.look(at(500), &waiting("network: preparing")), None, "too soon");
+        assert_eq!(
+            what(report.look(at(1_000), &waiting("network: preparing"))).unwrap(),
+            "network: preparing"
+        );
+        assert_eq!(report.look(at(10_900), &waiting("network: preparing")), None);
+        assert!(what(report.look(at(11_000), &waiting("network: preparing"))).is_some());
+        assert!(report.waiting().is_some());
+    }
+
+    #[test]
+    fn the_first_records_and_those_of_all_cameras_are_reported_once() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut report = StartReport::new(start);
+        report.look(at(0), &waiting("network: reading"));
+        let elapsed = Duration::from_secs(3);
+        assert_eq!(report.look(at(3), &ready(&["b"])), Some(StartLine::Ready { elapsed }));
+        let line = report.look(at(4), &ready(&["b"]));
+        assert!(matches!(&line, Some(StartLine::Waiting { what, .. }) if what.contains('b')), "{line:?}");
+        let elapsed = Duration::from_secs(5);
+        assert_eq!(report.look(at(5), &ready(&[])), Some(StartLine::AllFlow { cameras: 1, elapsed }));
+        assert_eq!(report.look(at(60), &waiting("kafka: away")), None, "readiness tells from then on");
+        assert_eq!(report.waiting(), None);
+    }
+}
