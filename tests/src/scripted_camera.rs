@@ -105,7 +105,7 @@ fn video() -> anyhow::Result<PathBuf> {
     let made = FOLDER.get_or_init(|| {
         let make = || {
             let folder = TempDir::new()?;
-            write_h264(&folder.path().join("video.h264"), 100)?;
+            write_h264(&folder.path().join("video.h264"), 100, 25)?;
             anyhow::Ok(folder)
         };
         make().map_err(|error| format!("{error:#}"))

@@ -33,18 +33,6 @@ pub fn write_mp4(path: &Path, frames: u32, index_first: bool) -> anyhow::Result<
     ))
 }
 
-/// Writes raw H.264, 320x240 at 25 frames/s, as cameras send it: each key frame, one per second, begins with SPS and
-/// PPS, and there are no access unit delimiters.
-pub fn write_h264(path: &Path, frames: u32) -> anyhow::Result<()> {
-    write(&format!(
-        "videotestsrc num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 \
-         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 aud=false \
-         ! h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au \
-         ! filesink location={}",
-        path.display()
-    ))
-}
-
 /// Writes an MP4 file that has sound and no video.
 pub fn write_sound(path: &Path) -> anyhow::Result<()> {
     write(&format!(
@@ -76,8 +64,8 @@ pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()
     write(&description)
 }
 
-/// Writes 320x240 frames of a moving ball at 25 frames/s as a bare H.264 stream, without access unit delimiters and
-/// with a key frame every `gop` frames.
+/// Writes 320x240 frames of a moving ball at 25 frames/s as a bare H.264 stream, as cameras send it: without access unit
+/// delimiters, and with a key frame every `gop` frames, which begins with SPS and PPS.
 pub fn write_h264(path: &Path, frames: u32, gop: u32) -> anyhow::Result<()> {
     write(&format!(
         "videotestsrc num-buffers={frames} pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
