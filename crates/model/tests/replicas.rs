@@ -28,7 +28,8 @@ fn replicas(settings: &ModelSettings, on_step: &dyn Fn(LoadStep) -> bool) -> Res
 
 fn seen(detector: &mut dyn Detect, seed: u32) -> Findings {
     let byte = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8;
-    let pixels = Pixels::new(INPUT, (0..INPUT.width * INPUT.height * 3).map(byte).collect::<Vec<_>>()).unwrap();
+    let pixels =
+        Pixels::new(INPUT, (0..INPUT.width * INPUT.height * 3).map(byte).collect::<Vec<_>>()).unwrap();
     let placement = Fit::Stretch.place(INPUT, INPUT);
     let frame = DetectFrame { pixels: &pixels, source: INPUT, placement, keep: Keep::all() };
     detector.detect(&[frame]).unwrap().findings.pop().unwrap()
@@ -42,7 +43,8 @@ fn replicas_at_work_side_by_side_see_the_same() {
         assert_eq!(detectors.len(), 3);
         let alone: Vec<Findings> = (0..4).map(|seed| seen(detectors[0].as_mut(), seed)).collect();
         let together: Vec<Vec<Findings>> = thread::scope(|scope| {
-            let look = |detector: &mut Box<dyn Detect>| (0..4).map(|seed| seen(detector.as_mut(), seed)).collect();
+            let look =
+                |detector: &mut Box<dyn Detect>| (0..4).map(|seed| seen(detector.as_mut(), seed)).collect();
             let threads: Vec<_> = detectors.iter_mut().map(|each| scope.spawn(move || look(each))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });

@@ -57,9 +57,8 @@ impl Running {
     }
 
     async fn status_with(&self, token: &str, client: &str) -> String {
-        let head = format!(
-            "GET /api/alerts HTTP/1.1\r\nAuthorization: Bearer {token}\r\nX-Forwarded-For: {client}"
-        );
+        let head =
+            format!("GET /api/alerts HTTP/1.1\r\nAuthorization: Bearer {token}\r\nX-Forwarded-For: {client}");
         self.ask(&head, "").await[9..12].to_owned()
     }
 }

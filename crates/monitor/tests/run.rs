@@ -438,7 +438,10 @@ async fn an_alert_that_a_webhook_refuses_is_set_aside_and_the_others_go_on() {
     until("two delivered", async || metric(&format!("{calls}\"delivered\"}} 2")).await).await;
     let set_aside = running.get("/api/webhooks/set-aside").await.json();
     assert_eq!(set_aside.as_array().unwrap().len(), 1, "{set_aside}");
-    assert_eq!((&set_aside[0]["webhook"], &set_aside[0]["why"]), (&"phone".into(), &"HTTP status 400".into()));
+    assert_eq!(
+        (&set_aside[0]["webhook"], &set_aside[0]["why"]),
+        (&"phone".into(), &"HTTP status 400".into())
+    );
 }
 
 /// The body of `/healthz`, once it answers so.

@@ -25,7 +25,8 @@ fn get(address: SocketAddr, path: &str) -> String {
 async fn health_answers_while_one_client_holds_more_half_open_requests_than_there_is_room_for() {
     let listener = lookout_web::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(lookout_web::serve(listener, |path: &str| Page::text(format!("page {path}\n"))));
+    let server =
+        tokio::spawn(lookout_web::serve(listener, |path: &str| Page::text(format!("page {path}\n"))));
     tokio::task::spawn_blocking(move || {
         let half_open: Vec<_> = (0..500)
             .map(|i| {

@@ -166,12 +166,26 @@ mod tests {
 
     fn waiting(reason: &str) -> Readiness {
         let silent = vec!["a".parse().unwrap()];
-        Readiness { ready: false, reasons: vec![reason.into()], flowing: 0, unseen: silent.clone(), silent, warnings: Vec::new() }
+        Readiness {
+            ready: false,
+            reasons: vec![reason.into()],
+            flowing: 0,
+            unseen: silent.clone(),
+            silent,
+            warnings: Vec::new(),
+        }
     }
 
     fn ready(unseen: &[&str]) -> Readiness {
         let unseen: Vec<_> = unseen.iter().map(|id| id.parse().unwrap()).collect();
-        Readiness { ready: true, reasons: Vec::new(), flowing: 1, silent: unseen.clone(), unseen, warnings: Vec::new() }
+        Readiness {
+            ready: true,
+            reasons: Vec::new(),
+            flowing: 1,
+            silent: unseen.clone(),
+            unseen,
+            warnings: Vec::new(),
+        }
     }
 
     #[test]

@@ -80,7 +80,8 @@ mod tests {
         for value in forwarded {
             headers.append(FORWARDED_FOR, value.parse().unwrap());
         }
-        let proxies = ["127.0.0.0/8".parse().unwrap(), "10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let proxies =
+            ["127.0.0.0/8".parse().unwrap(), "10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()];
         Client::of(peer.parse().unwrap(), &headers, &proxies).address.to_string()
     }
 

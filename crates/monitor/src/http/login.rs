@@ -35,7 +35,8 @@ pub(super) async fn page(State(app): State<App>, wish: Result<Query<Wish>, Query
         return Redirect::to(&format!("{base}/")).into_response();
     }
     let Query(wish) = wish.unwrap_or_default();
-    assets::login(base, if is_path(&wish.next) { &wish.next } else { "/" }, wish.wrong.is_some()).into_response()
+    assets::login(base, if is_path(&wish.next) { &wish.next } else { "/" }, wish.wrong.is_some())
+        .into_response()
 }
 
 pub(super) async fn login(

@@ -13,12 +13,7 @@ mod machines;
 mod problem;
 mod zones;
 
-use std::{
-    fmt::Write as _,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,

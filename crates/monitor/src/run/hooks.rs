@@ -107,11 +107,7 @@ impl Hook {
     }
 
     /// Makes one call; or returns how long to wait where none is due.
-    async fn next(
-        &self,
-        shared: &Shared,
-        schedule: &mut Schedule,
-    ) -> Result<Option<Duration>, MonitorError> {
+    async fn next(&self, shared: &Shared, schedule: &mut Schedule) -> Result<Option<Duration>, MonitorError> {
         let name = self.settings.name.as_str();
         let waiting = shared.store.waiting(hook(name), BATCH).await?;
         let next = match schedule.next(&waiting, Instant::now()) {
@@ -128,7 +124,12 @@ impl Hook {
             Ok(()) => HookResult::Delivered,
             Err(failure) if failure.is_permanent => {
                 let why = &failure.why;
-                tracing::error!(webhook = name, alert = id, why, "webhook refused an alert, which is set aside");
+                tracing::error!(
+                    webhook = name,
+                    alert = id,
+                    why,
+                    "webhook refused an alert, which is set aside"
+                );
                 HookResult::Refused
             }
             Err(failure) if Timestamp::now() > since + self.settings.give_up => {
@@ -220,9 +221,11 @@ impl Schedule {
             return Next::Wait(receiver.at - now);
         }
         let mut alerts = BTreeSet::new();
-        let first_versions = waiting.iter().enumerate().filter(|(_, one)| alerts.insert(one.alert.id.as_str()));
+        let first_versions =
+            waiting.iter().enumerate().filter(|(_, one)| alerts.insert(one.alert.id.as_str()));
         // Those that have not been tried first.
-        let soonest = first_versions.map(|(i, one)| (self.retries.get(&one.seq).map(|retry| retry.at), i)).min();
+        let soonest =
+            first_versions.map(|(i, one)| (self.retries.get(&one.seq).map(|retry| retry.at), i)).min();
         match soonest {
             Some((Some(at), _)) if at > now => Next::Wait(at - now),
             Some((_, i)) => Next::Call(i),
@@ -362,9 +365,16 @@ mod tests {
 
     #[test]
     fn a_status_that_the_same_alert_would_get_again_is_permanent() {
-        for (status, permanent) in
-            [(400, true), (413, true), (422, true), (401, false), (404, false), (429, false), (500, false), (301, false)]
-        {
+        for (status, permanent) in [
+            (400, true),
+            (413, true),
+            (422, true),
+            (401, false),
+            (404, false),
+            (429, false),
+            (500, false),
+            (301, false),
+        ] {
             assert_eq!(Failure::status(status, None).is_permanent, permanent, "{status}");
         }
     }

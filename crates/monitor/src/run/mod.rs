@@ -15,8 +15,8 @@ use lookout_config::{Brokers, MonitorSettings};
 use lookout_schema::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-use self::{engine::Engine, hooks::Hook};
 pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
+use self::{engine::Engine, hooks::Hook};
 use crate::{MonitorError, http, page::Overview, state::State, store::Store};
 
 /// A monitor that has its address and its store, and does not run yet.

@@ -98,8 +98,9 @@ impl Store {
     /// The newest alerts that webhooks did not accept.
     pub(crate) async fn were_set_aside(&self, limit: i64) -> Result<Vec<SetAside>, StoreError> {
         self.read(move |connection| {
-            let mut query = connection
-                .prepare_cached("SELECT webhook, at, why, record FROM set_aside ORDER BY at DESC, seq DESC LIMIT ?1")?;
+            let mut query = connection.prepare_cached(
+                "SELECT webhook, at, why, record FROM set_aside ORDER BY at DESC, seq DESC LIMIT ?1",
+            )?;
             let rows = query.query_map([limit], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
             })?;
