@@ -136,3 +136,21 @@ pub fn write(description: &str) -> anyhow::Result<()> {
     ensure!(end.type_() == gst::MessageType::Eos, "{end:?}");
     Ok(())
 }
+
+/// Writes an animated GIF with noise in four colors, 200 ms per frame.
+pub fn write_gif(path: &Path, width: u16, height: u16, frames: u32) -> anyhow::Result<()> {
+    let palette = [255, 255, 255, 255, 0, 0, 0, 255, 0, 0, 0, 255];
+    let mut encoder = gif::Encoder::new(std::fs::File::create(path)?, width, height, &palette)?;
+    let mut number = 1u32;
+    for _ in 0..frames {
+        let pixels: Vec<u8> = std::iter::repeat_with(|| {
+            number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (number >> 30) as u8
+        })
+        .take(usize::from(width) * usize::from(height))
+        .collect();
+        let frame = gif::Frame { width, height, delay: 20, buffer: pixels.into(), ..Default::default() };
+        encoder.write_frame(&frame)?;
+    }
+    Ok(())
+}

@@ -57,12 +57,12 @@ fn quarters(path: &Path) -> (Size, String) {
 fn mixed(behind: &str) -> String {
     let mut description = format!(
         "compositor name=mix sink_1::xpos=160 sink_2::ypos=90 sink_3::xpos=160 sink_3::ypos=90 \
-         ! video/x-raw,width=320,height=180 ! videoconvert ! {behind}"
+         ! video/x-raw,format=RGBx,width=320,height=180 ! videoconvert ! {behind}"
     );
     for (i, color) in ["ff0000", "00ff00", "0000ff", "ffffff"].iter().enumerate() {
         description += &format!(
             " videotestsrc pattern=solid-color foreground-color=0xff{color} num-buffers=5 \
-             ! video/x-raw,width=160,height=90,framerate=25/1 ! mix.sink_{i}"
+             ! video/x-raw,format=RGBx,width=160,height=90,framerate=25/1 ! mix.sink_{i}"
         );
     }
     description
@@ -82,7 +82,7 @@ fn a_rotation_in_the_container_is_carried_out() {
             let path = folder.path().join(name);
             write(&mixed(&format!(
                 "video/x-raw,format=I420 ! x264enc speed-preset=ultrafast ! h264parse \
-                 ! taginject scope=stream tags=image-orientation={turn} ! {muxer} ! filesink location={}",
+                 ! taginject tags=image-orientation={turn} ! {muxer} ! filesink location={}",
                 path.display()
             )))
             .unwrap();

@@ -15,7 +15,7 @@ use lookout_schema::{RetryReason, Size};
 use lookout_stage::{Fit, SourceEnd};
 use lookout_tests::{
     source::{RunningSource, Take, camera, deliver},
-    video::{CLIP_FRAMES, clip, write},
+    video::{CLIP_FRAMES, clip, write, write_gif},
 };
 
 /// Only guards against waiting for ever.
@@ -95,7 +95,9 @@ fn frames_of_extreme_shapes_cost_their_own_size_and_are_delivered() {
                     let y = (placement.offset_y + placement.scale_y * height as f32 / 2.0) as u32;
                     let x = (placement.offset_x + placement.scale_x * width as f32 / 2.0) as u32;
                     let middle = (y * side + x) as usize * 3;
-                    assert!(frame.pixels.rgb()[middle..][..3].iter().all(|byte| *byte > 230), "{format}");
+                    // videotestsrc paints nothing in a frame of one row.
+                    let white = frame.pixels.rgb()[middle..][..3].iter().all(|byte| *byte > 230);
+                    assert!(white || height == 1, "{width}x{height} {format}");
                 })
                 .unwrap();
             assert_eq!((end, counts.delivered), (SourceEnd::Ended, 3), "{width}x{height} {format} {fit:?}");
@@ -119,11 +121,16 @@ fn images_that_claim_to_be_huge_fail_before_they_are_decoded() {
     // One row after the other of nothing: a hundred megapixels in some hundred bytes.
     let path = folder.path().join("bomb.mkv");
     write(&format!(
-        "videotestsrc pattern=black num-buffers=1 ! video/x-raw,format=GRAY8,width=16384,height=16 ! avenc_ffv1 \
-         ! capssetter caps=video/x-ffv,height=16384 ! matroskamux ! filesink location={}",
+        "videotestsrc pattern=black num-buffers=1 ! video/x-raw,format=GRAY8,width=16384,height=256 ! avenc_ffv1 \
+         ! matroskamux ! filesink location={}",
         path.display()
     ))
     .unwrap();
+    // PixelHeight, in two bytes.
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|element| element == [0xba, 0x82, 1, 0]).unwrap();
+    bytes[at + 2] = 0x40;
+    fs::write(&path, bytes).unwrap();
     let detail = failure(&path);
     assert!(detail.contains("16384x16384 pixels"), "{detail}");
     let grown = peak_memory().saturating_sub(before);
@@ -155,7 +162,7 @@ fn formats_that_are_not_read_say_so_and_what_to_do() {
     let svg = b"<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\" width=\"30000\" height=\"30000\"/>";
     let playlist =
         b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n";
-    let nut = [b"nut/multimedia container\0NM".as_slice(), &[0; 400]].concat();
+    let nut = [b"nut/multimedia container\0NM\x7a\x56\x1f\x5f\x04\xad".as_slice(), &[0; 400]].concat();
     for (path, says) in [
         (file("drawing.svg", svg), "drawings are not decoded"),
         (file("list.m3u8", playlist), "connect to any address"),
@@ -166,15 +173,10 @@ fn formats_that_are_not_read_say_so_and_what_to_do() {
     }
 }
 
-/// A GIF of 4 frames of 64x48 pixels, by gst-libav.
+/// A GIF of 4 frames of 64x48 pixels, 200 ms each.
 fn gif(folder: &Path) -> PathBuf {
     let path = folder.join("clip.gif");
-    write(&format!(
-        "videotestsrc pattern=white num-buffers=4 ! video/x-raw,width=64,height=48,framerate=5/1 ! videoconvert \
-         ! avenc_gif ! avmux_gif ! filesink location={}",
-        path.display()
-    ))
-    .unwrap();
+    write_gif(&path, 64, 48, 4).unwrap();
     path
 }
 

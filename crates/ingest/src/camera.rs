@@ -77,8 +77,18 @@ impl CameraSource {
         let Self { settings, fitter, every, keep, snapshots, left_behind, habits } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
-        let session =
-            Session { settings, outlet, stamper, rtp_time, fitter, every, keep, snapshots, left_behind, habits };
+        let session = Session {
+            settings,
+            outlet,
+            stamper,
+            rtp_time,
+            fitter,
+            every,
+            keep,
+            snapshots,
+            left_behind,
+            habits,
+        };
         session.run()
     }
 

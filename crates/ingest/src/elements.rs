@@ -1,10 +1,6 @@
 //! The elements of a camera's pipeline, by the kind of its source.
 
-use std::{
-    fs::File,
-    os::fd::AsRawFd,
-    sync::Arc,
-};
+use std::{fs::File, os::fd::AsRawFd, sync::Arc};
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;

@@ -134,13 +134,18 @@ impl Guard {
                 inspector.format = Format::of(caps.caps());
                 inspector.header.clear();
                 inspector.refused = size_of(caps.caps()).is_some_and(|size| !guard.allows(size));
-                return if inspector.refused { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok };
+                // Not `Drop`, after which GStreamer and its bindings both let go of the data.
+                return if inspector.refused {
+                    gst::PadProbeReturn::Handled
+                } else {
+                    gst::PadProbeReturn::Ok
+                };
             }
             let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
             let Header { size, orientation } = inspector.read(buffer);
             inspector.refused |= size.is_some_and(|size| !guard.allows(size));
             if inspector.refused {
-                return gst::PadProbeReturn::Drop;
+                return gst::PadProbeReturn::Handled;
             }
             if let Some(orientation) = orientation.filter(|stated| *stated != inspector.orientation) {
                 inspector.orientation = orientation;
