@@ -124,8 +124,7 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
         return fail("a setting cannot hold a NUL".into());
     }
     if FILES.contains(&key) && value.reveal() != "probe" && !value.reveal().is_empty() {
-        readable(value.reveal())
-            .or_else(|reason| Err(BrokerError::Setting { key: key.to_owned(), reason }))?;
+        readable(value.reveal()).map_err(|reason| BrokerError::Setting { key: key.to_owned(), reason })?;
     }
     match ClientConfig::new().set(key, value.reveal()).create_native_config() {
         Ok(_) => Ok(()),

@@ -166,10 +166,10 @@ impl Pump {
                 code => {
                     let key = Some(camera.as_str());
                     if outcome(code) == Outcome::Rejected {
-                        state.refusals.refused(RecordKind::Frame, code, Scope::Record, key, now);
+                        state.refusals.refused(RecordKind::Frame, (code, Scope::Record), key, now);
                         state.outbox.refused(&camera, place);
                     } else {
-                        state.refusals.refused(RecordKind::Frame, code, Scope::Topic, key, now);
+                        state.refusals.refused(RecordKind::Frame, (code, Scope::Topic), key, now);
                         state.outbox.hold_camera(&camera, now);
                     }
                 }
@@ -192,7 +192,7 @@ impl Pump {
                     let code = client::code(&error);
                     let is_too_large = outcome(code) == Outcome::Rejected;
                     let scope = if is_too_large { Scope::Record } else { Scope::Topic };
-                    state.refusals.refused(kind, code, scope, Some(&report.key), now);
+                    state.refusals.refused(kind, (code, scope), Some(&report.key), now);
                     // By the time that a snapshot could be sent there are later ones.
                     if is_too_large || lane == Lane::Snapshots {
                         state.reports.refused(lane);
@@ -217,7 +217,7 @@ impl Pump {
                 Some(code) if is_own(code) => {}
                 Some(code) => {
                     let scope = if outcome(code) == Outcome::Rejected { Scope::Record } else { Scope::Topic };
-                    state.refusals.refused(kind_of(lane), code, scope, None, now);
+                    state.refusals.refused(kind_of(lane), (code, scope), None, now);
                 }
             }
             return self.send(&mut state);
@@ -238,11 +238,11 @@ impl Pump {
         match (outcome, error) {
             (Outcome::Delivered, _) | (_, None) => state.refusals.accepted(RecordKind::Frame, now),
             (Outcome::Rejected, Some(code)) => {
-                state.refusals.refused(RecordKind::Frame, code, Scope::Record, key, now);
+                state.refusals.refused(RecordKind::Frame, (code, Scope::Record), key, now);
             }
             (Outcome::Returned, Some(code)) if is_own(code) || is_too_large(code) => {}
             (Outcome::Returned, Some(code)) => {
-                state.refusals.refused(RecordKind::Frame, code, Scope::Topic, key, now);
+                state.refusals.refused(RecordKind::Frame, (code, Scope::Topic), key, now);
             }
         }
         self.send(&mut state);

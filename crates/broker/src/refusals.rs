@@ -64,8 +64,7 @@ impl Refusals {
     pub(crate) fn refused(
         &mut self,
         kind: RecordKind,
-        code: RDKafkaErrorCode,
-        scope: Scope,
+        (code, scope): (RDKafkaErrorCode, Scope),
         key: Option<&str>,
         now: Instant,
     ) {
@@ -154,7 +153,7 @@ mod tests {
     fn a_refused_topic_stands_until_it_takes_a_record() {
         let (now, mut refusals) = (Instant::now(), refusals());
         for _ in 0..3 {
-            refusals.refused(RecordKind::Status, TopicAuthorizationFailed, Scope::Topic, None, now);
+            refusals.refused(RecordKind::Status, (TopicAuthorizationFailed, Scope::Topic), None, now);
         }
         let standing = refusals.standing(RecordKind::Status, now).unwrap();
         assert!(
@@ -174,7 +173,7 @@ mod tests {
     #[test]
     fn a_refused_record_does_not_stand_for_its_topic() {
         let (now, mut refusals) = (Instant::now(), refusals());
-        refusals.refused(RecordKind::Frame, MessageSizeTooLarge, Scope::Record, Some("gate"), now);
+        refusals.refused(RecordKind::Frame, (MessageSizeTooLarge, Scope::Record), Some("gate"), now);
         assert_eq!(refusals.standing(RecordKind::Frame, now), None);
         assert_eq!(refusals.counts()[0].count, 1);
     }
@@ -183,7 +182,7 @@ mod tests {
     fn a_topic_that_was_just_created_has_time_to_be_known() {
         let (now, mut refusals) = (Instant::now(), refusals());
         let mut refuse = |at| {
-            refusals.refused(RecordKind::Frame, UnknownTopicOrPartition, Scope::Topic, None, at);
+            refusals.refused(RecordKind::Frame, (UnknownTopicOrPartition, Scope::Topic), None, at);
             refusals.standing(RecordKind::Frame, at)
         };
         assert_eq!(refuse(now), None);

@@ -49,7 +49,7 @@ pub(crate) fn mend(pipeline: &gst::Pipeline, container: Option<Arc<Container>>) 
         match factory.name().as_str() {
             "qtdemux" => {
                 let container = container.clone();
-                element.connect_pad_added(move |_, pad| open_segments(pad, container.clone()));
+                element.connect_pad_added(move |_, pad| open_segments(pad, container.as_deref()));
             }
             "h264parse" | "h265parse" => remove_empty_units(element),
             _ => {}
@@ -59,12 +59,12 @@ pub(crate) fn mend(pipeline: &gst::Pipeline, container: Option<Arc<Container>>) 
 
 /// Takes the end off the segments of a track without an edit list. qtdemux puts it where the last frame
 /// is decoded, which with reordered frames is before the last ones are shown.
-fn open_segments(pad: &gst::Pad, container: Option<Arc<Container>>) {
+fn open_segments(pad: &gst::Pad, container: Option<&Container>) {
     let number = pad.stream_id().and_then(|id| stream_number(&id));
     let track = |container: &Container| {
         container.video.iter().find(|track| Some(track.stream) == number).map(|track| track.has_edits)
     };
-    if container.as_deref().and_then(track) != Some(false) {
+    if container.and_then(track) != Some(false) {
         return;
     }
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {

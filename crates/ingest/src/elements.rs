@@ -45,7 +45,7 @@ pub(crate) fn add(
     let mut feed = None;
     match &settings.uri {
         SourceUri::Rtsp { .. } => {
-            let decode = decoder(pipeline, &sink, settings, None, arrivals, tell)?;
+            let decode = decoder(pipeline, &sink, settings, None, Listeners { arrivals, tell })?;
             feed = Some(Feed::add(pipeline, settings, &decode)?);
         }
         SourceUri::File(path) => {
@@ -67,13 +67,13 @@ pub(crate) fn add(
             }
             demuxer::watch_source(&source, container.clone(), arrivals);
             demuxer::mend(pipeline, container.clone());
-            link(&source, &decoder(pipeline, &sink, settings, container, arrivals, tell)?)?;
+            link(&source, &decoder(pipeline, &sink, settings, container, Listeners { arrivals, tell })?)?;
         }
         SourceUri::V4l2(path) => {
             let source = make("v4l2src")?;
             source.set_property("device", path.display().to_string());
             put(pipeline, &source)?;
-            link(&source, &decoder(pipeline, &sink, settings, None, arrivals, tell)?)?;
+            link(&source, &decoder(pipeline, &sink, settings, None, Listeners { arrivals, tell })?)?;
         }
         SourceUri::Test(picture) => {
             let source = make("videotestsrc")?;
@@ -96,15 +96,21 @@ pub(crate) fn add(
     Ok((sink, feed))
 }
 
+/// What is notified of a decoder's streams.
+struct Listeners<'a> {
+    arrivals: &'a Arc<Arrivals>,
+    tell: Tell,
+}
+
 /// A decoder for whatever comes, its selected video stream linked to `sink`.
 fn decoder(
     pipeline: &gst::Pipeline,
     sink: &app::AppSink,
     settings: &CameraSettings,
     container: Option<Arc<Container>>,
-    arrivals: &Arc<Arrivals>,
-    tell: Tell,
+    listeners: Listeners<'_>,
 ) -> Result<gst::Element, Fault> {
+    let Listeners { arrivals, tell } = listeners;
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
     decode.set_property("expose-all-streams", false);

@@ -255,7 +255,7 @@ impl<'a> Frames<'a> {
         match std::mem::replace(&mut self.disposal, Disposal::Keep) {
             Disposal::Keep => {}
             Disposal::Clear(area) => {
-                area.rows(&mut self.canvas, row_bytes, height).for_each(|row| row.fill(255))
+                area.rows(&mut self.canvas, row_bytes, height).for_each(|row| row.fill(255));
             }
             Disposal::Restore(canvas) => self.canvas = canvas,
         }

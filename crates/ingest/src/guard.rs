@@ -81,7 +81,7 @@ pub(crate) fn watch(pipeline: &gst::Pipeline, sink: &gst::Element, uri: &SourceU
 }
 
 impl Guard {
-    fn report(&self, what: String) {
+    fn report(&self, what: &str) {
         if !self.reported.swap(true, Relaxed) {
             (self.tell)(Fault::new(RetryReason::Undecodable, format!("{}: {what}", self.uri)));
         }
@@ -92,7 +92,7 @@ impl Guard {
         let Size { width, height } = size;
         let allowed = u64::from(width) * u64::from(height) <= MAX_PIXELS && width.max(height) <= MAX_SIDE;
         if !allowed {
-            self.report(format!(
+            self.report(&format!(
                 "its frames have {width}x{height} pixels, and those of more than {MAX_PIXELS} pixels or {MAX_SIDE} \
                  on a side are not decoded; check the resolution that the camera is set to"
             ));
@@ -102,7 +102,7 @@ impl Guard {
 
     fn count_track(&self, tracks: &AtomicUsize) {
         if tracks.fetch_add(1, Relaxed) >= MAX_TRACKS {
-            self.report(format!(
+            self.report(&format!(
                 "it has more than {MAX_TRACKS} tracks; keep only the video, as `ffmpeg -i IN -map 0:v:0 -c copy OUT` does"
             ));
         }

@@ -59,7 +59,7 @@ impl Orientation {
     /// The orientation of a display orientation SEI message: flipped first, then turned by whole quarters
     /// anticlockwise (Rec. ITU-T H.264, section D.2.27). None for angles between them.
     pub(crate) fn from_sei(hor_flip: bool, ver_flip: bool, anticlockwise_rotation: u16) -> Option<Self> {
-        if anticlockwise_rotation % 0x4000 != 0 {
+        if !anticlockwise_rotation.is_multiple_of(0x4000) {
             return None;
         }
         // Both flips are half a turn, and a vertical flip is a horizontal one and half a turn.

@@ -69,6 +69,15 @@ pub(crate) struct LeftBehind(Arc<AtomicUsize>);
 /// More pipelines than this of one camera are not left behind: it is not connected to again before one has stopped.
 const MAX_LEFT_BEHIND: usize = 3;
 
+/// What outlives a connection of a camera.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept<'a> {
+    /// Where the times of RTP packets are noted.
+    pub(crate) rtp_time: Option<&'a Arc<RtpTime>>,
+    pub(crate) left_behind: &'a LeftBehind,
+    pub(crate) habits: &'a Arc<rtsp::Habits>,
+}
+
 impl LeftBehind {
     fn check(&self, uri: &SourceUri) -> Result<(), Fault> {
         let left = self.0.load(Relaxed);
@@ -102,18 +111,18 @@ const EVENTS: usize = 8;
 const START: Duration = Duration::from_secs(10);
 
 impl Connection {
-    /// Connects to `settings.uri`, with the times of its RTP packets noted in `rtp_time`. Frames come by `tap`, and everything else by `events`.
+    /// Connects to `settings.uri`, with what earlier connections `kept`. Frames come by `tap`, and
+    /// everything else by `events`.
     ///
     /// # Errors
     /// What is wrong with the source as far as it shows at once; any, where it was stopped meanwhile.
     pub(crate) fn open(
         settings: &CameraSettings,
         tapped: TapSettings,
-        rtp_time: Option<&Arc<RtpTime>>,
-        left_behind: &LeftBehind,
-        habits: &Arc<rtsp::Habits>,
+        kept: Kept<'_>,
         stop: &Stop,
     ) -> Result<Self, Fault> {
+        let Kept { rtp_time, left_behind, habits } = kept;
         left_behind.check(&settings.uri)?;
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);

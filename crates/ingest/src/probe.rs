@@ -17,7 +17,7 @@ use crate::{
     capture::{CaptureClock, LiveClock},
     cut::displayed_size,
     file, init,
-    pipeline::{Connection, Event, LeftBehind},
+    pipeline::{Connection, Event, Kept, LeftBehind},
     rtp_time::RtpTime,
     silence,
     stamp::Stamper,
@@ -56,8 +56,8 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         when_full: WhenFull::Block,
     };
     let (_never_stopped, stop) = stop_signal();
-    let left_behind = LeftBehind::default();
-    let connection = Connection::open(settings, tapped, None, &left_behind, &Arc::default(), &stop)?;
+    let kept = Kept { rtp_time: None, left_behind: &LeftBehind::default(), habits: &Arc::default() };
+    let connection = Connection::open(settings, tapped, kept, &stop)?;
     let (info, size, first) = loop {
         let counts = &connection.tap.counts;
         let silent = || silence::fault(&connection, settings, timeout);

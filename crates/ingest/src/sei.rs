@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     /// The message with a flip and a turn by 270 degrees anticlockwise, behind another one.
-    const SEI: [u8; 10] = [5, 2, 9, 9, 47, 3, 0b0_1_0_11000, 0, 0b000_1_0000, 0x80];
+    const SEI: [u8; 10] = [5, 2, 9, 9, 47, 3, 0b0101_1000, 0, 0b0001_0000, 0x80];
 
     #[test]
     fn the_message_is_found_in_either_framing() {

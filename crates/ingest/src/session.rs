@@ -14,7 +14,7 @@ use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet
 use crate::{
     Fault,
     fitter::Fitter,
-    pipeline::{Connection, Event, LeftBehind},
+    pipeline::{Connection, Event, Kept, LeftBehind},
     rtp_time::RtpTime,
     rtsp, silence,
     snapshots::Snapshots,
@@ -116,9 +116,9 @@ impl Session<'_> {
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
         };
         let opened = Instant::now();
-        let (rtp_time, stop) = (self.rtp_time.as_ref(), &self.outlet.stop);
         let (left_behind, habits) = (self.left_behind, self.habits);
-        let connection = match Connection::open(self.settings, tapped, rtp_time, left_behind, habits, stop) {
+        let kept = Kept { rtp_time: self.rtp_time.as_ref(), left_behind, habits };
+        let connection = match Connection::open(self.settings, tapped, kept, &self.outlet.stop) {
             Ok(connection) => connection,
             Err(fault) => {
                 let stopped = self.outlet.stop.is_stopped();

@@ -29,9 +29,9 @@ pub enum ModelError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     #[error("{section} `weights`")]
-    WeightsOf { section: &'static str, source: WeightsError },
+    WeightsOf { section: &'static str, source: Box<WeightsError> },
     #[error("{section} `weights`: {file} does not fit {arch}: {advice}")]
-    Misfit { section: &'static str, file: String, arch: String, advice: String, source: Misfit },
+    Misfit { section: &'static str, file: String, arch: String, advice: String, source: Box<Misfit> },
     #[error(transparent)]
     Script(#[from] ScriptError),
     #[error("the labels {} cannot be read", path.display())]

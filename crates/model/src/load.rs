@@ -296,7 +296,7 @@ fn prepared(settings: &ModelSettings, section: &'static str) -> Result<Ready, Mo
 /// An error of the weights with the section of the pipeline file that names them.
 fn within(section: &'static str, error: ModelError) -> ModelError {
     match error {
-        ModelError::Weights(source) => ModelError::WeightsOf { section, source },
+        ModelError::Weights(source) => ModelError::WeightsOf { section, source: Box::new(source) },
         error => error,
     }
 }
@@ -374,7 +374,13 @@ fn network(settings: &ModelSettings, section: &'static str, state: State) -> Res
     Network::from_state(arch, state).map_err(|error| match error {
         ModelError::Weights(WeightsError::Misfit(source)) => {
             let advice = misfit::advice(&names, prefix.as_deref());
-            ModelError::Misfit { section, file: file.clone(), arch: arch.clone(), advice, source }
+            ModelError::Misfit {
+                section,
+                file: file.clone(),
+                arch: arch.clone(),
+                advice,
+                source: Box::new(source),
+            }
         }
         error => within(section, error),
     })

@@ -349,9 +349,9 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_are_one_client() {
-        let network = |text: &str| super::network(text.parse().unwrap());
-        assert_eq!(network("2001:db8:0:1::5"), network("2001:db8:0:1:ffff::9"));
-        assert_ne!(network("2001:db8:0:1::5"), network("2001:db8:0:2::5"));
-        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+        let client = |text: &str| network(text.parse().unwrap());
+        assert_eq!(client("2001:db8:0:1::5"), client("2001:db8:0:1:ffff::9"));
+        assert_ne!(client("2001:db8:0:1::5"), client("2001:db8:0:2::5"));
+        assert_eq!(client("::ffff:10.0.0.1"), client("10.0.0.1"));
     }
 }

@@ -161,7 +161,7 @@ impl GroupReader {
         };
         match (&self.trouble, &trouble) {
             (None, Some(reason)) => {
-                tracing::warn!(reason, "records cannot be read, the group's member retries")
+                tracing::warn!(reason, "records cannot be read, the group's member retries");
             }
             (Some(_), None) => tracing::info!(topic = self.topic, "records are read again"),
             _ => {}

@@ -53,7 +53,7 @@ impl Wire {
         // Requests are small, and each waits for its answer.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
         let stream: gio::IOStream = if address.tls {
-            handshake(&connection, &host, verify, cancellable, address, context)?
+            handshake(&connection, verify, cancellable, address, context)?
         } else {
             connection.upcast()
         };
@@ -110,7 +110,6 @@ impl Wire {
 
 fn handshake(
     connection: &gio::SocketConnection,
-    host: &gio::NetworkAddress,
     verify: bool,
     cancellable: &gio::Cancellable,
     address: &Address,
@@ -127,7 +126,8 @@ fn handshake(
             "check that this port speaks TLS; if the camera has no TLS, `uri` has to begin with `rtsp://`";
         context.fault(RetryReason::Unreachable, &format!("{what}; {advice}"))
     };
-    let tls = gio::TlsClientConnection::new(connection, Some(host)).map_err(|error| failed(&error))?;
+    let host = gio::NetworkAddress::new(&address.host, address.port);
+    let tls = gio::TlsClientConnection::new(connection, Some(&host)).map_err(|error| failed(&error))?;
     tls.set_require_close_notify(false);
     // Asked only about a certificate in which something is wrong.
     let flaws = Rc::new(Cell::new(gio::TlsCertificateFlags::empty()));

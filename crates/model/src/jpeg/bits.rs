@@ -76,7 +76,7 @@ impl<'f> Bits<'f> {
     }
 
     /// Goes to the next marker and returns its code and place; what is before it is padding.
-    pub(super) fn to_marker(&mut self) -> Result<(u8, usize), JpegDamage> {
+    pub(super) fn skip_to_marker(&mut self) -> Result<(u8, usize), JpegDamage> {
         let (code, end) = next_marker(self.file, self.at).ok_or(JpegDamage::CutOff)?;
         let whole = self.count / 8;
         let buffered = (0..whole).map(|place| (self.buffer >> (8 * place)) as u8);

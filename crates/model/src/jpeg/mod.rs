@@ -119,7 +119,7 @@ pub(crate) fn header(head: &[u8]) -> Result<Option<Header>, JpegDamage> {
         let Ok((marker, at)) = walk.marker() else { return Ok(None) };
         match marker {
             0x01 | 0xd0..=0xd7 => continue,
-            0xd8 | 0xd9 | 0xda => return Err(JpegDamage::Malformed { at }),
+            0xd8..=0xda => return Err(JpegDamage::Malformed { at }),
             _ => {}
         }
         let Ok(segment) = walk.segment() else { return Ok(None) };

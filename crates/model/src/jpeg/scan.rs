@@ -119,7 +119,7 @@ impl Scan {
         let all = across as usize * down as usize;
         for mcu in 0..all {
             if tables.restart_interval > 0 && mcu > 0 && mcu.is_multiple_of(tables.restart_interval) {
-                let (code, at) = bits.to_marker()?;
+                let (code, at) = bits.skip_to_marker()?;
                 if code != 0xd0 + expected {
                     return Err(JpegDamage::EndsEarly { at, marker: 0xff00 | u16::from(code) });
                 }
@@ -136,7 +136,7 @@ impl Scan {
         if let Some(place) = alone {
             frame.components[place].nonzero = nonzero;
         }
-        let (_, end) = bits.to_marker()?;
+        let (_, end) = bits.skip_to_marker()?;
         Ok(Some(end))
     }
 

@@ -87,10 +87,10 @@ pub fn sweep(folder: &Path) {
         if entry.file_type().is_ok_and(|kind| kind.is_file()) && unlocked() {
             match fs::remove_file(&path) {
                 Ok(()) => {
-                    tracing::info!(file = %path.display(), "removed what a killed process left unfinished")
+                    tracing::info!(file = %path.display(), "removed what a killed process left unfinished");
                 }
                 Err(error) => {
-                    tracing::warn!(file = %path.display(), %error, "cannot remove an unfinished file")
+                    tracing::warn!(file = %path.display(), %error, "cannot remove an unfinished file");
                 }
             }
         }
