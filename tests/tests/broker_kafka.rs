@@ -1,5 +1,6 @@
 //! The broker crate against a real Apache Kafka. A JVM takes seconds to start, so what can share a server
 //! does; each scenario has topics of its own.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[cfg(test)]
 #[path = "../../crates/broker/tests/cluster/common.rs"]

@@ -1,4 +1,5 @@
 //! What `lookout doctor` and the log say of connections that fail, against a real Apache Kafka.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs,

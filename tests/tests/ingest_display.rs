@@ -108,7 +108,7 @@ fn the_orientation_in_a_jpegs_exif_data_is_carried_out() {
 /// Inserts the display orientation SEI message with this anticlockwise turn before each key frame of a byte stream.
 fn insert_sei(bytes: &[u8], turn: u16) -> Vec<u8> {
     // Not canceled, not flipped, the turn, repeated until the next, no extension, stop bit.
-    let bits = u32::from(turn) << 5 | 0b01_0_1 << 1;
+    let bits = u32::from(turn) << 5 | 0b0101 << 1;
     let [_, a, b, c] = bits.to_be_bytes();
     let sei = [0, 0, 0, 1, 6, 47, 3, a, b, c, 0x80];
     let mut out = Vec::new();

@@ -3,6 +3,7 @@
 //!
 //! Each container is mutated LOOKOUT_FUZZ times (3), from the seed LOOKOUT_FUZZ_SEED (1); `make fuzz` does a long
 //! run. A run over other files, which are not mutated: LOOKOUT_FUZZ_FILES=FOLDER.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -171,7 +172,7 @@ fn read(path: &Path, what: &str) {
     let begun = Instant::now();
     let (end, counts) = source.run_out(PATIENCE, |_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
     let took = begun.elapsed().as_millis();
-    eprintln!("{what}: {} frames in {took} ms, {end:?}", counts.received);
+    println!("{what}: {} frames in {took} ms, {end:?}", counts.received);
     assert!(!matches!(end, SourceEnd::Stopped), "{what}");
 }
 

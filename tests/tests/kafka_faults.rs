@@ -1,9 +1,11 @@
 //! Consumers on a real Apache Kafka that is run as in production: transactional writers, topics that are recreated and
 //! get partitions, records that are deleted, rights and passwords that are taken away and given back.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(test)]
 #[path = "../../crates/broker/tests/cluster/common.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod common;
 
 use std::{

@@ -1,4 +1,5 @@
 //! Image files against Pillow (`pictures/make_pictures.py`): whole, damaged, and turned by their EXIF data.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::PathBuf};
 

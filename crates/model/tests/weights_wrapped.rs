@@ -1,4 +1,5 @@
 //! Weights as training frameworks wrap them, and what is no weights.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -179,9 +180,9 @@ fn loaded(arch: &str, tensors: BTreeMap<String, Tensor>) -> Result<(), ModelErro
     load_bare(&ModelSettings::named(arch, path.to_str().unwrap())).map(drop)
 }
 
-fn told(error: ModelError) -> String {
+fn told(error: &ModelError) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = std::error::Error::source(error);
     while let Some(reason) = source {
         text = format!("{text}: {reason}");
         source = reason.source();
@@ -196,7 +197,7 @@ fn a_network_is_found_under_any_prefix_and_beside_other_tensors() {
     loaded("resnet18", all).unwrap();
     let mut both = resnet18("student.");
     both.extend(resnet18("teacher."));
-    let error = told(loaded("resnet18", both).unwrap_err());
+    let error = told(&loaded("resnet18", both).unwrap_err());
     for part in ["[model]", "`student.`, `teacher.`", "lookout weights import FILE --prefix student."] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -204,7 +205,7 @@ fn a_network_is_found_under_any_prefix_and_beside_other_tensors() {
 
 #[test]
 fn weights_that_do_not_fit_are_told_with_file_section_and_advice() {
-    let error = told(loaded("resnet34", resnet18("")).unwrap_err());
+    let error = told(&loaded("resnet34", resnet18("")).unwrap_err());
     for part in [
         "[model] `weights`",
         "weights.safetensors",
@@ -217,7 +218,7 @@ fn weights_that_do_not_fit_are_told_with_file_section_and_advice() {
     let one = || Tensor::from_slice(&[1.0_f32]);
     let strangers =
         BTreeMap::from([("encoder.stem.a".to_owned(), one()), ("encoder.stem.b".to_owned(), one())]);
-    let error = told(loaded("resnet18", strangers).unwrap_err());
+    let error = told(&loaded("resnet18", strangers).unwrap_err());
     for part in ["`encoder.`", "lookout weights import FILE --prefix encoder."] {
         assert!(error.contains(part), "{part}: {error}");
     }

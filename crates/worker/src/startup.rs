@@ -151,7 +151,7 @@ impl StartLine {
                 tracing::info!(elapsed_s = seconds(elapsed), "waiting for {what}");
             }
             Self::Ready { elapsed } => {
-                tracing::info!(elapsed_s = seconds(elapsed), "ready: the first records are out")
+                tracing::info!(elapsed_s = seconds(elapsed), "ready: the first records are out");
             }
             Self::AllFlow { cameras, elapsed } => {
                 tracing::info!(cameras, elapsed_s = seconds(elapsed), "records of all cameras flow");

@@ -20,16 +20,16 @@ use lookout_stage::{
 
 /// What came of a file.
 #[derive(Debug, PartialEq)]
-pub struct Seen {
-    pub end: SourceEnd,
-    pub frames: usize,
-    pub size: Option<Size>,
+pub(crate) struct Seen {
+    pub(crate) end: SourceEnd,
+    pub(crate) frames: usize,
+    pub(crate) size: Option<Size>,
     /// Between the first frame and the last.
-    pub span_ms: i64,
+    pub(crate) span_ms: i64,
 }
 
 impl Seen {
-    pub fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         match &self.end {
             SourceEnd::Failed { detail, .. } => detail,
             _ => panic!("{self:?}"),
@@ -38,12 +38,12 @@ impl Seen {
 
     /// Asserts that the file ended after `frames` frames.
     #[track_caller]
-    pub fn ended_after(&self, frames: usize) {
+    pub(crate) fn ended_after(&self, frames: usize) {
         assert_eq!((&self.end, self.frames), (&SourceEnd::Ended, frames), "{self:?}");
     }
 }
 
-pub fn settings(uri: &str, more: &str) -> CameraSettings {
+pub(crate) fn settings(uri: &str, more: &str) -> CameraSettings {
     let text = format!(
         "name = \"test\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n\
          [[camera]]\nid = \"cam\"\nuri = {uri:?}\n{more}\n"
@@ -53,12 +53,12 @@ pub fn settings(uri: &str, more: &str) -> CameraSettings {
 }
 
 /// Reads the file at `path` to its end.
-pub fn read(path: &Path) -> Seen {
+pub(crate) fn read(path: &Path) -> Seen {
     read_with(settings(&path.display().to_string(), ""), |_| ())
 }
 
 /// Reads a file to its end, and gives `each` the number of frames so far.
-pub fn read_with(settings: CameraSettings, mut each: impl FnMut(usize)) -> Seen {
+pub(crate) fn read_with(settings: CameraSettings, mut each: impl FnMut(usize)) -> Seen {
     let (wake_sender, wake) = bounded(1);
     let (intake, queue) = camera_queue(settings.queue, WhenFull::Block, wake_sender);
     let (_running, stop) = stop_signal();
@@ -103,7 +103,7 @@ pub fn read_with(settings: CameraSettings, mut each: impl FnMut(usize)) -> Seen 
 }
 
 /// Runs a GStreamer pipeline to its end.
-pub fn write(description: &str) {
+pub(crate) fn write(description: &str) {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
     let bus = pipeline.bus().unwrap();
@@ -115,14 +115,14 @@ pub fn write(description: &str) {
 }
 
 /// `frames` frames at 25 frames/s, to be encoded.
-pub fn picture(frames: usize, width: u32, height: u32) -> String {
+pub(crate) fn picture(frames: usize, width: u32, height: u32) -> String {
     format!(
         "videotestsrc num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},framerate=25/1"
     )
 }
 
 /// H.264 with a key frame every `gop` frames.
-pub fn h264(gop: u32, b_frames: u32) -> String {
+pub(crate) fn h264(gop: u32, b_frames: u32) -> String {
     format!(
         "x264enc speed-preset=ultrafast key-int-max={gop} bframes={b_frames} b-adapt=false option-string=scenecut=0 ! h264parse"
     )

@@ -2,13 +2,13 @@
 
 /// A box with its head.
 #[derive(Debug, Clone)]
-pub struct Part {
-    pub name: [u8; 4],
-    pub bytes: Vec<u8>,
+pub(crate) struct Part {
+    pub(crate) name: [u8; 4],
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The boxes in `bytes`, one after the other.
-pub fn parts(mut bytes: &[u8]) -> Vec<Part> {
+pub(crate) fn parts(mut bytes: &[u8]) -> Vec<Part> {
     let mut found = Vec::new();
     while bytes.len() >= 8 {
         let size = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
@@ -19,7 +19,7 @@ pub fn parts(mut bytes: &[u8]) -> Vec<Part> {
     found
 }
 
-pub fn part(name: [u8; 4], content: &[u8]) -> Part {
+pub(crate) fn part(name: [u8; 4], content: &[u8]) -> Part {
     let size = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
     Part { name, bytes: [&size, &name[..], content].concat() }
 }
@@ -30,17 +30,17 @@ fn join(parts: &[Part]) -> Vec<u8> {
 
 impl Part {
     /// Replaces what is in this box by what `change` makes of it.
-    pub fn change(&mut self, change: impl FnOnce(&mut Vec<Part>)) {
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Vec<Part>)) {
         let mut inside = parts(&self.bytes[8..]);
         change(&mut inside);
         *self = part(self.name, &join(&inside));
     }
 
-    pub fn set_u32(&mut self, at: usize, value: u32) {
+    pub(crate) fn set_u32(&mut self, at: usize, value: u32) {
         self.bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
     }
 
-    pub fn u32(&self, at: usize) -> u32 {
+    pub(crate) fn u32(&self, at: usize) -> u32 {
         u32::from_be_bytes(self.bytes[at..at + 4].try_into().unwrap())
     }
 }
@@ -50,7 +50,7 @@ fn child(parts: &mut [Part], name: &[u8; 4]) -> usize {
 }
 
 /// Changes the boxes of `moov`, which has to stand behind the media.
-pub fn change_moov(file: &[u8], change: impl FnOnce(&mut Vec<Part>)) -> Vec<u8> {
+pub(crate) fn change_moov(file: &[u8], change: impl FnOnce(&mut Vec<Part>)) -> Vec<u8> {
     let mut top = parts(file);
     assert_eq!(top.last().unwrap().name, *b"moov");
     top.last_mut().unwrap().change(change);
@@ -59,7 +59,7 @@ pub fn change_moov(file: &[u8], change: impl FnOnce(&mut Vec<Part>)) -> Vec<u8> 
 
 /// Gives the first track the edits `(duration, media time)` in milliseconds, the time -1 for an empty one, and
 /// the movie their duration. No edits remove the list.
-pub fn set_edits(file: &[u8], edits: &[(u32, i32)]) -> Vec<u8> {
+pub(crate) fn set_edits(file: &[u8], edits: &[(u32, i32)]) -> Vec<u8> {
     change_moov(file, |moov| {
         let mvhd = child(moov, b"mvhd");
         let movie_scale = moov[mvhd].u32(20);

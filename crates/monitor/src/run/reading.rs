@@ -40,7 +40,7 @@ impl Reading {
             (true, false) => Some("nothing has been read yet".into()),
             (true, true) => None,
         };
-        self.notices = optional.into_iter().map(notice).collect();
+        self.notices = optional.iter().map(notice).collect();
     }
 
     pub(super) fn trouble(&self) -> Option<&str> {
@@ -59,7 +59,7 @@ impl Reading {
     }
 }
 
-fn notice(trouble: ReadTrouble) -> String {
+fn notice(trouble: &ReadTrouble) -> String {
     let lacks = match trouble.kind {
         Some(RecordKind::Snapshot) => "no images",
         Some(RecordKind::Camera) => "no changes of the registry of cameras",

@@ -133,7 +133,7 @@ mod tests {
     /// A data set of images of 40x24 pixels with what stands in their files, and these annotations.
     fn set(
         files: &[(&str, &[u8])],
-        annotations: serde_json::Value,
+        annotations: &serde_json::Value,
         exif: ExifOrientation,
     ) -> (TempDir, DataSet) {
         let root = tempfile::tempdir().unwrap();
@@ -170,7 +170,7 @@ mod tests {
             ("good.jpg", &jpeg),
             ("gone.jpg", b"x"),
         ];
-        let (root, set) = set(&files, json!([]), ExifOrientation::Apply);
+        let (root, set) = set(&files, &json!([]), ExifOrientation::Apply);
         fs::remove_file(root.path().join("gone.jpg")).unwrap();
         let error = set.check_pictures().unwrap_err().to_string();
         for part in [
@@ -192,10 +192,10 @@ mod tests {
             fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/pictures/turned-6.jpg")).unwrap();
         let files: [(&str, &[u8]); 1] = [("turned.jpg", &turned)];
         // 40x24 as stored, as the annotation has it.
-        let (_root, as_stored) = set(&files, json!([]), ExifOrientation::Ignore);
+        let (_root, as_stored) = set(&files, &json!([]), ExifOrientation::Ignore);
         assert_eq!(as_stored.check_pictures().unwrap(), PicturesChecked { turned: 1 });
         as_stored.read(0).unwrap();
-        let (_root, as_displayed) = set(&files, json!([]), ExifOrientation::Apply);
+        let (_root, as_displayed) = set(&files, &json!([]), ExifOrientation::Apply);
         for error in [as_displayed.check_pictures().unwrap_err(), as_displayed.read(0).unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains("is 24x40 and its annotation is about 40x24"), "{error}");
@@ -209,11 +209,11 @@ mod tests {
         let files: [(&str, &[u8]); 1] = [("a.jpg", &jpeg)];
         let object = |crowd: u8| json!([{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "iscrowd": crowd}]);
         for (annotations, ignored) in [(json!([]), 0), (object(1), 1)] {
-            let (_root, set) = set(&files, annotations, ExifOrientation::Apply);
+            let (_root, set) = set(&files, &annotations, ExifOrientation::Apply);
             let error = set.check_objects("[data] `val`", "to judge the network by").unwrap_err().to_string();
             assert!(error.starts_with("[data] `val` has no object to judge the network by"), "{error}");
             assert!(error.contains(&format!("{ignored} objects that are ignored (`iscrowd`)")), "{error}");
         }
-        set(&files, object(0), ExifOrientation::Apply).1.check_objects("", "").unwrap();
+        set(&files, &object(0), ExifOrientation::Apply).1.check_objects("", "").unwrap();
     }
 }

@@ -35,7 +35,7 @@ pub enum FitError {
     #[error("step {step} left weights that are no numbers; what was written before is kept")]
     NotFinite { step: u64, source: FormatError },
     #[error("[model] `{key}`")]
-    Begin { key: &'static str, source: ModelError },
+    Begin { key: &'static str, source: Box<ModelError> },
     #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written", path.display())]

@@ -168,11 +168,13 @@ impl<'t> Fitting<'t> {
             initial::thaw_norms(&network);
         }
         if let Some(state) = run.backbone.take() {
-            network.load_backbone(state).map_err(|source| FitError::Begin { key: "backbone", source })?;
+            network
+                .load_backbone(state)
+                .map_err(|source| FitError::Begin { key: "backbone", source: Box::new(source) })?;
         }
         if let Some(state) = run.weights.take() {
             let taken = initial::take_whole(&mut network, state);
-            taken.map_err(|source| FitError::Begin { key: "weights", source })?;
+            taken.map_err(|source| FitError::Begin { key: "weights", source: Box::new(source) })?;
         }
         initial::freeze(&network, run.fit.freeze);
         let device = run.target.device();

@@ -28,7 +28,7 @@ impl Run {
         let model = &recipe.model;
         let state = |key, text: &Option<String>, arch: &str| {
             let state = text.as_deref().map(|text| state(text, arch)).transpose();
-            state.map_err(|source| FitError::Begin { key, source })
+            state.map_err(|source| FitError::Begin { key, source: Box::new(source) })
         };
         let own = model.classes.len() as i64;
         Ok(Self {
