@@ -165,6 +165,7 @@ fn threads() -> usize {
 }
 
 /// Reads the file as a camera, however that ends.
+#[expect(clippy::print_stdout, reason = "a long run shows what it is at")]
 fn read(path: &Path, what: &str) {
     let uri = path.display().to_string();
     let lines = format!("uri = {uri:?}\nconnect_timeout_ms = 3000\nstall_timeout_ms = 3000");

@@ -496,7 +496,7 @@ async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_
                 frames.lines().find(|line| line.contains("records_total{topic=\"frames\"}"))?.to_owned();
             (line.rsplit(' ').next()?.parse::<u64>().ok()? >= at_least).then_some(())
         })
-        .await
+        .await;
     };
     camera.publish(&sink);
     frames(1).await;
