@@ -19,7 +19,7 @@ use lookout_tests::{
     program::{embedded, run},
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// All that was told so far.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use lookout_broker::{BrokerCheck, KafkaSink, diagnose};
 use lookout_config::{Brokers, KafkaSettings, Secret};
 use lookout_tests::kafka::KafkaServer;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// An authority and what it has signed, in a folder.
 struct Authority {

@@ -15,7 +15,7 @@ use lookout_schema::{Epoch, FrameRecord, RecordFormat, RecordKind, Timestamp};
 use lookout_tests::program::{self, Running, lookout};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// As it is in docs/records.md.
 const FRAME: &str = include_str!("../../crates/schema/tests/golden/frame.1.json");

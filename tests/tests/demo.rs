@@ -13,7 +13,7 @@ fn the_detector_of_the_demo_sees_what_the_cameras_show() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sim-detector");
     let (weights, labels) = (format!("{model}.safetensors"), format!("{model}.txt"));
     let network = ["--arch", "fcos_resnet50_fpn", "--weights", &weights, "--labels", &labels];
-    let farm = ["--input", "640x384", "--cameras", "2", "--fps", "1", "--seconds", "24"];
+    let farm = ["--input", "640x384", "--cameras", "2", "--fps", "1", "--seconds", "24", "--frames", "36"];
     let output = run(&[&["eval", "--end-to-end", "--json"][..], &network, &farm].concat()).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let measured: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -12,7 +12,7 @@ fn frames_are_found_again_behind_kafka_and_all_are_accounted_for() {
     // What the network says means nothing; which frame it says it of does.
     let network =
         ["--arch", "fcos_resnet50_fpn", "--weights", "random:7", "--input", "160x96", "--threads", "1"];
-    let farm = ["--cameras", "2", "--fps", "4", "--seconds", "12"];
+    let farm = ["--cameras", "2", "--fps", "4", "--seconds", "12", "--frames", "15"];
     let end_to_end = ["eval", "--end-to-end", "--json", "--output", report.to_str().unwrap()];
     let output = run(&[&end_to_end[..], &network, &farm].concat()).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -28,7 +28,7 @@ fn frames_are_found_again_behind_kafka_and_all_are_accounted_for() {
     assert_eq!(frames("received"), frames("published") + dropped, "{measured}");
     assert_eq!(frames("published"), frames("delivered"), "{measured}");
     assert_eq!(frames("seen") + frames("undated"), frames("delivered"), "{measured}");
-    // Cameras send a report of their clock within some seconds, and everything is dated from then on.
+    // However slow the machine is, as many frames of each camera as were asked for.
     assert!(frames("seen") > 20, "{measured}");
     assert!(frames("shown") >= frames("seen") && frames("shown") - frames("seen") <= dropped, "{measured}");
     assert!(measured["tracks"]["objects"].as_u64().unwrap() > 20, "{measured}");

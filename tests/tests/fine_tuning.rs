@@ -9,7 +9,7 @@ use lookout_tests::program::{Running, run};
 use serde_json::Value;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The recipe with other lines; a line that is no longer there is told.
 fn recipe(changes: &[(&str, String)]) -> String {

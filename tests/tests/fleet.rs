@@ -13,7 +13,7 @@ use lookout_tests::{
     kafka::KafkaServer,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 const CAMERAS: usize = 30;
 const PARTITIONS: usize = 12;
 /// The default.

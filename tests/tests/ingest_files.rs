@@ -15,7 +15,7 @@ use lookout_tests::{
     video::{CLIP_FRAMES, clip, write_mp4},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn file_camera(path: &Path, more: &str) -> lookout_config::CameraSettings {
     camera(&format!("uri = {:?}\n{more}", path.display().to_string())).unwrap()

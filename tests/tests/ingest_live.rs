@@ -17,7 +17,7 @@ use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, Size};
 use lookout_stage::{Fit, SourceEnd};
 use lookout_tests::source::{RunningSource, Take, camera, deliver};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn start(lines: &str, take: Take) -> RunningSource {
     RunningSource::start(camera(lines).unwrap(), take).unwrap()

@@ -10,7 +10,7 @@ use lookout_tests::{
     source::{RunningSource, Take, camera},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Threads, and resident memory in KiB, of this process.
 fn usage() -> (u64, u64) {

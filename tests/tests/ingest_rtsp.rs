@@ -11,7 +11,7 @@ use lookout_tests::{
     source::{RunningSource, Take, camera, deliver},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn settings(uri: &str, more: &str) -> CameraSettings {
     camera(&format!("uri = {uri:?}\nretry_first_ms = 100\nretry_max_ms = 500\n{more}")).unwrap()

@@ -11,7 +11,7 @@ use lookout_tests::{
 };
 
 /// Guards against hanging only.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn run(path: &Path, more: &str) -> (SourceEnd, LedgerCounts, Vec<FrameHeader>) {
     let settings = camera(&format!("uri = {:?}\n{more}", path.display().to_string())).unwrap();

@@ -17,7 +17,7 @@ use lookout_tests::{
     rtsp::{RtspServer, RtspSettings},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 const PREFIX: &str = "lookout";
 const PARTITIONS: usize = 12;
 const CAMERAS: usize = 8;

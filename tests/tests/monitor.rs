@@ -16,7 +16,7 @@ use lookout_tests::{
     monitor::{Monitor, MonitorFiles},
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const CAMERAS: [&str; 3] = ["gate", "yard", "dock"];
 

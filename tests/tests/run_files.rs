@@ -9,7 +9,7 @@ use lookout_tests::{
     video::{CLIP_FRAMES, clip, write_mp4},
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn run(lines: &str) -> Ended {
     let ended = Running::start(lines).unwrap().finish(PATIENCE).unwrap();

@@ -14,7 +14,7 @@ use lookout_tests::{
     video::{CLIP_FRAMES, clip},
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn kafka_killed_for_ten_seconds_costs_no_record_of_a_file_and_doubles_none() {

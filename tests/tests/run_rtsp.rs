@@ -10,7 +10,7 @@ use lookout_tests::{
     video::clip,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The process's own waits are part of what is measured here, so nothing here is faster than in life.
 #[tokio::test]

@@ -20,7 +20,7 @@ use rdkafka::{
 };
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A classifier that sees the middle of the picture only.
 const CROPPED: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\ninput = \"64x64\"\n\

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lookout_tests::{program::Running, video::clip};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn looped(more: &str) -> Running {
     Running::start(&format!("{more}\n[[camera]]\nid = \"clip\"\nuri = {:?}\nloop = true", clip())).unwrap()

@@ -18,7 +18,7 @@ use lookout_tests::{
 };
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// `lookout sim serve`; killed with this guard.
 struct Farm {

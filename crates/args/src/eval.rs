@@ -82,6 +82,11 @@ pub struct EvalFarmArgs {
     #[arg(long, default_value_t = 30, requires = "end_to_end", value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub seconds: u64,
 
+    /// Watch for longer than `--seconds` until this many records of each camera are dated by the camera's clock, so that
+    /// the figures rest on as many frames on a slow machine
+    #[arg(long, default_value_t = 0, value_name = "COUNT", requires = "end_to_end")]
+    pub frames: u64,
+
     /// The scenes' seed: one that no training has seen
     #[arg(long, default_value_t = 900_000, requires = "end_to_end")]
     pub seed: u64,

@@ -1,11 +1,11 @@
 //! What the worker publishes while it is watched.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::bail;
 use lookout_broker::{ReadFrom, ReadRecord, ReaderOptions, RecordReader};
 use lookout_config::KafkaSettings;
-use lookout_schema::{FrameRecord, RecordKind};
+use lookout_schema::{CameraId, Clock, FrameRecord, RecordKind};
 use tokio::time::{Instant, timeout_at};
 
 use super::programs::{Worker, WorkerSummary};
@@ -18,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     pub(super) cameras: usize,
     pub(super) seconds: u64,
+    /// Records of each camera that are dated by its clock; it is watched for longer until they have come.
+    pub(super) frames: u64,
 }
 
 /// All records of the watched time, and what the worker says at its end.
@@ -33,16 +35,17 @@ pub(super) async fn read(
         ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(kafka, &options(false)).await?;
-    let mut seen = BTreeSet::new();
+    // Of each camera, its records that are dated by its clock.
+    let mut seen = BTreeMap::<CameraId, u64>::new();
     // Until the last camera's first record, however long that takes a slow machine: the worker says what it waits for.
     let mut end = None;
-    while end.is_none_or(|end| Instant::now() < end) {
+    while end.is_none_or(|end| Instant::now() < end) || seen.values().any(|dated| *dated < watch.frames) {
         let soon = Instant::now() + LOOK_EVERY;
-        let until = end.map_or(soon, |end| soon.min(end));
+        let until = end.filter(|end| *end > Instant::now()).map_or(soon, |end| soon.min(end));
         if let Ok(next) = timeout_at(until, reader.next()).await
             && let Some(ReadRecord::Frame(frame)) = next?
         {
-            seen.insert(frame.camera.clone());
+            *seen.entry(frame.camera).or_default() += u64::from(frame.clock == Clock::Rtcp);
         }
         if end.is_none() && seen.len() == watch.cameras {
             end = Some(Instant::now() + Duration::from_secs(watch.seconds));
