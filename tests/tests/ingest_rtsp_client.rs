@@ -21,7 +21,7 @@ use lookout_tests::{
 use tempfile::TempDir;
 
 /// Only so that a test that cannot succeed ends.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn settings(uri: &str, more: &str) -> CameraSettings {
     let slow = "connect_timeout_ms = 120000\nstall_timeout_ms = 120000";
