@@ -286,7 +286,8 @@ mod tests {
         let verdicts = machine.run(&mut choice, 300);
         let taken: Vec<_> = verdicts.iter().map(|(_, then)| *then).collect();
         assert_eq!(taken, [Then::Take(MIDDLE), Then::Take(LARGE)]);
-        assert!(verdicts[0].0 >= 60.0);
+        // The device has been fast enough since some second of the first 30.
+        assert!(30.0 + verdicts[0].0 >= 60.0, "{verdicts:?}");
         // Busy again: back at once, and the next try comes later.
         machine.capacity = 5.0;
         assert_eq!(machine.run(&mut choice, 30).len(), 1);
