@@ -58,7 +58,8 @@ async fn measured(args: &EvalArgs) -> anyhow::Result<()> {
         ..reach::plain("lookout").map_err(anyhow::Error::msg)?
     })?;
     let worker = Worker::start(args, &farm, cluster.bootstrap(), folder)?;
-    let watch = records::Watch { cameras: farm.cameras(), seconds: args.farm.seconds, frames: args.farm.frames };
+    let watch =
+        records::Watch { cameras: farm.cameras(), seconds: args.farm.seconds, frames: args.farm.frames };
     let (frames, worker) = records::read(cluster.settings(), &watch, worker).await?;
     drop(farm);
     let shown = ShownFrames::read(&folder.join("truth.jsonl"), args.farm.fps)?;
