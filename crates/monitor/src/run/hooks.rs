@@ -334,7 +334,8 @@ mod tests {
         schedule.done(3, true);
         assert_eq!(schedule.next(&waiting(&[(1, "a")]), at(1)), Next::Call(0));
         schedule.failed(1, None, at(1));
-        assert_eq!(schedule.next(&waiting(&[(1, "a")]), at(1)), Next::Wait(Duration::from_secs(2)));
+        assert_eq!(schedule.next(&waiting(&[(1, "a")]), at(2)), Next::Wait(Duration::from_secs(1)));
+        assert_eq!(schedule.next(&waiting(&[(1, "a")]), at(3)), Next::Call(0));
     }
 
     #[test]
