@@ -169,38 +169,6 @@ fn a_session_keeps_its_clock_once_it_is_known_also_for_key_frames() {
 }
 
 #[test]
-fn who_joins_between_two_key_frames_gets_no_frame_before_the_next() {
-    let server = RtspServer::start(RtspSettings { gop: 75, ..RtspSettings::default() }).unwrap();
-    let first = watch(&server, "");
-    deliver(first.frame(PATIENCE).unwrap());
-    let joined_late = watch(&server, "");
-    let frame = joined_late.frame(PATIENCE).unwrap();
-    let withheld = joined_late.ledger.counts().dropped[&DropCause::NoKeyFrame];
-    assert!(withheld > 0 && frame.header.seq >= withheld, "{withheld} {}", frame.header.seq);
-    // The ball's background is black; without the key frame it is grey. The letterbox's bars are black as well.
-    let dark = frame.pixels.rgb().iter().filter(|byte| **byte < 40).count();
-    assert!(dark * 10 > frame.pixels.rgb().len() * 9, "{dark}");
-    deliver(frame);
-    stop(joined_late);
-    stop(first);
-}
-
-#[test]
-fn a_camera_without_a_key_frame_is_reported() {
-    let server = RtspServer::start(RtspSettings { gop: 100_000, ..RtspSettings::default() }).unwrap();
-    let first = watch(&server, "");
-    deliver(first.frame(PATIENCE).unwrap());
-    let joined_late = watch(&server, "connect_timeout_ms = 400\nstall_timeout_ms = 200");
-    let report = joined_late.report(CameraStatus::Retrying, PATIENCE).unwrap();
-    assert_eq!(report.retry, Some(RetryReason::Undecodable), "{report:?}");
-    assert!(report.detail.as_ref().unwrap().contains("no key frame"), "{report:?}");
-    let counts = joined_late.ledger.counts();
-    assert_eq!((counts.published, counts.processing), (0, 0), "{counts:?}");
-    stop(joined_late);
-    stop(first);
-}
-
-#[test]
 fn udp_works_too() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "transport = \"udp\"");

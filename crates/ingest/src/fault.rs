@@ -43,7 +43,10 @@ impl Fault {
 
     /// A source without a picture in it.
     pub(crate) fn no_video(uri: &SourceUri) -> Self {
-        Self::new(RetryReason::Undecodable, format!("{uri}: there is no video in it that can be decoded"))
+        Self::new(
+            RetryReason::Undecodable,
+            format!("{uri}: it has no video that can be decoded; check that it is the right source"),
+        )
     }
 
     /// A stream of which `frames` came, for `waited` where it is live, and none from which a decoder could start.

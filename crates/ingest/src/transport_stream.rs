@@ -56,6 +56,8 @@ struct Repair {
     streams: BTreeMap<u16, Stream>,
     /// Where the next data continue what came before: bytes to the next packet, and the distance of packets.
     next: Option<(usize, usize)>,
+    /// The first bytes of a packet whose header continues in the next data.
+    split: Vec<u8>,
     /// Offset in the file behind the last data.
     end: u64,
 }
@@ -78,7 +80,7 @@ impl Repair {
             }
             self.end = offset + data.len() as u64;
         }
-        let mut gaps = 0;
+        let mut gaps = u64::from(self.split_packet(data));
         let mut at = 0;
         loop {
             let in_sync =
@@ -90,15 +92,34 @@ impl Repair {
                 return gaps;
             }
             let end = data.len().min(at + PACKET);
-            gaps += u64::from(self.packet(&mut data[at..end]));
+            match &mut data[at..end] {
+                [_, high, low, flags, rest @ ..] => {
+                    gaps += u64::from(self.packet([*high, *low], flags, rest));
+                }
+                start => self.split = start.to_vec(),
+            }
             self.next = Some((stride, stride));
         }
     }
 
-    /// Rewrites the counter of a packet, of which the end may be missing; says whether there was a gap before it.
-    fn packet(&mut self, packet: &mut [u8]) -> bool {
-        let [_, high, low, flags, rest @ ..] = packet else { return false };
-        let pid = u16::from(*high & 0x1f) << 8 | u16::from(*low);
+    /// Rewrites the counter of the packet whose header began in the data before; says whether there was a gap before it.
+    fn split_packet(&mut self, data: &mut [u8]) -> bool {
+        let split = std::mem::take(&mut self.split);
+        let missing = 4 - split.len().min(3);
+        if split.is_empty() || data.len() < missing {
+            return false;
+        }
+        let (head, rest) = data.split_at_mut(missing);
+        let header: Vec<u8> = split.iter().chain(head.iter()).copied().collect();
+        let ([_, high, low, _], Some(flags)) = (header.as_slice(), head.last_mut()) else { return false };
+        let rest = &rest[..rest.len().min(PACKET - 4)];
+        self.packet([*high, *low], flags, rest)
+    }
+
+    /// Rewrites the counter in the `flags` of a packet, of which the end may be missing; says whether there was a gap
+    /// before it.
+    fn packet(&mut self, [high, low]: [u8; 2], flags: &mut u8, rest: &[u8]) -> bool {
+        let pid = u16::from(high & 0x1f) << 8 | u16::from(low);
         let (has_adaptation, has_payload) = (*flags & 0x20 != 0, *flags & 0x10 != 0);
         if !has_payload {
             return false;
@@ -108,8 +129,8 @@ impl Repair {
             _ => 0,
         };
         let is_announced = adaptation > 1 && rest.get(1).is_some_and(|flags| flags & 0x80 != 0);
-        let starts = *high & 0x40 != 0
-            && rest.get(adaptation..).is_some_and(|payload| payload.starts_with(&[0, 0, 1]));
+        let starts =
+            high & 0x40 != 0 && rest.get(adaptation..).is_some_and(|payload| payload.starts_with(&[0, 0, 1]));
         let came = *flags & 15;
         let Some(stream) = self.streams.get_mut(&pid) else {
             // Only of elementary streams: in tables a gap has to be seen.
@@ -179,7 +200,8 @@ mod tests {
     #[test]
     fn a_stream_without_gaps_is_left_as_it_is() {
         let whole = stream(VIDEO, (0..200).map(|i| i % 16));
-        for chunk in [PACKET, 50 * PACKET, 4_096, 1_000] {
+        // The odd ones split headers.
+        for chunk in [PACKET, PACKET + 1, PACKET + 2, PACKET + 3, 50 * PACKET, 4_096, 1_000] {
             let mut data = whole.clone();
             let mut repair = Repair::default();
             assert_eq!(
