@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lookout_config::CameraSettings;
-use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, Size, Timestamp};
+use lookout_schema::{CameraStatus, Clock, RetryReason, Size, Timestamp};
 use lookout_stage::{Frame, SourceEnd};
 use lookout_tests::{
     rtsp::{RtspServer, RtspSettings},
