@@ -239,7 +239,8 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
         (None, SessionEnd::Ended) if frames == 0 => {
             undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
         }
-        (None, SessionEnd::Ended) if outcome.undecodable == frames => {
+        // Without a decoded frame GStreamer says that there is no video.
+        (None, _) if frames > 0 && outcome.undecodable == frames => {
             SessionEnd::Fault(Fault::no_key_frame(uri, frames, None))
         }
         // Two packets to a frame are what some interlaced files have, and a few more are lost at any seam.
