@@ -126,8 +126,10 @@ fn handshake(
             "check that this port speaks TLS; if the camera has no TLS, `uri` has to begin with `rtsp://`";
         context.fault(RetryReason::Unreachable, &format!("{what}; {advice}"))
     };
-    let host = gio::NetworkAddress::new(&address.host, address.port);
-    let tls = gio::TlsClientConnection::new(connection, Some(&host)).map_err(|error| failed(&error))?;
+    // GIO resumes sessions of the same address and name, without another look at the certificate: one that was made
+    // without verification must not be resumed by a camera that asks for it.
+    let name = verify.then(|| gio::NetworkAddress::new(&address.host, address.port));
+    let tls = gio::TlsClientConnection::new(connection, name.as_ref()).map_err(|error| failed(&error))?;
     tls.set_require_close_notify(false);
     // Asked only about a certificate in which something is wrong.
     let flaws = Rc::new(Cell::new(gio::TlsCertificateFlags::empty()));
