@@ -68,25 +68,35 @@ fn mixed(behind: &str) -> String {
     description
 }
 
+/// Writes the transformation matrix of a file's track header (ISO/IEC 14496-12, section 8.3.2).
+fn set_matrix(path: &Path, [a, b, c, d]: [i32; 4]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.windows(4).position(|kind| kind == b"tkhd").unwrap() + 44;
+    for (place, value) in [(0, a), (1, b), (3, c), (4, d)] {
+        bytes[at + place * 4..][..4].copy_from_slice(&(value << 16).to_be_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[test]
 fn a_rotation_in_the_container_is_carried_out() {
     let folder = tempfile::tempdir().unwrap();
-    for (turn, width, height, colors) in [
-        ("rotate-0", 320, 180, "rgbw"),
-        ("rotate-90", 180, 320, "brwg"),
-        ("rotate-180", 320, 180, "wbgr"),
-        ("rotate-270", 180, 320, "gwrb"),
-        ("flip-rotate-0", 320, 180, "grwb"),
+    for (matrix, width, height, colors) in [
+        ([1, 0, 0, 1], 320, 180, "rgbw"),
+        ([0, 1, -1, 0], 180, 320, "brwg"),
+        ([-1, 0, 0, -1], 320, 180, "wbgr"),
+        ([0, -1, 1, 0], 180, 320, "gwrb"),
+        ([-1, 0, 0, 1], 320, 180, "grwb"),
     ] {
         for (muxer, name) in [("mp4mux", "turned.mp4"), ("qtmux", "turned.mov")] {
             let path = folder.path().join(name);
             write(&mixed(&format!(
-                "video/x-raw,format=I420 ! x264enc speed-preset=ultrafast ! h264parse \
-                 ! taginject tags=image-orientation={turn} ! {muxer} ! filesink location={}",
+                "video/x-raw,format=I420 ! x264enc speed-preset=ultrafast ! h264parse ! {muxer} ! filesink location={}",
                 path.display()
             )))
             .unwrap();
-            assert_eq!(quarters(&path), (Size { width, height }, colors.to_owned()), "{turn} {muxer}");
+            set_matrix(&path, matrix);
+            assert_eq!(quarters(&path), (Size { width, height }, colors.to_owned()), "{matrix:?} {muxer}");
         }
     }
 }
@@ -149,19 +159,27 @@ fn pixels_that_are_not_square_are_made_square() {
     for (par, encoder, name, width) in [
         ("2/1", "x264enc speed-preset=ultrafast ! h264parse ! mp4mux", "wide.mp4", 640),
         ("64/45", "x264enc speed-preset=ultrafast ! h264parse ! matroskamux", "wide.mkv", 455),
-        // 4:3, one of the few shapes of a frame that MPEG-2 knows.
-        ("3/4", "avenc_mpeg2video bitrate=2000000 ! mpegvideoparse ! mpegtsmux", "narrow.ts", 240),
+        ("64/45", "x264enc speed-preset=ultrafast ! h264parse ! mpegtsmux", "wide.ts", 455),
         ("1/2", "vp8enc ! webmmux", "narrow.webm", 160),
     ] {
         let path = folder.path().join(name);
-        write(&mixed(&format!(
-            "video/x-raw,format=I420 ! capssetter caps=video/x-raw,pixel-aspect-ratio={par} ! {encoder} \
-             ! filesink location={}",
+        write(&format!(
+            "videotestsrc pattern=smpte100 num-buffers=5 \
+             ! video/x-raw,format=I420,width=320,height=180,framerate=25/1,pixel-aspect-ratio={par} \
+             ! {encoder} ! filesink location={}",
             path.display()
-        )))
+        ))
         .unwrap();
-        let (size, colors) = quarters(&path);
-        assert_eq!((size, colors.as_str()), (Size { width, height: 180 }, "rgbw"), "{par} {encoder}");
+        // The third and the fifth of seven bars: cyan and magenta.
+        let (size, colors) = first_frame(&path, &[(0.36, 0.3), (0.64, 0.3)]);
+        assert_eq!(size, Size { width, height: 180 }, "{par} {encoder}");
+        let bars = [[0..=70, 180..=255, 180..=255], [180..=255, 0..=70, 180..=255]];
+        for (color, bar) in colors.iter().zip(&bars) {
+            assert!(
+                color.iter().zip(bar).all(|(byte, range)| range.contains(byte)),
+                "{par} {encoder}: {colors:?}"
+            );
+        }
     }
 }
 

@@ -37,7 +37,7 @@ const CONTAINERS: [(&str, &str); 18] = [
     ("h265.mkv", "x265enc speed-preset=ultrafast ! h265parse ! matroskamux"),
     ("mpeg4.avi", "avenc_mpeg4 ! avimux"),
     ("jpeg.avi", "jpegenc ! avimux"),
-    ("mpeg2.mpg", "avenc_mpeg2video ! mpegvideoparse ! mpegpsmux"),
+    ("mpeg2.mpg", "mpeg2enc"),
     ("vp8.webm", "vp8enc deadline=1 ! webmmux"),
     ("vp9.webm", "vp9enc deadline=1 cpu-used=8 ! webmmux"),
     ("theora.ogv", "theoraenc ! oggmux"),

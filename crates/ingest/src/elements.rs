@@ -14,7 +14,7 @@ use crate::{
     arrival::Arrivals,
     autoplug,
     container::{self, Container},
-    decoder_input, demuxer, guard,
+    decoder_input, demuxer,
     rtsp::Feed,
     select,
 };
@@ -41,7 +41,6 @@ pub(crate) fn add(
         .build();
     sink.set_property("qos", false);
     put(pipeline, sink.upcast_ref())?;
-    guard::watch(pipeline, sink.upcast_ref(), &settings.uri, &tell);
     let mut feed = None;
     match &settings.uri {
         SourceUri::Rtsp { .. } => {

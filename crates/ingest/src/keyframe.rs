@@ -63,7 +63,8 @@ fn guard(pad: &gst::Pad, withheld: Withheld) {
                     counts.note_undecodable();
                     withheld.ledger.receive_and_drop(session, seq, DropCause::NoKeyFrame);
                 }
-                gst::PadProbeReturn::Drop
+                // Not `Drop`, after which GStreamer and its bindings both let go of the buffer.
+                gst::PadProbeReturn::Handled
             }
         }
     });

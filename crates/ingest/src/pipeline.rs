@@ -20,7 +20,7 @@ use lookout_stage::Stop;
 use crate::{
     Fault,
     arrival::Arrivals,
-    autoplug, decoder_input, elements, file, gif, keyframe, pipe,
+    autoplug, decoder_input, elements, file, gif, guard, keyframe, pipe,
     rtp_time::{self, RtpTime},
     rtsp,
     tap::{Tap, TapSettings, tap},
@@ -144,6 +144,12 @@ impl Connection {
             _ => None,
         };
         let (sink, feed) = elements::add(&pipeline, settings, input.as_ref(), &arrivals, tell.clone())?;
+        let refusals = sender.clone();
+        // No frame comes of what is refused, and the decoder may wait for ever for the data that are kept from it.
+        let refuse: elements::Tell = Arc::new(move |fault| {
+            let _ = refusals.try_send(Event::Fault(fault)).and_then(|()| refusals.try_send(Event::End));
+        });
+        guard::watch(&pipeline, sink.upcast_ref(), &settings.uri, &refuse);
         let at_end = sender.clone();
         let (ledger, stamper) = (Arc::clone(&tapped.ledger), Arc::clone(&tapped.stamper));
         let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
