@@ -80,6 +80,11 @@ impl Batcher {
         self.limit = frames;
     }
 
+    /// Whether there are live cameras, and a device that takes `took` for a frame makes it older than it may get.
+    pub fn would_be_old(&self, took: Duration) -> bool {
+        took > self.policy.max_age && self.lanes.iter().any(|lane| lane.live)
+    }
+
     /// Takes a camera in; it leaves by itself when its queue has ended.
     pub fn add(&mut self, queue: CameraQueue) {
         let turns = self.most_turns();

@@ -11,6 +11,8 @@ pub(crate) struct Lane {
     queue: CameraQueue,
     head: Option<Frame>,
     ended: bool,
+    /// Whether its last frame was live.
+    pub(crate) live: bool,
     /// Places that this camera has in the batch being picked.
     pub(crate) places: usize,
     /// Places that this camera has had in all batches, with what it was credited.
@@ -33,7 +35,17 @@ pub(crate) struct Freshness {
 
 impl Lane {
     pub(crate) fn new(queue: CameraQueue, turns: u64) -> Self {
-        Self { queue, head: None, ended: false, places: 0, turns, last_batch: 0, lost_at: None, lost: 0 }
+        Self {
+            queue,
+            head: None,
+            ended: false,
+            live: false,
+            places: 0,
+            turns,
+            last_batch: 0,
+            lost_at: None,
+            lost: 0,
+        }
     }
 
     /// Brings the next frame that is fresh enough to the head, and drops those before it.
@@ -51,7 +63,10 @@ impl Lane {
                 Some(head) if self.is_stale(head, now, freshness) => self.lose_head(DropCause::Stale, now),
                 Some(_) => return,
                 None => match self.queue.take() {
-                    Taken::Frame(frame) => self.head = Some(frame),
+                    Taken::Frame(frame) => {
+                        self.live = frame.header.live;
+                        self.head = Some(frame);
+                    }
                     Taken::Empty => return,
                     Taken::Ended => {
                         self.ended = true;

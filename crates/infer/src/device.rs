@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -27,8 +27,8 @@ pub(crate) struct Device {
     pub(crate) outstanding: Arc<AtomicUsize>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) turns: Arc<Turns>,
-    /// Streams of this device.
-    pub(crate) streams: u32,
+    /// Streams of this device that are at work.
+    pub(crate) at_work: Arc<AtomicU32>,
     /// Frames in a batch at most.
     pub(crate) max_batch: usize,
     pub(crate) prepared: Prepared,
@@ -97,12 +97,15 @@ impl Device {
         while let Some(NumberedBatch { number, batch }) = self.next_batch() {
             let is_first = self.prepared.is_first(&batch);
             let started = Instant::now();
-            let reason = match self.look(&batch) {
+            let beside = self.at_work.fetch_add(1, SeqCst) + 1;
+            let looked = self.look(&batch);
+            let beside = beside.max(self.at_work.fetch_sub(1, SeqCst));
+            let reason = match looked {
                 Ok(detected) => {
                     failures = 0;
                     let took = started.elapsed();
                     self.learn(&batch, is_first, took);
-                    let busy = took / self.streams;
+                    let busy = took / beside.max(1);
                     self.hand_on(
                         number,
                         &emit,

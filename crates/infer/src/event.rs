@@ -24,7 +24,7 @@ pub enum DeviceEvent {
 pub struct InferredBatch {
     pub results: Vec<FrameResult>,
     pub closed_by: BatchClosed,
-    /// From the batch's arrival at the device to its last result, over the number of the device's streams:
+    /// From the batch's arrival at the device to its last result, over the number of streams that were at work:
     /// that long the device was busy with it.
     pub busy: Duration,
 }

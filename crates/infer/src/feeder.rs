@@ -29,6 +29,8 @@ pub(crate) struct Feeder {
     pub(crate) outstanding: Arc<AtomicUsize>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) abandon: Stop,
+    /// Whether batches are looked at one after the other, each on all threads.
+    pub(crate) alone: bool,
 }
 
 /// A batch and its place in the order of all batches, from 0.
@@ -80,18 +82,19 @@ impl Feeder {
 
     fn poll(&mut self) -> Polled {
         let outstanding = self.outstanding.load(SeqCst);
+        if let Some(per_frame) = self.pace.per_frame() {
+            self.batcher.set_pace(per_frame);
+        }
+        let streams = self.streams();
         // While one stream is at work the device is not idle, and another takes what is worth it.
         let ahead = usize::from(self.prefetch);
         let demand = if outstanding == 0 {
             Demand::Idle
-        } else if outstanding < self.streams + ahead {
+        } else if outstanding < streams + ahead {
             Demand::Prefetch
         } else {
             Demand::None
         };
-        if let Some(per_frame) = self.pace.per_frame() {
-            self.batcher.set_pace(per_frame);
-        }
         // Nobody knows yet how long a large batch takes, and the first record should not wait for one.
         self.batcher.set_limit((!self.pace.has_worked()).then_some(NonZeroUsize::MIN));
         // The batcher's lists stay whole at any panic, and a frame lost in one is counted by its ticket.
@@ -100,6 +103,17 @@ impl Feeder {
             self.abandon.wait(Duration::from_millis(100));
             Polled::Wait { until: Some(Instant::now()) }
         })
+    }
+
+    /// How many batches are looked at side by side. Two single frames side by side take as long as one after the other,
+    /// and both are old when they are done: on a device that is slow anyhow, each has all threads.
+    fn streams(&mut self) -> usize {
+        if let (Some(per_frame), 2..) = (self.pace.per_frame(), self.streams) {
+            // What a frame takes beside others, which was measured or is to be expected.
+            let shared_by = if self.alone { u32::try_from(self.streams).unwrap_or(u32::MAX) } else { 1 };
+            self.alone = self.batcher.would_be_old(per_frame.saturating_mul(shared_by));
+        }
+        if self.alone { 1 } else { self.streams }
     }
 
     fn wait(&mut self, until: Option<Instant>) {

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -85,7 +88,9 @@ pub fn start(
         outstanding: Arc::clone(&outstanding),
         pace: Arc::clone(&pace),
         abandon: inlets.abandon.clone(),
+        alone: false,
     };
+    let at_work = Arc::new(AtomicU32::new(0));
     let mut threads = vec![thread::Builder::new().name("batch".into()).spawn(move || feeder.run())?];
     for (stream, detector) in detectors.into_iter().enumerate() {
         let device = Device {
@@ -95,7 +100,7 @@ pub fn start(
             outstanding: Arc::clone(&outstanding),
             pace: Arc::clone(&pace),
             turns: Arc::clone(&turns),
-            streams: u32::try_from(streams).unwrap_or(u32::MAX),
+            at_work: Arc::clone(&at_work),
             max_batch: settings.policy.max_size.get(),
             prepared: Prepared::default(),
             wake: wake.clone(),

@@ -87,6 +87,15 @@ impl Bench {
     }
 
     fn with_streams(streams: usize, prefetch: bool, refusals: usize) -> Self {
+        Self::with_first_pass(streams, prefetch, refusals, None)
+    }
+
+    fn with_first_pass(
+        streams: usize,
+        prefetch: bool,
+        refusals: usize,
+        first_pass: Option<Duration>,
+    ) -> Self {
         let refusals = AtomicUsize::new(refusals);
         let (script, moods) = unbounded();
         let (seen_tx, seen) = unbounded();
@@ -105,7 +114,7 @@ impl Bench {
                     max_age: LONG,
                 },
                 prefetch,
-                first_pass: None,
+                first_pass,
             },
             (0..streams).map(|_| Box::new(moody()) as Box<dyn Detect>).collect(),
             &(Arc::new(move || {
@@ -134,6 +143,10 @@ impl Bench {
     }
 
     fn push(&mut self, frames: u64) {
+        self.push_as(false, frames);
+    }
+
+    fn push_as(&mut self, live: bool, frames: u64) {
         for _ in 0..frames {
             let now = Instant::now();
             let header = FrameHeader {
@@ -146,7 +159,7 @@ impl Bench {
                 source: SIZE,
                 placement: Fit::Stretch.place(SIZE, SIZE),
                 keep: Arc::default(),
-                live: false,
+                live,
                 arrived_at: now,
                 decoded_at: now,
                 ready_at: now,
@@ -294,6 +307,27 @@ fn a_stuck_network_does_not_hold_up_the_end() {
     drop(free);
     let counts = bench.finish();
     assert!(counts.dropped[&DropCause::Shutdown] >= 2, "{counts:?}");
+}
+
+#[test]
+fn live_frames_of_a_slow_device_are_looked_at_one_after_the_other_and_a_files_side_by_side() {
+    for live in [true, false] {
+        // Longer than live frames may age.
+        let mut bench = Bench::with_first_pass(2, false, 0, Some(3 * LONG));
+        let (free, stuck) = bounded::<()>(0);
+        bench.script.send(Mood::Stuck(stuck)).unwrap();
+        bench.push_as(live, 1);
+        assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
+        bench.push_as(live, 1);
+        let beside = bench.seen.recv_timeout(Duration::from_millis(300));
+        assert_eq!(beside.is_err(), live, "{beside:?}");
+        drop(free);
+        if live {
+            assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
+        }
+        bench.take_results(2);
+        assert_eq!(bench.finish().delivered, 2);
+    }
 }
 
 #[test]

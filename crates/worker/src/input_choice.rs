@@ -31,6 +31,8 @@ pub(crate) struct InputChoice {
     at: usize,
     /// Since when, and from which totals on, it measures.
     window: Option<(Instant, Totals)>,
+    /// What the device has processed when the last frames of the input before are done.
+    settled: u64,
     /// Windows in a row in which the device was too slow.
     strikes: u32,
     /// Since when the device has been fast enough.
@@ -80,7 +82,17 @@ const SLACK: f64 = 1.15;
 
 impl InputChoice {
     pub(crate) fn new(sizes: Vec<Size>) -> Self {
-        Self { sizes, at: 0, window: None, strikes: 0, well: None, hold: HOLD.0, tried: None, told: false }
+        Self {
+            sizes,
+            at: 0,
+            window: None,
+            settled: 0,
+            strikes: 0,
+            well: None,
+            hold: HOLD.0,
+            tried: None,
+            told: false,
+        }
     }
 
     /// Whether there is a smaller input to take.
@@ -88,8 +100,20 @@ impl InputChoice {
         self.at + 1 < self.sizes.len()
     }
 
-    /// Decides at `now`, to be called about twice a second once the network is loaded.
-    pub(crate) fn look(&mut self, now: Instant, totals: Totals) -> Option<Verdict> {
+    /// Decides at `now`, to be called about twice a second once the network is loaded. `waiting` is how many frames may
+    /// be on their way to the device.
+    pub(crate) fn look(&mut self, now: Instant, totals: Totals, waiting: u64) -> Option<Verdict> {
+        let verdict = self.decide(now, totals);
+        if let Some(Verdict { then: Then::Take(_), .. }) = verdict {
+            (self.window, self.settled) = (None, totals.frames + waiting);
+        }
+        verdict
+    }
+
+    fn decide(&mut self, now: Instant, totals: Totals) -> Option<Verdict> {
+        if totals.frames < self.settled {
+            return None;
+        }
         let Some((since, before)) = self.window else {
             self.window = Some((now, totals));
             return None;
@@ -238,7 +262,7 @@ mod tests {
                     frames: done,
                     busy: self.totals.busy + busy,
                 };
-                if let Some(verdict) = choice.look(self.now, self.totals) {
+                if let Some(verdict) = choice.look(self.now, self.totals, 1) {
                     if let Then::Take(size) = verdict.then {
                         self.input = size;
                     }

@@ -83,8 +83,11 @@ impl LoadWatch {
     fn choose_input(&mut self, now: Instant, roster: &Roster, metrics: &Metrics) {
         let (published, late) = self.before;
         let DeviceReading { busy, frames, .. } = metrics.device();
-        let Some(verdict) = self.choice.look(now, Totals { published, late, frames, busy }) else { return };
         let live = roster.iter().filter(|camera| camera.settings.uri.is_live()).count();
+        // The newest frame of each camera, and what the device works on.
+        let waiting = live as u64 + 2;
+        let totals = Totals { published, late, frames, busy };
+        let Some(verdict) = self.choice.look(now, totals, waiting) else { return };
         verdict.log(&self.inputs.network, live);
         if let Then::Take(size) = verdict.then {
             self.inputs.current.set(size);
