@@ -25,6 +25,7 @@ PAYLOAD_TYPE = 96
 MTU = 1400
 NTP_EPOCH = 2_208_988_800  # 1900 to 1970, in seconds
 FIRST_SSRC = 0xABCD
+FAULT_AFTER = 3.0  # seconds of playback after which a clock or the timestamps go wrong
 
 TEXT = {
     200: "OK", 302: "Moved Temporarily", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
@@ -51,6 +52,7 @@ def options():
     add("--transport", default="any", choices="any tcp udp".split(), help="transport that SETUP accepts")
     add("--channel", type=int, help="interleaved channel of RTP, whatever the client asks for")
     sdp = "plain absolute other-host no-control onvif-first audio-only empty-fields latin1 strange-video strange html"
+    sdp += " many-media empty"
     add("--sdp", default="plain", choices=sdp.split())
     add("--content-base", default="right", choices="right no-slash empty no-scheme wrong none".split())
     style = "plain lf lower split no-cseq blank-lines no-reason".split()
@@ -65,7 +67,18 @@ def options():
     add("--new-timestamps", action="store_true", help="change the RTP timestamps with the SSRC")
     add("--bye-at-change", action="store_true", help="send an RTCP BYE for the SSRC that is left")
     add("--sent-payload-type", type=int, help="payload type of packets, other than that of the description")
-    add("--end", metavar="HOW:SECONDS", help="close, reset, bye, teardown or silence after SECONDS")
+    add("--start-at", type=int, default=0, metavar="NUMBER", help="access unit of the file to begin with")
+    clocks = "right none 1970 zero future behind jump small-jump wander".split()
+    add("--clock", default="right", choices=clocks, help="wall clock of the sender reports")
+    stamps = "steady jump restart constant".split()
+    add("--timestamps", default="steady", choices=stamps, help="RTP timestamps")
+    add("--lose", type=float, default=0, metavar="SHARE", help="share of packets that are not sent")
+    add("--reorder", type=int, default=0, metavar="NUMBER", help="send every so many packets after the next one")
+    add("--duplicate", type=int, default=0, metavar="NUMBER", help="send every so many packets twice")
+    add("--foreign-packets", type=int, default=0, metavar="NUMBER", help="so many packets of as many SSRCs a frame")
+    add("--gap", metavar="AT:SECONDS", help="send nothing for SECONDS")
+    ends = "close, reset, bye, teardown, silence, garbage or half-packet after SECONDS"
+    add("--end", metavar="HOW:SECONDS", help=ends)
     arguments = parser.parse_args()
     arguments.status = dict(pair.split(":") for pair in arguments.status)
     return arguments
@@ -158,6 +171,7 @@ class Camera:
         strange = ["m=video 0 RTP/AVP 99", "a=rtpmap:99 X-STRANGE/90000", "a=control:strange"]
         onvif = ["m=application 0 RTP/AVP 107", "a=rtpmap:107 vnd.onvif.metadata/90000", "a=control:metadata"]
         audio = ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=control:audio"]
+        many = [line for number in range(500) for line in onvif[:2] + [f"a=control:metadata{number}"]]
         session, track = ["a=control:*"], ["a=control:track1"]
         elsewhere = "rtsp://192.0.2.77:554/inner"
         lines = {
@@ -171,6 +185,8 @@ class Camera:
             "latin1": head[:2] + ["s=Caf\xe9"] + head[3:] + session + video + track,
             "strange-video": head + session + strange + video + track,
             "strange": head + session + strange,
+            "many-media": head + session + many + video + track,
+            "empty": [],
         }[kind]
         return ("\r\n".join(lines) + "\r\n").encode("latin-1")
 
@@ -354,32 +370,75 @@ class Connection:
     def send_frames(self):
         arguments, random_numbers = self.arguments, random.Random(5)
         how, _, after = (arguments.end or "never:0").partition(":")
+        gap_at, _, gap = (arguments.gap or "inf:0").partition(":")
         ssrc, sequence, timestamp_base = FIRST_SSRC, 1000, 123_456
         change_every = round((arguments.ssrc_change or 0) * arguments.fps)
         start = time.monotonic()
-        number = 0
+        number, held = 0, None
         while self.is_open:
-            if how != "never" and number / arguments.fps >= float(after):
+            elapsed = number / arguments.fps
+            if how != "never" and elapsed >= float(after):
                 return self.finish(how, ssrc)
             if change_every and number and number % change_every == 0:
                 if arguments.bye_at_change:
                     self.send_packet(1, struct.pack(">BBHI", 0x81, 203, 1, ssrc))
                 ssrc, sequence = ssrc + 1, random_numbers.randrange(65536)
                 timestamp_base += random_numbers.randrange(2**31) if arguments.new_timestamps else 0
-            timestamp = (timestamp_base + int(number * CLOCK_RATE / arguments.fps)) % 2**32
+            timestamp = self.timestamp(timestamp_base, elapsed)
             if number % round(arguments.fps) == 0:
-                ntp = int((time.time() + NTP_EPOCH) * 2**32)
-                report = struct.pack(">BBHIQIII", 0x80, 200, 6, ssrc, ntp, timestamp, number, 0)
-                self.send_packet(1, report + struct.pack(">BBHIBB", 0x81, 202, 3, ssrc, 1, 3) + b"cam\0\0\0")
-            for payload, is_last in payloads(self.camera.units[number % len(self.camera.units)]):
+                self.send_report(ssrc, timestamp, number, elapsed, random_numbers)
+            is_silent = float(gap_at) <= elapsed < float(gap_at) + float(gap)
+            unit = [] if is_silent else self.camera.units[(number + arguments.start_at) % len(self.camera.units)]
+            for payload, is_last in payloads(unit):
                 kind = arguments.sent_payload_type or PAYLOAD_TYPE
                 header = struct.pack(">BBHII", 0x80, is_last << 7 | kind, sequence % 65536, timestamp, ssrc)
-                self.send_packet(0, header + payload)
                 sequence += 1
+                if arguments.lose and random_numbers.random() < arguments.lose:
+                    continue
+                if arguments.reorder and held is None and sequence % arguments.reorder == 0:
+                    held = header + payload
+                    continue
+                self.send_packet(0, header + payload)
+                if arguments.duplicate and sequence % arguments.duplicate == 0:
+                    self.send_packet(0, header + payload)
+                if held is not None:
+                    self.send_packet(0, held)
+                    held = None
+            for each in range(arguments.foreign_packets):
+                foreign = number * arguments.foreign_packets + each + 1
+                self.send_packet(0, struct.pack(">BBHII", 0x80, PAYLOAD_TYPE, each, timestamp, foreign) + b"\x01foreign")
             if arguments.noise and number % 10 == 0:
                 self.send(b"$\x4d\0\4abcd" + b"OPTIONS rtsp://127.0.0.1/ RTSP/1.0\r\nCSeq: 1\r\n\r\n")
             number += 1
             time.sleep(max(0, start + number / arguments.fps - time.monotonic()))
+
+    def timestamp(self, base, elapsed):
+        kind, is_late = self.arguments.timestamps, elapsed >= FAULT_AFTER
+        if kind == "constant":
+            return base
+        if kind == "restart" and is_late:
+            return int((elapsed - FAULT_AFTER) * CLOCK_RATE)
+        jump = 3600 if kind == "jump" and is_late else 0
+        return (base + int((elapsed + jump) * CLOCK_RATE)) % 2**32
+
+    def send_report(self, ssrc, timestamp, number, elapsed, random_numbers):
+        """A sender report with the clock that was asked for (RFC 3550, 6.4.1)."""
+        kind, is_late = self.arguments.clock, elapsed >= FAULT_AFTER
+        if kind == "none":
+            return
+        seconds = {
+            "right": time.time(),
+            "1970": 0,
+            "zero": -NTP_EPOCH,
+            "future": time.time() + 30 * 365 * 86400,
+            "behind": time.time() - 300,
+            "jump": time.time() + 3600 * is_late,
+            "small-jump": time.time() + 300 * is_late,
+            "wander": time.time() + random_numbers.uniform(-2, 2),
+        }[kind]
+        ntp = int((seconds + NTP_EPOCH) * 2**32) % 2**64
+        report = struct.pack(">BBHIQIII", 0x80, 200, 6, ssrc, ntp, timestamp, number, 0)
+        self.send_packet(1, report + struct.pack(">BBHIBB", 0x81, 202, 3, ssrc, 1, 3) + b"cam\0\0\0")
 
     def finish(self, how, ssrc):
         self.camera.log.write("end", why=how)
@@ -392,6 +451,10 @@ class Connection:
                 self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.is_open = False
             self.client.close()
+        elif how == "garbage":
+            self.send(random.Random(7).randbytes(5000))
+        elif how == "half-packet":
+            self.send(b"$\0\x10\0abc")
         elif how != "silence":
             sys.exit(f"unknown end {how}")
 

@@ -61,8 +61,12 @@ pub struct Batcher {
     batches: u64,
 }
 
-/// Places that a camera can catch up on after it had no frame to offer while others had.
-const CREDIT: u64 = 4;
+/// Places behind the others at which a camera is waited for.
+const BEHIND: u64 = 4;
+
+/// Places that a camera can catch up on after it had no frame to offer while others had. More than [`BEHIND`]: the
+/// others differ among themselves too, and all of them have to be that far ahead.
+const CREDIT: u64 = 2 * BEHIND;
 
 impl Batcher {
     pub fn new(policy: BatchPolicy) -> Self {
@@ -138,7 +142,7 @@ impl Batcher {
         self.lanes.retain(|lane| !lane.is_over());
     }
 
-    /// Until when the device is held free for a camera that has fallen behind the others by [`CREDIT`] places, because
+    /// Until when the device is held free for a camera that has fallen behind the others by [`BEHIND`] places, because
     /// its frames come at the wrong moment each time. It costs the device the time of one frame at most.
     fn held(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace?;
@@ -147,13 +151,13 @@ impl Batcher {
         let ready = || self.lanes.iter().filter_map(|lane| Some((lane, lane.ready_at()?)));
         let first = ready().map(|(lane, _)| turns(lane)).min()?;
         let until = ready().map(|(_, ready_at)| ready_at).min()? + pace;
-        (first >= owed + CREDIT && now < until).then_some(until)
+        (first >= owed + BEHIND && now < until).then_some(until)
     }
 
     /// The fewest places that a camera has had which lost frames lately and has none to offer now.
     fn owed(&self, now: Instant) -> Option<u64> {
         // A camera that has lost no frame for longer sends none, or gets what it needs.
-        let lately = self.round().saturating_mul(CREDIT as u32);
+        let lately = self.round().saturating_mul(BEHIND as u32);
         let turns = |lane: &Lane| lane.turns.max(self.least_turns());
         self.lanes.iter().filter(|lane| lane.is_owed(now, lately)).map(turns).min()
     }
@@ -216,7 +220,7 @@ impl Batcher {
             });
             let Some((_, lane)) = places.min_by_key(|(place, _)| *place) else { break };
             // The sooner the device is free again, the sooner the one that is behind has its turn.
-            let ahead = owed.is_some_and(|owed| lane.turns >= owed + CREDIT);
+            let ahead = owed.is_some_and(|owed| lane.turns >= owed + BEHIND);
             if lane.places > 0 && lane.is_live() && ahead {
                 break;
             }

@@ -159,6 +159,14 @@ fn a_camera_that_takes_long_to_decode_is_served_by_a_slow_device() {
 }
 
 #[test]
+fn a_camera_whose_frames_come_just_after_those_of_the_others_is_not_left_behind() {
+    let setup =
+        Setup { cameras: alike(&[4, 4, 5, 0], 200), per_frame: 200, streams: 2, max_batch: 7, queue: 1 };
+    let outcome = play(&setup, 60_000);
+    assert!(ratio(&outcome.published) <= 1.5, "{:?}", outcome.published);
+}
+
+#[test]
 fn a_device_that_is_fast_enough_publishes_every_frame() {
     let setup =
         Setup { cameras: alike(&[0, 1, 2, 3], 200), per_frame: 40, streams: 1, max_batch: 8, queue: 4 };

@@ -114,16 +114,24 @@ impl Clock {
             // Where the two agree again it is the same time by either.
             tick.is_other = by(doubt) && !by(self.doubt);
             if by(doubt) != by(self.doubt) {
+                if !tick.is_other {
+                    self.now_s = self.at(frame);
+                }
                 (self.begin, self.begin_pts_ns, self.begin_s) = (frame.captured_at, frame.pts_ns, self.now_s);
             }
             self.doubt = doubt;
         }
+        self.now_s = self.at(frame);
+        tick.at_s = self.now_s;
+        tick
+    }
+
+    /// The time of a frame, by the clock that is believed.
+    fn at(&self, frame: &FrameRecord) -> f64 {
         let pts = frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimeDoubt::Stream));
         let by_stream = pts.map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
         let passed = by_stream.unwrap_or_else(|| seconds(self.begin, frame.captured_at));
-        self.now_s = (self.begin_s + passed).max(self.now_s);
-        tick.at_s = self.now_s;
-        tick
+        (self.begin_s + passed).max(self.now_s)
     }
 
     /// Compares the clocks' paces; gives what is to be doubted once enough windows have shown the same.
