@@ -25,10 +25,15 @@ pub struct Adas {
 impl Adas {
     /// Starts one on the Kafka and topics named, for all cameras.
     pub fn start(kafka: &str, prefix: &str) -> Result<Self> {
+        Self::start_with(kafka, prefix, "")
+    }
+
+    /// The same with `[kafka.client]`, or other lines of TOML.
+    pub fn start_with(kafka: &str, prefix: &str, more: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let lines = format!(
             "[kafka]\ntopic_prefix = \"{prefix}\"\npartitions = 3\nreplication = 1\n\
-             [[camera]]\nid = \"*\"\nheight_m = 1.3\nhfov_deg = 60\n"
+             {more}[[camera]]\nid = \"*\"\nheight_m = 1.3\nhfov_deg = 60\n"
         );
         Ok(Self { program: Serving::start("adas", folder.path(), kafka, &lines)?, folder })
     }
@@ -36,6 +41,11 @@ impl Adas {
     /// What it has said so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Whether it is well by its own account, and what it says; none where nothing answers.
+    pub fn health(&self) -> Option<(bool, String)> {
+        self.program.health()
     }
 
     /// The body of one of its pages; none where nothing answers.

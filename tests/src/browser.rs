@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use url::{ParseError, Url};
 
 /// How long something in the page may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The browser and its driver, where they are installed.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ pub struct KafkaServer {
 }
 
 /// How long a JVM may take to bring Kafka up on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+const READY_WITHIN: Duration = Duration::from_secs(600);
 
 impl KafkaServer {
     /// Fetches Kafka if need be, and starts it. Blocks until it answers.

@@ -20,7 +20,7 @@ pub struct MonitorFiles<'a> {
     /// `host:port` of Kafka, and the topics' prefix.
     pub kafka: &'a str,
     pub prefix: &'a str,
-    /// Rules, zones and lines, as TOML.
+    /// Rules, zones and lines, and `[kafka.client]`, as TOML.
     pub rules: &'a str,
 }
 
@@ -50,6 +50,11 @@ impl Monitor {
     /// Whether its page answers.
     pub fn serves(&self) -> bool {
         self.program.page("/healthz").is_some()
+    }
+
+    /// Whether it is well by its own account, and what it says; none where nothing answers.
+    pub fn health(&self) -> Option<(bool, String)> {
+        self.program.health()
     }
 
     /// One of its numbers, over all its labels; 0 where it does not tell it.

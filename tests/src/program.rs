@@ -281,6 +281,11 @@ impl Serving {
         page(self.http, path).map(|(_, body)| body)
     }
 
+    /// Whether `/healthz` says that all is well, and what it says; none where nothing answers.
+    pub(crate) fn health(&self) -> Option<(bool, String)> {
+        page(self.http, "/healthz").map(|(code, body)| (code == 200, body))
+    }
+
     /// One of its numbers, over all its labels; 0 where it does not tell it.
     pub(crate) fn number(&self, name: &str) -> u64 {
         let text = self.page("/metrics").unwrap_or_default();

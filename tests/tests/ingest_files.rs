@@ -16,6 +16,8 @@ use lookout_tests::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Within a second on an idle machine, and not much longer on a slow one.
+const SOON: Duration = Duration::from_secs(20);
 
 fn file_camera(path: &Path, more: &str) -> lookout_config::CameraSettings {
     camera(&format!("uri = {:?}\n{more}", path.display().to_string())).unwrap()
@@ -200,7 +202,7 @@ fn a_file_stops_promptly_when_held_up_and_its_account_adds_up() {
     let held = source.frame(PATIENCE).unwrap();
     let (end, took, counts) = source.stop().unwrap();
     assert_eq!(end, SourceEnd::Stopped);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < SOON, "{took:?}");
     assert_eq!(counts.processing, 1);
     deliver(held);
 }

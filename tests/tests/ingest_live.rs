@@ -18,6 +18,8 @@ use lookout_stage::{Fit, SourceEnd};
 use lookout_tests::source::{RunningSource, Take, camera, deliver};
 
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Within a second on an idle machine, and not much longer on a slow one.
+const SOON: Duration = Duration::from_secs(20);
 
 fn start(lines: &str, take: Take) -> RunningSource {
     RunningSource::start(camera(lines).unwrap(), take).unwrap()
@@ -40,7 +42,7 @@ fn a_worker_that_is_behind_gets_the_latest_frames_and_the_others_are_counted() {
     [first, next].into_iter().for_each(deliver);
     let (end, took, counts) = source.stop().unwrap();
     assert_eq!(end, SourceEnd::Stopped);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < SOON, "{took:?}");
     assert!(counts.dropped[&DropCause::QueueFull] >= 48);
 }
 
@@ -123,7 +125,7 @@ fn a_camera_stops_promptly_while_it_connects() {
     source.report(CameraStatus::Connecting, PATIENCE).unwrap();
     let (end, took, _) = source.stop().unwrap();
     assert_eq!(end, SourceEnd::Stopped);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < SOON, "{took:?}");
 }
 
 #[test]
@@ -135,5 +137,5 @@ fn a_camera_stops_promptly_while_it_waits_to_connect() {
     source.report(CameraStatus::Retrying, PATIENCE).unwrap();
     let (end, took, _) = source.stop().unwrap();
     assert_eq!(end, SourceEnd::Stopped);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < SOON, "{took:?}");
 }

@@ -39,6 +39,8 @@ const CONSUMER: &Defaults = &[
     (&["isolation.level"], "read_committed"),
     // A topic that comes back, or rights that do, are soon noticed.
     (&["topic.metadata.refresh.interval.ms"], "5000"),
+    // librdkafka waits ten times as long after a refusal as after other errors.
+    (&["fetch.error.backoff.ms"], "200"),
 ];
 
 /// Settings on which the ledger rests.

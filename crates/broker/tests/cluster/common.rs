@@ -16,7 +16,7 @@ use lookout_schema::{
 use lookout_stage::{CameraLedger, Permits, RecordSink, Ticket};
 
 /// Longer than anything here takes; only a test that fails waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A record of the status of `camera`.
 pub(crate) fn status(camera: &str) -> StatusRecord {

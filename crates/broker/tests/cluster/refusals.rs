@@ -83,7 +83,7 @@ async fn a_reader_that_waits_goes_on_after_a_refusal() {
     let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
     // As the brokers answer while a right is taken away. What real brokers add to it, by which the reader knows how
     // long that lasts, the mock cluster does not.
-    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 20]);
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 4]);
     assert_eq!(passes(&settings, &mut source, &mut reader).await, 1);
 }
 
@@ -100,7 +100,7 @@ async fn a_reader_for_a_person_fails_at_a_refusal_only_where_nothing_was_read_ye
     let mut source = Source::live("gate");
     let mut reader = RecordReader::open(&settings, &options(Refused::Fail)).await.unwrap();
     passes(&settings, &mut source, &mut reader).await;
-    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 8]);
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 4]);
     passes(&settings, &mut source, &mut reader).await;
 }
 
@@ -165,7 +165,7 @@ async fn a_member_of_a_group_goes_on_after_a_refusal_and_reports_an_outage() {
     assert!(member.trouble(Instant::now()).unwrap().contains("the consumer group is not joined"));
     until_read(&sink, &mut source, &mut member).await;
     until_member_troubled("it has joined", &mut member, |trouble| trouble.is_none()).await;
-    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 20]);
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 4]);
     until_read(&sink, &mut source, &mut member).await;
 
     cluster.broker_down(-1).unwrap();
