@@ -14,9 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Source, connected, drain, read_all, status, until};
+use common::{PATIENCE, Source, connected, drain, read_all, status, until};
 use forwarder::Forwarder;
-use lookout_broker::{KafkaSink, ReadRecord, ReaderOptions, RecordReader, check};
+use lookout_broker::{KafkaSink, ReadFrom, ReadRecord, ReaderOptions, RecordReader, check};
 use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{ExpireCause, RecordKind};
 use lookout_stage::RecordSink;
@@ -93,7 +93,7 @@ async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -
     gate.publish(&sink);
     drain(&sink).await;
     assert_eq!(gate.counts().delivered, 1);
-    let first = tokio::time::timeout(common::PATIENCE, early).await???;
+    let first = tokio::time::timeout(PATIENCE, early).await???;
     assert!(matches!(first, Some(ReadRecord::Frame(frame)) if frame.seq == 0));
     sink.report(&status("gate"));
     drain(&sink).await;
@@ -233,7 +233,30 @@ async fn rights_that_are_taken_away_and_given_back_cost_no_record_and_no_order()
     let counts = file.counts();
     assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
     assert_eq!(read_all(&settings).await[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
+
+    // Who reads for a person, who waits for it, fails where nothing may be read.
+    kafka_acls::add(&inner, &Right { operation: Operation::Read, ..denied(&settings.topics.frames) })?;
+    let refused = until_refused(&settings).await?;
+    assert!(refused.contains("ACL `Read`") && refused.contains(&settings.topics.frames), "{refused}");
     Ok(())
+}
+
+/// Opens readers until one is refused: a right counts a moment after it was taken away.
+async fn until_refused(settings: &KafkaSettings) -> anyhow::Result<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let kinds = vec![RecordKind::Frame];
+        let options = ReaderOptions { from: ReadFrom::Beginning, kinds, ..ReaderOptions::default() };
+        let opened = RecordReader::open(settings, &options).await;
+        let read = match opened {
+            Ok(mut reader) => reader.next().await.map(drop),
+            Err(error) => Err(error),
+        };
+        match read {
+            Err(error) => return Ok(error.to_string()),
+            Ok(()) => anyhow::ensure!(Instant::now() < deadline, "it is read"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -361,7 +384,7 @@ async fn a_broker_that_moves_is_found_by_the_address_that_stays(
             }
         }
     };
-    tokio::time::timeout(common::PATIENCE, read).await?
+    tokio::time::timeout(PATIENCE, read).await?
 }
 
 /// The broker refuses batches as a whole.
@@ -397,7 +420,7 @@ fn incompressible(letters: usize) -> String {
 }
 
 fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + common::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         thread::sleep(Duration::from_millis(5));

@@ -43,7 +43,8 @@ fn each_session_has_one_clock_and_its_times_never_decrease() {
         ("--clock zero", Arrival, 1),
         ("--clock future", Arrival, 1),
         ("--clock small-jump", Rtcp, 2),
-        ("--clock wander", Rtcp, 1),
+        // Reports that contradict each other are believed no more after a while.
+        ("--clock wander", Rtcp, 2),
         ("--timestamps jump", Rtcp, 1),
         ("--timestamps restart", Rtcp, 1),
         ("--timestamps constant", Rtcp, 1),
@@ -68,9 +69,12 @@ fn each_session_has_one_clock_and_its_times_never_decrease() {
         let mut by_session: BTreeMap<SessionId, Vec<&FrameHeader>> = BTreeMap::new();
         headers.iter().for_each(|header| by_session.entry(header.session).or_default().push(header));
         assert!(by_session.len() <= sessions, "{options}: {} sessions", by_session.len());
+        assert_eq!(headers[40].clock, clock, "{options}");
         for frames in by_session.values() {
+            // A session may learn the camera's clock where that moves no time.
             let clocks: Vec<_> = frames.iter().map(|frame| frame.clock).collect();
-            assert!(clocks.iter().all(|each| *each == clock), "{options}: {clocks:?}");
+            let goes_on = |before: &Clock, after: &Clock| before == after || *before == Arrival;
+            assert!(clocks.is_sorted_by(goes_on), "{options}: {clocks:?}");
             let times: Vec<_> = frames.iter().map(|frame| frame.captured_at).collect();
             assert!(times.is_sorted(), "{options}: {times:?}");
         }
@@ -84,9 +88,9 @@ fn frames_are_withheld_until_a_key_frame_whether_the_stream_begins_with_one_or_n
         let server = ScriptedCamera::start(&format!("--start-at {start_at}")).unwrap();
         let source = watch(&server);
         let first = headers(&source, 1).remove(0);
-        let withheld = (25 - start_at) % 25;
-        assert_eq!(first.seq, withheld, "from frame {start_at} on");
         let (_, _, counts) = source.stop().unwrap();
-        assert_eq!(counts.dropped.get(&DropCause::NoKeyFrame).copied().unwrap_or(0), withheld);
+        let withheld = (25 - start_at) % 25;
+        assert_eq!(counts.dropped.get(&DropCause::NoKeyFrame).copied().unwrap_or(0), withheld, "{counts:?}");
+        assert_eq!(first.seq, withheld, "from frame {start_at} on: {counts:?}");
     }
 }

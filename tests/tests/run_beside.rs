@@ -57,7 +57,7 @@ const BAD: [&str; 36] = [
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "a long run shows what came of each camera")]
 async fn cameras_that_misbehave_cost_the_good_ones_no_frame_and_turn_no_time_back() {
-    const FPS: u64 = 10;
+    const FPS: u64 = 5;
     let seconds = env::var("LOOKOUT_BESIDE_SECONDS").map_or(15, |text| text.parse().unwrap());
     let good = [(); 2].map(|()| ScriptedCamera::start(&format!("--fps {FPS}")).unwrap());
     let bad = BAD.map(|options| ScriptedCamera::start(&format!("--fps {FPS} {options}")).unwrap());

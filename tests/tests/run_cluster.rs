@@ -147,7 +147,7 @@ impl Site {
     /// Waits until all three are well, and each camera's records are read that were not before.
     async fn until_well(&mut self, when: &str) {
         let before = self.counts();
-        let count = |counts: &BTreeMap<String, u64>, id| counts.get(id).copied().unwrap_or(0);
+        let count = |counts: &BTreeMap<String, u64>, id: &str| counts.get(id).copied().unwrap_or(0);
         self.until(&format!("{when}, records flow"), |site| {
             let now = site.counts();
             CAMERAS.iter().all(|id| count(&now, id) > count(&before, id) + 10)

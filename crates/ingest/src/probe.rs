@@ -54,6 +54,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         every: NonZeroU32::MIN,
         thinning: Thinning::default(),
         when_full: WhenFull::Block,
+        queue: settings.queue,
     };
     let (_never_stopped, stop) = stop_signal();
     let kept = Kept { rtp_time: None, left_behind: &LeftBehind::default(), habits: &Arc::default() };

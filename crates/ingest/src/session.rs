@@ -114,6 +114,7 @@ impl Session<'_> {
             every: self.every,
             thinning: self.outlet.thinning.clone(),
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
+            queue: self.settings.queue,
         };
         let opened = Instant::now();
         let (left_behind, habits) = (self.left_behind, self.habits);

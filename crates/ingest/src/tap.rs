@@ -1,7 +1,8 @@
 //! Where decoded frames leave GStreamer: each is counted, and waits for the camera's thread.
 
 use std::{
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -48,6 +49,8 @@ pub(crate) struct TapSettings {
     pub(crate) thinning: Thinning,
     /// Live frames make room for newer ones; a file's decoder waits.
     pub(crate) when_full: WhenFull,
+    /// Frames that may wait for a batch. As many may wait to be converted, within [`WAITING`].
+    pub(crate) queue: NonZeroUsize,
 }
 
 /// The camera thread's end.
@@ -96,8 +99,9 @@ impl TapCounts {
     }
 }
 
-/// Decoded frames are large, and the camera's thread is seldom behind by more than one.
-const WAITING: usize = 2;
+/// Decoded frames that may wait. The camera's thread is seldom behind by more than one, but for moments in which all
+/// cameras connect; and frames are large.
+const WAITING: RangeInclusive<usize> = 2..=32;
 
 /// A tap on `sink`, which tells `at_end` when the stream has ended.
 pub(crate) fn tap(
@@ -106,7 +110,7 @@ pub(crate) fn tap(
     arrivals: Arc<Arrivals>,
     at_end: impl Fn() + Send + 'static,
 ) -> Tap {
-    let (sender, frames) = bounded(WAITING);
+    let (sender, frames) = bounded(settings.queue.get().clamp(*WAITING.start(), *WAITING.end()));
     let counts = Arc::new(TapCounts::default());
     let mut inlet = Inlet {
         pace: settings.fps.map(Pace::new),
