@@ -106,6 +106,11 @@ impl Link {
                 return;
             }
         }
+        // That one broker refuses the login says more than that another is not there.
+        if last == Some(RDKafkaErrorCode::Authentication) && code == RDKafkaErrorCode::BrokerTransportFailure
+        {
+            return;
+        }
         if last == Some(code) && code == RDKafkaErrorCode::SSL {
             return;
         }

@@ -38,15 +38,17 @@ pub(crate) enum Said {
 pub(crate) enum Begin {
     /// With its first record: each owner reads all of it.
     First,
-    /// Where the owner before it stopped.
+    /// Where the owner before it stopped; with what comes where nobody was there before.
     Committed,
+    /// The same, and with the first record where nobody was there before: the topic was recreated.
+    Recreated,
 }
 
 /// Collects what the group says, for whoever polls.
 pub(crate) struct GroupContext {
     fetching: Fetching,
     begin: Begin,
-    /// How many partitions the topic had when the group gave the first ones.
+    /// How many partitions the topic had when the group gave the first ones; none of a topic that was recreated.
     partitions: OnceLock<i32>,
     /// Something was said.
     news: Notify,
@@ -57,10 +59,14 @@ pub(crate) struct GroupContext {
 
 impl GroupContext {
     pub(crate) fn new(fetching: Fetching, begin: Begin) -> Self {
+        let partitions = match begin {
+            Begin::Recreated => OnceLock::from(0),
+            Begin::First | Begin::Committed => OnceLock::new(),
+        };
         Self {
             fetching,
             begin,
-            partitions: OnceLock::new(),
+            partitions,
             news: Notify::new(),
             said: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -149,7 +155,7 @@ impl ConsumerContext for GroupContext {
                 self.say(Said::Assigned(partitions));
                 let set = match self.begin {
                     Begin::First => list.set_all_offsets(Offset::Beginning),
-                    Begin::Committed => self.begin_added(group, list),
+                    Begin::Committed | Begin::Recreated => self.begin_added(group, list),
                 };
                 set.and_then(|()| group.incremental_assign(list))
             }

@@ -11,10 +11,11 @@ use std::{
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
+use tokio::task;
 
 pub(crate) use self::context::{Begin, GroupContext, Said};
 use crate::{
@@ -36,6 +37,9 @@ pub enum Heard {
 /// new. Dropping it leaves the group.
 pub struct GroupReader {
     consumer: StreamConsumer<GroupContext>,
+    /// What `consumer` was made with, and a later one is.
+    config: ClientConfig,
+    redactor: Redactor,
     topic: String,
     joined_at: Instant,
     /// What this member reads, and since when.
@@ -45,10 +49,30 @@ pub struct GroupReader {
     /// What was given last, which counts as done when the next is asked for.
     given: Option<(i32, i64)>,
     lost: u64,
+    /// The topic was recreated: the first record of each partition that is given next is the topic's first.
+    is_recreated: bool,
     /// Partitions whose next record is the first of a topic that was recreated.
     anew: BTreeSet<i32>,
     /// What the log was told last.
     trouble: Option<String>,
+}
+
+/// Joins the group that `config` names.
+fn connect(
+    config: &ClientConfig,
+    redactor: &Redactor,
+    topic: &str,
+    begin: Begin,
+) -> Result<StreamConsumer<GroupContext>, BrokerError> {
+    let mut config = config.clone();
+    let fetching = Fetching::new(redactor.clone(), &config);
+    Fetching::configure(&mut config);
+    let consumer: StreamConsumer<GroupContext> = config
+        .create_with_context(GroupContext::new(fetching, begin))
+        .map_err(|error| redactor.creation_error(&error))?;
+    let failed = |error: KafkaError| BrokerError::Read { topic: topic.to_owned(), reason: error.to_string() };
+    consumer.subscribe(&[topic]).map_err(failed)?;
+    Ok(consumer)
 }
 
 impl GroupReader {
@@ -61,9 +85,7 @@ impl GroupReader {
         let redactor = Redactor::new(settings);
         let topic = settings.topics.of(RecordKind::Frame).to_owned();
         let mut config = client_config(settings, Use::Consume)?;
-        let fetching = Fetching::new(redactor.clone(), &config);
-        Fetching::configure(&mut config);
-        let consumer: StreamConsumer<GroupContext> = config
+        config
             .set("group.id", group)
             // Who joins takes partitions from some and leaves the others reading.
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -75,20 +97,19 @@ impl GroupReader {
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
             .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "100")
-            .create_with_context(GroupContext::new(fetching, Begin::Committed))
-            .map_err(|error| redactor.creation_error(&error))?;
-        let failed =
-            |error: KafkaError| BrokerError::Read { topic: topic.clone(), reason: error.to_string() };
-        consumer.subscribe(&[&topic]).map_err(failed)?;
+            .set("fetch.wait.max.ms", "100");
+        let consumer = connect(&config, &redactor, &topic, Begin::Committed)?;
         Ok(Self {
             consumer,
+            config,
+            redactor,
             topic,
             joined_at: Instant::now(),
             assigned: BTreeMap::new(),
             leaving: Vec::new(),
             given: None,
             lost: 0,
+            is_recreated: false,
             anew: BTreeSet::new(),
             trouble: None,
         })
@@ -104,7 +125,9 @@ impl GroupReader {
         self.done();
         self.let_go()?;
         loop {
-            self.start_over()?;
+            if let Some(heard) = self.start_over()? {
+                return Ok(heard);
+            }
             if let Some(heard) = self.told() {
                 return Ok(heard);
             }
@@ -178,34 +201,37 @@ impl GroupReader {
         self.lost
     }
 
-    /// Reads the topic from its beginning, where it was recreated.
-    fn start_over(&mut self) -> Result<(), BrokerError> {
+    /// Reads the topic from its beginning, where it was recreated; gives the partitions that were read until then.
+    ///
+    /// That takes a new client, as [`crate::RecordReader`] says, which joins the group anew.
+    fn start_over(&mut self) -> Result<Option<Heard>, BrokerError> {
         if !self.consumer.context().fetching().take_recreated().contains(&self.topic) {
-            return Ok(());
+            return Ok(None);
         }
         tracing::warn!(topic = self.topic, "the topic was recreated, it is read from its beginning");
+        // What was committed is of the other topic.
         self.given = None;
-        self.anew = self.assigned.keys().copied().collect();
-        let (mut gone, mut again, mut first) =
-            (TopicPartitionList::new(), TopicPartitionList::new(), TopicPartitionList::new());
+        let mut first = TopicPartitionList::new();
         for partition in self.assigned.keys() {
-            gone.add_partition(&self.topic, *partition);
-            let add = |list: &mut TopicPartitionList, offset| {
-                list.add_partition_offset(&self.topic, *partition, offset)
-            };
-            add(&mut again, Offset::Beginning)
-                .and_then(|()| add(&mut first, Offset::Offset(0)))
+            let added = first.add_partition_offset(&self.topic, *partition, Offset::Offset(0));
+            added.map_err(|error| self.failed(&error))?;
+        }
+        if first.count() > 0 {
+            let done = self.consumer.incremental_unassign(&first);
+            done.and_then(|()| self.consumer.commit(&first, CommitMode::Async))
                 .map_err(|error| self.failed(&error))?;
         }
-        if gone.count() == 0 {
-            return Ok(());
-        }
-        let done = self.consumer.incremental_unassign(&gone).and_then(|()| {
-            self.consumer.incremental_assign(&again)?;
-            // What was committed is of the other topic.
-            self.consumer.commit(&first, CommitMode::Async)
-        });
-        done.map_err(|error| self.failed(&error))
+        self.consumer.context().close();
+        let consumer = connect(&self.config, &self.redactor, &self.topic, Begin::Recreated)?;
+        let before = std::mem::replace(&mut self.consumer, consumer);
+        // Closing it waits for the brokers.
+        task::spawn_blocking(move || drop(before));
+        self.joined_at = Instant::now();
+        self.is_recreated = true;
+        self.leaving.clear();
+        self.anew.clear();
+        let lost: Vec<i32> = std::mem::take(&mut self.assigned).into_keys().collect();
+        Ok((!lost.is_empty()).then_some(Heard::Lost(lost)))
     }
 
     /// The partitions that this member reads.
@@ -221,6 +247,9 @@ impl GroupReader {
                 Said::Assigned(partitions) => {
                     tracing::info!(?partitions, topic = self.topic, "the group gives partitions");
                     let now = Instant::now();
+                    if self.is_recreated {
+                        self.anew.extend(&partitions);
+                    }
                     self.assigned.extend(partitions.into_iter().map(|partition| (partition, now)));
                     self.consumer.context().fetching().recovered();
                 }

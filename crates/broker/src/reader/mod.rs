@@ -16,7 +16,7 @@ use std::{
 use lookout_config::KafkaSettings;
 use lookout_schema::{CameraId, RecordKind, Topics};
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -59,6 +59,9 @@ pub struct Placed {
 /// Reads topics. The records of one camera and kind come in their order; those of different cameras in any.
 pub struct RecordReader {
     consumer: Arc<Consuming>,
+    /// What `consumer` was made with, and a later one is.
+    config: ClientConfig,
+    redactor: Redactor,
     options: ReaderOptions,
     topics: Topics,
     brokers: String,
@@ -82,6 +85,8 @@ pub struct RecordReader {
 #[derive(Debug)]
 struct Assigned {
     since: Instant,
+    /// Where reading began.
+    from: Offset,
     /// The offset of the next record, once one was read.
     next: Option<i64>,
     /// As [`Placed::anew`], of the next record.
@@ -92,6 +97,16 @@ type Consuming = StreamConsumer<ReadContext>;
 
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+fn connect(config: &ClientConfig, redactor: &Redactor) -> Result<Arc<Consuming>, BrokerError> {
+    let mut config = config.clone();
+    let fetching = Fetching::new(redactor.clone(), &config);
+    Fetching::configure(&mut config);
+    let consumer: Consuming = config
+        .create_with_context(ReadContext { fetching })
+        .map_err(|error| redactor.creation_error(&error))?;
+    Ok(Arc::new(consumer))
+}
+
 impl RecordReader {
     /// Opens the topics.
     ///
@@ -101,21 +116,19 @@ impl RecordReader {
     pub async fn open(settings: &KafkaSettings, options: &ReaderOptions) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let mut config = client_config(settings, Use::Consume)?;
-        let fetching = Fetching::new(redactor.clone(), &config);
-        Fetching::configure(&mut config);
         // Topics of one reader are told apart by being read one after the other: librdkafka's Rust binding names only
         // the partition that is at its end.
         let at_ends = if options.until_end { "true" } else { "false" };
-        let consumer: Consuming = config
+        config
             // librdkafka wants one to be named, but a reader joins no group and commits nothing.
             .set("group.id", "lookout-reader")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", at_ends)
-            .set("auto.offset.reset", "earliest")
-            .create_with_context(ReadContext { fetching })
-            .map_err(|error| redactor.creation_error(&error))?;
+            .set("auto.offset.reset", "earliest");
         let mut reader = Self {
-            consumer: Arc::new(consumer),
+            consumer: connect(&config, &redactor)?,
+            config,
+            redactor,
             options: options.clone(),
             topics: settings.topics.clone(),
             brokers: servers(settings)?.to_owned(),
@@ -240,7 +253,7 @@ impl RecordReader {
         list: &mut TopicPartitionList,
     ) -> Result<(), BrokerError> {
         let (kind, partition) = place;
-        self.assigned.insert(place, Assigned { since: Instant::now(), next: None, anew });
+        self.assigned.insert(place, Assigned { since: Instant::now(), from: offset, next: None, anew });
         if let Some(id) = self.fetching().topic_id(self.topics.of(kind)) {
             self.ids.insert(kind, id);
         }
@@ -428,15 +441,14 @@ impl RecordReader {
     }
 
     /// Reads topics that were recreated from their beginning.
+    ///
+    /// That takes a new client. librdkafka knows the leader epochs of the topic that was deleted, and ignores the new
+    /// one's leaders, whose epochs begin at 0 again, until these are as high.
     fn start_over(&mut self) -> Result<(), BrokerError> {
         let recreated = self.fetching().take_recreated();
         let kinds: BTreeSet<_> = recreated.iter().filter_map(|topic| self.kind_of(topic)).collect();
         if kinds.is_empty() || self.ends.is_some() {
             return Ok(());
-        }
-        let mut gone = TopicPartitionList::new();
-        for (kind, partition) in self.assigned.keys().filter(|(kind, _)| kinds.contains(kind)) {
-            gone.add_partition(self.topics.of(*kind), *partition);
         }
         for kind in &kinds {
             tracing::warn!(
@@ -449,7 +461,21 @@ impl RecordReader {
             self.waiting.partitions.retain(|(waiting, _)| waiting != kind);
         }
         self.assigned.retain(|(kind, _), _| !kinds.contains(kind));
-        self.consumer.incremental_unassign(&gone).map_err(|error| self.failed(&error))?;
+        let mut others = TopicPartitionList::new();
+        let now = Instant::now();
+        for ((kind, partition), assigned) in &mut self.assigned {
+            assigned.since = now;
+            let offset = assigned.next.map_or(assigned.from, Offset::Offset);
+            let added = others.add_partition_offset(self.topics.of(*kind), *partition, offset);
+            added.map_err(|error| BrokerError::Read {
+                topic: self.topics.of(*kind).to_owned(),
+                reason: error.to_string(),
+            })?;
+        }
+        let before = std::mem::replace(&mut self.consumer, connect(&self.config, &self.redactor)?);
+        // Closing it may wait for the brokers.
+        task::spawn_blocking(move || drop(before));
+        self.consumer.assign(&others).map_err(|error| self.failed(&error))?;
         self.look_later(true);
         Ok(())
     }
