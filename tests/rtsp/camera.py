@@ -76,6 +76,7 @@ def options():
     add("--reorder", type=int, default=0, metavar="NUMBER", help="send every so many packets after the next one")
     add("--duplicate", type=int, default=0, metavar="NUMBER", help="send every so many packets twice")
     add("--foreign-packets", type=int, default=0, metavar="NUMBER", help="so many packets of as many SSRCs a frame")
+    add("--mutate", type=int, metavar="SEED", help="damage a part of what is sent over the control connection")
     add("--gap", metavar="AT:SECONDS", help="send nothing for SECONDS")
     ends = "close, reset, bye, teardown, silence, garbage or half-packet after SECONDS"
     add("--end", metavar="HOW:SECONDS", help=ends)
@@ -129,6 +130,7 @@ class Camera:
     def __init__(self, arguments):
         self.arguments = arguments
         self.log = Log(arguments.log)
+        self.connections = 0
         self.units = access_units(arguments.video)
         nals = [nal for unit in self.units for nal in unit]
         self.sps = next(nal for nal in nals if nal[0] & 31 == 7)
@@ -145,6 +147,7 @@ class Camera:
         while True:
             client, address = listener.accept()
             self.log.write("connection")
+            self.connections += 1
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.accept, args=(client, address, tls), daemon=True).start()
 
@@ -199,6 +202,7 @@ class Connection:
         self.last_request = time.monotonic()
         self.nonce = os.urandom(8).hex()
         self.is_open, self.is_playing, self.send_packet = True, False, None
+        self.mutations = random.Random(f"{self.arguments.mutate} {camera.connections}")
 
     def run(self):
         received = b""
@@ -240,7 +244,17 @@ class Connection:
 
     def send(self, data):
         with self.lock:
-            self.client.sendall(data)
+            self.client.sendall(data if self.arguments.mutate is None else self.mutated(data))
+
+    def mutated(self, data):
+        """`data`, of which now and then some bytes are changed, left out, doubled or put in."""
+        if self.mutations.random() > 0.05:
+            return data
+        start = self.mutations.randrange(len(data))
+        end = min(len(data), start + self.mutations.choice([1, 1, 2, 8, 200]))
+        part = data[start:end]
+        noise = self.mutations.randbytes(len(part))
+        return data[:start] + self.mutations.choice([noise, b"", part + part, part + noise]) + data[end:]
 
     def answer(self, code, request, headers=(), body=b""):
         style, code = self.arguments.style, int(code)

@@ -15,7 +15,7 @@ use lookout_tests::{
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Options of cameras that refuse, end, go on badly, or send what they should not.
-const BAD: [&str; 36] = [
+const BAD: [&str; 42] = [
     "--clock behind",
     "--clock small-jump",
     "--clock wander",
@@ -52,6 +52,12 @@ const BAD: [&str; 36] = [
     "--end bye:1",
     "--end garbage:1",
     "--end half-packet:1",
+    "--mutate 1",
+    "--mutate 2",
+    "--mutate 3",
+    "--mutate 4",
+    "--mutate 5",
+    "--mutate 6 --style split",
 ];
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use lookout_config::{Brokers, KafkaSettings, Secret};
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Statistics,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -117,6 +117,23 @@ pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<Cl
     Ok(config)
 }
 
+/// `host:port` of the brokers that a client knows of.
+pub(crate) fn known_brokers(statistics: &Statistics) -> Vec<String> {
+    let brokers = statistics.brokers.values();
+    let learned = brokers.filter(|broker| broker.nodeid >= 0 && broker.source != "logical");
+    learned.map(|broker| broker.nodename.clone()).filter(|name| !name.is_empty()).collect()
+}
+
+/// `config` for a client that takes the place of one that knew of `brokers`: all of them may have moved since the
+/// addresses were written down that it would begin with.
+pub(crate) fn with_known(config: &ClientConfig, brokers: &[String]) -> ClientConfig {
+    let mut config = config.clone();
+    let configured = config.get("bootstrap.servers").map(str::to_owned);
+    let all: Vec<String> = brokers.iter().cloned().chain(configured).collect();
+    config.set("bootstrap.servers", all.join(","));
+    config
+}
+
 fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
     let fail = |reason| Err(BrokerError::Setting { key: key.to_owned(), reason });
     if PRODUCER_FIXED.iter().any(|(fixed, _)| *fixed == key) || key == "delivery.timeout.ms" {
@@ -220,6 +237,8 @@ pub(crate) fn is_denied(code: RDKafkaErrorCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::statistics::Broker;
+
     use super::*;
     use crate::testing::settings;
 
@@ -269,6 +288,22 @@ mod tests {
         assert_eq!(config.get("compression.type"), None);
         assert_eq!(config.get("compression.codec"), Some("lz4"));
         assert_eq!(config.get("linger.ms"), Some("2"));
+    }
+
+    #[test]
+    fn a_client_in_the_place_of_another_begins_with_the_brokers_that_are_known() {
+        let broker = |nodeid, nodename: &str, source: &str| Broker {
+            nodeid,
+            nodename: nodename.into(),
+            source: source.into(),
+            ..Broker::default()
+        };
+        let all =
+            [broker(-1, "old:1", "configured"), broker(2, "moved:9", "learned"), broker(2, "", "logical")];
+        let brokers = all.into_iter().enumerate().map(|(i, broker)| (i.to_string(), broker)).collect();
+        let known = known_brokers(&Statistics { brokers, ..Statistics::default() });
+        let config = with_known(&client_config(&settings("old:1"), Use::Produce).unwrap(), &known);
+        assert_eq!(config.get("bootstrap.servers"), Some("moved:9,old:1"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! librdkafka logs both, so [`Fetching::log`] reads them from its log lines. A reader that misses such a line still
 //! notices offsets that run backwards.
 
-mod lines;
+pub(crate) mod lines;
 mod standing;
 
 use std::{
@@ -22,7 +22,7 @@ use self::{
     standing::{Group, Snapshot, Standing},
 };
 use crate::{
-    client::{Redactor, is_denied},
+    client::{Redactor, is_denied, known_brokers},
     context::log,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Fetching {
 
 #[derive(Default)]
 struct Seen {
+    /// `host:port` of each broker.
+    brokers: Vec<String>,
     snapshot: Option<(Instant, Snapshot)>,
     /// Since when a partition is not fetched.
     since: BTreeMap<(String, i32), Instant>,
@@ -78,12 +80,8 @@ impl Fetching {
 
     /// Adds the settings that this rests on. To be called after [`Self::new`], which looks at the user's own.
     pub(crate) fn configure(config: &mut ClientConfig) {
-        let contexts = match config.get("debug") {
-            None | Some("") => lines::CONTEXT.to_owned(),
-            Some(own) => format!("{own},{}", lines::CONTEXT),
-        };
-        config.set("statistics.interval.ms", OBSERVE_MS).set("debug", contexts);
-        config.set_log_level(RDKafkaLogLevel::Debug);
+        config.set("statistics.interval.ms", OBSERVE_MS);
+        lines::configure(config);
     }
 
     /// Passes one of librdkafka's log lines on, and takes what it says.
@@ -103,6 +101,7 @@ impl Fetching {
     pub(crate) fn observe(&self, statistics: &Statistics, now: Instant) {
         let snapshot = Snapshot::of(statistics, self.silent_us);
         let mut seen = self.seen();
+        seen.brokers = known_brokers(statistics);
         let Seen { since, group_since, .. } = &mut *seen;
         since.retain(|place, _| snapshot.partitions.contains_key(place));
         for (place, standing) in &snapshot.partitions {
@@ -160,6 +159,11 @@ impl Fetching {
     pub(crate) fn recovered(&self) {
         let mut seen = self.seen();
         (seen.error, seen.refusal) = (None, None);
+    }
+
+    /// `host:port` of the brokers that the client knows of.
+    pub(crate) fn brokers(&self) -> Vec<String> {
+        self.seen().brokers.clone()
     }
 
     /// Whether anything was ever fetched.

@@ -13,7 +13,7 @@ use rdkafka::{Statistics, error::RDKafkaErrorCode};
 use crate::{
     BrokerProblem, RefusalCount,
     advice::{Security, explain, explain_slowly, is_untrusted},
-    client::Redactor,
+    client::{Redactor, known_brokers},
 };
 
 /// A camera is held up when its oldest record has waited this long for the broker.
@@ -54,6 +54,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Seen {
     connected: bool,
+    /// `host:port` of each broker.
+    brokers: Vec<String>,
     last_error: Option<(RDKafkaErrorCode, String)>,
     /// A certificate that is not accepted is being looked at.
     looking: bool,
@@ -72,6 +74,11 @@ impl Link {
         self.seen().connected
     }
 
+    /// `host:port` of the brokers that the client knows of.
+    pub(crate) fn brokers(&self) -> Vec<String> {
+        self.seen().brokers.clone()
+    }
+
     pub(crate) fn last_error(&self) -> Option<String> {
         self.seen().last_error.as_ref().map(|(_, reason)| reason.clone())
     }
@@ -80,6 +87,7 @@ impl Link {
     pub(crate) fn observe(&self, statistics: &Statistics) {
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
         let mut seen = self.seen();
+        seen.brokers = known_brokers(statistics);
         if connected == seen.connected {
             return;
         }

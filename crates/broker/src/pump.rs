@@ -8,12 +8,18 @@
 //! connections and restarted brokers. Only when it declares itself dead (a *fatal* error: the broker has
 //! lost track of it) is there no telling which of the records it had were written, and a new producer
 //! sends them again. At most one window of records is doubled so, each with the same `(camera, session,
-//! seq)`; the other choice would be to lose them. [`Pump::revive`] is the only place.
+//! seq)`; the other choice would be to lose them. The same holds where a topic was recreated, and for the same reason:
+//! librdkafka keeps the leader epochs of the topic that was deleted, and may not find the new one's leaders.
+//! [`Pump::replace`] is the only place.
 
 mod clients;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -29,6 +35,7 @@ use tokio::sync::Notify;
 use crate::{
     BrokerError, SinkHealth, client,
     context::log,
+    fetching::lines::{self, Line},
     health::{HELD_UP_AFTER, Link},
     outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
     refusals::{Refusals, Scope},
@@ -56,12 +63,17 @@ fn kind_of(lane: Lane) -> RecordKind {
 
 pub(crate) struct Pump {
     config: ClientConfig,
+    /// The user asked for librdkafka's debug lines.
+    debug: bool,
     topics: Topics,
     link: Link,
     state: Mutex<State>,
     idle: Notify,
     /// A batch was too large although the topic's limit should allow it.
     doubt: Notify,
+    /// The ids of the topics, and whether one was recreated. Behind a lock of its own: librdkafka logs while it is called.
+    topic_ids: Mutex<BTreeMap<String, String>>,
+    recreated: AtomicBool,
 }
 
 struct State {
@@ -97,6 +109,9 @@ impl Pump {
         outbox: Outbox,
     ) -> Result<Arc<Self>, BrokerError> {
         let batch = BatchSize::new(&config);
+        let debug = matches!(config.log_level, RDKafkaLogLevel::Debug);
+        let mut config = config;
+        lines::configure(&mut config);
         let state = State {
             outbox,
             client: None,
@@ -109,11 +124,28 @@ impl Pump {
             topics_ready: false,
             closed: false,
         };
-        let (idle, doubt) = (Notify::new(), Notify::new());
-        let pump = Arc::new(Self { config, topics, link, state: Mutex::new(state), idle, doubt });
+        let pump = Arc::new(Self {
+            config,
+            debug,
+            topics,
+            link,
+            state: Mutex::new(state),
+            idle: Notify::new(),
+            doubt: Notify::new(),
+            topic_ids: Mutex::default(),
+            recreated: AtomicBool::new(false),
+        });
         let client = pump.connect(0, batch).map_err(|error| pump.link.redactor().creation_error(&error))?;
         pump.state().client = Some(client);
         Ok(pump)
+    }
+
+    fn take_topic_id(&self, topic: &str, id: &str) {
+        let mut ids = self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = ids.insert(topic.to_owned(), id.to_owned());
+        if before.is_some_and(|before| before != id) {
+            self.recreated.store(true, Relaxed);
+        }
     }
 
     pub(crate) fn push(&self, record: Outgoing) {
@@ -353,7 +385,12 @@ fn is_own(code: RDKafkaErrorCode) -> bool {
 
 impl ClientContext for PumpContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log(self.pump.link.redactor(), level, facility, line);
+        if let Some(Line::TopicId { topic, id }) = lines::read(facility, line) {
+            self.pump.take_topic_id(topic, id);
+        }
+        if self.pump.debug || !matches!(level, RDKafkaLogLevel::Debug) {
+            log(self.pump.link.redactor(), level, facility, line);
+        }
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -1,14 +1,16 @@
 //! The log lines of librdkafka that say what its API does not.
 
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+
 /// The debug context in which librdkafka logs a topic's id.
-pub(super) const CONTEXT: &str = "topic";
+const CONTEXT: &str = "topic";
 /// The id of a topic that is not known yet.
 #[cfg(test)]
 pub(super) const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     TopicId {
         topic: &'a str,
         id: &'a str,
@@ -21,8 +23,18 @@ pub(super) enum Line<'a> {
     },
 }
 
+/// Has a client log these lines.
+pub(crate) fn configure(config: &mut ClientConfig) {
+    let contexts = match config.get("debug") {
+        None | Some("") => CONTEXT.to_owned(),
+        Some(own) => format!("{own},{CONTEXT}"),
+    };
+    config.set("debug", contexts);
+    config.set_log_level(RDKafkaLogLevel::Debug);
+}
+
 /// Reads a line; none where it says neither.
-pub(super) fn read<'a>(facility: &str, line: &'a str) -> Option<Line<'a>> {
+pub(crate) fn read<'a>(facility: &str, line: &'a str) -> Option<Line<'a>> {
     // `[thrd:NAME]: ` goes before each.
     let (_, said) = line.split_once("]: ")?;
     match facility {

@@ -20,7 +20,7 @@ use tokio::task;
 pub(crate) use self::context::{Begin, GroupContext, Said};
 use crate::{
     BrokerError, Placed,
-    client::{Redactor, Use, client_config, code},
+    client::{Redactor, Use, client_config, code, with_known},
     fetching::Fetching,
     reader::read,
 };
@@ -222,7 +222,8 @@ impl GroupReader {
                 .map_err(|error| self.failed(&error))?;
         }
         self.consumer.context().close();
-        let consumer = connect(&self.config, &self.redactor, &self.topic, Begin::Recreated)?;
+        let config = with_known(&self.config, &self.consumer.context().fetching().brokers());
+        let consumer = connect(&config, &self.redactor, &self.topic, Begin::Recreated)?;
         let before = std::mem::replace(&mut self.consumer, consumer);
         // Closing it waits for the brokers.
         task::spawn_blocking(move || drop(before));

@@ -1,7 +1,7 @@
 //! The client of a pump, and what takes its place when it has died or its batches are too large.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use rdkafka::{
 };
 
 use super::{Client, Pump, PumpContext, State};
+use crate::client::with_known;
 
 /// How long the old client of a dead producer may take to tell what it knows.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -96,7 +97,7 @@ impl Pump {
         batch: BatchSize,
     ) -> Result<Arc<Client>, KafkaError> {
         let context = PumpContext { pump: Arc::clone(self), generation };
-        let mut config = self.config.clone();
+        let mut config = with_known(&self.config, &self.link.brokers());
         config.set("batch.size", batch.current.to_string());
         config.create_with_context(context).map(Arc::new)
     }
@@ -124,6 +125,8 @@ impl Pump {
                 client.poll(duration);
                 if let Some((code, reason)) = client.client().fatal_error() {
                     self.revive(client, code, &reason);
+                } else if self.recreated.load(Relaxed) {
+                    self.start_over(client);
                 }
             }
             None => thread::sleep(duration),
@@ -187,7 +190,24 @@ impl Pump {
         }
         self.link.error(code, reason);
         tracing::error!(?code, "the kafka producer has died, a new one takes its place");
-        give_up(dead);
+        self.replace(dead);
+    }
+
+    /// Puts a new client in the place of one that knows a topic which was recreated since.
+    fn start_over(self: &Arc<Self>, client: &Client) {
+        if self.state().revived.is_some_and(|revived| revived.elapsed() < REVIVE_EVERY) {
+            return;
+        }
+        self.recreated.store(false, Relaxed);
+        tracing::warn!(
+            "a kafka topic was recreated, a new producer takes the place of the one that knows the old topic"
+        );
+        self.replace(client);
+    }
+
+    /// Puts a new client in the place of `old`, from which no more is to be expected.
+    fn replace(self: &Arc<Self>, old: &Client) {
+        give_up(old);
         // What the new client is handed must not be in flight in another one.
         let retiring = self.state().retiring.as_ref().map(|retiring| Arc::clone(&retiring.client));
         if let Some(retiring) = retiring {

@@ -38,7 +38,7 @@ pub use self::{
 };
 use crate::{
     BrokerError,
-    client::{Redactor, Use, client_config, code, is_denied, servers},
+    client::{Redactor, Use, client_config, code, is_denied, servers, with_known},
     fetching::Fetching,
     record::{ReadRecord, decode, shortened},
     recording::{Recorded, recorded},
@@ -472,7 +472,8 @@ impl RecordReader {
                 reason: error.to_string(),
             })?;
         }
-        let before = std::mem::replace(&mut self.consumer, connect(&self.config, &self.redactor)?);
+        let config = with_known(&self.config, &self.fetching().brokers());
+        let before = std::mem::replace(&mut self.consumer, connect(&config, &self.redactor)?);
         // Closing it may wait for the brokers.
         task::spawn_blocking(move || drop(before));
         self.consumer.assign(&others).map_err(|error| self.failed(&error))?;
