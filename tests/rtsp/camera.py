@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An RTSP camera that follows the protocol as well or as badly as it is told to.
 
-It plays a raw H.264 file in a loop to every client on the loopback interface. Each key frame of the file has to
+It plays a raw H.264 file in a loop to every client. Each key frame of the file has to
 begin with SPS and PPS. When it listens it writes "ready PORT" to standard output. What happens is written to the
 log, one JSON object per line, with the key "event": "connection", "request", "play", "receiver_report" or "end".
 """
@@ -39,6 +39,7 @@ def options():
     add = parser.add_argument
     add("--video", required=True, help="raw H.264 file")
     add("--log", required=True, help="file to which requests are written")
+    add("--address", default="127.0.0.1", help="IPv4 address to listen at")
     add("--port", type=int, default=0, help="0 takes a free port")
     add("--fps", type=float, default=25)
     add("--tls", help="file with key and certificate; the camera then speaks RTSP over TLS only")
@@ -137,7 +138,7 @@ class Camera:
         self.pps = next(nal for nal in nals if nal[0] & 31 == 8)
 
     def serve(self):
-        listener = socket.create_server(("127.0.0.1", self.arguments.port))
+        listener = socket.create_server((self.arguments.address, self.arguments.port))
         self.port = listener.getsockname()[1]
         tls = None
         if self.arguments.tls:
@@ -353,7 +354,7 @@ class Connection:
             ports = [int(port) for port in re.search(r"client_port=(\d+)-(\d+)", transport).groups()]
             sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in ports]
             for each in sockets:
-                each.bind(("127.0.0.1", 0))
+                each.bind((self.arguments.address, 0))
             self.send_packet = lambda kind, packet: sockets[kind].sendto(packet, (self.address[0], ports[kind]))
             server = "-".join(str(each.getsockname()[1]) for each in sockets)
             granted = f"RTP/AVP;unicast;client_port={ports[0]}-{ports[1]};server_port={server}"

@@ -26,8 +26,6 @@ pub struct RtspSettings {
     pub file: Option<std::path::PathBuf>,
     /// Whether it speaks `rtsps://` only, with a certificate that it signed itself.
     pub tls: bool,
-    /// Where it listens.
-    pub address: Ipv4Addr,
     /// Frames after which the stream ends; -1 for none.
     pub frames: i32,
     /// Frames from one key frame to the next.
@@ -36,17 +34,7 @@ pub struct RtspSettings {
 
 impl Default for RtspSettings {
     fn default() -> Self {
-        Self {
-            width: 320,
-            height: 240,
-            fps: 25,
-            login: None,
-            file: None,
-            tls: false,
-            address: Ipv4Addr::LOCALHOST,
-            frames: -1,
-            gop: 12,
-        }
+        Self { width: 320, height: 240, fps: 25, login: None, file: None, tls: false, frames: -1, gop: 12 }
     }
 }
 
@@ -77,7 +65,7 @@ impl RtspServer {
     pub fn start(settings: RtspSettings) -> anyhow::Result<Self> {
         gst::init()?;
         // Free when the server binds it a moment later, unless another process takes it in between.
-        let port = TcpListener::bind((settings.address, 0))?.local_addr()?.port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut server = Self { settings, port, running: None };
         server.restart()?;
         Ok(server)
@@ -86,12 +74,12 @@ impl RtspServer {
     /// The camera's address, without a login.
     pub fn uri(&self) -> String {
         let scheme = if self.settings.tls { "rtsps" } else { "rtsp" };
-        format!("{scheme}://{}:{}/cam", self.settings.address, self.port)
+        format!("{scheme}://{}:{}/cam", Ipv4Addr::LOCALHOST, self.port)
     }
 
     /// The camera's address with a login.
     pub fn uri_with_login(&self, user: &str, password: &str) -> String {
-        format!("rtsp://{user}:{password}@{}:{}/cam", self.settings.address, self.port)
+        format!("rtsp://{user}:{password}@{}:{}/cam", Ipv4Addr::LOCALHOST, self.port)
     }
 
     /// Starts the camera again on the same port.
@@ -194,7 +182,7 @@ fn serve(
     context: &glib::MainContext,
 ) -> anyhow::Result<(server::RTSPServer, glib::Source)> {
     let rtsp = server::RTSPServer::new();
-    rtsp.set_address(&settings.address.to_string());
+    rtsp.set_address(&Ipv4Addr::LOCALHOST.to_string());
     rtsp.set_service(&port.to_string());
     let factory = server::RTSPMediaFactory::new();
     // Who connects to a file seeks to its start. Where it is shared that flushes the others' stream, and GStreamer

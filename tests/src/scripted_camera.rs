@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -18,6 +19,7 @@ use crate::video::write_h264;
 #[derive(Debug)]
 pub struct ScriptedCamera {
     process: Child,
+    address: Ipv4Addr,
     port: u16,
     folder: TempDir,
     scheme: &'static str,
@@ -39,6 +41,14 @@ impl ScriptedCamera {
         Self::launch(options.split_whitespace().chain(["--password", password]), None)
     }
 
+    /// Starts a camera at an address of this machine.
+    pub fn start_at(address: Ipv4Addr, options: &str) -> anyhow::Result<Self> {
+        let text = address.to_string();
+        let mut camera = Self::launch(options.split_whitespace().chain(["--address", &text]), None)?;
+        camera.address = address;
+        Ok(camera)
+    }
+
     fn launch<'o>(options: impl Iterator<Item = &'o str>, tls: Option<&Path>) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rtsp/camera.py");
@@ -52,7 +62,8 @@ impl ScriptedCamera {
         BufReader::new(process.stdout.take().context("no output")?).read_line(&mut line)?;
         let port = line.strip_prefix("ready ").and_then(|port| port.trim().parse().ok());
         let port = port.with_context(|| format!("the camera did not start: {line:?}"))?;
-        Ok(Self { process, port, folder, scheme: if tls.is_some() { "rtsps" } else { "rtsp" } })
+        let scheme = if tls.is_some() { "rtsps" } else { "rtsp" };
+        Ok(Self { process, address: Ipv4Addr::LOCALHOST, port, folder, scheme })
     }
 
     pub fn port(&self) -> u16 {
@@ -61,7 +72,7 @@ impl ScriptedCamera {
 
     /// The camera's address, with `login` such as `admin:secret@` or without.
     pub fn uri(&self, login: &str) -> String {
-        format!("{}://{login}127.0.0.1:{}/cam", self.scheme, self.port)
+        format!("{}://{login}{}:{}/cam", self.scheme, self.address, self.port)
     }
 
     /// What has been logged so far, oldest first.

@@ -85,7 +85,7 @@ async fn a_detectors_boxes_lie_in_the_source_and_in_the_cameras_region_and_are_c
     let small = folder.path().join("small.mp4");
     write_mp4(&small, 20, true).unwrap();
     let lines = format!(
-        "[classify]\narch = \"resnet18\"\nweights = \"random:3\"\ninput = \"64x64\"\n\
+        "drain_s = 600\n[classify]\narch = \"resnet18\"\nweights = \"random:3\"\ninput = \"64x64\"\n\
          [infer]\nevery = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
          loop = true\nregions = [[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]]"
     );

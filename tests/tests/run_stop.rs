@@ -29,7 +29,10 @@ fn documented_metrics() -> Vec<&'static str> {
 fn its_pages_tell_how_it_is_and_a_signal_brings_every_frame_home() {
     for signal in ["INT", "TERM"] {
         let mut running = looped("");
-        assert_eq!(ready(&mut running), "{\"ready\":true,\"reasons\":[],\"flowing\":1,\"silent\":[]}\n");
+        assert_eq!(
+            ready(&mut running),
+            "{\"ready\":true,\"reasons\":[],\"flowing\":1,\"silent\":[],\"warnings\":[]}\n"
+        );
         assert_eq!(running.page("/healthz").unwrap(), (200, "ok\n".into()));
         assert_eq!(running.page("/nothing").unwrap().0, 404);
         let (code, metrics) = running.page("/metrics").unwrap();

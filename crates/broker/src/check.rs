@@ -69,12 +69,14 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
         // A wrong password does not get better; a broker may just be starting.
         let is_final = matches!(worst, Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, _)));
         if is_final || left.is_zero() {
-            let worst = worst.or_else(|| reported.first());
+            // That all brokers are down says only that none is connected.
+            let worst =
+                worst.or_else(|| reported.iter().find(|(code, _)| *code != RDKafkaErrorCode::AllBrokersDown));
             let problem = worst.map_or_else(
                 || BrokerProblem {
                     what: format!("`{brokers}` did not answer within {} s", timeout.as_secs_f32()),
-                    advice: "a firewall may swallow the connection, or the port be another's; TLS where the broker \
-                             speaks none looks so too: check `brokers`, and `security.protocol` in \
+                    advice: "a firewall may swallow the connection, or the port be another's; a broker that wants TLS \
+                             or SASL, or speaks none, looks so too: check `brokers`, and `security.protocol` in \
                              [kafka.client]"
                         .into(),
                 },

@@ -10,7 +10,7 @@ use lookout_config::{KafkaSettings, Secret};
 use openssl::{
     error::ErrorStack,
     ssl::{SslConnector, SslMethod, SslVerifyMode},
-    x509::{X509, X509Ref, X509VerifyResult},
+    x509::{X509, X509NameEntryRef, X509NameRef, X509Ref, X509VerifyResult},
 };
 
 use crate::advice::BrokerProblem;
@@ -178,11 +178,21 @@ fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
 }
 
 fn subject(certificate: Option<&X509Ref>) -> String {
-    certificate.map(|it| format!("{:?}", it.subject_name())).unwrap_or_default()
+    certificate.map(|it| distinguished(it.subject_name())).unwrap_or_default()
 }
 
 fn issuer(certificate: Option<&X509Ref>) -> String {
-    certificate.map(|it| format!("{:?}", it.issuer_name())).unwrap_or_default()
+    certificate.map(|it| distinguished(it.issuer_name())).unwrap_or_default()
+}
+
+/// A name as `CN=..., O=...`.
+fn distinguished(name: &X509NameRef) -> String {
+    let part = |entry: &X509NameEntryRef| {
+        let key = entry.object().nid().short_name().unwrap_or("?").to_owned();
+        let value = entry.data().to_string().unwrap_or_default();
+        format!("{key}={value}")
+    };
+    name.entries().map(part).collect::<Vec<_>>().join(", ")
 }
 
 fn names(certificate: Option<&X509Ref>) -> String {

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use rdkafka::{
-    ClientContext, Statistics, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
+    ClientContext, Statistics,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
 use crate::{client::code, fetching::Fetching};
@@ -22,7 +25,11 @@ impl ClientContext for ReadContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.fetching.error(code(&error), reason);
+        // A reader takes no part in a group, whose right it therefore does not need.
+        let code = code(&error);
+        if code != RDKafkaErrorCode::GroupAuthorizationFailed {
+            self.fetching.error(code, reason);
+        }
     }
 }
 

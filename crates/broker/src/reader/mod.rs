@@ -364,6 +364,12 @@ impl RecordReader {
     /// Notes that the record at `offset` was read; none where it is not wanted. Gives [`Placed::anew`] otherwise.
     fn take_place(&mut self, kind: RecordKind, partition: i32, offset: i64) -> Option<bool> {
         let place = (kind, partition);
+        // The brokers tell a topic's id while it is being looked for, and perhaps a moment later.
+        if !self.ids.contains_key(&kind)
+            && let Some(id) = self.fetching().topic_id(self.topics.of(kind))
+        {
+            self.ids.insert(kind, id);
+        }
         let reset = self.fetching().take_reset(self.topics.of(kind), partition);
         let assigned = self.assigned.get_mut(&place)?;
         let runs_back = assigned.next.is_some_and(|next| offset < next);
@@ -409,6 +415,10 @@ impl RecordReader {
             return Ok(());
         }
         let code = code(error);
+        // A reader takes no part in a group; its client asks after the one that it has to name.
+        if code == RDKafkaErrorCode::GroupAuthorizationFailed {
+            return Ok(());
+        }
         self.fetching().error(code, &code.to_string());
         let is_final = code == RDKafkaErrorCode::Fatal
             || (is_denied(code) && self.options.refused == Refused::Fail && !self.has_read());
