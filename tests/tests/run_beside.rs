@@ -1,5 +1,4 @@
 //! `lookout run` on good cameras beside bad ones.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, env, fmt::Write, fs, time::Duration};
 
@@ -61,7 +60,6 @@ const BAD: [&str; 42] = [
 ];
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "a long run shows what came of each camera")]
 async fn cameras_that_misbehave_cost_the_good_ones_no_frame_and_turn_no_time_back() {
     const FPS: u64 = 5;
     let seconds = env::var("LOOKOUT_BESIDE_SECONDS").map_or(15, |text| text.parse().unwrap());

@@ -223,6 +223,11 @@ impl Fetching {
         self.seen().topic_ids.get(topic).cloned()
     }
 
+    /// Whether `topic` was recreated since [`Self::take_recreated`]. Known before the first record of the new topic is.
+    pub(crate) fn is_recreated(&self, topic: &str) -> bool {
+        self.seen().recreated.contains(topic)
+    }
+
     /// The topics that were recreated since this was asked last.
     pub(crate) fn take_recreated(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.seen().recreated)

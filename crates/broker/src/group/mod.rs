@@ -137,6 +137,8 @@ impl GroupReader {
                 message = self.consumer.recv() => message,
             };
             match message {
+                // It is read again, by its turn.
+                Ok(_) if self.consumer.context().fetching().is_recreated(&self.topic) => {}
                 Ok(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
                     let (kind, record) = (RecordKind::Frame, read(&message, RecordKind::Frame));

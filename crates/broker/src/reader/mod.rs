@@ -352,6 +352,10 @@ impl RecordReader {
                 }
             };
             let Some(kind) = self.kind_of(message.topic()) else { continue };
+            // It is read again, by its turn.
+            if self.ends.is_none() && self.fetching().is_recreated(message.topic()) {
+                continue;
+            }
             let Some(anew) = self.take_place(kind, message.partition(), message.offset()) else { continue };
             let others = |camera: &CameraId| message.key() != Some(camera.as_str().as_bytes());
             if self.options.camera.as_ref().is_some_and(others) {
