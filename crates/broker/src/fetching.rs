@@ -223,6 +223,11 @@ impl Fetching {
         self.seen().topic_ids.get(topic).cloned()
     }
 
+    /// What is known of `topic` from earlier: one with another id was recreated.
+    pub(crate) fn expect_topic_id(&self, topic: &str, id: &str) {
+        self.seen().topic_ids.insert(topic.to_owned(), id.to_owned());
+    }
+
     /// Whether `topic` was recreated since [`Self::take_recreated`]. Known before the first record of the new topic is.
     pub(crate) fn is_recreated(&self, topic: &str) -> bool {
         self.seen().recreated.contains(topic)

@@ -141,6 +141,12 @@ impl RecordReader {
             ids: TopicIds::new(),
             lost: BTreeMap::new(),
         };
+        // The client says which topic it is only once it reads it.
+        if let ReadFrom::Places(_, ids) = &options.from {
+            for (kind, id) in ids {
+                reader.fetching().expect_topic_id(reader.topics.of(*kind), id);
+            }
+        }
         // Assigned at once: a broker answers no question of a client whose fetch waits for records.
         let mut start = TopicPartitionList::new();
         for kind in &options.kinds {
