@@ -143,7 +143,8 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
             "the broker hangs up: its port may want TLS, check `security.protocol` in [kafka.client]"
         }
         _ => {
-            "check `brokers` in [kafka] and the way to them; in containers, the brokers' advertised listeners"
+            "check `brokers` in [kafka] and the way to them, and `security.protocol` in [kafka.client]; in containers, the \
+             brokers' advertised listeners"
         }
     };
     BrokerProblem::new(what, advice)

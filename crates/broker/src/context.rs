@@ -28,6 +28,15 @@ pub(crate) fn log(redactor: &Redactor, level: RDKafkaLogLevel, facility: &str, l
     }
 }
 
+/// Why a connection ended, in librdkafka's words, where the broker closed it before a request was answered. librdkafka
+/// logs that and reports no error, since brokers close idle connections as well.
+pub(crate) fn hang_up<'a>(facility: &str, line: &'a str) -> Option<&'a str> {
+    let is_early =
+        ["APIVERSION_QUERY", "AUTH_"].iter().any(|state| line.contains(&format!("in state {state}")));
+    let said = line.split_once("]: ").map_or(line, |(_, said)| said);
+    (facility == "FAIL" && is_early && line.contains("closed by peer")).then_some(said)
+}
+
 /// Errors that a client reported in the background, oldest first, each code once.
 pub(crate) type Reported = Arc<Mutex<Vec<(RDKafkaErrorCode, String)>>>;
 
@@ -51,12 +60,20 @@ impl QuietContext {
 impl ClientContext for QuietContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         log(&self.redactor, level, facility, line);
+        if let Some(reason) = hang_up(facility, line) {
+            self.note(RDKafkaErrorCode::BrokerTransportFailure, reason);
+        }
     }
 
     fn stats(&self, _: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = code(&error);
+        self.note(code(&error), reason);
+    }
+}
+
+impl QuietContext {
+    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.iter().all(|(seen, _)| *seen != code) {
             reported.push((code, self.redactor.redact(reason)));
@@ -70,4 +87,19 @@ impl ProducerContext for QuietContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_hangs_up_before_it_has_answered_is_told_from_one_that_closes_an_idle_connection() {
+        let early = "127.0.0.1:1/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 1ms in \
+                     state APIVERSION_QUERY)";
+        let line = format!("[thrd:127.0.0.1:1/bootstrap]: {early}");
+        assert_eq!(hang_up("FAIL", &line), Some(early));
+        assert_eq!(hang_up("STATE", &line), None);
+        assert_eq!(hang_up("FAIL", &line.replace("APIVERSION_QUERY", "UP")), None);
+    }
 }

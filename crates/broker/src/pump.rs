@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 
 use crate::{
     BrokerError, SinkHealth, client,
-    context::log,
+    context::{hang_up, log},
     fetching::lines::{self, Line},
     health::{HELD_UP_AFTER, Link},
     outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
@@ -387,6 +387,9 @@ impl ClientContext for PumpContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         if let Some(Line::TopicId { topic, id }) = lines::read(facility, line) {
             self.pump.take_topic_id(topic, id);
+        }
+        if let Some(reason) = hang_up(facility, line) {
+            self.pump.link.error(RDKafkaErrorCode::BrokerTransportFailure, reason);
         }
         if self.pump.debug || !matches!(level, RDKafkaLogLevel::Debug) {
             log(self.pump.link.redactor(), level, facility, line);
