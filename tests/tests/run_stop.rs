@@ -16,8 +16,8 @@ fn ready(running: &mut Running) -> String {
     running.until("frames flow", PATIENCE, flows).unwrap().1
 }
 
-/// The metrics in docs/operating.md; a counter's type line lacks the `_total` of its samples.
-/// The metrics in the table of the documentation, without the one that a worker tells only after a fault.
+/// The metrics in the table of docs/operating.md, without the one that a worker tells only after a fault; a counter's
+/// type line lacks the `_total` of its samples.
 fn documented_metrics() -> Vec<&'static str> {
     let rows = include_str!("../../docs/operating.md").lines().filter(|line| line.starts_with("| `lookout_"));
     let names = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`'));

@@ -106,11 +106,15 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
             "the broker's certificate is not trusted: set `ssl.ca.location` in [kafka.client] to the \
              authority that signed it"
         }
-        Code::SSL if wants_certificate(what) && security.tls.has_certificate() => {
+        // In TLS 1.3 the alert comes behind the handshake, and librdkafka takes it for a fault of the transport.
+        _ if (code == Code::SSL || has(" alert "))
+            && wants_certificate(what)
+            && security.tls.has_certificate() =>
+        {
             "the broker does not accept this client's certificate: it has to be valid now, and signed by an authority \
              that the broker trusts; see `ssl.certificate.location` in [kafka.client]"
         }
-        Code::SSL if wants_certificate(what) => {
+        _ if (code == Code::SSL || has(" alert ")) && wants_certificate(what) => {
             "the broker wants a certificate of each client: set `ssl.certificate.location` and `ssl.key.location` in \
              [kafka.client]"
         }
