@@ -81,7 +81,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let (wide, high) = (Size { width: 640, height: 360 }, Size { width: 240, height: 480 });
     let lines = format!(
-        "[infer]\nevery = 5\n[snapshots]\nevery_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
+        "drain_s = 600\n[infer]\nevery = 5\n[snapshots]\nevery_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
          [[camera]]\nid = \"high\"\nuri = {}\nloop = true",
         video(folder.path(), wide),
         video(folder.path(), high)
