@@ -8,7 +8,11 @@ use rdkafka::{
     metadata::MetadataBroker,
 };
 
-use crate::{client::code, context::QuietContext, pump::Pump};
+use crate::{
+    client::{code, is_denied},
+    context::QuietContext,
+    pump::Pump,
+};
 
 /// The setting of a topic that bounds a batch. Where the topic has none, the brokers answer with their own.
 const SETTING: &str = "max.message.bytes";
@@ -43,7 +47,9 @@ impl TopicLimits {
             // The embedded cluster answers so.
             Ok(None) | Err(RDKafkaErrorCode::UnsupportedFeature) => {}
             Err(code) => {
-                if self.logged != Some(code) {
+                if !is_denied(code) {
+                    tracing::debug!(?code, "the brokers do not tell the largest batch of the topics");
+                } else if self.logged != Some(code) {
                     let topics = self.topics.join(", ");
                     tracing::info!(
                         topics,
