@@ -98,6 +98,8 @@ async fn records_say_when_the_frames_were_shown_and_a_silent_camera_hurts_no_oth
     // 0 and 16 ms on two cores of an EPYC that do little else; a busy machine shows a frame later than it says.
     assert!(half.abs() <= 50 && most.abs() < 250, "{half} {most}");
 
+    // The first frames, which come before the first sender report, may be a session of their own.
+    frames.retain(|frame| frame.clock == Clock::Rtcp);
     let sessions = by_session(&frames);
     let of = |camera: &str| sessions.keys().filter(|(id, _)| id == camera).count();
     assert_eq!((of("camera-1"), of("camera-3")), (1, 1), "the others go on");
