@@ -74,9 +74,9 @@ def options():
     stamps = "steady jump restart constant".split()
     add("--timestamps", default="steady", choices=stamps, help="RTP timestamps")
     add("--lose", type=float, default=0, metavar="SHARE", help="share of packets that are not sent")
-    add("--reorder", type=int, default=0, metavar="NUMBER", help="send every so many packets after the next one")
-    add("--duplicate", type=int, default=0, metavar="NUMBER", help="send every so many packets twice")
-    add("--foreign-packets", type=int, default=0, metavar="NUMBER", help="so many packets of as many SSRCs a frame")
+    add("--reorder", type=int, default=0, metavar="NUMBER", help="swap every Nth packet with the packet after it")
+    add("--duplicate", type=int, default=0, metavar="NUMBER", help="send every Nth packet twice")
+    add("--foreign-packets", type=int, default=0, metavar="NUMBER", help="send N packets with N other SSRCs after each frame")
     add("--mutate", type=int, metavar="SEED", help="damage a part of what is sent over the control connection")
     add("--gap", metavar="AT:SECONDS", help="send nothing for SECONDS")
     ends = "close, reset, bye, teardown, silence, garbage or half-packet after SECONDS"
@@ -248,7 +248,7 @@ class Connection:
             self.client.sendall(data if self.arguments.mutate is None else self.mutated(data))
 
     def mutated(self, data):
-        """`data`, of which now and then some bytes are changed, left out, doubled or put in."""
+        """Returns `data`; in 5 % of the calls with some bytes changed, removed, duplicated or inserted."""
         if self.mutations.random() > 0.05:
             return data
         start = self.mutations.randrange(len(data))

@@ -92,6 +92,8 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
     let what = reason.split(" (after ").next().unwrap_or(reason);
     let advertised = Node::of(reason).is_some_and(|node| node.advertised);
     let has = |sign: &str| what.contains(sign);
+    // In TLS 1.3 the alert arrives after the handshake, and librdkafka reports it as a transport failure.
+    let is_certificate_alert = (code == Code::SSL || has(" alert ")) && wants_certificate(what);
     let advice = match code {
         Code::Authentication | Code::SaslAuthenticationFailed if has("supported mechanisms") => {
             "set `sasl.mechanism` in [kafka.client] to one of the broker's supported mechanisms"
@@ -106,15 +108,11 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
             "the broker's certificate is not trusted: set `ssl.ca.location` in [kafka.client] to the \
              authority that signed it"
         }
-        // In TLS 1.3 the alert comes behind the handshake, and librdkafka takes it for a fault of the transport.
-        _ if (code == Code::SSL || has(" alert "))
-            && wants_certificate(what)
-            && security.tls.has_certificate() =>
-        {
+        _ if is_certificate_alert && security.tls.has_certificate() => {
             "the broker does not accept this client's certificate: it has to be valid now, and signed by an authority \
              that the broker trusts; see `ssl.certificate.location` in [kafka.client]"
         }
-        _ if (code == Code::SSL || has(" alert ")) && wants_certificate(what) => {
+        _ if is_certificate_alert => {
             "the broker wants a certificate of each client: set `ssl.certificate.location` and `ssl.key.location` in \
              [kafka.client]"
         }

@@ -39,7 +39,7 @@ const CONSUMER: &Defaults = &[
     (&["isolation.level"], "read_committed"),
     // A topic that comes back, or rights that do, are soon noticed.
     (&["topic.metadata.refresh.interval.ms"], "5000"),
-    // librdkafka waits ten times as long after a refusal as after other errors.
+    // After an authorization error librdkafka waits ten times this long before the next fetch.
     (&["fetch.error.backoff.ms"], "200"),
 ];
 
@@ -117,15 +117,15 @@ pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<Cl
     Ok(config)
 }
 
-/// `host:port` of the brokers that a client knows of.
+/// Returns `host:port` of each broker that the client has learned from metadata.
 pub(crate) fn known_brokers(statistics: &Statistics) -> Vec<String> {
     let brokers = statistics.brokers.values();
     let learned = brokers.filter(|broker| broker.nodeid >= 0 && broker.source != "logical");
     learned.map(|broker| broker.nodename.clone()).filter(|name| !name.is_empty()).collect()
 }
 
-/// `config` for a client that takes the place of one that knew of `brokers`: all of them may have moved since the
-/// addresses were written down that it would begin with.
+/// Returns `config` for a client that replaces one which had learned `brokers`. All brokers may have moved since the
+/// bootstrap addresses were configured.
 pub(crate) fn with_known(config: &ClientConfig, brokers: &[String]) -> ClientConfig {
     let mut config = config.clone();
     let configured = config.get("bootstrap.servers").map(str::to_owned);

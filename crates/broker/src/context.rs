@@ -28,8 +28,8 @@ pub(crate) fn log(redactor: &Redactor, level: RDKafkaLogLevel, facility: &str, l
     }
 }
 
-/// Why a connection ended, in librdkafka's words, where the broker closed it before a request was answered. librdkafka
-/// logs that and reports no error, since brokers close idle connections as well.
+/// Returns librdkafka's reason when the broker closed a connection before it answered a request. librdkafka only logs
+/// this and reports no error, because brokers also close idle connections.
 pub(crate) fn hang_up<'a>(facility: &str, line: &'a str) -> Option<&'a str> {
     let is_early =
         ["APIVERSION_QUERY", "AUTH_"].iter().any(|state| line.contains(&format!("in state {state}")));
@@ -55,6 +55,13 @@ impl QuietContext {
     pub(crate) fn reported(&self) -> Vec<(RDKafkaErrorCode, String)> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.iter().all(|(seen, _)| *seen != code) {
+            reported.push((code, self.redactor.redact(reason)));
+        }
+    }
 }
 
 impl ClientContext for QuietContext {
@@ -69,15 +76,6 @@ impl ClientContext for QuietContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.note(code(&error), reason);
-    }
-}
-
-impl QuietContext {
-    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.iter().all(|(seen, _)| *seen != code) {
-            reported.push((code, self.redactor.redact(reason)));
-        }
     }
 }
 

@@ -103,14 +103,13 @@ pub(crate) struct PumpContext {
 impl Pump {
     /// A pump with its first client, which connects in the background.
     pub(crate) fn start(
-        config: ClientConfig,
+        mut config: ClientConfig,
         topics: Topics,
         link: Link,
         outbox: Outbox,
     ) -> Result<Arc<Self>, BrokerError> {
         let batch = BatchSize::new(&config);
         let debug = matches!(config.log_level, RDKafkaLogLevel::Debug);
-        let mut config = config;
         lines::configure(&mut config);
         let state = State {
             outbox,

@@ -137,7 +137,7 @@ impl GroupReader {
                 message = self.consumer.recv() => message,
             };
             match message {
-                // It is read again, by its turn.
+                // The new client reads this record again.
                 Ok(_) if self.consumer.context().fetching().is_recreated(&self.topic) => {}
                 Ok(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
@@ -203,15 +203,16 @@ impl GroupReader {
         self.lost
     }
 
-    /// Reads the topic from its beginning, where it was recreated; gives the partitions that were read until then.
+    /// Replaces the client if the topic was recreated, so that the topic is read from its beginning. Returns the
+    /// partitions that this member owned until then.
     ///
-    /// That takes a new client, as [`crate::RecordReader`] says, which joins the group anew.
+    /// The new client rejoins the group. [`crate::RecordReader`] documents why a new client is needed.
     fn start_over(&mut self) -> Result<Option<Heard>, BrokerError> {
         if !self.consumer.context().fetching().take_recreated().contains(&self.topic) {
             return Ok(None);
         }
         tracing::warn!(topic = self.topic, "the topic was recreated, it is read from its beginning");
-        // What was committed is of the other topic.
+        // The committed offsets belong to the deleted topic.
         self.given = None;
         let mut first = TopicPartitionList::new();
         for partition in self.assigned.keys() {
@@ -227,7 +228,7 @@ impl GroupReader {
         let config = with_known(&self.config, &self.consumer.context().fetching().brokers());
         let consumer = connect(&config, &self.redactor, &self.topic, Begin::Recreated)?;
         let before = std::mem::replace(&mut self.consumer, consumer);
-        // Closing it waits for the brokers.
+        // Closing the client waits for the brokers.
         task::spawn_blocking(move || drop(before));
         self.joined_at = Instant::now();
         self.is_recreated = true;

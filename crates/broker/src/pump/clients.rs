@@ -193,19 +193,17 @@ impl Pump {
         self.replace(dead);
     }
 
-    /// Puts a new client in the place of one that knows a topic which was recreated since.
+    /// Replaces the client after a topic was recreated.
     fn start_over(self: &Arc<Self>, client: &Client) {
         if self.state().revived.is_some_and(|revived| revived.elapsed() < REVIVE_EVERY) {
             return;
         }
         self.recreated.store(false, Relaxed);
-        tracing::warn!(
-            "a kafka topic was recreated, a new producer takes the place of the one that knows the old topic"
-        );
+        tracing::warn!("kafka topic recreated, producer replaced");
         self.replace(client);
     }
 
-    /// Puts a new client in the place of `old`, from which no more is to be expected.
+    /// Replaces `old`, which will not deliver any more records.
     fn replace(self: &Arc<Self>, old: &Client) {
         give_up(old);
         // What the new client is handed must not be in flight in another one.

@@ -141,7 +141,7 @@ impl RecordReader {
             ids: TopicIds::new(),
             lost: BTreeMap::new(),
         };
-        // The client says which topic it is only once it reads it.
+        // The client logs the topic's id only when it reads the topic.
         if let ReadFrom::Places(_, ids) = &options.from {
             for (kind, id) in ids {
                 reader.fetching().expect_topic_id(reader.topics.of(*kind), id);
@@ -358,7 +358,7 @@ impl RecordReader {
                 }
             };
             let Some(kind) = self.kind_of(message.topic()) else { continue };
-            // It is read again, by its turn.
+            // The new client reads this record again.
             if self.ends.is_none() && self.fetching().is_recreated(message.topic()) {
                 continue;
             }
@@ -374,7 +374,7 @@ impl RecordReader {
     /// Notes that the record at `offset` was read; none where it is not wanted. Gives [`Placed::anew`] otherwise.
     fn take_place(&mut self, kind: RecordKind, partition: i32, offset: i64) -> Option<bool> {
         let place = (kind, partition);
-        // The brokers tell a topic's id while it is being looked for, and perhaps a moment later.
+        // The client may log the topic's id after the topic was assigned.
         if !self.ids.contains_key(&kind)
             && let Some(id) = self.fetching().topic_id(self.topics.of(kind))
         {
@@ -425,7 +425,7 @@ impl RecordReader {
             return Ok(());
         }
         let code = code(error);
-        // A reader takes no part in a group; its client asks after the one that it has to name.
+        // A reader does not join a group, but librdkafka looks up the coordinator of the `group.id` that it requires.
         if code == RDKafkaErrorCode::GroupAuthorizationFailed {
             return Ok(());
         }
@@ -462,8 +462,8 @@ impl RecordReader {
 
     /// Reads topics that were recreated from their beginning.
     ///
-    /// That takes a new client. librdkafka knows the leader epochs of the topic that was deleted, and ignores the new
-    /// one's leaders, whose epochs begin at 0 again, until these are as high.
+    /// This needs a new client. librdkafka keeps the leader epochs of the deleted topic, and ignores metadata of the new
+    /// topic, whose leader epochs start at 0, until the epochs are as high.
     fn start_over(&mut self) -> Result<(), BrokerError> {
         let recreated = self.fetching().take_recreated();
         let kinds: BTreeSet<_> = recreated.iter().filter_map(|topic| self.kind_of(topic)).collect();
@@ -494,7 +494,7 @@ impl RecordReader {
         }
         let config = with_known(&self.config, &self.fetching().brokers());
         let before = std::mem::replace(&mut self.consumer, connect(&config, &self.redactor)?);
-        // Closing it may wait for the brokers.
+        // Closing the client may wait for the brokers.
         task::spawn_blocking(move || drop(before));
         self.consumer.assign(&others).map_err(|error| self.failed(&error))?;
         self.look_later(true);
