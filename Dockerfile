@@ -91,8 +91,8 @@ COPY --from=build-worker /out/ /usr/local/bin/
 USER 10001:10001
 
 FROM worker-base AS worker-cuda
-COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cuda/nvidia /opt/lookout/libtorch-2.11.0-cuda/nvidia
-COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cuda/torch/lib /opt/lookout/libtorch-2.11.0-cuda/torch/lib
+COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cu130/nvidia /opt/lookout/libtorch-2.11.0-cu130/nvidia
+COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cu130/torch/lib /opt/lookout/libtorch-2.11.0-cu130/torch/lib
 COPY --from=build-worker-cuda /out/ /usr/local/bin/
 # The NVIDIA container toolkit brings the driver's own libraries, as many as these words ask for.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video

@@ -11,6 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 version=2.11.0
 cudart=nvidia-cuda-runtime==13.0.96
 cupti=nvidia-cuda-cupti==13.0.85
+# Headers that those of the CUDA runtime include.
+crt=nvidia-cuda-crt==13.0.88
 
 # Only the C++ libraries of the wheels are used, so one Python's tag does for every machine.
 wheels=(--only-binary=:all: --implementation cp --python-version 3.11)
@@ -47,7 +49,7 @@ fill_cpu() {
 fill_cuda() {
     local dir="$1" part
     log "fetching libtorch $version with CUDA 13 (a download of 2.7 GB)"
-    pip install --no-compile "${wheels[@]}" --target "$dir/python" "torch==$version"
+    pip install --no-compile "${wheels[@]}" --target "$dir/python" "torch==$version" "$crt"
     mkdir "$dir/torch"
     for part in lib include; do
         mv "$dir/python/torch/$part" "$dir/torch/$part"
@@ -77,8 +79,8 @@ $wanted"
 
 x86_64_only "libtorch $version"
 if has_nvidia_gpu; then
-    in_cache "$LOOKOUT_CACHE/libtorch-$version-cuda" fill_cuda
-    point_cargo_at "$LOOKOUT_CACHE/libtorch-$version-cuda/torch"
+    in_cache "$LOOKOUT_CACHE/libtorch-$version-cu130" fill_cuda
+    point_cargo_at "$LOOKOUT_CACHE/libtorch-$version-cu130/torch"
 else
     in_cache "$LOOKOUT_CACHE/libtorch-$version-cpu" fill_cpu
     point_cargo_at "$LOOKOUT_CACHE/libtorch-$version-cpu"

@@ -32,7 +32,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("draw", &["schema", "stage"]),
     ("measure", &["schema", "stage", "draw"]),
     ("train", &["schema", "config", "stage", "model", "draw", "measure"]),
-    ("lab", &["schema", "config", "stage", "args", "model", "draw", "measure", "train"]),
+    ("lab", &["schema", "config", "stage", "args", "model", "batch", "infer", "draw", "measure", "train"]),
     ("cli", &["schema", "config", "args", "broker", "track", "monitor", "adas", "draw", "measure"]),
 ];
 

@@ -104,15 +104,20 @@ pub struct TensorArgs {
     #[command(flatten)]
     pub network: NetworkArgs,
 
-    /// `fp32`, `auto`, `bf16` or, on a GPU, `fp16`
-    #[arg(long, default_value = "fp32")]
-    pub precision: String,
+    /// `fp32`, `auto`, `bf16` or, on a GPU, `fp16`; several, with commas
+    #[arg(long, default_value = "fp32", value_delimiter = ',')]
+    pub precision: Vec<String>,
+
+    /// Compute the first so many rows of `x` only; several, with commas
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub batch: Vec<usize>,
 
     /// Where `x` is
     #[arg(long, value_name = "IN.safetensors")]
     pub input: PathBuf,
 
-    /// Where the outputs go
+    /// Where the outputs go. With several precisions, or with `--batch`, a folder, in which a file is named after both:
+    /// `bf16-8.safetensors`
     #[arg(long, value_name = "OUT.safetensors")]
     pub output: PathBuf,
 }
@@ -151,9 +156,56 @@ pub struct BenchArgs {
     #[arg(long)]
     pub streams: Option<usize>,
 
+    /// After the network alone, measure the stages of a worker around it too: so many cameras whose images are in memory
+    /// already, batched across cameras. The latencies are then those of a frame, not of a batch
+    #[arg(long, value_name = "N")]
+    pub cameras: Option<usize>,
+
     /// Write what was measured into a file too, for `lookout plan --profile`
     #[arg(long, value_name = "OUT.json")]
     pub profile: Option<PathBuf>,
+
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Compare what networks find on a device with what they find on the CPU, and see whether the device's memory grows
+///
+/// Random weights and images; the CPU computes in fp32. In 16 bits a few of the findings differ, since random weights make
+/// many boxes that score almost the same.
+///
+/// Exit code: 0 the same, 1 not the same or the network failed, 2 wrong input.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  lookout check-device --device cuda:0 --batches 10000")]
+pub struct CheckDeviceArgs {
+    /// `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+
+    /// Networks
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "resnet50,fcos_resnet50_fpn,retinanet_resnet50_fpn,retinanet_resnet50_fpn_v2,fasterrcnn_resnet50_fpn"
+    )]
+    pub arch: Vec<String>,
+
+    /// `fp32`, `bf16` or, on a GPU, `fp16`
+    #[arg(long, value_delimiter = ',', default_value = "fp32,bf16")]
+    pub precision: Vec<String>,
+
+    /// Batch sizes
+    #[arg(long, value_delimiter = ',', default_value = "1,3,8")]
+    pub batch: Vec<usize>,
+
+    /// The networks' input, WIDTHxHEIGHT; as in a pipeline if not given
+    #[arg(long, value_name = "SIZE")]
+    pub input: Option<String>,
+
+    /// After that, run so many batches of changing sizes through a small network and compare the memory in use
+    #[arg(long, default_value_t = 0)]
+    pub batches: usize,
 
     /// Print one line of JSON instead of a table
     #[arg(long)]

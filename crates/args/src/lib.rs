@@ -22,7 +22,7 @@ pub use adas::AdasArgs;
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
 pub use eval::{EvalArgs, EvalFarmArgs};
 pub use fleet::FleetArgs;
-pub use lab::{BenchArgs, InferArgs, NetworkArgs, TensorArgs};
+pub use lab::{BenchArgs, CheckDeviceArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use monitor::MonitorArgs;
 pub use plan::PlanArgs;
 pub use reading::{CheckArgs, ReplayArgs, TailArgs};

@@ -21,9 +21,9 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use lookout_args::{
-    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, CurvesArgs, DoctorArgs, EvalArgs, FleetArgs, InferArgs,
-    MonitorArgs, PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs, TrainArgs, WeightsArgs,
-    logging,
+    AdasArgs, BenchArgs, CamerasArgs, CheckArgs, CheckDeviceArgs, CurvesArgs, DoctorArgs, EvalArgs,
+    FleetArgs, InferArgs, MonitorArgs, PlanArgs, ReplayArgs, RunArgs, SimArgs, TailArgs, TensorArgs,
+    TrainArgs, WeightsArgs, logging,
 };
 
 /// Watches many cameras and calls out what it sees
@@ -52,6 +52,7 @@ enum Verb {
     Adas(AdasArgs),
     Infer(InferArgs),
     Bench(BenchArgs),
+    CheckDevice(CheckDeviceArgs),
     Tensor(TensorArgs),
     Weights(WeightsArgs),
     Train(TrainArgs),
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Run(_) | Verb::Doctor(_) => sibling::run("lookout-worker"),
         Verb::Infer(_)
         | Verb::Bench(_)
+        | Verb::CheckDevice(_)
         | Verb::Tensor(_)
         | Verb::Weights(_)
         | Verb::Train(_)

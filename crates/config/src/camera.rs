@@ -17,6 +17,8 @@ pub struct CameraSettings {
     pub loop_file: bool,
     /// Frames per second of a file that does not say when its frames are to be shown.
     pub file_fps: f64,
+    /// Where the video is decoded.
+    pub decoder: DecoderChoice,
     pub rtsp_transport: RtspTransport,
     /// Whether an `rtsps://` camera has to show a certificate that this machine trusts for its name. Most
     /// cameras come with one that they signed themselves.
@@ -42,6 +44,17 @@ pub struct CameraSettings {
 
 /// What ffmpeg takes for raw streams as well.
 const USUAL_FPS: f64 = 25.0;
+
+/// Where a camera's video is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DecoderChoice {
+    /// On the GPU where GStreamer's nvcodec plugin offers a decoder and it works, on the CPU otherwise.
+    #[default]
+    Auto,
+    Cpu,
+    /// On the GPU only; a camera whose video cannot be decoded there has failed.
+    Gpu,
+}
 
 /// How the RTP packets of an RTSP camera travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +85,9 @@ impl CameraSettings {
         let fps = section.number("fps", 0.01..=1000.0);
         let loop_file = section.boolean("loop");
         let file_fps = section.number("file_fps", 0.01..=1000.0);
+        let decoders =
+            [("auto", DecoderChoice::Auto), ("cpu", DecoderChoice::Cpu), ("gpu", DecoderChoice::Gpu)];
+        let decoder = section.choice("decoder", &decoders);
         let transports = [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
         let rtsp_transport = section.choice("transport", &transports);
         let jitter_buffer = section.millis("jitter_buffer_ms", 0..=60_000);
@@ -98,9 +114,11 @@ impl CameraSettings {
             let is_rtsp = matches!(uri, SourceUri::Rtsp { .. });
             let is_rtsps = uri.is_encrypted();
             let is_file = !uri.is_live();
+            let is_coded = !matches!(uri, SourceUri::Test(_));
             for (key, set, fits, what) in [
                 ("loop", loop_file.is_some(), is_file, "files"),
                 ("file_fps", file_fps.is_some(), is_file, "files"),
+                ("decoder", decoder.is_some(), is_coded, "files, RTSP cameras and v4l2 devices"),
                 ("transport", rtsp_transport.is_some(), is_rtsp, "RTSP cameras"),
                 ("jitter_buffer_ms", jitter_buffer.is_some(), is_rtsp, "RTSP cameras"),
                 ("tls_verify", tls_verify.is_some(), is_rtsps, "rtsps:// cameras"),
@@ -125,6 +143,7 @@ impl CameraSettings {
             fps,
             loop_file: loop_file.unwrap_or(false),
             file_fps: file_fps.unwrap_or(USUAL_FPS),
+            decoder: decoder.unwrap_or_default(),
             rtsp_transport: rtsp_transport.unwrap_or(RtspTransport::Tcp),
             tls_verify: tls_verify.unwrap_or(true),
             jitter_buffer: jitter_buffer.unwrap_or(Duration::from_millis(200)),

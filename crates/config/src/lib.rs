@@ -27,7 +27,7 @@ mod user_info;
 pub use adas::{
     AdasSettings, Calibration, CorridorSettings, ForwardSettings, Lens, LevelSettings, PathSettings,
 };
-pub use camera::{CameraSettings, RetrySettings, RtspTransport};
+pub use camera::{CameraSettings, DecoderChoice, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;

@@ -37,7 +37,8 @@ pub struct InferSettings {
 /// `[batch]`: when a batch is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    pub max_size: usize,
+    /// Frames in a batch at most; see [`BatchSettings::largest`].
+    pub max_size: Option<usize>,
     /// How long a frame may wait for others while the device is busy.
     pub max_wait: Duration,
     /// Age at which a live frame is dropped rather than looked at.
@@ -180,9 +181,14 @@ fn check_shared(
 }
 
 impl BatchSettings {
+    /// Frames in a batch at most. A GPU needs more of them at a time than a CPU to be busy.
+    pub fn largest(&self, on_gpu: bool) -> usize {
+        self.max_size.unwrap_or(if on_gpu { 64 } else { 8 })
+    }
+
     fn read(section: Section<'_, '_>) -> Self {
         let settings = Self {
-            max_size: section.integer("max_size", 1..=1024).unwrap_or(8) as usize,
+            max_size: section.integer("max_size", 1..=1024).map(|size| size as usize),
             max_wait: section.millis("max_wait_ms", 0..=10_000).unwrap_or(Duration::from_millis(5)),
             max_age: section.millis("max_age_ms", 1..=3_600_000).unwrap_or(Duration::from_millis(500)),
         };

@@ -199,6 +199,8 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"test://ball\"\nloop = true", 23, "camera[1].loop", "for files only"),
     ("\"clip.avi\"", "\"test://ball\"\nfile_fps = 5", 23, "camera[1].file_fps", "for files only"),
     ("\"clip.avi\"", "\"clip.avi\"\nfile_fps = 0", 23, "camera[1].file_fps", "between 0.01 and 1000"),
+    ("\"clip.avi\"", "\"clip.avi\"\ndecoder = \"nvdec\"", 23, "camera[1].decoder", "`auto`"),
+    ("\"clip.avi\"", "\"test://ball\"\ndecoder = \"gpu\"", 23, "camera[1].decoder", "v4l2 devices only"),
     ("\"clip.avi\"", "\"clip.avi\"\ntransport = \"tcp\"", 23, "camera[1].transport", "for RTSP cameras only"),
     (
         "\"clip.avi\"",

@@ -1,9 +1,11 @@
-//! Fused CPU kernels of libtorch that `tch` does not bind: convolution, bias, sum and ReLU in one pass
-//! over memory, on weights laid out for the processor beforehand.
+//! What libtorch has and `tch` does not bind. Here: its fused CPU kernels, convolution, bias, sum and ReLU in one pass
+//! over memory, on weights laid out for the processor beforehand. In [`cuda`]: streams, graphs and kernels of a GPU.
 //!
-//! These are the operators by which `torch.compile` reaches oneDNN. They have no derivative: inference
-//! only. This is the one crate with `unsafe` code; see `fused.cpp` beside this file.
+//! The fused kernels are the operators by which `torch.compile` reaches oneDNN. They have no derivative: inference
+//! only. This is the one crate with `unsafe` code; see `fused.cpp` and `cuda.cpp` beside this file.
 #![expect(unsafe_code, reason = "calls the C++ beside this file; every call is wrapped here")]
+
+pub mod cuda;
 
 use std::{ffi::CStr, os::raw::c_char};
 

@@ -177,7 +177,7 @@ impl Device {
         let frame = DetectFrame { pixels, source: *source, placement: *placement, keep: Keep::all() };
         let black = vec![frame; size];
         // Whatever is wrong with this size is found, and dealt with, when a batch needs it.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.detect(&black))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.prepare(&black))) {
             tracing::debug!(size, reason = message(panic.as_ref()), "preparing a batch size panicked");
         }
     }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use lookout_config::{CameraSettings, SnapshotSettings, SourceUri};
-use lookout_schema::{CameraStatus, RetryReason, SessionId, Size, Timestamp};
+use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
 use lookout_stage::{CameraReport, Fit, FrameSource, InputSize, Keep, SourceEnd, SourceOutlet};
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
     container::{self, CutOff},
     file,
     fitter::Fitter,
+    nvcodec::{self, CameraDecoders, Verdict},
+    pipe,
     pipeline::{self, LeftBehind},
     rtp_time::RtpTime,
     rtsp,
@@ -35,6 +37,7 @@ pub struct CameraSource {
     snapshots: Option<Snapshots>,
     left_behind: LeftBehind,
     habits: Arc<rtsp::Habits>,
+    decoders: Arc<CameraDecoders>,
 }
 
 /// What is asked of a camera's frames.
@@ -56,6 +59,7 @@ impl CameraSource {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
+        let decoders = CameraDecoders::new(&settings, None);
         Self {
             settings,
             fitter,
@@ -64,7 +68,15 @@ impl CameraSource {
             snapshots,
             left_behind: LeftBehind::default(),
             habits: Arc::default(),
+            decoders,
         }
+    }
+
+    /// Calls `on_fallback` with the camera's name each time that a CPU decoder replaces its GPU decoder.
+    #[must_use]
+    pub fn with_fallbacks(mut self, on_fallback: impl Fn(&CameraId) + Send + Sync + 'static) -> Self {
+        self.decoders = CameraDecoders::new(&self.settings, Some(Arc::new(on_fallback)));
+        self
     }
 
     /// Has its frames come in the size that `input` has at the time.
@@ -81,7 +93,7 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots, left_behind, habits } = self;
+        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
         let session = Session {
@@ -95,6 +107,7 @@ impl CameraSource {
             snapshots,
             left_behind,
             habits,
+            decoders,
         };
         session.run()
     }
@@ -179,9 +192,18 @@ impl CameraSource {
                     "the file gave fewer frames than it has packets, parts of it may be damaged"
                 );
             }
+            // Nothing of the file was published, so that it can be read from its start; a pipe's data are gone.
+            if outcome.decoding == Verdict::FallsBack && outcome.frames == 0 && !pipe::is_pipe(path) {
+                continue;
+            }
             match end_of_file(path, &self.settings.uri, &outcome) {
                 SessionEnd::Stopped => return SourceEnd::Stopped,
-                SessionEnd::Fault(Fault { reason, detail }) => return SourceEnd::Failed { reason, detail },
+                SessionEnd::Fault(Fault { reason, mut detail }) => {
+                    if outcome.decoding == Verdict::FallsBack {
+                        detail += "; its GPU decoder failed, `decoder = \"cpu\"` reads it without";
+                    }
+                    return SourceEnd::Failed { reason, detail };
+                }
                 SessionEnd::Ended if self.settings.loop_file => {
                     start = stamper.end().unwrap_or(start);
                 }
@@ -199,7 +221,8 @@ impl CameraSource {
 
 impl FrameSource for CameraSource {
     fn run(&mut self, outlet: &SourceOutlet) -> SourceEnd {
-        if let Err(Fault { reason, detail }) = pipeline::init() {
+        let ready = pipeline::init().and_then(|()| nvcodec::check(&self.settings));
+        if let Err(Fault { reason, detail }) = ready {
             return SourceEnd::Failed { reason, detail };
         }
         match self.settings.uri.clone() {

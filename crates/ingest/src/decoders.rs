@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::{Fault, init};
+use crate::{Fault, decoder_policy::order, init, nvcodec::offered};
 
-/// The decoder that a codec would get.
+/// The decoder that a codec would get with `decoder = "auto"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoder {
     /// `H.264`, ...
@@ -40,16 +39,17 @@ const CODECS: [(&str, &str); 5] = [
 pub fn decoders() -> Result<Vec<Decoder>, Fault> {
     init()?;
     let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-    // By rank, the highest first, as decodebin chooses.
+    // By rank, the highest first, as decodebin offers them.
     let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
     let decoder = |(codec, media_type): (&'static str, &str)| {
         let caps = match media_type {
             "video/mpeg" => gst::Caps::builder(media_type).field("mpegversion", 4).build(),
             _ => gst::Caps::new_empty_simple(media_type),
         };
-        let factory = factories.iter().find(|factory| factory.can_sink_any_caps(&caps))?;
-        let hardware = factory.metadata("klass").is_some_and(|class| class.contains("Hardware"));
-        Some(Decoder { codec, element: factory.name().into(), hardware })
+        let accepts = |factory: &&gst::ElementFactory| factory.can_sink_any_caps(&caps);
+        let offers: Vec<_> = factories.iter().filter(accepts).map(offered).collect();
+        let first = offers.get(*order(&offers, true).first()?)?;
+        Some(Decoder { codec, element: first.name.clone(), hardware: first.is_hardware() })
     };
     Ok(CODECS.into_iter().filter_map(decoder).collect())
 }

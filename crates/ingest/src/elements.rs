@@ -15,6 +15,7 @@ use crate::{
     autoplug,
     container::{self, Container},
     decoder_input, demuxer,
+    nvcodec::ConnectionDecoders,
     rtsp::Feed,
     select,
 };
@@ -28,10 +29,11 @@ pub(crate) fn add(
     pipeline: &gst::Pipeline,
     settings: &CameraSettings,
     pipe: Option<&File>,
-    arrivals: &Arc<Arrivals>,
-    tell: Tell,
+    listeners: Listeners<'_>,
 ) -> Result<(app::AppSink, Option<Feed>), Fault> {
+    let Listeners { arrivals, .. } = listeners;
     let sink = app::AppSink::builder()
+        // In system memory: caps without a feature exclude `memory:CUDAMemory` and the like.
         .caps(&video::VideoCapsBuilder::new().build())
         // Frames go as fast as they come: a live source sets its own pace, a file has none.
         .sync(false)
@@ -44,7 +46,7 @@ pub(crate) fn add(
     let mut feed = None;
     match &settings.uri {
         SourceUri::Rtsp { .. } => {
-            let decode = decoder(pipeline, &sink, settings, None, Listeners { arrivals, tell })?;
+            let decode = decoder(pipeline, &sink, settings, None, listeners)?;
             feed = Some(Feed::add(pipeline, settings, &decode)?);
         }
         SourceUri::File(path) => {
@@ -66,13 +68,13 @@ pub(crate) fn add(
             }
             demuxer::watch_source(&source, container.clone(), arrivals);
             demuxer::mend(pipeline, container.clone());
-            link(&source, &decoder(pipeline, &sink, settings, container, Listeners { arrivals, tell })?)?;
+            link(&source, &decoder(pipeline, &sink, settings, container, listeners)?)?;
         }
         SourceUri::V4l2(path) => {
             let source = make("v4l2src")?;
             source.set_property("device", path.display().to_string());
             put(pipeline, &source)?;
-            link(&source, &decoder(pipeline, &sink, settings, None, Listeners { arrivals, tell })?)?;
+            link(&source, &decoder(pipeline, &sink, settings, None, listeners)?)?;
         }
         SourceUri::Test(picture) => {
             let source = make("videotestsrc")?;
@@ -96,9 +98,12 @@ pub(crate) fn add(
 }
 
 /// What is notified of a decoder's streams.
-struct Listeners<'a> {
-    arrivals: &'a Arc<Arrivals>,
-    tell: Tell,
+pub(crate) struct Listeners<'a> {
+    pub(crate) arrivals: &'a Arc<Arrivals>,
+    pub(crate) decoders: &'a Arc<ConnectionDecoders>,
+    pub(crate) tell: Tell,
+    /// Hears of a source that no frame is taken from.
+    pub(crate) refuse: Tell,
 }
 
 /// A decoder for whatever comes, its selected video stream linked to `sink`.
@@ -109,10 +114,11 @@ fn decoder(
     container: Option<Arc<Container>>,
     listeners: Listeners<'_>,
 ) -> Result<gst::Element, Fault> {
-    let Listeners { arrivals, tell } = listeners;
+    let Listeners { arrivals, decoders, tell, refuse } = listeners;
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
     decode.set_property("expose-all-streams", false);
+    decoders.sort(&decode);
     let (uri, refused, noted) = (settings.uri.clone(), Arc::clone(&tell), Arc::downgrade(arrivals));
     decode.connect("unknown-type", false, move |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok())?;
@@ -125,6 +131,7 @@ fn decoder(
         None
     });
     let (sink, uri, arrivals) = (sink.downgrade(), settings.uri.clone(), Arc::downgrade(arrivals));
+    let decoders = Arc::downgrade(decoders);
     // All streams are known now, and no frame has left decodebin.
     decode.connect_no_more_pads(move |decode| {
         let Some(entry) = sink.upgrade().and_then(|sink| sink.static_pad("sink")) else { return };
@@ -134,6 +141,10 @@ fn decoder(
         let Some(selected) = select::select(decode, container.as_deref()) else {
             return tell(Fault::no_video(&uri));
         };
+        let chosen = decoders.upgrade().map(|decoders| decoders.select(selected.decoder.as_ref()));
+        if let Some(Err(fault)) = chosen {
+            return refuse(fault);
+        }
         if let (Some(arrivals), Some(decoder)) = (arrivals.upgrade(), &selected.decoder) {
             arrivals.select(decoder_input::id(decoder));
         }

@@ -20,7 +20,9 @@ use lookout_stage::Stop;
 use crate::{
     Fault,
     arrival::Arrivals,
-    autoplug, decoder_input, elements, file, gif, guard, keyframe, pipe,
+    autoplug, decoder_input, elements, file, gif, guard, keyframe,
+    nvcodec::{CameraDecoders, ConnectionDecoders},
+    pipe,
     rtp_time::{self, RtpTime},
     rtsp,
     tap::{Tap, TapSettings, tap},
@@ -51,6 +53,7 @@ pub(crate) struct Connection {
     pub(crate) tap: Tap,
     pub(crate) events: Receiver<Event>,
     pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) decoders: Arc<ConnectionDecoders>,
     damage: Damage,
     /// Places where packets of an MPEG transport stream are missing.
     pub(crate) gaps: Arc<AtomicU64>,
@@ -76,6 +79,7 @@ pub(crate) struct Kept<'a> {
     pub(crate) rtp_time: Option<&'a Arc<RtpTime>>,
     pub(crate) left_behind: &'a LeftBehind,
     pub(crate) habits: &'a Arc<rtsp::Habits>,
+    pub(crate) decoders: &'a Arc<CameraDecoders>,
 }
 
 impl LeftBehind {
@@ -122,12 +126,14 @@ impl Connection {
         kept: Kept<'_>,
         stop: &Stop,
     ) -> Result<Self, Fault> {
-        let Kept { rtp_time, left_behind, habits } = kept;
+        let Kept { rtp_time, left_behind, habits, decoders } = kept;
         left_behind.check(&settings.uri)?;
         let pipeline = gst::Pipeline::new();
         let (sender, events) = bounded(EVENTS);
         let arrivals = Arc::new(Arrivals::default());
         decoder_input::watch(&pipeline, &arrivals);
+        let decoders = ConnectionDecoders::new(decoders);
+        decoders.watch(&pipeline);
         let gaps = Arc::new(AtomicU64::new(0));
         transport_stream::watch(&pipeline, &gaps);
         if let Some(times) = rtp_time {
@@ -143,12 +149,20 @@ impl Connection {
             }
             _ => None,
         };
-        let (sink, feed) = elements::add(&pipeline, settings, input.as_ref(), &arrivals, tell.clone())?;
         let refusals = sender.clone();
         // No frame comes of what is refused, and the decoder may wait for ever for the data that are kept from it.
+        let refused = Arc::clone(&decoders);
         let refuse: elements::Tell = Arc::new(move |fault| {
+            refused.refuse();
             let _ = refusals.try_send(Event::Fault(fault)).and_then(|()| refusals.try_send(Event::End));
         });
+        let listeners = elements::Listeners {
+            arrivals: &arrivals,
+            decoders: &decoders,
+            tell: tell.clone(),
+            refuse: Arc::clone(&refuse),
+        };
+        let (sink, feed) = elements::add(&pipeline, settings, input.as_ref(), listeners)?;
         guard::watch(&pipeline, sink.upcast_ref(), &settings.uri, &refuse);
         let at_end = sender.clone();
         let (ledger, stamper) = (Arc::clone(&tapped.ledger), Arc::clone(&tapped.stamper));
@@ -160,11 +174,16 @@ impl Connection {
             keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&tap.counts) },
         );
         let damage = Damage::default();
-        listen(&pipeline, settings.uri.clone(), Arc::clone(&arrivals), sender, Arc::clone(&damage))?;
+        let heard = Heard {
+            arrivals: Arc::clone(&arrivals),
+            decoders: Arc::clone(&decoders),
+            damage: Arc::clone(&damage),
+        };
+        listen(&pipeline, settings.uri.clone(), heard, sender)?;
         let left_behind = left_behind.clone();
         let client = None;
         let mut connection =
-            Self { tap, events, arrivals, damage, gaps, client, pipeline, input, left_behind };
+            Self { tap, events, arrivals, decoders, damage, gaps, client, pipeline, input, left_behind };
         connection.start(&settings.uri, stop)?;
         if let Some(feed) = feed {
             let client = rtsp::Client::start(settings, feed, Arc::clone(habits), move |fault| tell(fault))?;
@@ -254,15 +273,22 @@ fn within<T: Send + 'static>(
     Some(result)
 }
 
+/// What a message on the bus is judged by, and noted in.
+struct Heard {
+    arrivals: Arc<Arrivals>,
+    decoders: Arc<ConnectionDecoders>,
+    damage: Damage,
+}
+
 /// Brings what the pipeline posts on its bus to `events`, from the thread that posts it: so no thread has
 /// to wait at the bus, and none to run a main loop.
 fn listen(
     pipeline: &gst::Pipeline,
     uri: SourceUri,
-    arrivals: Arc<Arrivals>,
+    heard: Heard,
     events: Sender<Event>,
-    damage: Damage,
 ) -> Result<(), Fault> {
+    let Heard { arrivals, decoders, damage } = heard;
     let Some(bus) = pipeline.bus() else {
         return Err(Fault::new(RetryReason::PipelineError, "a pipeline without a bus was made"));
     };
@@ -272,6 +298,10 @@ fn listen(
                 let fault = Fault::from_bus(&uri, &error.error(), error.debug().as_deref());
                 let fault = fault.or_no_video(&uri, &arrivals.others());
                 tracing::debug!(%fault, "pipeline error");
+                if decoders.note_error(message.src(), &error.error()) {
+                    let _ = events.try_send(Event::Fault(fault));
+                    return gst::BusSyncReply::Drop;
+                }
                 let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
                 if is_damage(message, &error.error()) {
                     // The decoder goes on with the next packet. Where it does not, the demuxer reports it.

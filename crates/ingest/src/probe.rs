@@ -17,6 +17,7 @@ use crate::{
     capture::{CaptureClock, LiveClock},
     cut::displayed_size,
     file, init,
+    nvcodec::{self, CameraDecoders},
     pipeline::{Connection, Event, Kept, LeftBehind},
     rtp_time::RtpTime,
     silence,
@@ -41,6 +42,7 @@ pub struct Probed {
 /// What is wrong with the camera, as it would stand in its status record.
 pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fault> {
     init()?;
+    nvcodec::check(settings)?;
     if let SourceUri::File(path) = &settings.uri {
         file::check(path)?;
     }
@@ -57,7 +59,12 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         queue: settings.queue,
     };
     let (_never_stopped, stop) = stop_signal();
-    let kept = Kept { rtp_time: None, left_behind: &LeftBehind::default(), habits: &Arc::default() };
+    let kept = Kept {
+        rtp_time: None,
+        left_behind: &LeftBehind::default(),
+        habits: &Arc::default(),
+        decoders: &CameraDecoders::new(settings, None),
+    };
     let connection = Connection::open(settings, tapped, kept, &stop)?;
     let (info, size, first) = loop {
         let counts = &connection.tap.counts;

@@ -8,12 +8,14 @@ use std::{
 
 use crossbeam_channel::select;
 use lookout_config::CameraSettings;
-use lookout_schema::{CameraStatus, Clock, DropCause, SessionId};
+use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, SessionId};
 use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet, Ticket, WhenFull};
 
 use crate::{
     Fault,
+    decoder_policy::Evidence,
     fitter::Fitter,
+    nvcodec::{CameraDecoders, Verdict},
     pipeline::{Connection, Event, Kept, LeftBehind},
     rtp_time::RtpTime,
     rtsp, silence,
@@ -36,6 +38,7 @@ pub(crate) struct Session<'a> {
     pub(crate) snapshots: Option<&'a mut Snapshots>,
     pub(crate) left_behind: &'a LeftBehind,
     pub(crate) habits: &'a Arc<rtsp::Habits>,
+    pub(crate) decoders: &'a Arc<CameraDecoders>,
 }
 
 /// How a connection went.
@@ -56,6 +59,8 @@ pub(crate) struct SessionOutcome {
     pub(crate) flowed: Option<Duration>,
     /// The last session of the connection.
     pub(crate) session: SessionId,
+    /// Whether its GPU decoder failed.
+    pub(crate) decoding: Verdict,
 }
 
 impl SessionOutcome {
@@ -101,6 +106,10 @@ struct Progress {
     /// What had been read and decoded when that last changed, and when.
     moved: Option<(u64, Instant)>,
     waits_for_data: bool,
+    /// Packets that had gone into the decoder when its last frame was seen.
+    answered: u64,
+    /// The connection was given up because no frame came.
+    is_silent: bool,
 }
 
 impl Session<'_> {
@@ -117,8 +126,8 @@ impl Session<'_> {
             queue: self.settings.queue,
         };
         let opened = Instant::now();
-        let (left_behind, habits) = (self.left_behind, self.habits);
-        let kept = Kept { rtp_time: self.rtp_time.as_ref(), left_behind, habits };
+        let (left_behind, habits, decoders) = (self.left_behind, self.habits, self.decoders);
+        let kept = Kept { rtp_time: self.rtp_time.as_ref(), left_behind, habits, decoders };
         let connection = match Connection::open(self.settings, tapped, kept, &self.outlet.stop) {
             Ok(connection) => connection,
             Err(fault) => {
@@ -132,6 +141,7 @@ impl Session<'_> {
                     gaps: 0,
                     flowed: None,
                     session: self.stamper.session(),
+                    decoding: Verdict::Fine,
                 };
             }
         };
@@ -144,8 +154,15 @@ impl Session<'_> {
             fault: None,
             moved: None,
             waits_for_data: false,
+            answered: 0,
+            is_silent: false,
         };
         let end = self.follow(&connection, &mut progress);
+        let decoding = judge(&connection, &progress, &end);
+        let end = match &decoding {
+            Verdict::Failed { element, reason } => SessionEnd::Fault(self.without_gpu(element, reason, end)),
+            Verdict::Fine | Verdict::FallsBack => end,
+        };
         let counts = &connection.tap.counts;
         SessionOutcome {
             end,
@@ -156,6 +173,17 @@ impl Session<'_> {
             gaps: connection.gaps.load(Ordering::Relaxed),
             flowed: progress.flow.map(|(first, last)| last.saturating_duration_since(first)),
             session: self.stamper.session(),
+            decoding,
+        }
+    }
+
+    /// The fault of a connection whose GPU decoder failed where no other may replace it.
+    fn without_gpu(&self, element: &str, reason: &str, end: SessionEnd) -> Fault {
+        let advice = "`decoder = \"gpu\"` allows no decoder on the CPU; `decoder = \"auto\"` does";
+        let detail = format!("{}: {element} failed: {reason}; {advice}", self.settings.uri);
+        match end {
+            SessionEnd::Fault(fault) => Fault::new(fault.reason, detail),
+            SessionEnd::Ended | SessionEnd::Stopped => Fault::new(RetryReason::Undecodable, detail),
         }
     }
 
@@ -175,6 +203,7 @@ impl Session<'_> {
                         self.deliver(decoded, progress);
                     }
                     progress.seen = connection.tap.counts.frames();
+                    progress.answered = connection.arrivals.packets();
                     (progress.moved, progress.waits_for_data) = (None, false);
                     quiet_since = Instant::now();
                 }
@@ -204,9 +233,11 @@ impl Session<'_> {
                         quiet_since = Instant::now();
                     } else if seen == progress.seen {
                         let fault = progress.fault.take();
+                        progress.is_silent = fault.is_none();
                         return SessionEnd::Fault(fault.unwrap_or_else(|| silence::fault(connection, self.settings, patience)));
                     } else {
                         progress.seen = seen;
+                        progress.answered = connection.arrivals.packets();
                         quiet_since = Instant::now();
                         if connection.tap.counts.has_no_key_frame() {
                             if let Some(fault) = self.without_key_frame(connection, progress) {
@@ -358,6 +389,24 @@ impl Session<'_> {
         }
         None
     }
+}
+
+/// Judges whether the GPU decoder of `connection`, which has ended with `end`, failed.
+fn judge(connection: &Connection, progress: &Progress, end: &SessionEnd) -> Verdict {
+    if *end == SessionEnd::Stopped {
+        return Verdict::Fine;
+    }
+    let (counts, packets) = (&connection.tap.counts, connection.arrivals.packets());
+    // Frames that were withheld from the decoder, or that it marked as corrupt.
+    let undecodable = counts.undecodable();
+    let frames = counts.frames().saturating_sub(undecodable);
+    let answered = if frames == 0 { undecodable } else { progress.answered };
+    connection.decoders.judge(Evidence {
+        is_silent: progress.is_silent || (*end == SessionEnd::Ended && frames == 0),
+        frames,
+        unanswered: packets.saturating_sub(answered),
+        ..Evidence::default()
+    })
 }
 
 impl Progress {

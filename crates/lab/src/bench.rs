@@ -19,7 +19,7 @@ use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Timestamp};
 use lookout_stage::{DetectFrame, Keep, Pixels};
 use serde::Serialize;
 
-use crate::{WrongInput, network};
+use crate::{WrongInput, network, pipeline};
 
 /// All measurements; the line of `--json`.
 #[derive(Debug, Serialize)]
@@ -31,6 +31,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
     if args.batch.contains(&0) {
         return Err(wrong("--batch: a batch of no pictures".into()));
+    }
+    if args.cameras == Some(0) {
+        return Err(wrong("--cameras: a pipeline of no cameras".into()));
     }
     let seconds =
         Duration::try_from_secs_f64(args.seconds).map_err(|error| wrong(format!("--seconds: {error}")))?;
@@ -47,12 +50,13 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if !args.json {
         writeln!(
             out,
-            "{:<26} {:<8} {:<9} {:>6} {:>7} {:>12} {:>9} {:>9} {:>9} {:>11} {:>9}",
+            "{:<26} {:<8} {:<9} {:>6} {:>7} {:>7} {:>12} {:>9} {:>9} {:>9} {:>11} {:>9}",
             "arch",
             "device",
             "precision",
             "batch",
             "streams",
+            "cameras",
             "images/s",
             "p50 ms",
             "p95 ms",
@@ -66,25 +70,18 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
             ModelSettings { input, streams: args.streams, ..network::settings(&args.network, precision)? };
         let mut networks = load_streams(&settings).context(WrongInput)?;
         for batch in &args.batch {
-            let measured = measure(&mut networks, *batch, seconds)?;
-            if !args.json {
-                writeln!(
-                    out,
-                    "{:<26} {:<8} {:<9} {:>6} {:>7} {:>12.2} {:>9.2} {:>9.2} {:>9.2} {:>11.2} {:>9.2}",
-                    measured.arch,
-                    measured.device,
-                    measured.precision,
-                    measured.batch,
-                    measured.streams,
-                    measured.images_per_s,
-                    measured.latency_ms.p50,
-                    measured.latency_ms.p95,
-                    measured.latency_ms.p99,
-                    measured.forward_ms,
-                    measured.post_ms
-                )?;
+            for network in &mut networks {
+                // On this thread, one after the other: on a GPU the first batch of a size is recorded.
+                network.warm_up(*batch)?;
             }
-            results.results.push(measured);
+            let alone = measure(&mut networks, *batch, seconds)?;
+            let piped = args.cameras.map(|cameras| pipeline::measure(&networks, cameras, *batch, seconds));
+            for measured in [Some(alone), piped.transpose()?].into_iter().flatten() {
+                if !args.json {
+                    print(&mut out, &measured)?;
+                }
+                results.results.push(measured);
+            }
         }
     }
     if args.json {
@@ -94,6 +91,25 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         write_profile(file, results.results)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print(out: &mut impl Write, measured: &Measurement) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<26} {:<8} {:<9} {:>6} {:>7} {:>7} {:>12.2} {:>9.2} {:>9.2} {:>9.2} {:>11.2} {:>9.2}",
+        measured.arch,
+        measured.device,
+        measured.precision,
+        measured.batch,
+        measured.streams,
+        measured.cameras.map_or_else(|| "-".into(), |cameras| cameras.to_string()),
+        measured.images_per_s,
+        measured.latency_ms.p50,
+        measured.latency_ms.p95,
+        measured.latency_ms.p99,
+        measured.forward_ms,
+        measured.post_ms
+    )
 }
 
 fn write_profile(file: &Path, results: Vec<Measurement>) -> anyhow::Result<()> {
@@ -151,11 +167,19 @@ fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::
         input: first.input,
         batch,
         streams,
+        cameras: None,
         images_per_s: (images_per_s * 100.0).round() / 100.0,
         latency_ms: BatchLatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
         forward_ms: quantile_ms(&forwards, 0.50),
         post_ms: quantile_ms(&posts, 0.50),
     })
+}
+
+/// An image of the network's input size, of bytes without a pattern: some processors multiply zeros faster.
+pub(crate) fn image(network: &Loaded, seed: u32) -> anyhow::Result<Pixels> {
+    let byte = |i: u32| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 24) as u8;
+    let bytes: Vec<u8> = (0..network.input.width * network.input.height * 3).map(byte).collect();
+    Pixels::new(network.input, bytes).context("a picture of another size")
 }
 
 /// What one stream took.
@@ -172,11 +196,7 @@ fn look_again_and_again(
     seconds: Duration,
     all_ready: &Barrier,
 ) -> anyhow::Result<Taken> {
-    // Bytes without a pattern: some processors multiply zeros faster.
-    let bytes = (0..network.input.width * network.input.height * 3)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
-    let pixels =
-        Pixels::new(network.input, bytes.collect::<Vec<_>>()).context("a picture of another size")?;
+    let pixels = image(network, 0)?;
     let placement = network.fit.place(network.input, network.input);
     let frames =
         vec![DetectFrame { pixels: &pixels, source: network.input, placement, keep: Keep::all() }; batch];

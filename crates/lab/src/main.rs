@@ -2,10 +2,12 @@
 //! on a bare machine with a GPU.
 
 mod bench;
+mod check_device;
 mod draw;
 mod eval;
 mod infer;
 mod network;
+mod pipeline;
 mod tensor;
 mod train;
 mod weights;
@@ -16,7 +18,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{BenchArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs, logging};
+use lookout_args::{
+    BenchArgs, CheckDeviceArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs, logging,
+};
 
 /// The workbench at the model
 #[derive(Debug, Parser)]
@@ -31,6 +35,7 @@ enum Verb {
     Infer(InferArgs),
     Tensor(TensorArgs),
     Bench(BenchArgs),
+    CheckDevice(CheckDeviceArgs),
     Weights(WeightsArgs),
     Train(TrainArgs),
     Eval(EvalArgs),
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Infer(args) => infer::run(args),
         Verb::Tensor(args) => tensor::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::CheckDevice(args) => check_device::run(args),
         Verb::Weights(args) => weights::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Eval(args) => eval::run(args),

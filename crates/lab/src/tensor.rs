@@ -1,6 +1,6 @@
 //! `lookout tensor`.
 
-use std::process::ExitCode;
+use std::{fs, process::ExitCode};
 
 use anyhow::Context;
 use lookout_args::TensorArgs;
@@ -9,9 +9,26 @@ use lookout_model::{RawInput, load_raw};
 use crate::{WrongInput, network};
 
 pub(crate) fn run(args: &TensorArgs) -> anyhow::Result<ExitCode> {
-    let settings = network::settings(&args.network, &args.precision)?;
     let input = RawInput::read(&args.input).context(WrongInput)?;
-    let network = load_raw(&settings).context(WrongInput)?;
-    network.run_raw(&input)?.write(&args.output)?;
+    if let ([precision], []) = (args.precision.as_slice(), args.batch.as_slice()) {
+        let network = load_raw(&network::settings(&args.network, precision)?).context(WrongInput)?;
+        network.run_raw(&input)?.write(&args.output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = &args.output;
+    fs::create_dir_all(folder).with_context(|| format!("{}", folder.display())).context(WrongInput)?;
+    for precision in &args.precision {
+        let network = load_raw(&network::settings(&args.network, precision)?).context(WrongInput)?;
+        let write = |name: String, input: &RawInput| -> anyhow::Result<()> {
+            Ok(network.run_raw(input)?.write(&folder.join(name))?)
+        };
+        if args.batch.is_empty() {
+            write(format!("{precision}.safetensors"), &input)?;
+        }
+        for batch in &args.batch {
+            let few = || anyhow::Error::msg(format!("--batch: `x` has no {batch} rows")).context(WrongInput);
+            write(format!("{precision}-{batch}.safetensors"), &input.first(*batch).ok_or_else(few)?)?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

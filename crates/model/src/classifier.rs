@@ -5,9 +5,10 @@ use std::time::Instant;
 use lookout_config::ModelSettings;
 use lookout_schema::Classification;
 use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
+    graphs::Graphs,
     input::{Stacker, one_size},
     labels::Labels,
     network::{PreparedClassifier, caught},
@@ -22,6 +23,8 @@ pub(crate) struct Classifier {
     stacker: Stacker,
     top: TopClasses,
     streams: Streams,
+    /// On a GPU.
+    graphs: Option<Graphs>,
 }
 
 /// How logits are read.
@@ -40,29 +43,52 @@ impl TopClasses {
 
     /// The most probable classes of each row of `logits` `[N, classes]`.
     pub(crate) fn read(&self, logits: &Tensor) -> Vec<Vec<Classification>> {
-        let pictures = logits.size().first().copied().unwrap_or(0);
+        let best = self.best(logits).to_device(Device::Cpu).contiguous();
+        let width = best.size().get(1).map_or(0, |width| usize::try_from(*width).unwrap_or(0));
+        let mut numbers = vec![0.0; best.numel()];
+        best.copy_data(&mut numbers, best.numel());
+        if width == 0 {
+            return vec![Vec::new(); usize::try_from(best.size()[0]).unwrap_or(0)];
+        }
+        numbers.chunks_exact(width).map(|row| self.named(row)).collect()
+    }
+
+    /// The scores of the most probable classes of each row of `logits` `[N, classes]`, and then their numbers, in fp32:
+    /// `[N, 2 * top_k]`, where the logits are.
+    fn best(&self, logits: &Tensor) -> Tensor {
         let classes = logits.size().get(1).copied().unwrap_or(0);
         let top_k = i64::try_from(self.top_k).unwrap_or(classes).min(classes);
         let (scores, ids) = logits.softmax(-1, Kind::Float).topk(top_k, -1, true, true); // [N, top_k]
-        let one = |n: i64| {
-            let class = |k: i64| {
-                let id = usize::try_from(ids.int64_value(&[n, k])).unwrap_or(0);
-                Classification {
-                    class_id: u32::try_from(id).unwrap_or(u32::MAX),
-                    label: self.labels.name(id).to_owned(),
-                    score: scores.double_value(&[n, k]) as f32,
-                }
-            };
-            (0..top_k).map(class).filter(|class| class.score >= self.score_threshold).collect()
+        Tensor::cat(&[scores, ids.to_kind(Kind::Float)], 1)
+    }
+
+    /// A row of [`TopClasses::best`].
+    fn named(&self, row: &[f32]) -> Vec<Classification> {
+        let (scores, ids) = row.split_at(row.len() / 2);
+        let class = |(score, id): (&f32, &f32)| {
+            let (score, class_id) = (*score, *id as u32);
+            Classification { class_id, label: self.labels.name(class_id as usize).to_owned(), score }
         };
-        (0..pictures).map(one).collect()
+        scores.iter().zip(ids).map(class).filter(|class| class.score >= self.score_threshold).collect()
     }
 }
 
 impl Classifier {
     /// The classifier of `network`, read by `top`.
     pub(crate) fn new(network: PreparedClassifier, top: TopClasses, streams: Streams) -> Self {
-        Self { stacker: Stacker::new(network.target()), network, top, streams }
+        let graphs = Graphs::on(network.target());
+        Self { stacker: Stacker::new(network.target()), network, top, streams, graphs }
+    }
+
+    /// The most probable classes of each of `pictures`, by the GPU's graphs.
+    fn looked_up(
+        graphs: &mut Graphs,
+        network: &PreparedClassifier,
+        top: &TopClasses,
+        pictures: &[&Pixels],
+    ) -> Result<Vec<Vec<Classification>>, String> {
+        let rows = graphs.look(pictures, 1, &|x| (top.best(&network.logits(x)), Vec::new()))?;
+        Ok(rows.iter().map(|row| top.named(row)).collect())
     }
 }
 
@@ -71,16 +97,30 @@ impl Detect for Classifier {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
         one_size(&pictures).map_err(refuse)?;
+        let of_picture = |classes| Findings { detections: Vec::new(), classes };
+        if let Some(graphs) = &mut self.graphs {
+            let started = Instant::now();
+            let classes = caught(|| Self::looked_up(graphs, &self.network, &self.top, &pictures));
+            let classes = classes.flatten().map_err(refuse)?;
+            let findings = classes.into_iter().map(of_picture).collect();
+            return Ok(Detected { findings, infer: started.elapsed(), post: Default::default() });
+        }
         caught(|| {
             let _at_work = self.streams.begin(frames.len());
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();
-            let of_picture = |classes| Findings { detections: Vec::new(), classes };
             let findings = self.top.read(&logits).into_iter().map(of_picture).collect();
             Detected { findings, infer: inferred - started, post: inferred.elapsed() }
         })
         .map_err(refuse)
+    }
+
+    fn prepare(&mut self, frames: &[DetectFrame<'_>]) -> Result<(), DetectError> {
+        self.graphs.iter_mut().for_each(|graphs| graphs.record_exactly(true));
+        let detected = self.detect(frames);
+        self.graphs.iter_mut().for_each(|graphs| graphs.record_exactly(false));
+        detected.map(drop)
     }
 }
 

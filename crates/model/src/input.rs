@@ -3,6 +3,10 @@
 use std::thread;
 
 use half::{bf16, f16};
+use lookout_fused::{
+    FusedError,
+    cuda::{self, Normalization},
+};
 use lookout_schema::Size;
 use lookout_stage::Pixels;
 use tch::{Kind, Tensor, kind::Element};
@@ -74,14 +78,31 @@ impl Stacker {
     }
 
     /// The bytes go to the GPU as they are, which is the least to carry, and are converted there.
+    ///
+    /// # Panics
+    /// Where CUDA refuses, as `tch`'s operators do.
     fn stack_there(&self, pictures: &[&Pixels], size: Size) -> Tensor {
-        let bytes = pictures.iter().map(|picture| picture.rgb()).collect::<Vec<_>>().concat();
-        let there =
-            |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3, 1, 1]).to_device(self.target.device);
-        let x = nchw(&Tensor::from_slice(&bytes), pictures.len(), size).to_device(self.target.device);
-        let x = (x.to_kind(Kind::Float) / 255.0 - there(MEAN)) / there(STD);
-        x.to_kind(self.target.precision.kind())
+        self.normalized_there(pictures, size).unwrap_or_else(|error| panic!("{error}"))
     }
+
+    fn normalized_there(&self, pictures: &[&Pixels], size: Size) -> Result<Tensor, FusedError> {
+        let parts: Vec<&[u8]> = pictures.iter().map(|picture| picture.rgb()).collect();
+        let shape = [pictures.len() as i64, i64::from(size.height), i64::from(size.width), 3];
+        let mut staged = cuda::pinned(shape.iter().product(), Kind::Uint8)?.view(shape);
+        cuda::fill(&mut staged, &parts)?;
+        let mut bytes = Tensor::empty(shape, (Kind::Uint8, self.target.device));
+        cuda::copy(&mut bytes, &staged)?;
+        let padded = [shape[1], shape[2]];
+        Normalization::new(MEAN, STD, padded, self.target.precision.kind(), false).apply(&bytes)
+    }
+}
+
+/// How bytes of images of `size` become the input of a network on a GPU, their sides filled up to multiples of
+/// `multiple`; in blocks, where the network's stem takes them.
+pub(crate) fn normalization(target: Target, size: Size, multiple: u32) -> Normalization {
+    let padded = [size.height, size.width].map(|side| i64::from(side.next_multiple_of(multiple.max(1))));
+    let blocks = target.on_tensor_cores() && padded.iter().all(|side| side % 2 == 0);
+    Normalization::new(MEAN, STD, padded, target.precision.kind(), blocks)
 }
 
 fn stack_by<T: Element + Copy + Default + Send + Sync>(

@@ -1,19 +1,29 @@
 //! How a prepared convolution is computed on its device.
 
 use lookout_fused::{FusedError, Geometry, PackedWeight, Then};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     layer::{Activation, ConvShape},
     target::Target,
 };
 
+/// Tensor cores take channels by the eight.
+const CHANNELS_DIVIDE_BY: i64 = 8;
+
+/// The stem of all networks here, which has an input layout of its own on a GPU; see [`block_weight`].
+const STEM: ConvShape = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
+
+/// The channels of an input that comes in blocks of 2x2 pixels.
+pub(crate) const BLOCK_CHANNELS: i64 = 16;
+
 /// A convolution with its bias and activation, for inference.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     shape: ConvShape,
     act: Activation,
-    bias: Tensor,
+    /// None where another layer has taken it over.
+    bias: Option<Tensor>,
     way: Way,
 }
 
@@ -25,8 +35,10 @@ enum Way {
     ToPack(Tensor),
     /// oneDNN: one pass over memory.
     Packed(PackedWeight),
-    /// cuDNN: one kernel.
-    Cudnn(Tensor),
+    /// cuDNN: one kernel. The stem has a second weight, for an input in blocks.
+    Cudnn { weight: Tensor, blocks: Option<Tensor> },
+    /// A 1x1 convolution as a matrix product of cuBLAS, which adds the bias in the same kernel: `[C, K]`.
+    Product(Tensor),
 }
 
 impl Kernel {
@@ -39,13 +51,41 @@ impl Kernel {
         target: Target,
     ) -> Self {
         let convert = |tensor: &Tensor| tensor.to_device(target.device).to_kind(target.precision.kind());
-        let (weight, bias) = (channels_last(&convert(weight)), convert(bias));
+        let on_tensor_cores = target.on_tensor_cores();
+        let missing = if on_tensor_cores { (-shape.outputs).rem_euclid(CHANNELS_DIVIDE_BY) } else { 0 };
+        let padded = |tensor: &Tensor, padding: &[i64]| {
+            if missing == 0 { tensor.shallow_clone() } else { tensor.constant_pad_nd(padding) }
+        };
+        let (weight, bias) =
+            (padded(weight, &[0, 0, 0, 0, 0, 0, 0, missing]), convert(&padded(bias, &[0, missing])));
+        let is_stem = on_tensor_cores && shape == STEM && act == Activation::Relu;
+        let blocks = is_stem.then(|| channels_last(&convert(&block_weight(&weight))));
+        let weight = channels_last(&convert(&weight));
         let way = match target.device {
             Device::Cpu if lookout_fused::available() => Way::ToPack(weight),
-            Device::Cuda(_) if act == Activation::Relu => Way::Cudnn(weight),
+            Device::Cuda(_) if act == Activation::Relu => Way::Cudnn { weight, blocks },
+            Device::Cuda(_) if on_tensor_cores && shape.kernel == 1 && shape.stride == 1 => {
+                Way::Product(weight.flatten(1, -1).transpose(0, 1))
+            }
             _ => Way::Plain(weight),
         };
-        Self { shape, act, bias, way }
+        Self { shape, act, bias: Some(bias), way }
+    }
+
+    /// Gives the bias away, where the device is faster at a convolution without one; whoever takes it adds it.
+    pub(crate) fn take_bias(&mut self) -> Option<Tensor> {
+        match self.way {
+            Way::Plain(_) => self.bias.take(),
+            _ => None,
+        }
+    }
+
+    /// Adds to the bias.
+    pub(crate) fn add_bias(&mut self, more: &Tensor) {
+        self.bias = Some(match &self.bias {
+            Some(bias) => bias + more,
+            None => more.shallow_clone(),
+        });
     }
 
     /// Returns a kernel on the same weights, for another thread.
@@ -54,27 +94,55 @@ impl Kernel {
             Way::Plain(weight) => Way::Plain(weight.shallow_clone()),
             Way::ToPack(weight) => Way::ToPack(weight.shallow_clone()),
             Way::Packed(weight) => Way::Packed(weight.shallow_clone()),
-            Way::Cudnn(weight) => Way::Cudnn(weight.shallow_clone()),
+            Way::Cudnn { weight, blocks } => Way::Cudnn {
+                weight: weight.shallow_clone(),
+                blocks: blocks.as_ref().map(Tensor::shallow_clone),
+            },
+            Way::Product(weight) => Way::Product(weight.shallow_clone()),
         };
-        Self { shape: self.shape, act: self.act, bias: self.bias.shallow_clone(), way }
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Self { shape: self.shape, act: self.act, bias, way }
     }
 
     pub(crate) fn conv(&mut self, x: &Tensor) -> Tensor {
         self.pack(x);
-        match &self.way {
-            Way::Packed(weight) => refused(weight.conv(x, Some(&self.bias), self.then())),
-            Way::Cudnn(weight) => self.cudnn(weight, x, None),
+        let y = match &self.way {
+            Way::Packed(weight) => refused(weight.conv(x, self.bias.as_ref(), self.then())),
+            Way::Cudnn { blocks: Some(weight), .. } if x.size().get(1) == Some(&BLOCK_CHANNELS) => {
+                x.cudnn_convolution_relu(weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)
+            }
+            Way::Cudnn { weight, .. } => self.cudnn(weight, x, None),
+            Way::Product(weight) => self.product(weight, x),
             Way::Plain(weight) | Way::ToPack(weight) => self.activate(self.plain(weight, x)),
-        }
+        };
+        self.without_padding(y)
     }
 
     pub(crate) fn conv_add(&mut self, x: &Tensor, sum: Tensor) -> Tensor {
         self.pack(x);
         match &self.way {
-            Way::Packed(weight) => refused(weight.conv_add(sum, x, Some(&self.bias), self.then())),
-            Way::Cudnn(weight) => self.cudnn(weight, x, Some(&sum)),
-            Way::Plain(weight) | Way::ToPack(weight) => self.activate(self.plain(weight, x) + sum),
+            Way::Packed(weight) => refused(weight.conv_add(sum, x, self.bias.as_ref(), self.then())),
+            Way::Cudnn { weight, .. } => self.cudnn(weight, x, Some(&sum)),
+            Way::Product(weight) => self.without_padding(self.product(weight, x)) + sum,
+            Way::Plain(weight) | Way::ToPack(weight) => {
+                self.activate(self.without_padding(self.plain(weight, x)) + sum)
+            }
         }
+    }
+
+    /// The outputs without those that fill up the last eight channels.
+    fn without_padding(&self, y: Tensor) -> Tensor {
+        if y.size().get(1) == Some(&self.shape.outputs) { y } else { y.narrow(1, 0, self.shape.outputs) }
+    }
+
+    fn product(&self, weight: &Tensor, x: &Tensor) -> Tensor {
+        let (n, c, h, w) = x.size4().unwrap_or((0, self.shape.inputs, 0, 0));
+        let x = x.permute([0, 2, 3, 1]).reshape([n * h * w, c]);
+        let y = match &self.bias {
+            Some(bias) => bias.addmm(&x, weight),
+            None => x.mm(weight),
+        };
+        y.view([n, h, w, -1]).permute([0, 3, 1, 2])
     }
 
     fn pack(&mut self, x: &Tensor) {
@@ -93,13 +161,13 @@ impl Kernel {
 
     fn plain(&self, weight: &Tensor, x: &Tensor) -> Tensor {
         let ConvShape { stride, padding, .. } = self.shape;
-        x.conv2d(weight, Some(&self.bias), [stride; 2], [padding; 2], [1, 1], 1)
+        x.conv2d(weight, self.bias.as_ref(), [stride; 2], [padding; 2], [1, 1], 1)
     }
 
     /// cuDNN refuses some types and layouts on some GPUs; libtorch's own operators take them all.
     fn cudnn(&self, weight: &Tensor, x: &Tensor, sum: Option<&Tensor>) -> Tensor {
         let ConvShape { stride, padding, .. } = self.shape;
-        let (stride, padding, bias) = ([stride; 2], [padding; 2], Some(&self.bias));
+        let (stride, padding, bias) = ([stride; 2], [padding; 2], self.bias.as_ref());
         let fused = match sum {
             None => x.f_cudnn_convolution_relu(weight, bias, stride, padding, [1, 1], 1),
             Some(sum) => x.f_cudnn_convolution_add_relu(weight, sum, 1.0, bias, stride, padding, [1, 1], 1),
@@ -137,4 +205,40 @@ fn refused(result: Result<Tensor, FusedError>) -> Tensor {
 /// kernels of CPUs and GPUs read and write.
 pub(crate) fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// The weight `[K, 16, 4, 4]` with which a convolution with stride 1 does on blocks of 2x2 pixels, in 12 channels and 4
+/// that are zero, what the 7x7 convolution `weight` `[K, 3, 7, 7]` with stride 2 does on pixels. The GPU's tensor cores
+/// are three times as fast at it: three channels leave most of them idle.
+fn block_weight(weight: &Tensor) -> Tensor {
+    let k = weight.size()[0];
+    // A row above and a column to the left, so that the stride meets the blocks.
+    let weight = weight.to_kind(Kind::Float).constant_pad_nd([1, 0, 1, 0]); // [K, 3, 8, 8]
+    let weight = weight.view([k, 3, 4, 2, 4, 2]).permute([0, 3, 5, 1, 2, 4]).reshape([k, 12, 4, 4]);
+    weight.constant_pad_nd([0, 0, 0, 0, 0, BLOCK_CHANNELS - 12])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the GPU's `normalize_blocks` makes of pixels.
+    fn blocks(x: &Tensor) -> Tensor {
+        let [n, _, h, w] = x.size()[..] else { panic!("[N, 3, H, W]") };
+        let blocks = x.view([n, 3, h / 2, 2, w / 2, 2]).permute([0, 3, 5, 1, 2, 4]);
+        let blocks = blocks.reshape([n, 12, h / 2, w / 2]);
+        blocks.constant_pad_nd([2, 1, 2, 1, 0, BLOCK_CHANNELS - 12])
+    }
+
+    #[test]
+    fn the_stem_on_blocks_is_the_stem_on_pixels() {
+        tch::manual_seed(3);
+        let options = (Kind::Float, Device::Cpu);
+        let (x, weight) = (Tensor::randn([2, 3, 64, 96], options), Tensor::randn([64, 3, 7, 7], options));
+        let none = None::<Tensor>;
+        let on_pixels = x.conv2d(&weight, none.as_ref(), [2, 2], [3, 3], [1, 1], 1);
+        let on_blocks = blocks(&x).conv2d(&block_weight(&weight), none.as_ref(), [1, 1], [0, 0], [1, 1], 1);
+        assert_eq!(on_blocks.size(), on_pixels.size());
+        assert!((on_blocks - on_pixels).abs().max().double_value(&[]) < 1e-3);
+    }
 }

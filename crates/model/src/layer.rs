@@ -160,6 +160,18 @@ impl ConvNormAct {
         };
     }
 
+    /// Has `later`, which adds what this prepared layer gives to its own outputs, add this layer's bias as well.
+    pub(crate) fn hand_bias_to(&mut self, later: &mut Self) {
+        let (Form::Prepared { kernel, norm: None }, Form::Prepared { kernel: later, norm: None }) =
+            (self.form.get_mut(), later.form.get_mut())
+        else {
+            return;
+        };
+        if let Some(bias) = kernel.take_bias() {
+            later.add_bias(&bias);
+        }
+    }
+
     fn conv(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let ConvShape { stride, padding, .. } = self.spec.shape;
         let kind = x.kind();
@@ -184,6 +196,7 @@ pub(crate) struct MaxPool {
 impl MaxPool {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let fused = match self.target {
+            Some(target) if target.on_tensor_cores() => lookout_fused::cuda::max_pool_of_positives(x).ok(),
             Some(target) if !target.is_gpu() => lookout_fused::max_pool_of_positives(x).ok(),
             _ => None,
         };

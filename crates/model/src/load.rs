@@ -327,8 +327,9 @@ impl Loaded {
             placement: self.fit.place(self.input, self.input),
             keep: Keep::all(),
         };
-        let looked = self.detector.detect(&vec![frame; batch]);
-        looked.map(drop).map_err(|error| ModelError::Network { reason: error.reason })
+        self.detector
+            .prepare(&vec![frame; batch])
+            .map_err(|error| ModelError::Network { reason: error.reason })
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use lookout_fused::cuda::LevelReading;
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     arch::Arch,
     detection::{
         DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pick, Pictures, ProposalSettings,
-        modernise,
+        modernise, reading_there,
     },
     kernel::channels_last,
     random,
@@ -251,10 +252,12 @@ impl PreparedClassifier {
     /// # Panics
     /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        tch::no_grad(|| {
-            let logits = self.net.forward(&brought(x, self.target), false);
-            logits.to_kind(Kind::Float).to_device(Device::Cpu)
-        })
+        tch::no_grad(|| self.logits(&brought(x, self.target)).to_device(Device::Cpu))
+    }
+
+    /// An input as the network takes it, on its device, to logits `[N, classes]` in fp32 there.
+    pub(crate) fn logits(&self, x: &Tensor) -> Tensor {
+        self.net.forward(x, false).to_kind(Kind::Float)
     }
 }
 
@@ -283,11 +286,19 @@ impl PreparedDetector {
     /// # Panics
     /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
     pub fn forward(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
-        tch::no_grad(|| {
-            let x = brought(x, self.target);
-            let pictures = Pictures { x: &x, extent: picture };
-            self.net.forward(pictures, &self.settings.proposals, None)
-        })
+        tch::no_grad(|| self.outputs(&brought(x, self.target), picture))
+    }
+
+    /// How outputs can be read on the GPU, where they can: of dense detectors, with numbers that are not too large.
+    pub(crate) fn reading_there(&self, picture: [i64; 2]) -> Option<LevelReading> {
+        reading_there(self.net.kind(), &self.settings, picture)
+    }
+
+    /// An input as the network takes it, on its device, of whose pixels the top left `[height, width]` are the pictures,
+    /// to the heads' outputs there.
+    pub(crate) fn outputs(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
+        let pictures = Pictures { x, extent: picture };
+        self.net.forward(pictures, &self.settings.proposals, None)
     }
 
     /// What is in each of the pictures that `outputs` are about, in pixels of `x`.

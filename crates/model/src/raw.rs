@@ -53,6 +53,12 @@ impl RawInput {
             (size, kind) => Err(RawError::Misshapen { path: path.to_owned(), size: size.to_vec(), kind }),
         }
     }
+
+    /// The first `rows` of `x`, where there are so many.
+    pub fn first(&self, rows: usize) -> Option<Self> {
+        let rows = i64::try_from(rows).ok().filter(|rows| (1..=self.0.size()[0]).contains(rows))?;
+        Some(Self(self.0.narrow(0, 0, rows)))
+    }
 }
 
 /// What a network says before anything is read into it, and of a detector also what is read into it.

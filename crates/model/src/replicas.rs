@@ -9,7 +9,7 @@ use lookout_config::{ClassifySettings, ModelSettings, TORCHSCRIPT};
 use lookout_schema::ModelInfo;
 use lookout_stage::Detect;
 
-use crate::{Labels, Loaded, ModelError, Streams, load::load_stream};
+use crate::{Labels, Loaded, ModelError, Streams, graphs::batch_sizes, load::load_stream};
 
 /// A network that other threads can have as well.
 pub trait Replica: Detect {
@@ -25,13 +25,20 @@ pub enum LoadStep {
     Read,
     /// Runs the network once, which lays out its weights for the processor.
     Prepare,
+    /// Runs each batch size on a GPU, which records the work for it.
+    Record,
 }
+
+/// The time for [`LoadStep::Record`]; batch sizes that are left are recorded when the device is idle, or when they are
+/// first needed.
+const RECORDING: Duration = Duration::from_secs(60);
 
 impl fmt::Display for LoadStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read => "reading the weights",
             Self::Prepare => "preparing the weights for this processor (one forward pass)",
+            Self::Record => "recording the GPU's work for each batch size",
         })
     }
 }
@@ -80,8 +87,31 @@ pub fn load_replicas(
     let started = Instant::now();
     first.warm_up(batch)?;
     let first_pass = started.elapsed() / batch as u32;
-    let Loaded { detector, info, classifier, labels, .. } = first;
-    let more: Vec<_> = (1..streams.count().get()).map(|_| detector.replica()).collect();
-    let detectors = std::iter::once(detector).chain(more).map(|replica| -> Box<dyn Detect> { replica });
-    Ok(Replicas { detectors: detectors.collect(), info, classifier, labels, first_pass })
+    let is_gpu = first.target.is_gpu();
+    let more: Vec<_> = (1..streams.count().get()).map(|_| first.replica()).collect();
+    let (info, classifier, labels) = (first.info.clone(), first.classifier.clone(), first.labels.clone());
+    let mut networks: Vec<Loaded> = std::iter::once(first).chain(more).collect();
+    if is_gpu {
+        begin(LoadStep::Record)?;
+        record(&mut networks, max_batch);
+    }
+    let detectors = networks.into_iter().map(|network| -> Box<dyn Detect> { network.detector }).collect();
+    Ok(Replicas { detectors, info, classifier, labels, first_pass })
+}
+
+/// Runs each batch size on each network, on this thread: cuDNN chooses its algorithms for each thread anew.
+fn record(networks: &mut [Loaded], max_batch: usize) {
+    let started = Instant::now();
+    for size in batch_sizes(max_batch) {
+        for network in &mut *networks {
+            if started.elapsed() > RECORDING {
+                return;
+            }
+            if let Err(error) = network.warm_up(size) {
+                // The batches that need it find out what is wrong and deal with it.
+                tracing::warn!(size, %error, "a batch size could not be recorded");
+                return;
+            }
+        }
+    }
 }

@@ -109,12 +109,15 @@ impl Block {
         }
     }
 
-    fn layers_mut(&mut self) -> impl Iterator<Item = &mut ConvNormAct> {
-        let projection = self.shortcut.as_mut().and_then(|shortcut| match shortcut {
-            Shortcut::Identity => None,
-            Shortcut::Projection(conv) => Some(conv.as_mut()),
-        });
-        self.convs.iter_mut().chain(projection)
+    /// Makes every layer ready for inference on `target`, for good.
+    fn prepare(&mut self, target: Target) {
+        self.convs.iter_mut().for_each(|conv| conv.prepare(target));
+        if let Some(Shortcut::Projection(projection)) = &mut self.shortcut {
+            projection.prepare(target);
+            if let Some(last) = self.convs.last_mut() {
+                projection.hand_bias_to(last);
+            }
+        }
     }
 }
 
@@ -167,8 +170,7 @@ impl Backbone {
     pub(crate) fn prepare(&mut self, target: Target) {
         self.conv1.prepare(target);
         self.maxpool.prepare(target);
-        let blocks = self.stages.iter_mut().flatten();
-        blocks.flat_map(Block::layers_mut).for_each(|layer| layer.prepare(target));
+        self.stages.iter_mut().flatten().for_each(|block| block.prepare(target));
     }
 }
 

@@ -1,6 +1,6 @@
-//! Networks side by side on one CPU.
+//! Networks side by side on one device.
 //!
-//! A convolution on all cores waits for the slowest of them, and nothing computes between two; with a batch
+//! On a GPU, so that it never waits for the host. On a CPU a convolution on all cores waits for the slowest of them, and nothing computes between two; with a batch
 //! on each core, both are hidden. While only one stream has work, and little of it, it takes all threads, so
 //! that a lone frame is looked at as soon as it can be.
 
@@ -30,12 +30,19 @@ pub struct Streams {
 /// stream leaves cores idle.
 const THREADS_OF_A_STREAM: usize = 4;
 
+/// While a GPU works on one batch, the host reads the batch before and puts together the one after.
+const STREAMS_OF_A_GPU: usize = 3;
+
 impl Streams {
     /// What `settings` ask for on `target`, and what is fastest where they do not say.
     pub fn new(settings: &ModelSettings, target: Target) -> Self {
         let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = settings.threads.unwrap_or_else(cores).max(1);
-        let fastest = if target.is_gpu() { 1 } else { threads.min(2).max(threads / THREADS_OF_A_STREAM) };
+        let fastest = if target.is_gpu() {
+            STREAMS_OF_A_GPU
+        } else {
+            threads.min(2).max(threads / THREADS_OF_A_STREAM)
+        };
         let count = NonZeroUsize::new(settings.streams.unwrap_or(fastest)).unwrap_or(NonZeroUsize::MIN);
         Self { threads, count, active: Arc::default() }
     }

@@ -73,6 +73,9 @@ impl Target {
             (PrecisionSetting::Fp16, Device::Cuda(_)) => Precision::Fp16,
             (PrecisionSetting::Fp16, _) => return Err(ModelError::Fp16OnCpu),
         };
+        if let Device::Cuda(_) = device {
+            lookout_fused::cuda::configure();
+        }
         Ok(Self { device, precision })
     }
 
@@ -88,11 +91,24 @@ impl Target {
         matches!(self.device, Device::Cuda(_))
     }
 
+    /// Whether convolutions run on a GPU's tensor cores, which take 16-bit numbers.
+    pub(crate) fn on_tensor_cores(self) -> bool {
+        self.is_gpu() && self.precision != Precision::Fp32
+    }
+
     /// Waits until the device has done what it was told, so that a clock shows what that took.
     pub fn wait(self) {
         if let Device::Cuda(index) = self.device {
             Cuda::synchronize(index as i64);
         }
+    }
+}
+
+/// Bytes in use on a GPU, by whatever program; none of the CPU, and where there is no GPU.
+pub fn device_memory_used(device: DeviceSetting) -> Option<i64> {
+    match device {
+        DeviceSetting::Cpu => None,
+        DeviceSetting::Auto | DeviceSetting::Cuda(_) => lookout_fused::cuda::memory_used().ok(),
     }
 }
 

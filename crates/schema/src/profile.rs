@@ -33,6 +33,9 @@ pub struct Measurement {
     pub batch: usize,
     /// Batches that were looked at side by side.
     pub streams: usize,
+    /// Cameras, where a worker's stages were measured around the network; then the latency is that of a frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cameras: Option<usize>,
     pub images_per_s: f64,
     pub latency_ms: BatchLatencyMs,
     /// The network's part of a batch's time, preprocessing included; the median.

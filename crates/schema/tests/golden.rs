@@ -200,6 +200,7 @@ fn a_bench_profile_of_version_1() {
             input: Size { width: 224, height: 224 },
             batch: 8,
             streams: 1,
+            cameras: None,
             images_per_s: 1234.5,
             latency_ms: BatchLatencyMs { p50: 6.25, p95: 7.5, p99: 8.125 },
             forward_ms: 6.0,

@@ -39,6 +39,11 @@ pub struct SourceOutlet {
 pub trait Detect: Send {
     /// What `frames` show, in their order.
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError>;
+
+    /// Does once what later batches of as many frames of this size need: `frames` are examples.
+    fn prepare(&mut self, frames: &[DetectFrame<'_>]) -> Result<(), DetectError> {
+        self.detect(frames).map(drop)
+    }
 }
 
 /// One frame as a network needs it.

@@ -26,6 +26,7 @@ mod supervisor;
 mod watched;
 mod wiring;
 
+pub use metrics::DecoderFallbacks;
 pub use name::worker_id;
 pub use parts::{FleetParts, FleetSeat, Inputs, LoadNetwork, MakeSource, Network, Parts, SinkWatch};
 pub use progress::Progress;

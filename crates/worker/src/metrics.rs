@@ -67,6 +67,21 @@ pub(crate) enum SnapshotLoss {
     Encode,
 }
 
+/// How often a CPU decoder replaced a camera's GPU decoder that failed. What makes the sources counts; clones share
+/// the counts.
+#[derive(Debug, Clone, Default)]
+pub struct DecoderFallbacks(Family<ByCamera, Counter>);
+
+impl DecoderFallbacks {
+    pub fn count(&self, camera: &CameraId) {
+        self.of(camera).inc();
+    }
+
+    fn of(&self, camera: &CameraId) -> Counter {
+        self.0.get_or_create_owned(&ByCamera { camera: camera.to_string() })
+    }
+}
+
 /// What is counted as it happens. What the ledgers hold is read from them at each scrape.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -76,6 +91,7 @@ pub(crate) struct Metrics {
     capture_to_publish: Family<ByCamera, Histogram>,
     last_age: Family<ByCamera, Gauge<f64, AtomicU64>>,
     stage_restarts: Counter,
+    decoder_fallbacks: DecoderFallbacks,
     totals: DeviceTotals,
     snapshots: SnapshotTotals,
 }
@@ -110,7 +126,7 @@ fn latency_histogram() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(decoder_fallbacks: DecoderFallbacks) -> Arc<Self> {
         let mut registry = Registry::with_prefix("lookout");
         let batch_size = Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
         let batches = Family::<ByClosed, Counter>::default();
@@ -143,6 +159,11 @@ impl Metrics {
             "Stages that failed and were started again",
             stage_restarts.clone(),
         );
+        registry.register(
+            "decoder_fallbacks",
+            "Times a CPU decoder replaced the camera's GPU decoder, which failed",
+            decoder_fallbacks.0.clone(),
+        );
         let totals = DeviceTotals::default();
         Arc::new(Self {
             registry,
@@ -152,6 +173,7 @@ impl Metrics {
             capture_to_publish,
             last_age,
             stage_restarts,
+            decoder_fallbacks,
             totals,
             snapshots: SnapshotTotals::default(),
         })
@@ -189,6 +211,7 @@ impl Metrics {
         let by = ByCamera { camera: camera.to_string() };
         self.capture_to_publish.remove(&by);
         self.last_age.remove(&by);
+        self.decoder_fallbacks.0.remove(&by);
     }
 
     pub(crate) fn snapshot_published(&self) {
@@ -221,6 +244,10 @@ impl Metrics {
 
     /// The text of a scrape.
     pub(crate) fn scrape(&self, cameras: &[CameraView], sink: &SinkHealth) -> Result<String, fmt::Error> {
+        for view in cameras {
+            // There with 0, so that a first one shows as an increase.
+            self.decoder_fallbacks.of(&view.id);
+        }
         let mut text = String::new();
         text::encode_registry(&mut text, &self.registry)?;
         text::encode_registry(&mut text, &ledger_registry(cameras, sink))?;

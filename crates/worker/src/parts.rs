@@ -9,7 +9,7 @@ use lookout_schema::{ModelInfo, Size};
 use lookout_stage::{Detect, FrameSource, InputSize, RecordSink};
 use tokio::sync::mpsc;
 
-use crate::startup::Loading;
+use crate::{metrics::DecoderFallbacks, startup::Loading};
 
 /// Makes a camera's source, and makes it anew after it has panicked.
 pub type MakeSource = Arc<dyn Fn(&CameraSettings) -> Box<dyn FrameSource> + Send + Sync>;
@@ -71,6 +71,8 @@ pub struct Parts {
     /// Make up the next batch while the device works on one.
     pub prefetch: bool,
     pub inputs: Inputs,
+    /// What the sources of `make_source` count in.
+    pub decoder_fallbacks: DecoderFallbacks,
 }
 
 /// The sizes that the network's input may have.

@@ -54,7 +54,7 @@ pub async fn run(
     mut stops: mpsc::Receiver<StopRequest>,
     progress: &Progress,
 ) -> Result<Summary> {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(parts.decoder_fallbacks.clone());
     let listener = match settings.worker.http {
         Some(address) => {
             Some(lookout_web::bind(address).await.with_context(|| format!("worker.http = {address}"))?)

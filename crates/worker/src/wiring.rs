@@ -79,7 +79,7 @@ pub(crate) fn start(
         .map(|snapshots| Snapshots::start(snapshots, Arc::clone(&sink), Arc::clone(metrics)))
         .transpose()
         .context("the snapshots' thread could not be started")?;
-    let max_batch = max_batch(settings)?;
+    let max_batch = max_batch(settings, prefetch)?;
     let wake = bounded(1);
     // Nothing takes the cameras in until the network is loaded.
     let places = if settings.fleet.is_some() { CAMERAS } else { settings.cameras.len().max(1) };
@@ -134,7 +134,7 @@ impl Stages {
         let infer = lookout_infer::start(
             InferSettings {
                 policy: BatchPolicy {
-                    max_size: max_batch(settings)?,
+                    max_size: max_batch(settings, prefetch)?,
                     max_wait: settings.batch.max_wait,
                     max_age: settings.batch.max_age,
                 },
@@ -178,6 +178,6 @@ pub(crate) struct StageNetwork {
     pub(crate) classifier: Option<ModelInfo>,
 }
 
-fn max_batch(settings: &PipelineSettings) -> Result<NonZeroUsize> {
-    NonZeroUsize::new(settings.batch.max_size).context("a batch of no frames")
+fn max_batch(settings: &PipelineSettings, on_gpu: bool) -> Result<NonZeroUsize> {
+    NonZeroUsize::new(settings.batch.largest(on_gpu)).context("a batch of no frames")
 }

@@ -75,6 +75,7 @@ pub(super) mod tests {
             input: Size { width: 224, height: 224 },
             batch,
             streams: 1,
+            cameras: None,
             images_per_s,
             latency_ms: BatchLatencyMs { p50: p95, p95, p99: p95 },
             forward_ms: p95,

@@ -146,6 +146,7 @@ impl Profile {
             Measurement {
                 arch: arch.into(),
                 input,
+                cameras: None,
                 images_per_s: m.images_per_s / times,
                 latency_ms: BatchLatencyMs {
                     p50: ms(latency.p50),

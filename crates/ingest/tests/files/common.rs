@@ -58,7 +58,16 @@ pub(crate) fn read(path: &Path) -> Seen {
 }
 
 /// Reads a file to its end, and gives `each` the number of frames so far.
-pub(crate) fn read_with(settings: CameraSettings, mut each: impl FnMut(usize)) -> Seen {
+pub(crate) fn read_with(settings: CameraSettings, each: impl FnMut(usize)) -> Seen {
+    read_as(settings, |source| source, each)
+}
+
+/// Reads a file to its end from the source that `adapt` returns.
+pub(crate) fn read_as(
+    settings: CameraSettings,
+    adapt: impl FnOnce(CameraSource) -> CameraSource,
+    mut each: impl FnMut(usize),
+) -> Seen {
     let (wake_sender, wake) = bounded(1);
     let (intake, queue) = camera_queue(settings.queue, WhenFull::Block, wake_sender);
     let (_running, stop) = stop_signal();
@@ -77,7 +86,7 @@ pub(crate) fn read_with(settings: CameraSettings, mut each: impl FnMut(usize)) -
         every: NonZeroU32::MIN,
         snapshots: None,
     };
-    let mut source = CameraSource::new(settings, wanted);
+    let mut source = adapt(CameraSource::new(settings, wanted));
     let camera = thread::spawn(move || source.run(&outlet));
     let (mut frames, mut size, mut times) = (0, None, Vec::new());
     loop {

@@ -1,5 +1,9 @@
 //! Detectors that say something of every place of every level: RetinaNet and FCOS.
 
+use lookout_fused::{
+    FusedError,
+    cuda::{LevelOutputs, LevelReading},
+};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -82,6 +86,24 @@ impl DenseOutputs {
 
     fn classes(&self) -> i64 {
         self.levels.first().map_or(0, |level| level.cls_logits.size()[2])
+    }
+
+    /// As [`super::DetectorOutputs::read_there`].
+    pub(super) fn read_there(&self, reading: &LevelReading) -> Result<(Tensor, Vec<Tensor>), FusedError> {
+        // Where channels were filled up, an output is a part of a larger tensor.
+        let level = |level: &DenseLevel| {
+            let centers = level.bbox_ctrness.as_ref().map(Tensor::contiguous);
+            (level.cls_logits.contiguous(), level.bbox_regression.contiguous(), centers)
+        };
+        let levels: Vec<_> = self.levels.iter().map(level).collect();
+        let outputs = levels.iter().zip(&self.levels).map(|((logits, boxes, centers), level)| LevelOutputs {
+            logits,
+            boxes,
+            centers: centers.as_ref(),
+            anchors: &level.anchors,
+        });
+        let found = reading.apply(&outputs.collect::<Vec<_>>())?;
+        Ok((found, self.levels.iter().map(|level| level.anchors.shallow_clone()).collect()))
     }
 
     /// What is in pictures of `picture` pixels.

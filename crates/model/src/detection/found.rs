@@ -22,6 +22,21 @@ impl Detections {
     }
 }
 
+impl Detections {
+    /// From a row of what a GPU has read: see [`lookout_fused::cuda::LevelReading::apply`].
+    pub(crate) fn from_row(row: &[f32]) -> Self {
+        let Some((count, boxes)) = row.split_first() else { return Self::default() };
+        let (boxes, _) = boxes.as_chunks::<6>();
+        let mut found = Self::default();
+        for [x1, y1, x2, y2, score, label] in boxes.iter().take(*count as usize) {
+            found.boxes.push([*x1, *y1, *x2, *y2]);
+            found.scores.push(*score);
+            found.labels.push(*label as u32);
+        }
+        found
+    }
+}
+
 /// A candidate as it comes from the device: its box, its score, and its class or level.
 pub(super) type Row = [f32; 6];
 
@@ -45,4 +60,18 @@ pub(super) fn indices(tensor: &Tensor) -> Vec<i64> {
     let mut numbers = vec![0_i64; tensor.numel()];
     tensor.to_device(Device::Cpu).contiguous().copy_data(&mut numbers, tensor.numel());
     numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_holds_as_many_boxes_as_it_counts() {
+        let row = [1.0, 2.0, 3.0, 4.0, 5.0, 0.75, 17.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0];
+        let found = Detections::from_row(&row);
+        let expected = Detections { boxes: vec![[2.0, 3.0, 4.0, 5.0]], scores: vec![0.75], labels: vec![17] };
+        assert_eq!(found, expected);
+        assert!(Detections::from_row(&[0.0]).is_empty() && Detections::from_row(&[]).is_empty());
+    }
 }

@@ -24,6 +24,7 @@ mod rpn;
 mod settings;
 mod tower;
 
+use lookout_fused::{FusedError, cuda::LevelReading};
 use tch::{Tensor, nn};
 
 pub(crate) use self::old_names::modernise;
@@ -37,6 +38,7 @@ pub use self::{
     settings::{DetectionSettings, ProposalSettings},
 };
 use crate::{
+    kernel::BLOCK_CHANNELS,
     norm::{EPS, NormKind},
     target::Target,
     weights::StateDict,
@@ -138,9 +140,10 @@ impl<'a> Pictures<'a> {
     }
 }
 
-/// The height and width of `[N, C, H, W]`.
+/// The height and width of `[N, C, H, W]`; of an input in blocks of 2x2 pixels, those of its pixels.
 pub(crate) fn extent(x: &Tensor) -> Extent {
     match x.size()[..] {
+        [_, BLOCK_CHANNELS, height, width] => [height, width].map(|blocks| (blocks - 3) * 2),
         [.., height, width] => [height, width],
         _ => [0, 0],
     }
@@ -223,7 +226,41 @@ impl DetectorNet {
     }
 }
 
+/// How a detector's outputs for images of `extent` are read on a GPU, where the GPU's kernels can.
+pub(crate) fn reading_there(
+    kind: DetectorKind,
+    settings: &DetectionSettings,
+    extent: Extent,
+) -> Option<LevelReading> {
+    let distances = match kind {
+        DetectorKind::RetinaNet(_) => false,
+        DetectorKind::Fcos => true,
+        // Its proposals go through the host between its two stages.
+        DetectorKind::FasterRcnn(_) => return None,
+    };
+    LevelReading::new(
+        distances,
+        settings.score_threshold,
+        settings.candidates_per_level,
+        settings.max_detections,
+        settings.nms_iou,
+        extent,
+    )
+}
+
 impl DetectorOutputs {
+    /// What is in the images, read on the GPU by `reading`: see [`LevelReading::apply`]. With it the anchors, which the
+    /// work reads.
+    pub(crate) fn read_there(
+        &self,
+        reading: &LevelReading,
+    ) -> Option<Result<(Tensor, Vec<Tensor>), FusedError>> {
+        match self {
+            Self::Dense(outputs) => Some(outputs.read_there(reading)),
+            Self::FasterRcnn(_) => None,
+        }
+    }
+
     /// The outputs by torchvision's names; see [`DenseOutputs`] and [`FasterRcnnOutputs`].
     pub fn named(&self) -> Vec<(&'static str, Tensor)> {
         match self {

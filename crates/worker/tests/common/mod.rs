@@ -19,7 +19,8 @@ use lookout_stage::{
     InputSize, Pixels, RecordSink, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
 };
 use lookout_worker::{
-    FleetParts, FleetSeat, Inputs, Loading, Network, Parts, Progress, SinkWatch, StopRequest, Summary, run,
+    DecoderFallbacks, FleetParts, FleetSeat, Inputs, Loading, Network, Parts, Progress, SinkWatch,
+    StopRequest, Summary, run,
 };
 use tokio::sync::mpsc;
 
@@ -293,6 +294,7 @@ fn start_with(
         device: "cpu".into(),
         prefetch: false,
         inputs: Inputs { network: "fake".into(), sizes: vec![SIZE], current: InputSize::new(SIZE) },
+        decoder_fallbacks: DecoderFallbacks::default(),
     };
     let (stop, stops) = mpsc::channel(2);
     let summary = tokio::spawn(async move { run(settings, parts, stops, &Progress::on_terminal()).await });

@@ -12,7 +12,7 @@ use lookout_model::{
 };
 use lookout_schema::RecordKind;
 use lookout_stage::InputSize;
-use lookout_worker::{FleetParts, Inputs, Loading, MakeSource, Network, Parts, worker_id};
+use lookout_worker::{DecoderFallbacks, FleetParts, Inputs, Loading, MakeSource, Network, Parts, worker_id};
 
 /// The parts of a worker, made ready.
 pub(crate) struct Ready {
@@ -33,7 +33,7 @@ impl Ready {
         let networks = Networks {
             model: settings.model.clone(),
             classify: settings.classify.clone(),
-            max_batch: settings.batch.max_size,
+            max_batch: settings.batch.largest(target.is_gpu()),
             streams: Streams::new(&settings.model, target),
         };
         let embedded = match settings.kafka.brokers {
@@ -49,8 +49,12 @@ impl Ready {
         let current = InputSize::new(input);
         let wanted = Wanted { input, fit, every: settings.infer.every, snapshots: settings.snapshots };
         let follows = current.clone();
+        let decoder_fallbacks = DecoderFallbacks::default();
+        let fallbacks = decoder_fallbacks.clone();
         let make_source: MakeSource = Arc::new(move |camera| {
-            Box::new(CameraSource::new(camera.clone(), wanted).following(follows.clone()))
+            let fallbacks = fallbacks.clone();
+            let source = CameraSource::new(camera.clone(), wanted).following(follows.clone());
+            Box::new(source.with_fallbacks(move |camera| fallbacks.count(camera)))
         });
         let sizes = [input].into_iter().chain(settings.model.smaller_inputs.iter().copied()).collect();
         let inputs = Inputs { network: settings.model.arch.clone(), sizes, current };
@@ -69,6 +73,7 @@ impl Ready {
             device: target.to_string(),
             prefetch: target.is_gpu(),
             inputs,
+            decoder_fallbacks,
         };
         Ok(Self { parts, embedded })
     }

@@ -1,0 +1,251 @@
+//! Which decoders a camera may use now, when its GPU decoder has failed, and when the GPU is tried again. Pure: the
+//! factories, what a connection showed and the time are arguments.
+
+use std::time::{Duration, Instant};
+
+use gstreamer::FlowError;
+use lookout_config::DecoderChoice;
+
+/// An element factory of GStreamer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offered {
+    pub(crate) name: String,
+    /// GStreamer's class, such as `Codec/Decoder/Video/Hardware`.
+    pub(crate) klass: String,
+}
+
+/// The codecs that are decoded on the GPU. VP8, MPEG-2, MPEG-4 and JPEG stay on the CPU: cameras that send them have
+/// small frames, and the caps of nvcodec's decoders do not say which images of these they fail at.
+const GPU_CODECS: [&str; 4] = ["h264", "h265", "vp9", "av1"];
+
+/// A CPU decoder replaces a GPU decoder that failed for this long. The next connection after that tries the GPU again;
+/// a connection that works is not closed for it.
+pub(crate) const GPU_RETRY: Duration = Duration::from_secs(600);
+
+/// More packets than a decoder keeps before it returns the first frame of them: H.264 and H.265 reorder 16 frames.
+const MAX_DELAYED: u64 = 16;
+
+impl Offered {
+    fn is_decoder(&self) -> bool {
+        self.klass.contains("Decoder")
+    }
+
+    pub(crate) fn is_hardware(&self) -> bool {
+        self.is_decoder() && self.klass.contains("Hardware")
+    }
+
+    /// Whether this is a decoder of the nvcodec plugin: `nvh264dec`, `nvh264sldec`, or `nvh264device1dec` for a second
+    /// GPU.
+    fn is_nvcodec(&self) -> bool {
+        self.is_hardware() && self.name.starts_with("nv") && self.name.ends_with("dec")
+    }
+
+    /// Whether this is a decoder on the GPU that cameras may use.
+    pub(crate) fn is_gpu(&self) -> bool {
+        let codec = self.name.strip_prefix("nv").unwrap_or_default();
+        self.is_nvcodec() && GPU_CODECS.iter().any(|known| codec.starts_with(known))
+    }
+}
+
+/// Returns the positions of the `offered` factories that decodebin tries for a stream, in this order. `offered` has
+/// those that accept the stream, in decodebin's order.
+///
+/// With `uses_gpu` the GPU decoders come before all other decoders: by their ranks `avdec_h264` would be equal to
+/// `nvh264dec`, and come first by its name. Without it there is no hardware decoder. Parsers keep their place before the
+/// decoders.
+pub(crate) fn order(offered: &[Offered], uses_gpu: bool) -> Vec<usize> {
+    let is_allowed = |factory: &Offered| match uses_gpu {
+        true => factory.is_gpu() || !factory.is_nvcodec(),
+        false => !factory.is_hardware(),
+    };
+    let mut order: Vec<_> = (0..offered.len()).filter(|&index| is_allowed(&offered[index])).collect();
+    order.sort_by_key(|&index| match &offered[index] {
+        other if !other.is_decoder() => 0,
+        decoder if decoder.is_gpu() => 1,
+        _ => 2,
+    });
+    order
+}
+
+/// Returns what the machine lacks for `decoder = "gpu"`, if anything. `plugin` is whether the nvcodec plugin is there.
+pub(crate) fn missing(plugin: bool, offered: &[Offered]) -> Option<&'static str> {
+    if offered.iter().any(Offered::is_gpu) {
+        return None;
+    }
+    Some(if plugin {
+        "the plugin `nvcodec` found no NVIDIA GPU, or not the driver's libcuda.so.1 and libnvcuvid.so.1; in a container \
+         set NVIDIA_DRIVER_CAPABILITIES to include `video`. If the driver was installed later, remove GStreamer's \
+         registry cache (~/.cache/gstreamer-1.0)"
+    } else {
+        "GStreamer's plugin `nvcodec` is not installed; it is part of GStreamer's plugins bad"
+    })
+}
+
+/// Decides for one camera whether its connections use the GPU.
+#[derive(Debug)]
+pub(crate) struct DecoderPolicy {
+    choice: DecoderChoice,
+    failed_at: Option<Instant>,
+}
+
+impl DecoderPolicy {
+    pub(crate) fn new(choice: DecoderChoice) -> Self {
+        Self { choice, failed_at: None }
+    }
+
+    /// Whether a connection that is made now uses the GPU where it can.
+    pub(crate) fn uses_gpu(&self, now: Instant) -> bool {
+        match self.choice {
+            DecoderChoice::Cpu => false,
+            DecoderChoice::Gpu => true,
+            DecoderChoice::Auto => {
+                self.failed_at.is_none_or(|at| now.saturating_duration_since(at) >= GPU_RETRY)
+            }
+        }
+    }
+
+    /// Whether a camera that cannot be decoded on the GPU has failed.
+    pub(crate) fn needs_gpu(&self) -> bool {
+        self.choice == DecoderChoice::Gpu
+    }
+
+    /// The GPU decoder failed. Returns whether a CPU decoder replaces it.
+    pub(crate) fn fail(&mut self, now: Instant) -> bool {
+        let falls_back = self.choice == DecoderChoice::Auto;
+        if falls_back {
+            self.failed_at = Some(now);
+        }
+        falls_back
+    }
+}
+
+/// What a connection with a GPU decoder showed by its end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Evidence {
+    /// The error that the decoder posted.
+    pub(crate) error: Option<String>,
+    /// What the decoder returned for its last packet.
+    pub(crate) flow: Option<FlowError>,
+    /// The connection was closed because no frame came, or its stream ended without one.
+    pub(crate) is_silent: bool,
+    /// Frames that the decoder returned.
+    pub(crate) frames: u64,
+    /// Packets since the last frame.
+    pub(crate) unanswered: u64,
+}
+
+impl Evidence {
+    /// Returns the reason for which the GPU decoder failed; none where it did not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        if let Some(error) = &self.error {
+            return Some(error.clone());
+        }
+        // nvcodec's decoders post no error where there is no free session, the GPU is out of memory or cannot decode a
+        // resolution: they only return an error for the packet, and the source of the pipeline reports that.
+        match self.flow {
+            Some(FlowError::NotNegotiated) => {
+                return Some("it could not negotiate the format of its frames".into());
+            }
+            Some(FlowError::Error | FlowError::NotSupported) => {
+                return Some(
+                    "it returned an error for a packet, such as for want of a free session or memory".into(),
+                );
+            }
+            _ => {}
+        }
+        let max_delayed = if self.frames == 0 { 0 } else { MAX_DELAYED };
+        (self.is_silent && self.unanswered > max_delayed)
+            .then(|| format!("it returned no frame for {} packets", self.unanswered))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(factories: &[(&str, &str)]) -> Vec<Offered> {
+        let factory = |&(name, klass): &(&str, &str)| Offered { name: name.into(), klass: klass.into() };
+        factories.iter().map(factory).collect()
+    }
+
+    fn names(offered: &[Offered], uses_gpu: bool) -> Vec<&str> {
+        order(offered, uses_gpu).into_iter().map(|index| offered[index].name.as_str()).collect()
+    }
+
+    const HARDWARE: &str = "Codec/Decoder/Video/Hardware";
+    const SOFTWARE: &str = "Codec/Decoder/Video";
+
+    #[test]
+    fn gpu_decoders_come_before_others_and_behind_parsers() {
+        let h264 = offered(&[
+            ("h264parse", "Codec/Parser/Converter/Video"),
+            ("avdec_h264", SOFTWARE),
+            ("nvh264dec", HARDWARE),
+            ("vah264dec", HARDWARE),
+            ("nvh264device1dec", HARDWARE),
+            ("nvh264sldec", HARDWARE),
+        ]);
+        let gpu = ["h264parse", "nvh264dec", "nvh264device1dec", "nvh264sldec", "avdec_h264", "vah264dec"];
+        assert_eq!(names(&h264, true), gpu);
+        assert_eq!(names(&h264, false), ["h264parse", "avdec_h264"]);
+    }
+
+    #[test]
+    fn codecs_that_stay_on_the_cpu_have_no_decoder_of_nvcodec() {
+        let other = offered(&[
+            ("nvvp8dec", HARDWARE),
+            ("vp8dec", SOFTWARE),
+            ("nvjpegdec", HARDWARE),
+            ("jpegdec", "Codec/Decoder/Image"),
+        ]);
+        assert_eq!(names(&other, true), ["vp8dec", "jpegdec"]);
+        assert!(!offered(&[("nvh264enc", "Codec/Encoder/Video/Hardware")])[0].is_gpu());
+    }
+
+    #[test]
+    fn says_what_is_missing_for_the_gpu() {
+        let cpu = offered(&[("avdec_h264", SOFTWARE)]);
+        assert!(missing(false, &cpu).unwrap().contains("not installed"));
+        assert!(missing(true, &cpu).unwrap().contains("libnvcuvid"));
+        assert_eq!(missing(true, &offered(&[("nvh265dec", HARDWARE)])), None);
+    }
+
+    #[test]
+    fn a_camera_falls_back_for_ten_minutes() {
+        let start = Instant::now();
+        let mut policy = DecoderPolicy::new(DecoderChoice::Auto);
+        assert!(policy.uses_gpu(start) && !policy.needs_gpu());
+        assert!(policy.fail(start));
+        assert!(!policy.uses_gpu(start + GPU_RETRY - Duration::from_millis(1)));
+        assert!(policy.uses_gpu(start + GPU_RETRY));
+        assert!(policy.fail(start + GPU_RETRY), "each failure counts");
+        assert!(!policy.uses_gpu(start + GPU_RETRY * 2 - Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_camera_whose_decoder_is_chosen_does_not_fall_back() {
+        let now = Instant::now();
+        let mut gpu = DecoderPolicy::new(DecoderChoice::Gpu);
+        assert!(!gpu.fail(now) && gpu.uses_gpu(now) && gpu.needs_gpu());
+        let cpu = DecoderPolicy::new(DecoderChoice::Cpu);
+        assert!(!cpu.uses_gpu(now) && !cpu.needs_gpu());
+    }
+
+    #[test]
+    fn a_decoder_fails_by_an_error_a_flow_return_or_packets_without_frames() {
+        let works = Evidence { frames: 100, unanswered: 3, ..Evidence::default() };
+        let failure = |evidence: Evidence| evidence.failure();
+        assert_eq!(failure(works.clone()), None, "the camera hung up");
+        assert_eq!(failure(Evidence { flow: Some(FlowError::Flushing), ..works.clone() }), None);
+        assert_eq!(failure(Evidence { is_silent: true, ..works.clone() }), None, "the camera went silent");
+        let error = Some("no CUDA context".to_owned());
+        assert_eq!(failure(Evidence { error: error.clone(), ..works.clone() }), error);
+        for flow in [FlowError::Error, FlowError::NotNegotiated] {
+            assert!(failure(Evidence { flow: Some(flow), ..works.clone() }).is_some(), "{flow:?}");
+        }
+        assert!(failure(Evidence { is_silent: true, unanswered: 17, ..works }).is_some());
+        let first = Evidence { unanswered: 1, ..Evidence::default() };
+        assert_eq!(failure(first.clone()), None, "the connection was closed for another reason");
+        assert!(failure(Evidence { is_silent: true, ..first }).unwrap().contains("1 packets"));
+    }
+}

@@ -1,0 +1,362 @@
+//! Decoding on the GPU by GStreamer's plugin `nvcodec`.
+//!
+//! Its decoders are ordinary elements that decodebin takes. The plugin registers them when it finds libnvcuvid and a
+//! GPU. Their frames come through host memory: the decoder itself copies each from the GPU, and everything behind it is
+//! as with a decoder on the CPU.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use lookout_config::{CameraSettings, DecoderChoice, SourceUri};
+use lookout_schema::{CameraId, RetryReason};
+
+use crate::{
+    Fault,
+    decoder_policy::{DecoderPolicy, Evidence, GPU_RETRY, Offered, missing, order},
+    fault::scrub,
+};
+
+/// What is called with a camera's name when a CPU decoder replaces its GPU decoder.
+pub(crate) type OnFallback = Arc<dyn Fn(&CameraId) + Send + Sync>;
+
+/// The decoders of a camera, over all of its connections.
+pub(crate) struct CameraDecoders {
+    camera: CameraId,
+    uri: SourceUri,
+    policy: Mutex<DecoderPolicy>,
+    on_fallback: Option<OnFallback>,
+}
+
+impl CameraDecoders {
+    pub(crate) fn new(settings: &CameraSettings, on_fallback: Option<OnFallback>) -> Arc<Self> {
+        let policy = Mutex::new(DecoderPolicy::new(settings.decoder));
+        Arc::new(Self { camera: settings.id.clone(), uri: settings.uri.clone(), policy, on_fallback })
+    }
+
+    fn policy(&self) -> MutexGuard<'_, DecoderPolicy> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The GPU decoder `element` failed. Returns whether the camera falls back to a CPU decoder.
+    fn fail(&self, element: &str, reason: &str) -> bool {
+        let falls_back = self.policy().fail(Instant::now());
+        if falls_back {
+            tracing::warn!(
+                camera = %self.camera,
+                element,
+                reason,
+                gpu_retry_s = GPU_RETRY.as_secs(),
+                "GPU decoder failed, falling back to the CPU"
+            );
+            if let Some(on_fallback) = &self.on_fallback {
+                on_fallback(&self.camera);
+            }
+        }
+        falls_back
+    }
+}
+
+impl fmt::Debug for CameraDecoders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CameraDecoders").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// Returns an error where `settings` ask for the GPU and this machine cannot decode on one.
+pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
+    if settings.decoder != DecoderChoice::Gpu {
+        return Ok(());
+    }
+    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
+    let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
+    let offered: Vec<_> = factories.iter().map(offered).collect();
+    let plugin = gst::Registry::get().find_plugin("nvcodec").is_some();
+    match missing(plugin, &offered) {
+        None => Ok(()),
+        Some(what) => {
+            let detail = format!("{}: `decoder = \"gpu\"` cannot be met: {what}", settings.uri);
+            Err(Fault::new(RetryReason::PipelineError, detail))
+        }
+    }
+}
+
+pub(crate) fn offered(factory: &gst::ElementFactory) -> Offered {
+    let klass = factory.metadata("klass").unwrap_or_default().to_owned();
+    Offered { name: factory.name().into(), klass }
+}
+
+/// The decoders of one connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionDecoders {
+    camera: Arc<CameraDecoders>,
+    uses_gpu: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The GPU decoders that decodebin has tried.
+    tried: Vec<GpuDecoder>,
+    /// The GPU decoder that the frames come from.
+    selected: Option<GpuDecoder>,
+    /// The first error of a GPU decoder: its name, and what it posted.
+    error: Option<(String, String)>,
+    /// The first error that a GPU decoder returned: its name, and which one.
+    flow: Option<(String, gst::FlowError)>,
+    /// The source's data were refused, so no frame is to be expected.
+    is_refused: bool,
+}
+
+impl State {
+    /// The selected decoder, or all of them before one is selected.
+    fn in_use(&self) -> impl Iterator<Item = &GpuDecoder> {
+        self.selected.iter().chain(&self.tried)
+    }
+
+    fn note_flow(&mut self) {
+        if self.flow.is_none() {
+            let failing = self.in_use().find_map(|decoder| Some((decoder.name.clone(), decoder.error()?)));
+            self.flow = failing;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GpuDecoder {
+    name: String,
+    element: glib::WeakRef<gst::Element>,
+}
+
+impl GpuDecoder {
+    fn of(element: &gst::Element) -> Option<Self> {
+        let offered = element.factory().as_ref().map(offered).filter(Offered::is_gpu)?;
+        Some(Self { name: offered.name, element: element.downgrade() })
+    }
+
+    /// Whether it is in its pipeline: decodebin removes decoders that do not start.
+    fn has_started(&self) -> bool {
+        self.element.upgrade().is_some_and(|element| element.parent().is_some())
+    }
+
+    /// The error that it returned for its last packet.
+    fn error(&self) -> Option<gst::FlowError> {
+        let pad = self.element.upgrade()?.static_pad("sink")?.peer()?;
+        // Others are no errors of a decoder: a pipeline that stops, or a stream that nobody takes.
+        let errors = [gst::FlowError::Error, gst::FlowError::NotNegotiated, gst::FlowError::NotSupported];
+        pad.last_flow_result().err().filter(|flow| errors.contains(flow))
+    }
+}
+
+impl ConnectionDecoders {
+    /// Decides whether a connection that is made now uses the GPU.
+    pub(crate) fn new(camera: &Arc<CameraDecoders>) -> Arc<Self> {
+        let uses_gpu = camera.policy().uses_gpu(Instant::now());
+        Arc::new(Self { camera: Arc::clone(camera), uses_gpu, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the GPU decoders that decodebin puts into `pipeline`, and keeps their frames in system memory.
+    pub(crate) fn watch(self: &Arc<Self>, pipeline: &gst::Pipeline) {
+        let decoders = Arc::downgrade(self);
+        pipeline.connect_deep_element_added(move |_, _, element| {
+            let Some(decoders) = decoders.upgrade() else { return };
+            if let Some(decoder) = GpuDecoder::of(element) {
+                if let Some(pad) = element.static_pad("src") {
+                    offer_system_memory_only(&pad);
+                }
+                decoders.state().tried.push(decoder);
+            }
+        });
+    }
+
+    /// Has `decodebin` try decoders in the order that the camera's policy asks for.
+    pub(crate) fn sort(&self, decodebin: &gst::Element) {
+        let uses_gpu = self.uses_gpu;
+        decodebin.connect("autoplug-sort", false, move |values| {
+            // None leaves decodebin's order.
+            let sorted = values.get(3).and_then(|factories| sorted(factories, uses_gpu));
+            Some(sorted.to_value())
+        });
+    }
+
+    /// decodebin has chosen `decoder` for the stream that frames are taken from; none for raw video.
+    ///
+    /// # Errors
+    /// The camera needs the GPU, and this decoder is not on it.
+    pub(crate) fn select(&self, decoder: Option<&gst::Element>) -> Result<(), Fault> {
+        let Some((element, factory)) = decoder.and_then(|decoder| Some((decoder, decoder.factory()?))) else {
+            return Ok(());
+        };
+        let (offer, selected) = (offered(&factory), GpuDecoder::of(element));
+        let CameraDecoders { camera, uri, .. } = &*self.camera;
+        let is_gpu = selected.is_some();
+        let failed = {
+            let mut state = self.state();
+            let failed = state.tried.iter().find(|tried| !is_gpu && !tried.has_started());
+            let failed = failed.map(|tried| tried.name.clone());
+            // From now on only the decoder that the frames come from matters.
+            state.tried.clear();
+            state.selected = selected;
+            failed
+        };
+        if !is_gpu && self.camera.policy().needs_gpu() {
+            let caps = element.static_pad("sink").and_then(|pad| pad.current_caps());
+            let video = caps.as_deref().map_or_else(|| "its video".into(), format);
+            let why = failed.map_or_else(
+                || format!("no decoder of nvcodec accepts {video}"),
+                |failed| format!("{failed} cannot be started for {video}"),
+            );
+            let detail = format!("{uri}: {why}; `decoder = \"auto\"` would use {} on the CPU", offer.name);
+            return Err(Fault::new(RetryReason::Undecodable, detail));
+        }
+        if let Some(failed) = failed {
+            self.camera.fail(&failed, "it could not be started");
+        }
+        tracing::info!(%camera, element = offer.name, hardware = offer.is_hardware(), "decoder selected");
+        Ok(())
+    }
+
+    /// Notes an error that `source` posted. Returns whether it is a GPU decoder, which does not go on after one.
+    pub(crate) fn note_error(&self, source: Option<&gst::Object>, error: &glib::Error) -> bool {
+        let mut state = self.state();
+        // Whoever posts it may push an end of stream behind it, which hides what the decoder returned.
+        state.note_flow();
+        let element = source.and_then(|source| source.downcast_ref::<gst::Element>());
+        let Some(decoder) = element.and_then(GpuDecoder::of) else { return false };
+        let posted = scrub(&self.camera.uri, error.message());
+        state.error.get_or_insert((decoder.name, posted));
+        true
+    }
+
+    /// The source's data exceed a limit, so it is no fault of the decoder that no frame comes.
+    pub(crate) fn refuse(&self) {
+        self.state().is_refused = true;
+    }
+
+    /// Judges whether the GPU decoder of a connection that has ended failed, by `evidence` and what the decoder itself
+    /// posted and returned.
+    pub(crate) fn judge(&self, evidence: Evidence) -> Verdict {
+        let mut state = self.state();
+        state.note_flow();
+        let Some(decoder) = state.in_use().next().map(|decoder| decoder.name.clone()) else {
+            return Verdict::Fine;
+        };
+        if state.is_refused {
+            return Verdict::Fine;
+        }
+        let (posted_by, error) = state.error.clone().unzip();
+        let (returned_by, flow) = state.flow.clone().unzip();
+        drop(state);
+        let element = posted_by.or(returned_by).unwrap_or(decoder);
+        match (Evidence { error, flow, ..evidence }).failure() {
+            None => Verdict::Fine,
+            Some(reason) if self.camera.fail(&element, &reason) => Verdict::FallsBack,
+            Some(reason) => Verdict::Failed { element, reason },
+        }
+    }
+}
+
+/// What became of a connection's GPU decoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It works, or there was none.
+    Fine,
+    /// It failed; the camera's next connection uses a CPU decoder.
+    FallsBack,
+    /// It failed, and the camera must be decoded on the GPU.
+    Failed { element: String, reason: String },
+}
+
+/// An array of factories in the order in which they are tried.
+fn sorted(factories: &glib::Value, uses_gpu: bool) -> Option<glib::ValueArray> {
+    let factories = factories.get::<glib::ValueArray>().ok()?;
+    let offer = |factory: &glib::Value| Some(offered(&factory.get::<gst::ElementFactory>().ok()?));
+    let offers: Vec<_> = factories.iter().map(offer).collect::<Option<_>>()?;
+    Some(order(&offers, uses_gpu).into_iter().map(|index| factories[index].clone()).collect())
+}
+
+/// Has the decoder at `pad` find only system memory behind it.
+///
+/// nvcodec's decoders take `memory:CUDAMemory` where it is allowed, and everything is while decodebin has not exposed
+/// the pad. appsink accepts system memory only, so that the first frame would fail there.
+fn offer_system_memory_only(pad: &gst::Pad) {
+    let kinds = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PULL;
+    pad.add_probe(kinds, |_, info| {
+        if let Some(gst::QueryViewMut::Caps(query)) = info.query_mut().map(gst::QueryRef::view_mut) {
+            let system = gst::Caps::new_empty_simple("video/x-raw");
+            let offered = match query.result() {
+                Some(caps) => caps.intersect(&system),
+                None => system,
+            };
+            query.set_result(&offered);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The parts of coded `caps` on which it depends who decodes them.
+fn format(caps: &gst::CapsRef) -> String {
+    let Some(caps) = caps.structure(0) else { return "its video".into() };
+    let mut text = caps.name().to_string();
+    for key in ["profile", "chroma-format", "bit-depth-luma", "width", "height"] {
+        if let Some(value) = caps.value(key).ok().and_then(|value| value.serialize().ok()) {
+            text += &format!(", {key} {value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_gpu_decoder_fails_a_camera_that_needs_one() {
+        crate::init().unwrap();
+        let text = "name = \"t\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[[camera]]\nid = \"cam\"\n\
+                    uri = \"clip.mp4\"\ndecoder = \"gpu\"\n";
+        let pipeline = lookout_config::parse("/test.toml".as_ref(), text, &|_| None).unwrap();
+        let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
+        let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
+        let has_gpu = factories.iter().any(|factory| offered(factory).is_gpu());
+        let checked = check(&pipeline.cameras[0]).map_err(|fault| fault.detail);
+        assert_eq!(checked.is_ok(), has_gpu, "{checked:?}");
+        assert!(checked.err().is_none_or(|detail| detail.contains("clip.mp4") && detail.contains("nvcodec")));
+    }
+
+    #[test]
+    fn a_decoder_finds_no_gpu_memory_behind_it() {
+        crate::init().unwrap();
+        let caps: gst::Caps =
+            "video/x-raw(memory:CUDAMemory), format=NV12; video/x-raw, format=NV12".parse().unwrap();
+        let pad = gst::Pad::builder_from_template(
+            &gst::PadTemplate::new("src", gst::PadDirection::Src, gst::PadPresence::Always, &caps).unwrap(),
+        )
+        .build();
+        // Accepts anything, as decodebin's pad does before it is exposed.
+        let peer = gst::Pad::new(gst::PadDirection::Sink);
+        pad.link(&peer).unwrap();
+        assert!(pad.allowed_caps().unwrap().to_string().contains("CUDAMemory"));
+        offer_system_memory_only(&pad);
+        let allowed = pad.allowed_caps().unwrap();
+        assert_eq!(allowed, "video/x-raw, format=NV12".parse::<gst::Caps>().unwrap());
+    }
+
+    #[test]
+    fn a_coded_format_is_named_by_what_a_decoder_depends_on() {
+        crate::init().unwrap();
+        let caps: gst::Caps =
+            "video/x-h264, level=(string)4, profile=(string)high-4:2:2, width=1920, height=1080"
+                .parse()
+                .unwrap();
+        assert_eq!(format(&caps), "video/x-h264, profile high-4:2:2, width 1920, height 1080");
+    }
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env bash
+# Measures one worker with many live 1080p30 H.264 cameras: how many records it publishes, and how old they are.
+#
+#   source bundle/env.sh; scripts/gpu/cameras.sh --cameras 60 --seconds 60 --fps 10
+#
+# rtsp_server.py serves the cameras on this machine, with RTCP sender reports, so that the age of a record is the time
+# from the moment at which the camera's frame was due to its hand-over to the Kafka client. Records go to the embedded
+# broker, from which `lookout tail` reads them. report.py computes the figures of the records that were published in
+# the measured seconds. Everything that is started here is stopped at the end.
+#
+# Exit code: 0 the figures are written, 1 something failed (the cause and the end of the worker's log are printed),
+# 2 wrong arguments.
+set -euo pipefail
+
+usage() {
+    cat <<'EOF'
+usage: cameras.sh [OPTIONS]
+
+  --cameras N       number of cameras [16]
+  --seconds S       seconds that are measured, after the warm-up [30]
+  --warm-up S       seconds between the first records of all cameras and the measurement [5]
+  --fps F           frames analyzed per second and camera, the pipeline's key `fps` [10]
+  --arch ARCH       [retinanet_resnet50_fpn]
+  --weights W       [random:0]
+  --input WxH       the network's input [640x640]
+  --max-batch B     the pipeline's `batch.max_size` [32]
+  --max-age-ms MS   the pipeline's `batch.max_age_ms` [500]
+  --device D        auto, cuda, cuda:N or cpu [auto]
+  --precision P     auto, fp32, bf16 or fp16 [auto]
+  --decoder D       the cameras' key `decoder`: auto, gpu or cpu [auto]
+  --clip FILE       H.264 byte stream of the cameras [the bundle's]
+  --timeout S       give up this long after the start [warm-up + seconds + 120]
+  --output FILE     the figures as one line of JSON [cameras.json]
+  --keep FOLDER     keep logs, metrics and records in this folder
+EOF
+}
+
+log() { printf '==> %s\n' "$*" >&2; }
+wrong() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+declare -A option=(
+    [cameras]=16 [seconds]=30 [warm-up]=5 [fps]=10 [arch]=retinanet_resnet50_fpn [weights]=random:0 [input]=640x640
+    [max-batch]=32 [max-age-ms]=500 [device]=auto [precision]=auto [decoder]=auto [clip]='' [timeout]=''
+    [output]=cameras.json [keep]=''
+)
+while [[ $# -gt 0 ]]; do
+    name="${1#--}"
+    [[ "$name" != help && "$1" != -h ]] || { usage; exit 0; }
+    [[ "$1" == --* && -n "${option[$name]+set}" ]] || { usage >&2; wrong "unknown option $1"; }
+    [[ $# -ge 2 ]] || wrong "$1 needs a value"
+    option[$name]="$2"
+    shift 2
+done
+for name in cameras seconds max-batch max-age-ms; do
+    [[ "${option[$name]}" =~ ^[1-9][0-9]*$ ]] ||
+        wrong "--$name is '${option[$name]}'; it takes a whole number above 0"
+done
+[[ "${option[warm-up]}" =~ ^[0-9]+$ ]] || wrong "--warm-up is '${option[warm-up]}'; it takes a whole number"
+option[timeout]="${option[timeout]:-$((option[warm-up] + option[seconds] + 120))}"
+[[ "${option[timeout]}" =~ ^[1-9][0-9]*$ ]] ||
+    wrong "--timeout is '${option[timeout]}'; it takes a whole number above 0"
+[[ "${option[decoder]}" =~ ^(auto|cpu|gpu)$ ]] ||
+    wrong "--decoder is '${option[decoder]}'; it takes auto, gpu or cpu"
+lookout="$(command -v lookout)" || lookout="$here/../../target/release/lookout"
+[[ -x "$lookout" ]] || wrong "lookout is not on PATH; source the bundle's env.sh"
+clip="${option[clip]:-${LOOKOUT_BUNDLE:-/nonexistent}/clips/road-1080p30.h264}"
+[[ -f "$clip" ]] ||
+    wrong "the clip $clip does not exist; source the bundle's env.sh, or pass --clip \"\$(scripts/gpu/clip.sh)\""
+weights="${option[weights]}"
+[[ "$weights" != */* || "$weights" == /* ]] || weights="$PWD/$weights"
+
+# The machine's own programs run with the machine's own libraries. An array, so that `$!` is Python itself.
+python=(env -u LD_LIBRARY_PATH python3)
+
+folder="$(mktemp -d)"
+declare -A running=()
+finished=''
+stop() {
+    local pid="${running[$1]:-}" tries
+    [[ -n "$pid" ]] || return 0
+    unset "running[$1]"
+    kill "${2:--TERM}" "$pid" 2>/dev/null || true
+    for ((tries = 0; tries < 150; tries++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+}
+finish() {
+    local status=$? name
+    trap - EXIT INT TERM
+    for name in "${!running[@]}"; do
+        [[ "$name" == worker || "$name" == cameras ]] || stop "$name"
+    done
+    stop worker -INT
+    stop cameras
+    if [[ -n "${option[keep]}" ]]; then
+        mkdir -p "${option[keep]}"
+        cp "$folder"/* "${option[keep]}/" 2>/dev/null || true
+    fi
+    rm -rf "$folder"
+    [[ -n "$finished" || "$status" -ne 0 ]] || status=1
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    if [[ -s "$folder/worker.log" ]]; then
+        printf -- '--- end of the worker log\n' >&2
+        tail -n 30 "$folder/worker.log" >&2
+    fi
+    if [[ -s "$folder/cameras.log" ]]; then
+        printf -- '--- end of the log of the cameras\n' >&2
+        tail -n 5 "$folder/cameras.log" >&2
+    fi
+    exit 1
+}
+deadline=$((SECONDS + option[timeout]))
+is_running() { kill -0 "${running[$1]}" 2>/dev/null; }
+
+# line_of NAME FILE TEXT: waits until FILE, written by the process NAME, has a line with TEXT, and puts it into `line`.
+line_of() {
+    local runs=yes
+    while :; do
+        is_running "$1" || runs=''
+        line="$(grep -m 1 -e "$3" "$2" 2>/dev/null || true)"
+        [[ -z "$line" ]] || return 0
+        [[ -n "$runs" ]] || fail "$1 ended before it wrote '$3'"
+        ((SECONDS < deadline)) || fail "no '$3' from $1 within ${option[timeout]} s"
+        sleep 0.2
+    done
+}
+
+# pause SECONDS: sleeps while the worker runs.
+pause() {
+    local until=$((SECONDS + $1))
+    while ((SECONDS < until)); do
+        is_running worker || fail "the worker ended during the run"
+        is_running cameras || fail "the server of the cameras ended during the run"
+        is_running tail || fail "lookout tail ended during the run: $(tail -n 3 "$folder/tail.log")"
+        ((SECONDS < deadline)) || fail "the run took longer than ${option[timeout]} s"
+        sleep 0.2
+    done
+}
+
+# A connection per camera on each side, and what GStreamer opens for each pipeline.
+ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
+
+"${python[@]}" "$here/rtsp_server.py" "$clip" --cameras "${option[cameras]}" --fps 30 \
+    >"$folder/cameras.out" 2>"$folder/cameras.log" &
+running[cameras]=$!
+line_of cameras "$folder/cameras.out" '^ready '
+rtsp="${line#ready }"
+log "${option[cameras]} cameras at rtsp://$rtsp/camera-1 to camera-${option[cameras]}"
+
+http="127.0.0.1:$("${python[@]}" -c 'import socket
+print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')"
+{
+    cat <<EOF
+name = "gpu-cameras"
+
+[model]
+arch = "${option[arch]}"
+weights = "$weights"
+input = "${option[input]}"
+device = "${option[device]}"
+precision = "${option[precision]}"
+
+[batch]
+max_size = ${option[max-batch]}
+max_age_ms = ${option[max-age-ms]}
+
+[kafka]
+brokers = "embedded"
+
+[worker]
+id = "gpu"
+http = "$http"
+EOF
+    for ((n = 1; n <= option[cameras]; n++)); do
+        printf '\n[[camera]]\nid = "camera-%d"\nuri = "rtsp://%s/camera-%d"\nfps = %s\n' \
+            "$n" "$rtsp" "$n" "${option[fps]}"
+        # `auto` is the key's default.
+        [[ "${option[decoder]}" == auto ]] || printf 'decoder = "%s"\n' "${option[decoder]}"
+    done
+} >"$folder/pipeline.toml"
+
+log "lookout run with ${option[arch]} at ${option[input]}, ${option[fps]} frames/s per camera"
+"$lookout" run "$folder/pipeline.toml" --summary text >"$folder/summary" 2>"$folder/worker.log" &
+running[worker]=$!
+line_of worker "$folder/worker.log" 'embedded broker at'
+broker="$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$line" | head -n 1)"
+"$lookout" tail --brokers "$broker" --json >"$folder/records.jsonl" 2>"$folder/tail.log" &
+running[tail]=$!
+line_of worker "$folder/worker.log" 'records of all cameras flow'
+log "$(sed -n 's/.*network loaded/network loaded/p' "$folder/worker.log" | head -n 1)"
+
+if command -v nvidia-smi >/dev/null 2>&1; then
+    nvidia-smi --query-gpu=utilization.gpu,utilization.decoder,memory.used --format=csv,noheader,nounits \
+        --loop-ms=1000 >"$folder/gpu.csv" 2>/dev/null &
+    running[gpu]=$!
+fi
+pause "${option[warm-up]}"
+log "measuring for ${option[seconds]} s"
+"${python[@]}" "$here/report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/before.json" ||
+    fail "the worker's metrics cannot be read"
+pause "${option[seconds]}"
+"${python[@]}" "$here/report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/after.json" ||
+    fail "the worker's metrics cannot be read"
+# What was published in the last moments is still on its way to the reader.
+pause 1
+stop tail
+[[ -z "${running[gpu]:-}" ]] || stop gpu
+stop worker -INT
+stop cameras
+
+settings=()
+for name in cameras seconds fps arch weights input max-batch max-age-ms device precision decoder; do
+    settings+=("$name=${option[$name]}")
+done
+"${python[@]}" "$here/report.py" report "$folder" "${option[output]}" "${settings[@]}" ||
+    fail "no figures could be computed"
+finished=yes
+log "the figures are in ${option[output]}"
