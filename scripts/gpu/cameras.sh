@@ -188,8 +188,7 @@ EOF
     for ((n = 1; n <= option[cameras]; n++)); do
         printf '\n[[camera]]\nid = "camera-%d"\nuri = "rtsp://%s/camera-%d"\nfps = %s\n' \
             "$n" "$rtsp" "$n" "${option[fps]}"
-        # `auto` is the key's default.
-        [[ "${option[decoder]}" == auto ]] || printf 'decoder = "%s"\n' "${option[decoder]}"
+        printf 'decoder = "%s"\n' "${option[decoder]}"
     done
 } >"$folder/pipeline.toml"
 

@@ -1,98 +1,135 @@
 #!/usr/bin/env bash
-# Runs an unpacked bundle where there is nothing else: in a root with glibc, libstdc++, libtorch and the bundle only.
+# Checks and measures Lookout on a GPU machine, the most important part first.
 #
-#   check.sh [BUNDLE_DIR]        default target/gpu-bundle/bundle; needs root
+#   source bundle/env.sh; scripts/gpu/check.sh [SECONDS] [FOLDER]
 #
-# A worker decodes the clip as a file and over RTSP (with rtsp_server.py, outside the root) and has to publish records
-# of both. LOOKOUT_TORCH names the folder with lib/libtorch_cpu.so of the libtorch that the bundle was linked with; by
-# default the one with CUDA in the cache.
-set -euo pipefail
-# shellcheck source=SCRIPTDIR/../lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+# SECONDS (480) is the time for all of it: a part that does not fit any more is left out, and the table says so. FOLDER
+# (gpu-check) takes the figures, one JSON file a part, and logs. The tables are printed last.
+#
+# torch.compile takes minutes to choose its kernels; the parts that check what is right run meanwhile, and what is timed
+# runs when it is done, with nothing else on the GPU.
+#
+# LOOKOUT_PARTS="cameras pipeline" runs these only; the names are those of the last table, and `compile`.
+#
+# Exit code: 0 all parts ran and held, 1 one of them did not.
+set -uo pipefail
 
-bundle="$(cd "${1:-$LOOKOUT_ROOT/target/gpu-bundle/bundle}" && pwd)"
-torch="${LOOKOUT_TORCH:-$(printf '%s\n' "$LOOKOUT_CACHE"/libtorch-*/torch | head -n 1)}"
-seconds=30
-[[ "$(id -u)" -eq 0 ]] || die "this needs root, for chroot and mounts"
-[[ -e "$torch/lib/libtorch_cpu.so" ]] || die "no libtorch in $torch/lib; set LOOKOUT_TORCH"
+budget="${1:-480}"
+folder="${2:-gpu-check}"
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+lab="$(command -v lookout-lab)" || { echo "error: lookout-lab is not on the PATH; source the bundle's env.sh" >&2; exit 1; }
+device="${LOOKOUT_DEVICE:-cuda:0}"
+cameras="${LOOKOUT_CAMERAS:-52}"
+# The machine's Python runs with libtorch's libraries only, which lookout-lab needs too.
+export PYTHON_LIBRARIES="${LOOKOUT_TORCH:?source the env.sh of the bundle}/lib" PYTHONUNBUFFERED=1
+python() { LD_LIBRARY_PATH="$PYTHON_LIBRARIES" python3 "$@"; }
+export -f python
+mkdir -p "$folder"
+folder="$(cd "$folder" && pwd)"
+started=$SECONDS
+status=0
+parts=()
 
-# The mounts are in a namespace of this script's own, so that they end with it.
-if [[ -z "${LOOKOUT_CHECK_INSIDE:-}" ]]; then
-    LOOKOUT_CHECK_INSIDE=yes exec unshare --mount --propagation private "$0" "$bundle"
-fi
+left() { echo $((budget - (SECONDS - started))); }
 
-root="$(mktemp -d)"
-server=''
-finish() {
-    if [[ -n "$server" ]]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" || true
+# wanted NAME: whether the part is to run.
+wanted() { [[ -z "${LOOKOUT_PARTS:-}" || " $LOOKOUT_PARTS " == *" $1 "* ]]; }
+
+# part NAME LONGEST COMMAND...: runs a part in LONGEST seconds at most, its output into NAME.txt and NAME.err.
+part() {
+    local name="$1" longest="$2" begun=$SECONDS code
+    shift 2
+    wanted "$name" || return 0
+    if (($(left) < longest)); then
+        parts+=("$(printf '%-28s %6s  left out: %s s are left, it may take %s' "$name" - "$(left)" "$longest")")
+        return 0
     fi
-    umount --recursive --lazy "$root" 2>/dev/null || true
-    rm -rf --one-file-system "$root"
+    echo "==> [$((SECONDS - started)) s] $name" >&2
+    timeout "$longest" "$@" >"$folder/$name.txt" 2>"$folder/$name.err"
+    code=$?
+    parts+=("$(printf '%-28s %6s  exit code %s' "$name" "$((SECONDS - begun)) s" "$code")")
+    ((code == 0)) || { status=1; tail -n 5 "$folder/$name.err" >&2; }
 }
-trap finish EXIT
-mount -t tmpfs tmpfs "$root"
-mkdir -p "$root"/{proc,dev,tmp,etc,lib64,usr/lib,site/torch,site/nvidia,bundle}
-cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
-for name in libc libm libdl librt libpthread libutil libresolv libstdc++ libgcc_s; do
-    cp -L /lib/x86_64-linux-gnu/$name.so.[0-9] "$root/usr/lib/"
-done
-mkdir -p "$root/usr/lib/x86_64-linux-gnu" "$root/lib"
-mv "$root"/usr/lib/*.so.* "$root/usr/lib/x86_64-linux-gnu/"
-ln -s ../usr/lib/x86_64-linux-gnu "$root/lib/x86_64-linux-gnu"
-mount --bind "$bundle" "$root/bundle"
-mount --bind "$torch" "$root/site/torch"
-nvidia="${torch%/torch}/nvidia"
-[[ ! -d "$nvidia" ]] || mount --bind "$nvidia" "$root/site/nvidia"
-mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
-mount --rbind /dev "$root/dev"
 
-python3 "$LOOKOUT_ROOT/scripts/gpu/rtsp_server.py" "$bundle"/clips/*.h264 --cameras 1 >"$root/tmp/server" &
-server=$!
-until grep -q '^ready' "$root/tmp/server" 2>/dev/null; do
-    kill -0 "$server" || die "rtsp_server.py did not start"
-    sleep 0.1
-done
-cat >"$root/tmp/pipeline.toml" <<EOF
-name = "check"
-[model]
-arch = "resnet18"
-weights = "random:0"
-device = "cpu"
-[[camera]]
-id = "file"
-uri = "/bundle/clips/$(basename "$bundle"/clips/*.h264)"
-file_fps = 30
-fps = 1
-[[camera]]
-id = "rtsp"
-uri = "rtsp://$(sed -n 's/^ready //p' "$root/tmp/server")/camera-1"
-fps = 1
-EOF
+bench() { "$lab" bench --weights random:0 --device "$device" --json "$@"; }
+resnet50() { bench --arch resnet50 --precision bf16 --batch 1,8,32,128 --seconds 1; }
+export -f bench resnet50
+export lab device
 
-# env.sh is read here, for the bare root has no shell; its folders are then those of the root.
-mapfile -t environment < <(
-    # shellcheck source=SCRIPTDIR/env.sh
-    LOOKOUT_TORCH="$torch" source "$bundle/env.sh"
-    env | grep -E '^(LD_LIBRARY_PATH|GST_[A-Z_0-9]*)=' |
-        sed -e "s|$bundle|/bundle|g; s|$nvidia|/site/nvidia|g; s|$torch|/site/torch|g"
-)
-bare() { timeout --signal=INT "$seconds" env -i HOME=/tmp "${environment[@]}" "$(command -v chroot)" "$root" "$@"; }
-
-for program in "$bundle"/bin/lookout*; do
-    log "$(bare "/bundle/bin/${program##*/}" --version 2>&1)"
-done
-bare /bundle/bin/lookout doctor /tmp/pipeline.toml || die "lookout doctor found the above"
-log "lookout run in a root with $(find "$root/usr" "$root/lib64" -type f | wc -l) libraries, for $seconds s"
-bare /bundle/bin/lookout run /tmp/pipeline.toml --summary json >"$root/tmp/summary" 2>"$root/tmp/log" || {
-    status=$?
-    # 124: the RTSP camera never ends, so the worker is told to stop.
-    [[ "$status" -eq 124 ]] || die "the worker ended with exit code $status: $(tail -n 20 "$root/tmp/log")"
+# A hundredth of the GPU's memory: batches have to get smaller, and nothing may end.
+little_memory() {
+    local said
+    said="$(PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.01 "$lab" bench --arch resnet50 --weights random:0 \
+        --device "$device" --precision fp32 --batch 128 --seconds 1 2>&1)" || { echo "$said" >&2; return 1; }
+    echo "$said" | cut -c1-200
+    [[ "$said" == *"not enough for a batch"* ]]
 }
-cat "$root/tmp/summary"
-python3 -c 'import json, sys
-cameras = json.load(open(sys.argv[1]))["cameras"]
-sys.exit(not all(cameras[name]["delivered"] for name in ("file", "rtsp")))' "$root/tmp/summary" ||
-    die "the worker did not publish records of both cameras: $(tail -n 20 "$root/tmp/log")"
-log "the bundle runs by itself"
+no_such_gpu() {
+    "$lab" bench --device cuda:99 --weights random:0 2>&1 | tee /dev/stderr | grep -q 'there is no GPU 99'
+}
+export -f little_memory no_such_gpu
+
+peers=''
+if wanted compile && (($(left) > 200)); then
+    LD_LIBRARY_PATH="$PYTHON_LIBRARIES" python3 "$here/peers.py" --mode compile --batches 1,8,32,128 --dir "$folder" --timeout "$budget" \
+        >"$folder/compile.txt" 2>"$folder/compile.err" &
+    peers=$!
+fi
+part torchvision 120 env LD_LIBRARY_PATH="$PYTHON_LIBRARIES" python3 "$here/torchvision_check.py" --lab "$lab" --device "$device" --json "$folder/torchvision.json"
+part devices 120 "$lab" check-device --device "$device" --precision fp32,bf16,fp16 --batch 1,3,8,32 --input 320x320 \
+    --batches 10000
+part little-memory 60 bash -c little_memory
+part no-such-gpu 20 bash -c no_such_gpu
+# Compiled, or told why not.
+while [[ -n "$peers" ]] && kill -0 "$peers" 2>/dev/null && (($(left) > 60)); do
+    ready=$(find "$folder" -name 'compile-*.ready' -o -name 'compile-*.error' | wc -l)
+    ((ready < 4)) || break
+    sleep 0.5
+done
+echo "==> [$((SECONDS - started)) s] torch.compile: $(cd "$folder" && echo compile-*.ready)" >&2
+part bench-resnet50-a 25 bash -c resnet50
+part eager 25 env LD_LIBRARY_PATH="$PYTHON_LIBRARIES" python3 "$here/peers.py" --mode eager --batches 1,8,32,128 --dir "$folder"
+for batch in 1 8 32 128; do
+    [[ -e "$folder/compile-$batch.ready" ]] || continue
+    touch "$folder/go-$batch"
+    for _ in $(seq 100); do
+        [[ ! -e "$folder/compile-$batch.json" && ! -e "$folder/compile-$batch.error" ]] || break
+        sleep 0.1
+    done
+done
+[[ -z "$peers" ]] || kill "$peers" 2>/dev/null
+part bench-resnet50-b 20 bash -c resnet50
+part pipeline 40 bash -c "bench --arch resnet50 --precision bf16 --batch 64,128 --cameras 64 --seconds 2"
+part bench-retinanet 50 bash -c "bench --arch retinanet_resnet50_fpn --precision bf16 --input 640x640 --batch 1,8,16,32 --seconds 1"
+part bench-fp16 30 bash -c "bench --arch resnet50 --precision fp16,fp32 --batch 128 --seconds 1"
+part cameras 100 "$here/cameras.sh" --cameras "$cameras" --fps 30 --seconds 15 --warm-up 5 --max-age-ms 150 \
+    --device "$device" --timeout 95 --output "$folder/cameras.json" --keep "$folder/cameras"
+cp "$folder/bench-resnet50-a.txt" "$folder/bench-a.json" 2>/dev/null
+cp "$folder/bench-resnet50-b.txt" "$folder/bench-b.json" 2>/dev/null
+
+table() { echo; echo "## $1"; tail -n "${3:-60}" "$folder/$2" 2>/dev/null; }
+table "torchvision on the same GPU" torchvision.txt
+table "the CPU in fp32" devices.txt
+table "a hundredth of the memory" little-memory.txt 3
+for name in pipeline bench-retinanet bench-fp16; do
+    echo; echo "## $name"
+    python - "$folder/$name.txt" <<'PYTHON'
+import json, sys
+try:
+    results = json.load(open(sys.argv[1]))["results"]
+except (OSError, ValueError) as error:
+    sys.exit(f"no figures: {error}")
+for r in results:
+    latency = r["latency_ms"]
+    print(f'{r["arch"]:<24} {r["precision"]:<5} {r["input"]["width"]}x{r["input"]["height"]:<5} batch {r["batch"]:<4} '
+          f'cameras {r.get("cameras", "-"):<4} {r["images_per_s"]:>10.0f} images/s  p50 {latency["p50"]:.2f} ms  p95 {latency["p95"]:.2f} ms')
+PYTHON
+done
+table "cameras" cameras.txt
+echo; echo "## ResNet-50 beside PyTorch"
+python "$here/throughput_report.py" "$folder" || status=1
+echo
+echo "## Parts"
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+printf '%s\n' "${parts[@]}"
+exit "$status"

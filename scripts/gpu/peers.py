@@ -30,7 +30,7 @@ import time
 import traceback
 
 # Before torch is imported: four processes share the cores.
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "8")
 
 REPEATS = 5
 SIDE = 224
@@ -192,7 +192,11 @@ def compile_one(args):
     file = lambda end: args.dir / f"compile-{batch}.{end}"
     with failures_in(file("error"), args.timeout):
         import torch
+        from torch._inductor.async_compile import AsyncCompile
 
+        # The candidates that are measured are compiled by threads of this process: once the pool of processes is up,
+        # inductor compiles each of them again before it measures it, which takes ten times as long (seen with 2.11).
+        AsyncCompile.use_process_pool = classmethod(lambda cls: False)
         result = {"mode": "compile", **software(args)}
         # Compiled graphs of inference tensors are the less usual way; with CUDA graphs the speed is the same.
         with torch.no_grad():

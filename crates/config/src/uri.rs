@@ -220,13 +220,18 @@ impl fmt::Display for SourceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rtsp { location, credentials } => {
-                let user = if credentials.is_some() { "://***@" } else { "://" };
-                // Some cameras take the password in the path or the query.
-                let (shown, hidden) = match location.split_once('=') {
-                    Some((shown, _)) => (shown, "=***"),
-                    None => (location.as_str(), ""),
+                let (scheme, rest) = location.split_once("://").unwrap_or(("", location));
+                // An `@` in the path may be the one that ends a password with a `/`: `rtsp://me:@ab/c@camera`.
+                let (user, rest) = match credentials {
+                    Some(_) => ("***@", rest.rsplit('@').next().unwrap_or_default()),
+                    None => ("", rest),
                 };
-                write!(f, "{}{hidden}", shown.replacen("://", user, 1))
+                // Some cameras take the password in the path or the query.
+                let (shown, hidden) = match rest.split_once('=') {
+                    Some((shown, _)) => (shown, "=***"),
+                    None => (rest, ""),
+                };
+                write!(f, "{scheme}://{user}{shown}{hidden}")
             }
             Self::File(path) => write!(f, "{}", path.display()),
             Self::V4l2(path) => write!(f, "v4l2://{}", path.display()),
@@ -346,6 +351,8 @@ mod tests {
         assert_eq!(location, "rtsp://camera:554/stream?a=b");
         assert_eq!((credentials.user.as_str(), credentials.password.reveal()), ("me", "s@cret"));
         assert_eq!(format!("{source} {source:?} {credentials:?}").matches("cret").count(), 0);
+        let ambiguous = uri("rtsp://me:@0!!/a@camera/x").unwrap();
+        assert_eq!(ambiguous.to_string(), "rtsp://***@camera/x");
         let in_path = uri("rtsp://camera/user=me&password=cret").unwrap();
         assert_eq!(in_path.to_string(), "rtsp://camera/user=***");
     }

@@ -291,6 +291,23 @@ struct RawLevel {
     anchors: *const C_tensor,
 }
 
+/// What of a dense detector's outputs is a detection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectionRules {
+    /// Whether boxes are distances from an anchor's center rather than shifts of the anchor.
+    pub distances: bool,
+    /// A box has to score above this, 0 to 1.
+    pub score_threshold: f32,
+    /// Candidates of a level at most.
+    pub per_level: usize,
+    /// Detections of an image at most.
+    pub max_detections: usize,
+    /// Of two boxes of a class whose intersection over union is above this, the better one stays.
+    pub iou: f64,
+    /// Height and width of the image, at whose sides boxes are cut off.
+    pub size: [i64; 2],
+}
+
 /// How a dense detector's outputs are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
@@ -304,32 +321,21 @@ pub struct LevelReading {
     width: f32,
 }
 
-/// The most candidates of a level, levels, and detections of an image that [`LevelReading::apply`] takes.
-pub const MOST: (usize, usize, usize) = (1024, 8, 1024);
+/// The most candidates of a level, and detections of an image, that [`LevelReading`] takes.
+pub const MOST: (usize, usize) = (1024, 1024);
 
 impl LevelReading {
-    /// Boxes that score above `threshold`, of the best `per_level` of each level those that non-maximum suppression
-    /// leaves, `max_detections` at most, cut off at the sides of an image of `size` (height, width). `distances` says
-    /// whether boxes are distances from an anchor's center rather than shifts of the anchor.
-    ///
-    /// Returns none where a number is beyond [`MOST`].
-    pub fn new(
-        distances: bool,
-        threshold: f32,
-        per_level: usize,
-        max_detections: usize,
-        iou: f64,
-        size: [i64; 2],
-    ) -> Option<Self> {
-        let (candidates, _, detections) = MOST;
-        (per_level <= candidates && max_detections <= detections).then_some(Self {
-            distances: i32::from(distances),
-            threshold,
-            per_level: per_level.max(1) as i32,
-            max_detections: max_detections as i32,
-            iou,
-            height: size[0] as f32,
-            width: size[1] as f32,
+    /// Returns the reading by `rules`; none where a number is beyond [`MOST`].
+    pub fn new(rules: DetectionRules) -> Option<Self> {
+        let (candidates, detections) = MOST;
+        (rules.per_level <= candidates && rules.max_detections <= detections).then_some(Self {
+            distances: i32::from(rules.distances),
+            threshold: rules.score_threshold,
+            per_level: rules.per_level.max(1) as i32,
+            max_detections: rules.max_detections as i32,
+            iou: rules.iou,
+            height: rules.size[0] as f32,
+            width: rules.size[1] as f32,
         })
     }
 
@@ -428,8 +434,11 @@ mod tests {
 
     #[test]
     fn what_the_kernels_do_not_take_is_refused() {
-        let reading =
-            |per_level, detections| LevelReading::new(false, 0.5, per_level, detections, 0.5, [64, 64]);
+        let reading = |per_level, max_detections| {
+            let (distances, score_threshold, iou, size) = (false, 0.5, 0.5, [64, 64]);
+            let rules = DetectionRules { distances, score_threshold, per_level, max_detections, iou, size };
+            LevelReading::new(rules)
+        };
         assert!(reading(1000, 300).is_some());
         assert!(reading(5000, 300).is_none() && reading(1000, 5000).is_none());
     }

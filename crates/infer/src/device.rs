@@ -190,7 +190,7 @@ impl Device {
             return self.look_at(batch.frames.iter());
         }
         let mut findings: Vec<Option<Findings>> = vec![None; sizes.len()];
-        let (mut infer, mut post) = (Duration::ZERO, Duration::ZERO);
+        let (mut infer, mut post, mut passes) = (Duration::ZERO, Duration::ZERO, 0);
         let mut distinct: Vec<Size> = Vec::new();
         for size in &sizes {
             if !distinct.contains(size) {
@@ -202,11 +202,12 @@ impl Device {
             let indices: Vec<usize> = (0..sizes.len()).filter(of_size).collect();
             let detected = self.look_at(indices.iter().filter_map(|index| batch.frames.get(*index)))?;
             (infer, post) = (infer + detected.infer, post + detected.post);
+            passes = passes.max(detected.passes);
             for (index, found) in indices.into_iter().zip(detected.findings) {
                 findings[index] = Some(found);
             }
         }
-        Ok(Detected { findings: findings.into_iter().flatten().collect(), infer, post })
+        Ok(Detected { findings: findings.into_iter().flatten().collect(), infer, post, passes })
     }
 
     fn look_at<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<Detected, Failure> {
@@ -267,7 +268,7 @@ fn rejoin(batch: FrameBatch, detected: Detected, started: Instant, busy: Duratio
             post: detected.post,
         })
         .collect();
-    InferredBatch { results, closed_by: batch.closed_by, busy }
+    InferredBatch { results, closed_by: batch.closed_by, busy, passes: detected.passes }
 }
 
 fn drop_all(batch: FrameBatch, cause: DropCause) {

@@ -27,4 +27,6 @@ pub struct InferredBatch {
     /// From the batch's arrival at the device to its last result, over the number of streams that were at work:
     /// that long the device was busy with it.
     pub busy: Duration,
+    /// How often the network ran for it: more than once where the device's memory is not enough for such a batch.
+    pub passes: usize,
 }

@@ -61,7 +61,7 @@ impl Detect for Moody {
             Mood::TooFewResults => findings.clear(),
             Mood::Stuck(until) => drop(until.recv()),
         }
-        Ok(Detected { findings, infer: Duration::from_millis(2), post: Duration::from_millis(1) })
+        Ok(Detected { findings, infer: Duration::from_millis(2), post: Duration::from_millis(1), passes: 1 })
     }
 }
 

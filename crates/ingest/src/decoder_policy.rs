@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(failure(Evidence { flow: Some(FlowError::Flushing), ..works.clone() }), None);
         assert_eq!(failure(Evidence { is_silent: true, ..works.clone() }), None, "the camera went silent");
         let error = Some("no CUDA context".to_owned());
-        assert_eq!(failure(Evidence { error: error.clone(), ..works.clone() }), error);
+        assert_eq!(failure(Evidence { error: error.clone(), ..works }), error);
         for flow in [FlowError::Error, FlowError::NotNegotiated] {
             assert!(failure(Evidence { flow: Some(flow), ..works.clone() }).is_some(), "{flow:?}");
         }

@@ -85,6 +85,33 @@ pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
     }
 }
 
+/// The type of the context that GStreamer's CUDA elements share.
+const CUDA_CONTEXT: &str = "gst.cuda.context";
+
+/// That of the first pipeline that made one.
+static SHARED_CONTEXT: Mutex<Option<gst::Context>> = Mutex::new(None);
+
+/// Has the GPU decoders of all cameras share one CUDA context, where each pipeline would make one of its own: a GPU
+/// switches between contexts, and each takes some 300 MB of its memory.
+pub(crate) fn share_context(message: &gst::MessageRef) {
+    let shared = || SHARED_CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    match message.view() {
+        gst::MessageView::NeedContext(need) if need.context_type() == CUDA_CONTEXT => {
+            let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
+            if let (Some(element), Some(context)) = (element, &*shared()) {
+                element.set_context(context);
+            }
+        }
+        gst::MessageView::HaveContext(have) => {
+            let context = have.context();
+            if context.context_type() == CUDA_CONTEXT {
+                shared().get_or_insert(context);
+            }
+        }
+        _ => {}
+    }
+}
+
 pub(crate) fn offered(factory: &gst::ElementFactory) -> Offered {
     let klass = factory.metadata("klass").unwrap_or_default().to_owned();
     Offered { name: factory.name().into(), klass }
@@ -236,6 +263,12 @@ impl ConnectionDecoders {
         true
     }
 
+    /// Whether a GPU decoder has posted or returned an error.
+    pub(crate) fn have_failed(&self) -> bool {
+        let state = self.state();
+        state.error.is_some() || state.flow.is_some()
+    }
+
     /// The source's data exceed a limit, so it is no fault of the decoder that no frame comes.
     pub(crate) fn refuse(&self) {
         self.state().is_refused = true;
@@ -243,7 +276,7 @@ impl ConnectionDecoders {
 
     /// Judges whether the GPU decoder of a connection that has ended failed, by `evidence` and what the decoder itself
     /// posted and returned.
-    pub(crate) fn judge(&self, evidence: Evidence) -> Verdict {
+    pub(crate) fn judge(&self, evidence: &Evidence) -> Verdict {
         let mut state = self.state();
         state.note_flow();
         let Some(decoder) = state.in_use().next().map(|decoder| decoder.name.clone()) else {
@@ -256,7 +289,8 @@ impl ConnectionDecoders {
         let (returned_by, flow) = state.flow.clone().unzip();
         drop(state);
         let element = posted_by.or(returned_by).unwrap_or(decoder);
-        match (Evidence { error, flow, ..evidence }).failure() {
+        let Evidence { is_silent, frames, unanswered, .. } = *evidence;
+        match (Evidence { error, flow, is_silent, frames, unanswered }).failure() {
             None => Verdict::Fine,
             Some(reason) if self.camera.fail(&element, &reason) => Verdict::FallsBack,
             Some(reason) => Verdict::Failed { element, reason },

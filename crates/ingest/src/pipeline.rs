@@ -21,7 +21,7 @@ use crate::{
     Fault,
     arrival::Arrivals,
     autoplug, decoder_input, elements, file, gif, guard, keyframe,
-    nvcodec::{CameraDecoders, ConnectionDecoders},
+    nvcodec::{self, CameraDecoders, ConnectionDecoders},
     pipe,
     rtp_time::{self, RtpTime},
     rtsp,
@@ -313,7 +313,7 @@ fn listen(
                 }
             }
             gst::MessageView::Warning(warning) => note_warning(&uri, &warning.error()),
-            _ => {}
+            _ => nvcodec::share_context(message),
         }
         gst::BusSyncReply::Drop
     });

@@ -209,7 +209,9 @@ impl Session<'_> {
                 }
                 recv(connection.events) -> event => match event {
                     Ok(Event::Fault(fault)) if !live => {
-                        if connection.arrivals.codec().is_none() && connection.tap.counts.frames() == 0 {
+                        let nothing_follows =
+                            connection.arrivals.codec().is_none() || connection.decoders.have_failed();
+                        if nothing_follows && connection.tap.counts.frames() == 0 {
                             return SessionEnd::Fault(fault);
                         }
                         // What was read before the fault is still on its way through the decoder.
@@ -401,7 +403,7 @@ fn judge(connection: &Connection, progress: &Progress, end: &SessionEnd) -> Verd
     let undecodable = counts.undecodable();
     let frames = counts.frames().saturating_sub(undecodable);
     let answered = if frames == 0 { undecodable } else { progress.answered };
-    connection.decoders.judge(Evidence {
+    connection.decoders.judge(&Evidence {
         is_silent: progress.is_silent || (*end == SessionEnd::Ended && frames == 0),
         frames,
         unanswered: packets.saturating_sub(answered),

@@ -168,7 +168,7 @@ mod imp {
         }
 
         fn chain(&self, packet: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-            let (mood, frames) = (lab().mood, lab().frames);
+            let Lab { mood, frames, .. } = *lab();
             match mood {
                 Mood::ReturnsError => return Err(gst::FlowError::Error),
                 Mood::ReturnsErrorAfter(count) if frames >= count => return Err(gst::FlowError::Error),
@@ -240,7 +240,7 @@ fn h264() -> String {
 
 #[test]
 fn a_gpu_decoder_is_taken_and_gives_frames_in_system_memory() {
-    let decoded = decode(Mood::Works, &h264(), "");
+    let decoded = decode(Mood::Works, &h264(), "decoder = \"auto\"");
     decoded.seen.ended_after(FRAMES);
     assert_eq!((decoded.lab.started, decoded.lab.frames, decoded.fallbacks), (1, FRAMES, 0));
     assert!(!decoded.lab.had_gpu_memory);
@@ -249,7 +249,7 @@ fn a_gpu_decoder_is_taken_and_gives_frames_in_system_memory() {
 #[test]
 fn a_camera_whose_gpu_decoder_fails_is_decoded_on_the_cpu() {
     for mood in [Mood::ReturnsError, Mood::PostsError, Mood::GivesNoFrame, Mood::DoesNotStart] {
-        let decoded = decode(mood, &h264(), "");
+        let decoded = decode(mood, &h264(), "decoder = \"auto\"");
         decoded.seen.ended_after(FRAMES);
         assert_eq!((decoded.lab.started, decoded.lab.frames, decoded.fallbacks), (1, 0, 1), "{mood:?}");
     }
@@ -257,9 +257,11 @@ fn a_camera_whose_gpu_decoder_fails_is_decoded_on_the_cpu() {
 
 #[test]
 fn a_camera_on_the_cpu_has_no_gpu_decoder() {
-    let decoded = decode(Mood::Works, &h264(), "decoder = \"cpu\"");
-    decoded.seen.ended_after(FRAMES);
-    assert_eq!((decoded.lab.started, decoded.fallbacks), (0, 0));
+    for choice in ["", "decoder = \"cpu\""] {
+        let decoded = decode(Mood::Works, &h264(), choice);
+        decoded.seen.ended_after(FRAMES);
+        assert_eq!((decoded.lab.started, decoded.fallbacks), (0, 0), "{choice}");
+    }
 }
 
 #[test]
@@ -285,7 +287,7 @@ fn a_camera_that_needs_the_gpu_fails_where_no_gpu_decoder_accepts_its_video() {
 
 #[test]
 fn a_file_is_not_read_again_when_some_of_its_frames_are_out() {
-    let decoded = decode(Mood::ReturnsErrorAfter(10), &h264(), "");
+    let decoded = decode(Mood::ReturnsErrorAfter(10), &h264(), "decoder = \"auto\"");
     assert_eq!((decoded.seen.frames, decoded.fallbacks), (10, 1), "{decoded:?}");
     assert!(decoded.seen.detail().contains("decoder = \"cpu\""), "{decoded:?}");
 }

@@ -103,7 +103,8 @@ impl Detect for Classifier {
             let classes = caught(|| Self::looked_up(graphs, &self.network, &self.top, &pictures));
             let classes = classes.flatten().map_err(refuse)?;
             let findings = classes.into_iter().map(of_picture).collect();
-            return Ok(Detected { findings, infer: started.elapsed(), post: Default::default() });
+            let (infer, passes) = (started.elapsed(), graphs.passes());
+            return Ok(Detected { findings, infer, post: Default::default(), passes });
         }
         caught(|| {
             let _at_work = self.streams.begin(frames.len());
@@ -111,7 +112,7 @@ impl Detect for Classifier {
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();
             let findings = self.top.read(&logits).into_iter().map(of_picture).collect();
-            Detected { findings, infer: inferred - started, post: inferred.elapsed() }
+            Detected { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
         })
         .map_err(refuse)
     }

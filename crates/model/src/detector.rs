@@ -101,6 +101,7 @@ impl Detect for Detector {
                 findings: Vec::new(),
                 infer: Default::default(),
                 post: Default::default(),
+                passes: 0,
             });
         }
         if let Some(graphs) = &mut self.graphs {
@@ -109,7 +110,8 @@ impl Detect for Detector {
             let inferred = Instant::now();
             let named = found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame));
             let findings = named.collect();
-            return Ok(Detected { findings, infer: inferred - started, post: inferred.elapsed() });
+            let (infer, passes) = (inferred - started, graphs.passes());
+            return Ok(Detected { findings, infer, post: inferred.elapsed(), passes });
         }
         caught(|| {
             let _at_work = self.streams.begin(frames.len());
@@ -122,7 +124,7 @@ impl Detect for Detector {
             let found = self.network.read(&outputs, picture);
             let findings =
                 found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame)).collect();
-            Detected { findings, infer: inferred - started, post: inferred.elapsed() }
+            Detected { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
         })
         .map_err(refuse)
     }

@@ -35,6 +35,8 @@ pub(crate) struct Graphs {
     recorded: Vec<Recorded>,
     /// Images in a batch at most: fewer where the GPU's memory has not been enough for more.
     largest: usize,
+    /// Parts of the last batch.
+    passes: usize,
     /// Whether a batch size is recorded even where a larger one could be filled up.
     exact: bool,
 }
@@ -56,7 +58,14 @@ struct Recorded {
 
 impl Clone for Graphs {
     fn clone(&self) -> Self {
-        Self { target: self.target, slot: None, recorded: Vec::new(), largest: self.largest, exact: false }
+        Self {
+            target: self.target,
+            slot: None,
+            recorded: Vec::new(),
+            largest: self.largest,
+            passes: 0,
+            exact: false,
+        }
     }
 }
 
@@ -75,6 +84,7 @@ impl Graphs {
             slot: None,
             recorded: Vec::new(),
             largest: LARGEST,
+            passes: 0,
             exact: false,
         })
     }
@@ -82,6 +92,11 @@ impl Graphs {
     /// Says whether the next batches have their sizes recorded, also where larger ones could be filled up.
     pub(crate) fn record_exactly(&mut self, exact: bool) {
         self.exact = exact;
+    }
+
+    /// In how many parts the last batch was looked at, since the memory was not enough for all of it.
+    pub(crate) fn passes(&self) -> usize {
+        if self.largest < LARGEST { self.passes } else { self.passes.min(1) }
     }
 
     /// What `forward` says of each of `images`, which all have one size; `forward` takes a normalized input whose sides
@@ -97,15 +112,17 @@ impl Graphs {
     ) -> Result<Vec<Vec<f32>>, String> {
         let mut rows = Vec::with_capacity(images.len());
         let mut rest = images;
+        self.passes = 0;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.largest));
             match self.look_at(now, multiple, forward) {
                 Ok(said) => {
                     rows.extend(said);
                     rest = later;
+                    self.passes += 1;
                 }
                 Err(reason) if now.len() > 1 && is_out_of_memory(&reason) => {
-                    self.take_fewer(now.len(), &reason)
+                    self.take_fewer(now.len(), &reason);
                 }
                 Err(reason) => return Err(reason),
             }
@@ -209,8 +226,9 @@ fn filled_up(images: usize, largest: usize) -> usize {
     images.next_power_of_two().min(largest)
 }
 
+/// Whether CUDA or cuDNN says so; of cuDNN it means that no algorithm's memory is to be had.
 fn is_out_of_memory(reason: &str) -> bool {
-    reason.contains("out of memory")
+    ["out of memory", "unable to find an engine"].iter().any(|text| reason.contains(text))
 }
 
 fn device_index(target: Target) -> usize {
@@ -220,6 +238,7 @@ fn device_index(target: Target) -> usize {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the argument of `map_err`")]
 fn text(error: FusedError) -> String {
     error.to_string()
 }

@@ -65,6 +65,8 @@ pub struct Detected {
     pub infer: Duration,
     /// Reading the output.
     pub post: Duration,
+    /// How often the network ran for it: more than once where the device's memory is not enough for such a batch.
+    pub passes: usize,
 }
 
 /// A network could not look at a batch.

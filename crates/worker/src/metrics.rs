@@ -87,6 +87,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     batch_size: Histogram,
     batches: Family<ByClosed, Counter>,
+    split_batches: Counter,
     busy_seconds: Counter<f64, AtomicU64>,
     capture_to_publish: Family<ByCamera, Histogram>,
     last_age: Family<ByCamera, Gauge<f64, AtomicU64>>,
@@ -130,12 +131,18 @@ impl Metrics {
         let mut registry = Registry::with_prefix("lookout");
         let batch_size = Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
         let batches = Family::<ByClosed, Counter>::default();
+        let split_batches = Counter::default();
         let busy_seconds = Counter::default();
         let capture_to_publish: Family<ByCamera, Histogram> = Family::new_with_constructor(latency_histogram);
         let last_age = Family::<ByCamera, Gauge<f64, AtomicU64>>::default();
         let stage_restarts = Counter::default();
         registry.register("batch_size", "Frames in a batch", batch_size.clone());
         registry.register("batches", "Batches by why they were closed", batches.clone());
+        registry.register(
+            "split_batches",
+            "Batches that were looked at in parts, since the device's memory was not enough for them",
+            split_batches.clone(),
+        );
         registry.register_with_unit(
             "device_busy",
             "Time in which the device worked on a batch",
@@ -169,6 +176,7 @@ impl Metrics {
             registry,
             batch_size,
             batches,
+            split_batches,
             busy_seconds,
             capture_to_publish,
             last_age,
@@ -192,6 +200,11 @@ impl Metrics {
         self.totals.busy_us.fetch_add(busy.as_micros() as u64, Relaxed);
         self.totals.batches.fetch_add(1, Relaxed);
         self.totals.frames.fetch_add(frames as u64, Relaxed);
+    }
+
+    /// A batch was looked at in parts.
+    pub(crate) fn batch_split(&self) {
+        self.split_batches.inc();
     }
 
     pub(crate) fn published(&self, camera: &CameraId, latency: Duration) {

@@ -70,6 +70,9 @@ impl Recorder {
 
     fn publish(&mut self, batch: InferredBatch) {
         self.metrics.batch_done(batch.results.len(), batch.closed_by, batch.busy);
+        if batch.passes > 1 {
+            self.metrics.batch_split();
+        }
         for result in batch.results {
             // What a panic takes with it is one frame, which its ticket counts.
             if catch_unwind(AssertUnwindSafe(|| self.publish_one(result))).is_err() {

@@ -24,7 +24,10 @@ mod rpn;
 mod settings;
 mod tower;
 
-use lookout_fused::{FusedError, cuda::LevelReading};
+use lookout_fused::{
+    FusedError,
+    cuda::{DetectionRules, LevelReading},
+};
 use tch::{Tensor, nn};
 
 pub(crate) use self::old_names::modernise;
@@ -238,14 +241,14 @@ pub(crate) fn reading_there(
         // Its proposals go through the host between its two stages.
         DetectorKind::FasterRcnn(_) => return None,
     };
-    LevelReading::new(
+    LevelReading::new(DetectionRules {
         distances,
-        settings.score_threshold,
-        settings.candidates_per_level,
-        settings.max_detections,
-        settings.nms_iou,
-        extent,
-    )
+        score_threshold: settings.score_threshold,
+        per_level: settings.candidates_per_level,
+        max_detections: settings.max_detections,
+        iou: settings.nms_iou,
+        size: extent,
+    })
 }
 
 impl DetectorOutputs {

@@ -106,7 +106,7 @@ impl ScriptAtWork {
                 )
             }
         };
-        Ok(Detected { findings, infer: inferred - started, post: inferred.elapsed() })
+        Ok(Detected { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 })
     }
 }
 
@@ -129,7 +129,7 @@ impl Detect for ScriptAtWork {
         one_size(&pictures).map_err(refuse)?;
         if pictures.is_empty() {
             let nothing = Default::default();
-            return Ok(Detected { findings: Vec::new(), infer: nothing, post: nothing });
+            return Ok(Detected { findings: Vec::new(), infer: nothing, post: nothing, passes: 0 });
         }
         let looked = caught(|| self.look(frames, &pictures)).map_err(refuse)?;
         looked.map_err(|error| refuse(error.to_string()))
