@@ -468,9 +468,10 @@ at::Tensor* lookout_cuda_read_levels(const LevelArgs* levels, int count, const R
   return guarded(error, capacity, [&] { return new at::Tensor(read_levels(levels, count, *args)); });
 }
 
-// Bytes in use on the current device, by whatever program.
-int64_t lookout_cuda_memory_used(char* error, size_t capacity) {
+// Bytes in use on a device, by whatever program.
+int64_t lookout_cuda_memory_used(int device, char* error, size_t capacity) {
   return guarded(error, capacity, [&]() -> int64_t {
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
     size_t free = 0, total = 0;
     check(RUNTIME(cudaMemGetInfo)(&free, &total), "the GPU's memory");
     return static_cast<int64_t>(total - free);
@@ -534,7 +535,7 @@ at::Tensor* lookout_cuda_read_levels(const LevelArgs*, int, const ReadingArgs*, 
   report(error, capacity, none);
   return nullptr;
 }
-int64_t lookout_cuda_memory_used(char* error, size_t capacity) {
+int64_t lookout_cuda_memory_used(int, char* error, size_t capacity) {
   report(error, capacity, none);
   return 0;
 }

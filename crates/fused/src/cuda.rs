@@ -45,7 +45,7 @@ unsafe extern "C" {
         error: *mut c_char,
         capacity: usize,
     ) -> *mut C_tensor;
-    fn lookout_cuda_memory_used(error: *mut c_char, capacity: usize) -> i64;
+    fn lookout_cuda_memory_used(device: i32, error: *mut c_char, capacity: usize) -> i64;
 }
 
 /// Whether this program was built with a libtorch with CUDA.
@@ -360,15 +360,16 @@ impl LevelReading {
     }
 }
 
-/// Bytes in use on the current GPU, by whatever program.
+/// Returns the bytes in use on the GPU `device`, by whatever program.
 ///
 /// # Errors
-/// No GPU.
-pub fn memory_used() -> Result<i64, FusedError> {
+/// No such GPU, or no CUDA.
+pub fn memory_used(device: usize) -> Result<i64, FusedError> {
+    let device = i32::try_from(device).unwrap_or(i32::MAX);
     let mut used = 0;
     check("the GPU's memory", |error, size| {
         // SAFETY: the callee ends every exception and returns 0 with a message.
-        used = unsafe { lookout_cuda_memory_used(error, size) };
+        used = unsafe { lookout_cuda_memory_used(device, error, size) };
         used != 0
     })?;
     Ok(used)
@@ -455,7 +456,7 @@ mod tests {
             pinned(1, Kind::Float).unwrap_err(),
             normalization.apply(&x).unwrap_err(),
             max_pool_of_positives(&x).unwrap_err(),
-            memory_used().unwrap_err(),
+            memory_used(0).unwrap_err(),
         ];
         for error in errors {
             assert!(error.reason.contains("without CUDA"), "{error}");

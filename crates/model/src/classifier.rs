@@ -80,14 +80,14 @@ impl Classifier {
         Self { stacker: Stacker::new(network.target()), network, top, streams, graphs }
     }
 
-    /// The most probable classes of each of `pictures`, by the GPU's graphs.
-    fn looked_up(
+    /// Returns the most probable classes of each of `pictures`, computed by the GPU's graphs.
+    fn run_graphs(
         graphs: &mut Graphs,
         network: &PreparedClassifier,
         top: &TopClasses,
         pictures: &[&Pixels],
     ) -> Result<Vec<Vec<Classification>>, String> {
-        let rows = graphs.look(pictures, 1, &|x| (top.best(&network.logits(x)), Vec::new()))?;
+        let rows = graphs.run(pictures, 1, &|x| (top.best(&network.logits(x)), Vec::new()))?;
         Ok(rows.iter().map(|row| top.named(row)).collect())
     }
 }
@@ -100,7 +100,7 @@ impl Detect for Classifier {
         let of_picture = |classes| Findings { detections: Vec::new(), classes };
         if let Some(graphs) = &mut self.graphs {
             let started = Instant::now();
-            let classes = caught(|| Self::looked_up(graphs, &self.network, &self.top, &pictures));
+            let classes = caught(|| Self::run_graphs(graphs, &self.network, &self.top, &pictures));
             let classes = classes.flatten().map_err(refuse)?;
             let findings = classes.into_iter().map(of_picture).collect();
             let (infer, passes) = (started.elapsed(), graphs.passes());

@@ -33,26 +33,26 @@ pub(crate) struct Detector {
 
 impl Detector {
     pub(crate) fn new(network: PreparedDetector, labels: Labels, streams: Streams) -> Self {
-        let graphs = network.reading_there([1, 1]).and_then(|_| Graphs::on(network.target()));
+        let graphs = network.device_reading([1, 1]).and_then(|_| Graphs::on(network.target()));
         Self { stacker: Stacker::new(network.target()), network, labels, streams, graphs }
     }
 }
 
-/// What is in each of `images`, by the GPU's graphs.
-fn looked_up(
+/// Returns the detections in each of `images`, computed by the GPU's graphs.
+fn run_graphs(
     graphs: &mut Graphs,
     network: &PreparedDetector,
     images: &[&Pixels],
 ) -> Result<Vec<Detections>, String> {
     let Some(size) = images.first().map(|image| image.size()) else { return Ok(Vec::new()) };
     let extent = [size.height, size.width].map(i64::from);
-    let reading = network.reading_there(extent).ok_or("the outputs cannot be read on the GPU")?;
+    let reading = network.device_reading(extent).ok_or("the outputs cannot be read on the GPU")?;
     let forward = |x: &Tensor| {
-        let read = network.outputs(x, extent).read_there(&reading);
+        let read = network.outputs(x, extent).read_on_device(&reading);
         let read = read.unwrap_or_else(|| panic!("the outputs cannot be read on the GPU"));
         read.unwrap_or_else(|error| panic!("{error}"))
     };
-    let rows = graphs.look(images, SIDES_DIVIDE_BY, &forward)?;
+    let rows = graphs.run(images, SIDES_DIVIDE_BY, &forward)?;
     Ok(rows.iter().map(|row| Detections::from_row(row)).collect())
 }
 
@@ -106,7 +106,7 @@ impl Detect for Detector {
         }
         if let Some(graphs) = &mut self.graphs {
             let started = Instant::now();
-            let found = caught(|| looked_up(graphs, &self.network, &pictures)).flatten().map_err(refuse)?;
+            let found = caught(|| run_graphs(graphs, &self.network, &pictures)).flatten().map_err(refuse)?;
             let inferred = Instant::now();
             let named = found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame));
             let findings = named.collect();

@@ -23,9 +23,9 @@ const LARGEST: usize = 128;
 /// Passes before one is recorded: the first has cuDNN choose its algorithms.
 const PASSES_BEFORE: usize = 2;
 
-/// What a network says of a batch, in fp32 on its device: a row of numbers for each image. With it whatever memory the
-/// work reads that lives nowhere else.
-pub(crate) type Said = (Tensor, Vec<Tensor>);
+/// The output of a network for a batch, in fp32 on its device: a row of numbers for each image; and the tensors that the
+/// recorded work reads and nothing else holds.
+pub(crate) type Output = (Tensor, Vec<Tensor>);
 
 /// A network's graphs on one stream of a GPU. A clone has a stream and graphs of its own.
 pub(crate) struct Graphs {
@@ -50,8 +50,8 @@ struct Recorded {
     staged: Tensor,
     bytes: Tensor,
     /// `[images, numbers]`: on the device, and pinned.
-    said: Tensor,
-    said_here: Tensor,
+    output: Tensor,
+    output_host: Tensor,
     /// What the graph reads.
     _alive: Vec<Tensor>,
 }
@@ -99,25 +99,25 @@ impl Graphs {
         if self.largest < LARGEST { self.passes } else { self.passes.min(1) }
     }
 
-    /// What `forward` says of each of `images`, which all have one size; `forward` takes a normalized input whose sides
-    /// are filled up to multiples of `multiple`.
+    /// Returns a row of the output of `forward` for each of `images`, which all have one size; `forward` takes a
+    /// normalized input whose sides are filled up to multiples of `multiple`.
     ///
     /// # Errors
     /// No memory for one image alone; the network failed.
-    pub(crate) fn look(
+    pub(crate) fn run(
         &mut self,
         images: &[&Pixels],
         multiple: u32,
-        forward: &dyn Fn(&Tensor) -> Said,
+        forward: &dyn Fn(&Tensor) -> Output,
     ) -> Result<Vec<Vec<f32>>, String> {
         let mut rows = Vec::with_capacity(images.len());
         let mut rest = images;
         self.passes = 0;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.largest));
-            match self.look_at(now, multiple, forward) {
-                Ok(said) => {
-                    rows.extend(said);
+            match self.run_part(now, multiple, forward) {
+                Ok(output) => {
+                    rows.extend(output);
                     rest = later;
                     self.passes += 1;
                 }
@@ -142,11 +142,11 @@ impl Graphs {
         );
     }
 
-    fn look_at(
+    fn run_part(
         &mut self,
         images: &[&Pixels],
         multiple: u32,
-        forward: &dyn Fn(&Tensor) -> Said,
+        forward: &dyn Fn(&Tensor) -> Output,
     ) -> Result<Vec<Vec<f32>>, String> {
         let Some(size) = images.first().map(|image| image.size()) else { return Ok(Vec::new()) };
         let count = filled_up(images.len(), self.largest);
@@ -172,7 +172,7 @@ impl Graphs {
             }
         };
         let recorded = self.recorded.get_mut(index).ok_or("a graph was lost")?;
-        slot.run(|slot| recorded.look(slot, images)).map_err(text)
+        slot.run(|slot| recorded.replay(slot, images)).map_err(text)
     }
 }
 
@@ -181,7 +181,7 @@ fn record(
     slot: &mut Slot,
     target: Target,
     (images, size): (usize, Size),
-    forward: &dyn Fn(&Tensor) -> Said,
+    forward: &dyn Fn(&Tensor) -> Output,
 ) -> Result<Recorded, String> {
     let shape = [images as i64, i64::from(size.height), i64::from(size.width), 3];
     let pinned = |shape: &[i64], kind| {
@@ -191,28 +191,28 @@ fn record(
     let staged = pinned(&shape, Kind::Uint8)?;
     // The weights may be on their way still, on a stream that this one does not wait for.
     target.wait();
-    let (graph, bytes, (said, alive)) = caught(|| {
+    let (graph, bytes, (output, alive)) = caught(|| {
         let bytes = Tensor::zeros(shape, (Kind::Uint8, target.device));
         for _ in 0..PASSES_BEFORE {
             drop(tch::no_grad(|| forward(&bytes)));
             slot.wait().map_err(text)?;
         }
-        let (graph, said) = slot.capture(|| tch::no_grad(|| forward(&bytes))).map_err(text)?;
-        Ok::<_, String>((graph, bytes, said))
+        let (graph, output) = slot.capture(|| tch::no_grad(|| forward(&bytes))).map_err(text)?;
+        Ok::<_, String>((graph, bytes, output))
     })??;
-    let said_here = pinned(&said.size(), Kind::Float)?;
-    Ok(Recorded { images, size, graph, staged, bytes, said, said_here, _alive: alive })
+    let output_host = pinned(&output.size(), Kind::Float)?;
+    Ok(Recorded { images, size, graph, staged, bytes, output, output_host, _alive: alive })
 }
 
 impl Recorded {
-    fn look(&mut self, slot: &mut Slot, images: &[&Pixels]) -> Result<Vec<Vec<f32>>, FusedError> {
+    fn replay(&mut self, slot: &mut Slot, images: &[&Pixels]) -> Result<Vec<Vec<f32>>, FusedError> {
         let count = images.len() as i64;
         let parts: Vec<&[u8]> = images.iter().map(|image| image.rgb()).collect();
         cuda::fill(&mut self.staged, &parts)?;
         cuda::copy(&mut self.bytes.narrow(0, 0, count), &self.staged.narrow(0, 0, count))?;
         self.graph.replay()?;
-        let mut here = self.said_here.narrow(0, 0, count);
-        cuda::copy(&mut here, &self.said.narrow(0, 0, count))?;
+        let mut here = self.output_host.narrow(0, 0, count);
+        cuda::copy(&mut here, &self.output.narrow(0, 0, count))?;
         slot.wait()?;
         let mut numbers = vec![0.0; here.numel()];
         here.copy_data(&mut numbers, here.numel());

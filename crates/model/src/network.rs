@@ -14,7 +14,7 @@ use crate::{
     arch::Arch,
     detection::{
         DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pick, Pictures, ProposalSettings,
-        modernise, reading_there,
+        device_reading, modernise,
     },
     kernel::channels_last,
     random,
@@ -290,8 +290,8 @@ impl PreparedDetector {
     }
 
     /// How outputs can be read on the GPU, where they can: of dense detectors, with numbers that are not too large.
-    pub(crate) fn reading_there(&self, picture: [i64; 2]) -> Option<LevelReading> {
-        reading_there(self.net.kind(), &self.settings, picture)
+    pub(crate) fn device_reading(&self, picture: [i64; 2]) -> Option<LevelReading> {
+        device_reading(self.net.kind(), &self.settings, picture)
     }
 
     /// An input as the network takes it, on its device, of whose pixels the top left `[height, width]` are the pictures,

@@ -108,7 +108,8 @@ impl Target {
 pub fn device_memory_used(device: DeviceSetting) -> Option<i64> {
     match device {
         DeviceSetting::Cpu => None,
-        DeviceSetting::Auto | DeviceSetting::Cuda(_) => lookout_fused::cuda::memory_used().ok(),
+        DeviceSetting::Auto => lookout_fused::cuda::memory_used(0).ok(),
+        DeviceSetting::Cuda(index) => lookout_fused::cuda::memory_used(index).ok(),
     }
 }
 

@@ -88,8 +88,8 @@ impl DenseOutputs {
         self.levels.first().map_or(0, |level| level.cls_logits.size()[2])
     }
 
-    /// As [`super::DetectorOutputs::read_there`].
-    pub(super) fn read_there(&self, reading: &LevelReading) -> Result<(Tensor, Vec<Tensor>), FusedError> {
+    /// As [`super::DetectorOutputs::read_on_device`].
+    pub(super) fn read_on_device(&self, reading: &LevelReading) -> Result<(Tensor, Vec<Tensor>), FusedError> {
         // Where channels were filled up, an output is a part of a larger tensor.
         let level = |level: &DenseLevel| {
             let centers = level.bbox_ctrness.as_ref().map(Tensor::contiguous);

@@ -230,7 +230,7 @@ impl DetectorNet {
 }
 
 /// How a detector's outputs for images of `extent` are read on a GPU, where the GPU's kernels can.
-pub(crate) fn reading_there(
+pub(crate) fn device_reading(
     kind: DetectorKind,
     settings: &DetectionSettings,
     extent: Extent,
@@ -254,12 +254,12 @@ pub(crate) fn reading_there(
 impl DetectorOutputs {
     /// What is in the images, read on the GPU by `reading`: see [`LevelReading::apply`]. With it the anchors, which the
     /// work reads.
-    pub(crate) fn read_there(
+    pub(crate) fn read_on_device(
         &self,
         reading: &LevelReading,
     ) -> Option<Result<(Tensor, Vec<Tensor>), FusedError>> {
         match self {
-            Self::Dense(outputs) => Some(outputs.read_there(reading)),
+            Self::Dense(outputs) => Some(outputs.read_on_device(reading)),
             Self::FasterRcnn(_) => None,
         }
     }
