@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
@@ -89,10 +89,8 @@ impl RunningSource {
                 Taken::Ended => return Ok(None),
                 Taken::Empty => {}
             }
-            if self.wake.recv_deadline(deadline).is_err() && self.queue.is_empty() {
-                if self.thread.is_finished() {
-                    return Ok(None);
-                }
+            // The camera's end of the queue goes before that of the wake channel: the next look sees the end.
+            if self.wake.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) && self.queue.is_empty() {
                 bail!(
                     "no frame within {patience:?}; reports: {:?}",
                     self.reports.try_iter().collect::<Vec<_>>()

@@ -64,3 +64,4 @@ pub use fault::Fault;
 pub use pipe::is_pipe;
 pub use pipeline::init;
 pub use probe::{Probed, probe};
+pub use teardown::wait_for_pipelines;

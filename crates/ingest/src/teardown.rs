@@ -1,6 +1,7 @@
 //! The end of a pipeline, which a driver or a network file system may hold up.
 
 use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -14,12 +15,54 @@ const WAIT: Duration = Duration::from_secs(2);
 /// frames, and nothing is wrong with it.
 const REPORT_AFTER: Duration = Duration::from_secs(60);
 
+/// The pipelines of the process that are stopping.
+struct Stopping {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+static STOPPING: Stopping = Stopping { count: Mutex::new(0), changed: Condvar::new() };
+
+impl Stopping {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&'static self) -> StoppingPipeline {
+        *self.count() += 1;
+        StoppingPipeline(self)
+    }
+
+    fn wait(&self, limit: Duration) -> bool {
+        let wait = self.changed.wait_timeout_while(self.count(), limit, |count| *count > 0);
+        *wait.unwrap_or_else(PoisonError::into_inner).0 == 0
+    }
+}
+
+/// Counts as stopping until it is dropped.
+struct StoppingPipeline(&'static Stopping);
+
+impl Drop for StoppingPipeline {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Waits until all pipelines have stopped, for `limit` at most; whether they have. To be called before the process ends:
+/// a driver that is still in use when its library is taken down crashes the process.
+pub fn wait_for_pipelines(limit: Duration) -> bool {
+    STOPPING.wait(limit)
+}
+
 /// Runs `stop`, which stops a pipeline, on a thread of its own, and waits for it for a while.
 pub(crate) fn stop(stop: impl FnOnce() + Send + 'static) {
     let begun = Instant::now();
     let (done, stopped) = bounded(1);
+    let stopping = STOPPING.begin();
     let work = move || {
         stop();
+        drop(stopping);
         let _ = done.send(());
     };
     if let Err(error) = thread::Builder::new().name("ingest-stop".into()).spawn(work) {
@@ -66,6 +109,17 @@ fn watch(stopped: &Receiver<()>, report_after: Duration) -> Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_waits_for_pipelines_that_are_stopping() {
+        static OURS: Stopping = Stopping { count: Mutex::new(0), changed: Condvar::new() };
+        assert!(OURS.wait(Duration::ZERO));
+        let (slow, hanging) = (OURS.begin(), OURS.begin());
+        assert!(!OURS.wait(Duration::ZERO));
+        let stopper = thread::spawn(move || drop((slow, hanging)));
+        assert!(OURS.wait(Duration::from_secs(600)));
+        stopper.join().unwrap();
+    }
 
     #[test]
     fn a_slow_pipeline_is_not_reported() {

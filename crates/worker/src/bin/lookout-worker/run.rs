@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -19,6 +20,9 @@ use crate::parts::Ready;
 
 /// Wrong input; nothing was published.
 const WRONG_INPUT: u8 = 2;
+
+/// The time for cameras' pipelines that are still stopping when all else has ended.
+const PIPELINES_STOP: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
     let ready = read(&args.pipeline).map_err(anyhow::Error::from).and_then(|settings| {
@@ -40,7 +44,11 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
         )?;
     }
     let runtime = Runtime::new().context("the runtime could not be started")?;
-    match runtime.block_on(until_end(settings, ready, progress)) {
+    let ended = runtime.block_on(until_end(settings, ready, progress));
+    if !lookout_ingest::wait_for_pipelines(PIPELINES_STOP) {
+        tracing::warn!("the worker ends while cameras' pipelines are still stopping");
+    }
+    match ended {
         Ok(summary) => tell(&summary, args.summary),
         Err(error) if error.is::<NetworkFailed>() => {
             writeln!(io::stderr(), "{error:#}")?;
