@@ -197,6 +197,15 @@ impl Connection {
         self.client.as_ref().map(rtsp::Client::phase)
     }
 
+    /// Whether a thread of the pipeline still reads or decodes, so that more can come.
+    pub(crate) fn is_streaming(&self) -> bool {
+        let runs = |element: gst::Element| {
+            element.pads().iter().any(|pad| pad.task_state() == gst::TaskState::Started)
+        };
+        // Where elements come or go meanwhile, something is at work.
+        self.pipeline.iterate_recurse().into_iter().any(|element| element.map_or(true, runs))
+    }
+
     /// Whether the source is a named pipe, whose writer may pause.
     pub(crate) fn reads_pipe(&self) -> bool {
         self.input.is_some()

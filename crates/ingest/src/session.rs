@@ -280,7 +280,8 @@ impl Session<'_> {
         if before != moved {
             progress.moved = Some((moved, now));
         }
-        before != moved || since.elapsed() + patience < FILE_STALL
+        // decodebin loses an error that a demuxer posts while it is being connected: then nothing runs any more.
+        before != moved || (since.elapsed() + patience < FILE_STALL && connection.is_streaming())
     }
 
     fn deliver_rest(&mut self, connection: &Connection, progress: &mut Progress) {
