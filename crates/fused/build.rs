@@ -7,7 +7,7 @@ use std::{
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for source in ["fused.cpp", "cuda.cpp", "kernels.cu"] {
+    for source in ["fused.cpp", "cuda.cpp", "guarded.h", "kernels.cu"] {
         println!("cargo:rerun-if-changed=src/{source}");
     }
     let Some(libtorch) = env::var_os("LIBTORCH").map(PathBuf::from) else {

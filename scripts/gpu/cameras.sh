@@ -5,7 +5,7 @@
 #
 # rtsp_server.py serves the cameras on this machine, with RTCP sender reports, so that the age of a record is the time
 # from the moment at which the camera's frame was due to its hand-over to the Kafka client. Records go to the embedded
-# broker, from which `lookout tail` reads them. report.py computes the figures of the records that were published in
+# broker, from which `lookout tail` reads them. cameras_report.py computes the figures of the records that were published in
 # the measured seconds. Everything that is started here is stopped at the end.
 #
 # Exit code: 0 the figures are written, 1 something failed (the cause and the end of the worker's log are printed),
@@ -209,10 +209,10 @@ if command -v nvidia-smi >/dev/null 2>&1; then
 fi
 pause "${option[warm-up]}"
 log "measuring for ${option[seconds]} s"
-"${python[@]}" "$here/report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/before.json" ||
+"${python[@]}" "$here/cameras_report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/before.json" ||
     fail "the worker's metrics cannot be read"
 pause "${option[seconds]}"
-"${python[@]}" "$here/report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/after.json" ||
+"${python[@]}" "$here/cameras_report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/after.json" ||
     fail "the worker's metrics cannot be read"
 # What was published in the last moments is still on its way to the reader.
 pause 1
@@ -225,7 +225,7 @@ settings=()
 for name in cameras seconds fps arch weights input max-batch max-age-ms device precision decoder; do
     settings+=("$name=${option[$name]}")
 done
-"${python[@]}" "$here/report.py" report "$folder" "${option[output]}" "${settings[@]}" ||
+"${python[@]}" "$here/cameras_report.py" report "$folder" "${option[output]}" "${settings[@]}" ||
     fail "no figures could be computed"
 finished=yes
 log "the figures are in ${option[output]}"

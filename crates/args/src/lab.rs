@@ -108,7 +108,7 @@ pub struct TensorArgs {
     #[arg(long, default_value = "fp32", value_delimiter = ',')]
     pub precision: Vec<String>,
 
-    /// Compute the first so many rows of `x` only; several, with commas
+    /// Number of rows of `x` to compute, from the first; several, with commas
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub batch: Vec<usize>,
 
@@ -156,8 +156,8 @@ pub struct BenchArgs {
     #[arg(long)]
     pub streams: Option<usize>,
 
-    /// After the network alone, measure the stages of a worker around it too: so many cameras whose images are in memory
-    /// already, batched across cameras. The latencies are then those of a frame, not of a batch
+    /// Measure the network inside a worker's stages as well: batches across N cameras whose images are in memory. The
+    /// latencies of that measurement are per frame rather than per batch
     #[arg(long, value_name = "N")]
     pub cameras: Option<usize>,
 
@@ -203,7 +203,7 @@ pub struct CheckDeviceArgs {
     #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// After that, run so many batches of changing sizes through a small network and compare the memory in use
+    /// Also run this number of batches of changing sizes through a small network, and compare the memory in use
     #[arg(long, default_value_t = 0)]
     pub batches: usize,
 

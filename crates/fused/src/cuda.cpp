@@ -6,8 +6,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include "guarded.h"
+
 #include <cstring>
-#include <exception>
 #include <string>
 
 #ifdef LOOKOUT_CUDA
@@ -24,30 +25,6 @@
 #include <mutex>
 #include <vector>
 #endif
-
-namespace {
-
-void report(char* error, size_t capacity, const std::string& message) {
-  std::strncpy(error, message.c_str(), capacity - 1);
-  error[capacity - 1] = '\0';
-}
-
-// C++ exceptions end here: the message goes into `error` (`capacity` bytes, cut off), and null or false comes back.
-template <typename Call>
-auto guarded(char* error, size_t capacity, Call call) -> decltype(call()) {
-  try {
-    return call();
-  } catch (const c10::Error& e) {
-    report(error, capacity, e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    report(error, capacity, e.what());
-  } catch (...) {
-    report(error, capacity, "unknown C++ exception");
-  }
-  return {};
-}
-
-}  // namespace
 
 // As in cuda.rs.
 struct NormalizeArgs {
@@ -413,9 +390,9 @@ void lookout_cuda_graph_free(void* graph) {
 }
 
 at::Tensor* lookout_cuda_pinned(int64_t count, bool floats, char* error, size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     const auto options = at::TensorOptions().dtype(floats ? at::kFloat : at::kByte).pinned_memory(true);
-    return new at::Tensor(at::empty({count}, options));
+    return at::empty({count}, options);
   });
 }
 
@@ -427,7 +404,7 @@ bool lookout_cuda_copy(at::Tensor* to, const at::Tensor* from, char* error, size
 }
 
 at::Tensor* lookout_cuda_normalize(const at::Tensor* bytes, const NormalizeArgs* args, char* error, size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     TORCH_CHECK(bytes->dim() == 4 && bytes->size(3) == 3 && bytes->is_contiguous() && bytes->is_cuda() &&
                     bytes->scalar_type() == at::kByte,
                 "bytes [N, H, W, 3] on the GPU are needed");
@@ -443,12 +420,12 @@ at::Tensor* lookout_cuda_normalize(const at::Tensor* bytes, const NormalizeArgs*
     const auto& k = kernels(args->kind);
     const size_t count = size_t(size[0]) * size[1] * size[2];
     launch(args->blocks ? k.normalize_blocks : k.normalize, blocks_for(count), 256, 0, arguments, "normalize");
-    return new at::Tensor(out.permute({0, 3, 1, 2}));
+    return out.permute({0, 3, 1, 2});
   });
 }
 
 at::Tensor* lookout_cuda_max_pool(const at::Tensor* x, char* error, size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     const int kind = kind_of(*x);
     TORCH_CHECK(kind != 0 && x->is_cuda() && x->is_contiguous(at::MemoryFormat::ChannelsLast) && x->size(1) % 8 == 0,
                 "bf16 or fp16 on the GPU with the channels last, a multiple of 8, is needed");
@@ -459,13 +436,13 @@ at::Tensor* lookout_cuda_max_pool(const at::Tensor* x, char* error, size_t capac
     void* arguments[] = {&from, &to, &images, &height, &width, &channels};
     const size_t words = size_t(out.numel()) / 8;
     launch(kernels(kind).max_pool, dim3(static_cast<unsigned>((words + 255) / 256)), 256, 0, arguments, "max_pool");
-    return new at::Tensor(out);
+    return out;
   });
 }
 
 at::Tensor* lookout_cuda_read_levels(const LevelArgs* levels, int count, const ReadingArgs* args, char* error,
                                      size_t capacity) {
-  return guarded(error, capacity, [&] { return new at::Tensor(read_levels(levels, count, *args)); });
+  return guarded_tensor(error, capacity, [&] { return read_levels(levels, count, *args); });
 }
 
 // Bytes in use on a device, by whatever program.

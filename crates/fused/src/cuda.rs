@@ -1,16 +1,15 @@
 //! What libtorch's CUDA has and `tch` does not bind: streams of one's own, graphs, pinned memory; and GPU kernels that
 //! libtorch does not have (`kernels.cu`). See `cuda.cpp` beside this file. Without CUDA every call returns an error.
 
-use std::{
-    ffi::{CStr, c_void},
-    os::raw::c_char,
-    ptr::NonNull,
-};
+use std::{ffi::c_void, os::raw::c_char, ptr::NonNull};
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::FusedError;
+use crate::{
+    FusedError,
+    guarded::{call, check, tensor},
+};
 
 unsafe extern "C" {
     fn lookout_cuda_compiled() -> bool;
@@ -129,7 +128,7 @@ impl Drop for Slot {
     }
 }
 
-/// Recorded work of a GPU, to be done again and again on the memory that it was recorded with.
+/// A recorded sequence of GPU work. Each replay reads and writes the memory that it was recorded with.
 #[derive(Debug)]
 pub struct Graph(NonNull<c_void>);
 
@@ -373,39 +372,6 @@ pub fn memory_used(device: usize) -> Result<i64, FusedError> {
         used != 0
     })?;
     Ok(used)
-}
-
-const MESSAGE: usize = 1024;
-
-fn reason(message: &[c_char; MESSAGE]) -> String {
-    // SAFETY: the callee ends the message with a zero within the buffer, which is zero at the start.
-    unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy().into_owned()
-}
-
-fn call<T>(
-    operator: &'static str,
-    call: impl FnOnce(*mut c_char, usize) -> *mut T,
-) -> Result<NonNull<T>, FusedError> {
-    let mut error = [0; MESSAGE];
-    let pointer = call(error.as_mut_ptr(), MESSAGE);
-    NonNull::new(pointer).ok_or_else(|| FusedError { operator, reason: reason(&error) })
-}
-
-fn tensor(
-    operator: &'static str,
-    work: impl FnOnce(*mut c_char, usize) -> *mut C_tensor,
-) -> Result<Tensor, FusedError> {
-    // SAFETY: a new tensor that nobody else has.
-    call(operator, work).map(|tensor| unsafe { Tensor::from_ptr(tensor.as_ptr()) })
-}
-
-fn check(operator: &'static str, work: impl FnOnce(*mut c_char, usize) -> bool) -> Result<(), FusedError> {
-    let mut error = [0; MESSAGE];
-    if work(error.as_mut_ptr(), MESSAGE) {
-        Ok(())
-    } else {
-        Err(FusedError { operator, reason: reason(&error) })
-    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@
 #include <ATen/core/stack.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 
+#include "guarded.h"
+
 #include <malloc.h>
 
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <string>
 #include <vector>
@@ -63,24 +64,6 @@ c10::List<int64_t> pair(const int64_t (&values)[2]) {
 
 c10::IValue optional(const at::Tensor* tensor) {
   return tensor ? c10::IValue(*tensor) : c10::IValue();
-}
-
-// C++ exceptions end here: the message goes into `error` (`capacity` bytes, cut off), and null comes back.
-template <typename Call>
-at::Tensor* guarded(char* error, size_t capacity, Call call) {
-  std::string message;
-  try {
-    return new at::Tensor(call());
-  } catch (const c10::Error& e) {
-    message = e.what_without_backtrace();
-  } catch (const std::exception& e) {
-    message = e.what();
-  } catch (...) {
-    message = "unknown C++ exception";
-  }
-  std::strncpy(error, message.c_str(), capacity - 1);
-  error[capacity - 1] = '\0';
-  return nullptr;
 }
 
 #ifdef __x86_64__
@@ -153,7 +136,7 @@ bool lookout_cuda_has_bf16() {
 
 at::Tensor* lookout_fused_prepack(const at::Tensor* weight, const Geometry* geometry, const int64_t* input_size,
                                   char* error, size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     torch::jit::Stack stack;
     torch::jit::push(stack, *weight, pair(geometry->padding), pair(geometry->stride), pair(geometry->dilation),
                      geometry->groups,
@@ -165,7 +148,7 @@ at::Tensor* lookout_fused_prepack(const at::Tensor* weight, const Geometry* geom
 
 at::Tensor* lookout_fused_conv(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias,
                                const Geometry* geometry, bool relu, char* error, size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     torch::jit::Stack stack;
     torch::jit::push(stack, *x, *weight, optional(bias), pair(geometry->padding), pair(geometry->stride),
                      pair(geometry->dilation), geometry->groups, std::string(relu ? "relu" : "none"),
@@ -178,7 +161,7 @@ at::Tensor* lookout_fused_conv(const at::Tensor* x, const at::Tensor* weight, co
 at::Tensor* lookout_fused_conv_add(at::Tensor* sum, const at::Tensor* x, const at::Tensor* weight,
                                    const at::Tensor* bias, const Geometry* geometry, bool relu, char* error,
                                    size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     torch::jit::Stack stack;
     torch::jit::push(stack, *sum, *x, *weight, optional(bias), pair(geometry->padding), pair(geometry->stride),
                      pair(geometry->dilation), geometry->groups, std::string("add"), c10::IValue(),
@@ -190,7 +173,7 @@ at::Tensor* lookout_fused_conv_add(at::Tensor* sum, const at::Tensor* x, const a
 }
 
 at::Tensor* lookout_fused_max_pool(const at::Tensor* x, char* error, size_t capacity) {
-  return guarded(error, capacity, [&] {
+  return guarded_tensor(error, capacity, [&] {
     TORCH_CHECK(x->dim() == 4 && x->device().is_cpu(), "a [N, C, H, W] on the CPU is needed");
     TORCH_CHECK(x->is_contiguous(at::MemoryFormat::ChannelsLast), "the channels have to be last in memory");
     const auto n = x->size(0), c = x->size(1), h = x->size(2), w = x->size(3);

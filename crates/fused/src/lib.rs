@@ -6,12 +6,15 @@
 #![expect(unsafe_code, reason = "calls the C++ beside this file; every call is wrapped here")]
 
 pub mod cuda;
+mod guarded;
 
-use std::{ffi::CStr, os::raw::c_char};
+use std::os::raw::c_char;
 
 use tch::Tensor;
 use thiserror::Error;
 use torch_sys::C_tensor;
+
+use crate::guarded::tensor;
 
 /// libtorch refused a call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -102,7 +105,7 @@ impl PackedWeight {
     /// Lays out `weight` `[K, C/groups, kh, kw]`, fp32 or bf16, for inputs of about `input_size`
     /// `[N, C, H, W]`. Other sizes work too.
     pub fn new(weight: &Tensor, geometry: Geometry, input_size: [i64; 4]) -> Result<Self, FusedError> {
-        let weight = guarded("_reorder_convolution_weight", |error, capacity| {
+        let weight = tensor("_reorder_convolution_weight", |error, capacity| {
             // SAFETY: the pointers outlive the call, and the sizes are four numbers as declared.
             unsafe { lookout_fused_prepack(weight.as_ptr(), &geometry, input_size.as_ptr(), error, capacity) }
         })?;
@@ -117,7 +120,7 @@ impl PackedWeight {
     /// `[N, C, H, W]` to `[N, K, H', W']`. `x` and `bias` `[K]` have the weight's type.
     pub fn conv(&self, x: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, FusedError> {
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-        guarded("_convolution_pointwise", |error, capacity| {
+        tensor("_convolution_pointwise", |error, capacity| {
             // SAFETY: the pointers outlive the call; a missing bias is null, which the callee expects.
             unsafe {
                 lookout_fused_conv(
@@ -142,7 +145,7 @@ impl PackedWeight {
         then: Then,
     ) -> Result<Tensor, FusedError> {
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-        guarded("_convolution_pointwise_.binary", |error, capacity| {
+        tensor("_convolution_pointwise_.binary", |error, capacity| {
             // SAFETY: as above; `sum` is ours, so that nobody else sees it change.
             unsafe {
                 lookout_fused_conv_add(
@@ -164,25 +167,10 @@ impl PackedWeight {
 /// `x` lies on the CPU with its channels last in memory, in fp32 or bf16, and **holds no negative number**, as
 /// behind a ReLU: by that it takes a third of the time of libtorch's own.
 pub fn max_pool_of_positives(x: &Tensor) -> Result<Tensor, FusedError> {
-    guarded("max pool", |error, capacity| {
+    tensor("max pool", |error, capacity| {
         // SAFETY: the pointers outlive the call, and the callee checks the tensor's shape, type and layout.
         unsafe { lookout_fused_max_pool(x.as_ptr(), error, capacity) }
     })
-}
-
-fn guarded(
-    operator: &'static str,
-    call: impl FnOnce(*mut c_char, usize) -> *mut C_tensor,
-) -> Result<Tensor, FusedError> {
-    let mut error = [0 as c_char; 1024];
-    let tensor = call(error.as_mut_ptr(), error.len());
-    if tensor.is_null() {
-        // SAFETY: the callee ends the message with a zero within the buffer.
-        let reason = unsafe { CStr::from_ptr(error.as_ptr()) }.to_string_lossy().into_owned();
-        return Err(FusedError { operator, reason });
-    }
-    // SAFETY: the callee gives a tensor of its own making, which from here on is ours.
-    Ok(unsafe { Tensor::from_ptr(tensor) })
 }
 
 #[cfg(test)]

@@ -4,7 +4,12 @@ use std::fmt;
 
 use gstreamer as gst;
 
-use crate::{Fault, decoder_policy::order, init, nvcodec::offered};
+use crate::{
+    Fault,
+    decoder_policy::order,
+    init,
+    nvcodec::{self, offered},
+};
 
 /// The decoder that a codec would get with `decoder = "auto"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +43,7 @@ const CODECS: [(&str, &str); 5] = [
 /// GStreamer cannot be used.
 pub fn decoders() -> Result<Vec<Decoder>, Fault> {
     init()?;
-    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-    // By rank, the highest first, as decodebin offers them.
-    let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
+    let factories = nvcodec::video_decoders();
     let decoder = |(codec, media_type): (&'static str, &str)| {
         let caps = match media_type {
             "video/mpeg" => gst::Caps::builder(media_type).field("mpegversion", 4).build(),

@@ -72,9 +72,7 @@ pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
     if settings.decoder != DecoderChoice::Gpu {
         return Ok(());
     }
-    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-    let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
-    let offered: Vec<_> = factories.iter().map(offered).collect();
+    let offered: Vec<_> = video_decoders().iter().map(offered).collect();
     let plugin = gst::Registry::get().find_plugin("nvcodec").is_some();
     match missing(plugin, &offered) {
         None => Ok(()),
@@ -110,6 +108,12 @@ pub(crate) fn share_context(message: &gst::MessageRef) {
         }
         _ => {}
     }
+}
+
+/// The video decoders that decodebin tries, by rank, the highest first.
+pub(crate) fn video_decoders() -> glib::List<gst::ElementFactory> {
+    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
+    gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL)
 }
 
 pub(crate) fn offered(factory: &gst::ElementFactory) -> Offered {
@@ -254,7 +258,7 @@ impl ConnectionDecoders {
     /// Notes an error that `source` posted. Returns whether it is a GPU decoder, which does not go on after one.
     pub(crate) fn note_error(&self, source: Option<&gst::Object>, error: &glib::Error) -> bool {
         let mut state = self.state();
-        // Whoever posts it may push an end of stream behind it, which hides what the decoder returned.
+        // The element that posts it may send an end of stream next, which replaces the flow return of the decoder.
         state.note_flow();
         let element = source.and_then(|source| source.downcast_ref::<gst::Element>());
         let Some(decoder) = element.and_then(GpuDecoder::of) else { return false };
@@ -358,9 +362,7 @@ mod tests {
         let text = "name = \"t\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[[camera]]\nid = \"cam\"\n\
                     uri = \"clip.mp4\"\ndecoder = \"gpu\"\n";
         let pipeline = lookout_config::parse("/test.toml".as_ref(), text, &|_| None).unwrap();
-        let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-        let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
-        let has_gpu = factories.iter().any(|factory| offered(factory).is_gpu());
+        let has_gpu = video_decoders().iter().any(|factory| offered(factory).is_gpu());
         let checked = check(&pipeline.cameras[0]).map_err(|fault| fault.detail);
         assert_eq!(checked.is_ok(), has_gpu, "{checked:?}");
         assert!(checked.err().is_none_or(|detail| detail.contains("clip.mp4") && detail.contains("nvcodec")));

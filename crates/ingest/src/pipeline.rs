@@ -174,12 +174,12 @@ impl Connection {
             keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&tap.counts) },
         );
         let damage = Damage::default();
-        let heard = Heard {
+        let notes = BusNotes {
             arrivals: Arc::clone(&arrivals),
             decoders: Arc::clone(&decoders),
             damage: Arc::clone(&damage),
         };
-        listen(&pipeline, settings.uri.clone(), heard, sender)?;
+        listen(&pipeline, settings.uri.clone(), notes, sender)?;
         let left_behind = left_behind.clone();
         let client = None;
         let mut connection =
@@ -283,7 +283,7 @@ fn within<T: Send + 'static>(
 }
 
 /// What a message on the bus is judged by, and noted in.
-struct Heard {
+struct BusNotes {
     arrivals: Arc<Arrivals>,
     decoders: Arc<ConnectionDecoders>,
     damage: Damage,
@@ -294,10 +294,10 @@ struct Heard {
 fn listen(
     pipeline: &gst::Pipeline,
     uri: SourceUri,
-    heard: Heard,
+    notes: BusNotes,
     events: Sender<Event>,
 ) -> Result<(), Fault> {
-    let Heard { arrivals, decoders, damage } = heard;
+    let BusNotes { arrivals, decoders, damage } = notes;
     let Some(bus) = pipeline.bus() else {
         return Err(Fault::new(RetryReason::PipelineError, "a pipeline without a bus was made"));
     };

@@ -156,23 +156,44 @@ fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::
     }
     let rate = |taken: &Taken| (taken.latencies.len() * batch as u64) as f64 / taken.seconds;
     let images_per_s: f64 = taken.iter().map(rate).sum();
-    let quantile_ms =
-        |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
-    let ms = |quantile| quantile_ms(&latencies, quantile);
     let first = networks.first().context("a device without streams")?;
-    Ok(Measurement {
-        arch: first.info.arch.clone(),
-        device: first.target.to_string(),
-        precision: first.info.precision.clone(),
-        input: first.input,
-        batch,
-        streams,
-        cameras: None,
-        images_per_s: (images_per_s * 100.0).round() / 100.0,
-        latency_ms: BatchLatencyMs { p50: ms(0.50), p95: ms(0.95), p99: ms(0.99) },
-        forward_ms: quantile_ms(&forwards, 0.50),
-        post_ms: quantile_ms(&posts, 0.50),
-    })
+    Ok(Timed { images_per_s, latencies, forwards, posts }.of(first, batch, streams, None))
+}
+
+/// The figures of a measurement; times are in microseconds.
+pub(crate) struct Timed {
+    pub(crate) images_per_s: f64,
+    pub(crate) latencies: Histogram<u64>,
+    pub(crate) forwards: Histogram<u64>,
+    pub(crate) posts: Histogram<u64>,
+}
+
+impl Timed {
+    /// The measurement of `streams` replicas of `network`, which `cameras` cameras fed where there are any.
+    pub(crate) fn of(
+        &self,
+        network: &Loaded,
+        batch: usize,
+        streams: usize,
+        cameras: Option<usize>,
+    ) -> Measurement {
+        let ms =
+            |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+        let latency = |quantile| ms(&self.latencies, quantile);
+        Measurement {
+            arch: network.info.arch.clone(),
+            device: network.target.to_string(),
+            precision: network.info.precision.clone(),
+            input: network.input,
+            batch,
+            streams,
+            cameras,
+            images_per_s: (self.images_per_s * 100.0).round() / 100.0,
+            latency_ms: BatchLatencyMs { p50: latency(0.50), p95: latency(0.95), p99: latency(0.99) },
+            forward_ms: ms(&self.forwards, 0.50),
+            post_ms: ms(&self.posts, 0.50),
+        }
+    }
 }
 
 /// An image of the network's input size, of bytes without a pattern: some processors multiply zeros faster.

@@ -10,18 +10,21 @@ use anyhow::Context;
 use lookout_args::CheckDeviceArgs;
 use lookout_config::ModelSettings;
 use lookout_model::{Loaded, device_memory_used, load};
-use lookout_schema::{BBox, Size};
+use lookout_schema::Size;
 use lookout_stage::{DetectFrame, Findings, Keep, Pixels};
 use serde::Serialize;
 
 use crate::WrongInput;
 
-/// Images that the CPU looks at too.
+/// Images whose findings are compared with the CPU's.
 const REFERENCE_IMAGES: usize = 3;
 /// Of random weights every score is close to another's: what scores within this of the threshold may be left out.
 const SCORE_TOLERANCE: f32 = 0.02;
 /// A box is the same above this intersection over union. In 16 bits corners are off by about a hundredth of a side.
-const SAME_IOU: f32 = 0.8;
+const SAME_IOU: f64 = 0.8;
+/// How much more memory may be in use after batches of all sizes than after the first ones.
+const GROWTH: i64 = 64 << 20;
+
 /// The least share of the CPU's findings that the device has to have too. Where two boxes on one another score almost the
 /// same, the other one may win; of random weights there are many such. Faster R-CNN's first stage chooses in bf16 what
 /// its second one looks at: 0.87 on an H200, where its outputs are as near to fp32 as torchvision's in bf16.
@@ -32,8 +35,6 @@ fn least_share(precision: &str) -> f64 {
         _ => 0.80,
     }
 }
-/// How much more memory may be in use after batches of all sizes than after the first ones.
-const GROWTH: i64 = 64 << 20;
 
 /// A network in a precision beside the CPU in fp32.
 #[derive(Debug, Serialize)]
@@ -175,18 +176,12 @@ fn share(expected: &[Findings], found: &[Findings]) -> (usize, f64) {
         for detection in expected.detections.iter().filter(|detection| detection.score > least) {
             all += 1;
             let is_same = |other: &lookout_schema::Detection| {
-                other.class_id == detection.class_id && iou(other.bbox, detection.bbox) > SAME_IOU
+                other.class_id == detection.class_id && other.bbox.iou(detection.bbox) > SAME_IOU
             };
             same += usize::from(found.detections.iter().any(is_same));
         }
     }
     (all, if all == 0 { 0.0 } else { same as f64 / all as f64 })
-}
-
-fn iou(a: BBox, b: BBox) -> f32 {
-    let area = |b: BBox| (b.x2 - b.x1) * (b.y2 - b.y1);
-    let shared = (a.x2.min(b.x2) - a.x1.max(b.x1)).max(0.0) * (a.y2.min(b.y2) - a.y1.max(b.y1)).max(0.0);
-    shared / (area(a) + area(b) - shared)
 }
 
 /// Runs `batches` batches of changing sizes through a small network.

@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use lookout_batch::BatchPolicy;
 use lookout_infer::{DeviceEvent, InferSettings, Inlets, Rebuild, start};
 use lookout_model::Loaded;
-use lookout_schema::{BatchLatencyMs, CameraId, Clock, Measurement, SessionId, Timestamp};
+use lookout_schema::{CameraId, Clock, Measurement, SessionId, Timestamp};
 use lookout_stage::{
     CameraIntake, CameraLedger, Detect, Frame, FrameHeader, Pixels, WhenFull, camera_queue, stop_signal,
 };
@@ -112,21 +112,10 @@ pub(crate) fn measure(
     }
     let times =
         seen.times.lock().unwrap_or_else(PoisonError::into_inner).take().context("nothing was measured")?;
-    let [whole, forward, post] = times;
-    let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
-    Ok(Measurement {
-        arch: first.info.arch.clone(),
-        device: first.target.to_string(),
-        precision: first.info.precision.clone(),
-        input: first.input,
-        batch,
-        streams: networks.len(),
-        cameras: Some(cameras),
-        images_per_s: (seen.frames.load(Relaxed) as f64 / elapsed.as_secs_f64() * 100.0).round() / 100.0,
-        latency_ms: BatchLatencyMs { p50: ms(&whole, 0.50), p95: ms(&whole, 0.95), p99: ms(&whole, 0.99) },
-        forward_ms: ms(&forward, 0.50),
-        post_ms: ms(&post, 0.50),
-    })
+    let [latencies, forwards, posts] = times;
+    let images_per_s = seen.frames.load(Relaxed) as f64 / elapsed.as_secs_f64();
+    let timed = bench::Timed { images_per_s, latencies, forwards, posts };
+    Ok(timed.of(first, batch, networks.len(), Some(cameras)))
 }
 
 impl Seen {

@@ -1,9 +1,10 @@
 //! A network at work on a GPU: each batch size is recorded once as a CUDA graph, from the images' bytes to what is
 //! found in them, and then replayed.
 //!
-//! A forward pass is some 160 kernels, which the host starts more slowly than the GPU does them. A graph starts them all
-//! at once. A batch of another size is filled up to the next larger one that is recorded. Each of a device's streams has graphs, a CUDA
-//! stream and pinned buffers of its own, so that one's upload and the host's work are hidden behind another's kernels.
+//! A forward pass has some 160 kernels, which the host launches more slowly than the GPU runs them. A graph launches them
+//! all at once. A batch of another size is padded to the next larger size that is recorded. Each of a device's streams
+//! has its own graphs, CUDA stream and pinned buffers, so that the upload and the host's work of one stream overlap with
+//! the kernels of another.
 
 use std::fmt;
 

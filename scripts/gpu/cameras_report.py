@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The figures of cameras.sh: `snapshot` reads a worker's metrics, `report` computes the figures of a run.
 
-report.py snapshot HOST:PORT PID...        prints one line of JSON: the time, the metrics, the CPU time of the processes
-report.py report FOLDER OUTPUT KEY=VALUE...  prints a table, and writes one line of JSON to OUTPUT
+cameras_report.py snapshot HOST:PORT PID...        prints one line of JSON: the time, the metrics, the CPU time of the processes
+cameras_report.py report FOLDER OUTPUT KEY=VALUE...  prints a table, and writes one line of JSON to OUTPUT
 """
 
 import collections
