@@ -40,7 +40,7 @@ lint: setup-tests ## format, clippy and, where it is installed, cargo-deny; warn
 
 test: lint ## everything that .ci/run checks: lint, build and all tests
 	cargo build --release $(EVERYTHING)
-	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast
+	scripts/test.sh
 
 fuzz: setup-tests ## FUZZ (50) mutations of a file of each container beside a good camera, from the seed SEED (1)
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" \

@@ -89,7 +89,8 @@ stop() {
         sleep 0.1
     done
     kill -KILL "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
+    exit_code=0
+    wait "$pid" 2>/dev/null || exit_code=$?
 }
 finish() {
     local status=$? name
@@ -219,6 +220,7 @@ pause 1
 stop tail
 [[ -z "${running[gpu]:-}" ]] || stop gpu
 stop worker -INT
+worker_exit_code="$exit_code"
 stop cameras
 
 settings=()
@@ -227,5 +229,6 @@ for name in cameras seconds fps arch weights input max-batch max-age-ms device p
 done
 "${python[@]}" "$here/cameras_report.py" report "$folder" "${option[output]}" "${settings[@]}" ||
     fail "no figures could be computed"
+((worker_exit_code == 0)) || fail "the worker ended with exit code $worker_exit_code"
 finished=yes
 log "the figures are in ${option[output]}"

@@ -102,8 +102,9 @@ part bench-resnet50-b 20 bash -c resnet50
 part pipeline 40 bash -c "bench --arch resnet50 --precision bf16 --batch 64,128 --cameras 64 --seconds 2"
 part bench-retinanet 50 bash -c "bench --arch retinanet_resnet50_fpn --precision bf16 --input 640x640 --batch 1,8,16,32 --seconds 1"
 part bench-fp16 30 bash -c "bench --arch resnet50 --precision fp16,fp32 --batch 128 --seconds 1"
+part decoders 60 "$here/decoders.sh"
 part cameras 100 "$here/cameras.sh" --cameras "$cameras" --fps 30 --seconds 15 --warm-up 5 --max-age-ms 150 \
-    --device "$device" --timeout 95 --output "$folder/cameras.json" --keep "$folder/cameras"
+    --device "$device" --decoder "${LOOKOUT_DECODER:-auto}" --timeout 95 --output "$folder/cameras.json" --keep "$folder/cameras"
 cp "$folder/bench-resnet50-a.txt" "$folder/bench-a.json" 2>/dev/null
 cp "$folder/bench-resnet50-b.txt" "$folder/bench-b.json" 2>/dev/null
 
@@ -125,6 +126,7 @@ for r in results:
           f'cameras {r.get("cameras", "-"):<4} {r["images_per_s"]:>10.0f} images/s  p50 {latency["p50"]:.2f} ms  p95 {latency["p95"]:.2f} ms')
 PYTHON
 done
+table "frames of the GPU's decoder beside those of the CPU's" decoders.txt
 table "cameras" cameras.txt
 echo; echo "## ResNet-50 beside PyTorch"
 python "$here/throughput_report.py" "$folder" || status=1

@@ -13,6 +13,7 @@
 
 #ifdef LOOKOUT_CUDA
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -113,13 +114,21 @@ const char* const source =
 #include "kernels.inc"
     ;
 
+// Defined in kernels.cu as well: levels of a detector, candidates of a level that are sorted, and the steps of scores from
+// 2^-11 to 1, each 2^-9 wide in proportion.
+constexpr int max_levels = 8, level_capacity = 4096, bins = 5633;
+
 std::vector<char> compile(int architecture, int kind) {
   nvrtcProgram program = nullptr;
   NVRTC(nvrtcCreateProgram)(&program, source, "kernels.cu", 0, nullptr, nullptr);
   const std::string arch = "--gpu-architecture=sm_" + std::to_string(architecture);
   const std::string number = "-DNUMBER=" + std::to_string(kind);
-  const char* options[] = {arch.c_str(), number.c_str(), "--fmad=false", "--std=c++17"};
-  const auto result = NVRTC(nvrtcCompileProgram)(program, 4, options);
+  const std::string levels = "-DMAX_LEVELS=" + std::to_string(max_levels);
+  const std::string level_capacity_option = "-DLEVEL_CAPACITY=" + std::to_string(level_capacity);
+  const std::string bins_option = "-DBINS=" + std::to_string(bins);
+  const char* options[] = {arch.c_str(), number.c_str(), levels.c_str(), level_capacity_option.c_str(), bins_option.c_str(),
+                           "--fmad=false", "--std=c++17"};
+  const auto result = NVRTC(nvrtcCompileProgram)(program, std::size(options), options);
   if (result != NVRTC_SUCCESS) {
     size_t size = 0;
     NVRTC(nvrtcGetProgramLogSize)(program, &size);
@@ -136,7 +145,7 @@ std::vector<char> compile(int architecture, int kind) {
 }
 
 struct Kernels {
-  cudaKernel_t normalize, normalize_blocks, max_pool, count_scores, find_cutoff, select_candidates, decode_level,
+  cudaKernel_t scale_nv12, normalize, normalize_blocks, max_pool, count_scores, find_cutoff, select_candidates, decode_level,
       suppress;
 };
 
@@ -161,6 +170,7 @@ const Kernels& kernels(int kind) {
     return kernel;
   };
   Kernels these{};
+  these.scale_nv12 = kernel("scale_nv12");
   these.normalize = kernel("normalize");
   these.normalize_blocks = kernel("normalize_blocks");
   if (kind != 0) these.max_pool = kernel("max_pool");
@@ -201,7 +211,21 @@ at::ScalarType type_of(int kind) {
   return kind == 0 ? at::kFloat : kind == 1 ? at::kBFloat16 : at::kHalf;
 }
 
+// As in cuda.rs.
+struct Nv12Args {
+  uint64_t y, uv;
+  int64_t y_stride, uv_stride;
+  int32_t width, height;
+  float left, top, seen_width, seen_height;
+  int32_t to_x, to_y, to_width, to_height, out_width, out_height;
+  int32_t black, y_factor, v_to_red, u_to_green, v_to_green, u_to_blue;
+};
+
 // As in kernels.cu.
+struct Nv12 : Nv12Args {
+  void* out;
+};
+
 struct Input {
   const void* bytes;
   void* out;
@@ -214,8 +238,6 @@ struct Level {
   const float* anchors;
   int count;
 };
-
-constexpr int max_levels = 8, level_capacity = 4096, bins = 5633;
 
 struct Reading {
   Level level[max_levels];
@@ -320,11 +342,11 @@ void lookout_cuda_configure() {
   at::globalContext().setAllowTF32CuDNN(false);
 }
 
-void* lookout_cuda_slot_new(int device, char* error, size_t capacity) {
+void* lookout_cuda_slot_new(int device, bool urgent, char* error, size_t capacity) {
   return guarded(error, capacity, [&]() -> void* {
     c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
     auto slot = std::make_unique<Slot>(Slot{
-        c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(device)), at::cuda::graph_pool_handle(), nullptr});
+        c10::cuda::getStreamFromPool(urgent, static_cast<c10::DeviceIndex>(device)), at::cuda::graph_pool_handle(), nullptr});
     check(RUNTIME(cudaEventCreateWithFlags)(&slot->done, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
     return slot.release();
   });
@@ -368,9 +390,19 @@ void* lookout_cuda_capture_begin(void* slot, char* error, size_t capacity) {
   });
 }
 
-bool lookout_cuda_capture_end(void* graph, char* error, size_t capacity) {
+bool lookout_cuda_capture_end(void* slot, void* graph, char* error, size_t capacity) {
   return guarded(error, capacity, [&] {
-    static_cast<at::cuda::CUDAGraph*>(graph)->capture_end();
+    try {
+      static_cast<at::cuda::CUDAGraph*>(graph)->capture_end();
+    } catch (...) {
+      // Where CUDA refuses the recording, libtorch's allocator is not told that it is over.
+      const auto* mine = static_cast<Slot*>(slot);
+      try {
+        c10::cuda::CUDACachingAllocator::endAllocateToPool(mine->stream.device_index(), mine->pool);
+      } catch (...) {
+      }
+      throw;
+    }
     return true;
   });
 }
@@ -400,6 +432,45 @@ bool lookout_cuda_copy(at::Tensor* to, const at::Tensor* from, char* error, size
   return guarded(error, capacity, [&] {
     to->copy_(*from, /*non_blocking=*/true);
     return true;
+  });
+}
+
+bool lookout_cuda_copy_picture(at::Tensor* to, uint64_t from, char* error, size_t capacity) {
+  return guarded(error, capacity, [&] {
+    TORCH_CHECK(to->is_contiguous() && to->is_cuda() && to->scalar_type() == at::kByte, "bytes on the GPU are needed");
+    check(RUNTIME(cudaMemcpyAsync)(to->data_ptr(), reinterpret_cast<const void*>(from), to->nbytes(),
+                                   cudaMemcpyDeviceToDevice, c10::cuda::getCurrentCUDAStream().stream()),
+          "a copy within the GPU");
+    return true;
+  });
+}
+
+bool lookout_cuda_scale(at::Tensor* out, const Nv12Args* frame, char* error, size_t capacity) {
+  return guarded(error, capacity, [&] {
+    Nv12 args{};
+    static_cast<Nv12Args&>(args) = *frame;
+    TORCH_CHECK(out->is_contiguous() && out->is_cuda() && out->scalar_type() == at::kByte && args.to_width > 0 &&
+                    args.to_height > 0 && int64_t(args.out_width) * args.out_height * 3 == out->numel(),
+                "bytes [H, W, 3] on the GPU are needed");
+    args.out = out->data_ptr();
+    void* arguments[] = {&args};
+    // Of the numbers that networks compute in mostly, so that nothing is compiled for this alone.
+    launch(kernels(1).scale_nv12, dim3(unsigned(args.out_width + 127) / 128, args.out_height), 128, 0, arguments, "scale");
+    return true;
+  });
+}
+
+// The context (CUcontext) that libtorch uses on a device, made where it is not yet.
+uint64_t lookout_cuda_context(int device, char* error, size_t capacity) {
+  return guarded(error, capacity, [&]() -> uint64_t {
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(device), /*force=*/true);
+    check(RUNTIME(cudaFree)(nullptr), "the CUDA context");
+    void* driver = dlopen("libcuda.so.1", RTLD_NOW);
+    TORCH_CHECK(driver, "the driver's libcuda.so.1 cannot be loaded: ", dlerror());
+    void* context = nullptr;
+    const auto code = reinterpret_cast<int (*)(void**)>(symbol(driver, "cuCtxGetCurrent"))(&context);
+    TORCH_CHECK(code == 0 && context, "CUDA gives no context: error ", code);
+    return reinterpret_cast<uint64_t>(context);
   });
 }
 
@@ -445,6 +516,13 @@ at::Tensor* lookout_cuda_read_levels(const LevelArgs* levels, int count, const R
   return guarded_tensor(error, capacity, [&] { return read_levels(levels, count, *args); });
 }
 
+void lookout_cuda_release_unused_memory() {
+  try {
+    c10::cuda::CUDACachingAllocator::emptyCache();
+  } catch (...) {
+  }
+}
+
 // Bytes in use on a device, by whatever program.
 int64_t lookout_cuda_memory_used(int device, char* error, size_t capacity) {
   return guarded(error, capacity, [&]() -> int64_t {
@@ -471,8 +549,9 @@ void lookout_cuda_slot_free(void*) {}
 void lookout_cuda_slot_enter(void*) {}
 void lookout_cuda_slot_leave(void*) {}
 void lookout_cuda_graph_free(void*) {}
+void lookout_cuda_release_unused_memory() {}
 
-void* lookout_cuda_slot_new(int, char* error, size_t capacity) {
+void* lookout_cuda_slot_new(int, bool, char* error, size_t capacity) {
   report(error, capacity, none);
   return nullptr;
 }
@@ -484,7 +563,7 @@ void* lookout_cuda_capture_begin(void*, char* error, size_t capacity) {
   report(error, capacity, none);
   return nullptr;
 }
-bool lookout_cuda_capture_end(void*, char* error, size_t capacity) {
+bool lookout_cuda_capture_end(void*, void*, char* error, size_t capacity) {
   report(error, capacity, none);
   return false;
 }
@@ -499,6 +578,18 @@ at::Tensor* lookout_cuda_pinned(int64_t, bool, char* error, size_t capacity) {
 bool lookout_cuda_copy(at::Tensor*, const at::Tensor*, char* error, size_t capacity) {
   report(error, capacity, none);
   return false;
+}
+bool lookout_cuda_copy_picture(at::Tensor*, uint64_t, char* error, size_t capacity) {
+  report(error, capacity, none);
+  return false;
+}
+bool lookout_cuda_scale(at::Tensor*, const void*, char* error, size_t capacity) {
+  report(error, capacity, none);
+  return false;
+}
+uint64_t lookout_cuda_context(int, char* error, size_t capacity) {
+  report(error, capacity, none);
+  return 0;
 }
 at::Tensor* lookout_cuda_normalize(const at::Tensor*, const NormalizeArgs*, char* error, size_t capacity) {
   report(error, capacity, none);

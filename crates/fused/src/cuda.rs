@@ -14,13 +14,18 @@ use crate::{
 unsafe extern "C" {
     fn lookout_cuda_compiled() -> bool;
     fn lookout_cuda_configure();
-    fn lookout_cuda_slot_new(device: i32, error: *mut c_char, capacity: usize) -> *mut c_void;
+    fn lookout_cuda_slot_new(device: i32, urgent: bool, error: *mut c_char, capacity: usize) -> *mut c_void;
     fn lookout_cuda_slot_free(slot: *mut c_void);
     fn lookout_cuda_slot_enter(slot: *mut c_void);
     fn lookout_cuda_slot_leave(slot: *mut c_void);
     fn lookout_cuda_slot_wait(slot: *mut c_void, error: *mut c_char, capacity: usize) -> bool;
     fn lookout_cuda_capture_begin(slot: *mut c_void, error: *mut c_char, capacity: usize) -> *mut c_void;
-    fn lookout_cuda_capture_end(graph: *mut c_void, error: *mut c_char, capacity: usize) -> bool;
+    fn lookout_cuda_capture_end(
+        slot: *mut c_void,
+        graph: *mut c_void,
+        error: *mut c_char,
+        capacity: usize,
+    ) -> bool;
     fn lookout_cuda_graph_replay(graph: *mut c_void, error: *mut c_char, capacity: usize) -> bool;
     fn lookout_cuda_graph_free(graph: *mut c_void);
     fn lookout_cuda_pinned(count: i64, floats: bool, error: *mut c_char, capacity: usize) -> *mut C_tensor;
@@ -30,6 +35,14 @@ unsafe extern "C" {
         error: *mut c_char,
         capacity: usize,
     ) -> bool;
+    fn lookout_cuda_copy_picture(to: *mut C_tensor, from: u64, error: *mut c_char, capacity: usize) -> bool;
+    fn lookout_cuda_scale(
+        out: *mut C_tensor,
+        frame: *const Nv12,
+        error: *mut c_char,
+        capacity: usize,
+    ) -> bool;
+    fn lookout_cuda_context(device: i32, error: *mut c_char, capacity: usize) -> u64;
     fn lookout_cuda_normalize(
         bytes: *const C_tensor,
         args: *const Normalization,
@@ -44,6 +57,7 @@ unsafe extern "C" {
         error: *mut c_char,
         capacity: usize,
     ) -> *mut C_tensor;
+    fn lookout_cuda_release_unused_memory();
     fn lookout_cuda_memory_used(device: i32, error: *mut c_char, capacity: usize) -> i64;
 }
 
@@ -72,9 +86,22 @@ impl Slot {
     /// # Errors
     /// No such GPU, or no CUDA.
     pub fn new(device: usize) -> Result<Self, FusedError> {
+        Self::with_priority(device, false)
+    }
+
+    /// A stream of the GPU `device` whose kernels come before those of other streams that have not begun.
+    ///
+    /// # Errors
+    /// No such GPU, or no CUDA.
+    pub fn urgent(device: usize) -> Result<Self, FusedError> {
+        Self::with_priority(device, true)
+    }
+
+    fn with_priority(device: usize, urgent: bool) -> Result<Self, FusedError> {
         let device = i32::try_from(device).unwrap_or(i32::MAX);
         // SAFETY: the callee ends every exception and returns null with a message.
-        call("a CUDA stream", |error, size| unsafe { lookout_cuda_slot_new(device, error, size) }).map(Self)
+        let new = |error, size| unsafe { lookout_cuda_slot_new(device, urgent, error, size) };
+        call("a CUDA stream", new).map(Self)
     }
 
     /// Runs `work` with all of this thread's GPU work on this stream.
@@ -102,8 +129,9 @@ impl Slot {
         let begin = |error, size| unsafe { lookout_cuda_capture_begin(self.0.as_ptr(), error, size) };
         let graph = Graph(call("the start of a CUDA graph", begin)?);
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        // SAFETY: the graph lives. A recording that has begun is ended whatever came of it.
-        let end = |error, size| unsafe { lookout_cuda_capture_end(graph.0.as_ptr(), error, size) };
+        // SAFETY: both live. A recording that has begun is ended whatever came of it.
+        let end =
+            |error, size| unsafe { lookout_cuda_capture_end(self.0.as_ptr(), graph.0.as_ptr(), error, size) };
         let ended = check("a CUDA graph", end);
         match done {
             Ok(value) => ended.map(|()| (graph, value)),
@@ -221,6 +249,69 @@ fn fill_share(mut to: &mut [u8], parts: &[&[u8]]) {
 pub fn copy(to: &mut Tensor, from: &Tensor) -> Result<(), FusedError> {
     // SAFETY: both outlive the call, and libtorch keeps their memory until the copy is done.
     check("a copy", |error, size| unsafe { lookout_cuda_copy(to.as_mut_ptr(), from.as_ptr(), error, size) })
+}
+
+/// Begins to copy the bytes at `address` in the memory of its GPU over `to` on the current stream, and does not wait for
+/// it.
+///
+/// # Errors
+/// `to` is no contiguous tensor of bytes on a GPU; CUDA refused.
+///
+/// # Safety
+/// As many bytes as `to` has begin at `address`, and stay as they are until the stream has been waited for.
+pub unsafe fn copy_picture(to: &mut Tensor, address: u64) -> Result<(), FusedError> {
+    // SAFETY: the caller's, and the callee checks the tensor.
+    check("a copy", |error, size| unsafe { lookout_cuda_copy_picture(to.as_mut_ptr(), address, error, size) })
+}
+
+/// A decoded frame in NV12 in a GPU's memory, and how it is brought to a picture; fields as in `kernels.cu`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Nv12 {
+    /// Addresses of the planes.
+    pub y: u64,
+    pub uv: u64,
+    pub y_stride: i64,
+    pub uv_stride: i64,
+    /// Width and height of the plane of Y.
+    pub size: [i32; 2],
+    /// What is seen, in parts of the width and height: left, top, width, height.
+    pub seen: [f32; 4],
+    /// Where that lies in the output: x, y, width, height.
+    pub to: [i32; 4],
+    /// Width and height of the output.
+    pub input: [i32; 2],
+    /// The Y of black, and factors of 2^16: Y's, V to red, U to green, V to green, U to blue.
+    pub matrix: [i32; 6],
+}
+
+impl Nv12 {
+    /// Begins to write the picture `[height, width, 3]` to `out` on the current stream, and does not wait for it.
+    ///
+    /// # Errors
+    /// `out` has another size, type or device; kernels that do not compile.
+    ///
+    /// # Safety
+    /// The planes are at their addresses in the memory of the current stream's GPU until the stream has been waited for.
+    pub unsafe fn scale(&self, out: &mut Tensor) -> Result<(), FusedError> {
+        // SAFETY: the caller's; the callee checks the tensor. It reads this structure's fields and not the one behind them.
+        check("scaling", |error, size| unsafe { lookout_cuda_scale(out.as_mut_ptr(), self, error, size) })
+    }
+}
+
+/// The CUDA context (`CUcontext`) that libtorch uses on the GPU `device`.
+///
+/// # Errors
+/// No such GPU, or no CUDA.
+pub fn context(device: usize) -> Result<usize, FusedError> {
+    let device = i32::try_from(device).unwrap_or(i32::MAX);
+    let mut context = 0;
+    check("the CUDA context", |error, size| {
+        // SAFETY: the callee ends every exception and returns 0 with a message.
+        context = unsafe { lookout_cuda_context(device, error, size) };
+        context != 0
+    })?;
+    Ok(context as usize)
 }
 
 /// How bytes become a network's input.
@@ -359,6 +450,12 @@ impl LevelReading {
     }
 }
 
+/// Gives memory that libtorch holds and nobody uses back to the GPUs.
+pub fn release_unused_memory() {
+    // SAFETY: takes nothing, and ends every exception.
+    unsafe { lookout_cuda_release_unused_memory() }
+}
+
 /// Returns the bytes in use on the GPU `device`, by whatever program.
 ///
 /// # Errors
@@ -423,6 +520,7 @@ mod tests {
             normalization.apply(&x).unwrap_err(),
             max_pool_of_positives(&x).unwrap_err(),
             memory_used(0).unwrap_err(),
+            context(0).unwrap_err(),
         ];
         for error in errors {
             assert!(error.reason.contains("without CUDA"), "{error}");

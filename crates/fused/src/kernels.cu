@@ -31,6 +31,86 @@ __device__ __forceinline__ number store(float x) {
 }
 #endif
 
+// ---- A decoded frame in NV12 to RGB in the size of the input -------------------------------------------------------
+
+struct Nv12 {
+  const u8 *y, *uv;
+  long long y_stride, uv_stride;                 // bytes
+  int width, height;                             // of the plane of Y; that of U and V has half of both, rounded up
+  float left, top, seen_width, seen_height;      // what is seen, in parts of the width and height
+  int to_x, to_y, to_width, to_height;           // where it lies in the output, which is black elsewhere
+  int out_width, out_height;
+  int black, y_factor, v_to_red, u_to_green, v_to_green, u_to_blue;  // factors of 2^16
+  u8* out;                                       // [out_height, out_width, 3]
+};
+
+// The samples of a plane that an output pixel is made of, and their weights: a triangle as wide as two output pixels,
+// as on the CPU and in Pillow.
+struct Taps {
+  int from, to;
+  float center, reach;
+};
+
+__device__ __forceinline__ Taps taps(float start, float length, int size, int count, int i) {
+  const float scale = length * size / count, reach = fmaxf(scale, 1.0f);
+  const float center = start * size + (i + 0.5f) * scale;
+  Taps taps;
+  taps.from = max(0, (int)floorf(center - reach));
+  taps.to = min(size, (int)ceilf(center + reach));
+  taps.center = center;
+  taps.reach = reach;
+  return taps;
+}
+
+__device__ __forceinline__ float weight(const Taps& taps, int i) {
+  return fmaxf(0.0f, 1.0f - fabsf((float)i + 0.5f - taps.center) / taps.reach);
+}
+
+// Samples of a plane with `samples` bytes a pixel, scaled and rounded.
+template <int samples>
+__device__ __forceinline__ void scaled(const u8* plane, long long stride, const Taps& across, const Taps& down, int* out) {
+  float sums[samples] = {}, weights = 0.0f;
+  for (int y = down.from; y < down.to; ++y) {
+    const float row_weight = weight(down, y);
+    const u8* row = plane + (long long)y * stride;
+    float row_sums[samples] = {}, row_weights = 0.0f;
+    for (int x = across.from; x < across.to; ++x) {
+      const float w = weight(across, x);
+      row_weights += w;
+#pragma unroll
+      for (int s = 0; s < samples; ++s) row_sums[s] += w * (float)row[x * samples + s];
+    }
+    weights += row_weight * row_weights;
+#pragma unroll
+    for (int s = 0; s < samples; ++s) sums[s] += row_weight * row_sums[s];
+  }
+#pragma unroll
+  for (int s = 0; s < samples; ++s) out[s] = (int)rintf(sums[s] / weights);
+}
+
+__device__ __forceinline__ u8 byte(int value) { return (u8)min(max(value >> 16, 0), 255); }
+
+extern "C" __global__ void scale_nv12(const Nv12 in) {
+  const int out_x = blockIdx.x * blockDim.x + threadIdx.x, out_y = blockIdx.y;
+  if (out_x >= in.out_width) return;
+  u8* out = in.out + ((size_t)out_y * in.out_width + out_x) * 3;
+  const int x = out_x - in.to_x, y = out_y - in.to_y;
+  if (x < 0 || y < 0 || x >= in.to_width || y >= in.to_height) {
+    out[0] = out[1] = out[2] = 0;
+    return;
+  }
+  int luma, chroma[2];
+  scaled<1>(in.y, in.y_stride, taps(in.left, in.seen_width, in.width, in.to_width, x),
+            taps(in.top, in.seen_height, in.height, in.to_height, y), &luma);
+  scaled<2>(in.uv, in.uv_stride, taps(in.left, in.seen_width, (in.width + 1) / 2, in.to_width, x),
+            taps(in.top, in.seen_height, (in.height + 1) / 2, in.to_height, y), chroma);
+  luma = (luma - in.black) * in.y_factor + 32768;
+  const int u = chroma[0] - 128, v = chroma[1] - 128;
+  out[0] = byte(luma + v * in.v_to_red);
+  out[1] = byte(luma + u * in.u_to_green + v * in.v_to_green);
+  out[2] = byte(luma + u * in.u_to_blue);
+}
+
 // ---- Input: bytes [N, height, width, 3] to normalized numbers ---------------------------------------------------
 
 struct Input {
@@ -113,10 +193,8 @@ extern "C" __global__ void max_pool(const number* x, number* out, int images, in
 
 // ---- Reading a dense detector's outputs: the best candidates of each level, then non-maximum suppression -----------
 
-#define MAX_LEVELS 8
-#define LEVEL_CAPACITY 4096  // candidates of a level that are sorted
-#define BINS 5633            // of scores from 2^-11 to 1, each 2^-9 wide in proportion
-#define CHUNK 64             // candidates that are compared with the kept ones at a time
+// cuda.cpp defines MAX_LEVELS, LEVEL_CAPACITY and BINS.
+#define CHUNK 64  // candidates that are compared with the kept ones at a time
 
 struct Level {
   const number* logits;   // [images, count, classes]

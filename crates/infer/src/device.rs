@@ -69,9 +69,8 @@ impl Prepared {
         let size = frame.pixels.size();
         if self.sample.as_ref().is_none_or(|sample| sample.pixels.size() != size) {
             self.sizes.clear();
-            let black = Pixels::new(size, vec![0; frame.pixels.rgb().len()]);
             let (source, placement) = (frame.header.source, frame.header.placement);
-            self.sample = black.map(|pixels| Sample { pixels, source, placement });
+            self.sample = Some(Sample { pixels: Pixels::black(size), source, placement });
         }
         self.sizes.insert(batch.frames.len())
     }

@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use lookout_config::{CameraSettings, SnapshotSettings, SourceUri};
+use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
-use lookout_stage::{CameraReport, Fit, FrameSource, InputSize, Keep, SourceEnd, SourceOutlet};
+use lookout_stage::{CameraReport, Fit, FrameSource, GpuScaler, InputSize, Keep, SourceEnd, SourceOutlet};
 
 use crate::{
     Fault,
@@ -38,6 +38,7 @@ pub struct CameraSource {
     left_behind: LeftBehind,
     habits: Arc<rtsp::Habits>,
     decoders: Arc<CameraDecoders>,
+    gpu: Option<Arc<dyn GpuScaler>>,
 }
 
 /// What is asked of a camera's frames.
@@ -59,7 +60,7 @@ impl CameraSource {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
-        let decoders = CameraDecoders::new(&settings, None);
+        let decoders = CameraDecoders::new(&settings, None, None);
         Self {
             settings,
             fitter,
@@ -69,13 +70,22 @@ impl CameraSource {
             left_behind: LeftBehind::default(),
             habits: Arc::default(),
             decoders,
+            gpu: None,
         }
     }
 
-    /// Calls `on_fallback` with the camera's name each time that a CPU decoder replaces its GPU decoder.
+    /// Has frames that a GPU decoder leaves in the memory of `gpu` scaled there, and calls `on_fallback` with the camera's
+    /// name each time that a CPU decoder replaces its GPU decoder.
     #[must_use]
-    pub fn with_fallbacks(mut self, on_fallback: impl Fn(&CameraId) + Send + Sync + 'static) -> Self {
-        self.decoders = CameraDecoders::new(&self.settings, Some(Arc::new(on_fallback)));
+    pub fn with_gpu(
+        mut self,
+        gpu: Option<Arc<dyn GpuScaler>>,
+        on_fallback: impl Fn(&CameraId) + Send + Sync + 'static,
+    ) -> Self {
+        let index = gpu.as_ref().map(|gpu| gpu.device());
+        self.decoders = CameraDecoders::new(&self.settings, Some(Arc::new(on_fallback)), index);
+        self.fitter.scale_with(gpu.clone());
+        self.gpu = gpu;
         self
     }
 
@@ -93,7 +103,7 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders } = self;
+        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders, gpu: _ } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
         let session = Session {
@@ -224,6 +234,9 @@ impl FrameSource for CameraSource {
         let ready = pipeline::init().and_then(|()| nvcodec::check(&self.settings));
         if let Err(Fault { reason, detail }) = ready {
             return SourceEnd::Failed { reason, detail };
+        }
+        if self.settings.decoder != DecoderChoice::Cpu {
+            nvcodec::prepare(self.gpu.as_deref());
         }
         match self.settings.uri.clone() {
             SourceUri::File(path) => self.run_file(&path, outlet),

@@ -67,6 +67,11 @@ impl Cut {
         }
     }
 
+    /// Left, top, width and height of what is seen, in parts of the stored frame's.
+    pub(crate) fn seen(&self) -> [f64; 4] {
+        [self.left, self.top, self.width, self.height]
+    }
+
     /// How a plane of `size`, which covers the whole frame, is scaled.
     pub(crate) fn options(&self, size: Size) -> ResizeOptions {
         let (width, height) = (f64::from(size.width), f64::from(size.height));

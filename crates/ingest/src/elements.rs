@@ -14,6 +14,7 @@ use crate::{
     arrival::Arrivals,
     autoplug,
     container::{self, Container},
+    cuda_memory::CUDA_MEMORY,
     decoder_input, demuxer,
     nvcodec::ConnectionDecoders,
     rtsp::Feed,
@@ -33,8 +34,7 @@ pub(crate) fn add(
 ) -> Result<(app::AppSink, Option<Feed>), Fault> {
     let Listeners { arrivals, .. } = listeners;
     let sink = app::AppSink::builder()
-        // In system memory: caps without a feature exclude `memory:CUDAMemory` and the like.
-        .caps(&video::VideoCapsBuilder::new().build())
+        .caps(&frame_caps())
         // Frames go as fast as they come: a live source sets its own pace, a file has none.
         .sync(false)
         .async_(false)
@@ -95,6 +95,13 @@ pub(crate) fn add(
         }
     }
     Ok((sink, feed))
+}
+
+/// The frames that are taken: in the host's memory, or in a GPU's where a decoder is allowed that.
+fn frame_caps() -> gst::Caps {
+    let mut caps = video::VideoCapsBuilder::new().build();
+    caps.merge(video::VideoCapsBuilder::new().features([CUDA_MEMORY]).build());
+    caps
 }
 
 /// What is notified of a decoder's streams.

@@ -1,16 +1,20 @@
 //! A decoded picture, brought to the model's input.
 
+use std::sync::Arc;
+
 use gstreamer as gst;
 use gstreamer_video as video;
 use lookout_schema::Size;
-use lookout_stage::{Fit, InputSize, Pixels, Placement};
+use lookout_stage::{Fit, GpuScaler, InputSize, Pixels, Placement, ScalePlan};
 use thiserror::Error;
 
 use crate::{
     converter::Converter,
+    cuda_memory::{self, MappedFrame},
     cut::{Cut, displayed_size},
     orientation::Orientation,
     planes::Planes,
+    yuv::Matrix,
 };
 
 /// Scales and converts decoded pictures; set up anew whenever their format changes.
@@ -21,6 +25,8 @@ pub(crate) struct Fitter {
     set_up: Option<SetUp>,
     /// Where present, the input's size from now on.
     follows: Option<InputSize>,
+    /// Scales frames that are in its GPU's memory.
+    gpu: Option<Arc<dyn GpuScaler>>,
 }
 
 /// A picture in the model's input.
@@ -53,16 +59,23 @@ struct SetUp {
     /// For formats that `planes` does not take.
     converter: Option<Converter>,
     planes: Planes,
+    /// Of frames in a GPU's memory that can be scaled there.
+    plan: Option<ScalePlan>,
 }
 
 impl Fitter {
     pub(crate) fn new(input: Size, fit: Fit) -> Self {
-        Self { input, fit, set_up: None, follows: None }
+        Self { input, fit, set_up: None, follows: None, gpu: None }
     }
 
     /// From now on frames are fitted to the size that `input` has at the time.
     pub(crate) fn follow(&mut self, input: InputSize) {
         self.follows = Some(input);
+    }
+
+    /// Has frames in the memory of its GPU scaled by `gpu`.
+    pub(crate) fn scale_with(&mut self, gpu: Option<Arc<dyn GpuScaler>>) {
+        self.gpu = gpu;
     }
 
     /// The size of what it gives.
@@ -85,6 +98,19 @@ impl Fitter {
             _ => SetUp::new(caps, orientation, self.input, self.fit)?,
         };
         let set_up = self.set_up.insert(current);
+        let (source, placement) = (set_up.source, set_up.placement);
+        match on_gpu(self.gpu.as_deref(), set_up, buffer) {
+            Some(Ok(pixels)) => return Ok(Fitted { pixels, source, placement }),
+            Some(Err(reason)) => {
+                tracing::warn!(
+                    reason,
+                    "the GPU could not scale a frame; from now on the CPU scales the camera's"
+                );
+                self.gpu = None;
+            }
+            None => {}
+        }
+        // Frames in a GPU's memory are copied from there as they are mapped.
         let frame = video::VideoFrameRef::from_buffer_ref_readable(buffer, &set_up.from)
             .map_err(|_| FitError::Unreadable)?;
         let rgb = match &mut set_up.converter {
@@ -92,8 +118,20 @@ impl Fitter {
             Some(converter) => set_up.planes.draw(&converter.convert(&frame)?)?,
         };
         let pixels = Pixels::new(self.input, rgb).ok_or(FitError::Unreadable)?;
-        Ok(Fitted { pixels, source: set_up.source, placement: set_up.placement })
+        Ok(Fitted { pixels, source, placement })
     }
+}
+
+/// The frame in `buffer`, scaled by `gpu`; none where it is not in the GPU's memory, or has to be turned or is of a format
+/// that the GPU does not scale.
+fn on_gpu(
+    gpu: Option<&dyn GpuScaler>,
+    set_up: &SetUp,
+    buffer: &gst::BufferRef,
+) -> Option<Result<Pixels, String>> {
+    let (gpu, plan) = (gpu?, set_up.plan?);
+    let mapped = MappedFrame::new(buffer, &set_up.from)?;
+    Some(gpu.scale(mapped.frame(), &plan))
 }
 
 impl SetUp {
@@ -116,7 +154,12 @@ impl SetUp {
                 (Some(converter), planes.ok_or_else(wrong_format)?)
             }
         };
-        Ok(Self { caps: caps.to_owned(), orientation, from, source, placement, converter, planes })
+        let size = Size { width: from.width(), height: from.height() };
+        let plan = (cuda_memory::is_in_gpu(caps) && orientation == Orientation::default()).then(|| {
+            let matrix = Matrix::new(stated.as_ref(), false, size).factors();
+            ScalePlan { seen: cut.seen(), input, to: cut.to, matrix }
+        });
+        Ok(Self { caps: caps.to_owned(), orientation, from, source, placement, converter, planes, plan })
     }
 }
 

@@ -24,6 +24,7 @@ mod camera;
 mod capture;
 mod container;
 mod converter;
+mod cuda_memory;
 mod cut;
 mod decoder_input;
 mod decoder_policy;

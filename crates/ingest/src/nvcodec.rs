@@ -1,8 +1,9 @@
 //! Decoding on the GPU by GStreamer's plugin `nvcodec`.
 //!
 //! Its decoders are ordinary elements that decodebin takes. The plugin registers them when it finds libnvcuvid and a
-//! GPU. Their frames come through host memory: the decoder itself copies each from the GPU, and everything behind it is
-//! as with a decoder on the CPU.
+//! GPU. Where the network is on the decoder's GPU, they use the network's CUDA context, and frames stay in the GPU's
+//! memory, where they are scaled. Otherwise the decoder itself copies each frame to the host's memory, and everything
+//! behind it is as with a decoder on the CPU.
 
 use std::{
     fmt,
@@ -14,14 +15,16 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use lookout_config::{CameraSettings, DecoderChoice, SourceUri};
 use lookout_schema::{CameraId, RetryReason};
+use lookout_stage::GpuScaler;
 
 use crate::{
     Fault,
+    cuda_memory::{self, CUDA_MEMORY},
     decoder_policy::{DecoderPolicy, Evidence, GPU_RETRY, Offered, missing, order},
     fault::scrub,
 };
 
-/// What is called with a camera's name when a CPU decoder replaces its GPU decoder.
+/// Hears the name of a camera whose GPU decoder a CPU decoder replaces.
 pub(crate) type OnFallback = Arc<dyn Fn(&CameraId) + Send + Sync>;
 
 /// The decoders of a camera, over all of its connections.
@@ -30,12 +33,20 @@ pub(crate) struct CameraDecoders {
     uri: SourceUri,
     policy: Mutex<DecoderPolicy>,
     on_fallback: Option<OnFallback>,
+    scaling_gpu: Option<usize>,
 }
 
 impl CameraDecoders {
-    pub(crate) fn new(settings: &CameraSettings, on_fallback: Option<OnFallback>) -> Arc<Self> {
+    /// `on_fallback` is called with the camera's name each time that a CPU decoder replaces its GPU decoder.
+    /// `scaling_gpu` is CUDA's index of the GPU whose frames are scaled there.
+    pub(crate) fn new(
+        settings: &CameraSettings,
+        on_fallback: Option<OnFallback>,
+        scaling_gpu: Option<usize>,
+    ) -> Arc<Self> {
         let policy = Mutex::new(DecoderPolicy::new(settings.decoder));
-        Arc::new(Self { camera: settings.id.clone(), uri: settings.uri.clone(), policy, on_fallback })
+        let (camera, uri) = (settings.id.clone(), settings.uri.clone());
+        Arc::new(Self { camera, uri, policy, on_fallback, scaling_gpu })
     }
 
     fn policy(&self) -> MutexGuard<'_, DecoderPolicy> {
@@ -86,11 +97,41 @@ pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
 /// The type of the context that GStreamer's CUDA elements share.
 const CUDA_CONTEXT: &str = "gst.cuda.context";
 
-/// That of the first pipeline that made one.
+/// The network's, or else that of the first pipeline that made one.
 static SHARED_CONTEXT: Mutex<Option<gst::Context>> = Mutex::new(None);
 
+/// Loads the plugin, and has the GPU decoders of all cameras use the CUDA context of `gpu`, the network's. To be called
+/// before the first pipeline is made.
+pub(crate) fn prepare(gpu: Option<&dyn GpuScaler>) {
+    static IS_PREPARED: Mutex<bool> = Mutex::new(false);
+    let mut is_prepared = IS_PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if *is_prepared {
+        return;
+    }
+    *is_prepared = true;
+    // A decoder that is made while the plugin is being loaded finds no allocator for GPU memory, which the plugin registers
+    // last.
+    let Some(plugin) = gst::Registry::get().find_plugin("nvcodec") else { return };
+    if let Err(error) = plugin.load() {
+        tracing::warn!(%error, "GStreamer's plugin nvcodec cannot be loaded");
+        return;
+    }
+    match gpu.map(cuda_memory::wrap_context) {
+        Some(Ok(context)) => {
+            SHARED_CONTEXT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(context);
+        }
+        Some(Err(reason)) => {
+            tracing::warn!(
+                reason,
+                "GPU decoders cannot use the network's CUDA context, which slows both down"
+            );
+        }
+        None => {}
+    }
+}
+
 /// Has the GPU decoders of all cameras share one CUDA context, where each pipeline would make one of its own: a GPU
-/// switches between contexts, and each takes some 300 MB of its memory.
+/// does the work of one context at a time, and each takes some 300 MB of its memory.
 pub(crate) fn share_context(message: &gst::MessageRef) {
     let shared = || SHARED_CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
     match message.view() {
@@ -194,14 +235,15 @@ impl ConnectionDecoders {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the GPU decoders that decodebin puts into `pipeline`, and keeps their frames in system memory.
+    /// Notes the GPU decoders that decodebin puts into `pipeline`, and says in which memory their frames come.
     pub(crate) fn watch(self: &Arc<Self>, pipeline: &gst::Pipeline) {
         let decoders = Arc::downgrade(self);
         pipeline.connect_deep_element_added(move |_, _, element| {
             let Some(decoders) = decoders.upgrade() else { return };
             if let Some(decoder) = GpuDecoder::of(element) {
                 if let Some(pad) = element.static_pad("src") {
-                    offer_system_memory_only(&pad);
+                    let scales = decoders.camera.scaling_gpu.is_some_and(|gpu| device(element) == Some(gpu));
+                    offer_memory(&pad, scales);
                 }
                 decoders.state().tried.push(decoder);
             }
@@ -321,18 +363,24 @@ fn sorted(factories: &glib::Value, uses_gpu: bool) -> Option<glib::ValueArray> {
     Some(order(&offers, uses_gpu).into_iter().map(|index| factories[index].clone()).collect())
 }
 
-/// Has the decoder at `pad` find only system memory behind it.
+/// CUDA's index of the GPU of the decoder `element`.
+fn device(element: &gst::Element) -> Option<usize> {
+    let property = element.find_property("cuda-device-id")?;
+    (property.value_type() == glib::Type::U32).then(|| element.property::<u32>("cuda-device-id") as usize)
+}
+
+/// Has the decoder at `pad` find only the host's memory behind it, or with `in_gpu` only its GPU's.
 ///
-/// nvcodec's decoders take `memory:CUDAMemory` where it is allowed, and everything is while decodebin has not exposed
-/// the pad. appsink accepts system memory only, so that the first frame would fail there.
-fn offer_system_memory_only(pad: &gst::Pad) {
+/// nvcodec's decoders take `memory:CUDAMemory` wherever it is allowed.
+fn offer_memory(pad: &gst::Pad, in_gpu: bool) {
     let kinds = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PULL;
-    pad.add_probe(kinds, |_, info| {
+    pad.add_probe(kinds, move |_, info| {
         if let Some(gst::QueryViewMut::Caps(query)) = info.query_mut().map(gst::QueryRef::view_mut) {
-            let system = gst::Caps::new_empty_simple("video/x-raw");
+            let caps = gst::Caps::builder("video/x-raw");
+            let caps = if in_gpu { caps.features([CUDA_MEMORY]).build() } else { caps.build() };
             let offered = match query.result() {
-                Some(caps) => caps.intersect(&system),
-                None => system,
+                Some(result) => result.intersect(&caps),
+                None => caps,
             };
             query.set_result(&offered);
         }
@@ -369,21 +417,23 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_finds_no_gpu_memory_behind_it() {
+    fn a_decoder_finds_the_memory_behind_it_that_it_is_to_use() {
         crate::init().unwrap();
         let caps: gst::Caps =
             "video/x-raw(memory:CUDAMemory), format=NV12; video/x-raw, format=NV12".parse().unwrap();
-        let pad = gst::Pad::builder_from_template(
-            &gst::PadTemplate::new("src", gst::PadDirection::Src, gst::PadPresence::Always, &caps).unwrap(),
-        )
-        .build();
-        // Accepts anything, as decodebin's pad does before it is exposed.
-        let peer = gst::Pad::new(gst::PadDirection::Sink);
-        pad.link(&peer).unwrap();
-        assert!(pad.allowed_caps().unwrap().to_string().contains("CUDAMemory"));
-        offer_system_memory_only(&pad);
-        let allowed = pad.allowed_caps().unwrap();
-        assert_eq!(allowed, "video/x-raw, format=NV12".parse::<gst::Caps>().unwrap());
+        for (in_gpu, expected) in
+            [(false, "video/x-raw, format=NV12"), (true, "video/x-raw(memory:CUDAMemory), format=NV12")]
+        {
+            let always = gst::PadPresence::Always;
+            let template = gst::PadTemplate::new("src", gst::PadDirection::Src, always, &caps).unwrap();
+            let pad = gst::Pad::builder_from_template(&template).build();
+            // Accepts anything, as decodebin's pad does before it is exposed.
+            let peer = gst::Pad::new(gst::PadDirection::Sink);
+            pad.link(&peer).unwrap();
+            assert_eq!(pad.allowed_caps().unwrap().size(), 2);
+            offer_memory(&pad, in_gpu);
+            assert_eq!(pad.allowed_caps().unwrap(), expected.parse::<gst::Caps>().unwrap());
+        }
     }
 
     #[test]

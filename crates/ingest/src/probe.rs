@@ -63,7 +63,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         rtp_time: None,
         left_behind: &LeftBehind::default(),
         habits: &Arc::default(),
-        decoders: &CameraDecoders::new(settings, None),
+        decoders: &CameraDecoders::new(settings, None, None),
     };
     let connection = Connection::open(settings, tapped, kept, &stop)?;
     let (info, size, first) = loop {

@@ -3,6 +3,7 @@
 use fast_image_resize::pixels::{U8, U8x2};
 use gstreamer_video as video;
 use lookout_schema::Size;
+use lookout_stage::YuvFactors;
 
 /// Pixels of a row.
 #[derive(Debug, Clone, Copy)]
@@ -11,16 +12,9 @@ pub(crate) enum Yuv<'a> {
     Together { y: &'a [U8], uv: &'a [U8x2] },
 }
 
-/// How YUV becomes RGB: factors of 2^16.
+/// How YUV becomes RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Matrix {
-    black: i32,
-    y: i32,
-    v_to_red: i32,
-    u_to_green: i32,
-    v_to_green: i32,
-    u_to_blue: i32,
-}
+pub(crate) struct Matrix(YuvFactors);
 
 const ONE: f64 = 65_536.0;
 
@@ -54,14 +48,18 @@ impl Matrix {
         let (black, luma, chroma) = if full { (0, 1.0, 1.0) } else { (16, 255.0 / 219.0, 255.0 / 224.0) };
         let green = 1.0 - red - blue;
         let factor = |factor: f64| (factor * ONE).round() as i32;
-        Self {
+        Self(YuvFactors {
             black,
             y: factor(luma),
             v_to_red: factor(chroma * 2.0 * (1.0 - red)),
             u_to_green: factor(chroma * -2.0 * (1.0 - blue) * blue / green),
             v_to_green: factor(chroma * -2.0 * (1.0 - red) * red / green),
             u_to_blue: factor(chroma * 2.0 * (1.0 - blue)),
-        }
+        })
+    }
+
+    pub(crate) fn factors(self) -> YuvFactors {
+        self.0
     }
 
     /// Writes a row of RGB, three bytes a pixel.
@@ -83,13 +81,14 @@ impl Matrix {
     }
 
     fn pixel(self, y: u8, u: u8, v: u8) -> [u8; 3] {
-        let y = (i32::from(y) - self.black) * self.y + 32_768;
+        let factors = self.0;
+        let y = (i32::from(y) - factors.black) * factors.y + 32_768;
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
         let byte = |value: i32| (value >> 16).clamp(0, 255) as u8;
         [
-            byte(y + v * self.v_to_red),
-            byte(y + u * self.u_to_green + v * self.v_to_green),
-            byte(y + u * self.u_to_blue),
+            byte(y + v * factors.v_to_red),
+            byte(y + u * factors.u_to_green + v * factors.v_to_green),
+            byte(y + u * factors.u_to_blue),
         ]
     }
 }

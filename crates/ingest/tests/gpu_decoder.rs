@@ -224,7 +224,7 @@ fn read(path: &Path, more: &str) -> Decoded {
     let count = Arc::clone(&fallbacks);
     let settings = common::settings(&path.display().to_string(), more);
     let adapt = |source: lookout_ingest::CameraSource| {
-        source.with_fallbacks(move |camera| {
+        source.with_gpu(None, move |camera| {
             assert_eq!(camera.as_str(), "cam");
             count.fetch_add(1, SeqCst);
         })

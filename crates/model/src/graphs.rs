@@ -16,7 +16,11 @@ use lookout_schema::Size;
 use lookout_stage::Pixels;
 use tch::{Device, Kind, Tensor};
 
-use crate::{input::normalization, network::caught, target::Target};
+use crate::{
+    input::{normalization, upload},
+    network::caught,
+    target::Target,
+};
 
 /// Images in a batch at most; larger ones are looked at in parts.
 const LARGEST: usize = 128;
@@ -133,14 +137,19 @@ impl Graphs {
 
     fn take_fewer(&mut self, images: usize, reason: &str) {
         self.largest = filled_up(images, self.largest) / 2;
-        self.recorded.retain(|recorded| recorded.images <= self.largest);
-        let (images, most) = (images, self.largest);
+        let most = self.largest;
+        // libtorch's text goes on with advice and a stack trace.
+        let reason = reason.lines().next().unwrap_or_default().split(". ").next().unwrap_or_default();
         tracing::warn!(
             images,
             most,
             reason,
             "the GPU's memory is not enough for a batch; later ones are smaller"
         );
+        // The memory of graphs is a pool of the stream's, which cannot be used again once a recording failed.
+        self.recorded.clear();
+        self.slot = None;
+        cuda::release_unused_memory();
     }
 
     fn run_part(
@@ -198,6 +207,8 @@ fn record(
             drop(tch::no_grad(|| forward(&bytes)));
             slot.wait().map_err(text)?;
         }
+        // A recording has memory of its own, and cannot make libtorch give back what these passes had.
+        cuda::release_unused_memory();
         let (graph, output) = slot.capture(|| tch::no_grad(|| forward(&bytes))).map_err(text)?;
         Ok::<_, String>((graph, bytes, output))
     })??;
@@ -208,9 +219,7 @@ fn record(
 impl Recorded {
     fn replay(&mut self, slot: &mut Slot, images: &[&Pixels]) -> Result<Vec<Vec<f32>>, FusedError> {
         let count = images.len() as i64;
-        let parts: Vec<&[u8]> = images.iter().map(|image| image.rgb()).collect();
-        cuda::fill(&mut self.staged, &parts)?;
-        cuda::copy(&mut self.bytes.narrow(0, 0, count), &self.staged.narrow(0, 0, count))?;
+        upload(&mut self.bytes, &mut self.staged, images)?;
         self.graph.replay()?;
         let mut here = self.output_host.narrow(0, 0, count);
         cuda::copy(&mut here, &self.output.narrow(0, 0, count))?;

@@ -9,7 +9,7 @@ use lookout_fused::{
 };
 use lookout_schema::Size;
 use lookout_stage::Pixels;
-use tch::{Kind, Tensor, kind::Element};
+use tch::{Device, Kind, Tensor, kind::Element};
 
 use crate::target::{Precision, Target};
 
@@ -86,15 +86,47 @@ impl Stacker {
     }
 
     fn normalized_there(&self, pictures: &[&Pixels], size: Size) -> Result<Tensor, FusedError> {
-        let parts: Vec<&[u8]> = pictures.iter().map(|picture| picture.rgb()).collect();
         let shape = [pictures.len() as i64, i64::from(size.height), i64::from(size.width), 3];
         let mut staged = cuda::pinned(shape.iter().product(), Kind::Uint8)?.view(shape);
-        cuda::fill(&mut staged, &parts)?;
         let mut bytes = Tensor::empty(shape, (Kind::Uint8, self.target.device));
-        cuda::copy(&mut bytes, &staged)?;
+        upload(&mut bytes, &mut staged, pictures)?;
         let padded = [shape[1], shape[2]];
         Normalization::new(MEAN, STD, padded, self.target.precision.kind(), false).apply(&bytes)
     }
+}
+
+/// Begins to bring `pictures`, which all have one size, into `bytes` `[N, H, W, 3]` on a GPU, by way of `staged`, which is
+/// pinned and has the same shape; those that are on the GPU already are copied there. Neither the pictures nor `staged` may
+/// change until the current stream has been waited for.
+pub(crate) fn upload(
+    bytes: &mut Tensor,
+    staged: &mut Tensor,
+    pictures: &[&Pixels],
+) -> Result<(), FusedError> {
+    let device = match bytes.device() {
+        Device::Cuda(device) => device,
+        _ => usize::MAX,
+    };
+    let address = |picture: &&Pixels| picture.address_on(device);
+    let mut at = 0;
+    for run in pictures.chunk_by(|a, b| address(a).is_some() == address(b).is_some()) {
+        if address(&run[0]).is_some() {
+            for (index, address) in (at..).zip(run.iter().filter_map(address)) {
+                // SAFETY: a picture has the bytes of its size, which is that of all of them, and the caller keeps it.
+                #[expect(unsafe_code, reason = "addresses in a GPU's memory")]
+                unsafe {
+                    cuda::copy_picture(&mut bytes.get(index), address)?;
+                }
+            }
+        } else {
+            let parts: Vec<&[u8]> = run.iter().map(|picture| picture.rgb()).collect();
+            let mut from = staged.narrow(0, at, run.len() as i64);
+            cuda::fill(&mut from, &parts)?;
+            cuda::copy(&mut bytes.narrow(0, at, run.len() as i64), &from)?;
+        }
+        at += run.len() as i64;
+    }
+    Ok(())
 }
 
 /// How bytes of images of `size` become the input of a network on a GPU, their sides filled up to multiples of

@@ -8,6 +8,7 @@ mod classifier;
 mod detection;
 mod detector;
 mod error;
+mod gpu_scaler;
 mod graphs;
 mod impostor;
 mod input;
@@ -37,6 +38,7 @@ pub use detection::{
     Pick, ProposalSettings, Proposals, RoiHeads, RpnHeads, decode_distances, encode_distances,
 };
 pub use error::ModelError;
+pub use gpu_scaler::gpu_scaler;
 pub use impostor::{IMPOSTOR_BYTES, impostor};
 pub use input::stack_pictures;
 pub use labels::Labels;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{Keep, Placement, Snapshot, Ticket};
+use crate::{GpuPicture, Keep, Placement, Snapshot, Ticket};
 
 /// What is known of a frame apart from its pixels.
 #[derive(Debug, Clone)]
@@ -33,26 +33,57 @@ pub struct FrameHeader {
     pub ready_at: Instant,
 }
 
-/// The model's input picture: `[height, width, 3]`, RGB, 8 bits, rows without padding.
+/// The model's input picture: `[height, width, 3]`, RGB, 8 bits, rows without padding, in the memory of the host or of a
+/// GPU.
 #[derive(Clone)]
 pub struct Pixels {
     size: Size,
-    rgb: Arc<[u8]>,
+    bytes: Bytes,
+}
+
+#[derive(Clone)]
+enum Bytes {
+    Host(Arc<[u8]>),
+    Gpu(Arc<dyn GpuPicture>),
 }
 
 impl Pixels {
     /// Takes `rgb` if it holds just the bytes of a picture of `size`.
     pub fn new(size: Size, rgb: impl Into<Arc<[u8]>>) -> Option<Self> {
         let rgb = rgb.into();
-        (rgb.len() == size.width as usize * size.height as usize * 3).then_some(Self { size, rgb })
+        let expected = size.width as usize * size.height as usize * 3;
+        (rgb.len() == expected).then_some(Self { size, bytes: Bytes::Host(rgb) })
+    }
+
+    /// A black picture.
+    pub fn black(size: Size) -> Self {
+        let bytes = size.width as usize * size.height as usize * 3;
+        Self { size, bytes: Bytes::Host(std::iter::repeat_n(0, bytes).collect()) }
+    }
+
+    /// A picture of `size` in a GPU's memory.
+    pub fn on_gpu(size: Size, picture: Arc<dyn GpuPicture>) -> Self {
+        Self { size, bytes: Bytes::Gpu(picture) }
     }
 
     pub fn size(&self) -> Size {
         self.size
     }
 
+    /// The bytes in the host's memory; of a picture in a GPU's memory a copy, which the first call waits for.
     pub fn rgb(&self) -> &[u8] {
-        &self.rgb
+        match &self.bytes {
+            Bytes::Host(rgb) => rgb,
+            Bytes::Gpu(picture) => picture.download(),
+        }
+    }
+
+    /// Where the bytes are in the memory of the GPU `device`; none where they are elsewhere.
+    pub fn address_on(&self, device: usize) -> Option<u64> {
+        match &self.bytes {
+            Bytes::Gpu(picture) if picture.device() == device => Some(picture.address()),
+            _ => None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod findings;
 mod fit;
 mod frame;
+mod gpu;
 mod input;
 mod keep;
 mod ledger;
@@ -21,6 +22,7 @@ mod thin;
 pub use findings::{Findings, FrameResult};
 pub use fit::{Fit, Placement, Rect};
 pub use frame::{BatchClosed, Frame, FrameBatch, FrameHeader, Pixels};
+pub use gpu::{GpuPicture, GpuScaler, Nv12Frame, ScalePlan, YuvFactors};
 pub use input::InputSize;
 pub use keep::Keep;
 pub use ledger::{CameraLedger, Ticket};

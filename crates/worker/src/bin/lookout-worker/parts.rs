@@ -8,7 +8,7 @@ use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, Pi
 use lookout_infer::Rebuild;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{
-    LoadStep, ModelError, Replicas, Streams, Target, load_replicas, load_stream, planned_input,
+    LoadStep, ModelError, Replicas, Streams, Target, gpu_scaler, load_replicas, load_stream, planned_input,
 };
 use lookout_schema::RecordKind;
 use lookout_stage::InputSize;
@@ -51,10 +51,11 @@ impl Ready {
         let follows = current.clone();
         let decoder_fallbacks = DecoderFallbacks::default();
         let fallbacks = decoder_fallbacks.clone();
+        let gpu = gpu_scaler(target)?;
         let make_source: MakeSource = Arc::new(move |camera| {
             let fallbacks = fallbacks.clone();
             let source = CameraSource::new(camera.clone(), wanted).following(follows.clone());
-            Box::new(source.with_fallbacks(move |camera| fallbacks.count(camera)))
+            Box::new(source.with_gpu(gpu.clone(), move |camera| fallbacks.count(camera)))
         });
         let sizes = [input].into_iter().chain(settings.model.smaller_inputs.iter().copied()).collect();
         let inputs = Inputs { network: settings.model.arch.clone(), sizes, current };

@@ -1,0 +1,226 @@
+//! Frames that a decoder left in the memory of the network's GPU, scaled there into pictures for the network.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use lookout_fused::{
+    FusedError,
+    cuda::{self, Nv12, Slot},
+};
+use lookout_schema::Size;
+use lookout_stage::{GpuPicture, GpuScaler, Nv12Frame, Pixels, ScalePlan};
+use tch::{Device, Kind, Tensor};
+
+use crate::target::Target;
+
+/// Pictures that are kept to be used again; each has the size of the network's input.
+const MOST_FREE: usize = 512;
+
+/// Returns what scales decoded frames on the GPU of `target`; none where that is no GPU.
+///
+/// # Errors
+/// CUDA gives no context for the GPU.
+pub fn gpu_scaler(target: Target) -> Result<Option<Arc<dyn GpuScaler>>, FusedError> {
+    let Device::Cuda(device) = target.device else { return Ok(None) };
+    let context = cuda::context(device)?;
+    Ok(Some(Arc::new(Scaler { device, context, slots: Mutex::default(), free: Arc::default() })))
+}
+
+struct Scaler {
+    device: usize,
+    context: usize,
+    /// As many as have been at work at a time.
+    slots: Mutex<Vec<Slot>>,
+    free: Arc<Free>,
+}
+
+/// Pictures that nobody uses.
+#[derive(Default)]
+struct Free(Mutex<Vec<Tensor>>);
+
+impl Free {
+    fn tensors(&self) -> MutexGuard<'_, Vec<Tensor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A picture of `shape`, whose bytes mean nothing.
+    fn take(&self, shape: [i64; 3], device: usize) -> Result<Tensor, String> {
+        let mut tensors = self.tensors();
+        // The size of the input has changed.
+        tensors.retain(|tensor| tensor.size() == shape);
+        if let Some(tensor) = tensors.pop() {
+            return Ok(tensor);
+        }
+        drop(tensors);
+        Tensor::f_empty(shape, (Kind::Uint8, Device::Cuda(device))).map_err(|error| error.to_string())
+    }
+
+    fn put(&self, tensor: Tensor) {
+        let mut tensors = self.tensors();
+        if tensors.len() < MOST_FREE {
+            tensors.push(tensor);
+        }
+    }
+}
+
+impl Scaler {
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, frame: &Nv12, out: &mut Tensor) -> Result<(), FusedError> {
+        let free = self.slots().pop();
+        let mut slot = free.map_or_else(|| Slot::urgent(self.device), Ok)?;
+        slot.run(|slot| {
+            // SAFETY: the frame's owner keeps it until `scale` returns, and this waits for the stream.
+            #[expect(unsafe_code, reason = "addresses in a GPU's memory")]
+            unsafe {
+                frame.scale(out)?;
+            }
+            slot.wait()
+        })?;
+        self.slots().push(slot);
+        Ok(())
+    }
+}
+
+impl GpuScaler for Scaler {
+    fn device(&self) -> usize {
+        self.device
+    }
+
+    fn context(&self) -> usize {
+        self.context
+    }
+
+    fn scale(&self, frame: &Nv12Frame, plan: &ScalePlan) -> Result<Pixels, String> {
+        let nv12 = arguments(frame, plan).ok_or("the frame has more than 2^31 pixels in a row")?;
+        let shape = [i64::from(plan.input.height), i64::from(plan.input.width), 3];
+        let mut tensor = self.free.take(shape, self.device)?;
+        self.draw(&nv12, &mut tensor).map_err(|error| error.to_string())?;
+        let picture = Picture {
+            device: self.device,
+            address: tensor.data_ptr() as u64,
+            tensor: Mutex::new(Some(tensor)),
+            free: Arc::clone(&self.free),
+            host: OnceLock::new(),
+        };
+        Ok(Pixels::on_gpu(plan.input, Arc::new(picture)))
+    }
+}
+
+fn arguments(frame: &Nv12Frame, plan: &ScalePlan) -> Option<Nv12> {
+    let pair = |size: Size| Some([i32::try_from(size.width).ok()?, i32::try_from(size.height).ok()?]);
+    let ([x, y], [width, height]) = (
+        pair(Size { width: plan.to.x, height: plan.to.y })?,
+        pair(Size { width: plan.to.width, height: plan.to.height })?,
+    );
+    let factors = plan.matrix;
+    Some(Nv12 {
+        y: frame.y,
+        uv: frame.uv,
+        y_stride: i64::try_from(frame.y_stride).ok()?,
+        uv_stride: i64::try_from(frame.uv_stride).ok()?,
+        size: pair(frame.size)?,
+        seen: plan.seen.map(|part| part as f32),
+        to: [x, y, width, height],
+        input: pair(plan.input)?,
+        matrix: [
+            factors.black,
+            factors.y,
+            factors.v_to_red,
+            factors.u_to_green,
+            factors.v_to_green,
+            factors.u_to_blue,
+        ],
+    })
+}
+
+impl fmt::Debug for Scaler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scaler").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// A picture in the GPU's memory, which is used again when nobody needs it.
+struct Picture {
+    device: usize,
+    address: u64,
+    tensor: Mutex<Option<Tensor>>,
+    free: Arc<Free>,
+    host: OnceLock<Vec<u8>>,
+}
+
+impl Picture {
+    fn tensor(&self) -> MutexGuard<'_, Option<Tensor>> {
+        self.tensor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GpuPicture for Picture {
+    fn device(&self) -> usize {
+        self.device
+    }
+
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    fn download(&self) -> &[u8] {
+        self.host.get_or_init(|| {
+            let tensor = self.tensor();
+            let bytes = tensor.as_ref().map(|tensor| Vec::<u8>::try_from(tensor.view(-1)));
+            match bytes {
+                Some(Ok(bytes)) => bytes,
+                failed => {
+                    // The network's next batch fails with the same error, which the worker acts on.
+                    tracing::error!(reason = ?failed.and_then(Result::err), "a frame cannot be copied from the GPU");
+                    vec![0; tensor.as_ref().map_or(0, Tensor::numel)]
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        let tensor = self.tensor().take();
+        if let Some(tensor) = tensor {
+            self.free.put(tensor);
+        }
+    }
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Picture").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lookout_stage::{Rect, YuvFactors};
+
+    use super::*;
+
+    #[test]
+    fn a_cpu_has_no_scaler() {
+        assert!(gpu_scaler(Target::REFERENCE).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_frame_and_a_plan_become_the_kernels_arguments() {
+        let (frame_size, input) = (Size { width: 1920, height: 1080 }, Size { width: 640, height: 384 });
+        let frame = Nv12Frame { y: 1 << 40, uv: 2 << 40, y_stride: 2048, uv_stride: 2048, size: frame_size };
+        let matrix =
+            YuvFactors { black: 16, y: 1, v_to_red: 2, u_to_green: -3, v_to_green: -4, u_to_blue: 5 };
+        let to = Rect { x: 0, y: 12, width: 640, height: 360 };
+        let plan = ScalePlan { seen: [0.0, 0.25, 1.0, 0.5], input, to, matrix };
+        let arguments = arguments(&frame, &plan).unwrap();
+        assert_eq!((arguments.y, arguments.uv_stride, arguments.size), (1 << 40, 2048, [1920, 1080]));
+        assert_eq!((arguments.to, arguments.input), ([0, 12, 640, 360], [640, 384]));
+        assert_eq!((arguments.seen, arguments.matrix), ([0.0, 0.25, 1.0, 0.5], [16, 1, 2, -3, -4, 5]));
+    }
+}
