@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test lint fuzz fmt bench demo clean
+.PHONY: help setup setup-tests build test test-quick lint fuzz fmt bench demo clean
 
 # rustup's own folder, where a fresh install has not reached the shell's PATH yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -29,18 +29,23 @@ setup-tests: setup ## a JDK and Apache Kafka besides, for the tests
 build: setup ## lookout, lookout-worker and lookout-lab into target/release
 	cargo build --release $(BINARIES)
 
-lint: setup-tests ## format, clippy and, where it is installed, cargo-deny; warnings are errors
+lint: setup-tests ## format, spelling, phrases, clippy and, where it is installed, cargo-deny; warnings are errors
 	cargo fmt --all --check
+	"$$(scripts/typos.sh)"
+	python3 scripts/lint/phrases.py
 	cargo clippy --release $(EVERYTHING) -- -D warnings
 	@if command -v cargo-deny >/dev/null; then \
 		cargo deny check licenses bans sources; \
 	else \
-		echo "cargo-deny is not installed: licences and sources are not checked"; \
+		echo "cargo-deny is not installed: licenses and sources are not checked"; \
 	fi
 
 test: lint ## everything that .ci/run checks: lint, build and all tests
 	cargo build --release $(EVERYTHING)
 	scripts/test.sh
+
+test-quick: setup ## the unit tests, without network, Kafka and browser
+	cargo test --release --workspace --lib --bins
 
 fuzz: setup-tests ## FUZZ (50) mutations of a file of each container beside a good camera, from the seed SEED (1)
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" \

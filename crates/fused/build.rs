@@ -55,7 +55,7 @@ fn embed_kernels(build: &mut cc::Build) {
     let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else { return };
     let source =
         fs::read_to_string("src/kernels.cu").unwrap_or_else(|error| panic!("src/kernels.cu: {error}"));
-    // Compilers take no string of any length; neighbours are joined.
+    // Compilers take no string of any length; neighbors are joined.
     let lines = source.split_inclusive('\n').collect::<Vec<_>>();
     let strings = lines.chunks(100).map(|lines| format!("R\"kernels({})kernels\"\n", lines.concat()));
     let target = out.join("kernels.inc");

@@ -50,15 +50,15 @@ def pipelines(args, precision):
         for cameras, clip in clips.items():
             measurements = {
                 "lookout": partial(lookout, sides.CLASSIFIER, clip, cameras),
-                "its model alone": partial(alone, sides.CLASSIFIER),
+                "model alone": partial(alone, sides.CLASSIFIER),
                 f"torch-{precision}": partial(sides.peer_pipeline, clip, cameras, f"torch-{precision}", brokers),
             }
             results[cameras] = rounds_of(args.rounds, f"pipeline, {cameras} camera(s)", measurements)
         others = {
             "8 cameras, H.264": partial(lookout, sides.CLASSIFIER, sides.short_clip("mp4"), 8),
             # Long enough for its first and last batch, which have a stream to themselves, not to count.
-            "detector": partial(lookout, sides.DETECTOR, sides.clip(), 1),
-            "detector, its model alone": partial(alone, sides.DETECTOR),
+            "RetinaNet": partial(lookout, sides.DETECTOR, sides.clip(), 1),
+            "RetinaNet, model alone": partial(alone, sides.DETECTOR),
         }
         return results, rounds_of(args.rounds, "pipeline", others)
 

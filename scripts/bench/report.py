@@ -50,23 +50,23 @@ def must_hold(measured):
         what = "RetinaNet alone, NMS included"
         at_least(what, detector["lookout"], f"OpenVINO {precision}, heads only", detector[engine], 0.9)
         post = 100 * _median(detector["lookout"], "post_ms") / _median(detector["lookout"], "forward_ms")
-        under("RetinaNet, reading over the network", post, "%", 5)
+        under("RetinaNet, postprocessing time / forward time", post, "%", 5)
     for cameras, sides_of in pipelines.items():
         what = f"pipeline, {cameras} camera{'s' if cameras > 1 else ''}"
-        at_least(what, sides_of["lookout"], "its model alone", sides_of["its model alone"], 0.9)
+        at_least(what, sides_of["lookout"], "model alone", sides_of["model alone"], 0.9)
         theirs = sides_of[f"torch-{precision}"]
         at_least(what, sides_of["lookout"], f"Python pipeline, torch {precision}", theirs, 1.1)
     if others := measured.get("others"):
-        theirs = others["detector, its model alone"]
-        at_least("pipeline, RetinaNet", others["detector"], "its model alone", theirs, 0.95)
+        theirs = others["RetinaNet, model alone"]
+        at_least("pipeline, RetinaNet", others["RetinaNet"], "model alone", theirs, 0.95)
     if 8 in pipelines:
-        under("memory with 8 cameras", max(r["rss_mib"] for r in pipelines[8]["lookout"]), "MiB", 700)
+        under("peak memory, 8 cameras", max(r["rss_mib"] for r in pipelines[8]["lookout"]), "MiB", 700)
     under("lookout --help", measured["help_ms"], "ms", 50)
     return rows
 
 
 def table(rows):
-    lines = ["| what | Lookout | against | ratio | must be | holds |", "|---|---|---|---|---|---|"]
+    lines = ["| Measurement | Lookout | Compared with | Ratio | Requirement | Met |", "|---|---|---|---|---|---|"]
     for row in rows:
         ratio = f"{row.figure:.2f}" if row.against else ""
         lines.append(f"| {row.what} | {row.ours} | {row.against} | {ratio} | {row.wanted} | {'yes' if row.holds else 'NO'} |")
@@ -75,18 +75,19 @@ def table(rows):
 
 def _machine(about):
     return (f"{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), {about['memory_gib']} GiB; "
-            f"{about['os']}, Linux {about['kernel']}; {about['busy_before']:.0%} busy with other things before the run; {about['date']}.")
+            f"{about['os']}, Linux {about['kernel']}; {about['busy_before']:.0%} CPU use by other programs before the run; "
+            f"{about['date']}.")
 
 
 def _others(measured):
     """Rows of what was measured besides."""
-    lines = ["| measured | median | rounds |", "|---|---|---|"]
+    lines = ["| Measurement | Median | Per round |", "|---|---|---|"]
 
     def row(what, results):
         each = ", ".join(f"{_rate(result):.1f}" for result in results)
         lines.append(f"| {what} | {_median(results):.1f} frames/s | {each} |")
         if memory := [f"{result['rss_mib']:.0f}" for result in results if "rss_mib" in result]:
-            lines.append(f"| {what}: memory | {_median(results, 'rss_mib'):.0f} MiB | {', '.join(memory)} |")
+            lines.append(f"| {what}: peak memory | {_median(results, 'rss_mib'):.0f} MiB | {', '.join(memory)} |")
 
     for network in ("model", "detector"):
         for side, results in measured[network].items():

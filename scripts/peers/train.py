@@ -21,14 +21,14 @@ if classifier:
     x = torch.rand(batch, 3, side, side) * 4 - 2
     y = torch.arange(batch)
 else:
-    # Its transform leaves pictures of this size as they are but for the mean's colour.
+    # Its transform leaves pictures of this size as they are but for the mean's color.
     net = torchvision.models.get_model(arch, weights=None, weights_backbone=None, num_classes=91, min_size=side, max_size=side)
     x = [torch.rand(3, side, side) for _ in range(batch)]
     parts = torch.tensor([[0.1, 0.1, 0.4, 0.4], [0.3, 0.3, 0.8, 0.8], [0.5, 0.5, 0.6, 0.6]]) * side
     y = [{"boxes": parts, "labels": torch.tensor([1, 2, 3])} for _ in range(batch)]
 net.to(device).train()
 parameters = [p for p in net.parameters() if p.requires_grad]
-optimiser = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, weight_decay=1e-4)
+optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, weight_decay=1e-4)
 autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 rates = []
 for _ in range(steps):
@@ -42,9 +42,9 @@ for _ in range(steps):
         targets = [{name: t.to(device) for name, t in target.items()} for target in y]
         with autocast:
             loss = sum(net(images, targets).values())
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     loss.item()
     rates.append(batch / (time.perf_counter() - begun))
 rate = statistics.median(rates[2:])

@@ -123,24 +123,24 @@ impl ForwardCamera {
     }
 }
 
-/// A car in the middle of the way, so many metres ahead of a camera 1.3 m above the ground that sees 60 degrees wide.
-pub fn car_ahead(metres: f64) -> Detection {
-    let scale = 1108.5 / metres;
+/// A car in the middle of the way, so many meters ahead of a camera 1.3 m above the ground that sees 60 degrees wide.
+pub fn car_ahead(meters: f64) -> Detection {
+    let scale = 1108.5 / meters;
     let foot = 360.0 + 1.3 * scale;
     let bbox = [640.0 - 0.9 * scale, foot - 1.5 * scale, 640.0 + 0.9 * scale, foot].map(|side| side as f32);
     Detection { class_id: 3, label: "car".into(), score: 0.9, bbox: bbox.into(), classes: Vec::new() }
 }
 
-/// Cameras before each of which a car comes nearer, at 12 m/s from 48 m on and down to `until` metres; 10 frames a second.
+/// Cameras before each of which a car comes nearer, at 12 m/s from 48 m on and down to `until` meters; 10 frames a second.
 pub async fn approach(sink: &KafkaSink, cameras: &mut [ForwardCamera], until: f64) {
     let begun = tokio::time::Instant::now();
     loop {
-        let metres = 48.0 - 12.0 * begun.elapsed().as_secs_f64();
-        if metres < until {
+        let meters = 48.0 - 12.0 * begun.elapsed().as_secs_f64();
+        if meters < until {
             return;
         }
         for camera in cameras.iter_mut() {
-            let record = camera.record(vec![car_ahead(metres)]);
+            let record = camera.record(vec![car_ahead(meters)]);
             camera.publish(sink, &record);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

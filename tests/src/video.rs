@@ -54,10 +54,10 @@ pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()
         " ! videoconvert ! jpegenc quality=95 ! avimux ! filesink location={}",
         path.display()
     );
-    for (i, (_, _, colour)) in quarters.iter().enumerate() {
+    for (i, (_, _, color)) in quarters.iter().enumerate() {
         let _ = write!(
             description,
-            " videotestsrc pattern=solid-color foreground-color=0xff{colour} num-buffers={frames} \
+            " videotestsrc pattern=solid-color foreground-color=0xff{color} num-buffers={frames} \
              ! video/x-raw,width={width},height={height},framerate=25/1 ! mix.sink_{i}"
         );
     }

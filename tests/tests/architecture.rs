@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     process::Command,
 };
 
@@ -53,6 +54,30 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("rusqlite", &["monitor"]),
     ("clap", &["args", "worker", "sim", "lab", "cli"]),
 ];
+
+/// A crate whose integration tests are one program lists their files in `tests/main.rs`.
+#[test]
+fn every_file_of_integration_tests_is_compiled() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let mut missing = Vec::new();
+    for package in &metadata.packages {
+        let Some(folder) = package.manifest_path.parent().map(|folder| folder.join("tests")) else {
+            continue;
+        };
+        let listed = fs::read_to_string(folder.join("main.rs")).unwrap_or_default();
+        let targets: BTreeSet<_> = package.targets.iter().map(|target| target.src_path.as_str()).collect();
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let is_listed = listed.lines().any(|line| line == format!("mod {name};"));
+            let is_source = path.extension().is_some_and(|extension| extension == "rs");
+            if is_source && !is_listed && !targets.contains(path.to_str().unwrap()) {
+                missing.push(path);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "in no test program: {missing:?}");
+}
 
 #[test]
 fn crates_use_what_they_may_and_giants_have_one_door() {

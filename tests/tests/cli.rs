@@ -143,12 +143,12 @@ fn infer_takes_pictures_in_each_fit() {
     let fitted = |more: &[&str]| {
         typed(&[&["infer", picture, "--arch", "resnet18", "--weights", "random:0", "--fit"], more].concat())
     };
-    for fit in ["letterbox", "centre-crop", "stretch", "torchvision"] {
+    for fit in ["letterbox", "center-crop", "stretch", "torchvision"] {
         let (code, _, err) = fitted(&[fit]);
         assert_eq!(code, 0, "{fit}: {err}");
     }
     let (code, _, err) = fitted(&["crop"]);
-    assert!(code == 2 && err.contains("`centre-crop`, `stretch`, `torchvision`"), "{code}: {err}");
+    assert!(code == 2 && err.contains("`center-crop`, `stretch`, `torchvision`"), "{code}: {err}");
     let (code, _, err) = fitted(&["torchvision", "--input", "640x384"]);
     assert!(code == 2 && err.contains("leave one of the two out"), "{code}: {err}");
 }

@@ -146,7 +146,7 @@ async fn a_camera_comes_and_goes(fleet: &Fleet) {
     cameras(&kafka, fleet.prefix, &["add", "guest", SMALL]).unwrap();
     let typed = begun.elapsed();
     let here = |all: &All| all.frames.iter().find(|frame| frame.camera == "guest").map(|frame| frame.at);
-    let (at, _) = fleet.watch.until("the guest is analysed", PATIENCE, here).await.unwrap();
+    let (at, _) = fleet.watch.until("the guest is analyzed", PATIENCE, here).await.unwrap();
     let added = at.duration_since(begun);
     let begun = Instant::now();
     cameras(&kafka, fleet.prefix, &["remove", "guest"]).unwrap();
@@ -154,7 +154,7 @@ async fn a_camera_comes_and_goes(fleet: &Fleet) {
     let last = fleet.watch.all().frames.iter().rev().find(|frame| frame.camera == "guest").unwrap().at;
     let removed = last.saturating_duration_since(begun);
     println!(
-        "a camera added is analysed after {added:?} (its command took {typed:?}), removed after {removed:?}"
+        "a camera added is analyzed after {added:?} (its command took {typed:?}), removed after {removed:?}"
     );
     assert!(added < SOON && removed < Duration::from_secs(3));
     // And one that nobody can watch is told, and harms no other.

@@ -84,8 +84,8 @@ fn frames_of_extreme_shapes_cost_their_own_size_and_are_delivered() {
     for (i, (width, height, format, _)) in shapes.into_iter().enumerate() {
         let path = folder.path().join(format!("{i}.mkv"));
         for (fit, side) in [
-            (Fit::CentreCrop { short_side: 256 }, 224),
-            (Fit::CentreCrop { short_side: 1024 }, 1024),
+            (Fit::CenterCrop { short_side: 256 }, 224),
+            (Fit::CenterCrop { short_side: 1024 }, 1024),
             (Fit::Letterbox, 640),
         ] {
             let input = Size { width: side, height: side };

@@ -49,7 +49,7 @@ fn a_worker_that_is_behind_gets_the_latest_frames_and_the_others_are_counted() {
 #[test]
 fn each_fit_puts_the_picture_where_its_placement_says() {
     let input = Size { width: 224, height: 224 };
-    let fits = [Fit::Letterbox, Fit::CentreCrop { short_side: 256 }, Fit::Stretch];
+    let fits = [Fit::Letterbox, Fit::CenterCrop { short_side: 256 }, Fit::Stretch];
     for (fit, uri) in fits.into_iter().flat_map(|fit| [(fit, "640&height=360"), (fit, "101&height=333")]) {
         let source = start(
             &format!("uri = \"test://white?fps=30&width={uri}\""),

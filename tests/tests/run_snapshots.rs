@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A classifier that sees the middle of the picture only.
 const CROPPED: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\ninput = \"64x64\"\n\
-                       fit = \"centre-crop\"\n";
+                       fit = \"center-crop\"\n";
 
 struct Snapshots(StreamConsumer);
 

@@ -40,7 +40,7 @@ ema = 0.9
 clip_norm = 10.0
 log_every = 1
 
-[optimiser]
+[optimizer]
 kind = "adamw"
 lr = 0.0005
 "#;
@@ -102,7 +102,7 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
     let refused = run(&["train", text(&other)]).unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("`optimiser.lr` was 0.0005 and is 0.001 now") && said.contains("--anew"), "{said}");
+    assert!(said.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && said.contains("--anew"), "{said}");
 
     let small = folder.join("small.safetensors");
     done(&[

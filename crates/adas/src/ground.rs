@@ -37,13 +37,13 @@ impl Ground {
         self.horizon
     }
 
-    /// How steeply a line on the ground that leads ahead, so many metres to the right, leaves the horizon: pixels to
+    /// How steeply a line on the ground that leads ahead, so many meters to the right, leaves the horizon: pixels to
     /// the right for each pixel down.
-    pub(crate) fn slope(&self, metres: f64) -> f64 {
-        metres * self.pitch.cos() / self.height_m
+    pub(crate) fn slope(&self, meters: f64) -> f64 {
+        meters * self.pitch.cos() / self.height_m
     }
 
-    /// How far ahead of the camera an object stands, in metres; none where its foot is too near the horizon to tell.
+    /// How far ahead of the camera an object stands, in meters; none where its foot is too near the horizon to tell.
     pub(crate) fn distance(&self, bbox: BBox) -> Option<Measured> {
         let below = f64::from(bbox.y2) - self.horizon[1];
         if below <= 0.0 {

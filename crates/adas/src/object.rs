@@ -16,7 +16,7 @@ use crate::{
 const ACROSS: f64 = 1.5;
 const ACROSS_CHANGE: f64 = 0.4;
 
-/// How fast objects come, in metres a second, and by how much that changes within a second.
+/// How fast objects come, in meters a second, and by how much that changes within a second.
 const CLOSING_M_S: f64 = 20.0;
 const CLOSING_CHANGE: f64 = 1.0;
 
@@ -121,7 +121,7 @@ impl Object {
         self.closing
     }
 
-    /// How far it is in metres, and how fast it comes nearer.
+    /// How far it is in meters, and how fast it comes nearer.
     pub(crate) fn distance(&self) -> Option<(f64, f64)> {
         self.distance.map(|drift| (drift.value(), -drift.rate()))
     }

@@ -65,7 +65,7 @@ pub struct InferArgs {
     #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// How a picture comes into the input: `letterbox`, `centre-crop`, `stretch`, or `torchvision`, which has
+    /// How a picture comes into the input: `letterbox`, `center-crop`, `stretch`, or `torchvision`, which has
     /// no `--input`: as torchvision's detectors do, each picture is scaled by itself, its short side to 800, or
     /// less where its long side would be above 1333. Their published accuracies were measured so
     #[arg(long)]
@@ -88,7 +88,7 @@ pub struct InferArgs {
 
 /// Compute a network's raw outputs for a raw input, to hold against another implementation
 ///
-/// The input holds `x` [N,3,H,W] in fp32, already normalised; nothing is resized or padded. The output will
+/// The input holds `x` [N,3,H,W] in fp32, already normalized; nothing is resized or padded. The output will
 /// hold `logits` [N,K] of a classifier. Of a detector it will hold the heads' outputs by torchvision's names
 /// (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
 /// `box_regression`, and the `proposals` that the last two are about), and with torchvision's thresholds
@@ -124,7 +124,7 @@ pub struct TensorArgs {
 
 /// Measure a network alone: pictures a second and latency, by batch size
 ///
-/// From pictures in memory to what is in them, as in a pipeline: stacked, normalised, through the network,
+/// From pictures in memory to what is in them, as in a pipeline: stacked, normalized, through the network,
 /// and read. The reading's part is told by itself.
 ///
 /// Exit code: 0 done, 1 the network failed, 2 wrong input.

@@ -46,7 +46,7 @@ pub struct PlanArgs {
 
     /// Part of a machine that may be busy, so that bursts and a lost machine's cameras find room
     #[arg(long, default_value_t = 0.7, value_name = "PART")]
-    pub utilisation: f64,
+    pub utilization: f64,
 
     /// Machines beyond those that carry the load
     #[arg(long, default_value_t = 1, value_name = "N")]

@@ -6,7 +6,7 @@ use clap::Args;
 
 /// Train a network as a recipe says
 ///
-/// A recipe is a TOML file: the network, the data sets, how pictures are changed by chance, the optimiser; see
+/// A recipe is a TOML file: the network, the data sets, how pictures are changed by chance, the optimizer; see
 /// `recipes/` and docs/training.md. A run that was stopped goes on where its last checkpoint is, when the same recipe
 /// is run again. What is left out of a data set is said.
 ///

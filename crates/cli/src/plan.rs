@@ -82,17 +82,17 @@ fn checked(args: &PlanArgs) -> Result<(), String> {
         ("--gpus", f64::from(args.gpus)),
         ("--cores", f64::from(args.cores.unwrap_or(1))),
         ("--decode-ms", args.decode_ms.unwrap_or(1.0)),
-        ("--utilisation", args.utilisation),
+        ("--utilization", args.utilization),
     ];
     if let Some((option, number)) =
         above_zero.into_iter().find(|(_, number)| !number.is_finite() || *number <= 0.0)
     {
         return Err(format!("{option}: {number} is too little; it takes a number above 0"));
     }
-    if args.utilisation > 1.0 {
+    if args.utilization > 1.0 {
         return Err(format!(
-            "--utilisation: {} is more than the whole machine; it takes 0 to 1",
-            args.utilisation
+            "--utilization: {} is more than the whole machine; it takes 0 to 1",
+            args.utilization
         ));
     }
     if !args.findings.is_finite() || args.findings < 0.0 {
@@ -123,7 +123,7 @@ fn plan(args: &PlanArgs, profile: &Profile) -> Result<Plan, String> {
         fps: args.fps,
         stream_fps: args.stream_fps,
         decode_ms,
-        utilisation: args.utilisation,
+        utilization: args.utilization,
         spare: args.spare,
         cores: args.cores.map_or(profile.cores() as f64, f64::from),
         measured_cores: profile.cores() as f64,

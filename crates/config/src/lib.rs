@@ -44,7 +44,7 @@ pub use monitor::{
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
 pub use recipe::{
     AugmentSettings, ClassWeights, DATA_KINDS, DataSettings, ExifOrientation, FitSettings, LossSettings,
-    OptimiserSettings, RecipeModel, RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings,
+    OptimizerSettings, RecipeModel, RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings,
     parse_recipe, read_recipe,
 };
 pub use registry::{Secrets, registry_camera, variables_outside};

@@ -95,7 +95,7 @@ pub enum Precision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FitSetting {
     Letterbox,
-    CentreCrop,
+    CenterCrop,
     Stretch,
 }
 
@@ -162,7 +162,7 @@ impl FromStr for OutputKind {
 
 const FITS: [(&str, FitSetting); 3] = [
     ("letterbox", FitSetting::Letterbox),
-    ("centre-crop", FitSetting::CentreCrop),
+    ("center-crop", FitSetting::CenterCrop),
     ("stretch", FitSetting::Stretch),
 ];
 
@@ -170,7 +170,7 @@ impl FromStr for FitSetting {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let known = "`letterbox`, `centre-crop`, `stretch`";
+        let known = "`letterbox`, `center-crop`, `stretch`";
         let found = FITS.iter().find(|(name, _)| *name == text).map(|(_, fit)| *fit);
         found.ok_or_else(|| UnknownName { what: "fit", text: text.into(), known })
     }
@@ -297,8 +297,8 @@ fn smaller_inputs(
             "only Lookout's own detectors take inputs of several sizes; take `smaller_inputs` out",
         );
     }
-    if fit == Some(FitSetting::CentreCrop) {
-        section.note(KEY, "`fit = \"centre-crop\"` has one input; take `letterbox` or `stretch`");
+    if fit == Some(FitSetting::CenterCrop) {
+        section.note(KEY, "`fit = \"center-crop\"` has one input; take `letterbox` or `stretch`");
     }
     let pixels = |size: Size| u64::from(size.width) * u64::from(size.height);
     let mut before = input;

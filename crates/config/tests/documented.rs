@@ -59,7 +59,7 @@ fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
         "`[data]`",
         "`[augment]`",
         "`[train]`",
-        "`[optimiser]`",
+        "`[optimizer]`",
         "`[schedule]`",
         "`[loss]`",
     ] {

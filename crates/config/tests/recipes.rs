@@ -21,7 +21,7 @@ val_split = "val"
 epochs = 10
 batch = 4
 
-[optimiser]
+[optimizer]
 lr = 0.01
 
 [schedule]
@@ -63,9 +63,9 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("epochs = 10", "epochs = 0", 15, "train.epochs", "is not between"),
     ("batch = 4", "batch = 4\nfreeze = 6", 17, "train.freeze", "is not between"),
     ("batch = 4", "batch = 4\nema = 1.0", 17, "train.ema", "is not between"),
-    ("lr = 0.01\n", "", 18, "optimiser.lr", "is needed"),
-    ("lr = 0.01", "lr = 0.01\nkind = \"adamw\"\nmomentum = 0.9", 21, "optimiser.momentum", "take it out"),
-    ("lr = 0.01", "lr = 0.01\nbeta1 = 0.9", 20, "optimiser.beta1", "take it out"),
+    ("lr = 0.01\n", "", 18, "optimizer.lr", "is needed"),
+    ("lr = 0.01", "lr = 0.01\nkind = \"adamw\"\nmomentum = 0.9", 21, "optimizer.momentum", "take it out"),
+    ("lr = 0.01", "lr = 0.01\nbeta1 = 0.9", 20, "optimizer.beta1", "take it out"),
     ("\"cosine\"", "\"cosine\"\ngamma = 0.1", 23, "schedule.gamma", "take it out"),
     ("\"cosine\"", "\"steps\"", 21, "schedule.at_epochs", "is needed"),
     ("\"cosine\"", "\"steps\"\nat_epochs = [0]", 23, "schedule.at_epochs[0]", "a whole number"),
@@ -114,7 +114,7 @@ fn what_is_not_said_is_usual_and_paths_start_from_the_file() {
     let recipe = read(GOOD).unwrap();
     assert_eq!(recipe.output, Path::new("/recipes/runs/cells"));
     assert_eq!(recipe.data.train.path, Path::new("/recipes/bccd"));
-    assert_eq!(recipe.optimiser.rule, Rule::Sgd { momentum: 0.9, nesterov: false });
+    assert_eq!(recipe.optimizer.rule, Rule::Sgd { momentum: 0.9, nesterov: false });
     assert_eq!((recipe.model.input.width, recipe.model.input.height), (640, 384));
 }
 

@@ -16,24 +16,24 @@ pub(crate) fn touched(bbox: BBox, picture: Rect) -> Rect {
     Rect { x, y, width, height }
 }
 
-/// Colours what of `area` lies in the picture.
-pub(crate) fn fill(picture: &mut RgbImage, area: Rect, colour: Rgb<u8>) {
+/// Colors what of `area` lies in the picture.
+pub(crate) fn fill(picture: &mut RgbImage, area: Rect, color: Rgb<u8>) {
     let (width, height) = picture.dimensions();
     for y in area.y..(area.y + area.height).min(height) {
         for x in area.x..(area.x + area.width).min(width) {
-            picture.put_pixel(x, y, colour);
+            picture.put_pixel(x, y, color);
         }
     }
 }
 
 /// Draws the border of `area`, `line` pixels wide, inside of it.
-pub(crate) fn frame(picture: &mut RgbImage, area: Rect, line: u32, colour: Rgb<u8>) {
+pub(crate) fn frame(picture: &mut RgbImage, area: Rect, line: u32, color: Rgb<u8>) {
     let Rect { x, y, width, height } = area;
     let (across, down) = (line.min(width), line.min(height));
-    fill(picture, Rect { height: down, ..area }, colour);
-    fill(picture, Rect { y: y + height - down, height: down, ..area }, colour);
-    fill(picture, Rect { width: across, ..area }, colour);
-    fill(picture, Rect { x: x + width - across, width: across, ..area }, colour);
+    fill(picture, Rect { height: down, ..area }, color);
+    fill(picture, Rect { y: y + height - down, height: down, ..area }, color);
+    fill(picture, Rect { width: across, ..area }, color);
+    fill(picture, Rect { x: x + width - across, width: across, ..area }, color);
 }
 
 /// `area` without `by` pixels at each side; at least one pixel stays.

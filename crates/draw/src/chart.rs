@@ -29,21 +29,21 @@ impl Chart {
     }
 
     /// A line of two pixels' width, so that it is seen on a large screen.
-    pub fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], colour: Rgb<u8>) {
+    pub fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], color: Rgb<u8>) {
         let length = (x2 - x1).abs().max((y2 - y1).abs()).ceil().max(1.0);
         for i in 0..=length as u32 {
             let part = f64::from(i) / length;
             let (x, y) = (x1 + (x2 - x1) * part, y1 + (y2 - y1) * part);
             for (dx, dy) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)] {
                 if let Some(pixel) = self.picture.get_pixel_mut_checked((x + dx) as u32, (y + dy) as u32) {
-                    *pixel = colour;
+                    *pixel = color;
                 }
             }
         }
     }
 
-    pub fn fill(&mut self, area: Rect, colour: Rgb<u8>) {
-        canvas::fill(&mut self.picture, area, colour);
+    pub fn fill(&mut self, area: Rect, color: Rgb<u8>) {
+        canvas::fill(&mut self.picture, area, color);
     }
 
     /// Writes from a corner to the right and below.

@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn a_box_at_the_border_is_drawn_within_the_picture() {
         let copy = draw((320, 240), &[detection("person", [0.0, 0.0, 320.0, 240.0])], &[]);
-        let colour = crate::of_class(3);
+        let color = crate::of_class(3);
         for corner in [(0, 120), (319, 120), (160, 239), (319, 0), (0, 239)] {
-            assert_eq!(*copy.get_pixel(corner.0, corner.1), colour, "{corner:?}");
+            assert_eq!(*copy.get_pixel(corner.0, corner.1), color, "{corner:?}");
         }
         assert_eq!(*copy.get_pixel(160, 120), GREY);
     }
@@ -96,9 +96,9 @@ mod tests {
         let copy = draw((20, 20), &[detection("person", [5.0, 10.0, 15.0, 18.0])], &[]);
         assert_eq!(copy.dimensions(), (160, 160));
         // The box, at eight times its place, and a plate as wide as ten letters.
-        let colour = crate::of_class(3);
-        assert_eq!(*copy.get_pixel(40, 130), colour);
-        let plate = copy.enumerate_pixels().filter(|(_, y, pixel)| *y < 76 && **pixel == colour).count();
+        let color = crate::of_class(3);
+        assert_eq!(*copy.get_pixel(40, 130), color);
+        let plate = copy.enumerate_pixels().filter(|(_, y, pixel)| *y < 76 && **pixel == color).count();
         assert!(plate > 300, "{plate}");
         // Narrow pictures and single pixels.
         draw((1, 1), &[detection("person", [0.0, 0.0, 1.0, 1.0])], &[class("cat")]);

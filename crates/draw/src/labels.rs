@@ -6,7 +6,7 @@ use lookout_stage::Rect;
 
 use crate::{
     canvas::{fill, frame, inset, overlap, touched},
-    colour::{ink_on, of_class},
+    color::{ink_on, of_class},
     pen::{Line, Pen},
 };
 
@@ -64,12 +64,12 @@ impl<'p> Sheet<'p> {
             touched(corners.map(|corner| corner * factor).into(), self.whole)
         });
         let areas: Vec<Rect> = areas.collect();
-        // A rim in the other brightness shows the line on a ground of its own colour.
+        // A rim in the other brightness shows the line on a ground of its own color.
         let rim = self.line / 3;
         for (found, area) in detections.iter().zip(&areas).rev() {
-            let colour = of_class(found.class_id);
-            frame(&mut self.picture, *area, self.line + 2 * rim, ink_on(colour));
-            frame(&mut self.picture, inset(*area, rim), self.line, colour);
+            let color = of_class(found.class_id);
+            frame(&mut self.picture, *area, self.line + 2 * rim, ink_on(color));
+            frame(&mut self.picture, inset(*area, rim), self.line, color);
         }
         let mut plates: Vec<Plate> = Vec::new();
         for (found, area) in detections.iter().zip(&areas) {
@@ -95,10 +95,10 @@ impl<'p> Sheet<'p> {
     }
 
     fn plate(&mut self, plate: &Plate) {
-        let colour = of_class(plate.class_id);
-        fill(&mut self.picture, plate.area, colour);
+        let color = of_class(plate.class_id);
+        fill(&mut self.picture, plate.area, color);
         let at = [plate.area.x + self.margin(), plate.area.y];
-        self.pen.write(&mut self.picture, &plate.text, at, ink_on(colour));
+        self.pen.write(&mut self.picture, &plate.text, at, ink_on(color));
     }
 
     /// Left and right of a label.

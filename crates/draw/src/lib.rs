@@ -2,14 +2,14 @@
 
 mod canvas;
 mod chart;
-mod colour;
+mod color;
 mod findings;
 mod labels;
 mod pen;
 mod plot;
 
 pub use chart::{Chart, GROUND, INK, LETTERS};
-pub use colour::of_class;
+pub use color::of_class;
 pub use findings::with_findings;
 pub use pen::Pen;
 pub use plot::{Plot, Series};

@@ -17,7 +17,7 @@ pub struct Series<'s> {
     pub name: &'s str,
     /// `(x, y)` from left to right; what is no number is left out.
     pub points: &'s [(f64, f64)],
-    pub colour: Rgb<u8>,
+    pub color: Rgb<u8>,
 }
 
 /// One plot: lines with what they are of.
@@ -48,7 +48,7 @@ impl Plot<'_> {
         chart.fill(Rect { x: LEFT, y: bottom, width: right - LEFT, height: 1 }, INK);
         let mut at = LEFT;
         for series in &self.series {
-            chart.write(series.name, [at, start + MARGIN / 2], series.colour);
+            chart.write(series.name, [at, start + MARGIN / 2], series.color);
             at += chart.width_of(series.name) + LETTERS;
         }
         let width = chart.width_of(&self.right);
@@ -85,9 +85,9 @@ impl Plot<'_> {
             };
             let places: Vec<[f64; 2]> =
                 series.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite()).map(place).collect();
-            places.windows(2).for_each(|pair| chart.line(pair[0], pair[1], series.colour));
+            places.windows(2).for_each(|pair| chart.line(pair[0], pair[1], series.color));
             // One alone has no line.
-            places.iter().for_each(|at| chart.line(*at, *at, series.colour));
+            places.iter().for_each(|at| chart.line(*at, *at, series.color));
         }
     }
 }
@@ -107,17 +107,17 @@ mod tests {
 
     const RED: Rgb<u8> = Rgb([200, 60, 40]);
 
-    fn coloured(points: &[(f64, f64)]) -> usize {
-        let series = vec![Series { name: "", points, colour: RED }];
+    fn colored(points: &[(f64, f64)]) -> usize {
+        let series = vec![Series { name: "", points, color: RED }];
         let picture = Plot::all(&[Plot { right: "10 steps".into(), x: Some([0.0, 10.0]), y: None, series }]);
         picture.pixels().filter(|pixel| **pixel == RED).count()
     }
 
     #[test]
     fn lines_are_drawn_of_what_there_is() {
-        assert_eq!(coloured(&[]), 0);
-        assert_eq!(coloured(&[(1.0, f64::NAN)]), 0);
-        assert!((1..5).contains(&coloured(&[(1.0, 3.0)])));
-        assert!(coloured(&[(1.0, 3.0), (5.0, f64::NAN), (10.0, 1.0)]) > 700);
+        assert_eq!(colored(&[]), 0);
+        assert_eq!(colored(&[(1.0, f64::NAN)]), 0);
+        assert!((1..5).contains(&colored(&[(1.0, 3.0)])));
+        assert!(colored(&[(1.0, 3.0), (5.0, f64::NAN), (10.0, 1.0)]) > 700);
     }
 }

@@ -2,7 +2,7 @@
 //! over memory, on weights laid out for the processor beforehand. In [`cuda`]: streams, graphs and kernels of a GPU.
 //!
 //! The fused kernels are the operators by which `torch.compile` reaches oneDNN. They have no derivative: inference
-//! only. This is the one crate with `unsafe` code; see `fused.cpp` and `cuda.cpp` beside this file.
+//! only. Most of the `unsafe` code is here; see `fused.cpp` and `cuda.cpp` beside this file.
 #![expect(unsafe_code, reason = "calls the C++ beside this file; every call is wrapped here")]
 
 pub mod cuda;

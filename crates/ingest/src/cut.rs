@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn what_is_seen_of_the_source_fills_the_input() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
-        let placement = Fit::CentreCrop { short_side: 256 }.place(source, input);
+        let placement = Fit::CenterCrop { short_side: 256 }.place(source, input);
         let cut = Cut::new(source, input, placement, Orientation::default());
         assert_eq!(cut.to, Rect { x: 0, y: 0, width: 224, height: 224 });
         // 224 of 256 rows, and the corner of torchvision's crop, 58 and 16 pixels into 341x256.

@@ -197,8 +197,8 @@ mod tests {
         let reach = scale.max(1.0);
         (0..to)
             .map(|i| {
-                let centre = (i as f32 + 0.5) * scale;
-                let weight = |x: u32| (1.0 - ((x as f32 + 0.5 - centre) / reach).abs()).max(0.0);
+                let center = (i as f32 + 0.5) * scale;
+                let weight = |x: u32| (1.0 - ((x as f32 + 0.5 - center) / reach).abs()).max(0.0);
                 let all: Vec<_> = (0..from).map(|x| (x, weight(x))).filter(|(_, w)| *w > 0.0).collect();
                 let sum: f32 = all.iter().map(|(_, w)| w).sum();
                 all.into_iter().map(|(x, w)| (x, w / sum)).collect()
@@ -220,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn a_centre_crop_is_torchvisions() {
+    fn a_center_crop_is_torchvisions() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
-        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 256 })
+        let fitted = Fitter::new(input, Fit::CenterCrop { short_side: 256 })
             .fit(&sample(768, 576), Orientation::default())
             .unwrap();
         let resized = Fit::short_side(source, 256);
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn an_input_larger_than_the_crop_is_black_around_it() {
         let input = Size { width: 60, height: 40 };
-        let fitted = Fitter::new(input, Fit::CentreCrop { short_side: 20 })
+        let fitted = Fitter::new(input, Fit::CenterCrop { short_side: 20 })
             .fit(&sample(40, 20), Orientation::default())
             .unwrap();
         assert_eq!((fitted.placement.offset_x, fitted.placement.offset_y), (10.0, 10.0));

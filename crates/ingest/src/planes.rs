@@ -351,7 +351,7 @@ mod tests {
         let (size, within) = match fit {
             Fit::Stretch => (input, whole(input)),
             Fit::Letterbox => (input, Fit::letterbox(source, input)),
-            Fit::CentreCrop { short_side } => {
+            Fit::CenterCrop { short_side } => {
                 let resized = Fit::short_side(source, short_side);
                 (resized, whole(resized))
             }
@@ -382,7 +382,7 @@ mod tests {
             |x: u32, offset: f32, side: u32| (x as i64 - offset as i64).try_into().ok().filter(|x| *x < side);
         let mut cut = Vec::new();
         for (y, x) in (0..input.height).flat_map(|y| (0..input.width).map(move |x| (y, x))) {
-            let whole = !matches!(fit, Fit::CentreCrop { .. });
+            let whole = !matches!(fit, Fit::CenterCrop { .. });
             let (x, y) = if whole {
                 (Some(x), Some(y))
             } else {
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn frames_are_those_of_gstreamers_converter() {
         use video::VideoFormat as Format;
-        let fits = [Fit::Letterbox, Fit::Stretch, Fit::CentreCrop { short_side: 100 }];
+        let fits = [Fit::Letterbox, Fit::Stretch, Fit::CenterCrop { short_side: 100 }];
         let sizes = [Size { width: 320, height: 240 }, Size { width: 322, height: 182 }];
         for format in [Format::I420, Format::Yv12, Format::Nv12, Format::Y42b, Format::Y444] {
             for (fit, size) in fits.into_iter().flat_map(|fit| sizes.map(|size| (fit, size))) {
@@ -422,7 +422,7 @@ mod tests {
         }
         // Made larger, and with black around it.
         let (info, buffer) = frame(Format::I420, Size { width: 64, height: 48 }, "bt601");
-        for fit in [Fit::Letterbox, Fit::CentreCrop { short_side: 60 }] {
+        for fit in [Fit::Letterbox, Fit::CenterCrop { short_side: 60 }] {
             assert_like_the_converter(&info, &buffer, fit, Size { width: 200, height: 100 });
         }
         for colorimetry in ["bt709", "1:4:0:0", "bt2020"] {
@@ -472,8 +472,8 @@ mod tests {
     fn an_extreme_shape_is_cut_before_it_is_resized() {
         use video::VideoFormat as Format;
         let fits = [
-            Fit::CentreCrop { short_side: 256 },
-            Fit::CentreCrop { short_side: 1024 },
+            Fit::CenterCrop { short_side: 256 },
+            Fit::CenterCrop { short_side: 1024 },
             Fit::Letterbox,
             Fit::Stretch,
         ];
@@ -554,7 +554,7 @@ mod tests {
             ("flip-rotate-90", "wgbr", upright),
             ("flip-rotate-270", "rbgw", upright),
         ] {
-            for fit in [Fit::Letterbox, Fit::Stretch, Fit::CentreCrop { short_side: 64 }] {
+            for fit in [Fit::Letterbox, Fit::Stretch, Fit::CenterCrop { short_side: 64 }] {
                 for input in [Size { width: 100, height: 60 }, Size { width: 61, height: 97 }] {
                     assert_eq!(displayed((1, 1), turn, fit, input), (colors.into(), size), "{turn} {fit:?}");
                 }

@@ -125,11 +125,11 @@ mod tests {
             assert!(snapshots.due(at + every / 2).is_none());
             let Size { width, height } = picture.size();
             assert_eq!(picture.size(), within(source, 64));
-            let colour = |x: u32, y: u32| &picture.rgb()[(y * width + x) as usize * 3..][..3];
-            assert_eq!(colour(0, 0), [255, 0, 0]);
-            assert_eq!(colour(width - 1, 0), [255, 255, 0]);
-            assert_eq!(colour(0, height - 1), [0, 0, 255]);
-            assert_eq!(colour(width - 1, height - 1), [0, 255, 255]);
+            let color = |x: u32, y: u32| &picture.rgb()[(y * width + x) as usize * 3..][..3];
+            assert_eq!(color(0, 0), [255, 0, 0]);
+            assert_eq!(color(width - 1, 0), [255, 255, 0]);
+            assert_eq!(color(0, height - 1), [0, 0, 255]);
+            assert_eq!(color(width - 1, height - 1), [0, 255, 255]);
         }
     }
 }

@@ -72,14 +72,14 @@ pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<
     findings
 }
 
-/// `x` with zeros below and to the right, which is the mean's colour: torchvision's `batch_images`.
+/// `x` with zeros below and to the right, which is the mean's color: torchvision's `batch_images`.
 fn padded(x: Tensor) -> Tensor {
     let [bottom, right] = extent(&x).map(|side| (-side).rem_euclid(i64::from(SIDES_DIVIDE_BY)));
     if (bottom, right) == (0, 0) { x } else { x.constant_pad_nd([0, right, 0, bottom]) }
 }
 
 impl PreparedDetector {
-    /// What is in each of the pictures `x` `[N, 3, H, W]`, normalised, of any type and on any device, read by
+    /// What is in each of the pictures `x` `[N, 3, H, W]`, normalized, of any type and on any device, read by
     /// `settings` and in pixels of `x`. Sides need not be multiples of anything: what is missing is padded.
     ///
     /// # Panics

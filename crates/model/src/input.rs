@@ -23,7 +23,7 @@ pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
     if differ { Err("the pictures of the batch have different sizes".into()) } else { Ok(()) }
 }
 
-/// Pictures of one size as training takes them: normalised, `[N, 3, H, W]` in fp32 on the CPU, the channels last
+/// Pictures of one size as training takes them: normalized, `[N, 3, H, W]` in fp32 on the CPU, the channels last
 /// in memory.
 ///
 /// # Errors
@@ -36,7 +36,7 @@ pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
     }
 }
 
-/// Normalises pictures and stacks them.
+/// Normalizes pictures and stacks them.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacker {
     target: Target,
@@ -45,7 +45,7 @@ pub(crate) struct Stacker {
     bits: Table<i16>,
 }
 
-/// What each byte of each colour is to the network.
+/// What each byte of each color is to the network.
 type Table<T> = [[T; 256]; 3];
 
 impl Stacker {
@@ -68,7 +68,7 @@ impl Stacker {
         if self.target.is_gpu() {
             return self.stack_there(pictures, size);
         }
-        // A table for each colour: a byte has 256 values, and one pass reads, converts and stacks.
+        // A table for each color: a byte has 256 values, and one pass reads, converts and stacks.
         match self.target.precision {
             Precision::Fp32 => stack_by(&self.fp32, pictures, size),
             kind @ (Precision::Bf16 | Precision::Fp16) => {
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_normalised_pixel_by_pixel() {
+    fn a_picture_is_normalized_pixel_by_pixel() {
         let size = Size { width: 2, height: 1 };
         let a = Pixels::new(size, vec![0, 128, 255, 10, 20, 30]).unwrap();
         let b = Pixels::new(size, vec![1; 6]).unwrap();

@@ -208,7 +208,7 @@ pub fn planned_input(settings: &ModelSettings) -> (Size, Fit) {
 
 fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
     let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
-    let setting = settings.fit.unwrap_or(FitSetting::CentreCrop);
+    let setting = settings.fit.unwrap_or(FitSetting::CenterCrop);
     (input, fit(setting, short_side_of(input, short_side)))
 }
 
@@ -220,7 +220,7 @@ fn short_side_of(input: Size, short_side: u32) -> u32 {
 /// How a picture comes to `input` at work where nothing else is said.
 pub fn usual_fit(is_classifier: bool, input: Size) -> Fit {
     if is_classifier {
-        Fit::CentreCrop { short_side: short_side_of(input, SHORT_SIDE) }
+        Fit::CenterCrop { short_side: short_side_of(input, SHORT_SIDE) }
     } else {
         Fit::Letterbox
     }
@@ -235,7 +235,7 @@ fn fit(setting: FitSetting, short_side: u32) -> Fit {
     match setting {
         FitSetting::Letterbox => Fit::Letterbox,
         FitSetting::Stretch => Fit::Stretch,
-        FitSetting::CentreCrop => Fit::CentreCrop { short_side },
+        FitSetting::CenterCrop => Fit::CenterCrop { short_side },
     }
 }
 

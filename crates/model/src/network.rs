@@ -14,7 +14,7 @@ use crate::{
     arch::Arch,
     detection::{
         DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pick, Pictures, ProposalSettings,
-        device_reading, modernise,
+        device_reading, modernize,
     },
     kernel::channels_last,
     random,
@@ -108,7 +108,7 @@ impl Network {
     /// Takes a state dict, all of it.
     pub fn load(&mut self, mut state: StateDict) -> Result<(), ModelError> {
         if let Net::Detector(net) = &self.net {
-            modernise(net.kind(), &mut state);
+            modernize(net.kind(), &mut state);
         }
         Ok(weights::apply(&self.tensors(), state)?)
     }
@@ -142,7 +142,7 @@ impl Network {
         self.parameters.set_device(device);
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, to what the network says of it in training, differentiable: norms
+    /// `x` `[N, 3, H, W]`, normalized, to what the network says of it in training, differentiable: norms
     /// take the batch's own statistics where their weights are trained. The network computes in the numbers
     /// of `x`, whatever its own are; `pick` says which proposals Faster R-CNN's second stage looks at.
     ///
@@ -246,7 +246,7 @@ impl PreparedClassifier {
         self.net.classes()
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, of any type and on any device, to logits `[N, classes]` in fp32 on
+    /// `x` `[N, 3, H, W]`, normalized, of any type and on any device, to logits `[N, classes]` in fp32 on
     /// the CPU.
     ///
     /// # Panics
@@ -280,7 +280,7 @@ impl PreparedDetector {
         usize::try_from(self.net.classes()).unwrap_or(0)
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, of any type and on any device, of which the top left
+    /// `x` `[N, 3, H, W]`, normalized, of any type and on any device, of which the top left
     /// `[height, width]` are the pictures, to the heads' outputs, on the device.
     ///
     /// # Panics

@@ -45,7 +45,7 @@ impl Picture {
         let source = Size { width: rgb.width(), height: rgb.height() };
         let placement = fit.place(source, input);
         let scaled = match fit {
-            Fit::CentreCrop { short_side } => Fit::short_side(source, short_side),
+            Fit::CenterCrop { short_side } => Fit::short_side(source, short_side),
             Fit::Stretch => input,
             Fit::Letterbox => {
                 let inner = Fit::letterbox(source, input);

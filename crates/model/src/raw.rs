@@ -33,7 +33,7 @@ pub enum RawError {
 /// Of smaller pictures the networks' last stage would see nothing.
 const LEAST_SIDE: i64 = 32;
 
-/// An already normalised `x` `[N, 3, H, W]` in fp32.
+/// An already normalized `x` `[N, 3, H, W]` in fp32.
 #[derive(Debug)]
 pub struct RawInput(Tensor);
 
@@ -90,7 +90,7 @@ impl RawOutput {
 }
 
 impl PreparedNetwork {
-    /// Computes the raw output for a raw input. Nothing is resized, normalised or padded.
+    /// Computes the raw output for a raw input. Nothing is resized, normalized or padded.
     ///
     /// torchvision's detectors pad a batch to multiples of 32 pixels before they begin; on a tensor with
     /// other sides, this gives what the network inside of them gives on that tensor.

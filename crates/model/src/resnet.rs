@@ -155,7 +155,7 @@ impl Backbone {
         Self { conv1, maxpool: MaxPool::default(), stages }
     }
 
-    /// `x` `[N, 3, H, W]`, normalised.
+    /// `x` `[N, 3, H, W]`, normalized.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Features {
         let x = self.conv1.forward(x, train); // [N, 64, H/2, W/2]
         let mut x = self.maxpool.forward(&x); // [N, 64, H/4, W/4]
@@ -219,7 +219,7 @@ impl ResNet {
         self.fc.outputs()
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, to logits `[N, classes]`.
+    /// `x` `[N, 3, H, W]`, normalized, to logits `[N, classes]`.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let [.., c5] = self.backbone.forward(x, train);
         let mean = c5.adaptive_avg_pool2d([1, 1]).flatten(1, -1); // [N, 512 or 2048]

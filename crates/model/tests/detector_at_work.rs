@@ -23,7 +23,7 @@ fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
         .unwrap()
 }
 
-/// Coarse patches of colour.
+/// Coarse patches of color.
 fn picture(size: Size) -> Pixels {
     let byte = |i: u32| (i / 3 % size.width / 24 * 71 + i / 3 / size.width / 24 * 97 + i % 3 * 50) as u8;
     Pixels::new(size, (0..size.width * size.height * 3).map(byte).collect::<Vec<_>>()).unwrap()

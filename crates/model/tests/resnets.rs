@@ -96,7 +96,7 @@ fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
 fn the_evaluation_transform_is_torchvisions() {
     let input = Size { width: 224, height: 224 };
     for short_side in [256, 232] {
-        let picture = Picture::read(&golden("street.png"), Fit::CentreCrop { short_side }, input).unwrap();
+        let picture = Picture::read(&golden("street.png"), Fit::CenterCrop { short_side }, input).unwrap();
         assert_eq!(picture.source, Size { width: 384, height: 288 });
         let expected = image::open(golden(&format!("street.{short_side}.png"))).unwrap().to_rgb8();
         let (many, furthest) = differences(picture.pixels.rgb(), expected.as_raw(), 1);
@@ -109,7 +109,7 @@ fn a_picture_is_classified_and_a_batch_sees_what_each_of_its_pictures_shows() {
     let mut loaded = load(&settings("resnet18", Precision::Fp32)).unwrap();
     assert_eq!(
         (loaded.input, loaded.fit),
-        (Size { width: 224, height: 224 }, Fit::CentreCrop { short_side: 256 })
+        (Size { width: 224, height: 224 }, Fit::CenterCrop { short_side: 256 })
     );
     let pictures = ["street.png", "street.256.png"]
         .map(|name| Picture::read(&golden(name), loaded.fit, loaded.input).unwrap());

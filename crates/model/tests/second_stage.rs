@@ -36,7 +36,7 @@ fn classify(input: Size, classes: &[String]) -> ClassifySettings {
     }
 }
 
-/// Coarse patches of colour, which `seed` shifts.
+/// Coarse patches of color, which `seed` shifts.
 fn picture(seed: u32) -> Pixels {
     let (width, height) = (INPUT.width, INPUT.height);
     let byte = |i: u32| (i / 3 % width / 24 * 71 + i / 3 / width / 24 * (97 + seed) + i % 3 * 50) as u8;

@@ -41,16 +41,16 @@ fn refused_with(settings: &ModelSettings, parts: &[&str]) {
     assert!(!error.contains("c10::") && !error.contains('\n'), "{error}");
 }
 
-/// One colour all over.
-fn picture(size: Size, colour: [u8; 3]) -> Pixels {
-    Pixels::new(size, colour.repeat((size.width * size.height) as usize)).unwrap()
+/// One color all over.
+fn picture(size: Size, color: [u8; 3]) -> Pixels {
+    Pixels::new(size, color.repeat((size.width * size.height) as usize)).unwrap()
 }
 
-/// What is seen in pictures of some colours, that came from frames of twice the input's sides.
-fn seen(loaded: &mut Loaded, colours: &[[u8; 3]], keep: &Keep) -> Vec<Findings> {
+/// What is seen in pictures of some colors, that came from frames of twice the input's sides.
+fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &Keep) -> Vec<Findings> {
     let source = Size { width: 2 * INPUT.width, height: 2 * INPUT.height };
     let placement = loaded.fit.place(source, INPUT);
-    let pictures: Vec<Pixels> = colours.iter().map(|colour| picture(INPUT, *colour)).collect();
+    let pictures: Vec<Pixels> = colors.iter().map(|color| picture(INPUT, *color)).collect();
     let frame = |pixels| DetectFrame { pixels, source, placement, keep };
     let frames: Vec<DetectFrame<'_>> = pictures.iter().map(frame).collect();
     loaded.detector.detect(&frames).unwrap().findings
@@ -63,7 +63,7 @@ fn told(found: &Detection) -> (u32, &str, [f32; 4]) {
 #[test]
 fn logits_are_a_classifiers() {
     let mut loaded = load(&ModelSettings { top_k: 2, ..settings("logits.pt", OutputKind::Logits) }).unwrap();
-    assert!(matches!(loaded.fit, Fit::CentreCrop { .. }));
+    assert!(matches!(loaded.fit, Fit::CenterCrop { .. }));
     assert_eq!((loaded.info.arch.as_str(), loaded.info.precision.as_str()), ("torchscript", "fp32"));
     assert!(loaded.info.weights.starts_with("sha256:"));
     let findings = seen(&mut loaded, &[[255, 0, 0], [0, 0, 255]], Keep::all());
@@ -73,7 +73,7 @@ fn logits_are_a_classifiers() {
         (first(&findings[0]).label.as_str(), first(&findings[1]).label.as_str()),
         ("class 0", "class 2")
     );
-    // The softmax of what torchvision's normalisation makes of red.
+    // The softmax of what torchvision's normalization makes of red.
     let logits = [(1.0 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225_f64].map(f64::exp);
     let Classification { score, .. } = first(&findings[0]);
     assert!((f64::from(score) - logits[0] / logits.iter().sum::<f64>()).abs() < 1e-5, "{score}");

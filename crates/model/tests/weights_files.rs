@@ -142,7 +142,7 @@ fn what_is_no_state_dict_is_refused_by_name() {
         other => panic!("{name}: {other:?}"),
     };
     assert_eq!(unsupported("refused.sparse.pth"), "a sparse tensor");
-    assert_eq!(unsupported("refused.quantised.pth"), "a quantised tensor");
+    assert_eq!(unsupported("refused.quantized.pth"), "a quantized tensor");
     assert_eq!(unsupported("refused.complex.pth"), "a tensor of complex numbers");
     assert!(matches!(refused("refused.torchscript.pth"), FormatError::TorchScript));
     match refused("refused.empty.pth") {

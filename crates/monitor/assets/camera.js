@@ -239,10 +239,10 @@ export function open(main, { store, id }) {
 
   function showHistory(told) {
     const at = { from: Date.parse(told.from), step: told.step_s * 1000 };
-    const classes = Object.entries(told.labels).map(([label, values]) => ({ label, values, colour: words.colourOf(label) }));
+    const classes = Object.entries(told.labels).map(([label, values]) => ({ label, values, color: words.colorOf(label) }));
     const weight = ({ values }) => values.reduce((total, value) => total + (value ?? 0), 0);
     classes.sort((a, b) => weight(b) - weight(a));
-    const one = (label, values, colour) => [{ label, values, colour }];
+    const one = (label, values, color) => [{ label, values, color }];
     plots.counts.update({ ...at, series: classes.slice(0, MOST_CLASSES) });
     plots.fps.update({ ...at, series: one("records/s", told.fps, 1) });
     plots.age.update({ ...at, series: one("age", told.age_ms, 3) });

@@ -2,7 +2,7 @@
 
 import { cameraPath, getJson, url } from "./api.js";
 import { h, s, setText } from "./dom.js";
-import { colourOf } from "./words.js";
+import { colorOf } from "./words.js";
 
 const AT_ONCE = 4;
 const LEAST_BETWEEN_MS = 900;
@@ -120,7 +120,7 @@ function box({ label, score, id, box: [x1, y1, x2, y2] }, scale) {
   const above = y1 > 14 * scale;
   return s(
     "g",
-    { class: `box k${colourOf(label)}` },
+    { class: `box k${colorOf(label)}` },
     s("rect", { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) }),
     s("text", { x: x1 + 2 * scale, y: above ? y1 - 4 * scale : y1 + 13 * scale, "font-size": 12 * scale }, text),
   );

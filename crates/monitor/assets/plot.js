@@ -68,7 +68,7 @@ export class Plot {
     this.resized.observe(this.root);
   }
 
-  /** `from` in ms, `step` in ms, `series` of `{label, values, colour}`. */
+  /** `from` in ms, `step` in ms, `series` of `{label, values, color}`. */
   update(data) {
     this.data = data;
     this.length = Math.max(0, ...data.series.map((one) => one.values.length));
@@ -76,7 +76,7 @@ export class Plot {
     this.legend.replaceChildren(
       ...data.series.map((one) => {
         one.value = h("b");
-        return h("li", { class: `k${one.colour}` }, swatch(one.colour), h("span", null, one.label), " ", one.value);
+        return h("li", { class: `k${one.color}` }, swatch(one.color), h("span", null, one.label), " ", one.value);
       }),
     );
     this.draw();
@@ -119,12 +119,12 @@ export class Plot {
       );
     }
     for (const one of series) {
-      parts.push(s("path", { class: `series k${one.colour}`, d: path(one.values, (at) => this.x(at), y) }));
+      parts.push(s("path", { class: `series k${one.color}`, d: path(one.values, (at) => this.x(at), y) }));
       // A value between two gaps has no line.
       one.values.forEach((value, at) => {
         const known = (beside) => (one.values[beside] ?? null) !== null;
         if (!known(at) || known(at - 1) || known(at + 1)) return;
-        parts.push(s("circle", { class: `k${one.colour}`, cx: this.x(at), cy: y(value), r: 2.5 }));
+        parts.push(s("circle", { class: `k${one.color}`, cx: this.x(at), cy: y(value), r: 2.5 }));
       });
     }
     if (known.length === 0) {
@@ -177,7 +177,7 @@ export class Plot {
       setText(one.value, value === null ? "–" : this.format(value));
       said.push(`${series.length > 1 ? `${one.label} ` : ""}${value === null ? "none" : this.format(value)}`);
       if (at !== null && value !== null) {
-        dots.push(s("circle", { class: `k${one.colour}`, cx: x, cy: this.y(value), r: 3.5 }));
+        dots.push(s("circle", { class: `k${one.color}`, cx: x, cy: this.y(value), r: 3.5 }));
       }
     }
     this.dots.replaceChildren(...dots);
@@ -216,7 +216,7 @@ export class Plot {
   }
 }
 
-function swatch(colour) {
-  const line = s("path", { class: `series k${colour}`, d: "M1 6h20" });
+function swatch(color) {
+  const line = s("path", { class: `series k${color}`, d: "M1 6h20" });
   return s("svg", { class: "swatch", viewBox: "0 0 22 12", width: 22, height: 12, "aria-hidden": "true" }, line);
 }

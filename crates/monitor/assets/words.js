@@ -198,8 +198,8 @@ export function showTime(element, at) {
 
 const USUAL = ["person", "car", "truck", "bicycle", "bus", "motorcycle", "dog", "traffic light"];
 
-/** Which of the eight colours a class has: the same on every page and every day. */
-export function colourOf(label) {
+/** Which of the eight colors a class has: the same on every page and every day. */
+export function colorOf(label) {
   const usual = USUAL.indexOf(label);
   if (usual >= 0) return usual;
   let hash = 0;

@@ -69,7 +69,7 @@ impl DropCause {
 pub enum ExpireCause {
     /// The buffer for the broker was full, and newer records took its place (live cameras only).
     BufferFull,
-    /// The broker refused it for good: too large, not authorised.
+    /// The broker refused it for good: too large, not authorized.
     Rejected,
     /// The worker stopped before the broker had taken it.
     Shutdown,

@@ -34,7 +34,7 @@ pub struct TrackRecord {
     /// Where it was last seen, or, between two sights of it, where it is expected.
     #[serde(rename = "box")]
     pub bbox: BBox,
-    /// Of the box's centre, in pixels a second to the right and down.
+    /// Of the box's center, in pixels a second to the right and down.
     pub velocity: [f32; 2],
     pub first_seen_at: Timestamp,
     pub last_seen_at: Timestamp,

@@ -1,6 +1,6 @@
 //! `schemas/*.schema.json`: made from the types, current, and never less than what was released.
 //!
-//! `LOOKOUT_WRITE_SCHEMAS=1 cargo test --release -p lookout-schema --test json_schema` writes them anew. A release
+//! `LOOKOUT_WRITE_SCHEMAS=1 cargo test --release -p lookout-schema json_schema` writes them anew. A release
 //! copies them to `schemas/released`, and nothing else does.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

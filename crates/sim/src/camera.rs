@@ -1,6 +1,6 @@
 //! A pinhole camera over flat ground.
 //!
-//! World coordinates are metres: x to the right, y ahead along the road, z up. A camera looks along its yaw, 0 being
+//! World coordinates are meters: x to the right, y ahead along the road, z up. A camera looks along its yaw, 0 being
 //! along y and positive to the right, with its pitch down.
 
 use lookout_schema::Size;
@@ -28,7 +28,7 @@ pub struct View {
     pub(crate) size: Size,
 }
 
-/// What is nearer than this is not drawn, in metres.
+/// What is nearer than this is not drawn, in meters.
 pub(crate) const NEAR: f64 = 0.3;
 
 impl Camera {
@@ -44,7 +44,7 @@ impl Camera {
 }
 
 impl View {
-    /// A point from the camera: to the right, down and ahead, in metres.
+    /// A point from the camera: to the right, down and ahead, in meters.
     pub(crate) fn local(&self, point: [f64; 3]) -> [f64; 3] {
         let off = sub(point, self.at);
         [dot(off, self.right), dot(off, self.down), dot(off, self.ahead)]

@@ -28,7 +28,7 @@ pub struct ObjectTruth {
     pub visible: f32,
     /// Too small or too hidden for anybody to be blamed who does not find it.
     pub ignore: bool,
-    /// From the camera to its nearest face, along the camera's way of looking, in metres.
+    /// From the camera to its nearest face, along the camera's way of looking, in meters.
     pub distance_m: f32,
     /// How fast that grows less.
     pub closing_m_s: f32,

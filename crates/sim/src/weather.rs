@@ -11,7 +11,7 @@ pub struct Weather {
     pub sun_deg: f64,
     /// How much of the light is the sun's and not the sky's, 0 to 1.
     pub clear: f64,
-    /// What part of the light is lost to fog, a metre.
+    /// What part of the light is lost to fog, a meter.
     pub fog: f64,
     /// Drops in a picture of 640 by 360.
     pub rain: u32,

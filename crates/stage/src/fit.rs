@@ -5,11 +5,11 @@ use lookout_schema::{BBox, Size};
 /// How the source frame is brought to the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// Scaled to lie within the input, centred, the rest black: nothing is lost, shapes are kept.
+    /// Scaled to lie within the input, centered, the rest black: nothing is lost, shapes are kept.
     Letterbox,
-    /// Short side scaled to `short_side`, then the centre of the input's size is cut out: torchvision's
+    /// Short side scaled to `short_side`, then the center of the input's size is cut out: torchvision's
     /// evaluation transform for classifiers.
-    CentreCrop { short_side: u32 },
+    CenterCrop { short_side: u32 },
     /// Scaled to the input's size, shapes not kept.
     Stretch,
 }
@@ -58,8 +58,8 @@ pub struct Rect {
 impl Fit {
     /// Where a source of `source` lies in an input of `input` pixels.
     ///
-    /// A letterbox scales by the smaller of the two ratios, to whole pixels, and centres what it gets,
-    /// the odd pixel below or to the right. A centre crop resizes as torchvision does: the short side to
+    /// A letterbox scales by the smaller of the two ratios, to whole pixels, and centers what it gets,
+    /// the odd pixel below or to the right. A center crop resizes as torchvision does: the short side to
     /// `short_side`, the long side to `int(short_side * long / short)`, then the crop's corner at
     /// `round((resized - input) / 2)`.
     pub fn place(self, source: Size, input: Size) -> Placement {
@@ -80,7 +80,7 @@ impl Fit {
                     offset_y: inner.y as f32,
                 }
             }
-            Self::CentreCrop { short_side } => {
+            Self::CenterCrop { short_side } => {
                 let resized = Self::short_side(source, short_side);
                 Placement {
                     scale_x: resized.width as f32 / sw,
@@ -145,8 +145,8 @@ mod tests {
     }
 
     #[test]
-    fn the_centre_crop_is_torchvisions() {
-        let fit = Fit::CentreCrop { short_side: 256 };
+    fn the_center_crop_is_torchvisions() {
+        let fit = Fit::CenterCrop { short_side: 256 };
         let placement = fit.place(size(768, 576), size(224, 224));
         assert_eq!(Fit::short_side(size(768, 576), 256), size(341, 256));
         // round((341 - 224) / 2) = round(58.5) = 58: to the even number.

@@ -5,7 +5,7 @@ use lookout_schema::{BBox, Region, Size};
 /// Which detections of a camera are kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Keep {
-    /// Those whose box's centre lies in one of these; all where there are none.
+    /// Those whose box's center lies in one of these; all where there are none.
     pub regions: Vec<Region>,
     /// Those of one of these classes, by label; all where there are none.
     pub classes: Vec<String>,
@@ -21,12 +21,12 @@ impl Keep {
 
     /// Whether a detection of `label` is kept, whose box is `bbox` in pixels of a frame of `source`.
     pub fn keeps(&self, label: &str, bbox: BBox, source: Size) -> bool {
-        let centre = [
+        let center = [
             (bbox.x1 + bbox.x2) / 2.0 / source.width as f32,
             (bbox.y1 + bbox.y2) / 2.0 / source.height as f32,
         ];
         (self.classes.is_empty() || self.classes.iter().any(|class| class == label))
-            && (self.regions.is_empty() || self.regions.iter().any(|region| region.contains(centre)))
+            && (self.regions.is_empty() || self.regions.iter().any(|region| region.contains(center)))
     }
 }
 
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_detection_is_kept_by_its_class_and_the_centre_of_its_box() {
+    fn a_detection_is_kept_by_its_class_and_the_center_of_its_box() {
         let source = Size { width: 200, height: 100 };
         let left = Region::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
         let at_left = BBox::from([10.0, 10.0, 150.0, 90.0]);

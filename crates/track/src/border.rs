@@ -1,5 +1,5 @@
 //! Boxes that the picture's border cuts. A detector's box ends at the border, so of an object that leaves, the
-//! centre goes half as fast as before and the size shrinks, and neither is what the object does. What is beyond the
+//! center goes half as fast as before and the size shrinks, and neither is what the object does. What is beyond the
 //! border is known from before: an object keeps its size.
 
 use lookout_schema::{BBox, Size};

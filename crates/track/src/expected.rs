@@ -24,7 +24,7 @@ const THROWN_BACK: f64 = 0.5;
 const TURNED_SIZES: f64 = 0.15;
 const TURNED_WAY: f64 = 0.7;
 
-/// The same for one that was thrown back: it is so somewhere between its centre and its side (`INSET`), and what
+/// The same for one that was thrown back: it is so somewhere between its center and its side (`INSET`), and what
 /// lies between the two is its size, of which an even distribution's deviation is 0.29.
 const INSET: f64 = 0.5;
 const THROWN_BACK_SIZES: f64 = 0.3;
@@ -39,7 +39,7 @@ const THROWN_BACK_SPEED: f64 = 0.3;
 const OTHER_SIZE: f64 = 0.03;
 const OTHER_SIZES: f64 = 0.2;
 
-/// Centre, width and height.
+/// Center, width and height.
 pub(crate) fn parts(bbox: BBox) -> [f64; 4] {
     let [x1, y1, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
     [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1]
@@ -66,7 +66,7 @@ impl Normal {
 /// What is known of an object in one direction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Course {
-    /// Of its centre, and the variance of a measurement of it.
+    /// Of its center, and the variance of a measurement of it.
     pub(crate) at: f64,
     pub(crate) rate: f64,
     pub(crate) spread: f64,
@@ -184,7 +184,7 @@ impl Expected {
         }
     }
 
-    /// Centre, width and height of the object that was seen as `seen`.
+    /// Center, width and height of the object that was seen as `seen`.
     pub(crate) fn whole(&self, seen: BBox) -> [f64; 4] {
         parts(border::whole(seen, self.bbox, self.source, self.side_error))
     }

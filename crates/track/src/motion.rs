@@ -1,4 +1,4 @@
-//! Where an object's box goes: its centre, width and height, each by itself.
+//! Where an object's box goes: its center, width and height, each by itself.
 
 use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
@@ -155,7 +155,7 @@ impl Motion {
         BBox::from(corners.map(|corner| corner as f32))
     }
 
-    /// Of the centre, in pixels a second.
+    /// Of the center, in pixels a second.
     pub(crate) fn velocity(&self) -> [f32; 2] {
         [self.x.rate as f32, self.y.rate as f32]
     }

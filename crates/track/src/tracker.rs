@@ -39,7 +39,7 @@ pub struct Track {
     pub class_id: u32,
     /// Where it was seen, or, where `seen` is not of this frame, where it is expected.
     pub bbox: BBox,
-    /// Of the box's centre, in pixels a second.
+    /// Of the box's center, in pixels a second.
     pub velocity: [f32; 2],
     /// Of the detection that it was last matched with.
     pub score: f32,

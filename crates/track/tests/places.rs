@@ -58,10 +58,10 @@ fn a_line_is_crossed_once_each_way_and_not_by_jitter() {
     }
 }
 
-/// The box of something 1.8 m by 1.5 m at `metres`, off by normal jitter of 2 pixels at each side.
-fn seen_at(metres: f64, random: &mut StdRng) -> BBox {
+/// The box of something 1.8 m by 1.5 m at `meters`, off by normal jitter of 2 pixels at each side.
+fn seen_at(meters: f64, random: &mut StdRng) -> BBox {
     let mut jitter = || 2.0 * ((0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0);
-    let (width, height) = (1000.0 * 1.8 / metres, 1000.0 * 1.5 / metres);
+    let (width, height) = (1000.0 * 1.8 / meters, 1000.0 * 1.5 / meters);
     let sides = [500.0 - width / 2.0, 500.0 - height / 2.0, 500.0 + width / 2.0, 500.0 + height / 2.0];
     BBox::from(sides.map(|side| (side + jitter()) as f32))
 }

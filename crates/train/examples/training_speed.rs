@@ -6,10 +6,10 @@
 
 use std::{collections::BTreeMap, env, error::Error, time::Duration};
 
-use lookout_config::{Device, FitSettings, OptimiserSettings, ScheduleSettings};
+use lookout_config::{Device, FitSettings, OptimizerSettings, ScheduleSettings};
 use lookout_model::{PreparedNetwork, Target, random_values};
 use lookout_train::{
-    Batch, BatchResult, Batches, ClassLoss, Identity, Judge, Judgement, ObjectTensors, Run, Told, Truth,
+    Batch, BatchResult, Batches, ClassLoss, Identity, Judge, Judgment, ObjectTensors, Run, Told, Truth,
 };
 use tch::{Kind, Tensor};
 
@@ -52,8 +52,8 @@ impl Batches for Same {
 struct Nobody;
 
 impl Judge for Nobody {
-    fn judge(&mut self, _: &PreparedNetwork) -> Result<Judgement, Box<dyn Error + Send + Sync>> {
-        Ok(Judgement { score: 0.0, metrics: BTreeMap::new() })
+    fn judge(&mut self, _: &PreparedNetwork) -> Result<Judgment, Box<dyn Error + Send + Sync>> {
+        Ok(Judgment { score: 0.0, metrics: BTreeMap::new() })
     }
 }
 
@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             checkpoint_every: Duration::MAX,
             ..FitSettings::default()
         },
-        optimiser: OptimiserSettings { lr: 1e-4, ..OptimiserSettings::default() },
+        optimizer: OptimizerSettings { lr: 1e-4, ..OptimizerSettings::default() },
         schedule: ScheduleSettings::default(),
         class_loss: ClassLoss::default(),
         weights: None,

@@ -7,11 +7,11 @@ use image::RgbImage;
 use lookout_config::{ExifOrientation, parse_recipe};
 use lookout_model::{PreparedNetwork, read_picture, weights};
 use lookout_train::{
-    Batches, Feed, FeedSettings, Judge, Judgement, Prepare, Run, Truth, data::DataSource, write_curves,
+    Batches, Feed, FeedSettings, Judge, Judgment, Prepare, Run, Truth, data::DataSource, write_curves,
 };
 
 const RECIPE: &str = r#"
-name = "colours"
+name = "colors"
 output = "run"
 
 [model]
@@ -28,19 +28,19 @@ val = "folder:pictures"
 epochs = 2
 batch = 4
 
-[optimiser]
+[optimizer]
 kind = "adamw"
 lr = 0.001
 "#;
 
-/// Twelve pictures of each of two colours.
+/// Twelve pictures of each of two colors.
 fn write_pictures(folder: &Path) {
-    for (class, colour) in [("blue", [20, 30, 200]), ("red", [200, 40, 20])] {
+    for (class, color) in [("blue", [20, 30, 200]), ("red", [200, 40, 20])] {
         let folder = folder.join("pictures").join(class);
         fs::create_dir_all(&folder).unwrap();
         for number in 0..12_u8 {
             let shade =
-                |x: u32, y: u32| image::Rgb(colour.map(|c: u8| c.wrapping_add(number + (x * y % 9) as u8)));
+                |x: u32, y: u32| image::Rgb(color.map(|c: u8| c.wrapping_add(number + (x * y % 9) as u8)));
             RgbImage::from_fn(32, 32, shade).save(folder.join(format!("{number}.png"))).unwrap();
         }
     }
@@ -93,7 +93,7 @@ impl Judge for Seen {
     fn judge(
         &mut self,
         network: &PreparedNetwork,
-    ) -> Result<Judgement, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>> {
         let PreparedNetwork::Classifier(network) = network else { return Err("no classifier".into()) };
         let right = self.0.iter().filter(|(picture, class)| {
             let size = lookout_schema::Size { width: picture.width(), height: picture.height() };
@@ -102,7 +102,7 @@ impl Judge for Seen {
             network.forward(&x).argmax(-1, false).int64_value(&[0]) == *class
         });
         let score = right.count() as f64 / self.0.len() as f64;
-        Ok(Judgement { score, metrics: BTreeMap::from([("top1".into(), score)]) })
+        Ok(Judgment { score, metrics: BTreeMap::from([("top1".into(), score)]) })
     }
 }
 
@@ -110,7 +110,7 @@ impl Judge for Seen {
 fn a_recipe_becomes_a_network() {
     let folder = tempfile::tempdir().unwrap();
     write_pictures(folder.path());
-    let recipe = parse_recipe(&folder.path().join("colours.toml"), RECIPE, &|_| None).unwrap();
+    let recipe = parse_recipe(&folder.path().join("colors.toml"), RECIPE, &|_| None).unwrap();
     let run = Run::of(&recipe, &[12, 12]).unwrap();
     run.write_labels(&recipe.model.classes).unwrap();
     let pictures = |class: &str| {

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use lookout_config::{
-    Device as DeviceSetting, FitSettings, OptimiserSettings, Precision, Rule, ScheduleSettings,
+    Device as DeviceSetting, FitSettings, OptimizerSettings, Precision, Rule, ScheduleSettings,
 };
 use lookout_model::{PreparedNetwork, Target, random_values, weights};
 use lookout_train::{
-    Batch, BatchResult, Batches, ClassLoss, EvaluationTold, FitError, Identity, Judge, Judgement, Outcome,
+    Batch, BatchResult, Batches, ClassLoss, EvaluationTold, FitError, Identity, Judge, Judgment, Outcome,
     Run, StepTold, Told, Truth,
 };
 use tch::Tensor;
@@ -48,10 +48,10 @@ impl Judge for Scores {
     fn judge(
         &mut self,
         network: &PreparedNetwork,
-    ) -> Result<Judgement, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>> {
         assert!(matches!(network, PreparedNetwork::Classifier(classifier) if classifier.classes() == 2));
         let score = if self.0.len() > 1 { self.0.remove(0) } else { self.0[0] };
-        Ok(Judgement { score, metrics: BTreeMap::from([("top1".to_owned(), score)]) })
+        Ok(Judgment { score, metrics: BTreeMap::from([("top1".to_owned(), score)]) })
     }
 }
 
@@ -62,7 +62,7 @@ fn run(folder: &Path, fit: FitSettings, rule: Rule) -> Run {
         classes: 2,
         target: Target::REFERENCE,
         fit: FitSettings { log_every: 1, ..fit },
-        optimiser: OptimiserSettings { rule, lr: 0.001, ..OptimiserSettings::default() },
+        optimizer: OptimizerSettings { rule, lr: 0.001, ..OptimizerSettings::default() },
         schedule: ScheduleSettings { warm_up_steps: 2, ..ScheduleSettings::default() },
         class_loss: ClassLoss::default(),
         weights: None,
@@ -77,7 +77,7 @@ fn run(folder: &Path, fit: FitSettings, rule: Rule) -> Run {
 fn recipe(lr: f64) -> Identity {
     let mut recipe = Identity::default();
     recipe.set("model.arch", "resnet18");
-    recipe.set("optimiser.lr", lr);
+    recipe.set("optimizer.lr", lr);
     recipe
 }
 
@@ -183,7 +183,7 @@ fn another_recipes_checkpoint_is_refused_with_the_keys_that_differ() {
     let error = fitted(other, None, &[0.5]).0.unwrap_err();
     assert!(error.is_wrong_input());
     let text = error.to_string();
-    assert!(text.contains("`optimiser.lr` was 0.001 and is 0.01 now") && text.contains("--anew"), "{text}");
+    assert!(text.contains("`optimizer.lr` was 0.001 and is 0.01 now") && text.contains("--anew"), "{text}");
     assert!(text.contains("checkpoint.safetensors") && !text.contains("model.arch"), "{text}");
 }
 
@@ -239,7 +239,7 @@ fn weights_that_become_nan_are_not_written() {
     // The loss is looked at only every `log_every` steps.
     let fit = FitSettings { epochs: 2, log_every: 1000, ..fit };
     let diverging = Run {
-        optimiser: OptimiserSettings { rule: SGD, lr: 1e30, ..OptimiserSettings::default() },
+        optimizer: OptimizerSettings { rule: SGD, lr: 1e30, ..OptimizerSettings::default() },
         fit,
         ..run(folder.path(), fit, SGD)
     };

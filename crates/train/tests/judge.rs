@@ -97,10 +97,10 @@ fn a_classifier_is_judged_by_a_folder_a_class() {
         let mut judge =
             SetJudge::new(Arc::clone(&set), Look { batch, threads, ..Look::of_classifiers(INPUT) });
         assert!(judge.last().is_none());
-        let judgement = judge.judge(&biased(3)).unwrap();
-        assert!((judgement.score - 4.0 / 7.0).abs() < 1e-12, "{judgement:?}");
-        assert!((judgement.metrics["balanced"] - 1.0 / 3.0).abs() < 1e-12);
-        assert_eq!((judgement.metrics["recall/a"], judgement.metrics["recall/c"]), (1.0, 0.0));
+        let judgment = judge.judge(&biased(3)).unwrap();
+        assert!((judgment.score - 4.0 / 7.0).abs() < 1e-12, "{judgment:?}");
+        assert!((judgment.metrics["balanced"] - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((judgment.metrics["recall/a"], judgment.metrics["recall/c"]), (1.0, 0.0));
         let Some(Report::Classifier(summary)) = judge.last() else { panic!() };
         assert_eq!(summary.confusion.rows(), [[4, 0, 0], [1, 0, 0], [2, 0, 0]]);
         let png = root.path().join("confusion.png");

@@ -4,9 +4,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use lookout_config::{OptimiserSettings, Rule};
+use lookout_config::{OptimizerSettings, Rule};
 use lookout_model::{Network, random_values};
-use lookout_train::{Choose, ClassLoss, Criterion, Losses, ObjectTensors, Optimiser, Truth, thaw_norms};
+use lookout_train::{Choose, ClassLoss, Criterion, Losses, ObjectTensors, Optimizer, Truth, thaw_norms};
 use tch::{Device, Kind, Tensor};
 
 const SEED: u64 = 7;
@@ -150,7 +150,7 @@ fn agrees(arch: &'static str) {
         ("nesterov", Rule::Sgd { momentum: 0.9, nesterov: true }, 0.02),
         ("adamw", Rule::AdamW { betas: [0.9, 0.999], eps: 1e-8 }, 0.001),
     ] {
-        let settings = OptimiserSettings { rule, lr, weight_decay: 0.05, backbone_lr: 1.0 };
+        let settings = OptimizerSettings { rule, lr, weight_decay: 0.05, backbone_lr: 1.0 };
         steps_agree(&golden, name, &settings);
     }
 }
@@ -180,9 +180,9 @@ fn statistics_agree(golden: &Golden, tensors: &BTreeMap<String, Tensor>) {
 }
 
 /// What the rule makes of torchvision's own gradient twice, so that nothing else is compared.
-fn steps_agree(golden: &Golden, name: &str, settings: &OptimiserSettings) {
+fn steps_agree(golden: &Golden, name: &str, settings: &OptimizerSettings) {
     let network = filled(golden.arch);
-    let mut optimiser = Optimiser::new(&network, settings, Device::Cpu);
+    let mut optimizer = Optimizer::new(&network, settings, Device::Cpu);
     let mut trained = network.tensors();
     trained.retain(|_, tensor| tensor.requires_grad());
     let before: Vec<Tensor> = trained.values().map(|tensor| at(tensor).copy()).collect();
@@ -195,8 +195,8 @@ fn steps_agree(golden: &Golden, name: &str, settings: &OptimiserSettings) {
         (weight * gradient).sum(Kind::Float)
     };
     for _ in 0..2 {
-        optimiser.add(&(0..).zip(trained.values()).map(product).sum::<Tensor>());
-        let _ = optimiser.step(settings.lr, None);
+        optimizer.add(&(0..).zip(trained.values()).map(product).sum::<Tensor>());
+        let _ = optimizer.step(settings.lr, None);
     }
     let slices = golden.get(&format!("{name}/slices"));
     for (i, (parameter, before)) in (0..).zip(trained.keys().zip(&before)) {

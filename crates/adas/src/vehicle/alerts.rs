@@ -172,7 +172,7 @@ fn evidence(of: Of<'_>) -> Option<CollisionEvidence> {
         ttc_low_s: closing.soonest_s(DEVIATIONS)?,
         ttc_high_s: closing.latest_s(DEVIATIONS),
         watched_s: closing.watched_s,
-        distance_m: distance.map(|(metres, _)| metres),
+        distance_m: distance.map(|(meters, _)| meters),
         closing_m_s: distance.map(|(_, closing)| closing),
     })
 }

@@ -177,7 +177,7 @@ impl Vehicle {
                 bbox: object.bbox,
                 closing: object.closing(),
                 in_path: object.danger(0.0).map_or(0.0, |danger| danger.in_path),
-                distance_m: distance.map(|(metres, _)| metres),
+                distance_m: distance.map(|(meters, _)| meters),
                 closing_m_s: distance.map(|(_, closing)| closing),
                 level: object.warning.level(),
             }

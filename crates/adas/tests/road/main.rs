@@ -42,8 +42,8 @@ fn the_time_to_collision_is_within_ten_per_cent() {
                 let high = found.latest_s(1.96).unwrap_or(f64::INFINITY);
                 within += usize::from(found.soonest_s(1.96).is_some_and(|low| low <= truth) && truth <= high);
                 all += 1;
-                if let (Some(metres), Some(m_s)) = (seen.distance_m, seen.closing_m_s) {
-                    distances.push((metres - closing * truth).abs() / (closing * truth));
+                if let (Some(meters), Some(m_s)) = (seen.distance_m, seen.closing_m_s) {
+                    distances.push((meters - closing * truth).abs() / (closing * truth));
                     speeds.push((m_s - closing).abs() / closing);
                 }
             }

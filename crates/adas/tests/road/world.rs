@@ -26,7 +26,7 @@ const TRUCK: [f64; 3] = [2.5, 3.5, 9.0];
 const PERSON: [f64; 3] = [0.5, 1.75, 0.4];
 const BICYCLE: [f64; 3] = [0.6, 1.7, 1.7];
 
-/// Another on the road. Positions are of the middle of its rear, in metres to the right of the vehicle's middle and
+/// Another on the road. Positions are of the middle of its rear, in meters to the right of the vehicle's middle and
 /// ahead of its camera; velocities are seen from the vehicle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Other {
@@ -41,7 +41,7 @@ pub(crate) struct Other {
 }
 
 impl Other {
-    /// One of a kind that is here in `ttc` seconds, at `offset` metres to the right, moving across at `across` m/s.
+    /// One of a kind that is here in `ttc` seconds, at `offset` meters to the right, moving across at `across` m/s.
     pub(crate) fn coming(label: &'static str, ttc: f64, closing: f64, [offset, across]: [f64; 2]) -> Self {
         let size = match label {
             "person" => PERSON,

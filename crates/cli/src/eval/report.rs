@@ -114,7 +114,7 @@ impl Report {
             .map(|part| f64::from(part) / 100.0)
             .filter_map(|part| Some((self.age_ms(part)?, part)))
             .collect();
-        let series = vec![Series { name: "part of the records", points: &points, colour: of_class(3) }];
+        let series = vec![Series { name: "part of the records", points: &points, color: of_class(3) }];
         let most = points.last().map_or(1.0, |(ms, _)| *ms);
         let plot =
             Plot { right: format!("{most:.0} ms old"), x: Some([0.0, most]), y: Some([0.0, 1.0]), series };

@@ -27,7 +27,7 @@ pub(super) struct Wanted {
     pub(super) fps: f64,
     pub(super) stream_fps: f64,
     pub(super) decode_ms: f64,
-    pub(super) utilisation: f64,
+    pub(super) utilization: f64,
     pub(super) spare: u32,
     pub(super) cores: f64,
     /// Of the machine that was measured.
@@ -75,9 +75,9 @@ impl Fleet {
         if !batch.is_on_gpu() {
             other += wanted.fps * wanted.measured_cores / batch.images_per_s;
         }
-        let by_cpu = wanted.cores * wanted.utilisation / (decode + other);
+        let by_cpu = wanted.cores * wanted.utilization / (decode + other);
         let (carried, limited_by) = if batch.is_on_gpu() {
-            let by_gpu = f64::from(wanted.gpus) * batch.images_per_s * wanted.utilisation / wanted.fps;
+            let by_gpu = f64::from(wanted.gpus) * batch.images_per_s * wanted.utilization / wanted.fps;
             if by_cpu < by_gpu { (by_cpu, Limit::Decoding) } else { (by_gpu, Limit::Gpu) }
         } else {
             (by_cpu, Limit::Cpu)
@@ -95,17 +95,17 @@ impl Fleet {
         }
         assumptions.push(Assumption::new(
             format!(
-                "an analysed frame takes {FRAME_MS} ms of a core besides, for scaling, its record and Kafka"
+                "an analyzed frame takes {FRAME_MS} ms of a core besides, for scaling, its record and Kafka"
             ),
             "docs/performance.md",
         ));
         assumptions.push(Assumption::new(
             format!(
                 "{:.0} % of a machine may be busy, and {} stand by",
-                wanted.utilisation * 100.0,
+                wanted.utilization * 100.0,
                 wanted.spare
             ),
-            "--utilisation, --spare",
+            "--utilization, --spare",
         ));
         if !batch.is_on_gpu() && (wanted.cores - wanted.measured_cores).abs() > f64::EPSILON {
             assumptions.push(Assumption::new(
@@ -143,7 +143,7 @@ mod tests {
             fps: 10.0,
             stream_fps: 25.0,
             decode_ms: 4.0,
-            utilisation: 0.5,
+            utilization: 0.5,
             spare: 1,
             cores: 32.0,
             measured_cores: 16.0,
@@ -197,7 +197,7 @@ mod tests {
             Wanted { fps: 11.0, ..wanted() },
             Wanted { stream_fps: 30.0, ..wanted() },
             Wanted { decode_ms: 9.0, ..wanted() },
-            Wanted { utilisation: 0.4, ..wanted() },
+            Wanted { utilization: 0.4, ..wanted() },
         ] {
             assert!(plan(&more, "cpu", 160.0).unwrap().machines >= base, "{more:?}");
         }

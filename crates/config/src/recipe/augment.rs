@@ -18,8 +18,8 @@ pub struct AugmentSettings {
     pub scale: Option<[f64; 2]>,
     /// Of classifiers: the least part of a picture that is shown. None has the picture come as at work.
     pub crop_area: Option<f64>,
-    /// The chance that the colours are changed, by no more than what follows.
-    pub colour: f64,
+    /// The chance that the colors are changed, by no more than what follows.
+    pub color: f64,
     /// By factors between 1 - x and 1 + x.
     pub brightness: f64,
     pub contrast: f64,
@@ -40,7 +40,7 @@ const CHANCE: RangeInclusive<f64> = 0.0..=1.0;
 
 impl AugmentSettings {
     /// What is usual: for a classifier torchvision's first recipe; for a detector flipped, scaled a little, and the
-    /// colours a little off.
+    /// colors a little off.
     pub fn usual(classifier: bool) -> Self {
         let off = if classifier { 0.0 } else { 0.2 };
         Self {
@@ -48,7 +48,7 @@ impl AugmentSettings {
             overlap_crop: 0.0,
             scale: (!classifier).then_some([0.8, 1.25]),
             crop_area: classifier.then_some(0.08),
-            colour: if classifier { 0.0 } else { 0.8 },
+            color: if classifier { 0.0 } else { 0.8 },
             brightness: off,
             contrast: off,
             saturation: off,
@@ -64,7 +64,7 @@ impl AugmentSettings {
 
     /// None at all: every picture comes as at work.
     pub fn none() -> Self {
-        Self { flip: 0.0, scale: None, crop_area: None, colour: 0.0, ..Self::usual(false) }
+        Self { flip: 0.0, scale: None, crop_area: None, color: 0.0, ..Self::usual(false) }
     }
 
     pub(super) fn read(section: Section<'_, '_>, classifier: bool) -> Self {
@@ -89,7 +89,7 @@ impl AugmentSettings {
             overlap_crop: chance("overlap_crop", usual.overlap_crop),
             scale: scale.or(usual.scale),
             crop_area: section.number("crop_area", 0.01..=1.0).or(usual.crop_area),
-            colour: chance("colour", usual.colour),
+            color: chance("color", usual.color),
             brightness: chance("brightness", usual.brightness),
             contrast: chance("contrast", usual.contrast),
             saturation: chance("saturation", usual.saturation),

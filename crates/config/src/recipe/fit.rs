@@ -1,4 +1,4 @@
-//! `[train]`, `[optimiser]`, `[schedule]` and `[loss]`: how a network's numbers come to be what they are.
+//! `[train]`, `[optimizer]`, `[schedule]` and `[loss]`: how a network's numbers come to be what they are.
 
 use std::time::Duration;
 
@@ -34,9 +34,9 @@ pub struct FitSettings {
     pub log_every: u64,
 }
 
-/// `[optimiser]`: how a gradient changes the weights.
+/// `[optimizer]`: how a gradient changes the weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OptimiserSettings {
+pub struct OptimizerSettings {
     pub rule: Rule,
     /// The learning rate after the warm-up.
     pub lr: f64,
@@ -113,7 +113,7 @@ impl Default for FitSettings {
     }
 }
 
-impl Default for OptimiserSettings {
+impl Default for OptimizerSettings {
     fn default() -> Self {
         let rule = Rule::Sgd { momentum: 0.9, nesterov: false };
         Self { rule, lr: 0.01, weight_decay: 1e-4, backbone_lr: 1.0 }
@@ -170,7 +170,7 @@ impl FitSettings {
     }
 }
 
-impl OptimiserSettings {
+impl OptimizerSettings {
     pub(super) fn read(section: Section<'_, '_>) -> Self {
         let usual = Self::default();
         let adamw = section.choice("kind", &[("sgd", false), ("adamw", true)]).unwrap_or(false);
@@ -197,7 +197,7 @@ impl OptimiserSettings {
             weight_decay: section.number("weight_decay", 0.0..=1e3).unwrap_or(usual.weight_decay),
             backbone_lr: section.number("backbone_lr", 0.0..=1e3).unwrap_or(usual.backbone_lr),
         };
-        section.need("lr", "`lr` is needed in [optimiser]: the learning rate after the warm-up");
+        section.need("lr", "`lr` is needed in [optimizer]: the learning rate after the warm-up");
         section.finish();
         settings
     }

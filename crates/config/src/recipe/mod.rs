@@ -15,7 +15,7 @@ use lookout_schema::Size;
 pub use self::{
     augment::AugmentSettings,
     data::{DATA_KINDS, DataSettings, ExifOrientation, SourceSettings},
-    fit::{ClassWeights, FitSettings, LossSettings, OptimiserSettings, Rule, ScheduleSettings, Shape},
+    fit::{ClassWeights, FitSettings, LossSettings, OptimizerSettings, Rule, ScheduleSettings, Shape},
 };
 use crate::{
     ARCHS, ConfigError, Device, Precision, ReadError,
@@ -36,7 +36,7 @@ pub struct RecipeSettings {
     pub data: DataSettings,
     pub augment: AugmentSettings,
     pub fit: FitSettings,
-    pub optimiser: OptimiserSettings,
+    pub optimizer: OptimizerSettings,
     pub schedule: ScheduleSettings,
     pub loss: LossSettings,
 }
@@ -107,7 +107,7 @@ impl RecipeSettings {
         let classifier = model.as_ref().is_some_and(RecipeModel::is_classifier);
         let augment = AugmentSettings::read(root.section("augment"), classifier);
         let fit = FitSettings::read(root.section("train"), model.as_ref());
-        let optimiser = OptimiserSettings::read(root.section("optimiser"));
+        let optimizer = OptimizerSettings::read(root.section("optimizer"));
         let schedule = ScheduleSettings::read(root.section("schedule"));
         if root.has("loss") && model.as_ref().is_some_and(|model| !model.is_classifier()) {
             root.note("loss", "this is a classifier's; a detector has its paper's losses. Take [loss] out");
@@ -122,7 +122,7 @@ impl RecipeSettings {
             data: data?,
             augment,
             fit,
-            optimiser,
+            optimizer,
             schedule,
             loss,
         })

@@ -57,8 +57,8 @@ impl Confusion {
             for (x, count) in row.iter().enumerate() {
                 let part = *count as f32 / there as f32;
                 let at = left + side * x as u32;
-                let colour = shade(if x == y { RIGHT } else { WRONG }, part);
-                chart.fill(Rect { x: at, y: start, width: side - 1, height: side - 1 }, colour);
+                let color = shade(if x == y { RIGHT } else { WRONG }, part);
+                chart.fill(Rect { x: at, y: start, width: side - 1, height: side - 1 }, color);
                 if are_few && *count > 0 {
                     let text = count.to_string();
                     let x = at + side.saturating_sub(width_of(&text)) / 2;
@@ -76,12 +76,12 @@ fn label(at: usize, name: &str) -> String {
     format!("{at} {cut}")
 }
 
-/// Between a light grey, which shows the square, and the whole colour.
-fn shade(colour: [u8; 3], part: f32) -> Rgb<u8> {
+/// Between a light grey, which shows the square, and the whole color.
+fn shade(color: [u8; 3], part: f32) -> Rgb<u8> {
     const LIGHT: f32 = 244.0;
     // A few that are wrong are to be seen, too.
     let part = part.sqrt();
-    Rgb(colour.map(|channel| (LIGHT + (f32::from(channel) - LIGHT) * part) as u8))
+    Rgb(color.map(|channel| (LIGHT + (f32::from(channel) - LIGHT) * part) as u8))
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
             confusion.add(0, 0);
             confusion.add(1, 2);
             let picture = confusion.drawn();
-            let count = |colour| picture.pixels().filter(|pixel| pixel.0 == colour).count() as u32;
+            let count = |color| picture.pixels().filter(|pixel| pixel.0 == color).count() as u32;
             let square = (side - 1) * (side - 1);
             // A number takes a part of it.
             assert!((square / 2..=square).contains(&count(RIGHT)), "{}", count(RIGHT));

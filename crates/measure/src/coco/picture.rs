@@ -21,7 +21,7 @@ impl CocoEvaluation {
             })
             .collect();
         let series =
-            (1..).zip(&curves).map(|(id, (name, points))| Series { name, points, colour: of_class(id) });
+            (1..).zip(&curves).map(|(id, (name, points))| Series { name, points, color: of_class(id) });
         let plot = Plot {
             right: "precision over recall".into(),
             x: Some([0.0, 1.0]),

@@ -11,7 +11,7 @@ pub(super) type Extent = [i64; 2];
 /// Makes the anchors of a pyramid's levels.
 #[derive(Debug)]
 pub(super) struct Anchors {
-    /// Of each level, the anchors of one place around its centre: `[x1, y1, x2, y2]`.
+    /// Of each level, the anchors of one place around its center: `[x1, y1, x2, y2]`.
     cells: Vec<Vec<[f32; 4]>>,
     /// A camera's pictures all have one size: the last grid is mostly the next one.
     last: RefCell<Option<Grid>>,

@@ -25,10 +25,10 @@ impl BoxCoder {
         let [wx, wy, ww, wh] = self.weights;
         let axis = |low: &Tensor, high: &Tensor, move_by: Tensor, grow_by: Tensor| {
             let side = high - low;
-            let centre: Tensor = low + 0.5 * &side;
-            let centre = move_by * &side + centre;
+            let center: Tensor = low + 0.5 * &side;
+            let center = move_by * &side + center;
             let half: Tensor = 0.5 * (grow_by.clamp_max(MOST_GROWTH).exp() * side);
-            (&centre - &half, centre + half)
+            (&center - &half, center + half)
         };
         let (left, right) = axis(&x1, &x2, dx / wx, dw / ww);
         let (top, bottom) = axis(&y1, &y2, dy / wy, dh / wh);
@@ -42,9 +42,9 @@ impl BoxCoder {
         let [wx, wy, ww, wh] = self.weights;
         let axis = |[low, high]: [&Tensor; 2], [from, to]: [&Tensor; 2], [move_by, grow_by]: [f64; 2]| {
             let (side, wanted) = (high - low, to - from);
-            let centre: Tensor = low + 0.5 * &side;
-            let wanted_centre: Tensor = from + 0.5 * &wanted;
-            (move_by * (wanted_centre - centre) / &side, grow_by * (wanted / side).log())
+            let center: Tensor = low + 0.5 * &side;
+            let wanted_center: Tensor = from + 0.5 * &wanted;
+            (move_by * (wanted_center - center) / &side, grow_by * (wanted / side).log())
         };
         let (dx, dw) = axis([&x1, &x2], [&left, &right], [wx, ww]);
         let (dy, dh) = axis([&y1, &y2], [&top, &bottom], [wy, wh]);
@@ -53,7 +53,7 @@ impl BoxCoder {
 }
 
 /// Distances from a place to the four sides, in sides of the place's own square (Tian, Shen, Chen and He
-/// 2019, equation 1, normalised as in torchvision).
+/// 2019, equation 1, normalized as in torchvision).
 pub fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(anchors);
     let [left, top, right, bottom] = corners(distances);
@@ -64,8 +64,8 @@ pub fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
     Tensor::stack(&sides, -1)
 }
 
-/// The distances `[.., 4]` from the centres of `anchors` `[.., 4]` to the sides of `boxes` `[.., 4]`; below
-/// zero where a centre is outside of its box.
+/// The distances `[.., 4]` from the centers of `anchors` `[.., 4]` to the sides of `boxes` `[.., 4]`; below
+/// zero where a center is outside of its box.
 pub fn encode_distances(boxes: &Tensor, anchors: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(anchors);
     let [left, top, right, bottom] = corners(boxes);

@@ -1,5 +1,5 @@
 //! FCOS: Tian, Shen, Chen and He, FCOS: Fully Convolutional One-Stage Object Detection, 2019
-//! (<https://arxiv.org/abs/1904.01355>), section 3, with the centre-ness beside the regression (Tian et al.
+//! (<https://arxiv.org/abs/1904.01355>), section 3, with the center-ness beside the regression (Tian et al.
 //! 2020, <https://arxiv.org/abs/2006.09214>).
 
 use tch::{Tensor, nn};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{layer::ConvNormAct, norm::NormKind, target::Target};
 
-/// A place is the centre of a square with the level's stride as its side.
+/// A place is the center of a square with the level's stride as its side.
 const SCALES: [[f32; 1]; 5] = [[8.0], [16.0], [32.0], [64.0], [128.0]];
 
 const TOWER_DEPTH: usize = 4;
@@ -53,7 +53,7 @@ impl Fcos {
         }
     }
 
-    /// `x` `[N, 3, H, W]`, normalised; differentiable.
+    /// `x` `[N, 3, H, W]`, normalized; differentiable.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
         let maps = self.backbone.forward(x, train);
         let places = self.places.grid(

@@ -84,7 +84,7 @@ impl Pyramid {
         Self { body, lowest, inner, layer, top, p6p7 }
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, to the pyramid's levels `[N, 256, h, w]`, the finest first.
+    /// `x` `[N, 3, H, W]`, normalized, to the pyramid's levels `[N, 256, h, w]`, the finest first.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Vec<Tensor> {
         let stages: Features = self.body.forward(x, train);
         let mut levels: Vec<Tensor> = Vec::with_capacity(6);

@@ -30,7 +30,7 @@ use lookout_fused::{
 };
 use tch::{Tensor, nn};
 
-pub(crate) use self::old_names::modernise;
+pub(crate) use self::old_names::modernize;
 use self::{anchors::Extent, faster_rcnn::FasterRcnn, fcos::Fcos, retinanet::RetinaNet};
 pub use self::{
     coder::{BoxCoder, decode_distances, encode_distances},
@@ -129,7 +129,7 @@ impl DetectorSpec {
 /// Pictures for a detector.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pictures<'a> {
-    /// `[N, 3, H, W]`, normalised.
+    /// `[N, 3, H, W]`, normalized.
     pub(crate) x: &'a Tensor,
     /// The pictures' own height and width at the top left of `x`; what is beyond is padding, where no box
     /// reaches.

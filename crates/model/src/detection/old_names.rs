@@ -6,7 +6,7 @@ use super::{DetectorKind, Version};
 use crate::weights::StateDict;
 
 /// Gives the tensors of an old file their names of today.
-pub(crate) fn modernise(kind: DetectorKind, state: &mut StateDict) {
+pub(crate) fn modernize(kind: DetectorKind, state: &mut StateDict) {
     let old: Vec<(String, String)> = state
         .tensors
         .keys()

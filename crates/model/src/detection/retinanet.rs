@@ -69,7 +69,7 @@ impl RetinaNet {
         }
     }
 
-    /// `x` `[N, 3, H, W]`, normalised; differentiable.
+    /// `x` `[N, 3, H, W]`, normalized; differentiable.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
         let maps = self.backbone.forward(x, train);
         let anchors = self.anchors.grid(

@@ -64,7 +64,7 @@ impl PreparedScript {
         self.target
     }
 
-    /// `x` `[N, 3, H, W]`, normalised, of any type and on any device, to what the module says of it.
+    /// `x` `[N, 3, H, W]`, normalized, of any type and on any device, to what the module says of it.
     ///
     /// # Errors
     /// The module failed, or gave something else than it has to.

@@ -57,7 +57,7 @@ fn made(name: &str, storage: &StorageRef<'_>, data: &[u8]) -> Result<Tensor, For
     if bytes(storage.numel, storage.kind) != Some(data.len() as u64) {
         return Err(FormatError::tensor(name, "its storage has another size than is said of it"));
     }
-    // Any other byte is undefined behaviour in C++.
+    // Any other byte is undefined behavior in C++.
     if storage.kind == Kind::Bool && data.iter().any(|byte| *byte > 1) {
         return Err(FormatError::tensor(name, "a bool is neither 0 nor 1"));
     }

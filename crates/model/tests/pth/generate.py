@@ -90,7 +90,7 @@ def main():
     # What must be refused.
     torch.save(block(), HERE / "refused.module.pth")
     torch.save({"w": torch.eye(3).to_sparse()}, HERE / "refused.sparse.pth")
-    torch.save({"w": torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)}, HERE / "refused.quantised.pth")
+    torch.save({"w": torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)}, HERE / "refused.quantized.pth")
     torch.save({"w": torch.zeros(2, dtype=torch.complex64)}, HERE / "refused.complex.pth")
     torch.save({"epoch": 3, "lr": 0.1}, HERE / "refused.empty.pth")
     torch.jit.script(block()).save(HERE / "refused.torchscript.pth")

@@ -34,22 +34,22 @@ fn sky(view: &View, canvas: &mut Canvas) {
         let part = band as f32 / 8.0;
         let y = horizon * (1.0 - part);
         let blue = |level: u8, less: f32| (f32::from(level) * (1.0 - less * part)) as u8;
-        let colour = [blue(r, 0.35), blue(g, 0.22), blue(b, 0.05)];
+        let color = [blue(r, 0.35), blue(g, 0.22), blue(b, 0.05)];
         if y > 0.0 {
-            canvas.paint(&[[0.0, 0.0], [width, 0.0], [width, y], [0.0, y]], colour, 1.0);
+            canvas.paint(&[[0.0, 0.0], [width, 0.0], [width, y], [0.0, y]], color, 1.0);
         }
     }
 }
 
-fn rect(x: [f64; 2], y: [f64; 2], z: f64, colour: [u8; 3]) -> Polygon {
-    Polygon::flat(vec![[x[0], y[0], z], [x[1], y[0], z], [x[1], y[1], z], [x[0], y[1], z]], colour)
+fn rect(x: [f64; 2], y: [f64; 2], z: f64, color: [u8; 3]) -> Polygon {
+    Polygon::flat(vec![[x[0], y[0], z], [x[1], y[0], z], [x[1], y[1], z], [x[0], y[1], z]], color)
 }
 
 /// Long grounds are cut into pieces, so that the air between lies on each by itself.
-fn strip(x: [f64; 2], colour: [u8; 3], view: &View, canvas: &mut Canvas) {
+fn strip(x: [f64; 2], color: [u8; 3], view: &View, canvas: &mut Canvas) {
     for piece in -8..8 {
         let y = f64::from(piece) * 25.0;
-        canvas.fill(&rect(x, [y - 0.2, y + 25.2], 0.0, colour), view, 0);
+        canvas.fill(&rect(x, [y - 0.2, y + 25.2], 0.0, color), view, 0);
     }
 }
 
@@ -77,14 +77,14 @@ fn ground_of_yard(chance: Chance, view: &View, canvas: &mut Canvas) {
     strip([-220.0, 220.0], GRASS, view, canvas);
     let half = yard::HALF;
     let shade = chance.between("yard shade", 0.85, 1.15);
-    let colour = [128.0, 126.0, 122.0].map(|level: f64| (level * shade) as u8);
+    let color = [128.0, 126.0, 122.0].map(|level: f64| (level * shade) as u8);
     for row in -8..8 {
         for column in -8..8 {
             let (x, y) = (f64::from(column) * half / 8.0, f64::from(row) * half / 8.0);
             let tile = chance.of("tile", i64::from(row * 64 + column));
-            let colour = colour.map(|level| (f64::from(level) * tile.between("shade", 0.95, 1.05)) as u8);
+            let color = color.map(|level| (f64::from(level) * tile.between("shade", 0.95, 1.05)) as u8);
             let to = half / 8.0 + 0.02;
-            canvas.fill(&rect([x, x + to], [y, y + to], 0.0, colour), view, 0);
+            canvas.fill(&rect([x, x + to], [y, y + to], 0.0, color), view, 0);
         }
     }
     for x in [-11.0, -7.0, 7.0, 11.0] {
@@ -190,9 +190,9 @@ fn tree(of: Chance, at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
     let shade = of.between("shade", 0.75, 1.2);
     let green = [62.0, 94.0, 48.0].map(|level: f64| (level * shade) as u8);
     let light = [80.0, 116.0, 60.0].map(|level: f64| (level * shade) as u8);
-    let crown = |scale: f64, low: f64, high: f64, colour| {
+    let crown = |scale: f64, low: f64, high: f64, color| {
         let half = wide * scale;
-        Block::new([-half, half], [-half, half], [height * low, height * high], colour)
+        Block::new([-half, half], [-half, half], [height * low, height * high], color)
     };
     let trunk = Block::new([-0.15, 0.15], [-0.15, 0.15], [0.0, height * 0.45], [84, 66, 50]);
     solid(
@@ -206,9 +206,9 @@ fn mast(at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
 }
 
 fn crates(of: Chance, at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
-    let colour = of.one_of("colour", &[[150, 112, 70], [70, 100, 140], [120, 124, 128]]).unwrap_or([130; 3]);
+    let color = of.one_of("color", &[[150, 112, 70], [70, 100, 140], [120, 124, 128]]).unwrap_or([130; 3]);
     let (half, height) = (of.between("half", 0.6, 1.4), of.between("height", 0.9, 2.2));
     let lines = [Side::Front, Side::Back, Side::Left, Side::Right]
         .map(|side| Decal::rect(side, [0.0, 1.0], [0.47, 0.53], [70, 56, 40]));
-    solid(at, &[Block::new([-half, half], [-half, half], [0.0, height], colour).with(lines)])
+    solid(at, &[Block::new([-half, half], [-half, half], [0.0, height], color).with(lines)])
 }

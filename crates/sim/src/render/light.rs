@@ -17,8 +17,8 @@ impl Light {
         Self { weather, sun, air: [bright(196.0), bright(203.0), bright(212.0)] }
     }
 
-    /// A colour on a surface with this normal, or none that matters, so far away.
-    pub(super) fn on(&self, colour: [u8; 3], normal: Option<[f64; 3]>, far_m: f64) -> [u8; 3] {
+    /// A color on a surface with this normal, or none that matters, so far away.
+    pub(super) fn on(&self, color: [u8; 3], normal: Option<[f64; 3]>, far_m: f64) -> [u8; 3] {
         let lit = normal.map_or(0.85, |normal| {
             let sky = 0.55 + 0.25 * normal[2].max(0.0);
             sky * (1.0 - 0.35 * self.weather.clear)
@@ -26,8 +26,8 @@ impl Light {
         });
         let kept = (-self.weather.fog * far_m).exp();
         let mut seen = [0; 3];
-        for ((seen, colour), air) in seen.iter_mut().zip(colour).zip(self.air) {
-            let level = f64::from(colour) * lit * self.weather.light;
+        for ((seen, color), air) in seen.iter_mut().zip(color).zip(self.air) {
+            let level = f64::from(color) * lit * self.weather.light;
             *seen = (level * kept + f64::from(air) * (1.0 - kept)).clamp(0.0, 255.0) as u8;
         }
         seen

@@ -34,7 +34,7 @@ pub struct Renderer {
     chance: Chance,
 }
 
-/// What is drawn on: colours, and whose each pixel is.
+/// What is drawn on: colors, and whose each pixel is.
 #[derive(Debug)]
 pub(crate) struct Canvas {
     pixels: Pixmap,
@@ -145,8 +145,8 @@ impl Canvas {
         }
         let mean = visible.iter().map(|point| point[2]).sum::<f64>() / visible.len() as f64;
         let points: Vec<[f32; 2]> = visible.iter().map(|point| view.project(*point)).collect();
-        let colour = self.light.on(polygon.colour, polygon.normal, mean);
-        self.paint(&points, colour, polygon.opacity);
+        let color = self.light.on(polygon.color, polygon.normal, mean);
+        self.paint(&points, color, polygon.opacity);
         if polygon.opacity < 1.0 { 0 } else { self.ids.fill(&points, id) }
     }
 

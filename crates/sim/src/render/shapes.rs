@@ -30,7 +30,7 @@ const CLOTHES: [[u8; 3]; 9] = [
 ];
 const SKINS: [[u8; 3]; 4] = [[232, 190, 160], [200, 150, 115], [150, 100, 70], [96, 62, 44]];
 const GLASS: [u8; 3] = [48, 58, 68];
-const TYRE: [u8; 3] = [26, 26, 28];
+const TIRE: [u8; 3] = [26, 26, 28];
 
 /// An actor's polygons, the farthest of its parts first.
 pub(super) fn polygons(actor: &Actor, view: &View) -> Vec<Polygon> {
@@ -76,8 +76,8 @@ pub(super) fn distance(actor: &Actor, view: &View, own: [f64; 2]) -> (f64, f64) 
     (nearest, -view.local(moved)[2])
 }
 
-fn paint(look: Chance, what: &str, colours: &[[u8; 3]]) -> [u8; 3] {
-    let [r, g, b] = look.one_of(what, colours).unwrap_or([128; 3]);
+fn paint(look: Chance, what: &str, colors: &[[u8; 3]]) -> [u8; 3] {
+    let [r, g, b] = look.one_of(what, colors).unwrap_or([128; 3]);
     let shade = look.of(what, 1).between("shade", 0.8, 1.15);
     [r, g, b].map(|level| (f64::from(level) * shade).clamp(0.0, 255.0) as u8)
 }
@@ -87,7 +87,7 @@ fn wheels(length: f64, height: f64, radius: f64, axles: &[f64]) -> Vec<Decal> {
     for axle in axles {
         for (side, u) in [(Side::Right, *axle), (Side::Left, 1.0 - axle)] {
             let (half_u, half_v) = (radius / length, radius / height);
-            decals.push(Decal::disc(side, [u, 0.02], [half_u, half_v], TYRE));
+            decals.push(Decal::disc(side, [u, 0.02], [half_u, half_v], TIRE));
             decals.push(Decal::disc(side, [u, 0.02], [half_u * 0.5, half_v * 0.5], [120, 122, 126]));
         }
     }
@@ -95,7 +95,7 @@ fn wheels(length: f64, height: f64, radius: f64, axles: &[f64]) -> Vec<Decal> {
 }
 
 fn lights() -> [Decal; 6] {
-    let lamp = |side, u: f64, colour| Decal::rect(side, [u, u + 0.17], [0.45, 0.7], colour);
+    let lamp = |side, u: f64, color| Decal::rect(side, [u, u + 0.17], [0.45, 0.7], color);
     [
         lamp(Side::Front, 0.05, [244, 240, 214]),
         lamp(Side::Front, 0.78, [244, 240, 214]),
@@ -108,10 +108,10 @@ fn lights() -> [Decal; 6] {
 
 fn car(actor: &Actor) -> Vec<Block> {
     let [length, width, height] = actor.size;
-    let colour = paint(actor.look, "paint", &PAINTS);
+    let color = paint(actor.look, "paint", &PAINTS);
     let (x, y) = ([-width / 2.0, width / 2.0], [-length / 2.0, length / 2.0]);
     let belt = height * 0.56;
-    let body = Block::new(x, y, [0.22, belt], colour)
+    let body = Block::new(x, y, [0.22, belt], color)
         .with(wheels(length, belt - 0.22, 0.32, &[0.19, 0.81]))
         .with(lights());
     let estate = actor.look.is("estate", 0.4);
@@ -121,7 +121,7 @@ fn car(actor: &Actor) -> Vec<Block> {
     let high =
         Layer { x: [x[0] + 0.2, x[1] - 0.2], y: [y[0] + length * back[1], y[1] - length * 0.42], z: height };
     let window = |side, u: [f64; 2]| Decal::rect(side, u, [0.12, 0.86], GLASS);
-    let cabin = Block { low, high, colour, decals: Vec::new() }.with([
+    let cabin = Block { low, high, color, decals: Vec::new() }.with([
         window(Side::Front, [0.06, 0.94]),
         window(Side::Back, [0.08, 0.92]),
         window(Side::Left, [0.06, 0.48]),
@@ -134,7 +134,7 @@ fn car(actor: &Actor) -> Vec<Block> {
 
 fn truck(actor: &Actor) -> Vec<Block> {
     let [length, width, height] = actor.size;
-    let colour = paint(actor.look, "paint", &PAINTS);
+    let color = paint(actor.look, "paint", &PAINTS);
     let load = paint(
         actor.look,
         "load",
@@ -145,7 +145,7 @@ fn truck(actor: &Actor) -> Vec<Block> {
     let cab = 1.9;
     let chassis = Block::new([x[0] + 0.15, x[1] - 0.15], [back, front], [0.4, 0.95], [50, 50, 54])
         .with(wheels(length, 0.55, 0.48, &[0.12, 0.26, 0.86]));
-    let cabin = Block::new(x, [front - cab, front], [0.5, height * 0.85], colour).with([
+    let cabin = Block::new(x, [front - cab, front], [0.5, height * 0.85], color).with([
         Decal::rect(Side::Front, [0.07, 0.93], [0.52, 0.88], GLASS),
         Decal::rect(Side::Left, [0.25, 0.8], [0.52, 0.86], GLASS),
         Decal::rect(Side::Right, [0.2, 0.75], [0.52, 0.86], GLASS),
@@ -166,9 +166,9 @@ fn truck(actor: &Actor) -> Vec<Block> {
 }
 
 /// A thin block from one point to another of the same x, such as a leg: `from` below, `to` above.
-fn limb(x: [f64; 2], from: [f64; 2], to: [f64; 2], thick: f64, colour: [u8; 3]) -> Block {
+fn limb(x: [f64; 2], from: [f64; 2], to: [f64; 2], thick: f64, color: [u8; 3]) -> Block {
     let layer = |[y, z]: [f64; 2]| Layer { x, y: [y - thick / 2.0, y + thick / 2.0], z };
-    Block { low: layer(from), high: layer(to), colour, decals: Vec::new() }
+    Block { low: layer(from), high: layer(to), color, decals: Vec::new() }
 }
 
 fn head(look: Chance, y: f64, chin: f64, size: f64) -> [Block; 2] {
@@ -208,7 +208,7 @@ fn person(actor: &Actor) -> Vec<Block> {
         Block {
             low: Layer { x: [-half * 0.62, half * 0.62], y: [-0.12, 0.12], z: hip },
             high: Layer { x: [-half * 0.8, half * 0.8], y: [-0.13, 0.13], z: shoulder },
-            colour: top,
+            color: top,
             decals: Vec::new(),
         },
     ];
@@ -228,11 +228,11 @@ fn cyclist(actor: &Actor) -> Vec<Block> {
     let (half, radius) = (width / 2.0, 0.34);
     let axle = length / 2.0 - radius;
     let wheel = |y: f64| {
-        let decal = |side, size: f64, colour| Decal::disc(side, [0.5, 0.5], [size, size], colour);
+        let decal = |side, size: f64, color| Decal::disc(side, [0.5, 0.5], [size, size], color);
         let both = [Side::Left, Side::Right].into_iter();
         // A block too thin to see, with the wheel as what is painted on it.
-        Block::new([-0.02, 0.02], [y - radius, y + radius], [0.0, 2.0 * radius], TYRE)
-            .with(both.flat_map(|side| [decal(side, 0.5, TYRE), decal(side, 0.41, [150, 152, 154])]))
+        Block::new([-0.02, 0.02], [y - radius, y + radius], [0.0, 2.0 * radius], TIRE)
+            .with(both.flat_map(|side| [decal(side, 0.5, TIRE), decal(side, 0.41, [150, 152, 154])]))
     };
     let pedal = actor.gait.sin() * 0.17;
     let seat = height * 0.53;
@@ -242,13 +242,13 @@ fn cyclist(actor: &Actor) -> Vec<Block> {
         limb([-0.03, 0.03], [-0.05, radius], [-0.2, seat], 0.06, frame),
         limb([-0.03, 0.03], [axle - 0.08, 0.62], [axle - 0.12, height * 0.6], 0.06, frame),
         Block::new([-0.03, 0.03], [-0.2, axle - 0.1], [0.6, 0.67], frame),
-        Block::new([-half, half], [axle - 0.18, axle - 0.12], [height * 0.58, height * 0.6], TYRE),
+        Block::new([-half, half], [axle - 0.18, axle - 0.12], [height * 0.58, height * 0.6], TIRE),
         limb([-half * 0.55, -half * 0.15], [0.05, 0.3 + pedal], [-0.15, seat], 0.14, legs),
         limb([half * 0.15, half * 0.55], [0.05, 0.3 - pedal], [-0.15, seat], 0.14, legs),
         Block {
             low: Layer { x: [-half * 0.5, half * 0.5], y: [-0.28, -0.04], z: seat },
             high: Layer { x: [-half * 0.7, half * 0.7], y: [0.02, 0.24], z: height * 0.84 },
-            colour: top,
+            color: top,
             decals: Vec::new(),
         },
         limb([-half, -half * 0.7], [axle - 0.16, height * 0.6], [0.14, height * 0.8], 0.1, top),

@@ -6,7 +6,7 @@ use crate::camera::{cross, dot, sub};
 #[derive(Debug, Clone)]
 pub(crate) struct Polygon {
     pub(crate) points: Vec<[f64; 3]>,
-    pub(crate) colour: [u8; 3],
+    pub(crate) color: [u8; 3],
     /// None is lit evenly from everywhere.
     pub(crate) normal: Option<[f64; 3]>,
     /// Whether it is seen from its front only.
@@ -15,8 +15,8 @@ pub(crate) struct Polygon {
 }
 
 impl Polygon {
-    pub(crate) fn flat(points: Vec<[f64; 3]>, colour: [u8; 3]) -> Self {
-        Self { points, colour, normal: Some([0.0, 0.0, 1.0]), one_sided: false, opacity: 1.0 }
+    pub(crate) fn flat(points: Vec<[f64; 3]>, color: [u8; 3]) -> Self {
+        Self { points, color, normal: Some([0.0, 0.0, 1.0]), one_sided: false, opacity: 1.0 }
     }
 }
 
@@ -79,37 +79,37 @@ pub(crate) enum Side {
 pub(crate) struct Decal {
     pub(crate) side: Side,
     pub(crate) uv: Vec<[f64; 2]>,
-    pub(crate) colour: [u8; 3],
+    pub(crate) color: [u8; 3],
 }
 
 impl Decal {
-    pub(crate) fn rect(side: Side, u: [f64; 2], v: [f64; 2], colour: [u8; 3]) -> Self {
-        Self { side, uv: vec![[u[0], v[0]], [u[0], v[1]], [u[1], v[1]], [u[1], v[0]]], colour }
+    pub(crate) fn rect(side: Side, u: [f64; 2], v: [f64; 2], color: [u8; 3]) -> Self {
+        Self { side, uv: vec![[u[0], v[0]], [u[0], v[1]], [u[1], v[1]], [u[1], v[0]]], color }
     }
 
     /// A disc, by its middle and half its width and height.
-    pub(crate) fn disc(side: Side, [u, v]: [f64; 2], [half_u, half_v]: [f64; 2], colour: [u8; 3]) -> Self {
+    pub(crate) fn disc(side: Side, [u, v]: [f64; 2], [half_u, half_v]: [f64; 2], color: [u8; 3]) -> Self {
         let corner = |i: u32| {
             let (sin, cos) = (f64::from(i) * std::f64::consts::TAU / 12.0).sin_cos();
             [u + half_u * sin, v + half_v * cos]
         };
-        Self { side, uv: (0..12).map(corner).collect(), colour }
+        Self { side, uv: (0..12).map(corner).collect(), color }
     }
 }
 
-/// A block between two layers, painted with one colour and with decals.
+/// A block between two layers, painted with one color and with decals.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     pub(crate) low: Layer,
     pub(crate) high: Layer,
-    pub(crate) colour: [u8; 3],
+    pub(crate) color: [u8; 3],
     pub(crate) decals: Vec<Decal>,
 }
 
 impl Block {
     /// A straight box.
-    pub(crate) fn new(x: [f64; 2], y: [f64; 2], z: [f64; 2], colour: [u8; 3]) -> Self {
-        Self { low: Layer { x, y, z: z[0] }, high: Layer { x, y, z: z[1] }, colour, decals: Vec::new() }
+    pub(crate) fn new(x: [f64; 2], y: [f64; 2], z: [f64; 2], color: [u8; 3]) -> Self {
+        Self { low: Layer { x, y, z: z[0] }, high: Layer { x, y, z: z[1] }, color, decals: Vec::new() }
     }
 
     pub(crate) fn with(mut self, decals: impl IntoIterator<Item = Decal>) -> Self {
@@ -140,17 +140,17 @@ impl Block {
                 Side::Top => [corner(high, 0, 0), corner(high, 0, 1), corner(high, 1, 1), corner(high, 1, 0)],
             };
             let normal = unit(cross(sub(quad[3], quad[0]), sub(quad[1], quad[0])));
-            let polygon = |points: Vec<[f64; 3]>, colour| Polygon {
+            let polygon = |points: Vec<[f64; 3]>, color| Polygon {
                 points,
-                colour,
+                color,
                 normal: Some(normal),
                 one_sided: true,
                 opacity: 1.0,
             };
-            polygons.push(polygon(quad.into(), self.colour));
+            polygons.push(polygon(quad.into(), self.color));
             for decal in self.decals.iter().filter(|decal| decal.side == side) {
                 let points = decal.uv.iter().map(|uv| within(&quad, *uv)).collect();
-                polygons.push(polygon(points, decal.colour));
+                polygons.push(polygon(points, decal.color));
             }
         }
         polygons

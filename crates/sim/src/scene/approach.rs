@@ -20,7 +20,7 @@ pub(super) fn speed(chance: Chance, at_s: f64) -> f64 {
 }
 
 /// The way that was made since the beginning: the integral of the speed.
-pub(super) fn travelled(chance: Chance, at_s: f64) -> f64 {
+pub(super) fn traveled(chance: Chance, at_s: f64) -> f64 {
     let cruise = chance.between("cruise", 11.0, 17.0);
     cruise * (at_s + 0.1 * 23.0 / TAU * (TAU * at_s / 23.0).sin())
 }
@@ -36,7 +36,7 @@ pub(super) fn camera(chance: Chance, at_s: f64) -> Camera {
 
 /// The world goes by; the vehicle stays where it is.
 pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
-    let (own, way) = (speed(chance, at_s), travelled(chance, at_s));
+    let (own, way) = (speed(chance, at_s), traveled(chance, at_s));
     let mut actors: Vec<Actor> = road::actors(chance, at_s, &[-5.25, -1.75, 5.25])
         .into_iter()
         .map(|actor| {

@@ -45,15 +45,15 @@ pub struct Actor {
     /// Names it in its scene for as long as it is there.
     pub id: u64,
     pub kind: Kind,
-    /// Of the middle of its footprint, in metres.
+    /// Of the middle of its footprint, in meters.
     pub at: [f64; 2],
-    /// Metres a second.
+    /// Meters a second.
     pub velocity: [f64; 2],
     /// Where it faces: 0 along y, positive to the right, in radians.
     pub heading: f64,
-    /// Length, width, height in metres.
+    /// Length, width, height in meters.
     pub size: [f64; 3],
-    /// Decides its colours and its build.
+    /// Decides its colors and its build.
     pub(crate) look: Chance,
     /// How far it is in its step, in radians.
     pub(crate) gait: f64,
@@ -105,7 +105,7 @@ impl Scene {
         }
     }
 
-    /// How fast the `n`th camera moves at `at_s` seconds, in metres a second.
+    /// How fast the `n`th camera moves at `at_s` seconds, in meters a second.
     pub fn camera_velocity(&self, at_s: f64) -> [f64; 2] {
         match self.place {
             Place::Road | Place::Yard => [0.0, 0.0],
@@ -123,10 +123,10 @@ pub(crate) struct Follower {
     pub(crate) round: i64,
 }
 
-/// Where the `n`th of those who are `spacing` apart is, after the way of `travelled` that all of them have made, on a way
+/// Where the `n`th of those who are `spacing` apart is, after the way of `traveled` that all of them have made, on a way
 /// of `length`.
-pub(crate) fn follower(n: i64, spacing: f64, travelled: f64, length: f64) -> Follower {
-    let way = n as f64 * spacing + travelled;
+pub(crate) fn follower(n: i64, spacing: f64, traveled: f64, length: f64) -> Follower {
+    let way = n as f64 * spacing + traveled;
     let round = (way / length).floor();
     Follower { along: way - round * length - length / 2.0, round: round as i64 }
 }
@@ -140,6 +140,6 @@ pub(crate) fn id(group: u64, n: i64, round: i64) -> u64 {
 pub(crate) fn drive_way(scene: &Scene, at_s: f64) -> f64 {
     match scene.place {
         Place::Road | Place::Yard => 0.0,
-        Place::Drive => approach::travelled(scene.chance, at_s),
+        Place::Drive => approach::traveled(scene.chance, at_s),
     }
 }

@@ -5,7 +5,7 @@ use std::f64::consts::{PI, TAU};
 use super::{Actor, Kind, follower, id};
 use crate::{Camera, chance::Chance};
 
-/// How long the road is before it begins again, in metres: its ends are out of sight.
+/// How long the road is before it begins again, in meters: its ends are out of sight.
 pub(crate) const LENGTH: f64 = 320.0;
 
 pub(crate) const LANE_WIDTH: f64 = 3.5;
@@ -57,10 +57,10 @@ fn vehicles(chance: Chance, (group, x): (u64, f64), at_s: f64, actors: &mut Vec<
     let (wave, period) = (chance.between("wave", 0.0, 0.95), chance.between("period", 18.0, 40.0));
     let phase = chance.between("phase", 0.0, TAU);
     let turn = TAU * at_s / period + phase;
-    let travelled = speed * (at_s - wave * period / TAU * turn.sin());
+    let traveled = speed * (at_s - wave * period / TAU * turn.sin());
     let now = speed * (1.0 - wave * turn.cos());
     for n in 0..count {
-        let place = follower(n, spacing, travelled, LENGTH);
+        let place = follower(n, spacing, traveled, LENGTH);
         let look = chance.of("vehicle", n).of("round", place.round);
         if look.is("gap", 0.25) {
             continue;

@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_PI_2, TAU};
 use super::{Actor, follower, id, road};
 use crate::{Camera, chance::Chance};
 
-/// Half a side of the yard, in metres.
+/// Half a side of the yard, in meters.
 pub(crate) const HALF: f64 = 32.0;
 
 pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {

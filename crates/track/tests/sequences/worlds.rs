@@ -30,8 +30,8 @@ pub(crate) fn at_sides(bbox: BBox, random: &mut StdRng) -> BBox {
     BBox::from(<[f32; 4]>::from(bbox).map(|side| side + jitter(random)))
 }
 
-/// The centre, the width and the height off by themselves.
-fn at_centre(bbox: BBox, random: &mut StdRng) -> BBox {
+/// The center, the width and the height off by themselves.
+fn at_center(bbox: BBox, random: &mut StdRng) -> BBox {
     let [x, y, width, height] = std::array::from_fn(|_| jitter(random));
     BBox::from([
         bbox.x1 + x - width / 2.0,
@@ -76,7 +76,7 @@ pub(crate) struct World {
     false_alarms: f64,
     jitter: fn(BBox, &mut StdRng) -> BBox,
     /// What throws an object back: the border where it meets a side of it, or walls as far inside as this, in
-    /// pixels, where its centre meets them.
+    /// pixels, where its center meets them.
     walls: Option<f32>,
     /// Whether boxes end at the border, those of the truth too.
     clipped: bool,
@@ -129,7 +129,7 @@ pub(crate) fn meeting() -> World {
         speeds: 100.0..200.0,
         hides: Hides::Middle(45.0),
         scores: 0.5..1.0,
-        jitter: at_centre,
+        jitter: at_center,
         ..bouncing()
     }
 }

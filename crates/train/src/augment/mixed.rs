@@ -5,7 +5,7 @@ use lookout_stage::Rect;
 
 use super::{
     random::{Random, beta, between},
-    view::{MEAN_COLOUR, Part, View, blank},
+    view::{MEAN_COLOR, Part, View, blank},
 };
 use crate::sample::{Picture, Sample, Target};
 
@@ -18,7 +18,7 @@ pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample 
         |side: u32| ((f64::from(side) * between(0.25, 0.75, random)) as u32).clamp(1, side.max(2) - 1);
     let (x, y) = (middle(size.width), middle(size.height));
     let quarters = [(0, 0), (x, 0), (0, y), (x, y)];
-    let mut picture = blank(size, MEAN_COLOUR);
+    let mut picture = blank(size, MEAN_COLOR);
     let (mut objects, mut classes) = (Vec::new(), Vec::new());
     for (sample, (left, top)) in samples.into_iter().zip(quarters) {
         let width = if left == 0 { x } else { size.width.saturating_sub(x) };
@@ -67,7 +67,7 @@ pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> S
     };
     let drawn = |sample: &Sample, to: Size| {
         let to = Rect { x: 0, y: 0, width: to.width, height: to.height };
-        let mut picture = blank(size, MEAN_COLOUR);
+        let mut picture = blank(size, MEAN_COLOR);
         View { from: Part::whole(sample.picture.size), to }.draw(&sample.picture, &mut picture);
         picture.rgb
     };

@@ -4,7 +4,7 @@
 //! below [`LEAST_TRAINED`] it is ignored, below [`LEAST_KEPT`], or a pixel in width or height, it is gone.
 //! Pictures are scaled by the filter that brings them to the networks at work.
 
-mod colour;
+mod color;
 mod flip;
 mod jpeg;
 mod mixed;
@@ -14,14 +14,14 @@ mod scale;
 mod view;
 
 pub use self::{
-    colour::ColourJitter,
+    color::ColorJitter,
     flip::flipped,
     jpeg::compress,
     mixed::{mixup, mosaic},
     random::{Random, random_for},
     recipe::{Recipe, Step},
     scale::{OverlapCrop, ResizedCrop, ScaleJitter, fitted},
-    view::{LEAST_KEPT, LEAST_TRAINED, MEAN_COLOUR},
+    view::{LEAST_KEPT, LEAST_TRAINED, MEAN_COLOR},
 };
 
 #[cfg(test)]

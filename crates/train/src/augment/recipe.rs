@@ -7,7 +7,7 @@ use lookout_stage::Fit;
 use rand::RngExt;
 
 use super::{
-    colour::ColourJitter,
+    color::ColorJitter,
     flip::flipped,
     jpeg::compress,
     mixed::{mixup, mosaic},
@@ -28,8 +28,8 @@ pub enum Step {
         chance: f64,
     },
     ResizedCrop(ResizedCrop),
-    Colour {
-        jitter: ColourJitter,
+    Color {
+        jitter: ColorJitter,
         chance: f64,
     },
     Jpeg {
@@ -64,7 +64,7 @@ impl Recipe {
     pub fn of(settings: &AugmentSettings, is_classifier: bool, input: Size) -> Self {
         let AugmentSettings { brightness, contrast, saturation, hue, .. } = *settings;
         let crop = OverlapCrop::default();
-        let jitter = ColourJitter { brightness, contrast, saturation, hue };
+        let jitter = ColorJitter { brightness, contrast, saturation, hue };
         let resized = |least_area| ResizedCrop { least_area, ..ResizedCrop::usual(input) };
         let plain = Step::Fit { fit: usual_fit(is_classifier, input), input };
         let steps = [
@@ -78,7 +78,7 @@ impl Recipe {
                 (None, Some(area)) => (1.0, Step::ResizedCrop(resized(area))),
                 (None, None) => (1.0, plain),
             },
-            (settings.colour, Step::Colour { jitter, chance: settings.colour }),
+            (settings.color, Step::Color { jitter, chance: settings.color }),
             (settings.mosaic, Step::Mosaic { size: input, chance: settings.mosaic }),
             (settings.mixup, Step::Mixup { alpha: settings.mixup_alpha, chance: settings.mixup }),
             (settings.jpeg, Step::Jpeg { quality: settings.jpeg_quality, chance: settings.jpeg }),
@@ -118,7 +118,7 @@ fn apply<E>(
             Step::ScaleJitter(jitter) => sample = jitter.apply(&sample, random),
             Step::OverlapCrop { crop, chance } if is_made(chance) => sample = crop.apply(sample, random),
             Step::ResizedCrop(crop) => sample = crop.apply(&sample, random),
-            Step::Colour { jitter, chance } if is_made(chance) => jitter.apply(&mut sample.picture, random),
+            Step::Color { jitter, chance } if is_made(chance) => jitter.apply(&mut sample.picture, random),
             Step::Jpeg { quality, chance } if is_made(chance) => {
                 compress(&mut sample.picture, quality, random);
             }

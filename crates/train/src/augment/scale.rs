@@ -51,7 +51,7 @@ impl ScaleJitter {
 
 /// SSD's crop that keeps a least overlap with some object: Liu et al. 2016, with torchvision's numbers
 /// (`RandomIoUCrop`). What becomes of the objects that are cut is ruled as everywhere here, rather than by where
-/// their centres are. <https://arxiv.org/abs/1512.02325>
+/// their centers are. <https://arxiv.org/abs/1512.02325>
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OverlapCrop {
     /// Of the picture's sides.
@@ -88,7 +88,7 @@ impl OverlapCrop {
                 let Some(crop) = self.draw(sample.picture.size, random) else { continue };
                 if trained
                     .iter()
-                    .any(|bbox| centre_in(*bbox, crop) && bbox.iou(corners(crop).into()) >= least)
+                    .any(|bbox| center_in(*bbox, crop) && bbox.iou(corners(crop).into()) >= least)
                 {
                     return cropped(&sample, crop);
                 }
@@ -112,7 +112,7 @@ fn corners(crop: Rect) -> [f32; 4] {
     [crop.x, crop.y, crop.x + crop.width, crop.y + crop.height].map(|corner| corner as f32)
 }
 
-fn centre_in(bbox: BBox, crop: Rect) -> bool {
+fn center_in(bbox: BBox, crop: Rect) -> bool {
     let [x1, y1, x2, y2] = corners(crop);
     let (x, y) = (f32::midpoint(bbox.x1, bbox.x2), f32::midpoint(bbox.y1, bbox.y2));
     x1 < x && x < x2 && y1 < y && y < y2
@@ -181,7 +181,7 @@ pub fn fitted(sample: Sample, fit: Fit, input: Size) -> Sample {
     let target = match target {
         Target::Objects(objects) => {
             let (scale_x, scale_y) = (f64::from(placement.scale_x), f64::from(placement.scale_y));
-            // What a centre crop leaves of the source.
+            // What a center crop leaves of the source.
             let from = Part {
                 x: f64::from(-placement.offset_x).max(0.0) / scale_x,
                 y: f64::from(-placement.offset_y).max(0.0) / scale_y,

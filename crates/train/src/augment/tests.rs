@@ -8,17 +8,17 @@ use super::*;
 use crate::sample::{Picture, Sample, Target};
 use lookout_measure::ObjectTarget;
 
-/// Colours of objects by their classes, far from each other and from the ground.
-const COLOURS: [[u8; 3]; 3] = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];
+/// Colors of objects by their classes, far from each other and from the ground.
+const COLORS: [[u8; 3]; 3] = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];
 const GROUND: [u8; 3] = [200, 200, 200];
 
-/// A picture with a rectangle of its own colour for each class, none on another.
+/// A picture with a rectangle of its own color for each class, none on another.
 fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
     let mut rgb = GROUND.repeat(size.width as usize * size.height as usize);
     let mut objects = Vec::new();
     // A column for each, so that none covers another.
     let column = size.width / 3;
-    for (class, ([a, b, c, d], colour)) in seeds.into_iter().zip(COLOURS).enumerate() {
+    for (class, ([a, b, c, d], color)) in seeds.into_iter().zip(COLORS).enumerate() {
         let side = |seed: f64, room: u32| (8.0 + seed * f64::from(room - 8)) as u32;
         let (width, height) = (side(a, column), side(b, size.height));
         let x = class as u32 * column + (c * f64::from(column - width)) as u32;
@@ -26,7 +26,7 @@ fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
         for row in y..y + height {
             for at in x..x + width {
                 let byte = (row * size.width + at) as usize * 3;
-                rgb[byte..byte + 3].copy_from_slice(&colour);
+                rgb[byte..byte + 3].copy_from_slice(&color);
             }
         }
         let corners = [x, y, x + width, y + height].map(|corner| corner as f32);
@@ -37,7 +37,7 @@ fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
     Sample { name: "drawn".into(), picture: Picture { size, rgb }, target: Target::Objects(objects) }
 }
 
-/// Where the pixels are that are more of a class's colour than of any other: `x1, y1, x2, y2`.
+/// Where the pixels are that are more of a class's color than of any other: `x1, y1, x2, y2`.
 fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
     let channel = class_id as usize - 1;
     let (pixels, _) = picture.rgb.as_chunks::<3>();
@@ -54,7 +54,7 @@ fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
     found.map(|corners| corners.map(|corner| corner as f32))
 }
 
-/// Every box lies in its picture, and where there is one of a class its colour is where the box says.
+/// Every box lies in its picture, and where there is one of a class its color is where the box says.
 fn check(sample: &Sample, slack: f32) {
     let Target::Objects(objects) = &sample.target else { panic!() };
     assert_eq!(
@@ -65,7 +65,7 @@ fn check(sample: &Sample, slack: f32) {
         assert_eq!(object.bbox.clipped(sample.picture.size), Some(object.bbox), "{object:?}");
         let b = object.bbox;
         assert!(object.area > 0.0 && object.area <= (b.x2 - b.x1) * (b.y2 - b.y1) * 1.02 + 1.0, "{object:?}");
-        // Thin ones are lost among their neighbours' colours.
+        // Thin ones are lost among their neighbors' colors.
         if b.x2 - b.x1 < 3.0 || b.y2 - b.y1 < 3.0 {
             continue;
         }
@@ -107,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
         size.clone().prop_map(|input| Step::Fit { fit: Fit::Letterbox, input }),
         size.clone().prop_map(|input| Step::Fit { fit: Fit::Stretch, input }),
         size.prop_map(|input| Step::Fit {
-            fit: Fit::CentreCrop { short_side: input.width.max(input.height) + 8 },
+            fit: Fit::CenterCrop { short_side: input.width.max(input.height) + 8 },
             input
         }),
     ]
@@ -132,12 +132,12 @@ proptest! {
 
     #[test]
     fn a_mosaic_shows_each_object_where_its_box_says(samples in prop::array::uniform4(samples()), seed in any::<u64>()) {
-        // One class a picture, so that each colour is of one place.
+        // One class a picture, so that each color is of one place.
         let mut samples = samples;
         for (at, sample) in samples.iter_mut().enumerate() {
             let Target::Objects(objects) = &mut sample.target else { panic!() };
             let ground = |pixel: &mut [u8; 3], keep: [u8; 3]| if *pixel != keep { *pixel = GROUND };
-            let keep = COLOURS.get(at).copied().unwrap_or(GROUND);
+            let keep = COLORS.get(at).copied().unwrap_or(GROUND);
             let (pixels, _) = sample.picture.rgb.as_chunks_mut::<3>();
             pixels.iter_mut().for_each(|pixel| ground(pixel, keep));
             objects.retain(|object| object.class_id as usize == at + 1);
@@ -150,9 +150,9 @@ proptest! {
     }
 
     #[test]
-    fn colours_and_artefacts_move_nothing(sample in samples(), seed in any::<u64>()) {
-        let jitter = ColourJitter { brightness: 0.1, contrast: 0.1, saturation: 0.1, hue: 0.02 };
-        let steps = vec![Step::Colour { jitter, chance: 1.0 }, Step::Jpeg { quality: [60, 95], chance: 1.0 }];
+    fn colors_and_artifacts_move_nothing(sample in samples(), seed in any::<u64>()) {
+        let jitter = ColorJitter { brightness: 0.1, contrast: 0.1, saturation: 0.1, hue: 0.02 };
+        let steps = vec![Step::Color { jitter, chance: 1.0 }, Step::Jpeg { quality: [60, 95], chance: 1.0 }];
         let target = sample.target.clone();
         let size = sample.picture.size;
         let made = Recipe { steps }.apply(sample, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();

@@ -8,7 +8,7 @@ use crate::sample::{Picture, Sample, Target};
 use lookout_measure::ObjectTarget;
 
 /// ImageNet's mean: what is filled with it is zero to a network, as what a detector's batch is padded with.
-pub const MEAN_COLOUR: [u8; 3] = [124, 116, 104];
+pub const MEAN_COLOR: [u8; 3] = [124, 116, 104];
 
 /// Of an object of which less than this part is left, what is left is ignored: it is no good example, and no
 /// background either.
@@ -113,15 +113,15 @@ fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarg
     })
 }
 
-/// A picture of one colour.
-pub(super) fn blank(size: Size, colour: [u8; 3]) -> Picture {
+/// A picture of one color.
+pub(super) fn blank(size: Size, color: [u8; 3]) -> Picture {
     let pixels = size.width as usize * size.height as usize;
-    Picture { size, rgb: colour.repeat(pixels) }
+    Picture { size, rgb: color.repeat(pixels) }
 }
 
-/// A new picture of `size` with what `view` shows of a sample; what it does not cover is of the mean's colour.
+/// A new picture of `size` with what `view` shows of a sample; what it does not cover is of the mean's color.
 pub(super) fn viewed(sample: &Sample, view: View, size: Size) -> Sample {
-    let mut picture = blank(size, MEAN_COLOUR);
+    let mut picture = blank(size, MEAN_COLOR);
     view.draw(&sample.picture, &mut picture);
     let target = match &sample.target {
         Target::Objects(objects) => Target::Objects(view.objects(objects)),

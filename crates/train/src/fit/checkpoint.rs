@@ -11,7 +11,7 @@ use lookout_model::weights::{self, StateDict};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::{FitError, Identity, average::Average, optimiser::Optimiser};
+use super::{FitError, Identity, average::Average, optimizer::Optimizer};
 
 /// Where a run is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ const PLACE: &str = "place";
 pub(super) fn write(
     folder: &Path,
     place: &Place,
-    optimiser: &Optimiser,
+    optimizer: &Optimizer,
     average: Option<&Average>,
     name: &str,
 ) -> Result<(), FitError> {
@@ -56,10 +56,10 @@ pub(super) fn write(
     let mut add = |prefix: &str, named: BTreeMap<String, Tensor>| {
         tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     };
-    add(NETWORK, optimiser.named(&optimiser.wholes()));
-    add(MOMENT, optimiser.moments());
+    add(NETWORK, optimizer.named(&optimizer.wholes()));
+    add(MOMENT, optimizer.moments());
     if let Some(average) = average {
-        add(AVERAGE, optimiser.named(&average.wholes()));
+        add(AVERAGE, optimizer.named(&average.wholes()));
     }
     let text = serde_json::to_vec(place)
         .map_err(|error| FitError::Write { path: file.clone(), source: error.into() })?;
@@ -74,7 +74,7 @@ pub(super) fn write(
 pub(super) fn resume(
     folder: &Path,
     recipe: &Identity,
-    optimiser: &mut Optimiser,
+    optimizer: &mut Optimizer,
     average: Option<&mut Average>,
 ) -> Result<Option<Place>, FitError> {
     let file = place_of(folder);
@@ -100,12 +100,12 @@ pub(super) fn resume(
         tensors = rest;
         weights::apply(&own, StateDict { tensors: part, digest: String::new() })
     };
-    take(NETWORK, optimiser.named(&optimiser.wholes()))?;
-    take(MOMENT, optimiser.moments())?;
+    take(NETWORK, optimizer.named(&optimizer.wholes()))?;
+    take(MOMENT, optimizer.moments())?;
     if let Some(average) = average {
-        take(AVERAGE, optimiser.named(&average.wholes()))?;
+        take(AVERAGE, optimizer.named(&average.wholes()))?;
         average.set_updates(place.step);
     }
-    optimiser.set_steps(i64::try_from(place.step).unwrap_or(i64::MAX));
+    optimizer.set_steps(i64::try_from(place.step).unwrap_or(i64::MAX));
     Ok(Some(place))
 }

@@ -19,7 +19,7 @@ const SCORE: Rgb<u8> = Rgb([30, 100, 190]);
 /// Files that cannot be read or written.
 pub fn write_curves(folder: &Path) -> Result<(), FitError> {
     let curves = Curves::of(&read(folder)?);
-    let series = |name, points, colour| vec![Series { name, points, colour }];
+    let series = |name, points, color| vec![Series { name, points, color }];
     let loss = series("loss", &curves.losses, LOSS);
     let score = series("score", &curves.scores, SCORE);
     save(&drawn(loss, score), &folder.join("curves.png"))
@@ -37,11 +37,11 @@ pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitErro
     let runs: Vec<(String, Curves)> = runs.collect::<Result<_, FitError>>()?;
     let series = |what, of: fn(&Curves) -> &[(f64, f64)]| {
         // A name before the runs', with no line.
-        let heading = Series { name: what, points: &[], colour: INK };
+        let heading = Series { name: what, points: &[], color: INK };
         let runs = runs.iter().zip(0..).map(|((name, curves), n)| Series {
             name,
             points: of(curves),
-            colour: of_class(n),
+            color: of_class(n),
         });
         iter::once(heading).chain(runs).collect()
     };
@@ -96,8 +96,8 @@ mod tests {
     use super::*;
     use crate::{EvaluationTold, StepTold};
 
-    fn coloured(picture: &Path, colour: Rgb<u8>) -> usize {
-        image::open(picture).unwrap().to_rgb8().pixels().filter(|pixel| **pixel == colour).count()
+    fn colored(picture: &Path, color: Rgb<u8>) -> usize {
+        image::open(picture).unwrap().to_rgb8().pixels().filter(|pixel| **pixel == color).count()
     }
 
     fn step(step: u64, loss: f64) -> Told {
@@ -137,22 +137,22 @@ mod tests {
         run(folder.path(), &[]);
         write_curves(folder.path()).unwrap();
         // Their names.
-        let none = [LOSS, SCORE].map(|colour| coloured(&picture, colour));
+        let none = [LOSS, SCORE].map(|color| colored(&picture, color));
         assert!(none.iter().all(|pixels| *pixels < 20), "{none:?}");
         run(folder.path(), &[step(1, 3.0), step(5, f64::NAN), step(10, 1.0), evaluation]);
         write_curves(folder.path()).unwrap();
-        assert!(coloured(&picture, LOSS) > 700 && coloured(&picture, SCORE) > none[1]);
+        assert!(colored(&picture, LOSS) > 700 && colored(&picture, SCORE) > none[1]);
     }
 
     #[test]
-    fn runs_are_laid_over_each_other_in_a_colour_each() {
+    fn runs_are_laid_over_each_other_in_a_color_each() {
         let folder = tempfile::tempdir().unwrap();
         let [short, long, none] = ["short", "long", "none"].map(|name| folder.path().join(name));
         run(&short, &[step(1, 3.0), step(5, 2.0)]);
         run(&long, &[step(1, 3.5), step(10, 1.0)]);
         let picture = folder.path().join("both.png");
         write_compared(&[short.clone(), long], &picture).unwrap();
-        let of = |n| coloured(&picture, of_class(n));
+        let of = |n| colored(&picture, of_class(n));
         assert!(of(0) > 300 && of(1) > of(0) && of(2) == 0, "{} {} {}", of(0), of(1), of(2));
         let error = write_compared(&[short, none], &picture).unwrap_err().to_string();
         assert!(error.contains("none/metrics.jsonl cannot be read"), "{error}");

@@ -1,4 +1,4 @@
-//! A network's tensors side by side in one, so that an optimiser's rule is a few operations on long tensors
+//! A network's tensors side by side in one, so that an optimizer's rule is a few operations on long tensors
 //! rather than a few for each of hundreds: on a GPU that is the difference.
 
 use tch::{Device, Kind, Tensor};

@@ -27,7 +27,7 @@ const NOT_SET: &str = "not set";
 impl Identity {
     /// That of a recipe.
     pub fn of(recipe: &RecipeSettings) -> Self {
-        let RecipeSettings { name: _, output: _, model, data, augment, fit, optimiser, schedule, loss } =
+        let RecipeSettings { name: _, output: _, model, data, augment, fit, optimizer, schedule, loss } =
             recipe;
         let mut keys = Self::default();
         keys.set("model.arch", &model.arch);
@@ -44,7 +44,7 @@ impl Identity {
         keys.set("augment.overlap_crop", augment.overlap_crop);
         keys.option("augment.scale", augment.scale);
         keys.option("augment.crop_area", augment.crop_area);
-        keys.set("augment.colour", augment.colour);
+        keys.set("augment.color", augment.color);
         keys.set("augment.brightness", augment.brightness);
         keys.set("augment.contrast", augment.contrast);
         keys.set("augment.saturation", augment.saturation);
@@ -60,22 +60,22 @@ impl Identity {
         keys.set("train.freeze", fit.freeze);
         keys.option("train.clip_norm", fit.clip_norm);
         keys.option("train.ema", fit.ema);
-        match optimiser.rule {
+        match optimizer.rule {
             Rule::Sgd { momentum, nesterov } => {
-                keys.set("optimiser.kind", "sgd");
-                keys.set("optimiser.momentum", momentum);
-                keys.set("optimiser.nesterov", nesterov);
+                keys.set("optimizer.kind", "sgd");
+                keys.set("optimizer.momentum", momentum);
+                keys.set("optimizer.nesterov", nesterov);
             }
             Rule::AdamW { betas: [beta1, beta2], eps } => {
-                keys.set("optimiser.kind", "adamw");
-                keys.set("optimiser.beta1", beta1);
-                keys.set("optimiser.beta2", beta2);
-                keys.set("optimiser.eps", eps);
+                keys.set("optimizer.kind", "adamw");
+                keys.set("optimizer.beta1", beta1);
+                keys.set("optimizer.beta2", beta2);
+                keys.set("optimizer.eps", eps);
             }
         }
-        keys.set("optimiser.lr", optimiser.lr);
-        keys.set("optimiser.weight_decay", optimiser.weight_decay);
-        keys.set("optimiser.backbone_lr", optimiser.backbone_lr);
+        keys.set("optimizer.lr", optimizer.lr);
+        keys.set("optimizer.weight_decay", optimizer.weight_decay);
+        keys.set("optimizer.backbone_lr", optimizer.backbone_lr);
         match &schedule.shape {
             Shape::Constant => keys.set("schedule.kind", "constant"),
             Shape::Cosine { to } => {
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn every_key_with_another_value_is_named_with_both() {
         let mut before = Identity::default();
-        before.set("optimiser.lr", 0.0005);
+        before.set("optimizer.lr", 0.0005);
         before.set("train.batch", 8);
         before.option("train.ema", Some(0.9));
         let mut now = Identity::default();
-        now.set("optimiser.lr", 0.001);
+        now.set("optimizer.lr", 0.001);
         now.set("train.batch", 8);
         now.option("model.weights", Some("a.pth"));
         let changed = |key: &str, before: &str, now: &str| Changed {
@@ -159,7 +159,7 @@ mod tests {
         };
         let all = [
             changed("model.weights", NOT_SET, "\"a.pth\""),
-            changed("optimiser.lr", "0.0005", "0.001"),
+            changed("optimizer.lr", "0.0005", "0.001"),
             changed("train.ema", "0.9", NOT_SET),
         ];
         assert_eq!(now.changed_from(&before), all);

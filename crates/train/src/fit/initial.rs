@@ -28,7 +28,7 @@ enum Initial {
 }
 
 /// Gives every tensor of a network what torchvision's begin with; of one seed it is always the same.
-pub(super) fn initialise(network: &Network, seed: u64) {
+pub(super) fn initialize(network: &Network, seed: u64) {
     let tensors = network.tensors();
     tch::no_grad(|| {
         for (name, tensor) in &tensors {
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn it_begins_as_torchvisions() {
         let network = Network::new("fcos_resnet50_fpn", 4).unwrap();
-        initialise(&network, 3);
+        initialize(&network, 3);
         let tensors = network.tensors();
         let std = |name: &str| tensors[name].std(true).double_value(&[]);
         assert!((std("backbone.body.layer1.0.conv2.weight") - (2.0_f64 / 576.0).sqrt()).abs() < 1e-3);
@@ -127,7 +127,7 @@ mod tests {
         let bias = tensors["head.classification_head.cls_logits.bias"].mean(Kind::Float).double_value(&[]);
         assert!((bias + 4.595).abs() < 1e-3, "{bias}");
         let again = Network::new("fcos_resnet50_fpn", 4).unwrap();
-        initialise(&again, 3);
+        initialize(&again, 3);
         assert!(again.tensors().iter().all(|(name, tensor)| *tensor == tensors[name]));
     }
 

@@ -8,7 +8,7 @@ mod flat;
 mod identity;
 mod initial;
 mod metrics;
-mod optimiser;
+mod optimizer;
 mod progress;
 mod run;
 mod schedule;
@@ -20,7 +20,7 @@ pub use self::{
     identity::{Changed, Identity},
     initial::thaw_norms,
     metrics::{EvaluationTold, StepTold, Told},
-    optimiser::Optimiser,
+    optimizer::Optimizer,
     progress::Progress,
-    run::{Batch, BatchResult, Batches, Judge, Judgement, Outcome, Run},
+    run::{Batch, BatchResult, Batches, Judge, Judgment, Outcome, Run},
 };

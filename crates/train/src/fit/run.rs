@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_config::{FitSettings, OptimiserSettings, ScheduleSettings};
+use lookout_config::{FitSettings, OptimizerSettings, ScheduleSettings};
 use lookout_model::{
     Network, PreparedNetwork, Target, caught,
     weights::{self, StateDict},
@@ -20,7 +20,7 @@ use super::{
     checkpoint::{self, Place},
     initial,
     metrics::Journal,
-    optimiser::Optimiser,
+    optimizer::Optimizer,
     schedule,
 };
 use crate::{ClassLoss, Criterion, Dice, Losses, Truth};
@@ -28,7 +28,7 @@ use crate::{ClassLoss, Criterion, Dice, Losses, Truth};
 /// Pictures with what is true of them.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[N, 3, H, W]`, normalised, in fp32 on the CPU.
+    /// `[N, 3, H, W]`, normalized, in fp32 on the CPU.
     pub x: Tensor,
     pub truth: Truth,
 }
@@ -48,7 +48,7 @@ pub trait Batches {
 
 /// How good a network is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judgement {
+pub struct Judgment {
     /// What the best is chosen by; more is better.
     pub score: f64,
     pub metrics: BTreeMap<String, f64>,
@@ -60,7 +60,7 @@ pub trait Judge {
     fn judge(
         &mut self,
         network: &PreparedNetwork,
-    ) -> Result<Judgement, Box<dyn std::error::Error + Send + Sync>>;
+    ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// A run, and what it begins with.
@@ -72,7 +72,7 @@ pub struct Run {
     pub classes: i64,
     pub target: Target,
     pub fit: FitSettings,
-    pub optimiser: OptimiserSettings,
+    pub optimizer: OptimizerSettings,
     pub schedule: ScheduleSettings,
     pub class_loss: ClassLoss,
     /// A whole network's weights to begin with.
@@ -129,7 +129,7 @@ struct Fitting<'t> {
     run: Run,
     network: Network,
     criterion: Criterion,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     average: Option<Average>,
     place: Place,
     journal: Journal,
@@ -163,7 +163,7 @@ impl<'t> Fitting<'t> {
     fn begin(mut run: Run, per_epoch: u64, tell: &'t mut dyn FnMut(&Told)) -> Result<Self, FitError> {
         weights::sweep(&run.folder);
         let mut network = Network::new(&run.arch, run.classes)?;
-        initial::initialise(&network, run.fit.seed);
+        initial::initialize(&network, run.fit.seed);
         if run.weights.is_none() && run.backbone.is_none() {
             initial::thaw_norms(&network);
         }
@@ -180,9 +180,9 @@ impl<'t> Fitting<'t> {
         let device = run.target.device();
         network.move_to(device);
         let criterion = Criterion::new(&run.arch, std::mem::take(&mut run.class_loss))?;
-        let mut optimiser = Optimiser::new(&network, &run.optimiser, device);
-        let mut average = run.fit.ema.map(|decay| Average::new(decay, &optimiser.wholes()));
-        let place = checkpoint::resume(&run.folder, &run.recipe, &mut optimiser, average.as_mut())?;
+        let mut optimizer = Optimizer::new(&network, &run.optimizer, device);
+        let mut average = run.fit.ema.map(|decay| Average::new(decay, &optimizer.wholes()));
+        let place = checkpoint::resume(&run.folder, &run.recipe, &mut optimizer, average.as_mut())?;
         if let Some(place) = &place {
             tracing::info!(epoch = place.epoch, step = place.step, "going on from the checkpoint");
         }
@@ -198,7 +198,7 @@ impl<'t> Fitting<'t> {
             first_step: place.step,
         };
         let tally = Tally::default();
-        Ok(Self { run, network, criterion, optimiser, average, place, journal, tell, clock, tally })
+        Ok(Self { run, network, criterion, optimizer, average, place, journal, tell, clock, tally })
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -239,13 +239,13 @@ impl<'t> Fitting<'t> {
         self.tally.since.get_or_insert_with(Instant::now);
         let target = self.run.target;
         let number = self.place.epoch * self.clock.per_epoch + self.place.batch;
-        let (network, criterion, optimiser) = (&self.network, &self.criterion, &mut self.optimiser);
+        let (network, criterion, optimizer) = (&self.network, &self.criterion, &mut self.optimizer);
         let fit = &self.run.fit;
         let losses = caught(|| {
             let x = channels_last(&batch.x.to_device(target.device()).to_kind(target.precision().kind()));
             let truth = batch.truth.to_device(target.device());
             let losses = criterion.losses(network, &x, &truth, &mut Dice::new(fit.seed, number))?;
-            optimiser.add(&(losses.total() / of_step as f64));
+            optimizer.add(&(losses.total() / of_step as f64));
             Ok::<Losses, FitError>(losses)
         });
         let losses = losses.map_err(|reason| FitError::Torch { reason })??;
@@ -256,10 +256,10 @@ impl<'t> Fitting<'t> {
     fn step(&mut self) -> Result<(), FitError> {
         let factor =
             schedule::factor(&self.run.schedule, self.place.step, self.steps(), self.steps_per_epoch());
-        let lr = self.run.optimiser.lr * factor;
-        let norm = self.optimiser.step(lr, self.run.fit.clip_norm);
+        let lr = self.run.optimizer.lr * factor;
+        let norm = self.optimizer.step(lr, self.run.fit.clip_norm);
         if let Some(average) = &mut self.average {
-            average.update(&self.optimiser.wholes());
+            average.update(&self.optimizer.wholes());
         }
         self.place.step += 1;
         if self.place.step.is_multiple_of(self.run.fit.log_every) || self.place.batch == self.clock.per_epoch
@@ -316,7 +316,7 @@ impl<'t> Fitting<'t> {
         let state = self.state();
         state.check().map_err(|source| FitError::NotFinite { step: self.place.step, source })?;
         let network = Network::from_state(&self.run.arch, state)?.prepare(self.run.target);
-        let Judgement { score, metrics } = judge.judge(&network).map_err(FitError::Judge)?;
+        let Judgment { score, metrics } = judge.judge(&network).map_err(FitError::Judge)?;
         let best = self.place.best.is_none_or(|best| score > f64::from_bits(best));
         if best {
             self.place.best = Some(score.to_bits());
@@ -340,11 +340,11 @@ impl<'t> Fitting<'t> {
     fn state(&self) -> StateDict {
         let wholes = match &self.average {
             Some(average) => average.wholes(),
-            None => self.optimiser.wholes(),
+            None => self.optimizer.wholes(),
         };
         let here =
             |(name, tensor): (String, Tensor)| (name, tensor.detach().to_device(Device::Cpu).contiguous());
-        let tensors = self.optimiser.named(&wholes).into_iter().map(here).collect();
+        let tensors = self.optimizer.named(&wholes).into_iter().map(here).collect();
         StateDict { tensors, digest: self.run.name.clone() }
     }
 
@@ -360,7 +360,7 @@ impl<'t> Fitting<'t> {
         checkpoint::write(
             &self.run.folder,
             &self.place,
-            &self.optimiser,
+            &self.optimizer,
             self.average.as_ref(),
             &self.run.name,
         )?;

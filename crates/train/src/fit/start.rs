@@ -2,9 +2,9 @@
 
 use std::{fs, path::Path};
 
-use lookout_config::{ClassWeights, LossSettings, RecipeSettings};
+use lookout_config::{ClassWeights, LossSettings, Precision as PrecisionSetting, RecipeModel, RecipeSettings};
 use lookout_model::{
-    ModelError, Network, Target,
+    ModelError, Network, Precision, Target,
     weights::{self, StateDict},
 };
 use tch::Tensor;
@@ -17,6 +17,16 @@ const BACKGROUND: &str = "__background__";
 
 /// Of which a detector's backbone is, whatever stands on it.
 const BACKBONE: &str = "resnet50";
+
+/// Returns the device and precision of `model`. Training does not use fp16, which would need loss scaling: where `auto`
+/// chooses it for a GPU without native bf16, this returns fp32.
+fn target(model: &RecipeModel) -> Result<Target, ModelError> {
+    let target = Target::choose(model.device, model.precision)?;
+    match target.precision() {
+        Precision::Fp16 => Target::choose(model.device, PrecisionSetting::Fp32),
+        Precision::Fp32 | Precision::Bf16 => Ok(target),
+    }
+}
 
 impl Run {
     /// The run of a recipe: its weights are read, or fetched where they are torchvision's. `counts` is how many
@@ -34,9 +44,9 @@ impl Run {
         Ok(Self {
             arch: model.arch.clone(),
             classes: if model.is_classifier() { own } else { own + 1 },
-            target: Target::choose(model.device, model.precision)?,
+            target: target(model)?,
             fit: recipe.fit,
-            optimiser: recipe.optimiser,
+            optimizer: recipe.optimizer,
             schedule: recipe.schedule.clone(),
             class_loss: class_loss(&recipe.loss, counts),
             weights: state("weights", &model.weights, &model.arch)?,

@@ -35,7 +35,7 @@ impl Look {
         Self { fit: usual_fit(false, input), input, batch: 8, threads: 2 }
     }
 
-    /// As classifiers get their pictures at work: the centre of a picture whose short side is in the same
+    /// As classifiers get their pictures at work: the center of a picture whose short side is in the same
     /// proportion to the input as torchvision's 256 to 224.
     pub fn of_classifiers(input: Size) -> Self {
         Self { fit: usual_fit(true, input), input, batch: 32, threads: 2 }
@@ -47,7 +47,7 @@ impl Look {
 pub(super) struct Shown {
     /// The place of the first in the data set; the others follow it.
     pub(super) first: usize,
-    /// `[N, 3, H, W]`, normalised, in fp32 on the CPU.
+    /// `[N, 3, H, W]`, normalized, in fp32 on the CPU.
     pub(super) x: Tensor,
     /// Of each picture, how large it was and where it lies in `x`.
     pub(super) places: Vec<(Size, Placement)>,

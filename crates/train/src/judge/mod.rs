@@ -16,7 +16,7 @@ pub use self::{
     measured::Measured,
     seen::{SeenClasses, SeenObjects, measured_settings, see_classes, see_objects},
 };
-use crate::{Judge, Judgement, data::DataSet};
+use crate::{Judge, Judgment, data::DataSet};
 
 /// Judges networks by a data set.
 #[derive(Debug)]
@@ -39,10 +39,10 @@ impl SetJudge {
 }
 
 impl Judge for SetJudge {
-    fn judge(&mut self, network: &PreparedNetwork) -> Result<Judgement, Box<dyn Error + Send + Sync>> {
+    fn judge(&mut self, network: &PreparedNetwork) -> Result<Judgment, Box<dyn Error + Send + Sync>> {
         let report = Measured::of(network, &self.set, self.look)?.report();
-        let judgement = Judgement { score: report.score(), metrics: report.metrics() };
+        let judgment = Judgment { score: report.score(), metrics: report.metrics() };
         self.last = Some(report);
-        Ok(judgement)
+        Ok(judgment)
     }
 }

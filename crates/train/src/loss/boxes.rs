@@ -46,7 +46,7 @@ pub(super) fn mostly_in(ignored: &Tensor, boxes: &Tensor) -> Tensor {
     (shared / b).amax([0], false).ge(0.5)
 }
 
-/// Generalised IoU loss of pairs of boxes, `[P, 4]` and `[P, 4]` to `[P]` (Rezatofighi et al. 2019,
+/// Generalized IoU loss of pairs of boxes, `[P, 4]` and `[P, 4]` to `[P]` (Rezatofighi et al. 2019,
 /// <https://arxiv.org/abs/1902.09630>, algorithm 1).
 pub(super) fn giou_loss(boxes: &Tensor, truth: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(boxes);

@@ -15,7 +15,7 @@ pub struct Dice(StdRng);
 impl Dice {
     /// The chance of one step of a run, so that none has to be kept between two.
     pub fn new(seed: u64, step: u64) -> Self {
-        // SplitMix64's step keeps the seeds of neighbours apart.
+        // SplitMix64's step keeps the seeds of neighbors apart.
         Self(StdRng::seed_from_u64(seed ^ step.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }

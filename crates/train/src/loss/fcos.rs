@@ -1,4 +1,4 @@
-//! FCOS's losses: Tian et al. 2019 (<https://arxiv.org/abs/1904.01355>), equation 2, with the centre sampling and
+//! FCOS's losses: Tian et al. 2019 (<https://arxiv.org/abs/1904.01355>), equation 2, with the center sampling and
 //! the GIoU of Tian et al. 2020 (<https://arxiv.org/abs/2006.09214>), as in torchvision.
 
 use lookout_model::{DenseHeads, decode_distances, encode_distances};
@@ -11,7 +11,7 @@ use super::{
     matching::{BACKGROUND, LEFT_OUT, positives},
 };
 
-/// A place is an object's if it is no further from its centre than this, in strides of its level.
+/// A place is an object's if it is no further from its center than this, in strides of its level.
 const RADIUS: f64 = 1.5;
 
 /// A level's objects reach so many strides from a place at least and at most; the finest and the coarsest

@@ -85,7 +85,7 @@ impl Criterion {
         Ok(Self { arch: arch.to_owned(), design })
     }
 
-    /// What `network` says of `x` `[N, 3, H, W]`, normalised, held against the truth; differentiable. Samples
+    /// What `network` says of `x` `[N, 3, H, W]`, normalized, held against the truth; differentiable. Samples
     /// are drawn by `choose`.
     ///
     /// # Errors

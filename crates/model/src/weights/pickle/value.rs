@@ -220,7 +220,7 @@ impl Global {
     }
 }
 
-pub(super) const QUANTIZED: &str = "a quantised tensor";
+pub(super) const QUANTIZED: &str = "a quantized tensor";
 
 /// At most 100 characters of a name out of a file, in one line.
 pub(in crate::weights) fn shortened(name: &str) -> String {

@@ -1,6 +1,6 @@
-"""colour.json: a picture, and torchvision's colour changes of it.
+"""color.json: a picture, and torchvision's color changes of it.
 
-    "$(scripts/peers.sh)" crates/train/tests/goldens/make_colour.py > crates/train/tests/goldens/colour.json
+    "$(scripts/peers.sh)" crates/train/tests/goldens/make_color.py > crates/train/tests/goldens/color.json
 
 Written with torchvision 0.26.0.
 """
@@ -11,7 +11,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 torch.manual_seed(20)
-# Random colours, greys among them, and the corners of the cube.
+# Random colors, grays among them, and the corners of the cube.
 rgb = torch.randint(0, 256, (3, 12, 20), dtype=torch.uint8)
 rgb[:, 0] = rgb[0, 0]
 for corner in range(8):

@@ -1,4 +1,4 @@
-//! The colours of classes.
+//! The colors of classes.
 
 use image::Rgb;
 
@@ -8,7 +8,7 @@ const HUE_STEP: f32 = 0.618_034;
 /// Saturation and value, in turns, so that hues that come near each other again differ.
 const TONES: [(f32, f32); 3] = [(0.95, 0.95), (0.60, 1.00), (1.00, 0.65)];
 
-/// The colour of a class, the same in every picture.
+/// The color of a class, the same in every picture.
 pub fn of_class(class_id: u32) -> Rgb<u8> {
     let hue = (class_id as f32 * HUE_STEP).fract() * 6.0;
     let (saturation, value) = TONES[class_id as usize % TONES.len()];
@@ -19,13 +19,13 @@ pub fn of_class(class_id: u32) -> Rgb<u8> {
     Rgb([channel(5.0), channel(3.0), channel(1.0)])
 }
 
-/// Black or white, whichever can be read on `colour` (WCAG 2, relative luminance).
-pub(crate) fn ink_on(colour: Rgb<u8>) -> Rgb<u8> {
+/// Black or white, whichever can be read on `color` (WCAG 2, relative luminance).
+pub(crate) fn ink_on(color: Rgb<u8>) -> Rgb<u8> {
     let linear = |channel: u8| {
         let c = f32::from(channel) / 255.0;
         if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
     };
-    let [red, green, blue] = colour.0.map(linear);
+    let [red, green, blue] = color.0.map(linear);
     let luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
     // Where black and white have the same contrast.
     if luminance > 0.179 { Rgb([0; 3]) } else { Rgb([255; 3]) }
@@ -38,9 +38,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_have_colours_of_their_own() {
-        let colours: BTreeSet<[u8; 3]> = (0..91).map(|class| of_class(class).0).collect();
-        assert_eq!(colours.len(), 91);
+    fn classes_have_colors_of_their_own() {
+        let colors: BTreeSet<[u8; 3]> = (0..91).map(|class| of_class(class).0).collect();
+        assert_eq!(colors.len(), 91);
         assert_eq!(of_class(0), Rgb([242, 12, 12]));
         of_class(u32::MAX);
     }

@@ -1,11 +1,11 @@
 //! From gradients to weights: SGD with momentum and AdamW, as torch has them.
 //!
-//! tch's own optimisers hold their state where nothing can reach it, and a run that goes on after it was
+//! tch's own optimizers hold their state where nothing can reach it, and a run that goes on after it was
 //! killed needs it.
 
 use std::collections::BTreeMap;
 
-use lookout_config::{OptimiserSettings, Rule};
+use lookout_config::{OptimizerSettings, Rule};
 use lookout_model::Network;
 use tch::{Device, Kind, Tensor};
 
@@ -13,7 +13,7 @@ use super::flat::Flat;
 
 /// A network's weights and how they change.
 #[derive(Debug)]
-pub struct Optimiser {
+pub struct Optimizer {
     rule: Rule,
     groups: Vec<Group>,
     /// What is not trained: running statistics, frozen weights.
@@ -33,9 +33,9 @@ struct Group {
     moments: Vec<Tensor>,
 }
 
-impl Optimiser {
+impl Optimizer {
     /// For what of `network` is trained.
-    pub fn new(network: &Network, settings: &OptimiserSettings, device: Device) -> Self {
+    pub fn new(network: &Network, settings: &OptimizerSettings, device: Device) -> Self {
         let mut sorted: BTreeMap<(bool, bool), Vec<(String, Tensor)>> = BTreeMap::new();
         let mut kept = Vec::new();
         for (name, tensor) in network.tensors() {

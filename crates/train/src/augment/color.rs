@@ -8,14 +8,14 @@ use crate::sample::Picture;
 /// How far each may be off: a factor between `1 - x` and `1 + x`, 0 at least; the hue by a part of the circle,
 /// 0.5 at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ColourJitter {
+pub struct ColorJitter {
     pub brightness: f64,
     pub contrast: f64,
     pub saturation: f64,
     pub hue: f64,
 }
 
-impl ColourJitter {
+impl ColorJitter {
     /// Changes each by chance, in an order by chance.
     pub fn apply(&self, picture: &mut Picture, random: &mut Random) {
         let mut order = [0, 1, 2, 3];
@@ -136,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_torchvisions() {
-        let golden: Golden = serde_json::from_str(include_str!("../../tests/goldens/colour.json")).unwrap();
+    fn colors_are_torchvisions() {
+        let golden: Golden = serde_json::from_str(include_str!("../../tests/goldens/color.json")).unwrap();
         type Change = fn(&mut [u8], f64);
         let changes: [(&str, Change); 4] = [
             ("brightness", brighten),

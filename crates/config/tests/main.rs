@@ -1,0 +1,8 @@
+//! The integration tests of `lookout-config`, in one program that is linked once.
+
+mod adas;
+mod documented;
+mod monitor;
+mod pipelines;
+mod recipes;
+mod rules;

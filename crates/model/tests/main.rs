@@ -1,0 +1,17 @@
+//! The integration tests of `lookout-model`, in one program that is linked once.
+
+mod detector_at_work;
+mod detectors;
+mod pictures;
+mod plain;
+mod replicas;
+mod resnets;
+mod second_stage;
+mod state_dicts;
+mod torchscript;
+mod weights_apply;
+mod weights_fetch;
+mod weights_files;
+mod weights_hostile;
+mod weights_wrapped;
+mod weights_zip;

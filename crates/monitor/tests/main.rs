@@ -1,0 +1,4 @@
+//! The integration tests of `lookout-monitor`, in one program that is linked once.
+
+mod http;
+mod run;

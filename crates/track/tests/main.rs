@@ -1,0 +1,6 @@
+//! The integration tests of `lookout-track`, in one program that is linked once.
+
+mod closing;
+mod follower;
+mod places;
+mod restart;

@@ -1,0 +1,6 @@
+//! The integration tests of `lookout-train`, in one program that is linked once.
+
+mod coco_border;
+mod feed;
+mod judge;
+mod losses;
