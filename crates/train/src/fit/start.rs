@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use lookout_config::{ClassWeights, LossSettings, Precision as PrecisionSetting, RecipeModel, RecipeSettings};
+use lookout_config::{
+    ClassWeights, LossSettings, Precision as PrecisionSetting, RecipeModel, RecipeSettings,
+};
 use lookout_model::{
     ModelError, Network, Precision, Target,
     weights::{self, StateDict},
