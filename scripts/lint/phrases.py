@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Fails where a text uses a phrase of phrases.toml, and prints each place: FILE:LINE: PHRASE; write INSTEAD.
 
-Code, in blocks and between backquotes, and the targets of links are not checked. Neither are the keys and values of TOML
-files, of which only comments are.
+In TOML and Rust files only comments are checked. Code, in blocks and between backquotes, and the targets of links are not.
 """
 
 import pathlib
@@ -12,6 +11,11 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# Comments of TOML files that are indented are commands.
+COMMENT = {
+    ".toml": re.compile(r"\s*#( ?\S.*|$)"),
+    ".rs": re.compile(r"\s*//[/!]?( .*|$)"),
+}
 
 
 def blanked(match):
@@ -21,9 +25,8 @@ def blanked(match):
 
 def prose(path):
     text = path.read_text()
-    if path.suffix == ".toml":
-        # Comments that are indented are commands.
-        comments = (re.match(r"\s*#( ?\S.*|$)", line) for line in text.split("\n"))
+    if path.suffix in COMMENT:
+        comments = (COMMENT[path.suffix].match(line) for line in text.split("\n"))
         text = "\n".join(comment.group(1) if comment else "" for comment in comments)
     text = re.sub(r"^( *)```.*?^\1```", blanked, text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"`[^`]*`", blanked, text)

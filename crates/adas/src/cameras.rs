@@ -1,4 +1,4 @@
-//! All cameras of the partitions that are read here.
+//! All cameras of the assigned partitions.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,25 +12,25 @@ use crate::{
     vehicle::{Limits, Outcome, Vehicle},
 };
 
-/// The most cameras at a time; whoever may write records may make up cameras.
+/// The maximum number of cameras, because a writer of records may invent camera ids.
 const MAX_CAMERAS: usize = 10_000;
 
-/// A camera that was not heard for so long is forgotten.
+/// A camera without records for this time is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// How often the log tells of records that are not warned by.
+/// Interval of the log messages about records that are not used for warnings.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 const UNREADABLE: &str = "unreadable";
 const NOT_WATCHED: &str = "not_watched";
 const NO_ROOM: &str = "no_room";
 
-/// What becomes of a record, by which it is counted.
+/// Returns all outcomes by which records are counted.
 pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
     Outcome::ALL.into_iter().map(Outcome::as_str).chain([UNREADABLE, NOT_WATCHED, NO_ROOM])
 }
 
-/// What is to be told.
+/// The alerts and tracks to publish.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) alerts: Vec<AlertRecord>,
@@ -41,7 +41,7 @@ pub(crate) struct Cameras {
     settings: AdasSettings,
     metrics: Arc<Metrics>,
     watched: BTreeMap<CameraId, Watched>,
-    /// How many records of which kind the log has told of, and when.
+    /// The last logged number of records per outcome, and when it was logged.
     logged: BTreeMap<&'static str, u64>,
     logged_at: Timestamp,
 }
@@ -64,7 +64,7 @@ impl Cameras {
         Self { settings, metrics, watched: BTreeMap::new(), logged: BTreeMap::new(), logged_at: now }
     }
 
-    /// Takes a record that came at `now`.
+    /// Processes a record that was received at `now`.
     pub(crate) fn hear(&mut self, placed: Placed, now: Timestamp) -> Told {
         let frame = match placed.record {
             ReadRecord::Frame(frame) => *frame,
@@ -75,7 +75,7 @@ impl Cameras {
             _ => return self.counted(NOT_WATCHED),
         };
         if placed.anew {
-            // The topic was recreated, and maybe that of the claims, so that epochs start over with it.
+            // The topic was recreated, and possibly the topic of the claims, so epochs may restart.
             let mut told = self.lose(&[placed.partition], now);
             let heard = self.hear_frame(frame, placed.partition, now);
             told.add((heard.alerts, heard.tracks));
@@ -106,17 +106,18 @@ impl Cameras {
         Told { alerts: heard.alerts, tracks: heard.tracks }
     }
 
-    /// Ends what is open of cameras that another watches from now on, who knows nothing of it.
+    /// Ends the alerts and tracks of cameras on revoked partitions, because the new owner of the partitions
+    /// does not know them.
     pub(crate) fn lose(&mut self, partitions: &[i32], now: Timestamp) -> Told {
         self.let_go(now, |watched| partitions.contains(&watched.partition))
     }
 
-    /// Ends all that is open.
+    /// Ends all alerts and tracks.
     pub(crate) fn finish(&mut self, now: Timestamp) -> Told {
         self.let_go(now, |_| true)
     }
 
-    /// What is due without a record. To be called now and then.
+    /// Handles timeouts. Callers must call it regularly.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Told {
         let silent = |watched: &Watched| now.ms_since(watched.heard_at) > FORGET_AFTER.as_millis() as i64;
         let mut told = self.let_go(now, silent);
@@ -158,7 +159,7 @@ impl Cameras {
         Told::default()
     }
 
-    /// Tells of records that nothing was warned by, where there are more of them than before.
+    /// Logs how many more records than at the last call were not used for warnings.
     fn log(&mut self) {
         let told = [Outcome::Stale.as_str(), Outcome::Future.as_str(), UNREADABLE, NO_ROOM];
         for outcome in told {

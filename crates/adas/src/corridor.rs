@@ -1,35 +1,36 @@
-//! The vehicle's way in its camera's picture.
+//! The vehicle's corridor in its camera's image.
 //!
-//! On flat ground the two sides of a straight way are straight lines that meet at the horizon. Between them a foot
-//! point's place, counted in halves of the way's width there, is its distance from the way's middle on the ground,
-//! in halves of the way's width, however far away it is: that needs no calibration. What keeps that place while it
-//! comes nearer keeps its bearing and will be there; what passes beside does so at the place that it has.
+//! On flat ground the two sides of a straight corridor are straight lines that meet at the horizon. Between
+//! them, the lateral position of a foot point, in half corridor widths at that image row, equals its distance
+//! from the corridor's center line on the ground, in half corridor widths, at any distance. This needs no
+//! calibration. An object that keeps its position while it approaches has a constant bearing and is on a
+//! collision course. An object that passes beside the vehicle does so at the position that it has.
 
 use lookout_config::{Calibration, CorridorSettings, PathSettings};
 use lookout_schema::{BBox, Size};
 
 use crate::{drift::Measured, ground::Ground};
 
-/// How large the jitter of a box's side is taken to be, in pixels.
+/// The assumed standard deviation of a box's side, in pixels.
 pub(crate) const SIDE_ERROR_PX: f64 = 2.0;
 
-/// What stands so little below the horizon could be anywhere.
+/// The minimum distance of a foot point below the horizon. Above it, the position is too uncertain.
 const MIN_BELOW_PX: f64 = 2.0 * SIDE_ERROR_PX;
 
-/// The way's sides: `x = horizon_x + slope * (y - horizon_y)`, in pixels.
+/// The sides of the corridor: `x = horizon_x + slope * (y - horizon_y)`, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Corridor {
     horizon: [f64; 2],
-    /// Of the left and of the right side.
+    /// The slopes of the left and of the right side.
     slopes: [f64; 2],
 }
 
-/// Where an object stands, in halves of the way's width.
+/// The position of an object, in half corridor widths.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Place {
-    /// Of its middle from the way's middle, to the right.
+    /// The offset of its center from the corridor's center line, positive to the right.
     pub(crate) offset: Measured,
-    /// From its middle to its side.
+    /// Half of its width.
     pub(crate) half_width: f64,
 }
 
@@ -45,7 +46,8 @@ impl Corridor {
         let (width, height) = (f64::from(source.width), f64::from(source.height));
         let ([left, right], [top_left, top_right]) = (drawn.bottom, drawn.top);
         let narrowed = 1.0 - (top_right - top_left) / (right - left);
-        // From the lower edge up to where the sides meet, in parts of the height.
+        // The distance from the lower edge of the image to the point where the sides meet, as a fraction of
+        // the height.
         let up = (1.0 - drawn.top_y) / narrowed;
         let horizon_x = left + (top_left - left) / narrowed;
         let slope = |end: f64| (end - horizon_x) * width / (up * height);
@@ -58,7 +60,7 @@ impl Corridor {
         Self { horizon: ground.horizon(), slopes: [-slope, slope] }
     }
 
-    /// Where an object stands; none where its foot is not below the horizon.
+    /// Returns the position of an object; `None` if its foot is not far enough below the horizon.
     pub(crate) fn place(&self, bbox: BBox) -> Option<Place> {
         let [x1, _, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
         let below = y2 - self.horizon[1];
@@ -68,7 +70,7 @@ impl Corridor {
         let [left, right] = self.slopes;
         let (middle, half) = ((left + right) / 2.0 * below, (right - left) / 2.0 * below);
         let x = (x1 + x2) / 2.0 - self.horizon[0];
-        // By the jitter of the two sides, and of the foot.
+        // The jitter of the two sides, and of the foot.
         let across = SIDE_ERROR_PX / 2.0_f64.sqrt() / half;
         let along = SIDE_ERROR_PX / below * x / half;
         let offset = Measured { value: (x - middle) / half, std: across.hypot(along) };

@@ -1,4 +1,4 @@
-//! A number that drifts, and how sure one can be of where it will be.
+//! A value with a rate of change, and the uncertainty of its prediction.
 
 use lookout_track::Kalman;
 
@@ -14,13 +14,13 @@ pub(crate) struct Measured {
 }
 
 impl Drift {
-    /// A first measurement, and how large a rate may be.
+    /// Creates the estimate from a first measurement and the standard deviation of the unknown rate.
     pub(crate) fn new(first: Measured, rate_std: f64) -> Self {
         Self(Kalman::new(first.value, first.std, rate_std))
     }
 
-    /// Takes a measurement `dt` seconds later; within a second the rate changes by `change`, as a standard
-    /// deviation.
+    /// Updates the estimate with a measurement `dt` seconds later. `change` is the standard deviation of the
+    /// rate's change within a second.
     pub(crate) fn step(&mut self, dt: f64, change: f64, seen: Measured) {
         self.0.predict(dt, change.powi(2));
         self.0.update(seen.value, seen.std);
@@ -30,12 +30,12 @@ impl Drift {
         self.0.value
     }
 
-    /// A second.
+    /// Returns the change per second.
     pub(crate) fn rate(&self) -> f64 {
         self.0.rate
     }
 
-    /// Where it will be in `dt` seconds if its rate stays.
+    /// Returns the predicted value in `dt` seconds at a constant rate.
     pub(crate) fn after(&self, dt: f64) -> Measured {
         let mut then = self.0;
         then.predict(dt, 0.0);
@@ -43,8 +43,8 @@ impl Drift {
     }
 }
 
-/// How probable it is that a normal number is below its mean by no more than `deviations` standard deviations, or
-/// above it: the normal distribution (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
+/// Returns the cumulative distribution function of the standard normal distribution (Abramowitz and Stegun,
+/// Handbook of Mathematical Functions, 7.1.26).
 pub(crate) fn normal(deviations: f64) -> f64 {
     let x = deviations.abs() / 2.0_f64.sqrt();
     let t = 1.0 / (1.0 + 0.327_591_1 * x);

@@ -1,15 +1,15 @@
-//! Distances along the ground, by a pinhole camera above flat ground (Hartley and Zisserman, Multiple View Geometry,
-//! chapter 6): what stands on it is the nearer, the further below the horizon its foot is seen.
+//! Distances along the ground, from a pinhole camera above flat ground (Hartley and Zisserman, Multiple View
+//! Geometry, chapter 6): the lower below the horizon the foot of an object is seen, the nearer the object is.
 
 use lookout_config::{Calibration, Lens};
 use lookout_schema::{BBox, Size};
 
 use crate::{corridor::SIDE_ERROR_PX, drift::Measured};
 
-/// A distance that is more than this part of itself off, as a standard deviation, is not told.
+/// The maximum relative standard deviation of a distance that is reported.
 const MAX_ERROR: f64 = 0.5;
 
-/// A camera and the ground under it. Angles are in radians.
+/// A calibrated camera above the ground plane. Angles are in radians.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ground {
     focal_px: f64,
@@ -26,24 +26,25 @@ impl Ground {
             Lens::HfovDeg(hfov) => width / 2.0 / (hfov.to_radians() / 2.0).tan(),
         };
         let (pitch, yaw) = (calibration.pitch_deg.to_radians(), calibration.yaw_deg.to_radians());
-        // Where the vehicle goes is to the left of a camera that looks to the right.
+        // In the image of a camera that points to the right, the vehicle's heading is left of the center.
         let horizon =
             [width / 2.0 - focal_px * yaw.tan() / pitch.cos(), height / 2.0 - focal_px * pitch.tan()];
         Self { focal_px, height_m: calibration.height_m, pitch, horizon }
     }
 
-    /// Where what is far ahead is seen.
+    /// Returns the vanishing point of the vehicle's heading, in pixels.
     pub(crate) fn horizon(&self) -> [f64; 2] {
         self.horizon
     }
 
-    /// How steeply a line on the ground that leads ahead, so many meters to the right, leaves the horizon: pixels to
-    /// the right for each pixel down.
+    /// Returns the slope of a line on the ground that runs ahead, `meters` to the right of the camera: pixels
+    /// to the right per pixel down from the horizon.
     pub(crate) fn slope(&self, meters: f64) -> f64 {
         meters * self.pitch.cos() / self.height_m
     }
 
-    /// How far ahead of the camera an object stands, in meters; none where its foot is too near the horizon to tell.
+    /// Returns how far ahead of the camera an object stands, in meters; `None` if its foot is too close to
+    /// the horizon.
     pub(crate) fn distance(&self, bbox: BBox) -> Option<Measured> {
         let below = f64::from(bbox.y2) - self.horizon[1];
         if below <= 0.0 {
@@ -62,7 +63,7 @@ mod tests {
 
     const SOURCE: Size = Size { width: 1280, height: 720 };
 
-    /// Where a point on the ground is seen, calculated the other way round: by turning the camera.
+    /// Returns where a point on the ground is seen, calculated independently by rotating the camera.
     fn seen(calibration: &Calibration, right: f64, ahead: f64) -> [f64; 2] {
         let Lens::FocalPx(focal) = calibration.lens else { panic!("no focal length") };
         let (sin, cos) = calibration.pitch_deg.to_radians().sin_cos();

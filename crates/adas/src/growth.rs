@@ -1,21 +1,22 @@
-//! How an object grows, without the boxes that are no measure of it.
+//! The expansion-rate estimator of an object, which ignores boxes that are not valid measurements.
 
 use lookout_schema::{BBox, Size};
 use lookout_track::{Closing, ClosingEstimate};
 
 use crate::corridor::SIDE_ERROR_PX;
 
-/// Nearer to the picture's border than this a box may be cut off by it, in pixels.
+/// A box closer to the image border than this may be truncated by it, in pixels.
 const BORDER_PX: f32 = 2.0;
 
-/// A box whose size is off what was expected by more than this part, and four standard deviations of its jitter, is
-/// of two objects, or of half of one.
+/// The maximum deviation of a box's size from the predicted size, as a logarithm, in addition to four
+/// standard deviations of its jitter. A larger deviation means a box of two merged objects, or of half an
+/// object.
 const MAX_JUMP: f64 = 0.15;
 
-/// So many of those in a row, and the object is of another size than was thought.
+/// After this number of consecutive outliers the estimate restarts with the new size.
 const MAX_JUMPS: u32 = 3;
 
-/// An object's growth.
+/// The expansion-rate estimator of one object.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Growth {
     estimate: ClosingEstimate,
@@ -32,7 +33,7 @@ struct Last {
 }
 
 impl Growth {
-    /// Takes where the object was seen; none where that is no measure of it.
+    /// Updates the estimate with a box. Returns `None` if the box is not a valid measurement.
     pub(crate) fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
         let size = size(bbox);
         if self.last.is_some_and(|last| last.is_far_from(at_s, size)) {
@@ -49,7 +50,7 @@ impl Growth {
         closing
     }
 
-    /// From how many boxes it is known.
+    /// Returns the number of boxes that the estimate is based on.
     pub(crate) fn boxes(&self) -> u32 {
         self.boxes
     }
@@ -64,19 +65,20 @@ impl Last {
     }
 }
 
-/// The root mean square of a box's sides. Both are off by the same jitter, so the longer one knows better how large the
-/// object is, and of all that grows with both this is the least off.
+/// Returns the root mean square of a box's sides. Both sides have the same jitter in pixels, so the longer
+/// side has the smaller relative error. Of all measures that grow with both sides, this one has the smallest
+/// relative error.
 fn size(bbox: BBox) -> f64 {
     let [width, height] = [bbox.x2 - bbox.x1, bbox.y2 - bbox.y1].map(f64::from);
     (width.hypot(height)) / 2.0_f64.sqrt()
 }
 
-/// A box of that size, whose error is that of the size.
+/// Returns a square box of that size, whose size error equals that of `size`.
 fn square(size: f64) -> BBox {
     BBox::from([0.0, 0.0, size as f32, size as f32])
 }
 
-/// Whether the picture's border cuts nothing of a box off.
+/// Returns whether a box is complete, that is, not truncated by the image border.
 pub(crate) fn is_whole(bbox: BBox, source: Size) -> bool {
     let (width, height) = (source.width as f32, source.height as f32);
     bbox.x1 > BORDER_PX && bbox.y1 > BORDER_PX && bbox.x2 < width - BORDER_PX && bbox.y2 < height - BORDER_PX

@@ -1,8 +1,9 @@
-//! The consumer for forward cameras of vehicles: time to collision from how objects grow, a test whether they are
-//! in the vehicle's way, and warnings. Advisory only, and no safety function; see docs/adas.md.
+//! The consumer for forward-facing vehicle cameras: time to collision from the growth of boxes, a test
+//! whether objects are in the vehicle's path, and collision warnings. It is advisory only and not a safety
+//! function; see docs/adas.md.
 //!
-//! [`Vehicle`] is the core and pure: records and the time go in, alerts and tracks come out. [`run`] brings it the
-//! records of all cameras off Kafka, and takes what it tells there.
+//! [`Vehicle`] is the pure core: it takes records and the time, and returns alerts and tracks. [`run`] reads
+//! the records of all cameras from Kafka and writes the alerts and tracks to Kafka.
 
 mod age;
 mod cameras;

@@ -1,4 +1,4 @@
-//! The numbers behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
+//! The metrics served at `/metrics`, in the Prometheus text format (OpenMetrics 1.0).
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ struct ByField {
     field: &'static str,
 }
 
-/// What is counted. No camera has a label: whoever may write records may make up cameras.
+/// All metrics. There is no label per camera, because a writer of records may invent camera ids.
 pub(crate) struct Metrics {
     registry: Registry,
     records: Family<ByOutcome, Counter>,
@@ -54,7 +54,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// With a 0 for each of `outcomes`, so that a first one shows as an increase.
+    /// Creates the metrics, with a 0 for each of `outcomes`, so that the first one shows as an increase.
     pub(crate) fn new(outcomes: impl Iterator<Item = &'static str>) -> Arc<Self> {
         let mut registry = Registry::with_prefix("lookout_adas");
         let records = Family::<ByOutcome, Counter>::default();
@@ -129,7 +129,7 @@ impl Metrics {
         self.deleted.inner().store(records, Relaxed);
     }
 
-    /// The text of a scrape.
+    /// Returns the text of a scrape.
     pub(crate) fn scrape(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;

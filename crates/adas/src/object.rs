@@ -1,4 +1,5 @@
-//! One object before the vehicle: how fast it comes, where it will be then, how far it is.
+//! The state of one object ahead of the vehicle: closing speed, position at the time of collision, and
+//! distance.
 
 use lookout_schema::{BBox, Detection};
 use lookout_track::Closing;
@@ -11,44 +12,45 @@ use crate::{
     warning::{Danger, Warning},
 };
 
-/// How fast objects move across, in halves of the way's width a second, and by how much that changes within a second,
-/// as standard deviations.
+/// Priors of the lateral motion, as standard deviations: the speed in half corridor widths per second, and
+/// its change within a second.
 const ACROSS: f64 = 1.5;
 const ACROSS_CHANGE: f64 = 0.4;
 
-/// How fast objects come, in meters a second, and by how much that changes within a second.
+/// Priors of the approach, as standard deviations: the closing speed in m/s, and its change within a second.
 const CLOSING_M_S: f64 = 20.0;
 const CLOSING_CHANGE: f64 = 1.0;
 
-/// An object is in the way where this part of its width is; less is what the way is wider than the vehicle.
+/// The fraction of an object's width that must be inside the corridor for the object to be in path. A smaller
+/// overlap is the margin by which the corridor is wider than the vehicle.
 const MIN_SHARE: f64 = 0.2;
 
-/// Nobody keeps a course for longer.
+/// The maximum prediction time, because no object keeps its course for longer.
 const LOOK_AHEAD_S: f64 = 6.0;
 
-/// How fast the width of an object follows its boxes.
+/// The smoothing gain of an object's width, per box.
 const WIDTH_GAIN: f64 = 0.2;
 
-/// An object that is followed.
+/// A tracked object.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
     pub(crate) label: String,
     pub(crate) score: f32,
-    /// Where it was seen last, whole or not.
+    /// The last detected box, truncated or not.
     pub(crate) bbox: BBox,
     pub(crate) seen_s: f64,
-    /// When its box was last a measure of it.
+    /// When its box was last a valid measurement, in seconds of the session.
     pub(crate) measured_s: f64,
     pub(crate) warning: Warning,
     growth: Growth,
     closing: Option<Closing>,
-    /// From the way's middle, in halves of its width.
+    /// The lateral offset from the corridor's center line, in half corridor widths.
     offset: Option<Drift>,
     half_width: f64,
     distance: Option<Drift>,
 }
 
-/// The vehicle's way in the camera's picture, and the ground, where that is known.
+/// The vehicle's corridor in the camera's image, and the ground plane if the camera is calibrated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View {
     pub(crate) corridor: Corridor,
@@ -72,7 +74,7 @@ impl Object {
         }
     }
 
-    /// Takes a whole box of it; false where that is no measure of it.
+    /// Updates the state with a complete box. Returns `false` if the box is not a valid measurement.
     pub(crate) fn measure(&mut self, at_s: f64, bbox: BBox, view: &View) -> bool {
         let Some(closing) = self.growth.step(at_s, bbox) else { return false };
         let dt = (at_s - self.measured_s).max(0.0);
@@ -97,13 +99,13 @@ impl Object {
         true
     }
 
-    /// What is known of it, `age_s` after its frame was captured.
+    /// Returns the threat estimate, `age_s` seconds after the frame was captured.
     pub(crate) fn danger(&self, age_s: f64) -> Option<Danger> {
         let closing = self.closing?;
         Some(Danger { closing, in_path: self.in_path(&closing), boxes: self.growth.boxes(), age_s })
     }
 
-    /// How much a detection overlaps with where it is expected, as intersection over union; 0 of another kind.
+    /// Returns the overlap (IoU) of a detection with the predicted box; 0 for another label.
     pub(crate) fn overlap(&self, at_s: f64, detection: &Detection) -> f64 {
         if detection.label != self.label {
             return 0.0;
@@ -121,17 +123,17 @@ impl Object {
         self.closing
     }
 
-    /// How far it is in meters, and how fast it comes nearer.
+    /// Returns the distance in meters and the closing speed in m/s.
     pub(crate) fn distance(&self) -> Option<(f64, f64)> {
         self.distance.map(|drift| (drift.value(), -drift.rate()))
     }
 
-    /// How probable it is that it will be in the way when it is here.
+    /// Returns the probability that the object is in path at the time of collision.
     fn in_path(&self, closing: &Closing) -> f64 {
         let Some(offset) = &self.offset else { return 0.0 };
         let here_in = closing.ttc_s.unwrap_or(LOOK_AHEAD_S).min(LOOK_AHEAD_S);
         let Measured { value, std } = offset.after(here_in);
-        // It is not known when exactly it is here, either.
+        // The time of collision is uncertain, too.
         let when = (closing.rate_std * here_in.powi(2)).min(here_in);
         let std = std.hypot(offset.rate() * when).max(f64::MIN_POSITIVE);
         let limit = 1.0 + (1.0 - 2.0 * MIN_SHARE) * self.half_width;

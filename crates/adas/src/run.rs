@@ -1,4 +1,4 @@
-//! `lookout adas`: from the frames' topic to the topics of alerts and tracks.
+//! `lookout adas`: reads the frame records and writes alerts and tracks.
 
 use std::{
     future::Future,
@@ -26,28 +26,28 @@ use crate::{
     scribe::Scribe,
 };
 
-/// How often it is looked whether records stay away.
+/// Interval of the checks for missing records.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A loop that has not turned for so long stands still.
+/// A loop without an iteration for this time counts as stalled.
 const ALIVE_FOR: Duration = Duration::from_secs(10);
 
-/// How long it waits before a client is replaced that cannot go on.
+/// The wait before a failed Kafka client is replaced.
 const REPLACE_AFTER: Duration = Duration::from_secs(2);
 
-/// How it is, as `/healthz` tells.
+/// The health reported by `/healthz`.
 #[derive(Debug, Clone)]
 struct Health {
     turned: Instant,
-    /// Why records are not read, or not written.
+    /// Why records are not read or not written.
     trouble: Option<String>,
     partitions: usize,
 }
 
-/// How long what is to be told at the end may take.
+/// How long the last records may take to be written at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Why it could not be started, or could not go on.
+/// Why the consumer could not start or continue.
 #[derive(Debug, Error)]
 pub enum AdasError {
     #[error("adas.http = {address}: {source}")]
@@ -56,7 +56,7 @@ pub enum AdasError {
     Broker(#[from] BrokerError),
 }
 
-/// Stops its task when dropped.
+/// Aborts its task when dropped.
 struct Served(JoinHandle<()>);
 
 impl Drop for Served {
@@ -65,12 +65,12 @@ impl Drop for Served {
     }
 }
 
-/// Runs until `stop` is there; then it ends its alerts and tracks, and leaves its group. To be called within a tokio
-/// runtime of several threads.
+/// Runs until `stop` completes; then it ends its alerts and tracks, and leaves its consumer group. Requires a
+/// multi-threaded tokio runtime.
 ///
 /// # Errors
-/// The HTTP address is taken, or librdkafka refuses the settings. That the brokers are away or refuse to be read is
-/// none: it retries, and `/healthz` says so.
+/// The HTTP address is in use, or librdkafka rejects the settings. Unavailable brokers and refused reads are
+/// not errors: they are retried and reported by `/healthz`.
 pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Result<(), AdasError> {
     let metrics = Metrics::new(outcomes());
     let begun = Health {
@@ -145,7 +145,7 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
     Ok(())
 }
 
-/// Leaves the group, which waits for the brokers.
+/// Leaves the consumer group, which blocks until the brokers answer.
 async fn leave(reader: GroupReader) {
     if task::spawn_blocking(move || drop(reader)).await.is_err() {
         tracing::warn!("the group was not left in order");

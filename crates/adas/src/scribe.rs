@@ -1,4 +1,4 @@
-//! Writes alerts and tracks without ever holding up whoever finds them.
+//! The alert writer: writes alerts and tracks without blocking the consumer loop.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use tokio::{
 
 use crate::metrics::Metrics;
 
-/// Records that may wait for the brokers. Beyond it they are dropped and counted: a warning that comes minutes late
-/// is none.
+/// The capacity of the queue. Further records are dropped and counted, because a warning that arrives minutes
+/// late is useless.
 const QUEUE: usize = 4096;
-/// Places that are kept for alerts.
+/// The capacity reserved for alerts.
 const FOR_ALERTS: usize = 1024;
-/// Records on their way at a time.
+/// The maximum number of records in flight.
 const BATCH: usize = 256;
-/// How long it waits before it writes again what the brokers have refused.
+/// The wait before records that the brokers refused are retried.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ enum Outgoing {
     Track(TrackRecord),
 }
 
-/// Hands records to the task that writes them.
+/// The handle of the task that writes records.
 pub(crate) struct Scribe {
     queue: mpsc::Sender<Outgoing>,
     task: JoinHandle<()>,
@@ -74,7 +74,7 @@ impl Scribe {
         Self { queue, task, metrics: Arc::clone(metrics), trouble }
     }
 
-    /// Why records are not written at present.
+    /// Returns why records are currently not written.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
     }
@@ -99,7 +99,7 @@ impl Scribe {
         }
     }
 
-    /// Waits until all is written, for `patience` at most.
+    /// Waits until all records are written, for `patience` at most.
     pub(crate) async fn finish(self, patience: Duration) {
         drop(self.queue);
         let mut task = self.task;
@@ -120,7 +120,7 @@ async fn write(
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let now = Timestamp::now();
         batch.iter_mut().for_each(|record| record.date(now));
-        // Those of a kind keep their order, and alerts do not wait for tracks.
+        // Alerts come before tracks; within a kind the order is kept.
         batch.sort_by_key(|record| matches!(record, Outgoing::Track(_)));
         while !batch.is_empty() {
             let written = join_all(batch.iter().map(|record| writer.write(record.written()))).await;
@@ -129,7 +129,7 @@ async fn write(
             for (record, written) in batch.drain(..).zip(written) {
                 match written {
                     Ok(()) => metrics.written(record.kind()),
-                    // Rights that were taken away may be given back.
+                    // Permissions that were revoked may be granted again.
                     Err(error @ BrokerError::WriteRefused { .. }) => {
                         refused = Some(error.to_string());
                         again.push(record);

@@ -1,4 +1,5 @@
-//! When an object is warned of: at once where it is sure, and not over and over where it is not.
+//! The warning level of an object: raised at once when the estimate is certain, with hysteresis against
+//! repeated alerts when it is not.
 
 use lookout_config::LevelSettings;
 use lookout_schema::AlertLevel;
@@ -6,51 +7,52 @@ use lookout_track::Closing;
 
 use crate::drift::normal;
 
-/// A level is raised where its time to collision is undercut, and the object is in the way, as probably as this.
+/// A level is raised if, with at least these probabilities, the time to collision is below its threshold and
+/// the object is in path.
 const RAISE_SOON: f64 = 0.85;
 const RAISE_IN_PATH: f64 = 0.9;
-/// In so many boxes one after the other.
+/// The number of consecutive boxes that must call for a level before it is raised.
 const RAISE_BOXES: u32 = 2;
-/// An object is watched for so long, and in so many boxes, before anything is said of it.
+/// The minimum observation time and number of boxes before an object can raise a level.
 const MIN_WATCHED_S: f64 = 0.5;
 const MIN_BOXES: u32 = 5;
 
-/// A level falls once the time to collision is so many times its own, or the object less probably in the way than
-/// this, for so long.
+/// A level falls once the time to collision exceeds `FALL_FACTOR` times its threshold, or the probability of
+/// being in path is below `FALL_IN_PATH`, for `FALL_AFTER_S` seconds.
 const FALL_FACTOR: f64 = 1.3;
 const FALL_IN_PATH: f64 = 0.4;
 const FALL_AFTER_S: f64 = 0.5;
 
-/// What is known of an object.
+/// The threat estimate of an object.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Danger {
     pub(crate) closing: Closing,
-    /// How probable it is that it will be in the vehicle's way when it is here.
+    /// The probability that the object is in the vehicle's path at the time of collision.
     pub(crate) in_path: f64,
-    /// From how many boxes that is known.
+    /// The number of boxes that the estimate is based on.
     pub(crate) boxes: u32,
-    /// How long ago that was.
+    /// The age of the estimate in seconds.
     pub(crate) age_s: f64,
 }
 
-/// The level of warning of one object.
+/// The warning level of one object.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Warning {
     level: Option<AlertLevel>,
-    /// A higher level that was called for by so many boxes.
+    /// The higher level called for by the last boxes, and the number of those boxes.
     rising: Option<(AlertLevel, u32)>,
-    /// Since when a lower one is called for.
+    /// Since when a lower level is called for, in seconds of the session.
     falling_since: Option<f64>,
 }
 
 impl Danger {
-    /// How probable it is that it is here in less than `seconds` from now.
+    /// Returns the probability that the collision is less than `seconds` from now.
     fn within(&self, seconds: f64) -> f64 {
         let rate = 1.0 / (seconds + self.age_s);
         normal((self.closing.rate - rate) / self.closing.rate_std.max(f64::MIN_POSITIVE))
     }
 
-    /// The level that is called for.
+    /// Returns the level that the estimate calls for.
     fn calls_for(&self, levels: &LevelSettings) -> Option<AlertLevel> {
         let watched = self.closing.watched_s >= MIN_WATCHED_S && self.boxes >= MIN_BOXES;
         if !watched || self.in_path < RAISE_IN_PATH {
@@ -59,7 +61,7 @@ impl Danger {
         highest(levels, |seconds| self.within(seconds) >= RAISE_SOON)
     }
 
-    /// The level that may stay.
+    /// Returns the highest level that the estimate sustains.
     fn keeps(&self, levels: &LevelSettings) -> Option<AlertLevel> {
         if self.in_path < FALL_IN_PATH {
             return None;
@@ -84,11 +86,11 @@ impl Warning {
         self.level
     }
 
-    /// Takes what is known as of `at_s` seconds of the session, and gives the level after it.
+    /// Updates the level with the estimate as of `at_s` seconds of the session, and returns it.
     pub(crate) fn step(&mut self, at_s: f64, danger: &Danger, levels: &LevelSettings) -> Option<AlertLevel> {
         let wanted = danger.calls_for(levels);
         if let Some(wanted) = wanted.filter(|wanted| Some(*wanted) > self.level) {
-            // Of two levels that are called for in turn the lower one is sure.
+            // If two boxes call for different levels, only the lower one is certain.
             let (sure, boxes) =
                 self.rising.map_or((wanted, 1), |(level, boxes)| (level.min(wanted), boxes + 1));
             self.rising = Some((wanted, boxes));
@@ -110,7 +112,7 @@ impl Warning {
         self.level
     }
 
-    /// It is over.
+    /// Resets the level.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -139,7 +141,7 @@ mod tests {
     fn a_level_is_raised_by_two_boxes_and_stays_until_it_was_over_for_a_while() {
         let told = levels(&[(4.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.2, 1.0), (1.1, 1.0)]);
         assert_eq!(told, ["none", "none", "warning", "warning", "critical"]);
-        // To and fro over the threshold, and once out of the way.
+        // The time to collision alternates around the threshold, and the object is out of path once.
         let mut swaying: Vec<(f64, f64)> =
             (0..40).map(|i| (if i % 4 < 2 { 2.4 } else { 3.2 }, 1.0)).collect();
         swaying[20].1 = 0.1;

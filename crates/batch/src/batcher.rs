@@ -1,4 +1,4 @@
-//! When a batch is closed, and who has a place in it.
+//! The batcher: when a batch is closed, and which frames are in it.
 
 use std::{
     num::NonZeroUsize,
@@ -10,62 +10,64 @@ use lookout_stage::{BatchClosed, CameraQueue, Frame, FrameBatch};
 
 use crate::lane::{Freshness, Lane};
 
-/// When a batch is closed.
+/// The limits that decide when a batch is closed.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchPolicy {
-    /// Frames in a batch at most; of live ones never more than, at the device's pace, are done within about `max_age`.
+    /// Maximum number of frames in a batch. A batch with live frames is also limited to the number of frames that the
+    /// device processes within about `max_age`.
     pub max_size: NonZeroUsize,
     /// How long a frame may wait for others while the device is busy.
     pub max_wait: Duration,
-    /// Age at which a live frame is dropped with [`DropCause::Stale`]. A camera's newest frame may get older where the
-    /// device takes longer than this for one frame of each camera: so long it may wait for its turn.
+    /// Age at which a live frame is dropped with [`DropCause::Stale`]. If the device takes longer than this for one
+    /// frame of each camera, the newest frame of a camera may wait that long for its turn.
     pub max_age: Duration,
 }
 
-/// What the device could do with a batch now.
+/// The state of the device: which batch it can take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Demand {
-    /// Nothing: its next batch is made up already, or a later one would be as good and fuller.
+    /// No batch: the next one is already prepared, or waiting would make it fuller without delaying it.
     None,
-    /// Take a batch that is full or has waited long enough, while it works on another.
+    /// A batch that is full or has waited long enough, while the device processes another.
     Prefetch,
-    /// Begin at once with whatever there is.
+    /// Any batch, at once.
     Idle,
 }
 
-/// What came of a poll.
+/// The result of a poll.
 #[derive(Debug)]
 pub enum Polled {
     Batch(FrameBatch),
-    /// Poll again when a frame comes or the demand changes, or at `until`.
+    /// No batch is due. The caller polls again when a frame arrives, the demand changes, or at `until`.
     Wait {
         until: Option<Instant>,
     },
 }
 
-/// Makes batches of the frames of many cameras.
+/// Forms batches from the frames of many cameras.
 ///
-/// A batch takes a frame from each camera that has one before it takes a second from any, and never waits for a
-/// camera. Where there is no room for all, the cameras that have had the fewest places come first, so that a device
-/// that is too slow serves all of them alike. Frames stay in their cameras' queues until a batch is closed, so that
-/// what is dropped there while the device is busy is always the oldest.
+/// A batch takes one frame from each camera that has one before it takes a second from any, and does not wait for a
+/// camera, except briefly for one that has fallen behind the others. If the batch cannot hold one frame of each camera,
+/// the cameras with the fewest frames so far come first, so that an overloaded device serves all cameras equally.
+/// Frames stay in their cameras' queues until a batch is closed, so that a full queue always drops its oldest frame
+/// while the device is busy.
 #[derive(Debug)]
 pub struct Batcher {
     policy: BatchPolicy,
-    /// What the device takes for a frame, where that is known.
+    /// The time that the device takes per frame, if it is known.
     pace: Option<Duration>,
-    /// Frames in a batch at most, below the policy's `max_size`.
+    /// Maximum number of frames in a batch, if it is lower than the policy's `max_size`.
     limit: Option<NonZeroUsize>,
     lanes: Vec<Lane>,
-    /// Batches that were picked.
+    /// The number of batches formed so far.
     batches: u64,
 }
 
-/// Places behind the others at which a camera is waited for.
+/// How many frames a camera has to be behind the others before the device waits for it.
 const BEHIND: u64 = 4;
 
-/// Places that a camera can catch up on after it had no frame to offer while others had. More than [`BEHIND`]: the
-/// others differ among themselves too, and all of them have to be that far ahead.
+/// How many frames a camera can catch up on after it had none to offer while others had. It is larger than [`BEHIND`],
+/// because the other cameras differ among themselves too, and all of them have to be that far ahead.
 const CREDIT: u64 = 2 * BEHIND;
 
 impl Batcher {
@@ -73,34 +75,35 @@ impl Batcher {
         Self { policy, pace: None, limit: None, lanes: Vec::new(), batches: 0 }
     }
 
-    /// Says what the device takes for a frame of a batch. Live frames that are fresh when they are taken would be old
-    /// when a large batch of a slow network is done, as detectors' on a CPU, which a batch does not make faster.
+    /// Sets the measured time per frame, which limits batches so that live frames stay within `max_age`. Without the
+    /// limit, frames that are fresh when a large batch starts would be stale when it completes. This matters for slow
+    /// networks such as detectors on a CPU, where batches save no time per frame.
     pub fn set_pace(&mut self, per_frame: Duration) {
         self.pace = Some(per_frame);
     }
 
-    /// Limits the next batches to so many frames; none is as the policy says.
+    /// Limits the next batches to `frames`; `None` restores the policy's limit.
     pub fn set_limit(&mut self, frames: Option<NonZeroUsize>) {
         self.limit = frames;
     }
 
-    /// Whether there are live cameras, and a device that takes `took` for a frame makes it older than it may get.
+    /// Returns whether there are live cameras and a device that takes `took` per frame would exceed their `max_age`.
     pub fn would_be_old(&self, took: Duration) -> bool {
         took > self.policy.max_age && self.lanes.iter().any(|lane| lane.live)
     }
 
-    /// Takes a camera in; it leaves by itself when its queue has ended.
+    /// Adds a camera. It is removed when its queue has ended.
     pub fn add(&mut self, queue: CameraQueue) {
         let turns = self.most_turns();
         self.lanes.push(Lane::new(queue, turns));
     }
 
-    /// Whether every camera has ended and every frame has been in a batch.
+    /// Returns whether every camera has ended and every frame has been in a batch.
     pub fn is_over(&self) -> bool {
         self.lanes.is_empty()
     }
 
-    /// A batch, where it is time for one.
+    /// Returns a batch if one is due.
     pub fn poll(&mut self, now: Instant, demand: Demand) -> Polled {
         if demand == Demand::None {
             return Polled::Wait { until: None };
@@ -131,7 +134,7 @@ impl Batcher {
         Polled::Batch(FrameBatch { frames, closed_by })
     }
 
-    /// Drops every frame that is not in a batch yet, and forgets the cameras.
+    /// Drops every frame that is not in a batch yet, and removes all cameras.
     pub fn abandon(&mut self, cause: DropCause) {
         self.lanes.drain(..).for_each(|lane| lane.abandon(cause));
     }
@@ -142,8 +145,8 @@ impl Batcher {
         self.lanes.retain(|lane| !lane.is_over());
     }
 
-    /// Until when the device is held free for a camera that has fallen behind the others by [`BEHIND`] places, because
-    /// its frames come at the wrong moment each time. It costs the device the time of one frame at most.
+    /// Returns until when the device is kept free for a camera that has fallen behind the others by [`BEHIND`] frames
+    /// because its frames always arrive at an unfavorable time. This costs the device at most the time of one frame.
     fn held(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace?;
         let turns = |lane: &Lane| lane.turns.max(self.least_turns());
@@ -154,15 +157,15 @@ impl Batcher {
         (first >= owed + BEHIND && now < until).then_some(until)
     }
 
-    /// The fewest places that a camera has had which lost frames lately and has none to offer now.
+    /// Returns the lowest count of frames among the cameras that lost frames recently and have none to offer now.
     fn owed(&self, now: Instant) -> Option<u64> {
-        // A camera that has lost no frame for longer sends none, or gets what it needs.
+        // A camera that has not lost a frame for longer either sends none or is served sufficiently.
         let lately = self.round().saturating_mul(BEHIND as u32);
         let turns = |lane: &Lane| lane.turns.max(self.least_turns());
         self.lanes.iter().filter(|lane| lane.is_owed(now, lately)).map(turns).min()
     }
 
-    /// How long the device takes for a frame of every camera.
+    /// Returns the time that the device takes for one frame of every camera.
     fn round(&self) -> Duration {
         let cameras = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         self.pace.map_or(Duration::ZERO, |pace| pace.saturating_mul(cameras))
@@ -177,12 +180,12 @@ impl Batcher {
         self.lanes.iter().map(|lane| lane.turns).max().unwrap_or(0)
     }
 
-    /// What a camera is credited with that has had fewer places.
+    /// Returns the lowest count that a camera is assigned: one with fewer frames is credited up to it.
     fn least_turns(&self) -> u64 {
         self.most_turns().saturating_sub(CREDIT)
     }
 
-    /// How many frames the next batch may have.
+    /// Returns the maximum number of frames in the next batch.
     fn room(&self) -> usize {
         if self.lanes.iter().any(Lane::is_live) { self.live_room() } else { self.most() }
     }
@@ -191,8 +194,8 @@ impl Batcher {
         self.policy.max_size.min(self.limit.unwrap_or(self.policy.max_size)).get()
     }
 
-    /// How many frames a batch with live ones may have. Rounded up, so that a device that does more frames in little
-    /// more time is found out.
+    /// Returns the maximum number of frames in a batch with live frames. Rounded up, so that the estimate can discover
+    /// that larger batches cost little more time.
     fn live_room(&self) -> usize {
         let most = self.most();
         match self.pace {
@@ -219,7 +222,7 @@ impl Batcher {
                 Some(((lane.places, lane.turns, lane.last_batch, lane.ready_at()?), lane))
             });
             let Some((_, lane)) = places.min_by_key(|(place, _)| *place) else { break };
-            // The sooner the device is free again, the sooner the one that is behind has its turn.
+            // A smaller batch frees the device sooner for the camera that is behind.
             let ahead = owed.is_some_and(|owed| lane.turns >= owed + BEHIND);
             if lane.places > 0 && lane.is_live() && ahead {
                 break;

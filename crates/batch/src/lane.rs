@@ -1,4 +1,4 @@
-//! One camera's place at the batcher.
+//! The batcher's slot for one camera.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ pub(crate) struct Lane {
     ended: bool,
     /// Whether its last frame was live.
     pub(crate) live: bool,
-    /// Places that this camera has in the batch being picked.
+    /// Number of this camera's frames in the batch that is being formed.
     pub(crate) places: usize,
-    /// Places that this camera has had in all batches, with what it was credited.
+    /// Number of this camera's frames in all batches, with the frames that it was credited.
     pub(crate) turns: u64,
-    /// The number of the last batch that it had a place in.
+    /// The number of the last batch with a frame of this camera.
     pub(crate) last_batch: u64,
-    /// When it was last seen that a frame was dropped because the device was busy.
+    /// When it was last observed that a frame was dropped because the device was busy.
     lost_at: Option<Instant>,
-    /// What the queue had dropped by then.
+    /// The number of frames that the queue had dropped by then.
     lost: u64,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Lane {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Freshness {
     pub(crate) max_age: Duration,
-    /// The most that a camera's newest frame may age while it waits for its turn; `max_age` at least.
+    /// The maximum age of a camera's newest frame, which waits for its turn; at least `max_age`.
     pub(crate) grace: Duration,
 }
 
@@ -48,13 +48,14 @@ impl Lane {
         }
     }
 
-    /// Brings the next frame that is fresh enough to the head, and drops those before it.
+    /// Moves the next frame that is fresh enough to the head, and drops those before it.
     pub(crate) fn advance(&mut self, now: Instant, freshness: Freshness) {
         let lost = self.queue.lost();
         if lost > self.lost {
             (self.lost, self.lost_at) = (lost, Some(now));
         }
-        // A full queue has dropped frames that came after this one: the oldest goes first.
+        // A full queue has dropped frames that arrived after this one, so this one, the oldest, has to be dropped
+        // first.
         if self.is_live() && self.queue.is_full() {
             self.lose_head(DropCause::QueueFull, now);
         }
@@ -77,33 +78,34 @@ impl Lane {
         }
     }
 
-    /// Whether a live frame is too old to be published as fresh.
+    /// Returns whether a live frame is too old to be processed.
     ///
-    /// A device that is too slow would find the frames of some cameras stale each time: of those whose frames come
-    /// just after it has picked a batch. So a camera's newest frame is kept for its turn.
+    /// An overloaded device would find the frames of some cameras stale every time: those of cameras whose frames
+    /// arrive just after it has formed a batch. A camera's newest frame is therefore kept for its turn.
     fn is_stale(&self, head: &Frame, now: Instant, freshness: Freshness) -> bool {
         let age = now.saturating_duration_since(head.header.arrived_at);
         let most = if self.queue.is_empty() { freshness.grace } else { freshness.max_age };
         head.header.live && age > most
     }
 
-    /// Whether the next frame, which has not come yet, is owed a place: others were lost no longer than `within` ago.
+    /// Returns whether the camera's next frame, which has not arrived yet, should be waited for: frames of the camera
+    /// were dropped no longer than `within` ago.
     pub(crate) fn is_owed(&self, now: Instant, within: Duration) -> bool {
         let lost = self.lost_at.is_some_and(|at| now.saturating_duration_since(at) <= within);
         lost && self.head.is_none() && !self.ended
     }
 
-    /// When the frame at the head became ready.
+    /// Returns when the frame at the head became ready.
     pub(crate) fn ready_at(&self) -> Option<Instant> {
         self.head.as_ref().map(|head| head.header.ready_at)
     }
 
-    /// Whether the frame at the head is one that can grow old.
+    /// Returns whether the frame at the head is live, so that it can become stale.
     pub(crate) fn is_live(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.header.live)
     }
 
-    /// Frames that wait for a place, some of them perhaps too old for one.
+    /// Returns the number of waiting frames, including frames that may be stale.
     pub(crate) fn waiting(&self) -> usize {
         usize::from(self.head.is_some()) + self.queue.len()
     }
@@ -112,12 +114,12 @@ impl Lane {
         self.head.take()
     }
 
-    /// Whether nothing more will come.
+    /// Returns whether the camera has ended and no frame is left.
     pub(crate) fn is_over(&self) -> bool {
         self.ended && self.head.is_none()
     }
 
-    /// Drops every frame that is still here.
+    /// Drops every remaining frame.
     pub(crate) fn abandon(mut self, cause: DropCause) {
         self.drop_head(cause);
         while let Taken::Frame(frame) = self.queue.take() {

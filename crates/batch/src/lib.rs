@@ -1,4 +1,4 @@
-//! Batches across cameras. Pure: the time is an argument, and nothing here waits.
+//! Forms batches of frames from all cameras. The crate is pure: time is an argument, and no function waits.
 
 mod batcher;
 mod lane;

@@ -1,4 +1,4 @@
-//! The batcher's rules, with real camera queues and made-up time.
+//! Tests of the batcher with real camera queues and simulated time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -63,7 +63,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A batcher with room for 4, `max_wait` 5 ms, `max_age` 100 ms, and a camera for each of `live`.
+    /// Creates a batcher with `max_size` 4, `max_wait` 5 ms, `max_age` 100 ms, and a camera for each of `live`.
     fn new(live: &[bool], queue: usize) -> Self {
         let policy = BatchPolicy {
             max_size: NonZeroUsize::new(4).unwrap(),
@@ -111,7 +111,7 @@ impl Bench {
     }
 }
 
-/// The batch as `camera:seq`.
+/// Formats the batch as a list of `camera:seq`.
 fn names(batch: &FrameBatch) -> Vec<String> {
     batch.frames.iter().map(|f| format!("{}:{}", f.header.camera, f.header.seq)).collect()
 }
@@ -173,7 +173,7 @@ fn a_frame_that_grows_old_while_it_waits_for_others_is_dropped() {
 fn the_oldest_is_dropped_wherever_it_waits() {
     let mut bench = Bench::new(&[true, true, true, true, true], 2);
     (0..5).for_each(|camera| bench.push(camera, camera as u64));
-    // The fifth camera finds no place and waits at the head of its lane.
+    // The fifth camera's frame does not fit in the batch and waits at the head of its slot.
     assert_eq!(bench.poll(5, Demand::Idle).unwrap().frames.len(), 4);
     (6..9).for_each(|ms| bench.push(4, ms));
     assert_eq!(names(&bench.poll(9, Demand::Idle).unwrap()), ["cam-4:2", "cam-4:3"]);
@@ -252,7 +252,7 @@ proptest! {
         let mut seen = 0;
         for step in steps.into_iter().chain([const { Step::Poll(Demand::Idle) }; 8]) {
             match step {
-                // A file's push would wait for room.
+                // A file's push would wait for space.
                 Step::Push(3) if in_file >= 3 => {}
                 Step::Push(camera) => {
                     in_file += u64::from(camera == 3);
@@ -277,7 +277,7 @@ proptest! {
                     }
                     let most = places.values().max().copied().unwrap_or(0);
                     for (i, camera) in bench.cameras.iter().enumerate() {
-                        // Whoever has a frame left could have had the last place of the greediest.
+                        // A camera with a frame left could have had the last slot of the camera with the most frames.
                         let has = places.get(camera.ledger.camera().as_str()).copied().unwrap_or(0);
                         let waiting = camera.ledger.counts().processing;
                         prop_assert!(waiting == 0 || has + 1 >= most, "camera {i}: {has} of {most}");

@@ -1,4 +1,4 @@
-//! A device that is too slow for its cameras, with real queues and made-up time: each camera gets its share.
+//! Tests that each camera gets its share of an overloaded device, with real queues and simulated time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -17,8 +17,8 @@ use proptest::prelude::*;
 
 const SIZE: Size = Size { width: 1, height: 1 };
 
-/// A camera that sends a frame at `phase` and from then on at every `interval`, in milliseconds. The frame has
-/// `arrived` so long before it is ready.
+/// A live camera that sends a frame at `phase` and then every `interval`, in milliseconds. Each frame arrives `decode`
+/// milliseconds before it is ready.
 #[derive(Debug, Clone, Copy)]
 struct Live {
     phase: u64,
@@ -29,14 +29,14 @@ struct Live {
 #[derive(Debug, Clone)]
 struct Setup {
     cameras: Vec<Live>,
-    /// What the device takes for a frame; a stream takes a batch at a time.
+    /// The device's time per frame in milliseconds; each stream runs one batch at a time.
     per_frame: u64,
     streams: usize,
     max_batch: usize,
     queue: usize,
 }
 
-/// The records of each camera, and how old the oldest frame was when its batch was picked.
+/// The number of records of each camera, and the age of the oldest frame when its batch was formed.
 struct Outcome {
     published: Vec<u64>,
     oldest: u64,
@@ -44,7 +44,7 @@ struct Outcome {
 
 const MAX_AGE: u64 = 500;
 
-/// Plays `ms` milliseconds. Each stream is a queue of one batch: it is polled as the batch thread polls it.
+/// Simulates `ms` milliseconds. Each stream is a queue of one batch, and is polled like the batch thread polls.
 fn play(setup: &Setup, ms: u64) -> Outcome {
     let policy = BatchPolicy {
         max_size: NonZeroUsize::new(setup.max_batch).unwrap(),
@@ -104,7 +104,7 @@ fn play(setup: &Setup, ms: u64) -> Outcome {
                 outcome.published[i] += 1;
                 let age = at(now).duration_since(frame.header.arrived_at).as_millis() as u64;
                 outcome.oldest = outcome.oldest.max(age);
-                // Infer stands for a record here: it is dropped nowhere else.
+                // `DropCause::Infer` marks a record here, because no other code in this test drops a frame with it.
                 frame.ticket.dropped(DropCause::Infer);
             }
         }
@@ -132,7 +132,7 @@ fn alike(phases: &[u64], interval: u64) -> Vec<Live> {
 
 #[test]
 fn cameras_whose_frames_come_at_the_wrong_moment_are_served_as_well() {
-    // The device is done whenever the second camera's frame is 0.6 s old, and the first one's is 0.1 s old.
+    // The device becomes idle whenever the second camera's frame is 0.6 s old and the first one's is 0.1 s old.
     let setup =
         Setup { cameras: alike(&[900, 400], 1000), per_frame: 1000, streams: 1, max_batch: 8, queue: 4 };
     let outcome = play(&setup, 200_000);
@@ -181,7 +181,7 @@ fn setups() -> impl Strategy<Value = Setup> {
     (interval, 2usize..9, 1usize..3, 1usize..9, 1usize..6).prop_flat_map(
         |(interval, cameras, streams, max_batch, queue)| {
             let phases = prop::collection::vec(0..interval, cameras);
-            // Up to three quarters of what is asked for can be done, down to a small part of it.
+            // From three quarters of the demand down to a small part of it can be processed.
             let least = (interval * streams as u64 * 4).div_ceil(cameras as u64 * 3).max(1);
             let per_frame = prop_oneof![
                 Just(least),
@@ -205,7 +205,7 @@ proptest! {
 
     #[test]
     fn overload_is_shared_evenly_whatever_the_cameras_phases(setup in setups()) {
-        // Each camera's share is some 40 records.
+        // Each camera's share is about 40 records.
         let ms = 40 * setup.per_frame * setup.cameras.len() as u64 / setup.streams as u64;
         let outcome = play(&setup, ms.max(30 * 2_000));
         prop_assert!(ratio(&outcome.published) <= 1.5, "{:?}", outcome.published);

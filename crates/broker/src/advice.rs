@@ -1,5 +1,4 @@
-//! What is wrong with a connection, or with a topic, and what to do about it; for the log, for health and for
-//! `lookout doctor`.
+//! Explains problems with connections and topics, with advice; for the log, for health and for `lookout doctor`.
 
 use std::io;
 
@@ -8,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::tls::Tls;
 
-/// Something is wrong, and this helps.
+/// A problem, with advice on how to solve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerProblem {
     pub what: String,
@@ -26,12 +25,12 @@ impl BrokerProblem {
 pub(crate) struct Node {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Whether the cluster advertises the address; the others are those of `brokers`.
+    /// Whether the cluster advertises this address. If not, it is one of `brokers` in the settings.
     pub(crate) advertised: bool,
 }
 
 impl Node {
-    /// Reads `[protocol://]host:port/(bootstrap|ID): ...`.
+    /// Parses `[protocol://]host:port/(bootstrap|ID): ...`.
     fn of(reason: &str) -> Option<Self> {
         let name = reason.split_once("://").map_or(reason, |(protocol, rest)| {
             if protocol.contains(char::is_whitespace) { reason } else { rest }
@@ -45,7 +44,7 @@ impl Node {
     }
 }
 
-/// What the user has set that decides what an error means.
+/// The user's settings that determine what an error means.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Security {
     pub(crate) tls: Tls,
@@ -72,23 +71,23 @@ const ADVERTISED: &str = "the cluster advertises this address, to which clients 
 const DOWN: &str = "the broker is down, or advertises an address that does not lead to it from here: start it, or \
                     correct its `advertised.listeners`";
 
-/// Whether the broker's certificate was not accepted; why is not in librdkafka's words.
+/// Returns whether the broker's certificate was not trusted. librdkafka does not report the reason.
 pub(crate) fn is_untrusted(code: Code, reason: &str) -> bool {
     code == Code::SSL
         && (reason.contains("certificate verify failed") || reason.contains("verify broker certificate"))
 }
 
-/// Explains an error that librdkafka reports of a connection. A certificate that was not accepted is fetched, within
-/// a few seconds, to say why.
+/// Explains an error that librdkafka reports for a connection. If the certificate was not trusted, fetches it to find
+/// the reason, which blocks for a few seconds.
 pub(crate) fn explain_slowly(code: Code, reason: &str, security: &Security) -> BrokerProblem {
     let node = Node::of(reason).filter(|_| is_untrusted(code, reason));
     let found = node.and_then(|node| security.tls.problem(&node.host, node.port));
     found.unwrap_or_else(|| explain(code, reason, security))
 }
 
-/// Explains an error that librdkafka reports of a connection.
+/// Explains an error that librdkafka reports for a connection.
 pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerProblem {
-    // What follows is how long a try took and how often it was made.
+    // The rest of the text has the duration and the number of the attempts.
     let what = reason.split(" (after ").next().unwrap_or(reason);
     let advertised = Node::of(reason).is_some_and(|node| node.advertised);
     let has = |sign: &str| what.contains(sign);
@@ -152,38 +151,38 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
     BrokerProblem::new(what, advice)
 }
 
-/// The problem of an address that the cluster advertises and that does not answer.
+/// Returns the problem of an address that the cluster advertises and that does not answer.
 pub(crate) fn not_reached(address: &str, error: &io::Error) -> BrokerProblem {
     let reason = error.to_string();
     let advice = if reason.contains("lookup address") { ADVERTISED } else { DOWN };
     BrokerProblem::new(format!("the broker at `{address}` cannot be reached: {reason}"), advice)
 }
 
-/// The alerts by which brokers refuse clients without a certificate, or with a wrong one.
+/// Returns whether the error is an alert by which brokers reject clients without a certificate, or with a wrong one.
 fn wants_certificate(what: &str) -> bool {
     let alerts =
         ["certificate required", "bad certificate", "handshake failure", "unknown ca", "certificate expired"];
     alerts.iter().any(|alert| what.contains(alert)) || what.contains("certificate unknown")
 }
 
-/// Whether the other side closed the connection. Which of these the system reports depends on whether that
-/// was before, while or after something was sent to it.
+/// Returns whether the peer closed the connection. Which of these errors the system reports depends on whether the
+/// peer closed it before, while or after something was sent.
 fn hung_up(what: &str) -> bool {
     ["Disconnected", "Broken pipe", "Connection reset"].iter().any(|sign| what.contains(sign))
 }
 
-/// The first four bytes of an answer that is none of Kafka's.
+/// Returns the first four bytes of a response that is not a Kafka response.
 fn invalid_size(what: &str) -> Option<u32> {
     let (_, rest) = what.split_once("Invalid response size ")?;
     rest.split(' ').next()?.parse::<i32>().ok().map(|size| size as u32)
 }
 
-/// Whether an answer begins as an alert of SSL 3 to TLS 1.3 does.
+/// Returns whether a response starts like an alert of SSL 3 to TLS 1.3.
 fn is_tls_alert(size: u32) -> bool {
     size >> 16 == 0x1503
 }
 
-/// Whether the brokers do not know the topic, or not yet.
+/// Returns whether the brokers do not know the topic, or do not know it yet.
 pub(crate) fn is_missing_topic(code: Code) -> bool {
     matches!(
         code,
@@ -194,7 +193,7 @@ pub(crate) fn is_missing_topic(code: Code) -> bool {
     )
 }
 
-/// What to do about records of `topic` that the brokers refuse with `code`.
+/// Returns advice about records of `topic` that the brokers reject with `code`.
 pub(crate) fn refusal(code: Code, topic: &str) -> String {
     match code {
         Code::TopicAuthorizationFailed => {

@@ -1,4 +1,4 @@
-//! Whether the brokers can be reached, and what to do if not; for `lookout doctor`.
+//! Checks whether the brokers can be reached, with advice if they cannot; for `lookout doctor`.
 
 use std::time::{Duration, Instant};
 
@@ -18,36 +18,37 @@ use crate::{
     topic_configs::problems,
 };
 
-/// What a look at the brokers has found.
+/// The result of a check of the brokers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerCheck {
     /// `host:port` of each broker of the cluster, as the cluster advertises them.
     pub brokers: Vec<String>,
     /// The pipeline's topics.
     pub topics: Vec<TopicCheck>,
-    /// What kept the brokers from being reached; then nothing else is known.
+    /// Why no broker could be reached. If set, the other fields are empty.
     pub problem: Option<BrokerProblem>,
     /// Brokers that do not answer at the address that the cluster advertises; see [`diagnose`].
     pub unreached: Vec<BrokerProblem>,
 }
 
-/// One topic.
+/// The result for one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCheck {
     pub name: String,
-    /// How many it has; none where it does not exist, which the first run changes.
+    /// The number of partitions. `None` if the topic does not exist; the first run of a worker creates it.
     pub partitions: Option<usize>,
-    /// What is wrong with it.
+    /// What is wrong with the topic.
     pub problem: Option<BrokerProblem>,
 }
 
-/// How long one question to the brokers takes before the client's errors are looked at.
+/// How long one metadata request may take before the errors of the client are inspected.
 const ASK_FOR: Duration = Duration::from_millis(300);
 
-/// Reaches the brokers of `settings` within `timeout`, or says what is wrong. Blocks its thread.
+/// Connects to the brokers of `settings` within `timeout`, and returns their topics or what is wrong. Blocks its
+/// thread.
 ///
 /// # Errors
-/// Settings that librdkafka refuses.
+/// librdkafka rejects the settings.
 pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck, BrokerError> {
     let redactor = Redactor::new(settings);
     let client: BaseProducer<QuietContext> = client_config(settings, Use::Admin)?
@@ -66,10 +67,10 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
         client.poll(Duration::ZERO);
         let reported = client.context().reported();
         let worst = RANK.iter().find_map(|rank| reported.iter().find(|(code, _)| code == rank));
-        // A wrong password does not get better; a broker may just be starting.
+        // A wrong password stays wrong, but a broker may still be starting.
         let is_final = matches!(worst, Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, _)));
         if is_final || left.is_zero() {
-            // That all brokers are down says only that none is connected.
+            // `AllBrokersDown` only means that no broker is connected.
             let worst =
                 worst.or_else(|| reported.iter().find(|(code, _)| *code != RDKafkaErrorCode::AllBrokersDown));
             let problem = worst.map_or_else(
@@ -87,11 +88,11 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
     }
 }
 
-/// As [`check`], and connects to each broker at the address that the cluster advertises. Blocks its thread for some
-/// seconds more.
+/// Does the same as [`check`], and also connects to each broker at the address that the cluster advertises. Blocks
+/// its thread for some seconds more.
 ///
 /// # Errors
-/// As there.
+/// See [`check`].
 pub fn diagnose(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck, BrokerError> {
     let mut found = check(settings, timeout)?;
     let security = Security::of(settings);
@@ -107,7 +108,7 @@ pub fn diagnose(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerChe
     Ok(found)
 }
 
-/// The errors that say most first.
+/// Error codes, the most informative first.
 const RANK: [RDKafkaErrorCode; 5] = [
     RDKafkaErrorCode::Authentication,
     RDKafkaErrorCode::SSL,
@@ -116,7 +117,7 @@ const RANK: [RDKafkaErrorCode; 5] = [
     RDKafkaErrorCode::BrokerTransportFailure,
 ];
 
-/// Adds what is wrong with how the topics are set up, to those of which nothing worse is known.
+/// Adds problems with the topics' configuration to the topics that exist and have no other problem.
 fn add_configs(settings: &KafkaSettings, topics: &mut [TopicCheck], patience: Duration) {
     let mut asked: Vec<_> =
         topics.iter_mut().filter(|topic| topic.partitions.is_some() && topic.problem.is_none()).collect();

@@ -1,4 +1,4 @@
-//! From the user's settings to librdkafka's.
+//! Conversion of the user's settings to librdkafka's.
 
 use lookout_config::{Brokers, KafkaSettings, Secret};
 use rdkafka::{
@@ -9,41 +9,42 @@ use rdkafka::{
 
 use crate::BrokerError;
 
-/// Settings that the user may replace, each with all its names: librdkafka has aliases, and of two that
-/// were set the last would win.
+/// Settings that the user may replace, each with all its names. librdkafka has aliases, and if two aliases were set,
+/// the last one would win.
 type Defaults = [(&'static [&'static str], &'static str)];
 
 const PRODUCER: &Defaults = &[
     (&["compression.type", "compression.codec"], "zstd"),
     (&["linger.ms", "queue.buffering.max.ms"], "2"),
-    // All Kafka clients but librdkafka's older ones place keys by murmur2, so streams can be joined.
+    // All Kafka clients except older versions of librdkafka partition keys by murmur2, so streams can be joined.
     (&["partitioner"], "murmur2_random"),
-    // A bound in bytes for records too large for a bound in records; what has no room stays in the outbox.
+    // A limit in bytes, because records may be too large for a limit by count. The outbox keeps the records that do
+    // not fit.
     (&["queue.buffering.max.kbytes"], "65536"),
-    // A broker refuses a batch as a whole. Where the topic's `max.message.bytes` is smaller, so are the batches of
-    // the sink; see `pump/clients.rs`.
+    // A broker rejects a batch as a whole. If the topic's `max.message.bytes` is smaller, the sink uses smaller
+    // batches; see `pump/clients.rs`.
     (&["batch.size"], "262144"),
 ];
 
 const ANY_CLIENT: &Defaults = &[
     (&["client.id"], "lookout"),
-    // A broker that comes back is found again within two seconds rather than librdkafka's ten.
+    // The client reconnects to a restarted broker within two seconds, not within librdkafka's default of ten.
     (&["reconnect.backoff.max.ms"], "2000"),
     (&["socket.keepalive.enable"], "true"),
-    // A topic that was refused is asked for again with it.
+    // This is also the interval at which access to a topic that was denied is tried again.
     (&["topic.metadata.refresh.interval.ms"], "10000"),
 ];
 
 const CONSUMER: &Defaults = &[
-    // Records of transactions that were aborted are not shown.
+    // Hides the records of aborted transactions.
     (&["isolation.level"], "read_committed"),
-    // A topic that comes back, or rights that do, are soon noticed.
+    // A topic that exists again, or rights that were granted again, are noticed soon.
     (&["topic.metadata.refresh.interval.ms"], "5000"),
-    // After an authorization error librdkafka waits ten times this long before the next fetch.
+    // After an authorization error, librdkafka waits ten times this long before the next fetch.
     (&["fetch.error.backoff.ms"], "200"),
 ];
 
-/// Settings on which the ledger rests.
+/// Settings on which the ledger relies.
 const PRODUCER_FIXED: [(&str, &str); 6] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
@@ -54,7 +55,7 @@ const PRODUCER_FIXED: [(&str, &str); 6] = [
     ("statistics.interval.ms", "1000"),
 ];
 
-/// Settings that name a file, or a folder. librdkafka does not say which file it misses.
+/// Settings that name a file or a directory. librdkafka does not report which file is missing.
 const FILES: [&str; 6] = [
     "ssl.ca.location",
     "ssl.certificate.location",
@@ -64,7 +65,7 @@ const FILES: [&str; 6] = [
     "sasl.kerberos.keytab",
 ];
 
-/// What a client is for.
+/// The purpose of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     Produce,
@@ -72,7 +73,7 @@ pub(crate) enum Use {
     Admin,
 }
 
-/// The brokers' addresses in `settings`.
+/// Returns the brokers' addresses in `settings`.
 pub(crate) fn servers(settings: &KafkaSettings) -> Result<&str, BrokerError> {
     match &settings.brokers {
         Brokers::Servers(servers) => Ok(servers),
@@ -80,8 +81,8 @@ pub(crate) fn servers(settings: &KafkaSettings) -> Result<&str, BrokerError> {
     }
 }
 
-/// librdkafka's settings for a client of `settings`. Each of the user's own is tried by itself, so that
-/// an error can name it.
+/// Returns librdkafka's configuration for a client of `settings`. Each of the user's settings is tried separately, so
+/// that the error can name it.
 pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<ClientConfig, BrokerError> {
     let mut config = ClientConfig::new();
     let own = |names: &[&str]| settings.client.iter().any(|(key, _)| names.contains(&key.as_str()));
@@ -90,7 +91,7 @@ pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<Cl
         Use::Consume => CONSUMER,
         Use::Admin => &[],
     };
-    // The purpose's own replace those of any client.
+    // The defaults of the purpose replace those of any client.
     for (names, value) in ANY_CLIENT.iter().chain(defaults) {
         if let Some(name) = names.first()
             && !own(names)
@@ -108,7 +109,7 @@ pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<Cl
         }
     }
     if purpose == Use::Admin {
-        // Asking whether a topic exists must not create it, with a number of partitions not ours.
+        // Querying a topic must not create it with the broker's number of partitions.
         config.set("allow.auto.create.topics", "false");
     }
     config.set("bootstrap.servers", servers(settings)?);
@@ -124,7 +125,7 @@ pub(crate) fn known_brokers(statistics: &Statistics) -> Vec<String> {
     learned.map(|broker| broker.nodename.clone()).filter(|name| !name.is_empty()).collect()
 }
 
-/// Returns `config` for a client that replaces one which had learned `brokers`. All brokers may have moved since the
+/// Returns `config` for a client that replaces one that had learned `brokers`. All brokers may have moved since the
 /// bootstrap addresses were configured.
 pub(crate) fn with_known(config: &ClientConfig, brokers: &[String]) -> ClientConfig {
     let mut config = config.clone();
@@ -147,7 +148,7 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
     }
     match ClientConfig::new().set(key, value.reveal()).create_native_config() {
         Ok(_) => Ok(()),
-        // librdkafka's words may repeat the value.
+        // librdkafka's error text may contain the value.
         Err(_) if is_sensitive(key) => fail("librdkafka refuses the value, which is not shown here".into()),
         Err(KafkaError::ClientConfig(_, reason, ..)) => fail(reason),
         Err(error) => fail(error.to_string()),
@@ -163,14 +164,14 @@ fn readable(path: &str) -> Result<(), String> {
     std::fs::File::open(path).map(drop).map_err(problem)
 }
 
-/// Whether a setting's value must not be shown.
+/// Returns whether the value of a setting must not be shown.
 fn is_sensitive(key: &str) -> bool {
     ["password", "secret", "pem", "key", "token", "oauthbearer.config", "assertion"]
         .iter()
         .any(|part| key.contains(part))
 }
 
-/// Takes the user's secrets out of librdkafka's words.
+/// Removes the user's secrets from librdkafka's messages.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Vec<Secret>);
 
@@ -186,10 +187,10 @@ impl Redactor {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), "***"))
     }
 
-    /// Why a client could not be made.
+    /// Returns the error for a client that could not be created.
     pub(crate) fn creation_error(&self, error: &KafkaError) -> BrokerError {
         let reason = match error {
-            // Its own text would show the setting's value.
+            // The error's own text would show the value of the setting.
             KafkaError::ClientConfig(_, reason, key, _) => format!("{key}: {reason}"),
             KafkaError::ClientCreation(reason) => match file_advice(reason) {
                 Some(advice) => format!("{reason}; {advice}"),
@@ -201,7 +202,7 @@ impl Redactor {
     }
 }
 
-/// What to do about a file that librdkafka does not take.
+/// Returns advice about a file that librdkafka does not accept.
 fn file_advice(reason: &str) -> Option<&'static str> {
     let has = |sign: &str| reason.contains(sign);
     if has("no start line") || has("not in PEM format") || has("no certificate or crl found") {
@@ -215,13 +216,13 @@ fn file_advice(reason: &str) -> Option<&'static str> {
     }
 }
 
-/// librdkafka's code in `error`, for those that have none an unspecific one.
+/// Returns librdkafka's code for `error`, or `Fail` if the error has none.
 pub(crate) fn code(error: &KafkaError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
 }
 
-/// Whether the brokers refuse what the client asked for. That may pass: a right is given back, a broker has all its
-/// users again after a restart.
+/// Returns whether the brokers deny what the client asked for. This can be temporary: a right is granted again, or a
+/// broker loads its users after a restart.
 pub(crate) fn is_denied(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(

@@ -1,4 +1,4 @@
-//! librdkafka's log lines and errors, for clients without a delivery callback.
+//! Callbacks for librdkafka's log lines and errors, for clients without a delivery callback.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,13 +12,13 @@ use rdkafka::{
 
 use crate::client::{Redactor, code};
 
-/// Passes one of librdkafka's log lines on.
+/// Forwards one of librdkafka's log lines to `tracing`.
 pub(crate) fn log(redactor: &Redactor, level: RDKafkaLogLevel, facility: &str, line: &str) {
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     let line = redactor.redact(line);
     match (level, facility) {
-        // Lost connections, and a client's end, come again as errors, of which each is told once; a setting
-        // for consumers that a producer does not heed is no fault of a file that serves both.
+        // Lost connections and the end of a client are also reported as errors, each of which is logged once. A
+        // warning that the producer ignores a consumer setting is not a fault, because one file configures both.
         (_, "FAIL" | "FATAL" | "ERROR" | "CONFWARN" | "TERMINATE") | (Notice | Info, _) => {
             tracing::debug!(facility, "{line}");
         }
@@ -37,10 +37,10 @@ pub(crate) fn hang_up<'a>(facility: &str, line: &'a str) -> Option<&'a str> {
     (facility == "FAIL" && is_early && line.contains("closed by peer")).then_some(said)
 }
 
-/// Errors that a client reported in the background, oldest first, each code once.
+/// Errors that a client reported in the background, the oldest first, each code once.
 pub(crate) type Reported = Arc<Mutex<Vec<(RDKafkaErrorCode, String)>>>;
 
-/// Collects a client's errors for the one who waits for it.
+/// Collects the errors of a client for the caller that waits for it.
 #[derive(Clone, Default)]
 pub(crate) struct QuietContext {
     redactor: Redactor,

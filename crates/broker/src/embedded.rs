@@ -1,4 +1,4 @@
-//! A Kafka cluster inside the process, for trying out and for tests.
+//! An embedded broker: a Kafka cluster inside the process, for trials and tests.
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ use rdkafka::{
 
 use crate::{BrokerError, client::Redactor, context::QuietContext};
 
-/// librdkafka's mock cluster: one broker on a free port of 127.0.0.1 that any Kafka client can attach to.
-/// It lives as long as this guard. It keeps the last 5 MiB of each partition, in memory.
+/// librdkafka's mock cluster: one broker on a free port of 127.0.0.1 that any Kafka client can connect to. It runs
+/// until this guard is dropped, and keeps the last 5 MiB of each partition in memory.
 pub struct Embedded {
     settings: KafkaSettings,
     bootstrap: String,
-    // The cluster lives in this client. Unlike a cluster of its own it can be handed to another thread.
+    // The cluster runs inside this client. A standalone `MockCluster` could not be moved to another thread.
     host: ThreadedProducer<QuietContext>,
 }
 
-/// Partitions where the settings leave the number to the broker.
+/// Number of partitions if the settings leave it to the broker.
 const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Embedded {
-    /// Starts a cluster with the topics of `settings`: all that consumers may read, or write.
+    /// Starts a cluster with the topics of `settings`, for all record kinds.
     pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
         let fail = |reason: String| BrokerError::Embedded { reason };
         let host: ThreadedProducer<QuietContext> = ClientConfig::new()
@@ -49,17 +49,17 @@ impl Embedded {
         drop(cluster);
         let mut settings = settings.clone();
         settings.brokers = Brokers::Servers(bootstrap.clone());
-        // What a file says of a real cluster's security would keep its clients out of this one.
+        // The security settings of a real cluster would prevent clients from connecting to this one.
         settings.client.retain(|(key, _)| !["security.", "sasl.", "ssl."].iter().any(|p| key.starts_with(p)));
         Ok(Self { settings, bootstrap, host })
     }
 
-    /// The settings that it was started with, with its address for the brokers.
+    /// Returns the settings that the cluster was started with, with its address as the brokers.
     pub fn settings(&self) -> &KafkaSettings {
         &self.settings
     }
 
-    /// Takes its broker away, or brings it back: for tests of those who use it.
+    /// Stops the broker, or starts it again; for tests of clients.
     ///
     /// # Errors
     /// librdkafka cannot do it.
@@ -67,7 +67,7 @@ impl Embedded {
         self.with_cluster(|cluster| if away { cluster.broker_down(-1) } else { cluster.broker_up(-1) })
     }
 
-    /// Lets nobody see the topic of `kind`, or everybody again: for tests of those who use it.
+    /// Denies all clients access to the topic of `kind`, or grants it again; for tests of clients.
     ///
     /// # Errors
     /// librdkafka cannot do it.
@@ -89,7 +89,7 @@ impl Embedded {
         work(&cluster).map_err(|error| fail(error.to_string()))
     }
 
-    /// Its address, `host:port`.
+    /// Returns the cluster's address, `host:port`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }

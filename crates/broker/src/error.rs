@@ -1,21 +1,21 @@
-//! What can go wrong before records flow; afterwards the ledger and the sink's health tell.
+//! Errors that occur before records flow. Later errors are in the ledger and in the sink's health.
 
 use std::io;
 
 use thiserror::Error;
 
-/// A part of this crate could not be started, or could not go on.
+/// A part of this crate could not be started, or cannot continue.
 #[derive(Debug, Error)]
 pub enum BrokerError {
-    /// librdkafka does not know a setting, or not its value.
+    /// librdkafka does not know the setting, or does not accept its value.
     #[error("kafka.client.{key}: {reason}")]
     Setting { key: String, reason: String },
-    /// The settings do not go together, or a file they name cannot be read.
+    /// The settings contradict each other, or a file that they name cannot be read.
     #[error("the Kafka client refuses its settings: {reason}")]
     Client { reason: String },
     #[error("the embedded cluster could not be started: {reason}")]
     Embedded { reason: String },
-    /// `brokers = "embedded"` reached a part that needs an address; see [`Embedded`](crate::Embedded).
+    /// `brokers = "embedded"` was passed to a part that needs an address; see [`Embedded`](crate::Embedded).
     #[error("the embedded cluster has no address before it is started")]
     NoAddress,
     #[error("no broker of `{brokers}` could be reached: {reason}")]
@@ -24,13 +24,13 @@ pub enum BrokerError {
     NoTopic { topic: String, brokers: String },
     #[error("reading `{topic}` failed: {reason}")]
     Read { topic: String, reason: String },
-    /// It may be allowed later, or never.
+    /// The user may get the right to read later, so the caller decides whether to retry.
     #[error(
         "the brokers refuse that `{topic}` is read: {reason}: check this user's rights (ACL `Read` on the topic), and \
          the `sasl.*` settings in [kafka.client]"
     )]
     Refused { topic: String, reason: String },
-    /// It may be allowed later, or never.
+    /// The user may get the right to write later, so the caller decides whether to retry.
     #[error(
         "the brokers refuse that `{topic}` is written: {reason}: check this user's rights (ACL `Write` on the topic), and \
          the `sasl.*` settings in [kafka.client]"

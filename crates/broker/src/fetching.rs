@@ -1,10 +1,10 @@
-//! Whether a consumer's client fetches what is assigned to it, and whether a topic is still the same one.
+//! Whether a consumer's client fetches its assigned partitions, and whether a topic is still the same one.
 //!
-//! librdkafka waits in silence for brokers that are down, for partitions without a leader and for rights that were
-//! taken away. Its statistics show each of these, per partition. Two facts that a consumer must know have no call in
-//! its API: that a topic was deleted and recreated, and that an offset was reset because the records there are gone.
-//! librdkafka logs both, so [`Fetching::log`] reads them from its log lines. A reader that misses such a line still
-//! notices offsets that run backwards.
+//! librdkafka reports no error while brokers are down, partitions have no leader or rights were revoked. Its
+//! statistics show each of these cases per partition. Its API does not report two facts that a consumer needs: that a
+//! topic was deleted and recreated, and that an offset was reset because its records are gone. librdkafka logs both,
+//! so [`Fetching::log`] parses its log lines. A reader that misses such a line still notices offsets that run
+//! backwards.
 
 pub(crate) mod lines;
 mod standing;
@@ -26,23 +26,23 @@ use crate::{
     context::log,
 };
 
-/// How often librdkafka reports its statistics.
+/// The interval of librdkafka's statistics, in milliseconds.
 const OBSERVE_MS: &str = "500";
-/// A broker that owes an answer for longer than this, beyond the time that it may wait for records, does not answer.
+/// A broker whose answer is overdue by more than this, beyond the time it may wait for records, counts as silent.
 const SILENT_MS: i64 = 1_500;
 /// librdkafka's default of `fetch.wait.max.ms`.
 const DEFAULT_WAIT_MS: i64 = 500;
-/// Statistics that are older come from a client that nobody polls.
+/// Older statistics mean that the client is not being polled.
 const STALE: Duration = Duration::from_secs(10);
-/// A partition may be moved to another broker, or a connection be made again, within this time.
+/// Within this time, a partition may move to another broker, or a client may reconnect, without being reported.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What a consumer's client reports, shared with its callbacks.
+/// The state that a consumer's client reports, shared with its callbacks.
 pub(crate) struct Fetching {
     redactor: Redactor,
-    /// The user asked for librdkafka's debug lines.
+    /// Whether the user asked for librdkafka's debug lines.
     debug: bool,
-    /// How long a broker may owe an answer, in microseconds.
+    /// How long a broker's answer may be outstanding, in microseconds.
     silent_us: i64,
     seen: Mutex<Seen>,
 }
@@ -52,20 +52,20 @@ struct Seen {
     /// `host:port` of each broker.
     brokers: Vec<String>,
     snapshot: Option<(Instant, Snapshot)>,
-    /// Since when a partition is not fetched.
+    /// Since when each partition has not been fetched.
     since: BTreeMap<(String, i32), Instant>,
-    /// Since when the group is not joined.
+    /// Since when the client has not been joined to its group.
     group_since: Option<Instant>,
-    /// Some partition was fetched at some time.
+    /// Whether any partition was ever fetched.
     has_fetched: bool,
-    /// The last error of each kind; cleared once everything is fetched.
+    /// The last denial and the last other error; cleared once everything is fetched.
     refusal: Option<(RDKafkaErrorCode, String)>,
     error: Option<(RDKafkaErrorCode, String)>,
-    /// Records came that the client cannot take apart.
+    /// When the client last received records that it cannot decode, with the error code.
     undecodable: Option<(Instant, RDKafkaErrorCode)>,
     topic_ids: BTreeMap<String, String>,
     recreated: BTreeSet<String>,
-    /// The offsets that a partition was to be read from and did not have.
+    /// The offsets at which a partition was to be read and which it did not have.
     reset_from: BTreeMap<(String, i32), i64>,
 }
 
@@ -78,13 +78,14 @@ impl Fetching {
         Self { redactor, debug, silent_us, seen: Mutex::default() }
     }
 
-    /// Adds the settings that this rests on. To be called after [`Self::new`], which looks at the user's own.
+    /// Adds the settings that this module needs. Must be called after [`Self::new`], which reads the user's own
+    /// settings.
     pub(crate) fn configure(config: &mut ClientConfig) {
         config.set("statistics.interval.ms", OBSERVE_MS);
         lines::configure(config);
     }
 
-    /// Passes one of librdkafka's log lines on, and takes what it says.
+    /// Forwards one of librdkafka's log lines, and updates the state from it.
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         match lines::read(facility, line) {
             Some(Line::TopicId { topic, id }) => self.seen().take_topic_id(topic, id),
@@ -119,8 +120,8 @@ impl Fetching {
         seen.snapshot = Some((now, snapshot));
     }
 
-    /// Notes an error that the client reports. librdkafka repeats it for each try, so whoever owns the client logs what
-    /// it leads to instead.
+    /// Stores an error that the client reports. librdkafka repeats the error for each attempt, so the owner of the
+    /// client logs the consequence instead.
     pub(crate) fn error(&self, code: RDKafkaErrorCode, reason: &str) {
         let reason = self.redactor.redact(reason);
         tracing::debug!(?code, reason, "a consumer waits for the brokers");
@@ -130,23 +131,24 @@ impl Fetching {
         } else if is_undecodable(code) {
             seen.undecodable = Some((Instant::now(), code));
         } else if code != RDKafkaErrorCode::AllBrokersDown || seen.error.is_none() {
-            // What a connection says is more than that none is left.
+            // The error of one connection is more informative than `AllBrokersDown`.
             seen.error = Some((code, reason));
         }
     }
 
-    /// The refusal that is known, if the brokers refuse anything at present.
+    /// Returns the last denial, if the brokers currently deny anything.
     pub(crate) fn refusal(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.seen().refusal.clone()
     }
 
-    /// The last error in words.
+    /// Returns the last error as text.
     pub(crate) fn last_reason(&self) -> Option<String> {
         let seen = self.seen();
         seen.refusal.as_ref().or(seen.error.as_ref()).map(|(_, reason)| reason.clone())
     }
 
-    /// Why records cannot be taken apart, where that has happened lately: librdkafka fetches them over and over.
+    /// Returns why records cannot be decoded, if that happened recently: librdkafka fetches such records
+    /// repeatedly.
     pub(crate) fn undecodable(&self, now: Instant) -> Option<String> {
         let (at, code) = self.seen().undecodable?;
         let is_late = now.saturating_duration_since(at) < STALE;
@@ -155,23 +157,23 @@ impl Fetching {
         })
     }
 
-    /// Everything is fetched: earlier errors are over.
+    /// Clears earlier errors, because everything is fetched.
     pub(crate) fn recovered(&self) {
         let mut seen = self.seen();
         (seen.error, seen.refusal) = (None, None);
     }
 
-    /// `host:port` of the brokers that the client knows of.
+    /// Returns `host:port` of the brokers that the client knows.
     pub(crate) fn brokers(&self) -> Vec<String> {
         self.seen().brokers.clone()
     }
 
-    /// Whether anything was ever fetched.
+    /// Returns whether anything was ever fetched.
     pub(crate) fn has_fetched(&self) -> bool {
         self.seen().has_fetched
     }
 
-    /// Why `topic`'s `partition`, which is assigned since then, is not fetched; none where it is.
+    /// Returns why `partition` of `topic`, assigned at `assigned`, is not fetched; `None` if it is.
     pub(crate) fn trouble(
         &self,
         topic: &str,
@@ -193,7 +195,7 @@ impl Fetching {
         Some(format!("partition {partition} of `{topic}` {standing}{reason}"))
     }
 
-    /// Whether `topic`'s `partition` was fetched when it was last looked, a moment before `now`.
+    /// Returns whether `partition` of `topic` was fetched according to the last statistics, if these are recent.
     pub(crate) fn is_fetched(&self, topic: &str, partition: i32, now: Instant) -> bool {
         let seen = self.seen();
         let Some((at, snapshot)) = &seen.snapshot else { return false };
@@ -201,7 +203,7 @@ impl Fetching {
         now.saturating_duration_since(*at) <= GRACE && standing == Some(&Standing::Fetched)
     }
 
-    /// Why the group is not joined; none where it is.
+    /// Returns why the group is not joined; `None` if it is.
     pub(crate) fn group_trouble(&self, now: Instant) -> Option<String> {
         let seen = self.seen();
         let joined = matches!(&seen.snapshot, Some((_, Snapshot { group: Some(Group::Joined), .. })));
@@ -212,33 +214,34 @@ impl Fetching {
         Some(format!("the consumer group is not joined{}", seen.reason()))
     }
 
-    /// Whether nobody polls the client, or its first statistics are missing for too long since `started`.
+    /// Returns whether the client is not being polled, or its first statistics are overdue since `started`.
     pub(crate) fn is_stale(&self, started: Instant, now: Instant) -> bool {
         let at = self.seen().snapshot.as_ref().map_or(started, |(at, _)| *at);
         now.saturating_duration_since(at) > STALE
     }
 
-    /// The id of `topic`, where the brokers give one.
+    /// Returns the id of `topic`, if the brokers have topic ids.
     pub(crate) fn topic_id(&self, topic: &str) -> Option<String> {
         self.seen().topic_ids.get(topic).cloned()
     }
 
-    /// What is known of `topic` from earlier: one with another id was recreated.
+    /// Sets the id of `topic` that was stored earlier. If the topic now has another id, it was recreated.
     pub(crate) fn expect_topic_id(&self, topic: &str, id: &str) {
         self.seen().topic_ids.insert(topic.to_owned(), id.to_owned());
     }
 
-    /// Whether `topic` was recreated since [`Self::take_recreated`]. Known before the first record of the new topic is.
+    /// Returns whether `topic` was recreated since the last call of [`Self::take_recreated`]. This is known before
+    /// the first record of the new topic arrives.
     pub(crate) fn is_recreated(&self, topic: &str) -> bool {
         self.seen().recreated.contains(topic)
     }
 
-    /// The topics that were recreated since this was asked last.
+    /// Returns the topics that were recreated since the last call.
     pub(crate) fn take_recreated(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.seen().recreated)
     }
 
-    /// The offset of `topic`'s `partition` that was gone, where it was reset since this was asked last.
+    /// Returns the missing offset of `partition` of `topic`, if the offset was reset since the last call.
     pub(crate) fn take_reset(&self, topic: &str, partition: i32) -> Option<i64> {
         let mut seen = self.seen();
         if seen.reset_from.is_empty() {
@@ -258,7 +261,7 @@ fn is_undecodable(code: RDKafkaErrorCode) -> bool {
 }
 
 impl Seen {
-    /// The last error, to be put behind what it leads to.
+    /// Returns the last error as a suffix for the message about its consequence.
     fn reason(&self) -> String {
         let reason = self.refusal.as_ref().or(self.error.as_ref());
         reason.map(|(_, reason)| format!(": {reason}")).unwrap_or_default()
@@ -288,7 +291,7 @@ mod tests {
             fetching.log(RDKafkaLogLevel::Debug, "METADATA", &line);
         };
         line(lines::NO_ID, "bm9va2E");
-        // A client that forgot the topic and looks it up again.
+        // A client that forgot the topic and queries it again.
         line(lines::NO_ID, "bm9va2E");
         assert!(fetching.take_recreated().is_empty());
         line("bm9va2E", "b3RoZXI");

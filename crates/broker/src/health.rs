@@ -1,4 +1,4 @@
-//! Whether the brokers can be reached, as librdkafka sees it.
+//! The health of a sink, and the state of its connection as librdkafka reports it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,35 +16,37 @@ use crate::{
     client::{Redactor, known_brokers},
 };
 
-/// A camera is held up when its oldest record has waited this long for the broker.
+/// A camera counts as held up when its oldest record has waited this long for the broker.
 pub(crate) const HELD_UP_AFTER: Duration = Duration::from_secs(5);
 
-/// How a sink is doing.
+/// The health of a sink.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkHealth {
-    /// At least one broker is connected; seen once a second.
+    /// Whether at least one broker is connected; updated once per second.
     pub connected: bool,
-    /// The last error of the client since it was connected, in words, without secrets.
+    /// The client's last error since it was connected, as text without secrets.
     pub last_error: Option<String>,
-    /// Records that wait to be handed to the Kafka client.
+    /// The number of records that wait to be passed to the Kafka client.
     pub outbox: usize,
-    /// Records that the Kafka client has and the broker has not acknowledged.
+    /// The number of records that the Kafka client has and the broker has not acknowledged.
     pub in_flight: usize,
-    /// How long the oldest record that is not acknowledged has waited.
+    /// How long the oldest unacknowledged record has waited.
     pub oldest_unacked: Option<Duration>,
-    /// Cameras whose oldest record has waited for more than 5 s, and how long it has; the longest first.
+    /// Cameras whose oldest record has waited for more than 5 s, with that time; the longest first.
     pub held_up: Vec<(CameraId, Duration)>,
-    /// Topics that take no records now, by the kind of their records, with why and what to do.
+    /// Topics that currently accept no records, by record kind, with the reason and advice.
     pub refused: Vec<(RecordKind, String)>,
-    /// Cameras whose records the broker refuses one after the other, each on its own account: too large, invalid.
+    /// Cameras whose records the broker rejects one after the other for a reason in the record itself: too large,
+    /// invalid.
     pub refused_cameras: Vec<CameraId>,
-    /// How often the brokers have refused a record, by kind and error.
+    /// How often the brokers have rejected a record, by kind and error.
     pub refusals: Vec<RefusalCount>,
-    /// Snapshots that the broker never had: later ones took their place, or it refused them.
+    /// The number of snapshots that never reached the broker because newer ones replaced them or the broker rejected
+    /// them.
     pub snapshots_lost: u64,
 }
 
-/// The connection's state, shared by the client's callbacks.
+/// The connection state, which the client's callbacks share.
 pub(crate) struct Link {
     redactor: Redactor,
     security: Security,
@@ -57,7 +59,7 @@ struct Seen {
     /// `host:port` of each broker.
     brokers: Vec<String>,
     last_error: Option<(RDKafkaErrorCode, String)>,
-    /// A certificate that is not accepted is being looked at.
+    /// Whether a thread currently fetches an untrusted certificate.
     looking: bool,
 }
 
@@ -74,7 +76,7 @@ impl Link {
         self.seen().connected
     }
 
-    /// `host:port` of the brokers that the client knows of.
+    /// Returns `host:port` of the brokers that the client knows.
     pub(crate) fn brokers(&self) -> Vec<String> {
         self.seen().brokers.clone()
     }
@@ -83,7 +85,7 @@ impl Link {
         self.seen().last_error.as_ref().map(|(_, reason)| reason.clone())
     }
 
-    /// Takes note of the brokers' states and logs where they have changed.
+    /// Updates the state from librdkafka's statistics, and logs a change of connectivity.
     pub(crate) fn observe(&self, statistics: &Statistics) {
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
         let mut seen = self.seen();
@@ -101,20 +103,20 @@ impl Link {
         }
     }
 
-    /// Takes note of an error and logs it where it is another than the last. librdkafka says the same of
-    /// each try to connect.
+    /// Stores an error, and logs it if its code differs from the last one. librdkafka reports the same error for each
+    /// attempt to connect.
     pub(crate) fn error(&self, code: RDKafkaErrorCode, reason: &str) {
         let reason = self.redactor.redact(reason);
         let mut seen = self.seen();
         let last = seen.last_error.as_ref().map(|(code, _)| *code);
         if code == RDKafkaErrorCode::AllBrokersDown {
             seen.connected = false;
-            // The error before it says why.
+            // The previous error has the reason.
             if last.is_some() {
                 return;
             }
         }
-        // That one broker refuses the login says more than that another is not there.
+        // A rejected login at one broker is more informative than another broker that is down.
         if last == Some(RDKafkaErrorCode::Authentication) && code == RDKafkaErrorCode::BrokerTransportFailure
         {
             return;
@@ -132,7 +134,7 @@ impl Link {
         seen.last_error = Some((code, in_words(&problem)));
     }
 
-    /// Fetches the certificate on a thread of its own, since librdkafka must not wait.
+    /// Fetches the certificate on a separate thread, because librdkafka's callbacks must not block.
     fn look_at_certificate(&self, seen: &mut Seen, code: RDKafkaErrorCode, reason: String) {
         seen.last_error = Some((code, in_words(&explain(code, &reason, &self.security))));
         if seen.looking {

@@ -1,8 +1,8 @@
-//! Kafka: the producer with its outbox, the topics, the embedded cluster, and a reader of the records.
+//! Kafka: the producer with its outbox, the topics, the embedded broker, and readers of records.
 //!
-//! Everything here takes a [`KafkaSettings`](lookout_config::KafkaSettings) that names servers. Where the
-//! user asked for the embedded cluster, [`Embedded::start`] comes first and gives the settings by which
-//! its cluster is reached.
+//! Everything in this crate takes a [`KafkaSettings`](lookout_config::KafkaSettings) that names servers. If the user
+//! asked for the embedded broker, call [`Embedded::start`] first: it returns the settings with the address of its
+//! cluster.
 
 mod advice;
 mod check;

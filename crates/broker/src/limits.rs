@@ -1,4 +1,4 @@
-//! The largest batch that the topics of a producer take, as the brokers tell it.
+//! The largest batch that the topics of a producer accept, as the brokers report it.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::{
     pump::Pump,
 };
 
-/// The setting of a topic that bounds a batch. Where the topic has none, the brokers answer with their own.
+/// The topic setting that limits a batch. If a topic does not set it, the brokers return their own default.
 const SETTING: &str = "max.message.bytes";
-/// Short, because asking blocks, and the thread may be told to stop.
+/// Short, because the query blocks and the thread may have to stop.
 const ASK_FOR: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Somebody may change it.
+/// The limit may be changed at any time.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Reads the limit of topics.
+/// Reads the batch limit of topics from the brokers.
 pub(crate) struct TopicLimits {
     admin: AdminClient<QuietContext>,
     topics: Vec<String>,
-    /// What was logged last, so that it is logged once.
+    /// The error that was logged last, so that it is logged once.
     logged: Option<RDKafkaErrorCode>,
 }
 
@@ -36,7 +36,10 @@ impl TopicLimits {
         Self { admin, topics, logged: None }
     }
 
-    /// Tells `pump` the limit, once, so that its first batch is small enough.
+    /// Reads the limit once and passes it to `pump`, the producer.
+    ///
+    /// # Errors
+    /// The brokers do not answer, or deny the query.
     pub(crate) async fn tell(&mut self, pump: &Pump) -> Result<(), RDKafkaErrorCode> {
         let asked = self.smallest().await;
         match asked {
@@ -44,7 +47,7 @@ impl TopicLimits {
                 self.logged = None;
                 pump.limit_batches(limit);
             }
-            // The embedded cluster answers so.
+            // The embedded broker answers this way.
             Ok(None) | Err(RDKafkaErrorCode::UnsupportedFeature) => {}
             Err(code) => {
                 if !is_denied(code) {
@@ -64,14 +67,14 @@ impl TopicLimits {
         Ok(())
     }
 
-    /// Follows the limit, until it is dropped.
+    /// Reads the limit periodically, and when it is in doubt, until this future is dropped.
     pub(crate) async fn follow(mut self, pump: &Pump) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(ASK_EVERY) => {}
                 () = pump.until_in_doubt() => {}
             }
-            // The brokers may be away for a moment; a right is not granted in one.
+            // A second attempt helps if the brokers are briefly unreachable.
             if self.tell(pump).await.is_err() {
                 tokio::time::sleep(ASK_AGAIN).await;
                 let _ = self.tell(pump).await;
@@ -92,8 +95,8 @@ impl TopicLimits {
         Ok(smallest)
     }
 
-    /// A broker that is there. Each knows the settings of all topics, and the embedded cluster has no controller,
-    /// which librdkafka would ask otherwise.
+    /// Returns the id of any broker in the metadata. Each broker knows the settings of all topics. librdkafka would
+    /// otherwise query the controller, which the embedded broker does not have.
     fn any_broker(&self) -> Result<i32, RDKafkaErrorCode> {
         let topic = self.topics.first().map(String::as_str);
         let metadata = self.admin.inner().fetch_metadata(topic, ASK_FOR).map_err(|error| code(&error))?;

@@ -1,13 +1,13 @@
-//! The records between the worker and librdkafka, and those that librdkafka has. Pure: it sends nothing
-//! and reads no clock.
+//! The worker's outbox: the records that wait for librdkafka, and those that librdkafka has in flight. This module
+//! does no I/O and reads no clock.
 //!
-//! librdkafka cannot give back a record that it holds, so it is handed only a window of them; the rest
-//! waits here, where the oldest record of a live camera can still make room. The records in the window
-//! are kept here too, in a table by place, rather than in librdkafka's hands: so a client that dies, or
-//! that never answers, takes no ticket with it.
+//! A record cannot be taken back from librdkafka, so librdkafka gets only a window of them. The others wait here,
+//! where the oldest record of a live camera can still be dropped to make room. The records in the window are kept
+//! here too, in a table by sequence number ([`Place`]), so that no ticket is lost with a client that fails or never
+//! answers.
 //!
-//! Each camera has a lane with a share of the window. A partition that takes nothing holds up the cameras
-//! whose records go there, and no other camera.
+//! Each camera has a lane, its queue, with a share of the window. A partition that accepts nothing delays only the
+//! cameras whose records go to that partition.
 
 mod lane;
 
@@ -23,10 +23,10 @@ use lookout_stage::Ticket;
 pub(crate) use lane::BACK_OFF;
 use lane::{Lane, Share};
 
-/// A record's place in the order in which records came; never given twice.
+/// The sequence number of a record in the outbox, which is never reused.
 pub(crate) type Place = usize;
 
-/// A record on its way.
+/// A record that waits for its delivery report.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub camera: CameraId,
@@ -40,26 +40,27 @@ impl Outgoing {
         Self { camera, payload, ticket, since }
     }
 
-    /// Its bytes of key and value.
+    /// Returns the size of key and value in bytes.
     pub(crate) fn size(&self) -> usize {
         self.camera.as_str().len() + self.payload.len()
     }
 }
 
-/// What became of a record that was sent.
+/// The outcome of a record that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Delivered,
-    /// Refused for good.
+    /// Rejected by the broker; a retry is useless.
     Rejected,
-    /// Neither delivered nor refused for good: it is sent again.
+    /// Neither delivered nor rejected; the record is sent again.
     Returned,
 }
 
-/// Most records of one kind that librdkafka is handed at once; ample for 100,000 a second at 10 ms a round.
+/// Maximum number of live records, and of records of file sources, in flight in librdkafka; enough for 100,000
+/// records per second with 10 ms per round.
 const WINDOW: usize = 1000;
 
-/// A lane that had no record for this long is forgotten when a new camera comes.
+/// A lane that had no record for this long is removed when a new camera appears.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
@@ -68,28 +69,28 @@ pub(crate) struct Outbox {
     live_window: usize,
     window_bytes: usize,
     next: Place,
-    /// Counts the times that records were sent; see [`Lane`].
+    /// The number of the current round of sending; see [`Lane`].
     round: u64,
     lanes: BTreeMap<CameraId, Lane>,
-    /// Whose the records in flight are.
+    /// The camera of each record in flight.
     in_flight: BTreeMap<Place, CameraId>,
     waiting: usize,
     live_waiting: usize,
     live_in_flight: usize,
-    /// The client takes no records until then.
+    /// The client accepts no records until then.
     held_until: Option<Instant>,
 }
 
 impl Outbox {
-    /// An outbox for `buffer_records` records of live cameras that are not acknowledged. Half of them may
-    /// be in the window, the rest can make room; one may always wait, and one of each camera may always be in
-    /// flight. Records of lossless sources are as many as their permits. librdkafka has room for `client_bytes`.
+    /// Creates an outbox for `buffer_records` unacknowledged records of live cameras. At most half of them may be in
+    /// the window; the others can be dropped. One record may always wait, and one record of each camera may always be
+    /// in flight. Records of file sources are limited by their permits. librdkafka has room for `client_bytes`.
     pub(crate) fn new(buffer_records: NonZeroUsize, client_bytes: usize) -> Self {
         let max_live = buffer_records.get();
         Self {
             max_live,
             live_window: (max_live / 2).clamp(1, WINDOW),
-            // The other half is for status records, snapshots, and records that are alone larger than a share.
+            // The other half is for status records, snapshots, and single records that are larger than a share.
             window_bytes: client_bytes / 2,
             next: 0,
             round: 1,
@@ -102,7 +103,7 @@ impl Outbox {
         }
     }
 
-    /// Takes a record; where live records are too many, the oldest of those that wait expires.
+    /// Adds a record. If there are too many live records, the oldest waiting one expires.
     pub(crate) fn push(&mut self, record: Outgoing) {
         let (place, now) = (self.next, record.since);
         self.next += 1;
@@ -123,8 +124,8 @@ impl Outbox {
         }
     }
 
-    /// The share of each camera. It counts those with nothing under way too: what they need has to be free when
-    /// another camera's partition stands still.
+    /// Returns the share of each camera. Idle cameras count too: their share has to be free when another camera's
+    /// partition is stuck.
     fn share(&self) -> Share {
         let lanes = self.lanes.len().max(1);
         Share {
@@ -134,7 +135,8 @@ impl Outbox {
         }
     }
 
-    /// The record to send next, if one may be sent now. Once there is none, [`Outbox::round_ends`] is called.
+    /// Returns the record to send next, if one may be sent now. The caller sends until there is none, then calls
+    /// [`Outbox::round_ends`].
     pub(crate) fn next(&self, now: Instant) -> Option<(Place, &Outgoing)> {
         if self.waiting == 0 || self.held_until.is_some_and(|until| now < until) {
             return None;
@@ -144,12 +146,13 @@ impl Outbox {
         next.min_by_key(|(place, _)| *place)
     }
 
-    /// All that could be sent was sent. What comes later for a camera waits for the answers to this.
+    /// Ends the round: everything that could be sent was sent. A camera with records in flight sends no more until
+    /// they are answered.
     pub(crate) fn round_ends(&mut self) {
         self.round += 1;
     }
 
-    /// The record of `camera` at `place` was handed to librdkafka.
+    /// Notes that the record of `camera` at `place` was passed to librdkafka.
     pub(crate) fn sent(&mut self, camera: &CameraId, place: Place) {
         self.held_until = None;
         let Some(is_live) = self.lanes.get_mut(camera).and_then(|lane| lane.sent(place, self.round)) else {
@@ -161,7 +164,7 @@ impl Outbox {
         self.in_flight.insert(place, camera.clone());
     }
 
-    /// librdkafka would not take the record of `camera` at `place`, ever.
+    /// Expires the record of `camera` at `place`, which librdkafka will never accept.
     pub(crate) fn refused(&mut self, camera: &CameraId, place: Place) {
         if let Some(lane) = self.lanes.get_mut(camera) {
             lane.refused();
@@ -177,25 +180,25 @@ impl Outbox {
         }
     }
 
-    /// librdkafka takes nothing now.
+    /// Holds all records until `until`, because librdkafka currently accepts none.
     pub(crate) fn hold(&mut self, until: Instant) {
         self.held_until = self.held_until.max(Some(until));
     }
 
-    /// librdkafka takes nothing of `camera` now.
+    /// Holds the records of `camera` for its backoff, because librdkafka currently accepts none of them.
     pub(crate) fn hold_camera(&mut self, camera: &CameraId, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(camera) {
             lane.hold(now);
         }
     }
 
-    /// The record in flight at `place`.
+    /// Returns the record in flight at `place`.
     pub(crate) fn in_flight_at(&self, place: Place) -> Option<&Outgoing> {
         self.lanes.get(self.in_flight.get(&place)?)?.in_flight.get(&place)
     }
 
-    /// What became of the record at `place`; an answer for one that is no longer in flight is ignored.
-    /// Gives the record's camera.
+    /// Applies the outcome of the record at `place`, and returns its camera. A delivery report for a record that is
+    /// no longer in flight is ignored.
     pub(crate) fn settle(&mut self, place: Place, outcome: Outcome, now: Instant) -> Option<CameraId> {
         let camera = self.in_flight.remove(&place)?;
         let lane = self.lanes.get_mut(&camera)?;
@@ -220,7 +223,7 @@ impl Outbox {
         Some(camera)
     }
 
-    /// Takes back all that a dead client had.
+    /// Requeues all records that a failed client had in flight.
     pub(crate) fn take_back(&mut self, now: Instant) {
         let places: Vec<Place> = self.in_flight.keys().copied().collect();
         for place in places {
@@ -228,7 +231,7 @@ impl Outbox {
         }
     }
 
-    /// Gives all records up.
+    /// Expires all records.
     pub(crate) fn expire_all(&mut self, cause: ExpireCause) {
         for lane in std::mem::take(&mut self.lanes).into_values() {
             for (_, record) in lane.waiting.into_iter().chain(lane.in_flight) {
@@ -247,19 +250,20 @@ impl Outbox {
         self.in_flight.len()
     }
 
-    /// When the oldest record that is not settled came.
+    /// Returns when the oldest unsettled record was added.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lanes.values().filter_map(Lane::oldest).min()
     }
 
-    /// The cameras with a record that came before `before` and is not settled, with the time it came.
+    /// Returns the cameras with an unsettled record that was added before `before`, with the time of their oldest
+    /// one.
     pub(crate) fn held_up(&self, before: Instant) -> impl Iterator<Item = (&CameraId, Instant)> {
         let old =
             move |(camera, lane)| Lane::oldest(lane).filter(|oldest| *oldest < before).map(|at| (camera, at));
         self.lanes.iter().filter_map(old)
     }
 
-    /// The cameras whose records the broker refuses one after the other.
+    /// Returns the cameras whose records the broker rejects one after the other.
     pub(crate) fn refused_cameras(&self) -> impl Iterator<Item = &CameraId> {
         self.lanes.iter().filter(|(_, lane)| lane.is_refused()).map(|(camera, _)| camera)
     }

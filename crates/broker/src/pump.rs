@@ -1,16 +1,16 @@
-//! Moves records from the outbox to librdkafka, and its answers back.
+//! The worker's Kafka producer (`Pump`): moves records from the outbox to librdkafka, and handles the delivery
+//! reports.
 //!
-//! Whoever adds a record or learns of an answer sends what the window has room for, under one lock, so
-//! that records keep their order. Nothing that happens under the lock waits: handing a record to
+//! Every call that adds a record or handles a delivery report also sends the records that the window has room for,
+//! under one lock, so that records keep their order. Nothing blocks while the lock is held: passing a record to
 //! librdkafka copies it into a queue.
 //!
-//! **What may be doubled.** librdkafka's idempotent producer retries without doubling, across lost
-//! connections and restarted brokers. Only when it declares itself dead (a *fatal* error: the broker has
-//! lost track of it) is there no telling which of the records it had were written, and a new producer
-//! sends them again. At most one window of records is doubled so, each with the same `(camera, session,
-//! seq)`; the other choice would be to lose them. The same holds where a topic was recreated, and for the same reason:
-//! librdkafka keeps the leader epochs of the topic that was deleted, and may not find the new one's leaders.
-//! [`Pump::replace`] is the only place.
+//! **When duplicates can occur.** librdkafka's idempotent producer retries without duplicates, across lost
+//! connections and broker restarts. After a *fatal* error (the broker has lost the producer's state), it is unknown
+//! which of the records in flight were written, and a new producer sends them again. At most one window of records is
+//! duplicated this way, each with the same `(camera, session, seq)`; the alternative would be to lose them. The same
+//! happens when a topic was recreated: librdkafka keeps the leader epochs of the deleted topic, and may not find the
+//! leaders of the new one. [`Pump::replace`] is the only place that sends records again.
 
 mod clients;
 
@@ -43,10 +43,11 @@ use crate::{
 };
 use clients::{BatchSize, Retiring};
 
-/// A client with its callbacks.
+/// A librdkafka producer with its callbacks.
 pub(crate) type Client = BaseProducer<PumpContext>;
 
-/// Stands for a report, which no ledger counts, where the place of a frame's record would.
+/// Returns a sentinel sequence number for a report. Reports are not in the ledger and have no sequence number of
+/// their own.
 fn place_of(lane: Lane) -> Place {
     match lane {
         Lane::Status => Place::MAX,
@@ -63,15 +64,16 @@ fn kind_of(lane: Lane) -> RecordKind {
 
 pub(crate) struct Pump {
     config: ClientConfig,
-    /// The user asked for librdkafka's debug lines.
+    /// Whether the user asked for librdkafka's debug lines.
     debug: bool,
     topics: Topics,
     link: Link,
     state: Mutex<State>,
     idle: Notify,
-    /// A batch was too large although the topic's limit should allow it.
+    /// Notified when the broker rejected a batch as too large although it was within the topic's known limit.
     doubt: Notify,
-    /// The ids of the topics, and whether one was recreated. Behind a lock of its own: librdkafka logs while it is called.
+    /// The ids of the topics, and whether a topic was recreated. They are outside `state` because librdkafka calls
+    /// the log callback during calls that are made while `state` is locked.
     topic_ids: Mutex<BTreeMap<String, String>>,
     recreated: AtomicBool,
 }
@@ -79,18 +81,18 @@ pub(crate) struct Pump {
 struct State {
     outbox: Outbox,
     client: Option<Arc<Client>>,
-    /// Counts the clients; the answers of one that was given up are void.
+    /// The number of the current client. Delivery reports of a client that was given up are ignored.
     generation: usize,
-    /// The client before, while records are in flight in it.
+    /// The previous client, while it has records in flight.
     retiring: Option<Retiring>,
     batch: BatchSize,
     revived: Option<Instant>,
     reports: Reports,
     refusals: Refusals,
-    /// Sending begins when the topics were created, lest the first record has the broker create one with
-    /// its own number of partitions.
+    /// Sending starts after the topics were created. Otherwise the first record could make the broker create a topic
+    /// with the broker's own number of partitions.
     topics_ready: bool,
-    /// Nothing is taken any more.
+    /// Whether the producer is closed and accepts no more records.
     closed: bool,
 }
 
@@ -101,7 +103,7 @@ pub(crate) struct PumpContext {
 }
 
 impl Pump {
-    /// A pump with its first client, which connects in the background.
+    /// Starts the producer with its first client, which connects in the background.
     pub(crate) fn start(
         mut config: ClientConfig,
         topics: Topics,
@@ -164,7 +166,7 @@ impl Pump {
         }
     }
 
-    /// Sends what there is room for.
+    /// Sends the records and reports that the windows have room for.
     fn send(&self, state: &mut State) {
         let Some(client) = state.client.clone() else { return };
         if state.topics_ready {
@@ -187,9 +189,9 @@ impl Pump {
                 continue;
             };
             match client::code(&error) {
-                // A full queue empties with the next answer.
+                // The queue has room again after the next delivery report.
                 RDKafkaErrorCode::QueueFull => break,
-                // Revived in the next turn.
+                // The next call of `turn` replaces the client.
                 RDKafkaErrorCode::Fatal => {
                     state.outbox.hold(now + BACK_OFF);
                     break;
@@ -224,7 +226,7 @@ impl Pump {
                     let is_too_large = outcome(code) == Outcome::Rejected;
                     let scope = if is_too_large { Scope::Record } else { Scope::Topic };
                     state.refusals.refused(kind, (code, scope), Some(&report.key), now);
-                    // By the time that a snapshot could be sent there are later ones.
+                    // By the time a snapshot could be sent, newer ones exist.
                     if is_too_large || lane == Lane::Snapshots {
                         state.reports.refused(lane);
                     } else {
@@ -256,7 +258,7 @@ impl Pump {
         let Some(record) = state.outbox.in_flight_at(place) else { return };
         let outcome = match error {
             None => Outcome::Delivered,
-            // It was refused together with others, which are not all too large.
+            // The broker rejected the whole batch, in which not every record is too large.
             Some(code) if is_too_large(code) && record.size() < batch_size => {
                 state.batch.doubt();
                 self.doubt.notify_one();
@@ -291,12 +293,12 @@ impl Pump {
         }
     }
 
-    /// Waits until nothing but snapshots is under way.
+    /// Waits until only snapshots remain to be sent.
     pub(crate) async fn until_idle(&self) {
         self.until(State::is_idle).await;
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing remains to be sent.
     pub(crate) async fn until_empty(&self) {
         self.until(|state| state.is_idle() && state.reports.is_empty(Lane::Snapshots)).await;
     }
@@ -311,7 +313,7 @@ impl Pump {
         }
     }
 
-    /// Gives up what is left, and takes nothing any more.
+    /// Expires all remaining records, and accepts no more.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
@@ -347,7 +349,8 @@ impl Pump {
         }
     }
 
-    // Each critical section leaves the outbox whole at each step, so a poisoned lock still guards one.
+    // Each critical section leaves the outbox consistent after each step, so the state behind a poisoned lock is
+    // valid.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -359,9 +362,9 @@ impl State {
     }
 }
 
-/// What an error of librdkafka or the broker means for the record it came with. Only what is wrong with the
-/// record itself is for good: rights, clocks, policies and topics can be put right, so the record waits. None is
-/// lost by mistake, and the ledger and health show those that wait.
+/// Returns what an error of librdkafka or the broker means for its record. Only errors of the record itself are
+/// final. Problems with rights, clocks, policies and topics can be solved, so the record waits: no record is lost by
+/// mistake, and the ledger and the sink's health show the records that wait.
 fn outcome(code: RDKafkaErrorCode) -> Outcome {
     if is_too_large(code) || code == RDKafkaErrorCode::InvalidRecord {
         Outcome::Rejected
@@ -370,13 +373,14 @@ fn outcome(code: RDKafkaErrorCode) -> Outcome {
     }
 }
 
-/// Whether the record, or the batch that it was part of, is larger than the topic allows.
+/// Returns whether the record, or the batch that contained it, is larger than the topic allows.
 fn is_too_large(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge)
 }
 
-/// Whether the error is not the broker's: the client was given up with the record.
+/// Returns whether the error comes from the client itself, which was given up with the record, and not from the
+/// broker.
 fn is_own(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
@@ -396,7 +400,7 @@ impl ClientContext for PumpContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        // A client that is about to go says nothing about the one that is used.
+        // A client that is about to be dropped does not know the state of the current one.
         if self.pump.state().generation == self.generation {
             self.pump.link.observe(&statistics);
         }

@@ -1,4 +1,4 @@
-//! What a message on one of the topics holds.
+//! Decoding of a message on one of the topics.
 
 use std::fmt::Write as _;
 
@@ -15,12 +15,12 @@ pub enum ReadRecord {
     Snapshot(Box<SnapshotRecord>),
     Track(Box<TrackRecord>),
     Alert(Box<AlertRecord>),
-    /// Of the registry, whose records are named by their key.
+    /// A record of the registry. Its camera is named by the key.
     Camera {
         key: String,
         record: RegistryRecord,
     },
-    /// A message that is none of ours, that holds what none of ours may, or of a version that this program does not
+    /// A message that is not a Lookout record, is an invalid record, or has a version that this program does not
     /// know.
     Unreadable {
         topic: String,
@@ -30,7 +30,10 @@ pub enum ReadRecord {
     },
 }
 
-/// Reads a message, or says why that cannot be done.
+/// Decodes a message.
+///
+/// # Errors
+/// The reason why the message is not a valid record.
 pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Result<ReadRecord, String> {
     let value = payload.unwrap_or_default();
     match kind {
@@ -67,7 +70,7 @@ pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Re
     }
 }
 
-/// By its key a record has its place in its camera's order; under another's it has none.
+/// Checks that a record's key is its own id: the key decides the partition and thereby the record's order.
 fn keyed(key: &[u8], id: &str) -> Result<(), String> {
     if key == id.as_bytes() {
         return Ok(());
@@ -75,9 +78,10 @@ fn keyed(key: &[u8], id: &str) -> Result<(), String> {
     Err(format!("its key is `{}`, and it is of `{id}`", shortened(&String::from_utf8_lossy(key))))
 }
 
-/// A text that anybody may have written, as it is shown: without control characters, and not much longer than a line.
+/// Returns untrusted text in a form that is safe to print: without control characters, and shortened to about 300
+/// characters.
 pub fn shortened(text: &str) -> String {
-    /// The longest reasons that Lookout itself gives have about as many.
+    /// About the length of Lookout's own longest error texts.
     const MAX_CHARS: usize = 300;
     let mut chars = text.chars().map(|char| if char.is_control() { '\u{FFFD}' } else { char });
     let mut shown: String = chars.by_ref().take(MAX_CHARS).collect();
@@ -161,7 +165,7 @@ mod tests {
                 let told = matches!(read, Err(_) | Ok(ReadRecord::Camera { record: RegistryRecord::Bad(_) | RegistryRecord::Removed, .. }));
                 prop_assert!(told, "{read:?}");
             }
-            // A record that was damaged on its way.
+            // A record that was damaged in transit.
             let mut record = STATUS.replace("SCHEMA", StatusRecord::SCHEMA).into_bytes();
             let at = at.min(record.len());
             record.truncate(at);

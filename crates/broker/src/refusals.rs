@@ -1,4 +1,5 @@
-//! What the brokers refuse: logged once, then counted, and told to health. Pure: it reads no clock.
+//! Counts the records that brokers reject, logs them at a limited rate, and reports them in the sink's health. This
+//! module reads no clock.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +11,12 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::advice;
 
-/// Refusals that go on are logged again, with their count, after this long.
+/// Rejections that continue are logged again, with their count, after this time.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// A topic that was just created is not known to every broker at once.
+/// For this long, a missing topic is not reported: not every broker knows a new topic at once.
 const GRACE_OF_NEW_TOPICS: Duration = Duration::from_secs(5);
 
-/// How often the brokers refused a record, by kind and error.
+/// How often the brokers rejected a record, by kind and error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalCount {
     pub kind: RecordKind,
@@ -24,14 +25,14 @@ pub struct RefusalCount {
     pub count: u64,
 }
 
-/// Whether the error is of the topic or the cluster, so that it concerns each record until it passes.
+/// Whether an error concerns one record, or the topic or cluster and thereby each record until it is solved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     Record,
     Topic,
 }
 
-/// The refusals of all topics that a producer writes.
+/// The rejections on all topics of a producer.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     topics: Topics,
@@ -41,7 +42,7 @@ pub(crate) struct Refusals {
 #[derive(Debug, Default)]
 struct Kind {
     counts: BTreeMap<String, u64>,
-    /// Why the topic takes nothing now.
+    /// Why the topic currently accepts no records.
     standing: Option<Standing>,
     logged: Option<Instant>,
     since_logged: u64,
@@ -60,7 +61,7 @@ impl Refusals {
         Self { topics, kinds: BTreeMap::new() }
     }
 
-    /// The brokers refused a record of `kind` under the key `key`.
+    /// Counts a record of `kind` with the key `key` that the brokers rejected, and logs it if that is due.
     pub(crate) fn refused(
         &mut self,
         kind: RecordKind,
@@ -96,7 +97,7 @@ impl Refusals {
         (entry.logged, entry.since_logged) = (Some(now), 0);
     }
 
-    /// The brokers took a record of `kind`.
+    /// Notes that the brokers accepted a record of `kind`.
     pub(crate) fn accepted(&mut self, kind: RecordKind, now: Instant) {
         let Some(standing) = self.kinds.get_mut(&kind).and_then(|entry| entry.standing.take()) else {
             return;
@@ -108,7 +109,7 @@ impl Refusals {
         }
     }
 
-    /// Why the topic of `kind` takes nothing now, with what to do about it.
+    /// Returns why the topic of `kind` currently accepts no records, with advice.
     pub(crate) fn standing(&self, kind: RecordKind, now: Instant) -> Option<String> {
         let standing = self.kinds.get(&kind)?.standing.as_ref().filter(|standing| !standing.in_grace(now))?;
         let topic = self.topics.of(kind);

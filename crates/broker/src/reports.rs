@@ -1,9 +1,9 @@
-//! Status records and snapshots on their way: best effort, bounded, the latest win. Each has a lane of its
-//! own, so that none displaces one of the other.
+//! Status records and snapshots that wait to be sent: best effort, bounded, newer ones replace older ones. Each kind
+//! has its own lane, its queue, so that neither displaces the other.
 
 use std::{collections::VecDeque, time::Instant};
 
-/// Where a report goes.
+/// The kind of a report, which has its own queue and topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     Status,
@@ -11,7 +11,7 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    /// Those that matter most first.
+    /// All lanes, the most important first.
     pub(crate) const ALL: [Self; 2] = [Self::Status, Self::Snapshots];
 }
 
@@ -22,22 +22,22 @@ pub(crate) struct Report {
     pub payload: Vec<u8>,
 }
 
-/// What a lane has room for.
+/// The limits of a lane.
 #[derive(Debug)]
 struct Room {
-    /// Most that wait; beyond it the oldest is dropped.
+    /// Maximum number of waiting reports. Beyond it, the oldest is dropped.
     records: usize,
     bytes: usize,
-    /// Most that librdkafka is handed at once, of which one may always be under way.
+    /// Maximum number of reports in flight in librdkafka. One may always be in flight, whatever its size.
     window_records: usize,
     window_bytes: usize,
-    /// Whether one that waits makes place for a later one of its key.
+    /// Whether a newer report replaces a waiting one with the same key.
     latest_of_key: bool,
 }
 
 const MIB: usize = 1024 * 1024;
 
-/// A later record of its camera outdates what is dropped.
+/// A dropped status record is outdated by a later one of its camera.
 const STATUS: Room = Room {
     records: 1000,
     bytes: 64 * MIB,
@@ -46,7 +46,7 @@ const STATUS: Room = Room {
     latest_of_key: false,
 };
 
-/// The window is what frames' records may find before them on the way to a broker.
+/// The window limits how many bytes of snapshots can be queued before a frame record on the way to a broker.
 const SNAPSHOTS: Room =
     Room { records: 10_000, bytes: 16 * MIB, window_records: 100, window_bytes: MIB, latest_of_key: true };
 
@@ -62,7 +62,7 @@ struct Queue {
     waiting_bytes: usize,
     in_flight: usize,
     in_flight_bytes: usize,
-    /// librdkafka takes none until then.
+    /// librdkafka accepts no report of this lane until then.
     held_until: Option<Instant>,
     lost: u64,
 }
@@ -72,7 +72,7 @@ impl Reports {
         self.queue(lane).push(report, room(lane));
     }
 
-    /// The one of `lane` to send next, if one may be sent now.
+    /// Returns the next report of `lane` to send, if one may be sent now.
     pub(crate) fn next(&self, lane: Lane, now: Instant) -> Option<&Report> {
         let queue = self.of(lane);
         if queue.held_until.is_some_and(|until| now < until) {
@@ -81,12 +81,12 @@ impl Reports {
         queue.next(room(lane))
     }
 
-    /// librdkafka takes none of `lane` now.
+    /// Holds `lane` until `until`, because librdkafka accepts none of its reports.
     pub(crate) fn hold(&mut self, lane: Lane, until: Instant) {
         self.queue(lane).held_until = Some(until);
     }
 
-    /// The one that was next has been handed to librdkafka.
+    /// Notes that the next report was passed to librdkafka.
     pub(crate) fn sent(&mut self, lane: Lane) {
         let queue = self.queue(lane);
         if let Some(report) = queue.pop() {
@@ -95,16 +95,16 @@ impl Reports {
         }
     }
 
-    /// The one that was next will never be taken.
+    /// Drops the next report, which librdkafka will never accept.
     pub(crate) fn refused(&mut self, lane: Lane) {
         let queue = self.queue(lane);
         queue.lost += u64::from(queue.pop().is_some());
     }
 
-    /// One of so many bytes that was sent is settled.
+    /// Settles a report of `bytes` bytes that was sent.
     pub(crate) fn settled(&mut self, lane: Lane, bytes: usize, delivered: bool) {
         let queue = self.queue(lane);
-        // It was forgotten meanwhile.
+        // It was already forgotten with its client.
         if queue.in_flight == 0 {
             return;
         }
@@ -113,7 +113,7 @@ impl Reports {
         queue.lost += u64::from(!delivered);
     }
 
-    /// What was sent is lost with its client.
+    /// Counts the reports in flight as lost with their client.
     pub(crate) fn forget_sent(&mut self) {
         for lane in Lane::ALL {
             let queue = self.queue(lane);
@@ -135,12 +135,12 @@ impl Reports {
         self.of(lane).waiting.is_empty() && self.of(lane).in_flight == 0
     }
 
-    /// How many of all lanes librdkafka has.
+    /// Returns the number of reports of all lanes that are in flight in librdkafka.
     pub(crate) fn in_flight(&self) -> usize {
         self.status.in_flight + self.snapshots.in_flight
     }
 
-    /// How many the broker never had.
+    /// Returns the number of reports that never reached the broker.
     pub(crate) fn lost(&self, lane: Lane) -> u64 {
         self.of(lane).lost
     }

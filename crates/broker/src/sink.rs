@@ -1,4 +1,4 @@
-//! Records to Kafka.
+//! The Kafka sink: publishes a worker's records to Kafka.
 
 use std::{
     fmt,
@@ -26,23 +26,23 @@ use crate::{
     topics::TopicCreator,
 };
 
-/// How often what was held back is looked at; answers are heard as they come. rdkafka spins for the last
-/// millisecond of each turn, so short ones cost.
+/// How often records that were held back are tried again. Delivery reports are handled as they arrive. rdkafka spins
+/// for the last millisecond of each poll, so short polls cost CPU time.
 const TURN: Duration = Duration::from_millis(200);
 
-/// How long a drain waits for snapshots when all else is out.
+/// How long a drain waits for snapshots after all other records were sent.
 const FOR_SNAPSHOTS: Duration = Duration::from_secs(2);
 
-/// Takes records to Kafka: acknowledged by all replicas, in each camera's order, without doubles as far
-/// as Kafka's idempotent producer reaches.
+/// Publishes records to Kafka: acknowledged by all replicas, in order for each camera, and without duplicates as far
+/// as Kafka's idempotent producer prevents them.
 ///
-/// While the brokers are away records wait: those of live cameras up to `buffer_records`, beyond which
-/// the oldest expire; those of other sources all, and these sources wait with them. Each camera has a share of the
-/// window of records in flight, so a partition without a leader holds up the cameras whose records go there, and no
-/// other camera.
+/// While the brokers are unreachable, records wait. At most `buffer_records` records of live cameras wait, and the
+/// oldest expire beyond that. Records of file sources all wait, and their sources stop reading meanwhile. Each camera
+/// has a share of the window of records in flight, so a partition without a leader delays only the cameras whose
+/// records go to that partition.
 ///
-/// So that the records of a camera keep their order whatever the brokers refuse, its next records are sent when they
-/// have answered for those before.
+/// To keep the records of a camera in order even if brokers reject some of them, the sink sends the camera's next
+/// records only after the brokers have answered for all earlier ones.
 pub struct KafkaSink {
     pump: Arc<Pump>,
     format: RecordFormat,
@@ -53,19 +53,19 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// Starts a sink of frame and status records; see [`KafkaSink::start_for`].
+    /// Starts a sink for frame and status records; see [`KafkaSink::start_for`].
     ///
     /// # Errors
-    /// As there.
+    /// See [`KafkaSink::start_for`].
     pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
         Self::start_for(settings, &[RecordKind::Frame, RecordKind::Status])
     }
 
-    /// Starts a sink of records of `kinds`. It connects, and creates the topics, in the background: that no broker answers is
-    /// no error here.
+    /// Starts a sink for records of `kinds`. It connects and creates the topics in the background, so an unreachable
+    /// broker is not an error here.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses, or a thread that cannot be started.
+    /// librdkafka rejects the settings, or a thread cannot be started.
     pub fn start_for(settings: &KafkaSettings, kinds: &[RecordKind]) -> Result<Self, BrokerError> {
         let config = client_config(settings, Use::Produce)?;
         let creator = TopicCreator::new(settings, kinds)?;
@@ -81,7 +81,7 @@ impl KafkaSink {
         );
         let (stop, stopped) = stop_signal();
         let (stop_topics, topics_stopped) = oneshot::channel();
-        // From here on the drop of the sink tidies up.
+        // From here on, dropping the sink stops its threads.
         let mut sink = Self {
             pump,
             format: settings.format,
@@ -98,7 +98,7 @@ impl KafkaSink {
         Ok(sink)
     }
 
-    /// How the sink is doing; for `/readyz` and the metrics.
+    /// Returns the state of the sink, for `/readyz` and the metrics.
     pub fn health(&self) -> SinkHealth {
         self.pump.health()
     }
@@ -116,7 +116,7 @@ fn poll(pump: &Arc<Pump>, stopped: &Stop) {
     pump.disconnect();
 }
 
-/// Creates the topics, then follows what they take.
+/// Creates the topics, then watches their limits until stopped.
 fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::Receiver<()>, pump: &Pump) {
     let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
@@ -128,7 +128,7 @@ fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::R
     runtime.block_on(async {
         let follow = async {
             let mut limits = TopicLimits::new(creator.run().await, topics);
-            // Where the limit is not known, batches are as large as configured.
+            // If the limit is not known, batches have the configured size.
             let _ = limits.tell(pump).await;
             pump.topics_are_ready();
             limits.follow(pump).await;
@@ -141,7 +141,7 @@ fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::R
     pump.topics_are_ready();
 }
 
-/// How many bytes of records librdkafka holds for a client of `config`.
+/// Returns how many bytes of records librdkafka queues for a client of `config`.
 fn queue_bytes(config: &ClientConfig) -> usize {
     let kbytes = config.get("queue.buffering.max.kbytes").and_then(|kbytes| kbytes.parse().ok());
     kbytes.unwrap_or(65_536usize).saturating_mul(1024)
@@ -178,8 +178,8 @@ impl RecordSink for KafkaSink {
         }
     }
 
-    /// As the trait says; status records are waited for too, and snapshots for a moment. Where the deadline is reached the sink is
-    /// closed, and what comes later expires at once.
+    /// Drains as the trait specifies. Also waits for status records, and for snapshots up to `FOR_SNAPSHOTS`. At the
+    /// deadline, the sink is closed, and later records expire at once.
     fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
             if timeout_at(deadline.into(), self.pump.until_idle()).await.is_ok() {
@@ -204,7 +204,7 @@ impl Drop for KafkaSink {
         self.stop_topics.take();
         self.stop.take();
         for thread in [self.topics.take(), self.poll.take()].into_iter().flatten() {
-            // A thread that panicked has said so.
+            // A thread that panicked has already logged it.
             let _ = thread.join();
         }
         self.pump.disconnect();

@@ -1,9 +1,9 @@
-//! What the unit tests of this crate share.
+//! Helpers for the unit tests of this crate.
 
 use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{RecordFormat, Topics};
 
-/// Settings as a pipeline file without any would give them, for `servers`.
+/// Returns the settings of a pipeline file without any Kafka settings, for the brokers `servers`.
 pub(crate) fn settings(servers: &str) -> KafkaSettings {
     KafkaSettings {
         brokers: Brokers::Servers(servers.into()),

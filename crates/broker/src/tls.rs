@@ -1,4 +1,4 @@
-//! Why a broker's certificate is not accepted. librdkafka only says that it is not.
+//! Finds out why a broker's certificate is not trusted. librdkafka only reports that it is not.
 
 use std::{
     net::{TcpStream, ToSocketAddrs},
@@ -15,10 +15,10 @@ use openssl::{
 
 use crate::advice::BrokerProblem;
 
-/// How long an address may take to answer, and how long its handshake may take.
+/// How long each connection attempt, read and write may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// The settings of TLS that the user has made.
+/// The user's TLS settings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tls {
     on: bool,
@@ -34,7 +34,7 @@ enum Authorities {
     Pem(Secret),
 }
 
-/// What was wrong with a certificate, first of all.
+/// The first verification error of a certificate.
 #[derive(Debug)]
 struct Fault {
     result: X509VerifyResult,
@@ -63,18 +63,18 @@ impl Tls {
         }
     }
 
-    /// Whether brokers are spoken to by TLS.
+    /// Returns whether clients use TLS to connect to brokers.
     pub(crate) fn is_on(&self) -> bool {
         self.on
     }
 
-    /// Whether the client has a certificate of its own.
+    /// Returns whether the client has a certificate of its own.
     pub(crate) fn has_certificate(&self) -> bool {
         self.certificate
     }
 
-    /// What is wrong with the certificate of the broker at `host:port`, if it shows one and it is wrong. Blocks its
-    /// thread for some seconds at most.
+    /// Returns what is wrong with the certificate of the broker at `host:port`, if it presents one and verification
+    /// fails. Blocks its thread for a few seconds at most.
     pub(crate) fn problem(&self, host: &str, port: u16) -> Option<BrokerProblem> {
         if !self.on || !self.verified {
             return None;
@@ -91,7 +91,7 @@ impl Tls {
         let connector = self.connector(&found).ok()?;
         let mut handshake = connector.configure().ok()?;
         handshake.set_verify_hostname(self.names_verified);
-        // That it fails for want of a client's certificate is no matter here.
+        // The handshake may fail without a client certificate, which does not matter here.
         let _ = handshake.connect(host, stream);
         found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -114,7 +114,7 @@ impl Tls {
                 let certificate = context.current_cert().map(ToOwned::to_owned);
                 found.get_or_insert(Fault { result: context.error(), certificate });
             }
-            // Nothing is sent over this connection.
+            // Continue in spite of the error: nothing is sent over this connection.
             true
         });
         Ok(builder.build())
@@ -134,7 +134,7 @@ pub(crate) fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
 }
 
 fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
-    // X509_V_ERR_*, which the bindings name in part.
+    // `X509_V_ERR_*` codes, of which the bindings name only some.
     const NOT_YET_VALID: i32 = 9;
     const EXPIRED: i32 = 10;
     const NAMES: [i32; 3] = [62, 63, 64];
@@ -185,7 +185,7 @@ fn issuer(certificate: Option<&X509Ref>) -> String {
     certificate.map(|it| distinguished(it.issuer_name())).unwrap_or_default()
 }
 
-/// A name as `CN=..., O=...`.
+/// Returns a name as `CN=..., O=...`.
 fn distinguished(name: &X509NameRef) -> String {
     let part = |entry: &X509NameEntryRef| {
         let key = entry.object().nid().short_name().unwrap_or("?").to_owned();

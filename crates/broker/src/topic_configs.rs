@@ -1,4 +1,4 @@
-//! Whether topics are set up so that records are lost, for `lookout doctor`.
+//! Checks the topics' configuration for settings that lose records, for `lookout doctor`.
 
 use std::{thread, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     context::QuietContext,
 };
 
-/// Records that are deleted sooner are gone before a consumer that is restarted has read them.
+/// With a shorter retention time, records are deleted before a restarted consumer has read them.
 const SHORT_MS: i64 = 300_000;
 
-/// What is wrong with how each of `topics` is set up, in their order. Blocks. Brokers that do not say, or may not, are
-/// not asked again: nothing is known to be wrong then.
+/// Returns the problem with the configuration of each of `topics`, in their order. Blocks. If the brokers do not
+/// answer or deny the query, there is no retry and no problem is reported.
 pub(crate) fn problems(
     settings: &KafkaSettings,
     topics: &[&str],
@@ -44,7 +44,7 @@ fn describe(settings: &KafkaSettings, topics: &[&str], patience: Duration) -> Op
         let described = runtime.block_on(admin.describe_configs(&asked, &options)).ok()?;
         Some(described.into_iter().filter_map(Result::ok).collect())
     };
-    // A thread of its own: whoever asks may be a task of another runtime.
+    // On a separate thread, because the caller may be a task of another runtime.
     thread::scope(|scope| scope.spawn(ask).join().ok().flatten())
 }
 

@@ -1,4 +1,4 @@
-//! Creates the topics, in the background, for as long as it takes to reach a broker.
+//! Creates the topics in the background, and retries until a broker is reached.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::{
 };
 
 const TRY_FOR: Duration = Duration::from_secs(5);
-/// Short, because asking blocks, and the thread may be told to stop.
+/// Short, because the query blocks and the thread may have to stop.
 const ASK_FOR: Duration = Duration::from_millis(300);
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// A topic as it is to be.
+/// A topic to create.
 #[derive(Debug, Clone)]
 struct TopicPlan {
     name: String,
@@ -32,21 +32,21 @@ struct TopicPlan {
 /// How long a topic keeps its records.
 #[derive(Debug, Clone, Copy)]
 enum Retention {
-    /// As the broker has it.
+    /// The broker's default.
     Default,
-    /// The last record of a key for ever, and those before it not.
+    /// The last record of each key forever, and no older ones.
     Compacted,
-    /// An hour.
+    /// One hour.
     Short,
 }
 
-/// Settings of a compacted topic. Its records are read from the beginning at each start, so what was
-/// overwritten is cleaned away sooner than by default.
+/// Settings of a compacted topic. Its records are read from the beginning at each start, so overwritten records are
+/// removed sooner than by default.
 const COMPACTED: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "3600000")];
 
-/// Settings of a topic whose records take room and are soon outdated. What is kept too long goes a segment at
-/// a time, so segments are short.
+/// Settings of a topic with large records that are soon outdated. Kafka deletes whole segments, so the segments are
+/// short.
 const SHORT: [(&str, &str); 2] = [("retention.ms", "3600000"), ("segment.ms", "600000")];
 
 impl Retention {
@@ -59,7 +59,7 @@ impl Retention {
     }
 }
 
-/// Creates topics.
+/// Creates topics on the brokers.
 pub(crate) struct TopicCreator {
     admin: AdminClient<QuietContext>,
     topics: Vec<TopicPlan>,
@@ -68,7 +68,7 @@ pub(crate) struct TopicCreator {
 }
 
 impl TopicCreator {
-    /// Of the topics of records of `kinds`.
+    /// Returns a creator for the topics of `kinds`.
     pub(crate) fn new(settings: &KafkaSettings, kinds: &[RecordKind]) -> Result<Self, BrokerError> {
         let partitions = if settings.partitions == 0 { -1 } else { i32::from(settings.partitions) };
         let plan = |kind: &RecordKind| {
@@ -84,7 +84,7 @@ impl TopicCreator {
         Self::of(settings, kinds.iter().map(plan).collect())
     }
 
-    /// Of one topic, with so many partitions; 0 takes the broker's default.
+    /// Returns a creator for one topic with `partitions` partitions; 0 selects the broker's default.
     pub(crate) fn of_one(settings: &KafkaSettings, name: &str, partitions: u16) -> Result<Self, BrokerError> {
         let partitions = if partitions == 0 { -1 } else { i32::from(partitions) };
         Self::of(
@@ -93,7 +93,7 @@ impl TopicCreator {
         )
     }
 
-    /// Of the registry, with so many partitions, and the claims to them.
+    /// Returns a creator for the registry with `partitions` partitions, and for the topic of the claims to them.
     pub(crate) fn of_registry(settings: &KafkaSettings, partitions: u16) -> Result<Self, BrokerError> {
         let plan = |name: &String, partitions| TopicPlan {
             name: name.clone(),
@@ -101,7 +101,7 @@ impl TopicCreator {
             retention: Retention::Compacted,
         };
         let registry = plan(&settings.topics.cameras, i32::from(partitions));
-        // One, so that the claims are in one order.
+        // With one partition, all claims are in one order.
         Self::of(settings, vec![registry, plan(&settings.topics.claims, 1)])
     }
 
@@ -111,8 +111,8 @@ impl TopicCreator {
         Ok(Self { admin, topics, replication })
     }
 
-    /// Returns when each topic exists, or when the brokers will not create it: then it was created by
-    /// hand, or records wait until it is. Gives the client, for whoever has more to ask.
+    /// Returns once each topic exists, or once the brokers refuse to create it. In the latter case, records wait
+    /// until the topic is created by hand. Returns the admin client for further queries.
     pub(crate) async fn run(mut self) -> AdminClient<QuietContext> {
         self.create_all().await;
         self.admin
@@ -157,8 +157,8 @@ impl TopicCreator {
         }
     }
 
-    /// Leaves the topics that do not exist; false where no broker says. Topics that were created by hand
-    /// need no right to create them.
+    /// Removes the topics that exist from the list; false if no broker answers. Topics that were created by hand need
+    /// no right to create topics.
     fn forget_existing(&mut self) -> bool {
         let mut missing = Vec::new();
         for topic in &self.topics {
@@ -194,7 +194,7 @@ fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, BrokerEr
         .map_err(|error| redactor.creation_error(&error))
 }
 
-/// Whether another try may end better.
+/// Returns whether another attempt may succeed.
 fn is_passing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(

@@ -1,4 +1,4 @@
-//! Writes what consumers have found: tracks and alerts.
+//! Writes the results of consumers: tracks and alerts.
 
 use std::{fmt, time::Duration};
 
@@ -18,17 +18,17 @@ use crate::{
     topics::TopicCreator,
 };
 
-/// Writes tracks and alerts, acknowledged by all replicas, without doubles as far as Kafka's idempotent producer
-/// reaches. While the brokers are away whoever writes waits.
+/// Writes tracks and alerts, acknowledged by all replicas, and without duplicates as far as Kafka's idempotent
+/// producer prevents them. While the brokers are unreachable, [`RecordWriter::write`] waits.
 pub struct RecordWriter {
     producer: FutureProducer<QuietContext>,
     topics: Topics,
     format: RecordFormat,
-    /// Creates the topics; it ends once they are there.
+    /// The task that creates the topics. It ends once they exist.
     creator: JoinHandle<()>,
 }
 
-/// One record on its way.
+/// A record to write.
 #[derive(Debug, Clone, Copy)]
 pub enum Written<'a> {
     Track(&'a TrackRecord),
@@ -43,7 +43,7 @@ impl Written<'_> {
         }
     }
 
-    /// By it the records of a camera, or of a worker, keep their order.
+    /// Returns the Kafka key, which keeps the records of a camera or worker in order.
     fn key(&self) -> &str {
         match self {
             Self::Track(track) => track.camera.as_str(),
@@ -64,11 +64,11 @@ impl Written<'_> {
 }
 
 impl RecordWriter {
-    /// Starts the writer. It connects, and creates its topics, in the background: that no broker answers is no
-    /// error here. To be called within a tokio runtime.
+    /// Starts the writer. It connects and creates its topics in the background, so an unreachable broker is not an
+    /// error here. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses.
+    /// librdkafka rejects the settings.
     pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let producer = client_config(settings, Use::Produce)?
@@ -79,12 +79,12 @@ impl RecordWriter {
         Ok(Self { producer, topics: settings.topics.clone(), format: settings.format, creator })
     }
 
-    /// Writes a record, and returns once all replicas have it. Records that are handed over one after the other
-    /// keep their order; the future may be dropped once it was polled, and the record is written all the same.
+    /// Writes a record, and returns once all replicas have it. Records that are passed one after the other keep their
+    /// order. If the future is dropped after its first poll, the record is still written.
     ///
     /// # Errors
-    /// [`BrokerError::WriteRefused`] where this user may not write at present; any other where the brokers refuse the
-    /// record for good. That they are away is none.
+    /// [`BrokerError::WriteRefused`] if this user currently may not write; another error if the brokers reject the
+    /// record permanently. Unreachable brokers are not an error.
     pub async fn write(&self, record: Written<'_>) -> Result<(), BrokerError> {
         let topic = self.topics.of(record.kind());
         let failed = |reason: String| BrokerError::Write { topic: topic.to_owned(), reason };
@@ -100,10 +100,10 @@ impl RecordWriter {
         }
     }
 
-    /// Waits until all that was handed over is written, for `patience` at most. Blocks its thread.
+    /// Waits until all pending records are written, for at most `patience`. Blocks its thread.
     ///
     /// # Errors
-    /// It is not.
+    /// Records remain unwritten after `patience`.
     pub fn flush(&self, patience: Duration) -> Result<(), BrokerError> {
         let failed = |error: KafkaError| BrokerError::Write {
             topic: self.topics.alerts.clone(),

@@ -4,8 +4,8 @@ use image::{Rgb, RgbImage};
 use lookout_schema::BBox;
 use lookout_stage::Rect;
 
-/// The pixels that `bbox` touches, one at least, in a picture of `picture`, which has an area; whatever the
-/// numbers are.
+/// Returns the pixels that `bbox` touches within `picture`, at least one. `picture` must have an area; `bbox` may have
+/// any values.
 pub(crate) fn touched(bbox: BBox, picture: Rect) -> Rect {
     let axis = |low: f32, high: f32, side: u32| {
         let low = (low.floor() as u32).min(side - 1);
@@ -16,7 +16,7 @@ pub(crate) fn touched(bbox: BBox, picture: Rect) -> Rect {
     Rect { x, y, width, height }
 }
 
-/// Colors what of `area` lies in the picture.
+/// Fills the part of `area` that lies in the image.
 pub(crate) fn fill(picture: &mut RgbImage, area: Rect, color: Rgb<u8>) {
     let (width, height) = picture.dimensions();
     for y in area.y..(area.y + area.height).min(height) {
@@ -26,7 +26,7 @@ pub(crate) fn fill(picture: &mut RgbImage, area: Rect, color: Rgb<u8>) {
     }
 }
 
-/// Draws the border of `area`, `line` pixels wide, inside of it.
+/// Draws a border inside of `area`, `line` pixels wide.
 pub(crate) fn frame(picture: &mut RgbImage, area: Rect, line: u32, color: Rgb<u8>) {
     let Rect { x, y, width, height } = area;
     let (across, down) = (line.min(width), line.min(height));
@@ -36,13 +36,13 @@ pub(crate) fn frame(picture: &mut RgbImage, area: Rect, line: u32, color: Rgb<u8
     fill(picture, Rect { x: x + width - across, width: across, ..area }, color);
 }
 
-/// `area` without `by` pixels at each side; at least one pixel stays.
+/// Shrinks `area` by `by` pixels at each side, to at least one pixel.
 pub(crate) fn inset(area: Rect, by: u32) -> Rect {
     let [dx, dy] = [area.width, area.height].map(|side| by.min((side - 1) / 2));
     Rect { x: area.x + dx, y: area.y + dy, width: area.width - 2 * dx, height: area.height - 2 * dy }
 }
 
-/// Whether two areas have a pixel in common.
+/// Returns whether two rectangles have a pixel in common.
 pub(crate) fn overlap(a: Rect, b: Rect) -> bool {
     a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
 }

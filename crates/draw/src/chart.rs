@@ -1,17 +1,17 @@
-//! Lines, squares and letters on white.
+//! A white image with lines, rectangles and text.
 
 use image::{Rgb, RgbImage};
 use lookout_stage::Rect;
 
 use crate::{canvas, pen::Pen};
 
-/// How high letters are, in pixels.
+/// Font height in pixels.
 pub const LETTERS: u32 = 15;
 
 pub const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
 pub const INK: Rgb<u8> = Rgb([40, 40, 40]);
 
-/// A white picture that is drawn on. What does not lie on it is not drawn.
+/// A white image to draw on. Everything outside of it is clipped.
 #[derive(Debug)]
 pub struct Chart {
     picture: RgbImage,
@@ -19,7 +19,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// An empty one of a width and height, in pixels.
+    /// Creates a white image of a width and height in pixels.
     pub fn new([width, height]: [u32; 2]) -> Self {
         Self { picture: RgbImage::from_pixel(width, height, GROUND), pen: Pen::new() }
     }
@@ -28,7 +28,7 @@ impl Chart {
         self.picture
     }
 
-    /// A line of two pixels' width, so that it is seen on a large screen.
+    /// Draws a line two pixels wide, so that it is visible on a large screen.
     pub fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], color: Rgb<u8>) {
         let length = (x2 - x1).abs().max((y2 - y1).abs()).ceil().max(1.0);
         for i in 0..=length as u32 {
@@ -46,13 +46,13 @@ impl Chart {
         canvas::fill(&mut self.picture, area, color);
     }
 
-    /// Writes from a corner to the right and below.
+    /// Draws text with its upper left corner at `corner`.
     pub fn write(&mut self, text: &str, corner: [u32; 2], ink: Rgb<u8>) {
         let line = self.pen.set(text, LETTERS as f32);
         self.pen.write(&mut self.picture, &line, corner, ink);
     }
 
-    /// How wide a text is when it is written, in pixels.
+    /// Returns the width of a text in pixels.
     pub fn width_of(&self, text: &str) -> u32 {
         self.pen.set(text, LETTERS as f32).width
     }

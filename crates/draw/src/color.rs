@@ -1,14 +1,15 @@
-//! The colors of classes.
+//! Colors of classes.
 
 use image::Rgb;
 
-/// The golden ratio's share of the circle: the next hue is always far from those before it.
+/// The fractional part of the golden ratio, by which the hue advances, so that the next hue differs from all earlier
+/// ones.
 const HUE_STEP: f32 = 0.618_034;
 
-/// Saturation and value, in turns, so that hues that come near each other again differ.
+/// Saturation and value, used in turn, so that classes with similar hues still differ.
 const TONES: [(f32, f32); 3] = [(0.95, 0.95), (0.60, 1.00), (1.00, 0.65)];
 
-/// The color of a class, the same in every picture.
+/// Returns the color of a class, which is the same in all images.
 pub fn of_class(class_id: u32) -> Rgb<u8> {
     let hue = (class_id as f32 * HUE_STEP).fract() * 6.0;
     let (saturation, value) = TONES[class_id as usize % TONES.len()];
@@ -19,7 +20,7 @@ pub fn of_class(class_id: u32) -> Rgb<u8> {
     Rgb([channel(5.0), channel(3.0), channel(1.0)])
 }
 
-/// Black or white, whichever can be read on `color` (WCAG 2, relative luminance).
+/// Returns black or white, whichever has the higher contrast to `color` (WCAG 2, relative luminance).
 pub(crate) fn ink_on(color: Rgb<u8>) -> Rgb<u8> {
     let linear = |channel: u8| {
         let c = f32::from(channel) / 255.0;
@@ -27,7 +28,7 @@ pub(crate) fn ink_on(color: Rgb<u8>) -> Rgb<u8> {
     };
     let [red, green, blue] = color.0.map(linear);
     let luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    // Where black and white have the same contrast.
+    // At this luminance, black and white have the same contrast.
     if luminance > 0.179 { Rgb([0; 3]) } else { Rgb([255; 3]) }
 }
 

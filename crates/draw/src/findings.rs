@@ -1,15 +1,15 @@
-//! What was found, in a copy of a picture.
+//! Inference results (in the code: `findings`) drawn on a copy of an image.
 
 use image::{RgbImage, imageops};
 use lookout_schema::{Classification, Detection};
 
 use crate::{labels::Sheet, pen::Pen};
 
-/// Below this long side no text can be read: such a picture's copy is larger by a whole factor.
+/// Minimum long side of the copy in pixels. A smaller image is enlarged by an integer factor, so that text is legible.
 const LEAST_LONG_SIDE: u32 = 160;
 
-/// A copy of `picture` with boxes, and a label each; a classifier's classes stand in the upper left corner.
-/// A long side below [`LEAST_LONG_SIDE`] is brought there.
+/// Returns a copy of `picture` with a box and a label per detection. The classes of a classifier are listed in the
+/// upper left corner. An image with a long side below [`LEAST_LONG_SIDE`] is enlarged.
 pub fn with_findings(
     pen: &Pen,
     picture: &RgbImage,
@@ -56,7 +56,7 @@ mod tests {
         with_findings(&Pen::new(), &picture, detections, classes)
     }
 
-    /// How many pixels of a row are not the picture's own.
+    /// Returns the number of pixels that differ from the original image.
     fn changed(picture: &RgbImage) -> usize {
         picture.pixels().filter(|pixel| **pixel != GREY).count()
     }
@@ -95,12 +95,12 @@ mod tests {
     fn a_picture_of_twenty_pixels_has_a_copy_whose_label_can_be_read() {
         let copy = draw((20, 20), &[detection("person", [5.0, 10.0, 15.0, 18.0])], &[]);
         assert_eq!(copy.dimensions(), (160, 160));
-        // The box, at eight times its place, and a plate as wide as ten letters.
+        // The box at eight times its coordinates, and a label background of the width of ten letters.
         let color = crate::of_class(3);
         assert_eq!(*copy.get_pixel(40, 130), color);
         let plate = copy.enumerate_pixels().filter(|(_, y, pixel)| *y < 76 && **pixel == color).count();
         assert!(plate > 300, "{plate}");
-        // Narrow pictures and single pixels.
+        // Narrow images and images of a single pixel.
         draw((1, 1), &[detection("person", [0.0, 0.0, 1.0, 1.0])], &[class("cat")]);
         draw((2, 4000), &[detection("person", [0.0, 0.0, 2.0, 4000.0])], &[class("cat")]);
         draw((4000, 2), &[detection("person", [0.0, 0.0, 4000.0, 2.0])], &[class("cat")]);

@@ -1,4 +1,4 @@
-//! Boxes and labels, and where each label has its place.
+//! Boxes and labels, and the placement of the labels.
 
 use image::RgbImage;
 use lookout_schema::{Classification, Detection};
@@ -10,18 +10,18 @@ use crate::{
     pen::{Line, Pen},
 };
 
-/// The picture's short side in lines' widths, and in letters' heights.
+/// The image's short side divided by these gives the line width and the font height.
 const LINES: f32 = 240.0;
 const LETTERS: f32 = 33.0;
 
-/// Letters are this high at least where there is room, and never below the other, in pixels.
+/// `USUAL_LETTERS` is the minimum of the normal font height, `LEAST_LETTERS` that of the reduced one, in pixels.
 const USUAL_LETTERS: f32 = 12.0;
 const LEAST_LETTERS: f32 = 9.0;
 
-/// More of a label is never shown.
+/// Maximum number of characters of a label.
 const MOST_CHARACTERS: usize = 120;
 
-/// A picture that is drawn on.
+/// An image to draw on.
 #[derive(Debug)]
 pub(crate) struct Sheet<'p> {
     pen: &'p Pen,
@@ -31,7 +31,7 @@ pub(crate) struct Sheet<'p> {
     letters: f32,
 }
 
-/// A label on its ground.
+/// A label with its background.
 #[derive(Debug)]
 struct Plate {
     text: Line,
@@ -56,15 +56,15 @@ impl<'p> Sheet<'p> {
         self.picture
     }
 
-    /// Draws detections, most certain first, whose boxes are `factor` times as large here: all boxes, then
-    /// all labels, the most certain on top.
+    /// Draws detections, sorted by descending score. Their boxes are scaled by `factor`. All boxes are drawn before all
+    /// labels, and those with the highest score are drawn last, on top.
     pub(crate) fn detections(&mut self, detections: &[Detection], factor: f32) {
         let areas = detections.iter().map(|found| {
             let corners: [f32; 4] = found.bbox.into();
             touched(corners.map(|corner| corner * factor).into(), self.whole)
         });
         let areas: Vec<Rect> = areas.collect();
-        // A rim in the other brightness shows the line on a ground of its own color.
+        // A border in a contrasting color makes the line visible on a background of its own color.
         let rim = self.line / 3;
         for (found, area) in detections.iter().zip(&areas).rev() {
             let color = of_class(found.class_id);
@@ -80,7 +80,7 @@ impl<'p> Sheet<'p> {
         plates.iter().rev().for_each(|plate| self.plate(plate));
     }
 
-    /// Writes classes, most probable first, one below the other into the upper left corner, as many as fit.
+    /// Lists classes, sorted by descending score, in the upper left corner, as many as fit.
     pub(crate) fn classes(&mut self, classes: &[Classification]) {
         let mut y = 0;
         for class in classes {
@@ -101,13 +101,13 @@ impl<'p> Sheet<'p> {
         self.pen.write(&mut self.picture, &plate.text, at, ink_on(color));
     }
 
-    /// Left and right of a label.
+    /// Returns the margin at the left and the right of a label, in pixels.
     fn margin(&self) -> u32 {
         (self.letters / 4.0).round() as u32
     }
 
-    /// A label and the width and height of its plate, which the picture has room for: in smaller letters if it
-    /// must be, and then cut short. None where not even the score has room.
+    /// Lays out a label and returns it with the width and height of its background. To fit into the image, the font is
+    /// reduced first, then the name is truncated. Returns `None` if not even the score fits.
     fn label(&self, name: &str, score: f32) -> Option<(Line, [u32; 2])> {
         let name: Vec<char> = name.chars().take(MOST_CHARACTERS).collect();
         let of = |shown: usize| {
@@ -128,8 +128,8 @@ impl<'p> Sheet<'p> {
             .or_else(|| fits(&format!("{score:.2}"), LEAST_LETTERS))
     }
 
-    /// Where a plate goes that belongs to `area`: above it, else inside, else below it, where no other plate
-    /// is; always within the picture.
+    /// Returns the position of the label of `area`: above, else inside, else below it, wherever no other label is, and
+    /// always within the image.
     fn place(&self, [width, height]: [u32; 2], area: Rect, plates: &[Plate]) -> Rect {
         let x = area.x.min(self.whole.width.saturating_sub(width));
         let lowest = self.whole.height.saturating_sub(height);

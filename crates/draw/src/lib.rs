@@ -1,4 +1,4 @@
-//! Pictures for people: what was found on pictures, and numbers as plots.
+//! Draws inference results on images, and metrics as plots.
 
 mod canvas;
 mod chart;

@@ -1,19 +1,19 @@
-//! Text on pictures.
+//! Text rendering on images.
 
 use ab_glyph::{Font, FontRef, Glyph, Point, PxScale, ScaleFont};
 use image::{Rgb, RgbImage};
 
-/// Writes with DejaVu Sans, which has the letters of most alphabets; other characters are an empty box.
+/// Renders text in DejaVu Sans, which covers most alphabets. Characters without a glyph appear as an empty box.
 #[derive(Debug)]
 pub struct Pen {
     font: Option<FontRef<'static>>,
 }
 
-/// Text that is set in one line.
+/// A laid-out line of text.
 #[derive(Debug)]
 pub(crate) struct Line {
     glyphs: Vec<Glyph>,
-    /// In pixels, rounded up.
+    /// Width in pixels, rounded up.
     pub(crate) width: u32,
     pub(crate) height: u32,
 }
@@ -23,8 +23,8 @@ impl Pen {
         Self { font: FontRef::try_from_slice(dejavu::sans::regular()).ok() }
     }
 
-    /// Sets `text` with letters of `size` pixels from the lowest to the highest. Control characters, line
-    /// breaks among them, are spaces.
+    /// Lays out `text` in one line with a font height of `size` pixels. Control characters, including line breaks,
+    /// become spaces.
     pub(crate) fn set(&self, text: &str, size: f32) -> Line {
         let Some(font) = &self.font else {
             return Line { glyphs: Vec::new(), width: 0, height: size as u32 };
@@ -43,7 +43,7 @@ impl Pen {
         Line { glyphs, width: x.ceil() as u32, height: font.height().ceil() as u32 }
     }
 
-    /// Writes `line` with its upper left corner at `x` and `y`; what is outside of the picture is left out.
+    /// Draws `line` with its upper left corner at `x` and `y`, clipped to the image.
     pub(crate) fn write(&self, picture: &mut RgbImage, line: &Line, [x, y]: [u32; 2], ink: Rgb<u8>) {
         let Some(font) = &self.font else { return };
         for glyph in &line.glyphs {

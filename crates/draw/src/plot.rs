@@ -1,4 +1,4 @@
-//! Numbers over numbers, as lines.
+//! Line plots.
 
 use image::{Rgb, RgbImage};
 use lookout_stage::Rect;
@@ -7,7 +7,7 @@ use crate::chart::{Chart, INK, LETTERS};
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 320;
-/// Left of a plot, where its numbers are, and elsewhere.
+/// The left margin, which holds the labels of the y axis, and the other margins, in pixels.
 const LEFT: u32 = 90;
 const MARGIN: u32 = 36;
 
@@ -15,25 +15,25 @@ const MARGIN: u32 = 36;
 #[derive(Debug, Clone)]
 pub struct Series<'s> {
     pub name: &'s str,
-    /// `(x, y)` from left to right; what is no number is left out.
+    /// Points `(x, y)` from left to right. Points with values that are not finite are skipped.
     pub points: &'s [(f64, f64)],
     pub color: Rgb<u8>,
 }
 
-/// One plot: lines with what they are of.
+/// A plot with one or more lines and their names.
 #[derive(Debug, Clone)]
 pub struct Plot<'s> {
-    /// What is at the right border, such as `1000 steps`.
+    /// The label at the right end of the x axis, such as `1000 steps`.
     pub right: String,
-    /// The smallest and the largest x; those of the points where there are none.
+    /// Range of the x axis; if `None`, the range of the points.
     pub x: Option<[f64; 2]>,
-    /// The smallest and the largest y; those of the points where there are none.
+    /// Range of the y axis; if `None`, the range of the points.
     pub y: Option<[f64; 2]>,
     pub series: Vec<Series<'s>>,
 }
 
 impl Plot<'_> {
-    /// Plots below one another.
+    /// Draws the plots below one another.
     pub fn all(plots: &[Plot<'_>]) -> RgbImage {
         let mut chart = Chart::new([WIDTH, HEIGHT * plots.len() as u32]);
         for (plot, row) in plots.iter().zip(0..) {
@@ -86,13 +86,13 @@ impl Plot<'_> {
             let places: Vec<[f64; 2]> =
                 series.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite()).map(place).collect();
             places.windows(2).for_each(|pair| chart.line(pair[0], pair[1], series.color));
-            // One alone has no line.
+            // Also draws each point, since a single point has no line.
             places.iter().for_each(|at| chart.line(*at, *at, series.color));
         }
     }
 }
 
-/// With as many digits as there is room for.
+/// Formats a number so that it fits into the left margin.
 fn number(value: f64) -> String {
     if value != 0.0 && !(1e-3..1e5).contains(&value.abs()) {
         format!("{value:.1e}")

@@ -1,5 +1,7 @@
-//! What libtorch's CUDA has and `tch` does not bind: streams of one's own, graphs, pinned memory; and GPU kernels that
-//! libtorch does not have (`kernels.cu`). See `cuda.cpp` beside this file. Without CUDA every call returns an error.
+//! CUDA features of libtorch that `tch` does not bind, and GPU kernels that libtorch does not have.
+//!
+//! These are separate streams, graphs and pinned memory (`cuda.cpp` beside this file), and the kernels in `kernels.cu`.
+//! Without CUDA, functions that return a `Result` return an error.
 
 use std::{ffi::c_void, os::raw::c_char, ptr::NonNull};
 
@@ -61,50 +63,53 @@ unsafe extern "C" {
     fn lookout_cuda_memory_used(device: i32, error: *mut c_char, capacity: usize) -> i64;
 }
 
-/// Whether this program was built with a libtorch with CUDA.
+/// Returns whether this program was built with a libtorch that supports CUDA.
 pub fn compiled() -> bool {
-    // SAFETY: takes nothing and returns a constant.
+    // SAFETY: the function has no arguments and returns a constant.
     unsafe { lookout_cuda_compiled() }
 }
 
-/// Has cuDNN measure its algorithms for each shape, and compute fp32 convolutions in fp32 rather than TF32.
+/// Makes cuDNN benchmark its algorithms for each shape, and compute fp32 convolutions in fp32 rather than in TF32.
 pub fn configure() {
     // SAFETY: sets two flags of libtorch's global context.
     unsafe { lookout_cuda_configure() }
 }
 
-/// A stream of a GPU, on which work is done in order, beside that of other streams.
+/// A CUDA stream of a GPU, with the memory pool of its graphs.
+///
+/// Its work runs in order, and concurrently with that of other streams.
 #[derive(Debug)]
 pub struct Slot(NonNull<c_void>);
 
-// SAFETY: a stream may be used from any thread; `&mut self` keeps two threads from using one at a time.
+// SAFETY: a stream may be used from any thread; `&mut self` prevents concurrent use by two threads.
 unsafe impl Send for Slot {}
 
 impl Slot {
-    /// A stream of the GPU `device`.
+    /// Creates a stream on the GPU `device`.
     ///
     /// # Errors
-    /// No such GPU, or no CUDA.
+    /// There is no such GPU, or no CUDA.
     pub fn new(device: usize) -> Result<Self, FusedError> {
         Self::with_priority(device, false)
     }
 
-    /// A stream of the GPU `device` whose kernels come before those of other streams that have not begun.
+    /// Creates a stream on the GPU `device` with high priority: its kernels run before those of other streams that have
+    /// not started.
     ///
     /// # Errors
-    /// No such GPU, or no CUDA.
+    /// There is no such GPU, or no CUDA.
     pub fn urgent(device: usize) -> Result<Self, FusedError> {
         Self::with_priority(device, true)
     }
 
     fn with_priority(device: usize, urgent: bool) -> Result<Self, FusedError> {
         let device = i32::try_from(device).unwrap_or(i32::MAX);
-        // SAFETY: the callee ends every exception and returns null with a message.
+        // SAFETY: the callee catches all exceptions and returns null with a message.
         let new = |error, size| unsafe { lookout_cuda_slot_new(device, urgent, error, size) };
         call("a CUDA stream", new).map(Self)
     }
 
-    /// Runs `work` with all of this thread's GPU work on this stream.
+    /// Runs `work` with this stream as the current stream of this thread.
     pub fn run<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         struct Leave(NonNull<c_void>);
         impl Drop for Leave {
@@ -113,23 +118,26 @@ impl Slot {
                 unsafe { lookout_cuda_slot_leave(self.0.as_ptr()) }
             }
         }
-        // SAFETY: the slot lives.
+        // SAFETY: `self` keeps the slot alive.
         unsafe { lookout_cuda_slot_enter(self.0.as_ptr()) };
         let _leave = Leave(self.0);
         work(self)
     }
 
-    /// Records what `work` has the GPU do, without doing it. To be called within [`Slot::run`]. What the graph reads
-    /// and writes has to live as long as the graph.
+    /// Records the GPU work of `work` as a graph, without running it. Must be called within [`Slot::run`].
+    ///
+    /// Callers must keep the memory that the graph reads and writes alive for as long as the graph.
     ///
     /// # Errors
-    /// `work` did what cannot be recorded: waited for the GPU, asked CUDA for memory by itself, failed.
+    /// `work` did something that cannot be recorded, such as waiting for the GPU or allocating memory from CUDA
+    /// directly, or it failed.
     pub fn capture<T>(&mut self, work: impl FnOnce() -> T) -> Result<(Graph, T), FusedError> {
-        // SAFETY: the slot lives; the callee ends every exception.
+        // SAFETY: `self` keeps the slot alive; the callee catches all exceptions.
         let begin = |error, size| unsafe { lookout_cuda_capture_begin(self.0.as_ptr(), error, size) };
         let graph = Graph(call("the start of a CUDA graph", begin)?);
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        // SAFETY: both live. A recording that has begun is ended whatever came of it.
+        // SAFETY: the slot and the graph are alive. A recording that was started has to be ended, also after a panic of
+        // `work`.
         let end =
             |error, size| unsafe { lookout_cuda_capture_end(self.0.as_ptr(), graph.0.as_ptr(), error, size) };
         let ended = check("a CUDA graph", end);
@@ -139,24 +147,24 @@ impl Slot {
         }
     }
 
-    /// Waits until the GPU has done all work of this stream.
+    /// Waits until the GPU has completed all work of this stream.
     ///
     /// # Errors
     /// The work failed.
     pub fn wait(&mut self) -> Result<(), FusedError> {
-        // SAFETY: the slot lives.
+        // SAFETY: `self` keeps the slot alive.
         check("the GPU", |error, size| unsafe { lookout_cuda_slot_wait(self.0.as_ptr(), error, size) })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // SAFETY: nobody else has it.
+        // SAFETY: `self` is the only owner of the slot.
         unsafe { lookout_cuda_slot_free(self.0.as_ptr()) }
     }
 }
 
-/// A recorded sequence of GPU work. Each replay reads and writes the memory that it was recorded with.
+/// A CUDA graph: a recorded sequence of GPU work. Each replay uses the memory addresses of the recording.
 #[derive(Debug)]
 pub struct Graph(NonNull<c_void>);
 
@@ -164,12 +172,12 @@ pub struct Graph(NonNull<c_void>);
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Begins the work on the current stream, and does not wait for it.
+    /// Starts the work on the current stream, without waiting for it.
     ///
     /// # Errors
-    /// CUDA refused.
+    /// CUDA returns an error.
     pub fn replay(&mut self) -> Result<(), FusedError> {
-        // SAFETY: the graph lives.
+        // SAFETY: `self` keeps the graph alive.
         check("a CUDA graph", |error, size| unsafe {
             lookout_cuda_graph_replay(self.0.as_ptr(), error, size)
         })
@@ -178,28 +186,29 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: nobody else has it.
+        // SAFETY: `self` is the only owner of the graph.
         unsafe { lookout_cuda_graph_free(self.0.as_ptr()) }
     }
 }
 
-/// Memory of the host that a GPU copies from and to while the host goes on: `[count]` of `kind`, which is `Uint8` or
-/// `Float`.
+/// Allocates pinned host memory `[count]` of `kind`, which is `Uint8` or `Float`. A GPU copies from and to it
+/// asynchronously.
 ///
 /// # Errors
-/// No memory, or no CUDA.
+/// There is not enough memory, or no CUDA.
 pub fn pinned(count: i64, kind: Kind) -> Result<Tensor, FusedError> {
-    // SAFETY: the callee ends every exception.
+    // SAFETY: the callee catches all exceptions.
     tensor("pinned memory", |error, size| unsafe {
         lookout_cuda_pinned(count, kind == Kind::Float, error, size)
     })
 }
 
-/// Copies `parts`, one after the other, to the start of `to`, memory of the host in bytes. Large copies are shared by
-/// some threads: one alone is slower than the way to a GPU.
+/// Copies `parts`, one after the other, to the start of `to`, which holds bytes in host memory.
+///
+/// Several threads share a large copy, because a single thread is slower than the transfer to a GPU.
 ///
 /// # Errors
-/// `to` is too small or something else.
+/// `to` is too small, or is not a contiguous tensor of bytes in host memory.
 pub fn fill(to: &mut Tensor, parts: &[&[u8]]) -> Result<(), FusedError> {
     const SHARERS: usize = 4;
     const SHARE: usize = 2 << 20;
@@ -212,7 +221,8 @@ pub fn fill(to: &mut Tensor, parts: &[&[u8]]) -> Result<(), FusedError> {
         let reason = format!("{total} bytes do not fit into {:?} of {:?}", to.size(), to.kind());
         return Err(FusedError { operator: "a copy", reason });
     }
-    // SAFETY: contiguous bytes of the host, `numel` of them, which `&mut` keeps from others for the time of this call.
+    // SAFETY: `to` has at least `total` contiguous bytes in host memory, as checked above, and `&mut` gives exclusive
+    // access to them during this call.
     let mut rest = unsafe { std::slice::from_raw_parts_mut(to.data_ptr().cast::<u8>(), total) };
     let each = parts.len().div_ceil((total / SHARE).clamp(1, SHARERS)).max(1);
     std::thread::scope(|scope| {
@@ -241,95 +251,101 @@ fn fill_share(mut to: &mut [u8], parts: &[&[u8]]) {
     }
 }
 
-/// Begins to copy `from` over `to` on the current stream, and does not wait for it. Pinned memory has to stay as it is
-/// until the stream has been waited for.
+/// Starts to copy `from` to `to` on the current stream, without waiting for it.
+///
+/// If one of them is pinned memory, callers must not change it until they have waited for the stream.
 ///
 /// # Errors
-/// Sizes that do not fit.
+/// The sizes differ.
 pub fn copy(to: &mut Tensor, from: &Tensor) -> Result<(), FusedError> {
     // SAFETY: both outlive the call, and libtorch keeps their memory until the copy is done.
     check("a copy", |error, size| unsafe { lookout_cuda_copy(to.as_mut_ptr(), from.as_ptr(), error, size) })
 }
 
-/// Begins to copy the bytes at `address` in the memory of its GPU over `to` on the current stream, and does not wait for
-/// it.
+/// Starts to copy the bytes at `address` in GPU memory to `to` on the current stream, without waiting for it.
 ///
 /// # Errors
-/// `to` is no contiguous tensor of bytes on a GPU; CUDA refused.
+/// `to` is not a contiguous tensor of bytes on a GPU, or CUDA returns an error.
 ///
 /// # Safety
-/// As many bytes as `to` has begin at `address`, and stay as they are until the stream has been waited for.
+/// `address` must point to at least as many bytes as `to` has, in the memory of the GPU of `to`. They must not change
+/// until the stream has been waited for.
 pub unsafe fn copy_picture(to: &mut Tensor, address: u64) -> Result<(), FusedError> {
-    // SAFETY: the caller's, and the callee checks the tensor.
+    // SAFETY: the caller guarantees the source, and the callee checks the tensor.
     check("a copy", |error, size| unsafe { lookout_cuda_copy_picture(to.as_mut_ptr(), address, error, size) })
 }
 
-/// A decoded frame in NV12 in a GPU's memory, and how it is brought to a picture; fields as in `kernels.cu`.
+/// A decoded NV12 frame in GPU memory, and how it is scaled. The layout must be the same as in `kernels.cu`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Nv12 {
-    /// Addresses of the planes.
+    /// GPU addresses of the planes.
     pub y: u64,
     pub uv: u64,
     pub y_stride: i64,
     pub uv_stride: i64,
-    /// Width and height of the plane of Y.
+    /// Width and height of the Y plane, in pixels.
     pub size: [i32; 2],
-    /// What is seen, in parts of the width and height: left, top, width, height.
+    /// The visible part of the frame as fractions of its width and height: left, top, width, height.
     pub seen: [f32; 4],
-    /// Where that lies in the output: x, y, width, height.
+    /// The position of the visible part in the output, in pixels: x, y, width, height.
     pub to: [i32; 4],
-    /// Width and height of the output.
+    /// Width and height of the output, in pixels.
     pub input: [i32; 2],
-    /// The Y of black, and factors of 2^16: Y's, V to red, U to green, V to green, U to blue.
+    /// The Y of black, and then factors in units of 2^-16: Y, V to red, U to green, V to green, U to blue.
     pub matrix: [i32; 6],
 }
 
 impl Nv12 {
-    /// Begins to write the picture `[height, width, 3]` to `out` on the current stream, and does not wait for it.
+    /// Starts to write the scaled RGB image `[height, width, 3]` to `out` on the current stream, without waiting for
+    /// it.
     ///
     /// # Errors
-    /// `out` has another size, type or device; kernels that do not compile.
+    /// `out` has another size, dtype or device, or the kernels cannot be compiled.
     ///
     /// # Safety
-    /// The planes are at their addresses in the memory of the current stream's GPU until the stream has been waited for.
+    /// The planes must stay at their addresses in the memory of the current stream's GPU until the stream has been
+    /// waited for.
     pub unsafe fn scale(&self, out: &mut Tensor) -> Result<(), FusedError> {
-        // SAFETY: the caller's; the callee checks the tensor. It reads this structure's fields and not the one behind them.
+        // SAFETY: the caller guarantees the planes, and the callee checks the tensor. It reads only the fields of this
+        // structure, and not the `out` pointer after them.
         check("scaling", |error, size| unsafe { lookout_cuda_scale(out.as_mut_ptr(), self, error, size) })
     }
 }
 
-/// The CUDA context (`CUcontext`) that libtorch uses on the GPU `device`.
+/// Returns the CUDA context (`CUcontext`) that libtorch uses on the GPU `device`.
 ///
 /// # Errors
-/// No such GPU, or no CUDA.
+/// There is no such GPU, or no CUDA.
 pub fn context(device: usize) -> Result<usize, FusedError> {
     let device = i32::try_from(device).unwrap_or(i32::MAX);
     let mut context = 0;
     check("the CUDA context", |error, size| {
-        // SAFETY: the callee ends every exception and returns 0 with a message.
+        // SAFETY: the callee catches all exceptions and returns 0 with a message.
         context = unsafe { lookout_cuda_context(device, error, size) };
         context != 0
     })?;
     Ok(context as usize)
 }
 
-/// How bytes become a network's input.
+/// The conversion of an image's bytes to a network's input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Normalization {
-    /// Of red, green and blue, 0 to 1.
+    /// Mean (`mean`) and standard deviation (`deviation`) of red, green and blue, on a scale of 0 to 1.
     pub mean: [f32; 3],
     pub deviation: [f32; 3],
-    /// Height and width of the output; what is beyond the image is zero.
+    /// Height and width of the output. Padding below and to the right of the image is zero.
     pub padded: [i64; 2],
     kind: i32,
     blocks: i32,
 }
 
 impl Normalization {
-    /// To numbers of `kind` (`Float`, `BFloat16` or `Half`): `[N, 3, H, W]`, or with `blocks`, for even sides,
-    /// `[N, 16, H / 2 + 3, W / 2 + 3]` as `normalize_blocks` in `kernels.cu` says.
+    /// Creates a normalization with an output of `kind` (`Float`, `BFloat16` or `Half`).
+    ///
+    /// The output is `[N, 3, H, W]`. With `blocks`, which requires an even height and width, it is
+    /// `[N, 16, H / 2 + 3, W / 2 + 3]` as described at `normalize_blocks` in `kernels.cu`.
     pub fn new(mean: [f32; 3], deviation: [f32; 3], padded: [i64; 2], kind: Kind, blocks: bool) -> Self {
         let kind = match kind {
             Kind::BFloat16 => 1,
@@ -339,10 +355,10 @@ impl Normalization {
         Self { mean, deviation, padded, kind, blocks: i32::from(blocks) }
     }
 
-    /// `bytes` `[N, H, W, 3]` on a GPU to what the normalization says, the channels last in memory.
+    /// Normalizes `bytes` `[N, H, W, 3]` on a GPU. The output is in channels-last memory format.
     ///
     /// # Errors
-    /// Another tensor; kernels that do not compile.
+    /// `bytes` has another shape, dtype or device, or the kernels cannot be compiled.
     pub fn apply(&self, bytes: &Tensor) -> Result<Tensor, FusedError> {
         // SAFETY: the pointers outlive the call, and the callee checks the tensor.
         tensor("normalization", |error, size| unsafe {
@@ -351,23 +367,24 @@ impl Normalization {
     }
 }
 
-/// As [`crate::max_pool_of_positives`], in bf16 or fp16 on a GPU.
+/// Computes the same as [`crate::max_pool_of_positives`], in bf16 or fp16 on a GPU.
 ///
 /// # Errors
-/// Another tensor; kernels that do not compile.
+/// `x` has another dtype, device or memory format, its channels are not a multiple of 8, or the kernels cannot be
+/// compiled.
 pub fn max_pool_of_positives(x: &Tensor) -> Result<Tensor, FusedError> {
     // SAFETY: the pointer outlives the call, and the callee checks the tensor.
     tensor("max pool", |error, size| unsafe { lookout_cuda_max_pool(x.as_ptr(), error, size) })
 }
 
-/// A dense detector's outputs of a level, contiguous and on a GPU.
+/// The outputs of one level of a dense detector, contiguous and on a GPU.
 #[derive(Debug, Clone, Copy)]
 pub struct LevelOutputs<'a> {
     /// `[N, A, K]`
     pub logits: &'a Tensor,
     /// `[N, A, 4]`
     pub boxes: &'a Tensor,
-    /// Logits of how central a place is in its object, `[N, A, 1]`.
+    /// Logits of FCOS's centerness, `[N, A, 1]`.
     pub centers: Option<&'a Tensor>,
     /// `[A, 4]` in fp32.
     pub anchors: &'a Tensor,
@@ -381,24 +398,24 @@ struct RawLevel {
     anchors: *const C_tensor,
 }
 
-/// What of a dense detector's outputs is a detection.
+/// The postprocessing of a dense detector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectionRules {
-    /// Whether boxes are distances from an anchor's center rather than shifts of the anchor.
+    /// Whether boxes are distances from an anchor's center, rather than offsets of the anchor.
     pub distances: bool,
-    /// A box has to score above this, 0 to 1.
+    /// Score threshold, 0 to 1. The score of a detection must exceed it.
     pub score_threshold: f32,
-    /// Candidates of a level at most.
+    /// Maximum number of candidates per level.
     pub per_level: usize,
-    /// Detections of an image at most.
+    /// Maximum number of detections per image.
     pub max_detections: usize,
-    /// Of two boxes of a class whose intersection over union is above this, the better one stays.
+    /// NMS threshold: if the IoU of two boxes of one class exceeds it, only the one with the higher score is kept.
     pub iou: f64,
-    /// Height and width of the image, at whose sides boxes are cut off.
+    /// Height and width of the image, to which boxes are clipped.
     pub size: [i64; 2],
 }
 
-/// How a dense detector's outputs are read.
+/// The postprocessing of a dense detector, as arguments of the GPU kernels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct LevelReading {
@@ -411,11 +428,11 @@ pub struct LevelReading {
     width: f32,
 }
 
-/// The most candidates of a level, and detections of an image, that [`LevelReading`] takes.
+/// Maximum numbers of candidates per level and of detections per image that [`LevelReading`] supports.
 pub const MOST: (usize, usize) = (1024, 1024);
 
 impl LevelReading {
-    /// Returns the reading by `rules`; none where a number is beyond [`MOST`].
+    /// Creates the postprocessing from `rules`; returns `None` if a number exceeds [`MOST`].
     pub fn new(rules: DetectionRules) -> Option<Self> {
         let (candidates, detections) = MOST;
         (rules.per_level <= candidates && rules.max_detections <= detections).then_some(Self {
@@ -429,11 +446,14 @@ impl LevelReading {
         })
     }
 
-    /// `[N, 1 + max_detections * 6]` in fp32: how many there are, then of each, the best first, `x1, y1, x2, y2`, score
-    /// and class. What is beyond the count means nothing.
+    /// Returns the detections of each image as `[N, 1 + max_detections * 6]` in fp32.
+    ///
+    /// A row starts with the number of detections. Each detection, in descending order of score, has `x1, y1, x2, y2`,
+    /// score and class. Values after the last detection are undefined.
     ///
     /// # Errors
-    /// Tensors that do not fit; kernels that do not compile; a GPU with less than 100 KiB of shared memory for a block.
+    /// The tensors do not fit, the kernels cannot be compiled, or the GPU has less than 100 KiB of shared memory per
+    /// block.
     pub fn apply(&self, levels: &[LevelOutputs<'_>]) -> Result<Tensor, FusedError> {
         let raw = levels.iter().map(|level| RawLevel {
             logits: level.logits.as_ptr(),
@@ -450,21 +470,21 @@ impl LevelReading {
     }
 }
 
-/// Gives memory that libtorch holds and nobody uses back to the GPUs.
+/// Releases GPU memory that libtorch has cached and does not use.
 pub fn release_unused_memory() {
-    // SAFETY: takes nothing, and ends every exception.
+    // SAFETY: the function has no arguments and catches all exceptions.
     unsafe { lookout_cuda_release_unused_memory() }
 }
 
-/// Returns the bytes in use on the GPU `device`, by whatever program.
+/// Returns the bytes in use on the GPU `device`, by all programs.
 ///
 /// # Errors
-/// No such GPU, or no CUDA.
+/// There is no such GPU, or no CUDA.
 pub fn memory_used(device: usize) -> Result<i64, FusedError> {
     let device = i32::try_from(device).unwrap_or(i32::MAX);
     let mut used = 0;
     check("the GPU's memory", |error, size| {
-        // SAFETY: the callee ends every exception and returns 0 with a message.
+        // SAFETY: the callee catches all exceptions and returns 0 with a message.
         used = unsafe { lookout_cuda_memory_used(device, error, size) };
         used != 0
     })?;

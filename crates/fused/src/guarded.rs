@@ -1,4 +1,5 @@
-//! Calls of the C++ beside this file, which ends every exception: what it returns, or its message.
+//! Calls of the C++ code beside this file. It catches all exceptions and returns their messages, which become errors
+//! here.
 
 use std::{ffi::CStr, os::raw::c_char, ptr::NonNull};
 
@@ -10,11 +11,11 @@ use crate::FusedError;
 const MESSAGE: usize = 1024;
 
 fn reason(message: &[c_char; MESSAGE]) -> String {
-    // SAFETY: the callee ends the message with a zero within the buffer, which is zero at the start.
+    // SAFETY: the callee writes a message with a terminating zero within the buffer, which is all zeros at the start.
     unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy().into_owned()
 }
 
-/// Calls what returns a pointer of its own making, or null and a message.
+/// Calls a function that returns a pointer to a new object, or null and a message.
 pub(crate) fn call<T>(
     operator: &'static str,
     call: impl FnOnce(*mut c_char, usize) -> *mut T,
@@ -24,16 +25,16 @@ pub(crate) fn call<T>(
     NonNull::new(pointer).ok_or_else(|| FusedError { operator, reason: reason(&error) })
 }
 
-/// Calls what returns a new tensor, or null and a message.
+/// Calls a function that returns a new tensor, or null and a message.
 pub(crate) fn tensor(
     operator: &'static str,
     work: impl FnOnce(*mut c_char, usize) -> *mut C_tensor,
 ) -> Result<Tensor, FusedError> {
-    // SAFETY: a new tensor that nobody else has.
+    // SAFETY: the tensor is new, and this is its only owner.
     call(operator, work).map(|tensor| unsafe { Tensor::from_ptr(tensor.as_ptr()) })
 }
 
-/// Calls what returns whether it succeeded, and a message where it did not.
+/// Calls a function that returns whether it succeeded, and a message if it did not.
 pub(crate) fn check(
     operator: &'static str,
     work: impl FnOnce(*mut c_char, usize) -> bool,

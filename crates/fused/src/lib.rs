@@ -1,8 +1,11 @@
-//! What libtorch has and `tch` does not bind. Here: its fused CPU kernels, convolution, bias, sum and ReLU in one pass
-//! over memory, on weights laid out for the processor beforehand. In [`cuda`]: streams, graphs and kernels of a GPU.
+//! Parts of libtorch that `tch` does not bind.
 //!
-//! The fused kernels are the operators by which `torch.compile` reaches oneDNN. They have no derivative: inference
-//! only. Most of the `unsafe` code is here; see `fused.cpp` and `cuda.cpp` beside this file.
+//! This module has libtorch's fused CPU kernels: convolution, bias, sum and ReLU in one pass over memory, with weights
+//! that were packed for the processor beforehand. [`cuda`] has the streams, graphs and kernels of a GPU.
+//!
+//! The fused kernels are the operators by which `torch.compile` calls oneDNN. They have no derivative and are for
+//! inference only. Most of the project's `unsafe` code is in this crate; see `fused.cpp` and `cuda.cpp` beside this
+//! file.
 #![expect(unsafe_code, reason = "calls the C++ beside this file; every call is wrapped here")]
 
 pub mod cuda;
@@ -16,7 +19,7 @@ use torch_sys::C_tensor;
 
 use crate::guarded::tensor;
 
-/// libtorch refused a call.
+/// An error that libtorch returned for a call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("libtorch's {operator} failed: {reason}")]
 pub struct FusedError {
@@ -24,7 +27,7 @@ pub struct FusedError {
     pub reason: String,
 }
 
-/// A two-dimensional convolution's geometry; each pair is vertical, horizontal.
+/// The geometry of a two-dimensional convolution. Each pair is vertical, horizontal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Geometry {
@@ -34,7 +37,7 @@ pub struct Geometry {
     pub groups: i64,
 }
 
-/// Whether a ReLU follows.
+/// The operation that is fused with a convolution: nothing or a ReLU (oneDNN's post-op).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     Nothing,
@@ -74,27 +77,28 @@ unsafe extern "C" {
     ) -> *mut C_tensor;
 }
 
-/// Whether this libtorch has the operators.
+/// Returns whether this libtorch has the fused operators.
 pub fn available() -> bool {
-    // SAFETY: takes nothing and only reads the dispatcher's table.
+    // SAFETY: the function has no arguments and only reads the dispatcher's table.
     unsafe { lookout_fused_available() }
 }
 
-/// Has the C library keep memory that was freed, for the whole process. A network asks for the same tens of
-/// megabytes with each batch; given back in between, every page of them is made anew each time, which takes a
-/// fifth of a batch's time on threads that are not the main one.
+/// Makes the C library keep freed memory instead of returning it to the system, for the whole process.
+///
+/// A network allocates the same tens of megabytes for each batch. If they were returned in between, every page would
+/// have to be mapped again for each batch, which takes a fifth of a batch's time on threads other than the main thread.
 pub fn keep_freed_memory() {
-    // SAFETY: sets two numbers of the allocator, which may be done at any time.
+    // SAFETY: sets two parameters of the allocator, which is allowed at any time.
     unsafe { lookout_keep_freed_memory() }
 }
 
-/// Whether the first GPU computes convolutions in bf16 natively; false where there is none.
+/// Returns whether the first GPU computes convolutions in bf16 natively; false if there is no GPU.
 pub fn cuda_has_bf16() -> bool {
-    // SAFETY: takes nothing, and ends every exception.
+    // SAFETY: the function has no arguments and catches all exceptions.
     unsafe { lookout_cuda_has_bf16() }
 }
 
-/// A convolution's weight in the processor's own layout.
+/// A convolution's weight in the layout of the processor.
 #[derive(Debug)]
 pub struct PackedWeight {
     weight: Tensor,
@@ -102,26 +106,36 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Lays out `weight` `[K, C/groups, kh, kw]`, fp32 or bf16, for inputs of about `input_size`
-    /// `[N, C, H, W]`. Other sizes work too.
+    /// Packs `weight` `[K, C/groups, kh, kw]`, fp32 or bf16, for inputs of about `input_size` `[N, C, H, W]`.
+    ///
+    /// The packed weight also works for other input sizes.
+    ///
+    /// # Errors
+    /// libtorch returns an error.
     pub fn new(weight: &Tensor, geometry: Geometry, input_size: [i64; 4]) -> Result<Self, FusedError> {
         let weight = tensor("_reorder_convolution_weight", |error, capacity| {
-            // SAFETY: the pointers outlive the call, and the sizes are four numbers as declared.
+            // SAFETY: the pointers outlive the call, and the input size has four elements as declared.
             unsafe { lookout_fused_prepack(weight.as_ptr(), &geometry, input_size.as_ptr(), error, capacity) }
         })?;
         Ok(Self { weight, geometry })
     }
 
-    /// Returns a second handle to the same memory, which is only read: several threads may use it at once.
+    /// Returns a second handle to the same memory. It is only read, so that several threads may use it at the same
+    /// time.
     pub fn shallow_clone(&self) -> Self {
         Self { weight: self.weight.shallow_clone(), geometry: self.geometry }
     }
 
-    /// `[N, C, H, W]` to `[N, K, H', W']`. `x` and `bias` `[K]` have the weight's type.
+    /// Returns the convolution `[N, K, H', W']` of `x` `[N, C, H, W]`.
+    ///
+    /// `x` and `bias` `[K]` must have the weight's dtype.
+    ///
+    /// # Errors
+    /// libtorch returns an error.
     pub fn conv(&self, x: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, FusedError> {
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
         tensor("_convolution_pointwise", |error, capacity| {
-            // SAFETY: the pointers outlive the call; a missing bias is null, which the callee expects.
+            // SAFETY: the pointers outlive the call; the callee accepts a null pointer as a missing bias.
             unsafe {
                 lookout_fused_conv(
                     x.as_ptr(),
@@ -136,7 +150,10 @@ impl PackedWeight {
         })
     }
 
-    /// As [`PackedWeight::conv`], added to `sum` `[N, K, H', W']`, whose memory the result takes.
+    /// Adds the convolution of `x` to `sum` `[N, K, H', W']`, before the operation `then`. The result reuses the memory
+    /// of `sum`.
+    ///
+    /// Arguments and errors are those of [`PackedWeight::conv`].
     pub fn conv_add(
         &self,
         mut sum: Tensor,
@@ -146,7 +163,7 @@ impl PackedWeight {
     ) -> Result<Tensor, FusedError> {
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
         tensor("_convolution_pointwise_.binary", |error, capacity| {
-            // SAFETY: as above; `sum` is ours, so that nobody else sees it change.
+            // SAFETY: as in `conv`; `sum` is owned by this function and is passed to the callee for writing.
             unsafe {
                 lookout_fused_conv_add(
                     sum.as_mut_ptr(),
@@ -163,12 +180,17 @@ impl PackedWeight {
     }
 }
 
-/// The greatest of each 3x3, with stride 2 and padding 1: `x` `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`.
-/// `x` lies on the CPU with its channels last in memory, in fp32 or bf16, and **holds no negative number**, as
-/// behind a ReLU: by that it takes a third of the time of libtorch's own.
+/// Computes a 3x3 max pooling with stride 2 and padding 1 of an `x` **without negative values**, such as the output of
+/// a ReLU.
+///
+/// `x` `[N, C, H, W]` becomes `[N, C, (H+1)/2, (W+1)/2]`. `x` must be on the CPU, in channels-last memory format, in
+/// fp32 or bf16. Because no value is negative, this takes a third of the time of libtorch's own max pooling.
+///
+/// # Errors
+/// `x` has another device, memory format or dtype.
 pub fn max_pool_of_positives(x: &Tensor) -> Result<Tensor, FusedError> {
     tensor("max pool", |error, capacity| {
-        // SAFETY: the pointers outlive the call, and the callee checks the tensor's shape, type and layout.
+        // SAFETY: the pointers outlive the call, and the callee checks the tensor's shape, dtype and memory format.
         unsafe { lookout_fused_max_pool(x.as_ptr(), error, capacity) }
     })
 }

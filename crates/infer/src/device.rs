@@ -1,4 +1,4 @@
-//! A device thread: the only one that touches its network.
+//! A device thread, which is the only thread that uses its network.
 
 use std::{
     any::Any,
@@ -23,35 +23,36 @@ pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,
     pub(crate) rebuild: Rebuild,
     pub(crate) batches: Receiver<NumberedBatch>,
-    /// Batches that were handed over and are not done with.
+    /// Number of batches that were handed over and are not finished.
     pub(crate) outstanding: Arc<AtomicUsize>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) turns: Arc<Turns>,
-    /// Streams of this device that are at work.
+    /// Number of streams of this device that are active.
     pub(crate) at_work: Arc<AtomicU32>,
-    /// Frames in a batch at most.
+    /// Maximum number of frames in a batch.
     pub(crate) max_batch: usize,
     pub(crate) prepared: Prepared,
     pub(crate) wake: Sender<()>,
     pub(crate) abandon: Stop,
 }
 
-/// Failed batches in a row after which the network is made anew: some errors of a GPU stay until then.
+/// Number of consecutive failed batches after which the network is reloaded. Some errors of a GPU persist until then.
 const FAILURES_TO_REBUILD: u32 = 3;
-/// Wait before a network that could not be made is tried again; doubled each time up to the second.
+/// Initial and maximum wait between attempts to reload the network; doubled after each attempt.
 const REBUILD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-/// A device that has had nothing to do for so long is idle, and has time to prepare a batch size.
+/// A device without a batch for this long is idle and has time to prepare a batch size.
 const IDLE: Duration = Duration::from_millis(200);
-/// A batch that takes longer is prepared when it is first needed: frames that come meanwhile would wait for it.
+/// A batch size that is expected to take longer is not prepared while idle, because arriving frames would wait for it.
+/// It is prepared when it is first needed.
 const IDLE_BATCH: Duration = Duration::from_millis(50);
 
-/// The batch sizes that a stream has run. libtorch takes longer for the first batch of a size: it chooses
-/// algorithms, compiles kernels and asks for memory.
+/// The batch sizes that a stream has run. The first batch of each size takes longer, because libtorch chooses
+/// algorithms, compiles kernels and allocates memory.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     sizes: BTreeSet<usize>,
-    /// The last frame, of which batches to prepare with are made.
+    /// The geometry of the last frame, from which batches for preparation are made.
     sample: Option<Sample>,
 }
 
@@ -63,7 +64,7 @@ struct Sample {
 }
 
 impl Prepared {
-    /// Notes that `batch` is run; whether it is the first of its size.
+    /// Records that `batch` is run, and returns whether it is the first of its size.
     fn is_first(&mut self, batch: &FrameBatch) -> bool {
         let Some(frame) = batch.frames.last() else { return false };
         let size = frame.pixels.size();
@@ -75,8 +76,8 @@ impl Prepared {
         self.sizes.insert(batch.frames.len())
     }
 
-    /// Returns the largest batch size up to `max_batch` that has not run and, at `per_frame`, takes little time.
-    /// The largest comes first, since it decides how much memory is kept.
+    /// Returns the largest batch size up to `max_batch` that has not run and, at `per_frame`, is quick to run. The
+    /// largest comes first, because it determines how much memory is allocated.
     fn next(&self, max_batch: usize, per_frame: Option<Duration>) -> Option<usize> {
         let (_, per_frame) = self.sample.as_ref().zip(per_frame)?;
         let short =
@@ -132,7 +133,7 @@ impl Device {
                 }
             }
             self.outstanding.fetch_sub(1, SeqCst);
-            // A full wake channel means that the batch thread has been told already.
+            // If the wake channel is full, a notification for the batch thread is already pending.
             let _ = self.wake.try_send(());
         }
     }
@@ -168,21 +169,21 @@ impl Device {
         None
     }
 
-    /// Runs the network on black images in a batch size that it has not seen, if there is one that is soon done.
+    /// Runs the network on black images in a batch size that has not run yet, if there is one that is quick to run.
     fn prepare_one(&mut self) {
         let Some(size) = self.prepared.next(self.max_batch, self.pace.per_frame()) else { return };
         self.prepared.sizes.insert(size);
         let Some(Sample { pixels, source, placement }) = &self.prepared.sample else { return };
         let frame = DetectFrame { pixels, source: *source, placement: *placement, keep: Keep::all() };
         let black = vec![frame; size];
-        // Whatever is wrong with this size is found, and dealt with, when a batch needs it.
+        // An error with this size is found and handled when a batch needs it.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.prepare(&black))) {
             tracing::debug!(size, reason = message(panic.as_ref()), "preparing a batch size panicked");
         }
     }
 
-    /// Runs the network on the images of a batch. While the input's size changes, a batch may hold images of both
-    /// sizes: each size is a batch of its own to the network.
+    /// Runs the network on the images of a batch. While the input's size changes, a batch may hold images of two sizes;
+    /// the network then runs once for each size.
     fn look(&mut self, batch: &FrameBatch) -> Result<Detected, Failure> {
         let sizes: Vec<Size> = batch.frames.iter().map(|frame| frame.pixels.size()).collect();
         if sizes.windows(2).all(|two| two[0] == two[1]) {
@@ -218,7 +219,7 @@ impl Device {
                 keep: &frame.header.keep,
             })
             .collect();
-        // A detector that has panicked is never used again.
+        // A detector that has panicked is never used again, so its state needs no unwind safety.
         let detected = catch_unwind(AssertUnwindSafe(|| self.detector.detect(&frames)))
             .map_err(|panic| Failure::Panicked(message(panic.as_ref())))?
             .map_err(|error| Failure::Refused(error.to_string()))?;
@@ -230,7 +231,7 @@ impl Device {
         }
     }
 
-    /// Whether there is a network again; not where the device is to stop before.
+    /// Reloads the network and retries until it succeeds. Returns false if the device is stopped before that.
     fn make_anew(&mut self) -> bool {
         let (mut wait, longest) = REBUILD_WAIT;
         loop {

@@ -1,4 +1,4 @@
-//! The end of a worker that never had a network: its cameras' frames are dropped.
+//! Drops the frames of a worker that never got a network.
 
 use std::{io, thread, time::Duration};
 
@@ -8,15 +8,18 @@ use lookout_stage::{CameraQueue, Taken};
 
 use crate::{InferThreads, Inlets};
 
-/// Something always happens sooner; this only bounds the harm of a mistake.
+/// A safety limit. A notification always arrives sooner unless there is a bug.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Starts a thread that drops the frames of all cameras with [`DropCause::Shutdown`] until every camera has ended and
-/// no more can come. To be called instead of [`crate::start`].
+/// no camera can be added. It is called instead of [`crate::start`].
+///
+/// # Errors
+/// Returns an error if the thread cannot be started.
 pub fn discard(inlets: Inlets) -> io::Result<InferThreads> {
     let discard = move || {
         let (mut cameras, woken) = (inlets.cameras, inlets.wake.1);
-        // The cameras have ends of their own.
+        // The cameras hold senders of their own.
         drop(inlets.wake.0);
         let (mut queues, mut more) = (Vec::new(), true);
         while !inlets.abandon.is_stopped() {
@@ -46,7 +49,7 @@ pub fn discard(inlets: Inlets) -> io::Result<InferThreads> {
     Ok(InferThreads::of(vec![thread::Builder::new().name("batch".into()).spawn(discard)?]))
 }
 
-/// Drops what is in a camera's queue; whether more may come.
+/// Drops the frames in a camera's queue, and returns whether more may arrive.
 fn is_open(queue: &CameraQueue) -> bool {
     loop {
         match queue.take() {

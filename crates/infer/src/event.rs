@@ -1,19 +1,19 @@
-//! What a device thread tells the worker.
+//! The events that a device thread sends to the worker.
 
 use std::time::Duration;
 
 use lookout_stage::{BatchClosed, FrameResult};
 
-/// What happened at a device.
+/// An event of a device.
 #[derive(Debug)]
 pub enum DeviceEvent {
     Inferred(InferredBatch),
-    /// The network refused a batch; its frames are counted as dropped.
+    /// The network failed on a batch, whose frames are counted as dropped.
     BatchFailed {
         frames: usize,
         reason: String,
     },
-    /// The device's thread or the network panicked, and what failed is being made anew.
+    /// The device's thread or the network panicked or kept failing, and the network is being reloaded.
     Restarted {
         reason: String,
     },
@@ -24,9 +24,9 @@ pub enum DeviceEvent {
 pub struct InferredBatch {
     pub results: Vec<FrameResult>,
     pub closed_by: BatchClosed,
-    /// From the batch's arrival at the device to its last result, over the number of streams that were at work:
-    /// that long the device was busy with it.
+    /// The device time of the batch: the time from its arrival at the device to its last result, divided by the number
+    /// of streams that were active.
     pub busy: Duration,
-    /// How often the network ran for it: more than once where the device's memory is not enough for such a batch.
+    /// The number of forward passes: more than one if the device's memory is too small for a batch of this size.
     pub passes: usize,
 }

@@ -1,4 +1,5 @@
-//! The batch thread: takes frames from the cameras' queues and hands the device its batches.
+//! The batch thread, which schedules batches: it takes frames from the cameras' queues and passes batches to the
+//! device.
 
 use std::{
     num::NonZeroUsize,
@@ -19,27 +20,27 @@ use crate::pace::Pace;
 
 pub(crate) struct Feeder {
     pub(crate) batcher: Batcher,
-    /// Streams of the device.
+    /// Number of streams of the device.
     pub(crate) streams: usize,
     pub(crate) prefetch: bool,
     pub(crate) cameras: Receiver<CameraQueue>,
     pub(crate) woken: Receiver<()>,
     pub(crate) handover: Sender<NumberedBatch>,
-    /// Batches that were handed over and are not done with.
+    /// Number of batches that were handed over and are not finished.
     pub(crate) outstanding: Arc<AtomicUsize>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) abandon: Stop,
-    /// Whether batches are looked at one after the other, each on all threads.
+    /// Whether batches run one after the other, each on all CPU threads, instead of in parallel streams.
     pub(crate) alone: bool,
 }
 
-/// A batch and its place in the order of all batches, from 0.
+/// A batch with its number in the order of all batches, from 0.
 pub(crate) struct NumberedBatch {
     pub(crate) number: u64,
     pub(crate) batch: FrameBatch,
 }
 
-/// Something always happens sooner; this only bounds the harm of a mistake.
+/// A safety limit. A notification always arrives sooner unless there is a bug.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Feeder {
@@ -86,7 +87,8 @@ impl Feeder {
             self.batcher.set_pace(per_frame);
         }
         let streams = self.streams();
-        // While one stream is at work the device is not idle, and another takes what is worth it.
+        // While a stream is active, the device is not idle, and other streams only take batches that are full or have
+        // waited long enough.
         let ahead = usize::from(self.prefetch);
         let demand = if outstanding == 0 {
             Demand::Idle
@@ -95,9 +97,10 @@ impl Feeder {
         } else {
             Demand::None
         };
-        // Nobody knows yet how long a large batch takes, and the first record should not wait for one.
+        // Until a batch has run, the time of a large batch is unknown, and the first record should not wait for one.
         self.batcher.set_limit((!self.pace.has_worked()).then_some(NonZeroUsize::MIN));
-        // The batcher's lists stay whole at any panic, and a frame lost in one is counted by its ticket.
+        // The batcher's lists stay consistent across any panic, and a frame that is lost in a panic is counted by its
+        // ticket.
         catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), demand))).unwrap_or_else(|_| {
             tracing::error!("the batcher panicked and goes on");
             self.abandon.wait(Duration::from_millis(100));
@@ -105,11 +108,11 @@ impl Feeder {
         })
     }
 
-    /// How many batches are looked at side by side. Two single frames side by side take as long as one after the other,
-    /// and both are old when they are done: on a device that is slow anyhow, each has all threads.
+    /// Returns how many batches run in parallel. Two single frames in parallel take as long as one after the other, and
+    /// both complete late. On a device that is too slow for `max_age`, each batch therefore has all CPU threads.
     fn streams(&mut self) -> usize {
         if let (Some(per_frame), 2..) = (self.pace.per_frame(), self.streams) {
-            // What a frame takes beside others, which was measured or is to be expected.
+            // The time per frame beside other streams, which was measured or is expected.
             let shared_by = if self.alone { u32::try_from(self.streams).unwrap_or(u32::MAX) } else { 1 };
             self.alone = self.batcher.would_be_old(per_frame.saturating_mul(shared_by));
         }

@@ -1,4 +1,4 @@
-//! Device threads: a batch goes in, results rejoined with their headers come out.
+//! Device threads: they run the network on batches and emit the results with the frames' headers.
 
 mod device;
 mod discard;

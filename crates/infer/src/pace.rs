@@ -1,4 +1,4 @@
-//! What the device takes for a frame.
+//! The device's measured time per frame.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,16 +7,16 @@ use std::{
 
 use lookout_schema::Size;
 
-/// The mean of the last batches, which all streams of a device add to.
+/// The moving average of the time per frame, updated by all streams of a device.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(Mutex<State>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
-    /// The images' size, on which the pace depends.
+    /// The images' size, on which the time depends.
     input: Option<Size>,
     known: Known,
-    /// Whether a batch was done.
+    /// Whether a batch has completed.
     has_worked: bool,
 }
 
@@ -24,7 +24,7 @@ struct State {
 enum Known {
     #[default]
     Nothing,
-    /// From a first pass, which also prepares what later ones find; the next measurement takes its place.
+    /// From a first pass, which includes one-time preparation; replaced by the next measurement.
     Guess(Duration),
     Mean(Duration),
 }
@@ -35,7 +35,7 @@ impl Pace {
         Self(Mutex::new(State { known, ..State::default() }))
     }
 
-    /// A batch of `frames` images of `input` took `took`.
+    /// Records that a batch of `frames` images of size `input` took `took`.
     pub(crate) fn learn(&self, input: Size, frames: usize, took: Duration) {
         let Some(sample) = per_frame(frames, took) else { return };
         let mut state = self.of(input);
@@ -45,7 +45,7 @@ impl Pace {
         });
     }
 
-    /// A batch of a size that a stream had not run before took `took`, its preparation included.
+    /// Records that the first batch of a size in a stream took `took`, including one-time preparation.
     pub(crate) fn guess(&self, input: Size, frames: usize, took: Duration) {
         let Some(sample) = per_frame(frames, took) else { return };
         let mut state = self.of(input);
@@ -54,18 +54,18 @@ impl Pace {
         }
     }
 
-    /// Returns the time for a frame, once anything is known of it.
+    /// Returns the time per frame, or `None` before there is any estimate.
     pub(crate) fn per_frame(&self) -> Option<Duration> {
         self.state().known.per_frame()
     }
 
-    /// Whether a batch was done, so that the time for a frame is that of this device as it is now.
+    /// Returns whether a batch has completed, so that the time per frame was measured in this run.
     pub(crate) fn has_worked(&self) -> bool {
         self.state().has_worked
     }
 
-    /// The state for images of `input`. What was learned of another size is a guess for this one, in proportion
-    /// to the pixels.
+    /// Returns the state for images of size `input`. A value for another size becomes a guess for this one, scaled by
+    /// the number of pixels.
     fn of(&self, input: Size) -> MutexGuard<'_, State> {
         let mut state = self.state();
         if let (Some(before), Some(known)) = (state.input, state.known.per_frame())
@@ -79,7 +79,7 @@ impl Pace {
         state
     }
 
-    // A value that is written whole, so a poisoned lock still guards a sound one.
+    // The state is always written as a whole, so it is consistent even if the lock is poisoned.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

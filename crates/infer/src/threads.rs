@@ -1,4 +1,4 @@
-//! Starts the threads and holds them.
+//! Starts the batch and device threads, and owns their handles.
 
 use std::{
     io,
@@ -22,28 +22,28 @@ use crate::{
     turns::Turns,
 };
 
-/// Makes a network anew after it has panicked or kept failing; the reason where it cannot.
+/// Reloads a network after it has panicked or kept failing, or returns why it cannot be loaded.
 pub type Rebuild = Arc<dyn Fn() -> Result<Box<dyn Detect>, String> + Send + Sync>;
 
 #[derive(Debug, Clone, Copy)]
 pub struct InferSettings {
     pub policy: BatchPolicy,
-    /// Make up the next batch while the device works on one. A GPU never waits then; on the CPU, where the
-    /// batcher's own time costs nothing beside the network's, a batch made up later is fuller and fresher.
+    /// Whether the next batch is prepared while the device runs one. A GPU then never waits. On a CPU, preparing a
+    /// batch costs little beside inference, and a batch that is prepared later is fuller and fresher.
     pub prefetch: bool,
-    /// How long the network's first pass took for each frame, where that is known: batches of live frames are sized
-    /// by it until there are measurements.
+    /// The time per frame of the network's first pass, if known. Batches of live frames are sized by it until there are
+    /// measurements.
     pub first_pass: Option<Duration>,
 }
 
-/// How frames and signals come in.
+/// The channels by which frames and signals arrive.
 #[derive(Debug)]
 pub struct Inlets {
-    /// Cameras to take in; once it is closed and every camera has ended, the threads end.
+    /// New cameras. Once this is closed and every camera has ended, the threads end.
     pub cameras: Receiver<CameraQueue>,
-    /// Both ends of the channel by which the cameras say that there are frames; the device uses it too.
+    /// Both ends of the channel by which cameras report new frames. The device uses it too.
     pub wake: (Sender<()>, Receiver<()>),
-    /// Ends the threads at once; frames not yet at the device are dropped.
+    /// Stops the threads at once; frames that have not reached the device are dropped.
     pub abandon: Stop,
 }
 
@@ -56,15 +56,17 @@ impl InferThreads {
         Self(threads)
     }
 
-    /// Whether every thread has ended.
+    /// Returns whether every thread has ended.
     pub fn is_finished(&self) -> bool {
         self.0.iter().all(JoinHandle::is_finished)
     }
 }
 
-/// Starts a batch thread, and a device thread for each of `detectors`: so many batches are looked at side by
-/// side. `emit` is called on the device threads, in the order of the batches; while it blocks, the device
-/// stands still.
+/// Starts a batch thread and one device thread for each of `detectors`, which run batches in parallel. `emit` is called
+/// on the device threads, in the order of the batches; while it blocks, the device is blocked.
+///
+/// # Errors
+/// Returns an error if a thread cannot be started.
 pub fn start(
     settings: InferSettings,
     detectors: Vec<Box<dyn Detect>>,
@@ -73,7 +75,7 @@ pub fn start(
     emit: impl Fn(DeviceEvent) + Clone + Send + 'static,
 ) -> io::Result<InferThreads> {
     let streams = detectors.len();
-    // A place for each stream, and one for the batch that is made up ahead.
+    // One slot for each stream, and one for the prefetched batch.
     let (handover, batches) = bounded(streams + 1);
     let outstanding = Arc::new(AtomicUsize::new(0));
     let (pace, turns) = (Arc::new(Pace::with_guess(settings.first_pass)), Arc::new(Turns::default()));

@@ -1,5 +1,5 @@
-//! Who may hand on results: streams look at batches side by side, and hand them on in the batches' order, so
-//! that a camera's records keep theirs.
+//! The sequencer. Streams run batches in parallel and forward their results in the order of the batches, so that each
+//! camera's records stay in order.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -8,18 +8,19 @@ use std::{
 
 use lookout_stage::Stop;
 
-/// The number of the batch whose turn it is.
+/// The number of the next batch whose results are forwarded.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     next: Mutex<u64>,
     over: Condvar,
 }
 
-/// How often one that waits looks whether it is to stop.
+/// The interval at which a waiting stream checks the stop signal.
 const STOP_POLL: Duration = Duration::from_millis(100);
 
 impl Turns {
-    /// Calls `hand_on` once every batch before `number` has had its turn, or `stop` says so.
+    /// Calls `hand_on`, which forwards the results, once every batch before `number` has been forwarded or `stop` is
+    /// signaled.
     pub(crate) fn take(&self, number: u64, stop: &Stop, hand_on: impl FnOnce()) {
         let mut next = self.next();
         while *next < number && !stop.is_stopped() {
@@ -31,7 +32,7 @@ impl Turns {
         self.over.notify_all();
     }
 
-    // A number, so a poisoned lock still guards a sound one.
+    // A single number, so it is consistent even if the lock is poisoned.
     fn next(&self) -> MutexGuard<'_, u64> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! A network in five moods: well, slow, refusing, panicking and stuck. Whatever it does, every frame is
-//! accounted for and the threads end.
+//! Tests with networks that succeed, are slow, fail, panic and hang. In each case, every frame is accounted for and the
+//! threads end.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -29,11 +29,11 @@ enum Mood {
     Refusing,
     Panicking,
     TooFewResults,
-    /// Until something comes, or the sender is gone.
+    /// Hangs until a message arrives or the sender is dropped.
     Stuck(Receiver<()>),
 }
 
-/// Sees in each frame its own first byte, in the mood that the script has for the batch.
+/// A fake network whose result for each frame is the frame's first byte. The script gives its behavior for each batch.
 #[derive(Debug)]
 struct Moody {
     script: Receiver<Mood>,
@@ -80,8 +80,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// One file camera on a device that takes up to 4 frames at a time. The network can be made anew, but
-    /// for the first `refusals` tries.
+    /// Creates one file camera and a device that takes up to 4 frames at a time. Reloading the network fails for the
+    /// first `refusals` attempts.
     fn new(prefetch: bool, refusals: usize) -> Self {
         Self::with_streams(1, prefetch, refusals)
     }
@@ -175,7 +175,7 @@ impl Bench {
         self.events.recv_timeout(LONG).unwrap()
     }
 
-    /// Takes results until `frames` have come, and checks that each is its frame's own.
+    /// Receives results until there are `frames`, and checks that each belongs to its frame.
     fn take_results(&self, frames: usize) {
         let mut left = frames;
         while left > 0 {
@@ -196,17 +196,17 @@ impl Bench {
         self.ledger.counts().dropped.get(&cause).copied().unwrap_or(0)
     }
 
-    /// Ends the camera, waits until the threads have ended, and gives the final account.
+    /// Ends the camera, waits until the threads have ended, and returns the final counters.
     fn finish(mut self) -> LedgerCounts {
         self.intake = None;
         self.cameras = None;
         let deadline = Instant::now() + LONG;
         while !self.threads.is_finished() {
             assert!(Instant::now() < deadline, "the threads have not ended");
-            // The device thread holds the other end of this channel until it ends.
+            // The device thread holds the sender of this channel until it ends.
             let _ = self.events.recv_timeout(Duration::from_millis(10));
         }
-        // What came at the very end goes with the rest.
+        // Drops the last results.
         self.events.try_iter().for_each(drop);
         let counts = self.ledger.counts();
         counts.check().unwrap();
@@ -277,7 +277,7 @@ fn a_network_that_keeps_refusing_is_made_anew() {
 
 #[test]
 fn a_panic_is_caught_counted_and_survived() {
-    // The first try to make the network anew fails too.
+    // The first attempt to reload the network fails too.
     let mut bench = Bench::new(false, 1);
     bench.script.send(Mood::Panicking).unwrap();
     bench.push(1);
@@ -298,7 +298,7 @@ fn a_stuck_network_does_not_hold_up_the_end() {
     assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
     bench.push(6);
     bench.abandon = None;
-    // All but the stuck one are given up while it is still stuck.
+    // All frames but the stuck one are dropped while it is still stuck.
     let deadline = Instant::now() + LONG;
     while bench.ledger.counts().processing > 5 {
         assert!(Instant::now() < deadline);
@@ -312,7 +312,7 @@ fn a_stuck_network_does_not_hold_up_the_end() {
 #[test]
 fn live_frames_of_a_slow_device_are_looked_at_one_after_the_other_and_a_files_side_by_side() {
     for live in [true, false] {
-        // Longer than live frames may age.
+        // Longer than the `max_age` of live frames.
         let mut bench = Bench::with_first_pass(2, false, 0, Some(3 * LONG));
         let (free, stuck) = bounded::<()>(0);
         bench.script.send(Mood::Stuck(stuck)).unwrap();
@@ -337,7 +337,7 @@ fn streams_look_side_by_side_and_hand_on_in_order() {
     bench.script.send(Mood::Stuck(stuck)).unwrap();
     bench.push(1);
     assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
-    // The other stream looks at these while the first is still busy with the frame before them.
+    // The other stream processes these while the first one is still busy with the previous frame.
     bench.push(1);
     assert_eq!(bench.seen.recv_timeout(LONG), Ok(1));
     assert!(bench.events.recv_timeout(Duration::from_millis(200)).is_err());

@@ -1,11 +1,14 @@
-//! Empty NAL units in a byte stream of H.264 or H.265 (annex B of either).
+//! Finds empty NAL units in an H.264 or H.265 byte stream (Annex B of either specification).
 
-/// How many bytes before and after a piece [`empty_units`] may be given.
+/// Number of bytes before and after a piece that callers of [`empty_units`] pass where they exist: the length of
+/// a start code.
 pub(crate) const CONTEXT: usize = 3;
 
-/// Finds the start codes in `piece` that another one follows at once, and returns where the last byte of
-/// each is. A start code without that byte is but zeros, which may stand before any start code. `before`
-/// and `after` are the bytes around the piece, so that a code may lie across its ends.
+/// Returns the positions in `piece` of the last byte of each start code that is directly followed by another
+/// start code.
+///
+/// If the caller sets that byte to 0, the start code becomes zero bytes, which are allowed before any start code.
+/// `before` and `after` are the bytes around the piece, so that start codes across its ends are found.
 pub(crate) fn empty_units(before: &[u8], piece: &[u8], after: &[u8]) -> Vec<usize> {
     let (mut zeros, mut start, mut found) = (0usize, None, Vec::new());
     for (at, byte) in before.iter().chain(piece).chain(after).enumerate() {

@@ -1,4 +1,4 @@
-//! When a frame's data arrived, kept until the decoder gives the frame.
+//! Arrival times of packets, kept until the decoder outputs their frames.
 
 use std::{
     collections::VecDeque,
@@ -9,12 +9,13 @@ use std::{
     time::Instant,
 };
 
-/// What has gone into the decoders of one connection. A file with several video tracks has a decoder for
-/// each; what is reported is that of the selected one.
+/// The packets that have entered the decoders of one connection.
+///
+/// A file with several video tracks has a decoder for each. Counts and times are those of the selected decoder.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     decoders: Mutex<Decoders>,
-    /// Media types of the streams that are not decoded.
+    /// Media types of the streams that no decoder accepts.
     others: Mutex<Vec<String>>,
     reads: AtomicU64,
 }
@@ -25,32 +26,36 @@ struct Decoders {
     selected: Option<DecoderId>,
 }
 
-/// A decoder, by its address.
+/// Identifies a decoder by its address.
 pub(crate) type DecoderId = usize;
 
 #[derive(Debug, Default)]
 struct Entered {
-    /// The latest presentation times in nanoseconds, and when each arrived.
+    /// The presentation times of the latest packets in nanoseconds, with the arrival time of each.
     recent: VecDeque<(u64, Instant)>,
     packets: u64,
-    /// Packets that a frame is to be shown of.
+    /// Packets for which the decoder outputs a frame that is displayed.
     shown: u64,
     codec: Option<String>,
 }
 
-/// Frames that a codec may send ahead of one that is shown before them.
+/// Maximum number of frames that a codec sends before a frame that is displayed earlier than they are.
 const REORDERED: usize = 16;
 
-/// More than any codec reorders; a frame whose packet has been forgotten counts as arrived when decoded.
+/// Number of packets whose arrival is kept, which is more than any codec reorders. For a frame whose packet is no
+/// longer kept, the time of decoding counts as its arrival.
 const KEPT: usize = 128;
 
 impl Arrivals {
-    /// From now on the frames come from `decoder`.
+    /// Selects the decoder from which the connection's frames come.
     pub(crate) fn select(&self, decoder: DecoderId) {
         self.decoders().selected = Some(decoder);
     }
 
-    /// A packet enters `decoder`. `is_shown` is false for one that only others are decoded from.
+    /// Records that a packet enters `decoder` at `now`.
+    ///
+    /// `pts` is its presentation time in nanoseconds. `is_shown` is false for a packet that yields no displayed frame
+    /// and only serves as a reference for others.
     pub(crate) fn note(&self, decoder: DecoderId, pts: Option<u64>, is_shown: bool, now: Instant) {
         let mut decoders = self.decoders();
         let entered = decoders.of(decoder);
@@ -64,14 +69,15 @@ impl Arrivals {
         }
     }
 
-    /// When the data of the frame at `pts` had arrived, which leaves the decoder now.
+    /// Returns the arrival time of the frame at `pts` nanoseconds, and removes its packet.
     ///
-    /// Frames that are predicted from later ones arrive behind these. As each was captured before any that is shown
-    /// after it, it counts as arrived when the first of them did, so that arrivals have the order of the frames.
+    /// Frames that are predicted from later frames (B-frames) arrive after them. Each was captured before all frames
+    /// that are displayed after it, so its arrival is that of the first of them. Arrivals then increase in display
+    /// order.
     pub(crate) fn take(&self, pts: u64) -> Option<Instant> {
         let mut decoders = self.decoders();
         let recent = &mut decoders.selected_mut()?.recent;
-        // The first packet of several with one time: its data has waited longest.
+        // Where several packets have one presentation time, the first has waited longest.
         let at = recent.iter().position(|(known, _)| *known == pts)?;
         let near = recent.iter().skip(at.saturating_sub(REORDERED)).filter(|(known, _)| *known >= pts);
         let arrived = near.map(|(_, arrived)| *arrived).min();
@@ -83,23 +89,23 @@ impl Arrivals {
         self.decoders().selected().map_or(0, |entered| entered.packets)
     }
 
-    /// Packets of each of which the decoder is to give a frame.
+    /// Returns the number of packets for which the decoder should output a displayed frame.
     pub(crate) fn shown(&self) -> u64 {
         self.decoders().selected().map_or(0, |entered| entered.shown)
     }
 
-    /// The file gave data.
+    /// Records that the file source read data.
     pub(crate) fn note_read(&self) {
         self.reads.fetch_add(1, Relaxed);
     }
 
-    /// Grows with all that is read and with all that goes into decoders.
+    /// Returns a number that grows with each read of the file and with each packet that enters a decoder.
     pub(crate) fn progress(&self) -> u64 {
         let packets: u64 = self.decoders().entered.iter().map(|(_, entered)| entered.packets).sum();
         self.reads.load(Relaxed) + packets
     }
 
-    /// GStreamer's name of what `decoder` decodes, such as `video/x-h264`.
+    /// Sets GStreamer's media type of the stream that `decoder` decodes, such as `video/x-h264`.
     pub(crate) fn set_codec(&self, decoder: DecoderId, media_type: &str) {
         self.decoders().of(decoder).codec = Some(media_type.to_owned());
     }
@@ -108,7 +114,7 @@ impl Arrivals {
         self.decoders().selected()?.codec.clone()
     }
 
-    /// There is a stream of this media type that is not decoded.
+    /// Records that a stream of this media type is not decoded.
     pub(crate) fn note_other(&self, media_type: &str) {
         self.others.lock().unwrap_or_else(PoisonError::into_inner).push(media_type.to_owned());
     }
@@ -117,7 +123,7 @@ impl Arrivals {
         self.others.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    // A few assignments at a time, so a poisoned lock still guards sound data.
+    // Each critical section is a few assignments, so the data behind a poisoned lock is still valid.
     fn decoders(&self) -> std::sync::MutexGuard<'_, Decoders> {
         self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,7 +138,7 @@ impl Decoders {
         &mut self.entered[at].1
     }
 
-    /// The selected decoder; before one is selected, the one that has had the most.
+    /// Returns the selected decoder or, before one is selected, the decoder with the most packets.
     fn selected(&self) -> Option<&Entered> {
         self.selected_index().and_then(|index| self.entered.get(index)).map(|(_, entered)| entered)
     }
@@ -161,7 +167,7 @@ mod tests {
         for (i, pts) in [0, 120, 40, 80].into_iter().enumerate() {
             arrivals.note(1, Some(pts), true, start + Duration::from_millis(i as u64));
         }
-        // In the order in which they are shown: 120 arrived before 40 and 80, which were captured before it.
+        // In display order. The packet at 120 arrived before those at 40 and 80, which were captured before it.
         let shown = [0, 40, 80, 120].map(|pts| arrivals.take(pts).map(|at| (at - start).as_millis()));
         assert_eq!(shown, [Some(0), Some(1), Some(1), Some(1)]);
         assert_eq!((arrivals.take(50), arrivals.packets()), (None, 4));

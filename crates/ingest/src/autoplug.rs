@@ -1,40 +1,41 @@
-//! Which of GStreamer's elements a camera's data may start.
+//! The GStreamer elements that decodebin must not use.
 //!
-//! decodebin starts whatever element says that it can read the data, and the data come from outside. Some elements
-//! do what one camera must not be able to do to all others, or to the machine.
+//! decodebin starts any element that claims to read the data, and the data comes from untrusted sources. With some
+//! elements, the data of one camera could block all other cameras or harm the machine.
 
 use gst::prelude::*;
 use gstreamer as gst;
 
-/// The beginnings of the names of elements that are never started, and why, in the words of an error message.
+/// Name prefixes of elements that are never started, with the reason as an error message states it.
 const REFUSED: [(&str, &str); 8] = [
     // gst-libav's demuxers hold one lock for the whole process while they read. A source that pauses, or a damaged
     // file, blocks every decoder that another camera starts or stops.
     ("avdemux_", "its demuxer blocks all other cameras while it reads"),
-    // These open whatever addresses the data name.
+    // These connect to any address that the data contains.
     ("hlsdemux", "a playlist can make this machine connect to any address"),
     ("dashdemux", "a playlist can make this machine connect to any address"),
     ("mssdemux", "a playlist can make this machine connect to any address"),
     ("sdpdemux", "a session description can make this machine connect to any address"),
-    // A few hundred bytes can describe an image of any size and any cost.
+    // A few hundred bytes can describe an image of any size and decoding cost.
     ("rsvgdec", "drawings are not decoded"),
     ("openexrdec", "OpenEXR images are not decoded"),
-    // Subtitles that are images would be taken for the video.
+    // Bitmap subtitles would be mistaken for the video.
     (SUBTITLES, "subtitles are not decoded"),
 ];
 
 const SUBTITLES: &str = "dvdsubdec";
 
-/// Keeps decodebin from choosing the refused elements: those without a rank are left out.
+/// Keeps decodebin from choosing the refused elements, by removing their rank.
 pub(crate) fn refuse() {
     for (factory, _) in refused() {
         factory.set_rank(gst::Rank::NONE);
     }
 }
 
-/// Why the data of a source are not read for which decodebin finds no element, if it would have found a refused one.
+/// Returns why data of type `caps` is not decoded, if a refused element could have decoded it.
 ///
-/// Subtitles beside a video are left out without a word.
+/// To be called for types for which decodebin found no element. Returns None for subtitles, which are skipped
+/// silently because they accompany a video.
 pub(crate) fn reason(caps: &gst::Caps) -> Option<&'static str> {
     let takes =
         |factory: &gst::ElementFactory| factory.name() != SUBTITLES && factory.can_sink_any_caps(caps);
@@ -51,7 +52,7 @@ fn refused() -> impl Iterator<Item = (gst::ElementFactory, &'static str)> {
     })
 }
 
-/// The name by which people know a container or format, from its media type.
+/// Returns the common name of a container or format, derived from its media type.
 pub(crate) fn format_name(caps: &gst::Caps) -> String {
     let media_type = caps.structure(0).map_or("unknown", |caps| caps.name().as_str());
     let name = media_type.rsplit('/').next().unwrap_or(media_type);
@@ -71,7 +72,7 @@ mod tests {
         for (refused, _) in REFUSED {
             assert!(!names.iter().any(|name| name.starts_with(refused)), "{refused}");
         }
-        // Where gst-libav is installed at all, its decoders stay.
+        // The decoders of gst-libav remain available.
         assert!(names.iter().any(|name| name.as_str() == "avdec_h264"), "{names:?}");
         assert!(names.iter().any(|name| name.as_str() == crate::gif::NAME));
     }

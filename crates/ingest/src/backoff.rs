@@ -1,26 +1,28 @@
-//! How long to wait before a camera is connected anew.
+//! Backoff between two attempts to connect to a camera.
 
 use std::time::Duration;
 
 use lookout_config::RetrySettings;
 use lookout_schema::RetryReason;
 
-/// Waits that grow by a half from try to try, so that a camera that is gone is not hammered, each shortened
-/// at random, so that cameras behind one switch do not all come back in the same instant. So a camera is
-/// found again after half of the time that it was away at the latest, rather than after all of it, as by
-/// waits that double.
+/// Computes the waits between the attempts to connect to one camera.
+///
+/// Each wait is 1.5 times the previous one, so that an unreachable camera is not flooded with attempts. A random
+/// reduction of up to half (jitter) keeps cameras behind one switch from reconnecting at the same instant. With this
+/// factor, a camera that returns is reconnected within about half of the time for which it was unreachable. With
+/// waits that double, it could take as long as the outage itself.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     settings: RetrySettings,
-    /// The next wait before it is shortened.
+    /// The next wait, before the random reduction.
     next: Duration,
-    /// Tries in a row that gave no frame.
+    /// Consecutive attempts without a frame.
     fruitless: u32,
-    /// The next wait after a login that was refused.
+    /// The next wait after a refused login.
     next_login: Duration,
 }
 
-/// The longest wait after a login that was refused. Cameras that lock an account do so for about as long.
+/// Maximum wait after a refused login. Cameras that lock an account do so for about this long.
 const MAX_LOGIN_WAIT: Duration = Duration::from_secs(30 * 60);
 
 impl Backoff {
@@ -28,14 +30,16 @@ impl Backoff {
         Self { settings, next: settings.first, fruitless: 0, next_login: settings.login }
     }
 
-    /// The wait after a connection on which frames came for `flowed`, none of them if it is `None`; no
-    /// wait where the camera is to be given up. `random` is drawn evenly from 0 to 1.
+    /// Returns the wait before the next attempt, or None if the maximum number of attempts without a frame is reached.
     ///
-    /// The time for which frames came is taken off the waits: a camera that gives a frame and falls over again
-    /// is left alone for longer and longer, and one that held for a while is soon tried again.
+    /// `flowed` is the time from the first to the last frame of the connection that ended, or None if it had no frame.
+    /// `random` is drawn uniformly from 0 to 1.
     ///
-    /// After a login that was refused the wait is at least `login` of the settings, doubles up to half an hour,
-    /// and is not shortened: each attempt brings cameras closer to locking the account.
+    /// `flowed` is subtracted from the next wait. The waits of a camera that always fails after a few frames thus keep
+    /// growing, and a camera that worked for a while is soon tried again.
+    ///
+    /// After a refused login the wait starts at `login` of the settings, doubles with each refusal up to half an hour,
+    /// and is not reduced, because each attempt brings the camera closer to locking the account.
     pub(crate) fn after(
         &mut self,
         flowed: Option<Duration>,
@@ -113,7 +117,7 @@ mod tests {
         let mut refused = || backoff.after(None, RetryReason::Unauthorized, 1.0).unwrap().as_secs();
         let waits: Vec<_> = (0..7).map(|_| refused()).collect();
         assert_eq!(waits, [60, 120, 240, 480, 960, 1800, 1800]);
-        // Another failure in between is tried again as soon as ever, and frames start the waits over.
+        // The wait after another failure is unaffected, and a connection with frames resets the login wait.
         assert_eq!(backoff.after(None, LOST, 0.0), Some(S));
         assert_eq!(backoff.after(Some(S), RetryReason::Unauthorized, 1.0), Some(60 * S));
     }

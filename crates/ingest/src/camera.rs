@@ -1,4 +1,4 @@
-//! A camera: one connection after the other.
+//! The source of one camera: connects, delivers frames and reconnects.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -23,11 +23,10 @@ use crate::{
     stamp::Stamper,
 };
 
-/// A camera, or a file that stands for one.
+/// Delivers the frames of one camera or video file.
 ///
-/// Frames come in the size of the model's input. A live source is connected anew, each time with a new
-/// session, for as long as its settings allow; a file is read once, or again and again with `loop`, each
-/// pass a session of its own.
+/// Frames have the size of the network's input. A live source is reconnected as often as its settings allow, and
+/// each connection is a new session. A file is read once, or repeatedly with `loop`, and each pass is a session.
 #[derive(Debug)]
 pub struct CameraSource {
     settings: CameraSettings,
@@ -41,21 +40,21 @@ pub struct CameraSource {
     gpu: Option<Arc<dyn GpuScaler>>,
 }
 
-/// What is asked of a camera's frames.
+/// Which of a camera's frames are delivered, and in which form.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Pixels of the network's input.
+    /// Size of the network's input in pixels.
     pub input: Size,
-    /// How a frame is brought there.
+    /// Resize mode: how a frame is brought to that size.
     pub fit: Fit,
-    /// The network looks at every so many frames of a camera; the others are dropped.
+    /// Frame-skip interval: the network processes one frame in `every`, and the others are dropped.
     pub every: NonZeroU32,
-    /// Small pictures beside the frames.
+    /// Settings of the snapshots, if they are on.
     pub snapshots: Option<SnapshotSettings>,
 }
 
 impl CameraSource {
-    /// A source for `settings` whose frames are as `wanted`. Does no I/O.
+    /// Creates a source for the camera of `settings`, whose frames are as `wanted`. Does no I/O.
     pub fn new(settings: CameraSettings, wanted: Wanted) -> Self {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let fitter = Fitter::new(wanted.input, wanted.fit);
@@ -74,8 +73,9 @@ impl CameraSource {
         }
     }
 
-    /// Has frames that a GPU decoder leaves in the memory of `gpu` scaled there, and calls `on_fallback` with the camera's
-    /// name each time that a CPU decoder replaces its GPU decoder.
+    /// Sets the GPU that scales the frames which a GPU decoder leaves in its memory.
+    ///
+    /// `on_fallback` is called with the camera's id each time a CPU decoder replaces its GPU decoder.
     #[must_use]
     pub fn with_gpu(
         mut self,
@@ -89,7 +89,7 @@ impl CameraSource {
         self
     }
 
-    /// Has its frames come in the size that `input` has at the time.
+    /// Makes the size of the frames follow `input`, which is read for every frame.
     #[must_use]
     pub fn following(mut self, input: InputSize) -> Self {
         self.fitter.follow(input);
@@ -122,7 +122,8 @@ impl CameraSource {
         session.run()
     }
 
-    /// A live source: connected anew whatever it ends with.
+    /// Runs a live source, which is reconnected after any end of a connection until it is stopped or `retry` is
+    /// exhausted.
     fn run_live(&mut self, outlet: &SourceOutlet) -> SourceEnd {
         let mut backoff = Backoff::new(self.settings.retry);
         let mut id = SessionId::generate();
@@ -166,7 +167,7 @@ impl CameraSource {
         }
     }
 
-    /// A file: a fault is for good, since nothing about it will change.
+    /// Runs a file source, for which every fault is final: to read the file again would not change it.
     fn run_file(&mut self, path: &std::path::Path, outlet: &SourceOutlet) -> SourceEnd {
         let mut start = Timestamp::now();
         let mut id = SessionId::generate();
@@ -202,7 +203,7 @@ impl CameraSource {
                     "the file gave fewer frames than it has packets, parts of it may be damaged"
                 );
             }
-            // Nothing of the file was published, so that it can be read from its start; a pipe's data are gone.
+            // No frame was published, so the file can be read from its start. The data of a named pipe cannot.
             if outcome.decoding == Verdict::FallsBack && outcome.frames == 0 && !pipe::is_pipe(path) {
                 continue;
             }
@@ -245,12 +246,14 @@ impl FrameSource for CameraSource {
     }
 }
 
-/// Tells the worker, which is always there to listen unless it is on its way out.
+/// Sends `report` to the worker, and drops it after 1 s: the worker always receives reports unless it shuts down.
 pub(crate) fn send(outlet: &SourceOutlet, report: CameraReport) {
     let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
 }
 
-/// What the end of a pass over a file really was: one that was cut off has none.
+/// Returns the actual end of a pass over a file.
+///
+/// GStreamer reports a regular end of the stream for truncated and damaged files, which are faults here.
 fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome) -> SessionEnd {
     let shown = path.display();
     let frames = outcome.frames;
@@ -258,7 +261,7 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
     if outcome.end == SessionEnd::Stopped {
         return SessionEnd::Stopped;
     }
-    // Raw video has no decoder that counts its packets.
+    // Packets are counted at the decoder, which raw video does not have.
     let cut_off = container::cut_off(path, outcome.packets.max(frames)).ok().flatten();
     match (cut_off, &outcome.end) {
         (Some(CutOff::Missing { bytes, frames: missing }), _) => {
@@ -275,11 +278,11 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
         (None, SessionEnd::Ended) if frames == 0 => {
             undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
         }
-        // Without a decoded frame GStreamer says that there is no video.
+        // If no frame could be decoded, GStreamer reports that there is no video.
         (None, _) if frames > 0 && outcome.undecodable == frames => {
             SessionEnd::Fault(Fault::no_key_frame(uri, frames, None))
         }
-        // Two packets to a frame are what some interlaced files have, and a few more are lost at any seam.
+        // Some interlaced files have two packets per frame, and a few more packets are lost wherever a file was cut.
         (None, SessionEnd::Ended) if outcome.lost() * 20 > outcome.shown * 11 => undecodable(format!(
             "{shown}: most of the file is damaged: {frames} frames could be decoded out of {} packets",
             outcome.shown

@@ -1,4 +1,4 @@
-//! When a frame was captured, and which clock says so.
+//! Capture times of frames, and the clock that each rests on.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use crate::{
     wall_clock::{MAX_DRIFT_US, Observed, WallClock},
 };
 
-/// Dates the frames of one connection, in the order in which they are shown.
+/// Computes the capture times of one connection's frames, which have to come in display order.
 #[derive(Debug)]
 pub(crate) enum CaptureClock {
     Live(LiveClock),
@@ -26,17 +26,18 @@ pub(crate) enum CaptureClock {
 pub(crate) struct Captured {
     pub(crate) at: Timestamp,
     pub(crate) clock: Clock,
-    /// The clock became known, was replaced or was stepped, so that this time cannot be compared with earlier ones.
+    /// Whether a new session has to start because this time cannot be compared with earlier ones: the clock changed
+    /// or was stepped.
     pub(crate) breaks: bool,
 }
 
-/// What a frame itself says of its time.
+/// The times that a frame's buffer and caps state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FrameTimes {
     pub(crate) pts: Option<u64>,
-    /// From the beginning of the stream.
+    /// GStreamer's stream time: the time since the start of the stream.
     pub(crate) stream_time: Option<Duration>,
-    /// As the frame or the stream's frame rate says.
+    /// As the buffer states, or else by the frame rate in the caps.
     pub(crate) duration: Option<Duration>,
 }
 
@@ -56,7 +57,7 @@ impl FrameTimes {
     }
 }
 
-/// By the frame rate in the caps.
+/// Returns the duration of a frame by the frame rate in the caps.
 fn frame_duration(caps: &gst::CapsRef) -> Option<Duration> {
     let rate = video::VideoInfo::from_caps(caps).ok()?.fps();
     let seconds = f64::from(rate.denom()) / f64::from(rate.numer());
@@ -64,7 +65,7 @@ fn frame_duration(caps: &gst::CapsRef) -> Option<Duration> {
 }
 
 impl CaptureClock {
-    /// Dates the frame with these `times`, whose data reached this process at `arrived_at`.
+    /// Returns the capture time of the frame with these `times`, whose data reached this process at `arrived_at`.
     pub(crate) fn read(&mut self, times: FrameTimes, arrived_at: Instant) -> Captured {
         match self {
             Self::Live(clock) => clock.read(times.pts, arrived_at, (Instant::now(), Timestamp::now())),
@@ -72,7 +73,7 @@ impl CaptureClock {
         }
     }
 
-    /// Where the next pass over a file starts.
+    /// Returns the capture time at which the next pass over a file starts, or None for live sources.
     pub(crate) fn end(&self) -> Option<Timestamp> {
         match self {
             Self::Live(_) => None,
@@ -81,13 +82,13 @@ impl CaptureClock {
     }
 }
 
-/// Dates frames by the camera's clock as soon as its sender reports are known, and by their arrival before that.
+/// Computes capture times by the camera's clock once its RTCP sender reports are known, and by arrival before that.
 #[derive(Debug)]
 pub(crate) struct LiveClock {
     reports: Arc<RtpTime>,
-    /// Where this process's monotonic clock is taken to start.
+    /// Origin of the monotonic time scale.
     started: Instant,
-    /// This machine's wall clock, on the monotonic one.
+    /// Maps the monotonic time scale to this machine's wall clock.
     machine: Option<WallClock>,
     last: Option<(Source, Timestamp)>,
 }
@@ -95,7 +96,7 @@ pub(crate) struct LiveClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Arrival,
-    /// With the generation of [`RtpTime`].
+    /// The camera's clock, with the generation of [`RtpTime`], which changes when that clock is stepped.
     Camera(u64),
 }
 
@@ -120,7 +121,7 @@ impl LiveClock {
         let breaks = match self.last {
             None => false,
             Some((Source::Arrival, _)) if source == Source::Arrival => machine_stepped,
-            // A session may learn its clock as long as that neither turns its times back nor makes them jump.
+            // The change to the camera's clock keeps the session if times neither decrease nor jump.
             Some((Source::Arrival, last)) => {
                 let jump = at.as_unix_us().abs_diff(arrival.as_unix_us());
                 at < last || jump > MAX_DRIFT_US.unsigned_abs()
@@ -137,30 +138,31 @@ impl LiveClock {
     }
 }
 
-/// Dates the frames of a file by their stream time, counted from `start`.
+/// Computes the capture times of a file's frames by their stream time, counted from `start`.
 #[derive(Debug)]
 pub(crate) struct FileClock {
     start: Timestamp,
-    /// Of frames that say nothing of their time.
+    /// Duration of frames that state none.
     usual: Duration,
     last: Option<LastFrame>,
-    /// What is added to stream times, as they started over.
+    /// Added to stream times, because they started over.
     shift: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct LastFrame {
-    /// From the start, as it was dated.
+    /// The capture time that the frame got, counted from the start.
     at: Duration,
     stated: Option<Duration>,
     duration: Duration,
 }
 
-/// A stream time that lies back by this much is not disorder: the stream's time started over.
+/// A stream time that is earlier than the last one by this much or more has started over. A smaller step back is
+/// disorder.
 const STARTED_OVER: Duration = Duration::from_secs(1);
 
 impl FileClock {
-    /// A file that is taken to start at `start`; it has `fps` frames per second where it does not say otherwise.
+    /// Creates the clock of a file that starts at `start`. Its frame rate is `fps` unless the file states another.
     pub(crate) fn new(start: Timestamp, fps: f64) -> Self {
         Self { start, usual: Duration::from_secs_f64(1.0 / fps), last: None, shift: Duration::ZERO }
     }
@@ -321,7 +323,7 @@ mod tests {
         FrameTimes { stream_time: ms.map(Duration::from_millis), ..FrameTimes::default() }
     }
 
-    /// What the file's frames at these times, in milliseconds, are dated by.
+    /// Returns the capture times, in milliseconds, of a file's frames with the `stated` stream times.
     fn file_times(fps: f64, stated: &[Option<u64>], duration: Option<u64>) -> Vec<i64> {
         let mut clock = FileClock::new(Timestamp::from_unix_us(0), fps);
         let duration = duration.map(Duration::from_millis);

@@ -1,13 +1,13 @@
-//! Frames of formats that are seldom seen, to one of those that `Planes` scales, by GStreamer's converter.
+//! Converts frames of uncommon formats to a format that `Planes` scales, with GStreamer's converter.
 
 use gstreamer as gst;
 use gstreamer_video as video;
 
 use crate::fitter::FitError;
 
-/// GStreamer's converter for frames of one format, and where it writes.
+/// GStreamer's converter for frames of one format, with its output buffer.
 ///
-/// It changes neither the size nor the colors, so what it writes is bounded by the size of the image.
+/// It changes neither the size nor the colors of a frame, so the size of the image bounds the output.
 #[derive(Debug)]
 pub(crate) struct Converter {
     to: video::VideoInfo,
@@ -16,11 +16,11 @@ pub(crate) struct Converter {
 }
 
 impl Converter {
-    /// None where GStreamer cannot convert such frames.
+    /// Creates a converter for frames of format `from`, or returns None if GStreamer cannot convert them.
     pub(crate) fn new(from: &video::VideoInfo) -> Option<Self> {
         use video::VideoFormat as Format;
         let format = from.format_info();
-        // Components of half the width, as those of YUY2, keep it.
+        // Chroma subsampling is kept: YUY2 and other 4:2:2 formats become Y42B.
         let chroma = |sub: &[u32]| sub.get(1).copied().unwrap_or(0);
         let to = match () {
             () if format.is_gray() => Format::Gray8,
@@ -29,7 +29,7 @@ impl Converter {
             () if chroma(format.w_sub()) == 1 && chroma(format.h_sub()) == 1 => Format::I420,
             () => Format::Y444,
         };
-        // The converter changes neither the rate nor how lines are interlaced, and refuses if asked to.
+        // The converter cannot change the frame rate or the interlace mode, and refuses a target format that does.
         let to = video::VideoInfo::builder(to, from.width(), from.height())
             .fps(from.fps())
             .interlace_mode(from.interlace_mode())
@@ -46,12 +46,12 @@ impl Converter {
         })
     }
 
-    /// The format that it writes.
+    /// Returns the output format.
     pub(crate) fn info(&self) -> &video::VideoInfo {
         &self.to
     }
 
-    /// The frame in the format of `info`.
+    /// Converts the frame to the format of [`info`](Self::info).
     pub(crate) fn convert(
         &mut self,
         from: &video::VideoFrameRef<&gst::BufferRef>,

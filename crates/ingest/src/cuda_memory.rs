@@ -1,7 +1,7 @@
-//! GStreamer's CUDA library (`libgstcuda`), which its Rust bindings do not cover: a context that wraps the network's, and
-//! where the planes of a frame are in the GPU's memory.
+//! The parts of GStreamer's CUDA library (`libgstcuda`) that Lookout uses, which its Rust bindings do not cover: a
+//! context that wraps the network's CUDA context, and the addresses of a frame's planes in GPU memory.
 //!
-//! The library is loaded when it is needed, so that machines without the plugin `nvcodec` do without it.
+//! The library is loaded when it is needed, so machines without the plugin `nvcodec` do not need it.
 #![expect(unsafe_code, reason = "a C library without bindings")]
 
 use std::{
@@ -22,17 +22,17 @@ pub(crate) const CUDA_MEMORY: &str = "memory:CUDAMemory";
 /// The library that the plugin `nvcodec` of GStreamer 1.22 and later is linked with.
 const LIBRARY: &str = "libgstcuda-1.0.so.0";
 
-/// `GST_MAP_READ | GST_MAP_CUDA`, the latter of gstcudamemory.h.
+/// `GST_MAP_READ | GST_MAP_CUDA`. The latter is defined in gstcudamemory.h.
 const MAP_IN_GPU: gst::ffi::GstMapFlags = gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_FLAG_LAST << 1;
 
 /// Wraps the CUDA context of `gpu` for GStreamer's elements.
 ///
 /// # Errors
-/// The library is not installed or has no such function; the driver cannot be used.
+/// The library is not installed or lacks a function, or the driver cannot be used.
 pub(crate) fn wrap_context(gpu: &dyn GpuScaler) -> Result<gst::Context, String> {
     let device = c_int::try_from(gpu.device()).map_err(|error| error.to_string())?;
-    // SAFETY: the library's initializers register GObject types and do nothing else. It is never unloaded, as GObject's
-    // types never are.
+    // SAFETY: the library's initializers only register GObject types. The library is never unloaded, because GObject
+    // types cannot be unregistered.
     let library = Box::leak(Box::new(unsafe { Library::new(LIBRARY) }.map_err(|error| error.to_string())?));
     // SAFETY: the signatures are those of gstcudaloader.h, gstcudacontext.h and gstcudautils.h of GStreamer 1.22; later
     // releases keep them.
@@ -45,8 +45,8 @@ pub(crate) fn wrap_context(gpu: &dyn GpuScaler) -> Result<gst::Context, String> 
             library.get("gst_context_new_cuda_context").map_err(|error| error.to_string())?;
         (load, wrap, context_of)
     };
-    // SAFETY: takes nothing; the context is CUDA's primary context, which lives as long as the process; the object that
-    // wraps it is kept for as long, and the new context holds a reference of its own.
+    // SAFETY: `load` has no arguments. `gpu.context()` is CUDA's primary context, which lives as long as the process.
+    // The object that wraps it is never released, and the new `GstContext` holds its own reference to it.
     unsafe {
         if load() == 0 {
             return Err("the NVIDIA driver's libcuda.so.1 cannot be loaded".into());
@@ -63,12 +63,12 @@ pub(crate) fn wrap_context(gpu: &dyn GpuScaler) -> Result<gst::Context, String> 
     }
 }
 
-/// Whether frames of `caps` are in CUDA memory.
+/// Returns whether frames of `caps` are in CUDA memory.
 pub(crate) fn is_in_gpu(caps: &gst::CapsRef) -> bool {
     caps.features(0).is_some_and(|features| features.contains(CUDA_MEMORY))
 }
 
-/// A frame of NV12 in CUDA memory, which stays where it is while this lives.
+/// An NV12 frame in CUDA memory, mapped for reading. Its address is valid for the lifetime of this value.
 #[derive(Debug)]
 pub(crate) struct MappedFrame<'a> {
     memory: *mut gst::ffi::GstMemory,
@@ -78,7 +78,7 @@ pub(crate) struct MappedFrame<'a> {
 }
 
 impl<'a> MappedFrame<'a> {
-    /// None where `buffer` is no frame of NV12 in one piece of CUDA memory.
+    /// Maps `buffer`, or returns None if it is not an NV12 frame in a single CUDA memory.
     pub(crate) fn new(buffer: &'a gst::BufferRef, format: &video::VideoInfo) -> Option<Self> {
         if format.format() != video::VideoFormat::Nv12 || buffer.n_memory() != 1 {
             return None;
@@ -98,7 +98,7 @@ impl<'a> MappedFrame<'a> {
         let size = Size { width: format.width(), height: format.height() };
         let memory = memory.as_ptr().cast_mut();
         let mut info = MaybeUninit::uninit();
-        // SAFETY: the buffer keeps the memory, and with this flag GStreamer fills in `info` with an address in the GPU.
+        // SAFETY: `buffer` keeps the memory alive. With this flag GStreamer sets `info` to an address in GPU memory.
         let info = unsafe {
             if gst::ffi::gst_memory_map(memory, info.as_mut_ptr(), MAP_IN_GPU) == gst::glib::ffi::GFALSE {
                 return None;
@@ -114,7 +114,7 @@ impl<'a> MappedFrame<'a> {
             size,
         };
         let mapped = Self { memory, info, frame, buffer: PhantomData };
-        // The planes lie within the memory.
+        // The planes must lie within the mapped memory.
         let rows = size.height as usize;
         let ends = [offsets[0] + y_stride * rows, offsets[1] + uv_stride * rows.div_ceil(2)];
         let wide_enough = y_stride >= size.width as usize && uv_stride >= size.width as usize;
@@ -128,7 +128,7 @@ impl<'a> MappedFrame<'a> {
 
 impl Drop for MappedFrame<'_> {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new`, and the buffer still keeps it.
+        // SAFETY: `new` mapped the memory, and the borrowed buffer still keeps it alive.
         unsafe { gst::ffi::gst_memory_unmap(self.memory, &mut self.info) }
     }
 }

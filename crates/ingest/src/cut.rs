@@ -1,4 +1,4 @@
-//! Which part of a stored frame is seen in the model's input, and where.
+//! The crop: which part of a stored frame is visible in the network's input, and where it lies there.
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use gstreamer_video as video;
@@ -7,26 +7,26 @@ use lookout_stage::{Placement, Rect};
 
 use crate::orientation::Orientation;
 
-/// The part of the stored frame that is seen, and where it lies in the input.
+/// The crop of a stored frame that is visible in the network's input, and its rectangle there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cut {
-    /// In parts of the stored frame's width and height, which are the same for all its planes.
+    /// Fractions of the stored frame's width and height, which are the same for all of its planes.
     left: f64,
     top: f64,
     width: f64,
     height: f64,
-    /// How the stored frame is turned to be displayed.
+    /// How the stored frame is rotated and mirrored for display.
     pub(crate) orientation: Orientation,
-    /// Pixels of the input.
+    /// Rectangle in the network's input, in pixels.
     pub(crate) to: Rect,
 }
 
-/// The longest side that a pixel aspect ratio may lead to; one beyond it is a mistake, and is ignored.
+/// Maximum width in pixels after correction by the pixel aspect ratio. A ratio that exceeds it is invalid and ignored.
 const MAX_SIDE: u64 = 65_535;
 
-/// The size in which a frame of `info` is displayed: with square pixels, and turned.
+/// Returns the size in which a frame of `info` is displayed: with square pixels, and rotated by `orientation`.
 ///
-/// The pixel aspect ratio changes the stored width, as ffmpeg's `iw*sar` does, and so never the number of rows.
+/// The pixel aspect ratio changes the width of the stored frame, as ffmpeg's `iw*sar` does, and never its height.
 pub(crate) fn displayed_size(info: &video::VideoInfo, orientation: Orientation) -> Size {
     let (width, height) = (info.width(), info.height());
     let (numer, denom) = (info.par().numer(), info.par().denom());
@@ -39,9 +39,9 @@ pub(crate) fn displayed_size(info: &video::VideoInfo, orientation: Orientation) 
 }
 
 impl Cut {
-    /// For a frame that is displayed in `shown` pixels and lies in `input` as `placement` says.
+    /// Computes the crop of a frame with the displayed size `shown`, which `placement` maps into `input`.
     pub(crate) fn new(shown: Size, input: Size, placement: Placement, orientation: Orientation) -> Self {
-        // The offsets are whole pixels, and so is where the source ends.
+        // The offset is a whole number of pixels, and the end of the source is rounded to one.
         let span = |offset: f32, scale: f32, shown: u32, input: u32| {
             let (offset, scale) = (f64::from(offset), f64::from(scale));
             let shown = f64::from(shown);
@@ -67,28 +67,28 @@ impl Cut {
         }
     }
 
-    /// Left, top, width and height of what is seen, in parts of the stored frame's.
+    /// Returns left, top, width and height of the crop, as fractions of the stored frame's size.
     pub(crate) fn seen(&self) -> [f64; 4] {
         [self.left, self.top, self.width, self.height]
     }
 
-    /// How a plane of `size`, which covers the whole frame, is scaled.
+    /// Returns the options that crop and scale a plane of `size` pixels, which covers the whole frame.
     pub(crate) fn options(&self, size: Size) -> ResizeOptions {
         let (width, height) = (f64::from(size.width), f64::from(size.height));
         let (left, top) = (self.left * width, self.top * height);
-        // The last of two or four bytes is a color here, or means nothing, and never weighs the others.
+        // The last of two or four channels is a color or unused, not an alpha channel that weights the others.
         let options = ResizeOptions::new().use_alpha(false);
         options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
             left,
             top,
-            // The sum may round to just beyond the border.
+            // Rounding can put the sum slightly beyond the border.
             (self.width * width).min(width - left),
             (self.height * height).min(height - top),
         )
     }
 }
 
-/// The smallest part of a side that is scaled up.
+/// Minimum length of the crop, as a fraction of the frame's side.
 const LEAST: f64 = 1e-9;
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
         let placement = Fit::CenterCrop { short_side: 256 }.place(source, input);
         let cut = Cut::new(source, input, placement, Orientation::default());
         assert_eq!(cut.to, Rect { x: 0, y: 0, width: 224, height: 224 });
-        // 224 of 256 rows, and the corner of torchvision's crop, 58 and 16 pixels into 341x256.
+        // 224 of 256 rows. The corner of torchvision's crop is at (58, 16) in the resized 341x256 frame.
         assert!(
             (cut.height - 504.0 / 576.0).abs() < 1e-5 && (cut.top - 36.0 / 576.0).abs() < 1e-5,
             "{cut:?}"

@@ -1,4 +1,4 @@
-//! What goes into the decoders of a pipeline, counted.
+//! Pad probes that record the packets which enter a pipeline's decoders.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -10,7 +10,7 @@ use gstreamer as gst;
 
 use crate::arrival::{Arrivals, DecoderId};
 
-/// Whether `element` decodes video, or the images that some videos consist of.
+/// Returns whether `element` decodes video, or images such as those of Motion JPEG.
 pub(crate) fn is_video_decoder(element: &gst::Element) -> bool {
     let kinds = [gst::ElementFactoryType::MEDIA_VIDEO, gst::ElementFactoryType::MEDIA_IMAGE];
     element.factory().is_some_and(|factory| {
@@ -18,13 +18,13 @@ pub(crate) fn is_video_decoder(element: &gst::Element) -> bool {
     })
 }
 
-/// The key of `element` in [`Arrivals`].
+/// Returns the id of `element` in [`Arrivals`].
 pub(crate) fn id(element: &gst::Element) -> DecoderId {
     element.as_ptr().addr()
 }
 
-/// Notes in `arrivals` what goes into the decoder, and keeps software decoders to one thread each: many
-/// cameras fill the cores without more, and a decoder's every thread holds frames.
+/// Records in `arrivals` the packets that enter the decoders of `pipeline`, and limits libav decoders to one thread
+/// each. Many cameras use all cores without more threads, and each thread of a decoder holds frames.
 pub(crate) fn watch(pipeline: &gst::Pipeline, arrivals: &Arc<Arrivals>) {
     let arrivals = Arc::downgrade(arrivals);
     pipeline.connect_deep_element_added(move |_, _, element| {
@@ -68,7 +68,7 @@ fn watch_pad(pad: &gst::Pad, decoder: DecoderId, arrivals: Weak<Arrivals>) {
     });
 }
 
-/// What has been said about the packets to come.
+/// What caps and segment events state about the packets that follow.
 #[derive(Debug, Default)]
 struct Stream {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
@@ -77,10 +77,10 @@ struct Stream {
 }
 
 impl Stream {
-    /// Whether the decoder is to give a frame for `packet`. It gives none for those before and behind what
-    /// an edit list shows, and none for VP8's alternative reference frames.
+    /// Returns whether the decoder should output a displayed frame for `packet`. It outputs none for packets outside
+    /// the range that an edit list selects, and none for VP8's alternate reference frames.
     fn shows(&self, packet: &gst::BufferRef) -> bool {
-        // A still image comes in pieces of any size.
+        // A still image arrives in buffers of any size, each a part of it.
         if self.is_image {
             return false;
         }

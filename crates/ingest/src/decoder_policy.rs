@@ -1,12 +1,13 @@
-//! Which decoders a camera may use now, when its GPU decoder has failed, and when the GPU is tried again. Pure: the
-//! factories, what a connection showed and the time are arguments.
+//! Decides which decoders a camera may use, when its GPU decoder has failed, and when the GPU is tried again.
+//!
+//! The functions are pure: the element factories, the evidence of a connection and the time are arguments.
 
 use std::time::{Duration, Instant};
 
 use gstreamer::FlowError;
 use lookout_config::DecoderChoice;
 
-/// An element factory of GStreamer.
+/// A GStreamer element factory that decodebin can use for a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Offered {
     pub(crate) name: String,
@@ -15,14 +16,15 @@ pub(crate) struct Offered {
 }
 
 /// The codecs that are decoded on the GPU. VP8, MPEG-2, MPEG-4 and JPEG stay on the CPU: cameras that send them have
-/// small frames, and the caps of nvcodec's decoders do not say which images of these they fail at.
+/// small frames, and the caps of nvcodec's decoders do not state which streams of these codecs they cannot decode.
 const GPU_CODECS: [&str; 4] = ["h264", "h265", "vp9", "av1"];
 
-/// A CPU decoder replaces a GPU decoder that failed for this long. The next connection after that tries the GPU again;
-/// a connection that works is not closed for it.
+/// How long a CPU decoder replaces a GPU decoder that failed. The first connection after this time tries the GPU
+/// again. A working connection is not closed for that.
 pub(crate) const GPU_RETRY: Duration = Duration::from_secs(600);
 
-/// More packets than a decoder keeps before it returns the first frame of them: H.264 and H.265 reorder 16 frames.
+/// Maximum number of packets that a decoder holds before it outputs the frame of the first: H.264 and H.265 reorder
+/// up to 16 frames.
 const MAX_DELAYED: u64 = 16;
 
 impl Offered {
@@ -34,25 +36,25 @@ impl Offered {
         self.is_decoder() && self.klass.contains("Hardware")
     }
 
-    /// Whether this is a decoder of the nvcodec plugin: `nvh264dec`, `nvh264sldec`, or `nvh264device1dec` for a second
-    /// GPU.
+    /// Returns whether this is a decoder of the nvcodec plugin: `nvh264dec`, `nvh264sldec`, or `nvh264device1dec` for a
+    /// second GPU.
     fn is_nvcodec(&self) -> bool {
         self.is_hardware() && self.name.starts_with("nv") && self.name.ends_with("dec")
     }
 
-    /// Whether this is a decoder on the GPU that cameras may use.
+    /// Returns whether this is a GPU decoder that cameras may use.
     pub(crate) fn is_gpu(&self) -> bool {
         let codec = self.name.strip_prefix("nv").unwrap_or_default();
         self.is_nvcodec() && GPU_CODECS.iter().any(|known| codec.starts_with(known))
     }
 }
 
-/// Returns the positions of the `offered` factories that decodebin tries for a stream, in this order. `offered` has
-/// those that accept the stream, in decodebin's order.
+/// Returns the indices of the `offered` factories that decodebin tries for a stream, in the order of the attempts.
+/// `offered` holds the factories that accept the stream, in decodebin's order.
 ///
-/// With `uses_gpu` the GPU decoders come before all other decoders: by their ranks `avdec_h264` would be equal to
-/// `nvh264dec`, and come first by its name. Without it there is no hardware decoder. Parsers keep their place before the
-/// decoders.
+/// With `uses_gpu`, GPU decoders come before all other decoders. In decodebin's order `avdec_h264` would precede
+/// `nvh264dec`, because both have the same rank and are sorted by name. Without `uses_gpu`, hardware decoders are left
+/// out. Parsers stay before the decoders.
 pub(crate) fn order(offered: &[Offered], uses_gpu: bool) -> Vec<usize> {
     let is_allowed = |factory: &Offered| match uses_gpu {
         true => factory.is_gpu() || !factory.is_nvcodec(),
@@ -67,7 +69,8 @@ pub(crate) fn order(offered: &[Offered], uses_gpu: bool) -> Vec<usize> {
     order
 }
 
-/// Returns what the machine lacks for `decoder = "gpu"`, if anything. `plugin` is whether the nvcodec plugin is there.
+/// Returns what the machine lacks for `decoder = "gpu"`, if anything. `plugin` states whether the nvcodec plugin is
+/// installed.
 pub(crate) fn missing(plugin: bool, offered: &[Offered]) -> Option<&'static str> {
     if offered.iter().any(Offered::is_gpu) {
         return None;
@@ -93,7 +96,7 @@ impl DecoderPolicy {
         Self { choice, failed_at: None }
     }
 
-    /// Whether a connection that is made now uses the GPU where it can.
+    /// Returns whether a connection opened at `now` uses a GPU decoder where one accepts the stream.
     pub(crate) fn uses_gpu(&self, now: Instant) -> bool {
         match self.choice {
             DecoderChoice::Cpu => false,
@@ -104,12 +107,12 @@ impl DecoderPolicy {
         }
     }
 
-    /// Whether a camera that cannot be decoded on the GPU has failed.
+    /// Returns whether the camera fails if no GPU decoder can decode its stream.
     pub(crate) fn needs_gpu(&self) -> bool {
         self.choice == DecoderChoice::Gpu
     }
 
-    /// The GPU decoder failed. Returns whether a CPU decoder replaces it.
+    /// Records that the GPU decoder failed at `now`, and returns whether a CPU decoder replaces it.
     pub(crate) fn fail(&mut self, now: Instant) -> bool {
         let falls_back = self.choice == DecoderChoice::Auto;
         if falls_back {
@@ -119,29 +122,29 @@ impl DecoderPolicy {
     }
 }
 
-/// What a connection with a GPU decoder showed by its end.
+/// The evidence by which a connection that has ended shows whether its GPU decoder failed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evidence {
     /// The error that the decoder posted.
     pub(crate) error: Option<String>,
-    /// What the decoder returned for its last packet.
+    /// The flow error that the decoder returned for its last packet.
     pub(crate) flow: Option<FlowError>,
-    /// The connection was closed because no frame came, or its stream ended without one.
+    /// Whether the connection was closed because no frame came, or its stream ended without a frame.
     pub(crate) is_silent: bool,
-    /// Frames that the decoder returned.
+    /// Number of frames that the decoder output.
     pub(crate) frames: u64,
-    /// Packets since the last frame.
+    /// Number of packets since the last frame.
     pub(crate) unanswered: u64,
 }
 
 impl Evidence {
-    /// Returns the reason for which the GPU decoder failed; none where it did not.
+    /// Returns why the GPU decoder failed, or None if it did not.
     pub(crate) fn failure(&self) -> Option<String> {
         if let Some(error) = &self.error {
             return Some(error.clone());
         }
-        // nvcodec's decoders post no error where there is no free session, the GPU is out of memory or cannot decode a
-        // resolution: they only return an error for the packet, and the source of the pipeline reports that.
+        // nvcodec's decoders post no error if no session is free, the GPU is out of memory or it does not support the
+        // resolution. They only return a flow error for the packet, which the pipeline's source reports.
         match self.flow {
             Some(FlowError::NotNegotiated) => {
                 return Some("it could not negotiate the format of its frames".into());

@@ -1,4 +1,4 @@
-//! What this installation of GStreamer can decode, and with what.
+//! The video decoders of this GStreamer installation.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use crate::{
     nvcodec::{self, offered},
 };
 
-/// The decoder that a codec would get with `decoder = "auto"`.
+/// The decoder that is used for a codec with `decoder = "auto"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoder {
-    /// `H.264`, ...
+    /// Name of the codec, such as `H.264`.
     pub codec: &'static str,
-    /// GStreamer's name for the element.
+    /// Name of the GStreamer element, such as `avdec_h264`.
     pub element: String,
     pub hardware: bool,
 }
@@ -28,7 +28,7 @@ impl fmt::Display for Decoder {
     }
 }
 
-/// What cameras send.
+/// The codecs that cameras send, with GStreamer's media types.
 const CODECS: [(&str, &str); 5] = [
     ("H.264", "video/x-h264"),
     ("H.265", "video/x-h265"),
@@ -37,10 +37,10 @@ const CODECS: [(&str, &str); 5] = [
     ("AV1", "video/x-av1"),
 ];
 
-/// The decoders for the codecs that cameras send, those that are missing left out.
+/// Returns the decoders for the codecs that cameras send. Codecs without an installed decoder are left out.
 ///
 /// # Errors
-/// GStreamer cannot be used.
+/// GStreamer cannot be initialized.
 pub fn decoders() -> Result<Vec<Decoder>, Fault> {
     init()?;
     let factories = nvcodec::video_decoders();

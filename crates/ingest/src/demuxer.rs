@@ -1,4 +1,4 @@
-//! What is changed on the way into GStreamer's demuxers and parsers, and out of them.
+//! Pad probes that work around errors of GStreamer's demuxers and parsers.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     select::stream_number,
 };
 
-/// Replaces the container's corrected bytes in what `source` reads, and notes the reads in `arrivals`.
+/// Applies the container's `corrections` to the data that `source` reads, and records each read in `arrivals`.
 pub(crate) fn watch_source(
     source: &gst::Element,
     container: Option<Arc<Container>>,
@@ -34,7 +34,7 @@ pub(crate) fn watch_source(
                 let from = at.max(start);
                 let bytes = &correction.bytes[(from - at) as usize..];
                 let bytes = &bytes[..bytes.len().min((end - from) as usize)];
-                // Fails only outside of the buffer, which the conditions exclude.
+                // Fails only for a range outside the buffer, which the conditions above exclude.
                 let _ = buffer.make_mut().copy_from_slice((from - start) as usize, bytes);
             }
         }
@@ -42,7 +42,7 @@ pub(crate) fn watch_source(
     });
 }
 
-/// Mends what the demuxers and parsers of `pipeline` take and give wrongly.
+/// Works around input and output that the demuxers and parsers of `pipeline` handle wrongly.
 pub(crate) fn mend(pipeline: &gst::Pipeline, container: Option<Arc<Container>>) {
     pipeline.connect_deep_element_added(move |_, _, element| {
         let Some(factory) = element.factory() else { return };
@@ -57,8 +57,10 @@ pub(crate) fn mend(pipeline: &gst::Pipeline, container: Option<Arc<Container>>) 
     });
 }
 
-/// Takes the end off the segments of a track without an edit list. qtdemux puts it where the last frame
-/// is decoded, which with reordered frames is before the last ones are shown.
+/// Removes the stop time from the segments of a track without an edit list.
+///
+/// qtdemux sets the stop time to the decoding time of the last frame. With reordered frames, that is before the last
+/// frames are displayed.
 fn open_segments(pad: &gst::Pad, container: Option<&Container>) {
     let number = pad.stream_id().and_then(|id| stream_number(&id));
     let track = |container: &Container| {
@@ -86,8 +88,8 @@ fn open_segments(pad: &gst::Pad, container: Option<&Container>) {
     });
 }
 
-/// Makes the start codes of empty NAL units in what `parser` takes zeros: it takes an empty unit for the
-/// end of its access unit, and the frame is lost.
+/// Overwrites the start codes of empty NAL units in the input of `parser` with zeros. The parser would take an empty
+/// unit for the end of its access unit, and the frame would be lost.
 fn remove_empty_units(parser: &gst::Element) {
     let Some(pad) = parser.static_pad("sink") else { return };
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::PULL, |pad, info| {
@@ -99,7 +101,7 @@ fn remove_empty_units(parser: &gst::Element) {
         if format.is_some_and(|format| format != "byte-stream") {
             return gst::PadProbeReturn::Ok;
         }
-        // What comes by itself begins and ends with a unit.
+        // Pushed buffers are taken to hold whole NAL units, which need no context.
         let around = |from: u64, size: usize| -> Vec<u8> {
             let peer = pad.peer().filter(|_| is_pulled && size > 0);
             let bytes = peer.and_then(|peer| peer.range(from, size as u32).ok());

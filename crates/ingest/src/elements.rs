@@ -1,4 +1,4 @@
-//! The elements of a camera's pipeline, by the kind of its source.
+//! Builds the elements of a camera's pipeline, according to the type of its source.
 
 use std::{fs::File, os::fd::AsRawFd, sync::Arc};
 
@@ -21,11 +21,16 @@ use crate::{
     select,
 };
 
-/// Hears what is wrong with a source and is no error of its pipeline.
+/// A callback for faults of a source that its pipeline does not report as errors.
 pub(crate) type Tell = Arc<dyn Fn(Fault) + Send + Sync>;
 
-/// Puts the elements for `settings` into `pipeline`. Returns the sink in which decoded frames arrive, and for
-/// an RTSP camera the entrance for its packets. `pipe` is the open file where the source is a named pipe.
+/// Adds the elements for `settings` to `pipeline`.
+///
+/// Returns the appsink of the decoded frames and, for RTSP cameras, the [`Feed`] that takes the RTP packets. `pipe` is
+/// the open file of a source that is a named pipe.
+///
+/// # Errors
+/// An element is missing or cannot be linked, or the source has no video or an unknown test pattern.
 pub(crate) fn add(
     pipeline: &gst::Pipeline,
     settings: &CameraSettings,
@@ -35,7 +40,7 @@ pub(crate) fn add(
     let Listeners { arrivals, .. } = listeners;
     let sink = app::AppSink::builder()
         .caps(&frame_caps())
-        // Frames go as fast as they come: a live source sets its own pace, a file has none.
+        // No synchronization to the clock: a live source sets its own rate, and a file is decoded as fast as possible.
         .sync(false)
         .async_(false)
         .max_buffers(1)
@@ -51,7 +56,7 @@ pub(crate) fn add(
         }
         SourceUri::File(path) => {
             let source = if let Some(pipe) = pipe {
-                // Unlike filesrc it can be stopped while the writer pauses.
+                // Unlike filesrc, fdsrc can be stopped while the writer of the pipe pauses.
                 let source = make("fdsrc")?;
                 source.set_property("fd", pipe.as_raw_fd());
                 source
@@ -61,7 +66,7 @@ pub(crate) fn add(
                 source
             };
             put(pipeline, &source)?;
-            // What cannot be read here fails in the pipeline, which has the better words.
+            // A file that cannot be read here fails in the pipeline, which reports a better error.
             let container = container::read(path).ok().flatten().map(Arc::new);
             if container.as_ref().is_some_and(|container| container.is_sound_only) {
                 return Err(Fault::no_video(&settings.uri));
@@ -97,23 +102,23 @@ pub(crate) fn add(
     Ok((sink, feed))
 }
 
-/// The frames that are taken: in the host's memory, or in a GPU's where a decoder is allowed that.
+/// Returns the caps of the appsink: raw video in host memory, or in GPU memory from decoders that may leave it there.
 fn frame_caps() -> gst::Caps {
     let mut caps = video::VideoCapsBuilder::new().build();
     caps.merge(video::VideoCapsBuilder::new().features([CUDA_MEMORY]).build());
     caps
 }
 
-/// What is notified of a decoder's streams.
+/// The objects and callbacks that are notified of a decoder's streams.
 pub(crate) struct Listeners<'a> {
     pub(crate) arrivals: &'a Arc<Arrivals>,
     pub(crate) decoders: &'a Arc<ConnectionDecoders>,
     pub(crate) tell: Tell,
-    /// Hears of a source that no frame is taken from.
+    /// Called with the fault of a source whose decoder is not allowed, so that none of its frames are used.
     pub(crate) refuse: Tell,
 }
 
-/// A decoder for whatever comes, its selected video stream linked to `sink`.
+/// Adds a decodebin for data of any format, and links the selected video stream to `sink` once it is known.
 fn decoder(
     pipeline: &gst::Pipeline,
     sink: &app::AppSink,
@@ -139,7 +144,7 @@ fn decoder(
     });
     let (sink, uri, arrivals) = (sink.downgrade(), settings.uri.clone(), Arc::downgrade(arrivals));
     let decoders = Arc::downgrade(decoders);
-    // All streams are known now, and no frame has left decodebin.
+    // At this signal all streams are known, and no frame has left decodebin.
     decode.connect_no_more_pads(move |decode| {
         let Some(entry) = sink.upgrade().and_then(|sink| sink.static_pad("sink")) else { return };
         if entry.is_linked() {
@@ -155,7 +160,7 @@ fn decoder(
         if let (Some(arrivals), Some(decoder)) = (arrivals.upgrade(), &selected.decoder) {
             arrivals.select(decoder_input::id(decoder));
         }
-        // What cannot be linked shows as a source from which no frame comes.
+        // If the link fails, no frame arrives, and the camera's timeout ends the connection.
         let _ = selected.pad.link(&entry);
     });
     put(pipeline, &decode)?;

@@ -1,4 +1,4 @@
-//! What went wrong with a camera, in the words of its user.
+//! Faults of cameras, with a reason and a message for the user.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use lookout_config::SourceUri;
 use lookout_schema::RetryReason;
 use thiserror::Error;
 
-/// What went wrong with a connection to a camera. Holds no credential.
+/// Why a connection to a camera failed. Contains no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{detail}")]
 pub struct Fault {
     pub reason: RetryReason,
-    /// What, where, and what to do.
+    /// A message that states what failed, where, and what to do.
     pub detail: String,
 }
 
@@ -22,17 +22,17 @@ impl Fault {
         Self { reason, detail: plain(detail.into()) }
     }
 
-    /// From an error on a pipeline's bus.
+    /// Creates a fault from an error on a pipeline's bus.
     pub(crate) fn from_bus(uri: &SourceUri, error: &glib::Error, debug: Option<&str>) -> Self {
         let reason = reason(uri, error);
-        // The last line of the debug text is what the element itself had to say.
+        // The last line of the debug text is the element's own message.
         let said = debug.and_then(|debug| debug.lines().last()).filter(|line| !line.contains("():"));
         let said = scrub(uri, said.unwrap_or_else(|| error.message()));
         let detail = format!("{uri}: {}: {}", what(uri, reason), said.trim_end_matches('.'));
         Self::new(reason, detail)
     }
 
-    /// A certificate that this machine does not trust, for the reasons in `why`.
+    /// Returns the fault for a certificate that this machine does not trust, for the reasons in `why`.
     pub(crate) fn untrusted(uri: &SourceUri, why: &str) -> Self {
         let detail = format!(
             "{uri}: its certificate is not trusted ({why}); add the authority that signed it to this machine's, or \
@@ -41,7 +41,7 @@ impl Fault {
         Self::new(RetryReason::Untrusted, detail)
     }
 
-    /// A source without a picture in it.
+    /// Returns the fault for a source without a video that can be decoded.
     pub(crate) fn no_video(uri: &SourceUri) -> Self {
         Self::new(
             RetryReason::Undecodable,
@@ -49,7 +49,9 @@ impl Fault {
         )
     }
 
-    /// A stream of which `frames` came, for `waited` where it is live, and none from which a decoder could start.
+    /// Returns the fault for a stream that has no key frame in its first `frames` frames, so that no decoder can start.
+    ///
+    /// `waited` is the time for which a live source was waited for, and None for files.
     pub(crate) fn no_key_frame(uri: &SourceUri, frames: u64, waited: Option<Duration>) -> Self {
         let (when, advice) = match waited {
             Some(waited) => {
@@ -63,7 +65,7 @@ impl Fault {
         Self::new(RetryReason::Undecodable, detail)
     }
 
-    /// A format that an element could read which is not used, for the reason `why`.
+    /// Returns the fault for a format that only a refused element could read. `why` is the reason for the refusal.
     pub(crate) fn refused(uri: &SourceUri, format: &str, why: &str) -> Self {
         let detail = format!(
             "{uri}: its format ({format}) is not read: {why}; convert it, as `ffmpeg -i IN OUT.mkv` does"
@@ -71,8 +73,10 @@ impl Fault {
         Self::new(RetryReason::Undecodable, detail)
     }
 
-    /// This fault, unless the source has other streams, of the media types `others`, and no video: GStreamer says
-    /// then that it lacks a decoder for one of them.
+    /// Returns the fault "no video" if the source has only streams other than video, and this fault otherwise.
+    ///
+    /// `others` holds the media types of the streams that are not decoded. Without a video, GStreamer reports a missing
+    /// decoder for one of them, which would mislead the user.
     pub(crate) fn or_no_video(self, uri: &SourceUri, others: &[String]) -> Self {
         let is_video = |name: &String| name.starts_with("video/") || name.starts_with("image/");
         if self.reason != RetryReason::Undecodable || others.is_empty() || others.iter().any(is_video) {
@@ -86,7 +90,7 @@ impl Fault {
         Self::new(RetryReason::Undecodable, detail)
     }
 
-    /// An element that this installation of GStreamer lacks, or that cannot be set up.
+    /// Returns the fault for an element that this installation of GStreamer lacks, or that cannot be set up.
     pub(crate) fn element(name: &str, error: &glib::BoolError) -> Self {
         let detail = format!(
             "GStreamer's element `{name}` cannot be used ({}); install GStreamer's plugins base, good, bad and libav",
@@ -126,7 +130,7 @@ fn reason(uri: &SourceUri, error: &glib::Error) -> RetryReason {
             | Stream::Format
             | Stream::Decrypt
             | Stream::DecryptNokey => RetryReason::Undecodable,
-            // A file has nothing but its data that could stop a stream.
+            // Only its data can make the stream of a file fail.
             Stream::Failed if matches!(uri, SourceUri::File(_)) => RetryReason::Undecodable,
             _ => RetryReason::PipelineError,
         };
@@ -155,11 +159,12 @@ fn what(uri: &SourceUri, reason: RetryReason) -> &'static str {
     }
 }
 
-/// The most characters of a detail, which goes into logs, status records and pages.
+/// Maximum number of characters of a detail, which appears in logs, status records and web pages.
 const MAX_DETAIL: usize = 1_000;
 
-/// `detail` as one line of bounded length. Part of it may come from a camera, which could write terminal commands and
-/// whole log lines into it.
+/// Returns `detail` as one line of bounded length.
+///
+/// Parts of it can come from a camera, which could otherwise inject terminal escape sequences and log lines.
 fn plain(detail: String) -> String {
     if detail.len() <= MAX_DETAIL && !detail.contains(char::is_control) {
         return detail;
@@ -169,7 +174,7 @@ fn plain(detail: String) -> String {
     detail.chars().take(MAX_DETAIL).map(visible).chain(cut.then_some('…')).collect()
 }
 
-/// `text` without anything that `uri` keeps to itself.
+/// Returns `text` with the secrets of `uri` masked: its credentials, and all of its path after the first `=`.
 pub(crate) fn scrub(uri: &SourceUri, text: &str) -> String {
     let SourceUri::Rtsp { location, credentials } = uri else {
         return text.to_owned();
@@ -184,7 +189,7 @@ pub(crate) fn scrub(uri: &SourceUri, text: &str) -> String {
     }
     if let Some(credentials) = credentials {
         for secret in [credentials.password.reveal(), credentials.user.as_str()] {
-            // Of a text so short nothing is left worth hiding, and every word would be full of stars.
+            // A secret this short protects nothing, and to replace it would make the text unreadable.
             if secret.len() > 2 {
                 text = text.replace(secret, "***");
             }

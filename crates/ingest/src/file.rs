@@ -1,4 +1,4 @@
-//! What can be said of a file before it is opened.
+//! Checks of a file before a pipeline opens it.
 
 use std::{fs, io, path::Path};
 
@@ -6,7 +6,10 @@ use lookout_schema::RetryReason;
 
 use crate::Fault;
 
-/// Looks whether `path` can be read at all, so that the plainest mistakes have the plainest words.
+/// Checks that `path` can be read, so that common mistakes get a clear message instead of GStreamer's.
+///
+/// # Errors
+/// The file does not exist, is a folder, is empty or cannot be opened.
 pub(crate) fn check(path: &Path) -> Result<(), Fault> {
     let shown = path.display();
     let meta = match fs::metadata(path) {
@@ -25,7 +28,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Fault> {
         return Err(Fault::new(RetryReason::Undecodable, detail));
     }
     if !meta.is_file() {
-        // A pipe would wait for its writer here.
+        // To open a named pipe would block until its writer opens it.
         return Ok(());
     }
     fs::File::open(path).map(drop).map_err(|error| unreadable(path, &error))

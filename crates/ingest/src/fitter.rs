@@ -1,4 +1,4 @@
-//! A decoded picture, brought to the model's input.
+//! Preprocessing of decoded frames on the CPU or a GPU: crop, resize and conversion to RGB.
 
 use std::sync::Arc;
 
@@ -17,23 +17,25 @@ use crate::{
     yuv::Matrix,
 };
 
-/// Scales and converts decoded pictures; set up anew whenever their format changes.
+/// The preprocessor: brings decoded frames to the network's input size and converts them to RGB.
+///
+/// It sets itself up again whenever the format of the frames changes.
 #[derive(Debug)]
 pub(crate) struct Fitter {
     input: Size,
     fit: Fit,
     set_up: Option<SetUp>,
-    /// Where present, the input's size from now on.
+    /// The input size that changes at run time, if any. It replaces `input`.
     follows: Option<InputSize>,
-    /// Scales frames that are in its GPU's memory.
+    /// Scales frames that are in the memory of its GPU.
     gpu: Option<Arc<dyn GpuScaler>>,
 }
 
-/// A picture in the model's input.
+/// A frame in the form of the network's input.
 #[derive(Debug)]
 pub(crate) struct Fitted {
     pub(crate) pixels: Pixels,
-    /// The size in which the frame is displayed.
+    /// The displayed size of the frame.
     pub(crate) source: Size,
     pub(crate) placement: Placement,
 }
@@ -48,7 +50,7 @@ pub(crate) enum FitError {
     Unreadable,
 }
 
-/// What is kept for frames of one format.
+/// The state for frames of one format.
 #[derive(Debug)]
 struct SetUp {
     caps: gst::Caps,
@@ -56,10 +58,10 @@ struct SetUp {
     from: video::VideoInfo,
     source: Size,
     placement: Placement,
-    /// For formats that `planes` does not take.
+    /// Present for formats that `planes` does not accept.
     converter: Option<Converter>,
     planes: Planes,
-    /// Of frames in a GPU's memory that can be scaled there.
+    /// Present for frames in GPU memory that can be scaled there.
     plan: Option<ScalePlan>,
 }
 
@@ -68,22 +70,25 @@ impl Fitter {
         Self { input, fit, set_up: None, follows: None, gpu: None }
     }
 
-    /// From now on frames are fitted to the size that `input` has at the time.
+    /// Makes the output size follow `input`, which is read for every frame.
     pub(crate) fn follow(&mut self, input: InputSize) {
         self.follows = Some(input);
     }
 
-    /// Has frames in the memory of its GPU scaled by `gpu`.
+    /// Sets the scaler for frames in GPU memory.
     pub(crate) fn scale_with(&mut self, gpu: Option<Arc<dyn GpuScaler>>) {
         self.gpu = gpu;
     }
 
-    /// The size of what it gives.
+    /// Returns the size of the output.
     pub(crate) fn input(&self) -> Size {
         self.input
     }
 
-    /// The frame in `sample`, which is displayed as `orientation` says, in the model's input.
+    /// Brings the frame in `sample` to the network's input. `orientation` is how the frame is rotated for display.
+    ///
+    /// # Errors
+    /// The sample has no frame, its format cannot be converted, or its data is smaller than the format requires.
     pub(crate) fn fit(&mut self, sample: &gst::Sample, orientation: Orientation) -> Result<Fitted, FitError> {
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer()) else {
             return Err(FitError::NoPicture);
@@ -110,7 +115,7 @@ impl Fitter {
             }
             None => {}
         }
-        // Frames in a GPU's memory are copied from there as they are mapped.
+        // Mapping copies frames in GPU memory to host memory.
         let frame = video::VideoFrameRef::from_buffer_ref_readable(buffer, &set_up.from)
             .map_err(|_| FitError::Unreadable)?;
         let rgb = match &mut set_up.converter {
@@ -122,8 +127,10 @@ impl Fitter {
     }
 }
 
-/// The frame in `buffer`, scaled by `gpu`; none where it is not in the GPU's memory, or has to be turned or is of a format
-/// that the GPU does not scale.
+/// Scales the frame in `buffer` on `gpu`.
+///
+/// Returns None if the frame is not in GPU memory, has to be rotated, or has a format that the GPU does not scale.
+/// Returns an error with the scaler's reason if scaling fails.
 fn on_gpu(
     gpu: Option<&dyn GpuScaler>,
     set_up: &SetUp,
@@ -144,7 +151,7 @@ impl SetUp {
         let source = displayed_size(&from, orientation);
         let placement = fit.place(source, input);
         let cut = Cut::new(source, input, placement, orientation);
-        // What the caps leave out, VideoInfo fills in by rules of its own.
+        // Read from the caps, because VideoInfo replaces a missing colorimetry by its own default.
         let stated = caps.structure(0).and_then(|caps| caps.get::<&str>("colorimetry").ok()?.parse().ok());
         let (converter, planes) = match Planes::new(&from, stated.as_ref(), input, cut) {
             Some(planes) => (None, planes),
@@ -171,7 +178,7 @@ fn short(caps: &gst::CapsRef) -> String {
 mod tests {
     use super::*;
 
-    /// A picture that is smooth all over but for the edges of a bright rectangle.
+    /// Returns a pixel of an image that is smooth except at the edges of a bright rectangle.
     fn pixel(x: u32, y: u32, channel: u32) -> u8 {
         let smooth = 90.0 + 40.0 * (x as f32 / 37.0 + channel as f32).sin() + 40.0 * (y as f32 / 29.0).cos();
         if (300..420).contains(&x) && (200..350).contains(&y) { 230 } else { smooth as u8 }
@@ -190,8 +197,8 @@ mod tests {
         gst::Sample::builder().buffer(&buffer).caps(&info.to_caps().unwrap()).build()
     }
 
-    /// Weights of the source's pixels for each of `to` pixels: a triangle as wide as two output pixels, as
-    /// Pillow has it.
+    /// Returns the weights of the source pixels for each of `to` output pixels: Pillow's triangle filter, which spans
+    /// two output pixels.
     fn weights(from: u32, to: u32) -> Vec<Vec<(u32, f32)>> {
         let scale = from as f32 / to as f32;
         let reach = scale.max(1.0);
@@ -253,7 +260,7 @@ mod tests {
             Fitter::new(input, Fit::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
         let row = |y: u32| &fitted.pixels.rgb()[y as usize * 640 * 3..][..640 * 3];
         let placement = fitted.placement;
-        // A row through the rectangle's middle, in red: where it becomes brighter than all around.
+        // The red channel of a row through the middle of the rectangle, which is brighter than its surroundings.
         let middle = (275.0 * placement.scale_y + placement.offset_y) as u32;
         let bright: Vec<_> = (0..640).filter(|x| row(middle)[x * 3] > 200).collect();
         let (left, right) = (bright[0] as f32, bright[bright.len() - 1] as f32 + 1.0);

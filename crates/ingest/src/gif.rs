@@ -1,8 +1,8 @@
-//! GIF images, still and animated, as an element of GStreamer.
+//! A GStreamer element that decodes still and animated GIF images.
 //!
-//! GStreamer 1.22 has no decoder of its own for them but gst-libav's `avdemux_gif`, which is not used: see
-//! `autoplug.rs`. The parsing is that of the `gif` crate. The `image` crate, which also composes frames, was passed
-//! over, since its features would differ from those that the rest of the workspace builds it with.
+//! The only GIF decoder of GStreamer 1.22 is gst-libav's `avdemux_gif`, which is refused (see `autoplug.rs`). The
+//! `gif` crate parses the file. The `image` crate, which also composes frames, is not used, because it would be built
+//! with other features than in the rest of the workspace.
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;
@@ -10,23 +10,23 @@ use gstreamer as gst;
 use crate::guard::{MAX_PIXELS, MAX_SIDE};
 
 glib::wrapper! {
-    /// Decodes `image/gif`: one buffer per frame, with the time that the file gives it.
+    /// Decodes `image/gif` into one buffer per frame, with the duration that the file states.
     pub(crate) struct GifDecoder(ObjectSubclass<imp::GifDecoder>) @extends gst::Element, gst::Object;
 }
 
 /// The element's name.
 pub(crate) const NAME: &str = "lookoutgifdec";
 
-/// Lets decodebin find the element.
+/// Registers the element, so that decodebin finds it.
 pub(crate) fn register() -> Result<(), glib::BoolError> {
     gst::Element::register(None, NAME, gst::Rank::PRIMARY, GifDecoder::static_type())
 }
 
-/// The largest file: it is read into memory as a whole.
+/// Maximum size of a file in bytes. The whole file is read into memory.
 const MAX_BYTES: usize = 64 << 20;
 
-/// The unit of a frame's delay, and the delay of frames whose delay is shorter than two units, as browsers and
-/// ffmpeg have it.
+/// The unit of a frame's delay. As in browsers and ffmpeg, a delay below `LEAST_DELAY` units is replaced by
+/// `USUAL_DELAY` units.
 const DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(10);
 const LEAST_DELAY: u16 = 2;
 const USUAL_DELAY: u16 = 10;
@@ -127,7 +127,7 @@ mod imp {
 
     impl GifDecoder {
         fn file(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-            // Bytes are only appended, so a poisoned lock still guards sound data.
+            // Bytes are only appended, so the data behind a poisoned lock is still valid.
             self.file.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
@@ -150,7 +150,7 @@ mod imp {
 
         fn event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
             match event.view() {
-                // Those of the source pad are made when the size is known.
+                // The source pad gets its own caps and segment when the size is known.
                 gst::EventView::Caps(_) | gst::EventView::Segment(_) => true,
                 gst::EventView::FlushStop(_) => {
                     self.file().clear();
@@ -167,7 +167,7 @@ mod imp {
             }
         }
 
-        /// Pushes all frames of `file`, as far as they are taken.
+        /// Decodes `file` and pushes its frames until the downstream element refuses one.
         fn decode(&self, file: &[u8]) -> Result<(), String> {
             let mut frames = Frames::new(file)?;
             let (width, height) = frames.size();
@@ -198,12 +198,12 @@ mod imp {
     }
 }
 
-/// The frames of a GIF, each drawn over those before it as its disposal says.
+/// Iterates over the frames of a GIF. Each is drawn over the earlier ones according to their disposal methods.
 struct Frames<'a> {
     decoder: gif::Decoder<&'a [u8]>,
-    /// RGBx of the whole image. What no frame covers is white.
+    /// The whole image in RGBx. Pixels that no frame covers are white.
     canvas: Vec<u8>,
-    /// What to do with the latest frame before the next is drawn.
+    /// How the last frame is removed before the next one is drawn.
     disposal: Disposal,
     number: u64,
 }
@@ -244,7 +244,7 @@ impl<'a> Frames<'a> {
         (self.decoder.width().into(), self.decoder.height().into())
     }
 
-    /// Draws the next frame and returns for how long it is shown.
+    /// Draws the next frame and returns its duration, or None after the last frame.
     fn next(&mut self) -> Result<Option<gst::ClockTime>, String> {
         let (row_bytes, height) = (usize::from(self.decoder.width()) * 4, usize::from(self.decoder.height()));
         let frame = match self.decoder.read_next_frame() {
@@ -281,7 +281,7 @@ impl<'a> Frames<'a> {
 }
 
 impl Area {
-    /// The area's rows, as far as they lie on a canvas of `height` rows.
+    /// Returns the area's rows, clipped to a canvas of `height` rows of `row_bytes` bytes.
     fn rows(self, canvas: &mut [u8], row_bytes: usize, height: usize) -> impl Iterator<Item = &mut [u8]> {
         let left = (self.left * 4).min(row_bytes);
         let right = ((self.left + self.width) * 4).min(row_bytes);
@@ -298,8 +298,8 @@ impl Area {
 mod tests {
     use super::*;
 
-    /// A GIF of 4x1 pixels with a red, a green and a blue color and a transparent one, and these frames: left edge,
-    /// color indices, delay, disposal.
+    /// Returns a GIF of 4x1 pixels with the colors red, green, blue and transparent. Each of `frames` has a left edge,
+    /// color indices, a delay and a disposal method.
     fn gif(frames: &[(u16, &[u8], u16, gif::DisposalMethod)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let palette = [255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9];
@@ -321,7 +321,7 @@ mod tests {
         bytes
     }
 
-    /// What is shown and for how many milliseconds, as letters; `.` is white.
+    /// Returns the pixels of each frame as letters, where `.` is white, with the frame's duration in milliseconds.
     fn shown(bytes: &[u8]) -> Result<Vec<(String, u64)>, String> {
         let mut frames = Frames::new(bytes)?;
         let mut all = Vec::new();
@@ -360,7 +360,7 @@ mod tests {
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
-            // Whatever comes of it, it comes to an end.
+            // Decoding damaged data may succeed or fail, but it has to end.
             let _ = Frames::new(&damaged).map(|mut frames| while let Ok(Some(_)) = frames.next() {});
         }
         let mut large = whole;

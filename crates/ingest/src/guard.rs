@@ -1,9 +1,10 @@
-//! What one camera's data may ask of the machine, and what they state beside their pixels.
+//! Limits on the resources that one camera's data can use, and metadata that GStreamer would lose.
 //!
-//! The limits are far above what cameras send. Data beyond them fail their own source, before the memory that they
-//! ask for is allocated: GLib ends the process when an allocation fails. Two statements are taken from where they
-//! stand on the way to the decoder, since GStreamer 1.22 loses them there: how the frame is to be turned, and the
-//! colors of the coded stream where the container states others.
+//! The limits are far above what cameras send. Data that exceeds a limit fails only its own source, and before the
+//! memory for it is allocated: GLib aborts the process when an allocation fails.
+//!
+//! Two kinds of metadata are read before the decoder, because GStreamer 1.22 loses them there: the orientation of the
+//! frames, and the colorimetry of the coded stream if the container states another.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -23,16 +24,16 @@ use crate::{
     still::{self, Header},
 };
 
-/// The most pixels of a frame: twice those of 8K. A decoder keeps up to 17 frames of 1.5 to 8 bytes per pixel.
+/// Maximum number of pixels of a frame: twice that of 8K. A decoder keeps up to 17 frames of 1.5 to 8 bytes per pixel.
 pub(crate) const MAX_PIXELS: u64 = 1 << 26;
-/// The longest side of a frame.
+/// Maximum width and height of a frame in pixels.
 pub(crate) const MAX_SIDE: u32 = 65_535;
-/// The most tracks of a container, each of which costs a thread and a queue.
+/// Maximum number of tracks of a container. Each needs a thread and a queue.
 const MAX_TRACKS: usize = 64;
-/// The most bytes of an image in which its size must be found.
+/// Maximum number of bytes at the start of an image that are searched for its size.
 const MAX_HEADER: usize = 1 << 20;
 
-/// The caps field in which the container's colorimetry waits until the decoder has said what the stream's is.
+/// The caps field that holds the container's colorimetry until the decoder has set the stream's.
 const CONTAINER_COLORIMETRY: &str = "container-colorimetry";
 
 /// Reports the first limit that is exceeded.
@@ -43,7 +44,7 @@ struct Guard {
     reported: Arc<AtomicBool>,
 }
 
-/// Holds `pipeline`, whose frames leave by `sink`, to the limits.
+/// Enforces the limits on `pipeline`, whose decoded frames go to `sink`. `tell` gets the fault if one is exceeded.
 pub(crate) fn watch(pipeline: &gst::Pipeline, sink: &gst::Element, uri: &SourceUri, tell: &Tell) {
     let guard = Guard { uri: uri.clone(), tell: Arc::clone(tell), reported: Arc::default() };
     if let Some(pad) = sink.static_pad("sink") {
@@ -87,7 +88,7 @@ impl Guard {
         }
     }
 
-    /// Whether frames of `size` are decoded; reports it where they are not.
+    /// Returns whether frames of `size` are within the limits, and reports them if not.
     fn allows(&self, size: Size) -> bool {
         let Size { width, height } = size;
         let allowed = u64::from(width) * u64::from(height) <= MAX_PIXELS && width.max(height) <= MAX_SIDE;
@@ -108,7 +109,7 @@ impl Guard {
         }
     }
 
-    /// Refuses decoded frames that are too large: a decoder asks before it allocates them.
+    /// Refuses caps of decoded frames that are too large. A decoder sends this query before it allocates frames.
     fn refuse_caps(&self, pad: &gst::Pad) {
         let guard = self.clone();
         let kinds = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH;
@@ -124,7 +125,7 @@ impl Guard {
         });
     }
 
-    /// Looks into what goes into a decoder: for its size, and for how it is to be turned.
+    /// Reads frame size and orientation from the data that enters a decoder, and drops data that exceeds a limit.
     fn inspect(&self, pad: &gst::Pad) {
         let (guard, inspector) = (self.clone(), Mutex::new(Inspector::default()));
         let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -134,7 +135,7 @@ impl Guard {
                 inspector.format = Format::of(caps.caps());
                 inspector.header.clear();
                 inspector.refused = size_of(caps.caps()).is_some_and(|size| !guard.allows(size));
-                // Not `Drop`, after which GStreamer and its bindings both let go of the data.
+                // Not `Drop`: GStreamer and its Rust bindings would then both release the data.
                 return if inspector.refused {
                     gst::PadProbeReturn::Handled
                 } else {
@@ -153,7 +154,7 @@ impl Guard {
                 let mut tags = gst::TagList::new();
                 if let Some(tags) = tags.get_mut() {
                     tags.add::<gst::tags::ImageOrientation>(&orientation.tag(), gst::TagMergeMode::Replace);
-                    // Parsers and decoders merge the tags of a stream with theirs, and hand on those of all streams.
+                    // Parsers and decoders merge stream tags with their own, but forward global tags unchanged.
                     tags.set_scope(gst::TagScope::Global);
                 }
                 pad.send_event(gst::event::Tag::new(tags));
@@ -163,12 +164,12 @@ impl Guard {
     }
 }
 
-/// What is known of the data that go into a decoder.
+/// The state of the inspection of one decoder's input.
 #[derive(Default)]
 struct Inspector {
     format: Format,
     orientation: Orientation,
-    /// The beginning of an image that comes in pieces.
+    /// The start of an image that arrives in several buffers.
     header: Vec<u8>,
     refused: bool,
 }
@@ -228,15 +229,16 @@ impl Inspector {
     }
 }
 
-/// The frame size in `caps`.
+/// Returns the frame size in `caps`.
 fn size_of(caps: &gst::CapsRef) -> Option<Size> {
     let caps = caps.structure(0)?;
     let side = |name| u32::try_from(caps.get::<i32>(name).ok()?).ok();
     Some(Size { width: side("width")?, height: side("height")? })
 }
 
-/// Hides the container's colorimetry from parsers and decoders, which would prefer it to the stream's own. The
-/// stream's is right where they differ, as ffmpeg has it: qtdemux 1.22 drops the full-range flag of a `colr` box.
+/// Hides the container's colorimetry from parsers and decoders, which would prefer it to the stream's own.
+///
+/// Where the two differ, the stream's is correct, as in ffmpeg: qtdemux 1.22 drops the full-range flag of a `colr` box.
 fn set_container_colorimetry_aside(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
         let renamed = match info.event().map(|event| event.view()) {
@@ -261,7 +263,7 @@ fn set_container_colorimetry_aside(pad: &gst::Pad) {
     });
 }
 
-/// Gives decoded frames the container's colorimetry where the stream states none.
+/// Sets the container's colorimetry on decoded frames if the stream states none.
 fn take_container_colorimetry(pad: &gst::Pad, decoder: gst::glib::WeakRef<gst::Element>) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         let stated = || {

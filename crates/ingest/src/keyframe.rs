@@ -1,7 +1,8 @@
-//! Keeps a decoder from frames that it cannot decode: those before the first key frame.
+//! Withholds frames from a decoder until the first key frame.
 //!
-//! Whoever joins a stream between two key frames gets frames that are predicted from others that never came. Decoders
-//! draw them all the same, mostly grey with what moves smeared over it, and only some mark them as corrupt.
+//! A connection usually starts between two key frames. The first frames then refer to frames that never arrived.
+//! Decoders output them nevertheless, mostly as gray images with smeared motion, and only some decoders mark them as
+//! corrupt.
 
 use std::sync::{Arc, Weak};
 
@@ -12,7 +13,7 @@ use lookout_stage::CameraLedger;
 
 use crate::{stamp::Stamper, tap::TapCounts};
 
-/// Where frames that are withheld are counted.
+/// Where withheld frames are counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Withheld {
     pub(crate) ledger: Arc<CameraLedger>,
@@ -20,7 +21,7 @@ pub(crate) struct Withheld {
     pub(crate) counts: Weak<TapCounts>,
 }
 
-/// Withholds frames from the decoders of `pipeline` until the first from which each can start.
+/// Withholds frames from the decoders of `pipeline` until the first frame from which each can start.
 pub(crate) fn watch(pipeline: &gst::Pipeline, withheld: Withheld) {
     pipeline.connect_deep_element_added(move |_, _, element| {
         let Some(factory) = element.factory() else { return };
@@ -63,14 +64,14 @@ fn guard(pad: &gst::Pad, withheld: Withheld) {
                     counts.note_undecodable();
                     withheld.ledger.receive_and_drop(session, seq, DropCause::NoKeyFrame);
                 }
-                // Not `Drop`, after which GStreamer and its bindings both let go of the buffer.
+                // Not `Drop`: with it GStreamer and the Rust bindings would both release the buffer.
                 gst::PadProbeReturn::Handled
             }
         }
     });
 }
 
-/// `buffer` behind `prefix`.
+/// Returns `buffer` with `prefix` before it.
 fn joined(prefix: Vec<u8>, buffer: &gst::BufferRef) -> gst::Buffer {
     let mut whole = gst::Buffer::from_mut_slice(prefix);
     if let Some(start) = whole.get_mut() {
@@ -82,26 +83,28 @@ fn joined(prefix: Vec<u8>, buffer: &gst::BufferRef) -> gst::Buffer {
     whole
 }
 
-/// Holds back what comes before the first access unit from which a decoder can start.
+/// Withholds access units until the first one from which a decoder can start.
 #[derive(Debug, Default)]
 struct Gate {
     format: Format,
-    /// Parameter sets of what was held back, each once, in the layout of the stream. Some cameras send them once only.
+    /// Parameter sets in withheld access units, without duplicates, in the layout of the stream. Some cameras send
+    /// them only once.
     parameter_sets: Vec<Vec<u8>>,
 }
 
-/// What becomes of an access unit.
+/// How an access unit is handled.
 #[derive(Debug, PartialEq, Eq)]
 enum Admitted {
-    /// This codec needs no gate.
+    /// This codec needs no gate. All access units pass.
     Always,
-    /// The decoder starts with it, behind `prefix`, and `recovery` frames later all of the picture is there.
+    /// The decoder starts with this access unit, preceded by `prefix`. The first complete image follows `recovery`
+    /// frames later.
     First { prefix: Vec<u8>, recovery: u64 },
-    /// It is withheld. `frame` says whether it holds a frame.
+    /// The access unit is withheld. `frame` is whether it contains a frame.
     No { frame: bool },
 }
 
-/// More would not be parameter sets of one stream.
+/// The highest number of parameter sets that are kept. No valid stream has more.
 const MAX_PARAMETER_SETS: usize = 64;
 
 impl Gate {
@@ -134,7 +137,7 @@ impl Gate {
     }
 }
 
-/// How the access units of a stream are written.
+/// The codec and the layout of a stream's access units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Format {
     codec: Codec,
@@ -146,17 +149,17 @@ enum Codec {
     H264,
     H265,
     Mpeg4,
-    /// Each frame stands for itself, or the decoder refuses what it cannot decode.
+    /// Every frame can be decoded alone, or the decoder itself rejects frames that it cannot decode.
     #[default]
     Other,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Layout {
-    /// Behind start codes (H.264, annex B).
+    /// NAL units are separated by start codes (H.264, annex B).
     #[default]
     StartCodes,
-    /// Behind their length in so many bytes (ISO/IEC 14496-15).
+    /// Each NAL unit is preceded by its length, in this many bytes (ISO/IEC 14496-15).
     Lengths(usize),
 }
 
@@ -196,7 +199,7 @@ impl Codec {
         self.unit_type(unit).is_some_and(|kind| range.contains(&kind))
     }
 
-    /// IDR pictures; in H.265 also CRA and BLA pictures.
+    /// Returns whether the unit belongs to an IDR picture, or in H.265 to a CRA or BLA picture.
     fn is_key_picture(self, unit: &[u8]) -> bool {
         let range = if self == Self::H264 { 5..=5 } else { 16..=21 };
         self.unit_type(unit).is_some_and(|kind| range.contains(&kind))
@@ -207,8 +210,9 @@ impl Codec {
         self.unit_type(unit).is_some_and(|kind| range.contains(&kind))
     }
 
-    /// How many frames after this unit's the picture is whole, where the unit is an SEI message with a recovery point:
-    /// streams with intra refresh have these in place of key frames.
+    /// Returns the recovery point of an SEI unit: how many frames later the image is complete. None for other units.
+    ///
+    /// Streams with intra refresh have recovery points instead of key frames.
     fn recovery_point(self, unit: &[u8]) -> Option<u64> {
         const RECOVERY_POINT: usize = 6;
         let (sei, header) = if self == Self::H264 { (6, 1) } else { (39, 2) };
@@ -217,7 +221,7 @@ impl Codec {
         }
         let payload = without_emulation_prevention(unit.get(header..)?);
         let mut rest = payload.as_slice();
-        // More data than the bits at the end of the unit.
+        // More than the trailing bits of the unit is left.
         while rest.len() > 2 {
             let kind = sei_number(&mut rest)?;
             let size = sei_number(&mut rest)?;
@@ -225,7 +229,7 @@ impl Codec {
             rest = &rest[size..];
             if kind == RECOVERY_POINT {
                 let count = exp_golomb(message)?;
-                // Signed in H.265 (recovery_poc_cnt): odd codes are positive, even ones are not.
+                // Signed in H.265 (recovery_poc_cnt): odd codes are positive, even ones are zero or negative.
                 let signed = if count % 2 == 1 { count.div_ceil(2) } else { 0 };
                 return Some(if self == Self::H264 { count } else { signed });
             }
@@ -235,7 +239,7 @@ impl Codec {
 }
 
 impl Layout {
-    /// `unit` as it stands in the stream.
+    /// Returns `unit` in the layout of the stream, with its start code or length.
     fn written(self, unit: &[u8]) -> Vec<u8> {
         let length = unit.len().to_be_bytes();
         match self {
@@ -245,7 +249,7 @@ impl Layout {
     }
 }
 
-/// The NAL units in `data`.
+/// Returns the NAL units in `data`.
 fn nal_units(data: &[u8], layout: Layout) -> Box<dyn Iterator<Item = &[u8]> + '_> {
     let mut rest = data;
     match layout {
@@ -269,7 +273,7 @@ fn nal_units(data: &[u8], layout: Layout) -> Box<dyn Iterator<Item = &[u8]> + '_
     }
 }
 
-/// The bytes of a unit without those that keep start codes from appearing in it (ITU-T H.264, section 7.4.1).
+/// Removes the emulation prevention bytes, which keep start codes out of a unit (ITU-T H.264, section 7.4.1).
 fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
     let mut zeros = 0;
     let is_kept = |byte: &u8| {
@@ -280,7 +284,7 @@ fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(is_kept).collect()
 }
 
-/// A payload type or size of an SEI message: bytes of 255, and one below.
+/// Reads a payload type or size of an SEI message: the sum of bytes of 255 and one smaller byte.
 fn sei_number(rest: &mut &[u8]) -> Option<usize> {
     let mut number = 0usize;
     loop {
@@ -293,7 +297,7 @@ fn sei_number(rest: &mut &[u8]) -> Option<usize> {
     }
 }
 
-/// The unsigned Exp-Golomb code with which `bytes` begin (ITU-T H.264, section 9.1).
+/// Returns the unsigned Exp-Golomb code at the start of `bytes` (ITU-T H.264, section 9.1).
 fn exp_golomb(bytes: &[u8]) -> Option<u64> {
     let bit = |at: usize| bytes.get(at / 8).map(|byte| byte >> (7 - at % 8) & 1);
     let zeros = (0..32).take_while(|at| bit(*at) == Some(0)).count();

@@ -1,20 +1,19 @@
-//! Cameras and files to frames, on GStreamer.
+//! Decodes cameras and video files into frames for the network, with GStreamer.
 //!
-//! A camera is a [`CameraSource`]. Each connection is a pipeline of its own, thrown away whole when it
-//! fails, ends or goes silent:
+//! A camera is a [`CameraSource`]. Each connection has its own pipeline, which is discarded as a whole when it
+//! fails, ends or stalls:
 //!
 //! ```text
-//! source ─ decodebin ─ appsink ─▶ tap: counted, fps limit ─▶ fitted to the model's input ─▶ intake
-//! └──── GStreamer's threads ─────────────────────────────┘  └──────── the camera's thread ───────┘
+//! source ─ decodebin ─ appsink ─▶ tap: counter, fps limit ─▶ preprocessing (`Fitter`) ─▶ camera's queue
+//! └──── GStreamer's threads ─────────────────────────────┘  └────────── the camera's thread ──────────┘
 //! ```
 //!
-//! The source of an RTSP camera is a client of our own with `rtpbin` behind it (`rtsp`).
+//! For RTSP cameras, the source is Lookout's own RTSP client with `rtpbin` behind it (`rtsp`).
 //!
-//! The picture is scaled behind appsink, so that no element has to be set anew when the stream changes its
-//! shape, and a frame and its [`Ticket`](lookout_stage::Ticket) are never
-//! apart.
+//! Frames are scaled after appsink. No element then has to be reconfigured when the stream changes its format, and
+//! each frame stays with its [`Ticket`](lookout_stage::Ticket), which counts it in the ledger.
 //!
-//! The source's size is that of the displayed frame: with square pixels, and turned as the stream says.
+//! The source size is that of the displayed frame: with square pixels, and rotated as the stream states.
 
 mod annexb;
 mod arrival;

@@ -1,9 +1,9 @@
-//! Decoding on the GPU by GStreamer's plugin `nvcodec`.
+//! GPU decoding with GStreamer's plugin `nvcodec`.
 //!
-//! Its decoders are ordinary elements that decodebin takes. The plugin registers them when it finds libnvcuvid and a
-//! GPU. Where the network is on the decoder's GPU, they use the network's CUDA context, and frames stay in the GPU's
-//! memory, where they are scaled. Otherwise the decoder itself copies each frame to the host's memory, and everything
-//! behind it is as with a decoder on the CPU.
+//! The plugin's decoders are ordinary elements that decodebin selects. The plugin registers them if it finds
+//! libnvcuvid and a GPU. If the network runs on the decoder's GPU, the decoders use the network's CUDA context, and
+//! frames stay in GPU memory, where they are scaled. Otherwise the decoder copies each frame to host memory, and all
+//! further processing is the same as with a CPU decoder.
 
 use std::{
     fmt,
@@ -24,10 +24,10 @@ use crate::{
     fault::scrub,
 };
 
-/// Hears the name of a camera whose GPU decoder a CPU decoder replaces.
+/// Called with the id of a camera whose GPU decoder is replaced by a CPU decoder.
 pub(crate) type OnFallback = Arc<dyn Fn(&CameraId) + Send + Sync>;
 
-/// The decoders of a camera, over all of its connections.
+/// The decoder state of a camera, kept over all of its connections.
 pub(crate) struct CameraDecoders {
     camera: CameraId,
     uri: SourceUri,
@@ -37,8 +37,10 @@ pub(crate) struct CameraDecoders {
 }
 
 impl CameraDecoders {
-    /// `on_fallback` is called with the camera's name each time that a CPU decoder replaces its GPU decoder.
-    /// `scaling_gpu` is CUDA's index of the GPU whose frames are scaled there.
+    /// Creates the state of a camera that has had no decoder failure.
+    ///
+    /// `on_fallback` is called with the camera's id each time a CPU decoder replaces its GPU decoder. `scaling_gpu`
+    /// is the CUDA index of the GPU on which frames are scaled.
     pub(crate) fn new(
         settings: &CameraSettings,
         on_fallback: Option<OnFallback>,
@@ -53,7 +55,7 @@ impl CameraDecoders {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The GPU decoder `element` failed. Returns whether the camera falls back to a CPU decoder.
+    /// Records a failure of the GPU decoder `element`. Returns whether the camera falls back to a CPU decoder.
     fn fail(&self, element: &str, reason: &str) -> bool {
         let falls_back = self.policy().fail(Instant::now());
         if falls_back {
@@ -78,7 +80,10 @@ impl fmt::Debug for CameraDecoders {
     }
 }
 
-/// Returns an error where `settings` ask for the GPU and this machine cannot decode on one.
+/// Checks that this machine can decode on a GPU if `settings` require it.
+///
+/// # Errors
+/// `settings` require a GPU decoder, and this machine has none.
 pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
     if settings.decoder != DecoderChoice::Gpu {
         return Ok(());
@@ -97,11 +102,12 @@ pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
 /// The type of the context that GStreamer's CUDA elements share.
 const CUDA_CONTEXT: &str = "gst.cuda.context";
 
-/// The network's, or else that of the first pipeline that made one.
+/// The network's CUDA context. Without one, the context of the first pipeline that created one.
 static SHARED_CONTEXT: Mutex<Option<gst::Context>> = Mutex::new(None);
 
-/// Loads the plugin, and has the GPU decoders of all cameras use the CUDA context of `gpu`, the network's. To be called
-/// before the first pipeline is made.
+/// Loads the plugin, and makes the GPU decoders of all cameras use the network's CUDA context on `gpu`.
+///
+/// Callers must call this before they create the first pipeline. Later calls have no effect.
 pub(crate) fn prepare(gpu: Option<&dyn GpuScaler>) {
     static IS_PREPARED: Mutex<bool> = Mutex::new(false);
     let mut is_prepared = IS_PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,8 +115,8 @@ pub(crate) fn prepare(gpu: Option<&dyn GpuScaler>) {
         return;
     }
     *is_prepared = true;
-    // A decoder that is made while the plugin is being loaded finds no allocator for GPU memory, which the plugin registers
-    // last.
+    // A decoder that is created while the plugin is being loaded finds no allocator for GPU memory, because the
+    // plugin registers it last.
     let Some(plugin) = gst::Registry::get().find_plugin("nvcodec") else { return };
     if let Err(error) = plugin.load() {
         tracing::warn!(%error, "GStreamer's plugin nvcodec cannot be loaded");
@@ -130,8 +136,10 @@ pub(crate) fn prepare(gpu: Option<&dyn GpuScaler>) {
     }
 }
 
-/// Has the GPU decoders of all cameras share one CUDA context, where each pipeline would make one of its own: a GPU
-/// does the work of one context at a time, and each takes some 300 MB of its memory.
+/// Makes the GPU decoders of all cameras share one CUDA context.
+///
+/// Otherwise each pipeline would create its own. A GPU works for one context at a time, and each context takes about
+/// 300 MB of its memory.
 pub(crate) fn share_context(message: &gst::MessageRef) {
     let shared = || SHARED_CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
     match message.view() {
@@ -151,7 +159,7 @@ pub(crate) fn share_context(message: &gst::MessageRef) {
     }
 }
 
-/// The video decoders that decodebin tries, by rank, the highest first.
+/// Returns the video decoders that decodebin tries, in descending order of rank.
 pub(crate) fn video_decoders() -> glib::List<gst::ElementFactory> {
     let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
     gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL)
@@ -162,7 +170,7 @@ pub(crate) fn offered(factory: &gst::ElementFactory) -> Offered {
     Offered { name: factory.name().into(), klass }
 }
 
-/// The decoders of one connection.
+/// The decoder state of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionDecoders {
     camera: Arc<CameraDecoders>,
@@ -174,18 +182,18 @@ pub(crate) struct ConnectionDecoders {
 struct State {
     /// The GPU decoders that decodebin has tried.
     tried: Vec<GpuDecoder>,
-    /// The GPU decoder that the frames come from.
+    /// The GPU decoder that outputs the frames.
     selected: Option<GpuDecoder>,
-    /// The first error of a GPU decoder: its name, and what it posted.
+    /// The first error that a GPU decoder posted: its name and the message.
     error: Option<(String, String)>,
-    /// The first error that a GPU decoder returned: its name, and which one.
+    /// The first flow error that a GPU decoder returned: its name and the error.
     flow: Option<(String, gst::FlowError)>,
-    /// The source's data were refused, so no frame is to be expected.
+    /// Whether the source's data were refused because of a limit. No frame is expected then.
     is_refused: bool,
 }
 
 impl State {
-    /// The selected decoder, or all of them before one is selected.
+    /// Returns the selected decoder, or all tried decoders before one is selected.
     fn in_use(&self) -> impl Iterator<Item = &GpuDecoder> {
         self.selected.iter().chain(&self.tried)
     }
@@ -210,22 +218,22 @@ impl GpuDecoder {
         Some(Self { name: offered.name, element: element.downgrade() })
     }
 
-    /// Whether it is in its pipeline: decodebin removes decoders that do not start.
+    /// Returns whether the decoder is in a pipeline. decodebin removes decoders that do not start.
     fn has_started(&self) -> bool {
         self.element.upgrade().is_some_and(|element| element.parent().is_some())
     }
 
-    /// The error that it returned for its last packet.
+    /// Returns the flow error that the decoder returned for its last packet, if any.
     fn error(&self) -> Option<gst::FlowError> {
         let pad = self.element.upgrade()?.static_pad("sink")?.peer()?;
-        // Others are no errors of a decoder: a pipeline that stops, or a stream that nobody takes.
+        // Other flow returns are not decoder errors: a pipeline that stops, or a stream that is not linked.
         let errors = [gst::FlowError::Error, gst::FlowError::NotNegotiated, gst::FlowError::NotSupported];
         pad.last_flow_result().err().filter(|flow| errors.contains(flow))
     }
 }
 
 impl ConnectionDecoders {
-    /// Decides whether a connection that is made now uses the GPU.
+    /// Decides whether a new connection uses the GPU.
     pub(crate) fn new(camera: &Arc<CameraDecoders>) -> Arc<Self> {
         let uses_gpu = camera.policy().uses_gpu(Instant::now());
         Arc::new(Self { camera: Arc::clone(camera), uses_gpu, state: Mutex::default() })
@@ -235,7 +243,7 @@ impl ConnectionDecoders {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the GPU decoders that decodebin puts into `pipeline`, and says in which memory their frames come.
+    /// Records the GPU decoders that decodebin adds to `pipeline`, and sets the memory type of their frames.
     pub(crate) fn watch(self: &Arc<Self>, pipeline: &gst::Pipeline) {
         let decoders = Arc::downgrade(self);
         pipeline.connect_deep_element_added(move |_, _, element| {
@@ -250,20 +258,20 @@ impl ConnectionDecoders {
         });
     }
 
-    /// Has `decodebin` try decoders in the order that the camera's policy asks for.
+    /// Makes `decodebin` try decoders in the order of the camera's policy.
     pub(crate) fn sort(&self, decodebin: &gst::Element) {
         let uses_gpu = self.uses_gpu;
         decodebin.connect("autoplug-sort", false, move |values| {
-            // None leaves decodebin's order.
+            // None keeps decodebin's order.
             let sorted = values.get(3).and_then(|factories| sorted(factories, uses_gpu));
             Some(sorted.to_value())
         });
     }
 
-    /// decodebin has chosen `decoder` for the stream that frames are taken from; none for raw video.
+    /// Records that decodebin has chosen `decoder` for the selected video stream. `decoder` is None for raw video.
     ///
     /// # Errors
-    /// The camera needs the GPU, and this decoder is not on it.
+    /// The camera requires a GPU decoder, and `decoder` is not one.
     pub(crate) fn select(&self, decoder: Option<&gst::Element>) -> Result<(), Fault> {
         let Some((element, factory)) = decoder.and_then(|decoder| Some((decoder, decoder.factory()?))) else {
             return Ok(());
@@ -275,7 +283,7 @@ impl ConnectionDecoders {
             let mut state = self.state();
             let failed = state.tried.iter().find(|tried| !is_gpu && !tried.has_started());
             let failed = failed.map(|tried| tried.name.clone());
-            // From now on only the decoder that the frames come from matters.
+            // From now on only the decoder of the selected stream matters.
             state.tried.clear();
             state.selected = selected;
             failed
@@ -297,10 +305,11 @@ impl ConnectionDecoders {
         Ok(())
     }
 
-    /// Notes an error that `source` posted. Returns whether it is a GPU decoder, which does not go on after one.
+    /// Records an error that `source` posted. Returns whether `source` is a GPU decoder, which cannot continue after
+    /// an error.
     pub(crate) fn note_error(&self, source: Option<&gst::Object>, error: &glib::Error) -> bool {
         let mut state = self.state();
-        // The element that posts it may send an end of stream next, which replaces the flow return of the decoder.
+        // The element may send EOS next, which replaces the decoder's last flow return. So it is read here.
         state.note_flow();
         let element = source.and_then(|source| source.downcast_ref::<gst::Element>());
         let Some(decoder) = element.and_then(GpuDecoder::of) else { return false };
@@ -309,19 +318,20 @@ impl ConnectionDecoders {
         true
     }
 
-    /// Whether a GPU decoder has posted or returned an error.
+    /// Returns whether a GPU decoder has posted or returned an error.
     pub(crate) fn have_failed(&self) -> bool {
         let state = self.state();
         state.error.is_some() || state.flow.is_some()
     }
 
-    /// The source's data exceed a limit, so it is no fault of the decoder that no frame comes.
+    /// Records that the source's data exceed a limit. A missing frame is then not the decoder's fault.
     pub(crate) fn refuse(&self) {
         self.state().is_refused = true;
     }
 
-    /// Judges whether the GPU decoder of a connection that has ended failed, by `evidence` and what the decoder itself
-    /// posted and returned.
+    /// Decides whether the GPU decoder of a connection that has ended failed.
+    ///
+    /// Uses `evidence` and the errors that the decoder posted and returned.
     pub(crate) fn judge(&self, evidence: &Evidence) -> Verdict {
         let mut state = self.state();
         state.note_flow();
@@ -344,18 +354,18 @@ impl ConnectionDecoders {
     }
 }
 
-/// What became of a connection's GPU decoder.
+/// The result of a connection's GPU decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It works, or there was none.
+    /// The decoder works, or the connection had none.
     Fine,
-    /// It failed; the camera's next connection uses a CPU decoder.
+    /// The decoder failed. The camera's next connection uses a CPU decoder.
     FallsBack,
-    /// It failed, and the camera must be decoded on the GPU.
+    /// The decoder failed, and the camera may only be decoded on the GPU.
     Failed { element: String, reason: String },
 }
 
-/// An array of factories in the order in which they are tried.
+/// Returns an array of factories in the order in which decodebin should try them.
 fn sorted(factories: &glib::Value, uses_gpu: bool) -> Option<glib::ValueArray> {
     let factories = factories.get::<glib::ValueArray>().ok()?;
     let offer = |factory: &glib::Value| Some(offered(&factory.get::<gst::ElementFactory>().ok()?));
@@ -363,15 +373,15 @@ fn sorted(factories: &glib::Value, uses_gpu: bool) -> Option<glib::ValueArray> {
     Some(order(&offers, uses_gpu).into_iter().map(|index| factories[index].clone()).collect())
 }
 
-/// CUDA's index of the GPU of the decoder `element`.
+/// Returns the CUDA index of the GPU that the decoder `element` uses.
 fn device(element: &gst::Element) -> Option<usize> {
     let property = element.find_property("cuda-device-id")?;
     (property.value_type() == glib::Type::U32).then(|| element.property::<u32>("cuda-device-id") as usize)
 }
 
-/// Has the decoder at `pad` find only the host's memory behind it, or with `in_gpu` only its GPU's.
+/// Restricts the caps downstream of the decoder's `pad` to host memory, or with `in_gpu` to GPU memory.
 ///
-/// nvcodec's decoders take `memory:CUDAMemory` wherever it is allowed.
+/// Without this, nvcodec's decoders choose `memory:CUDAMemory` wherever it is allowed.
 fn offer_memory(pad: &gst::Pad, in_gpu: bool) {
     let kinds = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PULL;
     pad.add_probe(kinds, move |_, info| {
@@ -388,7 +398,7 @@ fn offer_memory(pad: &gst::Pad, in_gpu: bool) {
     });
 }
 
-/// The parts of coded `caps` on which it depends who decodes them.
+/// Describes the fields of the coded `caps` that determine which decoders accept them.
 fn format(caps: &gst::CapsRef) -> String {
     let Some(caps) = caps.structure(0) else { return "its video".into() };
     let mut text = caps.name().to_string();
@@ -427,7 +437,7 @@ mod tests {
             let always = gst::PadPresence::Always;
             let template = gst::PadTemplate::new("src", gst::PadDirection::Src, always, &caps).unwrap();
             let pad = gst::Pad::builder_from_template(&template).build();
-            // Accepts anything, as decodebin's pad does before it is exposed.
+            // Accepts all caps, as decodebin's pad does before it is exposed.
             let peer = gst::Pad::new(gst::PadDirection::Sink);
             pad.link(&peer).unwrap();
             assert_eq!(pad.allowed_caps().unwrap().size(), 2);

@@ -1,24 +1,24 @@
-//! How a stored frame has to be turned to be seen as it was meant.
+//! How a stored frame is turned for display.
 //!
-//! Containers, JPEG's EXIF data and H.264 and H.265 (SEI message "display orientation") state it beside the
-//! pixels. GStreamer carries it as the tag `image-orientation`. A frame is turned when it has the size of the
-//! network's input already, since a turned copy of every decoded frame would cost more than the scaling.
+//! Containers, JPEG's EXIF data and the SEI message "display orientation" of H.264 and H.265 state the orientation
+//! separately from the pixels. GStreamer passes it on as the tag `image-orientation`. A frame is turned after it has
+//! been scaled to the network's input, because turning every decoded frame would cost more than the scaling.
 
 use gst::prelude::*;
 use gstreamer as gst;
 use lookout_schema::Size;
 
-/// One of the eight ways in which a picture can lie.
+/// One of the eight orientations of an image.
 ///
-/// A point at `(x, y)` of the displayed picture, both from 0 to 1, is stored at `(y, x)` if `swap` is set and at
-/// `(x, y)` otherwise, and then mirrored along the stored axes.
+/// The point `(x, y)` of the displayed image, with both coordinates from 0 to 1, is stored at `(y, x)` if `swap` is
+/// set and at `(x, y)` otherwise, and is then mirrored along the stored axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Orientation {
     /// The stored rows are the displayed columns.
     pub(crate) swap: bool,
-    /// The stored x axis runs backwards.
+    /// The stored x axis is reversed.
     pub(crate) mirror_x: bool,
-    /// The stored y axis runs backwards.
+    /// The stored y axis is reversed.
     pub(crate) mirror_y: bool,
 }
 
@@ -27,7 +27,7 @@ impl Orientation {
         Self { swap, mirror_x, mirror_y }
     }
 
-    /// The names of the tag `image-orientation`, in the order of EXIF's values 1 to 8.
+    /// The values of the tag `image-orientation`, in the order of EXIF's values 1 to 8.
     const TAGS: [(&'static str, Self); 8] = [
         ("rotate-0", Self::new(false, false, false)),
         ("flip-rotate-0", Self::new(false, true, false)),
@@ -39,39 +39,42 @@ impl Orientation {
         ("rotate-270", Self::new(true, true, false)),
     ];
 
-    /// The orientation of the tag's value `name`, or none for an unknown one.
+    /// Returns the orientation for the tag's value `name`, or None if it is unknown.
     pub(crate) fn from_tag(name: &str) -> Option<Self> {
         Self::TAGS.into_iter().find(|(tag, _)| *tag == name).map(|(_, orientation)| orientation)
     }
 
-    /// The tag's value.
+    /// Returns the tag's value.
     pub(crate) fn tag(self) -> &'static str {
         let same = Self::TAGS.into_iter().find(|(_, orientation)| *orientation == self);
         same.map_or("rotate-0", |(tag, _)| tag)
     }
 
-    /// The orientation of EXIF's value, 1 to 8.
+    /// Returns the orientation for EXIF's value, 1 to 8.
     pub(crate) fn from_exif(value: u32) -> Option<Self> {
         let index = usize::try_from(value).ok()?.checked_sub(1)?;
         Self::TAGS.get(index).map(|(_, orientation)| *orientation)
     }
 
-    /// The orientation of a display orientation SEI message: flipped first, then turned by whole quarters
-    /// anticlockwise (Rec. ITU-T H.264, section D.2.27). None for angles between them.
+    /// Returns the orientation that a display orientation SEI message states (Rec. ITU-T H.264, section D.2.27).
+    ///
+    /// The frame is flipped first, and then rotated counterclockwise in units of 360/65536 degrees. Returns None for
+    /// angles that are not multiples of 90 degrees.
     pub(crate) fn from_sei(hor_flip: bool, ver_flip: bool, anticlockwise_rotation: u16) -> Option<Self> {
         if !anticlockwise_rotation.is_multiple_of(0x4000) {
             return None;
         }
-        // Both flips are half a turn, and a vertical flip is a horizontal one and half a turn.
+        // Both flips together are a rotation by 180 degrees. A vertical flip is a horizontal flip and a rotation by
+        // 180 degrees.
         let half = if ver_flip { 2 } else { 0 };
         let quarters = (4 - i32::from(anticlockwise_rotation / 0x4000) + half) % 4;
         let flip = if hor_flip != ver_flip { "flip-" } else { "" };
         Self::from_tag(&format!("{flip}rotate-{}", quarters * 90))
     }
 
-    /// The orientation that the tags on `pad` state.
+    /// Returns the orientation that the tags on `pad` state.
     ///
-    /// Tags are sticky: a pad keeps the latest until another stream starts on it.
+    /// Tags are sticky: a pad keeps the latest one until another stream starts on it.
     pub(crate) fn of(pad: &gst::Pad) -> Self {
         let tags = (0..).map_while(|index| pad.sticky_event::<gst::event::Tag>(index));
         let stated = tags.filter_map(|event| {
@@ -81,13 +84,14 @@ impl Orientation {
         stated.last().unwrap_or_default()
     }
 
-    /// The size as displayed of a picture of `stored` pixels, or the other way around.
+    /// Returns the displayed size of an image with the stored size `size`, or the stored size for a displayed one.
     pub(crate) fn turned(self, size: Size) -> Size {
         if self.swap { Size { width: size.height, height: size.width } } else { size }
     }
 
-    /// Copies `stored` as it is displayed into `to`, which begins with the first displayed pixel and has
-    /// `row_bytes` from row to row. `size` is that of `stored`; pixels are RGB.
+    /// Copies the image `stored` of `size` pixels to `to`, turned for display. Pixels are RGB.
+    ///
+    /// `to` starts with the first displayed pixel. Its rows are `row_bytes` apart.
     pub(crate) fn copy(self, stored: &[u8], size: Size, to: &mut [u8], row_bytes: usize) {
         let (width, height) = (size.width as usize, size.height as usize);
         let shown = self.turned(size);
@@ -106,7 +110,7 @@ impl Orientation {
 mod tests {
     use super::*;
 
-    /// `stored`, of `width` pixels that each are a letter, as it is displayed.
+    /// Displays the image `stored`, of `width` columns, in which each pixel is a letter.
     fn displayed(tag: &str, stored: &str, width: u32) -> String {
         let size = Size { width, height: stored.len() as u32 / width };
         let rgb: Vec<u8> = stored.bytes().flat_map(|letter| [letter; 3]).collect();
@@ -118,6 +122,7 @@ mod tests {
 
     #[test]
     fn each_tag_turns_the_picture_as_players_do() {
+        // The stored image:
         // ab
         // cd
         // ef

@@ -1,29 +1,32 @@
-//! The limit to a camera's frame rate.
+//! The limit on a camera's frame rate.
 
 use std::time::Duration;
 
-/// Says which frames to keep so that no more than so many a second remain. It only ever leaves frames
-/// out, so that their times stay those of the camera.
+/// Decides which frames to keep so that the frame rate does not exceed a limit.
+///
+/// Frames are only dropped. The times of the kept frames do not change.
 #[derive(Debug)]
 pub(crate) struct Pace {
     interval: Duration,
     due: Option<Duration>,
 }
 
-/// A frame may come earlier than it is due by this part of the interval, so that the jitter of a camera
-/// whose own rate is the limit costs no frame. What is due moves on a grid, so the mean holds all the same.
+/// A frame may arrive earlier than it is due by the interval divided by this number.
+///
+/// Thus the jitter of a camera whose own rate equals the limit costs no frame. Due times are on a grid, so the mean
+/// rate still keeps the limit.
 const EARLY: u32 = 4;
 
-/// A time that lies so far before what is due is no jitter: the stream's time has begun anew.
+/// A frame that is early by more than this many intervals means that the stream's time has restarted.
 const BEGUN_ANEW: u32 = 2;
 
 impl Pace {
-    /// At most `fps` frames a second.
+    /// Creates a limit of `fps` frames per second.
     pub(crate) fn new(fps: f64) -> Self {
         Self { interval: Duration::from_secs_f64(1.0 / fps), due: None }
     }
 
-    /// Whether to keep the frame at stream time `at`.
+    /// Returns whether to keep the frame at stream time `at`.
     pub(crate) fn keeps(&mut self, at: Duration) -> bool {
         let due = match self.due {
             Some(due) if at + self.interval * BEGUN_ANEW >= due => due,
@@ -73,7 +76,7 @@ mod tests {
             let times: Vec<u64> = steps.iter().scan(0, |now, step| { *now += step; Some(*now) }).collect();
             let kept = kept(f64::from(fps), times.clone());
             prop_assert_eq!(kept.first(), times.first());
-            // A frame may be kept late by one interval and early by a quarter of one.
+            // A frame may be late by one interval, and early by a quarter of one.
             for (i, from) in kept.iter().enumerate() {
                 for (j, to) in kept.iter().enumerate().skip(i) {
                     let most = (to - from) as f64 / 1000.0 * f64::from(fps) + 2.25;

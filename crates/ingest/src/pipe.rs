@@ -1,4 +1,4 @@
-//! Named pipes, whose reader waits for a writer.
+//! Named pipes, which block their reader until they have a writer.
 
 use std::{
     fs::{File, OpenOptions, metadata},
@@ -10,12 +10,12 @@ use std::{
 use crossbeam_channel::bounded;
 use lookout_stage::Stop;
 
-/// Whether `path` is a named pipe.
+/// Returns whether `path` is a named pipe.
 pub fn is_pipe(path: &Path) -> bool {
     metadata(path).is_ok_and(|meta| meta.file_type().is_fifo())
 }
 
-/// Opens the pipe at `path` once it has a writer; none where the camera was stopped first.
+/// Opens the pipe at `path` once it has a writer. Returns None if the camera is stopped first.
 ///
 /// # Errors
 /// The pipe cannot be opened.
@@ -29,7 +29,8 @@ pub(crate) fn open(path: &Path, stop: &Stop) -> io::Result<Option<File>> {
     let result = crossbeam_channel::select! {
         recv(opened) -> result => result.map_err(io::Error::other)?.map(Some),
         recv(stop.channel()) -> _ => {
-            // A writer, so that the thread does not wait for one for ever. Opening for both never waits.
+            // Opens the pipe as a writer, which unblocks the thread. Opening it for reading and writing never
+            // blocks.
             let _ = OpenOptions::new().read(true).write(true).open(path);
             Ok(None)
         }

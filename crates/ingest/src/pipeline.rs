@@ -1,4 +1,4 @@
-//! One connection's GStreamer pipeline: made, started, listened to, and thrown away.
+//! The GStreamer pipeline of one connection: creation, start, bus messages and teardown.
 
 use std::{
     fs::File,
@@ -29,10 +29,10 @@ use crate::{
     teardown, transport_stream,
 };
 
-/// Makes GStreamer ready; may be called any number of times.
+/// Initializes GStreamer. May be called more than once.
 ///
 /// # Errors
-/// Where GStreamer cannot be used at all, such as a plugin scanner that cannot run.
+/// GStreamer cannot be used at all, for example because its plugin scanner cannot run.
 pub fn init() -> Result<(), Fault> {
     static READY: OnceLock<Result<(), Fault>> = OnceLock::new();
     let fault = |error: &dyn std::fmt::Display| {
@@ -47,7 +47,7 @@ pub fn init() -> Result<(), Fault> {
         .clone()
 }
 
-/// A pipeline that runs until it is dropped.
+/// A pipeline that runs until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) tap: Tap,
@@ -55,9 +55,9 @@ pub(crate) struct Connection {
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) decoders: Arc<ConnectionDecoders>,
     damage: Damage,
-    /// Places where packets of an MPEG transport stream are missing.
+    /// The number of gaps in the continuity counters of an MPEG transport stream, where packets are missing.
     pub(crate) gaps: Arc<AtomicU64>,
-    /// The connection to an RTSP camera.
+    /// The RTSP client. None for other sources.
     client: Option<rtsp::Client>,
     pipeline: gst::Pipeline,
     /// The named pipe that the pipeline reads.
@@ -65,17 +65,18 @@ pub(crate) struct Connection {
     left_behind: LeftBehind,
 }
 
-/// A camera's pipelines that have not stopped, or not yet: each holds its threads and its memory.
+/// Counts a camera's pipelines that are still stopping. Each holds its threads and memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeftBehind(Arc<AtomicUsize>);
 
-/// More pipelines than this of one camera are not left behind: it is not connected to again before one has stopped.
+/// The highest number of a camera's pipelines that may be stopping. At this number it is not reconnected until one
+/// of them has stopped.
 const MAX_LEFT_BEHIND: usize = 3;
 
-/// What outlives a connection of a camera.
+/// State of a camera that is kept from one connection to the next.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<'a> {
-    /// Where the times of RTP packets are noted.
+    /// Receives the timestamps of RTP packets.
     pub(crate) rtp_time: Option<&'a Arc<RtpTime>>,
     pub(crate) left_behind: &'a LeftBehind,
     pub(crate) habits: &'a Arc<rtsp::Habits>,
@@ -96,10 +97,10 @@ impl LeftBehind {
     }
 }
 
-/// What a decoder first had to say about a packet that it could not decode.
+/// The first decoding error that a decoder posted for a single packet.
 type Damage = Arc<Mutex<Option<Fault>>>;
 
-/// What a pipeline says of itself.
+/// What a pipeline reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The last frame has left the decoder.
@@ -107,19 +108,23 @@ pub(crate) enum Event {
     Fault(Fault),
 }
 
-/// The first events say what happened; those after it follow from it.
+/// Capacity of the event channel. The first events report the cause, and later ones are consequences of it, so events
+/// are dropped when the channel is full.
 const EVENTS: usize = 8;
 
-/// How long the pipeline of a live source may take to start, which can hang for ever on a device or a camera
-/// that no longer answers. The next try finds it again; a file has no next try.
+/// How long the pipeline of a live source may take to start.
+///
+/// The start can block forever on a device or a camera that no longer responds, and the next attempt may find it
+/// again. It has no limit for files, which are not tried again.
 const START: Duration = Duration::from_secs(10);
 
 impl Connection {
-    /// Connects to `settings.uri`, with what earlier connections `kept`. Frames come by `tap`, and
-    /// everything else by `events`.
+    /// Connects to `settings.uri`, with the state that earlier connections `kept`.
+    ///
+    /// Frames arrive at [`Connection::tap`], faults and the end of the stream at [`Connection::events`].
     ///
     /// # Errors
-    /// What is wrong with the source as far as it shows at once; any, where it was stopped meanwhile.
+    /// The source is wrong in a way that is detected immediately. If the camera was stopped meanwhile, any fault.
     pub(crate) fn open(
         settings: &CameraSettings,
         tapped: TapSettings,
@@ -150,7 +155,8 @@ impl Connection {
             _ => None,
         };
         let refusals = sender.clone();
-        // No frame comes of what is refused, and the decoder may wait for ever for the data that are kept from it.
+        // Refused data give no frame, and the decoder may wait forever for the data that are withheld from it. So
+        // the end of the stream is reported as well.
         let refused = Arc::clone(&decoders);
         let refuse: elements::Tell = Arc::new(move |fault| {
             refused.refuse();
@@ -192,26 +198,26 @@ impl Connection {
         Ok(connection)
     }
 
-    /// What the connection to an RTSP camera waits for.
+    /// Returns what the RTSP connection currently waits for. None for other sources.
     pub(crate) fn phase(&self) -> Option<rtsp::Phase> {
         self.client.as_ref().map(rtsp::Client::phase)
     }
 
-    /// Whether a thread of the pipeline still reads or decodes, so that more can come.
+    /// Returns whether a streaming thread of the pipeline is still running, so that more frames may come.
     pub(crate) fn is_streaming(&self) -> bool {
         let runs = |element: gst::Element| {
             element.pads().iter().any(|pad| pad.task_state() == gst::TaskState::Started)
         };
-        // Where elements come or go meanwhile, something is at work.
+        // If elements are added or removed during the iteration, the pipeline counts as running.
         self.pipeline.iterate_recurse().into_iter().any(|element| element.map_or(true, runs))
     }
 
-    /// Whether the source is a named pipe, whose writer may pause.
+    /// Returns whether the source is a named pipe, whose writer may pause.
     pub(crate) fn reads_pipe(&self) -> bool {
         self.input.is_some()
     }
 
-    /// What a decoder first had to say about a packet that it could not decode.
+    /// Returns the first decoding error that a decoder posted for a single packet.
     pub(crate) fn damage(&self) -> Option<Fault> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -221,7 +227,7 @@ impl Connection {
         let patience = uri.is_live().then_some(START);
         match within(patience, stop, "ingest-start", move || pipeline.set_state(gst::State::Playing)) {
             Some(Ok(_)) => Ok(()),
-            // The bus has said why.
+            // The bus handler has received the reason.
             Some(Err(_)) => match self.events.try_iter().find(|event| *event != Event::End) {
                 Some(Event::Fault(fault)) => Err(fault),
                 _ => Err(Fault::new(
@@ -245,7 +251,7 @@ impl Drop for Connection {
         let LeftBehind(left) = self.left_behind.clone();
         left.fetch_add(1, Relaxed);
         teardown::stop(move || {
-            // The client says goodbye to the camera meanwhile.
+            // Meanwhile the RTSP client sends TEARDOWN.
             let _ = pipeline.set_state(gst::State::Null);
             if let Some(client) = client {
                 let _ = client.join();
@@ -259,8 +265,10 @@ impl Drop for Connection {
     }
 }
 
-/// Runs `work` on a thread of its own and gives its result, or none where it takes longer than
-/// `patience`, if there is one, or is stopped; then the thread is left to itself.
+/// Runs `work` on a new thread and returns its result.
+///
+/// Returns None if the work takes longer than `patience`, or if the camera is stopped. The thread then continues
+/// detached.
 fn within<T: Send + 'static>(
     patience: Option<Duration>,
     stop: &Stop,
@@ -282,15 +290,16 @@ fn within<T: Send + 'static>(
     Some(result)
 }
 
-/// What a message on the bus is judged by, and noted in.
+/// The state that the bus handler reads and updates.
 struct BusNotes {
     arrivals: Arc<Arrivals>,
     decoders: Arc<ConnectionDecoders>,
     damage: Damage,
 }
 
-/// Brings what the pipeline posts on its bus to `events`, from the thread that posts it: so no thread has
-/// to wait at the bus, and none to run a main loop.
+/// Forwards the messages on the pipeline's bus to `events`.
+///
+/// The handler runs on the thread that posts the message, so no thread has to wait for messages or run a main loop.
 fn listen(
     pipeline: &gst::Pipeline,
     uri: SourceUri,
@@ -313,7 +322,7 @@ fn listen(
                 }
                 let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
                 if is_damage(message, &error.error()) {
-                    // The decoder goes on with the next packet. Where it does not, the demuxer reports it.
+                    // The decoder continues with the next packet. If it cannot, the demuxer posts an error.
                     damage.get_or_insert(fault);
                 } else if error.error().kind::<gst::StreamError>() == Some(gst::StreamError::Failed) {
                     let _ = events.try_send(Event::Fault(damage.take().unwrap_or(fault)));
@@ -329,8 +338,10 @@ fn listen(
     Ok(())
 }
 
-/// Whether a decoder reports a packet that it could not decode. Most only count these; `av1dec` posts an
-/// error of its library for each, and goes on. An error of the stream comes once no frame is to be had.
+/// Returns whether the message is a decoder's error about a single packet.
+///
+/// Most decoders only count such packets. `av1dec` posts a library error for each one and continues. A stream error
+/// follows if no frame can be decoded.
 fn is_damage(message: &gst::Message, error: &glib::Error) -> bool {
     let from = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
     from.is_some_and(decoder_input::is_video_decoder) && error.is::<gst::LibraryError>()

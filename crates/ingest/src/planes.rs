@@ -1,12 +1,15 @@
-//! What decoders give, to the model's input: the part that is seen is scaled plane by plane and only then
-//! converted to RGB, so that the conversion costs by the input's size and not by the camera's.
+//! Scales and converts decoded frames to the model's input.
 //!
-//! Nothing here is larger than the image or the input, whatever the shape of either: an image of 16384x1 pixels
-//! whose short side is scaled to 256 pixels is cut first, since the scaled whole would be 4 million pixels wide.
-//! GStreamer's converter scales the whole, in 16 bits, with its colors unpacked. The resampling is
-//! fast_image_resize's, Pillow's bilinear; its library for colors, `yuv`, was passed over for the twenty lines of
-//! `yuv.rs`, since it converts every format that there is and compiles for longer than the rest of this crate.
-//! The two fields of an interlaced frame are scaled together, as ffmpeg does.
+//! The visible part of a frame is scaled plane by plane and then converted to RGB, so the cost of the color
+//! conversion depends on the size of the input and not on that of the frame.
+//!
+//! No buffer is larger than the frame or the input, whatever their shapes. An image of 16384x1 pixels whose short
+//! side is scaled to 256 pixels is cropped first, because the scaled whole image would be 4 million pixels wide.
+//! GStreamer's converter would scale the whole image, with unpacked colors of 16 bits.
+//!
+//! fast_image_resize does the resampling, with the same bilinear filter as Pillow. The crate `yuv` was not chosen
+//! for the color conversion: it supports every format and takes longer to compile than the rest of this crate, whereas
+//! `yuv.rs` does it in twenty lines. The two fields of an interlaced frame are scaled together, as ffmpeg does.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -31,41 +34,42 @@ use crate::{
 pub(crate) struct Planes {
     input: Size,
     cut: Cut,
-    /// The size of what is scaled: that of `cut.to`, before it is turned.
+    /// The size to which the crop is scaled: that of `cut.to` before the frame is turned for display.
     size: Size,
     matrix: Matrix,
     resizer: Resizer,
     scaled: Scaled,
-    /// Scaled samples of more than 8 bits, on their way to 8.
+    /// Scaled samples of more than 8 bits, before they are reduced to 8 bits.
     wide: Wide,
-    /// RGB that is not turned yet.
+    /// The scaled RGB frame before it is turned. Empty if the frame is not turned.
     unturned: Vec<u8>,
 }
 
-/// Planes in the size of the part of the input that shows the frame.
+/// Scaled planes, in the size of the part of the input that shows the frame.
 #[derive(Debug)]
 enum Scaled {
-    /// Y, U and V. The chroma planes of gray images stay at 128.
+    /// Separate planes of Y, U and V. `from` lists their source planes. The chroma planes of gray images stay at
+    /// 128.
     Yuv {
         planes: [TypedImage<'static, U8>; 3],
         from: Vec<u32>,
     },
-    /// NV12: U and V in one plane, by turns.
+    /// NV12: a plane of Y, and a plane with interleaved U and V.
     Together {
         y: TypedImage<'static, U8>,
         uv: TypedImage<'static, U8x2>,
     },
-    /// Red, green and blue in a plane each.
+    /// Separate planes of red, green and blue. `from` lists their source planes.
     Rgb {
         planes: [TypedImage<'static, U8>; 3],
         from: [u32; 3],
     },
-    /// Red, green and blue at these bytes of a pixel.
+    /// Packed pixels of 3 bytes, and the offsets of red, green and blue in a pixel.
     Packed3(TypedImage<'static, U8x3>, [usize; 3]),
     Packed4(TypedImage<'static, U8x4>, [usize; 3]),
 }
 
-/// Samples of 16 bits, of which those from `shift` on are kept.
+/// Scaled planes with samples of 16 bits. A right shift by `shift` reduces a sample to 8 bits.
 #[derive(Debug)]
 enum Wide {
     No,
@@ -74,7 +78,7 @@ enum Wide {
 }
 
 impl Planes {
-    /// None for formats that first have to be converted.
+    /// Creates a scaler for frames of the format `from`. Returns None for formats that must be converted first.
     pub(crate) fn new(
         from: &video::VideoInfo,
         stated: Option<&video::VideoColorimetry>,
@@ -113,7 +117,7 @@ impl Planes {
             }
             _ => return None,
         };
-        // Where the uppermost 8 bits of a sample begin.
+        // The position of the lowest of a sample's 8 most significant bits.
         let shift = (format.shift()[0] + format.depth()[0]).saturating_sub(8);
         let wide = match &scaled {
             Scaled::Yuv { .. } if shift > 0 => Wide::Single { image: TypedImage::new(width, height), shift },
@@ -140,7 +144,7 @@ impl Planes {
         })
     }
 
-    /// The pixels of the model's input.
+    /// Returns the pixels of the model's input: RGB, 3 bytes per pixel, without padding between rows.
     pub(crate) fn draw(
         &mut self,
         from: &video::VideoFrameRef<&gst::BufferRef>,
@@ -207,7 +211,7 @@ impl Planes {
         Ok(())
     }
 
-    /// Writes what is scaled into `to`, whose rows begin `row_bytes` after each other.
+    /// Writes the scaled planes as RGB to `to`, whose rows are `row_bytes` apart.
     fn write_rgb(&self, to: &mut [u8], row_bytes: usize) {
         let width = self.size.width as usize;
         for (i, row) in to.chunks_mut(row_bytes).take(self.size.height as usize).enumerate() {
@@ -234,14 +238,14 @@ impl Planes {
     }
 }
 
-/// Writes three of the bytes of each pixel.
+/// Copies three bytes of each pixel, at the offsets `at`, to a row of RGB.
 fn pick<'a, const N: usize>(row: &mut [u8], pixels: impl Iterator<Item = &'a [u8; N]>, at: [usize; 3]) {
     for (to, pixel) in row.chunks_exact_mut(3).zip(pixels) {
         to.copy_from_slice(&at.map(|offset| pixel[offset]));
     }
 }
 
-/// Scales the cut of one plane to `to`.
+/// Scales the crop of one plane to `to`.
 fn scale<P: PixelTrait + InnerPixel>(
     resizer: &mut Resizer,
     cut: &Cut,
@@ -257,7 +261,7 @@ fn scale<P: PixelTrait + InnerPixel>(
     let data = from.plane_data(plane).map_err(|_| FitError::Unreadable)?;
     let pixel = size_of::<P>();
     let (row_bytes, rows) = (size.width as usize * pixel, size.height as usize);
-    // A row may be longer than the image is wide, by bytes that are no whole pixels.
+    // The padding at the end of a row may not be a whole number of pixels. The rows are then copied without padding.
     let (columns, data) = if stride.is_multiple_of(pixel) && stride >= row_bytes {
         (stride / pixel, Cow::Borrowed(data.get(..stride * rows).ok_or_else(unreadable)?))
     } else {
@@ -281,7 +285,7 @@ mod tests {
     use super::*;
     use crate::{converter::Converter, cut::displayed_size, orientation::Orientation};
 
-    /// A frame that is smooth in every plane, with bytes between its rows that belong to no image.
+    /// Returns a frame with a smooth pattern in every plane, and with padding of other values between its rows.
     fn frame(format: video::VideoFormat, size: Size, colorimetry: &str) -> (video::VideoInfo, gst::Buffer) {
         crate::init().unwrap();
         let colorimetry: video::VideoColorimetry = colorimetry.parse().unwrap();
@@ -307,7 +311,7 @@ mod tests {
         (info, buffer)
     }
 
-    /// `buffer` in another format of the same size.
+    /// Converts `buffer` to another format of the same size.
     fn in_format(
         info: &video::VideoInfo,
         buffer: &gst::Buffer,
@@ -344,7 +348,7 @@ mod tests {
         }
     }
 
-    /// The whole frame resized and then cut, by GStreamer's converter.
+    /// Resizes the whole frame with GStreamer's converter and then crops it.
     fn by_gstreamer(info: &video::VideoInfo, buffer: &gst::Buffer, fit: Fit, input: Size) -> Vec<u8> {
         let source = Size { width: info.width(), height: info.height() };
         let whole = |size: Size| Rect { x: 0, y: 0, width: size.width, height: size.height };
@@ -405,7 +409,7 @@ mod tests {
     fn assert_like_the_converter(info: &video::VideoInfo, buffer: &gst::Buffer, fit: Fit, input: Size) {
         let ours = drawn(info, buffer, fit, input, Orientation::default());
         let (mean, worst) = far(&ours, &by_gstreamer(info, buffer, fit, input));
-        // The converter's own arithmetic is some four levels too dark in green.
+        // The converter's arithmetic makes green about four levels too dark.
         assert!(mean < 3.0 && worst <= 12, "{:?} {fit:?} {input:?}: {mean} and {worst}", info.format());
     }
 
@@ -420,7 +424,7 @@ mod tests {
                 assert_like_the_converter(&info, &buffer, fit, Size { width: 96, height: 80 });
             }
         }
-        // Made larger, and with black around it.
+        // Upscaled, and with black bars.
         let (info, buffer) = frame(Format::I420, Size { width: 64, height: 48 }, "bt601");
         for fit in [Fit::Letterbox, Fit::CenterCrop { short_side: 60 }] {
             assert_like_the_converter(&info, &buffer, fit, Size { width: 200, height: 100 });
@@ -435,7 +439,7 @@ mod tests {
     fn every_format_shows_the_same_frame() {
         use video::VideoFormat as Format;
         let (fit, input) = (Fit::Letterbox, Size { width: 96, height: 80 });
-        // An odd width: rows of RGB end with bytes that are no whole pixel.
+        // The rows of an RGB frame with an odd width end with padding that is not a whole pixel.
         for size in [Size { width: 321, height: 241 }, Size { width: 64, height: 48 }] {
             let (info, buffer) = frame(Format::Y444, size, "bt601");
             let wanted = drawn(&info, &buffer, fit, input, Orientation::default());
@@ -490,7 +494,7 @@ mod tests {
                 for (fit, turn) in fits.into_iter().flat_map(|fit| turns.map(|turn| (fit, turn))) {
                     for input in [Size { width: 224, height: 224 }, Size { width: 1024, height: 64 }] {
                         let rgb = drawn(&info, &buffer, fit, input, Orientation::from_tag(turn).unwrap());
-                        // The frame is nowhere black.
+                        // No part of the frame is black.
                         let source = displayed_size(&info, Orientation::from_tag(turn).unwrap());
                         let placement = fit.place(source, input);
                         let y = placement.offset_y + placement.scale_y * source.height as f32 / 2.0;
@@ -504,7 +508,7 @@ mod tests {
         }
     }
 
-    /// Red, green, blue and white quarters: upper left, upper right, lower left, lower right.
+    /// Returns a frame with red, green, blue and white quarters: top left, top right, bottom left, bottom right.
     fn quarters(width: u32, height: u32, par: (i32, i32)) -> (video::VideoInfo, gst::Buffer) {
         crate::init().unwrap();
         let info = video::VideoInfo::builder(video::VideoFormat::Rgbx, width, height)
@@ -522,7 +526,7 @@ mod tests {
         (info, gst::Buffer::from_mut_slice(bytes))
     }
 
-    /// The colors of the quarters of what is displayed, as letters, and where the displayed frame lies.
+    /// Returns the colors of the displayed frame's quarters as letters, and the size of the displayed frame.
     fn displayed(par: (i32, i32), turn: &str, fit: Fit, input: Size) -> (String, Size) {
         let (info, buffer) = quarters(320, 180, par);
         let turn = Orientation::from_tag(turn).unwrap();
@@ -569,7 +573,7 @@ mod tests {
             ((64, 45), "rotate-0", 455, 180),
             ((2, 1), "rotate-90", 180, 640),
             ((1, 2), "rotate-0", 160, 180),
-            // Beyond what an image can have, and not positive: ignored.
+            // Ignored: beyond the largest size of an image, or not positive.
             ((1000, 1), "rotate-0", 320, 180),
             ((1, 1000), "rotate-0", 320, 180),
             ((0, 1), "rotate-0", 320, 180),

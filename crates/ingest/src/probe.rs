@@ -1,4 +1,4 @@
-//! A look at a camera, to say what it sends or what is wrong.
+//! Connects to a camera once, to report what it sends or what is wrong with it.
 
 use std::{
     num::NonZeroU32,
@@ -25,21 +25,24 @@ use crate::{
     tap::{Decoded, TapSettings},
 };
 
-/// What a camera sends.
+/// The format of a camera's video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
-    /// `H.264`, `MPEG-4`, ...; `raw` where nothing has to be decoded.
+    /// The codec's name, such as `H.264` or `MPEG-4`; `raw` for uncompressed video.
     pub codec: String,
-    /// As the frames are displayed.
+    /// The size of the displayed frames.
     pub size: Size,
-    /// Frames a second, where the stream says so or enough frames came to tell.
+    /// Frames per second, as the stream states or as measured. None if the stream states no rate and too few frames
+    /// arrived.
     pub fps: Option<f64>,
 }
 
-/// Connects to a camera once and looks at its first frames, for `timeout` at most. Blocks.
+/// Connects to a camera and returns the format of its first frames.
+///
+/// Blocks for at most `timeout`.
 ///
 /// # Errors
-/// What is wrong with the camera, as it would stand in its status record.
+/// The fault of the camera, as its status record would report it.
 pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fault> {
     init()?;
     nvcodec::check(settings)?;
@@ -47,7 +50,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         file::check(path)?;
     }
     let deadline = Instant::now() + timeout;
-    // The probe has no use for capture times.
+    // The probe does not use capture times.
     let clock = CaptureClock::Live(LiveClock::new(RtpTime::new(settings.id.clone())));
     let tapped = TapSettings {
         ledger: CameraLedger::new(settings.id.clone()),
@@ -102,7 +105,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
     })
 }
 
-/// Frames from which the rate is taken.
+/// The number of frame intervals over which the rate is measured.
 const MEASURED: u32 = 10;
 
 fn measure(connection: &Connection, first: Option<Duration>, deadline: Instant) -> Option<f64> {
@@ -122,7 +125,7 @@ fn pts(decoded: &Decoded) -> Option<Duration> {
     decoded.sample.buffer()?.pts().map(|pts| Duration::from_nanos(pts.nseconds()))
 }
 
-/// The name by which people know a GStreamer media type.
+/// Returns the common name of a GStreamer media type.
 fn codec_name(media_type: &str) -> String {
     let name = match media_type {
         "video/x-h264" => "H.264",

@@ -1,9 +1,10 @@
-//! Capture times by the camera's RTCP sender reports (RFC 3550, section 6.4.1).
+//! Capture times from the camera's RTCP sender reports (RFC 3550, section 6.4.1).
 //!
-//! A sender report says which wall-clock time belongs to which RTP timestamp. It is paired here with the RTP packets
-//! as they enter the depayloader, where each packet still has its RTP timestamp and already has the presentation time
-//! that its frame will have. Behind the depayloader the connection is lost: GStreamer's depayloaders drop
-//! `GstReferenceTimestampMeta` on access units that begin with parameter sets, which is each key frame of most cameras.
+//! A sender report maps an RTP timestamp to a wall-clock time. This module matches the reports with the RTP packets
+//! that enter the depayloader. There each packet still has its RTP timestamp, and already has the presentation time
+//! that its frame will have. Behind the depayloader the two can no longer be matched: GStreamer's depayloaders drop
+//! `GstReferenceTimestampMeta` from access units that start with parameter sets, which for most cameras means from
+//! every key frame.
 
 use std::{
     collections::VecDeque,
@@ -16,28 +17,28 @@ use lookout_schema::{CameraId, Timestamp};
 
 use crate::wall_clock::{Observed, WallClock};
 
-/// The RTP time of one connection, and the camera's wall clock on it.
+/// Maps the RTP time of one connection to the camera's wall clock.
 #[derive(Debug)]
 pub(crate) struct RtpTime {
     camera: CameraId,
     state: Mutex<State>,
 }
 
-/// What is used of an RTP packet.
+/// The fields of an RTP packet that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RtpPacket {
     pub(crate) ssrc: u32,
     pub(crate) timestamp: u32,
-    /// The presentation time of its frame in nanoseconds.
+    /// The presentation time of the packet's frame in nanoseconds.
     pub(crate) pts: Option<u64>,
 }
 
-/// What is used of a sender report.
+/// The fields of a sender report that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SenderReport {
     pub(crate) ssrc: u32,
     pub(crate) timestamp: u32,
-    /// None where the camera says that it has no wall clock.
+    /// None if the camera states that it has no wall clock.
     pub(crate) wall: Option<Timestamp>,
 }
 
@@ -45,7 +46,7 @@ pub(crate) struct SenderReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CameraTime {
     pub(crate) time: Timestamp,
-    /// Changes when the camera's clock was stepped.
+    /// Increases each time the camera's clock is stepped.
     pub(crate) generation: u64,
 }
 
@@ -53,36 +54,39 @@ pub(crate) struct CameraTime {
 struct State {
     clock_rate: Option<i64>,
     last: Option<(RtpPacket, i64)>,
-    /// Presentation times of the latest frames and their media time in ticks.
+    /// Presentation times in nanoseconds and media times in RTP ticks of the latest frames.
     recent: VecDeque<(u64, i64)>,
-    /// A report that no packet has been near to yet.
+    /// A report for which no packet of a similar RTP time has arrived yet.
     pending: Option<SenderReport>,
     wall: Option<WallClock>,
     generation: u64,
-    /// Reports in a row that contradicted the mapping.
+    /// Number of consecutive reports that contradicted the mapping.
     contradictions: u32,
-    /// The reports contradict each other, or the RTP time: they date no frame of this connection any more.
+    /// Whether the reports contradict each other or the RTP time. They are then ignored for the rest of the
+    /// connection.
     is_distrusted: bool,
     disbelief_logged: bool,
 }
 
-/// The frames of a correct camera have not been under way for this long. Cameras whose clock was never set count from
-/// 1970 or from when they were switched on; those whose time zone is wrong are hours off. Neither is a time of capture.
+/// Reports that differ from the local clock by more than this are ignored.
+///
+/// No network delay is this long. Cameras whose clock was never set count from 1970 or from power-on, and those with
+/// a wrong time zone are hours off. Neither gives valid capture times.
 const MAX_AGE_MS: u64 = 600_000;
 
-/// Reports that have to agree before a step of the camera's clock is believed.
+/// The number of consistent reports after which a step of the camera's clock is accepted.
 const CONFIRMATIONS: u32 = 3;
 
-/// Contradicting reports in a row after which the camera's reports are not believed any more.
+/// The number of consecutive contradicting reports after which all further reports are ignored.
 const MAX_CONTRADICTIONS: u32 = 5;
 
-/// A report belongs to the stream of a packet that is at most this far away in RTP time.
+/// A report applies only if the latest packet's RTP time is at most this far away.
 const MAX_REPORT_DISTANCE_S: i64 = 5;
 
-/// Frames whose media time is kept: more than a decoder holds.
+/// Number of frames whose media time is kept. It exceeds the number of frames that a decoder holds.
 const RECENT: usize = 256;
 
-/// Nearly all video; the caps say so before the first packet.
+/// In Hz, used for nearly all video. The caps normally state the rate before the first packet.
 const USUAL_CLOCK_RATE: i64 = 90_000;
 
 impl RtpTime {
@@ -96,14 +100,14 @@ impl RtpTime {
         }
     }
 
-    /// A packet enters the depayloader.
+    /// Records a packet that enters the depayloader.
     pub(crate) fn packet(&self, packet: RtpPacket) {
         let mut state = self.state();
         state.advance(packet);
         state.pair(&self.camera);
     }
 
-    /// A sender report arrived at `now`.
+    /// Records a sender report that arrived at `now`.
     pub(crate) fn sender_report(&self, report: SenderReport, now: Timestamp) {
         let mut state = self.state();
         let Some(time) = report.wall.filter(|_| !state.is_distrusted) else { return };
@@ -126,7 +130,7 @@ impl RtpTime {
         state.pair(&self.camera);
     }
 
-    /// The capture time of the frame at `pts` by the camera's clock; none while that is not known.
+    /// Returns the capture time of the frame at `pts` by the camera's clock, or None while the clock is unknown.
     pub(crate) fn read(&self, pts: Option<u64>) -> Option<CameraTime> {
         let mut state = self.state();
         let media = state.media(pts)?;
@@ -135,7 +139,7 @@ impl RtpTime {
         Some(CameraTime { time, generation })
     }
 
-    // A panic cannot leave the state half changed in a way that matters: each field is sound by itself.
+    // Recovering from a poisoned lock is safe, because each field is valid on its own.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,8 +154,10 @@ impl State {
         ticks.saturating_mul(1_000_000) / self.rate()
     }
 
-    /// Moves the media time on to `packet`: by the RTP timestamps as far as these go on, and by the presentation times
-    /// where the camera restarts its RTP time or jumps.
+    /// Advances the media time to `packet`.
+    ///
+    /// Uses the RTP timestamps as long as they are continuous, and the presentation times where the RTP time
+    /// restarts or jumps.
     fn advance(&mut self, packet: RtpPacket) {
         let rate = self.rate();
         let ticks = match self.last {
@@ -179,7 +185,7 @@ impl State {
         self.last = Some((packet, ticks));
     }
 
-    /// Uses the pending report if the latest packet is of the same stream and near to it.
+    /// Applies the pending report if the latest packet has the same SSRC and a similar RTP time.
     fn pair(&mut self, camera: &CameraId) {
         let (Some(report), Some((packet, ticks))) = (self.pending, self.last) else { return };
         let distance = i64::from(report.timestamp.wrapping_sub(packet.timestamp) as i32);
@@ -213,14 +219,14 @@ impl State {
         }
     }
 
-    /// The media time of the frame at `pts` in microseconds.
+    /// Returns the media time of the frame at `pts`, in microseconds.
     fn media(&self, pts: Option<u64>) -> Option<i64> {
         let (_, latest) = self.last?;
         let Some(pts) = pts else { return Some(self.us(latest)) };
         if let Some((_, ticks)) = self.recent.iter().rev().find(|(known, _)| *known == pts) {
             return Some(self.us(*ticks));
         }
-        // A parser gave the frame a time that no packet had: count from the nearest frame before it.
+        // A parser gave the frame a time that no packet had. Count from the nearest earlier frame.
         let before = self.recent.iter().filter(|(known, _)| *known < pts).max_by_key(|(known, _)| *known);
         let (known, ticks) = *before.or(self.recent.front())?;
         let ns = i128::from(pts) - i128::from(known);
@@ -228,7 +234,7 @@ impl State {
     }
 }
 
-/// Has `times` take note of all RTP packets and sender reports in `pipeline`.
+/// Records all RTP packets and sender reports of `pipeline` in `times`.
 pub(crate) fn watch(pipeline: &gst::Pipeline, times: &Arc<RtpTime>) {
     let times = Arc::downgrade(times);
     pipeline.connect_deep_element_added(move |_, _, element| {
@@ -287,7 +293,7 @@ fn watch_reports(pad: &gst::Pad, times: Weak<RtpTime>) {
 }
 
 impl RtpPacket {
-    /// Reads the fixed header (RFC 3550, section 5.1).
+    /// Parses the fixed header (RFC 3550, section 5.1).
     fn parse(header: &[u8; 12], pts: Option<u64>) -> Option<Self> {
         let [first, _, _, _, a, b, c, d, e, f, g, h] = *header;
         let (timestamp, ssrc) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
@@ -295,7 +301,7 @@ impl RtpPacket {
     }
 }
 
-/// The sender reports of a compound RTCP packet.
+/// Returns the sender reports of a compound RTCP packet.
 fn sender_reports(compound: &[u8]) -> impl Iterator<Item = SenderReport> {
     const SENDER_REPORT: u8 = 200;
     let mut rest = compound;
@@ -315,14 +321,15 @@ fn sender_reports(compound: &[u8]) -> impl Iterator<Item = SenderReport> {
     })
 }
 
-/// Reads a sender report of 20 bytes or more.
+/// Parses a sender report. `packet` must have at least 20 bytes.
 fn sender_report(packet: &[u8]) -> SenderReport {
     let word = |at: usize| packet[at..at + 4].iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
     let (seconds, fraction) = (u64::from(word(8)), u64::from(word(12)));
-    // Seconds since 1900 wrap in 2036 (RFC 4330, section 3): with the highest bit clear they count from there.
+    // Seconds since 1900 wrap around in 2036. If the highest bit is clear, they count from then (RFC 4330, section
+    // 3).
     let era = if seconds >> 31 == 1 { 0 } else { 1u64 << 32 };
     let ns = (seconds + era) * 1_000_000_000 + ((fraction * 1_000_000_000) >> 32);
-    // 0 is what a camera without a clock sends (RFC 3550, section 6.4.1).
+    // A camera without a clock sends 0 (RFC 3550, section 6.4.1).
     let wall = (seconds != 0 || fraction != 0).then(|| Timestamp::from_ntp_ns(ns));
     SenderReport { ssrc: word(4), timestamp: word(16), wall }
 }

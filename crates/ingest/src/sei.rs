@@ -1,8 +1,8 @@
 //! The SEI message "display orientation" of H.264 and H.265.
 //!
-//! Rec. ITU-T H.264, sections 7.3.2.3 and D.1.27; H.265, sections 7.3.5 and D.2.17. The crates that parse the two
-//! codecs, such as `h264-reader`, were passed over: none reads this message of both, and the part of it that is
-//! needed is 19 bits.
+//! Specified in Rec. ITU-T H.264, sections 7.3.2.3 and D.1.27, and in H.265, sections 7.3.5 and D.2.17. Crates that
+//! parse these codecs, such as `h264-reader`, were not chosen: none reads this message for both codecs, and only 19
+//! bits of it are needed.
 
 use gstreamer as gst;
 
@@ -14,12 +14,12 @@ pub(crate) enum Codec {
     H265,
 }
 
-/// How NAL units follow each other in a buffer.
+/// How NAL units are delimited in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Behind the start code 0, 0, 1.
+    /// Each unit follows the start code 0, 0, 1.
     StartCodes,
-    /// Behind their length in so many bytes.
+    /// Each unit follows its length, in this many bytes.
     Lengths(usize),
 }
 
@@ -40,7 +40,7 @@ impl Framing {
 /// The payload type of the message in both codecs.
 const DISPLAY_ORIENTATION: usize = 47;
 
-/// The orientation that the access unit in `bytes` states, if any.
+/// Returns the orientation that the access unit in `bytes` states, if any.
 pub(crate) fn orientation(codec: Codec, framing: Framing, bytes: &[u8]) -> Option<Orientation> {
     let mut rest = bytes;
     while let Some((unit, behind)) = next_unit(codec, framing, rest) {
@@ -51,7 +51,7 @@ pub(crate) fn orientation(codec: Codec, framing: Framing, bytes: &[u8]) -> Optio
                     return Some(orientation);
                 }
             }
-            // Messages about the frame stand before its first slice.
+            // SEI messages about a frame precede its first slice.
             Unit::Slice => return None,
             Unit::Other => {}
         }
@@ -60,7 +60,7 @@ pub(crate) fn orientation(codec: Codec, framing: Framing, bytes: &[u8]) -> Optio
 }
 
 enum Unit {
-    /// Its payloads stand behind so many bytes.
+    /// An SEI unit, whose messages follow a header of this many bytes.
     Sei {
         header: usize,
     },
@@ -69,7 +69,7 @@ enum Unit {
 }
 
 impl Codec {
-    /// The NAL unit that begins with `byte`.
+    /// Returns the type of the NAL unit that starts with `byte`.
     fn unit(self, byte: u8) -> Unit {
         match (self, byte & 0x1f, byte >> 1 & 0x3f) {
             (Self::H264, 6, _) => Unit::Sei { header: 1 },
@@ -80,7 +80,7 @@ impl Codec {
     }
 }
 
-/// The next NAL unit, and the bytes behind it.
+/// Returns the next NAL unit, and the bytes after it.
 fn next_unit(codec: Codec, framing: Framing, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     match framing {
         Framing::Lengths(size) => {
@@ -91,7 +91,7 @@ fn next_unit(codec: Codec, framing: Framing, bytes: &[u8]) -> Option<(&[u8], &[u
         Framing::StartCodes => {
             let start = find_start_code(bytes)? + 3;
             let unit = &bytes[start..];
-            // Slices are long, and are not searched for their end.
+            // Slices are long, so their end is not searched.
             let slice = matches!(codec.unit(*unit.first()?), Unit::Slice);
             let end = if slice { None } else { find_start_code(unit) };
             Some(unit.split_at(end.unwrap_or(unit.len()))).filter(|(unit, _)| !unit.is_empty())
@@ -103,7 +103,7 @@ fn find_start_code(bytes: &[u8]) -> Option<usize> {
     bytes.windows(3).position(|window| window == [0, 0, 1])
 }
 
-/// The orientation in the payloads of an SEI NAL unit.
+/// Returns the orientation that a message in an SEI NAL unit states, if any.
 fn message(unit: &[u8]) -> Option<Orientation> {
     let payload = without_emulation_prevention(unit);
     let mut rest = payload.as_slice();
@@ -115,7 +115,7 @@ fn message(unit: &[u8]) -> Option<Orientation> {
             let [a, b, c, ..] = *payload else { return None };
             let bits = u32::from_be_bytes([0, a, b, c]);
             let bit = |at: u32| bits >> (23 - at) & 1 == 1;
-            // Canceled: the frame is displayed as it is stored.
+            // Canceled: the frame is displayed as stored.
             return if bit(0) {
                 Some(Orientation::default())
             } else {
@@ -127,14 +127,16 @@ fn message(unit: &[u8]) -> Option<Orientation> {
     None
 }
 
-/// A number as SEI messages have it: bytes of 255 and one below it, added up.
+/// Reads a payload type or size of an SEI message: the sum of bytes of 255 and one smaller byte.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let full = bytes.iter().take_while(|byte| **byte == 255).count();
     let last = *bytes.get(full)?;
     Some((full * 255 + usize::from(last), &bytes[full + 1..]))
 }
 
-/// `unit` without the bytes 3 that keep start codes out of it. SEI messages are short; longer ones are user data.
+/// Removes the emulation prevention bytes from `unit`.
+///
+/// Reads at most [`MAX_SEI`] bytes, because longer SEI messages contain user data.
 fn without_emulation_prevention(unit: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(unit.len().min(MAX_SEI));
     let mut zeros = 0;
@@ -155,7 +157,7 @@ const MAX_SEI: usize = 4096;
 mod tests {
     use super::*;
 
-    /// The message with a flip and a turn by 270 degrees anticlockwise, behind another one.
+    /// A message with a horizontal flip and a rotation by 270 degrees counterclockwise, after another message.
     const SEI: [u8; 10] = [5, 2, 9, 9, 47, 3, 0b0101_1000, 0, 0b0001_0000, 0x80];
 
     #[test]

@@ -1,40 +1,42 @@
-//! Which of a source's video streams the frames are taken from.
+//! Selects the video stream of a source from which frames are taken.
 
 use gst::prelude::*;
 use gstreamer as gst;
 
 use crate::{container::Container, decoder_input::is_video_decoder};
 
-/// A stream that is decoded.
+/// The selected stream.
 pub(crate) struct Selected {
     pub(crate) pad: gst::Pad,
     /// None for raw video.
     pub(crate) decoder: Option<gst::Element>,
 }
 
-/// What is known about a stream. The greatest is taken, and the first of several.
+/// The properties by which streams are compared, in descending order of importance. Of equal streams the first is
+/// selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Merits {
-    /// Not the cover image of a recording.
+    /// Whether the stream is not the cover image of an audio recording.
     has_several_frames: bool,
-    /// Thumbnails and covers are JPEG or PNG where the video is something else.
+    /// Whether the codec is not JPEG or PNG, in which thumbnails and covers are stored.
     is_video_codec: bool,
-    /// Not marked by the container as one of those that are not played unless asked for.
+    /// Whether the container does not mark the stream as one that is played only on request.
     is_enabled: bool,
-    /// Marked by the container as the one to be played.
+    /// Whether the container marks the stream as the default.
     is_default: bool,
     pixels: i64,
 }
 
-/// The video among the decoded pads of `decodebin`; none where there is only the cover of a sound
-/// recording, or nothing.
+/// Selects the video from the decoded pads of `decodebin`.
+///
+/// Returns None if there is no video, or only the cover image of an audio recording.
 pub(crate) fn select(decodebin: &gst::Element, container: Option<&Container>) -> Option<Selected> {
     let candidates = decodebin.src_pads().into_iter().filter_map(|pad| {
         let decoder = decoder(&pad);
         let merits = merits(&pad, decoder.as_ref(), container)?;
         Some((merits, Selected { pad, decoder }))
     });
-    // `max_by_key` gives the last of several.
+    // `max_by_key` would return the last of equal streams.
     let (merits, selected) = candidates.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     let is_cover = !merits.has_several_frames && !merits.is_video_codec;
     (!(is_cover && container.is_some_and(|container| container.has_other_tracks))).then_some(selected)
@@ -61,12 +63,12 @@ fn merits(pad: &gst::Pad, decoder: Option<&gst::Element>, container: Option<&Con
     })
 }
 
-/// The number of a track, with which the demuxers' stream ids end.
+/// Returns the track number at the end of a demuxer's stream id.
 pub(crate) fn stream_number(stream_id: &str) -> Option<u64> {
     stream_id.rsplit(['/', ':']).next()?.parse().ok()
 }
 
-/// The decoder behind a pad of decodebin; none for raw video.
+/// Returns the decoder that feeds a source pad of decodebin, or None for raw video.
 fn decoder(pad: &gst::Pad) -> Option<gst::Element> {
     let target = pad.downcast_ref::<gst::GhostPad>()?.target()?;
     target.parent_element().filter(is_video_decoder)

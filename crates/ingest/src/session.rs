@@ -1,4 +1,4 @@
-//! One connection to a camera, from its first frame to its last.
+//! Runs one connection to a camera, from its first frame to its last.
 
 use std::{
     num::NonZeroU32,
@@ -24,15 +24,15 @@ use crate::{
     tap::{Decoded, TapSettings, process_time, since_epoch},
 };
 
-/// A connection that is being set up or runs.
+/// A connection that is being set up or is running.
 pub(crate) struct Session<'a> {
     pub(crate) settings: &'a CameraSettings,
     pub(crate) outlet: &'a SourceOutlet,
     pub(crate) stamper: Arc<Stamper>,
     pub(crate) fitter: &'a mut Fitter,
-    /// The times of the connection's RTP packets, where it has any.
+    /// The timestamps of the connection's RTP packets. None for sources without RTP.
     pub(crate) rtp_time: Option<Arc<RtpTime>>,
-    /// The network looks at every so many frames.
+    /// The frame-skip interval: the network processes one frame in this many.
     pub(crate) every: NonZeroU32,
     pub(crate) keep: &'a Arc<Keep>,
     pub(crate) snapshots: Option<&'a mut Snapshots>,
@@ -41,30 +41,30 @@ pub(crate) struct Session<'a> {
     pub(crate) decoders: &'a Arc<CameraDecoders>,
 }
 
-/// How a connection went.
+/// The result of a connection.
 #[derive(Debug)]
 pub(crate) struct SessionOutcome {
     pub(crate) end: SessionEnd,
-    /// Frames that left the decoder.
+    /// Number of frames that left the decoder.
     pub(crate) frames: u64,
-    /// Packets that went into the decoder.
+    /// Number of packets that entered the decoder.
     pub(crate) packets: u64,
-    /// Packets that the decoder was to give a frame for.
+    /// Number of packets for which the decoder should output a frame.
     pub(crate) shown: u64,
-    /// Frames that lack what they are predicted from.
+    /// Number of frames whose reference frames are missing.
     pub(crate) undecodable: u64,
-    /// Places where packets of an MPEG transport stream are missing.
+    /// Number of gaps in the continuity counters of an MPEG transport stream.
     pub(crate) gaps: u64,
-    /// From the first frame to the last; none where there was no frame.
+    /// Time between the first frame and the last. None if there was no frame.
     pub(crate) flowed: Option<Duration>,
     /// The last session of the connection.
     pub(crate) session: SessionId,
-    /// Whether its GPU decoder failed.
+    /// Whether the connection's GPU decoder failed.
     pub(crate) decoding: Verdict,
 }
 
 impl SessionOutcome {
-    /// Packets that should have given a frame and did not; meaningful once the stream has ended.
+    /// Returns the number of packets that should have given a frame and did not. Valid once the stream has ended.
     pub(crate) fn lost(&self) -> u64 {
         self.shown.saturating_sub(self.frames)
     }
@@ -78,42 +78,44 @@ pub(crate) enum SessionEnd {
     Stopped,
 }
 
-/// How long nothing may come out of a file's decoder, or go in, after its reader has failed. Most readers
-/// report the end of the stream as well.
+/// How long a file's decoder may neither take nor output data after its reader has failed. Most readers also report
+/// the end of the stream, which ends the connection earlier.
 const AFTER_FAULT: Duration = Duration::from_secs(10);
 
-/// How long nothing at all may be read from a file, decoded or shown before it counts as stalled. A slow
-/// machine or a large frame is no reason, and nothing tries again.
+/// How long a file may make no progress in reading, decoding and output before it counts as stalled.
+///
+/// Slow machines and large frames must not reach this limit, because a file is not tried again.
 const FILE_STALL: Duration = Duration::from_secs(60);
 
-/// How often a source that waits for a permit looks whether it is to stop.
+/// How often a source that waits for a permit checks whether it has been stopped.
 const STOP_POLL: Duration = Duration::from_millis(50);
 
-/// A camera whose frames come without a key frame is connected again after this many times its `connect_timeout_ms`:
-/// most send a key frame then, and those that do not have one within this time.
+/// A camera without a key frame is reconnected after this many times its `connect_timeout_ms`.
+///
+/// Most cameras send a key frame at the start of a connection. The others send one within this time.
 const KEY_FRAME_PATIENCE: u32 = 6;
 
-/// What the connection has brought so far.
+/// The state of the connection so far.
 #[derive(Debug)]
 struct Progress {
     opened: Instant,
     said_no_key_frame: bool,
-    /// Frames that had left the decoder when it was last looked at.
+    /// Number of frames that had left the decoder at the last check.
     seen: u64,
     flow: Option<(Instant, Instant)>,
     reported: Option<(SessionId, Clock)>,
     fault: Option<Fault>,
-    /// What had been read and decoded when that last changed, and when.
+    /// The file's read and decode counter when it last changed, and the time of that change.
     moved: Option<(u64, Instant)>,
     waits_for_data: bool,
-    /// Packets that had gone into the decoder when its last frame was seen.
+    /// Number of packets that had entered the decoder when its last frame was received.
     answered: u64,
-    /// The connection was given up because no frame came.
+    /// Whether the connection was closed because no frame arrived.
     is_silent: bool,
 }
 
 impl Session<'_> {
-    /// Connects and delivers frames until the connection is over.
+    /// Connects, and delivers frames until the connection ends.
     pub(crate) fn run(mut self) -> SessionOutcome {
         let live = self.settings.uri.is_live();
         let tapped = TapSettings {
@@ -177,7 +179,7 @@ impl Session<'_> {
         }
     }
 
-    /// The fault of a connection whose GPU decoder failed where no other may replace it.
+    /// Returns the fault for a failed GPU decoder that no CPU decoder may replace.
     fn without_gpu(&self, element: &str, reason: &str, end: SessionEnd) -> Fault {
         let advice = "`decoder = \"gpu\"` allows no decoder on the CPU; `decoder = \"auto\"` does";
         let detail = format!("{}: {element} failed: {reason}; {advice}", self.settings.uri);
@@ -189,7 +191,8 @@ impl Session<'_> {
 
     fn follow(&mut self, connection: &Connection, progress: &mut Progress) -> SessionEnd {
         let live = self.settings.uri.is_live();
-        // Only the time spent here, waiting for the camera, is the camera's silence.
+        // The timeout covers only the time that this loop waits for the camera, not the time that it spends on
+        // frames.
         let mut quiet_since = Instant::now();
         loop {
             let patience = match &progress.fault {
@@ -214,7 +217,7 @@ impl Session<'_> {
                         if nothing_follows && connection.tap.counts.frames() == 0 {
                             return SessionEnd::Fault(fault);
                         }
-                        // What was read before the fault is still on its way through the decoder.
+                        // Frames that were read before the fault may still leave the decoder.
                         progress.fault.get_or_insert(fault);
                         quiet_since = Instant::now();
                     }
@@ -246,7 +249,7 @@ impl Session<'_> {
                                 return SessionEnd::Fault(fault);
                             }
                         } else {
-                            // Frames came that the rate limit left out.
+                            // Frames arrived, and the frame rate limit dropped them all.
                             progress.flowed(quiet_since);
                         }
                     }
@@ -258,8 +261,9 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a file of which no frame came for `patience` is still being read or decoded, or is a pipe
-    /// whose writer pauses.
+    /// Returns whether to continue waiting for a file that has given no frame for `patience`.
+    ///
+    /// True while the file is being read or decoded, and for a pipe whose writer pauses.
     fn waits_for_file(&self, connection: &Connection, progress: &mut Progress, patience: Duration) -> bool {
         let (moved, now) = (connection.arrivals.progress(), Instant::now());
         if progress.fault.is_some() {
@@ -280,7 +284,8 @@ impl Session<'_> {
         if before != moved {
             progress.moved = Some((moved, now));
         }
-        // decodebin loses an error that a demuxer posts while it is being connected: then nothing runs any more.
+        // decodebin loses an error that a demuxer posts while it is being linked. No streaming thread runs after
+        // that.
         before != moved || (since.elapsed() + patience < FILE_STALL && connection.is_streaming())
     }
 
@@ -293,7 +298,8 @@ impl Session<'_> {
     fn deliver(&mut self, mut decoded: Decoded, progress: &mut Progress) {
         progress.flowed(decoded.decoded_at);
         if !self.settings.uri.is_live() {
-            // A file is read when there is room: that its decoder was ahead made the frame no older.
+            // The decoder of a file runs ahead of the worker. The time that a frame has waited does not count as its
+            // age.
             decoded.decoded_at = Instant::now();
             decoded.arrived_at = decoded.decoded_at;
         }
@@ -309,7 +315,7 @@ impl Session<'_> {
                 return decoded.ticket.dropped(DropCause::Convert);
             }
         };
-        // A camera's own clock may be set while it runs; a file is read at any speed.
+        // A camera's own clock may be stepped during the connection, and a file may be read at any speed.
         let paced_by = match clock {
             Clock::File => since_epoch(captured_at),
             Clock::Rtcp | Clock::Arrival => process_time(decoded.decoded_at),
@@ -339,7 +345,7 @@ impl Session<'_> {
         }
     }
 
-    /// The ticket with leave to enter the worker; none where the camera was stopped first.
+    /// Attaches a permit to the ticket. Returns None if the camera was stopped while waiting for one.
     fn with_permit(&self, ticket: Ticket) -> Option<Ticket> {
         let Some(permits) = &self.outlet.permits else { return Some(ticket) };
         loop {
@@ -366,7 +372,7 @@ impl Session<'_> {
         crate::camera::send(self.outlet, report);
     }
 
-    /// Warns that no key frame came, and returns a fault once there is no hope for one.
+    /// Warns once that no key frame has arrived. Returns a fault when the time limit for one has passed.
     fn without_key_frame(&self, connection: &Connection, progress: &mut Progress) -> Option<Fault> {
         let CameraSettings { id, uri, connect_timeout, .. } = self.settings;
         let waited = progress.opened.elapsed();
@@ -394,7 +400,7 @@ impl Session<'_> {
     }
 }
 
-/// Judges whether the GPU decoder of `connection`, which has ended with `end`, failed.
+/// Decides whether the GPU decoder of `connection`, which has ended with `end`, failed.
 fn judge(connection: &Connection, progress: &Progress, end: &SessionEnd) -> Verdict {
     if *end == SessionEnd::Stopped {
         return Verdict::Fine;

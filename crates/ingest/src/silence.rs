@@ -1,4 +1,4 @@
-//! A source from which no frame comes, and nobody says why.
+//! Faults for a source that delivers no frames and reports no error.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use lookout_schema::RetryReason;
 
 use crate::{Fault, pipeline::Connection, rtsp::Phase};
 
-/// What did not happen on `connection` for `patience`.
+/// Returns the fault for a `connection` that has delivered no frame for `patience`.
 pub(crate) fn fault(connection: &Connection, settings: &CameraSettings, patience: Duration) -> Fault {
     let (uri, ms) = (&settings.uri, patience.as_millis());
     let (arrivals, counts) = (&connection.arrivals, &connection.tap.counts);
@@ -24,7 +24,7 @@ pub(crate) fn fault(connection: &Connection, settings: &CameraSettings, patience
     Fault::new(reason, format!("{uri}: {what} for {ms} ms"))
 }
 
-/// What did not happen on a connection without a packet, and what to do about it.
+/// Describes a connection on which no packet has arrived, with advice for the user.
 fn nothing_came(phase: Option<Phase>, transport: RtspTransport) -> &'static str {
     match phase {
         None => "nothing has come from it",

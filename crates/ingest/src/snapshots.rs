@@ -1,9 +1,10 @@
-//! Small pictures of whole frames, beside what the network gets of them.
+//! Snapshots: small images of whole frames.
 //!
-//! They are drawn from the decoded frame and not from the network's input: that has black bars, or lacks the
-//! frame's sides, or its shape, and may be smaller than what was asked for. A decoder's buffers are few, and
-//! one that waits for them stops; so no frame is kept for a thread of its own to draw from, and the camera's draws
-//! once the frame is on its way.
+//! They are drawn from the decoded frame, not from the network's input. The input may have black bars, lack the
+//! frame's sides or distort it, and may be smaller than the requested snapshot.
+//!
+//! The camera's thread draws them after it has passed on the frame. A separate thread would have to hold decoded
+//! frames, and a decoder has few buffers and stops when all are in use.
 
 use std::time::Duration;
 
@@ -27,12 +28,14 @@ impl Snapshots {
         Self { width: settings.width.get(), pace: SnapshotPace::new(settings.every), fitter: None }
     }
 
-    /// A snapshot to go with a frame of the time `at`, where one is due, and where to draw it.
+    /// Returns an empty snapshot for a frame at time `at` and the canvas to draw it on, if a snapshot is due.
     pub(crate) fn due(&self, at: Duration) -> Option<(Snapshot, Canvas)> {
         self.pace.due(at).map(Snapshot::blank)
     }
 
-    /// Draws the frame in `sample`, which is displayed in `source` pixels and turned by `orientation`.
+    /// Draws the frame in `sample` on `canvas`.
+    ///
+    /// `source` is the frame's displayed size in pixels, after it is turned by `orientation`.
     pub(crate) fn draw(
         &mut self,
         canvas: Canvas,
@@ -50,12 +53,13 @@ impl Snapshots {
     }
 }
 
-/// The size of an image in the shape of `source` that is no wider than `width`, nor than the source, and no higher
-/// than [`MAX_SHAPE`] times `width`.
+/// Returns the size of a snapshot with the shape of `source`.
+///
+/// It is no wider than `width` and the source, and no higher than [`MAX_SHAPE`] times `width`.
 fn within(source: Size, width: u32) -> Size {
     let (source_width, source_height) = (u64::from(source.width), u64::from(source.height));
     let max_height = u64::from(width) * MAX_SHAPE;
-    // Rounded to the nearest, and at least one pixel.
+    // Rounded to the nearest integer, and at least one pixel.
     let scaled = |side: u64, to: u64, from: u64| ((to * side * 2 / from).div_ceil(2)).max(1) as u32;
     let Size { width, height } = match source {
         Size { width: narrow, .. } if narrow <= width => source,
@@ -67,8 +71,8 @@ fn within(source: Size, width: u32) -> Size {
     Size { width: scaled(source_width, max_height, source_height), height: max_height as u32 }
 }
 
-/// A snapshot of a narrow image is at most this many times as high as a snapshot is wide: a JPEG of an image of
-/// 320x65535 pixels would take seconds.
+/// The highest ratio of a snapshot's height to the configured width. The JPEG of an image of 320x65535 pixels would
+/// take seconds.
 const MAX_SHAPE: u64 = 16;
 
 #[cfg(test)]
@@ -96,7 +100,7 @@ mod tests {
         }
     }
 
-    /// Red above and blue below, in whose right half green is added.
+    /// Returns a frame with a red upper half and a blue lower half, whose right half also has green.
     fn sample(width: u32, height: u32) -> gst::Sample {
         crate::init().unwrap();
         let info = video::VideoInfo::builder(video::VideoFormat::Rgb, width, height).build().unwrap();

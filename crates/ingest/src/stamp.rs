@@ -6,10 +6,11 @@ use lookout_schema::{Clock, SessionId, Timestamp};
 
 use crate::capture::{CaptureClock, FrameTimes};
 
-/// Names and dates the frames of one connection in the order in which they leave the decoder.
+/// Assigns session, sequence number and capture time to the frames of one connection, in the order in which they
+/// leave the decoder.
 ///
-/// A session has one sequence of frames whose times never decrease. Where the clock changes so that times could not be
-/// compared, the connection goes on in a new session.
+/// The times within a session never decrease. If the clock changes so that times are no longer comparable, the
+/// connection continues with a new session.
 #[derive(Debug)]
 pub(crate) struct Stamper(Mutex<State>);
 
@@ -20,7 +21,7 @@ struct State {
     clock: CaptureClock,
 }
 
-/// A frame's name and time.
+/// A frame's identity and capture time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) session: SessionId,
@@ -34,7 +35,7 @@ impl Stamper {
         Self(Mutex::new(State { session, next_seq: 0, clock }))
     }
 
-    /// The stamp of the next frame.
+    /// Returns the stamp of the next frame.
     pub(crate) fn frame(&self, times: FrameTimes, arrived_at: Instant) -> Stamp {
         let mut state = self.state();
         let captured = state.clock.read(times, arrived_at);
@@ -46,7 +47,7 @@ impl Stamper {
         Stamp { session: state.session, seq, captured_at: captured.at, clock: captured.clock }
     }
 
-    /// The name of a frame that cannot be decoded.
+    /// Returns the session and sequence number of a frame that cannot be decoded.
     pub(crate) fn undecodable(&self) -> (SessionId, u64) {
         let mut state = self.state();
         (state.session, state.take_seq())
@@ -56,12 +57,12 @@ impl Stamper {
         self.state().session
     }
 
-    /// Where the next pass over a file starts.
+    /// Returns the time at which the next pass over a file starts.
     pub(crate) fn end(&self) -> Option<Timestamp> {
         self.state().clock.end()
     }
 
-    // A panic leaves at worst a sequence number that no frame has.
+    // Recovering from a poisoned lock is safe. At worst a sequence number is skipped.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,25 +1,25 @@
-//! What the first bytes of an image, or of a coded frame, state: its size, and how it is to be turned.
+//! Reads the size and orientation from the first bytes of an image or a coded frame.
 
 use lookout_schema::Size;
 
 use crate::orientation::Orientation;
 
-/// What an image states before its pixels.
+/// The properties that an image states before its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Header {
     pub(crate) size: Option<Size>,
-    /// None where the image says nothing about it.
+    /// None if the image states no orientation.
     pub(crate) orientation: Option<Orientation>,
 }
 
 const JPEG: &[u8] = &[0xff, 0xd8];
 
-/// Whether an image begins with these bytes, whose first few are enough to tell.
+/// Returns whether an image starts with these bytes. The first few bytes are sufficient.
 pub(crate) fn begins_image(bytes: &[u8]) -> bool {
     bytes.starts_with(JPEG) || imagesize::image_type(bytes).is_ok()
 }
 
-/// The header of the JPEG, PNG or WebP that begins with `bytes`; none where they are too few.
+/// Returns the header of the JPEG, PNG or WebP image that starts with `bytes`, or None if there are too few bytes.
 pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
     if bytes.starts_with(JPEG) {
         return jpeg(bytes);
@@ -32,14 +32,14 @@ pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
     })
 }
 
-/// The segments of a JPEG (ITU-T T.81, annex B) to the one that states its size.
+/// Parses the segments of a JPEG image (ITU-T T.81, annex B) up to the frame header, which states its size.
 fn jpeg(bytes: &[u8]) -> Option<Header> {
-    // A JPEG without EXIF data lies as it is displayed, also where the one before it in its stream was turned.
+    // A JPEG without EXIF data is displayed as stored, even if the previous image of its stream was turned.
     let mut orientation = Some(Orientation::default());
     let mut at = JPEG.len();
     loop {
         let [0xff, marker] = *bytes.get(at..at + 2)? else {
-            // Bytes between segments: decoders skip them.
+            // Decoders skip bytes between segments.
             at += 1;
             continue;
         };
@@ -50,14 +50,14 @@ fn jpeg(bytes: &[u8]) -> Option<Header> {
         let length = usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]));
         let segment = bytes.get(at + 4..at + 2 + length.max(2));
         match marker {
-            // The frame header: every SOF but DHT, JPG and DAC, which lie among them.
+            // A frame header: any SOF. The codes of DHT, JPG and DAC lie in the same range.
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                 let [_, a, b, c, d] = *bytes.get(at + 4..at + 9)? else { return None };
                 let (height, width) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
                 let size = Some(Size { width: width.into(), height: height.into() });
                 return Some(Header { size, orientation });
             }
-            // The scan or the end before any frame header: decoders refuse it.
+            // A scan, or the end of the image, before any frame header. Decoders reject such images.
             0xda | 0xd9 => return Some(Header { size: None, orientation }),
             0xe1 => {
                 if let Some(exif) = segment?.strip_prefix(b"Exif\0\0")
@@ -78,14 +78,16 @@ fn exif_orientation(exif: &[u8]) -> Option<Orientation> {
     Orientation::from_exif(field.value.get_uint(0)?)
 }
 
-/// The size in the header of a VP8 key frame (RFC 6386, section 9.1); none for other frames.
+/// Returns the size in the header of a VP8 key frame (RFC 6386, section 9.1), or None for other frames.
 pub(crate) fn vp8_size(frame: &[u8]) -> Option<Size> {
     let [tag, _, _, 0x9d, 0x01, 0x2a, a, b, c, d, ..] = *frame else { return None };
     let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
     (tag & 1 == 0).then(|| Size { width: side(a, b), height: side(c, d) })
 }
 
-/// The size in Theora's identification header, in macroblocks of 16 pixels (Theora specification, section 6.2).
+/// Returns the size in Theora's identification header (Theora specification, section 6.2).
+///
+/// The header states it in macroblocks of 16 pixels.
 pub(crate) fn theora_size(packet: &[u8]) -> Option<Size> {
     let [width_high, width_low, height_high, height_low, ..] =
         *packet.strip_prefix(b"\x80theora")?.get(3..)?
@@ -100,7 +102,7 @@ pub(crate) fn theora_size(packet: &[u8]) -> Option<Size> {
 mod tests {
     use super::*;
 
-    /// A JPEG's segments up to its size, with EXIF data that state `orientation`.
+    /// Returns a JPEG's segments up to its size, with EXIF data that state `orientation`.
     fn jpeg_header(orientation: u16, width: u16, height: u16) -> Vec<u8> {
         let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01".to_vec();
         exif.extend(orientation.to_be_bytes());
@@ -123,7 +125,7 @@ mod tests {
                 size: Some(Size { width: 4000, height: 3000 }),
                 orientation: Orientation::from_tag(tag),
             };
-            // The component count and what follows come later.
+            // The component count and the rest of the segment come later.
             let whole = [&bytes[..], &[3]].concat();
             assert_eq!(header(&whole), Some(wanted), "{value}");
             (0..bytes.len() - 2).for_each(|length| assert_eq!(header(&bytes[..length]), None, "{length}"));

@@ -1,4 +1,4 @@
-//! Where decoded frames leave GStreamer: each is counted, and waits for the camera's thread.
+//! The appsink callback: counts each decoded frame, and queues it for the camera's thread.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -25,11 +25,11 @@ use crate::{
     stamp::{Stamp, Stamper},
 };
 
-/// A frame as it left the decoder.
+/// A decoded frame.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) sample: gst::Sample,
-    /// How the frame is turned to be displayed.
+    /// How the frame is turned for display.
     pub(crate) orientation: Orientation,
     pub(crate) ticket: Ticket,
     pub(crate) stamp: Stamp,
@@ -37,51 +37,52 @@ pub(crate) struct Decoded {
     pub(crate) decoded_at: Instant,
 }
 
-/// What a tap needs to count frames.
+/// The settings of an appsink callback.
 #[derive(Debug, Clone)]
 pub(crate) struct TapSettings {
     pub(crate) ledger: Arc<CameraLedger>,
     pub(crate) stamper: Arc<Stamper>,
     pub(crate) fps: Option<f64>,
-    /// Every so many frames are kept.
+    /// The frame-skip interval: one frame in this many is kept.
     pub(crate) every: NonZeroU32,
-    /// What the worker has time for.
+    /// The frame-skip interval that load shedding sets.
     pub(crate) thinning: Thinning,
-    /// Live frames make room for newer ones; a file's decoder waits.
+    /// Live sources drop the oldest frame. The decoder of a file waits.
     pub(crate) when_full: WhenFull,
-    /// Frames that may wait for a batch. As many may wait to be converted, within [`WAITING`].
+    /// The length of the camera's batch queue. The queue of decoded frames has the same length, within [`WAITING`].
     pub(crate) queue: NonZeroUsize,
 }
 
-/// The camera thread's end.
+/// The camera thread's end of the queue of decoded frames.
 #[derive(Debug)]
 pub(crate) struct Tap {
     pub(crate) frames: Receiver<Decoded>,
     pub(crate) counts: Arc<TapCounts>,
 }
 
-/// What has come through a tap.
+/// Counters of the frames that reached the appsink.
 #[derive(Debug, Default)]
 pub(crate) struct TapCounts {
     frames: AtomicU64,
     undecodable: AtomicU64,
-    /// Frames to come that lack a part of the picture, after a recovery point.
+    /// How many of the next frames are still incomplete after a recovery point.
     recovering: AtomicU64,
     closed: AtomicBool,
 }
 
 impl TapCounts {
-    /// Frames that left the decoder, those over the rate limit and those that could not be decoded included.
+    /// Returns the number of frames that left the decoder, including those that the rate limit dropped and those
+    /// that could not be decoded.
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
     }
 
-    /// Frames that lack what they are predicted from.
+    /// Returns the number of frames whose reference frames are missing.
     pub(crate) fn undecodable(&self) -> u64 {
         self.undecodable.load(Relaxed)
     }
 
-    /// Whether frames came, and not one of them could be decoded.
+    /// Returns whether frames arrived and none of them could be decoded.
     pub(crate) fn has_no_key_frame(&self) -> bool {
         let undecodable = self.undecodable();
         undecodable > 0 && undecodable == self.frames()
@@ -93,17 +94,18 @@ impl TapCounts {
         self.frames.fetch_add(1, Relaxed);
     }
 
-    /// The next `frames` lack a part of the picture.
+    /// Marks the next `frames` frames as incomplete.
     pub(crate) fn recover(&self, frames: u64) {
         self.recovering.store(frames, Relaxed);
     }
 }
 
-/// Decoded frames that may wait. The camera's thread is seldom behind by more than one, but for moments in which all
-/// cameras connect; and frames are large.
+/// The range of the queue length for decoded frames, which are large.
+///
+/// The camera's thread is seldom more than one frame behind, except when all cameras connect at the same time.
 const WAITING: RangeInclusive<usize> = 2..=32;
 
-/// A tap on `sink`, which tells `at_end` when the stream has ended.
+/// Installs the callbacks on `sink`. `at_end` is called at the end of the stream.
 pub(crate) fn tap(
     sink: &app::AppSink,
     settings: TapSettings,
@@ -137,7 +139,7 @@ pub(crate) fn tap(
     Tap { frames, counts }
 }
 
-/// GStreamer's end.
+/// GStreamer's end of the queue of decoded frames, which `Tap` reads.
 struct Inlet {
     settings: TapSettings,
     pace: Option<Pace>,
@@ -145,9 +147,9 @@ struct Inlet {
     counts: Arc<TapCounts>,
     sender: Sender<Decoded>,
     oldest: Option<Receiver<Decoded>>,
-    /// Frames that the camera's own limits left.
+    /// Number of frames within the camera's own limits on the frame rate.
     within_limits: u64,
-    /// Whether a frame came that the decoder did not mark as corrupt.
+    /// Whether a frame has arrived that the decoder did not mark as corrupt.
     was_whole: bool,
 }
 
@@ -176,7 +178,7 @@ impl Inlet {
         self.hand_on(Decoded { sample, orientation, ticket, stamp, arrived_at, decoded_at })
     }
 
-    /// Why the frame is not to be shown, where it lacks what it is predicted from.
+    /// Returns the drop cause of a frame whose reference frames are missing, or None for a complete frame.
     fn corrupt(&mut self, sample: &gst::Sample) -> Option<DropCause> {
         let recovering = &self.counts.recovering;
         let is_recovering = recovering.fetch_update(Relaxed, Relaxed, |frames| frames.checked_sub(1)).is_ok();
@@ -190,7 +192,7 @@ impl Inlet {
         Some(if self.was_whole { DropCause::Corrupt } else { DropCause::NoKeyFrame })
     }
 
-    /// Why the frame is not wanted, by the limits on the frame rate.
+    /// Returns the drop cause of a frame that exceeds a limit on the frame rate, or None.
     fn left_out(&mut self, stamp: &Stamp, times: FrameTimes, decoded_at: Instant) -> Option<DropCause> {
         let TapSettings { every, thinning, .. } = &self.settings;
         if !stamp.seq.is_multiple_of(u64::from(every.get())) {
@@ -200,7 +202,7 @@ impl Inlet {
             let at = match (stamp.clock, times.pts) {
                 (Clock::File, _) => since_epoch(stamp.captured_at),
                 (_, Some(pts)) => Duration::from_nanos(pts),
-                // A live stream without times is paced by when its frames come.
+                // Frames of a live stream without timestamps are limited by their arrival time.
                 (_, None) => process_time(decoded_at),
             };
             if !pace.keeps(at) {
@@ -238,8 +240,9 @@ impl Inlet {
 }
 
 impl Tap {
-    /// Turns away all frames to come, uncounted, and drops those that wait: their connection is over. A
-    /// decoder that waits for room finds it now, and so does not hold up the end of its pipeline.
+    /// Rejects all further frames without counting them, and drops those in the queue.
+    ///
+    /// A decoder that waits for a free slot in the queue then continues, so that its pipeline can stop.
     pub(crate) fn close(&self) {
         self.counts.closed.store(true, Relaxed);
         for decoded in self.frames.try_iter() {
@@ -248,19 +251,19 @@ impl Tap {
     }
 }
 
-// The last frame of a decoder that had waited for room.
+// Drops the last frame of a decoder that had waited for a free slot.
 impl Drop for Tap {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// A time of a file, which may be read at any speed.
+/// Returns the time since the Unix epoch, for limits on the frame rate of files, which may be read at any speed.
 pub(crate) fn since_epoch(at: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(at.as_unix_us()).unwrap_or(0))
 }
 
-/// A time that grows with the clock, from an arbitrary start.
+/// Returns the time on a monotonic clock since its first use.
 pub(crate) fn process_time(now: Instant) -> Duration {
     use std::sync::OnceLock;
     static START: OnceLock<Instant> = OnceLock::new();

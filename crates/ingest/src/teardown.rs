@@ -1,4 +1,4 @@
-//! The end of a pipeline, which a driver or a network file system may hold up.
+//! Stops pipelines, which a driver or a network file system may delay.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -8,14 +8,15 @@ use std::{
 
 use crossbeam_channel::{Receiver, bounded};
 
-/// How long a camera waits for its pipeline to stop. Then the pipeline goes on stopping by itself.
+/// How long a camera waits for its pipeline to stop. After that, the pipeline continues to stop in the background.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// After this long an operator should know. A busy machine takes seconds to stop a pipeline of large
-/// frames, and nothing is wrong with it.
+/// How long a pipeline may take to stop before an error is logged.
+///
+/// A busy machine takes seconds to stop a pipeline of large frames, which is not an error.
 const REPORT_AFTER: Duration = Duration::from_secs(60);
 
-/// The pipelines of the process that are stopping.
+/// Counts the pipelines of the process that are being stopped.
 struct Stopping {
     count: Mutex<usize>,
     changed: Condvar,
@@ -39,7 +40,7 @@ impl Stopping {
     }
 }
 
-/// Counts as stopping until it is dropped.
+/// Counts as a pipeline that is being stopped until it is dropped.
 struct StoppingPipeline(&'static Stopping);
 
 impl Drop for StoppingPipeline {
@@ -49,13 +50,15 @@ impl Drop for StoppingPipeline {
     }
 }
 
-/// Waits until all pipelines have stopped, for `limit` at most; whether they have. To be called before the process ends:
-/// a driver that is still in use when its library is taken down crashes the process.
+/// Waits for at most `limit` until all pipelines have stopped, and returns whether they have.
+///
+/// Callers must call this before the process exits: a driver that is still in use when its library is unloaded
+/// crashes the process.
 pub fn wait_for_pipelines(limit: Duration) -> bool {
     STOPPING.wait(limit)
 }
 
-/// Runs `stop`, which stops a pipeline, on a thread of its own, and waits for it for a while.
+/// Runs `stop`, which stops a pipeline, on a new thread, and waits for it for at most [`WAIT`].
 pub(crate) fn stop(stop: impl FnOnce() + Send + 'static) {
     let begun = Instant::now();
     let (done, stopped) = bounded(1);
@@ -75,15 +78,15 @@ pub(crate) fn stop(stop: impl FnOnce() + Send + 'static) {
     let watch = move || {
         watch(&stopped, REPORT_AFTER);
     };
-    // Without the thread the pipeline still stops, and nothing reports it.
+    // If the thread cannot be created, the pipeline still stops, but a delay is not reported.
     let _ = thread::Builder::new().name("ingest-stopping".into()).spawn(watch);
 }
 
-/// How a pipeline stopped that was not waited for.
+/// How a pipeline stopped that took longer than [`WAIT`].
 #[derive(Debug, PartialEq, Eq)]
 enum Stopped {
     Late,
-    /// After it was reported.
+    /// It stopped after an error was logged.
     AfterAll,
 }
 
@@ -97,7 +100,7 @@ fn watch(stopped: &Receiver<()>, report_after: Duration) -> Stopped {
         waited_s = report_after.as_secs(),
         "a pipeline does not stop; its threads and memory stay in use until it does"
     );
-    // Also ends where the stopping thread has panicked.
+    // Also returns if the stopping thread panics.
     let _ = stopped.recv();
     tracing::warn!(
         waited_s = begun.elapsed().as_secs(),
@@ -133,7 +136,7 @@ mod tests {
         let (done, stopped) = bounded(1);
         let watcher = thread::spawn(move || watch(&stopped, Duration::ZERO));
         done.send(()).unwrap_or_default();
-        // Either order of the two is possible, and both end.
+        // The two threads may run in either order.
         assert!(matches!(watcher.join().unwrap(), Stopped::AfterAll | Stopped::Late));
         let (done, stopped) = bounded::<()>(1);
         drop(done);

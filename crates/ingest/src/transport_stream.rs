@@ -1,8 +1,9 @@
-//! Keeps what is left of damaged frames in MPEG transport streams.
+//! Keeps damaged frames of MPEG transport streams.
 //!
-//! GStreamer's `tsdemux` throws a whole frame away when one of the packets that it consists of is missing, which it sees
-//! by a gap in the continuity counters (ISO/IEC 13818-1, section 2.4.3.3). Where one packet in thirty is lost that is
-//! most frames, and decoders could have concealed nearly all. So the counters are closed up before the demuxer.
+//! GStreamer's `tsdemux` discards a whole frame if one of its packets is missing, which it detects by a gap in the
+//! continuity counters (ISO/IEC 13818-1, section 2.4.3.3). If one packet in thirty is lost, most frames would be
+//! discarded, although decoders can conceal nearly all of the errors. So this module renumbers the counters without
+//! gaps before the demuxer.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use std::{
 use gst::prelude::*;
 use gstreamer as gst;
 
-/// Closes the gaps in all transport streams in `pipeline`, and counts them in `gaps`.
+/// Closes the gaps in all transport streams in `pipeline`, and adds their number to `gaps`.
 pub(crate) fn watch(pipeline: &gst::Pipeline, gaps: &Arc<AtomicU64>) {
     let gaps = Arc::downgrade(gaps);
     pipeline.connect_deep_element_added(move |_, _, element| {
@@ -25,7 +26,7 @@ pub(crate) fn watch(pipeline: &gst::Pipeline, gaps: &Arc<AtomicU64>) {
         let Some(pad) = element.static_pad("sink") else { return };
         let (repair, gaps) = (Mutex::new(Repair::default()), gaps.clone());
         let data = gst::PadProbeType::BUFFER;
-        // `tsdemux` pulls from files, and is pushed to by all else.
+        // `tsdemux` pulls data from files. Other sources push data to it.
         pad.add_probe(data | gst::PadProbeType::PUSH | gst::PadProbeType::PULL, move |_, info| {
             let (Ok(mut repair), Some(gaps)) = (repair.lock(), gaps.upgrade()) else {
                 return gst::PadProbeReturn::Remove;
@@ -44,38 +45,41 @@ pub(crate) fn watch(pipeline: &gst::Pipeline, gaps: &Arc<AtomicU64>) {
 const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
 
-/// Packets as they are broadcast, with a time stamp before each (Blu-ray, AVCHD), and with error correction behind.
+/// The distances between packets in bytes: as broadcast, with a timestamp before each packet (Blu-ray, AVCHD), and
+/// with error correction after each packet.
 const STRIDES: [usize; 3] = [PACKET, 192, 204];
 
-/// Packets in a row that have to begin with the sync byte.
+/// The number of consecutive packets that must start with the sync byte.
 const IN_SYNC: usize = 4;
 
 /// Rewrites the continuity counters of the elementary streams.
 #[derive(Debug, Default)]
 struct Repair {
     streams: BTreeMap<u16, Stream>,
-    /// Where the next data continue what came before: bytes to the next packet, and the distance of packets.
+    /// If the next data continue the previous data: the bytes up to the next packet, and the distance between
+    /// packets.
     next: Option<(usize, usize)>,
     /// The first bytes of a packet whose header continues in the next data.
     split: Vec<u8>,
-    /// Offset in the file behind the last data.
+    /// The offset in the file at which the previous data end.
     end: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Stream {
-    /// The counter as it came, and as it was handed on.
+    /// The counter as received, and as rewritten.
     came: u8,
     given: u8,
 }
 
 impl Repair {
-    /// Closes the gaps in `data`, which were pulled from this offset or follow on those before; returns how many
-    /// there were.
+    /// Closes the gaps in `data` and returns their number.
+    ///
+    /// `offset` is the position in the file for data that were pulled. Data without it continue the previous data.
     fn close(&mut self, data: &mut [u8], offset: Option<u64>) -> u64 {
         if let Some(offset) = offset {
             if offset != self.end {
-                // The demuxer looks for the file's length, or starts again.
+                // The demuxer performed a seek, to find the file's length or to restart.
                 *self = Self::default();
             }
             self.end = offset + data.len() as u64;
@@ -102,7 +106,8 @@ impl Repair {
         }
     }
 
-    /// Rewrites the counter of the packet whose header began in the data before; says whether there was a gap before it.
+    /// Rewrites the counter of a packet whose header started in the previous data. Returns whether a gap preceded
+    /// it.
     fn split_packet(&mut self, data: &mut [u8]) -> bool {
         let split = std::mem::take(&mut self.split);
         let missing = 4 - split.len().min(3);
@@ -116,8 +121,7 @@ impl Repair {
         self.packet([*high, *low], flags, rest)
     }
 
-    /// Rewrites the counter in the `flags` of a packet, of which the end may be missing; says whether there was a gap
-    /// before it.
+    /// Rewrites the counter in the `flags` of a packet, whose end may be missing. Returns whether a gap preceded it.
     fn packet(&mut self, [high, low]: [u8; 2], flags: &mut u8, rest: &[u8]) -> bool {
         let pid = u16::from(high & 0x1f) << 8 | u16::from(low);
         let (has_adaptation, has_payload) = (*flags & 0x20 != 0, *flags & 0x10 != 0);
@@ -133,7 +137,7 @@ impl Repair {
             high & 0x40 != 0 && rest.get(adaptation..).is_some_and(|payload| payload.starts_with(&[0, 0, 1]));
         let came = *flags & 15;
         let Some(stream) = self.streams.get_mut(&pid) else {
-            // Only of elementary streams: in tables a gap has to be seen.
+            // Only elementary streams are rewritten. In tables the demuxer has to detect gaps.
             if starts {
                 self.streams.insert(pid, Stream { came, given: came });
             }
@@ -152,7 +156,7 @@ impl Repair {
     }
 }
 
-/// Where the first packet begins, and the distance of packets.
+/// Returns the offset of the first packet, and the distance between packets.
 fn find_sync(data: &[u8]) -> Option<(usize, usize)> {
     let is_sync = |at: usize, stride: usize| {
         (0..IN_SYNC).all(|packet| data.get(at + packet * stride).is_none_or(|byte| *byte == SYNC))
@@ -181,7 +185,7 @@ mod tests {
         packet
     }
 
-    /// A stream with these counters, which repeat after 16.
+    /// Returns a stream with these counters, which are taken modulo 16.
     fn stream(pid: u16, counters: impl IntoIterator<Item = u8>) -> Vec<u8> {
         counters.into_iter().enumerate().flat_map(|(i, counter)| packet(pid, counter, i % 8 == 0)).collect()
     }
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_stream_without_gaps_is_left_as_it_is() {
         let whole = stream(VIDEO, (0..200).map(|i| i % 16));
-        // The odd ones split headers.
+        // The sizes that are not multiples of a packet split headers.
         for chunk in [PACKET, PACKET + 1, PACKET + 2, PACKET + 3, 50 * PACKET, 4_096, 1_000] {
             let mut data = whole.clone();
             let mut repair = Repair::default();
@@ -271,7 +275,7 @@ mod tests {
         ) {
             let whole = stream(VIDEO, (0..kept.len()).map(|i| (i % 16) as u8));
             let packets = whole.chunks_exact(PACKET).zip(&kept).enumerate();
-            // The first starts the stream; runs of 15 lost packets look like a repeated one.
+            // The first packet starts the stream. After 15 lost packets the next one looks like a repeated one.
             let left = packets.filter(|(i, (_, kept))| *i == 0 || **kept).map(|(_, (packet, _))| packet);
             let mut data = left.collect::<Vec<_>>().concat();
             let mut repair = Repair::default();

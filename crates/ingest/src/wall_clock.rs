@@ -1,21 +1,21 @@
-//! Wall-clock times on a scale that runs steadily, such as a camera's RTP time or this process's monotonic clock.
+//! Wall-clock times on a steady time scale, such as a camera's RTP time or this process's monotonic clock.
 
-/// Maps microseconds of a steady scale to microseconds of the Unix epoch.
+/// Maps microseconds of a steady scale to microseconds since the Unix epoch.
 ///
-/// The wall clock that it follows may drift against the scale, and may be stepped. Small differences are followed at
-/// a bounded rate, so that times keep their order; a step replaces the mapping, and the caller has to start a new
-/// session, since times may go back there.
+/// The observed wall clock may drift against the scale, and may be stepped. The mapping follows small differences at
+/// a bounded rate, so that times keep their order. A step replaces the mapping. The caller must then start a new
+/// session, because times may decrease.
 #[derive(Debug)]
 pub(crate) struct WallClock {
     offset: i64,
     /// The offset at the last observation that agreed with the mapping.
     target: i64,
-    /// The last time that was read: steady, wall.
+    /// The last time that was read, as steady and wall-clock time.
     last: Option<(i64, i64)>,
     doubt: Option<Doubt>,
 }
 
-/// Observations that contradict the mapping, and agree with each other.
+/// Consistent observations that contradict the mapping.
 #[derive(Debug)]
 struct Doubt {
     offset: i64,
@@ -27,20 +27,20 @@ struct Doubt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observed {
     Agrees,
-    /// It is ignored: it contradicts the mapping, and too few others say the same.
+    /// The observation contradicts the mapping, and too few observations agree with it. It is ignored.
     Contradicts,
-    /// The wall clock was stepped. The mapping is a new one.
+    /// The wall clock was stepped, and the mapping was replaced.
     Stepped,
 }
 
-/// A difference up to this is drift, or jitter of the observation.
+/// Differences up to this are drift of the clock or jitter of the observation. In microseconds.
 pub(crate) const MAX_DRIFT_US: i64 = 250_000;
 
-/// Time that is gained or lost per time that passes is at most one part in this many.
+/// The mapping gains or loses at most one part in this many of the elapsed time.
 const MAX_SLEW: i64 = 20;
 
-/// Two contradicting observations agree with each other within this, and one part in 50 of the time between them,
-/// up to the second bound.
+/// Two contradicting observations agree with each other if they differ by at most this plus 1/50 of the time between
+/// them, limited to the second constant. In microseconds.
 const AGREEMENT_US: i64 = 20_000;
 const MAX_AGREEMENT_US: i64 = 200_000;
 
@@ -50,7 +50,9 @@ impl WallClock {
         Self { offset, target: offset, last: None, doubt: None }
     }
 
-    /// Takes note that it was `wall` at `steady`. A step is believed once `confirmations` observations agree on it.
+    /// Records that the wall clock showed `wall` at `steady`.
+    ///
+    /// A step is accepted once `confirmations` observations agree on it.
     pub(crate) fn observe(&mut self, steady: i64, wall: i64, confirmations: u32) -> Observed {
         let offset = wall.saturating_sub(steady);
         if difference(offset, self.offset) <= MAX_DRIFT_US {
@@ -74,7 +76,7 @@ impl WallClock {
         Observed::Contradicts
     }
 
-    /// The wall-clock time at `steady`: never before the one that was read last.
+    /// Returns the wall-clock time at `steady`, which is never earlier than the last returned one.
     pub(crate) fn read(&mut self, steady: i64) -> i64 {
         let wall = match self.last {
             None => {
@@ -84,7 +86,7 @@ impl WallClock {
             Some((last_steady, last_wall)) => {
                 let slew = steady.saturating_sub(last_steady).max(0) / MAX_SLEW;
                 self.offset += self.target.saturating_sub(self.offset).clamp(-slew, slew);
-                // The scale itself is read out of order by a little where a stream's time stamps are.
+                // `steady` may decrease slightly if the timestamps of a stream are out of order.
                 steady.saturating_add(self.offset).max(last_wall)
             }
         };
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn follows_a_clock_that_drifts_without_ever_stepping() {
-        // 1,000 parts per million, observed every 5 s for 10 minutes, read 25 times per second.
+        // 1,000 ppm, observed every 5 s for 10 minutes, read 25 times per second.
         let mut clock = WallClock::new(0, 100 * S);
         let wall = |steady: i64| 100 * S + steady + steady / 1_000;
         for frame in 0..15_000 {

@@ -1,18 +1,18 @@
-//! YUV to RGB.
+//! Conversion of YUV to RGB.
 
 use fast_image_resize::pixels::{U8, U8x2};
 use gstreamer_video as video;
 use lookout_schema::Size;
 use lookout_stage::YuvFactors;
 
-/// Pixels of a row.
+/// The pixels of one row: `Apart` with separate planes of U and V, `Together` with U and V interleaved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Yuv<'a> {
     Apart { y: &'a [U8], u: &'a [U8], v: &'a [U8] },
     Together { y: &'a [U8], uv: &'a [U8x2] },
 }
 
-/// How YUV becomes RGB.
+/// The factors that convert YUV to RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Matrix(YuvFactors);
 
@@ -23,11 +23,12 @@ const BT601: (f64, f64) = (0.299, 0.114);
 const BT709: (f64, f64) = (0.2126, 0.0722);
 
 impl Matrix {
-    /// From what the stream states: ITU-R BT.601, BT.709 or BT.2020, SMPTE 240M or FCC, in the full range of a
-    /// byte or in that of studios.
+    /// Creates the matrix for the colorimetry that the stream states: ITU-R BT.601, BT.709 or BT.2020, SMPTE 240M or
+    /// FCC, in full or limited range.
     ///
-    /// What the stream leaves out is what encoders mean by it: the range of studios for YUV and the full range for
-    /// gray, BT.709 for high definition and BT.601 below. GStreamer takes an unknown range for the full one.
+    /// If the stream states none, the encoders' defaults apply: limited range for YUV and full range for gray,
+    /// BT.709 for high definition (width of at least 1280 or height over 576 pixels) and BT.601 below. GStreamer
+    /// would take an unknown range as full.
     pub(crate) fn new(stated: Option<&video::VideoColorimetry>, gray: bool, size: Size) -> Self {
         use video::{VideoColorMatrix as Stated, VideoColorRange as Range};
         let high_definition = size.width >= 1280 || size.height > 576;
@@ -62,7 +63,7 @@ impl Matrix {
         self.0
     }
 
-    /// Writes a row of RGB, three bytes a pixel.
+    /// Writes a row of RGB, 3 bytes per pixel.
     pub(crate) fn convert(self, yuv: &Yuv<'_>, rgb: &mut [u8]) {
         let to = rgb.chunks_exact_mut(3);
         match yuv {
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(Matrix::new(Some(&stated), false, SMALL), Matrix::new(Some(&limited_709), false, SMALL));
         assert_eq!(Matrix::new(None, false, SMALL), Matrix::new(Some(&limited_601), false, SMALL));
         assert_eq!(Matrix::new(None, false, large), Matrix::new(Some(&limited_709), false, large));
-        // A gray image has the full range, as JPEG's.
+        // Gray images have the full range, as in JPEG.
         assert_eq!(Matrix::new(None, true, SMALL).pixel(105, 128, 128), [105; 3]);
     }
 }

@@ -1,4 +1,4 @@
-//! `lookout bench`.
+//! The command `lookout bench`.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::{WrongInput, network, pipeline};
 
-/// All measurements; the line of `--json`.
+/// All measurements, printed as one line by `--json`.
 #[derive(Debug, Serialize)]
 struct Results {
     results: Vec<Measurement>,
@@ -71,7 +71,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         let mut networks = load_streams(&settings).context(WrongInput)?;
         for batch in &args.batch {
             for network in &mut networks {
-                // On this thread, one after the other: on a GPU the first batch of a size is recorded.
+                // Warm-up runs on this thread, one network after the other: on a GPU, the first batch of a size is
+                // captured as a CUDA graph.
                 network.warm_up(*batch)?;
             }
             let alone = measure(&mut networks, *batch, seconds)?;
@@ -123,14 +124,14 @@ fn write_profile(file: &Path, results: Vec<Measurement>) -> anyhow::Result<()> {
         .with_context(|| format!("{}", file.display()))
 }
 
-/// Before the clock starts.
+/// Number of batches before the measurement starts.
 const WARM_UP: usize = 3;
 
-/// The networks of a device: as many as it has streams.
+/// Loads one network for each stream of the device.
 fn load_streams(settings: &ModelSettings) -> Result<Vec<Loaded>, ModelError> {
     let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
     let mut first = load_stream(settings, None, &streams)?;
-    // The others share its weights in the processor's layout, which the first batch makes.
+    // The replicas share its weights in the processor's memory layout, which the first batch creates.
     first.warm_up(1)?;
     let more: Vec<_> = (1..streams.count().get()).map(|_| first.replica()).collect();
     Ok([first].into_iter().chain(more).collect())
@@ -169,7 +170,7 @@ pub(crate) struct Timed {
 }
 
 impl Timed {
-    /// The measurement of `streams` replicas of `network`, which `cameras` cameras fed where there are any.
+    /// Returns the measurement of `streams` replicas of `network`, with `cameras` cameras as sources if it is given.
     pub(crate) fn of(
         &self,
         network: &Loaded,
@@ -196,14 +197,14 @@ impl Timed {
     }
 }
 
-/// An image of the network's input size, of bytes without a pattern: some processors multiply zeros faster.
+/// Returns an image of the network's input size with pseudorandom bytes, because some processors multiply zeros faster.
 pub(crate) fn image(network: &Loaded, seed: u32) -> anyhow::Result<Pixels> {
     let byte = |i: u32| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 24) as u8;
     let bytes: Vec<u8> = (0..network.input.width * network.input.height * 3).map(byte).collect();
     Pixels::new(network.input, bytes).context("a picture of another size")
 }
 
-/// What one stream took.
+/// The measurements of one stream.
 struct Taken {
     latencies: Histogram<u64>,
     forwards: Histogram<u64>,

@@ -1,4 +1,4 @@
-//! `lookout check-device`.
+//! The command `lookout check-device`.
 
 use std::{
     io::{self, Write},
@@ -16,18 +16,20 @@ use serde::Serialize;
 
 use crate::WrongInput;
 
-/// Images whose findings are compared with the CPU's.
+/// Number of images whose results are compared with the CPU's.
 const REFERENCE_IMAGES: usize = 3;
-/// Of random weights every score is close to another's: what scores within this of the threshold may be left out.
+/// With random weights, all scores are close to each other. A result whose score is within this distance of the
+/// threshold may be missing.
 const SCORE_TOLERANCE: f32 = 0.02;
-/// A box is the same above this intersection over union. In 16 bits corners are off by about a hundredth of a side.
+/// Two boxes are the same if their IoU is above this. In 16 bits, corners deviate by about a hundredth of a side.
 const SAME_IOU: f64 = 0.8;
-/// How much more memory may be in use after batches of all sizes than after the first ones.
+/// Limit of the growth of memory in use, in bytes, between the first batches of all sizes and the last ones.
 const GROWTH: i64 = 64 << 20;
 
-/// The least share of the CPU's findings that the device has to have too. Where two boxes on one another score almost the
-/// same, the other one may win; of random weights there are many such. Faster R-CNN's first stage chooses in bf16 what
-/// its second one looks at: 0.87 on an H200, where its outputs are as near to fp32 as torchvision's in bf16.
+/// Returns the minimum fraction of the CPU's results that the device has to find too. If two overlapping boxes score
+/// almost the same, NMS may keep the other one; random weights cause many such pairs. In bf16, the first stage of
+/// Faster R-CNN selects different proposals for its second stage: the fraction is 0.87 on an H200, where its outputs
+/// are as close to fp32 as torchvision's in bf16.
 fn least_share(precision: &str) -> f64 {
     match precision {
         "fp32" => 0.99,
@@ -36,13 +38,13 @@ fn least_share(precision: &str) -> f64 {
     }
 }
 
-/// A network in a precision beside the CPU in fp32.
+/// The comparison of a network in one precision with the CPU in fp32.
 #[derive(Debug, Serialize)]
 struct Compared {
     arch: String,
     precision: String,
     batch: usize,
-    /// What the CPU found, and the share of it that the device found too.
+    /// The number of the CPU's results, and the fraction of them that the device found too.
     findings: usize,
     share: f64,
     ok: bool,
@@ -51,7 +53,7 @@ struct Compared {
 #[derive(Debug, Serialize)]
 struct Growth {
     batches: usize,
-    /// In use on the device after one batch of each size, and at the end.
+    /// Bytes in use on the device after one batch of each size, and at the end.
     before_bytes: i64,
     after_bytes: i64,
     seconds: f64,
@@ -130,7 +132,7 @@ pub(crate) fn run(args: &CheckDeviceArgs) -> anyhow::Result<ExitCode> {
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Images of blurred shapes: noise alone looks the same to a network wherever it looks.
+/// Returns images of blurred shapes, because plain noise gives a network the same features everywhere.
 fn images(size: Size, count: usize) -> anyhow::Result<Vec<Pixels>> {
     let value = |seed: u64, x: u32, y: u32, channel: u32| {
         let hash = |a: u64| {
@@ -159,13 +161,14 @@ fn look(network: &mut Loaded, images: &[Pixels]) -> anyhow::Result<Vec<Findings>
     Ok(network.detector.detect(&frames)?.findings)
 }
 
-/// How many of the reference's findings there are, and which share of them was found. Of classes only the first counts.
+/// Returns the number of the reference's results, and the fraction of them that was found. For classifiers, only the
+/// first class counts.
 fn share(expected: &[Findings], found: &[Findings]) -> (usize, f64) {
     let (mut all, mut same) = (0, 0);
     for (expected, found) in expected.iter().zip(found) {
         if let Some(class) = expected.classes.first() {
             all += 1;
-            // The next class may score as much.
+            // The next class may have almost the same score.
             let near =
                 |other: &&lookout_schema::Classification| (other.score - class.score).abs() < SCORE_TOLERANCE;
             same += usize::from(
@@ -198,7 +201,7 @@ fn growth(device: lookout_config::Device, batches: usize) -> anyhow::Result<Grow
     let used = || device_memory_used(device).unwrap_or(0);
     let (before_bytes, started) = (used(), Instant::now());
     for batch in 0..batches {
-        // 37 has no factor in common with 128: all sizes come, in a mixed order.
+        // 37 and 128 have no common factor, so all sizes occur, in a mixed order.
         look(&mut network, &images[..batch * 37 % LARGEST + 1])?;
     }
     let after_bytes = used();

@@ -1,4 +1,4 @@
-//! `lookout eval` on pictures with what is true of them.
+//! `lookout eval` on images with annotations.
 
 use std::{
     fs,
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The network and the data set with the network's classes; what the latter holds is said.
+/// Opens the network, and the data set with the network's classes, and prints an overview of the data set.
 fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
     let text = args.data.as_deref().context("--data is needed: the pictures to measure on")?;
     let source: DataSource = text.parse().context("--data")?;
@@ -54,7 +54,7 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
     let set = match &bare.labels {
         Some(labels) => {
             let names = labels.names();
-            // A detector's first output is the background, which no data set knows.
+            // A detector's first output is the background, which is not a class of a data set.
             let background = usize::from(matches!(bare.network, PreparedNetwork::Detector(_)));
             set.seen_by(names.get(background..).unwrap_or_default())?
         }
@@ -72,7 +72,7 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
     Ok((bare, set))
 }
 
-/// The classes' names that `lookout train` wrote beside its weights.
+/// Returns the file of class names that `lookout train` wrote beside its weights.
 fn labels_beside(weights: &str) -> Option<PathBuf> {
     let weights = Path::new(weights);
     let labels =
@@ -96,7 +96,7 @@ fn header(args: &EvalArgs, bare: &Bare, set: &DataSet) -> String {
     )
 }
 
-/// `report.md`, its picture and `metrics.json`.
+/// Writes `report.md`, its figure and `metrics.json`.
 fn write(folder: &Path, header: &str, measured: &Measured, report: &Report) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let picture = match measured {

@@ -1,4 +1,4 @@
-//! `lookout infer`.
+//! The command `lookout infer`.
 
 use std::{
     io::{self, Write},
@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{WrongInput, draw::Drawing, network, network::exif_orientation};
 
-/// What is printed for a picture.
+/// The output for one image.
 #[derive(Debug, Serialize)]
 struct Seen<'a> {
     image: &'a Path,
@@ -25,17 +25,17 @@ struct Seen<'a> {
     model: &'a ModelInfo,
     detections: Vec<Detection>,
     classes: Vec<Classification>,
-    /// The copy that it is drawn into.
+    /// The path of the annotated copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     drawn: Option<PathBuf>,
 }
 
-/// How a picture comes to the network.
+/// How an image is resized for the network.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// Into its input; none takes the network's usual way.
+    /// To the network's input size; `None` uses the network's default resize mode.
     Input(Option<FitSetting>),
-    /// In a size of its own, as torchvision's detectors have it.
+    /// To a size that depends on the image's size, like torchvision's detectors.
     Torchvision,
 }
 

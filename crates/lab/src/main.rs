@@ -1,5 +1,5 @@
-//! `lookout-lab`: the workbench at the model. Linked with libtorch and not with GStreamer, so that it runs
-//! on a bare machine with a GPU.
+//! `lookout-lab`: the commands that run, measure and train networks. Linked with libtorch and not with GStreamer, so
+//! that it runs on a machine that only has a GPU and its driver.
 
 mod bench;
 mod check_device;
@@ -42,7 +42,7 @@ enum Verb {
     Curves(CurvesArgs),
 }
 
-/// Wrong input; nothing was started.
+/// Exit code for wrong input; nothing was started.
 const WRONG_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Marks an error as one of what was typed.
+/// Marks an error as caused by the command line or a file that it names.
 #[derive(Debug, Clone, Copy)]
 struct WrongInput;
 

@@ -1,11 +1,11 @@
-//! From what was typed to a network's settings.
+//! Converts command-line options to a network's settings.
 
 use lookout_args::NetworkArgs;
 use lookout_config::{ExifOrientation, ModelSettings, TORCHSCRIPT};
 
 use crate::WrongInput;
 
-/// The settings of a network that was named on the command line.
+/// Returns the settings of the network on the command line.
 pub(crate) fn settings(args: &NetworkArgs, precision: &str) -> anyhow::Result<ModelSettings> {
     let wrong =
         |option: &str, what: String| anyhow::Error::msg(format!("--{option}: {what}")).context(WrongInput);
@@ -23,7 +23,7 @@ pub(crate) fn settings(args: &NetworkArgs, precision: &str) -> anyhow::Result<Mo
     })
 }
 
-/// What is done about the EXIF orientation of pictures, as the command line says.
+/// Parses how the EXIF orientation of images is handled.
 pub(crate) fn exif_orientation(text: &str) -> anyhow::Result<ExifOrientation> {
     text.parse().map_err(|what| anyhow::Error::msg(format!("--exif-orientation: {what}")).context(WrongInput))
 }

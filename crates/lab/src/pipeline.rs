@@ -1,4 +1,5 @@
-//! `lookout bench --cameras`: the stages of a worker between the cameras' queues and the results, on frames in memory.
+//! `lookout bench --cameras`: measures a worker's stages from the cameras' queues to the results, with frames in
+//! memory.
 
 use std::{
     num::NonZeroUsize,
@@ -23,24 +24,25 @@ use lookout_stage::{
 
 use crate::bench;
 
-/// Threads that fill the cameras' queues.
+/// Number of threads that fill the cameras' queues.
 const FEEDERS: usize = 4;
-/// Frames that wait in a camera's queue.
+/// Capacity of a camera's queue, in frames.
 const QUEUE: usize = 8;
-/// Before the clock starts.
+/// Time before the measurement starts.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What the device threads report, while the clock runs.
+/// The results of the device threads during the measurement.
 #[derive(Default)]
 struct Seen {
     running: AtomicBool,
     frames: AtomicU64,
-    /// In microseconds, of a frame's way from the queue to its result, of a batch at the network, and of the reading.
+    /// Histograms in microseconds: of each frame from its queue to its result, of each batch's forward pass, and of
+    /// each batch's postprocessing.
     times: Mutex<Option<[Histogram<u64>; 3]>>,
 }
 
-/// Frames per second of `cameras` cameras whose images are in memory, in batches of up to `batch` on replicas of
-/// `networks`; the latencies are those of a frame from when it is ready to its result.
+/// Measures the frames per second of `cameras` cameras whose images are in memory, in batches of up to `batch` on
+/// replicas of `networks`. The latencies are measured per frame, from the time when it is ready to its result.
 pub(crate) fn measure(
     networks: &[Loaded],
     cameras: usize,
@@ -72,7 +74,8 @@ pub(crate) fn measure(
     let mut detectors: Vec<Box<dyn Detect>> = Vec::new();
     for network in networks {
         let mut replica = network.replica();
-        // On this thread, and nothing in between: other batches are filled up.
+        // Warm-up runs on this thread and without other batch sizes in between, because intermediate sizes are padded
+        // to a prepared size.
         replica.warm_up(1)?;
         replica.warm_up(batch)?;
         detectors.push(replica.detector);

@@ -1,4 +1,4 @@
-//! `lookout tensor`.
+//! The command `lookout tensor`.
 
 use std::{fs, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `lookout train` and `lookout curves`.
+//! The commands `lookout train` and `lookout curves`.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use lookout_train::{
 
 use crate::WrongInput;
 
-/// What a run leaves that another one would go on from or add to.
+/// The files of an earlier run that a new run would resume from or append to.
 const LEFT_BY_A_RUN: [&str; 2] = ["checkpoint.safetensors", "metrics.jsonl"];
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A data set with the recipe's classes, all of whose pictures are there; what it holds is said.
+/// Opens a data set with the recipe's classes, checks that all its images exist, and prints an overview.
 fn open(what: &str, source: &SourceSettings, recipe: &RecipeSettings) -> anyhow::Result<DataSet> {
     let SourceSettings { kind, path, split } = source;
     let named: DataSource = format!("{kind}:{}", path.display()).parse()?;
@@ -69,7 +69,7 @@ fn open(what: &str, source: &SourceSettings, recipe: &RecipeSettings) -> anyhow:
     Ok(set)
 }
 
-/// Says how many pictures are turned for display, where there are any.
+/// Prints how many images have an EXIF orientation that rotates or mirrors them, if there are any.
 pub(crate) fn turned(checked: PicturesChecked, exif: ExifOrientation) -> io::Result<()> {
     let (count, what) = match (checked.turned, exif) {
         (0, _) => return Ok(()),

@@ -1,4 +1,4 @@
-//! `lookout weights`.
+//! The command `lookout weights`.
 
 use std::{
     fmt,
@@ -11,13 +11,13 @@ use lookout_args::{WeightsArgs, WeightsVerb};
 use lookout_model::weights::{self, Accuracy, Fetch, PUBLISHED, Progress, Published, WeightsError};
 use serde::Serialize;
 
-/// Wrong input; nothing was started.
+/// Exit code for wrong input; nothing was started.
 const WRONG_INPUT: u8 = 2;
 
-/// Does what was typed. Wrong input is told here and gives the exit code 2.
+/// Runs the command. Wrong input is reported here and returns exit code 2.
 pub(crate) fn run(args: &WeightsArgs) -> anyhow::Result<ExitCode> {
     match done(&args.verb) {
-        // Whoever read has seen enough.
+        // The reader closed the pipe, as `head` does.
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         result => result,
     }
@@ -45,7 +45,7 @@ fn wrong_input(what: &dyn fmt::Display) -> ExitCode {
 struct Listed {
     #[serde(flatten)]
     published: &'static Published,
-    /// Whether `weights = "torchvision"` takes it.
+    /// Whether `weights = "torchvision"` selects this version.
     default: bool,
     cache: InCache,
 }
@@ -54,7 +54,7 @@ struct Listed {
 #[serde(rename_all = "snake_case")]
 enum InCache {
     Whole,
-    /// Its SHA-256 is not the published one: the next pull fetches it again.
+    /// Its SHA-256 differs from the published one; the next pull downloads it again.
     Damaged,
     Missing,
 }
@@ -138,11 +138,11 @@ fn chosen(arch: &str, version: Option<&str>) -> Result<&'static Published, Strin
     })
 }
 
-/// One line on a terminal that says how far a fetch has come; nothing elsewhere.
+/// A download's progress in one line, shown only on a terminal.
 struct Bar {
     file: &'static str,
     terminal: bool,
-    /// The last figure that was shown, in MiB.
+    /// The last figure shown, in MiB.
     shown: Option<u64>,
 }
 

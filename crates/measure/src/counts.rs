@@ -1,54 +1,55 @@
-//! Right, wrong and missed, of a class.
+//! True positives, false positives and false negatives of a class.
 
 use serde::Serialize;
 
-/// How often a class was said rightly, wrongly, and not at all.
+/// The counts of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClassCounts {
     pub class_id: u32,
     pub name: String,
-    /// A detection that found an object; a picture that is of the class as it was said.
+    /// True positives: detections that match an object, or images that are correctly classified as this class.
     pub right: usize,
-    /// A detection that found none, or one that a surer one had found; a picture that is of another class.
+    /// False positives: detections that match no object, or one that a detection with a higher score has matched; or
+    /// images of other classes that are classified as this class.
     pub wrong: usize,
-    /// An object that no detection found; a picture of the class that was said to be of another.
+    /// False negatives: objects without a detection, or images of this class that are classified as another.
     pub missed: usize,
 }
 
 impl ClassCounts {
-    /// How many there are to be found.
+    /// Returns the number of objects or images of the class in the ground truth.
     pub fn support(&self) -> usize {
         self.right + self.missed
     }
 
-    /// Of what was said, the part that is right; none where nothing was said.
+    /// Returns the precision, or `None` if nothing was predicted.
     pub fn precision(&self) -> Option<f64> {
         part(self.right, self.right + self.wrong)
     }
 
-    /// Of what is there, the part that was found; none where there is nothing.
+    /// Returns the recall, or `None` if the ground truth has nothing of the class.
     pub fn recall(&self) -> Option<f64> {
         part(self.right, self.support())
     }
 
-    /// The harmonic mean of the two; none where there is nothing and nothing was said.
+    /// Returns the F1 score, the harmonic mean of precision and recall, or `None` if both are undefined.
     pub fn f1(&self) -> Option<f64> {
         part(2 * self.right, 2 * self.right + self.wrong + self.missed)
     }
 }
 
-/// `some` of `all`.
+/// Returns the fraction `some / all`, or `None` if `all` is 0.
 pub(crate) fn part(some: usize, all: usize) -> Option<f64> {
     (all > 0).then(|| some as f64 / all as f64)
 }
 
-/// The mean of those that are known.
+/// Returns the mean of the values that are not `None`.
 pub(crate) fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let known: Vec<f64> = values.flatten().collect();
     (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
 }
 
-/// A table of classes: a line each, names aligned, numbers in per cent.
+/// Formats a table with one line per class, with aligned names and metrics in percent.
 pub(crate) fn table(counts: &[ClassCounts]) -> String {
     let names = counts.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(5);
     let per_cent = |part: Option<f64>| part.map_or("-".into(), |part| format!("{:.1}", 100.0 * part));

@@ -1,4 +1,5 @@
-//! How good what was seen is, by what is true. Pure: it is told picture by picture, and gives numbers.
+//! Metrics for detectors, classifiers and trackers. The code does no I/O except for plots: it receives predictions with
+//! their ground truth image by image, and returns numbers.
 
 mod classification;
 mod coco;

@@ -1,4 +1,4 @@
-//! How good a network is, whatever it is.
+//! Reports of evaluations, for detectors and classifiers.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::{ClassCounts, ClassificationSummary, CocoEvaluation, CocoSummary, counts::table};
 
-/// What a detector's score has to be at work, where nothing else is said.
+/// The score threshold for counting a detector's true and false positives, which is its default for inference.
 const AT_WORK: f32 = 0.5;
 
-/// How good a network is.
+/// The metrics of a network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Report {
@@ -17,17 +17,17 @@ pub enum Report {
     Classifier(ClassificationSummary),
 }
 
-/// How good a detector is.
+/// The metrics of a detector.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ObjectsReport {
     pub coco: CocoSummary,
-    /// Which score `counts` are at.
+    /// The score threshold of `counts`.
     pub score_threshold: f32,
     pub counts: Vec<ClassCounts>,
 }
 
 impl ObjectsReport {
-    /// Of what `evaluation` was told, counted as at work.
+    /// Returns the report of `evaluation`, with counts at the default score threshold.
     pub fn of(evaluation: &CocoEvaluation) -> Self {
         let (coco, counts) = (evaluation.summary(), evaluation.counts(AT_WORK));
         Self { coco, score_threshold: AT_WORK, counts }
@@ -35,8 +35,8 @@ impl ObjectsReport {
 }
 
 impl Report {
-    /// The one number that networks are chosen by: a detector's AP, a classifier's top-1; 0 where there is nothing to
-    /// be found.
+    /// Returns the metric by which networks are compared: the AP of a detector, the top-1 accuracy of a classifier, or
+    /// 0 if the ground truth is empty.
     pub fn score(&self) -> f64 {
         match self {
             Self::Detector(report) => report.coco.ap,
@@ -45,8 +45,8 @@ impl Report {
         .unwrap_or(0.0)
     }
 
-    /// All numbers by their names, `AP`, `AP50`, `AP/person` or `top1`, `F1/cat`, each 0 to 1; what there is nothing to
-    /// take of is left out.
+    /// Returns all metrics by name, such as `AP`, `AP50`, `AP/person` or `top1`, `F1/cat`, each 0 to 1. Undefined ones
+    /// are omitted.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let mut metrics = BTreeMap::new();
         let mut add = |name: String, number: Option<f64>| {
@@ -95,7 +95,7 @@ impl fmt::Display for ObjectsReport {
             let [ap, ap50] = [class.ap, class.ap50].map(per_cent);
             writeln!(f, "{:names$} {ap:>9} {ap50:>9} {:>9}", class.name, class.objects)?;
         }
-        // A network may know much that is not there.
+        // Omits classes that appear neither in the ground truth nor among the detections.
         let told: Vec<ClassCounts> =
             counts.iter().filter(|class| class.support() + class.wrong > 0).cloned().collect();
         write!(f, "\nscores from {score_threshold} on, IoU from 0.5 on\n{}", table(&told))

@@ -1,6 +1,5 @@
-//! How well objects are followed: CLEAR MOT (Bernardin and Stiefelhagen 2008,
-//! <https://doi.org/10.1155/2008/246309>) and IDF1 (Ristani et al. 2016, <https://arxiv.org/abs/1609.01775>), to
-//! the numbers of py-motmetrics.
+//! Tracking metrics: CLEAR MOT (Bernardin and Stiefelhagen 2008, <https://doi.org/10.1155/2008/246309>) and IDF1
+//! (Ristani et al. 2016, <https://arxiv.org/abs/1609.01775>), with the same results as py-motmetrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,19 +10,19 @@ use lookout_schema::BBox;
 use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 use serde::Serialize;
 
-/// Boxes that overlap by less are of two objects.
+/// Minimum IoU at which an object and a track can match.
 const LEAST_IOU: f64 = 0.5;
 
-/// An object in a frame.
+/// An object or a track in one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tracked {
-    /// The same for as long as it is there, and no other's in all frames.
+    /// Identifies the object or track in all frames. Ids must not be reused.
     pub id: u64,
-    /// In pixels.
+    /// Bounding box in pixels.
     pub bbox: BBox,
 }
 
-/// Takes frames in their order; those of several cameras may be mixed, as ids are no two cameras'.
+/// Evaluates a tracker frame by frame, in order. Frames of several cameras may be interleaved if their ids differ.
 #[derive(Debug, Default)]
 pub struct TrackingEvaluation {
     frames: usize,
@@ -32,34 +31,36 @@ pub struct TrackingEvaluation {
     matches: usize,
     iou: f64,
     switches: usize,
-    /// As which track each object was last found.
+    /// The track that each object last matched, by object id.
     last: BTreeMap<u64, u64>,
-    /// In how many frames an object and a track could be the same.
+    /// Number of frames in which an object and a track could match, by their ids.
     together: BTreeMap<(u64, u64), u32>,
 }
 
-/// What came of it. Parts are none where there is nothing to take them of.
+/// The metrics of a tracker. Ratios are `None` where their denominator is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TrackingSummary {
     pub frames: usize,
-    /// Boxes of the truth in all frames.
+    /// Number of ground-truth boxes in all frames.
     pub objects: usize,
-    /// Boxes that were found in all frames.
+    /// Number of track boxes in all frames.
     pub tracks: usize,
     pub misses: usize,
     pub false_positives: usize,
-    /// How often an object was another track than before.
+    /// Number of identity switches: an object matches another track than before.
     pub switches: usize,
-    /// 1 less what was missed, too much or switched, of all objects; at most 1, and below 0 for much that is too much.
+    /// Multiple object tracking accuracy: 1 minus the sum of misses, false positives and switches, divided by the
+    /// number of objects. At most 1, and negative if there are more errors than objects.
     pub mota: Option<f64>,
-    /// The mean overlap of an object with its track, 0.5 to 1.
+    /// Mean IoU of the matches, 0.5 to 1.
     pub iou: Option<f64>,
-    /// The part of objects and tracks that are the same under the best of all pairings for the whole time, 0 to 1.
+    /// IDF1, 0 to 1: the fraction of object and track boxes that agree under the best one-to-one assignment of tracks
+    /// to objects over all frames.
     pub idf1: Option<f64>,
 }
 
 impl TrackingEvaluation {
-    /// Adds a frame.
+    /// Adds a frame with its ground truth and its tracks.
     pub fn frame(&mut self, truth: &[Tracked], found: &[Tracked]) {
         self.frames += 1;
         self.objects += truth.len();
@@ -83,7 +84,8 @@ impl TrackingEvaluation {
         }
     }
 
-    /// Who was one before stays so while they overlap; the others are paired so that most are, and overlap most.
+    /// Matches objects with tracks. Pairs of earlier frames are kept while they overlap. For the others, the number of
+    /// pairs is maximized, then their IoU.
     fn pairs(
         &self,
         truth: &[Tracked],
@@ -94,7 +96,7 @@ impl TrackingEvaluation {
             self.last.get(&truth[*row].id) == Some(&found[*column].id)
         };
         let mut taken = [BTreeSet::new(), BTreeSet::new()];
-        // Two objects may have been the same track, one after the other: the first of them has it.
+        // Two objects may have matched the same track one after the other. The first of them keeps it.
         let mut pairs: Vec<(usize, usize, f64)> = overlaps
             .iter()
             .filter(|pair| {
@@ -109,7 +111,7 @@ impl TrackingEvaluation {
             .filter(|(row, column, _)| !taken[0].contains(row) && !taken[1].contains(column))
             .copied()
             .collect();
-        // A pair more is worth more than any overlap.
+        // One more pair has a higher weight than any gain in IoU.
         let worth = |iou: f64| (1e6 * (1000.0 + iou)) as i64;
         let weights =
             rest.iter().map(|(row, column, iou)| ((*row as u64, *column as u64), worth(*iou))).collect();
@@ -138,7 +140,7 @@ impl TrackingEvaluation {
     }
 }
 
-/// The pairs that are worth most together; no first and no second is in two (Kuhn 1955).
+/// Returns the one-to-one assignment with the highest total weight (Kuhn 1955).
 fn best_pairs(weights: &BTreeMap<(u64, u64), i64>) -> BTreeSet<(u64, u64)> {
     let side =
         |of: fn(&(u64, u64)) -> u64| weights.keys().map(of).collect::<BTreeSet<_>>().into_iter().collect();
@@ -146,7 +148,7 @@ fn best_pairs(weights: &BTreeMap<(u64, u64), i64>) -> BTreeSet<(u64, u64)> {
     if weights.is_empty() {
         return BTreeSet::new();
     }
-    // The algorithm takes no more rows than columns.
+    // The algorithm needs at least as many columns as rows.
     let turned = firsts.len() > seconds.len();
     let (rows, columns) = if turned { (&seconds, &firsts) } else { (&firsts, &seconds) };
     let pair = |row: u64, column: u64| if turned { (column, row) } else { (row, column) };

@@ -1,25 +1,26 @@
-//! What is true of a picture.
+//! Ground truth of an image.
 
 use lookout_schema::BBox;
 
-/// What is ignored in a data set, which decides how a detection on it is judged.
+/// The kind of the ignored objects in a data set, which decides how a detection that matches one is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IgnoredAre {
-    /// Regions of many objects: COCO's `iscrowd`.
+    /// Regions with many objects: COCO's `iscrowd`.
     Crowds,
-    /// Objects that are hard to see: Pascal VOC's `difficult`.
+    /// Objects that are hard to recognize: Pascal VOC's `difficult`.
     Difficult,
 }
 
-/// An object in a picture.
+/// A ground-truth object in an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ObjectTarget {
-    /// From 1; 0 is the background.
+    /// Class id from 1; 0 is the background.
     pub class_id: u32,
-    /// In pixels of the picture, within it.
+    /// Bounding box in pixels of the image.
     pub bbox: BBox,
-    /// A crowd, or too small or hidden: it is not trained on, and who finds it or does not is not blamed.
+    /// Whether the object is ignored, such as a crowd or an object that is too small or occluded. It is not trained on,
+    /// and in evaluation a match is not a true positive and a miss is not a false negative.
     pub ignore: bool,
-    /// In square pixels, as the data set has it: of the object's outline rather than of its box, where that is known.
+    /// Area in square pixels from the data set: that of the object's outline rather than of its box, where known.
     pub area: f32,
 }

@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-measure`, in one program that is linked once.
+//! The integration tests of `lookout-measure`, in one binary that is linked once.
 
 mod coco;
 mod tracking;

@@ -1,4 +1,4 @@
-//! The measures of tracks are motmetrics'; `goldens/make_tracking.py` wrote what it says.
+//! Tracking metrics compared with py-motmetrics. `goldens/make_tracking.py` generates the goldens.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -36,7 +36,7 @@ fn tracks_are_measured_as_by_motmetrics() {
         for (count, name) in counts {
             assert_eq!(count as f64, expected(name), "{name} of {summary}");
         }
-        // motmetrics' distance is what is left of the overlap to 1.
+        // The distance in py-motmetrics is 1 minus the IoU.
         let parts =
             [(summary.mota, "mota"), (summary.iou.map(|iou| 1.0 - iou), "motp"), (summary.idf1, "idf1")];
         for (part, name) in parts {

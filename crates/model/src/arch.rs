@@ -1,4 +1,4 @@
-//! The one table of what networks there are.
+//! The table of all built-in architectures.
 
 use crate::{
     ModelError,
@@ -7,7 +7,7 @@ use crate::{
     resnet::ResNetKind,
 };
 
-/// A network's design.
+/// A built-in network architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arch {
     Classifier(ResNetKind),
@@ -15,7 +15,10 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// One of `lookout_config::ARCHS`.
+    /// Returns the architecture with a name from `lookout_config::ARCHS`.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownArch`] for any other name.
     pub(crate) fn named(name: &str) -> Result<Self, ModelError> {
         Ok(match name {
             "plain18" => Self::Classifier(ResNetKind::Plain18),
@@ -34,8 +37,8 @@ impl Arch {
         })
     }
 
-    /// Names of tensors that every network of the design has, whatever the number of its classes: from its stem and
-    /// from its end.
+    /// Returns names of tensors that every network of this architecture has, independent of its number of classes. They
+    /// come from the stem and from the last stage.
     pub(crate) const fn anchors(self) -> &'static [&'static str] {
         match self {
             Self::Classifier(_) => {
@@ -49,7 +52,7 @@ impl Arch {
         }
     }
 
-    /// How many classes torchvision's weights have.
+    /// Returns the number of classes of torchvision's weights.
     pub(crate) const fn usual_classes(self) -> i64 {
         match self {
             Self::Classifier(_) => IMAGENET_CLASSES,

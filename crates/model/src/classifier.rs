@@ -1,4 +1,4 @@
-//! A classifier at work: pictures in, their most probable classes out.
+//! Classifier inference: from images to their most probable classes.
 
 use std::time::Instant;
 
@@ -16,18 +16,18 @@ use crate::{
     streams::Streams,
 };
 
-/// A ResNet with its input's transform and its classes' names.
+/// A ResNet with its preprocessing and its class names.
 #[derive(Debug, Clone)]
 pub(crate) struct Classifier {
     network: PreparedClassifier,
     stacker: Stacker,
     top: TopClasses,
     streams: Streams,
-    /// On a GPU.
+    /// CUDA graphs; `None` on the CPU.
     graphs: Option<Graphs>,
 }
 
-/// How logits are read.
+/// Postprocessing of logits: the `top_k` best classes whose score is at least `score_threshold`.
 #[derive(Debug, Clone)]
 pub(crate) struct TopClasses {
     labels: Labels,
@@ -36,12 +36,12 @@ pub(crate) struct TopClasses {
 }
 
 impl TopClasses {
-    /// As `settings` ask for, the classes called by `labels`.
+    /// Creates the postprocessing that `settings` asks for, with the class names `labels`.
     pub(crate) fn new(settings: &ModelSettings, labels: Labels) -> Self {
         Self { labels, top_k: settings.top_k, score_threshold: settings.score_threshold.unwrap_or(0.0) }
     }
 
-    /// The most probable classes of each row of `logits` `[N, classes]`.
+    /// Returns the most probable classes of each row of `logits` `[N, classes]`, the best first.
     pub(crate) fn read(&self, logits: &Tensor) -> Vec<Vec<Classification>> {
         let best = self.best(logits).to_device(Device::Cpu).contiguous();
         let width = best.size().get(1).map_or(0, |width| usize::try_from(*width).unwrap_or(0));
@@ -53,8 +53,10 @@ impl TopClasses {
         numbers.chunks_exact(width).map(|row| self.named(row)).collect()
     }
 
-    /// The scores of the most probable classes of each row of `logits` `[N, classes]`, and then their numbers, in fp32:
-    /// `[N, 2 * top_k]`, where the logits are.
+    /// Returns the scores of the most probable classes of each row of `logits` `[N, classes]`, followed by their class
+    /// ids.
+    ///
+    /// The result is `[N, 2 * top_k]` in fp32, on the device of the logits.
     fn best(&self, logits: &Tensor) -> Tensor {
         let classes = logits.size().get(1).copied().unwrap_or(0);
         let top_k = i64::try_from(self.top_k).unwrap_or(classes).min(classes);
@@ -62,7 +64,7 @@ impl TopClasses {
         Tensor::cat(&[scores, ids.to_kind(Kind::Float)], 1)
     }
 
-    /// A row of [`TopClasses::best`].
+    /// Converts one row of [`TopClasses::best`].
     fn named(&self, row: &[f32]) -> Vec<Classification> {
         let (scores, ids) = row.split_at(row.len() / 2);
         let class = |(score, id): (&f32, &f32)| {
@@ -74,13 +76,13 @@ impl TopClasses {
 }
 
 impl Classifier {
-    /// The classifier of `network`, read by `top`.
+    /// Creates a classifier from `network` with the postprocessing `top`.
     pub(crate) fn new(network: PreparedClassifier, top: TopClasses, streams: Streams) -> Self {
         let graphs = Graphs::on(network.target());
         Self { stacker: Stacker::new(network.target()), network, top, streams, graphs }
     }
 
-    /// Returns the most probable classes of each of `pictures`, computed by the GPU's graphs.
+    /// Returns the most probable classes of each of `pictures`, computed by CUDA graphs.
     fn run_graphs(
         graphs: &mut Graphs,
         network: &PreparedClassifier,

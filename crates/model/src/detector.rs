@@ -1,4 +1,4 @@
-//! A detector at work: pictures in, what is in them out.
+//! Detector inference: from images to the objects in them.
 
 use std::time::Instant;
 
@@ -16,18 +16,18 @@ use crate::{
     streams::Streams,
 };
 
-/// The networks halve a picture five times; other sides would be rounded on the way, and torchvision's
-/// anchors with them.
+/// Divisor of the height and width of a detector's input: the networks halve the image five times. Other sizes would be
+/// rounded along the way, and torchvision's anchors with them.
 const SIDES_DIVIDE_BY: u32 = 32;
 
-/// A detector with its input's transform and its classes' names.
+/// A detector with its preprocessing and its class names.
 #[derive(Debug, Clone)]
 pub(crate) struct Detector {
     network: PreparedDetector,
     stacker: Stacker,
     labels: Labels,
     streams: Streams,
-    /// On a GPU, of a detector whose outputs are read there.
+    /// CUDA graphs; `None` on the CPU, and for detectors whose postprocessing does not run on the GPU.
     graphs: Option<Graphs>,
 }
 
@@ -38,7 +38,7 @@ impl Detector {
     }
 }
 
-/// Returns the detections in each of `images`, computed by the GPU's graphs.
+/// Returns the detections in each of `images`, computed by CUDA graphs.
 fn run_graphs(
     graphs: &mut Graphs,
     network: &PreparedDetector,
@@ -56,8 +56,10 @@ fn run_graphs(
     Ok(rows.iter().map(|row| Detections::from_row(row)).collect())
 }
 
-/// What was found in the picture of `frame`, in pixels of its source and called by `labels`; what is no class,
-/// has no area there or is not to be kept is left out.
+/// Converts the detections of one frame to pixels of the source frame and adds the class names from `labels`.
+///
+/// Leaves out detections whose class has no name or is a placeholder, whose box has no area within the source frame, or
+/// that the frame's detection filter rejects.
 pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<'_>) -> Findings {
     let mut findings = Findings::default();
     let boxes = found.boxes.iter().zip(&found.scores).zip(&found.labels);
@@ -72,18 +74,20 @@ pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<
     findings
 }
 
-/// `x` with zeros below and to the right, which is the mean's color: torchvision's `batch_images`.
+/// Pads `x` with zeros below and to the right. Zero is the mean color after normalization. This is torchvision's
+/// `batch_images`.
 fn padded(x: Tensor) -> Tensor {
     let [bottom, right] = extent(&x).map(|side| (-side).rem_euclid(i64::from(SIDES_DIVIDE_BY)));
     if (bottom, right) == (0, 0) { x } else { x.constant_pad_nd([0, right, 0, bottom]) }
 }
 
 impl PreparedDetector {
-    /// What is in each of the pictures `x` `[N, 3, H, W]`, normalized, of any type and on any device, read by
-    /// `settings` and in pixels of `x`. Sides need not be multiples of anything: what is missing is padded.
+    /// Returns the detections in each of the images `x` `[N, 3, H, W]`, in pixels of `x`, postprocessed by `settings`.
+    ///
+    /// `x` is normalized and has any dtype and device. Height and width can have any value: `x` is padded as needed.
     ///
     /// # Panics
-    /// As [`PreparedDetector::forward`].
+    /// Panics as [`PreparedDetector::forward`] does.
     pub fn find(&self, x: &Tensor, settings: &DetectionSettings) -> Vec<Detections> {
         let picture = extent(x);
         let outputs = self.forward(&padded(x.shallow_clone()), picture);

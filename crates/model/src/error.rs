@@ -1,4 +1,4 @@
-//! Why there is no network to run.
+//! Errors of loading and running a network.
 
 use std::{io, path::PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{
     weights::{Misfit, WeightsError},
 };
 
-/// Why a network could not be made ready, or a picture could not be looked at.
+/// An error while a network was loaded or an image was processed.
 #[derive(Debug, Error)]
 pub enum ModelError {
     #[error(

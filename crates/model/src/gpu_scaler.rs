@@ -1,4 +1,4 @@
-//! Frames that a decoder left in the memory of the network's GPU, scaled there into pictures for the network.
+//! Scales decoded frames in GPU memory to the network's input, on the GPU that runs the network.
 
 use std::{
     fmt,
@@ -15,13 +15,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::target::Target;
 
-/// Pictures that are kept to be used again; each has the size of the network's input.
+/// Maximum number of image buffers kept for reuse. Each has the size of the network's input.
 const MOST_FREE: usize = 512;
 
-/// Returns what scales decoded frames on the GPU of `target`; none where that is no GPU.
+/// Returns a scaler for decoded frames on the GPU of `target`; `None` if `target` is not a GPU.
 ///
 /// # Errors
-/// CUDA gives no context for the GPU.
+/// CUDA returns no context for the GPU.
 pub fn gpu_scaler(target: Target) -> Result<Option<Arc<dyn GpuScaler>>, FusedError> {
     let Device::Cuda(device) = target.device else { return Ok(None) };
     let context = cuda::context(device)?;
@@ -31,12 +31,12 @@ pub fn gpu_scaler(target: Target) -> Result<Option<Arc<dyn GpuScaler>>, FusedErr
 struct Scaler {
     device: usize,
     context: usize,
-    /// As many as have been at work at a time.
+    /// Idle CUDA streams. Their number grows to the highest number of concurrent calls.
     slots: Mutex<Vec<Slot>>,
     free: Arc<Free>,
 }
 
-/// Pictures that nobody uses.
+/// Image buffers that are not in use.
 #[derive(Default)]
 struct Free(Mutex<Vec<Tensor>>);
 
@@ -45,10 +45,10 @@ impl Free {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A picture of `shape`, whose bytes mean nothing.
+    /// Returns a buffer of `shape` with arbitrary content.
     fn take(&self, shape: [i64; 3], device: usize) -> Result<Tensor, String> {
         let mut tensors = self.tensors();
-        // The size of the input has changed.
+        // Buffers of another shape date from before a change of the input size.
         tensors.retain(|tensor| tensor.size() == shape);
         if let Some(tensor) = tensors.pop() {
             return Ok(tensor);
@@ -74,7 +74,7 @@ impl Scaler {
         let free = self.slots().pop();
         let mut slot = free.map_or_else(|| Slot::urgent(self.device), Ok)?;
         slot.run(|slot| {
-            // SAFETY: the frame's owner keeps it until `scale` returns, and this waits for the stream.
+            // SAFETY: the frame's owner keeps it alive until `scale` returns, and this closure waits for the stream.
             #[expect(unsafe_code, reason = "addresses in a GPU's memory")]
             unsafe {
                 frame.scale(out)?;
@@ -144,7 +144,7 @@ impl fmt::Debug for Scaler {
     }
 }
 
-/// A picture in the GPU's memory, which is used again when nobody needs it.
+/// An image in GPU memory. Its buffer is reused after it is dropped.
 struct Picture {
     device: usize,
     address: u64,
@@ -175,7 +175,7 @@ impl GpuPicture for Picture {
             match bytes {
                 Some(Ok(bytes)) => bytes,
                 failed => {
-                    // The network's next batch fails with the same error, which the worker acts on.
+                    // The network's next batch fails with the same error, which the worker handles.
                     tracing::error!(reason = ?failed.and_then(Result::err), "a frame cannot be copied from the GPU");
                     vec![0; tensor.as_ref().map_or(0, Tensor::numel)]
                 }

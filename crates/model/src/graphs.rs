@@ -1,10 +1,10 @@
-//! A network at work on a GPU: each batch size is recorded once as a CUDA graph, from the images' bytes to what is
-//! found in them, and then replayed.
+//! Network inference on a GPU with CUDA graphs: each batch size is recorded once, from the images' bytes to the
+//! detections or classes, and then replayed.
 //!
-//! A forward pass has some 160 kernels, which the host launches more slowly than the GPU runs them. A graph launches them
-//! all at once. A batch of another size is padded to the next larger size that is recorded. Each of a device's streams
-//! has its own graphs, CUDA stream and pinned buffers, so that the upload and the host's work of one stream overlap with
-//! the kernels of another.
+//! A forward pass has about 160 kernels, which the host launches more slowly than the GPU runs them. A graph launches
+//! all of them at once. A batch of any other size is padded to the next larger recorded size. Each of a device's
+//! streams has its own graphs, CUDA stream and pinned buffers, so that the upload and the host's work of one stream
+//! overlap with the kernels of another.
 
 use std::fmt;
 
@@ -22,42 +22,43 @@ use crate::{
     target::Target,
 };
 
-/// Images in a batch at most; larger ones are looked at in parts.
+/// Maximum number of images per batch. Larger batches are processed in parts.
 const LARGEST: usize = 128;
 
-/// Passes before one is recorded: the first has cuDNN choose its algorithms.
+/// Warm-up passes before a recording: cuDNN chooses its algorithms in the first one.
 const PASSES_BEFORE: usize = 2;
 
-/// The output of a network for a batch, in fp32 on its device: a row of numbers for each image; and the tensors that the
-/// recorded work reads and nothing else holds.
+/// A network's output for a batch, and the tensors that only the recorded work refers to.
+///
+/// The output has one row of numbers per image, in fp32 on the network's device.
 pub(crate) type Output = (Tensor, Vec<Tensor>);
 
-/// A network's graphs on one stream of a GPU. A clone has a stream and graphs of its own.
+/// A network's CUDA graphs on one stream of a GPU. A clone starts with neither: it creates its own stream and graphs.
 pub(crate) struct Graphs {
     target: Target,
-    /// Made by the thread that first needs it.
+    /// Created by the thread that first needs it.
     slot: Option<Slot>,
     recorded: Vec<Recorded>,
-    /// Images in a batch at most: fewer where the GPU's memory has not been enough for more.
+    /// Maximum number of images per batch; below [`LARGEST`] after the GPU ran out of memory.
     largest: usize,
-    /// Parts of the last batch.
+    /// Number of parts in which the last batch was processed.
     passes: usize,
-    /// Whether a batch size is recorded even where a larger one could be filled up.
+    /// Whether a batch size is recorded even if a larger recorded size could be used with padding.
     exact: bool,
 }
 
-/// A batch size of one image size.
+/// The CUDA graph for one batch size and one image size.
 struct Recorded {
     images: usize,
     size: Size,
     graph: Graph,
-    /// `[images, H, W, 3]`: pinned, and on the device.
+    /// `[images, H, W, 3]`: `staged` in pinned host memory, `bytes` on the device.
     staged: Tensor,
     bytes: Tensor,
-    /// `[images, numbers]`: on the device, and pinned.
+    /// `[images, numbers]`: `output` on the device, `output_host` in pinned host memory.
     output: Tensor,
     output_host: Tensor,
-    /// What the graph reads.
+    /// Keeps tensors alive that the graph reads.
     _alive: Vec<Tensor>,
 }
 
@@ -82,7 +83,7 @@ impl fmt::Debug for Graphs {
 }
 
 impl Graphs {
-    /// For a network on `target`; none where that is no GPU.
+    /// Creates the graphs of a network on `target`; returns `None` if `target` is not a GPU.
     pub(crate) fn on(target: Target) -> Option<Self> {
         target.is_gpu().then_some(Self {
             target,
@@ -94,21 +95,24 @@ impl Graphs {
         })
     }
 
-    /// Says whether the next batches have their sizes recorded, also where larger ones could be filled up.
+    /// Sets whether each new batch size is recorded, even if a larger recorded size could be used with padding.
     pub(crate) fn record_exactly(&mut self, exact: bool) {
         self.exact = exact;
     }
 
-    /// In how many parts the last batch was looked at, since the memory was not enough for all of it.
+    /// Returns in how many parts the last batch was processed because GPU memory is short.
+    ///
+    /// A batch that is split only because it exceeds [`LARGEST`] counts as one part.
     pub(crate) fn passes(&self) -> usize {
         if self.largest < LARGEST { self.passes } else { self.passes.min(1) }
     }
 
-    /// Returns a row of the output of `forward` for each of `images`, which all have one size; `forward` takes a
-    /// normalized input whose sides are filled up to multiples of `multiple`.
+    /// Runs `forward` on `images`, which must all have the same size, and returns one row of its output per image.
+    ///
+    /// `forward` receives the normalized input, whose height and width are padded to multiples of `multiple`.
     ///
     /// # Errors
-    /// No memory for one image alone; the network failed.
+    /// The memory is not enough for a single image, or the network failed.
     pub(crate) fn run(
         &mut self,
         images: &[&Pixels],
@@ -138,7 +142,7 @@ impl Graphs {
     fn take_fewer(&mut self, images: usize, reason: &str) {
         self.largest = filled_up(images, self.largest) / 2;
         let most = self.largest;
-        // libtorch's text goes on with advice and a stack trace.
+        // libtorch appends advice and a stack trace to its error.
         let reason = reason.lines().next().unwrap_or_default().split(". ").next().unwrap_or_default();
         tracing::warn!(
             images,
@@ -146,7 +150,7 @@ impl Graphs {
             reason,
             "the GPU's memory is not enough for a batch; later ones are smaller"
         );
-        // The memory of graphs is a pool of the stream's, which cannot be used again once a recording failed.
+        // The graphs allocate from a memory pool of their stream, which cannot be used again after a failed recording.
         self.recorded.clear();
         self.slot = None;
         cuda::release_unused_memory();
@@ -186,7 +190,7 @@ impl Graphs {
     }
 }
 
-/// Records what `forward` does with the bytes `[images, H, W, 3]`.
+/// Records a graph of what `forward` does with the bytes `[images, H, W, 3]`.
 fn record(
     slot: &mut Slot,
     target: Target,
@@ -199,7 +203,7 @@ fn record(
         cuda::pinned(count, kind).map(|memory| memory.view(shape)).map_err(text)
     };
     let staged = pinned(&shape, Kind::Uint8)?;
-    // The weights may be on their way still, on a stream that this one does not wait for.
+    // The weights may still be on their way to the device, on a stream that this one does not wait for.
     target.wait();
     let (graph, bytes, (output, alive)) = caught(|| {
         let bytes = Tensor::zeros(shape, (Kind::Uint8, target.device));
@@ -207,7 +211,8 @@ fn record(
             drop(tch::no_grad(|| forward(&bytes)));
             slot.wait().map_err(text)?;
         }
-        // A recording has memory of its own, and cannot make libtorch give back what these passes had.
+        // A recording uses its own memory pool and cannot make libtorch release the memory cached by the warm-up
+        // passes.
         cuda::release_unused_memory();
         let (graph, output) = slot.capture(|| tch::no_grad(|| forward(&bytes))).map_err(text)?;
         Ok::<_, String>((graph, bytes, output))
@@ -231,12 +236,14 @@ impl Recorded {
     }
 }
 
-/// The size of the graph for `images`.
+/// Returns the batch size that is recorded for `images` images: the next power of two, but at most `largest`.
 fn filled_up(images: usize, largest: usize) -> usize {
     images.next_power_of_two().min(largest)
 }
 
-/// Whether CUDA or cuDNN says so; of cuDNN it means that no algorithm's memory is to be had.
+/// Returns whether `reason` is an out-of-memory error of CUDA or cuDNN.
+///
+/// cuDNN's "unable to find an engine" means that the memory is not enough for any of its algorithms.
 fn is_out_of_memory(reason: &str) -> bool {
     ["out of memory", "unable to find an engine"].iter().any(|text| reason.contains(text))
 }
@@ -253,8 +260,9 @@ fn text(error: FusedError) -> String {
     error.to_string()
 }
 
-/// The sizes that a batch of up to `most` images can come to, the first one first: of one image, then the largest, which
-/// decides how much memory is kept.
+/// Returns the batch sizes that are recorded for batches of up to `most` images.
+///
+/// Size 1 comes first, then the others from the largest, which decides how much memory is reserved, to the smallest.
 pub(crate) fn batch_sizes(most: usize) -> Vec<usize> {
     let most = filled_up(most.max(1), LARGEST);
     let mut sizes: Vec<usize> = (0..).map(|power| 1 << power).take_while(|size| *size < most).collect();

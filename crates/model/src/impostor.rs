@@ -1,11 +1,13 @@
-//! Recognizes files that are not what their names say.
+//! Detects files whose content is not what their names suggest.
 
-/// How many of a file's first bytes are inspected.
+/// How many bytes from the start of a file are inspected.
 pub const IMPOSTOR_BYTES: usize = 4096;
 
-/// Says what a file is when it stands in for the expected one, and what to do: a Git LFS pointer, an HTML page
-/// that a server sent instead, an empty file. `head` is the file's first [`IMPOSTOR_BYTES`] bytes or all of them.
-/// Returns none for everything else, which is not a promise that the file is sound.
+/// Returns what a file is if it stands in for the expected file, and what to do about it.
+///
+/// Detects pointers of Git LFS and git-annex, HTML pages and error messages that a server sent instead of the file, and
+/// files that are empty or start with zeros. `head` holds the first [`IMPOSTOR_BYTES`] bytes of the file, or the whole
+/// file if it is shorter. `None` does not mean that the file is valid.
 pub fn impostor(head: &[u8]) -> Option<&'static str> {
     let head = &head[..head.len().min(IMPOSTOR_BYTES)];
     if head.is_empty() {

@@ -1,4 +1,4 @@
-//! From pictures to a network's input.
+//! Preprocessing: from images to a network's input.
 
 use std::thread;
 
@@ -13,21 +13,23 @@ use tch::{Device, Kind, Tensor, kind::Element};
 
 use crate::target::{Precision, Target};
 
-/// Mean and standard deviation of ImageNet's red, green and blue, of 1: what torchvision's weights expect.
+/// ImageNet's mean and standard deviation of red, green and blue, on a scale of 0 to 1. torchvision's weights expect
+/// them.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// Whether all pictures have one size, without which they are no batch.
+/// Checks that all images have the same size, which a batch requires.
 pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
     let differ = pictures.windows(2).any(|two| two[0].size() != two[1].size());
     if differ { Err("the pictures of the batch have different sizes".into()) } else { Ok(()) }
 }
 
-/// Pictures of one size as training takes them: normalized, `[N, 3, H, W]` in fp32 on the CPU, the channels last
-/// in memory.
+/// Returns images of one size as the input for training.
+///
+/// The result is normalized, `[N, 3, H, W]` in fp32 on the CPU, in channels-last memory format.
 ///
 /// # Errors
-/// They have different sizes, or there are none.
+/// The images have different sizes, or there are none.
 pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
     one_size(pictures)?;
     match pictures {
@@ -36,16 +38,17 @@ pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
     }
 }
 
-/// Normalizes pictures and stacks them.
+/// Normalizes images and stacks them into a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacker {
     target: Target,
     fp32: Table<f32>,
-    /// In the bits of the target's numbers, where they are of 16 bits: `tch` takes a `bf16` for an `f16`.
+    /// The same values as 16-bit patterns of the target's precision. They are `i16` because `tch` treats a `bf16` as an
+    /// `f16`. Unused in fp32.
     bits: Table<i16>,
 }
 
-/// What each byte of each color is to the network.
+/// The normalized value of each byte, for each of the three colors.
 type Table<T> = [[T; 256]; 3];
 
 impl Stacker {
@@ -59,8 +62,9 @@ impl Stacker {
         Self { target, bits: fp32.map(|table| table.map(|number| bits(number).cast_signed())), fp32 }
     }
 
-    /// `[N, 3, H, W]` with the channels last in memory, on the target, in its precision. All pictures have
-    /// the size of the first.
+    /// Returns `[N, 3, H, W]` in channels-last memory format, on the target's device and in its precision.
+    ///
+    /// All images must have the size of the first one.
     pub(crate) fn stack(&self, pictures: &[&Pixels]) -> Tensor {
         let Some(size) = pictures.first().map(|picture| picture.size()) else {
             return Tensor::empty([0, 3, 1, 1], (self.target.precision.kind(), self.target.device));
@@ -68,7 +72,7 @@ impl Stacker {
         if self.target.is_gpu() {
             return self.stack_there(pictures, size);
         }
-        // A table for each color: a byte has 256 values, and one pass reads, converts and stacks.
+        // One lookup table per color: a byte has only 256 values, and a single pass reads, converts and stacks.
         match self.target.precision {
             Precision::Fp32 => stack_by(&self.fp32, pictures, size),
             kind @ (Precision::Bf16 | Precision::Fp16) => {
@@ -77,10 +81,10 @@ impl Stacker {
         }
     }
 
-    /// The bytes go to the GPU as they are, which is the least to carry, and are converted there.
+    /// Uploads the bytes to the GPU unconverted, which is the smallest transfer, and normalizes them there.
     ///
     /// # Panics
-    /// Where CUDA refuses, as `tch`'s operators do.
+    /// Panics if CUDA returns an error, as `tch`'s operators do.
     fn stack_there(&self, pictures: &[&Pixels], size: Size) -> Tensor {
         self.normalized_there(pictures, size).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -95,9 +99,11 @@ impl Stacker {
     }
 }
 
-/// Begins to bring `pictures`, which all have one size, into `bytes` `[N, H, W, 3]` on a GPU, by way of `staged`, which is
-/// pinned and has the same shape; those that are on the GPU already are copied there. Neither the pictures nor `staged` may
-/// change until the current stream has been waited for.
+/// Starts to copy `pictures` into `bytes` `[N, H, W, 3]` on a GPU.
+///
+/// All images must have the same size. Images in host memory are copied through `staged`, which is pinned and has the
+/// shape of `bytes`; images that are already on the GPU are copied there. Callers must not change the images or
+/// `staged` until they have waited for the current stream.
 pub(crate) fn upload(
     bytes: &mut Tensor,
     staged: &mut Tensor,
@@ -112,7 +118,8 @@ pub(crate) fn upload(
     for run in pictures.chunk_by(|a, b| address(a).is_some() == address(b).is_some()) {
         if address(&run[0]).is_some() {
             for (index, address) in (at..).zip(run.iter().filter_map(address)) {
-                // SAFETY: a picture has the bytes of its size, which is that of all of them, and the caller keeps it.
+                // SAFETY: each image has as many bytes as its size requires, all have the same size, and the caller
+                // keeps them alive.
                 #[expect(unsafe_code, reason = "addresses in a GPU's memory")]
                 unsafe {
                     cuda::copy_picture(&mut bytes.get(index), address)?;
@@ -129,8 +136,10 @@ pub(crate) fn upload(
     Ok(())
 }
 
-/// How bytes of images of `size` become the input of a network on a GPU, their sides filled up to multiples of
-/// `multiple`; in blocks, where the network's stem takes them.
+/// Returns the normalization of images of `size` for a network on a GPU.
+///
+/// Height and width are padded to multiples of `multiple`. If the network's stem runs on tensor cores and both padded
+/// sides are even, the output is in blocks of 2x2 pixels.
 pub(crate) fn normalization(target: Target, size: Size, multiple: u32) -> Normalization {
     let padded = [size.height, size.width].map(|side| i64::from(side.next_multiple_of(multiple.max(1))));
     let blocks = target.on_tensor_cores() && padded.iter().all(|side| side % 2 == 0);
@@ -144,7 +153,7 @@ fn stack_by<T: Element + Copy + Default + Send + Sync>(
 ) -> Tensor {
     let bytes = size.width as usize * size.height as usize * 3;
     let mut values = vec![T::default(); pictures.len() * bytes];
-    // The network's own threads have nothing to do before it is done.
+    // The network's own threads are idle until the batch is complete.
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
     let share = pictures.len().div_ceil(threads.max(1));
     thread::scope(|scope| {
@@ -169,7 +178,7 @@ fn look_up<T: Copy>([red, green, blue]: &Table<T>, pictures: &[&Pixels], values:
     }
 }
 
-/// `[N*H*W*3]` as `[N, 3, H, W]`, without moving a number.
+/// Views `[N*H*W*3]` as `[N, 3, H, W]` without a copy.
 fn nchw(values: &Tensor, pictures: usize, size: Size) -> Tensor {
     let size = [pictures as i64, i64::from(size.height), i64::from(size.width), 3];
     values.view(size).permute([0, 3, 1, 2])

@@ -1,4 +1,4 @@
-//! How a prepared convolution is computed on its device.
+//! The kernels that compute a prepared convolution on its device.
 
 use lookout_fused::{FusedError, Geometry, PackedWeight, Then};
 use tch::{Device, Kind, Tensor};
@@ -8,13 +8,13 @@ use crate::{
     target::Target,
 };
 
-/// Tensor cores take channels by the eight.
+/// Tensor cores process channels in groups of eight.
 const CHANNELS_DIVIDE_BY: i64 = 8;
 
-/// The stem of all networks here, which has an input layout of its own on a GPU; see [`block_weight`].
+/// The stem that all networks here share. On a GPU it has a second input layout; see [`block_weight`].
 const STEM: ConvShape = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
 
-/// The channels of an input that comes in blocks of 2x2 pixels.
+/// Number of channels of an input in blocks of 2x2 pixels.
 pub(crate) const BLOCK_CHANNELS: i64 = 16;
 
 /// A convolution with its bias and activation, for inference.
@@ -22,7 +22,7 @@ pub(crate) const BLOCK_CHANNELS: i64 = 16;
 pub(crate) struct Kernel {
     shape: ConvShape,
     act: Activation,
-    /// None where another layer has taken it over.
+    /// `None` if another layer adds this bias.
     bias: Option<Tensor>,
     way: Way,
 }
@@ -31,18 +31,18 @@ pub(crate) struct Kernel {
 enum Way {
     /// libtorch's own operators, one after the other.
     Plain(Tensor),
-    /// To be laid out for oneDNN at the first input, whose size decides the layout.
+    /// The weight, to be packed for oneDNN at the first input, whose size decides the layout.
     ToPack(Tensor),
     /// oneDNN: one pass over memory.
     Packed(PackedWeight),
     /// cuDNN: one kernel. The stem has a second weight, for an input in blocks.
     Cudnn { weight: Tensor, blocks: Option<Tensor> },
-    /// A 1x1 convolution as a matrix product of cuBLAS, which adds the bias in the same kernel: `[C, K]`.
+    /// A 1x1 convolution as a matrix product of cuBLAS, which adds the bias in the same kernel. The weight is `[C, K]`.
     Product(Tensor),
 }
 
 impl Kernel {
-    /// `weight` `[K, C, kh, kw]` and `bias` `[K]` in fp32 on the CPU.
+    /// Creates the kernel for `target` from `weight` `[K, C, kh, kw]` and `bias` `[K]`, both in fp32 on the CPU.
     pub(crate) fn new(
         weight: &Tensor,
         bias: &Tensor,
@@ -72,7 +72,8 @@ impl Kernel {
         Self { shape, act, bias: Some(bias), way }
     }
 
-    /// Gives the bias away, where the device is faster at a convolution without one; whoever takes it adds it.
+    /// Removes and returns the bias if the device computes the convolution faster without one. The caller must add it
+    /// elsewhere.
     pub(crate) fn take_bias(&mut self) -> Option<Tensor> {
         match self.way {
             Way::Plain(_) => self.bias.take(),
@@ -80,7 +81,7 @@ impl Kernel {
         }
     }
 
-    /// Adds to the bias.
+    /// Adds `more` to the bias.
     pub(crate) fn add_bias(&mut self, more: &Tensor) {
         self.bias = Some(match &self.bias {
             Some(bias) => bias + more,
@@ -88,7 +89,7 @@ impl Kernel {
         });
     }
 
-    /// Returns a kernel on the same weights, for another thread.
+    /// Returns a kernel that shares the weights, for another thread.
     pub(crate) fn shallow_clone(&self) -> Self {
         let way = match &self.way {
             Way::Plain(weight) => Way::Plain(weight.shallow_clone()),
@@ -130,7 +131,7 @@ impl Kernel {
         }
     }
 
-    /// The outputs without those that fill up the last eight channels.
+    /// Removes the output channels that only pad the number of channels to a multiple of eight.
     fn without_padding(&self, y: Tensor) -> Tensor {
         if y.size().get(1) == Some(&self.shape.outputs) { y } else { y.narrow(1, 0, self.shape.outputs) }
     }
@@ -164,7 +165,8 @@ impl Kernel {
         x.conv2d(weight, self.bias.as_ref(), [stride; 2], [padding; 2], [1, 1], 1)
     }
 
-    /// cuDNN refuses some types and layouts on some GPUs; libtorch's own operators take them all.
+    /// Runs the cuDNN kernel, or libtorch's own operators if cuDNN returns an error: it does not support every dtype
+    /// and memory layout on every GPU.
     fn cudnn(&self, weight: &Tensor, x: &Tensor, sum: Option<&Tensor>) -> Tensor {
         let ConvShape { stride, padding, .. } = self.shape;
         let (stride, padding, bias) = ([stride; 2], [padding; 2], self.bias.as_ref());
@@ -196,23 +198,24 @@ impl Kernel {
     }
 }
 
-/// Panics where libtorch refused, as `tch`'s own operators do; whoever runs a network catches it there.
+/// Panics if libtorch returned an error, as `tch`'s own operators do. The code that runs the network catches the panic.
 fn refused(result: Result<Tensor, FusedError>) -> Tensor {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The same `[N, C, H, W]` numbers with the channels next to each other in memory, which is how the fast
-/// kernels of CPUs and GPUs read and write.
+/// Converts `[N, C, H, W]` to the channels-last memory format, which the fast kernels of CPUs and GPUs use.
 pub(crate) fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
-/// The weight `[K, 16, 4, 4]` with which a convolution with stride 1 does on blocks of 2x2 pixels, in 12 channels and 4
-/// that are zero, what the 7x7 convolution `weight` `[K, 3, 7, 7]` with stride 2 does on pixels. The GPU's tensor cores
-/// are three times as fast at it: three channels leave most of them idle.
+/// Returns the weight `[K, 16, 4, 4]` of the convolution on 2x2 blocks that equals the 7x7 convolution on pixels.
+///
+/// `weight` `[K, 3, 7, 7]` is applied with stride 2 to pixels; the result is applied with stride 1 to blocks of 2x2
+/// pixels, which have 12 channels and 4 channels of zeros. The GPU's tensor cores compute it three times as fast,
+/// because an input with three channels leaves most of them idle.
 fn block_weight(weight: &Tensor) -> Tensor {
     let k = weight.size()[0];
-    // A row above and a column to the left, so that the stride meets the blocks.
+    // Pad by one row above and one column to the left, which aligns the stride with the blocks.
     let weight = weight.to_kind(Kind::Float).constant_pad_nd([1, 0, 1, 0]); // [K, 3, 8, 8]
     let weight = weight.view([k, 3, 4, 2, 4, 2]).permute([0, 3, 5, 1, 2, 4]).reshape([k, 12, 4, 4]);
     weight.constant_pad_nd([0, 0, 0, 0, 0, BLOCK_CHANNELS - 12])
@@ -222,7 +225,7 @@ fn block_weight(weight: &Tensor) -> Tensor {
 mod tests {
     use super::*;
 
-    /// What the GPU's `normalize_blocks` makes of pixels.
+    /// Rearranges pixels into blocks as the GPU's `normalize_blocks` does.
     fn blocks(x: &Tensor) -> Tensor {
         let [n, _, h, w] = x.size()[..] else { panic!("[N, 3, H, W]") };
         let blocks = x.view([n, 3, h / 2, 2, w / 2, 2]).permute([0, 3, 5, 1, 2, 4]);

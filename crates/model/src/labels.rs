@@ -1,20 +1,20 @@
-//! What a network's classes are called.
+//! The names of a network's classes.
 
 use std::{fs, io, path::Path, sync::Arc};
 
 use crate::{ModelError, text::decoded};
 
-/// ImageNet-1k's classes in the order of their WordNet ids, with torchvision's names.
+/// The names of ImageNet-1k's classes in the order of their WordNet ids, as in torchvision.
 const IMAGENET_1K: &str = include_str!("labels/imagenet-1k.txt");
 
-/// COCO's classes by their numbers, with torchvision's names: the background first, and `N/A` where COCO
-/// left a number out.
+/// The names of COCO's classes by category id, as in torchvision: the background first, and `N/A` for ids that COCO
+/// skips.
 const COCO: &str = include_str!("labels/coco.txt");
 
-/// Names of no class: nothing that is called so is there to be seen.
+/// Placeholder names in lists of labels: class ids with these names stand for no object.
 const NO_CLASS: [&str; 2] = ["__background__", "N/A"];
 
-/// A name for each class.
+/// The name of each class of a network.
 #[derive(Debug, Clone)]
 pub struct Labels(Vec<Arc<str>>);
 
@@ -27,12 +27,15 @@ impl Labels {
         Self::parse(COCO)
     }
 
-    /// `class 0`, `class 1` and so on.
+    /// Returns the names `class 0`, `class 1` and so on.
     pub(crate) fn numbered(classes: usize) -> Self {
         Self((0..classes).map(|class| format!("class {class}").into()).collect())
     }
 
-    /// Reads a file with a name a line, `classes` of them.
+    /// Reads a file with one name per line.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not have exactly `classes` lines.
     pub(crate) fn read(path: &Path, classes: usize) -> Result<Self, ModelError> {
         let labels = Self::read_all(path)?;
         let found = labels.0.len();
@@ -42,7 +45,10 @@ impl Labels {
         Ok(labels)
     }
 
-    /// Reads a file with a name a line, as many as there are.
+    /// Reads a file with one name per line and any number of lines.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub(crate) fn read_all(path: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::Labels { path: path.to_owned(), source };
         let bytes = fs::read(path).map_err(failed)?;
@@ -51,27 +57,27 @@ impl Labels {
         Ok(Self::parse(text.trim_end()))
     }
 
-    /// Whether there is a name for a class, were it that of no class.
+    /// Returns whether the class id `class` is in the list, including placeholders such as the background.
     pub(crate) fn reach(&self, class: usize) -> bool {
         class < self.0.len()
     }
 
-    /// The name of a class; empty where there is none.
+    /// Returns the name of a class; empty if the class is not in the list.
     pub(crate) fn name(&self, class: usize) -> &str {
         self.0.get(class).map_or("", |name| name)
     }
 
-    /// The name of a class that is one.
+    /// Returns the name of a class; `None` if the class is not in the list or is a placeholder.
     pub(crate) fn shown(&self, class: usize) -> Option<&str> {
         self.0.get(class).map(|name| &**name).filter(|name| !NO_CLASS.contains(name))
     }
 
-    /// All names in their order, those of no class among them.
+    /// Returns all names by class id, including placeholders such as `__background__`.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(|name| name.to_string()).collect()
     }
 
-    /// Whether something can be called so.
+    /// Returns whether a class other than a placeholder has this name.
     pub fn has(&self, name: &str) -> bool {
         (0..self.0.len()).any(|class| self.shown(class) == Some(name))
     }

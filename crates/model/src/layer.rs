@@ -1,7 +1,7 @@
-//! The layer that the networks are built of: a convolution, its norm and its activation.
+//! The layers that the networks are built from, above all the convolution with its norm and its activation.
 //!
-//! A network is written once. Its layers begin trainable; [`ConvNormAct::prepare`] folds the norm into the
-//! convolution and moves the layer to the kernels that are fastest on its device, for inference only.
+//! A network is written once, for training and for inference. Its layers start trainable; [`ConvNormAct::prepare`]
+//! folds the norm into the convolution and switches the layer to the fastest kernels of its device, for inference only.
 
 use std::cell::RefCell;
 
@@ -13,14 +13,14 @@ use crate::{
     target::Target,
 };
 
-/// What follows a convolution and its norm.
+/// The activation after a convolution and its norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     None,
     Relu,
 }
 
-/// A convolution's shape; square, as in all networks here.
+/// The shape of a convolution. Kernel, stride and padding are square in all networks here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConvShape {
     pub(crate) inputs: i64,
@@ -31,30 +31,30 @@ pub(crate) struct ConvShape {
 }
 
 impl ConvShape {
-    /// A convolution that keeps height and width where `stride` is 1. `kernel` is odd.
+    /// Returns a convolution that keeps height and width if `stride` is 1. `kernel` must be odd.
     pub(crate) const fn same(inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Self {
         Self { inputs, outputs, kernel, stride, padding: kernel / 2 }
     }
 }
 
-/// What a layer is made of.
+/// The components of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LayerSpec {
     pub(crate) shape: ConvShape,
-    /// A norm has a bias of its own, so that the convolution before it mostly has none.
+    /// Usually false if there is a norm, because the norm has its own bias.
     pub(crate) bias: bool,
     pub(crate) norm: NormKind,
     pub(crate) act: Activation,
 }
 
 impl LayerSpec {
-    /// A convolution with `norm`, or with a bias where that is none.
+    /// Returns a convolution with `norm`, or with a bias if `norm` is [`NormKind::None`].
     pub(crate) fn new(shape: ConvShape, norm: NormKind, act: Activation) -> Self {
         Self { shape, bias: norm == NormKind::None, norm, act }
     }
 }
 
-/// `act(norm(conv(x)))`. A clone shares the tensors, so that each thread can have a layer of its own.
+/// A layer that computes `act(norm(conv(x)))`. A clone shares the tensors, so that each thread can have its own layer.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvNormAct {
     spec: LayerSpec,
@@ -68,7 +68,7 @@ enum Form {
         bias: Option<Tensor>,
         norm: Norm,
     },
-    /// Inference only; a batch norm is in the weight and the bias.
+    /// For inference only. A batch norm is folded into the kernel's weight and bias.
     Prepared {
         kernel: Kernel,
         norm: Option<GroupNorm>,
@@ -91,8 +91,9 @@ impl Clone for Form {
 }
 
 impl ConvNormAct {
-    /// A layer whose weight is zero until a state dict is applied: `conv.weight`, `conv.bias` where `spec`
-    /// has it, and the norm's under `norm`.
+    /// Creates a layer whose weight is zero until a state dict is loaded.
+    ///
+    /// The parameters are `conv.weight`, `conv.bias` if `spec` has a bias, and the norm's parameters under `norm`.
     pub(crate) fn new(conv: &nn::Path<'_>, norm: &nn::Path<'_>, spec: LayerSpec) -> Self {
         let ConvShape { inputs, outputs, kernel, .. } = spec.shape;
         let weight = conv.var("weight", &[outputs, inputs, kernel, kernel], nn::Init::Const(0.0));
@@ -101,13 +102,14 @@ impl ConvNormAct {
         Self { spec, form: RefCell::new(Form::Trainable { weight, bias, norm }) }
     }
 
-    /// A convolution with a bias and nothing else.
+    /// Creates a convolution with a bias and without a norm or an activation.
     pub(crate) fn plain(conv: &nn::Path<'_>, shape: ConvShape) -> Self {
         Self::new(conv, conv, LayerSpec::new(shape, NormKind::None, Activation::None))
     }
 
-    /// `[N, inputs, H, W]` to `[N, outputs, H', W']`. `train` has the norm take the batch's own statistics;
-    /// a prepared layer has none.
+    /// Computes `[N, out, H', W']` from `[N, in, H, W]`.
+    ///
+    /// If `train` is set, a trained batch norm uses the batch's statistics. Prepared layers ignore `train`.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         match &mut *self.form.borrow_mut() {
             Form::Trainable { weight, bias, norm } => {
@@ -124,7 +126,7 @@ impl ConvNormAct {
         }
     }
 
-    /// `act(norm(conv(x)) + sum)`. Takes `sum`, whose memory may become the result's.
+    /// Computes `act(norm(conv(x)) + sum)`. The result may reuse the memory of `sum`.
     pub(crate) fn forward_add(&self, x: &Tensor, sum: Tensor, train: bool) -> Tensor {
         match &mut *self.form.borrow_mut() {
             Form::Trainable { weight, bias, norm } => {
@@ -135,7 +137,7 @@ impl ConvNormAct {
         }
     }
 
-    /// Makes the layer ready for inference on `target`, for good.
+    /// Converts the layer to its form for inference on `target`. This cannot be undone.
     pub(crate) fn prepare(&mut self, target: Target) {
         let LayerSpec { shape, act, .. } = self.spec;
         let form = self.form.get_mut();
@@ -160,7 +162,9 @@ impl ConvNormAct {
         };
     }
 
-    /// Has `later`, which adds what this prepared layer gives to its own outputs, add this layer's bias as well.
+    /// Moves this prepared layer's bias into `later`, the layer that adds this layer's output to its own.
+    ///
+    /// Does nothing if either layer is not prepared or has a group norm, or if this layer's kernel keeps its bias.
     pub(crate) fn hand_bias_to(&mut self, later: &mut Self) {
         let (Form::Prepared { kernel, norm: None }, Form::Prepared { kernel: later, norm: None }) =
             (self.form.get_mut(), later.form.get_mut())
@@ -187,7 +191,7 @@ impl ConvNormAct {
     }
 }
 
-/// The greatest of each 3x3, with stride 2: `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`. Stands behind a ReLU.
+/// A 3x3 max pooling with stride 2: `[N, C, H, W]` to `[N, C, (H+1)/2, (W+1)/2]`. Its input must come from a ReLU.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct MaxPool {
     target: Option<Target>,
@@ -203,20 +207,20 @@ impl MaxPool {
         fused.unwrap_or_else(|| x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false))
     }
 
-    /// Makes the layer ready for inference on `target`, for good.
+    /// Prepares the layer for inference on `target`. This cannot be undone.
     pub(crate) fn prepare(&mut self, target: Target) {
         self.target = Some(target);
     }
 }
 
-/// A fully connected layer, `x [N, inputs]` to `[N, outputs]`.
+/// A fully connected layer: `[N, in]` to `[N, out]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Tensor,
 }
 
-/// Shares the tensors.
+/// A clone shares the tensors.
 impl Clone for Linear {
     fn clone(&self) -> Self {
         Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
@@ -224,7 +228,8 @@ impl Clone for Linear {
 }
 
 impl Linear {
-    /// Parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, zero until a state dict is applied.
+    /// Creates the parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, which are zero until a state dict is
+    /// loaded.
     pub(crate) fn new(path: &nn::Path<'_>, inputs: i64, outputs: i64) -> Self {
         let zero = nn::Init::Const(0.0);
         Self {
@@ -242,12 +247,12 @@ impl Linear {
         self.bias.numel()
     }
 
-    /// The output for no input, `[0, outputs]`.
+    /// Returns the output for an empty batch, `[0, outputs]`.
     pub(crate) fn none(&self) -> Tensor {
         Tensor::zeros([0, self.outputs() as i64], (self.weight.kind(), self.weight.device()))
     }
 
-    /// Makes the layer ready for inference on `target`, for good.
+    /// Converts the layer for inference on `target`. This cannot be undone.
     pub(crate) fn prepare(&mut self, target: Target) {
         for tensor in [&mut self.weight, &mut self.bias] {
             *tensor = tensor.detach().to_device(target.device).to_kind(target.precision.kind());

@@ -1,7 +1,8 @@
-//! Networks, weights, and pre- and postprocessing on libtorch.
+//! Networks, weights, preprocessing and postprocessing on libtorch.
 //!
-//! The way in is [`load`]: settings to a network at work. The networks are written from their papers with
-//! torchvision's names, so that each can be checked layer by layer; [`Network`] is one as it is trained.
+//! The entry point is [`load`], which turns settings into a network that is ready for inference. The networks are
+//! written from their papers and use torchvision's parameter names, so that each can be compared with torchvision layer
+//! by layer. [`Network`] is a network that can be trained.
 
 mod arch;
 mod classifier;

@@ -1,4 +1,4 @@
-//! The door: settings to a network at work.
+//! Loads networks: from settings to a network that is ready for inference.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,18 +23,18 @@ use crate::{
     weights::{self, StateDict, WeightsError},
 };
 
-/// A network at work, and what has to be known of it.
+/// A network that is ready for inference, with its metadata and input.
 pub struct Loaded {
     pub detector: Box<dyn Replica>,
     pub info: ModelInfo,
-    /// The second network, where there is one.
+    /// The secondary classifier, if there is one.
     pub classifier: Option<ModelInfo>,
     pub target: Target,
-    /// Pictures have to come in this size.
+    /// The size of the network's input, which all images must have.
     pub input: Size,
-    /// How a frame is brought there.
+    /// The resize mode that brings a frame to this size.
     pub fit: Fit,
-    /// What its classes are called.
+    /// The names of the network's classes.
     pub labels: Labels,
 }
 
@@ -47,31 +47,41 @@ impl std::fmt::Debug for Loaded {
     }
 }
 
-/// The sections of a pipeline file that name weights; of commands, `--arch` and `--weights` are the first's keys.
+/// Sections of the pipeline file that name weights, for error messages. The options `--arch` and `--weights` of
+/// commands correspond to keys of `[model]`.
 const MODEL: &str = "[model]";
 const CLASSIFY: &str = "[classify]";
 
-/// The side of the square that classifiers are trained on, and of which torchvision resizes the short side
-/// to 256 for the first weights.
+/// The input size that classifiers are trained on. For its first weights, torchvision evaluates on a center crop of
+/// this size from an image whose short side is [`SHORT_SIDE`].
 const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
+/// The short side to which an image is resized for an input of [`CLASSIFIER_INPUT`], unless the weights specify
+/// another.
 const SHORT_SIDE: u32 = 256;
 
-/// What a detector gets of a camera's picture: full HD fits in at a third of its sides, and both sides are
-/// multiples of 32, so that nothing is padded.
+/// The default input size of detectors. A full HD frame fits into it at a third of its width and height, and both sides
+/// are multiples of 32, so that no padding is needed.
 const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 
-/// What a detector has to be sure of before it tells anybody; torchvision's own thresholds are for measuring
-/// precision against recall.
+/// The default score threshold of detectors. torchvision's own thresholds are meant for measuring precision against
+/// recall.
 pub(crate) const SCORE_THRESHOLD: f32 = 0.5;
 
 /// Loads the network of `settings` onto its device.
+///
+/// # Errors
+/// The device, the weights or the labels are not available, or do not fit the network.
 pub fn load(settings: &ModelSettings) -> Result<Loaded, ModelError> {
     let streams = Streams::new(settings, Target::choose(settings.device, settings.precision)?);
     load_stream(settings, None, &streams)
 }
 
-/// Loads one of several networks of `settings` that share the threads of `streams`, with the classifier of
-/// `classify` behind it.
+/// Loads one of several networks of `settings` that share the threads of `streams`.
+///
+/// If `classify` is set, its classifier runs on the network's detections.
+///
+/// # Errors
+/// As for [`load`]; or `classify` names an unknown class or a network that is not a classifier.
 pub fn load_stream(
     settings: &ModelSettings,
     classify: Option<&ClassifySettings>,
@@ -97,7 +107,7 @@ fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, Mod
     Ok(Loaded { detector, info, classifier: None, target, input, fit, labels })
 }
 
-/// `first` with a classifier for what it finds.
+/// Adds a secondary classifier for the detections of `first`.
 fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) -> Result<Loaded, ModelError> {
     if let Some(class) = classify.classes.iter().find(|class| !first.labels.has(class)) {
         return Err(ModelError::NoSuchClass { class: class.clone(), arch: first.info.arch });
@@ -114,14 +124,15 @@ fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) ->
     Ok(Loaded { detector: Box::new(second), classifier: Some(info), ..first })
 }
 
-/// What records say of a network, which the log is told too.
+/// Returns the network's metadata for records, and logs it.
 fn told(settings: &ModelSettings, weights: String, target: Target) -> ModelInfo {
     let (arch, precision) = (settings.arch.clone(), target.precision().as_str());
     tracing::info!(arch, weights, device = %target, precision, "network loaded");
     ModelInfo { arch, weights, precision: precision.into() }
 }
 
-/// What the classes of a network are called: by the settings' file, or as `usual` where there are as many.
+/// Returns the names of a network's classes: from the file in `settings`, or else `usual` if the network has
+/// `usual_classes` classes, or else numbered names.
 fn labels(
     settings: &ModelSettings,
     classes: usize,
@@ -143,7 +154,7 @@ fn known(
     }
 }
 
-/// The parts of [`Loaded`] that differ between classifiers and detectors.
+/// The parts of [`Loaded`] that depend on the kind of network.
 struct AtWork {
     detector: Box<dyn Replica>,
     labels: Labels,
@@ -197,7 +208,7 @@ fn script(
     Ok(AtWork { detector: Box::new(script), labels, input, fit })
 }
 
-/// Returns the input of the network of `settings` and how a frame comes into it, without reading its weights.
+/// Returns the input size and the resize mode of the network of `settings` without reading its weights.
 pub fn planned_input(settings: &ModelSettings) -> (Size, Fit) {
     if !settings.is_classifier() {
         return detector_input(settings);
@@ -212,12 +223,13 @@ fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
     (input, fit(setting, short_side_of(input, short_side)))
 }
 
-/// The short side in the same proportion for other inputs; the longer side, so that the picture fills it.
+/// Scales `short_side`, which applies to [`CLASSIFIER_INPUT`], to another input size. Uses the input's longer side, so
+/// that the resized image covers the whole input.
 fn short_side_of(input: Size, short_side: u32) -> u32 {
     (input.width.max(input.height) * short_side).div_ceil(CLASSIFIER_INPUT.width)
 }
 
-/// How a picture comes to `input` at work where nothing else is said.
+/// Returns the resize mode that a pipeline uses by default.
 pub fn usual_fit(is_classifier: bool, input: Size) -> Fit {
     if is_classifier {
         Fit::CenterCrop { short_side: short_side_of(input, SHORT_SIDE) }
@@ -244,19 +256,19 @@ pub fn load_raw(settings: &ModelSettings) -> Result<PreparedNetwork, ModelError>
     Ok(prepared(settings, MODEL)?.network)
 }
 
-/// A network without what reads it at work, and what has to be known of it: for whoever measures it.
+/// A network without the postprocessing of a pipeline, and its metadata. Evaluation and benchmarks use it.
 #[derive(Debug)]
 pub struct Bare {
     pub network: PreparedNetwork,
     pub info: ModelInfo,
-    /// How pictures come to it at work.
+    /// The input size that a pipeline would use, and its resize mode in `fit`.
     pub input: Size,
     pub fit: Fit,
-    /// What its classes are called; none where nothing says so.
+    /// The names of the classes; `None` if neither the settings nor the number of classes determine them.
     pub labels: Option<Labels>,
 }
 
-/// Loads the network of `settings` to be measured.
+/// Loads the network of `settings` for evaluation and benchmarks.
 pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
     lookout_fused::keep_freed_memory();
     let Ready { network, name, short_side } = prepared(settings, MODEL)?;
@@ -275,10 +287,10 @@ pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
     Ok(Bare { network, info, input, fit, labels })
 }
 
-/// A network on its device, not yet at work.
+/// A network on its device, without postprocessing.
 struct Ready {
     network: PreparedNetwork,
-    /// Of its weights, as in records.
+    /// The name of the weights in records.
     name: String,
     short_side: u32,
 }
@@ -293,7 +305,7 @@ fn prepared(settings: &ModelSettings, section: &'static str) -> Result<Ready, Mo
     Ok(Ready { network: network(settings, section, state)?.prepare(target), name, short_side })
 }
 
-/// An error of the weights with the section of the pipeline file that names them.
+/// Adds the section of the pipeline file to an error of the weights.
 fn within(section: &'static str, error: ModelError) -> ModelError {
     match error {
         ModelError::Weights(source) => ModelError::WeightsOf { section, source: Box::new(source) },
@@ -302,7 +314,7 @@ fn within(section: &'static str, error: ModelError) -> ModelError {
 }
 
 impl Loaded {
-    /// Returns the same network for another thread, on the same weights.
+    /// Returns the same network for another thread. It shares the weights.
     pub fn replica(&self) -> Self {
         Self {
             detector: self.detector.replica(),
@@ -313,11 +325,13 @@ impl Loaded {
         }
     }
 
-    /// Runs the network on `batch` black images, which lays out its weights for the processor. Other batch sizes
-    /// work with the same weights.
+    /// Runs the network on `batch` black images, which packs its weights for the processor.
+    ///
+    /// Other batch sizes can use the packed weights as well.
     ///
     /// # Errors
-    /// The network does not take such a batch: no memory, an input smaller than the network.
+    /// The network fails on such a batch, because of a lack of memory or because the input is smaller than the network
+    /// allows.
     pub fn warm_up(&mut self, batch: usize) -> Result<(), ModelError> {
         let bytes = vec![0; self.input.width as usize * self.input.height as usize * 3];
         let Some(black) = Pixels::new(self.input, bytes) else { return Ok(()) };
@@ -340,7 +354,7 @@ enum State {
 
 struct Named {
     state: State,
-    /// As in records.
+    /// The name of the weights in records.
     name: String,
     short_side: u32,
 }
@@ -370,7 +384,7 @@ fn network(settings: &ModelSettings, section: &'static str, state: State) -> Res
     let (arch, file) = (&settings.arch, &settings.weights);
     let found = Network::found_in(arch, state).map_err(|error| within(section, error))?;
     let (state, prefix) = found;
-    // The names, for the error; the tensors are views of what the network copies anyway.
+    // Kept for the error message. The tensors are views, and the network copies their contents anyway.
     let names = StateDict { tensors: shallow(&state), digest: String::new() };
     Network::from_state(arch, state).map_err(|error| match error {
         ModelError::Weights(WeightsError::Misfit(source)) => {

@@ -1,4 +1,4 @@
-//! What to do where weights do not fit a network.
+//! Advice for weights that do not fit a network.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,12 @@ use tch::Tensor;
 
 use crate::{network::Network, weights::StateDict};
 
-/// Names of a kind that are listed.
+/// Maximum number of names in a list.
 const LISTED: usize = 5;
 
-/// Says what the tensors of `state` are of, as far as it shows, and what to do. `prefix` was removed from their names.
+/// Describes which network the tensors of `state` belong to, if that can be recognized, and what to do.
+///
+/// `prefix` is the prefix that was removed from the tensors' names.
 pub(crate) fn advice(state: &StateDict, prefix: Option<&str>) -> String {
     let under = prefix.map(|prefix| format!("under the prefix `{prefix}` ")).unwrap_or_default();
     if let Some(arch) = fitting(state) {
@@ -32,9 +34,10 @@ pub(crate) fn advice(state: &StateDict, prefix: Option<&str>) -> String {
     }
 }
 
-/// The network whose tensors have just the names and, but for the classes, the shapes of `state`.
+/// Returns an architecture whose tensors have exactly the names and the shapes of `state`, whatever the number of
+/// classes.
 fn fitting(state: &StateDict) -> Option<&'static str> {
-    // Without building any: the names say how many blocks of which kind there are.
+    // Tensors without a known stem cannot fit any architecture, so that no network needs to be built for them.
     let has = |name: &str| state.tensors.contains_key(name);
     if !has("conv1.weight") && !has("backbone.body.conv1.weight") {
         return None;

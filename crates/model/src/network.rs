@@ -1,4 +1,4 @@
-//! A network with its parameters.
+//! Networks with their parameters, for training and for inference.
 
 use std::{
     any::Any,
@@ -24,10 +24,10 @@ use crate::{
     weights::{self, StateDict},
 };
 
-/// The classes of ImageNet-1k.
+/// Number of classes of ImageNet-1k.
 pub(crate) const IMAGENET_CLASSES: i64 = 1000;
 
-/// A network on the CPU, ready for training or for a state dict.
+/// A network in fp32 that can be trained, or prepared for inference. It starts on the CPU.
 #[derive(Debug)]
 pub struct Network {
     parameters: nn::VarStore,
@@ -40,7 +40,7 @@ enum Net {
     Detector(DetectorNet),
 }
 
-/// What a network says, before anything is read into it.
+/// A network's outputs before postprocessing.
 #[derive(Debug)]
 pub enum Outputs {
     /// `[N, classes]`
@@ -49,8 +49,12 @@ pub enum Outputs {
 }
 
 impl Network {
-    /// A network of `arch` with `classes` outputs, of a detector the background among them; its parameters
-    /// mean nothing yet.
+    /// Creates a network of `arch` with `classes` outputs. Its parameters are placeholders.
+    ///
+    /// For detectors with a background class, `classes` includes it.
+    ///
+    /// # Errors
+    /// `arch` is not a built-in architecture.
     pub fn new(arch: &str, classes: i64) -> Result<Self, ModelError> {
         let arch = Arch::named(arch)?;
         let parameters = nn::VarStore::new(Device::Cpu);
@@ -62,16 +66,21 @@ impl Network {
         Ok(Self { parameters, net })
     }
 
-    /// The tensors of a network of `arch` in a state dict that may hold them under a prefix, or beside another
-    /// network's, and the prefix.
+    /// Finds the tensors of a network of `arch` in `state`, and returns them with the prefix that was removed from
+    /// their names.
+    ///
+    /// The state dict may hold the tensors under a prefix or next to those of another network.
     ///
     /// # Errors
-    /// Several such networks in it.
+    /// `state` holds several such networks, or `arch` is not a built-in architecture.
     pub fn found_in(arch: &str, state: StateDict) -> Result<(StateDict, Option<String>), ModelError> {
         Ok(weights::taken(state, Arch::named(arch)?.anchors())?)
     }
 
-    /// The network of `arch` with all of `state`, which decides how many classes it has.
+    /// Creates the network of `arch` with the tensors of `state`, which also determine its number of classes.
+    ///
+    /// # Errors
+    /// Tensors are missing, unexpected or misshapen, or `arch` is not a built-in architecture.
     pub fn from_state(arch: &str, state: StateDict) -> Result<Self, ModelError> {
         let arch = Arch::named(arch)?;
         let parameters = nn::VarStore::new(Device::Cpu);
@@ -81,7 +90,7 @@ impl Network {
                 let bias = state.tensors.get("fc.bias").map(Tensor::size);
                 let classes = match bias.as_deref() {
                     Some([classes]) => *classes,
-                    // What is missing or misshapen is told with all the rest.
+                    // `load` reports a missing or misshapen tensor together with all other errors.
                     _ => IMAGENET_CLASSES,
                 };
                 Net::Classifier(Box::new(ResNet::new(&path, kind, classes)))
@@ -93,19 +102,26 @@ impl Network {
         Ok(network)
     }
 
-    /// A network of `arch` with as many classes as torchvision's, its weights made of `seed`.
+    /// Creates a network of `arch` with random weights from `seed` and with as many classes as torchvision's weights
+    /// have.
+    ///
+    /// # Errors
+    /// `arch` is not a built-in architecture.
     pub fn from_seed(arch: &str, seed: u64) -> Result<Self, ModelError> {
         let mut network = Self::new(arch, Arch::named(arch)?.usual_classes())?;
         network.fill(seed);
         Ok(network)
     }
 
-    /// Its parameters and running statistics by torchvision's names.
+    /// Returns the parameters and the running statistics under torchvision's names.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         self.parameters.variables().into_iter().collect()
     }
 
-    /// Takes a state dict, all of it.
+    /// Loads a state dict, which must have exactly the network's tensors.
+    ///
+    /// # Errors
+    /// Tensors are missing, unexpected or misshapen.
     pub fn load(&mut self, mut state: StateDict) -> Result<(), ModelError> {
         if let Net::Detector(net) = &self.net {
             modernize(net.kind(), &mut state);
@@ -113,12 +129,13 @@ impl Network {
         Ok(weights::apply(&self.tensors(), state)?)
     }
 
-    /// Takes the stages of a classifier's state dict into a detector's backbone, before it is trained
-    /// (torchvision's `weights_backbone`); the classifier's own last layer is left out, and the rest of the
-    /// detector stays as it is. The state dict has to be of a ResNet-50.
+    /// Loads a classifier's state dict into a detector's backbone before training, as torchvision's `weights_backbone`.
+    ///
+    /// Skips the classifier's last layer, and leaves the rest of the detector unchanged. The state dict must be that of
+    /// a ResNet-50.
     ///
     /// # Errors
-    /// The network is no detector, or what does not fit by the name that it would have in the detector.
+    /// The network is not a detector, or tensors do not fit; the error gives their names in the detector.
     pub fn load_backbone(&mut self, state: StateDict) -> Result<(), ModelError> {
         const BODY: &str = "backbone.body.";
         let mut body = self.tensors();
@@ -132,22 +149,25 @@ impl Network {
         Ok(weights::apply(&body, StateDict { tensors, digest })?)
     }
 
-    /// Takes weights made of `seed`, which mean nothing.
+    /// Fills the network with random weights from `seed`.
     pub fn fill(&mut self, seed: u64) {
         random::fill(&self.tensors(), seed);
     }
 
-    /// Moves it to a device, where its tensors stay in fp32.
+    /// Moves the network to a device. Its tensors stay in fp32.
     pub fn move_to(&mut self, device: Device) {
         self.parameters.set_device(device);
     }
 
-    /// `x` `[N, 3, H, W]`, normalized, to what the network says of it in training, differentiable: norms
-    /// take the batch's own statistics where their weights are trained. The network computes in the numbers
-    /// of `x`, whatever its own are; `pick` says which proposals Faster R-CNN's second stage looks at.
+    /// Runs the forward pass of training on `x` `[N, 3, H, W]`, which is normalized, and returns differentiable
+    /// outputs.
+    ///
+    /// Trained batch norms use the batch's statistics. The network computes in the dtype of `x`, whatever the dtype of
+    /// its parameters. `pick` chooses the proposals that the second stage of Faster R-CNN processes.
     ///
     /// # Panics
-    /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
+    /// Panics if libtorch returns an error, as `tch`'s operators do: not enough memory, or an image that is too small
+    /// for the network.
     pub fn forward(&self, x: &Tensor, pick: &mut Pick<'_>) -> Outputs {
         match &self.net {
             Net::Classifier(net) => Outputs::Logits(net.forward(x, true)),
@@ -157,7 +177,7 @@ impl Network {
         }
     }
 
-    /// Makes the network ready for inference on `target`, for good.
+    /// Converts the network for inference on `target`.
     pub fn prepare(self, target: Target) -> PreparedNetwork {
         let Self { parameters, net } = self;
         let prepared = tch::no_grad(|| match net {
@@ -171,29 +191,31 @@ impl Network {
                 PreparedNetwork::Detector(PreparedDetector { net, target, settings })
             }
         });
-        // What training needs is in memory no longer.
+        // Frees the tensors that only training needs.
         drop(parameters);
         prepared
     }
 }
 
-/// What libtorch said, without the list of its own functions behind it.
+/// Returns the message of a libtorch panic without its C++ stack trace.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked");
     without_trace(text).to_owned()
 }
 
-/// An error of libtorch without the list of its own functions.
+/// Returns a libtorch error without its C++ stack trace.
 pub(crate) fn without_trace(text: &str) -> &str {
     text.split("Exception raised from").next().unwrap_or(text).trim()
 }
 
-/// Does what may make `tch`'s operators panic, which they do where libtorch refuses: no memory, a picture
-/// smaller than the network. The parameters are only read, so that a network is as good as before.
+/// Runs `work` and returns a panic as an error. `tch`'s operators panic if libtorch returns an error.
+///
+/// Such errors are, for example, a lack of memory or an image that is too small for the network. Inference only reads
+/// the parameters, so that the network can be used again afterwards.
 ///
 /// # Errors
-/// What libtorch said.
+/// The message of the panic, without libtorch's C++ stack trace.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
 }
@@ -230,7 +252,7 @@ impl PreparedNetwork {
     }
 }
 
-/// A classifier for inference. A clone shares its tensors, for another thread.
+/// A classifier for inference. A clone shares its tensors, so that another thread can use it.
 #[derive(Debug, Clone)]
 pub struct PreparedClassifier {
     net: Box<ResNet>,
@@ -246,27 +268,30 @@ impl PreparedClassifier {
         self.net.classes()
     }
 
-    /// `x` `[N, 3, H, W]`, normalized, of any type and on any device, to logits `[N, classes]` in fp32 on
-    /// the CPU.
+    /// Returns logits `[N, classes]` in fp32 on the CPU.
+    ///
+    /// `x` `[N, 3, H, W]` is normalized and has any dtype and device.
     ///
     /// # Panics
-    /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
+    /// Panics if libtorch returns an error, as `tch`'s operators do: not enough memory, or an image that is too small
+    /// for the network.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         tch::no_grad(|| self.logits(&brought(x, self.target)).to_device(Device::Cpu))
     }
 
-    /// An input as the network takes it, on its device, to logits `[N, classes]` in fp32 there.
+    /// Returns logits `[N, classes]` in fp32 on the network's device. `x` must have the network's device, dtype and
+    /// layout.
     pub(crate) fn logits(&self, x: &Tensor) -> Tensor {
         self.net.forward(x, false).to_kind(Kind::Float)
     }
 }
 
-/// A detector for inference. A clone shares its tensors, for another thread.
+/// A detector for inference. A clone shares its tensors, so that another thread can use it.
 #[derive(Debug, Clone)]
 pub struct PreparedDetector {
     net: DetectorNet,
     target: Target,
-    /// How its outputs are read; at first as torchvision does.
+    /// The postprocessing settings, initially those of torchvision.
     pub settings: DetectionSettings,
 }
 
@@ -275,42 +300,48 @@ impl PreparedDetector {
         self.target
     }
 
-    /// How many classes it has, the background among them where there is one.
+    /// Returns the number of classes, including the background if the detector has one.
     pub fn classes(&self) -> usize {
         usize::try_from(self.net.classes()).unwrap_or(0)
     }
 
-    /// `x` `[N, 3, H, W]`, normalized, of any type and on any device, of which the top left
-    /// `[height, width]` are the pictures, to the heads' outputs, on the device.
+    /// Returns the outputs of the detector's heads, on its device.
+    ///
+    /// `x` `[N, 3, H, W]` is normalized and has any dtype and device. The images are its top left `[height, width]`
+    /// pixels, given by `picture`; the rest is padding.
     ///
     /// # Panics
-    /// Where libtorch refuses, as `tch`'s operators do: no memory, a picture smaller than the network.
+    /// Panics if libtorch returns an error, as `tch`'s operators do: not enough memory, or an image that is too small
+    /// for the network.
     pub fn forward(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
         tch::no_grad(|| self.outputs(&brought(x, self.target), picture))
     }
 
-    /// How outputs can be read on the GPU, where they can: of dense detectors, with numbers that are not too large.
+    /// Returns the postprocessing for the GPU. `None` for detectors that are not dense, and for settings beyond its
+    /// limits.
     pub(crate) fn device_reading(&self, picture: [i64; 2]) -> Option<LevelReading> {
         device_reading(self.net.kind(), &self.settings, picture)
     }
 
-    /// An input as the network takes it, on its device, of whose pixels the top left `[height, width]` are the pictures,
-    /// to the heads' outputs there.
+    /// Returns the outputs of the detector's heads, on its device.
+    ///
+    /// `x` must have the network's device, dtype and layout. The images are its top left `[height, width]` pixels,
+    /// given by `picture`.
     pub(crate) fn outputs(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
         let pictures = Pictures { x, extent: picture };
         self.net.forward(pictures, &self.settings.proposals, None)
     }
 
-    /// What is in each of the pictures that `outputs` are about, in pixels of `x`.
+    /// Postprocesses `outputs` to the detections in each image, in pixels of the network's input.
     ///
     /// # Panics
-    /// As [`PreparedDetector::forward`].
+    /// Panics as [`PreparedDetector::forward`] does.
     pub fn read(&self, outputs: &DetectorOutputs, picture: [i64; 2]) -> Vec<Detections> {
         tch::no_grad(|| outputs.read(picture, &self.settings))
     }
 }
 
-/// An input as a prepared network takes it.
+/// Converts an input to the device, dtype and memory format of a prepared network.
 fn brought(x: &Tensor, target: Target) -> Tensor {
     channels_last(&x.to_device(target.device).to_kind(target.precision.kind()))
 }

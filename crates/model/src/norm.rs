@@ -1,33 +1,33 @@
-//! What stands between a convolution and its activation.
+//! Normalization layers, which follow a convolution and precede its activation.
 
 use tch::{Kind, Tensor, nn};
 
 use crate::target::Target;
 
-/// Keeps a norm from dividing by zero.
+/// Added to the variance, so that a norm does not divide by zero.
 pub(crate) const EPS: f64 = 1e-5;
 
-/// How much of a batch's own statistics goes into the running ones.
+/// Batch-norm momentum: the weight of the batch's statistics in the update of the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// In how many groups a group norm divides the channels: Wu and He's choice, and torchvision's.
+/// Number of groups of a group norm, as in Wu and He 2018 and in torchvision.
 const GROUPS: i64 = 32;
 
-/// Which norm follows a convolution.
+/// The kind of norm that follows a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum NormKind {
     None,
-    /// Ioffe and Szegedy 2015.
+    /// Batch norm, Ioffe and Szegedy 2015.
     Batch,
-    /// A batch norm that training leaves as it is.
+    /// A batch norm with fixed parameters and running statistics.
     FrozenBatch {
         eps: f64,
     },
-    /// Wu and He 2018. It depends on the picture, so that no convolution can take it over.
+    /// Group norm, Wu and He 2018. Its statistics depend on the image, so that it cannot be folded into a convolution.
     Group,
 }
 
-/// A norm with its parameters, which a clone shares.
+/// A norm with its parameters. A clone shares them.
 #[derive(Debug, Clone)]
 pub(crate) enum Norm {
     None,
@@ -69,7 +69,7 @@ impl Clone for GroupNorm {
 }
 
 impl Norm {
-    /// Parameters `weight` and `bias`, and of a batch norm `running_mean` and `running_var`, all
+    /// Creates the parameters `weight` and `bias`, and for a batch norm also `running_mean` and `running_var`, all
     /// `[channels]`.
     pub(crate) fn new(path: &nn::Path<'_>, kind: NormKind, channels: i64) -> Self {
         let size = [channels];
@@ -98,12 +98,15 @@ impl Norm {
         })
     }
 
-    /// `[N, channels, H, W]` to the same. `train` has a batch norm whose weight is trained take the batch's own
-    /// statistics.
+    /// Normalizes `[N, channels, H, W]`.
+    ///
+    /// If `train` is set, a batch norm with a trainable weight uses the batch's statistics, and updates its running
+    /// ones.
     ///
     /// # Panics
-    /// In training, where a channel has one value: it has no variance, and the running one would become NaN. torch's
-    /// `batch_norm` refuses it with the same words; libtorch's, which this calls, does not.
+    /// Panics in training if a batch norm's channel has only one value: its variance is undefined, and the running
+    /// variance would become NaN. torch's Python `batch_norm` rejects such an input with the same words; the libtorch
+    /// function that is called here does not.
     pub(crate) fn forward(&self, x: Tensor, train: bool) -> Tensor {
         match self {
             Self::None => x,
@@ -140,13 +143,13 @@ fn values_per_channel(x: &Tensor) -> i64 {
 
 impl GroupNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        // libtorch has the two in one type only, on a GPU.
+        // On a GPU, libtorch's `group_norm` requires input and weight to have the same dtype.
         let (from, kind) = (x.kind(), self.weight.kind());
         let x = x.to_kind(kind).group_norm(GROUPS, Some(&self.weight), Some(&self.bias), EPS, true);
         x.to_kind(from)
     }
 
-    /// The same norm for inference on `target`.
+    /// Returns the same norm for inference on `target`.
     pub(crate) fn prepared(&self, target: Target) -> Self {
         let convert =
             |tensor: &Tensor| tensor.detach().to_device(target.device).to_kind(target.precision.kind());
@@ -155,9 +158,11 @@ impl GroupNorm {
 }
 
 impl BatchNorm {
-    /// The weight `[K, C, kh, kw]` and bias `[K]` of the convolution that does what this one and the norm
-    /// do in inference: `gamma * (w * x + b - mean) / sqrt(var + eps) + beta`. In double precision, so that
-    /// folding costs nothing that fp32 can show.
+    /// Folds the norm into the preceding convolution, for inference.
+    ///
+    /// Returns the weight `[K, C, kh, kw]` and the bias `[K]` of a convolution that computes
+    /// `gamma * (w * x + b - mean) / sqrt(var + eps) + beta`. Folds in double precision, so that the rounding error is
+    /// not visible in fp32.
     pub(crate) fn folded(&self, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
         let double = |tensor: &Tensor| tensor.detach().to_kind(Kind::Double);
         let scale = double(&self.weight) / (double(&self.running_var) + self.eps).sqrt();

@@ -1,4 +1,4 @@
-//! A picture file to a network's input: torchvision's evaluation transforms.
+//! Preprocessing of image files: torchvision's evaluation transforms.
 
 use std::path::Path;
 
@@ -12,24 +12,33 @@ use tch::{Kind, Tensor};
 
 use crate::{ModelError, network::caught, read_picture};
 
-/// A picture brought to a network's input.
+/// An image that was brought to the size of a network's input.
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub pixels: Pixels,
-    /// Of the picture as it was read.
+    /// The size of the image before it was resized.
     pub source: Size,
     pub placement: Placement,
 }
 
 impl Picture {
-    /// Reads a JPEG, PNG, BMP or WebP file as it is displayed and brings it to `input` by `fit`.
+    /// Reads a JPEG, PNG, BMP or WebP file, applies its EXIF orientation, and brings it to `input` with the resize mode
+    /// `fit`.
+    ///
+    /// # Errors
+    /// As for [`read_picture`].
     pub fn read(path: &Path, fit: Fit, input: Size) -> Result<Self, ModelError> {
         Ok(Self::new(&read_picture(path, ExifOrientation::Apply)?, fit, input))
     }
 
-    /// Scales a picture as torchvision's `GeneralizedRCNNTransform` does for its detectors, which their
-    /// published accuracies were measured with: the short side to 800 pixels, or less where the long side
-    /// would be above 1333. A detector pads its batch to multiples of 32 pixels itself, as torchvision does.
+    /// Resizes an image as torchvision's `GeneralizedRCNNTransform` does for its detectors.
+    ///
+    /// The published accuracies of torchvision's detectors were measured with this transform. It resizes the short side
+    /// to 800 pixels, or to less if the long side would exceed 1333. The padding of a batch to multiples of 32 pixels
+    /// is left to the detector, as in torchvision.
+    ///
+    /// # Errors
+    /// libtorch cannot resize the image.
     pub fn for_torchvisions_detectors(rgb: &RgbImage) -> Result<Self, ModelError> {
         let source = Size { width: rgb.width(), height: rgb.height() };
         let size = torchvisions_size(source);
@@ -40,7 +49,7 @@ impl Picture {
         Ok(Self { pixels, source, placement: Fit::Stretch.place(source, size) })
     }
 
-    /// Brings a picture to `input` by `fit`.
+    /// Brings an image to `input` with the resize mode `fit`.
     pub fn new(rgb: &RgbImage, fit: Fit, input: Size) -> Self {
         let source = Size { width: rgb.width(), height: rgb.height() };
         let placement = fit.place(source, input);
@@ -54,7 +63,7 @@ impl Picture {
         };
         let scaled = resize(rgb, scaled);
         let mut canvas = RgbImage::new(input.width, input.height);
-        // Whole pixels: `place` gives no other offsets.
+        // The casts are exact: `place` returns whole pixels.
         let (x, y) = (placement.offset_x as i64, placement.offset_y as i64);
         image::imageops::replace(&mut canvas, &scaled, x, y);
         let pixels = Pixels::new(input, canvas.into_raw());
@@ -64,7 +73,8 @@ impl Picture {
     }
 }
 
-/// The short side to 800 if the long side is then 1333 at most, else the long side to 1333; rounded down.
+/// Returns the size after torchvision's resize: the short side is 800, or less if the long side would exceed 1333.
+/// Sides are rounded down.
 fn torchvisions_size(Size { width, height }: Size) -> Size {
     let (short, long) = (f64::from(width.min(height)), f64::from(width.max(height)));
     let scale = (800.0 / short).min(1333.0 / long);
@@ -72,13 +82,14 @@ fn torchvisions_size(Size { width, height }: Size) -> Size {
     Size { width: side(width), height: side(height) }
 }
 
-/// libtorch's bilinear interpolation, which torchvision uses on tensors: between the four nearest pixels,
-/// however many lie between two of the result's.
+/// Resizes with libtorch's bilinear interpolation, which torchvision uses on tensors.
+///
+/// Each output pixel is interpolated between the four nearest input pixels, without antialiasing.
 fn interpolated(picture: &RgbImage, to: Size) -> Vec<u8> {
     let (width, height) = (i64::from(picture.width()), i64::from(picture.height()));
     let x = Tensor::from_slice(picture.as_raw()).view([1, height, width, 3]).permute([0, 3, 1, 2]);
     let size = [i64::from(to.height), i64::from(to.width)];
-    // The scale of each axis is that of the sizes: torchvision recomputes it.
+    // The scale of each axis is the ratio of the sizes, because torchvision recomputes it.
     let x = x.to_kind(Kind::Float).upsample_bilinear2d(size, false, None, None); // [1, 3, H, W]
     let x = x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();
     let mut bytes = vec![0; x.numel()];
@@ -86,7 +97,8 @@ fn interpolated(picture: &RgbImage, to: Size) -> Vec<u8> {
     bytes
 }
 
-/// Pillow's bilinear resize, which torchvision uses on pictures: a triangle as wide as the scale.
+/// Resizes with Pillow's bilinear filter, which torchvision uses on images: a triangle filter that is scaled for
+/// antialiasing.
 fn resize(picture: &RgbImage, to: Size) -> RgbImage {
     let from = Image::from_vec_u8(
         picture.width(),
@@ -107,7 +119,7 @@ mod tests {
 
     #[test]
     fn sizes_are_torchvisions() {
-        // `_resize_image_and_masks` of torchvision 0.26 with its sizes, 800 and 1333.
+        // From `_resize_image_and_masks` of torchvision 0.26 with the sizes 800 and 1333.
         for (source, size) in [
             ((640, 480), (1066, 800)),
             ((480, 640), (800, 1066)),

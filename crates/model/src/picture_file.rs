@@ -1,4 +1,4 @@
-//! Image files: read whole or not at all, and as they are displayed.
+//! Image files: reads an image completely or returns an error, and applies its EXIF orientation.
 
 use std::{
     fs::File,
@@ -12,27 +12,28 @@ use lookout_schema::Size;
 
 use crate::{IMPOSTOR_BYTES, ModelError, impostor, jpeg};
 
-/// The most bytes that an image file may have.
+/// Maximum size of an image file, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// How much of a JPEG is read for its header at first; EXIF data and a thumbnail mostly fit in.
+/// How many bytes of a JPEG are read first to find its header. EXIF data and a thumbnail usually fit.
 const HEAD: u64 = 64 << 10;
 
-/// What an image file says of itself before its pixels.
+/// The header of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PictureHeader {
-    /// As [`read_picture`] returns it.
+    /// The size of the image that [`read_picture`] returns.
     pub size: Size,
-    /// How its EXIF data has it turned for display, as EXIF numbers it: 1 not at all, to 8.
+    /// The EXIF orientation, 1 (not rotated) to 8.
     pub exif_orientation: u8,
 }
 
-/// Reads a JPEG, PNG, BMP or WebP file; what it holds beyond red, green and blue is left out. It is turned as its EXIF
-/// data says for display, where `orientation` has that applied.
+/// Reads a JPEG, PNG, BMP or WebP file as RGB. Other channels are dropped.
+///
+/// The EXIF orientation is applied if `orientation` is [`ExifOrientation::Apply`].
 ///
 /// # Errors
-/// A file that is no such image, or does not hold all of it: one that is cut off or damaged is an error, as in Pillow,
-/// rather than gray in part.
+/// The file cannot be read, has another format, or is truncated or damaged. As in Pillow, a damaged file is an error,
+/// and not an image that is partly gray.
 pub fn read_picture(path: &Path, orientation: ExifOrientation) -> Result<RgbImage, ModelError> {
     let bytes = read(path)?;
     let format = format(path, &bytes)?;
@@ -48,11 +49,12 @@ pub fn read_picture(path: &Path, orientation: ExifOrientation) -> Result<RgbImag
     Ok(picture.into_rgb8())
 }
 
-/// Reads what an image file says of itself, and whether it seems whole: its header, and its end where a whole file's can
-/// be told by it. A file whose end is another is read whole.
+/// Reads an image file's header, and checks from the end of the file whether the file is complete.
+///
+/// If the end does not show that the file is complete, the whole file is read.
 ///
 /// # Errors
-/// As [`read_picture`], but for damage between the header and the end.
+/// As for [`read_picture`], except that damage between the header and the end can remain undetected.
 pub fn picture_header(path: &Path, orientation: ExifOrientation) -> Result<PictureHeader, ModelError> {
     let unread = |source| ModelError::PictureFile { path: path.to_owned(), source };
     let mut file = open(path)?;
@@ -98,7 +100,7 @@ pub fn picture_header(path: &Path, orientation: ExifOrientation) -> Result<Pictu
 
 fn turned(decoder: &mut impl ImageDecoder, orientation: ExifOrientation) -> Orientation {
     match orientation {
-        // Metadata that cannot be read says nothing.
+        // Unreadable metadata is ignored.
         ExifOrientation::Apply => decoder.orientation().unwrap_or(Orientation::NoTransforms),
         ExifOrientation::Ignore => Orientation::NoTransforms,
     }
@@ -108,7 +110,7 @@ fn open(path: &Path) -> Result<File, ModelError> {
     let failed = |source| ModelError::PictureFile { path: path.to_owned(), source };
     let wrong = |what: &str| ModelError::NotAPicture { path: path.to_owned(), what: what.to_owned() };
     let about = std::fs::metadata(path).map_err(failed)?;
-    // A pipe or a device might never end.
+    // Reading a pipe or a device might never end.
     if !about.is_file() {
         return Err(wrong("not a file"));
     }
@@ -125,7 +127,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     Ok(bytes)
 }
 
-/// The format that a file's first bytes show, whatever its name.
+/// Detects the format from the file's first bytes, whatever its name.
 fn format(path: &Path, bytes: &[u8]) -> Result<ImageFormat, ModelError> {
     let known = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP];
     image::guess_format(bytes).ok().filter(|format| known.contains(format)).ok_or_else(|| {
@@ -139,7 +141,7 @@ fn damaged(path: &Path, damage: jpeg::JpegDamage) -> ModelError {
     ModelError::DamagedPicture { path: path.to_owned(), what: damage.to_string() }
 }
 
-/// Finds what the decoders do not: they make the best of it.
+/// Finds damage that the decoders tolerate.
 fn check(path: &Path, format: ImageFormat, bytes: &[u8]) -> Result<(), ModelError> {
     let cut = |what: &str| Err(ModelError::DamagedPicture { path: path.to_owned(), what: what.to_owned() });
     match format {
@@ -151,13 +153,13 @@ fn check(path: &Path, format: ImageFormat, bytes: &[u8]) -> Result<(), ModelErro
     }
 }
 
-/// How long a WebP file is by its header.
+/// Returns the length of a WebP file according to its header.
 fn riff_end(head: &[u8]) -> Option<u64> {
     let size = head.get(4..8)?.first_chunk().map(|size| u32::from_le_bytes(*size))?;
     Some(8 + u64::from(size))
 }
 
-/// Whether the end of a file shows that the file is whole.
+/// Returns whether the end of a file shows that the file is complete.
 fn ends(file: &mut File, format: ImageFormat, head: &[u8]) -> std::io::Result<bool> {
     let length = file.metadata()?.len();
     let mut tail = [0; 8];
@@ -170,7 +172,7 @@ fn ends(file: &mut File, format: ImageFormat, head: &[u8]) -> std::io::Result<bo
         ImageFormat::Jpeg => tail.ends_with(b"\xff\xd9"),
         ImageFormat::Png => tail == *b"IEND\xae\x42\x60\x82",
         ImageFormat::WebP => riff_end(head).is_some_and(|end| end <= length),
-        // The header has the file's length, which some tools leave at zero.
+        // The header holds the file's length, which some tools leave at zero.
         ImageFormat::Bmp => head.get(2..6).and_then(<[u8]>::first_chunk).is_some_and(|size| {
             let size = u64::from(u32::from_le_bytes(*size));
             size > 54 && size <= length

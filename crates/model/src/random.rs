@@ -1,20 +1,24 @@
-//! Weights from a seed, the same in every language: for benchmarks and tests, where what the labels say
-//! does not matter. `tests/goldens/hash_fill.py` has the same in Python.
+//! Random weights from a seed, identical in every programming language.
+//!
+//! Benchmarks and tests use them where the network's results do not matter. `tests/goldens/hash_fill.py` is the same
+//! algorithm in Python.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use tch::Tensor;
 
-/// Fills each tensor from the hash of its name and `seed`, within bounds by which activations keep their
-/// size through any depth, and a detector's scores lie on both sides of its threshold:
+/// Fills each tensor with random values from the hash of its name and `seed`.
+///
+/// The ranges are chosen so that activations keep their magnitude at any depth, and a detector's scores lie on both
+/// sides of its threshold:
 ///
 /// | tensor | uniform in |
 /// |---|---|
-/// | weights of two and more dimensions | ±sqrt(6 / fan-in) |
-/// | those that name a detector's classes | three times, of Faster R-CNN six times as wide |
-/// | a norm's `weight` | 0.2 to 0.4; on a detector's backbone 0.5 to 1 |
+/// | weights with two or more dimensions | ±sqrt(6 / fan-in) |
+/// | weights of a detector's classification layer | three times as wide, or six times for Faster R-CNN |
+/// | a norm's `weight` | 0.2 to 0.4; in a detector's layers after the backbone 0.5 to 1 |
 /// | `running_var` | 0.5 to 1.5 |
-/// | the bias of a dense detector's classes | -7.1 to -6.9 |
+/// | the bias of a dense detector's classification layer | -7.1 to -6.9 |
 /// | all others | ±0.1 |
 pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64) {
     tch::no_grad(|| {
@@ -25,12 +29,12 @@ pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64) {
     });
 }
 
-/// A tensor of `size` in fp32 on the CPU, from the hash of its name and `seed`, evenly within `range`.
+/// Returns a tensor of `size` in fp32 on the CPU, uniformly distributed in `range`, from the hash of `name` and `seed`.
 pub fn random_values(name: &str, seed: u64, size: &[i64], range: Range<f64>) -> Tensor {
     let start = fnv1a(name) ^ seed.wrapping_mul(GAMMA);
     let numel: i64 = size.iter().product();
     let value = |i| {
-        // 24 bits are all that an f32 in [0, 1) can tell apart.
+        // An f32 has a significand of 24 bits.
         let unit = (splitmix64(start, i) >> 40) as f64 / f64::from(1 << 24);
         (range.start + (range.end - range.start) * unit) as f32
     };
@@ -60,18 +64,19 @@ fn bounds(name: &str, size: &[i64]) -> (f64, f64) {
     }
 }
 
-/// What stands on a detector's backbone.
+/// Name prefixes of the layers after a detector's backbone.
 const HEADS: [&str; 4] = ["backbone.fpn.", "head.", "rpn.", "roi_heads."];
 
-/// The layers that name classes.
+/// The classification layers of dense detectors and of Faster R-CNN.
 const DENSE_CLASSES: &str = "head.classification_head.cls_logits";
 const ROI_CLASSES: &str = "roi_heads.box_predictor.cls_score";
 
-/// The 64-bit golden ratio, SplitMix64's step.
+/// SplitMix64's increment: 2^64 divided by the golden ratio.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The `i`-th number after `start` (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number
-/// Generators, figure 17).
+/// Returns the `i`-th output of SplitMix64 from the state `start`.
+///
+/// Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number Generators, figure 17.
 fn splitmix64(start: u64, i: u64) -> u64 {
     let z = start.wrapping_add((i + 1).wrapping_mul(GAMMA));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,7 +84,7 @@ fn splitmix64(start: u64, i: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a of 64 bits (Fowler, Noll and Vo).
+/// Returns the 64-bit FNV-1a hash (Fowler, Noll and Vo).
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_the_published_ones() {
-        // The reference implementations' first numbers.
+        // The first outputs of the reference implementations.
         assert_eq!(splitmix64(0, 0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
     }

@@ -1,4 +1,4 @@
-//! Raw inputs and outputs in files, to hold a network against another implementation.
+//! Files of raw inputs and outputs, to compare a network with another implementation.
 
 use std::{
     iter::repeat_n,
@@ -14,7 +14,7 @@ use crate::{
     network::caught,
 };
 
-/// Why a raw input or output is none.
+/// An error while a raw input or output was read or written.
 #[derive(Debug, Error)]
 pub enum RawError {
     #[error("{} cannot be read as .safetensors", path.display())]
@@ -30,15 +30,18 @@ pub enum RawError {
     Write { path: PathBuf, source: TchError },
 }
 
-/// Of smaller pictures the networks' last stage would see nothing.
+/// Minimum height and width of an image: the networks' last stage has a stride of 32.
 const LEAST_SIDE: i64 = 32;
 
-/// An already normalized `x` `[N, 3, H, W]` in fp32.
+/// A normalized input `x` `[N, 3, H, W]` in fp32.
 #[derive(Debug)]
 pub struct RawInput(Tensor);
 
 impl RawInput {
     /// Reads the tensor `x` of a `.safetensors` file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or `x` is missing or has another shape or dtype.
     pub fn read(path: &Path) -> Result<Self, RawError> {
         let tensors = Tensor::read_safetensors(path)
             .map_err(|source| RawError::Read { path: path.to_owned(), source })?;
@@ -54,14 +57,14 @@ impl RawInput {
         }
     }
 
-    /// The first `rows` of `x`, where there are so many.
+    /// Returns the first `rows` images of `x`; `None` if `rows` is 0 or `x` has fewer.
     pub fn first(&self, rows: usize) -> Option<Self> {
         let rows = i64::try_from(rows).ok().filter(|rows| (1..=self.0.size()[0]).contains(rows))?;
         Some(Self(self.0.narrow(0, 0, rows)))
     }
 }
 
-/// What a network says before anything is read into it, and of a detector also what is read into it.
+/// A network's outputs before postprocessing, and for detectors and TorchScript modules also the detections.
 #[derive(Debug)]
 pub struct RawOutput {
     tensors: Vec<(&'static str, Tensor)>,
@@ -70,19 +73,25 @@ pub struct RawOutput {
 impl RawOutput {
     /// Writes the tensors to a `.safetensors` file.
     ///
-    /// Of a classifier `logits` `[N, K]`. Of a detector, by torchvision's names:
+    /// For a classifier, the file holds `logits` `[N, K]`. For a detector, it holds these tensors under torchvision's
+    /// names:
     ///
-    /// | detector | tensors |
-    /// |---|---|
-    /// | RetinaNet | `cls_logits` `[N, sum(HWA), K]`, `bbox_regression` `[N, sum(HWA), 4]`, as its head gives them |
-    /// | FCOS | the same, and `bbox_ctrness` `[N, sum(HWA), 1]` |
-    /// | Faster R-CNN | `objectness` `[N*sum(HWA), 1]`, `pred_bbox_deltas` `[N*sum(HWA), 4]`, as `concat_box_prediction_layers` gives them; `class_logits` `[R, K]`, `box_regression` `[R, K*4]`, as the box predictor gives them for the `R` proposals of all pictures, and beside them `proposals` `[R, 4]` and `proposal_image` `[R]` |
-    /// | all | `boxes` `[M, 4]` in pixels of the input, `scores` `[M]`, `labels` `[M]`, `image` `[M]`: what is in the pictures, one after the other, and in each the most certain first |
+    /// - RetinaNet: `cls_logits` `[N, sum(HWA), K]` and `bbox_regression` `[N, sum(HWA), 4]`, as its head returns them.
+    /// - FCOS: as RetinaNet, and `bbox_ctrness` `[N, sum(HWA), 1]`.
+    /// - Faster R-CNN: `objectness` `[N*sum(HWA), 1]` and `pred_bbox_deltas` `[N*sum(HWA), 4]`, as
+    ///   `concat_box_prediction_layers` returns them; `class_logits` `[R, K]` and `box_regression` `[R, K*4]`, as the
+    ///   box predictor returns them for the `R` proposals of all images; `proposals` `[R, 4]` and `proposal_image`
+    ///   `[R]`.
+    /// - All detectors: the detections of all images, `boxes` `[M, 4]` in pixels of the input, `scores` `[M]`, `labels`
+    ///   `[M]` and `image` `[M]`, image by image and for each image in descending order of score.
     ///
-    /// Of a TorchScript module `logits`, or `boxes`, `scores`, `labels` and `image` as it gives them, all of them
-    /// and in its own order.
+    /// For a TorchScript module, the file holds `logits`, or `boxes`, `scores`, `labels` and `image` with all
+    /// detections of the module in its own order.
     ///
-    /// Counts are int64, all else is fp32.
+    /// `labels`, `image` and `proposal_image` are int64, all other tensors are fp32.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), RawError> {
         Tensor::write_safetensors(&self.tensors, path)
             .map_err(|source| RawError::Write { path: path.to_owned(), source })
@@ -90,10 +99,13 @@ impl RawOutput {
 }
 
 impl PreparedNetwork {
-    /// Computes the raw output for a raw input. Nothing is resized, normalized or padded.
+    /// Computes the raw output for a raw input, which is not resized, normalized or padded.
     ///
-    /// torchvision's detectors pad a batch to multiples of 32 pixels before they begin; on a tensor with
-    /// other sides, this gives what the network inside of them gives on that tensor.
+    /// torchvision's detectors pad a batch to multiples of 32 pixels first. For a tensor with other sides, this
+    /// function returns what torchvision's inner network returns for that tensor.
+    ///
+    /// # Errors
+    /// libtorch or the TorchScript module returns an error.
     pub fn run_raw(&self, input: &RawInput) -> Result<RawOutput, ModelError> {
         let tensors = caught(|| match self {
             Self::Classifier(network) => Ok(vec![("logits", network.forward(&input.0))]),
@@ -132,7 +144,7 @@ fn said_tensors(said: &[ScriptBoxes]) -> [(&'static str, Tensor); 4] {
     named_tensors(&boxes, &scores, &labels, said.iter().map(|said| said.scores.len()))
 }
 
-/// `boxes` `[M, 4]`, `scores`, `labels` and `image` `[M]`; `counts` is how many there are of each picture.
+/// Returns `boxes` `[M, 4]`, `scores`, `labels` and `image` `[M]`. `counts` is the number of detections of each image.
 fn named_tensors(
     boxes: &[f32],
     scores: &[f32],

@@ -1,4 +1,4 @@
-//! A network for each stream of a device, all on one copy of the weights.
+//! Model replicas: one instance of a network per stream of a device, all sharing one copy of the weights.
 
 use std::{
     fmt,
@@ -11,25 +11,26 @@ use lookout_stage::Detect;
 
 use crate::{Labels, Loaded, ModelError, Streams, graphs::batch_sizes, load::load_stream};
 
-/// A network that other threads can have as well.
+/// A network that can be replicated for other threads.
 pub trait Replica: Detect {
-    /// Returns the same network for another thread. It shares the weights, in the layout of the processor once a
-    /// batch was run; nothing is copied.
+    /// Returns the same network for another thread.
+    ///
+    /// It shares the weights without a copy. After the first batch, these are in the layout of the processor.
     fn replica(&self) -> Box<dyn Replica>;
 }
 
-/// What loading a network is doing.
+/// A step of loading a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadStep {
     /// Reads the weights and builds the network.
     Read,
-    /// Runs the network once, which lays out its weights for the processor.
+    /// Runs the network once, which packs its weights for the processor.
     Prepare,
-    /// Runs each batch size on a GPU, which records the work for it.
+    /// On a GPU, runs each batch size once, which records its CUDA graph.
     Record,
 }
 
-/// The time for [`LoadStep::Record`]; batch sizes that are left are recorded when the device is idle, or when they are
+/// Time limit of [`LoadStep::Record`]. The remaining batch sizes are recorded when the device is idle, or when they are
 /// first needed.
 const RECORDING: Duration = Duration::from_secs(60);
 
@@ -43,16 +44,16 @@ impl fmt::Display for LoadStep {
     }
 }
 
-/// The networks of a device, ready for frames.
+/// The replicas of a network on one device, ready for frames.
 pub struct Replicas {
-    /// One for each stream.
+    /// One replica per stream.
     pub detectors: Vec<Box<dyn Detect>>,
     pub info: ModelInfo,
-    /// The second network, where there is one.
+    /// The secondary classifier, if there is one.
     pub classifier: Option<ModelInfo>,
-    /// What the classes are called.
+    /// The names of the network's classes.
     pub labels: Labels,
-    /// How long the first forward pass took for each image, with all threads. Later ones are faster.
+    /// Duration of the first forward pass per image, with all threads. Later passes are faster.
     pub first_pass: Duration,
 }
 
@@ -65,12 +66,14 @@ impl fmt::Debug for Replicas {
     }
 }
 
-/// Loads the network of `settings` once, with the classifier of `classify` behind it, and gives each of `streams`
-/// a replica of it. One forward pass is made, on all threads. `on_step` is called as each step begins, and returns
-/// whether to go on.
+/// Loads the network of `settings` once, with the secondary classifier of `classify`, and creates one replica per
+/// stream.
+///
+/// One forward pass is made, with all threads. `on_step` is called at the start of each step; loading is cancelled if
+/// it returns false.
 ///
 /// # Errors
-/// As [`load_stream`], where the network does not take the input, and where `on_step` says no.
+/// As for [`load_stream`]; or the network fails on its input, or `on_step` returned false.
 pub fn load_replicas(
     settings: &ModelSettings,
     classify: Option<&ClassifySettings>,
@@ -82,7 +85,7 @@ pub fn load_replicas(
     begin(LoadStep::Read)?;
     let mut first: Loaded = load_stream(settings, classify, streams)?;
     begin(LoadStep::Prepare)?;
-    // A module may have been exported for one batch size only. It has seen a single image when it was loaded.
+    // A TorchScript module may support only one batch size. Loading has already run it on a single image.
     let batch = if settings.arch == TORCHSCRIPT { max_batch.clamp(1, 2) } else { 1 };
     let started = Instant::now();
     first.warm_up(batch)?;
@@ -99,7 +102,7 @@ pub fn load_replicas(
     Ok(Replicas { detectors, info, classifier, labels, first_pass })
 }
 
-/// Runs each batch size on each network, on this thread: cuDNN chooses its algorithms for each thread anew.
+/// Runs each batch size on each network, on this thread, because cuDNN chooses its algorithms per thread.
 fn record(networks: &mut [Loaded], max_batch: usize) {
     let started = Instant::now();
     for size in batch_sizes(max_batch) {
@@ -108,7 +111,7 @@ fn record(networks: &mut [Loaded], max_batch: usize) {
                 return;
             }
             if let Err(error) = network.warm_up(size) {
-                // The batches that need it find out what is wrong and deal with it.
+                // The batches of this size will hit the same error, and the worker handles it there.
                 tracing::warn!(size, %error, "a batch size could not be recorded");
                 return;
             }

@@ -1,7 +1,8 @@
 //! ResNet: He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2015
-//! (<https://arxiv.org/abs/1512.03385>), table 1. The stride of a bottleneck is in its 3x3 convolution
-//! (v1.5), as in torchvision, whose names the parameters have. The plain nets that the paper holds them against
-//! (figure 3, middle) are the same without the shortcuts.
+//! (<https://arxiv.org/abs/1512.03385>), table 1.
+//!
+//! As in torchvision, a bottleneck has its stride in the 3x3 convolution (v1.5), and the parameters have torchvision's
+//! names. The plain networks that the paper compares with (figure 3, middle) are the same without the shortcuts.
 
 use tch::{Tensor, nn};
 
@@ -11,33 +12,33 @@ use crate::{
     target::Target,
 };
 
-/// Two 3x3 convolutions, or three with the 3x3 between two 1x1, and the way past them (figure 5).
+/// A basic block of two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, with its shortcut (figure 5).
 #[derive(Debug, Clone)]
 struct Block {
     convs: Vec<ConvNormAct>,
-    /// None in a plain net.
+    /// `None` in a plain network.
     shortcut: Option<Shortcut>,
 }
 
-/// What is added to what the convolutions give (section 3.3, option B).
+/// The shortcut that is added to the output of the convolutions (section 3.3, option B).
 #[derive(Debug, Clone)]
 enum Shortcut {
     /// The input itself.
     Identity,
-    /// `conv(1x1)`, where the block changes the size: torchvision's `downsample`.
+    /// A 1x1 convolution, if the block changes the shape; torchvision's `downsample`.
     Projection(Box<ConvNormAct>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BlockKind {
-    /// A basic one without a shortcut.
+    /// A basic block without a shortcut.
     Plain,
     Basic,
     Bottleneck,
 }
 
 impl BlockKind {
-    /// Output channels for each of a stage's width.
+    /// Returns the ratio of a block's output channels to its width (`planes` in torchvision).
     const fn expansion(self) -> i64 {
         match self {
             Self::Plain | Self::Basic => 1,
@@ -59,7 +60,7 @@ impl BlockKind {
     }
 }
 
-/// What a block is made of.
+/// The parameters of a block.
 #[derive(Debug, Clone, Copy)]
 struct BlockSpec {
     kind: BlockKind,
@@ -95,7 +96,7 @@ impl Block {
         Self { convs, shortcut }
     }
 
-    /// Takes `x`, whose memory may become the result's.
+    /// Computes the block's output, which may reuse the memory of `x`.
     fn forward(&self, x: Tensor, train: bool) -> Tensor {
         let shortcut = self.shortcut.as_ref().map(|shortcut| match shortcut {
             Shortcut::Identity => x.shallow_clone(),
@@ -109,7 +110,7 @@ impl Block {
         }
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares all layers for inference on `target`. This cannot be undone.
     fn prepare(&mut self, target: Target) {
         self.convs.iter_mut().for_each(|conv| conv.prepare(target));
         if let Some(Shortcut::Projection(projection)) = &mut self.shortcut {
@@ -121,7 +122,7 @@ impl Block {
     }
 }
 
-/// The convolutional part: a picture to feature maps at four scales.
+/// The convolutional part of a ResNet: from an image to feature maps at four scales.
 #[derive(Debug, Clone)]
 pub(crate) struct Backbone {
     conv1: ConvNormAct,
@@ -129,8 +130,9 @@ pub(crate) struct Backbone {
     stages: [Vec<Block>; 4],
 }
 
-/// A backbone's output, one a stage, by the paper's names: of a ResNet-50
-/// `[N, 256 * 2^i, H / (4 * 2^i), W / (4 * 2^i)]`, sizes rounded up.
+/// A backbone's output: one feature map per stage, from `conv2_x` to `conv5_x` of the paper.
+///
+/// For a ResNet-50, the shapes are `[N, 256 * 2^i, H / (4 * 2^i), W / (4 * 2^i)]`, rounded up.
 pub(crate) type Features = [Tensor; 4];
 
 impl Backbone {
@@ -155,18 +157,19 @@ impl Backbone {
         Self { conv1, maxpool: MaxPool::default(), stages }
     }
 
-    /// `x` `[N, 3, H, W]`, normalized.
+    /// Computes the feature maps of `x` `[N, 3, H, W]`, which is normalized.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Features {
         let x = self.conv1.forward(x, train); // [N, 64, H/2, W/2]
         let mut x = self.maxpool.forward(&x); // [N, 64, H/4, W/4]
         self.stages.each_ref().map(|stage| {
-            // A stage's first block changes the size, so that none writes over what is given out here.
+            // A block may overwrite its input. The first block of a later stage changes the shape and so has no
+            // identity shortcut, so that no block overwrites the feature maps that are returned here.
             x = stage.iter().fold(x.shallow_clone(), |x, block| block.forward(x, train));
             x.shallow_clone()
         })
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares all layers for inference on `target`. This cannot be undone.
     pub(crate) fn prepare(&mut self, target: Target) {
         self.conv1.prepare(target);
         self.maxpool.prepare(target);
@@ -174,7 +177,7 @@ impl Backbone {
     }
 }
 
-/// The ResNets of the paper's table 1, and the plain nets of its figure 4.
+/// The ResNets of the paper's table 1, and the plain networks of its figure 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResNetKind {
     Plain18,
@@ -187,7 +190,7 @@ pub(crate) enum ResNetKind {
 }
 
 impl ResNetKind {
-    /// The blocks, and how many of them each stage has.
+    /// Returns the kind of block, and the number of blocks in each stage.
     const fn blocks(self) -> (BlockKind, [usize; 4]) {
         match self {
             Self::Plain18 => (BlockKind::Plain, [2, 2, 2, 2]),
@@ -201,7 +204,7 @@ impl ResNetKind {
     }
 }
 
-/// A backbone, the mean over its last feature map, and a linear classifier.
+/// A ResNet classifier: a backbone, the mean of its last feature map, and a linear layer.
 #[derive(Debug, Clone)]
 pub(crate) struct ResNet {
     backbone: Backbone,
@@ -219,14 +222,14 @@ impl ResNet {
         self.fc.outputs()
     }
 
-    /// `x` `[N, 3, H, W]`, normalized, to logits `[N, classes]`.
+    /// Computes logits `[N, classes]` from `x` `[N, 3, H, W]`, which is normalized.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let [.., c5] = self.backbone.forward(x, train);
         let mean = c5.adaptive_avg_pool2d([1, 1]).flatten(1, -1); // [N, 512 or 2048]
         self.fc.forward(&mean)
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares all layers for inference on `target`. This cannot be undone.
     pub(crate) fn prepare(&mut self, target: Target) {
         self.backbone.prepare(target);
         self.fc.prepare(target);

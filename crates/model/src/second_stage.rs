@@ -1,7 +1,7 @@
-//! A second network on what a first one found: a classifier looks at the detections' crops.
+//! The secondary classifier: classifies the crops of a detector's detections.
 //!
-//! The crops of all frames of a batch, whatever camera they are of, are cut out of the first network's input
-//! on the device, brought to the classifier's input there, and looked at together.
+//! The crops of all frames of a batch, from any camera, are cut out of the detector's input on the device, resized
+//! there to the classifier's input, and classified together.
 
 use std::time::Instant;
 
@@ -19,10 +19,10 @@ use crate::{
     streams::Streams,
 };
 
-/// How many crops are looked at in one pass at most.
+/// Maximum number of crops in one forward pass.
 const BATCH: usize = 32;
 
-/// A detector whose findings a classifier looks at.
+/// A detector with a classifier for its detections.
 pub(crate) struct SecondStage {
     detector: Box<dyn Replica>,
     network: PreparedClassifier,
@@ -33,7 +33,7 @@ pub(crate) struct SecondStage {
     streams: Streams,
 }
 
-/// Which detections are looked at, and how they are cut out.
+/// Selects the detections to classify, and defines how they are cropped.
 #[derive(Debug, Clone)]
 struct Wanted {
     classes: Vec<String>,
@@ -41,20 +41,21 @@ struct Wanted {
     min_side: f32,
 }
 
-/// A detection to look at.
+/// The crop of one detection.
 struct Crop {
     frame: usize,
     detection: usize,
-    /// In whole pixels of the frame's picture: left, top, width, height.
+    /// Left, top, width and height, in whole pixels of the detector's input.
     rect: [i64; 4],
 }
 
 impl SecondStage {
-    /// Puts the classifier `network`, for pictures of `input`, behind `detector`, and runs it on one black crop,
-    /// which lays out its weights. Other numbers of crops need no preparation of their own.
+    /// Adds the classifier `network` with images of size `input` to `detector`, and runs it on one black crop.
+    ///
+    /// That run packs the classifier's weights; other numbers of crops need no preparation.
     ///
     /// # Errors
-    /// libtorch refused: no memory, an input smaller than the network.
+    /// libtorch returns an error: not enough memory, or `input` is too small for the network.
     pub(crate) fn new(
         detector: Box<dyn Replica>,
         (network, top): (PreparedClassifier, TopClasses),
@@ -83,7 +84,7 @@ impl SecondStage {
         Ok(stage)
     }
 
-    /// Names the detections of `detected` that are wanted.
+    /// Classifies the selected detections of `detected` and stores their classes.
     fn name(&self, frames: &[DetectFrame<'_>], detected: &mut Detected) {
         let crops: Vec<Crop> = frames
             .iter()
@@ -107,9 +108,9 @@ impl SecondStage {
         detected.post += inferred.elapsed();
     }
 
-    /// `[crops, classes]`
+    /// Returns the logits `[crops, classes]`.
     fn logits(&self, frames: &[DetectFrame<'_>], crops: &[Crop]) -> Tensor {
-        // Frames without a crop are not taken to the device again.
+        // Only frames with a crop are uploaded to the device again.
         let mut rows = vec![0; frames.len()];
         let mut pictures: Vec<&Pixels> = Vec::new();
         for crop in crops {
@@ -154,8 +155,8 @@ impl Wanted {
         })
     }
 
-    /// Where a box of the source lies in the frame's picture with its margin, rounded outwards; none where it
-    /// is too small there.
+    /// Returns the crop of a box given in pixels of the source, with its margin, rounded outwards; `None` if the box is
+    /// too small in the network's input.
     fn rect(&self, bbox: BBox, frame: &DetectFrame<'_>) -> Option<[i64; 4]> {
         let there = frame.placement.to_input(bbox);
         if there.x2 - there.x1 < self.min_side || there.y2 - there.y1 < self.min_side {
@@ -163,15 +164,15 @@ impl Wanted {
         }
         let (x, y) = (self.margin * (bbox.x2 - bbox.x1), self.margin * (bbox.y2 - bbox.y1));
         let wide = BBox { x1: bbox.x1 - x, y1: bbox.y1 - y, x2: bbox.x2 + x, y2: bbox.y2 + y };
-        // Beyond the source's border there are only the letterbox's bars.
+        // Beyond the source's border are only the letterbox's bars.
         let there = frame.placement.to_input(wide.clipped(frame.source)?).clipped(frame.pixels.size())?;
         let (left, top) = (there.x1.floor() as i64, there.y1.floor() as i64);
         Some([left, top, there.x2.ceil() as i64 - left, there.y2.ceil() as i64 - top])
     }
 }
 
-/// `count` in parts of which there are few sizes, powers of two, so that neither libtorch nor a GPU's memory
-/// sees a new shape with every batch.
+/// Splits `count` into powers of two, so that libtorch and the GPU's memory allocator do not get a new shape with every
+/// batch.
 fn parts(count: usize) -> impl Iterator<Item = usize> {
     let mut rest = count;
     std::iter::from_fn(move || {
@@ -226,7 +227,8 @@ mod tests {
         let placement = Fit::Letterbox.place(source, input);
         let frame = DetectFrame { pixels: &pixels, source, placement, keep: Keep::all() };
         let wanted = Wanted { classes: Vec::new(), margin: 0.5, min_side: 10.0 };
-        // Half the size, 50 lower; the margin is cut off at the source's left and upper border.
+        // The placement is half the size, shifted down by 50; the margin is clipped at the source's left and upper
+        // border.
         let rect = |corners: [f32; 4]| wanted.rect(BBox::from(corners), &frame);
         assert_eq!(rect([10.0, 10.0, 50.0, 110.0]), Some([0, 50, 35, 80]));
         assert_eq!(rect([100.0, 100.0, 121.0, 140.0]), Some([44, 90, 22, 40]));

@@ -1,8 +1,9 @@
-//! Networks side by side on one device.
+//! Streams: several replicas of a network that compute side by side on one device.
 //!
-//! On a GPU, so that it never waits for the host. On a CPU a convolution on all cores waits for the slowest of them, and nothing computes between two; with a batch
-//! on each core, both are hidden. While only one stream has work, and little of it, it takes all threads, so
-//! that a lone frame is looked at as soon as it can be.
+//! On a GPU, the other streams keep the device busy while one stream waits for the host. On a CPU, a convolution on all
+//! cores waits for its slowest core, and cores are idle between two convolutions; one batch per core hides both. While
+//! only one stream has work, and its batch is small, it uses all threads, so that a single frame is processed as soon
+//! as possible.
 
 use std::{
     num::NonZeroUsize,
@@ -17,24 +18,26 @@ use lookout_config::ModelSettings;
 
 use crate::Target;
 
-/// The threads that several networks share.
+/// The CPU threads that several replicas share.
 #[derive(Debug, Clone)]
 pub struct Streams {
     threads: usize,
     count: NonZeroUsize,
-    /// Streams that are at work.
+    /// Number of streams that are computing.
     active: Arc<AtomicUsize>,
 }
 
-/// Threads of a stream where there are many: fewer streams take less memory, and beyond a few threads one
-/// stream leaves cores idle.
+/// Threads per stream on machines with many cores. Fewer streams use less memory, but with more than a few threads per
+/// stream, cores are idle.
 const THREADS_OF_A_STREAM: usize = 4;
 
-/// While a GPU works on one batch, the host reads the batch before and puts together the one after.
+/// Streams per GPU. While the GPU processes one batch, the host postprocesses the previous batch and prepares the next
+/// one.
 const STREAMS_OF_A_GPU: usize = 3;
 
 impl Streams {
-    /// What `settings` ask for on `target`, and what is fastest where they do not say.
+    /// Returns the numbers of threads and streams that `settings` asks for on `target`, or the fastest numbers by
+    /// default.
     pub fn new(settings: &ModelSettings, target: Target) -> Self {
         let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = settings.threads.unwrap_or_else(cores).max(1);
@@ -47,19 +50,19 @@ impl Streams {
         Self { threads, count, active: Arc::default() }
     }
 
-    /// How many networks there are to be.
+    /// Returns the number of replicas.
     pub fn count(&self) -> NonZeroUsize {
         self.count
     }
 
-    /// Takes a share of the threads for what this thread computes next, of `pictures`, until the guard is
+    /// Gives this thread its share of the threads for a batch of `pictures` images, until the returned guard is
     /// dropped.
     pub(crate) fn begin(&self, pictures: usize) -> AtWork<'_> {
         let active = self.active.fetch_add(1, Relaxed) + 1;
-        // A batch of some size says that there is more to come for the other streams.
+        // A batch of more images than streams indicates that the other streams will have work as well.
         let sharers = if pictures > self.count.get() { self.count.get() } else { active };
         let share = i32::try_from((self.threads / sharers).max(1)).unwrap_or(i32::MAX);
-        // libtorch keeps the number for each thread by itself.
+        // libtorch stores this number per calling thread.
         if tch::get_num_threads() != share {
             tch::set_num_threads(share);
         }
@@ -67,7 +70,7 @@ impl Streams {
     }
 }
 
-/// A stream that is at work.
+/// A guard of a stream that is computing.
 #[derive(Debug)]
 pub(crate) struct AtWork<'a>(&'a Streams);
 

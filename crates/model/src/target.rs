@@ -1,4 +1,4 @@
-//! Where a network computes, and in what numbers.
+//! The device and the precision that a network computes in.
 
 #[cfg(target_arch = "x86_64")]
 use std::env;
@@ -9,7 +9,7 @@ use tch::{Cuda, Device, Kind};
 
 use crate::ModelError;
 
-/// The numbers that a network computes in.
+/// The dtype that a network computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     Fp32,
@@ -18,7 +18,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The name in records.
+    /// Returns the name used in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
@@ -36,7 +36,7 @@ impl Precision {
     }
 }
 
-/// A device and a precision that it can compute in.
+/// A device and a precision that it supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     pub(crate) device: Device,
@@ -44,19 +44,21 @@ pub struct Target {
 }
 
 impl Target {
-    /// The CPU in fp32, which every machine has.
+    /// The CPU in fp32, which every machine supports.
     pub const REFERENCE: Self = Self { device: Device::Cpu, precision: Precision::Fp32 };
 
-    /// The same device in fp32.
+    /// Returns the same device in fp32.
     pub(crate) fn in_fp32(self) -> Self {
         Self { precision: Precision::Fp32, ..self }
     }
 
-    /// Finds what the settings ask for.
+    /// Returns the device and the precision that the settings ask for.
+    ///
+    /// For the device, `auto` chooses the first GPU if there is one. For the precision, it chooses bf16 if the device
+    /// supports it natively, or else fp16 on a GPU and fp32 on the CPU.
     ///
     /// # Errors
-    /// A GPU that is not there, or a precision that the device does not compute in. `auto` takes the
-    /// first GPU where there is one, and bf16 where the device computes it natively.
+    /// The requested GPU does not exist, or fp16 is requested on the CPU.
     pub fn choose(device: DeviceSetting, precision: PrecisionSetting) -> Result<Self, ModelError> {
         let gpus = usize::try_from(Cuda::device_count()).unwrap_or(0);
         let device = match device {
@@ -91,12 +93,12 @@ impl Target {
         matches!(self.device, Device::Cuda(_))
     }
 
-    /// Whether convolutions run on a GPU's tensor cores, which take 16-bit numbers.
+    /// Returns whether convolutions run on a GPU's tensor cores, which require a 16-bit dtype.
     pub(crate) fn on_tensor_cores(self) -> bool {
         self.is_gpu() && self.precision != Precision::Fp32
     }
 
-    /// Waits until the device has done what it was told, so that a clock shows what that took.
+    /// Waits until the device has completed all work, so that measured times include it.
     pub fn wait(self) {
         if let Device::Cuda(index) = self.device {
             Cuda::synchronize(index as i64);
@@ -104,7 +106,9 @@ impl Target {
     }
 }
 
-/// Bytes in use on a GPU, by whatever program; none of the CPU, and where there is no GPU.
+/// Returns the bytes in use on a GPU, by all programs; `None` for the CPU, or if there is no such GPU.
+///
+/// For `auto`, this is the first GPU.
 pub fn device_memory_used(device: DeviceSetting) -> Option<i64> {
     match device {
         DeviceSetting::Cpu => None,
@@ -113,7 +117,7 @@ pub fn device_memory_used(device: DeviceSetting) -> Option<i64> {
     }
 }
 
-/// `cpu` or `cuda:N`.
+/// Writes `cpu` or `cuda:N`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.device {
@@ -138,7 +142,7 @@ fn has_bf16(device: Device) -> bool {
     }
 }
 
-/// Whether the environment keeps oneDNN from the instructions for bf16, which it would emulate then.
+/// Returns whether environment variables keep oneDNN from using bf16 instructions, in which case it would emulate bf16.
 #[cfg(target_arch = "x86_64")]
 fn onednn_is_limited(env: &dyn Fn(&str) -> Option<String>) -> bool {
     const WITHOUT_BF16: [&str; 7] =

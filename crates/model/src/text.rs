@@ -1,9 +1,10 @@
-//! Text files as tools on all systems write them.
+//! Decoding of text files in the encodings that tools on different systems write.
 
 use std::borrow::Cow;
 
-/// The text of a file without a byte-order mark: UTF-8, or UTF-16 where the mark says so, as PowerShell writes it. None
-/// where it is neither.
+/// Decodes a text file as UTF-8, or as UTF-16 if it has such a byte-order mark, as PowerShell writes it.
+///
+/// The byte-order mark is removed. Returns `None` if the text is neither.
 pub fn decoded(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.as_chunks().0.iter().map(|pair| unit(*pair));

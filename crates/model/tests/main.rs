@@ -4,7 +4,6 @@ mod detector_at_work;
 mod detectors;
 mod pictures;
 mod plain;
-mod replicas;
 mod resnets;
 mod second_stage;
 mod state_dicts;

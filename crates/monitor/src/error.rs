@@ -1,4 +1,4 @@
-//! Why the monitor cannot go on.
+//! Errors that stop the monitor, and errors of its store.
 
 use std::{
     io,
@@ -46,7 +46,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the file is damaged, which no later try makes good.
+    /// Returns whether the file is damaged, which a retry cannot repair.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::File { source, .. } if matches!(
             source.sqlite_error_code(),
@@ -55,7 +55,7 @@ impl StoreError {
     }
 }
 
-/// What to do about an error of the file.
+/// Returns advice for the operator about an error of the database file.
 pub(crate) fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

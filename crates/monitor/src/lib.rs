@@ -1,9 +1,10 @@
-//! The monitor: reads what workers and other consumers publish, keeps a history of it, holds it to rules, tells what
-//! breaks them, and serves a page that shows it all.
+//! The monitor: reads the records of workers and other consumers, keeps a history, evaluates rules, publishes
+//! alerts, and serves a web page.
 //!
-//! [`Monitor::open`] takes valid settings, and [`Monitor::run`] runs until it is told to stop. In between, one task
-//! reads Kafka and applies each record to a state that knows neither a clock nor a disk (`state`, `rules`); what comes
-//! of it is kept (`store`) before it is told (`run`); and what is known is served (`page`, `http`).
+//! [`Monitor::open`] takes valid settings, and [`Monitor::run`] runs until it is asked to stop. One task
+//! reads Kafka and applies each record to a state that uses neither a clock nor a disk (`state`, `rules`).
+//! The results are committed to the store (`store`) before they are published (`run`). The state is served
+//! over HTTP (`page`, `http`).
 
 mod error;
 mod http;

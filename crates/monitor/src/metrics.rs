@@ -1,4 +1,4 @@
-//! The numbers behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
+//! The metrics served at `/metrics`, in the Prometheus text format (OpenMetrics 1.0).
 
 use std::{
     fmt,
@@ -41,18 +41,18 @@ struct ByHook {
     result: &'static str,
 }
 
-/// What became of a try to tell a webhook.
+/// The result of a call of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HookResult {
     Delivered,
-    /// It will be tried again.
+    /// The call is retried.
     Failed,
-    /// The receiver will not accept it.
+    /// The receiver rejected the alert for good.
     Refused,
     GivenUp,
 }
 
-/// All numbers. What the state counts is brought here once a second.
+/// All metrics. The counts of the state are copied here once a second.
 pub(crate) struct Metrics {
     registry: Registry,
     read: Family<ByTopic, Counter>,
@@ -140,7 +140,7 @@ impl Metrics {
         registry.register("browsers", "Browsers that listen", self.browsers.clone());
     }
 
-    /// Brings the state's counts here.
+    /// Copies the counts of the state into the metrics.
     pub(crate) fn set(&self, counts: &Counts, cameras: usize, workers: usize) {
         for kind in RecordKind::ALL {
             let by = ByTopic { topic: topic(kind) };

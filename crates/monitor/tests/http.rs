@@ -1,4 +1,4 @@
-//! The monitor's HTTP side by itself: behind a reverse proxy, and under clients that misbehave. No broker is reachable.
+//! The HTTP server on its own: behind a reverse proxy, and with misbehaving clients. No broker is reachable.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -13,7 +13,7 @@ use lookout_monitor::Monitor;
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Only a test that fails waits this long.
+/// The timeout of a wait; only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "a-token-of-some-length";
 
@@ -37,7 +37,7 @@ impl Running {
         Self { address, task, _folder: folder }
     }
 
-    /// Sends a request in raw text, and returns the whole response.
+    /// Sends a request as raw text, and returns the whole response.
     async fn ask(&self, head: &str, body: &str) -> String {
         let request = format!(
             "{head}\r\nHost: cameras.example\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -135,7 +135,7 @@ async fn half_open_requests_keep_nobody_out() {
     let half_open = spawn_blocking(move || {
         let connect = |i| {
             let mut stream = TcpStream::connect(address).ok()?;
-            // Some send nothing, some a part of a header, some a part of a body.
+            // Some send nothing, some part of a header, some part of a body.
             let part: &[u8] = match i % 3 {
                 0 => b"",
                 1 => b"GET / HTTP/1.1\r\nHost:",

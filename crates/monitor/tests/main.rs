@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-monitor`, in one program that is linked once.
+//! The integration tests of `lookout-monitor`, in a single binary to save link time.
 
 mod http;
 mod run;

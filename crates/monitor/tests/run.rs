@@ -1,4 +1,4 @@
-//! The monitor as a whole, on an embedded broker.
+//! The whole monitor, on an embedded broker.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -29,7 +29,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Longer than anything here takes; only a test that fails waits so long.
+/// The timeout of a wait; only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "a-token-of-some-length";
 
@@ -54,7 +54,7 @@ fn settings(cluster: &Embedded, folder: &TempDir, more: &str) -> MonitorSettings
     settings
 }
 
-/// A monitor that runs. Dropped, it is as one that was killed.
+/// A running monitor. Dropping it has the effect of killing the process.
 struct Running {
     http: String,
     task: JoinHandle<()>,
@@ -62,7 +62,7 @@ struct Running {
 
 impl Running {
     async fn start(settings: MonitorSettings) -> Self {
-        // The one before lets go of the store a moment after it was killed.
+        // The killed predecessor releases the store with a short delay.
         let deadline = Instant::now() + PATIENCE;
         let monitor = loop {
             match Monitor::open(settings.clone()).await {
@@ -135,13 +135,13 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-/// Someone walks to and fro over the middle of the picture.
+/// A camera with one person who walks back and forth across the middle of the image.
 struct Camera {
     ledger: Arc<CameraLedger>,
     session: SessionId,
     seq: u64,
     begun: Timestamp,
-    /// What the same records say to one who has never been stopped.
+    /// The expected result: a session tracker that processes the same records without a restart.
     truth: Follower,
     crossings: usize,
 }
@@ -233,7 +233,7 @@ async fn one_that_is_killed_in_mid_run_misses_and_doubles_no_alert() {
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut cameras = [Camera::new("gate"), Camera::new("yard")];
     let settings = settings(&cluster, &folder, CROSSING);
-    // Not at the same places in a row: shortly after it began, while it keeps, while it tells.
+    // The runs end at different points: shortly after the start, during a commit, during publishing.
     for run_ms in [900, 350, 1_700, 60, 2_300] {
         let running = Running::start(settings.clone()).await;
         let until = Instant::now() + Duration::from_millis(run_ms);
@@ -282,7 +282,7 @@ async fn who_is_not_known_gets_nothing_and_another_site_changes_nothing() {
     assert_eq!((right.status, right.header("location")), (303, "/"));
     let cookie = right.header("set-cookie").split(';').next().unwrap().to_owned();
     assert_eq!(running.ask("GET", "/api/overview", &[("cookie", &cookie)], "").await.status, 200);
-    // With the cookie, which another site's form would send too where SameSite were not known.
+    // With the cookie, which a form of another site would also send if the browser ignored SameSite.
     let json = ("content-type", "application/json");
     let origin = running.http.clone();
     for (headers, status) in [
@@ -444,7 +444,7 @@ async fn an_alert_that_a_webhook_refuses_is_set_aside_and_the_others_go_on() {
     );
 }
 
-/// The body of `/healthz`, once it answers so.
+/// Returns the body of `/healthz`, once it has the status `status`.
 async fn healthy(running: &Running, status: u16) -> String {
     until("the health", async || {
         let answer = running.get("/healthz").await;
@@ -482,7 +482,7 @@ async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     cluster.set_refused(RecordKind::Frame, true).unwrap();
     let running = Running::start(settings(&cluster, &folder, "")).await;
-    // Also from its start on.
+    // The refusal is also reported from the start on.
     until("the refusal", async || healthy(&running, 503).await.contains("lookout.frames.v1").then_some(()))
         .await;
     cluster.set_refused(RecordKind::Frame, false).unwrap();
@@ -509,7 +509,7 @@ async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_
     assert!(!running.task.is_finished());
 }
 
-/// The same as when the brokers come back at another address: the monitor is cut off, and the cameras are not.
+/// The monitor loses its connection and the cameras do not, as when the brokers return at another address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_monitor_that_is_cut_off_says_so_and_raises_no_alert_of_cameras() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
@@ -517,7 +517,7 @@ async fn a_monitor_that_is_cut_off_says_so_and_raises_no_alert_of_cameras() {
     let rule = "[[rule]]\nname = \"down\"\nkind = \"camera_down\"\nfor_s = 1\nlevel = \"critical\"\n\
                 [[rule]]\nname = \"worker\"\nkind = \"worker_down\"\nfor_s = 1";
     let running = Running::start(settings(&cluster, &folder, rule)).await;
-    // Statuses come every second, so silence is three of them.
+    // Status records come every second, so three missing ones count as silence.
     let mut beats = 0;
     let told = async || running.get("/api/alerts").await.json()["alerts"].as_array().unwrap().len();
     let begun = Instant::now();
@@ -540,7 +540,7 @@ async fn a_monitor_that_is_cut_off_says_so_and_raises_no_alert_of_cameras() {
     cluster.set_away(false).unwrap();
     sink.report(&status("gate"));
     healthy(&running, 200).await;
-    // A camera that does say nothing is told of, once what was missed is read.
+    // A camera that is really silent is reported, once the missed records are read.
     until("the alert", async || (told().await > 0).then_some(())).await;
 }
 

@@ -1,4 +1,4 @@
-//! Writes pictures of each place with their boxes: `gallery FOLDER`.
+//! Writes images of each place with their boxes: `gallery FOLDER`.
 
 #![expect(clippy::print_stderr, reason = "who runs it looks on")]
 

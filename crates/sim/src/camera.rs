@@ -1,34 +1,34 @@
 //! A pinhole camera over flat ground.
 //!
-//! World coordinates are meters: x to the right, y ahead along the road, z up. A camera looks along its yaw, 0 being
-//! along y and positive to the right, with its pitch down.
+//! World coordinates are meters: x to the right, y ahead along the road, z up. A camera looks along its yaw, where 0 is
+//! along y and positive is to the right, with its pitch downward.
 
 use lookout_schema::Size;
 
-/// Where a camera is and where it looks.
+/// The pose and field of view of a camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Camera {
     pub at: [f64; 3],
     pub yaw_deg: f64,
-    /// Down.
+    /// Positive is downward.
     pub pitch_deg: f64,
-    /// Across the picture's width.
+    /// Horizontal field of view.
     pub hfov_deg: f64,
 }
 
-/// A camera that has taken a picture of a size.
+/// The projection of a camera to an image of a given size.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
     at: [f64; 3],
     right: [f64; 3],
     down: [f64; 3],
     ahead: [f64; 3],
-    /// In pixels.
+    /// Focal length in pixels.
     focal: f64,
     pub(crate) size: Size,
 }
 
-/// What is nearer than this is not drawn, in meters.
+/// Near clipping plane: closer points are not drawn, in meters.
 pub(crate) const NEAR: f64 = 0.3;
 
 impl Camera {
@@ -44,13 +44,13 @@ impl Camera {
 }
 
 impl View {
-    /// A point from the camera: to the right, down and ahead, in meters.
+    /// Converts a point from world to camera coordinates: to the right, down and ahead, in meters.
     pub(crate) fn local(&self, point: [f64; 3]) -> [f64; 3] {
         let off = sub(point, self.at);
         [dot(off, self.right), dot(off, self.down), dot(off, self.ahead)]
     }
 
-    /// Where a point that is ahead appears, in pixels.
+    /// Projects a point in front of the camera, in camera coordinates, to pixels.
     pub(crate) fn project(&self, [right, down, ahead]: [f64; 3]) -> [f32; 2] {
         let scale = self.focal / ahead;
         let x = f64::from(self.size.width) / 2.0 + right * scale;
@@ -58,7 +58,7 @@ impl View {
         [x as f32, y as f32]
     }
 
-    /// The row of the horizon, in pixels.
+    /// Returns the row of the horizon, in pixels.
     pub(crate) fn horizon(&self) -> f32 {
         let far = 1e6;
         let flat = [self.ahead[0], self.ahead[1], 0.0];
@@ -96,7 +96,7 @@ mod tests {
         assert!(seen([2.0, 20.0, 0.0])[0] > 330.0);
         assert!(seen([0.0, 10.0, 0.0])[1] > seen([0.0, 30.0, 0.0])[1]);
         assert!(seen([0.0, 1e5, 0.0])[1] - view.horizon() < 1.0);
-        // The middle of the picture is 10 degrees below the horizon.
+        // The center of the image is 10 degrees below the horizon.
         let focal = 320.0 / 30f64.to_radians().tan();
         assert!((f64::from(view.horizon()) - (180.0 - focal * 10f64.to_radians().tan())).abs() < 0.5);
     }

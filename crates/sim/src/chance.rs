@@ -1,6 +1,6 @@
-//! Chance that can be asked anywhere: a number from a seed and what it is for.
+//! A counter-based random number generator: each number is a function of a seed and of its purpose.
 
-/// Numbers that depend on all that they were asked with, and on nothing else.
+/// Random numbers that depend on the seed and on the names of their purposes, and on nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chance(u64);
 
@@ -9,18 +9,18 @@ impl Chance {
         Self(mix(seed ^ 0x6c6f_6f6b_6f75_7400))
     }
 
-    /// Another chance, for the `n`th of its kind.
+    /// Returns a derived generator for the `n`th item of kind `what`.
     pub(crate) fn of(self, what: &str, n: i64) -> Self {
         let named = what.bytes().fold(self.0, |state, byte| mix(state ^ u64::from(byte)));
         Self(mix(named ^ n as u64))
     }
 
-    /// Evenly from 0 to 1, without 1.
+    /// Returns a uniform number in [0, 1).
     pub(crate) fn unit(self, what: &str) -> f64 {
         (self.of(what, 0).0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Evenly from `low` to `high`.
+    /// Returns a uniform number in [`low`, `high`).
     pub(crate) fn between(self, what: &str, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit(what)
     }
@@ -33,13 +33,13 @@ impl Chance {
         choices.get((self.unit(what) * choices.len() as f64) as usize).copied()
     }
 
-    /// A number that is fast to make for each of many.
+    /// Returns a number that is cheap to compute, for use per pixel.
     pub(crate) fn noise(self, n: u64) -> u64 {
         mix(self.0 ^ n)
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+/// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 fn mix(state: u64) -> u64 {
     let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! A piece of a camera's video: drawn and encoded once, shown to as many as ask.
+//! A clip of a camera's video, which is rendered and encoded once and can be served many times.
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
@@ -8,7 +8,7 @@ use lookout_schema::Size;
 
 use crate::{FrameTruth, Picture, Renderer, Scene, SimError, Weather};
 
-/// What a clip shows.
+/// The content and encoding of a clip.
 #[derive(Debug, Clone, Copy)]
 pub struct ClipSettings {
     pub scene: Scene,
@@ -20,7 +20,7 @@ pub struct ClipSettings {
     pub kbit_s: u32,
 }
 
-/// H.264 (ITU-T H.264) in access units, with the truth of each.
+/// H.264 (ITU-T H.264) in access units, with the ground truth of each.
 #[derive(Debug)]
 pub struct Clip {
     pub settings: ClipSettings,
@@ -28,7 +28,7 @@ pub struct Clip {
     pub truth: Vec<FrameTruth>,
 }
 
-/// One coded picture, with its parameter sets where it can be decoded by itself.
+/// One access unit; a key frame includes its parameter sets.
 #[derive(Debug, Clone)]
 pub struct Unit {
     pub data: gst::Buffer,
@@ -36,17 +36,17 @@ pub struct Unit {
 }
 
 impl ClipSettings {
-    /// When a frame is, in seconds from the clip's beginning.
+    /// Returns the time of a frame, in seconds from the start of the clip.
     pub fn at_s(&self, frame: u64) -> f64 {
         frame as f64 / f64::from(self.fps)
     }
 }
 
 impl Clip {
-    /// Draws and encodes it.
+    /// Renders and encodes a clip.
     ///
     /// # Errors
-    /// A size that cannot be drawn, or GStreamer lacks x264.
+    /// Returns an error if the size cannot be rendered, or if GStreamer lacks x264.
     pub fn make(settings: ClipSettings) -> Result<Self, SimError> {
         let ClipSettings { scene, camera, weather, size, fps, frames, kbit_s } = settings;
         let mut renderer = Renderer::new(scene, camera, size, weather).ok_or(SimError::Size(size))?;
@@ -72,7 +72,7 @@ impl Clip {
     }
 }
 
-/// A GStreamer pipeline from pictures to what `description` makes of them; its sink is called `out`.
+/// A GStreamer pipeline that feeds frames to the elements in `description`; its appsink, if any, is called `out`.
 pub(crate) struct Encoder {
     pipeline: gst::Pipeline,
     source: AppSrc,
@@ -105,7 +105,8 @@ impl Encoder {
         Ok(Self { pipeline, source, sink, fps })
     }
 
-    /// Takes the `n`th picture. GStreamer wants rows of whole words, which widths that 4 divides have.
+    /// Encodes the `n`th frame. GStreamer expects rows that are padded to 4 bytes, so the width has to be a multiple of
+    /// 4.
     pub(crate) fn push(&mut self, picture: Picture, n: u64) -> Result<(), SimError> {
         let frame = gst::ClockTime::SECOND / u64::from(self.fps);
         let mut buffer = gst::Buffer::from_mut_slice(picture.rgb);
@@ -119,13 +120,13 @@ impl Encoder {
         }
     }
 
-    /// What has been encoded since.
+    /// Returns the access units that were encoded since the last call.
     pub(crate) fn ready(&self) -> Vec<Unit> {
         let pull = || self.sink.as_ref()?.try_pull_sample(gst::ClockTime::ZERO);
         std::iter::from_fn(pull).filter_map(|sample| unit(&sample)).collect()
     }
 
-    /// Encodes what is left.
+    /// Encodes the remaining frames and returns their access units.
     pub(crate) fn finish(self) -> Result<Vec<Unit>, SimError> {
         self.source.end_of_stream().map_err(failed)?;
         let mut units = Vec::new();
@@ -148,7 +149,7 @@ impl Encoder {
         }
     }
 
-    /// The error that has ended the pipeline, if one has.
+    /// Returns the error that ended the pipeline, if there is one.
     fn reason(&self) -> Option<SimError> {
         let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {

@@ -1,4 +1,4 @@
-//! Small pictures of single objects, a folder a class: what classifiers learn from.
+//! Small images of single objects in one folder per class, to train classifiers.
 
 use std::{fs, path::Path};
 
@@ -10,15 +10,15 @@ use lookout_schema::{BBox, Size};
 
 use crate::{DatasetSettings, Kind, SimError, dataset::shots};
 
-/// What of the surroundings is shown on each side, as a part of the object's longer side.
+/// The margin on each side, as a fraction of the object's longer side.
 const MARGIN: f32 = 0.1;
 
-/// Writes a square PNG of `side` pixels of every object of a data set that is asked for into `folder`, and gives their
-/// number: `person/1000-0007.png` is the eighth of the scene of seed 1000. `progress` is told how many pictures they
-/// were cut out of.
+/// Writes a square PNG of `side` pixels of every object of a data set that is not ignored into `folder`, and returns
+/// their number. `person/1000-0007.png` is the eighth object in the scene of seed 1000. `progress` is called with the
+/// number of images processed so far.
 ///
 /// # Errors
-/// Something cannot be written.
+/// Returns an error if a file cannot be written.
 pub fn write_crops(
     folder: &Path,
     settings: &DatasetSettings,
@@ -53,7 +53,7 @@ pub fn write_crops(
     Ok(crops)
 }
 
-/// A part of a picture, in pixels.
+/// A square part of an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Square {
     x: u32,
@@ -62,8 +62,8 @@ struct Square {
 }
 
 impl Square {
-    /// With the object in its middle as far as the picture reaches; no larger than the picture is high or wide, which
-    /// cuts off the ends of what is longer.
+    /// Returns a square with the object in its center, moved as needed to lie within the image. It is not larger than
+    /// the image is high or wide, so longer objects are cut off.
     fn around(b: BBox, size: Size) -> Self {
         let longer = (b.x2 - b.x1).max(b.y2 - b.y1);
         let side = ((longer * (1.0 + 2.0 * MARGIN)).round() as u32).clamp(1, size.width.min(size.height));

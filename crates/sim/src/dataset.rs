@@ -1,4 +1,4 @@
-//! Data sets of simulated pictures, in COCO's format (Lin et al., Microsoft COCO, 2014).
+//! Data sets of simulated images, in COCO's format (Lin et al., Microsoft COCO, 2014).
 
 use std::{
     fs::{self, File},
@@ -13,20 +13,20 @@ use thiserror::Error;
 
 use crate::{ClipSettings, FrameTruth, Kind, Picture, Place, Renderer, Scene, Weather};
 
-/// What is in a data set.
+/// The content of a data set.
 #[derive(Debug, Clone, Copy)]
 pub struct DatasetSettings {
-    /// Scenes with other seeds have nothing in common.
+    /// The seed of the first scene. Scenes with different seeds are independent.
     pub first_seed: u64,
     pub scenes: u64,
-    /// Pictures of each scene, by a camera each, some seconds apart.
+    /// Number of images per scene, each by a different camera and some seconds apart.
     pub pictures_per_scene: u64,
     pub size: Size,
-    /// JPEG's, 1 to 100.
+    /// JPEG quality, 1 to 100.
     pub quality: u8,
 }
 
-/// A data set could not be written.
+/// The simulation failed, or its output could not be written.
 #[derive(Debug, Error)]
 pub enum SimError {
     #[error("`{path}` cannot be written: {source}")]
@@ -41,20 +41,20 @@ pub enum SimError {
     Picture { path: PathBuf, reason: String },
 }
 
-/// The place of a seed: all three in turn.
+/// Returns the place of a seed; the three places alternate.
 pub fn place(seed: u64) -> Place {
     Place::ALL[(seed % 3) as usize]
 }
 
-/// A picture of a data set, with what is true of it.
+/// An image of a data set, with its ground truth.
 pub(crate) struct Shot {
     pub(crate) seed: u64,
     pub(crate) picture: Picture,
     pub(crate) truth: FrameTruth,
 }
 
-/// The pictures of a data set: scene by scene, each by a camera and in a weather of its own, so that there is as much
-/// to see as can be.
+/// Returns the images of a data set, scene by scene. Each has its own camera and weather, for as much variety as
+/// possible.
 pub(crate) fn shots(settings: &DatasetSettings) -> impl Iterator<Item = Result<Shot, SimError>> {
     let DatasetSettings { first_seed, scenes, pictures_per_scene, size, .. } = *settings;
     let seeds = first_seed..first_seed + scenes;
@@ -68,10 +68,11 @@ pub(crate) fn shots(settings: &DatasetSettings) -> impl Iterator<Item = Result<S
     )
 }
 
-/// Writes `annotations.json` and `images/` into `folder`, and gives the number of pictures; `progress` is told of each.
+/// Writes `annotations.json` and `images/` into `folder` and returns the number of images. `progress` is called with
+/// the number of images so far.
 ///
 /// # Errors
-/// Something cannot be written.
+/// Returns an error if a file cannot be written.
 pub fn write_dataset(
     folder: &Path,
     settings: &DatasetSettings,
@@ -91,11 +92,11 @@ pub fn write_dataset(
     written.finish(&about)
 }
 
-/// Writes the frames that clips show as they were drawn, before any coding: `images/camera-N-FRAME.png` with
-/// `annotations.json` in `folder`. `cameras` are the clips by the numbers of their cameras.
+/// Writes the frames of clips without lossy compression: `images/camera-N-FRAME.png` with `annotations.json` in
+/// `folder`. `cameras` pairs the number of each camera with its clip.
 ///
 /// # Errors
-/// Something cannot be written.
+/// Returns an error if a file cannot be written.
 pub fn write_frames(folder: &Path, cameras: &[(usize, ClipSettings)]) -> Result<u64, SimError> {
     let mut written = CocoFolder::create(folder)?;
     for (number, clip) in cameras {
@@ -111,7 +112,7 @@ pub fn write_frames(folder: &Path, cameras: &[(usize, ClipSettings)]) -> Result<
     written.finish(&json!({"description": "the frames of simulated cameras, by lookout sim"}))
 }
 
-/// A data set in the making.
+/// A data set that is being written.
 struct CocoFolder {
     folder: PathBuf,
     pictures: Vec<serde_json::Value>,
@@ -125,7 +126,7 @@ impl CocoFolder {
         Ok(Self { folder: folder.to_owned(), pictures: Vec::new(), annotations: Vec::new() })
     }
 
-    /// Where a picture goes.
+    /// Returns the path of an image.
     fn place(&self, name: &str) -> PathBuf {
         self.folder.join("images").join(name)
     }
@@ -167,7 +168,7 @@ fn annotate(image: u64, truth: &FrameTruth, annotations: &mut Vec<serde_json::Va
             "category_id": object.class_id,
             "bbox": [b.x1, b.y1, width, height],
             "area": width * height,
-            // What is too small or too hidden is not asked for, as a crowd is not.
+            // Objects that are too small or too occluded are ignored in evaluation, like crowds.
             "iscrowd": u8::from(object.ignore),
         }));
     }

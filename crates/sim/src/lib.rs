@@ -1,7 +1,7 @@
-//! Simulated cameras. A road or a yard from a seed, seen by cameras that stand or drive, with the truth of every
-//! frame: what is where, how much of it can be seen, how far it is and how soon it is here.
+//! Simulated cameras: a road or a yard is generated from a seed and rendered from fixed or moving cameras, with the
+//! ground truth of every frame: the objects' boxes, visibility, distances and times to collision.
 //!
-//! Everything is a function of the seed and the time: any frame can be made by itself, in any order, and is the
+//! Everything is a function of the seed and the time: any frame can be rendered independently, in any order, and is the
 //! same on every machine.
 
 mod camera;

@@ -1,4 +1,4 @@
-//! A simulated camera as a file: a video, and beside it the truth of its frames, a line of JSON each.
+//! Writes a simulated camera as a video file, with a file of ground truth that has one line of JSON per frame.
 
 use std::{
     fs::File,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::{ClipSettings, Renderer, SimError, clip::Encoder};
 
-/// Writes an MP4 file with H.264 to `video`, and its truth to `truth`.
+/// Writes an MP4 file with H.264 to `video`, and its ground truth to `truth`.
 ///
 /// # Errors
-/// A file cannot be written, or GStreamer lacks x264.
+/// Returns an error if a file cannot be written, or if GStreamer lacks x264.
 pub fn write_video(
     video: &Path,
     truth: &Path,
@@ -20,7 +20,7 @@ pub fn write_video(
 ) -> Result<(), SimError> {
     let ClipSettings { scene, camera, weather, size, fps, frames, kbit_s } = settings;
     let write_failed = |source: io::Error| SimError::Write { path: truth.to_owned(), source };
-    // Said of the video before anything is drawn: GStreamer's own words of it are less plain.
+    // Checked before anything is rendered, because GStreamer's message for a file that cannot be written is less clear.
     File::create(video).map_err(|source| SimError::Write { path: video.to_owned(), source })?;
     let mut lines = BufWriter::new(File::create(truth).map_err(write_failed)?);
     let mut renderer = Renderer::new(scene, camera, size, weather).ok_or(SimError::Size(size))?;

@@ -1,28 +1,29 @@
-//! Light and weather, and what they do to a picture.
+//! Light and weather, and their effects on an image.
 
 use crate::{chance::Chance, render::Picture};
 
-/// How a scene is lit and seen.
+/// The lighting and visibility of a scene.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weather {
-    /// How bright it is: 1 on a clear day.
+    /// Brightness: 1 on a clear day.
     pub light: f64,
-    /// Where the sun stands, in degrees round the vertical.
+    /// Azimuth of the sun in degrees.
     pub sun_deg: f64,
-    /// How much of the light is the sun's and not the sky's, 0 to 1.
+    /// Fraction of the light that comes directly from the sun and not from the sky, 0 to 1.
     pub clear: f64,
-    /// What part of the light is lost to fog, a meter.
+    /// Extinction by fog, per meter: light is attenuated by exp(-fog * distance).
     pub fog: f64,
-    /// Drops in a picture of 640 by 360.
+    /// Number of raindrops in an image of 640 by 360 pixels.
     pub rain: u32,
-    /// Standard deviation of the sensor's noise, in levels of 255.
+    /// Strength of the sensor's noise, in levels of 255. The noise is between -1.22 and 1.22 times this, and its
+    /// standard deviation is about half of this.
     pub noise: f64,
 }
 
 impl Weather {
     pub const CLEAR: Self = Self { light: 1.0, sun_deg: 40.0, clear: 0.6, fog: 0.0008, rain: 0, noise: 2.0 };
 
-    /// The weather of a seed.
+    /// Returns the weather of a seed.
     pub fn of(seed: u64) -> Self {
         let chance = Chance::new(seed).of("weather", 0);
         let wet = chance.is("wet", 0.25);
@@ -44,14 +45,15 @@ impl Weather {
         }
     }
 
-    /// What the air and the sensor add to the picture of frame `n`.
+    /// Adds rain and sensor noise to the image of frame `n`.
     pub(crate) fn spoil(&self, picture: &mut Picture, chance: Chance, n: u64) {
         let chance = chance.of("frame", n as i64);
         self.rain_on(picture, chance);
         let scale = self.noise * 1.22;
         let mut bits = 0;
         for (i, level) in picture.rgb.iter_mut().enumerate() {
-            // Four bytes of noise a number; two added are near enough to normal.
+            // One random number gives the noise of four bytes. The sum of two uniform values is close enough to a
+            // normal distribution.
             if i % 4 == 0 {
                 bits = chance.noise(i as u64);
             }

@@ -1,4 +1,4 @@
-//! What the truth of a frame promises.
+//! Tests of the ground truth's properties.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -49,7 +49,8 @@ fn boxes_lie_within_the_picture_and_numbers_are_sane() {
     assert!(Kind::ALL.iter().all(|kind| seen.get(kind.label()).is_some_and(|n| *n > 10)), "{seen:?}");
 }
 
-/// The box grows as the truth says: the size of what comes nearer goes as one over its distance.
+/// The box grows as the ground truth predicts: the size of an approaching object is proportional to the inverse of its
+/// distance.
 #[test]
 fn the_time_to_collision_is_that_of_the_picture() {
     let mut checked = 0;
@@ -61,7 +62,7 @@ fn the_time_to_collision_is_that_of_the_picture() {
         let (_, to) = renderer.frame(1, 4.0);
         for object in from.objects.iter().filter(|object| object.visible > 0.95 && !object.ignore) {
             let Some(later) = to.objects.iter().find(|later| later.track == object.track) else { continue };
-            // The one ahead, of which no side comes into sight as it comes near.
+            // The vehicle ahead, of which no other side becomes visible as it approaches.
             let whole = |b: lookout_schema::BBox| b.x1 > 2.0 && b.x2 < 1278.0 && b.y2 < 718.0;
             let ahead =
                 ((object.bbox.x1 + object.bbox.x2) / 2.0 - 640.0).abs() < 40.0 && object.ttc_s.is_some();

@@ -1,4 +1,4 @@
-//! What a network saw, in pixels of the source frame.
+//! The inference result of a frame, in pixels of the source frame.
 
 use std::time::{Duration, Instant};
 
@@ -6,26 +6,26 @@ use lookout_schema::{Classification, Detection};
 
 use crate::{FrameHeader, Snapshot, Ticket};
 
-/// What a network saw in one frame.
+/// What a network found in one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
-    /// Most certain first; boxes in pixels of the source frame.
+    /// Sorted by falling score; boxes in pixels of the source frame.
     pub detections: Vec<Detection>,
-    /// Most probable first.
+    /// Sorted by falling probability.
     pub classes: Vec<Classification>,
 }
 
-/// A frame's findings, rejoined with its header.
+/// A frame's inference result with the frame's header.
 #[derive(Debug)]
 pub struct FrameResult {
     pub header: FrameHeader,
     pub ticket: Ticket,
     pub findings: Findings,
     pub snapshot: Option<Snapshot>,
-    /// When the frame's batch was begun.
+    /// When processing of the frame's batch started.
     pub batched_at: Instant,
-    /// The forward pass of the frame's batch.
+    /// The time of the forward pass of the frame's batch.
     pub infer: Duration,
-    /// Reading the network's output for the batch.
+    /// The time of postprocessing of the frame's batch.
     pub post: Duration,
 }

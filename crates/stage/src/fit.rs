@@ -1,20 +1,20 @@
-//! How a picture of any shape comes into a network's input of one shape.
+//! Resize modes: how a frame of any shape is brought to the fixed input shape of a network.
 
 use lookout_schema::{BBox, Size};
 
-/// How the source frame is brought to the model's input.
+/// How the source frame is resized to the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// Scaled to lie within the input, centered, the rest black: nothing is lost, shapes are kept.
+    /// Scales the frame to fit within the input, keeps its aspect ratio, centers it and fills the rest with black.
     Letterbox,
-    /// Short side scaled to `short_side`, then the center of the input's size is cut out: torchvision's
-    /// evaluation transform for classifiers.
+    /// Scales the short side to `short_side`, then crops the center to the input's size: torchvision's evaluation
+    /// transform for classifiers.
     CenterCrop { short_side: u32 },
-    /// Scaled to the input's size, shapes not kept.
+    /// Scales the frame to the input's size without keeping its aspect ratio.
     Stretch,
 }
 
-/// Where the model's input lies in the source frame: `input = source * scale + offset`, axis by axis.
+/// The resize transform from source frame to model input: `input = source * scale + offset`, for each axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placement {
     pub scale_x: f32,
@@ -25,7 +25,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// A box in pixels of the source, in pixels of the input.
+    /// Maps a box from pixels of the source to pixels of the input.
     pub fn to_input(&self, source: BBox) -> BBox {
         BBox {
             x1: source.x1 * self.scale_x + self.offset_x,
@@ -35,7 +35,7 @@ impl Placement {
         }
     }
 
-    /// A box in pixels of the input, in pixels of the source.
+    /// Maps a box from pixels of the input to pixels of the source.
     pub fn to_source(&self, input: BBox) -> BBox {
         BBox {
             x1: (input.x1 - self.offset_x) / self.scale_x,
@@ -56,12 +56,12 @@ pub struct Rect {
 }
 
 impl Fit {
-    /// Where a source of `source` lies in an input of `input` pixels.
+    /// Returns the transform from a frame of size `source` to an input of size `input`.
     ///
-    /// A letterbox scales by the smaller of the two ratios, to whole pixels, and centers what it gets,
-    /// the odd pixel below or to the right. A center crop resizes as torchvision does: the short side to
-    /// `short_side`, the long side to `int(short_side * long / short)`, then the crop's corner at
-    /// `round((resized - input) / 2)`.
+    /// A letterbox scales by the smaller of the two ratios, to whole pixels, and centers the result; an odd pixel of
+    /// padding is added below or to the right. A center crop resizes as torchvision does: the short side to
+    /// `short_side`, the long side to `int(short_side * long / short)`, with the corner of the crop at `round((resized
+    /// - input) / 2)`.
     pub fn place(self, source: Size, input: Size) -> Placement {
         let (sw, sh) = (source.width as f32, source.height as f32);
         match self {
@@ -92,7 +92,7 @@ impl Fit {
         }
     }
 
-    /// Where the scaled source lies in the input.
+    /// Returns the rectangle of the input that the letterboxed source covers.
     pub fn letterbox(source: Size, input: Size) -> Rect {
         let (sw, sh) = (u64::from(source.width), u64::from(source.height));
         let (iw, ih) = (u64::from(input.width), u64::from(input.height));
@@ -110,7 +110,7 @@ impl Fit {
         }
     }
 
-    /// The size to which torchvision's `Resize(short_side)` brings `source`.
+    /// Returns the size to which torchvision's `Resize(short_side)` resizes `source`.
     pub fn short_side(source: Size, short_side: u32) -> Size {
         let long =
             |long: u32, short: u32| (u64::from(short_side) * u64::from(long) / u64::from(short)) as u32;
@@ -122,7 +122,7 @@ impl Fit {
     }
 }
 
-/// Half of `n`, rounded as Python's `round` does, which torchvision's `CenterCrop` uses.
+/// Returns half of `n`, rounded half to even like Python's `round`, which torchvision's `CenterCrop` uses.
 fn half_to_even(n: i64) -> f32 {
     let (whole, odd) = (n.div_euclid(2), n.rem_euclid(2));
     (if odd == 1 && whole % 2 != 0 { whole + 1 } else { whole }) as f32
@@ -149,7 +149,7 @@ mod tests {
         let fit = Fit::CenterCrop { short_side: 256 };
         let placement = fit.place(size(768, 576), size(224, 224));
         assert_eq!(Fit::short_side(size(768, 576), 256), size(341, 256));
-        // round((341 - 224) / 2) = round(58.5) = 58: to the even number.
+        // round((341 - 224) / 2) = round(58.5) = 58, because Python rounds half to even.
         assert_eq!((placement.offset_x, placement.offset_y), (-58.0, -16.0));
     }
 

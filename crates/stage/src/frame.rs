@@ -1,4 +1,4 @@
-//! A decoded frame, and a batch of them.
+//! A decoded frame, and a batch of frames.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -6,35 +6,36 @@ use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
 use crate::{GpuPicture, Keep, Placement, Snapshot, Ticket};
 
-/// What is known of a frame apart from its pixels.
+/// The metadata of a frame, without its pixels.
 #[derive(Debug, Clone)]
 pub struct FrameHeader {
     pub camera: CameraId,
     pub session: SessionId,
-    /// Counts the decoded frames of the session from 0.
+    /// The sequence number, which counts the decoded frames of the session from 0.
     pub seq: u64,
     pub pts_ns: Option<u64>,
     pub captured_at: Timestamp,
     pub clock: Clock,
-    /// The size of the frame as it is displayed: with square pixels, and turned as the stream says.
+    /// The size of the frame as it is displayed: with square pixels, after the rotation that the stream specifies.
     pub source: Size,
-    /// Where the model's input lies in the source frame.
+    /// The resize transform from the source frame to the model's input.
     pub placement: Placement,
-    /// What of it is asked for.
+    /// The detection filter of the frame's camera.
     pub keep: Arc<Keep>,
-    /// Whether the source goes on without us, so that an old frame is worth less than a new one.
+    /// Whether the source is live, so that it continues whether or not it is read and a new frame is worth more than an
+    /// old one.
     pub live: bool,
-    /// When its data reached the worker, before it was decoded; for files, when it left the decoder.
-    /// Its age is counted from here by this machine's own clock, whatever the camera's clock says.
+    /// When the frame's data reached the worker, before decoding; for files, when it left the decoder. The frame's age
+    /// is counted from here by the clock of this machine, independently of the camera's clock.
     pub arrived_at: Instant,
-    /// When it left the decoder.
+    /// When the frame left the decoder.
     pub decoded_at: Instant,
-    /// When it was ready for a batch.
+    /// When the frame was ready to be put in a batch.
     pub ready_at: Instant,
 }
 
-/// The model's input picture: `[height, width, 3]`, RGB, 8 bits, rows without padding, in the memory of the host or of a
-/// GPU.
+/// The model's input image: `[height, width, 3]`, RGB, 8 bits, rows without padding, in host memory or in the memory of
+/// a GPU.
 #[derive(Clone)]
 pub struct Pixels {
     size: Size,
@@ -48,20 +49,20 @@ enum Bytes {
 }
 
 impl Pixels {
-    /// Takes `rgb` if it holds just the bytes of a picture of `size`.
+    /// Returns an image of `size` from `rgb`, or `None` if the length of `rgb` is not `width * height * 3` bytes.
     pub fn new(size: Size, rgb: impl Into<Arc<[u8]>>) -> Option<Self> {
         let rgb = rgb.into();
         let expected = size.width as usize * size.height as usize * 3;
         (rgb.len() == expected).then_some(Self { size, bytes: Bytes::Host(rgb) })
     }
 
-    /// A black picture.
+    /// Returns a black image.
     pub fn black(size: Size) -> Self {
         let bytes = size.width as usize * size.height as usize * 3;
         Self { size, bytes: Bytes::Host(std::iter::repeat_n(0, bytes).collect()) }
     }
 
-    /// A picture of `size` in a GPU's memory.
+    /// Returns an image of `size` in a GPU's memory.
     pub fn on_gpu(size: Size, picture: Arc<dyn GpuPicture>) -> Self {
         Self { size, bytes: Bytes::Gpu(picture) }
     }
@@ -70,7 +71,8 @@ impl Pixels {
         self.size
     }
 
-    /// The bytes in the host's memory; of a picture in a GPU's memory a copy, which the first call waits for.
+    /// Returns the bytes in host memory. For an image in a GPU's memory, this is a copy, for which the first call
+    /// waits.
     pub fn rgb(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Host(rgb) => rgb,
@@ -78,7 +80,7 @@ impl Pixels {
         }
     }
 
-    /// Where the bytes are in the memory of the GPU `device`; none where they are elsewhere.
+    /// Returns the address of the bytes in the memory of the GPU `device`, or `None` if they are not in its memory.
     pub fn address_on(&self, device: usize) -> Option<u64> {
         match &self.bytes {
             Bytes::Gpu(picture) if picture.device() == device => Some(picture.address()),
@@ -99,7 +101,7 @@ pub struct Frame {
     pub header: FrameHeader,
     pub ticket: Ticket,
     pub pixels: Pixels,
-    /// Of some frames, where snapshots are asked for.
+    /// The snapshot of this frame, if one was due.
     pub snapshot: Option<Snapshot>,
 }
 
@@ -107,15 +109,15 @@ pub struct Frame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BatchClosed {
     Full,
-    /// The device had nothing to do.
+    /// The device was idle.
     Idle,
-    /// Its oldest frame had waited for `max_wait_ms`.
+    /// The oldest frame of the batch had waited for `max_wait_ms`.
     Deadline,
-    /// No more frames will come.
+    /// All cameras have ended, so no more frames will come.
     Drain,
 }
 
-/// Frames of one size, across cameras, for one forward pass.
+/// Frames of one size, from one or more cameras, for one forward pass.
 #[derive(Debug)]
 pub struct FrameBatch {
     pub frames: Vec<Frame>,

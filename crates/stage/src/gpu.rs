@@ -1,4 +1,4 @@
-//! Pictures in a GPU's memory, and who scales them there.
+//! Images in GPU memory, and the interface to scale frames there.
 
 use std::fmt;
 
@@ -6,64 +6,66 @@ use lookout_schema::Size;
 
 use crate::{Pixels, Rect};
 
-/// Bytes in a GPU's memory: `[height, width, 3]`, RGB, complete when this exists and unchanged while it lives.
+/// An image in GPU memory: `[height, width, 3]`, RGB. The bytes must be complete when the object is created and must
+/// not change while it lives.
 pub trait GpuPicture: fmt::Debug + Send + Sync {
-    /// CUDA's index of the GPU.
+    /// Returns the CUDA index of the GPU.
     fn device(&self) -> usize;
 
-    /// Where the bytes begin in the GPU's memory.
+    /// Returns the start address of the bytes in the GPU's memory.
     fn address(&self) -> u64;
 
-    /// The bytes in the host's memory, copied at the first call.
+    /// Returns the bytes in host memory, which are copied at the first call.
     fn download(&self) -> &[u8];
 }
 
-/// Scales decoded frames on the GPU of the network, and converts them to RGB.
+/// Scales decoded frames on the network's GPU and converts them to RGB.
 pub trait GpuScaler: fmt::Debug + Send + Sync {
-    /// CUDA's index of the GPU.
+    /// Returns the CUDA index of the GPU.
     fn device(&self) -> usize;
 
-    /// The CUDA context (`CUcontext`) that the network uses. A GPU does the work of one context at a time, so whoever
-    /// decodes beside the network has to use this one.
+    /// Returns the CUDA context (`CUcontext`) that the network uses. A GPU executes the work of one context at a time,
+    /// so a decoder on the same GPU has to use this one.
     fn context(&self) -> usize;
 
-    /// Returns `frame` scaled as `plan` says. It has been read when this returns.
+    /// Returns `frame` scaled as `plan` specifies. `frame` is no longer read after this returns.
     ///
     /// # Errors
-    /// CUDA's message, such as for want of memory.
+    /// Returns CUDA's message, for example when the GPU is out of memory.
     fn scale(&self, frame: &Nv12Frame, plan: &ScalePlan) -> Result<Pixels, String>;
 }
 
-/// A frame in NV12 in the memory of a GPU: a plane of Y, and one of U and V by turns with half the width and height.
+/// A frame in NV12 in GPU memory: a Y plane, and an interleaved UV plane of half the width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nv12Frame {
     /// Addresses in the GPU's memory.
     pub y: u64,
     pub uv: u64,
-    /// Bytes from a row to the next.
+    /// Strides in bytes.
     pub y_stride: usize,
     pub uv_stride: usize,
-    /// Pixels of the plane of Y.
+    /// The size of the Y plane in pixels.
     pub size: Size,
 }
 
-/// How a frame is brought into a picture.
+/// How a frame is cropped, scaled and converted into an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScalePlan {
-    /// The part of the frame that is seen, in parts of its width and height: left, top, width, height.
+    /// The part of the frame that is visible in the image, as fractions of the frame's width and height: left, top,
+    /// width, height.
     pub seen: [f64; 4],
-    /// The size of the picture.
+    /// The size of the image.
     pub input: Size,
-    /// Where the part lies in the picture, which is black elsewhere.
+    /// The rectangle of the image that this part fills; the rest is black.
     pub to: Rect,
-    /// How YUV becomes RGB.
+    /// The conversion from YUV to RGB.
     pub matrix: YuvFactors,
 }
 
-/// Factors of 2^16 by which YUV becomes RGB.
+/// Coefficients of the conversion from YUV to RGB, in units of 2^-16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct YuvFactors {
-    /// The Y of black.
+    /// The Y value of black.
     pub black: i32,
     pub y: i32,
     pub v_to_red: i32,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use lookout_schema::Size;
 
-/// The size in which frames are wanted. The worker sets it, and each camera reads it for every frame.
+/// The size to which cameras scale their frames. The worker sets it, and each camera reads it for every frame.
 #[derive(Debug, Clone)]
 pub struct InputSize(Arc<AtomicU64>);
 
@@ -26,7 +26,7 @@ impl InputSize {
     }
 }
 
-// One number, so that no reader sees the width of one size with the height of another.
+// Both sides are packed into one atomic, so that no reader combines the width of one size with the height of another.
 fn packed(size: Size) -> u64 {
     (u64::from(size.width) << 32) | u64::from(size.height)
 }

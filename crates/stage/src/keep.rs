@@ -1,25 +1,25 @@
-//! What a camera's user wants to know of.
+//! The detection filter of a camera.
 
 use lookout_schema::{BBox, Region, Size};
 
-/// Which detections of a camera are kept.
+/// Selects the detections of a camera that are published.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Keep {
-    /// Those whose box's center lies in one of these; all where there are none.
+    /// Keeps detections whose box's center lies in one of these regions. Empty keeps all.
     pub regions: Vec<Region>,
-    /// Those of one of these classes, by label; all where there are none.
+    /// Keeps detections with one of these labels. Empty keeps all.
     pub classes: Vec<String>,
 }
 
 static ALL: Keep = Keep { regions: Vec::new(), classes: Vec::new() };
 
 impl Keep {
-    /// Every detection.
+    /// Returns the filter that keeps every detection.
     pub fn all() -> &'static Self {
         &ALL
     }
 
-    /// Whether a detection of `label` is kept, whose box is `bbox` in pixels of a frame of `source`.
+    /// Returns whether a detection of `label` is kept. `bbox` is in pixels of a frame of size `source`.
     pub fn keeps(&self, label: &str, bbox: BBox, source: Size) -> bool {
         let center = [
             (bbox.x1 + bbox.x2) / 2.0 / source.width as f32,

@@ -1,4 +1,4 @@
-//! The account of one camera's frames, and the ticket by which each frame is counted.
+//! The counters of one camera's frames, and the ticket by which each frame is counted.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,20 +13,20 @@ use lookout_schema::{CameraId, DropCause, ExpireCause, LedgerCounts, SessionId};
 
 use crate::{Permit, Tenure};
 
-/// Counts what became of a camera's frames. Shared by all that hold its tickets.
+/// Counts the outcome of each of a camera's frames. Shared by all its tickets.
 #[derive(Debug)]
 pub struct CameraLedger {
     camera: CameraId,
     tenure: Arc<Tenure>,
     account: Mutex<Account>,
-    /// When the last record was published, for readiness; microseconds of the Unix epoch.
+    /// When the last record was published, in microseconds of the Unix epoch; used for readiness.
     last_published_us: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Account {
     counts: LedgerCounts,
-    /// Drops that no record has named yet, oldest first.
+    /// Drops that no record has reported yet, oldest first.
     unnamed: VecDeque<DropNote>,
 }
 
@@ -38,17 +38,17 @@ struct DropNote {
     frames: u64,
 }
 
-/// How many drops are kept apart until a record names them; more are added up, so that a camera whose
-/// every frame is dropped costs no memory.
+/// The maximum number of drops that are kept apart until a record reports them. Further drops are added to existing
+/// entries, so that memory stays bounded for a camera whose every frame is dropped.
 const MAX_UNNAMED: usize = 1024;
 
 impl CameraLedger {
-    /// Of a camera that has no other owner.
+    /// Creates the ledger of a camera that has no other owner.
     pub fn new(camera: CameraId) -> Arc<Self> {
         Self::within(camera, Tenure::for_ever())
     }
 
-    /// Of a camera in one worker's time with it.
+    /// Creates the ledger of a camera in one worker's ownership term.
     pub fn within(camera: CameraId, tenure: Arc<Tenure>) -> Arc<Self> {
         Arc::new(Self { camera, tenure, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
     }
@@ -61,12 +61,12 @@ impl CameraLedger {
         &self.camera
     }
 
-    /// A consistent copy: it always passes [`LedgerCounts::check`].
+    /// Returns a consistent copy, which always passes [`LedgerCounts::check`].
     pub fn counts(&self) -> LedgerCounts {
         self.account().counts.clone()
     }
 
-    /// Counts a decoded frame and gives the ticket that must go with it.
+    /// Counts a decoded frame and returns the ticket that must accompany it.
     pub fn receive(self: &Arc<Self>, session: SessionId, seq: u64) -> Ticket {
         let mut account = self.account();
         account.counts.received += 1;
@@ -75,19 +75,19 @@ impl CameraLedger {
         Ticket { ledger: Arc::clone(self), session, seq, at: At::Processing, permit: None }
     }
 
-    /// Counts a decoded frame that goes no further.
+    /// Counts a decoded frame that is dropped at once.
     pub fn receive_and_drop(self: &Arc<Self>, session: SessionId, seq: u64, cause: DropCause) {
         let mut account = self.account();
         account.counts.received += 1;
         account.dropped(session, seq, cause);
     }
 
-    /// When the camera's last record was published, in microseconds of the Unix epoch; 0 before the first.
+    /// Returns when the camera's last record was published, in microseconds of the Unix epoch; 0 before the first.
     pub fn last_published_us(&self) -> u64 {
         self.last_published_us.load(Relaxed)
     }
 
-    // Each critical section is a few additions, so a poisoned lock still guards a sound account.
+    // Each critical section is a few additions, so the counters are consistent even if the lock is poisoned.
     fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +107,7 @@ impl Account {
         self.unnamed.push_back(DropNote { session, seq, cause, frames: 1 });
     }
 
-    /// Takes the drops of `session` before `seq`, and forgets those of sessions that have passed.
+    /// Removes and returns the drops of `session` before `seq`, and discards drops of earlier sessions.
     fn take_unnamed(&mut self, session: SessionId, seq: u64) -> BTreeMap<DropCause, u64> {
         let mut named = BTreeMap::new();
         self.unnamed.retain(|note| {
@@ -129,8 +129,8 @@ enum At {
     Settled,
 }
 
-/// One frame's place in its camera's ledger. It goes with the frame from the decoder to the broker's
-/// answer; a ticket that is dropped before it was settled is counted as lost by the stage that held it.
+/// One frame's entry in its camera's ledger. It accompanies the frame from the decoder to the broker's acknowledgment.
+/// A ticket that is dropped before it was settled is counted as lost by the stage that held it.
 #[derive(Debug)]
 pub struct Ticket {
     ledger: Arc<CameraLedger>,
@@ -141,30 +141,30 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Keeps `permit` until the frame is settled.
+    /// Holds `permit` until the frame is settled.
     pub fn with_permit(mut self, permit: Permit) -> Self {
         self.permit = Some(permit);
         self
     }
 
-    /// Whether the frame's source waits rather than lose a frame, so that its record must not be given up
-    /// for want of room.
+    /// Returns whether the frame's source waits instead of losing frames, so that its record must not expire because
+    /// the buffer is full.
     pub fn is_lossless(&self) -> bool {
         self.permit.is_some()
     }
 
-    /// The time with the camera in which the frame was received.
+    /// Returns the ownership term in which the frame was received.
     pub fn tenure(&self) -> &Arc<Tenure> {
         &self.ledger.tenure
     }
 
-    /// The frame will have no record.
+    /// Settles the frame as dropped: it will have no record.
     pub fn dropped(mut self, cause: DropCause) {
         self.settle(Settled::Dropped(cause));
     }
 
-    /// The frame has become a record, which now waits for the broker. Gives the drops that this record
-    /// has to name: those of its session since the record before it.
+    /// Counts the frame as published: its record now waits for the broker. Returns the drops that this record has to
+    /// report: those of its session since the previous record.
     pub fn published(&mut self, at_unix_us: i64) -> BTreeMap<DropCause, u64> {
         debug_assert_eq!(self.at, At::Processing, "a frame is published once");
         self.at = At::Spooled;
@@ -176,22 +176,22 @@ impl Ticket {
         account.take_unnamed(self.session, self.seq)
     }
 
-    /// The record was handed to the Kafka client.
+    /// Counts the record as handed to the Kafka client.
     pub fn sent(&mut self) {
         self.turn(At::Spooled, At::InFlight);
     }
 
-    /// The Kafka client gave the record back unsent, or for another try.
+    /// Counts the record as returned by the Kafka client, unsent or to be retried.
     pub fn returned(&mut self) {
         self.turn(At::InFlight, At::Spooled);
     }
 
-    /// The broker has the record.
+    /// Settles the record as acknowledged by the broker.
     pub fn delivered(mut self) {
         self.settle(Settled::Delivered);
     }
 
-    /// The record was given up.
+    /// Settles the record as expired: it never reached the broker.
     pub fn expired(mut self, cause: ExpireCause) {
         self.settle(Settled::Expired(cause));
     }

@@ -1,7 +1,7 @@
-//! What passes between the stages, the ledger that counts it, and the traits at the seams.
+//! Defines the types that pass between the stages, the ledger that counts frames, and the traits that connect stages.
 //!
-//! A frame is accounted for by its [`Ticket`]: whoever lets go of a frame says why, and a ticket that is
-//! lost with a failing stage says so itself. No stage has to remember to count.
+//! Each frame is accounted for by its [`Ticket`]: the stage that drops a frame states the cause, and a ticket that is
+//! lost when a stage fails counts itself as dropped on `Drop`. No stage has to count frames itself.
 
 mod findings;
 mod fit;

@@ -1,8 +1,8 @@
-//! Back-pressure for sources that must lose nothing.
+//! Back-pressure for lossless sources.
 //!
-//! A file's frame takes a permit before it enters the worker and gives it back when the broker has its
-//! record. So a slow broker holds up the file at its source, no stage between ever blocks on it, and
-//! live cameras in the same worker go on.
+//! A frame of a file acquires a permit before it enters the worker and returns it when the broker has its record. A
+//! slow broker therefore slows the file down at its source, no stage in between blocks on it, and live cameras in the
+//! same worker are not affected.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -15,7 +15,7 @@ pub struct Permits {
     give_back: Sender<()>,
 }
 
-/// Leave for one frame to be in the worker; given back when dropped.
+/// The right of one frame to be in the worker. It is returned when dropped.
 #[derive(Debug)]
 pub struct Permit {
     give_back: Sender<()>,
@@ -30,7 +30,7 @@ impl Permits {
         Self { free, give_back }
     }
 
-    /// Waits up to `timeout` for a permit.
+    /// Waits up to `timeout` for a permit and returns `None` if none became free.
     pub fn acquire(&self, timeout: Duration) -> Option<Permit> {
         self.free.recv_timeout(timeout).ok().map(|()| Permit { give_back: self.give_back.clone() })
     }

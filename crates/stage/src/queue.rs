@@ -1,4 +1,4 @@
-//! A camera's bounded queue, and what happens when it is full.
+//! A camera's bounded queue, and its policy for when it is full.
 
 use std::{
     num::NonZeroUsize,
@@ -14,34 +14,34 @@ use lookout_schema::DropCause;
 
 use crate::{Frame, Stop};
 
-/// What a queue does with a frame for which it has no room.
+/// What a full queue does with a new frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Waits: for files, which lose nothing.
+    /// Waits for space: for files, which must not lose frames.
     Block,
-    /// Drops the oldest frame and takes the new one: for live cameras, where the latest frame wins.
+    /// Drops the oldest frame and accepts the new one: for live cameras, for which the latest frame matters most.
     DropOldest,
 }
 
-/// The camera's end of its queue.
+/// The sending side of a camera's queue.
 #[derive(Debug)]
 pub struct CameraIntake {
     when_full: WhenFull,
     frames: Sender<Frame>,
-    // Held so that the oldest frame can be taken out from this end.
+    // A receiver on the sending side, so that the oldest frame can be dropped from here.
     oldest: Receiver<Frame>,
     wake: Sender<()>,
     lost: Arc<AtomicU64>,
 }
 
-/// The worker's end of a camera's queue.
+/// The receiving side of a camera's queue.
 #[derive(Debug)]
 pub struct CameraQueue {
     frames: Receiver<Frame>,
     lost: Arc<AtomicU64>,
 }
 
-/// What a look into a camera's queue found.
+/// The result of [`CameraQueue::take`].
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is matched where it is made and kept nowhere")]
 pub enum Taken {
@@ -51,8 +51,8 @@ pub enum Taken {
     Ended,
 }
 
-/// A queue of `capacity` frames for one camera. `wake` is told, without waiting, of each frame that
-/// comes and of the camera's end.
+/// Creates a queue of `capacity` frames for one camera. `wake` receives a message, without blocking the sender, for
+/// each new frame and for the camera's end.
 pub fn camera_queue(
     capacity: NonZeroUsize,
     when_full: WhenFull,
@@ -64,11 +64,11 @@ pub fn camera_queue(
     (intake, CameraQueue { frames: queue, lost })
 }
 
-/// How often a camera that waits for room looks whether it is to stop.
+/// The interval at which a camera that waits for space checks the stop signal.
 const STOP_POLL: Duration = Duration::from_millis(50);
 
 impl CameraIntake {
-    /// Hands on a frame, or counts it as dropped where `stop` comes before there is room.
+    /// Enqueues a frame, or counts it as dropped if `stop` is signaled before there is space.
     pub fn push(&self, mut frame: Frame, stop: &Stop) {
         loop {
             frame = match self.when_full {
@@ -92,7 +92,7 @@ impl CameraIntake {
                 },
             };
         }
-        // A full wake channel means that the receiver has been told already.
+        // If the wake channel is full, a notification is already pending.
         let _ = self.wake.try_send(());
     }
 }
@@ -104,17 +104,17 @@ impl Drop for CameraIntake {
 }
 
 impl CameraQueue {
-    /// Whether the next frame would have to wait, or to drop the oldest.
+    /// Returns whether the queue is full, so that the next frame would wait or replace the oldest one.
     pub fn is_full(&self) -> bool {
         self.frames.is_full()
     }
 
-    /// Frames that were dropped so far because the queue was full.
+    /// Returns the number of frames dropped so far because the queue was full.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }
 
-    /// Frames in the queue.
+    /// Returns the number of frames in the queue.
     pub fn len(&self) -> usize {
         self.frames.len()
     }
@@ -123,7 +123,7 @@ impl CameraQueue {
         self.frames.is_empty()
     }
 
-    /// The oldest frame in the queue; never waits.
+    /// Takes the oldest frame from the queue; never waits.
     pub fn take(&self) -> Taken {
         match self.frames.try_recv() {
             Ok(frame) => Taken::Frame(frame),

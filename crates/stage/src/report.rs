@@ -1,28 +1,28 @@
-//! What a camera's thread tells its worker.
+//! The reports of a camera's thread to its worker.
 
 use lookout_schema::{CameraId, CameraStatus, Clock, RetryReason, SessionId};
 
-/// A camera's status has changed.
+/// A change of a camera's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraReport {
     pub camera: CameraId,
     pub status: CameraStatus,
-    /// The present session, or the one that has just ended.
+    /// The current session, or the one that has just ended.
     pub session: Option<SessionId>,
     pub clock: Option<Clock>,
-    /// Why it is connected anew, or has failed.
+    /// Why the camera is reconnected or has failed.
     pub retry: Option<RetryReason>,
-    /// What went wrong, in words, without credentials.
+    /// A description of the error, without credentials.
     pub detail: Option<String>,
 }
 
-/// Why a camera's thread has come to its end.
+/// Why a camera's thread has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceEnd {
     /// A file was read to its end.
     Ended,
-    /// Another try would not help.
+    /// The source failed with an error for which a retry would not help.
     Failed { reason: RetryReason, detail: String },
-    /// It was told to stop.
+    /// The source received the stop signal.
     Stopped,
 }

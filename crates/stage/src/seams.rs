@@ -1,4 +1,4 @@
-//! The traits at the seams: where frames come from, what looks at them, where records go.
+//! The traits that connect the stages: frame source, detector and record sink.
 
 use std::{
     future::Future,
@@ -16,60 +16,64 @@ use crate::{
     Thinning, Ticket,
 };
 
-/// A camera, or a file that stands for one.
+/// A source of frames: a camera, or a file in place of one.
 pub trait FrameSource: Send {
-    /// Delivers frames until the source has ended for good or is told to stop, connecting anew as often
-    /// as it takes. Blocks its thread.
+    /// Delivers frames until the source ends, fails permanently or is stopped, and reconnects as often as necessary.
+    /// Blocks its thread.
     fn run(&mut self, outlet: &SourceOutlet) -> SourceEnd;
 }
 
-/// Where a source's frames go, and what it needs on the way.
+/// The channels and shared state that a source needs to deliver its frames.
 #[derive(Debug)]
 pub struct SourceOutlet {
     pub intake: CameraIntake,
     pub ledger: Arc<CameraLedger>,
-    /// Where present, each frame takes one of these along before it enters `intake`.
+    /// The permits of a file source: each frame acquires one before it enters `intake`. `None` for live sources.
     pub permits: Option<Permits>,
     pub reports: Sender<CameraReport>,
     pub thinning: Thinning,
     pub stop: Stop,
 }
 
-/// A network, on its device, with its pre- and postprocessing. It belongs to one thread.
+/// A network on its device, with preprocessing and postprocessing. It is owned by one thread.
 pub trait Detect: Send {
-    /// What `frames` show, in their order.
+    /// Runs the network on `frames` and returns one result per frame, in their order.
+    ///
+    /// # Errors
+    /// Returns a [`DetectError`] if the network fails on the batch.
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError>;
 
-    /// Does once what later batches of as many frames of this size need: `frames` are examples.
+    /// Does the one-time work for batches of this number of frames of this size, such as allocation and tuning.
+    /// `frames` are examples.
     fn prepare(&mut self, frames: &[DetectFrame<'_>]) -> Result<(), DetectError> {
         self.detect(frames).map(drop)
     }
 }
 
-/// One frame as a network needs it.
+/// One frame in the form that a network needs.
 #[derive(Debug, Clone, Copy)]
 pub struct DetectFrame<'a> {
     pub pixels: &'a Pixels,
     pub source: Size,
     pub placement: Placement,
-    /// Which of its detections are kept.
+    /// The filter for the frame's detections.
     pub keep: &'a Keep,
 }
 
-/// What a network saw in a batch.
+/// The inference results of a batch.
 #[derive(Debug)]
 pub struct Detected {
-    /// One for each frame, in the frames' order.
+    /// One per frame, in the frames' order.
     pub findings: Vec<Findings>,
-    /// From stacking the pictures to the network's output.
+    /// The time from stacking the frames into a batch to the network's output.
     pub infer: Duration,
-    /// Reading the output.
+    /// The time of postprocessing.
     pub post: Duration,
-    /// How often the network ran for it: more than once where the device's memory is not enough for such a batch.
+    /// The number of forward passes: more than one if the device's memory is too small for a batch of this size.
     pub passes: usize,
 }
 
-/// A network could not look at a batch.
+/// The network failed on a batch.
 #[derive(Debug, Error)]
 #[error("the network failed on a batch of {batch}: {reason}")]
 pub struct DetectError {
@@ -77,18 +81,18 @@ pub struct DetectError {
     pub reason: String,
 }
 
-/// Takes records to where consumers find them.
+/// Publishes records to where consumers read them.
 pub trait RecordSink: Send + Sync {
-    /// Takes the record of a frame and never waits: a source that must lose nothing is held back by its
-    /// permits. The ticket is settled when the record is delivered or given up.
+    /// Publishes the record of a frame. Never waits: a lossless source is slowed down by its permits instead. The
+    /// ticket is settled when the record is delivered or expires.
     fn publish(&self, record: &FrameRecord, ticket: Ticket);
 
-    /// Takes a status record; best effort.
+    /// Publishes a status record; best effort.
     fn report(&self, record: &StatusRecord);
 
-    /// Takes a snapshot; best effort, and of a camera's the latest counts.
+    /// Publishes a snapshot; best effort. Only the latest snapshot of a camera is kept.
     fn snapshot(&self, record: &SnapshotRecord);
 
-    /// Waits until every record is settled, or until `deadline`, at which the rest expires.
+    /// Waits until every record is settled, or until `deadline`, at which the remaining records expire.
     fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

@@ -1,4 +1,4 @@
-//! Small pictures that go beside their frames, and when a camera's next one is due.
+//! Snapshots, small images of frames, and the rate limit that decides when a camera's next one is due.
 
 use std::{
     sync::{
@@ -12,24 +12,24 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::Pixels;
 
-/// Says of which frames of a camera a snapshot is due. Times are those of any clock that grows.
+/// Limits how often a snapshot of a camera is taken. Times may come from any monotonic clock.
 #[derive(Debug, Clone)]
 pub struct SnapshotPace {
     every: Duration,
-    /// When the last one was due, in nanoseconds.
+    /// When the last snapshot was due, in nanoseconds.
     last: Arc<AtomicU64>,
 }
 
 const NEVER: u64 = u64::MAX;
 
 impl SnapshotPace {
-    /// A pace that leaves `every` between two snapshots at least.
+    /// Creates a limit of at least `every` between two snapshots.
     pub fn new(every: Duration) -> Self {
         Self { every, last: Arc::new(AtomicU64::new(NEVER)) }
     }
 
-    /// Leave to take the snapshot of a frame of the time `at`, where one is due. A time so far back that it
-    /// is no jitter begins anew.
+    /// Returns the right to take a snapshot of a frame with time `at`, or `None` if none is due. If `at` is more than
+    /// `every` before the last snapshot, the clock has jumped back and a snapshot is due.
     pub fn due(&self, at: Duration) -> Option<SnapshotLeave> {
         let at = u64::try_from(at.as_nanos()).unwrap_or(NEVER - 1);
         let last = self.last.load(Relaxed);
@@ -41,8 +41,8 @@ impl SnapshotPace {
     }
 }
 
-/// Leave to take one snapshot. Where it is lost on the way, as its frame was dropped, the camera's next frame
-/// is due: so a worker that drops most frames has as many snapshots as any other.
+/// The right to take one snapshot. If it is dropped unused, for example with its frame, the camera's next frame is due,
+/// so a worker that drops most frames still publishes snapshots at the full rate.
 #[derive(Debug)]
 pub struct SnapshotLeave {
     last: Arc<AtomicU64>,
@@ -51,35 +51,35 @@ pub struct SnapshotLeave {
 
 impl Drop for SnapshotLeave {
     fn drop(&mut self) {
-        // Where a later one is due already, there is nothing to make up for.
+        // If a later snapshot has been due since, nothing has to be replaced.
         let _ = self.last.compare_exchange(self.at, NEVER, Relaxed, Relaxed);
     }
 }
 
-/// The whole of a source frame as a small picture, which goes with the frame and is drawn meanwhile: so the
-/// frame does not wait for it.
+/// A small image of the whole source frame. It travels with the frame and is drawn in the meantime, so the frame does
+/// not wait for it.
 #[derive(Debug)]
 pub struct Snapshot {
     picture: Picture,
     leave: SnapshotLeave,
 }
 
-/// Where a snapshot is drawn.
+/// The sending side of a snapshot, to which its image is drawn.
 #[derive(Debug)]
 pub struct Canvas(Sender<Pixels>);
 
-/// A small picture that is drawn by now, or will be.
+/// The receiving side of a snapshot: a small image that has been drawn or will be.
 #[derive(Debug)]
 pub struct Picture(Receiver<Pixels>);
 
 impl Snapshot {
-    /// A snapshot to go with its frame, and where to draw it once the frame is on its way.
+    /// Creates a snapshot to travel with its frame, and the canvas on which to draw it once the frame is on its way.
     pub fn blank(leave: SnapshotLeave) -> (Self, Canvas) {
         let (canvas, picture) = bounded(1);
         (Self { picture: Picture(picture), leave }, Canvas(canvas))
     }
 
-    /// Its picture, now that the frame was looked at.
+    /// Returns the image and marks the snapshot as taken, after inference on its frame.
     pub fn into_picture(self) -> Picture {
         let Self { picture, mut leave } = self;
         leave.at = NEVER;
@@ -89,13 +89,13 @@ impl Snapshot {
 
 impl Canvas {
     pub fn draw(self, pixels: Pixels) {
-        // Nobody waits for the picture of a frame that was dropped.
+        // If the frame was dropped, nothing receives its image.
         let _ = self.0.try_send(pixels);
     }
 }
 
 impl Picture {
-    /// Waits until it is drawn; none where that failed, or took longer than `patience`.
+    /// Waits until the image is drawn. Returns `None` if drawing failed or took longer than `patience`.
     pub fn wait(&self, patience: Duration) -> Option<Pixels> {
         self.0.recv_timeout(patience).ok()
     }
@@ -131,7 +131,7 @@ mod tests {
         canvas.draw(pixels);
     }
 
-    /// Of frames at these times, all looked at, those with a snapshot.
+    /// Returns the times of the frames with a snapshot, if all frames are processed.
     fn taken(pace: &SnapshotPace, times_ms: impl IntoIterator<Item = u64>) -> Vec<u64> {
         let due = |ms: &u64| pace.due(Duration::from_millis(*ms)).map(take).is_some();
         times_ms.into_iter().filter(due).collect()
@@ -158,7 +158,7 @@ mod tests {
         assert!(pace.due(Duration::from_millis(1_000)).is_none());
         let early = pace.due(Duration::from_millis(1_040)).unwrap();
         let late = pace.due(Duration::from_millis(2_040)).unwrap();
-        // There is a later one, which must not have a second beside it.
+        // A later snapshot exists, so dropping the earlier one must not make another due.
         drop(early);
         assert!(pace.due(Duration::from_millis(2_080)).is_none());
         take(late);

@@ -1,4 +1,4 @@
-//! The signal to stop, as an argument.
+//! The stop signal, which is passed as an argument.
 
 use std::{
     convert::Infallible,
@@ -7,16 +7,16 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
-/// Tells a thread to stop. Cheap to clone.
+/// The receiving side of a stop signal. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Stop(Receiver<Infallible>);
 
-/// Stops all holders of its [`Stop`] when dropped.
+/// Sends the stop signal to all clones of its [`Stop`] when dropped.
 #[derive(Debug)]
 #[must_use = "dropping it is the signal"]
 pub struct StopOnDrop(#[expect(dead_code, reason = "held for its drop")] Sender<Infallible>);
 
-/// A new signal.
+/// Returns a new stop signal.
 pub fn stop_signal() -> (StopOnDrop, Stop) {
     let (sender, receiver) = bounded(0);
     (StopOnDrop(sender), Stop(receiver))
@@ -27,17 +27,18 @@ impl Stop {
         matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
     }
 
-    /// Waits for `duration` at most; true once stopped.
+    /// Waits for at most `duration` and returns whether the signal was sent.
     pub fn wait(&self, duration: Duration) -> bool {
         matches!(self.0.recv_timeout(duration), Err(RecvTimeoutError::Disconnected))
     }
 
-    /// Waits until `deadline` at most; true once stopped.
+    /// Waits until `deadline` at the latest and returns whether the signal was sent.
     pub fn wait_until(&self, deadline: Instant) -> bool {
         matches!(self.0.recv_deadline(deadline), Err(RecvTimeoutError::Disconnected))
     }
 
-    /// For `crossbeam_channel::select!`: disconnected once stopped, and never holds a message.
+    /// Returns the channel for `crossbeam_channel::select!`. It never holds a message and is disconnected by the
+    /// signal.
     pub fn channel(&self) -> &Receiver<Infallible> {
         &self.0
     }

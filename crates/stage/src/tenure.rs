@@ -1,4 +1,4 @@
-//! For how long a worker may publish a camera's frames, and as whose.
+//! Ownership terms: how long, and under which epoch, a worker may publish a camera's frames.
 
 use std::{
     ops::Add,
@@ -12,7 +12,7 @@ use std::{
 use lookout_schema::Epoch;
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment by a clock that goes on while the machine sleeps, which [`Instant`](std::time::Instant) does not.
+/// A time of a clock that keeps running while the machine is suspended, unlike [`Instant`](std::time::Instant).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootTime(Duration);
 
@@ -23,7 +23,7 @@ impl BootTime {
         Self(Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec)))
     }
 
-    /// For tests: `at` after the machine was started.
+    /// Returns the time `at` after boot, for tests.
     pub const fn from_start(at: Duration) -> Self {
         Self(at)
     }
@@ -49,15 +49,15 @@ impl Add<Duration> for BootTime {
     }
 }
 
-/// Until when nobody else can own this worker's cameras. Runs out by itself where it is not renewed: a
-/// worker that was paused, or cut off, learns of it without being told.
+/// The time until which no other worker can own this worker's cameras. It expires by itself unless it is renewed, so a
+/// worker that was suspended or disconnected stops publishing without a message from outside.
 #[derive(Debug, Default)]
 pub struct Lease {
     until_ms: AtomicU64,
 }
 
 impl Lease {
-    /// Extends it to `until`; it is never shortened.
+    /// Extends the lease to `until`; never shortens it.
     pub fn renew(&self, until: BootTime) {
         self.until_ms.fetch_max(until.as_millis(), SeqCst);
     }
@@ -67,8 +67,8 @@ impl Lease {
     }
 }
 
-/// One worker's time with a camera. What it publishes of the camera bears the epoch of this time, however
-/// late it does.
+/// An ownership term: one worker's time as the owner of a camera. All its records of the camera carry this term's
+/// epoch, however late they are published.
 #[derive(Debug)]
 pub struct Tenure {
     epoch: Epoch,
@@ -77,7 +77,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// Of a camera that has no other owner.
+    /// Returns a term without end, for a camera that has no other owner.
     pub fn for_ever() -> Arc<Self> {
         Arc::new(Self { epoch: Epoch::default(), lease: None, over: AtomicBool::new(false) })
     }
@@ -90,7 +90,7 @@ impl Tenure {
         self.epoch
     }
 
-    /// Nothing more may be published of the camera.
+    /// Ends the term: no more records of the camera may be published.
     pub fn end(&self) {
         self.over.store(true, SeqCst);
     }

@@ -1,12 +1,12 @@
-//! How often a camera is looked at while its worker has too much to do.
+//! The frame-skip interval of a camera, by which the worker sheds load.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-/// Of the frames that a camera's own limits leave, one in so many goes on. Shared by the worker, which sets
-/// it, and the camera.
+/// The N of "one frame in N". It applies to the frames that remain after the camera's own limits. Shared between the
+/// worker, which sets it, and the camera, which reads it.
 #[derive(Debug, Clone)]
 pub struct Thinning(Arc<AtomicU32>);
 
@@ -17,7 +17,7 @@ impl Default for Thinning {
 }
 
 impl Thinning {
-    /// From now on one in `every` goes on; 1 for all.
+    /// Sets the interval: from now on, one frame in `every` is processed; 1 for all.
     pub fn set(&self, every: u32) {
         self.0.store(every.max(1), Relaxed);
     }
@@ -26,7 +26,7 @@ impl Thinning {
         self.0.load(Relaxed)
     }
 
-    /// Whether the frame with this number goes on.
+    /// Returns whether the frame with this number is processed.
     pub fn keeps(&self, number: u64) -> bool {
         number.is_multiple_of(u64::from(self.every()))
     }

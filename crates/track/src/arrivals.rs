@@ -1,32 +1,35 @@
-//! How often objects come into a picture that were not there before, at its border and inside of it. It decides
-//! what an unexpected detection rather is: a new object, or one that has turned. On a road, where as many leave
-//! as come, what is near the border is mostly new; in a room it is mostly somebody who has turned round.
+//! Estimated rates at which new objects appear at the image border and inside the image.
+//!
+//! The rates decide whether an unexpected detection is more likely a new object or a known one that has
+//! turned. On a road, where as many objects leave as arrive, a detection near the border is mostly new. In a
+//! room it is mostly a person who has turned around.
 
 use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
 
-/// What happened longer ago than this counts for less and less.
+/// Time constant of the exponential decay with which past arrivals are forgotten.
 const MEMORY_S: f64 = 20.0;
 
-/// The first guess: so many arrivals had been seen in so many seconds.
+/// Prior of the rates: these numbers of arrivals within `FIRST_S` seconds.
 const FIRST_BORDER: f64 = 0.1;
 const FIRST_INSIDE: f64 = 0.02;
 const FIRST_S: f64 = 2.0;
 
-/// Arrivals a second that are possible at any time.
+/// Lower bounds of the rates, in arrivals per second.
 const LEAST_BORDER: f64 = 0.02;
 const LEAST_INSIDE: f64 = 0.005;
 
-/// At this many arrivals a second at the border, half of those whose way leads out of the picture do leave.
+/// The border arrival rate, per second, at which half of the objects that move out of the image do leave it.
 const HALF_LEAVE: f64 = 0.03;
 
-/// How near the border is still at the border, in parts of the box's longer side.
+/// The distance from the border within which a box counts as at the border, as a fraction of its longer side.
 const BORDER: f32 = 0.3;
 
-/// New objects are of about this part of all sizes that are as probable as their own.
+/// The area in (width, height) over which new objects of a size are evenly spread, as a fraction of the box's
+/// area.
 const SIZES: f64 = 0.1;
 
-/// Frames at the same time are taken to be so far apart.
+/// The time difference assumed for frames with equal capture times.
 const LEAST_DT_S: f64 = 0.001;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ pub(crate) struct Arrivals {
     watched_s: f64,
 }
 
-/// Where an object is first seen.
+/// Where an object is first detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Entry {
     Border,
@@ -82,14 +85,15 @@ impl Arrivals {
         }
     }
 
-    /// How likely it is that an object whose way leads out of the picture does leave it: as many leave as come.
+    /// Returns the probability that an object that moves out of the image does leave it, which assumes that
+    /// as many objects leave as arrive.
     pub(crate) fn leaves(&self) -> f64 {
         let rate = self.a_second(Entry::Border);
         rate / (rate + HALF_LEAVE)
     }
 
-    /// The logarithm of how densely new objects lie where this box is, a frame and a pixel to the fourth (of
-    /// place and size), if the frame before was `dt` seconds ago.
+    /// Returns the log density of new objects at this box, per frame and per pixel to the fourth (position
+    /// and size), if the previous frame was `dt` seconds ago.
     pub(crate) fn ln_density(&self, bbox: BBox, source: Size, dt: f64) -> f64 {
         let (width, height) = (f64::from(source.width), f64::from(source.height));
         let size = f64::from(bbox.x2 - bbox.x1) * f64::from(bbox.y2 - bbox.y1);

@@ -1,25 +1,25 @@
-//! Which detection is which track: the pairs whose worths add up to the most (Kuhn, The Hungarian Method for
-//! the Assignment Problem, 1955).
+//! Assignment of detections to tracks with the highest total weight (Kuhn, The Hungarian Method for the
+//! Assignment Problem, 1955).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 
-/// A row and a column that could be a pair, and how much they are worth together.
+/// A possible pair of a row and a column, with its weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) row: usize,
     pub(crate) column: usize,
-    /// Above 0, and far below 1e12.
+    /// The weight; above 0, and far below 1e12.
     pub(crate) worth: f32,
 }
 
-/// Candidates that contest one another are weighed against one another exactly if they have no more rows or
-/// columns than this; the work grows with the cube. More of them in one heap are no scene that anything could be
-/// told of, and there the best go first.
+/// The maximum number of rows or columns of a connected component that is solved exactly, because the cost
+/// grows with the cube. Larger components fall back to greedy matching.
 const MOST_WEIGHED: usize = 100;
 
-/// The best pairs `(row, column)` among `candidates`; no row and no column is in two.
+/// Returns the best pairs `(row, column)` among `candidates`. Each row and each column is in at most one
+/// pair.
 pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> Vec<(usize, usize)> {
     let (mut of_row, mut of_column) = (vec![0_u32; rows], vec![0_u32; columns]);
     for candidate in candidates {
@@ -41,12 +41,14 @@ pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> V
     pairs
 }
 
-/// The candidates that contest one another, directly or through others, together.
+/// Splits the candidates into connected components: candidates that share a row or a column, directly or
+/// through others.
 fn heaps(rows: usize, columns: usize, candidates: Vec<Candidate>) -> Vec<Vec<Candidate>> {
     if candidates.is_empty() {
         return Vec::new();
     }
-    // Rows first, then columns; each points to another of its heap, and the last to itself.
+    // Union-find over the rows, followed by the columns: each entry points to another of its component, and a
+    // root points to itself.
     let mut next: Vec<usize> = (0..rows + columns).collect();
     for candidate in &candidates {
         let (a, b) = (end(&mut next, candidate.row), end(&mut next, rows + candidate.column));
@@ -89,7 +91,7 @@ fn best_first(sorted: &[Candidate]) -> Vec<(usize, usize)> {
 
 fn weighed(candidates: &[Candidate], mut rows: Vec<usize>, mut columns: Vec<usize>) -> Vec<(usize, usize)> {
     const SCALE: f32 = 1e6;
-    // The library wants no more rows than columns.
+    // `kuhn_munkres` requires that there are no more rows than columns.
     let turned = rows.len() > columns.len();
     if turned {
         std::mem::swap(&mut rows, &mut columns);
@@ -124,7 +126,7 @@ mod tests {
         pairs.iter().map(of).sum()
     }
 
-    /// By trying everything.
+    /// Returns the best total weight by exhaustive search.
     fn best(candidates: &[Candidate], taken: &mut Vec<(usize, usize)>) -> f32 {
         let Some((first, rest)) = candidates.split_first() else { return 0.0 };
         let without = best(rest, taken);

@@ -1,14 +1,17 @@
-//! Boxes that the picture's border cuts. A detector's box ends at the border, so of an object that leaves, the
-//! center goes half as fast as before and the size shrinks, and neither is what the object does. What is beyond the
-//! border is known from before: an object keeps its size.
+//! Correction of boxes that the image border truncates.
+//!
+//! A detector's box ends at the border. For an object that leaves the image, the box's center therefore moves
+//! at half of the object's speed and its size shrinks. The truncated part is reconstructed from the size that
+//! the object had before.
 
 use lookout_schema::{BBox, Size};
 
-/// A side that is within so many of its standard deviations of the border may have been cut there.
+/// A side within this number of its standard deviations of the border may be truncated there.
 const CUT: f64 = 3.0;
 
-/// The box of an object that is expected at `expected` and was seen as `seen`, on beyond the border of a picture
-/// of `source` where that may have cut it; `error` is the standard deviation of a side.
+/// Returns the box `seen`, extended beyond the border of an image of size `source` where the border may have
+/// truncated it. `expected` is the object's predicted box, `error` the standard deviation of a side in
+/// pixels.
 pub(crate) fn whole(seen: BBox, expected: BBox, source: Size, error: f64) -> BBox {
     let near = (CUT * error) as f32;
     let one = |seen: [f32; 2], expected: [f32; 2], side: u32| {
@@ -25,8 +28,8 @@ pub(crate) fn whole(seen: BBox, expected: BBox, source: Size, error: f64) -> BBo
     BBox { x1, y1, x2, y2 }
 }
 
-/// The box to be told of an object that is at `bbox` and was seen as `seen`, if it was: it ends at the border, but
-/// for a detector whose boxes reach over it.
+/// Returns the box to output for an object at `bbox`, which was detected at `seen` in this frame, if at all.
+/// The box is clipped to the image, unless this detector's boxes reach beyond the border.
 pub(crate) fn told(bbox: BBox, seen: Option<BBox>, source: Size) -> BBox {
     let ends_there = seen.is_none_or(|seen| seen.clipped(source) == Some(seen));
     let clipped = ends_there.then(|| bbox.clipped(source)).flatten();
@@ -48,7 +51,7 @@ mod tests {
         let expected = bbox([-20.0, 30.0, 20.0, 60.0]);
         let cut = |seen| whole(bbox(seen), expected, SOURCE, 2.0);
         assert_eq!(cut([0.0, 30.0, 18.0, 60.0]), bbox([-22.0, 30.0, 18.0, 60.0]));
-        // One that is larger than was known, one that is elsewhere, and one whose box was not cut.
+        // A box larger than expected, a box away from the border, and a box that was not truncated.
         assert_eq!(cut([0.0, 30.0, 50.0, 60.0]), bbox([0.0, 30.0, 50.0, 60.0]));
         assert_eq!(cut([10.0, 30.0, 30.0, 60.0]), bbox([10.0, 30.0, 30.0, 60.0]));
         assert_eq!(cut([-19.0, 30.0, 21.0, 60.0]), bbox([-19.0, 30.0, 21.0, 60.0]));

@@ -1,10 +1,11 @@
-//! How likely a detection is, of an object that moves as expected, or that does what its motion does not foresee.
+//! Likelihood of a detection, given an object that moves as predicted or makes an unpredicted turn.
 //!
-//! Each direction has two hypotheses: the object went on, or it was turned. A box that is explained better by the
-//! second is taken under the second, with the speed that follows from it: to take it for a surprise of the first
-//! leaves most of the old speed, and the object is lost in the next frames. (One filter a hypothesis, of which the
-//! likelier is kept: Ackerson and Fu, On State Estimation in Switching Environments, 1970.) A direction has its own,
-//! since what is thrown back by a wall keeps its speed along the wall.
+//! Each axis has two hypotheses: the object continued, or it turned. A box that the second hypothesis
+//! explains better is used under the second, with the speed that follows from it. An update under the first
+//! hypothesis would keep most of the old speed, and the track would be lost in the next frames. The scheme of
+//! one filter per hypothesis, of which the likelier is kept, is from Ackerson and Fu, On State Estimation in
+//! Switching Environments, 1970. The axes are independent because an object that bounces off a border keeps
+//! its speed along the border.
 
 use std::f64::consts::TAU;
 
@@ -12,40 +13,42 @@ use lookout_schema::{BBox, Size};
 
 use crate::{border, kalman::Kalman};
 
-/// How likely an object is to turn within a second, and that it has turned at all.
+/// Probability that an object turns within a second, and the upper bound of the probability that it has
+/// turned.
 const TURNS: f64 = 0.03;
 const MOST_TURNS: f64 = 0.3;
 
-/// How likely one that comes back from the border comes back as if thrown back by it.
+/// Probability that an object that returns from the border is seen as if it had bounced off it.
 const THROWN_BACK: f64 = 0.5;
 
-/// Where one that turned may be, as standard deviations: so much of its size around where it was last seen, and
-/// of the way that it would have gone since.
+/// Standard deviation of the position of an object that turned: a fraction of its size around its last
+/// detected position, and a fraction of the distance that it would have traveled since.
 const TURNED_SIZES: f64 = 0.15;
 const TURNED_WAY: f64 = 0.7;
 
-/// The same for one that was thrown back: it is so somewhere between its center and its side (`INSET`), and what
-/// lies between the two is its size, of which an even distribution's deviation is 0.29.
+/// The same for an object that bounced off the border. The reflection point lies between its center and its
+/// side (`INSET`); the uncertainty is its size times 0.29, the standard deviation of a uniform distribution.
 const INSET: f64 = 0.5;
 const THROWN_BACK_SIZES: f64 = 0.3;
 const THROWN_BACK_WAY: f64 = 0.22;
 
-/// How fast one that turned goes on, as a standard deviation, in its sizes a second, and by how much of them one
-/// that was thrown back is off from the same speed inwards.
+/// Standard deviation of the speed after a turn, in object sizes per second, and, after a bounce, of the
+/// difference from the reversed speed.
 const TURNED_SPEED: f64 = 1.5;
 const THROWN_BACK_SPEED: f64 = 0.3;
 
-/// How likely a box is to have another size than expected, as that of a half-hidden object has, and by how much.
+/// Probability that a box has another size than predicted, for example because of partial occlusion, and the
+/// standard deviation of that size, as a fraction of the object's size.
 const OTHER_SIZE: f64 = 0.03;
 const OTHER_SIZES: f64 = 0.2;
 
-/// Center, width and height.
+/// Returns center x, center y, width and height.
 pub(crate) fn parts(bbox: BBox) -> [f64; 4] {
     let [x1, y1, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
     [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1]
 }
 
-/// A normal distribution with a weight.
+/// A weighted normal distribution.
 #[derive(Debug, Clone, Copy)]
 struct Normal {
     at: f64,
@@ -63,31 +66,32 @@ impl Normal {
     }
 }
 
-/// What is known of an object in one direction.
+/// The predicted state of an object along one axis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Course {
-    /// Of its center, and the variance of a measurement of it.
+    /// The center, its rate per second, and the innovation variance of a measurement of the center.
     pub(crate) at: f64,
     pub(crate) rate: f64,
     pub(crate) spread: f64,
-    /// Of the box in this direction, and of the picture.
+    /// The length of the box and of the image along this axis.
     pub(crate) length: f64,
     pub(crate) side: f64,
 }
 
-/// What it has in common in all directions.
+/// The part of the prediction that both axes share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doubt {
     /// The geometric mean of width and height.
     pub(crate) size: f64,
-    /// In pixels a second, and for how long nobody has seen it.
+    /// The speed in pixels per second, and the time since the last detection in seconds.
     pub(crate) speed: f64,
     pub(crate) since_s: f64,
-    /// How likely it is to come back if its way leads out of the picture.
+    /// The probability that the object returns if its path leads out of the image.
     pub(crate) back: f64,
 }
 
-/// Where it is in one direction, if it went on, and if it was turned; and its rate then, with its deviation.
+/// The position along one axis under both hypotheses (`on`: continued, `turned`), and the rate after a turn
+/// with its standard deviation.
 #[derive(Debug, Clone, Copy)]
 struct Direction {
     on: Normal,
@@ -103,7 +107,7 @@ impl Direction {
         if within { Self::or_turned(course, doubt) } else { Self::or_back(course, doubt) }
     }
 
-    /// It may have turned anywhere since it was last seen.
+    /// Builds the hypothesis of a turn at any time since the last detection.
     fn or_turned(course: Course, doubt: Doubt) -> Self {
         let weight = (TURNS * doubt.since_s).clamp(f64::MIN_POSITIVE, MOST_TURNS);
         let way = TURNED_WAY * doubt.speed * doubt.since_s;
@@ -116,8 +120,8 @@ impl Direction {
         }
     }
 
-    /// Its way leads over the border; if it is seen at all it may not have left, and then it is as far inside as
-    /// it would be outside.
+    /// Builds the hypothesis of a bounce. The object's path leads over the border; if it is detected at all
+    /// it may not have left, and then it is as far inside the image as it would be outside.
     fn or_back(course: Course, doubt: Doubt) -> Self {
         let inset = INSET * course.length.max(1.0) / 2.0;
         let turned_at = course.at.min(course.side - inset).max(inset);
@@ -135,38 +139,39 @@ impl Direction {
         self.on.ln_likelihood(value).max(self.turned.ln_likelihood(value))
     }
 
-    /// What is known of it that was seen there, off by `error`, if it has rather turned.
+    /// Returns the filter state after a turn, for a detection at `value` with the standard deviation `error`,
+    /// if a turn explains the detection better.
     fn turned_to(&self, value: f64, error: f64) -> Option<Kalman> {
         let turned = self.turned.ln_likelihood(value) > self.on.ln_likelihood(value);
         turned.then(|| Kalman::new(value, error, self.rate_std).with_rate(self.rate))
     }
 }
 
-/// A density of boxes, a pixel to the fourth.
+/// A probability density over boxes, per pixel to the fourth.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
     place: [Direction; 2],
-    /// Of width and height, as they were, and, with less weight, others.
+    /// The distributions of width and height: as predicted, and, with less weight, of another size.
     size: [Normal; 2],
     other_size: [Normal; 2],
     bbox: BBox,
     source: Size,
-    /// By how much a side of a box is off.
+    /// The standard deviation of a side of a box, in pixels.
     side_error: f64,
 }
 
-/// What an [`Expected`] is made of.
+/// The inputs of an [`Expected`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) courses: [Course; 2],
     pub(crate) doubt: Doubt,
-    /// Variances of measurements of the width and the height.
+    /// The innovation variances of the width and the height.
     pub(crate) size_spread: [f64; 2],
     pub(crate) side_error: f64,
 }
 
 impl Expected {
-    /// Of an object whose box is expected at `bbox` in a picture of `source`.
+    /// Creates the density for an object with the predicted box `bbox` in an image of size `source`.
     pub(crate) fn new(bbox: BBox, source: Size, known: Known) -> Self {
         let Known { courses, doubt, size_spread, side_error } = known;
         let lengths = courses.map(|course| course.length);
@@ -184,12 +189,13 @@ impl Expected {
         }
     }
 
-    /// Center, width and height of the object that was seen as `seen`.
+    /// Returns center x, center y, width and height of the object, corrected for truncation at the image
+    /// border.
     pub(crate) fn whole(&self, seen: BBox) -> [f64; 4] {
         parts(border::whole(seen, self.bbox, self.source, self.side_error))
     }
 
-    /// The logarithm of the density at a box.
+    /// Returns the log density at a box.
     pub(crate) fn ln_likelihood(&self, seen: BBox) -> f64 {
         let [x, y, width, height] = self.whole(seen);
         let of = |size: &[Normal; 2]| size[0].ln_likelihood(width) + size[1].ln_likelihood(height);
@@ -197,7 +203,8 @@ impl Expected {
         place + of(&self.size).max(of(&self.other_size))
     }
 
-    /// What is known of x and y of an object that was seen there, off by `error`, where it has rather turned.
+    /// Returns the filter states of x and y after a turn, for a detection at `[x, y]` with the standard
+    /// deviation `error`; `None` for each axis along which the object did not turn.
     pub(crate) fn turned_to(&self, [x, y]: [f64; 2], error: f64) -> [Option<Kalman>; 2] {
         [self.place[0].turned_to(x, error), self.place[1].turned_to(y, error)]
     }

@@ -1,32 +1,35 @@
-//! A number and its rate of change, estimated from measurements of the number: a Kalman filter (Kalman, A New
-//! Approach to Linear Filtering and Prediction Problems, 1960) with white noise in the rate's change.
+//! A Kalman filter for a value and its rate of change, updated with measurements of the value (Kalman, A New
+//! Approach to Linear Filtering and Prediction Problems, 1960). The process noise is white noise in the
+//! change of the rate.
 
 use serde::{Deserialize, Serialize};
 
-/// The estimate, and what is known of its error.
+/// An estimate with its error covariance.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Kalman {
     pub value: f64,
-    /// A second.
+    /// Change of the value per second.
     pub rate: f64,
-    /// Variances of value and rate, and their covariance.
+    /// Variance of the value, covariance of value and rate, and variance of the rate.
     value_var: f64,
     covar: f64,
     rate_var: f64,
 }
 
 impl Kalman {
-    /// A first measurement with its standard deviation, and how large a rate may be.
+    /// Creates a filter from a first measurement with its standard deviation, and the standard deviation of
+    /// the unknown rate around 0.
     pub fn new(value: f64, value_std: f64, rate_std: f64) -> Self {
         Self { value, rate: 0.0, value_var: value_std.powi(2), covar: 0.0, rate_var: rate_std.powi(2) }
     }
 
-    /// The same, where the rate is known to be about `rate`.
+    /// Sets the estimated rate and keeps its variance.
     pub(crate) fn with_rate(self, rate: f64) -> Self {
         Self { rate, ..self }
     }
 
-    /// Goes on by `dt` seconds; `noise` is the density of the noise in the rate, in rates squared a second.
+    /// Predicts the state `dt` seconds ahead. `noise` is the spectral density of the process noise, in
+    /// squared rates per second.
     pub fn predict(&mut self, dt: f64, noise: f64) {
         self.value += self.rate * dt;
         self.value_var += dt * (2.0 * self.covar + dt * self.rate_var) + noise * dt.powi(3) / 3.0;
@@ -34,7 +37,7 @@ impl Kalman {
         self.rate_var += noise * dt;
     }
 
-    /// Takes a measurement with its standard deviation.
+    /// Updates the state with a measurement that has the standard deviation `std`.
     pub fn update(&mut self, value: f64, std: f64) {
         let spread = self.value_var + std.powi(2);
         let (gain, rate_gain) = (self.value_var / spread, self.covar / spread);
@@ -46,12 +49,12 @@ impl Kalman {
         self.value_var *= 1.0 - gain;
     }
 
-    /// How many standard deviations a measurement is off.
+    /// Returns the normalized innovation of a measurement, in standard deviations.
     pub(crate) fn surprise(&self, value: f64, std: f64) -> f64 {
         (value - self.value) / self.spread(std).sqrt()
     }
 
-    /// The variance of what a measurement is off, if its own standard deviation is `std`.
+    /// Returns the innovation variance of a measurement that has the standard deviation `std`.
     pub fn spread(&self, std: f64) -> f64 {
         self.value_var + std.powi(2)
     }

@@ -1,7 +1,8 @@
-//! What the detections of a camera's frames are together: objects that move, stay, cross a line, come nearer.
+//! Multi-object tracking on the detections of one camera, with zones, line crossings and time to collision.
 //!
-//! Everything here is pure: time is an argument, in seconds of the session, and it is by time, never by a count
-//! of frames, that an object is lost or predicted, so that dropped frames change nothing but what was not seen.
+//! Everything here is pure: time is an argument, in seconds of the session. Tracks are predicted and ended by
+//! time, never by a count of frames, so a dropped frame has no effect beyond the detections that it would
+//! have held.
 
 mod arrivals;
 mod assignment;

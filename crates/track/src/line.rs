@@ -1,4 +1,4 @@
-//! Who crosses a line, and which way.
+//! Detection of line crossings and their direction.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::{MOST_OBJECTS, Track, TrackId, zone::foot};
 
-/// An object that has crossed a line.
+/// An object's passage over a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crossing {
     pub id: TrackId,
     pub class_id: u32,
     pub direction: LineDirection,
-    /// In seconds of the session.
+    /// Time of the crossing, in seconds of the session.
     pub at_s: f64,
 }
 
-/// A line across a part of a camera's picture, by its ends in parts of the picture's width and height.
+/// A line segment in a camera's image, given by its two ends as fractions of the image's width and height.
 #[derive(Debug, Clone)]
 pub struct Line {
     ends: [[f32; 2]; 2],
-    /// How far off the line, in parts of the picture, an object has to be for its side to count: one that stands
-    /// on the line and jitters does not cross it over and over.
+    /// The minimum distance from the line, as a fraction of the image, at which an object's side counts.
+    /// Without it, an object that stands on the line would cross it repeatedly because of jitter.
     band: f32,
     state: LineState,
 }
 
-/// Where objects are to a [`Line`], to be saved and loaded; where it lies is not part of it, so that a changed
-/// line takes effect.
+/// The serializable state of a [`Line`]: the last known side of each object. The line's ends are not part of
+/// it, so that a changed line takes effect.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LineState {
-    /// Where each object was when its side last counted.
+    /// Each object's last position outside the band around the line.
     was: BTreeMap<TrackId, Was>,
 }
 
@@ -41,10 +41,10 @@ struct Was {
     last_s: f64,
 }
 
-/// Objects that were not seen for so long are forgotten.
+/// The time after which an undetected object is forgotten.
 const FORGET_S: f64 = 60.0;
 
-/// No more objects than this are remembered; the oldest are forgotten first.
+/// The maximum number of remembered objects. Objects with the lowest ids are forgotten first.
 const MOST_REMEMBERED: usize = 16 * MOST_OBJECTS;
 
 impl Line {
@@ -52,7 +52,7 @@ impl Line {
         Self::resume(ends, band, LineState::default())
     }
 
-    /// Goes on where a line was when its [`Self::state`] was saved.
+    /// Restores a line from its saved [`Self::state`].
     pub fn resume(ends: [[f32; 2]; 2], band: f32, state: LineState) -> Self {
         Self { ends, band, state }
     }
@@ -61,8 +61,8 @@ impl Line {
         &self.state
     }
 
-    /// Takes a frame's tracks, at `at_s` seconds of the session, and gives who has crossed since. A
-    /// time that is no number is passed over.
+    /// Processes the tracks of the frame at `at_s` seconds of the session, and returns the crossings since
+    /// the last call. A time that is not finite is ignored.
     pub fn step(&mut self, at_s: f64, source: Size, tracks: &[Track]) -> Vec<Crossing> {
         let mut crossings = Vec::new();
         if !at_s.is_finite() {
@@ -89,15 +89,15 @@ impl Line {
         crossings
     }
 
-    /// How far a point is off the line without its ends: above 0 to the right of one who looks along it, since y
-    /// grows downwards.
+    /// Returns the signed distance of a point from the infinite line. It is positive to the right of the
+    /// line's direction, because y grows downwards.
     fn off(&self, [x, y]: [f32; 2]) -> f32 {
         let [[x1, y1], [x2, y2]] = self.ends;
         let (along_x, along_y) = (x2 - x1, y2 - y1);
         (along_x * (y - y1) - along_y * (x - x1)) / along_x.hypot(along_y)
     }
 
-    /// Whether the way from one point to another, which meets the line, meets it between its ends.
+    /// Returns whether the path between two points on different sides of the line meets it between its ends.
     fn within_ends(&self, from: [f32; 2], to: [f32; 2]) -> bool {
         let way = Self::new([from, to], 0.0);
         (way.off(self.ends[0]) > 0.0) != (way.off(self.ends[1]) > 0.0)

@@ -1,4 +1,4 @@
-//! Where an object's box goes: its center, width and height, each by itself.
+//! Motion model of an object's box: independent Kalman filters for center x, center y, width and height.
 
 use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,16 @@ use crate::{
     kalman::Kalman,
 };
 
-/// A detector's boxes are off by this part of their size, and by no less than some pixels, in place and in size.
+/// Standard deviations of a detector's boxes, in position and size, as fractions of the box's size, with
+/// lower bounds in pixels.
 const PLACE_ERROR: f64 = 0.025;
 const LEAST_PLACE_ERROR_PX: f64 = 1.7;
 const SIZE_ERROR: f64 = 0.04;
 const LEAST_SIZE_ERROR_PX: f64 = 2.5;
 
-/// Objects are as fast as this many of their own sizes a second, and change that by as much as the second number
-/// within a second, as standard deviations; sizes change more slowly.
+/// Priors of the motion, as standard deviations in units of the object's size: the speed per second, and the
+/// change of the speed within a second with its bounds; then the same for the size, which changes more
+/// slowly.
 const SPEED: f64 = 1.5;
 const SPEED_CHANGE: f64 = 0.3;
 const LEAST_SPEED_CHANGE: f64 = 0.15;
@@ -23,25 +25,26 @@ const MOST_SPEED_CHANGE: f64 = 2.0;
 const GROWTH: f64 = 0.2;
 const GROWTH_CHANGE: f64 = 0.05;
 
-/// How fast an object is found to be steadier or more restless than thought, a detection, and by how many
-/// standard deviations squared a single one may speak for it.
+/// Gain per detection with which the process noise adapts, and the maximum squared normalized innovation that
+/// one detection contributes.
 const RESTLESS_GAIN: f64 = 0.1;
 const MOST_SURPRISE: f64 = 8.0;
 
-/// Whoever turned, or was thrown back, is no further from where it was last seen than its way in that time, and
-/// some of its size.
+/// An object that turned around or bounced off the border is at most this far from its last detection:
+/// `REACH` times the distance that it would have traveled, plus `REACH_SIZES` times its size.
 const REACH: f64 = 1.2;
 const REACH_SIZES: f64 = 0.6;
 
-/// A box that moves.
+/// A moving box.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Motion {
     x: Kalman,
     y: Kalman,
     width: Kalman,
     height: Kalman,
-    /// The logarithm of how much its speed changes, in sizes a second within a second: some walk straight on and
-    /// some turn about, and to take either for the other costs its identity where it is hidden.
+    /// Adaptive process noise: the logarithm of the standard deviation of the speed's change within a second,
+    /// in object sizes. Some people walk straight and some turn around, and a wrong assumption costs a track
+    /// its identity during occlusion.
     restless: f64,
 }
 
@@ -70,7 +73,7 @@ impl Motion {
         (self.width.value.max(1.0) * self.height.value.max(1.0)).sqrt()
     }
 
-    /// Goes on by `dt` seconds. An object that nobody sees keeps its size.
+    /// Predicts the state `dt` seconds ahead. An undetected object keeps its size.
     pub(crate) fn predict(&mut self, dt: f64, hidden: bool) {
         let size = self.size();
         let (speed, growth) = ((self.restless.exp() * size).powi(2), (GROWTH_CHANGE * size).powi(2));
@@ -84,14 +87,14 @@ impl Motion {
         self.height.predict(dt, growth);
     }
 
-    /// Takes a detection of the object, which was expected so.
+    /// Updates the state with a detection, given the prediction `expected`.
     pub(crate) fn update(&mut self, seen: BBox, expected: &Expected) {
         let [x, y, width, height] = expected.whole(seen);
         let (place_error, size_error) = (place_error(self.size()), size_error(self.size()));
         let turned = expected.turned_to([x, y], place_error);
         if turned.iter().all(Option::is_none) {
             let surprise = self.x.surprise(x, place_error).powi(2) + self.y.surprise(y, place_error).powi(2);
-            // Two parts, each of which is off by one standard deviation squared in the mean.
+            // The sum of two squared normalized innovations, each of which has the mean 1.
             self.restless += RESTLESS_GAIN * (surprise.min(MOST_SURPRISE) / 2.0 - 1.0);
             self.restless = self.restless.clamp(LEAST_SPEED_CHANGE.ln(), MOST_SPEED_CHANGE.ln());
         }
@@ -105,13 +108,14 @@ impl Motion {
         self.height.update(height, size_error);
     }
 
-    /// How much of the box is expected in a picture of `source`.
+    /// Returns the fraction of the predicted box that is inside an image of size `source`.
     pub(crate) fn within(&self, source: Size) -> f64 {
         let area = |b: BBox| f64::from(b.x2 - b.x1) * f64::from(b.y2 - b.y1);
         self.bbox().clipped(source).map_or(0.0, area) / area(self.bbox())
     }
 
-    /// Whether a box is where the object can be that was last seen `since_s` ago, however it turned.
+    /// Returns whether an object last detected `since_s` seconds ago can be at `bbox`, whichever way it
+    /// turned.
     pub(crate) fn reaches(&self, bbox: BBox, since_s: f64) -> bool {
         let [x, y, ..] = parts(bbox);
         let before = [self.x, self.y].map(|part| part.value - part.rate * since_s);
@@ -119,8 +123,8 @@ impl Motion {
         (x - before[0]).hypot(y - before[1]) <= REACH * way + REACH_SIZES * self.size()
     }
 
-    /// What a detection of the object, that was last seen `since_s` ago, is likely to be off; `back` is how likely
-    /// it is to come back if its way leads out of the picture of `source`.
+    /// Returns the density of the object's next detection, if its last one was `since_s` seconds ago. `back`
+    /// is the probability that it returns if its path leads out of the image of size `source`.
     pub(crate) fn expected(&self, since_s: f64, source: Size, back: f64) -> Expected {
         let size = self.size();
         let (place_error, size_error) = (place_error(size), size_error(size));
@@ -143,7 +147,7 @@ impl Motion {
         Expected::new(self.bbox(), source, known)
     }
 
-    /// Where the object is expected.
+    /// Returns the predicted box.
     pub(crate) fn bbox(&self) -> BBox {
         let (half_width, half_height) = (self.width.value.max(1.0) / 2.0, self.height.value.max(1.0) / 2.0);
         let corners = [
@@ -155,7 +159,7 @@ impl Motion {
         BBox::from(corners.map(|corner| corner as f32))
     }
 
-    /// Of the center, in pixels a second.
+    /// Returns the velocity of the center, in pixels per second.
     pub(crate) fn velocity(&self) -> [f32; 2] {
         [self.x.rate as f32, self.y.rate as f32]
     }

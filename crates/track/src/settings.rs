@@ -1,23 +1,24 @@
-//! How objects are followed.
+//! Settings of the tracker.
 
-/// Settings of a [`crate::Tracker`]. Scores are 0 to 1, overlaps are intersections over union, times seconds.
+/// Settings of a [`crate::Tracker`]. Scores are 0 to 1, times are in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackerSettings {
-    /// Detections that score as much as this are sure.
+    /// The score at or above which a detection counts as sure.
     pub high_score: f32,
-    /// Those below, down to this, go on with a track if they fit it well, and begin none; what scores less is not
-    /// looked at.
+    /// The score at or above which a detection can extend an existing track that it matches well, without
+    /// starting a new one. Detections with a lower score are ignored.
     pub low_score: f32,
-    /// A detection that matches nothing begins a track if it scores as much as this.
+    /// The score at or above which a detection without a matching track starts a new track.
     pub new_score: f32,
-    /// How many times an object is to be seen before it is told, unless the track is of the session's first
-    /// frame.
+    /// The number of detections before a track is output (`min_hits` in other trackers). Tracks that start in
+    /// the first frame of a session are output at once.
     pub confirm_hits: u32,
-    /// How long an object may be out of sight before its track ends.
+    /// For how long an object may be undetected before its track ends (`max_age` in other trackers).
     pub max_hidden_s: f64,
-    /// How long an object that is out of sight is told where it is expected to be. Long enough to bridge what a
-    /// detector misses (three frames at 10 frames/s); beyond that it is more often hidden than missed, and where
-    /// the truth is taken to leave hidden objects out, each further box is a false one.
+    /// The coast time: for how long a track without a detection is output at its predicted position. It
+    /// should bridge the frames that a detector misses (three frames at 10 frames/s). After that time the
+    /// object is more often occluded than missed, and each further box counts as a false positive against
+    /// ground truth that leaves out occluded objects.
     pub predict_s: f64,
 }
 

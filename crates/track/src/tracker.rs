@@ -1,10 +1,14 @@
-//! Objects followed from frame to frame.
+//! Multi-object tracker.
 //!
-//! Each detection is the object, or is new, or is nothing, as is the most likely for all of a frame together: how
-//! well an object's motion explains it, how likely the detector is to miss what was there just now, and how often
-//! new objects come. So a detection beside a missed object is not taken for it where its own object explains it
-//! better. That unsure detections may go on with a track and never begin one is from Zhang et al., ByteTrack, 2021
-//! (<https://arxiv.org/abs/2110.06864>). Unlike there, an object's motion is a matter of seconds, not of frames.
+//! Each detection is assigned to a track, to a new object, or to a false positive, whichever is the most
+//! likely for all detections of a frame together. The likelihood accounts for how well a track's motion
+//! explains the detection, for the probability that the detector misses an object, and for the rate of new
+//! objects. A detection beside a missed object is therefore not assigned to it if another track explains the
+//! detection better.
+//!
+//! The rule that detections with a low score may extend a track but never start one is from Zhang et al.,
+//! ByteTrack, 2021 (<https://arxiv.org/abs/2110.06864>). Unlike ByteTrack, the motion model works in seconds,
+//! not in frames.
 
 use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
@@ -18,39 +22,39 @@ use crate::{
     motion::Motion,
 };
 
-/// A track's number, from 1; no two tracks of a session have the same.
+/// A track id, counted from 1 and unique within a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrackId(pub u64);
 
-/// One detection, as the tracker needs it.
+/// A detection, reduced to the fields that the tracker needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {
     pub bbox: BBox,
-    /// Only detections of a class are one object.
+    /// The class; only detections of the same class belong to one track.
     pub class_id: u32,
-    /// 0 to 1.
+    /// The score, 0 to 1.
     pub score: f32,
 }
 
-/// An object that is followed.
+/// A tracked object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
     pub id: TrackId,
     pub class_id: u32,
-    /// Where it was seen, or, where `seen` is not of this frame, where it is expected.
+    /// The filtered box of the object; the predicted box if `seen` is `None`.
     pub bbox: BBox,
-    /// Of the box's center, in pixels a second.
+    /// The velocity of the box's center, in pixels per second.
     pub velocity: [f32; 2],
-    /// Of the detection that it was last matched with.
+    /// The score of the last matched detection.
     pub score: f32,
-    /// Which of the frame's observations it is; none where it is expected only.
+    /// The index of the matched observation in this frame; `None` if the position is predicted.
     pub seen: Option<usize>,
-    /// When it was first and last seen, in seconds of the session.
+    /// The times of the first and the last detection, in seconds of the session.
     pub first_s: f64,
     pub last_s: f64,
-    /// How often it was seen.
+    /// The number of detections.
     pub hits: u32,
-    /// Whether it is told for the first time.
+    /// Whether the track is output for the first time.
     pub is_new: bool,
 }
 
@@ -64,61 +68,62 @@ pub struct TrackEnd {
     pub hits: u32,
 }
 
-/// What a frame says.
+/// The tracker's output for one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Step {
-    /// By id.
+    /// The tracks, ordered by id.
     pub tracks: Vec<Track>,
-    /// What was told before and will not be again.
+    /// The tracks that were output before and have ended.
     pub ended: Vec<TrackEnd>,
 }
 
-/// A camera's tracker follows no more objects than this, and looks at no more detections of a frame, the surest
-/// first: what has more is no picture of anything, and memory and time stay bounded.
+/// The maximum number of objects that a camera's tracker follows, and of detections per frame that it
+/// processes, highest scores first. It bounds memory and time.
 pub const MOST_OBJECTS: usize = 512;
 
-/// Boxes with a corner further out than this, in pixels, are passed over.
+/// The maximum absolute coordinate of a box, in pixels. Boxes beyond it are ignored.
 const FARTHEST_PX: f32 = 1e6;
 
-/// How likely it is that an object is seen that was seen just now, and one that was not.
+/// The probabilities that an object is detected if it was detected in the previous frame, and if it was not.
 const SEEN_AGAIN: f64 = 0.9;
 const SEEN_ANEW: f64 = 0.4;
 
-/// An object of which less than this part is expected in the picture has rather left it.
+/// The bounds of the fraction of an object's box inside the image: at or below `OUT` the object has probably
+/// left, at or above `IN` it has not.
 const OUT: f64 = 0.4;
 const IN: f64 = 0.9;
 
-/// What an unsure detection is less likely to be an object, as a logarithm.
+/// How much less likely a detection with a low score is an object, as a logarithm.
 const UNSURE_COSTS: f64 = 2.0;
 
-/// After so long without a frame nothing is known any more, whatever the settings say.
+/// The time without a frame after which all tracks end, whatever the settings are.
 const LONGEST_GAP_S: f64 = 600.0;
 
-/// Whatever is more likely than this is certain.
+/// Upper bound of the log-likelihood ratio of a match.
 const MOST_WORTH: f64 = 1000.0;
 
-/// The objects of a camera's session.
+/// The tracker of one camera's session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracker {
     settings: TrackerSettings,
     state: TrackerState,
 }
 
-/// What a [`Tracker`] knows, without its settings, to be saved and loaded: with what is loaded a tracker goes on
-/// as if it had not been stopped, and with new settings from then on. A format that changes numbers in their last
-/// digit (as `serde_json` does without its feature `float_roundtrip`) gives almost the same tracks only.
+/// The state of a [`Tracker`] without its settings. A tracker that is resumed with it continues as if it had
+/// not been stopped, with the new settings from then on. A serialization format that changes the last digit
+/// of numbers (such as `serde_json` without its feature `float_roundtrip`) gives almost the same tracks only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackerState {
     objects: Vec<Object>,
     told: u64,
-    /// Of the last frame.
+    /// The time of the last frame.
     now_s: Option<f64>,
     arrivals: Arrivals,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Object {
-    /// None until it is told.
+    /// `None` until the track is output.
     id: Option<TrackId>,
     class_id: u32,
     motion: Motion,
@@ -126,40 +131,40 @@ struct Object {
     first_s: f64,
     last_s: f64,
     hits: u32,
-    /// Where it came in, if it cannot be an object that was lost.
+    /// Where the object appeared; `None` if it may be an object that was lost before.
     entry: Option<Entry>,
 }
 
-/// A frame's place in time and its picture.
+/// The time and the size of a frame.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     source: Size,
     now_s: f64,
-    /// When the frame before was; none of the first.
+    /// The time of the previous frame; `None` for the first frame.
     before_s: Option<f64>,
 }
 
 impl Moment {
-    /// Seconds since the frame before.
+    /// Returns the seconds since the previous frame.
     fn dt(self) -> f64 {
         self.before_s.map_or(0.0, |before_s| self.now_s - before_s)
     }
 }
 
 impl Object {
-    /// What is told of its end, if it was told of at all.
+    /// Returns the end of the track, if the track was output.
     fn end(&self) -> Option<TrackEnd> {
         let Self { class_id, first_s, last_s, hits, .. } = *self;
         Some(TrackEnd { id: self.id?, class_id, first_s, last_s, hits })
     }
 
-    /// Whether it was not seen in the frame before.
+    /// Returns whether the object was not detected in the previous frame.
     fn is_hidden(&self, moment: Moment) -> bool {
         moment.before_s.is_some_and(|before_s| self.last_s < before_s)
     }
 }
 
-/// Boxes that have an area, and numbers that can be reckoned with.
+/// Returns whether a box has an area and usable coordinates.
 fn is_sound(bbox: BBox) -> bool {
     let near = <[f32; 4]>::from(bbox).iter().all(|part| part.abs() <= FARTHEST_PX);
     near && bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1
@@ -170,7 +175,7 @@ impl Tracker {
         Self::resume(settings, TrackerState::default())
     }
 
-    /// Goes on where a tracker was when its [`Self::state`] was saved.
+    /// Restores a tracker from its saved [`Self::state`].
     pub fn resume(settings: TrackerSettings, state: TrackerState) -> Self {
         Self { settings, state }
     }
@@ -179,11 +184,12 @@ impl Tracker {
         &self.state
     }
 
-    /// Takes the detections of the frame of `source` that was captured at `at_s` seconds of the session.
+    /// Processes the detections of the frame of size `source` that was captured at `at_s` seconds of the
+    /// session.
     ///
-    /// A frame that is not later than the one before, or whose time is no number, moves nothing; one that is
-    /// earlier by more than an object may be hidden is of a session that has begun again, and all tracks end.
-    /// Boxes without area, and boxes and scores that are no numbers, are passed over.
+    /// A frame that is not later than the previous one, or whose time is not finite, does not advance the
+    /// time. A frame that is earlier by more than `max_hidden_s` belongs to a restarted session, and all
+    /// tracks end. Boxes without an area, and boxes and scores that are not finite, are ignored.
     pub fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> Step {
         let mut ended = Vec::new();
         let moment = self.go_on(at_s, source, &mut ended);
@@ -194,7 +200,7 @@ impl Tracker {
         Step { tracks: self.tell(moment, observations, &seen_as), ended }
     }
 
-    /// Brings all objects to the time of a frame.
+    /// Predicts all objects to the time of a frame, and ends the objects that were undetected for too long.
     fn go_on(&mut self, at_s: f64, source: Size, ended: &mut Vec<TrackEnd>) -> Moment {
         let max_hidden_s = self.settings.max_hidden_s;
         let at_s = if at_s.is_finite() { at_s } else { self.state.now_s.unwrap_or(0.0) };
@@ -220,7 +226,7 @@ impl Tracker {
         moment
     }
 
-    /// The numbers of the observations that can be objects.
+    /// Returns the indices of the observations that can be objects.
     fn looked_at(&self, observations: &[Observation]) -> Vec<usize> {
         let low_score = self.settings.low_score;
         let wanted = |o: &Observation| o.score >= low_score && o.score.is_finite() && is_sound(o.bbox);
@@ -232,7 +238,7 @@ impl Tracker {
         among
     }
 
-    /// Matches observations with objects: for each object the number of its observation.
+    /// Matches observations with objects. Returns the index of the observation for each object.
     fn associate(
         &mut self,
         moment: Moment,
@@ -280,7 +286,7 @@ impl Tracker {
         seen_as
     }
 
-    /// Begins objects with the observations that are left.
+    /// Starts objects with the unmatched observations.
     fn begin(
         &mut self,
         moment: Moment,
@@ -298,7 +304,8 @@ impl Tracker {
             }
             let (first_s, last_s) = (moment.now_s, moment.now_s);
             let first_frame = moment.before_s.is_none();
-            // What is there as the session begins has no frame before in which it could have been seen.
+            // An object in the first frame of a session had no earlier frame in which it could have been
+            // detected.
             let hits = if first_frame { self.settings.confirm_hits.max(1) } else { 1 };
             let lost = |(object, seen): (&Object, &Option<usize>)| {
                 seen.is_none() && object.motion.reaches(bbox, moment.now_s - object.last_s)
@@ -320,7 +327,8 @@ impl Tracker {
         }
     }
 
-    /// Lets go of what was out of sight for too long. What was seen once only, and not again soon, was nothing.
+    /// Removes the objects that were undetected for too long. An object that was never output is dropped
+    /// after the coast time, because a single detection without a second one is probably a false positive.
     fn end(&mut self, moment: Moment, seen_as: &mut Vec<Option<usize>>, ended: &mut Vec<TrackEnd>) {
         let settings = self.settings;
         let stays = |object: &Object| {
@@ -381,7 +389,7 @@ impl Tracker {
         tracks
     }
 
-    /// Ends all tracks: the session is over.
+    /// Ends all tracks, at the end of the session.
     pub fn finish(&mut self) -> Vec<TrackEnd> {
         self.state.objects.drain(..).filter_map(|object| object.end()).collect()
     }

@@ -1,60 +1,64 @@
-//! Time to collision from how an object grows, with no calibration.
+//! Time to collision from the growth of an object's box, without camera calibration.
 //!
-//! An object of width `W` at the distance `Z` is `s = f W / Z` pixels wide. Where it comes nearer at a constant
-//! speed, `1 / s = Z / (f W)` falls on a straight line, and meets zero when it is here: the time to collision is
-//! the value over its rate. A filter with a straight line as its model takes the inverse of the size, whose error
-//! is that of the size over its square. (Lee, A Theory of Visual Control of Braking Based on Information about
-//! Time-to-Collision, 1976, is the origin of the idea.)
+//! An object of width `W` at distance `Z` is `s = f W / Z` pixels wide. If it approaches at a constant speed,
+//! `1 / s = Z / (f W)` is a straight line over time that reaches zero at the collision, so the time to
+//! collision is its value divided by its rate. A filter with a straight line as its model takes the inverse
+//! of the size, whose error is the error of the size divided by the size squared. The idea is from Lee, A
+//! Theory of Visual Control of Braking Based on Information about Time-to-Collision, 1976.
 //!
-//! The size is the diagonal. Of all lengths that can be made of width and height, where both jitter by as many
-//! pixels, it is off by the smallest part of itself, which tells in boxes that are narrow, such as people's.
+//! The size is the diagonal of the box. Of all lengths that can be derived from a width and a height with
+//! equal jitter in pixels, the diagonal has the smallest relative error, which matters for narrow boxes such
+//! as those of people.
 //!
-//! What is possible is bounded: from `n` boxes within `T` seconds, each of whose size is off by the part `e`, no
-//! rate can be told better than `3.5 e / (T sqrt(n))` a second. With sides off by 2 pixels at 10 frames/s, an object
-//! of 27 pixels 6 s away that has been watched for 1.5 s is off by 30 % of its rate. The median error is under
-//! 10 % from 2 to 6 s for objects that are 40 pixels wide or more when they are 4 s away; below 40 pixels, or within the
-//! first 2 s of watching below 100, only when they are nearer (`tests/closing.rs` prints the grid). The estimate's
-//! own deviation says so: ask [`Closing::latest_s`] before anybody is warned.
+//! The precision has a lower bound: from `n` boxes within `T` seconds, each with the relative size error `e`,
+//! no rate can be estimated better than `3.5 e / (T sqrt(n))` per second. With a side error of 2 pixels at 10
+//! frames/s, the rate of a 27-pixel object 6 s away that has been observed for 1.5 s has an error of 30 %.
+//! The median error is under 10 % from 2 to 6 s for objects that are at least 40 pixels wide when they are 4
+//! s away. Objects below 40 pixels, and objects below 100 pixels within the first 2 s of observation, reach
+//! it only when they are nearer (`tests/closing.rs` prints the grid). The estimate's own standard deviation
+//! reflects this: check [`Closing::latest_s`] before warning.
 
 use lookout_schema::BBox;
 use serde::{Deserialize, Serialize};
 
 use crate::kalman::Kalman;
 
-/// How large the jitter of a box's side is, in pixels, where nothing else is known.
+/// Default standard deviation of a box's side, in pixels.
 const SIDE_ERROR_PX: f64 = 2.0;
 
-/// Closing speeds change by this part of themselves within a second: gentle braking changes the estimate, and
-/// jitter does not.
+/// Standard deviation of the relative change of the closing speed within a second. At this value gentle
+/// braking changes the estimate and jitter does not.
 const SPEED_CHANGE: f64 = 0.1;
 
-/// A first guess of how fast an object may come: here within this many seconds.
+/// Prior of the closing speed: a time to collision of this many seconds is one standard deviation.
 const FASTEST_S: f64 = 1.0;
 
-/// Two boxes more than this apart are not one growth; it is begun anew.
+/// The maximum time between two boxes. After a longer gap the estimate restarts.
 const GAP_S: f64 = 1.0;
 
-/// What the growth of an object says.
+/// A time-to-collision estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Closing {
-    /// Until it is here, if neither side changes its speed; none where it does not come nearer.
+    /// Time until the object reaches the camera if neither changes its speed; `None` if it does not approach.
     pub ttc_s: Option<f64>,
-    /// Standard deviation of the inverse of the time, in 1/s, which is what jitter disturbs evenly.
+    /// Standard deviation of `rate`, in 1/s. It is given for the inverse of the time because jitter affects
+    /// the inverse evenly.
     pub rate_std: f64,
-    /// The inverse of the time: above 0 where it comes nearer.
+    /// Inverse of the time to collision, in 1/s; positive if the object approaches.
     pub rate: f64,
-    /// For how long it has been watched.
+    /// For how long the object has been observed, in seconds.
     pub watched_s: f64,
 }
 
 impl Closing {
-    /// The shortest time that it could be within `deviations` standard deviations; none where even then it does
-    /// not come nearer.
+    /// Returns the shortest time to collision within `deviations` standard deviations; `None` if the object
+    /// does not approach even then.
     pub fn soonest_s(&self, deviations: f64) -> Option<f64> {
         seconds(self.rate + deviations * self.rate_std)
     }
 
-    /// The longest time, which is none where it may not come nearer at all.
+    /// Returns the longest time to collision within `deviations` standard deviations; `None` if the object
+    /// may not approach at all.
     pub fn latest_s(&self, deviations: f64) -> Option<f64> {
         seconds(self.rate - deviations * self.rate_std)
     }
@@ -64,18 +68,19 @@ fn seconds(rate: f64) -> Option<f64> {
     (rate > 0.0).then(|| 1.0 / rate)
 }
 
-/// An object's growth. It has no settings, and is itself what is saved and loaded.
+/// Estimator of an object's time to collision. It has no settings; the struct itself is its serializable
+/// state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClosingEstimate {
-    /// Of the inverse of the size.
+    /// Filter of the inverse of the size.
     filter: Option<Kalman>,
     first_s: f64,
     last_s: f64,
 }
 
 impl ClosingEstimate {
-    /// Takes where a detector saw the object at `at_s` seconds of the session. The box must be whole: one that
-    /// the picture's border cuts off says nothing of the object's size.
+    /// Processes the box at which a detector saw the object at `at_s` seconds of the session. The box must be
+    /// complete: a box that the image border truncates does not show the object's size.
     pub fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
         let [width, height] = [bbox.x2 - bbox.x1, bbox.y2 - bbox.y1].map(f64::from);
         let size = width.hypot(height);
@@ -87,15 +92,16 @@ impl ClosingEstimate {
         if let Some(filter) = self.filter.as_mut().filter(|_| goes_on) {
             filter.predict(dt, (SPEED_CHANGE * filter.rate.abs()).powi(2));
         }
-        // A box that jitter has made larger must not count for more, so its error is that of the size expected.
+        // The error is derived from the expected size, so that a box that jitter has enlarged does not get
+        // more weight.
         let sized = self
             .filter
             .filter(|filter| goes_on && filter.value > 0.0)
             .map_or(1.0, |f| 1.0 / (f.value * size));
-        // Each side is off by two edges' jitter, and so is the diagonal.
+        // Each side has the jitter of two edges, and so has the diagonal.
         let relative = (SIDE_ERROR_PX * 2.0_f64.sqrt() / (size * sized)).min(0.5);
-        // The inverse of a number that jitters is too large in the mean, which is half made up for by the jitter
-        // across the diagonal, which makes it longer.
+        // The mean of the inverse of a jittering number is too large. Jitter across the diagonal, which
+        // lengthens it, makes up for half of that.
         let inverse = (1.0 - relative.powi(2) / 2.0) / size;
         let error = relative / (size * sized);
         let fresh = || Kalman::new(inverse, error, inverse / FASTEST_S);
@@ -110,7 +116,7 @@ impl ClosingEstimate {
         self.now()
     }
 
-    /// What is known now; nothing before there were two boxes.
+    /// Returns the current estimate; `None` until there are two boxes.
     fn now(&self) -> Option<Closing> {
         let filter = self.filter.as_ref().filter(|_| self.last_s > self.first_s)?;
         let rate = -filter.rate / filter.value;

@@ -1,4 +1,4 @@
-//! Who is in a part of the picture, and for how long.
+//! Zones: the objects in a region of the image, and their dwell times.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Track, TrackId};
 
-/// Where an object stands: the middle of its box's lower edge, in parts of the picture.
+/// Returns the point where an object stands: the middle of its box's lower edge, as fractions of the image's
+/// width and height.
 pub(crate) fn foot(bbox: BBox, source: Size) -> [f32; 2] {
     [(bbox.x1 + bbox.x2) / 2.0 / source.width as f32, bbox.y2 / source.height as f32]
 }
 
-/// An object's stay in a zone.
+/// A dwell interval: one object's time in a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Visit {
     pub id: TrackId,
     pub class_id: u32,
-    /// In seconds of the session.
+    /// First and last time in the zone, in seconds of the session.
     pub from_s: f64,
     pub to_s: f64,
 }
@@ -28,17 +29,17 @@ impl Visit {
     }
 }
 
-/// A part of a camera's picture, and the objects that stand in it.
+/// A region of a camera's image with the objects that stand in it.
 #[derive(Debug, Clone)]
 pub struct Zone {
     region: Region,
-    /// An object that steps out, or is out of sight, for less than this is still there.
+    /// An object that leaves the zone, or is undetected, for at most this time still counts as inside.
     grace_s: f64,
     state: ZoneState,
 }
 
-/// Who is in a [`Zone`], to be saved and loaded; where it lies is not part of it, so that a changed zone takes
-/// effect.
+/// The serializable state of a [`Zone`]: the objects in it. The region is not part of it, so that a changed
+/// zone takes effect.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZoneState {
     inside: BTreeMap<TrackId, Visit>,
@@ -49,7 +50,7 @@ impl Zone {
         Self::resume(region, grace_s, ZoneState::default())
     }
 
-    /// Goes on where a zone was when its [`Self::state`] was saved.
+    /// Restores a zone from its saved [`Self::state`].
     pub fn resume(region: Region, grace_s: f64, state: ZoneState) -> Self {
         Self { region, grace_s, state }
     }
@@ -58,8 +59,9 @@ impl Zone {
         &self.state
     }
 
-    /// Takes a frame's tracks, at `at_s` seconds of the session, and gives the visits that are over. A time that
-    /// is no number is passed over; one that is earlier by more than the grace ends what was there.
+    /// Processes the tracks of the frame at `at_s` seconds of the session, and returns the dwell intervals that have
+    /// ended. A time that is not finite is ignored. A time that is earlier by more than the grace time ends all
+    /// intervals of later frames.
     pub fn step(&mut self, at_s: f64, source: Size, tracks: &[Track]) -> Vec<Visit> {
         if !at_s.is_finite() {
             return Vec::new();
@@ -73,17 +75,17 @@ impl Zone {
         self.state.inside.extract_if(.., is_over).map(|(_, visit)| visit).collect()
     }
 
-    /// Who is there now.
+    /// Returns the current dwell intervals.
     pub fn inside(&self) -> impl Iterator<Item = &Visit> {
         self.state.inside.values()
     }
 
-    /// An object's stay, if it is there now.
+    /// Returns the dwell interval of an object that is currently in the zone.
     pub fn visit(&self, id: TrackId) -> Option<&Visit> {
         self.state.inside.get(&id)
     }
 
-    /// How many of each class are there now.
+    /// Returns the number of objects in the zone, per class.
     pub fn counts(&self) -> BTreeMap<u32, usize> {
         let mut counts = BTreeMap::new();
         for visit in self.inside() {

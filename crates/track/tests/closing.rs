@@ -1,5 +1,5 @@
-//! The time to collision over a grid of what may come: constant closing speed, boxes off by normal jitter of 2
-//! pixels at each side, 10 frames/s, true times of 2 to 6 s.
+//! The time to collision over a grid of conditions: constant closing speed, normal jitter of 2 pixels at each
+//! side of a box, 10 frames/s, ground-truth times of 2 to 6 s.
 
 use lookout_schema::BBox;
 use lookout_track::{Closing, ClosingEstimate};
@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const RUNS: usize = 60;
 
-/// Of a box that is `width` by `height` pixels.
+/// Returns a jittered box of `width` by `height` pixels.
 fn seen([width, height]: [f64; 2], random: &mut StdRng) -> BBox {
     let mut jitter = || 2.0 * ((0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0);
     let (half_width, half_height) = (width / 2.0, height / 2.0);
@@ -15,19 +15,19 @@ fn seen([width, height]: [f64; 2], random: &mut StdRng) -> BBox {
     BBox::from(sides.map(|side| (side + jitter()) as f32))
 }
 
-/// An approach, as a camera sees it.
+/// An approach of an object to the camera.
 #[derive(Clone, Copy)]
 struct Approach {
-    /// How wide it is when it is 4 s away, and its height in widths.
+    /// The width in pixels when the object is 4 s away, and the height as a multiple of the width.
     size_at_4_s: f64,
     height: f64,
-    /// For how long it is watched before it is 6 s away.
+    /// For how long the object is observed before it is 6 s away.
     watched_s: f64,
-    /// By how much of itself the interval between frames fluctuates.
+    /// The relative fluctuation of the interval between frames.
     fluctuates: f64,
 }
 
-/// What the runs of an approach say, with the true time left; the true time is from 2 to 6 s.
+/// Returns the estimates of all runs with the ground-truth time left, which is from 2 to 6 s.
 fn told(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> {
     let Approach { size_at_4_s, height, watched_s, fluctuates } = approach;
     let mut told = Vec::new();
@@ -83,7 +83,8 @@ fn the_median_error_is_under_ten_per_cent_where_that_is_possible() {
                 let honest = known.iter().filter(honest).count();
                 let part = 100.0 * honest as f64 / known.len() as f64;
                 println!("{size_at_4_s:5} px {cells_text}; {:5.1} %; within 2 std {part:.0} %", all * 100.0);
-                // What has been watched for long enough, and is not too small, in each cell; else over all.
+                // Objects that are large enough and were observed for long enough must pass in each cell,
+                // others over all cells.
                 assert!(size_at_4_s < 40.0 || all < 0.1, "{size_at_4_s} px: {all}");
                 let longer = watched_s >= 3.0 && size_at_4_s >= 60.0;
                 let worst = cells.into_iter().fold(0.0, f64::max);
@@ -99,7 +100,7 @@ fn the_median_error_is_under_ten_per_cent_where_that_is_possible() {
     assert!(part > 94.0);
 }
 
-/// Someone who walks is tall and narrow, and the height alone would tell it almost as well.
+/// A pedestrian is tall and narrow. The height alone would give almost the same precision.
 #[test]
 fn a_narrow_box_is_told_as_well_as_its_longer_side_allows() {
     let mut random = StdRng::seed_from_u64(5);
@@ -109,7 +110,7 @@ fn a_narrow_box_is_told_as_well_as_its_longer_side_allows() {
     assert!(error < 0.1, "{error}");
 }
 
-/// What is not coming nearer is never surely near in time, and seldom possibly.
+/// An object that does not approach is never certainly, and rarely possibly, close in time.
 #[test]
 fn what_recedes_or_keeps_its_distance_is_not_warned_of() {
     let mut random = StdRng::seed_from_u64(4);

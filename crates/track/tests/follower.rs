@@ -1,4 +1,4 @@
-//! A camera's records to its objects: sessions, owners, what is told when.
+//! The session tracker: sessions, changes of owner, and the published track records.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,8 @@ fn session(which: usize) -> SessionId {
     serde_json::from_str(&format!("\"{}\"", SESSIONS[which])).unwrap()
 }
 
-/// A frame at 10 frames/s with one person whose foot is at `foot`, in parts of the picture.
+/// Returns a frame of a 10 frames/s stream with one person whose foot is at `foot`, as fractions of the
+/// image.
 fn frame(which: usize, seq: u64, foot: Option<[f32; 2]>) -> FrameRecord {
     let at = Timestamp::from_unix_us(1_795_507_200_000_000 + seq as i64 * 100_000);
     let detection = |[x, y]: [f32; 2]| {
@@ -84,7 +85,7 @@ fn a_new_session_ends_what_was_and_old_records_say_nothing() {
     let mut old = frame(1, 7, standing);
     old.epoch = Epoch(2);
     assert_eq!(follower.hear(&old), Err(Passed::OldEpoch));
-    // Another owner's session may bear any name.
+    // A session of another owner may have any id.
     let mut taken_over = frame(0, 0, standing);
     taken_over.epoch = Epoch(4);
     assert!(follower.hear(&taken_over).unwrap().began);
@@ -99,7 +100,7 @@ fn zones_and_lines_are_told_with_their_objects() {
     follower.set_places(&zones, &lines);
     let (mut crossings, mut visits, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for seq in 0..60 {
-        // To be stopped and started again, and given the same places, changes nothing.
+        // A restart with the same zones and lines changes nothing.
         let saved = serde_json::to_string(&follower.state()).unwrap();
         follower =
             Follower::resume("monitor", TrackerSettings::default(), serde_json::from_str(&saved).unwrap());
@@ -113,7 +114,7 @@ fn zones_and_lines_are_told_with_their_objects() {
     assert_eq!(visits.len(), 1, "{visits:?}");
     assert!((visits[0].1.dwell_s() - 2.0).abs() < 0.3, "{visits:?}");
     let crossed: Vec<_> = told.iter().flat_map(|record| &record.crossed).collect();
-    // From left to right as the picture is seen, which is right to left of one who looks down the line.
+    // From left to right in the image, which is right to left for a line that runs downwards.
     assert_eq!(crossed.len(), 1);
     assert_eq!(serde_json::to_value(crossed[0]).unwrap()["direction"], "right_to_left");
     let longest = told.iter().flat_map(|record| &record.zones).map(|stay| stay.dwell_s).fold(0.0, f64::max);
@@ -134,7 +135,7 @@ fn the_cameras_clock_set_anew_moves_nothing() {
     assert!(ids.iter().all(|id| *id == 1) && ids.len() == 20, "{ids:?}");
 }
 
-/// Frames at 10 frames/s whose stream time, capture time and publish time run at these paces.
+/// Returns frames at 10 frames/s whose stream time, capture time and publish time run at these rates.
 fn paced(clock: Clock, [stream, captured, published]: [f64; 3]) -> impl Iterator<Item = FrameRecord> {
     (0..100).map(move |seq| {
         let at = |pace: f64| {
@@ -150,7 +151,8 @@ fn paced(clock: Clock, [stream, captured, published]: [f64; 3]) -> impl Iterator
     })
 }
 
-/// The session's time after the last frame, less that at the 30th; and each change of what is believed.
+/// Returns the session's time after the last frame minus that at the 30th, and each change of the distrusted
+/// time.
 fn heard(frames: impl Iterator<Item = FrameRecord>) -> (f64, Vec<Option<TimeDoubt>>) {
     let mut follower = follower();
     let (mut times, mut doubts) = (Vec::new(), Vec::new());
@@ -186,9 +188,9 @@ fn a_capture_time_at_another_pace_than_the_other_clocks_is_not_believed() {
 #[test]
 fn clocks_that_agree_are_believed_whatever_happens_to_them_once() {
     assert_eq!(heard(paced(Clock::Rtcp, [1.0, 1.0, 1.0])).1, []);
-    // A file is read as fast as it can be.
+    // A file is read as fast as possible.
     assert_eq!(heard(paced(Clock::File, [1.0, 1.0, 0.1])).1, []);
-    // The wall clock is set, and set back at each key frame; frames come late, and then all at once.
+    // The wall clock is set, and set back at each key frame; frames arrive late and then in a burst.
     let moved = |by_s: fn(u64) -> f64| {
         paced(Clock::Arrival, [1.0, 1.0, 1.0]).map(move |frame| {
             let by = std::time::Duration::from_secs_f64(by_s(frame.seq));

@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-track`, in one program that is linked once.
+//! The integration tests of `lookout-track`, in a single binary to save link time.
 
 mod closing;
 mod follower;

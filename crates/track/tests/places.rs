@@ -1,4 +1,4 @@
-//! Zones, lines and time to collision of objects that move as told.
+//! Zones, lines and time to collision with simulated objects.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SOURCE: Size = Size { width: 1000, height: 1000 };
 
-/// An object whose foot is at `(x, y)` thousandths of the picture.
+/// Returns a track whose foot is at `(x, y)` thousandths of the image.
 fn at(x: f32, y: f32) -> Track {
     Track {
         id: TrackId(1),
@@ -29,7 +29,7 @@ fn a_visit_lasts_from_the_first_to_the_last_step_inside() {
     let left = Region::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
     let mut zone = Zone::new(left, 1.0);
     let mut over = Vec::new();
-    // Out for less than a second at 2 s, and for good from 4 s on.
+    // Outside for less than a second around 2 s, and for good from 4 s on.
     for (second, x) in [(0.0, 600.0), (1.0, 400.0), (2.0, 510.0), (2.9, 400.0), (4.0, 600.0), (5.0, 600.0)] {
         over.extend(zone.step(second, SOURCE, &[at(x, 500.0)]));
         if second == 2.9 {
@@ -43,7 +43,7 @@ fn a_visit_lasts_from_the_first_to_the_last_step_inside() {
 
 #[test]
 fn a_line_is_crossed_once_each_way_and_not_by_jitter() {
-    // From the lower end up: the right is on the right.
+    // The line runs from bottom to top, so its right side is the right side of the image.
     let mut line = Line::new([[0.5, 0.9], [0.5, 0.1]], 0.01);
     let walk = [480.0, 497.0, 503.0, 498.0, 502.0, 530.0, 560.0, 505.0, 470.0];
     let mut crossings = Vec::new();
@@ -52,13 +52,13 @@ fn a_line_is_crossed_once_each_way_and_not_by_jitter() {
     }
     let directions: Vec<LineDirection> = crossings.iter().map(|crossing| crossing.direction).collect();
     assert_eq!(directions, [LineDirection::LeftToRight, LineDirection::RightToLeft]);
-    // Beyond its ends it is not there.
+    // Beyond its ends the line is not crossed.
     for (i, x) in [480.0, 530.0].into_iter().enumerate() {
         assert!(line.step(100.0 + i as f64, SOURCE, &[at(x, 950.0)]).is_empty());
     }
 }
 
-/// The box of something 1.8 m by 1.5 m at `meters`, off by normal jitter of 2 pixels at each side.
+/// Returns the box of an object of 1.8 m by 1.5 m at `meters`, with normal jitter of 2 pixels at each side.
 fn seen_at(meters: f64, random: &mut StdRng) -> BBox {
     let mut jitter = || 2.0 * ((0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0);
     let (width, height) = (1000.0 * 1.8 / meters, 1000.0 * 1.5 / meters);
@@ -74,7 +74,7 @@ fn the_time_to_collision_is_told_within_ten_per_cent() {
     for speed in [6.0, 9.0, 12.0, 15.0] {
         for _ in 0..10 {
             let mut estimate = ClosingEstimate::default();
-            // Seen from 8 s before it is here, at 10 frames/s; judged from 6 s to 2 s.
+            // Observed from 8 s before the collision, at 10 frames/s; evaluated from 6 s to 2 s.
             for frame in 0..=60 {
                 let left = 8.0 - f64::from(frame) / 10.0;
                 let closing = estimate.step(f64::from(frame) / 10.0, seen_at(speed * left, &mut random));
@@ -90,7 +90,7 @@ fn the_time_to_collision_is_told_within_ten_per_cent() {
     errors.sort_by(f64::total_cmp);
     let median = errors[errors.len() / 2];
     assert!(median < 0.1, "median error {median}");
-    // What it says of its own error holds.
+    // The estimated standard deviation matches the error.
     assert!(within * 10 > errors.len() * 8, "{within} of {}", errors.len());
 }
 
@@ -104,7 +104,7 @@ fn what_recedes_or_keeps_its_distance_does_not_come_nearer() {
             estimate.step(seconds, seen_at(30.0 - speed * seconds, &mut random))
         });
         let closing = last.last();
-        // Not within the times at which anybody would be warned, even if it were two deviations off.
+        // Not below the thresholds of any warning, even at two standard deviations.
         let soonest = closing.and_then(|closing| closing.soonest_s(2.0));
         assert!(soonest.is_none_or(|soonest| soonest > 8.0), "{speed}: {closing:?}");
     }

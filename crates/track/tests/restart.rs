@@ -1,4 +1,4 @@
-//! What is saved and loaded goes on as if it had not been stopped, and nothing that comes in brings it down.
+//! Saved and restored state gives the same results as an uninterrupted run, and no input causes a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ fn reloaded<T: Serialize + DeserializeOwned>(state: &T) -> T {
     serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
 }
 
-/// All that a consumer keeps of a camera.
+/// The whole state that a consumer keeps for a camera.
 struct Consumer {
     tracker: Tracker,
     zone: Zone,
@@ -67,7 +67,7 @@ fn observation() -> impl Strategy<Value = Observation> {
     })
 }
 
-/// Frames in which some objects go on and others come and go.
+/// Frames in which some objects stay and others come and leave.
 fn frames() -> impl Strategy<Value = Vec<(f64, Vec<Observation>)>> {
     let frame = (0.01_f64..0.4, prop::collection::vec(observation(), 0..4), any::<u8>());
     let start = prop::collection::vec(observation(), 1..8);
@@ -146,11 +146,11 @@ proptest! {
             let sound = |track: &Track| <[f32; 4]>::from(track.bbox).iter().all(|part| part.is_finite());
             prop_assert!(step.tracks.iter().all(sound), "{:?}", step.tracks);
             prop_assert!(step.tracks.windows(2).all(|two| two[0].id < two[1].id));
-            // What it knows can be saved at any time: JSON has no number for what is none.
+            // The state can be saved at any time: JSON cannot represent NaN or infinity.
             let again = consumer.restarted();
             prop_assert_eq!(again.tracker.state(), consumer.tracker.state());
         }
-        // And it works on, once the world is sane again.
+        // The tracker works again once the input is valid.
         for frame in 0..5 {
             let o = Observation { bbox: BBox::from([100.0, 100.0, 160.0, 220.0]), class_id: 7, score: 0.9 };
             let (step, _) = consumer.step(f64::from(frame) * 0.1 + 1e6, SOURCE, &[o]);

@@ -1,7 +1,8 @@
-//! From pictures with their truth to a network that finds it, and how well it does.
+//! Trains networks on images with ground truth and evaluates them.
 //!
-//! A recipe ([`lookout_config::RecipeSettings`]) names a data set ([`data`]), whose pictures are changed by chance
-//! ([`augment`]) and fed ([`Feed`]) to the loop ([`Run`]), which fits a network to them and asks a [`Judge`] how good it is.
+//! A recipe ([`lookout_config::RecipeSettings`]) names a data set ([`data`]). Its images are augmented at random
+//! ([`augment`]) and passed in batches ([`Feed`]) to the training loop ([`Run`]), which evaluates the network with a
+//! [`Judge`].
 
 pub mod augment;
 pub mod data;

@@ -1,29 +1,30 @@
-//! A picture with what is true of it.
+//! An image with its ground truth. In the code an image is a `Picture`.
 
 use lookout_measure::ObjectTarget;
 use lookout_schema::Size;
 
-/// 8 bits each of red, green and blue, row by row, from the upper left.
+/// An RGB image with 8 bits per channel, row by row from the upper left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     pub size: Size,
-    /// `height * width * 3`
+    /// `height * width * 3` bytes.
     pub rgb: Vec<u8>,
 }
 
-/// A picture with what is true of it.
+/// An image with its ground truth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Names the picture in its data set.
+    /// The name of the image in its data set.
     pub name: String,
     pub picture: Picture,
     pub target: Target,
 }
 
-/// What is true of a picture.
+/// The ground truth of an image.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Target {
-    /// The whole picture is of one class, or of several to a part of each where pictures were mixed: `(class, part)`.
+    /// The classes of the whole image, as `(class, weight)`. The weights sum to 1. There is more than one class only
+    /// where images were mixed (mosaic, mixup).
     Class(Vec<(u32, f32)>),
     Objects(Vec<ObjectTarget>),
 }

@@ -1,4 +1,4 @@
-//! A recipe, pictures in folders, and a network that is fitted to them by the loop: all of training together.
+//! The whole of training in one test: a recipe, images in folders, and a network trained on them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
@@ -33,7 +33,7 @@ kind = "adamw"
 lr = 0.001
 "#;
 
-/// Twelve pictures of each of two colors.
+/// Writes twelve images of each of two colors.
 fn write_pictures(folder: &Path) {
     for (class, color) in [("blue", [20, 30, 200]), ("red", [200, 40, 20])] {
         let folder = folder.join("pictures").join(class);
@@ -81,12 +81,12 @@ fn an_epoch_is_the_same_by_any_number_of_threads_and_from_its_midst() {
             assert_eq!(classes(&a.truth), classes(&b.truth));
         }
     }
-    // Whoever stops in the midst waits for no reader.
+    // Dropping the iterator early must not wait for a reader.
     let mut feed = feed(folder.path(), 2);
     assert!(feed.epoch(0, 0).next().unwrap().is_ok());
 }
 
-/// How many of the pictures are seen rightly.
+/// An evaluator that computes the fraction of correctly classified images.
 struct Seen(Vec<(RgbImage, i64)>);
 
 impl Judge for Seen {

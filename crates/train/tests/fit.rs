@@ -1,4 +1,4 @@
-//! The loop on a small problem: killed and gone on with, with an average, in bf16, to an early end.
+//! The training loop on a small problem: interrupted and resumed, with a moving average, in bf16, and stopped early.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
@@ -16,7 +16,7 @@ use tch::Tensor;
 const PER_EPOCH: u64 = 3;
 const PICTURES: i64 = 8;
 
-/// Pictures of noise, of two brightnesses: the classes. It breaks off before the batch `killed_at`.
+/// Noise images of two brightnesses, which are the classes. Fails before the batch `killed_at`.
 struct Noise {
     killed_at: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl Batches for Noise {
     }
 }
 
-/// Gives scores in a row, the last for ever.
+/// An evaluator that returns these scores one after the other, and then repeats the last one.
 struct Scores(Vec<f64>);
 
 impl Judge for Scores {
@@ -73,7 +73,7 @@ fn run(folder: &Path, fit: FitSettings, rule: Rule) -> Run {
     }
 }
 
-/// What a recipe with this learning rate decides.
+/// Returns the identity of a recipe with this learning rate.
 fn recipe(lr: f64) -> Identity {
     let mut recipe = Identity::default();
     recipe.set("model.arch", "resnet18");
@@ -96,11 +96,11 @@ fn lines(folder: &Path) -> Vec<Told> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Steps and losses, without the times.
+/// Returns steps with their metrics, without the times.
 fn steps(told: &[Told]) -> Vec<(u64, String)> {
     let step = |told: &Told| match told {
         Told::Step(StepTold { step, loss, gradient_norm, lr, .. }) => {
-            // As many digits as the way through JSON keeps.
+            // Rounded to the digits that a round trip through JSON preserves.
             (*step, format!("{loss:.12e} {gradient_norm:.12e} {lr:.12e}"))
         }
         Told::Evaluation(EvaluationTold { step, score, best, .. }) => (*step, format!("{score} {best}")),
@@ -197,7 +197,7 @@ fn more_epochs_may_be_added_to_a_run() {
     }
 }
 
-/// The batches of [`Noise`], one picture each, of which the last stage of the network has one value a channel.
+/// The batches of [`Noise`] with one image each, for which the last stage of the network has one value per channel.
 struct Single(Noise);
 
 impl Batches for Single {
@@ -223,7 +223,7 @@ fn one_value_a_channel_is_an_error_and_leaves_no_weights() {
     let text = error.to_string();
     assert!(text.contains("expected more than 1 value per channel when training"), "{text}");
     assert!(!folder.path().join("best.safetensors").exists());
-    // Where the norms learn nothing, one picture is enough.
+    // With frozen batch norms, a batch of one image is valid.
     let frozen = FitSettings { freeze: 5, ..fit };
     let run = run(folder.path(), frozen, SGD);
     run.fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap();
@@ -236,7 +236,7 @@ fn weights_that_become_nan_are_not_written() {
     fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
     let names = ["best.safetensors", "last.safetensors"];
     let before = names.map(|name| fs::read(folder.path().join(name)).unwrap());
-    // The loss is looked at only every `log_every` steps.
+    // The loss is checked only every `log_every` steps.
     let fit = FitSettings { epochs: 2, log_every: 1000, ..fit };
     let diverging = Run {
         optimizer: OptimizerSettings { rule: SGD, lr: 1e30, ..OptimizerSettings::default() },
@@ -247,7 +247,7 @@ fn weights_that_become_nan_are_not_written() {
     assert!(matches!(error, FitError::NotFinite { .. } | FitError::NoNumber { .. }), "{error:?}");
     let after = names.map(|name| fs::read(folder.path().join(name)).unwrap());
     assert!(before == after, "what was written before stays");
-    // Its numbers may be large by now; all are finite, or reading it would be an error.
+    // The weights may be very large by now, but they are finite: otherwise reading them would be an error.
     weights::read(&folder.path().join("checkpoint.safetensors")).unwrap();
 }
 
@@ -257,7 +257,7 @@ fn what_a_killed_run_left_unfinished_is_removed() {
     let left = folder.path().join(".checkpoint.safetensors.4242-7.part");
     fs::write(&left, "half").unwrap();
     let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
-    // Killed before anything is written.
+    // Interrupted before anything is written.
     fitted(run(folder.path(), fit, SGD), Some(0), &[0.5]).0.unwrap_err();
     assert!(!left.exists());
 }

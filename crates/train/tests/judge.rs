@@ -1,4 +1,4 @@
-//! Networks measured on data sets, from files to numbers.
+//! Evaluation of networks on data sets, from files to metrics.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, sync::Arc};
@@ -16,7 +16,7 @@ use serde_json::json;
 
 const SIDE: u32 = 64;
 
-/// A classifier of `classes` that says of whatever it sees that it is of class 0.
+/// Returns a classifier of `classes` classes that always predicts class 0.
 fn biased(classes: i64) -> PreparedNetwork {
     let mut network = Network::new("resnet18", classes).unwrap();
     network.fill(7);
@@ -35,7 +35,7 @@ fn detector(arch: &str, classes: i64) -> PreparedNetwork {
     network.prepare(Target::REFERENCE)
 }
 
-/// A picture that is dark but for a light square.
+/// Writes a dark image with a light rectangle.
 fn put_picture(path: &Path, size: Size, light: [u32; 4]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let [left, top, right, bottom] = light;
@@ -46,7 +46,7 @@ fn put_picture(path: &Path, size: Size, light: [u32; 4]) {
     image::RgbImage::from_fn(size.width, size.height, pixel).save(path).unwrap();
 }
 
-/// So many pictures of the classes `a`, `b` and `c`, of several sizes.
+/// Writes `counts` images of the classes `a`, `b` and `c`, in several sizes.
 fn whole_pictures(root: &Path, counts: [u32; 3]) -> DataSet {
     for (class, count) in ["a", "b", "c"].iter().zip(counts) {
         for number in 0..count {
@@ -61,7 +61,7 @@ fn whole_pictures(root: &Path, counts: [u32; 3]) -> DataSet {
         .unwrap()
 }
 
-/// Three pictures with an object and one without, in the order of their ids.
+/// Writes three images with an object and one without, in the order of their ids.
 fn of_objects(root: &Path) -> DataSet {
     let sizes = [(100, 60), (60, 100), (80, 80), (64, 64)];
     let mut images = Vec::new();
@@ -129,7 +129,7 @@ fn the_networks_classes_decide_their_order() {
 fn a_detector_is_judged_by_a_coco_file() {
     let root = tempfile::tempdir().unwrap();
     let set = of_objects(root.path());
-    // Sides that are no multiples of 32 are padded.
+    // Sides that are not multiples of 32 are padded.
     let look = Look { batch: 3, threads: 2, ..Look::of_detectors(Size { width: 80, height: 60 }) };
     for arch in ["fcos_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
         let network = detector(arch, 3);
@@ -157,7 +157,7 @@ fn what_a_detector_finds_comes_in_pixels_of_the_file() {
             assert_eq!(found.bbox.clipped(size), Some(found.bbox));
             assert!((1..=2).contains(&found.class_id), "{found:?}");
         }
-        // The picture lies in the middle of the input; what lies at its lower end is there in the file, too.
+        // The image is centered in the input, so a box at the lower end of the input maps to the lower end of the file.
         let lowest = shown.found.iter().map(|found| found.bbox.y2).fold(0.0, f32::max);
         seen.push((shown.entry.number, shown.truth.len(), shown.found.len(), lowest, size.height));
     })

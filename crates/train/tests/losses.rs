@@ -1,5 +1,4 @@
-//! Losses, gradients and steps against torchvision's and torch's: `goldens/make_losses.py` says how the goldens
-//! came to be.
+//! Losses, gradients and steps compared with torchvision and torch. `goldens/make_losses.py` generates the goldens.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, path::Path};
@@ -11,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 const SEED: u64 = 7;
 const CLASSES: i64 = 5;
-/// Of each parameter so many numbers are kept.
+/// Number of values that are stored per parameter.
 const SLICE: i64 = 6;
 const PICTURES: usize = 3;
 
@@ -30,7 +29,7 @@ fn fcos() {
     agrees("fcos_resnet50_fpn");
 }
 
-/// The norms of a network that was never trained are not frozen yet.
+/// The batch norms of a network without pretrained weights are not frozen.
 #[test]
 fn fcos_from_nothing() {
     agrees("fcos_resnet50_fpn.live");
@@ -52,7 +51,8 @@ fn classifiers() {
     agrees("resnet50");
 }
 
-/// The generator's choices: the two samplers are asked for two choices a picture each, the second stage's first.
+/// The samples that the generator of the goldens draws. Each of the two samplers draws twice per image, that of the
+/// second stage first.
 struct Chosen(usize);
 
 impl Choose for Chosen {
@@ -102,8 +102,8 @@ fn filled(case: &str) -> Network {
     network
 }
 
-/// In double precision, as the goldens are: norms over a few small pictures make much of the order in which a
-/// processor's kernels add up.
+/// Converts a network to double precision, as in the goldens: with few small images, the batch statistics depend on the
+/// order in which the kernels of a CPU add values.
 fn doubled(network: Network) -> Network {
     for mut tensor in network.tensors().into_values().filter(|tensor| tensor.kind() == Kind::Float) {
         tensor.set_data(&tensor.to_kind(Kind::Double));
@@ -168,7 +168,7 @@ fn gradients_agree(golden: &Golden, names: &[&String], gradients: &[Tensor]) {
     }
 }
 
-/// What the norms have seen of the batch.
+/// Compares the running statistics of the norms after the batch.
 fn statistics_agree(golden: &Golden, tensors: &BTreeMap<String, Tensor>) {
     let own: Vec<Tensor> = tensors
         .iter()
@@ -179,7 +179,8 @@ fn statistics_agree(golden: &Golden, tensors: &BTreeMap<String, Tensor>) {
     assert!(off < 1e-4, "{}: {off}", golden.arch);
 }
 
-/// What the rule makes of torchvision's own gradient twice, so that nothing else is compared.
+/// Compares two steps of the optimizer on torchvision's own gradient, so that the comparison covers the update rule
+/// only.
 fn steps_agree(golden: &Golden, name: &str, settings: &OptimizerSettings) {
     let network = filled(golden.arch);
     let mut optimizer = Optimizer::new(&network, settings, Device::Cpu);
@@ -187,7 +188,7 @@ fn steps_agree(golden: &Golden, name: &str, settings: &OptimizerSettings) {
     trained.retain(|_, tensor| tensor.requires_grad());
     let before: Vec<Tensor> = trained.values().map(|tensor| at(tensor).copy()).collect();
     let slices = golden.get("grad/slices");
-    // A sum that has this gradient at the places that were kept.
+    // A weighted sum that has this gradient at the stored indices.
     let product = |(i, weight): (i64, &Tensor)| {
         let places = places(weight);
         let gradient = Tensor::zeros([weight.numel() as i64], (Kind::Float, Device::Cpu));

@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-train`, in one program that is linked once.
+//! The integration tests of `lookout-train`, in one binary that is linked once.
 
 mod coco_border;
 mod feed;

@@ -1,8 +1,9 @@
-//! Accepts HTTP connections within bounds, so that clients that connect and send nothing keep nobody out.
+//! Accepts HTTP connections within limits, so that clients that connect and send nothing do not block others.
 //!
-//! To make room for a new connection the oldest that waits for a request is closed: of the same address, where that
-//! address has reached its limit, or else of all. Where none waits, the oldest is closed whose response has not begun,
-//! since a client may send its request's body for ever. A connection whose response is being sent is never closed.
+//! To make room for a new connection, the oldest connection that waits for a request is closed: one of the same address
+//! if that address has reached its limit, otherwise one of all connections. If none waits, the oldest connection whose
+//! response has not started is closed, since a client may take forever to send its request's body. A connection whose
+//! response is being sent is never closed.
 
 use std::{
     collections::BTreeMap,
@@ -31,24 +32,24 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A connection that has not sent a complete request header by then is closed.
+/// A connection that has not sent a complete request header within this time is closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest request header, in bytes.
+/// Maximum size of a request header, in bytes.
 const MAX_HEADER: usize = 64 * 1024;
-/// The pause after a connection could not be accepted, mostly because the process has no file descriptor left.
+/// The pause after a connection could not be accepted, mostly because the process has run out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// How many connections may be open at a time.
+/// Limits of the number of open connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     max: usize,
     max_per_address: usize,
-    /// Proxies, from which the connections of many clients come.
+    /// Proxies, each of which forwards the connections of many clients.
     proxies: Vec<IpNet>,
 }
 
 impl Limits {
-    /// At most `max` connections, but never more than half of the files that this process may open, and at most
+    /// Allows at most `max` connections, but never more than half of the files that this process may open, and at most
     /// `max_per_address` from one address that is not in `proxies`.
     pub fn new(max: usize, max_per_address: usize, proxies: Vec<IpNet>) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
@@ -57,10 +58,10 @@ impl Limits {
     }
 }
 
-/// Serves `answer` until `stopped` is set, and then ends the requests that are being answered.
+/// Serves `answer` until `stopped` is set, then completes the requests in progress.
 ///
 /// # Panics
-/// In a request's own task only, where `answer` panics.
+/// A panic in `answer` ends only the task of its own connection.
 pub async fn serve_connections<F, Fut, B>(
     listener: TcpListener,
     limits: Limits,
@@ -144,7 +145,7 @@ async fn serve_one<F, Fut, B>(
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 struct Open {
     limits: Limits,
     table: Mutex<Table>,
@@ -153,15 +154,15 @@ struct Open {
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// By the order in which they came.
+    /// Sorted by the order in which they were accepted.
     entries: BTreeMap<u64, Entry>,
 }
 
 struct Entry {
     address: IpAddr,
-    /// Requests without a response.
+    /// Number of requests whose response has not started.
     asking: usize,
-    /// Responses that are being sent.
+    /// Number of responses that are being sent.
     sending: usize,
     evicted: Arc<Notify>,
 }
@@ -171,7 +172,8 @@ impl Open {
         Self { limits, table: Mutex::default() }
     }
 
-    /// A place for a connection from `address`; none where all are in use by connections with a response.
+    /// Registers a connection from `address`, and returns its slot. Returns `None` if the limit is reached and every
+    /// connection that could be closed is sending a response.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut table = self.table();
         let is_proxy = self.limits.proxies.iter().any(|proxy| proxy.contains(&address.to_canonical()));
@@ -197,7 +199,7 @@ impl Open {
 }
 
 impl Table {
-    /// Closes one of those connections; false where each has a response that is being sent.
+    /// Closes one of the matching connections. Returns false if each of them is sending a response.
     fn evict(&mut self, of: impl Fn(&Entry) -> bool) -> bool {
         let mut open = self.entries.iter().filter(|(_, entry)| entry.sending == 0 && of(entry));
         let oldest = open.clone().find(|(_, entry)| entry.asking == 0).or_else(|| open.next());
@@ -209,7 +211,7 @@ impl Table {
     }
 }
 
-/// The network that one client is assumed to have: an IPv4 address, or an IPv6 /64.
+/// Returns the network that is assumed to belong to one client: an IPv4 address, or an IPv6 /64.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -220,7 +222,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A connection's place among those that are open, given back when dropped.
+/// A connection's slot among the open ones, which is freed when dropped.
 struct Place {
     open: Arc<Open>,
     id: u64,
@@ -246,12 +248,12 @@ impl Drop for Place {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The request's header has arrived, and its response has not begun.
+    /// The request's header has arrived, and its response has not started.
     Asking,
     Sending,
 }
 
-/// A request that is in a phase, until this is dropped.
+/// Counts a request as in a phase until this is dropped.
 struct InPhase {
     place: Arc<Place>,
     phase: Phase,
@@ -270,7 +272,7 @@ impl Drop for InPhase {
     }
 }
 
-/// A response's body, which keeps its connection from being closed to make room.
+/// A response's body. While it exists, its connection is not closed to make room.
 struct Counted<B> {
     body: Pin<Box<B>>,
     _sending: InPhase,

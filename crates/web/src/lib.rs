@@ -1,4 +1,4 @@
-//! HTTP within bounds: what accepts connections for all servers, and the small server behind `/healthz`, `/readyz` and
+//! HTTP servers with limits: the accept loop of all servers, and the small server behind `/healthz`, `/readyz` and
 //! `/metrics`.
 
 mod connections;
@@ -15,11 +15,11 @@ use tokio::{net::TcpListener, sync::watch};
 
 pub use self::connections::{Limits, network, serve_connections};
 
-/// Connections at a time; a scraper needs one.
+/// Maximum number of simultaneous connections; a scraper needs one.
 const MAX_CONNECTIONS: usize = 256;
 const MAX_PER_ADDRESS: usize = 64;
 
-/// What answers a request for a path.
+/// The response to a request for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     status: StatusCode,
@@ -28,7 +28,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// All is well.
+    /// Returns a plain-text page with status 200.
     pub fn text(body: impl Into<String>) -> Self {
         Self { status: StatusCode::OK, kind: "text/plain", body: body.into() }
     }
@@ -37,7 +37,7 @@ impl Page {
         Self { kind: "application/json", ..Self::text(body) }
     }
 
-    /// In Prometheus' text format (OpenMetrics 1.0).
+    /// Returns a page in Prometheus' text format (OpenMetrics 1.0).
     pub fn metrics(body: impl Into<String>) -> Self {
         Self { kind: "application/openmetrics-text; version=1.0.0; charset=utf-8", ..Self::text(body) }
     }
@@ -50,7 +50,7 @@ impl Page {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::text(body) }
     }
 
-    /// The same page, telling that not all is well where that is so.
+    /// Returns the same page, with status 503 if `available` is false.
     pub fn available(self, available: bool) -> Self {
         if available { self } else { Self { status: StatusCode::SERVICE_UNAVAILABLE, ..self } }
     }
@@ -63,17 +63,17 @@ impl Page {
     }
 }
 
-/// Opens the address; so that a taken port is found before anything is started.
+/// Binds the address, so that an address in use is detected before anything is started.
 ///
 /// # Errors
-/// It cannot be opened.
+/// Returns an error if the address cannot be bound.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics are served");
     Ok(listener)
 }
 
-/// Serves what `pages` gives for a path until the task is dropped.
+/// Serves the pages that `pages` returns for each path, until the task is dropped.
 pub async fn serve(listener: TcpListener, pages: impl Fn(&str) -> Page + Clone + Send + Sync + 'static) {
     let (_running, stopped) = watch::channel(false);
     let limits = Limits::new(MAX_CONNECTIONS, MAX_PER_ADDRESS, Vec::new());

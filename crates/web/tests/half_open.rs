@@ -1,4 +1,4 @@
-//! The server of health and metrics, while clients hold connections that never send a request.
+//! Tests the health and metrics server while clients hold connections that never send a complete request.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use lookout_web::Page;
 
-/// Only a test that fails waits this long.
+/// Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn get(address: SocketAddr, path: &str) -> String {
@@ -31,7 +31,7 @@ async fn health_answers_while_one_client_holds_more_half_open_requests_than_ther
         let half_open: Vec<_> = (0..500)
             .map(|i| {
                 let mut stream = TcpStream::connect(address).unwrap();
-                // Some say nothing, some begin.
+                // Some connections send nothing, others send part of a request.
                 if i % 2 == 0 {
                     stream.write_all(b"GET /healthz HTT").unwrap();
                 }

@@ -1,5 +1,5 @@
-//! Between the records and their Protobuf types. What Protobuf cannot say by itself, such as what an id may be, is
-//! checked on the way back.
+//! Conversion between records and their Protobuf types. Constraints that Protobuf cannot express, such as the syntax
+//! of ids, are checked when a message is decoded.
 
 mod alert;
 mod frame;
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::proto;
 
-/// What is wrong with a field.
+/// An invalid field of a Protobuf message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{field}`: {what}")]
 pub struct BadField {
@@ -26,7 +26,7 @@ impl BadField {
     }
 }
 
-/// The record's own types read an id, or say why it is none.
+/// Parses an id with the parser of its own type.
 fn id<T: std::str::FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T, BadField> {
     text.parse().map_err(|error: T::Err| BadField::new(field, error.to_string()))
 }
@@ -44,7 +44,7 @@ fn time(field: &'static str, us: i64) -> Result<Timestamp, BadField> {
     if time.as_unix_us() == us { Ok(time) } else { Err(told()) }
 }
 
-/// A part that is always there.
+/// Converts a required message field.
 fn part<P, T: TryFrom<P, Error: Into<BadField>>>(
     field: &'static str,
     part: Option<P>,
@@ -61,7 +61,7 @@ fn parts<P, T: TryFrom<P, Error: Into<BadField>>>(parts: Vec<P>) -> Result<Vec<T
     parts.into_iter().map(|part| part.try_into().map_err(Into::into)).collect()
 }
 
-/// For parts of which any are right.
+/// For conversions that cannot fail.
 impl From<std::convert::Infallible> for BadField {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}

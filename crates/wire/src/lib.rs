@@ -1,7 +1,7 @@
-//! Records to bytes and back: JSON, and the Protobuf of `schemas/lookout.proto`.
+//! Encoding and decoding of records, as JSON or as the Protobuf messages of `schemas/lookout.proto`.
 //!
-//! A reader needs not be told which it has: JSON begins with `{`, and Protobuf with a field's key, of which none is
-//! that byte; it would begin a group, which proto3 does not have.
+//! A reader does not need to know the format. JSON starts with `{`. As a Protobuf tag, that byte would start a group,
+//! which proto3 does not have.
 
 mod convert;
 mod proto;
@@ -15,22 +15,25 @@ use thiserror::Error;
 
 pub use convert::BadField;
 
-/// A record that is written in either format.
+/// A record that can be encoded in both formats.
 pub trait WireRecord: Serialize + DeserializeOwned + sealed::Sealed {
-    /// What `schema` says of a record that this program knows.
+    /// The `schema` of the records that this program knows.
     const SCHEMA: &'static str;
-    /// The record in Protobuf.
+    /// The Protobuf message type of the record.
     type Proto: Message + Default + for<'a> From<&'a Self> + TryInto<Self, Error = BadField>;
 
-    /// What it says of itself.
+    /// Returns the `schema` field of this record.
     fn schema(&self) -> &str;
 
+    /// Validates the record.
+    ///
     /// # Errors
-    /// What its writer may not write.
+    /// The record is invalid: it holds values that no writer may write. The error type `Unsound` stands for an
+    /// invalid record.
     fn check(&self) -> Result<(), Unsound>;
 }
 
-/// Why bytes are no record.
+/// Why bytes could not be decoded as a record.
 #[derive(Debug, Error)]
 pub enum DecodeError {
     #[error("{0}")]
@@ -39,17 +42,17 @@ pub enum DecodeError {
     Protobuf(#[from] prost::DecodeError),
     #[error(transparent)]
     Field(#[from] BadField),
-    /// Fields of another version may bear the same names and mean other things.
+    /// The schema version is not supported: its fields may have the same names and other meanings.
     #[error("its schema is `{found}`, known is `{known}`")]
     Version { found: String, known: &'static str },
     #[error(transparent)]
     Unsound(#[from] Unsound),
 }
 
-/// The record as bytes.
+/// Encodes a record.
 ///
 /// # Errors
-/// It cannot be written as JSON.
+/// The record cannot be serialized as JSON.
 pub fn encode<T: WireRecord>(record: &T, format: RecordFormat) -> Result<Vec<u8>, serde_json::Error> {
     match format {
         RecordFormat::Json => serde_json::to_vec(record),
@@ -57,10 +60,10 @@ pub fn encode<T: WireRecord>(record: &T, format: RecordFormat) -> Result<Vec<u8>
     }
 }
 
-/// The record in `bytes`, of either format, which holds nothing that its writer may not write.
+/// Decodes and validates a record in either format.
 ///
 /// # Errors
-/// Why there is none.
+/// The bytes cannot be decoded, have another schema, or hold an invalid record.
 pub fn decode<T: WireRecord>(bytes: &[u8]) -> Result<T, DecodeError> {
     let record: T = match format_of(bytes) {
         RecordFormat::Json => serde_json::from_slice(bytes)?,
@@ -74,7 +77,7 @@ pub fn decode<T: WireRecord>(bytes: &[u8]) -> Result<T, DecodeError> {
     Ok(record)
 }
 
-/// The format of a record's bytes, by the first of them.
+/// Returns the format of an encoded record, which its first byte determines.
 pub fn format_of(bytes: &[u8]) -> RecordFormat {
     if bytes.first() == Some(&b'{') { RecordFormat::Json } else { RecordFormat::Protobuf }
 }

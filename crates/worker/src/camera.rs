@@ -1,4 +1,4 @@
-//! A camera's thread: runs its source, survives its panics, and says how it ended.
+//! A camera's thread: runs the source, restarts it after a panic, and reports how it ended.
 
 use std::{
     any::Any,
@@ -26,12 +26,12 @@ pub(crate) struct CameraContext {
     pub(crate) make_source: MakeSource,
     pub(crate) reports: Sender<CameraReport>,
     pub(crate) wake: Sender<()>,
-    /// Frames for which a file's queue has room.
+    /// Minimum capacity of a file's queue, in frames.
     pub(crate) file_room: NonZeroUsize,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// What is a camera's own.
+/// What belongs to one camera.
 pub(crate) struct CameraStart {
     pub(crate) settings: CameraSettings,
     pub(crate) ledger: Arc<CameraLedger>,
@@ -39,7 +39,7 @@ pub(crate) struct CameraStart {
     pub(crate) stop: Stop,
 }
 
-/// Starts a camera's thread and gives the worker's end of its queue.
+/// Starts a camera's thread and returns the receiving side of its queue.
 pub(crate) fn start(
     camera: CameraStart,
     context: &CameraContext,
@@ -66,7 +66,7 @@ fn run(settings: &CameraSettings, outlet: &SourceOutlet, context: &CameraContext
         };
         tracing::error!(camera = %settings.id, panic, "the camera's thread panicked");
         context.metrics.stage_restarted();
-        // Begun again, a file would have every frame twice.
+        // A restarted file would publish every frame twice.
         if !settings.uri.is_live() {
             break SourceEnd::Failed { reason: RetryReason::PipelineError, detail: panic };
         }
@@ -94,7 +94,7 @@ fn report(
     let (retry, detail) = why.unzip();
     let report =
         CameraReport { camera: settings.id.clone(), status, session: None, clock: None, retry, detail };
-    // Nobody listens any more once the worker has given up waiting for this thread.
+    // The receiver no longer exists if the worker has stopped waiting for this thread.
     let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
 }
 

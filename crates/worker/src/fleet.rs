@@ -1,4 +1,4 @@
-//! From what the fleet says to the cameras that this worker is to watch.
+//! Derives the cameras that this worker runs from the events of the fleet.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,17 +9,17 @@ use lookout_stage::Tenure;
 
 use crate::roster::Wish;
 
-/// A camera of the registry that this worker does not watch, and why.
+/// A camera in the registry that this worker does not run, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unwatched {
     pub(crate) camera: CameraId,
     pub(crate) epoch: Epoch,
     pub(crate) why: String,
-    /// Its record has to be corrected; else it is only one too many.
+    /// Whether its record has to be corrected; otherwise it exceeds the worker's limit of cameras.
     pub(crate) bad: bool,
 }
 
-/// What the worker has of the registry.
+/// The worker's part of the registry.
 pub(crate) struct Holdings {
     max_cameras: Option<usize>,
     secrets: Secrets,
@@ -33,14 +33,14 @@ struct Share {
     leaving: bool,
 }
 
-/// What is known of a camera.
+/// The last record of a camera.
 enum Known {
     Watch { spec: Box<CameraSpec>, settings: Box<CameraSettings> },
     Disabled,
     Bad(String),
 }
 
-/// What is to be done with the registry's cameras.
+/// How to run the registry's cameras.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) wishes: BTreeMap<CameraId, Wish>,
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) summary: WorkerFleet,
 }
 
-/// Bad records that a worker names in its status; of more it says how many.
+/// Maximum number of bad records named in the worker's status, which gives the number of the others.
 const NAMED: usize = 8;
 
 impl Holdings {
@@ -61,7 +61,7 @@ impl Holdings {
         Self { max_cameras: settings.max_cameras, secrets, knows_class, shares: BTreeMap::new() }
     }
 
-    /// Takes note of what the fleet says; gives the reason where this worker can be none of it any more.
+    /// Applies an event of the fleet. Returns the reason if this worker can no longer be a member of the fleet.
     pub(crate) fn hear(&mut self, event: FleetEvent) -> Option<String> {
         match event {
             FleetEvent::Gained { partition, tenure, records } => {
@@ -108,18 +108,18 @@ impl Holdings {
         })
     }
 
-    /// The partitions that are to be given up, with the tenure that has to end first.
+    /// Returns the partitions to be released, with the ownership term that has to end first.
     pub(crate) fn leaving(&self) -> impl Iterator<Item = (i32, &Arc<Tenure>)> {
         let leaving = self.shares.iter().filter(|(_, share)| share.leaving);
         leaving.map(|(partition, share)| (*partition, &share.tenure))
     }
 
-    /// A partition is given up.
+    /// Removes a released partition.
     pub(crate) fn released(&mut self, partition: i32) {
         self.shares.remove(&partition);
     }
 
-    /// The cameras that are to be watched: up to `max_cameras`, those of the highest priority.
+    /// Returns the cameras to run: at most `max_cameras`, those of the highest priority first.
     pub(crate) fn plan(&self) -> Plan {
         let mut plan = Plan::default();
         plan.summary.max_cameras = self.max_cameras.map(|max| max as u64);

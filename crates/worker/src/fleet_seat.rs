@@ -1,4 +1,4 @@
-//! The supervisor's end of the fleet.
+//! The supervisor's side of the fleet.
 
 use std::{future, sync::Arc, thread, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     roster::Roster,
 };
 
-/// The worker's place in the fleet, and what it has of the registry.
+/// The worker's membership in the fleet, and its part of the registry.
 pub(crate) struct Fleet {
     events: mpsc::Receiver<FleetEvent>,
     seat: Box<dyn FleetSeat>,
@@ -20,7 +20,8 @@ pub(crate) struct Fleet {
     failed: Option<String>,
 }
 
-/// How long leaving may take; where the brokers are away, the others find out by themselves.
+/// How long leaving the group may take. If the brokers are not reachable, the group detects the missing member by its
+/// timeout.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 impl Fleet {
@@ -33,8 +34,8 @@ impl Fleet {
         Self { seat: parts.seat, events: parts.events, holdings, failed: None }
     }
 
-    /// Takes note of an event and of those that came with it; whether the worker can be none of the fleet any
-    /// more.
+    /// Applies an event and those that have arrived since. Returns whether the worker can no longer be a member of the
+    /// fleet.
     pub(crate) fn hear(&mut self, event: FleetEvent) -> bool {
         let mut event = Some(event);
         while let Some(heard) = event.take() {
@@ -51,7 +52,7 @@ impl Fleet {
         self.holdings.plan()
     }
 
-    /// Gives up the partitions of which nothing is under way any more.
+    /// Releases the revoked partitions without frames or records in progress.
     pub(crate) fn release(&mut self, roster: &Roster) {
         let idle = self.holdings.leaving().filter(|(_, tenure)| !roster.is_busy_with(tenure));
         let partitions: Vec<i32> = idle.map(|(partition, _)| partition).collect();
@@ -65,11 +66,11 @@ impl Fleet {
         self.seat.has_joined()
     }
 
-    /// Leaves the fleet, so that its cameras need not be missed first; gives the reason where it was thrown
-    /// out.
+    /// Leaves the group, so that the other workers do not have to wait for a timeout to take over the cameras. Returns
+    /// the reason if the worker was removed from the group.
     pub(crate) async fn leave(self) -> Option<String> {
         let Self { seat, events, failed, .. } = self;
-        // What it still has to say is waited for by nobody.
+        // Later events are not needed.
         drop(events);
         let (done, left) = oneshot::channel();
         let leave = move || {
@@ -85,7 +86,7 @@ impl Fleet {
     }
 }
 
-/// The next event of a fleet; never where there is none.
+/// Returns the next event of a fleet; never completes if there is no fleet.
 pub(crate) async fn next(fleet: &mut Option<Fleet>) -> FleetEvent {
     if let Some(fleet) = fleet
         && let Some(event) = fleet.events.recv().await

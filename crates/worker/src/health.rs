@@ -1,4 +1,4 @@
-//! Whether the worker lives, and whether it does what it is there for.
+//! Liveness and readiness of the worker.
 
 use std::{
     sync::Arc,
@@ -10,60 +10,60 @@ use lookout_schema::{CameraId, CameraStatus, RecordKind, Timestamp, WorkerState}
 use lookout_stage::CameraLedger;
 use serde::Serialize;
 
-/// What the supervisor last saw of a camera.
+/// The supervisor's last view of a camera.
 #[derive(Debug, Clone)]
 pub(crate) struct CameraView {
     pub(crate) id: CameraId,
     pub(crate) status: CameraStatus,
     pub(crate) reconnects: u64,
-    /// The most time that may pass between two of its records.
+    /// The maximum time between two of its records while frames flow.
     pub(crate) longest_gap: Duration,
     pub(crate) ledger: Arc<CameraLedger>,
 }
 
-/// What the supervisor last saw of the worker.
+/// The supervisor's last view of the worker.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerView {
     pub(crate) at: Instant,
     pub(crate) state: WorkerState,
     pub(crate) cameras: Vec<CameraView>,
     pub(crate) sink: SinkHealth,
-    /// Of a worker whose cameras are the registry's: whether it has its share of them, be it none.
+    /// For a worker of a fleet: whether it has received its assignment, which may be empty. `None` for other workers.
     pub(crate) joined: Option<bool>,
-    /// What the loading of the network is at, until it is loaded.
+    /// The current step of loading the network, until it is loaded.
     pub(crate) loading: Option<String>,
 }
 
-/// A supervisor that has not looked for so long is stuck.
+/// A supervisor that has not updated its view for this long is stuck.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A broker that has not acknowledged a record for so long holds up the flow.
+/// A broker that has not acknowledged a record for this long blocks the flow.
 const ACK_WITHIN: Duration = Duration::from_secs(10);
 
-/// The answer of `/readyz`.
+/// The response of `/readyz`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
-    /// What stands against it.
+    /// The reasons against being ready.
     pub(crate) reasons: Vec<String>,
-    /// Cameras whose records flow.
+    /// Number of cameras whose records flow.
     pub(crate) flowing: usize,
-    /// Cameras whose records do not, though they are not at their end.
+    /// Cameras that have not ended and whose records do not flow.
     pub(crate) silent: Vec<CameraId>,
-    /// Those of them that have had no record yet.
+    /// The cameras in `silent` that have not had a record yet.
     #[serde(skip)]
     pub(crate) unseen: Vec<CameraId>,
-    /// What is wrong and does not stand against it.
+    /// Problems that do not affect readiness.
     pub(crate) warnings: Vec<String>,
 }
 
 impl WorkerView {
-    /// Whether the supervisor still turns.
+    /// Returns whether the supervisor still runs.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) < HEARTBEAT
     }
 
-    /// Ready means that frames flow: from a camera, to the broker. A worker of a fleet that has no camera
-    /// stands by, and is ready as well.
+    /// Returns the readiness. Ready means that frames flow from at least one camera to the broker. A worker of a fleet
+    /// without a camera is a standby, and is also ready.
     pub(crate) fn readiness(&self, now: Timestamp) -> Readiness {
         let mut reasons = Vec::new();
         if self.state != WorkerState::Running {
@@ -105,14 +105,14 @@ impl WorkerView {
         Readiness { ready: reasons.is_empty(), reasons, flowing, silent, unseen, warnings }
     }
 
-    /// What keeps records from the broker.
+    /// Returns the reasons why records do not reach the broker.
     fn kafka_reasons(&self) -> Vec<String> {
         if !self.sink.connected {
             let why = self.sink.last_error.as_deref().unwrap_or("no broker is connected");
             return vec![format!("kafka: {why}")];
         }
         let mut reasons = Vec::new();
-        // Without snapshots the worker still does what it is there for.
+        // Missing snapshots do not affect the worker's main function.
         for (_, why) in self.sink.refused.iter().filter(|(kind, _)| *kind != RecordKind::Snapshot) {
             reasons.push(format!("kafka: {why}"));
         }
@@ -131,7 +131,7 @@ impl WorkerView {
     }
 }
 
-/// The first few of `cameras`, and how many more there are.
+/// Formats the first few of `cameras` and the number of the others.
 fn names<'a>(cameras: impl Iterator<Item = &'a CameraId>) -> String {
     const SHOWN: usize = 5;
     let cameras: Vec<&str> = cameras.map(CameraId::as_str).collect();
@@ -143,7 +143,7 @@ fn names<'a>(cameras: impl Iterator<Item = &'a CameraId>) -> String {
 }
 
 impl Readiness {
-    /// What frames wait for, in a line: the reasons against being ready, or the cameras without a record.
+    /// Returns in one line what frames wait for: the reasons against being ready, or the cameras without a record.
     pub(crate) fn waits_for(&self) -> String {
         if self.reasons.is_empty() {
             let unseen: Vec<String> = self.unseen.iter().map(CameraId::to_string).collect();
@@ -153,7 +153,7 @@ impl Readiness {
     }
 }
 
-/// The first few of `items`, and how many there are beyond.
+/// Formats the first few of `items` and the number of the others.
 fn listed(items: &[String]) -> String {
     const FIRST: usize = 8;
     let first = items.iter().take(FIRST).map(String::as_str).collect::<Vec<_>>().join(", ");

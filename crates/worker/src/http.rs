@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! The endpoints `/healthz`, `/readyz` and `/metrics`.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{health::WorkerView, metrics::Metrics};
 
-/// What the pages show.
+/// The data that the endpoints show.
 #[derive(Clone)]
 pub(crate) struct Pages {
     pub(crate) view: watch::Receiver<WorkerView>,

@@ -1,7 +1,7 @@
-//! Which size the network's input has on this machine. Pure: the time is an argument.
+//! Chooses the size of the network's input on this machine. Pure: time is an argument.
 //!
-//! A device that is too slow for its cameras drops frames, and what it publishes is old. Where the pipeline allows
-//! smaller inputs, the worker takes the largest that the device can do at the cameras' rates.
+//! A device that is too slow for its cameras drops frames, and its records are late. If the pipeline allows smaller
+//! inputs, the worker uses the largest one that the device can process at the cameras' rates.
 
 use std::{
     fmt,
@@ -15,69 +15,70 @@ use lookout_schema::Size;
 pub(crate) struct Totals {
     /// Live frames that became records.
     pub(crate) published: u64,
-    /// Live frames that the device had no time for.
+    /// Live frames that were dropped because the device was busy.
     pub(crate) late: u64,
     /// Frames that the device has processed.
     pub(crate) frames: u64,
-    /// How long it was busy with them.
+    /// The device's busy time for these frames.
     pub(crate) busy: Duration,
 }
 
 /// Chooses among the inputs that a pipeline allows.
 #[derive(Debug)]
 pub(crate) struct InputChoice {
-    /// The largest first.
+    /// Sorted with the largest first.
     sizes: Vec<Size>,
     at: usize,
-    /// Since when, and from which totals on, it measures.
+    /// The start of the current measurement window, and the totals at that time.
     window: Option<(Instant, Totals)>,
-    /// What the device has processed when the last frames of the input before are done.
+    /// The total of processed frames at which the last frames of the previous input size are done.
     settled: u64,
-    /// Windows in a row in which the device was too slow.
+    /// Number of consecutive windows in which the device was too slow.
     strikes: u32,
     /// Since when the device has been fast enough.
     well: Option<Instant>,
-    /// How long it has to be fast enough before a larger input is tried.
+    /// How long the device has to be fast enough before a larger input is tried.
     hold: Duration,
     /// When a larger input was last tried.
     tried: Option<Instant>,
-    /// Whether it was said that even the smallest is too large.
+    /// Whether it was reported that even the smallest input is too large.
     told: bool,
 }
 
-/// What the device was measured to do, and what follows from it.
+/// The measured performance of the device, and the resulting decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Verdict {
-    /// The input with which it was measured.
+    /// The input size of the measurement.
     pub(crate) measured: Size,
-    /// Frames a second that the device does with it.
+    /// Frames per second that the device processes at this size.
     pub(crate) capacity: f64,
-    /// Frames a second that the live cameras ask for.
+    /// Frames per second that the live cameras send.
     pub(crate) demand: f64,
     pub(crate) then: Then,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// This is the input from now on.
+    /// Use this input from now on.
     Take(Size),
-    /// There is no smaller input to take.
+    /// The device is overloaded, and there is no smaller input.
     Overloaded,
 }
 
-/// A window is at least this long, and holds a frame at least.
+/// Minimum length of a window, which also holds at least one frame.
 const WINDOW: Duration = Duration::from_secs(3);
-/// Of the live frames, a part above the second is far too many, at once; one above the first, twice in a row, too many.
+/// Limits of the fraction of live frames that are late. Above the first in two consecutive windows, or above the second
+/// in one, the device is too slow.
 const LATE: (f64, f64) = (0.2, 0.5);
-/// Below this part of late frames the device is fast enough.
+/// Below this fraction of late frames, the device is fast enough.
 const FEW_LATE: f64 = 0.02;
-/// How long a device has to be fast enough before a larger input is tried: at first, and at most. Each try that fails
+/// How long a device has to be fast enough before a larger input is tried: initially, and at most. Each failed try
 /// doubles it.
 const HOLD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1920));
-/// A larger input is tried where the device would be busy for this part of the time.
+/// A larger input is tried if the device would be busy for less than this fraction of the time.
 const BUSY: f64 = 0.8;
-/// An input may have this many times the pixels that the measurement leaves room for: small inputs have less to do
-/// beside the network as well.
+/// An input may have this many times the pixels that the measurement suggests, because small inputs also cost less
+/// outside the network.
 const SLACK: f64 = 1.15;
 
 impl InputChoice {
@@ -95,13 +96,13 @@ impl InputChoice {
         }
     }
 
-    /// Whether there is a smaller input to take.
+    /// Returns whether there is a smaller input.
     pub(crate) fn has_smaller(&self) -> bool {
         self.at + 1 < self.sizes.len()
     }
 
-    /// Decides at `now`, to be called about twice a second once the network is loaded. `waiting` is how many frames may
-    /// be on their way to the device.
+    /// Decides at `now`; must be called about twice per second once the network is loaded. `waiting` is the maximum
+    /// number of frames on their way to the device.
     pub(crate) fn look(&mut self, now: Instant, totals: Totals, waiting: u64) -> Option<Verdict> {
         let verdict = self.decide(now, totals);
         if let Some(Verdict { then: Then::Take(_), .. }) = verdict {
@@ -120,7 +121,7 @@ impl InputChoice {
         };
         let elapsed = now.saturating_duration_since(since);
         let new = totals.since(before);
-        // Without a record there is nothing to measure by, however many frames were late.
+        // Without a record there is no measurement, regardless of the number of late frames.
         if elapsed < WINDOW || new.frames == 0 || new.published == 0 {
             return None;
         }
@@ -152,7 +153,7 @@ impl InputChoice {
         Some(verdict(measured, Then::Take(larger)))
     }
 
-    /// Takes the largest input with which a device that did `part` of the frames does all of them.
+    /// Selects the largest input with which a device that processed `part` of the frames can process all of them.
     fn step_down(&mut self, now: Instant, part: f64) -> Option<Then> {
         self.strikes = 0;
         if self.tried.take().is_some_and(|tried| now.saturating_duration_since(tried) < self.hold * 2) {
@@ -172,7 +173,7 @@ impl InputChoice {
 impl Totals {
     fn since(self, before: Self) -> Self {
         Self {
-            // Cameras that have left take their counts along.
+            // The counts of removed cameras are no longer in the totals.
             published: self.published.saturating_sub(before.published),
             late: self.late.saturating_sub(before.late),
             frames: self.frames.saturating_sub(before.frames),
@@ -186,7 +187,7 @@ fn pixels(size: Size) -> f64 {
 }
 
 impl Verdict {
-    /// Logs what the machine can do with `network`, and what the worker does about it.
+    /// Logs the measured performance of the machine with `network`, and the decision.
     pub(crate) fn log(&self, network: &str, cameras: usize) {
         let Self { measured, capacity, demand, then } = self;
         let can = format!(
@@ -227,8 +228,8 @@ mod tests {
     const MIDDLE: Size = Size { width: 512, height: 288 };
     const SMALL: Size = Size { width: 320, height: 192 };
 
-    /// A device that does `capacity` frames/s at `LARGE`, in proportion to the pixels, and cameras that send
-    /// `demand`; looked at twice a second.
+    /// A device that processes `capacity` frames/s at `LARGE`, in proportion to the pixels, and cameras that send
+    /// `demand` frames/s; checked twice per second.
     struct Machine {
         capacity: f64,
         demand: f64,
@@ -245,7 +246,7 @@ mod tests {
             Self { capacity, demand, input: LARGE, now: Instant::now(), done: 0.0, asked: 0.0, totals }
         }
 
-        /// The verdicts of `seconds`, each with the second in which it was given.
+        /// Returns the verdicts of `seconds`, each with the second in which it was made.
         fn run(&mut self, choice: &mut InputChoice, seconds: u64) -> Vec<(f64, Then)> {
             let start = self.now;
             let mut verdicts = Vec::new();
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_very_slow_device_is_noticed_at_its_first_record() {
-        // A frame takes 8 s.
+        // One frame takes 8 s.
         let verdicts = Machine::new(0.125, 7.0).run(&mut choice(), 60);
         assert!(verdicts[0].0 <= 9.0 && verdicts[0].1 == Then::Take(SMALL), "{verdicts:?}");
         assert_eq!(verdicts[1].1, Then::Overloaded, "it is said that even that is too much");
@@ -312,7 +313,7 @@ mod tests {
         assert_eq!(taken, [Then::Take(MIDDLE), Then::Take(LARGE)]);
         // The device has been fast enough since some second of the first 30.
         assert!(30.0 + verdicts[0].0 >= 60.0, "{verdicts:?}");
-        // Busy again: back at once, and the next try comes later.
+        // The device is too slow again: the input steps down at once, and the next try comes later.
         machine.capacity = 5.0;
         assert_eq!(machine.run(&mut choice, 30).len(), 1);
     }

@@ -1,7 +1,7 @@
-//! The supervisor: wires the stages into one running worker, watches them, and brings them down in order.
+//! The supervisor: wires the stages into a running worker, monitors them, and shuts them down in order.
 //!
-//! [`run`] takes a pipeline and its [`Parts`]; the program `lookout-worker` makes them of the real
-//! GStreamer, libtorch and Kafka, and the tests of parts that misbehave.
+//! [`run`] takes a pipeline and its [`Parts`]. The program `lookout-worker` builds them from GStreamer, libtorch and
+//! Kafka; tests build them from fakes that fail.
 
 mod camera;
 mod fleet;

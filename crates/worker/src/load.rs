@@ -1,42 +1,42 @@
-//! What a worker with too much to do leaves out. Pure: the time is an argument.
+//! Decides how many frames an overloaded worker skips (load shedding). Pure: time is an argument.
 
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 
-/// How much a worker has to do.
+/// The load of a worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Load {
     /// Age of the live cameras' last records, at the 90th percentile.
     pub(crate) age: Option<Duration>,
-    /// Part of the live frames that came too late to be looked at, 0 to 1.
+    /// Fraction of the live frames that were dropped because the device was busy, 0 to 1.
     pub(crate) late: f64,
 }
 
-/// Decides how far the cameras are thinned out, step by step: each priority in turn, the lowest first, to a
-/// half, a quarter and an eighth of its frames.
+/// Decides the level of load shedding. Each level lowers the frame rate of one priority, the lowest first, to a half, a
+/// quarter and then an eighth.
 #[derive(Debug)]
 pub(crate) struct Shedder {
     budget: Duration,
     level: u32,
-    /// Since when it has been over its budget without a step.
+    /// Since when the load has been over the budget without a change of level.
     over: Option<Instant>,
-    /// Since when it has been well within.
+    /// Since when the load has been well below the budget.
     well: Option<Instant>,
-    /// How long it has to be well before a step is taken back.
+    /// How long the load has to be well below the budget before the level is lowered.
     hold: Duration,
     eased: Option<Instant>,
 }
 
-/// A step's effect shows after this.
+/// The time after which a change of level shows its effect.
 const STEP_EVERY: Duration = Duration::from_secs(2);
-/// How long a worker has to be well at first, and at most: each step back that had to be taken again doubles
-/// it.
+/// How long the load has to be well below the budget before the level is lowered: initially, and at most. Each lowering
+/// that had to be reverted doubles it.
 const HOLD: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(160));
-/// Steps of each priority.
+/// Number of levels per priority.
 const STEPS: u32 = 3;
-/// More late frames than this are too much, and fewer than this are few.
+/// Fractions of late frames: above the first, the worker is overloaded; below the second, it is well below its budget.
 const LATE: (f64, f64) = (0.2, 0.02);
 
 impl Shedder {
@@ -44,7 +44,7 @@ impl Shedder {
         Self { budget, level: 0, over: None, well: None, hold: HOLD.0, eased: None }
     }
 
-    /// The level from now on; 0 leaves all cameras alone.
+    /// Returns the level from now on; at 0, no frame is skipped.
     pub(crate) fn decide(&mut self, now: Instant, load: Load, priorities: usize) -> u32 {
         let age = load.age.unwrap_or_default();
         let over = age > self.budget || load.late > LATE.0;
@@ -73,7 +73,7 @@ impl Shedder {
     }
 }
 
-/// Of a camera of `priority`, one frame in so many is looked at.
+/// Returns the frame-skip interval for a camera of `priority`: one frame in N is processed.
 pub(crate) fn thinning(level: u32, priorities: &BTreeSet<u8>, priority: u8) -> u32 {
     let below = priorities.range(..priority).count();
     let taken = STEPS * u32::try_from(below).unwrap_or(u32::MAX / STEPS);
@@ -89,7 +89,7 @@ mod tests {
     const BETWEEN: Load = Load { age: Some(Duration::from_millis(250)), late: 0.0 };
     const WELL: Load = Load { age: Some(Duration::from_millis(100)), late: 0.0 };
 
-    /// The levels over `seconds`, with half a second between looks.
+    /// Returns the level after `seconds`, with half a second between decisions.
     fn after(shedder: &mut Shedder, now: &mut Instant, seconds: u64, load: Load) -> u32 {
         let mut level = 0;
         for _ in 0..seconds * 2 {

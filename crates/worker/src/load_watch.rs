@@ -1,4 +1,4 @@
-//! Measures how much the worker has to do, and has its cameras looked at less often where it is too much.
+//! Measures the worker's load, and sets the input size and the cameras' frame-skip intervals accordingly.
 
 use std::{
     collections::BTreeSet,
@@ -24,14 +24,14 @@ pub(crate) struct LoadWatch {
     budget: Option<Duration>,
     shedder: Option<Shedder>,
     level: u32,
-    /// Live frames that were published, and that came too late, when it was last looked.
+    /// Counts of published and of late live frames at the last call.
     before: (u64, u64),
 }
 
-/// After the network is ready, for so long nothing is decided.
+/// How long no decision is made after the network is ready.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// A camera whose last record is older says nothing of the load.
+/// A camera whose last record is older than this is ignored in the measurement.
 const RECENT_US: i64 = 2_000_000;
 
 impl LoadWatch {
@@ -41,17 +41,17 @@ impl LoadWatch {
         Self { inputs, choice, since: None, budget, shedder, level: 0, before: (0, 0) }
     }
 
-    /// Looks, and sets the network's input and the cameras' thinning; to be called twice a second once the network is
-    /// loaded.
+    /// Measures the load, and sets the network's input size and the cameras' frame-skip intervals. Must be called twice
+    /// per second once the network is loaded.
     pub(crate) fn look(&mut self, now: Instant, roster: &Roster, metrics: &Metrics) -> Option<WorkerLoad> {
         let load = self.measure(roster, metrics);
         let since = *self.since.get_or_insert(now);
-        // What had come while the network was loaded is dropped first, and says nothing of the device.
+        // Frames that arrived while the network was loaded are dropped first, and are not evidence of a slow device.
         if now.saturating_duration_since(since) >= SETTLED {
             self.choose_input(now, roster, metrics);
         }
         let live = || roster.iter().filter(|camera| camera.settings.uri.is_live());
-        // A smaller input costs less than frames that are left out.
+        // A smaller input costs less than skipped frames, so frames are skipped only at the smallest input.
         let shedder = self.shedder.as_mut().filter(|_| !self.choice.has_smaller());
         if let Some(shedder) = shedder {
             let priorities: BTreeSet<u8> = live().map(|camera| camera.settings.priority).collect();
@@ -84,7 +84,7 @@ impl LoadWatch {
         let (published, late) = self.before;
         let DeviceReading { busy, frames, .. } = metrics.device();
         let live = roster.iter().filter(|camera| camera.settings.uri.is_live()).count();
-        // The newest frame of each camera, and what the device works on.
+        // The newest frame of each camera, and the frames that the device is processing.
         let waiting = live as u64 + 2;
         let totals = Totals { published, late, frames, busy };
         let Some(verdict) = self.choice.look(now, totals, waiting) else { return };
@@ -108,7 +108,7 @@ impl LoadWatch {
             }
         }
         ages.sort_unstable();
-        // Cameras that have left take their counts along.
+        // The counts of removed cameras are no longer in the totals.
         let since = |now: u64, before: u64| now.saturating_sub(before) as f64;
         let (new, new_late) = (since(published, self.before.0), since(late, self.before.1));
         self.before = (published, late);

@@ -1,4 +1,4 @@
-//! The numbers behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
+//! The metrics behind `/metrics`, in Prometheus' text format (OpenMetrics 1.0).
 
 use std::{
     fmt,
@@ -58,17 +58,17 @@ struct ByRecordsAndError {
     error: String,
 }
 
-/// Why a snapshot did not come to the sink.
+/// Why a snapshot did not reach the sink.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SnapshotLoss {
-    /// The encoder was behind, and a newer one took its place.
+    /// The encoder was too slow, and a newer snapshot replaced this one.
     QueueFull,
-    /// There was no picture, or none that could be encoded.
+    /// The image was missing, or could not be encoded.
     Encode,
 }
 
-/// How often a CPU decoder replaced a camera's GPU decoder that failed. What makes the sources counts; clones share
-/// the counts.
+/// Counts how often a CPU decoder replaced a camera's failed GPU decoder. The code that creates the sources increments
+/// it; clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct DecoderFallbacks(Family<ByCamera, Counter>);
 
@@ -82,7 +82,7 @@ impl DecoderFallbacks {
     }
 }
 
-/// What is counted as it happens. What the ledgers hold is read from them at each scrape.
+/// The metrics that are counted as events occur. The ledgers' counters are read at each scrape.
 pub(crate) struct Metrics {
     registry: Registry,
     batch_size: Histogram,
@@ -97,7 +97,7 @@ pub(crate) struct Metrics {
     snapshots: SnapshotTotals,
 }
 
-/// What became of the snapshots since the worker began.
+/// The snapshot counters since the worker started.
 #[derive(Debug, Default)]
 struct SnapshotTotals {
     published: AtomicU64,
@@ -105,7 +105,7 @@ struct SnapshotTotals {
     encode: AtomicU64,
 }
 
-/// What the device has done since the worker began.
+/// The device's counters since the worker started.
 #[derive(Debug, Default)]
 struct DeviceTotals {
     busy_us: AtomicU64,
@@ -113,7 +113,7 @@ struct DeviceTotals {
     frames: AtomicU64,
 }
 
-/// A reading of the device's totals, to take differences of.
+/// A reading of the device's counters, from which differences are taken.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DeviceReading {
     pub(crate) busy: Duration,
@@ -121,7 +121,7 @@ pub(crate) struct DeviceReading {
     pub(crate) frames: u64,
 }
 
-/// 5 ms to 41 s.
+/// Returns a histogram with buckets from 5 ms to 41 s.
 fn latency_histogram() -> Histogram {
     Histogram::new((0..14).map(|i| 0.005 * f64::from(1 << i)))
 }
@@ -202,7 +202,7 @@ impl Metrics {
         self.totals.frames.fetch_add(frames as u64, Relaxed);
     }
 
-    /// A batch was looked at in parts.
+    /// Counts a batch that needed more than one forward pass.
     pub(crate) fn batch_split(&self) {
         self.split_batches.inc();
     }
@@ -213,13 +213,13 @@ impl Metrics {
         self.last_age.get_or_create(&by).set(latency.as_secs_f64());
     }
 
-    /// Age of the camera's last record when it was published.
+    /// Returns the age of the camera's last record when it was published.
     pub(crate) fn last_age(&self, camera: &CameraId) -> Option<Duration> {
         let age = self.last_age.get(&ByCamera { camera: camera.to_string() })?.get();
         Duration::try_from_secs_f64(age).ok()
     }
 
-    /// A camera is no longer this worker's.
+    /// Removes the metrics of a camera that this worker no longer runs.
     pub(crate) fn forget(&self, camera: &CameraId) {
         let by = ByCamera { camera: camera.to_string() };
         self.capture_to_publish.remove(&by);
@@ -255,10 +255,10 @@ impl Metrics {
         }
     }
 
-    /// The text of a scrape.
+    /// Returns the text of a scrape.
     pub(crate) fn scrape(&self, cameras: &[CameraView], sink: &SinkHealth) -> Result<String, fmt::Error> {
         for view in cameras {
-            // There with 0, so that a first one shows as an increase.
+            // The series starts at 0, so that the first fallback shows as an increase.
             self.decoder_fallbacks.of(&view.id);
         }
         let mut text = String::new();
@@ -313,7 +313,7 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
         in_flight.get_or_create(&by).set(counts.in_flight as i64);
         spooled.get_or_create(&by).set(counts.spooled as i64);
         reconnects.get_or_create(&by).inc_by(view.reconnects);
-        // Those that never came are there with 0, so that a first one shows as an increase.
+        // Causes without frames are exported as 0, so that the first one shows as an increase.
         for cause in DropCause::ALL {
             let by = ByCameraAndCause { camera: camera.clone(), cause: cause.as_str() };
             dropped.get_or_create(&by).inc_by(counts.dropped.get(&cause).copied().unwrap_or(0));
@@ -359,7 +359,7 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
     registry
 }
 
-/// The value of the label `records`.
+/// Returns the value of the label `records`.
 fn records(kind: RecordKind) -> &'static str {
     match kind {
         RecordKind::Frame => "frames",

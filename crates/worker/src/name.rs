@@ -1,10 +1,10 @@
-//! What a worker is called where its pipeline does not say.
+//! The worker's id if its pipeline does not set one.
 
 use std::fs;
 
 use lookout_schema::WorkerId;
 
-/// The worker's id: the pipeline's, or the host's name with what an id cannot hold left out.
+/// Returns the worker's id: the pipeline's, or the host's name without the characters that an id cannot contain.
 pub fn worker_id(set: Option<&WorkerId>) -> WorkerId {
     set.cloned().unwrap_or_else(|| {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a worker is made of.
+//! The components that a worker is built from.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use crate::{metrics::DecoderFallbacks, startup::Loading};
 
-/// Makes a camera's source, and makes it anew after it has panicked.
+/// Creates a camera's source, also to replace one that has panicked.
 pub type MakeSource = Arc<dyn Fn(&CameraSettings) -> Box<dyn FrameSource> + Send + Sync>;
 
-/// A sink that says how it is doing.
+/// A record sink that reports its health.
 pub trait SinkWatch: RecordSink {
     fn health(&self) -> SinkHealth;
 }
@@ -25,12 +25,12 @@ impl SinkWatch for KafkaSink {
     }
 }
 
-/// A place in the fleet; dropping it leaves the fleet, and may block.
+/// Membership in the fleet's consumer group. Dropping it leaves the group, and may block.
 pub trait FleetSeat: Send {
-    /// Nothing of a partition that is leaving is under way any more.
+    /// Releases a revoked partition, of which no records are in progress anymore.
     fn release(&self, partition: i32);
 
-    /// Whether the fleet has said what this worker's share is.
+    /// Returns whether this worker has received its first assignment.
     fn has_joined(&self) -> bool;
 }
 
@@ -44,9 +44,9 @@ impl FleetSeat for FleetMember {
     }
 }
 
-/// Where the registry's cameras come from.
+/// The source of the registry's cameras.
 pub struct FleetParts {
-    /// First, so that it is closed when the seat is given up, which may have more to say.
+    /// The first field, so that the channel is closed before `seat` is dropped, which may still send events.
     pub events: mpsc::Receiver<FleetEvent>,
     pub seat: Box<dyn FleetSeat>,
 }
@@ -57,10 +57,10 @@ impl fmt::Debug for FleetParts {
     }
 }
 
-/// Loads the network. It is called once, on a thread of its own, while the cameras connect, and says what it does.
+/// Loads the network. It is called once, on its own thread, while the cameras connect, and reports its progress.
 pub type LoadNetwork = Box<dyn FnOnce(&Loading) -> anyhow::Result<Network> + Send>;
 
-/// The parts that are linked with something large, or that a test would rather have misbehave.
+/// The components with large dependencies, or for which tests use fakes.
 pub struct Parts {
     pub sink: Arc<dyn SinkWatch>,
     pub make_source: MakeSource,
@@ -68,37 +68,38 @@ pub struct Parts {
     pub rebuild: Rebuild,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Make up the next batch while the device works on one.
+    /// Whether the next batch is prepared while the device runs one.
     pub prefetch: bool,
     pub inputs: Inputs,
-    /// What the sources of `make_source` count in.
+    /// The counters that the sources of `make_source` increment.
     pub decoder_fallbacks: DecoderFallbacks,
 }
 
-/// The sizes that the network's input may have.
+/// The possible sizes of the network's input.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// What the network is called in log lines.
+    /// The network's name in log lines.
     pub network: String,
-    /// The largest first, at which the worker starts; more than one where a slow device may take a smaller one.
+    /// Sorted with the largest first, at which the worker starts. There is more than one if a slow device may use a
+    /// smaller one.
     pub sizes: Vec<Size>,
-    /// Where the cameras read the size.
+    /// The current size, which the cameras read.
     pub current: InputSize,
 }
 
-/// A network that is ready for frames, and what came with it.
+/// A loaded network with its metadata.
 pub struct Network {
-    /// One for each stream of the device: so many batches are processed side by side.
+    /// One for each stream of the device; the streams process batches in parallel.
     pub detectors: Vec<Box<dyn Detect>>,
-    /// How long the first pass took for each frame.
+    /// The time per frame of the first pass.
     pub first_pass: Option<Duration>,
     pub model: ModelInfo,
-    /// The network that looks at what the first has found, where there is one.
+    /// The secondary classifier, if there is one.
     pub classifier: Option<ModelInfo>,
-    /// Whether a label is one of the network's, for the classes of cameras that come later.
+    /// Returns whether a label is one of the network's, to check the classes of cameras that are added later.
     pub knows_class: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    /// Of a worker whose cameras are the registry's. It joins the fleet only with a network: until then other workers
-    /// keep the cameras.
+    /// The fleet, for a worker that runs the registry's cameras. The worker joins only once its network is loaded, so
+    /// that other workers keep the cameras until then.
     pub fleet: Option<FleetParts>,
 }
 

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while it runs.
+//! The progress display on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,8 +6,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{metrics::Metrics, roster::Roster};
 
-/// A line for each camera, kept up to date below the log; nothing where standard error is no terminal,
-/// where the log is enough.
+/// One line per camera, which is updated below the log. Nothing is shown if standard error is not a terminal; the log
+/// is enough there.
 #[derive(Debug, Clone)]
 pub struct Progress {
     lines: MultiProgress,
@@ -15,14 +15,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows itself if standard error is a terminal.
+    /// Creates a display that is shown if standard error is a terminal.
     pub fn on_terminal() -> Self {
         let shown = io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() };
         Self { lines: MultiProgress::with_draw_target(target), shown }
     }
 
-    /// For the log: what is written here appears above the lines.
+    /// Returns the writer for the log, whose output appears above the lines.
     pub fn log_writer(&self) -> impl Write + use<> {
         AboveLines(self.lines.clone())
     }
@@ -36,21 +36,21 @@ impl Progress {
     }
 }
 
-/// The lines of the cameras, in the roster's order.
+/// The cameras' lines, in the roster's order.
 #[derive(Debug)]
 pub(crate) struct CameraLines {
-    /// None where they are not shown.
+    /// `None` if the lines are not shown.
     on: Option<MultiProgress>,
-    /// What is waited for, above the cameras' lines.
+    /// The line above the cameras' lines, with what the worker waits for.
     waiting: Option<ProgressBar>,
     lines: Vec<ProgressBar>,
 }
 
-/// Of more cameras a terminal shows the first.
+/// Maximum number of cameras that are shown.
 const MOST_LINES: usize = 100;
 
 impl CameraLines {
-    /// Shows how the cameras are, and what is `waiting` to happen before frames flow.
+    /// Updates the lines with the cameras' states, and with what the worker is `waiting` for before frames flow.
     pub(crate) fn update(&mut self, roster: &Roster, metrics: &Metrics, waiting: Option<&str>) {
         self.show_waiting(waiting);
         self.resize(roster.iter().len().min(MOST_LINES));

@@ -1,4 +1,4 @@
-//! From a device's results to records at the sink: the task after the bridge.
+//! The recorder: the task that turns a device's results into records and publishes them to the sink.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{metrics::Metrics, snapshots::Snapshots};
 
-/// Makes results public.
+/// Publishes inference results as records.
 pub(crate) struct Recorder {
     pub(crate) sink: Arc<dyn RecordSink>,
     pub(crate) worker: WorkerId,
@@ -22,7 +22,7 @@ pub(crate) struct Recorder {
     pub(crate) classifier: Option<ModelInfo>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) latencies: Latencies,
-    /// Where they are asked for.
+    /// `Some` if the pipeline publishes snapshots.
     pub(crate) snapshots: Option<Snapshots>,
 }
 
@@ -41,14 +41,14 @@ impl Latencies {
         self.0.saturating_record(latency.as_micros() as u64);
     }
 
-    /// In milliseconds; none before the first record.
+    /// Returns a quantile in milliseconds, or `None` before the first record.
     pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1_000.0)
     }
 }
 
 impl Recorder {
-    /// Runs until the device has ended, and gives what it measured.
+    /// Runs until the device has ended, and returns the measured latencies.
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<DeviceEvent>) -> Latencies {
         while let Some(event) = events.recv().await {
             match event {
@@ -74,7 +74,7 @@ impl Recorder {
             self.metrics.batch_split();
         }
         for result in batch.results {
-            // What a panic takes with it is one frame, which its ticket counts.
+            // A panic loses only one frame, which its ticket counts.
             if catch_unwind(AssertUnwindSafe(|| self.publish_one(result))).is_err() {
                 self.metrics.stage_restarted();
                 tracing::error!("making a record panicked");
@@ -85,12 +85,12 @@ impl Recorder {
     fn publish_one(&mut self, result: FrameResult) {
         let published_at = Timestamp::now();
         let FrameResult { header, mut ticket, findings, snapshot, batched_at, infer, post } = result;
-        // The camera may be another's by now.
+        // Another worker may own the camera by now.
         if !ticket.tenure().holds(BootTime::now()) {
             return ticket.dropped(DropCause::Shutdown);
         }
         let latency = match header.clock {
-            // A file's time of capture says nothing of how long its frame has been here.
+            // The capture time of a file's frame is not related to the time that the frame has spent in the worker.
             Clock::File => Instant::now().saturating_duration_since(header.arrived_at),
             Clock::Rtcp | Clock::Arrival => {
                 let ms = published_at.ms_since(header.captured_at);

@@ -1,4 +1,4 @@
-//! Carries the cameras' reports from their threads to the supervisor's task.
+//! Forwards the cameras' reports from their threads to the supervisor's task.
 
 use std::{io, thread};
 
@@ -6,10 +6,10 @@ use crossbeam_channel::Sender;
 use lookout_stage::CameraReport;
 use tokio::sync::mpsc;
 
-/// Reports that may wait; a camera's thread waits for room.
+/// Maximum number of reports that wait; when it is reached, a camera's thread waits.
 const CAPACITY: usize = 256;
 
-/// A channel whose one end is for threads and whose other end is for a task.
+/// Returns a channel with a sender for threads and a receiver for a task.
 pub(crate) fn channel() -> io::Result<(Sender<CameraReport>, mpsc::Receiver<CameraReport>)> {
     let (from_threads, reports) = crossbeam_channel::bounded(CAPACITY);
     let (to_task, task_end) = mpsc::channel(CAPACITY);

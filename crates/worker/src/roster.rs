@@ -1,4 +1,4 @@
-//! The worker's cameras: which there are, and which there are to be.
+//! The roster: reconciles the worker's running cameras with the desired ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::{
     watched::{Camera, has_frames},
 };
 
-/// A camera as it is to be.
+/// The desired state of a camera.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) settings: CameraSettings,
@@ -27,18 +27,18 @@ pub(crate) struct Wish {
 /// All cameras of a worker, by id.
 pub(crate) struct Roster {
     context: CameraContext,
-    /// To the batch thread, which ends once this is closed and every camera has ended.
+    /// Sends new cameras' queues to the batch thread, which ends once this is closed and every camera has ended.
     inlet: Option<Sender<CameraQueue>>,
     cameras: BTreeMap<CameraId, Camera>,
-    /// What is to be started.
+    /// Cameras to be started.
     due: BTreeMap<CameraId, Wish>,
-    /// The accounts of cameras that have left, while frames of theirs are under way.
+    /// The ledgers of removed cameras that still have frames in progress.
     departed: Vec<Arc<CameraLedger>>,
-    /// The accounts of all before.
+    /// The summed counters of removed cameras without frames in progress.
     gone: LedgerCounts,
 }
 
-/// Cameras that are started at a time: their pipelines are built side by side, and each takes a while.
+/// Maximum number of cameras started per call: their pipelines are built in parallel, and each takes a while.
 const STARTS: usize = 16;
 
 impl Roster {
@@ -53,7 +53,7 @@ impl Roster {
         }
     }
 
-    /// Starts a camera. Waits for the batch thread where that has no room for one more.
+    /// Starts a camera. Blocks while the channel to the batch thread is full.
     pub(crate) fn start(&mut self, wish: Wish) -> io::Result<()> {
         let Wish { settings, tenure } = wish;
         let Some(inlet) = &self.inlet else { return Ok(()) };
@@ -90,14 +90,14 @@ impl Roster {
         Ok(())
     }
 
-    /// No more cameras will come.
+    /// Closes the roster: no more cameras are started.
     pub(crate) fn close(&mut self) {
         self.inlet = None;
         self.due.clear();
     }
 
-    /// From now on these are the cameras. Those that are as they should be go on untouched; the others stop,
-    /// and what takes their place starts once they have, as [`Roster::settle`] finds.
+    /// Sets the desired state. Cameras that match it keep running; the others are stopped, and [`Roster::settle`]
+    /// starts their replacements once they have ended.
     pub(crate) fn wish(&mut self, mut wishes: BTreeMap<CameraId, Wish>) {
         for (id, camera) in &mut self.cameras {
             match wishes.remove(id) {
@@ -111,8 +111,8 @@ impl Roster {
         }
     }
 
-    /// Takes those out that have ended and were to leave, and starts some of what is to start; to be called
-    /// every moment. Gives the cameras that are gone for good.
+    /// Reconciles: removes stopped cameras that have ended, and starts some of the cameras that are due. Must be called
+    /// at short intervals. Returns the cameras that were removed without a replacement.
     pub(crate) fn settle(&mut self) -> Vec<CameraId> {
         let ended =
             |camera: &Camera| camera.leaving && camera.status.is_final() && camera.thread.is_finished();
@@ -137,13 +137,13 @@ impl Roster {
 
     fn start_some(&mut self) {
         for _ in 0..STARTS {
-            // Only this end fills it, so the send finds room and does not wait.
+            // No other sender fills the channel, so the send finds space and does not wait.
             if self.inlet.as_ref().is_none_or(Sender::is_full) {
                 return;
             }
             let Some((id, wish)) = self.due.pop_first() else { return };
             if let Err(error) = self.start(wish.clone()) {
-                // Out of threads, mostly; it may pass.
+                // This happens mostly when no more threads can be created, and may be temporary.
                 tracing::error!(camera = %id, %error, "a camera could not be started, it is tried again");
                 self.due.insert(id, wish);
                 return;
@@ -151,13 +151,13 @@ impl Roster {
         }
     }
 
-    /// Whether frames of `tenure` are under way, or may come.
+    /// Returns whether frames of `tenure` are in progress, or may still arrive.
     pub(crate) fn is_busy_with(&self, tenure: &Arc<Tenure>) -> bool {
         self.cameras.values().any(|camera| Arc::ptr_eq(camera.ledger.tenure(), tenure) && camera.is_busy())
             || self.departed.iter().any(|ledger| Arc::ptr_eq(ledger.tenure(), tenure))
     }
 
-    /// Tells every camera to stop.
+    /// Stops every camera.
     pub(crate) fn stop_all(&mut self) {
         self.close();
         self.cameras.values_mut().for_each(|camera| camera.stop = None);
@@ -167,7 +167,7 @@ impl Roster {
         self.cameras.values()
     }
 
-    /// Takes note of a report; gives the camera where it is one of ours.
+    /// Applies a report, and returns its camera if it is in the roster.
     pub(crate) fn apply(&mut self, report: CameraReport) -> Option<&Camera> {
         let camera = self.cameras.get_mut(&report.camera)?;
         camera.apply(report);
@@ -184,7 +184,7 @@ impl Roster {
         }
     }
 
-    /// The sum over all cameras, those that have left too.
+    /// Returns the sum over all cameras, including removed ones.
     pub(crate) fn total(&self) -> LedgerCounts {
         let mut total = self.gone.clone();
         let ledgers = self.iter().map(|camera| &camera.ledger).chain(&self.departed);

@@ -1,4 +1,4 @@
-//! Snapshots: from the recorder, over a thread of their own that makes JPEGs of them, to the sink.
+//! Snapshots: a separate thread encodes the images from the recorder as JPEG and publishes them to the sink.
 
 use std::{
     io,
@@ -17,29 +17,30 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::metrics::{Metrics, SnapshotLoss};
 
-/// A picture, and the record of its frame.
+/// A snapshot's image, and the record of its frame.
 struct Shot {
     frame: FrameRecord,
     picture: Picture,
 }
 
-/// The recorder's end: it never waits, and a slow encoder costs snapshots only.
+/// The recorder's side. It never waits, so a slow encoder only loses snapshots.
 pub(crate) struct Snapshots {
     shots: Sender<Shot>,
-    // Held so that the oldest can be taken out from this end.
+    // A receiver on the sending side, so that the oldest snapshot can be dropped from here.
     oldest: Receiver<Shot>,
     metrics: Arc<Metrics>,
     /// Closed when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
 
-/// Memory for pictures that wait, were they as high as they are wide.
+/// Maximum memory of waiting images, if they were as high as they are wide.
 const WAITING_BYTES: u64 = 32 * 1024 * 1024;
 
-/// A picture is drawn when its frame sets out; one that is not there by now never will be.
+/// How long to wait for an image to be drawn. Drawing starts when its frame enters the queue, so an image that is
+/// missing after this time will not be drawn.
 const DRAWN_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long the end of a worker waits for the last snapshots.
+/// How long a stopping worker waits for the last snapshots.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
 fn capacity(width: u64) -> usize {
@@ -64,7 +65,7 @@ impl Snapshots {
         Ok(Self { shots, oldest, metrics, ended })
     }
 
-    /// Takes the picture of a frame whose record is out.
+    /// Enqueues the snapshot of a frame whose record is published.
     pub(crate) fn offer(&self, frame: FrameRecord, picture: Picture) {
         let mut shot = Shot { frame, picture };
         while let Err(TrySendError::Full(refused)) = self.shots.try_send(shot) {
@@ -75,11 +76,11 @@ impl Snapshots {
         }
     }
 
-    /// Waits a moment until the last are at the sink.
+    /// Waits briefly until the last snapshots are at the sink.
     pub(crate) async fn finish(self) {
         let Self { shots, ended, .. } = self;
         drop(shots);
-        // It is closed, never sent to.
+        // The channel is closed, never sent to.
         if timeout(FINISH_WITHIN, ended).await.is_err() {
             tracing::warn!("the last snapshots are given up");
         }
@@ -126,7 +127,7 @@ fn record(Shot { frame, picture }: Shot, quality: u8) -> Option<SnapshotRecord> 
     })
 }
 
-/// A JPEG of `quality`, or of less where it would be larger than a record may hold.
+/// Returns a JPEG of `quality`, or of a lower quality if it would exceed the maximum size of a record.
 fn jpeg(pixels: &Pixels, mut quality: u8) -> Option<Vec<u8>> {
     let size = pixels.size();
     let (width, height) = (size.width.try_into().ok()?, size.height.try_into().ok()?);
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn a_picture_that_would_be_too_large_is_given_less_quality() {
         let size = Size { width: 1920, height: 1080 };
-        // Noise, of which no encoder makes anything small.
+        // Noise, which no encoder can compress well.
         let mut state = 1u32;
         let mut noise = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! The start: what the worker waits for before frames flow, and who loads the network meanwhile.
+//! The start of a worker: the thread that loads the network, and the report of what the worker waits for.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::{
     parts::{LoadNetwork, Network},
 };
 
-/// How far the loading of the network has come, shared between the thread that loads it and the supervisor.
+/// The progress of loading the network, shared between the thread that loads it and the supervisor.
 #[derive(Debug, Clone, Default)]
 pub struct Loading(Arc<Shared>);
 
@@ -29,7 +29,7 @@ struct Shared {
 }
 
 impl Loading {
-    /// Says what is done from now on. Returns whether to go on: the worker may have been told to stop.
+    /// Reports the step that starts now. Returns false if loading was cancelled because the worker stops.
     pub fn begin(&self, step: impl fmt::Display) -> bool {
         *self.0.step.lock().unwrap_or_else(PoisonError::into_inner) = step.to_string();
         !self.0.cancelled.load(SeqCst)
@@ -74,7 +74,7 @@ impl Loader {
     }
 }
 
-/// Reports what keeps frames from flowing, until all cameras' frames do. Pure: the time is an argument.
+/// Reports what keeps frames from flowing, until the frames of all cameras flow. Pure: time is an argument.
 #[derive(Debug)]
 pub(crate) struct StartReport {
     started: Instant,
@@ -83,7 +83,7 @@ pub(crate) struct StartReport {
     is_over: bool,
 }
 
-/// A line for the log.
+/// A log line about the start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum StartLine {
     Waiting {
@@ -101,9 +101,9 @@ pub(crate) enum StartLine {
     },
 }
 
-/// The same is reported again after this.
+/// The interval after which an unchanged line is repeated.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Changes are reported at most this often.
+/// The minimum interval between two changed lines.
 const SOONEST: Duration = Duration::from_secs(1);
 
 impl StartReport {
@@ -137,7 +137,7 @@ impl StartReport {
         })
     }
 
-    /// What is waited for, until all cameras' frames flow.
+    /// Returns what the worker waits for, until the frames of all cameras flow.
     pub(crate) fn waiting(&self) -> Option<&str> {
         self.last.as_ref().filter(|_| !self.is_over).map(|(what, _)| what.as_str())
     }

@@ -1,4 +1,4 @@
-//! The status records that go out at each interval.
+//! The status records that are published at each interval.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     watched::Camera,
 };
 
-/// What a worker says of itself, and the device's totals when it last did.
+/// The sender of the status records, with the device's totals at the last one.
 pub(crate) struct Heartbeat {
     pub(crate) worker: WorkerId,
-    /// None until the network is loaded; the worker sends no record of itself before.
+    /// `None` until the network is loaded; until then, no worker status is published.
     pub(crate) model: Option<ModelInfo>,
     pub(crate) device: String,
     pub(crate) started_at: Timestamp,
@@ -27,7 +27,7 @@ pub(crate) struct Heartbeat {
     pub(crate) last: DeviceReading,
 }
 
-/// What is to be said beside the cameras' own status.
+/// The parts of the worker's status beside the running cameras.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     pub(crate) load: Option<WorkerLoad>,
@@ -36,7 +36,7 @@ pub(crate) struct Beside {
 }
 
 impl Heartbeat {
-    /// Sends the worker's and every camera's status. `interval` is the time since the last.
+    /// Sends the status of the worker and of every camera. `interval` is the time since the last call.
     pub(crate) fn send(&mut self, state: WorkerState, roster: &Roster, interval: Duration, beside: &Beside) {
         self.send_worker(state, roster, interval, beside);
         roster.iter().for_each(|camera| self.send_camera(camera));
@@ -69,7 +69,7 @@ impl Heartbeat {
         self.sink.report(&StatusRecord::Worker(record));
     }
 
-    /// Sends the status of a camera of the registry that is not watched.
+    /// Sends the status of a camera in the registry that this worker does not run.
     pub(crate) fn send_unwatched(&self, unwatched: &Unwatched) {
         let status = if unwatched.bad { CameraStatus::Failed } else { CameraStatus::Stopped };
         self.sink.report(&StatusRecord::Camera(CameraStatusRecord {

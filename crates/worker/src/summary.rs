@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The summary of a run.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -7,21 +7,22 @@ use serde::Serialize;
 
 use crate::{recorder::Latencies, roster::Roster, watched::Camera};
 
-/// What a run came to; the line of `--summary json`.
+/// The summary of a run, printed as one line by `--summary json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// From when the network was loaded to the last record's delivery; where it never was, from the worker's start.
+    /// Seconds from the time when the network was loaded, or from the worker's start if it never was, to the delivery
+    /// of the last record.
     pub seconds: f64,
-    /// Records delivered a second.
+    /// Records delivered per second.
     pub fps: f64,
     pub cameras: BTreeMap<CameraId, CameraSummary>,
     pub latency_ms: LatencyMs,
-    /// Why the worker could be none of its fleet any more.
+    /// Why the worker could no longer be a member of its fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<String>,
 }
 
-/// What became of a camera's frames.
+/// The outcome of a camera's frames.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CameraSummary {
     pub received: u64,
@@ -31,19 +32,19 @@ pub struct CameraSummary {
     pub expired: BTreeMap<ExpireCause, u64>,
     pub status: CameraStatus,
     pub reconnects: u64,
-    /// Why it has failed.
+    /// Why the camera has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RetryReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Frames that a stage still held when the worker gave up waiting for it.
+    /// Frames that a stage still held when the worker stopped waiting for it.
     #[serde(skip_serializing_if = "is_zero")]
     pub processing: u64,
     #[serde(skip)]
     live: bool,
 }
 
-/// Age of the records when they were published, in milliseconds; null where there was none. For files
+/// Age of the records when they were published, in milliseconds; null without records. For files, the age is counted
 /// from the decoder's output.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct LatencyMs {
@@ -75,7 +76,7 @@ impl Summary {
         }
     }
 
-    /// The cameras that did not do what they were there for, and why.
+    /// Returns the cameras that failed or lost frames of a file, and why.
     pub fn failures(&self) -> Vec<(&CameraId, String)> {
         self.cameras.iter().filter_map(|(id, camera)| Some((id, camera.failure()?))).collect()
     }
@@ -105,8 +106,8 @@ impl CameraSummary {
             let reason = self.reason.map_or("failed", RetryReason::as_str);
             return Some(format!("{reason}: {}", self.detail.as_deref().unwrap_or("no more is known")));
         }
-        // A live camera may lose frames, by causes that are counted; a file may only be left off early, or start
-        // between two key frames, as what is cut out of a recording does.
+        // A live camera may lose frames, for causes that are counted. A file may only be stopped early, or start
+        // between two key frames, like a clip that was cut from a recording.
         let lost = |cause: &&DropCause| {
             use DropCause as Cause;
             !matches!(cause, Cause::FpsLimit | Cause::Skipped | Cause::Shutdown | Cause::NoKeyFrame)

@@ -1,4 +1,4 @@
-//! Runs a worker from its first frame to its last record.
+//! The supervisor, which runs a worker from its first frame to its last record.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -29,25 +29,27 @@ use crate::{
     wiring::{self, StageNetwork, StageParts, Stages},
 };
 
-/// Someone wants the worker to stop: the first time in order, the second time at once.
+/// A request to stop the worker: the first one drains, the second one stops at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopRequest;
 
-/// How often the worker looks at itself.
+/// The interval at which the worker checks its state.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often a worker whose cameras come and go sees to those that do.
+/// The interval at which a worker of a fleet reconciles its cameras.
 const SETTLE: Duration = Duration::from_millis(50);
-/// What stages that were told to end at once may take for it, beside the batch that the device is at; and at most.
+/// How long stopped stages may take to end, in addition to the time of the device's current batch; and the maximum in
+/// total.
 const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
-/// Where nobody asked to stop, records wait for the broker as long as it takes.
+/// The deadline if no stop was requested: records wait for the broker without a limit.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 
-/// Runs `settings` on `parts` until every camera has come to its end or `stops` says so, and brings the
-/// frames on their way to the sink.
+/// Runs `settings` with `parts` until every camera has ended or `stops` receives a request, then drains frames on their
+/// way to the sink.
 ///
 /// # Errors
-/// The http address is taken, a thread could not be started, or the network could not be loaded ([`NetworkFailed`]):
-/// then the cameras were stopped in order. What happens later is in the summary.
+/// Returns an error if the HTTP address is in use, a thread cannot be started, or the network cannot be loaded
+/// ([`NetworkFailed`]); in the last case the cameras are stopped in order first. Later problems are reported in the
+/// summary.
 pub async fn run(
     settings: PipelineSettings,
     parts: Parts,
@@ -74,9 +76,9 @@ pub async fn run(
 struct Supervisor {
     settings: PipelineSettings,
     stages: Stages,
-    /// There until the network is loaded, or will not be.
+    /// `Some` while the network is being loaded.
     loader: Option<Loader>,
-    /// Why there is no network.
+    /// Why the network could not be loaded.
     failure: Option<NetworkFailed>,
     start_report: StartReport,
     sink: Arc<dyn SinkWatch>,
@@ -96,18 +98,18 @@ struct Supervisor {
     started: Instant,
     drain: Duration,
     haste: Haste,
-    /// Batches that the device works on side by side.
+    /// Number of batches that the device runs in parallel.
     streams: u32,
 }
 
-/// How much longer frames are waited for.
+/// How long the worker still waits for frames.
 #[derive(Debug, Clone, Copy)]
 enum Haste {
-    /// As long as it takes.
+    /// Without a limit.
     None,
-    /// The worker is to stop; until then they may become records and reach the broker.
+    /// The worker is stopping. Until this time, frames may become records and reach the broker.
     Until(Instant),
-    /// The rest is given up; until then the stages may see to it.
+    /// The remaining frames are dropped. Until this time, the stages may end.
     GivenUp(Instant),
 }
 
@@ -180,7 +182,7 @@ impl Supervisor {
         })
     }
 
-    /// Until the device has nothing more to come, or has been given up.
+    /// Waits until the device has processed every frame or remaining frames have been dropped.
     async fn until_all_are_records(&mut self, stops: &mut mpsc::Receiver<StopRequest>) -> Result<Latencies> {
         loop {
             let deadline = match self.haste {
@@ -207,7 +209,7 @@ impl Supervisor {
         }
     }
 
-    /// Until the broker has every record, or they have been given up.
+    /// Waits until the broker has acknowledged every record or remaining records have expired.
     async fn until_all_are_delivered(&mut self, stops: &mut mpsc::Receiver<StopRequest>) {
         self.state = WorkerState::Draining;
         let sink = Arc::clone(&self.sink);
@@ -251,7 +253,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts what is behind the cameras' queues, or stops the cameras where there is no network for them.
+    /// Starts the stages behind the cameras' queues, or stops the cameras if the network could not be loaded.
     fn network_loaded(&mut self, network: Result<Network>) -> Result<()> {
         self.loader = None;
         let network = match network {
@@ -278,7 +280,7 @@ impl Supervisor {
         self.stages.attach(&self.settings, StageNetwork { detectors, first_pass, model, classifier })
     }
 
-    /// What the cameras said at their end may still be on its way.
+    /// Receives the last reports of the cameras, which may still be on their way.
     async fn hear_the_last(&mut self) {
         let until = Instant::now() + GRACE.0;
         while self.stages.roster.iter().any(|camera| !camera.status.is_final()) {
@@ -294,7 +296,7 @@ impl Supervisor {
         self.heartbeat.send_camera(camera);
     }
 
-    /// Brings the cameras to what the fleet says.
+    /// Updates the desired state of the cameras from an event of the fleet.
     fn hear_fleet(&mut self, event: FleetEvent) {
         let Some(fleet) = &mut self.fleet else { return };
         let failed = fleet.hear(event);
@@ -365,14 +367,15 @@ impl Supervisor {
         }
     }
 
-    /// Stops in order, or at once if it stops already.
+    /// Drains, or stops at once if the worker is already draining.
     fn stop(&mut self) -> Result<()> {
         let begins = matches!(self.haste, Haste::None);
         self.hurry();
         if !begins || self.stages.has_network() {
             return Ok(());
         }
-        // A thread that is in libtorch when the process ends may crash: the step that it is at is waited for.
+        // If the process exits while a thread is in libtorch, it may crash, so the current step of loading is waited
+        // for.
         let loader = self.loader.take();
         let over = async move {
             if let Some(Loader { loading, loaded }) = loader {
@@ -409,7 +412,8 @@ impl Supervisor {
         self.haste = Haste::GivenUp(Instant::now() + self.grace());
     }
 
-    /// How long stages may take to end: the device cannot leave off in a batch, and a slow one takes long for it.
+    /// Returns how long stages may take to end. The device cannot interrupt a batch, which may take long on a slow
+    /// device.
     fn grace(&self) -> Duration {
         let DeviceReading { busy, batches, .. } = self.metrics.device();
         let batches = u32::try_from(batches).unwrap_or(u32::MAX).max(1);
@@ -418,7 +422,7 @@ impl Supervisor {
     }
 }
 
-/// The network, once it is loaded; never where nobody loads it.
+/// Returns the network once it is loaded; never completes if none is being loaded.
 async fn loaded(loader: &mut Option<Loader>) -> Result<Network> {
     match loader {
         Some(loader) => match (&mut loader.loaded).await {
@@ -429,7 +433,7 @@ async fn loaded(loader: &mut Option<Loader>) -> Result<Network> {
     }
 }
 
-/// The latencies of all records, once the recorder has ended; never before there is one.
+/// Returns the latencies of all records once the recorder has ended; never completes before it is started.
 async fn recorded(recorder: &mut Option<JoinHandle<Latencies>>) -> Latencies {
     match recorder {
         Some(recorder) => recorder.await.unwrap_or_else(|_| Latencies::new()),

@@ -1,4 +1,4 @@
-//! One of the worker's cameras: what it was last heard to do.
+//! The state of one of the worker's cameras, as last reported.
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -18,9 +18,9 @@ pub(crate) struct Camera {
     pub(crate) thinning: Thinning,
     pub(crate) thread: JoinHandle<()>,
     pub(crate) stop: Option<StopOnDrop>,
-    /// It is to leave the roster once it has ended.
+    /// Whether the camera is removed from the roster once it has ended.
     pub(crate) leaving: bool,
-    /// What takes its place then.
+    /// The camera that replaces it then.
     pub(crate) next: Option<Wish>,
     pub(crate) status: CameraStatus,
     pub(crate) session: Option<SessionId>,
@@ -28,14 +28,14 @@ pub(crate) struct Camera {
     pub(crate) retry: Option<RetryReason>,
     pub(crate) detail: Option<String>,
     pub(crate) reconnects: u64,
-    /// Why it was last said to be connected anew; a camera that stays away says it once.
+    /// The last reason for a reconnect that was logged; while a camera stays unreachable, each reason is logged once.
     pub(crate) told: Option<RetryReason>,
     pub(crate) published_before: u64,
-    /// Records a second over the last status interval.
+    /// Records per second over the last status interval.
     pub(crate) fps: f64,
 }
 
-/// Between two records of a camera that flows; several frames of a slow one.
+/// The maximum time between two records of a camera whose frames flow; longer for a camera with a low frame rate.
 const LONGEST_GAP: Duration = Duration::from_secs(10);
 
 impl Camera {
@@ -71,31 +71,31 @@ impl Camera {
         })
     }
 
-    /// Whether it is one that workers share.
+    /// Returns whether the camera comes from the registry, which workers share.
     fn is_shared(&self) -> bool {
         self.ledger.tenure().epoch() > Epoch::default()
     }
 
-    /// Whether it does what is wished: nothing of it has to be begun anew.
+    /// Returns whether the camera matches the desired state, so that nothing has to be restarted.
     pub(crate) fn is_as(&self, wish: &Wish) -> bool {
         let mut settings = self.settings.clone();
         settings.priority = wish.settings.priority;
         !self.leaving && settings == wish.settings && Arc::ptr_eq(self.ledger.tenure(), &wish.tenure)
     }
 
-    /// Tells it to stop and to leave the roster, and `next` to take its place.
+    /// Stops the camera and marks it for removal from the roster, with `next` as its replacement.
     pub(crate) fn leave(&mut self, next: Option<Wish>) {
         self.stop = None;
         self.leaving = true;
         self.next = next;
     }
 
-    /// Whether a frame of it is under way, or may come.
+    /// Returns whether a frame of the camera is in progress, or may still arrive.
     pub(crate) fn is_busy(&self) -> bool {
         !self.thread.is_finished() || has_frames(&self.ledger)
     }
 
-    /// Takes note of a report.
+    /// Applies a report.
     pub(crate) fn apply(&mut self, report: CameraReport) {
         let was = self.status;
         self.status = report.status;
@@ -131,7 +131,7 @@ impl Camera {
     }
 }
 
-/// Whether a frame of a camera is under way.
+/// Returns whether a frame of a camera is in progress.
 pub(crate) fn has_frames(ledger: &CameraLedger) -> bool {
     let counts = ledger.counts();
     counts.processing + counts.spooled + counts.in_flight > 0

@@ -1,4 +1,4 @@
-//! Wires the stages: the cameras at once, and what is behind their queues when the network is loaded.
+//! Wires the stages: starts the cameras at once, and the stages behind their queues when the network is loaded.
 
 use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -21,25 +21,26 @@ use crate::{
     snapshots::Snapshots,
 };
 
-/// Batches that may wait to become records, which takes far less time than a batch.
+/// Maximum number of batches that wait for the recorder, which takes far less time than the device.
 const BRIDGE: usize = 16;
-/// Cameras of a fleet that may wait for the batch thread to take them in.
+/// Maximum number of a fleet's cameras that wait to be added to the batcher.
 const CAMERAS: usize = 64;
 
 /// The running stages.
 pub(crate) struct Stages {
     pub(crate) roster: Roster,
     pub(crate) reports: mpsc::Receiver<CameraReport>,
-    /// None until the network is loaded.
+    /// The batch and device threads; `None` until the network is loaded.
     pub(crate) infer: Option<InferThreads>,
-    /// Ends once the device has ended and every result is a record; none until the network is loaded.
+    /// The recorder, which ends once the device has ended and every result is a record; `None` until the network is
+    /// loaded.
     pub(crate) recorder: Option<JoinHandle<Latencies>>,
-    /// Ends the batch and device threads at once.
+    /// Stops the batch and device threads at once when dropped.
     pub(crate) abandon: Option<StopOnDrop>,
     behind: Option<Behind>,
 }
 
-/// What the stages behind the cameras' queues are made of.
+/// The components of the stages behind the cameras' queues.
 struct Behind {
     inlets: Inlets,
     sink: Arc<dyn RecordSink>,
@@ -50,15 +51,15 @@ struct Behind {
     metrics: Arc<Metrics>,
 }
 
-/// Room for a whole batch in each file's queue, since the device takes what there is, and in all of them
-/// together for batches ahead: while the cores are busy with the network, a file is read in bursts.
+/// Returns the capacity of each file's queue: a whole batch, since the device takes all available frames, and in all
+/// queues together several batches ahead, since files are read in bursts while the network keeps the cores busy.
 fn file_room(max_batch: NonZeroUsize, cameras: usize) -> NonZeroUsize {
     const BATCHES_AHEAD: usize = 4;
     let share = (max_batch.get() * BATCHES_AHEAD).div_ceil(cameras.max(1));
     NonZeroUsize::new(share).map_or(max_batch, |share| share.max(max_batch))
 }
 
-/// What the stages take of a worker's parts.
+/// The components of a worker that the stages need.
 pub(crate) struct StageParts {
     pub(crate) sink: Arc<dyn RecordSink>,
     pub(crate) make_source: MakeSource,
@@ -66,7 +67,8 @@ pub(crate) struct StageParts {
     pub(crate) prefetch: bool,
 }
 
-/// Starts the cameras, whose frames wait in their queues until [`Stages::attach`] is called. Within a tokio runtime.
+/// Starts the cameras, whose frames wait in their queues until [`Stages::attach`] is called. Must be called within a
+/// tokio runtime.
 pub(crate) fn start(
     settings: &PipelineSettings,
     parts: StageParts,
@@ -81,7 +83,7 @@ pub(crate) fn start(
         .context("the snapshots' thread could not be started")?;
     let max_batch = max_batch(settings, prefetch)?;
     let wake = bounded(1);
-    // Nothing takes the cameras in until the network is loaded.
+    // New cameras wait in this channel until the network is loaded.
     let places = if settings.fleet.is_some() { CAMERAS } else { settings.cameras.len().max(1) };
     let (cameras, inlet) = bounded(places);
     let (abandon, abandoned) = stop_signal();
@@ -115,13 +117,13 @@ pub(crate) fn start(
 }
 
 impl Stages {
-    /// Whether the network is loaded.
+    /// Returns whether the network is loaded.
     pub(crate) fn has_network(&self) -> bool {
         self.infer.is_some()
     }
 
-    /// Starts the stages behind the cameras' queues, the last one first, so that each finds the one after it ready.
-    /// Within a tokio runtime.
+    /// Starts the stages behind the cameras' queues, sink first, so that the stage after each one is ready before it
+    /// starts. Must be called within a tokio runtime.
     pub(crate) fn attach(&mut self, settings: &PipelineSettings, network: StageNetwork) -> Result<()> {
         let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, worker, metrics }) = self.behind.take()
         else {
@@ -153,8 +155,8 @@ impl Stages {
         Ok(())
     }
 
-    /// Drops the frames of the cameras, which were told to stop, where no network will come. `over` ends when nothing
-    /// else is to be waited for. Within a tokio runtime.
+    /// Drops the frames of the stopped cameras if no network was loaded. `over` completes when there is nothing else to
+    /// wait for. Must be called within a tokio runtime.
     pub(crate) fn discard(&mut self, over: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let Some(Behind { inlets, .. }) = self.behind.take() else { return Ok(()) };
         let infer = lookout_infer::discard(inlets).context("the batch thread could not be started")?;
@@ -170,7 +172,7 @@ impl Stages {
     }
 }
 
-/// What the stages take of a loaded network.
+/// The parts of a loaded network that the stages need.
 pub(crate) struct StageNetwork {
     pub(crate) detectors: Vec<Box<dyn Detect>>,
     pub(crate) first_pass: Option<Duration>,

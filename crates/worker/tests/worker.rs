@@ -1,4 +1,4 @@
-//! A worker of parts that misbehave: what each costs, and what it does not.
+//! Tests of a worker with faulty components: which data each fault affects, and which it does not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -169,7 +169,7 @@ async fn cameras_connect_while_the_network_loads_and_their_first_frames_are_publ
     running
         .until(|records| records.iter().filter(|record| record.camera.as_str() == "file").count() == 200)
         .await;
-    // What the page shows is renewed once per status interval.
+    // The page is updated once per status interval.
     let renewed = async {
         while get(&address, "/readyz").await.contains("network:") {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -245,7 +245,7 @@ async fn a_taken_port_is_found_before_anything_is_started() {
     assert!(running.sink.records.lock().unwrap().is_empty());
 }
 
-/// A record of the registry, of a camera in this mood.
+/// Returns a registry record of a camera with this behavior.
 fn registered(id: &str, mood: &str) -> (String, RegistryRecord) {
     let spec = CameraSpec::new(id.parse().unwrap(), format!("test://{mood}"));
     (id.to_owned(), RegistryRecord::Camera(Box::new(spec)))
@@ -270,7 +270,7 @@ async fn a_fleets_cameras_come_and_go_without_touching_each_other() {
     tell.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
     running.until(|records| ["a", "b"].iter().all(|id| sessions(records, id) == 1)).await;
     assert!(running.sink.records.lock().unwrap().iter().all(|record| record.epoch == Epoch(7)));
-    // One comes, one is changed, one goes on.
+    // One camera is added, one is changed, and one keeps running.
     let changed = |(key, record)| FleetEvent::Changed { partition: 3, key, record };
     tell.send(changed(registered("c", "ball"))).await.unwrap();
     tell.send(changed(registered("b", "snow"))).await.unwrap();
@@ -278,7 +278,7 @@ async fn a_fleets_cameras_come_and_go_without_touching_each_other() {
     assert_eq!(sessions(&running.sink.records.lock().unwrap(), "a"), 1);
     tell.send(changed(("c".into(), RegistryRecord::Removed))).await.unwrap();
     running.until(|_| running.says("c", CameraStatus::Stopped)).await;
-    // All go, and the partition is let go of once they are gone.
+    // All cameras stop, and then the partition is released.
     tell.send(FleetEvent::Leaving { partition: 3 }).await.unwrap();
     running.until(|_| *seat.released.lock().unwrap() == [3]).await;
     running.stop.send(StopRequest).await.unwrap();
@@ -299,10 +299,10 @@ async fn nothing_is_published_under_a_lease_that_has_run_out() {
     running.until(|records| records.len() > 10).await;
     running.until(|_| BootTime::now() > until + Duration::from_millis(20)).await;
     let published = running.sink.records.lock().unwrap().len();
-    // The camera still runs: nobody has said that it is lost.
+    // The camera still runs, because no event has reported its partition as lost.
     running.until(|_| BootTime::now() > until + Duration::from_millis(200)).await;
     assert_eq!(running.sink.records.lock().unwrap().len(), published);
-    // It is this worker's again, as another time with it.
+    // This worker owns the camera again, in a new ownership term.
     tell.send(FleetEvent::Lost { partition: 3 }).await.unwrap();
     tell.send(gained(9, &[("a", "ball")]).0).await.unwrap();
     running.until(|records| records.iter().any(|record| record.epoch == Epoch(9))).await;

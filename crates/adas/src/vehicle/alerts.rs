@@ -11,10 +11,10 @@ use lookout_track::TrackId;
 use super::NAME;
 use crate::object::Object;
 
-/// The one rule there is.
+/// The only rule.
 const RULE: &str = "collision";
 
-/// Within so many standard deviations the time lies with 95 % probability.
+/// The number of standard deviations of a 95 % interval.
 const DEVIATIONS: f64 = 1.96;
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Alerts {
     open: BTreeMap<TrackId, AlertRecord>,
 }
 
-/// An object, and the frame in which it was seen.
+/// An object with the frame in which it was detected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Of<'a> {
     pub(super) id: TrackId,
@@ -31,7 +31,7 @@ pub(super) struct Of<'a> {
     pub(super) frame: &'a FrameRecord,
 }
 
-/// Why an alert is over.
+/// Why an alert is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
     Passed,
@@ -68,7 +68,7 @@ impl Alerts {
         self.open.len()
     }
 
-    /// An object is at this level now; gives what is to be told of that.
+    /// Sets the current level of an object. Returns the alert record to publish, if the level changed.
     pub(super) fn set(&mut self, of: Of<'_>, level: Option<AlertLevel>) -> Option<AlertRecord> {
         let Some(level) = level else { return self.clear(of.id, Over::Passed, of.frame) };
         let told = self.open.get(&of.id).map(|alert| alert.level);
@@ -91,21 +91,21 @@ impl Alerts {
         Some(alert.clone())
     }
 
-    /// What was told of an object goes on under another number.
+    /// Moves the alert of an object to another track id.
     pub(super) fn inherit(&mut self, from: TrackId, to: TrackId) {
         if let Some(alert) = self.open.remove(&from) {
             self.open.insert(to, alert);
         }
     }
 
-    /// What was told of an object is over as of a frame.
+    /// Clears the alert of an object as of a frame.
     pub(super) fn clear(&mut self, id: TrackId, over: Over, frame: &FrameRecord) -> Option<AlertRecord> {
         let mut alert = cleared(self.open.remove(&id)?, over);
         date(&mut alert, frame);
         Some(alert)
     }
 
-    /// All is over, and no frame of its own says so.
+    /// Clears all alerts at `now`, without a frame that caused it.
     pub(super) fn clear_all(&mut self, over: Over, now: Timestamp) -> Vec<AlertRecord> {
         let open = std::mem::take(&mut self.open).into_values();
         open.map(|alert| AlertRecord { at: now, frame: None, ..cleared(alert, over) }).collect()
@@ -115,7 +115,8 @@ impl Alerts {
         let Of { id, frame, .. } = of;
         AlertRecord {
             schema: AlertRecord::SCHEMA.into(),
-            // By the frame, since another who takes the camera over counts its objects from 1 again.
+            // The id contains the frame, because a consumer that takes over the camera counts its tracks from
+            // 1 again.
             id: format!("{NAME}/{RULE}/{}/{}/{}/{}", self.camera, frame.session, id.0, frame.seq),
             version: 1,
             consumer: NAME.into(),
@@ -155,7 +156,7 @@ fn cleared(mut alert: AlertRecord, over: Over) -> AlertRecord {
     alert
 }
 
-/// What is known of an object that comes nearer; none of one that does not.
+/// Returns the evidence of an approaching object; `None` if the object does not approach.
 fn evidence(of: Of<'_>) -> Option<CollisionEvidence> {
     let Of { id, object, .. } = of;
     let closing = object.closing()?;

@@ -1,4 +1,4 @@
-//! One forward camera: its records in, warnings and tracks out.
+//! The state of one forward-facing camera: takes its records, returns warnings and tracks.
 
 mod alerts;
 
@@ -19,31 +19,31 @@ use crate::{
     object::{Object, View},
 };
 
-/// What is written as `tracker` in tracks and as `consumer` in alerts.
+/// The `tracker` in track records and the `consumer` in alert records.
 pub(crate) const NAME: &str = "adas";
 
-/// The most objects of a frame that are looked at, the surest first.
+/// The maximum number of detections per frame that are processed, highest scores first.
 const MAX_OBJECTS: usize = 200;
 
-/// An object that was not seen for so long is gone, and one that could not be measured for so long is not warned of
-/// any more.
+/// An object that was undetected for `LOST_S` is removed. The alert of an object that could not be measured
+/// for `UNMEASURED_S` is cleared.
 const LOST_S: f64 = 1.0;
 const UNMEASURED_S: f64 = 2.0;
 
-/// A track begins where one was lost if their boxes overlap as much as this.
+/// The minimum overlap (IoU) at which a new track continues an object whose track was lost.
 const MIN_OVERLAP: f64 = 0.3;
 
-/// Without a record that is young enough a warning lasts for so long.
+/// How long alerts stay open without a fresh record.
 const BLIND_FOR: Duration = Duration::from_millis(500);
 
-/// What a vehicle's records are held to.
+/// The limits that a camera's records must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Age above which a record warns of nothing.
+    /// The age above which a record raises no warning.
     pub latency_budget: Duration,
 }
 
-/// Follows what is before one camera.
+/// The ego camera: tracks the objects ahead of one vehicle camera and warns of collisions.
 #[derive(Debug)]
 pub struct Vehicle {
     settings: ForwardSettings,
@@ -52,21 +52,21 @@ pub struct Vehicle {
     view: Option<(Size, View)>,
     objects: BTreeMap<TrackId, Object>,
     alerts: Alerts,
-    /// When a record came last that was young enough.
+    /// When the last fresh record was received.
     fresh_at: Option<Timestamp>,
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     Heard,
-    /// It is older than the latency budget: what it shows is followed, and nothing is warned of.
+    /// The record is older than the latency budget: its objects are tracked, but raise no warning.
     Stale,
-    /// Its times are later than now: it is not believed.
+    /// The record's times are later than now, so it is ignored.
     Future,
-    /// It is from an owner that had lost the camera.
+    /// The record is from a former owner of the camera.
     OldEpoch,
-    /// It was heard before, or comes after one that is later.
+    /// The record was already processed, or is older than a processed one.
     Doubled,
 }
 
@@ -84,13 +84,15 @@ impl Outcome {
     }
 }
 
-/// What a record says. The records' `published_at` and `age_ms` are set when they are written.
+/// The result of a record. `published_at` and `age_ms` of the contained records are set when they are
+/// written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
     pub outcome: Outcome,
     pub alerts: Vec<AlertRecord>,
     pub tracks: Vec<TrackRecord>,
-    /// Which of the camera's times is not believed from now on, where that has changed: none where they agree again.
+    /// The camera time that is no longer trusted from now on, if that has changed; `Some(None)` if the times
+    /// agree again.
     pub doubt: Option<Option<TimeDoubt>>,
 }
 
@@ -100,16 +102,16 @@ impl Heard {
     }
 }
 
-/// What is known of an object.
+/// The current estimate for an object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     pub id: TrackId,
     pub label: String,
     pub bbox: BBox,
     pub closing: Option<Closing>,
-    /// How probable it is that it will be in the vehicle's way when it is here.
+    /// The probability that the object is in the vehicle's path at the time of collision.
     pub in_path: f64,
-    /// Where the camera's mounting is known.
+    /// The distance in meters; `None` if the camera is not calibrated.
     pub distance_m: Option<f64>,
     pub closing_m_s: Option<f64>,
     pub level: Option<AlertLevel>,
@@ -128,7 +130,7 @@ impl Vehicle {
         }
     }
 
-    /// Takes the camera's next record, which came at `now`.
+    /// Processes the camera's next record, which was received at `now`.
     pub fn hear(&mut self, mut frame: FrameRecord, now: Timestamp) -> Heard {
         let age = Age::of(&frame, now, self.limits.latency_budget);
         if age == Age::Future {
@@ -156,18 +158,18 @@ impl Vehicle {
         Heard { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
     }
 
-    /// Clears what no record speaks of any more. To be called now and then.
+    /// Clears the alerts if no fresh record has arrived for too long. Callers must call it regularly.
     pub fn tick(&mut self, now: Timestamp) -> Vec<AlertRecord> {
         self.clear_blind(now, Over::Silence)
     }
 
-    /// Ends all that is open: the camera is not watched any more.
+    /// Ends all alerts and tracks, because the camera is no longer watched.
     pub fn finish(&mut self, now: Timestamp) -> (Vec<AlertRecord>, Vec<TrackRecord>) {
         self.objects.clear();
         (self.alerts.clear_all(Over::Left, now), self.follower.finish())
     }
 
-    /// What is known of the objects before the camera.
+    /// Returns the current estimates for the objects ahead of the camera.
     pub fn seen(&self) -> impl Iterator<Item = Seen> {
         self.objects.iter().map(|(id, object)| {
             let distance = object.distance();
@@ -184,7 +186,7 @@ impl Vehicle {
         })
     }
 
-    /// Alerts that were raised and not cleared.
+    /// Returns the number of alerts that were raised and not cleared.
     pub fn open_alerts(&self) -> usize {
         self.alerts.open()
     }
@@ -226,8 +228,9 @@ impl Vehicle {
         }
     }
 
-    /// A track begins: of an object that is new, or of one whose track was lost where it grew faster than was
-    /// expected of it. That one goes on, for what comes so fast must not be watched anew.
+    /// Starts an object for a new track. If the track continues a lost one, whose object grew faster than
+    /// predicted, the object's state and alert are kept, because a fast-approaching object must not be
+    /// observed from the start again.
     fn begin(&mut self, id: TrackId, detection: &Detection, sight: &Sight) {
         let seen = |id: &TrackId| sight.tracks.iter().any(|track| track.id == *id && track.seen.is_some());
         let lost = self.objects.iter().filter(|(id, _)| !seen(id));
@@ -244,7 +247,7 @@ impl Vehicle {
         self.objects.insert(id, object);
     }
 
-    /// Lets go of what is out of sight, and of warnings of what cannot be measured.
+    /// Removes objects that are out of sight, and clears the alerts of objects that cannot be measured.
     fn forget(&mut self, frame: &FrameRecord, sight: &Sight, alerts: &mut Vec<AlertRecord>) {
         self.objects.retain(|id, object| {
             let lost = sight.at_s - object.seen_s > LOST_S;
@@ -257,7 +260,7 @@ impl Vehicle {
         });
     }
 
-    /// Clears all where no record was young enough for too long.
+    /// Clears all alerts if no record was fresh for too long.
     fn clear_blind(&mut self, now: Timestamp, over: Over) -> Vec<AlertRecord> {
         let since = |at: Timestamp| now.ms_since(at) > BLIND_FOR.as_millis() as i64;
         if self.alerts.open() == 0 || !self.fresh_at.is_none_or(since) {
@@ -268,7 +271,7 @@ impl Vehicle {
     }
 }
 
-/// Leaves the objects that are warned of, and no more than can be followed in time.
+/// Keeps the detections whose labels raise warnings, and at most [`MAX_OBJECTS`] of them.
 fn keep_surest(detections: &mut Vec<Detection>, settings: &ForwardSettings) {
     detections.retain(|seen| settings.labels.contains(&seen.label));
     if detections.len() > MAX_OBJECTS {

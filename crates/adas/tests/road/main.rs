@@ -1,4 +1,5 @@
-//! Warnings on a simulated road: what is in the way is told in time, and what is not is not told.
+//! Collision warnings on a simulated road: objects in path raise a warning in time, and other objects raise
+//! none.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
@@ -18,7 +19,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Each kind of object, and a speed at which such comes.
+/// The kinds of objects, each with a typical closing speed in m/s.
 const KINDS: [(&str, f64); 6] =
     [("car", 6.0), ("car", 12.0), ("car", 20.0), ("truck", 12.0), ("person", 8.0), ("bicycle", 8.0)];
 
@@ -73,7 +74,8 @@ fn the_time_to_collision_is_within_ten_per_cent() {
     assert!(distance < 0.05 && speed < 0.1, "{distance} {speed}");
 }
 
-/// Runs scenes in which somebody has to be warned and prints how many were, and how long before; gives the share.
+/// Runs scenes that require a warning, and prints the number of warnings and the time left. Returns the
+/// share.
 fn warned(name: &str, settings: fn() -> ForwardSettings, other: impl Fn(u64) -> Other) -> f64 {
     let mut left = Vec::new();
     for seed in 0..SEEDS {
@@ -117,7 +119,7 @@ fn what_is_in_the_way_is_warned_of() {
     }
 }
 
-/// Runs scenes in which nobody is to be warned, and gives in how many somebody was.
+/// Runs scenes that require no warning, and returns the number of scenes with one.
 fn false_warnings(name: &str, settings: fn() -> ForwardSettings, others: impl Fn(u64) -> Vec<Other>) -> u64 {
     let warned = |seed: &u64| {
         let raised = Scene::new(*seed, others(*seed)).raised(settings());
@@ -193,16 +195,16 @@ fn what_recedes_or_passes_beside_is_not_warned_of() {
     assert_eq!(all, 0);
 }
 
-/// What holds only as far as its assumptions do is told too, and in docs/adas.md.
+/// The cost of violated assumptions, which docs/adas.md also states.
 #[test]
 fn what_the_assumptions_cost() {
-    // Both drive at 20 m/s, 30 m apart, until the one ahead brakes with 0.3 g after two seconds.
+    // Both drive at the same speed, 30 m apart, and the car ahead brakes with 0.3 g from the start.
     let mut left = Vec::new();
     for seed in 0..SEEDS {
         let mut ahead = Other::coming("car", 1.0, 30.0, [0.0, 0.0]);
         (ahead.velocity, ahead.braking) = ([0.0, 0.0], 2.94);
         let raised = Scene::new(seed, vec![ahead]).raised(drawn());
-        // The time to collision as it is defined: at the closing speed of that moment.
+        // The time to collision by its definition: at the closing speed of that moment.
         left.extend(raised.first().map(|(at, _)| (30.0 - 1.47 * at.powi(2)) / (2.94 * at)));
     }
     println!(
@@ -214,7 +216,7 @@ fn what_the_assumptions_cost() {
         let (mut warned, speed) = (0, 12.0);
         for seed in 0..SEEDS {
             let parked = |i: u64| {
-                // On the outside of a bend to the left, where the vehicle's straight way leads.
+                // On the outside of a left bend, where the vehicle's straight corridor leads.
                 let (from_middle, angle) = (radius + 2.9, (20.0 + 12.0 * i as f64) / radius);
                 let at = [from_middle * angle.cos() - radius, from_middle * angle.sin()];
                 let car = Other::coming("car", 1.0, speed, [0.0, 0.0]);
@@ -230,7 +232,7 @@ fn what_the_assumptions_cost() {
 fn nothing_flaps() {
     let mut most = 0;
     for seed in 0..SEEDS {
-        // It comes at a time to collision that is about the threshold's for seconds: a car that brakes.
+        // Its time to collision stays near the threshold for seconds, as with a braking car.
         let mut scene = Scene::new(seed, vec![Other::coming("car", 12.0, 5.0, [0.0, 0.0])]);
         scene.seconds = 11.8;
         let raised = scene.raised(drawn());

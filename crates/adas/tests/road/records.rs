@@ -1,4 +1,4 @@
-//! Records that are late, early, or meant to harm.
+//! Late, early and hostile records.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn approach() -> Vec<FrameRecord> {
     Scene::new(3, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]).frames()
 }
 
-/// Hears records up to the first alert, each `age` after its capture.
+/// Processes records, each 50 ms after its capture, up to the first alert. Returns the remaining records.
 fn until_raised(vehicle: &mut Vehicle) -> Vec<FrameRecord> {
     let mut frames = approach().into_iter();
     for frame in frames.by_ref() {
@@ -33,7 +33,7 @@ fn an_old_record_warns_of_nothing_and_counts() {
         assert_eq!(heard.outcome, Outcome::Stale);
         assert!(heard.alerts.is_empty());
     }
-    // What they showed was followed all the same.
+    // The objects of stale records are still tracked.
     assert!(vehicle.seen().next().is_some_and(|seen| seen.closing.is_some()));
 }
 
@@ -93,7 +93,7 @@ fn an_earlier_owner_and_what_was_heard_before_say_nothing_and_a_new_session_ends
     let mut old = rest[0].clone();
     old.epoch = Epoch(0);
     assert_eq!(vehicle.hear(old, now).outcome, Outcome::OldEpoch);
-    // Sessions are named by the time of their making, which within a millisecond says nothing.
+    // Session ids are ordered by creation time, except within the same millisecond.
     let later = std::iter::repeat_with(SessionId::generate).find(|session| *session > rest[0].session);
     let new_session = frame(later.unwrap(), 0, Vec::new());
     let heard = vehicle.hear(new_session, begin());
@@ -148,7 +148,7 @@ fn hostile() -> impl Strategy<Value = (FrameRecord, i64)> {
 }
 
 proptest! {
-    /// Beyond what a record may hold, which is checked before it comes here.
+    /// Values outside the valid range are rejected before a record gets here.
     #[test]
     fn any_records_are_heard_and_what_is_told_is_sound(records in prop::collection::vec(hostile(), 1..30), same in any::<bool>()) {
         let mut vehicle = vehicle(drawn());
@@ -169,7 +169,8 @@ proptest! {
 
 #[test]
 fn a_stream_time_at_a_third_of_the_pace_warns_of_nothing_that_is_far() {
-    // It is 6 s away when it is first seen, and 3.5 s at the end: by the stream's time it seems three times as near.
+    // The object is 6 s away when it is first seen, and 3.5 s at the end; by the stream time it seems three
+    // times as near.
     let mut scene = Scene::new(3, vec![Other::coming("car", 6.0, 12.0, [0.0, 0.0])]);
     scene.seconds = 2.5;
     let mut vehicle = vehicle(drawn());

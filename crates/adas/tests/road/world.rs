@@ -1,8 +1,9 @@
-//! A vehicle on a flat road, and what its camera and a detector make of the others on it.
+//! A vehicle on a flat road, with simulated objects, camera and detector.
 //!
-//! A pinhole camera of 1280x720 that sees 60 degrees wide, 1.3 m above the ground, at 10 frames/s. Objects are
-//! cuboids, of which near the border of the picture a side is seen too. The detector misses 10 % of what is there and
-//! is off by 2 pixels, normally distributed, at each side of each box; what the border cuts off is cut off.
+//! The camera is a 1280x720 pinhole camera with a horizontal field of view of 60 degrees, 1.3 m above the
+//! ground, at 10 frames/s. Objects are cuboids, so near the image border one of their sides is visible, too.
+//! The detector misses 10 % of the objects and has normal jitter of 2 pixels at each side of each box. Boxes
+//! end at the image border.
 
 use std::collections::BTreeMap;
 
@@ -20,28 +21,29 @@ pub(crate) const LIMITS: Limits = Limits { latency_budget: std::time::Duration::
 const FOCAL: f64 = 1108.5;
 const HEIGHT_M: f64 = 1.3;
 const MISSED: f64 = 0.1;
-/// Sizes: width, height, length.
+/// Sizes in meters: width, height, length.
 const CAR: [f64; 3] = [1.8, 1.5, 4.4];
 const TRUCK: [f64; 3] = [2.5, 3.5, 9.0];
 const PERSON: [f64; 3] = [0.5, 1.75, 0.4];
 const BICYCLE: [f64; 3] = [0.6, 1.7, 1.7];
 
-/// Another on the road. Positions are of the middle of its rear, in meters to the right of the vehicle's middle and
-/// ahead of its camera; velocities are seen from the vehicle.
+/// Another road user. The position is the middle of its rear, in meters to the right of the vehicle's center
+/// and ahead of its camera; velocities are relative to the vehicle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Other {
     pub(crate) label: &'static str,
     pub(crate) at: [f64; 2],
     pub(crate) velocity: [f64; 2],
     pub(crate) size: [f64; 3],
-    /// Of what is ahead: how it brakes, in m/s². What has stopped stands.
+    /// The constant deceleration of an object ahead, in m/s².
     pub(crate) braking: f64,
-    /// How fast the vehicle turns to the right, in radians a second.
+    /// The turn rate of the vehicle to the right, in radians per second.
     pub(crate) turning: f64,
 }
 
 impl Other {
-    /// One of a kind that is here in `ttc` seconds, at `offset` meters to the right, moving across at `across` m/s.
+    /// Returns an object that arrives in `ttc` seconds, `offset` meters to the right, and moves sideways at
+    /// `across` m/s.
     pub(crate) fn coming(label: &'static str, ttc: f64, closing: f64, [offset, across]: [f64; 2]) -> Self {
         let size = match label {
             "person" => PERSON,
@@ -71,7 +73,7 @@ impl Other {
         Self { at, ..*self }
     }
 
-    /// The box of all that is seen of it; none where it is not before the camera.
+    /// Returns the box of the visible part; `None` if the object is not ahead of the camera.
     fn bbox(&self) -> Option<[f64; 4]> {
         let [width, height, length] = self.size;
         let [x, ahead] = self.at;
@@ -94,7 +96,7 @@ impl Other {
     }
 }
 
-/// What a scene is made of.
+/// The content of a scene.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) others: Vec<Other>,
@@ -102,7 +104,7 @@ pub(crate) struct Scene {
     pub(crate) seed: u64,
 }
 
-/// A moment of a scene.
+/// The result for one frame of a scene.
 #[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) at_s: f64,
@@ -161,7 +163,7 @@ impl Scene {
         Self { others, seconds: 8.0, seed }
     }
 
-    /// What the detector sees, frame by frame.
+    /// Returns the frame records of the detector.
     pub(crate) fn frames(&self) -> Vec<FrameRecord> {
         let mut random = StdRng::seed_from_u64(self.seed);
         let session = SessionId::generate();
@@ -192,7 +194,7 @@ impl Scene {
         detections
     }
 
-    /// What a vehicle makes of it, each record 80 ms old.
+    /// Returns the vehicle's results, with each record 80 ms old.
     pub(crate) fn watched(&self, settings: ForwardSettings) -> Vec<Moment> {
         let mut vehicle = vehicle(settings);
         let hear = |(i, frame): (usize, FrameRecord)| {
@@ -203,7 +205,7 @@ impl Scene {
         self.frames().into_iter().enumerate().map(hear).collect()
     }
 
-    /// The alerts that it raises, with when.
+    /// Returns the raised alerts with their times.
     pub(crate) fn raised(&self, settings: ForwardSettings) -> Vec<(f64, AlertRecord)> {
         let moments = self.watched(settings).into_iter();
         let alerts =

@@ -1,4 +1,4 @@
-//! The log lines of librdkafka that say what its API does not.
+//! Parsing of librdkafka's log lines that contain what its API does not report.
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
@@ -8,7 +8,7 @@ const CONTEXT: &str = "topic";
 #[cfg(test)]
 pub(super) const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// What a line says.
+/// The content of a parsed line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     TopicId {
@@ -23,7 +23,7 @@ pub(crate) enum Line<'a> {
     },
 }
 
-/// Has a client log these lines.
+/// Makes a client log these lines.
 pub(crate) fn configure(config: &mut ClientConfig) {
     let contexts = match config.get("debug") {
         None | Some("") => CONTEXT.to_owned(),
@@ -33,9 +33,9 @@ pub(crate) fn configure(config: &mut ClientConfig) {
     config.set_log_level(RDKafkaLogLevel::Debug);
 }
 
-/// Reads a line; none where it says neither.
+/// Parses a line; `None` if it is neither of the two.
 pub(crate) fn read<'a>(facility: &str, line: &'a str) -> Option<Line<'a>> {
-    // `[thrd:NAME]: ` goes before each.
+    // Each line starts with `[thrd:NAME]: `.
     let (_, said) = line.split_once("]: ")?;
     match facility {
         "METADATA" => {

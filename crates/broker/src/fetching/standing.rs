@@ -1,4 +1,4 @@
-//! What librdkafka's statistics say of each partition.
+//! The state of each partition, derived from librdkafka's statistics.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,16 +7,16 @@ use rdkafka::{
     statistics::{Broker, Partition},
 };
 
-/// How a partition that is assigned stands.
+/// The state of an assigned partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The last fetch was answered, and the next one is on its way.
+    /// The last fetch was answered, and the next one is under way.
     Fetched,
     /// It has not been fetched yet.
     Pending,
     /// The last fetch was answered by an error.
     Refused,
-    /// The brokers do not know it, or do not show it to this user.
+    /// The brokers do not know the partition, or do not show it to this user.
     Unknown,
     NoLeader,
     Unreachable {
@@ -27,23 +27,23 @@ pub(super) enum Standing {
     },
 }
 
-/// Whether the client takes part in its group.
+/// The state of the client's group membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Joined,
     Joining,
 }
 
-/// What one report says.
+/// The content of one statistics report.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) partitions: BTreeMap<(String, i32), Standing>,
-    /// None of a client without a group.
+    /// `None` for a client without a group.
     pub(super) group: Option<Group>,
 }
 
 impl Snapshot {
-    /// `silent_us` is how long a broker may owe an answer, in microseconds.
+    /// Creates a snapshot. `silent_us` is how long a broker's answer may be outstanding, in microseconds.
     pub(super) fn of(statistics: &Statistics, silent_us: i64) -> Self {
         let group = statistics.cgrp.as_ref().map(|group| {
             let joined = group.state == "up" && group.join_state == "steady";
@@ -68,7 +68,7 @@ impl Standing {
         if partition.leader < 0 {
             return Self::NoLeader;
         }
-        // A follower may be fetched from.
+        // Fetches may also go to a follower.
         let id = if partition.broker >= 0 { partition.broker } else { partition.leader };
         let is_it = |broker: &&Broker| broker.nodeid == id && broker.source != "logical";
         let Some(broker) = statistics.brokers.values().find(is_it) else {
@@ -82,7 +82,7 @@ impl Standing {
         }
         match (partition.fetch_state.as_str(), partition.hi_offset) {
             ("active", 0..) => Self::Fetched,
-            // As brokers answer a fetch that they refuse.
+            // The state after brokers denied a fetch.
             ("active", -1) => Self::Refused,
             _ => Self::Pending,
         }
@@ -103,7 +103,7 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Statistics of one partition, `t` 0.
+/// Returns statistics of one partition, partition 0 of the topic `t`.
 #[cfg(test)]
 pub(super) fn statistics(state: &str, leader: i32, hi_offset: i64) -> Statistics {
     use rdkafka::statistics::Topic;

@@ -1,4 +1,4 @@
-//! Writes claims, and brings their offsets back.
+//! Writes claims, and returns their offsets as epochs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     context::log,
 };
 
-/// Answers that may wait; a partition has one claim under way at a time.
+/// Capacity of the queue of answers. Each partition has at most one claim in flight.
 const ANSWERS: usize = 16_384;
 
-/// What has become of a claim.
+/// The result of a claim.
 pub(crate) struct ClaimAnswer {
     pub(crate) partition: i32,
-    /// None where it was not written.
+    /// `None` if the claim was not written.
     pub(crate) epoch: Option<Epoch>,
 }
 
@@ -50,7 +50,7 @@ impl Claims {
         let (sender, answers) = bounded(ANSWERS);
         let producer = client_config(settings, Use::Produce)?
             .set("linger.ms", "0")
-            // What is not written by then is another's to claim.
+            // If a claim is not written within the session timeout, another worker may claim the partition.
             .set("message.timeout.ms", fleet.session_timeout.as_millis().to_string())
             .create_with_context(Context { redactor: redactor.clone(), answers: sender })
             .map_err(|error| redactor.creation_error(&error))?;
@@ -58,7 +58,7 @@ impl Claims {
         Ok(Self { producer, topic, worker: worker.clone(), answers })
     }
 
-    /// Sends a claim to `partition`; its answer comes in any case.
+    /// Sends a claim to `partition`. An answer follows in any case.
     pub(crate) fn send(&self, partition: i32) {
         let claim = ClaimRecord {
             schema: ClaimRecord::SCHEMA.into(),
@@ -81,7 +81,7 @@ impl Claims {
 
 impl Drop for Claims {
     fn drop(&mut self) {
-        // Nobody needs them any more.
+        // Pending claims are no longer needed.
         self.producer.purge(PurgeConfig::default().queue().inflight());
         let _ = self.producer.flush(Duration::from_millis(100));
     }
@@ -89,7 +89,7 @@ impl Drop for Claims {
 
 impl Context {
     fn answer(&self, partition: i32, epoch: Option<Epoch>) {
-        // There is room for more than can be under way; whoever has ended listens no more.
+        // The queue has room for all claims in flight. Sending fails only if the receiver was dropped.
         let _ = self.answers.try_send(ClaimAnswer { partition, epoch });
     }
 }
@@ -102,7 +102,7 @@ impl ClientContext for Context {
     fn stats(&self, _: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The sink's client says the same.
+        // The sink's client reports the same error.
         tracing::debug!(code = ?code(&error), reason = self.redactor.redact(reason), "the claims' client reports an error");
     }
 }
@@ -111,7 +111,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Arc<i32>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, partition: Arc<i32>) {
-        // An offset is from 0 on, and epoch 0 is that of cameras without other owners.
+        // Offsets start at 0, and epoch 0 is reserved for cameras without other owners.
         let epoch = result.as_ref().ok().and_then(|message| u64::try_from(message.offset() + 1).ok());
         self.answer(*partition, epoch.map(Epoch));
     }

@@ -1,5 +1,5 @@
-//! Asks the group whether this worker belongs to it, on a thread of its own: an answer may take as long as the
-//! brokers are away.
+//! The commit as heartbeat, by which the group confirms that this worker is a member. It runs on a separate thread,
+//! because a commit may block for as long as the brokers are unreachable.
 
 use std::{io, sync::Arc, thread};
 
@@ -15,20 +15,20 @@ use rdkafka::{
 use crate::client::code;
 use crate::group::GroupContext;
 
-/// The question is a commit, which the group takes from its members only: how far each partition was read.
+/// A request to commit how far each partition was read. The group accepts commits from its members only.
 pub(crate) struct Question {
     pub(crate) asked: BootTime,
     pub(crate) positions: Vec<(i32, i64)>,
 }
 
-/// The group has answered: this worker belonged to it after `asked`.
+/// The group has accepted the commit, so this worker was a member after `asked`.
 pub(crate) struct Confirmed {
     pub(crate) asked: BootTime,
 }
 
-/// The ends of the thread's channels. It ends when they are dropped and the last answer has come.
+/// The channels to the lease thread. The thread ends when they are dropped and the last commit was answered.
 pub(crate) struct LeaseThread {
-    /// Holds one question; while that is full there is no use in another.
+    /// Holds one request. While it is full, another request would have no effect.
     pub(crate) questions: Sender<Question>,
     pub(crate) answers: Receiver<Confirmed>,
 }
@@ -62,7 +62,7 @@ fn ask(group: &BaseConsumer<GroupContext>, topic: &str, question: &Question) -> 
         list.add_partition_offset(topic, *partition, Offset::Offset(*position))?;
     }
     match group.commit(&list, CommitMode::Sync) {
-        // The group knows this worker, and is about to share its cameras out anew.
+        // The group knows this worker as a member, and is about to rebalance.
         Err(error) if code(&error) == RDKafkaErrorCode::RebalanceInProgress => Ok(()),
         answer => answer,
     }

@@ -1,14 +1,15 @@
-//! A worker among others: which partitions of the registry are its own, and what they hold.
+//! A worker's membership in a fleet: which partitions of the registry the worker owns, and their cameras.
 //!
-//! Workers are a consumer group on the registry's topic; what Kafka's own protocol gives a worker is its
-//! share. Three things are added to it, so that no camera can be mistaken to have two owners:
+//! Workers form a consumer group on the registry's topic, and Kafka's group protocol assigns the partitions. Three
+//! additions ensure that no camera can appear to have two owners:
 //!
-//! - a **claim**, a record on a topic of one partition, whose offset becomes the epoch of what the new owner
-//!   publishes. Each owner's is higher than that of the one before it;
-//! - a **lease**, which runs out by this machine's own clock. A worker commits its offsets every heartbeat
-//!   and counts from the moment when it asked: the group, which answered later, gives nobody else its cameras
-//!   before that. A worker that was paused or cut off so learns of it without being told;
-//! - **letting go**: what is to go to another is drained before the group hears that it is free.
+//! - A **claim** is a record on a topic with one partition. Its offset plus one becomes the epoch of the records that
+//!   the new owner publishes, so each owner has a higher epoch than the one before it.
+//! - A **lease** expires by this machine's own clock. A worker commits its offsets every heartbeat. If the group
+//!   accepts the commit, the lease lasts for the session timeout from the moment of the request, because the group
+//!   assigns the cameras to no other worker before that. A worker that was paused or disconnected therefore notices
+//!   by itself that it has lost its cameras.
+//! - **Release**: partitions that are revoked are drained before they are released to the group.
 
 mod claims;
 mod lease_thread;
@@ -53,18 +54,20 @@ use self::{
     shares::Shares,
 };
 
-/// Events that may wait. A worker that does not take them renews no lease, and so loses its cameras.
+/// Capacity of the event queue. A worker that does not take its events blocks the renewal of its lease, and so loses
+/// its cameras.
 const EVENTS: usize = 64;
-/// Releases that may wait; one that has no room is one that the deadline makes.
+/// Capacity of the queue of releases. If it is full, the partition is released at its deadline.
 const RELEASES: usize = 16_384;
-/// How long a poll may take; what the worker and the claims say waits for its end.
+/// Maximum duration of a poll. Messages from the worker and the claims wait until it ends.
 const TURN: Duration = Duration::from_millis(20);
-/// How long leaving waits for the answer to the last question; else its thread leaves when it has it.
+/// How long leaving the group waits for the answer to the last commit. If the answer takes longer, the lease thread
+/// leaves the group once it has the answer.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
-/// What is to go to another is taken away after this, whatever is under way: the others wait.
+/// Revoked partitions are released after this time even if they are not drained, because the other members wait.
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
-/// This worker's place in the fleet. Leaves it when dropped.
+/// This worker's membership in the fleet. Dropping it leaves the fleet.
 pub struct FleetMember {
     stop: Option<StopOnDrop>,
     released: Sender<i32>,
@@ -73,11 +76,11 @@ pub struct FleetMember {
 }
 
 impl FleetMember {
-    /// Joins the fleet, in the background: that no broker answers is no error here. The topics are created
-    /// where they are not there.
+    /// Joins the fleet in the background, so an unreachable broker is not an error here. Topics that do not exist are
+    /// created.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses, or a thread that cannot be started.
+    /// librdkafka rejects the settings, or a thread cannot be started.
     pub fn start(
         settings: &KafkaSettings,
         fleet: &FleetSettings,
@@ -85,7 +88,7 @@ impl FleetMember {
     ) -> Result<(Self, mpsc::Receiver<FleetEvent>), BrokerError> {
         let redactor = Redactor::new(settings);
         let config = group_config(settings, fleet, worker)?;
-        // So that a wrong setting is found now.
+        // Finds a wrong setting now, not later in the thread.
         config.create_native_config().map_err(|error| redactor.creation_error(&error))?;
         let (events, receiver) = mpsc::channel(EVENTS);
         let (released, releases) = bounded(RELEASES);
@@ -114,14 +117,14 @@ impl FleetMember {
         Ok((Self { stop: Some(stop), released, joined, thread: Some(thread) }, receiver))
     }
 
-    /// Nothing of the cameras of `partition`, which was [leaving](FleetEvent::Leaving), is under way any
-    /// more.
+    /// Releases `partition` after the event [`FleetEvent::Leaving`], once no frame or record of its cameras is under
+    /// way.
     pub fn release(&self, partition: i32) {
-        // Where the thread has ended, nothing is left to be released.
+        // If the thread has ended, there is nothing left to release.
         let _ = self.released.try_send(partition);
     }
 
-    /// Whether the group has said what this worker's share is.
+    /// Returns whether the group has sent this worker its assignment.
     pub fn has_joined(&self) -> bool {
         self.joined.load(SeqCst)
     }
@@ -131,7 +134,7 @@ impl Drop for FleetMember {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
+            // A thread that panicked has already logged it.
             let _ = thread.join();
         }
     }
@@ -149,7 +152,7 @@ fn group_config(
     worker: &WorkerId,
 ) -> Result<ClientConfig, BrokerError> {
     let mut config = client_config(settings, Use::Consume)?;
-    // Longer than letting go takes, and than any session.
+    // Longer than a release takes, and never shorter than the session timeout.
     let poll_within = fleet.session_timeout.max(Duration::from_secs(60));
     config
         .set("group.id", &settings.topics.cameras)
@@ -164,10 +167,10 @@ fn group_config(
         .set("isolation.level", "read_committed")
         .set("fetch.wait.max.ms", "100")
         .set("allow.auto.create.topics", "false")
-        // A topic that has just been created is soon found.
+        // Finds a topic that was just created soon.
         .set("topic.metadata.refresh.interval.ms", "5000");
     if settings.client.iter().all(|(key, _)| key != "socket.timeout.ms") {
-        // A question whose answer is lost is asked again while that is of use.
+        // A commit whose answer is lost is retried while it can still renew the lease.
         let patience = fleet.session_timeout.clamp(Duration::from_secs(3), Duration::from_secs(60));
         config.set("socket.timeout.ms", patience.as_millis().to_string());
     }
@@ -177,7 +180,7 @@ fn group_config(
     Ok(config)
 }
 
-/// The thread's state.
+/// The state of the membership thread.
 struct Membership {
     config: ClientConfig,
     redactor: Redactor,
@@ -191,9 +194,9 @@ struct Membership {
     joined: Arc<AtomicBool>,
     stopped: Stop,
     shares: Shares,
-    /// What is to go to another, and when it goes at the latest.
+    /// Revoked partitions, with the deadline of their release.
     leaving: BTreeMap<i32, Instant>,
-    /// When the group was last asked whether this worker belongs to it.
+    /// When the last commit was requested.
     asked: Option<BootTime>,
 }
 
@@ -229,7 +232,7 @@ impl Membership {
             }
         }
         self.forget(&self.shares.partitions());
-        // Dropping it leaves the group; a static member stays in it for its session timeout.
+        // Dropping it leaves the group; a static member remains in the group until its session timeout.
         group.context().close();
         drop(lease);
         let deadline = Instant::now() + LAST_ANSWER;
@@ -270,7 +273,8 @@ impl Membership {
             Some(Err(error)) => tracing::debug!(%error, "the fleet waits for the brokers"),
             None => {}
         }
-        // Before anything is done with what was said: it may have been said long ago.
+        // Check the lease before handling the group's events, because this worker may have been paused after they
+        // arrived.
         let expired = self.shares.expire(BootTime::now());
         if !expired.is_empty() {
             tracing::warn!("the fleet is out of reach for too long, its cameras are given up");
@@ -328,7 +332,8 @@ impl Membership {
         }
     }
 
-    /// Lets go of what nothing is under way of any more, all at once: the group waits for all.
+    /// Releases the revoked partitions together, once all of them are drained or at their deadline: the group waits
+    /// for all.
     fn let_go(&mut self, group: &Group) {
         for partition in self.releases.try_iter() {
             if let Some(deadline) = self.leaving.get_mut(&partition) {
@@ -350,8 +355,8 @@ impl Membership {
         }
     }
 
-    /// Asks the group whether this worker belongs to it: each heartbeat, and at once where a claim waits for
-    /// the answer.
+    /// Requests a commit, by which the group confirms the membership: every heartbeat, and sooner if a claim waits
+    /// for the answer.
     fn ask(&mut self, lease: &LeaseThread) {
         if self.shares.is_empty() {
             return;
@@ -377,7 +382,7 @@ impl Membership {
     }
 
     fn tell(&self, event: FleetEvent) {
-        // A worker that is on its way out listens no more.
+        // A worker that is shutting down no longer receives events.
         let _ = self.events.blocking_send(event);
     }
 }

@@ -1,5 +1,5 @@
-//! The partitions of the registry that a worker has, and how far it has come with each. Pure: it sends
-//! nothing and reads no clock.
+//! The partitions of the registry that are assigned to a worker (`Shares`), and the state of their claims. This
+//! module does no I/O and reads no clock.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,31 +8,31 @@ use lookout_stage::{BootTime, Lease, Tenure};
 
 use crate::registry::RegistryRecord;
 
-/// What has become of a partition.
+/// A change of a partition's ownership or of its cameras.
 #[derive(Debug)]
 pub enum FleetEvent {
-    /// It is this worker's, with these cameras by key.
+    /// This worker now owns the partition, with these cameras by key.
     Gained { partition: i32, tenure: Arc<Tenure>, records: BTreeMap<String, RegistryRecord> },
-    /// A camera of a partition that is this worker's.
+    /// A camera of an owned partition has changed.
     Changed { partition: i32, key: String, record: RegistryRecord },
-    /// It is to be given up: when nothing of its cameras is under way any more it is to be
-    /// [released](crate::FleetMember::release), and its tenure ends soon in any case.
+    /// The partition was revoked. The worker has to drain its cameras, then [release](crate::FleetMember::release)
+    /// the partition. Its ownership term ends soon in any case.
     Leaving { partition: i32 },
-    /// It is another's, or may be: its cameras have to end at once.
+    /// Another worker owns the partition, or may own it. The worker has to stop its cameras at once.
     Lost { partition: i32 },
-    /// This worker can be none of the fleet any more.
+    /// This worker can no longer be a member of the fleet.
     Failed { reason: String },
 }
 
-/// How far a claim to a partition has come.
+/// The state of the claim to a partition.
 #[derive(Debug)]
 enum Claim {
-    /// None, and none may be made before the group has said again that this worker belongs to it.
+    /// There is no claim, and none may be written until the group confirms the membership again.
     Barred,
     Due,
     Sent,
-    /// It is written. It counts once the group has answered a question asked after that: before, another
-    /// could have claimed the partition in between.
+    /// The claim is written. It is valid once the group confirms a commit that was requested after `at`. Without
+    /// that, another worker could have claimed the partition since.
     Written {
         epoch: Epoch,
         at: BootTime,
@@ -43,7 +43,7 @@ enum Claim {
 #[derive(Debug)]
 struct Share {
     claim: Claim,
-    /// Whether it was read to its end.
+    /// Whether the partition was read to its end.
     read: bool,
     /// The offset of the next record.
     position: i64,
@@ -51,7 +51,7 @@ struct Share {
     leaving: bool,
 }
 
-/// The partitions that the group has given to this worker.
+/// The partitions that the group has assigned to this worker.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     lease: Arc<Lease>,
@@ -65,7 +65,7 @@ impl Shares {
         self.shares.insert(partition, share);
     }
 
-    /// A record of a partition.
+    /// Applies a record of a partition. Returns an event if this worker owns the partition.
     pub(crate) fn record(
         &mut self,
         partition: i32,
@@ -83,14 +83,14 @@ impl Shares {
         held.then_some(FleetEvent::Changed { partition, key, record })
     }
 
-    /// A partition was read to its end.
+    /// Notes that a partition was read to its end.
     pub(crate) fn read(&mut self, partition: i32) {
         if let Some(share) = self.shares.get_mut(&partition) {
             share.read = true;
         }
     }
 
-    /// The partitions to write a claim for, now.
+    /// Returns the partitions for which a claim has to be written now, and marks their claims as sent.
     pub(crate) fn due(&mut self) -> Vec<i32> {
         let due = self
             .shares
@@ -103,7 +103,7 @@ impl Shares {
         .collect()
     }
 
-    /// A claim was written, or not.
+    /// Notes the result of a claim: its epoch, or `None` if it was not written.
     pub(crate) fn claimed(&mut self, partition: i32, epoch: Option<Epoch>, now: BootTime) {
         if let Some(share) = self.shares.get_mut(&partition)
             && matches!(share.claim, Claim::Sent)
@@ -112,8 +112,8 @@ impl Shares {
         }
     }
 
-    /// The group has said, to a question asked at `asked`, that this worker belongs to it: so it is nobody
-    /// else's until `until`. Gives what is this worker's from now on.
+    /// Renews the lease until `until`, because the group has confirmed a commit that was requested at `asked`.
+    /// Returns the partitions that this worker owns from now on.
     pub(crate) fn renew(&mut self, asked: BootTime, until: BootTime) -> Vec<FleetEvent> {
         self.lease.renew(until);
         let mut events = Vec::new();
@@ -132,12 +132,12 @@ impl Shares {
         events
     }
 
-    /// Whether a claim waits for the group's answer.
+    /// Returns whether a written claim waits for the group's confirmation.
     pub(crate) fn waits(&self) -> bool {
         self.shares.values().any(|share| matches!(share.claim, Claim::Written { .. }))
     }
 
-    /// What has to end because the lease has run out.
+    /// Ends all ownership terms if the lease has expired. Returns the partitions that were owned.
     pub(crate) fn expire(&mut self, now: BootTime) -> Vec<FleetEvent> {
         if self.lease.holds(now) {
             return Vec::new();
@@ -153,14 +153,14 @@ impl Shares {
         lost
     }
 
-    /// A partition is to go to another; tells where there is something to end first.
+    /// Marks a revoked partition as leaving. Returns an event if its cameras have to be drained first.
     pub(crate) fn leave(&mut self, partition: i32) -> Option<FleetEvent> {
         let share = self.shares.get_mut(&partition)?;
         share.leaving = true;
         matches!(share.claim, Claim::Held(_)).then_some(FleetEvent::Leaving { partition })
     }
 
-    /// A partition is another's; tells where its cameras run.
+    /// Removes a partition that this worker has lost or released. Returns an event if its cameras still run.
     pub(crate) fn forget(&mut self, partition: i32) -> Option<FleetEvent> {
         let share = self.shares.remove(&partition)?;
         let Claim::Held(tenure) = share.claim else { return None };
@@ -168,7 +168,7 @@ impl Shares {
         Some(FleetEvent::Lost { partition })
     }
 
-    /// Each partition with the offset of its next record.
+    /// Returns each partition with the offset of its next record.
     pub(crate) fn positions(&self) -> impl Iterator<Item = (i32, i64)> {
         self.shares.iter().map(|(partition, share)| (*partition, share.position))
     }
@@ -195,7 +195,7 @@ mod tests {
         RegistryRecord::Camera(Box::new(spec))
     }
 
-    /// A partition that was assigned, read, claimed with `epoch`, and confirmed.
+    /// Assigns a partition, reads it, claims it with `epoch`, and confirms the claim.
     fn gained(shares: &mut Shares, epoch: u64) -> Arc<Tenure> {
         shares.assign(3);
         assert!(shares.record(3, 10, "a".into(), camera("a")).is_none());
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(shares.due(), [3]);
         shares.claimed(3, None, at(1));
         assert_eq!(shares.due(), [3]);
-        // It comes to an answer that is no longer waited for.
+        // An answer for a partition that was removed is ignored.
         let _ = shares.forget(3);
         shares.claimed(3, Some(Epoch(1)), at(2));
         assert!(shares.is_empty());

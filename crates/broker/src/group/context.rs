@@ -1,4 +1,4 @@
-//! What a consumer group tells one of its members.
+//! The callbacks of a member of a consumer group, and the group's events.
 
 use std::{
     collections::VecDeque,
@@ -20,40 +20,41 @@ use tokio::sync::Notify;
 
 use crate::{client::code, fetching::Fetching};
 
-/// How long the brokers may take to say what a partition that was added begins with.
+/// How long the brokers may take to answer queries about added partitions.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the group has said.
+/// A rebalance event of the group.
 #[derive(Debug)]
 pub(crate) enum Said {
     Assigned(Vec<i32>),
-    /// Another is to have these, once this member lets go of them.
+    /// These partitions go to another member, once this member releases them.
     Revoked(Vec<i32>),
-    /// Another may have these already.
+    /// Another member may already own these partitions.
     Lost(Vec<i32>),
 }
 
-/// Where reading of a partition begins that the group gives.
+/// The offset at which reading of an assigned partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// With its first record: each owner reads all of it.
+    /// At its first record, because each owner reads the whole partition.
     First,
-    /// Where the owner before it stopped; with what comes where nobody was there before.
+    /// At the committed offset. If there is none, at the end, or at the first record of a partition that was added to
+    /// the topic.
     Committed,
-    /// The same, and with the first record where nobody was there before: the topic was recreated.
+    /// At the committed offset; at the first record if there is none, because the topic was recreated.
     Recreated,
 }
 
-/// Collects what the group says, for whoever polls.
+/// Collects the group's events for the code that polls the client.
 pub(crate) struct GroupContext {
     fetching: Fetching,
     begin: Begin,
-    /// How many partitions the topic had when the group gave the first ones; none of a topic that was recreated.
+    /// The number of partitions that the topic had at the first assignment; 0 for a topic that was recreated.
     partitions: OnceLock<i32>,
-    /// Something was said.
+    /// Notified when there is a new event.
     news: Notify,
     said: Mutex<VecDeque<Said>>,
-    /// The group is being left: nothing is waited for.
+    /// Whether the member is leaving the group: partitions are then released at once.
     closing: AtomicBool,
 }
 
@@ -77,7 +78,7 @@ impl GroupContext {
         &self.fetching
     }
 
-    /// Waits until something is said. What was said since [`Self::take`] is not missed.
+    /// Waits until there is an event. Events since the last [`Self::take`] are not missed.
     pub(crate) async fn news(&self) {
         self.news.notified().await;
     }
@@ -90,8 +91,9 @@ impl GroupContext {
         self.closing.store(true, SeqCst);
     }
 
-    /// Has partitions that were added to the topic, and that nobody of the group has read, read from their beginning.
-    /// The group's other partitions begin with what comes. Blocks until the brokers answer.
+    /// Sets partitions that were added to the topic, and for which the group has no committed offset, to be read from
+    /// their beginning. Other partitions without a committed offset start at the end. Blocks until the brokers
+    /// answer.
     fn begin_added(&self, group: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
         let Some(topic) = list.elements().first().map(|element| element.topic().to_owned()) else {
             return Ok(());
@@ -103,7 +105,7 @@ impl GroupContext {
         };
         let Some(known) = self.partitions.get().copied() else {
             if let Some(count) = count() {
-                // Nobody else sets it: one thread polls.
+                // There is no race: only one thread polls.
                 let _ = self.partitions.set(count);
             }
             return Ok(());
@@ -163,7 +165,7 @@ impl ConsumerContext for GroupContext {
                 self.say(Said::Lost(partitions));
                 group.incremental_unassign(list)
             }
-            // The group waits until this member lets go.
+            // The group waits until this member releases the partitions.
             _ => {
                 self.say(Said::Revoked(partitions));
                 Ok(())

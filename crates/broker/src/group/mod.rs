@@ -1,4 +1,4 @@
-//! Consumers that share the frames' topic: one consumer group, whose members each read some of its partitions.
+//! A consumer group on the frames topic, whose members each read some of its partitions.
 
 mod context;
 
@@ -25,35 +25,35 @@ use crate::{
     reader::read,
 };
 
-/// What a member hears.
+/// An event for a member of the group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     Record(Placed),
-    /// These partitions are another's, once the next is asked for.
+    /// These partitions are released to another member at the next call of [`GroupReader::next`].
     Lost(Vec<i32>),
 }
 
-/// A member of a group that reads frames. It begins where the group stopped, or with what comes where the group is
-/// new. Dropping it leaves the group.
+/// A member of a consumer group that reads frame records. It starts at the group's committed offsets; a new group
+/// starts at the end of the topic. Dropping it leaves the group.
 pub struct GroupReader {
     consumer: StreamConsumer<GroupContext>,
-    /// What `consumer` was made with, and a later one is.
+    /// The configuration of `consumer`, and of a client that replaces it.
     config: ClientConfig,
     redactor: Redactor,
     topic: String,
     joined_at: Instant,
-    /// What this member reads, and since when.
+    /// The partitions that this member reads, and since when.
     assigned: BTreeMap<i32, Instant>,
-    /// What was told to be lost and is still to be let go of.
+    /// Revoked partitions that were reported as lost and still have to be released.
     leaving: Vec<i32>,
-    /// What was given last, which counts as done when the next is asked for.
+    /// The last record that was returned. It counts as processed when the next one is requested.
     given: Option<(i32, i64)>,
     lost: u64,
-    /// The topic was recreated: the first record of each partition that is given next is the topic's first.
+    /// The topic was recreated: the first record of each partition that is assigned next is the topic's first.
     is_recreated: bool,
     /// Partitions whose next record is the first of a topic that was recreated.
     anew: BTreeSet<i32>,
-    /// What the log was told last.
+    /// The problem that was logged last.
     trouble: Option<String>,
 }
 
@@ -76,23 +76,24 @@ fn connect(
 }
 
 impl GroupReader {
-    /// Joins the `group`, in the background: that no broker answers, or that there is no topic yet, is no error here.
-    /// To be called within a tokio runtime.
+    /// Joins `group` in the background: unreachable brokers, or a topic that does not exist yet, are not an error
+    /// here. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses.
+    /// librdkafka rejects the settings.
     pub fn join(settings: &KafkaSettings, group: &str) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let topic = settings.topics.of(RecordKind::Frame).to_owned();
         let mut config = client_config(settings, Use::Consume)?;
         config
             .set("group.id", group)
-            // Who joins takes partitions from some and leaves the others reading.
+            // A new member takes over only some partitions, and reading of the others continues.
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "2000")
             .set("auto.offset.reset", "latest")
-            // What is done is stored by `next`, and committed within a second and before a partition is let go of.
+            // Offsets are stored by `next` after a record was processed, and committed within a second and before a
+            // partition is released.
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
@@ -115,12 +116,12 @@ impl GroupReader {
         })
     }
 
-    /// The next that is heard. With that, what was given before counts as done: another who reads on does not see
-    /// it again. May be dropped while it waits, and loses nothing then.
+    /// Returns the next record or rebalance event. The call marks the previous record as processed, so that a later
+    /// owner of its partition does not read it again. The future is cancel safe: dropping it loses nothing.
     ///
     /// # Errors
-    /// The client cannot go on, and has to be replaced. That the brokers are away or refuse to be read is none: the
-    /// reader retries.
+    /// The client failed permanently and has to be replaced. Unreachable brokers, and brokers that deny access, are
+    /// not an error: the reader retries.
     pub async fn next(&mut self) -> Result<Heard, BrokerError> {
         self.done();
         self.let_go()?;
@@ -169,7 +170,7 @@ impl GroupReader {
         }
     }
 
-    /// What cannot be read at `now`; none where this member reads all that the group has given it. Changes are logged.
+    /// Returns what cannot be read at `now`; `None` if this member reads all its partitions. Changes are logged.
     pub fn trouble(&mut self, now: Instant) -> Option<&str> {
         let fetching = self.consumer.context().fetching();
         let trouble = if fetching.is_stale(self.joined_at, now) {
@@ -198,7 +199,7 @@ impl GroupReader {
         self.trouble.as_deref()
     }
 
-    /// Records that were deleted, by their retention time or otherwise, before they were read.
+    /// Returns the number of records that were deleted, by retention or otherwise, before they were read.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -238,12 +239,12 @@ impl GroupReader {
         Ok((!lost.is_empty()).then_some(Heard::Lost(lost)))
     }
 
-    /// The partitions that this member reads.
+    /// Returns the partitions that this member reads.
     pub fn partitions(&self) -> impl ExactSizeIterator<Item = i32> {
         self.assigned.keys().copied()
     }
 
-    /// What the group has said and whoever reads has to know.
+    /// Handles the group's events, and returns the lost partitions that the caller has to know.
     fn told(&mut self) -> Option<Heard> {
         let mut lost = Vec::new();
         for said in self.consumer.context().take() {
@@ -278,14 +279,14 @@ impl GroupReader {
 
     fn done(&mut self) {
         if let Some((partition, offset)) = self.given.take()
-            // One that is not this member's any more is another's to be done with.
+            // If this member no longer owns the partition, its new owner reads the record again.
             && let Err(error) = self.consumer.store_offset(&self.topic, partition, offset)
         {
             tracing::debug!(code = ?code(&error), partition, "a place could not be stored");
         }
     }
 
-    /// Gives back what whoever reads knows to be lost; the group waits for that.
+    /// Releases partitions that the caller knows to be lost. The group waits for the release.
     fn let_go(&mut self) -> Result<(), BrokerError> {
         if self.leaving.is_empty() {
             return Ok(());
@@ -304,7 +305,7 @@ impl GroupReader {
 
 impl Drop for GroupReader {
     fn drop(&mut self) {
-        // What was given is done: its reader is at an end. Closing commits it.
+        // The last record was processed, because its reader is dropped. Closing the client commits its offset.
         self.done();
         self.consumer.context().close();
     }

@@ -1,4 +1,4 @@
-//! The records of one camera.
+//! The outbox's records of one camera.
 
 use std::{
     collections::BTreeMap,
@@ -7,16 +7,16 @@ use std::{
 
 use super::{Outgoing, Place};
 
-/// The first pause of a camera after one of its records came back.
+/// The first backoff of a camera after one of its records was returned.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(500);
-/// The longest pause. The pause doubles while nothing is delivered.
+/// The longest backoff. The backoff doubles while nothing is delivered.
 pub(crate) const MAX_BACK_OFF: Duration = Duration::from_secs(4);
-/// Bytes of one camera that librdkafka holds at once. A group of this size fits into one batch.
+/// Maximum number of bytes of one camera in flight in librdkafka. A group of this size fits into one batch.
 pub(crate) const GROUP_BYTES: usize = 256 * 1024;
-/// So many refused records without a delivered one between them mean that the camera's records do not arrive.
+/// After this many rejected records without a delivered one, the camera counts as rejected.
 const REFUSED_IN_A_ROW: u32 = 3;
 
-/// What one camera may have in flight.
+/// How much one camera may have in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     pub(super) live: usize,
@@ -24,25 +24,25 @@ pub(super) struct Share {
     pub(super) bytes: usize,
 }
 
-/// The records of one camera: those that wait, and the group that librdkafka has.
+/// The records of one camera: those that wait, and the group that is in flight in librdkafka.
 ///
-/// librdkafka fails a batch and delivers the next one, so a record that is sent while an earlier one is in flight may
-/// overtake it. The records of a camera therefore go in groups: the next group is sent when the broker has answered
-/// for every record of the group before.
+/// librdkafka can fail a batch and deliver the next one, so a record that is sent while an earlier one is in flight
+/// may overtake it. The records of a camera are therefore sent in groups: the next group is sent after the broker has
+/// answered for every record of the previous group.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) waiting: BTreeMap<Place, Outgoing>,
     pub(super) in_flight: BTreeMap<Place, Outgoing>,
-    /// How many of those that wait may expire.
+    /// The number of waiting records that may expire.
     pub(super) live_waiting: usize,
     in_flight_bytes: usize,
     live_in_flight: usize,
-    /// The round in which the group was sent. Records join it in this round only.
+    /// The round in which the group was sent. Records join the group in this round only.
     round: u64,
-    /// A record came back: nothing is sent until then.
+    /// Set after a record was returned: nothing is sent until then.
     held_until: Option<Instant>,
     back_off: Duration,
-    /// A record came back and none was delivered since: one record is sent at a time.
+    /// Whether a record was returned and none was delivered since. One record is then sent at a time.
     cautious: bool,
     refused_in_a_row: u32,
     last_push: Instant,
@@ -75,7 +75,7 @@ impl Lane {
         self.waiting.insert(place, record);
     }
 
-    /// The record to send next, if one may be sent now.
+    /// Returns the record to send next, if one may be sent now.
     pub(super) fn next(&self, now: Instant, round: u64, share: Share) -> Option<(Place, &Outgoing)> {
         let (place, record) = self.waiting.first_key_value()?;
         if self.held_until.is_some_and(|until| now < until) {
@@ -96,7 +96,7 @@ impl Lane {
         joins.then_some((*place, record))
     }
 
-    /// librdkafka has the record at `place`. Returns whether the record is a live camera's.
+    /// Moves the record at `place` to the records in flight. Returns whether it is a live camera's.
     pub(super) fn sent(&mut self, place: Place, round: u64) -> Option<bool> {
         let mut record = self.take(place)?;
         record.ticket.sent();
@@ -109,14 +109,14 @@ impl Lane {
         Some(is_live)
     }
 
-    /// Takes a record that waits out of the lane.
+    /// Removes a waiting record.
     pub(super) fn take(&mut self, place: Place) -> Option<Outgoing> {
         let record = self.waiting.remove(&place)?;
         self.live_waiting -= usize::from(!record.ticket.is_lossless());
         Some(record)
     }
 
-    /// Takes a record in flight, for which there is an answer, out of the lane.
+    /// Removes a record in flight that was answered.
     pub(super) fn answered(&mut self, place: Place) -> Option<Outgoing> {
         let record = self.in_flight.remove(&place)?;
         self.live_in_flight -= usize::from(!record.ticket.is_lossless());
@@ -124,7 +124,7 @@ impl Lane {
         Some(record)
     }
 
-    /// The place of the oldest record that waits and may expire.
+    /// Returns the sequence number of the oldest waiting record that may expire.
     pub(super) fn oldest_live(&self) -> Option<Place> {
         if self.live_waiting == 0 {
             return None;
@@ -142,16 +142,16 @@ impl Lane {
         self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
     }
 
-    /// `record` was neither delivered nor refused for good.
+    /// Requeues `record`, which was neither delivered nor rejected.
     pub(super) fn came_back(&mut self, place: Place, mut record: Outgoing, now: Instant) {
         record.ticket.returned();
         self.wait(place, record);
         self.hold(now);
     }
 
-    /// Nothing is sent for a moment.
+    /// Sends nothing until the backoff has passed.
     pub(super) fn hold(&mut self, now: Instant) {
-        // The answers for one group come together, and count once.
+        // The delivery reports of one group arrive together, and count once.
         if self.held_until.is_none_or(|until| until <= now) {
             self.held_until = Some(now + self.back_off);
             self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
@@ -159,7 +159,7 @@ impl Lane {
         self.cautious = true;
     }
 
-    /// Whether the broker refuses this camera's records one after the other.
+    /// Returns whether the broker rejects this camera's records one after the other.
     pub(super) fn is_refused(&self) -> bool {
         self.refused_in_a_row >= REFUSED_IN_A_ROW
     }
@@ -168,12 +168,12 @@ impl Lane {
         self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
-    /// When the last record came.
+    /// Returns when the last record was added.
     pub(super) fn last_push(&self) -> Instant {
         self.last_push
     }
 
-    /// When the oldest record that has no answer came.
+    /// Returns when the oldest unanswered record was added.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let first = [&self.waiting, &self.in_flight].map(BTreeMap::first_key_value);
         first.into_iter().flatten().map(|(_, record)| record.since).min()

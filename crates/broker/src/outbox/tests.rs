@@ -24,7 +24,7 @@ impl Source {
         Self { permits: Some(Permits::new(NonZeroUsize::new(permits).unwrap())), ..Self::live(id) }
     }
 
-    /// Its next record, if it has a permit for it.
+    /// Returns the camera's next record, if there is a permit for it.
     fn record(&mut self, now: Instant) -> Option<Outgoing> {
         let permit = match &self.permits {
             Some(permits) => Some(permits.acquire(Duration::ZERO)?),
@@ -51,21 +51,21 @@ fn outbox(buffer: usize) -> Outbox {
     Outbox::new(NonZeroUsize::new(buffer).unwrap(), 64 * 1024 * 1024)
 }
 
-/// Hands over the record that is next, if one may be sent; gives its place.
+/// Sends the next record, if one may be sent, and returns its sequence number.
 fn send_one(outbox: &mut Outbox, now: Instant) -> Option<Place> {
     let (place, camera) = outbox.next(now).map(|(place, record)| (place, record.camera.clone()))?;
     outbox.sent(&camera, place);
     Some(place)
 }
 
-/// Sends all that may be sent; gives the places.
+/// Sends all records that may be sent, and returns their sequence numbers.
 fn send(outbox: &mut Outbox, now: Instant) -> Vec<Place> {
     let places = std::iter::from_fn(|| send_one(outbox, now)).collect();
     outbox.round_ends();
     places
 }
 
-/// What waits of live cameras, in order.
+/// Returns the waiting records of live cameras, in order.
 fn waiting(outbox: &Outbox) -> Vec<u64> {
     let mut waiting: Vec<_> = outbox.lanes.values().flat_map(|lane| &lane.waiting).collect();
     waiting.sort_by_key(|(place, _)| **place);
@@ -84,7 +84,7 @@ fn the_oldest_live_records_that_wait_make_room() {
         gate.publish(&mut outbox, now);
         send(&mut outbox, now);
     }
-    // 0 is in flight; of the rest the latest 9 wait.
+    // Record 0 is in flight. The latest 9 of the others wait.
     assert_eq!(outbox.in_flight(), 1);
     assert_eq!(waiting(&outbox), (16..25).collect::<Vec<_>>());
     let counts = gate.ledger.counts();
@@ -181,7 +181,7 @@ fn a_camera_whose_records_stand_still_takes_nothing_from_the_others() {
             camera.publish(&mut outbox, now);
         }
         send(&mut outbox, now);
-        // The partition of `c` and `f` has no leader: there is never an answer.
+        // The partition of `c` and `f` has no leader, so no answer ever arrives.
         let answers =
             outbox.in_flight.clone().into_iter().filter(|(_, camera)| !["c", "f"].contains(&camera.as_str()));
         for (place, _) in answers {
@@ -246,12 +246,12 @@ fn the_oldest_record_is_found_wherever_it_is() {
     assert_eq!(outbox.oldest(), Some(later));
 }
 
-/// What the broker answers for the group of records that a camera has in flight.
+/// The broker's answer for the group of records that a camera has in flight.
 #[derive(Debug, Clone)]
 enum Answer {
-    /// It takes so many, and refuses the rest together.
+    /// Accepts this many records, and returns the others together.
     Takes(usize),
-    /// It takes all but those that are refused by themselves, for good.
+    /// Accepts all records except those that are rejected individually.
     Rejects(Vec<bool>),
 }
 
@@ -283,7 +283,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Settles what a camera has in flight, the oldest first; gives what was delivered.
+/// Settles the records that a camera has in flight, the oldest first. Returns those that were delivered.
 fn answer(outbox: &mut Outbox, camera: &CameraId, answer: &Answer, now: Instant) -> Vec<u64> {
     let group: Vec<(Place, u64)> = outbox
         .lanes
@@ -308,8 +308,8 @@ fn answer(outbox: &mut Outbox, camera: &CameraId, answer: &Answer, now: Instant)
 }
 
 proptest! {
-    /// Whatever happens, every record is accounted for, live records are bounded, lossless ones expire
-    /// only by refusal or shutdown, and the records of each camera are delivered in order.
+    /// Every record is accounted for, live records are bounded, lossless records expire only by rejection or at
+    /// shutdown, and the records of each camera are delivered in order, whatever happens.
     #[test]
     fn the_ledger_adds_up_and_each_camera_keeps_its_order(
         buffer in 1usize..12,
@@ -363,7 +363,7 @@ proptest! {
             }
             prop_assert_eq!((waiting, in_flight), (outbox.waiting() as u64, outbox.in_flight() as u64));
         }
-        // All that is left goes out in the end.
+        // All remaining records are delivered in the end.
         while outbox.waiting() + outbox.in_flight() > 0 {
             now += Duration::from_secs(60);
             send(&mut outbox, now);
@@ -381,7 +381,7 @@ proptest! {
         }
     }
 
-    /// Cameras whose partition never answers cost the others nothing, whatever they publish meanwhile.
+    /// Cameras whose partition never answers do not affect the others, whatever they publish meanwhile.
     #[test]
     fn cameras_that_stand_still_cost_the_others_nothing(
         stuck in prop::collection::vec(any::<bool>(), 2..12),
@@ -389,7 +389,7 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let count = stuck.len();
-        // A second at the pace of this test.
+        // Room for one second of records at the rate of this test.
         let mut outbox = outbox(count * 10);
         let mut sources: Vec<Source> = (0..count).map(|n| Source::live(&format!("cam-{n}"))).collect();
         for (which, records) in steps {

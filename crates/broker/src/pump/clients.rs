@@ -1,4 +1,5 @@
-//! The client of a pump, and what takes its place when it has died or its batches are too large.
+//! The clients of the producer, and their replacement after a fatal error, after a topic was recreated, or for
+//! another batch size.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -15,29 +16,30 @@ use rdkafka::{
 use super::{Client, Pump, PumpContext, State};
 use crate::client::with_known;
 
-/// How long the old client of a dead producer may take to tell what it knows.
+/// How long the old client may take to deliver its last delivery reports when it is replaced.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A client that dies at once is not replaced faster than this.
+/// The shortest time between two replacements of a client that fails at once.
 const REVIVE_EVERY: Duration = Duration::from_secs(5);
-/// How long a turn lasts while two clients have something to say.
+/// The longest poll while there are two clients to poll.
 const SHORT_TURN: Duration = Duration::from_millis(20);
-/// With this size each record travels by itself: librdkafka adds no second one to a batch that is full.
+/// With this batch size, each record is sent in its own batch: librdkafka adds no second record to a batch that is
+/// full.
 const ALONE: usize = 1;
-/// The size where the configuration names none; see `client.rs`.
+/// The batch size if the configuration has none; see `client.rs`.
 const DEFAULT_BATCH: usize = 262_144;
 
-/// How large batches may be, in bytes before compression.
+/// The maximum size of a batch, in bytes before compression.
 ///
-/// A broker refuses a batch that exceeds the topic's `max.message.bytes` as a whole, and accepts the one behind it.
-/// So that no record comes back on that account, a batch of several records is never larger than the topic allows.
+/// A broker rejects a batch that exceeds the topic's `max.message.bytes` as a whole, and accepts the next one. To
+/// prevent this, a batch of several records is never larger than the topic allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BatchSize {
     configured: usize,
-    /// The topic's limit, where the brokers tell it.
+    /// The topic's limit, if the brokers report it.
     limit: Option<usize>,
-    /// Whether the brokers refused a batch that is within the limit.
+    /// Whether the brokers rejected a batch that was within the limit.
     doubted: bool,
-    /// What the client was made with.
+    /// The batch size of the current client.
     current: usize,
 }
 
@@ -47,12 +49,12 @@ impl BatchSize {
         Self { configured, limit: None, doubted: false, current: configured }
     }
 
-    /// The brokers refused a batch that should be small enough.
+    /// Notes that the brokers rejected a batch that should have been small enough.
     pub(super) fn doubt(&mut self) {
         self.doubted = true;
     }
 
-    /// The brokers tell the topic's limit. One that was doubted is believed when it has changed.
+    /// Updates the topic's limit. A limit that was doubted is trusted again once it has changed.
     fn learn(&mut self, limit: usize) {
         if self.limit != Some(limit) {
             (self.limit, self.doubted) = (Some(limit), false);
@@ -68,18 +70,18 @@ impl BatchSize {
     }
 }
 
-/// A client that sends nothing new and waits for its last answers.
+/// A client that sends no new records and waits for its last delivery reports.
 pub(super) struct Retiring {
     client: Arc<Client>,
     generation: usize,
     batch_size: usize,
-    /// How many answers it owes.
+    /// The number of delivery reports that are still missing.
     owed: usize,
 }
 
 impl State {
-    /// An answer of the client `generation` has come. Returns the size of that client's batches, and nothing where its
-    /// answers are void.
+    /// Notes a delivery report of the client `generation`. Returns the batch size of that client, or `None` if its
+    /// delivery reports are to be ignored.
     pub(super) fn answered(&mut self, generation: usize) -> Option<usize> {
         if generation == self.generation {
             return Some(self.batch.current);
@@ -102,18 +104,18 @@ impl Pump {
         config.create_with_context(context).map(Arc::new)
     }
 
-    /// The topics take no batch that is larger than `limit` bytes.
+    /// Sets the topics' limit: they accept no batch that is larger than `limit` bytes.
     pub(crate) fn limit_batches(&self, limit: usize) {
         self.state().batch.learn(limit);
     }
 
-    /// Waits until it is doubtful how large batches may be.
+    /// Waits until the known limit of batches is in doubt.
     pub(crate) async fn until_in_doubt(&self) {
         self.doubt.notified().await;
     }
 
-    /// To be called again and again by a thread of its own: handles librdkafka's events for `duration`, then sends
-    /// what was held back.
+    /// Polls librdkafka for `duration`, then sends the records that were held back. A dedicated thread has to call
+    /// this in a loop.
     pub(crate) fn turn(self: &Arc<Self>, duration: Duration) {
         let (client, retiring) = {
             let state = self.state();
@@ -144,7 +146,7 @@ impl Pump {
             let clients = [state.client.take(), state.retiring.take().map(|retiring| retiring.client)];
             drop(state);
             for client in clients.into_iter().flatten() {
-                // What was given up must not be sent after all. What is on the wire may arrive.
+                // Records that were given up must not be sent later. Records that were already sent may still arrive.
                 client.purge(PurgeConfig::default().queue().inflight());
             }
             return;
@@ -154,7 +156,7 @@ impl Pump {
         drop(retired);
     }
 
-    /// Puts a client with smaller or larger batches in the place of the present one, which keeps what it has.
+    /// Replaces the current client by one with smaller or larger batches. The old client keeps its records in flight.
     fn resize(self: &Arc<Self>) {
         let (generation, batch) = {
             let state = self.state();
@@ -183,7 +185,7 @@ impl Pump {
         }
     }
 
-    /// Puts a new client in the place of one that has declared itself dead.
+    /// Replaces a client after a fatal error.
     fn revive(self: &Arc<Self>, dead: &Client, code: RDKafkaErrorCode, reason: &str) {
         if self.state().revived.is_some_and(|revived| revived.elapsed() < REVIVE_EVERY) {
             return;
@@ -206,7 +208,7 @@ impl Pump {
     /// Replaces `old`, which will not deliver any more records.
     fn replace(self: &Arc<Self>, old: &Client) {
         give_up(old);
-        // What the new client is handed must not be in flight in another one.
+        // The records that the new client gets must not be in flight in another client.
         let retiring = self.state().retiring.as_ref().map(|retiring| Arc::clone(&retiring.client));
         if let Some(retiring) = retiring {
             give_up(&retiring);
@@ -226,7 +228,8 @@ impl Pump {
                 drop(state);
                 drop(gone);
             }
-            // The dead one refuses all records, which wait, and comes here again.
+            // After a fatal error, the old client rejects all records, so they wait, and a later call of `turn` tries
+            // to replace it again.
             Err(error) => {
                 let error = self.link.redactor().creation_error(&error);
                 tracing::error!(%error, "no new kafka producer could be made");
@@ -234,7 +237,7 @@ impl Pump {
         }
     }
 
-    /// Lets go of the clients, which hold this pump in their callbacks.
+    /// Drops the clients. Their callbacks hold a reference to this `Pump`.
     pub(crate) fn disconnect(&self) {
         let (client, retiring) = {
             let mut state = self.state();
@@ -244,7 +247,8 @@ impl Pump {
     }
 }
 
-/// Takes from a client that is to go what it knows. Records that were acknowledged need not be sent again.
+/// Collects the last delivery reports of a client before it is dropped. Records that were acknowledged need not be
+/// sent again.
 fn give_up(client: &Client) {
     client.purge(PurgeConfig::default().queue());
     let _ = client.flush(LAST_WORDS);

@@ -25,7 +25,7 @@ impl ClientContext for ReadContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // A reader takes no part in a group, whose right it therefore does not need.
+        // A reader joins no group, so it does not need the right to access one.
         let code = code(&error);
         if code != RDKafkaErrorCode::GroupAuthorizationFailed {
             self.fetching.error(code, reason);

@@ -1,4 +1,4 @@
-//! Whether a reader reads all that it should.
+//! Whether a reader reads all its topics and partitions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,24 +13,24 @@ use super::{
     look::{Found, FoundTopic},
 };
 
-/// Brokers that have not said for so long which topics there are do not answer.
+/// If the brokers have not answered a query for topics for this long, they count as unreachable.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
-/// A topic, or some of its partitions, cannot be read at present. The reader retries for as long as that lasts.
+/// A topic, or some of its partitions, currently cannot be read. The reader retries until it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadTrouble {
-    /// None where it concerns all of them.
+    /// The record kind of the topic; `None` if all topics are affected.
     pub kind: Option<RecordKind>,
     pub reason: String,
 }
 
-/// What was found when it was last looked for topics and partitions.
+/// The results of the queries for topics and partitions.
 pub(super) struct Looked {
     answered: Instant,
     failed: Option<String>,
     refused: BTreeMap<RecordKind, RDKafkaErrorCode>,
     recreated: BTreeSet<RecordKind>,
-    /// What the log was told last.
+    /// The problems that were logged last.
     logged: Vec<ReadTrouble>,
 }
 
@@ -71,7 +71,7 @@ impl Looked {
             match topic {
                 FoundTopic::Missing => {}
                 FoundTopic::Refused(code) => drop(self.refused.insert(kind, code)),
-                // Its partitions are assigned by now; those that are added later are new.
+                // Its partitions are assigned by now. Partitions that appear later were added to the new topic.
                 FoundTopic::Partitions(_) => drop(self.recreated.remove(&kind)),
             }
         }
@@ -79,8 +79,8 @@ impl Looked {
 }
 
 impl RecordReader {
-    /// What cannot be read at `now`: nothing where the reader reads all that there is. A topic that does not exist is
-    /// trouble only where it existed before.
+    /// Returns what cannot be read at `now`; empty if everything is read. A missing topic is a problem only if it
+    /// existed before.
     pub fn troubles(&self, now: Instant) -> Vec<ReadTrouble> {
         let fetching = self.fetching();
         let all = |reason: String| vec![ReadTrouble { kind: None, reason }];
@@ -94,7 +94,7 @@ impl RecordReader {
             return all(format!("the brokers of `{}` do not answer: {reason}", self.brokers));
         }
         let mut troubles = Vec::new();
-        // Where the topics are read one after the other, the others have not begun or have ended.
+        // If the topics are read one after the other, check only the current one.
         let only = self.ends.is_some().then(|| self.later.front().map(|(kind, _)| *kind));
         for kind in &self.options.kinds {
             if only.is_some_and(|only| only != Some(*kind)) {
@@ -126,8 +126,8 @@ impl RecordReader {
         troubles
     }
 
-    /// Whether all partitions of `kinds` are being read, so that a record that does not come at `now` was not written.
-    /// Stricter than [`Self::troubles`], which gives a partition time to move to another broker.
+    /// Returns whether all partitions of `kinds` are being read, so that a record that has not arrived by `now` was
+    /// not written. Stricter than [`Self::troubles`], which gives a partition time to move to another broker.
     pub fn reads_all(&self, kinds: impl Fn(RecordKind) -> bool, now: Instant) -> bool {
         let is_fetched = |(kind, partition): &(RecordKind, i32)| {
             self.fetching().is_fetched(self.topics.of(*kind), *partition, now)
@@ -139,7 +139,7 @@ impl RecordReader {
             && self.assigned.keys().filter(|(kind, _)| kinds(*kind)).all(is_fetched)
     }
 
-    /// Logs what has changed since it was logged last.
+    /// Logs the problems that have changed since the last call.
     pub(super) fn log_troubles(&mut self) {
         let troubles = self.troubles(Instant::now());
         let is_new =

@@ -1,4 +1,4 @@
-//! Looks for topics and partitions that are added, while others are read.
+//! Queries the brokers for topics and partitions that were added while others are read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,32 +20,32 @@ use super::{
 };
 use crate::client::code;
 
-/// How often it is looked.
+/// The interval between two queries.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long the brokers may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What there is of each topic; or why the brokers do not say.
+/// The state of each topic, or why the brokers do not answer.
 pub(super) type Found = Result<BTreeMap<RecordKind, FoundTopic>, String>;
 
 pub(super) enum FoundTopic {
     Missing,
     Refused(RDKafkaErrorCode),
-    /// Its partitions, of those that are waited for with what they hold.
+    /// The topic's partitions. Partitions that the reader waits for come with their offsets.
     Partitions(Vec<(i32, Option<Span>)>),
 }
 
-/// What to look for.
+/// A query for topics and partitions.
 pub(super) struct Look {
     pub(super) consumer: Arc<Consuming>,
     pub(super) topics: Vec<(RecordKind, String)>,
-    /// Partitions that had no leader, and topics that could not be seen, when reading began.
+    /// Partitions that had no leader, and topics that were not accessible, when reading started.
     pub(super) waiting: Waiting,
     pub(super) from: ReadFrom,
     pub(super) now: bool,
 }
 
-/// What was there before reading began, and could not be begun with.
+/// Partitions and topics that existed before reading started but could not be read then.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     pub(super) partitions: BTreeSet<(RecordKind, i32)>,
@@ -70,7 +70,7 @@ impl Look {
         })
     }
 
-    /// Blocks.
+    /// Runs the query. Blocks its thread.
     fn ask(&self) -> Result<BTreeMap<RecordKind, FoundTopic>, KafkaError> {
         let mut found = BTreeMap::new();
         for (kind, topic) in &self.topics {
@@ -94,7 +94,8 @@ impl Look {
     }
 }
 
-/// What was found; never returns where nothing is looked for. May be dropped while it waits, and loses nothing then.
+/// Waits for the result of the query; never returns if there is none. The future is cancel safe: dropping it loses no
+/// result.
 pub(super) async fn found(look: &mut Option<JoinHandle<Found>>) -> Found {
     match look {
         Some(look) => look.await.unwrap_or_else(|panic| Err(panic.to_string())),

@@ -1,4 +1,4 @@
-//! Reads the records back: for `lookout tail`, for consumers that keep their own place, and for tests.
+//! Reads records back: for `lookout tail`, for consumers that store their own offsets, and for tests.
 
 mod context;
 mod health;
@@ -44,40 +44,42 @@ use crate::{
     recording::{Recorded, recorded},
 };
 
-/// A record, and where it lies.
+/// A record with its partition and offset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
     pub kind: RecordKind,
     pub partition: i32,
     pub offset: i64,
-    /// The partition's offsets start over with this record: the topic was deleted and recreated, or the brokers have
-    /// lost records and reuse their offsets.
+    /// Whether the partition's offsets restart with this record: the topic was deleted and recreated, or the brokers
+    /// have lost records and reuse their offsets.
     pub anew: bool,
     pub record: ReadRecord,
 }
 
-/// Reads topics. The records of one camera and kind come in their order; those of different cameras in any.
+/// Reads topics without a consumer group. Records of one camera and kind arrive in order; the order across cameras is
+/// not defined.
 pub struct RecordReader {
     consumer: Arc<Consuming>,
-    /// What `consumer` was made with, and a later one is.
+    /// The configuration of `consumer`, and of a client that replaces it.
     config: ClientConfig,
     redactor: Redactor,
     options: ReaderOptions,
     topics: Topics,
     brokers: String,
-    /// What is read.
+    /// The partitions that are read.
     assigned: BTreeMap<(RecordKind, i32), Assigned>,
-    /// Where the reader stops, for each partition that it has not read so far.
+    /// The end offset of each partition that is not yet read to its end; `None` if the reader does not stop at the
+    /// end.
     ends: Option<Places>,
-    /// Where the topics begin that are read once those before them are, where the reader stops at the end.
+    /// If the reader stops at the end: the topics that remain, with their start offsets. The first one is being read.
     later: VecDeque<(RecordKind, TopicPartitionList)>,
-    /// Looks for new topics and partitions.
+    /// The task that queries the brokers for new topics and partitions.
     look: Option<JoinHandle<Found>>,
     looked: Looked,
     waiting: Waiting,
-    /// The ids of the topics, as of when their reading began.
+    /// The ids of the topics, as of the start of reading.
     ids: TopicIds,
-    /// Records that were deleted before they were read.
+    /// The number of records that were deleted before they were read.
     lost: BTreeMap<RecordKind, u64>,
 }
 
@@ -85,11 +87,11 @@ pub struct RecordReader {
 #[derive(Debug)]
 struct Assigned {
     since: Instant,
-    /// Where reading began.
+    /// The offset at which reading started.
     from: Offset,
     /// The offset of the next record, once one was read.
     next: Option<i64>,
-    /// As [`Placed::anew`], of the next record.
+    /// [`Placed::anew`] of the next record.
     anew: bool,
 }
 
@@ -108,19 +110,20 @@ fn connect(config: &ClientConfig, redactor: &Redactor) -> Result<Arc<Consuming>,
 }
 
 impl RecordReader {
-    /// Opens the topics.
+    /// Opens the topics for reading.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses; no broker that answers within 10 s; no such topic, where the reader is to
-    /// stop at the end and does not follow; brokers that refuse to be read, where the options say [`Refused::Fail`].
+    /// Settings that librdkafka rejects; no broker answers within 10 s; a topic does not exist, if the reader is to
+    /// stop at the end and `missing` is not [`Missing::Follow`]; the brokers deny access, if `refused` is
+    /// [`Refused::Fail`].
     pub async fn open(settings: &KafkaSettings, options: &ReaderOptions) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let mut config = client_config(settings, Use::Consume)?;
-        // Topics of one reader are told apart by being read one after the other: librdkafka's Rust binding names only
-        // the partition that is at its end.
+        // librdkafka's Rust binding reports the end of a partition without its topic. With `until_end`, the topics
+        // are therefore read one after the other.
         let at_ends = if options.until_end { "true" } else { "false" };
         config
-            // librdkafka wants one to be named, but a reader joins no group and commits nothing.
+            // librdkafka requires a group id, but a reader joins no group and commits no offsets.
             .set("group.id", "lookout-reader")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", at_ends)
@@ -147,7 +150,8 @@ impl RecordReader {
                 reader.fetching().expect_topic_id(reader.topics.of(*kind), id);
             }
         }
-        // Assigned at once: a broker answers no question of a client whose fetch waits for records.
+        // All partitions are assigned together, after all queries: a broker does not answer other requests of a
+        // client while its fetch waits for records.
         let mut start = TopicPartitionList::new();
         for kind in &options.kinds {
             reader.begin(*kind, &mut start).await?;
@@ -155,7 +159,8 @@ impl RecordReader {
                 reader.later.push_back((*kind, std::mem::take(&mut start)));
             }
         }
-        // Frames are most of what there is. What is put in order by time has the other records before them.
+        // Frames and snapshots, the bulk of the data, are read last. A caller that sorts by time ([`crate::Merge`])
+        // then has the other records first.
         let is_large = |kind: RecordKind| matches!(kind, RecordKind::Frame | RecordKind::Snapshot);
         reader.later.make_contiguous().sort_by_key(|(kind, _)| is_large(*kind));
         reader.consumer.assign(&start).map_err(|error| reader.failed(&error))?;
@@ -163,7 +168,7 @@ impl RecordReader {
         Ok(reader)
     }
 
-    /// Adds where the topic of `kind` is read from to `start`.
+    /// Adds the start offsets of the topic of `kind` to `start`.
     async fn begin(&mut self, kind: RecordKind, start: &mut TopicPartitionList) -> Result<(), BrokerError> {
         let mut waited = false;
         loop {
@@ -175,7 +180,7 @@ impl RecordReader {
                     }
                     self.waiting.partitions.extend(leaderless.into_iter().map(|partition| (kind, partition)));
                     for span in &spans {
-                        // A reader that was there before the topic sees all of it.
+                        // A topic that was created while the reader waited is read from its beginning.
                         let from = if waited { &ReadFrom::Beginning } else { &self.options.from };
                         let offset = self.start(kind, span, &from.clone(), start)?;
                         if let Some(ends) = &mut self.ends
@@ -214,7 +219,7 @@ impl RecordReader {
         }
     }
 
-    /// What the topic of `kind` holds.
+    /// Queries which partitions and offsets the topic of `kind` has.
     async fn spans(&self, kind: RecordKind) -> Result<Held, BrokerError> {
         let topic = self.topics.of(kind).to_owned();
         let ago = self.options.from.ago();
@@ -229,7 +234,7 @@ impl RecordReader {
         }
     }
 
-    /// Adds where a partition is read `from` to `list`, and gives the offset.
+    /// Adds a partition with its start offset to `list`, and returns the offset.
     fn start(
         &mut self,
         kind: RecordKind,
@@ -279,7 +284,7 @@ impl RecordReader {
         &self.consumer.context().fetching
     }
 
-    /// The topics that are read.
+    /// Returns the names of the topics that are read.
     fn names(&self) -> String {
         let names: Vec<_> = self.options.kinds.iter().map(|kind| self.topics.of(*kind)).collect();
         names.join(", ")
@@ -289,44 +294,45 @@ impl RecordReader {
         self.options.kinds.iter().copied().find(|kind| self.topics.of(*kind) == topic)
     }
 
-    /// The next record; none at the end. May be dropped while it waits, and loses nothing then.
+    /// Returns the next record; `None` at the end. The future is cancel safe: dropping it loses no record.
     ///
     /// # Errors
-    /// The brokers refuse to be read, where the options say [`Refused::Fail`] and nothing was read yet; or the client
-    /// cannot go on. That the brokers are away is none: the reader waits for them.
+    /// The brokers deny access, if `refused` is [`Refused::Fail`] and nothing was read yet; or the client failed
+    /// permanently. Unreachable brokers are not an error: the reader waits for them.
     pub async fn next(&mut self) -> Result<Option<ReadRecord>, BrokerError> {
         Ok(self.next_placed().await?.map(|placed| placed.record))
     }
 
-    /// The next record with its place. As [`Self::next`].
+    /// Returns the next record with its offset; otherwise like [`Self::next`].
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// See [`Self::next`].
     pub async fn next_placed(&mut self) -> Result<Option<Placed>, BrokerError> {
         self.next_as(placed).await
     }
 
-    /// The next record as [`Self::next_placed`] gives it, and its message as it lies on its topic.
+    /// Returns the next record like [`Self::next_placed`], and its original message.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// See [`Self::next`].
     pub async fn next_recorded(&mut self) -> Result<Option<(Placed, Recorded)>, BrokerError> {
         self.next_as(|message, kind, anew| (placed(message, kind, anew), recorded(message, kind))).await
     }
 
-    /// How many partitions of each topic are read.
+    /// Returns the number of partitions that are read, by record kind.
     pub fn partitions(&self) -> BTreeMap<RecordKind, u16> {
         let mut counts = BTreeMap::new();
         self.assigned.keys().for_each(|(kind, _)| *counts.entry(*kind).or_default() += 1);
         counts
     }
 
-    /// The ids of the topics that are read, where the brokers give some; to be kept with the places.
+    /// Returns the ids of the topics that are read, if the brokers have topic ids. They are to be stored with the
+    /// offsets.
     pub fn topic_ids(&self) -> &TopicIds {
         &self.ids
     }
 
-    /// Records that were deleted, by their retention time or otherwise, before they were read.
+    /// Returns the number of records that were deleted, by retention or otherwise, before they were read.
     pub fn lost(&self) -> &BTreeMap<RecordKind, u64> {
         &self.lost
     }
@@ -340,7 +346,7 @@ impl RecordReader {
             if !self.read_on()? {
                 return Ok(None);
             }
-            // A copy of the pointer: the message borrows it, and the reader changes with the message.
+            // The message borrows the consumer. A clone of the `Arc` keeps `self` free for changes.
             let consumer = Arc::clone(&self.consumer);
             let message = tokio::select! {
                 message = consumer.recv() => message,
@@ -371,7 +377,8 @@ impl RecordReader {
         }
     }
 
-    /// Notes that the record at `offset` was read; none where it is not wanted. Gives [`Placed::anew`] otherwise.
+    /// Updates the offset of a partition. Returns [`Placed::anew`] of the record, or `None` if the record is not to
+    /// be returned.
     fn take_place(&mut self, kind: RecordKind, partition: i32, offset: i64) -> Option<bool> {
         let place = (kind, partition);
         // The client may log the topic's id after the topic was assigned.
@@ -418,7 +425,8 @@ impl RecordReader {
 
     fn failed_to_read(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
         if let KafkaError::PartitionEOF(partition) = error {
-            // At the end of what can be read, whatever the last offsets hold: a transaction's marker is no record.
+            // This is the end of the readable records. The last offsets may be transaction markers, which are not
+            // records.
             if let (Some(ends), Some((kind, _))) = (&mut self.ends, self.later.front()) {
                 ends.remove(&(*kind, *partition));
             }
@@ -435,12 +443,13 @@ impl RecordReader {
         if is_final { Err(self.refused(&self.names(), code)) } else { Ok(()) }
     }
 
-    /// Whether anything was read, or could have been.
+    /// Returns whether any record was read, or any partition was fetched.
     fn has_read(&self) -> bool {
         self.fetching().has_fetched() || self.assigned.values().any(|assigned| assigned.next.is_some())
     }
 
-    /// Goes to the next topic where one after the other is read to its end; false at the end of the last.
+    /// With `until_end`, switches to the next topic if the current one was read to its end. Returns false at the end
+    /// of the last topic.
     fn read_on(&mut self) -> Result<bool, BrokerError> {
         let Some(ends) = &self.ends else { return Ok(true) };
         while let Some((kind, start)) = self.later.front_mut() {
@@ -460,10 +469,10 @@ impl RecordReader {
         Ok(false)
     }
 
-    /// Reads topics that were recreated from their beginning.
+    /// Restarts topics that were recreated from their beginning.
     ///
-    /// This needs a new client. librdkafka keeps the leader epochs of the deleted topic, and ignores metadata of the new
-    /// topic, whose leader epochs start at 0, until the epochs are as high.
+    /// This needs a new client. librdkafka keeps the leader epochs of the deleted topic, and ignores metadata of the
+    /// new topic, whose leader epochs start at 0, until the epochs are as high.
     fn start_over(&mut self) -> Result<(), BrokerError> {
         let recreated = self.fetching().take_recreated();
         let kinds: BTreeSet<_> = recreated.iter().filter_map(|topic| self.kind_of(topic)).collect();
@@ -501,7 +510,7 @@ impl RecordReader {
         Ok(())
     }
 
-    /// Asks in a while, or `now`, which partitions there are.
+    /// Starts a query for the existing partitions, after a delay or immediately if `now`.
     fn look_later(&mut self, now: bool) {
         if let Some(look) = self.look.take() {
             look.abort();
@@ -517,11 +526,11 @@ impl RecordReader {
         self.look = Some(look.start());
     }
 
-    /// Reads what was not there before from its beginning.
+    /// Assigns new partitions that the query has found.
     fn follow(&mut self, found: Found) -> Result<(), BrokerError> {
         let mut start = TopicPartitionList::new();
         match &found {
-            // What was not there when it was opened is not read by a reader that stops at what was the end then.
+            // A reader that stops at the end does not read partitions that were added after it was opened.
             Ok(_) if self.ends.is_some() => {}
             Ok(topics) => {
                 for (kind, topic) in topics {
@@ -529,7 +538,7 @@ impl RecordReader {
                     self.follow_topic(*kind, partitions, &mut start)?;
                 }
             }
-            // Brokers that are away do not answer, which is no error.
+            // Unreachable brokers do not answer, which is not an error.
             Err(reason) => tracing::debug!(reason, "the brokers do not say which partitions there are"),
         }
         self.looked.take(found, Instant::now());

@@ -1,4 +1,4 @@
-//! What is read, and from where on.
+//! Options of a reader: what is read, and from which offset.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,58 +6,58 @@ use lookout_schema::{CameraId, RecordKind};
 
 use super::spans::Span;
 
-/// Where reading begins.
+/// The position at which reading starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// With the oldest record that the topics still have.
+    /// At the oldest record that the topics still have.
     Beginning,
-    /// With what came so long ago.
+    /// At the first record that is not older than this.
     Ago(Duration),
-    /// With what comes after the reader was opened.
+    /// At the end, so that only records that arrive after the reader was opened are read.
     #[default]
     Now,
-    /// Each partition where its last reader stopped; with the oldest record where none was, or where the records
-    /// there are gone, or where the topic is not the one of which its id is given.
+    /// At the stored offset of each partition. At the oldest record if a partition has no stored offset, if the
+    /// records there are gone, or if the topic no longer has the stored id.
     Places(Places, TopicIds),
 }
 
 /// The offset of the next record to read, by kind and partition.
 pub type Places = BTreeMap<(RecordKind, i32), i64>;
 
-/// The ids that brokers give topics. A topic that is recreated under its old name has a new one.
+/// The topic ids of the brokers. A topic that is recreated under its old name gets a new id.
 pub type TopicIds = BTreeMap<RecordKind, String>;
 
-/// What to read.
+/// Options of a [`RecordReader`](crate::RecordReader).
 #[derive(Debug, Clone)]
 pub struct ReaderOptions {
     pub from: ReadFrom,
     pub kinds: Vec<RecordKind>,
-    /// Stop at what was the end when the reader was opened, rather than wait for more. The topics are then read one
-    /// after the other.
+    /// Stop at the offsets that were the end when the reader was opened, instead of waiting for more records. The
+    /// topics are then read one after the other.
     pub until_end: bool,
-    /// Only what belongs to this camera.
+    /// If set, only records of this camera are returned.
     pub camera: Option<CameraId>,
     pub missing: Missing,
     pub refused: Refused,
 }
 
-/// What to do about a topic that does not exist.
+/// How to handle a topic that does not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Missing {
-    /// Wait for it before the first record is read, or fail where the reader is to stop at the end.
+    /// Wait for the topic before the first record is read, or fail if the reader is to stop at the end.
     #[default]
     Wait,
-    /// Read the others; it is read from its beginning once it exists.
+    /// Read the other topics now, and this topic from its beginning once it exists.
     Follow,
 }
 
-/// What to do where the brokers refuse to be read: a password or a right may be missing, or about to come back.
+/// How to handle brokers that deny access. A password or a right may be missing, or may be granted soon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Refused {
-    /// Fail where nothing was read yet, for a person who waits; retry afterwards.
+    /// Fail if nothing was read yet, which suits interactive use; retry afterwards.
     #[default]
     Fail,
-    /// Retry for as long as it takes.
+    /// Retry until access is granted.
     Wait,
 }
 
@@ -74,13 +74,13 @@ impl Default for ReaderOptions {
     }
 }
 
-/// Where reading of a partition begins.
+/// The start of reading in one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) offset: i64,
-    /// The place that was known is one of records that are not there any more, or of another topic.
+    /// Whether the stored offset belongs to records that no longer exist, or to another topic.
     pub(super) anew: bool,
-    /// Records that were deleted before they were read.
+    /// The number of records that were deleted before they were read.
     pub(super) lost: u64,
 }
 
@@ -92,11 +92,11 @@ impl ReadFrom {
         }
     }
 
-    /// Where reading begins of a partition that holds `span`, and whose topic has this id.
+    /// Returns where reading starts in the partition `span`, whose topic has the id `id`.
     pub(super) fn start(&self, kind: RecordKind, span: &Span, id: Option<&str>) -> Start {
         let at = |offset| Start { offset, anew: false, lost: 0 };
         match self {
-            // The registry is what all of its records say together.
+            // The content of the registry follows only from all of its records.
             _ if kind == RecordKind::Camera => at(span.low),
             Self::Beginning => at(span.low),
             Self::Ago(_) => at(span.since.unwrap_or(span.high)),
@@ -128,7 +128,7 @@ mod tests {
         let start = |low, high, id| from.start(kind, &Span { partition: 3, low, high, since: None }, id);
         let at = |offset, anew, lost| Start { offset, anew, lost };
         assert_eq!(start(0, 60, Some("one")), at(50, false, 0));
-        // A broker that gives no ids.
+        // A broker without topic ids.
         assert_eq!(start(0, 60, None), at(50, false, 0));
         assert_eq!(start(52, 60, Some("one")), at(52, false, 2));
         assert_eq!(start(0, 49, None), at(0, true, 0));

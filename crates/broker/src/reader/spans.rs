@@ -1,4 +1,4 @@
-//! What a topic's partitions hold. Asking blocks.
+//! Queries which offsets the partitions of a topic have. All queries block.
 
 use std::{
     thread,
@@ -19,30 +19,30 @@ use crate::client::{code, is_denied};
 const REACH_FOR: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// What one partition holds: offsets from `low` to before `high`.
+/// The offsets of one partition: from `low` to before `high`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub(super) partition: i32,
     pub(super) low: i64,
     pub(super) high: i64,
-    /// The first offset since the time that was asked for; none where nothing came since.
+    /// The first offset since the requested time; `None` if no time was requested or no record is newer.
     pub(super) since: Option<i64>,
 }
 
-/// What there is of a topic.
+/// The state of a topic.
 pub(super) enum Existing {
     Missing,
-    /// This user may not see it.
+    /// This user has no access to the topic.
     Refused(RDKafkaErrorCode),
     /// Each partition, and whether it has a leader.
     Partitions(Vec<(i32, bool)>),
 }
 
-/// What a topic holds.
+/// The partitions of a topic with their offsets.
 pub(super) enum Held {
     Missing,
     Refused(RDKafkaErrorCode),
-    /// What the partitions hold, and which of them no broker answers for.
+    /// The offsets of the partitions, and the partitions without a leader.
     Spans(Vec<Span>, Vec<i32>),
 }
 
@@ -62,8 +62,8 @@ pub(super) fn existing(
     Ok(if partitions.is_empty() { Existing::Missing } else { Existing::Partitions(partitions) })
 }
 
-/// What the partitions of `topic` hold. Partitions without a leader are waited for at first: a topic that was just
-/// created, or a broker that has just come back, has them in a moment.
+/// Returns the offsets of the partitions of `topic`. Partitions without a leader are retried for up to 10 s: a topic
+/// that was just created, or a broker that was just restarted, has them soon.
 pub(super) fn spans(consumer: &Consuming, topic: &str, ago: Option<Duration>) -> Result<Held, KafkaError> {
     let until = Instant::now() + REACH_FOR;
     let left = || until.saturating_duration_since(Instant::now());
@@ -90,7 +90,7 @@ pub(super) fn spans(consumer: &Consuming, topic: &str, ago: Option<Duration>) ->
     }
 }
 
-/// What one partition holds.
+/// Returns the offsets of one partition.
 pub(super) fn span(
     consumer: &Consuming,
     topic: &str,
@@ -103,7 +103,7 @@ pub(super) fn span(
     Ok(Span { partition, low, high, since: since.flatten() })
 }
 
-/// Whether the brokers have not agreed yet which of them has a partition.
+/// Returns whether the error means that a partition currently has no leader.
 fn has_no_leader(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{
         BrokerNotAvailable, LeaderNotAvailable, NotLeaderForPartition, ReplicaNotAvailable,

@@ -1,4 +1,4 @@
-//! A recording's file.
+//! The file format of recordings.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::Recorded;
 
-/// What is wrong with a recording.
+/// An error of a recording.
 #[derive(Debug, Error)]
 pub enum RecordingError {
     #[error("it cannot be read or written: {0}")]
@@ -30,19 +30,19 @@ pub enum RecordingError {
 }
 
 const VERSION: u32 = 1;
-/// No line is longer: a message of Kafka's usual limit many times over.
+/// Maximum length of a line in bytes; many times Kafka's default limit for a message.
 const MAX_LINE: u64 = 64 << 20;
 
-/// The first line.
+/// The first line of the file.
 #[derive(Serialize, Deserialize)]
 struct Head {
     lookout_recording: u32,
-    /// How many each topic had.
+    /// The number of partitions of each topic.
     #[serde(default)]
     partitions: BTreeMap<Topic, u16>,
 }
 
-/// Each line after it.
+/// A message; each line after the first one.
 #[derive(Serialize, Deserialize)]
 struct Line {
     topic: Topic,
@@ -65,7 +65,7 @@ struct Header {
     value: Option<Bytes>,
 }
 
-/// Of the topics that consumers read. The registry is none: to write it again would put cameras back.
+/// The topics that are recorded. The registry is not among them: replaying it would restore removed cameras.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Topic {
@@ -99,7 +99,8 @@ impl Topic {
     }
 }
 
-/// Text as it is, which JSON records are, so that it can be searched and packs well; other bytes in base64.
+/// UTF-8 text is stored unchanged, so that JSON records can be searched and compress well; other bytes are stored in
+/// base64.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Bytes {
@@ -145,10 +146,11 @@ impl Out {
 }
 
 impl RecordingWriter {
-    /// Makes the file, compressed where its name ends in `.zst` or `.gz`. `partitions` are those of the topics.
+    /// Creates the file, compressed if its name ends in `.zst` or `.gz`. `partitions` are the partition counts of the
+    /// topics.
     ///
     /// # Errors
-    /// The file is there already, which may be all that is left of something, or it cannot be made.
+    /// The file exists already, and is not overwritten because it may be the only copy; or it cannot be created.
     pub fn create(file: &Path, partitions: &BTreeMap<RecordKind, u16>) -> io::Result<Self> {
         let out = BufWriter::new(File::create_new(file)?);
         let out = match file.extension().and_then(|ending| ending.to_str()) {
@@ -164,7 +166,7 @@ impl RecordingWriter {
         Ok(writer)
     }
 
-    /// Adds a message; one of the registry is left out.
+    /// Adds a message. Messages of the registry are ignored.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -191,7 +193,7 @@ impl RecordingWriter {
         out.write_all(b"\n")
     }
 
-    /// Hands all that was written to the system, so that it can be read however this program ends.
+    /// Passes all written data to the operating system, so that it survives a crash of this program.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -199,7 +201,7 @@ impl RecordingWriter {
         self.out.writer().flush()
     }
 
-    /// Ends the file.
+    /// Finishes the file.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -218,7 +220,7 @@ impl fmt::Debug for RecordingWriter {
     }
 }
 
-/// A recording that is read.
+/// A recording that is being read.
 pub struct Recording {
     input: Box<dyn BufRead>,
     partitions: BTreeMap<RecordKind, u16>,
@@ -227,10 +229,10 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Opens a file; how it is compressed is told by its first bytes.
+    /// Opens a file. Its first bytes determine the compression.
     ///
     /// # Errors
-    /// It cannot be read, or is no recording.
+    /// The file cannot be read, or is not a recording.
     pub fn open(file: &Path) -> Result<Self, RecordingError> {
         let mut file = BufReader::new(File::open(file)?);
         let input: Box<dyn BufRead> = match file.fill_buf()? {
@@ -250,15 +252,15 @@ impl Recording {
         Ok(recording)
     }
 
-    /// How many partitions the topics had.
+    /// Returns the number of partitions of the recorded topics.
     pub fn partitions(&self) -> &BTreeMap<RecordKind, u16> {
         &self.partitions
     }
 
-    /// The next message; none at the end, or where the file is cut off, which [`Self::is_cut_off`] tells.
+    /// Returns the next message; `None` at the end or if the file is truncated, which [`Self::is_cut_off`] reports.
     ///
     /// # Errors
-    /// A line that is whole and is no message, or a file that cannot be read.
+    /// A complete line is not a message, or the file cannot be read.
     pub fn next_message(&mut self) -> Result<Option<Recorded>, RecordingError> {
         let Some(text) = self.read_line()? else { return Ok(None) };
         let bad = |reason: String| RecordingError::Line { line: self.line, reason };
@@ -276,12 +278,12 @@ impl Recording {
         }))
     }
 
-    /// Whether the file ends in the midst of a message, or of what was compressed.
+    /// Returns whether the file ends in the middle of a message or of the compressed data.
     pub fn is_cut_off(&self) -> bool {
         self.cut
     }
 
-    /// The next whole line.
+    /// Returns the next complete line.
     fn read_line(&mut self) -> Result<Option<Vec<u8>>, RecordingError> {
         let mut line = Vec::new();
         match (&mut self.input).take(MAX_LINE).read_until(b'\n', &mut line) {
@@ -322,7 +324,7 @@ mod tests {
             key: (offset != 6).then(|| b"gate".to_vec()),
             value: match offset {
                 7 => None,
-                // Protobuf: no text.
+                // Protobuf, which is not valid UTF-8.
                 8 => Some(vec![0x0A, 0xFF, 0x00]),
                 _ => Some(format!("{{\"seq\": {offset}, \"label\": \"a \\\"b\\\"\\n\"}}").into_bytes()),
             },

@@ -1,4 +1,4 @@
-//! When each message of a recording is due. Pure: no clock is read here.
+//! Merges the messages of a recording by time, and computes when each is due. This module reads no clock.
 
 use std::{
     cmp::Reverse,
@@ -10,35 +10,35 @@ use lookout_schema::RecordKind;
 
 use super::Recorded;
 
-/// A message, and when it was written, in milliseconds since 1970.
+/// A message with the time at which it was written, in milliseconds since 1970.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
     pub at_ms: i64,
     pub message: Recorded,
 }
 
-/// Puts messages into the order of their times. Those of one partition keep theirs; but one partition after the
-/// other is how a topic's past is read off Kafka, some megabytes at a time. So messages wait here until so many bytes
-/// have come after them, which bounds what a recording of any length takes.
+/// Sorts messages by time; the order within each partition is kept. Kafka delivers the past records of a topic one
+/// partition after the other, some megabytes at a time. Messages are therefore buffered here until the buffer exceeds
+/// a number of bytes, which bounds the memory for a recording of any length.
 #[derive(Debug)]
 pub struct Merge {
     waiting: BinaryHeap<Reverse<Waiting>>,
     messages: BTreeMap<u64, Recorded>,
     bytes: usize,
     most_bytes: usize,
-    /// The time of each partition's last message, before which no later one of it is due.
+    /// The time of each partition's last message; later messages of the partition are never due before it.
     latest: BTreeMap<(RecordKind, i32), i64>,
     next: u64,
 }
 
-/// By time, and of one time in the order in which they came.
+/// The sort key: the time, then the order of arrival.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     at_ms: i64,
     place: u64,
 }
 
-/// What a message takes beside its key and value.
+/// The approximate memory of a message in addition to its key, value and headers, in bytes.
 const OVERHEAD: usize = 200;
 
 impl Default for Merge {
@@ -48,7 +48,7 @@ impl Default for Merge {
 }
 
 impl Merge {
-    /// One that keeps `most_bytes` at most, about.
+    /// Creates a merge that buffers at most about `most_bytes` bytes.
     pub fn new(most_bytes: usize) -> Self {
         Self {
             waiting: BinaryHeap::new(),
@@ -70,12 +70,12 @@ impl Merge {
         self.next += 1;
     }
 
-    /// The first of those that wait, where they are more than are kept.
+    /// Returns the earliest buffered message if the buffer exceeds its limit.
     pub fn pop(&mut self) -> Option<Due> {
         if self.bytes > self.most_bytes { self.pop_last() } else { None }
     }
 
-    /// The first of those that wait, where no more come.
+    /// Returns the earliest buffered message; for use when no more messages arrive.
     pub fn pop_last(&mut self) -> Option<Due> {
         let Reverse(first) = self.waiting.pop()?;
         let message = self.messages.remove(&first.place)?;
@@ -90,16 +90,16 @@ fn size(message: &Recorded) -> usize {
     OVERHEAD + len(&message.key) + len(&message.value) + headers
 }
 
-/// How fast a recording is written again.
+/// The speed at which a recording is replayed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// So many times as fast as it was.
+    /// This many times the original speed.
     Times(f64),
-    /// As fast as it can be.
+    /// As fast as possible.
     Max,
 }
 
-/// From a message's time to when it is due again.
+/// Computes from a message's time when it is due in the replay.
 #[derive(Debug)]
 pub struct Pace {
     speed: Speed,
@@ -111,14 +111,14 @@ impl Pace {
         Self { speed, first_ms: None }
     }
 
-    /// Whether no message is waited for.
+    /// Returns whether messages are sent without waiting.
     pub fn is_max(&self) -> bool {
         self.speed == Speed::Max
     }
 
-    /// How long after the first message this one is due.
+    /// Returns how long after the first message this one is due.
     pub fn after(&mut self, at_ms: i64) -> Duration {
-        // A message without a time that comes before any with one is due at once.
+        // A message without a time, before any message with one, is due at once.
         let first = if at_ms == i64::MIN { at_ms } else { *self.first_ms.get_or_insert(at_ms) };
         let passed_ms = at_ms.saturating_sub(first).max(0) as f64;
         match self.speed {

@@ -1,7 +1,8 @@
-//! Messages kept in a file, to be written again: for whoever develops a consumer, or looks for what has gone wrong.
+//! Recordings: messages stored in a file that can be written to Kafka again, for development of consumers and for
+//! analysis of faults.
 //!
-//! A recording is text, a line of JSON a message behind a line of its own, so that it can be looked at, cut and put
-//! together with what every machine has; compressed where the name ends so, which takes back what the text costs.
+//! A recording is text: a header line, then one line of JSON per message. It can be searched, cut and edited with
+//! standard tools. Compression, selected by the file name, removes the overhead of the text.
 
 mod file;
 mod merge;
@@ -21,20 +22,20 @@ pub use self::{
     shift::shifted,
 };
 
-/// A message as it lies on its topic.
+/// A message of a topic, not decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     pub kind: RecordKind,
     pub partition: i32,
     pub offset: i64,
-    /// The message's timestamp, in milliseconds since 1970, where it has one.
+    /// The message's timestamp in milliseconds since 1970, if it has one.
     pub time_ms: Option<i64>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// A copy of what librdkafka holds.
+/// Copies a message out of librdkafka's buffer.
 pub(crate) fn recorded(message: &BorrowedMessage<'_>, kind: RecordKind) -> Recorded {
     let headers = message.headers().into_iter().flat_map(Headers::iter);
     Recorded {

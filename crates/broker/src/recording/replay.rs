@@ -1,4 +1,4 @@
-//! Writes the messages of a recording again.
+//! Writes the messages of a recording to Kafka again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -21,26 +21,26 @@ use crate::{
     topics::TopicCreator,
 };
 
-/// Writes recorded messages: with their keys, times and headers, by their keys to the partitions, where a topic with
-/// as many partitions gives each camera the one that it had.
+/// Writes recorded messages with their keys, times and headers. The key selects the partition, so each camera gets
+/// its original partition if the topic has the original number of partitions.
 pub struct Replayer {
     settings: KafkaSettings,
     producer: FutureProducer<QuietContext>,
     partitions: BTreeMap<RecordKind, u16>,
-    /// The topics that are there, or have to be made by hand.
+    /// The topics that exist, or have to be created by hand.
     ready: BTreeSet<RecordKind>,
     in_flight: VecDeque<DeliveryFuture>,
 }
 
-/// Most messages that wait for the brokers' answer; beyond it whoever sends waits.
+/// Maximum number of unacknowledged messages. Beyond it, [`Replayer::send`] waits.
 const WINDOW: usize = 10_000;
 
 impl Replayer {
-    /// Starts the producer. A topic that does not exist is made with so many of `partitions`, or the broker's default
-    /// number.
+    /// Starts the producer. A topic that does not exist is created with the number in `partitions`, or with the
+    /// broker's default number.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses.
+    /// librdkafka rejects the settings.
     pub fn start(
         settings: &KafkaSettings,
         partitions: &BTreeMap<RecordKind, u16>,
@@ -58,10 +58,11 @@ impl Replayer {
         })
     }
 
-    /// Hands a message over; [`Self::finish`] waits for the last ones to be written.
+    /// Sends a message; [`Self::finish`] waits until the last ones are written.
     ///
     /// # Errors
-    /// The brokers refuse it, or one before it. That they are away is none: it waits for them.
+    /// The brokers reject this message, or an earlier one. Unreachable brokers are not an error: the call waits for
+    /// them.
     pub async fn send(&mut self, message: &Recorded) -> Result<(), BrokerError> {
         if self.ready.insert(message.kind) {
             let partitions = self.partitions.get(&message.kind).copied().unwrap_or_default();
@@ -98,10 +99,10 @@ impl Replayer {
         }
     }
 
-    /// Waits until the brokers have all that was sent.
+    /// Waits until the brokers have acknowledged all messages.
     ///
     /// # Errors
-    /// They refuse some of it.
+    /// The brokers reject a message.
     pub async fn finish(mut self) -> Result<(), BrokerError> {
         while !self.in_flight.is_empty() {
             self.settle().await?;
@@ -109,7 +110,7 @@ impl Replayer {
         Ok(())
     }
 
-    /// Waits for the answer to the message that was sent first.
+    /// Waits for the delivery report of the oldest message in flight.
     async fn settle(&mut self) -> Result<(), BrokerError> {
         let Some(answer) = self.in_flight.pop_front() else { return Ok(()) };
         let failed = |topic: &str, reason: String| BrokerError::Write { topic: topic.to_owned(), reason };

@@ -1,13 +1,13 @@
-//! Records at another time, so that a consumer that heeds how old they are can be tried with them.
+//! Shifts the times of records, so that consumers that check the age of records can process a recording.
 
 use lookout_schema::{
     AlertRecord, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, Timestamp, TrackRecord,
 };
 use lookout_wire::{WireRecord, decode, encode, format_of};
 
-/// The record in `value`, of the same format, with all its times `by_us` microseconds later; none where it holds no
-/// record that this program knows. What lies between two of its times, such as its age, stays. Fields that this
-/// program does not know are lost.
+/// Returns the record in `value` with all its times shifted by `by_us` microseconds, in the same format; `None` if
+/// `value` is not a record that this program knows. Differences between its times, such as its age, do not change.
+/// Fields that this program does not know are lost.
 pub fn shifted(kind: RecordKind, value: &[u8], by_us: i64) -> Option<Vec<u8>> {
     match kind {
         RecordKind::Frame => change(value, |frame: &mut FrameRecord| {

@@ -1,4 +1,4 @@
-//! What a message on the registry's topic holds.
+//! Decoding of a message on the registry's topic.
 
 use lookout_schema::{CameraId, CameraSpec};
 
@@ -9,15 +9,15 @@ use crate::record::shortened;
 pub enum RegistryRecord {
     Camera(Box<CameraSpec>),
     Removed,
-    /// It cannot be used, for this reason.
+    /// The record cannot be used, with the reason.
     Bad(String),
 }
 
 impl RegistryRecord {
-    /// Reads a message.
+    /// Decodes a message.
     pub(crate) fn read(key: &str, payload: Option<&[u8]>) -> Self {
         match Self::parse(key, payload) {
-            // A key or a value may be of any length.
+            // The key and value in the reason may have any length.
             Self::Bad(why) => Self::Bad(shortened(&why)),
             record => record,
         }

@@ -1,4 +1,4 @@
-//! The registry of cameras, for whoever edits it.
+//! Reading and editing of the camera registry.
 
 mod entry;
 
@@ -30,39 +30,39 @@ use crate::{
 
 /// How long the brokers may take to answer.
 const REACH_FOR: Duration = Duration::from_secs(15);
-/// How long an edit that others overtake is tried anew.
+/// For how long an edit that conflicts with others is retried.
 const EDIT_FOR: Duration = Duration::from_mins(2);
-/// The most that one waits before a try, in tries of the length of its last one.
+/// Maximum backoff before a retry, in multiples of the duration of the last attempt.
 const WAIT_MOST: u32 = 64;
 
-/// What is to become of a camera.
+/// A change of one camera.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
     Put(Box<CameraSpec>),
     Remove(CameraId),
 }
 
-/// What the registry holds.
+/// The content of the registry.
 #[derive(Debug, Default)]
 pub struct RegistryView {
     pub cameras: BTreeMap<CameraId, CameraSpec>,
-    /// Records that cannot be used, by key, and why.
+    /// Records that cannot be used, by key, with the reason.
     pub bad: BTreeMap<String, String>,
 }
 
 /// Why an edit was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError<E> {
-    /// The one who edits does not want it, seeing what the registry holds.
+    /// The caller's `plan` refused the edit, given the content of the registry.
     Refused(E),
     Broker(#[from] BrokerError),
 }
 
-/// The registry, open for reading and editing. Its calls block.
+/// The registry, opened for reading and editing. Its calls block.
 ///
-/// Two who edit at once cannot overwrite each other: an edit is a transaction of Kafka's, by one
-/// transactional id for all. Whoever begins one ends any other that is under way before it reads what the
-/// registry holds; the other fails at its end, has written nothing, and begins anew.
+/// Concurrent editors cannot overwrite each other: each edit is a Kafka transaction, and all editors share one
+/// transactional id. An editor that starts a transaction aborts any other transaction before it reads the registry.
+/// The aborted one fails at its commit, has written nothing, and is retried.
 pub struct Registry {
     settings: KafkaSettings,
     redactor: Redactor,
@@ -70,11 +70,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens the registry; where its topics are not there they are created, the registry's with so many
-    /// `partitions`.
+    /// Opens the registry. Topics that do not exist are created, the registry's topic with `partitions` partitions.
     ///
     /// # Errors
-    /// Settings that librdkafka refuses, or brokers that do not answer.
+    /// librdkafka rejects the settings, or the brokers do not answer.
     pub async fn open(settings: &KafkaSettings, partitions: u16) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let brokers = servers(settings)?.to_owned();
@@ -86,12 +85,15 @@ impl Registry {
         Ok(Self { settings: settings.clone(), redactor, brokers })
     }
 
-    /// What it holds.
+    /// Reads and returns the content of the registry.
+    ///
+    /// # Errors
+    /// The topic does not exist, or the brokers do not answer or deny access.
     pub fn view(&self) -> Result<RegistryView, BrokerError> {
         let context = QuietContext::new(self.redactor.clone());
         let consumer: BaseConsumer<QuietContext> = self
             .quiet(Use::Admin)?
-            // librdkafka wants one to be named, but nothing joins it or commits to it.
+            // librdkafka requires a group id, but this client joins no group and commits no offsets.
             .set("group.id", "lookout-reader")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
@@ -145,11 +147,11 @@ impl Registry {
         Ok(view)
     }
 
-    /// Makes the edits that `plan` asks for, seeing what the registry holds, all of them or none; gives
-    /// their number.
+    /// Makes the edits that `plan` returns for the content of the registry, all of them or none, and returns their
+    /// number.
     ///
     /// # Errors
-    /// `plan` refuses, or the brokers do.
+    /// `plan` refuses the edit, or the brokers do.
     pub fn edit<E>(
         &self,
         plan: impl Fn(&RegistryView) -> Result<Vec<Edit>, E>,
@@ -167,8 +169,8 @@ impl Registry {
                 Ok(()) => return Ok(edits.len()),
                 Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
                     tracing::debug!(%error, "an edit was overtaken and is tried anew");
-                    // As on a shared wire (binary exponential back-off, IEEE 802.3): the more often it was
-                    // overtaken the more there are who want to, so it leaves them the time of that many tries.
+                    // Binary exponential backoff, as in IEEE 802.3. More conflicts mean more concurrent editors, so
+                    // each failed attempt doubles the range of the random wait.
                     wait_most = (wait_most * 2).min(WAIT_MOST);
                     thread::sleep(tried.elapsed().mul_f64(rand::random::<f64>() * f64::from(wait_most)));
                 }
@@ -177,7 +179,7 @@ impl Registry {
         }
     }
 
-    /// Ends the edits of all others.
+    /// Starts an edit, which aborts the transactions of all other editors.
     fn begin(&self) -> Result<BaseProducer<QuietContext>, BrokerError> {
         let mut config = self.quiet(Use::Produce)?;
         config.remove("message.timeout.ms");
@@ -213,7 +215,7 @@ impl Registry {
         producer.commit_transaction(REACH_FOR)
     }
 
-    /// Settings of a client whose log says nothing: that it was overtaken is no fault.
+    /// Returns the settings of a client that logs nothing, because a conflict with another editor is not a fault.
     fn quiet(&self, purpose: Use) -> Result<ClientConfig, BrokerError> {
         let mut config = client_config(&self.settings, purpose)?;
         if !matches!(config.log_level, RDKafkaLogLevel::Debug) {

@@ -19,13 +19,14 @@ const SIMPLE_BLOCK: u32 = 0xa3;
 const BLOCK_GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
 
-/// As many blocks are looked through to count the tracks' frames.
+/// The number of blocks that are read to count the tracks' frames.
 const COUNTED_BLOCKS: usize = 2000;
 
-/// How much the file's duration may exceed its last frame, by rounding and by what the frame lasts.
+/// By how much the stated duration may exceed the end of the last frame, because of rounding and of the last
+/// frame's own duration.
 const TOLERANCE_NS: f64 = 0.5e9;
 
-/// Reads the tracks, and counts their frames in the first blocks.
+/// Reads the tracks, and counts their frames in the first [`COUNTED_BLOCKS`] blocks.
 pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<Container>> {
     let Some(mut segment) = Segment::open(file, length)? else { return Ok(None) };
     let mut blocks = Vec::new();
@@ -52,10 +53,10 @@ pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Opt
     Ok(Some(container))
 }
 
-/// Whether the end of the file lies in a frame, or before the time that the header gives the end.
+/// Returns whether the file ends within a video frame, or before the duration that its header states.
 pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<CutOff>> {
     let Some(mut segment) = Segment::open(file, length)? else { return Ok(None) };
-    // A file without a length was being recorded, or streamed: it may end anywhere.
+    // A file without a stated length was recorded live or streamed. It may end anywhere.
     let Some(bytes) = segment.end.and_then(|end| end.checked_sub(length)).filter(|missing| *missing > 0)
     else {
         return Ok(None);
@@ -64,7 +65,7 @@ pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<
     while let Some(element) = segment.next(file)? {
         if element.id == CLUSTER {
             last.push(element);
-            // The last block of a track may be in the cluster before the last.
+            // The last block of a track may be in the last cluster but one.
             if last.len() > 2 {
                 last.remove(0);
             }
@@ -78,14 +79,16 @@ pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<
     let cut = blocks.iter().any(|block| block.end > length && is_video(block.track));
     let ends_early = match (segment.duration, last_end(&blocks)) {
         (Some(duration), Some(end)) => duration * segment.scale > end as f64 * segment.scale + TOLERANCE_NS,
-        // Not one frame came of a file that says how long it lasts.
+        // The file states a duration and has no frames.
         (Some(duration), None) => duration > 0.0,
         (None, _) => false,
     };
     Ok((cut || ends_early).then_some(CutOff::Missing { bytes, frames: None }))
 }
 
-/// When the last frame ends. A frame lasts no longer than the longest time between two of its track.
+/// Returns the time at which the last frame ends, in timestamp units.
+///
+/// A frame is assumed to last at most as long as the longest interval between two frames of its track.
 fn last_end(blocks: &[Block]) -> Option<i64> {
     let times = |track| blocks.iter().filter(move |block| block.track == track).map(|block| block.time);
     let longest = |track| {
@@ -100,14 +103,14 @@ fn last_end(blocks: &[Block]) -> Option<i64> {
         .max()
 }
 
-/// The part of a file that has the media, read from element to element.
+/// The segment, which holds the media, and the position of its next element.
 struct Segment {
-    /// None where the length was left open.
+    /// None if the length is unknown, as in live recordings.
     end: Option<u64>,
     length: u64,
     at: u64,
     tracks: Vec<Track>,
-    /// Nanoseconds that a timestamp counts.
+    /// Nanoseconds per timestamp unit.
     scale: f64,
     duration: Option<f64>,
 }
@@ -125,13 +128,13 @@ impl Track {
     }
 }
 
-/// An element of EBML.
+/// An EBML element.
 #[derive(Debug, Clone, Copy)]
 struct Element {
     id: u32,
-    /// Where its content begins.
+    /// Offset of its content.
     start: u64,
-    /// Where it ends; none where its length was left open.
+    /// Offset of the end of its content. None if the length is unknown.
     end: Option<u64>,
 }
 
@@ -153,7 +156,8 @@ impl Segment {
         Ok(Some(Self { end, length, at, tracks: Vec::new(), scale: 1e6, duration: None }))
     }
 
-    /// The next element; what it says about the segment is noted.
+    /// Returns the next element. Stores the duration, the timestamp scale and the tracks if the element has
+    /// these.
     fn next(&mut self, file: &mut (impl Read + Seek)) -> io::Result<Option<Element>> {
         if self.at >= self.end.unwrap_or(self.length).min(self.length) {
             return Ok(None);
@@ -161,7 +165,7 @@ impl Segment {
         let Some(found) = element(file, self.at)? else { return Ok(None) };
         self.at = match found.end {
             Some(end) => end,
-            // A cluster without a length ends where something else begins.
+            // A cluster of unknown length ends where the next top-level element starts.
             None if found.id == CLUSTER => open_cluster_end(file, found.start, self.length)?,
             None => self.length,
         };
@@ -195,7 +199,8 @@ fn track(content: &[u8]) -> Track {
     track
 }
 
-/// Adds up to `max` blocks of a cluster to `blocks`, as far as their heads are in the file.
+/// Appends up to `max` blocks of a cluster to `blocks`. Stops at the first block whose header is not in the
+/// file.
 fn cluster_blocks(
     file: &mut (impl Read + Seek),
     cluster: &Element,
@@ -214,7 +219,7 @@ fn cluster_blocks(
                 let bytes = read_block(file, found.start, (end - found.start).min(8))?;
                 time = bytes.map_or(0, |bytes| unsigned(&bytes)) as i64;
             }
-            // What is in a group comes one after the other.
+            // Continue with the elements inside the group.
             BLOCK_GROUP => at = found.start,
             SIMPLE_BLOCK | BLOCK => {
                 let mut head = [0; 10];
@@ -235,7 +240,7 @@ fn open_cluster_end(file: &mut (impl Read + Seek), start: u64, length: u64) -> i
     let mut at = start;
     while at < length {
         let Some(found) = element(file, at)? else { return Ok(length) };
-        // The ids of the elements at the top have four bytes, those in a cluster have fewer.
+        // Ids of top-level elements have four bytes, ids of elements in a cluster have fewer.
         if found.id > 0x00ff_ffff {
             return Ok(at);
         }
@@ -245,7 +250,7 @@ fn open_cluster_end(file: &mut (impl Read + Seek), start: u64, length: u64) -> i
     Ok(length)
 }
 
-/// The element at `at`; none where there is none.
+/// Returns the element at offset `at`, or None if there is no valid element header.
 fn element(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<Element>> {
     let mut head = [0; 12];
     let got = read_at(file, at, &mut head)?;
@@ -255,7 +260,7 @@ fn element(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<Element>
     }))
 }
 
-/// The elements in `bytes`, as ids and contents.
+/// Returns the ids and contents of the elements in `bytes`.
 fn children(bytes: &[u8]) -> Vec<(u32, &[u8])> {
     let (mut rest, mut found) = (bytes, Vec::new());
     while let Some((id, size, width)) = head_of(rest) {
@@ -268,7 +273,7 @@ fn children(bytes: &[u8]) -> Vec<(u32, &[u8])> {
     found
 }
 
-/// An element's id, its size unless that was left open, and the bytes that the two take.
+/// Parses an element's id and size. Returns the size as None if it is unknown, and the bytes that both take.
 fn head_of(bytes: &[u8]) -> Option<(u32, Option<u64>, usize)> {
     let width = bytes.first()?.leading_zeros() as usize + 1;
     let id = bytes.get(..width).filter(|_| width <= 4)?;
@@ -278,7 +283,7 @@ fn head_of(bytes: &[u8]) -> Option<(u32, Option<u64>, usize)> {
     Some((id, (!is_open).then_some(size), width + size_width))
 }
 
-/// A number of EBML with its length in its first bits, and the bytes that it takes.
+/// Parses an EBML variable-length integer. Returns its value and the bytes that it takes.
 fn size(bytes: &[u8]) -> Option<(u64, usize)> {
     let width = bytes.first()?.leading_zeros() as usize + 1;
     let bytes = bytes.get(..width).filter(|_| width <= 8)?;

@@ -1,9 +1,9 @@
-//! What a file's container promises: its video tracks, how many frames they have, and which of them the
-//! file is too short for.
+//! Reads from a file's container which video tracks it has, how many frames these have, and whether the file
+//! is truncated.
 //!
-//! GStreamer's demuxers read a file as far as it goes and report the end of the stream, whether or not
-//! the container has more. The readers here take only the tables and the headers of blocks, never pixels,
-//! and stop without an error where they do not understand a file: such a file promises nothing.
+//! GStreamer's demuxers read a truncated file as far as it goes and then report the end of the stream. The
+//! readers in this module find the frames that are missing. They parse only the tables and block headers,
+//! never pixels. A file that they cannot parse is not an error: it then counts as complete.
 
 mod matroska;
 mod mp4;
@@ -15,15 +15,15 @@ use std::{
     path::Path,
 };
 
-/// What a container says about itself.
+/// A container's description of its tracks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Container {
     pub(crate) video: Vec<VideoTrack>,
-    /// Whether there is a track of another kind, such as sound.
+    /// Whether there is a track that is not video, such as audio.
     pub(crate) has_other_tracks: bool,
-    /// Whether all tracks are sound.
+    /// Whether all tracks are audio.
     pub(crate) is_sound_only: bool,
-    /// Bytes of the file's headers to replace for the demuxer.
+    /// Replacements for bytes of the file's headers that the demuxer would misread.
     pub(crate) corrections: Vec<Correction>,
 }
 
@@ -32,29 +32,29 @@ pub(crate) struct Container {
 pub(crate) struct VideoTrack {
     /// The number at the end of the stream id that GStreamer's demuxer gives the track.
     pub(crate) stream: u64,
-    /// Frames that the track has; one or more where only a part of the file was read.
+    /// Number of frames. If only a part of the file was read, a lower bound that is at least 1.
     pub(crate) frames: u64,
-    /// Whether an edit list says which frames are shown.
+    /// Whether an edit list selects the frames that are displayed.
     pub(crate) has_edits: bool,
 }
 
-/// Bytes to be read as others.
+/// Bytes that replace those at `offset` of the file when the demuxer reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Correction {
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Why a file has fewer frames than its container promises.
+/// Why a file is truncated: it has fewer frames than its container states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CutOff {
-    /// The data of frames would lie behind the end of the file.
+    /// The file ends before the data of the last frames.
     Missing { bytes: u64, frames: Option<u64> },
-    /// The index that recorders write when they stop is not there.
+    /// The index is missing, which recorders write when they stop.
     NoIndex,
 }
 
-/// The kind of a container, by its first bytes.
+/// A container format, recognized by the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Riff,
@@ -62,8 +62,9 @@ enum Kind {
     Matroska,
 }
 
-/// Reads what the container of the regular file at `path` promises. None for other containers, and for
-/// pipes, which would wait for their writer.
+/// Returns the tracks that the container of the regular file at `path` states.
+///
+/// Returns None for other container formats, and for pipes, which would block until they have a writer.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -76,8 +77,9 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Container>> {
     }
 }
 
-/// Why the file at `path` gave fewer frames than its container promises, if it did. `packets` is the
-/// number of packets that the demuxer gave for the video.
+/// Returns why the file at `path` is truncated, or None if it is complete.
+///
+/// `packets` is the number of packets that the demuxer produced for the video.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -105,7 +107,7 @@ fn kind(head: &[u8]) -> Option<Kind> {
     match head {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', ..] => Some(Kind::Riff),
         [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Kind::Matroska),
-        // QuickTime files of old begin with any of these.
+        // Old QuickTime files start with any of these boxes.
         [_, _, _, _, name @ ..] => {
             let names = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"];
             names.iter().any(|known| name.starts_with(*known)).then_some(Kind::Mp4)
@@ -114,7 +116,8 @@ fn kind(head: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Fills `buffer` from `at` on as far as the file goes, and returns how far.
+/// Fills `buffer` with the bytes at offset `at`, and returns their number, which is smaller at the end of the
+/// file.
 fn read_at(file: &mut (impl Read + Seek), at: u64, buffer: &mut [u8]) -> io::Result<usize> {
     file.seek(SeekFrom::Start(at))?;
     let mut got = 0;
@@ -127,7 +130,9 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, buffer: &mut [u8]) -> io::Res
     Ok(got)
 }
 
-/// `size` bytes from `at` on, or fewer where the file ends before; none above a size that no index has.
+/// Returns `size` bytes from offset `at`, or fewer at the end of the file.
+///
+/// Returns None for sizes over 256 MiB, which no valid index has.
 fn read_block(file: &mut (impl Read + Seek), at: u64, size: u64) -> io::Result<Option<Vec<u8>>> {
     const MAX_BLOCK: u64 = 1 << 28;
     if size > MAX_BLOCK {

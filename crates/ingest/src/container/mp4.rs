@@ -7,13 +7,18 @@ use std::{
 
 use super::{Container, Correction, CutOff, VideoTrack, read_at, read_block};
 
-/// Reads the video tracks, and what qtdemux must not see.
+/// Reads the video tracks, and corrects durations that qtdemux would misread.
 ///
-/// Two durations are corrected. qtdemux of GStreamer 1.22 ends a track with an edit list where its media
-/// time reaches the duration of the movie, although a trimmed file's media begins seconds behind that, and
-/// it leaves out tracks that are shorter than a fifth of the movie: with an unknown movie duration it does
-/// neither. It also ends a track without an edit list where the track's header says, although the sample
-/// table may go on.
+/// qtdemux of GStreamer 1.22 handles durations wrongly in three cases:
+///
+/// - It ends a track with an edit list where the track's media time reaches the movie's duration, although
+///   the media of a trimmed file starts seconds later than that.
+/// - It ignores tracks that are shorter than a fifth of the movie.
+/// - It ends a track without an edit list at the duration in the track's header, although the sample table
+///   may extend beyond it.
+///
+/// The first two cases do not occur if the movie's duration is unknown, so that is set to 0. For the third, the
+/// track's duration is set to the sum of its samples' durations.
 pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<Container>> {
     let layout = Layout::of(file, length)?;
     let Some((at, moov)) = layout.moov else { return Ok(None) };
@@ -24,7 +29,7 @@ pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Opt
         ..Container::default()
     };
     let mut correct = |field: &Field, value: u64| {
-        // 0 means that the duration is not known.
+        // 0 means that the duration is unknown.
         let value = if field.width == 4 && value >= u64::from(u32::MAX) { 0 } else { value };
         let bytes = value.to_be_bytes()[8 - field.width..].to_vec();
         container.corrections.push(Correction { offset: at + field.offset as u64, bytes });
@@ -48,7 +53,8 @@ pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Opt
     container.video = videos
         .map(|track| VideoTrack {
             stream: track.id.into(),
-            // The samples of a fragmented file are counted in its fragments, if anywhere.
+            // The sample table of a fragmented file is empty: its samples are counted in its fragments, if at
+            // all.
             frames: if movie.is_fragmented { u64::MAX } else { track.samples },
             has_edits: track.has_edits,
         })
@@ -56,7 +62,7 @@ pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Opt
     Ok(Some(container))
 }
 
-/// Whether samples of a video track lie behind the end of the file.
+/// Returns whether the file ends before some samples of a video track.
 pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<CutOff>> {
     let layout = Layout::of(file, length)?;
     let behind_end = layout.end.checked_sub(length).filter(|missing| *missing > 0);
@@ -81,23 +87,23 @@ pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<
     let missing = CutOff::Missing { bytes: lost.end - length, frames: Some(lost.frames) };
     Ok(match behind_end {
         _ if lost.frames > 0 => Some(missing),
-        // What the last fragment held is not known.
+        // The contents of the last fragment are unknown.
         Some(bytes) if !whole_fragments => Some(CutOff::Missing { bytes, frames: None }),
         _ => None,
     })
 }
 
-/// The boxes at the top of a file.
+/// The boxes at the top level of a file.
 #[derive(Debug, Default)]
 struct Layout {
-    /// Where the index begins, and its bytes.
+    /// Offset of the index, and its bytes.
     moov: Option<(u64, Vec<u8>)>,
-    /// Whether the whole index is there, though it may be too large to be read.
+    /// Whether the whole index is in the file. It may still be too large to be read.
     has_index: bool,
-    /// Where the fragments' indexes begin, and their sizes.
+    /// Offsets and sizes of the fragments' indexes.
     fragments: Vec<(u64, u64)>,
     has_media: bool,
-    /// Where the last box with media ends by its own size.
+    /// Where the last index or media box ends according to its stated size.
     end: u64,
 }
 
@@ -114,7 +120,7 @@ impl Layout {
             match &found.name {
                 b"moov" if layout.moov.is_none() => {
                     layout.end = layout.end.max(end);
-                    // An index that was cut off is none.
+                    // A truncated index is useless.
                     if end <= length {
                         layout.has_index = true;
                         layout.moov = read_block(file, at, size)?.map(|moov| (at, moov));
@@ -137,20 +143,21 @@ impl Layout {
     }
 }
 
-/// The size and the name of a box.
+/// The header of a box: its size and name.
 struct BoxHead {
     name: [u8; 4],
-    /// With its head.
+    /// Size of the box, including its header.
     size: u64,
     head: usize,
 }
 
 impl BoxHead {
-    /// The head at the start of `bytes`, where `left` bytes are left for its box.
+    /// Parses the header at the start of `bytes`. `left` is the number of bytes left in the enclosing box or
+    /// file.
     fn of(bytes: &[u8], left: u64) -> Option<Self> {
         let (size, name) = (u32_at(bytes, 0)?, bytes.get(4..8)?.try_into().ok()?);
         let (size, head) = match size {
-            // To the end of what it stands in.
+            // The box extends to the end of the enclosing box or file.
             0 => (left, 8),
             1 => (u64_at(bytes, 8)?, 16),
             size => (u64::from(size), 8),
@@ -159,7 +166,7 @@ impl BoxHead {
     }
 }
 
-/// The boxes in `data[range]`, as names and the ranges of what is in them.
+/// Returns the names of the boxes in `data[range]` and the ranges of their contents.
 fn boxes(data: &[u8], range: std::ops::Range<usize>) -> Vec<([u8; 4], std::ops::Range<usize>)> {
     let (mut at, mut found) = (range.start, Vec::new());
     while let Some(rest) = data.get(at..range.end).filter(|rest| !rest.is_empty()) {
@@ -171,7 +178,7 @@ fn boxes(data: &[u8], range: std::ops::Range<usize>) -> Vec<([u8; 4], std::ops::
     found
 }
 
-/// An unsigned number in the index.
+/// An unsigned number in the index, and where it is stored.
 #[derive(Debug)]
 struct Field {
     offset: usize,
@@ -186,13 +193,13 @@ impl Field {
     }
 }
 
-/// What `moov` says.
+/// The contents of the `moov` box.
 #[derive(Debug, Default)]
 struct Movie {
     duration: Option<Field>,
     tracks: Vec<Track>,
     is_fragmented: bool,
-    /// The size of a fragment's samples where the fragment does not say it, by track.
+    /// Default sample sizes by track id, for fragments that do not state a size.
     default_sizes: HashMap<u32, u32>,
 }
 
@@ -207,9 +214,9 @@ struct Track {
     /// The sum of the samples' durations, in the unit of `duration`.
     samples_duration: u64,
     sizes: Sizes,
-    /// The offsets of the chunks.
+    /// Offsets of the chunks in the file.
     chunks: Vec<u64>,
-    /// From which chunk on, counted from 1, how many samples a chunk has.
+    /// Pairs of a chunk number, counted from 1, and the number of samples per chunk from that chunk on.
     chunk_lengths: Vec<(u32, u32)>,
 }
 
@@ -225,11 +232,11 @@ impl Default for Sizes {
     }
 }
 
-/// Samples behind the end of the file.
+/// Counts the samples that lie beyond the end of the file.
 struct Lost {
     length: u64,
     frames: u64,
-    /// Where the last sample ends.
+    /// Where the last such sample would end.
     end: u64,
 }
 
@@ -264,7 +271,7 @@ impl Movie {
         movie
     }
 
-    /// Adds what the fragment at `at` of the file has behind the file's end.
+    /// Adds to `lost` the samples of the fragment at offset `at` that lie beyond the end of the file.
     fn fragment_lost(&self, at: u64, moof: &[u8], lost: &mut Lost) {
         let Some((_, inside)) = boxes(moof, 0..moof.len()).into_iter().next() else { return };
         for (_, traf) in boxes(moof, inside).into_iter().filter(|(name, _)| name == b"traf") {
@@ -300,15 +307,16 @@ impl Movie {
     }
 }
 
-/// What holds for all samples that a fragment has of a track.
+/// The values that apply to all of a track's samples in a fragment.
 struct FragmentHead {
     track: u32,
     base: u64,
     size: u32,
 }
 
-/// Adds the samples of the run at `start` that lie behind the end of the file, and returns where its
-/// last sample ends.
+/// Adds to `lost` the samples of the run at `start` that lie beyond the end of the file.
+///
+/// Returns the offset at which the run's last sample ends.
 fn run_lost(moof: &[u8], start: usize, head: &FragmentHead, next: u64, lost: &mut Lost) -> Option<u64> {
     let (flags, count) = (u32_at(moof, start)?, u32_at(moof, start + 4)?);
     let has = |bit: u32| (flags >> bit & 1) as usize;
@@ -322,7 +330,7 @@ fn run_lost(moof: &[u8], start: usize, head: &FragmentHead, next: u64, lost: &mu
         let size = if has(9) == 1 { u32_at(moof, place + 4 * has(8))? } else { head.size };
         lost.sample(offset, size);
         offset = offset.saturating_add(size.into());
-        // Without a table the run is as long as its count, which may be any number in a damaged file.
+        // Without a sample table the loop is bounded only by the count, which is arbitrary in a damaged file.
         if width == 0 && offset > lost.length.saturating_add(1 << 30) {
             break;
         }
@@ -402,9 +410,9 @@ impl Track {
         }
     }
 
-    /// Adds the samples that lie behind the end of the file.
+    /// Adds to `lost` the samples that lie beyond the end of the file.
     fn lost(&self, lost: &mut Lost) {
-        // Each sample has at least a byte, so that a damaged count does not keep the loop busy.
+        // Each sample takes at least one byte. This bounds the loop when the count is damaged.
         let samples = self.samples.min(lost.length.saturating_mul(2));
         let mut sample = 0u64;
         let mut lengths = self.chunk_lengths.iter().peekable();
@@ -435,7 +443,7 @@ impl Track {
     }
 }
 
-/// The duration in the header of a movie or of a track's media, which begins at `start`.
+/// Reads the duration from the `mvhd` or `mdhd` box whose content starts at `start`.
 fn duration(data: &[u8], start: usize) -> Option<Field> {
     let is_long = *data.get(start)? == 1;
     Field::of(data, start + if is_long { 24 } else { 16 }, is_long)

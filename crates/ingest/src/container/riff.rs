@@ -4,9 +4,12 @@ use std::io::{self, Read, Seek};
 
 use super::{CutOff, read_at};
 
-/// Whether the file is shorter than its lists, and its header has more frames than the `packets` that
-/// came. Either alone is common: writers that count a head in, or that round a length up; and headers
-/// whose count was never filled in, or that have the frames of the first of several parts only.
+/// Returns whether the file is shorter than its lists state and its header states more frames than the
+/// `packets` that the demuxer produced.
+///
+/// Each condition alone also holds for complete files. Some writers count a chunk's header as content or
+/// round a length up. Some headers have a frame count that was never filled in, or that covers only the first
+/// of several RIFF chunks.
 pub(super) fn cut_off(
     file: &mut (impl Read + Seek),
     length: u64,
@@ -14,7 +17,7 @@ pub(super) fn cut_off(
 ) -> io::Result<Option<CutOff>> {
     let (mut at, mut end, mut frames, mut is_open) = (0u64, 0u64, None, false);
     while let Some(chunk) = Chunk::at(file, at)?.filter(|chunk| &chunk.name == b"RIFF") {
-        // A size of 0 or of all ones was never filled in: the file was being written.
+        // A size of 0 or of all ones was never filled in: the file was still being written.
         is_open |= chunk.size == 0 || chunk.size == u32::MAX;
         end = chunk.end();
         if at == 0 {
@@ -25,7 +28,7 @@ pub(super) fn cut_off(
             break;
         }
     }
-    // The last padding byte is often left out.
+    // Writers often omit the last padding byte.
     let missing = end.saturating_sub(length);
     if is_open || missing <= 1 || frames.is_some_and(|frames: u64| frames > 0 && packets >= frames) {
         return Ok(None);
@@ -37,7 +40,7 @@ pub(super) fn cut_off(
     Ok(Some(CutOff::Missing { bytes: missing, frames }))
 }
 
-/// A chunk's head.
+/// The header of a chunk.
 struct Chunk {
     name: [u8; 4],
     size: u32,
@@ -58,15 +61,15 @@ impl Chunk {
         self.at + 8
     }
 
-    /// With its padding.
+    /// The offset of the end of the chunk and its padding byte.
     fn end(&self) -> u64 {
         self.content() + u64::from(self.size) + u64::from(self.size % 2)
     }
 }
 
-/// How many frames the header of the first video stream has.
+/// Returns the frame count in the header of the first video stream.
 fn first_video_frames(file: &mut (impl Read + Seek), end: u64) -> io::Result<Option<u64>> {
-    // Lists hold chunks and lists; only the way down to the streams' headers is followed.
+    // Lists nest. The loop descends only into those that lead to the stream headers.
     let mut at = 12;
     while at < end
         && let Some(chunk) = Chunk::at(file, at)?
@@ -86,7 +89,7 @@ fn first_video_frames(file: &mut (impl Read + Seek), end: u64) -> io::Result<Opt
     Ok(None)
 }
 
-/// Whether the index stands behind the frames, so that all of them are there.
+/// Returns whether the index follows the frames. If it does, all frames are in the file.
 fn has_index(file: &mut (impl Read + Seek), length: u64) -> io::Result<bool> {
     let mut at = 12;
     while at < length

@@ -23,7 +23,7 @@ fn withholds_h264_until_an_idr_picture_and_keeps_the_parameter_sets_before_it() 
         assert_eq!(gate.admit(&unit(layout, &[DELTA]), true), Admitted::No { frame: true });
         assert_eq!(gate.admit(&unit(layout, &[SPS, PPS]), false), Admitted::No { frame: false });
         let prefix = unit(layout, &[SPS, PPS]);
-        // Also where a demuxer's index takes it for a delta frame.
+        // A key frame is recognized even if a demuxer's index marks it as a delta frame.
         assert_eq!(gate.admit(&unit(layout, &[IDR]), true), Admitted::First { prefix, recovery: 0 });
     }
 }
@@ -37,12 +37,12 @@ fn an_intra_picture_that_the_parser_takes_for_a_key_frame_is_one() {
 
 #[test]
 fn streams_with_intra_refresh_start_at_a_recovery_point() {
-    // recovery_frame_cnt = 24: the code 25, `000011001` in bits.
+    // recovery_frame_cnt = 24, which has the code 25, in bits `000011001`.
     let sei: &[u8] = &[6, 5, 2, 0xaa, 0xbb, 6, 2, 0b0000_1100, 0b1100_0000, 0x80];
     let layout = Layout::StartCodes;
     let first = gate(Codec::H264, layout).admit(&unit(layout, &[sei, DELTA]), true);
     assert_eq!(first, Admitted::First { prefix: Vec::new(), recovery: 24 });
-    // recovery_poc_cnt = 24: the code 48, of which 47 is the number.
+    // recovery_poc_cnt = 24, which has the code number 47 and the code 48.
     let sei: &[u8] = &[39 << 1, 1, 6, 2, 0b0000_0110, 0b0001_1100, 0x80];
     let delta: &[u8] = &[1 << 1, 1, 0x80];
     let first = gate(Codec::H265, layout).admit(&unit(layout, &[sei, delta]), true);

@@ -8,7 +8,7 @@ const RATE: u32 = 90_000;
 const FRAME: u32 = RATE / 25;
 const FRAME_NS: u64 = 40_000_000;
 
-/// A camera at 25 frames/s whose clock differs from this machine's by `offset_ms`.
+/// A camera at 25 frames/s whose clock differs from the local clock by `offset_ms`.
 struct Camera {
     times: Arc<RtpTime>,
     start: Timestamp,
@@ -34,7 +34,7 @@ impl Camera {
         self.start + Duration::from_nanos(frame * FRAME_NS)
     }
 
-    /// The time of `frame` by the camera's clock.
+    /// Returns the time of `frame` by the camera's clock.
     fn time(&self, frame: u64) -> Timestamp {
         Timestamp::from_unix_us(self.arrival(frame).as_unix_us() + self.offset_ms * 1_000)
     }
@@ -58,7 +58,7 @@ impl Camera {
         self.times.read(Some(frame * FRAME_NS))
     }
 
-    /// Sends `frames`, with a report before each 25th, and returns the times of the frames.
+    /// Sends `frames`, with a report before every 25th frame, and returns the frames' times.
     fn play(&self, frames: std::ops::Range<u64>) -> Vec<Option<CameraTime>> {
         let play = |frame| {
             if frame % 25 == 0 {
@@ -120,7 +120,7 @@ fn a_jump_of_the_rtp_time_or_another_ssrc_moves_no_time() {
         let before = camera.play(0..60);
         assert_dated(&camera, &before, 0);
         (camera.rtp, camera.ssrc) = (rtp, ssrc);
-        // The jump falls between two reports.
+        // The jump occurs between two reports.
         let after = camera.play(60..200);
         assert_dated(&camera, &after, 60);
         assert!(after.iter().all(|time| time.unwrap().generation == 1), "{rtp} {ssrc}");
@@ -131,7 +131,7 @@ fn a_jump_of_the_rtp_time_or_another_ssrc_moves_no_time() {
 fn a_jump_of_the_presentation_time_alone_moves_no_time() {
     let camera = Camera::new(0);
     camera.play(0..50);
-    // As the jitter buffer does after the network had stalled for 2 s.
+    // The jitter buffer does this after the network has stalled for 2 s.
     for frame in 50..100 {
         let pts = Some(frame * FRAME_NS + 2_000_000_000);
         camera.times.packet(RtpPacket { ssrc: camera.ssrc, timestamp: camera.timestamp(frame), pts });
@@ -180,7 +180,7 @@ fn reports_that_contradict_each_other_are_not_believed_for_good() {
 
 #[test]
 fn an_rtp_time_that_does_not_keep_pace_with_the_clock_is_not_believed() {
-    // Frames that come at 15 frames/s, with RTP timestamps as of 25, or all with the same.
+    // Frames arrive at 15 frames/s. Their RTP timestamps either advance as for 25 frames/s, or are all the same.
     for step in [FRAME, 0] {
         let camera = Camera::new(0);
         let mut is_known = Vec::new();
@@ -219,7 +219,7 @@ fn a_compound_packet_is_searched_for_its_sender_report() {
     let mut without_clock = report.clone();
     without_clock[8..16].fill(0);
     assert_eq!(sender_reports(&without_clock).next().unwrap().wall, None);
-    // 2036-02-07T06:28:17Z, one second after the seconds wrapped.
+    // 2036-02-07T06:28:17Z, one second after the wraparound.
     let mut wrapped = report;
     wrapped[8..16].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0]);
     let wall = sender_reports(&wrapped).next().unwrap().wall.unwrap();

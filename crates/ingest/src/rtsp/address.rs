@@ -1,4 +1,4 @@
-//! Where a camera is: its address, where it redirects to, and what its control attributes stand for.
+//! RTSP addresses: parsing, redirects, and the resolution of SDP control attributes.
 
 use lookout_config::{Credentials, Secret};
 use url::Url;
@@ -16,14 +16,14 @@ pub(super) struct Address {
 /// Why a camera's redirect is not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BadRedirect {
-    /// It names no address, or not one of RTSP.
+    /// The `Location` header is empty, or is not an RTSP address.
     NoAddress,
-    /// From `rtsps://` to `rtsp://`.
+    /// The redirect leads from `rtsps://` to `rtsp://`.
     Unencrypted,
 }
 
 impl Address {
-    /// Reads `location`, an `rtsp://` or `rtsps://` address without credentials.
+    /// Parses `location`, an `rtsp://` or `rtsps://` address without credentials.
     pub(super) fn parse(location: &str) -> Option<Self> {
         let (plain, zone) = without_zone(location);
         let mut address = Self::from_url(&Url::parse(&plain).ok()?, &plain)?;
@@ -45,7 +45,8 @@ impl Address {
         Some(Self { tls, host, port, uri: written.to_owned() })
     }
 
-    /// The address that the camera's `Location` header names, and the credentials in it.
+    /// Resolves the camera's `Location` header against this address. Returns the new address and the credentials in
+    /// it.
     pub(super) fn redirected(&self, location: &str) -> Result<(Self, Option<Credentials>), BadRedirect> {
         let base = Url::parse(&self.uri).map_err(|_| BadRedirect::NoAddress)?;
         let mut url = base.join(location.trim()).map_err(|_| BadRedirect::NoAddress)?;
@@ -57,7 +58,7 @@ impl Address {
         let (user, password) = (decoded(url.username()), url.password().map(decoded));
         let credentials = (!user.is_empty() || password.is_some())
             .then(|| Credentials { user, password: Secret::new(password.unwrap_or_default()) });
-        // Neither can fail on an address that has a host; without one the address is refused below.
+        // These calls fail only for an address without a host, which `from_url` then rejects.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let address = Self::from_url(&url, url.as_str()).ok_or(BadRedirect::NoAddress)?;
@@ -67,20 +68,21 @@ impl Address {
         Ok((address, credentials))
     }
 
-    /// Whether credentials for `self` may be sent to `other`: the same scheme, host and port.
+    /// Returns whether credentials for `self` may be sent to `other`: scheme, host and port must be equal.
     pub(super) fn is_same_server(&self, other: &Self) -> bool {
         self.tls == other.tls && self.host.eq_ignore_ascii_case(&other.host) && self.port == other.port
     }
 
-    /// `host:port` as people write it.
+    /// Returns `host:port`, with brackets around an IPv6 address.
     pub(super) fn host_and_port(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
-/// `location` without the zone of its IPv6 address, which the standard for URLs does not know and a camera does
-/// not need, and the zone.
+/// Splits the zone id of an IPv6 address off `location`.
+///
+/// The URL standard does not support zone ids, and cameras do not need them in requests.
 fn without_zone(location: &str) -> (String, Option<&str>) {
     let zone = location.split_once('[').and_then(|(_, rest)| rest.split_once(']')?.0.split_once('%'));
     match zone {
@@ -89,10 +91,10 @@ fn without_zone(location: &str) -> (String, Option<&str>) {
     }
 }
 
-/// The address that `control` stands for, relative to `base`.
+/// Resolves the SDP attribute `control` against `base`.
 ///
-/// Cameras expect what most clients do, which is to append: resolved by RFC 3986 the last part of a base
-/// without a final slash would be replaced, and a query lost.
+/// A relative attribute is appended to the base, because most clients do this and cameras expect it. RFC 3986 would
+/// replace the last path segment of a base without a final slash, and drop its query.
 pub(super) fn control(base: &str, control: Option<&str>) -> String {
     match control.map(str::trim) {
         None | Some("" | "*") => base.to_owned(),

@@ -1,4 +1,4 @@
-//! Finding a camera's stream: OPTIONS, DESCRIBE, and the redirects that answer them.
+//! Finds a camera's stream: sends OPTIONS and DESCRIBE, and follows redirects.
 
 use lookout_schema::RetryReason;
 
@@ -10,11 +10,11 @@ use super::{
     message::Response,
 };
 
-/// Redirects that are followed in a row.
+/// The number of consecutive redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
 impl Dialog {
-    /// Asks what the camera offers, and follows where it redirects to.
+    /// Requests the session description, following redirects, and returns the video track to set up.
     pub(super) fn describe(&mut self) -> Result<Track, Broken> {
         let mut visited = vec![self.address.uri.clone()];
         loop {
@@ -22,7 +22,7 @@ impl Dialog {
             self.phase.set(Phase::Options);
             let options = self.exchange("OPTIONS", &uri, &[])?;
             self.public = options.header("Public").map(str::to_ascii_uppercase);
-            // Cameras that refuse OPTIONS may answer DESCRIBE; a web server does not.
+            // Cameras that refuse OPTIONS may still answer DESCRIBE. A web server does not.
             let response = if is_redirect(&options) || options.version.starts_with("HTTP/") {
                 options
             } else {

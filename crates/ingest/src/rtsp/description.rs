@@ -1,49 +1,49 @@
-//! What a camera offers: its answer to DESCRIBE, and the video stream that is chosen from it.
+//! Parses the answer to DESCRIBE, and selects the video stream in it.
 
 use gstreamer as gst;
 use gstreamer_sdp as sdp;
 
 use super::{address, message::Response};
 
-/// The video stream that is asked for.
+/// The selected video stream.
 #[derive(Debug, Clone)]
 pub(super) struct Track {
     /// The address for SETUP.
     pub(super) uri: String,
     /// The address for PLAY and TEARDOWN.
     pub(super) session_uri: String,
-    /// Caps of the RTP packets, one for each payload type.
+    /// Caps of the RTP packets by payload type. The selected payload type comes first.
     pub(super) formats: Vec<(u32, gst::Caps)>,
     pub(super) clock_rate: u32,
     /// `RTP/AVP` or `RTP/AVPF`.
     pub(super) profile: &'static str,
 }
 
-/// Why there is no video stream to ask for.
+/// Why the answer to DESCRIBE has no usable video stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoTrack {
-    /// The answer is no session description; it begins like this.
+    /// The answer is not an SDP session description. Holds its first characters.
     NotSdp(String),
-    /// There is no video among these media, such as `audio (PCMU)`.
+    /// There is no video. Holds the other media, such as `audio (PCMU)`.
     NoVideo(Vec<String>),
-    /// There is video, in encodings that this GStreamer cannot unpack.
+    /// There is video, and the installed GStreamer has no depayloader for it. Holds the encodings.
     Unknown(Vec<String>),
-    /// Video over SRTP.
+    /// The video is sent over SRTP.
     Encrypted,
 }
 
 impl Track {
-    /// The first video stream of the answer to a DESCRIBE of `asked` that GStreamer can unpack.
+    /// Selects the first video stream that GStreamer can depayload from the answer to a DESCRIBE of `asked`.
     pub(super) fn choose(response: &Response, asked: &str) -> Result<Self, NoTrack> {
         let not_sdp = || {
             let start: String = String::from_utf8_lossy(&response.body).chars().take(40).collect();
             NoTrack::NotSdp(start.split_whitespace().collect::<Vec<_>>().join(" "))
         };
-        // Names in Latin-1 would not be valid strings.
+        // Names in Latin-1 are not valid UTF-8.
         let text = String::from_utf8_lossy(&response.body);
         let message = sdp::SDPMessage::parse_buffer(text.as_bytes()).map_err(|_| not_sdp())?;
         let base = base(response, asked);
-        // A relative one adds nothing that cameras agree on, so only an absolute one counts.
+        // Cameras disagree on the meaning of a relative session control, so only an absolute one is used.
         let session_control =
             message.attribute_val("control").filter(|control| address::is_absolute(control));
         let session_uri = address::control(&base, session_control);
@@ -81,7 +81,7 @@ impl Track {
                 uri: address::control(&session_uri, media.attribute_val("control")),
                 session_uri,
                 clock_rate: u32::try_from(rate).ok().filter(|rate| *rate > 0).unwrap_or(90_000),
-                // What is chosen comes first; other payload types of the stream may follow.
+                // The selected payload type comes first. The stream may also contain the others.
                 formats: std::iter::once(known.clone())
                     .chain(formats.iter().filter(|(pt, _)| *pt != known.0).cloned())
                     .collect(),
@@ -96,7 +96,7 @@ impl Track {
     }
 }
 
-/// What the description's relative addresses start from.
+/// Returns the base of the description's relative addresses.
 fn base(response: &Response, asked: &str) -> String {
     let stated = [response.header("Content-Base"), response.header("Content-Location")];
     // Some cameras send an empty base, or one without a scheme.
@@ -104,7 +104,7 @@ fn base(response: &Response, asked: &str) -> String {
     stated.unwrap_or(asked).to_owned()
 }
 
-/// Caps of each payload type of `media`.
+/// Returns the caps of each payload type of `media`.
 fn formats(message: &sdp::SDPMessage, media: &sdp::SDPMediaRef) -> Vec<(u32, gst::Caps)> {
     let payload_types = (0..media.formats_len()).filter_map(|n| media.format(n)?.trim().parse::<u32>().ok());
     let caps_of = |pt: u32| {
@@ -123,7 +123,7 @@ fn encoding(caps: &gst::Caps) -> String {
     name.unwrap_or_else(|| "unknown".into())
 }
 
-/// Whether an element unpacks such packets.
+/// Returns whether GStreamer has a depayloader for packets with `caps`.
 fn is_known(caps: &gst::Caps) -> bool {
     let depayloaders =
         gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DEPAYLOADER, gst::Rank::MARGINAL);

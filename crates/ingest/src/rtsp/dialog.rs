@@ -1,4 +1,4 @@
-//! Requests and their answers on the control connection.
+//! Requests and responses on the control connection.
 
 use std::{
     io::PipeReader,
@@ -24,14 +24,14 @@ use super::{
 };
 use crate::Fault;
 
-/// How long the camera may take to answer TEARDOWN before the connection is closed anyway.
+/// For how long [`Dialog::tear_down`] waits for the response to TEARDOWN.
 const TEARDOWN: Duration = Duration::from_millis(100);
 
-/// Why a dialog cannot go on.
+/// Why a dialog cannot continue.
 #[derive(Debug)]
 pub(super) enum Broken {
     Stopped,
-    /// No answer came in time.
+    /// The camera did not respond in time.
     Silent,
     /// The camera closed the connection.
     Closed,
@@ -47,7 +47,7 @@ impl From<Fault> for Broken {
 }
 
 impl Broken {
-    /// For what broke before there was a dialog.
+    /// Converts an error that occurred before there was a dialog.
     pub(super) fn into_fault(self, settings: &CameraSettings) -> Fault {
         match self {
             Self::Fault(fault) => fault,
@@ -62,29 +62,29 @@ impl Broken {
 #[derive(Debug)]
 pub(super) enum Event {
     Response(Response),
-    /// Interleaved data, or a datagram: RTP on channel 0 and RTCP on channel 1 of `media`.
+    /// An interleaved packet or a datagram, RTP or RTCP.
     Media {
         rtcp: bool,
         packet: Vec<u8>,
     },
-    /// Nothing, until the time that was given.
+    /// The deadline passed.
     Nothing,
 }
 
-/// Where media arrives.
+/// How RTP and RTCP packets are received.
 #[derive(Debug)]
 pub(super) enum Media {
     Interleaved { rtp: u8, rtcp: u8 },
     Udp(Ports),
 }
 
-/// A dialog with a camera.
+/// A dialog with a camera: the control connection and the state of the RTSP session.
 pub(super) struct Dialog {
     pub(super) context: Context,
     pub(super) media: Option<Media>,
-    /// The id of the session, from SETUP on.
+    /// The session id, known from SETUP on.
     pub(super) session: Option<String>,
-    /// Media that came while an answer was awaited.
+    /// RTP and RTCP packets that arrived while [`Dialog`] waited for a response. The flag marks RTCP.
     pub(super) early: Vec<(bool, Vec<u8>)>,
     pub(super) phase: Arc<SharedPhase>,
     cancellable: gio::Cancellable,
@@ -96,7 +96,7 @@ pub(super) struct Dialog {
     inbox: Inbox,
     cseq: u32,
     pub(super) login: Login,
-    /// The methods that the camera lists.
+    /// The methods in the response to OPTIONS, in upper case.
     pub(super) public: Option<String>,
     session_uri: Option<String>,
 }
@@ -137,14 +137,14 @@ impl Dialog {
         })
     }
 
-    /// Replaces the control connection by a new one.
+    /// Replaces the control connection with a new one.
     pub(super) fn reconnect(&mut self) -> Result<(), Broken> {
         self.wire = connect(&self.address, self.verify, self.patience, &self.cancellable, &self.context)?;
         self.inbox = Inbox::default();
         Ok(())
     }
 
-    /// Sends a request and returns its answer. Logs in if the camera asks for it.
+    /// Sends a request and returns its response. Authenticates if the camera asks for it.
     pub(super) fn exchange(
         &mut self,
         method: &str,
@@ -156,7 +156,7 @@ impl Dialog {
             let with_login = self.send(method, uri, headers);
             let answer = with_login.and_then(|with| Ok((with, self.answer()?)));
             let (with_login, response) = match answer {
-                // Some cameras close the connection after they have asked for a login.
+                // Some cameras close the connection after an authentication challenge.
                 Err(Broken::Closed | Broken::Failed(_)) if self.login.is_pending() && !reconnected => {
                     reconnected = true;
                     self.reconnect()?;
@@ -177,7 +177,7 @@ impl Dialog {
         }
     }
 
-    /// Sends a request; true if a login was sent with it.
+    /// Sends a request. Returns whether it carried credentials.
     pub(super) fn send(
         &mut self,
         method: &str,
@@ -197,12 +197,12 @@ impl Dialog {
         Ok(with_login)
     }
 
-    /// The answer to the last request.
+    /// Waits for the response to the last request.
     fn answer(&mut self) -> Result<Response, Broken> {
         let deadline = Instant::now() + self.patience;
         loop {
             match self.next(deadline)? {
-                // One without a number answers the last request.
+                // A response without a CSeq is taken as the response to the last request.
                 Event::Response(response) if response.cseq().is_none_or(|cseq| cseq >= self.cseq) => {
                     return Ok(response);
                 }
@@ -213,7 +213,9 @@ impl Dialog {
         }
     }
 
-    /// What the camera sends next, until `deadline`.
+    /// Returns what the camera sends next, or [`Event::Nothing`] at `deadline`.
+    ///
+    /// Answers requests of the camera itself.
     pub(super) fn next(&mut self, deadline: Instant) -> Result<Event, Broken> {
         loop {
             if let Some(item) = self.inbox.next().map_err(Broken::Malformed)? {
@@ -252,12 +254,14 @@ impl Dialog {
         }
     }
 
-    /// The next datagram, until `deadline`, after the control connection has gone.
+    /// Returns the next datagram, or [`Event::Nothing`] at `deadline`. For use after the control connection was
+    /// closed.
     pub(super) fn next_datagram(&mut self, deadline: Instant) -> Result<Event, Broken> {
         Ok(self.wait(deadline, false)?.unwrap_or(Event::Nothing))
     }
 
-    /// Waits for something to read. None where that is the control connection.
+    /// Waits until a socket is readable. Returns None if that is the control connection, or if the wait was cut
+    /// short.
     fn wait(&mut self, deadline: Instant, control: bool) -> Result<Option<Event>, Broken> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -272,7 +276,7 @@ impl Dialog {
                 ports.sockets().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)),
             );
         }
-        // One that is too long for the system is waited for in parts.
+        // The system limits the timeout. The caller's loop continues a longer wait.
         let timeout = Timespec::try_from(left.min(Duration::from_secs(3600))).ok();
         if let Err(error) = poll(&mut sockets, timeout.as_ref())
             && error != rustix::io::Errno::INTR
@@ -291,7 +295,7 @@ impl Dialog {
         Ok(None)
     }
 
-    /// Writes an RTCP packet to the camera.
+    /// Sends an RTCP packet to the camera.
     pub(super) fn send_report(&mut self, packet: &[u8]) -> Result<(), Broken> {
         match &self.media {
             Some(Media::Interleaved { rtcp, .. }) => {
@@ -306,7 +310,9 @@ impl Dialog {
         }
     }
 
-    /// Ends the session, so that the camera has room for the next one. Does not wait for long.
+    /// Ends the session with TEARDOWN, so that the camera frees it for the next connection.
+    ///
+    /// Waits for the response for at most [`TEARDOWN`].
     pub(super) fn tear_down(&mut self) {
         let (Some(_), Some(uri)) = (&self.session, self.session_uri.clone()) else { return };
         self.cseq += 1;
@@ -319,7 +325,8 @@ impl Dialog {
             return;
         }
         self.wire.shut_down();
-        // A connection that is closed with bytes to read is reset, and the request is lost with it.
+        // If a connection is closed while it has unread bytes, TCP resets it, and the request may be lost. So the
+        // unread bytes are read first.
         let deadline = Instant::now() + TEARDOWN;
         let mut buffer = [0; 16 << 10];
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
@@ -350,19 +357,19 @@ impl Dialog {
         self.public.as_ref().is_some_and(|public| public.contains(method))
     }
 
-    /// The camera's address and this machine's.
+    /// Returns the camera's IP address and the local one.
     pub(super) fn addresses(&self) -> Option<(std::net::IpAddr, std::net::IpAddr)> {
         self.wire.addresses()
     }
 
-    /// Updates the login from the answer to a keep-alive that was sent without waiting for it.
+    /// Updates the authentication state from the response to a keep-alive, which was sent without waiting for it.
     pub(super) fn renew_login(&mut self, response: &Response) {
         if matches!(response.code, 401 | 407) {
             let _ = self.login.challenged(response, true);
         }
     }
 
-    /// What broke, for the user.
+    /// Converts an error to a fault with a message for the user.
     pub(super) fn fault(&self, broken: Broken) -> Fault {
         self.context.broken(broken, self.phase.get(), &self.address, self.patience)
     }

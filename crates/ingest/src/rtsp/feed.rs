@@ -1,4 +1,4 @@
-//! Where received packets enter GStreamer: a jitter buffer in `rtpbin`, and from it the decoder.
+//! Passes received packets to GStreamer: through the jitter buffer in `rtpbin` to the decoder.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,24 +13,24 @@ use crate::{
     elements::{make, put},
 };
 
-/// The entrance for one camera's RTP and RTCP packets.
+/// The appsrc elements that take one camera's RTP and RTCP packets.
 #[derive(Debug)]
 pub(crate) struct Feed {
     rtp: app::AppSrc,
     rtcp: app::AppSrc,
     formats: Arc<Mutex<Vec<(u32, gst::Caps)>>>,
-    /// Receiver reports that are to be sent to the camera.
+    /// Receiver reports to be sent to the camera.
     reports: Receiver<Vec<u8>>,
 }
 
-/// Receiver reports that may wait to be sent. They are worth nothing when they are late.
+/// How many receiver reports may wait to be sent. Late reports are useless, so more are discarded.
 const REPORTS: usize = 8;
 
-/// Bytes of packets that may wait for GStreamer. It takes them at once unless it hangs.
+/// How many bytes of packets may wait for GStreamer, which takes them immediately unless it hangs.
 const WAITING: u64 = 32 << 20;
 
 impl Feed {
-    /// Adds the elements to `pipeline`. What the camera sends goes to `decode`.
+    /// Adds the elements to `pipeline`, and links them to `decode`, which receives the camera's video.
     pub(crate) fn add(
         pipeline: &gst::Pipeline,
         settings: &CameraSettings,
@@ -80,11 +80,11 @@ impl Feed {
         bin.connect_pad_added(move |_, pad| {
             let entry = weak.upgrade().and_then(|decode| decode.static_pad("sink"));
             let Some(entry) = entry.filter(|_| pad.name().starts_with("recv_rtp_src_")) else { return };
-            // A camera that changes its payload type goes on at another pad.
+            // After a change of the payload type the packets come from another pad.
             if let Some(before) = entry.peer() {
                 let _ = before.unlink(&entry);
             }
-            // What cannot be linked shows as a connection on which no frame comes.
+            // If the link fails, no frame arrives, and the connection times out.
             let _ = pad.link(&entry);
         });
         for element in [rtp.upcast_ref(), rtcp.upcast_ref(), &bin, sink.upcast_ref::<gst::Element>()] {
@@ -98,7 +98,7 @@ impl Feed {
         Ok(Self { rtp, rtcp, formats, reports })
     }
 
-    /// Sets what the packets to come are, by payload type; the first one is expected.
+    /// Sets the caps of the packets by payload type. The first payload type is the expected one.
     pub(super) fn expect(&self, formats: &[(u32, gst::Caps)]) {
         if let Some((_, caps)) = formats.first() {
             self.rtp.set_caps(Some(caps));
@@ -107,7 +107,7 @@ impl Feed {
     }
 
     pub(super) fn rtp(&self, packet: Vec<u8>) {
-        // Refused once the pipeline is taken down.
+        // Fails only while the pipeline is being stopped.
         let _ = self.rtp.push_buffer(gst::Buffer::from_slice(packet));
     }
 
@@ -115,7 +115,7 @@ impl Feed {
         let _ = self.rtcp.push_buffer(gst::Buffer::from_slice(packet));
     }
 
-    /// The stream is over: what is still in the jitter buffer and the decoder comes out, and then the end.
+    /// Signals the end of the stream. The remaining frames still leave the jitter buffer and the decoder before it.
     pub(super) fn end(&self) {
         let _ = self.rtp.end_of_stream();
     }
@@ -125,7 +125,9 @@ impl Feed {
     }
 }
 
-/// Caps of payload type `pt`. A camera that uses another one than it described means the one that it described.
+/// Returns the caps of payload type `pt`.
+///
+/// Some cameras send another payload type than they described. It gets the caps of the described one.
 fn caps_for(formats: &[(u32, gst::Caps)], pt: u32) -> Option<gst::Caps> {
     if let Some((_, caps)) = formats.iter().find(|(known, _)| *known == pt) {
         return Some(caps.clone());

@@ -7,22 +7,22 @@ use std::{
 
 use super::message::Response;
 
-/// The session timeout where the camera states none (RFC 2326, section 12.37).
+/// The session timeout if the camera states none (RFC 2326, section 12.37).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection that closes this soon after a keep-alive was closed because of it.
+/// If a connection closes this soon after a keep-alive, the keep-alive is taken as the cause.
 const BECAUSE: Duration = Duration::from_secs(2);
 
-/// The request by which a session is kept alive.
+/// The request that keeps a session alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Method {
     GetParameter,
     Options,
-    /// Nothing: the camera closes the connection at any request during playback.
+    /// No request: the camera closes the connection at any request during playback.
     Nothing,
 }
 
-/// What a camera was found not to bear, kept from one connection to the next.
+/// The keep-alive method that a camera tolerates, kept from one connection to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Habits(Mutex<Option<Method>>);
 
@@ -36,7 +36,7 @@ impl Habits {
     }
 }
 
-/// The keep-alives of one session.
+/// Schedules the keep-alives of one session.
 #[derive(Debug)]
 pub(super) struct KeepAlive<'a> {
     habits: &'a Habits,
@@ -44,12 +44,14 @@ pub(super) struct KeepAlive<'a> {
     interval: Duration,
     started: Instant,
     due: Instant,
-    /// When the last request was sent, unless it is answered.
+    /// When the last keep-alive was sent, unless it has been answered.
     unanswered: Option<Instant>,
 }
 
 impl<'a> KeepAlive<'a> {
-    /// Keep-alives at half the session's timeout. `has_get_parameter` says whether the camera lists the method.
+    /// Schedules keep-alives at half of the session's timeout.
+    ///
+    /// `has_get_parameter` is whether the camera lists GET_PARAMETER as a supported method.
     pub(super) fn new(
         habits: &'a Habits,
         timeout: Option<Duration>,
@@ -68,12 +70,12 @@ impl<'a> KeepAlive<'a> {
         }
     }
 
-    /// When the next request is due.
+    /// Returns when the next keep-alive is due.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// The method of the request that is to be sent now, if one is.
+    /// Returns the method of the keep-alive to send now, if one is due, and schedules the next one.
     pub(super) fn take(&mut self, now: Instant) -> Option<&'static str> {
         if now < self.due {
             return None;
@@ -86,12 +88,12 @@ impl<'a> KeepAlive<'a> {
         }
     }
 
-    /// The request is about to be sent.
+    /// Records that a keep-alive is about to be sent. Callers must call this before they send it.
     pub(super) fn sent(&mut self, now: Instant) {
         self.unanswered = Some(now);
     }
 
-    /// Takes the answer to a keep-alive. A camera that does not know the method gets the other one.
+    /// Handles the response to a keep-alive. If the camera rejects GET_PARAMETER, the next requests are OPTIONS.
     pub(super) fn answered(&mut self, response: &Response) {
         self.unanswered = None;
         if matches!(response.code, 400 | 405 | 451 | 501 | 551) && self.method == Method::GetParameter {
@@ -99,8 +101,10 @@ impl<'a> KeepAlive<'a> {
         }
     }
 
-    /// The connection was closed. If a keep-alive caused that, no more are sent, in later sessions neither. If
-    /// there were none for as long as the session's timeout, the next session tries the other request.
+    /// Handles the closing of the connection.
+    ///
+    /// If a keep-alive caused it, neither this session nor later ones send keep-alives. If the connection closed
+    /// without keep-alives after at least the session's timeout, the next session tries OPTIONS.
     pub(super) fn closed(&mut self, now: Instant) {
         if self.unanswered.is_some_and(|at| now.saturating_duration_since(at) < BECAUSE) {
             self.method = Method::Nothing;
@@ -113,7 +117,7 @@ impl<'a> KeepAlive<'a> {
     }
 }
 
-/// Id and timeout in a `Session` header.
+/// Returns the id and the timeout in a `Session` header.
 pub(super) fn session(header: &str) -> (String, Option<Duration>) {
     let mut parts = header.split(';').map(str::trim);
     let id = parts.next().unwrap_or_default().to_owned();
@@ -172,7 +176,8 @@ mod tests {
         assert_eq!(keep.take(now + 60 * S), None);
         let mut next = KeepAlive::new(&habits, None, true, now);
         assert_eq!(next.take(now + 30 * S), None);
-        // Without any it is closed at the session's timeout: perhaps it takes the other request.
+        // Without keep-alives the camera closes the connection at the session's timeout. It may accept the other
+        // method.
         next.closed(now + 59 * S);
         assert_eq!(habits.get(), Method::Nothing);
         next.closed(now + 60 * S);

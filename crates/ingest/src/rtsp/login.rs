@@ -1,4 +1,6 @@
-//! Logging in to a camera: one attempt per connection, and only where the credentials belong.
+//! Authentication with a camera.
+//!
+//! Credentials are tried once per connection, and are sent only to the server that they were configured for.
 
 use http_auth::{
     PasswordClient, PasswordParams,
@@ -8,10 +10,10 @@ use lookout_config::Credentials;
 
 use super::message::Response;
 
-/// What is known of the camera's login on one connection.
+/// The authentication state of one connection.
 pub(super) struct Login {
     credentials: Option<Credentials>,
-    /// Whether there are credentials for another address, from which the camera redirected.
+    /// Whether there are credentials, but for another server, which redirected to this one.
     withheld: bool,
     client: Option<PasswordClient>,
     /// Whether the challenge came from a proxy (407).
@@ -20,18 +22,18 @@ pub(super) struct Login {
     accepted: bool,
 }
 
-/// What to do about an answer of 401 or 407.
+/// How to handle a response of 401 or 407.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenged {
-    /// Send the request again with what [`Login::header`] now gives.
+    /// Send the request again with the header that [`Login::header`] now returns.
     Retry,
-    /// The camera wants a login, and there is none.
+    /// The camera requires authentication, and there are no credentials.
     NoCredentials,
-    /// The camera wants a login, and the only credentials are those of another address.
+    /// The camera requires authentication, and the only credentials are those for another server.
     Withheld,
-    /// The credentials were refused.
+    /// The camera refused the credentials.
     Refused,
-    /// None of the schemes that the camera offers is known.
+    /// None of the authentication schemes that the camera offers is supported.
     UnknownScheme(String),
 }
 
@@ -40,17 +42,18 @@ impl Login {
         Self { credentials, withheld, client: None, proxy: false, accepted: false }
     }
 
-    /// The same credentials for another connection to the same server.
+    /// Returns the same credentials for a new connection to the same server.
     pub(super) fn renewed(self) -> Self {
         Self::new(self.credentials, self.withheld)
     }
 
-    /// Whether there are credentials, for this server or for the one that redirected from it.
+    /// Returns whether there are credentials for this server, or for the server that redirected to it.
     pub(super) fn has_credentials(&self) -> bool {
         self.credentials.is_some() || self.withheld
     }
 
-    /// The header that answers the camera's last challenge; none where it has not asked for one.
+    /// Returns the header that answers the last challenge, or None if there was no challenge or there are no
+    /// credentials.
     pub(super) fn header(&mut self, method: &str, uri: &str) -> Option<(&'static str, String)> {
         let Credentials { user, password } = self.credentials.as_ref()?;
         let params =
@@ -63,7 +66,7 @@ impl Login {
         Some((if self.proxy { "Proxy-Authorization" } else { "Authorization" }, value))
     }
 
-    /// An answer of 401 or 407 to a request that was sent with [`Login::header`] if `with_login`.
+    /// Handles a response of 401 or 407. `with_login` is whether the request carried [`Login::header`].
     pub(super) fn challenged(&mut self, response: &Response, with_login: bool) -> Challenged {
         if with_login && !self.accepted {
             return Challenged::Refused;
@@ -78,7 +81,7 @@ impl Login {
             offered.iter().fold(PasswordClient::builder(), |builder, offer| builder.challenges(offer));
         match builder.build() {
             Ok(client) => {
-                // A login that was accepted before is sent again once: its nonce has expired.
+                // If credentials that were accepted before are challenged again, their nonce has expired.
                 self.client = Some(client);
                 Challenged::Retry
             }
@@ -86,19 +89,21 @@ impl Login {
         }
     }
 
-    /// The camera answered a request that was sent with [`Login::header`] otherwise than by 401 or 407.
+    /// Records that a request with [`Login::header`] got a response other than 401 or 407.
     pub(super) fn accepted(&mut self) {
         self.accepted = true;
     }
 
-    /// Whether the login was challenged, and not yet tried.
+    /// Returns whether the camera has sent a challenge and has not yet accepted credentials.
     pub(super) fn is_pending(&self) -> bool {
         self.client.is_some() && !self.accepted
     }
 }
 
-/// Without `qop` the client takes the challenge for one of RFC 2069, which knew only MD5, and does not say which
-/// algorithm it used.
+/// Returns the `algorithm` parameter that the client omits.
+///
+/// A challenge without `qop` is handled by the client as one of RFC 2069, which supported only MD5. The client then
+/// does not state the algorithm that it used.
 fn missing_algorithm(digest: &DigestClient) -> &'static str {
     match digest.algorithm() {
         Algorithm::Sha256 if digest.rfc2069_compat() => ", algorithm=SHA-256",
@@ -107,7 +112,7 @@ fn missing_algorithm(digest: &DigestClient) -> &'static str {
     }
 }
 
-/// The names of the schemes, since the rest may be long and says nothing to a person.
+/// Returns the names of the offered schemes for an error message, without their parameters, which may be long.
 fn schemes(offered: &[&str]) -> String {
     let names: Vec<_> = offered.iter().filter_map(|offer| offer.split_whitespace().next()).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }

@@ -1,11 +1,11 @@
-//! RTSP messages (RFC 2326) and interleaved binary data, read as leniently as cameras write them.
+//! Parser for RTSP messages (RFC 2326) and interleaved binary data, as lenient as cameras require.
 //!
-//! `rtsp-types` was passed over: it rejects bare line feeds, status lines without a reason phrase and bytes
-//! outside UTF-8, all of which cameras send.
+//! `rtsp-types` was not chosen: it rejects bare line feeds, status lines without a reason phrase and bytes outside
+//! UTF-8, all of which cameras send.
 
 use std::fmt::Write as _;
 
-/// An item that was received on the control connection.
+/// A message or packet that was received on the control connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Response(Response),
@@ -17,7 +17,7 @@ pub(super) enum Item {
     },
 }
 
-/// An answer of the camera.
+/// A response from the camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Response {
     /// `RTSP/1.0`, or `HTTP/1.1` for a web server.
@@ -36,7 +36,7 @@ pub(super) struct Request {
 }
 
 impl Response {
-    /// The first header called `name`, in any case.
+    /// Returns the first header with this `name`, ignoring case.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).next()
     }
@@ -48,7 +48,7 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The number of the request that this answers; some cameras leave it out.
+    /// Returns the sequence number of the request that this response answers. Some cameras omit it.
     pub(super) fn cseq(&self) -> Option<u32> {
         self.header("CSeq")?.trim().parse().ok()
     }
@@ -58,7 +58,7 @@ impl Response {
     }
 }
 
-/// The text of a request.
+/// Serializes a request.
 pub(super) fn request(method: &str, uri: &str, cseq: u32, headers: &[(&str, String)]) -> Vec<u8> {
     let mut text = format!("{method} {uri} RTSP/1.0\r\nCSeq: {cseq}\r\n");
     for (name, value) in headers {
@@ -70,7 +70,7 @@ pub(super) fn request(method: &str, uri: &str, cseq: u32, headers: &[(&str, Stri
     text.into_bytes()
 }
 
-/// The text of an answer to a request of the camera.
+/// Serializes the response to a request from the camera.
 pub(super) fn answer(request: &Request) -> Vec<u8> {
     let status = match request.method.as_str() {
         "OPTIONS" | "GET_PARAMETER" | "SET_PARAMETER" | "ANNOUNCE" | "TEARDOWN" | "REDIRECT" => "200 OK",
@@ -80,20 +80,20 @@ pub(super) fn answer(request: &Request) -> Vec<u8> {
     format!("RTSP/1.0 {status}\r\nCSeq: {cseq}\r\n\r\n").into_bytes()
 }
 
-/// An interleaved packet.
+/// Serializes an interleaved packet. Returns None if the payload exceeds 65,535 bytes.
 pub(super) fn interleaved(channel: u8, payload: &[u8]) -> Option<Vec<u8>> {
     let [high, low] = u16::try_from(payload.len()).ok()?.to_be_bytes();
     Some([&[b'$', channel, high, low], payload].concat())
 }
 
-/// What the camera sent makes no sense.
+/// Why received bytes are not RTSP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Malformed {
-    /// A head or a body that is larger than any camera's.
+    /// A head or a body exceeds [`MAX_HEAD`] or [`MAX_BODY`].
     TooLarge,
     /// A TLS record where RTSP was expected.
     Tls,
-    /// More than [`MAX_NOISE`] bytes that belong to no message.
+    /// More than [`MAX_NOISE`] consecutive bytes that do not belong to a message.
     Noise,
 }
 
@@ -101,11 +101,11 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_BODY: usize = 1 << 20;
 const MAX_NOISE: usize = 1 << 20;
 
-/// Received bytes until they are a whole item.
+/// Buffers received bytes until they form a complete item.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
-    /// Bytes at the front that were consumed.
+    /// The number of bytes at the front that were consumed.
     start: usize,
     noise: usize,
     any: bool,
@@ -120,7 +120,7 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole item; none until more bytes are pushed.
+    /// Returns the next complete item, or None if more bytes are needed.
     pub(super) fn next(&mut self) -> Result<Option<Item>, Malformed> {
         loop {
             let rest = self.bytes.get(self.start..).unwrap_or_default();
@@ -176,7 +176,7 @@ impl Inbox {
         self.any = true;
     }
 
-    /// Skips a byte that begins no message, and those up to the next one that may.
+    /// Skips a byte that cannot start a message, and the bytes up to the next one that can.
     fn skip(&mut self) -> Result<(), Malformed> {
         let rest = self.bytes.get(self.start + 1..).unwrap_or_default();
         let begins = |byte: &u8| *byte == b'$' || byte.is_ascii_uppercase();
@@ -187,14 +187,14 @@ impl Inbox {
     }
 }
 
-/// Whether an unfinished head may still become one.
+/// Returns whether an incomplete head may still become a valid one.
 fn is_text(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     line.iter().all(|byte| matches!(byte, b'\r' | b'\t' | 0x20..=0x7e | 0x80..))
         && line.iter().take(3).all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
 }
 
-/// The head of a message and its length with the empty line; lines may end in LF alone.
+/// Returns the head of a message, and its length including the empty line. Lines may end in LF alone.
 fn head(bytes: &[u8]) -> Option<(String, usize)> {
     let mut line_start = 0;
     for (at, byte) in bytes.iter().enumerate() {
@@ -212,7 +212,7 @@ fn head(bytes: &[u8]) -> Option<(String, usize)> {
     None
 }
 
-/// A parsed head.
+/// A parsed message head.
 struct Message {
     first: Vec<String>,
     headers: Vec<(String, String)>,
@@ -263,7 +263,7 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// All items of `bytes`, received in pieces of `size`.
+    /// Parses `bytes`, which arrive in pieces of `size` bytes.
     fn read(bytes: &[u8], size: usize) -> Vec<Item> {
         let (mut inbox, mut items) = (Inbox::default(), Vec::new());
         for piece in bytes.chunks(size) {

@@ -1,8 +1,8 @@
 //! The RTSP client.
 //!
-//! Control is done here, on a thread per connection: requests, login, redirects, keep-alives, and the packets'
-//! way from the socket. Everything behind that is GStreamer's ([`feed`]). ARCHITECTURE.md says why it is not
-//! `rtspsrc`, `rtspsrc2` or `retina`.
+//! This module implements the control connection, on one thread per camera connection: requests, authentication,
+//! redirects and keep-alives. It also reads the RTP and RTCP packets from the sockets. GStreamer does everything
+//! after that ([`feed`]). ARCHITECTURE.md gives the reasons against `rtspsrc`, `rtspsrc2` and `retina`.
 //!
 //! ```text
 //! camera ─ wire ─ message ─▶ dialog ─ splice ─▶ feed: rtpbin ─ decodebin ─ ...
@@ -44,7 +44,7 @@ use self::{
 pub(crate) use self::{feed::Feed, keep_alive::Habits};
 use crate::Fault;
 
-/// What a connection waits for, for the message when it waits in vain.
+/// What a connection currently waits for. The error message of a timeout depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -53,9 +53,9 @@ pub(crate) enum Phase {
     Describe,
     Setup,
     Play,
-    /// For the first RTP packet.
+    /// Waits for the first RTP packet.
     Packets,
-    /// For a frame: packets have come.
+    /// RTP packets arrive; waits for the first frame.
     Frames,
 }
 
@@ -71,7 +71,7 @@ impl Phase {
     ];
 }
 
-/// The phase of a connection, shared with whoever watches it.
+/// The phase of a connection, written by its thread and read by the camera's thread.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPhase(AtomicU8);
 
@@ -85,21 +85,23 @@ impl SharedPhase {
     }
 }
 
-/// A connection to a camera, from its first request until it is dropped.
+/// A connection to a camera, which lasts from the first request until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Client {
     cancellable: gio::Cancellable,
-    /// Wakes the thread when it is closed.
+    /// Its closing wakes the thread from `poll`.
     wake: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
     phase: Arc<SharedPhase>,
 }
 
 impl Client {
-    /// Connects in the background. Packets go to `feed`, and what goes wrong to `tell`.
+    /// Starts a thread that connects to the camera.
+    ///
+    /// The thread passes RTP and RTCP packets to `feed`, and an error that ends the connection to `tell`.
     ///
     /// # Errors
-    /// The system has no thread or pipe left.
+    /// The system cannot create a pipe or a thread.
     pub(crate) fn start(
         settings: &CameraSettings,
         feed: Feed,
@@ -136,14 +138,14 @@ impl Client {
         Ok(Self { cancellable, wake: Some(wake), thread: Some(thread), phase })
     }
 
-    /// Makes the thread stop at its next step.
+    /// Asks the thread to stop, and returns its handle so that the caller can join it.
     pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
         self.cancellable.cancel();
         self.wake = None;
         self.thread.take()
     }
 
-    /// What the connection waits for.
+    /// Returns what the connection currently waits for.
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }

@@ -1,4 +1,4 @@
-//! From SETUP to the last packet of a session.
+//! Playback of a session, from SETUP to its last packet.
 
 use std::{
     net::IpAddr,
@@ -19,10 +19,10 @@ use super::{
     udp::Ports,
 };
 
-/// How often the end of a stream and receiver reports are looked for while nothing comes.
+/// How often the end of the stream and receiver reports are checked while no packet arrives.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Receives until the camera ends the stream. Packets go to `feed`.
+/// Sets up and plays the stream, and passes its packets to `feed` until the camera ends the stream.
 pub(super) fn play(
     dialog: &mut Dialog,
     settings: &CameraSettings,
@@ -59,7 +59,7 @@ pub(super) fn play(
     }
 }
 
-/// Sends what is due, and takes what the camera sends next.
+/// Sends receiver reports and keep-alives that are due, and handles the next event from the camera.
 fn step(
     dialog: &mut Dialog,
     track: &Track,
@@ -90,7 +90,7 @@ fn step(
     Ok(())
 }
 
-/// The media of a session on its way to GStreamer.
+/// The path of a session's RTP and RTCP packets to GStreamer.
 struct Stream<'a> {
     feed: &'a Feed,
     splice: Splice,
@@ -113,12 +113,12 @@ impl Stream<'_> {
     }
 }
 
-/// Asks for the track, and returns the session's timeout.
+/// Sends SETUP for the track, and returns the session's timeout.
 fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Result<Option<Duration>, Broken> {
     dialog.set_phase(Phase::Setup);
     dialog.set_session_uri(&track.session_uri);
     let over_udp = settings.rtsp_transport == RtspTransport::Udp;
-    // `lookout check` refuses this; a redirect may lead here all the same.
+    // `lookout check` rejects this combination, but a redirect can also lead to it.
     if over_udp && dialog.is_encrypted() {
         let what = "the camera redirected to `rtsps://`, and media over UDP would not be encrypted; remove `transport`";
         return Err(dialog.context.fault(RetryReason::Unreachable, what).into());
@@ -155,7 +155,9 @@ fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Resu
     Ok(timeout.flatten())
 }
 
-/// A pair of ports at this machine's end of the control connection, their numbers, and the camera's address.
+/// Binds a pair of UDP ports at the local address of the control connection.
+///
+/// Returns the ports, their numbers and the camera's address.
 fn bind(dialog: &Dialog) -> Result<(Ports, (u16, u16), IpAddr), Broken> {
     let failed = |error: &dyn std::fmt::Display| {
         let what = format!("no UDP ports for the media ({error}); check this machine's limits, or use TCP");
@@ -167,12 +169,12 @@ fn bind(dialog: &Dialog) -> Result<(Ports, (u16, u16), IpAddr), Broken> {
     Ok((ports, numbers, camera))
 }
 
-/// Has the camera play. What it sends before its answer is kept.
+/// Sends PLAY. Passes on the packets that arrive before the response.
 fn start(dialog: &mut Dialog, track: &Track, stream: &mut Stream<'_>) -> Result<(), Broken> {
     dialog.set_phase(Phase::Play);
     let range = [("Range", "npt=0.000-".to_owned())];
     let mut response = dialog.exchange("PLAY", &track.session_uri, &range);
-    // Some cameras take no range, some no aggregate address.
+    // Some cameras reject a range (457), others an aggregate address (459).
     if matches!(&response, Ok(Response { code: 457, .. })) {
         response = dialog.exchange("PLAY", &track.session_uri, &[]);
     }
@@ -185,14 +187,15 @@ fn start(dialog: &mut Dialog, track: &Track, stream: &mut Stream<'_>) -> Result<
     match response {
         Ok(response) if response.is_success() => Ok(()),
         Ok(response) => Err(dialog.context.refused("PLAY", &response).into()),
-        // A camera that plays has understood, whether it says so or not.
+        // A camera that sends packets has accepted PLAY, even if it does not respond.
         Err(Broken::Silent) if flows => Ok(()),
         Err(broken) => Err(broken),
     }
 }
 
-/// Goes on over UDP without the control connection, which some cameras close. It is opened again for each
-/// keep-alive.
+/// Continues a session over UDP without the control connection, which some cameras close.
+///
+/// Connects again for each keep-alive. The stream ends when no packet arrives for `patience`.
 fn without_control(
     dialog: &mut Dialog,
     track: &Track,
@@ -204,7 +207,7 @@ fn without_control(
     let mut last = Instant::now();
     loop {
         let now = Instant::now();
-        // Silence without a control connection is the end.
+        // Without a control connection, a timeout is the only sign of the end.
         if stream.splice.is_over(now) || now.saturating_duration_since(last) > patience {
             return Ok(());
         }
@@ -221,7 +224,7 @@ fn without_control(
     }
 }
 
-/// What a camera's `Transport` header grants.
+/// The transport parameters that the camera grants in its `Transport` header.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Granted {
     interleaved: Option<(u8, u8)>,
@@ -246,7 +249,7 @@ impl Granted {
     }
 }
 
-/// `4-5`; the second number may be left out.
+/// Parses a pair of numbers such as `4-5`. If the second number is missing, it is `next` of the first.
 fn pair<T: Copy + std::str::FromStr>(text: &str, next: impl Fn(T) -> Option<T>) -> Option<(T, T)> {
     let (first, second) = text.split_once('-').unwrap_or((text, ""));
     let first = first.trim().parse().ok()?;

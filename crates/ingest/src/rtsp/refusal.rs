@@ -1,4 +1,4 @@
-//! What a camera's answer means to its user, and what to do about it.
+//! Converts a camera's error responses to faults that state what failed and what to do.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Fault, fault::scrub};
 
-/// What faults are described with.
+/// The settings that error messages need.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) uri: SourceUri,
@@ -27,7 +27,7 @@ impl Context {
         Fault::new(reason, format!("{}: {}", self.uri, scrub(&self.uri, what)))
     }
 
-    /// An answer to `method` that is no success.
+    /// Returns the fault for a response to `method` that reports an error.
     pub(super) fn refused(&self, method: &str, response: &Response) -> Fault {
         let (reason, advice) = self.advice(response);
         let status = status_line(response);
@@ -90,7 +90,7 @@ impl Context {
         }
     }
 
-    /// A login that was not possible, or was refused.
+    /// Returns the fault for a failed or impossible authentication.
     pub(super) fn login(&self, challenged: &Challenged, address: &Address) -> Fault {
         let server = address.host_and_port();
         let what = match challenged {
@@ -114,7 +114,7 @@ impl Context {
         self.fault(RetryReason::Unauthorized, &what)
     }
 
-    /// A description without a usable video stream.
+    /// Returns the fault for a session description without a usable video stream.
     pub(super) fn no_track(&self, why: &NoTrack) -> Fault {
         let what = match why {
             NoTrack::NotSdp(start) if start.is_empty() => {
@@ -146,7 +146,7 @@ impl Context {
         self.fault(RetryReason::Undecodable, &what)
     }
 
-    /// A redirect that is not followed.
+    /// Returns the fault for a redirect that is not followed.
     pub(super) fn redirect(&self, why: &BadRedirect, location: &str) -> Fault {
         let what = match why {
             BadRedirect::NoAddress => format!(
@@ -161,7 +161,7 @@ impl Context {
         self.fault(RetryReason::Unreachable, &what)
     }
 
-    /// A dialog with `address` that broke during `phase`.
+    /// Returns the fault for a dialog with `address` that broke during `phase`.
     pub(super) fn broken(
         &self,
         broken: Broken,
@@ -177,7 +177,7 @@ impl Context {
             Phase::Play => "PLAY",
             Phase::Packets | Phase::Frames => "",
         };
-        // At the first request it may be another service that does not like what it reads.
+        // If the first request fails, the port may belong to another service, which does not understand RTSP.
         let advice = match phase {
             Phase::Connecting | Phase::Options => {
                 "check that the port in `uri` is that of RTSP (usually 554; its port for TLS needs `rtsps://`), and \
@@ -210,7 +210,7 @@ impl Context {
         self.fault(RetryReason::Unreachable, &what)
     }
 
-    /// Bytes that are not RTSP.
+    /// Returns the fault for received bytes that are not RTSP.
     fn malformed(&self, why: Malformed) -> Fault {
         let what = match why {
             Malformed::Tls => "the port speaks TLS; use `rtsps://` in `uri`",
@@ -228,7 +228,7 @@ fn status_line(response: &Response) -> String {
     format!("{code} {reason}").trim_end().to_owned()
 }
 
-/// RFC 2326, section 7.1.1.
+/// Returns the standard reason phrase for a status code (RFC 2326, section 7.1.1).
 fn standard_reason(code: u16) -> &'static str {
     match code {
         400 => "Bad Request",

@@ -1,15 +1,17 @@
-//! One continuous RTP stream out of what a camera sends.
+//! Joins the RTP streams of a camera into one continuous stream with one SSRC.
 //!
-//! A camera that restarts its encoder goes on with another SSRC, sequence number and timestamp. GStreamer's
-//! `rtpbin` takes that for another participant, whose frames come from another pad. Here the packets are
-//! renumbered instead, so that the jitter buffer, the depayloader and the decoder see no change.
+//! A camera that restarts its encoder continues with another SSRC, sequence number and timestamp. GStreamer's
+//! `rtpbin` treats that as another participant, and outputs its packets at another pad. This module renumbers the
+//! packets instead, so that the jitter buffer, the depayloader and the decoder see no change.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// A packet of a new SSRC is believed when the next one in sequence follows it (RFC 3550, appendix A.1).
+/// The first packet of a new SSRC.
+///
+/// The SSRC is accepted when the packet with the next sequence number follows (RFC 3550, appendix A.1).
 #[derive(Debug)]
 struct Candidate {
     ssrc: u32,
@@ -17,35 +19,36 @@ struct Candidate {
     packet: Vec<u8>,
 }
 
-/// The stream that is currently received.
+/// The SSRC that is currently received, and its renumbering.
 #[derive(Debug)]
 struct Current {
     ssrc: u32,
-    /// Added to what the camera sends.
+    /// Offsets that are added to the camera's sequence numbers and timestamps.
     seq_offset: u16,
     ts_offset: u32,
-    /// What was last received, and when.
+    /// Sequence number, RTP timestamp and arrival time of the latest packet, before renumbering.
     seq: u16,
     ts: u32,
     at: Instant,
 }
 
-/// Renumbers RTP and RTCP packets.
+/// Renumbers RTP and RTCP packets so that they form one stream.
 #[derive(Debug)]
 pub(super) struct Splice {
     clock_rate: u32,
-    /// The SSRC of all packets that leave.
+    /// The SSRC of all output packets.
     ssrc: Option<u32>,
     current: Option<Current>,
     candidate: Option<Candidate>,
-    /// SSRCs that were left. Late packets of theirs are dropped.
+    /// Previous SSRCs. Their late packets are dropped.
     left: VecDeque<u32>,
-    /// A sender report that came before the first packet of its SSRC.
+    /// A sender report that arrived before its SSRC was accepted.
     early: Option<(u32, Vec<u8>)>,
     bye_at: Option<Instant>,
 }
 
-/// How long an SSRC that was left, and one that said goodbye, stays out of use.
+/// The time without packets of the current SSRC after which a previous SSRC is accepted again, and the time after a
+/// BYE after which the stream has ended.
 const QUIET: Duration = Duration::from_secs(1);
 
 const SENDER_REPORT: u8 = 200;
@@ -64,7 +67,7 @@ impl Splice {
         }
     }
 
-    /// Takes an RTP packet, and returns those that are to be passed on.
+    /// Handles an RTP packet. Returns the renumbered packets to pass on, at most two.
     pub(super) fn rtp(&mut self, mut packet: Vec<u8>, now: Instant) -> Vec<Vec<u8>> {
         let Some(Header { seq, ts, ssrc }) = Header::read(&packet) else { return Vec::new() };
         let clock_rate = self.clock_rate;
@@ -76,7 +79,7 @@ impl Splice {
         if current.ssrc == ssrc {
             self.candidate = None;
             self.bye_at = None;
-            // A late packet moves nothing back.
+            // A late packet does not move the position back.
             if seq.wrapping_sub(current.seq) < 0x8000 {
                 (current.seq, current.ts, current.at) = (seq, ts, now);
             }
@@ -113,7 +116,7 @@ impl Splice {
         packets.into()
     }
 
-    /// Takes an RTCP compound packet, and returns those that are to be passed on.
+    /// Handles an RTCP compound packet. Returns the renumbered packet to pass on, if any.
     pub(super) fn rtcp(&mut self, compound: &[u8], now: Instant) -> Vec<Vec<u8>> {
         let Some(current) = &self.current else { return vec![without_bye(compound).0] };
         let (mut kept, goodbyes) = without_bye(compound);
@@ -134,7 +137,7 @@ impl Splice {
         }
     }
 
-    /// The sender report of the current SSRC that came before its first packet.
+    /// Returns the sender report of the current SSRC that arrived before the SSRC was accepted, if any.
     pub(super) fn early_report(&mut self) -> Option<Vec<u8>> {
         let current = self.current.as_ref()?.ssrc;
         let (_, mut report) = self.early.take_if(|(ssrc, _)| *ssrc == current)?;
@@ -142,7 +145,7 @@ impl Splice {
         Some(report)
     }
 
-    /// Whether the camera said goodbye and nothing followed.
+    /// Returns whether the camera has sent BYE and no packet has followed for [`QUIET`].
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.bye_at.is_some_and(|at| now.saturating_duration_since(at) >= QUIET)
     }
@@ -164,7 +167,7 @@ impl Splice {
             packets(compound).map(|(start, packet)| (start, packet.get(1).copied())).collect();
         for (start, kind) in starts {
             if word(compound, start + 4) == Some(current.ssrc) {
-                // In SR and RR this is the sender, in SDES the first chunk's source.
+                // In SR and RR this is the sender's SSRC, in SDES that of the first chunk.
                 put(compound, start + 4, &ssrc.to_be_bytes());
             }
             if kind == Some(SENDER_REPORT)
@@ -210,7 +213,7 @@ fn ticks(elapsed: Duration, clock_rate: u32) -> u32 {
     (elapsed.as_micros() * u128::from(clock_rate) / 1_000_000) as u32
 }
 
-/// The packets of a compound packet with where each begins.
+/// Returns the packets of a compound packet with their offsets.
 fn packets(compound: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -222,7 +225,7 @@ fn packets(compound: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// The compound packet without its goodbyes, and the SSRCs that said them.
+/// Returns the compound packet without its BYE packets, and the SSRCs in these.
 fn without_bye(compound: &[u8]) -> (Vec<u8>, Vec<u32>) {
     let (mut kept, mut goodbyes) = (Vec::with_capacity(compound.len()), Vec::new());
     for (_, packet) in packets(compound) {
@@ -294,7 +297,7 @@ mod tests {
         assert_eq!(splice.rtp(packet(1, 2, 0), now).len(), 1);
         assert!(splice.rtp(packet(9, 51, 0), now).is_empty());
         assert_eq!(splice.rtp(packet(9, 52, 0), now).len(), 2);
-        // The first sender is late from now on, until the second one is gone.
+        // The first sender's packets count as late until the second sender is silent.
         assert!(splice.rtp(packet(1, 3, 0), now).is_empty() && splice.rtp(packet(1, 4, 0), now).is_empty());
         let later = now + QUIET;
         assert!(splice.rtp(packet(1, 5, 0), later).is_empty());

@@ -1,4 +1,4 @@
-//! The two UDP ports on which a camera's RTP and RTCP packets arrive.
+//! The two UDP ports that receive a camera's RTP and RTCP packets.
 
 use std::{
     cell::Cell,
@@ -6,26 +6,26 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
 };
 
-/// A pair of ports, the even one for RTP (RFC 3550, section 11).
+/// A pair of ports. The RTP port is even, and the RTCP port is the next one (RFC 3550, section 11).
 #[derive(Debug)]
 pub(super) struct Ports {
     rtp: UdpSocket,
     rtcp: UdpSocket,
-    /// Where the camera takes RTCP packets.
+    /// The camera's address for RTCP packets, once it is known.
     reports_to: Cell<Option<SocketAddr>>,
 }
 
-/// Pairs that are tried.
+/// The number of attempts to find a free pair of ports.
 const ATTEMPTS: usize = 50;
 
-/// A key frame of a 4K camera fits in; the system may grant less.
+/// The receive buffer size in bytes, which is enough for a key frame of a 4K camera. The system may grant less.
 const BUFFER: usize = 1 << 20;
 
-/// Datagrams are no larger.
+/// The largest size of a datagram in bytes.
 const DATAGRAM: usize = 64 << 10;
 
 impl Ports {
-    /// Binds a free pair of ports of this machine's address `local`.
+    /// Binds a free pair of ports at the local address `local`.
     pub(super) fn bind(local: IpAddr) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..ATTEMPTS {
@@ -48,12 +48,12 @@ impl Ports {
         Err(last)
     }
 
-    /// The ports for the `client_port` parameter.
+    /// Returns the port numbers of RTP and RTCP for the `client_port` parameter of SETUP.
     pub(super) fn numbers(&self) -> io::Result<(u16, u16)> {
         Ok((self.rtp.local_addr()?.port(), self.rtcp.local_addr()?.port()))
     }
 
-    /// Opens the way back through firewalls and NAT by a packet to each of the camera's ports.
+    /// Sends a packet to each of the camera's ports, which opens the return path through firewalls and NAT.
     pub(super) fn open(&self, camera: IpAddr, (rtp, rtcp): (u16, u16)) {
         self.reports_to.set(Some((camera, rtcp).into()));
         // An RTP header and an empty receiver report, which cameras ignore.
@@ -71,7 +71,7 @@ impl Ports {
         [&self.rtp, &self.rtcp].into_iter()
     }
 
-    /// A packet that has arrived, and whether it is RTCP.
+    /// Returns a packet that has arrived, if any, and whether it is RTCP. Does not block.
     pub(super) fn receive(&self) -> Option<(bool, Vec<u8>)> {
         let mut buffer = [0; DATAGRAM];
         for (rtcp, socket) in [(false, &self.rtp), (true, &self.rtcp)] {

@@ -1,8 +1,8 @@
-//! The control connection: TCP, or TLS over it, with a bound on every wait.
+//! The control connection: TCP or TLS, with a timeout for each operation.
 //!
-//! GIO makes the connection, as it does for GStreamer's own elements: it tries all addresses of a host, uses
-//! the machine's certificates, and talks to cameras that know only old versions of TLS. rustls was passed over
-//! for the last reason.
+//! GIO makes the connection, as for GStreamer's own elements. It tries all addresses of a host, uses the system's
+//! certificates, and supports cameras that implement only old TLS versions. rustls was not chosen because it does
+//! not support those.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -23,18 +23,20 @@ pub(super) struct Wire {
     cancellable: gio::Cancellable,
 }
 
-/// What a read gave.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
     Bytes(usize),
-    /// There is nothing to read yet.
+    /// No data is available yet.
     Nothing,
     /// The camera closed the connection.
     End,
 }
 
 impl Wire {
-    /// Connects to `address`. Blocks for about `patience` per address of the host, or until `cancellable` is.
+    /// Connects to `address`.
+    ///
+    /// Blocks for about `patience` per IP address of the host, or until `cancellable` is canceled.
     pub(super) fn connect(
         address: &Address,
         verify: bool,
@@ -44,13 +46,13 @@ impl Wire {
     ) -> Result<Self, Fault> {
         let client = gio::SocketClient::new();
         client.set_enable_proxy(false);
-        // Whole seconds, also for each write and for the TLS handshake.
+        // In whole seconds. The timeout also applies to each write and to the TLS handshake.
         client.set_timeout(u32::try_from(patience.as_secs()).unwrap_or(u32::MAX).max(1));
         let host = gio::NetworkAddress::new(&address.host, address.port);
         let connection = SocketClientExt::connect(&client, &host, Some(cancellable))
             .map_err(|error| unreachable(&error, address, patience, context))?;
         let socket = connection.socket();
-        // Requests are small, and each waits for its answer.
+        // Requests are small, and each one waits for its response.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
         let stream: gio::IOStream = if address.tls {
             handshake(&connection, verify, cancellable, address, context)?
@@ -64,19 +66,20 @@ impl Wire {
         Ok(Self { socket, _stream: stream, input, output, cancellable: cancellable.clone() })
     }
 
-    /// To wait for; there may be decrypted bytes to read although it is not readable.
+    /// Returns the socket, for `poll`. With TLS, decrypted bytes may be available although the socket is not
+    /// readable.
     pub(super) fn socket(&self) -> &gio::Socket {
         &self.socket
     }
 
-    /// Reads what there is.
+    /// Reads the available bytes. Does not block.
     pub(super) fn read(&self, buffer: &mut [u8]) -> Result<Read, glib::Error> {
         match self.input.read_nonblocking(buffer, Some(&self.cancellable)) {
             Ok(0) => Ok(Read::End),
             Ok(read) => Ok(usize::try_from(read).map_or(Read::End, Read::Bytes)),
             Err(error) => match error.kind::<gio::IOErrorEnum>() {
                 Some(gio::IOErrorEnum::WouldBlock) => Ok(Read::Nothing),
-                // TLS without a proper goodbye.
+                // The camera closed the TLS connection without `close_notify`.
                 _ if error.kind::<gio::TlsError>() == Some(gio::TlsError::Eof) => Ok(Read::End),
                 _ => Err(error),
             },
@@ -93,7 +96,7 @@ impl Wire {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The camera's address as the socket sees it, and this machine's.
+    /// Returns the IP addresses of the connected socket: the camera's and the local one.
     pub(super) fn addresses(&self) -> Option<(std::net::IpAddr, std::net::IpAddr)> {
         let ip = |address: gio::SocketAddress| {
             let address = address.downcast::<gio::InetSocketAddress>().ok()?;
@@ -102,7 +105,7 @@ impl Wire {
         Some((ip(self.socket.remote_address().ok()?)?, ip(self.socket.local_address().ok()?)?))
     }
 
-    /// Says that nothing more will be written.
+    /// Shuts down the sending direction of the connection.
     pub(super) fn shut_down(&self) {
         let _ = self.socket.shutdown(false, true);
     }
@@ -126,12 +129,12 @@ fn handshake(
             "check that this port speaks TLS; if the camera has no TLS, `uri` has to begin with `rtsp://`";
         context.fault(RetryReason::Unreachable, &format!("{what}; {advice}"))
     };
-    // GIO resumes sessions of the same address and name, without another look at the certificate: one that was made
-    // without verification must not be resumed by a camera that asks for it.
+    // GIO resumes TLS sessions by address and name, without verifying the certificate again. Connections without
+    // verification get no name, so that a camera with verification cannot resume their sessions.
     let name = verify.then(|| gio::NetworkAddress::new(&address.host, address.port));
     let tls = gio::TlsClientConnection::new(connection, name.as_ref()).map_err(|error| failed(&error))?;
     tls.set_require_close_notify(false);
-    // Asked only about a certificate in which something is wrong.
+    // Called only for certificates with an error.
     let flaws = Rc::new(Cell::new(gio::TlsCertificateFlags::empty()));
     let found = Rc::clone(&flaws);
     tls.connect_accept_certificate(move |_, _, flaws| {
@@ -149,7 +152,7 @@ fn handshake(
     }
 }
 
-/// Why there is no connection, with names that do not resolve, refused ports and silence told apart.
+/// Returns a fault that distinguishes between unresolved names, refused connections, timeouts and other errors.
 fn unreachable(error: &glib::Error, address: &Address, patience: Duration, context: &Context) -> Fault {
     let (host, server) = (&address.host, address.host_and_port());
     let resolver = error.kind::<gio::ResolverError>();

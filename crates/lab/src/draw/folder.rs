@@ -1,4 +1,4 @@
-//! Where the copies go.
+//! The folder of the annotated copies.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-/// A folder that copies of pictures are written to, each under a name of its own.
+/// A folder for copies of images, each with a unique name.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -17,14 +17,14 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates `path` where it is not there, and names a copy for each of `pictures`.
+    /// Creates `path` if it does not exist, and chooses a name for the copy of each of `pictures`, which are images.
     ///
     /// # Errors
-    /// A folder that cannot be created or written to.
+    /// Returns an error if the folder cannot be created or written to.
     pub(super) fn create(path: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
         fs::create_dir_all(path)
             .with_context(|| format!("--draw: the folder {} cannot be created", path.display()))?;
-        // The only way to know is to try.
+        // The only reliable check is to create a file.
         tempfile::tempfile_in(path)
             .with_context(|| format!("--draw: nothing can be written into {}", path.display()))?;
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -35,14 +35,14 @@ impl Folder {
         Ok(Self { path: path.to_owned(), names: names(pictures, taken) })
     }
 
-    /// Where the copy of the picture that was named as number `index` goes.
+    /// Returns the path of the copy of the image with this index on the command line.
     pub(super) fn place(&self, index: usize) -> Option<PathBuf> {
         self.names.get(index).map(|name| self.path.join(name))
     }
 }
 
-/// A name for each copy: the picture's own with the ending `.png`, and a number where it is in `taken`, as a
-/// picture itself is that lies in the folder, or another copy's.
+/// Returns a name for each copy: the image's own name with the extension `.png`, and a number if the name is in
+/// `taken`. `taken` starts with the images in the folder itself, and each new name is added.
 fn names(pictures: &[PathBuf], mut taken: BTreeSet<OsString>) -> Vec<OsString> {
     let name = |picture: &PathBuf| {
         let stem = picture.file_stem().unwrap_or(OsStr::new("picture"));

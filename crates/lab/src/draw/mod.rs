@@ -1,4 +1,4 @@
-//! `lookout infer --draw`: what was found, in a copy of the picture.
+//! `lookout infer --draw`: draws the results into a copy of the image.
 
 mod folder;
 
@@ -11,7 +11,7 @@ use lookout_schema::{Classification, Detection};
 
 use self::folder::Folder;
 
-/// Draws findings into copies of pictures.
+/// Draws results into copies of images.
 #[derive(Debug)]
 pub(crate) struct Drawing {
     folder: Folder,
@@ -19,19 +19,19 @@ pub(crate) struct Drawing {
 }
 
 impl Drawing {
-    /// For copies of `pictures` in `folder`, which is created where it is not there.
+    /// Prepares copies of `pictures`, which are images, in `folder`, which is created if it does not exist.
     ///
     /// # Errors
-    /// A folder that cannot be created or written to.
+    /// Returns an error if the folder cannot be created or written to.
     pub(crate) fn new(folder: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
         Ok(Self { folder: Folder::create(folder, pictures)?, pen: Pen::new() })
     }
 
-    /// Draws what was found in the picture that was named as number `index`, boxes in its pixels; the path of
-    /// the copy.
+    /// Draws the results for the image with this index on the command line, with boxes in its pixels, and returns the
+    /// path of the copy.
     ///
     /// # Errors
-    /// A copy that cannot be written.
+    /// Returns an error if the copy cannot be written.
     pub(crate) fn draw(
         &self,
         index: usize,

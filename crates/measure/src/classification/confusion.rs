@@ -1,4 +1,4 @@
-//! Which class is taken for which.
+//! Confusion matrix.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::counts::ClassCounts;
 
-/// How many pictures of each class were said to be of each.
+/// Number of images for each pair of true and predicted class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Confusion {
     names: Vec<String>,
-    /// A row for each class that is true, in it a number for each that was said.
+    /// One row per true class, with one count per predicted class.
     rows: Vec<Vec<usize>>,
 }
 
@@ -30,7 +30,7 @@ impl Confusion {
         &self.names
     }
 
-    /// A row for each class that is true, in it a number for each that was said.
+    /// Returns one row per true class, with one count per predicted class.
     pub fn rows(&self) -> &[Vec<usize>] {
         &self.rows
     }
@@ -49,7 +49,7 @@ impl Confusion {
     }
 }
 
-/// A line for each class that is true, a column for each that was said, by its number; a point where there is none.
+/// Formats one line per true class and one column per predicted class, by its number. Zeros are shown as `.`.
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = |number: usize| number.to_string().len();

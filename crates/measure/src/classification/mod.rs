@@ -1,4 +1,4 @@
-//! How well whole pictures are told apart.
+//! Metrics of image classifiers.
 
 mod confusion;
 mod picture;
@@ -10,40 +10,41 @@ use serde::Serialize;
 pub use self::confusion::Confusion;
 use crate::counts::{ClassCounts, mean, part, table};
 
-/// Up to so many classes to a picture, its own is said to be among the first.
+/// The k of the top-k accuracy.
 const TOP: usize = 5;
 
-/// Looks at pictures one by one and says at last how good a classifier is.
+/// Evaluates a classifier image by image.
 #[derive(Debug, Clone)]
 pub struct ClassificationEvaluation {
     confusion: Confusion,
     among_top: usize,
 }
 
-/// How good a classifier is; each number 0 to 1, none where there is nothing to take it of.
+/// The metrics of a classifier, each 0 to 1, or `None` if undefined.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassificationSummary {
     pub pictures: usize,
-    /// The part of the pictures whose class scores most.
+    /// Fraction of the images whose class has the highest score.
     pub top1: Option<f64>,
-    /// Whose class is among the five that score most; none where there are no more than five.
+    /// Fraction of the images whose class is among the five highest scores; `None` if there are no more than five
+    /// classes.
     pub top5: Option<f64>,
-    /// The mean of the recalls of the classes that there are: each counts the same, however rare it is.
+    /// Balanced accuracy: the mean recall of the classes in the ground truth.
     pub balanced: Option<f64>,
-    /// The mean of the classes' F1.
+    /// Mean F1 score of the classes.
     pub f1: Option<f64>,
     pub classes: Vec<ClassCounts>,
     pub confusion: Confusion,
 }
 
 impl ClassificationEvaluation {
-    /// Of `classes` of pictures, counted from 0.
+    /// Creates an evaluation for `classes`, whose ids start at 0.
     pub fn new(classes: Vec<String>) -> Self {
         Self { confusion: Confusion::new(classes), among_top: 0 }
     }
 
-    /// Looks at a picture of the class `truth`, from 0, and the scores of each class, more being surer; of equal
-    /// scores the lower class counts as the surer. A class that there is not counts as nothing.
+    /// Adds an image of the class `truth`, from 0, with the score of each class. For equal scores, the lower id
+    /// ranks first. An image of an unknown class is skipped.
     pub fn add(&mut self, truth: u32, scores: &[f32]) {
         let truth = truth as usize;
         let Some(own) = scores.get(truth).filter(|_| truth < self.confusion.names().len()) else { return };
@@ -60,7 +61,7 @@ impl ClassificationEvaluation {
         }
     }
 
-    /// How good the classifier is on all pictures until now.
+    /// Returns the metrics of all images added so far.
     pub fn summary(&self) -> ClassificationSummary {
         let confusion = self.confusion.clone();
         let classes: Vec<ClassCounts> =
@@ -80,13 +81,13 @@ impl ClassificationEvaluation {
 }
 
 impl ClassificationSummary {
-    /// Its numbers with short names.
+    /// Returns the overall metrics with short names.
     pub fn numbers(&self) -> [(&'static str, Option<f64>); 4] {
         [("top1", self.top1), ("top5", self.top5), ("balanced", self.balanced), ("F1", self.f1)]
     }
 }
 
-/// The numbers, the classes' table and the confusion matrix.
+/// Formats the metrics, the table of the classes and the confusion matrix.
 impl fmt::Display for ClassificationSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} pictures", self.pictures)?;

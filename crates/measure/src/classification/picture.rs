@@ -1,4 +1,4 @@
-//! The confusion matrix as a picture.
+//! Image of the confusion matrix.
 
 use std::{io, path::Path};
 
@@ -8,24 +8,24 @@ use lookout_stage::Rect;
 
 use super::Confusion;
 
-/// The side of a class's square, where there are so few that a number is read in it, and where there are more.
+/// Side of a cell in pixels: `LARGE` for up to `FEW` classes, so that a number can be read in it, otherwise `SMALL`.
 const LARGE: u32 = 48;
 const SMALL: u32 = 12;
 const FEW: usize = 40;
 
 const GAP: u32 = 8;
-/// Names that are longer are cut.
+/// Maximum number of characters of a class name.
 const LONGEST: usize = 24;
 
 const RIGHT: [u8; 3] = [30, 100, 190];
 const WRONG: [u8; 3] = [200, 60, 40];
 
 impl Confusion {
-    /// Draws it into a PNG: a row for each class that is true, a column for each that was said, the darker the greater
-    /// a part of the row it is; blue is right and red is wrong.
+    /// Draws the matrix into a PNG, with one row per true class and one column per predicted class. Correct predictions
+    /// are blue, wrong ones red. A cell is darker the larger its fraction of the row.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write_png(&self, path: &Path) -> io::Result<()> {
         self.drawn().save(path).map_err(io::Error::other)
     }
@@ -76,10 +76,10 @@ fn label(at: usize, name: &str) -> String {
     format!("{at} {cut}")
 }
 
-/// Between a light grey, which shows the square, and the whole color.
+/// Mixes `color` with a light gray. At 0 the cell is gray, so that it remains visible.
 fn shade(color: [u8; 3], part: f32) -> Rgb<u8> {
     const LIGHT: f32 = 244.0;
-    // A few that are wrong are to be seen, too.
+    // The square root makes small fractions visible.
     let part = part.sqrt();
     Rgb(color.map(|channel| (LIGHT + (f32::from(channel) - LIGHT) * part) as u8))
 }
@@ -97,7 +97,7 @@ mod tests {
             let picture = confusion.drawn();
             let count = |color| picture.pixels().filter(|pixel| pixel.0 == color).count() as u32;
             let square = (side - 1) * (side - 1);
-            // A number takes a part of it.
+            // The number covers a part of the cell.
             assert!((square / 2..=square).contains(&count(RIGHT)), "{}", count(RIGHT));
             assert!((square / 2..=square).contains(&count(WRONG)), "{}", count(WRONG));
             assert!(picture.width() >= side * classes && picture.height() >= side * classes);

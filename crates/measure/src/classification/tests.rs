@@ -4,7 +4,7 @@ fn classes(count: usize) -> Vec<String> {
     (0..count).map(|class| format!("c{class}")).collect()
 }
 
-/// Scores that are highest for the first of `order`, then for the second and so on.
+/// Returns scores that are highest for the first class of `order`, then for the second and so on.
 fn scores(order: &[usize], classes: usize) -> Vec<f32> {
     let mut scores = vec![0.0; classes];
     for (rank, class) in order.iter().enumerate() {
@@ -39,7 +39,7 @@ fn the_five_that_score_most_are_looked_at() {
     }
     let summary = evaluation.summary();
     assert_eq!((summary.top1, summary.top5), (Some(1.0 / 7.0), Some(5.0 / 7.0)));
-    // Equals: the lower class is the surer.
+    // For equal scores, the class with the lower id ranks first.
     let mut evaluation = ClassificationEvaluation::new(classes(7));
     (0..7).for_each(|truth| evaluation.add(truth, &[0.0; 7]));
     assert_eq!(evaluation.summary().top5, Some(5.0 / 7.0));

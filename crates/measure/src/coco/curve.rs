@@ -1,22 +1,22 @@
-//! Precision against recall: `COCOeval.accumulate`.
+//! Precision-recall curves: `COCOeval.accumulate`.
 
 use super::matching::Judged;
 
-/// Recalls at which precision is asked for: 0, 0.01, .. 1.
+/// Number of recalls at which the precision is sampled: 0, 0.01, .. 1.
 const RECALLS: usize = 101;
 
-/// How a class is looked at: of which area, at which threshold, and how many detections a picture.
+/// A setting of the evaluation: area range, IoU threshold, and maximum number of detections per image.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
-    /// A place in [`super::matching::AREAS`].
+    /// Index in [`super::matching::AREAS`].
     pub(super) area: usize,
-    /// A place in [`super::matching::THRESHOLDS`].
+    /// Index in [`super::matching::THRESHOLDS`].
     pub(super) threshold: usize,
     pub(super) most: usize,
 }
 
 impl View {
-    /// Whether a detection found an object; none where it counts as nothing.
+    /// Returns whether a detection is a true positive, or `None` if it is not counted.
     pub(super) fn is_right(&self, judged: &Judged) -> Option<bool> {
         let bit = 1 << self.threshold;
         let counts = judged.rank < self.most && judged.ignored[self.area] & bit == 0;
@@ -24,18 +24,19 @@ impl View {
     }
 }
 
-/// The part of `objects` that is found at all; `judged` in any order.
+/// Returns the recall of all detections, regardless of their scores. `judged` may have any order.
 pub(super) fn recall(judged: &[Judged], objects: usize, view: View) -> f64 {
     let right = judged.iter().filter(|judged| view.is_right(judged) == Some(true)).count();
     right as f64 / objects as f64
 }
 
-/// The mean of the best precisions at each recall or a higher one; `judged` the surest first.
+/// Returns the average precision: the mean of [`precisions`]. `judged` must be sorted by descending score.
 pub(super) fn average_precision(judged: &[Judged], objects: usize, view: View) -> f64 {
     precisions(judged, objects, view).iter().sum::<f64>() / RECALLS as f64
 }
 
-/// The best precision at each of the recalls 0, 0.01, .. 1 or a higher one; `judged` the surest first.
+/// Returns the interpolated precision at the recalls 0, 0.01, .. 1: the highest precision at this or a higher recall.
+/// `judged` must be sorted by descending score.
 pub(super) fn precisions(judged: &[Judged], objects: usize, view: View) -> Vec<f64> {
     let (mut right, mut all) = (0_u32, 0_u32);
     let mut points: Vec<[f64; 2]> = Vec::new();

@@ -1,34 +1,34 @@
-//! Which detection found which object: `COCOeval.evaluateImg`.
+//! Matching of detections with objects: `COCOeval.evaluateImg`.
 
 use lookout_schema::BBox;
 
 use super::FoundObject;
 use crate::ObjectTarget;
 
-/// Intersections over union that a detection has to reach, each a measure of its own: numpy's
-/// `linspace(.5, .95, 10)`, whose last digits matter where a box reaches just as much.
+/// The IoU thresholds: numpy's `linspace(.5, .95, 10)`, with its rounding errors, which matter if an IoU is equal to a
+/// threshold.
 pub(super) const THRESHOLDS: [f64; 10] =
     [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.899_999_999_999_999_9, 0.95];
 
-/// All areas, small, medium and large ones, in square pixels; the ends belong to both.
+/// The area ranges all, small, medium and large, in square pixels. Both bounds are inclusive.
 pub(super) const AREAS: [[f64; 2]; 4] = [[0.0, 1e10], [0.0, 1024.0], [1024.0, 9216.0], [9216.0, 1e10]];
 
-/// The most detections of a class in a picture that are looked at.
+/// Maximum number of detections per class and image that are evaluated.
 pub(super) const MOST: usize = 100;
 
-/// What became of a detection.
+/// An evaluated detection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Judged {
     pub(super) score: f32,
-    /// How many of its class and picture are surer.
+    /// Number of detections with a higher score, of the same class and image.
     pub(super) rank: usize,
-    /// For each of [`AREAS`], by a bit for each of [`THRESHOLDS`], whether it found an object.
+    /// Whether it matches an object: for each of [`AREAS`], one bit for each of [`THRESHOLDS`].
     pub(super) matched: [u16; AREAS.len()],
-    /// Likewise, whether it counts as nothing.
+    /// Whether it is not counted, in the same layout.
     pub(super) ignored: [u16; AREAS.len()],
 }
 
-/// An object of the truth, as it is compared.
+/// A ground-truth object, prepared for matching.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Object {
     corners: [f64; 4],
@@ -47,13 +47,13 @@ impl Object {
         }
     }
 
-    /// Whether it is none of those that are to be found.
+    /// Returns whether the object does not count as a false negative if it is not found.
     pub(super) fn is_ignored(&self, area: [f64; 2]) -> bool {
         self.ignore || lies_out(self.area, area)
     }
 }
 
-/// Judges the detections of a class in a picture; those that are not looked at are left out.
+/// Matches the detections of a class in an image with its objects. Detections beyond [`MOST`] are dropped.
 pub(super) fn judged(objects: &[Object], mut found: Vec<FoundObject>) -> Vec<Judged> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MOST);
@@ -63,7 +63,7 @@ pub(super) fn judged(objects: &[Object], mut found: Vec<FoundObject>) -> Vec<Jud
         .collect();
     let overlaps: Vec<Vec<f64>> = found.iter().map(|found| overlaps(found.bbox, objects)).collect();
     for (at, area) in AREAS.into_iter().enumerate() {
-        // Those to be found first, so that an ignored one is taken where there is none else.
+        // Sorts ignored objects to the end, so that one is matched only if no other object can be.
         let mut order: Vec<usize> = (0..objects.len()).collect();
         order.sort_by_key(|i| objects[*i].is_ignored(area));
         for (bit, threshold) in THRESHOLDS.into_iter().enumerate() {
@@ -86,8 +86,9 @@ pub(super) fn judged(objects: &[Object], mut found: Vec<FoundObject>) -> Vec<Jud
     judged
 }
 
-/// The object that a detection finds and whether it is ignored, of `(object, overlap, is ignored)`, the ignored ones
-/// last: that of the greatest overlap, of equals the last; an ignored one only where there is none else.
+/// Returns the object that a detection matches, and whether it is ignored. `objects` are `(object, overlap, is
+/// ignored)`, with the ignored ones last. The object with the highest overlap is matched, the last of equal ones. An
+/// ignored object is matched only if no other can be.
 fn best(objects: impl Iterator<Item = (usize, f64, bool)>, threshold: f64) -> Option<(usize, bool)> {
     let mut least = threshold.min(1.0 - 1e-10);
     let mut best = None;
@@ -103,7 +104,7 @@ fn best(objects: impl Iterator<Item = (usize, f64, bool)>, threshold: f64) -> Op
     best
 }
 
-/// Intersection over union with each object; over the detection's own area with a crowd.
+/// Returns the IoU with each object. For a crowd, the intersection is divided by the detection's own area.
 fn overlaps(found: BBox, objects: &[Object]) -> Vec<f64> {
     let found = corners(found);
     let overlap = |object: &Object| {

@@ -1,5 +1,5 @@
-//! COCO's measure of detectors, equal to pycocotools' `COCOeval` of boxes:
-//! <https://cocodataset.org/#detection-eval>, Lin et al. 2014, <https://arxiv.org/abs/1405.0312>.
+//! COCO's detection metrics, equal to pycocotools' `COCOeval` for boxes: <https://cocodataset.org/#detection-eval>, Lin
+//! et al. 2014, <https://arxiv.org/abs/1405.0312>.
 
 mod curve;
 mod matching;
@@ -15,52 +15,53 @@ use self::{
 };
 use crate::{ClassCounts, IgnoredAre, ObjectTarget};
 
-/// What a detector found.
+/// A detection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FoundObject {
-    /// From 1, as the truth's.
+    /// Class id from 1, as in the ground truth.
     pub class_id: u32,
-    /// In pixels of the picture, as the truth's.
+    /// Bounding box in pixels of the image, as in the ground truth.
     pub bbox: BBox,
-    /// 0 to 1.
+    /// Score, 0 to 1.
     pub score: f32,
 }
 
-/// Looks at pictures one by one and says at last how good a detector is.
+/// Evaluates a detector image by image.
 ///
-/// A detection finds the object of its class that it overlaps most, each object is found once, by the surest. At
-/// most 100 detections of a class in a picture are looked at. Who finds what is ignored is neither right nor wrong:
+/// A detection matches the object of its class with the highest IoU. Each object is matched once, by the detection with
+/// the highest score. At most 100 detections per class and image are used. A detection that matches an ignored object
+/// is neither a true nor a false positive:
 ///
-/// - of [`IgnoredAre::Crowds`] as COCO has it: a crowd is found as often as one likes, and it is the part of the
-///   detection within it that counts;
-/// - of [`IgnoredAre::Difficult`] as Pascal VOC has it: it is found as any other object.
+/// - for [`IgnoredAre::Crowds`] as in COCO: a crowd can be matched any number of times, and the overlap is divided by
+///   the area of the detection instead of the union;
+/// - for [`IgnoredAre::Difficult`] as in Pascal VOC: an ignored object is matched like any other object.
 #[derive(Debug, Clone)]
 pub struct CocoEvaluation {
-    /// By their ids from 1.
+    /// Class names, where the first has the id 1.
     classes: Vec<String>,
     ignored: IgnoredAre,
     judged: Vec<OfClass>,
     pictures: usize,
 }
 
-/// What is known of a class.
+/// The evaluated detections and the number of objects of a class.
 #[derive(Debug, Clone, Default)]
 struct OfClass {
     judged: Vec<Judged>,
-    /// Those that are to be found, of each of [`AREAS`].
+    /// Number of objects that are not ignored, for each of [`AREAS`].
     objects: [usize; AREAS.len()],
 }
 
 impl CocoEvaluation {
-    /// Of `classes` of objects, whose ids count from 1; `ignored` says what is ignored in the truth.
+    /// Creates an evaluation for `classes`, whose ids start at 1. `ignored` is the kind of the ignored objects.
     pub fn new(classes: Vec<String>, ignored: IgnoredAre) -> Self {
         let judged = vec![OfClass::default(); classes.len()];
         Self { classes, ignored, judged, pictures: 0 }
     }
 
-    /// Looks at a picture: what is there and what was found, in pixels of the same picture, in any order. What is of
-    /// a class that there is not counts as nothing. Of equally sure detections those of the earlier picture come
-    /// first, so that pictures have to come in the order of their ids for just what pycocotools says.
+    /// Adds an image with its ground truth and detections, in pixels of that image and in any order. Objects and
+    /// detections of unknown classes are skipped. For detections with equal scores those of earlier images come first,
+    /// so images must be added in the order of their ids for results equal to those of pycocotools.
     pub fn add(&mut self, truth: &[ObjectTarget], found: &[FoundObject]) {
         self.pictures += 1;
         for (id, class) in (1..).zip(&mut self.judged) {
@@ -79,15 +80,15 @@ impl CocoEvaluation {
         }
     }
 
-    /// How good the detector is on all pictures until now.
+    /// Returns the metrics of all images added so far.
     pub fn summary(&self) -> CocoSummary {
         let classes = (1..).zip(&self.classes).zip(self.sorted());
         let classes = classes.map(|((id, name), class)| ClassPrecision::new(id, name, &class)).collect();
         CocoSummary::new(classes, self.pictures)
     }
 
-    /// Of each class that the truth has, its name and the best precision at the recalls 0, 0.01, .. 1, at an
-    /// intersection over union of 0.5.
+    /// Returns the precision-recall curve of each class in the ground truth, as its name and the interpolated precision
+    /// at the recalls 0, 0.01, .. 1, at an IoU of 0.5.
     pub fn curves(&self) -> Vec<(&str, Vec<f64>)> {
         let view = View { area: 0, threshold: 0, most: MOST };
         let classes = self.classes.iter().zip(self.sorted()).filter(|(_, class)| class.objects[0] > 0);
@@ -96,14 +97,13 @@ impl CocoEvaluation {
             .collect()
     }
 
-    /// Right and wrong detections of each class, of those that score `threshold` at least, at an intersection over
-    /// union of 0.5.
+    /// Returns the counts of each class for the detections with a score of at least `threshold`, at an IoU of 0.5.
     pub fn counts(&self, threshold: f32) -> Vec<ClassCounts> {
         let classes = (1..).zip(&self.classes).zip(&self.judged);
         classes.map(|((id, name), class)| class.counts(id, name, threshold)).collect()
     }
 
-    /// Each class with the surest detections first.
+    /// Returns each class with its detections sorted by descending score.
     fn sorted(&self) -> impl Iterator<Item = OfClass> {
         self.judged.iter().map(|class| {
             let mut class = class.clone();
@@ -114,7 +114,7 @@ impl CocoEvaluation {
 }
 
 impl OfClass {
-    /// Means over the thresholds in `over`; none where there is no object.
+    /// Returns the average precision, as the mean over the thresholds in `over`, or `None` if there are no objects.
     fn precision(&self, area: usize, over: std::ops::Range<usize>) -> Option<f64> {
         let objects = self.objects[area];
         let view = |threshold| View { area, threshold, most: MOST };

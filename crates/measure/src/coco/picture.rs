@@ -1,4 +1,4 @@
-//! Precision against recall as a picture.
+//! Plot of the precision-recall curves.
 
 use std::{io, path::Path};
 
@@ -7,10 +7,10 @@ use lookout_draw::{Plot, Series, of_class};
 use super::CocoEvaluation;
 
 impl CocoEvaluation {
-    /// Draws each class's precision over its recall, at an intersection over union of 0.5, into a PNG.
+    /// Plots the precision-recall curve of each class, at an IoU of 0.5, into a PNG.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write_png(&self, path: &Path) -> io::Result<()> {
         let curves: Vec<(&str, Vec<(f64, f64)>)> = self
             .curves()

@@ -1,4 +1,4 @@
-//! What COCO's measure comes to.
+//! The summary of a COCO evaluation.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::counts::mean;
 
-/// The twelve numbers of COCO's table, 0 to 1; none where the truth has no such object. They are means over the
-/// classes that the truth has.
+/// The twelve metrics of COCO's table, 0 to 1, or `None` where the ground truth has no such object. They are means over
+/// the classes in the ground truth.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CocoSummary {
-    /// Average precision, the mean over intersections over union of 0.50, 0.55, .. 0.95.
+    /// Average precision, as the mean over the IoU thresholds 0.50, 0.55, .. 0.95.
     pub ap: Option<f64>,
     pub ap50: Option<f64>,
     pub ap75: Option<f64>,
-    /// Of objects up to 32x32 pixels.
+    /// For objects up to 32x32 pixels.
     pub ap_small: Option<f64>,
-    /// Between 32x32 and 96x96.
+    /// For objects between 32x32 and 96x96 pixels.
     pub ap_medium: Option<f64>,
     pub ap_large: Option<f64>,
-    /// Average recall with at most one detection of a class in a picture, the mean over the same.
+    /// Average recall with at most one detection per class and image, as the mean over the same IoU thresholds.
     pub ar1: Option<f64>,
     pub ar10: Option<f64>,
     pub ar100: Option<f64>,
@@ -34,16 +34,16 @@ pub struct CocoSummary {
     pub classes: Vec<ClassPrecision>,
 }
 
-/// How well a class is found.
+/// The average precision of a class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassPrecision {
     pub class_id: u32,
     pub name: String,
-    /// Those that are to be found.
+    /// Number of objects that are not ignored.
     pub objects: usize,
     pub ap: Option<f64>,
     pub ap50: Option<f64>,
-    /// All twelve.
+    /// All twelve metrics, in the order of COCO's table.
     #[serde(skip)]
     row: [Option<f64>; 12],
 }
@@ -93,7 +93,7 @@ impl CocoSummary {
         }
     }
 
-    /// The twelve numbers in pycocotools' order, with short names.
+    /// Returns the twelve metrics in pycocotools' order, with short names.
     pub fn numbers(&self) -> [(&'static str, Option<f64>); 12] {
         [
             ("AP", self.ap),
@@ -112,7 +112,7 @@ impl CocoSummary {
     }
 }
 
-/// As pycocotools prints it; -1 where there is nothing to be found.
+/// Formats the table as pycocotools prints it, with -1 for metrics without objects.
 impl fmt::Display for CocoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const ROWS: [(&str, &str, usize); 12] = [

@@ -1,19 +1,19 @@
-//! Anchors: the boxes that a detector's outputs are relative to (Ren, He, Girshick and Sun, Faster R-CNN,
-//! 2015, section 3.1.1).
+//! Anchors: the boxes that a detector's regression outputs are relative to (Ren, He, Girshick and Sun, Faster
+//! R-CNN, 2015, section 3.1.1).
 
 use std::cell::RefCell;
 
 use tch::{Device, Tensor};
 
-/// Height and width.
+/// Height and width, in pixels or in locations of a feature map.
 pub(super) type Extent = [i64; 2];
 
-/// Makes the anchors of a pyramid's levels.
+/// Generates the anchors of all pyramid levels.
 #[derive(Debug)]
 pub(super) struct Anchors {
-    /// Of each level, the anchors of one place around its center: `[x1, y1, x2, y2]`.
+    /// For each level, the anchors `[x1, y1, x2, y2]` of one location, relative to its center.
     cells: Vec<Vec<[f32; 4]>>,
-    /// A camera's pictures all have one size: the last grid is mostly the next one.
+    /// The last grid. All frames of a camera have the same size, so the next batch usually needs the same grid.
     last: RefCell<Option<Grid>>,
 }
 
@@ -32,21 +32,22 @@ impl Clone for Anchors {
 }
 
 impl Anchors {
-    /// An anchor for each of a level's `scales` (a side in pixels) and each of `ratios` (height to width).
+    /// Creates one anchor per location for each of a level's `scales` (a side in pixels) and each of `ratios`
+    /// (height to width).
     pub(super) fn new<'a>(scales: impl IntoIterator<Item = &'a [f32]>, ratios: &[f32]) -> Self {
         let cells = scales.into_iter().map(|scales| cell(scales, ratios)).collect();
         Self { cells, last: RefCell::new(None) }
     }
 
-    /// The anchors of one place.
+    /// Returns the number of anchors per location.
     pub(super) fn per_place(&self) -> i64 {
         self.cells.first().map_or(0, |cell| cell.len() as i64)
     }
 
-    /// For each level `[H*W*A, 4]` in fp32, in the order of [`super::tower::flattened`].
+    /// Returns the anchors of each level, `[H*W*A, 4]` in fp32, in the order of [`super::tower::flattened`].
     ///
-    /// A level's places lie `picture / map` pixels apart, rounded down as torchvision does: where the
-    /// picture's sides are no multiples of the level's stride, that is less than the stride.
+    /// Locations are `picture / map` pixels apart, rounded down as in torchvision. If a side of the image is
+    /// not a multiple of the level's stride, this is less than the stride.
     pub(super) fn grid(&self, picture: Extent, maps: &[Extent], device: Device) -> Vec<Tensor> {
         let copy = |levels: &[Tensor]| levels.iter().map(Tensor::shallow_clone).collect();
         let mut last = self.last.borrow_mut();
@@ -66,7 +67,8 @@ impl Anchors {
     }
 }
 
-/// torchvision's `generate_anchors`, in its order: ratio by ratio.
+/// Returns the anchors of one location, as torchvision's `generate_anchors` does: ordered by ratio, then by
+/// scale.
 fn cell(scales: &[f32], ratios: &[f32]) -> Vec<[f32; 4]> {
     let one = |(ratio, scale): (f32, f32)| {
         let height = ratio.sqrt();

@@ -1,24 +1,26 @@
-//! What a detector says of a box, to the box.
+//! Conversion between a detector's box regression outputs and boxes.
 
 use tch::Tensor;
 
 use super::anchors::Extent;
 
-/// The most that a side grows: `ln(1000 / 16)`, so that no exponential overflows.
+/// Upper bound of `dw` and `dh`, `bbox_xform_clip` in torchvision: `ln(1000 / 16)`, so that the exponential
+/// does not overflow.
 const MOST_GROWTH: f64 = 4.135_166_556_742_356;
 
-/// Moves and grows anchors (Girshick, Donahue, Darrell and Malik 2013, appendix C): `deltas` are `dx, dy` in
-/// sides of the anchor and `dw, dh` as logarithms, each times its weight.
+/// Encodes boxes as deltas relative to anchors (Girshick, Donahue, Darrell and Malik 2013, appendix C):
+/// `dx, dy` in units of the anchor's sides, and `dw, dh` as logarithms of the ratios of the sides, each times its
+/// weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoxCoder {
     pub(super) weights: [f64; 4],
 }
 
 impl BoxCoder {
-    /// Of anchors.
+    /// The coder for deltas relative to anchors, with all weights 1.
     pub const ANCHORS: Self = Self { weights: [1.0; 4] };
 
-    /// `deltas` `[.., 4]` on `anchors` `[.., 4]` to boxes `[.., 4]`, all in fp32.
+    /// Decodes `deltas` `[.., 4]` relative to `anchors` `[.., 4]` into boxes `[.., 4]`, all in fp32.
     pub fn decode(self, deltas: &Tensor, anchors: &Tensor) -> Tensor {
         let [x1, y1, x2, y2] = corners(anchors);
         let [dx, dy, dw, dh] = corners(deltas);
@@ -35,7 +37,8 @@ impl BoxCoder {
         Tensor::stack(&[left, top, right, bottom], -1)
     }
 
-    /// The deltas `[.., 4]` that make `boxes` `[.., 4]` of `anchors` `[.., 4]`.
+    /// Returns the deltas `[.., 4]` that [`BoxCoder::decode`] turns into `boxes` `[.., 4]`, relative to
+    /// `anchors` `[.., 4]`.
     pub fn encode(self, boxes: &Tensor, anchors: &Tensor) -> Tensor {
         let [x1, y1, x2, y2] = corners(anchors);
         let [left, top, right, bottom] = corners(boxes);
@@ -52,8 +55,9 @@ impl BoxCoder {
     }
 }
 
-/// Distances from a place to the four sides, in sides of the place's own square (Tian, Shen, Chen and He
-/// 2019, equation 1, normalized as in torchvision).
+/// Decodes distances `[.., 4]` from the centers of `anchors` `[.., 4]` to the left, top, right and bottom sides
+/// into boxes `[.., 4]`. Distances are in units of the anchor's sides (Tian, Shen, Chen and He 2019, equation
+/// 1, normalized as in torchvision).
 pub fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(anchors);
     let [left, top, right, bottom] = corners(distances);
@@ -64,8 +68,8 @@ pub fn decode_distances(distances: &Tensor, anchors: &Tensor) -> Tensor {
     Tensor::stack(&sides, -1)
 }
 
-/// The distances `[.., 4]` from the centers of `anchors` `[.., 4]` to the sides of `boxes` `[.., 4]`; below
-/// zero where a center is outside of its box.
+/// Returns the distances `[.., 4]` from the centers of `anchors` `[.., 4]` to the sides of `boxes` `[.., 4]`.
+/// They are negative where a center is outside of its box.
 pub fn encode_distances(boxes: &Tensor, anchors: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(anchors);
     let [left, top, right, bottom] = corners(boxes);
@@ -76,7 +80,7 @@ pub fn encode_distances(boxes: &Tensor, anchors: &Tensor) -> Tensor {
     Tensor::stack(&sides, -1)
 }
 
-/// Boxes `[.., 4]` cut off at the borders of a picture.
+/// Clips boxes `[.., 4]` to the image of the given height and width.
 pub(super) fn clipped(boxes: &Tensor, [height, width]: Extent) -> Tensor {
     let [x1, y1, x2, y2] = corners(boxes);
     let [x1, x2] = [x1, x2].map(|x| x.clamp(0.0, width as f64));
@@ -84,7 +88,7 @@ pub(super) fn clipped(boxes: &Tensor, [height, width]: Extent) -> Tensor {
     Tensor::stack(&[x1, y1, x2, y2], -1)
 }
 
-/// The four columns of `[.., 4]`.
+/// Returns the four columns of `[.., 4]`.
 pub(super) fn corners(boxes: &Tensor) -> [Tensor; 4] {
     [0, 1, 2, 3].map(|i| boxes.select(-1, i))
 }

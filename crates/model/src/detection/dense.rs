@@ -1,4 +1,4 @@
-//! Detectors that say something of every place of every level: RetinaNet and FCOS.
+//! Dense detectors, which predict for every location of every pyramid level: RetinaNet and FCOS.
 
 use lookout_fused::{
     FusedError,
@@ -14,43 +14,44 @@ use super::{
     settings::DetectionSettings,
 };
 
-/// A dense detector's outputs, not yet read.
+/// The raw outputs of a dense detector, before postprocessing.
 #[derive(Debug)]
 pub struct DenseOutputs {
-    /// The finest first.
+    /// The pyramid levels, the finest first.
     pub(super) levels: Vec<DenseLevel>,
     pub(super) coder: DenseCoder,
 }
 
-/// One level of the pyramid; `HWA` is every anchor of every place.
+/// Outputs on one pyramid level. `HWA` counts the anchors of all locations, `K` the classes.
 #[derive(Debug)]
 pub(super) struct DenseLevel {
     /// `[N, HWA, K]`
     pub(super) cls_logits: Tensor,
     /// `[N, HWA, 4]`
     pub(super) bbox_regression: Tensor,
-    /// How central a place is in its object, as a logit, `[N, HWA, 1]`; FCOS has it.
+    /// Center-ness of each location as a logit, `[N, HWA, 1]`; FCOS only.
     pub(super) bbox_ctrness: Option<Tensor>,
     /// `[HWA, 4]` in fp32.
     pub(super) anchors: Tensor,
 }
 
-/// What a dense detector says of all its anchors, a level after the other: what its losses are made of.
+/// Outputs of a dense detector for the `A` anchors of all levels, the finest level first. The losses are
+/// computed from them.
 #[derive(Debug)]
 pub struct DenseHeads {
     /// `[N, A, K]`
     pub cls_logits: Tensor,
     /// `[N, A, 4]`
     pub bbox_regression: Tensor,
-    /// `[N, A, 1]`; FCOS has it.
+    /// `[N, A, 1]`; FCOS only.
     pub bbox_ctrness: Option<Tensor>,
     /// `[A, 4]` in fp32.
     pub anchors: Tensor,
-    /// How many of the anchors are on each level.
+    /// Number of anchors on each level.
     pub per_level: Vec<i64>,
 }
 
-/// How a dense detector says where a box is.
+/// The encoding of a dense detector's boxes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum DenseCoder {
     Deltas(BoxCoder),
@@ -58,8 +59,8 @@ pub(super) enum DenseCoder {
 }
 
 impl DenseOutputs {
-    /// torchvision's `head(features)`: `cls_logits` `[N, sum(HWA), K]`, `bbox_regression`
-    /// `[N, sum(HWA), 4]` and of FCOS `bbox_ctrness` `[N, sum(HWA), 1]`.
+    /// Returns the outputs of torchvision's `head(features)`: `cls_logits` `[N, sum(HWA), K]`,
+    /// `bbox_regression` `[N, sum(HWA), 4]` and, for FCOS, `bbox_ctrness` `[N, sum(HWA), 1]`.
     pub(super) fn named(&self) -> Vec<(&'static str, Tensor)> {
         let DenseHeads { cls_logits, bbox_regression, bbox_ctrness, .. } = self.heads();
         let mut named = vec![("cls_logits", cls_logits), ("bbox_regression", bbox_regression)];
@@ -67,7 +68,7 @@ impl DenseOutputs {
         named
     }
 
-    /// All levels together.
+    /// Concatenates the outputs of all levels.
     pub fn heads(&self) -> DenseHeads {
         let over_levels = |part: fn(&DenseLevel) -> &Tensor| {
             Tensor::cat(&self.levels.iter().map(part).collect::<Vec<_>>(), 1)
@@ -88,9 +89,9 @@ impl DenseOutputs {
         self.levels.first().map_or(0, |level| level.cls_logits.size()[2])
     }
 
-    /// As [`super::DetectorOutputs::read_on_device`].
+    /// Postprocesses on the GPU, as [`super::DetectorOutputs::read_on_device`].
     pub(super) fn read_on_device(&self, reading: &LevelReading) -> Result<(Tensor, Vec<Tensor>), FusedError> {
-        // Where channels were filled up, an output is a part of a larger tensor.
+        // A layer may pad its output channels; its output is then a non-contiguous view of a larger tensor.
         let level = |level: &DenseLevel| {
             let centers = level.bbox_ctrness.as_ref().map(Tensor::contiguous);
             (level.cls_logits.contiguous(), level.bbox_regression.contiguous(), centers)
@@ -106,7 +107,8 @@ impl DenseOutputs {
         Ok((found, self.levels.iter().map(|level| level.anchors.shallow_clone()).collect()))
     }
 
-    /// What is in pictures of `picture` pixels.
+    /// Postprocesses the outputs and returns the detections of each image. `picture` is the height and width of
+    /// the images in pixels.
     pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         let most = settings.candidates_per_level;
         let levels: Vec<Shortlist> = self.levels.iter().map(|level| level.shortlist(settings)).collect();
@@ -117,7 +119,7 @@ impl DenseOutputs {
             let levels: Vec<&Tensor> = levels.iter().map(part).collect();
             Tensor::cat(&levels, 1).flatten(0, 1) // [N*S, ..]
         };
-        // Mostly a few anchors only have a class above the threshold at all.
+        // Usually only few anchors have any class above the threshold.
         let threshold = f64::from(settings.score_threshold);
         let worth = all(|level| &level.best).gt(threshold * (1.0 - ROUNDING)).nonzero().squeeze_dim(-1); // [M]
         let of = |index: &Tensor, tensor: Tensor| tensor.index_select(0, index).to_kind(Kind::Float);
@@ -141,7 +143,7 @@ impl DenseOutputs {
         for picture in 0..n {
             let mut candidates = Candidates::default();
             let mut end = picture * total;
-            // The pairs are in the order of their slots: picture by picture and level by level.
+            // The pairs are in the order of their slots: by image, then by level.
             for slots in &slots {
                 end += slots;
                 let to = from + slot[from..].partition_point(|slot| *slot < end);
@@ -155,16 +157,16 @@ impl DenseOutputs {
     }
 }
 
-/// The anchors of a level with the best classes, of each picture `P`.
+/// The `P` anchors per image with the highest class scores on one level.
 #[derive(Debug)]
 struct Shortlist {
     /// The score of each anchor's best class, `[N, P]`.
     best: Tensor,
-    /// What a pair of an anchor and a class has to score at least to be among the level's best, `[N, P]`.
+    /// Minimum score for a pair of an anchor and a class to be among the level's best, `[N, P]`.
     least: Tensor,
     /// `[N, P, K]`
     cls_logits: Tensor,
-    /// How central the place is, 0 to 1, `[N, P, 1]`; FCOS has it.
+    /// Center-ness, 0 to 1, `[N, P, 1]`; FCOS only.
     central: Option<Tensor>,
     /// `[N, P, 4]`
     regression: Tensor,
@@ -172,17 +174,18 @@ struct Shortlist {
     anchors: Tensor,
 }
 
-/// Two ways to one score may differ in its last digit.
+/// Relative tolerance for scores that were computed in two ways and may differ in the last digit.
 const ROUNDING: f64 = 1e-6;
 
 impl DenseLevel {
-    /// The best `most` pairs of an anchor and a class are on the `most` anchors with the best classes, which
-    /// are far fewer numbers to look at.
+    /// Preselects anchors. The best `most` pairs of an anchor and a class all lie on the `most` anchors with
+    /// the highest class scores, so the other anchors need no further processing.
     fn shortlist(&self, settings: &DetectionSettings) -> Shortlist {
         let Self { cls_logits, bbox_regression, bbox_ctrness, anchors } = self;
         let [n, places] = [cls_logits.size()[0], cls_logits.size()[1]];
         let most = i64::try_from(settings.candidates_per_level).unwrap_or(i64::MAX);
-        // A place that is not central makes up for nothing.
+        // With center-ness, the score is `sqrt(class * center-ness)`, and center-ness is at most 1. A class
+        // score below the squared threshold therefore never passes.
         let threshold = settings.score_threshold;
         let least_of_class = if bbox_ctrness.is_some() { threshold * threshold } else { threshold };
         let central = bbox_ctrness.as_ref().map(|logits| logits.to_kind(Kind::Float).sigmoid()); // [N, HWA, 1]
@@ -191,7 +194,7 @@ impl DenseLevel {
             None => best,
             Some(central) => (best * central.squeeze_dim(-1)).sqrt(),
         };
-        // What is not a number would come first.
+        // `topk` would rank NaN first.
         let best = best.nan_to_num(-1.0, None, None);
         let (best, on) = best.topk(most.min(places), -1, true, true); // [N, P]
         let rows = &on + Tensor::arange(n, (Kind::Int64, on.device())).unsqueeze(-1) * places;
@@ -202,7 +205,8 @@ impl DenseLevel {
             tensor.reshape([n * places, k]).index_select(0, &rows).view(shape(k)) // [N, P, k]
         };
         let least = match on.size()[1] {
-            // The anchor that comes last has a pair, and all the others have a better one.
+            // Each of the `most` listed anchors has a pair that scores at least as high as the best pair of the
+            // last one. Pairs with a lower score are not among the best `most`.
             listed if listed == most && most > 0 => best.narrow(1, most - 1, 1) * (1.0 - ROUNDING),
             _ => Tensor::full([n, 1], -1.0, (Kind::Float, best.device())),
         };
@@ -218,7 +222,7 @@ impl DenseLevel {
 }
 
 impl DenseCoder {
-    /// `[P, 4]` and `[P, 4]` to boxes `[P, 4]`.
+    /// Decodes `regression` `[P, 4]` on `anchors` `[P, 4]` into boxes `[P, 4]`.
     fn decode(self, regression: &Tensor, anchors: &Tensor) -> Tensor {
         match self {
             Self::Deltas(coder) => coder.decode(regression, anchors),
@@ -227,15 +231,16 @@ impl DenseCoder {
     }
 }
 
-/// The largest of each row of `[N, HWA, K]`, `[N, HWA]` in fp32. Of rows without a positive number it may be
-/// any of the row if that is all that matters.
+/// Returns the maximum of each row of `[N, HWA, K]` as `[N, HWA]` in fp32. With `only_positive_matter`, the
+/// result for a row without a positive number may be any of its numbers.
 fn row_max(x: &Tensor, only_positive_matter: bool) -> Tensor {
     if x.kind() != Kind::BFloat16 || x.device() != Device::Cpu {
         return x.amax([-1], false).to_kind(Kind::Float);
     }
-    // libtorch's maximum of bf16 goes number by number on a CPU; that of whole numbers is several times as
-    // fast. The bits of positive numbers are in their order as whole numbers', those of negative ones in
-    // reverse. This is most of what reading a batch takes, so that the second look is saved where it can be.
+    // On a CPU, libtorch computes the maximum of bf16 one number at a time; the maximum of integers is several
+    // times as fast. The bit patterns of positive numbers sort like integers, and those of negative numbers in
+    // reverse order. This maximum takes most of the postprocessing time of a batch, so the second pass is
+    // skipped where possible.
     let bits = x.view_dtype(Kind::Int16);
     let most = bits.amax([-1], false);
     let most =
@@ -243,7 +248,7 @@ fn row_max(x: &Tensor, only_positive_matter: bool) -> Tensor {
     most.view_dtype(Kind::BFloat16).to_kind(Kind::Float)
 }
 
-/// The candidates that stay; their groups are their classes.
+/// Runs NMS on candidates whose groups are their classes, and returns the remaining ones.
 pub(super) fn best_of(candidates: &Candidates, by: Suppression) -> Detections {
     let kept = suppress(candidates, by);
     Detections {

@@ -1,6 +1,6 @@
 //! Faster R-CNN on a feature pyramid: Ren et al. 2015 (<https://arxiv.org/abs/1506.01497>) as in Lin et al.
-//! 2016 (<https://arxiv.org/abs/1612.03144>), section 5.2. The second version has batch norms and deeper
-//! heads (Li, Xie, Chen, Dollár, He and Girshick 2021, <https://arxiv.org/abs/2111.11429>).
+//! 2016 (<https://arxiv.org/abs/1612.03144>), section 5.2. The second version has batch norms and deeper heads
+//! (Li, Xie, Chen, Dollár, He and Girshick 2021, <https://arxiv.org/abs/2111.11429>).
 
 use tch::{Kind, Tensor, nn};
 
@@ -19,22 +19,23 @@ use super::{
 };
 use crate::{layer::Linear, norm::NormKind, target::Target};
 
-/// The numbers that describe a box to its classifier.
+/// Length of a box's feature vector, `representation_size` in torchvision.
 const DESCRIPTION: i64 = 1024;
 
-/// The levels that boxes are cut out of: P2 to P5.
+/// Number of pyramid levels that RoI align reads: P2 to P5.
 const CUT_LEVELS: usize = 4;
 
-/// So many boxes are cut out at a time: a batch's would be gigabytes.
+/// Maximum number of boxes per call of RoI align. All boxes of a batch at once would take gigabytes.
 const CUT_AT_ONCE: i64 = 2048;
 
-/// The deltas' weights, which make them of size one in training.
+/// Weights of the deltas, which scale the regression targets to about 1 in training.
 const CODER: BoxCoder = BoxCoder { weights: [10.0, 10.0, 5.0, 5.0] };
 
-/// A box has at least these sides, in pixels.
+/// Minimum width and height of a box, in pixels.
 const LEAST_SIDE: f32 = 1e-2;
 
-/// A pyramid from P2 on, proposals from all its levels, and a head on what they cut out.
+/// Faster R-CNN: a pyramid from P2 up, a region proposal network on all of its levels, and a box head on the
+/// RoI-aligned features of the proposals.
 #[derive(Debug, Clone)]
 pub(super) struct FasterRcnn {
     backbone: Pyramid,
@@ -44,36 +45,36 @@ pub(super) struct FasterRcnn {
     bbox_pred: Linear,
 }
 
-/// From a box's cut-out to its description.
+/// The layers from a box's RoI-aligned features to its feature vector.
 #[derive(Debug, Clone)]
 enum BoxHead {
     TwoMlp { fc6: Linear, fc7: Linear },
     ConvFc { conv: Tower, fc: Linear },
 }
 
-/// Faster R-CNN's outputs, not yet read.
+/// The raw outputs of Faster R-CNN, before postprocessing. `R` is the number of proposals, `K` that of classes.
 #[derive(Debug)]
 pub struct FasterRcnnOutputs {
     levels: Vec<RpnLevel>,
     proposals: Proposals,
-    /// `[R, K]`, the first class being the background.
+    /// `[R, K]`; class 0 is the background.
     class_logits: Tensor,
     /// `[R, K*4]`
     box_regression: Tensor,
 }
 
-/// What the second stage says of its proposals: what its losses are made of.
+/// Outputs of the second stage for its proposals. The losses are computed from them.
 #[derive(Debug)]
 pub struct RoiHeads<'a> {
-    /// `[R, K]`, the first class being the background.
+    /// `[R, K]`; class 0 is the background.
     pub class_logits: &'a Tensor,
     /// `[R, K*4]`
     pub box_regression: &'a Tensor,
-    /// What the deltas mean.
+    /// The encoding of `box_regression`.
     pub coder: BoxCoder,
 }
 
-/// Says which proposals the second stage is trained on.
+/// Selects the proposals on which the second stage is trained.
 pub type Pick<'a> = dyn FnMut(Proposals) -> Proposals + 'a;
 
 impl FasterRcnn {
@@ -94,8 +95,8 @@ impl FasterRcnn {
         }
     }
 
-    /// The proposals have no derivative, all else has. In training `pick` says which of them the second stage
-    /// looks at.
+    /// Runs both stages. All outputs except the proposals are differentiable. With a `pick`, the network runs
+    /// in training mode and `pick` selects the proposals for the second stage.
     pub(super) fn forward(
         &self,
         pictures: Pictures<'_>,
@@ -114,11 +115,11 @@ impl FasterRcnn {
         FasterRcnnOutputs { levels, proposals, class_logits, box_regression }
     }
 
-    /// What is said of the proposals: class logits `[R, K]` and box deltas `[R, K*4]`.
+    /// Runs the second stage on the proposals. Returns class logits `[R, K]` and box deltas `[R, K*4]`.
     fn describe(&self, maps: &[Tensor], picture: Extent, proposals: &Proposals, train: bool) -> [Tensor; 2] {
         let maps = &maps[..CUT_LEVELS];
         let kind = maps.first().map_or(Kind::Float, Tensor::kind);
-        // The derivatives of many boxes add up in one place of a map.
+        // The gradients of many boxes add up at one location of a map, so they are computed in fp32.
         let align = match train && kind != Kind::Float {
             true => {
                 RoiAlign::new(&maps.iter().map(|map| map.to_kind(Kind::Float)).collect::<Vec<_>>(), picture)
@@ -126,7 +127,7 @@ impl FasterRcnn {
             false => RoiAlign::new(maps, picture),
         };
         let count = proposals.boxes.size()[0];
-        // A norm in training takes its statistics of all boxes.
+        // In training, the statistics of a batch norm cover all boxes.
         let at_once = if train { count.max(1) } else { CUT_AT_ONCE };
         let part = |start: i64| {
             let length = at_once.min(count - start);
@@ -139,7 +140,7 @@ impl FasterRcnn {
             .map(|(parts, layer)| if parts.is_empty() { layer.none() } else { Tensor::cat(&parts, 0) })
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(super) fn prepare(&mut self, target: Target) {
         self.backbone.prepare(target);
         self.rpn.prepare(target);
@@ -174,11 +175,11 @@ impl BoxHead {
         }
     }
 
-    /// `[R, 256, 7, 7]` to `[R, 1024]`.
+    /// Maps RoI-aligned features `[R, 256, 7, 7]` to feature vectors `[R, 1024]`.
     fn forward(&self, cut: &Tensor, train: bool) -> Tensor {
         match self {
             Self::TwoMlp { fc6, fc7 } => {
-                let x = fc6.forward(&cut.flatten(1, -1)).relu(); // [R, 256*7*7] in
+                let x = fc6.forward(&cut.flatten(1, -1)).relu(); // input [R, 256*7*7]
                 fc7.forward(&x).relu()
             }
             Self::ConvFc { conv, fc } => fc.forward(&conv.forward(cut, train).flatten(1, -1)).relu(),
@@ -187,10 +188,10 @@ impl BoxHead {
 }
 
 impl FasterRcnnOutputs {
-    /// torchvision's names: `objectness` `[N*sum(HWA), 1]` and `pred_bbox_deltas` `[N*sum(HWA), 4]` as
-    /// `concat_box_prediction_layers` gives them, `class_logits` `[R, K]` and `box_regression` `[R, K*4]` of
-    /// the box predictor; and beside them the `proposals` `[R, 4]` and their pictures `proposal_image`
-    /// `[R]`, which the rows of the last two are about.
+    /// Returns the outputs by torchvision's names: `objectness` `[N*sum(HWA), 1]` and `pred_bbox_deltas`
+    /// `[N*sum(HWA), 4]` as returned by `concat_box_prediction_layers`, and `class_logits` `[R, K]` and
+    /// `box_regression` `[R, K*4]` of the box predictor. In addition, returns the `proposals` `[R, 4]` to which
+    /// the rows of the last two belong, and the image of each proposal, `proposal_image` `[R]`.
     pub(super) fn named(&self) -> Vec<(&'static str, Tensor)> {
         let RpnHeads { objectness, deltas, .. } = self.rpn();
         vec![
@@ -203,22 +204,23 @@ impl FasterRcnnOutputs {
         ]
     }
 
-    /// What the region proposal network says of its anchors.
+    /// Returns the outputs of the region proposal network for all anchors.
     pub fn rpn(&self) -> RpnHeads {
         together(&self.levels)
     }
 
-    /// What the second stage says of the proposals.
+    /// Returns the outputs of the second stage for the proposals.
     pub fn roi(&self) -> RoiHeads<'_> {
         let Self { class_logits, box_regression, .. } = self;
         RoiHeads { class_logits, box_regression, coder: CODER }
     }
 
-    /// What is in pictures of `picture` pixels.
+    /// Postprocesses the outputs and returns the detections of each image. `picture` is the height and width of
+    /// the images in pixels.
     pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         let scores = self.class_logits.softmax(-1, Kind::Float); // [R, K]
         let classes = scores.size()[1];
-        // By proposal and in each by class, without the background.
+        // Ordered by proposal, then by class; the background is left out.
         let above = scores.narrow(1, 1, classes - 1).gt(f64::from(settings.score_threshold)).nonzero(); // [C, 2]
         let (proposal, label) = (above.select(1, 0), above.select(1, 1) + 1);
         let pair: Tensor = &proposal * classes + &label;

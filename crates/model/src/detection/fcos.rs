@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{layer::ConvNormAct, norm::NormKind, target::Target};
 
-/// A place is the center of a square with the level's stride as its side.
+/// Side of the square anchor at each location, which is the level's stride.
 const SCALES: [[f32; 1]; 5] = [[8.0], [16.0], [32.0], [64.0], [128.0]];
 
 const TOWER_DEPTH: usize = 4;
 
-/// A pyramid from P3 on, and two towers, the same on each of its levels.
+/// FCOS: a pyramid from P3 up, and two towers that all levels share.
 #[derive(Debug, Clone)]
 pub(super) struct Fcos {
     backbone: Pyramid,
@@ -53,7 +53,7 @@ impl Fcos {
         }
     }
 
-    /// `x` `[N, 3, H, W]`, normalized; differentiable.
+    /// Runs the network on `x` `[N, 3, H, W]`, normalized. The outputs are differentiable.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
         let maps = self.backbone.forward(x, train);
         let places = self.places.grid(
@@ -74,7 +74,7 @@ impl Fcos {
         DenseOutputs { levels: maps.iter().zip(places).map(level).collect(), coder: DenseCoder::Distances }
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(super) fn prepare(&mut self, target: Target) {
         self.backbone.prepare(target);
         self.classification.prepare(target);

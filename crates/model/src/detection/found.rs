@@ -1,11 +1,11 @@
-//! What a detector found, and the way of its candidates from the device.
+//! Detections of one image, and the copy of candidates from the device to the host.
 
 use tch::{Device, Kind, Tensor};
 
-/// What a detector found in a picture, the most certain first.
+/// The detections of one image, the highest score first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Detections {
-    /// `x1, y1, x2, y2` in pixels of the network's input, within the picture.
+    /// `x1, y1, x2, y2` in pixels of the network's input, clipped to the image.
     pub boxes: Vec<[f32; 4]>,
     /// 0 to 1.
     pub scores: Vec<f32>,
@@ -23,7 +23,8 @@ impl Detections {
 }
 
 impl Detections {
-    /// From a row of what a GPU has read: see [`lookout_fused::cuda::LevelReading::apply`].
+    /// Converts one row of the output of the GPU postprocessing; see
+    /// [`lookout_fused::cuda::LevelReading::apply`].
     pub(crate) fn from_row(row: &[f32]) -> Self {
         let Some((count, boxes)) = row.split_first() else { return Self::default() };
         let (boxes, _) = boxes.as_chunks::<6>();
@@ -37,16 +38,17 @@ impl Detections {
     }
 }
 
-/// A candidate as it comes from the device: its box, its score, and its class or level.
+/// One candidate as copied from the device: its box, its score, and its class or pyramid level.
 pub(super) type Row = [f32; 6];
 
-/// `[.., 4]`, `[..]` and `[..]` as `[.., 6]`: one tensor, so that it is one way from a GPU.
+/// Concatenates boxes `[.., 4]`, scores `[..]` and groups `[..]` to `[.., 6]`, so that a single copy moves them
+/// from a GPU to the host.
 pub(super) fn rows(boxes: &Tensor, scores: &Tensor, groups: &Tensor) -> Tensor {
     let column = |tensor: &Tensor| tensor.to_kind(Kind::Float).unsqueeze(-1);
     Tensor::cat(&[boxes.to_kind(Kind::Float), column(scores), column(groups)], -1)
 }
 
-/// The rows of `[.., 6]` in their order.
+/// Copies the rows of `[.., 6]` to the host, in their order.
 pub(super) fn to_host(rows: &Tensor) -> Vec<Row> {
     let rows = rows.to_device(Device::Cpu).contiguous();
     let mut numbers = vec![0.0_f32; rows.numel()];
@@ -55,7 +57,7 @@ pub(super) fn to_host(rows: &Tensor) -> Vec<Row> {
     rows.to_vec()
 }
 
-/// The whole numbers of `[N]`.
+/// Copies an Int64 tensor `[N]` to the host.
 pub(super) fn indices(tensor: &Tensor) -> Vec<i64> {
     let mut numbers = vec![0_i64; tensor.numel()];
     tensor.to_device(Device::Cpu).contiguous().copy_data(&mut numbers, tensor.numel());

@@ -10,34 +10,34 @@ use crate::{
     target::Target,
 };
 
-/// The channels of every level of the pyramid.
+/// Number of channels of every pyramid level.
 pub(super) const CHANNELS: i64 = 256;
 
-/// The channels of a ResNet-50's last stage.
+/// Number of channels of a ResNet-50's last stage.
 const C5_CHANNELS: i64 = 2048;
 
-/// What comes above the pyramid's P5.
+/// The levels above P5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Top {
-    /// P6: every second number of P5 (the paper's section 4.1).
+    /// P6: P5 subsampled with stride 2 (the paper's section 4.1).
     Subsampled,
-    /// P6 and P7, convolutions with stride 2 on P5.
+    /// P6 and P7: convolutions with stride 2, the first on P5.
     P6P7OnP5,
-    /// The same on C5 (RetinaNet's paper, section 4).
+    /// P6 and P7, with the first convolution on C5 (RetinaNet's paper, section 4).
     P6P7OnC5,
 }
 
-/// How a detector's backbone is made.
+/// Configuration of a detector's backbone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PyramidSpec {
-    /// The first stage that the pyramid stands on: 2 for P2, 3 for P3.
+    /// The lowest backbone stage that the pyramid uses: 2 for P2, 3 for P3.
     pub(super) lowest: usize,
     pub(super) top: Top,
     pub(super) backbone_norm: NormKind,
     pub(super) fpn_norm: NormKind,
 }
 
-/// A ResNet-50 with a pyramid on it.
+/// A ResNet-50 backbone with a feature pyramid.
 #[derive(Debug, Clone)]
 pub(super) struct Pyramid {
     body: Backbone,
@@ -51,7 +51,7 @@ pub(super) struct Pyramid {
 }
 
 impl Pyramid {
-    /// Under `path` there will be torchvision's `body` and `fpn`.
+    /// Creates the layers under torchvision's names `body` and `fpn` in `path`.
     pub(super) fn new(path: &nn::Path<'_>, spec: PyramidSpec) -> Self {
         let PyramidSpec { lowest, top, backbone_norm, fpn_norm } = spec;
         let body = Backbone::new(&(path / "body"), ResNetKind::ResNet50, backbone_norm);
@@ -84,12 +84,13 @@ impl Pyramid {
         Self { body, lowest, inner, layer, top, p6p7 }
     }
 
-    /// `x` `[N, 3, H, W]`, normalized, to the pyramid's levels `[N, 256, h, w]`, the finest first.
+    /// Runs the backbone on `x` `[N, 3, H, W]`, normalized. Returns the pyramid's levels `[N, 256, h, w]`, the
+    /// finest first.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Vec<Tensor> {
         let stages: Features = self.body.forward(x, train);
         let mut levels: Vec<Tensor> = Vec::with_capacity(6);
         let mut above: Option<Tensor> = None;
-        // From the coarsest stage down.
+        // From the coarsest stage to the finest.
         for ((inner, layer), stage) in
             self.inner.iter().zip(&self.layer).zip(&stages[self.lowest - 2..]).rev()
         {
@@ -118,7 +119,7 @@ impl Pyramid {
         levels
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(super) fn prepare(&mut self, target: Target) {
         self.body.prepare(target);
         let layers = self.inner.iter_mut().chain(&mut self.layer).chain(self.p6p7.iter_mut().flatten());

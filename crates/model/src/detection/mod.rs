@@ -1,13 +1,15 @@
-//! The detectors on a ResNet-50 with a feature pyramid, as torchvision has them.
+//! ResNet-50 detectors with a feature pyramid (FPN), equal to torchvision's.
 //!
-//! A network says something of every anchor or proposal ([`DetectorOutputs`]); reading that for what is in
-//! the pictures is the same for training and inference, and has its own settings.
+//! A network produces raw outputs for each anchor or proposal ([`DetectorOutputs`]). Postprocessing, `read` in
+//! the code, turns them into detections. It is the same in training and inference, and has its own settings
+//! ([`DetectionSettings`]).
 //!
-//! In fp32 the boxes are torchvision's. In bf16 the logits are off by 1 to 2 % of their spread, as in
-//! torchvision's own networks in bf16. A box that is found is the same to an IoU above 0.95; but where two
-//! candidates on one another score almost the same, the other one may win. On random weights, which make many
-//! such pairs, 94 to 98 % of RetinaNet's boxes above 0.3 are found with an IoU above 0.95 and 98.6 to 100 %
-//! above 0.5 (torchvision in bf16: 93 to 99 %, and the same).
+//! In fp32 the boxes equal torchvision's. In bf16 the logits differ by 1 to 2 % of their spread, as in
+//! torchvision's own networks in bf16. A detected box has an IoU above 0.95 with its fp32 counterpart, except
+//! where two overlapping candidates have almost the same score: there, NMS may keep the other one. On random
+//! weights, which produce many such pairs, 94 to 98 % of RetinaNet's boxes with a score above 0.3 are matched
+//! with an IoU above 0.95, and 98.6 to 100 % with an IoU above 0.5 (torchvision in bf16: 93 to 99 %, and the
+//! same).
 
 mod anchors;
 mod coder;
@@ -47,10 +49,11 @@ use crate::{
     weights::StateDict,
 };
 
-/// The classes of torchvision's COCO weights: 80, and the numbers that COCO left out, and the background.
+/// Number of classes in torchvision's COCO weights: the 80 classes, the category numbers that COCO does not
+/// use, and the background.
 pub(crate) const COCO_CLASSES: i64 = 91;
 
-/// A detector's design.
+/// The design of a detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DetectorKind {
     RetinaNet(Version),
@@ -58,7 +61,7 @@ pub(crate) enum DetectorKind {
     FasterRcnn(Version),
 }
 
-/// torchvision's first and second design of a detector.
+/// torchvision's first or second version of a detector's design.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     V1,
@@ -66,7 +69,7 @@ pub(crate) enum Version {
 }
 
 impl DetectorKind {
-    /// How torchvision reads its outputs.
+    /// Returns torchvision's postprocessing settings for this design.
     pub(crate) fn settings(self) -> DetectionSettings {
         let retinanet = DetectionSettings::default();
         match self {
@@ -78,7 +81,7 @@ impl DetectorKind {
         }
     }
 
-    /// The parameter with one number for each class and anchor.
+    /// Returns the name of the classification bias, and how many of its elements belong to one class.
     const fn class_bias(self) -> (&'static str, i64) {
         match self {
             Self::RetinaNet(_) => ("head.classification_head.cls_logits.bias", 9),
@@ -88,21 +91,22 @@ impl DetectorKind {
     }
 }
 
-/// What a detector is made of.
+/// The parameters that determine a detector's layers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DetectorSpec {
     pub(crate) version: Version,
     pub(crate) classes: i64,
-    /// Of the first designs' frozen norms.
+    /// Epsilon of the frozen batch norms in the first versions.
     pub(crate) frozen_eps: f64,
 }
 
-/// How the SHA-256 of files begins that were trained when torchvision's frozen norms added nothing to the
-/// variance; torchvision sets `eps` to zero for just these (`overwrite_eps`).
+/// Digest prefixes of the files that were trained when torchvision's frozen batch norms added no epsilon to the
+/// variance. torchvision sets `eps` to zero for exactly these files (`overwrite_eps`).
 const TRAINED_WITHOUT_EPS: [&str; 2] = ["sha256:eeacb38b", "sha256:258fb6c6"];
 
 impl DetectorSpec {
-    /// As a state dict needs it. What is missing or misshapen there is told with all the rest.
+    /// Returns the spec that fits a state dict. A class bias that is missing or has an unexpected size is not
+    /// an error here: it is reported with all other mismatches when the weights are applied.
     fn for_state(kind: DetectorKind, state: &StateDict) -> Self {
         let (bias, each) = kind.class_bias();
         let classes = match state.tensors.get(bias).map(Tensor::size).as_deref() {
@@ -126,24 +130,24 @@ impl DetectorSpec {
     }
 }
 
-/// Pictures for a detector.
+/// A batch of images for a detector.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pictures<'a> {
     /// `[N, 3, H, W]`, normalized.
     pub(crate) x: &'a Tensor,
-    /// The pictures' own height and width at the top left of `x`; what is beyond is padding, where no box
-    /// reaches.
+    /// Height and width of the images, which lie at the top left of `x`. The rest of `x` is padding, and no box
+    /// extends into it.
     pub(crate) extent: Extent,
 }
 
 impl<'a> Pictures<'a> {
-    /// Pictures without padding.
+    /// Wraps images without padding.
     pub(crate) fn whole(x: &'a Tensor) -> Self {
         Self { x, extent: extent(x) }
     }
 }
 
-/// The height and width of `[N, C, H, W]`; of an input in blocks of 2x2 pixels, those of its pixels.
+/// Returns the height and width of `[N, C, H, W]` in pixels, also for an input in blocks of 2x2 pixels.
 pub(crate) fn extent(x: &Tensor) -> Extent {
     match x.size()[..] {
         [_, BLOCK_CHANNELS, height, width] => [height, width].map(|blocks| (blocks - 3) * 2),
@@ -167,7 +171,7 @@ enum Body {
     FasterRcnn(Box<FasterRcnn>),
 }
 
-/// A detector's outputs, not yet read.
+/// The raw outputs of a detector, before postprocessing.
 #[derive(Debug)]
 pub enum DetectorOutputs {
     Dense(DenseOutputs),
@@ -175,12 +179,12 @@ pub enum DetectorOutputs {
 }
 
 impl DetectorNet {
-    /// A detector for `classes` classes, the background among them where there is one.
+    /// Creates a detector for `classes` classes, including the background if the design has a background class.
     pub(crate) fn new(path: &nn::Path<'_>, kind: DetectorKind, classes: i64) -> Self {
         Self::build(path, kind, DetectorSpec::new(kind, classes))
     }
 
-    /// The detector that `state` is one of.
+    /// Creates the detector that fits the state dict `state`.
     pub(crate) fn for_state(path: &nn::Path<'_>, kind: DetectorKind, state: &StateDict) -> Self {
         Self::build(path, kind, DetectorSpec::for_state(kind, state))
     }
@@ -202,9 +206,11 @@ impl DetectorNet {
         self.classes
     }
 
-    /// The heads' outputs, differentiable but for Faster R-CNN's proposals, which `proposals` decides about.
-    /// With a `pick` it is training: norms take the batch's own statistics, and `pick` says which proposals
-    /// Faster R-CNN's second stage looks at.
+    /// Runs the network and returns the raw outputs of its heads. They are differentiable, except Faster
+    /// R-CNN's proposals, which are selected according to `proposals`.
+    ///
+    /// With a `pick`, the network runs in training mode: norms use the batch's own statistics, and `pick`
+    /// selects the proposals on which Faster R-CNN's second stage runs.
     pub(crate) fn forward(
         &self,
         pictures: Pictures<'_>,
@@ -219,7 +225,7 @@ impl DetectorNet {
         }
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(crate) fn prepare(&mut self, target: Target) {
         match &mut self.body {
             Body::RetinaNet(net) => net.prepare(target),
@@ -229,7 +235,7 @@ impl DetectorNet {
     }
 }
 
-/// How a detector's outputs for images of `extent` are read on a GPU, where the GPU's kernels can.
+/// Returns the GPU postprocessing for images of `extent`, or `None` if the GPU kernels do not support it.
 pub(crate) fn device_reading(
     kind: DetectorKind,
     settings: &DetectionSettings,
@@ -238,7 +244,7 @@ pub(crate) fn device_reading(
     let distances = match kind {
         DetectorKind::RetinaNet(_) => false,
         DetectorKind::Fcos => true,
-        // Its proposals go through the host between its two stages.
+        // Faster R-CNN's proposals pass through the host between its two stages.
         DetectorKind::FasterRcnn(_) => return None,
     };
     LevelReading::new(DetectionRules {
@@ -252,8 +258,8 @@ pub(crate) fn device_reading(
 }
 
 impl DetectorOutputs {
-    /// What is in the images, read on the GPU by `reading`: see [`LevelReading::apply`]. With it the anchors, which the
-    /// work reads.
+    /// Runs the postprocessing `reading` on the GPU; see [`LevelReading::apply`]. Returns its result together
+    /// with the anchors, which the GPU work reads. Returns `None` for Faster R-CNN.
     pub(crate) fn read_on_device(
         &self,
         reading: &LevelReading,
@@ -264,7 +270,7 @@ impl DetectorOutputs {
         }
     }
 
-    /// The outputs by torchvision's names; see [`DenseOutputs`] and [`FasterRcnnOutputs`].
+    /// Returns the outputs by torchvision's names; see [`DenseOutputs`] and [`FasterRcnnOutputs`].
     pub fn named(&self) -> Vec<(&'static str, Tensor)> {
         match self {
             Self::Dense(outputs) => outputs.named(),
@@ -272,7 +278,8 @@ impl DetectorOutputs {
         }
     }
 
-    /// What is in pictures of `picture` pixels, one after the other.
+    /// Postprocesses the outputs and returns the detections of each image. `picture` is the height and width of
+    /// the images in pixels.
     pub(crate) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         match self {
             Self::Dense(outputs) => outputs.read(picture, settings),
@@ -299,7 +306,7 @@ mod tests {
     fn the_weights_decide_how_many_classes_there_are() {
         assert_eq!(spec(DetectorKind::RetinaNet(Version::V2), 9 * 7, "").classes, 7);
         assert_eq!(spec(DetectorKind::FasterRcnn(Version::V1), 7, "").classes, 7);
-        // Nine anchors do not share ten numbers; the misfit is told when the weights are applied.
+        // Ten is not a multiple of nine anchors. The mismatch is reported when the weights are applied.
         assert_eq!(spec(DetectorKind::RetinaNet(Version::V1), 10, "").classes, COCO_CLASSES);
     }
 

@@ -1,27 +1,29 @@
-//! Non-maximum suppression, on the host: of boxes that lie on one another, the one with the highest score.
+//! Non-maximum suppression (NMS) on the host: of overlapping boxes, only the one with the highest score
+//! remains.
 //!
-//! libtorch has no kernel for it, and its operators would make a matrix of all pairs: for 5,000 candidates
-//! some 25 million numbers a picture, several times over, and a loop over them still. Here a candidate is
-//! compared with the few that stay, which takes less than a millisecond.
+//! libtorch has no kernel for NMS. Built from its operators, NMS would compute a matrix of all pairs, which for
+//! 5,000 candidates is some 25 million numbers per image, several times over, and would still need a loop over
+//! them. Here, a candidate is compared only with the few boxes that remain, which takes less than a
+//! millisecond.
 
 use super::found::Row;
 
-/// Which boxes suppress which.
+/// Parameters of NMS.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Suppression {
-    /// A box whose intersection over union with a better one is above this is left out.
+    /// A box is removed if its IoU with a better one is above this threshold.
     pub(super) iou: f64,
-    /// No more than this many are kept.
+    /// Maximum number of boxes that are kept.
     pub(super) keep: usize,
 }
 
-/// Boxes that may suppress one another.
+/// The input of NMS: boxes with their scores and groups.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     /// `x1, y1, x2, y2`
     pub(super) boxes: Vec<[f32; 4]>,
     pub(super) scores: Vec<f32>,
-    /// Boxes of two groups do not suppress each other.
+    /// The class or pyramid level of each box. Boxes of different groups do not suppress each other.
     pub(super) groups: Vec<u32>,
 }
 
@@ -32,7 +34,7 @@ impl Candidates {
         self.groups.push(group);
     }
 
-    /// Adds the best `most` of some rows; of equal ones the first.
+    /// Adds the `most` rows with the highest scores; ties keep their order.
     pub(super) fn push_best(&mut self, rows: &[Row], most: usize) {
         let mut order: Vec<&Row> = rows.iter().collect();
         order.sort_by(|a, b| b[4].total_cmp(&a[4]));
@@ -42,22 +44,25 @@ impl Candidates {
     }
 }
 
-/// Above this many candidates, torchvision treats each group by itself; below, it moves the groups apart
-/// from one another, which costs some of the coordinates' digits and so decides close cases differently.
+/// Number of candidates above which torchvision runs NMS for each group separately. Up to this number it shifts
+/// the coordinates of each group by an offset, which costs precision and therefore decides close cases
+/// differently.
 const MOVED_APART: usize = 1000;
 
-/// The candidates that stay, as indices, the best first; of equal ones the first. What torchvision's
-/// `batched_nms` gives on the CPU, which leaves equal ones in any order above [`MOVED_APART`].
+/// Returns the indices of the boxes that remain after NMS, the highest score first; ties keep their order.
 ///
-/// A candidate is compared with those that stay only, and nothing is compared once `keep` stay, so that
-/// 100,000 candidates take milliseconds.
+/// The result equals that of torchvision's `batched_nms` on the CPU, except that torchvision returns ties in
+/// any order above [`MOVED_APART`] candidates.
+///
+/// A candidate is compared only with the boxes that remain, and the loop stops once `keep` remain, so 100,000
+/// candidates take milliseconds.
 pub(super) fn suppress(candidates: &Candidates, by: Suppression) -> Vec<usize> {
     let Candidates { boxes, scores, groups } = candidates;
     let mut order: Vec<usize> = (0..boxes.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     let apart = (boxes.len() <= MOVED_APART).then(|| {
         let largest = boxes.iter().flatten().fold(f32::NEG_INFINITY, |largest, corner| {
-            // As a tensor's maximum: not a number if there is one.
+            // As the maximum of a tensor: NaN if any number is NaN.
             if largest.is_nan() || *corner > largest || corner.is_nan() { *corner } else { largest }
         });
         largest + 1.0
@@ -94,7 +99,7 @@ impl Kept {
         Self { corners, area: (x2 - x1) * (y2 - y1) }
     }
 
-    /// Intersection over union; not a number where neither has an area.
+    /// Returns the intersection over union, or NaN if neither box has an area.
     fn overlap(&self, other: &Self) -> f64 {
         let ([ax1, ay1, ax2, ay2], [bx1, by1, bx2, by2]) = (self.corners, other.corners);
         let width = (ax2.min(bx2) - ax1.max(bx1)).max(0.0);
@@ -132,14 +137,15 @@ mod tests {
 
     #[test]
     fn what_stays_is_what_torchvision_keeps() {
-        // Both of torchvision's ways, with boxes of one pixel, of none, and equal scores.
+        // Covers both of torchvision's methods, with boxes of one pixel, boxes without an area, and equal
+        // scores.
         for case in ["few", "many"] {
             let (candidates, golden) = golden(case);
             let all = suppress(&candidates, Suppression { iou: 0.5, keep: usize::MAX });
             let mut same = all.iter().map(|i| *i as i64).collect::<Vec<_>>();
             let mut golden = golden;
             if case == "many" {
-                // There, torchvision's last sort leaves equal scores in any order.
+                // Above `MOVED_APART` candidates, torchvision's last sort returns equal scores in any order.
                 same.sort_unstable();
                 golden.sort_unstable();
             }

@@ -1,11 +1,11 @@
-//! The names that torchvision's detectors had before its release 0.13, which the published files of
-//! `retinanet_resnet50_fpn`, `fcos_resnet50_fpn` and `fasterrcnn_resnet50_fpn` still have: torchvision
-//! renames them while it loads (`_load_from_state_dict` of its modules), and so does this.
+//! State dict names that torchvision's detectors had before its release 0.13. The published files of
+//! `retinanet_resnet50_fpn`, `fcos_resnet50_fpn` and `fasterrcnn_resnet50_fpn` still have them. torchvision
+//! renames them while it loads a file (`_load_from_state_dict` of its modules), and so does this module.
 
 use super::{DetectorKind, Version};
 use crate::weights::StateDict;
 
-/// Gives the tensors of an old file their names of today.
+/// Renames the tensors of an old file to their current names.
 pub(crate) fn modernize(kind: DetectorKind, state: &mut StateDict) {
     let old: Vec<(String, String)> = state
         .tensors
@@ -20,7 +20,7 @@ pub(crate) fn modernize(kind: DetectorKind, state: &mut StateDict) {
     }
 }
 
-/// The name of today, for an old one.
+/// Returns the current name for an old one, or `None` if the name is not an old one.
 fn new_name(kind: DetectorKind, name: &str) -> Option<String> {
     let (layer, parameter) = name.rsplit_once('.').filter(|(_, last)| matches!(*last, "weight" | "bias"))?;
     let (parent, index) = layer.rsplit_once('.')?;
@@ -29,7 +29,7 @@ fn new_name(kind: DetectorKind, name: &str) -> Option<String> {
         ("backbone.fpn.inner_blocks" | "backbone.fpn.layer_blocks", Some(i)) => {
             Some(format!("{parent}.{i}.0.{parameter}"))
         }
-        // A convolution and its ReLU had a number each.
+        // In old files, each convolution and each ReLU had an index of its own.
         ("head.classification_head.conv" | "head.regression_head.conv", Some(i))
             if kind == DetectorKind::RetinaNet(Version::V1) && i % 2 == 0 =>
         {
@@ -66,7 +66,7 @@ mod tests {
             (FASTER, "rpn.head.conv.0.0.weight"),
             (FASTER, "rpn.head.cls_logits.weight"),
             (FASTER, "backbone.body.layer1.0.conv1.weight"),
-            // FCOS counts its norms and ReLUs to this day.
+            // FCOS still gives its norms and ReLUs indices of their own.
             (DetectorKind::Fcos, "head.classification_head.conv.6.weight"),
         ] {
             assert_eq!(new_name(kind, name), None, "{name}");

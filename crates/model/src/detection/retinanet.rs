@@ -1,6 +1,6 @@
 //! RetinaNet: Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017
-//! (<https://arxiv.org/abs/1708.02002>), section 4. The second version has the changes of Zhang, Chi, Yao,
-//! Lei and Li, 2019 (<https://arxiv.org/abs/1912.02424>): group norms in the heads, P6 on C5.
+//! (<https://arxiv.org/abs/1708.02002>), section 4. The second version has the changes of Zhang, Chi, Yao, Lei
+//! and Li, 2019 (<https://arxiv.org/abs/1912.02424>): group norms in the heads, and P6 computed from C5.
 
 use tch::{Tensor, nn};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{layer::ConvNormAct, norm::NormKind, target::Target};
 
-/// The anchors' sides, level by level: three to the octave, whole as in torchvision.
+/// Sides of the anchors in pixels for each level: three per octave, rounded down to integers as in torchvision.
 const SCALES: [[f32; 3]; 5] = [
     [32.0, 40.0, 50.0],
     [64.0, 80.0, 101.0],
@@ -23,12 +23,12 @@ const SCALES: [[f32; 3]; 5] = [
     [512.0, 645.0, 812.0],
 ];
 
-/// Their heights by their widths.
+/// Ratios of the anchors' heights to their widths.
 const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
 
 const TOWER_DEPTH: usize = 4;
 
-/// A pyramid from P3 on, and the same two heads on each of its levels.
+/// RetinaNet: a pyramid from P3 up, and a classification and a regression head that all levels share.
 #[derive(Debug, Clone)]
 pub(super) struct RetinaNet {
     backbone: Pyramid,
@@ -38,7 +38,7 @@ pub(super) struct RetinaNet {
     anchors: Anchors,
 }
 
-/// A tower and what it says.
+/// A head: a tower of convolutions and an output layer.
 #[derive(Debug, Clone)]
 struct Head {
     conv: Tower,
@@ -69,7 +69,7 @@ impl RetinaNet {
         }
     }
 
-    /// `x` `[N, 3, H, W]`, normalized; differentiable.
+    /// Runs the network on `x` `[N, 3, H, W]`, normalized. The outputs are differentiable.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
         let maps = self.backbone.forward(x, train);
         let anchors = self.anchors.grid(
@@ -89,7 +89,7 @@ impl RetinaNet {
         }
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(super) fn prepare(&mut self, target: Target) {
         self.backbone.prepare(target);
         for head in [&mut self.classification, &mut self.regression] {

@@ -1,47 +1,48 @@
-//! RoI align: He, Gkioxari, Dollár and Girshick, Mask R-CNN, 2017 (<https://arxiv.org/abs/1703.06870>),
-//! section 3, on the level of the pyramid that fits a box (the FPN's paper, equation 1).
+//! RoI align: He, Gkioxari, Dollár and Girshick, Mask R-CNN, 2017 (<https://arxiv.org/abs/1703.06870>), section
+//! 3, on the pyramid level that fits the size of a box (the FPN's paper, equation 1).
 //!
-//! Each number of the output is a weighted sum of sixteen places of the map: two by two samples, each
-//! between four places. libtorch has a kernel for weighted sums of rows, made for embeddings, on every device
-//! and with a derivative; the maps of all levels are one table of rows here.
+//! Each element of the output is a weighted sum of sixteen elements of the map: two by two samples, each
+//! interpolated between four locations. libtorch has a differentiable kernel for weighted sums of table rows on
+//! every device, `embedding_bag`; the maps of all levels form one table here.
 
 use tch::{Kind, Tensor};
 
 use super::{anchors::Extent, coder::corners};
 
-/// The output's height and width.
+/// Height and width of the output.
 pub(super) const SIDE: i64 = 7;
 
-/// The samples on each axis of a bin.
+/// Number of samples per bin on each axis.
 const SAMPLES: i64 = 2;
 
-/// A box of this side, in pixels, belongs to the level below.
+/// Side of a box that belongs to [`CANONICAL_LEVEL`], in pixels.
 const CANONICAL_SIDE: f64 = 224.0;
 const CANONICAL_LEVEL: f64 = 4.0;
 
-/// Keeps a box of just that side on its level.
+/// Keeps a box of exactly [`CANONICAL_SIDE`] on [`CANONICAL_LEVEL`], in spite of rounding.
 const LEVEL_EPS: f64 = 1e-6;
 
-/// The maps of the levels, to cut boxes out of.
+/// The feature maps of all levels, prepared for RoI align.
 #[derive(Debug)]
 pub(super) struct RoiAlign {
     /// `[sum(N*H*W), C]`
     table: Tensor,
-    /// Of each level `height, width, first row, scale`, `[levels, 4]` in fp64: rows are too many for fp32.
+    /// `height, width, first row, scale` of each level, `[levels, 4]` in fp64, because row numbers are too
+    /// large for fp32.
     levels: Tensor,
-    /// The first and the last level's number: 2 for P2.
+    /// Numbers of the first and the last level: 2 for P2.
     numbers: [f64; 2],
 }
 
 impl RoiAlign {
-    /// `maps` `[N, C, H, W]`, the finest first, of pictures of `picture` pixels.
+    /// Prepares `maps` `[N, C, H, W]`, the finest first, of images of `picture` pixels.
     pub(super) fn new(maps: &[Tensor], picture: Extent) -> Self {
         let mut first_row = 0;
         let mut levels: Vec<f64> = Vec::with_capacity(maps.len() * 4);
         let mut numbers = Vec::with_capacity(maps.len());
         for map in maps {
             let [height, width] = super::extent(map);
-            // A level's scale is a power of two, whatever the rounding of its size.
+            // A level's scale is a power of two, even if the size of its map was rounded.
             let number = (height as f64 / picture[0] as f64).log2().round();
             levels.extend([height as f64, width as f64, first_row as f64, number.exp2()]);
             numbers.push(-number);
@@ -55,11 +56,11 @@ impl RoiAlign {
         Self { table, levels, numbers }
     }
 
-    /// `boxes` `[R, 4]` in pixels, in fp32, of the pictures `image` `[R]`, to `[R, C, 7, 7]` in the maps'
-    /// type.
+    /// Extracts the features of `boxes` `[R, 4]`, in pixels and fp32, from the images with the indices `image`
+    /// `[R]`. Returns `[R, C, 7, 7]` in the dtype of the maps.
     pub(super) fn cut(&self, boxes: &Tensor, image: &Tensor) -> Tensor {
         let rois = boxes.size()[0];
-        // A box that is no numbers would be read from outside of the maps.
+        // A NaN in a box would lead to reads outside of the maps.
         let boxes = boxes.nan_to_num(0.0, None, None);
         let level = self.levels.index_select(0, &self.level_of(&boxes)); // [R, 4]
         let [height, width, first_row, scale] = corners(&level);
@@ -69,7 +70,7 @@ impl RoiAlign {
         let (y, y_weight) = between(&y1, &y2, &height); // [R, 7, 4]
         let (x, x_weight) = between(&x1, &x2, &width);
         let per_roi = |tensor: &Tensor| tensor.view([-1, 1, 1, 1, 1]);
-        // Bins down, bins across, places down, places across.
+        // Dimensions: box, vertical bins, horizontal bins, vertical locations, horizontal locations.
         let down = |tensor: &Tensor| tensor.view([rois, SIDE, 1, 2 * SAMPLES, 1]);
         let across = |tensor: &Tensor| tensor.view([rois, 1, SIDE, 1, 2 * SAMPLES]);
         let first = per_roi(&(first_row + image * &height * &width));
@@ -92,7 +93,7 @@ impl RoiAlign {
         cut.view([rois, SIDE, SIDE, -1]).permute([0, 3, 1, 2])
     }
 
-    /// Which level a box belongs to, `[R]`.
+    /// Returns the index of the level that each box belongs to, `[R]`.
     fn level_of(&self, boxes: &Tensor) -> Tensor {
         let [x1, y1, x2, y2] = corners(boxes);
         let side = ((x2 - x1) * (y2 - y1)).sqrt();
@@ -102,18 +103,18 @@ impl RoiAlign {
     }
 }
 
-/// The places that an axis' samples lie between, and how much of each, both `[R, 7, 4]`, for boxes from
-/// `low` to `high` `[R]` on maps of `size` `[R]` places.
+/// Returns the locations between which the samples of one axis lie and their interpolation weights, both
+/// `[R, 7, 4]`, for boxes from `low` to `high` `[R]` on maps of `size` `[R]` locations.
 fn between(low: &Tensor, high: &Tensor, size: &Tensor) -> (Tensor, Tensor) {
     let device = low.device();
-    // A box is at least one place wide.
+    // A box is at least one location wide.
     let bin = (high - low).clamp_min(1.0) / SIDE as f64;
     let bins = Tensor::arange(SIDE, (Kind::Float, device)).view([1, -1, 1]);
     let samples = (Tensor::arange(SAMPLES, (Kind::Float, device)) + 0.5).view([1, 1, -1]);
     let per_roi = |tensor: &Tensor| tensor.view([-1, 1, 1]);
     let (bin, size) = (per_roi(&bin), per_roi(size));
     let at = per_roi(low) + bins * &bin + samples * bin / SAMPLES as f64; // [R, 7, 2]
-    // Beyond the map there is nothing; up to one place beyond, its border.
+    // Samples up to one location outside of the map take the value at its border; samples farther out are 0.
     let there = at.ge(-1.0).logical_and(&at.le_tensor(&size)).to_kind(Kind::Float);
     let last: Tensor = &size - 1;
     let at = at.clamp_min(0.0).minimum(&last.to_kind(Kind::Float));

@@ -19,16 +19,16 @@ use crate::{
     target::Target,
 };
 
-/// An anchor's side on each level.
+/// Side of the anchors on each level, in pixels.
 const SCALES: [[f32; 1]; 5] = [[32.0], [64.0], [128.0], [256.0], [512.0]];
 
-/// Their heights by their widths.
+/// Ratios of the anchors' heights to their widths.
 const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
 
-/// A proposal has at least these sides, in pixels.
+/// Minimum width and height of a proposal, in pixels.
 const LEAST_SIDE: f32 = 1e-3;
 
-/// A small head on every level, and what it says of the anchors there.
+/// The region proposal network: a small head that all pyramid levels share, with its anchors.
 #[derive(Debug, Clone)]
 pub(super) struct Rpn {
     conv: Tower,
@@ -37,7 +37,7 @@ pub(super) struct Rpn {
     anchors: Anchors,
 }
 
-/// What the head says of a level.
+/// Outputs of the head on one level.
 #[derive(Debug)]
 pub(super) struct RpnLevel {
     /// `[N, HWA, 1]`
@@ -48,7 +48,8 @@ pub(super) struct RpnLevel {
     anchors: Tensor,
 }
 
-/// What the head says of all its anchors, a level after the other: what its losses are made of.
+/// Outputs of the head for the `A` anchors of all levels, the finest level first. The losses are computed from
+/// them.
 #[derive(Debug)]
 pub struct RpnHeads {
     /// `[N, A, 1]`
@@ -57,23 +58,23 @@ pub struct RpnHeads {
     pub deltas: Tensor,
     /// `[A, 4]` in fp32.
     pub anchors: Tensor,
-    /// What the deltas mean.
+    /// The encoding of `deltas`.
     pub coder: BoxCoder,
 }
 
-/// Where something may be, `R` places in all pictures, a picture after the other.
+/// Proposals: `R` regions of all images that may contain an object, ordered by image.
 #[derive(Debug)]
 pub struct Proposals {
     /// `[R, 4]` in fp32, in pixels.
     pub boxes: Tensor,
-    /// Which picture each is in, `[R]`.
+    /// The index of each proposal's image, `[R]`.
     pub image: Tensor,
-    /// How many there are in each picture.
+    /// Number of proposals per image.
     pub counts: Vec<usize>,
 }
 
 impl Rpn {
-    /// A head of `depth` convolutions.
+    /// Creates a head of `depth` convolutions.
     pub(super) fn new(path: &nn::Path<'_>, depth: usize) -> Self {
         let path = path / "head";
         let anchors = Anchors::new(SCALES.iter().map(<[f32; 1]>::as_slice), &RATIOS);
@@ -89,7 +90,8 @@ impl Rpn {
         }
     }
 
-    /// `maps` `[N, 256, h, w]` of `x`, the finest first; differentiable.
+    /// Runs the head on the feature maps `maps` `[N, 256, h, w]` of the input `x`, the finest first. The
+    /// outputs are differentiable.
     pub(super) fn forward(&self, maps: &[Tensor], x: &Tensor, train: bool) -> Vec<RpnLevel> {
         let anchors = self.anchors.grid(
             super::extent(x),
@@ -107,7 +109,7 @@ impl Rpn {
         maps.iter().zip(anchors).map(level).collect()
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(super) fn prepare(&mut self, target: Target) {
         self.conv.prepare(target);
         self.cls_logits.prepare(target);
@@ -115,7 +117,7 @@ impl Rpn {
     }
 }
 
-/// All levels together.
+/// Concatenates the outputs of all levels.
 pub(super) fn together(levels: &[RpnLevel]) -> RpnHeads {
     let over_levels =
         |part: fn(&RpnLevel) -> &Tensor, dim| Tensor::cat(&levels.iter().map(part).collect::<Vec<_>>(), dim);
@@ -127,7 +129,7 @@ pub(super) fn together(levels: &[RpnLevel]) -> RpnHeads {
     }
 }
 
-/// The best boxes of what the head says, without a derivative as in the paper.
+/// Returns the proposals with the highest scores after NMS. They are detached from the graph, as in the paper.
 pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &ProposalSettings) -> Proposals {
     let most = i64::try_from(settings.candidates_per_level).unwrap_or(i64::MAX);
     let candidates = levels.iter().enumerate().map(|(number, level)| {

@@ -1,30 +1,31 @@
-//! How a detector's outputs are read.
+//! Settings of a detector's postprocessing.
 
-/// Thresholds and limits, which torchvision sets for each network; [`Default`] is RetinaNet's.
+/// Thresholds and limits. torchvision sets them for each network; [`Default`] holds RetinaNet's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectionSettings {
-    /// A box has to score above this, 0 to 1.
+    /// Only boxes with a score above this threshold are returned, 0 to 1.
     pub score_threshold: f32,
-    /// Of two boxes of a class whose intersection over union is above this, the better one stays.
+    /// IoU threshold of NMS: of two boxes of one class whose IoU is above it, only the one with the higher
+    /// score remains.
     pub nms_iou: f64,
-    /// The most boxes of a picture.
+    /// Maximum number of boxes per image.
     pub max_detections: usize,
-    /// The most candidates that a level of the pyramid sends into the suppression; Faster R-CNN has none
-    /// such: its proposals are limited.
+    /// Maximum number of candidates per pyramid level that enter NMS. Faster R-CNN does not use it, because the
+    /// number of its proposals is limited.
     pub candidates_per_level: usize,
-    /// Of Faster R-CNN.
+    /// Settings of the proposals; only Faster R-CNN has them.
     pub proposals: ProposalSettings,
 }
 
-/// How the region proposal network's outputs are read.
+/// Postprocessing settings of the region proposal network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProposalSettings {
-    /// A proposal has to score this at least, 0 to 1.
+    /// Minimum score of a proposal, 0 to 1.
     pub score_threshold: f32,
     pub nms_iou: f64,
-    /// The most candidates that a level of the pyramid sends into the suppression.
+    /// Maximum number of candidates per pyramid level that enter NMS.
     pub candidates_per_level: usize,
-    /// The most proposals of a picture.
+    /// Maximum number of proposals per image.
     pub max_proposals: usize,
 }
 
@@ -35,7 +36,7 @@ impl Default for ProposalSettings {
 }
 
 impl ProposalSettings {
-    /// Twice as many as in use, as in torchvision.
+    /// The settings for training, with twice as many proposals as for inference, as in torchvision.
     pub const TRAINING: Self =
         Self { score_threshold: 0.0, nms_iou: 0.7, candidates_per_level: 2000, max_proposals: 2000 };
 }

@@ -1,4 +1,4 @@
-//! What stands on the pyramid: a few 3x3 convolutions, the same on every level.
+//! Towers: a few 3x3 convolutions that all pyramid levels share.
 
 use tch::{Tensor, nn};
 
@@ -9,13 +9,13 @@ use crate::{
     target::Target,
 };
 
-/// Convolutions with norm and ReLU, one after the other.
+/// A sequence of convolutions with norm and ReLU.
 #[derive(Debug, Clone)]
 pub(super) struct Tower(Vec<ConvNormAct>);
 
 impl Tower {
-    /// `depth` layers under `0.0`, `1.0` and so on, their norms under `0.1`, `1.1`: torchvision's
-    /// `Conv2dNormActivation`.
+    /// Creates `depth` layers with convolutions named `0.0`, `1.0` and so on, and norms named `0.1`, `1.1` and
+    /// so on, like torchvision's `Conv2dNormActivation`.
     pub(super) fn nested(path: &nn::Path<'_>, depth: usize, norm: NormKind) -> Self {
         let layer = |i| {
             let path = path / i;
@@ -24,8 +24,8 @@ impl Tower {
         Self((0..depth).map(layer).collect())
     }
 
-    /// `depth` layers with a bias and a group norm, flat: convolution `0`, norm `1`, convolution `3`, norm
-    /// `4`, the numbers between being the ReLUs'.
+    /// Creates `depth` layers with a bias and a group norm in a flat sequence: convolution `0`, norm `1`,
+    /// convolution `3`, norm `4` and so on. The indices between them belong to the ReLUs.
     pub(super) fn flat(path: &nn::Path<'_>, depth: usize) -> Self {
         let layer = |i| {
             let norm = NormKind::Group;
@@ -34,12 +34,12 @@ impl Tower {
         Self((0..depth).map(layer).collect())
     }
 
-    /// `[N, 256, H, W]` to the same.
+    /// Maps `[N, 256, H, W]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         self.0.iter().fold(x.shallow_clone(), |x, layer| layer.forward(&x, train))
     }
 
-    /// Makes every layer ready for inference on `target`, for good.
+    /// Prepares every layer for inference on `target`. This cannot be undone.
     pub(super) fn prepare(&mut self, target: Target) {
         self.0.iter_mut().for_each(|layer| layer.prepare(target));
     }
@@ -50,14 +50,14 @@ fn spec(bias: bool) -> LayerSpec {
     LayerSpec { shape, bias, norm: NormKind::None, act: Activation::Relu }
 }
 
-/// A head's last layer: a 3x3 convolution with a bias.
+/// Creates the output layer of a head: a 3x3 convolution with a bias.
 pub(super) fn last(path: &nn::Path<'_>, outputs: i64) -> ConvNormAct {
     ConvNormAct::plain(path, ConvShape::same(CHANNELS, outputs, 3, 1))
 }
 
-/// A head's map `[N, A*K, H, W]` as `[N, H*W*A, K]`.
+/// Reshapes a head's output `[N, A*K, H, W]` to `[N, H*W*A, K]`.
 pub(super) fn flattened(map: &Tensor, k: i64) -> Tensor {
-    // The channels are last in memory where the layers are prepared, so that nothing moves.
+    // Prepared layers return channels-last tensors, for which this permutation copies nothing.
     let map = map.permute([0, 2, 3, 1]); // [N, H, W, A*K]
     map.reshape([map.size()[0], -1, k])
 }

@@ -1,12 +1,12 @@
-//! The bits of a scan, without the zeros that are stuffed behind each 0xff.
+//! Reads the bits of a scan, without the zero bytes that are stuffed after each 0xff.
 
 use super::{JpegDamage, next_marker};
 
 pub(super) struct Bits<'f> {
     file: &'f [u8],
-    /// The next byte that is read.
+    /// Position of the next byte to read.
     at: usize,
-    /// The bits that were read and not taken, at its lower end.
+    /// Bits that were read and not yet taken, at the lower end.
     buffer: u64,
     count: u32,
 }
@@ -16,7 +16,7 @@ impl<'f> Bits<'f> {
         Self { file, at, buffer: 0, count: 0 }
     }
 
-    /// Where it has come to, about.
+    /// Returns the approximate read position in bytes.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -42,7 +42,7 @@ impl<'f> Bits<'f> {
         }
     }
 
-    /// The next 16 bits, zeros where there are fewer, and how many there are.
+    /// Returns the next 16 bits, filled up with zeros, and the number of available bits.
     pub(super) fn peek(&mut self) -> (u16, u32) {
         if self.count < 16 {
             self.fill();
@@ -54,7 +54,7 @@ impl<'f> Bits<'f> {
         (bits as u16, self.count)
     }
 
-    /// Takes `count` bits, 16 at most.
+    /// Takes `count` bits, at most 16.
     pub(super) fn take(&mut self, count: u32) -> Result<u32, JpegDamage> {
         if self.count < count {
             self.fill();
@@ -67,7 +67,7 @@ impl<'f> Bits<'f> {
         Ok((self.buffer >> self.count & mask) as u32)
     }
 
-    /// What there is to say where bits are missing.
+    /// Returns the error for missing bits.
     pub(super) fn ended(&self) -> JpegDamage {
         match next_marker(self.file, self.at) {
             Some((code, at)) => JpegDamage::EndsEarly { at, marker: 0xff00 | u16::from(code) },
@@ -75,7 +75,8 @@ impl<'f> Bits<'f> {
         }
     }
 
-    /// Goes to the next marker and returns its code and place; what is before it is padding.
+    /// Skips to the next marker and returns its code and position. The bytes before it must be padding, or at
+    /// most `MAX_LEFT_OVER`.
     pub(super) fn skip_to_marker(&mut self) -> Result<(u8, usize), JpegDamage> {
         let (code, end) = next_marker(self.file, self.at).ok_or(JpegDamage::CutOff)?;
         let whole = self.count / 8;

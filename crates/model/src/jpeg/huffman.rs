@@ -2,21 +2,23 @@
 
 use super::{JpegDamage, bits::Bits};
 
-/// Codes up to this length are looked up at once.
+/// Codes up to this length in bits are decoded by a single table lookup.
 const LOOKAHEAD: usize = 9;
 
 pub(super) struct Table {
-    /// By the next bits: the code's length above 8 bits, and the symbol; 0 where the code is longer.
+    /// Indexed by the next [`LOOKAHEAD`] bits: the code's length in the upper byte and the symbol in the lower
+    /// byte, or 0 if the code is longer.
     short: [u16; 1 << LOOKAHEAD],
-    /// For each length, the first code that is too large for it, with zeros behind up to 16 bits.
+    /// For each length, the first code that is too large for it, extended with zeros to 16 bits.
     end: [u32; 17],
-    /// For each length, what is added to a code for its symbol's place.
+    /// For each length, the offset from a code to the index of its symbol.
     offset: [i32; 17],
     symbols: Vec<u8>,
 }
 
 impl Table {
-    /// `counts` is how many codes there are of each length from 1 on; none where there cannot be so many.
+    /// Creates a table. `counts` holds the number of codes of each length from 1 to 16 bits. Returns `None` if
+    /// these numbers of codes are impossible.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table =
             Self { short: [0; 1 << LOOKAHEAD], end: [0; 17], offset: [0; 17], symbols: symbols.to_vec() };

@@ -1,12 +1,13 @@
-//! Whether a JPEG holds all of the image that it promises.
+//! Checks whether a JPEG file contains its whole image.
 //!
-//! Decoders are made to show something of any file: what is missing becomes gray, and what follows a damaged byte is
-//! decoded as if nothing were wrong. This walks through the file as a decoder does, without computing a pixel, and finds
-//! where it is cut off or its Huffman codes cannot be. The format is ITU-T T.81, <https://www.w3.org/Graphics/JPEG/>;
-//! what is tolerated is what libjpeg takes in silence, and padding.
+//! Decoders return an image for almost any file: missing parts become gray, and the data after a damaged byte
+//! is decoded as if nothing were wrong. This module walks through the file like a decoder, without computing
+//! pixels, and finds where the file is truncated or has invalid Huffman codes. The format is ITU-T T.81,
+//! <https://www.w3.org/Graphics/JPEG/>. The check tolerates what libjpeg accepts without a warning, and
+//! padding.
 //!
-//! `zune-jpeg`'s strict mode was tried: it does not see that a scan ends early. libjpeg itself (`mozjpeg-sys`) counts its
-//! warnings, which come to the same, but is C code on files from anywhere.
+//! Alternatives: the strict mode of `zune-jpeg` does not detect that a scan ends early. libjpeg (`mozjpeg-sys`)
+//! counts warnings, which has the same effect, but it is C code that would parse untrusted files.
 
 mod bits;
 mod huffman;
@@ -20,7 +21,7 @@ use self::{
     scan::{Component, Frame, Scan},
 };
 
-/// What is wrong with a JPEG.
+/// The damage of a JPEG file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum JpegDamage {
     #[error("it is cut off: its end is missing")]
@@ -41,13 +42,14 @@ pub(crate) enum JpegDamage {
     Malformed { at: usize },
 }
 
-/// Bytes of image data that may be left over. Some webcams end their data so.
+/// Maximum number of extra bytes after the image data. Some webcams append such bytes.
 const MAX_LEFT_OVER: usize = 4;
 
-/// Bytes of pixels from which on the decoder refuses an image anyway (the default of the crate `image`).
+/// Number of pixels above which the decoder rejects an image anyway: the default limit of the crate `image`,
+/// 512 MiB, at three bytes per pixel.
 const MAX_PIXELS: u64 = (512 << 20) / 3;
 
-/// What stands before the image data.
+/// The metadata that precedes the image data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) width: u32,
@@ -55,10 +57,11 @@ pub(crate) struct Header {
     pub(crate) orientation: Orientation,
 }
 
-/// Checks that a whole image is there. Of a kind of JPEG that is not decoded either, nothing is said.
+/// Checks that the whole image is present. Accepts kinds of JPEG that the decoder does not support, without a
+/// check.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// The kind and the position of the damage.
 pub(crate) fn check(file: &[u8]) -> Result<(), JpegDamage> {
     let mut walk = Walk::new(file);
     let mut tables = Tables::default();
@@ -69,7 +72,7 @@ pub(crate) fn check(file: &[u8]) -> Result<(), JpegDamage> {
         match marker {
             0xd9 => return if scans > 0 { Ok(()) } else { Err(JpegDamage::Empty) },
             0xd8 => return Err(JpegDamage::Malformed { at }),
-            // Restart markers that belong to nothing.
+            // Stray TEM and restart markers.
             0x01 | 0xd0..=0xd7 => {}
             0xc4 => tables.define(walk.segment()?, at)?,
             0xdd => {
@@ -84,13 +87,14 @@ pub(crate) fn check(file: &[u8]) -> Result<(), JpegDamage> {
                 if frame.is_some() {
                     return Err(JpegDamage::Malformed { at });
                 }
-                // A height that follows the data, and an image that is refused for its size.
+                // Not checked: images whose height follows the image data, and images that the decoder rejects
+                // for their size.
                 if found.height == 0 || u64::from(found.width) * u64::from(found.height) > MAX_PIXELS {
                     return Ok(());
                 }
                 frame = Some(found);
             }
-            // Lossless, hierarchical and arithmetic coding.
+            // Lossless, hierarchical and arithmetic coding are not checked.
             0xc3 | 0xc5..=0xcf => return Ok(()),
             0xda => {
                 let header = walk.segment()?;
@@ -98,7 +102,7 @@ pub(crate) fn check(file: &[u8]) -> Result<(), JpegDamage> {
                 let scan = Scan::parse(header, frame).ok_or(JpegDamage::Malformed { at })?;
                 match scan.walk(frame, &tables, file, walk.at)? {
                     Some(end) => walk.at = end,
-                    // A table of the standard's own, which frames of MJPEG leave out.
+                    // The scan uses a default table of the standard, which frames of MJPEG omit.
                     None => return Ok(()),
                 }
                 scans += 1;
@@ -108,10 +112,10 @@ pub(crate) fn check(file: &[u8]) -> Result<(), JpegDamage> {
     }
 }
 
-/// The header, out of the file's beginning; none where more of the file is needed.
+/// Parses the header from the start of a file. Returns `None` if more of the file is needed.
 ///
 /// # Errors
-/// The file has no frame before its data, or is malformed.
+/// The file has no frame header before its image data, or is malformed.
 pub(crate) fn header(head: &[u8]) -> Result<Option<Header>, JpegDamage> {
     let mut walk = Walk::new(head);
     let mut orientation = Orientation::NoTransforms;
@@ -140,26 +144,26 @@ pub(crate) fn header(head: &[u8]) -> Result<Option<Header>, JpegDamage> {
     }
 }
 
-/// A way from marker to marker.
+/// Walks through a file from marker to marker.
 struct Walk<'f> {
     file: &'f [u8],
     at: usize,
 }
 
 impl<'f> Walk<'f> {
-    /// Behind the first marker, which says that the file is a JPEG.
+    /// Starts after the first marker, which identifies the file as a JPEG.
     fn new(file: &'f [u8]) -> Self {
         Self { file, at: 2 }
     }
 
-    /// The next marker's code and the byte at which it is.
+    /// Returns the code of the next marker and its position in the file.
     fn marker(&mut self) -> Result<(u8, usize), JpegDamage> {
         let (code, at) = next_marker(self.file, self.at).ok_or(JpegDamage::CutOff)?;
         self.at = at + 2;
         Ok((code, at))
     }
 
-    /// The content of the segment that begins here.
+    /// Returns the content of the segment at the current position.
     fn segment(&mut self) -> Result<&'f [u8], JpegDamage> {
         let rest = self.file.get(self.at..).ok_or(JpegDamage::CutOff)?;
         let length = usize::from(u16::from_be_bytes(*rest.first_chunk().ok_or(JpegDamage::CutOff)?));
@@ -172,14 +176,14 @@ impl<'f> Walk<'f> {
     }
 }
 
-/// The code of the next marker from `from` on, and where its last 0xff is.
+/// Returns the code of the next marker at or after `from`, and the position of its last 0xff.
 fn next_marker(file: &[u8], from: usize) -> Option<(u8, usize)> {
     let rest = file.get(from..)?;
     let found = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
     Some((rest[found + 1], from + found))
 }
 
-/// Huffman tables and the restart interval, as they are defined so far.
+/// The Huffman tables and the restart interval that are defined so far.
 #[derive(Default)]
 struct Tables {
     dc: [Option<Box<Table>>; 4],

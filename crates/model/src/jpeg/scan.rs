@@ -1,4 +1,4 @@
-//! The blocks of a scan: sequential (ITU-T T.81, annex F) and progressive (annex G).
+//! Decodes the blocks of a scan: sequential (ITU-T T.81, annex F) and progressive (annex G).
 
 use super::{JpegDamage, Tables, bits::Bits, huffman::Table};
 
@@ -14,12 +14,14 @@ pub(super) struct Component {
     /// Sampling factors.
     pub(super) h: u32,
     pub(super) v: u32,
-    /// Of a progressive image, which coefficients of each block are not zero so far: a later scan has a bit for each.
+    /// For a progressive image, a bit mask per block of the coefficients that are not zero so far. A later scan
+    /// has one more bit for each of them.
     pub(super) nonzero: Vec<u64>,
 }
 
 impl Frame {
-    /// The component's blocks in a row and a column, where a scan holds it alone.
+    /// Returns the number of the component's blocks per row and per column in a scan that contains only this
+    /// component.
     fn blocks(&self, component: &Component) -> [u32; 2] {
         let [h, v] = self.factors();
         [(self.width * component.h).div_ceil(8 * h), (self.height * component.v).div_ceil(8 * v)]
@@ -33,16 +35,16 @@ impl Frame {
 }
 
 pub(super) struct Scan {
-    /// Of each component, its place in the frame, and the numbers of its tables.
+    /// For each component, its index in the frame and the indices of its DC and AC tables.
     components: Vec<(usize, usize, usize)>,
-    /// The first and last coefficient.
+    /// The first and last coefficient of the scan's spectral band.
     first: u32,
     last: u32,
-    /// Whether it adds a bit to coefficients of earlier scans.
+    /// Whether the scan refines coefficients of earlier scans by one bit.
     refines: bool,
 }
 
-/// Tables of a scan's component.
+/// Huffman tables of one component of a scan.
 struct Coded<'t> {
     dc: Option<&'t Table>,
     ac: Option<&'t Table>,
@@ -63,13 +65,13 @@ impl Scan {
         if !frame.progressive {
             return Some(Self { components, first: 0, last: 63, refines: false });
         }
-        // DC and AC are in scans of their own, and AC in one of each component.
+        // DC and AC coefficients are in separate scans, and an AC scan has exactly one component.
         let sound = if first == 0 { last == 0 } else { first <= last && last <= 63 && components.len() == 1 };
         sound.then_some(Self { components, first, last, refines: bits >> 4 != 0 })
     }
 
-    /// Walks through the scan's data from the byte `at` on and returns where it ends; none where a table is not
-    /// defined.
+    /// Walks through the scan's data from the byte `at` and returns the position of its end. Returns `None` if
+    /// a table is not defined.
     pub(super) fn walk(
         &self,
         frame: &mut Frame,
@@ -95,7 +97,8 @@ impl Scan {
             let [across, down] = frame.blocks(&frame.components[place]);
             frame.components[place].nonzero.resize(across as usize * down as usize, 0);
         }
-        // A scan of one component has its blocks one by one; else an MCU has `h * v` blocks of each.
+        // In a scan of one component, the unit is a single block; otherwise an MCU has `h * v` blocks of each
+        // component.
         let [across, down] = match alone {
             Some(place) => frame.blocks(&frame.components[place]),
             None => {
@@ -191,7 +194,7 @@ fn sequential(bits: &mut Bits<'_>, table: &Table) -> Result<(), JpegDamage> {
     Ok(())
 }
 
-/// How many blocks from this one on have no more coefficients.
+/// Returns the number of blocks, including this one, that have no more coefficients.
 fn run_of_ends(bits: &mut Bits<'_>, run: u32) -> Result<u32, JpegDamage> {
     Ok((1 << run) + bits.take(run)?)
 }

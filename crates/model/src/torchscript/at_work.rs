@@ -1,4 +1,4 @@
-//! A TorchScript module at work: pictures in, what is in them out.
+//! Runs a TorchScript module on batches of frames, and converts its output to detections or classes.
 
 use std::time::Instant;
 
@@ -20,10 +20,11 @@ use crate::{
     streams::Streams,
 };
 
-/// How many classes have a name where a module's boxes come without names: `class 0` and so on.
+/// Number of classes that get numbered names, `class 0` and so on, if a module returns boxes and no label file
+/// is configured.
 const NUMBERED: usize = 10_000;
 
-/// A module with its input's transform and its classes' names.
+/// A TorchScript module with its preprocessing and the names of its classes.
 #[derive(Debug, Clone)]
 pub(crate) struct ScriptAtWork {
     script: PreparedScript,
@@ -32,7 +33,7 @@ pub(crate) struct ScriptAtWork {
     streams: Streams,
 }
 
-/// How its output is read.
+/// The postprocessing of the module's output.
 #[derive(Debug, Clone)]
 enum Reading {
     Logits(TopClasses),
@@ -44,16 +45,17 @@ struct BoxReader {
     labels: Labels,
     score_threshold: f32,
     max_detections: usize,
-    /// Whether a label without a name was told of.
+    /// Whether a label without a name was already logged.
     told: bool,
 }
 
 impl ScriptAtWork {
-    /// `script` for pictures of `input`, of which it is shown a black one; and what its classes are called,
-    /// which for logits `named` decides by their number.
+    /// Prepares `script` for images of the size `input`, and runs it on a black image to check its output. Also
+    /// returns the class labels; for logits, `named` returns them for the number of classes.
     ///
     /// # Errors
-    /// The module fails, or does not give what it has to; labels that are not there or do not fit.
+    /// The module fails or its output has another form than configured; or the labels cannot be read or do not
+    /// match.
     pub(crate) fn new(
         script: PreparedScript,
         settings: &ModelSettings,

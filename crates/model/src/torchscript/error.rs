@@ -1,4 +1,4 @@
-//! Why there is no TorchScript module to run, or why its output is of no use.
+//! Errors of loading and running TorchScript modules.
 
 use std::{
     fmt::Write,
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::network::without_trace;
 
-/// Why a TorchScript module cannot be used.
+/// The reason why a TorchScript module cannot be used.
 #[derive(Debug, Error)]
 pub enum ScriptError {
     #[error(
@@ -48,7 +48,7 @@ pub enum ScriptError {
     Mismatch { x: String, came: String, wanted: &'static str },
 }
 
-/// What to do about an operator that is missing.
+/// Returns advice for a missing operator.
 fn instead_of(operator: &str) -> &'static str {
     if operator.starts_with("torchvision::") {
         "torchvision's operators are compiled into torchvision's Python package alone. For torchvision's own \
@@ -59,7 +59,7 @@ fn instead_of(operator: &str) -> &'static str {
     }
 }
 
-/// Why libtorch did not load a file that is a module.
+/// Converts libtorch's error for a module that it cannot load.
 pub(super) fn refused(path: &Path, error: &TchError) -> ScriptError {
     let text = error.to_string();
     let path = path.to_owned();
@@ -71,16 +71,16 @@ pub(super) fn refused(path: &Path, error: &TchError) -> ScriptError {
     }
 }
 
-/// Why a module gave nothing for `x`.
+/// Converts libtorch's error of a module that failed on `x`.
 pub(super) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
     let text = error.to_string();
     let text = without_trace(&text);
-    // The interpreter's list of the module's own lines comes before what it failed at.
+    // The TorchScript interpreter's stack trace precedes the error itself.
     let reason = text.rsplit_once("RuntimeError: ").map_or(text, |(_, reason)| reason);
     ScriptError::Failed { x: of_tensor(x), reason: reason.trim().to_owned() }
 }
 
-/// `said` is not what a module of `kind` has to give for `x`.
+/// Returns the error for an output `said` that a module of `kind` must not return for `x`.
 pub(super) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptError {
     let wanted = match kind {
         OutputKind::Logits => {
@@ -98,7 +98,7 @@ pub(super) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptErr
     ScriptError::Mismatch { x: of_tensor(x), came, wanted }
 }
 
-/// Of a list that is longer, the first are named.
+/// Maximum number of elements of a list or tuple that an error text describes.
 const NAMED: usize = 3;
 
 fn describe(said: &IValue, text: &mut String) {

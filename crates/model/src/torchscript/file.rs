@@ -1,4 +1,4 @@
-//! Whether a file is a TorchScript module.
+//! Reads TorchScript files, and recognizes files that are not TorchScript modules.
 
 use std::{fs, io::Cursor, path::Path};
 
@@ -7,10 +7,10 @@ use zip::ZipArchive;
 use super::ScriptError;
 use crate::weights::digest;
 
-/// A module's bytes, and their digest.
+/// Returns the bytes of a module file and their digest.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, String), ScriptError> {
     let failed = |source| ScriptError::Read { path: path.to_owned(), source };
-    // A pipe or a device might never end.
+    // Reading a pipe or a device might never end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ScriptError::NotAFile { path: path.to_owned() });
     }
@@ -22,12 +22,13 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, String), ScriptError> {
     Ok((file, digest))
 }
 
-/// What a file is that is no module: libtorch's own words for it help nobody.
+/// Describes a file that is not a TorchScript module, because libtorch's error texts for such files are not
+/// helpful. Returns `None` for a module.
 fn something_else(file: &[u8]) -> Option<&'static str> {
     const WEIGHTS: &str = "it holds weights and no program. Weights need the `arch` that they are of; to have \
                            a module, export it with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`";
     if !file.starts_with(b"PK\x03\x04") {
-        // Of `torch.save` before torch 1.6, and of safetensors: a pickle, and a length and a JSON object.
+        // `torch.save` before torch 1.6 starts with a pickle, and safetensors with a length and a JSON object.
         let weights = file.starts_with(b"\x80\x02") || file.get(8) == Some(&b'{');
         return Some(if weights { WEIGHTS } else { "it is no file of torch's, or a damaged one" });
     }

@@ -1,7 +1,7 @@
-//! Networks that come as TorchScript modules: a program and its weights in one file.
+//! TorchScript modules: networks that consist of a program and its weights in one file.
 //!
-//! What a module is given and what it has to give is said in docs/pipeline-file.md. Its program is run; a
-//! file from a stranger is a program from a stranger.
+//! docs/pipeline-file.md describes the input and the output of a module. Loading a module means running its
+//! program, so a file from an untrusted source must not be loaded.
 
 mod at_work;
 mod error;
@@ -18,7 +18,8 @@ pub(crate) use self::at_work::ScriptAtWork;
 pub use self::{error::ScriptError, output::ScriptBoxes};
 use crate::target::Target;
 
-/// A TorchScript module for inference, on its device. A clone shares the module: `forward` only reads it.
+/// A TorchScript module for inference, on its device. A clone shares the module, because `forward` does not
+/// modify it.
 #[derive(Debug, Clone)]
 pub struct PreparedScript {
     module: Arc<CModule>,
@@ -26,22 +27,23 @@ pub struct PreparedScript {
     target: Target,
 }
 
-/// What a module says of a batch, on the CPU.
+/// The output of a module for a batch, on the CPU.
 #[derive(Debug)]
 pub enum ScriptOutput {
-    /// `[N, K]` in fp32.
+    /// Class logits, `[N, K]` in fp32.
     Logits(Tensor),
-    /// One for each picture.
+    /// Detections, one element per image.
     Boxes(Vec<ScriptBoxes>),
 }
 
 impl PreparedScript {
-    /// Loads the module of `settings`, whose `weights` are its file, onto the device of `target`; and the
-    /// file's digest. It will be given fp32, whatever it computes in.
+    /// Loads the TorchScript file that `settings` name as `weights` onto the device of `target`. Returns the
+    /// module and the file's digest. The module's input is always fp32, whatever dtype it computes in.
     ///
     /// # Errors
-    /// No file, a file of another kind, a module that needs what libtorch does not have; settings that do not
-    /// say what it gives, or that ask for another precision.
+    /// The settings name no file, do not say which output the module returns, or request a precision other than
+    /// fp32; the file is missing or not a TorchScript module; or the module needs an operator that libtorch
+    /// lacks.
     pub(crate) fn load(settings: &ModelSettings, target: Target) -> Result<(Self, String), ScriptError> {
         let weights = settings.weights.as_str();
         if weights == "torchvision" || weights.starts_with("random:") {
@@ -64,10 +66,10 @@ impl PreparedScript {
         self.target
     }
 
-    /// `x` `[N, 3, H, W]`, normalized, of any type and on any device, to what the module says of it.
+    /// Runs the module on `x` `[N, 3, H, W]`, normalized, of any dtype and on any device.
     ///
     /// # Errors
-    /// The module failed, or gave something else than it has to.
+    /// The module fails, or its output does not have the configured form.
     pub fn forward(&self, x: &Tensor) -> Result<ScriptOutput, ScriptError> {
         Ok(match self.output {
             OutputKind::Logits => ScriptOutput::Logits(self.logits(x)?),
@@ -83,7 +85,7 @@ impl PreparedScript {
         self.said(x, OutputKind::BoxesScoresLabels, output::boxes)
     }
 
-    /// What the module says of `x`, which `read` takes apart for so many pictures.
+    /// Runs the module on `x` and parses its output with `read`, which receives the number of images.
     fn said<T>(
         &self,
         x: &Tensor,
@@ -99,7 +101,7 @@ impl PreparedScript {
         })
     }
 
-    /// What the module says of one black picture of `input`.
+    /// Runs the module on one black image of the size `input`.
     ///
     /// # Errors
     /// As [`PreparedScript::forward`].

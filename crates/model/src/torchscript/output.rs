@@ -1,10 +1,10 @@
-//! What a module gave, if it is what it has to give.
+//! Parses the output of a module.
 
 use tch::{Device, IValue, Kind, Tensor};
 
 use crate::detection::Detections;
 
-/// What a module says of one picture, as it says it: in any order, and any numbers.
+/// The boxes that a module returns for one image, unfiltered: in any order and with any values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ScriptBoxes {
     /// `x1, y1, x2, y2` in pixels of the module's input.
@@ -14,8 +14,8 @@ pub struct ScriptBoxes {
 }
 
 impl ScriptBoxes {
-    /// The best `most` that score above `threshold`, the most certain first, of equal ones the first. Numbers
-    /// that are none, and labels that can be no class's, are left out.
+    /// Returns at most `most` boxes that score above `threshold`, the highest score first; ties keep their
+    /// order. Boxes with NaN or infinite numbers, or with labels that cannot be class numbers, are left out.
     pub(super) fn best(&self, threshold: f32, most: usize) -> Detections {
         let one = |((corners, score), label): ((&[f32; 4], &f32), &i64)| {
             let finite = score.is_finite() && corners.iter().all(|corner| corner.is_finite());
@@ -35,15 +35,15 @@ impl ScriptBoxes {
     }
 }
 
-/// A row for each of `pictures`, `[N, K]` in fp32 on the CPU; none where something else was said.
+/// Returns logits `[N, K]` in fp32 on the CPU, with N = `pictures`, or `None` if the output has another form.
 pub(super) fn logits(said: &IValue, pictures: i64) -> Option<Tensor> {
     let logits = tensor(said)?;
     let fits = matches!(logits.size()[..], [n, k] if n == pictures && k > 0) && is_float(logits);
     fits.then(|| logits.to_device(Device::Cpu).to_kind(Kind::Float))
 }
 
-/// What is in each of `pictures`, said as a list of a dict or a tuple each, or as one tuple for the whole
-/// batch; none where something else was said.
+/// Returns the boxes of each of the `pictures` images. The output is a list with one dict or tuple per image,
+/// or one tuple for the whole batch. Returns `None` if it has another form.
 pub(super) fn boxes(said: &IValue, pictures: i64) -> Option<Vec<ScriptBoxes>> {
     match said {
         IValue::GenericList(each) => {
@@ -55,8 +55,8 @@ pub(super) fn boxes(said: &IValue, pictures: i64) -> Option<Vec<ScriptBoxes>> {
     }
 }
 
-/// A dict of `boxes` `[M, 4]`, `scores` `[M]` and `labels` `[M]`, and what else may be in it; or a tuple of
-/// the three.
+/// Parses the boxes of one image: a dict of `boxes` `[M, 4]`, `scores` `[M]` and `labels` `[M]`, which may have
+/// other keys, or a tuple of the three.
 fn picture(said: &IValue) -> Option<ScriptBoxes> {
     match said {
         IValue::Tuple(parts) => one(three(parts)?),
@@ -72,7 +72,7 @@ fn picture(said: &IValue) -> Option<ScriptBoxes> {
     }
 }
 
-/// Boxes `[N, M, 4]`, scores `[N, M]` and labels `[N, M]`.
+/// Parses boxes `[N, M, 4]`, scores `[N, M]` and labels `[N, M]` of a batch.
 fn batch(parts: [&Tensor; 3], pictures: i64) -> Option<Vec<ScriptBoxes>> {
     let sizes = parts.map(Tensor::size);
     let [n, m, 4] = sizes[0][..] else { return None };
@@ -89,7 +89,7 @@ fn batch(parts: [&Tensor; 3], pictures: i64) -> Option<Vec<ScriptBoxes>> {
     Some((0..usize::try_from(n).ok()?).map(of).collect())
 }
 
-/// Boxes `[M, 4]`, scores `[M]` and labels `[M]`.
+/// Parses boxes `[M, 4]`, scores `[M]` and labels `[M]` of one image.
 fn one([boxes, scores, labels]: [&Tensor; 3]) -> Option<ScriptBoxes> {
     let [m, 4] = boxes.size()[..] else { return None };
     let fits = scores.size() == [m]

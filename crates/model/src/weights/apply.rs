@@ -1,4 +1,4 @@
-//! A state dict into a network.
+//! Copies a state dict into a network.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,14 +6,14 @@ use tch::{Kind, Tensor};
 
 use super::{StateDict, WeightsError};
 
-/// How many names of a kind an error tells; the count is told always.
+/// Maximum number of names per kind of mismatch in an error text. Their count is always given.
 const TOLD: usize = 10;
 
-/// How many batches a batch norm was trained on. It does nothing in a trained network, and files of
-/// before torch 0.4 lack it.
+/// A batch norm's counter of training batches. A trained network does not use it, and files from before torch
+/// 0.4 lack it.
 const UNNEEDED: &str = "num_batches_tracked";
 
-/// All that keeps a state dict from fitting a network.
+/// All mismatches between a state dict and a network.
 #[derive(Debug, Default, PartialEq, thiserror::Error)]
 pub struct Misfit {
     /// Names that the network has and the file lacks.
@@ -23,13 +23,13 @@ pub struct Misfit {
     pub misshapen: Vec<Misshapen>,
 }
 
-/// A tensor that has another size or type in the file than in the network.
+/// A tensor whose size or dtype in the file differs from that in the network.
 #[derive(Debug, PartialEq)]
 pub struct Misshapen {
     pub name: String,
-    /// What the network has, as `[64, 3, 7, 7]` and its type.
+    /// Size and dtype in the network, such as `[64, 3, 7, 7] Float`.
     pub expected: String,
-    /// What the file has.
+    /// Size and dtype in the file.
     pub found: String,
 }
 
@@ -65,15 +65,16 @@ fn told(formatter: &mut fmt::Formatter<'_>, what: &str, names: &[impl fmt::Displ
     if names.len() > TOLD { write!(formatter, " and {} more", names.len() - TOLD) } else { Ok(()) }
 }
 
-/// Copies a state dict into a network's own tensors, in place and outside of autograd.
+/// Copies a state dict into a network's tensors, in place and outside of autograd.
 ///
-/// Every name must be on both sides with the same size; `num_batches_tracked`, which only training
-/// counts, may be missing on either. Floating-point numbers are converted to the network's type, other
-/// types must be the same.
+/// Every name must exist on both sides with the same size, except `num_batches_tracked`, which only training
+/// uses and which either side may lack. Floating-point tensors are converted to the network's dtype; other
+/// dtypes must be equal.
 ///
 /// # Errors
 ///
-/// [`Misfit`] with all that does not fit; then nothing was copied.
+/// [`Misfit`] with all mismatches; in this case nothing was copied. [`WeightsError::Copy`] if libtorch fails to
+/// copy a tensor.
 #[expect(clippy::needless_pass_by_value, reason = "the state dict's memory is let go once it is copied")]
 pub fn apply(own: &BTreeMap<String, Tensor>, from: StateDict) -> Result<(), WeightsError> {
     let misfit = misfit(own, &from);
@@ -82,7 +83,7 @@ pub fn apply(own: &BTreeMap<String, Tensor>, from: StateDict) -> Result<(), Weig
     }
     tch::no_grad(|| {
         for (name, tensor) in &from.tensors {
-            // A second handle to the same memory: libtorch's copy wants one that is mutable.
+            // A second handle to the same memory, because libtorch's copy requires a mutable one.
             let Some(mut target) = own.get(name).map(Tensor::shallow_clone) else {
                 continue;
             };

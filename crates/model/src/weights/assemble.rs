@@ -1,4 +1,4 @@
-//! Tensors out of the storages that they are views of.
+//! Creates tensors as views of their storages.
 
 use std::{
     borrow::Cow,
@@ -13,15 +13,14 @@ use super::{
     pickle::{StorageRef, TensorSpec},
 };
 
-/// How many times the file's size its tensors may take when each is laid out by itself. More than once
-/// is right where weights are shared or expanded.
+/// Maximum total size of all tensors, as a multiple of the file's size, if each were stored separately. A
+/// multiple above 1 is legitimate if weights are shared or expanded.
 const MAX_SHARING: u64 = 8;
 
-/// Makes the tensors of `specs`. `bytes_of` gives a storage's bytes out of the file of `file_size` bytes;
-/// it is asked once for each.
+/// Creates the tensors of `specs`. `bytes_of` returns the bytes of a storage from the file of `file_size`
+/// bytes; it is called once per storage.
 ///
-/// Tensors that share a storage in the file share it here, so that what is taken of memory is bounded
-/// by the file's size.
+/// Tensors that share a storage in the file share its memory, so that the file's size bounds the memory use.
 pub(super) fn assemble<'f>(
     specs: Named<&TensorSpec<'_>>,
     file_size: usize,
@@ -57,7 +56,7 @@ fn made(name: &str, storage: &StorageRef<'_>, data: &[u8]) -> Result<Tensor, For
     if bytes(storage.numel, storage.kind) != Some(data.len() as u64) {
         return Err(FormatError::tensor(name, "its storage has another size than is said of it"));
     }
-    // Any other byte is undefined behavior in C++.
+    // libtorch's C++ code has undefined behavior for a bool with any other value.
     if storage.kind == Kind::Bool && data.iter().any(|byte| *byte > 1) {
         return Err(FormatError::tensor(name, "a bool is neither 0 nor 1"));
     }
@@ -66,7 +65,7 @@ fn made(name: &str, storage: &StorageRef<'_>, data: &[u8]) -> Result<Tensor, For
     Ok(Tensor::f_from_data_size(data, &[numel], storage.kind)?)
 }
 
-/// Size, stride and offset of a view that lies within its storage.
+/// Returns size, stride and offset of a view after checking that it lies within its storage.
 fn checked(name: &str, spec: &TensorSpec<'_>) -> Result<(Vec<i64>, Vec<i64>, i64), FormatError> {
     let TensorSpec { storage, offset, size, stride } = spec;
     let outside = || FormatError::tensor(name, "it reaches outside its storage");
@@ -77,7 +76,7 @@ fn checked(name: &str, spec: &TensorSpec<'_>) -> Result<(Vec<i64>, Vec<i64>, i64
         return Err(FormatError::tensor(name, "a size, stride or offset is negative"));
     }
     if size.contains(&0) {
-        // Nothing is read through it, and its strides may be anything.
+        // Nothing is read through an empty view, and its strides are arbitrary.
         return Ok((size.clone(), vec![1; size.len()], 0));
     }
     let view_numel = i64::try_from(storage.view_numel).map_err(|_| outside())?;

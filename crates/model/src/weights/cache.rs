@@ -1,15 +1,15 @@
-//! Where what was fetched is kept.
+//! The cache folder for fetched files.
 
 use std::{env, path::PathBuf};
 
 use super::WeightsError;
 
-/// The cache folder: `$LOOKOUT_CACHE`, else `~/.cache/lookout`. It need not be there yet. Weights lie
-/// in its folder `weights`.
+/// Returns the cache folder: `$LOOKOUT_CACHE`, or `~/.cache/lookout` if that is not set. The folder may not
+/// exist yet. Weights are stored in its subfolder `weights`.
 ///
 /// # Errors
 ///
-/// When neither `LOOKOUT_CACHE` nor `HOME` is set.
+/// Neither `LOOKOUT_CACHE` nor `HOME` is set.
 pub fn cache_dir() -> Result<PathBuf, WeightsError> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let own = set("LOOKOUT_CACHE");

@@ -1,7 +1,7 @@
-//! Weights kept in eight bits, a quarter of their size: of each layer's weight whole numbers between -127 and 127,
-//! and under `NAME.scale` what one is worth in each of its outputs. Networks compute in their usual numbers; only the
-//! file is small. Symmetric, a scale a channel: Nagel et al., A White Paper on Neural Network Quantization, 2021,
-//! section 2.2. <https://arxiv.org/abs/2106.08295>
+//! Weights quantized to eight bits, at a quarter of their fp32 size. Each layer's weight is stored as integers
+//! between -127 and 127, and the tensor `NAME.scale` holds the scale of each output channel. Only the file is
+//! small: networks compute in their usual dtype. The quantization is symmetric and per channel: Nagel et al., A
+//! White Paper on Neural Network Quantization, 2021, section 2.2. <https://arxiv.org/abs/2106.08295>
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use tch::{Kind, Tensor};
 
 use super::{FormatError, StateDict};
 
-/// What stands after a tensor's name for its scales.
+/// Suffix of the name of a tensor's scales.
 const SCALE: &str = ".scale";
 
-/// The largest number that a sign leaves of eight bits.
+/// Largest absolute value of a quantized number.
 const MOST: f64 = 127.0;
 
 impl StateDict {
-    /// The same with the weights of all layers in eight bits; norms, biases and what cannot be scaled stay as they
-    /// are.
+    /// Returns a copy with the weights of all layers quantized to eight bits. Norms, biases and tensors that
+    /// cannot be scaled are kept as they are.
     #[must_use]
     pub fn in_eight_bits(&self) -> Self {
         let mut tensors = BTreeMap::new();
@@ -34,7 +34,8 @@ impl StateDict {
     }
 }
 
-/// Whole numbers of the tensor's own shape, and a scale for each of its first dimension.
+/// Returns the tensor quantized to Int8, and one scale for each index of its first dimension. Returns `None`
+/// for tensors that cannot be quantized.
 fn compressed(tensor: &Tensor) -> Option<(Tensor, Tensor)> {
     if tensor.dim() < 2 || !tensor.is_floating_point() || tensor.numel() == 0 {
         return None;
@@ -45,13 +46,13 @@ fn compressed(tensor: &Tensor) -> Option<(Tensor, Tensor)> {
         return None;
     }
     let scale = most / MOST;
-    // A row of zeros has no scale, and any will do.
+    // The scale of a row of zeros is 0, so it is clamped to avoid a division by 0.
     let numbers =
         (tensor.divide(&over_rows(&scale.clamp_min(f64::from(f32::MIN_POSITIVE)), &tensor))).round();
     Some((numbers.clamp(-MOST, MOST).to_kind(Kind::Int8), scale))
 }
 
-/// Puts back what was kept in eight bits.
+/// Dequantizes all eight-bit weights in place.
 pub(super) fn expand(tensors: &mut BTreeMap<String, Tensor>) -> Result<(), FormatError> {
     let kept: Vec<String> = tensors
         .iter()
@@ -77,7 +78,7 @@ pub(super) fn expand(tensors: &mut BTreeMap<String, Tensor>) -> Result<(), Forma
     Ok(())
 }
 
-/// `[outputs]` as `[outputs, 1, ...]`, so that it holds for each row of `like`.
+/// Reshapes `[outputs]` to `[outputs, 1, ...]`, so that it broadcasts over each row of `like`.
 fn over_rows(scale: &Tensor, like: &Tensor) -> Tensor {
     let mut size = vec![1; like.dim()];
     size[0] = -1;

@@ -1,4 +1,4 @@
-//! What can be wrong with weights.
+//! Errors of reading, applying, fetching and writing weights.
 
 use std::{io, path::PathBuf};
 
@@ -6,7 +6,7 @@ use tch::TchError;
 
 use super::{Misfit, pickle::shortened};
 
-/// Weights that could not be found, read, fitted or written.
+/// The error of all functions that read, apply, fetch or write weights.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     #[error("cannot read the weights {}", path.display())]
@@ -45,7 +45,7 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Why a published file could not be fetched.
+/// The reason why a published file could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("the server answered {status}")]
@@ -62,12 +62,12 @@ pub enum FetchError {
     Keep(#[source] io::Error),
 }
 
-/// Why a file's content is not a state dict that can be read.
+/// The reason why the content of a file is not a readable state dict.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     #[error("it is neither a .safetensors file nor one that torch.save wrote")]
     Unknown,
-    /// Another file stands in its place.
+    /// The content is that of another kind of file, such as a Git LFS pointer or an HTML page.
     #[error("it is {what}")]
     Impostor { what: &'static str },
     #[error(

@@ -1,4 +1,4 @@
-//! Published weights: out of the cache, or over HTTP into it.
+//! Published weights, from the cache or over HTTP.
 
 use std::{
     env,
@@ -16,55 +16,56 @@ use super::{
     published, read,
 };
 
-/// Where torchvision's files lie.
+/// URL of the folder with torchvision's files.
 const BASE: &str = "https://download.pytorch.org/models";
 
-/// How far a fetch has come.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that have come.
+    /// Bytes received so far.
     pub received: u64,
-    /// Bytes of the whole file, where the server says so.
+    /// Size of the file in bytes, if the server reports it.
     pub total: Option<u64>,
 }
 
-/// How files are fetched.
+/// Settings of downloads.
 #[derive(Debug, Clone)]
 pub struct Fetch {
-    /// The URL of the folder in which the files lie.
+    /// URL of the folder with the files.
     pub base: String,
-    /// How long the server may take to answer, and how long the data may stand still.
+    /// Timeout for the name resolution, the connection, the response and each read of data.
     pub patience: Duration,
 }
 
 impl Default for Fetch {
-    /// From `LOOKOUT_WEIGHTS_URL`, else from torchvision's own server.
+    /// Uses the URL in `LOOKOUT_WEIGHTS_URL`, or that of torchvision's server if it is not set.
     fn default() -> Self {
         let base = env::var("LOOKOUT_WEIGHTS_URL").ok().filter(|url| !url.is_empty());
         Self { base: base.unwrap_or_else(|| BASE.to_owned()), patience: Duration::from_secs(30) }
     }
 }
 
-/// The path of torchvision's default weights for `arch` in the cache folder `cache_dir`; they are fetched
-/// where they are not there.
+/// Returns the path of torchvision's default weights for `arch` in the cache folder `cache_dir`. Downloads them
+/// if they are not in the cache.
 ///
 /// # Errors
 ///
-/// As of [`Fetch::published`], and where torchvision publishes none for `arch`.
+/// Those of [`Fetch::published`], and [`WeightsError::NotPublished`] if torchvision publishes no weights for
+/// `arch`.
 pub fn fetch_torchvision(arch: &str, cache_dir: &Path) -> Result<PathBuf, WeightsError> {
     let published = published(arch).ok_or_else(|| WeightsError::NotPublished { arch: arch.to_owned() })?;
     Fetch::default().published(published, cache_dir, &mut |_| {})
 }
 
 impl Fetch {
-    /// The path of a published file in the cache folder `cache_dir`. The file that is there is taken if
-    /// its SHA-256 begins as published; else it is fetched, and `progress` is told how far it has come.
-    /// Size and SHA-256 are checked before the file is put in its place.
+    /// Returns the path of a published file in the cache folder `cache_dir`. A cached file is used if its
+    /// SHA-256 starts with the published digits. Otherwise the file is downloaded, and `progress` is called as
+    /// data arrives. Size and SHA-256 are checked before the file is moved into the cache.
     ///
     /// # Errors
     ///
-    /// When the file cannot be fetched, or is not the published one. The error says where to put a file
-    /// that was fetched by hand.
+    /// The file cannot be downloaded, or is not the published one. The error names the path at which to put a
+    /// file that was downloaded manually.
     pub fn published(
         &self,
         published: &Published,
@@ -81,7 +82,7 @@ impl Fetch {
                 let path = place.display();
                 tracing::warn!(%path, "cached weights are damaged and are fetched again");
             }
-            // Not there, or not readable: then the fetch says what is wrong with the place.
+            // The file does not exist or cannot be read. If the path is unusable, the download reports it.
             Err(_) => {}
         }
         let url = format!("{}/{}", self.base.trim_end_matches('/'), published.file);
@@ -99,7 +100,7 @@ impl Fetch {
         place: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), FetchError> {
-        // A proxy for the outside cannot reach what is on this machine.
+        // A proxy cannot reach servers on this machine.
         let proxy = if is_local(url) { None } else { ureq::Proxy::try_from_env() };
         let agent = ureq::Agent::config_builder()
             .proxy(proxy)
@@ -130,7 +131,8 @@ impl Fetch {
                 break;
             }
             received += count as u64;
-            // Before it is written: a server that does not end must not fill the disk.
+            // Checked before the data is written, so that a server that never stops sending does not fill the
+            // disk.
             if received > *sizes.end() {
                 return Err(wrong_size(received));
             }
@@ -149,7 +151,7 @@ impl Fetch {
     }
 }
 
-/// A URL's scheme, user with `@`, host with its port, and path.
+/// Returns the parts of a URL: scheme, user with `@`, host with port, and path.
 fn parts(url: &str) -> Option<(&str, &str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -157,7 +159,7 @@ fn parts(url: &str) -> Option<(&str, &str, &str, &str)> {
     Some((scheme, user, host, path))
 }
 
-/// A URL without the user and password that may stand in it.
+/// Returns a URL without the user and password that it may contain.
 fn without_user(url: &str) -> String {
     parts(url).map_or_else(|| url.to_owned(), |(scheme, _, host, path)| format!("{scheme}://{host}{path}"))
 }

@@ -1,4 +1,4 @@
-//! Weights that are numbers.
+//! Checks that weights are finite.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,24 @@ use tch::{Kind, Tensor};
 
 use super::{FormatError, pickle::shortened};
 
-/// The names of a batch norm's variances end so.
+/// Last part of the names of batch norms' variances.
 const VARIANCE: &str = "running_var";
 
-/// Checks that all tensors are finite in fp32, which networks keep their weights in, and no variance is negative: such
-/// weights do not fail, they find what is not there. A fused ReLU turns NaN into 0.
+/// Checks that all floating-point tensors are finite in fp32, the dtype in which networks keep their weights,
+/// and that no variance is negative. With invalid weights a network does not fail but returns wrong results,
+/// for example because a fused ReLU turns NaN into 0.
 ///
 /// # Errors
 ///
-/// The first tensor that is not, by its name.
+/// [`FormatError::NotFinite`] or [`FormatError::NegativeVariance`], with the name of the first invalid tensor.
 pub(super) fn check(tensors: &BTreeMap<String, Tensor>) -> Result<(), FormatError> {
     for (name, tensor) in tensors {
         if !matches!(tensor.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
             continue;
         }
         let single = tensor.f_to_kind(Kind::Float)?;
-        // The sum of all numbers times 0 is 0, or NaN where one of them is not finite: one pass, no copy to keep.
+        // The sum of all numbers times 0 is 0, or NaN if one of them is not finite. This takes one pass and
+        // keeps no mask.
         let zero = single.f_mul_scalar(0.0)?.f_sum(Kind::Double)?.f_double_value(&[])?;
         if zero != 0.0 {
             let finite = single.f_isfinite()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;

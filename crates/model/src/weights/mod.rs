@@ -1,4 +1,4 @@
-//! Weights: read from files, fitted into networks, fetched as torchvision publishes them.
+//! Weights: reads them from files, applies them to networks, and fetches the files that torchvision publishes.
 
 mod apply;
 mod assemble;

@@ -1,4 +1,4 @@
-//! Where in a checkpoint the state dict lies, and what its tensors are called.
+//! Finds the state dict in a checkpoint, and normalizes the names of its tensors.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use super::{
     pickle::{Object, Pickle, TensorSpec, Value, shortened},
 };
 
-/// Keys under which training scripts keep the state dict, in the order of preference where a checkpoint has
-/// several: the network as it was trained before its moving average.
+/// Keys under which training scripts store the state dict, in order of preference if a checkpoint has several:
+/// the trained weights come before their moving average.
 const WRAPPERS: [&str; 21] = [
     "state_dict",
     "model_state_dict",
@@ -33,39 +33,40 @@ const WRAPPERS: [&str; 21] = [
     "averaged_model",
 ];
 
-/// What wrappers of torch put into the names of a network's tensors, at any depth: `torch.compile`, FSDP,
-/// activation checkpointing, Lightning Fabric.
+/// Parts of tensor names that torch's wrappers add at any depth: `torch.compile`, FSDP, activation
+/// checkpointing, Lightning Fabric.
 const MARKERS: [&str; 4] =
     ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"];
 
-/// The counter that `torch.optim.swa_utils.AveragedModel` keeps beside the network.
+/// The counter that `torch.optim.swa_utils.AveragedModel` stores beside the network.
 const AVERAGED: &str = "n_averaged";
 
-/// How deep dicts may lie in one another: it ends a pickle that holds itself.
+/// Maximum nesting depth of dicts. It ends the walk through a pickle that contains itself.
 const MAX_DEPTH: usize = 8;
 
-/// Bytes of a name. It bounds what shared keys of nested dicts can multiply to.
+/// Maximum length of a tensor's name in bytes. Without it, nested dicts that share long keys could produce
+/// names without bound.
 const MAX_NAME: usize = 1024;
 
-/// Values looked at. Dicts that share their parts can hold very many more than the file has; with
-/// [`MAX_NAME`] it bounds the names to 64 MiB.
+/// Maximum number of values that are visited. Dicts that share parts can hold far more values than the file
+/// does. Together with [`MAX_NAME`], this limits all names to 64 MiB.
 const MAX_VISITS: usize = 1 << 16;
 
-/// Tensors by the names that the network has for them.
+/// Tensors by their normalized names.
 #[derive(Debug)]
 pub(super) struct Named<T> {
     pub(super) tensors: BTreeMap<String, T>,
-    /// The wrappers and prefixes that were removed, outermost first, for the log.
+    /// The wrappers and prefixes that were removed, the outermost first, for the log.
     pub(super) removed: Vec<String>,
-    /// Other wrappers with tensors that were beside the one that was taken, for the log.
+    /// Other wrappers with tensors beside the selected one, for the log.
     pub(super) others: Vec<&'static str>,
 }
 
-/// The tensors of the state dict in a pickle, by name.
+/// Returns the tensors of the state dict in a pickle, by name.
 ///
-/// The state dict is the pickle's dict, or what lies in it under one of [`WRAPPERS`]. A dict within
-/// it gives its name and a point to the names of its tensors. What is not a tensor is skipped. Names are then
-/// [`cleaned`].
+/// The state dict is the pickle's root dict, or a dict in it under one of [`WRAPPERS`]. The name of a tensor in
+/// a nested dict is the dict's key, a point and the tensor's key. Values that are not tensors are skipped.
+/// Finally the names are [`cleaned`].
 pub(super) fn tensors<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<Named<&'p TensorSpec<'a>>, FormatError> {
     let mut root = pickle.root;
     let (mut removed, mut others) = (Vec::new(), Vec::new());
@@ -86,8 +87,8 @@ pub(super) fn tensors<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<Named<&'p Tensor
     Ok(Named { tensors: cleaned.tensors, removed, others })
 }
 
-/// Removes from all names what wrappers of networks put there: [`MARKERS`] wherever they are, and one after the
-/// other of [`WRAPPERS`] where every name begins with it. A moving average's counter is dropped.
+/// Removes the parts that wrappers of networks added to the names: [`MARKERS`] anywhere, and [`WRAPPERS`]
+/// repeatedly as long as every name starts with the same one. Drops the counter of a moving average.
 pub(super) fn cleaned<T>(tensors: BTreeMap<String, T>) -> Named<T> {
     let Named { mut tensors, mut removed, others } = without_markers(tensors);
     loop {
@@ -99,7 +100,7 @@ pub(super) fn cleaned<T>(tensors: BTreeMap<String, T>) -> Named<T> {
         };
         let cut = first.len() + 1;
         removed.push(format!("{first}."));
-        // Names that differ behind the same beginning differ without it.
+        // Distinct names with a common prefix stay distinct without it.
         tensors = tensors.into_iter().map(|(name, tensor)| (name[cut..].to_owned(), tensor)).collect();
     }
 }
@@ -122,7 +123,7 @@ fn without_markers<T>(tensors: BTreeMap<String, T>) -> Named<T> {
     Named { tensors, removed, others: Vec::new() }
 }
 
-/// The part before the first point that all names have, where something follows it in each.
+/// Returns the part before the first point if it is the same in all names and something follows it in each.
 fn common<'n>(mut names: impl Iterator<Item = &'n String>) -> Option<&'n str> {
     let first =
         |name: &'n String| name.split_once('.').filter(|(_, rest)| !rest.is_empty()).map(|(first, _)| first);
@@ -130,18 +131,19 @@ fn common<'n>(mut names: impl Iterator<Item = &'n String>) -> Option<&'n str> {
     names.all(|name| first(name) == Some(common)).then_some(common)
 }
 
-/// How early a prefix such as `model_ema.` stands in the order of preference; less is better.
+/// Returns the rank of a prefix such as `model_ema.` in the order of preference; a lower rank is preferred.
 pub(super) fn rank(prefix: &str) -> usize {
     let first = prefix.split('.').next().unwrap_or_default();
     WRAPPERS.iter().position(|wrapper| *wrapper == first).unwrap_or(WRAPPERS.len())
 }
 
-/// The dicts with tensors that `value` has under the wrappers, the preferred one first.
+/// Returns the dicts with tensors that `value` holds under keys of [`WRAPPERS`], the preferred one first.
 fn wrapped<'a>(pickle: &Pickle<'a>, value: Value<'a>) -> Vec<(&'static str, Value<'a>)> {
     let items = pickle.dict(value).unwrap_or_default();
     let mut visits = 0;
     let of = |wrapper: &'static str| {
-        // Scripts keep other things under these names too: `params` of the optimizer, an empty `weights`.
+        // Scripts store other things under these keys too, such as the `params` of an optimizer or an empty
+        // `weights`.
         let mut named = items.iter().filter(|(key, _)| *key == Value::Text(wrapper));
         let found = named.find(|(_, inner)| has_tensor(pickle, *inner, 0, &mut visits));
         found.map(|(_, inner)| (wrapper, *inner))
@@ -165,7 +167,7 @@ fn has_tensor<'a>(pickle: &Pickle<'a>, value: Value<'a>, depth: usize, visits: &
     })
 }
 
-/// What to tell the user about a pickle in which there is no tensor.
+/// Describes the keys of a pickle without tensors, for the error text.
 fn keys<'a>(pickle: &Pickle<'a>, value: Value<'a>) -> String {
     let Some(items) = pickle.dict(value) else {
         return "no dict".to_owned();

@@ -1,4 +1,4 @@
-//! A file that is not there until it is whole.
+//! Atomic writes: a file appears at its destination only when it is complete.
 
 use std::{
     ffi::OsString,
@@ -8,16 +8,19 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// What unfinished files end with.
+/// Suffix of unfinished files.
 const ENDING: &str = ".part";
 
-/// How many names are tried for one file; one that another process removes in between costs a try.
+/// Maximum number of names that are tried for one file. A name is used up when another process removes the file
+/// before it is locked.
 const TRIES: usize = 100;
 
-/// A file in the making beside its place; it goes with this guard unless it is kept.
+/// An unfinished file next to its destination. It is removed when this guard is dropped, unless [`Part::keep`]
+/// was called.
 ///
-/// It is locked while it is written. The system releases the lock when the process ends, however it ends, so that
-/// [`sweep`] can tell the files of a killed process from those that are being written, also across containers.
+/// It is locked while it is written. The operating system releases the lock when the process ends for any
+/// reason, so that [`sweep`] can distinguish the files of a killed process from those that are being written,
+/// also across containers.
 #[derive(Debug)]
 pub(super) struct Part {
     file: File,
@@ -26,7 +29,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// A new file beside `place`, whose folder is made where it is not there.
+    /// Creates an unfinished file next to its destination `place`, whose folder is created if necessary.
     pub(super) fn beside(place: &Path) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if let Some(folder) = place.parent() {
@@ -36,7 +39,7 @@ impl Part {
         for _ in 0..TRIES {
             let mut name = OsString::from(".");
             name.push(place.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-            // Other processes and threads may make the same file at the same time.
+            // Other processes and threads may write the same file at the same time.
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             name.push(format!(".{}-{count}{ENDING}", std::process::id()));
             let part = place.with_file_name(name);
@@ -46,9 +49,9 @@ impl Part {
             };
             let locked = match file.try_lock() {
                 Ok(()) => true,
-                // Another process inspects it.
+                // Another process holds the lock while it checks for abandoned files.
                 Err(TryLockError::WouldBlock) => false,
-                // A file system without locks, on which nobody sweeps either.
+                // The file system does not support locks, so no process can sweep files there either.
                 Err(TryLockError::Error(_)) => true,
             };
             // Another process may have removed it before it was locked.
@@ -63,7 +66,7 @@ impl Part {
         (&self.file).write_all(bytes)
     }
 
-    /// Puts the file in its place at once, over one that may be there.
+    /// Moves the file to its destination atomically and replaces an existing file.
     pub(super) fn keep(&self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.part, &self.place)
@@ -72,13 +75,13 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Not there any more once it is kept; and where it cannot be removed, nothing is lost by it.
+        // The file no longer exists after `keep`. If it cannot be removed, no data is lost.
         _ = fs::remove_file(&self.part);
     }
 }
 
-/// Removes the unfinished files in `folder` that processes left which were killed. Those that are being written stay,
-/// and so do files that cannot be locked.
+/// Removes unfinished files that killed processes left in `folder`. Files that are being written, and files
+/// that cannot be locked, are kept.
 pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten().filter(|entry| is_part(&entry.file_name().to_string_lossy())) {
@@ -97,7 +100,7 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-/// Whether a name is `.NAME.PID-COUNT.part`.
+/// Returns whether a name has the form `.NAME.PID-COUNT.part`.
 fn is_part(name: &str) -> bool {
     let numbers = |name: &str| {
         let (_, last) = name.strip_suffix(ENDING)?.rsplit_once('.')?;
@@ -115,7 +118,8 @@ mod tests {
     fn what_a_killed_process_left_is_removed_and_what_is_being_written_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        // This process is alive, as one with the number of a killed one's may be.
+        // A live process can have the same PID as a killed one. The first file tests this with the PID of this
+        // process.
         let left =
             [format!(".best.safetensors.{}-99.part", std::process::id()), ".a.pth.1-0.part".to_owned()];
         let others = ["notes.part", ".hidden.part", ".a.b-c.part", "best.safetensors"];

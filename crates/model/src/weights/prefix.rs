@@ -1,16 +1,18 @@
-//! A network's tensors in a state dict that holds them under a prefix, or beside those of another network.
+//! Extracts a network's tensors from a state dict that holds them under a prefix, or together with those of
+//! other networks.
 
 use std::collections::BTreeMap;
 
 use super::{StateDict, WeightsError, names::rank};
 
-/// Takes the tensors of a network out of a state dict in which all of their names have a prefix, such as `encoder.` or
-/// `generator.`, and says which it was; nothing changes where they have none. `anchors` are names that the network
-/// has, whatever the number of its classes.
+/// Extracts the tensors of a network from a state dict in which all of their names have a prefix, such as
+/// `encoder.` or `generator.`. Returns them without the prefix, and the prefix. Returns the state dict
+/// unchanged and `None` if the names have no prefix. `anchors` are names of tensors that the network has for
+/// any number of classes.
 ///
 /// # Errors
 ///
-/// [`WeightsError::Prefixes`] where there are several that none is preferred of.
+/// [`WeightsError::Prefixes`] if there are several prefixes and none of them is preferred.
 pub(crate) fn taken(state: StateDict, anchors: &[&str]) -> Result<(StateDict, Option<String>), WeightsError> {
     let prefixes = prefixes(&state, anchors);
     if prefixes.is_empty() || prefixes.iter().any(String::is_empty) {
@@ -30,7 +32,7 @@ pub(crate) fn taken(state: StateDict, anchors: &[&str]) -> Result<(StateDict, Op
     Ok((state, Some(prefix.clone())))
 }
 
-/// What stands before each of the anchors; the shortest name first.
+/// Returns the prefixes under which all of the anchors exist.
 fn prefixes(state: &StateDict, anchors: &[&str]) -> Vec<String> {
     let Some(first) = anchors.first() else { return Vec::new() };
     let before = |name: &String| {
@@ -42,7 +44,7 @@ fn prefixes(state: &StateDict, anchors: &[&str]) -> Vec<String> {
     state.tensors.keys().filter_map(before).collect()
 }
 
-/// The tensors whose names begin with `prefix`, without it, and how many do not.
+/// Returns the tensors whose names start with `prefix`, without it, and the number of the other tensors.
 fn cut(state: StateDict, prefix: &str) -> (StateDict, usize) {
     let all = state.tensors.len();
     let without = |(name, tensor): (String, _)| Some((name.strip_prefix(prefix)?.to_owned(), tensor));
@@ -57,11 +59,11 @@ fn cut(state: StateDict, prefix: &str) -> (StateDict, usize) {
 }
 
 impl StateDict {
-    /// Only the tensors whose names begin with `prefix`, without it.
+    /// Returns only the tensors whose names start with `prefix`, without it.
     ///
     /// # Errors
     ///
-    /// [`WeightsError::NoPrefix`], with what the names begin with, where none does.
+    /// [`WeightsError::NoPrefix`], with the first parts of the existing names, if no name starts with `prefix`.
     pub fn under(self, prefix: &str) -> Result<Self, WeightsError> {
         let firsts = self.beginnings();
         let prefix = if prefix.ends_with('.') { prefix.to_owned() } else { format!("{prefix}.") };
@@ -69,7 +71,7 @@ impl StateDict {
         if state.tensors.is_empty() { Err(WeightsError::NoPrefix { prefix, firsts }) } else { Ok(state) }
     }
 
-    /// What the names of the tensors begin with, up to the first point, each once.
+    /// Returns the parts of the tensors' names before the first point, each once.
     pub(crate) fn beginnings(&self) -> Vec<String> {
         let firsts = self.tensors.keys().map(|name| name.split('.').next().unwrap_or_default().to_owned());
         let mut firsts: Vec<String> = firsts.collect();

@@ -12,53 +12,53 @@ use sha2::{Digest, Sha256};
 
 use super::read::hex;
 
-/// One file of weights that torchvision publishes.
+/// A weight file that torchvision publishes.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Published {
     pub arch: &'static str,
-    /// torchvision's name of the training, such as `IMAGENET1K_V2`.
+    /// torchvision's name of the weights' version, such as `IMAGENET1K_V2`.
     pub version: &'static str,
-    /// The file's name. The eight hex digits at its end begin its SHA-256.
+    /// The file's name. It ends with the first eight hex digits of the file's SHA-256.
     pub file: &'static str,
-    /// In MiB, rounded to three places.
+    /// Size in MiB, rounded or truncated to three decimal places.
     pub size_mib: f64,
     pub accuracy: Accuracy,
-    /// What the shorter side of a picture is resized to, in pixels.
+    /// Size of the shorter side of an image after the resize, in pixels.
     pub resize: u32,
-    /// The side of the square that is then cut out, in pixels; a detector sees the whole picture.
+    /// Side of the center crop after the resize, in pixels. `None` for detectors, which process the whole
+    /// image.
     pub crop: Option<u32>,
 }
 
-/// How well a network does on the data that it is judged by.
+/// The accuracy of a network on its validation set.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[serde(tag = "data")]
 pub enum Accuracy {
-    /// A classifier's share of pictures of ImageNet-1k's validation set, in per cent, whose class is
-    /// the first, or among the first five.
+    /// Top-1 and top-5 accuracy of a classifier on ImageNet-1k's validation set, in percent.
     #[serde(rename = "imagenet-1k")]
     ImageNet { top1: f64, top5: f64 },
-    /// A detector's mean average precision over IoUs of 0.5 to 0.95 on COCO's val2017, in per cent.
+    /// Mean average precision (mAP) of a detector over IoUs of 0.5 to 0.95 on COCO's val2017, in percent.
     #[serde(rename = "coco-val2017")]
     Coco { box_map: f64 },
 }
 
 impl Published {
-    /// The eight hex digits that the file's SHA-256 begins with.
+    /// Returns the first eight hex digits of the file's SHA-256.
     pub fn digest_prefix(&self) -> &'static str {
         let stem = self.file.strip_suffix(".pth").unwrap_or(self.file);
         stem.rsplit_once('-').map_or("", |(_, digest)| digest)
     }
 
-    /// Where the file is kept in a cache folder.
+    /// Returns the file's path in a cache folder.
     pub fn place(&self, cache_dir: &Path) -> PathBuf {
         cache_dir.join("weights").join(self.file)
     }
 
-    /// Whether the file at `place` is the published one, by its SHA-256.
+    /// Returns whether the file at `place` is the published one, by its SHA-256.
     ///
     /// # Errors
     ///
-    /// When it is not there or cannot be read.
+    /// The file does not exist or cannot be read.
     pub fn is_whole(&self, place: &Path) -> io::Result<bool> {
         let mut file = BufReader::with_capacity(1 << 20, File::open(place)?);
         let mut digest = Sha256::new();
@@ -74,7 +74,7 @@ impl Published {
         Ok(hex(&digest.finalize()).starts_with(self.digest_prefix()))
     }
 
-    /// How many bytes the file can have, as far as its published size tells.
+    /// Returns the range of sizes in bytes that the file can have, given the precision of its published size.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -82,14 +82,15 @@ impl Published {
     )]
     pub(super) fn bytes(&self) -> RangeInclusive<u64> {
         const MIB: f64 = 1024.0 * 1024.0;
-        // Some of the published sizes are rounded to three places, some are cut.
+        // Some of the published sizes are rounded to three places, others are truncated.
         const UNIT: f64 = 0.001;
         let [least, most] = [-UNIT, UNIT].map(|off| ((self.size_mib + off) * MIB) as u64);
         least..=most
     }
 }
 
-/// The file that torchvision takes for an architecture by default: its best one.
+/// Returns the file that torchvision uses for an architecture by default, which is its most accurate one.
+/// Returns `None` if no file is known.
 pub fn published(arch: &str) -> Option<&'static Published> {
     PUBLISHED.iter().rfind(|published| published.arch == arch)
 }
@@ -106,7 +107,7 @@ const fn resnet(arch: &'static str, file: &'static str, size_mib: f64, top1: f64
     }
 }
 
-/// Of the newer training.
+/// Returns the entry of weights from torchvision's newer training recipe.
 const fn v2(first: Published) -> Published {
     Published { version: "IMAGENET1K_V2", resize: 232, ..first }
 }
@@ -123,7 +124,7 @@ const fn detector(arch: &'static str, file: &'static str, size_mib: f64, box_map
     }
 }
 
-/// Every file that is known; of an architecture, the default one is the last.
+/// All known files. The last entry of an architecture is its default.
 pub const PUBLISHED: [Published; 13] = [
     resnet("resnet18", "resnet18-f37072fd.pth", 44.661, 69.758, 89.078),
     resnet("resnet34", "resnet34-b627a593.pth", 83.275, 73.314, 91.420),

@@ -1,4 +1,4 @@
-//! State dicts out of files.
+//! Reads state dicts from files.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
@@ -8,20 +8,21 @@ use tch::Tensor;
 use super::{FormatError, WeightsError, finite, names::Named, safetensors_file, torch_legacy, torch_zip};
 use crate::impostor::impostor;
 
-/// Named tensors, on the CPU and as the file has them. Some may share their memory.
+/// The named tensors of a file, on the CPU and in the dtypes of the file. Some may share memory.
 #[derive(Debug)]
 pub struct StateDict {
     pub tensors: BTreeMap<String, Tensor>,
-    /// `sha256:` and the 64 hex digits of the file.
+    /// `sha256:` and the 64 hex digits of the file's SHA-256.
     pub digest: String,
 }
 
 impl StateDict {
-    /// Reads a file's content; which of the three formats it is shows in its first bytes.
+    /// Reads a state dict from the content of a file. The first bytes decide which of the three formats it has.
     ///
     /// # Errors
     ///
-    /// When it is none of them, is damaged, asks for anything but tensors, or has numbers that are NaN or infinite.
+    /// The content has none of the formats, is damaged, requests anything but tensors, or has numbers that are
+    /// NaN or infinite.
     pub fn from_bytes(file: &[u8]) -> Result<Self, FormatError> {
         Ok(parsed(file)?.0)
     }
@@ -30,13 +31,13 @@ impl StateDict {
     ///
     /// # Errors
     ///
-    /// The first tensor that is not, by its name.
+    /// [`FormatError::NotFinite`] or [`FormatError::NegativeVariance`], with the name of the first invalid tensor.
     pub fn check(&self) -> Result<(), FormatError> {
         finite::check(&self.tensors)
     }
 }
 
-/// The state dict, and what the log has to say of its names.
+/// Returns the state dict, and a log text about removed wrappers and prefixes.
 fn parsed(file: &[u8]) -> Result<(StateDict, Option<String>), FormatError> {
     let named = if file.starts_with(b"PK\x03\x04") {
         torch_zip::read(file)?
@@ -59,19 +60,19 @@ fn parsed(file: &[u8]) -> Result<(StateDict, Option<String>), FormatError> {
     Ok((StateDict { tensors, digest: digest(file) }, removed))
 }
 
-/// Reads a `.safetensors` file or one that `torch.save` wrote, in its format of today (zip) or of before
-/// torch 1.6. The content decides, not the name. No code from the file is run.
+/// Reads a `.safetensors` file or a file that `torch.save` wrote, in its current format (zip) or that from
+/// before torch 1.6. The content decides, not the file name. No code from the file is run.
 ///
-/// Of a checkpoint, the state dict is taken that lies at its top or under a usual key, such as `state_dict` or
-/// `model`. What wrappers put before every name (`module.` of DataParallel, `_orig_mod.` of `torch.compile`, `model.` of
-/// a Lightning module) is removed. The log says what was.
+/// For a checkpoint, returns the state dict at its top level or under a usual key, such as `state_dict` or
+/// `model`. Prefixes that wrappers add to every name are removed (`module.` of DataParallel, `_orig_mod.` of
+/// `torch.compile`, `model.` of a Lightning module), and the log names them.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is damaged, asks for anything but tensors, or has numbers that are NaN or infinite.
+/// The file cannot be read, is damaged, requests anything but tensors, or has numbers that are NaN or infinite.
 pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
     let failed = |source| WeightsError::Read { path: path.to_owned(), source };
-    // A pipe or a device might never end.
+    // Reading a pipe or a device might never end.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(WeightsError::NotAFile { path: path.to_owned() });
     }
@@ -84,12 +85,12 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
     Ok(state)
 }
 
-/// `sha256:` and 64 hex digits.
+/// Returns `sha256:` and the 64 hex digits of the SHA-256 of `file`.
 pub(crate) fn digest(file: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(file)))
 }
 
-/// Lower-case hex digits, two a byte.
+/// Returns the lower-case hex digits of `bytes`, two per byte.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         // Writing to a String does not fail.

@@ -16,7 +16,7 @@ use super::{
     pickle::Cursor,
 };
 
-/// Pairs of the types that both sides have.
+/// The dtypes that both safetensors and libtorch have, in pairs.
 const TYPES: [(Dtype, Kind); 10] = [
     (Dtype::F32, Kind::Float),
     (Dtype::F64, Kind::Double),
@@ -30,7 +30,7 @@ const TYPES: [(Dtype, Kind); 10] = [
     (Dtype::BOOL, Kind::Bool),
 ];
 
-/// Whether the file begins as the format does: the header's length and a JSON object.
+/// Returns whether the file starts like a safetensors file: the header's length, then a JSON object.
 pub(super) fn is_safetensors(file: &[u8]) -> bool {
     file.get(8) == Some(&b'{')
 }
@@ -60,7 +60,7 @@ pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
     Ok(cleaned(tensors))
 }
 
-/// Whether the file is shorter than its header, or the tensors in it, say.
+/// Returns whether the file is shorter than its header, or the tensors that the header lists, require.
 fn cut_off(file: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Place {
@@ -68,7 +68,7 @@ fn cut_off(file: &[u8]) -> bool {
     }
     let Some((length, rest)) = file.split_first_chunk() else { return true };
     let length = u64::from_le_bytes(*length);
-    // No header is larger, says the format's own reader; a file of another format may say so.
+    // The safetensors crate accepts no larger header. A larger length means that the file has another format.
     if length > 100_000_000 {
         return false;
     }
@@ -81,7 +81,8 @@ fn cut_off(file: &[u8]) -> bool {
     ends.max().is_some_and(|end| end > data.len() as u64)
 }
 
-/// The crate takes the last of two tensors of one name; which of them is meant, nobody knows.
+/// Returns an error if two tensors have the same name. The safetensors crate would silently use the last one,
+/// which may not be the intended one.
 fn refuse_duplicates(file: &[u8]) -> Result<(), FormatError> {
     struct Names(Option<String>);
 
@@ -116,7 +117,7 @@ fn refuse_duplicates(file: &[u8]) -> Result<(), FormatError> {
     }
 }
 
-/// One tensor on its way into a file.
+/// A tensor in the form in which it is written to a file.
 struct Laid {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -139,18 +140,19 @@ impl View for &Laid {
 }
 
 impl StateDict {
-    /// Writes the tensors as `.safetensors`, with the digest of the file they came from as `source` in
-    /// its metadata. The file is there whole or not at all; one that was there before is replaced.
+    /// Writes the tensors as `.safetensors`, with the digest of the file that they were read from as `source`
+    /// in its metadata. The file is written atomically and replaces an existing one.
     ///
     /// # Errors
     ///
-    /// When the file cannot be written, or a tensor is of a type that the format does not have.
+    /// The file cannot be written, or a tensor has a dtype that the format lacks.
     pub fn write_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
         let failed = |source| WeightsError::Write { path: path.to_owned(), source };
         let laid: Result<Vec<_>, FormatError> =
             self.tensors.iter().map(|(name, tensor)| Ok((name, laid(tensor)?))).collect();
         let laid = laid.map_err(io::Error::other).map_err(failed)?;
-        // One entry only: the crate writes them in no fixed order, and the digest of the file should be one.
+        // Only one entry: the crate writes metadata in no fixed order, and equal tensors should give a file
+        // with an equal digest.
         let about = HashMap::from([("source".to_owned(), self.digest.clone())]);
         let views = laid.iter().map(|(name, laid)| (name, laid));
         let bytes = safetensors::serialize(views, Some(about)).map_err(io::Error::other).map_err(failed)?;

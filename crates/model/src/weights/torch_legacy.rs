@@ -1,7 +1,7 @@
-//! What `torch.save` wrote before torch 1.6, and still does when asked: five pickles, then the storages.
+//! The format of `torch.save` before torch 1.6, still available as an option: five pickles, then the storages.
 //!
-//! The pickles are a magic number, the format's version, a dict about the machine, the object, and the
-//! list of the storages' keys. Each storage is its number of elements (8 bytes) and the elements. See
+//! The pickles are a magic number, the version of the format, a dict about the machine, the saved object, and
+//! the list of the storages' keys. Each storage is its number of elements (8 bytes) and the elements. See
 //! `_legacy_save` in torch's `torch/serialization.py`.
 
 use std::{borrow::Cow, collections::HashMap};
@@ -14,15 +14,15 @@ use super::{
     pickle::{Cursor, Pickle, Value, load},
 };
 
-/// 0x1950a86a20f9469cfc6c, as a pickle writes it.
+/// The magic number 0x1950a86a20f9469cfc6c as a pickle stores it, in little-endian order.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// The only version there is.
+/// The only version of the format.
 const VERSION: i64 = 1001;
 
-/// Whether the file begins with the magic number's pickle.
+/// Returns whether the file starts with the pickle of the magic number.
 pub(super) fn is_legacy(file: &[u8]) -> bool {
-    // The pickle itself is 15 bytes, with protocol 4 and later 24.
+    // The pickle has 15 bytes, or 24 with protocol 4 and later.
     let head = &file[..file.len().min(32)];
     head.first() == Some(&0x80) && head.windows(MAGIC.len()).any(|window| window == MAGIC)
 }
@@ -67,7 +67,7 @@ pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
     })
 }
 
-/// Refuses what a big-endian machine wrote.
+/// Returns an error if the file was written on a big-endian machine.
 fn machine(about: &Pickle<'_>) -> Result<(), FormatError> {
     let items = about.dict(about.root).unwrap_or_default();
     match items.iter().find(|(key, _)| *key == Value::Text("little_endian")) {

@@ -1,8 +1,7 @@
-//! What `torch.save` writes since torch 1.6: a zip archive of a pickle and one entry a storage.
+//! The format of `torch.save` since torch 1.6: a zip archive with a pickle and one entry per storage.
 //!
-//! Entries are `NAME/data.pkl`, `NAME/data/KEY`, `NAME/byteorder` and others that do not matter here;
-//! all are stored, none is compressed. See torch's `torch/serialization.py` and
-//! `caffe2/serialize/inline_container.h`.
+//! Entries are `NAME/data.pkl`, `NAME/data/KEY`, `NAME/byteorder` and others that are not needed here. None of
+//! them is compressed. See torch's `torch/serialization.py` and `caffe2/serialize/inline_container.h`.
 
 use std::{borrow::Cow, io};
 
@@ -38,7 +37,8 @@ pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
     })
 }
 
-/// Whether the archive's directory, which is its end, is there.
+/// Returns whether the archive's end-of-central-directory record exists. It is missing if the file is
+/// truncated.
 fn has_end(file: &[u8]) -> bool {
     const RECORD: usize = 22;
     const MAX_COMMENT: usize = 1 << 16;
@@ -46,7 +46,7 @@ fn has_end(file: &[u8]) -> bool {
     end.windows(RECORD).any(|record| record.starts_with(b"PK\x05\x06"))
 }
 
-/// The folder that holds everything: the name under which the file was first saved.
+/// Returns the folder that contains all entries. It is the name under which the file was first saved.
 fn prefix(archive: &ZipArchive<io::Cursor<&[u8]>>) -> Result<String, FormatError> {
     let mut found = None;
     for name in archive.file_names() {
@@ -64,7 +64,7 @@ fn prefix(archive: &ZipArchive<io::Cursor<&[u8]>>) -> Result<String, FormatError
 struct Entries<'f> {
     archive: ZipArchive<io::Cursor<&'f [u8]>>,
     prefix: String,
-    /// Bytes that may still be read. Entries can overlap, and so hold more than the file.
+    /// Number of bytes that may still be read. Entries can overlap, so their sum could exceed the file's size.
     left: usize,
 }
 
@@ -73,7 +73,7 @@ impl Entries<'_> {
         self.archive.index_for_name(&format!("{}{name}", self.prefix)).is_some()
     }
 
-    /// An entry's bytes, checked against its CRC-32.
+    /// Returns the bytes of an entry. The zip reader checks their CRC-32.
     fn read(&mut self, name: &str) -> Result<Vec<u8>, FormatError> {
         let entry = self.archive.by_name(&format!("{}{name}", self.prefix))?;
         if entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size() {

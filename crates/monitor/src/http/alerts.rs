@@ -1,4 +1,4 @@
-//! The alerts' list, and acknowledging one.
+//! The list of alerts and their acknowledgment.
 
 use axum::{
     Json,
@@ -35,7 +35,7 @@ pub(super) struct AlertsQuery {
 const LIMIT: usize = 100;
 const SET_ASIDE_LIMIT: i64 = 100;
 const MAX_LIMIT: usize = 1_000;
-/// Who acknowledges, and what they note, in bytes.
+/// The maximum length of the user's name and of the note, in bytes.
 const MAX_NOTE: usize = 1_024;
 
 pub(super) async fn list(
@@ -43,7 +43,7 @@ pub(super) async fn list(
     query: Result<Query<AlertsQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| Problem::wrong(error.body_text()))?;
-    // A form leaves fields empty that are not asked for.
+    // A form sends empty strings for fields that are not set.
     let filter = AlertFilter {
         open: matches!(query.state, Some(Which::Open)),
         acknowledged: query.acknowledged,
@@ -56,7 +56,7 @@ pub(super) async fn list(
     Ok(Json(app.shared.store.alerts(filter).await?).into_response())
 }
 
-/// The newest alerts that webhooks did not accept.
+/// Returns the newest alerts that webhooks did not accept.
 pub(super) async fn set_aside(State(app): State<App>) -> Result<Response, Problem> {
     Ok(Json(app.shared.store.were_set_aside(SET_ASIDE_LIMIT).await?).into_response())
 }

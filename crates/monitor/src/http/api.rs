@@ -1,4 +1,4 @@
-//! What the page asks for.
+//! The JSON API of the web page.
 
 use std::sync::{Arc, PoisonError};
 
@@ -37,7 +37,7 @@ pub(super) struct HistoryQuery {
     minutes: Option<u32>,
 }
 
-/// A week.
+/// One week.
 const MAX_MINUTES: u32 = 7 * 24 * 60;
 
 pub(super) async fn history(
@@ -50,7 +50,7 @@ pub(super) async fn history(
     let minutes = i64::from(query.minutes.unwrap_or(60).clamp(1, MAX_MINUTES));
     let now = minute_of(Timestamp::now());
     let bucket = app.ask(|answer| Ask::Bucket(id.clone(), answer)).await?;
-    // Longer steps may begin before the first minute that is asked for.
+    // With longer steps, the first step may start before the first requested minute.
     let mut rows = app.shared.store.history(id, now - 2 * minutes).await?;
     rows.extend(bucket);
     Ok(Json(page::history(&rows, now, minutes)).into_response())

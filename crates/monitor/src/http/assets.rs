@@ -1,4 +1,4 @@
-//! The page itself, built in.
+//! The files of the web page, compiled into the program.
 
 use std::sync::LazyLock;
 
@@ -29,7 +29,7 @@ const LOGIN: &str = include_str!("../../assets/login.html");
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Every file of `assets/` but the two pages; a test holds that none is left out.
+/// All files of `assets/` except the two pages; a test checks that none is missing.
 const ASSETS: &[Asset] = &[
     asset!("app.css", "text/css; charset=utf-8"),
     asset!("alerts.js", SCRIPT),
@@ -46,7 +46,7 @@ const ASSETS: &[Asset] = &[
     asset!("icon.svg", "image/svg+xml"),
 ];
 
-/// What a browser has already is not sent again.
+/// Entity tags, so that a browser does not download a file that it already has.
 static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     ASSETS.iter().map(|asset| format!("\"{}\"", &hex(&Sha256::digest(asset.bytes))[..32])).collect()
 });
@@ -55,7 +55,8 @@ pub(super) async fn shell(State(app): State<App>) -> Html<String> {
     Html(SHELL.replace("{{base}}", &app.settings.base_path))
 }
 
-/// The form; whoever logs in goes on to `next`, which holds letters of paths only, and so needs no escaping.
+/// Returns the login form. `next` is the page after the login; it holds path characters only, so it needs no
+/// escaping.
 pub(super) fn login(base: &str, next: &str, wrong: bool) -> Html<String> {
     let told = if wrong { "That is not the token." } else { "" };
     Html(LOGIN.replace("{{base}}", base).replace("{{next}}", next).replace("{{wrong}}", told))
@@ -80,7 +81,7 @@ fn serve(name: &str, headers: &HeaderMap) -> Response {
         ([(header::CONTENT_TYPE, asset.kind)], asset.bytes).into_response()
     };
     let headers = response.headers_mut();
-    // Another version of the program has other files under the same names.
+    // Another version of the program serves other files under the same names.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.extend(HeaderValue::from_str(etag).ok().map(|etag| (header::ETAG, etag)));
     response

@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! Authentication and request forgery protection.
 
 use std::{
     cmp::Ordering,
@@ -22,18 +22,18 @@ use subtle::ConstantTimeEq;
 use super::{App, client::Client, cookie, problem::Problem};
 use crate::run::locked;
 
-/// Who may come in.
+/// The authentication state.
 #[derive(Debug)]
 pub(super) struct Auth {
     token: Option<Secret>,
-    /// Wrong tokens of each address, since when.
+    /// The number of wrong tokens per network, with the start of its window.
     wrong: Mutex<BTreeMap<IpAddr, (Instant, u32)>>,
 }
 
-/// Wrong tokens of an address in [`WINDOW`]; after them it is asked to wait.
+/// The number of wrong tokens per network within [`WINDOW`] after which 429 is returned.
 const MAX_WRONG: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; beyond it all that are not known share one place.
+/// The maximum number of networks that are remembered. Beyond it, all other networks share one entry.
 const MAX_ADDRESSES: usize = 10_000;
 
 /// The result of a login.
@@ -41,7 +41,7 @@ const MAX_ADDRESSES: usize = 10_000;
 pub(super) enum Tried {
     Right,
     Wrong,
-    /// It was wrong, and so were [`MAX_WRONG`] before it.
+    /// The token was wrong, and so were at least [`MAX_WRONG`] tokens before it.
     TooMany,
 }
 
@@ -54,8 +54,8 @@ impl Auth {
         self.token.as_ref()
     }
 
-    /// Whether `text` is the token. The right token is accepted however many wrong ones came from its address, which
-    /// many clients may share; a token is too long to be guessed at any rate.
+    /// Checks whether `text` is the token. The right token is accepted regardless of the number of wrong ones
+    /// from its network, which many clients may share. A token is too long to be guessed at any rate.
     pub(super) fn tries(&self, text: &str, from: IpAddr) -> Tried {
         let Some(token) = &self.token else { return Tried::Right };
         if bool::from(token.reveal().as_bytes().ct_eq(text.as_bytes())) {
@@ -82,7 +82,7 @@ impl Auth {
         }
     }
 
-    /// Whether who sends these headers is known.
+    /// Checks the cookie or the bearer token of a request.
     fn knows(&self, headers: &HeaderMap, from: IpAddr) -> Tried {
         let Some(token) = &self.token else { return Tried::Right };
         if cookie::is_good(token, headers, now_s()) {
@@ -100,7 +100,8 @@ pub(super) fn now_s() -> i64 {
     Timestamp::now().as_unix_us() / 1_000_000
 }
 
-/// Lets those in who are known; shows the others the way.
+/// Middleware that admits authenticated requests, and answers others with 401 or 429, or a redirect
+/// to the login page.
 pub(super) async fn known(
     State(app): State<App>,
     Extension(client): Extension<Client>,
@@ -126,7 +127,7 @@ pub(super) fn too_many() -> impl IntoResponse {
     ([(header::RETRY_AFTER, "60")], Problem::new(StatusCode::TOO_MANY_REQUESTS, what))
 }
 
-/// Lets nothing in that another site has made a browser send.
+/// Middleware that rejects requests that another site made a browser send (cross-site request forgery).
 pub(super) async fn ours(
     State(app): State<App>,
     Extension(client): Extension<Client>,
@@ -142,7 +143,7 @@ pub(super) async fn ours(
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if changes {
         let is_form = !request.uri().path().starts_with("/api");
-        // A form of another site cannot send a header of its own.
+        // A form of another site cannot set a custom header.
         if !is_form && headers.get("x-lookout").is_none_or(|value| value != "1") {
             return Problem::new(StatusCode::FORBIDDEN, "send the header `x-lookout: 1`").into_response();
         }
@@ -159,7 +160,8 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Whether the browser says that the page it is from is ours; programs say nothing.
+/// Returns whether the browser states that the request comes from a page of this server. Programs other than
+/// browsers send neither header and pass.
 fn is_own_site(headers: &HeaderMap, host: Option<&str>) -> bool {
     let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
@@ -170,7 +172,8 @@ fn is_own_site(headers: &HeaderMap, host: Option<&str>) -> bool {
     origin.is_some() && origin == host
 }
 
-/// Whether the host that is asked for is this machine: a page of another name that was made to mean it is not ours.
+/// Returns whether the requested host is this machine. It protects against DNS rebinding, where a page under
+/// another name resolves to this machine.
 fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = text(headers, header::HOST) else { return false };
     let name = match host.rsplit_once(':') {
@@ -181,7 +184,7 @@ fn is_local(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A path as a part of a query.
+/// Percent-encodes a path for a query string.
 fn encoded(path: &str) -> String {
     path.bytes()
         .map(|b| match b {

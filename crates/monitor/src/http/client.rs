@@ -1,4 +1,4 @@
-//! Who asks: the address of the client, also behind a reverse proxy.
+//! The client of a request: its address, also behind a reverse proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::App;
 
-/// The client of a request, an extension of each.
+/// The client of a request, stored as an extension of each request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
     /// From the connection, or from `X-Forwarded-For` of a trusted proxy.
@@ -36,8 +36,8 @@ impl Client {
         if !is_proxy(&peer) {
             return Self { address: peer, host: host.map(str::to_owned), is_secure: false };
         }
-        // Each proxy appends the address that it was asked from, so that only the last ones can be believed: those
-        // that trusted proxies have written.
+        // Each proxy appends the address of its peer, so only the last addresses can be trusted, which
+        // trusted proxies have written.
         let listed = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let mut address = peer;
         for text in listed.flat_map(|list| list.split(',')).rev() {
@@ -89,13 +89,13 @@ mod tests {
     fn takes_the_address_that_the_first_trusted_proxy_was_asked_from() {
         for (peer, forwarded, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
-            // A client that is not a proxy can write what it likes.
+            // A client that is not a trusted proxy can send any header.
             ("192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
             ("127.0.0.1", &[], "127.0.0.1"),
             ("127.0.0.1", &["198.51.100.7"], "198.51.100.7"),
             ("::ffff:127.0.0.1", &["198.51.100.7"], "198.51.100.7"),
             ("fd00::1", &["2001:db8::5"], "2001:db8::5"),
-            // What the client itself has sent stands first.
+            // An address that the client itself has sent comes first.
             ("127.0.0.1", &["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
             ("127.0.0.1", &["203.0.113.9", "198.51.100.7, 10.1.2.3"], "198.51.100.7"),
             ("127.0.0.1", &["10.1.2.3, 10.1.2.4"], "10.1.2.3"),

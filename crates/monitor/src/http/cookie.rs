@@ -1,5 +1,5 @@
-//! The cookie of who has logged in. It says until when it is good, signed with the token: nothing has to be remembered
-//! of it, it outlives a restart, and another token ends all.
+//! The session cookie. It holds its expiry time, signed with the token, so the server stores nothing,
+//! sessions survive a restart, and a change of the token ends all sessions.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,10 +10,10 @@ use subtle::ConstantTimeEq;
 use super::hex;
 
 const NAME: &str = "lookout_session";
-/// How long it is good, in seconds.
+/// Lifetime of a session, in seconds.
 const GOOD_FOR: i64 = 12 * 3600;
 
-/// A cookie that is good from `now` on, in seconds since 1970.
+/// Creates a cookie that is valid from `now` on, in seconds since 1970.
 pub(super) fn make(token: &Secret, now: i64, secure: bool) -> Option<HeaderValue> {
     let until = now + GOOD_FOR;
     let value = format!("{until}.{}", sign(token, until)?);
@@ -22,12 +22,12 @@ pub(super) fn make(token: &Secret, now: i64, secure: bool) -> Option<HeaderValue
     HeaderValue::from_str(&cookie).ok()
 }
 
-/// In the place of it.
+/// Returns a cookie that deletes the session cookie.
 pub(super) fn ended() -> HeaderValue {
     HeaderValue::from_static("lookout_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
-/// Whether a request has one that is good.
+/// Returns whether a request has a valid session cookie.
 pub(super) fn is_good(token: &Secret, headers: &HeaderMap, now: i64) -> bool {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut ours = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {

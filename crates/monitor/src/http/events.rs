@@ -1,4 +1,4 @@
-//! Server-sent events: what changes, as it changes.
+//! Server-sent events with the changes of the state.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ pub(super) struct EventsQuery {
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A browser, or a proxy between, may take a connection that says nothing for dead.
+/// Interval of keep-alive comments. A browser or a proxy may close a connection without data.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn events(
@@ -42,7 +42,7 @@ pub(super) async fn events(
         query.camera.filter(|camera| !camera.is_empty()).map(|camera| camera_id(&camera)).transpose()?;
     let place = Arc::clone(&app.listeners).try_acquire_owned();
     let place = place.map_err(|_| Problem::not_ready(Some("too many browsers listen".into())))?;
-    // Subscribed before the first event is made, so that nothing falls between.
+    // Subscribes before the first event is created, so that no change is missed.
     let events = app.shared.events.subscribe();
     let first = Event::new("overview", &**app.shared.overview.borrow());
     let listener = Listener {
@@ -54,11 +54,11 @@ pub(super) async fn events(
         _place: place,
     };
     let stream = Sse::new(listener.stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // nginx would collect events until its buffer is full.
+    // Without this header nginx buffers events.
     Ok(([(ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
-/// A browser that listens.
+/// A browser with an event stream.
 struct Listener {
     first: Option<Event>,
     events: broadcast::Receiver<Event>,
@@ -69,7 +69,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Ends when the monitor does, or where the browser is too slow; then it comes back and begins anew.
+    /// Returns the event stream. It ends when the monitor stops or the browser lags behind; the browser then
+    /// reconnects.
     fn stream(self) -> impl Stream<Item = Result<Sent, Infallible>> {
         unfold(self, |mut listener| async move {
             let event = listener.next().await?;
@@ -95,7 +96,7 @@ impl Listener {
     }
 }
 
-/// Counts a browser for as long as it listens.
+/// Counts a browser in the metrics as long as its stream is open.
 struct Counted(Arc<Shared>);
 
 impl Counted {

@@ -1,4 +1,4 @@
-//! Headers of every answer: what a browser may do with it.
+//! Security headers of every response.
 
 use axum::{
     extract::Request,
@@ -7,8 +7,8 @@ use axum::{
     response::Response,
 };
 
-/// Only our own script and style are run and shown, none of them may make HTML or code of text, and nobody may frame
-/// the page.
+/// Content security policy: only scripts and styles of this server are used, scripts cannot turn text into
+/// HTML or code, and no page may frame this one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    // With `no-referrer` a browser tells no origin of a form either, and nobody could log in.
+    // With `no-referrer` a browser sends no `Origin` with a form, so the login would be rejected.
     (header::REFERRER_POLICY, "same-origin"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -29,7 +29,7 @@ pub(super) async fn put(request: Request, next: Next) -> Response {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // What says otherwise is the same for everybody.
+    // Responses with their own header are the same for all users.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -1,4 +1,4 @@
-//! Logging in, by a form that needs no script.
+//! The login form, which works without a script.
 
 use axum::{
     Extension, Form,
@@ -64,7 +64,7 @@ pub(super) async fn logout(State(app): State<App>) -> Response {
     ([(header::SET_COOKIE, cookie::ended())], login).into_response()
 }
 
-/// Whether it is a page of ours: `//host` is another's.
+/// Returns whether `next` is a path of this server. `//host` is another server.
 fn is_path(next: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-');
     next.starts_with('/') && !next.starts_with("//") && next.len() <= 256 && next.bytes().all(plain)

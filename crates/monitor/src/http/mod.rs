@@ -1,4 +1,4 @@
-//! What is served: the page, its data, its events, and what machines ask for.
+//! The HTTP server: the web page, its API and events, and the endpoints for machines.
 
 mod alerts;
 mod api;
@@ -38,38 +38,38 @@ use crate::{
     run::{Shared, is_set},
 };
 
-/// What every handler has.
+/// The state of every handler.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     shared: Arc<Shared>,
     settings: Arc<MonitorSettings>,
     auth: Arc<Auth>,
-    /// Places for browsers that listen.
+    /// Permits for browsers with an event stream.
     listeners: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
 }
 
-/// Browsers that listen at a time.
+/// The maximum number of concurrent event streams.
 const MAX_LISTENERS: usize = 256;
-/// The longest request, in bytes: a camera's zones.
+/// The maximum body size in bytes, needed for a camera's zones.
 const MAX_BODY: usize = 256 * 1024;
-/// Connections at a time, of browsers, of programs and of machines.
+/// The maximum number of concurrent connections, of browsers, programs and machines.
 const MAX_CONNECTIONS: usize = 1024;
-/// Connections of one client at a time.
+/// The maximum number of concurrent connections per client address.
 const MAX_PER_ADDRESS: usize = 384;
-/// How long a request may take from its header to the header of its response.
+/// The maximum time from a request's header to the header of its response.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
-/// How long requests that are under way may take to end.
+/// How long requests in progress may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// Serves until it is `stopped`.
+/// Serves until `stopped` is set.
 pub(crate) async fn serve(
     listener: TcpListener,
     settings: Arc<MonitorSettings>,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), MonitorError> {
-    // A proxy has the connections of many clients.
+    // A trusted proxy holds the connections of many clients, so the limit per address does not apply to it.
     let limits = Limits::new(MAX_CONNECTIONS, MAX_PER_ADDRESS, settings.trusted_proxies.clone());
     let base: Arc<str> = settings.base_path.as_str().into();
     let app = App {
@@ -91,20 +91,20 @@ pub(crate) async fn serve(
     let mut stopped = stopped;
     tokio::select! {
         () = served => {}
-        // A connection that goes on is cut off in the end.
+        // A connection that is still open after the drain time is closed.
         () = async { is_set(&mut stopped).await; tokio::time::sleep(DRAIN).await } => {}
     }
     Ok(())
 }
 
-/// Removes `base` from the start of a path, for proxies that leave it there. Paths without it are served as well, for
-/// proxies that remove it, and for health checks of the monitor's own address.
+/// Removes `base` from the start of a path, for proxies that leave it there. Paths without it are served as
+/// well, for proxies that remove it, and for health checks of the monitor's own address.
 fn strip(uri: &mut Uri, base: &str) {
     let Some(rest) = uri.path_and_query().and_then(|path| path.as_str().strip_prefix(base)) else { return };
     let rest = match rest.as_bytes().first() {
         Some(b'/') => rest.to_owned(),
         Some(b'?') | None => format!("/{rest}"),
-        // `/lookouts` does not lie under `/lookout`.
+        // `/lookouts` is not under `/lookout`.
         Some(_) => return,
     };
     if let Ok(rest) = rest.parse::<PathAndQuery>() {
@@ -112,7 +112,8 @@ fn strip(uri: &mut Uri, base: &str) {
     }
 }
 
-/// Ends a request that takes too long to arrive or to be answered; events are answered at once, and go on.
+/// Ends a request that takes too long to arrive or to be answered. Event streams are not affected, because
+/// their response header is sent at once.
 async fn in_time(request: Request, next: Next) -> Response {
     let answered = timeout(REQUEST_WITHIN, next.run(request)).await;
     answered.unwrap_or_else(|_| {
@@ -143,7 +144,7 @@ fn router(app: App) -> Router {
     Router::new()
         .nest("/api", api)
         .merge(pages)
-        // From here up who asks is to be known.
+        // All routes above require a login.
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::known))
         .route("/login", get(login::page).post(login::login))
         .route("/logout", post(login::logout))
@@ -163,17 +164,17 @@ fn router(app: App) -> Router {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
 }
 
-/// How long the one that reads may take to answer.
+/// How long the consumer loop may take to answer a query.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 impl App {
-    /// What the one that reads answers.
+    /// Sends a query to the consumer loop and returns its answer.
     async fn ask<T>(
         &self,
         ask: impl FnOnce(tokio::sync::oneshot::Sender<Option<T>>) -> crate::run::Ask,

@@ -1,4 +1,4 @@
-//! What goes wrong, and what to do: `{"error": "..."}`.
+//! Error responses: `{"error": "..."}`, with what to do.
 
 use axum::{
     Json,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::StoreError;
 
-/// Why a request is not answered as it wished.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -24,7 +24,7 @@ impl Problem {
         Self { status, body: json!({ "error": what.into() }) }
     }
 
-    /// With something more in the answer.
+    /// Adds a field to the response body.
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         if let Value::Object(body) = &mut self.body {
             body.insert(key.into(), value.into());
@@ -58,7 +58,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// A body of JSON.
+/// A JSON body.
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
 
@@ -77,7 +77,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The camera that a path names.
+/// Parses the camera id of a path.
 pub(super) fn camera_id(text: &str) -> Result<CameraId, Problem> {
     text.parse().map_err(|error: lookout_schema::InvalidId| Problem::wrong(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Zones and lines that are drawn, into the registry.
+//! Stores zones and lines that a user has drawn in the registry.
 
 use std::collections::BTreeMap;
 
@@ -29,20 +29,20 @@ pub(super) struct Places {
     lines: BTreeMap<String, [[f32; 2]; 2]>,
 }
 
-/// A camera's zones, or lines.
+/// The maximum number of zones, and of lines, per camera.
 const MAX_PLACES: usize = 64;
 const MAX_NAME: usize = 64;
 const MAX_CORNERS: usize = 256;
 
-/// Why an edit is refused.
+/// Why an edit is rejected.
 #[derive(Debug)]
 enum Refused {
     Gone,
-    /// Somebody has changed it; this is its version now.
+    /// Someone else has changed the camera; this is its current version.
     Changed(u64),
 }
 
-/// What is drawn, found to be right.
+/// Validated zones and lines.
 #[derive(Debug)]
 struct Drawn {
     version: u64,
@@ -83,7 +83,7 @@ fn gone(id: &CameraId) -> Problem {
     ))
 }
 
-/// Blocks; gives the version that the camera is in then.
+/// Writes the edit and returns the camera's version after it. Blocks.
 fn edit(registry: &Registry, id: &CameraId, drawn: &Drawn) -> Result<u64, EditError<Refused>> {
     let next = drawn.version.saturating_add(1);
     let made = registry.edit(|view| {

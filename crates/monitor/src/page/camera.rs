@@ -1,4 +1,4 @@
-//! A camera on the wall.
+//! A camera's tile on the overview page.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::state::Camera;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct CameraView {
     pub(crate) id: CameraId,
-    /// A status, or `silent`, or, of a camera of which nothing has been heard, `unknown`.
+    /// A camera status, `silent`, `disabled`, or, for a camera without records, `unknown`.
     pub(crate) status: &'static str,
     pub(crate) retry: Option<RetryReason>,
     pub(crate) detail: Option<String>,
@@ -38,7 +38,7 @@ pub(crate) struct CameraView {
     pub(crate) alerts_open: u64,
 }
 
-/// Beside what is known of the camera itself.
+/// The inputs of a view besides the camera's state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Around {
     pub(crate) now: Timestamp,
@@ -54,7 +54,7 @@ impl CameraView {
         let said = status.map(|status| status.status);
         let silent = camera.is_silent(around.now) && said != Some(CameraStatus::Ended);
         let ledger = status.map(|status| status.ledger.clone()).unwrap_or_default();
-        // Of a camera of which frames come before its first status.
+        // The status of a camera whose frames arrive before its first status record.
         let running = || if last.is_some() { "running" } else { "unknown" };
         Self {
             id: camera.id.clone(),
@@ -65,7 +65,7 @@ impl CameraView {
             epoch: camera.follower.epoch().max(status.map(|status| status.epoch).unwrap_or_default()),
             session: last.map(|last| last.session),
             fps: rounded(camera.live.fps),
-            // A file's frames are dated by its stream time, which says nothing of how old they are.
+            // The capture times of a file are its stream time, so its frames have no meaningful age.
             age_ms: last.filter(|last| last.clock != Clock::File).map(|last| last.age_ms),
             clock: last.map(|last| last.clock),
             received: ledger.received,
@@ -83,7 +83,7 @@ impl CameraView {
         }
     }
 
-    /// A camera of the registry of which nothing has been heard.
+    /// Creates the view of a registry camera without records.
     pub(crate) fn unheard(spec: &CameraSpec) -> Self {
         Self {
             id: spec.id.clone(),
@@ -111,7 +111,8 @@ impl CameraView {
         }
     }
 
-    /// Whether someone who looks would see another camera; ages and counts of frames change all the time.
+    /// Returns whether the view looks the same to a user. Ages and frame counts are ignored, because they
+    /// change all the time.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
         (self.status, &self.retry, &self.detail, &self.worker, self.epoch)
             == (other.status, &other.retry, &other.detail, &other.worker, other.epoch)

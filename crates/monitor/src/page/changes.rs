@@ -1,4 +1,4 @@
-//! What has changed since the page was told last.
+//! The changes since the last update of the web page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,18 @@ use lookout_schema::{CameraId, Timestamp};
 
 use super::{CameraView, Overview};
 
-/// What the page was told of each camera, and when.
+/// The last view sent for each camera, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     told: BTreeMap<CameraId, (Timestamp, CameraView)>,
 }
 
-/// A camera of which only figures change is told again after so long: told each second, 500 of them would be more
-/// than a phone can take.
+/// The interval at which a camera is sent again if only its figures change. Updates of 500 cameras every
+/// second are too much for a phone.
 const FIGURES_MS: i64 = 4_000;
 
 impl Changes {
-    /// The overview with those cameras only that are to be told.
+    /// Returns the overview with only the cameras that are due for an update.
     pub(crate) fn of(&mut self, overview: &Overview) -> Overview {
         let now = overview.now;
         let is_due = |view: &CameraView| match self.told.get(&view.id) {

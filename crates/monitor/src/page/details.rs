@@ -1,4 +1,4 @@
-//! A camera's own page.
+//! The page of a single camera.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ struct LineTotals {
     right_to_left: u64,
 }
 
-/// An object.
+/// A track.
 #[derive(Debug, Clone, Serialize)]
 struct TrackView {
     id: u64,
@@ -45,7 +45,7 @@ struct TrackView {
     zones: Vec<ZoneStay>,
 }
 
-/// The objects of a frame.
+/// The tracks of a frame.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TracksView {
     captured_at: Timestamp,
@@ -99,7 +99,7 @@ impl Details {
         }
     }
 
-    /// A camera of the registry of which nothing has been heard.
+    /// Creates the details of a registry camera without records.
     pub(crate) fn unheard(spec: &lookout_schema::CameraSpec) -> Self {
         Self {
             camera: CameraView::unheard(spec),
@@ -117,7 +117,7 @@ impl Details {
     }
 }
 
-/// What is in the camera's picture now; none before its first frame.
+/// Returns the tracks in the frame `seq` of the camera; `None` before its first frame.
 pub(crate) fn tracks_view(camera: &Camera, seq: u64) -> Option<TracksView> {
     let last = camera.last_frame.as_ref()?;
     let now = camera.follower.objects().filter(|track| track.seq == seq);

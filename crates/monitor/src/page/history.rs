@@ -1,4 +1,4 @@
-//! A camera's timeline.
+//! The timeline of a camera.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use crate::{
     store::HistoryRow,
 };
 
-/// Each list has a value a step; none where nothing came.
+/// The timeline. Each list has one value per step, `None` where there were no records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct HistoryView {
     step_s: u64,
     from: Timestamp,
-    /// The mean number in a picture.
+    /// The mean number of objects per frame, by label.
     labels: BTreeMap<String, Vec<Option<f64>>>,
     fps: Vec<Option<f64>>,
     age_ms: Vec<Option<i64>>,
@@ -24,10 +24,10 @@ pub(crate) struct HistoryView {
     delivered: Vec<Option<u64>>,
 }
 
-/// More steps are made coarser.
+/// The maximum number of steps. A longer time gets longer steps.
 const MAX_STEPS: i64 = 360;
 
-/// The `minutes` before and with the one that is `now`.
+/// Returns the timeline of the last `minutes` minutes up to and including the minute `now`.
 pub(crate) fn history(rows: &[HistoryRow], now: i64, minutes: i64) -> HistoryView {
     let step = (minutes + MAX_STEPS - 1) / MAX_STEPS;
     let steps = (minutes + step - 1) / step;

@@ -1,4 +1,4 @@
-//! What the page is told, as JSON; docs/monitor.md has each of it.
+//! The JSON views for the web page, described in docs/monitor.md.
 
 mod camera;
 mod changes;
@@ -17,29 +17,29 @@ pub(crate) use self::{
     worker::WorkerView,
 };
 
-/// Everything at a glance.
+/// The overview of all cameras and workers.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Overview {
     pub(crate) now: Timestamp,
     pub(crate) version: &'static str,
     pub(crate) records_per_s: f64,
-    /// How old records are when they are taken: a monitor that has been away has much to read.
+    /// The age of records when they are read. It is high while the monitor catches up.
     pub(crate) lag_s: f64,
     pub(crate) unreadable: u64,
-    /// What the page lacks, and why.
+    /// The data that the page lacks, and why.
     pub(crate) notices: Vec<String>,
     pub(crate) alerts_open: u64,
-    /// Whether who looks has to log in.
+    /// Whether a login is required.
     pub(crate) auth: bool,
     pub(crate) cameras: Vec<CameraView>,
     pub(crate) workers: Vec<WorkerView>,
-    /// Cameras that were told of before, and are no more.
+    /// Cameras of earlier updates that no longer exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) gone: Vec<CameraId>,
 }
 
 impl Overview {
-    /// Of a monitor that has read nothing.
+    /// Returns the overview of a monitor that has not read any records.
     pub(crate) fn empty(auth: bool) -> Self {
         Self {
             now: Timestamp::now(),
@@ -57,7 +57,7 @@ impl Overview {
     }
 }
 
-/// One decimal.
+/// Rounds to one decimal.
 pub(crate) fn rounded(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }

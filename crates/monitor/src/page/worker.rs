@@ -23,7 +23,7 @@ pub(crate) struct WorkerView {
     last_seen_at: Timestamp,
     started_at: Timestamp,
     stage_restarts: u64,
-    /// It says nothing, and has not said that it stops.
+    /// Whether its status records are missing although it has not reported that it stopped.
     down: bool,
     model: ModelInfo,
     bad_records: Vec<String>,

@@ -1,4 +1,4 @@
-//! More objects than there may be.
+//! Rule: more objects than allowed.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::{
     tell::{Said, raised},
 };
 
-/// One detection that is missing does not end an alert.
+/// For how long the condition must be false before the alert clears, so that a single missed detection does
+/// not.
 pub(super) const PASSES: Duration = Duration::from_secs(2);
 
 pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) -> Option<AlertRecord> {

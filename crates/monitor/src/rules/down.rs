@@ -1,5 +1,6 @@
-//! Cameras that give no frames, and workers that give no sign of life. These rest on what did not come, so the time
-//! is now, and not a record's; what names them is the last record that there was.
+//! Absence rules: cameras without frames, and workers without status records. Absence can only be measured
+//! with the current time, so these rules use the local clock; the alert's id is derived from the last record
+//! that was received.
 
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use super::{
 /// A camera that gives no frames.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CameraDown {
-    /// By our own clock.
+    /// The start of the condition, by the local clock.
     pub(crate) since: Timestamp,
-    /// By the clock of the record that said so last.
+    /// The time of the last record before the condition, by the record's clock.
     pub(crate) said_at: Timestamp,
     pub(crate) status: CameraStatus,
     pub(crate) detail: Option<String>,
@@ -57,7 +58,8 @@ pub(crate) fn camera(
     state.so(now, limits, || since(down.since, down.said_at), tell)
 }
 
-/// `silent` are when it was heard of last by our own clock, and by its.
+/// Evaluates the rule for a worker. `silent` is the time of its last record by the local clock and by the
+/// record's clock, if the worker is silent.
 pub(crate) fn worker(
     state: &mut Lasting,
     rule: &RuleSettings,

@@ -1,4 +1,4 @@
-//! Objects that stay in a zone.
+//! Rule: objects that stay in a zone for too long.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{
     tell::{Said, cleared, given_up, object, raised},
 };
 
-/// Who was told to stay where.
+/// The open dwell alerts, by zone and track id.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Dwelling {
     raised: BTreeMap<String, BTreeMap<u64, AlertRecord>>,
@@ -43,13 +43,13 @@ impl Dwelling {
         alerts
     }
 
-    /// Ends the alerts of those that are there no more.
+    /// Clears the alerts of objects that have left the zone.
     fn leave(&mut self, scene: &Scene<'_>) -> Vec<AlertRecord> {
         if self.raised.is_empty() {
             return Vec::new();
         }
         let mut inside: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        // Ids begin anew with a session.
+        // Track ids restart with a session, so all alerts of the previous session clear.
         if !scene.sight.began {
             inside.extend(
                 scene.follower.zones().map(|(zone, visits)| (zone, visits.map(|v| v.id.0).collect())),

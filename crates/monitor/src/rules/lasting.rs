@@ -1,4 +1,4 @@
-//! What is so for some time, is told, and passes.
+//! Conditions that must hold for a time before an alert is raised, and be false for a time before it clears.
 
 use std::time::Duration;
 
@@ -7,36 +7,37 @@ use serde::{Deserialize, Serialize};
 
 use super::tell::{cleared, given_up};
 
-/// A condition that is told once it has been so for long enough.
+/// The state of a condition that raises an alert once it has held for long enough.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Lasting {
     since: Option<Since>,
-    /// When it was so last, where it is so no more.
+    /// The time at which the condition became false, if it is false while `since` is still set.
     last_so: Option<Timestamp>,
     raised: Option<AlertRecord>,
-    /// When it was raised last.
+    /// When an alert was last raised.
     raised_at: Option<Timestamp>,
 }
 
-/// When it began.
+/// The start of the condition.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Since {
     pub(crate) at: Timestamp,
-    /// Names the record that it began with.
+    /// Identifies the record with which the condition started.
     pub(crate) name: String,
 }
 
-/// How long it takes.
+/// The durations that govern a condition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) holds: Duration,
-    /// How long it is not to be so before it is over.
+    /// For how long the condition must be false before the alert clears.
     pub(crate) passes: Duration,
     pub(crate) cooldown: Duration,
 }
 
 impl Lasting {
-    /// It is so at `at`; gives the alert that `tell` makes where that has been so for long enough.
+    /// Records that the condition holds at `at`. Returns the alert from `tell` if it has held for long
+    /// enough.
     pub(crate) fn so(
         &mut self,
         at: Timestamp,
@@ -46,7 +47,7 @@ impl Lasting {
     ) -> Option<AlertRecord> {
         self.last_so = None;
         let since = self.since.get_or_insert_with(begun);
-        // A clock may be set back.
+        // The clock may have been set back.
         since.at = since.at.min(at);
         let for_ms = at.ms_since(since.at);
         let cool = self.raised_at.is_none_or(|raised| at >= raised + limits.cooldown || at < raised);
@@ -59,7 +60,8 @@ impl Lasting {
         Some(alert)
     }
 
-    /// It is not so at `at`; gives the end of its alert where that is over.
+    /// Records that the condition does not hold at `at`. Returns the cleared alert if that has lasted for
+    /// long enough.
     pub(crate) fn not_so(
         &mut self,
         at: Timestamp,

@@ -1,4 +1,4 @@
-//! Records that come too late.
+//! Rule: records that arrive too late.
 
 use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertEvidence, AlertRecord, Clock, Timestamp};
@@ -11,7 +11,7 @@ use super::{
     tell::{Said, raised},
 };
 
-/// A camera's age, smoothed, so that one late frame among many is no matter.
+/// The smoothed age of a camera's records, so that a single late frame does not raise an alert.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Late {
     age_ms: Option<f64>,
@@ -19,13 +19,13 @@ pub(crate) struct Late {
     lasting: Lasting,
 }
 
-/// Over which time it is smoothed.
+/// Time constant of the smoothing, in seconds.
 const SMOOTH_S: f64 = 1.0;
 
 impl Late {
     pub(super) fn step(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Option<AlertRecord> {
         let RuleKind::Latency { budget, holds } = &rule.kind else { return None };
-        // A file's frames are dated by its stream time, which says nothing of how old they are.
+        // The capture times of a file are its stream time, so its frames have no meaningful age.
         if scene.frame.clock == Clock::File {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Lines that are crossed.
+//! Rule: line crossings.
 
 use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertEvidence, AlertRecord, LineDirection, Timestamp};
@@ -9,7 +9,7 @@ use super::{
     tell::{Said, object, raised},
 };
 
-/// When a crossing was told last.
+/// The time of the last alert, for the cooldown.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Crossed {
     last: Option<Timestamp>,

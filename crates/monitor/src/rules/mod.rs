@@ -1,5 +1,5 @@
-//! Rules: when something is to be told. Pure: records and the time are arguments, and what a rule remembers of a
-//! camera is data that is kept with the camera.
+//! Rules: the conditions on records that raise alerts. Pure: records and the time are arguments, and the
+//! state of a rule for a camera is data that is stored with the camera.
 
 mod count;
 mod dwell;
@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use self::{dwell::Dwelling, latency::Late, line::Crossed};
 pub(crate) use self::{lasting::Lasting, scene::Scene, tell::CONSUMER};
 
-/// What a rule remembers of one camera, or of one worker.
+/// The state of one rule for one camera or worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum RuleState {
-    /// Of a count, and of a camera or a worker that is down.
+    /// State of the rules for counts, and for a camera or a worker that is down.
     Lasting(Lasting),
     Crossed(Crossed),
     Dwelling(Dwelling),
@@ -40,12 +40,13 @@ impl RuleState {
         }
     }
 
-    /// Whether it is what a rule of `kind` remembers; the file may have changed since it was kept.
+    /// Returns whether this is the state of a rule of `kind`; the configuration may have changed since it was
+    /// stored.
     pub(crate) fn is_of(&self, kind: &RuleKind) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(&Self::new(kind))
     }
 
-    /// Takes a frame.
+    /// Evaluates the rule for a frame.
     pub(crate) fn frame(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
         match (self, &rule.kind) {
             (Self::Lasting(state), RuleKind::Count { .. }) => {
@@ -58,7 +59,7 @@ impl RuleState {
         }
     }
 
-    /// What stood, and stands no more: the camera or the rule is gone.
+    /// Cancels the open alerts, because the camera or the rule was removed.
     pub(crate) fn give_up(&mut self, at: Timestamp, why: &str) -> Vec<AlertRecord> {
         match self {
             Self::Lasting(state) => state.give_up(at, why).into_iter().collect(),

@@ -1,17 +1,17 @@
-//! A frame as the rules see it.
+//! The input of the rules for one frame.
 
 use lookout_schema::{CameraId, FrameRecord, FrameRef, Timestamp, TrackRecord};
 use lookout_track::{Follower, Sight, TrackId};
 
 use super::tell::About;
 
-/// A frame, and what is known of the objects in it.
+/// A frame record with the tracks of its objects.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
     pub(crate) frame: &'a FrameRecord,
     pub(crate) sight: &'a Sight,
     pub(crate) follower: &'a Follower,
-    /// By id.
+    /// The track records, ordered by id.
     objects: Vec<&'a TrackRecord>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Scene<'a> {
         self.objects.get(at).copied()
     }
 
-    /// An object that has one of `labels`, or any where there are none.
+    /// Returns the object if it has one of `labels`, or if `labels` is empty.
     pub(crate) fn wanted(&self, id: TrackId, labels: &[String]) -> Option<&'a TrackRecord> {
         self.object(id).filter(|track| labels.is_empty() || labels.contains(&track.label))
     }
@@ -46,7 +46,7 @@ impl<'a> Scene<'a> {
         About::Frame(&self.frame.camera, self.frame_ref())
     }
 
-    /// Names the frame among the camera's.
+    /// Returns an identifier of the frame that is unique within the camera.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.frame.session, self.frame.seq)
     }

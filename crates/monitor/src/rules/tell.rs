@@ -1,4 +1,4 @@
-//! The alerts themselves.
+//! Construction of alert records.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use lookout_schema::{
 };
 use sha2::{Digest, Sha256};
 
-/// Who tells, in records.
+/// The `consumer` in the alert records of the monitor.
 pub(crate) const CONSUMER: &str = "monitor";
 
-/// Longer ids than this are named by their digest; see [`lookout_schema::MAX_NAME`].
+/// Longer ids are replaced by their digest; see [`lookout_schema::MAX_NAME`].
 const LONGEST_ID: usize = 200;
 
-/// Whom an alert is about.
+/// The subject of an alert.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum About<'a> {
     Frame(&'a CameraId, FrameRef),
@@ -31,17 +31,18 @@ impl About<'_> {
     }
 }
 
-/// What is told.
+/// The content of an alert.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
-    /// Of all times that this rule tells of this camera, what names this one, by the records alone.
+    /// Identifies this alert among all alerts of the rule for the same subject. It is derived from the
+    /// records alone, so that a record that is read again gives the same alert id.
     pub(crate) occasion: String,
     pub(crate) at: Timestamp,
     pub(crate) message: String,
     pub(crate) evidence: AlertEvidence,
 }
 
-/// A new alert.
+/// Creates a new alert.
 pub(crate) fn raised(rule: &RuleSettings, about: About<'_>, said: Said) -> AlertRecord {
     let (camera, worker, frame) = match about {
         About::Frame(camera, frame) => (Some(camera.clone()), None, Some(frame)),
@@ -58,7 +59,7 @@ pub(crate) fn raised(rule: &RuleSettings, about: About<'_>, said: Said) -> Alert
         level: rule.level,
         at: said.at,
         raised_at: said.at,
-        // Set when it is written.
+        // Set when the record is written.
         published_at: said.at,
         age_ms: 0,
         camera,
@@ -69,7 +70,7 @@ pub(crate) fn raised(rule: &RuleSettings, about: About<'_>, said: Said) -> Alert
     }
 }
 
-/// It is so no more, as of `at`.
+/// Returns the cleared version of an alert, as of `at`.
 pub(crate) fn cleared(alert: &AlertRecord, at: Timestamp, frame: Option<FrameRef>) -> AlertRecord {
     let for_s = at.ms_since(alert.raised_at).max(0) / 1000;
     AlertRecord {
@@ -83,7 +84,7 @@ pub(crate) fn cleared(alert: &AlertRecord, at: Timestamp, frame: Option<FrameRef
     }
 }
 
-/// The same, for a reason of its own.
+/// Returns the cleared version of an alert that is cancelled for the reason `why`.
 pub(crate) fn given_up(alert: &AlertRecord, at: Timestamp, why: &str) -> AlertRecord {
     AlertRecord { message: format!("{why}: {}", alert.message), ..cleared(alert, at, None) }
 }
@@ -104,7 +105,7 @@ fn id(parts: &str) -> String {
     }
     let mut id = format!("{CONSUMER}/");
     for byte in Sha256::digest(parts.as_bytes()) {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(id, "{byte:02x}");
     }
     id

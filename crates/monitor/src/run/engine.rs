@@ -1,4 +1,4 @@
-//! The one that reads: takes records, keeps what they lead to, and tells it.
+//! The consumer loop: reads and applies records, commits the results and publishes them.
 
 mod answer;
 mod begin;
@@ -23,56 +23,56 @@ use tokio::{
 use super::{Ask, Event, Shared, is_set, locked, reading::Reading, tracks::Tracks};
 use crate::{MonitorError, error::StoreError, page::Changes, state::State};
 
-/// What the one that reads is made of.
+/// The consumer loop.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) settings: Arc<MonitorSettings>,
     pub(super) shared: Arc<Shared>,
     pub(super) state: State,
     pub(super) asks: mpsc::Receiver<Ask>,
-    /// None where tracks are not told.
+    /// `None` if tracks are not published.
     pub(super) tracks: Option<Tracks>,
 }
 
-/// Where it stands.
+/// The loop state.
 #[derive(Debug)]
 struct Turn {
     reading: Reading,
-    /// Whether nothing waits to be read, so that what does not come is not there.
+    /// Whether all records have been read, so that a missing record means that there is none.
     caught_up: bool,
-    /// When there was more to read than was taken, last.
+    /// When there were last more records than a batch takes.
     behind: Instant,
-    /// When a record was taken that was not fresh, last.
+    /// When a record that was not fresh was last applied.
     stale: Instant,
-    /// When the brokers were away, last.
+    /// When the brokers were last unavailable.
     away: Option<Instant>,
-    /// When all was kept, and when something was.
+    /// When the whole state was last committed, and when any part of it was.
     kept: Instant,
     kept_any: Instant,
     told: Instant,
     ticked: Instant,
-    /// When it was looked at how reading goes, last.
+    /// When the state of the reader was last checked.
     reading_at: Option<Instant>,
     records: u64,
     changes: Changes,
     alerts_open: BTreeMap<String, u64>,
     watched: BTreeMap<CameraId, broadcast::Sender<Event>>,
     watched_seen: u64,
-    /// When the frames of a camera were told last.
+    /// When the tracks of each watched camera were last sent.
     looked: BTreeMap<CameraId, Instant>,
 }
 
-/// Records that are taken before anything else is looked at, and how long that may take.
+/// The maximum number of records per batch, and the maximum duration of a batch.
 const BATCH: usize = 2_000;
 const BATCH_FOR: Duration = Duration::from_millis(30);
-/// From one batch to the next: many records at a time cost less than one by one.
+/// The pause between two batches: batches cost less than single records.
 const REST: Duration = Duration::from_millis(25);
-/// How often it is looked at how reading goes.
+/// Interval of the checks of the reader.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(100);
 
 impl Engine {
-    /// Runs until it is `stopped`. `ready` is set once the alerts' topic was read to its end.
+    /// Runs until `stopped` is set. Sets `ready` once the topic of the alerts was read to its end.
     pub(super) async fn run(
         mut self,
         ready: watch::Sender<bool>,
@@ -118,11 +118,11 @@ impl Engine {
         self.finish(&mut turn, &mut stopped).await
     }
 
-    /// Takes what has come; whether there is more of it, and why no more can come.
+    /// Applies the available records. Returns whether there are more, and the error if reading has failed.
     fn drain(&mut self, reader: &mut RecordReader, turn: &mut Turn) -> (bool, Option<BrokerError>) {
         let begun = Instant::now();
         turn.records += 1;
-        // One look at the clock is enough for a batch.
+        // One reading of the clock is precise enough for a batch.
         let now = Timestamp::now();
         for _ in 0..BATCH {
             let placed = match reader.next_placed().now_or_never() {
@@ -139,7 +139,7 @@ impl Engine {
         (true, None)
     }
 
-    /// Looks at how reading goes.
+    /// Checks the state of the reader.
     fn look(&mut self, reader: &RecordReader, turn: &mut Turn) {
         let now = Instant::now();
         if turn.reading_at.is_some_and(|at| now.duration_since(at) < LOOK_EVERY) {
@@ -151,7 +151,7 @@ impl Engine {
         self.state.counts.deleted.clone_from(reader.lost());
     }
 
-    /// Counts the open alerts. What the store does not say stays as it was.
+    /// Counts the open alerts. The last counts are kept if the store fails.
     async fn count_open(&self, turn: &mut Turn) {
         match self.shared.store.open_alerts().await {
             Ok(open) => turn.alerts_open = open,
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Notes that the store fails at something without which the monitor goes on.
+    /// Notes a store error that does not stop the monitor.
     fn store_failed(&self, error: &StoreError) {
         let reason = error.to_string();
         let mut health = locked(&self.shared.health);

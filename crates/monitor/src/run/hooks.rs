@@ -34,7 +34,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(120);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// How often the store is asked without being notified.
 const POLL_EVERY: Duration = Duration::from_secs(5);
-/// Alerts that are considered at a time.
+/// The number of alerts that are considered at a time.
 const BATCH: i64 = 64;
 
 /// A webhook and the client that calls it.
@@ -45,6 +45,8 @@ pub(super) struct Hook {
 }
 
 impl Hook {
+    /// Creates the client of a webhook.
+    ///
     /// # Errors
     /// The file of its certificate authorities cannot be read, or has no certificate.
     pub(super) fn new(settings: WebhookSettings) -> Result<Self, MonitorError> {
@@ -106,7 +108,7 @@ impl Hook {
         Ok(())
     }
 
-    /// Makes one call; or returns how long to wait where none is due.
+    /// Makes one call, or returns how long to wait if none is due.
     async fn next(&self, shared: &Shared, schedule: &mut Schedule) -> Result<Option<Duration>, MonitorError> {
         let name = self.settings.name.as_str();
         let waiting = shared.store.waiting(hook(name), BATCH).await?;
@@ -163,9 +165,9 @@ impl Hook {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Failure {
     why: String,
-    /// The same alert would be refused again.
+    /// Whether the same alert would be rejected again.
     is_permanent: bool,
-    /// How long the receiver asks to be left alone.
+    /// The `Retry-After` of the receiver.
     retry_after: Option<Duration>,
 }
 
@@ -175,7 +177,8 @@ impl Failure {
     }
 
     fn status(status: u16, retry_after: Option<Duration>) -> Self {
-        // These pass, or are repaired at the receiver or in the configuration without a change of the alert.
+        // These statuses are temporary, or are fixed at the receiver or in the configuration without a change
+        // of the alert.
         let passes = matches!(status, 401 | 403 | 404 | 407 | 408 | 421 | 423 | 424 | 425 | 429);
         Self {
             why: format!("HTTP status {status}"),
@@ -187,12 +190,12 @@ impl Failure {
 
 /// Which alert a webhook is called for next, and when.
 ///
-/// An alert that fails is tried again by itself, so that those after it go on. A receiver that fails one alert after
-/// the other is left alone for longer and longer. The versions of one alert keep their order.
+/// A failed alert is retried on its own, so that it does not block the following alerts. A receiver that
+/// fails repeatedly is called with a growing backoff. The versions of one alert keep their order.
 #[derive(Debug, Default)]
 struct Schedule {
     retries: BTreeMap<i64, Retry>,
-    /// After failures in a row.
+    /// The backoff of the receiver after consecutive failures.
     receiver: Option<Retry>,
 }
 
@@ -210,7 +213,7 @@ enum Next {
 }
 
 impl Schedule {
-    /// `waiting` is in the order in which the alerts were raised or changed.
+    /// Returns the next action. `waiting` is in the order in which the alerts were raised or changed.
     fn next(&mut self, waiting: &[Waiting], now: Instant) -> Next {
         let listed: BTreeSet<i64> = waiting.iter().map(|waiting| waiting.seq).collect();
         self.retries.retain(|seq, _| listed.contains(seq));
@@ -223,7 +226,7 @@ impl Schedule {
         let mut alerts = BTreeSet::new();
         let first_versions =
             waiting.iter().enumerate().filter(|(_, one)| alerts.insert(one.alert.id.as_str()));
-        // Those that have not been tried first.
+        // Alerts without an attempt come first.
         let soonest =
             first_versions.map(|(i, one)| (self.retries.get(&one.seq).map(|retry| retry.at), i)).min();
         match soonest {
@@ -243,7 +246,7 @@ impl Schedule {
         self.retries.insert(seq, retry);
     }
 
-    /// The alert is gone; `answered` tells whether the receiver works.
+    /// Removes the alert from the schedule; `answered` is whether the receiver works.
     fn done(&mut self, seq: i64, answered: bool) {
         self.retries.remove(&seq);
         if answered {
@@ -252,7 +255,7 @@ impl Schedule {
     }
 }
 
-/// Blocks. The error never names the address, which may hold a secret.
+/// Calls the webhook for an alert. Blocks. The error never contains the address, which may hold a secret.
 fn call(agent: &Agent, settings: &WebhookSettings, waiting: Waiting) -> Result<(), Failure> {
     let mut alert = waiting.alert;
     let now = Timestamp::now();
@@ -281,7 +284,8 @@ fn call(agent: &Agent, settings: &WebhookSettings, waiting: Waiting) -> Result<(
     }
 }
 
-/// Over the time too, so that a call that was overheard cannot be made again later.
+/// Returns the signature of a call. It covers the time, too, so that a captured call cannot be replayed
+/// later.
 fn signature(secret: &str, at: &str, body: &str) -> Result<String, String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|error| error.to_string())?;
     mac.update(at.as_bytes());

@@ -1,4 +1,4 @@
-//! The parts at work, and how they are put together.
+//! The tasks of the monitor and how they are connected.
 
 mod engine;
 mod hooks;
@@ -19,7 +19,7 @@ pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
 use self::{engine::Engine, hooks::Hook};
 use crate::{MonitorError, http, page::Overview, state::State, store::Store};
 
-/// A monitor that has its address and its store, and does not run yet.
+/// A monitor with its listening address and its store, ready to run.
 #[derive(Debug)]
 pub struct Monitor {
     settings: Arc<MonitorSettings>,
@@ -29,16 +29,16 @@ pub struct Monitor {
     hooks: Vec<Hook>,
 }
 
-/// How long what was begun may take to end.
+/// How long the tasks may take to end after the stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often the store lets go of what is old.
+/// Interval of the retention runs of the store.
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
 
 impl Monitor {
-    /// Opens the store and the address. No broker is reached for.
+    /// Opens the store and the listening address. Does not connect to a broker.
     ///
     /// # Errors
-    /// The address is taken, or may not be served without a token; the store cannot be opened.
+    /// The address is in use or must not be served without a token, or the store cannot be opened.
     pub async fn open(settings: MonitorSettings) -> Result<Self, MonitorError> {
         if let Some(what) = MonitorSettings::refusal(settings.http, settings.token.as_ref()) {
             return Err(MonitorError::Refused(what));
@@ -56,15 +56,15 @@ impl Monitor {
         Ok(Self { settings: Arc::new(settings), listener, address, store, hooks })
     }
 
-    /// Where it is served.
+    /// Returns the address that the monitor serves.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Runs until `stop`, and keeps what it knows then.
+    /// Runs until `stop` completes, then commits the state.
     ///
     /// # Errors
-    /// Kafka's client refuses its settings, or a part cannot go on.
+    /// The Kafka client rejects its settings, or a task fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), MonitorError> {
         let Self { settings, listener, store, hooks, .. } = self;
         let mut state = State::new(&settings);
@@ -118,7 +118,7 @@ fn outcome(ended: Ended) -> Result<(), MonitorError> {
     })
 }
 
-/// Lets go of what is old.
+/// Deletes old rows from the store at regular intervals.
 async fn retain(
     settings: Arc<MonitorSettings>,
     shared: Arc<Shared>,
@@ -135,7 +135,7 @@ async fn retain(
     }
 }
 
-/// Returns once the flag is set, or nobody is left to set it.
+/// Returns once the flag is set or its sender is dropped.
 pub(crate) async fn is_set(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
 }

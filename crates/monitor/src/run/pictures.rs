@@ -1,24 +1,23 @@
-//! The last picture of each camera.
+//! The latest snapshot of each camera.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use lookout_schema::{CameraId, SnapshotRecord};
 
-/// Pictures, within bounds of memory. They are shared with whoever shows them.
+/// The latest snapshots, within a memory limit. They are shared with the HTTP handlers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pictures {
     pictures: BTreeMap<CameraId, Arc<SnapshotRecord>>,
     bytes: usize,
 }
 
-/// All of them together; for 500 cameras this is a megabyte each.
+/// The limit for all snapshots together, 1 MiB per camera for 500 cameras.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
-/// What a picture takes beside its JPEG, at the least.
+/// The minimum size of a snapshot besides its JPEG, in bytes.
 const OVERHEAD: usize = 1024;
 
 impl Pictures {
-    /// Puts the camera's picture in the place of the one before; where there is no room the one that was captured
-    /// first goes.
+    /// Replaces the camera's snapshot. Removes the oldest snapshots while the limit is exceeded.
     pub(crate) fn put(&mut self, picture: SnapshotRecord) {
         self.forget(&picture.camera);
         while self.bytes > MAX_BYTES {
@@ -42,7 +41,7 @@ impl Pictures {
 }
 
 fn size(picture: &SnapshotRecord) -> usize {
-    /// A detection with its label.
+    /// The size of a detection with its label, in bytes.
     const DETECTION: usize = 128;
     OVERHEAD + picture.jpeg.len() + DETECTION * picture.detections.len()
 }

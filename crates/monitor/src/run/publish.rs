@@ -1,4 +1,4 @@
-//! Writes alerts to their topic, once they are kept.
+//! Writes committed alerts to their topic.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,14 @@ use crate::{
     store::{TOPIC, Waiting},
 };
 
-/// Alerts that are written side by side.
+/// The maximum number of alerts written concurrently.
 const WINDOW: i64 = 200;
-/// Beside being told that something waits.
+/// Poll interval of the outbox, in addition to notifications.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// Waits until the topic was read to its end, so that nothing is written that an earlier run wrote.
+/// Publishes the alerts of the outbox until `stopped` is set. Starts once `ready` is set, that is, once the
+/// topic was read to its end, so that alerts written by an earlier run are not written again.
 pub(super) async fn run(
     shared: Arc<Shared>,
     writer: Arc<RecordWriter>,
@@ -62,18 +63,18 @@ pub(super) async fn run(
         tokio::select! {
             _ = timeout(wait, due.changed()) => {}
             () = is_set(&mut stopped) => {
-                // What was kept last is told now rather than at the next start, if that can be.
+                // Alerts of the last commit are published now, if possible, and not only at the next start.
                 return step(&shared, &writer).await.map(drop).or(Ok(()));
             }
         }
     }
 }
 
-/// Writes what waits, and gives how much that was.
+/// Writes one window of waiting alerts and returns how many were written.
 async fn step(shared: &Shared, writer: &RecordWriter) -> Result<usize, MonitorError> {
     let waiting = shared.store.waiting(TOPIC.into(), WINDOW).await?;
     let writes = waiting.iter().map(|waiting| write(writer, waiting));
-    // They are handed over in their order, which is kept for each camera.
+    // The writes are started in order, and the producer keeps the order of each camera.
     let written = join_all(writes).await;
     let mut done = Vec::new();
     let mut refused = None;

@@ -1,30 +1,31 @@
-//! Whether the records are read, and so whether what does not come is not there.
+//! Whether all needed records are being read, which the absence rules depend on.
 
 use std::time::Instant;
 
 use lookout_broker::{ReadTrouble, RecordReader};
 use lookout_schema::RecordKind;
 
-/// What is known of how reading goes.
+/// The state of reading from Kafka.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// Why the monitor does not read all that it needs.
+    /// Why the monitor does not read all records that it needs.
     trouble: Option<String>,
-    /// What is missing on the page, without which the monitor goes on.
+    /// Missing optional data, shown on the web page.
     notices: Vec<String>,
-    /// Whether all that the monitor needs was being read when it was last looked.
+    /// Whether all needed topics were being read at the last check.
     is_sure: bool,
-    /// Whether it ever was.
+    /// Whether they ever were.
     begun: bool,
 }
 
-/// Whether the monitor can do without records of this kind: its page then lacks images, or the places of the registry.
+/// Returns whether the monitor can work without records of this kind: the page then lacks images, or the
+/// zones and lines of the registry.
 fn is_optional(kind: RecordKind) -> bool {
     matches!(kind, RecordKind::Snapshot | RecordKind::Camera)
 }
 
 impl Reading {
-    /// Looks at a reader.
+    /// Checks the state of a reader.
     pub(super) fn look(&mut self, reader: &RecordReader, now: Instant) {
         self.take(reader.troubles(now), reader.reads_all(|kind| !is_optional(kind), now));
     }
@@ -47,13 +48,13 @@ impl Reading {
         self.trouble.as_deref()
     }
 
-    /// What the page says of it.
+    /// Returns the messages for the web page.
     pub(super) fn shown(&self) -> Vec<String> {
         let trouble = self.trouble.iter().map(|reason| format!("What you see is not up to date: {reason}"));
         trouble.chain(self.notices.iter().cloned()).collect()
     }
 
-    /// Whether it is known that nothing comes because there is nothing.
+    /// Returns whether a missing record means that there is no such record.
     pub(super) fn is_sure(&self) -> bool {
         self.is_sure && self.trouble.is_none()
     }
@@ -88,7 +89,7 @@ mod tests {
         }
         reading.take(Vec::new(), true);
         assert!(reading.is_sure());
-        // A partition that has just lost its leader is no trouble yet.
+        // A partition without a leader for a moment is not reported yet.
         reading.take(Vec::new(), false);
         assert!(!reading.is_sure() && reading.trouble().is_none());
     }

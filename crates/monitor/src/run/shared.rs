@@ -1,4 +1,4 @@
-//! What the one that reads and those that serve have in common.
+//! The state shared by the consumer loop and the HTTP handlers.
 
 use std::{
     collections::BTreeMap,
@@ -22,11 +22,11 @@ use crate::{
     store::Store,
 };
 
-/// One message to browsers.
+/// One server-sent event.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) name: &'static str,
-    /// JSON.
+    /// The payload as JSON.
     pub(crate) data: Arc<str>,
 }
 
@@ -39,32 +39,32 @@ impl Event {
     }
 }
 
-/// A question to the one that reads.
+/// A query to the consumer loop.
 #[derive(Debug)]
 pub(crate) enum Ask {
     Details(CameraId, oneshot::Sender<Option<Box<Details>>>),
-    /// The minute that is not over.
+    /// The bucket of the current minute.
     Bucket(CameraId, oneshot::Sender<Option<Bucket>>),
-    /// As the registry has it.
+    /// The camera's record in the registry.
     Spec(CameraId, oneshot::Sender<Option<Box<CameraSpec>>>),
 }
 
-/// Shared by all tasks.
+/// The state shared by all tasks.
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     pub(crate) overview: watch::Sender<Arc<Overview>>,
-    /// A browser that is too slow for it is let go, and comes back.
+    /// A browser that lags behind is disconnected and reconnects.
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) pictures: RwLock<Pictures>,
     watched: Mutex<BTreeMap<CameraId, Watched>>,
-    /// Counts the changes of `watched`, so that looking for one costs nothing.
+    /// Counts the changes of `watched`, so that checking for a change is cheap.
     watched_changes: AtomicU64,
     pub(crate) health: Mutex<Health>,
-    /// Counts what was put into the store to be told.
+    /// Counts the commits with new alerts; wakes the tasks that deliver them.
     pub(crate) due: watch::Sender<u64>,
-    /// Alerts have changed otherwise than by records.
+    /// Notified when alerts change other than by records.
     pub(crate) acknowledged: Notify,
 }
 
@@ -74,25 +74,25 @@ struct Watched {
     events: broadcast::Sender<Event>,
 }
 
-/// Whether records are read and kept.
+/// Whether records are read and committed.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// What is wrong with the brokers, or why they are not read yet.
+    /// Why records are not read.
     pub(crate) brokers: Option<String>,
     pub(crate) store: Option<String>,
     /// Why alerts are not written to their topic.
     pub(crate) publishing: Option<String>,
-    /// When the one that reads went round last.
+    /// When the consumer loop last completed an iteration.
     pub(crate) turned: Option<Instant>,
 }
 
-/// Events that a browser may be behind.
+/// The number of events that a browser may lag behind.
 const EVENTS: usize = 512;
-/// A reader that has not gone round for so long stands still.
+/// A consumer loop without an iteration for this time counts as stalled.
 const STILL: Duration = Duration::from_secs(30);
 
 impl Shared {
-    /// Also gives where the questions come out.
+    /// Creates the shared state, and returns it with the receiver of the queries.
     pub(crate) fn new(store: Store, overview: Overview) -> (Arc<Self>, mpsc::Receiver<Ask>) {
         let (asks, questions) = mpsc::channel(64);
         let health = Health { brokers: Some("nothing has been read yet".into()), ..Health::default() };
@@ -112,17 +112,17 @@ impl Shared {
         (Arc::new(shared), questions)
     }
 
-    /// Tells all browsers.
+    /// Sends an event to all browsers.
     pub(crate) fn tell<T: Serialize>(&self, name: &'static str, what: &T) {
         if self.events.receiver_count() > 0
             && let Some(event) = Event::new(name, what)
         {
-            // Nobody looks, which is no fault.
+            // There may be no receiver any more.
             let _ = self.events.send(event);
         }
     }
 
-    /// Watches every frame of a camera, until what is given is dropped.
+    /// Subscribes to every frame of a camera, until the returned value is dropped.
     pub(crate) fn watch(self: &Arc<Self>, camera: &CameraId) -> Watch {
         let mut watched = locked(&self.watched);
         let known = watched
@@ -134,7 +134,7 @@ impl Shared {
         Watch { shared: Arc::clone(self), camera: camera.clone(), events }
     }
 
-    /// Where the events of the cameras go that are watched, if that has changed since `seen`.
+    /// Returns the event senders of the watched cameras, if they have changed since `seen`.
     pub(crate) fn watched(&self, seen: &mut u64) -> Option<BTreeMap<CameraId, broadcast::Sender<Event>>> {
         let now = self.watched_changes.load(Relaxed);
         if std::mem::replace(seen, now) == now {
@@ -143,7 +143,7 @@ impl Shared {
         Some(locked(&self.watched).iter().map(|(id, watched)| (id.clone(), watched.events.clone())).collect())
     }
 
-    /// What is wrong, if anything is.
+    /// Returns the most important current failure, if any.
     pub(crate) fn trouble(&self) -> Option<String> {
         let health = locked(&self.health);
         let still = health.turned.is_some_and(|turned| turned.elapsed() > STILL);
@@ -157,12 +157,12 @@ impl Shared {
     }
 }
 
-/// A lock whose holder panicked holds what it held.
+/// Locks a mutex, also if a previous holder panicked.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A browser that watches a camera.
+/// A browser's subscription to a camera.
 pub(crate) struct Watch {
     shared: Arc<Shared>,
     camera: CameraId,

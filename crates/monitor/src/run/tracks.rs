@@ -1,5 +1,5 @@
-//! Writes tracks to their topic. They are many, and each is followed by another: one that is lost while the brokers
-//! are away is counted.
+//! Writes tracks to their topic. Tracks are frequent, and each record is superseded by the next one, so
+//! tracks that cannot be written while the brokers are unavailable are dropped and counted.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::MonitorError;
 
-/// Batches of tracks that wait to be written; beyond it they are lost.
+/// The capacity of the queue in batches. Further batches are dropped.
 const WAITING: usize = 256;
-/// Records on their way at a time.
+/// The maximum number of records in flight.
 const WINDOW: usize = 2_000;
 
 pub(super) type Tracks = mpsc::Sender<Vec<TrackRecord>>;
@@ -21,7 +21,7 @@ pub(super) fn channel() -> (Tracks, mpsc::Receiver<Vec<TrackRecord>>) {
     mpsc::channel(WAITING)
 }
 
-/// Runs until nobody is left who has tracks.
+/// Runs until all senders are dropped.
 pub(super) async fn write(
     mut inbox: mpsc::Receiver<Vec<TrackRecord>>,
     writer: Arc<RecordWriter>,

@@ -1,32 +1,33 @@
-//! What a minute of a camera was.
+//! Per-minute statistics of a camera.
 
 use std::collections::BTreeMap;
 
 use lookout_schema::{Clock, FrameRecord, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Sums over a minute of a camera.
+/// The sums over one minute of a camera.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bucket {
     /// Minutes since 1970.
     pub(crate) minute: i64,
     pub(crate) frames: u64,
-    /// Of live frames only.
+    /// The sum of the ages and the number of frames in it. Only live frames have an age.
     pub(crate) age_ms_sum: i64,
     pub(crate) aged: u64,
     pub(crate) dropped: u64,
-    /// Objects, or classes, over all frames.
+    /// Number of objects, or of classes, over all frames, by label.
     pub(crate) labels: BTreeMap<String, u64>,
 }
 
-/// Labels of a minute that have a count of their own; a hostile writer could invent ever more.
+/// The maximum number of labels per minute with their own count. It bounds memory if a writer invents labels.
 const MAX_LABELS: usize = 64;
-/// What the others are counted as.
+/// The label under which all other labels are counted.
 const OTHER: &str = "(other)";
 
 const MINUTE_US: i64 = 60_000_000;
 
-/// The minute of a frame. A file's frames are dated by its stream time, and belong to when they were seen.
+/// Returns the minute of a frame. A file's capture times are its stream time, so its frames belong to the
+/// minute in which they were published.
 pub(crate) fn minute(frame: &FrameRecord) -> i64 {
     let at = if frame.clock == Clock::File { frame.published_at } else { frame.captured_at };
     minute_of(at)
@@ -59,7 +60,7 @@ impl Bucket {
         }
     }
 
-    /// Adds what came later of the same minute.
+    /// Adds the counts of another bucket of the same minute.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.frames += other.frames;
         self.age_ms_sum = self.age_ms_sum.saturating_add(other.age_ms_sum);
@@ -78,7 +79,8 @@ fn slot<'a>(labels: &'a mut BTreeMap<String, u64>, label: &str) -> &'a mut u64 {
     labels.entry(label.to_owned()).or_default()
 }
 
-/// How many of each label a picture shows: its objects that score as much as `least`, or its first class.
+/// Returns the number of objects per label in a frame: its detections with a score of at least `least`, or
+/// its first class.
 pub(crate) fn counts(frame: &FrameRecord, least: f32) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for seen in frame.detections.iter().filter(|seen| seen.score >= least) {

@@ -1,4 +1,4 @@
-//! What is known of one camera.
+//! The state of one camera.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::rules::{CONSUMER, RuleState, Scene, down};
 
-/// A camera. All of it is kept in the store but for what is skipped.
+/// The state of one camera. All fields except the skipped ones are stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
@@ -26,51 +26,51 @@ pub(crate) struct Camera {
     #[serde(with = "kept")]
     pub(crate) follower: Follower,
     pub(crate) status: Option<CameraStatusRecord>,
-    /// Since when it has given no frames, by our clock and by the record's, where its status says so.
+    /// Since when its status says that it gives no frames: by the local clock, and by the record's clock.
     down: Option<(Timestamp, Timestamp)>,
     pub(crate) pulse: Pulse,
     pub(crate) last_frame: Option<LastFrame>,
     pub(crate) bucket: Bucket,
-    /// Left to right, and right to left.
+    /// The numbers of crossings from left to right and from right to left, by line.
     pub(crate) line_totals: BTreeMap<String, [u64; 2]>,
-    /// By the rule's name.
+    /// The states of the rules, by the rule's name.
     rules: BTreeMap<String, RuleState>,
     pub(crate) places: CameraPlaces,
-    /// Its places are the registry's, and not the file's.
+    /// Whether the zones and lines come from the registry and not from the monitor's file.
     pub(crate) enlisted: bool,
     #[serde(skip)]
     pub(crate) live: Live,
 }
 
-/// What of a camera is made anew with each start.
+/// The part of a camera's state that is not stored.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) spec: Option<Box<CameraSpec>>,
-    /// It was taken out of the registry.
+    /// Whether the camera was removed from the registry.
     pub(crate) removed: bool,
-    /// Something is to be kept.
+    /// Whether there are changes to store.
     pub(crate) dirty: bool,
-    /// Something of it is in the next commit, so all of it has to be.
+    /// Whether its results are part of the next commit, so that its whole state must be, too.
     pub(crate) due: bool,
-    /// The topic of its frames, or of its status, was recreated since the last record.
+    /// Whether the topic of its frames, or of its status, was recreated since the last record.
     pub(crate) frames_anew: bool,
     pub(crate) status_anew: bool,
-    /// Changed since the page was told last.
+    /// Whether it changed since the last update of the web page.
     pub(crate) fresh: bool,
     pub(crate) counts: BTreeMap<String, u64>,
-    /// Frames since the rate was looked at, and the rate, smoothed.
+    /// The frames since the last measurement of the rate, and the smoothed rate in frames per second.
     pub(crate) frames: u64,
     pub(crate) fps: f64,
 }
 
-/// Parts of its picture.
+/// The zones and lines of a camera's image.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CameraPlaces {
     pub(crate) zones: BTreeMap<String, Region>,
     pub(crate) lines: BTreeMap<String, [[f32; 2]; 2]>,
 }
 
-/// The last frame.
+/// The fields of the last frame record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LastFrame {
     pub(crate) captured_at: Timestamp,
@@ -82,13 +82,14 @@ pub(crate) struct LastFrame {
     pub(crate) source: Size,
 }
 
-/// More zones, or lines, of a camera are not watched.
+/// The maximum number of zones, and of lines, per camera. Others are ignored.
 const MAX_PLACES: usize = 64;
 const MAX_PLACE_NAME: usize = 128;
-/// The tracker compares each detection with each object, so a hostile picture full of them would stop all else.
+/// The maximum number of detections per frame for the tracker. The tracker compares each detection with each
+/// object, so a hostile record full of detections would stall the consumer loop.
 const MAX_TRACKED: usize = 256;
 
-/// How objects are followed, and what rules there are.
+/// The settings of the tracker, and the rules.
 #[derive(Debug, Clone)]
 pub(crate) struct Ways {
     pub(crate) tracker: TrackerSettings,
@@ -117,7 +118,7 @@ impl Camera {
         camera
     }
 
-    /// Goes on after a restart, with the rules that there are now; gives what stands no more.
+    /// Resumes after a restart with the current rules. Returns the alerts of removed rules, cancelled.
     pub(crate) fn go_on(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
         self.follower = Follower::resume(CONSUMER, ways.tracker, self.follower.state());
         self.live.dirty = true;
@@ -151,7 +152,7 @@ impl Camera {
         }
     }
 
-    /// It is in the registry, so.
+    /// Applies the camera's registry record.
     pub(crate) fn enlist(&mut self, spec: &CameraSpec) {
         self.live.removed = false;
         self.enlisted = true;
@@ -160,7 +161,8 @@ impl Camera {
         self.set_places(CameraPlaces { zones: spec.zones.clone(), lines: spec.lines.clone() });
     }
 
-    /// It is not in the registry any more; `file` are the places that the monitor's file has for it.
+    /// Handles the removal from the registry. `file` holds the zones and lines that the monitor's file has
+    /// for the camera.
     pub(crate) fn strike(&mut self, file: CameraPlaces) {
         self.live.removed |= self.live.spec.take().is_some();
         self.live.fresh = true;
@@ -168,7 +170,8 @@ impl Camera {
         self.set_places(file);
     }
 
-    /// Takes the camera's next frame. What is to be told goes to `told`.
+    /// Applies the camera's next frame and adds the results to `told`. Returns `false` if the record is
+    /// ignored.
     pub(crate) fn hear_frame(
         &mut self,
         frame: &FrameRecord,
@@ -239,7 +242,7 @@ impl Camera {
         true
     }
 
-    /// Takes the camera's next status; false where it is of an owner that had lost the camera.
+    /// Applies the camera's next status. Returns `false` if it is from a former owner of the camera.
     pub(crate) fn hear_status(&mut self, status: CameraStatusRecord, now: Timestamp) -> bool {
         let is_anew = std::mem::take(&mut self.live.status_anew);
         let epoch = self.status.as_ref().map(|known| known.epoch).max(Some(self.follower.epoch()));
@@ -272,7 +275,7 @@ impl Camera {
         self.pulse.is_silent(now)
     }
 
-    /// Whether it is meant to give frames, and gives none.
+    /// Returns the reason if the camera should give frames and does not.
     fn down(&self, now: Timestamp) -> Option<down::CameraDown> {
         let status = self.status.as_ref()?;
         if self.live.removed || self.live.spec.as_ref().is_some_and(|spec| !spec.enabled) {
@@ -288,7 +291,7 @@ impl Camera {
         silent.then_some(down::CameraDown { since, said_at, status, detail })
     }
 
-    /// Looks at what did not come.
+    /// Evaluates the absence rules.
     pub(crate) fn judge(&mut self, ways: &Ways, now: Timestamp, told: &mut Told) {
         let down = self.down(now);
         for rule in ways.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::CameraDown { .. })) {
@@ -302,7 +305,7 @@ impl Camera {
         }
     }
 
-    /// It is forgotten; what stands of it stands no more.
+    /// Cancels the open alerts and ends the tracks of a camera that is removed from the state.
     pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
         for state in self.rules.values_mut() {
             told.alerts.extend(state.give_up(now, "the camera is gone"));
@@ -311,7 +314,7 @@ impl Camera {
     }
 }
 
-/// The frame with the detections that score most.
+/// Returns a copy of the frame with the `MAX_TRACKED` detections of the highest scores.
 fn thinned(frame: &FrameRecord) -> FrameRecord {
     let mut frame = frame.clone();
     frame.detections.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -319,7 +322,7 @@ fn thinned(frame: &FrameRecord) -> FrameRecord {
     frame
 }
 
-/// The objects that are followed, as they are kept; with which settings they are is said when they go on.
+/// Serialization of the session tracker's state. Its settings are not stored; they are set again on resume.
 mod kept {
     use lookout_track::{Follower, FollowerState, TrackerSettings};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! What is kept at once, and how the state goes on from it.
+//! Checkpoints: what is committed in one transaction, and how the state is restored from it.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,41 @@ use lookout_schema::{AlertRecord, CameraId, Timestamp, WorkerId};
 
 use super::{Bucket, Camera, State, Worker};
 
-/// What is to be kept, in one transaction.
+/// The content of one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
-    /// Where to go on; none where only a part is kept, of which each camera says itself what it has heard.
+    /// The offsets to resume from; `None` for a partial commit, where each camera stores its own offsets.
     pub(crate) places: Option<(Places, TopicIds)>,
     pub(crate) cameras: Vec<(CameraId, Vec<u8>)>,
     pub(crate) workers: Vec<(WorkerId, Vec<u8>)>,
     pub(crate) gone: Vec<CameraId>,
     pub(crate) gone_workers: Vec<WorkerId>,
     pub(crate) buckets: Vec<(CameraId, Bucket)>,
-    /// Ours, to be told once they are kept.
+    /// New alerts of the monitor, published once they are committed.
     pub(crate) alerts: Vec<AlertRecord>,
-    /// Of the alerts' topic.
+    /// Alerts read from the topic of the alerts.
     pub(crate) read: Vec<AlertRecord>,
 }
 
-/// What was kept.
+/// The restored content of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) places: Places,
-    /// Of the topics to which the places belong.
+    /// The ids of the topics to which the offsets belong.
     pub(crate) topic_ids: TopicIds,
     pub(crate) cameras: Vec<(String, Vec<u8>)>,
     pub(crate) workers: Vec<(String, Vec<u8>)>,
 }
 
 impl State {
-    /// Whether something waits to be kept before it can be told.
+    /// Returns whether there are results that must be committed before they can be published.
     pub(crate) fn is_due(&self) -> bool {
         let told = &self.told;
         !(told.alerts.is_empty() && told.read.is_empty() && told.buckets.is_empty())
     }
 
-    /// What is to be kept now: all that has changed, or, where not `all`, what alerts and history rest on.
+    /// Returns what to commit now: all changes if `all`, otherwise only the state on which alerts and history
+    /// depend.
     pub(crate) fn checkpoint(&mut self, all: bool) -> Checkpoint {
         let mut checkpoint = Checkpoint { places: all.then(|| self.places()), ..Checkpoint::default() };
         for (id, camera) in &mut self.cameras {
@@ -66,7 +67,7 @@ impl State {
         checkpoint
     }
 
-    /// Goes on from what was kept. What of it cannot be read, because another version wrote it, begins anew.
+    /// Restores the state. A part that cannot be decoded, because another version wrote it, starts empty.
     pub(crate) fn go_on(&mut self, kept: Kept, now: Timestamp) {
         self.places.clone_from(&kept.places);
         self.topic_ids = kept.topic_ids;
@@ -91,7 +92,7 @@ impl State {
     }
 }
 
-/// MessagePack by field names: numbers keep every bit, infinities too, and a field may be left out.
+/// MessagePack with field names: it keeps every bit of a number, also infinities, and allows missing fields.
 fn encoded<T: serde::Serialize>(id: &str, value: &T) -> Option<Vec<u8>> {
     rmp_serde::to_vec_named(value).map_err(|error| tracing::error!(id, %error, "a state cannot be kept")).ok()
 }

@@ -1,11 +1,11 @@
-//! Which records a camera or a worker has taken already.
+//! Deduplication of the records of a camera or a worker.
 
 use lookout_broker::Placed;
 use lookout_schema::RecordKind;
 use serde::{Deserialize, Serialize};
 
-/// The last record taken of each kind: partition and offset. It is kept together with what was made of the records,
-/// so a record that is read again after a restart is taken once.
+/// The partition and offset of the last applied record of each kind. It is stored together with the results
+/// of the records, so that a record that is read again after a restart is applied once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Heard {
     frame: Option<(i32, i64)>,
@@ -13,7 +13,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Notes the record; false where it was taken before.
+    /// Notes the record. Returns `false` if it was applied before.
     pub(crate) fn take(&mut self, placed: &Placed) -> bool {
         let Some(last) = self.of(placed.kind) else { return true };
         let known =
@@ -24,7 +24,8 @@ impl Heard {
         !known
     }
 
-    /// The topic begins anew, with offsets that mean other records. Gives whether some were known.
+    /// Forgets the offsets of a topic that was recreated, because they now belong to other records. Returns
+    /// whether there were any.
     pub(crate) fn forget(&mut self, kind: RecordKind, partition: i32) -> bool {
         let of_it = |(known, _): &mut (i32, i64)| *known == partition;
         self.of(kind).is_some_and(|last| last.take_if(of_it).is_some())

@@ -1,5 +1,5 @@
-//! All that the monitor knows, made of records alone. Pure: the time is an argument, and what is to be kept or told
-//! is given back.
+//! The state of the monitor, derived from records alone. Pure: the time is an argument, and everything to be
+//! stored or published is collected for the caller.
 
 mod bucket;
 mod camera;
@@ -29,42 +29,43 @@ pub(crate) use self::{
     worker::Worker,
 };
 
-/// All that is known.
+/// The whole state.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) ways: Ways,
-    /// Of the file, for cameras that are not in the registry.
+    /// The zones and lines of the monitor's file, for cameras that are not in the registry.
     file: BTreeMap<CameraId, CameraPlaces>,
     pub(crate) cameras: BTreeMap<CameraId, Camera>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
-    /// What the registry holds, also of cameras of which no record has come.
+    /// The content of the registry, including cameras without records.
     pub(crate) registry: BTreeMap<CameraId, Box<CameraSpec>>,
-    /// Cameras whose every frame somebody looks at.
+    /// The cameras whose every frame is followed by a client.
     pub(crate) watched: BTreeSet<CameraId>,
-    /// The record to go on with.
+    /// The next offset of each partition.
     places: Places,
     topic_ids: TopicIds,
-    /// Where the store says to go on; a partition that begins before it was made anew.
+    /// The offsets from which the store resumes. A partition whose first record has a lower offset was
+    /// recreated.
     begun: Places,
     pub(crate) told: Told,
     pub(crate) counts: Counts,
 }
 
-/// How many records there were.
+/// Counters of the records.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) read: BTreeMap<RecordKind, u64>,
-    /// Nobody can read them, by topic.
+    /// Records that cannot be read, by topic.
     pub(crate) unreadable: BTreeMap<RecordKind, u64>,
-    /// Deleted before they were read, by topic.
+    /// Records that were deleted before they were read, by topic.
     pub(crate) deleted: BTreeMap<RecordKind, u64>,
-    /// Cameras whose times did not agree, by the field that was not believed.
+    /// How often a camera's times started to disagree, by the field that was not trusted.
     pub(crate) doubts: BTreeMap<&'static str, u64>,
-    /// Read, and passed over.
+    /// Records that were read and ignored, by cause.
     pub(crate) passed: BTreeMap<Passed, u64>,
-    /// How old the last frame or status was when it was taken.
+    /// The age of the last frame or status when it was applied, in milliseconds.
     pub(crate) lag_ms: i64,
-    /// The same of the oldest since this was looked at.
+    /// The highest such age since it was last queried.
     pub(crate) oldest_ms: i64,
 }
 
@@ -75,16 +76,16 @@ impl Counts {
     }
 }
 
-/// Why a record was passed over.
+/// Why a record was ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Passed {
-    /// It was taken before.
+    /// It was already applied.
     Again,
-    /// It is of an owner that had lost the camera, or out of its order.
+    /// It is from a former owner of the camera, or out of order.
     Late,
-    /// It lies in the future.
+    /// Its time lies in the future.
     Future,
-    /// There are too many cameras, or workers, for another one.
+    /// The maximum number of cameras or workers is reached.
     TooMany,
 }
 
@@ -103,11 +104,11 @@ impl Passed {
 
 const MAX_CAMERAS: usize = 10_000;
 const MAX_WORKERS: usize = 1_000;
-/// A clock that runs ahead by more is not believed.
+/// The maximum by which a record's time may be ahead of the local clock.
 const MAX_AHEAD_MS: i64 = 600_000;
-/// What was not heard of for so long is forgotten.
+/// The time without records after which a camera or a worker is removed from the state.
 const FORGET_MS: i64 = 24 * 3_600_000;
-/// The same of a camera that was taken out of the registry, whose last records may still come.
+/// The same for a camera that was removed from the registry, whose last records may still arrive.
 const FORGET_REMOVED_MS: i64 = 60_000;
 
 impl State {
@@ -141,7 +142,7 @@ impl State {
         }
     }
 
-    /// Takes the next record.
+    /// Applies the next record.
     pub(crate) fn apply(&mut self, placed: Placed, now: Timestamp) {
         let partition = (placed.kind, placed.partition);
         *self.counts.read.entry(placed.kind).or_default() += 1;
@@ -275,13 +276,14 @@ impl State {
         }
     }
 
-    /// Looks at what did not come, where `caught_up` says that nothing waits to be read.
+    /// Evaluates the absence rules, closes finished minutes and forgets the long absent. Does nothing unless
+    /// `caught_up`, that is, unless all records have been read.
     pub(crate) fn tick(&mut self, now: Timestamp, caught_up: bool) {
         if !caught_up {
             return;
         }
         let minute = minute_of(now);
-        // A frame of the minute before may still be on its way.
+        // Frames of the previous minute may still arrive.
         let over = if minute_of(Timestamp::from_unix_us(now.as_unix_us() - 5_000_000)) == minute {
             minute
         } else {
@@ -318,9 +320,9 @@ impl State {
         }
     }
 
-    /// The rate of each camera's frames, `seconds` after it was asked for last.
+    /// Measures the frame rate of each camera, `seconds` after the last measurement.
     pub(crate) fn measure(&mut self, seconds: f64) {
-        /// So much of a rate is what was measured now.
+        /// The weight of the newest measurement in the smoothed rate.
         const NEW: f64 = 0.3;
         for camera in self.cameras.values_mut() {
             let live = &mut camera.live;
@@ -329,8 +331,8 @@ impl State {
         }
     }
 
-    /// The topic of `kind` was recreated: its offsets mean other records. Epochs may begin anew with it, where the
-    /// topic of the claims was recreated too.
+    /// Handles the recreation of the topic of `kind`: its offsets now belong to other records. Epochs may
+    /// restart, too, if the topic of the claims was also recreated.
     fn start_over(&mut self, kind: RecordKind, partition: i32) {
         for camera in self.cameras.values_mut() {
             if camera.heard.forget(kind, partition) {
@@ -345,7 +347,8 @@ impl State {
         }
     }
 
-    /// Notes the topics' ids. Places in a topic that has another id than before are of records that are gone.
+    /// Sets the ids of the topics. Drops the offsets of each topic whose id has changed, because their
+    /// records are gone.
     pub(crate) fn set_topic_ids(&mut self, ids: &TopicIds) {
         if self.topic_ids == *ids {
             return;
@@ -357,12 +360,12 @@ impl State {
         self.topic_ids.clone_from(ids);
     }
 
-    /// The records to go on with, and the ids of their topics.
+    /// Returns the offsets to resume from, and the ids of their topics.
     pub(crate) fn places(&self) -> (Places, TopicIds) {
         (self.places.clone(), self.topic_ids.clone())
     }
 
-    /// Cameras of the registry of which no record has come.
+    /// Returns the cameras of the registry without records.
     pub(crate) fn unheard(&self) -> impl Iterator<Item = &CameraSpec> {
         self.registry.values().filter(|spec| !self.cameras.contains_key(&spec.id)).map(|spec| &**spec)
     }
@@ -372,7 +375,7 @@ fn not_ahead(at: Timestamp, now: Timestamp) -> Result<(), Passed> {
     if at.ms_since(now) > MAX_AHEAD_MS { Err(Passed::Future) } else { Ok(()) }
 }
 
-/// The camera; a new one where there is room for it.
+/// Returns the camera, and creates it if the camera limit allows.
 fn room<'a>(
     cameras: &'a mut BTreeMap<CameraId, Camera>,
     id: &CameraId,

@@ -1,28 +1,29 @@
-//! When something was heard of last, and when it should have been.
+//! Liveness of a camera or a worker: when its last record came, and when the next one is due.
 
 use lookout_schema::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Of a camera or a worker.
+/// The liveness of one camera or worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pulse {
-    /// When it was heard of last: by our own clock where that was as it came, or else by the record's.
+    /// When the last record was received: by the local clock if the record was fresh, otherwise by the
+    /// record's clock.
     pub(crate) heard_at: Timestamp,
-    /// By the record's clock.
+    /// The time of the last record, by the record's clock.
     pub(crate) said_at: Timestamp,
-    /// The last record that comes every so often.
+    /// The time of the last periodic record.
     beat_at: Option<Timestamp>,
-    /// How often it comes.
+    /// The estimated interval of the periodic records, in milliseconds.
     every_ms: i64,
 }
 
-/// Workers tell their status this often where their file does not say otherwise.
+/// The default `status_interval_ms` of workers.
 const EVERY_MS: i64 = 5_000;
-/// What `status_interval_ms` may be.
+/// The highest allowed `status_interval_ms`.
 const MAX_EVERY_MS: i64 = 3_600_000;
-/// So many that are missing are silence.
+/// The number of missed intervals that count as silence.
 const MISSING: i64 = 3;
-/// A record that is older was not heard as it came: the monitor reads what it has missed.
+/// An older record was not received as it was written, because the monitor is catching up.
 const FRESH_MS: i64 = 10_000;
 
 impl Default for Pulse {
@@ -33,19 +34,21 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// A record that may come at any time.
+    /// Notes a record that may come at any time.
     pub(crate) fn hear(&mut self, said_at: Timestamp, now: Timestamp) {
         let fresh = now.ms_since(said_at) < FRESH_MS;
         self.heard_at = self.heard_at.max(if fresh { now } else { said_at });
         self.said_at = self.said_at.max(said_at);
     }
 
-    /// A record that comes every so often; one that says the `same` as the one before comes by the interval.
+    /// Notes a periodic record. Only a record with the `same` status as the previous one measures the
+    /// interval.
     pub(crate) fn beat(&mut self, said_at: Timestamp, now: Timestamp, same: bool) {
         if let Some(before) = self.beat_at.filter(|_| same) {
             let gap = said_at.ms_since(before);
             if gap > 100 {
-                // What has just changed is told at once, which is no interval: the longer one counts, for a while.
+                // A status change is published at once, so a short gap is not the interval. The longer value
+                // is kept and decays.
                 self.every_ms = gap.max(self.every_ms - self.every_ms / 4).clamp(1_000, MAX_EVERY_MS);
             }
         }
@@ -53,7 +56,7 @@ impl Pulse {
         self.hear(said_at, now);
     }
 
-    /// Whether it should have been heard of by now.
+    /// Returns whether the next record is overdue.
     pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
         now.ms_since(self.heard_at) > MISSING * self.every_ms
     }

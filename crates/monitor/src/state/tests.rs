@@ -1,4 +1,4 @@
-//! Records in, alerts out: with the time as an argument, and with the state kept and brought back in mid-run.
+//! Tests of the state: records in, alerts out, with the time as an argument and with restarts during a run.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -58,7 +58,7 @@ pub(crate) fn settings(text: &str) -> MonitorSettings {
     parse_monitor(Path::new("monitor.toml"), text, &|_| None).unwrap()
 }
 
-/// A time, by milliseconds from the beginning.
+/// Returns a time, in milliseconds from the start of the test.
 pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_unix_us(1_795_507_200_000_000 + ms * 1_000)
 }
@@ -67,7 +67,8 @@ pub(crate) fn session() -> SessionId {
     serde_json::from_str("\"01JDFY9M4K8Z6Q2W3X5V7T9R1P\"").unwrap()
 }
 
-/// Frame number `seq`, ten of them a second, with a person at each of `persons`, in parts of the width.
+/// Returns frame number `seq` of a 10 frames/s stream, with a person at each of `persons`, as fractions of
+/// the width.
 pub(crate) fn frame(seq: u64, age_ms: i64, persons: &[f32]) -> FrameRecord {
     let captured_at = at(seq as i64 * 100);
     let person = |x: &f32| Detection {
@@ -152,7 +153,7 @@ fn framed(frame: FrameRecord) -> Placed {
     placed(RecordKind::Frame, frame.seq as i64, ReadRecord::Frame(Box::new(frame)))
 }
 
-/// What the alerts say, in short.
+/// Returns the rule and state of each alert.
 fn short(alerts: &[AlertRecord]) -> Vec<String> {
     alerts.iter().map(|alert| format!("{} {}", alert.rule, alert.state.as_str())).collect()
 }
@@ -173,7 +174,7 @@ fn more_than_there_may_be_for_long_enough() {
     let raised = run(&mut state, two(10..25));
     assert_eq!(short(&raised), ["crowd raised"]);
     assert_eq!(raised[0].id, "monitor/crowd/gate/01JDFY9M4K8Z6Q2W3X5V7T9R1P/0");
-    // One who is out of sight for a moment has not gone; who stays out of sight has.
+    // A person who is undetected for a moment has not left; one who stays undetected has.
     let cleared = run(&mut state, (25..80).map(|seq| frame(seq, 60, &[0.2])));
     assert_eq!(short(&cleared), ["loiter raised", "crowd cleared"]);
     let crowd = cleared.iter().find(|alert| alert.rule == "crowd").unwrap();
@@ -196,7 +197,7 @@ fn who_stays_is_told_and_who_leaves_too() {
     let mut state = State::new(&settings(RULES));
     let alerts = run(&mut state, (0..40).map(|seq| frame(seq, 60, &[0.2])));
     assert_eq!(short(&alerts), ["loiter raised"]);
-    // A new session begins its objects anew.
+    // A new session restarts the track ids.
     let mut next = frame(0, 60, &[]);
     next.session = SessionId::generate();
     next.captured_at = at(5_000);
@@ -225,7 +226,7 @@ fn a_camera_that_gives_no_frames() {
     say(&mut state, 1, status(5_000, CameraStatus::Retrying), at(5_010));
     state.tick(at(24_000), true);
     assert_eq!(state.told.alerts, []);
-    // What waits to be read may say otherwise.
+    // Unread records may change the result.
     state.tick(at(40_000), false);
     assert_eq!(state.told.alerts, []);
     state.tick(at(40_000), true);
@@ -237,7 +238,7 @@ fn a_camera_that_gives_no_frames() {
     say(&mut state, 2, status(42_000, CameraStatus::Running), at(42_010));
     state.tick(at(42_250), true);
     assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["down cleared"]);
-    // And one of which nothing is heard.
+    // A camera without any records is also reported.
     state.tick(at(90_000), true);
     assert_eq!(short(&state.told.alerts), ["down raised"]);
 }
@@ -323,7 +324,7 @@ fn a_hostile_picture_costs_no_more_than_a_full_one() {
     assert!(camera.follower.objects().count() <= 512);
 }
 
-/// The store, as a test needs it.
+/// A fake store.
 #[derive(Default)]
 struct Kept1 {
     kept: Kept,
@@ -362,7 +363,7 @@ impl Kept1 {
     }
 }
 
-/// Someone who walks to and fro, with others who come and go.
+/// Returns a frame of a scene with one person who walks back and forth, and others who come and leave.
 fn walk(seq: u64) -> FrameRecord {
     let x = 0.1 + 0.8 * ((seq as f32 / 30.0).sin() + 1.0) / 2.0;
     let mut persons = vec![x];
@@ -399,7 +400,8 @@ proptest! {
                 store.commit(state.checkpoint(false));
             }
             if stops.next_if(|stop| *stop <= seq).is_some() {
-                // Killed: what was not kept is gone, and Kafka is read again from where the store says.
+                // The process is killed: uncommitted state is lost, and reading resumes from the stored
+                // offsets.
                 state = store.restart();
                 seq = store.kept.places.values().next().map_or(0, |place| *place as u64);
             }
@@ -433,7 +435,7 @@ fn a_topic_that_is_recreated_under_a_running_monitor_is_read_though_its_offsets_
         state.apply(framed(of_epoch(seq, 7)), at(seq as i64 * 100 + 60));
     }
     assert_eq!(frames(&state), 20);
-    // The topic of the claims was recreated too, so the epochs start over.
+    // The topic of the claims was recreated, too, so the epochs restart.
     for seq in 20..25 {
         let record = ReadRecord::Frame(Box::new(of_epoch(seq, 2)));
         let placed = Placed { anew: seq == 20, ..placed(RecordKind::Frame, seq as i64 - 20, record) };

@@ -1,4 +1,4 @@
-//! What records have led to, and is to be kept or told.
+//! The results of the applied records that are to be stored or published.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use lookout_schema::{AlertRecord, CameraId, SnapshotRecord, TrackRecord, WorkerI
 
 use super::bucket::Bucket;
 
-/// Filled as records are taken, and emptied by whoever runs the monitor.
+/// Outbound events, filled as records are applied and drained by the consumer loop.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Ours, to be kept and then told.
+    /// New alerts of the monitor, to be stored and then published.
     pub(crate) alerts: Vec<AlertRecord>,
-    /// What the alerts' topic holds, of others and of us.
+    /// Alerts read from the topic of the alerts, from the monitor and other consumers.
     pub(crate) read: Vec<AlertRecord>,
     pub(crate) tracks: Vec<TrackRecord>,
     pub(crate) buckets: Vec<(CameraId, Bucket)>,
-    /// Cameras and workers that are forgotten.
+    /// Cameras and workers that were removed from the state.
     pub(crate) gone: Vec<CameraId>,
     pub(crate) gone_workers: Vec<WorkerId>,
     pub(crate) pictures: Vec<SnapshotRecord>,
-    /// The fields that are not believed, of cameras whose times do not agree.
+    /// The fields that are no longer trusted, one entry per camera whose times started to disagree.
     pub(crate) doubts: Vec<&'static str>,
-    /// The last frames, by number, of the cameras that are watched.
+    /// The sequence number of the last frame of each watched camera.
     pub(crate) looks: BTreeMap<CameraId, u64>,
 }

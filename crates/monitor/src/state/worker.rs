@@ -1,4 +1,4 @@
-//! What is known of one worker.
+//! The state of one worker.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(crate) struct Worker {
     rules: BTreeMap<String, Lasting>,
     #[serde(skip)]
     pub(crate) dirty: bool,
-    /// Something of it is in the next commit, so all of it has to be.
+    /// Whether its results are part of the next commit, so that its whole state must be, too.
     #[serde(skip)]
     pub(crate) due: bool,
 }
@@ -40,7 +40,7 @@ impl Worker {
         &self.status.worker
     }
 
-    /// Goes on with the rules that there are now; gives what stands no more.
+    /// Resumes with the current rules. Returns the alerts of removed rules, cancelled.
     pub(crate) fn go_on(&mut self, rules: &[RuleSettings], now: Timestamp) -> Vec<AlertRecord> {
         let mut kept = BTreeMap::new();
         for rule in rules.iter().filter(|rule| matches!(rule.kind, RuleKind::WorkerDown { .. })) {
@@ -59,7 +59,7 @@ impl Worker {
         self.dirty = true;
     }
 
-    /// Whether it says nothing though it has not said that it stops.
+    /// Returns whether status records are missing although the worker has not reported that it stopped.
     pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
         self.status.state != WorkerState::Stopped && self.pulse.is_silent(now)
     }

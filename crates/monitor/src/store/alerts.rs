@@ -1,4 +1,4 @@
-//! Alerts, ours and others', and who has acknowledged them.
+//! The stored alerts of the monitor and of other consumers, with their acknowledgments.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::{Store, commit::us};
 use crate::error::StoreError;
 
-/// An alert as it is now.
+/// The current state of an alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct StoredAlert {
     pub(crate) alert: AlertRecord,
     pub(crate) acknowledged: Option<Acknowledged>,
 }
 
-/// Someone has seen it.
+/// The acknowledgment of an alert by a user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Acknowledged {
     pub(crate) at: Timestamp,
@@ -24,7 +24,7 @@ pub(crate) struct Acknowledged {
     pub(crate) note: String,
 }
 
-/// Which alerts are asked for.
+/// The filter of an alert query.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AlertFilter {
     pub(crate) open: bool,
@@ -32,12 +32,12 @@ pub(crate) struct AlertFilter {
     pub(crate) camera: Option<String>,
     pub(crate) rule: Option<String>,
     pub(crate) level: Option<AlertLevel>,
-    /// Raised before.
+    /// Only alerts that were raised before this time.
     pub(crate) before: Option<Timestamp>,
     pub(crate) limit: usize,
 }
 
-/// The newest first.
+/// One page of alerts, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct AlertPage {
     pub(crate) alerts: Vec<StoredAlert>,
@@ -51,7 +51,7 @@ impl Store {
         self.read(move |connection| page(connection, &filter)).await
     }
 
-    /// Notes that somebody has seen it; none where there is no such alert.
+    /// Stores the acknowledgment of an alert. Returns `None` if the alert does not exist.
     pub(crate) async fn acknowledge(
         &self,
         id: String,
@@ -59,7 +59,7 @@ impl Store {
     ) -> Result<Option<StoredAlert>, StoreError> {
         self.write(move |connection| {
             let Some(known) = find(connection, &id)? else { return Ok(None) };
-            // What happened at a moment has no other end than to be seen.
+            // A line crossing is a single event, so its alert has no other end than the acknowledgment.
             let ends = matches!(known.alert.evidence, AlertEvidence::Line { .. });
             connection.execute(
                 "UPDATE alerts SET ack_at = ?2, ack_by = ?3, ack_note = ?4, open = open AND NOT ?5 WHERE id = ?1",
@@ -70,7 +70,7 @@ impl Store {
         .await
     }
 
-    /// How many stand, by camera; those of none under an empty name.
+    /// Returns the number of open alerts per camera. Alerts without a camera are counted under an empty name.
     pub(crate) async fn open_alerts(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         self.read(|connection| {
             let mut query = connection.prepare_cached(
@@ -97,7 +97,7 @@ fn find(connection: &Connection, id: &str) -> Result<Option<StoredAlert>, StoreE
     query.query_row([id], parts).optional()?.map(stored).transpose()
 }
 
-/// Keeps the alert, where it is later than what is known of it.
+/// Stores the alert if its version is newer than the stored one. Returns whether it was stored.
 pub(super) fn put(transaction: &Transaction<'_>, alert: &AlertRecord) -> Result<bool, StoreError> {
     let mut known = transaction.prepare_cached("SELECT version FROM alerts WHERE id = ?1")?;
     let known: Option<i64> = known.query_row([&alert.id], |row| row.get(0)).optional()?;

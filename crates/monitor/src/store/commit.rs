@@ -1,4 +1,4 @@
-//! Checkpoints: written at once, and read at the start.
+//! Checkpoints: written in one transaction, and read at the start.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     state::{Checkpoint, Kept},
 };
 
-/// The kinds whose places are kept. The registry is read from its beginning each time.
+/// The record kinds whose offsets are stored. The registry is read from its beginning at each start.
 const KINDS: [(RecordKind, &str); 4] = [
     (RecordKind::Frame, "frame"),
     (RecordKind::Status, "status"),
@@ -22,7 +22,7 @@ const KINDS: [(RecordKind, &str); 4] = [
 ];
 
 impl Store {
-    /// Keeps all of it, or nothing. Gives the alerts that were not known before.
+    /// Commits the whole checkpoint or nothing. Returns the alerts that were not known before.
     pub(crate) async fn commit(&self, checkpoint: Arc<Checkpoint>) -> Result<Vec<AlertRecord>, StoreError> {
         let hooks = Arc::clone(&self.hooks);
         self.write(move |connection| {
@@ -34,7 +34,7 @@ impl Store {
         .await
     }
 
-    /// What was kept last.
+    /// Returns the last committed state.
     pub(crate) async fn kept(&self) -> Result<Kept, StoreError> {
         self.write(|connection| {
             let mut kept = Kept::default();
@@ -132,7 +132,7 @@ fn write_topic_ids(transaction: &Transaction<'_>, ids: &TopicIds) -> Result<(), 
     Ok(())
 }
 
-/// Microseconds since 1970, as the tables have them.
+/// Returns the microseconds since 1970, as stored in the tables.
 pub(super) fn us(at: Timestamp) -> i64 {
     at.as_unix_us()
 }

@@ -1,4 +1,4 @@
-//! The minutes of cameras.
+//! Per-minute history of the cameras.
 
 use lookout_schema::CameraId;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -6,11 +6,11 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::Store;
 use crate::{error::StoreError, state::Bucket};
 
-/// A minute of a camera.
+/// One minute of a camera.
 pub(crate) type HistoryRow = Bucket;
 
 impl Store {
-    /// The minutes of a camera from one on.
+    /// Returns the minutes of a camera, from `from_minute` on.
     pub(crate) async fn history(
         &self,
         camera: CameraId,
@@ -51,7 +51,7 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Adds a minute, to what is there of it already.
+/// Adds the counts of a minute to those that are already stored for it.
 pub(super) fn add(
     transaction: &Transaction<'_>,
     camera: &CameraId,

@@ -1,8 +1,8 @@
-//! What outlives the process: SQLite, in one file.
+//! The persistent store: one SQLite file.
 //!
-//! One transaction holds the places in Kafka, what the records up to them have led to, and what is still to be told;
-//! so whatever happens to the process, the three fit together. Its two connections live on threads of their own: one
-//! writes, one reads, and neither waits for the other.
+//! One transaction holds the offsets in Kafka, the results of the records up to them, and the alerts that are
+//! not yet delivered, so the three stay consistent whenever the process ends. The two connections have their
+//! own threads: one writes, one reads, and neither waits for the other.
 
 mod alerts;
 mod commit;
@@ -36,25 +36,25 @@ use crate::{
     error::{StoreError, advice},
 };
 
-/// The store. Its clones are the same store.
+/// A handle to the store. Clones share the same store.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     writer: Arc<Worker>,
     reader: Arc<Worker>,
-    /// Who is told of alerts; see [`lookout_config::WebhookSettings`].
+    /// The webhooks that alerts are delivered to; see [`lookout_config::WebhookSettings`].
     hooks: Arc<[lookout_config::WebhookSettings]>,
     file: Arc<StoreFile>,
-    /// Held for as long as the store is used.
+    /// The lock against other monitors, held as long as the store is in use.
     _lock: Arc<File>,
 }
 
-/// The file, as it was opened.
+/// The database file as it was opened.
 #[derive(Debug)]
 struct StoreFile {
     path: Arc<Path>,
-    /// Of its device and inode.
+    /// Device and inode of the file.
     identity: (u64, u64),
-    /// What the first error said that showed damage.
+    /// The first error message that reported damage.
     damage: OnceLock<String>,
 }
 
@@ -63,7 +63,8 @@ impl StoreFile {
         Ok(Self { path: path.into(), identity: identity(path)?, damage: OnceLock::new() })
     }
 
-    /// SQLite goes on with a file that has no name any more, and what it writes there is gone with the process.
+    /// Checks that the path still names the opened file. SQLite continues to write to a deleted file, and
+    /// those writes are lost when the process ends.
     fn check(&self) -> Result<(), StoreError> {
         match identity(&self.path) {
             Ok(identity) if identity == self.identity => Ok(()),
@@ -71,12 +72,12 @@ impl StoreFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Gone { path: Arc::clone(&self.path) })
             }
-            // What keeps it from being looked at need not keep it from being used.
+            // The file may still be usable although its metadata cannot be read.
             Err(_) => Ok(()),
         }
     }
 
-    /// Names the file in an error, and notes where it is damaged.
+    /// Adds the path to an error, and records whether the file is damaged.
     fn named(&self, error: StoreError) -> StoreError {
         let StoreError::Sql(source) = error else { return error };
         let error = StoreError::File { path: Arc::clone(&self.path), source };
@@ -94,13 +95,13 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A thread with a connection.
+/// A thread that owns a connection and runs jobs on it.
 #[derive(Debug)]
 struct Worker {
     jobs: mpsc::Sender<Job>,
 }
 
-/// Who asks waits while so many others do.
+/// The capacity of the job queue. Callers wait when it is full.
 const JOBS: usize = 64;
 
 impl Worker {
@@ -121,7 +122,7 @@ impl Worker {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(move |connection: &mut Connection| {
-            // Whoever asked may have gone, which is no fault.
+            // The caller may have been cancelled.
             let _ = answer.send(job(connection));
         });
         self.jobs.send(job).await.map_err(|_| StoreError::Stopped)?;
@@ -130,10 +131,11 @@ impl Worker {
 }
 
 impl Store {
-    /// Opens the store in `folder`, which is made where it is not there.
+    /// Opens the store in `folder`, which is created if it does not exist.
     ///
     /// # Errors
-    /// The folder cannot be written, another monitor uses it, or the file is none of ours.
+    /// The folder cannot be written, another monitor uses the store, or the file is not a store of the
+    /// monitor.
     pub(crate) fn open(
         folder: &Path,
         hooks: &[lookout_config::WebhookSettings],
@@ -144,7 +146,7 @@ impl Store {
             source,
         };
         std::fs::create_dir_all(folder).map_err(|error| fail(error.into()))?;
-        // A second monitor with the same store would take each record twice.
+        // A second monitor with the same store would apply each record twice.
         let lock = File::create(folder.join("monitor.lock")).map_err(|error| fail(error.into()))?;
         lock.try_lock().map_err(|_| fail("it is in use: is another monitor running with it?".into()))?;
         let sql = |error: rusqlite::Error| fail(format!("{error}{}", advice(&error)).into());
@@ -159,7 +161,7 @@ impl Store {
         })
     }
 
-    /// What is wrong with the file for good, if anything is known to be.
+    /// Returns the error message of a permanent damage of the file, if one was detected.
     pub(crate) fn damage(&self) -> Option<&str> {
         self.file.damage.get().map(String::as_str)
     }

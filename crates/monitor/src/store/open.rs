@@ -1,10 +1,10 @@
-//! The file and its tables.
+//! The schema of the database, and how it is opened.
 
 use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
-/// Of the tables below. A later program brings an older file up to its own.
+/// The version of the schema below. A later program migrates an older file.
 const VERSION: i64 = 1;
 
 const TABLES: &str = "
@@ -34,7 +34,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_target ON outbox (target, seq);
 ";
 
-/// Tables that were added to version 1; programs that do not know them leave them alone.
+/// Tables that were added to version 1. Programs that do not know them ignore them.
 const ADDED: &str = "
 -- The ids of the topics in which the places are.
 CREATE TABLE IF NOT EXISTS topics (kind TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
@@ -45,16 +45,17 @@ CREATE TABLE IF NOT EXISTS set_aside (
 CREATE INDEX IF NOT EXISTS set_aside_at ON set_aside (at);
 ";
 
-/// What this is, in the file's header.
+/// The SQLite application id in the file's header.
 const APPLICATION: i64 = 0x4c6f_6f6b;
 
-/// Opens the file for its one writer.
+/// Opens the file for the single writer.
 pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(1))?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A transaction that is over outlives a power cut: what it says was told may have been.
+    // A committed transaction must survive a power failure, because alerts in it may already have been
+    // published.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     let transaction = connection.transaction()?;

@@ -1,4 +1,4 @@
-//! What is kept and still to be told.
+//! Outbox: alerts that are committed to the store and not yet delivered.
 
 use lookout_config::WebhookSettings;
 use lookout_schema::{AlertRecord, Timestamp};
@@ -8,25 +8,25 @@ use serde::Serialize;
 use super::{Store, commit::us};
 use crate::error::StoreError;
 
-/// An alert that is to be told.
+/// An alert that waits for delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Waiting {
     pub(crate) seq: i64,
     pub(crate) alert: AlertRecord,
-    /// When it was raised, or changed, or cleared, by our clock.
+    /// When it was raised, changed or cleared, by the local clock.
     pub(crate) since: Timestamp,
 }
 
-/// The target that is the alerts' topic.
+/// The delivery target for the topic of the alerts.
 pub(crate) const TOPIC: &str = "";
 
-/// The target that is a webhook; its name cannot be the topic's.
+/// Returns the delivery target for a webhook, which never equals `TOPIC`.
 pub(crate) fn hook(name: &str) -> String {
     format!("webhook/{name}")
 }
 
 impl Store {
-    /// What is to be told to `target` first.
+    /// Returns the oldest alerts that wait for delivery to `target`, at most `limit`.
     pub(crate) async fn waiting(&self, target: String, limit: i64) -> Result<Vec<Waiting>, StoreError> {
         self.write(move |connection| {
             let mut query = connection.prepare_cached(
@@ -46,7 +46,7 @@ impl Store {
         .await
     }
 
-    /// They were told, or given up.
+    /// Removes alerts that were delivered or given up.
     pub(crate) async fn done(&self, seqs: Vec<i64>) -> Result<(), StoreError> {
         self.write(move |connection| {
             let transaction = connection.transaction()?;
@@ -73,7 +73,8 @@ pub(crate) struct SetAside {
 }
 
 impl Store {
-    /// Moves an alert that `webhook` did not accept out of the way of the others.
+    /// Moves an alert that `webhook` did not accept out of the outbox, so that it does not block the
+    /// following alerts.
     pub(crate) async fn set_aside(
         &self,
         seq: i64,
@@ -95,7 +96,7 @@ impl Store {
         .await
     }
 
-    /// The newest alerts that webhooks did not accept.
+    /// Returns the newest alerts that webhooks did not accept, at most `limit`.
     pub(crate) async fn were_set_aside(&self, limit: i64) -> Result<Vec<SetAside>, StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
@@ -132,7 +133,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// The topic has it.
+/// Removes an alert that the topic already holds.
 pub(super) fn told(transaction: &Transaction<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
     transaction
         .prepare_cached("DELETE FROM outbox WHERE target = ?1 AND alert = ?2 AND version = ?3")?

@@ -1,4 +1,4 @@
-//! What is let go of, so that the store does not grow for ever.
+//! Retention: deletes old rows so that the store does not grow without a limit.
 
 use lookout_schema::Timestamp;
 use rusqlite::{Connection, params};
@@ -6,34 +6,35 @@ use rusqlite::{Connection, params};
 use super::{Store, commit::us};
 use crate::{error::StoreError, state::minute_of};
 
-/// The most alerts that are kept.
+/// The maximum number of alerts that are kept.
 const MAX_ALERTS: i64 = 200_000;
-/// Rows that go at a time: others wait meanwhile.
+/// Rows deleted per statement. Other jobs of the store wait meanwhile.
 const STEP: i64 = 5_000;
-/// Pages that are given back to the system at a time.
+/// Free pages returned to the file system per step.
 const PAGES: i64 = 2_000;
 
 impl Store {
-    /// Lets go of what is older than `oldest`, and of the oldest history where the file is larger than `max_bytes`.
+    /// Deletes everything older than `oldest`, and the oldest history while the file is larger than
+    /// `max_bytes`.
     pub(crate) async fn retain(&self, oldest: Timestamp, max_bytes: u64) -> Result<(), StoreError> {
         while self.write(move |connection| step(connection, oldest, max_bytes)).await? {}
         Ok(())
     }
 
-    /// How large it is, in bytes.
+    /// Returns the size of the store in bytes.
     pub(crate) async fn size(&self) -> Result<u64, StoreError> {
         self.read(|connection| Ok(size(connection)?)).await
     }
 }
 
-/// Of what the file holds, without the pages that are free.
+/// Returns the size of the file's content, without its free pages.
 fn size(connection: &Connection) -> Result<u64, rusqlite::Error> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let bytes = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-/// Whether there is more to let go of.
+/// Deletes one portion of old rows. Returns whether there is more to delete.
 fn step(connection: &mut Connection, oldest: Timestamp, max_bytes: u64) -> Result<bool, StoreError> {
     let mut gone = delete_history(connection, minute_of(oldest))?;
     gone += connection.execute(

@@ -1,4 +1,4 @@
-//! The store, on disk.
+//! Tests of the store on disk.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -52,15 +52,15 @@ async fn an_alert_is_told_once_whatever_was_told_before() {
     for target in [TOPIC.to_owned(), hook("pager")] {
         assert_eq!(store.waiting(target, 10).await.unwrap().len(), 1);
     }
-    // Another monitor may not take the same store; what waits outlives the process.
+    // A second open of the same store fails; the outbox survives a restart of the process.
     assert!(Store::open(folder.path(), &[]).is_err());
     drop(store);
     let store = reopened(&folder).await;
-    // The topic has it: the process ended between telling it and noting that.
+    // The topic already holds the alert: the process ended after publishing and before recording that.
     store.commit(read(&[alert("a", 1, 0), alert("b", 1, 5)])).await.unwrap();
     assert_eq!(store.waiting(TOPIC.into(), 10).await.unwrap(), []);
     assert_eq!(store.waiting(hook("pager"), 10).await.unwrap().len(), 1);
-    // And what the topic has is not told again, where the store was lost.
+    // An alert that the topic holds is not published again after the store was lost.
     assert_eq!(store.commit(ours(&[alert("b", 1, 5), alert("b", 2, 9)])).await.unwrap().len(), 1);
     let waiting = store.waiting(TOPIC.into(), 10).await.unwrap();
     assert_eq!(waiting.iter().map(|waiting| waiting.alert.version).collect::<Vec<_>>(), [2]);
@@ -68,7 +68,7 @@ async fn an_alert_is_told_once_whatever_was_told_before() {
     assert_eq!(store.waiting(TOPIC.into(), 10).await.unwrap(), []);
 }
 
-/// Its threads let go of the file when they have done what they were asked.
+/// Waits until the threads of the closed store have released the file.
 async fn reopened(folder: &TempDir) -> Store {
     tokio::task::yield_now().await;
     open(folder)
@@ -111,7 +111,7 @@ async fn what_is_old_goes_and_the_rest_stays() {
     let camera = |n: i64| format!("cam-{}", n % 10).parse().unwrap();
     let buckets = (0..12_000).map(|n| (camera(n), bucket(minute - n / 10))).collect();
     store.commit(Arc::new(Checkpoint { buckets, ..Checkpoint::default() })).await.unwrap();
-    // The same minute again is added.
+    // A second write of the same minute is added to the first.
     let again = vec![(camera(0), bucket(minute))];
     store.commit(Arc::new(Checkpoint { buckets: again, ..Checkpoint::default() })).await.unwrap();
     let rows = store.history(camera(0), minute - 5_000).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_damaged_page_is_noticed_and_named_with_what_to_do() {
     let alerts: Vec<_> = (0..500).map(|n| alert(&format!("a{n}"), 1, n)).collect();
     store.commit(ours(&alerts)).await.unwrap();
     drop(store);
-    // The last connection writes all into the file when it is closed.
+    // SQLite checkpoints the WAL into the file when the last connection closes.
     let file = folder.path().join("monitor.sqlite");
     let store = loop {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -155,13 +155,13 @@ async fn a_damaged_page_is_noticed_and_named_with_what_to_do() {
             let mut bytes = std::fs::read(&file).unwrap();
             let page = 4096;
             assert!(bytes.len() > 20 * page, "{}", bytes.len());
-            // Not the first page, which says that it is a database.
+            // The first page is left intact, because it identifies the file as a database.
             bytes.iter_mut().skip(page).for_each(|byte| *byte = 0xA5);
             std::fs::write(&file, bytes).unwrap();
             break Store::open(folder.path(), &[]);
         }
     };
-    // Where it is found depends on what is read first.
+    // Which call reports the damage depends on the pages that are read first.
     let error = match store {
         Err(error) => error.to_string(),
         Ok(store) => {

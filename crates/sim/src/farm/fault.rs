@@ -1,25 +1,25 @@
-//! What goes wrong with a camera, and when.
+//! The faults of a camera, and when they occur.
 
 use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-/// What can go wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Frames are held for half a second and come all at once.
+    /// Frames are held for half a second and sent all at once.
     Burst,
     /// Every tenth frame is lost.
     Loss,
-    /// Nothing comes, and the connection stays.
+    /// No frames are sent, and the connection stays open.
     Silence,
-    /// Half of the frames come.
+    /// Half of the frames are sent.
     HalfRate,
-    /// The picture has another size.
+    /// The frames have a different size.
     Resolution,
-    /// The camera's clock is ten seconds ahead.
+    /// The timestamps are ten seconds ahead.
     ClockJump,
-    /// The connection is closed; who connects anew is let in.
+    /// The connection is closed; a client that reconnects is accepted.
     Disconnect,
 }
 
@@ -41,12 +41,12 @@ pub struct Fault {
     /// Counted from 1.
     pub camera: usize,
     pub kind: FaultKind,
-    /// Since the farm began.
+    /// Since the server started.
     pub from: Duration,
     pub lasts: Duration,
 }
 
-/// Why a text is no fault.
+/// A text is not a valid fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "`{0}` is no fault: write CAMERA:KIND@FROM+SECONDS, such as `2:silence@20+10`, KIND one of burst, loss, silence, half-rate, resolution, clock-jump, disconnect"
@@ -71,7 +71,7 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Whether it is on, so long after the farm began.
+    /// Returns whether the fault is active at `since` after the server started.
     pub fn is_on(&self, since: Duration) -> bool {
         (self.from..self.from.saturating_add(self.lasts)).contains(&since)
     }

@@ -1,4 +1,5 @@
-//! Many cameras on one RTSP server: each shows a clip over and over, with RTCP sender reports, and fails on demand.
+//! The RTSP test server: serves many cameras, each of which repeats a clip, with RTCP sender reports, and injects
+//! faults.
 
 mod fault;
 mod show;
@@ -23,19 +24,19 @@ pub use self::{
 };
 use crate::{Clip, SimError};
 
-/// What a farm has.
+/// The cameras and faults of a test server.
 #[derive(Debug, Default)]
 pub struct FarmSettings {
-    /// What each camera shows; many may show the same.
+    /// The clip of each camera; several may share one.
     pub cameras: Vec<Arc<Clip>>,
-    /// What each shows while its size is another.
+    /// The clip that each camera shows during a resolution fault.
     pub resized: Vec<Arc<Clip>>,
     pub faults: Vec<Fault>,
-    /// Is told of each frame as it is shown.
+    /// Called for each frame when it is sent.
     pub truth: Option<TruthSink>,
 }
 
-/// A farm that serves until it is dropped. Camera `n`, from 1, is `rtsp://ADDRESS/camera-n`.
+/// An RTSP test server that runs until it is dropped. Camera `n`, from 1, is `rtsp://ADDRESS/camera-n`.
 pub struct Farm {
     address: SocketAddr,
     main_loop: glib::MainLoop,
@@ -43,10 +44,10 @@ pub struct Farm {
 }
 
 impl Farm {
-    /// Serves on `address`.
+    /// Starts the server on `address`.
     ///
     /// # Errors
-    /// The address cannot be listened on, or GStreamer lacks its RTSP server.
+    /// Returns an error if the address cannot be bound, or if GStreamer lacks its RTSP server.
     pub fn start(address: SocketAddr, settings: FarmSettings) -> Result<Self, SimError> {
         let failed = |reason: String| SimError::Farm { reason };
         gst::init().map_err(|error| failed(error.to_string()))?;
@@ -74,7 +75,7 @@ impl Farm {
         Ok(farm)
     }
 
-    /// The address of camera `n`, from 1.
+    /// Returns the address of camera `n`, from 1.
     pub fn uri(&self, n: usize) -> String {
         format!("rtsp://{}/camera-{n}", self.address)
     }
@@ -84,7 +85,7 @@ impl Drop for Farm {
     fn drop(&mut self) {
         self.main_loop.quit();
         if let Some(thread) = self.thread.take() {
-            // One that panicked has said so.
+            // A panic of the thread was already reported.
             let _ = thread.join();
         }
     }

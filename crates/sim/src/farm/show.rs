@@ -1,4 +1,4 @@
-//! One camera's clip to who looks at it.
+//! Streams one camera's clip to its clients.
 
 use std::{
     fmt,
@@ -17,11 +17,11 @@ use server::prelude::*;
 use super::{Fault, FaultKind};
 use crate::{Clip, FrameTruth};
 
-/// Is told of each frame as it is shown: the camera, when, and what is true of it.
+/// Receives the ground truth of each frame when it is sent.
 #[derive(Clone)]
 pub struct TruthSink(pub Arc<Told>);
 
-/// What is told.
+/// The callback's arguments are the camera, the time, and the frame's ground truth.
 pub type Told = dyn Fn(usize, Timestamp, &FrameTruth) + Send + Sync;
 
 impl fmt::Debug for TruthSink {
@@ -30,7 +30,7 @@ impl fmt::Debug for TruthSink {
     }
 }
 
-/// What a camera shows.
+/// A camera with its clips and faults.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) camera: usize,
@@ -41,11 +41,11 @@ pub(super) struct Shown {
     pub(super) begun: Instant,
 }
 
-/// How long frames of a burst are held.
+/// How long the frames of a burst are held.
 const BURST: Duration = Duration::from_millis(500);
 const CLOCK_JUMP: Duration = Duration::from_secs(10);
 
-/// All who look at the camera share one stream, which is fed while someone looks.
+/// Returns the media factory of a camera. All clients share one stream, which is fed while there is a client.
 pub(super) fn factory(shown: Arc<Shown>) -> server::RTSPMediaFactory {
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);
@@ -61,7 +61,7 @@ pub(super) fn factory(shown: Arc<Shown>) -> server::RTSPMediaFactory {
         let Some(source) = source else { return };
         let shown = Arc::clone(&shown);
         let name = format!("camera-{}", shown.camera);
-        // It ends with the media: nothing can be pushed into it any more.
+        // The thread ends with the media, because nothing can be pushed into the source then.
         let _ = thread::Builder::new().name(name).spawn(move || shown.feed(&source));
     });
     factory
@@ -73,7 +73,7 @@ impl Shown {
         self.faults.iter().any(|fault| fault.kind == kind && fault.is_on(since))
     }
 
-    /// Pushes frames at their times until nobody takes them.
+    /// Pushes frames at their times until the stream has no client.
     fn feed(&self, source: &AppSrc) {
         let frame = Duration::from_secs(1) / self.clip.settings.fps;
         let begun = Instant::now();
@@ -86,7 +86,7 @@ impl Shown {
             if source.parent().is_none() {
                 return;
             }
-            // The clip goes on whether somebody looks or not.
+            // The clip continues whether or not there is a client.
             let n = (self.begun.elapsed().as_nanos() / frame.as_nanos()) as usize;
             let resized = self.resized.as_ref().filter(|_| self.has(FaultKind::Resolution));
             waits_for_key |= was_resized != resized.is_some();

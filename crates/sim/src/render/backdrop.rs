@@ -1,4 +1,4 @@
-//! What nobody is asked for: sky, ground, houses, trees, masts.
+//! The parts of the image that are not annotated: sky, ground, houses, trees, masts.
 
 use super::{
     Canvas,
@@ -28,7 +28,7 @@ fn sky(view: &View, canvas: &mut Canvas) {
     let (width, height) = (view.size.width as f32, view.size.height as f32);
     let [r, g, b] = canvas.light.air;
     canvas.paint(&[[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]], [r, g, b], 1.0);
-    // Bluer upwards.
+    // The sky gets bluer toward the top.
     let horizon = view.horizon();
     for band in 0..8 {
         let part = band as f32 / 8.0;
@@ -45,7 +45,7 @@ fn rect(x: [f64; 2], y: [f64; 2], z: f64, color: [u8; 3]) -> Polygon {
     Polygon::flat(vec![[x[0], y[0], z], [x[1], y[0], z], [x[1], y[1], z], [x[0], y[1], z]], color)
 }
 
-/// Long grounds are cut into pieces, so that the air between lies on each by itself.
+/// Draws a strip of ground in pieces, so that fog is computed for the distance of each piece.
 fn strip(x: [f64; 2], color: [u8; 3], view: &View, canvas: &mut Canvas) {
     for piece in -8..8 {
         let y = f64::from(piece) * 25.0;
@@ -99,7 +99,7 @@ fn ground_of_yard(chance: Chance, view: &View, canvas: &mut Canvas) {
     }
 }
 
-/// Solid things, each by its place on the ground.
+/// Returns the solid objects, each with its position on the ground.
 pub(super) fn fixtures(scene: &Scene, at_s: f64) -> Vec<([f64; 2], Vec<Polygon>)> {
     let way = drive_way(scene, at_s);
     match scene.place {

@@ -1,15 +1,15 @@
-//! Whose each pixel is.
+//! The actor that each pixel shows.
 
 use lookout_schema::{BBox, Size};
 
-/// The actor, from 1, that each pixel shows; 0 for none.
+/// For each pixel, the number of the actor that it shows, from 1; 0 for no actor.
 #[derive(Debug)]
 pub(super) struct Ids {
     size: Size,
     ids: Vec<u16>,
 }
 
-/// What of an actor can be seen.
+/// The visible extent of an actor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
     pub(super) pixels: u32,
@@ -18,7 +18,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// Around all of its pixels.
+    /// Returns the bounding box of all its pixels.
     pub(super) fn bbox(&self) -> BBox {
         BBox {
             x1: self.x.0 as f32,
@@ -38,7 +38,7 @@ impl Ids {
         self.ids.fill(0);
     }
 
-    /// Gives the pixels whose middle lies in a convex polygon to `id`; how many that had others'.
+    /// Assigns the pixels whose center lies in a convex polygon to `id`, and returns how many had a different id.
     pub(super) fn fill(&mut self, points: &[[f32; 2]], id: u16) -> u32 {
         let (width, height) = (self.size.width as usize, self.size.height as usize);
         let (low, high) =
@@ -69,7 +69,7 @@ impl Ids {
         changed
     }
 
-    /// What of each of `count` actors can be seen, if anything.
+    /// Returns the visible extent of each of `count` actors; `None` for invisible ones.
     pub(super) fn extents(&self, count: usize) -> Vec<Option<Extent>> {
         let mut extents: Vec<Option<Extent>> = vec![None; count];
         let width = self.size.width as usize;

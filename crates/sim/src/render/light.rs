@@ -1,4 +1,4 @@
-//! How a surface looks in the light and through the air.
+//! The color of a surface in the light and through the air.
 
 use crate::{Weather, camera::dot};
 
@@ -17,7 +17,8 @@ impl Light {
         Self { weather, sun, air: [bright(196.0), bright(203.0), bright(212.0)] }
     }
 
-    /// A color on a surface with this normal, or none that matters, so far away.
+    /// Returns a color on a surface with this normal at a distance of `far_m` meters. Without a normal, the surface is
+    /// lit evenly.
     pub(super) fn on(&self, color: [u8; 3], normal: Option<[f64; 3]>, far_m: f64) -> [u8; 3] {
         let lit = normal.map_or(0.85, |normal| {
             let sky = 0.55 + 0.25 * normal[2].max(0.0);

@@ -1,4 +1,4 @@
-//! Pictures of a scene: polygons, the farthest first.
+//! Renders images of a scene with the painter's algorithm: polygons, the farthest first.
 
 mod backdrop;
 mod ids;
@@ -17,14 +17,14 @@ use crate::{
     truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
 };
 
-/// 8 bits each of red, green and blue, row by row.
+/// An image: RGB, 8 bits per channel, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     pub size: Size,
     pub rgb: Vec<u8>,
 }
 
-/// Draws the frames of one camera of a scene.
+/// Renders the frames of one camera of a scene.
 #[derive(Debug)]
 pub struct Renderer {
     scene: Scene,
@@ -34,7 +34,7 @@ pub struct Renderer {
     chance: Chance,
 }
 
-/// What is drawn on: colors, and whose each pixel is.
+/// The render target: colors, and the actor that each pixel shows.
 #[derive(Debug)]
 pub(crate) struct Canvas {
     pixels: Pixmap,
@@ -42,16 +42,17 @@ pub(crate) struct Canvas {
     light: Light,
 }
 
-/// A solid thing of the scene.
+/// A solid object of the scene.
 struct Thing {
-    /// Of the scene's actors; what nobody is asked for has none.
+    /// Index of the scene's actor; `None` for objects that are not annotated.
     actor: Option<usize>,
     far: f64,
     polygons: Vec<Polygon>,
 }
 
 impl Renderer {
-    /// Of the scene's camera `camera`; none where the picture has no pixels, or more than memory for them.
+    /// Creates a renderer for the scene's camera `camera`. Returns `None` if the image has no pixels or is too large
+    /// for memory.
     pub fn new(scene: Scene, camera: usize, size: Size, weather: Weather) -> Option<Self> {
         let pixels = Pixmap::new(size.width, size.height)?;
         let canvas = Canvas { pixels, ids: Ids::new(size), light: Light::new(weather) };
@@ -59,7 +60,7 @@ impl Renderer {
         Some(Self { scene, camera, weather, canvas, chance })
     }
 
-    /// Frame `n`, `at_s` seconds from the beginning, with its truth.
+    /// Renders frame `n`, at `at_s` seconds from the start, and returns it with its ground truth.
     pub fn frame(&mut self, n: u64, at_s: f64) -> (Picture, FrameTruth) {
         let size = self.size();
         let view = self.scene.camera(self.camera, at_s).view(size);
@@ -124,7 +125,7 @@ impl Renderer {
     }
 }
 
-/// What is farther is not drawn.
+/// Maximum distance at which objects are drawn, in meters.
 const SIGHT_M: f64 = 150.0;
 
 fn far(view: &View, at: [f64; 2]) -> f64 {
@@ -133,7 +134,7 @@ fn far(view: &View, at: [f64; 2]) -> f64 {
 }
 
 impl Canvas {
-    /// Fills a polygon that faces the camera; gives how many pixels became those of `id` by it.
+    /// Fills a polygon if it faces the camera, and returns the number of pixels whose id became `id`.
     pub(crate) fn fill(&mut self, polygon: &Polygon, view: &View, id: u16) -> u32 {
         let local: Vec<[f64; 3]> = polygon.points.iter().map(|point| view.local(*point)).collect();
         if polygon.one_sided && !solid::faces(&local) {
@@ -153,7 +154,7 @@ impl Canvas {
     fn paint(&mut self, points: &[[f32; 2]], [r, g, b]: [u8; 3], opacity: f32) {
         let mut path = PathBuilder::new();
         for (i, [x, y]) in points.iter().enumerate() {
-            // A polygon that reaches far out is drawn as far as it can matter.
+            // Coordinates far outside the image are clamped.
             let (x, y) = (x.clamp(-20_000.0, 20_000.0), y.clamp(-20_000.0, 20_000.0));
             if i == 0 { path.move_to(x, y) } else { path.line_to(x, y) }
         }
@@ -164,7 +165,7 @@ impl Canvas {
         self.pixels.fill_path(&path, &paint, FillRule::Winding, Transform::identity(), None);
     }
 
-    /// The dark ground beneath an actor.
+    /// Draws the shadow on the ground under an actor.
     fn shadow(&mut self, actor: &Actor, view: &View) {
         for (grown, opacity) in [(1.15, 0.25), (0.95, 0.35)] {
             self.fill(&shapes::footprint(actor, grown, opacity), view, 0);

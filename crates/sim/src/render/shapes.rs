@@ -1,4 +1,4 @@
-//! What actors look like.
+//! The shapes of actors.
 
 use std::f64::consts::TAU;
 
@@ -32,7 +32,7 @@ const SKINS: [[u8; 3]; 4] = [[232, 190, 160], [200, 150, 115], [150, 100, 70], [
 const GLASS: [u8; 3] = [48, 58, 68];
 const TIRE: [u8; 3] = [26, 26, 28];
 
-/// An actor's polygons, the farthest of its parts first.
+/// Returns an actor's polygons, the farthest of its parts first.
 pub(super) fn polygons(actor: &Actor, view: &View) -> Vec<Polygon> {
     let frame = Frame { at: [actor.at[0], actor.at[1], 0.0], heading: actor.heading };
     let mut blocks = match actor.kind {
@@ -49,20 +49,21 @@ pub(super) fn polygons(actor: &Actor, view: &View) -> Vec<Polygon> {
     blocks.iter().flat_map(|block| block.polygons(frame)).collect()
 }
 
-/// The ground that an actor stands on, dark.
+/// Returns the dark area of the ground under an actor.
 pub(super) fn footprint(actor: &Actor, grown: f64, opacity: f32) -> Polygon {
     let frame = Frame { at: [actor.at[0], actor.at[1], 0.01], heading: actor.heading };
     let half = [actor.size[1] / 2.0 * grown, actor.size[0] / 2.0 * grown];
     let corner = |i: u32| {
         let (sin, cos) = (f64::from(i) * TAU / 16.0).sin_cos();
-        // Between a disc and a rectangle.
+        // A superellipse, between a disc and a rectangle.
         let round = |part: f64| part.signum() * part.abs().powf(0.5);
         frame.world([half[0] * round(sin), half[1] * round(cos), 0.0])
     };
     Polygon { opacity, ..Polygon::flat((0..16).map(corner).collect(), [10, 10, 12]) }
 }
 
-/// From the camera to an actor's nearest corner along its way of looking, and how fast that grows less.
+/// Returns the distance from the camera to an actor's nearest corner along the viewing direction, and the rate at which
+/// it decreases.
 pub(super) fn distance(actor: &Actor, view: &View, own: [f64; 2]) -> (f64, f64) {
     let frame = Frame { at: [actor.at[0], actor.at[1], 0.0], heading: actor.heading };
     let (half_length, half_width) = (actor.size[0] / 2.0, actor.size[1] / 2.0);
@@ -165,7 +166,7 @@ fn truck(actor: &Actor) -> Vec<Block> {
     vec![chassis, cabin, cargo]
 }
 
-/// A thin block from one point to another of the same x, such as a leg: `from` below, `to` above.
+/// Returns a thin block between two points of the same x, such as a leg: `from` is the lower one, `to` the upper one.
 fn limb(x: [f64; 2], from: [f64; 2], to: [f64; 2], thick: f64, color: [u8; 3]) -> Block {
     let layer = |[y, z]: [f64; 2]| Layer { x, y: [y - thick / 2.0, y + thick / 2.0], z };
     Block { low: layer(from), high: layer(to), color, decals: Vec::new() }
@@ -230,7 +231,7 @@ fn cyclist(actor: &Actor) -> Vec<Block> {
     let wheel = |y: f64| {
         let decal = |side, size: f64, color| Decal::disc(side, [0.5, 0.5], [size, size], color);
         let both = [Side::Left, Side::Right].into_iter();
-        // A block too thin to see, with the wheel as what is painted on it.
+        // A block too thin to be visible, on which the wheel is painted.
         Block::new([-0.02, 0.02], [y - radius, y + radius], [0.0, 2.0 * radius], TIRE)
             .with(both.flat_map(|side| [decal(side, 0.5, TIRE), decal(side, 0.41, [150, 152, 154])]))
     };

@@ -1,4 +1,4 @@
-//! Polygons in space, and what they make: boxes that may taper.
+//! Polygons in space, and blocks built from them, which may taper.
 
 use crate::camera::{cross, dot, sub};
 
@@ -7,9 +7,9 @@ use crate::camera::{cross, dot, sub};
 pub(crate) struct Polygon {
     pub(crate) points: Vec<[f64; 3]>,
     pub(crate) color: [u8; 3],
-    /// None is lit evenly from everywhere.
+    /// Surface normal; without one, the polygon is lit evenly from all directions.
     pub(crate) normal: Option<[f64; 3]>,
-    /// Whether it is seen from its front only.
+    /// Whether it is only visible from its front.
     pub(crate) one_sided: bool,
     pub(crate) opacity: f32,
 }
@@ -20,13 +20,13 @@ impl Polygon {
     }
 }
 
-/// Whether a polygon in the camera's coordinates turns its front to it: its corners go round clockwise as seen.
+/// Returns whether a polygon in camera coordinates faces the camera: its corners appear in clockwise order.
 pub(crate) fn faces(local: &[[f64; 3]]) -> bool {
     let [a, b, c, ..] = local else { return false };
     dot(cross(sub(*b, *a), sub(*c, *a)), *a) < 0.0
 }
 
-/// The part of a polygon in the camera's coordinates that is farther than `near` (Sutherland and Hodgman, 1974).
+/// Returns the part of a polygon in camera coordinates that is farther than `near` (Sutherland and Hodgman, 1974).
 pub(crate) fn clip(local: &[[f64; 3]], near: f64) -> Vec<[f64; 3]> {
     let mut kept = Vec::with_capacity(local.len() + 1);
     for (i, from) in local.iter().enumerate() {
@@ -42,7 +42,7 @@ pub(crate) fn clip(local: &[[f64; 3]], near: f64) -> Vec<[f64; 3]> {
     kept
 }
 
-/// Where a solid's own coordinates are in the world: x to its right, y ahead, z up.
+/// The position and heading of a solid's local coordinates in the world: x to its right, y ahead, z up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) at: [f64; 3],
@@ -56,7 +56,7 @@ impl Frame {
     }
 }
 
-/// A rectangle at a height: from and to along x and y.
+/// A horizontal rectangle at height `z`: minimum and maximum along x and y.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layer {
     pub(crate) x: [f64; 2],
@@ -74,7 +74,8 @@ pub(crate) enum Side {
     Top,
 }
 
-/// What is painted on a side, in parts of it: u from left to right as it is seen, v from below upwards.
+/// A polygon painted on a side, in fractions of the side: u from left to right as seen from outside, v from bottom to
+/// top.
 #[derive(Debug, Clone)]
 pub(crate) struct Decal {
     pub(crate) side: Side,
@@ -87,7 +88,7 @@ impl Decal {
         Self { side, uv: vec![[u[0], v[0]], [u[0], v[1]], [u[1], v[1]], [u[1], v[0]]], color }
     }
 
-    /// A disc, by its middle and half its width and height.
+    /// Returns a disc with the given center, and half of its width and height.
     pub(crate) fn disc(side: Side, [u, v]: [f64; 2], [half_u, half_v]: [f64; 2], color: [u8; 3]) -> Self {
         let corner = |i: u32| {
             let (sin, cos) = (f64::from(i) * std::f64::consts::TAU / 12.0).sin_cos();
@@ -97,7 +98,7 @@ impl Decal {
     }
 }
 
-/// A block between two layers, painted with one color and with decals.
+/// A block between two layers, with one color and with decals.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     pub(crate) low: Layer,
@@ -107,7 +108,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// A straight box.
+    /// Returns a rectangular box.
     pub(crate) fn new(x: [f64; 2], y: [f64; 2], z: [f64; 2], color: [u8; 3]) -> Self {
         Self { low: Layer { x, y, z: z[0] }, high: Layer { x, y, z: z[1] }, color, decals: Vec::new() }
     }
@@ -123,7 +124,7 @@ impl Block {
         [middle(low.x, high.x), middle(low.y, high.y), (low.z + high.z) / 2.0]
     }
 
-    /// Its sides with what is on them, each behind its decals.
+    /// Returns the polygons of its sides, each followed by its decals, so that the decals are drawn on top.
     pub(crate) fn polygons(&self, frame: Frame) -> Vec<Polygon> {
         let (low, high) = (&self.low, &self.high);
         let corner = |layer: &Layer, right: usize, ahead: usize| {
@@ -131,7 +132,7 @@ impl Block {
         };
         let mut polygons = Vec::new();
         for side in [Side::Front, Side::Back, Side::Left, Side::Right, Side::Top] {
-            // Lower left, upper left, upper right, lower right, as who stands before the side sees it.
+            // Lower left, upper left, upper right and lower right, as seen from outside.
             let quad = match side {
                 Side::Front => [corner(low, 1, 1), corner(high, 1, 1), corner(high, 0, 1), corner(low, 0, 1)],
                 Side::Back => [corner(low, 0, 0), corner(high, 0, 0), corner(high, 1, 0), corner(low, 1, 0)],
@@ -157,7 +158,7 @@ impl Block {
     }
 }
 
-/// The point of a quad at (u, v).
+/// Returns the point of a quad at (u, v).
 fn within(quad: &[[f64; 3]; 4], [u, v]: [f64; 2]) -> [f64; 3] {
     let mut point = [0.0; 3];
     for (axis, part) in point.iter_mut().enumerate() {

@@ -1,17 +1,17 @@
-//! The road from a vehicle that drives on it. Again and again one ahead, in its lane, comes near at a constant speed,
-//! until it is close, and draws away.
+//! The road from a moving vehicle. Periodically, a vehicle ahead in the same lane comes nearer at a constant speed
+//! until it is close, and then drives away.
 
 use std::f64::consts::TAU;
 
 use super::{Actor, id, road};
 use crate::{Camera, chance::Chance};
 
-/// How long one approach and what follows it take.
+/// Duration of one approach with the departure after it, in seconds.
 const CYCLE_S: f64 = 14.0;
-/// Time to collision at the beginning, and where the one ahead gets away.
+/// Time to collision at the start of an approach, and at its end.
 const FROM_TTC_S: f64 = 9.0;
 const TO_TTC_S: f64 = 1.3;
-/// The lane that the vehicle drives in.
+/// The lane in which the camera's vehicle drives.
 const LANE: f64 = 1.75;
 
 pub(super) fn speed(chance: Chance, at_s: f64) -> f64 {
@@ -19,7 +19,7 @@ pub(super) fn speed(chance: Chance, at_s: f64) -> f64 {
     cruise * (1.0 + 0.1 * (TAU * at_s / 23.0).cos())
 }
 
-/// The way that was made since the beginning: the integral of the speed.
+/// Returns the distance traveled since the start: the integral of the speed.
 pub(super) fn traveled(chance: Chance, at_s: f64) -> f64 {
     let cruise = chance.between("cruise", 11.0, 17.0);
     cruise * (at_s + 0.1 * 23.0 / TAU * (TAU * at_s / 23.0).sin())
@@ -34,7 +34,7 @@ pub(super) fn camera(chance: Chance, at_s: f64) -> Camera {
     }
 }
 
-/// The world goes by; the vehicle stays where it is.
+/// Returns the actors relative to the vehicle, which stays at the origin.
 pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
     let (own, way) = (speed(chance, at_s), traveled(chance, at_s));
     let mut actors: Vec<Actor> = road::actors(chance, at_s, &[-5.25, -1.75, 5.25])
@@ -43,7 +43,7 @@ pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
             let along = (actor.at[1] - way).rem_euclid(road::LENGTH);
             let y = if along > road::LENGTH / 2.0 { along - road::LENGTH } else { along };
             let round = ((actor.at[1] - way - y) / road::LENGTH).round() as i64;
-            // Whom the road brings again is another one.
+            // An actor that reappears when the road repeats is a different one.
             Actor { at: [actor.at[0], y], id: actor.id ^ ((round as u64 & 0xff) << 40), ..actor }
         })
         .collect();
@@ -51,7 +51,7 @@ pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
     actors
 }
 
-/// The one ahead.
+/// Returns the vehicle ahead.
 fn ahead(chance: Chance, at_s: f64, own: f64) -> Actor {
     let cycle = (at_s / CYCLE_S).floor();
     let since = at_s - cycle * CYCLE_S;
@@ -60,7 +60,7 @@ fn ahead(chance: Chance, at_s: f64, own: f64) -> Actor {
     let vehicle = road::vehicle(look);
     let from = closing * FROM_TTC_S;
     let nearest_s = FROM_TTC_S - TO_TTC_S;
-    // Of its rear end from the camera.
+    // Distance from the camera to its rear.
     let (gap, closing_now) = if since <= nearest_s {
         (from - closing * since, closing)
     } else {

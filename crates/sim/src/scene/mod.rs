@@ -1,4 +1,4 @@
-//! Who is where when.
+//! Scenes: the positions of all actors as a function of time.
 
 mod approach;
 pub(crate) mod road;
@@ -6,11 +6,11 @@ pub(crate) mod yard;
 
 use crate::{Camera, chance::Chance};
 
-/// What an actor is. The names are COCO's.
+/// The class of an actor. The names are COCO's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Person,
-    /// With the one who rides it.
+    /// A bicycle with its rider.
     Bicycle,
     Car,
     Truck,
@@ -28,7 +28,7 @@ impl Kind {
         }
     }
 
-    /// From 1; 0 is the background.
+    /// Returns the class id, which starts at 1; 0 is the background.
     pub const fn class_id(self) -> u32 {
         match self {
             Self::Person => 1,
@@ -39,34 +39,34 @@ impl Kind {
     }
 }
 
-/// Someone or something that moves, at one moment.
+/// A person or vehicle at one point in time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Actor {
-    /// Names it in its scene for as long as it is there.
+    /// Unique in the scene while the actor exists.
     pub id: u64,
     pub kind: Kind,
-    /// Of the middle of its footprint, in meters.
+    /// The center of its footprint, in meters.
     pub at: [f64; 2],
-    /// Meters a second.
+    /// In meters per second.
     pub velocity: [f64; 2],
-    /// Where it faces: 0 along y, positive to the right, in radians.
+    /// Heading in radians: 0 is along y, positive is to the right.
     pub heading: f64,
-    /// Length, width, height in meters.
+    /// Length, width and height in meters.
     pub size: [f64; 3],
-    /// Decides its colors and its build.
+    /// Determines its colors and build.
     pub(crate) look: Chance,
-    /// How far it is in its step, in radians.
+    /// Phase of its steps, in radians.
     pub(crate) gait: f64,
 }
 
-/// Where a scene is.
+/// The kind of place that a scene shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// A road of four lanes with cycle lanes and pavements.
+    /// A road of four lanes with cycle lanes and sidewalks.
     Road,
-    /// A paved yard of a plant, with people in all directions and vehicles on its lanes.
+    /// A paved factory yard, with people walking in all directions and vehicles on its lanes.
     Yard,
-    /// The road from a vehicle on it, to which others come near at known speeds.
+    /// The road from a moving vehicle, with other vehicles that approach at known speeds.
     Drive,
 }
 
@@ -74,7 +74,7 @@ impl Place {
     pub const ALL: [Self; 3] = [Self::Road, Self::Yard, Self::Drive];
 }
 
-/// A piece of the world that goes on for ever.
+/// A place with its actors, for any time.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene {
     pub place: Place,
@@ -86,7 +86,7 @@ impl Scene {
         Self { place, chance: Chance::new(seed) }
     }
 
-    /// All that is there at `at_s` seconds, in no order.
+    /// Returns all actors at `at_s` seconds, in no particular order.
     pub fn actors(&self, at_s: f64) -> Vec<Actor> {
         match self.place {
             Place::Road => road::actors(self.chance, at_s, road::ALL_LANES),
@@ -95,7 +95,7 @@ impl Scene {
         }
     }
 
-    /// The scene's `n`th camera at `at_s` seconds.
+    /// Returns the scene's `n`th camera at `at_s` seconds.
     pub fn camera(&self, n: usize, at_s: f64) -> Camera {
         let chance = self.chance.of("camera", n as i64);
         match self.place {
@@ -105,7 +105,7 @@ impl Scene {
         }
     }
 
-    /// How fast the `n`th camera moves at `at_s` seconds, in meters a second.
+    /// Returns the velocity of the scene's cameras at `at_s` seconds, in meters per second.
     pub fn camera_velocity(&self, at_s: f64) -> [f64; 2] {
         match self.place {
             Place::Road | Place::Yard => [0.0, 0.0],
@@ -114,29 +114,29 @@ impl Scene {
     }
 }
 
-/// One of many that follow each other on a way that begins again at its end.
+/// One of several actors that follow each other on a path and start over at its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Follower {
-    /// How far it is along the way, from its middle.
+    /// Its position along the path, in meters from the middle.
     pub(crate) along: f64,
-    /// How often it has begun anew: each time it is another one.
+    /// How often it has started over. Each time, it is a different actor.
     pub(crate) round: i64,
 }
 
-/// Where the `n`th of those who are `spacing` apart is, after the way of `traveled` that all of them have made, on a way
-/// of `length`.
+/// Returns the position of the `n`th actor of a row with a distance of `spacing`, after all have traveled a distance of
+/// `traveled`, on a path of length `length`.
 pub(crate) fn follower(n: i64, spacing: f64, traveled: f64, length: f64) -> Follower {
     let way = n as f64 * spacing + traveled;
     let round = (way / length).floor();
     Follower { along: way - round * length - length / 2.0, round: round as i64 }
 }
 
-/// A number for what is named by several.
+/// Combines several numbers into one id.
 pub(crate) fn id(group: u64, n: i64, round: i64) -> u64 {
     group << 48 | (n as u64 & 0xffff) << 32 | (round as u64 & 0xffff_ffff)
 }
 
-/// How far the vehicle that carries the camera has come.
+/// Returns the distance that the vehicle with the camera has traveled, in meters.
 pub(crate) fn drive_way(scene: &Scene, at_s: f64) -> f64 {
     match scene.place {
         Place::Road | Place::Yard => 0.0,

@@ -1,20 +1,20 @@
-//! A straight road along y: two lanes a way, a cycle lane and a pavement at either side.
+//! A straight road along y: two lanes per direction, and a cycle lane and a sidewalk on either side.
 
 use std::f64::consts::{PI, TAU};
 
 use super::{Actor, Kind, follower, id};
 use crate::{Camera, chance::Chance};
 
-/// How long the road is before it begins again, in meters: its ends are out of sight.
+/// Length of the road in meters, after which it repeats; its ends are out of sight.
 pub(crate) const LENGTH: f64 = 320.0;
 
 pub(crate) const LANE_WIDTH: f64 = 3.5;
-/// The edge of the carriageway, of the cycle lane and of the pavement.
+/// The edges of the roadway, of the cycle lane and of the sidewalk.
 pub(crate) const KERB: f64 = 7.0;
 pub(crate) const CYCLE_EDGE: f64 = 8.8;
 pub(crate) const PAVEMENT_EDGE: f64 = 12.5;
 
-/// The middles of the lanes; those to the right of the middle line go along y.
+/// The centers of the lanes. Traffic to the right of the center line drives along y.
 pub(super) const ALL_LANES: &[f64] = &[-5.25, -1.75, 1.75, 5.25];
 
 pub(super) fn actors(chance: Chance, at_s: f64, lanes: &[f64]) -> Vec<Actor> {
@@ -29,7 +29,7 @@ pub(super) fn actors(chance: Chance, at_s: f64, lanes: &[f64]) -> Vec<Actor> {
     actors
 }
 
-/// A vehicle as chance makes it, with nothing said of where it is.
+/// Returns a random vehicle without a position.
 pub(super) fn vehicle(look: Chance) -> Actor {
     let kind = if look.is("truck", 0.22) { Kind::Truck } else { Kind::Car };
     let size = match kind {
@@ -53,7 +53,7 @@ fn vehicles(chance: Chance, (group, x): (u64, f64), at_s: f64, actors: &mut Vec<
     let spacing = LENGTH / count as f64;
     let way = if x > 0.0 { 1.0 } else { -1.0 };
     let speed = chance.between("speed", 6.0, 15.0);
-    // Traffic that slows down and goes on, all of a lane together, so that nobody runs into another.
+    // All vehicles of a lane slow down and accelerate together, so that they do not collide.
     let (wave, period) = (chance.between("wave", 0.0, 0.95), chance.between("period", 18.0, 40.0));
     let phase = chance.between("phase", 0.0, TAU);
     let turn = TAU * at_s / period + phase;
@@ -76,7 +76,7 @@ fn vehicles(chance: Chance, (group, x): (u64, f64), at_s: f64, actors: &mut Vec<
     }
 }
 
-/// A rider with the bicycle.
+/// Returns a bicycle with its rider.
 pub(super) fn cyclist(look: Chance) -> Actor {
     let size = [
         look.between("length", 1.65, 1.85),
@@ -117,7 +117,7 @@ fn cyclists(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut V
     }
 }
 
-/// Someone on foot.
+/// Returns a pedestrian.
 pub(super) fn walker(look: Chance) -> Actor {
     let height = if look.is("child", 0.1) {
         look.between("height", 1.1, 1.4)
@@ -153,7 +153,7 @@ fn walkers(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut Ve
     }
 }
 
-/// A camera on a mast beside the road, along it or across.
+/// Returns a camera on a mast beside the road, which looks along or across it.
 pub(super) fn camera(chance: Chance) -> Camera {
     let side = if chance.is("side", 0.5) { 1.0 } else { -1.0 };
     let across = chance.is("across", 0.35);

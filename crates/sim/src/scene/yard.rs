@@ -1,11 +1,11 @@
-//! A paved yard: people go across it in all directions, vehicles round it, some stand.
+//! A paved yard: people and cyclists cross it in all directions, vehicles drive on its lanes, and some are parked.
 
 use std::f64::consts::{FRAC_PI_2, TAU};
 
 use super::{Actor, follower, id, road};
 use crate::{Camera, chance::Chance};
 
-/// Half a side of the yard, in meters.
+/// Half the side of the yard, in meters.
 pub(crate) const HALF: f64 = 32.0;
 
 pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
@@ -17,7 +17,7 @@ pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
     actors
 }
 
-/// A straight way across the yard, past its middle at a distance.
+/// A straight path across the yard, at a distance from its center.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     heading: f64,
@@ -25,7 +25,7 @@ struct Way {
 }
 
 impl Way {
-    /// Puts `actor` on it, so far along from where it is nearest to the middle.
+    /// Places `actor` on the path, at `along` meters from the point that is nearest to the center.
     fn take(self, actor: Actor, along: f64, speed: f64) -> Actor {
         let (sin, cos) = self.heading.sin_cos();
         Actor {
@@ -37,7 +37,7 @@ impl Way {
     }
 }
 
-/// Straight across in a direction of their own, and out at the other side as another one.
+/// Each walks straight across in a random direction; at the end, a different one starts.
 fn walkers(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
     for n in 0..34 {
         let of = chance.of("walker", n);
@@ -77,7 +77,7 @@ fn cyclists(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
     }
 }
 
-/// On two lanes round the yard, as on rails: straight across it one way and the other.
+/// On three straight lanes across the yard: two parallel ones in opposite directions, and one at a right angle to them.
 fn vehicles(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
     for (lane, (beside, heading)) in
         [(-9.0, 0.0), (9.0, std::f64::consts::PI), (14.0, FRAC_PI_2)].into_iter().enumerate()

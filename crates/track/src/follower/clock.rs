@@ -1,35 +1,37 @@
-//! Time within a session, of two clocks that may disagree.
+//! Time within a session, from two clocks that may disagree.
 //!
-//! `pts_ns` is the stream's own time: even, and without steps where a camera's wall clock is set in mid-stream. Where
-//! it runs at another pace than `captured_at`, one of the two is wrong, and so would be every speed and every time to
-//! collision that rests on it. The time at which the worker published the records then tells which.
+//! `pts_ns` is the stream time: even, and without steps when a camera's wall clock is set during a stream. If
+//! its rate differs from that of `captured_at`, one of the two is wrong, and so is every speed and time to
+//! collision derived from it. The time at which the worker published the records decides which one is wrong.
 
 use lookout_schema::{Clock as CaptureClock, FrameRecord, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The paces of two clocks are compared over this long.
+/// The window over which the rates of the two clocks are compared.
 const WINDOW_S: f64 = 0.75;
-/// Of so much of the time that has passed they may differ: frames that arrive late and then all at once do no more.
+/// The maximum difference of the two rates, as a fraction of the elapsed time. Frames that arrive late and
+/// then in a burst stay below it.
 const TOLERANCE: f64 = 0.3;
-/// One window is a step of one of the clocks, as when it is set. So many in a row are a pace.
+/// The number of consecutive windows that establish a difference in rate. A single window can be a step, as
+/// when a clock is set.
 const WINDOWS: u32 = 2;
-/// A clock that was set by more than this is not made up for.
+/// The maximum offset that is compensated for, in seconds. A larger step of a clock is not.
 const MAX_OWED_S: f64 = 5.0;
 
-/// A clock that passes less than this part of the time does not run.
+/// A clock that advances by less than this fraction of the elapsed time counts as stopped.
 const STANDS_STILL: f64 = 0.05;
 
-/// Which of a record's times is not believed.
+/// Which of a record's times is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimeDoubt {
-    /// `pts_ns`; time goes by `captured_at`.
+    /// `pts_ns` is not trusted; the time base is `captured_at`.
     Stream,
-    /// `captured_at`; time goes by `pts_ns`, as it does where both agree.
+    /// `captured_at` is not trusted; the time base is `pts_ns`, as it is when both agree.
     Captured,
 }
 
 impl TimeDoubt {
-    /// The field of the record that is not believed.
+    /// Returns the name of the record's field that is not trusted.
     pub const fn field(self) -> &'static str {
         match self {
             Self::Stream => "pts_ns",
@@ -53,21 +55,21 @@ pub(super) struct Clock {
     paces: Option<Paces>,
 }
 
-/// The clocks at the beginning of a window, and what the windows before it have shown.
+/// The clocks at the start of a window, and the results of the windows before it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Paces {
     captured: Timestamp,
     pts_ns: u64,
     published: Timestamp,
     shown: Shown,
-    /// Windows in a row that have shown this.
+    /// The number of consecutive windows with the result `shown`.
     windows: u32,
-    /// By how much the stream's time went ahead of the captured one in these windows, in seconds.
+    /// By how much the stream time ran ahead of the capture time in these windows, in seconds.
     ahead_s: f64,
-    /// The same of the windows before, where they showed the opposite: frames that arrive late, and then all at once,
-    /// only make up for it.
+    /// The same for the windows before, if they showed the opposite. Frames that arrive late and then in a
+    /// burst only compensate for the delay.
     owed_s: f64,
-    /// By how much each clock was off from the worker's in these windows.
+    /// The offset of each clock from the worker's clock in these windows.
     stream_off_s: f64,
     captured_off_s: f64,
 }
@@ -79,18 +81,18 @@ enum Shown {
     StreamFast,
 }
 
-/// What a frame does to the time.
+/// The effect of a frame on the session's time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tick {
     pub(super) at_s: f64,
-    /// What is doubted from now on, where that has changed.
+    /// The time that is no longer trusted from now on, if that has changed.
     pub(super) changed: Option<Option<TimeDoubt>>,
-    /// Time goes by another clock from now on, and what was measured before means nothing.
+    /// Whether another clock is the time base from now on, so that earlier measurements are invalid.
     pub(super) is_other: bool,
 }
 
 impl Clock {
-    /// Begins with a session's first frame. A camera whose clock was doubted is doubted in its next session too.
+    /// Starts with a session's first frame. A distrusted time stays distrusted in the camera's next session.
     pub(super) fn new(frame: &FrameRecord, doubt: Option<TimeDoubt>) -> Self {
         Self {
             begin: frame.captured_at,
@@ -111,7 +113,7 @@ impl Clock {
         if let Some(doubt) = self.compare(frame).filter(|doubt| *doubt != self.doubt) {
             let by = |doubt| doubt == Some(TimeDoubt::Stream);
             tick.changed = Some(doubt);
-            // Where the two agree again it is the same time by either.
+            // When the two clocks agree again, both give the same time.
             tick.is_other = by(doubt) && !by(self.doubt);
             if by(doubt) != by(self.doubt) {
                 if !tick.is_other {
@@ -126,7 +128,7 @@ impl Clock {
         tick
     }
 
-    /// The time of a frame, by the clock that is believed.
+    /// Returns the time of a frame by the trusted clock.
     fn at(&self, frame: &FrameRecord) -> f64 {
         let pts = frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimeDoubt::Stream));
         let by_stream = pts.map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
@@ -134,7 +136,7 @@ impl Clock {
         (self.begin_s + passed).max(self.now_s)
     }
 
-    /// Compares the clocks' paces; gives what is to be doubted once enough windows have shown the same.
+    /// Compares the rates of the clocks. Returns which time to distrust once enough windows agree.
     fn compare(&mut self, frame: &FrameRecord) -> Option<Option<TimeDoubt>> {
         let pts_ns = frame.pts_ns?;
         let fresh = Paces {
@@ -188,8 +190,8 @@ impl Clock {
             return None;
         }
         let captured_is_off = match frame.clock {
-            // A file is read at any pace, so the worker's clock says nothing. `captured_at` is what others see of it,
-            // unless it stands still.
+            // A file is read at any speed, so the worker's clock does not help. Consumers see `captured_at`,
+            // so it is trusted unless it has stopped.
             CaptureClock::File => by_captured.abs() < STANDS_STILL * passed,
             CaptureClock::Rtcp | CaptureClock::Arrival => next.captured_off_s.abs() > next.stream_off_s.abs(),
         };

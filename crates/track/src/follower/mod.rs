@@ -1,7 +1,8 @@
-//! One camera's records in, its objects out.
+//! Session tracker: converts one camera's frame records into track records.
 //!
-//! A camera connects anew, changes its owner, and is read twice where a consumer was stopped: this is where a
-//! stream of records becomes one sequence of frames to the tracker, and where what it says becomes records again.
+//! A camera reconnects and changes its owner, and its records are read twice after a restart of the consumer.
+//! This module turns the stream of records into one sequence of frames for the tracker, and the tracker's
+//! output into records.
 
 mod clock;
 mod places;
@@ -20,19 +21,19 @@ use self::{
 };
 use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, TrackerState, Visit};
 
-/// Follows the objects of one camera through its sessions.
+/// The session tracker: tracks the objects of one camera across its sessions.
 #[derive(Debug, Clone)]
 pub struct Follower {
-    /// What is written as `tracker` in its records.
+    /// The value of `tracker` in the track records.
     name: String,
     settings: TrackerSettings,
-    /// The newest owner that was heard of.
+    /// The highest epoch received.
     epoch: Epoch,
     session: Option<Session>,
     places: Places,
 }
 
-/// Where a [`Follower`] is, to be saved and loaded.
+/// The serializable state of a [`Follower`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FollowerState {
     epoch: Epoch,
@@ -40,14 +41,14 @@ pub struct FollowerState {
     places: PlacesState,
 }
 
-/// One unbroken connection to the camera.
+/// The tracking state of one session of the camera.
 #[derive(Debug, Clone)]
 struct Session {
     so_far: SoFar,
     tracker: Tracker,
 }
 
-/// What is known of a session beside its objects' motion.
+/// The state of a session except the tracker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SoFar {
     id: SessionId,
@@ -62,33 +63,33 @@ struct SessionState {
     tracker: TrackerState,
 }
 
-/// What a frame says.
+/// The result for one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sight {
-    /// When, in seconds of the session.
+    /// Time of the frame, in seconds of the session.
     pub at_s: f64,
-    /// The objects, by id.
+    /// The tracks, ordered by id.
     pub tracks: Vec<Track>,
-    /// What is to be told of them: `new`, `update` and `end`. Their `published_at` and `age_ms` are set when they
-    /// are written.
+    /// The track records to publish, with the events `new`, `update` and `end`. `published_at` and `age_ms`
+    /// are set when they are written.
     pub records: Vec<TrackRecord>,
-    /// Who has crossed which line.
+    /// The line crossings, with the names of the lines.
     pub crossings: Vec<(String, Crossing)>,
-    /// The stays in zones that are over.
+    /// The dwell intervals that have ended, with the names of the zones.
     pub visits: Vec<(String, Visit)>,
-    /// Whether a session has begun with it, or time goes by another clock from it on, so that no track before it goes
-    /// on.
+    /// Whether a session or another time base starts with this frame, so that no earlier track continues.
     pub began: bool,
-    /// Which of the camera's times is not believed from now on, where that has changed: none where they agree again.
+    /// The camera time that is no longer trusted from now on, if that has changed; `Some(None)` if the times
+    /// agree again.
     pub doubt: Option<Option<TimeDoubt>>,
 }
 
-/// Why a record says nothing.
+/// Why a record was ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passed {
-    /// It is from an owner that had lost the camera.
+    /// The record is from a former owner of the camera (stale epoch).
     OldEpoch,
-    /// It was heard before, or comes after one that is later.
+    /// The record was already processed, or is older than a processed one.
     Doubled,
 }
 
@@ -103,7 +104,7 @@ impl Follower {
         }
     }
 
-    /// Goes on where one was when its [`Self::state`] was saved, whatever the settings were then.
+    /// Restores a session tracker from its saved [`Self::state`], with new settings.
     pub fn resume(name: impl Into<String>, settings: TrackerSettings, state: FollowerState) -> Self {
         let FollowerState { epoch, session, places } = state;
         let resume = |SessionState { so_far, tracker }| Session {
@@ -131,15 +132,15 @@ impl Follower {
         }
     }
 
-    /// The zones and lines to watch. Those that stay as they were keep whom they know.
+    /// Sets the zones and lines. Unchanged zones and lines keep their state.
     pub fn set_places(&mut self, zones: &BTreeMap<String, Region>, lines: &BTreeMap<String, [[f32; 2]; 2]>) {
         self.places.set(zones, lines);
     }
 
-    /// Takes the camera's next record.
+    /// Processes the camera's next record.
     ///
     /// # Errors
-    /// The record is passed over, and nothing has changed.
+    /// Returns why the record was ignored; the state is unchanged.
     pub fn hear(&mut self, frame: &FrameRecord) -> Result<Sight, Passed> {
         if frame.epoch < self.epoch {
             return Err(Passed::OldEpoch);
@@ -148,7 +149,7 @@ impl Follower {
         if goes_on.is_some_and(|session| frame.seq <= session.so_far.last_seq) {
             return Err(Passed::Doubled);
         }
-        // Sessions are named by the time of their making; one that is over does not come back.
+        // Session ids are ordered by creation time, and a session that is over does not return.
         if goes_on.is_none()
             && frame.epoch == self.epoch
             && self.session.as_ref().is_some_and(|session| frame.session < session.so_far.id)
@@ -169,7 +170,7 @@ impl Follower {
         Ok(sight)
     }
 
-    /// Ends all tracks: the camera is not watched any more.
+    /// Ends all tracks, because the camera is no longer watched.
     pub fn finish(&mut self) -> Vec<TrackRecord> {
         self.places.forget();
         self.session
@@ -178,12 +179,12 @@ impl Follower {
             .unwrap_or_default()
     }
 
-    /// The objects that were told of and have not ended, as they were told last.
+    /// Returns the latest records of the tracks that were published and have not ended.
     pub fn objects(&self) -> impl Iterator<Item = &TrackRecord> {
         self.session.iter().flat_map(|session| session.so_far.told.records())
     }
 
-    /// Who is in each zone.
+    /// Returns the current dwell intervals of each zone.
     pub fn zones(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &Visit>)> {
         self.places.zones()
     }
@@ -213,7 +214,7 @@ impl Session {
         let tick = self.so_far.clock.step(frame);
         (sight.at_s, sight.doubt) = (tick.at_s, tick.changed);
         if tick.is_other {
-            // Speeds by the other clock mean nothing by this one.
+            // Speeds that were measured in the other time base are invalid.
             places.forget();
             sight.records.extend(self.so_far.told.end(&self.tracker.finish(), None));
             sight.began = true;

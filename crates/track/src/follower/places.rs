@@ -7,10 +7,10 @@ use lookout_schema::{Region, Size};
 use crate::{Crossing, Line, LineState, Track, TrackId, Visit, Zone, ZoneState};
 use serde::{Deserialize, Serialize};
 
-/// Who steps out of a zone, or is out of sight, for less than this is still there.
+/// An object that leaves a zone, or is undetected, for at most this time still counts as inside.
 const GRACE_S: f64 = 1.0;
 
-/// How far off a line an object counts as on a side of it, in parts of the picture.
+/// The minimum distance from a line at which an object's side counts, as a fraction of the image.
 const BAND: f32 = 0.01;
 
 #[derive(Debug, Clone, Default)]
@@ -19,14 +19,15 @@ pub(super) struct Places {
     lines: BTreeMap<String, ([[f32; 2]; 2], Line)>,
 }
 
-/// Places with who is there. Each with where it lies, so that one which has been moved begins anew.
+/// Zones and lines with their state. The geometry is included, so that a zone or line that was moved starts
+/// empty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct PlacesState {
     zones: BTreeMap<String, (Region, ZoneState)>,
     lines: BTreeMap<String, ([[f32; 2]; 2], LineState)>,
 }
 
-/// What a frame's objects have met.
+/// The crossings and ended dwell intervals of one frame.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     pub(super) crossings: Vec<(String, Crossing)>,
@@ -90,14 +91,14 @@ impl Places {
         self.zones.iter().map(|(name, (_, zone))| (name.as_str(), zone.inside()))
     }
 
-    /// The zones that an object is in, and for how long.
+    /// Returns the zones that an object is in, with its dwell time in seconds.
     pub(super) fn stays(&self, id: TrackId) -> impl Iterator<Item = (&str, f64)> {
         self.zones
             .iter()
             .filter_map(move |(name, (_, zone))| Some((name.as_str(), zone.visit(id)?.dwell_s())))
     }
 
-    /// Nobody is where they were: another session begins.
+    /// Forgets the objects in all zones and at all lines, because another session starts.
     pub(super) fn forget(&mut self) {
         for (region, zone) in self.zones.values_mut() {
             *zone = Zone::new(region.clone(), GRACE_S);

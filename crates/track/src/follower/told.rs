@@ -1,4 +1,4 @@
-//! What was told of a session's objects.
+//! The track records published for a session's objects.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::places::{Met, Places};
 use crate::{Crossing, Step, Track, TrackEnd, TrackId};
 
-/// An object of which nothing happens is told of so often.
+/// Interval of the update records of a track without other events.
 const TELL_EVERY_S: f64 = 1.0;
 
-/// The objects that were told of.
+/// The tracks that were published and have not ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Told {
     objects: BTreeMap<TrackId, Object>,
@@ -19,13 +19,13 @@ pub(super) struct Told {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Object {
-    /// As it is now.
+    /// The current state of the track.
     record: TrackRecord,
-    /// When it was told last, in seconds of the session.
+    /// When a record was last published, in seconds of the session.
     told_s: f64,
 }
 
-/// A frame, and who looks at it when.
+/// A frame record, the tracker's name, and the frame's time in seconds of the session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) frame: &'a FrameRecord,
@@ -38,7 +38,7 @@ impl Told {
         self.objects.values().map(|object| &object.record)
     }
 
-    /// Takes what a frame says, and gives what is to be told of it.
+    /// Processes the tracker's output for a frame, and returns the records to publish.
     pub(super) fn step(
         &mut self,
         look: Look<'_>,
@@ -73,7 +73,7 @@ impl Told {
         records
     }
 
-    /// Tells the end of those that have ended; of a session that is over there is no frame any more.
+    /// Returns the `end` records of the tracks that have ended; `frame` is `None` at the end of a session.
     pub(super) fn end(&mut self, ended: &[TrackEnd], frame: Option<&FrameRecord>) -> Vec<TrackRecord> {
         let objects = ended.iter().filter_map(|end| Some((end, self.objects.remove(&end.id)?.record)));
         let end = |(end, mut record): (&TrackEnd, TrackRecord)| {
@@ -89,7 +89,7 @@ impl Told {
     }
 }
 
-/// An object that was not told of before.
+/// Creates the state of a track that was not published before.
 fn first(look: Look<'_>, track: &Track) -> Object {
     let frame = look.frame;
     let seen = track.seen.and_then(|seen| frame.detections.get(seen));

@@ -1,4 +1,4 @@
-//! The tracker on sequences whose truth is known, judged by motmetrics.
+//! The tracker on sequences with ground truth, evaluated by motmetrics.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
@@ -16,20 +16,20 @@ use worlds::{
 };
 
 const SOURCE: Size = Size { width: 1280, height: 720 };
-/// Others than those that the tracker was made with.
+/// Seeds that were not used in the development of the tracker.
 const SEEDS: Range<u64> = 1000..1004;
 
-/// 0.9 is promised; all kinds reach this with a little room.
+/// The documented minimum is 0.9; all kinds of sequences reach this value with some margin.
 const REQUIRED: f64 = 0.93;
 
-/// What a truth holds of objects that are hidden: both are in use.
+/// Whether the ground truth includes occluded objects; both conventions are in use.
 #[derive(Clone, Copy)]
 enum Truth {
     WithHidden,
     WithoutHidden,
 }
 
-/// Runs the tracker on every `every`th frame and writes truth and tracks for the judge.
+/// Runs the tracker on every `every`th frame and writes ground truth and tracks for motmetrics.
 fn tracked(name: &str, source: Size, frames: &[SeenFrame], every: usize) -> [PathBuf; 2] {
     let mut tracker = Tracker::new(TrackerSettings::default());
     let rows = |rows: Vec<(u64, BBox)>| -> String {
@@ -54,7 +54,7 @@ fn tracked(name: &str, source: Size, frames: &[SeenFrame], every: usize) -> [Pat
     })
 }
 
-/// The judge's measures over all sequences.
+/// Returns the metrics over all sequences.
 fn judged(sequences: &[PathBuf]) -> BTreeMap<String, f64> {
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
     let python = Command::new(format!("{scripts}/motmetrics.sh")).output().unwrap();
@@ -74,7 +74,7 @@ fn judged(sequences: &[PathBuf]) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Holds all sequences of a kind to an IDF1, under both kinds of truth.
+/// Checks the IDF1 of all sequences of a kind, with both kinds of ground truth.
 fn ids_are_kept(name: &str, source: Size, sequence: impl Fn(u64) -> Vec<SeenFrame>) {
     let paths: Vec<[PathBuf; 2]> =
         SEEDS.map(|seed| tracked(&format!("{name}-{seed}"), source, &sequence(seed), 1)).collect();
@@ -126,13 +126,13 @@ fn where_all_meet_in_the_middle() {
     ids_are_kept_in("meeting", &meeting());
 }
 
-/// Small ones that turn all the time are not where they were going when they are seen again.
+/// Small objects that turn constantly do not reappear where they were heading.
 #[test]
 fn in_a_swarm() {
     ids_are_kept_in("swarming", &swarming());
 }
 
-/// Nothing but its way tells an object, and that breaks off at the border while it is out of sight.
+/// Objects differ only in their path, and the path bends at the border while they are hidden.
 #[test]
 fn where_all_look_the_same() {
     ids_are_kept_in("twins", &twins());

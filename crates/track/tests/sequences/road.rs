@@ -1,6 +1,6 @@
-//! A crowded road: walkers of all distances go along it, both ways, and across one another; where one leaves the
-//! picture, another comes in. The nearer one hides the one behind it, pillars hide all; the detector sees
-//! half-hidden objects unsurely, and now and then something that is not there.
+//! A crowded road: pedestrians at all distances walk along it in both directions and cross each other. When
+//! one leaves the image, another enters. Nearer pedestrians occlude those behind them, and pillars occlude
+//! all. The detector gives partly occluded objects low scores, and reports false positives now and then.
 
 use lookout_schema::BBox;
 use lookout_track::Observation;
@@ -16,13 +16,13 @@ const PILLARS: [[f32; 2]; 2] = [[380.0, 440.0], [840.0, 900.0]];
 struct Walker {
     id: usize,
     hidden_frames: usize,
-    /// Of the foot.
+    /// The position of the foot.
     at: [f32; 2],
     velocity: [f32; 2],
 }
 
 impl Walker {
-    /// One that is somewhere in the picture, or comes in at its left or right border.
+    /// Creates a pedestrian anywhere in the image, or at its left or right border.
     fn new(random: &mut StdRng, id: usize, enters: bool) -> Self {
         let right = random.random_bool(0.5);
         let border = if right { 0.0 } else { WIDTH };
@@ -37,7 +37,7 @@ impl Walker {
             self.velocity[axis] += random.random_range(-1.0..1.0) * 60.0 * dt;
             self.at[axis] += self.velocity[axis] * dt;
         }
-        // They keep to the road, along which they go.
+        // Pedestrians stay on the road.
         let off = (330.0 - self.at[1]).max(0.0) - (self.at[1] - HEIGHT + 30.0).max(0.0);
         self.velocity[1] += (4.0 * off - 0.5 * self.velocity[1]) * dt;
     }
@@ -46,7 +46,7 @@ impl Walker {
         !(0.0..=WIDTH).contains(&self.at[0])
     }
 
-    /// The nearer, the larger.
+    /// The box is larger if the pedestrian is nearer.
     fn bbox(&self) -> BBox {
         let height = 60.0 + (self.at[1] - 300.0) * 0.25;
         let width = height * 0.45;
@@ -77,7 +77,7 @@ pub(crate) fn sequence(seed: u64) -> Vec<SeenFrame> {
         let mut frame = SeenFrame::default();
         for (i, bbox) in boxes.iter().enumerate() {
             let hidden = hidden(i);
-            // Hidden for a second at most; then it looks out from behind.
+            // Hidden for a second at most; then the pedestrian is visible again.
             frame.all.push((walkers[i].id, *bbox));
             if hidden > 0.7 && walkers[i].hidden_frames < FPS as usize {
                 walkers[i].hidden_frames += 1;

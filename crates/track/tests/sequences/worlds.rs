@@ -1,5 +1,5 @@
-//! Worlds whose truth is known, in several hands: what they share is the detector, which misses 10 % of what is
-//! there and is off by 2 pixels, and that what is hidden is so for up to a second.
+//! Synthetic scenes with ground truth. They share the detector, which misses 10 % of the visible objects and
+//! has a jitter of 2 pixels, and objects that are hidden for up to a second.
 
 use std::ops::Range;
 
@@ -14,23 +14,23 @@ const JITTER_PX: f32 = 2.0;
 
 #[derive(Default)]
 pub(crate) struct SeenFrame {
-    /// Every object in the picture, and those of them that a person could see.
+    /// Every object in the image, and the objects that a person could see.
     pub(crate) all: Vec<(usize, BBox)>,
     pub(crate) visible: Vec<(usize, BBox)>,
     pub(crate) detections: Vec<Observation>,
 }
 
-/// Normal, of 2 pixels: the sum of twelve even numbers.
+/// Normal jitter with a standard deviation of 2 pixels: the sum of twelve uniform numbers.
 fn jitter(random: &mut StdRng) -> f32 {
     JITTER_PX * ((0..12).map(|_| random.random_range(0.0..1.0_f32)).sum::<f32>() - 6.0)
 }
 
-/// Each side off by itself.
+/// Applies independent jitter to each side.
 pub(crate) fn at_sides(bbox: BBox, random: &mut StdRng) -> BBox {
     BBox::from(<[f32; 4]>::from(bbox).map(|side| side + jitter(random)))
 }
 
-/// The center, the width and the height off by themselves.
+/// Applies independent jitter to the center, the width and the height.
 fn at_center(bbox: BBox, random: &mut StdRng) -> BBox {
     let [x, y, width, height] = std::array::from_fn(|_| jitter(random));
     BBox::from([
@@ -41,7 +41,7 @@ fn at_center(bbox: BBox, random: &mut StdRng) -> BBox {
     ])
 }
 
-/// How much of a box another one hides.
+/// Returns the fraction of a box that another one covers.
 pub(crate) fn covered(of: BBox, by: BBox) -> f32 {
     let width = (of.x2.min(by.x2) - of.x1.max(by.x1)).max(0.0);
     let height = (of.y2.min(by.y2) - of.y1.max(by.y1)).max(0.0);
@@ -51,34 +51,34 @@ pub(crate) fn covered(of: BBox, by: BBox) -> f32 {
 /// What hides objects.
 #[derive(Clone, Copy)]
 enum Hides {
-    /// Chance: for some part of a second, some seconds after the last time.
+    /// Random: for part of a second, some seconds after the last time.
     Chance,
-    /// The one that is drawn later, where it covers most of it.
+    /// Objects that are drawn later and cover most of it.
     Others,
-    /// A round thing in the middle of the picture, with this radius, which is crossed in less than a second.
+    /// A disk in the middle of the image, with this radius, which objects cross in less than a second.
     Middle(f32),
 }
 
-/// A picture in which objects move freely.
+/// A scene in which objects move freely.
 #[derive(Clone)]
 pub(crate) struct World {
     source: Size,
     frames: usize,
-    /// In pixels, and pixels a second.
+    /// Sizes in pixels, and speeds in pixels per second.
     sizes: Range<f32>,
     speeds: Range<f32>,
-    /// By how much a speed changes within a second, as a standard deviation.
+    /// The standard deviation of the change of a speed within a second.
     speed_change: f32,
     hides: Hides,
-    /// Whether an object that reaches the border leaves, and another one comes in; else it is thrown back.
+    /// Whether an object that reaches the border leaves and another one enters; otherwise it bounces off.
     leaves: bool,
     scores: Range<f32>,
     false_alarms: f64,
     jitter: fn(BBox, &mut StdRng) -> BBox,
-    /// What throws an object back: the border where it meets a side of it, or walls as far inside as this, in
-    /// pixels, where its center meets them.
+    /// What an object bounces off: the image border, where one of its sides meets it, or walls this many
+    /// pixels inside the border, where its center meets them.
     walls: Option<f32>,
-    /// Whether boxes end at the border, those of the truth too.
+    /// Whether boxes end at the border, also those of the ground truth.
     clipped: bool,
 }
 
@@ -90,7 +90,7 @@ struct Thing {
     hidden: Range<f64>,
 }
 
-/// Constant velocities, borders that throw back, and objects that are out of sight by chance.
+/// Constant velocities, borders that reflect, and objects that are hidden at random.
 pub(crate) fn bouncing() -> World {
     World {
         source: Size { width: 1280, height: 720 },
@@ -108,7 +108,7 @@ pub(crate) fn bouncing() -> World {
     }
 }
 
-/// Speeds that wander, a larger picture, objects that hide one another, unsure scores and false alarms.
+/// Varying speeds, a larger image, objects that occlude each other, low scores and false positives.
 pub(crate) fn wandering() -> World {
     World {
         source: Size { width: 1920, height: 1080 },
@@ -122,7 +122,7 @@ pub(crate) fn wandering() -> World {
     }
 }
 
-/// All go to the middle and through it, each hidden there, all of similar sizes.
+/// All objects move through the middle, where each is hidden, and all have similar sizes.
 pub(crate) fn meeting() -> World {
     World {
         sizes: 45.0..75.0,
@@ -134,37 +134,37 @@ pub(crate) fn meeting() -> World {
     }
 }
 
-/// Objects that come in at one border and leave at another.
+/// Objects that enter at one border and leave at another.
 pub(crate) fn passing() -> World {
     World { leaves: true, scores: 0.5..1.0, ..bouncing() }
 }
 
-/// Objects that cannot be told by their size, thrown back while they are out of sight.
+/// Objects of equal size that bounce off the border while they are hidden.
 pub(crate) fn twins() -> World {
     World { sizes: 60.0..60.1, ..bouncing() }
 }
 
-/// Objects of which half leaves the picture before they are thrown back, and whose boxes end at its border.
+/// Objects that are half outside the image before they bounce back, with boxes that end at the border.
 pub(crate) fn half_out() -> World {
     World { walls: Some(0.0), clipped: true, ..bouncing() }
 }
 
-/// The same as in a detector's records, where objects come and leave.
+/// The same as in real detections, where objects enter and leave.
 pub(crate) fn cut() -> World {
     World { clipped: true, ..passing() }
 }
 
-/// Objects that are thrown back by what the picture does not show.
+/// Objects that bounce off something that is not visible in the image.
 pub(crate) fn walled() -> World {
     World { walls: Some(80.0), ..bouncing() }
 }
 
-/// Objects that hardly move, and hide.
+/// Objects that hardly move, and are hidden at times.
 pub(crate) fn slow() -> World {
     World { speeds: 0.0..40.0, ..bouncing() }
 }
 
-/// Small and fast objects that turn a lot, out of sight by chance.
+/// Small and fast objects that turn often and are hidden at random.
 pub(crate) fn swarming() -> World {
     World { sizes: 30.0..60.0, speeds: 40.0..150.0, speed_change: 60.0, scores: 0.6..1.0, ..bouncing() }
 }
@@ -185,7 +185,7 @@ impl Thing {
         thing
     }
 
-    /// Turns it to somewhere near the middle.
+    /// Turns the object towards a point near the middle.
     fn aim(&mut self, world: &World, random: &mut StdRng) {
         let speed = random.random_range(world.speeds.clone());
         let middle = [world.source.width, world.source.height].map(|side| side as f32 / 2.0);
@@ -199,7 +199,7 @@ impl Thing {
         !((0.0..=world.source.width as f32).contains(&x) && (0.0..=world.source.height as f32).contains(&y))
     }
 
-    /// Puts it at a border, on its way inwards.
+    /// Places the object at a border, moving inwards.
     fn enter(&mut self, world: &World, now_s: f64, random: &mut StdRng) {
         let axis = usize::from(random.random_bool(0.4));
         let far = random.random_bool(0.5);
@@ -209,7 +209,7 @@ impl Thing {
         self.hide(now_s, random);
     }
 
-    /// When it is out of sight the next time.
+    /// Draws when the object is hidden next.
     fn hide(&mut self, now_s: f64, random: &mut StdRng) {
         let from = now_s + random.random_range(1.0..7.0);
         self.hidden = from..from + random.random_range(0.2..1.0);
@@ -268,7 +268,7 @@ impl World {
                 frame.all.push((things[id].id, boxes[id]));
                 let by_others = matches!(self.hides, Hides::Others);
                 if self.hidden(&things[id], boxes[id], &boxes[id + 1..], now_s) {
-                    // Whatever covers it, it looks out after a second.
+                    // An object that others cover is shown again after a second.
                     if !by_others || now_s - things[id].hidden.end < 1.0 {
                         continue;
                     }

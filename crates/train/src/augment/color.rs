@@ -1,12 +1,12 @@
-//! Brightness, contrast, saturation and hue, as torchvision's `ColorJitter` changes them in tensors of bytes.
+//! Brightness, contrast, saturation and hue, changed as torchvision's `ColorJitter` changes 8-bit tensors.
 
 use rand::seq::SliceRandom;
 
 use super::random::{Random, between};
 use crate::sample::Picture;
 
-/// How far each may be off: a factor between `1 - x` and `1 + x`, 0 at least; the hue by a part of the circle,
-/// 0.5 at most.
+/// The ranges of the changes. Brightness, contrast and saturation are multiplied by a factor between `1 - x` (at least
+/// 0) and `1 + x`. The hue is shifted by up to this part of the circle, at most 0.5.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ColorJitter {
     pub brightness: f64,
@@ -16,7 +16,7 @@ pub struct ColorJitter {
 }
 
 impl ColorJitter {
-    /// Changes each by chance, in an order by chance.
+    /// Changes each by a random amount, in random order.
     pub fn apply(&self, picture: &mut Picture, random: &mut Random) {
         let mut order = [0, 1, 2, 3];
         order.shuffle(random);
@@ -36,7 +36,7 @@ impl ColorJitter {
     }
 }
 
-/// How much of two pictures: the rest is rounded from the exact one, as torch does.
+/// The weights of two images in a blend. `other` is computed in `f64` and then rounded to `f32`, as in torch.
 #[derive(Debug, Clone, Copy)]
 struct Blend {
     one: f32,
@@ -48,7 +48,7 @@ impl Blend {
         Self { one: ratio as f32, other: (1.0 - ratio) as f32 }
     }
 
-    /// Cut to whole numbers, as torch converts to bytes.
+    /// Blends two values, truncated to an integer, as torch converts to bytes.
     fn of(self, one: u8, other: f32) -> u8 {
         (self.one * f32::from(one) + self.other * other).clamp(0.0, 255.0) as u8
     }
@@ -80,7 +80,7 @@ fn turn_hue(rgb: &mut [u8], by: f64) {
     let (pixels, _) = rgb.as_chunks_mut::<3>();
     for pixel in pixels {
         let [h, s, v] = hsv(pixel.map(|byte| f32::from(byte) / 255.0));
-        // torchvision converts back by this factor.
+        // torchvision uses this factor for the conversion back to bytes.
         *pixel = from_hsv([(h + by as f32).rem_euclid(1.0), s, v]).map(|part| (part * (256.0 - 1e-3)) as u8);
     }
 }
@@ -152,7 +152,8 @@ mod tests {
                 let off = |a: u8, b: u8| a.abs_diff(b);
                 let worst = rgb.iter().zip(expected).map(|(a, b)| off(*a, *b)).max().unwrap();
                 let differ = rgb.iter().zip(expected).filter(|(a, b)| a != b).count();
-                // Where a number is just at the next byte, whether torch fuses a product with its sum decides.
+                // Where a value is close to the next integer, the result depends on whether torch fuses the multiply
+                // and the add.
                 assert!(worst <= 1 && differ * 50 <= rgb.len(), "{name} {factor}: {worst}, {differ} differ");
             }
         }

@@ -1,10 +1,10 @@
-//! Left and right exchanged.
+//! Horizontal flip.
 
 use lookout_schema::BBox;
 
 use crate::sample::{Sample, Target};
 
-/// The sample as a mirror shows it.
+/// Returns the sample flipped horizontally, with its boxes.
 #[must_use]
 pub fn flipped(mut sample: Sample) -> Sample {
     let width = sample.picture.size.width;

@@ -1,4 +1,4 @@
-//! What JPEG does to pictures, which cameras' are full of.
+//! JPEG artifacts, which the images of cameras have.
 
 use image::{ImageFormat, RgbImage, codecs::jpeg::JpegEncoder, load_from_memory_with_format};
 use rand::RngExt;
@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::random::Random;
 use crate::sample::Picture;
 
-/// The picture as a JPEG file of a quality between `worst` and `best`, 1 to 100, has it.
+/// Compresses the image as JPEG with a random quality between `worst` and `best`, 1 to 100, and decodes it again.
 pub fn compress(picture: &mut Picture, [worst, best]: [u8; 2], random: &mut Random) {
     let quality = random.random_range(worst.min(best)..=best.max(worst)).clamp(1, 100);
     let size = picture.size;
@@ -16,6 +16,6 @@ pub fn compress(picture: &mut Picture, [worst, best]: [u8; 2], random: &mut Rand
     let mut file = Vec::new();
     let written = rgb.write_with_encoder(JpegEncoder::new_with_quality(&mut file, quality));
     let read = written.and_then(|()| load_from_memory_with_format(&file, ImageFormat::Jpeg));
-    // JPEG has no sides above 65,535; such a picture stays as it is.
+    // JPEG does not support sides above 65,535 pixels; such an image is not changed.
     picture.rgb = read.map_or(rgb, image::DynamicImage::into_rgb8).into_raw();
 }

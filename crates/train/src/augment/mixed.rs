@@ -1,4 +1,4 @@
-//! Several pictures in one.
+//! Augmentations that combine several images: mosaic and mixup.
 
 use lookout_schema::Size;
 use lookout_stage::Rect;
@@ -9,10 +9,11 @@ use super::{
 };
 use crate::sample::{Picture, Sample, Target};
 
-/// Four pictures around a point: Bochkovskiy et al., YOLOv4, 2020. Each fills its quarter with a part of it of the
-/// quarter's shape. <https://arxiv.org/abs/2004.10934>
+/// Combines four images around a random point (mosaic: Bochkovskiy et al., YOLOv4, 2020,
+/// <https://arxiv.org/abs/2004.10934>). Each quarter is filled with a part of its image that has the quarter's aspect
+/// ratio.
 ///
-/// Pictures of a class as a whole become one of several classes, to the quarters' areas.
+/// For images with a class, the result has the classes of all four, weighted by the areas of the quarters.
 pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample {
     let mut middle =
         |side: u32| ((f64::from(side) * between(0.25, 0.75, random)) as u32).clamp(1, side.max(2) - 1);
@@ -39,7 +40,8 @@ pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample 
     Sample { name: named(&samples), picture, target }
 }
 
-/// A part of `source` with the shape of `to`, between half and all of the largest such.
+/// Returns a random part of `source` with the aspect ratio of `to`. Its sides are half to all of those of the largest
+/// such part.
 fn part_of(source: Size, to: Rect, random: &mut Random) -> Part {
     let (w, h) = (f64::from(source.width), f64::from(source.height));
     let shape = f64::from(to.width) / f64::from(to.height);
@@ -50,12 +52,12 @@ fn part_of(source: Size, to: Rect, random: &mut Random) -> Part {
     Part { x, y, width, height }
 }
 
-/// Two pictures over one another: of classes Zhang et al. 2017 (mixup), of objects Zhang et al. 2019 (Bag of Freebies),
-/// with all objects of both. <https://arxiv.org/abs/1710.09412>, <https://arxiv.org/abs/1902.04103>
+/// Blends two images: for classes, mixup by Zhang et al. 2017 (<https://arxiv.org/abs/1710.09412>); for objects, Zhang
+/// et al. 2019 (Bag of Freebies, <https://arxiv.org/abs/1902.04103>), with the objects of both images.
 ///
-/// `alpha` is the parameter of the beta distribution of their shares: the papers have 0.2 for classes and 1.5 for
-/// objects. Pictures of objects keep their scale, the smaller at the upper left; of classes the second is scaled to
-/// the first's size.
+/// `alpha` is the parameter of the beta distribution of the blend weights; the papers use 0.2 for classes and 1.5 for
+/// objects. Images with objects keep their scale, with the smaller one at the upper left. For classes, the second image
+/// is scaled to the size of the first.
 pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> Sample {
     let share = beta(alpha, random) as f32;
     let (a, b) = (one.picture.size, other.picture.size);
@@ -83,7 +85,7 @@ pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> S
             add(&mut classes, b, 1.0 - share);
             Target::Class(classes)
         }
-        // Of two kinds, which no data set has, the first's.
+        // No data set has targets of both kinds; the first target is used then.
         (target, _) => target.clone(),
     };
     Sample { name: named(&[one, other]), picture: Picture { size, rgb }, target }

@@ -1,8 +1,9 @@
-//! Pictures changed by chance, with what is true of them: functions of a sample and of seeded random numbers.
+//! Random augmentation of images with their ground truth, as functions of a sample and a seeded random number
+//! generator.
 //!
-//! Whatever is done, a box stays within its picture. Of an object that is cut, the part that is left decides:
-//! below [`LEAST_TRAINED`] it is ignored, below [`LEAST_KEPT`], or a pixel in width or height, it is gone.
-//! Pictures are scaled by the filter that brings them to the networks at work.
+//! A box never extends beyond its image. When an object is cut, its visible part decides how it is treated: below
+//! [`LEAST_TRAINED`] the object is ignored; below [`LEAST_KEPT`], or below one pixel in width or height, it is removed.
+//! Images are scaled with the same filter as for inference.
 
 mod color;
 mod flip;

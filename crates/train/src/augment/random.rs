@@ -1,18 +1,19 @@
-//! Seeded random numbers: the same seed gives the same pictures, on every machine and with every version.
+//! Seeded random numbers: the same seed gives the same images on every machine and with every version of Lookout.
 
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
-/// Named, since `StdRng` may be another one in the next version of `rand`, and a run could not be gone on with.
+/// The algorithm is named explicitly: `StdRng` may change with a version of `rand`, and a resumed run would then
+/// differ.
 pub type Random = Xoshiro256PlusPlus;
 
-/// The numbers of one thing among many: of a seed, an epoch and a place in it, say. They depend on nothing that
-/// was drawn before, so that it does not matter which thread draws them.
+/// Returns the generator for one item, such as an epoch and an index in it. Its numbers depend on nothing that was
+/// drawn before, so the result does not depend on which thread draws them.
 pub fn random_for(seed: u64, of: [u64; 2]) -> Random {
     let mixed = of.into_iter().fold(splitmix(seed), |state, part| splitmix(state ^ splitmix(part)));
     Random::seed_from_u64(mixed)
 }
 
-/// The finaliser of SplitMix64: numbers that differ little are far apart.
+/// The finalizer of SplitMix64, which maps similar numbers to very different ones.
 fn splitmix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,19 +21,19 @@ fn splitmix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Between `low` and `high`, both of which may be the same.
+/// Draws a number between `low` and `high`, which may be equal.
 pub(super) fn between(low: f64, high: f64, random: &mut Random) -> f64 {
     low + (high - low) * random.random::<f64>()
 }
 
-/// Beta-distributed with both parameters `alpha`, above 0: two gamma-distributed numbers' share.
+/// Draws from the beta distribution with both parameters equal to `alpha`, above 0, by two gamma-distributed numbers.
 pub(super) fn beta(alpha: f64, random: &mut Random) -> f64 {
     let [a, b] = [gamma(alpha, random), gamma(alpha, random)];
-    // For a tiny alpha both may be zero; the distribution then is all at its two ends.
+    // For a tiny `alpha` both numbers may be zero. The distribution then has all of its mass at 0 and 1.
     if a + b > 0.0 { a / (a + b) } else { f64::from(random.random::<bool>()) }
 }
 
-/// Marsaglia and Tsang, A Simple Method for Generating Gamma Variables, 2000.
+/// Draws from the gamma distribution (Marsaglia and Tsang, A Simple Method for Generating Gamma Variables, 2000).
 fn gamma(alpha: f64, random: &mut Random) -> f64 {
     if alpha < 1.0 {
         let boost = random.random::<f64>().powf(1.0 / alpha);
@@ -50,7 +51,7 @@ fn gamma(alpha: f64, random: &mut Random) -> f64 {
     }
 }
 
-/// Box and Muller.
+/// Draws from the standard normal distribution (Box and Muller 1958).
 fn normal(random: &mut Random) -> f64 {
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
@@ -66,7 +67,7 @@ mod tests {
         assert_eq!(first(1, [2, 3]), first(1, [2, 3]));
         let all = [first(1, [2, 3]), first(1, [3, 2]), first(2, [2, 3]), first(1, [2, 4]), first(0, [0, 0])];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
-        // So that a later version gives the same runs.
+        // A fixed value, so that a later version reproduces the same runs.
         assert_eq!(first(1, [2, 3]), 1_061_077_329_242_429_918);
     }
 

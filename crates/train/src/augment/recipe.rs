@@ -1,4 +1,4 @@
-//! A chain of changes, as a training asks for it.
+//! The chain of augmentation steps of a training run.
 
 use lookout_config::AugmentSettings;
 use lookout_model::usual_fit;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::sample::Sample;
 
-/// One change, with the chance that it is made where it is one that may be left out.
+/// An augmentation step, with the probability (`chance`) at which it is applied if it is optional.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
     Flip {
@@ -36,31 +36,31 @@ pub enum Step {
         quality: [u8; 2],
         chance: f64,
     },
-    /// With three others, which have been through the steps before.
+    /// Mosaic with three other samples, to which the steps before this one are applied first.
     Mosaic {
         size: Size,
         chance: f64,
     },
-    /// With another one, which has been through the steps before.
+    /// Mixup with another sample, to which the steps before this one are applied first.
     Mixup {
         alpha: f64,
         chance: f64,
     },
-    /// To the network's input, as at work.
+    /// Resizes to the network's input, as for inference.
     Fit {
         fit: Fit,
         input: Size,
     },
 }
 
-/// Changes in their order.
+/// Augmentation steps in the order in which they are applied.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recipe {
     pub steps: Vec<Step>,
 }
 
 impl Recipe {
-    /// Those of `settings`, to the network's input.
+    /// Returns the steps of `settings`, which bring images to the network's input.
     pub fn of(settings: &AugmentSettings, is_classifier: bool, input: Size) -> Self {
         let AugmentSettings { brightness, contrast, saturation, hue, .. } = *settings;
         let crop = OverlapCrop::default();
@@ -70,7 +70,7 @@ impl Recipe {
         let steps = [
             (settings.flip, Step::Flip { chance: settings.flip }),
             (settings.overlap_crop, Step::OverlapCrop { crop, chance: settings.overlap_crop }),
-            // The one step that brings the picture to the input.
+            // Exactly one step brings the image to the size of the input.
             match (settings.scale, settings.crop_area) {
                 (Some([least, most]), _) => {
                     (1.0, Step::ScaleJitter(ScaleJitter { size: input, least, most }))
@@ -86,15 +86,15 @@ impl Recipe {
         Self { steps: steps.into_iter().filter(|(chance, _)| *chance > 0.0).map(|(_, step)| step).collect() }
     }
 
-    /// No change but to the network's input.
+    /// Returns a recipe that only resizes images to the network's input.
     pub fn plain(fit: Fit, input: Size) -> Self {
         Self { steps: vec![Step::Fit { fit, input }] }
     }
 
-    /// Changes a sample by chance. `other` draws another one of the data set, for what needs several.
+    /// Applies the steps to a sample. `other` draws another sample of the data set, for steps that need several.
     ///
     /// # Errors
-    /// Those of `other`.
+    /// Returns the errors of `other`.
     pub fn apply<E>(
         &self,
         sample: Sample,

@@ -1,4 +1,4 @@
-//! Changes of a picture's size and of what of it is seen.
+//! Random scaling and cropping, and the resize to the network's input.
 
 use lookout_model::Picture as ModelPicture;
 use lookout_schema::{BBox, Size};
@@ -11,25 +11,25 @@ use super::{
 };
 use crate::sample::{Picture, Sample, Target};
 
-/// Large scale jitter: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method, 2021.
-/// <https://arxiv.org/abs/2012.07177>
+/// Large scale jitter: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method, 2021
+/// (<https://arxiv.org/abs/2012.07177>).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScaleJitter {
-    /// What comes out.
+    /// The size of the result.
     pub size: Size,
-    /// The picture is scaled to lie within a multiple of `size` between these.
+    /// Range of the random factor: the image is scaled to fit into `size` times a number between `least` and `most`.
     pub least: f64,
     pub most: f64,
 }
 
 impl ScaleJitter {
-    /// The paper's large jitter; 0.8 to 1.25 is the usual one.
+    /// Returns the large jitter of the paper, 0.1 to 2. The standard jitter is 0.8 to 1.25.
     pub const fn large(size: Size) -> Self {
         Self { size, least: 0.1, most: 2.0 }
     }
 
-    /// Scales by chance, its shape kept; what is too large is cut by chance, what is too small filled below and to the
-    /// right.
+    /// Scales the image by a random factor and keeps its aspect ratio. An image larger than the result is cropped at
+    /// random; a smaller one is padded below and to the right.
     pub fn apply(&self, sample: &Sample, random: &mut Random) -> Sample {
         let source = sample.picture.size;
         let times = between(self.least, self.most, random);
@@ -49,14 +49,14 @@ impl ScaleJitter {
     }
 }
 
-/// SSD's crop that keeps a least overlap with some object: Liu et al. 2016, with torchvision's numbers
-/// (`RandomIoUCrop`). What becomes of the objects that are cut is ruled as everywhere here, rather than by where
-/// their centers are. <https://arxiv.org/abs/1512.02325>
+/// SSD's crop with a minimum IoU with some object: Liu et al. 2016 (<https://arxiv.org/abs/1512.02325>), with the
+/// parameters of torchvision's `RandomIoUCrop`. Cut objects are kept or removed by the rules of this module, not by the
+/// positions of their centers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OverlapCrop {
-    /// Of the picture's sides.
+    /// Minimum side of the crop, as a fraction of the image's side.
     pub least_side: f64,
-    /// Tries at each least overlap, before another is drawn.
+    /// Number of attempts for each minimum IoU before another one is drawn.
     pub trials: usize,
 }
 
@@ -66,11 +66,11 @@ impl Default for OverlapCrop {
     }
 }
 
-/// Overlaps that are drawn from; at 1 the picture stays whole.
+/// The minimum IoUs to draw from. At 1 the image is not cropped.
 const OVERLAPS: [f64; 7] = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0];
 
 impl OverlapCrop {
-    /// A crop in the picture's own scale. A picture without objects stays as it is.
+    /// Crops the image at random and does not scale it. An image without objects is not changed.
     pub fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
         let Target::Objects(objects) = &sample.target else { return sample };
         if !objects.iter().any(|object| !object.ignore) {
@@ -78,7 +78,7 @@ impl OverlapCrop {
         }
         let trained =
             objects.iter().filter(|object| !object.ignore).map(|object| object.bbox).collect::<Vec<_>>();
-        // One of seven is the whole picture; no draw needs to be repeated for long.
+        // One draw in seven ends the loop with the whole image, so the loop seldom reaches its limit.
         for _ in 0..100 {
             let least = OVERLAPS[random.random_range(0..OVERLAPS.len())];
             if least >= 1.0 {
@@ -128,20 +128,20 @@ fn part(crop: Rect) -> Part {
     Part { x, y, width, height }
 }
 
-/// A part of the picture of random area and shape, scaled to one size: torchvision's `RandomResizedCrop`, which
-/// classifiers are trained with (Szegedy et al. 2015). <https://arxiv.org/abs/1409.4842>
+/// A random crop that is scaled to a fixed size: torchvision's `RandomResizedCrop`, with which classifiers are trained
+/// (Szegedy et al. 2015, <https://arxiv.org/abs/1409.4842>).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResizedCrop {
-    /// What comes out.
+    /// The size of the result.
     pub size: Size,
-    /// The least part of the picture's area.
+    /// Minimum area of the crop, as a fraction of the image's area.
     pub least_area: f64,
-    /// The widest shape; the narrowest is its inverse.
+    /// Highest aspect ratio (width to height); the lowest is its inverse.
     pub widest: f64,
 }
 
 impl ResizedCrop {
-    /// torchvision's numbers.
+    /// Returns a crop with torchvision's parameters.
     pub const fn usual(size: Size) -> Self {
         Self { size, least_area: 0.08, widest: 4.0 / 3.0 }
     }
@@ -164,7 +164,7 @@ impl ResizedCrop {
                 return Rect { x, y, width: w, height: h };
             }
         }
-        // The picture is too wide or too high for the shapes: its middle, of the widest.
+        // The image is too wide or too high for all drawn crops: take its center with the nearest allowed aspect ratio.
         let shape = (width / height).clamp(1.0 / self.widest, self.widest);
         let w = (width.min(height * shape).round() as u32).clamp(1, source.width);
         let h = (height.min(width / shape).round() as u32).clamp(1, source.height);
@@ -172,7 +172,7 @@ impl ResizedCrop {
     }
 }
 
-/// Brings a sample to a network's input just as it is brought there at work.
+/// Resizes a sample to the network's input, in the same way as for inference.
 pub fn fitted(sample: Sample, fit: Fit, input: Size) -> Sample {
     let Sample { name, picture: Picture { size, rgb }, target } = sample;
     let placement = fit.place(size, input);
@@ -181,7 +181,7 @@ pub fn fitted(sample: Sample, fit: Fit, input: Size) -> Sample {
     let target = match target {
         Target::Objects(objects) => {
             let (scale_x, scale_y) = (f64::from(placement.scale_x), f64::from(placement.scale_y));
-            // What a center crop leaves of the source.
+            // The part of the source that a center crop keeps.
             let from = Part {
                 x: f64::from(-placement.offset_x).max(0.0) / scale_x,
                 y: f64::from(-placement.offset_y).max(0.0) / scale_y,

@@ -8,15 +8,15 @@ use super::*;
 use crate::sample::{Picture, Sample, Target};
 use lookout_measure::ObjectTarget;
 
-/// Colors of objects by their classes, far from each other and from the ground.
+/// Colors of the objects by class, far from each other and from the background.
 const COLORS: [[u8; 3]; 3] = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];
 const GROUND: [u8; 3] = [200, 200, 200];
 
-/// A picture with a rectangle of its own color for each class, none on another.
+/// Draws an image with one rectangle per class, each in its own color, without overlaps.
 fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
     let mut rgb = GROUND.repeat(size.width as usize * size.height as usize);
     let mut objects = Vec::new();
-    // A column for each, so that none covers another.
+    // One column per class, so that no rectangle covers another.
     let column = size.width / 3;
     for (class, ([a, b, c, d], color)) in seeds.into_iter().zip(COLORS).enumerate() {
         let side = |seed: f64, room: u32| (8.0 + seed * f64::from(room - 8)) as u32;
@@ -37,7 +37,7 @@ fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
     Sample { name: "drawn".into(), picture: Picture { size, rgb }, target: Target::Objects(objects) }
 }
 
-/// Where the pixels are that are more of a class's color than of any other: `x1, y1, x2, y2`.
+/// Returns the bounding box of the pixels that are closer to a class's color than to others: `x1, y1, x2, y2`.
 fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
     let channel = class_id as usize - 1;
     let (pixels, _) = picture.rgb.as_chunks::<3>();
@@ -54,7 +54,7 @@ fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
     found.map(|corners| corners.map(|corner| corner as f32))
 }
 
-/// Every box lies in its picture, and where there is one of a class its color is where the box says.
+/// Checks that every box lies in its image and matches the position of its class's color.
 fn check(sample: &Sample, slack: f32) {
     let Target::Objects(objects) = &sample.target else { panic!() };
     assert_eq!(
@@ -65,7 +65,7 @@ fn check(sample: &Sample, slack: f32) {
         assert_eq!(object.bbox.clipped(sample.picture.size), Some(object.bbox), "{object:?}");
         let b = object.bbox;
         assert!(object.area > 0.0 && object.area <= (b.x2 - b.x1) * (b.y2 - b.y1) * 1.02 + 1.0, "{object:?}");
-        // Thin ones are lost among their neighbors' colors.
+        // The color of a thin object is blurred by its neighbors.
         if b.x2 - b.x1 < 3.0 || b.y2 - b.y1 < 3.0 {
             continue;
         }
@@ -79,7 +79,7 @@ fn check(sample: &Sample, slack: f32) {
         if !objects.iter().any(|object| object.class_id == class_id)
             && let Some([x1, y1, x2, y2]) = seen(&sample.picture, class_id)
         {
-            // Only a rest of it may be left.
+            // A small remainder of the object may be visible.
             let share =
                 (x2 - x1) * (y2 - y1) / (sample.picture.size.width * sample.picture.size.height) as f32;
             assert!(share < 0.1 || x2 - x1 < 3.0 || y2 - y1 < 3.0, "{class_id} is left: {share}");
@@ -124,7 +124,7 @@ proptest! {
         let recipe = Recipe { steps };
         let mut random = random_for(seed, [0, 0]);
         let made = recipe.apply(sample, &mut random, &mut only_one).unwrap();
-        // Each scaling up makes a blurred border wider.
+        // Each step that enlarges the image makes blurred borders wider.
         check(&made, 2.0 + 4.0 * (recipe.steps.len() as f32 - 1.0));
         let again = recipe.apply(before, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
         prop_assert_eq!(made, again);
@@ -132,7 +132,7 @@ proptest! {
 
     #[test]
     fn a_mosaic_shows_each_object_where_its_box_says(samples in prop::array::uniform4(samples()), seed in any::<u64>()) {
-        // One class a picture, so that each color is of one place.
+        // One class per image, so that each color appears in one place only.
         let mut samples = samples;
         for (at, sample) in samples.iter_mut().enumerate() {
             let Target::Objects(objects) = &mut sample.target else { panic!() };
@@ -234,6 +234,6 @@ fn steps_that_need_others_ask_for_them() {
         Ok::<_, Infallible>(sample.clone())
     };
     Recipe { steps }.apply(sample.clone(), &mut random_for(1, [2, 3]), &mut other).unwrap();
-    // Three for the mosaic, and one that is mixed in after a mosaic of its own.
+    // Three for the mosaic, and one for mixup, which itself goes through a mosaic of three others.
     assert_eq!(asked, 3 + 1 + 3);
 }

@@ -1,4 +1,4 @@
-//! A part of a picture in another: what every change of place and size comes down to, for pixels and boxes.
+//! Copies a part of an image into another image. All changes of position and size use it, for pixels and boxes.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
 use lookout_schema::{BBox, Size};
@@ -7,17 +7,18 @@ use lookout_stage::Rect;
 use crate::sample::{Picture, Sample, Target};
 use lookout_measure::ObjectTarget;
 
-/// ImageNet's mean: what is filled with it is zero to a network, as what a detector's batch is padded with.
+/// ImageNet's mean color, which is zero after normalization, as is the padding of a detector's batch.
 pub const MEAN_COLOR: [u8; 3] = [124, 116, 104];
 
-/// Of an object of which less than this part is left, what is left is ignored: it is no good example, and no
-/// background either.
+/// Minimum visible fraction of an object that is trained on. Below it the object is ignored, since it is neither a good
+/// example nor background.
 pub const LEAST_TRAINED: f32 = 0.25;
 
-/// Of an object of which less than this part is left, or less than a pixel in width or height, nothing is kept.
+/// Minimum visible fraction of an object that is kept. Below it, or below one pixel in width or height, the object is
+/// removed.
 pub const LEAST_KEPT: f32 = 0.05;
 
-/// A rectangle of a picture, in its pixels, which need not be whole.
+/// A rectangle in pixels of an image, at subpixel positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Part {
     pub(super) x: f64,
@@ -32,17 +33,17 @@ impl Part {
     }
 }
 
-/// Which part of a picture comes where.
+/// A part of a source image and its rectangle in the target image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct View {
-    /// Within the source.
+    /// The part of the source.
     pub(super) from: Part,
-    /// Within what it is drawn on.
+    /// The rectangle in the target.
     pub(super) to: Rect,
 }
 
 impl View {
-    /// Where the objects are that can be seen, in pixels of what it is drawn on.
+    /// Returns the visible objects, in pixels of the target.
     pub(super) fn objects(&self, objects: &[ObjectTarget]) -> Vec<ObjectTarget> {
         let scale_x = f64::from(self.to.width) / self.from.width;
         let scale_y = f64::from(self.to.height) / self.from.height;
@@ -58,7 +59,7 @@ impl View {
         objects.iter().filter_map(moved).collect()
     }
 
-    /// Draws the part where it comes.
+    /// Scales the part and copies it into the target.
     pub(super) fn draw(&self, source: &Picture, on: &mut Picture) {
         let scaled = self.scaled(source);
         let row = self.to.width as usize * 3;
@@ -70,11 +71,11 @@ impl View {
         }
     }
 
-    /// The filter is Pillow's bilinear, by which pictures come to the networks everywhere here.
+    /// Scales the part with Pillow's bilinear filter, which Lookout uses for all images that go to a network.
     fn scaled(&self, source: &Picture) -> Vec<u8> {
         let Size { width, height } = source.size;
         let Part { x, y, .. } = self.from;
-        // Numbers that were computed may be off by their last digit, and the resizer takes none that reach over.
+        // Rounding errors may move the rectangle over the border, which the resizer rejects.
         let w = self.from.width.min(f64::from(width) - x);
         let h = self.from.height.min(f64::from(height) - y);
         let from = Image::from_vec_u8(width, height, source.rgb.clone(), PixelType::U8x3);
@@ -87,8 +88,9 @@ impl View {
     }
 }
 
-/// `object` with what of `whole`, x1, y1, x2, y2, lies in `to`, by the rules of [`LEAST_TRAINED`] and
-/// [`LEAST_KEPT`]; `object.area` is that of the whole. What is ignored stays so while any of it is left.
+/// Returns `object` with the part of `whole` (x1, y1, x2, y2) that lies in `to`, by the rules of [`LEAST_TRAINED`] and
+/// [`LEAST_KEPT`]. `object.area` is the area of the whole object. An ignored object is kept while any part of it is
+/// visible.
 fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarget> {
     let (right, bottom) = (f64::from(to.x + to.width), f64::from(to.y + to.height));
     let [x1, y1, x2, y2] = whole;
@@ -113,13 +115,13 @@ fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarg
     })
 }
 
-/// A picture of one color.
+/// Returns an image of one color.
 pub(super) fn blank(size: Size, color: [u8; 3]) -> Picture {
     let pixels = size.width as usize * size.height as usize;
     Picture { size, rgb: color.repeat(pixels) }
 }
 
-/// A new picture of `size` with what `view` shows of a sample; what it does not cover is of the mean's color.
+/// Returns a new image of `size` with the part of a sample that `view` selects. The rest has the mean color.
 pub(super) fn viewed(sample: &Sample, view: View, size: Size) -> Sample {
     let mut picture = blank(size, MEAN_COLOR);
     view.draw(&sample.picture, &mut picture);
@@ -130,7 +132,7 @@ pub(super) fn viewed(sample: &Sample, view: View, size: Size) -> Sample {
     Sample { name: sample.name.clone(), picture, target }
 }
 
-/// The whole of `size` as a place to draw on.
+/// Returns the rectangle that covers all of `size`.
 pub(super) fn all_of(size: Size) -> Rect {
     Rect { x: 0, y: 0, width: size.width, height: size.height }
 }
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_an_object_decides_what_becomes_of_it() {
-        // The right half of a picture of 100x100, at twice the size.
+        // The right half of an image of 100x100 pixels, at twice the scale.
         let from = Part { x: 50.0, y: 0.0, width: 50.0, height: 100.0 };
         let view = View { from, to: Rect { x: 10, y: 0, width: 100, height: 200 } };
         let seen = |corners| view.objects(&[object(corners)]).pop();

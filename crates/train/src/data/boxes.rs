@@ -1,13 +1,13 @@
-//! A box as a file has it to one that can be used.
+//! Validation of boxes from annotation files.
 
 use lookout_schema::{BBox, MAX_SIDE, Size};
 
 use super::{LeftOut, Reason};
 
-/// How far a box may reach over the border before it is told: annotators round.
+/// How far a box may extend beyond the border before it is counted as cut, in pixels. Annotation tools round.
 const SLACK: f64 = 1.0;
 
-/// The part of `x1, y1, x2, y2` that lies in a picture of `size`.
+/// Returns the part of `x1, y1, x2, y2` that lies in an image of `size`.
 pub(super) fn sound(corners: [f64; 4], size: Size, left_out: &mut LeftOut) -> Result<BBox, Reason> {
     if corners.iter().any(|corner| !corner.is_finite()) {
         return Err(Reason::NotANumber);
@@ -21,7 +21,7 @@ pub(super) fn sound(corners: [f64; 4], size: Size, left_out: &mut LeftOut) -> Re
         return Err(Reason::Outside);
     }
     let bbox = BBox::from(corners.map(|corner| corner as f32));
-    // None is left of a box that is thinner than the numbers are apart.
+    // A box that is thinner than the resolution of `f32` has no area.
     let clipped = bbox.clipped(size).ok_or(Reason::NoArea)?;
     if x1 < -SLACK || y1 < -SLACK || x2 > width + SLACK || y2 > height + SLACK {
         left_out.cut();
@@ -29,7 +29,7 @@ pub(super) fn sound(corners: [f64; 4], size: Size, left_out: &mut LeftOut) -> Re
     Ok(clipped)
 }
 
-/// A size that a picture can have.
+/// Returns the size if both sides are whole numbers from 1 to the maximum.
 pub(super) fn size(width: f64, height: f64) -> Option<Size> {
     let side = |side: f64| {
         (side.fract() == 0.0 && (1.0..=f64::from(MAX_SIDE)).contains(&side)).then_some(side as u32)

@@ -1,5 +1,4 @@
-//! Whether a data set can be used from its first picture to its last, which is better known before than in the middle
-//! of a night's training.
+//! Checks of a whole data set, so that errors are found before a training run and not in the middle of it.
 
 use std::{
     collections::BTreeMap,
@@ -13,17 +12,17 @@ use lookout_model::picture_header;
 use super::{DataError, DataSet, Entry, IgnoredAre};
 use crate::sample::Target;
 
-/// How many pictures are named where several cannot be used.
+/// Maximum number of unusable images that are listed in an error.
 const LISTED: usize = 10;
 
-/// What the headers of all pictures say.
+/// The result of reading the headers of all images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PicturesChecked {
-    /// Pictures that their EXIF data has turned for display.
+    /// Number of images that their EXIF orientation rotates or mirrors.
     pub turned: usize,
 }
 
-/// What one picture's header says.
+/// The result of reading the header of one image.
 enum Checked {
     Sound { turned: bool },
     Absent,
@@ -31,11 +30,11 @@ enum Checked {
 }
 
 impl DataSet {
-    /// Reads the headers of all pictures: whether each is there, is a picture, seems whole, and has the size that its
-    /// annotation says.
+    /// Reads the headers of all images and checks that each file exists, is an image, appears complete, and has the
+    /// size that its annotation states.
     ///
     /// # Errors
-    /// How many are not, and the first of them with the reasons.
+    /// Returns the number of images that fail the checks, and the reasons for the first of them.
     pub fn check_pictures(&self) -> Result<PicturesChecked, DataError> {
         let next = AtomicUsize::new(0);
         let work = || {
@@ -55,7 +54,7 @@ impl DataSet {
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             handles.into_iter().map(thread::ScopedJoinHandle::join).collect::<Result<Vec<_>, _>>()
         });
-        // What panics here does so on the caller's thread, too.
+        // A panic in a thread is passed on to the caller.
         let parts = parts.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let turned = parts.iter().map(|(turned, _)| turned).sum();
         let faults: BTreeMap<usize, Checked> = parts.into_iter().flat_map(|(_, faults)| faults).collect();
@@ -85,12 +84,12 @@ impl DataSet {
         }
     }
 
-    /// Whether there is an object that counts, of the classes that the data set has by now. A network learns nothing of
-    /// one that has none, and on one that has none every network is as good as the other. `what` names the data set,
-    /// and `purpose` says what its objects are for.
+    /// Checks that the data set has an object of its classes that is not ignored. Without one, training learns nothing
+    /// and evaluation cannot distinguish networks. `what` names the data set in the error, and `purpose` says what the
+    /// objects are needed for.
     ///
     /// # Errors
-    /// There is none; how many are ignored or left out.
+    /// Returns an error if there is no such object, with the numbers of ignored and skipped objects.
     pub fn check_objects(&self, what: &str, purpose: &'static str) -> Result<(), DataError> {
         let mut ignored = 0;
         for entry in &self.entries {
@@ -113,7 +112,7 @@ impl DataSet {
     }
 }
 
-/// An error with the reasons behind it, in one line.
+/// Returns an error and its sources as one line.
 pub(super) fn error_text(error: &dyn std::error::Error) -> String {
     let reasons = std::iter::successors(error.source(), |error| error.source());
     reasons.fold(error.to_string(), |text, reason| format!("{text}: {reason}"))
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
     use crate::data::DataSource;
 
-    /// A data set of images of 40x24 pixels with what stands in their files, and these annotations.
+    /// Creates a data set of images of 40x24 pixels with these file contents and annotations.
     fn set(
         files: &[(&str, &[u8])],
         annotations: &serde_json::Value,
@@ -191,7 +190,7 @@ mod tests {
         let turned =
             fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/pictures/turned-6.jpg")).unwrap();
         let files: [(&str, &[u8]); 1] = [("turned.jpg", &turned)];
-        // 40x24 as stored, as the annotation has it.
+        // 40x24 pixels as stored, which is the size in the annotation.
         let (_root, as_stored) = set(&files, &json!([]), ExifOrientation::Ignore);
         assert_eq!(as_stored.check_pictures().unwrap(), PicturesChecked { turned: 1 });
         as_stored.read(0).unwrap();

@@ -1,35 +1,35 @@
-//! What the classes of a data set are called, and their numbers there and here.
+//! The classes of a data set: names, ids, and the numbers in the files.
 
-/// The classes of a data set in the order of their numbers.
+/// The classes of a data set, ordered by id.
 ///
-/// An object's class is counted from 1, since 0 is a detector's background; a whole picture's from 0.
+/// Ids of object classes start at 1, since 0 is a detector's background. Ids of image classes start at 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Classes {
     names: Vec<String>,
-    /// The data set's own numbers, where it has any.
+    /// The numbers in the data set's files, if it has any.
     numbers: Option<Vec<Option<u64>>>,
     first: u32,
 }
 
 impl Classes {
-    /// Of objects, counted from 1.
+    /// Creates object classes, with ids from 1.
     pub fn of_objects(names: Vec<String>) -> Self {
         Self { names, numbers: None, first: 1 }
     }
 
-    /// Of whole pictures, counted from 0.
+    /// Creates image classes, with ids from 0.
     pub fn of_pictures(names: Vec<String>) -> Self {
         Self { names, numbers: None, first: 0 }
     }
 
-    /// Of objects, with the data set's own numbers, each once.
+    /// Creates object classes from pairs of the data set's number, which must be unique, and a name.
     pub(super) fn numbered(mut classes: Vec<(u64, String)>) -> Self {
         classes.sort();
         let (numbers, names) = classes.into_iter().map(|(number, name)| (Some(number), name)).unzip();
         Self { names, numbers: Some(numbers), first: 1 }
     }
 
-    /// The same with `names` in their order; each keeps its number.
+    /// Returns the classes `names` in this order, each with the number that it has in the data set.
     pub(super) fn renamed(&self, names: &[String]) -> Self {
         let number = |name: &String| self.number(self.id(name)?);
         let numbers = self.numbers.is_some().then(|| names.iter().map(number).collect());
@@ -48,28 +48,28 @@ impl Classes {
         &self.names
     }
 
-    /// All classes' numbers.
+    /// Returns the ids of all classes.
     pub fn ids(&self) -> impl Iterator<Item = u32> + use<> {
         self.first..self.first + u32::try_from(self.names.len()).unwrap_or(0)
     }
 
-    /// The name of a class; empty where there is none.
+    /// Returns the name of a class, or an empty string if there is no such class.
     pub fn name(&self, id: u32) -> &str {
         self.place(id).and_then(|place| self.names.get(place)).map_or("", String::as_str)
     }
 
-    /// The class of a name; of several the first.
+    /// Returns the id of the first class with a name.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.at(self.names.iter().position(|known| known == name)?)
     }
 
-    /// The class of a number of the data set.
+    /// Returns the id of the class with a number of the data set.
     pub fn of_number(&self, number: u64) -> Option<u32> {
         let numbers = self.numbers.as_ref()?;
         self.at(numbers.iter().position(|known| *known == Some(number))?)
     }
 
-    /// The data set's number of a class; the class's own where the data set has none.
+    /// Returns the data set's number of a class, or its id if the data set has no numbers.
     pub fn number(&self, id: u32) -> Option<u64> {
         let place = self.place(id)?;
         match &self.numbers {
@@ -78,7 +78,7 @@ impl Classes {
         }
     }
 
-    /// Where a class stands in [`Classes::names`].
+    /// Returns the index of a class in [`Classes::names`].
     pub fn place(&self, id: u32) -> Option<usize> {
         id.checked_sub(self.first).map(|place| place as usize).filter(|place| *place < self.names.len())
     }

@@ -1,4 +1,4 @@
-//! Why there is no data set, or a picture of it cannot be had.
+//! Errors of data sets.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use lookout_model::ModelError;
 use lookout_schema::Size;
 use thiserror::Error;
 
-/// A data set that cannot be read: which file, where in it, why, and what to do.
+/// Why a data set or an image cannot be read: the file, the position in it, the reason, and what to do.
 #[derive(Debug, Error)]
 pub enum DataError {
     #[error(
@@ -74,7 +74,7 @@ impl DataError {
     }
 }
 
-/// What to do where width and height are exchanged.
+/// Returns a hint for the case that width and height are exchanged.
 fn turned(said: Size, found: Size) -> &'static str {
     if said.width == found.height && said.height == found.width {
         ". Its EXIF data may have it turned for display: `exif_orientation` says whether that is applied"

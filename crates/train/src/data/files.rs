@@ -1,4 +1,4 @@
-//! Files of a data set, which may come from anywhere.
+//! Access to the files of a data set, which may come from an untrusted source.
 
 use std::{
     fs::{self, File},
@@ -12,7 +12,7 @@ use lookout_schema::Size;
 
 use super::{DataError, boxes};
 
-/// The endings of pictures that can be read.
+/// File extensions of the supported image formats.
 pub(super) const PICTURES: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
 
 pub(super) fn is_picture(path: &Path) -> bool {
@@ -20,7 +20,7 @@ pub(super) fn is_picture(path: &Path) -> bool {
     ending.is_some_and(|ending| PICTURES.contains(&ending.as_str()))
 }
 
-/// Reads a file of `limit` bytes at most.
+/// Reads a file of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(DataError::read(path))?;
     let bytes = file.metadata().map_err(DataError::read(path))?.len();
@@ -29,28 +29,28 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
         return Err(too_large(bytes));
     }
     let mut content = Vec::new();
-    // A device or a file that grows says nothing of what is still to come.
+    // The size from the metadata does not limit a device or a file that grows.
     file.take(limit + 1).read_to_end(&mut content).map_err(DataError::read(path))?;
     let bytes = content.len() as u64;
     if bytes > limit { Err(too_large(bytes)) } else { Ok(content) }
 }
 
-/// Reads a text file of `limit` bytes at most, without a byte-order mark.
+/// Reads a text file of at most `limit` bytes and removes its byte-order mark.
 pub(super) fn text(path: &Path, limit: u64) -> Result<String, DataError> {
     let bytes = read(path, limit)?;
     let text = decoded(&bytes).ok_or_else(|| DataError::layout(path, "it is not UTF-8 text"))?;
     Ok(text.into_owned())
 }
 
-/// The size of an image whose annotation does not say it.
+/// Returns the size of an image whose annotation does not contain it.
 pub(super) fn size_on_disk(path: &Path, exif: ExifOrientation) -> Result<Size, DataError> {
     let Size { width, height } = picture_header(path, exif)?.size;
     let size = boxes::size(f64::from(width), f64::from(height));
     size.ok_or_else(|| DataError::layout(path, format!("an image of {width}x{height} pixels is too large")))
 }
 
-/// A path as systems with another separator write it: `a\\b.jpg`, and `C:\\data\\b.jpg` or `/data/b.jpg` of another
-/// machine, of which only the last part means something here.
+/// Converts a path from another system: `\` becomes `/`, as in `a\b.jpg`. An absolute path such as `C:\data\b.jpg`
+/// or `/data/b.jpg` belongs to another machine, so only its last component is kept.
 pub(super) fn portable(name: &str) -> String {
     let name = name.replace('\\', "/");
     let drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
@@ -60,20 +60,20 @@ pub(super) fn portable(name: &str) -> String {
     }
 }
 
-/// `name` in `folder`, where it leads nowhere else.
+/// Returns `name` in `folder`, or `None` if the path would leave the folder.
 pub(super) fn within(folder: &Path, name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
     let stays = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     (stays && !name.is_empty() && !name.contains('\0')).then(|| folder.join(path))
 }
 
-/// Whether a system left a file or folder of this name beside others', without being asked: macOS keeps a file's
-/// attributes in one that begins with `._` where a disk or an archive has no place for them.
+/// Returns whether an operating system created a file or folder of this name on its own. macOS stores a file's
+/// attributes in a file with the prefix `._` where a disk or an archive cannot hold them.
 fn is_litter(name: &str) -> bool {
     name.starts_with("._") || matches!(name, ".DS_Store" | "__MACOSX" | "@eaDir")
 }
 
-/// What lies in a folder, sorted by name, but for what systems leave there.
+/// Lists a folder, sorted by name, without files that operating systems create.
 pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let entries = fs::read_dir(folder).map_err(DataError::read(folder))?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
@@ -83,13 +83,13 @@ pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-/// The folders in a folder by name, sorted.
+/// Returns the names of the folders in a folder, sorted.
 pub(super) fn folders(folder: &Path) -> Result<Vec<String>, DataError> {
     let folders = listed(folder)?.into_iter().filter(|path| path.is_dir());
     Ok(folders.filter_map(|path| name_of(&path)).filter(|name| !name.starts_with('.')).collect())
 }
 
-/// A file's own name.
+/// Returns the last component of a path.
 pub(super) fn name_of(path: &Path) -> Option<String> {
     path.file_name().map(|name| name.to_string_lossy().into_owned())
 }

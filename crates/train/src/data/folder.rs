@@ -1,4 +1,4 @@
-//! A folder a class, as torchvision's `ImageFolder` has it.
+//! Data sets with one folder per class, as in torchvision's `ImageFolder`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::sample::Target;
 
-/// Names of folders that are rather splits of a data set than classes.
+/// Folder names that indicate splits of a data set rather than classes.
 const SPLITS: [&str; 6] = ["train", "val", "valid", "validation", "test", "trainval"];
 
-/// How deep a class's pictures may lie: a link may lead back to where it is.
+/// Maximum depth of the folders of a class, since a link may create a cycle.
 const DEPTH: usize = 16;
 
-/// The data set in `root`, or in its folder of the name `split`. The classes are the folders in the order of
-/// their names; pictures may lie in folders of theirs.
+/// Opens the data set in `root`, or in its folder `split`. The classes are the folders, sorted by name; images may lie
+/// in subfolders.
 pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let there = folders(root)?;
     let root = match split {

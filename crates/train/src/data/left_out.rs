@@ -1,32 +1,32 @@
-//! What of a data set is not used, and why: no annotation is lost in silence.
+//! Skipped parts of a data set (in the code: `LeftOut`), with reasons: no annotation is skipped silently.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::Serialize;
 
-/// Why something is left out.
+/// Why something is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Its box is a point or a line, or its corners stand in the wrong order.
+    /// The box is a point or a line, or its corners are in the wrong order.
     NoArea,
-    /// No part of its box lies in the picture.
+    /// No part of the box lies in the image.
     Outside,
-    /// A corner is no number, or an endless one.
+    /// A corner is not a number, or not finite.
     NotANumber,
     /// The annotation has no box of four numbers.
     NoBox,
-    /// It is of a class that the file does not list.
+    /// The file does not list its class.
     UnknownClass,
-    /// It is of a class that was not asked for.
+    /// Its class was not requested.
     NotAsked,
-    /// It is about a picture that the file does not list.
+    /// The file does not list its image.
     UnknownPicture,
-    /// A file among pictures that is none by its name.
+    /// A file in a folder of images without the extension of an image.
     NotAPicture,
-    /// A folder of a class without pictures.
+    /// A class folder without images.
     EmptyClass,
-    /// A split names a picture twice.
+    /// A split lists an image twice.
     Repeated,
 }
 
@@ -47,23 +47,23 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Something that is left out.
+/// A skipped item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOutItem {
     pub file: PathBuf,
-    /// Which of the file: an object by its number and class, an annotation by its id.
+    /// The item in the file: an object by its number and class, an annotation by its id.
     pub what: String,
     pub reason: Reason,
 }
 
-/// All that is left out of a data set.
+/// All skipped items of a data set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     items: Vec<LeftOutItem>,
     cut: usize,
 }
 
-/// How many are named where all are told in a text.
+/// Maximum number of items that are listed in a text.
 const NAMED: usize = 10;
 
 impl LeftOut {
@@ -87,7 +87,7 @@ impl LeftOut {
         counts
     }
 
-    /// Boxes that are used, and reached over the picture's border by more than a pixel: what is beyond is cut off.
+    /// Returns the number of used boxes that extended beyond the image's border by more than a pixel and were clipped.
     pub fn cut_at_border(&self) -> usize {
         self.cut
     }
@@ -97,7 +97,7 @@ impl LeftOut {
     }
 }
 
-/// `left out: 2 (its box has no area: 2)`, and each on a line of its own, the first ten.
+/// Writes `left out: 2 (its box has no area: 2)`, then the first ten items, one per line.
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.items.is_empty() {

@@ -1,28 +1,28 @@
-//! A data set by the classes of a network.
+//! Mapping of a data set to the classes of a network.
 
 use super::{Classes, DataError, DataSet, Entry, LeftOut, Reason};
 use crate::sample::Target;
 
-/// What torchvision calls those of a network's outputs that are of no class, since COCO left their numbers out.
+/// torchvision's name for network outputs without a class, since COCO leaves out some numbers.
 const NO_CLASS: &str = "N/A";
 
 impl DataSet {
-    /// The data set with the classes `names` in their order, whatever its own are: what a network of these classes
-    /// is trained on. What is of other classes is left out, and told by [`DataSet::left_out`]: an
-    /// object, whose picture stays; a whole picture. A name `N/A` is of no class and stands for itself.
+    /// Returns the data set with the classes `names` in this order, for training a network with these classes. Other
+    /// classes are skipped and listed in [`DataSet::left_out`]: an object is removed and its image stays, while an
+    /// image of another class is removed. The name `N/A` is a placeholder for an output without a class.
     ///
     /// # Errors
-    /// The data set does not have all of `names`.
+    /// Returns an error if the data set lacks one of `names`.
     pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
         let absent = self.absent(names);
         if absent.is_empty() { Ok(self.mapped(names)) } else { Err(self.without(absent)) }
     }
 
-    /// The same for measuring a network, which may know more than is there: what it tells apart and the data set
-    /// does not have counts for nothing.
+    /// Returns the data set with the classes of a network, for evaluation. The network may have classes that are not in
+    /// the data set; those do not affect the result.
     ///
     /// # Errors
-    /// The data set has none of `names`.
+    /// Returns an error if the data set has none of `names`.
     pub fn seen_by(self, names: &[String]) -> Result<Self, DataError> {
         let absent = self.absent(names);
         if names.iter().any(|name| self.classes.id(name).is_some()) {
@@ -61,7 +61,7 @@ impl Mapping<'_> {
     }
 
     fn entry(&self, mut entry: Entry, left_out: &mut LeftOut) -> Option<Entry> {
-        // What is left out of these is said of the target.
+        // No skipped item is added for these, since the loop over the target adds it.
         if let Some(judged) = &mut entry.judged {
             judged.retain_mut(|object| {
                 let id = self.id(object.class_id);

@@ -1,7 +1,7 @@
-//! Data sets: pictures with what is true of them, from the files that others made.
+//! Data sets: images with their ground truth, read from files in common formats.
 //!
-//! The annotations are read at once and the pictures one by one, when they are asked for. What of a data set
-//! is not used is counted and named ([`LeftOut`]); a file that is broken is an error.
+//! The annotations are read at once, the images one by one on request. Parts of a data set that are not used are
+//! counted and listed ([`LeftOut`]); a broken file is an error.
 
 mod boxes;
 mod check;
@@ -37,25 +37,25 @@ pub use self::{
 };
 use crate::sample::{Picture, Sample, Target};
 
-/// A picture of a data set, not yet read.
+/// An image of a data set, whose pixels are not read yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Names it in its data set.
+    /// Name of the image in its data set.
     pub name: String,
     pub path: PathBuf,
-    /// The data set's own number: COCO's image id; else from 1 in the data set's order.
+    /// Number of the image in the data set: COCO's image id, otherwise counted from 1 in the order of the data set.
     pub number: u64,
-    /// As the annotation says; a whole picture's class says nothing of it.
+    /// Size from the annotation; `None` if there is none, as for data sets of image classes.
     pub size: Option<Size>,
-    /// What the network learns.
+    /// The target for training.
     pub target: Target,
-    /// What it is judged by, where that is not the same: COCO's boxes as they are given, which pycocotools neither cuts
-    /// at the border nor leaves out where they have no area.
+    /// The ground truth for evaluation, where it differs: COCO's boxes as they are in the file, since pycocotools
+    /// neither clips them at the border nor skips boxes without an area.
     pub judged: Option<Vec<ObjectTarget>>,
 }
 
 impl Entry {
-    /// The objects that a detector is judged by.
+    /// Returns the objects with which a detector is evaluated.
     pub fn truth(&self) -> &[ObjectTarget] {
         match (&self.judged, &self.target) {
             (Some(judged), _) => judged,
@@ -65,16 +65,16 @@ impl Entry {
     }
 }
 
-/// Pictures with their truth.
+/// A data set: images with their ground truth.
 #[derive(Debug, Clone)]
 pub struct DataSet {
     pub(crate) classes: Classes,
     pub(crate) entries: Vec<Entry>,
     pub(crate) left_out: LeftOut,
     pub(crate) ignored: IgnoredAre,
-    /// Whether each picture is of a class as a whole.
+    /// Whether the targets are classes of whole images.
     pub(crate) of_pictures: bool,
-    /// Whether pictures are read as they are displayed.
+    /// Whether images are read with their EXIF orientation applied.
     pub(crate) exif: ExifOrientation,
 }
 
@@ -91,7 +91,7 @@ impl DataSet {
         &self.classes
     }
 
-    /// In the data set's order: by name, or by COCO's image id.
+    /// Returns the images sorted by name, or by COCO's image id.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -104,18 +104,18 @@ impl DataSet {
         self.ignored
     }
 
-    /// Whether each picture is of a class as a whole, rather than of objects.
+    /// Returns whether the targets are classes of whole images, rather than objects.
     pub fn is_of_pictures(&self) -> bool {
         self.of_pictures
     }
 
-    /// Reads the picture of number `index`.
+    /// Reads the image at `index`.
     ///
     /// # Errors
-    /// A picture that cannot be read, or has another size than its annotation says.
+    /// Returns an error if the image cannot be read, or its size is not that of its annotation.
     ///
     /// # Panics
-    /// `index` is not below [`DataSet::len`].
+    /// Panics if `index` is not below [`DataSet::len`].
     pub fn read(&self, index: usize) -> Result<Sample, DataError> {
         let Entry { name, path, size, target, .. } = &self.entries[index];
         let picture = read_picture(path, self.exif)?;
@@ -127,7 +127,7 @@ impl DataSet {
         Ok(Sample { name: name.clone(), picture, target: target.clone() })
     }
 
-    /// The data set with the pictures of `keep` only, in its order.
+    /// Returns the data set with only the images for which `keep` is true, in the same order.
     #[must_use]
     pub fn subset(mut self, keep: impl Fn(usize) -> bool) -> Self {
         let mut index = 0..;

@@ -1,4 +1,4 @@
-//! What is in a data set, to be told before it is used.
+//! Statistics of a data set.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use serde::Serialize;
 use super::{DataSet, LeftOut};
 use crate::sample::Target;
 
-/// How much of what a data set holds.
+/// The numbers of images and objects in a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Overview {
     pub pictures: usize,
-    /// Pictures without any object; they teach what is none.
+    /// Images without objects, which are negative examples.
     pub empty: usize,
     pub classes: Vec<ClassCount>,
     pub left_out: LeftOut,
-    /// Objects that training leaves out and evaluation counts, as pycocotools does.
+    /// Objects that are skipped in training and used in evaluation, as in pycocotools.
     pub judged_only: usize,
 }
 
-/// How much there is of a class.
+/// The numbers of images and objects of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
     pub name: String,
-    /// Pictures with an object of the class, or that are of it.
+    /// Images of the class, or with an object of the class.
     pub pictures: usize,
-    /// Objects that count; of whole pictures none.
+    /// Objects that are not ignored; 0 for image classes.
     pub objects: usize,
     pub ignored: usize,
 }

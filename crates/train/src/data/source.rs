@@ -1,4 +1,4 @@
-//! `KIND:PATH` to a data set.
+//! The location of a data set, as `KIND:PATH`.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,16 +9,16 @@ use lookout_config::ExifOrientation;
 
 use super::{DataError, DataSet, coco, folder, voc};
 
-/// The form of a data set.
+/// The format of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataKind {
-    /// A folder a class.
+    /// One folder per class.
     Folder,
     Coco,
     Voc,
 }
 
-/// Where a data set is and of what form, `KIND:PATH`.
+/// The format and the path of a data set, `KIND:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataSource {
     pub kind: DataKind,
@@ -42,11 +42,11 @@ impl FromStr for DataSource {
 }
 
 impl DataSource {
-    /// Reads the annotations; without a split all of them, where the data set has them in one. `exif` says whether its
-    /// pictures are read as their EXIF data has them displayed, which the annotations have to be about.
+    /// Reads the annotations of a split. Without a split, reads all of them if the data set is not divided into
+    /// several. `exif` says whether the EXIF orientation of images is applied, which must match the annotations.
     ///
     /// # Errors
-    /// A file that cannot be read or says what cannot be; what is only of no use is left out, and told by
+    /// Returns an error if a file cannot be read or is invalid. Unusable annotations are skipped and listed in
     /// [`DataSet::left_out`].
     pub fn open(&self, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
         let open: fn(&Path, Option<&str>, ExifOrientation) -> Result<DataSet, DataError> = match self.kind {

@@ -1,4 +1,4 @@
-//! From a data set to batches, read on threads ahead of the device.
+//! Creates batches from a data set, on threads that read ahead of the device.
 
 mod order;
 
@@ -19,10 +19,10 @@ use crate::{
     data::{DataError, DataSet},
 };
 
-/// Reads the picture of a number, changes it by the chance of a seed, and brings it to the network's input.
+/// Reads the image at an index, augments it with the random numbers of a seed, and brings it to the network's input.
 pub type Prepare = Arc<dyn Fn(&DataSet, usize, u64) -> Result<Sample, DataError> + Send + Sync>;
 
-/// Changes pictures as `recipe` says; others that it needs are of the same data set.
+/// Returns a function that augments images by `recipe`. Steps that need other images take them from the same data set.
 pub fn prepared_by(recipe: Recipe) -> Prepare {
     Arc::new(move |set, index, seed| {
         let other = &mut |random: &mut Random| set.read(random.random_range(0..set.len()));
@@ -30,20 +30,20 @@ pub fn prepared_by(recipe: Recipe) -> Prepare {
     })
 }
 
-/// So many batches of each thread wait for the device.
+/// Number of batches per thread that are read ahead.
 const AHEAD: usize = 2;
 
-/// How batches are made.
+/// The settings of a [`Feed`].
 #[derive(Debug, Clone, Copy)]
 pub struct FeedSettings {
     pub batch: usize,
     pub seed: u64,
-    /// Whether pictures of rare classes come more often.
+    /// Whether images are drawn so that all classes appear equally often.
     pub balanced: bool,
     pub threads: usize,
 }
 
-/// The batches of a data set. What is left of an epoch that fills no batch waits for another one.
+/// The batches of a data set. In each epoch, the images that do not fill a last batch are skipped.
 pub struct Feed {
     set: Arc<DataSet>,
     prepare: Prepare,
@@ -77,7 +77,7 @@ impl Batches for Feed {
             .chunks_exact(batch.max(1))
             .enumerate()
             .skip(first as usize)
-            // A picture's chance is its place's in the epoch, whichever thread reads it.
+            // The seed of an image depends on its position in the epoch only, not on the thread that reads it.
             .map(|(number, pictures)| {
                 let place = |i: usize| mixed(seed, (number * batch + i) as u64);
                 pictures.iter().enumerate().map(|(i, index)| (*index, place(i))).collect()
@@ -87,7 +87,7 @@ impl Batches for Feed {
     }
 }
 
-/// Threads that read batches in turns; they end when nobody takes them any more.
+/// Threads that read batches in turn. They stop when the receiver is dropped.
 struct Readers {
     queues: Vec<Receiver<BatchResult>>,
     next: usize,
@@ -109,7 +109,7 @@ impl Readers {
             let (full, queue) = bounded(AHEAD);
             let (set, prepare) = (Arc::clone(set), Arc::clone(prepare));
             let read = move || {
-                // The cores are the network's; a reader is many.
+                // The CPU cores are left to the network; the readers already run on several threads.
                 tch::set_num_threads(1);
                 for batch in batches {
                     if full.send(read(&set, &prepare, &batch)).is_err() {

@@ -1,15 +1,16 @@
-//! In what order an epoch has its pictures: made of the seed and the epoch's number alone.
+//! The order of images in an epoch, which depends only on the seed and the epoch's number.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{Target, data::DataSet};
 
-/// How an epoch draws its pictures.
+/// How the images of an epoch are drawn.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Each once.
+    /// Each image once, shuffled.
     Shuffled { count: usize },
-    /// A class by chance, of all alike, and of its pictures one by chance; what shows nothing is a class too.
+    /// For each draw a class at random, all equally likely, then one of its images at random. Images without objects
+    /// count as a class of their own.
     Balanced { count: usize, of_class: Vec<Vec<usize>> },
 }
 
@@ -41,7 +42,7 @@ impl Order {
         Self::Balanced { count, of_class }
     }
 
-    /// The pictures of an epoch.
+    /// Returns the indices of the images of an epoch.
     pub(super) fn of_epoch(&self, seed: u64, epoch: u64) -> Vec<usize> {
         let mut random = StdRng::seed_from_u64(mixed(seed, epoch));
         match self {
@@ -61,7 +62,7 @@ impl Order {
     }
 }
 
-/// A seed of two numbers (Steele, Lea and Flood 2014, SplitMix64's finaliser).
+/// Mixes two numbers into a seed (Steele, Lea and Flood 2014, SplitMix64's finalizer).
 pub(super) fn mixed(seed: u64, number: u64) -> u64 {
     let z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,9 @@
-//! The moving average of a network: less of the last batches' noise (Polyak and Juditsky 1992).
+//! The exponential moving average (EMA) of a network's weights, which reduces the noise of the last batches (Polyak and
+//! Juditsky 1992).
 
 use tch::Tensor;
 
-/// An average of all of a network's numbers, running statistics among them.
+/// The moving average of all tensors of a network, including the running statistics.
 #[derive(Debug)]
 pub(super) struct Average {
     decay: f64,
@@ -11,7 +12,8 @@ pub(super) struct Average {
 }
 
 impl Average {
-    /// Begins with `wholes`, of which `decay` stays at each update once there were many.
+    /// Starts from `wholes`, the flat tensors of `Optimizer::wholes`. At each update the average keeps the fraction
+    /// `decay` of its value; the first updates use a lower decay.
     pub(super) fn new(decay: f64, wholes: &[&Tensor]) -> Self {
         let wholes = tch::no_grad(|| wholes.iter().map(|whole| whole.copy()).collect());
         Self { decay, wholes, updates: 0 }
@@ -19,7 +21,7 @@ impl Average {
 
     pub(super) fn update(&mut self, wholes: &[&Tensor]) {
         self.updates += 1;
-        // At first there is little to hold on to but what the network began with.
+        // With the full decay, the initial weights would dominate the average for too long.
         let n = self.updates as f64;
         let decay = self.decay.min((1.0 + n) / (10.0 + n));
         tch::no_grad(|| {
@@ -33,7 +35,7 @@ impl Average {
         self.wholes.iter().collect()
     }
 
-    /// Goes on after so many updates.
+    /// Sets the number of updates when a run is resumed.
     pub(super) fn set_updates(&mut self, updates: u64) {
         self.updates = updates;
     }

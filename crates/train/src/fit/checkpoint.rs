@@ -1,6 +1,7 @@
-//! All that a run needs to go on as if it had never been stopped.
+//! The checkpoint of a run, from which it continues as if it had never been stopped.
 //!
-//! Chance has no state here: a step's and an epoch's are made of the seed and their numbers.
+//! It stores no state of a random number generator: the generators of a step and an epoch are seeded from the run's
+//! seed and their numbers.
 
 use std::{
     collections::BTreeMap,
@@ -13,27 +14,27 @@ use tch::{Device, Tensor};
 
 use super::{FitError, Identity, average::Average, optimizer::Optimizer};
 
-/// Where a run is.
+/// The position of a run, with what is needed to resume its counters and its metrics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// What the run is of: a checkpoint of another is refused.
+    /// Identifies the run by its recipe. A checkpoint of another run is rejected.
     #[serde(default)]
     pub(super) recipe: Identity,
     pub(super) epoch: u64,
-    /// Batches of the epoch that are done.
+    /// Number of processed batches of the epoch.
     pub(super) batch: u64,
     pub(super) step: u64,
-    /// The best score's bits: as text it could lose its last digit.
+    /// The bits of the best score as an `f64`, since a decimal text could lose its last digit.
     pub(super) best: Option<u64>,
-    /// Evaluations since the best.
+    /// Number of evaluations since the best one.
     pub(super) since_best: u64,
-    /// How long it has run, in milliseconds.
+    /// How long the run has trained, in milliseconds.
     pub(super) elapsed_ms: u64,
-    /// What of the metrics was written by then.
+    /// Length of the metrics file at this point, in bytes.
     pub(super) metrics_bytes: u64,
 }
 
-/// The file in the run's folder.
+/// Returns the path of the checkpoint in the run's folder.
 pub(super) fn place_of(folder: &Path) -> PathBuf {
     folder.join("checkpoint.safetensors")
 }
@@ -43,7 +44,7 @@ const MOMENT: &str = "moment.";
 const AVERAGE: &str = "average.";
 const PLACE: &str = "place";
 
-/// Writes a checkpoint; it is there whole or the one before it is.
+/// Writes a checkpoint atomically: on failure, the previous one remains.
 pub(super) fn write(
     folder: &Path,
     place: &Place,
@@ -65,12 +66,12 @@ pub(super) fn write(
         .map_err(|error| FitError::Write { path: file.clone(), source: error.into() })?;
     tensors.insert(PLACE.to_owned(), Tensor::from_slice(&text));
     let state = StateDict { tensors, digest: name.to_owned() };
-    // The checkpoint before it, from which the run can be resumed, stays.
+    // The check comes before the write, so that the previous checkpoint remains and the run can be resumed from it.
     state.check().map_err(|source| FitError::NotFinite { step: place.step, source })?;
     Ok(state.write_safetensors(&file)?)
 }
 
-/// Goes on from the checkpoint in `folder`; none where there is none.
+/// Restores the state from the checkpoint in `folder`. Returns `None` if there is no checkpoint.
 pub(super) fn resume(
     folder: &Path,
     recipe: &Identity,

@@ -1,4 +1,4 @@
-//! What became of the loss and the score, as a picture.
+//! Plots of the loss and the score of training runs.
 
 use std::{
     fs, iter,
@@ -13,10 +13,10 @@ use super::{FitError, Told};
 const LOSS: Rgb<u8> = Rgb([200, 60, 40]);
 const SCORE: Rgb<u8> = Rgb([30, 100, 190]);
 
-/// Draws what `metrics.jsonl` in a run's folder tells into `curves.png` beside it.
+/// Plots the loss and the score from `metrics.jsonl` in a run's folder into `curves.png` in the same folder.
 ///
 /// # Errors
-/// Files that cannot be read or written.
+/// Returns an error if a file cannot be read or written.
 pub fn write_curves(folder: &Path) -> Result<(), FitError> {
     let curves = Curves::of(&read(folder)?);
     let series = |name, points, color| vec![Series { name, points, color }];
@@ -25,10 +25,10 @@ pub fn write_curves(folder: &Path) -> Result<(), FitError> {
     save(&drawn(loss, score), &folder.join("curves.png"))
 }
 
-/// Draws the curves of several runs over each other into a PNG at `picture`; a run is called what its folder is.
+/// Plots the curves of several runs over each other into a PNG at `picture`. Each run is named after its folder.
 ///
 /// # Errors
-/// Files that cannot be read or written.
+/// Returns an error if a file cannot be read or written.
 pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitError> {
     let runs = folders.iter().map(|folder| {
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
@@ -36,7 +36,7 @@ pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitErro
     });
     let runs: Vec<(String, Curves)> = runs.collect::<Result<_, FitError>>()?;
     let series = |what, of: fn(&Curves) -> &[(f64, f64)]| {
-        // A name before the runs', with no line.
+        // A series without points is a heading in the legend, before the names of the runs.
         let heading = Series { name: what, points: &[], color: INK };
         let runs = runs.iter().zip(0..).map(|((name, curves), n)| Series {
             name,
@@ -49,7 +49,7 @@ pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitErro
     save(&drawn(losses, series("score", |curves| &curves.scores)), picture)
 }
 
-/// What a run's `metrics.jsonl` tells.
+/// Reads the lines of a run's `metrics.jsonl`, and skips the lines that cannot be parsed.
 fn read(folder: &Path) -> Result<Vec<Told>, FitError> {
     let path = folder.join("metrics.jsonl");
     let text = fs::read_to_string(&path).map_err(|source| FitError::Read { path, source })?;
@@ -61,7 +61,7 @@ fn save(picture: &RgbImage, path: &Path) -> Result<(), FitError> {
     picture.save_with_format(path, ImageFormat::Png).map_err(failed)
 }
 
-/// `(step, what)` of a run.
+/// The curves of a run, as `(step, value)`.
 #[derive(Debug)]
 struct Curves {
     losses: Vec<(f64, f64)>,
@@ -81,7 +81,7 @@ impl Curves {
     }
 }
 
-/// The losses above, the scores below.
+/// Draws the losses above the scores.
 fn drawn(losses: Vec<Series<'_>>, scores: Vec<Series<'_>>) -> RgbImage {
     let points = losses.iter().chain(&scores).flat_map(|series| series.points);
     let last = points.map(|(step, _)| *step).fold(1.0, f64::max);
@@ -115,7 +115,7 @@ mod tests {
         })
     }
 
-    /// A run that told this.
+    /// Writes the metrics of a run into `folder`.
     fn run(folder: &Path, told: &[Told]) {
         let lines = told.iter().map(|told| serde_json::to_string(told).unwrap() + "\n");
         fs::create_dir_all(folder).unwrap();
@@ -136,7 +136,7 @@ mod tests {
         let picture = folder.path().join("curves.png");
         run(folder.path(), &[]);
         write_curves(folder.path()).unwrap();
-        // Their names.
+        // Without points, only the names of the series are drawn in their colors.
         let none = [LOSS, SCORE].map(|color| colored(&picture, color));
         assert!(none.iter().all(|pixels| *pixels < 20), "{none:?}");
         run(folder.path(), &[step(1, 3.0), step(5, f64::NAN), step(10, 1.0), evaluation]);

@@ -1,4 +1,4 @@
-//! Why a run did not come to its end.
+//! The errors of a training run.
 
 use std::{error::Error, io, path::PathBuf};
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::Changed;
 use crate::LossError;
 
-/// Why a run did not come to its end.
+/// Why a training run failed.
 #[derive(Debug, Error)]
 pub enum FitError {
     #[error(transparent)]
@@ -53,7 +53,7 @@ pub enum FitError {
 }
 
 impl FitError {
-    /// Whether nothing was started, because of what was asked for.
+    /// Returns whether the run failed before it started because its input is wrong.
     pub fn is_wrong_input(&self) -> bool {
         matches!(self, Self::OtherRun { .. } | Self::NoCheckpoint { .. } | Self::Begin { .. } | Self::NoBatch)
     }

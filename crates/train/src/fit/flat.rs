@@ -1,19 +1,21 @@
-//! A network's tensors side by side in one, so that an optimizer's rule is a few operations on long tensors
-//! rather than a few for each of hundreds: on a GPU that is the difference.
+//! Flat parameter buffers: a network's tensors as views of one long tensor. An update rule of the optimizer is then a
+//! few operations on long tensors rather than a few per tensor of hundreds, which on a GPU makes the difference in
+//! speed.
 
 use tch::{Device, Kind, Tensor};
 
-/// Some tensors of a network, by name; their numbers are in `whole`.
+/// Named tensors of a network, stored one after the other in the flat tensor `whole`.
 #[derive(Debug)]
 pub(super) struct Flat {
     names: Vec<String>,
     tensors: Vec<Tensor>,
-    /// `[all their numbers]` in fp32.
+    /// All values of the tensors, one-dimensional in fp32.
     pub(super) whole: Tensor,
 }
 
 impl Flat {
-    /// Moves the tensors' numbers into one; they are views of it from now on, wherever else they are held.
+    /// Copies the values of the tensors into one flat tensor and makes the tensors views of it. Other handles of the
+    /// same tensors see the views too.
     pub(super) fn new(named: Vec<(String, Tensor)>, device: Device) -> Self {
         let (names, mut tensors): (Vec<_>, Vec<_>) = named.into_iter().unzip();
         let whole = gathered(&tensors, device);
@@ -35,7 +37,7 @@ impl Flat {
         &self.tensors
     }
 
-    /// One number for each of these tensors, in the order of `whole`; zero for what has none.
+    /// Concatenates one gradient per tensor in the order of `whole`, with zeros for tensors without a gradient.
     pub(super) fn gather(&self, gradients: &[Tensor]) -> Tensor {
         let there: Vec<Tensor> = gradients
             .iter()
@@ -48,7 +50,7 @@ impl Flat {
         gathered(&there, self.whole.device())
     }
 
-    /// Tensors of another `whole`, by name.
+    /// Returns views of another flat tensor with the layout of `whole`, by tensor name.
     pub(super) fn views<'a>(&'a self, whole: &'a Tensor) -> impl Iterator<Item = (String, Tensor)> + 'a {
         let mut from = 0;
         self.names.iter().zip(&self.tensors).map(move |(name, tensor)| {
@@ -60,7 +62,8 @@ impl Flat {
     }
 }
 
-/// A part of a flat tensor as `size`; a convolution's weight with the channels last, as its kernels like it.
+/// Views a part of a flat tensor as `size`. Convolution weights are stored in channels-last order, which suits the
+/// convolution kernels.
 fn as_kernel(part: &Tensor, size: &[i64]) -> Tensor {
     match *size {
         [outputs, inputs, height, width] => part.view([outputs, height, width, inputs]).permute([0, 3, 1, 2]),

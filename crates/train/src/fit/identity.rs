@@ -1,19 +1,20 @@
-//! What a recipe decides about a run's numbers, key by key: only a checkpoint of the same is resumed.
+//! The identity of a run: the keys of its recipe that affect the result. Only a checkpoint with the same identity is
+//! resumed.
 
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
 
 use lookout_config::{ClassWeights, RecipeSettings, Rule, Shape, SourceSettings};
 use serde::{Deserialize, Serialize};
 
-/// The keys of a recipe and their values, as text.
+/// The keys of a recipe that affect the result of a run, with their values as text.
 ///
-/// How long a run goes on, when it is evaluated and when it writes are not among them: `epochs` may be raised at any
+/// The keys for the number of epochs, the evaluations and the output are not included, so `epochs` may be raised at any
 /// time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Identity(BTreeMap<String, String>);
 
-/// A key with another value than a checkpoint has.
+/// A key whose value differs from the one in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     pub key: String,
@@ -21,11 +22,11 @@ pub struct Changed {
     pub now: String,
 }
 
-/// What stands for a key that has no value.
+/// The text for a key without a value.
 const NOT_SET: &str = "not set";
 
 impl Identity {
-    /// That of a recipe.
+    /// Returns the identity of a recipe.
     pub fn of(recipe: &RecipeSettings) -> Self {
         let RecipeSettings { name: _, output: _, model, data, augment, fit, optimizer, schedule, loss } =
             recipe;
@@ -121,12 +122,12 @@ impl Identity {
         self.option(&format!("{key}_split"), source.split.as_ref());
     }
 
-    /// Whether it says nothing, as a checkpoint of an earlier version of Lookout does.
+    /// Returns whether it has no keys, as in a checkpoint that an earlier version of Lookout wrote.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The keys whose values differ from those `before`, in the order of their names.
+    /// Returns the keys whose values differ from those in `before`, sorted by name.
     pub fn changed_from(&self, before: &Self) -> Vec<Changed> {
         let value = |keys: &Self, key: &String| keys.0.get(key).map_or(NOT_SET, String::as_str).to_owned();
         let mut names: Vec<&String> = self.0.keys().chain(before.0.keys()).collect();

@@ -1,15 +1,15 @@
-//! What a network begins with: torchvision's distributions, from a seed; and on them what is known already.
+//! Initial weights: torchvision's distributions, drawn from a seed, then pretrained weights.
 
 use std::collections::BTreeMap;
 
 use lookout_model::{ModelError, Network, random_values, weights::StateDict};
 use tch::{Kind, Tensor};
 
-/// How sure a dense detector is of each class at first, so that the background's many places do not drown the
-/// rest (RetinaNet's paper, section 4.1).
+/// The initial probability that a dense detector gives to each class. A low value keeps the many background anchors
+/// from dominating the loss at the start (RetinaNet's paper, section 4.1).
 const PRIOR: f64 = 0.01;
 
-/// Layers with a number or more a class, which another set of classes cannot take over.
+/// Layers whose size depends on the number of classes, which cannot be loaded from a network with other classes.
 const CLASS_LAYERS: [&str; 4] = [
     "fc.",
     "head.classification_head.cls_logits.",
@@ -17,17 +17,17 @@ const CLASS_LAYERS: [&str; 4] = [
     "roi_heads.box_predictor.bbox_pred.",
 ];
 
-/// What a tensor begins with.
+/// The initial values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Initial {
     Is(f64),
-    /// By its standard deviation.
+    /// A normal distribution with mean 0 and this standard deviation.
     Normal(f64),
-    /// To this on both sides of zero.
+    /// A uniform distribution from minus this value to this value.
     Uniform(f64),
 }
 
-/// Gives every tensor of a network what torchvision's begin with; of one seed it is always the same.
+/// Initializes every tensor of a network as torchvision does. The same seed always gives the same values.
 pub(super) fn initialize(network: &Network, seed: u64) {
     let tensors = network.tensors();
     tch::no_grad(|| {
@@ -45,7 +45,7 @@ pub(super) fn initialize(network: &Network, seed: u64) {
 
 fn initial(name: &str, tensors: &BTreeMap<String, Tensor>) -> Initial {
     let (layer, last) = name.rsplit_once('.').unwrap_or(("", name));
-    // Of the layer's weight: a bias' bound is its weight's.
+    // The size of the layer's weight, since the bound of a bias depends on the fan-in of its weight.
     let weight = tensors.get(&format!("{layer}.weight")).map(Tensor::size).unwrap_or_default();
     let fan_in = weight.iter().skip(1).product::<i64>().max(1) as f64;
     let fan_out = (weight.first().unwrap_or(&1) * weight.iter().skip(2).product::<i64>()).max(1) as f64;
@@ -62,17 +62,18 @@ fn initial(name: &str, tensors: &BTreeMap<String, Tensor>) -> Initial {
     }
 }
 
-/// Of the standard normal distribution (Box and Muller 1958).
+/// Draws from the standard normal distribution (Box and Muller 1958).
 fn normal(name: &str, seed: u64, size: &[i64]) -> Tensor {
     let one = |part: &str| {
-        // The logarithm of zero has no end.
+        // The lower bound is above zero because the logarithm of zero is infinite.
         random_values(&format!("{name}/{part}"), seed, size, 6e-8..1.0).to_kind(Kind::Double)
     };
     let radius = (one("radius").log() * -2.0).sqrt();
     (radius * (one("angle") * std::f64::consts::TAU).cos()).to_kind(Kind::Float)
 }
 
-/// Takes a whole network's state dict; of one with other classes all but the layers that name them.
+/// Loads the state dict of a whole network. Layers that depend on the number of classes keep their values if their
+/// sizes differ.
 pub(super) fn take_whole(network: &mut Network, mut state: StateDict) -> Result<(), ModelError> {
     for (name, own) in network.tensors() {
         let other = state.tensors.get(&name).is_some_and(|there| there.size() != own.size());
@@ -83,8 +84,9 @@ pub(super) fn take_whole(network: &mut Network, mut state: StateDict) -> Result<
     network.load(state)
 }
 
-/// Has the norms learn that the first designs leave as they are: those of a network that was never trained know
-/// nothing yet (torchvision has plain batch norms there).
+/// Makes the weights and biases of the backbone trainable, including those of its frozen batch norms. The first
+/// detector designs freeze them, which is of no use without pretrained weights (torchvision then uses plain batch
+/// norms).
 pub fn thaw_norms(network: &Network) {
     for (name, tensor) in network.tensors() {
         if name.starts_with("backbone.body.") && (name.ends_with(".weight") || name.ends_with(".bias")) {
@@ -93,7 +95,7 @@ pub fn thaw_norms(network: &Network) {
     }
 }
 
-/// Keeps the first `parts` of the backbone as they are: the stem, then the stages.
+/// Freezes the first `parts` parts of the backbone: the stem, then the stages.
 pub(super) fn freeze(network: &Network, parts: usize) {
     for (name, tensor) in network.tensors() {
         let body = name.strip_prefix("backbone.body.").unwrap_or(&name);

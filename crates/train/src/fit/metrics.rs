@@ -1,4 +1,4 @@
-//! What a run tells, line by line.
+//! The metrics of a run, written as JSON lines.
 
 use std::{
     collections::BTreeMap,
@@ -17,40 +17,40 @@ pub enum Told {
     Evaluation(EvaluationTold),
 }
 
-/// Of some steps: means since the last line.
+/// The metrics of the steps since the last line, as means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepTold {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// From 1, of `steps`.
+    /// Number of the last step, from 1 to `steps`.
     pub step: u64,
     pub steps: u64,
     pub lr: f64,
     pub loss: f64,
-    /// The loss' parts.
+    /// The parts of the loss, by name.
     pub parts: BTreeMap<String, f64>,
-    /// Of the last of the steps, before it was clipped.
+    /// The norm of the last step's gradient, before clipping.
     pub gradient_norm: f64,
     pub images_per_s: f64,
     pub elapsed_s: f64,
-    /// How long it will take yet at this pace.
+    /// Estimate of the remaining time at the current pace, in seconds.
     pub eta_s: f64,
 }
 
-/// Of an evaluation.
+/// The metrics of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationTold {
     pub epoch: u64,
     pub step: u64,
-    /// What the best network is chosen by; more is better.
+    /// The score by which the best network is chosen; higher is better.
     pub score: f64,
-    /// Whether it is the best until now.
+    /// Whether the score is the best one so far.
     pub best: bool,
     pub metrics: BTreeMap<String, f64>,
     pub elapsed_s: f64,
 }
 
-/// The file that the lines are in.
+/// The file of the metrics.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
@@ -58,7 +58,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Goes on after `bytes`; what was written later is of steps that will be made again.
+    /// Opens the file and truncates it to `bytes`: the lines after them belong to steps that a resumed run repeats.
     pub(super) fn open(path: &Path, bytes: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = bytes.min(file.metadata()?.len());

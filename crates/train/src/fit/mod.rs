@@ -1,4 +1,4 @@
-//! Fitting: a network's weights to what is true of pictures.
+//! The training loop and its parts: optimizer, schedule, checkpoints, metrics.
 
 mod average;
 mod checkpoint;

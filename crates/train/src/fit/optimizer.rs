@@ -1,7 +1,6 @@
-//! From gradients to weights: SGD with momentum and AdamW, as torch has them.
+//! SGD with momentum and AdamW, with the same update rules as in PyTorch.
 //!
-//! tch's own optimizers hold their state where nothing can reach it, and a run that goes on after it was
-//! killed needs it.
+//! tch's own optimizers give no access to their state, which a checkpoint must contain so that a run can be resumed.
 
 use std::collections::BTreeMap;
 
@@ -11,30 +10,30 @@ use tch::{Device, Kind, Tensor};
 
 use super::flat::Flat;
 
-/// A network's weights and how they change.
+/// An optimizer and the tensors of the network that it trains.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
     groups: Vec<Group>,
-    /// What is not trained: running statistics, frozen weights.
+    /// Tensors that are not trained: running statistics and frozen weights.
     kept: Flat,
-    /// How many it has made.
+    /// Number of steps so far.
     steps: i64,
 }
 
-/// Weights that are treated alike.
+/// A parameter group: weights with the same weight decay and learning-rate factor.
 #[derive(Debug)]
 struct Group {
     weights: Flat,
     decay: f64,
     lr: f64,
     gradient: Option<Tensor>,
-    /// Of SGD the momentum, of AdamW the first and second moment.
+    /// For SGD the momentum, for AdamW the first and the second moment.
     moments: Vec<Tensor>,
 }
 
 impl Optimizer {
-    /// For what of `network` is trained.
+    /// Creates an optimizer for the tensors of `network` that require a gradient.
     pub fn new(network: &Network, settings: &OptimizerSettings, device: Device) -> Self {
         let mut sorted: BTreeMap<(bool, bool), Vec<(String, Tensor)>> = BTreeMap::new();
         let mut kept = Vec::new();
@@ -69,10 +68,10 @@ impl Optimizer {
         }
     }
 
-    /// Adds a loss' gradient to that of the next step.
+    /// Computes the gradient of a loss and adds it to the gradient of the next step.
     ///
     /// # Panics
-    /// Where libtorch refuses, as `tch`'s operators do.
+    /// Panics where libtorch raises an error, as the operators of `tch` do.
     pub fn add(&mut self, loss: &Tensor) {
         let weights: Vec<&Tensor> = self.groups.iter().flat_map(|group| group.weights.tensors()).collect();
         let gradients = Tensor::run_backward(&[loss], &weights, false, false);
@@ -90,8 +89,8 @@ impl Optimizer {
         });
     }
 
-    /// Changes the weights by the gradient that was added up, at the learning rate `lr`, and forgets it. Gives the
-    /// gradient's norm, of which no more than `clip_norm` is taken.
+    /// Updates the weights by the accumulated gradient at the learning rate `lr`, clips the gradient's norm to
+    /// `clip_norm`, and clears the gradient. Returns the norm before clipping.
     pub fn step(&mut self, lr: f64, clip_norm: Option<f64>) -> Tensor {
         self.steps += 1;
         tch::no_grad(|| {
@@ -101,7 +100,7 @@ impl Optimizer {
                 true => Tensor::from(0.0_f32),
                 false => Tensor::stack(&norms, 0).norm(),
             };
-            // Stays on the device: nobody waits for it.
+            // The norm stays on the device, so that the CPU does not have to wait for it.
             let part = clip_norm.map(|most| (most / (&norm + 1e-6)).clamp_max(1.0));
             for group in &mut self.groups {
                 let Some(mut gradient) = group.gradient.take() else { continue };
@@ -114,18 +113,19 @@ impl Optimizer {
         })
     }
 
-    /// All the numbers of the network, a group after the other: what an average is taken of.
+    /// Returns the flat tensors of all groups, then that of the tensors that are not trained. Together they hold all
+    /// values of the network.
     pub(super) fn wholes(&self) -> Vec<&Tensor> {
         self.groups.iter().map(|group| &group.weights.whole).chain([&self.kept.whole]).collect()
     }
 
-    /// The network's tensors by name, their numbers out of `wholes`, which are such as [`Self::wholes`] gives.
+    /// Returns the network's tensors by name, as views of `wholes`, which must have the layout of [`Self::wholes`].
     pub(super) fn named(&self, wholes: &[&Tensor]) -> BTreeMap<String, Tensor> {
         let flats = self.groups.iter().map(|group| &group.weights).chain([&self.kept]);
         flats.zip(wholes).flat_map(|(flat, whole)| flat.views(whole).collect::<Vec<_>>()).collect()
     }
 
-    /// What the weights depend on beside themselves, by name.
+    /// Returns the optimizer's state by name.
     pub(super) fn moments(&self) -> BTreeMap<String, Tensor> {
         let mut named = BTreeMap::new();
         for group in &self.groups {
@@ -137,29 +137,29 @@ impl Optimizer {
         named
     }
 
-    /// Goes on after so many steps; the moments are set by name.
+    /// Sets the number of steps when a run is resumed. The moments are restored by name.
     pub(super) fn set_steps(&mut self, steps: i64) {
         self.steps = steps;
     }
 
-    /// How many numbers are trained.
+    /// Returns the number of trained parameters.
     pub fn trained(&self) -> usize {
         self.groups.iter().map(|group| group.weights.whole.numel()).sum()
     }
 
-    /// Names of what is trained.
+    /// Returns the names of the trained tensors.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.groups.iter().flat_map(|group| group.weights.names())
     }
 }
 
-/// Norms and biases, which are not pulled to zero.
+/// Returns whether a parameter is excluded from weight decay, as those of norms and all biases are.
 fn is_plain(name: &str, tensor: &Tensor) -> bool {
     tensor.dim() == 1 || name.ends_with(".bias")
 }
 
 fn is_backbone(name: &str) -> bool {
-    // A classifier's whole body is one.
+    // In a classifier, the layers of the backbone have no prefix.
     name.starts_with("backbone.body.")
         || ["conv1.", "bn1.", "layer"].iter().any(|begin| name.starts_with(begin))
 }

@@ -1,4 +1,4 @@
-//! How a run goes, for whoever looks on.
+//! The progress of a run on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::{EvaluationTold, StepTold, Told};
 
-/// A bar on a terminal, and lines elsewhere, on the standard error.
+/// A progress bar if standard error is a terminal, otherwise lines of text on standard error.
 #[derive(Debug, Default)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -21,7 +21,7 @@ impl Progress {
         Self { bar }
     }
 
-    /// Tells what is new.
+    /// Reports new metrics.
     pub fn tell(&self, told: &Told) {
         match (told, &self.bar) {
             (Told::Step(told), Some(bar)) => {
@@ -38,7 +38,7 @@ impl Progress {
     }
 }
 
-/// Nobody may be reading, which stops no run.
+/// Ignores write errors: a closed standard error must not stop the run.
 fn line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

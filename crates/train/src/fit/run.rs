@@ -1,4 +1,4 @@
-//! The loop: batch by batch, step by step, with an evaluation and a checkpoint where they are due.
+//! The training loop, with periodic evaluations and checkpoints.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{ClassLoss, Criterion, Dice, Losses, Truth};
 
-/// Pictures with what is true of them.
+/// A batch of images with their ground truth.
 #[derive(Debug)]
 pub struct Batch {
     /// `[N, 3, H, W]`, normalized, in fp32 on the CPU.
@@ -33,76 +33,76 @@ pub struct Batch {
     pub truth: Truth,
 }
 
-/// What an epoch's batches come as.
+/// A batch, or why it could not be read.
 pub type BatchResult = Result<Batch, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Where batches come from. What an epoch holds depends on its number and on nothing else, so that a run that
-/// was killed goes on in its midst.
+/// A source of batches. The content of an epoch depends only on its number, so that a run can be resumed in the middle
+/// of an epoch.
 pub trait Batches {
-    /// How many an epoch has, always.
+    /// Returns the number of batches in an epoch, which is the same for all epochs.
     fn per_epoch(&self) -> u64;
 
-    /// Those of an epoch, counted from 0, without the `first` ones.
+    /// Returns the batches of an epoch, counted from 0, without the first `first`.
     fn epoch(&mut self, epoch: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_>;
 }
 
-/// How good a network is.
+/// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgment {
-    /// What the best is chosen by; more is better.
+    /// The score by which the best network is chosen; higher is better.
     pub score: f64,
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// Says how good a network is.
+/// Evaluates networks.
 pub trait Judge {
-    /// Looks at a network as it would be at work.
+    /// Evaluates a network that is prepared as for inference.
     fn judge(
         &mut self,
         network: &PreparedNetwork,
     ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// A run, and what it begins with.
+/// The settings and initial weights of a training run.
 #[derive(Debug)]
 pub struct Run {
     /// One of `lookout_config::ARCHS`.
     pub arch: String,
-    /// The network's outputs, of a detector the background among them.
+    /// Number of the network's outputs, which for a detector includes the background.
     pub classes: i64,
     pub target: Target,
     pub fit: FitSettings,
     pub optimizer: OptimizerSettings,
     pub schedule: ScheduleSettings,
     pub class_loss: ClassLoss,
-    /// A whole network's weights to begin with.
+    /// Initial weights of the whole network.
     pub weights: Option<StateDict>,
-    /// Of a detector, a classifier's weights to begin with.
+    /// For a detector, the weights of a classifier to initialize its backbone with.
     pub backbone: Option<StateDict>,
-    /// Where all goes that the run leaves: `best.safetensors`, `last.safetensors`, `checkpoint.safetensors` and
+    /// The folder for all files of the run: `best.safetensors`, `last.safetensors`, `checkpoint.safetensors` and
     /// `metrics.jsonl`.
     pub folder: PathBuf,
-    /// What the run is called.
+    /// The name of the run.
     pub name: String,
-    /// What the recipe decides about its numbers: only a checkpoint of the same is resumed.
+    /// The identity of the run. Only a checkpoint with the same identity is resumed.
     pub recipe: Identity,
 }
 
-/// How a run ended.
+/// The result of a finished run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     pub steps: u64,
     pub epochs: u64,
     pub best: Option<f64>,
-    /// Whether it ended because it got no better.
+    /// Whether the run ended early because the score had stopped improving.
     pub early: bool,
 }
 
 impl Run {
-    /// Fits the network, from the checkpoint in the folder if there is one, and tells `tell` how it goes.
+    /// Trains the network, resuming from the checkpoint in the folder if there is one, and reports metrics to `tell`.
     ///
     /// # Errors
-    /// See [`FitError`]. The last checkpoint stays.
+    /// See [`FitError`]. The last checkpoint remains.
     pub fn fit(
         self,
         batches: &mut dyn Batches,
@@ -124,7 +124,7 @@ impl Run {
     }
 }
 
-/// A run under way.
+/// The state of a run in progress.
 struct Fitting<'t> {
     run: Run,
     network: Network,
@@ -138,19 +138,19 @@ struct Fitting<'t> {
     tally: Tally,
 }
 
-/// Times of a run that may have been stopped in between.
+/// The times of a run, which may have been stopped and resumed.
 struct Clock {
     begun: Instant,
-    /// What it had run by then.
+    /// How long the run had trained before it was resumed.
     before: Duration,
     /// When the last checkpoint was written.
     saved: Instant,
     per_epoch: u64,
-    /// The step that it began with this time.
+    /// The step at which this process started or resumed the run.
     first_step: u64,
 }
 
-/// What is told of the steps since the last line.
+/// Sums for the metrics of the steps since the last line.
 #[derive(Default)]
 struct Tally {
     parts: BTreeMap<&'static str, Tensor>,
@@ -213,13 +213,13 @@ impl<'t> Fitting<'t> {
         self.run.fit.patience.is_some_and(|patience| self.place.since_best >= patience)
     }
 
-    /// What is left of the epoch.
+    /// Processes the remaining batches of the epoch.
     fn epoch(&mut self, batches: &mut dyn Batches) -> Result<(), FitError> {
         let per_epoch = self.clock.per_epoch;
         let accumulate = self.run.fit.accumulate;
         for batch in batches.epoch(self.place.epoch, self.place.batch) {
             let batch = batch.map_err(FitError::Batch)?;
-            // The last step of an epoch may be of fewer batches.
+            // The last step of an epoch may consist of fewer batches.
             let first = self.place.batch / accumulate * accumulate;
             let of_step = accumulate.min(per_epoch - first);
             self.add(&batch, of_step)?;
@@ -234,7 +234,7 @@ impl<'t> Fitting<'t> {
         Ok(())
     }
 
-    /// A batch's gradient, as one of `of_step`.
+    /// Accumulates the gradient of a batch, as one of the `of_step` batches of a step.
     fn add(&mut self, batch: &Batch, of_step: u64) -> Result<(), FitError> {
         self.tally.since.get_or_insert_with(Instant::now);
         let target = self.run.target;
@@ -272,7 +272,7 @@ impl<'t> Fitting<'t> {
     fn log(&mut self, lr: f64, norm: &Tensor) -> Result<(), FitError> {
         let tally = std::mem::take(&mut self.tally);
         let count = tally.batches.max(1) as f64;
-        // Here it is that the device is waited for.
+        // Reading the sums waits for the device, so it is done only here.
         let parts: BTreeMap<String, f64> = tally
             .parts
             .iter()
@@ -336,7 +336,7 @@ impl<'t> Fitting<'t> {
         self.told(&told)
     }
 
-    /// The network as it is used: its average, where there is one.
+    /// Returns the weights to evaluate and to save: their moving average if there is one.
     fn state(&self) -> StateDict {
         let wholes = match &self.average {
             Some(average) => average.wholes(),
@@ -404,7 +404,7 @@ impl Tally {
     }
 }
 
-/// The same numbers with the channels last in memory.
+/// Returns the same values with channels-last memory layout.
 fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }

@@ -1,9 +1,9 @@
-//! The learning rate, step by step.
+//! Learning-rate schedules.
 
 use lookout_config::{ScheduleSettings, Shape};
 
-/// What the learning rate is at `step`, counted from 0, of `steps` in all and `per_epoch` in an epoch; as a part of
-/// what is set.
+/// Returns the factor of the learning rate at `step`, counted from 0. `steps` is the total number of steps, `per_epoch`
+/// the number of steps in an epoch.
 pub(super) fn factor(settings: &ScheduleSettings, step: u64, steps: u64, per_epoch: u64) -> f64 {
     let warm_up = settings.warm_up_steps.min(steps);
     if step < warm_up {

@@ -1,4 +1,4 @@
-//! From a recipe to a run.
+//! Creation of a run from a recipe.
 
 use std::{fs, path::Path};
 
@@ -14,10 +14,10 @@ use tch::Tensor;
 use super::{FitError, Identity, Run};
 use crate::{ClassLoss, ClassLossKind};
 
-/// What a detector's first output is of, with torchvision's name.
+/// torchvision's name of the background, which is the first output of a detector.
 const BACKGROUND: &str = "__background__";
 
-/// Of which a detector's backbone is, whatever stands on it.
+/// The architecture of all detectors' backbones.
 const BACKBONE: &str = "resnet50";
 
 /// Returns the device and precision of `model`. Training does not use fp16, which would need loss scaling: where `auto`
@@ -31,11 +31,11 @@ fn target(model: &RecipeModel) -> Result<Target, ModelError> {
 }
 
 impl Run {
-    /// The run of a recipe: its weights are read, or fetched where they are torchvision's. `counts` is how many
-    /// pictures there are of each class, for a loss that counts rare ones more.
+    /// Creates the run of a recipe. Reads its weights, or downloads them if they are torchvision's. `counts` is the
+    /// number of images per class, from which a balanced loss computes the class weights.
     ///
     /// # Errors
-    /// Weights or a device that cannot be had.
+    /// Returns an error if the weights cannot be loaded or the device is not available.
     pub fn of(recipe: &RecipeSettings, counts: &[usize]) -> Result<Self, FitError> {
         let model = &recipe.model;
         let state = |key, text: &Option<String>, arch: &str| {
@@ -59,10 +59,11 @@ impl Run {
         })
     }
 
-    /// Writes what the network's outputs are called, a line each, as `labels` of a pipeline takes it.
+    /// Writes the names of the network's outputs to `labels.txt`, one per line, in the format of the key `labels` of a
+    /// pipeline file.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write_labels(&self, classes: &[String]) -> Result<(), FitError> {
         let path = self.folder.join("labels.txt");
         let background = (classes.len() as i64 != self.classes).then_some(BACKGROUND);
@@ -99,7 +100,8 @@ fn class_loss(settings: &LossSettings, counts: &[usize]) -> ClassLoss {
     }
 }
 
-/// All classes count the same together; one that is not there counts as one picture would.
+/// Returns class weights under which all classes contribute the same to the loss. A class without images is weighted as
+/// if it had one.
 fn balanced(counts: &[usize]) -> Vec<f64> {
     let all: usize = counts.iter().sum();
     counts.iter().map(|count| all as f64 / (counts.len() * (*count).max(1)) as f64).collect()

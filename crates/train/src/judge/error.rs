@@ -1,10 +1,10 @@
-//! Why a network could not be measured.
+//! Errors of evaluations.
 
 use thiserror::Error;
 
 use crate::data::DataError;
 
-/// Why a network could not be measured.
+/// Why a network could not be evaluated.
 #[derive(Debug, Error)]
 pub enum MeasureError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! A data set's pictures in batches, in its order, read on threads ahead of the network.
+//! The images of a data set in batches, in order, read on threads ahead of the network.
 
 use std::thread;
 
@@ -14,46 +14,46 @@ use crate::{
     data::{DataError, DataSet},
 };
 
-/// So many batches of each thread wait for the network.
+/// Number of batches per thread that are read ahead.
 const AHEAD: usize = 2;
 
-/// How a network looks at pictures.
+/// The settings for running a network on a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// How a picture is brought to the network's input.
+    /// The resize mode.
     pub fit: Fit,
     pub input: Size,
-    /// Pictures at once.
+    /// Number of images in a batch.
     pub batch: usize,
-    /// Threads that read pictures.
+    /// Number of threads that read images.
     pub threads: usize,
 }
 
 impl Look {
-    /// As detectors get their pictures at work: letterboxed.
+    /// Returns the settings for detectors, with the same resize mode as for inference: letterbox.
     pub fn of_detectors(input: Size) -> Self {
         Self { fit: usual_fit(false, input), input, batch: 8, threads: 2 }
     }
 
-    /// As classifiers get their pictures at work: the center of a picture whose short side is in the same
-    /// proportion to the input as torchvision's 256 to 224.
+    /// Returns the settings for classifiers, with the same resize mode as for inference: the center of the image, whose
+    /// short side is scaled to 256/224 of the input, as in torchvision.
     pub fn of_classifiers(input: Size) -> Self {
         Self { fit: usual_fit(true, input), input, batch: 32, threads: 2 }
     }
 }
 
-/// Pictures as a network takes them.
+/// A batch of preprocessed images.
 #[derive(Debug)]
 pub(super) struct Shown {
-    /// The place of the first in the data set; the others follow it.
+    /// Index of the batch's first image in the data set.
     pub(super) first: usize,
     /// `[N, 3, H, W]`, normalized, in fp32 on the CPU.
     pub(super) x: Tensor,
-    /// Of each picture, how large it was and where it lies in `x`.
+    /// For each image its original size, and its resize transform in `x`.
     pub(super) places: Vec<(Size, Placement)>,
 }
 
-/// Calls `each` with batch by batch, until there are no more or it fails.
+/// Calls `each` for every batch, in order, until it returns an error.
 pub(super) fn each_batch(
     set: &DataSet,
     look: Look,
@@ -66,7 +66,7 @@ pub(super) fn each_batch(
         let reader = |thread: usize| {
             let (full, queue) = bounded(AHEAD);
             scope.spawn(move || {
-                // The cores are the network's; a reader is many.
+                // The CPU cores are left to the network; the readers already run on several threads.
                 tch::set_num_threads(1);
                 for number in (thread..batches).step_by(threads) {
                     if full.send(shown(set, look, number * batch)).is_err() {
@@ -87,7 +87,7 @@ pub(super) fn each_batch(
 fn shown(set: &DataSet, look: Look, first: usize) -> Result<Shown, MeasureError> {
     let last = set.len().min(first + look.batch.max(1));
     let read = |index: usize| {
-        // What a decoder or libtorch makes of a broken file is this picture's error.
+        // A panic or error of a decoder or libtorch on a broken file is reported as an error of this image.
         let name = || set.entries()[index].name.clone();
         let picture = caught(|| picture(set, index, look));
         picture.map_err(|reason| MeasureError::Picture { name: name(), reason })?.map_err(MeasureError::Data)

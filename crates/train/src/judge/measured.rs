@@ -1,4 +1,4 @@
-//! A network held against all of a data set.
+//! The evaluation of a network on all images of a data set.
 
 use lookout_measure::{ClassificationEvaluation, CocoEvaluation, ObjectsReport, Report};
 use lookout_model::PreparedNetwork;
@@ -6,7 +6,7 @@ use lookout_model::PreparedNetwork;
 use super::{Look, MeasureError, measured_settings, see_classes, see_objects};
 use crate::data::DataSet;
 
-/// What came of it, picture by picture.
+/// The result of an evaluation, with the data of each image.
 #[derive(Debug)]
 pub enum Measured {
     Detector(CocoEvaluation),
@@ -14,11 +14,11 @@ pub enum Measured {
 }
 
 impl Measured {
-    /// Measures a network on `set`, whose classes have to be the network's ([`DataSet::with_classes`]): a detector as
-    /// it is read by [`measured_settings`].
+    /// Evaluates a network on `set`, whose classes must be the network's ([`DataSet::with_classes`]). A detector uses
+    /// the postprocessing settings of [`measured_settings`].
     ///
     /// # Errors
-    /// Those of [`see_objects`]; a TorchScript module.
+    /// Returns the errors of [`see_objects`], and an error for a TorchScript module.
     pub fn of(network: &PreparedNetwork, set: &DataSet, look: Look) -> Result<Self, MeasureError> {
         let classes = set.classes().names().to_vec();
         match network {

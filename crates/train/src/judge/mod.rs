@@ -1,4 +1,4 @@
-//! A network measured on a data set, and a training's judge that does so.
+//! Evaluation of networks on a data set, also during training. In the code the evaluator is a `Judge`.
 
 mod error;
 mod look;
@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{Judge, Judgment, data::DataSet};
 
-/// Judges networks by a data set.
+/// An evaluator that measures networks on a data set.
 #[derive(Debug)]
 pub struct SetJudge {
     set: Arc<DataSet>,
@@ -27,12 +27,12 @@ pub struct SetJudge {
 }
 
 impl SetJudge {
-    /// By the pictures of `set`, whose classes have to be the network's ([`DataSet::with_classes`]).
+    /// Creates an evaluator for `set`, whose classes must be the network's ([`DataSet::with_classes`]).
     pub fn new(set: Arc<DataSet>, look: Look) -> Self {
         Self { set, look, last: None }
     }
 
-    /// What was found the last time.
+    /// Returns the report of the last evaluation.
     pub fn last(&self) -> Option<&Report> {
         self.last.as_ref()
     }

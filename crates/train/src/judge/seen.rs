@@ -1,4 +1,4 @@
-//! What a network sees in each picture of a data set, beside what is true of it.
+//! The predictions of a network for each image of a data set, with the ground truth.
 
 use lookout_measure::{FoundObject, ObjectTarget};
 use lookout_model::{DetectionSettings, PreparedClassifier, PreparedDetector, caught};
@@ -14,37 +14,38 @@ use crate::{
     data::{DataSet, Entry},
 };
 
-/// A detector's picture.
+/// The detections in one image.
 #[derive(Debug)]
 pub struct SeenObjects<'s> {
     pub entry: &'s Entry,
-    /// In pixels of the picture's file, as `found` is.
+    /// The ground truth, in pixels of the image file, as are the boxes of `found`.
     pub truth: &'s [ObjectTarget],
-    /// The surest first.
+    /// The detections, sorted by descending score.
     pub found: Vec<FoundObject>,
 }
 
-/// A classifier's picture.
+/// The scores of a classifier for one image.
 #[derive(Debug)]
 pub struct SeenClasses<'s> {
     pub entry: &'s Entry,
-    /// Its class, from 0.
+    /// The ground-truth class, from 0.
     pub truth: u32,
-    /// Of each class, 0 to 1 and 1 in all.
+    /// The score of each class, 0 to 1; they sum to 1.
     pub scores: Vec<f32>,
 }
 
-/// How a detector is read where precision is measured against recall: scores from 0.05 on, and 100 detections of a
-/// picture, as torchvision measures most of its detectors; the rest is the network's own.
+/// Returns the postprocessing settings for measuring precision and recall: a score threshold of 0.05 and at most 100
+/// detections per image, as torchvision evaluates most of its detectors. The other settings are the network's own.
 pub fn measured_settings(network: &PreparedDetector) -> DetectionSettings {
     DetectionSettings { score_threshold: 0.05, max_detections: 100, ..network.settings }
 }
 
-/// Shows a detector the pictures of `set`, in its order; `each` is told what it found in each. The data set's classes
-/// have to be the network's ([`DataSet::with_classes`]).
+/// Runs a detector on the images of `set` in order, and calls `each` with the detections in each image. The classes of
+/// the data set must be the network's ([`DataSet::with_classes`]).
 ///
 /// # Errors
-/// A data set of another kind or number of classes; a picture that cannot be read; a network that fails.
+/// Returns an error if the data set has another kind or number of classes, an image cannot be read, or the network
+/// fails.
 pub fn see_objects(
     network: &PreparedDetector,
     set: &DataSet,
@@ -55,7 +56,7 @@ pub fn see_objects(
     if set.is_of_pictures() {
         return Err(MeasureError::NeedsObjects);
     }
-    // The background is of the network only.
+    // Only the network has the background as a class.
     same_classes(network.classes().saturating_sub(1), set)?;
     each_batch(set, look, |Shown { first, x, places }| {
         let found = caught(|| network.find(&x, settings));
@@ -63,7 +64,7 @@ pub fn see_objects(
         let entries = &set.entries()[first..];
         for ((entry, (source, placement)), found) in entries.iter().zip(places).zip(found) {
             let object = |((corners, score), class_id): ((&[f32; 4], &f32), &u32)| {
-                // RetinaNet and FCOS have an output for the background too, which is no object.
+                // RetinaNet and FCOS also have an output for the background, which is not an object.
                 set.classes().place(*class_id)?;
                 let bbox = placement.to_source(BBox::from(*corners)).clipped(source)?;
                 Some(FoundObject { class_id: *class_id, bbox, score: *score })
@@ -75,11 +76,11 @@ pub fn see_objects(
     })
 }
 
-/// Shows a classifier the pictures of `set`, in its order; `each` is told how it scores each. The data set's classes
-/// have to be the network's ([`DataSet::with_classes`]).
+/// Runs a classifier on the images of `set` in order, and calls `each` with the scores of each image. The classes of
+/// the data set must be the network's ([`DataSet::with_classes`]).
 ///
 /// # Errors
-/// As [`see_objects`].
+/// Returns the same errors as [`see_objects`].
 pub fn see_classes(
     network: &PreparedClassifier,
     set: &DataSet,
@@ -109,7 +110,7 @@ fn same_classes(network: usize, set: &DataSet) -> Result<(), MeasureError> {
     if network == set { Ok(()) } else { Err(MeasureError::Classes { network, set }) }
 }
 
-/// The rows of `[N, C]`.
+/// Returns the rows of `[N, C]`.
 fn rows(scores: &Tensor) -> Vec<Vec<f32>> {
     let classes = scores.size().last().map_or(1, |classes| (*classes).max(1)) as usize;
     let mut numbers = vec![0.0_f32; scores.numel()];

@@ -1,11 +1,11 @@
-//! How boxes lie on one another.
+//! Geometry of boxes: areas, IoU and GIoU.
 
 use tch::{Kind, Tensor};
 
-/// Keeps a box of no area from dividing by zero, as in torchvision.
+/// Avoids a division by zero for a box without an area, as in torchvision.
 const EPS: f64 = 1e-7;
 
-/// Areas and shared areas of `a` `[M, 4]` and `b` `[A, 4]`: `[M]`, `[A]` and `[M, A]`.
+/// The areas of boxes `a` `[M, 4]` and `b` `[A, 4]`, and their intersections: `[M]`, `[A]` and `[M, A]`.
 struct Areas {
     a: Tensor,
     b: Tensor,
@@ -24,20 +24,20 @@ impl Areas {
     }
 }
 
-/// `[.., 4]` to `[..]`.
+/// Returns the areas of boxes: `[.., 4]` to `[..]`.
 pub(super) fn areas(boxes: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(boxes);
     (x2 - x1) * (y2 - y1)
 }
 
-/// Intersection over union of each of `a` `[M, 4]` with each of `b` `[A, 4]`, `[M, A]`.
+/// Returns the IoU of each of `a` `[M, 4]` with each of `b` `[A, 4]`: `[M, A]`.
 pub(super) fn overlaps(a: &Tensor, b: &Tensor) -> Tensor {
     let Areas { a, b, shared } = Areas::new(a, b);
     let union = a.unsqueeze(1) + b - &shared;
     shared / union
 }
 
-/// Which of `boxes` `[A, 4]` lie in one of `ignored` `[I, 4]` by half of their area or more, `[A]` of bool.
+/// Returns which of `boxes` `[A, 4]` have at least half of their area inside one of `ignored` `[I, 4]`: `[A]` of bool.
 pub(super) fn mostly_in(ignored: &Tensor, boxes: &Tensor) -> Tensor {
     if ignored.numel() == 0 {
         return Tensor::zeros([boxes.size()[0]], (Kind::Bool, boxes.device()));
@@ -46,7 +46,7 @@ pub(super) fn mostly_in(ignored: &Tensor, boxes: &Tensor) -> Tensor {
     (shared / b).amax([0], false).ge(0.5)
 }
 
-/// Generalized IoU loss of pairs of boxes, `[P, 4]` and `[P, 4]` to `[P]` (Rezatofighi et al. 2019,
+/// Returns the generalized IoU loss of pairs of boxes: `[P, 4]` and `[P, 4]` to `[P]` (Rezatofighi et al. 2019,
 /// <https://arxiv.org/abs/1902.09630>, algorithm 1).
 pub(super) fn giou_loss(boxes: &Tensor, truth: &Tensor) -> Tensor {
     let [x1, y1, x2, y2] = corners(boxes);
@@ -59,7 +59,7 @@ pub(super) fn giou_loss(boxes: &Tensor, truth: &Tensor) -> Tensor {
     1.0 - (iou - (&around - union) / (&around + EPS))
 }
 
-/// The four columns of `[.., 4]`.
+/// Returns the four columns of `[.., 4]`.
 pub(super) fn corners(boxes: &Tensor) -> [Tensor; 4] {
     [0, 1, 2, 3].map(|i| boxes.select(-1, i))
 }

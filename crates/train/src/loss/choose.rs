@@ -1,21 +1,21 @@
-//! Chance, as an argument.
+//! Random sampling, passed as an argument so that tests can replace it.
 
 use rand::{SeedableRng, rngs::StdRng, seq::index};
 
-/// Says which of many are taken.
+/// Samples indices without replacement.
 pub trait Choose {
-    /// `most` of the numbers below `of`, all different, in any order; all of them where there are fewer.
+    /// Returns `most` different numbers below `of`, in any order, or all of them if there are fewer.
     fn choose(&mut self, most: usize, of: usize) -> Vec<i64>;
 }
 
-/// Chance from a seed.
+/// A sampler with a seeded random number generator.
 #[derive(Debug)]
 pub struct Dice(StdRng);
 
 impl Dice {
-    /// The chance of one step of a run, so that none has to be kept between two.
+    /// Creates the sampler of one step of a run. It depends on the seed and the step only, so no state has to be saved.
     pub fn new(seed: u64, step: u64) -> Self {
-        // SplitMix64's step keeps the seeds of neighbors apart.
+        // The odd constant of SplitMix64 makes the seeds of neighboring steps differ in many bits.
         Self(StdRng::seed_from_u64(seed ^ step.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }

@@ -1,30 +1,31 @@
-//! Cross-entropy of whole pictures.
+//! Losses of image classifiers.
 
 use tch::{Kind, Reduction, Tensor};
 
-/// How a classifier's logits are held against its classes.
+/// The loss of a classifier's logits.
 #[derive(Debug, Default)]
 pub struct ClassLoss {
     pub kind: ClassLossKind,
-    /// How much of each picture is said to be of every class alike (Szegedy et al. 2015,
-    /// <https://arxiv.org/abs/1512.00567>, section 7), 0 to 1.
+    /// Label smoothing, 0 to 1: the part of the target that is spread evenly over all classes (Szegedy et al. 2015,
+    /// <https://arxiv.org/abs/1512.00567>, section 7).
     pub label_smoothing: f64,
-    /// How much each class counts, `[K]` in fp32; of rare ones it may be more.
+    /// Weights of the classes, `[K]` in fp32; rare classes may have a higher one.
     pub weights: Option<Tensor>,
 }
 
-/// What a probability costs.
+/// The kind of a classification loss.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum ClassLossKind {
     #[default]
     CrossEntropy,
-    /// Less where the network is certain already (Lin et al. 2017), the more so the greater `gamma`.
+    /// Focal loss (Lin et al. 2017): reduces the loss of examples that the network already classifies with certainty,
+    /// the more the greater `gamma`.
     Focal { gamma: f64 },
 }
 
 impl ClassLoss {
-    /// `logits` `[N, K]` in fp32 and `classes` `[N]` of int64 or `[N, K]`, to one number: the mean over the
-    /// pictures, where they are of one class each weighted by its weight as in torch.
+    /// Returns the mean loss of `logits` `[N, K]` in fp32 over the images, as a scalar. `classes` is `[N]` of int64 or
+    /// `[N, K]`. With class indices and class weights the mean is weighted, as in torch.
     pub(super) fn of(&self, logits: &Tensor, classes: &Tensor) -> Tensor {
         let weights = self.weights.as_ref().map(|weights| weights.to_device(logits.device()));
         match self.kind {
@@ -46,7 +47,7 @@ impl ClassLoss {
             None => parts,
         }; // [N, K]
         let log_p = logits.log_softmax(-1, Kind::Float);
-        // At a probability of one, a power below one has no derivative.
+        // At a probability of 1 the base is 0, where a power with an exponent below 1 has no derivative.
         let missing: Tensor = 1.0 - log_p.exp();
         let missing = missing.clamp_min(1e-12).pow_tensor_scalar(gamma);
         let cost: Tensor = -(&parts * missing * log_p);

@@ -1,5 +1,5 @@
 //! Faster R-CNN's losses: Ren et al. 2015 (<https://arxiv.org/abs/1506.01497>), section 3.1.2, and Girshick 2015
-//! (<https://arxiv.org/abs/1504.08083>), section 2.3, with torchvision's numbers.
+//! (<https://arxiv.org/abs/1504.08083>), section 2.3, with torchvision's parameters.
 
 use lookout_model::{Proposals, RoiHeads, RpnHeads};
 use tch::{Kind, Reduction, Tensor};
@@ -9,7 +9,7 @@ use super::{
     matching::{BACKGROUND, Matcher},
 };
 
-/// How many of a picture's anchors or proposals are learned from.
+/// How many anchors or proposals of an image are sampled for the loss, and how many of them may be positive.
 #[derive(Debug, Clone, Copy)]
 struct Sampler {
     most: usize,
@@ -21,17 +21,17 @@ const SAMPLED_ANCHORS: Sampler = Sampler { most: 256, most_positives: 128 };
 const PROPOSALS: Matcher = Matcher { high: 0.5, low: 0.5, every_object: false };
 const SAMPLED_PROPOSALS: Sampler = Sampler { most: 512, most_positives: 128 };
 
-/// Where the squared error of a delta becomes a plain one.
+/// The error at which the smooth L1 loss changes from quadratic to linear.
 const BETA: f64 = 1.0 / 9.0;
 
-/// Rows of `[A]`, in their order.
+/// Indices of the sampled rows in `[A]`, in ascending order.
 struct Sampled {
     positives: Tensor,
     negatives: Tensor,
 }
 
 impl Sampler {
-    /// Of what matched or did not, `[A]`; the negatives fill up.
+    /// Samples rows of `matched` `[A]`. Negatives fill the slots that positives leave free.
     fn sample(self, matched: &Tensor, choose: &mut dyn Choose) -> Sampled {
         let mut some = |rows: &Tensor, most: usize| {
             let rows = rows.nonzero().squeeze_dim(-1);
@@ -44,7 +44,7 @@ impl Sampler {
     }
 }
 
-/// `objectness` and `rpn_box_reg`: what the region proposal network says of sampled anchors.
+/// Returns the losses of the region proposal network at the sampled anchors: `loss_objectness` and `loss_rpn_box_reg`.
 pub(super) fn first_losses(
     heads: &RpnHeads,
     objects: &[ObjectTensors],
@@ -75,21 +75,21 @@ pub(super) fn first_losses(
     [("loss_objectness", object / count), ("loss_rpn_box_reg", off / count)]
 }
 
-/// What the second stage is to say of the `R` proposals that it looks at.
+/// Targets of the second stage (RoI heads) for the `R` sampled proposals.
 #[derive(Debug)]
 pub(super) struct Second {
     /// `[R, 4]`
     proposals: Tensor,
-    /// `[R]`, 0 for the background.
+    /// Class of each proposal, `[R]`, 0 for the background.
     labels: Tensor,
-    /// Rows of the proposals that are objects, `[P]`, and their boxes `[P, 4]`.
+    /// Rows of the proposals that match objects, `[P]`, and the boxes of those objects `[P, 4]`.
     positives: Tensor,
     boxes: Tensor,
 }
 
 impl Second {
-    /// Takes some of the proposals, and of the objects themselves, which stand among them so that there is
-    /// something to learn from at the beginning.
+    /// Samples proposals and their targets. The ground-truth boxes are added to the proposals, so that there are
+    /// positives at the start of training.
     pub(super) fn sample(
         proposals: &Proposals,
         objects: &[ObjectTensors],
@@ -125,12 +125,12 @@ impl Second {
         (Proposals { boxes: picked, image, counts }, second)
     }
 
-    /// `classifier` and `box_reg`.
+    /// Returns the losses of the second stage: `loss_classifier` and `loss_box_reg`.
     pub(super) fn losses(&self, heads: &RoiHeads<'_>) -> [(&'static str, Tensor); 2] {
         let logits = heads.class_logits.to_kind(Kind::Float); // [R, K]
         let classes = logits.size()[1];
         let class = logits.cross_entropy_loss::<Tensor>(&self.labels, None, Reduction::Mean, -100, 0.0);
-        // Each class has a box of its own.
+        // The head predicts one box per class.
         let row = &self.positives * classes + self.labels.index_select(0, &self.positives);
         let said = heads.box_regression.reshape([-1, 4]).index_select(0, &row).to_kind(Kind::Float); // [P, 4]
         let there = self.proposals.index_select(0, &self.positives);

@@ -11,17 +11,19 @@ use super::{
     matching::{BACKGROUND, LEFT_OUT, positives},
 };
 
-/// A place is an object's if it is no further from its center than this, in strides of its level.
+/// Center sampling radius: a location is positive for an object only if its horizontal and vertical distances from the
+/// object's center are below this, in strides of its level.
 const RADIUS: f64 = 1.5;
 
-/// A level's objects reach so many strides from a place at least and at most; the finest and the coarsest
-/// level have no bound below and above.
+/// Range of a level's regression distances, in strides: the largest distance from a location to the sides of its object
+/// must lie between these. The finest level has no lower bound and the coarsest no upper one.
 const REACH: [f64; 2] = [4.0, 8.0];
 
-/// Greater than any object's area: the smallest object is the one with the most left of it.
+/// Greater than the area of any object. `LARGEST - area` is highest for the smallest object, which wins where objects
+/// overlap.
 const LARGEST: f64 = 1e8;
 
-/// All by the number of positive places in all pictures.
+/// Returns the losses, each divided by the number of positive locations in all images.
 pub(super) fn losses(heads: &DenseHeads, objects: &[ObjectTensors]) -> Vec<(&'static str, Tensor)> {
     let places = heads.anchors.size()[0];
     let places_of = Places::new(heads);
@@ -59,14 +61,14 @@ pub(super) fn losses(heads: &DenseHeads, objects: &[ObjectTensors]) -> Vec<(&'st
     parts
 }
 
-/// How central places are by their `distances` `[P, 4]`, `[P]` (the paper's equation 3).
+/// Returns the centerness for `distances` `[P, 4]`: `[P]` (equation 3 of the paper).
 fn centrality(distances: &Tensor) -> Tensor {
     let [left, top, right, bottom] = corners(distances);
     let even = |a: &Tensor, b: &Tensor| a.minimum(b) / a.maximum(b);
     (even(&left, &right) * even(&top, &bottom)).sqrt()
 }
 
-/// The places of all levels, `[A, 1]` each.
+/// The locations of all levels (in the code: `Places`), `[A, 1]` each.
 struct Places {
     x: Tensor,
     y: Tensor,
@@ -87,7 +89,7 @@ impl Places {
         Self { x: (x1 + x2) / 2.0, y: (y1 + y2) / 2.0, stride, least_reach, most_reach }
     }
 
-    /// For each place its object's number, or the background's, `[A]`.
+    /// Returns the index of each location's object, [`BACKGROUND`] or [`LEFT_OUT`]: `[A]`.
     fn match_to(&self, objects: &ObjectTensors) -> Tensor {
         let matched = if objects.is_empty() {
             Tensor::full([self.x.size()[0]], BACKGROUND, (Kind::Int64, self.x.device()))
@@ -118,7 +120,7 @@ impl Places {
         smallest.masked_fill(&most_left.lt(1e-5), BACKGROUND)
     }
 
-    /// How far the places are from the sides of boxes, `[A, M, 4]`; all above zero where they are inside.
+    /// Returns the distances from the locations to the sides of the boxes, `[A, M, 4]`. All are positive inside a box.
     fn inside(&self, [x1, y1, x2, y2]: [&Tensor; 4]) -> Tensor {
         Tensor::stack(&[&self.x - x1, &self.y - y1, x2 - &self.x, y2 - &self.y], 2)
     }

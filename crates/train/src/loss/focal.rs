@@ -1,21 +1,21 @@
-//! Focal loss: Lin et al. 2017 (<https://arxiv.org/abs/1708.02002>), section 3, with its `gamma` of 2 and its
-//! `alpha` of 0.25, as in torchvision.
+//! Focal loss: Lin et al. 2017 (<https://arxiv.org/abs/1708.02002>), section 3, with its `gamma` of 2 and its `alpha`
+//! of 0.25, as in torchvision.
 
 use tch::Tensor;
 
-/// How much an object counts; the background counts the rest of one.
+/// The weight of positives; negatives have `1 - ALPHA`.
 const ALPHA: f64 = 0.25;
 
-/// What a logit costs that should say no, each of `logits`.
+/// Returns the loss of each of `logits` with target 0.
 ///
-/// Nearly all of a detector's logits should, so that this is the work: one-hot truth and the way over it
-/// would be thrice as much.
+/// Nearly all logits of a detector have target 0, so this dominates the cost. A one-hot target and the general formula
+/// would need three times as much work.
 pub(super) fn of_no(logits: &Tensor) -> Tensor {
     let p = logits.sigmoid();
     (1.0 - ALPHA) * p.square() * logits.softplus()
 }
 
-/// What a logit costs that should say yes, beyond what it would cost if it should say no.
+/// Returns the loss of each of `logits` with target 1, minus its loss with target 0.
 pub(super) fn of_yes_over_no(logits: &Tensor) -> Tensor {
     let missing = (-logits).sigmoid();
     ALPHA * missing.square() * (-logits).softplus() - of_no(logits)

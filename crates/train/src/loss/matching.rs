@@ -1,4 +1,4 @@
-//! Which object an anchor or a proposal is to find.
+//! Assignment of objects to anchors and proposals.
 
 use tch::{Kind, Tensor};
 
@@ -7,24 +7,24 @@ use super::{
     boxes::{mostly_in, overlaps},
 };
 
-/// An anchor on nothing: it is to say so.
+/// An anchor without an object, which is a negative.
 pub(super) const BACKGROUND: i64 = -1;
-/// An anchor that is neither on an object nor off it, or on what is ignored: nothing is learned from it.
+/// An anchor that is excluded from the loss: its IoU lies between the thresholds, or an ignored box covers it.
 pub(super) const LEFT_OUT: i64 = -2;
 
-/// By how much of an overlap an anchor and an object match: torchvision's `Matcher`.
+/// The IoU thresholds for matching anchors with objects, as in torchvision's `Matcher`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Matcher {
-    /// From this IoU on they do.
+    /// An anchor matches at this IoU or above.
     pub(super) high: f64,
-    /// Below this IoU they do not.
+    /// An anchor is background below this IoU.
     pub(super) low: f64,
-    /// Whether an object that no anchor overlaps by `high` gets those that overlap it the most.
+    /// Whether the anchors with the highest IoU of each object match even below `high`.
     pub(super) every_object: bool,
 }
 
 impl Matcher {
-    /// For each of `anchors` `[A, 4]` its object's number, [`BACKGROUND`] or [`LEFT_OUT`], `[A]` of int64.
+    /// Returns the index of each anchor's object, [`BACKGROUND`] or [`LEFT_OUT`]: `anchors` `[A, 4]` to `[A]` of int64.
     pub(super) fn match_to(self, objects: &ObjectTensors, anchors: &Tensor) -> Tensor {
         let matched = if objects.is_empty() {
             Tensor::full([anchors.size()[0]], BACKGROUND, (Kind::Int64, anchors.device()))
@@ -35,7 +35,7 @@ impl Matcher {
         matched.masked_fill(&ignored, LEFT_OUT)
     }
 
-    /// `overlaps` `[M, A]` to `[A]`.
+    /// Matches by IoU: `overlaps` `[M, A]` to `[A]`.
     fn matched(self, overlaps: &Tensor) -> Tensor {
         let (best, nearest) = overlaps.max_dim(0, false); // [A]
         let matched =
@@ -43,13 +43,14 @@ impl Matcher {
         if !self.every_object {
             return matched;
         }
-        // An anchor that is the best of any object gets the object that is nearest to itself, as in torchvision.
+        // An anchor that is the best of any object gets the object with which it has the highest IoU itself, as in
+        // torchvision.
         let is_best = overlaps.eq_tensor(&overlaps.amax([1], true)).any_dim(0, false);
         nearest.where_self(&is_best, &matched)
     }
 }
 
-/// The numbers of the rows of `[A]` that match an object.
+/// Returns the indices of the rows of `[A]` that match an object.
 pub(super) fn positives(matched: &Tensor) -> Tensor {
     matched.ge(0).nonzero().squeeze_dim(-1)
 }

@@ -1,7 +1,7 @@
-//! How wrong a network is: torchvision's losses, part by part, for each of its designs.
+//! Training losses of all architectures, with the same parts as in torchvision.
 //!
-//! What is ignored in a picture teaches nothing: an anchor, place or proposal that lies in it by half its area
-//! or more, and is no match of anything else, is neither a positive nor a negative.
+//! Ignored objects are excluded from the loss: an anchor, location or proposal with at least half of its area in one
+//! (for FCOS, a location inside one) that matches no other object is neither positive nor negative.
 
 mod boxes;
 mod choose;
@@ -25,7 +25,7 @@ pub use self::{
 };
 use self::{faster_rcnn::Second, retinanet::BoxLoss};
 
-/// The losses of a batch by torchvision's names.
+/// The losses of a batch, with torchvision's names.
 #[derive(Debug)]
 pub struct Losses(Vec<(&'static str, Tensor)>);
 
@@ -34,7 +34,7 @@ impl Losses {
         &self.0
     }
 
-    /// What is trained for: their sum.
+    /// Returns the sum of the parts, which is minimized.
     pub fn total(&self) -> Tensor {
         let zero =
             Tensor::from(0.0_f32).to_device(self.0.first().map_or(tch::Device::Cpu, |(_, t)| t.device()));
@@ -42,7 +42,7 @@ impl Losses {
     }
 }
 
-/// A network and what it is to learn do not belong together.
+/// Why the losses of a batch cannot be computed: the network and the ground truth do not match.
 #[derive(Debug, Error)]
 pub enum LossError {
     #[error("`{arch}` is no network that can be trained")]
@@ -53,7 +53,7 @@ pub enum LossError {
     Count { wanted: i64, found: usize },
 }
 
-/// What a design of network is trained for.
+/// The loss function of a network.
 #[derive(Debug)]
 pub struct Criterion {
     arch: String,
@@ -69,10 +69,10 @@ enum Design {
 }
 
 impl Criterion {
-    /// What `arch`, one of `lookout_config::ARCHS`, is trained for; `class_loss` is a classifier's.
+    /// Creates the loss function of `arch`, one of `lookout_config::ARCHS`. `class_loss` applies to classifiers only.
     ///
     /// # Errors
-    /// There is no such network.
+    /// Returns an error if `arch` is unknown.
     pub fn new(arch: &str, class_loss: ClassLoss) -> Result<Self, LossError> {
         let design = match arch {
             "retinanet_resnet50_fpn" => Design::RetinaNet(BoxLoss::Deltas),
@@ -85,14 +85,14 @@ impl Criterion {
         Ok(Self { arch: arch.to_owned(), design })
     }
 
-    /// What `network` says of `x` `[N, 3, H, W]`, normalized, held against the truth; differentiable. Samples
-    /// are drawn by `choose`.
+    /// Runs `network` on `x` `[N, 3, H, W]`, normalized, and returns the differentiable losses against `truth`.
+    /// `choose` samples the anchors and proposals of a Faster R-CNN.
     ///
     /// # Errors
-    /// `truth` is not of this kind of network, or not of these pictures.
+    /// Returns an error if the kind of `truth` does not match the network, or its number of images does not match `x`.
     ///
     /// # Panics
-    /// Where libtorch refuses, as `tch`'s operators do.
+    /// Panics where libtorch raises an error, as the operators of `tch` do.
     pub fn losses(
         &self,
         network: &Network,

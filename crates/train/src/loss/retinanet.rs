@@ -12,16 +12,17 @@ use super::{
 
 const MATCHER: Matcher = Matcher { high: 0.5, low: 0.4, every_object: true };
 
-/// How a box is held against its object's.
+/// The regression loss of boxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BoxLoss {
-    /// By what the network says of it, anchor by anchor: the first design.
+    /// L1 loss of the encoded box deltas, used by the first version.
     Deltas,
-    /// By how they lie on one another: the second.
+    /// GIoU loss of the decoded boxes, used by `_v2`.
     Overlap,
 }
 
-/// Each picture's losses by the number of its positive anchors, and their mean over the pictures.
+/// Returns the losses: for each image, the sum divided by its number of positive anchors, then the mean over the
+/// images.
 pub(super) fn losses(
     heads: &DenseHeads,
     objects: &[ObjectTensors],

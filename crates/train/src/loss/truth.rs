@@ -1,32 +1,32 @@
-//! What is true of a batch, as tensors.
+//! Ground truth of a batch, as tensors.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::Target;
 use lookout_measure::ObjectTarget;
 
-/// What is true of a batch's pictures.
+/// The ground truth of a batch's images.
 #[derive(Debug)]
 pub enum Truth {
-    /// `[N]` of int64 where each picture is of one class, or `[N, K]` in fp32, how much each is of every class.
+    /// `[N]` of int64 where each image has one class, otherwise `[N, K]` in fp32, the weight of every class.
     Classes(Tensor),
     Objects(Vec<ObjectTensors>),
 }
 
-/// The objects of a picture; boxes are `x1, y1, x2, y2` in pixels of the network's input.
+/// The objects of an image. Boxes are `x1, y1, x2, y2` in pixels of the network's input.
 #[derive(Debug)]
 pub struct ObjectTensors {
     /// `[M, 4]` in fp32.
     pub boxes: Tensor,
-    /// `[M]` of int64, from 1: 0 is the background.
+    /// `[M]` of int64, from 1; 0 is the background.
     pub labels: Tensor,
-    /// What is not trained on, `[I, 4]` in fp32.
+    /// Boxes that are ignored in training, `[I, 4]` in fp32.
     pub ignored: Tensor,
 }
 
 impl Truth {
-    /// What is true of pictures of which each target is one, all of the kind of the first; `classes` is how
-    /// many a classifier tells apart.
+    /// Creates the ground truth of a batch from one target per image, all of the same kind. `classes` is the number of
+    /// classes of a classifier.
     pub fn new<'a>(targets: impl IntoIterator<Item = &'a Target>, classes: usize) -> Self {
         let (mut parts, mut objects) = (Vec::new(), Vec::new());
         for target in targets {
@@ -38,7 +38,7 @@ impl Truth {
         if parts.is_empty() { Self::Objects(objects) } else { Self::Classes(class_tensor(&parts, classes)) }
     }
 
-    /// How many pictures it is about.
+    /// Returns the number of images.
     pub fn pictures(&self) -> usize {
         match self {
             Self::Classes(classes) => classes.size().first().map_or(0, |n| *n as usize),
@@ -87,7 +87,7 @@ fn class_tensor(parts: &[&[(u32, f32)]], classes: usize) -> Tensor {
 }
 
 impl ObjectTensors {
-    /// The objects of a picture. One without an area is left out, since nothing can be on it.
+    /// Creates the tensors for the objects of an image, and skips objects without an area, which no anchor can match.
     pub fn new(objects: &[ObjectTarget]) -> Self {
         let there = objects.iter().filter(|object| {
             let b = object.bbox;
@@ -109,7 +109,8 @@ impl ObjectTensors {
         self.labels.numel() == 0
     }
 
-    /// The boxes and labels of the objects `matched` `[P]`; of none, `[0, 4]` and `[0]`.
+    /// Returns the boxes and labels of the objects `matched` `[P]`. If `matched` is empty, the results are `[0, 4]` and
+    /// `[0]`.
     pub(super) fn of(&self, matched: &Tensor) -> (Tensor, Tensor) {
         (self.boxes.index_select(0, matched), self.labels.index_select(0, matched))
     }

@@ -1,4 +1,4 @@
-//! Alerts.
+//! Conversion of alerts.
 
 use lookout_schema::{AlertEvidence, AlertRecord, CollisionEvidence, Epoch, FrameRef, ObjectRef};
 

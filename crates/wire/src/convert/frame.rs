@@ -1,4 +1,4 @@
-//! Frames and snapshots.
+//! Conversion of frames and snapshots.
 
 use lookout_schema::{Classification, Epoch, FrameRecord, ModelInfo, SnapshotRecord, TimingUs};
 

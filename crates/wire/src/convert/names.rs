@@ -1,4 +1,4 @@
-//! What has a name: enums, and the causes of the ledger.
+//! Conversion of enums, and of the ledger's drop and expiry causes.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ pub(super) trait Named: Copy {
     fn from_number(number: i32) -> Option<Self>;
 }
 
-/// The value of a field; one that this version does not know makes no record, as in JSON.
+/// Converts the number of a field to its enum. An unknown number makes the record unreadable, as an unknown name does
+/// in JSON.
 pub(super) fn named<T: Named>(field: &'static str, number: i32) -> Result<T, BadField> {
     T::from_number(number).ok_or_else(|| BadField::new(field, format!("{number} is no known value")))
 }
@@ -63,7 +64,7 @@ named! {
     AlertLevel { Info, Warning, Critical }
 }
 
-/// A cause by which frames or records are counted.
+/// A cause by which frames or records are counted in the ledger.
 pub(super) trait Cause: Copy + Ord + 'static {
     const ALL: &'static [Self];
 

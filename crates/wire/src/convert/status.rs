@@ -1,4 +1,4 @@
-//! The status of cameras and workers.
+//! Conversion of the status records of cameras and workers.
 
 use lookout_schema::{
     CameraStatusRecord, Epoch, LedgerCounts, StatusRecord, WorkerFleet, WorkerLoad, WorkerStatusRecord,

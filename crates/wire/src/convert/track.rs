@@ -1,4 +1,4 @@
-//! Tracks.
+//! Conversion of tracks.
 
 use lookout_schema::{Epoch, LineCrossing, TrackRecord, ZoneStay};
 

@@ -1,4 +1,4 @@
-//! Sources, networks and sinks in the moods that the real ones have.
+//! Fake sources, networks and sinks that succeed, fail, panic or hang.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,8 @@ use tokio::sync::mpsc;
 
 pub(crate) const SIZE: Size = Size { width: 2, height: 2 };
 
-/// A pipeline of `cameras`, each `id=uri`; the uri tells [`source`] its mood.
+/// Returns the settings of a pipeline with `cameras`, each given by its id and its URI, which determines how [`source`]
+/// behaves.
 pub(crate) fn pipeline(cameras: &[(&str, &str)], worker: &str) -> PipelineSettings {
     let mut text = format!(
         "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n[worker]\nid = \"w\"\n{worker}\n"
@@ -37,8 +38,8 @@ pub(crate) fn pipeline(cameras: &[(&str, &str)], worker: &str) -> PipelineSettin
     lookout_config::parse("test.toml".as_ref(), &text, &|_| None).unwrap()
 }
 
-/// A source by its uri: `good-N` is a file of N frames, `missing` one that fails, `panic` one that
-/// panics; `test://` is a live camera, `test://panic` one that panics after each tenth frame.
+/// A fake source. Its URI gives its behavior: `good-N` is a file of N frames, `missing` a source that fails, `panic`
+/// one that panics; `test://` is a live camera, and `test://panic` one that panics after each tenth frame.
 struct Source {
     mood: String,
     live: bool,
@@ -99,7 +100,7 @@ impl FrameSource for Source {
             let (snapshot, canvas) = self.snapshots.due(now - started).map(Snapshot::blank).unzip();
             outlet.intake.push(Frame { header, ticket, pixels: pixels.clone(), snapshot }, &outlet.stop);
             canvas.into_iter().for_each(|canvas| canvas.draw(pixels.clone()));
-            // A live camera has its own pace.
+            // A live camera has its own frame rate.
             if outlet.stop.wait(if self.live { Duration::from_millis(2) } else { Duration::ZERO }) {
                 return SourceEnd::Stopped;
             }
@@ -111,24 +112,24 @@ impl FrameSource for Source {
 fn source(settings: &CameraSettings) -> Box<dyn FrameSource> {
     let uri = settings.uri.to_string();
     let mood = uri.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
-    // Of every frame, so that there are many.
+    // A snapshot of every frame.
     let snapshots = SnapshotPace::new(Duration::ZERO);
     Box::new(Source { mood, live: settings.uri.is_live(), snapshots })
 }
 
-/// What the network does with each batch.
+/// The behavior of the network for each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkMood {
     Well,
-    /// Panics at the second batch, once.
+    /// Panics once, at the second batch.
     PanicsOnce,
     Stuck,
 }
 
-/// How the network is loaded.
+/// The behavior of loading the network.
 pub(crate) enum Load {
     AtOnce,
-    /// It reports this step, and then waits until the sender is gone.
+    /// Reports this step, and then waits until the sender is dropped.
     Waits(&'static str, std::sync::mpsc::Receiver<()>),
     Fails(&'static str),
     Panics,
@@ -160,14 +161,14 @@ impl Detect for Fake {
     }
 }
 
-/// A sink that keeps what it gets; while `away`, records wait in it.
+/// A sink that keeps all records; while `away`, they are not acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
     pub(crate) away: bool,
     pub(crate) records: Mutex<Vec<FrameRecord>>,
     pub(crate) statuses: Mutex<Vec<StatusRecord>>,
     pub(crate) snapshots: Mutex<Vec<SnapshotRecord>>,
-    /// How long it takes to take a snapshot.
+    /// How long publishing a snapshot takes.
     pub(crate) snapshot_takes: Duration,
     pub(crate) waiting: Mutex<Vec<Ticket>>,
 }
@@ -214,7 +215,7 @@ impl SinkWatch for Sink {
     }
 }
 
-/// A worker on a task.
+/// A worker that runs on a task.
 pub(crate) struct Running {
     pub(crate) sink: Arc<Sink>,
     pub(crate) stop: mpsc::Sender<StopRequest>,
@@ -229,7 +230,7 @@ pub(crate) fn start_loading(settings: PipelineSettings, load: Load) -> Running {
     start_with(settings, NetworkMood::Well, load, Sink::default(), None)
 }
 
-/// A place in a fleet that the test plays.
+/// A fake membership in a fleet.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Seat {
     pub(crate) released: Arc<Mutex<Vec<i32>>>,
@@ -245,7 +246,7 @@ impl FleetSeat for Seat {
     }
 }
 
-/// A worker whose cameras are the registry's, and the end by which it is told of them.
+/// Starts a worker that runs the registry's cameras, and returns the sender of its fleet events.
 pub(crate) fn start_in_fleet(fleet: &str, seat: Seat) -> (Running, mpsc::Sender<FleetEvent>) {
     let text = format!(
         "name = \"test\"\ncameras = \"registry\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n[kafka]\n\
@@ -302,7 +303,7 @@ fn start_with(
 }
 
 impl Running {
-    /// Whether a camera's last status is this.
+    /// Returns whether the last status of a camera is `status`.
     pub(crate) fn says(&self, id: &str, status: CameraStatus) -> bool {
         let statuses = self.sink.statuses.lock().unwrap();
         let of_camera = statuses.iter().rev().find_map(|record| match record {
@@ -312,7 +313,7 @@ impl Running {
         of_camera == Some(status)
     }
 
-    /// Waits until `holds` of the records so far.
+    /// Waits until `holds` returns true for the records so far.
     pub(crate) async fn until(&self, holds: impl Fn(&[FrameRecord]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !holds(&self.sink.records.lock().unwrap()) {
@@ -322,7 +323,7 @@ impl Running {
     }
 }
 
-/// Every number of a summary adds up.
+/// Checks that all counters of a summary add up.
 pub(crate) fn assert_adds_up(summary: &Summary) {
     for (id, camera) in &summary.cameras {
         let dropped: u64 = camera.dropped.values().sum();
@@ -332,7 +333,7 @@ pub(crate) fn assert_adds_up(summary: &Summary) {
     }
 }
 
-/// Records by camera and session.
+/// Returns the sequence numbers of the records by camera and session.
 pub(crate) fn by_session(records: &[FrameRecord]) -> BTreeMap<(String, SessionId), Vec<u64>> {
     let mut sessions: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for record in records {

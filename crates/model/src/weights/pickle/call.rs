@@ -1,5 +1,5 @@
-//! What stands for a call in a pickle: of the few functions that rebuild dicts and tensors, and of those whose results
-//! do not matter here.
+//! Replacements for the function calls in a pickle: the few functions that rebuild dicts and tensors, and
+//! functions whose results do not matter here.
 
 use tch::Kind;
 
@@ -9,11 +9,12 @@ use super::{
 };
 use crate::weights::FormatError;
 
-/// Dimensions of a tensor. It also bounds what a file can have copied into each of its tensors.
+/// Maximum number of dimensions of a tensor. It also bounds how much a file can have copied for each of its
+/// tensors.
 const MAX_DIMS: usize = 16;
 
 impl<'a> Machine<'a, '_> {
-    /// What `function(*arguments)` would give.
+    /// Returns the value that stands for the result of `function(*arguments)`. No Python code is run.
     pub(super) fn call(
         &mut self,
         function: Value<'a>,
@@ -32,11 +33,11 @@ impl<'a> Machine<'a, '_> {
                 let metadata = arguments.get(6).copied();
                 self.tensor([storage, offset, size, stride], metadata)
             }
-            // The tensor inside: that it is a parameter changes nothing for a state dict.
+            // Returns the tensor itself: whether it is a parameter does not matter for a state dict.
             (Global::RebuildParameter, &[tensor, ..]) => Ok(tensor),
             (Global::RebuildFromType, &[function, Value::Global(kind), arguments, _]) => {
                 let known = matches!(kind, Global::Tensor | Global::RebuildParameter);
-                // Not itself once more: how deep calls lie in one another is bounded.
+                // A nested call of the same function is rejected, which bounds the recursion depth.
                 if !known || function == Value::Global(Global::RebuildFromType) {
                     return Err(self.malformed("a tensor is rebuilt as something else"));
                 }
@@ -50,12 +51,12 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// A dict of a dict; or of a list of pairs, as Python 2 wrote the items of an OrderedDict.
+    /// Returns a dict from a dict, or from a list of pairs, as Python 2 wrote the items of an OrderedDict.
     fn dict_of(&mut self, pairs: Value<'a>) -> Result<Value<'a>, FormatError> {
         if let Some(Object::Dict(_)) = self.objects_at(pairs) {
             return Ok(pairs);
         }
-        // Counted before the copy: the same list may be asked for many times.
+        // Counted before the copy, because the same list may be converted many times.
         self.spend(self.parts(pairs).map_or(0, <[_]>::len))?;
         let items = self.parts(pairs).and_then(|pairs| {
             pairs
@@ -78,7 +79,7 @@ impl<'a> Machine<'a, '_> {
         [storage, offset, size, stride]: [Value<'a>; 4],
         metadata: Option<Value<'a>>,
     ) -> Result<Value<'a>, FormatError> {
-        // It says of a complex tensor that it is a conjugate, and of a view that it is a negative.
+        // The metadata marks a complex tensor as a conjugate view, or a tensor as a negative view.
         let plain = match metadata {
             None | Some(Value::None) => true,
             Some(metadata) => {
@@ -114,8 +115,8 @@ impl<'a> Machine<'a, '_> {
         ints.ok_or_else(|| self.malformed("a tensor's size or stride is not a short tuple of integers"))
     }
 
-    /// A persistent id: `("storage", type, key, device, elements)`, and in the format of before torch 1.6 a
-    /// sixth part that is None or the view `(key, offset, elements)`.
+    /// Parses a persistent id: `("storage", type, key, device, elements)`. In the format from before torch 1.6,
+    /// a sixth part follows that is None or the view `(key, offset, elements)`.
     pub(super) fn storage(&self, id: Value<'a>) -> Result<StorageRef<'a>, FormatError> {
         let (kind, key, numel, view): (Kind, _, _, _) = match self.parts(id) {
             Some(

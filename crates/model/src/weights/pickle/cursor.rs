@@ -1,8 +1,8 @@
-//! A place in a file's bytes that never reads past their end.
+//! A read position in a file's bytes that never moves past their end.
 
 use crate::weights::FormatError;
 
-/// A place in a file's bytes.
+/// A read position in a file's bytes.
 #[derive(Debug, Clone)]
 pub(in crate::weights) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -14,17 +14,17 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes that are left.
     pub(in crate::weights) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes that were read.
     pub(in crate::weights) fn at(&self) -> usize {
         self.at
     }
 
-    /// The next `count` bytes. `count` may come from the file: nothing is allocated by it.
+    /// Reads the next `count` bytes. `count` may come from the file, because it causes no allocation.
     pub(in crate::weights) fn take(&mut self, count: u64) -> Result<&'a [u8], FormatError> {
         let rest = &self.bytes[self.at..];
         let taken = usize::try_from(count).ok().and_then(|count| rest.get(..count));
@@ -43,13 +43,13 @@ impl<'a> Cursor<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// UTF-8 text of `count` bytes.
+    /// Reads `count` bytes of UTF-8 text.
     pub(super) fn text(&mut self, count: u64) -> Result<&'a str, FormatError> {
         let at = self.at;
         std::str::from_utf8(self.take(count)?).map_err(|_| FormatError::pickle(at, "a text is not UTF-8"))
     }
 
-    /// UTF-8 text up to a line feed, which is taken too.
+    /// Reads UTF-8 text up to a line feed, which is also consumed.
     pub(super) fn line(&mut self) -> Result<&'a str, FormatError> {
         let rest = &self.bytes[self.at..];
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {

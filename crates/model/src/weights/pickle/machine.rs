@@ -1,4 +1,4 @@
-//! The stack machine.
+//! The stack machine that runs a pickle.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::weights::FormatError;
 
-/// Values that a pickle may put on the stack, into containers and into the memo, all together. A
-/// network of 1,000 tensors takes some 40,000. It bounds the memory to some 200 MB and the time to a second.
+/// Maximum number of values that a pickle may put on the stack, into containers and into the memo, in total. A
+/// network of 1,000 tensors needs some 40,000. This bounds the memory to some 200 MB and the time to a second.
 const MAX_VALUES: usize = 1 << 21;
 
-/// Reads the pickle that begins at the cursor, and leaves the cursor behind it.
+/// Reads the pickle at the cursor, and moves the cursor past it.
 pub(in crate::weights) fn load<'a>(input: &mut Cursor<'a>) -> Result<Pickle<'a>, FormatError> {
     let mut machine = Machine {
         input,
@@ -32,7 +32,7 @@ pub(in crate::weights) fn load<'a>(input: &mut Cursor<'a>) -> Result<Pickle<'a>,
 pub(super) struct Machine<'a, 'c> {
     input: &'c mut Cursor<'a>,
     stack: Vec<Value<'a>>,
-    /// The stack's heights at the open marks.
+    /// Heights of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
     pub(super) objects: Vec<Object<'a>>,
@@ -40,13 +40,13 @@ pub(super) struct Machine<'a, 'c> {
 }
 
 impl<'a> Machine<'a, '_> {
-    /// Does one instruction; the value is the pickle's, once it ends.
+    /// Runs one instruction. Returns the root value when the pickle ends.
     fn step(&mut self) -> Result<Option<Value<'a>>, FormatError> {
         self.spend(1)?;
         let at = self.input.at();
         match self.input.byte()? {
             b'.' => return self.pop().map(Some),
-            // PROTO, FRAME: how the pickle was written, which changes nothing here.
+            // PROTO, FRAME: protocol version and frame length, which do not matter here.
             0x80 => drop(self.input.byte()?),
             0x95 => drop(self.input.array::<8>()?),
             b'(' => self.marks.push(self.stack.len()),
@@ -106,7 +106,7 @@ impl<'a> Machine<'a, '_> {
                 let count = u64::from_le_bytes(self.input.array()?);
                 self.other(count)?;
             }
-            // EMPTY_SET, ADDITEMS, FROZENSET: a set holds no tensor that has a name.
+            // EMPTY_SET, ADDITEMS, FROZENSET: a set cannot hold a tensor with a name.
             0x8f => self.stack.push(Value::Other),
             0x90 => {
                 self.pop_to_mark()?;
@@ -173,14 +173,15 @@ impl<'a> Machine<'a, '_> {
                 };
                 self.stack.push(Value::Global(Global::named(module, name)?));
             }
-            // REDUCE, NEWOBJ: what is called is a function, or a class.
+            // REDUCE calls a function, NEWOBJ a class.
             b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let result = self.call(function, arguments)?;
                 self.stack.push(result);
             }
             b'b' => {
-                // The attributes of a dict or tensor: torch puts the versions of the modules there.
+                // BUILD sets attributes of a dict or tensor, where torch stores the versions of the modules.
+                // They are ignored.
                 self.pop()?;
                 let top = self.top()?;
                 let plain = matches!(top, Value::Other | Value::Unreadable(_));
@@ -204,7 +205,7 @@ impl<'a> Machine<'a, '_> {
         FormatError::pickle(self.input.at(), what)
     }
 
-    /// Counts values that are about to be kept, so that small files cannot ask for much memory.
+    /// Counts values before they are stored, so that small files cannot use much memory.
     pub(super) fn spend(&mut self, values: usize) -> Result<(), FormatError> {
         self.spent = self.spent.saturating_add(values);
         if self.spent > MAX_VALUES { Err(FormatError::TooManyValues { limit: MAX_VALUES }) } else { Ok(()) }
@@ -217,7 +218,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// The parts of a list or tuple.
+    /// Returns the parts of a list or tuple.
     pub(super) fn parts(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
         match self.objects_at(value)? {
             Object::List(items) | Object::Tuple(items) => Some(items),
@@ -235,7 +236,7 @@ impl<'a> Machine<'a, '_> {
         self.stack.push(value);
     }
 
-    /// The stack's height below which the open mark forbids to reach.
+    /// Returns the height of the stack at the last open mark, below which no value may be popped.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -305,7 +306,7 @@ impl<'a> Machine<'a, '_> {
         Ok(())
     }
 
-    /// Sets the pairs of `items` in the dict on top of the stack.
+    /// Adds the key-value pairs of `items` to the dict on top of the stack.
     fn set(&mut self, items: &[Value<'a>]) -> Result<(), FormatError> {
         let top = self.top()?;
         self.spend(items.len())?;

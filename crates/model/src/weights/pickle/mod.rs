@@ -1,8 +1,10 @@
-//! Python's pickle format, as far as state dicts need it.
+//! Reader for the subset of Python's pickle format that state dicts need.
 //!
-//! A pickle is a program for a small stack machine; in Python it can call anything. This machine has
-//! no way to call: it knows the few names of [`Global`] and builds plain values. The format is
-//! described in CPython's `Lib/pickletools.py`.
+//! A pickle is a program for a stack machine, and in Python it can call any function. This machine calls
+//! nothing: it knows the few names of [`Global`] and builds plain values. CPython's `Lib/pickletools.py`
+//! describes the format.
+//!
+//! [`Global`]: value::Global
 
 mod call;
 mod cursor;
@@ -13,7 +15,7 @@ pub(super) use cursor::Cursor;
 pub(super) use machine::load;
 pub(super) use value::{Object, StorageRef, TensorSpec, Value, shortened};
 
-/// What a pickle holds.
+/// The content of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     pub(super) root: Value<'a>,
@@ -42,7 +44,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Every storage that is named, whether a tensor of the state dict uses it or not.
+    /// Returns all storages that the pickle refers to, including those that no tensor of the state dict uses.
     pub(super) fn storages(&self) -> impl Iterator<Item = &StorageRef<'a>> {
         self.objects.iter().filter_map(|object| match object {
             Object::Storage(storage) => Some(storage),

@@ -1,11 +1,11 @@
-//! What a pickle of tensors can hold.
+//! The values that a pickle of tensors can hold.
 
 use tch::Kind;
 
 use crate::weights::FormatError;
 
-/// One value. Containers lie in [`Pickle::objects`], because a pickle may name one twice, or inside
-/// itself.
+/// A value. Containers are stored in [`Pickle::objects`] and referred to by index, because a pickle may refer
+/// to a container repeatedly, or from inside itself.
 ///
 /// [`Pickle::objects`]: super::Pickle
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,15 +16,16 @@ pub(in crate::weights) enum Value<'a> {
     /// An integer of more than 64 bits: little-endian, two's complement.
     Wide(&'a [u8]),
     Text(&'a str),
-    /// What neither names nor describes a tensor: a number with a point, a byte string, a set, a device.
+    /// A value that describes no tensor: a float, a byte string, a set, a device.
     Other,
-    /// A tensor of a kind that is not read, by what it is. It is an error only in the state dict.
+    /// A tensor of an unsupported kind, with a description of the kind. It is an error only inside the state
+    /// dict.
     Unreadable(&'static str),
     Global(Global),
     Object(usize),
 }
 
-/// What a value of several parts is.
+/// A value with several parts.
 #[derive(Debug, Clone)]
 pub(in crate::weights) enum Object<'a> {
     List(Vec<Value<'a>>),
@@ -34,20 +35,20 @@ pub(in crate::weights) enum Object<'a> {
     Tensor(Box<TensorSpec<'a>>),
 }
 
-/// A run of elements that lies elsewhere in the file.
+/// A reference to a storage: a sequence of elements elsewhere in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::weights) struct StorageRef<'a> {
     pub(in crate::weights) key: &'a str,
     pub(in crate::weights) kind: Kind,
-    /// Elements of the whole storage.
+    /// Number of elements of the whole storage.
     pub(in crate::weights) numel: u64,
-    /// Elements into the storage where this view of it begins.
+    /// Offset in elements at which this view of the storage starts.
     pub(in crate::weights) view_offset: u64,
-    /// Elements of this view of it.
+    /// Number of elements of this view.
     pub(in crate::weights) view_numel: u64,
 }
 
-/// A tensor as a view of a storage. Its numbers are as the file has them: not checked.
+/// A tensor as a view of a storage. Its numbers come from the file unchecked.
 #[derive(Debug, Clone)]
 pub(in crate::weights) struct TensorSpec<'a> {
     pub(in crate::weights) storage: StorageRef<'a>,
@@ -56,7 +57,7 @@ pub(in crate::weights) struct TensorSpec<'a> {
     pub(in crate::weights) stride: Vec<i64>,
 }
 
-/// The Python names that a pickle may use. Each is a word to this reader: nothing of Python runs.
+/// The Python names that a pickle may use. They are only labels: no Python code runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::weights) enum Global {
     /// `OrderedDict`, and the `Counter` in the state of some learning rate schedules.
@@ -64,20 +65,20 @@ pub(in crate::weights) enum Global {
     /// `torch._utils._rebuild_tensor` (before 0.4) and `_rebuild_tensor_v2`.
     RebuildTensor,
     RebuildParameter,
-    /// `torch._tensor._rebuild_from_type_v2`: a tensor with attributes of its own.
+    /// `torch._tensor._rebuild_from_type_v2`: a tensor with additional attributes.
     RebuildFromType,
     /// The type `torch.Tensor`.
     Tensor,
     Size,
     Storage(Kind),
-    /// A tensor of a kind that is not read, by what it is.
+    /// A function that builds a tensor of an unsupported kind, with a description of the kind.
     Unreadable(&'static str),
-    /// What torch's `weights_only=True` accepts beside tensors. It stands for itself and for what a call of it
-    /// would give, both of which are [`Value::Other`] here: no code runs.
+    /// A name other than tensors that torch's `weights_only=True` accepts. The name and the result of calling
+    /// it are both represented as [`Value::Other`]: no code runs.
     Inert,
 }
 
-/// The types of numbers, as torch names them.
+/// torch's names of dtypes.
 const DTYPES: [&str; 40] = [
     "float",
     "float16",
@@ -121,7 +122,7 @@ const DTYPES: [&str; 40] = [
     "float8_e8m0fnu",
 ];
 
-/// Other values that torch has by name: how tensors lie in memory, how they are quantized.
+/// Names of torch's other constants: memory layouts and formats, and quantization schemes.
 const NAMED: [&str; 15] = [
     "strided",
     "sparse_coo",
@@ -140,9 +141,10 @@ const NAMED: [&str; 15] = [
     "per_tensor_symmetric",
 ];
 
-/// Whether a name of Python is on the list of what `weights_only=True` accepts and builds no tensor
-/// (`_get_allowed_globals` of torch's `torch/_weights_only_unpickler.py`), or is NumPy's for a number or an array,
-/// which scripts keep beside the state dict as the best score. Protocol 2 has the names of Python 2.
+/// Returns whether a Python name is harmless. It is if `weights_only=True` accepts it and it builds no tensor
+/// (`_get_allowed_globals` of torch's `torch/_weights_only_unpickler.py`), or if it is NumPy's for a number or
+/// an array, which scripts store beside the state dict, for example as the best score. Protocol 2 uses the
+/// names of Python 2.
 fn is_inert(module: &str, name: &str) -> bool {
     match module {
         "builtins" | "__builtin__" => {
@@ -222,7 +224,7 @@ impl Global {
 
 pub(super) const QUANTIZED: &str = "a quantized tensor";
 
-/// At most 100 characters of a name out of a file, in one line.
+/// Returns at most 100 characters of a name from a file, escaped to a single line.
 pub(in crate::weights) fn shortened(name: &str) -> String {
     let mut short: String = name.chars().take(100).flat_map(char::escape_debug).collect();
     if name.chars().nth(100).is_some() {

@@ -1,4 +1,4 @@
-//! Answers those that serve.
+//! Answers the queries of the HTTP handlers.
 
 use std::sync::PoisonError;
 
@@ -13,7 +13,7 @@ use crate::{
 
 impl Engine {
     pub(super) fn answer(&self, ask: Ask, turn: &Turn) {
-        // Whoever asked may have gone, which is no fault.
+        // The caller may have been cancelled, so a failed send is not an error.
         match ask {
             Ask::Details(id, answer) => {
                 let _ = answer.send(self.details(&id, turn).map(Box::new));

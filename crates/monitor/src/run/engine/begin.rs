@@ -1,4 +1,4 @@
-//! How reading begins.
+//! Start of the consumer loop.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -10,17 +10,18 @@ use tokio::{sync::watch, time::sleep};
 use super::{Engine, is_set};
 use crate::{MonitorError, error::StoreError, run::locked, state::Checkpoint, store::Store};
 
-/// What is read. Tracks are not: they are ours.
+/// The record kinds that are read. Tracks are left out, because the monitor computes its own.
 const KINDS: [RecordKind; 5] =
     [RecordKind::Camera, RecordKind::Status, RecordKind::Frame, RecordKind::Snapshot, RecordKind::Alert];
 const RECENT: Duration = Duration::from_secs(3600);
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// Alerts that are kept at a time.
+/// Alerts per commit.
 const BATCH: usize = 500;
 
 impl Engine {
-    /// The reader of all that comes; none where it was stopped before the brokers answered. What the alerts' topic has
-    /// is kept before anything else is read, so that no alert is told again that was told and then not noted.
+    /// Opens the reader of all records; `None` if `stopped` is set before the brokers answer. The topic of
+    /// the alerts is read to its end and committed first, so that an alert that was published just before a
+    /// crash is not published again.
     pub(super) async fn begin(
         &mut self,
         stopped: &mut watch::Receiver<bool>,
@@ -52,7 +53,7 @@ impl Engine {
             let begun = loop {
                 tokio::select! {
                     begun = &mut begun => break begun,
-                    // Before the first record there is nothing to tell: each who asks is let go.
+                    // Queries cannot be answered before the first record, so they are dropped.
                     Some(_) = self.asks.recv() => {}
                     () = is_set(stopped) => return Ok(None),
                 }

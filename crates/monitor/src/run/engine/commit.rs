@@ -1,4 +1,4 @@
-//! Keeps what is known, and only then tells it.
+//! Commits the state to the store before results are published.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use crate::{MonitorError, run::locked, store::StoredAlert};
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Keeps a checkpoint. While the store fails nothing more is read: Kafka has it.
+    /// Commits a checkpoint. While the store fails nothing more is read; Kafka keeps the records.
     pub(super) async fn keep(
         &mut self,
         all: bool,
@@ -28,7 +28,7 @@ impl Engine {
                 Ok(new) => break new,
                 Err(error) => {
                     self.store_failed(&error);
-                    // The monitor turns: it waits for the store.
+                    // The loop is alive: it waits for the store.
                     locked(&self.shared.health).turned = Some(Instant::now());
                     if *stopped.borrow() {
                         return Err(error.into());

@@ -1,4 +1,4 @@
-//! What is done after each batch of records.
+//! One iteration of the consumer loop after each batch of records.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,21 @@ use crate::{
     run::{Event, locked, reading::Reading},
 };
 
-/// Everything is kept this often; alerts, and what they rest on, at once.
+/// Interval of full commits. Alerts, and the state that they depend on, are committed at once.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
-/// But not more often than this.
+/// The minimum interval between two commits.
 const KEEP_AT_MOST: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
-/// The frames of a camera that is watched are told no more often.
+/// The minimum interval of the track events of a watched camera.
 const LOOK_EVERY: Duration = Duration::from_millis(95);
-/// Records that are younger are read as they come.
+/// A record below this age counts as read when it was written.
 const FRESH_MS: i64 = 10_000;
-/// Nothing waits any more where for so long there was never more to read, or all that was read was fresh.
+/// The monitor has caught up if no batch left records unread, or all records were fresh, for this time.
 const QUIET: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// A new picture is there.
+/// The event for a new snapshot.
 #[derive(Serialize)]
 struct Picture<'a> {
     camera: &'a CameraId,
@@ -61,7 +61,8 @@ impl Turn {
         }
     }
 
-    /// Notes whether there was `more` to read, and how old the oldest record was that was taken.
+    /// Updates `caught_up`. `more` is whether records were left unread, `oldest_ms` the highest age of the
+    /// records applied.
     fn progress(&mut self, more: bool, oldest_ms: i64, now: Instant) {
         if more {
             self.behind = now;
@@ -74,7 +75,7 @@ impl Turn {
             self.away = Some(now);
             return;
         }
-        // Workers need a moment to find brokers again that were away, and then tell what they have kept meanwhile.
+        // After an outage, workers need time to reconnect, and then send the records that they have buffered.
         if self.away.is_some_and(|away| now.duration_since(away) < SETTLE) {
             return;
         }
@@ -118,7 +119,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands on what need not be kept.
+    /// Forwards the results that need no commit.
     fn hand_on(&mut self, turn: &mut Turn, now: Instant) {
         let tracks = std::mem::take(&mut self.state.told.tracks);
         if let Some(inbox) = self.tracks.as_ref().filter(|_| !tracks.is_empty()) {
@@ -153,13 +154,13 @@ impl Engine {
             if let Some((view, events)) = view.zip(turn.watched.get(&camera))
                 && let Some(event) = Event::new("tracks", &view)
             {
-                // The browser may just have gone.
+                // The browser may just have disconnected.
                 let _ = events.send(event);
             }
         }
     }
 
-    /// Tells the page how everything is.
+    /// Updates the overview and the metrics, and sends the changes to the browsers.
     async fn tell(&mut self, turn: &mut Turn, now: Instant) {
         let seconds = now.duration_since(turn.told).as_secs_f64();
         turn.told = now;
@@ -177,7 +178,7 @@ impl Engine {
         self.shared.tell("overview", &changed);
     }
 
-    /// Keeps everything, at the end.
+    /// Commits the whole state at the end.
     pub(super) async fn finish(
         &mut self,
         turn: &mut Turn,

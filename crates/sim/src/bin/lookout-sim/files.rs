@@ -1,4 +1,4 @@
-//! `lookout sim dataset` and `lookout sim video`.
+//! The commands `lookout sim dataset` and `lookout sim video`.
 
 use indicatif::ProgressBar;
 use lookout_args::{SimDatasetArgs, SimVideoArgs};

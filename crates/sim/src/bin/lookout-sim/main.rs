@@ -26,12 +26,12 @@ enum Verb {
     Sim(SimArgs),
 }
 
-/// Wrong input; nothing was started.
+/// Exit code for wrong input; nothing was started.
 const WRONG_INPUT: u8 = 2;
 
-/// Why nothing came of it.
+/// Why a command failed.
 enum Problem {
-    /// What was typed.
+    /// Wrong input on the command line.
     Input(String),
     Failed(anyhow::Error),
 }
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Reads WIDTHxHEIGHT.
+/// Parses WIDTHxHEIGHT.
 fn size(text: &str) -> Result<Size, Problem> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     let fits = |side: &u32| (64..=4096).contains(side) && side.is_multiple_of(4);
@@ -92,7 +92,7 @@ fn fps(fps: u32) -> Result<u32, Problem> {
     (1..=60).contains(&fps).then_some(fps).ok_or_else(told)
 }
 
-/// How many bits a second make pictures of this size that look as a camera's do.
+/// Returns a bit rate at which frames of this size look like a real camera's.
 fn kbit_s(size: Size, fps: u32) -> u32 {
     let pixels = u64::from(size.width) * u64::from(size.height) * u64::from(fps);
     (pixels * 12 / 100 / 1000).clamp(200, 50_000) as u32

@@ -1,4 +1,4 @@
-//! `lookout sim serve`.
+//! The command `lookout sim serve`.
 
 use std::{
     fs::File,
@@ -17,11 +17,11 @@ use serde::Serialize;
 
 use crate::{Problem, fps, kbit_s, place, size, weather};
 
-/// A line of the truth file.
+/// A line of the ground-truth file.
 #[derive(Serialize)]
 struct Line<'a> {
     camera: String,
-    /// When the frame was shown, which its record calls `captured_at`.
+    /// When the frame was sent, which its record calls `captured_at`.
     at: Timestamp,
     #[serde(flatten)]
     truth: &'a FrameTruth,
@@ -72,7 +72,7 @@ fn clips(args: &SimServeArgs) -> Result<Vec<Arc<Clip>>, Problem> {
     let count = args.clips.min(args.cameras);
     let mut clips = Vec::new();
     for n in 0..count {
-        // Fixed cameras of one scene, and one that drives, so that both kinds of consumers have something to do.
+        // Fixed cameras of one scene and one moving camera, so that both kinds of consumers have input.
         let drives = first == Place::Road && count > 1 && n + 1 == count;
         let settings = ClipSettings {
             scene: Scene::new(if drives { Place::Drive } else { first }, args.camera.seed),
@@ -107,7 +107,7 @@ fn truth_file(path: &std::path::Path) -> Result<TruthSink, Problem> {
     Ok(TruthSink(Arc::new(move |camera, at, truth| {
         let line = Line { camera: format!("camera-{camera}"), at, truth };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever reads it sees whole lines; a disk that is full shows in the file.
+        // Each line is flushed, so that readers see whole lines. A full disk shows as a truncated file.
         let _ = serde_json::to_writer(&mut *file, &line);
         let _ = file.write_all(b"\n").and_then(|()| file.flush());
     })))

@@ -1,4 +1,4 @@
-//! COCO's JSON as it is written; what is not used of it is passed over.
+//! COCO's JSON format. Unused fields are ignored.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::loose::Loose;
 use crate::data::{DataError, files};
 
-/// The annotations of COCO's 118,000 training pictures have half a gigabyte.
+/// The annotations of COCO's 118,000 training images take half a gigabyte.
 const LIMIT: u64 = 4 << 30;
 
-/// What is used of it. Values are read whatever their type, so that an error can say in which image or annotation one is
+/// The used fields. Their values may have any JSON type, so that an error can name the image or annotation that is
 /// wrong.
 #[derive(Debug, Deserialize)]
 pub(super) struct CocoFile {
@@ -36,7 +36,7 @@ pub(super) struct Annotation {
     pub(super) id: Loose,
     pub(super) image_id: Loose,
     pub(super) category_id: Loose,
-    /// `x, y, width, height`
+    /// `x, y, width, height` in pixels.
     #[serde(default)]
     pub(super) bbox: Loose,
     #[serde(default)]
@@ -51,12 +51,12 @@ pub(super) struct Category {
     pub(super) name: String,
 }
 
-/// What a detector found, in COCO's format of results.
+/// A detection in COCO's format of results.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct CocoDetection {
     pub image_id: u64,
     pub category_id: u64,
-    /// `x, y, width, height`
+    /// `x, y, width, height` in pixels.
     pub bbox: [f64; 4],
     pub score: f64,
 }
@@ -77,10 +77,10 @@ pub(super) fn parse(path: &Path, json: &[u8]) -> Result<CocoFile, DataError> {
 }
 
 impl CocoDetection {
-    /// Reads a file of COCO's format of results: an array of detections.
+    /// Reads a file in COCO's format of results: an array of detections.
     ///
     /// # Errors
-    /// A file that cannot be read, with the line and what was expected.
+    /// Returns an error if the file cannot be read, with the line and the expected format.
     pub fn read_all(path: &Path) -> Result<Vec<Self>, DataError> {
         Self::parse(path, &files::read(path, LIMIT)?)
     }
@@ -103,7 +103,7 @@ fn json_of<'a, T: Deserialize<'a>>(
     serde_json::from_slice(json).map_err(|source| DataError::Json { path: path.to_owned(), expected, source })
 }
 
-/// The text without a byte-order mark.
+/// Removes a byte-order mark.
 fn without_mark(json: &[u8]) -> &[u8] {
     json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }

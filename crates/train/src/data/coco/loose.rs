@@ -1,4 +1,4 @@
-//! JSON values as tools write them, where COCO has numbers.
+//! Leniently typed JSON values, since tools write COCO's numbers in several forms.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// A value of any type. Objects are read over.
+/// A JSON value of any type. The content of objects is skipped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Loose {
     #[default]
@@ -21,7 +21,7 @@ pub(super) enum Loose {
 }
 
 impl Loose {
-    /// As a number.
+    /// Returns the value as a number.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Whole(number) => Some(*number as f64),
@@ -31,11 +31,11 @@ impl Loose {
         }
     }
 
-    /// As a whole number from 0, also where it is written as `3.0` or `"3"`.
+    /// Returns the value as an integer from 0, also if it is written as `3.0` or `"3"`.
     pub(super) fn whole(&self) -> Option<u64> {
         match self {
             Self::Whole(number) => Some(*number),
-            // Above it, numbers with a point are further apart than 1.
+            // Above this, adjacent `f64` values are more than 1 apart.
             Self::Real(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => {
                 Some(*number as u64)
             }
@@ -44,7 +44,7 @@ impl Loose {
         }
     }
 
-    /// As a flag: 0 or 1, as COCO has it, or what others write for it.
+    /// Returns the value as a flag: 0 or 1, as in COCO, or a boolean, as other tools write.
     pub(super) fn flag(&self) -> Option<bool> {
         match self {
             Self::Null => Some(false),

@@ -1,4 +1,4 @@
-//! COCO's JSON: <https://cocodataset.org/#format-data>.
+//! COCO's JSON format: <https://cocodataset.org/#format-data>.
 
 mod file;
 mod loose;
@@ -26,10 +26,10 @@ use super::{
 };
 use crate::sample::Target;
 
-/// Of an image whose size is not known, since its file is not there.
+/// The assumed size of an image without a known size whose file is missing.
 const LARGEST: Size = Size { width: MAX_SIDE, height: MAX_SIDE };
 
-/// The data set of a file, or of the split `split` of a folder; pictures in the order of their ids.
+/// Opens the data set of a file, or of the split `split` in a folder, with the images sorted by id.
 pub(super) fn open(path: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let path = place::annotations(path, split)?;
     data_set(&path, file::read(&path)?, exif)
@@ -91,7 +91,7 @@ fn classes(path: &Path, categories: &[Category]) -> Result<Classes, DataError> {
     Ok(Classes::numbered(categories))
 }
 
-/// An image's id: a number, or a text such as a UUID.
+/// The id of an image: a number, or a text such as a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Id {
     Number(u64),
@@ -110,7 +110,7 @@ impl Id {
     }
 }
 
-/// The images in the order of their ids, and the place of each id among them.
+/// Returns the images sorted by id, and the index of each id.
 fn entries(
     path: &Path,
     images: Vec<Image>,
@@ -143,7 +143,7 @@ fn entries(
             );
             return Err(DataError::wrong(path, at(), what));
         };
-        // A file that is not there is found with all others that are not.
+        // A missing file is reported later, together with all other missing files.
         let size = if unknown && place.is_file() { Some(size_on_disk(&place, exif)?) } else { said };
         let target = Target::Objects(Vec::new());
         let entry = Entry { name, path: place, number: 0, size, target, judged: None };
@@ -165,8 +165,8 @@ fn entries(
     Ok((list, numbers))
 }
 
-/// Adds an object to its image: the part of its box within the image for training; the whole box for evaluation, as
-/// pycocotools has it, also where that is not the same or nothing is left to learn from.
+/// Adds an object to its image. For training, its box is clipped to the image; for evaluation it is kept whole, as in
+/// pycocotools, even if nothing is left after clipping.
 fn add(
     annotation: &Annotation,
     (class_id, ignore): (u32, bool),

@@ -1,4 +1,4 @@
-//! Where a COCO data set's files are: as COCO's archives unpack, and as others lay them out.
+//! Locations of the files of a COCO data set: as COCO's archives unpack them, and in the layouts of other tools.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use crate::data::{
     files::{listed, name_of, portable, within},
 };
 
-/// How COCO calls the files with objects.
+/// The prefix of COCO's files with object annotations.
 const INSTANCES: &str = "instances_";
-/// How Roboflow calls them, one in the folder of each split.
+/// Roboflow's name of the annotation file in the folder of each split.
 const ROBOFLOW: &str = "_annotations.coco.json";
 
-/// The annotations of `split` in `path`, which is a folder or the file itself.
+/// Returns the annotation file of `split` in `path`, which is a folder or the file itself.
 pub(super) fn annotations(path: &Path, split: Option<&str>) -> Result<PathBuf, DataError> {
     if !path.is_dir() {
         return match split {
@@ -52,7 +52,7 @@ pub(super) fn annotations(path: &Path, split: Option<&str>) -> Result<PathBuf, D
     }
 }
 
-/// Each file of annotations and its split's name.
+/// Returns all annotation files with the names of their splits.
 fn candidates(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let mut found = Vec::new();
     for folder in [root.to_owned(), root.join("annotations")].iter().filter(|folder| folder.is_dir()) {
@@ -68,7 +68,7 @@ fn candidates(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
             }
         }
     }
-    // COCO's folder holds its captions and key points too, which are no objects of their own.
+    // COCO's folder also holds captions and keypoints, which are not object annotations.
     if found.iter().any(|(_, path)| is_instances(path)) {
         found.retain(|(_, path)| is_instances(path));
     }
@@ -79,15 +79,15 @@ fn is_instances(path: &Path) -> bool {
     name_of(path).is_some_and(|name| name.starts_with(INSTANCES))
 }
 
-/// Finds the images of a file of annotations, each by itself: they may lie in several folders.
+/// Finds the images of an annotation file. Each is searched separately, since they may lie in several folders.
 pub(super) struct Places {
     folders: Vec<PathBuf>,
-    /// The folder of the last image that was found: mostly that of the next, too.
+    /// Index of the folder of the last image that was found, which often holds the next one too.
     last: Option<usize>,
 }
 
 impl Places {
-    /// Those around the file `annotations`, the likelier ones first.
+    /// Returns the folders around the file `annotations` in which images may lie, the likelier ones first.
     pub(super) fn around(annotations: &Path) -> Self {
         let here = annotations.parent().unwrap_or(Path::new(""));
         let above = here.parent().unwrap_or(Path::new(""));
@@ -105,12 +105,12 @@ impl Places {
         Self { folders, last: None }
     }
 
-    /// Where the image `name` is; of one that is nowhere, where it would be expected, beside the last that was found.
-    /// None where the name leads out of the data set.
+    /// Returns the path of the image `name`. If there is no such file, returns the path in the folder of the last image
+    /// that was found. Returns `None` if the name leads out of the data set.
     pub(super) fn of(&mut self, name: &str) -> Option<PathBuf> {
         let portable = portable(name);
         let order = self.last.into_iter().chain(0..self.folders.len());
-        // A file of just this name goes before one that only another system would call so.
+        // A file with exactly this name has priority over one with the converted name.
         for place in order {
             for name in [name, &portable] {
                 if let Some(path) = within(&self.folders[place], name).filter(|path| path.is_file()) {

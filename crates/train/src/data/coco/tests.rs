@@ -142,7 +142,7 @@ fn ids_and_flags_of_other_tools_are_read() {
     let set = parsed(&file).unwrap();
     let entries: Vec<(&str, u64, usize)> =
         set.entries().iter().map(|entry| (entry.name.as_str(), entry.number, entry.truth().len())).collect();
-    // Of ids that are not all numbers, an image's number is its place.
+    // If not all ids are numbers, images are numbered by their position.
     assert_eq!(entries, [("sub/a.png", 1, 1), ("b.png", 2, 1)]);
     let told = set.left_out().to_string();
     assert!(told.contains("annotation a list of image 4: it has no box"), "{told}");
@@ -180,7 +180,7 @@ fn a_byte_order_mark_is_no_json() {
     assert!(error.contains("Git LFS pointer"), "{error}");
 }
 
-/// An image of 8x6 pixels.
+/// Writes an image of 8x6 pixels.
 fn put_image(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::new(8, 6).save(path).unwrap();
@@ -198,7 +198,7 @@ fn each_image_is_looked_for_by_itself() {
     let at = |name: &str| root.path().join(name);
     fs::create_dir(at("annotations")).unwrap();
     let file = at("annotations/instances_val.json");
-    // The first is missing, and one is in another folder than the others.
+    // The first image is missing, and one is in another folder than the others.
     fs::write(&file, listing(&["gone.png", "1.png", "2.png", "3.png"]).to_string()).unwrap();
     put_image(&at("val/1.png"));
     put_image(&at("val/2.png"));

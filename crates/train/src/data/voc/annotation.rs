@@ -1,4 +1,4 @@
-//! One picture's XML of Pascal VOC.
+//! The XML annotation of one image in Pascal VOC's format.
 
 use std::{path::Path, str};
 
@@ -6,11 +6,11 @@ use roxmltree::{Document, Node};
 
 use crate::data::DataError;
 
-/// What a file says, not yet judged.
+/// The content of an annotation file, not yet validated.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Annotation {
     pub(super) filename: Option<String>,
-    /// Width and height; none where the file has none, or zeros, as some tools write.
+    /// Width and height. `None` if the file has none, or zeros, as some tools write.
     pub(super) size: Option<[f64; 2]>,
     pub(super) objects: Vec<Object>,
 }
@@ -19,18 +19,20 @@ pub(super) struct Annotation {
 pub(super) struct Object {
     pub(super) name: String,
     pub(super) difficult: bool,
-    /// `xmin, ymin, xmax, ymax`, as they stand there.
+    /// `xmin, ymin, xmax, ymax` as in the file.
     pub(super) bndbox: Option<[f64; 4]>,
 }
 
+/// Parses an annotation file.
+///
 /// # Errors
-/// What, and in which line.
+/// Returns an error with the position in the file.
 pub(super) fn parse(path: &Path, xml: &[u8]) -> Result<Annotation, DataError> {
     let text = str::from_utf8(xml).map_err(|error| {
         let what = "it is not UTF-8 text from there on; an annotation is an XML file";
         DataError::wrong(path, format!("byte {}", error.valid_up_to()), what)
     })?;
-    // Tools on Windows begin a file with this mark, which the parser would take for text.
+    // Tools on Windows write a byte-order mark, which the parser would take for text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document =
         Document::parse(text).map_err(|source| DataError::Xml { path: path.to_owned(), source })?;
@@ -98,7 +100,7 @@ impl Reader<'_> {
     }
 }
 
-/// Of the node itself: a person's parts, which are no objects of their own, lie deeper and have boxes too.
+/// Returns a direct child. Deeper nodes, such as the parts of a person, have boxes too but are not objects.
 fn child<'a, 'b>(node: Node<'a, 'b>, name: &str) -> Option<Node<'a, 'b>> {
     node.children().find(|child| child.has_tag_name(name))
 }

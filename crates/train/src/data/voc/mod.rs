@@ -1,5 +1,5 @@
-//! Pascal VOC: an XML file a picture, and lists of pictures for splits.
-//! <http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html>
+//! Pascal VOC's format: one XML file per image, and lists of images for splits
+//! (<http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html>).
 
 mod annotation;
 
@@ -23,15 +23,15 @@ const ANNOTATIONS: &str = "Annotations";
 const PICTURES_FOLDER: &str = "JPEGImages";
 const SPLITS: &str = "ImageSets/Main";
 
-/// How deep annotations may lie: a link may lead back to where it is.
+/// Maximum depth of the annotation folders, since a link may create a cycle.
 const DEPTH: usize = 16;
 
-/// An annotation of a thousand objects has half a megabyte.
+/// An annotation with a thousand objects takes half a megabyte.
 const XML_LIMIT: u64 = 16 << 20;
 const SPLIT_LIMIT: u64 = 256 << 20;
 
-/// The data set in `root`, or what of it the list `split` names. The classes are those of all its annotations,
-/// whatever the split, in the order of the alphabet: so the splits agree on them.
+/// Opens the data set in `root`, or the images in the list of `split`. The classes are those of all annotations, sorted
+/// by name, so that all splits have the same classes.
 pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let folder = root.join(ANNOTATIONS);
     if !folder.is_dir() {
@@ -73,7 +73,7 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
     Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Difficult, of_pictures: false, exif })
 }
 
-/// The annotations in a folder and those in it, as CVAT lays them out, in the order of their names.
+/// Collects the annotations in a folder and its subfolders, which CVAT creates, sorted by name.
 fn annotations(
     folder: &Path,
     depth: usize,
@@ -98,12 +98,12 @@ fn annotations(
     Ok(())
 }
 
-/// What an annotation is called in lists: its path in the folder, without the ending.
+/// Returns the name of an annotation in the lists: its path in the folder, without the extension.
 fn stem(folder: &Path, path: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).with_extension("").to_string_lossy().into_owned()
 }
 
-/// The names in the list of a split, of which `stems` are those that there are annotations for.
+/// Returns the names in the list of a split. `stems` holds the names of all annotations.
 fn listed_in(
     root: &Path,
     split: &str,
@@ -131,9 +131,10 @@ fn listed_in(
     Ok(names)
 }
 
-/// The name in a line of a list: all of the line, which may have spaces and folders; in quotes, as CVAT writes names
-/// with spaces; with the ending of the picture. In the lists of single classes a number follows, which says whether the
-/// class is there; it is passed over, for the annotations know. What there is an annotation for decides.
+/// Returns the name in a line of a list. The line may contain spaces and folders, quotes (which CVAT writes around
+/// names with spaces), and the extension of the image. The lists of single classes add a number that says whether the
+/// class is present; it is ignored, since the annotations contain this. If the line can be read in several ways, the
+/// first name with an annotation is used.
 fn name_in(line: &str, stems: &BTreeSet<String>) -> Option<String> {
     let line = line.trim();
     let numbered =
@@ -150,7 +151,7 @@ fn unquoted(name: &str) -> &str {
     name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name)
 }
 
-/// The name without the ending of a picture or an annotation.
+/// Removes the extension of an image or an annotation.
 fn without_ending(name: &str) -> Option<String> {
     let (stem, ending) = name.rsplit_once('.')?;
     let ending = ending.to_ascii_lowercase();
@@ -175,9 +176,9 @@ fn entry(
     for (at, object) in (1..).zip(annotation.objects) {
         let bbox = match object.bndbox {
             None => Err(Reason::NoBox),
-            // A box that is no wider than zero in the file was a click; it is not made a pixel wide below.
+            // A box without an area in the file comes from a click. The conversion below would make it one pixel wide.
             Some([x1, y1, x2, y2]) if x2 <= x1 || y2 <= y1 => Err(Reason::NoArea),
-            // Pascal VOC counts pixels from 1, and a box's last pixel belongs to it.
+            // Pascal VOC counts pixels from 1, and the last pixel belongs to the box.
             Some([x1, y1, x2, y2]) => sound([x1 - 1.0, y1 - 1.0, x2, y2], size, left_out),
         };
         match (bbox, classes.id(&object.name)) {
@@ -197,14 +198,14 @@ fn entry(
     Ok(Entry { name, path, number, size: Some(size), target: Target::Objects(objects), judged: None })
 }
 
-/// Where an annotation's picture is: by the annotation's own name, as Pascal VOC's are; else by what it says,
-/// which tools do not change when files are renamed.
+/// Returns the path of an annotation's image: by the name of the annotation file, as in Pascal VOC, otherwise by the
+/// `filename` in it, which tools do not update when files are renamed.
 fn picture(root: &Path, stem: &str, filename: Option<&str>) -> PathBuf {
     let mut folders = [root.join(PICTURES_FOLDER), root.join(ANNOTATIONS), root.to_owned()].into_iter();
     let found = folders.find_map(|folder| {
         let endings = PICTURES.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_ascii_uppercase()]);
         let mut by_stem = endings.map(|ending| folder.join(format!("{stem}.{ending}")));
-        // A path from another machine means nothing here; its last part may.
+        // A path from another machine is not valid here, but its last component may be.
         let beside = stem.rsplit_once('/').map_or("", |(beside, _)| beside);
         let by_name = filename.into_iter().flat_map(|name| {
             let name = portable(name);

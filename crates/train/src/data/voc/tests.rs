@@ -86,7 +86,7 @@ fn names_with_spaces_and_folders_are_found() {
         ("JPEGImages/cam 2/a b.png", ""),
         ("JPEGImages/cam 2/c.d.jpg", ""),
         ("JPEGImages/img.png", ""),
-        // As labelImg, CVAT with its quotes, tools on Windows, and tools that keep the ending write them.
+        // Lists as labelImg, CVAT (with quotes), tools on Windows, and tools that keep the extension write them.
         ("ImageSets/Main/plain.txt", "img 1\ncam 2/a b\n"),
         ("ImageSets/Main/quoted.txt", "\"img 1\"\n\"cam 2/a b\"\ncam 2/c.d\n"),
         ("ImageSets/Main/windows.txt", "\u{feff}cam 2\\a b\r\ncam 2\\c.d.jpg\r\n"),
@@ -143,13 +143,13 @@ fn a_broken_annotation_says_what_and_where() {
     let corner = object("cat", [1, 1, 5, 5], "").replace("<xmax>5", "<xmax>five");
     says(&annotated(SIZE, &[&corner]), "<xmax> is `five`, which is no number");
     says(&annotated("<size><width>9e9</width><height>2</height></size>", &[]), "no picture is 9000000000x2");
-    // Entities that grow a file to gigabytes.
+    // Entities that would expand to gigabytes.
     says("<!DOCTYPE a [<!ENTITY b \"bb\"><!ENTITY c \"&b;&b;\">]><annotation>&c;</annotation>", "is no XML");
     let no_root = tempfile::tempdir().unwrap();
     assert!(open(no_root.path(), None, APPLY).unwrap_err().to_string().contains("no folder `Annotations`"));
 }
 
-/// The blood cells beside the repository, of which two boxes are points.
+/// The BCCD data set (blood cells), which is not part of the repository and has two boxes that are points.
 #[test]
 fn bccd_is_read_whole_and_two_boxes_are_left_out() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/bccd"));

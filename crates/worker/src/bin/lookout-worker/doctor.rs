@@ -1,4 +1,4 @@
-//! `lookout doctor`.
+//! The command `lookout doctor`.
 
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use lookout_config::{
 use lookout_ingest::{Decoder, decoders, is_pipe, probe};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 
-/// Wrong input; nothing was started.
+/// Exit code for wrong input; nothing was started.
 const WRONG_INPUT: u8 = 2;
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
@@ -41,7 +41,7 @@ fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -
     for finding in brokers(&settings.kafka, patience) {
         sheet.note(&finding)?;
     }
-    // At a time as many as a worker would hold open; a probe is over within its patience.
+    // All cameras are probed at the same time, as a worker would open them. Each probe ends within `patience`.
     thread::scope(|scope| {
         let probes: Vec<_> =
             settings.cameras.iter().map(|camera| scope.spawn(move || look(camera, patience))).collect();
@@ -53,7 +53,7 @@ fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -
     })
 }
 
-/// One line of what was found.
+/// One line of the report.
 struct Finding {
     subject: String,
     well: bool,
@@ -70,7 +70,7 @@ impl Finding {
     }
 }
 
-/// What is printed, as it is found.
+/// The report, which is printed line by line.
 struct Sheet {
     all_well: bool,
 }

@@ -1,4 +1,4 @@
-//! `lookout-worker`: a pipeline on the real GStreamer, libtorch and Kafka.
+//! `lookout-worker`: runs a pipeline with GStreamer, libtorch and Kafka.
 
 mod doctor;
 mod parts;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let progress = Progress::on_terminal();
     let default = match worker.verb {
         Verb::Run(_) => "info",
-        // It says in its own words what is wrong.
+        // The command prints its findings itself.
         Verb::Doctor(_) => "off",
     };
     logging::start(default, Mutex::new(progress.log_writer()));

@@ -1,4 +1,4 @@
-//! The real parts of a worker.
+//! The components of a worker with GStreamer, libtorch and Kafka.
 
 use std::sync::Arc;
 
@@ -14,19 +14,20 @@ use lookout_schema::RecordKind;
 use lookout_stage::InputSize;
 use lookout_worker::{DecoderFallbacks, FleetParts, Inputs, Loading, MakeSource, Network, Parts, worker_id};
 
-/// The parts of a worker, made ready.
+/// The components of a worker, ready to run.
 pub(crate) struct Ready {
     pub(crate) parts: Parts,
-    /// The cluster that was asked for; it has to outlive the worker.
+    /// The embedded cluster, if the pipeline uses one; it has to outlive the worker.
     pub(crate) embedded: Option<Embedded>,
 }
 
 impl Ready {
-    /// Starts the embedded cluster where it is asked for, and the sink. The network is loaded by the worker, while the
+    /// Starts the embedded cluster if the pipeline uses one, and the sink. The worker loads the network while the
     /// cameras connect.
     ///
     /// # Errors
-    /// Something that the pipeline names is not there, or cannot be used; nothing is left running.
+    /// Returns an error if a component of the pipeline is missing or cannot be used; nothing keeps running in that
+    /// case.
     pub(crate) fn new(settings: &PipelineSettings) -> Result<Self> {
         lookout_ingest::init()?;
         let target = Target::choose(settings.model.device, settings.model.precision)?;
@@ -80,7 +81,7 @@ impl Ready {
     }
 }
 
-/// Loads the network and joins the fleet with it.
+/// Loads the network, and joins the fleet once it is loaded.
 fn load(
     settings: &PipelineSettings,
     kafka: &KafkaSettings,
@@ -111,7 +112,7 @@ fn load(
     })
 }
 
-/// What the networks of a worker are made of.
+/// The settings from which a worker's networks are loaded.
 #[derive(Clone)]
 struct Networks {
     model: ModelSettings,
@@ -121,13 +122,14 @@ struct Networks {
 }
 
 impl Networks {
-    /// A network for each stream.
+    /// Loads a network for each stream.
     fn load(&self, loading: &Loading) -> Result<Replicas, ModelError> {
         let begin = |step: LoadStep| loading.begin(step);
         load_replicas(&self.model, self.classify.as_ref(), &self.streams, self.max_batch, &begin)
     }
 
-    /// A network for a stream whose own has failed. It shares nothing with the others, whose weights may be why.
+    /// Loads a network for a stream whose own has failed. It shares no weights with the others, since the shared
+    /// weights may be the cause.
     fn load_one(&self) -> Result<Box<dyn lookout_stage::Detect>, ModelError> {
         let mut network = load_stream(&self.model, self.classify.as_ref(), &self.streams)?;
         network.warm_up(1)?;

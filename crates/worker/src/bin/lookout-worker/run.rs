@@ -1,4 +1,4 @@
-//! `lookout run`.
+//! The command `lookout run`.
 
 use std::{
     io::{self, Write},
@@ -18,10 +18,10 @@ use tokio::{
 
 use crate::parts::Ready;
 
-/// Wrong input; nothing was published.
+/// Exit code for wrong input; nothing was published.
 const WRONG_INPUT: u8 = 2;
 
-/// The time for cameras' pipelines that are still stopping when all else has ended.
+/// How long to wait for cameras' pipelines that are still stopping when everything else has ended.
 const PIPELINES_STOP: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
@@ -66,7 +66,7 @@ async fn until_end(settings: PipelineSettings, ready: Ready, progress: &Progress
     summary
 }
 
-/// SIGINT and SIGTERM: in order the first time, at once the second time.
+/// Returns the stop requests from SIGINT and SIGTERM: the first signal drains, the second one stops at once.
 fn stops_on_signals() -> io::Result<mpsc::Receiver<StopRequest>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (stop, stops) = mpsc::channel(2);
@@ -76,7 +76,7 @@ fn stops_on_signals() -> io::Result<mpsc::Receiver<StopRequest>> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            // A third has nothing to add.
+            // A third signal has no further effect.
             let _ = stop.try_send(StopRequest);
         }
     });
