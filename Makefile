@@ -42,7 +42,7 @@ lint: setup-tests ## format, spelling, phrases, clippy and, where it is installe
 
 test: lint ## everything that .ci/run checks: lint, build and all tests
 	cargo build --release $(EVERYTHING)
-	scripts/test.sh
+	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast --lib --bins --tests
 
 test-quick: setup ## the unit tests, without network, Kafka and browser
 	cargo test --release --workspace --lib --bins
