@@ -41,13 +41,15 @@ fn pts(frame: &Frame) -> Duration {
 /// A session may end meanwhile without a reconnect, where the camera's clock becomes known.
 fn play_for(source: &RunningSource, this_long: Duration) -> Frame {
     let lost = || source.report(CameraStatus::Retrying, Duration::ZERO).ok();
-    // Reports of earlier connections.
-    while lost().is_some() {}
     let first = source.frame(PATIENCE).unwrap();
     let start = pts(&first);
     deliver(first);
+    // Reports of earlier connections.
+    while lost().is_some() {}
     let last = source.frame_where(PATIENCE, |frame| pts(frame) >= start + this_long).unwrap();
-    assert!(lost().is_none(), "the connection was lost");
+    if let Some(report) = lost() {
+        panic!("the connection was lost: {report:?}");
+    }
     last
 }
 
