@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import select
 import socket
 import ssl
 import struct
@@ -213,12 +214,26 @@ class Connection:
                 if time.monotonic() - self.last_request > self.arguments.session_timeout:
                     return self.camera.log.write("end", why="session timeout")
             try:
-                data = self.client.recv(65536)
+                data = self.receive()
             except TimeoutError:
                 continue
             if not data:
                 return
             received = self.take(received + data)
+
+    def receive(self):
+        """The next bytes of the client. A TLS connection must not be read and written by two threads at a time."""
+        if not isinstance(self.client, ssl.SSLSocket):
+            return self.client.recv(65536)
+        while True:
+            with self.lock:
+                if self.client.pending():
+                    return self.client.recv(65536)
+            ready, _, _ = select.select([self.client], [], [], self.client.gettimeout())
+            if not ready:
+                raise TimeoutError
+            with self.lock:
+                return self.client.recv(65536)
 
     def take(self, received):
         """Handles the complete messages in `received` and returns the rest."""
