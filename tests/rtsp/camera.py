@@ -225,15 +225,12 @@ class Connection:
         """The next bytes of the client. A TLS connection must not be read and written by two threads at a time."""
         if not isinstance(self.client, ssl.SSLSocket):
             return self.client.recv(65536)
-        while True:
-            with self.lock:
-                if self.client.pending():
-                    return self.client.recv(65536)
-            ready, _, _ = select.select([self.client], [], [], self.client.gettimeout())
-            if not ready:
-                raise TimeoutError
-            with self.lock:
-                return self.client.recv(65536)
+        with self.lock:
+            is_buffered = self.client.pending() > 0
+        if not is_buffered and not select.select([self.client], [], [], self.client.gettimeout())[0]:
+            raise TimeoutError
+        with self.lock:
+            return self.client.recv(65536)
 
     def take(self, received):
         """Handles the complete messages in `received` and returns the rest."""

@@ -32,7 +32,7 @@ pub struct CameraSettings {
     pub retry: RetrySettings,
     /// Frames that may wait for a batch.
     pub queue: NonZeroUsize,
-    /// Where in the picture detections are kept whose box's center lies there; everywhere if there are none.
+    /// Detections are kept if the center of their box is in one of these regions of the image. Empty: no restriction.
     pub regions: Vec<Region>,
     /// Labels of the detections that are kept; all if there are none.
     pub classes: Vec<String>,

@@ -114,7 +114,7 @@ const char* const source =
 #include "kernels.inc"
     ;
 
-// Defined in kernels.cu as well: levels of a detector, candidates of a level that are sorted, and the steps of scores from
+// Passed to kernels.cu by -D: levels of a detector, candidates of a level that are sorted, and the steps of scores from
 // 2^-11 to 1, each 2^-9 wide in proportion.
 constexpr int max_levels = 8, level_capacity = 4096, bins = 5633;
 

@@ -11,7 +11,7 @@ use crate::{
     backoff::Backoff,
     capture::{CaptureClock, FileClock, LiveClock},
     container::{self, CutOff},
-    file,
+    cuda_context, file,
     fitter::Fitter,
     nvcodec::{self, CameraDecoders, Verdict},
     pipe,
@@ -37,7 +37,6 @@ pub struct CameraSource {
     left_behind: LeftBehind,
     habits: Arc<rtsp::Habits>,
     decoders: Arc<CameraDecoders>,
-    gpu: Option<Arc<dyn GpuScaler>>,
 }
 
 /// Which of a camera's frames are delivered, and in which form.
@@ -69,7 +68,6 @@ impl CameraSource {
             left_behind: LeftBehind::default(),
             habits: Arc::default(),
             decoders,
-            gpu: None,
         }
     }
 
@@ -84,8 +82,7 @@ impl CameraSource {
     ) -> Self {
         let index = gpu.as_ref().map(|gpu| gpu.device());
         self.decoders = CameraDecoders::new(&self.settings, Some(Arc::new(on_fallback)), index);
-        self.fitter.scale_with(gpu.clone());
-        self.gpu = gpu;
+        self.fitter.scale_with(gpu);
         self
     }
 
@@ -103,7 +100,7 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders, gpu: _ } = self;
+        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
         let session = Session {
@@ -237,7 +234,7 @@ impl FrameSource for CameraSource {
             return SourceEnd::Failed { reason, detail };
         }
         if self.settings.decoder != DecoderChoice::Cpu {
-            nvcodec::prepare(self.gpu.as_deref());
+            cuda_context::prepare(self.fitter.gpu());
         }
         match self.settings.uri.clone() {
             SourceUri::File(path) => self.run_file(&path, outlet),

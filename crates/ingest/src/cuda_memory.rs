@@ -1,67 +1,18 @@
-//! The parts of GStreamer's CUDA library (`libgstcuda`) that Lookout uses, which its Rust bindings do not cover: a
-//! context that wraps the network's CUDA context, and the addresses of a frame's planes in GPU memory.
-//!
-//! The library is loaded when it is needed, so machines without the plugin `nvcodec` do not need it.
-#![expect(unsafe_code, reason = "a C library without bindings")]
+//! Frames in CUDA memory: where their planes are in the GPU's memory, which GStreamer's Rust bindings do not cover.
+#![expect(unsafe_code, reason = "GStreamer's CUDA library has no bindings")]
 
-use std::{
-    ffi::{c_int, c_void},
-    marker::PhantomData,
-    mem::MaybeUninit,
-};
+use std::{marker::PhantomData, mem::MaybeUninit};
 
 use gstreamer as gst;
 use gstreamer_video as video;
-use libloading::{Library, Symbol};
 use lookout_schema::Size;
-use lookout_stage::{GpuScaler, Nv12Frame};
+use lookout_stage::Nv12Frame;
 
 /// The caps feature of frames in CUDA memory.
 pub(crate) const CUDA_MEMORY: &str = "memory:CUDAMemory";
 
-/// The library that the plugin `nvcodec` of GStreamer 1.22 and later is linked with.
-const LIBRARY: &str = "libgstcuda-1.0.so.0";
-
 /// `GST_MAP_READ | GST_MAP_CUDA`. The latter is defined in gstcudamemory.h.
 const MAP_IN_GPU: gst::ffi::GstMapFlags = gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_FLAG_LAST << 1;
-
-/// Wraps the CUDA context of `gpu` for GStreamer's elements.
-///
-/// # Errors
-/// The library is not installed or lacks a function, or the driver cannot be used.
-pub(crate) fn wrap_context(gpu: &dyn GpuScaler) -> Result<gst::Context, String> {
-    let device = c_int::try_from(gpu.device()).map_err(|error| error.to_string())?;
-    // SAFETY: the library's initializers only register GObject types. The library is never unloaded, because GObject
-    // types cannot be unregistered.
-    let library = Box::leak(Box::new(unsafe { Library::new(LIBRARY) }.map_err(|error| error.to_string())?));
-    // SAFETY: the signatures are those of gstcudaloader.h, gstcudacontext.h and gstcudautils.h of GStreamer 1.22; later
-    // releases keep them.
-    let (load, wrap, context_of) = unsafe {
-        let load: Symbol<'_, unsafe extern "C" fn() -> c_int> =
-            library.get("gst_cuda_load_library").map_err(|error| error.to_string())?;
-        let wrap: Symbol<'_, unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void> =
-            library.get("gst_cuda_context_new_wrapped").map_err(|error| error.to_string())?;
-        let context_of: Symbol<'_, unsafe extern "C" fn(*mut c_void) -> *mut gst::ffi::GstContext> =
-            library.get("gst_context_new_cuda_context").map_err(|error| error.to_string())?;
-        (load, wrap, context_of)
-    };
-    // SAFETY: `load` has no arguments. `gpu.context()` is CUDA's primary context, which lives as long as the process.
-    // The object that wraps it is never released, and the new `GstContext` holds its own reference to it.
-    unsafe {
-        if load() == 0 {
-            return Err("the NVIDIA driver's libcuda.so.1 cannot be loaded".into());
-        }
-        let wrapped = wrap(gpu.context() as *mut c_void, device);
-        if wrapped.is_null() {
-            return Err(format!("GStreamer cannot use the CUDA context of GPU {device}"));
-        }
-        let context = context_of(wrapped);
-        if context.is_null() {
-            return Err(format!("GStreamer makes no context for GPU {device}"));
-        }
-        Ok(gst::glib::translate::from_glib_full(context))
-    }
-}
 
 /// Returns whether frames of `caps` are in CUDA memory.
 pub(crate) fn is_in_gpu(caps: &gst::CapsRef) -> bool {
@@ -147,28 +98,5 @@ mod tests {
         assert!(!is_in_gpu(&caps));
         let caps: gst::Caps = "video/x-raw(memory:CUDAMemory), format=NV12".parse().unwrap();
         assert!(is_in_gpu(&caps));
-    }
-
-    #[test]
-    fn a_context_without_a_driver_is_an_error() {
-        #[derive(Debug)]
-        struct NoGpu;
-        impl GpuScaler for NoGpu {
-            fn device(&self) -> usize {
-                99
-            }
-            fn context(&self) -> usize {
-                0
-            }
-            fn scale(
-                &self,
-                _: &Nv12Frame,
-                _: &lookout_stage::ScalePlan,
-            ) -> Result<lookout_stage::Pixels, String> {
-                Err("no GPU".into())
-            }
-        }
-        crate::init().unwrap();
-        assert!(wrap_context(&NoGpu).is_err());
     }
 }

@@ -14,7 +14,6 @@ use crate::{
     cut::{Cut, displayed_size},
     orientation::Orientation,
     planes::Planes,
-    yuv::Matrix,
 };
 
 /// The preprocessor: brings decoded frames to the network's input size and converts them to RGB.
@@ -78,6 +77,11 @@ impl Fitter {
     /// Sets the scaler for frames in GPU memory.
     pub(crate) fn scale_with(&mut self, gpu: Option<Arc<dyn GpuScaler>>) {
         self.gpu = gpu;
+    }
+
+    /// Returns what scales frames in GPU memory, if anything.
+    pub(crate) fn gpu(&self) -> Option<&dyn GpuScaler> {
+        self.gpu.as_deref()
     }
 
     /// Returns the size of the output.
@@ -161,11 +165,8 @@ impl SetUp {
                 (Some(converter), planes.ok_or_else(wrong_format)?)
             }
         };
-        let size = Size { width: from.width(), height: from.height() };
-        let plan = (cuda_memory::is_in_gpu(caps) && orientation == Orientation::default()).then(|| {
-            let matrix = Matrix::new(stated.as_ref(), false, size).factors();
-            ScalePlan { seen: cut.seen(), input, to: cut.to, matrix }
-        });
+        let plan = (cuda_memory::is_in_gpu(caps) && orientation == Orientation::default())
+            .then(|| ScalePlan { seen: cut.seen(), input, to: cut.to, matrix: planes.matrix().factors() });
         Ok(Self { caps: caps.to_owned(), orientation, from, source, placement, converter, planes, plan })
     }
 }

@@ -23,6 +23,7 @@ mod camera;
 mod capture;
 mod container;
 mod converter;
+mod cuda_context;
 mod cuda_memory;
 mod cut;
 mod decoder_input;

@@ -15,11 +15,10 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use lookout_config::{CameraSettings, DecoderChoice, SourceUri};
 use lookout_schema::{CameraId, RetryReason};
-use lookout_stage::GpuScaler;
 
 use crate::{
     Fault,
-    cuda_memory::{self, CUDA_MEMORY},
+    cuda_memory::CUDA_MEMORY,
     decoder_policy::{DecoderPolicy, Evidence, GPU_RETRY, Offered, missing, order},
     fault::scrub,
 };
@@ -96,66 +95,6 @@ pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
             let detail = format!("{}: `decoder = \"gpu\"` cannot be met: {what}", settings.uri);
             Err(Fault::new(RetryReason::PipelineError, detail))
         }
-    }
-}
-
-/// The type of the context that GStreamer's CUDA elements share.
-const CUDA_CONTEXT: &str = "gst.cuda.context";
-
-/// The network's CUDA context. Without one, the context of the first pipeline that created one.
-static SHARED_CONTEXT: Mutex<Option<gst::Context>> = Mutex::new(None);
-
-/// Loads the plugin, and makes the GPU decoders of all cameras use the network's CUDA context on `gpu`.
-///
-/// Callers must call this before they create the first pipeline. Later calls have no effect.
-pub(crate) fn prepare(gpu: Option<&dyn GpuScaler>) {
-    static IS_PREPARED: Mutex<bool> = Mutex::new(false);
-    let mut is_prepared = IS_PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if *is_prepared {
-        return;
-    }
-    *is_prepared = true;
-    // A decoder that is created while the plugin is being loaded finds no allocator for GPU memory, because the
-    // plugin registers it last.
-    let Some(plugin) = gst::Registry::get().find_plugin("nvcodec") else { return };
-    if let Err(error) = plugin.load() {
-        tracing::warn!(%error, "GStreamer's plugin nvcodec cannot be loaded");
-        return;
-    }
-    match gpu.map(cuda_memory::wrap_context) {
-        Some(Ok(context)) => {
-            SHARED_CONTEXT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(context);
-        }
-        Some(Err(reason)) => {
-            tracing::warn!(
-                reason,
-                "GPU decoders cannot use the network's CUDA context, which slows both down"
-            );
-        }
-        None => {}
-    }
-}
-
-/// Makes the GPU decoders of all cameras share one CUDA context.
-///
-/// Otherwise each pipeline would create its own. A GPU works for one context at a time, and each context takes about
-/// 300 MB of its memory.
-pub(crate) fn share_context(message: &gst::MessageRef) {
-    let shared = || SHARED_CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    match message.view() {
-        gst::MessageView::NeedContext(need) if need.context_type() == CUDA_CONTEXT => {
-            let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-            if let (Some(element), Some(context)) = (element, &*shared()) {
-                element.set_context(context);
-            }
-        }
-        gst::MessageView::HaveContext(have) => {
-            let context = have.context();
-            if context.context_type() == CUDA_CONTEXT {
-                shared().get_or_insert(context);
-            }
-        }
-        _ => {}
     }
 }
 

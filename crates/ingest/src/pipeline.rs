@@ -20,8 +20,8 @@ use lookout_stage::Stop;
 use crate::{
     Fault,
     arrival::Arrivals,
-    autoplug, decoder_input, elements, file, gif, guard, keyframe,
-    nvcodec::{self, CameraDecoders, ConnectionDecoders},
+    autoplug, cuda_context, decoder_input, elements, file, gif, guard, keyframe,
+    nvcodec::{CameraDecoders, ConnectionDecoders},
     pipe,
     rtp_time::{self, RtpTime},
     rtsp,
@@ -331,7 +331,7 @@ fn listen(
                 }
             }
             gst::MessageView::Warning(warning) => note_warning(&uri, &warning.error()),
-            _ => nvcodec::share_context(message),
+            _ => cuda_context::share_context(message),
         }
         gst::BusSyncReply::Drop
     });

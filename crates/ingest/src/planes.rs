@@ -144,6 +144,11 @@ impl Planes {
         })
     }
 
+    /// Returns how the frames' YUV becomes RGB.
+    pub(crate) fn matrix(&self) -> Matrix {
+        self.matrix
+    }
+
     /// Returns the pixels of the model's input: RGB, 3 bytes per pixel, without padding between rows.
     pub(crate) fn draw(
         &mut self,

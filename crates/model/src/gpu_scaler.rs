@@ -38,29 +38,38 @@ struct Scaler {
 
 /// Image buffers that are not in use.
 #[derive(Default)]
-struct Free(Mutex<Vec<Tensor>>);
+struct Free(Mutex<Buffers>);
+
+#[derive(Default)]
+struct Buffers {
+    /// The shape of all of them.
+    shape: [i64; 3],
+    tensors: Vec<Tensor>,
+}
 
 impl Free {
-    fn tensors(&self) -> MutexGuard<'_, Vec<Tensor>> {
+    fn buffers(&self) -> MutexGuard<'_, Buffers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a buffer of `shape` with arbitrary content.
     fn take(&self, shape: [i64; 3], device: usize) -> Result<Tensor, String> {
-        let mut tensors = self.tensors();
-        // Buffers of another shape date from before a change of the input size.
-        tensors.retain(|tensor| tensor.size() == shape);
-        if let Some(tensor) = tensors.pop() {
-            return Ok(tensor);
-        }
-        drop(tensors);
-        Tensor::f_empty(shape, (Kind::Uint8, Device::Cuda(device))).map_err(|error| error.to_string())
+        let free = {
+            let mut buffers = self.buffers();
+            if buffers.shape != shape {
+                // The input size has changed.
+                *buffers = Buffers { shape, tensors: Vec::new() };
+            }
+            buffers.tensors.pop()
+        };
+        let new = || Tensor::f_empty(shape, (Kind::Uint8, Device::Cuda(device)));
+        free.map_or_else(new, Ok).map_err(|error| error.to_string())
     }
 
     fn put(&self, tensor: Tensor) {
-        let mut tensors = self.tensors();
-        if tensors.len() < MOST_FREE {
-            tensors.push(tensor);
+        let mut buffers = self.buffers();
+        if tensor.size() == buffers.shape && buffers.tensors.len() < MOST_FREE {
+            buffers.tensors.push(tensor);
         }
     }
 }

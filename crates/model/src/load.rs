@@ -333,8 +333,7 @@ impl Loaded {
     /// The network fails on such a batch, because of a lack of memory or because the input is smaller than the network
     /// allows.
     pub fn warm_up(&mut self, batch: usize) -> Result<(), ModelError> {
-        let bytes = vec![0; self.input.width as usize * self.input.height as usize * 3];
-        let Some(black) = Pixels::new(self.input, bytes) else { return Ok(()) };
+        let black = Pixels::black(self.input);
         let frame = DetectFrame {
             pixels: &black,
             source: self.input,

@@ -94,8 +94,9 @@ impl Look {
     }
 }
 
-/// Waits for the result of the query; never returns if there is none. The future is cancel safe: dropping it loses no
-/// result.
+/// Waits for the result of the query; never returns if no query is pending.
+///
+/// The future is cancel safe: dropping it loses no result.
 pub(super) async fn found(look: &mut Option<JoinHandle<Found>>) -> Found {
     match look {
         Some(look) => look.await.unwrap_or_else(|panic| Err(panic.to_string())),
