@@ -103,6 +103,8 @@ part pipeline 40 bash -c "bench --arch resnet50 --precision bf16 --batch 64,128 
 part bench-retinanet 50 bash -c "bench --arch retinanet_resnet50_fpn --precision bf16 --input 640x640 --batch 1,8,16,32 --seconds 1"
 part bench-fp16 30 bash -c "bench --arch resnet50 --precision fp16,fp32 --batch 128 --seconds 1"
 part decoders 60 "$here/decoders.sh"
+part worker 120 env LD_LIBRARY_PATH="$PYTHON_LIBRARIES" BUNDLE_LIBRARIES="$LD_LIBRARY_PATH" \
+    python3 "$here/worker_check.py" --device "$device"
 part cameras 100 "$here/cameras.sh" --cameras "$cameras" --fps 30 --seconds 15 --warm-up 5 --max-age-ms 150 \
     --device "$device" --decoder "${LOOKOUT_DECODER:-auto}" --timeout 95 --output "$folder/cameras.json" --keep "$folder/cameras"
 cp "$folder/bench-resnet50-a.txt" "$folder/bench-a.json" 2>/dev/null
@@ -127,6 +129,7 @@ for r in results:
 PYTHON
 done
 table "frames of the GPU's decoder beside those of the CPU's" decoders.txt
+table "second stage, TorchScript and a failing kernel" worker.txt
 table "cameras" cameras.txt
 echo; echo "## ResNet-50 beside PyTorch"
 python "$here/throughput_report.py" "$folder" || status=1

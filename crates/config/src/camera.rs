@@ -48,10 +48,9 @@ const USUAL_FPS: f64 = 25.0;
 /// Where a camera's video is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DecoderChoice {
-    /// On the GPU where GStreamer's nvcodec plugin offers a decoder and it works, on the CPU otherwise.
-    Auto,
-    /// The default: with many cameras beside a busy network, the GPU was found to decode too slowly (docs/performance.md).
+    /// The default: on the GPU where GStreamer's nvcodec plugin offers a decoder and it works, on the CPU otherwise.
     #[default]
+    Auto,
     Cpu,
     /// On the GPU only; a camera whose video cannot be decoded there has failed.
     Gpu,

@@ -360,6 +360,11 @@ void lookout_cuda_slot_free(void* slot) {
   }
 }
 
+// Gives the slot's next graphs another pool of memory. A pool cannot be used again after a failed recording.
+void lookout_cuda_slot_renew_pool(void* slot) {
+  static_cast<Slot*>(slot)->pool = at::cuda::graph_pool_handle();
+}
+
 // What this thread does from now on is done on the slot's stream.
 void lookout_cuda_slot_enter(void* slot) {
   const auto& stream = static_cast<Slot*>(slot)->stream;
@@ -395,10 +400,12 @@ bool lookout_cuda_capture_end(void* slot, void* graph, char* error, size_t capac
     try {
       static_cast<at::cuda::CUDAGraph*>(graph)->capture_end();
     } catch (...) {
-      // Where CUDA refuses the recording, libtorch's allocator is not told that it is over.
+      // Where CUDA refuses the recording, libtorch's allocator is not told that it is over, and the graph, which is not
+      // complete, does not release its pool. Otherwise the first call throws.
       const auto* mine = static_cast<Slot*>(slot);
       try {
         c10::cuda::CUDACachingAllocator::endAllocateToPool(mine->stream.device_index(), mine->pool);
+        c10::cuda::CUDACachingAllocator::releasePool(mine->stream.device_index(), mine->pool);
       } catch (...) {
       }
       throw;
@@ -523,6 +530,16 @@ void lookout_cuda_release_unused_memory() {
   }
 }
 
+// Bytes of a device that this process's tensors occupy.
+int64_t lookout_cuda_allocated(int device) {
+  try {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    return stats.allocated_bytes[0].current;
+  } catch (...) {
+    return 0;
+  }
+}
+
 // Bytes in use on a device, by whatever program.
 int64_t lookout_cuda_memory_used(int device, char* error, size_t capacity) {
   return guarded(error, capacity, [&]() -> int64_t {
@@ -530,6 +547,17 @@ int64_t lookout_cuda_memory_used(int device, char* error, size_t capacity) {
     size_t free = 0, total = 0;
     check(RUNTIME(cudaMemGetInfo)(&free, &total), "the GPU's memory");
     return static_cast<int64_t>(total - free);
+  });
+}
+
+// Waits for all work on a device. An error that CUDA keeps until the process ends is returned by every call.
+bool lookout_cuda_check_device(int device, char* error, size_t capacity) {
+  return guarded(error, capacity, [&]() -> bool {
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+    // Takes an error that CUDA does not keep, such as a lack of memory.
+    (void)RUNTIME(cudaGetLastError)();
+    check(RUNTIME(cudaDeviceSynchronize)(), "the GPU");
+    return true;
   });
 }
 
@@ -546,6 +574,8 @@ extern "C" {
 bool lookout_cuda_compiled() { return false; }
 void lookout_cuda_configure() {}
 void lookout_cuda_slot_free(void*) {}
+void lookout_cuda_slot_renew_pool(void*) {}
+int64_t lookout_cuda_allocated(int) { return 0; }
 void lookout_cuda_slot_enter(void*) {}
 void lookout_cuda_slot_leave(void*) {}
 void lookout_cuda_graph_free(void*) {}
@@ -606,6 +636,10 @@ at::Tensor* lookout_cuda_read_levels(const LevelArgs*, int, const ReadingArgs*, 
 int64_t lookout_cuda_memory_used(int, char* error, size_t capacity) {
   report(error, capacity, none);
   return 0;
+}
+bool lookout_cuda_check_device(int, char* error, size_t capacity) {
+  report(error, capacity, none);
+  return false;
 }
 
 }  // extern "C"

@@ -60,7 +60,10 @@ unsafe extern "C" {
         capacity: usize,
     ) -> *mut C_tensor;
     fn lookout_cuda_release_unused_memory();
+    fn lookout_cuda_allocated(device: i32) -> i64;
+    fn lookout_cuda_slot_renew_pool(slot: *mut c_void);
     fn lookout_cuda_memory_used(device: i32, error: *mut c_char, capacity: usize) -> i64;
+    fn lookout_cuda_check_device(device: i32, error: *mut c_char, capacity: usize) -> bool;
 }
 
 /// Returns whether this program was built with a libtorch that supports CUDA.
@@ -145,6 +148,12 @@ impl Slot {
             Ok(value) => ended.map(|()| (graph, value)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    /// Gives the stream's next graphs another memory pool. The pool cannot be used again after a failed recording.
+    pub fn renew_pool(&mut self) {
+        // SAFETY: `self` keeps the slot alive. Earlier graphs keep their own reference to the old pool.
+        unsafe { lookout_cuda_slot_renew_pool(self.0.as_ptr()) }
     }
 
     /// Waits until the GPU has completed all work of this stream.
@@ -476,6 +485,13 @@ pub fn release_unused_memory() {
     unsafe { lookout_cuda_release_unused_memory() }
 }
 
+/// Returns the bytes of the GPU `device` that the tensors of this process occupy.
+pub fn allocated(device: usize) -> i64 {
+    let device = i32::try_from(device).unwrap_or(i32::MAX);
+    // SAFETY: the callee catches all exceptions and returns 0.
+    unsafe { lookout_cuda_allocated(device) }
+}
+
 /// Returns the bytes in use on the GPU `device`, by all programs.
 ///
 /// # Errors
@@ -489,6 +505,18 @@ pub fn memory_used(device: usize) -> Result<i64, FusedError> {
         used != 0
     })?;
     Ok(used)
+}
+
+/// Waits for all work on the GPU `device`, and checks that this process can use the GPU.
+///
+/// # Errors
+/// CUDA's error, which stays until the process ends; or there is no such GPU.
+pub fn check_device(device: usize) -> Result<(), FusedError> {
+    let device = i32::try_from(device).unwrap_or(i32::MAX);
+    check("the GPU", |error, size| {
+        // SAFETY: the callee catches all exceptions and returns false with a message.
+        unsafe { lookout_cuda_check_device(device, error, size) }
+    })
 }
 
 #[cfg(test)]
@@ -540,6 +568,7 @@ mod tests {
             normalization.apply(&x).unwrap_err(),
             max_pool_of_positives(&x).unwrap_err(),
             memory_used(0).unwrap_err(),
+            check_device(0).unwrap_err(),
             context(0).unwrap_err(),
         ];
         for error in errors {

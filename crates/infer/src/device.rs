@@ -17,7 +17,7 @@ use lookout_stage::{
     Detect, DetectFrame, Detected, Findings, Frame, FrameBatch, FrameResult, Keep, Pixels, Placement, Stop,
 };
 
-use crate::{DeviceEvent, InferredBatch, Rebuild, feeder::NumberedBatch, pace::Pace, turns::Turns};
+use crate::{DeviceEvent, InferredBatch, Rebuild, RebuildError, feeder::NumberedBatch, pace::Pace, turns::Turns};
 
 pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,
@@ -128,7 +128,7 @@ impl Device {
             if let Some(reason) = reason {
                 failures = 0;
                 self.hand_on(number, &emit, DeviceEvent::Restarted { reason });
-                if !self.make_anew() {
+                if !self.make_anew(&emit) {
                     return;
                 }
             }
@@ -231,24 +231,32 @@ impl Device {
         }
     }
 
-    /// Reloads the network and retries until it succeeds. Returns false if the device is stopped before that.
-    fn make_anew(&mut self) -> bool {
+    /// Reloads the network and retries until it succeeds. Returns false if the device is stopped before that, or lost:
+    /// its batches are then dropped when it is stopped.
+    fn make_anew(&mut self, emit: &impl Fn(DeviceEvent)) -> bool {
         let (mut wait, longest) = REBUILD_WAIT;
         loop {
             let made = catch_unwind(AssertUnwindSafe(|| (self.rebuild)()))
-                .unwrap_or_else(|panic| Err(message(panic.as_ref())));
+                .unwrap_or_else(|panic| Err(RebuildError::Failed(message(panic.as_ref()))));
             match made {
                 Ok(detector) => {
                     self.detector = detector;
                     self.prepared = Prepared::default();
                     return true;
                 }
-                Err(reason) => tracing::error!(%reason, ?wait, "the network could not be made anew"),
+                Err(RebuildError::Failed(reason)) => {
+                    tracing::error!(%reason, ?wait, "the network could not be made anew");
+                }
+                Err(RebuildError::DeviceLost(reason)) => {
+                    emit(DeviceEvent::Lost { reason });
+                    wait = Duration::MAX;
+                }
             }
             if self.abandon.wait(wait) {
+                self.batches.try_iter().for_each(|waiting| drop_all(waiting.batch, DropCause::Shutdown));
                 return false;
             }
-            wait = longest.min(wait * 2);
+            wait = longest.min(wait.saturating_mul(2));
         }
     }
 }

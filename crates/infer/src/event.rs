@@ -17,6 +17,10 @@ pub enum DeviceEvent {
     Restarted {
         reason: String,
     },
+    /// The process cannot use the device any more. The stream processes no more batches.
+    Lost {
+        reason: String,
+    },
 }
 
 /// The results of one batch, in the order of its frames.

@@ -10,4 +10,4 @@ mod turns;
 
 pub use discard::discard;
 pub use event::{DeviceEvent, InferredBatch};
-pub use threads::{InferSettings, InferThreads, Inlets, Rebuild, start};
+pub use threads::{InferSettings, InferThreads, Inlets, Rebuild, RebuildError, start};

@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lookout_batch::BatchPolicy;
-use lookout_infer::{DeviceEvent, InferSettings, InferThreads, Inlets, Rebuild, start};
+use lookout_infer::{DeviceEvent, InferSettings, InferThreads, Inlets, Rebuild, RebuildError, start};
 use lookout_schema::{Classification, Clock, DropCause, LedgerCounts, SessionId, Size, Timestamp};
 use lookout_stage::{
     CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Detected, Findings, Fit,
@@ -119,7 +119,7 @@ impl Bench {
             (0..streams).map(|_| Box::new(moody()) as Box<dyn Detect>).collect(),
             &(Arc::new(move || {
                 if refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
-                    return Err("the weights are gone".into());
+                    return Err(RebuildError::Failed("the weights are gone".into()));
                 }
                 Ok(Box::new(moody()) as Box<dyn Detect>)
             }) as Rebuild),

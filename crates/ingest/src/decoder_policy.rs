@@ -53,13 +53,10 @@ impl Offered {
 /// `offered` holds the factories that accept the stream, in decodebin's order.
 ///
 /// With `uses_gpu`, GPU decoders come before all other decoders. In decodebin's order `avdec_h264` would precede
-/// `nvh264dec`, because both have the same rank and are sorted by name. Without `uses_gpu`, hardware decoders are left
-/// out. Parsers stay before the decoders.
+/// `nvh264dec`, because both have the same rank and are sorted by name. All other hardware decoders are left out.
+/// Parsers stay before the decoders.
 pub(crate) fn order(offered: &[Offered], uses_gpu: bool) -> Vec<usize> {
-    let is_allowed = |factory: &Offered| match uses_gpu {
-        true => factory.is_gpu() || !factory.is_nvcodec(),
-        false => !factory.is_hardware(),
-    };
+    let is_allowed = |factory: &Offered| !factory.is_hardware() || (uses_gpu && factory.is_gpu());
     let mut order: Vec<_> = (0..offered.len()).filter(|&index| is_allowed(&offered[index])).collect();
     order.sort_by_key(|&index| match &offered[index] {
         other if !other.is_decoder() => 0,
@@ -188,7 +185,7 @@ mod tests {
             ("nvh264device1dec", HARDWARE),
             ("nvh264sldec", HARDWARE),
         ]);
-        let gpu = ["h264parse", "nvh264dec", "nvh264device1dec", "nvh264sldec", "avdec_h264", "vah264dec"];
+        let gpu = ["h264parse", "nvh264dec", "nvh264device1dec", "nvh264sldec", "avdec_h264"];
         assert_eq!(names(&h264, true), gpu);
         assert_eq!(names(&h264, false), ["h264parse", "avdec_h264"]);
     }

@@ -15,7 +15,7 @@ use anyhow::Context;
 use crossbeam_channel::bounded;
 use hdrhistogram::Histogram;
 use lookout_batch::BatchPolicy;
-use lookout_infer::{DeviceEvent, InferSettings, Inlets, Rebuild, start};
+use lookout_infer::{DeviceEvent, InferSettings, Inlets, Rebuild, RebuildError, start};
 use lookout_model::Loaded;
 use lookout_schema::{CameraId, Clock, Measurement, SessionId, Timestamp};
 use lookout_stage::{
@@ -80,7 +80,7 @@ pub(crate) fn measure(
         replica.warm_up(batch)?;
         detectors.push(replica.detector);
     }
-    let rebuild: Rebuild = Arc::new(|| Err("a benchmark does not go on after a failure".into()));
+    let rebuild: Rebuild = Arc::new(|| Err(RebuildError::Failed("a benchmark does not go on after a failure".into())));
     let sink = Arc::clone(&seen);
     let threads = start(
         settings,

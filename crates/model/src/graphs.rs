@@ -144,16 +144,21 @@ impl Graphs {
         let most = self.largest;
         // libtorch appends advice and a stack trace to its error.
         let reason = reason.lines().next().unwrap_or_default().split(". ").next().unwrap_or_default();
+        // The graphs allocate from a memory pool of their stream, which cannot be used again after a failed recording.
+        // The stream stays: cuBLAS allocates memory for each one that it is used on, and never releases it.
+        self.recorded.clear();
+        if let Some(slot) = &mut self.slot {
+            slot.renew_pool();
+        }
+        cuda::release_unused_memory();
+        let in_use_mib = cuda::allocated(device_index(self.target)) >> 20;
         tracing::warn!(
             images,
             most,
+            in_use_mib,
             reason,
             "the GPU's memory is not enough for a batch; later ones are smaller"
         );
-        // The graphs allocate from a memory pool of their stream, which cannot be used again after a failed recording.
-        self.recorded.clear();
-        self.slot = None;
-        cuda::release_unused_memory();
     }
 
     fn run_part(

@@ -98,6 +98,18 @@ impl Target {
         self.is_gpu() && self.precision != Precision::Fp32
     }
 
+    /// Checks that this process can use the device: after some errors, such as an access to memory that a kernel does
+    /// not own, CUDA refuses all further work of the process.
+    ///
+    /// # Errors
+    /// CUDA's error, if the device is a GPU that this process cannot use any more.
+    pub fn check(self) -> Result<(), String> {
+        match self.device {
+            Device::Cuda(index) => lookout_fused::cuda::check_device(index).map_err(|error| error.reason),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until the device has completed all work, so that measured times include it.
     pub fn wait(self) {
         if let Device::Cuda(index) = self.device {

@@ -30,6 +30,7 @@ pub use metrics::DecoderFallbacks;
 pub use name::worker_id;
 pub use parts::{FleetParts, FleetSeat, Inputs, LoadNetwork, MakeSource, Network, Parts, SinkWatch};
 pub use progress::Progress;
+pub use recorder::DeviceLost;
 pub use startup::{Loading, NetworkFailed};
 pub use summary::{CameraSummary, LatencyMs, Summary};
 pub use supervisor::{StopRequest, run};

@@ -24,6 +24,18 @@ pub(crate) struct Recorder {
     pub(crate) latencies: Latencies,
     /// `Some` if the pipeline publishes snapshots.
     pub(crate) snapshots: Option<Snapshots>,
+    /// Receives why the device was lost.
+    pub(crate) lost: mpsc::Sender<DeviceLost>,
+}
+
+/// The process cannot use its device any more, and has to be started again.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the device is lost to this process: {reason}; start the worker again (Docker Compose's `restart` does so), and \
+     check the GPU's driver and memory if it happens often"
+)]
+pub struct DeviceLost {
+    pub reason: String,
 }
 
 /// The latencies of all records, in microseconds.
@@ -59,6 +71,10 @@ impl Recorder {
                 DeviceEvent::Restarted { reason } => {
                     self.metrics.stage_restarted();
                     tracing::error!(reason, "the network is made anew");
+                }
+                DeviceEvent::Lost { reason } => {
+                    // If the channel is full, the supervisor is already stopping for another stream's report.
+                    let _ = self.lost.try_send(DeviceLost { reason });
                 }
             }
         }

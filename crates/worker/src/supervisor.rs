@@ -22,7 +22,7 @@ use crate::{
     name::worker_id,
     parts::{Network, Parts, SinkWatch},
     progress::{CameraLines, Progress},
-    recorder::Latencies,
+    recorder::{DeviceLost, Latencies},
     startup::{Loader, NetworkFailed, StartReport},
     status::{Beside, Heartbeat},
     summary::Summary,
@@ -48,8 +48,8 @@ const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 ///
 /// # Errors
 /// Returns an error if the HTTP address is in use, a thread cannot be started, or the network cannot be loaded
-/// ([`NetworkFailed`]); in the last case the cameras are stopped in order first. Later problems are reported in the
-/// summary.
+/// ([`NetworkFailed`]) or its device is lost ([`DeviceLost`]); in the last two cases the cameras are stopped in order
+/// first. Later problems are reported in the summary.
 pub async fn run(
     settings: PipelineSettings,
     parts: Parts,
@@ -78,8 +78,8 @@ struct Supervisor {
     stages: Stages,
     /// `Some` while the network is being loaded.
     loader: Option<Loader>,
-    /// Why the network could not be loaded.
-    failure: Option<NetworkFailed>,
+    /// Why the network could not be loaded, or the device was lost.
+    failure: Option<anyhow::Error>,
     start_report: StartReport,
     sink: Arc<dyn SinkWatch>,
     metrics: Arc<Metrics>,
@@ -197,6 +197,7 @@ impl Supervisor {
                 _ = self.report.tick() => self.send_status(),
                 Some(StopRequest) = stops.recv() => self.stop()?,
                 network = loaded(&mut self.loader) => self.network_loaded(network)?,
+                Some(lost) = self.stages.lost.recv() => self.device_lost(lost),
                 latencies = recorded(&mut self.stages.recorder) => return Ok(latencies),
                 () = sleep_until(deadline) => match self.haste {
                     Haste::GivenUp(_) => {
@@ -248,7 +249,7 @@ impl Supervisor {
         self.send_status();
         self.sink.drain((Instant::now() + GRACE.0).into_std()).await;
         match self.failure {
-            Some(failure) => Err(failure.into()),
+            Some(failure) => Err(failure),
             None => Ok(Summary { fleet: trouble, ..Summary::new(seconds, &self.stages.roster, latencies) }),
         }
     }
@@ -259,7 +260,7 @@ impl Supervisor {
         let network = match network {
             Ok(network) => network,
             Err(error) => {
-                self.failure = Some(NetworkFailed(error));
+                self.failure = Some(NetworkFailed(error).into());
                 return self.stop();
             }
         };
@@ -289,6 +290,14 @@ impl Supervisor {
                 Ok(None) | Err(_) => return,
             }
         }
+    }
+
+    /// Stops the cameras and drops the frames that no device can process any more. Records may still reach the broker.
+    fn device_lost(&mut self, lost: DeviceLost) {
+        tracing::error!(reason = lost.reason, "the device is lost to this process: the worker ends");
+        self.failure.get_or_insert(lost.into());
+        self.stop_in_order();
+        self.stages.abandon = None;
     }
 
     fn hear(&mut self, report: CameraReport) {

@@ -15,7 +15,7 @@ use crate::{
     camera::CameraContext,
     metrics::Metrics,
     parts::MakeSource,
-    recorder::{Latencies, Recorder},
+    recorder::{DeviceLost, Latencies, Recorder},
     reports,
     roster::{Roster, Wish},
     snapshots::Snapshots,
@@ -30,6 +30,8 @@ const CAMERAS: usize = 64;
 pub(crate) struct Stages {
     pub(crate) roster: Roster,
     pub(crate) reports: mpsc::Receiver<CameraReport>,
+    /// Receives why the device was lost.
+    pub(crate) lost: mpsc::Receiver<DeviceLost>,
     /// The batch and device threads; `None` until the network is loaded.
     pub(crate) infer: Option<InferThreads>,
     /// The recorder, which ends once the device has ended and every result is a record; `None` until the network is
@@ -47,6 +49,7 @@ struct Behind {
     rebuild: Rebuild,
     prefetch: bool,
     snapshots: Option<Snapshots>,
+    lost: mpsc::Sender<DeviceLost>,
     worker: WorkerId,
     metrics: Arc<Metrics>,
 }
@@ -87,12 +90,14 @@ pub(crate) fn start(
     let places = if settings.fleet.is_some() { CAMERAS } else { settings.cameras.len().max(1) };
     let (cameras, inlet) = bounded(places);
     let (abandon, abandoned) = stop_signal();
+    let (lost_to, lost) = mpsc::channel(1);
     let behind = Behind {
         inlets: Inlets { cameras: inlet, wake: wake.clone(), abandon: abandoned },
         sink,
         rebuild,
         prefetch,
         snapshots,
+        lost: lost_to,
         worker: worker.clone(),
         metrics: Arc::clone(metrics),
     };
@@ -113,7 +118,7 @@ pub(crate) fn start(
     if settings.fleet.is_none() {
         roster.close();
     }
-    Ok(Stages { roster, reports, infer: None, recorder: None, abandon: Some(abandon), behind: Some(behind) })
+    Ok(Stages { roster, reports, lost, infer: None, recorder: None, abandon: Some(abandon), behind: Some(behind) })
 }
 
 impl Stages {
@@ -125,13 +130,13 @@ impl Stages {
     /// Starts the stages behind the cameras' queues, sink first, so that the stage after each one is ready before it
     /// starts. Must be called within a tokio runtime.
     pub(crate) fn attach(&mut self, settings: &PipelineSettings, network: StageNetwork) -> Result<()> {
-        let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, worker, metrics }) = self.behind.take()
+        let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, lost, worker, metrics }) = self.behind.take()
         else {
             return Ok(());
         };
         let StageNetwork { detectors, first_pass, model, classifier } = network;
         let recorder =
-            Recorder { sink, worker, model, classifier, metrics, latencies: Latencies::new(), snapshots };
+            Recorder { sink, worker, model, classifier, metrics, latencies: Latencies::new(), snapshots, lost };
         let (bridge, events) = mpsc::channel(BRIDGE);
         let infer = lookout_infer::start(
             InferSettings {

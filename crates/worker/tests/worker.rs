@@ -13,7 +13,7 @@ use lookout_schema::{
     CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, StatusRecord, WorkerState,
 };
 use lookout_stage::{BootTime, Lease, Tenure};
-use lookout_worker::{NetworkFailed, StopRequest};
+use lookout_worker::{DeviceLost, NetworkFailed, StopRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -76,6 +76,17 @@ async fn a_network_that_panics_costs_its_batch_only() {
     assert!((1..=8).contains(&lost), "{camera:?}");
     assert_eq!(camera.delivered, 300 - lost);
     assert_eq!(summary.failures()[0].1, format!("{lost} of its frames were lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_device_ends_the_run_with_its_error() {
+    let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
+    let settings = pipeline(&cameras, "drain_s = 3600");
+    let running = start(settings, NetworkMood::LosesDevice, Sink::default());
+    let error = running.summary.await.unwrap().unwrap_err();
+    assert!(error.is::<DeviceLost>() && error.to_string().contains("an illegal memory access"), "{error:#}");
+    let records = running.sink.records.lock().unwrap();
+    assert!(!records.is_empty(), "the records of the first batch are published");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,7 @@ pub(super) fn factory(shown: Arc<Shown>) -> server::RTSPMediaFactory {
     );
     factory.connect_media_configure(move |_, media| {
         let bin = media.element().downcast::<gst::Bin>().ok();
+        report_capture_times(bin.as_ref());
         let source =
             bin.and_then(|bin| bin.by_name("src")).and_then(|element| element.downcast::<AppSrc>().ok());
         let Some(source) = source else { return };
@@ -65,6 +66,19 @@ pub(super) fn factory(shown: Arc<Shown>) -> server::RTSPMediaFactory {
         let _ = thread::Builder::new().name(name).spawn(move || shown.feed(&source));
     });
     factory
+}
+
+/// Makes the sender reports of the media in `bin` map the times of the frames, as those of a camera do. By default the
+/// server reports when it sent them, which is later on a busy machine, and a client takes the difference for a step of
+/// the camera's clock.
+fn report_capture_times(bin: Option<&gst::Bin>) {
+    let pipeline = bin.and_then(GstObjectExt::parent).and_then(|parent| parent.downcast::<gst::Bin>().ok());
+    let Some(pipeline) = pipeline else { return };
+    pipeline.connect_element_added(|_, element| {
+        if element.factory().is_some_and(|factory| factory.name() == "rtpbin") {
+            element.set_property("rtcp-sync-send-time", false);
+        }
+    });
 }
 
 impl Shown {

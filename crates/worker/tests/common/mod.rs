@@ -10,6 +10,7 @@ use std::{
 
 use lookout_broker::{FleetEvent, SinkHealth};
 use lookout_config::{CameraSettings, PipelineSettings};
+use lookout_infer::RebuildError;
 use lookout_schema::{
     BBox, CameraStatus, Clock, Detection, ExpireCause, FrameRecord, ModelInfo, RetryReason, SessionId, Size,
     SnapshotRecord, StatusRecord, Timestamp,
@@ -123,6 +124,8 @@ pub(crate) enum NetworkMood {
     Well,
     /// Panics once, at the second batch.
     PanicsOnce,
+    /// As `PanicsOnce`, and the device cannot be used afterwards.
+    LosesDevice,
     Stuck,
 }
 
@@ -145,11 +148,13 @@ impl Detect for Fake {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
         self.batches += 1;
         match self.mood {
-            NetworkMood::PanicsOnce if self.batches == 2 => panic!("a network panics"),
+            NetworkMood::PanicsOnce | NetworkMood::LosesDevice if self.batches == 2 => {
+                panic!("a network panics")
+            }
             NetworkMood::Stuck => loop {
                 std::thread::park();
             },
-            NetworkMood::Well | NetworkMood::PanicsOnce => {}
+            NetworkMood::Well | NetworkMood::PanicsOnce | NetworkMood::LosesDevice => {}
         }
         let bbox = BBox { x1: 0.0, y1: 0.0, x2: 1.0, y2: 1.0 };
         let found = Detection { class_id: 1, label: "person".into(), score: 0.5, bbox, classes: Vec::new() };
@@ -291,7 +296,10 @@ fn start_with(
         sink: Arc::clone(&sink) as Arc<dyn SinkWatch>,
         make_source: Arc::new(source),
         load: Box::new(load),
-        rebuild: Arc::new(|| Ok(Box::new(Fake { mood: NetworkMood::Well, batches: 0 }))),
+        rebuild: Arc::new(move || match network {
+            NetworkMood::LosesDevice => Err(RebuildError::DeviceLost("an illegal memory access".into())),
+            _ => Ok(Box::new(Fake { mood: NetworkMood::Well, batches: 0 })),
+        }),
         device: "cpu".into(),
         prefetch: false,
         inputs: Inputs { network: "fake".into(), sizes: vec![SIZE], current: InputSize::new(SIZE) },

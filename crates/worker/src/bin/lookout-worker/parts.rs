@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use lookout_broker::{Embedded, FleetMember, KafkaSink};
 use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, PipelineSettings};
-use lookout_infer::Rebuild;
+use lookout_infer::{Rebuild, RebuildError};
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{
     LoadStep, ModelError, Replicas, Streams, Target, gpu_scaler, load_replicas, load_stream, planned_input,
@@ -63,7 +63,10 @@ impl Ready {
 
         let rebuild: Rebuild = {
             let networks = networks.clone();
-            Arc::new(move || networks.load_one().map_err(|error| error.to_string()))
+            Arc::new(move || {
+                target.check().map_err(RebuildError::DeviceLost)?;
+                networks.load_one().map_err(|error| RebuildError::Failed(error.to_string()))
+            })
         };
         let (settings, kafka) = (settings.clone(), kafka.clone());
         let load = move |loading: &Loading| load(&settings, &kafka, &networks, loading);
