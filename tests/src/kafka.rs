@@ -281,6 +281,7 @@ impl KafkaServer {
             partitions: 3,
             replication: 1,
             buffer_records: const { std::num::NonZeroUsize::new(10_000).unwrap() },
+            password_file: None,
             client: self.client.clone(),
         }
     }

@@ -105,6 +105,7 @@ pub fn embedded(address: &str) -> KafkaSettings {
         partitions: 0,
         replication: 0,
         buffer_records: NonZeroUsize::MIN,
+        password_file: None,
         client: Vec::new(),
     }
 }

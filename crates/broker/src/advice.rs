@@ -98,7 +98,7 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
             "set `sasl.mechanism` in [kafka.client] to one of the broker's supported mechanisms"
         }
         Code::Authentication | Code::SaslAuthenticationFailed => {
-            "check `sasl.mechanism`, `sasl.username` and `sasl.password` in [kafka.client]"
+            "check `sasl.mechanism`, `sasl.username` and `sasl.password` in [kafka.client], or `password_file` in [kafka]"
         }
         _ if has("wrong version number") || has("PLAINTEXT broker") || has("packet length too long") => {
             NO_TLS

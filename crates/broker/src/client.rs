@@ -7,7 +7,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::BrokerError;
+use crate::{BrokerError, credentials::Credentials};
 
 /// Settings that the user may replace, each with all its names. librdkafka has aliases, and if two aliases were set,
 /// the last one would win.
@@ -103,6 +103,9 @@ pub(crate) fn client_config(settings: &KafkaSettings, purpose: Use) -> Result<Cl
         try_setting(key, value)?;
         config.set(key, value.reveal());
     }
+    if let Some(password) = Credentials::new(settings).password()? {
+        config.set("sasl.password", password.reveal());
+    }
     if purpose == Use::Produce {
         for (key, value) in PRODUCER_FIXED {
             config.set(key, value);
@@ -180,7 +183,8 @@ impl Redactor {
         let secret = |(key, value): &(String, Secret)| {
             (is_sensitive(key) && !value.reveal().is_empty()).then(|| value.clone())
         };
-        Self(settings.client.iter().filter_map(secret).collect())
+        let in_file = Credentials::new(settings).password().ok().flatten();
+        Self(settings.client.iter().filter_map(secret).chain(in_file).collect())
     }
 
     pub(crate) fn redact(&self, text: &str) -> String {

@@ -10,6 +10,9 @@ pub enum BrokerError {
     /// librdkafka does not know the setting, or does not accept its value.
     #[error("kafka.client.{key}: {reason}")]
     Setting { key: String, reason: String },
+    /// The file with the user's password cannot be used.
+    #[error("kafka.password_file: {reason}")]
+    PasswordFile { reason: String },
     /// The settings contradict each other, or a file that they name cannot be read.
     #[error("the Kafka client refuses its settings: {reason}")]
     Client { reason: String },

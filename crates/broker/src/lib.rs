@@ -8,6 +8,7 @@ mod advice;
 mod check;
 mod client;
 mod context;
+mod credentials;
 mod embedded;
 mod error;
 mod fetching;

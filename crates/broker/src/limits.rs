@@ -1,6 +1,6 @@
 //! The largest batch that the topics of a producer accept, as the brokers report it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
@@ -25,14 +25,14 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Reads the batch limit of topics from the brokers.
 pub(crate) struct TopicLimits {
-    admin: AdminClient<QuietContext>,
+    admin: Arc<AdminClient<QuietContext>>,
     topics: Vec<String>,
     /// The error that was logged last, so that it is logged once.
     logged: Option<RDKafkaErrorCode>,
 }
 
 impl TopicLimits {
-    pub(crate) fn new(admin: AdminClient<QuietContext>, topics: Vec<String>) -> Self {
+    pub(crate) fn new(admin: Arc<AdminClient<QuietContext>>, topics: Vec<String>) -> Self {
         Self { admin, topics, logged: None }
     }
 

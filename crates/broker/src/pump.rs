@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 use crate::{
     BrokerError, SinkHealth, client,
     context::{hang_up, log},
+    credentials::Credentials,
     fetching::lines::{self, Line},
     health::{HELD_UP_AFTER, Link},
     outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
@@ -64,6 +65,7 @@ fn kind_of(lane: Lane) -> RecordKind {
 
 pub(crate) struct Pump {
     config: ClientConfig,
+    credentials: Credentials,
     /// Whether the user asked for librdkafka's debug lines.
     debug: bool,
     topics: Topics,
@@ -106,6 +108,7 @@ impl Pump {
     /// Starts the producer with its first client, which connects in the background.
     pub(crate) fn start(
         mut config: ClientConfig,
+        credentials: Credentials,
         topics: Topics,
         link: Link,
         outbox: Outbox,
@@ -127,6 +130,7 @@ impl Pump {
         };
         let pump = Arc::new(Self {
             config,
+            credentials,
             debug,
             topics,
             link,

@@ -18,6 +18,7 @@ use tokio::{runtime, sync::oneshot, time::timeout_at};
 use crate::{
     BrokerError, SinkHealth,
     client::{Use, client_config, servers},
+    credentials::Credentials,
     health::Link,
     limits::TopicLimits,
     outbox::{Outbox, Outgoing},
@@ -71,7 +72,7 @@ impl KafkaSink {
         let creator = TopicCreator::new(settings, kinds)?;
         let outbox = Outbox::new(settings.buffer_records, queue_bytes(&config));
         let link = Link::new(settings);
-        let pump = Pump::start(config, settings.topics.clone(), link, outbox)?;
+        let pump = Pump::start(config, Credentials::new(settings), settings.topics.clone(), link, outbox)?;
         let topics: Vec<String> = kinds.iter().map(|kind| settings.topics.of(*kind).to_owned()).collect();
         tracing::info!(
             brokers = servers(settings)?,

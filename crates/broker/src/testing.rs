@@ -12,6 +12,7 @@ pub(crate) fn settings(servers: &str) -> KafkaSettings {
         partitions: 3,
         replication: 1,
         buffer_records: 100.try_into().unwrap(),
+        password_file: None,
         client: Vec::new(),
     }
 }

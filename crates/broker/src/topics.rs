@@ -1,6 +1,6 @@
 //! Creates the topics in the background, and retries until a broker is reached.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
@@ -13,6 +13,7 @@ use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code},
     context::QuietContext,
+    credentials::Credentials,
 };
 
 const TRY_FOR: Duration = Duration::from_secs(5);
@@ -61,7 +62,7 @@ impl Retention {
 
 /// Creates topics on the brokers.
 pub(crate) struct TopicCreator {
-    admin: AdminClient<QuietContext>,
+    admin: Arc<AdminClient<QuietContext>>,
     topics: Vec<TopicPlan>,
     /// -1 for the broker's default.
     replication: i32,
@@ -113,7 +114,7 @@ impl TopicCreator {
 
     /// Returns once each topic exists, or once the brokers refuse to create it. In the latter case, records wait
     /// until the topic is created by hand. Returns the admin client for further queries.
-    pub(crate) async fn run(mut self) -> AdminClient<QuietContext> {
+    pub(crate) async fn run(mut self) -> Arc<AdminClient<QuietContext>> {
         self.create_all().await;
         self.admin
     }
@@ -187,11 +188,14 @@ impl TopicCreator {
     }
 }
 
-fn admin(settings: &KafkaSettings) -> Result<AdminClient<QuietContext>, BrokerError> {
+fn admin(settings: &KafkaSettings) -> Result<Arc<AdminClient<QuietContext>>, BrokerError> {
     let redactor = Redactor::new(settings);
-    client_config(settings, Use::Admin)?
+    let client: AdminClient<QuietContext> = client_config(settings, Use::Admin)?
         .create_with_context(QuietContext::new(redactor.clone()))
-        .map_err(|error| redactor.creation_error(&error))
+        .map_err(|error| redactor.creation_error(&error))?;
+    let client = Arc::new(client);
+    Credentials::new(settings).follow(&client, |client| client.inner().native_ptr());
+    Ok(client)
 }
 
 /// Returns whether another attempt may succeed.

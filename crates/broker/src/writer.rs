@@ -1,6 +1,6 @@
 //! Writes the results of consumers: tracks and alerts.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use lookout_config::KafkaSettings;
 use lookout_schema::{AlertRecord, RecordFormat, RecordKind, Topics, TrackRecord};
@@ -15,13 +15,14 @@ use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code, is_denied},
     context::QuietContext,
+    credentials::Credentials,
     topics::TopicCreator,
 };
 
 /// Writes tracks and alerts, acknowledged by all replicas, and without duplicates as far as Kafka's idempotent
 /// producer prevents them. While the brokers are unreachable, [`RecordWriter::write`] waits.
 pub struct RecordWriter {
-    producer: FutureProducer<QuietContext>,
+    producer: Arc<FutureProducer<QuietContext>>,
     topics: Topics,
     format: RecordFormat,
     /// The task that creates the topics. It ends once they exist.
@@ -71,9 +72,11 @@ impl RecordWriter {
     /// librdkafka rejects the settings.
     pub fn start(settings: &KafkaSettings) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
-        let producer = client_config(settings, Use::Produce)?
+        let producer: FutureProducer<QuietContext> = client_config(settings, Use::Produce)?
             .create_with_context(QuietContext::new(redactor.clone()))
             .map_err(|error| redactor.creation_error(&error))?;
+        let producer = Arc::new(producer);
+        Credentials::new(settings).follow(&producer, |producer| producer.client().native_ptr());
         let creator = TopicCreator::new(settings, &[RecordKind::Track, RecordKind::Alert])?;
         let creator = tokio::spawn(async move { drop(creator.run().await) });
         Ok(Self { producer, topics: settings.topics.clone(), format: settings.format, creator })

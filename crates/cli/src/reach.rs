@@ -46,6 +46,7 @@ pub(crate) fn plain(topic_prefix: &str) -> Result<KafkaSettings, String> {
         partitions: 0,
         replication: 0,
         buffer_records: NonZeroUsize::MIN,
+        password_file: None,
         client: Vec::new(),
     })
 }

@@ -127,10 +127,10 @@ impl AdasSettings {
     /// # Errors
     /// All that is wrong with it.
     pub fn parse(file: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        parse_with(file, text, env as Env<'_>, |root, _| Self::read(root))
+        parse_with(file, text, env as Env<'_>, Self::read)
     }
 
-    fn read(root: Section<'_, '_>) -> Option<Self> {
+    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let adas = root.section("adas");
         root.need("adas", "`[adas]` is needed: it makes this a file of `lookout adas`");
         let group = adas.text("group").unwrap_or_else(|| "lookout-adas".into());
@@ -141,7 +141,7 @@ impl AdasSettings {
         let publish_tracks = adas.boolean("publish_tracks").unwrap_or(true);
         let http = adas.address("http");
         adas.finish();
-        let kafka = KafkaSettings::read(root.section("kafka"));
+        let kafka = KafkaSettings::read(root.section("kafka"), base);
         let (cameras, others) = read_cameras(&root);
         root.finish();
         Some(Self {

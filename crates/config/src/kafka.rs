@@ -1,6 +1,9 @@
 //! `[kafka]`: where the records go.
 
-use std::num::NonZeroUsize;
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use lookout_schema::{RecordFormat, Topics};
 
@@ -19,6 +22,8 @@ pub struct KafkaSettings {
     pub replication: u16,
     /// Records of live cameras that may wait for the broker; beyond it the oldest expire.
     pub buffer_records: NonZeroUsize,
+    /// The file with the password of the SASL user. It is read again while clients run.
+    pub password_file: Option<PathBuf>,
     /// librdkafka's own settings, passed on as they are.
     pub client: Vec<(String, Secret)>,
 }
@@ -56,7 +61,7 @@ const OURS: [(&str, &str); 6] = [
 ];
 
 impl KafkaSettings {
-    pub(crate) fn read(section: Section<'_, '_>) -> Option<Self> {
+    pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let brokers = section.text("brokers").unwrap_or_else(|| "embedded".into());
         let brokers = match brokers.as_str() {
             "embedded" => Some(Brokers::Embedded),
@@ -79,6 +84,15 @@ impl KafkaSettings {
                 client.note(name, format!("this cannot be set here: {instead}"));
             }
         }
+        let password_file = section.text("password_file").map(|path| base.join(path));
+        let has = |key: &str| settings.iter().any(|(name, _)| name == key);
+        if password_file.is_some() && has("sasl.password") {
+            section
+                .note("password_file", "the password is in [kafka.client] too; remove `sasl.password` there");
+        }
+        if password_file.is_some() && !has("sasl.username") {
+            section.note("password_file", "a password without a user; set `sasl.username` in [kafka.client]");
+        }
         section.finish();
         Some(Self {
             brokers: brokers?,
@@ -87,6 +101,7 @@ impl KafkaSettings {
             partitions,
             replication,
             buffer_records: NonZeroUsize::new(buffer)?,
+            password_file,
             client: settings.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
         })
     }

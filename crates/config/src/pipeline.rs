@@ -82,7 +82,7 @@ impl PipelineSettings {
             .map(|section| ClassifySettings::read(section, base, model.as_ref()));
         let infer = InferSettings::read(root.section("infer"));
         let batch = BatchSettings::read(root.section("batch"));
-        let kafka = KafkaSettings::read(root.section("kafka"));
+        let kafka = KafkaSettings::read(root.section("kafka"), base);
         let worker = WorkerSettings::read(root.section("worker"));
         let snapshots = root.optional_section("snapshots").map(SnapshotSettings::read);
         let shared = root.choice("cameras", &[("registry", ())]).is_some();

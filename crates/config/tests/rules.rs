@@ -165,6 +165,14 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"embedded\"", "\"embedded\"\nreplication = 101", 12, "kafka.replication", "between 0 and 100"),
     ("\"embedded\"", "\"embedded\"\nbuffer_records = 0", 12, "kafka.buffer_records", "between 1 and"),
     ("\"embedded\"", "\"embedded\"\nclient = { acks = 1 }", 12, "kafka.client.acks", "it is always `all`"),
+    ("\"embedded\"", "\"embedded\"\npassword_file = \"password\"", 12, "kafka.password_file", "set `sasl.username`"),
+    (
+        "\"embedded\"",
+        "\"embedded\"\npassword_file = \"password\"\nclient = { \"sasl.username\" = \"me\", \"sasl.password\" = \"x\" }",
+        12,
+        "kafka.password_file",
+        "remove `sasl.password`",
+    ),
     (
         "\"embedded\"",
         "\"embedded\"\nclient = { \"ssl.ca.location\" = [] }",

@@ -17,7 +17,9 @@ use lookout_stage::{
     Detect, DetectFrame, Detected, Findings, Frame, FrameBatch, FrameResult, Keep, Pixels, Placement, Stop,
 };
 
-use crate::{DeviceEvent, InferredBatch, Rebuild, RebuildError, feeder::NumberedBatch, pace::Pace, turns::Turns};
+use crate::{
+    DeviceEvent, InferredBatch, Rebuild, RebuildError, feeder::NumberedBatch, pace::Pace, turns::Turns,
+};
 
 pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,

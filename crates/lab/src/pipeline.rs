@@ -80,7 +80,8 @@ pub(crate) fn measure(
         replica.warm_up(batch)?;
         detectors.push(replica.detector);
     }
-    let rebuild: Rebuild = Arc::new(|| Err(RebuildError::Failed("a benchmark does not go on after a failure".into())));
+    let rebuild: Rebuild =
+        Arc::new(|| Err(RebuildError::Failed("a benchmark does not go on after a failure".into())));
     let sink = Arc::clone(&seen);
     let threads = start(
         settings,

@@ -187,6 +187,7 @@ fn main() {
         replication: 1,
         buffer_records: NonZeroUsize::new(100_000).unwrap(),
         format: RecordFormat::Json,
+        password_file: None,
         client: Vec::new(),
     };
     let cluster = Embedded::start(&settings).unwrap();

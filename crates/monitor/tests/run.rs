@@ -41,6 +41,7 @@ fn cluster() -> Embedded {
         replication: 1,
         buffer_records: NonZeroUsize::new(10_000).unwrap(),
         format: lookout_schema::RecordFormat::Json,
+        password_file: None,
         client: Vec::new(),
     };
     Embedded::start(&settings).unwrap()

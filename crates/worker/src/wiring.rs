@@ -118,7 +118,15 @@ pub(crate) fn start(
     if settings.fleet.is_none() {
         roster.close();
     }
-    Ok(Stages { roster, reports, lost, infer: None, recorder: None, abandon: Some(abandon), behind: Some(behind) })
+    Ok(Stages {
+        roster,
+        reports,
+        lost,
+        infer: None,
+        recorder: None,
+        abandon: Some(abandon),
+        behind: Some(behind),
+    })
 }
 
 impl Stages {
@@ -130,13 +138,22 @@ impl Stages {
     /// Starts the stages behind the cameras' queues, sink first, so that the stage after each one is ready before it
     /// starts. Must be called within a tokio runtime.
     pub(crate) fn attach(&mut self, settings: &PipelineSettings, network: StageNetwork) -> Result<()> {
-        let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, lost, worker, metrics }) = self.behind.take()
+        let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, lost, worker, metrics }) =
+            self.behind.take()
         else {
             return Ok(());
         };
         let StageNetwork { detectors, first_pass, model, classifier } = network;
-        let recorder =
-            Recorder { sink, worker, model, classifier, metrics, latencies: Latencies::new(), snapshots, lost };
+        let recorder = Recorder {
+            sink,
+            worker,
+            model,
+            classifier,
+            metrics,
+            latencies: Latencies::new(),
+            snapshots,
+            lost,
+        };
         let (bridge, events) = mpsc::channel(BRIDGE);
         let infer = lookout_infer::start(
             InferSettings {

@@ -16,6 +16,7 @@ use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code},
     context::log,
+    credentials::Credentials,
 };
 
 /// Capacity of the queue of answers. Each partition has at most one claim in flight.
@@ -29,7 +30,7 @@ pub(crate) struct ClaimAnswer {
 }
 
 pub(crate) struct Claims {
-    producer: ThreadedProducer<Context>,
+    producer: Arc<ThreadedProducer<Context>>,
     topic: String,
     worker: WorkerId,
     pub(crate) answers: Receiver<ClaimAnswer>,
@@ -48,12 +49,14 @@ impl Claims {
     ) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);
         let (sender, answers) = bounded(ANSWERS);
-        let producer = client_config(settings, Use::Produce)?
+        let producer: ThreadedProducer<Context> = client_config(settings, Use::Produce)?
             .set("linger.ms", "0")
             // If a claim is not written within the session timeout, another worker may claim the partition.
             .set("message.timeout.ms", fleet.session_timeout.as_millis().to_string())
             .create_with_context(Context { redactor: redactor.clone(), answers: sender })
             .map_err(|error| redactor.creation_error(&error))?;
+        let producer = Arc::new(producer);
+        Credentials::new(settings).follow(&producer, |producer| producer.client().native_ptr());
         let topic = settings.topics.claims.clone();
         Ok(Self { producer, topic, worker: worker.clone(), answers })
     }

@@ -42,6 +42,7 @@ pub use shares::FleetEvent;
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config},
+    credentials::Credentials,
     fetching::Fetching,
     group::{Begin, GroupContext, Said},
     registry::RegistryRecord,
@@ -96,6 +97,7 @@ impl FleetMember {
         let joined = Arc::new(AtomicBool::new(false));
         let membership = Membership {
             config,
+            credentials: Credentials::new(settings),
             redactor,
             topic: settings.topics.cameras.clone(),
             session_timeout: fleet.session_timeout,
@@ -183,6 +185,7 @@ fn group_config(
 /// The state of the membership thread.
 struct Membership {
     config: ClientConfig,
+    credentials: Credentials,
     redactor: Redactor,
     topic: String,
     session_timeout: Duration,
@@ -219,6 +222,7 @@ impl Membership {
             return self.tell(FleetEvent::Failed { reason: error.to_string() });
         }
         let group = Arc::new(group);
+        self.credentials.follow(&group, |group: &Group| group.client().native_ptr());
         let lease = match LeaseThread::start(Arc::clone(&group), self.topic.clone()) {
             Ok(lease) => lease,
             Err(error) => return self.tell(FleetEvent::Failed { reason: error.to_string() }),

@@ -5,6 +5,7 @@ mod context;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
     time::Instant,
 };
 
@@ -21,6 +22,7 @@ pub(crate) use self::context::{Begin, GroupContext, Said};
 use crate::{
     BrokerError, Placed,
     client::{Redactor, Use, client_config, code, with_known},
+    credentials::Credentials,
     fetching::Fetching,
     reader::read,
 };
@@ -36,9 +38,10 @@ pub enum Heard {
 /// A member of a consumer group that reads frame records. It starts at the group's committed offsets; a new group
 /// starts at the end of the topic. Dropping it leaves the group.
 pub struct GroupReader {
-    consumer: StreamConsumer<GroupContext>,
+    consumer: Arc<StreamConsumer<GroupContext>>,
     /// The configuration of `consumer`, and of a client that replaces it.
     config: ClientConfig,
+    credentials: Credentials,
     redactor: Redactor,
     topic: String,
     joined_at: Instant,
@@ -60,11 +63,13 @@ pub struct GroupReader {
 /// Joins the group that `config` names.
 fn connect(
     config: &ClientConfig,
+    credentials: &Credentials,
     redactor: &Redactor,
     topic: &str,
     begin: Begin,
-) -> Result<StreamConsumer<GroupContext>, BrokerError> {
+) -> Result<Arc<StreamConsumer<GroupContext>>, BrokerError> {
     let mut config = config.clone();
+    credentials.renew(&mut config);
     let fetching = Fetching::new(redactor.clone(), &config);
     Fetching::configure(&mut config);
     let consumer: StreamConsumer<GroupContext> = config
@@ -72,6 +77,8 @@ fn connect(
         .map_err(|error| redactor.creation_error(&error))?;
     let failed = |error: KafkaError| BrokerError::Read { topic: topic.to_owned(), reason: error.to_string() };
     consumer.subscribe(&[topic]).map_err(failed)?;
+    let consumer = Arc::new(consumer);
+    credentials.follow(&consumer, |consumer| consumer.client().native_ptr());
     Ok(consumer)
 }
 
@@ -99,10 +106,12 @@ impl GroupReader {
             .set("auto.commit.interval.ms", "1000")
             .set("allow.auto.create.topics", "false")
             .set("fetch.wait.max.ms", "100");
-        let consumer = connect(&config, &redactor, &topic, Begin::Committed)?;
+        let credentials = Credentials::new(settings);
+        let consumer = connect(&config, &credentials, &redactor, &topic, Begin::Committed)?;
         Ok(Self {
             consumer,
             config,
+            credentials,
             redactor,
             topic,
             joined_at: Instant::now(),
@@ -227,7 +236,7 @@ impl GroupReader {
         }
         self.consumer.context().close();
         let config = with_known(&self.config, &self.consumer.context().fetching().brokers());
-        let consumer = connect(&config, &self.redactor, &self.topic, Begin::Recreated)?;
+        let consumer = connect(&config, &self.credentials, &self.redactor, &self.topic, Begin::Recreated)?;
         let before = std::mem::replace(&mut self.consumer, consumer);
         // Closing the client waits for the brokers.
         task::spawn_blocking(move || drop(before));

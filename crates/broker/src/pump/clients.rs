@@ -101,7 +101,10 @@ impl Pump {
         let context = PumpContext { pump: Arc::clone(self), generation };
         let mut config = with_known(&self.config, &self.link.brokers());
         config.set("batch.size", batch.current.to_string());
-        config.create_with_context(context).map(Arc::new)
+        self.credentials.renew(&mut config);
+        let client = Arc::new(config.create_with_context(context)?);
+        self.credentials.follow(&client, |client: &Client| client.client().native_ptr());
+        Ok(client)
     }
 
     /// Sets the topics' limit: they accept no batch that is larger than `limit` bytes.

@@ -39,6 +39,7 @@ pub use self::{
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code, is_denied, servers, with_known},
+    credentials::Credentials,
     fetching::Fetching,
     record::{ReadRecord, decode, shortened},
     recording::{Recorded, recorded},
@@ -62,6 +63,7 @@ pub struct RecordReader {
     consumer: Arc<Consuming>,
     /// The configuration of `consumer`, and of a client that replaces it.
     config: ClientConfig,
+    credentials: Credentials,
     redactor: Redactor,
     options: ReaderOptions,
     topics: Topics,
@@ -99,14 +101,21 @@ type Consuming = StreamConsumer<ReadContext>;
 
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-fn connect(config: &ClientConfig, redactor: &Redactor) -> Result<Arc<Consuming>, BrokerError> {
+fn connect(
+    config: &ClientConfig,
+    credentials: &Credentials,
+    redactor: &Redactor,
+) -> Result<Arc<Consuming>, BrokerError> {
     let mut config = config.clone();
+    credentials.renew(&mut config);
     let fetching = Fetching::new(redactor.clone(), &config);
     Fetching::configure(&mut config);
     let consumer: Consuming = config
         .create_with_context(ReadContext { fetching })
         .map_err(|error| redactor.creation_error(&error))?;
-    Ok(Arc::new(consumer))
+    let consumer = Arc::new(consumer);
+    credentials.follow(&consumer, |consumer| consumer.client().native_ptr());
+    Ok(consumer)
 }
 
 impl RecordReader {
@@ -128,9 +137,11 @@ impl RecordReader {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", at_ends)
             .set("auto.offset.reset", "earliest");
+        let credentials = Credentials::new(settings);
         let mut reader = Self {
-            consumer: connect(&config, &redactor)?,
+            consumer: connect(&config, &credentials, &redactor)?,
             config,
+            credentials,
             redactor,
             options: options.clone(),
             topics: settings.topics.clone(),
@@ -502,7 +513,8 @@ impl RecordReader {
             })?;
         }
         let config = with_known(&self.config, &self.fetching().brokers());
-        let before = std::mem::replace(&mut self.consumer, connect(&config, &self.redactor)?);
+        let before =
+            std::mem::replace(&mut self.consumer, connect(&config, &self.credentials, &self.redactor)?);
         // Closing the client may wait for the brokers.
         task::spawn_blocking(move || drop(before));
         self.consumer.assign(&others).map_err(|error| self.failed(&error))?;

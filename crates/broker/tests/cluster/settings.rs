@@ -13,6 +13,7 @@ pub(crate) fn settings(servers: &str) -> KafkaSettings {
         partitions: 3,
         replication: 1,
         buffer_records: NonZeroUsize::new(10_000).unwrap(),
+        password_file: None,
         client: Vec::new(),
     }
 }

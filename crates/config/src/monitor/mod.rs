@@ -134,7 +134,7 @@ impl MonitorSettings {
         let begins = [("recent", Begin::Recent), ("beginning", Begin::Beginning), ("now", Begin::Now)];
         let begin = monitor.choice("begin", &begins).unwrap_or_default();
         monitor.finish();
-        let kafka = KafkaSettings::read(root.section("kafka"));
+        let kafka = KafkaSettings::read(root.section("kafka"), base);
         let tracking = TrackingSettings::read(root.section("tracking"));
         let places = MonitorPlaces::read(&root);
         let rules = rules(&root);
