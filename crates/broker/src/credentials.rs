@@ -98,7 +98,7 @@ impl Source {
             return Err(format!("`{path}` is larger than {MAX_BYTES} bytes, so it holds no password"));
         }
         let text = std::fs::read_to_string(&self.path).map_err(problem)?;
-        // Editors and `echo` end a file with a line break, which is no part of the password.
+        // Editors and `echo` end a file with a line break, which does not belong to the password.
         let password =
             text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
         match password {

@@ -165,7 +165,13 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"embedded\"", "\"embedded\"\nreplication = 101", 12, "kafka.replication", "between 0 and 100"),
     ("\"embedded\"", "\"embedded\"\nbuffer_records = 0", 12, "kafka.buffer_records", "between 1 and"),
     ("\"embedded\"", "\"embedded\"\nclient = { acks = 1 }", 12, "kafka.client.acks", "it is always `all`"),
-    ("\"embedded\"", "\"embedded\"\npassword_file = \"password\"", 12, "kafka.password_file", "set `sasl.username`"),
+    (
+        "\"embedded\"",
+        "\"embedded\"\npassword_file = \"password\"",
+        12,
+        "kafka.password_file",
+        "set `sasl.username`",
+    ),
     (
         "\"embedded\"",
         "\"embedded\"\npassword_file = \"password\"\nclient = { \"sasl.username\" = \"me\", \"sasl.password\" = \"x\" }",
