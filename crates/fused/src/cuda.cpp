@@ -360,11 +360,6 @@ void lookout_cuda_slot_free(void* slot) {
   }
 }
 
-// Gives the slot's next graphs another pool of memory. A pool cannot be used again after a failed recording.
-void lookout_cuda_slot_renew_pool(void* slot) {
-  static_cast<Slot*>(slot)->pool = at::cuda::graph_pool_handle();
-}
-
 // What this thread does from now on is done on the slot's stream.
 void lookout_cuda_slot_enter(void* slot) {
   const auto& stream = static_cast<Slot*>(slot)->stream;
@@ -574,7 +569,6 @@ extern "C" {
 bool lookout_cuda_compiled() { return false; }
 void lookout_cuda_configure() {}
 void lookout_cuda_slot_free(void*) {}
-void lookout_cuda_slot_renew_pool(void*) {}
 int64_t lookout_cuda_allocated(int) { return 0; }
 void lookout_cuda_slot_enter(void*) {}
 void lookout_cuda_slot_leave(void*) {}

@@ -61,7 +61,6 @@ unsafe extern "C" {
     ) -> *mut C_tensor;
     fn lookout_cuda_release_unused_memory();
     fn lookout_cuda_allocated(device: i32) -> i64;
-    fn lookout_cuda_slot_renew_pool(slot: *mut c_void);
     fn lookout_cuda_memory_used(device: i32, error: *mut c_char, capacity: usize) -> i64;
     fn lookout_cuda_check_device(device: i32, error: *mut c_char, capacity: usize) -> bool;
 }
@@ -148,12 +147,6 @@ impl Slot {
             Ok(value) => ended.map(|()| (graph, value)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
-    }
-
-    /// Gives the stream's next graphs another memory pool. The pool cannot be used again after a failed recording.
-    pub fn renew_pool(&mut self) {
-        // SAFETY: `self` keeps the slot alive. Earlier graphs keep their own reference to the old pool.
-        unsafe { lookout_cuda_slot_renew_pool(self.0.as_ptr()) }
     }
 
     /// Waits until the GPU has completed all work of this stream.

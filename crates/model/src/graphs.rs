@@ -45,6 +45,8 @@ pub(crate) struct Graphs {
     passes: usize,
     /// Whether a batch size is recorded even if a larger recorded size could be used with padding.
     exact: bool,
+    /// Whether a recording on the stream has failed.
+    is_spoiled: bool,
 }
 
 /// The CUDA graph for one batch size and one image size.
@@ -71,6 +73,7 @@ impl Clone for Graphs {
             largest: self.largest,
             passes: 0,
             exact: false,
+            is_spoiled: false,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Graphs {
             largest: LARGEST,
             passes: 0,
             exact: false,
+            is_spoiled: false,
         })
     }
 
@@ -144,11 +148,11 @@ impl Graphs {
         let most = self.largest;
         // libtorch appends advice and a stack trace to its error.
         let reason = reason.lines().next().unwrap_or_default().split(". ").next().unwrap_or_default();
-        // The graphs allocate from a memory pool of their stream, which cannot be used again after a failed recording.
-        // The stream stays: cuBLAS allocates memory for each one that it is used on, and never releases it.
         self.recorded.clear();
-        if let Some(slot) = &mut self.slot {
-            slot.renew_pool();
+        // A stream cannot be used again after a failed recording on it. Otherwise it stays: cuBLAS allocates memory for
+        // each stream that it is used on, and never releases it.
+        if std::mem::take(&mut self.is_spoiled) {
+            self.slot = None;
         }
         cuda::release_unused_memory();
         let in_use_mib = cuda::allocated(device_index(self.target)) >> 20;
@@ -185,7 +189,9 @@ impl Graphs {
                     normalization(self.target, size, multiple).apply(bytes).unwrap_or_else(|e| panic!("{e}"))
                 };
                 let whole = |bytes: &Tensor| forward(&normalize(bytes));
-                let recorded = slot.run(|slot| record(slot, self.target, (count, size), &whole))?;
+                let is_spoiled = &mut self.is_spoiled;
+                let recorded =
+                    slot.run(|slot| record(slot, self.target, (count, size), &whole, is_spoiled))?;
                 self.recorded.push(recorded);
                 self.recorded.len() - 1
             }
@@ -195,12 +201,14 @@ impl Graphs {
     }
 }
 
-/// Records a graph of what `forward` does with the bytes `[images, H, W, 3]`.
+/// Records a graph of what `forward` does with the bytes `[images, H, W, 3]`. Sets `is_spoiled` if the recording itself
+/// fails, after the warm-up passes.
 fn record(
     slot: &mut Slot,
     target: Target,
     (images, size): (usize, Size),
     forward: &dyn Fn(&Tensor) -> Output,
+    is_spoiled: &mut bool,
 ) -> Result<Recorded, String> {
     let shape = [images as i64, i64::from(size.height), i64::from(size.width), 3];
     let pinned = |shape: &[i64], kind| {
@@ -219,7 +227,9 @@ fn record(
         // A recording uses its own memory pool and cannot make libtorch release the memory cached by the warm-up
         // passes.
         cuda::release_unused_memory();
+        *is_spoiled = true;
         let (graph, output) = slot.capture(|| tch::no_grad(|| forward(&bytes))).map_err(text)?;
+        *is_spoiled = false;
         Ok::<_, String>((graph, bytes, output))
     })??;
     let output_host = pinned(&output.size(), Kind::Float)?;
