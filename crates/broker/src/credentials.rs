@@ -70,11 +70,11 @@ impl Credentials {
                     let file = source.path.display();
                     match result {
                         Ok(()) if known.is_some() => {
-                            tracing::info!(%file, "the Kafka user's password has changed")
+                            tracing::info!(%file, "the Kafka user's password has changed");
                         }
                         Ok(()) => {}
                         Err(reason) => {
-                            tracing::error!(%file, reason, "the Kafka user's new password was refused")
+                            tracing::error!(%file, reason, "the Kafka user's new password was refused");
                         }
                     }
                     known = Some(password);
