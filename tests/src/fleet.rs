@@ -262,13 +262,15 @@ impl All {
         Ok(Duration::from_millis(u64::try_from(longest).unwrap_or(0)))
     }
 
-    /// Frames that are missing between the records since `since` of the cameras that `which` chooses.
+    /// Frames that are missing between the records since `since` of the cameras that `which` chooses, without those that
+    /// their worker has dropped and counted: a busy machine drops frames of live cameras.
     pub fn missing(&self, since: Instant, which: impl Fn(&str) -> bool) -> Result<u64> {
         let mut last: BTreeMap<(&str, SessionId), u64> = BTreeMap::new();
         let mut missing = 0;
         for frame in self.frames.iter().filter(|frame| frame.at >= since && which(&frame.camera)) {
             if let Some(before) = last.insert((&frame.camera, frame.session), frame.seq) {
-                missing += frame.seq.checked_sub(before + 1).context("out of order")?;
+                let gap = frame.seq.checked_sub(before + 1).context("out of order")?;
+                missing += gap.saturating_sub(frame.dropped_before);
             }
         }
         Ok(missing)

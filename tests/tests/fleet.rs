@@ -192,7 +192,7 @@ async fn one_that_is_killed_is_replaced(fleet: &mut Fleet) {
     let missing = fleet.watch.all().missing(begun, |camera| !theirs.contains(camera)).unwrap();
     let most = SESSION + Duration::from_secs(3);
     println!(
-        "SIGKILL: its {} cameras deliver from others after {took:?}, of {most:?}; the others miss {missing} frames",
+        "SIGKILL: its {} cameras deliver from others after {took:?}, of {most:?}; the others lose {missing} frames",
         theirs.len()
     );
     assert!(took < SESSION + SOON);
