@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// Where the clients take the user's password from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Credentials(Option<Arc<Source>>);
 
 #[derive(Debug)]

@@ -247,7 +247,7 @@ impl Device {
                     return true;
                 }
                 Err(RebuildError::Failed(reason)) => {
-                    tracing::error!(%reason, ?wait, "the network could not be made anew");
+                    tracing::error!(%reason, ?wait, "the network could not be reloaded");
                 }
                 Err(RebuildError::DeviceLost(reason)) => {
                     emit(DeviceEvent::Lost { reason });
