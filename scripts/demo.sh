@@ -67,7 +67,7 @@ log "what is warned of, and some of the records (every 40th), as any Kafka clien
 "$lookout" tail --brokers "$address" --camera drive --alerts > >(awk '/alert/ || NR % 40 == 1 { print; fflush() }') &
 running[tail]=$!
 
-until_said worker "$folder/log" 'records of all cameras flow' >/dev/null || true
+until_said worker "$folder/log" 'all cameras publish records' >/dev/null || true
 if is_running worker && [[ -z "$interrupted" ]]; then
     log "records of all four cameras flow; the page is at http://127.0.0.1:9700 for $seconds s"
 fi

@@ -21,8 +21,8 @@ fn main() {
         match cuda_headers(&libtorch) {
             Some(headers) => build.include(headers),
             None => panic!(
-                "libtorch has CUDA and CUDA's headers are not found: neither beside libtorch, where `LOOKOUT_CUDA=1 \
-                 make setup` puts them, nor in $CUDA_HOME/include; set CUDA_HOME to a CUDA 13 toolkit"
+                "libtorch has CUDA, but CUDA's headers are neither next to libtorch, where `LOOKOUT_CUDA=1 make setup` \
+                 installs them, nor in $CUDA_HOME/include; set CUDA_HOME to a CUDA 13 toolkit"
             ),
         };
         println!("cargo:rustc-link-search=native={}", libtorch.join("lib").display());

@@ -40,7 +40,7 @@ def decode(value):
         record = from_protobuf(value)
     # The same names may mean other things in another version.
     if record.get("schema") != SCHEMA:
-        raise Unreadable(f"its schema is {record.get('schema')}, known is {SCHEMA}")
+        raise Unreadable(f"its schema is {record.get('schema')}, supported is {SCHEMA}")
     return record
 
 

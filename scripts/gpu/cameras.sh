@@ -200,7 +200,7 @@ line_of worker "$folder/worker.log" 'embedded broker at'
 broker="$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$line" | head -n 1)"
 "$lookout" tail --brokers "$broker" --json >"$folder/records.jsonl" 2>"$folder/tail.log" &
 running[tail]=$!
-line_of worker "$folder/worker.log" 'records of all cameras flow'
+line_of worker "$folder/worker.log" 'all cameras publish records'
 log "$(sed -n 's/.*network loaded/network loaded/p' "$folder/worker.log" | head -n 1)"
 
 if command -v nvidia-smi >/dev/null 2>&1; then

@@ -62,7 +62,7 @@ little_memory() {
     said="$(PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.01 "$lab" bench --arch resnet50 --weights random:0 \
         --device "$device" --precision fp32 --batch 128 --seconds 1 2>&1)" || { echo "$said" >&2; return 1; }
     echo "$said" | cut -c1-200
-    [[ "$said" == *"not enough for a batch"* ]]
+    [[ "$said" == *"not enough GPU memory for a batch"* ]]
 }
 no_such_gpu() {
     "$lab" bench --device cuda:99 --weights random:0 2>&1 | tee /dev/stderr | grep -q 'there is no GPU 99'

@@ -180,7 +180,7 @@ def torchscript(args, modules):
 def failing_kernel(args, modules):
     module = {"arch": "torchscript", "weights": str(modules / "failing.ts"), "output": "logits", "input": "224x224"}
     code, log, records = run_worker({**module, "device": args.device}, args, "[batch]\nmax_size = 1\n", modules / "long.h264")
-    told = "the device is lost to this process" in log
+    told = "device lost, this process can no longer use it" in log
     reason = next((line.strip()[:300] for line in log.splitlines() if "lookout: " in line), log[-1000:])
     return code == 1 and told and bool(records), f"exit code {code}, {len(records)} records before; {reason}"
 

@@ -151,7 +151,8 @@ async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
     };
     let first = told(&kafka, all_clear).await;
     assert_eq!(raised(&first).values().sum::<usize>(), 8, "{first:#?}");
-    let handed_on = first.alerts.iter().filter(|alert| alert.message.contains("not watched here any more"));
+    let handed_on =
+        first.alerts.iter().filter(|alert| alert.message.contains("no longer processes the camera"));
     assert!(handed_on.count() > 0, "{first:#?}");
 
     idle_until(&sink, &mut cameras, PATIENCE, || watched(&two) == 8).await.unwrap();
@@ -181,7 +182,7 @@ fn a_wrong_file_is_told_in_full_and_a_right_one_is_what_it_is() {
     fs::write(&file, "[adas]\n[[camera]]\nid = \"*\"\n").unwrap();
     let output = run(&["check", path]).unwrap();
     let words = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && words.contains("right, for `lookout adas`, all cameras"), "{words}");
+    assert!(output.status.success() && words.contains("valid adas file for all cameras"), "{words}");
     let output = run(&["adas", path]).unwrap();
     let words = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && words.contains("`--brokers`"), "{words}");

@@ -149,7 +149,7 @@ async fn connections_that_fail_are_told_with_what_to_do() -> anyhow::Result<()> 
     // The inner listener speaks none.
     let mut inner = tls(&kafka, &with_ca);
     inner.brokers = Brokers::Servers(kafka.inner().context("an inner listener")?);
-    says(advice(&inner), &["speaks no TLS", "security.protocol"]);
+    says(advice(&inner), &["does not speak TLS", "security.protocol"]);
     let missing = diagnose(&tls(&kafka, &[("ssl.ca.location", Path::new("/nowhere/ca.pem"))]), PATIENCE);
     let missing = missing.unwrap_err().to_string();
     assert!(missing.contains("ssl.ca.location: `/nowhere/ca.pem` cannot be read"), "{missing}");
@@ -159,7 +159,7 @@ async fn connections_that_fail_are_told_with_what_to_do() -> anyhow::Result<()> 
     kafka.use_certificate(&elsewhere, &ca, false)?;
     says(advice(&tls(&kafka, &with_ca)), &["is for `kafka.example`, not for `127.0.0.1`"]);
     kafka.use_certificate(&good, &ca, true)?;
-    says(advice(&tls(&kafka, &with_ca)), &["wants a certificate", "ssl.certificate.location"]);
+    says(advice(&tls(&kafka, &with_ca)), &["requires a client certificate", "ssl.certificate.location"]);
     let with_both: [(&str, &Path); 3] =
         [("ssl.ca.location", &ca), ("ssl.certificate.location", &good), ("ssl.key.location", &good)];
     assert_eq!(diagnose(&tls(&kafka, &with_both), PATIENCE)?.problem, None);

@@ -150,7 +150,7 @@ fn infer_takes_pictures_in_each_fit() {
     let (code, _, err) = fitted(&["crop"]);
     assert!(code == 2 && err.contains("`center-crop`, `stretch`, `torchvision`"), "{code}: {err}");
     let (code, _, err) = fitted(&["torchvision", "--input", "640x384"]);
-    assert!(code == 2 && err.contains("leave one of the two out"), "{code}: {err}");
+    assert!(code == 2 && err.contains("omit one of the two"), "{code}: {err}");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_plan_is_made_from_what_bench_measured() {
         "{out}"
     );
     let (code, out, _) = plan(&["--cameras", "1", "--fps", "1", "--cores", "64", "--latency-ms", "10000"]);
-    assert!(code == 0 && out.contains("\npartitions ") && out.contains("\nThis assumes:\n- "), "{out}");
+    assert!(code == 0 && out.contains("\npartitions ") && out.contains("\nAssumptions:\n- "), "{out}");
     let wrong: [(&[&str], &str); 5] = [
         (&["--cameras", "0", "--fps", "10"], "--cameras"),
         (&["--cameras", "1", "--fps", "nan"], "--fps"),

@@ -46,7 +46,7 @@ fn blood_cells_are_learned_on_the_demos_detector_and_told_of_by_a_pipeline() {
     let trained = run(&["train", file.to_str().unwrap()]).unwrap();
     let said = String::from_utf8_lossy(&trained.stderr).into_owned();
     assert!(trained.status.success(), "{said}");
-    assert!(said.contains("RBC: in 69 pictures, 805 objects"), "{said}");
+    assert!(said.contains("RBC: in 69 images, 805 objects"), "{said}");
     let lines = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let losses: Vec<f64> = lines
         .lines()

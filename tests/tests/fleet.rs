@@ -299,7 +299,7 @@ fn of_two_who_edit_at_once_one_sees_what_the_other_did(kafka: &str) {
     let refused: Vec<String> =
         done.iter().filter_map(|done| Some(done.as_ref().err()?.to_string())).collect();
     assert_eq!(refused.len(), EDITORS - 1, "{refused:?}");
-    assert!(refused.iter().all(|why| why.contains("is there, in version 1")), "{refused:?}");
+    assert!(refused.iter().all(|why| why.contains("already exists in version 1")), "{refused:?}");
     // Different cameras do not stand in each other's way.
     thread::scope(|scope| {
         let ids = (0..EDITORS).map(|i| format!("yard-{i}"));

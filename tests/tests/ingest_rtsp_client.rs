@@ -134,7 +134,7 @@ fn logs_in_by_every_scheme_with_one_attempt() {
         assert_eq!(report.retry, Some(RetryReason::Unauthorized), "{options}: {report:?}");
         let detail = report.detail.unwrap();
         assert!(
-            detail.contains("refused") && detail.contains("in 60 s") && !detail.contains("wr0ng"),
+            detail.contains("rejected") && detail.contains("in 60 s") && !detail.contains("wr0ng"),
             "{detail}"
         );
         source.stop().unwrap();
@@ -298,7 +298,7 @@ fn says_why_there_is_no_connection() {
         }
     });
     let (_, detail) = failure(&settings(&format!("rtsp://127.0.0.1:{port}/cam"), ""));
-    assert!(detail.contains("a web server is at this port"), "{detail}");
+    assert!(detail.contains("a web server listens on this port"), "{detail}");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_redirect_is_followed_but_not_in_a_circle() {
         let server = ScriptedCamera::start(&format!("--redirect {location}")).unwrap();
         let source = watch(&server.uri(""), "retry_first_ms = 60000\nretry_max_ms = 60000");
         let report = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
-        assert!(report.detail.as_ref().unwrap().contains("in a circle"), "{report:?}");
+        assert!(report.detail.as_ref().unwrap().contains("in a loop"), "{report:?}");
         source.stop().unwrap();
         assert!(server.count("connection").unwrap() <= 6, "{location}");
     }

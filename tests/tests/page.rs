@@ -413,7 +413,7 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     let first = browser.text("document.querySelector('.card').dataset.camera").await?;
     assert_eq!(first, "broken");
     let reason = browser.text("document.querySelector('[data-camera=broken] .reason').textContent").await?;
-    assert_eq!(reason, format!("Given up: {HOSTILE}"));
+    assert_eq!(reason, format!("Failed: {HOSTILE}"));
     browser
         .until("document.querySelector('[data-camera=hostile] .boxes').textContent.includes('<img src=x')")
         .await?;
@@ -423,7 +423,7 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     let causes =
         "[...document.querySelectorAll('[data-camera=gate] .drops li')].map((one) => one.textContent)";
     let causes = browser.text(&format!("{causes}.join('; ')")).await?;
-    assert_eq!(causes, "queue_full: 9, the worker was behind; stale: 3, too old when its turn came");
+    assert_eq!(causes, "queue_full: 9, the worker was behind; stale: 3, too old to be processed");
     // Figures and pictures change by themselves.
     let picture = browser.text("document.querySelector('[data-camera=gate] img').src").await?;
     browser.until(&format!("document.querySelector('[data-camera=gate] img').src !== '{picture}'")).await?;
@@ -432,7 +432,9 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     browser.write("input[type=search]", "gate").await?;
     browser.until("document.querySelectorAll('.card').length === 1").await?;
     browser.write("input[type=search]", "nowhere").await?;
-    browser.until("document.querySelector('.empty').textContent === 'No camera is like that.'").await?;
+    browser
+        .until("document.querySelector('.empty').textContent === 'No camera matches the filters.'")
+        .await?;
     browser.write("input[type=search]", " ").await?;
     browser.choose(".filters select", "failed").await?;
     browser.until("document.querySelectorAll('.card').length === 1").await?;
@@ -495,7 +497,7 @@ async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
     stage.check_quiet().await?;
     // What there is not is said; that the browser notes the 404 is its own.
     stage.goto("/cameras/nobody").await?;
-    browser.until("document.querySelector('main').textContent.includes('No camera called nobody')").await?;
+    browser.until("document.querySelector('main').textContent.includes('Unknown camera nobody')").await?;
     let _ = browser.console().await?;
 
     stage.goto("/fleet").await?;
@@ -556,7 +558,7 @@ async fn who_has_no_token_sees_nothing() -> Result<()> {
     assert_eq!(browser.path().await?, "/login");
     browser.write("#token", "wrong").await?;
     browser.press_button("Log in").await?;
-    browser.until("document.querySelector('[role=alert]').textContent.includes('not the token')").await?;
+    browser.until("document.querySelector('[role=alert]').textContent.includes('Wrong token')").await?;
     stage.check_reading("login").await?;
     browser.write("#token", "correct horse battery staple").await?;
     browser.press_button("Log in").await?;
@@ -665,7 +667,7 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     browser.press_button("Save").await?;
     browser.until("document.querySelector('.zones .message').textContent.includes('someone else')").await?;
     let _ = browser.console().await?;
-    browser.press_button("Save mine over theirs").await?;
+    browser.press_button("Overwrite with my changes").await?;
     browser
         .until("document.querySelector('.zones .message').textContent === 'Saved in the registry.'")
         .await?;

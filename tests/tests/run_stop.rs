@@ -62,7 +62,7 @@ fn a_second_signal_does_not_wait_for_a_broker_that_is_not_there() {
     };
     running.until("the file waits for the broker", PATIENCE, held_up).unwrap();
     running.signal("INT").unwrap();
-    let draining = |running: &Running| running.log().contains("stopping: frames").then_some(());
+    let draining = |running: &Running| running.log().contains("stopping: draining").then_some(());
     running.until("it drains", PATIENCE, draining).unwrap();
     running.signal("INT").unwrap();
     let begun = Instant::now();

@@ -72,7 +72,7 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
     fs::write(&recipe, RECIPE).unwrap();
 
     let checked = done(&["train", text(&recipe), "--check"]);
-    assert!(String::from_utf8_lossy(&checked.stderr).contains("pictures: 9"), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("images: 9"), "{checked:?}");
     assert!(!folder.join("run").exists(), "nothing is begun");
 
     // One that nobody stops, and one that is killed in its second epoch.

@@ -69,7 +69,7 @@ impl Cameras {
         let frame = match placed.record {
             ReadRecord::Frame(frame) => *frame,
             ReadRecord::Unreadable { partition, offset, reason, .. } => {
-                tracing::debug!(partition, offset, reason, "a record could not be read");
+                tracing::debug!(partition, offset, reason, "an unreadable record is ignored");
                 return self.counted(UNREADABLE);
             }
             _ => return self.counted(NOT_WATCHED),
@@ -150,7 +150,7 @@ impl Cameras {
         tracing::warn!(
             %camera,
             not_believed = doubt.field(),
-            "the camera's `pts_ns` and `captured_at` run at different paces, one of them is not believed"
+            "the camera's `pts_ns` and `captured_at` advance at different rates, one of them is ignored"
         );
     }
 
@@ -166,7 +166,7 @@ impl Cameras {
             let records = self.metrics.records(outcome);
             let before = self.logged.insert(outcome, records).unwrap_or(0);
             if records > before {
-                tracing::warn!(outcome, records = records - before, "records that nothing is warned by");
+                tracing::warn!(outcome, records = records - before, "records ignored for warnings");
             }
         }
     }
@@ -201,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn every_record_is_counted_by_what_becomes_of_it() {
+    fn counts_every_record_by_outcome() {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"front\"");
         let now = Timestamp::now();
-        let (topic, reason) = ("t".to_owned(), "no JSON".to_owned());
+        let (topic, reason) = ("t".to_owned(), "not JSON".to_owned());
         cameras.hear(placed(ReadRecord::Unreadable { topic, partition: 1, offset: 7, reason }), now);
         cameras.hear(frame("rear"), now);
         cameras.hear(frame("front"), now);
@@ -219,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_topic_may_begin_with_a_lower_epoch() {
+    fn accepts_lower_epochs_from_a_recreated_topic() {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
         let now: Timestamp = "2026-11-24T08:00:00.1Z".parse().unwrap();
         let of_epoch = |epoch, anew| {
             let mut placed = frame("front");
-            let ReadRecord::Frame(frame) = &mut placed.record else { panic!("a frame") };
+            let ReadRecord::Frame(frame) = &mut placed.record else { panic!("not a frame") };
             (frame.epoch, frame.seq) = (lookout_schema::Epoch(epoch), epoch);
             Placed { anew, ..placed }
         };
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn cameras_of_a_lost_partition_and_those_that_fell_silent_are_forgotten() {
+    fn forgets_silent_cameras_and_cameras_of_lost_partitions() {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
         let now = Timestamp::now();
         cameras.hear(frame("a"), now);

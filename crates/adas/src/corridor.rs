@@ -87,7 +87,7 @@ mod tests {
     const SOURCE: Size = Size { width: 1280, height: 720 };
 
     #[test]
-    fn the_usual_corridor_is_that_of_the_usual_camera() {
+    fn default_corridor_matches_a_typical_camera() {
         let usual = Corridor::new(&PathSettings::Drawn(CorridorSettings::default()), SOURCE);
         let calibration = Calibration {
             height_m: 1.3,
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_beside_the_way_stays_the_same_from_near_and_far() {
+    fn offset_from_the_corridor_is_independent_of_distance() {
         let corridor = Corridor::new(&PathSettings::Drawn(CorridorSettings::default()), SOURCE);
         let offsets = [40.0, 80.0, 160.0, 300.0].map(|below| {
             let (x, y) = (corridor.horizon[0] + 1.5 * below, corridor.horizon[1] + below);

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_normal_distribution_is_that_of_the_tables() {
+    fn normal_distribution_matches_tables() {
         for (deviations, probability) in [(0.0, 0.5), (1.0, 0.841_345), (-1.96, 0.024_998), (3.0, 0.998_650)]
         {
             assert!((normal(deviations) - probability).abs() < 1e-5, "{deviations}");
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drift_is_found_and_what_is_said_of_the_future_grows_uncertain() {
+    fn estimates_drift_and_predicts_with_growing_uncertainty() {
         let mut drift = Drift::new(Measured { value: 0.0, std: 0.5 }, 10.0);
         for i in 1..=30 {
             let jitter = if i % 2 == 0 { 0.5 } else { -0.5 };

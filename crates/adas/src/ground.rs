@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_projected_is_found_again() {
+    fn distance_inverts_projection() {
         for pitch_deg in [-2.0, 0.0, 7.0, 30.0] {
             let lens = Lens::FocalPx(900.0);
             let calibration = Calibration { height_m: 1.6, pitch_deg, yaw_deg: 0.0, lens, corridor_m: 2.0 };
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn above_the_horizon_there_is_no_distance() {
+    fn points_above_the_horizon_have_no_distance() {
         let lens = Lens::HfovDeg(60.0);
         let calibration = Calibration { height_m: 1.3, pitch_deg: 0.0, yaw_deg: 0.0, lens, corridor_m: 2.0 };
         let ground = Ground::new(&calibration, SOURCE);

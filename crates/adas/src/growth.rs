@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_of_two_objects_changes_nothing_and_another_size_begins_anew() {
+    fn ignores_brief_size_jumps_and_restarts_at_lasting_ones() {
         let mut growth = Growth::default();
         let mut closing = None;
         for frame in 0..30 {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_at_the_border_is_not_whole() {
+    fn boxes_at_the_border_are_truncated() {
         let source = Size { width: 1000, height: 600 };
         assert!(is_whole(boxed(100.0), source));
         for cut in [[0.0, 10.0, 50.0, 60.0], [10.0, 550.0, 50.0, 600.0], [950.0, 10.0, 999.0, 60.0]] {

@@ -62,27 +62,27 @@ impl Metrics {
         let written = Family::<ByKind, Counter>::default();
         let not_written = Family::<ByKindAndCause, Counter>::default();
         let (cameras, open_alerts, partitions) = (Gauge::default(), Gauge::default(), Gauge::default());
-        registry.register("records", "Frames' records by what became of them", records.clone());
-        registry.register("alerts", "Alerts told, by level and state", alerts.clone());
+        registry.register("records", "Frame records, by outcome", records.clone());
+        registry.register("alerts", "Alert records to publish, by level and state", alerts.clone());
         registry.register("written", "Records that the brokers have acknowledged", written.clone());
         registry.register("not_written", "Records that were not written, by cause", not_written.clone());
         let doubts = Family::<ByField, Counter>::default();
         registry.register(
             "time_doubts",
-            "Cameras whose `pts_ns` and `captured_at` ran at different paces, by the one that is not believed",
+            "Cameras whose `pts_ns` and `captured_at` advanced at different rates, by the ignored field",
             doubts.clone(),
         );
         let deleted = Counter::default();
         registry.register(
             "deleted",
-            "Frames' records that were deleted, by their retention time or otherwise, before they were read",
+            "Frame records that were deleted, by retention or otherwise, before they were read",
             deleted.clone(),
         );
-        registry.register("cameras", "Cameras that are watched", cameras.clone());
+        registry.register("cameras", "Cameras whose records are processed", cameras.clone());
         registry.register("open_alerts", "Alerts that were raised and not cleared", open_alerts.clone());
         registry.register(
             "partitions",
-            "Partitions of the frames' topic that are read here",
+            "Partitions of the frame topic that are assigned to this member",
             partitions.clone(),
         );
         outcomes.for_each(|outcome| drop(records.get_or_create(&ByOutcome { outcome })));

@@ -50,7 +50,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Why the consumer could not start or continue.
 #[derive(Debug, Error)]
 pub enum AdasError {
-    #[error("adas.http = {address}: {source}")]
+    #[error("cannot listen on {address} (`http` in [adas]): {source}")]
     Http { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -75,7 +75,7 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
     let metrics = Metrics::new(outcomes());
     let begun = Health {
         turned: Instant::now(),
-        trouble: Some("the consumer group is not joined".into()),
+        trouble: Some("the consumer group is not joined yet".into()),
         partitions: 0,
     };
     let (told_health, health) = watch::channel(begun);
@@ -110,7 +110,7 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
         let now = Timestamp::now();
         let heard = match heard {
             Some(Err(error)) => {
-                tracing::error!(%error, "the Kafka client cannot go on and is replaced");
+                tracing::error!(%error, "the Kafka client failed and is replaced");
                 let partitions: Vec<i32> = reader.partitions().collect();
                 tell(cameras.lose(&partitions, now));
                 lost_before += reader.lost();
@@ -148,14 +148,14 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
 /// Leaves the consumer group, which blocks until the brokers answer.
 async fn leave(reader: GroupReader) {
     if task::spawn_blocking(move || drop(reader)).await.is_err() {
-        tracing::warn!("the group was not left in order");
+        tracing::warn!("leaving the consumer group failed");
     }
 }
 
 impl Health {
     fn page(&self, now: Instant) -> Page {
         if now.saturating_duration_since(self.turned) >= ALIVE_FOR {
-            return Page::text("nothing is heard or looked at any more\n").available(false);
+            return Page::text("the consumer loop is stalled\n").available(false);
         }
         match &self.trouble {
             Some(reason) => Page::text(format!("{reason}\n")).available(false),
@@ -175,6 +175,6 @@ fn pages(
             Ok(text) => Page::metrics(text),
             Err(error) => Page::failed(format!("{error}\n")),
         },
-        _ => Page::not_found("there are /healthz and /metrics\n"),
+        _ => Page::not_found("not found; /healthz and /metrics are served\n"),
     }
 }

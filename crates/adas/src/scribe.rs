@@ -95,7 +95,7 @@ impl Scribe {
         if let Err(error) = self.queue.try_send(record) {
             let kind = error.into_inner().kind();
             self.metrics.not_written(kind, "queue_full");
-            tracing::warn!(kind, "a record is not written, too many wait for the brokers");
+            tracing::warn!(kind, "record dropped, the queue of records for the brokers is full");
         }
     }
 
@@ -105,7 +105,7 @@ impl Scribe {
         let mut task = self.task;
         if timeout(patience, &mut task).await.is_err() {
             task.abort();
-            tracing::warn!("not all alerts and tracks could be written before the end");
+            tracing::warn!("not all alerts and tracks could be written before shutdown");
         }
     }
 }
@@ -136,15 +136,15 @@ async fn write(
                     }
                     Err(error) => {
                         metrics.not_written(record.kind(), "rejected");
-                        tracing::warn!(%error, kind = record.kind(), "a record is not written");
+                        tracing::warn!(%error, kind = record.kind(), "record dropped, it could not be written");
                     }
                 }
             }
             batch = again;
             if *trouble.borrow() != refused {
                 match &refused {
-                    Some(reason) => tracing::warn!(reason, "alerts and tracks wait to be written"),
-                    None => tracing::info!("alerts and tracks are written again"),
+                    Some(reason) => tracing::warn!(reason, "alerts and tracks cannot be written, they wait"),
+                    None => tracing::info!("writing of alerts and tracks has resumed"),
                 }
                 trouble.send_replace(refused);
             }

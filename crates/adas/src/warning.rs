@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_is_raised_by_two_boxes_and_stays_until_it_was_over_for_a_while() {
+    fn raises_after_two_boxes_and_falls_after_a_delay() {
         let told = levels(&[(4.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.2, 1.0), (1.1, 1.0)]);
         assert_eq!(told, ["none", "none", "warning", "warning", "critical"]);
         // The time to collision alternates around the threshold, and the object is out of path once.
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsure_is_not_raised() {
+    fn uncertain_estimates_raise_no_level() {
         let mut warning = Warning::default();
         let sure = danger(1.0, 1.0);
         let unsure = Closing { rate_std: 0.9, ..sure.closing };
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_took_its_time_leaves_less() {
+    fn record_age_is_subtracted_from_the_time_to_collision() {
         let levels = LevelSettings::default();
         let (mut at_once, mut late) = (Warning::default(), Warning::default());
         for i in 0..5 {

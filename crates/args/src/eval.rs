@@ -6,16 +6,16 @@ use clap::Args;
 
 use crate::NetworkArgs;
 
-/// Say how good a network is, by what is true of pictures
+/// Measure the accuracy of a network against ground truth
 ///
-/// With `--data`, on pictures with their truth: for a detector COCO's average precisions, equal to pycocotools', for a
-/// classifier top-1 and top-5, precision and recall of each class, and the confusion matrix.
+/// With `--data`, on labeled images. For a detector: the COCO metrics, equal to those of pycocotools. For a classifier:
+/// top-1 and top-5 accuracy, precision and recall per class, and the confusion matrix.
 ///
-/// With `--end-to-end`, through all of Lookout: simulated cameras, H.264, RTSP, a worker, Kafka and back, held against
-/// what the cameras showed: the same precisions and those on the raw pictures, how well objects are followed, how far
-/// off times to collision are, how old the records were, and which frames are missing.
+/// With `--end-to-end`, through the whole system: simulated cameras, H.264, RTSP, a worker and Kafka. The records are
+/// compared with the ground truth of the simulation: the COCO metrics, also on the raw frames, tracking metrics, the
+/// error of the time to collision, the age of the records, and the number of missing frames.
 ///
-/// Exit code: 0 done, 1 failed while measuring, 2 wrong input.
+/// Exit code: 0 success, 1 the measurement failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --data coco:val\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --end-to-end"
@@ -28,40 +28,40 @@ pub struct EvalArgs {
     #[arg(long, default_value = "auto")]
     pub precision: String,
 
-    /// The classes' names, one a line, as `lookout train` writes them; without them those of a `labels.txt` beside the
-    /// weights, of COCO or of ImageNet; else the data set's classes are taken to be the network's, with a warning
+    /// Text file with one class name per line, as `lookout train` writes it. Without it: `labels.txt` beside the
+    /// weights, or the names of COCO or ImageNet; otherwise the data set's classes are assumed, with a warning
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
-    /// The network's input, WIDTHxHEIGHT
+    /// Input size of the network, WIDTHxHEIGHT
     #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// Pictures with what is true of them: `folder:PATH`, `coco:PATH` or `voc:PATH`
+    /// Labeled images: `folder:PATH`, `coco:PATH` or `voc:PATH`
     #[arg(long, value_name = "KIND:PATH", required_unless_present = "end_to_end")]
     pub data: Option<String>,
 
-    /// Whether a picture is turned as its EXIF data says for display: `apply`, as viewers and annotation tools show it, or
-    /// `ignore`, as its pixels are stored
-    #[arg(long, default_value = "apply", value_name = "WHETHER")]
+    /// Whether to rotate each image by its EXIF orientation: `apply`, as viewers and annotation tools do, or
+    /// `ignore`, to use the pixels as stored
+    #[arg(long, default_value = "apply", value_name = "MODE")]
     pub exif_orientation: String,
 
-    /// Which part of the data set
+    /// Split of the data set, such as `val`
     #[arg(long, requires = "data")]
     pub split: Option<String>,
 
-    /// Measure through simulated cameras, a worker and Kafka
+    /// Measure end to end, with simulated cameras, a worker and Kafka
     #[arg(long, conflicts_with = "data")]
     pub end_to_end: bool,
 
     #[command(flatten)]
     pub farm: EvalFarmArgs,
 
-    /// Write the report with its pictures into this folder, as `report.md`
+    /// Write the report into this folder, as `report.md` with plots and `metrics.json`
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 
-    /// Print the numbers as one line of JSON instead of the report
+    /// Print the metrics as one line of JSON instead of the report
     #[arg(long)]
     pub json: bool,
 }
@@ -70,24 +70,24 @@ pub struct EvalArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "With --end-to-end")]
 pub struct EvalFarmArgs {
-    /// How many cameras; the last drives, where there are two or more
+    /// Number of cameras; with two or more, the last one is a vehicle's camera
     #[arg(long, default_value_t = 4, requires = "end_to_end", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub cameras: u16,
 
-    /// Frames a second of each camera; what the machine does not keep up with is dropped, and told
+    /// Frames per second of each camera; frames that the machine cannot process are dropped and counted
     #[arg(long, default_value_t = 2, requires = "end_to_end", value_parser = clap::value_parser!(u32).range(1..=60))]
     pub fps: u32,
 
-    /// How long each camera is watched
+    /// Duration of the measurement, in seconds
     #[arg(long, default_value_t = 30, requires = "end_to_end", value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub seconds: u64,
 
-    /// Watch for longer than `--seconds` until this many records of each camera are dated by the camera's clock, so that
-    /// the figures rest on as many frames on a slow machine
+    /// Extend the measurement until this many records of each camera have a time of the camera's clock, so that a slow
+    /// machine also evaluates enough frames
     #[arg(long, default_value_t = 0, value_name = "COUNT", requires = "end_to_end")]
     pub frames: u64,
 
-    /// The scenes' seed: one that no training has seen
+    /// Seed of the scenes; use one that was not used for training
     #[arg(long, default_value_t = 900_000, requires = "end_to_end")]
     pub seed: u64,
 }

@@ -4,21 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Which network, with which weights, where and in what numbers.
+/// The network, its weights and the device.
 #[derive(Debug, Clone, Args)]
 pub struct NetworkArgs {
-    /// A classifier: resnet18, resnet34, resnet50, resnet101, resnet152, plain18 or plain34; or a detector:
+    /// A classifier: resnet18, resnet34, resnet50, resnet101, resnet152, plain18 or plain34; a detector:
     /// fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2, fasterrcnn_resnet50_fpn or
-    /// fasterrcnn_resnet50_fpn_v2; or torchscript, a module of your own
+    /// fasterrcnn_resnet50_fpn_v2; or torchscript, for your own TorchScript module
     #[arg(long, default_value = "resnet50")]
     pub arch: String,
 
-    /// `torchvision`, a .pth or .safetensors file, or `random:SEED`, which means nothing; of torchscript the
-    /// module's file, whose program is run
+    /// `torchvision`, a .pth or .safetensors file, or `random:SEED` (for benchmarks: results are meaningless); for
+    /// torchscript, the module's file, whose code is executed
     #[arg(long, default_value = "torchvision")]
     pub weights: String,
 
-    /// What a torchscript module gives: `logits` or `boxes_scores_labels`
+    /// Output of a torchscript module: `logits` or `boxes_scores_labels`
     #[arg(long, value_name = "KIND")]
     pub output_kind: Option<String>,
 
@@ -26,20 +26,20 @@ pub struct NetworkArgs {
     #[arg(long, default_value = "auto")]
     pub device: String,
 
-    /// CPU threads of the network; all cores if not given
+    /// CPU threads for the network [default: all cores]
     #[arg(long)]
     pub threads: Option<usize>,
 }
 
-/// Say what a network sees in pictures, a line of JSON a picture
+/// Run inference on images; prints one line of JSON per image
 ///
-/// For a classifier the picture is brought to the network's input as torchvision does for evaluation; for a
-/// detector it is scaled into 640x384, its shape kept, and what scores above 0.5 is told.
+/// By default, images for a classifier are preprocessed as in torchvision's evaluation: short side resized, center
+/// cropped. Images for a detector are letterboxed to 640x384, and detections with a score above 0.5 are printed.
 ///
-/// Exit code: 0 done, 1 a picture could not be looked at, 2 wrong input.
+/// Exit code: 0 success, 1 an image could not be processed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  lookout infer cat.jpg dog.png --top-k 3\n  lookout infer street.jpg --arch fcos_resnet50_fpn --draw seen"
+    after_help = "Examples:\n  lookout infer cat.jpg dog.png --top-k 3\n  lookout infer street.jpg --arch fcos_resnet50_fpn --draw results"
 )]
 pub struct InferArgs {
     /// JPEG, PNG, BMP or WebP files
@@ -53,49 +53,50 @@ pub struct InferArgs {
     #[arg(long, default_value = "auto")]
     pub precision: String,
 
-    /// The classes' names, one a line
+    /// Text file with one class name per line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
-    /// How many classes a classifier is to name
+    /// Number of classes to print for a classifier
     #[arg(long, default_value_t = 5)]
     pub top_k: usize,
 
-    /// The network's input, WIDTHxHEIGHT
+    /// Input size of the network, WIDTHxHEIGHT
     #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// How a picture comes into the input: `letterbox`, `center-crop`, `stretch`, or `torchvision`, which has
-    /// no `--input`: as torchvision's detectors do, each picture is scaled by itself, its short side to 800, or
-    /// less where its long side would be above 1333. Their published accuracies were measured so
+    /// Resize mode: `letterbox`, `center-crop`, `stretch`, or `torchvision`, which cannot be combined with `--input`:
+    /// like torchvision's detectors, it scales each image to a short side of 800 pixels, or less if the long side
+    /// would exceed 1333. The published accuracies were measured with it
     #[arg(long)]
     pub fit: Option<String>,
 
-    /// Whether a picture is turned as its EXIF data says for display: `apply`, as viewers and annotation tools show it, or
-    /// `ignore`, as its pixels are stored
-    #[arg(long, default_value = "apply", value_name = "WHETHER")]
+    /// Whether to rotate each image by its EXIF orientation: `apply`, as viewers and annotation tools do, or
+    /// `ignore`, to use the pixels as stored
+    #[arg(long, default_value = "apply", value_name = "MODE")]
     pub exif_orientation: String,
 
-    /// What a class or a detection has to score to be told, 0 to 1
+    /// Score threshold for classes and detections, 0 to 1
     #[arg(long, value_name = "SCORE")]
     pub score_threshold: Option<f32>,
 
-    /// Draw what is seen into a copy of each picture, a PNG in this folder named after the picture; a name
-    /// that is taken in this run gets a number, and the line of JSON says the copy's path
+    /// Draw the results into a copy of each image, a PNG in this folder with the image's name; a number is appended if
+    /// this run already used the name. The line of JSON contains the path of the copy
     #[arg(long, value_name = "OUT_DIR")]
     pub draw: Option<PathBuf>,
 }
 
-/// Compute a network's raw outputs for a raw input, to hold against another implementation
+/// Compute a network's raw outputs for a tensor, to compare them with another implementation
 ///
-/// The input holds `x` [N,3,H,W] in fp32, already normalized; nothing is resized or padded. The output will
-/// hold `logits` [N,K] of a classifier. Of a detector it will hold the heads' outputs by torchvision's names
-/// (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
-/// `box_regression`, and the `proposals` that the last two are about), and with torchvision's thresholds
-/// `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M] and `image` [M], the picture each is in; of
-/// a torchscript module these, or `logits`, as it gives them.
+/// The input file contains `x` [N,3,H,W] in fp32, already normalized; nothing is resized or padded. For a classifier,
+/// the output file contains `logits` [N,K]. For a detector, it contains the outputs of the heads with torchvision's
+/// names (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
+/// `box_regression`, and the `proposals` that the last two refer to), and the detections with torchvision's
+/// thresholds: `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M], and `image` [M], the index of the
+/// image in the batch. For a torchscript module, it contains these detections or `logits`, as the module returns
+/// them.
 ///
-/// Exit code: 0 done, 1 the network failed, 2 wrong input.
+/// Exit code: 0 success, 1 the network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  lookout tensor --arch resnet50 --weights w.pth --input x.safetensors --output y.safetensors"
@@ -104,30 +105,30 @@ pub struct TensorArgs {
     #[command(flatten)]
     pub network: NetworkArgs,
 
-    /// `fp32`, `auto`, `bf16` or, on a GPU, `fp16`; several, with commas
+    /// `fp32`, `auto`, `bf16` or, on a GPU, `fp16`; a comma-separated list is possible
     #[arg(long, default_value = "fp32", value_delimiter = ',')]
     pub precision: Vec<String>,
 
-    /// Number of rows of `x` to compute, from the first; several, with commas
+    /// Compute the first N rows of `x` only; a comma-separated list is possible
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub batch: Vec<usize>,
 
-    /// Where `x` is
+    /// Input file with `x`
     #[arg(long, value_name = "IN.safetensors")]
     pub input: PathBuf,
 
-    /// Where the outputs go. With several precisions, or with `--batch`, a folder, in which a file is named after both:
+    /// Output file. With several precisions, or with `--batch`, a folder for one file per combination, such as
     /// `bf16-8.safetensors`
     #[arg(long, value_name = "OUT.safetensors")]
     pub output: PathBuf,
 }
 
-/// Measure a network alone: pictures a second and latency, by batch size
+/// Measure throughput (images per second) and latency of a network by batch size, without cameras and Kafka
 ///
-/// From pictures in memory to what is in them, as in a pipeline: stacked, normalized, through the network,
-/// and read. The reading's part is told by itself.
+/// Measures from images in memory to results, as in a pipeline: stacking, normalization, forward pass and
+/// postprocessing. The time of the postprocessing is also reported separately.
 ///
-/// Exit code: 0 done, 1 the network failed, 2 wrong input.
+/// Exit code: 0 success, 1 the network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  lookout bench --weights random:0 --batch 1,8,32 --precision fp32,bf16 --json"
@@ -136,7 +137,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub network: NetworkArgs,
 
-    /// `auto`, `fp32`, `bf16` or, on a GPU, `fp16`; several, with commas, are measured in turn
+    /// `auto`, `fp32`, `bf16` or, on a GPU, `fp16`; a comma-separated list is measured one by one
     #[arg(long, default_value = "auto", value_delimiter = ',')]
     pub precision: Vec<String>,
 
@@ -144,15 +145,15 @@ pub struct BenchArgs {
     #[arg(long, default_value = "1,8", value_delimiter = ',')]
     pub batch: Vec<usize>,
 
-    /// The network's input, WIDTHxHEIGHT
+    /// Input size of the network, WIDTHxHEIGHT
     #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// Time for each measurement
+    /// Duration of each measurement, in seconds
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
 
-    /// Batches that are looked at side by side; as in a pipeline if not given
+    /// Number of batches that are processed in parallel [default: as in a pipeline]
     #[arg(long)]
     pub streams: Option<usize>,
 
@@ -161,7 +162,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N")]
     pub cameras: Option<usize>,
 
-    /// Write what was measured into a file too, for `lookout plan --profile`
+    /// Also write the measurements to a file, for `lookout plan --profile`
     #[arg(long, value_name = "OUT.json")]
     pub profile: Option<PathBuf>,
 
@@ -170,12 +171,12 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// Compare what networks find on a device with what they find on the CPU, and see whether the device's memory grows
+/// Compare the results of networks on a device with those on the CPU, and check the device for memory growth
 ///
-/// Random weights and images; the CPU computes in fp32. In 16 bits a few of the findings differ, since random weights make
-/// many boxes that score almost the same.
+/// Uses random weights and images; the CPU computes in fp32. With 16-bit precision, a few results differ because random
+/// weights produce many boxes with almost the same score.
 ///
-/// Exit code: 0 the same, 1 not the same or the network failed, 2 wrong input.
+/// Exit code: 0 the results match, 1 they differ or a network failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  lookout check-device --device cuda:0 --batches 10000")]
 pub struct CheckDeviceArgs {
@@ -183,7 +184,7 @@ pub struct CheckDeviceArgs {
     #[arg(long, default_value = "auto")]
     pub device: String,
 
-    /// Networks
+    /// Networks to check
     #[arg(
         long,
         value_delimiter = ',',
@@ -199,11 +200,11 @@ pub struct CheckDeviceArgs {
     #[arg(long, value_delimiter = ',', default_value = "1,3,8")]
     pub batch: Vec<usize>,
 
-    /// The networks' input, WIDTHxHEIGHT; as in a pipeline if not given
+    /// Input size of the networks, WIDTHxHEIGHT [default: as in a pipeline]
     #[arg(long, value_name = "SIZE")]
     pub input: Option<String>,
 
-    /// Also run this number of batches of changing sizes through a small network, and compare the memory in use
+    /// Also run this number of batches of varying sizes through a small network, and compare the memory in use
     #[arg(long, default_value_t = 0)]
     pub batches: usize,
 

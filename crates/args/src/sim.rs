@@ -4,10 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-/// Simulated cameras with known truth
+/// Generate images, videos and RTSP cameras of a simulated world with ground truth
 ///
-/// Roads, yards and drives from a seed: the same seed gives the same pictures on every machine. Cars, trucks,
-/// cyclists and people, with boxes, tracks, distances and times to collision.
+/// The scenes are roads, yards and drives; the same seed gives the same frames on every machine. The ground truth of
+/// the cars, trucks, cyclists and people has bounding boxes, track ids, distances and times to collision.
 #[derive(Debug, Clone, Args)]
 pub struct SimArgs {
     #[command(subcommand)]
@@ -21,125 +21,125 @@ pub enum SimVerb {
     Serve(SimServeArgs),
 }
 
-/// Write pictures with their boxes, in COCO's format, or with their objects cut out
+/// Write images with bounding boxes in COCO format, or crops of their objects
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  lookout sim dataset pictures --scenes 500 --seed 1000\n  lookout sim dataset crops --scenes 500 --crops 32"
+    after_help = "Examples:\n  lookout sim dataset images --scenes 500 --seed 1000\n  lookout sim dataset crops --scenes 500 --crops 32"
 )]
 pub struct SimDatasetArgs {
-    /// Where `annotations.json` and `images/` are written, or with `--crops` a folder a class
+    /// Output folder for `annotations.json` and `images/`, or with `--crops` for one folder per class
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
 
-    /// The first scene's seed
+    /// Seed of the first scene
     #[arg(long, default_value_t = 1000)]
     pub seed: u64,
 
-    /// How many scenes, a seed each: a road, a yard and a drive in turn
+    /// Number of scenes, with consecutive seeds: road, yard and drive alternate
     #[arg(long, default_value_t = 100)]
     pub scenes: u64,
 
-    /// Pictures of each scene, each by another camera in another weather
+    /// Images per scene, each with a different camera and weather
     #[arg(long, default_value_t = 4)]
     pub pictures: u64,
 
-    /// WIDTHxHEIGHT
+    /// Size of the images, WIDTHxHEIGHT
     #[arg(long, default_value = "640x360")]
     pub size: String,
 
-    /// For classifiers: not the pictures but every object in them that can be asked for, cut out as a square with some
-    /// of its surroundings and scaled to so many pixels a side, as PNG in a folder a class
+    /// For classifiers: instead of the images, write a square crop of each object that is large and visible enough,
+    /// with a margin, scaled to SIDE x SIDE pixels, as PNG in one folder per class
     #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(8..=1024))]
     pub crops: Option<u32>,
 }
 
-/// Write a camera's video, with the truth of each frame beside it
+/// Write the video of one camera, and a file with the ground truth of each frame
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  lookout sim video drive.mp4 --place drive --seconds 60")]
 pub struct SimVideoArgs {
-    /// An MP4 file; the truth goes to a file of the same name that ends in `.jsonl`
+    /// Output MP4 file; the ground truth is written to a file with the same name and the extension `.jsonl`
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
     #[command(flatten)]
     pub camera: SimCameraArgs,
 
-    /// The camera's number: each of a scene looks from elsewhere
+    /// Number of the camera in the scene; each has a different position
     #[arg(long, default_value_t = 0)]
     pub camera_number: usize,
 
-    /// How long it is
+    /// Duration of the video, in seconds
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
 }
 
-/// What simulated cameras show
+/// The scene and the format of simulated cameras
 #[derive(Debug, Clone, Args)]
 pub struct SimCameraArgs {
-    /// `road`, `yard` or `drive`
+    /// Type of the scene: `road`, `yard` or `drive`
     #[arg(long, default_value = "road")]
     pub place: String,
 
-    /// The scene's seed
+    /// Seed of the scene
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// WIDTHxHEIGHT, both even
+    /// Frame size, WIDTHxHEIGHT, both even
     #[arg(long, default_value = "640x360")]
     pub size: String,
 
-    /// Frames a second
+    /// Frames per second
     #[arg(long, default_value_t = 10)]
     pub fps: u32,
 
-    /// `clear`, or `seed` for the weather of the seed
+    /// `clear`, or `seed` for weather that depends on the seed
     #[arg(long, default_value = "seed")]
     pub weather: String,
 }
 
-/// Serve simulated cameras over RTSP, with RTCP time
+/// Serve simulated cameras over RTSP, with RTCP sender reports
 ///
-/// Camera N is `rtsp://ADDRESS/camera-N`. Each shows a clip over and over, which is drawn and encoded once; cameras
-/// beyond `--clips` show the clips of the first ones.
+/// Camera N is `rtsp://ADDRESS/camera-N`. Each camera repeats a clip that is rendered and encoded once; cameras beyond
+/// `--clips` reuse the clips of the first cameras.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  lookout sim serve --cameras 8\n  lookout sim serve --cameras 4 --fault 2:silence@20+10 --truth truth.jsonl"
 )]
 pub struct SimServeArgs {
-    /// How many cameras
+    /// Number of cameras
     #[arg(long, default_value_t = 4)]
     pub cameras: usize,
 
-    /// How many different ones are drawn; the last drives, if there are two or more and `--place` says nothing else
+    /// Number of different clips; with `--place road` and two or more clips, the last one is a drive
     #[arg(long, default_value_t = 4)]
     pub clips: usize,
 
     #[command(flatten)]
     pub camera: SimCameraArgs,
 
-    /// How long a clip is, in seconds
+    /// Duration of a clip, in seconds
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
 
-    /// Where to listen
+    /// Listen address
     #[arg(long, default_value = "127.0.0.1:8554", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// What is to go wrong, CAMERA:KIND@FROM+SECONDS: burst, loss, silence, half-rate, resolution, clock-jump or
-    /// disconnect
+    /// Simulate a fault, CAMERA:KIND@FROM+SECONDS, with KIND burst, loss, silence, half-rate, resolution, clock-jump or
+    /// disconnect; can be repeated
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,
 
-    /// Write what is true of each frame as it is shown, a line of JSON each with the camera and the time
+    /// Write the ground truth of each frame when it is sent, one line of JSON with the camera and the time
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
 
-    /// Write the clips' frames as they were drawn into this folder, with their truth in COCO's format, to hold what was
-    /// found in the video against what is found in them
+    /// Write the rendered frames of the clips into this folder before they are encoded, with ground truth in COCO
+    /// format, to compare detections in the video with detections in the raw frames
     #[arg(long, value_name = "FOLDER")]
     pub frames: Option<PathBuf>,
 
-    /// Stop after so many seconds
+    /// Exit after this number of seconds
     #[arg(long, value_name = "SECONDS")]
     pub stop_after: Option<u64>,
 }

@@ -117,7 +117,7 @@ fn names(batch: &FrameBatch) -> Vec<String> {
 }
 
 #[test]
-fn an_idle_device_takes_what_there_is() {
+fn an_idle_device_takes_a_partial_batch() {
     let mut bench = Bench::new(&[true, true], 4);
     assert!(bench.poll(0, Demand::Idle).is_none());
     bench.push(1, 0);
@@ -127,7 +127,7 @@ fn an_idle_device_takes_what_there_is() {
 }
 
 #[test]
-fn a_busy_device_waits_for_a_full_batch_but_not_for_ever() {
+fn a_busy_device_waits_for_a_full_batch_until_a_deadline() {
     let mut bench = Bench::new(&[true; 4], 4);
     bench.push(0, 10);
     let until = bench.at(15);
@@ -141,7 +141,7 @@ fn a_busy_device_waits_for_a_full_batch_but_not_for_ever() {
 }
 
 #[test]
-fn no_camera_takes_a_second_place_while_another_waits() {
+fn no_camera_takes_a_second_slot_while_another_camera_waits() {
     let mut bench = Bench::new(&[false, false, false], 8);
     (0..6).for_each(|ms| bench.push(0, ms));
     bench.push(2, 8);
@@ -151,7 +151,7 @@ fn no_camera_takes_a_second_place_while_another_waits() {
 }
 
 #[test]
-fn old_live_frames_are_dropped_and_a_files_are_not() {
+fn stale_live_frames_are_dropped_and_file_frames_are_not() {
     let mut bench = Bench::new(&[true, false], 4);
     bench.push(0, 0);
     bench.push(1, 0);
@@ -161,7 +161,7 @@ fn old_live_frames_are_dropped_and_a_files_are_not() {
 }
 
 #[test]
-fn a_frame_that_grows_old_while_it_waits_for_others_is_dropped() {
+fn a_frame_that_becomes_stale_while_the_batch_fills_is_dropped() {
     let mut bench = Bench::new(&[true], 4);
     bench.push(0, 0);
     assert!(bench.poll(1, Demand::Prefetch).is_none());
@@ -170,7 +170,7 @@ fn a_frame_that_grows_old_while_it_waits_for_others_is_dropped() {
 }
 
 #[test]
-fn the_oldest_is_dropped_wherever_it_waits() {
+fn the_oldest_frame_is_dropped_when_the_queue_is_full() {
     let mut bench = Bench::new(&[true, true, true, true, true], 2);
     (0..5).for_each(|camera| bench.push(camera, camera as u64));
     // The fifth camera's frame does not fit in the batch and waits at the head of its slot.
@@ -181,7 +181,7 @@ fn the_oldest_is_dropped_wherever_it_waits() {
 }
 
 #[test]
-fn live_frames_are_not_made_old_by_the_batch_they_are_in_and_a_files_wait_for_any() {
+fn the_batch_size_is_limited_by_the_age_of_live_frames_only() {
     let full = |live: &[bool], per_frame: u64| {
         let mut bench = Bench::new(live, 4);
         bench.batcher.set_pace(Duration::from_millis(per_frame));
@@ -193,14 +193,14 @@ fn live_frames_are_not_made_old_by_the_batch_they_are_in_and_a_files_wait_for_an
     for (per_frame, frames) in
         [(0, 4), (1, 4), (30, 4), (34, 3), (50, 2), (60, 2), (99, 2), (100, 1), (5000, 1)]
     {
-        assert_eq!(full(&[true; 5], per_frame), (frames, BatchClosed::Full), "{per_frame} ms a frame");
+        assert_eq!(full(&[true; 5], per_frame), (frames, BatchClosed::Full), "{per_frame} ms per frame");
     }
     assert_eq!(full(&[false; 5], 5000).0, 4);
-    assert_eq!(full(&[false, false, true, false], 60).0, 2, "one of them is live");
+    assert_eq!(full(&[false, false, true, false], 60).0, 2, "one of the frames is live");
 }
 
 #[test]
-fn what_is_left_at_the_end_is_drained() {
+fn remaining_frames_are_drained_after_the_cameras_have_ended() {
     let mut bench = Bench::new(&[false, true], 4);
     bench.push(0, 0);
     bench.cameras.iter_mut().for_each(|camera| camera.intake = None);
@@ -210,14 +210,14 @@ fn what_is_left_at_the_end_is_drained() {
 }
 
 #[test]
-fn what_is_abandoned_is_counted() {
+fn abandoned_frames_are_counted_as_dropped() {
     let mut bench = Bench::new(&[false, true], 4);
     (0..3).for_each(|ms| bench.push(0, ms));
     bench.push(1, 0);
     assert!(bench.poll(1, Demand::Prefetch).is_some());
     bench.push(0, 2);
     bench.push(1, 2);
-    assert!(bench.poll(3, Demand::Prefetch).is_none(), "two wait at the head of their lanes");
+    assert!(bench.poll(3, Demand::Prefetch).is_none(), "two frames wait, too few for a batch");
     bench.batcher.abandon(DropCause::Shutdown);
     assert!(bench.batcher.is_over());
     assert_eq!(bench.cameras[0].dropped(DropCause::Shutdown), 1);
@@ -243,7 +243,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn any_traffic_is_fair_in_order_fresh_and_accounted_for(steps in steps()) {
+    fn batches_are_fair_ordered_fresh_and_counted_for_any_traffic(steps in steps()) {
         let live = [true, true, true, false];
         let mut bench = Bench::new(&live, 3);
         let mut now = 0;

@@ -131,7 +131,7 @@ fn alike(phases: &[u64], interval: u64) -> Vec<Live> {
 }
 
 #[test]
-fn cameras_whose_frames_come_at_the_wrong_moment_are_served_as_well() {
+fn a_camera_with_unfavorable_frame_times_gets_its_share() {
     // The device becomes idle whenever the second camera's frame is 0.6 s old and the first one's is 0.1 s old.
     let setup =
         Setup { cameras: alike(&[900, 400], 1000), per_frame: 1000, streams: 1, max_batch: 8, queue: 4 };
@@ -141,7 +141,7 @@ fn cameras_whose_frames_come_at_the_wrong_moment_are_served_as_well() {
 }
 
 #[test]
-fn a_camera_with_more_frames_gets_no_more_than_its_share() {
+fn a_camera_with_a_higher_frame_rate_gets_no_more_than_its_share() {
     let slow = alike(&[0, 300, 700], 1000);
     let cameras = slow.into_iter().chain([Live { phase: 100, interval: 250, decode: 5 }]).collect();
     let setup = Setup { cameras, per_frame: 1300, streams: 2, max_batch: 8, queue: 4 };
@@ -150,7 +150,7 @@ fn a_camera_with_more_frames_gets_no_more_than_its_share() {
 }
 
 #[test]
-fn a_camera_that_takes_long_to_decode_is_served_by_a_slow_device() {
+fn a_camera_with_slow_decoding_gets_its_share_of_a_slow_device() {
     let mut cameras = alike(&[0, 250, 500, 750], 1000);
     cameras[2].decode = 700;
     let setup = Setup { cameras, per_frame: 1300, streams: 1, max_batch: 8, queue: 4 };
@@ -159,7 +159,7 @@ fn a_camera_that_takes_long_to_decode_is_served_by_a_slow_device() {
 }
 
 #[test]
-fn a_camera_whose_frames_come_just_after_those_of_the_others_is_not_left_behind() {
+fn a_camera_whose_frames_arrive_just_after_the_others_gets_its_share() {
     let setup =
         Setup { cameras: alike(&[4, 4, 5, 0], 200), per_frame: 200, streams: 2, max_batch: 7, queue: 1 };
     let outcome = play(&setup, 60_000);
@@ -167,7 +167,7 @@ fn a_camera_whose_frames_come_just_after_those_of_the_others_is_not_left_behind(
 }
 
 #[test]
-fn a_device_that_is_fast_enough_publishes_every_frame() {
+fn a_fast_device_publishes_every_frame() {
     let setup =
         Setup { cameras: alike(&[0, 1, 2, 3], 200), per_frame: 40, streams: 1, max_batch: 8, queue: 4 };
     let outcome = play(&setup, 100_000);
@@ -204,7 +204,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn overload_is_shared_evenly_whatever_the_cameras_phases(setup in setups()) {
+    fn overload_is_shared_evenly_for_any_phases_of_the_cameras(setup in setups()) {
         // Each camera's share is about 40 records.
         let ms = 40 * setup.per_frame * setup.cameras.len() as u64 / setup.streams as u64;
         let outcome = play(&setup, ms.max(30 * 2_000));

@@ -59,17 +59,17 @@ impl Security {
     }
 }
 
-const NO_TLS: &str = "the port speaks no TLS: set `security.protocol` in [kafka.client] to `plaintext` or \
-                      `sasl_plaintext`, or `brokers` to the port of the TLS listener";
+const NO_TLS: &str = "the port does not speak TLS: set `security.protocol` in [kafka.client] to `plaintext` or \
+                      `sasl_plaintext`, or set `brokers` to the port of the TLS listener";
 const TLS: &str = "the port speaks TLS: set `security.protocol` in [kafka.client] to `ssl` or `sasl_ssl`, and \
-                   `ssl.ca.location` to the authority that signed the brokers' certificates, or `brokers` to the port \
-                   of a listener without TLS";
-const ADVERTISED: &str = "the cluster advertises this address, to which clients are sent whatever address they began \
-                          with: correct `advertised.listeners` of the broker, or make the name and port reachable from \
-                          here";
+                   `ssl.ca.location` to the certificate of the CA that signed the brokers' certificates, or set \
+                   `brokers` to the port of a listener without TLS";
+const ADVERTISED: &str = "the cluster advertises this address to its clients, but this machine cannot resolve the host \
+                          name: correct `advertised.listeners` of the broker, or make the name resolvable on this \
+                          machine";
 
-const DOWN: &str = "the broker is down, or advertises an address that does not lead to it from here: start it, or \
-                    correct its `advertised.listeners`";
+const DOWN: &str = "the broker is down, or this machine cannot reach it at the address that it advertises: start the \
+                    broker, or correct its `advertised.listeners`";
 
 /// Returns whether the broker's certificate was not trusted. librdkafka does not report the reason.
 pub(crate) fn is_untrusted(code: Code, reason: &str) -> bool {
@@ -105,23 +105,26 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
         }
         Code::SSL if is_untrusted(code, what) => {
             "the broker's certificate is not trusted: set `ssl.ca.location` in [kafka.client] to the \
-             authority that signed it"
+             certificate of the CA that signed it"
         }
         _ if is_certificate_alert && security.tls.has_certificate() => {
-            "the broker does not accept this client's certificate: it has to be valid now, and signed by an authority \
-             that the broker trusts; see `ssl.certificate.location` in [kafka.client]"
+            "the broker rejected this client's certificate: it has to be valid now, and signed by a CA that the \
+             broker trusts; check `ssl.certificate.location` in [kafka.client]"
         }
         _ if is_certificate_alert => {
-            "the broker wants a certificate of each client: set `ssl.certificate.location` and `ssl.key.location` in \
+            "the broker requires a client certificate: set `ssl.certificate.location` and `ssl.key.location` in \
              [kafka.client]"
         }
         Code::SSL => {
-            "is this a TLS port? check `security.protocol` and the `ssl.*` settings in [kafka.client]"
+            "the TLS connection failed: check that the port in `brokers` is a TLS listener's, and check \
+             `security.protocol` and the `ssl.*` settings in [kafka.client]"
         }
         _ if invalid_size(what).is_some_and(is_tls_alert) || has("SSL listener?") => TLS,
-        _ if invalid_size(what).is_some() => "the port is not a Kafka broker's: check `brokers` in [kafka]",
+        _ if invalid_size(what).is_some() => {
+            "the port does not belong to a Kafka broker: check `brokers` in [kafka]"
+        }
         Code::Resolve if advertised => ADVERTISED,
-        Code::Resolve => "the name is not known here: check `brokers` in [kafka], and the DNS",
+        Code::Resolve => "the host name cannot be resolved: check `brokers` in [kafka], and DNS",
         _ if advertised && (has("refused") || has("timed out") || has("unreachable") || has("No route")) => {
             DOWN
         }
@@ -130,22 +133,23 @@ pub(crate) fn explain(code: Code, reason: &str, security: &Security) -> BrokerPr
             "the address cannot be reached: check `brokers` in [kafka], the network and its firewalls"
         }
         _ if has("timed out in state") => {
-            "something listens there and does not answer as a broker would: check the port in `brokers`, and \
+            "the port accepts connections, but does not answer like a Kafka broker: check the port in `brokers`, and \
              `security.protocol` in [kafka.client]"
         }
         _ if (has("security.protocol") || hung_up(what)) && security.tls.is_on() => {
-            "the broker hangs up: it may want SASL, or a certificate of each client; check `security.protocol` and \
-             `ssl.certificate.location` in [kafka.client]"
+            "the broker closed the connection: it may require SASL or a client certificate; check \
+             `security.protocol` and `ssl.certificate.location` in [kafka.client]"
         }
         _ if (has("security.protocol") || hung_up(what)) && !security.sasl => {
-            "the broker hangs up: its port may want TLS or SASL, set `security.protocol` in [kafka.client]"
+            "the broker closed the connection: its port may require TLS or SASL; set `security.protocol` in \
+             [kafka.client]"
         }
         _ if hung_up(what) => {
-            "the broker hangs up: its port may want TLS, check `security.protocol` in [kafka.client]"
+            "the broker closed the connection: its port may require TLS; check `security.protocol` in [kafka.client]"
         }
         _ => {
-            "check `brokers` in [kafka] and the way to them, and `security.protocol` in [kafka.client]; in containers, the \
-             brokers' advertised listeners"
+            "check `brokers` in [kafka], the network between this machine and the brokers, and `security.protocol` in \
+             [kafka.client]; if the brokers run in containers, also their `advertised.listeners`"
         }
     };
     BrokerProblem::new(what, advice)
@@ -200,30 +204,34 @@ pub(crate) fn refusal(code: Code, topic: &str) -> String {
             format!("grant this client's user WRITE and DESCRIBE on the topic `{topic}`")
         }
         Code::ClusterAuthorizationFailed => {
-            "grant this client's user IDEMPOTENT_WRITE on the cluster, which brokers before 2.8 ask for"
+            "grant this client's user IDEMPOTENT_WRITE on the cluster, which brokers older than 2.8 require"
                 .into()
         }
         Code::InvalidTimestamp => format!(
-            "set the clocks of this machine and of the brokers by NTP; they differ by more than \
+            "synchronize the clocks of this machine and of the brokers by NTP; they differ by more than \
              `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` of `{topic}` allows"
         ),
         Code::PolicyViolation => {
-            format!("a policy of the brokers forbids records on `{topic}`: their log says which")
+            format!(
+                "a policy of the brokers rejects records on `{topic}`: see the brokers' log for the policy"
+            )
         }
         Code::InvalidTopic => {
-            format!("the brokers allow no topic `{topic}`: correct `topic_prefix` in [kafka]")
+            format!("the brokers do not allow a topic named `{topic}`: correct `topic_prefix` in [kafka]")
         }
         code if is_missing_topic(code) => {
             format!("the topic `{topic}`, or a partition of it, does not exist: create it, or restore it")
         }
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => format!(
             "records are larger than `max.message.bytes` of `{topic}`, or `message.max.bytes` in [kafka.client], \
-             allows: raise it, or set `format = \"protobuf\"` in [kafka]"
+             allows: raise the limit, or set `format = \"protobuf\"` in [kafka]"
         ),
         Code::InvalidRecord => {
-            format!("the brokers do not accept the record on `{topic}`: their log says why")
+            format!(
+                "the brokers rejected a record on `{topic}` as invalid: see the brokers' log for the reason"
+            )
         }
-        _ => "the brokers' log says more".into(),
+        _ => "see the brokers' log for the reason".into(),
     }
 }
 
@@ -236,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_hangs_up_is_told_whenever_it_does_so() {
+    fn advises_on_the_protocol_when_the_broker_closes_the_connection() {
         for how in [
             "10.0.0.1:9092/bootstrap: Send failed: Broken pipe",
             "10.0.0.1:9092/bootstrap: Receive failed: Connection reset by peer (after 2ms in state UP)",
@@ -251,15 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_none_of_kafkas_says_what_listens_there() {
+    fn recognizes_tls_and_other_protocols_by_an_invalid_response() {
         let tls = "127.0.0.1:9093/bootstrap: Receive failed: Invalid response size 352518912 (0..100000000): increase";
         assert!(advice(Code::BadMessage, tls).contains("speaks TLS"));
         let http = "127.0.0.1:80/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000): increase";
-        assert!(advice(Code::BadMessage, http).contains("not a Kafka broker's"));
+        assert!(advice(Code::BadMessage, http).contains("does not belong to a Kafka broker"));
     }
 
     #[test]
-    fn an_address_that_the_cluster_advertises_is_told_from_one_of_the_users() {
+    fn distinguishes_advertised_from_configured_addresses() {
         let unknown =
             |id| format!("kafka:9092/{id}: Failed to resolve 'kafka:9092': Name or service not known");
         assert!(advice(Code::Resolve, &unknown("1")).contains("advertised.listeners"));
@@ -269,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_read_from_librdkafkas_words() {
+    fn parses_the_brokers_address_from_an_error() {
         let node = |reason| Node::of(reason).map(|node| (node.host, node.port, node.advertised));
         assert_eq!(
             node("ssl://kafka-1:9093/bootstrap: SSL handshake"),

@@ -76,9 +76,9 @@ pub fn check(settings: &KafkaSettings, timeout: Duration) -> Result<BrokerCheck,
             let problem = worst.map_or_else(
                 || BrokerProblem {
                     what: format!("`{brokers}` did not answer within {} s", timeout.as_secs_f32()),
-                    advice: "a firewall may swallow the connection, or the port be another's; a broker that wants TLS \
-                             or SASL, or speaks none, looks so too: check `brokers`, and `security.protocol` in \
-                             [kafka.client]"
+                    advice: "a firewall may drop the packets, the port may belong to another service, or the client \
+                             and the broker may differ in whether they use TLS or SASL: check `brokers` in [kafka], \
+                             and `security.protocol` in [kafka.client]"
                         .into(),
                 },
                 |(code, reason)| explain_slowly(*code, reason, &Security::of(settings)),
@@ -134,8 +134,8 @@ fn found(settings: &KafkaSettings, metadata: &Metadata) -> BrokerCheck {
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
         let leaderless = topic.map_or(0, |t| t.partitions().iter().filter(|p| p.leader() < 0).count());
         let problem = (leaderless > 0).then(|| BrokerProblem {
-            what: format!("{leaderless} partitions of `{name}` have no leader, their records wait"),
-            advice: "brokers of this cluster are down; start them".into(),
+            what: format!("{leaderless} partitions of `{name}` have no leader, so their records wait"),
+            advice: "some brokers of this cluster are down; start them".into(),
         });
         let partitions = topic.map(|topic| topic.partitions().len());
         TopicCheck { name: name.clone(), partitions, problem }

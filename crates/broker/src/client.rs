@@ -141,10 +141,10 @@ pub(crate) fn with_known(config: &ClientConfig, brokers: &[String]) -> ClientCon
 fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
     let fail = |reason| Err(BrokerError::Setting { key: key.to_owned(), reason });
     if PRODUCER_FIXED.iter().any(|(fixed, _)| *fixed == key) || key == "delivery.timeout.ms" {
-        return fail("this cannot be set: the ledger rests on Lookout's own value".into());
+        return fail("this cannot be set: the ledger depends on the value that Lookout sets".into());
     }
     if key.contains('\0') || value.reveal().contains('\0') {
-        return fail("a setting cannot hold a NUL".into());
+        return fail("a setting must not contain a NUL character".into());
     }
     if FILES.contains(&key) && value.reveal() != "probe" && !value.reveal().is_empty() {
         readable(value.reveal()).map_err(|reason| BrokerError::Setting { key: key.to_owned(), reason })?;
@@ -152,7 +152,9 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
     match ClientConfig::new().set(key, value.reveal()).create_native_config() {
         Ok(_) => Ok(()),
         // librdkafka's error text may contain the value.
-        Err(_) if is_sensitive(key) => fail("librdkafka refuses the value, which is not shown here".into()),
+        Err(_) if is_sensitive(key) => {
+            fail("librdkafka rejected the value, which is not shown because it may be secret".into())
+        }
         Err(KafkaError::ClientConfig(_, reason, ..)) => fail(reason),
         Err(error) => fail(error.to_string()),
     }
@@ -161,7 +163,7 @@ fn try_setting(key: &str, value: &Secret) -> Result<(), BrokerError> {
 fn readable(path: &str) -> Result<(), String> {
     let problem = |error| {
         format!(
-            "`{path}` cannot be read: {error}; correct the path, or put the file there and let this user read it"
+            "`{path}` cannot be read: {error}; correct the path, or provide the file and let this user read it"
         )
     };
     std::fs::File::open(path).map(drop).map_err(problem)
@@ -210,9 +212,9 @@ impl Redactor {
 fn file_advice(reason: &str) -> Option<&'static str> {
     let has = |sign: &str| reason.contains(sign);
     if has("no start line") || has("not in PEM format") || has("no certificate or crl found") {
-        Some("the file has to hold PEM: text that begins with `-----BEGIN`")
+        Some("the file has to be in PEM format: text that starts with `-----BEGIN`")
     } else if has("key values mismatch") || has("Private key check failed") {
-        Some("the certificate and the key do not belong together")
+        Some("the private key does not match the certificate")
     } else if has("bad decrypt") || has("bad password read") || has("mac verify failure") {
         Some("set `ssl.key.password`, or `ssl.keystore.password`, to the password of the file")
     } else {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_setting_is_named() {
+    fn errors_name_the_wrong_setting() {
         assert_eq!(
             error(&[("client.id", "x"), ("lingr.ms", "5")]),
             "kafka.client.lingr.ms: No such configuration property: \"lingr.ms\""
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_missing_is_named() {
+    fn errors_name_the_missing_file() {
         for key in FILES {
             let error = error(&[(key, "/nowhere/a.pem")]);
             assert!(
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_in_no_error() {
+    fn errors_contain_no_secrets() {
         assert!(!error(&[("ssl.key.password", "hunter2\0")]).contains("hunter2"));
         let settings = with(&[("sasl.password", "hunter2"), ("client.id", "gate")]);
         let redactor = Redactor::new(&settings);
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_settings_replace_the_defaults_under_any_name() {
+    fn user_settings_replace_the_defaults_under_any_alias() {
         let config = client_config(&with(&[("compression.codec", "lz4")]), Use::Produce).unwrap();
         assert_eq!(config.get("compression.type"), None);
         assert_eq!(config.get("compression.codec"), Some("lz4"));
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_in_the_place_of_another_begins_with_the_brokers_that_are_known() {
+    fn a_replacement_client_starts_with_the_known_brokers() {
         let broker = |nodeid, nodename: &str, source: &str| Broker {
             nodeid,
             nodename: nodename.into(),
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_cluster_needs_an_address() {
+    fn the_embedded_broker_has_no_address_before_it_is_started() {
         let settings = KafkaSettings { brokers: Brokers::Embedded, ..settings("") };
         assert!(matches!(client_config(&settings, Use::Admin), Err(BrokerError::NoAddress)));
     }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_that_hangs_up_before_it_has_answered_is_told_from_one_that_closes_an_idle_connection() {
+    fn reports_only_connections_that_are_closed_before_the_first_response() {
         let early = "127.0.0.1:1/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 1ms in \
                      state APIVERSION_QUERY)";
         let line = format!("[thrd:127.0.0.1:1/bootstrap]: {early}");

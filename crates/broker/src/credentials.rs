@@ -70,11 +70,11 @@ impl Credentials {
                     let file = source.path.display();
                     match result {
                         Ok(()) if known.is_some() => {
-                            tracing::info!(%file, "the Kafka user's password has changed");
+                            tracing::info!(%file, "the Kafka user's password has changed, new connections use it");
                         }
                         Ok(()) => {}
                         Err(reason) => {
-                            tracing::error!(%file, reason, "the Kafka user's new password was refused");
+                            tracing::error!(%file, reason, "librdkafka rejected the Kafka user's new password");
                         }
                     }
                     known = Some(password);
@@ -83,7 +83,11 @@ impl Credentials {
             }
         };
         if let Err(error) = thread::Builder::new().name("kafka-password".into()).spawn(watch) {
-            tracing::error!(%error, "a new password of the Kafka user will not be noticed: no thread could be started");
+            tracing::error!(
+                %error,
+                "the thread that watches the Kafka password file could not be started, \
+                 a new password needs a restart"
+            );
         }
     }
 }
@@ -95,7 +99,7 @@ impl Source {
             format!("`{path}` cannot be read: {error}; correct the path, or let this user read the file")
         };
         if std::fs::metadata(&self.path).map_err(problem)?.len() > MAX_BYTES {
-            return Err(format!("`{path}` is larger than {MAX_BYTES} bytes, so it holds no password"));
+            return Err(format!("`{path}` is larger than {MAX_BYTES} bytes, so it is not a password file"));
         }
         let text = std::fs::read_to_string(&self.path).map_err(problem)?;
         // Editors and `echo` end a file with a line break, which does not belong to the password.
@@ -104,7 +108,7 @@ impl Source {
         match password {
             "" => Err(format!("`{path}` is empty; write the password into it")),
             password if password.contains('\0') => {
-                Err(format!("`{path}` has a NUL, so it holds no password"))
+                Err(format!("`{path}` contains a NUL character, which a password must not contain"))
             }
             password => Ok(Secret::new(password)),
         }
@@ -112,7 +116,7 @@ impl Source {
 }
 
 /// Sets the credentials for the next connections of a client. Open connections stay logged in.
-#[expect(unsafe_code, reason = "the binding has no safe function for this call of librdkafka")]
+#[expect(unsafe_code, reason = "rdkafka has no safe wrapper for this function of librdkafka")]
 fn set_credentials(client: *mut RDKafka, user: &str, password: &Secret) -> Result<(), String> {
     let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
     let (user, password) = (text(user)?, text(password.reveal())?);
@@ -137,7 +141,7 @@ mod tests {
     use crate::testing::settings;
 
     #[test]
-    fn a_password_is_read_without_its_line_break() {
+    fn reads_the_password_without_the_final_line_break() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         let credentials =

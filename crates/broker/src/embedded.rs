@@ -35,7 +35,8 @@ impl Embedded {
             .set("client.id", "lookout-embedded")
             .create_with_context(QuietContext::new(Redactor::default()))
             .map_err(|error| fail(error.to_string()))?;
-        let cluster = host.client().mock_cluster().ok_or_else(|| fail("librdkafka made none".into()))?;
+        let cluster =
+            host.client().mock_cluster().ok_or_else(|| fail("librdkafka has no mock cluster".into()))?;
         let partitions = match settings.partitions {
             0 => DEFAULT_PARTITIONS,
             count => i32::from(count),
@@ -85,7 +86,8 @@ impl Embedded {
         work: impl FnOnce(&MockCluster<'_, QuietContext>) -> KafkaResult<()>,
     ) -> Result<(), BrokerError> {
         let fail = |reason: String| BrokerError::Embedded { reason };
-        let cluster = self.host.client().mock_cluster().ok_or_else(|| fail("librdkafka has none".into()))?;
+        let cluster =
+            self.host.client().mock_cluster().ok_or_else(|| fail("librdkafka has no mock cluster".into()))?;
         work(&cluster).map_err(|error| fail(error.to_string()))
     }
 

@@ -14,14 +14,14 @@ pub enum BrokerError {
     #[error("kafka.password_file: {reason}")]
     PasswordFile { reason: String },
     /// The settings contradict each other, or a file that they name cannot be read.
-    #[error("the Kafka client refuses its settings: {reason}")]
+    #[error("the Kafka client rejected its settings: {reason}")]
     Client { reason: String },
-    #[error("the embedded cluster could not be started: {reason}")]
+    #[error("the embedded broker could not be started: {reason}")]
     Embedded { reason: String },
     /// `brokers = "embedded"` was passed to a part that needs an address; see [`Embedded`](crate::Embedded).
-    #[error("the embedded cluster has no address before it is started")]
+    #[error("the embedded broker has no address before it is started")]
     NoAddress,
-    #[error("no broker of `{brokers}` could be reached: {reason}")]
+    #[error("none of the brokers `{brokers}` could be reached: {reason}")]
     Unreachable { brokers: String, reason: String },
     #[error("there is no topic `{topic}` on `{brokers}`: start a pipeline that writes it, or create it")]
     NoTopic { topic: String, brokers: String },
@@ -29,17 +29,17 @@ pub enum BrokerError {
     Read { topic: String, reason: String },
     /// The user may get the right to read later, so the caller decides whether to retry.
     #[error(
-        "the brokers refuse that `{topic}` is read: {reason}: check this user's rights (ACL `Read` on the topic), and \
+        "the brokers denied reading `{topic}`: {reason}; check this user's rights (ACL `Read` on the topic), and \
          the `sasl.*` settings in [kafka.client]"
     )]
     Refused { topic: String, reason: String },
     /// The user may get the right to write later, so the caller decides whether to retry.
     #[error(
-        "the brokers refuse that `{topic}` is written: {reason}: check this user's rights (ACL `Write` on the topic), and \
+        "the brokers denied writing to `{topic}`: {reason}; check this user's rights (ACL `Write` on the topic), and \
          the `sasl.*` settings in [kafka.client]"
     )]
     WriteRefused { topic: String, reason: String },
-    #[error("writing `{topic}` failed: {reason}")]
+    #[error("writing to `{topic}` failed: {reason}")]
     Write { topic: String, reason: String },
     #[error("the registry `{topic}` could not be read or written: {reason}")]
     Registry { topic: String, reason: String },

@@ -124,7 +124,7 @@ impl Fetching {
     /// client logs the consequence instead.
     pub(crate) fn error(&self, code: RDKafkaErrorCode, reason: &str) {
         let reason = self.redactor.redact(reason);
-        tracing::debug!(?code, reason, "a consumer waits for the brokers");
+        tracing::debug!(?code, reason, "a kafka consumer reports an error, it retries");
         let mut seen = self.seen();
         if is_denied(code) {
             seen.refusal = Some((code, reason));
@@ -153,7 +153,7 @@ impl Fetching {
         let (at, code) = self.seen().undecodable?;
         let is_late = now.saturating_duration_since(at) < STALE;
         is_late.then(|| {
-            format!("records cannot be decompressed or are damaged, the partition's reader cannot pass them: {code}")
+            format!("records cannot be decompressed or are corrupt, so their partition is not read further: {code}")
         })
     }
 
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_recreated_once_its_id_changes() {
+    fn a_changed_topic_id_means_that_the_topic_was_recreated() {
         let fetching = fetching();
         let line = |from: &str, to: &str| {
             let line = format!("[thrd:main]: Topic lookout.frames changed id from {from} to {to}");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_is_not_fetched_is_reported_after_the_grace_time_and_a_refusal_at_once() {
+    fn reports_an_unfetched_partition_after_the_grace_time_and_a_denial_at_once() {
         let fetching = fetching();
         let begun = Instant::now();
         let later = begun + GRACE + Duration::from_millis(1);
@@ -312,7 +312,7 @@ mod tests {
         fetching.error(RDKafkaErrorCode::TopicAuthorizationFailed, "no READ");
         let trouble = fetching.trouble("t", 0, begun, begun).unwrap_or_default();
         assert!(
-            trouble.contains("is refused by its broker: no READ") && !fetching.has_fetched(),
+            trouble.contains("its broker returned an error: no READ") && !fetching.has_fetched(),
             "{trouble}"
         );
         statistics = standing::statistics("UP", 0, 7);

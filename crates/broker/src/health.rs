@@ -96,7 +96,7 @@ impl Link {
         seen.connected = connected;
         if connected {
             seen.last_error = None;
-            tracing::info!("kafka is connected");
+            tracing::info!("connected to kafka");
         } else {
             let error = seen.last_error.as_ref().map(|(_, reason)| reason.as_str());
             tracing::warn!(error, "kafka cannot be reached, records wait");

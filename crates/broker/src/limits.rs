@@ -51,13 +51,14 @@ impl TopicLimits {
             Ok(None) | Err(RDKafkaErrorCode::UnsupportedFeature) => {}
             Err(code) => {
                 if !is_denied(code) {
-                    tracing::debug!(?code, "the brokers do not tell the largest batch of the topics");
+                    tracing::debug!(?code, "the brokers did not report the topics' maximum batch size");
                 } else if self.logged != Some(code) {
                     let topics = self.topics.join(", ");
                     tracing::info!(
                         topics,
                         ?code,
-                        "the largest batch of the topics is not known; grant DESCRIBE_CONFIGS on them where it is smaller than 256 KiB"
+                        "the maximum batch size of the topics is unknown; grant DESCRIBE_CONFIGS on topics whose \
+                         `max.message.bytes` is below 256 KiB"
                     );
                     self.logged = Some(code);
                 }

@@ -75,7 +75,7 @@ fn keyed(key: &[u8], id: &str) -> Result<(), String> {
     if key == id.as_bytes() {
         return Ok(());
     }
-    Err(format!("its key is `{}`, and it is of `{id}`", shortened(&String::from_utf8_lossy(key))))
+    Err(format!("its key is `{}`, but its id is `{id}`", shortened(&String::from_utf8_lossy(key))))
 }
 
 /// Returns untrusted text in a form that is safe to print: without control characters, and shortened to about 300
@@ -108,7 +108,7 @@ mod tests {
         "dropped":{},"expired":{}}}"#;
 
     #[test]
-    fn fields_that_are_not_known_are_ignored_and_versions_that_are_not_known_are_told() {
+    fn ignores_unknown_fields_and_rejects_unknown_versions() {
         let known = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
         assert!(matches!(
             decode(b"gate", Some(known.as_bytes()), RecordKind::Status),
@@ -116,16 +116,16 @@ mod tests {
         ));
         let later = STATUS.replace("SCHEMA", "lookout.status/2");
         let reason = decode(b"gate", Some(later.as_bytes()), RecordKind::Status).unwrap_err();
-        assert_eq!(reason, "its schema is `lookout.status/2`, known is `lookout.status/1`");
+        assert_eq!(reason, "its schema is `lookout.status/2`, supported is `lookout.status/1`");
     }
 
     #[test]
-    fn what_no_writer_may_write_is_no_record() {
+    fn rejects_invalid_records() {
         let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
         for (good, bad, reason) in [
             ("\"fps\":5.0", "\"fps\":-1", "`fps`"),
             ("\"fps\":5.0", "\"fps\":1e999", "number out of range"),
-            ("\"camera\":\"gate\"", "\"camera\":\"<script>\"", "no camera id"),
+            ("\"camera\":\"gate\"", "\"camera\":\"<script>\"", "camera id"),
             ("\"reconnects\":0", "\"reconnects\":\"0\"", "invalid type"),
         ] {
             assert!(status.contains(good));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_key_or_text_is_shown_shortened() {
+    fn shortens_long_keys_and_texts_in_errors() {
         let key = "k".repeat(5_000);
         let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
         let reason = decode(key.as_bytes(), Some(status.as_bytes()), RecordKind::Status).unwrap_err();
@@ -144,22 +144,22 @@ mod tests {
         let Ok(ReadRecord::Camera { record: RegistryRecord::Bad(why), .. }) =
             decode(key.as_bytes(), Some(b"{"), RecordKind::Camera)
         else {
-            panic!("a key that is not a camera id")
+            panic!("the record was not rejected")
         };
         assert!(why.len() < 500, "{why}");
         assert_eq!(shortened("a\u{1b}[2Jb"), "a\u{FFFD}[2Jb");
     }
 
     #[test]
-    fn a_record_under_anothers_key_is_no_record() {
+    fn rejects_a_record_under_another_cameras_key() {
         let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
         let told = decode(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
-        assert_eq!(told, "its key is `yard`, and it is of `gate`");
+        assert_eq!(told, "its key is `yard`, but its id is `gate`");
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_record_or_a_reason(mut bytes in prop::collection::vec(any::<u8>(), 0..64), at in 0usize..400) {
+        fn decodes_or_rejects_any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..64), at in 0usize..400) {
             for kind in RecordKind::ALL {
                 let read = decode(&bytes, Some(&bytes), kind);
                 let told = matches!(read, Err(_) | Ok(ReadRecord::Camera { record: RegistryRecord::Bad(_) | RegistryRecord::Removed, .. }));

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_topic_stands_until_it_takes_a_record() {
+    fn reports_a_rejecting_topic_until_it_accepts_a_record() {
         let (now, mut refusals) = (Instant::now(), refusals());
         for _ in 0..3 {
             refusals.refused(RecordKind::Status, (TopicAuthorizationFailed, Scope::Topic), None, now);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_record_does_not_stand_for_its_topic() {
+    fn a_rejected_record_does_not_mark_its_topic_as_rejecting() {
         let (now, mut refusals) = (Instant::now(), refusals());
         refusals.refused(RecordKind::Frame, (MessageSizeTooLarge, Scope::Record), Some("gate"), now);
         assert_eq!(refusals.standing(RecordKind::Frame, now), None);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_was_just_created_has_time_to_be_known() {
+    fn a_missing_topic_is_reported_after_the_grace_time() {
         let (now, mut refusals) = (Instant::now(), refusals());
         let mut refuse = |at| {
             refusals.refused(RecordKind::Frame, (UnknownTopicOrPartition, Scope::Topic), None, at);

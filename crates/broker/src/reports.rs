@@ -180,7 +180,7 @@ impl Queue {
         self.waiting.push_back(report);
         while self.waiting.len() > room.records || self.waiting_bytes > room.bytes {
             let Some(oldest) = self.pop() else { return };
-            tracing::debug!(key = oldest.key, "a status record or snapshot was given up");
+            tracing::debug!(key = oldest.key, "queue full, oldest status record or snapshot dropped");
             self.lost += 1;
         }
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_win_and_the_window_holds() {
+    fn drops_the_oldest_reports_and_limits_those_in_flight() {
         let mut reports = Reports::default();
         for n in 0..STATUS.records + 5 {
             push(&mut reports, Lane::Status, n, 1);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_camera_the_latest_snapshot_waits_and_all_together_have_a_bound() {
+    fn keeps_one_snapshot_per_camera_within_the_byte_limit() {
         let mut reports = Reports::default();
         push(&mut reports, Lane::Status, 0, 1);
         for n in 0..100 {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_larger_than_the_window_goes_by_itself() {
+    fn sends_a_snapshot_larger_than_the_window_alone() {
         let mut reports = Reports::default();
         for (key, bytes) in [2 * MIB, MIB / 2, MIB / 2, 1].into_iter().enumerate() {
             push(&mut reports, Lane::Snapshots, key, bytes);

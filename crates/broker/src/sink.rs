@@ -78,7 +78,7 @@ impl KafkaSink {
             brokers = servers(settings)?,
             frames = settings.topics.frames,
             status = settings.topics.status,
-            "records go to kafka"
+            "publishing records to kafka"
         );
         let (stop, stopped) = stop_signal();
         let (stop_topics, topics_stopped) = oneshot::channel();
@@ -122,7 +122,7 @@ fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::R
     let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::warn!(%error, "topics are not created");
+            tracing::warn!(%error, "the topics could not be created");
             return pump.topics_are_ready();
         }
     };
@@ -153,7 +153,7 @@ impl RecordSink for KafkaSink {
         let payload = match lookout_wire::encode(record, self.format) {
             Ok(payload) => payload,
             Err(error) => {
-                tracing::error!(camera = %record.camera, %error, "a record could not be encoded");
+                tracing::error!(camera = %record.camera, %error, "a frame record could not be encoded");
                 return ticket.expired(ExpireCause::SinkFailed);
             }
         };
@@ -191,7 +191,7 @@ impl RecordSink for KafkaSink {
                 tracing::warn!(
                     records = health.outbox + health.in_flight,
                     error = health.last_error,
-                    "kafka has not taken all records by the deadline, the rest is given up"
+                    "kafka has not acknowledged all records by the drain deadline, the others are dropped"
                 );
                 self.pump.close();
             }

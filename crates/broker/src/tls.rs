@@ -130,7 +130,7 @@ pub(crate) fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| std::io::Error::other("the name has no address")))
+    Err(last.unwrap_or_else(|| std::io::Error::other("the host name has no address")))
 }
 
 fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
@@ -145,7 +145,7 @@ fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
             let date = certificate.map(|it| it.not_after().to_string()).unwrap_or_default();
             BrokerProblem::new(
                 format!("the certificate of {host}:{port} ({}) expired on {date}", subject(certificate)),
-                "renew it; where it is still valid by other clocks, set this machine's",
+                "renew the certificate; if it has not expired yet, correct this machine's clock",
             )
         }
         NOT_YET_VALID => {
@@ -155,24 +155,24 @@ fn describe(fault: &Fault, host: &str, port: u16) -> BrokerProblem {
                     "the certificate of {host}:{port} ({}) is not valid before {date}",
                     subject(certificate)
                 ),
-                "set this machine's clock, or have the certificate issued again",
+                "correct this machine's clock, or have the certificate reissued",
             )
         }
         code if NAMES.contains(&code) => BrokerProblem::new(
             format!("the certificate of {host}:{port} is for {}, not for `{host}`", names(certificate)),
-            "use a name that the certificate has, in `brokers` of [kafka] and in the brokers' `advertised.listeners`, \
-             or have one issued for this name",
+            "use one of the certificate's names in `brokers` in [kafka] and in the brokers' `advertised.listeners`, \
+             or have a certificate issued for this name",
         ),
         code if UNTRUSTED.contains(&code) => BrokerProblem::new(
             format!(
                 "the certificate of {host}:{port} is signed by {}, which is not trusted",
                 issuer(certificate)
             ),
-            "set `ssl.ca.location` in [kafka.client] to the certificate of the authority that signed it",
+            "set `ssl.ca.location` in [kafka.client] to the certificate of the CA that signed it",
         ),
         _ => BrokerProblem::new(
             format!("the certificate of {host}:{port} is not accepted: {}", fault.result.error_string()),
-            "the broker needs another certificate, or `ssl.ca.location` in [kafka.client] another authority",
+            "replace the broker's certificate, or set `ssl.ca.location` in [kafka.client] to the CA that signed it",
         ),
     }
 }

@@ -53,11 +53,11 @@ fn problem<'a>(topic: &str, value: impl Fn(&str) -> Option<&'a str>) -> Option<B
     if policy.split(',').any(|policy| policy.trim() == "compact") {
         return Some(BrokerProblem {
             what: format!(
-                "`{topic}` is compacted (cleanup.policy={policy}): its brokers keep only the last record of each key"
+                "`{topic}` is compacted (cleanup.policy={policy}): the brokers keep only the last record of each key"
             ),
             advice: format!(
-                "every record counts: set cleanup.policy=delete on `{topic}` (`kafka-configs.sh --alter --entity-type \
-                 topics --entity-name {topic} --add-config cleanup.policy=delete`)"
+                "consumers need every record: set cleanup.policy=delete on `{topic}` (`kafka-configs.sh --alter \
+                 --entity-type topics --entity-name {topic} --add-config cleanup.policy=delete`)"
             ),
         });
     }
@@ -65,7 +65,7 @@ fn problem<'a>(topic: &str, value: impl Fn(&str) -> Option<&'a str>) -> Option<B
     let short = retention.filter(|ms| (0..SHORT_MS).contains(ms))?;
     Some(BrokerProblem {
         what: format!("`{topic}` keeps records for {} s only (retention.ms={short})", short / 1000),
-        advice: "a consumer that is restarted or behind for longer loses records: set a longer retention.ms"
+        advice: "a consumer that is stopped or lags for longer loses records: set a longer retention.ms"
             .into(),
     })
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_loses_records_is_told_from_one_that_keeps_them() {
+    fn reports_topics_whose_configuration_loses_records() {
         for policy in ["compact", "compact,delete", "delete, compact"] {
             let problem = found(&[("cleanup.policy", policy), ("retention.ms", "604800000")]).unwrap();
             assert!(

@@ -128,7 +128,11 @@ impl TopicCreator {
                     Err(error) => {
                         let code = code(&error);
                         let topics: Vec<_> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
-                        tracing::warn!(?code, ?topics, "the brokers create no topics");
+                        tracing::warn!(
+                            ?code,
+                            ?topics,
+                            "the topics could not be created, create them by hand"
+                        );
                         return;
                     }
                 }
@@ -150,7 +154,7 @@ impl TopicCreator {
                 Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => topic,
                 Err((_, code)) if is_passing(code) => continue,
                 Err((topic, code)) => {
-                    tracing::warn!(topic, ?code, "topic could not be created, it has to be made by hand");
+                    tracing::warn!(topic, ?code, "the topic could not be created, create it by hand");
                     topic
                 }
             };

@@ -33,15 +33,17 @@ fn settings(args: &AdasArgs) -> Result<AdasSettings, String> {
     let mut settings = lookout_config::read_adas(&args.file).map_err(|error| error.to_string())?;
     go_to(&mut settings.kafka, args.brokers.as_deref())?;
     if settings.kafka.brokers == Brokers::Embedded {
-        return Err("lookout adas: the embedded broker lives in a worker: give the address that `lookout run` printed with \
-                    `--brokers`, or set `brokers` in [kafka]"
-            .into());
+        return Err(
+            "lookout adas: the embedded broker runs inside the worker: pass the address that `lookout run` \
+                    printed with `--brokers`, or set `brokers` in [kafka]"
+                .into(),
+        );
     }
     Ok(settings)
 }
 
 fn until_stopped(settings: AdasSettings) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the Tokio runtime")?;
     runtime.block_on(async {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
                     AnySettings::Monitor(settings) => monitor(&settings),
                     AnySettings::Adas(settings) => adas(&settings),
                 };
-                let _ = writeln!(io::stdout(), "{}: right, {what}", file.display());
+                let _ = writeln!(io::stdout(), "{}: valid {what}", file.display());
             }
             Err(what) => {
                 all_right = false;
@@ -34,23 +34,23 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 
 fn pipeline(settings: &PipelineSettings) -> String {
     match (&settings.fleet, settings.cameras.len()) {
-        (Some(_), _) => "the registry's cameras".into(),
-        (None, 1) => "1 camera".into(),
-        (None, cameras) => format!("{cameras} cameras"),
+        (Some(_), _) => "pipeline file with the cameras of the registry".into(),
+        (None, 1) => "pipeline file with 1 camera".into(),
+        (None, cameras) => format!("pipeline file with {cameras} cameras"),
     }
 }
 
 fn monitor(settings: &MonitorSettings) -> String {
     match settings.rules.len() {
-        1 => "a monitor with 1 rule".into(),
-        rules => format!("a monitor with {rules} rules"),
+        1 => "monitor file with 1 rule".into(),
+        rules => format!("monitor file with {rules} rules"),
     }
 }
 
 fn adas(settings: &AdasSettings) -> String {
     match (&settings.others, settings.cameras.len()) {
-        (Some(_), _) => "for `lookout adas`, all cameras".into(),
-        (None, 1) => "for `lookout adas`, 1 camera".into(),
-        (None, cameras) => format!("for `lookout adas`, {cameras} cameras"),
+        (Some(_), _) => "adas file for all cameras".into(),
+        (None, 1) => "adas file with 1 camera".into(),
+        (None, cameras) => format!("adas file with {cameras} cameras"),
     }
 }

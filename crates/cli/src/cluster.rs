@@ -23,8 +23,8 @@ pub(crate) fn cluster(args: &ClusterArgs) -> Result<Cluster, String> {
     go_to(&mut kafka, args.brokers.as_deref())?;
     if kafka.brokers == Brokers::Embedded {
         return Err(
-            "a fleet needs a Kafka that its workers share: give its address with `--brokers`, or a pipeline \
-                    file that does with `--pipeline`"
+            "a fleet needs a Kafka cluster that its workers share: pass its address with `--brokers`, or a \
+                    pipeline file that sets `brokers` with `--pipeline`"
                 .into(),
         );
     }

@@ -26,11 +26,11 @@ use lookout_args::{
     TrainArgs, WeightsArgs, logging,
 };
 
-/// Watches many cameras and calls out what it sees
+/// Run image classifiers and object detectors on camera streams, and publish the results to Kafka
 ///
-/// Workers decode camera streams, look at the frames of all cameras in batches, and publish a record a
-/// frame to Kafka. Begin with a file from `pipelines/`: `lookout check` it, `lookout run` it, and read
-/// what comes with `lookout tail`.
+/// Workers decode the camera streams, run inference on batches of frames from all cameras, and publish one
+/// record per frame to Kafka. To start, take a file from `pipelines/`, check it with `lookout check`, run it
+/// with `lookout run`, and print its records with `lookout tail`.
 #[derive(Debug, Parser)]
 #[command(name = "lookout", version, arg_required_else_help = true)]
 struct Lookout {
@@ -59,7 +59,7 @@ enum Verb {
     Eval(EvalArgs),
     Curves(CurvesArgs),
     Sim(SimArgs),
-    /// Print the completions of a shell
+    /// Print the completion script for a shell
     ///
     /// For bash: `lookout completions bash > ~/.local/share/bash-completion/completions/lookout`
     Completions {

@@ -87,25 +87,25 @@ fn checked(args: &PlanArgs) -> Result<(), String> {
     if let Some((option, number)) =
         above_zero.into_iter().find(|(_, number)| !number.is_finite() || *number <= 0.0)
     {
-        return Err(format!("{option}: {number} is too little; it takes a number above 0"));
+        return Err(format!("{option}: {number} is invalid; it must be a number above 0"));
     }
     if args.utilization > 1.0 {
         return Err(format!(
-            "--utilization: {} is more than the whole machine; it takes 0 to 1",
+            "--utilization: {} is invalid; it must be above 0 and at most 1",
             args.utilization
         ));
     }
     if !args.findings.is_finite() || args.findings < 0.0 {
-        return Err(format!("--findings: {} is no number of findings", args.findings));
+        return Err(format!("--findings: {} is invalid; it must be 0 or more", args.findings));
     }
     if args.fps > args.stream_fps {
         return Err(format!(
-            "--fps: {} a second of a camera that sends {}; see --stream-fps",
+            "--fps: {} is more than the {} frames/s that a camera sends; lower it, or raise --stream-fps",
             args.fps, args.stream_fps
         ));
     }
     if !ARCHS.contains(&args.arch.as_str()) {
-        return Err(format!("--arch: `{}` is no network; known are {}", args.arch, ARCHS.join(", ")));
+        return Err(format!("--arch: unknown network `{}`; supported: {}", args.arch, ARCHS.join(", ")));
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ fn plan(args: &PlanArgs, profile: &Profile) -> Result<Plan, String> {
         gpus: args.gpus,
     };
     assumptions.push(Assumption::new(
-        format!("decoding a frame of {} takes {decode_ms:.1} ms of a core", args.stream),
+        format!("decoding a frame of {} takes {decode_ms:.1} ms of CPU time", args.stream),
         if args.decode_ms.is_some() { "--decode-ms".into() } else { fleet::DECODE_SOURCE.to_owned() },
     ));
     let fleet = Fleet::plan(&wanted, &batch, &mut assumptions)?;

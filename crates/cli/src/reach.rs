@@ -28,7 +28,7 @@ impl Reach<'_> {
         go_to(&mut kafka, self.brokers)?;
         if kafka.brokers == Brokers::Embedded {
             return Err(
-                "the embedded broker lives in the worker: give the address that `lookout run` printed \
+                "the embedded broker runs inside the worker: pass the address that `lookout run` printed \
                         with `--brokers`"
                     .into(),
             );

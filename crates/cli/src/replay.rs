@@ -81,7 +81,8 @@ async fn replay(
     writeln!(io::stdout(), "{messages} messages in {seconds:.1} s")?;
     if recording.is_cut_off() {
         let file = args.file.display();
-        let _ = writeln!(io::stderr(), "lookout replay: {file} is cut off: what it has is written");
+        let _ =
+            writeln!(io::stderr(), "lookout replay: {file} is truncated; its complete messages were written");
     }
     read.map_err(|error: RecordingError| anyhow::Error::new(error).context(args.file.display().to_string()))
 }
@@ -99,7 +100,7 @@ impl Run {
     async fn send(&mut self, due: Due) -> anyhow::Result<()> {
         let after = self.pace.after(due.at_ms);
         let (begun, begun_at) = *self.begun.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
-        let when = begun.checked_add(after).context("a message is due in too many years")?;
+        let when = begun.checked_add(after).context("the timestamp of a message is too far in the future")?;
         sleep_until(when).await;
         let mut message = due.message;
         if self.shift_time
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn speeds() {
+    fn parses_speeds() {
         assert_eq!(speed("max"), Ok(Speed::Max));
         assert_eq!(speed("0.5"), Ok(Speed::Times(0.5)));
         for bad in ["", "0", "-1", "nan", "inf", "fast"] {

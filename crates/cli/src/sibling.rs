@@ -21,8 +21,8 @@ const SPIN_SETTINGS: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 pub(crate) fn run(program: &str) -> ExitCode {
     let error = command(program).args(arguments()).exec();
     let place = match place(program) {
-        Some(path) => format!("{} could not be started", path.display()),
-        None => format!("this needs the program {program}, which is neither beside this one nor on the PATH"),
+        Some(path) => format!("cannot start {}", path.display()),
+        None => format!("cannot start {program}, which has to be in the folder of `lookout` or on the PATH"),
     };
     let _ = writeln!(io::stderr(), "lookout: {place}: {error}");
     ExitCode::FAILURE

@@ -116,7 +116,7 @@ impl Printer {
 
     fn print(&mut self, placed: &Placed) -> anyhow::Result<()> {
         if let ReadRecord::Unreadable { topic, partition, offset, reason } = &placed.record {
-            tracing::warn!(topic, partition, offset, reason, "a record could not be read");
+            tracing::warn!(topic, partition, offset, reason, "unreadable record");
             return Ok(());
         }
         if placed.kind == RecordKind::Frame {
@@ -142,22 +142,22 @@ struct Saver<'a> {
 impl<'a> Saver<'a> {
     fn create(file: &'a Path, reader: &RecordReader) -> anyhow::Result<Self> {
         let writer = RecordingWriter::create(file, &reader.partitions());
-        let writer = writer.with_context(|| format!("{} cannot be made", file.display()))?;
+        let writer = writer.with_context(|| format!("cannot create {}", file.display()))?;
         Ok(Self { file, writer, messages: 0 })
     }
 
     fn write(&mut self, message: &Recorded) -> anyhow::Result<()> {
         self.messages += 1;
-        self.writer.write(message).with_context(|| format!("{} cannot be written", self.file.display()))
+        self.writer.write(message).with_context(|| format!("cannot write {}", self.file.display()))
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        self.writer.flush().with_context(|| format!("{} cannot be written", self.file.display()))
+        self.writer.flush().with_context(|| format!("cannot write {}", self.file.display()))
     }
 
     fn finish(self) -> anyhow::Result<()> {
-        self.writer.finish().with_context(|| format!("{} cannot be written", self.file.display()))?;
-        let _ = writeln!(io::stderr(), "{} messages are in {}", self.messages, self.file.display());
+        self.writer.finish().with_context(|| format!("cannot write {}", self.file.display()))?;
+        let _ = writeln!(io::stderr(), "saved {} messages to {}", self.messages, self.file.display());
         Ok(())
     }
 }

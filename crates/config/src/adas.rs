@@ -132,10 +132,10 @@ impl AdasSettings {
 
     fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let adas = root.section("adas");
-        root.need("adas", "`[adas]` is needed: it makes this a file of `lookout adas`");
+        root.need("adas", "`[adas]` is required in a file of `lookout adas`");
         let group = adas.text("group").unwrap_or_else(|| "lookout-adas".into());
         if group.is_empty() || group.len() > 200 {
-            adas.note("group", "a group's name has 1 to 200 bytes");
+            adas.note("group", "the name of a consumer group must have 1 to 200 bytes");
         }
         let latency_budget = adas.millis("latency_budget_ms", 1..=3_600_000);
         let publish_tracks = adas.boolean("publish_tracks").unwrap_or(true);
@@ -158,7 +158,7 @@ impl AdasSettings {
 
 /// The cameras by their ids, and what stands for all others.
 fn read_cameras(root: &Section<'_, '_>) -> (BTreeMap<CameraId, ForwardSettings>, Option<ForwardSettings>) {
-    let no_camera = "there is no camera; write one `[[camera]]` with its `id`, or with `id = \"*\"` for all \
+    let no_camera = "there is no camera; add a `[[camera]]` with the camera's `id`, or with `id = \"*\"` for all \
                      cameras";
     root.need("camera", no_camera);
     let sections = root.sections("camera");
@@ -173,8 +173,8 @@ fn read_cameras(root: &Section<'_, '_>) -> (BTreeMap<CameraId, ForwardSettings>,
     let base = others.clone().unwrap_or_default();
     let mut cameras = BTreeMap::new();
     for (i, (id, section)) in sections.into_iter().enumerate() {
-        section.need("id", "`id` is needed in [[camera]]; `\"*\"` stands for all cameras");
-        let twice = format!("another [[camera]] has the id `{}` too", id.as_deref().unwrap_or_default());
+        section.need("id", "`id` is required in [[camera]]; `\"*\"` matches all cameras");
+        let twice = format!("another [[camera]] has the same id `{}`", id.as_deref().unwrap_or_default());
         if id.as_deref() == Some(OTHERS) {
             if first != Some(i) {
                 section.note("id", twice);
@@ -216,11 +216,11 @@ impl LevelSettings {
             critical_ttc_s: seconds("critical_ttc_s").unwrap_or(base.critical_ttc_s),
         };
         if levels.critical_ttc_s >= levels.warn_ttc_s {
-            let what = format!("this has to be below `warn_ttc_s`, which is {}", levels.warn_ttc_s);
+            let what = format!("must be below `warn_ttc_s`, which is {}", levels.warn_ttc_s);
             section.note("critical_ttc_s", what);
         }
         if levels.info_ttc_s.is_some_and(|info| info <= levels.warn_ttc_s) {
-            let what = format!("this has to be above `warn_ttc_s`, which is {}", levels.warn_ttc_s);
+            let what = format!("must be above `warn_ttc_s`, which is {}", levels.warn_ttc_s);
             section.note("info_ttc_s", what);
         }
         levels
@@ -233,7 +233,7 @@ impl PathSettings {
         let calibrated = Calibration::read(section, base);
         match (drawn, calibrated) {
             (Some(_), Some(_)) => {
-                let what = "this is calculated where `height_m` is given; leave it out, or `height_m`";
+                let what = "the corridor is calculated if `height_m` is set; remove `corridor` or `height_m`";
                 section.note("corridor", what);
                 base
             }
@@ -252,8 +252,10 @@ impl CorridorSettings {
                 [left, right]
             }
             Some(_) => {
-                section
-                    .note(key, "the left end comes first, in parts of the picture's width: `[0.24, 0.76]`");
+                section.note(
+                    key,
+                    "expected the left end first, in fractions of the image width: `[0.24, 0.76]`",
+                );
                 default
             }
             None => default,
@@ -265,7 +267,7 @@ impl CorridorSettings {
         };
         let width = |[left, right]: [f64; 2]| right - left;
         if width(corridor.top) >= width(corridor.bottom) {
-            section.note("top", "this is as wide as `bottom`: the way narrows with the distance");
+            section.note("top", "must be narrower than `bottom`: the corridor narrows with the distance");
         }
         section.finish();
         corridor
@@ -290,11 +292,11 @@ impl Calibration {
             return None;
         }
         if section.has("focal_px") && section.has("hfov_deg") {
-            section.note("hfov_deg", "`focal_px` says the same; leave one of the two out");
+            section.note("hfov_deg", "`hfov_deg` and `focal_px` exclude each other; remove one of them");
         }
         let complete = |key, known: bool, what: &str| {
             if !known && !section.has(key) {
-                section.note(key, format!("{what} is needed where one of {} is given", said.join(", ")));
+                section.note(key, format!("{what} is required if any of {} is set", said.join(", ")));
             }
         };
         complete("height_m", base.is_some(), "`height_m`, the camera's height above the ground,");

@@ -98,7 +98,7 @@ impl CameraSettings {
         let max =
             section.millis("retry_max_ms", 10..=3_600_000).unwrap_or(Duration::from_secs(30).max(first));
         if max < first {
-            section.note("retry_max_ms", "this is less than `retry_first_ms`");
+            section.note("retry_max_ms", "must not be less than `retry_first_ms`");
         }
         let login = section.millis("retry_login_ms", 10..=3_600_000);
         let attempts = section.integer("retry_attempts", 1..=1_000_000).map(|n| n as u32);
@@ -108,8 +108,8 @@ impl CameraSettings {
         let classes = section.texts("classes").unwrap_or_default();
         let highest = u64::from(CameraSpec::MAX_PRIORITY);
         let priority = section.integer("priority", 0..=highest).map_or(CameraSpec::PRIORITY, |n| n as u8);
-        section.need("id", "`id` is needed in [[camera]]");
-        section.need("uri", "`uri` is needed in [[camera]]");
+        section.need("id", "`id` is required in [[camera]]");
+        section.need("uri", "`uri` is required in [[camera]]");
         if let Some(Ok(uri)) = &uri {
             let is_rtsp = matches!(uri, SourceUri::Rtsp { .. });
             let is_rtsps = uri.is_encrypted();
@@ -126,7 +126,7 @@ impl CameraSettings {
                 ("retry_login_ms", login.is_some(), is_rtsp, "RTSP cameras"),
             ] {
                 if set && !fits {
-                    section.note(key, format!("this is for {what} only, and `uri` is none"));
+                    section.note(key, format!("`{key}` is for {what} only; remove it, or correct `uri`"));
                 }
             }
             if is_rtsps && rtsp_transport == Some(RtspTransport::Udp) {

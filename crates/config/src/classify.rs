@@ -32,8 +32,8 @@ impl ClassifySettings {
             section.note("arch", not_one_of(arch, CLASSIFIERS.into_iter()));
         }
         if detector.is_some_and(ModelSettings::is_classifier) {
-            let what = "[classify] looks at what a detector has found, and [model] is a classifier, which \
-                        finds no boxes; give [model] a detector, or take [classify] out";
+            let what = "[classify] classifies the detections of a detector, and [model] is a classifier, which \
+                        finds no boxes; use a detector in [model], or remove [classify]";
             section.note("", what);
         }
         let weights = section.text("weights").map(|text| weights(&section, text, base));
@@ -46,8 +46,8 @@ impl ClassifySettings {
         let classes = section.texts("classes").unwrap_or_default();
         let margin = section.number("margin", 0.0..=4.0).unwrap_or(0.0) as f32;
         let min_side = section.integer("min_side", 1..=4096).unwrap_or(16) as f32;
-        section.need("arch", "`arch` is needed in [classify]");
-        section.need("weights", "`weights` is needed in [classify]");
+        section.need("arch", "`arch` is required in [classify]");
+        section.need("weights", "`weights` is required in [classify]");
         section.finish();
         let named = ModelSettings::named(&arch?, &weights??);
         let network = ModelSettings {

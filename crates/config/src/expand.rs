@@ -25,8 +25,7 @@ pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
         }
         plain.push_str(&rest[..at]);
         let inner = &rest[at + 2..];
-        let end =
-            inner.find('}').ok_or("`${` has no closing `}`; write `$${` for the characters themselves")?;
+        let end = inner.find('}').ok_or("`${` has no closing `}`; write `$${` for a literal `${`")?;
         let (name, default) = match inner[..end].split_once(":-") {
             Some((name, default)) => (name, Some(default.to_owned())),
             None => (&inner[..end], None),
@@ -41,15 +40,19 @@ pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
             }
         };
         if !is_name {
-            return Err(format!("`{name}` is no name of an environment variable"));
+            return Err(format!("`{name}` is not a valid name of an environment variable"));
         }
         if secret.is_some() && default.is_some() {
-            return Err("a secret has no default".into());
+            return Err("a secret cannot have a default; remove the `:-` and what follows".into());
         }
         let set = env(name).filter(|value| default.is_none() || !value.is_empty());
         let value = set.or(default).ok_or_else(|| match secret {
-            Some(name) => format!("the secret `{name}` is not known; `${{secret:...}}` is for cameras of the registry"),
-            None => format!("the environment variable {name} is not set; set it, or give a default with `${{{name}:-...}}`"),
+            Some(name) => {
+                format!("unknown secret `{name}`; `${{secret:...}}` is for cameras of the registry only")
+            }
+            None => format!(
+                "the environment variable {name} is not set; set it, or give a default with `${{{name}:-...}}`"
+            ),
         })?;
         pieces.push(Piece::Plain(std::mem::take(&mut plain)));
         pieces.push(Piece::Value(value));
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_and_defaults() {
+    fn expands_variables_and_defaults() {
         for (text, want) in [
             ("x", "x"),
             ("${A}", "1"),
@@ -123,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_not_expanded_again() {
+    fn does_not_expand_values() {
         assert_eq!(expand("${X}", &|_| Some("${X}".into())).map(join).as_deref(), Ok("${X}"));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_expanded_or_refused(text in ".*") {
+        fn handles_any_text(text in ".*") {
             let _ = expanded(&text);
         }
     }

@@ -87,7 +87,7 @@ pub(crate) fn parse_with<T>(
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        fail(vec![Mistake { line, key: String::new(), what: format!("no valid TOML: {}", error.message()) }])
+        fail(vec![Mistake { line, key: String::new(), what: format!("invalid TOML: {}", error.message()) }])
     })?;
     let reader = Reader::new(text, env);
     let settings = read(Section::root(&reader, document.get_ref()), &base);

@@ -43,7 +43,7 @@ impl Brokers {
         for server in text.split(',').map(str::trim) {
             let port = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
             if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
-                return Err(format!("`{server}` is no `host:port`"));
+                return Err(format!("`{server}` is not a valid `host:port`"));
             }
         }
         Ok(Self::Servers(text.into()))
@@ -54,9 +54,9 @@ impl Brokers {
 const OURS: [(&str, &str); 6] = [
     ("bootstrap.servers", "set `brokers` in [kafka]"),
     ("metadata.broker.list", "set `brokers` in [kafka]"),
-    ("enable.idempotence", "it is always on, or records could be lost or doubled"),
-    ("acks", "it is always `all`, or an acknowledged record could be lost"),
-    ("request.required.acks", "it is always `all`, or an acknowledged record could be lost"),
+    ("enable.idempotence", "it is always on, to prevent lost and duplicate records"),
+    ("acks", "it is always `all`, so that no acknowledged record is lost"),
+    ("request.required.acks", "it is always `all`, so that no acknowledged record is lost"),
     ("transactional.id", "records are not sent in transactions"),
 ];
 
@@ -91,7 +91,7 @@ impl KafkaSettings {
                 .note("password_file", "the password is in [kafka.client] too; remove `sasl.password` there");
         }
         if password_file.is_some() && !has("sasl.username") {
-            section.note("password_file", "a password without a user; set `sasl.username` in [kafka.client]");
+            section.note("password_file", "the user name is missing; set `sasl.username` in [kafka.client]");
         }
         section.finish();
         Some(Self {

@@ -110,7 +110,7 @@ pub enum OutputKind {
 
 /// A text that names none of what it should.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is no {what}; known are {known}")]
+#[error("`{text}` is not a valid {what}; valid values are {known}")]
 pub struct UnknownName {
     pub what: &'static str,
     pub text: String,
@@ -172,7 +172,7 @@ impl FromStr for FitSetting {
     fn from_str(text: &str) -> Result<Self, UnknownName> {
         let known = "`letterbox`, `center-crop`, `stretch`";
         let found = FITS.iter().find(|(name, _)| *name == text).map(|(_, fit)| *fit);
-        found.ok_or_else(|| UnknownName { what: "fit", text: text.into(), known })
+        found.ok_or_else(|| UnknownName { what: "resize mode", text: text.into(), known })
     }
 }
 
@@ -218,22 +218,22 @@ impl ModelSettings {
         let device = section.text("device").map(|text| device(&section, &text)).unwrap_or(Some(Device::Auto));
         let precision = section.parsed("precision").unwrap_or(Precision::Auto);
         if (device, precision) == (Some(Device::Cpu), Precision::Fp16) {
-            section.note("precision", "fp16 runs on GPUs only; take bf16, fp32 or auto on the CPU");
+            section.note("precision", "fp16 runs on GPUs only; use bf16, fp32 or auto on the CPU");
         }
         match (script, output.is_some()) {
             (true, _) => section.need(
                 "output",
-                "`output` is needed of a TorchScript module: `logits` or `boxes_scores_labels`",
+                "`output` is required for a TorchScript module: `logits` or `boxes_scores_labels`",
             ),
             (false, true) => section.note(
                 "output",
-                "`output` is of `arch = \"torchscript\"` only; Lookout knows what its own networks give",
+                "`output` is for `arch = \"torchscript\"` only; remove it, the output of built-in networks is known",
             ),
             (false, false) => {}
         }
         if script && matches!(precision, Precision::Bf16 | Precision::Fp16) {
-            let what = "a TorchScript module is given fp32 and computes in what it was exported in; take fp32 or \
-                        auto, and a module that converts its input";
+            let what = "a TorchScript module gets fp32 input and computes in the dtype that it was exported with; \
+                        use fp32 or auto, and a module that converts its input";
             section.note("precision", what);
         }
         let input = section
@@ -251,15 +251,14 @@ impl ModelSettings {
             [("nms_iou", nms_iou.is_some()), ("candidates_per_level", candidates_per_level.is_some())]
         {
             if script && set {
-                section
-                    .note(key, format!("a TorchScript module suppresses its boxes itself; take `{key}` out"));
+                section.note(key, format!("a TorchScript module does its own NMS; remove `{key}`"));
             }
         }
         let top_k = section.integer("top_k", 1..=1000).unwrap_or(5) as usize;
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
         let streams = section.integer("streams", 1..=64).map(|n| n as usize);
-        section.need("arch", "`arch` is needed in [model]");
-        section.need("weights", "`weights` is needed in [model]");
+        section.need("arch", "`arch` is required in [model]");
+        section.need("weights", "`weights` is required in [model]");
         section.finish();
         Some(Self {
             arch: arch?,
@@ -292,13 +291,11 @@ fn smaller_inputs(
     const KEY: &str = "smaller_inputs";
     let Some(texts) = section.texts(KEY) else { return Vec::new() };
     if fixed {
-        section.note(
-            KEY,
-            "only Lookout's own detectors take inputs of several sizes; take `smaller_inputs` out",
-        );
+        section.note(KEY, "only built-in detectors support several input sizes; remove `smaller_inputs`");
     }
     if fit == Some(FitSetting::CenterCrop) {
-        section.note(KEY, "`fit = \"center-crop\"` has one input; take `letterbox` or `stretch`");
+        section
+            .note(KEY, "`fit = \"center-crop\"` supports one input size only; use `letterbox` or `stretch`");
     }
     let pixels = |size: Size| u64::from(size.width) * u64::from(size.height);
     let mut before = input;
@@ -307,8 +304,9 @@ fn smaller_inputs(
         match input_size(&text) {
             Ok(size) => {
                 if before.is_some_and(|before| pixels(size) >= pixels(before)) {
-                    let what =
-                        format!("`{text}` is not smaller than the input before it; write the largest first");
+                    let what = format!(
+                        "`{text}` is not smaller than the input before it; list the largest size first"
+                    );
                     section.note(KEY, what);
                 }
                 before = Some(size);
@@ -318,7 +316,7 @@ fn smaller_inputs(
         }
     }
     if input.is_none() && !sizes.is_empty() {
-        section.note(KEY, "these are smaller than `input`, which has to be there as well");
+        section.note(KEY, "set `input` as well; each of these sizes must be smaller than `input`");
     }
     sizes
 }
@@ -329,7 +327,10 @@ pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> O
     }
     if let Some(seed) = text.strip_prefix("random:") {
         if seed.parse::<u64>().is_err() {
-            section.note("weights", format!("`{seed}` is no seed; write a whole number, such as `random:7`"));
+            section.note(
+                "weights",
+                format!("`{seed}` is not a valid seed; use a whole number, such as `random:7`"),
+            );
         }
         return Some(text);
     }
@@ -337,7 +338,7 @@ pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> O
     let extension = path.extension().and_then(|e| e.to_str());
     if extension == Some("ts") {
         let what = format!(
-            "`{text}` is a TorchScript module, which is a network by itself; take `arch = \"torchscript\"`"
+            "`{text}` is a TorchScript module, which contains its own network; set `arch = \"torchscript\"`"
         );
         section.note("weights", what);
         return None;
@@ -356,7 +357,7 @@ pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> O
 fn module(section: &Section<'_, '_>, text: &str, base: &Path) -> Option<String> {
     let path = base.join(text);
     if !matches!(path.extension().and_then(|e| e.to_str()), Some("pt" | "ts" | "pth")) {
-        let what = format!("`{text}` is no file that ends in .pt, .ts or .pth, as a TorchScript module does");
+        let what = format!("`{text}` is not a TorchScript module: its name must end in .pt, .ts or .pth");
         section.note("weights", what);
         return None;
     }
@@ -372,9 +373,9 @@ fn fit(section: &Section<'_, '_>) -> Option<FitSetting> {
     let known = text.parse().ok();
     if known.is_none() {
         let what = match text.as_str() {
-            "torchvision" => "`torchvision` scales each picture to a size of its own, and a batch across \
-                              cameras has one size; take `letterbox`, with `input = \"1333x800\"` for pictures \
-                              as large. `lookout infer --fit torchvision` has it"
+            "torchvision" => "`torchvision` gives each image its own size, and all frames of a batch must have \
+                              the same size; use `letterbox`, with `input = \"1333x800\"` for the same resolution \
+                              (only `lookout infer --fit torchvision` supports it)"
                 .into(),
             _ => not_one_of(&text, FITS.iter().map(|(name, _)| *name)),
         };
@@ -388,6 +389,8 @@ pub fn input_size(text: &str) -> Result<Size, String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     let size = sides.map(|(width, height)| Size { width, height });
     size.filter(|s| (32..=4096).contains(&s.width) && (32..=4096).contains(&s.height)).ok_or_else(|| {
-        format!("`{text}` is no input size; write WIDTHxHEIGHT, each side 32 to 4096, such as `640x384`")
+        format!(
+            "`{text}` is not a valid input size; use WIDTHxHEIGHT, each side 32 to 4096, such as `640x384`"
+        )
     })
 }

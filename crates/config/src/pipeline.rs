@@ -72,7 +72,7 @@ pub fn parse(
 impl PipelineSettings {
     fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
-        root.need("name", "`name` is needed: what this pipeline is called in logs");
+        root.need("name", "`name` is required: the name of this pipeline in logs");
         if name.as_deref() == Some("") {
             root.note("name", "the name is empty");
         }
@@ -91,7 +91,7 @@ impl PipelineSettings {
         if shared {
             check_shared(&root, sections.is_some(), kafka.as_ref(), &worker, &fleet);
         } else {
-            let no_camera = "there is no camera; write one `[[camera]]` with `id` and `uri` at least, or \
+            let no_camera = "there is no camera; add a `[[camera]]` with at least `id` and `uri`, or set \
                              `cameras = \"registry\"`";
             if !root.has("cameras") {
                 root.need("camera", no_camera);
@@ -100,7 +100,10 @@ impl PipelineSettings {
                 root.note("camera", no_camera);
             }
             if root.has("fleet") {
-                root.note("fleet", "this is for `cameras = \"registry\"` only");
+                root.note(
+                    "fleet",
+                    "[fleet] is for `cameras = \"registry\"` only; set that, or remove [fleet]",
+                );
             }
         }
         let mut cameras: Vec<CameraSettings> = Vec::new();
@@ -108,8 +111,10 @@ impl PipelineSettings {
         for (i, section) in sections.into_iter().flatten().enumerate() {
             if let Some(camera) = CameraSettings::read(&section, base) {
                 if let Some(first) = first_of.get(&camera.id) {
-                    let what =
-                        format!("`camera[{first}]` has the id `{}` too; an id names one camera", camera.id);
+                    let what = format!(
+                        "`camera[{first}]` has the same id `{}`; each camera needs its own id",
+                        camera.id
+                    );
                     section.note("id", what);
                 } else {
                     first_of.insert(camera.id.clone(), i);
@@ -120,7 +125,8 @@ impl PipelineSettings {
                     {
                         if set {
                             let what = format!(
-                                "`{key}` chooses among detections, and [model] is a classifier, which finds none; give [model] a detector, or take `{key}` out"
+                                "`{key}` filters detections, and [model] is a classifier, which has none; use a detector in \
+                                 [model], or remove `{key}`"
                             );
                             section.note(key, what);
                         }
@@ -168,15 +174,18 @@ fn check_shared(
     fleet: &FleetSettings,
 ) {
     if own_cameras {
-        let what = "the cameras are the registry's, and this is one beside them; leave out `cameras = \
-                    \"registry\"`, or bring this into the registry with `lookout cameras import`";
+        let what = "with `cameras = \"registry\"`, a pipeline file has no cameras of its own; remove that line, or \
+                    move the cameras to the registry with `lookout cameras import`";
         root.note("camera", what);
     }
     if kafka.is_some_and(|kafka| kafka.brokers == Brokers::Embedded) {
-        root.note("cameras", "the registry lives in a Kafka that workers share; set `brokers` in [kafka]");
+        root.note(
+            "cameras",
+            "the registry requires a Kafka cluster that all workers share; set `brokers` in [kafka]",
+        );
     }
     if fleet.static_member && worker.id.is_none() {
-        root.note("fleet", "`static_member` needs an `id` in [worker] that is this worker's alone");
+        root.note("fleet", "`static_member` needs an `id` in [worker] that no other worker has");
     }
 }
 

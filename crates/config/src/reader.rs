@@ -98,7 +98,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     fn wrong_type(&self, key: &str, want: &str, got: &DeValue<'_>) {
-        self.note(key, format!("{want} is needed, this is a TOML {}", got.type_str()));
+        self.note(key, format!("expected {want}, found a TOML {}", got.type_str()));
     }
 
     /// A table; an absent one reads as empty.
@@ -135,7 +135,7 @@ impl<'r, 'a> Section<'r, 'a> {
                     sections.push(Section::new(self.reader, path, item.span().start, Some(t)));
                 }
                 other => {
-                    let what = format!("a table is needed, this is a TOML {}", other.type_str());
+                    let what = format!("expected a table, found a TOML {}", other.type_str());
                     self.reader.note(item.span().start, path, what);
                 }
             }
@@ -147,7 +147,7 @@ impl<'r, 'a> Section<'r, 'a> {
     pub(crate) fn pieces(&self, key: &'static str) -> Option<Vec<Piece>> {
         let value = self.get(key)?;
         let DeValue::String(text) = value.get_ref() else {
-            self.wrong_type(key, "a text in quotes", value.get_ref());
+            self.wrong_type(key, "a string in quotes", value.get_ref());
             return None;
         };
         expand(text, self.reader.env).map_err(|what| self.note(key, what)).ok()
@@ -230,7 +230,7 @@ impl<'r, 'a> Section<'r, 'a> {
 
     /// An array of texts with their variables put in.
     pub(crate) fn texts(&self, key: &'static str) -> Option<Vec<String>> {
-        let want = "an array of texts in quotes";
+        let want = "an array of strings in quotes";
         let items = self.array(key, want)?.iter().enumerate();
         let read = items.filter_map(|(i, item)| {
             let DeValue::String(text) = item.get_ref() else {
@@ -238,7 +238,7 @@ impl<'r, 'a> Section<'r, 'a> {
                     key,
                     i,
                     item,
-                    format!("{want} is needed, this is a TOML {}", item.get_ref().type_str()),
+                    format!("expected {want}, found a TOML {}", item.get_ref().type_str()),
                 );
                 return None;
             };
@@ -254,7 +254,11 @@ impl<'r, 'a> Section<'r, 'a> {
         let networks = self.texts(key)?.into_iter().map(|text| {
             let network: Option<IpNet> = read(&text);
             if network.is_none() {
-                self.note(key, format!("`{text}` is not a valid network; write an address such as `10.0.0.7`, or a network such as `10.0.0.0/8`"));
+                let what = format!(
+                    "`{text}` is not a valid network; use an address such as `10.0.0.7`, or a network such as \
+                     `10.0.0.0/8`"
+                );
+                self.note(key, what);
             }
             network
         });
@@ -275,7 +279,7 @@ impl<'r, 'a> Section<'r, 'a> {
         let read = items.filter_map(|(i, item)| {
             let number = digits(item.get_ref()).and_then(&read);
             if number.is_none() {
-                self.note_item(key, i, item, format!("{want} is needed that is not too small or large"));
+                self.note_item(key, i, item, format!("expected {want} within the valid range"));
             }
             number
         });
@@ -288,7 +292,7 @@ impl<'r, 'a> Section<'r, 'a> {
         let read = items.filter_map(|(i, item)| {
             let corners = item.get_ref().as_array().and_then(|corners| corners.iter().map(corner).collect());
             let Some(corners) = corners else {
-                self.note_item(key, i, item, "a polygon is needed: three corners `[x, y]` or more");
+                self.note_item(key, i, item, "expected a polygon: three or more corners `[x, y]`");
                 return None;
             };
             Region::new(corners).map_err(|error| self.note_item(key, i, item, error.to_string())).ok()
@@ -301,7 +305,7 @@ impl<'r, 'a> Section<'r, 'a> {
         let items = self.array(key, "an array of points, `[[x, y], ...]`,")?;
         let points: Option<Vec<_>> = items.iter().map(corner).collect();
         if points.is_none() {
-            self.note(key, "points are needed: `[[x, y], ...]`");
+            self.note(key, "expected points: `[[x, y], ...]`");
         }
         points
     }
@@ -314,7 +318,7 @@ impl<'r, 'a> Section<'r, 'a> {
         let read: Option<Vec<f64>> = items.iter().map(number).collect();
         let numbers = read.and_then(|numbers| <[f64; N]>::try_from(numbers).ok());
         if numbers.is_none() {
-            self.note(key, format!("{want} is needed"));
+            self.note(key, format!("expected {want}"));
         }
         numbers
     }
@@ -324,7 +328,7 @@ impl<'r, 'a> Section<'r, 'a> {
         let text = self.text(key)?;
         let address = text.parse();
         if address.is_err() {
-            self.note(key, format!("`{text}` is no address; write IP:PORT, such as `127.0.0.1:9600`"));
+            self.note(key, format!("`{text}` is not a valid address; use IP:PORT, such as `127.0.0.1:9600`"));
         }
         address.ok()
     }
@@ -354,7 +358,7 @@ impl<'r, 'a> Section<'r, 'a> {
                 other => {
                     self.wrong_type(
                         &name,
-                        "a text, a number, true or false (names with dots in quotes)",
+                        "a string, a number, true or false (quote names that contain dots)",
                         other,
                     );
                     continue;
@@ -371,7 +375,7 @@ impl<'r, 'a> Section<'r, 'a> {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             if !asked.contains(name) {
-                let what = format!("unknown key; {}", suggest(name, asked.iter().copied()));
+                let what = format!("unknown key; {}", suggest(name, "keys", asked.iter().copied()));
                 self.reader.note(key.span().start, self.key(name), what);
             }
         }
@@ -396,13 +400,13 @@ fn corner(value: &Spanned<DeValue<'_>>) -> Option<[f32; 2]> {
 
 /// Says that `text` is none of `names`.
 pub(crate) fn not_one_of<'n>(text: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
-    format!("`{text}` is not known; {}", suggest(text, names))
+    format!("unknown value `{text}`; {}", suggest(text, "values", names))
 }
 
-fn suggest<'n>(text: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+fn suggest<'n>(text: &str, kind: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     let distance = |name: &&str| strsim::damerau_levenshtein(text, name);
     match names.clone().min_by_key(distance) {
         Some(near) if distance(&near) <= 1 + text.chars().count() / 3 => format!("did you mean `{near}`?"),
-        _ => format!("known are {}", names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+        _ => format!("valid {kind} are {}", names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
     }
 }

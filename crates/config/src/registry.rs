@@ -33,13 +33,15 @@ impl Secrets {
         let Some(name) = name.strip_prefix("secret:") else {
             if !name.starts_with(env_prefix.as_str()) {
                 return Err(format!(
-                    "the environment variable {name} is not for cameras: their names begin with `{env_prefix}` \
-                     (`env_prefix` in [fleet])"
+                    "the environment variable {name} is not available to cameras: its name must start with \
+                     `{env_prefix}` (`env_prefix` in [fleet])"
                 ));
             }
-            return env::var(name).map_err(|_| format!("the environment variable {name} is not set here"));
+            return env::var(name)
+                .map_err(|_| format!("the environment variable {name} is not set for this worker"));
         };
-        let place = place.as_deref().ok_or("`secrets` in [fleet] does not say where secrets are")?;
+        let place =
+            place.as_deref().ok_or("`secrets` in [fleet] is not set; set it to the path of the secrets")?;
         let missing = || format!("there is no secret `{name}` in {}", place.display());
         if place.is_dir() {
             let text = fs::read_to_string(place.join(name)).map_err(|_| missing())?;
@@ -48,7 +50,7 @@ impl Secrets {
         let text = fs::read_to_string(place).map_err(|error| format!("{}: {error}", place.display()))?;
         // The parser's own words would show the line.
         let secrets: BTreeMap<String, String> = toml::from_str(&text)
-            .map_err(|_| format!("{} is no file of lines `NAME = \"...\"`", place.display()))?;
+            .map_err(|_| format!("{} is not a file of lines `NAME = \"...\"`", place.display()))?;
         secrets.get(name).cloned().ok_or_else(missing)
     }
 }
@@ -62,15 +64,15 @@ pub fn variables_outside<'s>(spec: &'s CameraSpec, env_prefix: &str) -> Vec<&'s 
 /// The settings of a registry's camera; else all that is wrong with it.
 pub fn registry_camera(spec: &CameraSpec, secrets: &Secrets) -> Result<CameraSettings, String> {
     if spec.schema != CameraSpec::SCHEMA {
-        return Err(format!("its schema is `{}`, known is `{}`", spec.schema, CameraSpec::SCHEMA));
+        return Err(format!("its schema is `{}`, supported is `{}`", spec.schema, CameraSpec::SCHEMA));
     }
     let mut wrong: Vec<String> = literal_secret(&spec.uri).into_iter().collect();
     wrong.extend(references(&spec.uri).filter_map(|name| secrets.get(name).err()));
     if spec.priority > CameraSpec::MAX_PRIORITY {
-        wrong.push(format!("priority: a number from 0 to {} is needed", CameraSpec::MAX_PRIORITY));
+        wrong.push(format!("priority: expected a number from 0 to {}", CameraSpec::MAX_PRIORITY));
     }
     if !spec.uri.contains("://") && !spec.uri.starts_with(['/', '$']) {
-        wrong.push("uri: a path in the registry has to begin with `/`, it is another machine's".into());
+        wrong.push("uri: a path in the registry must start with `/`; it is a path on the worker".into());
     }
     let text = pipeline_text(spec).unwrap_or_else(|what| {
         wrong.push(what);
@@ -101,7 +103,7 @@ fn pipeline_text(spec: &CameraSpec) -> Result<String, String> {
     let mut table = Table::new();
     for (key, value) in &spec.options {
         if ["id", "uri", "fps", "priority", "regions", "classes"].contains(&key.as_str()) {
-            return Err(format!("options.{key}: this has a place of its own in the record"));
+            return Err(format!("options.{key}: this key has its own field in the record; set it there"));
         }
         table.insert(key.clone(), Value::try_from(value).map_err(|error| fail(key, error))?);
     }
@@ -159,8 +161,8 @@ fn literal_secret(uri: &str) -> Option<String> {
         })
     });
     (in_user_info || in_parameter).then(|| {
-        "uri: a password stands in it, and everyone who reads the registry would see it; write \
-         `${secret:NAME}` or `${CAMERA_NAME}` in its place, which each worker looks up for itself"
+        "uri: it contains a password, which everyone with access to the registry could read; use \
+         `${secret:NAME}` or `${CAMERA_NAME}` instead, which each worker resolves"
             .into()
     })
 }
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_has_to_be_a_reference() {
+    fn rejects_a_literal_password() {
         for uri in [
             "rtsp://me:hunter2@camera/x",
             "rtsp://me:${A:-hunter2}@camera/x",
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_looked_up_on_the_worker() {
+    fn resolves_references_on_the_worker() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("gate"), "p@ss/1\n").unwrap();
         let file = folder.path().join("all.toml");
@@ -216,12 +218,12 @@ mod tests {
             assert!(wrong.contains("no secret `other`"), "{wrong}");
             // Or whoever may write a camera could have any worker send it any of its secrets.
             let wrong = registry_camera(&spec("rtsp://${PATH}@camera/x"), &secrets).unwrap_err();
-            assert!(wrong.contains("PATH is not for cameras"), "{wrong}");
+            assert!(wrong.contains("PATH is not available to cameras"), "{wrong}");
         }
     }
 
     #[test]
-    fn a_record_is_held_to_the_rules_of_a_pipeline_file() {
+    fn validates_a_record_like_a_pipeline_file() {
         let mut camera = spec("test://ball?fps=0");
         camera.fps = Some(-1.0);
         camera.options.insert("stall_timeout_ms".into(), 1.into());
@@ -237,7 +239,7 @@ mod tests {
         let settings = registry_camera(&good, &Secrets::Unknown).unwrap();
         assert!(settings.loop_file && settings.fps == Some(5.0) && settings.classes == good.classes);
         assert!(
-            registry_camera(&spec("clip.avi"), &Secrets::Unknown).unwrap_err().contains("begin with `/`")
+            registry_camera(&spec("clip.avi"), &Secrets::Unknown).unwrap_err().contains("start with `/`")
         );
     }
 }

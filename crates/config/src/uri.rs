@@ -49,16 +49,12 @@ pub struct TestPicture {
 /// Why a text is no source.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidUri {
-    #[error(
-        "the scheme `{0}` is not known; known are rtsp://, rtsps://, file://, v4l2://, test:// and plain paths"
-    )]
+    #[error("unknown scheme `{0}`; use rtsp://, rtsps://, file://, v4l2://, test:// or a plain path")]
     Scheme(String),
     // The text itself may hold a password and is not shown.
-    #[error("no valid address: {0}")]
+    #[error("invalid address: {0}")]
     Syntax(String),
-    #[error(
-        "`test://` knows width, height (16 to 8192) and fps (1 to 240); `{0}` is none of them or out of range"
-    )]
+    #[error("invalid parameter `{0}` of `test://`; use width or height (16 to 8192), or fps (1 to 240)")]
     TestPicture(String),
     #[error("the path is empty")]
     EmptyPath,
@@ -123,11 +119,11 @@ fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
     let (text, zone) = split_zone(text);
     let mut url = Url::parse(&text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(InvalidUri::Syntax("it names no host".into()));
+        return Err(InvalidUri::Syntax("the host is missing".into()));
     }
     if is_user_info_cut(&text) {
-        let what = "an `@` stands after the host: percent-encode special characters in user name and \
-                    password, or take them from the environment with `${NAME}`; in a path write `%40`";
+        let what = "there is an `@` after the host: percent-encode special characters in user name and \
+                    password, or take them from the environment with `${NAME}`; in a path, write `%40`";
         return Err(InvalidUri::Syntax(what.into()));
     }
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -191,10 +187,10 @@ fn file_path(rest: &str) -> Result<PathBuf, InvalidUri> {
         return Err(InvalidUri::EmptyPath);
     }
     if !path.starts_with(b"/") {
-        return Err(InvalidUri::Syntax("the path after `://` has to begin with `/`".into()));
+        return Err(InvalidUri::Syntax("the path after `://` must start with `/`".into()));
     }
     if path.contains(&0) {
-        return Err(InvalidUri::Syntax("the path holds `%00`, which no file's name has".into()));
+        return Err(InvalidUri::Syntax("the path contains `%00`, which is not allowed in file names".into()));
     }
     Ok(PathBuf::from(OsString::from_vec(path)))
 }
@@ -259,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_source() {
+    fn parses_every_kind_of_source() {
         assert_eq!(uri("clip.avi"), Ok(SourceUri::File("/base/clip.avi".into())));
         assert_eq!(uri("file:///a%20b.mp4"), Ok(SourceUri::File("/a b.mp4".into())));
         assert_eq!(uri("v4l2:///dev/video0"), Ok(SourceUri::V4l2("/dev/video0".into())));
@@ -279,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_may_be_in_capitals() {
+    fn schemes_are_case_insensitive() {
         assert_eq!(uri("FILE:///a.mp4"), Ok(SourceUri::File("/a.mp4".into())));
         assert_eq!(uri("file://LocalHost/a.mp4"), Ok(SourceUri::File("/a.mp4".into())));
         assert_eq!(uri("V4L2:///dev/video0"), Ok(SourceUri::V4l2("/dev/video0".into())));
@@ -293,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_a_query_may_hold_an_at_sign() {
+    fn accepts_an_at_sign_in_path_and_query() {
         for location in [
             "rtsp://camera/live@main",
             "rtsp://camera:554/live@main",
@@ -311,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_ends_the_host_too_early_is_refused() {
+    fn rejects_an_unencoded_separator_in_a_password() {
         for text in ["rtsp://me:12/34@camera/x", "rtsp://me:1?2@10.0.0.5", "rtsp://me:554/b@camera:554/x"] {
             let error = uri(text).unwrap_err().to_string();
             assert!(error.contains("percent-encode"), "{text}: {error}");
@@ -319,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_may_have_a_zone() {
+    fn accepts_the_zone_of_an_ipv6_address() {
         let with_zone = rtsp_at("rtsp://[fe80::1%eth0]:554/x");
         assert_eq!(uri("rtsp://[fe80::1%25eth0]:554/x").unwrap(), with_zone);
         assert_eq!(uri("rtsp://[fe80::1%eth0]:554/x").unwrap(), with_zone);
@@ -336,14 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_name_may_have_any_bytes() {
+    fn accepts_any_bytes_in_a_file_name() {
         let name = OsString::from_vec(b"/a/bad\xff.mp4".to_vec());
         assert_eq!(uri("file:///a/bad%FF.mp4"), Ok(SourceUri::File(name.into())));
         assert!(uri("file:///a%00.mp4").is_err());
     }
 
     #[test]
-    fn credentials_are_taken_out_and_never_shown() {
+    fn removes_credentials_from_the_location_and_hides_them() {
         let source = uri("rtsp://me:s%40cret@camera:554/stream?a=b").unwrap();
         let SourceUri::Rtsp { location, credentials: Some(credentials) } = &source else {
             panic!("{source}")
@@ -358,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_from_the_environment_may_hold_any_character() {
+    fn accepts_any_character_in_a_password_from_the_environment() {
         let pieces = vec![
             Piece::Plain("rtsp://me:".into()),
             Piece::Value("a@b/c:d%#?".into()),
@@ -374,7 +370,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_password_never_shows(password in "[!-~]{6,20}", broken in any::<bool>()) {
+        fn never_shows_a_password(password in "[!-~]{6,20}", broken in any::<bool>()) {
             let host = if broken { "[" } else { "camera" };
             let text = format!("rtsp://me:{password}@{host}/x");
             let shown = match uri(&text) {

@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_is_an_address_already() {
+    fn leaves_valid_addresses_unchanged() {
         for address in [
             "rtsp://me:a%23b@cam/x",
             "rtsp://me:p@ss@cam/x#y",

@@ -25,7 +25,7 @@ fn read(text: &str) -> Result<AdasSettings, ConfigError> {
 }
 
 #[test]
-fn a_camera_begins_with_what_stands_for_all() {
+fn cameras_inherit_the_settings_of_the_wildcard() {
     let settings = read(GOOD).unwrap();
     assert_eq!((settings.group.as_str(), settings.latency_budget.as_millis()), ("vans", 300));
     let front = settings.of(&"front".parse().unwrap()).unwrap();
@@ -40,26 +40,26 @@ fn a_camera_begins_with_what_stands_for_all() {
 
 /// `(what stands in the good file, what stands there instead, line, key, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
-    ("[adas]", "[adsa]", 1, "adas", "is needed"),
+    ("[adas]", "[adsa]", 1, "adas", "is required"),
     ("group = \"vans\"", "groupe = \"vans\"", 2, "adas.groupe", "did you mean `group`?"),
     ("\"vans\"", "\"\"", 2, "adas.group", "1 to 200"),
     ("group = \"vans\"", "latency_budget_ms = 0", 2, "adas.latency_budget_ms", "between 1 and"),
-    ("group = \"vans\"", "http = \"here\"", 2, "adas.http", "write IP:PORT"),
+    ("group = \"vans\"", "http = \"here\"", 2, "adas.http", "use IP:PORT"),
     ("group = \"vans\"", "publish_tracks = 1", 2, "adas.publish_tracks", "true or false"),
-    ("\"kafka:9092\"", "\"kafka\"", 5, "kafka.brokers", "is no `host:port`"),
-    ("id = \"front\"", "", 7, "camera[0].id", "is needed"),
-    ("id = \"front\"", "id = \"a b\"", 8, "camera[0].id", "is no camera id"),
-    ("id = \"front\"", "id = \"*\"", 13, "camera[1].id", "has the id `*` too"),
-    ("id = \"*\"", "id = \"front\"", 13, "camera[1].id", "has the id `front` too"),
+    ("\"kafka:9092\"", "\"kafka\"", 5, "kafka.brokers", "is not a valid `host:port`"),
+    ("id = \"front\"", "", 7, "camera[0].id", "is required"),
+    ("id = \"front\"", "id = \"a b\"", 8, "camera[0].id", "is not a valid camera id"),
+    ("id = \"front\"", "id = \"*\"", 13, "camera[1].id", "has the same id `*`"),
+    ("id = \"*\"", "id = \"front\"", 13, "camera[1].id", "has the same id `front`"),
     ("height_m = 1.3", "", 7, "camera[0].height_m", "the camera's height above the ground"),
     ("height_m = 1.3", "height_m = 13", 9, "camera[0].height_m", "between 0.2 and 5"),
     ("hfov_deg = 60", "", 7, "camera[0].hfov_deg", "or `focal_px`"),
-    ("hfov_deg = 60", "hfov_deg = 60\nfocal_px = 900", 10, "camera[0].hfov_deg", "leave one of the two out"),
+    ("hfov_deg = 60", "hfov_deg = 60\nfocal_px = 900", 10, "camera[0].hfov_deg", "remove one of them"),
     ("hfov_deg = 60", "hfov_deg = 60\ncorridor = {}", 11, "camera[0].corridor", "calculated"),
     ("hfov_deg = 60", "hfov_deg = 60\npitch_deg = 90", 11, "camera[0].pitch_deg", "between -30 and 60"),
-    ("hfov_deg = 60", "hfov_deg = 60\nyaw_deg = \"x\"", 11, "camera[0].yaw_deg", "a number is needed"),
+    ("hfov_deg = 60", "hfov_deg = 60\nyaw_deg = \"x\"", 11, "camera[0].yaw_deg", "expected a number"),
     ("hfov_deg = 60", "hfov_deg = 60\ncorridor_m = 0", 11, "camera[0].corridor_m", "between 0.5 and 10"),
-    ("hfov_deg = 60", "hfov_deg = 60\nlabels = \"car\"", 11, "camera[0].labels", "an array of texts"),
+    ("hfov_deg = 60", "hfov_deg = 60\nlabels = \"car\"", 11, "camera[0].labels", "an array of strings"),
     ("hfov_deg = 60", "hfov_deg = 60\nmin_box_px = 0", 11, "camera[0].min_box_px", "between 4 and"),
     ("warn_ttc_s = 3", "warn_ttc_s = 1.5", 12, "camera[1].critical_ttc_s", "below `warn_ttc_s`"),
     ("warn_ttc_s = 3", "info_ttc_s = 2", 14, "camera[1].info_ttc_s", "above `warn_ttc_s`"),
@@ -69,7 +69,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "corridor = { bottom = [1, 0] }",
         14,
         "camera[1].corridor.bottom",
-        "left end comes first",
+        "the left end first",
     ),
     ("warn_ttc_s = 3", "corridor = { top = [0] }", 14, "camera[1].corridor.top", "an array of 2 numbers"),
     (
@@ -83,7 +83,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
 ];
 
 #[test]
-fn each_rule_finds_its_mistake_where_it_is() {
+fn reports_each_mistake_at_its_line_and_key() {
     for (good, wrong, line, key, what) in RULES {
         assert!(GOOD.contains(good), "{good}");
         let error = read(&GOOD.replacen(good, wrong, 1)).expect_err(wrong);
@@ -96,7 +96,7 @@ fn each_rule_finds_its_mistake_where_it_is() {
 }
 
 #[test]
-fn the_file_that_comes_with_lookout_is_valid() {
+fn the_shipped_file_is_valid() {
     let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/adas.toml"));
     let settings = lookout_config::read_adas(file).unwrap();
     assert!(settings.others.is_some() && settings.cameras.len() == 2);

@@ -15,13 +15,13 @@ const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
 
 /// The keys that are known where `text` has [`UNKNOWN`].
 fn known(text: &str) -> BTreeSet<String> {
-    keys(&parse(Path::new("x.toml"), text, &|_| None).expect_err("a key that is not known"))
+    keys(&parse(Path::new("x.toml"), text, &|_| None).expect_err("an unknown key is an error"))
 }
 
 fn keys(error: &ConfigError) -> BTreeSet<String> {
     let mistake = error.mistakes.iter().find(|mistake| mistake.key.ends_with(UNKNOWN));
     let what = &mistake.unwrap_or_else(|| panic!("{error}")).what;
-    let (_, names) = what.split_once("known are ").unwrap_or_else(|| panic!("{what}"));
+    let (_, names) = what.split_once("valid keys are ").unwrap_or_else(|| panic!("{what}"));
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
@@ -34,7 +34,7 @@ fn documented(docs: &str, heading: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_key_is_documented_and_every_documented_key_exists() {
+fn keys_of_a_pipeline_file_match_the_documentation() {
     for (heading, text) in [
         ("At the top", format!("{UNKNOWN} = 1")),
         ("`[model]`", format!("[model]\n{UNKNOWN} = 1")),
@@ -52,7 +52,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
 }
 
 #[test]
-fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
+fn keys_of_a_recipe_match_the_documentation() {
     for heading in [
         "The recipe's top",
         "`[model]`",
@@ -65,7 +65,8 @@ fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
     ] {
         let table = heading.strip_prefix('`').map_or("", |heading| heading.trim_end_matches('`'));
         let text = format!("{table}\n{UNKNOWN} = 1");
-        let error = parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known");
+        let error =
+            parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("an unknown key is an error");
         let mut known = keys(&error);
         // The tables' own names, at the top.
         known.retain(|key| !(table.is_empty() && TRAINING.contains(&format!("\n## `[{key}]`\n"))));
@@ -74,10 +75,10 @@ fn every_key_of_a_recipe_is_documented_and_every_documented_key_exists() {
 }
 
 #[test]
-fn every_key_of_a_monitor_is_documented_and_every_documented_key_exists() {
+fn keys_of_a_monitor_file_match_the_documentation() {
     let known = |text: &str| {
         let text = if text.starts_with("[monitor]") { text.to_owned() } else { format!("[monitor]\n{text}") };
-        keys(&parse_monitor(Path::new("x.toml"), &text, &|_| None).expect_err("a key that is not known"))
+        keys(&parse_monitor(Path::new("x.toml"), &text, &|_| None).expect_err("an unknown key is an error"))
     };
     for heading in ["[monitor]", "[tracking]", "[[webhook]]"] {
         assert_eq!(
@@ -106,7 +107,7 @@ fn every_key_of_a_monitor_is_documented_and_every_documented_key_exists() {
 }
 
 #[test]
-fn every_key_of_adas_is_documented_and_every_documented_key_exists() {
+fn keys_of_an_adas_file_match_the_documentation() {
     for (heading, text) in [
         ("At the top", format!("{UNKNOWN} = 1")),
         ("`[adas]`", format!("[adas]\n{UNKNOWN} = 1")),
@@ -114,6 +115,10 @@ fn every_key_of_adas_is_documented_and_every_documented_key_exists() {
         ("`corridor`", format!("[[camera]]\ncorridor = {{ {UNKNOWN} = 1 }}")),
     ] {
         let read = AdasSettings::parse(Path::new("x.toml"), &text, &|_| None);
-        assert_eq!(documented(ADAS, heading), keys(&read.expect_err("a key that is not known")), "{heading}");
+        assert_eq!(
+            documented(ADAS, heading),
+            keys(&read.expect_err("an unknown key is an error")),
+            "{heading}"
+        );
     }
 }

@@ -43,13 +43,13 @@ fn read(text: &str) -> Result<MonitorSettings, ConfigError> {
 /// `(what stands in the good file, what stands there instead, line, key, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("[monitor]", "[monitro]", 1, "monitro", "did you mean `monitor`?"),
-    ("127.0.0.1:9700", "localhost", 2, "monitor.http", "write IP:PORT"),
+    ("127.0.0.1:9700", "localhost", 2, "monitor.http", "use IP:PORT"),
     (
         "127.0.0.1:9700\"\ntoken = \"0123456789abcdef\"",
         "0.0.0.0:9700\"",
         2,
         "monitor.http",
-        "a token is needed",
+        "requires a token",
     ),
     ("0123456789abcdef", "short", 3, "monitor.token", "can be guessed"),
     ("0123456789abcdef", "${NOT_SET}", 3, "monitor.token", "NOT_SET is not set"),
@@ -63,19 +63,19 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ),
     ("token = \"0123456789abcdef\"", "begin = \"then\"", 3, "monitor.begin", "`recent`"),
     ("token = \"0123456789abcdef\"", "datta = \"x\"", 3, "monitor.datta", "did you mean `data`?"),
-    ("localhost:9092", "localhost", 6, "kafka.brokers", "no `host:port`"),
+    ("localhost:9092", "localhost", 6, "kafka.brokers", "not a valid `host:port`"),
     ("publish = false", "publish = 1", 9, "tracking.publish", "true or false"),
     ("publish = false", "high_score = 2", 9, "tracking.high_score", "between 0 and 1"),
-    ("name = \"crowd\"", "", 11, "rule[0].name", "is needed"),
-    ("name = \"crowd\"", "name = \"a b\"", 12, "rule[0].name", "1 to 64 of the letters"),
-    ("kind = \"count\"", "", 11, "rule[0].kind", "is needed"),
+    ("name = \"crowd\"", "", 11, "rule[0].name", "is required"),
+    ("name = \"crowd\"", "name = \"a b\"", 12, "rule[0].name", "1 to 64 of the characters"),
+    ("kind = \"count\"", "", 11, "rule[0].kind", "is required"),
     ("kind = \"count\"", "kind = \"counts\"", 13, "rule[0].kind", "did you mean `count`?"),
-    ("over = 3", "", 11, "rule[0].over", "is needed"),
+    ("over = 3", "", 11, "rule[0].over", "is required"),
     ("over = 3", "over = -1", 15, "rule[0].over", "between 0 and 10000"),
     ("over = 3", "over = 3\nbudget_ms = 3", 16, "rule[0].budget_ms", "unknown key"),
-    ("over = 3", "over = 3\nlevel = \"bad\"", 16, "rule[0].level", "known are `info`"),
-    ("over = 3", "over = 3\ncameras = [\"a b\"]", 16, "rule[0].cameras", "matches no id"),
-    ("over = 3", "over = 3\ncameras = []", 16, "rule[0].cameras", "about nothing"),
+    ("over = 3", "over = 3\nlevel = \"bad\"", 16, "rule[0].level", "valid values are `info`"),
+    ("over = 3", "over = 3\ncameras = [\"a b\"]", 16, "rule[0].cameras", "cannot match an id"),
+    ("over = 3", "over = 3\ncameras = []", 16, "rule[0].cameras", "never applies"),
     ("over = 3", "over = 3\nfor_s = -1", 16, "rule[0].for_s", "between 0 and 86400"),
     (
         "kind = \"count\"\nzone = \"door\"\nover = 3",
@@ -84,13 +84,13 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "rule[0].direction",
         "`left_to_right`",
     ),
-    ("kind = \"count\"\nzone = \"door\"\nover = 3", "kind = \"dwell\"", 11, "rule[0].for_s", "is needed"),
+    ("kind = \"count\"\nzone = \"door\"\nover = 3", "kind = \"dwell\"", 11, "rule[0].for_s", "is required"),
     (
         "kind = \"count\"\nzone = \"door\"\nover = 3",
         "kind = \"latency\"",
         11,
         "rule[0].budget_ms",
-        "is needed",
+        "is required",
     ),
     (
         "[[zone]]",
@@ -99,17 +99,17 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "rule[1].name",
         "another rule",
     ),
-    ("camera = \"gate\"\nname = \"door\"", "name = \"door\"", 17, "zone[0].camera", "is needed"),
-    ("[[0, 0], [1, 0], [1, 1]]", "[[0, 0], [1, 0]]", 20, "zone[0].points", "three corners or more"),
-    ("[[0, 0], [1, 0], [1, 1]]", "[1, 2]", 20, "zone[0].points", "points are needed"),
-    ("[[0, 0.5], [1, 0.5]]", "[[0, 0.5]]", 25, "line[0].points", "two ends, this has 1"),
-    ("[[0, 0.5], [1, 0.5]]", "[[0, 0.5], [1, 2]]", 25, "line[0].points", "lie in the picture"),
-    ("https://example.com", "ftp://example.com", 28, "webhook[0].url", "write `https://HOST/PATH`"),
+    ("camera = \"gate\"\nname = \"door\"", "name = \"door\"", 17, "zone[0].camera", "is required"),
+    ("[[0, 0], [1, 0], [1, 1]]", "[[0, 0], [1, 0]]", 20, "zone[0].points", "at least three corners"),
+    ("[[0, 0], [1, 0], [1, 1]]", "[1, 2]", 20, "zone[0].points", "expected points"),
+    ("[[0, 0.5], [1, 0.5]]", "[[0, 0.5]]", 25, "line[0].points", "two ends, this one has 1"),
+    ("[[0, 0.5], [1, 0.5]]", "[[0, 0.5], [1, 2]]", 25, "line[0].points", "be in the image"),
+    ("https://example.com", "ftp://example.com", 28, "webhook[0].url", "use `https://HOST/PATH`"),
     ("[\"crowd\"]", "[\"cowd\"]", 30, "webhook[0].rules", "did you mean `crowd`?"),
 ];
 
 #[test]
-fn each_mistake_is_found_where_it_is() {
+fn reports_each_mistake_at_its_line_and_key() {
     read(GOOD).unwrap();
     for (good, bad, line, key, part) in RULES {
         assert!(GOOD.contains(good), "{good}");
@@ -121,7 +121,7 @@ fn each_mistake_is_found_where_it_is() {
 }
 
 #[test]
-fn what_is_right_is_as_it_is_written() {
+fn reads_a_valid_file() {
     let settings = read(GOOD).unwrap();
     assert!(
         matches!(&settings.rules[0].kind, RuleKind::Count { over: 3, zone: Some(zone), .. } if zone == "door")

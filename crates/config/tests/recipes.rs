@@ -34,56 +34,50 @@ fn read(text: &str) -> Result<RecipeSettings, ConfigError> {
 
 /// `(what stands in the good file, what stands there instead, line, key, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
-    ("name = \"cells\"", "", 1, "name", "is needed"),
+    ("name = \"cells\"", "", 1, "name", "is required"),
     ("name = \"cells\"", "name = \"\"", 1, "name", "is empty"),
-    ("output = \"runs/cells\"", "", 1, "output", "is needed"),
+    ("output = \"runs/cells\"", "", 1, "output", "is required"),
     ("output = ", "outptu = \"\"\noutput = ", 2, "outptu", "did you mean `output`?"),
-    ("\"fcos_resnet50_fpn\"", "\"torchscript\"", 5, "model.arch", "is not known"),
-    ("arch = \"fcos_resnet50_fpn\"\n", "", 4, "model.arch", "is needed"),
-    ("classes = [\"red\", \"white\"]\n", "", 4, "model.classes", "is needed"),
-    ("\"red\", \"white\"", "\"red\", \"red\"", 6, "model.classes", "is there twice"),
-    ("\"red\", \"white\"", "", 6, "model.classes", "1 classes at least"),
-    ("\"fcos_resnet50_fpn\"", "\"resnet18\"", 9, "data.train", "take `folder`"),
+    ("\"fcos_resnet50_fpn\"", "\"torchscript\"", 5, "model.arch", "unknown value `torchscript`"),
+    ("arch = \"fcos_resnet50_fpn\"\n", "", 4, "model.arch", "is required"),
+    ("classes = [\"red\", \"white\"]\n", "", 4, "model.classes", "is required"),
+    ("\"red\", \"white\"", "\"red\", \"red\"", 6, "model.classes", "is listed twice"),
+    ("\"red\", \"white\"", "", 6, "model.classes", "the minimum is 1"),
+    ("\"fcos_resnet50_fpn\"", "\"resnet18\"", 9, "data.train", "use `folder`"),
     (
         "[data]",
         "weights = \"a.pth\"\nbackbone = \"b.pth\"\n[data]",
         9,
         "model.backbone",
-        "take one of the two",
+        "remove `weights` or `backbone`",
     ),
-    ("[data]", "weights = \"random:1\"\n[data]", 8, "model.weights", "take `weights` out"),
+    ("[data]", "weights = \"random:1\"\n[data]", 8, "model.weights", "remove `weights`"),
     ("[data]", "input = \"640x380\"\n[data]", 8, "model.input", "multiples of 32"),
-    ("[data]", "precision = \"fp16\"\n[data]", 8, "model.precision", "too small a range"),
-    ("train = \"voc:bccd\"\n", "", 8, "data.train", "is needed"),
-    ("val = \"voc:bccd\"\n", "", 8, "data.val", "is needed"),
+    ("[data]", "precision = \"fp16\"\n[data]", 8, "model.precision", "too small for gradients"),
+    ("train = \"voc:bccd\"\n", "", 8, "data.train", "is required"),
+    ("val = \"voc:bccd\"\n", "", 8, "data.val", "is required"),
     ("train = \"voc:bccd\"", "train = \"yolo:bccd\"", 9, "data.train", "KIND:PATH"),
-    ("train = \"voc:bccd\"", "train = \"folder:bccd\"", 9, "data.train", "says nothing of boxes"),
-    ("epochs = 10\n", "", 14, "train.epochs", "is needed"),
-    ("batch = 4\n", "", 14, "train.batch", "is needed"),
+    ("train = \"voc:bccd\"", "train = \"folder:bccd\"", 9, "data.train", "has no boxes"),
+    ("epochs = 10\n", "", 14, "train.epochs", "is required"),
+    ("batch = 4\n", "", 14, "train.batch", "is required"),
     ("epochs = 10", "epochs = 0", 15, "train.epochs", "is not between"),
     ("batch = 4", "batch = 4\nfreeze = 6", 17, "train.freeze", "is not between"),
     ("batch = 4", "batch = 4\nema = 1.0", 17, "train.ema", "is not between"),
-    ("lr = 0.01\n", "", 18, "optimizer.lr", "is needed"),
-    ("lr = 0.01", "lr = 0.01\nkind = \"adamw\"\nmomentum = 0.9", 21, "optimizer.momentum", "take it out"),
-    ("lr = 0.01", "lr = 0.01\nbeta1 = 0.9", 20, "optimizer.beta1", "take it out"),
-    ("\"cosine\"", "\"cosine\"\ngamma = 0.1", 23, "schedule.gamma", "take it out"),
-    ("\"cosine\"", "\"steps\"", 21, "schedule.at_epochs", "is needed"),
+    ("lr = 0.01\n", "", 18, "optimizer.lr", "is required"),
+    ("lr = 0.01", "lr = 0.01\nkind = \"adamw\"\nmomentum = 0.9", 21, "optimizer.momentum", "remove it"),
+    ("lr = 0.01", "lr = 0.01\nbeta1 = 0.9", 20, "optimizer.beta1", "remove it"),
+    ("\"cosine\"", "\"cosine\"\ngamma = 0.1", 23, "schedule.gamma", "remove it"),
+    ("\"cosine\"", "\"steps\"", 21, "schedule.at_epochs", "is required"),
     ("\"cosine\"", "\"steps\"\nat_epochs = [0]", 23, "schedule.at_epochs[0]", "a whole number"),
     ("[train]", "[augment]\nflip = 1.5\n[train]", 15, "augment.flip", "is not between"),
-    ("[train]", "[augment]\ncrop_area = 0.5\n[train]", 15, "augment.crop_area", "a classifier's"),
-    ("[train]", "[augment]\nscale = [2.0, 1.0]\n[train]", 15, "augment.scale", "from least to most"),
-    (
-        "[train]",
-        "[augment]\njpeg_quality = [0, 1]\n[train]",
-        15,
-        "augment.jpeg_quality",
-        "from worst to best",
-    ),
-    ("[schedule]", "[loss]\nlabel_smoothing = 0.1\n[schedule]", 21, "loss", "its paper's losses"),
+    ("[train]", "[augment]\ncrop_area = 0.5\n[train]", 15, "augment.crop_area", "for classifiers only"),
+    ("[train]", "[augment]\nscale = [2.0, 1.0]\n[train]", 15, "augment.scale", "`[MIN, MAX]`"),
+    ("[train]", "[augment]\njpeg_quality = [0, 1]\n[train]", 15, "augment.jpeg_quality", "`[MIN, MAX]`"),
+    ("[schedule]", "[loss]\nlabel_smoothing = 0.1\n[schedule]", 21, "loss", "their papers' losses"),
 ];
 
 #[test]
-fn each_rule_finds_its_mistake() {
+fn reports_each_mistake_at_its_line_and_key() {
     read(GOOD).unwrap();
     for (good, bad, line, key, what) in RULES {
         assert!(GOOD.contains(good), "{good}");
@@ -95,14 +89,14 @@ fn each_rule_finds_its_mistake() {
 }
 
 #[test]
-fn a_classifier_has_a_loss_of_its_own() {
+fn validates_the_loss_of_a_classifier() {
     let text = GOOD.replace("fcos_resnet50_fpn", "resnet18").replace("voc:", "folder:");
     let loss = |lines: &str| read(&format!("{text}\n[loss]\n{lines}\n"));
     assert_eq!(loss("kind = \"focal\"").unwrap().loss.focal_gamma, Some(2.0));
     for (lines, what) in [
-        ("gamma = 2.0", "take it out"),
+        ("gamma = 2.0", "remove it"),
         ("class_weights = [1.0]", "1 weights for 2 classes"),
-        ("class_weights = [1.0, 2.0]\nbalanced = true", "take one out"),
+        ("class_weights = [1.0, 2.0]\nbalanced = true", "remove one of them"),
     ] {
         let error = loss(lines).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
@@ -110,7 +104,7 @@ fn a_classifier_has_a_loss_of_its_own() {
 }
 
 #[test]
-fn what_is_not_said_is_usual_and_paths_start_from_the_file() {
+fn applies_defaults_and_resolves_paths_from_the_file() {
     let recipe = read(GOOD).unwrap();
     assert_eq!(recipe.output, Path::new("/recipes/runs/cells"));
     assert_eq!(recipe.data.train.path, Path::new("/recipes/bccd"));
@@ -119,7 +113,7 @@ fn what_is_not_said_is_usual_and_paths_start_from_the_file() {
 }
 
 #[test]
-fn one_picture_that_leaves_one_value_a_channel_is_a_mistake() {
+fn rejects_batch_norm_with_one_value_per_channel() {
     let small = |network: &str, train: &str| {
         let text = GOOD.replace("arch = \"fcos_resnet50_fpn\"", &format!("{network}\ninput = \"32x32\""));
         let text = text.replace("batch = 4", train);

@@ -34,21 +34,21 @@ fn read(text: &str) -> Result<PipelineSettings, ConfigError> {
 
 /// `(what stands in the good file, what stands there instead, line, key, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
-    ("name = \"gate\"", "name = ", 1, "", "no valid TOML"),
-    ("name = \"gate\"", "", 1, "name", "is needed"),
+    ("name = \"gate\"", "name = ", 1, "", "invalid TOML"),
+    ("name = \"gate\"", "", 1, "name", "is required"),
     ("name = \"gate\"", "name = \"\"", 1, "name", "is empty"),
-    ("name = \"gate\"", "name = 3", 1, "name", "a text in quotes is needed"),
+    ("name = \"gate\"", "name = 3", 1, "name", "expected a string in quotes"),
     ("name = \"gate\"", "nmae = \"x\"\nname = \"gate\"", 1, "nmae", "did you mean `name`?"),
     ("[model]", "[modle]", 3, "modle", "did you mean `model`?"),
-    ("[model]", "model = 1\n[model2]", 3, "model", "a table is needed"),
-    ("arch = \"resnet50\"\n", "", 3, "model.arch", "is needed"),
+    ("[model]", "model = 1\n[model2]", 3, "model", "expected a table"),
+    ("arch = \"resnet50\"\n", "", 3, "model.arch", "is required"),
     ("\"resnet50\"", "\"resnet51\"", 4, "model.arch", "did you mean `resnet50`?"),
-    ("\"resnet50\"", "\"yolo\"", 4, "model.arch", "known are `resnet18`"),
-    ("weights = \"random:0\"\n", "", 3, "model.weights", "is needed"),
-    ("\"random:0\"", "\"random:x\"", 5, "model.weights", "is no seed"),
+    ("\"resnet50\"", "\"yolo\"", 4, "model.arch", "valid values are `resnet18`"),
+    ("weights = \"random:0\"\n", "", 3, "model.weights", "is required"),
+    ("\"random:0\"", "\"random:x\"", 5, "model.weights", "is not a valid seed"),
     ("\"random:0\"", "\"resnet50\"", 5, "model.weights", "nor a file that ends in"),
-    ("\"random:0\"", "\"random:0\"\ndevice = \"gpu\"", 6, "model.device", "is no device"),
-    ("\"random:0\"", "\"random:0\"\nprecision = \"int4\"", 6, "model.precision", "known are `auto`"),
+    ("\"random:0\"", "\"random:0\"\ndevice = \"gpu\"", 6, "model.device", "is not a valid device"),
+    ("\"random:0\"", "\"random:0\"\nprecision = \"int4\"", 6, "model.precision", "valid values are `auto`"),
     (
         "\"random:0\"",
         "\"random:0\"\ndevice = \"cpu\"\nprecision = \"fp16\"",
@@ -63,7 +63,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "\"random:0\"\ninput = \"224x224\"\nsmaller_inputs = [\"128x128\"]",
         7,
         "model.smaller_inputs",
-        "only Lookout's own detectors",
+        "only built-in detectors",
     ),
     (
         "arch = \"resnet50\"\nweights = \"random:0\"",
@@ -91,11 +91,11 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "arch = \"fcos_resnet50_fpn\"\nweights = \"random:0\"\ninput = \"640x384\"\nfit = \"center-crop\"\nsmaller_inputs = [\"320x192\"]",
         8,
         "model.smaller_inputs",
-        "take `letterbox`",
+        "use `letterbox`",
     ),
     ("\"random:0\"", "\"random:0\"\nfit = \"crop\"", 6, "model.fit", "center-crop"),
-    ("\"random:0\"", "\"random:0\"\nfit = \"torchvision\"", 6, "model.fit", "a batch across cameras has one"),
-    ("\"random:0\"", "\"random:0\"\nfit = 1", 6, "model.fit", "a text in quotes"),
+    ("\"random:0\"", "\"random:0\"\nfit = \"torchvision\"", 6, "model.fit", "all frames of a batch"),
+    ("\"random:0\"", "\"random:0\"\nfit = 1", 6, "model.fit", "a string in quotes"),
     ("\"random:0\"", "\"random:0\"\nscore_threshold = 1.5", 6, "model.score_threshold", "between 0 and 1"),
     ("\"random:0\"", "\"random:0\"\nnms_iou = -0.1", 6, "model.nms_iou", "between 0 and 1"),
     ("\"random:0\"", "\"random:0\"\nmax_detections = 0", 6, "model.max_detections", "between 1 and 100000"),
@@ -113,14 +113,14 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "arch = \"torchscript\"\nweights = \"m.pt\"",
         3,
         "model.output",
-        "is needed of a TorchScript module",
+        "is required for a TorchScript module",
     ),
     (
         "arch = \"resnet50\"\nweights = \"random:0\"",
         "arch = \"torchscript\"\nweights = \"torchvision\"\noutput = \"logits\"",
         5,
         "model.weights",
-        "ends in .pt, .ts or .pth",
+        "end in .pt, .ts or .pth",
     ),
     (
         "arch = \"resnet50\"\nweights = \"random:0\"",
@@ -134,32 +134,38 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "arch = \"torchscript\"\nweights = \"m.pt\"\noutput = \"logits\"\nprecision = \"bf16\"",
         7,
         "model.precision",
-        "is given fp32",
+        "gets fp32 input",
     ),
     (
         "arch = \"resnet50\"\nweights = \"random:0\"",
         "arch = \"torchscript\"\nweights = \"m.pt\"\noutput = \"logits\"\nnms_iou = 0.5",
         7,
         "model.nms_iou",
-        "suppresses its boxes itself",
+        "does its own NMS",
     ),
     (
         "arch = \"resnet50\"\nweights = \"random:0\"",
         "arch = \"torchscript\"\nweights = \"m.pt\"\noutput = \"logits\"\ncandidates_per_level = 5",
         7,
         "model.candidates_per_level",
-        "take `candidates_per_level` out",
+        "remove `candidates_per_level`",
     ),
     ("\"random:0\"", "\"random:0\"\noutput = \"logits\"", 6, "model.output", "`arch = \"torchscript\"` only"),
-    ("\"random:0\"", "\"m.ts\"", 5, "model.weights", "take `arch = \"torchscript\"`"),
+    ("\"random:0\"", "\"m.ts\"", 5, "model.weights", "set `arch = \"torchscript\"`"),
     ("max_size = 8", "max_size = 0", 8, "batch.max_size", "between 1 and 1024"),
-    ("max_size = 8", "max_size = \"8\"", 8, "batch.max_size", "a whole number is needed"),
+    ("max_size = 8", "max_size = \"8\"", 8, "batch.max_size", "expected a whole number"),
     ("max_size = 8", "max_wait = 8", 8, "batch.max_wait", "did you mean `max_wait_ms`?"),
     ("max_size = 8", "max_wait_ms = 10001", 8, "batch.max_wait_ms", "between 0 and 10000"),
     ("max_size = 8", "max_age_ms = 0", 8, "batch.max_age_ms", "between 1 and"),
-    ("\"embedded\"", "\"kafka\"", 11, "kafka.brokers", "`kafka` is no `host:port`"),
-    ("\"embedded\"", "\"a:1,:2\"", 11, "kafka.brokers", "`:2` is no `host:port`"),
-    ("\"embedded\"", "\"embedded\"\ntopic_prefix = \"a b\"", 12, "kafka.topic_prefix", "no topic prefix"),
+    ("\"embedded\"", "\"kafka\"", 11, "kafka.brokers", "`kafka` is not a valid `host:port`"),
+    ("\"embedded\"", "\"a:1,:2\"", 11, "kafka.brokers", "`:2` is not a valid `host:port`"),
+    (
+        "\"embedded\"",
+        "\"embedded\"\ntopic_prefix = \"a b\"",
+        12,
+        "kafka.topic_prefix",
+        "not a valid topic prefix",
+    ),
     ("\"embedded\"", "\"embedded\"\nformat = \"avro\"", 12, "kafka.format", "`json`, `protobuf`"),
     ("\"embedded\"", "\"embedded\"\npartitions = 10001", 12, "kafka.partitions", "between 0 and 10000"),
     ("\"embedded\"", "\"embedded\"\nreplication = 101", 12, "kafka.replication", "between 0 and 100"),
@@ -184,11 +190,11 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "\"embedded\"\nclient = { \"ssl.ca.location\" = [] }",
         12,
         "kafka.client.ssl.ca.location",
-        "a text, a number, true or false",
+        "a string, a number, true or false",
     ),
-    ("127.0.0.1:9600", "localhost", 14, "worker.http", "write IP:PORT"),
+    ("127.0.0.1:9600", "localhost", 14, "worker.http", "use IP:PORT"),
     ("http = \"127.0.0.1:9600\"", "drain_s = 4000", 14, "worker.drain_s", "between 0 and 3600"),
-    ("http = \"127.0.0.1:9600\"", "id = \"a b\"", 14, "worker.id", "is no worker id"),
+    ("http = \"127.0.0.1:9600\"", "id = \"a b\"", 14, "worker.id", "is not a valid worker id"),
     (
         "http = \"127.0.0.1:9600\"",
         "status_interval_ms = 1",
@@ -196,18 +202,18 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "worker.status_interval_ms",
         "between 100 and",
     ),
-    ("id = \"north\"", "", 16, "camera[0].id", "is needed"),
-    ("id = \"north\"", "id = \"north gate\"", 17, "camera[0].id", "is no camera id"),
-    ("id = \"clip\"", "id = \"north\"", 21, "camera[1].id", "`camera[0]` has the id `north` too"),
-    ("uri = \"clip.avi\"", "", 20, "camera[1].uri", "is needed"),
+    ("id = \"north\"", "", 16, "camera[0].id", "is required"),
+    ("id = \"north\"", "id = \"north gate\"", 17, "camera[0].id", "is not a valid camera id"),
+    ("id = \"clip\"", "id = \"north\"", 21, "camera[1].id", "`camera[0]` has the same id `north`"),
+    ("uri = \"clip.avi\"", "", 20, "camera[1].uri", "is required"),
     ("\"clip.avi\"", "\"\"", 22, "camera[1].uri", "the path is empty"),
-    ("\"clip.avi\"", "\"http://x/y\"", 22, "camera[1].uri", "the scheme `http` is not known"),
-    ("\"clip.avi\"", "\"file://x\"", 22, "camera[1].uri", "has to begin with `/`"),
-    ("\"clip.avi\"", "\"test://ball?fps=0\"", 22, "camera[1].uri", "out of range"),
+    ("\"clip.avi\"", "\"http://x/y\"", 22, "camera[1].uri", "unknown scheme `http`"),
+    ("\"clip.avi\"", "\"file://x\"", 22, "camera[1].uri", "must start with `/`"),
+    ("\"clip.avi\"", "\"test://ball?fps=0\"", 22, "camera[1].uri", "invalid parameter `fps=0`"),
     ("\"clip.avi\"", "\"rtsp://a:1/b@c/d\"", 22, "camera[1].uri", "percent-encode"),
     ("${PASSWORD}", "${MISSING}", 18, "camera[0].uri", "MISSING is not set"),
     ("${PASSWORD}", "${PASSWORD", 18, "camera[0].uri", "no closing `}`"),
-    ("${PASSWORD}", "${A B}", 18, "camera[0].uri", "is no name of an environment variable"),
+    ("${PASSWORD}", "${A B}", 18, "camera[0].uri", "is not a valid name of an environment variable"),
     ("\"clip.avi\"", "\"clip.avi\"\nfps = 0", 23, "camera[1].fps", "between 0.01 and 1000"),
     ("\"clip.avi\"", "\"clip.avi\"\nloop = 1", 23, "camera[1].loop", "true or false"),
     ("\"clip.avi\"", "\"test://ball\"\nloop = true", 23, "camera[1].loop", "for files only"),
@@ -276,14 +282,14 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"clip.avi\"\nqueue = 0", 23, "camera[1].queue", "between 1 and 1024"),
     ("\"clip.avi\"", "\"clip.avi\"\npriority = 101", 23, "camera[1].priority", "between 0 and 100"),
     ("http = \"127.0.0.1:9600\"", "latency_budget_ms = 0", 14, "worker.latency_budget_ms", "between 1 and"),
-    ("name = \"gate\"", "name = \"gate\"\ncameras = \"all\"", 2, "cameras", "known are `registry`"),
+    ("name = \"gate\"", "name = \"gate\"\ncameras = \"all\"", 2, "cameras", "valid values are `registry`"),
     ("[worker]", "[fleet]\n[worker]", 13, "fleet", "for `cameras = \"registry\"` only"),
     ("max_size = 8", "max_size = 8\n[infer]\nevery = 0", 10, "infer.every", "between 1 and"),
-    ("name = \"gate\"", "name = \"gate\"\nsnapshots = true", 2, "snapshots", "a table is needed"),
+    ("name = \"gate\"", "name = \"gate\"\nsnapshots = true", 2, "snapshots", "expected a table"),
     ("[worker]", "[snapshots]\nevery_ms = 99\n[worker]", 14, "snapshots.every_ms", "between 100 and"),
     ("[worker]", "[snapshots]\nwidth = 32\n[worker]", 14, "snapshots.width", "between 64 and 1920"),
     ("[worker]", "[snapshots]\nquality = 0\n[worker]", 14, "snapshots.quality", "between 1 and 100"),
-    ("[worker]", "[snapshots]\nheight = 1\n[worker]", 14, "snapshots.height", "known are `every_ms`"),
+    ("[worker]", "[snapshots]\nheight = 1\n[worker]", 14, "snapshots.height", "valid keys are `every_ms`"),
     (
         "max_size = 8",
         "max_size = 8\n[classify]\narch = \"resnet18\"\nweights = \"random:0\"",
@@ -291,37 +297,37 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "classify",
         "finds no boxes",
     ),
-    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"cat\"]", 23, "camera[1].classes", "finds none"),
-    ("\"clip.avi\"", "\"clip.avi\"\nclasses = \"person\"", 23, "camera[1].classes", "an array of texts"),
-    ("\"clip.avi\"", "\"clip.avi\"\nregions = [[0, 0]]", 23, "camera[1].regions[0]", "a polygon is needed"),
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"cat\"]", 23, "camera[1].classes", "filters detections"),
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = \"person\"", 23, "camera[1].classes", "an array of strings"),
+    ("\"clip.avi\"", "\"clip.avi\"\nregions = [[0, 0]]", 23, "camera[1].regions[0]", "expected a polygon"),
     (
         "\"clip.avi\"",
         "\"clip.avi\"\nregions = [[[0, 0], [1, 1]]]",
         23,
         "camera[1].regions[0]",
-        "three corners or more",
+        "at least three corners",
     ),
     (
         "\"clip.avi\"",
         "\"clip.avi\"\nregions = [[[0, 0], [1, 0], [1, 1.5]]]",
         23,
         "camera[1].regions[0]",
-        "outside of the picture",
+        "outside of the image",
     ),
     ("\"clip.avi\"", "\"clip.avi\"\nwindow = 0", 23, "camera[1].window", "between 1 and"),
 ];
 
 /// The same where the network is a detector.
 const OF_DETECTORS: &[(&str, &str, usize, &str, &str)] = &[
-    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"a\", 1]", 23, "camera[1].classes[1]", "an array of texts"),
-    ("max_size = 8", "max_size = 8\n[classify]\nweights = \"random:0\"", 9, "classify.arch", "is needed"),
-    ("max_size = 8", "max_size = 8\n[classify]\narch = \"resnet18\"", 9, "classify.weights", "is needed"),
+    ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"a\", 1]", 23, "camera[1].classes[1]", "an array of strings"),
+    ("max_size = 8", "max_size = 8\n[classify]\nweights = \"random:0\"", 9, "classify.arch", "is required"),
+    ("max_size = 8", "max_size = 8\n[classify]\narch = \"resnet18\"", 9, "classify.weights", "is required"),
     (
         "max_size = 8",
         "max_size = 8\n[classify]\narch = \"fcos_resnet50_fpn\"\nweights = \"random:0\"",
         10,
         "classify.arch",
-        "known are `resnet18`",
+        "valid values are `resnet18`",
     ),
     (
         "max_size = 8",
@@ -333,14 +339,14 @@ const OF_DETECTORS: &[(&str, &str, usize, &str, &str)] = &[
 ];
 
 #[test]
-fn the_good_file_is_good() {
+fn accepts_a_valid_file() {
     let settings = read(GOOD).unwrap();
     assert_eq!(settings.cameras.len(), 2);
     assert_eq!(settings.cameras[0].uri.to_string(), "rtsp://***@camera/stream");
 }
 
 #[test]
-fn each_rule_is_held() {
+fn reports_each_mistake_at_its_line_and_key() {
     hold(GOOD, RULES);
     hold(&GOOD.replace("resnet50", "fcos_resnet50_fpn"), OF_DETECTORS);
 }
@@ -350,15 +356,15 @@ fn hold(good: &str, rules: &[(&str, &str, usize, &str, &str)]) {
         assert_eq!(good.matches(from).count(), 1, "{from}");
         let Err(error) = read(&good.replace(from, to)) else { panic!("{to}") };
         let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
-        assert!(found, "{to}: wanted {line}: {key}: {part}\n{error}");
+        assert!(found, "{to}: expected {line}: {key}: {part}\n{error}");
         let one = error.mistakes.len() == 1 || to.starts_with("[modle]") || to.starts_with("model = 1");
-        assert!(one, "{to}: one mistake is one line\n{error}");
+        assert!(one, "{to}: expected one mistake only\n{error}");
         assert!(!error.to_string().contains("p@ss"), "{error}");
     }
 }
 
 #[test]
-fn regions_and_classes_are_read() {
+fn reads_regions_and_classes() {
     let text = GOOD.replace(
         "\"clip.avi\"",
         "\"clip.avi\"\nregions = [[[0, 0], [0.5, 0], [0.5, 1]]]\nclasses = [\"person\", \"${PASSWORD}\"]",
@@ -369,7 +375,7 @@ fn regions_and_classes_are_read() {
 }
 
 #[test]
-fn a_file_without_cameras_has_nothing_to_do() {
+fn rejects_a_file_without_cameras() {
     let text = GOOD.split("[[camera]]").next().unwrap();
     let error = read(text).unwrap_err();
     assert_eq!(error.mistakes.len(), 1);
@@ -377,7 +383,7 @@ fn a_file_without_cameras_has_nothing_to_do() {
 }
 
 #[test]
-fn every_mistake_is_reported_at_once_by_line() {
+fn reports_all_mistakes_sorted_by_line() {
     let text = GOOD
         .replace("resnet50", "resnet51")
         .replace("max_size = 8", "max_size = 0\nmax = 1")
@@ -385,11 +391,11 @@ fn every_mistake_is_reported_at_once_by_line() {
     let error = read(&text).unwrap_err();
     let keys: Vec<&str> = error.mistakes.iter().map(|m| m.key.as_str()).collect();
     assert_eq!(keys, ["model.arch", "batch.max_size", "batch.max", "camera[1].uri"]);
-    assert!(error.to_string().starts_with("gate.toml:4: model.arch: `resnet51` is not known"), "{error}");
+    assert!(error.to_string().starts_with("gate.toml:4: model.arch: unknown value `resnet51`"), "{error}");
 }
 
 #[test]
-fn no_cameras_in_a_list_are_no_cameras() {
+fn rejects_an_empty_list_of_cameras() {
     let text = format!("camera = []\n{}", GOOD.split("[[camera]]").next().unwrap());
     assert!(read(&text).unwrap_err().to_string().contains("there is no camera"));
 }
@@ -410,7 +416,7 @@ secrets = "secrets"
 "#;
 
 #[test]
-fn the_cameras_may_be_the_registrys() {
+fn reads_a_file_with_the_cameras_of_the_registry() {
     let settings = read(OF_A_FLEET).unwrap();
     let fleet = settings.fleet.unwrap();
     assert!(settings.cameras.is_empty());
@@ -418,7 +424,7 @@ fn the_cameras_may_be_the_registrys() {
     assert_eq!(fleet.secrets.unwrap(), Path::new("secrets"));
     assert!(read(GOOD).unwrap().fleet.is_none());
     for (from, to, line, key, part) in [
-        ("secrets = ", "[[camera]]\nid = \"a\"\nuri = ", 13, "camera", "one beside them"),
+        ("secrets = ", "[[camera]]\nid = \"a\"\nuri = ", 13, "camera", "no cameras of its own"),
         ("kafka:9092", "embedded", 2, "cameras", "set `brokers` in [kafka]"),
         ("partitions = 6", "static_member = true", 11, "fleet", "needs an `id` in [worker]"),
         ("partitions = 6", "partitions = 0", 12, "fleet.partitions", "between 1 and 10000"),
@@ -427,12 +433,12 @@ fn the_cameras_may_be_the_registrys() {
     ] {
         let error = read(&OF_A_FLEET.replace(from, to)).expect_err(to);
         let found = error.mistakes.iter().any(|m| m.line == line && m.key == key && m.what.contains(part));
-        assert!(found && error.mistakes.len() == 1, "{to}: wanted {line}: {key}: {part}\n{error}");
+        assert!(found && error.mistakes.len() == 1, "{to}: expected {line}: {key}: {part}\n{error}");
     }
 }
 
 #[test]
-fn a_list_in_the_place_of_a_table_is_found() {
+fn rejects_an_array_instead_of_a_table() {
     let error = read(&GOOD.replace("[batch]", "[[batch]]")).unwrap_err();
-    assert!(error.to_string().contains("batch: a table is needed"), "{error}");
+    assert!(error.to_string().contains("batch: expected a table"), "{error}");
 }

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_have_colors_of_their_own() {
+    fn classes_have_distinct_colors() {
         let colors: BTreeSet<[u8; 3]> = (0..91).map(|class| of_class(class).0).collect();
         assert_eq!(colors.len(), 91);
         assert_eq!(of_class(0), Rgb([242, 12, 12]));
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn ink_is_read_on_its_plate() {
+    fn text_color_contrasts_with_its_background() {
         assert_eq!(ink_on(Rgb([255, 255, 0])), Rgb([0; 3]));
         assert_eq!(ink_on(Rgb([0, 0, 180])), Rgb([255; 3]));
     }

@@ -62,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_was_found_the_copy_is_the_picture() {
+    fn without_detections_the_copy_equals_the_image() {
         let copy = draw((200, 100), &[], &[]);
         assert_eq!(copy.dimensions(), (200, 100));
         assert_eq!(changed(&copy), 0);
     }
 
     #[test]
-    fn a_box_at_the_border_is_drawn_within_the_picture() {
+    fn draws_boxes_at_the_border_within_the_image() {
         let copy = draw((320, 240), &[detection("person", [0.0, 0.0, 320.0, 240.0])], &[]);
         let color = crate::of_class(3);
         for corner in [(0, 120), (319, 120), (160, 239), (319, 0), (0, 239)] {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_without_a_whole_pixel_and_one_that_is_none_are_no_panic() {
+    fn tiny_and_invalid_boxes_do_not_panic() {
         for corners in [
             [10.2, 10.2, 10.4, 10.4],
             [319.5, 239.5, 320.0, 240.0],
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_twenty_pixels_has_a_copy_whose_label_can_be_read() {
+    fn enlarges_tiny_images_until_labels_are_legible() {
         let copy = draw((20, 20), &[detection("person", [5.0, 10.0, 15.0, 18.0])], &[]);
         assert_eq!(copy.dimensions(), (160, 160));
         // The box at eight times its coordinates, and a label background of the width of ten letters.
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_letters_grow_with_the_picture() {
+    fn line_and_font_size_scale_with_the_image() {
         let share = |scale: u32| {
             let [x, y] = [40.0, 30.0].map(|side: f32| side * scale as f32);
             let size = (400 * scale, 300 * scale);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_stays_within_the_picture_whatever_it_says() {
+    fn any_label_stays_within_the_image() {
         let long = "a very long name of a class that no picture is wide enough for ".repeat(40);
         for label in [
             "",
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_classifiers_classes_stand_in_the_upper_left_corner_as_many_as_fit() {
+    fn lists_classes_in_the_upper_left_corner() {
         let classes: Vec<Classification> = (0..500).map(|n| class(&format!("class {n}"))).collect();
         let copy = draw((640, 480), &[], &classes[..2]);
         let (left, right) = (copy.clone(), copy);

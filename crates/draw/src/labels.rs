@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plate_lies_above_its_box_or_inside_and_always_in_the_picture() {
+    fn places_labels_above_or_inside_the_box_and_within_the_image() {
         let pen = Pen::new();
         let sheet = sheet(&pen, 320, 240);
         let place = |x, y, width, height| sheet.place([80, 14], Rect { x, y, width, height }, &[]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn two_boxes_on_one_another_have_labels_that_can_both_be_read() {
+    fn labels_of_overlapping_boxes_do_not_overlap() {
         let pen = Pen::new();
         let sheet = sheet(&pen, 320, 240);
         let area = Rect { x: 50, y: 100, width: 60, height: 60 };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_made_smaller_and_then_cut_short() {
+    fn shrinks_then_truncates_long_labels() {
         let pen = Pen::new();
         let sheet = sheet(&pen, 160, 120);
         let (_, [short, usual]) = sheet.label("person", 0.5).unwrap();

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_font_that_it_is_built_with_can_be_read() {
+    fn embedded_font_can_be_loaded() {
         assert!(Pen::new().font.is_some());
     }
 }

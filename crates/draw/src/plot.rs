@@ -69,7 +69,7 @@ impl Plot<'_> {
             self.y.unwrap_or_else(|| span(|point| point.1)),
         ];
         if finite().next().is_none() {
-            chart.write("nothing yet", [LEFT + 20, (top + bottom) / 2], INK);
+            chart.write("no data yet", [LEFT + 20, (top + bottom) / 2], INK);
             return;
         }
         chart.write(&number(y[1]), [4, top], INK);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_drawn_of_what_there_is() {
+    fn draws_lines_through_finite_points_only() {
         assert_eq!(colored(&[]), 0);
         assert_eq!(colored(&[(1.0, f64::NAN)]), 0);
         assert!((1..5).contains(&colored(&[(1.0, 3.0)])));

@@ -254,7 +254,7 @@ struct Reading {
 
 at::Tensor read_levels(const LevelArgs* levels, int count, const ReadingArgs& args) {
   TORCH_CHECK(count >= 1 && count <= max_levels, "one to eight levels are needed");
-  TORCH_CHECK(args.per_level >= 1 && args.per_level <= level_capacity, "at most 4096 candidates of a level");
+  TORCH_CHECK(args.per_level >= 1 && args.per_level <= level_capacity, "at most 4096 candidates per level");
   Reading reading{};
   const auto& first = *levels[0].logits;
   const int kind = kind_of(first);
@@ -268,8 +268,8 @@ at::Tensor read_levels(const LevelArgs* levels, int count, const ReadingArgs& ar
       TORCH_CHECK(!tensor || (tensor->is_contiguous() && tensor->is_cuda() && kind_of(*tensor) == kind),
                   "a level's outputs have to be contiguous, on the GPU and of one type");
     }
-    TORCH_CHECK(level.anchors->is_contiguous() && level.anchors->scalar_type() == at::kFloat, "anchors in fp32");
-    TORCH_CHECK(level.anchors->size(0) == level.logits->size(1), "an anchor for each of a level's outputs");
+    TORCH_CHECK(level.anchors->is_contiguous() && level.anchors->scalar_type() == at::kFloat, "anchors must be fp32");
+    TORCH_CHECK(level.anchors->size(0) == level.logits->size(1), "each output of a level needs an anchor");
     reading.level[i] = {level.logits->data_ptr(), level.boxes->data_ptr(),
                         level.centers ? level.centers->data_ptr() : nullptr,
                         static_cast<const float*>(level.anchors->data_ptr()),
@@ -471,7 +471,7 @@ uint64_t lookout_cuda_context(int device, char* error, size_t capacity) {
     TORCH_CHECK(driver, "the driver's libcuda.so.1 cannot be loaded: ", dlerror());
     void* context = nullptr;
     const auto code = reinterpret_cast<int (*)(void**)>(symbol(driver, "cuCtxGetCurrent"))(&context);
-    TORCH_CHECK(code == 0 && context, "CUDA gives no context: error ", code);
+    TORCH_CHECK(code == 0 && context, "CUDA returned no context: error ", code);
     return reinterpret_cast<uint64_t>(context);
   });
 }

@@ -108,7 +108,7 @@ impl Slot {
         let device = i32::try_from(device).unwrap_or(i32::MAX);
         // SAFETY: the callee catches all exceptions and returns null with a message.
         let new = |error, size| unsafe { lookout_cuda_slot_new(device, urgent, error, size) };
-        call("a CUDA stream", new).map(Self)
+        call("CUDA stream creation", new).map(Self)
     }
 
     /// Runs `work` with this stream as the current stream of this thread.
@@ -136,13 +136,13 @@ impl Slot {
     pub fn capture<T>(&mut self, work: impl FnOnce() -> T) -> Result<(Graph, T), FusedError> {
         // SAFETY: `self` keeps the slot alive; the callee catches all exceptions.
         let begin = |error, size| unsafe { lookout_cuda_capture_begin(self.0.as_ptr(), error, size) };
-        let graph = Graph(call("the start of a CUDA graph", begin)?);
+        let graph = Graph(call("CUDA graph capture", begin)?);
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         // SAFETY: the slot and the graph are alive. A recording that was started has to be ended, also after a panic of
         // `work`.
         let end =
             |error, size| unsafe { lookout_cuda_capture_end(self.0.as_ptr(), graph.0.as_ptr(), error, size) };
-        let ended = check("a CUDA graph", end);
+        let ended = check("CUDA graph capture", end);
         match done {
             Ok(value) => ended.map(|()| (graph, value)),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -155,7 +155,9 @@ impl Slot {
     /// The work failed.
     pub fn wait(&mut self) -> Result<(), FusedError> {
         // SAFETY: `self` keeps the slot alive.
-        check("the GPU", |error, size| unsafe { lookout_cuda_slot_wait(self.0.as_ptr(), error, size) })
+        check("waiting for the GPU", |error, size| unsafe {
+            lookout_cuda_slot_wait(self.0.as_ptr(), error, size)
+        })
     }
 }
 
@@ -180,7 +182,7 @@ impl Graph {
     /// CUDA returns an error.
     pub fn replay(&mut self) -> Result<(), FusedError> {
         // SAFETY: `self` keeps the graph alive.
-        check("a CUDA graph", |error, size| unsafe {
+        check("CUDA graph replay", |error, size| unsafe {
             lookout_cuda_graph_replay(self.0.as_ptr(), error, size)
         })
     }
@@ -200,7 +202,7 @@ impl Drop for Graph {
 /// There is not enough memory, or no CUDA.
 pub fn pinned(count: i64, kind: Kind) -> Result<Tensor, FusedError> {
     // SAFETY: the callee catches all exceptions.
-    tensor("pinned memory", |error, size| unsafe {
+    tensor("pinned memory allocation", |error, size| unsafe {
         lookout_cuda_pinned(count, kind == Kind::Float, error, size)
     })
 }
@@ -221,7 +223,7 @@ pub fn fill(to: &mut Tensor, parts: &[&[u8]]) -> Result<(), FusedError> {
         || to.numel() < total
     {
         let reason = format!("{total} bytes do not fit into {:?} of {:?}", to.size(), to.kind());
-        return Err(FusedError { operator: "a copy", reason });
+        return Err(FusedError { operator: "copy to host memory", reason });
     }
     // SAFETY: `to` has at least `total` contiguous bytes in host memory, as checked above, and `&mut` gives exclusive
     // access to them during this call.
@@ -261,7 +263,7 @@ fn fill_share(mut to: &mut [u8], parts: &[&[u8]]) {
 /// The sizes differ.
 pub fn copy(to: &mut Tensor, from: &Tensor) -> Result<(), FusedError> {
     // SAFETY: both outlive the call, and libtorch keeps their memory until the copy is done.
-    check("a copy", |error, size| unsafe { lookout_cuda_copy(to.as_mut_ptr(), from.as_ptr(), error, size) })
+    check("GPU copy", |error, size| unsafe { lookout_cuda_copy(to.as_mut_ptr(), from.as_ptr(), error, size) })
 }
 
 /// Starts to copy the bytes at `address` in GPU memory to `to` on the current stream, without waiting for it.
@@ -274,7 +276,9 @@ pub fn copy(to: &mut Tensor, from: &Tensor) -> Result<(), FusedError> {
 /// until the stream has been waited for.
 pub unsafe fn copy_picture(to: &mut Tensor, address: u64) -> Result<(), FusedError> {
     // SAFETY: the caller guarantees the source, and the callee checks the tensor.
-    check("a copy", |error, size| unsafe { lookout_cuda_copy_picture(to.as_mut_ptr(), address, error, size) })
+    check("GPU copy", |error, size| unsafe {
+        lookout_cuda_copy_picture(to.as_mut_ptr(), address, error, size)
+    })
 }
 
 /// A decoded NV12 frame in GPU memory, and how it is scaled. The layout must be the same as in `kernels.cu`.
@@ -311,7 +315,9 @@ impl Nv12 {
     pub unsafe fn scale(&self, out: &mut Tensor) -> Result<(), FusedError> {
         // SAFETY: the caller guarantees the planes, and the callee checks the tensor. It reads only the fields of this
         // structure, and not the `out` pointer after them.
-        check("scaling", |error, size| unsafe { lookout_cuda_scale(out.as_mut_ptr(), self, error, size) })
+        check("frame scaling", |error, size| unsafe {
+            lookout_cuda_scale(out.as_mut_ptr(), self, error, size)
+        })
     }
 }
 
@@ -322,7 +328,7 @@ impl Nv12 {
 pub fn context(device: usize) -> Result<usize, FusedError> {
     let device = i32::try_from(device).unwrap_or(i32::MAX);
     let mut context = 0;
-    check("the CUDA context", |error, size| {
+    check("CUDA context creation", |error, size| {
         // SAFETY: the callee catches all exceptions and returns 0 with a message.
         context = unsafe { lookout_cuda_context(device, error, size) };
         context != 0
@@ -466,7 +472,7 @@ impl LevelReading {
         let raw: Vec<RawLevel> = raw.collect();
         let count = i32::try_from(raw.len()).unwrap_or(i32::MAX);
         // SAFETY: the pointers outlive the call, and the callee checks the tensors and their number.
-        tensor("detections", |error, size| unsafe {
+        tensor("detection postprocessing", |error, size| unsafe {
             lookout_cuda_read_levels(raw.as_ptr(), count, self, error, size)
         })
     }
@@ -492,7 +498,7 @@ pub fn allocated(device: usize) -> i64 {
 pub fn memory_used(device: usize) -> Result<i64, FusedError> {
     let device = i32::try_from(device).unwrap_or(i32::MAX);
     let mut used = 0;
-    check("the GPU's memory", |error, size| {
+    check("GPU memory query", |error, size| {
         // SAFETY: the callee catches all exceptions and returns 0 with a message.
         used = unsafe { lookout_cuda_memory_used(device, error, size) };
         used != 0
@@ -506,7 +512,7 @@ pub fn memory_used(device: usize) -> Result<i64, FusedError> {
 /// CUDA's error, which stays until the process ends; or there is no such GPU.
 pub fn check_device(device: usize) -> Result<(), FusedError> {
     let device = i32::try_from(device).unwrap_or(i32::MAX);
-    check("the GPU", |error, size| {
+    check("GPU check", |error, size| {
         // SAFETY: the callee catches all exceptions and returns false with a message.
         unsafe { lookout_cuda_check_device(device, error, size) }
     })
@@ -519,7 +525,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_filled_in_one_after_the_other_by_any_number_of_threads() {
+    fn fill_concatenates_parts_with_any_thread_count() {
         for (parts, size) in [(0, 5), (1, 7), (3, 100), (9, 1 << 20), (128, 150_528)] {
             let parts: Vec<Vec<u8>> =
                 (0..parts).map(|part: usize| (0..size).map(|i| (i * 31 + part) as u8).collect()).collect();
@@ -538,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernels_do_not_take_is_refused() {
+    fn limits_of_the_kernels_are_checked() {
         let reading = |per_level, max_detections| {
             let (distances, score_threshold, iou, size) = (false, 0.5, 0.5, [64, 64]);
             let rules = DetectionRules { distances, score_threshold, per_level, max_detections, iou, size };
@@ -549,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn without_cuda_every_call_is_an_error() {
+    fn all_calls_fail_without_cuda() {
         if compiled() {
             return;
         }

@@ -6,7 +6,7 @@
 //! The fused kernels are the operators by which `torch.compile` calls oneDNN. They have no derivative and are for
 //! inference only. Most of the project's `unsafe` code is in this crate; see `fused.cpp` and `cuda.cpp` beside this
 //! file.
-#![expect(unsafe_code, reason = "calls the C++ beside this file; every call is wrapped here")]
+#![expect(unsafe_code, reason = "calls this crate's C++ code; every call is wrapped here")]
 
 pub mod cuda;
 mod guarded;
@@ -21,7 +21,7 @@ use crate::guarded::tensor;
 
 /// An error that libtorch returned for a call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("libtorch's {operator} failed: {reason}")]
+#[error("{operator} failed: {reason}")]
 pub struct FusedError {
     pub operator: &'static str,
     pub reason: String,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fused_convolution_is_a_convolution() {
+    fn fused_convolution_equals_plain_convolution() {
         assert!(available());
         let (x, weight, bias) = inputs();
         let plain = x.conv2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_of_positives_is_a_pool() {
+    fn max_pool_of_positives_equals_plain_max_pool() {
         for kind in [Kind::Float, Kind::BFloat16] {
             for size in [[2, 64, 13, 8], [1, 3, 1, 1], [1, 5, 2, 7]] {
                 let x = Tensor::randn(size, (Kind::Float, Device::Cpu)).relu().to_kind(kind);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_shape_is_an_error_and_no_abort() {
+    fn wrong_shape_is_an_error() {
         let (_, weight, bias) = inputs();
         let packed = PackedWeight::new(&weight, GEOMETRY, [2, 16, 14, 14]).unwrap();
         let wrong = Tensor::zeros([2, 3, 14, 14], (Kind::Float, Device::Cpu));

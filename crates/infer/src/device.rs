@@ -180,7 +180,7 @@ impl Device {
         let black = vec![frame; size];
         // An error with this size is found and handled when a batch needs it.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.prepare(&black))) {
-            tracing::debug!(size, reason = message(panic.as_ref()), "preparing a batch size panicked");
+            tracing::debug!(size, reason = message(panic.as_ref()), "warming up a batch size panicked");
         }
     }
 
@@ -229,7 +229,7 @@ impl Device {
             Ok(detected)
         } else {
             let (got, want) = (detected.findings.len(), frames.len());
-            Err(Failure::Refused(format!("the network gave {got} results for {want} frames")))
+            Err(Failure::Refused(format!("the network returned {got} results for {want} frames")))
         }
     }
 
@@ -247,7 +247,7 @@ impl Device {
                     return true;
                 }
                 Err(RebuildError::Failed(reason)) => {
-                    tracing::error!(%reason, ?wait, "the network could not be reloaded");
+                tracing::error!(%reason, ?wait, "the network could not be reloaded, retrying");
                 }
                 Err(RebuildError::DeviceLost(reason)) => {
                     emit(DeviceEvent::Lost { reason });

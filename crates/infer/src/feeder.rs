@@ -102,7 +102,7 @@ impl Feeder {
         // The batcher's lists stay consistent across any panic, and a frame that is lost in a panic is counted by its
         // ticket.
         catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), demand))).unwrap_or_else(|_| {
-            tracing::error!("the batcher panicked and goes on");
+            tracing::error!("the batcher panicked, continuing");
             self.abandon.wait(Duration::from_millis(100));
             Polled::Wait { until: Some(Instant::now()) }
         })

@@ -109,7 +109,7 @@ mod tests {
     const INPUT: Size = Size { width: 640, height: 384 };
 
     #[test]
-    fn the_pace_follows_the_last_batches() {
+    fn the_time_per_frame_follows_the_last_batches() {
         let pace = Pace::default();
         assert_eq!(pace.per_frame(), None);
         pace.learn(INPUT, 0, ms(1_000));
@@ -122,19 +122,19 @@ mod tests {
     }
 
     #[test]
-    fn the_first_batch_of_a_size_does_not_count_as_the_pace() {
+    fn the_first_batch_of_a_size_is_only_an_estimate() {
         let pace = Pace::with_guess(Some(ms(9_000)));
         assert_eq!(pace.per_frame(), Some(ms(9_000)));
         pace.guess(INPUT, 1, ms(3_000));
         assert_eq!(pace.per_frame(), Some(ms(3_000)));
         pace.learn(INPUT, 1, ms(100));
-        assert_eq!(pace.per_frame(), Some(ms(100)), "a measurement replaces a guess");
+        assert_eq!(pace.per_frame(), Some(ms(100)), "a measurement replaces the estimate");
         pace.guess(INPUT, 4, ms(8_000));
         assert_eq!(pace.per_frame(), Some(ms(100)));
     }
 
     #[test]
-    fn a_smaller_input_is_expected_to_take_less_time_and_is_measured_anew() {
+    fn a_smaller_input_is_estimated_first_and_then_measured() {
         let pace = Pace::default();
         assert!(!pace.has_worked());
         pace.learn(INPUT, 1, ms(1_000));

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_come_in_order_whoever_is_done_first() {
+    fn results_are_forwarded_in_the_order_of_their_batches() {
         let (turns, (_never, stop)) = (Turns::default(), stop_signal());
         let (order, seen) = mpsc::channel();
         thread::scope(|scope| {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_turn_that_is_given_up() {
+    fn a_stop_ends_the_wait_for_a_turn() {
         let (turns, (stop_now, stop)) = (Turns::default(), stop_signal());
         drop(stop_now);
         let mut taken = false;

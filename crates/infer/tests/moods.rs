@@ -57,7 +57,7 @@ impl Detect for Moody {
         match self.script.try_recv().unwrap_or(Mood::Well) {
             Mood::Well => {}
             Mood::Refusing => return Err(DetectError { batch: frames.len(), reason: "no memory".into() }),
-            Mood::Panicking => panic!("a bad day"),
+            Mood::Panicking => panic!("a fake panic"),
             Mood::TooFewResults => findings.clear(),
             Mood::Stuck(until) => drop(until.recv()),
         }
@@ -119,7 +119,7 @@ impl Bench {
             (0..streams).map(|_| Box::new(moody()) as Box<dyn Detect>).collect(),
             &(Arc::new(move || {
                 if refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
-                    return Err(RebuildError::Failed("the weights are gone".into()));
+                    return Err(RebuildError::Failed("the weights are missing".into()));
                 }
                 Ok(Box::new(moody()) as Box<dyn Detect>)
             }) as Rebuild),
@@ -202,7 +202,7 @@ impl Bench {
         self.cameras = None;
         let deadline = Instant::now() + LONG;
         while !self.threads.is_finished() {
-            assert!(Instant::now() < deadline, "the threads have not ended");
+            assert!(Instant::now() < deadline, "the threads did not end");
             // The device thread holds the sender of this channel until it ends.
             let _ = self.events.recv_timeout(Duration::from_millis(10));
         }
@@ -226,7 +226,7 @@ fn results_are_rejoined_with_their_headers() {
 }
 
 #[test]
-fn while_the_device_is_busy_frames_gather_into_a_fuller_batch() {
+fn frames_accumulate_into_a_larger_batch_while_the_device_is_busy() {
     let mut bench = Bench::new(false, 0);
     let (free, stuck) = bounded::<()>(0);
     bench.script.send(Mood::Stuck(stuck)).unwrap();
@@ -240,7 +240,7 @@ fn while_the_device_is_busy_frames_gather_into_a_fuller_batch() {
 }
 
 #[test]
-fn a_refused_batch_costs_its_frames_only() {
+fn a_failed_batch_drops_only_its_own_frames() {
     let mut bench = Bench::new(false, 0);
     bench.script.send(Mood::Refusing).unwrap();
     bench.push(1);
@@ -253,7 +253,7 @@ fn a_refused_batch_costs_its_frames_only() {
 }
 
 #[test]
-fn a_network_that_gives_too_few_results_is_refused() {
+fn too_few_results_are_a_failed_batch() {
     let mut bench = Bench::new(false, 0);
     bench.script.send(Mood::TooFewResults).unwrap();
     bench.push(1);
@@ -262,7 +262,7 @@ fn a_network_that_gives_too_few_results_is_refused() {
 }
 
 #[test]
-fn a_network_that_keeps_refusing_is_made_anew() {
+fn the_network_is_reloaded_after_three_failed_batches() {
     let mut bench = Bench::new(false, 0);
     for _ in 0..3 {
         bench.script.send(Mood::Refusing).unwrap();
@@ -276,13 +276,16 @@ fn a_network_that_keeps_refusing_is_made_anew() {
 }
 
 #[test]
-fn a_panic_is_caught_counted_and_survived() {
+fn the_network_is_reloaded_after_a_panic() {
     // The first attempt to reload the network fails too.
     let mut bench = Bench::new(false, 1);
     bench.script.send(Mood::Panicking).unwrap();
     bench.push(1);
     let event = bench.event();
-    assert!(matches!(&event, DeviceEvent::Restarted { reason } if reason.contains("a bad day")), "{event:?}");
+    assert!(
+        matches!(&event, DeviceEvent::Restarted { reason } if reason.contains("a fake panic")),
+        "{event:?}"
+    );
     bench.push(3);
     bench.take_results(3);
     assert_eq!(bench.dropped(DropCause::StageFailed), 1);
@@ -290,7 +293,7 @@ fn a_panic_is_caught_counted_and_survived() {
 }
 
 #[test]
-fn a_stuck_network_does_not_hold_up_the_end() {
+fn a_stuck_network_does_not_delay_dropping_the_other_frames() {
     let mut bench = Bench::new(true, 0);
     let (free, stuck) = bounded::<()>(0);
     bench.script.send(Mood::Stuck(stuck)).unwrap();
@@ -310,7 +313,7 @@ fn a_stuck_network_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn live_frames_of_a_slow_device_are_looked_at_one_after_the_other_and_a_files_side_by_side() {
+fn a_slow_device_processes_live_batches_sequentially_and_file_batches_in_parallel() {
     for live in [true, false] {
         // Longer than the `max_age` of live frames.
         let mut bench = Bench::with_first_pass(2, false, 0, Some(3 * LONG));
@@ -331,7 +334,7 @@ fn live_frames_of_a_slow_device_are_looked_at_one_after_the_other_and_a_files_si
 }
 
 #[test]
-fn streams_look_side_by_side_and_hand_on_in_order() {
+fn streams_run_in_parallel_and_forward_results_in_order() {
     let mut bench = Bench::with_streams(2, false, 0);
     let (free, stuck) = bounded::<()>(0);
     bench.script.send(Mood::Stuck(stuck)).unwrap();

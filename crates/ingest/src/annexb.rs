@@ -32,19 +32,19 @@ mod tests {
     const STREAM: [u8; 15] = [0, 0, 0, 1, 0x67, 9, 0, 0, 0, 1, 0, 0, 1, 0x68, 7];
 
     #[test]
-    fn the_start_code_before_another_one_is_found() {
+    fn finds_empty_units_before_a_start_code() {
         assert_eq!(empty_units(&[], &STREAM, &[]), [9]);
         assert_eq!(empty_units(&[], &[0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0x65], &[]), [2, 5]);
     }
 
     #[test]
-    fn units_with_content_are_left_alone() {
+    fn units_with_content_are_not_empty() {
         let stream = [0, 0, 0, 1, 0x67, 0, 0, 2, 0, 0, 1, 0x68, 0, 0, 0, 1, 0x65, 1, 0, 0];
         assert!(empty_units(&[], &stream, &[]).is_empty());
     }
 
     #[test]
-    fn a_code_across_the_ends_of_a_piece_is_found_once() {
+    fn a_start_code_across_two_buffers_is_found_once() {
         for cut in 0..=STREAM.len() {
             let (first, second) = STREAM.split_at(cut);
             let mut found = empty_units(&[], first, &second[..CONTEXT.min(second.len())]);

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reordered_frame_arrived_no_later_than_those_shown_after_it() {
+    fn a_reordered_frame_arrives_no_later_than_frames_displayed_after_it() {
         let (arrivals, start) = (Arrivals::default(), Instant::now());
         for (i, pts) in [0, 120, 40, 80].into_iter().enumerate() {
             arrivals.note(1, Some(pts), true, start + Duration::from_millis(i as u64));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_all_have_one_time_have_their_own_arrivals() {
+    fn frames_with_equal_timestamps_keep_their_own_arrival_times() {
         let (arrivals, start) = (Arrivals::default(), Instant::now());
         for frame in 0..300 {
             arrivals.note(1, Some(7), true, start + Duration::from_millis(frame));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_kept() {
+    fn only_the_latest_arrival_times_are_kept() {
         let (arrivals, now) = (Arrivals::default(), Instant::now());
         (0..1000).for_each(|pts| arrivals.note(1, Some(pts), true, now));
         assert_eq!(arrivals.decoders().of(1).recent.len(), KEPT);

@@ -17,7 +17,7 @@ const REFUSED: [(&str, &str); 8] = [
     ("mssdemux", "a playlist can make this machine connect to any address"),
     ("sdpdemux", "a session description can make this machine connect to any address"),
     // A few hundred bytes can describe an image of any size and decoding cost.
-    ("rsvgdec", "drawings are not decoded"),
+    ("rsvgdec", "vector drawings are not decoded"),
     ("openexrdec", "OpenEXR images are not decoded"),
     // Bitmap subtitles would be mistaken for the video.
     (SUBTITLES, "subtitles are not decoded"),
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_element_with_a_lock_for_the_whole_process_is_left_to_decodebin() {
+    fn refused_elements_are_not_available_to_decodebin() {
         crate::init().unwrap();
         let decodable = gst::ElementFactoryType::DECODABLE;
         let chosen = gst::ElementFactory::factories_with_type(decodable, gst::Rank::MARGINAL);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_format_has_its_reason() {
+    fn a_refused_format_is_reported_with_its_reason() {
         crate::init().unwrap();
         let nut = gst::Caps::new_empty_simple("application/x-gst-av-nut");
         assert!(reason(&nut).unwrap().contains("all other cameras"));

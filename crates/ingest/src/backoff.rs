@@ -80,20 +80,20 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_by_a_half_up_to_the_longest() {
+    fn waits_grow_by_half_up_to_the_maximum() {
         let mut backoff = backoff(None);
         let waits: Vec<_> = (0..6).map(|_| backoff.after(None, LOST, 0.0).unwrap().as_millis()).collect();
         assert_eq!(waits, [1000, 1500, 2250, 3375, 5000, 5000]);
     }
 
     #[test]
-    fn chance_shortens_a_wait_by_up_to_a_half() {
+    fn jitter_shortens_a_wait_by_up_to_half() {
         assert_eq!(backoff(None).after(None, LOST, 0.5), Some(S.mul_f64(0.75)));
         assert_eq!(backoff(None).after(None, LOST, 1.0), Some(S / 2));
     }
 
     #[test]
-    fn a_connection_that_held_takes_its_time_off_the_waits() {
+    fn the_wait_is_reduced_by_the_duration_of_the_last_connection() {
         let mut backoff = backoff(None);
         backoff.after(None, LOST, 0.0);
         backoff.after(None, LOST, 0.0);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_is_given_up_after_so_many_tries_without_a_frame() {
+    fn a_camera_fails_after_the_maximum_number_of_attempts_without_a_frame() {
         let mut backoff = backoff(Some(2));
         assert!(backoff.after(None, LOST, 0.0).is_some());
         assert!(backoff.after(Some(S), LOST, 0.0).is_some());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_login_is_tried_again_after_a_minute_and_then_ever_later() {
+    fn the_wait_after_a_rejected_login_starts_at_one_minute_and_doubles() {
         let mut backoff = backoff(None);
         let mut refused = || backoff.after(None, RetryReason::Unauthorized, 1.0).unwrap().as_secs();
         let waits: Vec<_> = (0..7).map(|_| refused()).collect();

@@ -136,7 +136,7 @@ impl CameraSource {
                 SessionEnd::Stopped => return SourceEnd::Stopped,
                 SessionEnd::Fault(fault) => fault,
                 SessionEnd::Ended => {
-                    let detail = format!("{}: the stream was ended from the other side", self.settings.uri);
+                    let detail = format!("{}: the source ended the stream", self.settings.uri);
                     Fault::new(RetryReason::EndOfStream, detail)
                 }
             };
@@ -145,7 +145,7 @@ impl CameraSource {
             };
             if fault.reason == RetryReason::Unauthorized {
                 fault.detail += &format!(
-                    "; the next login is tried in {} s, since cameras lock an account after a few that fail",
+                    "; the next login is attempted in {} s, because cameras lock an account after a few failed logins",
                     wait.as_secs_f64().round()
                 );
             }
@@ -181,15 +181,15 @@ impl CameraSource {
                 tracing::warn!(
                     camera = %self.settings.id,
                     gaps = outcome.gaps,
-                    "packets of the transport stream are missing; the decoder conceals what they held"
+                    "packets of the MPEG transport stream are missing; the decoder conceals the missing data"
                 );
             }
             if outcome.undecodable > 0 {
                 tracing::warn!(
                     camera = %self.settings.id,
                     frames = outcome.undecodable,
-                    "frames of the file lack what they are predicted from and were dropped; it starts between two key \
-                     frames, or is damaged"
+                    "frames of the file were dropped, because their reference frames are missing; the file starts \
+                     between two key frames, or is damaged"
                 );
             }
             if outcome.lost() > 0 {
@@ -197,7 +197,7 @@ impl CameraSource {
                     camera = %self.settings.id,
                     packets = outcome.shown,
                     frames = outcome.frames,
-                    "the file gave fewer frames than it has packets, parts of it may be damaged"
+                    "fewer frames were decoded than the file has packets; parts of it may be damaged"
                 );
             }
             // No frame was published, so the file can be read from its start. The data of a named pipe cannot.
@@ -208,7 +208,7 @@ impl CameraSource {
                 SessionEnd::Stopped => return SourceEnd::Stopped,
                 SessionEnd::Fault(Fault { reason, mut detail }) => {
                     if outcome.decoding == Verdict::FallsBack {
-                        detail += "; its GPU decoder failed, `decoder = \"cpu\"` reads it without";
+                        detail += "; its GPU decoder failed, set `decoder = \"cpu\"` to decode it on the CPU";
                     }
                     return SourceEnd::Failed { reason, detail };
                 }
@@ -273,7 +273,7 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
              off; {frames} frames could be read; rebuild the index with a repair tool, or record it again"
         )),
         (None, SessionEnd::Ended) if frames == 0 => {
-            undecodable(format!("{shown}: not one frame could be decoded; check that it is a video file"))
+            undecodable(format!("{shown}: no frame could be decoded; check that it is a video file"))
         }
         // If no frame could be decoded, GStreamer reports that there is no video.
         (None, _) if frames > 0 && outcome.undecodable == frames => {
@@ -281,7 +281,7 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
         }
         // Some interlaced files have two packets per frame, and a few more packets are lost wherever a file was cut.
         (None, SessionEnd::Ended) if outcome.lost() * 20 > outcome.shown * 11 => undecodable(format!(
-            "{shown}: most of the file is damaged: {frames} frames could be decoded out of {} packets",
+            "{shown}: most of the file is damaged: {frames} frames could be decoded from {} packets",
             outcome.shown
         )),
         (None, _) => outcome.end.clone(),

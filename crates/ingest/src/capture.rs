@@ -130,7 +130,7 @@ impl LiveClock {
         };
         if breaks {
             let from = self.last.map(|(before, _)| before);
-            tracing::debug!(?from, to = ?source, %at, "the clock of the frames changed, a new session starts");
+            tracing::debug!(?from, to = ?source, %at, "the clock of the frames changed, starting a new session");
         }
         self.last = Some((source, at));
         let clock = if source == Source::Arrival { Clock::Arrival } else { Clock::Rtcp };
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_sender_report_the_arrival_counts() {
+    fn arrival_times_are_used_before_the_first_sender_report() {
         let mut camera = Camera::new(-300_000);
         for frame in 0..10 {
             let captured = camera.frame(frame);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_differs_starts_a_session_when_it_becomes_known() {
+    fn a_camera_clock_that_differs_from_arrival_starts_a_session() {
         for offset_ms in [-300_000, -60, 400, 300_000] {
             let mut camera = Camera::new(offset_ms);
             (0..10).for_each(|frame| assert!(!camera.frame(frame).breaks));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_agrees_with_the_arrival_needs_no_new_session() {
+    fn a_camera_clock_that_agrees_with_arrival_keeps_the_session() {
         for offset_ms in [-30, 0, 200] {
             let mut camera = Camera::new(offset_ms);
             camera.frame(0);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_of_this_machines_clock_starts_a_session() {
+    fn a_step_of_the_local_clock_starts_a_session() {
         for step in [3_600, -3_600i64] {
             let mut camera = Camera::new(0);
             let before = camera.frame(0);
@@ -284,7 +284,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_keep_their_order_within_a_session_and_a_known_clock_stays(
+        fn capture_times_increase_within_a_session_and_a_known_clock_is_kept(
             events in prop::collection::vec((0u8..10, -700_000i64..700_000), 1..300),
         ) {
             let mut camera = Camera::new(0);
@@ -307,7 +307,7 @@ mod tests {
         }
 
         #[test]
-        fn times_of_a_file_never_decrease(stated in prop::collection::vec(prop::option::of(0u64..5_000), 1..200)) {
+        fn capture_times_of_a_file_never_decrease(stated in prop::collection::vec(prop::option::of(0u64..5_000), 1..200)) {
             let mut clock = FileClock::new(Timestamp::from_unix_us(0), 25.0);
             let mut last = i64::MIN;
             for ms in stated {
@@ -332,32 +332,36 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_dated_by_its_stream_time() {
+    fn capture_times_of_a_file_follow_its_stream_time() {
         let stated = [Some(0), Some(40), None, None, Some(500)];
         assert_eq!(file_times(10.0, &stated, Some(40)), [0, 40, 80, 120, 500]);
     }
 
     #[test]
-    fn frames_without_times_are_dated_by_the_frame_rate() {
+    fn frames_without_timestamps_are_dated_by_the_frame_rate() {
         let unstated = [Some(0), None, None, None];
         assert_eq!(file_times(10.0, &unstated, None), [0, 100, 200, 300]);
-        assert_eq!(file_times(10.0, &unstated, Some(40)), [0, 40, 80, 120], "as the stream itself says");
+        assert_eq!(
+            file_times(10.0, &unstated, Some(40)),
+            [0, 40, 80, 120],
+            "by the frame rate of the stream"
+        );
         assert_eq!(file_times(10.0, &[None, None, None], None), [0, 100, 200]);
     }
 
     #[test]
-    fn frames_that_all_have_one_time_are_dated_by_the_frame_rate() {
+    fn frames_with_equal_timestamps_are_dated_by_the_frame_rate() {
         assert_eq!(file_times(25.0, &[Some(0); 4], Some(100)), [0, 100, 200, 300]);
     }
 
     #[test]
-    fn a_stream_time_that_starts_over_goes_on() {
+    fn capture_times_continue_when_the_stream_time_restarts() {
         let stated = [Some(0), Some(40), Some(5_000), Some(0), Some(40), Some(80)];
         assert_eq!(file_times(25.0, &stated, None), [0, 40, 5_000, 5_040, 5_080, 5_120]);
     }
 
     #[test]
-    fn a_stream_time_in_slight_disorder_stands_for_a_moment() {
+    fn a_stream_time_that_decreases_slightly_repeats_the_last_capture_time() {
         assert_eq!(file_times(25.0, &[Some(0), Some(80), Some(40), Some(120)], None), [0, 80, 80, 120]);
     }
 }

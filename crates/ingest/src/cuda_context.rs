@@ -50,7 +50,7 @@ fn load_plugin(gpu: Option<&dyn GpuScaler>) {
         Some(Err(reason)) => {
             tracing::warn!(
                 reason,
-                "GPU decoders cannot use the network's CUDA context, which slows both down"
+                "GPU decoders cannot share the network's CUDA context, so decoding and inference are slower"
             );
         }
         None => {}
@@ -111,7 +111,7 @@ pub(crate) fn wrap_context(gpu: &dyn GpuScaler) -> Result<gst::Context, String> 
         }
         let context = context_of(wrapped);
         if context.is_null() {
-            return Err(format!("GStreamer makes no context for GPU {device}"));
+            return Err(format!("GStreamer cannot create a context for GPU {device}"));
         }
         Ok(gst::glib::translate::from_glib_full(context))
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_context_without_a_driver_is_an_error() {
+    fn wrapping_a_context_without_a_driver_is_an_error() {
         #[derive(Debug)]
         struct NoGpu;
         impl GpuScaler for NoGpu {

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_in_the_hosts_memory_are_not_taken_for_frames_in_a_gpus() {
+    fn host_memory_is_not_mistaken_for_gpu_memory() {
         crate::init().unwrap();
         let info = video::VideoInfo::builder(video::VideoFormat::Nv12, 64, 32).build().unwrap();
         let buffer = gst::Buffer::from_mut_slice(vec![0; info.size()]);

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen_of_the_source_fills_the_input() {
+    fn the_visible_crop_of_the_source_fills_the_input() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
         let placement = Fit::CenterCrop { short_side: 256 }.place(source, input);
         let cut = Cut::new(source, input, placement, Orientation::default());

@@ -73,11 +73,11 @@ pub(crate) fn missing(plugin: bool, offered: &[Offered]) -> Option<&'static str>
         return None;
     }
     Some(if plugin {
-        "the plugin `nvcodec` found no NVIDIA GPU, or not the driver's libcuda.so.1 and libnvcuvid.so.1; in a container \
-         set NVIDIA_DRIVER_CAPABILITIES to include `video`. If the driver was installed later, remove GStreamer's \
-         registry cache (~/.cache/gstreamer-1.0)"
+        "GStreamer's plugin `nvcodec` found no NVIDIA GPU, or the driver's libcuda.so.1 or libnvcuvid.so.1 is missing; \
+         in a container, set NVIDIA_DRIVER_CAPABILITIES to include `video`; if the driver was installed after \
+         GStreamer, remove GStreamer's registry cache (~/.cache/gstreamer-1.0)"
     } else {
-        "GStreamer's plugin `nvcodec` is not installed; it is part of GStreamer's plugins bad"
+        "GStreamer's plugin `nvcodec` is not installed; install GStreamer's plugins bad, which include it"
     })
 }
 
@@ -148,7 +148,8 @@ impl Evidence {
             }
             Some(FlowError::Error | FlowError::NotSupported) => {
                 return Some(
-                    "it returned an error for a packet, such as for want of a free session or memory".into(),
+                    "it returned an error for a packet, for example because no session or GPU memory is free"
+                        .into(),
                 );
             }
             _ => {}
@@ -176,7 +177,7 @@ mod tests {
     const SOFTWARE: &str = "Codec/Decoder/Video";
 
     #[test]
-    fn gpu_decoders_come_before_others_and_behind_parsers() {
+    fn gpu_decoders_are_tried_after_parsers_and_before_other_decoders() {
         let h264 = offered(&[
             ("h264parse", "Codec/Parser/Converter/Video"),
             ("avdec_h264", SOFTWARE),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn codecs_that_stay_on_the_cpu_have_no_decoder_of_nvcodec() {
+    fn nvcodec_is_not_used_for_codecs_that_are_decoded_on_the_cpu() {
         let other = offered(&[
             ("nvvp8dec", HARDWARE),
             ("vp8dec", SOFTWARE),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing_for_the_gpu() {
+    fn reports_what_is_missing_for_gpu_decoding() {
         let cpu = offered(&[("avdec_h264", SOFTWARE)]);
         assert!(missing(false, &cpu).unwrap().contains("not installed"));
         assert!(missing(true, &cpu).unwrap().contains("libnvcuvid"));
@@ -211,19 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_falls_back_for_ten_minutes() {
+    fn a_camera_falls_back_to_the_cpu_for_ten_minutes() {
         let start = Instant::now();
         let mut policy = DecoderPolicy::new(DecoderChoice::Auto);
         assert!(policy.uses_gpu(start) && !policy.needs_gpu());
         assert!(policy.fail(start));
         assert!(!policy.uses_gpu(start + GPU_RETRY - Duration::from_millis(1)));
         assert!(policy.uses_gpu(start + GPU_RETRY));
-        assert!(policy.fail(start + GPU_RETRY), "each failure counts");
+        assert!(policy.fail(start + GPU_RETRY), "a second failure falls back again");
         assert!(!policy.uses_gpu(start + GPU_RETRY * 2 - Duration::from_millis(1)));
     }
 
     #[test]
-    fn a_camera_whose_decoder_is_chosen_does_not_fall_back() {
+    fn a_camera_with_a_configured_decoder_does_not_fall_back() {
         let now = Instant::now();
         let mut gpu = DecoderPolicy::new(DecoderChoice::Gpu);
         assert!(!gpu.fail(now) && gpu.uses_gpu(now) && gpu.needs_gpu());
@@ -232,12 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_fails_by_an_error_a_flow_return_or_packets_without_frames() {
+    fn errors_flow_errors_and_packets_without_frames_count_as_decoder_failures() {
         let works = Evidence { frames: 100, unanswered: 3, ..Evidence::default() };
         let failure = |evidence: Evidence| evidence.failure();
-        assert_eq!(failure(works.clone()), None, "the camera hung up");
+        assert_eq!(failure(works.clone()), None, "the camera closed the connection");
         assert_eq!(failure(Evidence { flow: Some(FlowError::Flushing), ..works.clone() }), None);
-        assert_eq!(failure(Evidence { is_silent: true, ..works.clone() }), None, "the camera went silent");
+        assert_eq!(
+            failure(Evidence { is_silent: true, ..works.clone() }),
+            None,
+            "the camera stopped sending"
+        );
         let error = Some("no CUDA context".to_owned());
         assert_eq!(failure(Evidence { error: error.clone(), ..works }), error);
         for flow in [FlowError::Error, FlowError::NotNegotiated] {

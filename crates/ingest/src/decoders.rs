@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_passes_the_tests_decodes_h264() {
+    fn an_h264_decoder_is_listed() {
         let decoders = decoders().unwrap();
         let h264 = decoders.iter().find(|decoder| decoder.codec == "H.264").unwrap();
         assert!(h264.to_string().contains("264"), "{h264}");

@@ -173,7 +173,7 @@ fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), Fault> {
         .and_then(|property| glib::EnumClass::with_type(property.value_type()));
     if known.is_none_or(|known| known.value_by_nick(pattern).is_none()) {
         let detail =
-            format!("test://{pattern}: videotestsrc has no such pattern; `ball` and `smpte` are two");
+            format!("test://{pattern}: videotestsrc has no such pattern; use `ball` or `smpte`, for example");
         return Err(Fault::new(RetryReason::NotFound, detail));
     }
     source.set_property_from_str("pattern", pattern);

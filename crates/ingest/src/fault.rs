@@ -35,8 +35,8 @@ impl Fault {
     /// Returns the fault for a certificate that this machine does not trust, for the reasons in `why`.
     pub(crate) fn untrusted(uri: &SourceUri, why: &str) -> Self {
         let detail = format!(
-            "{uri}: its certificate is not trusted ({why}); add the authority that signed it to this machine's, or \
-             take the camera as it is with `tls_verify = false`"
+            "{uri}: its certificate is not trusted ({why}); add the authority that signed it to this machine's \
+             trusted authorities, or accept any certificate with `tls_verify = false`"
         );
         Self::new(RetryReason::Untrusted, detail)
     }
@@ -57,10 +57,10 @@ impl Fault {
             Some(waited) => {
                 (format!(" within {} s", waited.as_secs()), "set the camera's key frame interval to 1 to 4 s")
             }
-            None => (String::new(), "record it again, or cut it so that it begins with a key frame"),
+            None => (String::new(), "record it again, or cut it so that it starts with a key frame"),
         };
         let detail = format!(
-            "{uri}: {frames} frames came, but no key frame{when}, without which none of them can be decoded; {advice}"
+            "{uri}: received {frames} frames{when}, but no key frame, so none of them can be decoded; {advice}"
         );
         Self::new(RetryReason::Undecodable, detail)
     }
@@ -68,7 +68,7 @@ impl Fault {
     /// Returns the fault for a format that only a refused element could read. `why` is the reason for the refusal.
     pub(crate) fn refused(uri: &SourceUri, format: &str, why: &str) -> Self {
         let detail = format!(
-            "{uri}: its format ({format}) is not read: {why}; convert it, as `ffmpeg -i IN OUT.mkv` does"
+            "{uri}: its format ({format}) is not supported: {why}; convert it, for example with `ffmpeg -i IN OUT.mkv`"
         );
         Self::new(RetryReason::Undecodable, detail)
     }
@@ -93,7 +93,7 @@ impl Fault {
     /// Returns the fault for an element that this installation of GStreamer lacks, or that cannot be set up.
     pub(crate) fn element(name: &str, error: &glib::BoolError) -> Self {
         let detail = format!(
-            "GStreamer's element `{name}` cannot be used ({}); install GStreamer's plugins base, good, bad and libav",
+            "GStreamer's element `{name}` is not available ({}); install GStreamer's plugins base, good, bad and libav",
             error.message
         );
         Self::new(RetryReason::PipelineError, detail)
@@ -144,17 +144,17 @@ fn reason(uri: &SourceUri, error: &glib::Error) -> RetryReason {
 fn what(uri: &SourceUri, reason: RetryReason) -> &'static str {
     let file = matches!(uri, SourceUri::File(_));
     match reason {
-        RetryReason::Unauthorized => "user name or password were refused; check those in `uri`",
+        RetryReason::Unauthorized => "the user name or password was rejected; check both in `uri`",
         RetryReason::Untrusted => "its certificate is not trusted",
         RetryReason::NotFound if file => "the file cannot be found; check the path in `uri`",
         RetryReason::NotFound => "there is no such stream or device; check the path in `uri`",
         RetryReason::Unreachable => "it cannot be reached; check that it is switched on and `uri` is right",
         RetryReason::Undecodable if file => {
-            "it cannot be decoded; check that it is a whole video file and that GStreamer has its decoder"
+            "it cannot be decoded; check that it is a complete video file and that GStreamer has a decoder for it"
         }
-        RetryReason::Undecodable => "its stream cannot be decoded; check that GStreamer has the decoder",
+        RetryReason::Undecodable => "its stream cannot be decoded; check that GStreamer has a decoder for it",
         RetryReason::EndOfStream => "the stream has ended",
-        RetryReason::Stalled => "no frame has come",
+        RetryReason::Stalled => "no frame has arrived",
         RetryReason::PipelineError => "the pipeline failed",
     }
 }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_never_come_into_a_detail() {
+    fn details_contain_no_credentials() {
         let uri = camera("rtsp://camera/live?token=t0ken99");
         let debug =
             "gstrtspsrc.c(1): f ():\nfailed at rtsp://camera/live?token=t0ken99 for viewer:s3cret, t0ken99";
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_is_one_bounded_line_whatever_the_camera_answers() {
+    fn details_are_one_line_of_bounded_length() {
         let error = glib::Error::new(gst::ResourceError::Read, "read");
         let answer = format!("\u{1b}[31mred\nERROR a log line {}", "x".repeat(100_000));
         let fault = Fault::from_bus(&camera("rtsp://camera/"), &error, Some(&answer.replace('\n', "\r")));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_without_video_is_not_called_a_missing_decoder() {
+    fn a_source_without_video_is_not_reported_as_a_missing_decoder() {
         let file = SourceUri::File("talk.m4a".into());
         let missing = glib::Error::new(gst::CoreError::MissingPlugin, "Missing decoder: MPEG-4 AAC");
         let fault = |others: &[&str]| {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_follow_the_error_and_the_source() {
+    fn the_retry_reason_depends_on_the_error_and_the_source() {
         let (camera, file) = (camera("rtsp://camera/"), SourceUri::File("clip.mp4".into()));
         let reason = |uri, error: glib::Error| Fault::from_bus(uri, &error, None).reason;
         let unauthorized = glib::Error::new(gst::ResourceError::NotAuthorized, "401");

@@ -20,7 +20,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Fault> {
         other => other.map_err(|error| unreadable(path, &error))?,
     };
     if meta.is_dir() {
-        let detail = format!("{shown}: this is a folder; `uri` has to name a video file");
+        let detail = format!("{shown}: this is a folder; `uri` must be the path of a video file");
         return Err(Fault::new(RetryReason::NotFound, detail));
     }
     if meta.is_file() && meta.len() == 0 {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mistake_has_its_words() {
+    fn missing_files_folders_and_empty_files_have_specific_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("clip.mp4");
         let missing = check(&path).unwrap_err();

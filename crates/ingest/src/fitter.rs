@@ -41,11 +41,11 @@ pub(crate) struct Fitted {
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum FitError {
-    #[error("the decoder gave a frame without a format or without data")]
+    #[error("the decoder returned a frame without a format or without data")]
     NoPicture,
-    #[error("pictures of format {0} cannot be converted to RGB")]
+    #[error("frames of format {0} cannot be converted to RGB")]
     Format(String),
-    #[error("a frame could not be read: it is smaller than its format says")]
+    #[error("a frame cannot be read: it has fewer bytes than its format requires")]
     Unreadable,
 }
 
@@ -113,7 +113,7 @@ impl Fitter {
             Some(Err(reason)) => {
                 tracing::warn!(
                     reason,
-                    "the GPU could not scale a frame; from now on the CPU scales the camera's"
+                    "the GPU could not scale a frame; the CPU scales the camera's frames from now on"
                 );
                 self.gpu = None;
             }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_follow_an_input_that_changes() {
+    fn frames_follow_a_change_of_the_input_size() {
         let (large, small) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
         let mut fitter = Fitter::new(large, Fit::Letterbox);
         let input = InputSize::new(large);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_center_crop_is_torchvisions() {
+    fn a_center_crop_matches_torchvision() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
         let fitted = Fitter::new(input, Fit::CenterCrop { short_side: 256 })
             .fit(&sample(768, 576), Orientation::default())
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letterbox_keeps_a_rectangle_where_its_placement_says() {
+    fn a_letterboxed_rectangle_is_where_the_placement_states() {
         let input = Size { width: 640, height: 384 };
         let fitted =
             Fitter::new(input, Fit::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_larger_than_the_crop_is_black_around_it() {
+    fn an_input_larger_than_the_crop_has_a_black_border() {
         let input = Size { width: 60, height: 40 };
         let fitted = Fitter::new(input, Fit::CenterCrop { short_side: 20 })
             .fit(&sample(40, 20), Orientation::default())
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_an_error() {
+    fn samples_without_a_valid_frame_are_errors() {
         crate::init().unwrap();
         let mut fitter = Fitter::new(Size { width: 8, height: 8 }, Fit::Stretch);
         assert_eq!(

@@ -78,7 +78,7 @@ mod imp {
             self.parent_constructed();
             for pad in [&self.sink, &self.src] {
                 if let Err(error) = self.obj().add_pad(pad) {
-                    tracing::error!(%error, "the GIF decoder has no pads");
+                    tracing::error!(%error, "a pad of the GIF decoder could not be added");
                 }
             }
         }
@@ -140,7 +140,7 @@ mod imp {
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Decode,
-                    ["a GIF of more than {limit} MiB is not read; convert it to a video"]
+                    ["GIF files of more than {limit} MiB are not supported; convert it to a video"]
                 );
                 return Err(gst::FlowError::Error);
             }
@@ -234,7 +234,7 @@ impl<'a> Frames<'a> {
         let decoder = options.read_info(file).map_err(|error| format!("the GIF is damaged: {error}"))?;
         let (width, height) = (u64::from(decoder.width()), u64::from(decoder.height()));
         if width * height > MAX_PIXELS || width.max(height) > u64::from(MAX_SIDE) || width * height == 0 {
-            return Err(format!("the GIF has {width}x{height} pixels"));
+            return Err(format!("the GIF's size of {width}x{height} pixels is not supported"));
         }
         let canvas = vec![255; width as usize * height as usize * 4];
         Ok(Self { decoder, canvas, disposal: Disposal::Keep, number: 0 })
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_drawn_over_each_other_as_their_disposal_says() {
+    fn frames_are_composed_by_their_disposal_methods() {
         use gif::DisposalMethod::{Background, Keep, Previous};
         let bytes = gif(&[
             (0, &[0, 0, 3, 3], 10, Keep),

@@ -94,8 +94,8 @@ impl Guard {
         let allowed = u64::from(width) * u64::from(height) <= MAX_PIXELS && width.max(height) <= MAX_SIDE;
         if !allowed {
             self.report(&format!(
-                "its frames have {width}x{height} pixels, and those of more than {MAX_PIXELS} pixels or {MAX_SIDE} \
-                 on a side are not decoded; check the resolution that the camera is set to"
+                "its frames have {width}x{height} pixels, but frames of more than {MAX_PIXELS} pixels, or more than \
+                 {MAX_SIDE} on a side, are not decoded; lower the resolution in the camera's settings"
             ));
         }
         allowed
@@ -104,7 +104,7 @@ impl Guard {
     fn count_track(&self, tracks: &AtomicUsize) {
         if tracks.fetch_add(1, Relaxed) >= MAX_TRACKS {
             self.report(&format!(
-                "it has more than {MAX_TRACKS} tracks; keep only the video, as `ffmpeg -i IN -map 0:v:0 -c copy OUT` does"
+                "it has more than {MAX_TRACKS} tracks; keep only the video, with `ffmpeg -i IN -map 0:v:0 -c copy OUT`"
             ));
         }
     }

@@ -92,7 +92,8 @@ pub(crate) fn check(settings: &CameraSettings) -> Result<(), Fault> {
     match missing(plugin, &offered) {
         None => Ok(()),
         Some(what) => {
-            let detail = format!("{}: `decoder = \"gpu\"` cannot be met: {what}", settings.uri);
+            let detail =
+                format!("{}: `decoder = \"gpu\"` is not possible on this machine: {what}", settings.uri);
             Err(Fault::new(RetryReason::PipelineError, detail))
         }
     }
@@ -234,7 +235,7 @@ impl ConnectionDecoders {
                 || format!("no decoder of nvcodec accepts {video}"),
                 |failed| format!("{failed} cannot be started for {video}"),
             );
-            let detail = format!("{uri}: {why}; `decoder = \"auto\"` would use {} on the CPU", offer.name);
+            let detail = format!("{uri}: {why}; set `decoder = \"auto\"` to use {} on the CPU", offer.name);
             return Err(Fault::new(RetryReason::Undecodable, detail));
         }
         if let Some(failed) = failed {
@@ -354,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_a_gpu_decoder_fails_a_camera_that_needs_one() {
+    fn a_camera_that_requires_the_gpu_fails_without_a_gpu_decoder() {
         crate::init().unwrap();
         let text = "name = \"t\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[[camera]]\nid = \"cam\"\n\
                     uri = \"clip.mp4\"\ndecoder = \"gpu\"\n";
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_finds_the_memory_behind_it_that_it_is_to_use() {
+    fn downstream_caps_select_the_memory_of_a_decoder() {
         crate::init().unwrap();
         let caps: gst::Caps =
             "video/x-raw(memory:CUDAMemory), format=NV12; video/x-raw, format=NV12".parse().unwrap();
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coded_format_is_named_by_what_a_decoder_depends_on() {
+    fn a_coded_format_is_described_by_its_codec_profile_and_size() {
         crate::init().unwrap();
         let caps: gst::Caps =
             "video/x-h264, level=(string)4, profile=(string)high-4:2:2, width=1920, height=1080"

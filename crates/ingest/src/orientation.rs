@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tag_turns_the_picture_as_players_do() {
+    fn each_tag_rotates_and_flips_as_players_do() {
         // The stored image:
         // ab
         // cd
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_sei_message_flips_first_and_turns_anticlockwise() {
+    fn an_sei_message_flips_first_and_rotates_counterclockwise() {
         for (hor_flip, ver_flip, rotation, tag) in [
             (false, false, 0, "rotate-0"),
             (false, false, 0x4000, "rotate-270"),

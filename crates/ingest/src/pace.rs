@@ -53,26 +53,26 @@ mod tests {
     }
 
     #[test]
-    fn twenty_five_become_ten() {
+    fn reduces_25_fps_to_10_fps() {
         let kept = kept(10.0, (0..250).map(|i| i * 40));
         assert_eq!(kept.len(), 100);
         assert_eq!(kept[..5], [0, 80, 200, 280, 400]);
     }
 
     #[test]
-    fn a_camera_at_the_limit_loses_nothing_to_its_jitter() {
+    fn a_camera_at_the_limit_loses_no_frames_to_jitter() {
         let times = [0, 99, 201, 299, 402, 500, 598, 701];
         assert_eq!(kept(10.0, times), times);
     }
 
     #[test]
-    fn after_a_gap_and_after_a_new_start_of_time_the_next_frame_is_kept() {
+    fn the_next_frame_is_kept_after_a_gap_or_a_restart_of_time() {
         assert_eq!(kept(10.0, [0, 10, 5_000, 5_010, 5_090, 100, 110]), [0, 5_000, 5_090, 100]);
     }
 
     proptest! {
         #[test]
-        fn the_rate_is_held_over_any_stretch(steps in prop::collection::vec(0u64..200, 1..300), fps in 1u32..40) {
+        fn the_frame_rate_limit_holds_over_any_interval(steps in prop::collection::vec(0u64..200, 1..300), fps in 1u32..40) {
             let times: Vec<u64> = steps.iter().scan(0, |now, step| { *now += step; Some(*now) }).collect();
             let kept = kept(f64::from(fps), times.clone());
             prop_assert_eq!(kept.first(), times.first());

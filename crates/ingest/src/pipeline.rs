@@ -36,7 +36,7 @@ use crate::{
 pub fn init() -> Result<(), Fault> {
     static READY: OnceLock<Result<(), Fault>> = OnceLock::new();
     let fault = |error: &dyn std::fmt::Display| {
-        Fault::new(RetryReason::PipelineError, format!("GStreamer cannot be started: {error}"))
+        Fault::new(RetryReason::PipelineError, format!("GStreamer cannot be initialized: {error}"))
     };
     READY
         .get_or_init(|| {
@@ -90,8 +90,8 @@ impl LeftBehind {
             return Ok(());
         }
         let detail = format!(
-            "{uri}: {left} earlier connections to it have not stopped, and it is not connected to again before one \
-             has; if that lasts, restart the worker, and report what the camera sends"
+            "{uri}: {left} earlier connections to it have not stopped, and no new one is opened before one has; if \
+             this persists, restart the worker, and report the camera's model and stream format"
         );
         Err(Fault::new(RetryReason::PipelineError, detail))
     }
@@ -232,7 +232,7 @@ impl Connection {
                 Some(Event::Fault(fault)) => Err(fault),
                 _ => Err(Fault::new(
                     RetryReason::PipelineError,
-                    format!("{uri}: the pipeline does not start, and GStreamer does not say why"),
+                    format!("{uri}: the pipeline does not start, and GStreamer reports no reason"),
                 )),
             },
             None => Err(Fault::new(
@@ -308,7 +308,7 @@ fn listen(
 ) -> Result<(), Fault> {
     let BusNotes { arrivals, decoders, damage } = notes;
     let Some(bus) = pipeline.bus() else {
-        return Err(Fault::new(RetryReason::PipelineError, "a pipeline without a bus was made"));
+        return Err(Fault::new(RetryReason::PipelineError, "the pipeline has no bus"));
     };
     bus.set_sync_handler(move |_, message| {
         match message.view() {
@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_camera_whose_pipelines_do_not_stop_is_not_connected_to_for_ever() {
+    fn no_connection_is_opened_while_too_many_earlier_ones_have_not_stopped() {
         init().unwrap();
         let uri = SourceUri::File("clip.mp4".into());
         let left = LeftBehind::default();
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_hangs_is_left_behind() {
+    fn hanging_work_is_abandoned_at_the_time_limit_or_stop() {
         let (guard, stop) = stop_signal();
         let (release, hang) = bounded::<()>(0);
         assert_eq!(within(Some(Duration::from_millis(20)), &stop, "hangs", move || hang.recv()), None);

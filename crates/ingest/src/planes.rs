@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_those_of_gstreamers_converter() {
+    fn frames_match_gstreamers_converter() {
         use video::VideoFormat as Format;
         let fits = [Fit::Letterbox, Fit::Stretch, Fit::CenterCrop { short_side: 100 }];
         let sizes = [Size { width: 320, height: 240 }, Size { width: 322, height: 182 }];
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn every_format_shows_the_same_frame() {
+    fn all_pixel_formats_give_the_same_frame() {
         use video::VideoFormat as Format;
         let (fit, input) = (Fit::Letterbox, Size { width: 96, height: 80 });
         // The rows of an RGB frame with an odd width end with padding that is not a whole pixel.
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extreme_shape_is_cut_before_it_is_resized() {
+    fn extreme_aspect_ratios_are_cropped_before_resizing() {
         use video::VideoFormat as Format;
         let fits = [
             Fit::CenterCrop { short_side: 256 },
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_frame_is_seen_as_it_is_displayed() {
+    fn rotated_and_flipped_frames_are_converted_as_displayed() {
         let upright = Size { width: 180, height: 320 };
         for (turn, colors, size) in [
             ("rotate-90", "brwg", upright),
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_that_are_not_square_change_the_stored_width() {
+    fn the_pixel_aspect_ratio_changes_the_displayed_size() {
         let input = Size { width: 100, height: 60 };
         for (par, turn, width, height) in [
             ((64, 45), "rotate-0", 455, 180),

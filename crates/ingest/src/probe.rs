@@ -81,7 +81,7 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
                     return Err(Fault::no_key_frame(&settings.uri, counts.undecodable(), None));
                 }
                 Ok(Event::End) | Err(_) => {
-                    let detail = format!("{}: it ended without a frame", settings.uri);
+                    let detail = format!("{}: the stream ended without a frame", settings.uri);
                     return Err(Fault::new(RetryReason::Undecodable, detail));
                 }
             },

@@ -161,7 +161,7 @@ mod tests {
     const SEI: [u8; 10] = [5, 2, 9, 9, 47, 3, 0b0101_1000, 0, 0b0001_0000, 0x80];
 
     #[test]
-    fn the_message_is_found_in_either_framing() {
+    fn the_sei_message_is_found_in_both_framings() {
         let wanted = Orientation::from_sei(true, false, 0xc000);
         let slice = [0x65, 1, 2, 3];
         let unit = [&[6][..], &SEI].concat();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_read_without_harm() {
+    fn truncated_messages_do_not_panic() {
         for length in 0..SEI.len() {
             for first in [0, 1, 6, 39 << 1, 255] {
                 let bytes = [&[0, 0, 1, first][..], &SEI[..length]].concat();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_canceled_message_and_a_slice_end_the_search() {
+    fn the_search_ends_at_a_canceled_message_or_a_slice() {
         let canceled = [0, 0, 1, 6, 47, 3, 0x80, 0, 0x10, 0x80];
         assert_eq!(orientation(Codec::H264, Framing::StartCodes, &canceled), Some(Orientation::default()));
         let behind = [&[0, 0, 1, 0x65, 1, 2, 0, 0, 1, 6][..], &SEI].concat();

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_video_is_taken_before_a_larger_cover_and_the_default_before_the_larger() {
+    fn video_is_preferred_over_covers_and_the_default_track_over_a_larger_one() {
         let video = Merits {
             has_several_frames: true,
             is_video_codec: true,

@@ -181,7 +181,7 @@ impl Session<'_> {
 
     /// Returns the fault for a failed GPU decoder that no CPU decoder may replace.
     fn without_gpu(&self, element: &str, reason: &str, end: SessionEnd) -> Fault {
-        let advice = "`decoder = \"gpu\"` allows no decoder on the CPU; `decoder = \"auto\"` does";
+        let advice = "`decoder = \"gpu\"` does not allow a CPU decoder; `decoder = \"auto\"` does";
         let detail = format!("{}: {element} failed: {reason}; {advice}", self.settings.uri);
         match end {
             SessionEnd::Fault(fault) => Fault::new(fault.reason, detail),
@@ -274,7 +274,7 @@ impl Session<'_> {
         if connection.reads_pipe() {
             if !progress.waits_for_data {
                 let (camera, uri) = (&self.settings.id, &self.settings.uri);
-                tracing::info!(%camera, %uri, waited_ms = patience.as_millis() as u64, "the pipe gives no data; waiting for its writer");
+                tracing::info!(%camera, %uri, waited_ms = patience.as_millis() as u64, "no data from the named pipe; waiting for its writer");
             }
             progress.waits_for_data = true;
             progress.moved = None;
@@ -311,7 +311,7 @@ impl Session<'_> {
         let fitted = match self.fitter.fit(&decoded.sample, decoded.orientation) {
             Ok(fitted) => fitted,
             Err(error) => {
-                tracing::debug!(camera = %self.settings.id, seq, %error, "a frame was not converted");
+                tracing::debug!(camera = %self.settings.id, seq, %error, "a frame could not be converted");
                 return decoded.ticket.dropped(DropCause::Convert);
             }
         };

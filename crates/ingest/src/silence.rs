@@ -18,8 +18,8 @@ pub(crate) fn fault(connection: &Connection, settings: &CameraSettings, patience
         (0, 0, None) if connection.phase() != Some(Phase::Frames) => {
             (RetryReason::Unreachable, nothing_came(connection.phase(), settings.rtsp_transport))
         }
-        (0, ..) => (RetryReason::Undecodable, "its data came, and no picture could be decoded from it"),
-        _ => (RetryReason::Stalled, "no frame has come"),
+        (0, ..) => (RetryReason::Undecodable, "data has arrived, but no frame could be decoded from it"),
+        _ => (RetryReason::Stalled, "no frame has arrived"),
     };
     Fault::new(reason, format!("{uri}: {what} for {ms} ms"))
 }
@@ -27,18 +27,21 @@ pub(crate) fn fault(connection: &Connection, settings: &CameraSettings, patience
 /// Describes a connection on which no packet has arrived, with advice for the user.
 fn nothing_came(phase: Option<Phase>, transport: RtspTransport) -> &'static str {
     match phase {
-        None => "nothing has come from it",
+        None => "no data has arrived from it",
         Some(Phase::Connecting) => {
-            "the connection was not made; check that the camera is switched on, and that no firewall is between; waited"
+            "the connection was not established; check that the camera is switched on, and that no firewall blocks it; \
+             waited"
         }
         Some(Phase::Options | Phase::Describe | Phase::Setup | Phase::Play) => {
-            "the camera took the connection and did not answer; restart it, or raise `connect_timeout_ms` if it is \
-             slow; waited"
+            "the camera accepted the connection, but did not answer; restart it, or raise `connect_timeout_ms` if it \
+             is slow; waited"
         }
         Some(Phase::Packets) if transport == RtspTransport::Udp => {
-            "the camera plays and no packet has come over UDP; a firewall may drop them, so try \
+            "the camera accepted PLAY, but no packet has arrived over UDP; a firewall may drop them, so try \
              `transport = \"tcp\"`; waited"
         }
-        Some(Phase::Packets | Phase::Frames) => "the camera plays and has sent no packet; restart it; waited",
+        Some(Phase::Packets | Phase::Frames) => {
+            "the camera accepted PLAY, but has sent no packet; restart it; waited"
+        }
     }
 }

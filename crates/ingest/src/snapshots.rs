@@ -48,7 +48,7 @@ impl Snapshots {
         let fitter = self.fitter.insert(current.unwrap_or_else(|| Fitter::new(size, Fit::Stretch)));
         match fitter.fit(sample, orientation) {
             Ok(fitted) => canvas.draw(fitted.pixels),
-            Err(error) => tracing::debug!(%error, "no snapshot could be drawn"),
+            Err(error) => tracing::debug!(%error, "a snapshot could not be drawn"),
         }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_has_the_shape_of_its_source_and_is_never_larger() {
+    fn a_snapshot_has_the_aspect_ratio_of_its_source_and_is_never_larger() {
         let size = |(width, height)| Size { width, height };
         for (source, picture) in [
             ((1920, 1080), (320, 180)),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_frame_is_seen_also_where_its_shape_changes() {
+    fn snapshots_show_the_whole_frame_when_the_frame_size_changes() {
         let width = NonZeroU32::new(64).unwrap();
         let every = Duration::from_secs(1);
         let mut snapshots = Snapshots::new(SnapshotSettings { every, width, quality: 70 });

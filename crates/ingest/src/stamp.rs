@@ -85,7 +85,7 @@ mod tests {
     use crate::rtp_time::{RtpPacket, RtpTime, SenderReport};
 
     #[test]
-    fn a_clock_that_turns_time_back_starts_a_session_and_its_numbers() {
+    fn a_clock_that_steps_back_starts_a_session_and_restarts_seq() {
         let reports = RtpTime::new("cam".parse().unwrap());
         let session = SessionId::generate();
         let stamper = Stamper::new(session, CaptureClock::Live(LiveClock::new(reports.clone())));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_cannot_be_decoded_has_a_number_of_its_own() {
+    fn an_undecodable_frame_has_its_own_seq() {
         let clock = FileClock::new(Timestamp::from_unix_us(0), 25.0);
         let stamper = Stamper::new(SessionId::generate(), CaptureClock::File(clock));
         assert_eq!(stamper.undecodable().1, 0);

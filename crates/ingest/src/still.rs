@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jpeg_states_its_size_and_how_it_lies() {
+    fn reads_size_and_orientation_of_a_jpeg() {
         for (value, tag) in [(1, "rotate-0"), (6, "rotate-90"), (5, "flip-rotate-270"), (77, "rotate-0")] {
             let bytes = jpeg_header(value, 4000, 3000);
             let wanted = Header {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn codecs_state_their_size_in_their_first_bytes() {
+    fn reads_the_frame_size_from_the_first_bytes() {
         let size = |width, height| Some(Size { width, height });
         assert_eq!(vp8_size(&[0x10, 0, 0, 0x9d, 1, 0x2a, 0x80, 0x42, 0xe0, 1, 9]), size(640, 480));
         assert_eq!(vp8_size(&[0x11, 0, 0, 0x9d, 1, 0x2a, 0x80, 0x42, 0xe0, 1, 9]), None);

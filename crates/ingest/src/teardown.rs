@@ -69,7 +69,7 @@ pub(crate) fn stop(stop: impl FnOnce() + Send + 'static) {
         let _ = done.send(());
     };
     if let Err(error) = thread::Builder::new().name("ingest-stop".into()).spawn(work) {
-        return tracing::error!(%error, "a pipeline was not stopped, since no thread could be started");
+        return tracing::error!(%error, "a pipeline was not stopped, because no thread could be started");
     }
     if stopped.recv_timeout(WAIT).is_ok() {
         return tracing::trace!(ms = begun.elapsed().as_millis() as u64, "pipeline stopped");
@@ -102,10 +102,7 @@ fn watch(stopped: &Receiver<()>, report_after: Duration) -> Stopped {
     );
     // Also returns if the stopping thread panics.
     let _ = stopped.recv();
-    tracing::warn!(
-        waited_s = begun.elapsed().as_secs(),
-        "the pipeline that did not stop has stopped after all"
-    );
+    tracing::warn!(waited_s = begun.elapsed().as_secs(), "a pipeline stopped late");
     Stopped::AfterAll
 }
 
@@ -114,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_waits_for_pipelines_that_are_stopping() {
+    fn waits_for_pipelines_that_are_stopping() {
         static OURS: Stopping = Stopping { count: Mutex::new(0), changed: Condvar::new() };
         assert!(OURS.wait(Duration::ZERO));
         let (slow, hanging) = (OURS.begin(), OURS.begin());
@@ -132,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hanging_pipeline_is_reported_and_so_is_its_end() {
+    fn a_hanging_pipeline_and_its_late_stop_are_reported() {
         let (done, stopped) = bounded(1);
         let watcher = thread::spawn(move || watch(&stopped, Duration::ZERO));
         done.send(()).unwrap_or_default();
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_that_stops_at_once_is_waited_for() {
+    fn stop_waits_for_a_pipeline_that_stops_immediately() {
         let (done, stopped) = bounded(1);
         stop(move || done.send(()).unwrap());
         assert_eq!(stopped.try_recv(), Ok(()));

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_gaps_is_left_as_it_is() {
+    fn a_stream_without_gaps_is_not_changed() {
         let whole = stream(VIDEO, (0..200).map(|i| i % 16));
         // The sizes that are not multiples of a packet split headers.
         for chunk in [PACKET, PACKET + 1, PACKET + 2, PACKET + 3, 50 * PACKET, 4_096, 1_000] {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_packets_and_announced_gaps_are_none() {
+    fn repeated_packets_and_signaled_discontinuities_are_not_gaps() {
         let mut data = stream(VIDEO, [3, 4, 4, 5]);
         let mut announced = packet(VIDEO, 12, false);
         announced[3] |= 0x20;
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_left_as_they_are() {
+    fn tables_are_not_changed() {
         let mut data: Vec<u8> =
             [0, 5, 7, 1].into_iter().flat_map(|counter| packet(0, counter, false)).collect();
         let before = data.clone();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_with_time_stamps_and_data_before_the_first_are_understood() {
+    fn timestamped_packets_and_leading_garbage_are_accepted() {
         let mut data = vec![1, 2, SYNC, 4, 5];
         for (i, counter) in [3, 4, 5, 9, 10].into_iter().enumerate() {
             data.extend([0; 4]);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_elsewhere_in_the_file_is_no_gap() {
+    fn a_seek_is_not_a_gap() {
         let mut repair = Repair::default();
         assert_eq!(repair.close(&mut stream(VIDEO, [3, 4, 5, 6]), Some(0)), 0);
         assert_eq!(repair.close(&mut stream(VIDEO, [9, 10, 11, 12]), Some(1_000_000)), 0);
@@ -260,7 +260,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 1..10)) {
+        fn arbitrary_bytes_keep_their_length(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 1..10)) {
             let mut repair = Repair::default();
             for mut chunk in chunks {
                 let length = chunk.len();
@@ -270,7 +270,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_lost_the_counters_have_no_gap(
+        fn repaired_counters_have_no_gap_after_packet_loss(
             kept in prop::collection::vec(prop::bool::weighted(0.9), 20..300), chunk in 1usize..2_000,
         ) {
             let whole = stream(VIDEO, (0..kept.len()).map(|i| (i % 16) as u8));

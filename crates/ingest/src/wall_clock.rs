@@ -109,7 +109,7 @@ mod tests {
     const S: i64 = 1_000_000;
 
     #[test]
-    fn follows_a_clock_that_drifts_without_ever_stepping() {
+    fn follows_a_drifting_clock_without_steps() {
         // 1,000 ppm, observed every 5 s for 10 minutes, read 25 times per second.
         let mut clock = WallClock::new(0, 100 * S);
         let wall = |steady: i64| 100 * S + steady + steady / 1_000;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_a_step_once_several_observations_agree_on_it() {
+    fn accepts_a_step_when_several_observations_agree() {
         let mut clock = WallClock::new(0, 0);
         assert_eq!(clock.read(0), 0);
         assert_eq!(clock.observe(S, 301 * S, 3), Observed::Contradicts);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_observation_changes_nothing() {
+    fn a_single_outlier_is_ignored() {
         let mut clock = WallClock::new(0, 0);
         for second in 1..20 {
             let wrong = if second % 3 == 0 { 2 * S } else { 0 };
@@ -145,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_keep_their_order_between_steps(
+        fn times_never_decrease_between_steps(
             events in prop::collection::vec((0i64..2 * S, prop::option::of(-3 * S..3 * S)), 1..300),
         ) {
             let (mut clock, mut steady, mut last) = (WallClock::new(0, 0), 0, i64::MIN);
@@ -163,7 +163,7 @@ mod tests {
         }
 
         #[test]
-        fn the_pace_is_that_of_the_scale_within_a_twentieth(
+        fn the_clock_rate_is_within_the_maximum_slew(
             errors in prop::collection::vec(-MAX_DRIFT_US / 2..MAX_DRIFT_US / 2, 2..100),
         ) {
             let mut clock = WallClock::new(0, 0);
@@ -178,7 +178,7 @@ mod tests {
         }
 
         #[test]
-        fn any_numbers_are_taken(numbers in prop::collection::vec(any::<(i64, i64)>(), 1..20)) {
+        fn extreme_numbers_do_not_panic(numbers in prop::collection::vec(any::<(i64, i64)>(), 1..20)) {
             let mut clock = WallClock::new(i64::MIN, i64::MAX);
             for (steady, wall) in numbers {
                 let _ = clock.observe(steady, wall, 2);

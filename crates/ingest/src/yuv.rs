@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_primaries_are_those_of_the_standards() {
+    fn primary_colors_match_the_standards() {
         for (colorimetry, yuv, rgb) in [
             ("bt601", [16, 128, 128], [0, 0, 0]),
             ("bt601", [235, 128, 128], [255, 255, 255]),
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beyond_white_and_black_is_white_and_black() {
+    fn values_beyond_white_and_black_are_clamped() {
         assert_eq!(converted("bt601", [255, 128, 128]), [255; 3]);
         assert_eq!(converted("bt601", [0, 128, 128]), [0; 3]);
         assert_eq!(converted("bt2020", [255, 255, 255])[0], 255);
     }
 
     #[test]
-    fn what_a_stream_leaves_out_is_what_encoders_mean() {
+    fn unspecified_colorimetry_defaults_to_that_of_encoders() {
         crate::init().unwrap();
         let stated: video::VideoColorimetry = "0:3:5:1".parse().unwrap();
         let (limited_709, limited_601) = ("bt709".parse().unwrap(), "bt601".parse().unwrap());

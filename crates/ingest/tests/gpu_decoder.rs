@@ -239,7 +239,7 @@ fn h264() -> String {
 }
 
 #[test]
-fn a_gpu_decoder_is_taken_and_gives_frames_in_system_memory() {
+fn a_gpu_decoder_is_used_and_outputs_frames_in_system_memory() {
     for choice in ["", "decoder = \"auto\""] {
         let decoded = decode(Mood::Works, &h264(), choice);
         decoded.seen.ended_after(FRAMES);
@@ -250,7 +250,7 @@ fn a_gpu_decoder_is_taken_and_gives_frames_in_system_memory() {
 }
 
 #[test]
-fn a_camera_whose_gpu_decoder_fails_is_decoded_on_the_cpu() {
+fn a_camera_whose_gpu_decoder_fails_falls_back_to_the_cpu() {
     for mood in [Mood::ReturnsError, Mood::PostsError, Mood::GivesNoFrame, Mood::DoesNotStart] {
         let decoded = decode(mood, &h264(), "decoder = \"auto\"");
         decoded.seen.ended_after(FRAMES);
@@ -259,14 +259,14 @@ fn a_camera_whose_gpu_decoder_fails_is_decoded_on_the_cpu() {
 }
 
 #[test]
-fn a_camera_on_the_cpu_has_no_gpu_decoder() {
+fn a_camera_with_decoder_cpu_uses_no_gpu_decoder() {
     let decoded = decode(Mood::Works, &h264(), "decoder = \"cpu\"");
     decoded.seen.ended_after(FRAMES);
     assert_eq!((decoded.lab.started, decoded.fallbacks), (0, 0));
 }
 
 #[test]
-fn a_camera_that_needs_the_gpu_fails_with_its_decoder() {
+fn a_camera_that_requires_the_gpu_fails_when_its_decoder_fails() {
     for (mood, what) in [
         (Mood::ReturnsError, "nvh264testdec failed: it returned an error"),
         (Mood::PostsError, "nvh264testdec failed: out of GPU memory"),
@@ -280,14 +280,14 @@ fn a_camera_that_needs_the_gpu_fails_with_its_decoder() {
 }
 
 #[test]
-fn a_camera_that_needs_the_gpu_fails_where_no_gpu_decoder_accepts_its_video() {
+fn a_camera_that_requires_the_gpu_fails_if_no_gpu_decoder_accepts_its_video() {
     let decoded = decode(Mood::Works, "jpegenc", "decoder = \"gpu\"");
     assert!(matches!(decoded.seen.end, SourceEnd::Failed { reason: RetryReason::Undecodable, .. }));
     assert!(decoded.seen.detail().contains("no decoder of nvcodec accepts image/jpeg"), "{decoded:?}");
 }
 
 #[test]
-fn a_file_is_not_read_again_when_some_of_its_frames_are_out() {
+fn a_file_is_not_reread_after_some_of_its_frames_were_published() {
     let decoded = decode(Mood::ReturnsErrorAfter(10), &h264(), "decoder = \"auto\"");
     assert_eq!((decoded.seen.frames, decoded.fallbacks), (10, 1), "{decoded:?}");
     assert!(decoded.seen.detail().contains("decoder = \"cpu\""), "{decoded:?}");

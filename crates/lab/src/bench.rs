@@ -30,10 +30,10 @@ struct Results {
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
     if args.batch.contains(&0) {
-        return Err(wrong("--batch: a batch of no pictures".into()));
+        return Err(wrong("--batch: each batch size must be at least 1".into()));
     }
     if args.cameras == Some(0) {
-        return Err(wrong("--cameras: a pipeline of no cameras".into()));
+        return Err(wrong("--cameras: it must be at least 1".into()));
     }
     let seconds =
         Duration::try_from_secs_f64(args.seconds).map_err(|error| wrong(format!("--seconds: {error}")))?;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         && !folder.as_os_str().is_empty()
         && !folder.is_dir()
     {
-        return Err(wrong(format!("--profile: there is no folder {}", folder.display())));
+        return Err(wrong(format!("--profile: the folder {} does not exist", folder.display())));
     }
     let input = args.input.as_deref().map(input_size).transpose();
     let input = input.map_err(|what| wrong(format!("--input: {what}")))?;
@@ -121,7 +121,7 @@ fn write_profile(file: &Path, results: Vec<Measurement>) -> anyhow::Result<()> {
         results,
     };
     fs::write(file, serde_json::to_string_pretty(&profile)? + "\n")
-        .with_context(|| format!("{}", file.display()))
+        .with_context(|| format!("--profile: {} cannot be written", file.display()))
 }
 
 /// Number of batches before the measurement starts.
@@ -157,7 +157,7 @@ fn measure(networks: &mut [Loaded], batch: usize, seconds: Duration) -> anyhow::
     }
     let rate = |taken: &Taken| (taken.latencies.len() * batch as u64) as f64 / taken.seconds;
     let images_per_s: f64 = taken.iter().map(rate).sum();
-    let first = networks.first().context("a device without streams")?;
+    let first = networks.first().context("the device has no streams")?;
     Ok(Timed { images_per_s, latencies, forwards, posts }.of(first, batch, streams, None))
 }
 
@@ -201,7 +201,7 @@ impl Timed {
 pub(crate) fn image(network: &Loaded, seed: u32) -> anyhow::Result<Pixels> {
     let byte = |i: u32| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 24) as u8;
     let bytes: Vec<u8> = (0..network.input.width * network.input.height * 3).map(byte).collect();
-    Pixels::new(network.input, bytes).context("a picture of another size")
+    Pixels::new(network.input, bytes).context("the image does not have the network's input size")
 }
 
 /// The measurements of one stream.

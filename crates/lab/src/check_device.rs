@@ -76,7 +76,7 @@ pub(crate) fn run(args: &CheckDeviceArgs) -> anyhow::Result<ExitCode> {
     let mut compared = Vec::new();
     let mut out = io::stdout().lock();
     if !args.json {
-        writeln!(out, "{:<28} {:<9} {:>6} {:>9} {:>8}", "arch", "precision", "batch", "findings", "share")?;
+        writeln!(out, "{:<28} {:<9} {:>6} {:>9} {:>8}", "arch", "precision", "batch", "results", "share")?;
     }
     for arch in &args.arch {
         let settings = |precision: &str| -> anyhow::Result<ModelSettings> {
@@ -149,7 +149,7 @@ fn images(size: Size, count: usize) -> anyhow::Result<Vec<Pixels>> {
                 bytes.extend((0..3).map(|channel| value(seed + 1, x, y, channel)));
             }
         }
-        Pixels::new(size, bytes).context("an image of another size")
+        Pixels::new(size, bytes).context("the image does not have the network's input size")
     };
     (0..count as u64).map(image).collect()
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let report = measured.report();
     if let Some(folder) = &args.output {
         write(folder, &header(args, &bare, &set), &measured, &report)
-            .with_context(|| format!("the report cannot be written into {}", folder.display()))?;
+            .with_context(|| format!("the report cannot be written to {}", folder.display()))?;
     }
     let mut out = io::stdout().lock();
     if args.json {
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
 
 /// Opens the network, and the data set with the network's classes, and prints an overview of the data set.
 fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
-    let text = args.data.as_deref().context("--data is needed: the pictures to measure on")?;
+    let text = args.data.as_deref().context("--data is required: the data set to evaluate on")?;
     let source: DataSource = text.parse().context("--data")?;
     let exif = exif_orientation(&args.exif_orientation)?;
     let set = source.open(args.split.as_deref(), exif)?;
@@ -61,8 +61,8 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
         None => {
             tracing::warn!(
                 classes = set.classes().names().join(", "),
-                "nothing says what the network's classes are called: its outputs are taken to be the data set's classes \
-                 in this order. Where that is not so the figures mean nothing; give the names by --labels"
+                "the network's class names are unknown, assuming the data set's classes in this order; if the order \
+                 differs, the metrics are meaningless: give the names with --labels"
             );
             set
         }
@@ -77,7 +77,7 @@ fn labels_beside(weights: &str) -> Option<PathBuf> {
     let weights = Path::new(weights);
     let labels =
         weights.is_file().then(|| weights.with_file_name("labels.txt")).filter(|path| path.is_file())?;
-    tracing::warn!(labels = %labels.display(), "took the classes' names from the file beside the weights");
+    tracing::warn!(labels = %labels.display(), "using the class names of the file next to the weights");
     Some(labels)
 }
 
@@ -85,8 +85,8 @@ fn header(args: &EvalArgs, bare: &Bare, set: &DataSet) -> String {
     let data = args.data.as_deref().unwrap_or_default();
     let split = args.split.as_deref().map(|split| format!(", {split}")).unwrap_or_default();
     format!(
-        "# How good `{}` is\n\n| | |\n|---|---|\n| weights | `{}` |\n| precision | {} |\n| input | {}x{} |\n| data | `{data}`{split}, \
-         {} pictures |\n",
+        "# Evaluation of `{}`\n\n| | |\n|---|---|\n| weights | `{}` |\n| precision | {} |\n| input | {}x{} |\n\
+         | data | `{data}`{split}, {} images |\n",
         bare.info.arch,
         bare.info.weights,
         bare.info.precision,
@@ -102,7 +102,7 @@ fn write(folder: &Path, header: &str, measured: &Measured, report: &Report) -> i
     let picture = match measured {
         Measured::Classifier(evaluation) => {
             evaluation.summary().confusion.write_png(&folder.join("confusion.png"))?;
-            "![Which class was said to be which](confusion.png)"
+            "![Confusion matrix](confusion.png)"
         }
         Measured::Detector(evaluation) => {
             evaluation.write_png(&folder.join("precision.png"))?;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_beside_the_weights_are_the_networks() {
+    fn labels_next_to_the_weights_are_used() {
         let run = tempfile::tempdir().unwrap();
         let weights = run.path().join("best.safetensors");
         let beside = || labels_beside(weights.to_str().unwrap());

@@ -45,7 +45,7 @@ impl Way {
         match args.fit.as_deref() {
             None => Ok(Self::Input(None)),
             Some("torchvision") if args.input.is_some() => Err(wrong(
-                "--input: with `--fit torchvision` a picture's own size decides; leave one of the two out"
+                "--input: `--fit torchvision` derives the input size from each image; omit one of the two"
                     .into(),
             )),
             Some("torchvision") => Ok(Self::Torchvision),
@@ -109,7 +109,8 @@ fn look(
         placement: picture.placement,
         keep: Keep::all(),
     };
-    let findings = loaded.detector.detect(&[frame])?.findings.pop().context("the network saw nothing")?;
+    let findings =
+        loaded.detector.detect(&[frame])?.findings.pop().context("the network returned no result")?;
     let drawn = draw(&source, &findings)?;
     Ok(serde_json::to_string(&Seen {
         image,

@@ -22,7 +22,7 @@ use lookout_args::{
     BenchArgs, CheckDeviceArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs, logging,
 };
 
-/// The workbench at the model
+/// Run, measure and train networks
 #[derive(Debug, Parser)]
 #[command(name = "lookout", bin_name = "lookout", version)]
 struct Lab {

@@ -12,7 +12,7 @@ pub(crate) fn settings(args: &NetworkArgs, precision: &str) -> anyhow::Result<Mo
     let output = args.output_kind.as_deref().map(str::parse).transpose();
     let output = output.map_err(|error| wrong("output-kind", format!("{error}")))?;
     if output.is_some() && args.arch != TORCHSCRIPT {
-        return Err(wrong("output-kind", "it is of `--arch torchscript` only".into()));
+        return Err(wrong("output-kind", "it is for `--arch torchscript` only".into()));
     }
     Ok(ModelSettings {
         output,

@@ -49,13 +49,13 @@ pub(crate) fn measure(
     batch: usize,
     seconds: Duration,
 ) -> anyhow::Result<Measurement> {
-    let first = networks.first().context("a device without streams")?;
+    let first = networks.first().context("the device has no streams")?;
     let (_abandon, stop) = stop_signal();
     let wake = bounded(1);
     let (inlet, inlets) = bounded(cameras);
     let mut sources = Vec::with_capacity(cameras);
     for number in 0..cameras {
-        let size = NonZeroUsize::new(QUEUE).context("a queue of no frames")?;
+        let size = NonZeroUsize::new(QUEUE).context("the capacity of a queue is 0")?;
         let (intake, queue) = camera_queue(size, WhenFull::Block, wake.0.clone());
         inlet.send(queue).context("the cameras' channel is closed")?;
         let camera: CameraId = format!("camera-{number}").parse()?;
@@ -66,7 +66,7 @@ pub(crate) fn measure(
     let new = || Histogram::<u64>::new(3);
     *seen.times.lock().unwrap_or_else(PoisonError::into_inner) = Some([new()?, new()?, new()?]);
     let policy = BatchPolicy {
-        max_size: NonZeroUsize::new(batch).context("a batch of no frames")?,
+        max_size: NonZeroUsize::new(batch).context("the batch size is 0")?,
         max_wait: Duration::from_millis(5),
         max_age: Duration::from_secs(10),
     };
@@ -81,7 +81,7 @@ pub(crate) fn measure(
         detectors.push(replica.detector);
     }
     let rebuild: Rebuild =
-        Arc::new(|| Err(RebuildError::Failed("a benchmark does not go on after a failure".into())));
+        Arc::new(|| Err(RebuildError::Failed("a benchmark stops at the first failure".into())));
     let sink = Arc::clone(&seen);
     let threads = start(
         settings,

@@ -16,7 +16,9 @@ pub(crate) fn run(args: &TensorArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let folder = &args.output;
-    fs::create_dir_all(folder).with_context(|| format!("{}", folder.display())).context(WrongInput)?;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("--output: the folder {} cannot be created", folder.display()))
+        .context(WrongInput)?;
     for precision in &args.precision {
         let network = load_raw(&network::settings(&args.network, precision)?).context(WrongInput)?;
         let write = |name: String, input: &RawInput| -> anyhow::Result<()> {
@@ -26,7 +28,9 @@ pub(crate) fn run(args: &TensorArgs) -> anyhow::Result<ExitCode> {
             write(format!("{precision}.safetensors"), &input)?;
         }
         for batch in &args.batch {
-            let few = || anyhow::Error::msg(format!("--batch: `x` has no {batch} rows")).context(WrongInput);
+            let few = || {
+                anyhow::Error::msg(format!("--batch: `x` has fewer than {batch} rows")).context(WrongInput)
+            };
             write(format!("{precision}-{batch}.safetensors"), &input.first(*batch).ok_or_else(few)?)?;
         }
     }

@@ -43,8 +43,8 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         Some(fault) if fault.is_wrong_input() => error.context(WrongInput),
         _ => error,
     })?;
-    let best = outcome.best.map(|score| format!(", the best score {score:.4}")).unwrap_or_default();
-    let why = if outcome.early { ": it got no better" } else { "" };
+    let best = outcome.best.map(|score| format!(", best score {score:.4}")).unwrap_or_default();
+    let why = if outcome.early { ", stopped early because the score did not improve" } else { "" };
     writeln!(
         io::stdout(),
         "{} epochs in {} steps{best}{why}\n{}",
@@ -64,7 +64,7 @@ fn open(what: &str, source: &SourceSettings, recipe: &RecipeSettings) -> anyhow:
     let checked = set.check_pictures()?;
     writeln!(io::stderr(), "[data] {what}, {}:\n{}", path.display(), Overview::of(&set))?;
     turned(checked, exif)?;
-    let purpose = if what == "train" { "to learn from" } else { "to judge the network by" };
+    let purpose = if what == "train" { "for training" } else { "for evaluation" };
     set.check_objects(&format!("[data] `{what}`, {},", path.display()), purpose)?;
     Ok(set)
 }
@@ -80,7 +80,7 @@ pub(crate) fn turned(checked: PicturesChecked, exif: ExifOrientation) -> io::Res
             (count, "they are read as stored; `apply` reads them as displayed")
         }
     };
-    writeln!(io::stderr(), "turned by their EXIF orientation: {count} ({what})")
+    writeln!(io::stderr(), "images that their EXIF orientation rotates or mirrors: {count} ({what})")
 }
 
 fn fit(recipe: &RecipeSettings, train: DataSet, val: DataSet) -> anyhow::Result<Outcome> {

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_chosen_by_name_and_the_best_one_without() {
+    fn version_is_selected_by_name_or_default() {
         assert_eq!(chosen("resnet50", None).unwrap().file, "resnet50-11ad3fa6.pth");
         assert_eq!(chosen("resnet50", Some("imagenet1k_v1")).unwrap().file, "resnet50-0676ba61.pth");
         let unknown = chosen("resnet50", Some("V9")).unwrap_err();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_says_what_is_in_the_cache() {
+    fn list_shows_the_cache_state() {
         let cache = tempfile::tempdir().unwrap();
         let published = &PUBLISHED[0];
         let state = || serde_json::to_value(listed(published, cache.path())).unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_imported_is_wrong_input() {
+    fn import_errors_are_wrong_input() {
         let folder = tempfile::tempdir().unwrap();
         let (file, output) = (folder.path().join("in.pth"), folder.path().join("out.safetensors"));
         fs::write(&file, "no weights").unwrap();

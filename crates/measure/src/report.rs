@@ -89,7 +89,7 @@ impl fmt::Display for ObjectsReport {
         let Self { coco, score_threshold, counts } = self;
         let names = coco.classes.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(5);
         let per_cent = |part: Option<f64>| part.map_or("-".into(), |part| format!("{:.1}", 100.0 * part));
-        writeln!(f, "{} pictures\n{coco}", coco.pictures)?;
+        writeln!(f, "{} images\n{coco}", coco.pictures)?;
         writeln!(f, "{:names$} {:>9} {:>9} {:>9}", "class", "AP", "AP50", "objects")?;
         for class in coco.classes.iter().filter(|class| class.objects > 0) {
             let [ap, ap50] = [class.ap, class.ap50].map(per_cent);
@@ -98,6 +98,6 @@ impl fmt::Display for ObjectsReport {
         // Omits classes that appear neither in the ground truth nor among the detections.
         let told: Vec<ClassCounts> =
             counts.iter().filter(|class| class.support() + class.wrong > 0).cloned().collect();
-        write!(f, "\nscores from {score_threshold} on, IoU from 0.5 on\n{}", table(&told))
+        write!(f, "\nscore threshold {score_threshold}, IoU threshold 0.5\n{}", table(&told))
     }
 }

@@ -165,7 +165,7 @@ impl fmt::Display for TrackingSummary {
         let number = |number: Option<f64>| number.map_or("-".into(), |number| format!("{number:.3}"));
         write!(
             f,
-            "MOTA {}, IDF1 {}, mean IoU {}; {} objects in {} frames: {} missed, {} false, {} switched",
+            "MOTA {}, IDF1 {}, mean IoU {}; {} objects in {} frames: {} misses, {} false positives, {} switches",
             number(self.mota),
             number(self.idf1),
             number(self.iou),

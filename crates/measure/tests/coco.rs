@@ -35,7 +35,7 @@ fn bbox([x, y, width, height]: [f32; 4]) -> BBox {
 }
 
 #[test]
-fn numbers_are_pycocotools() {
+fn metrics_match_pycocotools() {
     let cases: Vec<Case> = serde_json::from_str(GOLDEN).unwrap();
     for case in &cases {
         let ignored = if case.crowds { IgnoredAre::Crowds } else { IgnoredAre::Difficult };
@@ -76,7 +76,7 @@ fn numbers_are_pycocotools() {
 }
 
 #[test]
-fn it_prints_as_pycocotools() {
+fn summary_prints_like_pycocotools() {
     let mut evaluation = evaluation(1, IgnoredAre::Crowds);
     let bbox = bbox([0.0, 0.0, 10.0, 10.0]);
     let object = ObjectTarget { class_id: 1, bbox, ignore: false, area: 100.0 };
@@ -89,7 +89,7 @@ fn it_prints_as_pycocotools() {
 }
 
 #[test]
-fn a_threshold_parts_right_from_wrong_and_missed() {
+fn score_threshold_gives_true_and_false_positives_and_misses() {
     let mut evaluation = evaluation(2, IgnoredAre::Difficult);
     let at = |x: f32| bbox([x, 0.0, 10.0, 10.0]);
     let object = |x, ignore| ObjectTarget { class_id: 1, bbox: at(x), ignore, area: 100.0 };
@@ -163,7 +163,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whoever_finds_all_and_nothing_else_is_perfect(
+    fn perfect_detections_have_ap_1(
         truths in prop::collection::vec(prop::collection::vec(an_object(), 0..8), 1..6), ignored in an_ignored_kind()
     ) {
         // Ignored objects are left out: one may match a good detection of another object that lies in it.
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_pictures_and_of_what_was_found_does_not_matter(
+    fn order_of_images_and_detections_does_not_matter(
         mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
         apart(&mut pictures);
@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_lie_between_0_and_1_and_a_stricter_threshold_gives_less(
+    fn metrics_are_in_range_and_fall_with_stricter_iou(
         pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
         let told = told(&pictures, ignored);
@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_found_besides_never_helps(
+    fn extra_detections_never_raise_ap(
         mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
         let before = told(&pictures, ignored)[0];

@@ -15,7 +15,7 @@ fn rows(rows: &Value) -> Vec<Tracked> {
 }
 
 #[test]
-fn tracks_are_measured_as_by_motmetrics() {
+fn tracking_metrics_match_motmetrics() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("goldens/tracking.json")).unwrap();
     assert!(cases.len() >= 6);
     for case in cases {
@@ -46,7 +46,7 @@ fn tracks_are_measured_as_by_motmetrics() {
 }
 
 #[test]
-fn nothing_has_no_measure() {
+fn empty_evaluation_has_no_metrics() {
     let mut evaluation = TrackingEvaluation::default();
     evaluation.frame(&[], &[]);
     let summary = evaluation.summary();

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_that_may_be_configured_is_a_network() {
+    fn every_configurable_arch_has_a_network() {
         for name in lookout_config::ARCHS {
             Arch::named(name).unwrap();
         }

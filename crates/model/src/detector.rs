@@ -46,10 +46,10 @@ fn run_graphs(
 ) -> Result<Vec<Detections>, String> {
     let Some(size) = images.first().map(|image| image.size()) else { return Ok(Vec::new()) };
     let extent = [size.height, size.width].map(i64::from);
-    let reading = network.device_reading(extent).ok_or("the outputs cannot be read on the GPU")?;
+    let reading = network.device_reading(extent).ok_or("the outputs cannot be postprocessed on the GPU")?;
     let forward = |x: &Tensor| {
         let read = network.outputs(x, extent).read_on_device(&reading);
-        let read = read.unwrap_or_else(|| panic!("the outputs cannot be read on the GPU"));
+        let read = read.unwrap_or_else(|| panic!("the outputs cannot be postprocessed on the GPU"));
         read.unwrap_or_else(|error| panic!("{error}"))
     };
     let rows = graphs.run(images, SIDES_DIVIDE_BY, &forward)?;

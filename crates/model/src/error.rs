@@ -13,18 +13,20 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum ModelError {
     #[error(
-        "`{arch}` is no network that Lookout has; it has {}, and takes others as `{}`",
+        "unknown network `{arch}`; Lookout has {}, and runs other networks as `{}`",
         lookout_config::ARCHS.join(", "), lookout_config::TORCHSCRIPT
     )]
     UnknownArch { arch: String },
     #[error(
-        "there is no GPU {index}: libtorch sees {gpus}; take `device = \"cpu\"` or `\"auto\"`, or see that \
-         the driver and a libtorch with CUDA are installed (`LOOKOUT_CUDA=1 make setup`)"
+        "there is no GPU {index}: libtorch sees {gpus}; use `device = \"cpu\"` or `\"auto\"`, or install the \
+         driver and a libtorch with CUDA (`LOOKOUT_CUDA=1 make setup`)"
     )]
     NoSuchGpu { index: usize, gpus: usize },
-    #[error("fp16 runs on GPUs only; take bf16, fp32 or auto on the CPU")]
+    #[error("fp16 runs on GPUs only; use bf16, fp32 or auto on the CPU")]
     Fp16OnCpu,
-    #[error("`{0}` is neither `torchvision`, `random:SEED` nor a file of weights")]
+    #[error(
+        "`{0}` is not valid as `weights`; use `torchvision`, `random:SEED` with a whole number, or a weight file"
+    )]
     UnknownWeights(String),
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -34,28 +36,28 @@ pub enum ModelError {
     Misfit { section: &'static str, file: String, arch: String, advice: String, source: Box<Misfit> },
     #[error(transparent)]
     Script(#[from] ScriptError),
-    #[error("the labels {} cannot be read", path.display())]
+    #[error("the label file {} cannot be read", path.display())]
     Labels { path: PathBuf, source: io::Error },
     #[error(
-        "{} names {found} classes and the network has {classes}; the file has to have a line for each class, \
-         in the network's order", path.display()
+        "{} names {found} classes and the network has {classes}; write one line per class, in the network's \
+         order", path.display()
     )]
     LabelCount { path: PathBuf, found: usize, classes: usize },
-    #[error("[classify] `classes` names `{class}`, which is no class of the {arch} in [model]")]
+    #[error("[classify] `classes` names `{class}`, which is not a class of the {arch} in [model]")]
     NoSuchClass { class: String, arch: String },
-    #[error("[classify] takes a classifier, and {arch} is none")]
+    #[error("[classify] needs a classifier, and {arch} is not one")]
     NoClassifier { arch: String },
-    #[error("the network is a classifier, and a classifier's weights are no backbone of it; load them whole")]
+    #[error("the network is a classifier, which has no separate backbone; load complete weights instead")]
     NoBackbone,
-    #[error("the picture {} cannot be read", path.display())]
+    #[error("the image {} cannot be read", path.display())]
     Picture { path: PathBuf, source: image::ImageError },
-    #[error("the picture {} cannot be opened", path.display())]
+    #[error("the image {} cannot be opened", path.display())]
     PictureFile { path: PathBuf, source: io::Error },
-    #[error("the picture {} cannot be read: it is {what}", path.display())]
+    #[error("the image {} cannot be read: it is {what}", path.display())]
     NotAPicture { path: PathBuf, what: String },
-    #[error("the picture {} is damaged: {what}; fetch it again, or take it out", path.display())]
+    #[error("the image {} is damaged: {what}; fetch it again, or remove it", path.display())]
     DamagedPicture { path: PathBuf, what: String },
-    #[error("the network was not loaded: the worker was told to stop")]
+    #[error("the network was not loaded because the worker is stopping")]
     Cancelled,
     #[error("the network failed: {reason}")]
     Network { reason: String },

@@ -215,12 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_has_no_scaler() {
+    fn cpu_has_no_gpu_scaler() {
         assert!(gpu_scaler(Target::REFERENCE).unwrap().is_none());
     }
 
     #[test]
-    fn a_frame_and_a_plan_become_the_kernels_arguments() {
+    fn frame_and_plan_are_converted_to_kernel_arguments() {
         let (frame_size, input) = (Size { width: 1920, height: 1080 }, Size { width: 640, height: 384 });
         let frame = Nv12Frame { y: 1 << 40, uv: 2 << 40, y_stride: 2048, uv_stride: 2048, size: frame_size };
         let matrix =

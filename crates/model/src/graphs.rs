@@ -161,7 +161,7 @@ impl Graphs {
             most,
             in_use_mib,
             reason,
-            "the GPU's memory is not enough for a batch; later ones are smaller"
+            "not enough GPU memory for a batch, reducing the batch size"
         );
     }
 
@@ -196,7 +196,7 @@ impl Graphs {
                 self.recorded.len() - 1
             }
         };
-        let recorded = self.recorded.get_mut(index).ok_or("a graph was lost")?;
+        let recorded = self.recorded.get_mut(index).ok_or("a recorded CUDA graph is missing")?;
         slot.run(|slot| recorded.replay(slot, images)).map_err(text)
     }
 }
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_come_in_few_sizes() {
+    fn batch_sizes_are_rounded_up_to_a_few() {
         assert_eq!(
             [1, 2, 3, 5, 64, 100, 128].map(|images| filled_up(images, 128)),
             [1, 2, 4, 8, 64, 128, 128]

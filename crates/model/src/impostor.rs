@@ -11,20 +11,18 @@ pub const IMPOSTOR_BYTES: usize = 4096;
 pub fn impostor(head: &[u8]) -> Option<&'static str> {
     let head = &head[..head.len().min(IMPOSTOR_BYTES)];
     if head.is_empty() {
-        return Some("an empty file, as a download or copy that failed leaves it; fetch it again");
+        return Some("an empty file, perhaps of a failed download or copy; fetch it again");
     }
     if head.starts_with(b"version https://git-lfs") || head.starts_with(b"version https://hawser") {
-        return Some(
-            "a Git LFS pointer, which stands in for the file itself; run `git lfs pull`, or fetch it again",
-        );
+        return Some("a Git LFS pointer instead of the file itself; run `git lfs pull`, or fetch it again");
     }
     if head.starts_with(b"/annex/objects/") || (head.len() < 1024 && contains(head, b".git/annex/objects/")) {
         return Some(
-            "a git-annex pointer, which stands in for the file itself; run `git annex get`, or fetch it again",
+            "a git-annex pointer instead of the file itself; run `git annex get`, or fetch it again",
         );
     }
     if head.len() >= 512 && head.iter().all(|byte| *byte == 0) {
-        return Some("zeros from its start, as a download that was broken off leaves it; fetch it again");
+        return Some("a file that starts with zeros, perhaps of an interrupted download; fetch it again");
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().to_ascii_lowercase();
     let begins = |start: &str| text.starts_with(start.as_bytes());
@@ -37,15 +35,15 @@ pub fn impostor(head: &[u8]) -> Option<&'static str> {
         }
         if contains(&text, b"<error>") {
             return Some(
-                "an error message in XML that a server sent instead of the file; fetch it again, logged in where \
-                 that is needed",
+                "an error message in XML that a server sent instead of the file; fetch it again, with a login if \
+                 the server needs one",
             );
         }
     }
     if begins("<error>") || begins("{\"error") || begins("{\"message") || begins("{\"detail") {
         return Some(
-            "an error message that a server sent instead of the file; fetch it again, logged in where that is \
-             needed",
+            "an error message that a server sent instead of the file; fetch it again, with a login if the server \
+             needs one",
         );
     }
     None
@@ -63,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stand_in_is_named_for_what_it_is() {
+    fn placeholder_files_are_recognized() {
         for (head, name) in [
             (&b""[..], "empty file"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer"),
@@ -82,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_left_alone() {
+    fn data_is_not_taken_for_a_placeholder() {
         for head in [
             &b"PK\x03\x04"[..],
             b"\xff\xd8\xff\xe0",

@@ -21,7 +21,7 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// Checks that all images have the same size, which a batch requires.
 pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
     let differ = pictures.windows(2).any(|two| two[0].size() != two[1].size());
-    if differ { Err("the pictures of the batch have different sizes".into()) } else { Ok(()) }
+    if differ { Err("the images of the batch have different sizes".into()) } else { Ok(()) }
 }
 
 /// Returns images of one size as the input for training.
@@ -33,7 +33,7 @@ pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
 pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
     one_size(pictures)?;
     match pictures {
-        [] => Err("a batch of no pictures".into()),
+        [] => Err("the batch is empty".into()),
         _ => Ok(Stacker::new(Target::REFERENCE).stack(pictures)),
     }
 }
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_normalized_pixel_by_pixel() {
+    fn images_are_normalized_per_channel() {
         let size = Size { width: 2, height: 1 };
         let a = Pixels::new(size, vec![0, 128, 255, 10, 20, 30]).unwrap();
         let b = Pixels::new(size, vec![1; 6]).unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_precision_has_the_same_numbers() {
+    fn normalization_agrees_in_all_precisions() {
         let size = Size { width: 64, height: 32 };
         let bytes: Vec<u8> = (0..size.width * size.height * 3).map(|n| (n * 7 % 256) as u8).collect();
         let picture = Pixels::new(size, bytes).unwrap();

@@ -154,7 +154,7 @@ impl Kernel {
         self.way = match PackedWeight::new(weight, geometry, [n, c, h, w]) {
             Ok(packed) => Way::Packed(packed),
             Err(error) => {
-                tracing::warn!(%error, "a convolution goes the slow way");
+                tracing::warn!(%error, "fused convolution unavailable, using the generic kernel");
                 Way::Plain(weight.shallow_clone())
             }
         };
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stem_on_blocks_is_the_stem_on_pixels() {
+    fn space_to_depth_stem_equals_the_original_stem() {
         tch::manual_seed(3);
         let options = (Kind::Float, Device::Cpu);
         let (x, weight) = (Tensor::randn([2, 3, 64, 96], options), Tensor::randn([64, 3, 7, 7], options));

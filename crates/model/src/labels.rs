@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn imagenet_has_a_thousand_classes() {
+    fn imagenet_labels_have_1000_classes() {
         let labels = Labels::imagenet();
         assert_eq!(labels.0.len(), 1000);
         assert_eq!((labels.name(0), labels.name(999)), ("tench", "toilet tissue"));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn coco_has_eighty_classes_in_ninety_one_slots() {
+    fn coco_labels_have_80_classes_with_91_ids() {
         let labels = Labels::coco();
         assert_eq!(labels.0.len(), 91);
         assert_eq!((0..91).filter_map(|class| labels.shown(class)).count(), 80);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_does_not_fit_is_an_error() {
+    fn wrong_label_count_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "cat\ndog\n").unwrap();
         assert_eq!(Labels::read(file.path(), 2).unwrap().name(1), "dog");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_lines_behind_the_last_name_are_no_names() {
+    fn byte_order_mark_and_trailing_lines_are_ignored() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let wide: Vec<u8> = "\u{feff}cat\r\ndog\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [&b"\xef\xbb\xbfcat\ndog\n"[..], b"cat\r\ndog\r\n\r\n", &wide] {

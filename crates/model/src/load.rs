@@ -362,7 +362,7 @@ fn find(settings: &ModelSettings) -> Result<Named, ModelError> {
     let text = settings.weights.as_str();
     if let Some(seed) = text.strip_prefix("random:") {
         let seed = seed.parse().map_err(|_| ModelError::UnknownWeights(text.into()))?;
-        tracing::warn!(weights = text, "the weights are random: what the network sees means nothing");
+        tracing::warn!(weights = text, "the weights are random: the results are meaningless");
         return Ok(Named { state: State::Seed(seed), name: text.into(), short_side: SHORT_SIDE });
     }
     let (state, short_side) = if text == "torchvision" {

@@ -16,7 +16,7 @@ pub(crate) fn advice(state: &StateDict, prefix: Option<&str>) -> String {
     let under = prefix.map(|prefix| format!("under the prefix `{prefix}` ")).unwrap_or_default();
     if let Some(arch) = fitting(state) {
         return format!(
-            "{under}its tensors are those of {arch}; set `arch = \"{arch}\"`, or take other weights"
+            "{under}its tensors are those of {arch}; set `arch = \"{arch}\"`, or use other weights"
         );
     }
     let begins = state.beginnings();
@@ -24,12 +24,14 @@ pub(crate) fn advice(state: &StateDict, prefix: Option<&str>) -> String {
     let more = if begins.len() > LISTED { " and others" } else { "" };
     match &begins[..] {
         [only] => format!(
-            "all of its names {under}begin with `{only}.`, and without that they do not fit either; see what the file \
-             holds, and take a part of it by `lookout weights import FILE --prefix {only}. --output OUT.safetensors`"
+            "all of its tensor names {under}start with `{only}.`, and do not fit without it either; check what the \
+             file holds, and extract a part of it with `lookout weights import FILE --prefix {only}. --output \
+             OUT.safetensors`"
         ),
         _ => format!(
-            "its names {under}begin with {listed}{more}; save the `state_dict()` of the network that `arch` names, or \
-             take a part of it by `lookout weights import FILE --prefix PREFIX --output OUT.safetensors`"
+            "its tensor names {under}start with {listed}{more}; save the `state_dict()` of the network that `arch` \
+             names, or extract a part of the file with `lookout weights import FILE --prefix PREFIX --output \
+             OUT.safetensors`"
         ),
     }
 }

@@ -114,7 +114,7 @@ impl Norm {
                 let train = train && norm.weight.requires_grad();
                 assert!(
                     !train || values_per_channel(&x) > 1,
-                    "expected more than 1 value per channel when training, and a batch norm's input is {:?}; take a \
+                    "expected more than 1 value per channel when training, and a batch norm's input is {:?}; use a \
                      larger `batch` or `input`",
                     x.size()
                 );

@@ -44,8 +44,8 @@ impl Picture {
         let size = torchvisions_size(source);
         let scaled = caught(|| interpolated(rgb, size));
         let scaled = scaled.map_err(|reason| ModelError::Network { reason })?;
-        #[expect(clippy::expect_used, reason = "the picture was scaled to just this size")]
-        let pixels = Pixels::new(size, scaled).expect("a picture of its own size");
+        #[expect(clippy::expect_used, reason = "the image was scaled to exactly this size")]
+        let pixels = Pixels::new(size, scaled).expect("the scaled image has the requested size");
         Ok(Self { pixels, source, placement: Fit::Stretch.place(source, size) })
     }
 
@@ -67,8 +67,8 @@ impl Picture {
         let (x, y) = (placement.offset_x as i64, placement.offset_y as i64);
         image::imageops::replace(&mut canvas, &scaled, x, y);
         let pixels = Pixels::new(input, canvas.into_raw());
-        #[expect(clippy::expect_used, reason = "the canvas has just the input's size")]
-        let pixels = pixels.expect("a canvas of the input's size");
+        #[expect(clippy::expect_used, reason = "the canvas has exactly the input's size")]
+        let pixels = pixels.expect("the canvas has the input's size");
         Self { pixels, source, placement }
     }
 }
@@ -109,7 +109,7 @@ fn resize(picture: &RgbImage, to: Size) -> RgbImage {
     let mut scaled = Image::new(to.width, to.height, fast_image_resize::PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let done = from.ok().and_then(|from| Resizer::new().resize(&from, &mut scaled, &options).ok());
-    debug_assert!(done.is_some(), "both pictures have three bytes a pixel");
+    debug_assert!(done.is_some(), "both images have three bytes per pixel");
     RgbImage::from_raw(to.width, to.height, scaled.into_vec()).unwrap_or_default()
 }
 
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_torchvisions() {
+    fn resized_sizes_match_torchvision() {
         // From `_resize_image_and_masks` of torchvision 0.26 with the sizes 800 and 1333.
         for (source, size) in [
             ((640, 480), (1066, 800)),

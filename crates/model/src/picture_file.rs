@@ -132,7 +132,7 @@ fn format(path: &Path, bytes: &[u8]) -> Result<ImageFormat, ModelError> {
     let known = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP];
     image::guess_format(bytes).ok().filter(|format| known.contains(format)).ok_or_else(|| {
         let what = impostor(&bytes[..bytes.len().min(IMPOSTOR_BYTES)]);
-        let what = what.unwrap_or("no JPEG, PNG, BMP or WebP file by its content");
+        let what = what.unwrap_or("not a JPEG, PNG, BMP or WebP file by its content");
         ModelError::NotAPicture { path: path.to_owned(), what: what.to_owned() }
     })
 }
@@ -147,7 +147,7 @@ fn check(path: &Path, format: ImageFormat, bytes: &[u8]) -> Result<(), ModelErro
     match format {
         ImageFormat::Jpeg => jpeg::check(bytes).map_err(|damage| damaged(path, damage)),
         ImageFormat::WebP if riff_end(bytes).is_none_or(|end| end > bytes.len() as u64) => {
-            cut("it is cut off: its header says that it is longer")
+            cut("it is cut off: it is shorter than its header states")
         }
         _ => Ok(()),
     }

@@ -39,7 +39,7 @@ impl fmt::Display for LoadStep {
         f.write_str(match self {
             Self::Read => "reading the weights",
             Self::Prepare => "preparing the weights for this processor (one forward pass)",
-            Self::Record => "recording the GPU's work for each batch size",
+            Self::Record => "recording a CUDA graph for each batch size",
         })
     }
 }
@@ -112,7 +112,7 @@ fn record(networks: &mut [Loaded], max_batch: usize) {
             }
             if let Err(error) = network.warm_up(size) {
                 // The batches of this size will hit the same error, and the worker handles it there.
-                tracing::warn!(size, %error, "a batch size could not be recorded");
+                tracing::warn!(size, %error, "cannot record the CUDA graph of a batch size");
                 return;
             }
         }

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crops_come_in_few_sizes() {
+    fn crop_batch_sizes_are_rounded_up_to_a_few() {
         let list = |count| parts(count).collect::<Vec<_>>();
         assert_eq!(list(0), Vec::<usize>::new());
         assert_eq!(list(13), [8, 4, 1]);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_is_cut_with_its_margin_and_without_the_bars() {
+    fn crops_have_a_margin_and_no_letterbox_bars() {
         let (source, input) = (Size { width: 400, height: 200 }, Size { width: 200, height: 200 });
         let pixels = Pixels::new(input, vec![0; 200 * 200 * 3]).unwrap();
         let placement = Fit::Letterbox.place(source, input);

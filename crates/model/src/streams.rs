@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_are_shared_by_those_at_work() {
+    fn threads_are_shared_by_active_streams() {
         let settings = ModelSettings {
             threads: Some(6),
             streams: Some(3),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn small_machines_have_a_stream_a_core_and_large_ones_fewer() {
+    fn stream_count_depends_on_the_cores() {
         for (threads, streams) in [(1, 1), (2, 2), (4, 2), (8, 2), (16, 4), (64, 16)] {
             let settings =
                 ModelSettings { threads: Some(threads), ..ModelSettings::named("resnet18", "random:0") };

@@ -169,7 +169,7 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn bf16_is_not_chosen_where_onednn_may_not_use_its_instructions() {
+    fn bf16_is_not_chosen_if_onednn_isa_is_limited() {
         let limited = |limit: &'static str| onednn_is_limited(&|_| Some(limit.into()));
         assert!(limited("AVX2") && limited("avx512_core"));
         assert!(!limited("ALL") && !limited("AVX512_CORE_BF16") && !limited("AVX512_CORE_AMX"));
@@ -177,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_that_is_not_there_is_an_error() {
+    fn missing_gpu_is_an_error() {
         let error = Target::choose(DeviceSetting::Cuda(99), PrecisionSetting::Auto).unwrap_err();
         assert!(matches!(error, ModelError::NoSuchGpu { index: 99, .. }), "{error}");
     }
 
     #[test]
-    fn fp16_is_for_gpus() {
+    fn fp16_is_rejected_on_the_cpu() {
         let error = Target::choose(DeviceSetting::Cpu, PrecisionSetting::Fp16).unwrap_err();
         assert!(matches!(error, ModelError::Fp16OnCpu), "{error}");
         let target = Target::choose(DeviceSetting::Cpu, PrecisionSetting::Fp32).unwrap();

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_order_mark_is_no_text() {
+    fn byte_order_mark_is_removed() {
         let text = "a\u{e9}\n\u{1f41f}";
         let [little, big]: [fn(u16) -> [u8; 2]; 2] = [u16::to_le_bytes, u16::to_be_bytes];
         let wide = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {

@@ -30,7 +30,7 @@ fn picture(size: Size) -> Pixels {
 }
 
 #[test]
-fn boxes_lie_in_the_source_and_have_area_and_a_name() {
+fn boxes_are_inside_the_source_with_area_and_label() {
     // Sides of the input that 32 does not divide.
     let (input, source) = (Size { width: 200, height: 120 }, Size { width: 1280, height: 960 });
     let settings =
@@ -69,7 +69,7 @@ fn boxes_lie_in_the_source_and_have_area_and_a_name() {
 }
 
 #[test]
-fn a_detector_asks_for_its_usual_input() {
+fn detector_has_its_default_input() {
     let loaded = loaded("fcos_resnet50_fpn", &ModelSettings::named("", ""));
     assert_eq!(loaded.input, Size { width: 640, height: 384 });
 }
@@ -91,7 +91,7 @@ fn old_name(name: &str) -> String {
 }
 
 #[test]
-fn old_files_of_torchvision_load() {
+fn old_torchvision_files_load() {
     for (arch, renamed) in
         [("retinanet_resnet50_fpn", 28), ("fasterrcnn_resnet50_fpn", 18), ("fcos_resnet50_fpn", 12)]
     {
@@ -106,7 +106,7 @@ fn old_files_of_torchvision_load() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_by_name() {
+fn mismatched_tensors_are_named() {
     let mut network = Network::new("fcos_resnet50_fpn", 4).unwrap();
     network.fill(1);
     let mut tensors = network.tensors();
@@ -120,7 +120,7 @@ fn what_does_not_fit_is_told_by_name() {
 }
 
 #[test]
-fn a_classifiers_stages_become_a_detectors_backbone() {
+fn classifier_weights_load_as_a_detector_backbone() {
     let mut classifier = Network::new("resnet50", 7).unwrap();
     classifier.fill(3);
     let state = |network: &Network| StateDict { tensors: network.tensors(), digest: String::new() };

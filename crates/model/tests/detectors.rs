@@ -1,7 +1,7 @@
 //! The detectors against torchvision's, on weights made of a seed: `goldens/make_detectors.py` says how the
 //! goldens came to be, and what each scene changes in the network before.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -75,7 +75,10 @@ impl Case {
         self.found_agrees(&net, &self.x, "set");
         net.settings.score_threshold = 1.0;
         let outputs = net.forward(&self.x, [128, 160]);
-        assert!(net.read(&outputs, [128, 160]).iter().all(|found| found.is_empty()), "no candidate");
+        assert!(
+            net.read(&outputs, [128, 160]).iter().all(|found| found.is_empty()),
+            "expected no detections"
+        );
         for (scene, change) in [
             ("one_class", Self::one_class as fn(&Self, &Changed)),
             ("small", Self::small),
@@ -180,7 +183,7 @@ impl Case {
         let (boxes, _) = boxes.as_chunks::<4>();
         for (number, found) in found.iter().enumerate() {
             let there: Vec<usize> = (0..image.len()).filter(|i| image[*i] as usize == number).collect();
-            let place = format!("{} {scene}, picture {number}", self.arch);
+            let place = format!("{} {scene}, image {number}", self.arch);
             assert_eq!(found.len(), there.len(), "{place}");
             assert!(found.scores.is_sorted_by(|a, b| a >= b), "{place}");
             for (i, golden) in there.iter().enumerate() {
@@ -193,7 +196,7 @@ impl Case {
                 // Of the least certain, those that are as certain may be another choice.
                 let last = found.len() == net.settings.max_detections
                     && found.scores.last().is_some_and(|last| scores[*golden] - last < 1e-5);
-                assert!(same || last, "{place}: box {i} {:?} is not there", boxes[*golden]);
+                assert!(same || last, "{place}: box {i} {:?} is missing", boxes[*golden]);
             }
         }
     }
@@ -238,7 +241,7 @@ const ARCHS: [&str; 5] = [
 ];
 
 #[test]
-fn weights_that_are_no_numbers_are_no_panic() {
+fn nan_weights_do_not_panic() {
     for arch in ARCHS {
         let mut network = Network::new(arch, 3).unwrap();
         network.fill(SEED);
@@ -254,7 +257,7 @@ fn weights_that_are_no_numbers_are_no_panic() {
 }
 
 #[test]
-fn scores_without_end_are_no_panic() {
+fn infinite_scores_do_not_panic() {
     for arch in ["retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
         let mut network = Network::new(arch, 3).unwrap();
         network.fill(SEED);
@@ -274,7 +277,7 @@ fn scores_without_end_are_no_panic() {
 }
 
 #[test]
-fn bf16_is_off_by_what_its_digits_allow() {
+fn bf16_error_is_within_its_precision() {
     let target = Target::choose(lookout_config::Device::Cpu, lookout_config::Precision::Auto).unwrap();
     if target == Target::REFERENCE {
         // Without the processor's help it would take minutes.
@@ -295,7 +298,7 @@ fn bf16_is_off_by_what_its_digits_allow() {
 }
 
 #[test]
-fn a_network_is_differentiable_as_it_is_trained() {
+fn training_forward_is_differentiable() {
     let mut network = Network::new("fcos_resnet50_fpn", 3).unwrap();
     network.fill(SEED);
     let x = Tensor::randn([1, 3, 64, 64], (Kind::Float, Device::Cpu));

@@ -64,7 +64,7 @@ impl Damaged {
 }
 
 #[test]
-fn what_pillow_refuses_is_an_error_and_what_is_whole_is_read() {
+fn damaged_images_are_errors_as_in_pillow() {
     let folder = tempfile::tempdir().unwrap();
     let (mut found, mut of) = (0, 0);
     for case in golden().damaged {
@@ -88,7 +88,7 @@ fn what_pillow_refuses_is_an_error_and_what_is_whole_is_read() {
 }
 
 #[test]
-fn a_cut_off_file_is_found_by_its_header_and_end() {
+fn truncated_files_are_found_by_header_and_end() {
     let folder = tempfile::tempdir().unwrap();
     for case in golden().damaged.iter().filter(|case| case.at.is_none()) {
         let path = folder.path().join(&case.file);
@@ -104,7 +104,7 @@ fn a_cut_off_file_is_found_by_its_header_and_end() {
 }
 
 #[test]
-fn an_image_is_turned_as_its_exif_data_says() {
+fn exif_orientation_is_applied() {
     let golden = golden();
     assert_eq!(golden.turned.len(), 10);
     for Turned { file: name, orientation, size: [width, height], corners } in golden.turned {
@@ -127,15 +127,15 @@ fn an_image_is_turned_as_its_exif_data_says() {
 }
 
 #[test]
-fn a_file_that_is_no_image_is_named_for_what_it_is() {
+fn error_describes_a_file_that_is_not_an_image() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jpg");
     for (content, what) in [
         (&b""[..], "empty file"),
         (b"<!DOCTYPE html><html>Not found</html>", "HTML page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        (b"no image", "no JPEG, PNG, BMP or WebP file"),
-        (b"GIF89a", "no JPEG, PNG, BMP or WebP file"),
+        (b"not an image", "not a JPEG, PNG, BMP or WebP file"),
+        (b"GIF89a", "not a JPEG, PNG, BMP or WebP file"),
     ] {
         fs::write(&path, content).unwrap();
         let errors = [read_picture(&path, Apply).err(), picture_header(&path, Apply).err()];
@@ -150,7 +150,7 @@ fn a_file_that_is_no_image_is_named_for_what_it_is() {
 
 /// Files that came from cameras and tools have no damage: the checks must not see any.
 #[test]
-fn no_damage_is_seen_in_the_images_of_the_repository() {
+fn images_of_the_repository_pass_the_checks() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut count = 0;
     for folder in ["docs/pictures", "crates/model/tests/goldens", "../shared/data/bccd/JPEGImages"] {

@@ -30,7 +30,7 @@ fn apart(network: Network) -> f64 {
 }
 
 #[test]
-fn the_parameters_are_a_residual_nets_without_the_projections() {
+fn plain_parameters_equal_resnet_without_projections() {
     let shapes = |arch: &str| -> BTreeMap<String, Vec<i64>> {
         network(arch).tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect()
     };
@@ -46,7 +46,7 @@ fn the_parameters_are_a_residual_nets_without_the_projections() {
 }
 
 #[test]
-fn small_pictures_have_logits() {
+fn small_images_have_logits() {
     for (plain, _) in PAIRS {
         let logits = logits(network(plain));
         assert_eq!(logits.size(), [2, CLASSES]);
@@ -57,7 +57,7 @@ fn small_pictures_have_logits() {
 /// What makes depth cheap to learn (section 3.1): a block whose layers do nothing is the identity. In a plain net it
 /// is a wall.
 #[test]
-fn past_blocks_that_do_nothing_only_a_residual_net_sees_the_picture() {
+fn only_residual_networks_pass_the_input_through_zero_blocks() {
     for (plain, residual) in PAIRS {
         for (arch, sees) in [(plain, false), (residual, true)] {
             let network = network(arch);

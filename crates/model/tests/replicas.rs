@@ -36,7 +36,7 @@ fn seen(detector: &mut dyn Detect, seed: u32) -> Findings {
 }
 
 #[test]
-fn replicas_at_work_side_by_side_see_the_same() {
+fn concurrent_replicas_give_equal_results() {
     for arch in ["resnet18", "fcos_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn"] {
         let settings = ModelSettings { streams: Some(3), ..settings(arch) };
         let Replicas { mut detectors, .. } = replicas(&settings, &|_| true).unwrap();
@@ -69,7 +69,7 @@ fn resident() -> u64 {
 }
 
 #[test]
-fn replicas_take_no_weights_of_their_own() {
+fn replicas_share_their_weights() {
     // 100 MB of weights.
     let one = ModelSettings { streams: Some(1), ..settings("resnet50") };
     let mut first = replicas(&one, &|_| true).unwrap();
@@ -81,12 +81,12 @@ fn replicas_take_no_weights_of_their_own() {
     let before = resident();
     replicas.detectors.iter_mut().for_each(|detector| drop(seen(detector.as_mut(), 0)));
     let more = resident().saturating_sub(before);
-    assert!(more < 100_000_000, "12 networks took {more} bytes more than one");
+    assert!(more < 100_000_000, "12 networks use {more} bytes more than one");
     assert!(before < 1_200_000_000, "{before} bytes");
 }
 
 #[test]
-fn the_steps_of_loading_are_told_and_it_can_be_stopped_between_them() {
+fn loading_reports_its_steps_and_can_be_cancelled() {
     let steps = RefCell::new(Vec::new());
     let note = |step| {
         steps.borrow_mut().push(step);

@@ -30,7 +30,7 @@ fn furthest(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 #[test]
-fn prepared_networks_give_torchvisions_logits() {
+fn prepared_networks_match_torchvision_logits() {
     let goldens = logits();
     // The detectors have goldens of their own.
     for arch in ARCHS.into_iter().filter(|arch| arch.starts_with("resnet")) {
@@ -44,7 +44,7 @@ fn prepared_networks_give_torchvisions_logits() {
 }
 
 #[test]
-fn bf16_stays_near_fp32_and_sees_the_same() {
+fn bf16_is_close_to_fp32_with_the_same_top_class() {
     let goldens = logits();
     for arch in ["resnet18", "resnet50"] {
         let network = load_raw(&settings(arch, Precision::Bf16)).unwrap().into_classifier().unwrap();
@@ -60,7 +60,7 @@ fn bf16_stays_near_fp32_and_sees_the_same() {
 }
 
 #[test]
-fn a_raw_input_makes_the_way_through_files() {
+fn raw_tensors_are_read_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let (name, size) = SIZES[0];
     let (input, output) = (folder.path().join("x.safetensors"), folder.path().join("y.safetensors"));
@@ -93,7 +93,7 @@ fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
 }
 
 #[test]
-fn the_evaluation_transform_is_torchvisions() {
+fn evaluation_transform_matches_torchvision() {
     let input = Size { width: 224, height: 224 };
     for short_side in [256, 232] {
         let picture = Picture::read(&golden("street.png"), Fit::CenterCrop { short_side }, input).unwrap();
@@ -105,7 +105,7 @@ fn the_evaluation_transform_is_torchvisions() {
 }
 
 #[test]
-fn a_picture_is_classified_and_a_batch_sees_what_each_of_its_pictures_shows() {
+fn batch_results_equal_single_image_results() {
     let mut loaded = load(&settings("resnet18", Precision::Fp32)).unwrap();
     assert_eq!(
         (loaded.input, loaded.fit),
@@ -133,7 +133,7 @@ fn a_picture_is_classified_and_a_batch_sees_what_each_of_its_pictures_shows() {
 }
 
 #[test]
-fn what_cannot_be_had_says_why() {
+fn load_errors_state_the_reason() {
     let fp16 = Target::choose(Device::Cpu, Precision::Fp16).unwrap_err();
     assert!(fp16.to_string().contains("fp16 runs on GPUs only"));
     let gpu = Target::choose(Device::Cuda(63), Precision::Auto).unwrap_err();

@@ -58,7 +58,7 @@ fn cut(pixels: &Pixels, bbox: BBox) -> Pixels {
 }
 
 #[test]
-fn a_crop_is_classified_as_if_it_were_a_picture() {
+fn crop_is_classified_like_an_image() {
     let pictures = [picture(0), picture(5)];
     let frames = [frame(&pictures[0]), frame(&pictures[1])];
     let alone = detector(None).unwrap().detector.detect(&frames).unwrap().findings;
@@ -96,7 +96,7 @@ fn a_crop_is_classified_as_if_it_were_a_picture() {
 }
 
 #[test]
-fn every_detection_is_classified_however_many_there_are() {
+fn all_detections_of_a_large_batch_are_classified() {
     let mut loaded =
         detector(Some(&ClassifySettings { min_side: 1.0, ..classify(Size { width: 32, height: 32 }, &[]) }))
             .unwrap();
@@ -111,7 +111,7 @@ fn every_detection_is_classified_however_many_there_are() {
 }
 
 #[test]
-fn a_class_that_the_detector_does_not_have_is_told() {
+fn class_unknown_to_the_detector_is_an_error() {
     let error = detector(Some(&classify(INPUT, &["unicorn".into()]))).unwrap_err();
-    assert!(error.to_string().contains("`unicorn`, which is no class of the retinanet"), "{error}");
+    assert!(error.to_string().contains("`unicorn`, which is not a class of the retinanet"), "{error}");
 }

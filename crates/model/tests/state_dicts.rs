@@ -8,7 +8,7 @@ use lookout_model::Network;
 const CLASSES: i64 = 5;
 
 #[test]
-fn names_and_sizes_are_torchvisions() {
+fn tensor_names_and_sizes_match_torchvision() {
     let list = include_str!("goldens/state_dicts.txt");
     let networks: Vec<(&str, &str)> =
         list.split('[').skip(1).map(|part| part.split_once("]\n").unwrap()).collect();

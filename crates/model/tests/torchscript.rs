@@ -61,7 +61,7 @@ fn told(found: &Detection) -> (u32, &str, [f32; 4]) {
 }
 
 #[test]
-fn logits_are_a_classifiers() {
+fn logits_module_works_as_a_classifier() {
     let mut loaded = load(&ModelSettings { top_k: 2, ..settings("logits.pt", OutputKind::Logits) }).unwrap();
     assert!(matches!(loaded.fit, Fit::CenterCrop { .. }));
     assert_eq!((loaded.info.arch.as_str(), loaded.info.precision.as_str()), ("torchscript", "fp32"));
@@ -82,7 +82,7 @@ fn logits_are_a_classifiers() {
 }
 
 #[test]
-fn boxes_come_in_three_forms_and_are_told_in_pixels_of_the_source() {
+fn three_output_forms_give_boxes_in_source_pixels() {
     for name in ["dicts.pt", "tuples.pt", "batched.pt"] {
         let mut loaded = load(&boxes(name)).unwrap();
         assert_eq!(loaded.fit, Fit::Letterbox);
@@ -102,7 +102,7 @@ fn boxes_come_in_three_forms_and_are_told_in_pixels_of_the_source() {
 }
 
 #[test]
-fn the_settings_of_detections_hold() {
+fn detection_settings_are_applied() {
     let labels = tempfile::NamedTempFile::new().unwrap();
     fs::write(labels.path(), "__background__\nperson\ncar\n").unwrap();
     let all = ModelSettings {
@@ -128,7 +128,7 @@ fn the_settings_of_detections_hold() {
 }
 
 #[test]
-fn numbers_that_are_none_and_labels_of_no_class_are_left_out() {
+fn non_finite_boxes_and_unknown_labels_are_dropped() {
     let mut loaded = load(&boxes("strange.pt")).unwrap();
     assert!(
         seen(&mut loaded, &[[0; 3], [9; 3]], Keep::all()).iter().all(|found| found.detections.is_empty())
@@ -136,14 +136,14 @@ fn numbers_that_are_none_and_labels_of_no_class_are_left_out() {
 }
 
 #[test]
-fn a_module_that_needs_torchvisions_operators_is_told_what_to_do() {
+fn missing_torchvision_operators_are_explained() {
     refused_with(&boxes("nms.pt"), &["nms.pt", "`torchvision::nms`", "libtorch does not have", "`arch`"]);
 }
 
 #[test]
-fn what_a_module_gives_is_checked_before_it_is_at_work() {
+fn module_output_is_checked_at_load() {
     let one = "[1, 3, 96, 160] of Float";
-    refused_with(&boxes("logits.pt"), &[one, "gave [1, 3] of Float", "a list of N dicts", "`logits`"]);
+    refused_with(&boxes("logits.pt"), &[one, "returned [1, 3] of Float", "a list of N dicts", "`logits`"]);
     refused_with(
         &boxes("unbatched.pt"),
         &[one, "a tuple of 3 ([4, 4] of Float, [4] of Float, [4] of Int64)"],
@@ -163,15 +163,15 @@ fn what_a_module_gives_is_checked_before_it_is_at_work() {
 }
 
 #[test]
-fn a_module_for_one_picture_is_refused_where_there_are_more() {
+fn module_with_fixed_batch_size_is_an_error() {
     let mut loaded = load(&settings("batch_of_one.pt", OutputKind::Logits)).unwrap();
     loaded.warm_up(1).unwrap();
     let error = loaded.warm_up(2).unwrap_err().to_string();
-    assert!(error.contains("gave [1, 3] of Float for `x` [2, 3, 96, 160]"), "{error}");
+    assert!(error.contains("returned [1, 3] of Float for `x` [2, 3, 96, 160]"), "{error}");
 }
 
 #[test]
-fn files_that_are_no_modules_are_told_apart() {
+fn files_that_are_not_modules_are_described() {
     let folder = tempfile::tempdir().unwrap();
     let written = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -183,13 +183,13 @@ fn files_that_are_no_modules_are_told_apart() {
     refused_with(&boxes("state_dict.pth"), &["holds weights and no program", "torch.jit"]);
     let legacy = fs::read(file("../pth/block.legacy.pth")).unwrap();
     refused_with(&written("legacy.pt", &legacy), &["holds weights and no program"]);
-    refused_with(&written("text.pt", b"not a module"), &["is no TorchScript module"]);
+    refused_with(&written("text.pt", b"not a module"), &["is not a TorchScript module"]);
     let module = fs::read(file("dicts.pt")).unwrap();
     refused_with(&written("half.pt", &module[..module.len() / 2]), &["its zip archive is damaged"]);
     let mut damaged = module;
     let program = damaged.windows(10).position(|bytes| bytes == b"def forwar").unwrap();
     damaged[program..program + 3].copy_from_slice(b"fed");
-    refused_with(&written("damaged.pt", &damaged), &["libtorch refuses the module"]);
+    refused_with(&written("damaged.pt", &damaged), &["libtorch cannot load the module"]);
     // The other way round: a module is given as the weights of a network of Lookout's own.
     let weights =
         ModelSettings { output: None, ..ModelSettings::named("resnet18", &boxes("dicts.pt").weights) };
@@ -204,18 +204,18 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[test]
-fn settings_that_do_not_go_with_a_module_are_told() {
+fn settings_that_modules_do_not_support_are_errors() {
     let base = boxes("dicts.pt");
     refused_with(&ModelSettings { output: None, ..base.clone() }, &["`output`", "`--output-kind`"]);
     refused_with(&ModelSettings { weights: "random:7".into(), ..base.clone() }, &["`random:7`", "a file"]);
-    refused_with(&ModelSettings { precision: Precision::Bf16, ..base.clone() }, &["is given fp32"]);
+    refused_with(&ModelSettings { precision: Precision::Bf16, ..base.clone() }, &["receives fp32"]);
     let unknown =
         load(&ModelSettings { arch: "vgg16".into(), weights: "random:7".into(), ..base }).unwrap_err();
-    assert!(unknown.to_string().contains("takes others as `torchscript`"), "{unknown}");
+    assert!(unknown.to_string().contains("runs other networks as `torchscript`"), "{unknown}");
 }
 
 #[test]
-fn raw_outputs_are_as_the_module_gives_them() {
+fn raw_outputs_are_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let [input, output] = ["x", "y"].map(|name| folder.path().join(name).with_extension("safetensors"));
     let x = Tensor::ones([2, 3, 96, 160], (tch::Kind::Float, tch::Device::Cpu));

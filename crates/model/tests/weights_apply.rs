@@ -30,14 +30,14 @@ fn tensors_are_copied_in_place_and_converted() {
     let weights = from(&[("conv.weight", &[2, 3], Kind::Half), ("conv.bias", &[2], Kind::Double)]);
     apply(&network, weights).unwrap();
     assert_eq!(held.sum(Kind::Double).double_value(&[]), 6.0, "the network's own memory is filled");
-    assert!(held.requires_grad() && held.is_leaf(), "the copy is no part of the gradient");
+    assert!(held.requires_grad() && held.is_leaf(), "autograd does not track the copy");
     assert_eq!(network["conv.weight"].kind(), Kind::Float);
     assert_eq!(network["conv.bias"].kind(), Kind::BFloat16);
     assert_eq!(network["conv.bias"].sum(Kind::Double).double_value(&[]), 2.0);
 }
 
 #[test]
-fn all_that_does_not_fit_is_told_at_once_and_nothing_is_copied() {
+fn all_mismatches_are_listed_and_nothing_is_copied() {
     let network = own(&[
         ("a", &[2, 3], Kind::Float),
         ("b", &[4], Kind::Float),
@@ -53,7 +53,7 @@ fn all_that_does_not_fit_is_told_at_once_and_nothing_is_copied() {
     let misfit = misfit(&network, weights);
     assert_eq!(
         misfit.to_string(),
-        "the weights do not fit the network; 1 missing: b; 1 unexpected: stranger; 2 misshapen: \
+        "the weights do not fit the network; 1 missing: b; 1 unexpected: stranger; 2 mismatched: \
          a (the network has [2, 3] Float, the file [3, 2] Float), \
          count (the network has [1] Int64, the file [1] Float)"
     );
@@ -73,12 +73,12 @@ fn long_lists_are_shortened_with_their_count() {
 }
 
 #[test]
-fn a_count_of_batches_may_be_missing_on_either_side() {
+fn num_batches_tracked_is_optional() {
     let with: [(&str, &[i64], Kind); 2] =
         [("bn.weight", &[1], Kind::Float), ("bn.num_batches_tracked", &[], Kind::Int64)];
     apply(&own(&with), from(&with[..1])).unwrap();
     apply(&own(&with[..1]), from(&with)).unwrap();
     let network = own(&with);
     apply(&network, from(&with)).unwrap();
-    assert_eq!(network["bn.num_batches_tracked"].int64_value(&[]), 1, "it is taken where both have it");
+    assert_eq!(network["bn.num_batches_tracked"].int64_value(&[]), 1, "it is copied if both have it");
 }

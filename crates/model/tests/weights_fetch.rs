@@ -77,7 +77,7 @@ fn error(fetch: &Fetch, published: &Published, cache: &Path) -> FetchError {
             assert!(url.ends_with(&format!("/models/{}", published.file)), "{url}");
             assert!(!url.contains("secret"), "{url}");
             assert_eq!(place, cache.join("weights").join(published.file));
-            assert_eq!(files(cache), before, "nothing unfinished is left");
+            assert_eq!(files(cache), before, "no unfinished file is left");
             source
         }
         other => panic!("{other:?}"),
@@ -90,7 +90,7 @@ fn files(cache: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_fetched_once_and_then_taken_from_the_cache() {
+fn file_is_downloaded_once_and_then_cached() {
     let cache = tempfile::tempdir().unwrap();
     let published = tiny();
     let (fetch, requests, thread) = server(sends(Some(SIZE), content()));
@@ -109,7 +109,7 @@ fn a_file_is_fetched_once_and_then_taken_from_the_cache() {
 }
 
 #[test]
-fn a_server_need_not_say_the_length() {
+fn content_length_is_optional() {
     let cache = tempfile::tempdir().unwrap();
     let (fetch, _requests, thread) = server(sends(None, content()));
     let path = fetch.published(&tiny(), cache.path(), &mut |_| {}).unwrap();
@@ -118,7 +118,7 @@ fn a_server_need_not_say_the_length() {
 }
 
 #[test]
-fn a_damaged_file_in_the_cache_is_fetched_again() {
+fn damaged_cached_file_is_downloaded_again() {
     let cache = tempfile::tempdir().unwrap();
     let published = tiny();
     let place = published.place(cache.path());
@@ -131,7 +131,7 @@ fn a_damaged_file_in_the_cache_is_fetched_again() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_told() {
+fn interrupted_download_is_an_error() {
     let cache = tempfile::tempdir().unwrap();
     let (fetch, _requests, thread) = server(sends(Some(SIZE), content()[..SIZE / 2].to_vec()));
     let error = error(&fetch, &tiny(), cache.path());
@@ -140,7 +140,7 @@ fn a_connection_that_breaks_is_told() {
 }
 
 #[test]
-fn another_size_or_content_is_refused() {
+fn wrong_size_or_digest_is_an_error() {
     let cache = tempfile::tempdir().unwrap();
     let (fetch, _requests, thread) = server(sends(Some(SIZE / 2), Vec::new()));
     let short = error(&fetch, &tiny(), cache.path());
@@ -169,7 +169,7 @@ fn another_size_or_content_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_there_and_a_server_that_is_not_there_are_told() {
+fn missing_file_and_unreachable_server_are_errors() {
     let cache = tempfile::tempdir().unwrap();
     let (fetch, _requests, thread) = server(|mut stream| {
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
@@ -183,7 +183,7 @@ fn a_file_that_is_not_there_and_a_server_that_is_not_there_are_told() {
 }
 
 #[test]
-fn a_server_that_hangs_is_given_up() {
+fn hanging_server_times_out() {
     let patience = Duration::from_millis(200);
     let cache = tempfile::tempdir().unwrap();
     let (done, wait) = mpsc::sync_channel::<()>(0);
@@ -210,7 +210,7 @@ fn a_server_that_hangs_is_given_up() {
 }
 
 #[test]
-fn an_unreachable_server_says_what_to_do_by_hand() {
+fn unreachable_server_error_has_manual_instructions() {
     let cache = tempfile::tempdir().unwrap();
     let published = published("resnet50").unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -226,7 +226,7 @@ fn an_unreachable_server_says_what_to_do_by_hand() {
 }
 
 #[test]
-fn the_table_is_torchvisions() {
+fn published_weights_match_torchvision() {
     for published in &PUBLISHED {
         let digits = published.digest_prefix();
         assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{published:?}");

@@ -20,7 +20,7 @@ fn fill(size: &[i64], start: i64, kind: Kind) -> Tensor {
 }
 
 fn assert_same(state: &StateDict, name: &str, expected: &Tensor) {
-    let found = state.tensors.get(name).unwrap_or_else(|| panic!("{name} is not there"));
+    let found = state.tensors.get(name).unwrap_or_else(|| panic!("{name} is missing"));
     assert_eq!(found.size(), expected.size(), "{name}");
     assert_eq!(found.kind(), expected.kind(), "{name}");
     assert_eq!(*found, *expected, "{name}");
@@ -51,13 +51,13 @@ fn a_state_dict_reads_the_same_in_every_format() {
 }
 
 #[test]
-fn a_checkpoint_gives_its_state_dict_without_the_names_of_data_parallel() {
+fn checkpoint_state_dict_is_read_without_data_parallel_prefix() {
     assert_block(&state("checkpoint.zip.pth"));
     assert_block(&state("checkpoint.legacy.pth"));
 }
 
 #[test]
-fn parameters_in_nested_dicts_get_the_names_of_their_dicts() {
+fn nested_dict_keys_become_name_prefixes() {
     for name in ["parameters.zip.pth", "parameters.legacy.pth"] {
         let state = state(name);
         assert_same(&state, "head.weight", &fill(&[2, 2], 0, Kind::Float));
@@ -66,7 +66,7 @@ fn parameters_in_nested_dicts_get_the_names_of_their_dicts() {
 }
 
 #[test]
-fn every_type_comes_out_as_it_was_saved() {
+fn all_dtypes_are_preserved() {
     let floats = [
         ("float16", Kind::Half),
         ("bfloat16", Kind::BFloat16),
@@ -109,7 +109,7 @@ fn views_keep_their_strides_and_offsets() {
 }
 
 #[test]
-fn the_digest_is_the_files_sha256() {
+fn digest_is_the_sha256_of_the_file() {
     let empty_sum = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let digest = state("block.safetensors").digest;
     assert_eq!(digest.len(), empty_sum.len());
@@ -130,7 +130,7 @@ fn refused(name: &str) -> FormatError {
 }
 
 #[test]
-fn what_is_no_state_dict_is_refused_by_name() {
+fn unsupported_content_is_named_in_the_error() {
     let module = refused("refused.module.pth");
     assert!(
         matches!(&module, FormatError::Global { name } if name == "torch.nn.modules.container.Sequential"),
@@ -152,7 +152,7 @@ fn what_is_no_state_dict_is_refused_by_name() {
 }
 
 #[test]
-fn a_folder_and_a_missing_file_are_named() {
+fn folder_and_missing_file_are_errors() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     assert!(matches!(read(&folder), Err(WeightsError::NotAFile { path }) if path == folder));
     let missing = fixture("missing.pth");
@@ -160,7 +160,7 @@ fn a_folder_and_a_missing_file_are_named() {
 }
 
 #[test]
-fn what_is_written_reads_back_the_same() {
+fn written_safetensors_read_back_equal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/weights.safetensors");
     for name in ["block.zip.pth", "types.legacy.pth", "views.zip.pth"] {

@@ -42,7 +42,7 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
-fn every_single_byte_set_to_its_extremes_is_survived() {
+fn extreme_byte_values_do_not_panic() {
     for name in ["block.legacy.pth", "block.safetensors", "block.zip.pth"] {
         let mut bytes = file(name);
         for at in 0..bytes.len() {
@@ -62,7 +62,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn damaged_bytes_are_survived(
+    fn damaged_bytes_do_not_panic(
         which in 0..FILES.len(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_behind_each_beginning_are_survived(
+    fn random_bytes_after_each_file_header_do_not_panic(
         head in prop::sample::select(vec![
             &b"PK\x03\x04"[..], LEGACY_HEAD, b"\x10\x00\x00\x00\x00\x00\x00\x00{", b"",
         ]),
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn programs_of_known_instructions_are_survived(
+    fn random_pickle_programs_do_not_panic(
         program in prop::collection::vec(instruction(), 0..60),
         tail in prop::collection::vec(any::<u8>(), 0..100),
     ) {
@@ -196,7 +196,7 @@ fn views_outside_of_their_storage_are_errors() {
 }
 
 #[test]
-fn an_ordered_dict_of_a_list_of_pairs_is_one() {
+fn ordered_dict_from_a_list_of_pairs_is_read() {
     // As Python 2 wrote it: OrderedDict([["w", tensor]]).
     let tensor = &b"ctorch._utils\n_rebuild_tensor\n(\
         (U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQK\x01K\x03\x85K\x01\x85tR"[..];
@@ -236,7 +236,7 @@ fn python_objects_are_refused_by_name() {
 }
 
 #[test]
-fn calls_that_lie_deep_in_one_another_end() {
+fn deeply_nested_calls_terminate() {
     // _rebuild_from_type_v2(_rebuild_from_type_v2, Tensor, ...), again and again.
     let mut program = Vec::new();
     for _ in 0..100_000 {
@@ -251,7 +251,7 @@ fn calls_that_lie_deep_in_one_another_end() {
 }
 
 #[test]
-fn pickles_that_hold_themselves_end() {
+fn self_referencing_pickles_terminate() {
     // d = {}; d["x"] = d
     assert!(read(&legacy(b"}q\x00X\x01\x00\x00\x00xh\x00s.")).is_err());
     // d = {}; d["model"] = d
@@ -282,7 +282,7 @@ fn pickles_that_hold_themselves_end() {
 }
 
 #[test]
-fn small_programs_cannot_ask_for_much_memory() {
+fn small_programs_cannot_allocate_much_memory() {
     // A list of 65,536 pairs made into a dict again and again, each time by seven bytes.
     let mut program = b"](".to_vec();
     for _ in 0..1 << 16 {
@@ -321,7 +321,7 @@ fn big_endian_files_are_refused() {
 }
 
 #[test]
-fn a_name_that_is_used_twice_is_an_error() {
+fn duplicate_names_are_an_error() {
     let tensor = &b"ctorch._utils\n_rebuild_tensor_v2\n(\
         (X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ\
         K\x00K\x04\x85K\x01\x85\x89NtR"[..];

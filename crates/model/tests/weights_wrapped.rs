@@ -15,7 +15,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 #[test]
-fn everything_that_weights_only_accepts_may_be_beside_the_state_dict() {
+fn values_that_weights_only_accepts_are_allowed() {
     for name in ["beside.zip.pth", "beside.legacy.pth", "beside.protocol4.pth", "beside.protocol5.pth"] {
         let state = read(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let found: Vec<(&str, Vec<f32>)> = state
@@ -64,7 +64,7 @@ fn names(file: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn the_state_dict_is_found_under_every_usual_key() {
+fn state_dict_is_found_under_common_keys() {
     let network = || dict(&[("conv1.weight", tensor(2)), ("fc.bias", tensor(1))]);
     for key in ["net", "model_state", "weights", "params", "ema_state_dict", "state_dict", "model", "module"]
     {
@@ -82,7 +82,7 @@ fn the_state_dict_is_found_under_every_usual_key() {
 }
 
 #[test]
-fn the_prefixes_of_wrappers_are_removed() {
+fn wrapper_prefixes_are_removed() {
     for prefix in
         ["_orig_mod.", "module.", "model.", "net.", "module._orig_mod.", "_orig_mod.module.", "model.net."]
     {
@@ -104,7 +104,7 @@ fn state(tensors: &[(&str, Tensor)]) -> StateDict {
 }
 
 #[test]
-fn the_prefixes_are_removed_from_safetensors_too() {
+fn wrapper_prefixes_are_removed_from_safetensors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wrapped.safetensors");
     let one = Tensor::from_slice(&[1.0_f32]);
@@ -114,7 +114,7 @@ fn the_prefixes_are_removed_from_safetensors_too() {
 }
 
 #[test]
-fn numbers_that_are_none_are_refused_by_the_tensors_name() {
+fn non_finite_values_are_an_error_with_the_tensor_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.safetensors");
     let good = Tensor::ones([4, 3], (Kind::Float, Device::Cpu));
@@ -147,7 +147,7 @@ fn numbers_that_are_none_are_refused_by_the_tensors_name() {
 }
 
 #[test]
-fn a_file_that_is_no_weights_is_named_for_what_it_is() {
+fn error_describes_a_file_that_is_not_weights() {
     let pth = fs::read(fixture("views.zip.pth")).unwrap();
     let tensors = fs::read(fixture("types.safetensors")).unwrap();
     for (content, what) in [
@@ -191,7 +191,7 @@ fn told(error: &ModelError) -> String {
 }
 
 #[test]
-fn a_network_is_found_under_any_prefix_and_beside_other_tensors() {
+fn network_is_found_under_any_prefix_among_other_tensors() {
     let mut all = resnet18("trainer.encoder.");
     all.insert("trainer.loss.scale".into(), Tensor::from(1.0_f32));
     loaded("resnet18", all).unwrap();
@@ -204,7 +204,7 @@ fn a_network_is_found_under_any_prefix_and_beside_other_tensors() {
 }
 
 #[test]
-fn weights_that_do_not_fit_are_told_with_file_section_and_advice() {
+fn mismatch_error_has_file_section_and_advice() {
     let error = told(&loaded("resnet34", resnet18("")).unwrap_err());
     for part in [
         "[model] `weights`",

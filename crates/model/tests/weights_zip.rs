@@ -34,7 +34,7 @@ fn malformed(read: Result<StateDict, FormatError>) -> String {
 }
 
 #[test]
-fn the_least_that_torch_writes_is_read() {
+fn minimal_torch_zip_is_read() {
     let state = stored(&[("a/data.pkl", PICKLE), ("a/data/0", &[0; 16])]).unwrap();
     assert_eq!(state.tensors["w"].size(), [4]);
     let little = [("a/data.pkl", PICKLE), ("a/byteorder", b"little"), ("a/data/0", &[0; 16])];
@@ -57,7 +57,7 @@ fn compressed_entries_are_refused_before_they_are_unpacked() {
 }
 
 #[test]
-fn a_missing_or_misshapen_storage_is_an_error() {
+fn missing_or_wrong_size_storage_is_an_error() {
     assert!(matches!(stored(&[("a/data.pkl", PICKLE)]), Err(FormatError::Zip(_))));
     for bytes in [&[0_u8; 12][..], &[0; 20], &[]] {
         let read = stored(&[("a/data.pkl", PICKLE), ("a/data/0", bytes)]);
@@ -66,7 +66,7 @@ fn a_missing_or_misshapen_storage_is_an_error() {
 }
 
 #[test]
-fn other_archives_are_told_apart() {
+fn other_zip_archives_are_described() {
     assert!(malformed(stored(&[("readme.txt", b"hello")])).contains("not one that torch.save wrote"));
     assert!(malformed(stored(&[("a/data.pkl", PICKLE), ("b/data.pkl", PICKLE)])).contains("two pickles"));
 }
@@ -80,7 +80,7 @@ fn damaged_content_fails_its_checksum() {
 }
 
 #[test]
-fn two_entries_of_one_name_are_an_error() {
+fn duplicate_zip_entries_are_an_error() {
     let mut file = archive(
         &[("a/data.pkl", PICKLE), ("a/data/0", &[0; 16]), ("a/data/1", &[1; 16])],
         CompressionMethod::Stored,
@@ -92,7 +92,7 @@ fn two_entries_of_one_name_are_an_error() {
 }
 
 #[test]
-fn entries_that_share_their_bytes_cannot_hold_more_than_the_file() {
+fn overlapping_zip_entries_are_an_error() {
     // A hundred names in the directory for the one storage of 64 KiB, and a tensor of each.
     let big = vec![0; 1 << 16];
     let mut program = b"\x80\x02}".to_vec();
@@ -110,7 +110,7 @@ fn entries_that_share_their_bytes_cannot_hold_more_than_the_file() {
     let shared = with_aliases(&file, b"a/data/00", 100);
     assert!(shared.len() < 1 << 18);
     let what = malformed(StateDict::from_bytes(&shared));
-    assert!(what.contains("more than the file"), "{what}");
+    assert!(what.contains("zip archive are larger than the file"), "{what}");
 }
 
 /// The archive with its last entry under `count` names, whose last two bytes count up.

@@ -149,7 +149,7 @@ export function open(main, { query }) {
   const anyLevel = [["", "all"], ...["critical", "warning", "info"].map((one) => [one, one])];
   const showing = h("p", { class: "showing", role: "status" });
   const list = h("ol", { class: "alerts", "aria-label": "Alerts, newest first" });
-  const older = h("button", { type: "button", click: () => ask(true) }, "Show older ones");
+  const older = h("button", { type: "button", click: () => ask(true) }, "Show older alerts");
   older.hidden = true;
   const held = h("button", { type: "button", class: "primary held", click: () => arrangeAll(true) });
   held.hidden = true;
@@ -205,7 +205,7 @@ export function open(main, { query }) {
       ({ more } = answer);
       arrangeAll(true);
     } catch (error) {
-      if (!gone.signal.aborted) setText(showing, `The alerts can't be had: ${error.message}.`);
+      if (!gone.signal.aborted) setText(showing, `Cannot load the alerts: ${error.message}.`);
     }
   }
 
@@ -227,8 +227,8 @@ export function open(main, { query }) {
     if (!waits) arrange(list, sorted.map((item) => item.root));
     older.hidden = !more;
     const shown = sorted.length - (waits ? fresh.length : 0);
-    const told = `${words.count(shown)} shown${more ? "; there are older ones" : ""}`;
-    setText(showing, shown ? told : "No alert is like that.");
+    const told = `${words.count(shown)} shown${more ? "; older ones available" : ""}`;
+    setText(showing, shown ? told : "No alert matches the filters.");
   }
 
   /** An alert that has come or changed. One that no longer fits the filter stays until the list is asked for anew. */
@@ -239,7 +239,7 @@ export function open(main, { query }) {
     arrangeAll(false);
   }
 
-  setText(showing, "Asking for the alerts…");
+  setText(showing, "Loading the alerts…");
   ask(false);
 
   return {

@@ -30,7 +30,7 @@ async function ask(path, options) {
     return new Promise(() => {});
   }
   if (!response.ok) {
-    throw new Failure(response.status, body?.error ?? `the monitor answered ${response.status}`, body);
+    throw new Failure(response.status, body?.error ?? `the monitor returned HTTP status ${response.status}`, body);
   }
   return body;
 }

@@ -75,7 +75,7 @@ function showState(state) {
   const said = {
     connecting: "Connecting…",
     live: "Live",
-    lost: `Connection lost. What you see is from ${words.clockTime(heardAt)}; trying again…`,
+    lost: `Connection lost. The data is from ${words.clockTime(heardAt)}; reconnecting…`,
   };
   setText(connection, said[state]);
 }
@@ -102,10 +102,10 @@ const live = new Live({
 const nowhere = {
   open(target) {
     target.append(
-      h("h1", { tabindex: -1 }, "There is no such page"),
-      h("p", null, h("a", { href: url("/") }, "To the cameras")),
+      h("h1", { tabindex: -1 }, "Page not found"),
+      h("p", null, h("a", { href: url("/") }, "Go to the cameras")),
     );
-    return { title: "No such page" };
+    return { title: "Page not found" };
   },
 };
 

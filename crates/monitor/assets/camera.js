@@ -56,7 +56,7 @@ export function open(main, { store, id }) {
   const lastFrame = words.timeElement(null);
   const { list, cells: fact } = facts();
   fact.get("last frame").append(lastFrame);
-  const drops = table("Frames without a record", ["cause", "frames", "why"]);
+  const drops = table("Frames without a record", ["cause", "frames", "meaning"]);
   const labels = h("p", { class: "hint" });
   const takenAt = h("p", { class: "hint" });
   const missing = h("p", { class: "notice bad" });
@@ -85,7 +85,7 @@ export function open(main, { store, id }) {
     const found = history.findLast((one) => Math.abs(Date.parse(one.captured_at) - taken) <= NEAR_MS);
     if (live && tracks.length) drawBoxes(picture.boxes, source, tracks, scale);
     else drawBoxes(picture.boxes, source, found?.tracks ?? shot.detections, scale);
-    takenAt.replaceChildren("Picture of ", words.timeElement(shot.captured_at));
+    takenAt.replaceChildren("Image from ", words.timeElement(shot.captured_at));
   }
 
   const follow = h("input", { type: "checkbox" });
@@ -94,13 +94,13 @@ export function open(main, { store, id }) {
     drawPicture();
   });
 
-  const trackTable = table("Objects followed now", ["object", "id", "score", "followed for", "in zones"]);
-  const zoneTable = table("In the zones now", ["zone", "objects"]);
-  const lineTable = table("Over the lines so far", ["line", "left to right", "right to left"]);
+  const trackTable = table("Current tracks", ["object", "id", "score", "tracked for", "in zones"]);
+  const zoneTable = table("Objects in zones", ["zone", "objects"]);
+  const lineTable = table("Line crossings", ["line", "left to right", "right to left"]);
 
   const plots = {
-    counts: new Plot("Objects in the picture by class", (value, tick) => (tick ? shortNumber(value) : value.toFixed(1))),
-    fps: new Plot("Records a second", (value, tick) => (tick ? shortNumber(value) : value.toFixed(1))),
+    counts: new Plot("Objects in the image by class", (value, tick) => (tick ? shortNumber(value) : value.toFixed(1))),
+    fps: new Plot("Records per second", (value, tick) => (tick ? shortNumber(value) : value.toFixed(1))),
     age: new Plot("Age of the records", (value) => words.span(value)),
     drops: new Plot("Frames dropped", (value, tick) => (tick ? shortNumber(value) : words.count(Math.round(value)))),
   };
@@ -120,9 +120,9 @@ export function open(main, { store, id }) {
       { class: "camera" },
       h(
         "section",
-        { class: "view", "aria-label": "Picture" },
+        { class: "view", "aria-label": "Image" },
         stage,
-        h("div", { class: "under" }, takenAt, field("Boxes run ahead of the picture", follow, { class: "field check" })),
+        h("div", { class: "under" }, takenAt, field("Latest boxes, ahead of the image", follow, { class: "field check" })),
       ),
       h(
         "div",
@@ -133,7 +133,7 @@ export function open(main, { store, id }) {
           "section",
           { class: "panel", "aria-labelledby": "tracks" },
           h("h2", { id: "tracks" }, "Tracks"),
-          h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Objects followed now" }, trackTable.root),
+          h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Current tracks" }, trackTable.root),
           zoneTable.root,
           lineTable.root,
         ),
@@ -142,7 +142,7 @@ export function open(main, { store, id }) {
       h(
         "section",
         { class: "panel timeline", "aria-labelledby": "timeline" },
-        h("div", { class: "panel-head" }, h("h2", { id: "timeline" }, "Timeline"), field("Over", range)),
+        h("div", { class: "panel-head" }, h("h2", { id: "timeline" }, "Timeline"), field("Time range", range)),
         timelineState,
         h("div", { class: "plots" }, ...Object.values(plots).map((plot) => plot.root)),
       ),
@@ -220,7 +220,7 @@ export function open(main, { store, id }) {
       }
     } catch (error) {
       if (gone.signal.aborted) return;
-      setText(missing, error.status === 404 ? `No camera called ${id} has been heard of.` : `Not told: ${error.message}.`);
+      setText(missing, error.status === 404 ? `Unknown camera ${id}.` : `Cannot load the camera: ${error.message}.`);
       missing.hidden = error.status === 0;
     }
   }
@@ -233,7 +233,7 @@ export function open(main, { store, id }) {
       setText(timelineState, "");
       showHistory(told);
     } catch (error) {
-      if (!gone.signal.aborted) setText(timelineState, `The timeline can't be had: ${error.message}.`);
+      if (!gone.signal.aborted) setText(timelineState, `Cannot load the timeline: ${error.message}.`);
     }
   }
 
@@ -281,7 +281,7 @@ export function open(main, { store, id }) {
       }
     },
     unsaved: () => zones.editing && zones.dirty,
-    leaving: () => !(zones.editing && zones.dirty) || confirm("Leave, and lose what you have drawn?"),
+    leaving: () => !(zones.editing && zones.dirty) || confirm("Leave the page and discard your unsaved zones and lines?"),
     close() {
       gone.abort();
       clearInterval(asking);

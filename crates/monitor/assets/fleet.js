@@ -15,7 +15,7 @@ const COLUMNS = [
   ["budget", "Budget"],
   ["degraded", "Degraded"],
   ["partitions", "Partitions"],
-  ["seen", "Last heard of"],
+  ["seen", "Last seen"],
 ];
 
 class Row {
@@ -58,7 +58,7 @@ class Row {
       age: words.span(worker.age_ms),
       budget: words.span(worker.latency_budget_ms),
       degraded: words.count(worker.degraded_cameras),
-      partitions: parts === null || parts === undefined ? "its own file" : parts.join(", ") || "none, standby",
+      partitions: parts === null || parts === undefined ? "pipeline file" : parts.join(", ") || "none, standby",
     };
     for (const [key, value] of Object.entries(told)) setText(this.cells.get(key), value);
     const late = worker.latency_budget_ms !== null && worker.age_ms > worker.latency_budget_ms;
@@ -77,7 +77,7 @@ class Row {
     if (notes.length) heads.push(notes.length === 1 ? "1 bad record" : `${words.count(notes.length)} bad records`);
     if (restarts) heads.push(restarts === 1 ? "1 stage restart" : `${words.count(restarts)} stage restarts`);
     this.bad.hidden = heads.length === 0;
-    if (restarts) notes.push(`Stages that failed and were started again since the worker began: ${words.count(restarts)}`);
+    if (restarts) notes.push(`Stages restarted after a failure since the worker started: ${words.count(restarts)}`);
     const said = `${heads.join(", ")}\n${notes.join("\n")}`;
     if (this.bad.dataset.said === said) return;
     this.bad.dataset.said = said;
@@ -95,7 +95,7 @@ class Row {
 /** Opens the fleet in `main`. */
 export function open(main, { store }) {
   const rows = new Map();
-  const showing = h("p", { class: "showing", role: "status" }, "Asking for the workers…");
+  const showing = h("p", { class: "showing", role: "status" }, "Loading the workers…");
   const body = h("tbody", { role: "rowgroup" });
   const heads = COLUMNS.map(([, head]) => h("th", { scope: "col", role: "columnheader" }, head));
   // The roles are told, since on a narrow screen the table isn't laid out as one.
@@ -119,7 +119,7 @@ export function open(main, { store }) {
     const down = workers.filter((worker) => worker.down).length;
     const cameras = workers.reduce((total, worker) => total + worker.cameras, 0);
     const workersTold = workers.length === 1 ? "1 worker" : `${words.count(workers.length)} workers`;
-    const told = workers.length ? `${workersTold}, ${words.count(cameras)} cameras` : "No worker has been heard of yet.";
+    const told = workers.length ? `${workersTold}, ${words.count(cameras)} cameras` : "No worker has reported yet.";
     setText(showing, down ? `${told}; ${words.count(down)} down` : told);
   }
 

@@ -44,7 +44,7 @@ export class Picture {
     this.image = h("img", { alt: "", decoding: "async", draggable: "false" });
     this.image.hidden = true;
     this.boxes = s("svg", { class: "boxes", "aria-hidden": "true" });
-    this.none = h("p", { class: "none" }, "no picture yet");
+    this.none = h("p", { class: "none" }, "no image yet");
     this.root = h("div", { class: "picture" }, this.none, this.image, this.boxes);
     this.shown = shown ?? (() => this.draw());
     this.wanted = null;
@@ -87,7 +87,7 @@ export class Picture {
       if (!this.shot) {
         this.image.hidden = true;
         this.none.hidden = false;
-        setText(this.none, "no picture yet");
+        setText(this.none, "no image yet");
       }
     }
     // Another one may have come while this one was fetched.

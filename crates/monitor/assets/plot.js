@@ -129,7 +129,7 @@ export class Plot {
     }
     if (known.length === 0) {
       const middle = { x: (LEFT + width) / 2, y: HEIGHT / 2, "text-anchor": "middle" };
-      parts.push(s("text", { class: "tick", ...middle }, "nothing was told in this time"));
+      parts.push(s("text", { class: "tick", ...middle }, "no data in this time range"));
     }
     this.needle = s("path", { class: "needle" });
     this.dots = s("g");
@@ -186,7 +186,7 @@ export class Plot {
     setAttribute(this.svg, "aria-valuemin", 0);
     setAttribute(this.svg, "aria-valuemax", Math.max(0, this.length - 1));
     setAttribute(this.svg, "aria-valuenow", Math.max(0, shown));
-    setAttribute(this.svg, "aria-valuetext", this.length ? `${when}: ${said.join(", ")}` : "nothing");
+    setAttribute(this.svg, "aria-valuetext", this.length ? `${when}: ${said.join(", ")}` : "no data");
   }
 
   /** Fills the table, once somebody opens it: it has a row for each step. */

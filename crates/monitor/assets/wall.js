@@ -6,10 +6,10 @@ import { Picture } from "./picture.js";
 import * as words from "./words.js";
 
 const SORTS = [
-  ["trouble", "trouble first"],
+  ["trouble", "problems first"],
   ["name", "name"],
   ["age", "oldest records"],
-  ["fps", "slowest"],
+  ["fps", "lowest fps"],
   ["drops", "most dropped"],
 ];
 
@@ -86,7 +86,7 @@ class Card {
     setText(this.owner, camera.worker ?? "none");
     setText(this.fps, words.rate(camera.fps));
     setText(this.age, words.span(camera.age_ms));
-    const inPicture = words.countsInWords(camera.counts) || "nothing in the picture";
+    const inPicture = words.countsInWords(camera.counts) || "no objects in the image";
     setText(this.counts, inPicture);
     setAttribute(this.counts, "title", inPicture);
     const lost = words.sum(camera.dropped) + words.sum(camera.expired);
@@ -126,7 +126,7 @@ export function open(main, { store, query }) {
   const text = h("input", { type: "search", autocomplete: "off", spellcheck: "false", size: 18 });
   text.value = filter.q;
   text.addEventListener("input", debounce(120, () => change("q", text.value)));
-  const statuses = [["all", "all"], ["trouble", "with trouble"], ...words.STATUSES.map((one) => [one, one])];
+  const statuses = [["all", "all"], ["trouble", "with problems"], ...words.STATUSES.map((one) => [one, one])];
   const status = choice(filter.status, statuses, (value) => change("status", value));
   if (status.selectedIndex < 0) status.value = filter.status = "all";
   const sort = choice(filter.sort, SORTS, (value) => change("sort", value));
@@ -202,7 +202,7 @@ export function open(main, { store, query }) {
     const all = wanted.length === total;
     setText(showing, all ? `${words.count(total)} cameras` : `${words.count(wanted.length)} of ${words.count(total)}`);
     empty.hidden = wanted.length > 0 || !store.loaded;
-    setText(empty, total ? "No camera is like that." : "No camera has been heard of yet.");
+    setText(empty, total ? "No camera matches the filters." : "No camera has reported yet.");
     place(wanted, FIRST);
   }
 
@@ -289,7 +289,7 @@ export function open(main, { store, query }) {
   }
 
   if (store.loaded) full();
-  else setText(showing, "Asking for the cameras…");
+  else setText(showing, "Loading the cameras…");
 
   return {
     title: "Cameras",

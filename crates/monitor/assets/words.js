@@ -1,4 +1,4 @@
-// How numbers, times and states are told.
+// Formatting of numbers, times and states.
 
 import { h, s, setAttribute, setText } from "./dom.js";
 
@@ -18,30 +18,30 @@ const STATUS = {
 export const STATUSES = Object.keys(STATUS);
 
 const RETRY = {
-  unreachable: "its address doesn't answer",
-  unauthorized: "its user name or password is refused",
+  unreachable: "it can't be reached",
+  unauthorized: "its user name or password was rejected",
   untrusted: "its certificate isn't trusted",
-  not_found: "there is no such file, device or stream",
+  not_found: "the file, device or stream doesn't exist",
   undecodable: "its stream can't be decoded",
   end_of_stream: "its stream ended",
-  stalled: "no frames come any more",
+  stalled: "no frames arrive any more",
   pipeline_error: "its pipeline failed",
 };
 
 const CAUSES = {
-  fps_limit: "beyond the camera's frame rate",
-  skipped: "between two frames that are looked at",
+  fps_limit: "above the configured frame rate",
+  skipped: "only one frame in N is processed",
   queue_full: "the worker was behind",
-  stale: "too old when its turn came",
+  stale: "too old to be processed",
   no_key_frame: "before the first key frame",
   corrupt: "the decoder marked it as corrupt",
-  convert: "could not be converted",
-  infer: "the network failed",
+  convert: "the frame could not be converted",
+  infer: "inference failed",
   shutdown: "the worker stopped",
   stage_failed: "a stage failed",
-  buffer_full: "Kafka was away too long",
+  buffer_full: "Kafka was unavailable for too long",
   rejected: "Kafka refused the record",
-  sink_failed: "the sending stage failed",
+  sink_failed: "the Kafka producer failed",
 };
 
 export const causeInWords = (cause) => CAUSES[cause] ?? cause.replaceAll("_", " ");
@@ -64,27 +64,27 @@ export function reason(camera, now) {
   const why = camera.detail || (camera.retry && (RETRY[camera.retry] ?? camera.retry.replaceAll("_", " ")));
   switch (camera.status) {
     case "silent": {
-      const last = camera.last_frame_at ? `; its last frame came ${ago(camera.last_frame_at, now)}` : "";
+      const last = camera.last_frame_at ? `; the last frame arrived ${ago(camera.last_frame_at, now)}` : "";
       const before = why ? `; before that: ${why}` : "";
-      return `Nothing is heard of it${camera.worker ? ` from ${camera.worker}` : ""}${last}${before}.`;
+      return `No records are received${camera.worker ? ` from ${camera.worker}` : ""}${last}${before}.`;
     }
     case "failed":
-      return `Given up: ${why || "no reason was told"}`;
+      return `Failed: ${why || "no reason reported"}`;
     case "retrying":
-      return `Connecting again: ${why || "no reason was told"}`;
+      return `Reconnecting: ${why || "no reason reported"}`;
     case "connecting":
-      return "Connecting; no frame has come yet";
+      return "Connecting; no frame received yet";
     case "unknown":
-      return "It is in the registry, and no worker has told of it yet";
+      return "In the registry, but not reported by any worker yet";
     case "disabled":
       return "Disabled in the registry";
     case "stopped":
       return camera.detail || "Stopped";
     case "ended":
-      return camera.detail || "Its file was read to the end";
+      return camera.detail || "The file was read to its end";
     default:
       return camera.degraded
-        ? `Its worker is over its latency budget and looks at 1 frame in ${camera.degraded}`
+        ? `Its worker exceeds its latency budget and processes 1 frame in ${camera.degraded}`
         : "";
   }
 }

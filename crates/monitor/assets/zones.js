@@ -39,9 +39,9 @@ export class Zones {
       "p",
       { id: freshId("zones-help"), class: "hint" },
       "Mouse: click the corners; a double click, or a click on the first corner, closes the zone. Drag corners to ",
-      "move them, and the dots between them to add one. Keyboard, with the picture focused: arrow keys move the ",
-      "crosshair (with Shift further), Enter sets a corner, Enter again at the same place closes, Backspace takes ",
-      "the last corner back, Escape cancels, Delete removes what is selected. The corners can also be typed below.",
+      "move them, and the dots between them to add one. Keyboard, with the image focused: arrow keys move the ",
+      "crosshair (with Shift in larger steps), Enter sets a corner, Enter again at the same place closes, Backspace ",
+      "removes the last corner, Escape cancels, Delete removes the selection. The corners can also be typed below.",
     );
     this.svg = s("svg", { class: "shapes", "aria-hidden": "true" });
     this.svg.addEventListener("pointerdown", (event) => this.press(event));
@@ -277,7 +277,7 @@ export class Zones {
     this.select(under ?? null);
     if (under) this.corner = under.points.findIndex((point) => this.near(point, this.cross));
     this.render();
-    announce(under ? `${under.kind} ${under.name}, corner ${this.corner + 1}` : "no corner is here");
+    announce(under ? `${under.kind} ${under.name}, corner ${this.corner + 1}` : "no corner at this position");
   }
 
   nextCorner(by) {
@@ -294,7 +294,7 @@ export class Zones {
     this.selected = null;
     this.corner = null;
     this.drawing = { kind, points: [] };
-    this.say(kind === "zone" ? "Set the zone's corners in the picture." : "Set the line's two ends in the picture.");
+    this.say(kind === "zone" ? "Set the zone's corners in the image." : "Set the line's two end points in the image.");
     this.render();
     this.svg.focus();
     this.svg.scrollIntoView({ block: "nearest" });
@@ -324,7 +324,7 @@ export class Zones {
   finish() {
     const { kind, points } = this.drawing;
     if (points.length < least(this.drawing)) {
-      this.say(kind === "zone" ? "A zone has three corners or more." : "A line has two ends.", "bad");
+      this.say(kind === "zone" ? "A zone needs at least three corners." : "A line needs two end points.", "bad");
       return;
     }
     const taken = new Set(this.shapes.map((shape) => shape.name));
@@ -364,7 +364,7 @@ export class Zones {
       this.selected = null;
       announce(`${shape.kind} ${shape.name} removed`);
     } else {
-      this.say(shape.kind === "zone" ? "A zone keeps three corners or more." : "A line keeps two ends.", "bad");
+      this.say(shape.kind === "zone" ? "A zone needs at least three corners." : "A line needs two end points.", "bad");
     }
     this.render();
   }
@@ -375,7 +375,7 @@ export class Zones {
     setAttribute(this.svg, "tabindex", this.editing ? 0 : null);
     setAttribute(this.svg, "aria-hidden", this.editing ? null : "true");
     setAttribute(this.svg, "role", this.editing ? "application" : null);
-    setAttribute(this.svg, "aria-label", this.editing ? "Picture, to draw zones and lines in" : null);
+    setAttribute(this.svg, "aria-label", this.editing ? "Image for drawing zones and lines" : null);
     setAttribute(this.svg, "aria-describedby", this.editing ? this.help.id : null);
     this.svg.classList.toggle("editing", this.editing);
     this.svg.classList.toggle("drawing", this.drawing !== null);
@@ -390,12 +390,12 @@ export class Zones {
     for (const { kind, name, points } of this.shapes) {
       list.append(h("li", null, h("b", null, name), ` ${kind}${kind === "zone" ? `, ${points.length} corners` : ""}`));
     }
-    const parts = [this.shapes.length ? list : h("p", { class: "hint" }, "None are drawn.")];
+    const parts = [this.shapes.length ? list : h("p", { class: "hint" }, "No zones or lines are defined.")];
     if (this.version !== null) {
       const edit = h("button", { type: "button", click: () => this.edit() }, "Edit zones and lines");
       parts.push(h("div", { class: "buttons" }, edit));
     } else if (this.known) {
-      const why = "This camera isn't in the registry: its zones are those of the monitor's file, and are changed there.";
+      const why = "This camera isn't in the registry: its zones and lines are set in the monitor's file.";
       parts.push(h("p", { class: "hint" }, why));
     }
     return parts;
@@ -530,12 +530,12 @@ export class Zones {
     };
     const heads = ["corner", "x, %", "y, %", ""].map((text) => (text ? h("th", { scope: "col" }, text) : h("td")));
     const table = h("table", { class: "corners" }, h("thead", null, h("tr", null, ...heads)), body);
-    const hint = shape.kind === "line" ? "The arrow points from the line's left to its right." : null;
+    const hint = shape.kind === "line" ? "The arrow points from the left side of the line to its right side." : null;
     return h("div", null, table, hint && h("p", { class: "hint" }, hint));
   }
 
   leave() {
-    if (this.dirty && !confirm("Discard what you have drawn?")) return;
+    if (this.dirty && !confirm("Discard your unsaved changes?")) return;
     this.done(this.saved);
     this.say("");
   }
@@ -592,9 +592,9 @@ export class Zones {
       this.say("");
       this.reload();
     };
-    const choices = [h("button", { type: "button", click: reload }, "Load theirs, and lose mine")];
+    const choices = [h("button", { type: "button", click: reload }, "Load the new version and discard my changes")];
     if (Number.isInteger(version)) {
-      choices.push(h("button", { type: "button", click: () => this.save(version) }, "Save mine over theirs"));
+      choices.push(h("button", { type: "button", click: () => this.save(version) }, "Overwrite with my changes"));
     }
     this.message.append(" ", ...choices);
   }

@@ -1,12 +1,12 @@
-//! A fleet that is not there: an embedded broker, cameras whose objects walk about, and what the monitor costs.
+//! Load test of the monitor: an embedded broker, simulated cameras with moving objects, and the CPU time and
+//! memory of the monitor.
 //!
 //! ```text
 //! cargo run --release -p lookout-monitor --example load -- --cameras 500 --fps 10 --seconds 180 --lookout target/release/lookout
 //! ```
 //!
-//! Without `--lookout` it only prints the broker's address, and whoever wants to look starts a monitor with
-//! `--brokers`.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for whoever works on the monitor")]
+//! Without `--lookout` it only prints the address of the broker; start a monitor with `--brokers` yourself.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for developers of the monitor")]
 
 use std::{
     env, fs,
@@ -263,7 +263,7 @@ impl Monitor {
         let now = Instant::now();
         let (at, before) = self.last.replace((now, ticks));
         let share = (ticks - before) as f64 / 100.0 / now.duration_since(at).as_secs_f64();
-        print!("  monitor: {share:.2} of a core, {rss}");
+        print!("  monitor: {share:.2} cores, {rss}");
     }
 }
 

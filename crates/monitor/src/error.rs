@@ -13,17 +13,17 @@ use thiserror::Error;
 
 #[derive(Debug, Error)]
 pub enum MonitorError {
-    #[error("{address} cannot be served: {source}")]
+    #[error("cannot listen on {address}: {source}")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("{0}")]
     Refused(String),
-    #[error("the store {} cannot be opened: {source}", path.display())]
+    #[error("cannot open the store {}: {source}", path.display())]
     Open { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("{0} has stopped")]
+    #[error("{0}")]
     Stopped(&'static str),
 }
 
@@ -31,17 +31,17 @@ pub enum MonitorError {
 pub enum StoreError {
     #[error("{0}")]
     Sql(#[from] rusqlite::Error),
-    #[error("the store {} fails: {source}{}", path.display(), advice(source))]
+    #[error("access to the store {} failed: {source}{}", path.display(), advice(source))]
     File { path: Arc<Path>, source: rusqlite::Error },
     #[error(
         "the store {} was deleted or replaced while it was in use: put the file back, or restart the monitor, which then \
-         begins a new one",
+         creates a new one",
         path.display()
     )]
     Gone { path: Arc<Path> },
-    #[error("the store holds what cannot be read: {0}")]
+    #[error("the store contains a value that cannot be decoded: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the store has stopped")]
+    #[error("the thread of the store has stopped")]
     Stopped,
 }
 
@@ -59,15 +59,15 @@ impl StoreError {
 pub(crate) fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "; the file is damaged: stop the monitor and move the file away with those beside it that end in `-wal` and \
-             `-shm`, and the monitor begins a new one with what Kafka still has; `sqlite3 FILE .recover` may save what the \
-             old one holds"
+            "; the file is damaged: stop the monitor, and move it away with the files of the same name that end in \
+             `-wal` and `-shm`; the monitor then creates a new store from the records that Kafka still has, and \
+             `sqlite3 FILE .recover` may recover data of the old one"
         }
-        Some(ErrorCode::DiskFull) => "; make room on its disk",
+        Some(ErrorCode::DiskFull) => "; free space on its disk",
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             "; check that the monitor may write the file and its folder"
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "; another program uses it",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "; another program has locked it",
         Some(ErrorCode::SystemIoFailure) => "; check its disk",
         _ => "",
     }

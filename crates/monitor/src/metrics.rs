@@ -101,29 +101,33 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("records", "Records read, by topic", self.read.clone());
-        registry.register("unreadable", "Records that nobody can read, by topic", self.unreadable.clone());
+        registry.register(
+            "unreadable",
+            "Records that cannot be decoded or are invalid, by topic",
+            self.unreadable.clone(),
+        );
         registry.register(
             "deleted",
-            "Records that were deleted, by their retention time or otherwise, before they were read, by topic",
+            "Records that were deleted, by retention or otherwise, before they were read, by topic",
             self.deleted.clone(),
         );
-        registry.register("passed_over", "Records passed over, by cause", self.passed.clone());
+        registry.register("passed_over", "Records ignored, by cause", self.passed.clone());
         registry.register(
             "time_doubts",
-            "Cameras whose `pts_ns` and `captured_at` ran at different paces, by the one that is not believed",
+            "Cameras whose `pts_ns` and `captured_at` advanced at different rates, by the ignored field",
             self.doubts.clone(),
         );
         registry.register_with_unit(
             "lag",
-            "Age of the last record when it was taken",
+            "Age of the last record when it was read",
             Unit::Seconds,
             self.lag.clone(),
         );
-        registry.register("cameras", "Cameras that are known", self.cameras.clone());
-        registry.register("workers", "Workers that are known", self.workers.clone());
+        registry.register("cameras", "Known cameras", self.cameras.clone());
+        registry.register("workers", "Known workers", self.workers.clone());
         registry.register("alerts", "Alerts raised, by rule and level", self.alerts.clone());
-        registry.register("alerts_open", "Alerts that stand", self.alerts_open.clone());
-        registry.register("alerts_published", "Records written to the alerts' topic", self.published.clone());
+        registry.register("alerts_open", "Alerts that were raised and not cleared", self.alerts_open.clone());
+        registry.register("alerts_published", "Alert records written to their topic", self.published.clone());
         registry.register(
             "tracks_lost",
             "Tracks that were not written to their topic",
@@ -133,11 +137,11 @@ impl Metrics {
         registry.register_with_unit("store", "Size of the store", Unit::Bytes, self.store_bytes.clone());
         registry.register_with_unit(
             "checkpoint",
-            "Time to keep a checkpoint",
+            "Time to commit a checkpoint to the store",
             Unit::Seconds,
             self.checkpoint.clone(),
         );
-        registry.register("browsers", "Browsers that listen", self.browsers.clone());
+        registry.register("browsers", "Browsers with an open event stream", self.browsers.clone());
     }
 
     /// Copies the counts of the state into the metrics.

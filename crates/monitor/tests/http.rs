@@ -70,7 +70,7 @@ impl Drop for Running {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_tokens_of_one_client_behind_a_proxy_lock_nobody_else_out() {
+async fn rate_limits_wrong_tokens_per_client_behind_a_proxy() {
     let running = Running::start("").await;
     for _ in 0..10 {
         assert_eq!(running.status_with("wrong", "198.51.100.7").await, "401");
@@ -83,7 +83,7 @@ async fn wrong_tokens_of_one_client_behind_a_proxy_lock_nobody_else_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_works_under_a_base_path() {
+async fn serves_the_page_under_a_base_path() {
     let running = Running::start("base_path = \"/lookout/\"").await;
     for prefix in ["/lookout", ""] {
         let to_login = running.ask(&format!("GET {prefix}/alerts?state=open HTTP/1.1"), "").await;
@@ -108,7 +108,7 @@ async fn the_page_works_under_a_base_path() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_are_not_collected_by_a_proxy() {
+async fn event_stream_disables_proxy_buffering() {
     let running = Running::start("").await;
     let address = running.address;
     let head = spawn_blocking(move || {
@@ -129,7 +129,7 @@ async fn events_are_not_collected_by_a_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_open_requests_keep_nobody_out() {
+async fn answers_while_many_half_open_requests_are_held() {
     let running = Running::start("trusted_proxies = []").await;
     let address = running.address;
     let half_open = spawn_blocking(move || {

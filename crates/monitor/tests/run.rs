@@ -229,7 +229,7 @@ points = [[0.5, 0.0], [0.5, 1.0]]
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_is_killed_in_mid_run_misses_and_doubles_no_alert() {
+async fn loses_and_duplicates_no_alert_when_killed() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut cameras = [Camera::new("gate"), Camera::new("yard")];
@@ -258,7 +258,7 @@ async fn one_that_is_killed_in_mid_run_misses_and_doubles_no_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_not_known_gets_nothing_and_another_site_changes_nothing() {
+async fn rejects_unauthenticated_and_cross_site_requests() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     let mut settings = settings(&cluster, &folder, "");
     settings.token = Some(Secret::new(TOKEN));
@@ -299,7 +299,7 @@ async fn who_is_not_known_gets_nothing_and_another_site_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_it_knows_is_served() {
+async fn serves_overview_details_history_and_alerts() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let running = Running::start(settings(&cluster, &folder, CROSSING)).await;
@@ -341,7 +341,7 @@ async fn what_it_knows_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn zones_are_saved_to_the_registry_and_nobody_is_overwritten() {
+async fn saves_zones_to_the_registry_and_reports_conflicts() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     let registry = Registry::open(cluster.settings(), 2).await.unwrap();
     let spec = CameraSpec::new("gate".parse().unwrap(), "test://ball");
@@ -379,7 +379,7 @@ async fn hook(State(calls): State<Calls>, headers: HeaderMap, body: Bytes) -> St
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_is_told_until_it_takes_it_and_can_see_who_tells() {
+async fn retries_a_webhook_and_signs_its_calls() {
     let calls = Calls::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = listener.local_addr().unwrap();
@@ -414,7 +414,7 @@ async fn a_webhook_is_told_until_it_takes_it_and_can_see_who_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_that_a_webhook_refuses_is_set_aside_and_the_others_go_on() {
+async fn sets_a_refused_alert_aside_and_delivers_the_others() {
     let calls = Arc::new(AtomicUsize::new(0));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = listener.local_addr().unwrap();
@@ -455,7 +455,7 @@ async fn healthy(running: &Running, status: u16) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn snapshots_that_may_not_be_read_cost_the_images_and_nothing_else() {
+async fn unauthorized_snapshots_affect_only_the_images() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     cluster.set_refused(RecordKind::Snapshot, true).unwrap();
     let sink = KafkaSink::start(cluster.settings()).unwrap();
@@ -465,7 +465,7 @@ async fn snapshots_that_may_not_be_read_cost_the_images_and_nothing_else() {
     until("the camera, and the notice", async || {
         let overview = running.get("/api/overview").await.json();
         let notice = overview["notices"].get(0)?.as_str()?;
-        let is_it = notice.starts_with("There are no images: `lookout.snapshots.v1` cannot be read");
+        let is_it = notice.starts_with("Images are not available: `lookout.snapshots.v1` cannot be read");
         (is_it && overview["cameras"].get(0).is_some()).then_some(())
     })
     .await;
@@ -479,7 +479,7 @@ async fn snapshots_that_may_not_be_read_cost_the_images_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_nothing() {
+async fn health_reports_unauthorized_frames_until_they_can_be_read() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     cluster.set_refused(RecordKind::Frame, true).unwrap();
     let running = Running::start(settings(&cluster, &folder, "")).await;
@@ -512,7 +512,7 @@ async fn frames_that_may_not_be_read_for_a_while_are_told_by_its_health_and_end_
 
 /// The monitor loses its connection and the cameras do not, as when the brokers return at another address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_monitor_that_is_cut_off_says_so_and_raises_no_alert_of_cameras() {
+async fn a_disconnected_monitor_is_unhealthy_and_raises_no_camera_alert() {
     let (cluster, folder) = (cluster(), TempDir::new().unwrap());
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let rule = "[[rule]]\nname = \"down\"\nkind = \"camera_down\"\nfor_s = 1\nlevel = \"critical\"\n\

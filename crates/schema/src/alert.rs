@@ -5,38 +5,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BBox, CameraId, CameraStatus, Epoch, LineDirection, SessionId, Timestamp, WorkerId};
 
-/// Something has happened, changed or passed. The records of one alert share their `id`; its last one says how it
-/// is now. The key is the camera's or the worker's id.
+/// An alert was raised, has changed its level, or was cleared. All records of an alert have the same `id`; the last one
+/// has its current state. The Kafka key is the id of the camera or the worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRecord {
     /// [`AlertRecord::SCHEMA`].
     pub schema: String,
-    /// Names the alert for ever. It is made from what it tells, so that telling it again gives the same.
+    /// Permanent id of the alert. It is derived from the event, so that a repeated report has the same id.
     pub id: String,
-    /// Counts the alert's records from 1: `(id, version)` names one, and of two the higher is the later.
+    /// Number of the record within the alert, from 1. `(id, version)` identifies a record; the higher one is later.
     pub version: u32,
-    /// Which consumer tells it: `monitor` or `adas`, or another's name.
+    /// The consumer that published the alert: `monitor`, `adas`, or another name.
     pub consumer: String,
-    /// The rule's name.
+    /// The name of the rule.
     pub rule: String,
     pub state: AlertState,
     pub level: AlertLevel,
-    /// When what it tells was so, by the clock of the record that says it.
+    /// When the event occurred, by the clock of the record that shows it.
     pub at: Timestamp,
-    /// When the alert was raised first.
+    /// When the alert was raised.
     pub raised_at: Timestamp,
     /// When this record was handed to the Kafka client.
     pub published_at: Timestamp,
-    /// From `at` to `published_at`.
+    /// Time from `at` to `published_at`.
     pub age_ms: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,
-    /// The frame that it was raised, changed or cleared by, where it was one.
+    /// The frame that caused this record, if a frame did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<FrameRef>,
-    /// The same in words, for people.
+    /// Description of the alert for people.
     pub message: String,
     pub evidence: AlertEvidence,
 }
@@ -45,7 +45,7 @@ impl AlertRecord {
     pub const SCHEMA: &'static str = "lookout.alert/1";
 }
 
-/// Names a frame of a camera.
+/// Identifies a frame of a camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameRef {
     pub epoch: Epoch,
@@ -53,14 +53,14 @@ pub struct FrameRef {
     pub seq: u64,
 }
 
-/// Where an alert is in its life.
+/// State of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
     Raised,
     /// Its level has changed.
     Changed,
-    /// It is so no more. What happens at a moment, such as a crossing, is raised and never cleared.
+    /// The condition no longer holds. Alerts of momentary events, such as a line crossing, are never cleared.
     Cleared,
 }
 
@@ -74,15 +74,15 @@ impl AlertState {
     }
 }
 
-/// How much it matters.
+/// Severity of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertLevel {
-    /// Worth a line in a log.
+    /// For information only.
     Info,
-    /// Someone should look.
+    /// Should be checked.
     Warning,
-    /// Someone should act at once.
+    /// Requires immediate action.
     Critical,
 }
 
@@ -98,36 +98,36 @@ impl AlertLevel {
     }
 }
 
-/// What an alert rests on.
+/// The evidence for an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AlertEvidence {
-    /// An object in the vehicle's path comes nearer. Advisory only.
+    /// An object in the vehicle's path is approaching. Advisory only.
     Collision(CollisionEvidence),
-    /// More objects than the limit are in a zone, or in the picture where no zone is named.
+    /// More objects than `limit` are in a zone, or in the image if no zone is given.
     Count {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone: Option<String>,
         count: u64,
         limit: u64,
-        /// For how long it has been so.
+        /// How long the condition has held.
         for_s: f64,
     },
     /// An object has crossed a line.
     Line { line: String, direction: LineDirection, object: ObjectRef },
-    /// An object stays in a zone.
+    /// An object has stayed in a zone.
     Dwell { zone: String, dwell_s: f64, object: ObjectRef },
-    /// A camera gives no frames.
+    /// A camera delivers no frames.
     CameraDown {
         status: CameraStatus,
-        /// What went wrong, in words.
+        /// Description of the error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
         for_s: f64,
     },
-    /// A worker gives no sign of life.
+    /// No status records are received from a worker.
     WorkerDown { for_s: f64 },
-    /// A camera's records are older than they may be.
+    /// A camera's records are older than `budget_ms`.
     Latency { age_ms: i64, budget_ms: i64, for_s: f64 },
 }
 
@@ -146,7 +146,7 @@ impl AlertEvidence {
     }
 }
 
-/// An object, as `lookout.tracks.v1` tells of it.
+/// An object, as published on `lookout.tracks.v1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectRef {
     /// The track's `tracker` and `id`, in the session of the alert's `frame`.
@@ -158,22 +158,23 @@ pub struct ObjectRef {
     pub bbox: BBox,
 }
 
-/// How soon an object is here.
+/// Estimated time to collision with an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CollisionEvidence {
     pub object: ObjectRef,
-    /// Time to collision, if neither side changes its speed.
+    /// Time to collision, if neither the object nor the vehicle changes its speed.
     pub ttc_s: f64,
-    /// Within which it lies with 95 % probability; none where the object may not come nearer at all.
+    /// Lower bound of the 95 % interval of `ttc_s`.
     pub ttc_low_s: f64,
+    /// Upper bound of the 95 % interval of `ttc_s`; null if the object may not be approaching at all.
     #[serde(default)]
     pub ttc_high_s: Option<f64>,
-    /// For how long the object has been watched.
+    /// How long the object has been tracked.
     pub watched_s: f64,
-    /// Along the ground, where the camera's height, pitch and focal length are known.
+    /// Distance along the ground, if the camera's height, pitch and focal length are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distance_m: Option<f64>,
-    /// Above 0 where it comes nearer.
+    /// Closing speed; above 0 if the object is approaching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing_m_s: Option<f64>,
 }

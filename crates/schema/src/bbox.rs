@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clipped_box_has_area_and_lies_within(corners in any::<[f32; 4]>(), width in 1u32..8192, height in 1u32..8192) {
+        fn clipped_boxes_have_an_area_within_the_frame(corners in any::<[f32; 4]>(), width in 1u32..8192, height in 1u32..8192) {
             if let Some(b) = BBox::from(corners).clipped(Size { width, height }) {
                 prop_assert!(0.0 <= b.x1 && b.x1 < b.x2 && b.x2 <= width as f32);
                 prop_assert!(0.0 <= b.y1 && b.y1 < b.y2 && b.y2 <= height as f32);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn two_boxes_share_what_both_cover() {
+    fn computes_the_iou() {
         let iou = |a: [f32; 4], b: [f32; 4]| BBox::from(a).iou(b.into());
         assert!((iou([0.0, 0.0, 4.0, 2.0], [2.0, 0.0, 6.0, 2.0]) - 1.0 / 3.0).abs() < 1e-12);
         assert!((iou([1.0, 1.0, 3.0, 3.0], [1.0, 1.0, 3.0, 3.0]) - 1.0).abs() < 1e-12);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn not_a_number_is_no_box() {
+    fn rejects_nan_and_boxes_outside_of_the_frame() {
         let size = Size { width: 10, height: 10 };
         assert_eq!(BBox::from([f32::NAN, 0.0, 5.0, 5.0]).clipped(size), None);
         assert_eq!(BBox::from([20.0, 0.0, 25.0, 5.0]).clipped(size), None);

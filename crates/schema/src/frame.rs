@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BBox, CameraId, Clock, DropCause, Epoch, SessionId, Timestamp, WorkerId};
 
-/// What was seen in one frame of one camera. A frame in which nothing was seen has a record too.
+/// The inference result of one frame of a camera. A frame without detections has a record too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameRecord {
     /// [`FrameRecord::SCHEMA`].
@@ -18,21 +18,21 @@ pub struct FrameRecord {
     pub session: SessionId,
     /// Counts the decoded frames of the session from 0; a gap shows dropped frames.
     pub seq: u64,
-    /// Presentation time in the stream, in nanoseconds, where the stream has one.
+    /// Presentation timestamp in the stream, in nanoseconds, if the stream has one.
     pub pts_ns: Option<u64>,
     /// When the frame was captured, by `clock`.
     pub captured_at: Timestamp,
     pub clock: Clock,
     /// When this record was handed to the Kafka client.
     pub published_at: Timestamp,
-    /// From `captured_at` to `published_at`; negative where the camera's clock runs ahead.
+    /// Time from `captured_at` to `published_at`; negative if the camera's clock is ahead.
     pub age_ms: i64,
     pub timing_us: TimingUs,
-    /// The size of the frame as it is displayed, with square pixels and turned as the stream says, before it was
-    /// scaled.
+    /// Size of the frame as it is displayed: with square pixels and rotated as the stream specifies, before it is
+    /// resized for the network.
     pub source: Size,
     pub model: ModelInfo,
-    /// The network that named the `classes` of the detections, where there is one.
+    /// The secondary classifier, which computed the `classes` of the detections, if one is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier: Option<ModelInfo>,
     /// Frames of this session dropped since its previous record, by cause.
@@ -40,7 +40,7 @@ pub struct FrameRecord {
     pub dropped_before: BTreeMap<DropCause, u64>,
     #[serde(default)]
     pub detections: Vec<Detection>,
-    /// What the whole picture shows, most probable first, where the model is a classifier.
+    /// Classes of the whole image, most probable first, if the model is a classifier.
     #[serde(default)]
     pub classes: Vec<Classification>,
 }
@@ -49,16 +49,16 @@ impl FrameRecord {
     pub const SCHEMA: &'static str = "lookout.frame/1";
 }
 
-/// Where a frame's time in the worker went, in microseconds.
+/// Time that a frame spent in the stages of the worker, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimingUs {
-    /// From the decoder's output to the model's input format: scaling and copying.
+    /// Conversion of the decoder's output to the model's input: scaling and copying.
     pub decode: u64,
-    /// Waiting for a place in a batch and for the device.
+    /// Waiting for a batch and for the device.
     pub queue: u64,
     /// The forward pass of the frame's batch.
     pub infer: u64,
-    /// Reading the network's output.
+    /// Postprocessing of the network's output.
     pub post: u64,
 }
 
@@ -69,11 +69,12 @@ pub struct Size {
     pub height: u32,
 }
 
-/// The network that made a record.
+/// The network that computed a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelInfo {
     pub arch: String,
-    /// `sha256:` and the digest of the weight file, or `random:` and the seed, whose labels mean nothing.
+    /// `sha256:` and the digest of the weight file, or `random:` and the seed. Results of random weights are
+    /// meaningless.
     pub weights: String,
     /// `fp32`, `bf16` or `fp16`.
     pub precision: String,
@@ -88,12 +89,12 @@ pub struct Detection {
     pub score: f32,
     #[serde(rename = "box")]
     pub bbox: BBox,
-    /// What a second network says of the object, most probable first, where it was asked.
+    /// Classes of the object by the secondary classifier, most probable first; absent if it did not run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Classification>,
 }
 
-/// A class of the whole picture, or of an object in it.
+/// A class of the whole image, or of an object in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Classification {
     pub class_id: u32,

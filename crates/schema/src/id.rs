@@ -11,7 +11,8 @@ use ulid::Ulid;
 /// Why a text is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{text}` is no {kind} id: use 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_`, `-`, a letter or digit first"
+    "`{text}` is not a valid {kind} id: use 1 to 64 of the characters a-z, A-Z, 0-9, `.`, `_`, `-`, starting with a \
+     letter or digit"
 )]
 pub struct InvalidId {
     pub kind: &'static str,
@@ -79,18 +80,18 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Names a camera, or a file that stands for one. It is the Kafka key of the camera's records.
+    /// Identifies a camera, or a file that is used as one. It is the Kafka key of the camera's records.
     CameraId, "camera"
 }
 
 text_id! {
-    /// Names a worker process.
+    /// Identifies a worker process.
     WorkerId, "worker"
 }
 
-/// A part of one connection to a camera whose capture times can be compared, a ULID. It changes whenever the camera is
-/// connected again, and where the clock of its frames changes so that their times would go back or jump. `seq` starts
-/// from 0 with it. The later of two sessions of a camera has the higher id.
+/// Identifies a session, a ULID. A session is a part of one connection to a camera with comparable capture times. A new
+/// session starts when the camera is reconnected, and when the clock of its frames changes such that their times would
+/// go back or jump. `seq` starts at 0 in each session. The later of two sessions of a camera has the higher id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SessionId(#[schemars(with = "String")] Ulid);
@@ -111,7 +112,7 @@ impl SessionId {
 
 /// Why a text names no session.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is no session: use a ULID, 26 letters and digits")]
+#[error("`{text}` is not a valid session id: use a ULID, 26 letters and digits")]
 pub struct InvalidSession {
     pub text: String,
 }
@@ -131,8 +132,8 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Grows each time a camera changes its owner. Of two records of one camera, the one with the lower
-/// epoch is from an owner that had lost the camera.
+/// Fencing token: increases each time a camera changes its owner. Of two records of one camera, the one with the lower
+/// epoch is from a former owner.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_keep_to_plain_letters() {
+    fn rejects_ids_with_special_characters() {
         for good in ["a", "north-gate", "cam_1.left", "0", &"x".repeat(64)] {
             assert_eq!(good.parse::<CameraId>().unwrap().as_str(), good);
         }
@@ -154,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_checked_when_it_is_read_from_json() {
+    fn validates_ids_in_json() {
         assert!(serde_json::from_str::<CameraId>("\"gate 1\"").is_err());
         assert_eq!(serde_json::to_string(&"gate".parse::<WorkerId>().unwrap()).unwrap(), "\"gate\"");
     }
 
     #[test]
-    fn sessions_differ() {
+    fn session_ids_are_unique_and_round_trip() {
         assert_ne!(SessionId::generate(), SessionId::generate());
         let session = SessionId::generate();
         assert_eq!(session.to_string().parse(), Ok(session));
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_session_is_higher_also_when_the_clock_was_set_back() {
+    fn later_sessions_are_higher_after_the_clock_was_set_back() {
         let mut last = "7ZZZZZZZZZ0000000000000000".parse::<SessionId>().unwrap();
         for _ in 0..100 {
             assert!(last.next() > last);

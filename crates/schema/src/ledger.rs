@@ -10,25 +10,25 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DropCause {
-    /// The camera's `fps` limit left it out, or the lower one of a worker over its latency budget.
+    /// Skipped by the camera's `fps` limit, or by the lower limit of a worker that exceeds its latency budget.
     FpsLimit,
-    /// It is between two frames that the network looks at, by `[infer] every`.
+    /// Skipped by `[infer] every`.
     Skipped,
-    /// The worker was behind, and a newer frame took its place.
+    /// The camera's queue was full, and a newer frame replaced it.
     QueueFull,
-    /// It had grown older than `max_age_ms` before a batch had room for it.
+    /// It became older than `max_age_ms` before a batch had room for it.
     Stale,
-    /// It came before the first key frame, from which decoding starts.
+    /// It was received before the first key frame, where decoding starts.
     NoKeyFrame,
-    /// The decoder marked it as corrupt: it lacks data that it is predicted from.
+    /// The decoder marked it as corrupt because data that it is predicted from is missing.
     Corrupt,
     /// It could not be converted to the model's input.
     Convert,
     /// The network failed on its batch.
     Infer,
-    /// The worker was told to stop, or had to give the camera up, before its turn came.
+    /// The worker was stopped, or had to release the camera, before it processed the frame.
     Shutdown,
-    /// A stage failed with the frame in its hands.
+    /// A stage failed while it processed the frame.
     StageFailed,
 }
 
@@ -67,13 +67,13 @@ impl DropCause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpireCause {
-    /// The buffer for the broker was full, and newer records took its place (live cameras only).
+    /// The outbox was full, and a newer record replaced it (live cameras only).
     BufferFull,
-    /// The broker refused it for good: too large, not authorized.
+    /// The broker rejected it permanently, for example as too large or not authorized.
     Rejected,
-    /// The worker stopped before the broker had taken it.
+    /// The worker stopped before the broker acknowledged it.
     Shutdown,
-    /// The sending stage failed with the record in its hands.
+    /// The stage that sends records failed while it processed the record.
     SinkFailed,
 }
 
@@ -91,7 +91,7 @@ impl ExpireCause {
     }
 }
 
-/// What became of a camera's frames since the worker began with it.
+/// Counters of a camera's frames and records since the worker started the camera.
 ///
 /// `received = processing + published + sum(dropped)` and
 /// `published = delivered + in_flight + spooled + sum(expired)`; see [`LedgerCounts::check`].
@@ -107,9 +107,9 @@ pub struct LedgerCounts {
     pub delivered: u64,
     /// Records sent and not yet acknowledged.
     pub in_flight: u64,
-    /// Records that wait for the broker in the worker's buffer.
+    /// Records that wait in the worker's outbox.
     pub spooled: u64,
-    /// Frames that have no record, by cause; causes that never came are left out.
+    /// Frames that have no record, by cause; causes that did not occur are omitted.
     pub dropped: BTreeMap<DropCause, u64>,
     /// Records that never reached the broker, by cause.
     pub expired: BTreeMap<ExpireCause, u64>,
@@ -149,13 +149,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_beyond_all_bounds_do_not_add_up_either() {
+    fn detects_counts_that_overflow() {
         let counts = LedgerCounts { processing: u64::MAX, published: u64::MAX, ..Default::default() };
         assert!(counts.check().is_err());
     }
 
     #[test]
-    fn names_in_text_are_names_in_json() {
+    fn as_str_matches_the_names_in_json() {
         for cause in DropCause::ALL {
             assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.as_str()));
         }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_frame_is_found() {
+    fn detects_a_missing_frame() {
         let mut counts = LedgerCounts { received: 3, published: 2, delivered: 2, ..Default::default() };
         assert_eq!(counts.check(), Err(LedgerImbalance { what: "received", total: 3, parts: 2 }));
         counts.dropped.insert(DropCause::Stale, 1);

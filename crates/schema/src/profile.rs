@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Size, Timestamp};
 
-/// A machine's measurements.
+/// Measurements of one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BenchProfile {
     /// [`BenchProfile::SCHEMA`].
     pub schema: String,
     pub measured_at: Timestamp,
-    /// Cores that the process might use.
+    /// CPU cores that the process could use.
     pub cores: usize,
     pub results: Vec<Measurement>,
 }
@@ -20,7 +20,7 @@ impl BenchProfile {
     pub const SCHEMA: &'static str = "lookout.profile/1";
 }
 
-/// One network, in batches of one size.
+/// Measurement of one network at one batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     pub arch: String,
@@ -29,22 +29,22 @@ pub struct Measurement {
     pub precision: String,
     /// The network's input.
     pub input: Size,
-    /// Pictures in a batch.
+    /// Images per batch.
     pub batch: usize,
-    /// Batches that were looked at side by side.
+    /// Batches that were processed in parallel.
     pub streams: usize,
-    /// Cameras, where a worker's stages were measured around the network; then the latency is that of a frame.
+    /// Number of cameras, if all stages of a worker were measured; the latency is then that of a frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cameras: Option<usize>,
     pub images_per_s: f64,
     pub latency_ms: BatchLatencyMs,
-    /// The network's part of a batch's time, preprocessing included; the median.
+    /// Median time of the forward pass of a batch, including preprocessing.
     pub forward_ms: f64,
-    /// Reading what the network says; the median.
+    /// Median time of the postprocessing of a batch.
     pub post_ms: f64,
 }
 
-/// How long a batch takes.
+/// Percentiles of the latency of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchLatencyMs {
     pub p50: f64,

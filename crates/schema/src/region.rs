@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A polygon in parts of the picture's width and height: `[[x, y], ...]`, each 0 to 1, from the upper left,
-/// whatever the camera's resolution. It may be concave; where its edges cross, the even-odd rule holds.
+/// A polygon in fractions of the image's width and height: `[[x, y], ...]`, each 0 to 1 from the upper left corner,
+/// independent of the camera's resolution. It may be concave; if its edges cross, the even-odd rule applies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<[f32; 2]>", into = "Vec<[f32; 2]>")]
 #[schemars(with = "Vec<[f32; 2]>")]
@@ -14,9 +14,9 @@ pub struct Region(Vec<[f32; 2]>);
 /// Why corners make no region.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum InvalidRegion {
-    #[error("a region has three corners or more, this has {0}")]
+    #[error("a region needs at least three corners, this one has {0}")]
     TooFewCorners(usize),
-    #[error("a corner lies outside of the picture: [{}, {}]; each part is from 0 to 1", .0[0], .0[1])]
+    #[error("a corner is outside of the image: [{}, {}]; each coordinate must be 0 to 1", .0[0], .0[1])]
     Outside([f32; 2]),
     #[error("the region has no area")]
     NoArea,
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_a_notch_lies_outside() {
+    fn a_notch_is_outside() {
         // A square with a triangle cut out of its upper side.
         let notched = region(&[[0.0, 0.0], [0.5, 0.75], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]);
         for (point, inside) in [
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_region_says_why() {
+    fn rejects_invalid_regions() {
         assert_eq!(Region::new(vec![[0.0, 0.0], [1.0, 1.0]]), Err(InvalidRegion::TooFewCorners(2)));
         let outside = Region::new(vec![[0.0, 0.0], [1.0, 0.0], [0.5, 1.5]]);
         assert_eq!(outside, Err(InvalidRegion::Outside([0.5, 1.5])));
@@ -109,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rectangle_contains_what_lies_between_its_sides(
+        fn a_rectangle_contains_the_points_between_its_sides(
             x in 0.0f32..1.0, y in 0.0f32..1.0, left in 0.0f32..0.5, top in 0.0f32..0.5
         ) {
             let (right, bottom) = (left + 0.5, top + 0.5);

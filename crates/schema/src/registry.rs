@@ -9,39 +9,40 @@ use serde_json::Value;
 
 use crate::{CameraId, Region, Timestamp, WorkerId};
 
-/// A camera in the registry; the record's key is its id, and a record without a value removes it.
+/// A camera in the registry. The Kafka key is its id; a record without a value (a tombstone) removes the camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CameraSpec {
     /// [`CameraSpec::SCHEMA`].
     pub schema: String,
     pub id: CameraId,
-    /// Counts the camera's changes from 1.
+    /// Version of the camera's settings, from 1; each change increases it.
     pub version: u64,
     pub updated_at: Timestamp,
-    /// As in a pipeline file. What is secret in it is a reference, `${NAME}` or `${secret:NAME}`, that the
-    /// worker resolves.
+    /// Address of the source, as in a pipeline file. Secrets in it are references, `${NAME}` or `${secret:NAME}`, which
+    /// the worker resolves.
     pub uri: String,
-    /// Frames a second at most.
+    /// Maximum frames per second.
     #[serde(default)]
     pub fps: Option<f64>,
-    /// Of two cameras the one with the lower priority is the first to be looked at less often.
+    /// 0 to 100. Load shedding skips frames of cameras with a low priority first.
     #[serde(default = "middle")]
     pub priority: u8,
     #[serde(default)]
     pub regions: Vec<Region>,
-    /// Labels of the detections that are told; all if there are none.
+    /// Labels of the detections that are published; empty for all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// Parts of the picture that consumers watch, by name; a worker does not look at them.
+    /// Zones by name, as polygons in the image. Consumers use them; workers ignore them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub zones: BTreeMap<String, Region>,
-    /// Lines whose crossings consumers tell, by name: two points in parts of the picture's width and height.
+    /// Lines by name: two points in fractions of the image's width and height. Consumers report objects that cross
+    /// them; workers ignore them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lines: BTreeMap<String, [[f32; 2]; 2]>,
-    /// Whatever people want to note; nothing in Lookout depends on it.
+    /// Free-form notes; nothing in Lookout depends on them.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// A camera that is not enabled stays in the registry and is not watched.
+    /// A camera that is not enabled stays in the registry, and no worker runs it.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// Any other key of `[[camera]]` in a pipeline file.
@@ -91,8 +92,8 @@ fn yes() -> bool {
     true
 }
 
-/// A worker takes a partition of the registry over. The offset of this record, and one, is the epoch of the
-/// records that it will write of the partition's cameras.
+/// A worker takes over a partition of the registry. The offset of this record plus one is the epoch of the records that
+/// the worker publishes for the cameras of the partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimRecord {
     /// [`ClaimRecord::SCHEMA`].

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CameraId, Clock, Detection, Epoch, SessionId, Size, Timestamp, WorkerId};
 
-/// A frame as a small picture, with what was seen in it.
+/// A small JPEG of a frame, with its detections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotRecord {
     /// [`SnapshotRecord::SCHEMA`].
@@ -14,15 +14,15 @@ pub struct SnapshotRecord {
     pub worker: WorkerId,
     pub epoch: Epoch,
     pub session: SessionId,
-    /// The frame's.
+    /// Sequence number of the frame.
     pub seq: u64,
     pub captured_at: Timestamp,
     pub clock: Clock,
-    /// The size of the frame as it is displayed; the boxes of `detections` are in its pixels.
+    /// Size of the frame as it is displayed; the boxes of `detections` are in its pixels.
     pub source: Size,
-    /// The picture, which shows the same part of the world.
+    /// Size of the JPEG, which shows the whole frame.
     pub picture: Size,
-    /// A JPEG (ITU-T T.81), in JSON as base64 (RFC 4648, section 4).
+    /// The JPEG (ITU-T T.81), in JSON as base64 (RFC 4648, section 4).
     #[serde(with = "base64_text")]
     #[schemars(with = "String", extend("contentEncoding" = "base64"))]
     pub jpeg: Vec<u8>,

@@ -42,7 +42,7 @@ impl SnapshotRecord {
         size("source", self.source)?;
         size("picture", self.picture)?;
         that(self.jpeg.len() <= Self::MAX_JPEG, "jpeg", "is too large")?;
-        that(self.jpeg.starts_with(&[0xFF, 0xD8, 0xFF]), "jpeg", "is no JPEG")?;
+        that(self.jpeg.starts_with(&[0xFF, 0xD8, 0xFF]), "jpeg", "is not a JPEG")?;
         detections(&self.detections, self.source)
     }
 }
@@ -53,14 +53,14 @@ impl StatusRecord {
     pub fn check(&self) -> Result<(), Unsound> {
         match self {
             Self::Camera(camera) => {
-                that(camera.fps.is_finite() && camera.fps >= 0.0, "fps", "is no rate")?;
+                that(camera.fps.is_finite() && camera.fps >= 0.0, "fps", "is not a valid frame rate")?;
                 text("detail", camera.detail.as_deref().unwrap_or_default())
             }
             Self::Worker(worker) => {
                 that(
                     worker.device_busy.is_finite() && worker.batch_size.is_finite(),
                     "device_busy",
-                    "is no number",
+                    "is not a finite number",
                 )?;
                 text("version", &worker.version)
             }
@@ -77,10 +77,10 @@ impl TrackRecord {
         name("label", &self.label)?;
         score("score", self.score)?;
         finite("box", self.bbox)?;
-        that(self.velocity.iter().all(|v| v.is_finite()), "velocity", "is no number")?;
+        that(self.velocity.iter().all(|v| v.is_finite()), "velocity", "is not a finite number")?;
         for stay in &self.zones {
             name("zones.zone", &stay.zone)?;
-            that(stay.dwell_s.is_finite(), "zones.dwell_s", "is no number")?;
+            that(stay.dwell_s.is_finite(), "zones.dwell_s", "is not a finite number")?;
         }
         self.crossed.iter().try_for_each(|crossing| name("crossed.line", &crossing.line))
     }
@@ -100,11 +100,11 @@ impl AlertRecord {
                 object(&seen.object)?;
                 let numbers = [Some(seen.ttc_s), Some(seen.ttc_low_s), seen.ttc_high_s, Some(seen.watched_s)];
                 let all = numbers.into_iter().chain([seen.distance_m, seen.closing_m_s]).flatten();
-                that(all.into_iter().all(f64::is_finite), "evidence", "holds what is no number")
+                that(all.into_iter().all(f64::is_finite), "evidence", "contains a number that is not finite")
             }
             AlertEvidence::Count { zone, for_s, .. } => {
                 name("evidence.zone", zone.as_deref().unwrap_or_default())?;
-                that(for_s.is_finite(), "evidence.for_s", "is no number")
+                that(for_s.is_finite(), "evidence.for_s", "is not a finite number")
             }
             AlertEvidence::Line { line, object: seen, .. } => {
                 name("evidence.line", line)?;
@@ -112,15 +112,15 @@ impl AlertRecord {
             }
             AlertEvidence::Dwell { zone, dwell_s, object: seen } => {
                 name("evidence.zone", zone)?;
-                that(dwell_s.is_finite(), "evidence.dwell_s", "is no number")?;
+                that(dwell_s.is_finite(), "evidence.dwell_s", "is not a finite number")?;
                 object(seen)
             }
             AlertEvidence::CameraDown { detail, for_s, .. } => {
                 text("evidence.detail", detail.as_deref().unwrap_or_default())?;
-                that(for_s.is_finite(), "evidence.for_s", "is no number")
+                that(for_s.is_finite(), "evidence.for_s", "is not a finite number")
             }
             AlertEvidence::WorkerDown { for_s } | AlertEvidence::Latency { for_s, .. } => {
-                that(for_s.is_finite(), "evidence.for_s", "is no number")
+                that(for_s.is_finite(), "evidence.for_s", "is not a finite number")
             }
         }
     }
@@ -140,18 +140,18 @@ fn text(field: &str, value: &str) -> Result<(), Unsound> {
 
 fn size(field: &str, size: Size) -> Result<(), Unsound> {
     let sides = 1..=MAX_SIDE;
-    that(sides.contains(&size.width) && sides.contains(&size.height), field, "is no size of a picture")
+    that(sides.contains(&size.width) && sides.contains(&size.height), field, "is not a valid image size")
 }
 
 fn score(field: &str, score: f32) -> Result<(), Unsound> {
-    that((0.0..=1.0).contains(&score), field, "is not from 0 to 1")
+    that((0.0..=1.0).contains(&score), field, "is not between 0 and 1")
 }
 
 /// A box that may reach out of its picture.
 fn finite(field: &str, bbox: BBox) -> Result<(), Unsound> {
     let sides = <[f32; 4]>::from(bbox);
     let has_area = sides.iter().all(|side| side.is_finite()) && bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1;
-    that(has_area, field, "is no box")
+    that(has_area, field, "is not a valid box")
 }
 
 fn object(object: &ObjectRef) -> Result<(), Unsound> {
@@ -162,17 +162,17 @@ fn object(object: &ObjectRef) -> Result<(), Unsound> {
 }
 
 fn classifications(field: &str, classes: &[Classification]) -> Result<(), Unsound> {
-    that(classes.len() <= MAX_DETECTIONS, field, "has too many")?;
+    that(classes.len() <= MAX_DETECTIONS, field, "has too many entries")?;
     classes.iter().try_for_each(|class| name(field, &class.label).and_then(|()| score(field, class.score)))
 }
 
 fn detections(detections: &[Detection], source: Size) -> Result<(), Unsound> {
-    that(detections.len() <= MAX_DETECTIONS, "detections", "has too many")?;
+    that(detections.len() <= MAX_DETECTIONS, "detections", "has too many entries")?;
     for seen in detections {
         name("detections.label", &seen.label)?;
         score("detections.score", seen.score)?;
         finite("detections.box", seen.bbox)?;
-        that(seen.bbox.clipped(source) == Some(seen.bbox), "detections.box", "is not within the picture")?;
+        that(seen.bbox.clipped(source) == Some(seen.bbox), "detections.box", "is not within the frame")?;
         classifications("detections.classes", &seen.classes)?;
     }
     Ok(())

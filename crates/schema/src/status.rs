@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CameraId, Clock, Epoch, LedgerCounts, ModelInfo, SessionId, Timestamp, WorkerId};
 
-/// How a camera or a worker is; every few seconds, and at every change of a camera's status.
+/// Status of a camera or a worker, published every `status_interval_ms` and at each change of a camera's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StatusRecord {
@@ -17,19 +17,19 @@ impl StatusRecord {
     pub const SCHEMA: &'static str = "lookout.status/1";
 }
 
-/// What a camera is doing.
+/// Status of a camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CameraStatus {
-    /// Being connected; no frame has come in this session.
+    /// Being connected; no frame has been received in this session.
     Connecting,
-    /// Frames come.
+    /// Frames are received.
     Running,
-    /// Waiting to be connected anew; `retry` says why.
+    /// Waiting for the next connection attempt; `retry` has the reason.
     Retrying,
     /// The file was read to its end.
     Ended,
-    /// Given up: connecting again would not help.
+    /// Failed permanently; the worker does not reconnect the camera.
     Failed,
     /// Stopped with its worker.
     Stopped,
@@ -56,25 +56,25 @@ impl CameraStatus {
     }
 }
 
-/// Why a camera is connected anew, or was given up.
+/// Why a camera is reconnected or has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryReason {
     /// The address did not answer.
     Unreachable,
-    /// User name or password were refused.
+    /// The user name or the password was rejected.
     Unauthorized,
-    /// Its certificate is not one that this machine trusts.
+    /// The worker's machine does not trust the camera's certificate.
     Untrusted,
-    /// There is no such file, device or stream.
+    /// The file, device or stream does not exist.
     NotFound,
     /// The stream or file could not be decoded.
     Undecodable,
-    /// A stream that has no end ended.
+    /// A live stream ended.
     EndOfStream,
-    /// No frame came for `stall_timeout_ms`.
+    /// No frame was received for `stall_timeout_ms`.
     Stalled,
-    /// Any other error of the pipeline.
+    /// Another error of the GStreamer pipeline.
     PipelineError,
 }
 
@@ -114,27 +114,27 @@ pub struct CameraStatusRecord {
     pub epoch: Epoch,
     pub session: Option<SessionId>,
     pub status: CameraStatus,
-    /// Why the camera is being connected anew or has failed.
+    /// Why the camera is being reconnected or has failed.
     pub retry: Option<RetryReason>,
-    /// What went wrong, in words; never holds a credential.
+    /// Description of the error; never contains credentials.
     pub detail: Option<String>,
-    /// Times this camera was connected anew.
+    /// Number of reconnections of the camera.
     pub reconnects: u64,
-    /// Records a second over the last status interval.
+    /// Records per second over the last status interval.
     pub fps: f64,
     /// Age of the last record when it was published.
     pub age_ms: Option<i64>,
     pub clock: Option<Clock>,
     pub ledger: LedgerCounts,
-    /// Of a camera of the registry.
+    /// Priority of a camera of the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
-    /// Where the worker is over its latency budget: of this camera's frames it looks at one in so many.
+    /// N if load shedding reduces this camera: the worker processes one of N frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<u32>,
 }
 
-/// What a worker is doing.
+/// State of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
@@ -169,41 +169,41 @@ pub struct WorkerStatusRecord {
     pub model: ModelInfo,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Share of the last status interval in which the device worked, 0 to 1.
+    /// Fraction of the last status interval in which the device was busy, 0 to 1.
     pub device_busy: f64,
-    /// Mean frames in a batch over the last status interval.
+    /// Mean number of frames per batch over the last status interval.
     pub batch_size: f64,
-    /// Stages that failed and were started again since the worker began.
+    /// Number of stages that failed and were restarted since the worker started.
     pub stage_restarts: u64,
     /// The sum over all cameras.
     pub ledger: LedgerCounts,
-    /// How much it has to do; not before its first record.
+    /// Load of the worker; absent while neither a live frame was measured nor a latency budget is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<WorkerLoad>,
-    /// Of a worker whose cameras are the registry's.
+    /// The worker's part of the registry, if its cameras come from the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<WorkerFleet>,
 }
 
-/// How far a worker is from what it can do; see `device_busy` beside it.
+/// Load of a worker; see also `device_busy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerLoad {
-    /// Age of live frames when they were published, at the 90th percentile of the cameras.
+    /// Age of live frames when they were published, 90th percentile over the cameras.
     pub age_ms: Option<u64>,
-    /// The age above which it looks at fewer frames.
+    /// Age above which the worker processes fewer frames.
     pub latency_budget_ms: Option<u64>,
-    /// Cameras that it looks at less often than they ask for.
+    /// Cameras of which the worker processes fewer frames than configured.
     pub degraded_cameras: u64,
 }
 
-/// What a worker has of the registry.
+/// A worker's part of the registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerFleet {
-    /// Partitions of the registry that it owns; none makes it a standby.
+    /// Partitions of the registry that the worker owns; empty for a standby.
     pub partitions: Vec<i32>,
     pub max_cameras: Option<u64>,
-    /// Cameras of its partitions beyond `max_cameras`, which nobody watches.
+    /// Cameras of its partitions beyond `max_cameras`, which no worker runs.
     pub left_out: u64,
-    /// What is wrong with records of its partitions, which it has skipped.
+    /// Errors of the records of its partitions that the worker has skipped.
     pub bad_records: Vec<String>,
 }

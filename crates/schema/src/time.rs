@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A moment in UTC, in whole microseconds; written as RFC 3339 with six decimals.
+/// A time in UTC with a resolution of microseconds, in the format of RFC 3339 with six decimals.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("format" = "date-time"))]
@@ -20,7 +20,7 @@ pub struct Timestamp {
 
 /// Why a text is no timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is no RFC 3339 time in UTC: {reason}")]
+#[error("`{text}` is not a valid RFC 3339 time: {reason}")]
 pub struct InvalidTimestamp {
     pub text: String,
     pub reason: String,
@@ -126,14 +126,13 @@ impl From<Timestamp> for String {
     }
 }
 
-/// The clock that says when a frame was captured.
+/// The clock that a capture time is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
-    /// The camera's own, by its RTCP sender reports (RFC 3550, section 6.4.1).
+    /// The camera's clock, by its RTCP sender reports (RFC 3550, section 6.4.1).
     Rtcp,
-    /// The worker's, when the frame arrived: later than the capture by the way through the network and
-    /// the decoder.
+    /// The worker's clock when the frame arrived: later than the capture by the delay of the network and the decoder.
     Arrival,
     /// The stream time of a file, counted from the start of the run.
     File,
@@ -156,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn six_decimals_in_utc() {
+    fn formats_utc_with_six_decimals() {
         let time = Timestamp::from_unix_us(1_795_507_200_123_456);
         assert_eq!(time.to_string(), "2026-11-24T08:00:00.123456Z");
         assert_eq!("2026-11-24T09:00:00.123456+01:00".parse(), Ok(time));
@@ -164,20 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn ntp_counts_from_1900() {
+    fn converts_ntp_times() {
         assert_eq!(Timestamp::from_ntp_ns(NTP_TO_UNIX_S * 1_000_000_000), Timestamp::from_unix_us(0));
         assert_eq!(Timestamp::from_ntp_ns(0).to_string(), "1900-01-01T00:00:00.000000Z");
     }
 
     proptest! {
         #[test]
-        fn text_and_back(us in any::<i64>()) {
+        fn round_trips_as_text(us in any::<i64>()) {
             let time = Timestamp::from_unix_us(us);
             prop_assert_eq!(time.to_string().parse::<Timestamp>(), Ok(time));
         }
 
         #[test]
-        fn any_text_is_a_time_or_an_error(text in ".*") {
+        fn parses_or_rejects_any_text(text in ".*") {
             let _ = text.parse::<Timestamp>();
         }
     }

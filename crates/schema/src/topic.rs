@@ -37,7 +37,7 @@ impl RecordKind {
 
 /// Why a text cannot begin a topic's name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no topic prefix: use 1 to 200 of the letters a-z, A-Z, 0-9, `.`, `_`, `-`")]
+#[error("`{0}` is not a valid topic prefix: use 1 to 200 of the characters a-z, A-Z, 0-9, `.`, `_`, `-`")]
 pub struct InvalidTopicPrefix(pub String);
 
 impl Topics {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prefix_is_checked() {
+    fn validates_the_prefix() {
         assert_eq!(Topics::new("lookout").unwrap().frames, "lookout.frames.v1");
         for bad in ["", "a b", "ä", "a/b"] {
             assert!(Topics::new(bad).is_err(), "{bad:?}");

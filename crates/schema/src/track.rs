@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BBox, CameraId, Clock, Epoch, SessionId, Size, Timestamp};
 
-/// What is known of one object as of one frame. `(camera, session, tracker, id)` names the object.
+/// State of a track at one frame. `(camera, session, tracker, id)` identifies the track.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackRecord {
     /// [`TrackRecord::SCHEMA`].
@@ -13,37 +13,37 @@ pub struct TrackRecord {
     pub camera: CameraId,
     pub epoch: Epoch,
     pub session: SessionId,
-    /// Which consumer follows the object: `monitor` or `adas`, or another's name.
+    /// The consumer that tracks the object: `monitor`, `adas`, or another name.
     pub tracker: String,
-    /// Counts the session's objects from 1.
+    /// Number of the track within the session, from 1.
     pub id: u64,
     pub event: TrackEvent,
-    /// The frame of which this is told; of an `end` the last frame that was looked at before it was given up.
+    /// The frame of this state; for `end`, the last frame that was processed before the track ended.
     pub seq: u64,
     pub captured_at: Timestamp,
     pub clock: Clock,
     /// When this record was handed to the Kafka client.
     pub published_at: Timestamp,
-    /// From `captured_at` to `published_at`.
+    /// Time from `captured_at` to `published_at`.
     pub age_ms: i64,
     pub class_id: u32,
     pub label: String,
-    /// Of the detection that it was last seen as, 0 to 1.
+    /// Score of the last detection, 0 to 1.
     pub score: f32,
     pub source: Size,
-    /// Where it was last seen, or, between two sights of it, where it is expected.
+    /// Box of the last detection, or the predicted box while the object is not detected.
     #[serde(rename = "box")]
     pub bbox: BBox,
-    /// Of the box's center, in pixels a second to the right and down.
+    /// Velocity of the box's center, in pixels per second to the right and down.
     pub velocity: [f32; 2],
     pub first_seen_at: Timestamp,
     pub last_seen_at: Timestamp,
-    /// In how many frames it was seen.
+    /// Number of frames in which the object was detected.
     pub hits: u32,
-    /// The zones that it stands in.
+    /// The zones that the object is in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<ZoneStay>,
-    /// The lines that it has crossed since the record before.
+    /// The lines that the object has crossed since its previous record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crossed: Vec<LineCrossing>,
 }
@@ -52,15 +52,15 @@ impl TrackRecord {
     pub const SCHEMA: &'static str = "lookout.track/1";
 }
 
-/// What has happened to an object.
+/// What has happened to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackEvent {
-    /// It was seen often enough to be told.
+    /// The object was detected often enough for its track to be published.
     New,
-    /// It is followed; told every so often, and when it enters or leaves a zone or crosses a line.
+    /// The track continues: published periodically, and when the object enters or leaves a zone or crosses a line.
     Update,
-    /// It is out of sight, or its session is over.
+    /// The object was not detected for too long, or its session ended.
     End,
 }
 
@@ -74,11 +74,11 @@ impl TrackEvent {
     }
 }
 
-/// An object stands in a zone.
+/// An object is in a zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneStay {
     pub zone: String,
-    /// For how long.
+    /// How long the object has been in the zone.
     pub dwell_s: f64,
 }
 
@@ -89,7 +89,7 @@ pub struct LineCrossing {
     pub direction: LineDirection,
 }
 
-/// Which way a line is crossed, as seen by one who looks from its first point to its second.
+/// Direction in which a line is crossed, seen from its first point toward its second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineDirection {

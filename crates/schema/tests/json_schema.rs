@@ -1,7 +1,7 @@
-//! `schemas/*.schema.json`: made from the types, current, and never less than what was released.
+//! `schemas/*.schema.json`: generated from the types, up to date, and compatible with the released schemas.
 //!
-//! `LOOKOUT_WRITE_SCHEMAS=1 cargo test --release -p lookout-schema json_schema` writes them anew. A release
-//! copies them to `schemas/released`, and nothing else does.
+//! `LOOKOUT_WRITE_SCHEMAS=1 cargo test --release -p lookout-schema json_schema` updates them. Only a release copies them
+//! to `schemas/released`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -42,7 +42,7 @@ fn read(file: &Path) -> Value {
 }
 
 #[test]
-fn the_files_say_what_the_types_say() {
+fn schema_files_match_the_types() {
     for name in NAMES {
         let mut schema = schema(name).to_value();
         let version = format!("lookout.{name}/1");
@@ -55,7 +55,11 @@ fn the_files_say_what_the_types_say() {
             fs::write(&file, &text).unwrap();
         }
         let current = fs::read_to_string(&file).unwrap_or_default();
-        assert!(current == text, "{} is not current; see the head of this test", file.display());
+        assert!(
+            current == text,
+            "{} is out of date; the comment at the top of this test has the command that updates it",
+            file.display()
+        );
     }
 }
 
@@ -69,7 +73,7 @@ fn say_version(schema: &mut Value, version: &str) {
 }
 
 #[test]
-fn what_was_released_holds() {
+fn is_compatible_with_the_released_schemas() {
     for name in NAMES {
         let (released, now) = (read(&file("released", name)), read(&file("", name)));
         let breaks = breaks(&released, &now);
@@ -78,7 +82,7 @@ fn what_was_released_holds() {
 }
 
 #[test]
-fn what_breaks_others_is_seen_and_what_does_not_is_not() {
+fn detects_breaking_changes_only() {
     let released = read(&file("", "status"));
     let changed = |at: &str, change: &dyn Fn(&mut Value)| {
         let mut now = released.clone();
@@ -146,7 +150,7 @@ impl<'a> Comparison<'a> {
 
     fn shapes(&mut self, at: &str, old: &'a Value, new: &'a Value) {
         let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
-            return self.that(old == new, at, "is another type");
+            return self.that(old == new, at, "the type has changed");
         };
         for key in SHAPE {
             self.that(old.get(key) == new.get(key), at, &format!("`{key}` has changed"));
@@ -160,7 +164,7 @@ impl<'a> Comparison<'a> {
         }
         let (texts, now) = (texts(old), texts(new));
         for text in texts.difference(&now) {
-            self.that(false, at, &format!("`{text}` is gone"));
+            self.that(false, at, &format!("`{text}` was removed"));
         }
         if texts.is_empty() {
             for key in ["oneOf", "anyOf"] {
@@ -174,23 +178,23 @@ impl<'a> Comparison<'a> {
         for (name, schema) in of(old).into_iter().flatten() {
             match of(new).and_then(|properties| properties.get(name)) {
                 Some(now) => self.compare(&format!("{at}/{name}"), schema, now),
-                None => self.that(false, at, &format!("`{name}` is gone")),
+                None => self.that(false, at, &format!("`{name}` was removed")),
             }
         }
         let (was, is) = (choices(old, "required"), choices(new, "required"));
         for name in is.iter().filter(|name| !was.contains(name)) {
             // Whoever wrote the released form would write records that are none any more.
-            self.that(false, at, &format!("{name} must be there now"));
+            self.that(false, at, &format!("{name} is required now"));
         }
         for name in was.iter().filter(|name| !is.contains(name) && of(new).is_some_and(|p| has(p, name))) {
             // Whoever reads the released form may count on it.
-            self.that(false, at, &format!("{name} may be missing now"));
+            self.that(false, at, &format!("{name} is optional now"));
         }
     }
 
     /// Each choice that there was is there; which it is, its `kind` says, or else its place.
     fn choices(&mut self, at: &str, old: &'a [Value], new: &'a [Value]) {
-        self.that(old.is_empty() == new.is_empty(), at, "is another type");
+        self.that(old.is_empty() == new.is_empty(), at, "the type has changed");
         for (place, choice) in old.iter().enumerate() {
             let found = match kind(choice) {
                 Some(name) => new.iter().find(|now| kind(now) == Some(name)),
@@ -198,7 +202,7 @@ impl<'a> Comparison<'a> {
             };
             match found {
                 Some(now) => self.compare(at, choice, now),
-                None => self.that(false, at, &format!("{choice} is gone")),
+                None => self.that(false, at, &format!("{choice} was removed")),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Writes images of each place with their boxes: `gallery FOLDER`.
 
-#![expect(clippy::print_stderr, reason = "who runs it looks on")]
+#![expect(clippy::print_stderr, reason = "the example prints its progress")]
 
 use std::{env, error::Error, path::Path, time::Instant};
 
@@ -9,16 +9,18 @@ use lookout_schema::Size;
 use lookout_sim::{Place, Renderer, Scene, Weather};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = env::args().nth(1).ok_or("gallery FOLDER")?;
+    let folder = env::args().nth(1).ok_or("usage: gallery FOLDER")?;
     let size = Size { width: 640, height: 360 };
     for place in Place::ALL {
         for seed in 0..4 {
             let scene = Scene::new(place, seed);
-            let mut renderer = Renderer::new(scene, 0, size, Weather::of(seed)).ok_or("no memory")?;
+            let mut renderer = Renderer::new(scene, 0, size, Weather::of(seed))
+                .ok_or("cannot render images of this size")?;
             let began = Instant::now();
             let (picture, truth) = renderer.frame(0, 5.0);
             let took = began.elapsed();
-            let mut image = RgbImage::from_raw(size.width, size.height, picture.rgb).ok_or("no picture")?;
+            let mut image = RgbImage::from_raw(size.width, size.height, picture.rgb)
+                .ok_or("the rendered image is incomplete")?;
             for object in truth.objects.iter().filter(|object| !object.ignore) {
                 let b = object.bbox;
                 for x in b.x1 as u32..b.x2 as u32 {

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_right_is_right_and_what_is_near_is_low() {
+    fn projects_right_points_right_and_near_points_low() {
         let size = Size { width: 640, height: 360 };
         let view = Camera { at: [0.0, 0.0, 5.0], yaw_deg: 0.0, pitch_deg: 10.0, hfov_deg: 60.0 }.view(size);
         let seen = |point| view.project(view.local(point));

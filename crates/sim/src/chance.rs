@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_question_has_the_same_answer_and_others_have_others() {
+    fn random_values_depend_only_on_seed_and_name() {
         let chance = Chance::new(7);
         assert_eq!(chance.unit("a"), Chance::new(7).unit("a"));
         assert_ne!(chance.unit("a"), chance.unit("b"));

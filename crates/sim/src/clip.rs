@@ -90,7 +90,7 @@ impl Encoder {
         let all =
             format!("appsrc name=in format=time block=true max-buffers=4 ! videoconvert ! {description}");
         let pipeline = gst::parse::launch(&all).map_err(failed)?;
-        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| failed("it is no pipeline"))?;
+        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| failed("not a pipeline"))?;
         let source = pipeline.by_name("in").and_then(|element| element.downcast::<AppSrc>().ok());
         let source = source.ok_or_else(|| failed("appsrc is missing"))?;
         let caps = gst::Caps::builder("video/x-raw")
@@ -140,7 +140,7 @@ impl Encoder {
             match end.as_ref().map(|message| message.view()) {
                 Some(gst::MessageView::Eos(_)) => {}
                 Some(gst::MessageView::Error(error)) => return Err(failed(error.error())),
-                _ => return Err(failed("the encoder does not come to its end")),
+                _ => return Err(failed("the encoder did not reach the end of the stream within 60 s")),
             }
         }
         match self.reason() {

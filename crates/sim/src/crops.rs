@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_square_has_a_margin_and_lies_within_the_picture() {
+    fn crop_has_a_margin_and_lies_within_the_image() {
         let size = Size { width: 320, height: 180 };
         let square = |x1, y1, x2, y2| {
             let Square { x, y, side } = Square::around(BBox { x1, y1, x2, y2 }, size);

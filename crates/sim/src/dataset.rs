@@ -29,15 +29,15 @@ pub struct DatasetSettings {
 /// The simulation failed, or its output could not be written.
 #[derive(Debug, Error)]
 pub enum SimError {
-    #[error("`{path}` cannot be written: {source}")]
+    #[error("cannot write `{path}`: {source}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("a picture of {}x{} cannot be drawn", .0.width, .0.height)]
+    #[error("cannot render an image of {}x{}", .0.width, .0.height)]
     Size(Size),
-    #[error("the video cannot be encoded: {reason}; the GStreamer plugins `ugly` and `bad` are needed")]
+    #[error("cannot encode the video: {reason}; the GStreamer plugins `ugly` and `bad` are required")]
     Encode { reason: String },
-    #[error("the RTSP farm cannot be started: {reason}")]
+    #[error("cannot start the RTSP test server: {reason}")]
     Farm { reason: String },
-    #[error("the picture `{path}` cannot be written: {reason}")]
+    #[error("cannot write the image `{path}`: {reason}")]
     Picture { path: PathBuf, reason: String },
 }
 

@@ -14,7 +14,7 @@ fn renderer(place: Place, seed: u64, weather: Weather) -> Renderer {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_frame_in_any_order() {
+fn frames_depend_only_on_seed_and_number() {
     for place in Place::ALL {
         let mut forwards = renderer(place, 5, Weather::of(5));
         let frames: Vec<_> = (0..4).map(|n| forwards.frame(n, n as f64 * 0.5)).collect();
@@ -27,7 +27,7 @@ fn the_same_seed_gives_the_same_frame_in_any_order() {
 }
 
 #[test]
-fn boxes_lie_within_the_picture_and_numbers_are_sane() {
+fn boxes_lie_within_the_image_and_values_are_plausible() {
     let mut seen = BTreeMap::new();
     for place in Place::ALL {
         for seed in 0..6 {
@@ -52,7 +52,7 @@ fn boxes_lie_within_the_picture_and_numbers_are_sane() {
 /// The box grows as the ground truth predicts: the size of an approaching object is proportional to the inverse of its
 /// distance.
 #[test]
-fn the_time_to_collision_is_that_of_the_picture() {
+fn box_growth_matches_the_time_to_collision() {
     let mut checked = 0;
     for seed in 0..8 {
         let scene = Scene::new(Place::Drive, seed);
@@ -80,7 +80,7 @@ fn the_time_to_collision_is_that_of_the_picture() {
 }
 
 #[test]
-fn a_data_set_is_written_whole() {
+fn writes_a_complete_data_set() {
     let folder = tempfile::tempdir().unwrap();
     let settings =
         DatasetSettings { first_seed: 1000, scenes: 3, pictures_per_scene: 2, size: SIZE, quality: 85 };
@@ -100,7 +100,7 @@ fn a_data_set_is_written_whole() {
 }
 
 #[test]
-fn crops_are_the_objects_of_the_data_set_and_always_the_same() {
+fn crops_match_the_data_set_and_are_reproducible() {
     const SIDE: u32 = 32;
     let settings = DatasetSettings {
         first_seed: 1000,

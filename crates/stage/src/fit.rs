@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_frame_gets_bars_above_and_below() {
+    fn a_wide_frame_is_letterboxed_with_bars_above_and_below() {
         let inner = Fit::letterbox(size(1920, 1080), size(640, 384));
         assert_eq!(inner, Rect { x: 0, y: 12, width: 640, height: 360 });
     }
 
     #[test]
-    fn the_center_crop_is_torchvisions() {
+    fn the_center_crop_matches_torchvision() {
         let fit = Fit::CenterCrop { short_side: 256 };
         let placement = fit.place(size(768, 576), size(224, 224));
         assert_eq!(Fit::short_side(size(768, 576), 256), size(341, 256));
@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_box_comes_back_from_where_it_was_put(
+        fn boxes_are_mapped_back_to_the_source_frame(
             (sw, sh, iw, ih) in (1u32..4000, 1u32..4000, 8u32..1400, 8u32..1400),
             stretch in any::<bool>(),
         ) {

@@ -166,7 +166,7 @@ impl Ticket {
     /// Counts the frame as published: its record now waits for the broker. Returns the drops that this record has to
     /// report: those of its session since the previous record.
     pub fn published(&mut self, at_unix_us: i64) -> BTreeMap<DropCause, u64> {
-        debug_assert_eq!(self.at, At::Processing, "a frame is published once");
+        debug_assert_eq!(self.at, At::Processing, "a frame is published only once");
         self.at = At::Spooled;
         self.ledger.last_published_us.store(u64::try_from(at_unix_us).unwrap_or(0), Relaxed);
         let mut account = self.ledger.account();
@@ -197,7 +197,7 @@ impl Ticket {
     }
 
     fn turn(&mut self, from: At, to: At) {
-        debug_assert_eq!(self.at, from, "a record is sent from the spool and returned to it");
+        debug_assert_eq!(self.at, from, "a record moves only between spooled and in flight");
         let mut account = self.ledger.account();
         *account.counts.place(self.at) -= 1;
         *account.counts.place(to) += 1;
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_ticket_is_counted() {
+    fn a_ticket_that_is_dropped_unsettled_is_counted() {
         let ledger = ledger();
         let session = SessionId::generate();
         drop(ledger.receive(session, 0));
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_names_the_drops_before_it_and_no_others() {
+    fn a_record_reports_only_the_drops_before_it() {
         let ledger = ledger();
         let session = SessionId::generate();
         let mut kept = ledger.receive(session, 2);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_that_nobody_names_take_no_memory() {
+    fn unreported_drops_use_bounded_memory() {
         let ledger = ledger();
         let session = SessionId::generate();
         for seq in 0..100_000 {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_is_given_back_with_the_ticket() {
+    fn a_permit_is_returned_with_the_ticket() {
         use std::{num::NonZeroUsize, time::Duration};
         let permits = crate::Permits::new(NonZeroUsize::MIN);
         let ledger = ledger();
@@ -314,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sums_add_up_after_every_step(steps in prop::collection::vec((0usize..8, 0usize..8), 0..200)) {
+        fn the_ledger_is_balanced_after_every_step(steps in prop::collection::vec((0usize..8, 0usize..8), 0..200)) {
             let ledger = ledger();
             let session = SessionId::generate();
             let mut held: Vec<Ticket> = Vec::new();

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_permit_can_be_taken_again() {
+    fn a_dropped_permit_can_be_acquired_again() {
         let permits = Permits::new(NonZeroUsize::MIN);
         let first = permits.acquire(Duration::ZERO);
         assert!(first.is_some());

@@ -43,7 +43,7 @@ pub struct CameraQueue {
 
 /// The result of [`CameraQueue::take`].
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is matched where it is made and kept nowhere")]
+#[expect(clippy::large_enum_variant, reason = "it is matched immediately and never stored")]
 pub enum Taken {
     Frame(Frame),
     Empty,

@@ -75,7 +75,7 @@ pub struct Detected {
 
 /// The network failed on a batch.
 #[derive(Debug, Error)]
-#[error("the network failed on a batch of {batch}: {reason}")]
+#[error("inference failed for a batch of {batch}: {reason}")]
 pub struct DetectError {
     pub batch: usize,
     pub reason: String,

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_drawn_while_its_frame_is_on_its_way() {
+    fn an_image_is_drawn_while_its_frame_is_processed() {
         let pixels = Pixels::new(Size { width: 1, height: 1 }, vec![7; 3]).unwrap();
         let (snapshot, canvas) = Snapshot::blank(pace().due(Duration::ZERO).unwrap());
         canvas.draw(pixels.clone());
@@ -125,7 +125,10 @@ mod tests {
         assert_eq!(drawn.rgb(), pixels.rgb());
         let (snapshot, canvas) = Snapshot::blank(pace().due(Duration::ZERO).unwrap());
         drop(canvas);
-        assert!(snapshot.into_picture().wait(Duration::from_secs(60)).is_none(), "nobody draws it any more");
+        assert!(
+            snapshot.into_picture().wait(Duration::from_secs(60)).is_none(),
+            "the canvas is dropped, so no image follows"
+        );
         let (snapshot, canvas) = Snapshot::blank(pace().due(Duration::ZERO).unwrap());
         drop(snapshot);
         canvas.draw(pixels);
@@ -138,22 +141,22 @@ mod tests {
     }
 
     #[test]
-    fn the_first_frame_is_due_and_then_one_a_second() {
+    fn a_snapshot_is_due_at_the_first_frame_and_then_once_per_second() {
         assert_eq!(taken(&pace(), (0..100).map(|i| i * 40)), [0, 1000, 2000, 3000]);
         assert_eq!(taken(&pace(), [7, 999, 1006, 1007, 9000, 9999, 10_000]), [7, 1007, 9000, 10_000]);
     }
 
     #[test]
-    fn a_time_that_begins_anew_does_not_stop_them() {
+    fn snapshots_continue_when_the_time_restarts() {
         assert_eq!(taken(&pace(), [500_000, 499_900, 100, 200, 1100]), [500_000, 100, 1100]);
     }
 
     #[test]
-    fn where_a_frame_is_dropped_the_next_is_due() {
+    fn the_next_frame_is_due_after_one_was_dropped() {
         let pace = pace();
         drop(pace.due(Duration::ZERO).unwrap());
         let kept = pace.due(Duration::from_millis(40)).unwrap();
-        assert!(pace.due(Duration::from_millis(80)).is_none(), "one is on its way");
+        assert!(pace.due(Duration::from_millis(80)).is_none(), "a snapshot is in progress");
         take(kept);
         assert!(pace.due(Duration::from_millis(1_000)).is_none());
         let early = pace.due(Duration::from_millis(1_040)).unwrap();
@@ -166,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_are_never_nearer_than_they_may_be(frames in prop::collection::vec((0u64..700, any::<bool>()), 0..200)) {
+        fn snapshots_are_never_closer_than_the_minimum_interval(frames in prop::collection::vec((0u64..700, any::<bool>()), 0..200)) {
             let pace = pace();
             let (mut now, mut last) = (0, None);
             for (step, looked_at) in frames {

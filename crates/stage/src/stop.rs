@@ -13,8 +13,8 @@ pub struct Stop(Receiver<Infallible>);
 
 /// Sends the stop signal to all clones of its [`Stop`] when dropped.
 #[derive(Debug)]
-#[must_use = "dropping it is the signal"]
-pub struct StopOnDrop(#[expect(dead_code, reason = "held for its drop")] Sender<Infallible>);
+#[must_use = "dropping it sends the stop signal"]
+pub struct StopOnDrop(#[expect(dead_code, reason = "held only to be dropped")] Sender<Infallible>);
 
 /// Returns a new stop signal.
 pub fn stop_signal() -> (StopOnDrop, Stop) {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_holder_is_stopped() {
+    fn all_clones_receive_the_stop_signal() {
         let (guard, stop) = stop_signal();
         let other = stop.clone();
         assert!(!stop.is_stopped() && !other.wait(Duration::ZERO));

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenure_ends_with_its_lease_or_before() {
+    fn an_ownership_term_ends_with_its_lease_or_earlier() {
         let lease = Arc::new(Lease::default());
         let tenure = Tenure::leased(Epoch(7), Arc::clone(&lease));
         let at = BootTime::from_millis;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_goes_on() {
+    fn boot_time_does_not_decrease() {
         let then = BootTime::now();
         assert!(BootTime::now() >= then && then.as_millis() > 0);
     }

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p lookout-track --example throughput`
 
-#![expect(clippy::print_stdout, reason = "the figure is what it is run for")]
+#![expect(clippy::print_stdout, reason = "the example prints a measurement")]
 
 use std::{fs, time::Instant};
 
@@ -89,9 +89,9 @@ fn main() -> Result<(), InvalidRegion> {
     let wall_s = wall.elapsed().as_secs_f64();
     let user_s = user.zip(user_s()).map_or(wall_s, |(before, after)| after - before);
     let records = CAMERAS * FRAMES;
-    println!("{records} records of {OBJECTS} objects: {tracks} boxes told, {events} events");
+    println!("{records} records of {OBJECTS} objects: {tracks} boxes output, {events} events");
     println!(
-        "{:.0} records/s a core ({user_s:.2} s of a core, {wall_s:.2} s by the clock)",
+        "{:.0} records/s per core ({user_s:.2} s of CPU time, {wall_s:.2} s of wall time)",
         records as f64 / user_s
     );
     Ok(())

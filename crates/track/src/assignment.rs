@@ -141,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pairs_are_the_best_there_are(
+        fn assignment_is_optimal(
             worths in prop::collection::btree_map((0_usize..5, 0_usize..4), 0.05_f32..1.0, 0..12),
         ) {
             let candidates: Vec<Candidate> =

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_border_cuts_is_as_large_as_it_was() {
+    fn restores_boxes_truncated_by_the_border() {
         let expected = bbox([-20.0, 30.0, 20.0, 60.0]);
         let cut = |seen| whole(bbox(seen), expected, SOURCE, 2.0);
         assert_eq!(cut([0.0, 30.0, 18.0, 60.0]), bbox([-22.0, 30.0, 18.0, 60.0]));
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_told_box_ends_where_the_detectors_boxes_end() {
+    fn clips_output_boxes_like_the_detector() {
         let out = bbox([-20.0, 30.0, 20.0, 60.0]);
         let clipped = bbox([0.0, 30.0, 20.0, 60.0]);
         assert_eq!(told(out, Some(bbox([0.0, 31.0, 21.0, 60.0])), SOURCE), clipped);

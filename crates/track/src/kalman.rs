@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_steady_rate_is_found_and_its_error_told() {
+    fn estimates_a_steady_rate_and_its_error() {
         let mut filter = Kalman::new(0.0, 1.0, 50.0);
         for i in 1..=40 {
             filter.predict(0.1, 0.01);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_measured_grows_uncertain() {
+    fn uncertainty_grows_without_measurements() {
         let mut filter = Kalman::new(0.0, 1.0, 1.0);
         let before = filter.surprise(5.0, 1.0);
         filter.predict(2.0, 0.1);

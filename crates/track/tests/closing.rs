@@ -64,13 +64,13 @@ fn median_error(told: &[(f64, Option<Closing>)], from: f64, to: f64) -> f64 {
 }
 
 #[test]
-fn the_median_error_is_under_ten_per_cent_where_that_is_possible() {
+fn median_error_is_below_ten_percent_for_large_enough_objects() {
     let mut random = StdRng::seed_from_u64(3);
     println!("median error by size at 4 s (rows), and by time left (columns: 2-3, 3-4, 4-5, 5-6 s; all)");
     let (mut within, mut of) = (0, 0);
     for fluctuates in [0.0, 0.5] {
         for watched_s in [1.0, 3.0] {
-            println!("watched {watched_s} s before; interval fluctuates by {fluctuates}");
+            println!("observed for {watched_s} s before; the frame interval fluctuates by {fluctuates}");
             for size_at_4_s in [20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0] {
                 let told = told(Approach { size_at_4_s, height: 0.8, watched_s, fluctuates }, &mut random);
                 let cells = [2.0, 3.0, 4.0, 5.0].map(|from| median_error(&told, from, from + 1.0));
@@ -102,7 +102,7 @@ fn the_median_error_is_under_ten_per_cent_where_that_is_possible() {
 
 /// A pedestrian is tall and narrow. The height alone would give almost the same precision.
 #[test]
-fn a_narrow_box_is_told_as_well_as_its_longer_side_allows() {
+fn narrow_boxes_are_as_precise_as_their_longer_side() {
     let mut random = StdRng::seed_from_u64(5);
     let approach = Approach { size_at_4_s: 16.0, height: 2.5, watched_s: 3.0, fluctuates: 0.0 };
     let error = median_error(&told(approach, &mut random), 2.0, 6.1);
@@ -112,7 +112,7 @@ fn a_narrow_box_is_told_as_well_as_its_longer_side_allows() {
 
 /// An object that does not approach is never certainly, and rarely possibly, close in time.
 #[test]
-fn what_recedes_or_keeps_its_distance_is_not_warned_of() {
+fn objects_that_recede_or_keep_their_distance_are_never_certainly_close() {
     let mut random = StdRng::seed_from_u64(4);
     for size in [20.0, 40.0, 80.0, 200.0] {
         for recedes_s in [2.0, 4.0, 8.0, 1e9] {
@@ -130,7 +130,7 @@ fn what_recedes_or_keeps_its_distance_is_not_warned_of() {
                 }
             }
             println!(
-                "{size} px, doubles its distance in {recedes_s} s: ttc <= 6 s in {told}, surely in {sure} of {of}"
+                "{size} px, doubles its distance in {recedes_s} s: ttc <= 6 s in {told}, certainly in {sure} of {of}"
             );
             assert_eq!(sure, 0);
         }

@@ -51,7 +51,7 @@ fn follower() -> Follower {
 }
 
 #[test]
-fn an_object_is_told_as_new_once_a_second_and_at_its_end() {
+fn emits_records_at_the_start_once_per_second_and_at_the_end() {
     let mut follower = follower();
     let mut told = Vec::new();
     for seq in 0..60 {
@@ -70,7 +70,7 @@ fn an_object_is_told_as_new_once_a_second_and_at_its_end() {
 }
 
 #[test]
-fn a_new_session_ends_what_was_and_old_records_say_nothing() {
+fn a_new_session_ends_tracks_and_old_records_are_rejected() {
     let mut follower = follower();
     let standing = Some([0.5, 0.5]);
     for seq in 0..5 {
@@ -92,7 +92,7 @@ fn a_new_session_ends_what_was_and_old_records_say_nothing() {
 }
 
 #[test]
-fn zones_and_lines_are_told_with_their_objects() {
+fn emits_zones_and_crossings_with_tracks() {
     let mut follower = follower();
     let zone = Region::new(vec![[0.4, 0.0], [0.6, 0.0], [0.6, 1.0], [0.4, 1.0]]).unwrap();
     let zones = BTreeMap::from([("door".to_owned(), zone)]);
@@ -122,7 +122,7 @@ fn zones_and_lines_are_told_with_their_objects() {
 }
 
 #[test]
-fn the_cameras_clock_set_anew_moves_nothing() {
+fn a_step_of_the_cameras_clock_keeps_tracks() {
     let mut follower = follower();
     let mut ids = Vec::new();
     for seq in 0..20 {
@@ -166,7 +166,7 @@ fn heard(frames: impl Iterator<Item = FrameRecord>) -> (f64, Vec<Option<TimeDoub
 }
 
 #[test]
-fn a_stream_time_at_another_pace_than_the_other_clocks_is_not_believed() {
+fn distrusts_a_stream_time_that_disagrees_with_the_other_clocks() {
     for (clock, pace) in
         [(Clock::Rtcp, 1.0 / 3.0), (Clock::Arrival, 3.0), (Clock::File, 1.0 / 3.0), (Clock::Rtcp, 0.0)]
     {
@@ -177,7 +177,7 @@ fn a_stream_time_at_another_pace_than_the_other_clocks_is_not_believed() {
 }
 
 #[test]
-fn a_capture_time_at_another_pace_than_the_other_clocks_is_not_believed() {
+fn distrusts_a_capture_time_that_disagrees_with_the_other_clocks() {
     for (clock, pace) in [(Clock::Rtcp, 1.0 / 3.0), (Clock::Rtcp, 3.0), (Clock::File, 0.0)] {
         let (passed, doubts) = heard(paced(clock, [1.0, pace, 1.0]));
         assert_eq!(doubts, [Some(TimeDoubt::Captured)], "{clock:?} {pace}");
@@ -186,7 +186,7 @@ fn a_capture_time_at_another_pace_than_the_other_clocks_is_not_believed() {
 }
 
 #[test]
-fn clocks_that_agree_are_believed_whatever_happens_to_them_once() {
+fn trusts_clocks_that_agree_despite_single_disturbances() {
     assert_eq!(heard(paced(Clock::Rtcp, [1.0, 1.0, 1.0])).1, []);
     // A file is read as fast as possible.
     assert_eq!(heard(paced(Clock::File, [1.0, 1.0, 0.1])).1, []);
@@ -209,7 +209,7 @@ fn clocks_that_agree_are_believed_whatever_happens_to_them_once() {
 }
 
 #[test]
-fn a_clock_that_recovers_is_believed_again_and_the_doubt_outlives_a_restart_and_a_session() {
+fn distrust_survives_restarts_and_sessions_until_the_clock_recovers() {
     let broken = paced(Clock::Rtcp, [1.0 / 3.0, 1.0, 1.0]).take(40);
     let mut follower = follower();
     for frame in broken {
@@ -225,7 +225,7 @@ fn a_clock_that_recovers_is_believed_again_and_the_doubt_outlives_a_restart_and_
             (session(1), frame.captured_at + std::time::Duration::from_secs(60));
         frame.published_at = frame.captured_at;
         let sight = follower.hear(&frame).unwrap();
-        assert_eq!(sight.began, seq == 0, "what agrees costs no track");
+        assert_eq!(sight.began, seq == 0, "no track is lost when the clocks agree");
         times.push(sight.at_s);
         doubts.extend(sight.doubt);
     }

@@ -25,7 +25,7 @@ fn at(x: f32, y: f32) -> Track {
 }
 
 #[test]
-fn a_visit_lasts_from_the_first_to_the_last_step_inside() {
+fn dwell_lasts_from_the_first_to_the_last_step_inside() {
     let left = Region::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
     let mut zone = Zone::new(left, 1.0);
     let mut over = Vec::new();
@@ -42,7 +42,7 @@ fn a_visit_lasts_from_the_first_to_the_last_step_inside() {
 }
 
 #[test]
-fn a_line_is_crossed_once_each_way_and_not_by_jitter() {
+fn counts_one_crossing_per_direction_despite_jitter() {
     // The line runs from bottom to top, so its right side is the right side of the image.
     let mut line = Line::new([[0.5, 0.9], [0.5, 0.1]], 0.01);
     let walk = [480.0, 497.0, 503.0, 498.0, 502.0, 530.0, 560.0, 505.0, 470.0];
@@ -67,7 +67,7 @@ fn seen_at(meters: f64, random: &mut StdRng) -> BBox {
 }
 
 #[test]
-fn the_time_to_collision_is_told_within_ten_per_cent() {
+fn time_to_collision_is_within_ten_percent() {
     let mut random = StdRng::seed_from_u64(1);
     let mut errors = Vec::new();
     let mut within = 0;
@@ -95,7 +95,7 @@ fn the_time_to_collision_is_told_within_ten_per_cent() {
 }
 
 #[test]
-fn what_recedes_or_keeps_its_distance_does_not_come_nearer() {
+fn objects_that_recede_or_keep_their_distance_have_no_short_time_to_collision() {
     let mut random = StdRng::seed_from_u64(2);
     for speed in [-8.0, -3.0, 0.0] {
         let mut estimate = ClosingEstimate::default();

@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_comes_in_brings_it_down(
+    fn hostile_input_does_not_break_the_tracker(
         frames in prop::collection::vec(
             (hostile_time(), 0_u32..3, prop::collection::vec(hostile_observation(), 0..30)), 1..20),
     ) {
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn ten_thousand_boxes_are_borne() {
+fn handles_ten_thousand_boxes() {
     for spread in [0.0, 0.1, 37.0] {
         let mut consumer = Consumer::new();
         let boxes: Vec<Observation> = (0..10_000)
@@ -179,7 +179,7 @@ fn ten_thousand_boxes_are_borne() {
 }
 
 #[test]
-fn a_session_that_begins_again_ends_what_was_there() {
+fn restarts_when_time_goes_backwards() {
     let mut tracker = Tracker::new(TrackerSettings::default());
     let seen = [Observation { bbox: BBox::from([10.0, 10.0, 60.0, 90.0]), class_id: 0, score: 0.9 }];
     tracker.step(1000.0, SOURCE, &seen);

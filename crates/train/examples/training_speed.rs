@@ -2,7 +2,7 @@
 //! loop on the same pictures.
 //!
 //!     cargo run --release -p lookout-train --example training_speed -- resnet50 8 224 12 fp32
-#![expect(clippy::print_stdout, reason = "what it measures is its output")]
+#![expect(clippy::print_stdout, reason = "the measurement is the output")]
 
 use std::{collections::BTreeMap, env, error::Error, time::Duration};
 
@@ -60,7 +60,7 @@ impl Judge for Nobody {
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [arch, batch, side, steps, precision] = args.as_slice() else {
-        return Err("takes ARCH BATCH SIDE STEPS PRECISION".into());
+        return Err("usage: training_speed ARCH BATCH SIDE STEPS PRECISION".into());
     };
     let (batch, side): (i64, i64) = (batch.parse()?, side.parse()?);
     let target = Target::choose(Device::Auto, precision.parse()?)?;

@@ -20,7 +20,7 @@ struct Golden {
 }
 
 #[test]
-fn numbers_are_pycocotools() {
+fn metrics_match_pycocotools() {
     let golden: Golden = serde_json::from_str(GOLDEN).unwrap();
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("truth.json"), golden.truth.to_string()).unwrap();

@@ -57,12 +57,12 @@ fn feed(folder: &Path, threads: usize) -> Feed {
 fn classes(truth: &Truth) -> Vec<i64> {
     match truth {
         Truth::Classes(classes) => Vec::try_from(classes).unwrap(),
-        Truth::Objects(_) => panic!("of pictures"),
+        Truth::Objects(_) => panic!("expected classes"),
     }
 }
 
 #[test]
-fn an_epoch_is_the_same_by_any_number_of_threads_and_from_its_midst() {
+fn epoch_is_independent_of_threads_and_resumable() {
     let folder = tempfile::tempdir().unwrap();
     write_pictures(folder.path());
     let all = |threads, first| {
@@ -94,7 +94,9 @@ impl Judge for Seen {
         &mut self,
         network: &PreparedNetwork,
     ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>> {
-        let PreparedNetwork::Classifier(network) = network else { return Err("no classifier".into()) };
+        let PreparedNetwork::Classifier(network) = network else {
+            return Err("expected a classifier".into());
+        };
         let right = self.0.iter().filter(|(picture, class)| {
             let size = lookout_schema::Size { width: picture.width(), height: picture.height() };
             let pixels = lookout_stage::Pixels::new(size, picture.as_raw().clone()).unwrap();
@@ -107,7 +109,7 @@ impl Judge for Seen {
 }
 
 #[test]
-fn a_recipe_becomes_a_network() {
+fn recipe_trains_a_network() {
     let folder = tempfile::tempdir().unwrap();
     write_pictures(folder.path());
     let recipe = parse_recipe(&folder.path().join("colors.toml"), RECIPE, &|_| None).unwrap();

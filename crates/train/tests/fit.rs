@@ -109,7 +109,7 @@ fn steps(told: &[Told]) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn a_run_that_was_killed_ends_as_one_that_was_not() {
+fn resumed_run_equals_uninterrupted_run() {
     let fit = FitSettings { epochs: 3, accumulate: 2, ema: Some(0.9), seed: 5, ..FitSettings::default() };
     for (rule, every) in [(SGD, Duration::ZERO), (ADAMW, Duration::MAX)] {
         let fit = FitSettings { checkpoint_every: every, ..fit };
@@ -132,7 +132,7 @@ fn a_run_that_was_killed_ends_as_one_that_was_not() {
 }
 
 #[test]
-fn it_learns_and_ends_where_it_gets_no_better() {
+fn training_converges_and_stops_early() {
     let folder = tempfile::tempdir().unwrap();
     let fit = FitSettings {
         epochs: 40,
@@ -156,7 +156,7 @@ fn it_learns_and_ends_where_it_gets_no_better() {
 }
 
 #[test]
-fn bf16_learns_as_well() {
+fn bf16_training_converges() {
     let Ok(target) = Target::choose(DeviceSetting::Cpu, Precision::Bf16) else { return };
     let losses = |target| {
         let folder = tempfile::tempdir().unwrap();
@@ -175,7 +175,7 @@ fn bf16_learns_as_well() {
 }
 
 #[test]
-fn another_recipes_checkpoint_is_refused_with_the_keys_that_differ() {
+fn checkpoint_of_another_recipe_is_an_error_with_the_changed_keys() {
     let folder = tempfile::tempdir().unwrap();
     let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
     fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
@@ -188,7 +188,7 @@ fn another_recipes_checkpoint_is_refused_with_the_keys_that_differ() {
 }
 
 #[test]
-fn more_epochs_may_be_added_to_a_run() {
+fn epochs_can_be_added_to_a_run() {
     let folder = tempfile::tempdir().unwrap();
     for (epochs, steps) in [(1, 3), (3, 9), (3, 9)] {
         let fit = FitSettings { epochs, checkpoint_every: Duration::MAX, ..FitSettings::default() };
@@ -207,14 +207,16 @@ impl Batches for Single {
 
     fn epoch(&mut self, epoch: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_> {
         Box::new(self.0.epoch(epoch, first).map(|batch| {
-            let Batch { x, truth: Truth::Classes(classes) } = batch? else { return Err("no classes".into()) };
+            let Batch { x, truth: Truth::Classes(classes) } = batch? else {
+                return Err("expected classes".into());
+            };
             Ok(Batch { x: x.narrow(0, 0, 1), truth: Truth::Classes(classes.narrow(0, 0, 1)) })
         }))
     }
 }
 
 #[test]
-fn one_value_a_channel_is_an_error_and_leaves_no_weights() {
+fn one_value_per_channel_is_an_error_without_weights() {
     let folder = tempfile::tempdir().unwrap();
     let fit = FitSettings { epochs: 1, ..FitSettings::default() };
     let mut batches = Single(Noise { killed_at: None });
@@ -246,13 +248,13 @@ fn weights_that_become_nan_are_not_written() {
     let error = fitted(diverging, None, &[0.9]).0.unwrap_err();
     assert!(matches!(error, FitError::NotFinite { .. } | FitError::NoNumber { .. }), "{error:?}");
     let after = names.map(|name| fs::read(folder.path().join(name)).unwrap());
-    assert!(before == after, "what was written before stays");
+    assert!(before == after, "earlier files are kept");
     // The weights may be very large by now, but they are finite: otherwise reading them would be an error.
     weights::read(&folder.path().join("checkpoint.safetensors")).unwrap();
 }
 
 #[test]
-fn what_a_killed_run_left_unfinished_is_removed() {
+fn unfinished_files_of_a_killed_run_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let left = folder.path().join(".checkpoint.safetensors.4242-7.part");
     fs::write(&left, "half").unwrap();

@@ -90,7 +90,7 @@ fn of_objects(root: &Path) -> DataSet {
 const INPUT: Size = Size { width: SIDE, height: SIDE };
 
 #[test]
-fn a_classifier_is_judged_by_a_folder_a_class() {
+fn classifier_is_evaluated_on_class_folders() {
     let root = tempfile::tempdir().unwrap();
     let set = Arc::new(whole_pictures(root.path(), [4, 1, 2]));
     for (batch, threads) in [(1, 3), (3, 2), (100, 1)] {
@@ -111,7 +111,7 @@ fn a_classifier_is_judged_by_a_folder_a_class() {
 }
 
 #[test]
-fn the_networks_classes_decide_their_order() {
+fn class_order_is_the_networks() {
     let root = tempfile::tempdir().unwrap();
     let set = whole_pictures(root.path(), [4, 1, 2]);
     let names = ["c", "b"].map(str::to_owned);
@@ -126,7 +126,7 @@ fn the_networks_classes_decide_their_order() {
 }
 
 #[test]
-fn a_detector_is_judged_by_a_coco_file() {
+fn detector_is_evaluated_on_a_coco_file() {
     let root = tempfile::tempdir().unwrap();
     let set = of_objects(root.path());
     // Sides that are not multiples of 32 are padded.
@@ -144,7 +144,7 @@ fn a_detector_is_judged_by_a_coco_file() {
 }
 
 #[test]
-fn what_a_detector_finds_comes_in_pixels_of_the_file() {
+fn detections_are_in_pixels_of_the_image_file() {
     let root = tempfile::tempdir().unwrap();
     let set = of_objects(root.path());
     let PreparedNetwork::Detector(network) = detector("retinanet_resnet50_fpn", 3) else { panic!() };
@@ -170,7 +170,7 @@ fn what_a_detector_finds_comes_in_pixels_of_the_file() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_an_error() {
+fn mismatched_network_and_data_set_are_an_error() {
     let [folder, coco] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (pictures, objects) = (whole_pictures(folder.path(), [1, 1, 1]), of_objects(coco.path()));
     let look = Look::of_classifiers(INPUT);
@@ -180,7 +180,7 @@ fn what_does_not_fit_together_is_an_error() {
     assert!(matches!(error(&classifier, &objects), MeasureError::NeedsPictures));
     assert!(matches!(error(&detector, &objects), MeasureError::Classes { network: 4, set: 2 }));
     assert!(matches!(error(&detector, &pictures), MeasureError::NeedsObjects));
-    fs::write(folder.path().join("b/0.png"), "no picture").unwrap();
+    fs::write(folder.path().join("b/0.png"), "not an image").unwrap();
     let broken = error(&biased(3), &pictures);
     assert!(matches!(broken, MeasureError::Data(DataError::Picture(_))), "{broken:?}");
 }

@@ -31,7 +31,7 @@ fn fcos() {
 
 /// The batch norms of a network without pretrained weights are not frozen.
 #[test]
-fn fcos_from_nothing() {
+fn fcos_without_objects() {
     agrees("fcos_resnet50_fpn.live");
 }
 

@@ -183,7 +183,7 @@ impl Open {
         if full && !table.evict(|entry| entry.address == address)
             || table.entries.len() >= self.limits.max && !table.evict(|_| true)
         {
-            tracing::debug!(%address, "HTTP connection refused: the limit of connections is reached");
+            tracing::debug!(%address, "HTTP connection refused: the connection limit is reached");
             return None;
         }
         let id = table.next;
@@ -344,7 +344,7 @@ mod tests {
         let _asking = InPhase::new(Arc::clone(&fourth), Phase::Asking);
         drop(also_sending);
         let _fifth = open.admit(address(5)).unwrap();
-        assert_eq!(ids(&open), [3, 4], "one that waits goes before one that asks");
+        assert_eq!(ids(&open), [3, 4], "waiting connections are closed before those with a request");
         let _sixth = open.admit(address(6)).unwrap();
         assert_eq!(ids(&open), [3, 5]);
     }

@@ -69,7 +69,7 @@ impl Page {
 /// Returns an error if the address cannot be bound.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await?;
-    tracing::info!(address = %listener.local_addr()?, "health and metrics are served");
+    tracing::info!(address = %listener.local_addr()?, "serving health and metrics");
     Ok(listener)
 }
 

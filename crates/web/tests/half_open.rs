@@ -22,7 +22,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_answers_while_one_client_holds_more_half_open_requests_than_there_is_room_for() {
+async fn health_answers_while_one_client_exceeds_the_connection_limit_with_half_open_requests() {
     let listener = lookout_web::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let server =

@@ -40,7 +40,7 @@ fn optional_id<T: std::str::FromStr<Err: ToString>>(
 
 fn time(field: &'static str, us: i64) -> Result<Timestamp, BadField> {
     let time = Timestamp::from_unix_us(us);
-    let told = || BadField::new(field, format!("{us} us is not between the years 0 and 9999"));
+    let told = || BadField::new(field, format!("{us} us is not within the years 0 to 9999"));
     if time.as_unix_us() == us { Ok(time) } else { Err(told()) }
 }
 
@@ -49,7 +49,7 @@ fn part<P, T: TryFrom<P, Error: Into<BadField>>>(
     field: &'static str,
     part: Option<P>,
 ) -> Result<T, BadField> {
-    let part = part.ok_or_else(|| BadField::new(field, "it is missing"))?;
+    let part = part.ok_or_else(|| BadField::new(field, "the field is missing"))?;
     part.try_into().map_err(Into::into)
 }
 

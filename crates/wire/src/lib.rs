@@ -43,7 +43,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Field(#[from] BadField),
     /// The schema version is not supported: its fields may have the same names and other meanings.
-    #[error("its schema is `{found}`, known is `{known}`")]
+    #[error("its schema is `{found}`, supported is `{known}`")]
     Version { found: String, known: &'static str },
     #[error(transparent)]
     Unsound(#[from] Unsound),

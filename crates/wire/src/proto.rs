@@ -1,4 +1,4 @@
 //! The types that `build.rs` generates from `schemas/lookout.proto`.
-#![expect(unreachable_pub, reason = "the generator's way")]
+#![expect(unreachable_pub, reason = "generated code")]
 
 include!(concat!(env!("OUT_DIR"), "/lookout.v1.rs"));

@@ -102,7 +102,9 @@ impl Holdings {
         Some(match registry_camera(&spec, &self.secrets) {
             Err(why) => Known::Bad(why),
             Ok(settings) => match settings.classes.iter().find(|class| !(self.knows_class)(class)) {
-                Some(class) => Known::Bad(format!("classes: `{class}` is no class of this worker's network")),
+                Some(class) => {
+                    Known::Bad(format!("classes: `{class}` is not a class of this worker's network"))
+                }
                 None => Known::Watch { spec, settings: Box::new(settings) },
             },
         })
@@ -138,11 +140,11 @@ impl Holdings {
             .sort_by_key(|(spec, ..)| (u8::MAX - spec.priority, spec.id.clone(), u64::MAX - spec.version));
         for (spec, settings, tenure) in candidates {
             if plan.wishes.contains_key(&spec.id) {
-                let why = "it has records in two partitions, as where a topic's partitions were added to; \
-                           remove it and add it anew";
+                let why = "it has records in two partitions, as happens when partitions are added to the topic; \
+                           remove the camera and add it again";
                 plan.bad(spec.id.as_str(), why, tenure.epoch());
             } else if self.max_cameras.is_some_and(|max| plan.wishes.len() >= max) {
-                let why = format!("this worker watches `max_cameras` = {} others", plan.wishes.len());
+                let why = format!("this worker already runs `max_cameras` = {} cameras", plan.wishes.len());
                 let camera = spec.id.clone();
                 plan.unwatched.push(Unwatched { camera, epoch: tenure.epoch(), why, bad: false });
                 plan.summary.left_out += 1;
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_important_are_watched_and_the_others_named() {
+    fn cameras_of_the_highest_priority_are_run_and_the_others_reported() {
         let records = [("a", camera("a", 10)), ("b", camera("b", 90)), ("c", camera("c", 50))];
         let plan = holdings(Some(2), &records).plan();
         assert_eq!(watched(&plan), ["b", "c"]);
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_watched_is_named_and_skipped() {
+    fn bad_records_are_reported_and_skipped() {
         let mut wrong = CameraSpec::new("wrong".parse().unwrap(), "ftp://x");
         wrong.classes = vec!["dog".into()];
         let stranger = CameraSpec { uri: "test://ball".into(), id: "s".parse().unwrap(), ..wrong.clone() };
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_followed() {
+    fn the_plan_follows_changes_of_records_and_partitions() {
         let mut holdings = holdings(None, &[("a", camera("a", 50))]);
         let changed = |key: &str, record| FleetEvent::Changed { partition: 2, key: key.into(), record };
         holdings.hear(changed("b", camera("b", 50)));

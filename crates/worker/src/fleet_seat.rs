@@ -40,7 +40,7 @@ impl Fleet {
         let mut event = Some(event);
         while let Some(heard) = event.take() {
             if let Some(reason) = self.holdings.hear(heard) {
-                tracing::error!(reason, "this worker is none of the fleet any more");
+                tracing::error!(reason, "this worker is no longer a member of the fleet");
                 self.failed = Some(reason);
             }
             event = self.events.try_recv().ok();
@@ -80,7 +80,9 @@ impl Fleet {
         if thread::Builder::new().name("fleet-leave".into()).spawn(leave).is_ok()
             && tokio::time::timeout(LEAVE_WITHIN, left).await.is_err()
         {
-            tracing::warn!("the fleet was not left in order, the others will miss this worker");
+            tracing::warn!(
+                "could not leave the consumer group in time, other workers take over after the session timeout"
+            );
         }
         failed
     }

@@ -91,13 +91,13 @@ impl WorkerView {
             }
         }
         if self.joined == Some(false) {
-            reasons.push("fleet: this worker has not joined it".into());
+            reasons.push("fleet: this worker has not joined the consumer group".into());
         }
         let stands_by = self.joined == Some(true) && silent.is_empty();
         if flowing == 0 && !stands_by {
             reasons.push(match connecting.as_slice() {
-                [] => "no camera's frames flow".into(),
-                connecting => format!("no camera's frames flow: {}", listed(connecting)),
+                [] => "no camera publishes records".into(),
+                connecting => format!("no camera publishes records: {}", listed(connecting)),
             });
         }
         let refused = self.sink.refused.iter().filter(|(kind, _)| *kind == RecordKind::Snapshot);
@@ -119,13 +119,16 @@ impl WorkerView {
         if !self.sink.refused_cameras.is_empty() {
             let cameras = names(self.sink.refused_cameras.iter());
             reasons.push(format!(
-                "kafka: the broker refuses the records of {cameras} one after the other; see the log"
+                "kafka: the broker refuses all recent records of {cameras}; the log has the reasons"
             ));
         }
         if let Some(waited) = self.sink.oldest_unacked.filter(|waited| *waited > ACK_WITHIN) {
             let held_up = self.sink.held_up.iter().filter(|(_, waited)| *waited > ACK_WITHIN);
             let cameras = names(held_up.map(|(camera, _)| camera));
-            reasons.push(format!("kafka: no acknowledgement for {} s, of {cameras}", waited.as_secs()));
+            reasons.push(format!(
+                "kafka: no acknowledgment for {} s for records of {cameras}",
+                waited.as_secs()
+            ));
         }
         reasons
     }
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_means_that_frames_flow() {
+    fn a_worker_is_ready_when_a_camera_publishes_records() {
         assert!(view(CameraStatus::Running, Some(100)).readiness(at(105)).ready);
         let silent = view(CameraStatus::Running, Some(100)).readiness(at(111));
         assert!(!silent.ready && silent.silent.len() == 1, "{silent:?}");
@@ -199,24 +202,24 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_starts_says_what_it_waits_for() {
+    fn a_starting_worker_reports_what_it_waits_for() {
         let mut worker = view(CameraStatus::Connecting, None);
         worker.loading = Some("reading the weights".into());
         let readiness = worker.readiness(at(1));
         assert!(!readiness.ready);
         assert_eq!(
             readiness.waits_for(),
-            "network: reading the weights; no camera's frames flow: gate (connecting)"
+            "network: reading the weights; no camera publishes records: gate (connecting)"
         );
         let flows = view(CameraStatus::Running, Some(100));
         assert!(flows.readiness(at(101)).ready);
     }
 
     #[test]
-    fn a_worker_of_a_fleet_without_cameras_stands_by() {
+    fn a_fleet_worker_without_cameras_is_a_ready_standby() {
         let mut worker = view(CameraStatus::Running, None);
         worker.joined = Some(true);
-        assert!(!worker.readiness(at(1)).ready, "its camera is silent");
+        assert!(!worker.readiness(at(1)).ready, "its camera has published no record");
         worker.cameras.clear();
         assert!(worker.readiness(at(1)).ready);
         worker.joined = Some(false);
@@ -224,18 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_is_away_or_slow_is_not_ready() {
+    fn a_worker_with_a_disconnected_or_slow_broker_is_not_ready() {
         let mut worker = view(CameraStatus::Running, Some(100));
         worker.sink.oldest_unacked = Some(Duration::from_secs(11));
         worker.sink.held_up = vec![("gate".parse().unwrap(), Duration::from_secs(11))];
-        assert!(worker.readiness(at(101)).reasons[0].contains("no acknowledgement for 11 s, of gate"));
+        assert!(
+            worker.readiness(at(101)).reasons[0].contains("no acknowledgment for 11 s for records of gate")
+        );
         worker.sink.connected = false;
         worker.sink.last_error = Some("connection refused".into());
         assert_eq!(worker.readiness(at(101)).reasons, ["kafka: connection refused"]);
     }
 
     #[test]
-    fn a_topic_that_takes_no_records_is_not_ready_and_says_what_to_do() {
+    fn a_worker_is_not_ready_while_a_topic_refuses_records() {
         let mut worker = view(CameraStatus::Running, Some(100));
         for kind in [RecordKind::Frame, RecordKind::Status] {
             worker.sink.refused = vec![(kind, "`topic` refuses records; grant WRITE".into())];
@@ -249,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn cameras_whose_records_are_all_refused_are_not_ready() {
+    fn a_worker_is_not_ready_while_all_records_of_a_camera_are_refused() {
         let mut worker = view(CameraStatus::Running, Some(100));
         worker.sink.refused_cameras = vec!["gate".parse().unwrap()];
         assert!(worker.readiness(at(101)).reasons[0].contains("gate"));
     }
 
     #[test]
-    fn a_supervisor_that_stands_still_is_not_alive() {
+    fn a_stuck_supervisor_is_not_alive() {
         let worker = view(CameraStatus::Running, None);
         assert!(worker.is_alive(worker.at + Duration::from_secs(9)));
         assert!(!worker.is_alive(worker.at + Duration::from_secs(10)));

@@ -20,7 +20,7 @@ impl Pages {
         let view = self.view.borrow().clone();
         match path {
             "/healthz" if view.is_alive(Instant::now()) => Page::text("ok\n"),
-            "/healthz" => Page::text("the supervisor stands still\n").available(false),
+            "/healthz" => Page::text("the supervisor is stuck\n").available(false),
             "/readyz" => {
                 let readiness = view.readiness(Timestamp::now());
                 match serde_json::to_string(&readiness) {
@@ -32,7 +32,7 @@ impl Pages {
                 Ok(text) => Page::metrics(text),
                 Err(error) => Page::failed(format!("{error}\n")),
             },
-            _ => Page::not_found("there are /healthz, /readyz and /metrics\n"),
+            _ => Page::not_found("not found; available: /healthz, /readyz and /metrics\n"),
         }
     }
 }

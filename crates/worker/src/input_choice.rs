@@ -191,21 +191,22 @@ impl Verdict {
     pub(crate) fn log(&self, network: &str, cameras: usize) {
         let Self { measured, capacity, demand, then } = self;
         let can = format!(
-            "this machine runs {capacity:.1} frames/s of {network} at {measured}, and the live cameras send {demand:.1}",
+            "{network} processes {capacity:.1} frames/s at {measured} on this machine, and the live cameras send \
+             {demand:.1}",
             measured = Shown(*measured),
         );
         match then {
             Then::Take(input) if pixels(*input) < pixels(*measured) => {
-                tracing::warn!("{can}: the input is {} from now on", Shown(*input));
+                tracing::warn!("{can}: the network's input is reduced to {}", Shown(*input));
             }
             Then::Take(input) => {
-                tracing::info!("{can}: there is room for an input of {} again", Shown(*input));
+                tracing::info!("{can}: the network's input is enlarged to {}", Shown(*input));
             }
             Then::Overloaded => {
                 let each = capacity / (cameras.max(1) as f64);
                 tracing::warn!(
-                    "{can}: each of {cameras} cameras gets about {each:.2} records/s; lower `fps`, set \
-                     `smaller_inputs`, or take a smaller network or fewer cameras"
+                    "{can}: each of {cameras} cameras publishes about {each:.2} records/s; lower `fps`, set \
+                     `smaller_inputs`, or use a smaller network or fewer cameras"
                 );
             }
         }
@@ -279,12 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_fast_enough_keeps_the_largest_input() {
+    fn a_fast_device_keeps_the_largest_input() {
         assert_eq!(Machine::new(7.2, 7.0).run(&mut choice(), 600), []);
     }
 
     #[test]
-    fn a_slow_device_gets_the_largest_input_that_it_can_do() {
+    fn a_slow_device_gets_the_largest_input_that_it_can_process_in_time() {
         let verdicts = Machine::new(5.0, 7.0).run(&mut choice(), 300);
         assert_eq!(verdicts.len(), 1, "{verdicts:?}");
         assert!(verdicts[0].0 <= 10.0 && verdicts[0].1 == Then::Take(MIDDLE), "{verdicts:?}");
@@ -294,16 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn a_very_slow_device_is_noticed_at_its_first_record() {
+    fn a_very_slow_device_is_detected_at_its_first_record() {
         // One frame takes 8 s.
         let verdicts = Machine::new(0.125, 7.0).run(&mut choice(), 60);
         assert!(verdicts[0].0 <= 9.0 && verdicts[0].1 == Then::Take(SMALL), "{verdicts:?}");
-        assert_eq!(verdicts[1].1, Then::Overloaded, "it is said that even that is too much");
-        assert_eq!(verdicts.len(), 2, "and said once");
+        assert_eq!(verdicts[1].1, Then::Overloaded, "the smallest input is reported as too slow as well");
+        assert_eq!(verdicts.len(), 2, "the overload is reported once");
     }
 
     #[test]
-    fn a_larger_input_is_tried_when_the_device_has_time_and_less_often_if_it_fails() {
+    fn a_larger_input_is_tried_when_the_device_has_spare_time_and_less_often_after_a_failure() {
         let (mut choice, mut machine) = (choice(), Machine::new(2.0, 7.0));
         machine.run(&mut choice, 30);
         assert_eq!(machine.input, SMALL);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_of_late_frames_changes_nothing() {
+    fn a_few_seconds_of_late_frames_keep_the_input_size() {
         let (mut choice, mut machine) = (choice(), Machine::new(5.0, 4.0));
         machine.run(&mut choice, 30);
         machine.capacity = 2.6;
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn without_smaller_inputs_it_is_said_once_that_the_device_is_too_slow() {
+    fn without_smaller_inputs_a_slow_device_is_reported_once() {
         let (mut choice, mut machine) = (InputChoice::new(vec![LARGE]), Machine::new(2.0, 7.0));
         let verdicts = machine.run(&mut choice, 120);
         assert_eq!(verdicts.iter().map(|(_, then)| *then).collect::<Vec<_>>(), [Then::Overloaded]);

@@ -100,19 +100,23 @@ mod tests {
     }
 
     #[test]
-    fn it_sheds_step_by_step_and_takes_back_with_patience() {
+    fn sheds_load_step_by_step_and_recovers_slowly() {
         let (mut shedder, mut now) = (Shedder::new(Duration::from_millis(300)), Instant::now());
         assert_eq!(after(&mut shedder, &mut now, 20, BETWEEN), 0);
-        assert_eq!(after(&mut shedder, &mut now, 2, OVER), 0, "a moment is nothing");
+        assert_eq!(after(&mut shedder, &mut now, 2, OVER), 0, "a short overload is tolerated");
         assert_eq!(after(&mut shedder, &mut now, 1, OVER), 1);
-        assert_eq!(after(&mut shedder, &mut now, 2, LATE_FRAMES), 2, "what comes too late counts as well");
-        assert_eq!(after(&mut shedder, &mut now, 60, BETWEEN), 2, "neither over nor well: it stays");
+        assert_eq!(after(&mut shedder, &mut now, 2, LATE_FRAMES), 2, "late frames count as overload");
+        assert_eq!(
+            after(&mut shedder, &mut now, 60, BETWEEN),
+            2,
+            "the level stays between the two thresholds"
+        );
         assert_eq!(after(&mut shedder, &mut now, 11, WELL), 1);
         assert_eq!(after(&mut shedder, &mut now, 10, WELL), 0);
     }
 
     #[test]
-    fn a_step_back_that_was_too_early_is_tried_later() {
+    fn recovery_is_slower_after_one_that_was_too_early() {
         let (mut shedder, mut now) = (Shedder::new(Duration::from_millis(300)), Instant::now());
         after(&mut shedder, &mut now, 3, OVER);
         assert_eq!(after(&mut shedder, &mut now, 11, WELL), 0);
@@ -122,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_it() {
+    fn the_level_has_a_maximum() {
         let (mut shedder, mut now) = (Shedder::new(Duration::from_millis(300)), Instant::now());
         assert_eq!(after(&mut shedder, &mut now, 100, OVER), 6);
         assert_eq!(shedder.decide(now, OVER, 1), 3, "fewer priorities have fewer steps");
     }
 
     #[test]
-    fn the_lowest_priority_goes_first() {
+    fn the_lowest_priority_is_shed_first() {
         let priorities = BTreeSet::from([20, 50, 80]);
         let levels = |level| [20, 50, 80].map(|priority| thinning(level, &priorities, priority));
         assert_eq!(levels(0), [1, 1, 1]);

@@ -63,7 +63,7 @@ impl LoadWatch {
                     to = level,
                     age_ms,
                     late = load.late,
-                    "cameras are looked at less often, or more often again"
+                    "load-shedding level changed"
                 );
                 self.level = level;
             }

@@ -136,22 +136,22 @@ impl Metrics {
         let capture_to_publish: Family<ByCamera, Histogram> = Family::new_with_constructor(latency_histogram);
         let last_age = Family::<ByCamera, Gauge<f64, AtomicU64>>::default();
         let stage_restarts = Counter::default();
-        registry.register("batch_size", "Frames in a batch", batch_size.clone());
-        registry.register("batches", "Batches by why they were closed", batches.clone());
+        registry.register("batch_size", "Frames per batch", batch_size.clone());
+        registry.register("batches", "Batches, by the reason why they were closed", batches.clone());
         registry.register(
             "split_batches",
-            "Batches that were looked at in parts, since the device's memory was not enough for them",
+            "Batches that were processed in parts, because the device's memory was too small for them",
             split_batches.clone(),
         );
         registry.register_with_unit(
             "device_busy",
-            "Time in which the device worked on a batch",
+            "Time during which the device processed a batch",
             Unit::Seconds,
             busy_seconds.clone(),
         );
         registry.register_with_unit(
             "capture_to_publish",
-            "Age of a record when it was published; for files from the decoder's output",
+            "Age of a record when it was published; for files, since the decoder's output",
             Unit::Seconds,
             capture_to_publish.clone(),
         );
@@ -161,14 +161,10 @@ impl Metrics {
             Unit::Seconds,
             last_age.clone(),
         );
-        registry.register(
-            "stage_restarts",
-            "Stages that failed and were started again",
-            stage_restarts.clone(),
-        );
+        registry.register("stage_restarts", "Restarts of a failed stage", stage_restarts.clone());
         registry.register(
             "decoder_fallbacks",
-            "Times a CPU decoder replaced the camera's GPU decoder, which failed",
+            "Times a CPU decoder replaced the camera's failed GPU decoder",
             decoder_fallbacks.0.clone(),
         );
         let totals = DeviceTotals::default();
@@ -329,17 +325,17 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
     }
     let connected = Gauge::<i64>::default();
     connected.set(i64::from(sink.connected));
-    registry.register("frames_received", "Frames decoded", received);
+    registry.register("frames_received", "Frames decoded, or withheld before the first key frame", received);
     registry.register("frames_processing", "Frames between the decoder and their record", processing);
     registry.register("frames_published", "Frames that became a record", published);
     registry.register("frames_delivered", "Records that the broker has acknowledged", delivered);
     registry.register("frames_dropped", "Frames without a record, by cause", dropped);
     registry.register("frames_expired", "Records that never reached the broker, by cause", expired);
     registry.register("frames_in_flight", "Records sent and not yet acknowledged", in_flight);
-    registry.register("frames_spooled", "Records that wait for the broker", spooled);
+    registry.register("frames_spooled", "Records that wait in the worker to be sent", spooled);
     registry.register("camera_status", "1 for the camera's status, 0 for the others", status);
-    registry.register("camera_reconnects", "Times the camera was connected anew", reconnects);
-    registry.register("kafka_connected", "Whether a broker is connected", connected);
+    registry.register("camera_reconnects", "Reconnects of the camera", reconnects);
+    registry.register("kafka_connected", "1 while a broker is connected, else 0", connected);
     let refused = Family::<ByRecordsAndError, Counter>::default();
     for each in &sink.refusals {
         let by = ByRecordsAndError { records: records(each.kind), error: each.error.clone() };
@@ -347,7 +343,7 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
     }
     registry.register(
         "kafka_refused",
-        "Records that Kafka refused, also those that were sent again",
+        "Records that Kafka refused, including those that were retried",
         refused,
     );
     let refusing = Family::<ByRecords, Gauge>::default();
@@ -355,7 +351,7 @@ fn ledger_registry(cameras: &[CameraView], sink: &SinkHealth) -> Registry {
         let stands = sink.refused.iter().any(|(refused, _)| *refused == kind);
         refusing.get_or_create(&ByRecords { records: records(kind) }).set(i64::from(stands));
     }
-    registry.register("kafka_refusing", "Whether Kafka takes no records of the topic now", refusing);
+    registry.register("kafka_refusing", "1 while Kafka refuses all records of the topic, else 0", refusing);
     registry
 }
 

@@ -20,8 +20,8 @@ fn from_host(host: &str) -> WorkerId {
 }
 
 fn unnamed() -> WorkerId {
-    #[expect(clippy::expect_used, reason = "the text is a constant that a test holds")]
-    "worker".parse().expect("`worker` is an id")
+    #[expect(clippy::expect_used, reason = "the text is a constant, which a test checks")]
+    "worker".parse().expect("`worker` is a valid id")
 }
 
 #[cfg(test)]
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_host_has_a_name() {
+    fn every_host_name_gives_a_worker_id() {
         assert_eq!(from_host("edge-1.plant").as_str(), "edge-1.plant");
         assert_eq!(from_host("-ä edge").as_str(), "edge");
         assert_eq!(from_host(&"x".repeat(100)).as_str().len(), 64);

@@ -31,8 +31,8 @@ pub(crate) struct Recorder {
 /// The process cannot use its device any more, and has to be started again.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the device is lost to this process: {reason}; start the worker again (Docker Compose's `restart` does so), and \
-     check the GPU's driver and memory if it happens often"
+    "device lost, this process can no longer use it: {reason}; restart the worker (`restart` in Docker Compose does \
+     so), and check the GPU's driver and memory if it happens often"
 )]
 pub struct DeviceLost {
     pub reason: String,
@@ -66,11 +66,11 @@ impl Recorder {
             match event {
                 DeviceEvent::Inferred(batch) => self.publish(batch),
                 DeviceEvent::BatchFailed { frames, reason } => {
-                    tracing::error!(frames, reason, "the network failed on a batch, its frames are dropped");
+                    tracing::error!(frames, reason, "inference failed for a batch, its frames are dropped");
                 }
                 DeviceEvent::Restarted { reason } => {
                     self.metrics.stage_restarted();
-                    tracing::error!(reason, "the network is made anew");
+                    tracing::error!(reason, "reloading the network");
                 }
                 DeviceEvent::Lost { reason } => {
                     // If the channel is full, the supervisor is already stopping for another stream's report.
@@ -93,7 +93,7 @@ impl Recorder {
             // A panic loses only one frame, which its ticket counts.
             if catch_unwind(AssertUnwindSafe(|| self.publish_one(result))).is_err() {
                 self.metrics.stage_restarted();
-                tracing::error!("making a record panicked");
+                tracing::error!("creating a record panicked, its frame is dropped");
             }
         }
     }
@@ -149,6 +149,6 @@ impl Recorder {
 }
 
 fn unbounded() -> Histogram<u64> {
-    #[expect(clippy::expect_used, reason = "three digits are within the library's range of 0 to 5")]
+    #[expect(clippy::expect_used, reason = "the library accepts 0 to 5 significant digits")]
     Histogram::new(3).expect("three significant digits are allowed")
 }

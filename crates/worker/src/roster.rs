@@ -144,7 +144,7 @@ impl Roster {
             let Some((id, wish)) = self.due.pop_first() else { return };
             if let Err(error) = self.start(wish.clone()) {
                 // This happens mostly when no more threads can be created, and may be temporary.
-                tracing::error!(camera = %id, %error, "a camera could not be started, it is tried again");
+                tracing::error!(camera = %id, %error, "camera could not be started, retrying");
                 self.due.insert(id, wish);
                 return;
             }

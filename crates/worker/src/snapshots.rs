@@ -82,7 +82,7 @@ impl Snapshots {
         drop(shots);
         // The channel is closed, never sent to.
         if timeout(FINISH_WITHIN, ended).await.is_err() {
-            tracing::warn!("the last snapshots are given up");
+            tracing::warn!("the last snapshots were not sent in time, they are dropped");
         }
     }
 }
@@ -96,13 +96,13 @@ fn run(shots: &Receiver<Shot>, quality: u8, sink: &dyn RecordSink, metrics: &Met
                 sink.snapshot(&snapshot);
             }
             Ok(None) => {
-                tracing::debug!(%camera, "a snapshot came to nothing");
+                tracing::debug!(%camera, "a snapshot could not be drawn or encoded");
                 metrics.snapshot_lost(SnapshotLoss::Encode);
             }
             Err(_) => {
                 metrics.snapshot_lost(SnapshotLoss::Encode);
                 metrics.stage_restarted();
-                tracing::error!(%camera, "making a snapshot panicked");
+                tracing::error!(%camera, "creating a snapshot panicked");
             }
         }
     }
@@ -149,12 +149,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_has_a_bound_in_memory() {
+    fn the_memory_of_waiting_snapshots_is_bounded() {
         assert_eq!([64, 320, 1280, 1920].map(capacity), [256, 109, 6, 4]);
     }
 
     #[test]
-    fn a_picture_that_would_be_too_large_is_given_less_quality() {
+    fn a_snapshot_that_would_be_too_large_is_encoded_at_lower_quality() {
         let size = Size { width: 1920, height: 1080 };
         // Noise, which no encoder can compress well.
         let mut state = 1u32;

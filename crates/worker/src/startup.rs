@@ -151,10 +151,10 @@ impl StartLine {
                 tracing::info!(elapsed_s = seconds(elapsed), "waiting for {what}");
             }
             Self::Ready { elapsed } => {
-                tracing::info!(elapsed_s = seconds(elapsed), "ready: the first records are out");
+                tracing::info!(elapsed_s = seconds(elapsed), "ready: the first records are published");
             }
             Self::AllFlow { cameras, elapsed } => {
-                tracing::info!(cameras, elapsed_s = seconds(elapsed), "records of all cameras flow");
+                tracing::info!(cameras, elapsed_s = seconds(elapsed), "all cameras publish records");
             }
         }
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_reported_at_once_and_the_same_again_after_ten_seconds() {
+    fn a_change_is_reported_within_a_second_and_an_unchanged_reason_every_ten_seconds() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut report = StartReport::new(start);
@@ -220,7 +220,7 @@ mod tests {
         assert!(matches!(&line, Some(StartLine::Waiting { what, .. }) if what.contains('b')), "{line:?}");
         let elapsed = Duration::from_secs(5);
         assert_eq!(report.look(at(5), &ready(&[])), Some(StartLine::AllFlow { cameras: 1, elapsed }));
-        assert_eq!(report.look(at(60), &waiting("kafka: away")), None, "readiness tells from then on");
+        assert_eq!(report.look(at(60), &waiting("kafka: away")), None, "nothing is reported after the start");
         assert_eq!(report.waiting(), None);
     }
 }

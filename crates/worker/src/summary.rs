@@ -104,7 +104,7 @@ impl CameraSummary {
     fn failure(&self) -> Option<String> {
         if self.status == CameraStatus::Failed {
             let reason = self.reason.map_or("failed", RetryReason::as_str);
-            return Some(format!("{reason}: {}", self.detail.as_deref().unwrap_or("no more is known")));
+            return Some(format!("{reason}: {}", self.detail.as_deref().unwrap_or("no details are known")));
         }
         // A live camera may lose frames, for causes that are counted. A file may only be stopped early, or start
         // between two key frames, like a clip that was cut from a recording.

@@ -145,7 +145,7 @@ impl Supervisor {
             %worker,
             pipeline = settings.name,
             cameras = stages.roster.iter().len(),
-            "worker starts: the cameras connect while the network is loaded"
+            "worker starting: cameras connect while the network is loaded"
         );
         let view = WorkerView {
             at: now.into_std(),
@@ -201,7 +201,7 @@ impl Supervisor {
                 latencies = recorded(&mut self.stages.recorder) => return Ok(latencies),
                 () = sleep_until(deadline) => match self.haste {
                     Haste::GivenUp(_) => {
-                        tracing::error!("a stage is stuck, its frames are given up");
+                        tracing::error!("a stage did not stop in time, its frames are abandoned");
                         return Ok(Latencies::new());
                     }
                     Haste::None | Haste::Until(_) => self.give_up(),
@@ -294,7 +294,10 @@ impl Supervisor {
 
     /// Stops the cameras and drops the frames that no device can process any more. Records may still reach the broker.
     fn device_lost(&mut self, lost: DeviceLost) {
-        tracing::error!(reason = lost.reason, "the device is lost to this process: the worker ends");
+        tracing::error!(
+            reason = lost.reason,
+            "device lost, this process can no longer use it: the worker stops"
+        );
         self.failure.get_or_insert(lost.into());
         self.stop_in_order();
         self.stages.abandon = None;
@@ -311,7 +314,7 @@ impl Supervisor {
         let failed = fleet.hear(event);
         let plan = fleet.plan();
         for unwatched in plan.unwatched.iter().filter(|each| !self.beside.unwatched.contains(each)) {
-            tracing::warn!(camera = %unwatched.camera, why = unwatched.why, "a camera is not watched");
+            tracing::warn!(camera = %unwatched.camera, why = unwatched.why, "camera is not run by this worker");
             self.heartbeat.send_unwatched(unwatched);
         }
         self.beside.unwatched = plan.unwatched;
@@ -399,7 +402,7 @@ impl Supervisor {
         if matches!(self.haste, Haste::None) {
             return self.stop_in_order();
         }
-        tracing::warn!("stopping at once");
+        tracing::warn!("second stop request: stopping immediately");
         self.give_up();
     }
 
@@ -407,7 +410,7 @@ impl Supervisor {
         if !matches!(self.haste, Haste::None) {
             return;
         }
-        tracing::info!(deadline_s = self.drain.as_secs(), "stopping: frames on their way go to kafka first");
+        tracing::info!(deadline_s = self.drain.as_secs(), "stopping: draining frames and records to kafka");
         self.state = WorkerState::Draining;
         self.haste = Haste::Until(Instant::now() + self.drain);
         self.stages.roster.stop_all();
@@ -416,7 +419,7 @@ impl Supervisor {
     fn give_up(&mut self) {
         let works = self.stages.infer.as_ref().is_some_and(|infer| !infer.is_finished());
         if self.stages.abandon.take().is_some() && works {
-            tracing::warn!("frames that are not records yet are given up");
+            tracing::warn!("dropping the frames that have no record yet");
         }
         self.haste = Haste::GivenUp(Instant::now() + self.grace());
     }

@@ -118,11 +118,15 @@ impl Camera {
         match self.status {
             CameraStatus::Retrying if self.told != self.retry => {
                 self.told = self.retry;
-                tracing::warn!(%camera, status, reason, detail, "camera lost, it is connected anew");
+                tracing::warn!(%camera, status, reason, detail, "camera disconnected, reconnecting");
             }
-            CameraStatus::Retrying => tracing::debug!(%camera, status, reason, detail, "camera still away"),
+            CameraStatus::Retrying => {
+                tracing::debug!(%camera, status, reason, detail, "camera still disconnected")
+            }
             CameraStatus::Connecting => tracing::debug!(%camera, status, "camera status"),
-            CameraStatus::Failed => tracing::error!(%camera, status, reason, detail, "camera has failed"),
+            CameraStatus::Failed => {
+                tracing::error!(%camera, status, reason, detail, "camera failed, not retrying")
+            }
             CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
                 self.told = None;
                 tracing::info!(%camera, status, uri = %self.settings.uri, "camera status");

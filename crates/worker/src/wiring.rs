@@ -203,5 +203,6 @@ pub(crate) struct StageNetwork {
 }
 
 fn max_batch(settings: &PipelineSettings, on_gpu: bool) -> Result<NonZeroUsize> {
-    NonZeroUsize::new(settings.batch.largest(on_gpu)).context("a batch of no frames")
+    NonZeroUsize::new(settings.batch.largest(on_gpu))
+        .context("the maximum batch size is 0, it must be at least 1")
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_delivered_whole_and_end_the_run() {
+async fn all_frames_of_files_are_delivered_and_the_run_ends() {
     let cameras = [("a", "/good-1000"), ("b", "/good-10"), ("c", "/good-0")];
     let running = start(pipeline(&cameras, ""), NetworkMood::Well, Sink::default());
     let summary = running.summary.await.unwrap().unwrap();
@@ -36,13 +36,13 @@ async fn files_are_delivered_whole_and_end_the_run() {
     let Some(StatusRecord::Worker(last)) =
         statuses.iter().rfind(|status| matches!(status, StatusRecord::Worker(_)))
     else {
-        panic!("the worker said nothing")
+        panic!("the worker sent no status record")
     };
     assert_eq!((last.state, last.ledger.delivered), (WorkerState::Stopped, 1010));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_camera_costs_its_own_frames_only() {
+async fn a_failed_camera_does_not_affect_the_others() {
     let cameras = [("bad", "/missing"), ("good", "/good-500"), ("worse", "/panic")];
     let running = start(pipeline(&cameras, ""), NetworkMood::Well, Sink::default());
     let summary = running.summary.await.unwrap().unwrap();
@@ -55,7 +55,7 @@ async fn a_bad_camera_costs_its_own_frames_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_camera_that_panics_is_begun_again() {
+async fn a_live_camera_that_panics_is_restarted() {
     let running = start(pipeline(&[("cam", "test://panic")], ""), NetworkMood::Well, Sink::default());
     running.until(|records| by_session(records).len() >= 3).await;
     running.stop.send(StopRequest).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_live_camera_that_panics_is_begun_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_panics_costs_its_batch_only() {
+async fn a_network_that_panics_loses_only_one_batch() {
     let running = start(pipeline(&[("a", "/good-300")], ""), NetworkMood::PanicsOnce, Sink::default());
     let summary = running.summary.await.unwrap().unwrap();
     assert_adds_up(&summary);
@@ -79,7 +79,7 @@ async fn a_network_that_panics_costs_its_batch_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_device_ends_the_run_with_its_error() {
+async fn a_lost_device_ends_the_run_with_an_error() {
     let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
     let settings = pipeline(&cameras, "drain_s = 3600");
     let running = start(settings, NetworkMood::LosesDevice, Sink::default());
@@ -90,7 +90,7 @@ async fn a_lost_device_ends_the_run_with_its_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_brings_what_is_on_its_way() {
+async fn a_stop_drains_the_frames_in_progress() {
     let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
     let running = start(pipeline(&cameras, ""), NetworkMood::Well, Sink::default());
     running.until(|records| by_session(records).len() == 2).await;
@@ -114,11 +114,11 @@ async fn a_second_stop_does_not_wait_for_a_stuck_network() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_stays_away_holds_up_the_end_until_the_deadline() {
+async fn an_unreachable_broker_delays_the_end_until_the_drain_deadline() {
     let settings = pipeline(&[("a", "/good-100")], "drain_s = 0");
     let running = start(settings, NetworkMood::Well, Sink { away: true, ..Sink::default() });
     running.until(|records| records.len() == 100).await;
-    assert!(!running.summary.is_finished(), "a file's records wait as long as it takes");
+    assert!(!running.summary.is_finished(), "records of a file wait without a deadline");
     running.stop.send(StopRequest).await.unwrap();
     let summary = running.summary.await.unwrap().unwrap();
     assert_adds_up(&summary);
@@ -137,7 +137,7 @@ async fn get(address: &str, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_metrics_say_how_it_is() {
+async fn health_readiness_and_metrics_are_served() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let settings = pipeline(&[("cam", "test://ball")], &format!("http = \"{address}\""));
     let running = start(settings, NetworkMood::Well, Sink::default());
@@ -203,7 +203,7 @@ async fn cameras_connect_while_the_network_loads_and_their_first_frames_are_publ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_cannot_be_loaded_ends_the_run_with_its_error() {
+async fn a_network_that_fails_to_load_ends_the_run_with_an_error() {
     for (load, reason) in [(Load::Fails("no such weights"), "no such weights"), (Load::Panics, "panicked")] {
         let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
         let running = start_loading(pipeline(&cameras, "drain_s = 3600"), load);
@@ -222,7 +222,7 @@ async fn a_network_that_cannot_be_loaded_ends_the_run_with_its_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_while_the_network_loads_waits_for_its_step_only() {
+async fn a_stop_during_loading_waits_only_for_the_current_step() {
     let cameras = [("live", "test://ball"), ("file", "/good-100000000")];
     let (go_on, waits) = std::sync::mpsc::channel();
     let running = start_loading(
@@ -247,7 +247,7 @@ async fn a_stop_while_the_network_loads_waits_for_its_step_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_is_found_before_anything_is_started() {
+async fn an_http_port_in_use_is_an_error_before_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let http = format!("http = \"{}\"", taken.local_addr().unwrap());
     let running = start(pipeline(&[("a", "/good-1")], &http), NetworkMood::Well, Sink::default());
@@ -275,7 +275,7 @@ fn sessions(records: &[FrameRecord], camera: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fleets_cameras_come_and_go_without_touching_each_other() {
+async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
     let seat = Seat::default();
     let (running, tell) = start_in_fleet("", seat.clone());
     tell.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
@@ -299,7 +299,7 @@ async fn a_fleets_cameras_come_and_go_without_touching_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_published_under_a_lease_that_has_run_out() {
+async fn nothing_is_published_after_the_lease_has_expired() {
     let (running, tell) = start_in_fleet("", Seat::default());
     let lease = Arc::new(Lease::default());
     let until = BootTime::now() + Duration::from_millis(700);
@@ -324,7 +324,7 @@ async fn nothing_is_published_under_a_lease_that_has_run_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_camera_too_many_and_one_that_is_wrong_are_told() {
+async fn cameras_beyond_the_limit_and_bad_records_are_reported() {
     let (running, tell) = start_in_fleet("max_cameras = 1", Seat::default());
     let (mut event, _lease) = gained(7, &[("a", "ball"), ("b", "ball")]);
     if let FleetEvent::Gained { records, .. } = &mut event {
@@ -341,7 +341,7 @@ async fn one_camera_too_many_and_one_that_is_wrong_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn snapshots_carry_what_was_seen_in_their_frames() {
+async fn snapshots_contain_the_detections_of_their_frames() {
     let cameras = [("a", "/good-20"), ("b", "/good-20")];
     let settings = pipeline(&cameras, "[snapshots]\nevery_ms = 100");
     let running = start(settings, NetworkMood::Well, Sink::default());
@@ -359,14 +359,14 @@ async fn snapshots_carry_what_was_seen_in_their_frames() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_section_there_are_none() {
+async fn no_snapshots_are_published_without_the_section() {
     let running = start(pipeline(&[("a", "/good-20")], ""), NetworkMood::Well, Sink::default());
     assert_adds_up(&running.summary.await.unwrap().unwrap());
     assert_eq!(running.sink.snapshots.lock().unwrap().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stage_that_is_slow_with_snapshots_costs_snapshots_only() {
+async fn slow_snapshots_do_not_delay_frames() {
     let sink = Sink { snapshot_takes: Duration::from_millis(100), ..Sink::default() };
     let settings = pipeline(&[("a", "/good-2000")], "[snapshots]\nwidth = 320");
     let running = start(settings, NetworkMood::Well, sink);

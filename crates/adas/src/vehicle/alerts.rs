@@ -47,14 +47,14 @@ pub(super) enum Over {
 impl Over {
     fn words(self) -> &'static str {
         match self {
-            Self::Passed => "it comes nearer no more, or is out of the way",
-            Self::OutOfSight => "it is out of sight",
-            Self::Unmeasured => "the picture does not show it whole, so nothing can be said of it",
-            Self::NewSession => "the camera was connected anew",
-            Self::OtherClock => "the camera's times do not agree, so its times to collision begin anew",
-            Self::Stale => "the camera's records are too old to warn by",
-            Self::Silence => "the camera's records do not come any more",
-            Self::Left => "the camera is not watched here any more",
+            Self::Passed => "the object no longer approaches or is out of path",
+            Self::OutOfSight => "the object is no longer visible",
+            Self::Unmeasured => "the object is cut off by the image border, so it cannot be measured",
+            Self::NewSession => "the camera was reconnected",
+            Self::OtherClock => "the camera's times disagree, so the time to collision is estimated again",
+            Self::Stale => "the camera's records are too old for warnings",
+            Self::Silence => "no more records are received from the camera",
+            Self::Left => "this consumer no longer processes the camera",
         }
     }
 }
@@ -152,7 +152,7 @@ fn cleared(mut alert: AlertRecord, over: Over) -> AlertRecord {
         AlertEvidence::Collision(seen) => seen.object.label.as_str(),
         _ => "it",
     };
-    alert.message = format!("{label}: no warning any more, {}", over.words());
+    alert.message = format!("{label}: warning cleared, {}", over.words());
     alert
 }
 
@@ -181,8 +181,10 @@ fn evidence(of: Of<'_>) -> Option<CollisionEvidence> {
 fn message(seen: &CollisionEvidence) -> String {
     let CollisionEvidence { object, ttc_s, ttc_low_s, ttc_high_s, .. } = seen;
     let high = ttc_high_s.map_or_else(|| "never".into(), |high| format!("{high:.1}"));
-    let mut words =
-        format!("{} in the vehicle's way, here in {ttc_s:.1} s ({ttc_low_s:.1} to {high})", object.label);
+    let mut words = format!(
+        "{} in the vehicle's path, collision in {ttc_s:.1} s ({ttc_low_s:.1} to {high})",
+        object.label
+    );
     if let (Some(distance), Some(closing)) = (seen.distance_m, seen.closing_m_s) {
         let _ = write!(words, ", {distance:.0} m away, closing at {closing:.0} m/s");
     }

@@ -2,7 +2,7 @@
 //! none.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
+#![expect(clippy::print_stdout, reason = "the test prints measurements")]
 
 mod records;
 mod world;
@@ -24,7 +24,7 @@ const KINDS: [(&str, f64); 6] =
     [("car", 6.0), ("car", 12.0), ("car", 20.0), ("truck", 12.0), ("person", 8.0), ("bicycle", 8.0)];
 
 #[test]
-fn the_time_to_collision_is_within_ten_per_cent() {
+fn time_to_collision_is_within_ten_percent() {
     let mut of_second: [Vec<f64>; 4] = Default::default();
     let (mut within, mut all) = (0, 0);
     let mut distances = Vec::new();
@@ -60,7 +60,7 @@ fn the_time_to_collision_is_within_ten_per_cent() {
         );
     }
     let covered = f64::from(within as u32) / f64::from(all);
-    println!("within what is told as 95 %: {:.1} %", 100.0 * covered);
+    println!("within the reported 95 % interval: {:.1} %", 100.0 * covered);
     let (distance, speed) = (median(distances), median(speeds));
     println!(
         "calibrated: median error of distance {:.1} %, of closing speed {:.1} %",
@@ -88,7 +88,7 @@ fn warned(name: &str, settings: fn() -> ForwardSettings, other: impl Fn(u64) -> 
     left.sort_by(f64::total_cmp);
     let first = left.first().copied().unwrap_or(f64::NAN);
     println!(
-        "{name}: warned {:.0} %, {:.2} s before at the median, {first:.2} s at the least",
+        "{name}: warned {:.0} %, {:.2} s before the collision (median), {first:.2} s (minimum)",
         100.0 * share,
         median(left.clone())
     );
@@ -100,7 +100,7 @@ fn between(seed: u64, from: f64, to: f64) -> f64 {
 }
 
 #[test]
-fn what_is_in_the_way_is_warned_of() {
+fn warns_of_objects_in_path() {
     for (how, settings) in [("drawn", drawn as fn() -> ForwardSettings), ("calibrated", calibrated)] {
         for (label, closing) in KINDS {
             let share = warned(&format!("{how}, {label} ahead at {closing} m/s"), settings, |seed| {
@@ -108,11 +108,11 @@ fn what_is_in_the_way_is_warned_of() {
             });
             assert!(share > 0.97);
         }
-        let share = warned(&format!("{how}, person who walks into the way"), settings, |seed| {
+        let share = warned(&format!("{how}, person who walks into the path"), settings, |seed| {
             Other::coming("person", 6.0, 10.0, [between(seed, -0.5, 0.5), 1.4])
         });
         assert!(share > 0.9);
-        let share = warned(&format!("{how}, bicycle that comes into the way"), settings, |seed| {
+        let share = warned(&format!("{how}, bicycle that enters the path"), settings, |seed| {
             Other::coming("bicycle", 6.0, 10.0, [between(seed, -0.4, 0.4), -3.0])
         });
         assert!(share > 0.9);
@@ -134,7 +134,7 @@ fn false_warnings(name: &str, settings: fn() -> ForwardSettings, others: impl Fn
 }
 
 #[test]
-fn what_recedes_or_passes_beside_is_not_warned_of() {
+fn does_not_warn_of_receding_or_passing_objects() {
     let mut all = 0;
     for (how, settings) in [("drawn", drawn as fn() -> ForwardSettings), ("calibrated", calibrated)] {
         let mut run = |name: &str, others: &dyn Fn(u64) -> Vec<Other>| {
@@ -182,7 +182,7 @@ fn what_recedes_or_passes_beside_is_not_warned_of() {
             };
             (0..4).map(person).collect()
         });
-        run("person who is across before", &|seed| {
+        run("person who has crossed before", &|seed| {
             vec![Other::coming("person", 6.0, between(seed, 6.0, 14.0), [4.0, 1.5])]
         });
         run("person who waits at the kerb", &|seed| {
@@ -197,7 +197,7 @@ fn what_recedes_or_passes_beside_is_not_warned_of() {
 
 /// The cost of violated assumptions, which docs/adas.md also states.
 #[test]
-fn what_the_assumptions_cost() {
+fn measures_the_cost_of_violated_assumptions() {
     // Both drive at the same speed, 30 m apart, and the car ahead brakes with 0.3 g from the start.
     let mut left = Vec::new();
     for seed in 0..SEEDS {
@@ -229,7 +229,7 @@ fn what_the_assumptions_cost() {
 }
 
 #[test]
-fn nothing_flaps() {
+fn alerts_do_not_flap() {
     let mut most = 0;
     for seed in 0..SEEDS {
         // Its time to collision stays near the threshold for seconds, as with a braking car.
@@ -243,7 +243,7 @@ fn nothing_flaps() {
 }
 
 #[test]
-fn critical_comes_after_warning_and_all_is_cleared_at_the_end() {
+fn alert_escalates_to_critical_and_is_cleared() {
     let scene = Scene::new(5, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]);
     let told: Vec<_> =
         scene.watched(calibrated()).into_iter().flat_map(|moment| moment.heard.alerts).collect();

@@ -21,11 +21,11 @@ fn until_raised(vehicle: &mut Vehicle) -> Vec<FrameRecord> {
             return frames.collect();
         }
     }
-    panic!("nothing was raised");
+    panic!("no alert was raised");
 }
 
 #[test]
-fn an_old_record_warns_of_nothing_and_counts() {
+fn stale_records_raise_no_alert_but_update_tracks() {
     let mut vehicle = vehicle(drawn());
     for frame in approach().into_iter().take(40) {
         let now = frame.captured_at + Duration::from_millis(400);
@@ -38,7 +38,7 @@ fn an_old_record_warns_of_nothing_and_counts() {
 }
 
 #[test]
-fn a_warning_ends_where_the_records_grow_old_or_stay_away() {
+fn clears_alerts_when_records_become_stale_or_stop() {
     let mut growing_old = vehicle(drawn());
     let rest = until_raised(&mut growing_old);
     let mut told = Vec::new();
@@ -49,19 +49,19 @@ fn a_warning_ends_where_the_records_grow_old_or_stay_away() {
     assert_eq!(told.len(), 1, "{told:?}");
     let (i, alert) = &told[0];
     assert_eq!(alert.state, AlertState::Cleared);
-    assert!((2..8).contains(i) && alert.message.contains("too old to warn by"), "{i} {alert:?}");
+    assert!((2..8).contains(i) && alert.message.contains("too old for warnings"), "{i} {alert:?}");
 
     let mut silent = vehicle(drawn());
     let rest = until_raised(&mut silent);
     let last = rest[0].captured_at;
     assert!(silent.tick(last).is_empty());
     let told = silent.tick(last + Duration::from_secs(1));
-    assert!(told.len() == 1 && told[0].message.contains("do not come any more"), "{told:?}");
+    assert!(told.len() == 1 && told[0].message.contains("no more records are received"), "{told:?}");
     assert!(silent.tick(last + Duration::from_secs(2)).is_empty());
 }
 
 #[test]
-fn a_record_from_later_than_now_is_not_believed() {
+fn ignores_records_from_the_future() {
     let mut vehicle = vehicle(drawn());
     for frame in approach() {
         let now = Timestamp::from_unix_us(frame.captured_at.as_unix_us() - 10_000_000);
@@ -71,7 +71,7 @@ fn a_record_from_later_than_now_is_not_believed() {
 }
 
 #[test]
-fn a_file_is_as_old_as_its_records() {
+fn age_of_file_records_is_measured_from_their_publication() {
     let mut vehicle = vehicle(drawn());
     let mut raised = 0;
     for mut frame in approach() {
@@ -86,7 +86,7 @@ fn a_file_is_as_old_as_its_records() {
 }
 
 #[test]
-fn an_earlier_owner_and_what_was_heard_before_say_nothing_and_a_new_session_ends_warnings() {
+fn ignores_stale_epochs_and_duplicates_and_clears_at_a_new_session() {
     let mut vehicle = vehicle(drawn());
     let rest = until_raised(&mut vehicle);
     let now = rest[0].captured_at;
@@ -97,23 +97,23 @@ fn an_earlier_owner_and_what_was_heard_before_say_nothing_and_a_new_session_ends
     let later = std::iter::repeat_with(SessionId::generate).find(|session| *session > rest[0].session);
     let new_session = frame(later.unwrap(), 0, Vec::new());
     let heard = vehicle.hear(new_session, begin());
-    assert!(heard.alerts.len() == 1 && heard.alerts[0].message.contains("connected anew"), "{heard:?}");
+    assert!(heard.alerts.len() == 1 && heard.alerts[0].message.contains("reconnected"), "{heard:?}");
     assert_eq!(vehicle.open_alerts(), 0);
     assert_eq!(vehicle.hear(rest[0].clone(), now).outcome, Outcome::Doubled);
 }
 
 #[test]
-fn who_leaves_clears_what_it_has_raised() {
+fn clears_open_alerts_on_finish() {
     let mut vehicle = vehicle(drawn());
     let rest = until_raised(&mut vehicle);
     let (alerts, tracks) = vehicle.finish(rest[0].captured_at);
-    assert!(alerts.len() == 1 && alerts[0].message.contains("not watched here"), "{alerts:?}");
+    assert!(alerts.len() == 1 && alerts[0].message.contains("no longer processes the camera"), "{alerts:?}");
     assert_eq!(tracks.len(), 1);
     assert_eq!(vehicle.open_alerts(), 0);
 }
 
 #[test]
-fn a_label_that_nobody_asked_for_is_not_followed() {
+fn ignores_objects_with_other_labels() {
     let mut vehicle = vehicle(drawn());
     for mut frame in approach() {
         for seen in &mut frame.detections {
@@ -150,7 +150,7 @@ fn hostile() -> impl Strategy<Value = (FrameRecord, i64)> {
 proptest! {
     /// Values outside the valid range are rejected before a record gets here.
     #[test]
-    fn any_records_are_heard_and_what_is_told_is_sound(records in prop::collection::vec(hostile(), 1..30), same in any::<bool>()) {
+    fn hostile_records_yield_only_valid_alerts(records in prop::collection::vec(hostile(), 1..30), same in any::<bool>()) {
         let mut vehicle = vehicle(drawn());
         let session = SessionId::generate();
         for (i, (mut record, age_ms)) in records.into_iter().enumerate() {
@@ -168,7 +168,7 @@ proptest! {
 }
 
 #[test]
-fn a_stream_time_at_a_third_of_the_pace_warns_of_nothing_that_is_far() {
+fn a_slow_stream_time_raises_no_false_alert() {
     // The object is 6 s away when it is first seen, and 3.5 s at the end; by the stream time it seems three
     // times as near.
     let mut scene = Scene::new(3, vec![Other::coming("car", 6.0, 12.0, [0.0, 0.0])]);

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_as_librdkafka_writes_them() {
+    fn parses_librdkafkas_log_lines() {
         let id = "[thrd:main]: Topic lookout.frames changed id from AAAAAAAAAAAAAAAAAAAAAA to 5VYf_aTrRBeKKXhJmkV6yQ";
         let expected = Line::TopicId { topic: "lookout.frames", id: "5VYf_aTrRBeKKXhJmkV6yQ" };
         assert_eq!(read("METADATA", id), Some(expected));

@@ -94,11 +94,11 @@ impl fmt::Display for Standing {
         match self {
             Self::Fetched => f.write_str("is read"),
             Self::Pending => f.write_str("has not been read yet"),
-            Self::Refused => f.write_str("is refused by its broker"),
-            Self::Unknown => f.write_str("does not exist, or may not be seen by this user"),
+            Self::Refused => f.write_str("cannot be read, its broker returned an error"),
+            Self::Unknown => f.write_str("does not exist, or this user has no access to it"),
             Self::NoLeader => f.write_str("has no leader"),
-            Self::Unreachable { broker } => write!(f, "is on the broker {broker}, which cannot be reached"),
-            Self::Silent { broker } => write!(f, "is on the broker {broker}, which does not answer"),
+            Self::Unreachable { broker } => write!(f, "is on broker {broker}, which cannot be reached"),
+            Self::Silent { broker } => write!(f, "is on broker {broker}, which does not answer"),
         }
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_fetched_only_where_its_broker_answers() {
+    fn a_partition_is_fetched_only_if_its_broker_answers() {
         assert_eq!(standing(&statistics("UP", 0, 5)), Standing::Fetched);
         assert_eq!(standing(&statistics("UP", 0, -1)), Standing::Refused);
         assert_eq!(standing(&statistics("UP", 0, -1001)), Standing::Pending);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_owes_an_answer_for_seconds_is_silent() {
+    fn a_broker_with_an_overdue_answer_is_silent() {
         let mut statistics = statistics("UP", 0, 5);
         let broker = statistics.brokers.get_mut("b").unwrap_or_else(|| unreachable!());
         broker.rxidle = SILENT_US + 1;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_joined_once_it_is_steady() {
+    fn a_group_is_joined_in_the_steady_state() {
         let group = |state: &str, join: &str| {
             let cgrp =
                 ConsumerGroup { state: state.into(), join_state: join.into(), ..ConsumerGroup::default() };

@@ -106,7 +106,8 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // The sink's client reports the same error.
-        tracing::debug!(code = ?code(&error), reason = self.redactor.redact(reason), "the claims' client reports an error");
+        let (code, reason) = (code(&error), self.redactor.redact(reason));
+        tracing::debug!(?code, reason, "the kafka client for claims reports an error");
     }
 }
 

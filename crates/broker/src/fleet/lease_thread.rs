@@ -46,7 +46,7 @@ impl LeaseThread {
                         }
                     }
                     Err(error) => {
-                        tracing::debug!(code = ?code(&error), "the fleet's group does not confirm this worker");
+                        tracing::debug!(code = ?code(&error), "the fleet's consumer group did not confirm this worker");
                     }
                 }
             }

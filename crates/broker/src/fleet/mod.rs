@@ -249,7 +249,7 @@ impl Membership {
         let Some(creator) = self.creator.take() else { return };
         let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
-            Err(error) => return tracing::warn!(%error, "the registry's topics are not created"),
+            Err(error) => return tracing::warn!(%error, "the registry's topics could not be created"),
         };
         let stopped = self.stopped.clone();
         runtime.block_on(async {
@@ -274,14 +274,19 @@ impl Membership {
                 self.tell_all(event);
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => self.shares.read(partition),
-            Some(Err(error)) => tracing::debug!(%error, "the fleet waits for the brokers"),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "the registry could not be read, the read is retried")
+            }
             None => {}
         }
         // Check the lease before handling the group's events, because this worker may have been paused after they
         // arrived.
         let expired = self.shares.expire(BootTime::now());
         if !expired.is_empty() {
-            tracing::warn!("the fleet is out of reach for too long, its cameras are given up");
+            tracing::warn!(
+                "the lease expired because the fleet's consumer group did not confirm this worker in time, \
+                 the fleet's cameras are stopped"
+            );
         }
         self.tell_all(expired);
         for said in group.context().take() {
@@ -307,13 +312,13 @@ impl Membership {
             Said::Assigned(partitions) => {
                 self.joined.store(true, SeqCst);
                 if !partitions.is_empty() {
-                    tracing::info!(?partitions, "the fleet gives this worker cameras");
+                    tracing::info!(?partitions, "registry partitions assigned to this worker");
                 }
                 partitions.into_iter().for_each(|partition| self.shares.assign(partition));
                 self.asked = None;
             }
             Said::Revoked(partitions) => {
-                tracing::info!(?partitions, "the fleet gives cameras of this worker to another");
+                tracing::info!(?partitions, "registry partitions of this worker revoked");
                 let deadline = Instant::now() + RELEASE_WITHIN;
                 for partition in partitions {
                     match self.shares.leave(partition) {
@@ -329,7 +334,7 @@ impl Membership {
                 self.let_go(group);
             }
             Said::Lost(partitions) => {
-                tracing::warn!(?partitions, "the fleet has given cameras of this worker up");
+                tracing::warn!(?partitions, "registry partitions of this worker lost without notice");
                 self.leaving.retain(|partition, _| !partitions.contains(partition));
                 self.forget(&partitions);
             }
@@ -355,7 +360,7 @@ impl Membership {
             list.add_partition(&self.topic, partition);
         }
         if let Err(error) = group.incremental_unassign(&list) {
-            tracing::error!(%error, "the fleet's shares could not be given back");
+            tracing::error!(%error, "revoked registry partitions could not be released");
         }
     }
 

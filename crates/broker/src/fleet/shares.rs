@@ -199,12 +199,12 @@ mod tests {
     fn gained(shares: &mut Shares, epoch: u64) -> Arc<Tenure> {
         shares.assign(3);
         assert!(shares.record(3, 10, "a".into(), camera("a")).is_none());
-        assert!(shares.due().is_empty(), "it is not read");
+        assert!(shares.due().is_empty(), "the partition is not read to its end");
         shares.read(3);
         assert_eq!(shares.due(), [3]);
-        assert!(shares.due().is_empty(), "a claim is under way");
+        assert!(shares.due().is_empty(), "a claim is in flight");
         shares.claimed(3, Some(Epoch(epoch)), at(100));
-        assert!(shares.renew(at(90), at(6_090)).is_empty(), "the question is older than the claim");
+        assert!(shares.renew(at(90), at(6_090)).is_empty(), "the commit was requested before the claim");
         let mut events = shares.renew(at(110), at(6_110));
         let Some(FleetEvent::Gained { partition: 3, tenure, records }) = events.pop() else { panic!() };
         assert_eq!((records.len(), tenure.epoch()), (1, Epoch(epoch)));
@@ -221,15 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paused_loses_its_tenure_and_needs_a_new_epoch() {
+    fn a_paused_worker_loses_its_term_and_needs_a_new_epoch() {
         let mut shares = Shares::default();
         let old = gained(&mut shares, 7);
         assert!(shares.expire(at(6_109)).is_empty());
         assert!(matches!(shares.expire(at(20_000))[..], [FleetEvent::Lost { partition: 3 }]));
-        assert!(shares.expire(at(20_001)).is_empty(), "it is said once");
-        assert!(shares.due().is_empty(), "it may not belong to the group any more");
+        assert!(shares.expire(at(20_001)).is_empty(), "the loss is reported once");
+        assert!(shares.due().is_empty(), "the group has not confirmed the membership");
         assert!(shares.renew(at(20_100), at(26_100)).is_empty());
-        assert!(!old.holds(at(20_200)), "a renewed lease does not bring the old tenure back");
+        assert!(!old.holds(at(20_200)), "a renewed lease does not restore the old term");
         assert_eq!(shares.due(), [3]);
         shares.claimed(3, Some(Epoch(9)), at(20_300));
         let events = shares.renew(at(20_400), at(26_400));
@@ -237,20 +237,20 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_is_neither_claimed_nor_changed() {
+    fn a_revoked_partition_is_neither_claimed_nor_changed() {
         let mut shares = Shares::default();
         let tenure = gained(&mut shares, 7);
         assert!(matches!(shares.leave(3), Some(FleetEvent::Leaving { partition: 3 })));
         assert!(shares.record(3, 11, "b".into(), camera("b")).is_none());
-        assert!(tenure.holds(at(500)), "what is under way may still be published");
+        assert!(tenure.holds(at(500)), "frames in flight may still be published");
         assert!(matches!(shares.forget(3), Some(FleetEvent::Lost { partition: 3 })));
         assert!(!tenure.holds(at(500)) && shares.is_empty());
         shares.assign(4);
-        assert!(shares.leave(4).is_none() && shares.forget(4).is_none(), "nothing of it ran");
+        assert!(shares.leave(4).is_none() && shares.forget(4).is_none(), "none of its cameras ran");
     }
 
     #[test]
-    fn a_claim_that_was_not_written_is_made_again() {
+    fn a_claim_that_was_not_written_is_retried() {
         let mut shares = Shares::default();
         shares.assign(3);
         shares.read(3);

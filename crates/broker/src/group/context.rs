@@ -172,7 +172,7 @@ impl ConsumerContext for GroupContext {
             }
         };
         if let Err(error) = done {
-            tracing::error!(%error, "a group's shares could not be changed");
+            tracing::error!(%error, "the partition assignment could not be changed");
         }
     }
 }

@@ -183,7 +183,7 @@ impl GroupReader {
     pub fn trouble(&mut self, now: Instant) -> Option<&str> {
         let fetching = self.consumer.context().fetching();
         let trouble = if fetching.is_stale(self.joined_at, now) {
-            Some("the Kafka client does not report how reading goes".to_owned())
+            Some("the Kafka client reports no statistics; the state of reading is unknown".to_owned())
         } else {
             let partition =
                 |(partition, since): (&i32, &Instant)| fetching.trouble(&self.topic, *partition, *since, now);
@@ -196,7 +196,7 @@ impl GroupReader {
         };
         match (&self.trouble, &trouble) {
             (None, Some(reason)) => {
-                tracing::warn!(reason, "records cannot be read, the group's member retries");
+                tracing::warn!(reason, "records cannot be read, the consumer retries");
             }
             (Some(_), None) => tracing::info!(topic = self.topic, "records are read again"),
             _ => {}
@@ -259,7 +259,7 @@ impl GroupReader {
         for said in self.consumer.context().take() {
             match said {
                 Said::Assigned(partitions) => {
-                    tracing::info!(?partitions, topic = self.topic, "the group gives partitions");
+                    tracing::info!(?partitions, topic = self.topic, "partitions assigned");
                     let now = Instant::now();
                     if self.is_recreated {
                         self.anew.extend(&partitions);
@@ -268,16 +268,12 @@ impl GroupReader {
                     self.consumer.context().fetching().recovered();
                 }
                 Said::Revoked(partitions) => {
-                    tracing::info!(?partitions, topic = self.topic, "the group gives partitions to another");
+                    tracing::info!(?partitions, topic = self.topic, "partitions revoked");
                     self.leaving.extend(&partitions);
                     lost.extend(partitions);
                 }
                 Said::Lost(partitions) => {
-                    tracing::warn!(
-                        ?partitions,
-                        topic = self.topic,
-                        "the group has given partitions of this member up"
-                    );
+                    tracing::warn!(?partitions, topic = self.topic, "partitions lost without notice");
                     lost.extend(partitions);
                 }
             }
@@ -291,7 +287,7 @@ impl GroupReader {
             // If this member no longer owns the partition, its new owner reads the record again.
             && let Err(error) = self.consumer.store_offset(&self.topic, partition, offset)
         {
-            tracing::debug!(code = ?code(&error), partition, "a place could not be stored");
+            tracing::debug!(code = ?code(&error), partition, "an offset could not be stored");
         }
     }
 

@@ -77,7 +77,7 @@ fn seq(record: &Outgoing) -> u64 {
 }
 
 #[test]
-fn the_oldest_live_records_that_wait_make_room() {
+fn drops_the_oldest_waiting_live_records_when_the_buffer_is_full() {
     let now = Instant::now();
     let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
     for _ in 0..25 {
@@ -94,23 +94,23 @@ fn the_oldest_live_records_that_wait_make_room() {
 }
 
 #[test]
-fn a_group_of_records_is_sent_at_once_and_the_next_group_when_it_is_settled() {
+fn sends_the_next_group_after_the_previous_one_is_settled() {
     let now = Instant::now();
     let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
     for _ in 0..8 {
         gate.publish(&mut outbox, now);
     }
-    assert_eq!(send(&mut outbox, now), [0, 1, 2, 3, 4], "half of the buffer");
+    assert_eq!(send(&mut outbox, now), [0, 1, 2, 3, 4], "half of the buffer may be in flight");
     for place in 0..4 {
         outbox.settle(place, Outcome::Delivered, now);
-        assert!(send(&mut outbox, now).is_empty(), "4 could still fail");
+        assert!(send(&mut outbox, now).is_empty(), "record 4 may still fail");
     }
     outbox.settle(4, Outcome::Delivered, now);
     assert_eq!(send(&mut outbox, now), [5, 6, 7]);
 }
 
 #[test]
-fn a_buffer_of_one_keeps_the_latest() {
+fn a_buffer_of_one_keeps_the_latest_record() {
     let now = Instant::now();
     let (mut outbox, mut gate) = (outbox(1), Source::live("gate"));
     for _ in 0..4 {
@@ -121,7 +121,7 @@ fn a_buffer_of_one_keeps_the_latest() {
 }
 
 #[test]
-fn lossless_records_never_expire_and_live_ones_do_not_hold_them_up() {
+fn records_of_file_sources_never_expire_and_do_not_wait_for_live_ones() {
     let now = Instant::now();
     let (mut outbox, mut gate, mut file) = (outbox(2), Source::live("gate"), Source::lossless("file", 50));
     for _ in 0..100 {
@@ -135,7 +135,7 @@ fn lossless_records_never_expire_and_live_ones_do_not_hold_them_up() {
 }
 
 #[test]
-fn after_a_return_a_camera_waits_until_its_group_is_settled_and_a_moment_has_passed() {
+fn a_returned_record_is_sent_again_after_its_group_is_settled_and_the_backoff() {
     let now = Instant::now();
     let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
     for _ in 0..3 {
@@ -144,18 +144,18 @@ fn after_a_return_a_camera_waits_until_its_group_is_settled_and_a_moment_has_pas
     assert_eq!(send(&mut outbox, now), [0, 1, 2]);
     file.publish(&mut outbox, now);
     assert!(outbox.settle(1, Outcome::Returned, now).is_some());
-    assert!(outbox.next(now + BACK_OFF).is_none(), "0 and 2 are in flight");
+    assert!(outbox.next(now + BACK_OFF).is_none(), "records 0 and 2 are in flight");
     outbox.settle(0, Outcome::Delivered, now);
     outbox.settle(2, Outcome::Returned, now);
-    assert!(outbox.next(now + BACK_OFF / 2).is_none(), "too early");
+    assert!(outbox.next(now + BACK_OFF / 2).is_none(), "the backoff has not passed");
     let later = now + BACK_OFF;
-    assert_eq!(send(&mut outbox, later), [1], "the first shows whether the others may follow");
+    assert_eq!(send(&mut outbox, later), [1], "one record is sent at a time until one is delivered");
     outbox.settle(1, Outcome::Delivered, later);
     assert_eq!(send(&mut outbox, later), [2, 3]);
 }
 
 #[test]
-fn the_pause_of_a_camera_grows_while_its_records_come_back() {
+fn the_backoff_doubles_while_records_are_returned() {
     let mut now = Instant::now();
     let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
     file.publish(&mut outbox, now);
@@ -171,7 +171,7 @@ fn the_pause_of_a_camera_grows_while_its_records_come_back() {
 }
 
 #[test]
-fn a_camera_whose_records_stand_still_takes_nothing_from_the_others() {
+fn a_stuck_camera_does_not_delay_the_others() {
     let mut now = Instant::now();
     let mut outbox = outbox(60);
     let mut cameras: Vec<Source> = ["a", "b", "c", "d", "e", "f"].map(Source::live).into();
@@ -204,7 +204,7 @@ fn a_camera_whose_records_stand_still_takes_nothing_from_the_others() {
 }
 
 #[test]
-fn a_camera_whose_records_are_refused_one_after_the_other_is_told() {
+fn reports_a_camera_after_consecutive_rejected_records() {
     let now = Instant::now();
     let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
     for place in 0..4 {
@@ -220,7 +220,7 @@ fn a_camera_whose_records_are_refused_one_after_the_other_is_told() {
 }
 
 #[test]
-fn an_answer_that_comes_twice_or_too_late_is_ignored() {
+fn ignores_duplicate_and_late_delivery_reports() {
     let now = Instant::now();
     let (mut outbox, mut file) = (outbox(10), Source::lossless("file", 10));
     file.publish(&mut outbox, now);
@@ -233,7 +233,7 @@ fn an_answer_that_comes_twice_or_too_late_is_ignored() {
 }
 
 #[test]
-fn the_oldest_record_is_found_wherever_it_is() {
+fn finds_the_oldest_record_waiting_or_in_flight() {
     let now = Instant::now();
     let later = now + Duration::from_secs(1);
     let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
@@ -311,7 +311,7 @@ proptest! {
     /// Every record is accounted for, live records are bounded, lossless records expire only by rejection or at
     /// shutdown, and the records of each camera are delivered in order, whatever happens.
     #[test]
-    fn the_ledger_adds_up_and_each_camera_keeps_its_order(
+    fn the_ledger_is_consistent_and_each_camera_keeps_its_order(
         buffer in 1usize..12,
         steps in prop::collection::vec(step(), 0..300),
     ) {
@@ -383,7 +383,7 @@ proptest! {
 
     /// Cameras whose partition never answers do not affect the others, whatever they publish meanwhile.
     #[test]
-    fn cameras_that_stand_still_cost_the_others_nothing(
+    fn stuck_cameras_never_affect_the_others(
         stuck in prop::collection::vec(any::<bool>(), 2..12),
         steps in prop::collection::vec((0usize..12, 1usize..4), 0..400),
     ) {

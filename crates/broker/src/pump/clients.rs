@@ -169,7 +169,11 @@ impl Pump {
             }
             (state.generation + 1, BatchSize { current: wanted, ..state.batch })
         };
-        tracing::info!(bytes = batch.current, topic_limit = batch.limit, "the size of kafka batches changes");
+        tracing::info!(
+            bytes = batch.current,
+            topic_limit = batch.limit,
+            "changing the maximum size of kafka batches"
+        );
         match self.connect(generation, batch) {
             Ok(client) => {
                 let mut state = self.state();
@@ -182,7 +186,7 @@ impl Pump {
             }
             Err(error) => {
                 let error = self.link.redactor().creation_error(&error);
-                tracing::error!(%error, "the kafka producer could not be replaced, its batches may be too large");
+                tracing::error!(%error, "the kafka producer could not be recreated, its batches may be too large");
                 self.state().batch.current = batch.current;
             }
         }
@@ -194,7 +198,7 @@ impl Pump {
             return;
         }
         self.link.error(code, reason);
-        tracing::error!(?code, "the kafka producer has died, a new one takes its place");
+        tracing::error!(?code, "the kafka producer failed fatally, it is recreated");
         self.replace(dead);
     }
 
@@ -204,7 +208,7 @@ impl Pump {
             return;
         }
         self.recreated.store(false, Relaxed);
-        tracing::warn!("kafka topic recreated, producer replaced");
+        tracing::warn!("a kafka topic was recreated, the producer is recreated too");
         self.replace(client);
     }
 
@@ -235,7 +239,7 @@ impl Pump {
             // to replace it again.
             Err(error) => {
                 let error = self.link.redactor().creation_error(&error);
-                tracing::error!(%error, "no new kafka producer could be made");
+                tracing::error!(%error, "the kafka producer could not be recreated");
             }
         }
     }

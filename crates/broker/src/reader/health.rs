@@ -86,12 +86,12 @@ impl RecordReader {
         let all = |reason: String| vec![ReadTrouble { kind: None, reason }];
         let first = self.assigned.values().map(|assigned| assigned.since).min();
         if first.is_some_and(|first| fetching.is_stale(first, now)) {
-            return all("the Kafka client does not report how reading goes".into());
+            return all("the Kafka client reports no statistics; the state of reading is unknown".into());
         }
         if now.saturating_duration_since(self.looked.answered) > ANSWERED_WITHIN {
             let reason = self.fetching().last_reason().or_else(|| self.looked.failed.clone());
-            let reason = reason.unwrap_or_else(|| "no answer".into());
-            return all(format!("the brokers of `{}` do not answer: {reason}", self.brokers));
+            let reason = reason.unwrap_or_else(|| "the client reported no error".into());
+            return all(format!("the brokers `{}` do not answer: {reason}", self.brokers));
         }
         let mut troubles = Vec::new();
         // If the topics are read one after the other, check only the current one.

@@ -409,7 +409,7 @@ impl RecordReader {
                 topic,
                 partition,
                 offset,
-                "the partition's offsets start over, and so does its reader"
+                "the partition's offsets went backwards, reading resumes at this offset"
             );
         } else if let Some(from) = reset.filter(|from| *from < offset) {
             self.count_lost(kind, partition, (offset - from).unsigned_abs());
@@ -551,7 +551,7 @@ impl RecordReader {
                 }
             }
             // Unreachable brokers do not answer, which is not an error.
-            Err(reason) => tracing::debug!(reason, "the brokers do not say which partitions there are"),
+            Err(reason) => tracing::debug!(reason, "the brokers did not report the topics' partitions"),
         }
         self.looked.take(found, Instant::now());
         if start.count() > 0 {

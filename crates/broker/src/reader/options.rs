@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_holds_in_the_same_topic_and_where_its_records_still_are() {
+    fn a_stored_offset_is_used_only_in_its_own_topic_and_range() {
         let kind = RecordKind::Frame;
         let ids = TopicIds::from([(kind, "one".into())]);
         let from = ReadFrom::Places([((kind, 3), 50)].into(), ids);

@@ -21,11 +21,11 @@ use super::Recorded;
 pub enum RecordingError {
     #[error("it cannot be read or written: {0}")]
     Io(#[from] io::Error),
-    #[error("it is no recording of `lookout tail --save`")]
+    #[error("it is not a recording of `lookout tail --save`")]
     NoRecording,
-    #[error("it is a recording of version {0}, known is {VERSION}")]
+    #[error("it is a recording of version {0}, but this program reads version {VERSION} only")]
     Version(u32),
-    #[error("line {line} is no message: {reason}")]
+    #[error("line {line} is not a valid message: {reason}")]
     Line { line: u64, reason: String },
 }
 
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_is_read_and_of_a_file_that_is_cut_off_what_was_flushed() {
+    fn reads_a_recording_and_the_flushed_part_of_a_truncated_one() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"] {
             let file = folder.path().join(name);
@@ -367,12 +367,12 @@ mod tests {
             fs::write(&cut, &whole[..whole.len() - 5]).unwrap();
             let (left, told) = read(&cut);
             assert!(told && left.len() >= 100 && messages().starts_with(&left), "{name}: {}", left.len());
-            assert!(RecordingWriter::create(&file, &BTreeMap::new()).is_err(), "it is there already");
+            assert!(RecordingWriter::create(&file, &BTreeMap::new()).is_err(), "the file exists already");
         }
     }
 
     #[test]
-    fn what_is_no_recording_is_told() {
+    fn rejects_files_that_are_not_recordings() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         let told = |text: &str| {
@@ -384,12 +384,14 @@ mod tests {
             recording.next_message().unwrap_err().to_string()
         };
         for none in ["", "{\"lookout_recor", "hello\n", "{\"schema\": \"lookout.frame/1\"}\n"] {
-            assert!(told(none).contains("no recording"), "{none:?}");
+            assert!(told(none).contains("not a recording"), "{none:?}");
         }
         assert!(told("{\"lookout_recording\": 2}\n").contains("version 2"));
         let head = "{\"lookout_recording\": 1}\n";
-        assert!(told(&format!("{head}{{\"topic\": \"cameras\"}}\n")).starts_with("line 2 is no message"));
+        assert!(
+            told(&format!("{head}{{\"topic\": \"cameras\"}}\n")).starts_with("line 2 is not a valid message")
+        );
         let base64 = "{\"topic\":\"frames\",\"partition\":0,\"offset\":0,\"value\":{\"base64\":\"?\"}}\n";
-        assert!(told(&format!("{head}{base64}")).starts_with("line 2 is no message"));
+        assert!(told(&format!("{head}{base64}")).starts_with("line 2 is not a valid message"));
     }
 }

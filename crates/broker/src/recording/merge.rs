@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn one_partition_after_the_other_becomes_both_side_by_side() {
+    fn merges_consecutive_partitions_by_time() {
         let messages = [0, 1].map(|partition| {
             (0..50).map(move |n| message(partition, n, Some(10 * n + i64::from(partition))))
         });
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn partitions_keep_their_order_and_nothing_is_lost(
+        fn keeps_the_order_of_each_partition_and_loses_no_message(
             times in prop::collection::vec((0..3, prop::option::of(-50i64..50)), 0..60), most in 0usize..5000
         ) {
             let messages: Vec<_> = times.iter().enumerate().map(|(n, (partition, time))| message(*partition, n as i64, *time)).collect();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_kept_times_the_speed() {
+    fn scales_the_intervals_by_the_speed() {
         let mut pace = Pace::new(Speed::Times(4.0));
         assert_eq!(pace.after(i64::MIN), Duration::ZERO);
         assert_eq!(pace.after(1000), Duration::ZERO);

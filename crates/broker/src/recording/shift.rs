@@ -53,7 +53,7 @@ mod tests {
     const DAY_US: i64 = 86_400_000_000;
 
     #[test]
-    fn a_record_of_yesterday_becomes_one_of_today_in_its_own_format() {
+    fn shifts_a_frame_by_a_day_and_keeps_its_format() {
         let frame: FrameRecord = decode(FRAME.as_bytes()).unwrap();
         for format in RecordFormat::ALL {
             let value = encode(&frame, format).unwrap();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn every_time_of_every_record_is_shifted() {
+    fn shifts_every_time_of_every_record_kind() {
         for (kind, golden) in [
             (RecordKind::Frame, FRAME),
             (RecordKind::Status, include_str!("../../../schema/tests/golden/status.camera.1.json")),

@@ -30,13 +30,13 @@ impl RegistryRecord {
         }
         match serde_json::from_slice::<CameraSpec>(payload) {
             Ok(spec) if spec.schema != CameraSpec::SCHEMA => {
-                Self::Bad(format!("its schema is `{}`, known is `{}`", spec.schema, CameraSpec::SCHEMA))
+                Self::Bad(format!("its schema is `{}`, supported is `{}`", spec.schema, CameraSpec::SCHEMA))
             }
             Ok(spec) if spec.id.as_str() != key => {
-                Self::Bad(format!("its key is `{key}` and its id `{}`", spec.id))
+                Self::Bad(format!("its key is `{key}`, but its id is `{}`", spec.id))
             }
             Ok(spec) => Self::Camera(Box::new(spec)),
-            Err(error) => Self::Bad(format!("no camera's record: {error}")),
+            Err(error) => Self::Bad(format!("not a valid camera record: {error}")),
         }
     }
 }
@@ -46,17 +46,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_a_camera_or_says_why_not() {
+    fn decodes_a_camera_or_returns_the_reason() {
         let spec = CameraSpec::new("gate".parse().unwrap(), "test://ball");
         let json = serde_json::to_vec(&spec).unwrap();
         assert_eq!(RegistryRecord::read("gate", Some(&json)), RegistryRecord::Camera(Box::new(spec.clone())));
         assert_eq!(RegistryRecord::read("gate", None), RegistryRecord::Removed);
         let later = CameraSpec { schema: "lookout.camera/2".into(), ..spec };
         for (key, payload, part) in [
-            ("a b", json.clone(), "no camera id"),
-            ("other", json, "its id `gate`"),
-            ("gate", serde_json::to_vec(&later).unwrap(), "known is `lookout.camera/1`"),
-            ("gate", b"{".to_vec(), "no camera's record"),
+            ("a b", json.clone(), "camera id"),
+            ("other", json, "its id is `gate`"),
+            ("gate", serde_json::to_vec(&later).unwrap(), "supported is `lookout.camera/1`"),
+            ("gate", b"{".to_vec(), "not a valid camera record"),
         ] {
             let RegistryRecord::Bad(why) = RegistryRecord::read(key, Some(&payload)) else { panic!("{key}") };
             assert!(why.contains(part), "{why}");

@@ -140,7 +140,7 @@ impl Registry {
                 Some(Err(_)) | None => {}
             }
             if quiet_since.elapsed() > REACH_FOR {
-                let reason = format!("{partitions} of its partitions did not answer");
+                let reason = format!("{partitions} partitions did not answer");
                 return Err(BrokerError::Read { topic: self.settings.topics.cameras.clone(), reason });
             }
         }
@@ -168,7 +168,7 @@ impl Registry {
             match self.write(&producer, &edits) {
                 Ok(()) => return Ok(edits.len()),
                 Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
-                    tracing::debug!(%error, "an edit was overtaken and is tried anew");
+                    tracing::debug!(%error, "an edit conflicted with another one, it is retried");
                     // Binary exponential backoff, as in IEEE 802.3. More conflicts mean more concurrent editors, so
                     // each failed attempt doubles the range of the random wait.
                     wait_most = (wait_most * 2).min(WAIT_MOST);

@@ -47,7 +47,7 @@ async fn next(reader: &mut RecordReader) -> Placed {
 }
 
 #[tokio::test]
-async fn a_consumer_goes_on_where_it_stopped() {
+async fn a_consumer_resumes_at_its_stored_offsets() {
     let cluster = Embedded::start(&settings("")).unwrap();
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut source = Source::live("gate");
@@ -76,7 +76,7 @@ async fn a_consumer_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_topic_that_comes_later_is_read_from_its_beginning() {
+async fn a_topic_created_later_is_read_from_its_beginning() {
     let cluster = Embedded::start(&settings("")).unwrap();
     let mut later = cluster.settings().clone();
     later.topics.alerts = "made.later.v1".into();

@@ -24,7 +24,7 @@ fn embedded() -> Embedded {
 }
 
 #[tokio::test]
-async fn all_records_arrive_keyed_and_in_order() {
+async fn all_records_arrive_in_order_per_camera() {
     let cluster = embedded();
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut sources = [Source::live("gate"), Source::lossless("file", 1000), Source::live("yard")];
@@ -46,7 +46,7 @@ async fn all_records_arrive_keyed_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_foreign_client_can_attach_and_sees_the_keys() {
+async fn another_kafka_client_can_read_the_keyed_records() {
     let cluster = embedded();
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut sources = [Source::live("gate"), Source::live("yard")];
@@ -72,12 +72,12 @@ async fn a_foreign_client_can_attach_and_sees_the_keys() {
     assert_eq!(partitions_of.keys().collect::<Vec<_>>(), [b"gate", b"yard"]);
     for mut partitions in partitions_of.into_values() {
         partitions.dedup();
-        assert_eq!(partitions.len(), 1, "a camera keeps to its partition");
+        assert_eq!(partitions.len(), 1, "all records of a camera are in one partition");
     }
 }
 
 #[tokio::test]
-async fn status_records_of_the_first_moment_arrive_too() {
+async fn status_records_sent_right_after_the_start_arrive() {
     let cluster = embedded();
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     sink.report(&status("gate"));
@@ -90,14 +90,16 @@ async fn status_records_of_the_first_moment_arrive_too() {
         ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
-    let Some(ReadRecord::Status(record)) = reader.next().await.unwrap() else { panic!("no status") };
-    let StatusRecord::Camera(record) = *record else { panic!("not a camera's") };
+    let Some(ReadRecord::Status(record)) = reader.next().await.unwrap() else {
+        panic!("not a status record")
+    };
+    let StatusRecord::Camera(record) = *record else { panic!("not a camera's status") };
     assert_eq!(record.camera.as_str(), "yard");
     assert_eq!(reader.next().await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_record_too_large_is_rejected_and_the_next_one_is_not() {
+async fn an_oversized_record_is_rejected_and_the_next_one_is_delivered() {
     let cluster = embedded();
     let mut gate = Source::live("gate");
     let sink = connected(cluster.settings(), &mut gate).await;
@@ -111,7 +113,7 @@ async fn a_record_too_large_is_rejected_and_the_next_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_reader_from_now_sees_what_comes_later_and_reports_what_it_cannot_read() {
+async fn a_reader_from_now_returns_new_records_and_reports_unreadable_ones() {
     let cluster = embedded();
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let (mut gate, mut yard) = (Source::live("gate"), Source::live("yard"));
@@ -125,18 +127,18 @@ async fn a_reader_from_now_sees_what_comes_later_and_reports_what_it_cannot_read
     foreign.send(BaseRecord::to(frames).key("gate").payload("{\"schema\": 3}")).unwrap();
     foreign.flush(PATIENCE).unwrap();
     let Some(ReadRecord::Unreadable { topic, reason, .. }) = reader.next().await.unwrap() else {
-        panic!("it can be read")
+        panic!("the record is not reported as unreadable")
     };
     assert_eq!(topic, *frames);
     assert!(reason.contains("invalid type: integer `3`"), "{reason}");
 
     yard.publish(&sink);
-    let Some(ReadRecord::Frame(frame)) = reader.next().await.unwrap() else { panic!("no frame") };
+    let Some(ReadRecord::Frame(frame)) = reader.next().await.unwrap() else { panic!("not a frame record") };
     assert_eq!((frame.camera.as_str(), frame.seq), ("yard", 0));
 }
 
 #[tokio::test]
-async fn a_reader_to_the_end_of_topics_that_do_not_exist_says_so() {
+async fn reading_missing_topics_to_their_end_is_an_error() {
     let cluster = embedded();
     let mut other = cluster.settings().clone();
     other.topics = lookout_schema::Topics::new("other").unwrap();
@@ -146,7 +148,7 @@ async fn a_reader_to_the_end_of_topics_that_do_not_exist_says_so() {
 }
 
 #[test]
-fn the_check_sees_brokers_and_topics() {
+fn the_check_finds_brokers_and_topics() {
     let cluster = embedded();
     let found = check(cluster.settings(), Duration::from_secs(10)).unwrap();
     assert_eq!(found.problem, None);
@@ -156,10 +158,10 @@ fn the_check_sees_brokers_and_topics() {
 }
 
 #[test]
-fn the_check_says_what_is_wrong_and_what_to_do() {
+fn the_check_returns_the_problem_and_advice() {
     let cases = [
         ("127.0.0.1:1", "refused", "nothing listens there"),
-        ("no-such-host.invalid:9092", "no-such-host.invalid", "the name is not known"),
+        ("no-such-host.invalid:9092", "no-such-host.invalid", "the host name cannot be resolved"),
     ];
     for (servers, what, advice) in cases {
         let problem = check(&settings(servers), Duration::from_secs(1)).unwrap().problem.unwrap();
@@ -169,7 +171,7 @@ fn the_check_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn tls_where_the_broker_has_none_is_told() {
+fn the_check_reports_tls_to_a_plaintext_broker() {
     let cluster = embedded();
     let mut settings = cluster.settings().clone();
     settings.client = vec![("security.protocol".into(), Secret::new("ssl"))];
@@ -178,7 +180,7 @@ fn tls_where_the_broker_has_none_is_told() {
 }
 
 #[test]
-fn the_embedded_cluster_heeds_no_security_settings() {
+fn the_embedded_broker_ignores_security_settings() {
     let mut settings = settings("");
     settings.client = vec![
         ("security.protocol".into(), Secret::new("sasl_ssl")),
@@ -190,7 +192,7 @@ fn the_embedded_cluster_heeds_no_security_settings() {
 }
 
 #[test]
-fn a_setting_that_librdkafka_does_not_know_is_an_error_at_the_start() {
+fn an_unknown_librdkafka_setting_is_an_error_at_the_start() {
     let mut settings = settings("127.0.0.1:1");
     settings.client = vec![("sasl.pasword".into(), Secret::new("hunter2"))];
     let error = KafkaSink::start(&settings).unwrap_err().to_string();
@@ -198,7 +200,7 @@ fn a_setting_that_librdkafka_does_not_know_is_an_error_at_the_start() {
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_an_error_at_the_start() {
+fn contradicting_settings_are_an_error_at_the_start() {
     let mut settings = settings("127.0.0.1:1");
     settings.client = vec![("max.in.flight".into(), Secret::new("10"))];
     let error = KafkaSink::start(&settings).unwrap_err();

@@ -36,7 +36,7 @@ fn cluster_of(brokers: i32) -> (Cluster, KafkaSettings) {
 }
 
 #[tokio::test]
-async fn a_broker_that_comes_back_costs_a_file_nothing() {
+async fn a_broker_outage_loses_no_records_of_a_file() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 200);
     let sink = connected(&settings, &mut file).await;
@@ -44,7 +44,7 @@ async fn a_broker_that_comes_back_costs_a_file_nothing() {
     for _ in 0..199 {
         file.publish(&sink);
     }
-    until("the sink has seen it", || {
+    until("the sink reports the outage", || {
         let health = sink.health();
         !health.connected && health.last_error.is_some()
     })
@@ -57,14 +57,14 @@ async fn a_broker_that_comes_back_costs_a_file_nothing() {
         file.publish(&sink);
     }
     drain(&sink).await;
-    until("the sink has seen it", || sink.health().connected).await;
+    until("the sink is connected again", || sink.health().connected).await;
     assert_eq!(sink.health().last_error, None);
     assert_eq!(file.counts().delivered, 500);
     assert_eq!(read_all(&settings).await.into_values().collect::<Vec<_>>(), [(0..500).collect::<Vec<_>>()]);
 }
 
 #[tokio::test]
-async fn beyond_the_buffer_the_oldest_records_of_live_cameras_expire() {
+async fn the_oldest_live_records_expire_when_the_buffer_is_full() {
     let (cluster, mut settings) = cluster();
     settings.buffer_records = NonZeroUsize::new(20).unwrap();
     let (mut gate, mut file) = (Source::live("gate"), Source::lossless("file", 100));
@@ -89,7 +89,7 @@ async fn beyond_the_buffer_the_oldest_records_of_live_cameras_expire() {
 }
 
 #[tokio::test]
-async fn passing_errors_cost_nothing_and_double_nothing() {
+async fn transient_errors_cause_no_loss_and_no_duplicates() {
     use RDKafkaRespErr::*;
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 100);
@@ -111,7 +111,7 @@ async fn passing_errors_cost_nothing_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn an_error_that_is_not_known_to_be_for_good_is_tried_again() {
+async fn unknown_errors_are_retried() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
@@ -123,7 +123,7 @@ async fn an_error_that_is_not_known_to_be_for_good_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_taken_away_and_given_back_costs_nothing_and_is_told_meanwhile() {
+async fn a_revoked_right_is_reported_and_loses_no_records() {
     let (cluster, mut settings) = cluster();
     // As often as the topic's state is looked at again.
     settings.client.push(("topic.metadata.refresh.interval.ms".into(), lookout_config::Secret::new("200")));
@@ -134,7 +134,7 @@ async fn a_right_that_is_taken_away_and_given_back_costs_nothing_and_is_told_mea
     for _ in 0..100 {
         file.publish(&sink);
     }
-    until("the sink tells it", || !sink.health().refused.is_empty()).await;
+    until("the sink reports the rejection", || !sink.health().refused.is_empty()).await;
     let (kind, why) = sink.health().refused.remove(0);
     assert_eq!(kind, RecordKind::Frame);
     assert!(why.contains("TopicAuthorizationFailed") && why.contains("WRITE"), "{why}");
@@ -150,33 +150,38 @@ async fn a_right_that_is_taken_away_and_given_back_costs_nothing_and_is_told_mea
 }
 
 #[tokio::test]
-async fn a_broker_whose_clock_refuses_records_costs_a_file_nothing() {
+async fn records_rejected_for_their_timestamp_are_retried() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
     cluster.request_errors(RDKafkaApiKey::Produce, &[refusal, refusal]);
     file.publish(&sink);
-    until("the sink tells it", || sink.health().refused.iter().any(|(_, why)| why.contains("clocks"))).await;
+    until("the sink reports the rejection", || {
+        sink.health().refused.iter().any(|(_, why)| why.contains("clocks"))
+    })
+    .await;
     drain(&sink).await;
     assert_eq!((file.counts().delivered, file.counts().expired), (2, [].into()));
 }
 
 #[tokio::test]
-async fn status_records_that_are_refused_are_told() {
+async fn rejected_status_records_are_reported() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
     sink.report(&status("gate"));
-    until("the sink tells it", || sink.health().refused.iter().any(|(kind, _)| *kind == RecordKind::Status))
-        .await;
+    until("the sink reports the rejection", || {
+        sink.health().refused.iter().any(|(kind, _)| *kind == RecordKind::Status)
+    })
+    .await;
     assert!(sink.health().refusals.iter().any(|it| it.kind == RecordKind::Status && it.count > 0));
 }
 
 #[tokio::test]
-async fn a_record_that_the_broker_refuses_for_good_is_rejected() {
+async fn a_permanently_rejected_record_expires() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
@@ -188,7 +193,7 @@ async fn a_record_that_the_broker_refuses_for_good_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
+async fn a_partition_without_a_leader_delays_only_its_own_cameras() {
     let (cluster, mut settings) = cluster_of(2);
     let frames = settings.topics.frames.clone();
     for partition in 0..3 {
@@ -208,14 +213,17 @@ async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
     let is_held_up =
         |camera: &Source| sink.health().held_up.iter().any(|(held_up, _)| held_up == camera.ledger.camera());
     let settled = |camera: &Source| camera.counts().delivered == 2 || is_held_up(camera);
-    until("each is delivered or held up", || cameras.iter().all(settled)).await;
+    until("each camera is delivered or held up", || cameras.iter().all(settled)).await;
     let (mut stuck, mut flowing): (Vec<_>, Vec<_>) = cameras.into_iter().partition(is_held_up);
-    assert!(!flowing.is_empty() && !stuck.is_empty(), "{} are held up", stuck.len());
+    assert!(!flowing.is_empty() && !stuck.is_empty(), "{} cameras are held up", stuck.len());
     for n in 2..300 {
         for camera in stuck.iter_mut().chain(&mut flowing) {
             camera.publish(&sink);
         }
-        until("the others go on", || flowing.iter().all(|camera| camera.counts().delivered == n + 1)).await;
+        until("the records of the other cameras are delivered", || {
+            flowing.iter().all(|camera| camera.counts().delivered == n + 1)
+        })
+        .await;
     }
     assert!(flowing.iter().all(|camera| camera.counts().expired.is_empty()));
     assert!(stuck.iter().all(|camera| camera.counts().expired.contains_key(&ExpireCause::BufferFull)));
@@ -227,7 +235,7 @@ async fn a_partition_without_a_leader_holds_up_its_own_cameras_only() {
 }
 
 #[tokio::test]
-async fn brokers_that_come_back_at_another_address_are_found_by_the_one_that_stays() {
+async fn reconnects_to_moved_brokers_through_the_bootstrap_address() {
     // A load balancer, or a Kubernetes service: its address is the only one that stays.
     let (first, settings) = cluster();
     let front = Forwarder::start(&first.bootstrap_servers());
@@ -236,19 +244,19 @@ async fn brokers_that_come_back_at_another_address_are_found_by_the_one_that_sta
     let sink = connected(&behind, &mut file).await;
     front.lead_to(None);
     drop(first);
-    until("the sink has seen it", || !sink.health().connected).await;
+    until("the sink is disconnected", || !sink.health().connected).await;
     for _ in 0..99 {
         file.publish(&sink);
     }
     let (second, at_second) = cluster();
     front.lead_to(Some(&second.bootstrap_servers()));
-    until("all is delivered", || file.counts().delivered == 100).await;
-    until("the sink has seen it", || sink.health().connected).await;
+    until("all records are delivered", || file.counts().delivered == 100).await;
+    until("the sink is connected again", || sink.health().connected).await;
     assert_eq!(read_all(&at_second).await.into_values().collect::<Vec<_>>(), [(1..100).collect::<Vec<_>>()]);
 }
 
 #[tokio::test]
-async fn a_batch_that_is_too_large_costs_only_the_record_at_fault() {
+async fn an_oversized_batch_loses_only_the_oversized_record() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
@@ -266,7 +274,7 @@ async fn a_batch_that_is_too_large_costs_only_the_record_at_fault() {
 }
 
 #[tokio::test]
-async fn a_producer_that_has_died_is_replaced_and_loses_nothing() {
+async fn a_producer_is_recreated_after_a_fatal_error_without_loss() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 500);
     let sink = connected(&settings, &mut file).await;
@@ -283,7 +291,7 @@ async fn a_producer_that_has_died_is_replaced_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_topic_that_does_not_exist_yet_makes_records_wait() {
+async fn records_wait_for_a_missing_topic() {
     let (cluster, mut settings) = cluster();
     settings.client.push(("topic.metadata.propagation.max.ms".into(), lookout_config::Secret::new("100")));
     let missing = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
@@ -293,7 +301,10 @@ async fn a_topic_that_does_not_exist_yet_makes_records_wait() {
     for _ in 0..100 {
         file.publish(&sink);
     }
-    until("records came back", || sink.health().outbox > 0 && sink.health().in_flight == 0).await;
+    until("the records are returned to the outbox", || {
+        sink.health().outbox > 0 && sink.health().in_flight == 0
+    })
+    .await;
     cluster.topic_error(&settings.topics.frames, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     drain(&sink).await;
     assert_eq!(file.counts().delivered, 100);
@@ -301,7 +312,7 @@ async fn a_topic_that_does_not_exist_yet_makes_records_wait() {
 }
 
 #[tokio::test]
-async fn at_the_deadline_of_a_drain_the_rest_expires() {
+async fn remaining_records_expire_at_the_drain_deadline() {
     let sink = KafkaSink::start(&settings("127.0.0.1:1")).unwrap();
     let (mut gate, mut file) = (Source::live("gate"), Source::lossless("file", 10));
     for _ in 0..10 {
@@ -317,7 +328,7 @@ async fn at_the_deadline_of_a_drain_the_rest_expires() {
 }
 
 #[tokio::test]
-async fn a_sink_that_is_dropped_undrained_still_settles_its_tickets() {
+async fn dropping_a_sink_without_a_drain_settles_its_tickets() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 50);
     let sink = connected(&settings, &mut file).await;

@@ -20,7 +20,7 @@ async fn heard_by(
     let mut seen = vec![BTreeMap::<String, Vec<u64>>::new(); members.len()];
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !enough(&seen) {
-        assert!(tokio::time::Instant::now() < deadline, "not in time: {seen:?}");
+        assert!(tokio::time::Instant::now() < deadline, "timed out, records so far: {seen:?}");
         for (member, seen) in members.iter_mut().zip(&mut seen) {
             let heard = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
             if let Ok(heard) = heard
@@ -47,7 +47,7 @@ fn frames(seen: &BTreeMap<String, Vec<u64>>) -> usize {
 }
 
 #[tokio::test]
-async fn a_member_goes_on_where_the_group_stopped() {
+async fn a_member_resumes_at_the_committed_offsets() {
     let cluster = Embedded::start(&settings("")).unwrap();
     let mut sources: Vec<Source> = ["a", "b", "c", "d"].map(Source::live).into();
     publish(cluster.settings(), &mut sources, 50).await;

@@ -65,7 +65,7 @@ async fn messages(settings: &KafkaSettings) -> (Vec<Recorded>, BTreeMap<RecordKi
 }
 
 #[tokio::test]
-async fn a_reader_takes_either_format_also_mixed() {
+async fn a_reader_reads_json_and_protobuf_mixed() {
     let cluster = written().await;
     let (messages, _) = messages(cluster.settings()).await;
     let begins =
@@ -77,7 +77,7 @@ async fn a_reader_takes_either_format_also_mixed() {
 }
 
 #[tokio::test]
-async fn what_was_recorded_and_written_again_is_the_same() {
+async fn a_replayed_recording_has_the_same_messages() {
     let cluster = written().await;
     let (was, partitions) = messages(cluster.settings()).await;
     assert_eq!(partitions, [(RecordKind::Frame, 3), (RecordKind::Status, 3)].into());
@@ -118,7 +118,7 @@ async fn what_was_recorded_and_written_again_is_the_same() {
 }
 
 #[tokio::test]
-async fn the_order_of_a_cameras_records_is_that_of_the_recording() {
+async fn a_replay_keeps_the_order_of_a_cameras_records() {
     let cluster = Embedded::start(&settings("")).unwrap();
     let sink =
         KafkaSink::start(&KafkaSettings { format: RecordFormat::Protobuf, ..cluster.settings().clone() })

@@ -72,12 +72,12 @@ async fn until_troubled(what: &str, reader: &mut RecordReader, mut done: impl Fn
         if done(&troubles) {
             return;
         }
-        assert!(Instant::now() < deadline, "not in time: {what}: {troubles:?}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}: {troubles:?}");
     }
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_goes_on_after_a_refusal() {
+async fn a_waiting_reader_resumes_after_a_denial() {
     let (cluster, settings) = cluster();
     let mut source = Source::live("gate");
     let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_reader_that_waits_goes_on_after_a_refusal() {
 /// That it fails where nothing was read yet is tested on a real broker: the mock cluster tells how far a partition goes
 /// also where it refuses to be read.
 #[tokio::test]
-async fn a_reader_for_a_person_goes_on_after_a_refusal_once_it_has_read() {
+async fn an_interactive_reader_resumes_after_a_denial_once_it_has_read() {
     let (cluster, settings) = cluster();
     let mut source = Source::live("gate");
     let mut reader = RecordReader::open(&settings, &options(Refused::Fail)).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_reader_for_a_person_goes_on_after_a_refusal_once_it_has_read() {
 }
 
 #[tokio::test]
-async fn a_topic_that_may_not_be_seen_costs_the_others_nothing_and_is_read_once_it_may() {
+async fn a_denied_topic_does_not_affect_the_others_and_is_read_once_allowed() {
     let (cluster, settings) = cluster();
     cluster.topic_error(&settings.topics.snapshots, REFUSAL).unwrap();
     let error = RecordReader::open(&settings, &options(Refused::Fail)).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn a_topic_that_may_not_be_seen_costs_the_others_nothing_and_is_read_once_
     let mut source = Source::live("gate");
     let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
     passes(&settings, &mut source, &mut reader).await;
-    until_troubled("the refusal", &mut reader, |troubles| {
+    until_troubled("the denial", &mut reader, |troubles| {
         let [reason] = troubles else { return false };
         reason.contains(&settings.topics.snapshots) && reason.contains("authorization")
     })
@@ -119,12 +119,12 @@ async fn a_topic_that_may_not_be_seen_costs_the_others_nothing_and_is_read_once_
     let troubles = reader.troubles(Instant::now());
     assert_eq!(troubles[0].kind, Some(RecordKind::Snapshot));
     cluster.topic_error(&settings.topics.snapshots, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
-    until_troubled("its end", &mut reader, <[String]>::is_empty).await;
+    until_troubled("the recovery", &mut reader, <[String]>::is_empty).await;
     assert_eq!(reader.partitions()[&RecordKind::Snapshot], 2);
 }
 
 #[tokio::test]
-async fn brokers_that_are_away_are_reported_while_it_lasts() {
+async fn reports_unreachable_brokers_until_they_are_back() {
     let (cluster, settings) = cluster();
     let mut source = Source::live("gate");
     let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
@@ -135,38 +135,38 @@ async fn brokers_that_are_away_are_reported_while_it_lasts() {
     })
     .await;
     cluster.broker_up(-1).unwrap();
-    until_troubled("its end", &mut reader, <[String]>::is_empty).await;
+    until_troubled("the recovery", &mut reader, <[String]>::is_empty).await;
     passes(&settings, &mut source, &mut reader).await;
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_answer_is_told_from_one_that_has_nothing_new() {
+async fn reports_a_broker_that_does_not_answer() {
     let (cluster, settings) = cluster();
     let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
     until_troubled("reading", &mut reader, <[String]>::is_empty).await;
     cluster.broker_round_trip_time(-1, Duration::from_secs(30)).unwrap();
-    until_troubled("the silence", &mut reader, |troubles| {
+    until_troubled("the report of the silent broker", &mut reader, |troubles| {
         troubles.iter().any(|reason| reason.contains("does not answer"))
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_member_of_a_group_goes_on_after_a_refusal_and_reports_an_outage() {
+async fn a_group_member_resumes_after_a_denial_and_reports_an_outage() {
     let (cluster, settings) = cluster();
     let mut source = Source::live("gate");
     let sink = KafkaSink::start(&settings).unwrap();
     let mut member = GroupReader::join(&settings, "vans").unwrap();
     assert!(member.trouble(Instant::now()).unwrap().contains("the consumer group is not joined"));
     until_read(&sink, &mut source, &mut member).await;
-    until_member_troubled("it has joined", &mut member, |trouble| trouble.is_none()).await;
+    until_member_troubled("the group to be joined", &mut member, |trouble| trouble.is_none()).await;
     cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 4]);
     until_read(&sink, &mut source, &mut member).await;
 
     cluster.broker_down(-1).unwrap();
     until_member_troubled("the outage", &mut member, |trouble| trouble.is_some()).await;
     cluster.broker_up(-1).unwrap();
-    until_member_troubled("its end", &mut member, |trouble| trouble.is_none()).await;
+    until_member_troubled("the recovery", &mut member, |trouble| trouble.is_none()).await;
     until_read(&sink, &mut source, &mut member).await;
 }
 
@@ -178,7 +178,7 @@ async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupRea
         if let Some(Placed { record: ReadRecord::Frame(_), .. }) = heard(member).await {
             return;
         }
-        assert!(Instant::now() < deadline, "nothing is read");
+        assert!(Instant::now() < deadline, "timed out, no record was read");
     }
 }
 
@@ -194,7 +194,7 @@ async fn until_member_troubled(
         if done(trouble) {
             return;
         }
-        assert!(Instant::now() < deadline, "not in time: {what}: {trouble:?}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}: {trouble:?}");
     }
 }
 

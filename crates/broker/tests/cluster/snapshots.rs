@@ -64,7 +64,7 @@ fn read(
     settings: &KafkaSettings,
     enough: impl Fn(&BTreeMap<String, Vec<SnapshotRecord>>) -> bool,
 ) -> BTreeMap<String, Vec<SnapshotRecord>> {
-    let Brokers::Servers(servers) = &settings.brokers else { panic!("no address") };
+    let Brokers::Servers(servers) = &settings.brokers else { panic!("the settings have no address") };
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "snapshots")
@@ -75,7 +75,7 @@ fn read(
     let deadline = Instant::now() + PATIENCE;
     let mut seen = BTreeMap::<String, Vec<SnapshotRecord>>::new();
     while !enough(&seen) {
-        assert!(Instant::now() < deadline, "not in time: {:?}", seen.keys());
+        assert!(Instant::now() < deadline, "timed out, snapshots so far: {:?}", seen.keys());
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
             let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
             seen.entry(key).or_default().push(serde_json::from_slice(message.payload().unwrap()).unwrap());
@@ -85,7 +85,7 @@ fn read(
 }
 
 #[tokio::test]
-async fn they_arrive_whole_by_camera_and_in_order() {
+async fn snapshots_arrive_complete_and_in_order_per_camera() {
     let embedded = KafkaSettings { brokers: Brokers::Embedded, ..settings("") };
     let cluster = Embedded::start(&embedded).unwrap();
     let sink = sink_for(cluster.settings(), &mut Source::live("gate")).await;
@@ -104,12 +104,12 @@ async fn they_arrive_whole_by_camera_and_in_order() {
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_the_latest_wait_and_nothing_else_makes_room_for_them() {
+async fn only_the_latest_snapshots_wait_during_an_outage_and_no_records_are_lost() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 200);
     let sink = sink_for(&settings, &mut file).await;
     cluster.broker_down(-1).unwrap();
-    until("the sink has seen it", || !sink.health().connected).await;
+    until("the sink is disconnected", || !sink.health().connected).await;
     for seq in 0..100 {
         sink.snapshot(&snapshot("gate", seq, 100_000));
         sink.snapshot(&snapshot("yard", seq, 100_000));
@@ -129,7 +129,7 @@ async fn while_the_broker_is_away_the_latest_wait_and_nothing_else_makes_room_fo
 }
 
 #[tokio::test]
-async fn where_they_are_refused_records_go_on_and_a_drain_does_not_wait() {
+async fn denied_snapshots_delay_neither_records_nor_a_drain() {
     let (cluster, settings) = cluster();
     let mut gate = Source::live("gate");
     let sink = sink_for(&settings, &mut gate).await;

@@ -17,11 +17,11 @@ pub(crate) fn read(file: &Path) -> Result<Vec<CameraSpec>, String> {
     let specs = specs.map_err(|what| format!("{}: {what}", file.display()))?;
     for (at, spec) in specs.iter().enumerate() {
         if specs[..at].iter().any(|before| before.id == spec.id) {
-            return Err(format!("{}: camera {} is in it twice", file.display(), spec.id));
+            return Err(format!("{}: camera {} is defined twice", file.display(), spec.id));
         }
     }
     if specs.is_empty() {
-        return Err(format!("{}: there is no camera in it", file.display()));
+        return Err(format!("{}: it has no cameras", file.display()));
     }
     Ok(specs)
 }
@@ -52,11 +52,11 @@ fn from_json_lines(text: &str) -> Result<Vec<CameraSpec>, String> {
 
 /// What a table of a pipeline file, or a record, says of a camera.
 fn spec(value: Value) -> Result<CameraSpec, String> {
-    let Value::Object(mut table) = value else { return Err("this is no table".into()) };
+    let Value::Object(mut table) = value else { return Err("expected a table or a JSON object".into()) };
     let mut text = |key: &str| match table.remove(key) {
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("`{key}`: a text is needed")),
-        None => Err(format!("`{key}` is needed")),
+        Some(_) => Err(format!("`{key}`: expected a string")),
+        None => Err(format!("`{key}` is missing")),
     };
     let id = text("id")?.parse().map_err(|error| format!("id: {error}"))?;
     let new = CameraSpec::new(id, text("uri")?);
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipelines_cameras_keep_their_references_and_their_keys() {
+    fn keeps_variable_references_and_extra_keys_of_pipeline_files() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gate.toml");
         let text = "name = \"x\"\n[[camera]]\nid = \"a\"\nuri = \"rtsp://me:${CAMERA_A}@h/x\"\nfps = 5\n\
@@ -103,11 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_says_where() {
+    fn errors_name_the_line() {
         for (text, part) in [
-            ("{\"id\": \"a\"}", "line 1: `uri` is needed"),
+            ("{\"id\": \"a\"}", "line 1: `uri` is missing"),
             ("\n{\"id\": \"a b\", \"uri\": \"x\"}", "line 2: id: `a b`"),
-            ("[]", "no table"),
+            ("[]", "line 1: expected a table"),
             ("{\"id\": \"a\", \"uri\": \"x\", \"fps\": \"fast\"}", "line 1: "),
         ] {
             let what = from_json_lines(text).unwrap_err();

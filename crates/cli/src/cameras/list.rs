@@ -25,7 +25,7 @@ pub(crate) fn print(view: &RegistryView, json: bool) -> io::Result<()> {
     }
     for (key, why) in &view.bad {
         let key = shortened(key);
-        writeln!(io::stderr(), "lookout cameras: the record `{key}` cannot be used: {why}")?;
+        writeln!(io::stderr(), "lookout cameras: the registry's record `{key}` is invalid: {why}")?;
     }
     Ok(())
 }
@@ -35,7 +35,7 @@ fn line(spec: &CameraSpec) -> String {
         // As it stands, with references in it and no secrets.
         Ok(_) if spec.enabled => ("enabled", spec.uri.clone()),
         Ok(_) => ("disabled", spec.uri.clone()),
-        Err(why) => ("wrong", why),
+        Err(why) => ("invalid", why),
     };
     let fps = spec.fps.map_or("-".into(), |fps| fps.to_string());
     let labels: String = spec.labels.iter().map(|(key, text)| format!("  {key}={text}")).collect();

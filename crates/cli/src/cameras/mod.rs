@@ -96,8 +96,8 @@ fn examine(spec: &CameraSpec, cluster: &Cluster) -> Result<(), Failure> {
     for name in variables_outside(spec, prefix) {
         let _ = writeln!(
             io::stderr(),
-            "lookout cameras: camera {}: a worker looks up no variable {name}, unless `env_prefix` in its \
-             [fleet] says so: names begin with `{prefix}`",
+            "lookout cameras: camera {}: workers do not resolve the variable {name}, because its name does not start \
+             with `{prefix}`; rename it, or change `env_prefix` in [fleet] of the workers",
             spec.id
         );
     }
@@ -107,7 +107,7 @@ fn examine(spec: &CameraSpec, cluster: &Cluster) -> Result<(), Failure> {
 fn wish_to_add(add: &AddArgs) -> Result<Wish, String> {
     let id = add.id.parse().map_err(|error| format!("{error}"))?;
     let pair = |flag: &str, text: &String| {
-        let (key, value) = text.split_once('=').ok_or(format!("{flag} {text}: write KEY=VALUE"))?;
+        let (key, value) = text.split_once('=').ok_or(format!("{flag} {text}: expected KEY=VALUE"))?;
         Ok::<_, String>((key.to_owned(), value.to_owned()))
     };
     let mut spec = CameraSpec::new(id, &add.uri);
@@ -138,7 +138,7 @@ fn region(text: &str) -> Result<Region, String> {
     };
     let corners: Option<Vec<[f32; 2]>> = text.split_whitespace().map(corner).collect();
     let corners =
-        corners.ok_or_else(|| format!("--region {text:?}: write corners, such as `0,0 0.5,0 0.5,1`"))?;
+        corners.ok_or_else(|| format!("--region {text:?}: expected corners such as `0,0 0.5,0 0.5,1`"))?;
     Region::new(corners).map_err(|error| format!("--region {text:?}: {error}"))
 }
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn corners_make_a_region() {
+    fn region_parses_corners() {
         assert_eq!(region("0,0 0.5,0 0.5,1").unwrap().corners(), [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]);
         for bad in ["", "0,0", "0 0 1", "0,0 1,0 1,2", "a,b c,d e,f"] {
             assert!(region(bad).is_err(), "{bad}");

@@ -56,13 +56,15 @@ fn put(view: &RegistryView, spec: &CameraSpec, expect: Expect) -> Result<Option<
     match (expect, there) {
         (Expect::Version(0), Some(there)) => {
             return Err(format!(
-                "camera {} is there, in version {}; to change it, say `--expect-version {}` or `--replace`",
+                "camera {} already exists in version {}; to change it, use `--expect-version {}` or `--replace`",
                 there.id, there.version, there.version
             ));
         }
         (Expect::Version(wanted), Some(there)) => check_version(there, wanted)?,
         (Expect::Version(0), None) | (Expect::Anything, _) => {}
-        (Expect::Version(_), None) => return Err(format!("camera {} is not there any more", spec.id)),
+        (Expect::Version(_), None) => {
+            return Err(format!("camera {} does not exist; to add it, omit `--expect-version`", spec.id));
+        }
     }
     Ok(match there {
         Some(there) if there.says_the_same_as(spec) => None,
@@ -94,7 +96,7 @@ fn next(there: &CameraSpec, spec: CameraSpec) -> Edit {
 }
 
 fn found<'v>(view: &'v RegistryView, id: &CameraId, expect: Option<u64>) -> Result<&'v CameraSpec, String> {
-    let there = view.cameras.get(id).ok_or_else(|| format!("there is no camera {id}"))?;
+    let there = view.cameras.get(id).ok_or_else(|| format!("camera {id} does not exist"))?;
     expect.map_or(Ok(()), |wanted| check_version(there, wanted))?;
     Ok(there)
 }
@@ -104,7 +106,7 @@ fn check_version(there: &CameraSpec, wanted: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "camera {} is in version {} by now, changed {}, and not {wanted}; look at it again",
+        "camera {} has version {} (changed {}), not {wanted}; check its settings and use the new version",
         there.id, there.version, there.updated_at
     ))
 }
@@ -128,14 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overwrites_what_they_have_not_seen() {
-        for (expect, what) in
-            [(Expect::Version(0), "is there, in version 3"), (Expect::Version(2), "is in version 3 by now")]
-        {
+    fn refuses_changes_of_another_version() {
+        for (expect, what) in [
+            (Expect::Version(0), "already exists in version 3"),
+            (Expect::Version(2), "has version 3 (changed"),
+        ] {
             let refused = edits(&view(), &[put("a", "test://snow", expect)]).unwrap_err();
             assert!(refused.contains(what), "{refused}");
         }
-        assert!(edits(&view(), &[put("b", "x", Expect::Version(1))]).unwrap_err().contains("any more"));
+        assert!(edits(&view(), &[put("b", "x", Expect::Version(1))]).unwrap_err().contains("does not exist"));
         assert!(edits(&view(), &[Wish::Remove("a".parse().unwrap(), Some(2))]).is_err());
         for expect in [Expect::Version(3), Expect::Anything] {
             let made = edits(&view(), &[put("a", "test://snow", expect)]).unwrap();
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_have_drawn_stays() {
+    fn put_keeps_zones_and_lines() {
         let mut view = view();
         let there = view.cameras.get_mut(&"a".parse().unwrap()).unwrap();
         there.lines.insert("kerb".into(), [[0.0, 0.5], [1.0, 0.5]]);
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_should_be_is_left_alone() {
+    fn makes_no_edit_if_nothing_changes() {
         let wishes = [
             put("a", "test://ball", Expect::Anything),
             Wish::Enable("a".parse().unwrap(), true, None),
@@ -168,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_nobody_can_read_can_be_removed() {
+    fn removes_unreadable_records() {
         let mut view = view();
-        view.bad.insert("broken".into(), "no record".into());
+        view.bad.insert("broken".into(), "not a record".into());
         let broken = "broken".parse().unwrap();
         assert_eq!(edits(&view, &[Wish::Remove(broken, None)]).unwrap().len(), 1);
         assert!(edits(&view, &[Wish::Remove("c".parse().unwrap(), None)]).is_err());

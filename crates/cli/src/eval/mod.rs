@@ -36,7 +36,7 @@ pub(crate) fn run(args: &EvalArgs) -> ExitCode {
     if !ARCHS.contains(&arch) || CLASSIFIERS.contains(&arch) {
         let _ = writeln!(
             io::stderr(),
-            "lookout eval: --end-to-end measures detectors; `{}` is none",
+            "lookout eval: --end-to-end measures detectors only; `{}` is not a built-in detector",
             args.network.arch
         );
         return ExitCode::from(WRONG_INPUT);
@@ -45,14 +45,14 @@ pub(crate) fn run(args: &EvalArgs) -> ExitCode {
 }
 
 async fn measured(args: &EvalArgs) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir().context("there is no place for what is written in between")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let folder = folder.path();
     let say = |what: &str| drop(writeln!(io::stderr(), "{what}"));
-    say("drawing and encoding what the cameras show");
+    say("rendering and encoding the clips of the cameras");
     let farm = Farm::start(args, folder)?;
-    say("looking at the frames as they were drawn");
+    say("running inference on the raw frames");
     let raw = on_raw_frames(args, &folder.join("frames"))?;
-    say("looking at them through RTSP, a worker and Kafka");
+    say("running inference end to end, through RTSP, a worker and Kafka");
     let cluster = Embedded::start(&KafkaSettings {
         partitions: 4,
         ..reach::plain("lookout").map_err(anyhow::Error::msg)?
@@ -72,7 +72,7 @@ fn told(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
     let text = report.markdown(args);
     if let Some(folder) = &args.output {
         written(report, &text, folder)
-            .with_context(|| format!("the report cannot be written into {}", folder.display()))?;
+            .with_context(|| format!("cannot write the report into {}", folder.display()))?;
     }
     let mut out = io::stdout().lock();
     match args.json {
@@ -87,7 +87,7 @@ fn written(report: &Report, text: &str, folder: &Path) -> io::Result<()> {
     report.scores.objects.write_png(&folder.join("precision.png"))?;
     report.write_ages(&folder.join("ages.png"))?;
     let pictures =
-        "\n![Precision over recall of each class](precision.png)\n\n![How old the records were](ages.png)\n";
+        "\n![Precision-recall curve of each class](precision.png)\n\n![Age of the records](ages.png)\n";
     fs::write(folder.join("report.md"), format!("{text}{pictures}"))?;
     fs::write(folder.join("metrics.json"), report.json().to_string())
 }

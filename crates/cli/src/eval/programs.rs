@@ -60,13 +60,13 @@ impl Farm {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .context("lookout-sim cannot be started")?;
+            .context("cannot start lookout-sim")?;
         let out = child.stdout.take();
         let running = Running(child);
         let lines = out.into_iter().flat_map(|out| BufReader::new(out).lines());
         let uris: Vec<String> = lines.take(usize::from(farm.cameras)).collect::<Result<_, _>>()?;
         if uris.len() != usize::from(farm.cameras) {
-            bail!("the simulated cameras did not start; `lookout sim serve` says why");
+            bail!("the simulated cameras did not start; run `lookout sim serve` to see the reason");
         }
         Ok(Self { _running: running, uris })
     }
@@ -98,12 +98,12 @@ pub(super) fn on_raw_frames(args: &EvalArgs, frames: &Path) -> anyhow::Result<On
     if let Some(input) = &args.input {
         command.args(["--input", input]);
     }
-    let done = command.stderr(Stdio::piped()).output().context("lookout-lab cannot be started")?;
+    let done = command.stderr(Stdio::piped()).output().context("cannot start lookout-lab")?;
     if !done.status.success() {
         bail!("{}", String::from_utf8_lossy(&done.stderr).trim());
     }
     let report: Value =
-        serde_json::from_slice(&done.stdout).context("what lookout-lab says cannot be read")?;
+        serde_json::from_slice(&done.stdout).context("cannot parse the output of lookout-lab")?;
     let number = |name: &str| report["coco"][name].as_f64();
     Ok(OnRaw { ap: number("ap"), ap50: number("ap50") })
 }
@@ -137,7 +137,7 @@ impl Worker {
             .arg(&file)
             .stdout(Stdio::piped())
             .spawn()
-            .context("lookout-worker cannot be started")?;
+            .context("cannot start lookout-worker")?;
         Ok(Self { running: Running(child) })
     }
 
@@ -150,14 +150,13 @@ impl Worker {
     pub(super) fn stop(mut self) -> anyhow::Result<WorkerSummary> {
         let child = &mut self.running.0;
         let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT)
-            .context("the worker cannot be stopped")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).context("cannot stop the worker")?;
         let mut said = String::new();
         if let Some(out) = &mut child.stdout {
             out.read_to_string(&mut said)?;
         }
-        let line = said.lines().last().context("the worker ended without a summary")?;
-        serde_json::from_str(line).context("the worker's summary cannot be read")
+        let line = said.lines().last().context("the worker exited without a summary")?;
+        serde_json::from_str(line).context("cannot parse the worker's summary")
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn read(
         }
         if worker.has_ended() {
             bail!(
-                "the worker ended before the time was over; records of {} of {} cameras had come",
+                "the worker exited during the measurement; records of {} of {} cameras had arrived",
                 seen.len(),
                 watch.cameras
             );
@@ -66,7 +66,7 @@ pub(super) async fn read(
     while let Some(record) = reader.next().await? {
         match record {
             ReadRecord::Frame(frame) => frames.push(*frame),
-            ReadRecord::Unreadable { reason, .. } => bail!("a record cannot be read: {reason}"),
+            ReadRecord::Unreadable { reason, .. } => bail!("unreadable record: {reason}"),
             _ => {}
         }
     }

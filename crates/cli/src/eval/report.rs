@@ -51,7 +51,8 @@ impl Report {
         let ms = |part: f64| self.age_ms(part).map_or("-".into(), |ms| format!("{ms:.0} ms"));
         let farm = &args.farm;
         let mut text = format!(
-            "# `{}` through all of Lookout\n\n{} simulated cameras, {} frames/s, {} s, seed {}; weights `{}`, {}.\n\n",
+            "# End-to-end evaluation of `{}`\n\n{} simulated cameras, {} frames/s, {} s, seed {}; weights `{}`, \
+             {}.\n\n",
             args.network.arch,
             farm.cameras,
             farm.fps,
@@ -67,7 +68,7 @@ impl Report {
             (
                 "time to collision",
                 format!(
-                    "{} off in the median, {} at 90 %, of {} told; {} not told",
+                    "median error {}, 90th percentile {}, of {} estimates; {} without an estimate",
                     per_cent(quantile(&scores.ttc_off, 0.5)),
                     per_cent(quantile(&scores.ttc_off, 0.9)),
                     scores.ttc_off.len(),
@@ -76,12 +77,12 @@ impl Report {
             ),
             (
                 "age of a record",
-                format!("{} in the median, {} at 95 %, {} at 99 %", ms(0.5), ms(0.95), ms(0.99)),
+                format!("median {}, 95th percentile {}, 99th percentile {}", ms(0.5), ms(0.95), ms(0.99)),
             ),
             (
                 "frames",
                 format!(
-                    "{} shown, {} seen, {} missed; {} more records are not dated by the camera",
+                    "{} sent, {} with a record, {} without; {} more records have no time of the camera",
                     scores.shown,
                     scores.seen,
                     scores.shown.saturating_sub(scores.seen),
@@ -114,10 +115,10 @@ impl Report {
             .map(|part| f64::from(part) / 100.0)
             .filter_map(|part| Some((self.age_ms(part)?, part)))
             .collect();
-        let series = vec![Series { name: "part of the records", points: &points, color: of_class(3) }];
+        let series = vec![Series { name: "fraction of the records", points: &points, color: of_class(3) }];
         let most = points.last().map_or(1.0, |(ms, _)| *ms);
         let plot =
-            Plot { right: format!("{most:.0} ms old"), x: Some([0.0, most]), y: Some([0.0, 1.0]), series };
+            Plot { right: format!("age {most:.0} ms"), x: Some([0.0, most]), y: Some([0.0, 1.0]), series };
         Plot::all(&[plot]).save(path).map_err(io::Error::other)
     }
 
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_numbers_that_there_are() {
+    fn quantile_returns_one_of_the_numbers() {
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(quantile(&[3.0, 1.0, 2.0], 0.5), Some(2.0));
         assert_eq!(

@@ -51,7 +51,7 @@ pub(super) struct ShownFrames {
 
 impl ShownFrames {
     pub(super) fn read(path: &Path, fps: u32) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).context("the cameras' truth cannot be read")?;
+        let text = fs::read_to_string(path).context("cannot read the ground truth of the cameras")?;
         let mut cameras: BTreeMap<String, Vec<ShownFrame>> = BTreeMap::new();
         // The last line may have been cut off in the middle.
         for frame in text.lines().map_while(|line| serde_json::from_str::<ShownFrame>(line).ok()) {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_belongs_to_the_frame_that_was_shown_then() {
+    fn finds_the_frame_that_was_sent_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("truth.jsonl");
         let line = |n: i64| {

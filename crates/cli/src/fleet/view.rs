@@ -137,7 +137,7 @@ impl fmt::Display for Snapshot {
         writeln!(
             f,
             "{:width$}  {:8}  {:>7}  {:>6}  {:>7}  {:>5}  {:>8}  {:>8}  {:>4}  partitions",
-            "worker", "state", "cameras", "fps", "device", "busy", "age", "degraded", "said"
+            "worker", "state", "cameras", "fps", "device", "busy", "age", "degraded", "seen"
         )?;
         for worker in &self.workers {
             let partitions: Vec<String> = worker.partitions.iter().map(i32::to_string).collect();
@@ -156,14 +156,10 @@ impl fmt::Display for Snapshot {
                 partitions.join(" "),
             )?;
             if worker.left_out > 0 {
-                writeln!(
-                    f,
-                    "{:width$}  {} cameras beyond `max_cameras` are not watched",
-                    "", worker.left_out
-                )?;
+                writeln!(f, "{:width$}  {} cameras beyond `max_cameras` do not run", "", worker.left_out)?;
             }
             for bad in &worker.bad_records {
-                writeln!(f, "{:width$}  bad record: {bad}", "")?;
+                writeln!(f, "{:width$}  invalid registry record: {bad}", "")?;
             }
         }
         let owner = width;
@@ -225,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_the_one_with_the_highest_epoch() {
+    fn owner_is_the_worker_with_the_highest_epoch() {
         let mut view = FleetView::new(Duration::from_secs(15));
         view.hear(camera("new", 8, 100));
         view.hear(camera("old", 7, 105));
@@ -234,6 +230,9 @@ mod tests {
         assert_eq!((line.owner.as_str(), line.lag, line.said_s), ("new", 3, 10));
         let text = snapshot.to_string();
         assert!(text.contains("gate") && text.contains("degraded to 1 in 2"), "{text}");
-        assert!(view.snapshot(Timestamp::from_unix_us(116_000_000)).cameras.is_empty(), "it has gone silent");
+        assert!(
+            view.snapshot(Timestamp::from_unix_us(116_000_000)).cameras.is_empty(),
+            "old status records are not shown"
+        );
     }
 }

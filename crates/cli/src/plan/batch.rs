@@ -35,11 +35,15 @@ impl Batch {
         else {
             let quickest = measured.iter().map(latency_ms).fold(f64::INFINITY, f64::min);
             return Err(format!(
-                "--latency-ms: no measured batch is done within {within_ms} ms, the quickest takes {quickest:.0}; measure smaller batches, take a smaller network or input, or allow more"
+                "--latency-ms: no measured batch size has a latency of at most {within_ms} ms, the fastest takes \
+                 {quickest:.0} ms; measure smaller batches, use a smaller network or input, or raise the limit"
             ));
         };
         assumptions.push(Assumption::new(
-            format!("a frame waits {MAX_WAIT_MS} ms for others and for the batch before its own; the camera's network and its jitter buffer (200 ms) come before that"),
+            format!(
+                "a frame waits up to {MAX_WAIT_MS} ms for its batch to fill, and for the batch before it; network \
+                 delay and the camera's jitter buffer (200 ms) are not included"
+            ),
             "ARCHITECTURE.md, `max_wait_ms` and `jitter_buffer_ms` in docs/pipeline-file.md",
         ));
         Ok(Self {
@@ -84,17 +88,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_fastest_that_is_quick_enough_is_taken() {
+    fn chooses_the_highest_throughput_within_the_latency() {
         let all = [measured(1, 100.0, 10.0), measured(8, 400.0, 20.0), measured(32, 500.0, 64.0)];
         let size = |within| Batch::choose(&all, within, &mut Vec::new()).map(|batch| batch.max_size);
         assert_eq!(size(200.0), Ok(32));
         assert_eq!(size(132.9), Ok(8));
         assert_eq!(size(25.0), Ok(1));
-        assert!(size(24.0).unwrap_err().contains("the quickest takes 25"));
+        assert!(size(24.0).unwrap_err().contains("the fastest takes 25 ms"));
     }
 
     #[test]
-    fn of_two_as_fast_the_smaller_is_taken() {
+    fn chooses_the_smaller_batch_at_equal_throughput() {
         let all = [measured(8, 400.0, 20.0), measured(4, 400.0, 10.0), measured(16, 400.0, 40.0)];
         assert_eq!(Batch::choose(&all, 500.0, &mut Vec::new()).unwrap().max_size, 4);
     }

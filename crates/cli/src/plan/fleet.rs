@@ -10,7 +10,7 @@ use super::{Assumption, batch::Batch};
 const DECODE_MS_A_FRAME: f64 = 0.72;
 const DECODE_MS_A_MEGAPIXEL: f64 = 2.34;
 pub(super) const DECODE_SOURCE: &str =
-    "H.264 in software on Zen 4, measured at 768x576 and 1920x1080 (570 and 180 frames/s a core)";
+    "software decoding of H.264 on Zen 4, measured at 768x576 and 1920x1080 (570 and 180 frames/s per core)";
 /// Scaling, converting, JSON and Kafka's client, a frame that is looked at: 2.8 ms of one in H.264 at 768x576 less
 /// its decoding.
 const FRAME_MS: f64 = 1.05;
@@ -86,22 +86,23 @@ impl Fleet {
         let cameras_per_machine = (carried + 1e-9).floor() as u32;
         if cameras_per_machine == 0 {
             let what = match limited_by {
-                Limit::Gpu => "GPUs carry",
-                Limit::Decoding | Limit::Cpu => "cores carry",
+                Limit::Gpu => "GPUs",
+                Limit::Decoding | Limit::Cpu => "cores",
             };
             return Err(format!(
-                "a machine's {what} {carried:.2} cameras, less than one: give it more with --cores or --gpus, or take less --fps"
+                "the {what} of a machine can process {carried:.2} cameras, less than one: raise --cores or --gpus, or \
+                 lower --fps"
             ));
         }
         assumptions.push(Assumption::new(
             format!(
-                "an analyzed frame takes {FRAME_MS} ms of a core besides, for scaling, its record and Kafka"
+                "each processed frame takes another {FRAME_MS} ms of CPU time, for scaling, its record and Kafka"
             ),
             "docs/performance.md",
         ));
         assumptions.push(Assumption::new(
             format!(
-                "{:.0} % of a machine may be busy, and {} stand by",
+                "machines are at most {:.0} % busy; spare machines: {}",
                 wanted.utilization * 100.0,
                 wanted.spare
             ),
@@ -109,8 +110,9 @@ impl Fleet {
         ));
         if !batch.is_on_gpu() && (wanted.cores - wanted.measured_cores).abs() > f64::EPSILON {
             assumptions.push(Assumption::new(
-                "the network's rate grows with the cores; memory bandwidth ends that, so measure the larger machine",
-                "none: a straight line",
+                "the network's throughput is proportional to the number of cores; memory bandwidth limits that, so \
+                 measure the target machine",
+                "not measured: linear scaling",
             ));
         }
         let machines = wanted.cameras.div_ceil(cameras_per_machine);
@@ -157,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn decoding_passes_through_what_was_measured() {
+    fn decode_time_matches_the_measurements() {
         let at = |width, height| decode_ms(Size { width, height });
         assert!((at(768, 576) - 1e3 / 570.0).abs() < 0.02, "{}", at(768, 576));
         assert!((at(1920, 1080) - 1e3 / 180.0).abs() < 0.04, "{}", at(1920, 1080));
     }
 
     #[test]
-    fn a_slow_gpu_is_the_limit_and_a_fast_one_waits_for_the_decoders() {
+    fn slow_gpu_limits_and_fast_gpu_is_limited_by_decoding() {
         // 1,000/s at half load carry 50 cameras of 10 a second.
         let slow = plan(&wanted(), "cuda:0", 1_000.0).unwrap();
         assert_eq!((slow.cameras_per_machine, slow.machines, slow.gpus), (50, 8, 9));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_cpu_decoding_and_network_share_the_cores() {
+    fn decoding_and_network_share_the_cores_of_a_cpu() {
         // 16 cores do 160/s: 0.1 core-seconds a picture, 1 core a camera beside 0.1105.
         let fleet = plan(&wanted(), "cpu", 160.0).unwrap();
         assert_eq!((fleet.cameras_per_machine, fleet.limited_by, fleet.gpus), (14, Limit::Cpu, 0));
@@ -184,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_carries_no_camera_is_an_error() {
+    fn fails_if_a_machine_cannot_process_one_camera() {
         let small = Wanted { cores: 1.0, ..wanted() };
         assert!(plan(&small, "cpu", 1.0).unwrap_err().contains("less than one"));
     }
 
     #[test]
-    fn more_of_anything_is_never_fewer_machines() {
+    fn higher_load_never_needs_fewer_machines() {
         let base = plan(&wanted(), "cpu", 160.0).unwrap().machines;
         for more in [
             Wanted { cameras: 401, ..wanted() },

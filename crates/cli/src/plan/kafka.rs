@@ -56,19 +56,24 @@ impl Kafka {
         let for_bytes = (bytes_per_s / PARTITION_BYTES_PER_S).ceil() as u32;
         let partitions = for_workers.max(for_bytes).max(1).div_ceil(PARTITIONS).saturating_mul(PARTITIONS);
         assumptions.push(Assumption::new(
-            format!("a record takes {record_bytes:.0} bytes with {} findings; what the producer's zstd saves is not counted", wanted.findings),
-            "the golden record of lookout.frame/1, --findings",
+            format!(
+                "a record has {record_bytes:.0} bytes with {} detections or classes, before the producer's zstd \
+                 compression",
+                wanted.findings
+            ),
+            "golden file of lookout.frame/1, --findings",
         ));
         assumptions.push(Assumption::new(
             format!(
-                "{PARTITIONS_A_WORKER} partitions a worker, {:.0} MB/s each at most, in dozens",
+                "{PARTITIONS_A_WORKER} partitions per worker, at most {:.0} MB/s each, rounded up to a multiple of \
+                 {PARTITIONS}",
                 PARTITION_BYTES_PER_S / 1e6
             ),
-            "a rule of thumb; a topic's partitions are hard to change later",
+            "rule of thumb; the number of partitions of a topic is hard to change later",
         ));
         assumptions.push(Assumption::new(
             format!(
-                "Kafka keeps {} copies for {} h; everything is read {} times",
+                "replication factor {}, retention {} h, consumers of all records: {}",
                 wanted.replication, wanted.retention_h, wanted.consumers
             ),
             "--replication, --retention-h, --consumers",
@@ -104,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sums_are_right() {
+    fn calculates_records_bytes_and_storage() {
         let kafka = Kafka::plan(&wanted(), &mut Vec::new());
         assert!((kafka.records_per_s - 4000.0).abs() < 1e-9);
         // 4,000 of 860 bytes, and 404 of 600 every 5 s.
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_as_large_as_the_golden_one() {
+    fn record_size_matches_the_golden_file() {
         let golden = include_str!("../../../schema/tests/golden/frame.1.json");
         let mut record: FrameRecord = serde_json::from_str(golden).unwrap();
         let size = |record: &FrameRecord| serde_json::to_string(record).unwrap().len() as f64;

@@ -10,25 +10,26 @@ pub(super) fn text(plan: &Plan) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<11} {value}");
     };
-    line("wanted", format!("{} cameras, {} frames/s each, through {}", plan.cameras, plan.fps, plan.arch));
-    let gpus = if fleet.gpus > 0 { format!(", {} GPUs in all", fleet.gpus) } else { String::new() };
+    line("workload", format!("{} cameras, {} frames/s each, {}", plan.cameras, plan.fps, plan.arch));
+    let gpus = if fleet.gpus > 0 { format!(", {} GPUs in total", fleet.gpus) } else { String::new() };
     line(
         "machines",
         format!(
-            "{} and {} to spare, of {} cores{gpus}",
+            "{} and {} spare, with {} cores each{gpus}",
             fleet.machines, fleet.spare, fleet.cores_per_machine
         ),
     );
     let limit = match fleet.limited_by {
-        Limit::Gpu => "the GPU is the limit",
-        Limit::Decoding => "decoding is the limit",
-        Limit::Cpu => "decoding and network share the cores",
+        Limit::Gpu => "limited by the GPU",
+        Limit::Decoding => "limited by decoding",
+        Limit::Cpu => "limited by the cores, which decoding and network share",
     };
-    line("cameras", format!("{} on a machine: {limit}", fleet.cameras_per_machine));
+    line("cameras", format!("{} per machine, {limit}", fleet.cameras_per_machine));
     line(
         "batch",
         format!(
-            "max_size = {}, {} on {} at {}x{}: {:.1} pictures/s where it was measured, {:.0} ms from a decoded frame to its result",
+            "max_size = {}, {} on {} at {}x{}: {:.1} images/s on the measured machine, at most {:.0} ms from decoded \
+             frame to result",
             batch.max_size,
             batch.precision,
             batch.device,
@@ -43,7 +44,7 @@ pub(super) fn text(plan: &Plan) -> String {
     line(
         "cpu",
         format!(
-            "{:.1} cores decode, {:.1} {other}, over all machines",
+            "{:.1} cores for decoding, {:.1} {other}, on all machines",
             fleet.decode_cores, fleet.other_cores
         ),
     );
@@ -60,7 +61,7 @@ pub(super) fn text(plan: &Plan) -> String {
     );
     line("storage", format!("{:.0} GB", kafka.storage_gb));
     line("partitions", kafka.partitions.to_string());
-    let _ = write!(text, "\nThis assumes:");
+    let _ = write!(text, "\nAssumptions:");
     for assumption in &plan.assumptions {
         let _ = write!(text, "\n- {} [{}]", assumption.what, assumption.source);
     }

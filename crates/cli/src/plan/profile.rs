@@ -53,20 +53,16 @@ impl Profile {
     fn parse(file: String, text: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("--profile: {file}: {what}");
         let bench: BenchProfile = serde_json::from_str(text)
-            .map_err(|error| wrong(&format!("no profile of `lookout bench --profile`: {error}")))?;
+            .map_err(|error| wrong(&format!("not a file that `lookout bench --profile` wrote: {error}")))?;
         if bench.schema != BenchProfile::SCHEMA {
-            return Err(wrong(&format!(
-                "it is of {}, and this reads {}",
-                bench.schema,
-                BenchProfile::SCHEMA
-            )));
+            return Err(wrong(&format!("its schema is {}, expected {}", bench.schema, BenchProfile::SCHEMA)));
         }
         let plausible = |m: &Measurement| {
             let numbers = [m.images_per_s, m.latency_ms.p50, m.latency_ms.p95];
             m.batch > 0 && numbers.iter().all(|number| number.is_finite() && *number > 0.0)
         };
         if bench.cores == 0 || !bench.results.iter().all(plausible) {
-            return Err(wrong("it has a rate, a time, a batch or cores of nothing"));
+            return Err(wrong("a throughput, latency, batch size or number of cores in it is not above 0"));
         }
         Ok(Self { bench, file: Some(file) })
     }
@@ -87,7 +83,7 @@ impl Profile {
             Some(file) => {
                 assumptions.push(Assumption::new(
                     format!(
-                        "`{arch}` does on each machine what it did on the measured one, of {} cores",
+                        "`{arch}` has the throughput of the measured machine, which has {} cores",
                         self.cores()
                     ),
                     format!("{file}, measured {}", self.bench.measured_at),
@@ -112,7 +108,8 @@ impl Profile {
         let found: Vec<Measurement> = of_arch.into_iter().filter(fits).cloned().collect();
         if found.is_empty() {
             return Err(format!(
-                "--profile: nothing was measured of `{arch}` in this precision and size; run `lookout bench --arch {arch} --profile ...` on such a machine"
+                "--profile: it has no measurement of `{arch}` with this precision and input size; run `lookout bench \
+                 --arch {arch} --profile ...` on such a machine"
             ));
         }
         Ok(found)
@@ -128,12 +125,12 @@ impl Profile {
         let (_, gflops, base) = ARITHMETIC
             .into_iter()
             .find(|(name, ..)| *name == arch)
-            .ok_or_else(|| format!("--arch: nothing is known of `{arch}`; give --profile"))?;
+            .ok_or_else(|| format!("--arch: there are no figures for `{arch}`; pass --profile"))?;
         let base_gflops =
             ARITHMETIC.into_iter().find(|(name, ..)| *name == base).map_or(gflops, |found| found.1);
         let found = self.measured(base, precision, None).map_err(|_| {
             format!(
-                "--precision: {} was not measured in docs/performance.md; give --profile",
+                "--precision: {} was not measured in docs/performance.md; pass --profile",
                 precision.unwrap_or("")
             )
         })?;
@@ -160,14 +157,15 @@ impl Profile {
         };
         assumptions.push(Assumption::new(
             format!(
-                "the measured machine has {} cores with AMX and no GPU; {base} was measured in bf16, and a batch's time is its mean",
+                "the measured machine has {} cores with AMX and no GPU; {base} was measured in bf16, and the mean \
+                 is used as the time of a batch",
                 self.cores()
             ),
-            "docs/performance.md; give --profile for your own machine",
+            "docs/performance.md; pass --profile for your own machine",
         ));
         assumptions.push(Assumption::new(
-            format!("`{arch}` takes {:.2} times the arithmetic of {base} a pixel", gflops / base_gflops),
-            "torchvision's table of its models' GFLOPs",
+            format!("`{arch}` needs {:.2} times the operations of {base} per pixel", gflops / base_gflops),
+            "GFLOPs in torchvision's table of models",
         ));
         Ok(found.into_iter().map(scale).collect())
     }
@@ -184,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_network_that_can_be_configured_can_be_planned_with() {
+    fn reference_has_figures_for_every_network() {
         let reference = Profile::reference().unwrap();
         for arch in ARCHS {
             let found = reference.measurements(arch, None, None, &mut Vec::new()).unwrap();
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_is_scaled_by_arithmetic_and_pixels() {
+    fn scales_the_reference_by_operations_and_pixels() {
         let reference = Profile::reference().unwrap();
         let rate =
             |arch, input| reference.measurements(arch, None, input, &mut Vec::new()).unwrap()[0].images_per_s;
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_is_of_its_network_only() {
+    fn profile_has_only_the_measured_network() {
         let text = include_str!("reference.json");
         let profile = Profile::parse("p.json".into(), text).unwrap();
         assert!(
@@ -217,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_profile_is_refused() {
+    fn refuses_invalid_profiles() {
         let text = include_str!("reference.json");
         for wrong in [
             "{}".to_owned(),

@@ -78,7 +78,7 @@ fn status_line(status: &StatusRecord) -> String {
             line
         }
         StatusRecord::Worker(worker) => format!(
-            "{} worker {} is {}, {} cameras, {} {} on {}, busy {:.0} %, batches of {:.1}",
+            "{} worker {} is {}, {} cameras, {} {} on {}, device {:.0} % busy, batch size {:.1}",
             worker.at,
             worker.worker,
             worker.state.as_str(),
@@ -94,7 +94,7 @@ fn status_line(status: &StatusRecord) -> String {
 
 fn snapshot_line(snapshot: &SnapshotRecord) -> String {
     format!(
-        "{} {} #{} picture of {}x{}, {} bytes, {} detections",
+        "{} {} #{} snapshot {}x{}, {} bytes, {} detections",
         snapshot.captured_at,
         snapshot.camera,
         snapshot.seq,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_each() {
+    fn formats_each_kind_of_record() {
         let golden = [
             ReadRecord::Snapshot(read(include_str!("../../../schema/tests/golden/snapshot.1.json"))),
             ReadRecord::Track(read(include_str!("../../../schema/tests/golden/track.1.json"))),
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "2026-11-24T08:00:00.123456Z north-gate #1042 picture of 320x180, 6 bytes, 0 detections",
+                "2026-11-24T08:00:00.123456Z north-gate #1042 snapshot 320x180, 6 bytes, 0 detections",
                 "2026-11-24T08:00:00.123456Z north-gate #1042 monitor update: person 17 0.94 at \
                  [104 220 161 398], 121 hits, in door for 4.5 s, crossed kerb",
                 "2026-11-24T08:00:00.123456Z north-gate critical collision changed (adas): car ahead in 1.8 s",
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_sent_no_orders() {
+    fn replaces_control_characters() {
         let mut alert: Box<AlertRecord> =
             read(include_str!("../../../schema/tests/golden/alert.collision.1.json"));
         alert.message = "\u{1b}[2J\nfake".into();

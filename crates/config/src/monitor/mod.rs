@@ -89,24 +89,25 @@ impl MonitorSettings {
     pub fn refusal(http: SocketAddr, token: Option<&Secret>) -> Option<String> {
         (!http.ip().is_loopback() && token.is_none()).then(|| {
             format!(
-                "{http} can be reached from other machines, where a token is needed: set `token` in [monitor], such as \
-                 `token = \"${{MONITOR_TOKEN}}\"`, or serve at 127.0.0.1"
+                "{http} can be reached from other machines, which requires a token: set `token` in [monitor], such as \
+                 `token = \"${{MONITOR_TOKEN}}\"`, or listen on 127.0.0.1"
             )
         })
     }
 
     fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let monitor = root.section("monitor");
-        root.need("monitor", "`[monitor]` is needed; it may be empty");
+        root.need("monitor", "`[monitor]` is required; it may be empty");
         let http = monitor.text("http").unwrap_or_else(|| HTTP.into());
         let address = http.parse::<SocketAddr>();
         if address.is_err() {
-            monitor.note("http", format!("`{http}` is no address; write IP:PORT, such as `{HTTP}`"));
+            monitor.note("http", format!("`{http}` is not a valid address; use IP:PORT, such as `{HTTP}`"));
         }
         let token = monitor.text("token");
         if token.as_ref().is_some_and(|token| token.len() < LEAST_TOKEN) {
             let what = format!(
-                "the token is shorter than {LEAST_TOKEN} characters, which can be guessed; `openssl rand -hex 32` makes one"
+                "the token is shorter than {LEAST_TOKEN} characters and can be guessed; generate one with \
+                 `openssl rand -hex 32`"
             );
             monitor.note("token", what);
         }
@@ -123,7 +124,8 @@ impl MonitorSettings {
         let base_path = base_path.trim_end_matches('/');
         if !is_base_path(base_path) {
             let what = format!(
-                "`{base_path}` is not a valid path; write a `/` and letters, digits, `-`, `_`, `.` and `/`, such as `/lookout`"
+                "`{base_path}` is not a valid path; use a `/` and letters, digits, `-`, `_`, `.` and `/`, such as \
+                 `/lookout`"
             );
             monitor.note("base_path", what);
         }

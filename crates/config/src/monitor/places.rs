@@ -27,7 +27,7 @@ impl MonitorPlaces {
             if let (Some((camera, name)), Some(region)) = (place(&section), region)
                 && places.zones.entry(camera).or_default().insert(name, region).is_some()
             {
-                section.note("name", "this camera has a zone of this name already");
+                section.note("name", "this camera already has a zone with this name");
             }
             section.finish();
         }
@@ -36,7 +36,7 @@ impl MonitorPlaces {
             if let (Some((camera, name)), Some(ends)) = (place(&section), ends)
                 && places.lines.entry(camera).or_default().insert(name, ends).is_some()
             {
-                section.note("name", "this camera has a line of this name already");
+                section.note("name", "this camera already has a line with this name");
             }
             section.finish();
         }
@@ -45,23 +45,24 @@ impl MonitorPlaces {
 }
 
 fn place(section: &Section<'_, '_>) -> Option<(CameraId, String)> {
-    section.need("camera", "`camera` is needed: the id of the camera whose picture this is in");
-    section.need("name", "`name` is needed");
-    section.need("points", "`points` is needed: `[[x, y], ...]` in parts of the picture, each 0 to 1");
+    section.need("camera", "`camera` is required: the id of the camera");
+    section.need("name", "`name` is required");
+    section.need("points", "`points` is required: `[[x, y], ...]` in fractions of the image, each 0 to 1");
     let (camera, name) = (section.parsed("camera"), section.text("name"));
     if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
-        section.note("name", format!("a name has 1 to {MAX_NAME} letters"));
+        section.note("name", format!("a name must have 1 to {MAX_NAME} bytes"));
     }
     Some((camera?, name?))
 }
 
 fn ends(section: &Section<'_, '_>, points: &[[f32; 2]]) -> Option<[[f32; 2]; 2]> {
     let [from, to] = points else {
-        section.note("points", format!("a line has two ends, this has {}", points.len()));
+        section.note("points", format!("a line has two ends, this one has {}", points.len()));
         return None;
     };
     if from == to || !from.iter().chain(to).all(|part| (0.0..=1.0).contains(part)) {
-        section.note("points", "a line's ends differ, and lie in the picture: each part is from 0 to 1");
+        section
+            .note("points", "the ends of a line must differ and be in the image: each coordinate is 0 to 1");
         return None;
     }
     Some([*from, *to])

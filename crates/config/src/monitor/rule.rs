@@ -42,7 +42,7 @@ pub struct Pattern(String);
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` matches no id: use letters of ids, and `*` for any of them")]
+#[error("`{0}` cannot match an id: use a-z, A-Z, 0-9, `.`, `_`, `-`, and `*` as wildcard")]
 pub struct InvalidPattern(String);
 
 impl Pattern {
@@ -78,21 +78,24 @@ const DAY_S: f64 = 86_400.0;
 
 impl RuleSettings {
     pub(super) fn read(section: Section<'_, '_>, names: &mut BTreeSet<String>) -> Option<Self> {
-        section.need("name", "`name` is needed: it stands in the alerts");
+        section.need("name", "`name` is required: alerts contain it");
         section.need(
             "kind",
-            "`kind` is needed: `count`, `line`, `dwell`, `camera_down`, `worker_down` or `latency`",
+            "`kind` is required: `count`, `line`, `dwell`, `camera_down`, `worker_down` or `latency`",
         );
         let name = section.text("name");
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let bad_name = |name: &String| name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain);
         if name.as_ref().is_some_and(bad_name) {
-            section.note("name", "a rule's name is of 1 to 64 of the letters a-z, A-Z, 0-9, `.`, `_`, `-`");
+            section.note(
+                "name",
+                "a rule's name must have 1 to 64 of the characters a-z, A-Z, 0-9, `.`, `_`, `-`",
+            );
         }
         if let Some(name) = &name
             && !names.insert(name.clone())
         {
-            section.note("name", format!("another rule is called `{name}` too"));
+            section.note("name", format!("another rule has the same name `{name}`"));
         }
         let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
         let level = section.choice("level", &levels).unwrap_or(AlertLevel::Warning);
@@ -134,7 +137,7 @@ impl Kind {
         let holds = |default| seconds(section, "for_s").unwrap_or(Duration::from_secs(default));
         Some(match self {
             Self::Count => {
-                section.need("over", "`over` is needed: more objects than this are told");
+                section.need("over", "`over` is required: more objects than this raise an alert");
                 let (zone, labels, holds) = (section.text("zone"), labels(), holds(0));
                 RuleKind::Count { zone, labels, over: section.integer("over", 0..=10_000)?, holds }
             }
@@ -144,13 +147,13 @@ impl Kind {
                 labels: labels(),
             },
             Self::Dwell => {
-                section.need("for_s", "`for_s` is needed: who stays longer is told");
+                section.need("for_s", "`for_s` is required: an object that stays longer raises an alert");
                 RuleKind::Dwell { zone: section.text("zone"), labels: labels(), holds: holds(0) }
             }
             Self::CameraDown => RuleKind::CameraDown { holds: holds(30) },
             Self::WorkerDown => RuleKind::WorkerDown { holds: holds(30) },
             Self::Latency => {
-                section.need("budget_ms", "`budget_ms` is needed: the age that records may have");
+                section.need("budget_ms", "`budget_ms` is required: the maximum age of records");
                 let holds = holds(10);
                 RuleKind::Latency { budget: section.millis("budget_ms", 1..=3_600_000)?, holds }
             }
@@ -166,7 +169,7 @@ fn seconds(section: &Section<'_, '_>, key: &'static str) -> Option<Duration> {
 fn patterns(section: &Section<'_, '_>, key: &'static str) -> Vec<Pattern> {
     let texts = section.texts(key).unwrap_or_else(|| vec!["*".into()]);
     if texts.is_empty() {
-        section.note(key, "this is empty, so the rule is about nothing; leave it out for all");
+        section.note(key, "the list is empty, so the rule never applies; remove it to match all");
     }
     let pattern =
         |text: &String| text.parse().map_err(|error: InvalidPattern| section.note(key, error.to_string()));
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_letters() {
+    fn a_star_matches_any_characters() {
         for (pattern, id, matches) in [
             ("*", "gate", true),
             ("gate", "gate", true),

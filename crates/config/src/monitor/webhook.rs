@@ -46,8 +46,8 @@ pub(super) fn read_all(
         if let Some(hook) = &hook
             && hooks.iter().any(|other| other.name == hook.name)
         {
-            section
-                .note("name", format!("another webhook is called `{}` too; give each a `name`", hook.name));
+            let what = format!("another webhook has the same name `{}`; give each its own `name`", hook.name);
+            section.note("name", what);
         }
         section.finish();
         right &= hook.is_some();
@@ -58,7 +58,7 @@ pub(super) fn read_all(
 
 impl WebhookSettings {
     fn read(section: &Section<'_, '_>, rules: &BTreeSet<&str>, base: &Path) -> Option<Self> {
-        section.need("url", "`url` is needed: where alerts are posted to");
+        section.need("url", "`url` is required: the address that alerts are posted to");
         let url = section.text("url");
         // Its text may hold a secret, and so is not told.
         let is_url = |url: &String| {
@@ -66,7 +66,7 @@ impl WebhookSettings {
         };
         let sound = url.as_ref().is_some_and(is_url);
         if url.is_some() && !sound {
-            section.note("url", "this is no address; write `https://HOST/PATH`");
+            section.note("url", "this is not a valid address; use `https://HOST/PATH`");
         }
         let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
         let names = section.texts("rules").unwrap_or_default();
@@ -75,7 +75,7 @@ impl WebhookSettings {
         }
         let name = section.text("name").unwrap_or_else(|| "webhook".into());
         if name.is_empty() || name.len() > 64 {
-            section.note("name", "a name has 1 to 64 letters");
+            section.note("name", "a name must have 1 to 64 bytes");
         }
         let give_up = section.integer("give_up_s", 1..=604_800).unwrap_or(3600);
         Some(Self {

@@ -71,18 +71,18 @@ impl AugmentSettings {
         let usual = Self::usual(classifier);
         for (key, of_classifier) in [("overlap_crop", false), ("scale", false), ("crop_area", true)] {
             if section.has(key) && of_classifier != classifier {
-                let of = if of_classifier { "a classifier's" } else { "a detector's" };
-                section.note(key, format!("this is {of}; take it out"));
+                let of = if of_classifier { "classifiers" } else { "detectors" };
+                section.note(key, format!("this key is for {of} only; remove it"));
             }
         }
         let chance = |key, usual| section.number(key, CHANCE).unwrap_or(usual);
         let scale = section.exactly::<2>("scale");
         if scale.is_some_and(|[least, most]| !(0.05 <= least && least <= most && most <= 20.0)) {
-            section.note("scale", "this is from least to most, both between 0.05 and 20");
+            section.note("scale", "expected `[MIN, MAX]`, both between 0.05 and 20");
         }
         let quality = section.exactly::<2>("jpeg_quality");
         if quality.is_some_and(|[worst, best]| !(1.0 <= worst && worst <= best && best <= 100.0)) {
-            section.note("jpeg_quality", "this is from worst to best, both between 1 and 100");
+            section.note("jpeg_quality", "expected `[MIN, MAX]`, both between 1 and 100");
         }
         let settings = Self {
             flip: chance("flip", usual.flip),

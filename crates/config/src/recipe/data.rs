@@ -85,8 +85,8 @@ impl DataSettings {
         let threads = section.integer("threads", 1..=1024).map(|n| n as usize);
         let exif_orientation =
             section.choice("exif_orientation", &ExifOrientation::NAMES).unwrap_or_default();
-        section.need("train", "`train` is needed in [data]: what the network learns from, `KIND:PATH`");
-        section.need("val", "`val` is needed in [data]: what the network is judged on, `KIND:PATH`");
+        section.need("train", "`train` is required in [data]: the training data, `KIND:PATH`");
+        section.need("val", "`val` is required in [data]: the validation data, `KIND:PATH`");
         section.finish();
         Some(Self {
             train: SourceSettings { split: train_split, ..train? },
@@ -109,19 +109,19 @@ impl SourceSettings {
         let text = section.text(key)?;
         let parts = text.split_once(':').filter(|(kind, path)| DATA_KINDS.contains(kind) && !path.is_empty());
         let Some((kind, path)) = parts else {
-            let what =
-                format!("`{text}` is no data set; it takes KIND:PATH, KIND one of {}", DATA_KINDS.join(", "));
+            let what = format!(
+                "`{text}` is not a valid data set; use KIND:PATH, KIND one of {}",
+                DATA_KINDS.join(", ")
+            );
             section.note(key, what);
             return None;
         };
         match (kind == "folder", model.map(RecipeModel::is_classifier)) {
             (true, Some(false)) => {
-                let what =
-                    "a folder a class says nothing of boxes, and [model] is a detector; take `coco` or `voc`";
-                section.note(key, what);
+                section.note(key, "`folder` has no boxes, and [model] is a detector; use `coco` or `voc`");
             }
             (false, Some(true)) => {
-                section.note(key, "this is of boxes, and [model] is a classifier; take `folder`");
+                section.note(key, "this data set has boxes, and [model] is a classifier; use `folder`");
             }
             _ => {}
         }

@@ -149,9 +149,9 @@ impl FitSettings {
             checkpoint_every: Duration::from_secs(60 * count("checkpoint_minutes", 1440, 5)),
             log_every: count("log_every", 1_000_000, usual.log_every),
         };
-        section.need("epochs", "`epochs` is needed in [train]: how many times every picture is seen");
         section
-            .need("batch", "`batch` is needed in [train]: how many pictures go through the network together");
+            .need("epochs", "`epochs` is required in [train]: the number of passes over the training data");
+        section.need("batch", "`batch` is required in [train]: the number of images per batch");
         if let Some(model) = model.filter(|_| section.has("batch"))
             && settings.batch == 1
             && settings.freeze < PARTS
@@ -159,8 +159,8 @@ impl FitSettings {
             && model.deepest().width * model.deepest().height == 1
         {
             let what = format!(
-                "batch norms take more than 1 value per channel when training, and of one picture of {}x{} the last \
-                 stage has 1; take 2 or more, or a larger `input`",
+                "batch norm needs more than 1 value per channel in training, and the last stage has only 1 for one \
+                 image of {}x{}; set `batch` to 2 or more, or use a larger `input`",
                 model.input.width, model.input.height
             );
             section.note("batch", what);
@@ -176,7 +176,7 @@ impl OptimizerSettings {
         let adamw = section.choice("kind", &[("sgd", false), ("adamw", true)]).unwrap_or(false);
         let of_other = |keys: &[&'static str], kind: &str| {
             for key in keys.iter().filter(|key| section.has(key)) {
-                section.note(key, format!("this is of `kind = \"{kind}\"` only; take it out"));
+                section.note(key, format!("this key is for `kind = \"{kind}\"` only; remove it"));
             }
         };
         let momentum = section.number("momentum", 0.0..=0.999_999).unwrap_or(0.9);
@@ -197,7 +197,7 @@ impl OptimizerSettings {
             weight_decay: section.number("weight_decay", 0.0..=1e3).unwrap_or(usual.weight_decay),
             backbone_lr: section.number("backbone_lr", 0.0..=1e3).unwrap_or(usual.backbone_lr),
         };
-        section.need("lr", "`lr` is needed in [optimizer]: the learning rate after the warm-up");
+        section.need("lr", "`lr` is required in [optimizer]: the learning rate after the warm-up");
         section.finish();
         settings
     }
@@ -225,12 +225,12 @@ impl ScheduleSettings {
             ("gamma", Kind::Steps, "steps"),
         ] {
             if kind != of && section.has(key) {
-                section.note(key, format!("this is of `kind = \"{name}\"` only; take it out"));
+                section.note(key, format!("this key is for `kind = \"{name}\"` only; remove it"));
             }
         }
         if kind == Kind::Steps {
-            section
-                .need("at_epochs", "`at_epochs` is needed: the epochs after which the learning rate falls");
+            let what = "`at_epochs` is required: the epochs after which the learning rate is reduced";
+            section.need("at_epochs", what);
         }
         let shape = match kind {
             Kind::Constant => Shape::Constant,
@@ -253,16 +253,16 @@ impl LossSettings {
         let focal = section.choice("kind", &[("cross-entropy", false), ("focal", true)]).unwrap_or(false);
         let gamma = section.number("gamma", 0.0..=10.0);
         if !focal && gamma.is_some() {
-            section.note("gamma", "this is of `kind = \"focal\"` only; take it out");
+            section.note("gamma", "this key is for `kind = \"focal\"` only; remove it");
         }
         let balanced = section.boolean("balanced").unwrap_or(false);
         let given = section.numbers("class_weights", 0.0..=1e6);
         if balanced && given.is_some() {
-            section.note("balanced", "`class_weights` says already how much each class counts; take one out");
+            section.note("balanced", "`balanced` and `class_weights` exclude each other; remove one of them");
         }
         if let Some(given) = given.as_ref().filter(|given| given.len() != classes) {
             let what = format!(
-                "{} weights for {classes} classes; each class takes one, in their order",
+                "{} weights for {classes} classes; give one per class, in the order of `classes`",
                 given.len()
             );
             section.note("class_weights", what);

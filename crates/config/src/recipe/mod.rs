@@ -96,12 +96,12 @@ pub fn parse_recipe(
 impl RecipeSettings {
     fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let name = root.text("name");
-        root.need("name", "`name` is needed: what this run is called");
+        root.need("name", "`name` is required: the name of this run");
         if name.as_deref() == Some("") {
             root.note("name", "the name is empty");
         }
         let output = root.text("output").map(|path| base.join(path));
-        root.need("output", "`output` is needed: the folder for weights, checkpoints and metrics");
+        root.need("output", "`output` is required: the folder for weights, checkpoints and metrics");
         let model = RecipeModel::read(root.section("model"), base);
         let data = DataSettings::read(root.section("data"), base, model.as_ref());
         let classifier = model.as_ref().is_some_and(RecipeModel::is_classifier);
@@ -110,7 +110,10 @@ impl RecipeSettings {
         let optimizer = OptimizerSettings::read(root.section("optimizer"));
         let schedule = ScheduleSettings::read(root.section("schedule"));
         if root.has("loss") && model.as_ref().is_some_and(|model| !model.is_classifier()) {
-            root.note("loss", "this is a classifier's; a detector has its paper's losses. Take [loss] out");
+            root.note(
+                "loss",
+                "this is for classifiers only, detectors have their papers' losses; remove [loss]",
+            );
         }
         let classes = model.as_ref().map_or(0, |model| model.classes.len());
         let loss = LossSettings::read(root.section("loss"), classes);
@@ -138,7 +141,7 @@ const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 fn input(section: &Section<'_, '_>, key: &'static str, text: &str, classifier: bool) -> Option<Size> {
     let input = input_size(text).map_err(|what| section.note(key, what)).ok()?;
     if !(classifier || input.width.is_multiple_of(32) && input.height.is_multiple_of(32)) {
-        section.note(key, "a detector's sides are multiples of 32, such as `640x384`");
+        section.note(key, "the sides of a detector's input must be multiples of 32, such as `640x384`");
     }
     Some(input)
 }
@@ -154,27 +157,27 @@ impl RecipeModel {
         if let Some(classes) = &classes {
             let mut seen = BTreeSet::new();
             if let Some(twice) = classes.iter().find(|class| !seen.insert(class.as_str())) {
-                section.note("classes", format!("`{twice}` is there twice; a name is of one class"));
+                section.note("classes", format!("`{twice}` is listed twice; each class needs its own name"));
             }
             let least = if classifier { 2 } else { 1 };
             if classes.len() < least {
-                section.note("classes", format!("there have to be {least} classes at least"));
+                section.note("classes", format!("too few classes; the minimum is {least}"));
             }
         }
         let whole = section.text("weights").map(|text| weights(&section, text, base));
         let backbone = section.text("backbone").map(|text| weights(&section, text, base));
         match (&whole, &backbone, classifier) {
-            (Some(_), Some(_), _) => section.note(
+            (Some(_), Some(_), _) => section
+                .note("backbone", "`weights` already include the backbone; remove `weights` or `backbone`"),
+            (None, Some(_), true) => section.note(
                 "backbone",
-                "`weights` are of the whole network, its backbone among them; take one of the two out",
+                "a classifier has no separate backbone; use `weights`, or remove `backbone`",
             ),
-            (None, Some(_), true) => section
-                .note("backbone", "a classifier is its own backbone; take `weights`, or take `backbone` out"),
             _ => {}
         }
         for (key, text) in [("weights", &whole), ("backbone", &backbone)] {
             if text.iter().flatten().any(|text| text.starts_with("random:")) {
-                section.note(key, format!("a network begins at random of itself; take `{key}` out"));
+                section.note(key, format!("random weights are the default; remove `{key}`"));
             }
         }
         let usual = if classifier { CLASSIFIER_INPUT } else { DETECTOR_INPUT };
@@ -183,14 +186,10 @@ impl RecipeModel {
         let device = section.parsed("device").unwrap_or(Device::Auto);
         let precision = section.parsed("precision").unwrap_or(Precision::Fp32);
         if precision == Precision::Fp16 {
-            section.note(
-                "precision",
-                "fp16 has too small a range for gradients as they are; take bf16, fp32 or auto",
-            );
+            section.note("precision", "the range of fp16 is too small for gradients; use bf16, fp32 or auto");
         }
-        section.need("arch", "`arch` is needed in [model]");
-        section
-            .need("classes", "`classes` is needed in [model]: what there is to tell apart, `[\"a\", \"b\"]`");
+        section.need("arch", "`arch` is required in [model]");
+        section.need("classes", "`classes` is required in [model]: the class names, `[\"a\", \"b\"]`");
         section.finish();
         let whole = match whole {
             Some(whole) => Some(whole?),

@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(
+        fn arbitrary_bytes_do_not_panic(
             kind in 0usize..3, tail in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             let head = [&b"RIFF\0\0\0\0AVI "[..], b"\0\0\0\x10ftyp", &[0x1a, 0x45, 0xdf, 0xa3]][kind];

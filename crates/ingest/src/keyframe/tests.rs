@@ -16,7 +16,7 @@ fn unit(layout: Layout, units: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn withholds_h264_until_an_idr_picture_and_keeps_the_parameter_sets_before_it() {
+fn withholds_h264_until_an_idr_frame_and_keeps_preceding_parameter_sets() {
     for layout in [Layout::StartCodes, Layout::Lengths(4), Layout::Lengths(2)] {
         let mut gate = gate(Codec::H264, layout);
         assert_eq!(gate.admit(&unit(layout, &[SPS, PPS, DELTA]), true), Admitted::No { frame: true });
@@ -29,7 +29,7 @@ fn withholds_h264_until_an_idr_picture_and_keeps_the_parameter_sets_before_it() 
 }
 
 #[test]
-fn an_intra_picture_that_the_parser_takes_for_a_key_frame_is_one() {
+fn an_intra_frame_that_the_parser_marks_as_key_frame_is_accepted() {
     let layout = Layout::StartCodes;
     let first = gate(Codec::H264, layout).admit(&unit(layout, &[DELTA]), false);
     assert_eq!(first, Admitted::First { prefix: Vec::new(), recovery: 0 });
@@ -50,7 +50,7 @@ fn streams_with_intra_refresh_start_at_a_recovery_point() {
 }
 
 #[test]
-fn h265_starts_at_idr_cra_and_bla_pictures() {
+fn h265_starts_at_idr_cra_and_bla_frames() {
     let layout = Layout::StartCodes;
     for kind in 0..32u8 {
         let first = gate(Codec::H265, layout).admit(&unit(layout, &[&[kind << 1, 1, 0x80]]), true);
@@ -59,7 +59,7 @@ fn h265_starts_at_idr_cra_and_bla_pictures() {
 }
 
 #[test]
-fn codecs_whose_frames_stand_for_themselves_are_never_withheld() {
+fn intra_only_codecs_are_never_withheld() {
     assert_eq!(gate(Codec::Other, Layout::StartCodes).admit(&[1, 2, 3], true), Admitted::Always);
     assert_eq!(gate(Codec::Mpeg4, Layout::StartCodes).admit(&[1, 2, 3], true), Admitted::No { frame: true });
 }
@@ -84,7 +84,7 @@ fn emulation_prevention_is_removed() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_taken(
+    fn arbitrary_bytes_do_not_panic(
         packets in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..60), any::<bool>()), 1..20),
         h265 in any::<bool>(), size in 0usize..5,
     ) {

@@ -80,7 +80,7 @@ fn assert_dated(camera: &Camera, times: &[Option<CameraTime>], first: u64) {
 }
 
 #[test]
-fn each_frame_has_the_time_of_the_sender_report_also_key_frames() {
+fn all_frames_are_dated_by_sender_reports() {
     let camera = Camera::new(-300_000);
     let times = camera.play(0..200);
     assert_dated(&camera, &times, 0);
@@ -88,7 +88,7 @@ fn each_frame_has_the_time_of_the_sender_report_also_key_frames() {
 }
 
 #[test]
-fn a_report_between_two_frames_and_one_after_them_count_as_well() {
+fn a_sender_report_between_two_frames_is_used() {
     let camera = Camera::new(50);
     camera.send(0);
     assert_eq!(camera.read(0), None);
@@ -100,7 +100,7 @@ fn a_report_between_two_frames_and_one_after_them_count_as_well() {
 }
 
 #[test]
-fn without_a_clock_or_with_one_that_was_never_set_no_frame_has_a_time() {
+fn no_frame_is_dated_by_a_missing_or_unset_clock() {
     for wall in [None, Some(Timestamp::from_unix_us(0)), Some(Timestamp::from_unix_us(2_700_000_000_000_000))]
     {
         let camera = Camera::new(0);
@@ -112,7 +112,7 @@ fn without_a_clock_or_with_one_that_was_never_set_no_frame_has_a_time() {
 }
 
 #[test]
-fn a_jump_of_the_rtp_time_or_another_ssrc_moves_no_time() {
+fn a_jump_of_rtp_timestamps_or_a_new_ssrc_does_not_change_capture_times() {
     for (rtp, ssrc) in
         [(123_456 + 100 * RATE, 7), (0, 7), (4_000_000_000, 7), (123_456, 8), (1_000_000_000, 9)]
     {
@@ -128,7 +128,7 @@ fn a_jump_of_the_rtp_time_or_another_ssrc_moves_no_time() {
 }
 
 #[test]
-fn a_jump_of_the_presentation_time_alone_moves_no_time() {
+fn a_jump_of_the_pts_alone_does_not_change_capture_times() {
     let camera = Camera::new(0);
     camera.play(0..50);
     // The jitter buffer does this after the network has stalled for 2 s.
@@ -140,7 +140,7 @@ fn a_jump_of_the_presentation_time_alone_moves_no_time() {
 }
 
 #[test]
-fn a_clock_that_is_stepped_by_minutes_gives_a_new_generation_once() {
+fn a_clock_step_of_minutes_starts_one_new_generation() {
     for step in [300_000, -300_000] {
         let mut camera = Camera::new(0);
         camera.play(0..100);
@@ -148,7 +148,7 @@ fn a_clock_that_is_stepped_by_minutes_gives_a_new_generation_once() {
         let times: Vec<_> = camera.play(100..300).into_iter().flatten().collect();
         assert_eq!(times.len(), 200);
         let stepped = times.iter().position(|time| time.generation == 2).unwrap();
-        assert_eq!(stepped, 50, "the third report of the new time");
+        assert_eq!(stepped, 50, "the step is accepted at the third report of the new time");
         assert!(times[..stepped].windows(2).all(|pair| pair[0].time < pair[1].time));
         assert!(times[stepped..].iter().all(|time| time.generation == 2));
         let later: Vec<_> = times[stepped..].iter().copied().map(Some).collect();
@@ -157,7 +157,7 @@ fn a_clock_that_is_stepped_by_minutes_gives_a_new_generation_once() {
 }
 
 #[test]
-fn a_clock_that_jumps_beyond_belief_does_not_date_frames() {
+fn sender_reports_after_an_implausible_jump_are_ignored() {
     let mut camera = Camera::new(0);
     camera.play(0..100);
     camera.offset_ms = 3_600_000;
@@ -167,7 +167,7 @@ fn a_clock_that_jumps_beyond_belief_does_not_date_frames() {
 }
 
 #[test]
-fn reports_that_contradict_each_other_are_not_believed_for_good() {
+fn contradictory_sender_reports_are_permanently_ignored() {
     let mut camera = Camera::new(0);
     camera.play(0..25);
     for (i, offset_ms) in [1_500, -900, 700, -1_800, 1_100, 0, 0, 0].into_iter().enumerate() {
@@ -179,7 +179,7 @@ fn reports_that_contradict_each_other_are_not_believed_for_good() {
 }
 
 #[test]
-fn an_rtp_time_that_does_not_keep_pace_with_the_clock_is_not_believed() {
+fn rtp_timestamps_that_disagree_with_the_clock_rate_are_not_used() {
     // Frames arrive at 15 frames/s. Their RTP timestamps either advance as for 25 frames/s, or are all the same.
     for step in [FRAME, 0] {
         let camera = Camera::new(0);
@@ -228,12 +228,12 @@ fn a_compound_packet_is_searched_for_its_sender_report() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_searched_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = sender_reports(&bytes).count();
     }
 
     #[test]
-    fn times_of_one_generation_keep_their_order(
+    fn times_of_one_generation_never_decrease(
         events in prop::collection::vec((0u8..12, any::<u32>(), -400_000i64..400_000), 1..200),
     ) {
         let mut camera = Camera::new(0);

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_redirects_that_stay_with_rtsp() {
+    fn follows_redirects_to_rtsp_addresses_only() {
         let from = address("rtsp://camera:8554/live");
         assert_eq!(from.redirected("rtsp://other/x").unwrap().0.host_and_port(), "other:554");
         assert_eq!(from.redirected("/y").unwrap().0.uri, "rtsp://camera:8554/y");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_stay_with_their_server() {
+    fn the_same_server_has_the_same_scheme_host_and_port() {
         let server = address("rtsp://Camera:8554/a");
         assert!(server.is_same_server(&address("rtsp://camera:8554/b")));
         for other in ["rtsp://other:8554/a", "rtsp://camera/a", "rtsps://camera:8554/a"] {

@@ -44,7 +44,7 @@ impl Dialog {
             self.address.redirected(location).map_err(|why| self.context.redirect(&why, location))?;
         if visited.contains(&address.uri) || visited.len() > MAX_REDIRECTS {
             let what = format!(
-                "the camera redirects in a circle (at last to {}); check the path in `uri`, and the camera's \
+                "the camera redirects in a loop (last to {}); check the path in `uri`, and the camera's \
                  configuration",
                 address.host_and_port()
             );
@@ -62,7 +62,7 @@ impl Dialog {
         self.phase.set(Phase::Connecting);
         self.reconnect().map_err(|broken| match broken {
             Broken::Fault(mut fault) => {
-                fault.detail += "; the camera redirected there";
+                fault.detail += "; the camera redirected to this address";
                 Broken::Fault(fault)
             }
             other => other,

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_follow_what_the_camera_states() {
+    fn track_addresses_follow_content_base_and_control_attributes() {
         let cases = [
             ("", "", "a=control:track1\r\n", "rtsp://cam/live/track1", "rtsp://cam/live"),
             ("Content-Base: \r\n", "", "", "rtsp://cam/live", "rtsp://cam/live"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_there_is_instead_of_video() {
+    fn reports_which_media_are_offered_instead_of_video() {
         let sound = format!("{HEAD}m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n");
         assert_eq!(choose("", &sound).unwrap_err(), NoTrack::NoVideo(vec!["audio (PCMU)".into()]));
         let strange = format!("{HEAD}m=video 0 RTP/AVP 99\r\na=rtpmap:99 SVAC/90000\r\n");

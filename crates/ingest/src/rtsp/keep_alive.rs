@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_the_camera_does_not_know_is_replaced() {
+    fn an_unsupported_keep_alive_method_is_replaced() {
         let (habits, now) = (Habits::default(), Instant::now());
         assert_eq!(KeepAlive::new(&habits, None, false, now).take(now + 30 * S), Some("OPTIONS"));
         let mut keep = KeepAlive::new(&habits, None, true, now);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_that_closes_at_a_keep_alive_gets_no_more() {
+    fn a_camera_that_disconnects_at_a_keep_alive_gets_no_more_of_them() {
         let (habits, now) = (Habits::default(), Instant::now());
         let mut keep = KeepAlive::new(&habits, None, true, now);
         keep.sent(now + 30 * S);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_lost_otherwise_changes_nothing() {
+    fn an_unrelated_disconnect_does_not_change_the_keep_alive_method() {
         let (habits, now) = (Habits::default(), Instant::now());
         let mut keep = KeepAlive::new(&habits, None, true, now);
         keep.sent(now);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn session_headers_are_read() {
+    fn session_headers_are_parsed() {
         assert_eq!(session("12345678"), ("12345678".into(), None));
         assert_eq!(session("a.b-$7; timeout = 10"), ("a.b-$7".into(), Some(10 * S)));
         assert_eq!(session("x;timeout=0"), ("x".into(), None));

@@ -146,7 +146,7 @@ mod tests {
     const BASIC: &str = "WWW-Authenticate: Basic realm=\"cam\"";
 
     #[test]
-    fn answers_the_schemes_that_cameras_offer() {
+    fn answers_basic_and_digest_challenges() {
         let cases: [(&[&str], &str); 5] = [
             (&[BASIC], "Basic YWRtaW46c2VjcmV0"),
             (&[MD5], "Digest "),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_login_is_not_tried_again() {
+    fn a_rejected_login_is_not_retried() {
         let mut login = login();
         let stale = challenge(&["WWW-Authenticate: Digest realm=\"cam\", nonce=\"n\", stale=TRUE"]);
         assert_eq!(login.challenged(&stale, false), Challenged::Retry);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn says_why_there_is_no_login() {
+    fn reports_why_no_login_is_possible() {
         let challenge_of = |lines: &[&str]| challenge(lines);
         assert_eq!(
             Login::new(None, false).challenged(&challenge_of(&[MD5]), false),

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_an_answer_however_it_is_written_and_cut_up() {
+    fn parses_responses_in_all_notations_and_chunk_sizes() {
         let answers = [
             "RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Length: 4\r\n\r\nv=0\n",
             "\r\n\r\nRTSP/1.0 200 OK\r\ncseq:2\r\ncontent-length:4\r\n\r\nv=0\n",
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn separates_packets_requests_and_answers() {
+    fn separates_interleaved_packets_requests_and_responses() {
         let mut bytes = interleaved(0, b"RTP").unwrap();
         bytes.extend(b"OPTIONS rtsp://c/ RTSP/1.0\r\nCSeq: 7\r\n\r\n");
         bytes.extend(interleaved(77, b"").unwrap());
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_next_message_behind_noise() {
+    fn finds_the_next_message_after_invalid_bytes() {
         let mut bytes = vec![0u8, 1, 2, b'A', 0xff, 3, 4];
         bytes.extend(b"RTSP/1.0 200 OK\r\n\r\n");
         assert_eq!(response(&read(&bytes, 1000)).code, 200);
     }
 
     #[test]
-    fn refuses_a_tls_record_and_an_endless_head() {
+    fn rejects_a_tls_record_and_an_oversized_header() {
         let mut inbox = Inbox::default();
         inbox.push(&[0x15, 3, 3, 0, 2, 2, 40]);
         assert_eq!(inbox.next(), Err(Malformed::Tls));

@@ -111,7 +111,7 @@ impl Client {
         let exhausted = |error: std::io::Error| {
             Fault::new(
                 RetryReason::PipelineError,
-                format!("{}: the connection cannot be made: {error}", settings.uri),
+                format!("{}: the connection cannot be set up: {error}", settings.uri),
             )
         };
         let cancellable = gio::Cancellable::new();

@@ -120,7 +120,7 @@ fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Resu
     let over_udp = settings.rtsp_transport == RtspTransport::Udp;
     // `lookout check` rejects this combination, but a redirect can also lead to it.
     if over_udp && dialog.is_encrypted() {
-        let what = "the camera redirected to `rtsps://`, and media over UDP would not be encrypted; remove `transport`";
+        let what = "the camera redirected to `rtsps://`, but media over UDP would not be encrypted; remove `transport`";
         return Err(dialog.context.fault(RetryReason::Unreachable, what).into());
     }
     let ports = if over_udp { Some(bind(dialog)?) } else { None };
@@ -136,7 +136,7 @@ fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Resu
     dialog.media = Some(match ports {
         None if granted.server_port.is_some() && granted.interleaved.is_none() => {
             let what =
-                "the camera sends media over UDP although TCP was asked for; set `transport = \"udp\"`";
+                "the camera sends media over UDP although TCP was requested; set `transport = \"udp\"`";
             return Err(dialog.context.fault(RetryReason::Unreachable, what).into());
         }
         None => {
@@ -160,10 +160,12 @@ fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Resu
 /// Returns the ports, their numbers and the camera's address.
 fn bind(dialog: &Dialog) -> Result<(Ports, (u16, u16), IpAddr), Broken> {
     let failed = |error: &dyn std::fmt::Display| {
-        let what = format!("no UDP ports for the media ({error}); check this machine's limits, or use TCP");
+        let what =
+            format!("cannot open UDP ports for the media ({error}); check this machine's limits, or use TCP");
         Broken::Fault(dialog.context.fault(RetryReason::PipelineError, &what))
     };
-    let (camera, local) = dialog.addresses().ok_or_else(|| failed(&"the address is unknown"))?;
+    let (camera, local) =
+        dialog.addresses().ok_or_else(|| failed(&"the connection's addresses are unknown"))?;
     let ports = Ports::bind(local).map_err(|error| failed(&error))?;
     let numbers = ports.numbers().map_err(|error| failed(&error))?;
     Ok((ports, numbers, camera))
@@ -203,7 +205,7 @@ fn without_control(
     mut keep: KeepAlive<'_>,
     patience: Duration,
 ) -> Result<(), Broken> {
-    tracing::debug!(uri = %dialog.context.uri, "the camera closed the control connection; its media still comes");
+    tracing::debug!(uri = %dialog.context.uri, "the camera closed the control connection, but still sends media");
     let mut last = Instant::now();
     loop {
         let now = Instant::now();
@@ -261,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transport_headers_are_read() {
+    fn transport_headers_are_parsed() {
         let tcp = Granted::read("RTP/AVP/TCP;unicast;interleaved=4-5;ssrc=0000ABCD");
         assert_eq!(tcp.interleaved, Some((4, 5)));
         let udp = Granted::read("RTP/AVP;unicast;client_port=1-2;server_port=6970;source=192.0.2.1");

@@ -37,13 +37,16 @@ impl Context {
     fn advice(&self, response: &Response) -> (RetryReason, &'static str) {
         use RetryReason::{NotFound, Unauthorized, Unreachable};
         if response.version.starts_with("HTTP/") {
-            return (Unreachable, "a web server is at this port; set the port of RTSP in `uri`, usually 554");
+            return (
+                Unreachable,
+                "a web server listens on this port; set the RTSP port in `uri`, usually 554",
+            );
         }
         let encrypted = self.uri.is_encrypted();
         match response.code {
             400 => (Unreachable, "it does not understand the request; check the path and the query in `uri`"),
             401 | 407 => (Unauthorized, "check the user name and the password in `uri`"),
-            402 => (Unauthorized, "it asks for a payment or a license; check its subscription"),
+            402 => (Unauthorized, "it requires a payment or a license; check its subscription"),
             403 => (
                 Unauthorized,
                 "the user may not view this stream, or the camera has blocked the account or this machine's \
@@ -56,9 +59,7 @@ impl Context {
             ),
             406 | 415 => (Unreachable, "it cannot describe this stream as SDP; check the path in `uri`"),
             408 => (Unreachable, "it is overloaded or the network is slow; check both"),
-            451 | 551 => {
-                (Unreachable, "it lacks a feature of RTSP that every player needs; update its firmware")
-            }
+            451 | 551 => (Unreachable, "it lacks a feature of RTSP that is required; update its firmware"),
             453 => (
                 Unreachable,
                 "it has no bandwidth left; close other viewers, or use a stream with a lower bit rate",
@@ -79,13 +80,13 @@ impl Context {
                 (Unreachable, "it sends no media over TCP; set `transport = \"udp\"` for this camera")
             }
             461 => (Unreachable, "it sends no media over UDP; set `transport = \"tcp\"` for this camera"),
-            300..400 => (Unreachable, "it names no other address to follow; check the path in `uri`"),
+            300..400 => (Unreachable, "it redirects to no usable address; check the path in `uri`"),
             503 => (
                 Unreachable,
-                "it is busy or starting, or serves as many viewers as it can; close other viewers if it stays so",
+                "it is busy or starting, or has its maximum number of viewers; close other viewers if this persists",
             ),
             505 => (Unreachable, "it does not speak RTSP 1.0"),
-            500..600 => (Unreachable, "something failed inside the camera; restart it if it stays so"),
+            500..600 => (Unreachable, "it has an internal error; restart it if this persists"),
             _ => (Unreachable, "check the path in `uri`, and the camera's own log"),
         }
     }
@@ -95,20 +96,20 @@ impl Context {
         let server = address.host_and_port();
         let what = match challenged {
             Challenged::Refused | Challenged::Retry => {
-                "user name or password were refused; check those in `uri`".to_owned()
+                "the user name or password was rejected; check both in `uri`".to_owned()
             }
             Challenged::NoCredentials => {
-                "the camera asks for a user name and a password, and `uri` has none; \
+                "the camera requires a user name and a password, and `uri` has none; \
                                           write `rtsp://USER:PASSWORD@HOST/...`"
                     .to_owned()
             }
             Challenged::Withheld => format!(
-                "the camera redirected to {server}, which asks for a login; user name and password are only sent \
+                "the camera redirected to {server}, which requires a login; user name and password are only sent \
                  to the address in `uri`, so set `uri` to the new address if you trust it"
             ),
             Challenged::UnknownScheme(offered) => format!(
-                "the camera asks for a login by a scheme that is not supported ({offered}); enable Digest or Basic \
-                 authentication for RTSP in the camera"
+                "the camera requires an authentication scheme that is not supported ({offered}); enable Digest or \
+                 Basic authentication for RTSP in the camera"
             ),
         };
         self.fault(RetryReason::Unauthorized, &what)
@@ -118,11 +119,11 @@ impl Context {
     pub(super) fn no_track(&self, why: &NoTrack) -> Fault {
         let what = match why {
             NoTrack::NotSdp(start) if start.is_empty() => {
-                "the camera described no stream at all; check the path in `uri`".to_owned()
+                "the camera answered DESCRIBE without describing a stream; check the path in `uri`".to_owned()
             }
             NoTrack::NotSdp(start) => format!(
-                "the camera answered DESCRIBE with something else than a session description (`{start}`); check the \
-                 path in `uri`"
+                "the camera answered DESCRIBE with data that is not a session description (`{start}`); check the path \
+                 in `uri`"
             ),
             NoTrack::NoVideo(others) if others.is_empty() => {
                 "the camera offers no video at this path; check the path in `uri`, and that video is switched on".to_owned()
@@ -134,7 +135,7 @@ impl Context {
             ),
             NoTrack::Unknown(encodings) => format!(
                 "the camera sends video as {}, which cannot be decoded; set it to H.264, H.265 or MJPEG, or install \
-                 the plugin of GStreamer that reads it",
+                 the GStreamer plugin that decodes it",
                 encodings.join(", ")
             ),
             NoTrack::Encrypted => {
@@ -150,11 +151,11 @@ impl Context {
     pub(super) fn redirect(&self, why: &BadRedirect, location: &str) -> Fault {
         let what = match why {
             BadRedirect::NoAddress => format!(
-                "the camera redirected to `{location}`, which is not an address of RTSP; check the path in `uri`"
+                "the camera redirected to `{location}`, which is not an RTSP address; check the path in `uri`"
             ),
             BadRedirect::Unencrypted => {
-                "the camera redirected from `rtsps://` to `rtsp://`, which is not encrypted; use the new address \
-                 in `uri` if that is wanted"
+                "the camera redirected from `rtsps://` to `rtsp://`, which is not encrypted; set `uri` to the new \
+                 address if an unencrypted connection is acceptable"
                     .to_owned()
             }
         };
@@ -180,8 +181,8 @@ impl Context {
         // If the first request fails, the port may belong to another service, which does not understand RTSP.
         let advice = match phase {
             Phase::Connecting | Phase::Options => {
-                "check that the port in `uri` is that of RTSP (usually 554; its port for TLS needs `rtsps://`), and \
-                 that the camera is not restarting"
+                "check that the port in `uri` is the RTSP port (usually 554; a TLS port needs `rtsps://`), and that \
+                 the camera is not restarting"
             }
             _ => "check the network, and that the camera is not restarting",
         };
@@ -192,14 +193,14 @@ impl Context {
                 return self.fault(RetryReason::EndOfStream, "the camera closed the connection");
             }
             Broken::Closed => {
-                format!("{server} closed the connection instead of an answer to {during}; {advice}")
+                format!("{server} closed the connection without an answer to {during}; {advice}")
             }
             Broken::Silent if phase >= Phase::Packets => {
-                format!("{server} takes no more data; check the network, and restart the camera")
+                format!("{server} no longer accepts data; check the network, and restart the camera")
             }
             Broken::Silent | Broken::Stopped => format!(
-                "{server} took the connection and did not answer {during} within {} ms; check that the port in \
-                 `uri` is that of RTSP (usually 554), or restart the camera",
+                "{server} accepted the connection, but did not answer {during} within {} ms; check that the port in \
+                 `uri` is the RTSP port (usually 554), or restart the camera",
                 patience.as_millis()
             ),
             Broken::Failed(error) => format!(
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_answer_and_what_to_do() {
+    fn error_responses_are_reported_with_status_and_advice() {
         use RetryReason::{NotFound, Unauthorized, Unreachable};
         let cases = [
             ("RTSP/1.0 403 Forbidden", Unauthorized, "user's rights"),

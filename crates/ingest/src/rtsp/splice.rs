@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn another_ssrc_goes_on_where_the_first_one_stopped() {
+    fn a_new_ssrc_continues_the_sequence_numbers_and_timestamps() {
         let (mut splice, start) = (Splice::new(90_000), Instant::now());
         let mut out = splice.rtp(packet(1, 65_535, 0), start);
         let later = start + Duration::from_millis(40);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_that_go_on_are_left_alone() {
+    fn continuous_timestamps_are_not_changed() {
         let (mut splice, now) = (Splice::new(90_000), Instant::now());
         splice.rtp(packet(1, 1, 1_000), now);
         splice.rtp(packet(2, 100, 4_600), now);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn stray_packets_and_a_second_sender_do_not_take_over() {
+    fn stray_packets_and_a_second_sender_do_not_replace_the_stream() {
         let (mut splice, now) = (Splice::new(90_000), Instant::now());
         splice.rtp(packet(1, 1, 0), now);
         assert!(splice.rtp(packet(9, 50, 0), now).is_empty());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_follow_the_packets() {
+    fn sender_reports_are_rewritten_like_the_packets() {
         let (mut splice, now) = (Splice::new(90_000), Instant::now());
         splice.rtp(packet(1, 1, 0), now);
         assert_eq!(splice.rtcp(&report(1, 5), now), [report(1, 5)]);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_ends_the_stream_unless_another_ssrc_follows() {
+    fn an_rtcp_bye_ends_the_stream_unless_a_new_ssrc_follows() {
         let (mut splice, now) = (Splice::new(90_000), Instant::now());
         splice.rtp(packet(1, 1, 0), now);
         let compound = [report(1, 0), bye(1)].concat();

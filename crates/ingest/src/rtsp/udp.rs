@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_begins_with_an_even_port() {
+    fn a_port_pair_starts_with_an_even_port() {
         let ports = Ports::bind(Ipv4Addr::LOCALHOST.into()).unwrap();
         let (rtp, rtcp) = ports.numbers().unwrap();
         assert_eq!((rtp % 2, rtcp), (0, rtp + 1));

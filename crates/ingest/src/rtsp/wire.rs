@@ -60,7 +60,7 @@ impl Wire {
             connection.upcast()
         };
         let input = stream.input_stream().dynamic_cast::<gio::PollableInputStream>().map_err(|_| {
-            context.fault(RetryReason::PipelineError, "GIO gave a connection that cannot be polled")
+            context.fault(RetryReason::PipelineError, "GIO returned a connection that cannot be polled")
         })?;
         let output = stream.output_stream();
         Ok(Self { socket, _stream: stream, input, output, cancellable: cancellable.clone() })
@@ -126,7 +126,7 @@ fn handshake(
             _ => format!("the TLS handshake with {server} failed ({said})"),
         };
         let advice =
-            "check that this port speaks TLS; if the camera has no TLS, `uri` has to begin with `rtsp://`";
+            "check that this port speaks TLS; if the camera has no TLS, `uri` must start with `rtsp://`";
         context.fault(RetryReason::Unreachable, &format!("{what}; {advice}"))
     };
     // GIO resumes TLS sessions by address and name, without verifying the certificate again. Connections without
@@ -166,8 +166,8 @@ fn unreachable(error: &glib::Error, address: &Address, patience: Duration, conte
              camera's IP address"
         ),
         (_, Some(gio::IOErrorEnum::ConnectionRefused)) => format!(
-            "{server} refused the connection; the machine is there, so check the port in `uri` (usually 554), and \
-             that RTSP is switched on"
+            "{server} refused the connection; the machine is reachable, so check the port in `uri` (usually 554), \
+             and that RTSP is switched on"
         ),
         (_, Some(gio::IOErrorEnum::HostUnreachable | gio::IOErrorEnum::NetworkUnreachable)) => {
             format!("there is no route to {server}; check that it is switched on, the cable and the network")

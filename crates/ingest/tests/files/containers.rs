@@ -19,7 +19,7 @@ fn read_bytes(path: &Path, bytes: &[u8]) -> Seen {
 }
 
 #[test]
-fn an_edit_list_says_which_frames_are_shown() {
+fn an_edit_list_selects_the_displayed_frames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trimmed.mp4");
     // 12 s; a key frame every second, every 10 s.
@@ -42,7 +42,7 @@ fn an_edit_list_says_which_frames_are_shown() {
 }
 
 #[test]
-fn all_reordered_frames_come_without_an_edit_list() {
+fn all_reordered_frames_are_delivered_without_an_edit_list() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("reordered.mp4");
     let whole = write_mp4(&path, 100, 50, 3);
@@ -51,7 +51,7 @@ fn all_reordered_frames_come_without_an_edit_list() {
 }
 
 #[test]
-fn the_sample_table_counts_where_a_track_header_is_too_short() {
+fn the_sample_table_is_used_if_a_track_header_states_a_shorter_duration() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("short.mp4");
     let whole = mp4::set_edits(&write_mp4(&path, 100, 25, 0), &[]);
@@ -76,7 +76,7 @@ fn the_sample_table_counts_where_a_track_header_is_too_short() {
 }
 
 #[test]
-fn what_stands_behind_the_last_box_is_not_missing() {
+fn trailing_data_after_the_last_box_is_not_a_truncation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trailer.mp4");
     let whole = write_mp4(&path, 50, 25, 0);
@@ -89,7 +89,7 @@ fn what_stands_behind_the_last_box_is_not_missing() {
 }
 
 #[test]
-fn media_that_is_said_to_be_longer_than_its_frames_is_not_missing() {
+fn an_mdat_box_longer_than_its_frames_is_not_a_truncation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fast.mp4");
     let (picture, h264) = (picture(50, 320, 240), h264(25, 0));
@@ -106,7 +106,7 @@ fn media_that_is_said_to_be_longer_than_its_frames_is_not_missing() {
 }
 
 #[test]
-fn a_fragmented_file_is_cut_off_where_its_last_fragment_is() {
+fn a_fragmented_file_is_truncated_only_if_its_last_fragment_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fragmented.mp4");
     let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
@@ -124,7 +124,7 @@ fn a_fragmented_file_is_cut_off_where_its_last_fragment_is() {
 }
 
 #[test]
-fn an_mp4_without_its_index_is_reported_as_such() {
+fn an_mp4_without_its_index_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("crash.mp4");
     let whole = write_mp4(&path, 50, 25, 0);
@@ -137,7 +137,7 @@ fn an_mp4_without_its_index_is_reported_as_such() {
 }
 
 #[test]
-fn an_avi_whose_size_counts_its_own_head_is_whole() {
+fn an_avi_whose_size_includes_its_header_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.avi");
     write(&format!("{} ! jpegenc ! avimux ! filesink location={}", picture(30, 320, 240), path.display()));
@@ -151,7 +151,7 @@ fn an_avi_whose_size_counts_its_own_head_is_whole() {
 }
 
 #[test]
-fn a_matroska_segment_that_is_said_to_be_too_long_is_whole() {
+fn a_matroska_file_with_an_overstated_segment_size_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mkv");
     let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
@@ -170,7 +170,7 @@ fn a_matroska_segment_that_is_said_to_be_too_long_is_whole() {
 }
 
 #[test]
-fn one_damaged_frame_of_a_few_is_not_most_of_the_file() {
+fn one_damaged_frame_of_six_is_not_reported_as_mostly_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("few.avi");
     write(&format!("{} ! jpegenc ! avimux ! filesink location={}", picture(6, 320, 240), path.display()));
@@ -183,7 +183,7 @@ fn one_damaged_frame_of_a_few_is_not_most_of_the_file() {
 }
 
 #[test]
-fn of_several_video_tracks_one_is_read_and_counted() {
+fn one_of_several_video_tracks_is_decoded_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     for (name, mux) in [("tracks.mp4", "mp4mux"), ("tracks.mkv", "matroskamux")] {
         let path = folder.path().join(name);
@@ -205,7 +205,7 @@ fn of_several_video_tracks_one_is_read_and_counted() {
 }
 
 #[test]
-fn a_cover_image_is_not_taken_for_the_video() {
+fn a_cover_image_is_not_mistaken_for_the_video() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cover.mkv");
     let cover = "videotestsrc num-buffers=1 ! video/x-raw,width=800,height=600,framerate=25/1 ! jpegenc ! queue ! mux.";

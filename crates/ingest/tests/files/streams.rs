@@ -8,7 +8,7 @@ use std::{
 use crate::common::{h264, picture, read, read_with, settings, write};
 
 #[test]
-fn empty_nal_units_cost_no_frame() {
+fn empty_nal_units_lose_no_frame() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.h264");
     let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
@@ -33,7 +33,7 @@ fn empty_nal_units_cost_no_frame() {
 }
 
 #[test]
-fn a_damaged_av1_packet_costs_its_own_frames_only() {
+fn a_damaged_av1_packet_loses_only_its_own_frames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mkv");
     let encode = "av1enc cpu-used=8 end-usage=cbr target-bitrate=500 lag-in-frames=0 keyframe-max-dist=10";
@@ -54,7 +54,7 @@ fn a_damaged_av1_packet_costs_its_own_frames_only() {
 }
 
 #[test]
-fn a_pipe_is_waited_for_however_long_its_writer_pauses() {
+fn a_named_pipe_is_read_to_its_end_although_its_writer_pauses() {
     let folder = tempfile::tempdir().unwrap();
     let (clip, pipe) = (folder.path().join("clip.ts"), folder.path().join("pipe.ts"));
     let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
@@ -78,7 +78,7 @@ fn a_pipe_is_waited_for_however_long_its_writer_pauses() {
 }
 
 #[test]
-fn a_file_name_may_have_any_bytes() {
+fn a_file_name_may_contain_arbitrary_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(OsString::from_vec(b"bad\xff 100%.mkv".to_vec()));
     let plain = folder.path().join("clip.mkv");

@@ -26,7 +26,7 @@ impl Folder {
             .with_context(|| format!("--draw: the folder {} cannot be created", path.display()))?;
         // The only reliable check is to create a file.
         tempfile::tempfile_in(path)
-            .with_context(|| format!("--draw: nothing can be written into {}", path.display()))?;
+            .with_context(|| format!("--draw: no file can be created in {}", path.display()))?;
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let is_here =
             |picture: &&PathBuf| picture.canonicalize().is_ok_and(|picture| picture.parent() == Some(&real));
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_copies_have_one_name_and_none_has_a_pictures() {
+    fn copy_names_are_unique() {
         let pictures = ["a/cat.jpg", "b/cat.png", "a/cat-2.jpg", "cat", "dog.tar.png", "a/cat.jpg"];
         let pictures = pictures.map(PathBuf::from);
         let taken = BTreeSet::from(["dog.tar.png".into()]);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_in_the_folder_itself_are_not_overwritten() {
+    fn input_images_in_the_folder_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let picture = folder.path().join("cat.png");
         fs::write(&picture, "").unwrap();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_created_and_what_cannot_be_is_an_error() {
+    fn folder_is_created_or_an_error_is_returned() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/er");
         Folder::create(&path, &[]).unwrap();

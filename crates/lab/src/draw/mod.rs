@@ -39,7 +39,7 @@ impl Drawing {
         detections: &[Detection],
         classes: &[Classification],
     ) -> anyhow::Result<PathBuf> {
-        let path = self.folder.place(index).context("a picture that was not named at first")?;
+        let path = self.folder.place(index).context("the image is not in the list of images")?;
         with_findings(&self.pen, picture, detections, classes)
             .save_with_format(&path, ImageFormat::Png)
             .with_context(|| format!("{} cannot be written", path.display()))?;

@@ -49,6 +49,9 @@ impl Confusion {
     }
 }
 
+/// The heading of the column of class names.
+const CORNER: &str = "true \\ predicted";
+
 /// Formats one line per true class and one column per predicted class, by its number. Zeros are shown as `.`.
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,9 +60,8 @@ impl fmt::Display for Confusion {
         let last = self.names.len().saturating_sub(1);
         let column = digits(most).max(digits(last)) + 1;
         let number = digits(last);
-        let name =
-            self.names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("true \\ said".len());
-        write!(f, "{:number$} {:name$}", "", "true \\ said")?;
+        let name = self.names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(CORNER.len());
+        write!(f, "{:number$} {:name$}", "", CORNER)?;
         for said in 0..self.names.len() {
             write!(f, "{said:>column$}")?;
         }

@@ -90,7 +90,7 @@ impl ClassificationSummary {
 /// Formats the metrics, the table of the classes and the confusion matrix.
 impl fmt::Display for ClassificationSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} pictures", self.pictures)?;
+        write!(f, "{} images", self.pictures)?;
         for (name, number) in self.numbers() {
             if let Some(number) = number {
                 write!(f, ", {name} {number:.4}")?;

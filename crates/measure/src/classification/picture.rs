@@ -41,7 +41,7 @@ impl Confusion {
         let left = if are_few { widest + 2 * GAP } else { GAP };
         let top = 2 * LETTERS + 4 * GAP;
         let all = side * classes as u32;
-        let title = "rows: what is true, columns: what was said";
+        let title = "rows: true class, columns: predicted class";
         let width = (left + all).max(GAP + width_of(title)) + GAP;
         let mut chart = Chart::new([width, top + all + GAP]);
         chart.write(title, [GAP, GAP], INK);
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_right_is_blue_and_what_is_wrong_red() {
+    fn correct_cells_are_blue_and_wrong_cells_red() {
         for (classes, side) in [(3, LARGE), (60, SMALL)] {
             let mut confusion = Confusion::new((0..classes).map(|class| format!("class {class}")).collect());
             confusion.add(0, 0);

@@ -14,7 +14,7 @@ fn scores(order: &[usize], classes: usize) -> Vec<f32> {
 }
 
 #[test]
-fn numbers_are_those_of_the_matrix() {
+fn metrics_match_the_confusion_matrix() {
     let mut evaluation = ClassificationEvaluation::new(classes(3));
     for (truth, said) in [(0, 0), (0, 1), (1, 1), (2, 2), (2, 0), (2, 2), (2, 1), (0, 0), (0, 2), (1, 1)] {
         evaluation.add(truth, &scores(&[said], 3));
@@ -31,7 +31,7 @@ fn numbers_are_those_of_the_matrix() {
 }
 
 #[test]
-fn the_five_that_score_most_are_looked_at() {
+fn top5_uses_the_five_highest_scores() {
     let mut evaluation = ClassificationEvaluation::new(classes(7));
     let order = [6, 0, 1, 2, 3, 4, 5];
     for truth in 0..7 {
@@ -47,7 +47,7 @@ fn the_five_that_score_most_are_looked_at() {
 }
 
 #[test]
-fn classes_without_pictures_count_as_nothing() {
+fn classes_without_images_are_excluded() {
     let mut evaluation = ClassificationEvaluation::new(classes(3));
     assert_eq!(evaluation.summary().numbers().map(|(_, number)| number), [None; 4]);
     evaluation.add(1, &scores(&[1], 3));
@@ -60,7 +60,7 @@ fn classes_without_pictures_count_as_nothing() {
 }
 
 #[test]
-fn the_matrix_is_aligned() {
+fn confusion_matrix_is_aligned() {
     let names = ["cat", "a dog", "eel"].map(str::to_owned).to_vec();
     let mut evaluation = ClassificationEvaluation::new(names);
     for (truth, said, times) in [(0, 0, 12), (1, 1, 3), (1, 0, 1)] {
@@ -68,17 +68,17 @@ fn the_matrix_is_aligned() {
     }
     let text = evaluation.summary().to_string();
     let expected = "\
-16 pictures, top1 0.9375, balanced 0.8750, F1 0.9086
+16 images, top1 0.9375, balanced 0.8750, F1 0.9086
 
 class precision    recall        F1   support
 cat        92.3     100.0      96.0        12
 a dog     100.0      75.0      85.7         4
 eel           -         -         -         0
 
-  true \\ said  0  1  2
-0 cat         12  .  .
-1 a dog        1  3  .
-2 eel          .  .  .
+  true \\ predicted  0  1  2
+0 cat              12  .  .
+1 a dog             1  3  .
+2 eel               .  .  .
 ";
     assert_eq!(text, expected);
 }

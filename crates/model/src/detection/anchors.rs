@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_torchvisions() {
+    fn cell_anchors_match_torchvision() {
         // AnchorGenerator.generate_anchors([32, 40, 50], [0.5, 1.0, 2.0]) of torchvision 0.26.
         let cell = cell(&[32.0, 40.0, 50.0], &[0.5, 1.0, 2.0]);
         assert_eq!(cell[0], [-23.0, -11.0, 23.0, 11.0]);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_as_far_from_the_next_as_the_picture_allows() {
+    fn anchor_stride_is_image_size_over_grid_size() {
         let anchors = Anchors::new([[8.0].as_slice()], &[1.0]);
         let grid = anchors.grid([333, 500], &[[42, 63]], Device::Cpu);
         assert_eq!(grid[0].size(), [42 * 63, 4]);

@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bits_largest_is_the_numbers_largest() {
+    fn row_max_equals_amax() {
         tch::manual_seed(1);
         let x = (Tensor::randn([2, 50, 3], (Kind::Float, Device::Cpu)) - 0.5).to_kind(Kind::BFloat16);
         let plain = x.to_kind(Kind::Float).amax([-1], false);

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_holds_as_many_boxes_as_it_counts() {
+    fn rows_hold_the_counted_number_of_boxes() {
         let row = [1.0, 2.0, 3.0, 4.0, 5.0, 0.75, 17.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0];
         let found = Detections::from_row(&row);
         let expected = Detections { boxes: vec![[2.0, 3.0, 4.0, 5.0]], scores: vec![0.75], labels: vec![17] };

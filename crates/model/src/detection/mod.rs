@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weights_decide_how_many_classes_there_are() {
+    fn number_of_classes_comes_from_the_weights() {
         assert_eq!(spec(DetectorKind::RetinaNet(Version::V2), 9 * 7, "").classes, 7);
         assert_eq!(spec(DetectorKind::FasterRcnn(Version::V1), 7, "").classes, 7);
         // Ten is not a multiple of nine anchors. The mismatch is reported when the weights are applied.
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_first_designs_were_trained_without_eps() {
+    fn published_v1_weights_use_no_eps() {
         let eps = |digest| spec(DetectorKind::RetinaNet(Version::V1), 9 * 91, digest).frozen_eps;
         assert_eq!(eps("sha256:eeacb38b00"), 0.0);
         assert_eq!(eps("sha256:0000000000"), EPS);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_what_torchvision_keeps() {
+    fn nms_matches_torchvision() {
         // Covers both of torchvision's methods, with boxes of one pixel, boxes without an area, and equal
         // scores.
         for case in ["few", "many"] {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_candidates_take_no_time() {
+    fn nms_of_100_000_candidates_is_fast() {
         let mut candidates = Candidates::default();
         for i in 0..100_000_u32 {
             let [x, y] = [(i % 400) as f32, (i / 400) as f32];
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn corners_that_are_no_numbers_are_no_panic() {
+    fn nan_corners_do_not_panic() {
         let mut candidates = Candidates::default();
         candidates.push([f32::NAN; 4], f32::NAN, 0);
         candidates.push([0.0, 0.0, f32::INFINITY, 1.0], f32::INFINITY, 2);

@@ -48,7 +48,7 @@ mod tests {
     const FASTER: DetectorKind = DetectorKind::FasterRcnn(Version::V1);
 
     #[test]
-    fn old_names_become_those_of_today() {
+    fn old_tensor_names_are_upgraded() {
         let new = |kind, name| new_name(kind, name).unwrap_or_default();
         assert_eq!(
             new(RETINANET, "backbone.fpn.inner_blocks.2.weight"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_today_stay() {
+    fn current_tensor_names_are_kept() {
         for (kind, name) in [
             (RETINANET, "backbone.fpn.inner_blocks.2.0.weight"),
             (RETINANET, "head.regression_head.conv.3.0.bias"),

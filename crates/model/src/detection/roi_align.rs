@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_box_is_cut_out_as_torchvision_does() {
+    fn roi_align_matches_torchvision() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/detectors.safetensors");
         let goldens: BTreeMap<String, Tensor> = Tensor::read_safetensors(file).unwrap().into_iter().collect();
         let maps = [0, 1, 2, 3].map(|i| goldens[&format!("roi/map{i}")].shallow_clone());
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_of_no_numbers_are_cut_from_within() {
+    fn non_finite_boxes_do_not_panic() {
         let map = Tensor::ones([1, 2, 8, 8], (Kind::Float, Device::Cpu));
         let align = RoiAlign::new(&[map], [32, 32]);
         let boxes = Tensor::from_slice(&[f32::NAN, 0.0, f32::INFINITY, 5.0]).view([1, 4]);

@@ -29,14 +29,12 @@ pub(crate) enum JpegDamage {
     #[error("it holds no image data")]
     Empty,
     #[error(
-        "at byte {at} its image data ends by the marker {marker:#06x}, and a part of the image is missing"
+        "its image data ends at byte {at} with the marker {marker:#06x}, and a part of the image is missing"
     )]
     EndsEarly { at: usize, marker: u16 },
-    #[error("its image data is damaged before byte {at}: it holds a code that there is not")]
+    #[error("its image data is damaged before byte {at}: it holds an undefined Huffman code")]
     Code { at: usize },
-    #[error(
-        "its image data is damaged: {bytes} bytes before byte {at} are left over when the image is complete"
-    )]
+    #[error("its image data is damaged: {bytes} bytes before byte {at} remain after the image is complete")]
     LeftOver { at: usize, bytes: usize },
     #[error("it is malformed at byte {at}")]
     Malformed { at: usize },

@@ -118,7 +118,7 @@ impl BoxReader {
         let unnamed = best.labels.iter().find(|label| !self.labels.reach(**label as usize));
         if let Some(label) = unnamed.filter(|_| !self.told) {
             self.told = true;
-            tracing::warn!(label, "the module gives a label beyond the last name; such boxes are left out");
+            tracing::warn!(label, "the module returned a label without a name, dropping such boxes");
         }
         findings(&self.labels, &best, frame)
     }

@@ -16,46 +16,47 @@ use crate::network::without_trace;
 #[derive(Debug, Error)]
 pub enum ScriptError {
     #[error(
-        "`{weights}` are no weights for `arch = \"torchscript\"`: a module is a file that has its weights in it"
+        "`{weights}` is not valid as `weights` of `arch = \"torchscript\"`; give a file with an exported module, \
+         which includes its weights"
     )]
     NoFileNamed { weights: String },
     #[error(
-        "what the TorchScript module gives has to be said: `output` (`--output-kind`) is `logits` of a \
-         classifier and `boxes_scores_labels` of a detector"
+        "the output of a TorchScript module has to be declared: set `output` (`--output-kind`) to `logits` for a \
+         classifier, or to `boxes_scores_labels` for a detector"
     )]
     NoOutputNamed,
     #[error(
-        "a TorchScript module is given fp32 and computes in what it was exported in; take `fp32` or `auto`, and \
-         export a module that converts its input where it is to compute in bf16 or fp16"
+        "a TorchScript module receives fp32 and computes in the dtype that it was exported with; use `fp32` or \
+         `auto`, and for bf16 or fp16 export a module that converts its input"
     )]
     Precision,
     #[error("cannot read the module {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("the module {} is not a file", path.display())]
     NotAFile { path: PathBuf },
-    #[error("{} is no TorchScript module: {what}", path.display())]
+    #[error("{} is not a TorchScript module: {what}", path.display())]
     NotAModule { path: PathBuf, what: &'static str },
     #[error(
         "the module {} needs the operator `{operator}`, which libtorch does not have; {}", path.display(),
         instead_of(operator)
     )]
     Operator { path: PathBuf, operator: String },
-    #[error("libtorch refuses the module {}: {reason}", path.display())]
+    #[error("libtorch cannot load the module {}: {reason}", path.display())]
     Refused { path: PathBuf, reason: String },
     #[error("the module failed on `x` {x}: {reason}")]
     Failed { x: String, reason: String },
-    #[error("the module gave {came} for `x` {x}, and its output is to be {wanted}")]
+    #[error("the module returned {came} for `x` {x}, and its output must be {wanted}")]
     Mismatch { x: String, came: String, wanted: &'static str },
 }
 
 /// Returns advice for a missing operator.
 fn instead_of(operator: &str) -> &'static str {
     if operator.starts_with("torchvision::") {
-        "torchvision's operators are compiled into torchvision's Python package alone. For torchvision's own \
-         detectors take Lookout's `arch` of the same name and save `model.state_dict()`; of another network \
-         export the part before its suppression, and the suppression in torch's own operators"
+        "torchvision's operators exist only in its Python package. For torchvision's own detectors, use Lookout's \
+         `arch` of the same name and save `model.state_dict()`; for another network, export a module that does \
+         NMS with torch's own operators"
     } else {
-        "it comes from a package beside torch. Export the module without it"
+        "it comes from a package other than torch. Export the module without it"
     }
 }
 
@@ -84,13 +85,13 @@ pub(super) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
 pub(super) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptError {
     let wanted = match kind {
         OutputKind::Logits => {
-            "`logits`: one tensor [N, K] of floats, a row a picture. Wrap the module so that it gives that; a \
+            "`logits`: one tensor [N, K] of floats, one row per image. Wrap the module so that it returns this; a \
              detector's output is `boxes_scores_labels`"
         }
         OutputKind::BoxesScoresLabels => {
-            "`boxes_scores_labels`: a list of N dicts `boxes` [M, 4], `scores` [M] and `labels` [M], or of N such \
-             tuples, or one tuple of boxes [N, M, 4], scores [N, M] and labels [N, M]; labels of Int64, all else \
-             of floats. Wrap the module so that it gives one of these; a classifier's output is `logits`"
+            "`boxes_scores_labels`: a list of N dicts with `boxes` [M, 4], `scores` [M] and `labels` [M], a list of N \
+             such tuples, or one tuple of boxes [N, M, 4], scores [N, M] and labels [N, M]; labels of Int64, the \
+             rest of floats. Wrap the module so that it returns one of these; a classifier's output is `logits`"
         }
     };
     let mut came = String::new();

@@ -25,12 +25,12 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, String), ScriptError> {
 /// Describes a file that is not a TorchScript module, because libtorch's error texts for such files are not
 /// helpful. Returns `None` for a module.
 fn something_else(file: &[u8]) -> Option<&'static str> {
-    const WEIGHTS: &str = "it holds weights and no program. Weights need the `arch` that they are of; to have \
-                           a module, export it with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`";
+    const WEIGHTS: &str = "it holds weights and no program; set `arch` to the network of these weights, or export \
+                           a module with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`";
     if !file.starts_with(b"PK\x03\x04") {
         // `torch.save` before torch 1.6 starts with a pickle, and safetensors with a length and a JSON object.
         let weights = file.starts_with(b"\x80\x02") || file.get(8) == Some(&b'{');
-        return Some(if weights { WEIGHTS } else { "it is no file of torch's, or a damaged one" });
+        return Some(if weights { WEIGHTS } else { "torch did not write it, or it is damaged" });
     }
     let Ok(archive) = ZipArchive::new(Cursor::new(file)) else { return Some("its zip archive is damaged") };
     let has = |part: &str| archive.file_names().flatten().any(|name| name.contains(part));
@@ -38,8 +38,8 @@ fn something_else(file: &[u8]) -> Option<&'static str> {
         (true, _) => None,
         (false, true) => Some(WEIGHTS),
         (false, false) => Some(
-            "it is a zip archive of another kind; of `torch.export`, which libtorch does not run, it may be. \
-             Export with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`",
+            "it is a zip archive of another kind, perhaps of `torch.export`, which libtorch cannot run; \
+             export with `torch.jit.script(model).save(FILE)` or `torch.jit.trace`",
         ),
     }
 }

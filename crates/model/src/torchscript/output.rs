@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_come_first_and_what_is_no_number_does_not_come() {
+    fn output_is_sorted_by_score_without_non_finite_values() {
         let found = ScriptBoxes {
             boxes: [[0.0; 4]; 5].into_iter().chain([[f32::NAN; 4]]).collect(),
             scores: vec![0.6, 0.9, 0.5, f32::NAN, f32::INFINITY, 0.8],
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_an_output_that_has_another_shape() {
+    fn outputs_of_other_shapes_are_rejected() {
         let zeros = |size: &[i64]| IValue::Tensor(Tensor::zeros(size, (Kind::Float, Device::Cpu)));
         let labels = |size: &[i64]| IValue::Tensor(Tensor::zeros(size, (Kind::Int64, Device::Cpu)));
         let read = |said: IValue| boxes(&said, 2);

@@ -44,7 +44,7 @@ impl fmt::Display for Misfit {
         formatter.write_str("the weights do not fit the network")?;
         told(formatter, "missing", &self.missing)?;
         told(formatter, "unexpected", &self.unexpected)?;
-        told(formatter, "misshapen", &self.misshapen)
+        told(formatter, "mismatched", &self.misshapen)
     }
 }
 
@@ -75,7 +75,7 @@ fn told(formatter: &mut fmt::Formatter<'_>, what: &str, names: &[impl fmt::Displ
 ///
 /// [`Misfit`] with all mismatches; in this case nothing was copied. [`WeightsError::Copy`] if libtorch fails to
 /// copy a tensor.
-#[expect(clippy::needless_pass_by_value, reason = "the state dict's memory is let go once it is copied")]
+#[expect(clippy::needless_pass_by_value, reason = "the state dict's memory is freed after the copy")]
 pub fn apply(own: &BTreeMap<String, Tensor>, from: StateDict) -> Result<(), WeightsError> {
     let misfit = misfit(own, &from);
     if !misfit.is_empty() {

@@ -34,9 +34,9 @@ pub(super) fn assemble<'f>(
         let storage = &spec.storage;
         let (size, stride, offset) = checked(&name, spec)?;
         let taken = bytes(numel(&name, &size)?, storage.kind);
-        left = taken
-            .and_then(|taken| left.checked_sub(taken))
-            .ok_or_else(|| FormatError::tensor(&name, "with it the tensors are much larger than the file"))?;
+        left = taken.and_then(|taken| left.checked_sub(taken)).ok_or_else(|| {
+            FormatError::tensor(&name, "with it, the tensors would be much larger than the file")
+        })?;
         if !storages.contains_key(storage.key) {
             let made = made(&name, storage, &bytes_of(storage)?)?;
             storages.insert(storage.key.to_owned(), (storage.kind, storage.numel, made));
@@ -45,7 +45,7 @@ pub(super) fn assemble<'f>(
             Some((kind, numel, whole)) if (*kind, *numel) == (storage.kind, storage.numel) => {
                 whole.f_as_strided(size, stride, offset)?
             }
-            _ => return Err(FormatError::tensor(&name, "its storage is described in two ways")),
+            _ => return Err(FormatError::tensor(&name, "its storage has two different descriptions")),
         };
         tensors.insert(name, view);
     }
@@ -54,7 +54,7 @@ pub(super) fn assemble<'f>(
 
 fn made(name: &str, storage: &StorageRef<'_>, data: &[u8]) -> Result<Tensor, FormatError> {
     if bytes(storage.numel, storage.kind) != Some(data.len() as u64) {
-        return Err(FormatError::tensor(name, "its storage has another size than is said of it"));
+        return Err(FormatError::tensor(name, "its storage does not have the declared size"));
     }
     // libtorch's C++ code has undefined behavior for a bool with any other value.
     if storage.kind == Kind::Bool && data.iter().any(|byte| *byte > 1) {

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_is_off_by_half_a_step_at_most() {
+    fn int8_round_trip_error_is_at_most_half_a_step() {
         let weight = Tensor::randn([5, 3, 3, 3], (Kind::Float, Device::Cpu))
             * Tensor::from_slice(&[1e-6_f32, 1.0, 50.0, 0.0, 3.0]).view([5, 1, 1, 1]);
         let bias = Tensor::randn([5], (Kind::Float, Device::Cpu));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_scale_stays_as_it_is() {
+    fn tensors_without_a_scale_are_unchanged() {
         let infinite = Tensor::from_slice(&[1.0_f32, f32::INFINITY]).view([1, 2]);
         let whole = Tensor::from_slice(&[1_i64, 2]).view([1, 2]);
         let same = state(&[("a", infinite), ("b", whole)]).in_eight_bits();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn scales_of_another_shape_are_an_error() {
+    fn scales_of_wrong_shape_are_an_error() {
         for scale in [Tensor::from_slice(&[1.0_f32, 2.0]), Tensor::from_slice(&[1_i64])] {
             let numbers = Tensor::from_slice(&[1_i8, 2]).view([1, 2]);
             let mut tensors = BTreeMap::from([("a".to_owned(), numbers), ("a.scale".to_owned(), scale)]);

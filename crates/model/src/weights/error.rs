@@ -18,24 +18,24 @@ pub enum WeightsError {
     #[error(transparent)]
     Misfit(#[from] Misfit),
     #[error(
-        "they hold {} networks, under the prefixes {}; choose one: `lookout weights import FILE --prefix {} --output \
-         OUT.safetensors`", prefixes.len(), quoted(prefixes), prefixes.first().map_or("PREFIX", String::as_str)
+        "the file holds {} networks, under the prefixes {}; choose one: `lookout weights import FILE --prefix {} \
+         --output OUT.safetensors`", prefixes.len(), quoted(prefixes), prefixes.first().map_or("PREFIX", String::as_str)
     )]
     Prefixes { prefixes: Vec<String> },
-    #[error("no tensor's name begins with `{prefix}`; the names begin with {}", firsts.join(", "))]
+    #[error("no tensor name starts with `{prefix}`; the names start with {}", firsts.join(", "))]
     NoPrefix { prefix: String, firsts: Vec<String> },
     #[error("libtorch refused to copy the tensor {name}")]
     Copy { name: String, source: TchError },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("there is no place for a cache: set LOOKOUT_CACHE or HOME")]
+    #[error("the folder of the cache is unknown: set LOOKOUT_CACHE or HOME")]
     NoCache,
     #[error(
-        "torchvision publishes no weights for {arch} that Lookout knows; `lookout weights list` shows them"
+        "torchvision publishes no weights for {arch}; `lookout weights list` lists all published weights"
     )]
     NotPublished { arch: String },
     #[error(
-        "cannot fetch {url}; where it can be reached, fetch it by hand and put it at {}",
+        "cannot download {url}; download it on a machine that can reach it, and copy it to {}",
         place.display()
     )]
     Fetch { url: String, place: PathBuf, source: FetchError },
@@ -54,49 +54,49 @@ pub enum FetchError {
     Http(ureq::Error),
     #[error("the connection broke after {received} bytes")]
     Broken { received: u64, source: io::Error },
-    #[error("{received} bytes came, the published file has {expected:.3} MiB")]
+    #[error("received {received} bytes, and the published file has {expected:.3} MiB")]
     Size { received: u64, expected: f64 },
-    #[error("the SHA-256 of what came is {found}, the published file's begins with {expected}")]
+    #[error(
+        "the SHA-256 of the received file is {found}, and that of the published file starts with {expected}"
+    )]
     Digest { expected: &'static str, found: String },
-    #[error("cannot keep it in the cache")]
+    #[error("cannot store it in the cache")]
     Keep(#[source] io::Error),
 }
 
 /// The reason why the content of a file is not a readable state dict.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    #[error("it is neither a .safetensors file nor one that torch.save wrote")]
+    #[error("it is neither a .safetensors file nor a file of torch.save")]
     Unknown,
     /// The content is that of another kind of file, such as a Git LFS pointer or an HTML page.
     #[error("it is {what}")]
     Impostor { what: &'static str },
-    #[error(
-        "it is cut off after {bytes} bytes, as a download or copy that was broken off leaves it; fetch it again"
-    )]
+    #[error("it is cut off after {bytes} bytes, perhaps by an interrupted download or copy; fetch it again")]
     CutOff { bytes: usize },
-    #[error("it is cut off: {wanted} bytes are wanted at byte {at}; fetch it again")]
+    #[error("it is cut off: {wanted} bytes are expected at byte {at}; fetch it again")]
     Truncated { at: usize, wanted: u64 },
     #[error("its pickle is malformed at byte {at}: {what}")]
     Pickle { at: usize, what: &'static str },
     #[error("its pickle holds the instruction {code:#04x} at byte {at}, which state dicts do not need")]
     Opcode { code: u8, at: usize },
     #[error(
-        "it asks for the Python object {name}, and Lookout reads tensors only: \
+        "it refers to the Python object {name}, and Lookout reads only tensors: \
          save `model.state_dict()` instead of the model or the whole checkpoint"
     )]
     Global { name: String },
     #[error("its pickle holds more than {limit} values")]
     TooManyValues { limit: usize },
-    #[error("it holds {what}, which Lookout does not read")]
+    #[error("it holds {what}, which Lookout does not support")]
     Unsupported { what: &'static str },
     #[error("its bytes are in big-endian order: save it again on a little-endian machine")]
     BigEndian,
     #[error(
-        "it is a TorchScript program, which is a network by itself: take `arch = \"torchscript\"`, or save its \
+        "it is a TorchScript module, which contains its own network: use `arch = \"torchscript\"`, or save its \
          `state_dict()` instead"
     )]
     TorchScript,
-    #[error("it holds no state dict; at its top are {found}")]
+    #[error("it holds no state dict; its top level has {found}")]
     NoTensors { found: String },
     #[error("it is malformed: {what}")]
     Malformed { what: String },
@@ -111,12 +111,12 @@ pub enum FormatError {
     #[error("its header is malformed")]
     Safetensors(#[from] safetensors::SafeTensorError),
     #[error(
-        "its tensor {name} has {count} numbers of {numel} that are NaN or infinite: a training that diverged leaves \
-         such weights, and what a network finds with them is meaningless; take an earlier checkpoint"
+        "{count} of the {numel} values of its tensor {name} are NaN or infinite, as after a training run that \
+         diverged, and results with such weights are meaningless; use an earlier checkpoint"
     )]
     NotFinite { name: String, count: i64, numel: usize },
     #[error(
-        "its tensor {name} has numbers below zero, and it is a variance: the file is damaged; fetch it again, or take \
+        "its tensor {name} is a variance and has negative values: the file is damaged; fetch it again, or use \
          an earlier checkpoint"
     )]
     NegativeVariance { name: String },

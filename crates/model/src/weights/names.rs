@@ -170,7 +170,7 @@ fn has_tensor<'a>(pickle: &Pickle<'a>, value: Value<'a>, depth: usize, visits: &
 /// Describes the keys of a pickle without tensors, for the error text.
 fn keys<'a>(pickle: &Pickle<'a>, value: Value<'a>) -> String {
     let Some(items) = pickle.dict(value) else {
-        return "no dict".to_owned();
+        return "a value that is not a dict".to_owned();
     };
     let names = items.iter().filter_map(|(key, _)| match key {
         Value::Text(key) => Some(format!("`{}`", shortened(key))),
@@ -195,7 +195,7 @@ impl<'a> Walk<'_, 'a> {
             self.visits += 1;
             if self.visits > MAX_VISITS || depth > MAX_DEPTH {
                 return Err(FormatError::malformed(
-                    "its dicts hold too many values, or lie too deep in one another",
+                    "its dicts hold too many values, or are nested too deeply",
                 ));
             }
             let Value::Text(key) = key else {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn wrappers_of_networks_are_removed_in_any_order() {
+    fn wrapper_prefixes_are_removed_in_any_order() {
         for prefix in [
             "module.",
             "_orig_mod.",
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_network_itself_stay() {
+    fn names_of_the_network_are_kept() {
         for list in [
             &["backbone.body.conv1.weight", "backbone.fpn.a.bias"][..],
             &["module.a", "other.b"],

@@ -59,7 +59,7 @@ impl Part {
                 return Ok(Self { file, part, place: place.to_owned() });
             }
         }
-        Err(io::Error::other("no unfinished file could be made beside it"))
+        Err(io::Error::other("cannot create a temporary file in its folder"))
     }
 
     pub(super) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
@@ -90,7 +90,7 @@ pub fn sweep(folder: &Path) {
         if entry.file_type().is_ok_and(|kind| kind.is_file()) && unlocked() {
             match fs::remove_file(&path) {
                 Ok(()) => {
-                    tracing::info!(file = %path.display(), "removed what a killed process left unfinished");
+                    tracing::info!(file = %path.display(), "removed an unfinished file of a killed process");
                 }
                 Err(error) => {
                     tracing::warn!(file = %path.display(), %error, "cannot remove an unfinished file");
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_process_left_is_removed_and_what_is_being_written_stays() {
+    fn only_unfinished_files_of_ended_processes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         // A live process can have the same PID as a killed one. The first file tests this with the PID of this

@@ -27,7 +27,7 @@ pub(crate) fn taken(state: StateDict, anchors: &[&str]) -> Result<(StateDict, Op
     tracing::warn!(
         prefix = prefix.as_str(),
         left_out = left,
-        "removed the prefix of the weights' names; tensors without it were left out"
+        "removed the common prefix of the tensor names, ignoring tensors without it"
     );
     Ok((state, Some(prefix.clone())))
 }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_networks_tensors_are_taken_from_under_any_prefix() {
+    fn tensors_are_found_under_any_prefix() {
         let all =
             ["encoder.q.conv1.weight", "encoder.q.bn1.bias", "encoder.q.layer1.0.conv1.weight", "loss.scale"];
         let (state, prefix) = taken(state(&all), &ANCHORS).unwrap();
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn names_without_a_prefix_stay_all() {
+    fn names_without_a_prefix_are_all_kept() {
         let all = ["bn1.bias", "conv1.weight", "ema.bn1.bias", "ema.conv1.weight", "stranger"];
         assert_eq!(names(&taken(state(&all), &ANCHORS).unwrap().0), all);
         assert_eq!(names(&taken(state(&["a.b"]), &ANCHORS).unwrap().0), ["a.b"]);
     }
 
     #[test]
-    fn of_two_networks_the_usual_one_is_taken_and_else_both_are_named() {
+    fn preferred_prefix_is_used_and_ambiguous_prefixes_are_listed() {
         let all = ["ema.conv1.weight", "ema.bn1.bias", "model.conv1.weight", "model.bn1.bias"];
         assert_eq!(taken(state(&all), &ANCHORS).unwrap().1.as_deref(), Some("model."));
         let all = ["student.conv1.weight", "student.bn1.bias", "teacher.conv1.weight", "teacher.bn1.bias"];

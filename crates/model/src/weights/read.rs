@@ -80,7 +80,7 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
     let parsed = parsed(&file).map_err(|source| WeightsError::Format { path: path.to_owned(), source })?;
     let (state, removed) = parsed;
     if let Some(removed) = removed {
-        tracing::warn!(file = %path.display(), removed, "took the weights out of their wrapper: the names begin without it");
+        tracing::warn!(file = %path.display(), removed, "removed a wrapper's prefix from the tensor names");
     }
     Ok(state)
 }

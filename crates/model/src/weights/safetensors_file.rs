@@ -44,8 +44,7 @@ pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
     let mut tensors = BTreeMap::new();
     for (name, view) in parsed.iter() {
         let kind = TYPES.iter().find(|(dtype, _)| *dtype == view.dtype()).map(|(_, kind)| *kind);
-        let kind =
-            kind.ok_or_else(|| FormatError::tensor(name, "it is of a type that Lookout does not read"))?;
+        let kind = kind.ok_or_else(|| FormatError::tensor(name, "Lookout does not support its dtype"))?;
         let size: Result<Vec<i64>, _> = view.shape().iter().map(|size| i64::try_from(*size)).collect();
         let size = size.map_err(|_| FormatError::tensor(name, "it has too many elements"))?;
         if kind == Kind::Bool && view.data().iter().any(|byte| *byte > 1) {
@@ -163,8 +162,8 @@ impl StateDict {
 
 fn laid(tensor: &Tensor) -> Result<Laid, FormatError> {
     let dtype = TYPES.iter().find(|(_, kind)| *kind == tensor.kind()).map(|(dtype, _)| *dtype);
-    let dtype =
-        dtype.ok_or(FormatError::Unsupported { what: "a tensor of a type that .safetensors lacks" })?;
+    let dtype = dtype
+        .ok_or(FormatError::Unsupported { what: "a tensor of a dtype that .safetensors does not have" })?;
     let tensor = tensor.f_detach()?.f_to(tch::Device::Cpu)?.f_contiguous()?;
     let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;

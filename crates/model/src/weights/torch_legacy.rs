@@ -33,22 +33,22 @@ pub(super) fn read(file: &[u8]) -> Result<Named<Tensor>, FormatError> {
         return Err(FormatError::Unknown);
     }
     if load(&mut cursor)?.root != Value::Int(VERSION) {
-        return Err(FormatError::malformed("it is of an unknown version of the format of before torch 1.6"));
+        return Err(FormatError::malformed("its version of the format before torch 1.6 is unknown"));
     }
     machine(&load(&mut cursor)?)?;
     let object = load(&mut cursor)?;
     let keys = load(&mut cursor)?;
     let Some(keys) = keys.list(keys.root) else {
-        return Err(FormatError::malformed("its list of storages is none"));
+        return Err(FormatError::malformed("its list of storages is not a list"));
     };
     let kinds: HashMap<&str, Kind> = object.storages().map(|storage| (storage.key, storage.kind)).collect();
     let mut storages: HashMap<&str, &[u8]> = HashMap::new();
     for key in keys {
         let Value::Text(key) = key else {
-            return Err(FormatError::malformed("a storage's key is not a text"));
+            return Err(FormatError::malformed("a storage's key is not a string"));
         };
         let Some(kind) = kinds.get(key) else {
-            return Err(FormatError::malformed("it lists a storage that no tensor is in"));
+            return Err(FormatError::malformed("it lists a storage that no tensor uses"));
         };
         let numel = u64::from_le_bytes(cursor.array()?);
         let bytes = numel
@@ -73,6 +73,6 @@ fn machine(about: &Pickle<'_>) -> Result<(), FormatError> {
     match items.iter().find(|(key, _)| *key == Value::Text("little_endian")) {
         Some((_, Value::Bool(true))) => Ok(()),
         Some((_, Value::Bool(false))) => Err(FormatError::BigEndian),
-        _ => Err(FormatError::malformed("it does not say in which order its bytes are")),
+        _ => Err(FormatError::malformed("it does not state its byte order")),
     }
 }

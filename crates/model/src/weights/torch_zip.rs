@@ -83,7 +83,7 @@ impl Entries<'_> {
         }
         let size = usize::try_from(entry.size()).ok().filter(|size| *size <= self.left);
         let Some(size) = size else {
-            return Err(FormatError::malformed("the entries of its zip archive hold more than the file"));
+            return Err(FormatError::malformed("the entries of its zip archive are larger than the file"));
         };
         self.left -= size;
         let mut bytes = Vec::with_capacity(size);

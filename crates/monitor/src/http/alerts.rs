@@ -76,12 +76,14 @@ pub(super) async fn acknowledge(
 ) -> Result<Response, Problem> {
     if asked.id.len() > MAX_NAME || asked.by.len() > MAX_NOTE || asked.note.len() > MAX_NOTE {
         return Err(Problem::wrong(format!(
-            "a name or a note is longer than {MAX_NOTE} bytes; make it shorter"
+            "`id` is longer than {MAX_NAME} bytes, or `by` or `note` is longer than {MAX_NOTE} bytes"
         )));
     }
     let by = Acknowledged { at: Timestamp::now(), by: asked.by, note: asked.note };
     let Some(alert) = app.shared.store.acknowledge(asked.id, by).await? else {
-        return Err(Problem::not_found("there is no such alert; it may be older than `retention_days`"));
+        return Err(Problem::not_found(
+            "no alert has this id; it may have been deleted after `retention_days`",
+        ));
     };
     app.shared.acknowledged.notify_one();
     app.shared.tell("alert", &alert);

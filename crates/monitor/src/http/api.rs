@@ -29,7 +29,7 @@ pub(super) async fn camera(State(app): State<App>, Path(id): Path<String>) -> Re
 }
 
 pub(super) fn no_camera(id: &CameraId) -> Problem {
-    Problem::not_found(format!("nothing is known of a camera {id}"))
+    Problem::not_found(format!("unknown camera {id}: it has sent no records and is not in the registry"))
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,7 +70,7 @@ fn picture(app: &App, id: &CameraId) -> Result<Arc<SnapshotRecord>, Problem> {
     let pictures = app.shared.pictures.read().unwrap_or_else(PoisonError::into_inner);
     let what = || {
         Problem::not_found(format!(
-            "there is no picture of {id}; its worker sends some where [snapshots] is on"
+            "no snapshot of camera {id} was received; add [snapshots] to the pipeline file of its worker"
         ))
     };
     pictures.get(id).cloned().ok_or_else(what)

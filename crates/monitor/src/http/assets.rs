@@ -58,7 +58,7 @@ pub(super) async fn shell(State(app): State<App>) -> Html<String> {
 /// Returns the login form. `next` is the page after the login; it holds path characters only, so it needs no
 /// escaping.
 pub(super) fn login(base: &str, next: &str, wrong: bool) -> Html<String> {
-    let told = if wrong { "That is not the token." } else { "" };
+    let told = if wrong { "Wrong token." } else { "" };
     Html(LOGIN.replace("{{base}}", base).replace("{{next}}", next).replace("{{wrong}}", told))
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn icon(headers: HeaderMap) -> Response {
 
 fn serve(name: &str, headers: &HeaderMap) -> Response {
     let Some((asset, etag)) = ASSETS.iter().zip(ETAGS.iter()).find(|(asset, _)| asset.name == name) else {
-        return Problem::not_found("there is no such file").into_response();
+        return Problem::not_found("file not found").into_response();
     };
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let mut response = if known.is_some_and(|known| known.split(',').any(|known| known.trim() == etag)) {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_folder_is_served() {
+    fn serves_every_file_of_the_assets_folder() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
         for entry in std::fs::read_dir(folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn no_page_has_a_script_or_a_style_within() {
+    fn pages_contain_no_inline_script_or_style() {
         for page in [SHELL, LOGIN] {
             let lower = page.to_lowercase();
             assert!(!lower.contains("<style") && !lower.contains(" style=") && !lower.contains(" onclick="));

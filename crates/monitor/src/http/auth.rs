@@ -75,7 +75,7 @@ impl Auth {
         match (*count).cmp(&MAX_WRONG) {
             Ordering::Less => Tried::Wrong,
             Ordering::Equal => {
-                tracing::warn!(client = %from, window = ?WINDOW, "{MAX_WRONG} wrong tokens from one address");
+                tracing::warn!(client = %from, window = ?WINDOW, "{MAX_WRONG} wrong tokens from one client");
                 Tried::Wrong
             }
             Ordering::Greater => Tried::TooMany,
@@ -123,7 +123,7 @@ pub(super) async fn known(
 }
 
 pub(super) fn too_many() -> impl IntoResponse {
-    let what = "too many wrong tokens from this address; the right one is accepted at any time";
+    let what = "too many wrong tokens from this address; the correct token is still accepted";
     ([(header::RETRY_AFTER, "60")], Problem::new(StatusCode::TOO_MANY_REQUESTS, what))
 }
 
@@ -136,8 +136,8 @@ pub(super) async fn ours(
 ) -> Response {
     let headers = request.headers();
     if app.auth.token().is_none() && !is_local(headers) {
-        let what = "this monitor is served to this machine only, under `localhost` or its address; for another name \
-                    set `token` in [monitor]";
+        let what = "without a token, the monitor accepts only requests to `localhost` or a loopback address; to use \
+                    another host name, set `token` in [monitor]";
         return Problem::new(StatusCode::FORBIDDEN, what).into_response();
     }
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -145,11 +145,12 @@ pub(super) async fn ours(
         let is_form = !request.uri().path().starts_with("/api");
         // A form of another site cannot set a custom header.
         if !is_form && headers.get("x-lookout").is_none_or(|value| value != "1") {
-            return Problem::new(StatusCode::FORBIDDEN, "send the header `x-lookout: 1`").into_response();
+            return Problem::new(StatusCode::FORBIDDEN, "this request needs the header `x-lookout: 1`")
+                .into_response();
         }
         if !is_own_site(headers, client.host.as_deref()) {
-            let what = "this comes from another site; behind a reverse proxy, let it pass on the `Host` header with its \
-                        port, or set `X-Forwarded-Host`";
+            let what = "the request comes from another site; behind a reverse proxy, forward the `Host` header with \
+                        its port, or set `X-Forwarded-Host`";
             return Problem::new(StatusCode::FORBIDDEN, what).into_response();
         }
     }
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_under_another_name_is_not_ours() {
+    fn accepts_only_loopback_hosts() {
         for (host, local) in [
             ("localhost:9700", true),
             ("127.0.0.1:9700", true),
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_site_makes_a_browser_send_is_told_apart() {
+    fn detects_cross_site_requests() {
         for (pairs, own) in [
             (&[("host", "a:1")][..], true),
             (&[("host", "a:1"), ("origin", "http://a:1")], true),
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_is_accepted_after_any_number_of_wrong_ones() {
+    fn accepts_the_correct_token_after_any_number_of_wrong_ones() {
         let settings = lookout_config::parse_monitor(
             std::path::Path::new("x"),
             "[monitor]\ntoken = \"0123456789abcdef\"",

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_address_that_the_first_trusted_proxy_was_asked_from() {
+    fn takes_the_client_address_from_trusted_proxies() {
         for (peer, forwarded, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
             // A client that is not a trusted proxy can send any header.
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_the_scheme_and_the_host_of_a_trusted_proxy_only() {
+    fn takes_scheme_and_host_from_trusted_proxies_only() {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "127.0.0.1:9700".parse().unwrap());
         headers.insert(FORWARDED_HOST, "cameras.example".parse().unwrap());

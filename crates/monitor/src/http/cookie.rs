@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_good_for_its_token_and_its_time() {
+    fn accepts_a_cookie_only_with_its_token_and_before_it_expires() {
         let token = Secret::new("a token of some length");
         let made = make(&token, 1_000, true).unwrap();
         let made = made.to_str().unwrap();

@@ -41,7 +41,8 @@ pub(super) async fn events(
     let camera =
         query.camera.filter(|camera| !camera.is_empty()).map(|camera| camera_id(&camera)).transpose()?;
     let place = Arc::clone(&app.listeners).try_acquire_owned();
-    let place = place.map_err(|_| Problem::not_ready(Some("too many browsers listen".into())))?;
+    let place =
+        place.map_err(|_| Problem::not_ready(Some("the maximum number of event streams is open".into())))?;
     // Subscribes before the first event is created, so that no change is missed.
     let events = app.shared.events.subscribe();
     let first = Event::new("overview", &**app.shared.overview.borrow());

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_logs_in_stays_here() {
+    fn login_redirects_to_local_paths_only() {
         for (next, stays) in [
             ("/", true),
             ("/cameras/north-gate", true),

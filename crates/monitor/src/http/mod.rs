@@ -117,7 +117,8 @@ fn strip(uri: &mut Uri, base: &str) {
 async fn in_time(request: Request, next: Next) -> Response {
     let answered = timeout(REQUEST_WITHIN, next.run(request)).await;
     answered.unwrap_or_else(|_| {
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response()
+        let what = format!("the request took longer than {} s", REQUEST_WITHIN.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, what).into_response()
     })
 }
 
@@ -133,9 +134,7 @@ fn router(app: App) -> Router {
         .route("/alerts/acknowledge", post(alerts::acknowledge))
         .route("/webhooks/set-aside", get(alerts::set_aside))
         .route("/events", get(events::events))
-        .fallback(async || {
-            Problem::not_found("there is no such thing here; docs/monitor.md has what there is")
-        });
+        .fallback(async || Problem::not_found("unknown API path; docs/monitor.md lists the API"));
     let pages = Router::new()
         .route("/", get(assets::shell))
         .route("/cameras/{id}", get(assets::shell))
@@ -152,7 +151,7 @@ fn router(app: App) -> Router {
         .route("/favicon.ico", get(assets::icon))
         .route("/healthz", get(machines::health))
         .route("/metrics", get(machines::metrics))
-        .fallback(async || Problem::not_found("there is no such page"))
+        .fallback(async || Problem::not_found("page not found"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), auth::ours))
         .layer(middleware::from_fn_with_state(app.clone(), client::identify))

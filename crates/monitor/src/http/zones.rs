@@ -69,8 +69,9 @@ pub(super) async fn put(
         Ok(version) => Ok(Json(json!({ "version": version })).into_response()),
         Err(EditError::Refused(Refused::Gone)) => Err(gone(&id)),
         Err(EditError::Refused(Refused::Changed(version))) => {
-            let what =
-                format!("camera {id} was changed meanwhile and is in version {version}; look at it again");
+            let what = format!(
+                "camera {id} has been changed by someone else to version {version}; reload it and try again"
+            );
             Err(Problem::new(StatusCode::CONFLICT, what).with("version", version))
         }
         Err(EditError::Broker(error)) => Err(Problem::not_ready(Some(error.to_string()))),
@@ -79,7 +80,7 @@ pub(super) async fn put(
 
 fn gone(id: &CameraId) -> Problem {
     Problem::not_found(format!(
-        "camera {id} is not in the registry: its zones and lines stand in the monitor's file, as [[zone]] and [[line]]"
+        "camera {id} is not in the registry: set its zones and lines in the monitor's file, as [[zone]] and [[line]]"
     ))
 }
 
@@ -104,18 +105,20 @@ fn edit(registry: &Registry, id: &CameraId, drawn: &Drawn) -> Result<u64, EditEr
 fn check(places: Places) -> Result<Drawn, String> {
     for (what, count) in [("zones", places.zones.len()), ("lines", places.lines.len())] {
         if count > MAX_PLACES {
-            return Err(format!("{what}: these are {count}, a camera has {MAX_PLACES} at most"));
+            return Err(format!("{what}: {count} are too many, a camera can have {MAX_PLACES}"));
         }
     }
     let names = places.zones.keys().chain(places.lines.keys());
     for name in names {
         if name.trim().is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            return Err(format!("a name has 1 to {MAX_NAME} letters"));
+            return Err(format!(
+                "the name of a zone or line must have 1 to {MAX_NAME} bytes and no control characters"
+            ));
         }
     }
     let zone = |(name, corners): (String, Vec<[f32; 2]>)| {
         if corners.len() > MAX_CORNERS {
-            return Err(format!("zone {name}: it has more than {MAX_CORNERS} corners"));
+            return Err(format!("zone {name}: more than {MAX_CORNERS} corners"));
         }
         Region::new(corners)
             .map(|region| (name.clone(), region))
@@ -125,7 +128,7 @@ fn check(places: Places) -> Result<Drawn, String> {
     for (name, [from, to]) in &places.lines {
         if from == to || !from.iter().chain(to).all(|part| (0.0..=1.0).contains(part)) {
             return Err(format!(
-                "line {name}: its ends differ, and lie in the picture: each part is from 0 to 1"
+                "line {name}: its end points must differ, and each coordinate must be from 0 to 1"
             ));
         }
     }
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_is_held_to_the_picture() {
+    fn rejects_zones_and_lines_outside_the_image() {
         let read = |zones: &str, lines: &str| {
             let text = format!("{{\"version\":1,\"zones\":{zones},\"lines\":{lines}}}");
             check(serde_json::from_str(&text).unwrap())
@@ -147,11 +150,11 @@ mod tests {
             1
         );
         for (zones, lines, part) in [
-            (r#"{"door":[[0,0],[1,0]]}"#, "{}", "zone door: a region has three corners"),
-            (r#"{"door":[[0,0],[1,0],[1,2]]}"#, "{}", "outside of the picture"),
-            (r#"{" ":[[0,0],[1,0],[1,1]]}"#, "{}", "1 to 64 letters"),
-            ("{}", r#"{"kerb":[[0,0],[0,0]]}"#, "line kerb: its ends differ"),
-            ("{}", r#"{"kerb":[[0,0],[0,1e9]]}"#, "lie in the picture"),
+            (r#"{"door":[[0,0],[1,0]]}"#, "{}", "zone door: a region needs at least three corners"),
+            (r#"{"door":[[0,0],[1,0],[1,2]]}"#, "{}", "outside of the image"),
+            (r#"{" ":[[0,0],[1,0],[1,1]]}"#, "{}", "1 to 64 bytes"),
+            ("{}", r#"{"kerb":[[0,0],[0,0]]}"#, "line kerb: its end points must differ"),
+            ("{}", r#"{"kerb":[[0,0],[0,1e9]]}"#, "must be from 0 to 1"),
         ] {
             let what = read(zones, lines).unwrap_err();
             assert!(what.contains(part), "{what}");

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_in_which_nothing_came_is_none() {
+    fn a_minute_without_records_is_null() {
         let view = history(&[row(98, 600, 1200), row(100, 300, 30), row(10, 1, 1)], 100, 3);
         assert_eq!((view.step_s, view.from), (60, begin_of(98)));
         assert_eq!(view.labels["person"], [Some(2.0), None, Some(0.1)]);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_time_has_longer_steps() {
+    fn long_ranges_have_longer_steps() {
         let view = history(&[row(100, 600, 600), row(99, 600, 1800)], 100, 1440);
         assert_eq!((view.step_s, view.fps.len()), (240, 360));
         assert_eq!(view.labels["person"].last(), Some(&Some(2.0)));

@@ -24,7 +24,7 @@ pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) 
         return state.not_so(at, limits, Some(scene.frame_ref()));
     }
     let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
-    let place = zone.as_ref().map_or("the picture".into(), |zone| format!("zone {zone}"));
+    let place = zone.as_ref().map_or("the image".into(), |zone| format!("zone {zone}"));
     let tell = |since: &Since, for_s: f64| {
         let said = Said {
             occasion: since.name.clone(),

@@ -48,7 +48,7 @@ pub(crate) fn camera(
             occasion: since.name.clone(),
             at: now,
             message: format!(
-                "camera {camera} gives no frames for {for_s:.0} s, it is {}{why}",
+                "camera {camera} has sent no frames for {for_s:.0} s, its status is {}{why}",
                 down.status.as_str()
             ),
             evidence: AlertEvidence::CameraDown { status: down.status, detail: down.detail.clone(), for_s },
@@ -74,7 +74,7 @@ pub(crate) fn worker(
         let said = Said {
             occasion: since.name.clone(),
             at: now,
-            message: format!("worker {worker} says nothing for {for_s:.0} s"),
+            message: format!("worker {worker} has sent no status record for {for_s:.0} s"),
             evidence: AlertEvidence::WorkerDown { for_s },
         };
         raised(rule, About::Worker(worker), said)

@@ -82,7 +82,7 @@ fn tell(
     let said = Said {
         occasion: format!("{}/{}/{:.0}/{zone}", scene.frame.session, track.id, visit.from_s * 1e3),
         at: scene.at(),
-        message: format!("{} is in zone {zone} of {} for {dwell_s:.0} s", track.label, scene.camera()),
+        message: format!("{} has been in zone {zone} of {} for {dwell_s:.0} s", track.label, scene.camera()),
         evidence: AlertEvidence::Dwell { zone: zone.to_owned(), dwell_s, object: object(track) },
     };
     Some(raised(rule, scene.about(), said))

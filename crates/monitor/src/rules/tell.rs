@@ -79,7 +79,7 @@ pub(crate) fn cleared(alert: &AlertRecord, at: Timestamp, frame: Option<FrameRef
         at,
         published_at: at,
         frame,
-        message: format!("over after {for_s} s: {}", alert.message),
+        message: format!("cleared after {for_s} s: {}", alert.message),
         ..alert.clone()
     }
 }

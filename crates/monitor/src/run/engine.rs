@@ -107,7 +107,7 @@ impl Engine {
             self.look(&reader, &mut turn);
             self.turn(&mut turn, more, &mut stopped).await?;
             if let Some(error) = failed {
-                tracing::error!(%error, "the Kafka client cannot go on and is replaced");
+                tracing::error!(%error, "the Kafka client failed and is replaced");
                 let Some(again) = self.begin(&mut stopped).await? else { break };
                 reader = again;
             }
@@ -164,7 +164,7 @@ impl Engine {
         let reason = error.to_string();
         let mut health = locked(&self.shared.health);
         if health.store.as_ref() != Some(&reason) {
-            tracing::error!(reason, "the store fails");
+            tracing::error!(reason, "access to the store failed");
             health.store = Some(reason);
         }
     }

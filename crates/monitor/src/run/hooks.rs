@@ -54,17 +54,18 @@ impl Hook {
         if let Some(file) = &settings.ca_file {
             let fail = |why: String| {
                 let (name, file) = (&settings.name, file.display());
-                MonitorError::Refused(format!("webhook `{name}`: ca_file {file}: {why}"))
+                MonitorError::Refused(format!("webhook `{name}`: cannot use ca_file {file}: {why}"))
             };
             let pem = fs::read(file).map_err(|error| fail(error.to_string()))?;
             let certificates = parse_pem(&pem).filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
                 Ok(_) => None,
-                Err(error) => Some(Err(fail(format!("it is not a valid PEM file: {error}")))),
+                Err(error) => Some(Err(fail(format!("not a valid PEM file: {error}")))),
             });
             let certificates: Vec<_> = certificates.collect::<Result<_, _>>()?;
             if certificates.is_empty() {
-                let what = "it has no certificate; it needs those of the authorities that signed the receiver's, in PEM";
+                let what = "it contains no certificate; add the certificates, in PEM, of the authorities that signed \
+                            the receiver's certificate";
                 return Err(fail(what.into()));
             }
             tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates)));
@@ -94,7 +95,7 @@ impl Hook {
                     Ok(None) => continue,
                     Ok(Some(wait)) => wait.min(POLL_EVERY),
                     Err(error) => {
-                        tracing::warn!(%error, webhook = self.settings.name, "webhook waits for the store");
+                        tracing::warn!(%error, webhook = self.settings.name, "cannot read the store, will retry");
                         POLL_EVERY
                     }
                 };
@@ -130,7 +131,7 @@ impl Hook {
                     webhook = name,
                     alert = id,
                     why,
-                    "webhook refused an alert, which is set aside"
+                    "webhook refused an alert, which is set aside and not retried"
                 );
                 HookResult::Refused
             }
@@ -296,10 +297,12 @@ fn signature(secret: &str, at: &str, body: &str) -> Result<String, String> {
 
 fn reason(error: &ureq::Error) -> &'static str {
     match error {
-        ureq::Error::Timeout(_) => "it did not answer in time",
-        ureq::Error::HostNotFound => "its name is not known",
-        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "it cannot be reached",
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => "its certificate is not trusted",
+        ureq::Error::Timeout(_) => "the receiver did not answer in time",
+        ureq::Error::HostNotFound => "the host name cannot be resolved",
+        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "the receiver cannot be reached",
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
+            "the TLS connection failed; the certificate may not be trusted"
+        }
         _ => "the call failed",
     }
 }
@@ -309,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signature_is_what_others_would_compute() {
+    fn signature_matches_openssl() {
         // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac secret
         let expected = "sha256=49f24e537407743fa4a0242bb63b94b9a47ee99cbbe071ccd8a22550ae411686";
         assert_eq!(signature("secret", "1700000000", "{\"a\":1}").unwrap(), expected);
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_that_fails_does_not_hold_up_the_others() {
+    fn a_failing_alert_does_not_delay_others() {
         let (mut schedule, start) = (Schedule::default(), Instant::now());
         let at = |s| start + Duration::from_secs(s);
         let all = waiting(&[(1, "a"), (2, "b"), (3, "c")]);
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_is_down_is_called_less_and_less_often() {
+    fn backs_off_while_the_receiver_is_down() {
         let (mut schedule, start) = (Schedule::default(), Instant::now());
         let all: Vec<_> = (0..64).map(|seq| (seq, format!("alert-{seq}"))).collect();
         let all: Vec<_> = all.iter().map(|(seq, id)| (*seq, id.as_str())).collect();
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_versions_of_an_alert_keep_their_order() {
+    fn keeps_the_order_of_an_alerts_versions() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         let all = waiting(&[(1, "a"), (2, "a"), (3, "b")]);
         schedule.failed(1, None, now);
@@ -369,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_the_same_alert_would_get_again_is_permanent() {
+    fn classifies_http_statuses_as_permanent_or_temporary() {
         for (status, permanent) in [
             (400, true),
             (413, true),

@@ -44,7 +44,7 @@ impl Monitor {
             return Err(MonitorError::Refused(what));
         }
         if settings.kafka.brokers == Brokers::Embedded {
-            let what = "the embedded broker lives in the worker: give the address that `lookout run` printed with \
+            let what = "the embedded broker runs inside the worker: pass the address that `lookout run` printed with \
                         `--brokers`, or set `brokers` in [kafka]";
             return Err(MonitorError::Refused(what.into()));
         }
@@ -105,7 +105,7 @@ impl Monitor {
             }
             first
         };
-        timeout(DRAIN, rest).await.unwrap_or(Err(MonitorError::Stopped("a part that did not end in time")))
+        timeout(DRAIN, rest).await.unwrap_or(Err(MonitorError::Stopped("a task did not stop in time")))
     }
 }
 
@@ -113,8 +113,8 @@ type Ended = Result<Result<(), MonitorError>, tokio::task::JoinError>;
 
 fn outcome(ended: Ended) -> Result<(), MonitorError> {
     ended.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "a part of the monitor has failed");
-        Err(MonitorError::Stopped("a part of the monitor"))
+        tracing::error!(%panic, "a task of the monitor panicked");
+        Err(MonitorError::Stopped("a task of the monitor panicked"))
     })
 }
 
@@ -127,7 +127,7 @@ async fn retain(
     loop {
         let oldest = Timestamp::now() - settings.retention;
         if let Err(error) = shared.store.retain(oldest, settings.max_store).await {
-            tracing::warn!(%error, "the store does not let go of what is old");
+            tracing::warn!(%error, "cannot delete old rows from the store");
         }
         if timeout(RETAIN_EVERY, is_set(&mut stopped)).await.is_ok() {
             return Ok(());

@@ -41,7 +41,7 @@ pub(super) async fn run(
             done = step(&shared, &writer) => match done {
                 Ok(count) => {
                     if locked(&shared.health).publishing.take().is_some() {
-                        tracing::info!("alerts are written again");
+                        tracing::info!("writing of alerts has resumed");
                     }
                     if count > 0 {
                         continue;
@@ -49,10 +49,10 @@ pub(super) async fn run(
                     LOOK_EVERY
                 }
                 Err(error) => {
-                    let reason = format!("alerts wait to be written: {error}");
+                    let reason = format!("alerts cannot be written: {error}");
                     let mut health = locked(&shared.health);
                     if health.publishing.as_ref() != Some(&reason) {
-                        tracing::warn!(reason, "alerts are not written");
+                        tracing::warn!(reason, "alerts cannot be written, they wait in the store");
                         health.publishing = Some(reason);
                     }
                     TRY_AGAIN

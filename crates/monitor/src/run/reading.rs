@@ -38,7 +38,7 @@ impl Reading {
         let reasons: Vec<String> = needed.into_iter().map(|trouble| trouble.reason).collect();
         self.trouble = match (reasons.is_empty(), self.begun) {
             (false, _) => Some(format!("records cannot be read: {}", reasons.join("; "))),
-            (true, false) => Some("nothing has been read yet".into()),
+            (true, false) => Some("reading from Kafka has not started yet".into()),
             (true, true) => None,
         };
         self.notices = optional.iter().map(notice).collect();
@@ -50,7 +50,7 @@ impl Reading {
 
     /// Returns the messages for the web page.
     pub(super) fn shown(&self) -> Vec<String> {
-        let trouble = self.trouble.iter().map(|reason| format!("What you see is not up to date: {reason}"));
+        let trouble = self.trouble.iter().map(|reason| format!("This page is not up to date: {reason}"));
         trouble.chain(self.notices.iter().cloned()).collect()
     }
 
@@ -62,11 +62,11 @@ impl Reading {
 
 fn notice(trouble: &ReadTrouble) -> String {
     let lacks = match trouble.kind {
-        Some(RecordKind::Snapshot) => "no images",
-        Some(RecordKind::Camera) => "no changes of the registry of cameras",
-        _ => "not all records",
+        Some(RecordKind::Snapshot) => "Images are",
+        Some(RecordKind::Camera) => "Changes of the camera registry are",
+        _ => "Some records are",
     };
-    format!("There are {lacks}: {}", trouble.reason)
+    format!("{lacks} not available: {}", trouble.reason)
 }
 
 #[cfg(test)]
@@ -74,17 +74,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn snapshots_that_may_not_be_read_are_a_notice_and_frames_are_trouble() {
+    fn unreadable_snapshots_are_a_notice_and_unreadable_frames_a_failure() {
         let trouble = |kind| ReadTrouble { kind, reason: "refused".into() };
         let mut reading = Reading::default();
         assert!(!reading.is_sure());
         reading.take(vec![trouble(Some(RecordKind::Snapshot))], true);
         assert!(reading.is_sure() && reading.trouble().is_none());
-        assert_eq!(reading.shown(), ["There are no images: refused"]);
+        assert_eq!(reading.shown(), ["Images are not available: refused"]);
         for kind in [None, Some(RecordKind::Frame), Some(RecordKind::Status), Some(RecordKind::Alert)] {
             reading.take(vec![trouble(kind)], true);
             assert!(!reading.is_sure());
-            assert_eq!(reading.shown(), ["What you see is not up to date: records cannot be read: refused"]);
+            assert_eq!(reading.shown(), ["This page is not up to date: records cannot be read: refused"]);
             assert_eq!(reading.trouble(), Some("records cannot be read: refused"));
         }
         reading.take(Vec::new(), true);

@@ -33,7 +33,7 @@ pub(crate) struct Event {
 impl Event {
     pub(crate) fn new<T: Serialize>(name: &'static str, what: &T) -> Option<Self> {
         let json = serde_json::to_string(what);
-        json.map_err(|error| tracing::error!(name, %error, "an event cannot be told"))
+        json.map_err(|error| tracing::error!(name, %error, "cannot serialize an event for the web page"))
             .ok()
             .map(|data| Self { name, data: data.into() })
     }
@@ -95,7 +95,8 @@ impl Shared {
     /// Creates the shared state, and returns it with the receiver of the queries.
     pub(crate) fn new(store: Store, overview: Overview) -> (Arc<Self>, mpsc::Receiver<Ask>) {
         let (asks, questions) = mpsc::channel(64);
-        let health = Health { brokers: Some("nothing has been read yet".into()), ..Health::default() };
+        let health =
+            Health { brokers: Some("reading from Kafka has not started yet".into()), ..Health::default() };
         let shared = Self {
             store,
             metrics: Metrics::new(),
@@ -147,7 +148,7 @@ impl Shared {
     pub(crate) fn trouble(&self) -> Option<String> {
         let health = locked(&self.health);
         let still = health.turned.is_some_and(|turned| turned.elapsed() > STILL);
-        let still = still.then(|| "the one that reads stands still".to_owned());
+        let still = still.then(|| "the consumer loop is stalled".to_owned());
         let damage = self.store.damage().map(str::to_owned);
         damage
             .or_else(|| health.store.clone())

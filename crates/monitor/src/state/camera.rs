@@ -136,7 +136,7 @@ impl Camera {
             kept.insert(rule.name.clone(), known.unwrap_or_else(|| RuleState::new(&rule.kind)));
         }
         let gone = std::mem::replace(&mut self.rules, kept);
-        gone.into_values().flat_map(|mut state| state.give_up(now, "the rule is gone")).collect()
+        gone.into_values().flat_map(|mut state| state.give_up(now, "the rule was removed")).collect()
     }
 
     pub(crate) fn set_places(&mut self, places: CameraPlaces) {
@@ -199,7 +199,7 @@ impl Camera {
                     tracing::warn!(
                         %camera,
                         not_believed,
-                        "the camera's `pts_ns` and `captured_at` run at different paces, one of them is not believed"
+                        "the camera's `pts_ns` and `captured_at` advance at different rates, one of them is ignored"
                     );
                 }
             }
@@ -286,7 +286,7 @@ impl Camera {
             return Some(down::CameraDown { since, said_at, status, detail });
         }
         let silent = self.is_silent(now) && status != CameraStatus::Ended;
-        let detail = Some("nothing has been heard of it".into());
+        let detail = Some("no records are received".into());
         let (since, said_at) = (self.pulse.heard_at, self.pulse.said_at);
         silent.then_some(down::CameraDown { since, said_at, status, detail })
     }
@@ -308,7 +308,7 @@ impl Camera {
     /// Cancels the open alerts and ends the tracks of a camera that is removed from the state.
     pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
         for state in self.rules.values_mut() {
-            told.alerts.extend(state.give_up(now, "the camera is gone"));
+            told.alerts.extend(state.give_up(now, "the camera was removed"));
         }
         told.tracks.append(&mut self.follower.finish());
     }

@@ -94,11 +94,13 @@ impl State {
 
 /// MessagePack with field names: it keeps every bit of a number, also infinities, and allows missing fields.
 fn encoded<T: serde::Serialize>(id: &str, value: &T) -> Option<Vec<u8>> {
-    rmp_serde::to_vec_named(value).map_err(|error| tracing::error!(id, %error, "a state cannot be kept")).ok()
+    rmp_serde::to_vec_named(value)
+        .map_err(|error| tracing::error!(id, %error, "cannot encode a state, it is not saved"))
+        .ok()
 }
 
 fn decoded<T: serde::de::DeserializeOwned>(id: &str, bytes: &[u8]) -> Option<T> {
     rmp_serde::from_slice(bytes)
-        .map_err(|error| tracing::warn!(id, %error, "a state that was kept begins anew"))
+        .map_err(|error| tracing::warn!(id, %error, "cannot decode a saved state, it is reset"))
         .ok()
 }

@@ -169,7 +169,7 @@ impl State {
             }
             ReadRecord::Camera { key, record } => {
                 if let RegistryRecord::Bad(why) = &record {
-                    tracing::debug!(key = shortened(&key), why, "a record of the registry is not used");
+                    tracing::debug!(key = shortened(&key), why, "an invalid registry record is ignored");
                     *self.counts.unreadable.entry(placed.kind).or_default() += 1;
                 }
                 if let Ok(id) = key.parse() {
@@ -179,7 +179,7 @@ impl State {
             }
             ReadRecord::Track(_) => Ok(()),
             ReadRecord::Unreadable { topic, partition, offset, reason } => {
-                tracing::debug!(topic, partition, offset, reason, "a record cannot be read");
+                tracing::debug!(topic, partition, offset, reason, "an unreadable record is ignored");
                 *self.counts.unreadable.entry(placed.kind).or_default() += 1;
                 Ok(())
             }

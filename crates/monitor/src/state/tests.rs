@@ -167,7 +167,7 @@ fn run(state: &mut State, frames: impl IntoIterator<Item = FrameRecord>) -> Vec<
 }
 
 #[test]
-fn more_than_there_may_be_for_long_enough() {
+fn count_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
     let two = |seqs: std::ops::Range<u64>| seqs.map(|seq| frame(seq, 60, &[0.2, 0.8]));
     assert_eq!(run(&mut state, two(0..10)), []);
@@ -182,7 +182,7 @@ fn more_than_there_may_be_for_long_enough() {
 }
 
 #[test]
-fn a_line_is_crossed_once() {
+fn line_rule_raises_one_alert_per_crossing() {
     let mut state = State::new(&settings(RULES));
     let walk = (0..40).map(|seq| frame(seq, 60, &[0.3 + seq as f32 * 0.01]));
     let alerts = run(&mut state, walk);
@@ -193,7 +193,7 @@ fn a_line_is_crossed_once() {
 }
 
 #[test]
-fn who_stays_is_told_and_who_leaves_too() {
+fn dwell_rule_raises_and_clears_at_a_new_session() {
     let mut state = State::new(&settings(RULES));
     let alerts = run(&mut state, (0..40).map(|seq| frame(seq, 60, &[0.2])));
     assert_eq!(short(&alerts), ["loiter raised"]);
@@ -207,7 +207,7 @@ fn who_stays_is_told_and_who_leaves_too() {
 }
 
 #[test]
-fn records_that_are_late_for_long_enough() {
+fn latency_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
     assert_eq!(run(&mut state, (0..20).map(|seq| frame(seq, 60, &[]))), []);
     let raised = run(&mut state, (20..60).map(|seq| frame(seq, 2_000, &[])));
@@ -220,7 +220,7 @@ fn say(state: &mut State, offset: i64, status: StatusRecord, now: Timestamp) {
 }
 
 #[test]
-fn a_camera_that_gives_no_frames() {
+fn camera_down_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
     say(&mut state, 0, status(0, CameraStatus::Running), at(10));
     say(&mut state, 1, status(5_000, CameraStatus::Retrying), at(5_010));
@@ -233,7 +233,7 @@ fn a_camera_that_gives_no_frames() {
     state.tick(at(41_000), true);
     let raised = std::mem::take(&mut state.told.alerts);
     assert_eq!(short(&raised), ["down raised"]);
-    assert!(raised[0].message.contains("it is retrying"), "{}", raised[0].message);
+    assert!(raised[0].message.contains("its status is retrying"), "{}", raised[0].message);
     assert_eq!(raised[0].id, format!("monitor/down/gate/{}", at(5_000).as_unix_us()));
     say(&mut state, 2, status(42_000, CameraStatus::Running), at(42_010));
     state.tick(at(42_250), true);
@@ -244,7 +244,7 @@ fn a_camera_that_gives_no_frames() {
 }
 
 #[test]
-fn a_camera_that_is_not_wanted_is_not_missed() {
+fn disabled_and_removed_cameras_raise_no_camera_down_alert() {
     let mut state = State::new(&settings(RULES));
     let mut spec = CameraSpec::new("gate".parse().unwrap(), "test://ball");
     spec.enabled = false;
@@ -269,7 +269,7 @@ fn a_camera_that_is_not_wanted_is_not_missed() {
 }
 
 #[test]
-fn a_worker_that_says_nothing_and_has_not_said_that_it_stops() {
+fn worker_down_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
     say(&mut state, 0, worker(0, WorkerState::Running), at(10));
     state.tick(at(19_000), true);
@@ -283,7 +283,7 @@ fn a_worker_that_says_nothing_and_has_not_said_that_it_stops() {
 }
 
 #[test]
-fn what_cannot_be_is_counted_and_passed_over() {
+fn counts_and_ignores_duplicate_stale_and_future_records() {
     let mut state = State::new(&settings(RULES));
     state.apply(framed(frame(0, 60, &[0.5])), at(0));
     let mut old = frame(1, 60, &[]);
@@ -303,7 +303,7 @@ fn what_cannot_be_is_counted_and_passed_over() {
 }
 
 #[test]
-fn a_hostile_picture_costs_no_more_than_a_full_one() {
+fn limits_objects_and_labels_of_a_hostile_frame() {
     let mut state = State::new(&settings(RULES));
     for seq in 0..5 {
         let mut full = frame(seq, 60, &[]);
@@ -376,7 +376,7 @@ fn walk(seq: u64) -> FrameRecord {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn a_restart_at_any_place_misses_and_doubles_nothing(stops in prop::collection::btree_set(1u64..900, 1..6), whole in 3u64..60) {
+    fn no_alert_or_minute_is_lost_or_duplicated_by_restarts(stops in prop::collection::btree_set(1u64..900, 1..6), whole in 3u64..60) {
         let whole_run = {
             let (mut state, mut store) = (State::new(&settings(RULES)), Kept1::default());
             for seq in 0..900 {
@@ -414,7 +414,7 @@ proptest! {
 }
 
 #[test]
-fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
+fn reads_a_recreated_topic_from_its_beginning() {
     let mut store = Kept1::default();
     let mut state = store.restart();
     run(&mut state, (0..50).map(walk));
@@ -427,7 +427,7 @@ fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
 }
 
 #[test]
-fn a_topic_that_is_recreated_under_a_running_monitor_is_read_though_its_offsets_and_epochs_are_lower() {
+fn reads_a_topic_that_is_recreated_while_the_monitor_runs() {
     let mut state = State::new(&settings(RULES));
     let frames = |state: &State| state.cameras.values().map(|camera| camera.bucket.frames).sum::<u64>();
     let of_epoch = |seq: u64, epoch: u64| FrameRecord { epoch: Epoch(epoch), ..frame(seq, 60, &[0.5]) };
@@ -445,7 +445,7 @@ fn a_topic_that_is_recreated_under_a_running_monitor_is_read_though_its_offsets_
 }
 
 #[test]
-fn places_in_a_topic_with_another_id_are_forgotten() {
+fn forgets_offsets_of_a_topic_with_another_id() {
     let mut state = State::new(&settings(RULES));
     let ids = |frames: &str| {
         BTreeMap::from([(RecordKind::Frame, frames.to_owned()), (RecordKind::Status, "s".into())])
@@ -463,17 +463,17 @@ fn places_in_a_topic_with_another_id_are_forgotten() {
 }
 
 #[test]
-fn bad_records_of_the_registry_are_counted() {
+fn counts_invalid_registry_records() {
     let mut state = State::new(&settings(RULES));
     for (offset, key) in [(0, "k".repeat(5_000)), (1, "gate".into())] {
-        let record = RegistryRecord::Bad("no camera's record".into());
+        let record = RegistryRecord::Bad("not a valid camera record".into());
         state.apply(placed(RecordKind::Camera, offset, ReadRecord::Camera { key, record }), at(0));
     }
     assert_eq!(state.counts.unreadable[&RecordKind::Camera], 2);
 }
 
 #[test]
-fn what_a_rule_said_that_is_gone_stands_no_more() {
+fn clears_alerts_of_a_removed_rule() {
     let mut store = Kept1::default();
     let mut state = store.restart();
     for seq in 0..40 {

@@ -49,7 +49,7 @@ impl Worker {
             }
         }
         let gone = std::mem::replace(&mut self.rules, kept);
-        gone.into_values().filter_map(|mut state| state.give_up(now, "the rule is gone")).collect()
+        gone.into_values().filter_map(|mut state| state.give_up(now, "the rule was removed")).collect()
     }
 
     pub(crate) fn hear(&mut self, status: WorkerStatusRecord, now: Timestamp) {
@@ -79,6 +79,6 @@ impl Worker {
 
     pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
         let states = self.rules.values_mut();
-        told.alerts.extend(states.filter_map(|state| state.give_up(now, "the worker is gone")));
+        told.alerts.extend(states.filter_map(|state| state.give_up(now, "the worker was removed")));
     }
 }

@@ -148,7 +148,7 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(|error| fail(error.into()))?;
         // A second monitor with the same store would apply each record twice.
         let lock = File::create(folder.join("monitor.lock")).map_err(|error| fail(error.into()))?;
-        lock.try_lock().map_err(|_| fail("it is in use: is another monitor running with it?".into()))?;
+        lock.try_lock().map_err(|_| fail("it is in use, possibly by another running monitor".into()))?;
         let sql = |error: rusqlite::Error| fail(format!("{error}{}", advice(&error)).into());
         let writer = open::writer(&path).map_err(sql)?;
         let reader = open::reader(&path).map_err(sql)?;

@@ -65,7 +65,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, rusqlite::Error> {
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
     } else if version != VERSION {
-        let what = format!("its version is {version}, known is {VERSION}");
+        let what = format!("its schema version is {version}, and this program supports version {VERSION}");
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
             Some(what),

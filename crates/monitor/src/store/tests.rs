@@ -44,7 +44,7 @@ fn read(alerts: &[AlertRecord]) -> Arc<Checkpoint> {
 }
 
 #[tokio::test]
-async fn an_alert_is_told_once_whatever_was_told_before() {
+async fn publishes_each_alert_version_once() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     assert_eq!(store.commit(ours(&[alert("a", 1, 0)])).await.unwrap().len(), 1);
@@ -75,7 +75,7 @@ async fn reopened(folder: &TempDir) -> Store {
 }
 
 #[tokio::test]
-async fn alerts_are_found_by_what_they_are() {
+async fn filters_and_pages_alerts() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let alerts: Vec<_> = (0..30).map(|n| alert(&format!("a{n}"), 1, n)).collect();
@@ -101,7 +101,7 @@ async fn alerts_are_found_by_what_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_old_goes_and_the_rest_stays() {
+async fn retention_deletes_only_the_oldest_rows() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let now = Timestamp::now();
@@ -126,7 +126,7 @@ async fn what_is_old_goes_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_deleted_or_replaced_is_noticed_and_named_and_one_that_is_put_back_is_used() {
+async fn detects_a_deleted_or_replaced_file_and_accepts_the_restored_one() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let (file, moved) = (folder.path().join("monitor.sqlite"), folder.path().join("moved"));
@@ -141,7 +141,7 @@ async fn a_file_that_is_deleted_or_replaced_is_noticed_and_named_and_one_that_is
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_noticed_and_named_with_what_to_do() {
+async fn reports_a_damaged_file_with_advice() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder);
     let alerts: Vec<_> = (0..500).map(|n| alert(&format!("a{n}"), 1, n)).collect();

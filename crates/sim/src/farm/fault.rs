@@ -49,7 +49,8 @@ pub struct Fault {
 /// A text is not a valid fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is no fault: write CAMERA:KIND@FROM+SECONDS, such as `2:silence@20+10`, KIND one of burst, loss, silence, half-rate, resolution, clock-jump, disconnect"
+    "`{0}` is not a valid fault: use CAMERA:KIND@FROM+SECONDS, such as `2:silence@20+10`, where KIND is burst, loss, \
+     silence, half-rate, resolution, clock-jump or disconnect"
 )]
 pub struct InvalidFault(pub String);
 
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_read_and_has_its_time() {
+    fn parses_faults_and_their_times() {
         let fault: Fault = "2:silence@20+10".parse().unwrap();
         assert_eq!((fault.camera, fault.kind), (2, FaultKind::Silence));
         let on = |s: u64| fault.is_on(Duration::from_secs(s));

@@ -71,7 +71,10 @@ impl Farm {
         let thread = thread::Builder::new().name("farm".into()).spawn(serve);
         let thread = thread.map_err(|error| failed(error.to_string()))?;
         let farm = Self { address, main_loop, thread: Some(thread) };
-        is_ready.recv().unwrap_or_else(|_| Err("its thread has ended".into())).map_err(failed)?;
+        is_ready
+            .recv()
+            .unwrap_or_else(|_| Err("the thread of the server has ended".into()))
+            .map_err(failed)?;
         Ok(farm)
     }
 

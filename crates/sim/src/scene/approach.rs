@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_ahead_comes_near_at_a_constant_speed() {
+    fn vehicle_ahead_approaches_at_a_constant_speed() {
         let chance = Chance::new(3);
         let gap = |at_s: f64| ahead(chance, at_s, 10.0).at[1] - ahead(chance, at_s, 10.0).size[0] / 2.0;
         let speeds: Vec<f64> = (0..7).map(|s| gap(f64::from(s)) - gap(f64::from(s) + 1.0)).collect();

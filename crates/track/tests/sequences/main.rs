@@ -1,7 +1,7 @@
 //! The tracker on sequences with ground truth, evaluated by motmetrics.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
+#![expect(clippy::print_stdout, reason = "the test prints measurements")]
 
 mod road;
 mod worlds;
@@ -90,56 +90,56 @@ fn ids_are_kept_in(name: &str, world: &World) {
 }
 
 #[test]
-fn on_a_crowded_road() {
+fn keeps_ids_on_a_crowded_road() {
     ids_are_kept("road", SOURCE, road::sequence);
 }
 
 #[test]
-fn where_all_move_freely_and_are_hidden_by_chance() {
+fn keeps_ids_of_freely_moving_objects_with_random_occlusions() {
     ids_are_kept_in("bouncing", &bouncing());
     ids_are_kept_in("slow", &slow());
 }
 
 #[test]
-fn where_objects_come_and_leave() {
+fn keeps_ids_when_objects_enter_and_leave() {
     ids_are_kept_in("passing", &passing());
 }
 
 #[test]
-fn where_the_border_cuts_boxes() {
+fn keeps_ids_of_boxes_truncated_by_the_border() {
     ids_are_kept_in("cut", &cut());
     ids_are_kept_in("half_out", &half_out());
 }
 
 #[test]
-fn where_walls_throw_back_that_nobody_sees() {
+fn keeps_ids_of_objects_that_bounce_off_invisible_walls() {
     ids_are_kept_in("walled", &walled());
 }
 
 #[test]
-fn where_speeds_wander_and_objects_hide_one_another() {
+fn keeps_ids_with_varying_speeds_and_mutual_occlusions() {
     ids_are_kept_in("wandering", &wandering());
 }
 
 #[test]
-fn where_all_meet_in_the_middle() {
+fn keeps_ids_when_all_objects_meet() {
     ids_are_kept_in("meeting", &meeting());
 }
 
 /// Small objects that turn constantly do not reappear where they were heading.
 #[test]
-fn in_a_swarm() {
+fn keeps_ids_in_a_swarm() {
     ids_are_kept_in("swarming", &swarming());
 }
 
 /// Objects differ only in their path, and the path bends at the border while they are hidden.
 #[test]
-fn where_all_look_the_same() {
+fn keeps_ids_of_objects_of_equal_appearance() {
     ids_are_kept_in("twins", &twins());
 }
 
 #[test]
-fn frames_that_were_dropped_cost_little() {
+fn keeps_ids_when_every_second_frame_is_dropped() {
     let paths = (0..2).map(|seed| tracked(&format!("half-{seed}"), SOURCE, &road::sequence(seed), 2));
     let paths: Vec<PathBuf> = paths.map(|[_, without]| without).collect();
     let measures = judged(&paths);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn colors_are_torchvisions() {
+    fn color_jitter_matches_torchvision() {
         let golden: Golden = serde_json::from_str(include_str!("../../tests/goldens/color.json")).unwrap();
         type Change = fn(&mut [u8], f64);
         let changes: [(&str, Change); 4] = [

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_depend_on_the_seed_and_what_they_are_for_only() {
+    fn random_numbers_depend_only_on_seed_and_purpose() {
         let first = |seed, of| random_for(seed, of).random::<u64>();
         assert_eq!(first(1, [2, 3]), first(1, [2, 3]));
         let all = [first(1, [2, 3]), first(1, [3, 2]), first(2, [2, 3]), first(1, [2, 4]), first(0, [0, 0])];

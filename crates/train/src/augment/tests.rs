@@ -69,8 +69,7 @@ fn check(sample: &Sample, slack: f32) {
         if b.x2 - b.x1 < 3.0 || b.y2 - b.y1 < 3.0 {
             continue;
         }
-        let found =
-            seen(&sample.picture, object.class_id).unwrap_or_else(|| panic!("{object:?} is not there"));
+        let found = seen(&sample.picture, object.class_id).unwrap_or_else(|| panic!("{object:?} is missing"));
         let corners = <[f32; 4]>::from(b);
         let off = found.iter().zip(corners).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off <= slack, "{corners:?} is seen at {found:?}");
@@ -88,7 +87,7 @@ fn check(sample: &Sample, slack: f32) {
 }
 
 fn only_one(_: &mut Random) -> Result<Sample, Infallible> {
-    unreachable!("no step needs another")
+    unreachable!("no step needs another sample")
 }
 
 fn samples() -> impl Strategy<Value = Sample> {
@@ -117,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn after_any_chain_what_is_in_the_picture_is_where_its_boxes_say(
+    fn boxes_follow_their_objects_through_augmentation(
         sample in samples(), steps in prop::collection::vec(step(), 1..4), seed in any::<u64>()
     ) {
         let before = sample.clone();
@@ -131,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mosaic_shows_each_object_where_its_box_says(samples in prop::array::uniform4(samples()), seed in any::<u64>()) {
+    fn mosaic_boxes_match_their_objects(samples in prop::array::uniform4(samples()), seed in any::<u64>()) {
         // One class per image, so that each color appears in one place only.
         let mut samples = samples;
         for (at, sample) in samples.iter_mut().enumerate() {
@@ -150,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn colors_and_artifacts_move_nothing(sample in samples(), seed in any::<u64>()) {
+    fn color_and_jpeg_augmentation_keep_boxes(sample in samples(), seed in any::<u64>()) {
         let jitter = ColorJitter { brightness: 0.1, contrast: 0.1, saturation: 0.1, hue: 0.02 };
         let steps = vec![Step::Color { jitter, chance: 1.0 }, Step::Jpeg { quality: [60, 95], chance: 1.0 }];
         let target = sample.target.clone();
@@ -162,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn single_pixels_and_thin_pictures_are_no_panic(
+    fn tiny_images_do_not_panic(
         width in 1u32..5, height in 1u32..5, steps in prop::collection::vec(step(), 1..4), seed in any::<u64>()
     ) {
         let size = Size { width, height };
@@ -183,7 +182,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_flipped_twice_is_as_before() {
+fn double_flip_is_the_identity() {
     let sample = drawn(Size { width: 61, height: 30 }, [[0.5; 4]; 3]);
     let once = flipped(sample.clone());
     check(&once, 0.0);
@@ -192,7 +191,7 @@ fn what_is_flipped_twice_is_as_before() {
 }
 
 #[test]
-fn mixed_pictures_are_of_both() {
+fn mixup_blends_both_samples() {
     let size = Size { width: 60, height: 30 };
     let of = |class, size: Size| Sample {
         target: Target::Class(vec![(class, 1.0)]),
@@ -220,7 +219,7 @@ fn mixed_pictures_are_of_both() {
 }
 
 #[test]
-fn steps_that_need_others_ask_for_them() {
+fn steps_request_the_other_samples_they_need() {
     let size = Size { width: 64, height: 64 };
     let sample = drawn(size, [[0.5; 4]; 3]);
     let steps = vec![

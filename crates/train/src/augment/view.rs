@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_an_object_decides_what_becomes_of_it() {
+    fn visible_fraction_decides_about_an_object() {
         // The right half of an image of 100x100 pixels, at twice the scale.
         let from = Part { x: 50.0, y: 0.0, width: 50.0, height: 100.0 };
         let view = View { from, to: Rect { x: 10, y: 0, width: 100, height: 200 } };

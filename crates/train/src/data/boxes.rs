@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_says_why() {
+    fn unusable_boxes_have_a_reason() {
         assert_eq!(of([10.0, 10.0, 10.0, 20.0]).0, Err(Reason::NoArea));
         assert_eq!(of([20.0, 10.0, 10.0, 20.0]).0, Err(Reason::NoArea));
         assert_eq!(of([1.0, 1.0, 1.0 + 1e-12, 2.0]).0, Err(Reason::NoArea));
@@ -60,13 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn what_reaches_over_the_border_is_cut_and_told_where_it_is_more_than_a_pixel() {
+    fn boxes_are_clipped_and_counted_beyond_one_pixel() {
         assert_eq!(of([-0.5, 0.0, 100.5, 50.0]), (Ok([0.0, 0.0, 100.0, 50.0]), 0));
         assert_eq!(of([-5.0, 10.0, 20.0, 1e300]), (Ok([0.0, 10.0, 20.0, 50.0]), 1));
     }
 
     #[test]
-    fn absurd_sizes_are_none() {
+    fn absurd_sizes_are_rejected() {
         assert_eq!(size(640.0, 480.0), Some(Size { width: 640, height: 480 }));
         for (width, height) in [(0.0, 1.0), (-1.0, 5.0), (1e9, 5.0), (3.5, 5.0), (f64::NAN, 5.0)] {
             assert_eq!(size(width, height), None);

@@ -64,7 +64,7 @@ impl DataSet {
         let absent = faults.values().filter(|fault| matches!(fault, Checked::Absent)).count();
         let line = |(index, fault): (&usize, &Checked)| match fault {
             Checked::Bad(what) => what.clone(),
-            _ => format!("{}: not there", self.entries[*index].path.display()),
+            _ => format!("{}: does not exist", self.entries[*index].path.display()),
         };
         let listed = faults.iter().take(LISTED).map(line).collect();
         Err(DataError::Pictures { absent, bad: faults.len() - absent, of: self.entries.len(), listed })
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_image_that_would_stop_a_training_is_found_before() {
+    fn unusable_images_are_found_before_training() {
         let jpeg = encoded(40, 24, image::ImageFormat::Jpeg);
         let resized = encoded(20, 12, image::ImageFormat::Png);
         let files: [(&str, &[u8]); 6] = [
@@ -173,12 +173,12 @@ mod tests {
         fs::remove_file(root.path().join("gone.jpg")).unwrap();
         let error = set.check_pictures().unwrap_err().to_string();
         for part in [
-            "1 of 6 pictures are not there, and 4 cannot be used",
+            "1 of 6 images do not exist, and 4 cannot be used",
             "empty.jpg cannot be read: it is an empty file",
             "page.jpg cannot be read: it is an HTML page",
-            "resized.png is 20x12 and its annotation is about 40x24",
+            "resized.png is 20x12 and its annotation is for 40x24",
             "cut.jpg is damaged: it is cut off",
-            "gone.jpg: not there",
+            "gone.jpg: does not exist",
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn images_that_are_turned_are_counted_and_their_size_is_that_of_the_display() {
+    fn rotated_images_are_counted_and_measured_as_displayed() {
         let turned =
             fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/pictures/turned-6.jpg")).unwrap();
         let files: [(&str, &[u8]); 1] = [("turned.jpg", &turned)];
@@ -197,20 +197,20 @@ mod tests {
         let (_root, as_displayed) = set(&files, &json!([]), ExifOrientation::Apply);
         for error in [as_displayed.check_pictures().unwrap_err(), as_displayed.read(0).unwrap_err()] {
             let error = error.to_string();
-            assert!(error.contains("is 24x40 and its annotation is about 40x24"), "{error}");
+            assert!(error.contains("is 24x40 and its annotation is for 40x24"), "{error}");
             assert!(error.contains("`exif_orientation`"), "{error}");
         }
     }
 
     #[test]
-    fn a_set_without_an_object_that_counts_is_an_error() {
+    fn data_set_with_only_ignored_objects_is_an_error() {
         let jpeg = encoded(40, 24, image::ImageFormat::Jpeg);
         let files: [(&str, &[u8]); 1] = [("a.jpg", &jpeg)];
         let object = |crowd: u8| json!([{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "iscrowd": crowd}]);
         for (annotations, ignored) in [(json!([]), 0), (object(1), 1)] {
             let (_root, set) = set(&files, &annotations, ExifOrientation::Apply);
-            let error = set.check_objects("[data] `val`", "to judge the network by").unwrap_err().to_string();
-            assert!(error.starts_with("[data] `val` has no object to judge the network by"), "{error}");
+            let error = set.check_objects("[data] `val`", "for evaluation").unwrap_err().to_string();
+            assert!(error.starts_with("[data] `val` has no object for evaluation"), "{error}");
             assert!(error.contains(&format!("{ignored} objects that are ignored (`iscrowd`)")), "{error}");
         }
         set(&files, &object(0), ExifOrientation::Apply).1.check_objects("", "").unwrap();

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_data_sets_numbers_become_contiguous_and_come_back() {
+    fn category_ids_map_to_contiguous_class_ids_and_back() {
         let classes =
             Classes::numbered(vec![(90, "toothbrush".into()), (1, "person".into()), (13, "stop".into())]);
         assert_eq!(classes.names(), ["person", "stop", "toothbrush"]);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pictures_classes_are_counted_from_0() {
+    fn image_classes_are_numbered_from_0() {
         let classes = Classes::of_pictures(vec!["cat".into(), "dog".into()]);
         assert_eq!((classes.id("cat"), classes.name(1), classes.place(1)), (Some(0), "dog", Some(1)));
     }

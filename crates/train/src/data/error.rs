@@ -13,17 +13,17 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DataError {
     #[error(
-        "`{text}` names no data set: it takes KIND:PATH, where KIND is `folder` (a folder a class), `coco` (its \
-         JSON, or the folder that has `annotations/`) or `voc` (the folder that has `Annotations/`)"
+        "`{text}` is not a data set; use KIND:PATH, where KIND is `folder` (one folder per class), `coco` (its JSON \
+         file, or the folder that has `annotations/`) or `voc` (the folder that has `Annotations/`)"
     )]
     Kind { text: String },
     #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} has {bytes} bytes, and {limit} are the most that such a file may have", path.display())]
+    #[error("{} has {bytes} bytes, and the limit for such a file is {limit}", path.display())]
     TooLarge { path: PathBuf, bytes: u64, limit: u64 },
-    #[error("{} is no COCO file ({expected})", path.display())]
+    #[error("{} is not a COCO file ({expected})", path.display())]
     Json { path: PathBuf, expected: &'static str, source: serde_json::Error },
-    #[error("{} is no XML", path.display())]
+    #[error("{} is not an XML file", path.display())]
     Xml { path: PathBuf, source: roxmltree::Error },
     #[error("{}, {place}: {what}", path.display())]
     Wrong { path: PathBuf, place: String, what: String },
@@ -34,8 +34,8 @@ pub enum DataError {
     #[error("{}", unusable(*absent, *bad, *of, listed))]
     Pictures { absent: usize, bad: usize, of: usize, listed: Vec<String> },
     #[error(
-        "{what} has no object {purpose}: {pictures} pictures, {ignored} objects that are ignored ({kind}), {left_out} left out; \
-         see that it is the right data set and split, and that `classes` are spelled as there"
+        "{what} has no object {purpose}: {pictures} images, {ignored} objects that are ignored ({kind}), \
+         {left_out} skipped; check the data set, its split and the spelling of `classes`"
     )]
     NoObjects {
         what: String,
@@ -50,8 +50,8 @@ pub enum DataError {
     #[error(transparent)]
     Picture(#[from] ModelError),
     #[error(
-        "{} is {}x{} and its annotation is about {}x{}: its boxes would lie elsewhere; put the two right, or \
-         take the picture out{}", path.display(), found.width, found.height, said.width, said.height, turned(*said, *found)
+        "{} is {}x{} and its annotation is for {}x{}, so its boxes would be misplaced; correct one of the two, or \
+         remove the image{}", path.display(), found.width, found.height, said.width, said.height, turned(*said, *found)
     )]
     Size { path: PathBuf, said: Size, found: Size },
 }
@@ -77,7 +77,7 @@ impl DataError {
 /// Returns a hint for the case that width and height are exchanged.
 fn turned(said: Size, found: Size) -> &'static str {
     if said.width == found.height && said.height == found.width {
-        ". Its EXIF data may have it turned for display: `exif_orientation` says whether that is applied"
+        ". Its EXIF orientation may rotate it for display; `exif_orientation` decides whether that is applied"
     } else {
         ""
     }
@@ -85,20 +85,20 @@ fn turned(said: Size, found: Size) -> &'static str {
 
 fn unusable(absent: usize, bad: usize, of: usize, listed: &[String]) -> String {
     let counts = match (absent, bad) {
-        (absent, 0) => format!("{absent} of {of} pictures are not there"),
-        (0, bad) => format!("{bad} of {of} pictures cannot be used"),
-        (absent, bad) => format!("{absent} of {of} pictures are not there, and {bad} cannot be used"),
+        (absent, 0) => format!("{absent} of {of} images do not exist"),
+        (0, bad) => format!("{bad} of {of} images cannot be used"),
+        (absent, bad) => format!("{absent} of {of} images do not exist, and {bad} cannot be used"),
     };
     let more = match (absent + bad).checked_sub(listed.len()) {
         None | Some(0) => String::new(),
         Some(more) => format!("\n  and {more} more"),
     };
     let listed: String = listed.iter().map(|line| format!("\n  {line}")).collect();
-    format!("{counts}; fetch them, name the data set where they are, or take them out:{listed}{more}")
+    format!("{counts}; fetch them, correct the path of the data set, or remove them from it:{listed}{more}")
 }
 
 fn known(there: &[String]) -> String {
-    if there.is_empty() { "there is none".into() } else { format!("it has {}", there.join(", ")) }
+    if there.is_empty() { "it has no splits".into() } else { format!("it has {}", there.join(", ")) }
 }
 
 fn quoted(names: &[String]) -> String {

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_leads_nowhere_else() {
+    fn paths_outside_of_the_data_set_are_rejected() {
         let folder = Path::new("/data");
         assert_eq!(within(folder, "val/1.jpg"), Some("/data/val/1.jpg".into()));
         for name in ["", "../1.jpg", "/etc/passwd", "a/../../b", "a\0b"] {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_another_system_is_one_of_this() {
+    fn windows_and_absolute_paths_are_converted() {
         for (name, here) in [
             ("images\\1 a.jpg", "images/1 a.jpg"),
             ("C:\\Users\\me\\1.jpg", "1.jpg"),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systems_leave_is_not_listed() {
+    fn operating_system_metadata_files_are_not_listed() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["._a.xml", "a.xml", ".DS_Store", ".b.xml"] {
             fs::write(folder.path().join(name), "").unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_above_the_limit_is_an_error() {
+    fn too_large_file_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "12345").unwrap();
         assert_eq!(read(file.path(), 5).unwrap(), b"12345");

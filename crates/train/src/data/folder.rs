@@ -29,7 +29,7 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
     };
     let names = folders(&root)?;
     if names.is_empty() {
-        return Err(DataError::layout(&root, "there is no folder in it; each class has to have one"));
+        return Err(DataError::layout(&root, "it has no folders; each class needs one"));
     }
     if split.is_none() && names.iter().all(|name| SPLITS.contains(&name.as_str())) {
         let what = format!("its folders are splits rather than classes; name one of {}", names.join(", "));
@@ -55,7 +55,7 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
         }
     }
     if entries.is_empty() {
-        return Err(DataError::layout(&root, "there is no picture in its folders"));
+        return Err(DataError::layout(&root, "its folders have no images"));
     }
     let classes = Classes::of_pictures(names);
     Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Crowds, of_pictures: true, exif })
@@ -70,7 +70,7 @@ fn collect(
     if depth == 0 {
         return Err(DataError::layout(
             folder,
-            "its folders lie too deep in one another; is one a link to another?",
+            "its folders are nested too deeply; check for links to a parent folder",
         ));
     }
     for path in listed(folder)? {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_folders_and_what_is_no_picture_is_said() {
+    fn folders_are_classes_and_other_files_are_skipped() {
         let root = tempfile::tempdir().unwrap();
         for name in
             ["train/cat/b.png", "train/cat/more/a.PNG", "train/dog/c.jpg", "train/dog/Thumbs.db", "train/x"]
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_a_circle_is_an_error() {
+    fn symbolic_link_cycle_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "cat/a.png");
         std::os::unix::fs::symlink(root.path().join("cat"), root.path().join("cat/again")).unwrap();
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_folders_or_pictures_is_an_error() {
+    fn folder_without_classes_or_images_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         assert!(
             open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string().contains("no folder")
         );
         put(root.path(), "cat/notes.txt");
         assert!(
-            open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string().contains("no picture")
+            open(root.path(), None, ExifOrientation::Apply).unwrap_err().to_string().contains("no images")
         );
         assert!(open(&root.path().join("nowhere"), None, ExifOrientation::Apply).is_err());
     }

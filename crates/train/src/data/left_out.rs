@@ -34,15 +34,15 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoArea => "its box has no area",
-            Self::Outside => "its box lies outside of the picture",
-            Self::NotANumber => "a corner of its box is no number",
+            Self::Outside => "its box is outside of the image",
+            Self::NotANumber => "a corner of its box is not a number",
             Self::NoBox => "it has no box",
             Self::UnknownClass => "the file does not list its class",
-            Self::NotAsked => "its class was not asked for",
-            Self::UnknownPicture => "the file does not list its picture",
-            Self::NotAPicture => "it is no picture by its name",
-            Self::EmptyClass => "the class has no pictures",
-            Self::Repeated => "the split names it again",
+            Self::NotAsked => "its class is not among the selected classes",
+            Self::UnknownPicture => "the file does not list its image",
+            Self::NotAPicture => "its name is not that of an image file",
+            Self::EmptyClass => "the class has no images",
+            Self::Repeated => "the split lists it again",
         })
     }
 }
@@ -97,15 +97,15 @@ impl LeftOut {
     }
 }
 
-/// Writes `left out: 2 (its box has no area: 2)`, then the first ten items, one per line.
+/// Writes `skipped: 2 (its box has no area: 2)`, then the first ten items, one per line.
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.items.is_empty() {
-            write!(f, "left out: nothing")?;
+            write!(f, "skipped: nothing")?;
         } else {
             let counts: Vec<String> =
                 self.counts().iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
-            write!(f, "left out: {} ({})", self.items.len(), counts.join("; "))?;
+            write!(f, "skipped: {} ({})", self.items.len(), counts.join("; "))?;
         }
         for item in self.items.iter().take(NAMED) {
             write!(f, "\n  {}, {}: {}", item.file.display(), item.what, item.reason)?;
@@ -114,7 +114,7 @@ impl fmt::Display for LeftOut {
             write!(f, "\n  and {more} more")?;
         }
         if self.cut > 0 {
-            write!(f, "\ncut at the picture's border: {}", self.cut)?;
+            write!(f, "\nclipped at the image border: {}", self.cut)?;
         }
         Ok(())
     }

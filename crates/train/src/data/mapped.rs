@@ -88,7 +88,7 @@ impl Mapping<'_> {
                 let mapped: Option<Vec<(u32, f32)>> =
                     parts.iter().map(|(id, part)| Some((self.id(*id)?, *part))).collect();
                 let Some(mapped) = mapped else {
-                    left_out.add(path, "the picture", Reason::NotAsked);
+                    left_out.add(path, "the image", Reason::NotAsked);
                     return None;
                 };
                 *parts = mapped;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_may_know_more_than_is_there() {
+    fn network_may_have_more_classes_than_the_data_set() {
         let classes = || Classes::of_objects(names(&["a", "b"]));
         let seen = set(classes(), vec![objects(&[1, 2])]).seen_by(&names(&["c", "b", "N/A"])).unwrap();
         assert_eq!(seen.classes().names(), ["c", "b", "N/A"]);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_get_the_numbers_of_the_names_asked_for() {
+    fn objects_get_the_ids_of_the_selected_classes() {
         let classes = [(1, "person"), (13, "stop"), (90, "toothbrush")];
         let classes = Classes::numbered(classes.map(|(number, name)| (number, name.to_owned())).to_vec());
         let set = set(classes, vec![objects(&[1, 2, 3, 1]), objects(&[2])]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_pictures_of_other_classes_are_left_out() {
+    fn images_of_other_classes_are_skipped() {
         let classes = Classes::of_pictures(names(&["cat", "dog", "eel"]));
         let set = set(classes, [0, 1, 2].map(|id| Target::Class(vec![(id, 1.0)])).to_vec());
         let mapped = set.with_classes(&names(&["eel", "cat"])).unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_not_there_are_named() {
+    fn missing_classes_are_named() {
         let set = set(Classes::of_objects(names(&["cat", "dog"])), vec![]);
         let error = set.with_classes(&names(&["cat", "eel", "fly"])).unwrap_err().to_string();
         assert_eq!(error, "the data set has no class `eel`, `fly`; it has `cat`, `dog`");

@@ -62,9 +62,9 @@ impl Overview {
 
 impl fmt::Display for Overview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "pictures: {} ({} without an object)", self.pictures, self.empty)?;
+        writeln!(f, "images: {} ({} without an object)", self.pictures, self.empty)?;
         for ClassCount { name, pictures, objects, ignored } in &self.classes {
-            write!(f, "{name}: in {pictures} pictures")?;
+            write!(f, "{name}: in {pictures} images")?;
             if *objects + *ignored > 0 {
                 write!(f, ", {objects} objects")?;
             }
@@ -77,7 +77,7 @@ impl fmt::Display for Overview {
         if self.judged_only > 0 {
             write!(
                 f,
-                "\nleft out of training only, evaluation counts them as pycocotools does: {}",
+                "\nskipped in training only, evaluation counts them as pycocotools does: {}",
                 self.judged_only
             )?;
         }

@@ -63,12 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_has_a_kind_and_a_path() {
+    fn data_source_is_parsed_from_kind_and_path() {
         let source: DataSource = "voc:../data:1".parse().unwrap();
         assert_eq!(source, DataSource { kind: DataKind::Voc, path: "../data:1".into() });
         for text in ["", "voc", "voc:", "yolo:x", "../data"] {
             let error = text.parse::<DataSource>().unwrap_err().to_string();
-            assert!(error.contains("takes KIND:PATH"), "{error}");
+            assert!(error.contains("use KIND:PATH"), "{error}");
         }
     }
 }

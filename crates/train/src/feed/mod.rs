@@ -133,7 +133,7 @@ impl Iterator for Readers {
         self.left = self.left.checked_sub(1)?;
         let queue = &self.queues[self.next];
         self.next = (self.next + 1) % self.queues.len();
-        Some(queue.recv().unwrap_or_else(|_| Err("a thread that reads pictures has ended".into())))
+        Some(queue.recv().unwrap_or_else(|_| Err("a thread that reads images has stopped".into())))
     }
 }
 
@@ -144,7 +144,7 @@ fn read(set: &DataSet, prepare: &Prepare, batch: &[(usize, u64)]) -> BatchResult
     let truth = Truth::new(samples.iter().map(|sample| &sample.target), set.classes().len());
     let pixels: Option<Vec<Pixels>> =
         samples.into_iter().map(|Sample { picture, .. }| Pixels::new(picture.size, picture.rgb)).collect();
-    let pixels = pixels.ok_or("a picture has other bytes than its size says")?;
+    let pixels = pixels.ok_or("the length of an image's data does not match its size")?;
     let x = stack_pictures(&pixels.iter().collect::<Vec<_>>())?;
     Ok(Batch { x, truth })
 }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_has_each_picture_once_and_is_always_the_same() {
+    fn epoch_order_is_deterministic_with_each_image_once() {
         let order = Order::Shuffled { count: 50 };
         let first = order.of_epoch(3, 0);
         assert_eq!(first, order.of_epoch(3, 0));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_come_alike() {
+    fn balanced_order_draws_classes_equally() {
         let order =
             Order::Balanced { count: 1000, of_class: vec![(0..990).collect(), (990..1000).collect()] };
         let rare = order.of_epoch(1, 0).into_iter().filter(|index| *index >= 990).count();

@@ -86,9 +86,9 @@ pub(super) fn resume(
     let mut tensors = weights::read(&file)?.tensors;
     let text = tensors.remove(PLACE).and_then(|text| Vec::<u8>::try_from(&text.to_device(Device::Cpu)).ok());
     let place: Option<Place> = text.and_then(|text| serde_json::from_slice(&text).ok());
-    let place = place.ok_or_else(|| none("it does not say where a run was"))?;
+    let place = place.ok_or_else(|| none("it does not contain the position of a run"))?;
     if place.recipe.is_empty() && !recipe.is_empty() {
-        return Err(none("an earlier version of Lookout wrote it, which did not keep the recipe's keys"));
+        return Err(none("an earlier version of Lookout wrote it, which did not save the recipe's keys"));
     }
     let changed = recipe.changed_from(&place.recipe);
     if !changed.is_empty() {

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_drawn_of_what_there_is() {
+    fn curves_are_drawn_from_available_metrics() {
         let evaluation = Told::Evaluation(EvaluationTold {
             epoch: 1,
             step: 10,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_laid_over_each_other_in_a_color_each() {
+    fn compared_runs_have_different_colors() {
         let folder = tempfile::tempdir().unwrap();
         let [short, long, none] = ["short", "long", "none"].map(|name| folder.path().join(name));
         run(&short, &[step(1, 3.0), step(5, 2.0)]);

@@ -24,15 +24,16 @@ pub enum FitError {
     Batch(#[source] Box<dyn Error + Send + Sync>),
     #[error("the network could not be evaluated")]
     Judge(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the data set has no batch: `batch` is larger than it, or it is empty")]
+    #[error("the data set is smaller than one batch; reduce `batch`, or use a larger data set")]
     NoBatch,
     #[error(
-        "the loss is no number at step {step}: take a smaller `lr`, more `warm_up_steps` or a `clip_norm`"
+        "the loss or its gradient is not finite at step {step}: use a smaller `lr`, more `warm_up_steps` or a \
+         `clip_norm`"
     )]
     NoNumber { step: u64 },
     #[error("the network failed: {reason}")]
     Torch { reason: String },
-    #[error("step {step} left weights that are no numbers; what was written before is kept")]
+    #[error("the weights are not finite after step {step}; the files of the last save are kept")]
     NotFinite { step: u64, source: FormatError },
     #[error("[model] `{key}`")]
     Begin { key: &'static str, source: Box<ModelError> },
@@ -41,12 +42,13 @@ pub enum FitError {
     #[error("{} cannot be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(
-        "{} was written by another recipe: {}; set back what differs to resume it, or start over with `lookout train \
-         RECIPE --anew`, which replaces it", path.display(), differences(changed)
+        "{} was written with other settings: {}; restore these settings to resume it, or start over with `lookout \
+         train RECIPE --anew`, which replaces it", path.display(), differences(changed)
     )]
     OtherRun { path: PathBuf, changed: Vec<Changed> },
     #[error(
-        "{} is no checkpoint that can be resumed: {what}; start over with `lookout train RECIPE --anew`, which replaces it",
+        "{} is not a checkpoint that can be resumed: {what}; start over with `lookout train RECIPE \
+         --anew`, which replaces it",
         path.display()
     )]
     NoCheckpoint { path: PathBuf, what: &'static str },

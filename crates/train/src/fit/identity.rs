@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_with_another_value_is_named_with_both() {
+    fn changed_keys_are_listed_with_both_values() {
         let mut before = Identity::default();
         before.set("optimizer.lr", 0.0005);
         before.set("train.batch", 8);

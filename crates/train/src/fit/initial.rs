@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_begins_as_torchvisions() {
+    fn initialization_matches_torchvision() {
         let network = Network::new("fcos_resnet50_fpn", 4).unwrap();
         initialize(&network, 3);
         let tensors = network.tensors();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn other_classes_are_learned_anew_and_frozen_stages_stay() {
+    fn class_layers_are_reset_and_frozen_stages_are_kept() {
         let state = |classes| {
             let mut network = Network::new("resnet18", classes).unwrap();
             network.fill(1);

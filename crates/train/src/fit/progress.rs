@@ -53,7 +53,7 @@ fn step_line(told: &StepTold) -> String {
 
 fn evaluation_line(told: &EvaluationTold) -> String {
     let metrics = told.metrics.iter().map(|(name, value)| format!(", {name} {value:.4}"));
-    let best = if told.best { ", the best yet" } else { "" };
+    let best = if told.best { ", best so far" } else { "" };
     format!("epoch {}: score {:.4}{}{best}", told.epoch, told.score, metrics.collect::<String>())
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_say_where_it_is() {
+    fn progress_lines_show_step_and_metrics() {
         let told = StepTold {
             epoch: 2,
             step: 30,
@@ -86,6 +86,6 @@ mod tests {
             metrics: BTreeMap::from([("ap50".to_owned(), 0.7)]),
             elapsed_s: 10.0,
         };
-        assert_eq!(evaluation_line(&told), "epoch 2: score 0.5000, ap50 0.7000, the best yet");
+        assert_eq!(evaluation_line(&told), "epoch 2: score 0.5000, ap50 0.7000, best so far");
     }
 }

@@ -184,7 +184,7 @@ impl<'t> Fitting<'t> {
         let mut average = run.fit.ema.map(|decay| Average::new(decay, &optimizer.wholes()));
         let place = checkpoint::resume(&run.folder, &run.recipe, &mut optimizer, average.as_mut())?;
         if let Some(place) = &place {
-            tracing::info!(epoch = place.epoch, step = place.step, "going on from the checkpoint");
+            tracing::info!(epoch = place.epoch, step = place.step, "resuming from the checkpoint");
         }
         let place = place.unwrap_or_else(|| Place { recipe: run.recipe.clone(), ..Place::default() });
         let metrics = run.folder.join("metrics.jsonl");

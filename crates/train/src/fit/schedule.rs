@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_warms_up_and_falls() {
+    fn learning_rate_warms_up_and_decays() {
         let cosine = ScheduleSettings { warm_up_steps: 10, ..ScheduleSettings::default() };
         let at = |step| factor(&cosine, step, 110, 50);
         assert!((at(0) - 0.1009).abs() < 1e-9, "{}", at(0));
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn it_falls_after_the_epochs_that_are_named() {
+    fn learning_rate_drops_at_the_configured_epochs() {
         let shape = Shape::Steps { epochs: vec![2, 3], gamma: 0.1 };
         let settings = ScheduleSettings { shape, ..ScheduleSettings::default() };
         let at = |step| factor(&settings, step, 40, 10);

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rare_classes_count_more() {
+    fn rare_classes_have_higher_weights() {
         assert_eq!(balanced(&[30, 10]), [40.0 / 60.0, 2.0]);
         assert_eq!(balanced(&[4, 0]), [0.5, 2.0]);
     }

@@ -12,19 +12,20 @@ pub enum MeasureError {
     #[error("the network failed: {reason}")]
     Network { reason: String },
     #[error(
-        "the network tells {network} classes apart and the data set {set}; name the network's classes in its order"
+        "the network has {network} classes and the data set has {set}; give the names of \
+         the network's classes in its order"
     )]
     Classes { network: usize, set: usize },
-    #[error("the network is a classifier and the data set is of objects; take one of kind `folder`")]
+    #[error("the network is a classifier and the data set has objects; use a data set of kind `folder`")]
     NeedsPictures,
     #[error(
-        "the network is a detector and the data set is of whole pictures; take one of kind `coco` or `voc`"
+        "the network is a detector and the data set has image classes; use a data set of kind `coco` or `voc`"
     )]
     NeedsObjects,
-    #[error("a TorchScript module is not measured; take one of {}", lookout_config::ARCHS.join(", "))]
+    #[error("TorchScript modules cannot be evaluated; use one of {}", lookout_config::ARCHS.join(", "))]
     Script,
-    #[error("the picture `{name}` could not be read: {reason}")]
+    #[error("the image `{name}` cannot be read: {reason}")]
     Picture { name: String, reason: String },
-    #[error("a thread that reads pictures has ended")]
+    #[error("a thread that reads images has stopped")]
     Reader,
 }

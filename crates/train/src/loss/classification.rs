@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn focal_loss_without_its_power_is_cross_entropy() {
+    fn focal_loss_with_gamma_0_is_cross_entropy() {
         let classes = Tensor::from_slice(&[0_i64, 2]);
         let weights = Some(Tensor::from_slice(&[1.0_f32, 2.0, 3.0]));
         let loss = |kind| {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_one_class_may_be_told_either_way() {
+    fn class_id_and_one_hot_targets_have_equal_loss() {
         let loss = ClassLoss { label_smoothing: 0.1, ..ClassLoss::default() };
         let hard = Tensor::from_slice(&[0_i64, 2]);
         let soft = hard.one_hot(3).to_kind(Kind::Float);

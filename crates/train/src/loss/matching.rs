@@ -73,7 +73,7 @@ mod tests {
     const OBJECT: [f32; 4] = [0.0, 0.0, 10.0, 10.0];
 
     #[test]
-    fn an_anchor_is_on_an_object_off_it_or_neither() {
+    fn anchors_are_positive_negative_or_ignored() {
         let anchors =
             [[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 4.5], [0.0, 0.0, 10.0, 3.0], [20.0, 20.0, 30.0, 30.0]];
         assert_eq!(matched(&[OBJECT], &[], &anchors), [0, LEFT_OUT, BACKGROUND, BACKGROUND]);
@@ -81,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_no_anchor_fits_gets_the_nearest() {
+    fn object_without_a_match_gets_its_best_anchor() {
         let anchors = [[0.0, 0.0, 10.0, 3.0], [0.0, 0.0, 10.0, 2.0]];
         assert_eq!(matched(&[OBJECT], &[], &anchors), [0, BACKGROUND]);
     }
 
     #[test]
-    fn what_lies_in_something_ignored_teaches_nothing_but_of_an_object() {
+    fn anchors_in_ignored_regions_are_ignored_unless_matched() {
         let crowd = [[0.0, 0.0, 40.0, 40.0]];
         let anchors = [
             [0.0, 0.0, 10.0, 10.0],

@@ -45,11 +45,11 @@ impl Losses {
 /// Why the losses of a batch cannot be computed: the network and the ground truth do not match.
 #[derive(Debug, Error)]
 pub enum LossError {
-    #[error("`{arch}` is no network that can be trained")]
+    #[error("`{arch}` cannot be trained")]
     UnknownArch { arch: String },
-    #[error("the batch holds {found}, and {arch} learns {wanted}")]
+    #[error("the batch has {found}, and {arch} is trained on {wanted}")]
     WrongTruth { arch: String, wanted: &'static str, found: &'static str },
-    #[error("the batch has the truth of {found} pictures, and there are {wanted}")]
+    #[error("the batch has ground truth for {found} images, and it has {wanted} images")]
     Count { wanted: i64, found: usize },
 }
 

@@ -20,7 +20,7 @@ pub(super) trait Named: Copy {
 /// Converts the number of a field to its enum. An unknown number makes the record unreadable, as an unknown name does
 /// in JSON.
 pub(super) fn named<T: Named>(field: &'static str, number: i32) -> Result<T, BadField> {
-    T::from_number(number).ok_or_else(|| BadField::new(field, format!("{number} is no known value")))
+    T::from_number(number).ok_or_else(|| BadField::new(field, format!("unknown value {number}")))
 }
 
 pub(super) fn optional_named<T: Named>(
@@ -97,7 +97,7 @@ pub(super) fn causes<C: Cause>(
 ) -> Result<BTreeMap<C, u64>, BadField> {
     let cause = |name: &str| C::ALL.iter().copied().find(|cause| cause.name() == name);
     let told = |name: &str| {
-        BadField::new(field, format!("`{}` is no known cause", name.chars().take(80).collect::<String>()))
+        BadField::new(field, format!("unknown cause `{}`", name.chars().take(80).collect::<String>()))
     };
     counts
         .into_iter()

@@ -28,7 +28,7 @@ impl TryFrom<proto::StatusRecord> for StatusRecord {
         match status.kind {
             Some(Kind::Camera(camera)) => camera.try_into().map(Self::Camera),
             Some(Kind::Worker(worker)) => worker.try_into().map(Self::Worker),
-            None => Err(BadField::new("kind", "it is missing, or none that is known")),
+            None => Err(BadField::new("kind", "the kind is missing or unknown")),
         }
     }
 }

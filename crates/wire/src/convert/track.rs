@@ -44,7 +44,7 @@ impl TryFrom<proto::TrackRecord> for TrackRecord {
     type Error = BadField;
 
     fn try_from(track: proto::TrackRecord) -> Result<Self, BadField> {
-        let velocity = track.velocity.ok_or_else(|| BadField::new("velocity", "it is missing"))?;
+        let velocity = track.velocity.ok_or_else(|| BadField::new("velocity", "the field is missing"))?;
         Ok(Self {
             schema: track.schema,
             camera: id("camera", &track.camera)?,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::proto::{Proto, in_oneof, is_optional, is_repeated, map_entry, short, type_of};
 
 #[test]
-fn each_format_has_what_the_other_has() {
+fn both_formats_have_the_same_fields() {
     let proto = Proto::read("");
     let mut reached = BTreeSet::new();
     for (name, schema) in [
@@ -25,10 +25,10 @@ fn each_format_has_what_the_other_has() {
         pairing.message(name, &schema);
     }
     for message in proto.messages() {
-        assert!(reached.contains(message.name()), "{} belongs to no record", message.name());
+        assert!(reached.contains(message.name()), "{} is not used by any record", message.name());
     }
     for named in proto.enums() {
-        assert!(reached.contains(named.name()), "{} belongs to no record", named.name());
+        assert!(reached.contains(named.name()), "{} is not used by any record", named.name());
     }
 }
 
@@ -46,8 +46,11 @@ impl Pairing<'_> {
 
     fn message(&mut self, name: &str, schema: &Value) {
         self.reached.insert(short(name).to_owned());
-        let message =
-            self.proto.message(name).unwrap_or_else(|| panic!("there is no message {name}")).clone();
+        let message = self
+            .proto
+            .message(name)
+            .unwrap_or_else(|| panic!("message {name} is missing in schemas/lookout.proto"))
+            .clone();
         let schema = self.resolved(schema).clone();
         let fields: BTreeSet<&str> = match schema.get("oneOf").and_then(Value::as_array) {
             Some(variants) => variants.iter().map(|variant| self.variant(&message, variant)).collect(),
@@ -66,7 +69,7 @@ impl Pairing<'_> {
     fn variant<'b>(&mut self, message: &'b DescriptorProto, variant: &Value) -> &'b str {
         let kind = variant["properties"]["kind"]["const"].as_str().unwrap();
         let field = named(message, kind);
-        assert!(in_oneof(field), "{}.{kind} is in no oneof", message.name());
+        assert!(in_oneof(field), "{}.{kind} is not in a oneof", message.name());
         let fields = if variant.get("$ref").is_some() { self.resolved(variant) } else { variant }.clone();
         self.message(field.type_name(), &fields);
         field.name()
@@ -79,7 +82,7 @@ impl Pairing<'_> {
         let is_time = text(&schema, "format") == "date-time";
         let field =
             if is_time { named(message, &format!("{property}_us")) } else { named(message, property) };
-        assert_eq!(is_optional(field), nullable, "{at}: one may be missing and the other may not");
+        assert_eq!(is_optional(field), nullable, "{at}: optional in one format only");
         assert!(!in_oneof(field), "{at} is in a oneof");
         if let Some(entry) = map_entry(message, field) {
             assert_eq!(type_of(named(entry, "key")), "string", "{at}");
@@ -114,13 +117,14 @@ impl Pairing<'_> {
             // So many numbers in an order are a message that names them.
             ("array", _) => return self.tuple(at, field, &schema),
             ("", _) if schema.get("oneOf").is_some() => return self.message(field.type_name(), &schema),
-            other => panic!("{at}: {other:?} has no rule here"),
+            other => panic!("{at}: {other:?} is not handled by this test"),
         };
         assert!(wanted.contains(&type_of(field).as_str()), "{at}: {} for {wanted:?}", type_of(field));
     }
 
     fn tuple(&mut self, at: &str, field: &FieldDescriptorProto, schema: &Value) {
-        let message = self.proto.message(field.type_name()).unwrap_or_else(|| panic!("{at} is no message"));
+        let message =
+            self.proto.message(field.type_name()).unwrap_or_else(|| panic!("{at} is not a message"));
         self.reached.insert(message.name().to_owned());
         assert_eq!(schema["minItems"], message.field.len(), "{at}");
         assert_eq!(schema["maxItems"], message.field.len(), "{at}");
@@ -129,7 +133,7 @@ impl Pairing<'_> {
     }
 
     fn enumeration(&mut self, at: &str, name: &str, names: &[String]) {
-        let found = self.proto.enumeration(name).unwrap_or_else(|| panic!("{at} is no enum"));
+        let found = self.proto.enumeration(name).unwrap_or_else(|| panic!("{at} is not an enum"));
         self.reached.insert(found.name().to_owned());
         let prefix = screaming(found.name());
         let mut wanted = vec![format!("{prefix}_UNSPECIFIED")];

@@ -5,15 +5,15 @@ use prost_types::{DescriptorProto, field_descriptor_proto::Type};
 use crate::proto::{Proto, in_oneof, is_optional, type_of};
 
 #[test]
-fn what_was_released_holds() {
+fn is_compatible_with_the_released_messages() {
     let (released, now) = (Proto::read("released"), Proto::read(""));
     assert_eq!(released.package(), now.package());
     for old in released.messages() {
-        let new = now.message(old.name()).unwrap_or_else(|| panic!("{} is gone", old.name()));
+        let new = now.message(old.name()).unwrap_or_else(|| panic!("{} was removed", old.name()));
         hold(old, new);
     }
     for old in released.enums() {
-        let new = now.enumeration(old.name()).unwrap_or_else(|| panic!("{} is gone", old.name()));
+        let new = now.enumeration(old.name()).unwrap_or_else(|| panic!("{} was removed", old.name()));
         for value in &old.value {
             let found = new.value.iter().find(|found| found.number() == value.number());
             assert_eq!(found.map(|found| found.name()), Some(value.name()), "{}", old.name());
@@ -27,20 +27,20 @@ fn hold(old: &DescriptorProto, new: &DescriptorProto) {
     for field in &old.field {
         let at = format!("{}.{}", old.name(), field.name());
         let found = new.field.iter().find(|found| found.number() == field.number());
-        let found = found.unwrap_or_else(|| panic!("{at} is gone"));
-        assert_eq!(found.name(), field.name(), "{at}: its number is another's");
+        let found = found.unwrap_or_else(|| panic!("{at} was removed"));
+        assert_eq!(found.name(), field.name(), "{at}: its number is used by another field");
         assert_eq!(type_of(found), type_of(field), "{at}");
         assert_eq!(found.label(), field.label(), "{at}");
         assert_eq!((is_optional(found), in_oneof(found)), (is_optional(field), in_oneof(field)), "{at}");
     }
     for nested in &old.nested_type {
         let found = new.nested_type.iter().find(|found| found.name() == nested.name());
-        hold(nested, found.unwrap_or_else(|| panic!("{} is gone", nested.name())));
+        hold(nested, found.unwrap_or_else(|| panic!("{} was removed", nested.name())));
     }
 }
 
 #[test]
-fn no_message_can_begin_as_json_does() {
+fn no_message_starts_like_json() {
     // A field's key is its number and how its value is written: a varint, 8 bytes, a length or 4 bytes.
     let written = [0u32, 1, 2, 5];
     for message in Proto::read("").messages() {

@@ -63,32 +63,32 @@ impl Damage {
 
 proptest! {
     #[test]
-    fn frames_come_back(record in sound::frame()) {
+    fn frames_round_trip(record in sound::frame()) {
         comes_back(&record)?;
     }
 
     #[test]
-    fn status_comes_back(record in sound::status()) {
+    fn status_records_round_trip(record in sound::status()) {
         comes_back(&record)?;
     }
 
     #[test]
-    fn snapshots_come_back(record in sound::snapshot()) {
+    fn snapshots_round_trip(record in sound::snapshot()) {
         comes_back(&record)?;
     }
 
     #[test]
-    fn tracks_come_back(record in sound::track()) {
+    fn tracks_round_trip(record in sound::track()) {
         comes_back(&record)?;
     }
 
     #[test]
-    fn alerts_come_back(record in sound::alert()) {
+    fn alerts_round_trip(record in sound::alert()) {
         comes_back(&record)?;
     }
 
     #[test]
-    fn damaged_frames_and_status_are_records_or_reasons(
+    fn decodes_or_rejects_damaged_frames_and_status(
         frame in sound::frame(), status in sound::status(), damage in Damage::any()
     ) {
         damaged(&frame, &damage)?;
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_records_of_consumers_are_records_or_reasons(
+    fn decodes_or_rejects_damaged_records_of_consumers(
         snapshot in sound::snapshot(), track in sound::track(), alert in sound::alert(), damage in Damage::any()
     ) {
         damaged(&snapshot, &damage)?;
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_reason(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn rejects_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decode::<FrameRecord>(&bytes).is_err());
         prop_assert!(decode::<StatusRecord>(&bytes).is_err());
         prop_assert!(decode::<SnapshotRecord>(&bytes).is_err());
@@ -115,7 +115,7 @@ proptest! {
 }
 
 #[test]
-fn what_no_writer_may_write_is_told_in_either_format() {
+fn rejects_invalid_records() {
     let frame = sound::usual_frame;
     let told = |record: &FrameRecord| {
         let bytes = encode(record, RecordFormat::Protobuf).unwrap();
@@ -129,7 +129,7 @@ fn what_no_writer_may_write_is_told_in_either_format() {
     assert!(matches!(told(&record), DecodeError::Unsound(wrong) if wrong.field == "detections.box"));
     let mut record = frame();
     record.schema = "lookout.frame/2".into();
-    assert_eq!(told(&record).to_string(), "its schema is `lookout.frame/2`, known is `lookout.frame/1`");
+    assert_eq!(told(&record).to_string(), "its schema is `lookout.frame/2`, supported is `lookout.frame/1`");
     // A record of another kind has the same numbers for other things.
     let track = encode(&frame(), RecordFormat::Protobuf).unwrap();
     assert!(decode::<TrackRecord>(&track).is_err());
@@ -139,7 +139,7 @@ fn what_no_writer_may_write_is_told_in_either_format() {
 }
 
 #[test]
-fn fields_of_later_versions_are_ignored() {
+fn ignores_fields_of_later_versions() {
     let record = sound::usual_frame();
     let mut bytes = encode(&record, RecordFormat::Protobuf).unwrap();
     // Field 2000, a text.

@@ -285,7 +285,7 @@ fn start_with(
             Load::Waits(step, until) => {
                 loading.begin(step);
                 let _ = until.recv();
-                anyhow::ensure!(loading.begin("cancelled?"), "it was told to stop");
+                anyhow::ensure!(loading.begin("cancelled?"), "loading was cancelled");
             }
             Load::Fails(reason) => anyhow::bail!(reason),
             Load::Panics => panic!("loading panics"),
@@ -325,7 +325,7 @@ impl Running {
     pub(crate) async fn until(&self, holds: impl Fn(&[FrameRecord]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !holds(&self.sink.records.lock().unwrap()) {
-            assert!(Instant::now() < deadline, "it did not come to hold");
+            assert!(Instant::now() < deadline, "the condition was not met within 20 s");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

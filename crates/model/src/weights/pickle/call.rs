@@ -39,7 +39,7 @@ impl<'a> Machine<'a, '_> {
                 let known = matches!(kind, Global::Tensor | Global::RebuildParameter);
                 // A nested call of the same function is rejected, which bounds the recursion depth.
                 if !known || function == Value::Global(Global::RebuildFromType) {
-                    return Err(self.malformed("a tensor is rebuilt as something else"));
+                    return Err(self.malformed("a tensor is rebuilt as another type"));
                 }
                 self.call(function, arguments)
             }

@@ -46,7 +46,7 @@ impl<'a> Cursor<'a> {
     /// Reads `count` bytes of UTF-8 text.
     pub(super) fn text(&mut self, count: u64) -> Result<&'a str, FormatError> {
         let at = self.at;
-        std::str::from_utf8(self.take(count)?).map_err(|_| FormatError::pickle(at, "a text is not UTF-8"))
+        std::str::from_utf8(self.take(count)?).map_err(|_| FormatError::pickle(at, "a string is not UTF-8"))
     }
 
     /// Reads UTF-8 text up to a line feed, which is also consumed.

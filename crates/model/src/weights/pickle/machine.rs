@@ -111,7 +111,7 @@ impl<'a> Machine<'a, '_> {
             0x90 => {
                 self.pop_to_mark()?;
                 if self.top()? != Value::Other {
-                    return Err(self.malformed("items are added to something else than a set"));
+                    return Err(self.malformed("items are added to a value that is not a set"));
                 }
             }
             0x91 => {
@@ -169,7 +169,7 @@ impl<'a> Machine<'a, '_> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Value::Text(module), Value::Text(name)) = (module, name) else {
-                    return Err(FormatError::pickle(at, "a global's name is not a text"));
+                    return Err(FormatError::pickle(at, "a global's name is not a string"));
                 };
                 self.stack.push(Value::Global(Global::named(module, name)?));
             }
@@ -186,7 +186,7 @@ impl<'a> Machine<'a, '_> {
                 let top = self.top()?;
                 let plain = matches!(top, Value::Other | Value::Unreadable(_));
                 if !plain && !matches!(self.objects_at(top), Some(Object::Dict(_) | Object::Tensor(_))) {
-                    return Err(self.malformed("attributes are set on something else than a dict or tensor"));
+                    return Err(self.malformed("attributes are set on a value that is not a dict or tensor"));
                 }
             }
             b'Q' => {
@@ -253,7 +253,7 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Value<'a>>, FormatError> {
-        let mark = self.marks.pop().ok_or_else(|| self.malformed("there is no mark"))?;
+        let mark = self.marks.pop().ok_or_else(|| self.malformed("the stack has no mark"))?;
         let count = self.stack.len().saturating_sub(mark);
         self.spend(count)?;
         Ok(self.stack.split_off(self.stack.len() - count))
@@ -301,7 +301,7 @@ impl<'a> Machine<'a, '_> {
         self.spend(items.len())?;
         match self.object_mut(top) {
             Some(Object::List(list)) => list.extend(items),
-            _ => return Err(self.malformed("an item is added to something else than a list")),
+            _ => return Err(self.malformed("an item is added to a value that is not a list")),
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl<'a> Machine<'a, '_> {
         }
         match self.object_mut(top) {
             Some(Object::Dict(dict)) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
-            _ => return Err(self.malformed("a key is set in something else than a dict")),
+            _ => return Err(self.malformed("a key is set in a value that is not a dict")),
         }
         Ok(())
     }
@@ -335,7 +335,7 @@ impl<'a> Machine<'a, '_> {
 
     fn recall(&mut self, key: u32) -> Result<(), FormatError> {
         let value = self.memo.get(&key).copied();
-        self.stack.push(value.ok_or_else(|| self.malformed("a value is recalled that was not kept"))?);
+        self.stack.push(value.ok_or_else(|| self.malformed("a memo entry is read that was not written"))?);
         Ok(())
     }
 }

@@ -201,17 +201,15 @@ impl Global {
             }
             ("torch._utils", "_rebuild_nested_tensor") => Ok(Self::Unreadable("a nested tensor")),
             ("torch._utils", "_rebuild_meta_tensor_no_storage") => {
-                Ok(Self::Unreadable("a tensor of the device `meta`, which has no numbers"))
+                Ok(Self::Unreadable("a tensor on the device `meta`, which has no values"))
             }
             (
                 "torch._utils",
                 "_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor",
             ) => Ok(Self::Unreadable(
-                "a tensor of a device that torch saves in another way; move it to the CPU first",
+                "a tensor on a device that torch saves in another format; move it to the CPU first",
             )),
-            ("torch._utils", "_rebuild_wrapper_subclass") => {
-                Ok(Self::Unreadable("a tensor of a class of its own"))
-            }
+            ("torch._utils", "_rebuild_wrapper_subclass") => Ok(Self::Unreadable("a tensor of a subclass")),
             ("torch.storage", "UntypedStorage") => Ok(Self::Storage(Kind::Uint8)),
             (module, name) if is_inert(module, name) => Ok(Self::Inert),
             ("torch", name) => storage(name)

@@ -20,7 +20,7 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
     let told = |n| bar.set_position(n);
     let (written, what) = match args.crops {
         Some(side) => (write_crops(&args.folder, &settings, side, told)?, "crops"),
-        None => (write_dataset(&args.folder, &settings, told)?, "pictures"),
+        None => (write_dataset(&args.folder, &settings, told)?, "images"),
     };
     bar.finish_and_clear();
     say(&format!("{written} {what} in {}", args.folder.display()));
@@ -30,7 +30,10 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
 pub(crate) fn video(args: &SimVideoArgs) -> Result<(), Problem> {
     let truth = args.file.with_extension("jsonl");
     if truth == args.file {
-        return Err(Problem::Input(format!("`{}` is to be an MP4 file", args.file.display())));
+        return Err(Problem::Input(format!(
+            "`{}`: a file that ends in .jsonl would be overwritten by the ground truth; use .mp4",
+            args.file.display()
+        )));
     }
     let (size, fps) = (size(&args.camera.size)?, fps(args.camera.fps)?);
     let settings = ClipSettings {
@@ -46,7 +49,7 @@ pub(crate) fn video(args: &SimVideoArgs) -> Result<(), Problem> {
     write_video(&args.file, &truth, settings, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     say(&format!(
-        "{} frames in {}, their truth in {}",
+        "{} frames in {}, ground truth in {}",
         settings.frames,
         args.file.display(),
         truth.display()

@@ -65,7 +65,7 @@ fn size(text: &str) -> Result<Size, Problem> {
     match sides {
         Some((width, height)) if fits(&width) && fits(&height) => Ok(Size { width, height }),
         _ => Err(Problem::Input(format!(
-            "--size `{text}` is no size: write WIDTHxHEIGHT, such as 640x360, each side 64 to 4096 and a multiple of 4"
+            "--size `{text}` is not valid: use WIDTHxHEIGHT, such as 640x360; each side 64 to 4096 and a multiple of 4"
         ))),
     }
 }
@@ -75,7 +75,7 @@ fn place(text: &str) -> Result<Place, Problem> {
         "road" => Ok(Place::Road),
         "yard" => Ok(Place::Yard),
         "drive" => Ok(Place::Drive),
-        _ => Err(Problem::Input(format!("--place `{text}` is not known: it is road, yard or drive"))),
+        _ => Err(Problem::Input(format!("--place `{text}` is not valid: use road, yard or drive"))),
     }
 }
 
@@ -83,12 +83,12 @@ fn weather(text: &str, seed: u64) -> Result<Weather, Problem> {
     match text {
         "clear" => Ok(Weather::CLEAR),
         "seed" => Ok(Weather::of(seed)),
-        _ => Err(Problem::Input(format!("--weather `{text}` is not known: it is clear or seed"))),
+        _ => Err(Problem::Input(format!("--weather `{text}` is not valid: use clear or seed"))),
     }
 }
 
 fn fps(fps: u32) -> Result<u32, Problem> {
-    let told = || Problem::Input(format!("--fps {fps} is out of range: it is 1 to 60"));
+    let told = || Problem::Input(format!("--fps {fps} is out of range: use 1 to 60"));
     (1..=60).contains(&fps).then_some(fps).ok_or_else(told)
 }
 

@@ -34,11 +34,11 @@ pub(crate) fn run(args: &SimServeArgs) -> Result<(), Problem> {
         .map(|text| text.parse().map_err(|error| Problem::Input(format!("--fault: {error}"))))
         .collect::<Result<_, _>>()?;
     if let Some(fault) = faults.iter().find(|fault| fault.camera > args.cameras) {
-        let what = format!("--fault: there is no camera {}, but {}", fault.camera, args.cameras);
+        let what = format!("--fault: camera {} does not exist, --cameras is {}", fault.camera, args.cameras);
         return Err(Problem::Input(what));
     }
     if args.cameras == 0 || args.clips == 0 || args.seconds == 0 {
-        return Err(Problem::Input("--cameras, --clips and --seconds are 1 at least".into()));
+        return Err(Problem::Input("--cameras, --clips and --seconds must be at least 1".into()));
     }
     let truth = args.truth.as_deref().map(truth_file).transpose()?;
     let clips = clips(args)?;
@@ -83,7 +83,7 @@ fn clips(args: &SimServeArgs) -> Result<Vec<Arc<Clip>>, Problem> {
             frames: args.seconds * u64::from(fps),
             kbit_s: kbit_s(size, fps),
         };
-        let _ = writeln!(io::stderr(), "drawing clip {} of {count}", n + 1);
+        let _ = writeln!(io::stderr(), "rendering clip {} of {count}", n + 1);
         clips.push(Arc::new(Clip::make(settings)?));
     }
     Ok(clips)
@@ -100,9 +100,8 @@ fn resized(clips: &[Arc<Clip>]) -> Result<Vec<Arc<Clip>>, Problem> {
 }
 
 fn truth_file(path: &std::path::Path) -> Result<TruthSink, Problem> {
-    let file = File::create(path).map_err(|error| {
-        Problem::Input(format!("--truth: `{}` cannot be written: {error}", path.display()))
-    })?;
+    let file = File::create(path)
+        .map_err(|error| Problem::Input(format!("--truth: cannot create `{}`: {error}", path.display())))?;
     let file = Mutex::new(BufWriter::new(file));
     Ok(TruthSink(Arc::new(move |camera, at, truth| {
         let line = Line { camera: format!("camera-{camera}"), at, truth };

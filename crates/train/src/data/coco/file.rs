@@ -69,8 +69,8 @@ pub(super) fn parse(path: &Path, json: &[u8]) -> Result<CocoFile, DataError> {
     const EXPECTED: &str = r#"{"images": [...], "annotations": [...], "categories": [...]}"#;
     let text = without_mark(json);
     if text.trim_ascii_start().starts_with(b"[") {
-        let what = "it is a list, as COCO's format of results is, and says nothing of images and categories; a file of \
-                    annotations is an object with the keys `images`, `annotations` and `categories`";
+        let what = "it is a list, like COCO's result format, which has no images and categories; an annotation file is \
+                    an object with the keys `images`, `annotations` and `categories`";
         return Err(DataError::layout(path, what));
     }
     json_of(path, text, EXPECTED)
@@ -113,13 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn detections_are_read_and_what_is_none_says_where() {
+    fn detections_are_parsed_and_errors_have_a_line() {
         let path = Path::new("found.json");
         let json = br#"[{"image_id": 7, "category_id": 2, "bbox": [1, 2.5, 3, 4], "score": 0.5, "id": 9}]"#;
         let found = CocoDetection { image_id: 7, category_id: 2, bbox: [1.0, 2.5, 3.0, 4.0], score: 0.5 };
         assert_eq!(CocoDetection::parse(path, json).unwrap(), [found]);
         let error = CocoDetection::parse(path, b"[{\"image_id\": 7,\n\"bbox\": [1, 2, 3]}]").unwrap_err();
-        assert!(error.to_string().contains("found.json is no COCO file (detections are"), "{error}");
+        assert!(error.to_string().contains("found.json is not a COCO file (detections are"), "{error}");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("line 2"), "{source}");
     }

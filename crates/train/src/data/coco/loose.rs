@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_any_type_are_read() {
+    fn json_values_of_any_type_are_read() {
         let all: Vec<Loose> =
             serde_json::from_str(r#"[null, true, 3, -1, 3.0, 0.5, "7", "3f2a-b", [1, [2]], {"a": {}}]"#)
                 .unwrap();

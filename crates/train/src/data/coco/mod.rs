@@ -51,7 +51,7 @@ fn data_set(path: &Path, file: CocoFile, exif: ExifOrientation) -> Result<DataSe
         let Some(category) = annotation.category_id.whole() else {
             let found = &annotation.category_id;
             return Err(wrong(format!(
-                "its category_id is {found}, and has to be the whole number of a category"
+                "its category_id is {found}, and must be the id of a category, a whole number"
             )));
         };
         let Some(ignore) = annotation.iscrowd.flag() else {
@@ -74,18 +74,21 @@ fn data_set(path: &Path, file: CocoFile, exif: ExifOrientation) -> Result<DataSe
 
 fn classes(path: &Path, categories: &[Category]) -> Result<Classes, DataError> {
     if categories.is_empty() {
-        return Err(DataError::wrong(path, "categories", "there is none; each class needs its id and name"));
+        return Err(DataError::wrong(
+            path,
+            "categories",
+            "the list is empty; each class needs an id and a name",
+        ));
     }
     let number = |category: &Category| {
-        let what =
-            || format!("the id of `{}` is {}, and has to be a whole number", category.name, category.id);
+        let what = || format!("the id of `{}` is {}, and must be a whole number", category.name, category.id);
         let id = category.id.whole().ok_or_else(|| DataError::wrong(path, "categories", what()))?;
         Ok((id, category.name.clone()))
     };
     let categories = categories.iter().map(number).collect::<Result<Vec<_>, DataError>>()?;
     let mut ids = BTreeSet::new();
     if let Some((twice, _)) = categories.iter().find(|(id, _)| !ids.insert(*id)) {
-        let what = format!("{twice} is the id of two; give each class one of its own");
+        let what = format!("two categories have the id {twice}; give each its own id");
         return Err(DataError::wrong(path, "categories", what));
     }
     Ok(Classes::numbered(categories))
@@ -117,7 +120,7 @@ fn entries(
     exif: ExifOrientation,
 ) -> Result<(Vec<Entry>, BTreeMap<Id, usize>), DataError> {
     if images.is_empty() {
-        return Err(DataError::wrong(path, "images", "there is none"));
+        return Err(DataError::wrong(path, "images", "the list is empty"));
     }
     let mut places = Places::around(path);
     let mut entries = BTreeMap::new();
@@ -127,19 +130,19 @@ fn entries(
             return Err(DataError::wrong(
                 path,
                 format!("image `{name}`"),
-                "it has no id that annotations can name",
+                "it has no id for annotations to refer to",
             ));
         }
         let unknown = width == Loose::Null && height == Loose::Null;
         let said = width.number().zip(height.number()).and_then(|(width, height)| size(width, height));
         if said.is_none() && !unknown {
             let what =
-                format!("no picture is {width}x{height}; its width and height have to be those of the file");
+                format!("its size cannot be {width}x{height}; width and height must be those of the file");
             return Err(DataError::wrong(path, at(), what));
         }
         let Some(place) = places.of(&name) else {
             let what = format!(
-                "the file name `{name}` leads out of the data set; pictures have to lie in its folder"
+                "the file name `{name}` points outside of the data set; images must be in its folder"
             );
             return Err(DataError::wrong(path, at(), what));
         };
@@ -148,7 +151,7 @@ fn entries(
         let target = Target::Objects(Vec::new());
         let entry = Entry { name, path: place, number: 0, size, target, judged: None };
         if entries.insert(Id::of(&id), entry).is_some() {
-            return Err(DataError::wrong(path, at(), "two pictures have this id; give each one of its own"));
+            return Err(DataError::wrong(path, at(), "two images have this id; give each its own id"));
         }
     }
     let all_numbers = entries.keys().all(|id| matches!(id, Id::Number(_)));

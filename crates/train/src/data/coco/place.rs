@@ -20,7 +20,8 @@ pub(super) fn annotations(path: &Path, split: Option<&str>) -> Result<PathBuf, D
             Some(split) => Err(DataError::layout(
                 path,
                 format!(
-                    "it is a file, and the split `{split}` is looked for in a folder; leave one of the two out"
+                    "it is a file, and a split such as `{split}` is a file in a folder; omit the \
+                     split, or name the folder"
                 ),
             )),
         };
@@ -38,9 +39,10 @@ pub(super) fn annotations(path: &Path, split: Option<&str>) -> Result<PathBuf, D
         }
         None => match &all[..] {
             [(_, file)] => Ok(file.clone()),
-            [] => {
-                Err(DataError::layout(path, "there is no JSON with annotations in it or its `annotations/`"))
-            }
+            [] => Err(DataError::layout(
+                path,
+                "neither it nor its folder `annotations` has a JSON file with annotations",
+            )),
             several => {
                 let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
                 Err(DataError::layout(

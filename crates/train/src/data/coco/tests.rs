@@ -14,7 +14,7 @@ fn parsed(json: &serde_json::Value) -> Result<DataSet, DataError> {
     data_set(path, file::parse(path, json.to_string().as_bytes())?, APPLY)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is written where it is handed over")]
+#[expect(clippy::needless_pass_by_value, reason = "callers pass a literal")]
 fn annotated(annotations: serde_json::Value) -> serde_json::Value {
     json!({
         "info": {"year": 2017}, "licenses": [],
@@ -27,7 +27,7 @@ fn annotated(annotations: serde_json::Value) -> serde_json::Value {
 }
 
 #[test]
-fn objects_come_to_their_pictures_and_classes_are_contiguous() {
+fn objects_are_assigned_to_images_with_contiguous_classes() {
     let set = parsed(&annotated(json!([
         {"id": 1, "image_id": 30, "category_id": 90, "bbox": [10, 20.5, 30, 40], "area": 700.25, "iscrowd": 0},
         {"id": 2, "image_id": 30, "category_id": 3, "bbox": [0, 0, 100, 80], "iscrowd": 1,
@@ -48,7 +48,7 @@ fn objects_come_to_their_pictures_and_classes_are_contiguous() {
 }
 
 #[test]
-fn what_is_left_out_is_named() {
+fn skipped_annotations_are_listed() {
     let set = parsed(&annotated(json!([
         {"id": 1, "image_id": 30, "category_id": 90, "bbox": [10, 20, 0, 40]},
         {"id": 2, "image_id": 30, "category_id": 90, "bbox": [200, 20, 10, 40]},
@@ -63,14 +63,14 @@ fn what_is_left_out_is_named() {
     let told = set.left_out().to_string();
     assert!(told.contains("annotation 1 of image 30: its box has no area"), "{told}");
     assert!(told.contains("annotation number 5 of image 4: it has no box"), "{told}");
-    assert!(told.ends_with("cut at the picture's border: 1"), "{told}");
+    assert!(told.ends_with("clipped at the image border: 1"), "{told}");
     let counts = set.left_out().counts();
     assert_eq!(counts.values().sum::<usize>(), 7);
     assert_eq!((counts[&Reason::NoBox], counts[&Reason::UnknownPicture]), (2, 1));
 }
 
 #[test]
-fn a_broken_file_says_what_and_where() {
+fn errors_name_the_entry_and_the_reason() {
     let says = |json: serde_json::Value, what: &str| {
         let error = parsed(&json).unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -80,24 +80,24 @@ fn a_broken_file_says_what_and_where() {
     says(json!([]), "it is a list");
     let mut none = annotated(json!([]));
     none["categories"] = json!([]);
-    says(none, "categories: there is none");
+    says(none, "categories: the list is empty");
     let mut twice = annotated(json!([]));
     twice["categories"] = json!([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]);
-    says(twice, "1 is the id of two");
+    says(twice, "two categories have the id 1");
     let mut twice = annotated(json!([]));
     twice["images"][0]["id"] = json!(4);
-    says(twice, "image 4: two pictures have this id");
+    says(twice, "image 4: two images have this id");
     let mut absurd = annotated(json!([]));
     absurd["images"][0]["width"] = json!(1e12);
-    says(absurd, "no picture is 1000000000000x80");
+    says(absurd, "its size cannot be 1000000000000x80");
     let mut away = annotated(json!([]));
     away["images"][0]["file_name"] = json!("../../etc/passwd");
-    says(away, "leads out of the data set");
+    says(away, "points outside of the data set");
     says(annotated(json!([{"image_id": 4, "category_id": 3, "iscrowd": 7}])), "iscrowd is 0 or 1");
 }
 
 #[test]
-fn files_are_found_as_coco_and_others_lay_them_out() {
+fn common_folder_layouts_are_found() {
     let root = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| {
         let path = root.path().join(name);
@@ -113,7 +113,7 @@ fn files_are_found_as_coco_and_others_lay_them_out() {
         |set: &DataSet| -> PathBuf { set.entries()[1].path.strip_prefix(root.path()).unwrap().to_owned() };
     assert_eq!(there(&set), PathBuf::from("val2017/b.png"));
     let error = set.check_pictures().unwrap_err().to_string();
-    assert!(error.contains("1 of 2 pictures are not there") && error.contains("sub/a.png"), "{error}");
+    assert!(error.contains("1 of 2 images do not exist") && error.contains("sub/a.png"), "{error}");
     put("annotations/instances_train2017.json", &json);
     let error = open(root.path(), None, APPLY).unwrap_err().to_string();
     assert!(error.contains("name one of train2017, val2017"), "{error}");
@@ -132,7 +132,7 @@ fn files_are_found_as_coco_and_others_lay_them_out() {
 }
 
 #[test]
-fn ids_and_flags_of_other_tools_are_read() {
+fn ids_and_flags_in_other_json_types_are_read() {
     let mut file = annotated(json!([
         {"id": "6f1c-4b", "image_id": "b7", "category_id": "3", "bbox": ["10", 20.0, 30, 40], "iscrowd": 0.0},
         {"id": 7.0, "image_id": 4.0, "category_id": 90.0, "bbox": [1, 2, 3, 4], "iscrowd": false, "area": "12"},
@@ -149,7 +149,7 @@ fn ids_and_flags_of_other_tools_are_read() {
 }
 
 #[test]
-fn a_value_that_cannot_be_is_told_with_its_image_and_annotation() {
+fn invalid_values_are_reported_with_image_and_annotation() {
     for (key, value, what) in [
         ("iscrowd", json!(7), "iscrowd is 0 or 1, not 7"),
         ("iscrowd", json!([]), "iscrowd is 0 or 1, not a list"),
@@ -169,7 +169,7 @@ fn a_value_that_cannot_be_is_told_with_its_image_and_annotation() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_json() {
+fn byte_order_mark_before_json_is_skipped() {
     let json = annotated(json!([])).to_string();
     let path = Path::new("data.json");
     assert_eq!(file::parse(path, format!("\u{feff}{json}").as_bytes()).unwrap().images.len(), 2);
@@ -193,7 +193,7 @@ fn listing(names: &[&str]) -> serde_json::Value {
 }
 
 #[test]
-fn each_image_is_looked_for_by_itself() {
+fn each_missing_image_is_reported() {
     let root = tempfile::tempdir().unwrap();
     let at = |name: &str| root.path().join(name);
     fs::create_dir(at("annotations")).unwrap();
@@ -204,13 +204,13 @@ fn each_image_is_looked_for_by_itself() {
     put_image(&at("val/2.png"));
     put_image(&at("images/val/3.png"));
     let error = open(&file, None, APPLY).unwrap().check_pictures().unwrap_err().to_string();
-    assert!(error.contains("1 of 4 pictures are not there") && error.contains("gone.png"), "{error}");
+    assert!(error.contains("1 of 4 images do not exist") && error.contains("gone.png"), "{error}");
     put_image(&at("val/gone.png"));
     open(&file, None, APPLY).unwrap().check_pictures().unwrap();
 }
 
 #[test]
-fn names_of_windows_are_found() {
+fn windows_file_names_are_found() {
     let root = tempfile::tempdir().unwrap();
     let names = ["images\\1 a.png", "C:\\Users\\me\\data\\2.png", "/home/me/data/3.png"];
     fs::write(root.path().join("result.json"), listing(&names).to_string()).unwrap();
@@ -223,7 +223,7 @@ fn names_of_windows_are_found() {
 }
 
 #[test]
-fn files_that_macos_leaves_are_no_annotations() {
+fn macos_metadata_files_are_ignored() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("set.json"), listing(&["1.png"]).to_string()).unwrap();
     fs::write(root.path().join("._set.json"), b"\0\x05\x16\x07").unwrap();
@@ -233,7 +233,7 @@ fn files_that_macos_leaves_are_no_annotations() {
 }
 
 #[test]
-fn a_size_that_the_file_does_not_say_is_the_images() {
+fn missing_size_is_read_from_the_image() {
     let root = tempfile::tempdir().unwrap();
     let mut file = listing(&["1.png"]);
     file["images"][0] = json!({"id": 1, "file_name": "1.png"});
@@ -245,12 +245,12 @@ fn a_size_that_the_file_does_not_say_is_the_images() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = file::parse(Path::new("x"), &bytes);
     }
 
     #[test]
-    fn a_file_with_a_byte_changed_is_read_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn single_byte_changes_do_not_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = annotated(json!([
             {"id": 1, "image_id": 30, "category_id": 90, "bbox": [10, 20.5, 30, 40], "area": 700.25, "iscrowd": 0},
         ])).to_string().into_bytes();
@@ -263,7 +263,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_numbers_are_a_box_that_is_used_lies_in_its_picture(
+    fn accepted_boxes_are_inside_the_image(
         corners in any::<[f64; 4]>(), area in any::<f64>(), sides in prop::array::uniform2(1u32..=65_535)
     ) {
         let mut json = annotated(json!([
@@ -275,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn what_lies_deep_in_itself_is_an_error(depth in 1000usize..200_000) {
+    fn deeply_nested_json_is_an_error(depth in 1000usize..200_000) {
         let bytes = [b"{\"images\":".to_vec(), vec![b'['; depth]].concat();
         prop_assert!(file::parse(Path::new("x"), &bytes).is_err());
     }

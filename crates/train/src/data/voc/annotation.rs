@@ -29,7 +29,7 @@ pub(super) struct Object {
 /// Returns an error with the position in the file.
 pub(super) fn parse(path: &Path, xml: &[u8]) -> Result<Annotation, DataError> {
     let text = str::from_utf8(xml).map_err(|error| {
-        let what = "it is not UTF-8 text from there on; an annotation is an XML file";
+        let what = "it is not UTF-8 text from this byte on; an annotation must be an XML file";
         DataError::wrong(path, format!("byte {}", error.valid_up_to()), what)
     })?;
     // Tools on Windows write a byte-order mark, which the parser would take for text.
@@ -50,7 +50,7 @@ impl Reader<'_> {
         if !root.has_tag_name("annotation") {
             let found = root.tag_name().name();
             return Err(
-                self.wrong(root, format!("<{found}> is there, and an annotation begins with <annotation>"))
+                self.wrong(root, format!("it has <{found}>, and an annotation must start with <annotation>"))
             );
         }
         let size = match child(root, "size") {
@@ -70,7 +70,7 @@ impl Reader<'_> {
 
     fn object(&self, node: Node<'_, '_>) -> Result<Object, DataError> {
         let Some(name) = text(node, "name") else {
-            return Err(self.wrong(node, "the object has no <name>; it has to be that of its class".into()));
+            return Err(self.wrong(node, "the object has no <name>; add the name of its class".into()));
         };
         let bndbox = match child(node, "bndbox") {
             None => None,
@@ -89,8 +89,9 @@ impl Reader<'_> {
     fn number(&self, parent: Node<'_, '_>, name: &str) -> Result<Option<f64>, DataError> {
         let Some(node) = child(parent, name) else { return Ok(None) };
         let text = node.text().unwrap_or("").trim();
-        let number =
-            text.parse().map_err(|_| self.wrong(node, format!("<{name}> is `{text}`, which is no number")));
+        let number = text
+            .parse()
+            .map_err(|_| self.wrong(node, format!("<{name}> is `{text}`, which is not a number")));
         number.map(Some)
     }
 

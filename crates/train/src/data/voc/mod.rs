@@ -37,7 +37,7 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
     if !folder.is_dir() {
         return Err(DataError::layout(
             root,
-            format!("it has no folder `{ANNOTATIONS}`, which Pascal VOC's has"),
+            format!("it has no folder `{ANNOTATIONS}`, which a Pascal VOC data set needs"),
         ));
     }
     let mut left_out = LeftOut::default();
@@ -59,7 +59,7 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
     if let Some(asked) = &asked {
         all.retain(|(path, _)| asked.contains(&stem(&folder, path)));
         if let Some(absent) = asked.difference(&stems).next() {
-            let what = format!("the list of `{}` names it, and it is not there", split.unwrap_or_default());
+            let what = format!("the split `{}` lists it, and it does not exist", split.unwrap_or_default());
             return Err(DataError::layout(&folder.join(format!("{absent}.xml")), what));
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
         entries.push(entry(root, (number, exif), (path, annotation), (&classes, &mut left_out))?);
     }
     if entries.is_empty() {
-        return Err(DataError::layout(&folder, "there is no annotation in it"));
+        return Err(DataError::layout(&folder, "it has no annotation files"));
     }
     Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Difficult, of_pictures: false, exif })
 }
@@ -83,7 +83,7 @@ fn annotations(
     if depth == 0 {
         return Err(DataError::layout(
             folder,
-            "its folders lie too deep in one another; is one a link to another?",
+            "its folders are nested too deeply; check for links to a parent folder",
         ));
     }
     for path in listed(folder)? {
@@ -126,7 +126,7 @@ fn listed_in(
         }
     }
     if names.is_empty() {
-        return Err(DataError::layout(&path, "the split names no picture"));
+        return Err(DataError::layout(&path, "the split lists no images"));
     }
     Ok(names)
 }
@@ -167,7 +167,7 @@ fn entry(
     let path = picture(root, &stem(&root.join(ANNOTATIONS), &file), annotation.filename.as_deref());
     let size = match annotation.size {
         Some([width, height]) => size(width, height).ok_or_else(|| {
-            let what = format!("no picture is {width}x{height}; <size> has to be that of the file");
+            let what = format!("its size cannot be {width}x{height}; <size> must be that of the file");
             DataError::wrong(&file, "<size>", what)
         })?,
         None => size_on_disk(&path, exif)?,

@@ -37,7 +37,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 }
 
 #[test]
-fn a_folder_is_read_with_its_splits() {
+fn voc_folder_and_splits_are_read() {
     let cat = object("cat", [1, 1, 60, 40], "<difficult>1</difficult>");
     let parts = "<part><name>head</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></part>";
     let ant = object("ant", [11, 6, 20, 16], parts);
@@ -64,14 +64,14 @@ fn a_folder_is_read_with_its_splits() {
     set.read(1).unwrap();
     let told = set.left_out().to_string();
     assert!(told.contains("b.xml, object 2 (ant): its box has no area"), "{told}");
-    assert!(told.contains("train.txt, line 4, b: the split names it again"), "{told}");
+    assert!(told.contains("train.txt, line 4, b: the split lists it again"), "{told}");
     assert_eq!(open(root.path(), Some("cat_val"), APPLY).unwrap().entries()[0].name, "c.jpg");
     assert_eq!(open(root.path(), None, APPLY).unwrap().len(), 3);
     let error = open(root.path(), Some("test"), APPLY).unwrap_err().to_string();
     assert!(error.contains("no split `test`; it has cat_val, lost, train"), "{error}");
     assert!(open(root.path(), Some("../../train"), APPLY).is_err());
     let error = open(root.path(), Some("lost"), APPLY).unwrap_err().to_string();
-    assert!(error.contains("d.xml: the list of `lost` names it"), "{error}");
+    assert!(error.contains("d.xml: the split `lost` lists it"), "{error}");
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn names_with_spaces_and_folders_are_found() {
     assert_eq!(names(Some("windows")), ["cam 2/a b.png", "cam 2/c.d.jpg"]);
     assert_eq!(names(Some("cat_val")), ["cam 2/a b.png", "img 1.png", "img.png"]);
     let error = open(root.path(), Some("lost"), APPLY).unwrap_err().to_string();
-    assert!(error.contains("img 2.xml: the list of `lost` names it"), "{error}");
+    assert!(error.contains("img 2.xml: the split `lost` lists it"), "{error}");
 }
 
 #[test]
-fn files_that_macos_leaves_are_no_annotations() {
+fn macos_metadata_files_are_ignored() {
     let root = folder(&[("Annotations/a.xml", &annotated(SIZE, &[])), ("JPEGImages/a.png", "")]);
     fs::write(root.path().join("Annotations/._a.xml"), b"\0\x05\x16\x07\0\x02").unwrap();
     let set = open(root.path(), None, APPLY).unwrap();
@@ -116,17 +116,17 @@ fn files_that_macos_leaves_are_no_annotations() {
 }
 
 #[test]
-fn a_picture_of_another_size_than_its_annotation_says_is_an_error() {
+fn image_size_that_differs_from_the_annotation_is_an_error() {
     let root = folder(&[
         ("Annotations/a.xml", &annotated("<size><width>50</width><height>40</height></size>", &[])),
         ("JPEGImages/a.png", ""),
     ]);
     let error = open(root.path(), None, APPLY).unwrap().read(0).unwrap_err().to_string();
-    assert!(error.contains("is 60x40 and its annotation is about 50x40"), "{error}");
+    assert!(error.contains("is 60x40 and its annotation is for 50x40"), "{error}");
 }
 
 #[test]
-fn a_broken_annotation_says_what_and_where() {
+fn annotation_errors_have_reason_and_position() {
     let says = |xml: &str, what: &str| {
         let root = folder(&[("Annotations/a.xml", xml), ("JPEGImages/a.png", "")]);
         let error = open(root.path(), None, APPLY).unwrap_err();
@@ -134,27 +134,33 @@ fn a_broken_annotation_says_what_and_where() {
         let told = format!("{error}: {source}");
         assert!(told.contains("a.xml") && told.contains(what), "{told}");
     };
-    says("<annotation>\n<object>", "is no XML");
-    says("<html></html>", "line 1, column 1: <html> is there");
+    says("<annotation>\n<object>", "is not an XML file");
+    says("<html></html>", "line 1, column 1: it has <html>");
     says(
         "<annotation>\n  <object><pose/></object></annotation>",
         "line 2, column 3: the object has no <name>",
     );
     let corner = object("cat", [1, 1, 5, 5], "").replace("<xmax>5", "<xmax>five");
-    says(&annotated(SIZE, &[&corner]), "<xmax> is `five`, which is no number");
-    says(&annotated("<size><width>9e9</width><height>2</height></size>", &[]), "no picture is 9000000000x2");
+    says(&annotated(SIZE, &[&corner]), "<xmax> is `five`, which is not a number");
+    says(
+        &annotated("<size><width>9e9</width><height>2</height></size>", &[]),
+        "its size cannot be 9000000000x2",
+    );
     // Entities that would expand to gigabytes.
-    says("<!DOCTYPE a [<!ENTITY b \"bb\"><!ENTITY c \"&b;&b;\">]><annotation>&c;</annotation>", "is no XML");
+    says(
+        "<!DOCTYPE a [<!ENTITY b \"bb\"><!ENTITY c \"&b;&b;\">]><annotation>&c;</annotation>",
+        "is not an XML file",
+    );
     let no_root = tempfile::tempdir().unwrap();
     assert!(open(no_root.path(), None, APPLY).unwrap_err().to_string().contains("no folder `Annotations`"));
 }
 
 /// The BCCD data set (blood cells), which is not part of the repository and has two boxes that are points.
 #[test]
-fn bccd_is_read_whole_and_two_boxes_are_left_out() {
+fn bccd_is_read_and_two_boxes_are_skipped() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/bccd"));
     if !root.is_dir() {
-        println!("skipped: {} is not there", root.display());
+        println!("skipped: {} does not exist", root.display());
         return;
     }
     let set = open(root, None, APPLY).unwrap();
@@ -176,12 +182,12 @@ fn bccd_is_read_whole_and_two_boxes_are_left_out() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = annotation::parse(Path::new("x"), &bytes);
     }
 
     #[test]
-    fn a_file_with_a_byte_changed_is_read_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn single_byte_changes_do_not_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = annotated(SIZE, &[&object("cat", [1, 2, 30, 40], "<difficult>0</difficult>")]).into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -189,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_numbers_are_a_box_that_is_used_lies_in_its_picture(corners in any::<[f64; 4]>()) {
+    fn accepted_boxes_are_inside_the_image(corners in any::<[f64; 4]>()) {
         let bndbox = Some(corners);
         let object = annotation::Object { name: "cat".into(), difficult: false, bndbox };
         let annotation = Annotation { filename: None, size: Some([60.0, 40.0]), objects: vec![object] };
@@ -205,7 +211,7 @@ proptest! {
 }
 
 #[test]
-fn what_lies_deep_in_itself_is_an_error_or_read() {
+fn deeply_nested_xml_does_not_overflow_the_stack() {
     for depth in [10_000, 1_000_000] {
         let xml = ["<annotation>", &"<a>".repeat(depth), &"</a>".repeat(depth), "</annotation>"].concat();
         let _ = annotation::parse(Path::new("x"), xml.as_bytes());

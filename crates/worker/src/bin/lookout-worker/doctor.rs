@@ -46,7 +46,7 @@ fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -
         let probes: Vec<_> =
             settings.cameras.iter().map(|camera| scope.spawn(move || look(camera, patience))).collect();
         for (probe, camera) in probes.into_iter().zip(&settings.cameras) {
-            let panicked = |_| Finding::bad(subject(camera), "looking at it failed".into());
+            let panicked = |_| Finding::bad(subject(camera), "the probe of this camera panicked".into());
             sheet.note(&probe.join().unwrap_or_else(panicked))?;
         }
         Ok(())
@@ -95,7 +95,7 @@ fn decoding() -> Finding {
             let list: Vec<_> = decoders.iter().map(Decoder::to_string).collect();
             Finding::good("decoders", list.join(", "))
         }
-        Ok(_) => Finding::bad("decoders", "there is none for H.264; install GStreamer's plugin libav".into()),
+        Ok(_) => Finding::bad("decoders", "no decoder for H.264; install GStreamer's plugin libav".into()),
         Err(fault) => Finding::bad("decoders", fault.to_string()),
     }
 }
@@ -116,9 +116,9 @@ fn network(settings: &PipelineSettings) -> Finding {
     match loaded(settings) {
         Ok(network) => {
             let (info, input) = (&network.info, network.input);
-            let behind = network
-                .classifier
-                .map(|second| format!("; behind it {} with weights {}", second.arch, second.weights));
+            let behind = network.classifier.map(|second| {
+                format!("; secondary classifier {} with weights {}", second.arch, second.weights)
+            });
             let what = format!(
                 "{} with weights {} on {} in {}, input {}x{}{}",
                 info.arch,
@@ -137,7 +137,7 @@ fn network(settings: &PipelineSettings) -> Finding {
 
 fn brokers(settings: &KafkaSettings, patience: Duration) -> Vec<Finding> {
     if settings.brokers == Brokers::Embedded {
-        return vec![Finding::good("brokers", "embedded, in the worker itself".into())];
+        return vec![Finding::good("brokers", "embedded broker, which runs in the worker".into())];
     }
     match diagnose(settings, patience) {
         Ok(found) => reached(&found),
@@ -154,7 +154,7 @@ fn reached(found: &BrokerCheck) -> Vec<Finding> {
         match (&topic.problem, topic.partitions) {
             (Some(problem), _) => Finding::bad(subject, format!("{}; {}", problem.what, problem.advice)),
             (None, Some(partitions)) => Finding::good(subject, format!("{partitions} partitions")),
-            (None, None) => Finding::good(subject, "not there yet, the first run creates it".into()),
+            (None, None) => Finding::good(subject, "does not exist yet, the first run creates it".into()),
         }
     });
     let unreached =
@@ -170,10 +170,7 @@ fn look(camera: &CameraSettings, patience: Duration) -> Finding {
     if let SourceUri::File(path) = &camera.uri
         && is_pipe(path)
     {
-        let what = format!(
-            "{}: a named pipe, which is not opened here, since its data would be lost",
-            path.display()
-        );
+        let what = format!("{}: a named pipe; not opened, because its data would be lost", path.display());
         return Finding::good(subject(camera), what);
     }
     match probe(camera, patience) {

@@ -94,7 +94,7 @@ fn load(
     let Replicas { detectors, info, classifier, labels, first_pass } = networks.load(loading)?;
     for camera in &settings.cameras {
         if let Some(class) = camera.classes.iter().find(|class| !labels.has(class)) {
-            bail!("camera {}: `classes` names `{class}`, which is no class of the network", camera.id);
+            bail!("camera {}: `classes` names `{class}`, which is not a class of the network", camera.id);
         }
     }
     let fleet = match &settings.fleet {

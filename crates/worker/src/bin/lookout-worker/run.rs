@@ -40,13 +40,13 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
         let address = embedded.bootstrap();
         writeln!(
             progress.log_writer(),
-            "embedded broker at {address}; to read along: lookout tail --brokers {address}"
+            "embedded broker at {address}; to print its records: lookout tail --brokers {address}"
         )?;
     }
-    let runtime = Runtime::new().context("the runtime could not be started")?;
+    let runtime = Runtime::new().context("cannot start the tokio runtime")?;
     let ended = runtime.block_on(until_end(settings, ready, progress));
     if !lookout_ingest::wait_for_pipelines(PIPELINES_STOP) {
-        tracing::warn!("the worker ends while cameras' pipelines are still stopping");
+        tracing::warn!("the worker exits while GStreamer pipelines of cameras are still stopping");
     }
     match ended {
         Ok(summary) => tell(&summary, args.summary),
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
 
 async fn until_end(settings: PipelineSettings, ready: Ready, progress: &Progress) -> Result<Summary> {
     let Ready { parts, embedded } = ready;
-    let stops = stops_on_signals().context("signals cannot be heard")?;
+    let stops = stops_on_signals().context("cannot install handlers for SIGINT and SIGTERM")?;
     let summary = lookout_worker::run(settings, parts, stops, progress).await;
     drop(embedded);
     summary
