@@ -247,7 +247,7 @@ impl Device {
                     return true;
                 }
                 Err(RebuildError::Failed(reason)) => {
-                tracing::error!(%reason, ?wait, "the network could not be reloaded, retrying");
+                    tracing::error!(%reason, ?wait, "the network could not be reloaded, retrying");
                 }
                 Err(RebuildError::DeviceLost(reason)) => {
                     emit(DeviceEvent::Lost { reason });

@@ -275,7 +275,7 @@ impl Membership {
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => self.shares.read(partition),
             Some(Err(error)) => {
-                tracing::debug!(%error, "the registry could not be read, the read is retried")
+                tracing::debug!(%error, "the registry could not be read, the read is retried");
             }
             None => {}
         }
