@@ -121,11 +121,11 @@ impl Camera {
                 tracing::warn!(%camera, status, reason, detail, "camera disconnected, reconnecting");
             }
             CameraStatus::Retrying => {
-                tracing::debug!(%camera, status, reason, detail, "camera still disconnected")
+                tracing::debug!(%camera, status, reason, detail, "camera still disconnected");
             }
             CameraStatus::Connecting => tracing::debug!(%camera, status, "camera status"),
             CameraStatus::Failed => {
-                tracing::error!(%camera, status, reason, detail, "camera failed, not retrying")
+                tracing::error!(%camera, status, reason, detail, "camera failed, not retrying");
             }
             CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
                 self.told = None;
