@@ -29,7 +29,7 @@ impl MonitorFiles<'_> {
     pub fn start(&self) -> Result<Monitor> {
         let Self { folder, kafka, prefix, rules } = self;
         let lines = format!(
-            "data = \"store\"\nbegin = \"beginning\"\n\
+            "data = \"store\"\nstart_from = \"earliest\"\n\
              [kafka]\ntopic_prefix = \"{prefix}\"\npartitions = 3\nreplication = 1\n{rules}"
         );
         Ok(Monitor { program: Serving::start("monitor", folder, kafka, &lines)? })

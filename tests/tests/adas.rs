@@ -68,7 +68,7 @@ async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_coun
     let sink = KafkaSink::start(kafka).unwrap();
     let adas = Adas::start(cluster.bootstrap(), "lookout").unwrap();
     let mut cameras = forward_cameras(1).unwrap();
-    let heard = || adas.number("lookout_adas_records_total{outcome=\"heard\"}") > 0;
+    let heard = || adas.number("lookout_adas_records_total{outcome=\"accepted\"}") > 0;
     idle_until(&sink, &mut cameras, PATIENCE, heard).await.unwrap();
     hostile(&sink, &adas).await;
 
@@ -84,8 +84,8 @@ async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_coun
     let first = &told.alerts[0];
     let AlertEvidence::Collision(evidence) = &first.evidence else { panic!("{first:?}") };
     assert!((1.6..2.8).contains(&evidence.ttc_s) && evidence.ttc_low_s < evidence.ttc_s, "{evidence:?}");
-    assert!((first.age_ms, evidence.watched_s) > (-1, 0.5) && first.age_ms < 300, "{first:?}");
-    let (distance, closing) = (evidence.distance_m.unwrap(), evidence.closing_m_s.unwrap());
+    assert!((first.age_ms, evidence.observed_s) > (-1, 0.5) && first.age_ms < 300, "{first:?}");
+    let (distance, closing) = (evidence.distance_m.unwrap(), evidence.closing_speed_m_s.unwrap());
     assert!((distance / closing / evidence.ttc_s - 1.0).abs() < 0.3, "{evidence:?}");
     let of_it = |track: &&TrackRecord| {
         track.session == first.frame.unwrap().session && track.id == evidence.object.id

@@ -141,7 +141,10 @@ fn infer_names_what_it_sees_a_line_a_picture() {
 fn infer_takes_pictures_in_each_fit() {
     let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let fitted = |more: &[&str]| {
-        typed(&[&["infer", picture, "--arch", "resnet18", "--weights", "random:0", "--fit"], more].concat())
+        typed(
+            &[&["infer", picture, "--arch", "resnet18", "--weights", "random:0", "--resize-mode"], more]
+                .concat(),
+        )
     };
     for fit in ["letterbox", "center-crop", "stretch", "torchvision"] {
         let (code, _, err) = fitted(&[fit]);
@@ -187,7 +190,8 @@ fn torchscript_modules_are_looked_through_like_other_networks() {
         let args: Vec<&str> = base.iter().map(String::as_str).chain(more.iter().copied()).collect();
         typed(&args)
     };
-    let (code, out, err) = look("dicts.pt", &["--output-kind", "boxes_scores_labels", "--fit", "stretch"]);
+    let (code, out, err) =
+        look("dicts.pt", &["--output-kind", "boxes_scores_labels", "--resize-mode", "stretch"]);
     assert_eq!(code, 0, "{err}");
     let seen: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(seen["detections"][0]["label"], "class 2", "{out}");

@@ -56,7 +56,7 @@ fn rules() -> String {
         )
     });
     "[[rule]]\nname = \"crossing\"\nkind = \"line\"\n\
-     [[rule]]\nname = \"crowd\"\nkind = \"count\"\nzone = \"corner\"\nover = 2\n"
+     [[rule]]\nname = \"crowd\"\nkind = \"count\"\nzone = \"corner\"\nthreshold = 2\n"
         .to_owned()
         + &places.concat()
 }

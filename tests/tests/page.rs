@@ -86,7 +86,7 @@ impl Monitor {
         let folder = TempDir::new()?;
         let file = folder.path().join("monitor.toml");
         let data = folder.path().join("data");
-        let head = format!("[monitor]\nhttp = \"{http}\"\ndata = {data:?}\nbegin = \"beginning\"\n");
+        let head = format!("[monitor]\nhttp = \"{http}\"\ndata = {data:?}\nstart_from = \"earliest\"\n");
         fs::write(&file, format!("{head}{lines}\n[kafka]\nbrokers = \"{brokers}\"\n"))?;
         let mut child = Command::new(program::lookout()?)
             .arg("monitor")
@@ -246,7 +246,7 @@ fn snapshot(actor: &Actor, seq: u64, jpeg: &str) -> Value {
     json!({
         "schema": "lookout.snapshot/1", "camera": actor.id, "worker": "edge-1", "epoch": 0, "session": actor.session,
         "seq": seq, "captured_at": now(), "clock": "arrival", "source": {"width": 1920, "height": 1080},
-        "picture": {"width": 480, "height": 270}, "jpeg": jpeg, "detections": detections(actor, seq),
+        "image": {"width": 480, "height": 270}, "jpeg": jpeg, "detections": detections(actor, seq),
     })
 }
 
@@ -275,7 +275,7 @@ fn worker(cameras: usize) -> Value {
         "model": {"arch": "retinanet_resnet50_fpn", "weights": "random:7", "precision": "fp32"}, "device": "cpu",
         "device_busy": 0.42, "batch_size": 3.5, "stage_restarts": 0, "ledger": ledger(1),
         "load": {"age_ms": 60, "latency_budget_ms": 300, "degraded_cameras": 0},
-        "fleet": {"partitions": [0, 2], "max_cameras": null, "left_out": 0, "bad_records": [HOSTILE]},
+        "fleet": {"partitions": [0, 2], "max_cameras": null, "cameras_over_limit": 0, "invalid_records": [HOSTILE]},
     })
 }
 

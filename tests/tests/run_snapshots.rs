@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A classifier that sees the middle of the picture only.
 const CROPPED: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\ninput = \"64x64\"\n\
-                       fit = \"center-crop\"\n";
+                       resize_mode = \"center-crop\"\n";
 
 struct Snapshots(StreamConsumer);
 
@@ -51,7 +51,7 @@ impl Snapshots {
 
 fn decoded(snapshot: &SnapshotRecord) -> RgbImage {
     let picture = image::load_from_memory_with_format(&snapshot.jpeg, ImageFormat::Jpeg).unwrap().into_rgb8();
-    assert_eq!((picture.width(), picture.height()), (snapshot.picture.width, snapshot.picture.height));
+    assert_eq!((picture.width(), picture.height()), (snapshot.image.width, snapshot.image.height));
     picture
 }
 
@@ -81,7 +81,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let (wide, high) = (Size { width: 640, height: 360 }, Size { width: 240, height: 480 });
     let lines = format!(
-        "drain_s = 600\n[infer]\nevery = 5\n[snapshots]\nevery_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
+        "drain_s = 600\n[infer]\nevery = 5\n[snapshots]\ninterval_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
          [[camera]]\nid = \"high\"\nuri = {}\nloop = true",
         video(folder.path(), wide),
         video(folder.path(), high)
@@ -100,7 +100,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
             // It is no wider than was asked for, so it is as it came.
             (high, high)
         };
-        assert_eq!((snapshot.source, snapshot.picture), (source, size));
+        assert_eq!((snapshot.source, snapshot.image), (source, size));
         assert_whole_frame(&decoded(&snapshot));
         let of = (snapshot.session, snapshot.seq);
         while !frames.contains_key(&of) {
@@ -140,7 +140,7 @@ async fn also_a_network_that_sees_the_middle_only_has_pictures_of_the_whole_fram
     let mut running = Running::start_with(CROPPED, &lines).unwrap();
     let address = running.broker(PATIENCE).unwrap();
     let snapshot = Snapshots::open(&address).next().await;
-    assert_eq!(snapshot.picture, Size { width: 128, height: 72 });
+    assert_eq!(snapshot.image, Size { width: 128, height: 72 });
     assert_whole_frame(&decoded(&snapshot));
     running.signal("INT").unwrap();
     running.finish(PATIENCE).unwrap().summary.check().unwrap();
@@ -151,7 +151,7 @@ async fn also_a_network_that_sees_the_middle_only_has_pictures_of_the_whole_fram
 fn many_snapshots_cost_no_frame_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let video = video(folder.path(), Size { width: 640, height: 360 });
-    let mut lines = "[snapshots]\nevery_ms = 100\nwidth = 640\nquality = 100\n".to_owned();
+    let mut lines = "[snapshots]\ninterval_ms = 100\nwidth = 640\nquality = 100\n".to_owned();
     for camera in 0..4 {
         lines += &format!("[[camera]]\nid = \"cam-{camera}\"\nuri = {video}\n");
     }

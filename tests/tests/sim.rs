@@ -65,7 +65,7 @@ fn shown(truth: &Path) -> BTreeMap<String, Vec<Timestamp>> {
 async fn records_say_when_the_frames_were_shown_and_a_silent_camera_hurts_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let truth = folder.path().join("truth.jsonl");
-    let silent = ["--fault", "2:silence@12+6", "--truth", truth.to_str().unwrap()];
+    let silent = ["--fault", "2:silence@12+6", "--ground-truth", truth.to_str().unwrap()];
     let farm = Farm::start(&[&["--cameras", "3", "--clips", "2", "--seconds", "3"][..], &silent].concat());
     let camera = |(n, uri): (usize, &String)| {
         let stall_ms = if n == 1 { 1_500 } else { 60_000 };
@@ -114,7 +114,7 @@ fn a_video_and_its_truth_have_the_same_frames() {
         "sim",
         "video",
         file.to_str().unwrap(),
-        "--place",
+        "--scene",
         "drive",
         "--seconds",
         "2",
@@ -136,7 +136,7 @@ fn what_is_typed_wrong_is_said_and_starts_nothing() {
         (&["sim", "serve", "--size", "321x180"][..], "--size"),
         (&["sim", "serve", "--fault", "9:silence@1+1"], "no camera 9"),
         (&["sim", "serve", "--fault", "1:sleep@1+1"], "silence"),
-        (&["sim", "video", "x.mp4", "--place", "moon"], "road, yard or drive"),
+        (&["sim", "video", "x.mp4", "--scene", "moon"], "road, yard or drive"),
         (&["sim", "video", "x.mp4", "--fps", "0"], "1 to 60"),
     ] {
         let output = run(args).unwrap();

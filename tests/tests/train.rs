@@ -67,7 +67,7 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let pictures = folder.join("pictures");
-    done(&["sim", "dataset", text(&pictures), "--scenes", "3", "--pictures", "3", "--size", "192x128"]);
+    done(&["sim", "dataset", text(&pictures), "--scenes", "3", "--images", "3", "--size", "192x128"]);
     let recipe = folder.join("small.toml");
     fs::write(&recipe, RECIPE).unwrap();
 
@@ -102,7 +102,10 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
     let refused = run(&["train", text(&other)]).unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && said.contains("--anew"), "{said}");
+    assert!(
+        said.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && said.contains("--restart"),
+        "{said}"
+    );
 
     let small = folder.join("small.safetensors");
     done(&[

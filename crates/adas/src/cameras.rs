@@ -22,12 +22,12 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 const UNREADABLE: &str = "unreadable";
-const NOT_WATCHED: &str = "not_watched";
-const NO_ROOM: &str = "no_room";
+const NOT_CONFIGURED: &str = "not_configured";
+const CAPACITY: &str = "capacity";
 
 /// Returns all outcomes by which records are counted.
 pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
-    Outcome::ALL.into_iter().map(Outcome::as_str).chain([UNREADABLE, NOT_WATCHED, NO_ROOM])
+    Outcome::ALL.into_iter().map(Outcome::as_str).chain([UNREADABLE, NOT_CONFIGURED, CAPACITY])
 }
 
 /// The alerts and tracks to publish.
@@ -72,7 +72,7 @@ impl Cameras {
                 tracing::debug!(partition, offset, reason, "an unreadable record is ignored");
                 return self.counted(UNREADABLE);
             }
-            _ => return self.counted(NOT_WATCHED),
+            _ => return self.counted(NOT_CONFIGURED),
         };
         if placed.anew {
             // The topic was recreated, and possibly the topic of the claims, so epochs may restart.
@@ -85,10 +85,10 @@ impl Cameras {
     }
 
     fn hear_frame(&mut self, frame: FrameRecord, partition: i32, now: Timestamp) -> Told {
-        let Some(settings) = self.settings.of(&frame.camera) else { return self.counted(NOT_WATCHED) };
+        let Some(settings) = self.settings.of(&frame.camera) else { return self.counted(NOT_CONFIGURED) };
         if !self.watched.contains_key(&frame.camera) {
             if self.watched.len() >= MAX_CAMERAS {
-                return self.counted(NO_ROOM);
+                return self.counted(CAPACITY);
             }
             let limits = Limits { latency_budget: self.settings.latency_budget };
             let vehicle = Vehicle::new(frame.camera.clone(), settings.clone(), limits);
@@ -161,7 +161,7 @@ impl Cameras {
 
     /// Logs how many more records than at the last call were not used for warnings.
     fn log(&mut self) {
-        let told = [Outcome::Stale.as_str(), Outcome::Future.as_str(), UNREADABLE, NO_ROOM];
+        let told = [Outcome::Stale.as_str(), Outcome::Future.as_str(), UNREADABLE, CAPACITY];
         for outcome in told {
             let records = self.metrics.records(outcome);
             let before = self.logged.insert(outcome, records).unwrap_or(0);
@@ -212,7 +212,8 @@ mod tests {
         cameras.hear(frame("front"), "2026-11-24T07:00:00Z".parse().unwrap());
         let counts = outcomes().map(|outcome| (outcome, cameras.metrics.records(outcome)));
         let counts: Vec<_> = counts.filter(|(_, records)| *records > 0).collect();
-        let expected = [("stale", 1), ("future", 1), ("doubled", 1), ("unreadable", 1), ("not_watched", 1)];
+        let expected =
+            [("stale", 1), ("future", 1), ("duplicate", 1), ("unreadable", 1), ("not_configured", 1)];
         assert_eq!(counts, expected);
         let text = cameras.metrics.scrape().unwrap();
         assert!(text.contains("lookout_adas_records_total{outcome=\"stale\"} 1"), "{text}");
@@ -228,7 +229,7 @@ mod tests {
             (frame.epoch, frame.seq) = (lookout_schema::Epoch(epoch), epoch);
             Placed { anew, ..placed }
         };
-        let heard = |cameras: &Cameras| cameras.metrics.records(Outcome::Heard.as_str());
+        let heard = |cameras: &Cameras| cameras.metrics.records(Outcome::Accepted.as_str());
         cameras.hear(of_epoch(9, false), now);
         cameras.hear(of_epoch(3, false), now);
         assert_eq!(heard(&cameras), 1);

@@ -64,17 +64,21 @@ impl Metrics {
         let (cameras, open_alerts, partitions) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("records", "Frame records, by outcome", records.clone());
         registry.register("alerts", "Alert records to publish, by level and state", alerts.clone());
-        registry.register("written", "Records that the brokers have acknowledged", written.clone());
-        registry.register("not_written", "Records that were not written, by cause", not_written.clone());
+        registry.register("records_written", "Records that the brokers have acknowledged", written.clone());
+        registry.register(
+            "records_not_written",
+            "Records that were not written, by cause",
+            not_written.clone(),
+        );
         let doubts = Family::<ByField, Counter>::default();
         registry.register(
-            "time_doubts",
+            "timestamp_conflicts",
             "Cameras whose `pts_ns` and `captured_at` advanced at different rates, by the ignored field",
             doubts.clone(),
         );
         let deleted = Counter::default();
         registry.register(
-            "deleted",
+            "records_deleted",
             "Frame records that were deleted, by retention or otherwise, before they were read",
             deleted.clone(),
         );

@@ -54,7 +54,7 @@ impl Danger {
 
     /// Returns the level that the estimate calls for.
     fn calls_for(&self, levels: &LevelSettings) -> Option<AlertLevel> {
-        let watched = self.closing.watched_s >= MIN_WATCHED_S && self.boxes >= MIN_BOXES;
+        let watched = self.closing.observed_s >= MIN_WATCHED_S && self.boxes >= MIN_BOXES;
         if !watched || self.in_path < RAISE_IN_PATH {
             return None;
         }
@@ -124,7 +124,7 @@ mod tests {
 
     fn danger(ttc_s: f64, in_path: f64) -> Danger {
         let rate = 1.0 / ttc_s;
-        let closing = Closing { ttc_s: Some(ttc_s), rate, rate_std: 0.01, watched_s: 2.0 };
+        let closing = Closing { ttc_s: Some(ttc_s), rate, rate_std: 0.01, observed_s: 2.0 };
         Danger { closing, in_path, boxes: 20, age_s: 0.0 }
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let mut warning = Warning::default();
         let sure = danger(1.0, 1.0);
         let unsure = Closing { rate_std: 0.9, ..sure.closing };
-        let brief = Closing { watched_s: 0.3, ..sure.closing };
+        let brief = Closing { observed_s: 0.3, ..sure.closing };
         let dangers = [
             Danger { closing: unsure, ..sure },
             Danger { closing: brief, ..sure },

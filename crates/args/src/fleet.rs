@@ -7,7 +7,7 @@ use crate::ClusterArgs;
 /// Show the workers and their cameras: owner, status, frame rate and record age
 ///
 /// Reads the status topic and shows the last status record of each worker and camera, unless it is older than
-/// `--window` seconds. `age` is the age of the last frame record when it was published, `lag` the number of records
+/// `--max-age` seconds. `age` is the age of the last frame record when it was published, `lag` the number of records
 /// that the broker has not acknowledged, `seen` the time since the worker's last status record.
 ///
 /// Exit code: 0 success, 1 the brokers failed, 2 wrong input.
@@ -27,5 +27,5 @@ pub struct FleetArgs {
 
     /// Maximum age of a status record; must be above the workers' `status_interval_ms`
     #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub window: u64,
+    pub max_age: u64,
 }

@@ -69,7 +69,7 @@ pub struct InferArgs {
     /// like torchvision's detectors, it scales each image to a short side of 800 pixels, or less if the long side
     /// would exceed 1333. The published accuracies were measured with it
     #[arg(long)]
-    pub fit: Option<String>,
+    pub resize_mode: Option<String>,
 
     /// Whether to rotate each image by its EXIF orientation: `apply`, as viewers and annotation tools do, or
     /// `ignore`, to use the pixels as stored

@@ -73,7 +73,7 @@ pub struct PlanArgs {
 
     /// Average number of detections or classes per record
     #[arg(long, default_value_t = 5.0, value_name = "N")]
-    pub findings: f64,
+    pub results: f64,
 
     /// Retention time of the records in Kafka
     #[arg(long, default_value_t = 24.0, value_name = "HOURS")]

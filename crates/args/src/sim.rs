@@ -41,7 +41,7 @@ pub struct SimDatasetArgs {
 
     /// Images per scene, each with a different camera and weather
     #[arg(long, default_value_t = 4)]
-    pub pictures: u64,
+    pub images: u64,
 
     /// Size of the images, WIDTHxHEIGHT
     #[arg(long, default_value = "640x360")]
@@ -55,7 +55,7 @@ pub struct SimDatasetArgs {
 
 /// Write the video of one camera, and a file with the ground truth of each frame
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  lookout sim video drive.mp4 --place drive --seconds 60")]
+#[command(after_help = "Example:\n  lookout sim video drive.mp4 --scene drive --seconds 60")]
 pub struct SimVideoArgs {
     /// Output MP4 file; the ground truth is written to a file with the same name and the extension `.jsonl`
     #[arg(value_name = "FILE")]
@@ -78,7 +78,7 @@ pub struct SimVideoArgs {
 pub struct SimCameraArgs {
     /// Type of the scene: `road`, `yard` or `drive`
     #[arg(long, default_value = "road")]
-    pub place: String,
+    pub scene: String,
 
     /// Seed of the scene
     #[arg(long, default_value_t = 1)]
@@ -103,14 +103,14 @@ pub struct SimCameraArgs {
 /// `--clips` reuse the clips of the first cameras.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  lookout sim serve --cameras 8\n  lookout sim serve --cameras 4 --fault 2:silence@20+10 --truth truth.jsonl"
+    after_help = "Examples:\n  lookout sim serve --cameras 8\n  lookout sim serve --cameras 4 --fault 2:silence@20+10 --ground-truth truth.jsonl"
 )]
 pub struct SimServeArgs {
     /// Number of cameras
     #[arg(long, default_value_t = 4)]
     pub cameras: usize,
 
-    /// Number of different clips; with `--place road` and two or more clips, the last one is a drive
+    /// Number of different clips; with `--scene road` and two or more clips, the last one is a drive
     #[arg(long, default_value_t = 4)]
     pub clips: usize,
 
@@ -132,7 +132,7 @@ pub struct SimServeArgs {
 
     /// Write the ground truth of each frame when it is sent, one line of JSON with the camera and the time
     #[arg(long, value_name = "FILE")]
-    pub truth: Option<PathBuf>,
+    pub ground_truth: Option<PathBuf>,
 
     /// Write the rendered frames of the clips into this folder before they are encoded, with ground truth in COCO
     /// format, to compare detections in the video with detections in the raw frames

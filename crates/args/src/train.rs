@@ -27,7 +27,7 @@ pub struct TrainArgs {
 
     /// Start over: discard the run's checkpoint and metrics in the output folder
     #[arg(long)]
-    pub anew: bool,
+    pub restart: bool,
 }
 
 /// Plot the curves of several runs of `lookout train` in one image

@@ -95,8 +95,8 @@ fn checked(args: &PlanArgs) -> Result<(), String> {
             args.utilization
         ));
     }
-    if !args.findings.is_finite() || args.findings < 0.0 {
-        return Err(format!("--findings: {} is invalid; it must be 0 or more", args.findings));
+    if !args.results.is_finite() || args.results < 0.0 {
+        return Err(format!("--results: {} is invalid; it must be 0 or more", args.results));
     }
     if args.fps > args.stream_fps {
         return Err(format!(
@@ -137,7 +137,7 @@ fn plan(args: &PlanArgs, profile: &Profile) -> Result<Plan, String> {
     let records = kafka::Wanted {
         cameras: args.cameras,
         fps: args.fps,
-        findings: args.findings,
+        findings: args.results,
         retention_h: args.retention_h,
         replication: args.replication,
         consumers: args.consumers,

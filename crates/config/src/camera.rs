@@ -39,7 +39,7 @@ pub struct CameraSettings {
     /// Of two cameras the one with the lower priority is the first to be looked at less often; 0 to 100.
     pub priority: u8,
     /// Frames of a file that may be between its decoder and the broker's answer.
-    pub window: NonZeroUsize,
+    pub max_in_flight: NonZeroUsize,
 }
 
 /// What ffmpeg takes for raw streams as well.
@@ -103,7 +103,7 @@ impl CameraSettings {
         let login = section.millis("retry_login_ms", 10..=3_600_000);
         let attempts = section.integer("retry_attempts", 1..=1_000_000).map(|n| n as u32);
         let queue = section.integer("queue", 1..=1024).unwrap_or(4) as usize;
-        let window = section.integer("window", 1..=100_000).unwrap_or(256) as usize;
+        let max_in_flight = section.integer("max_in_flight", 1..=100_000).unwrap_or(256) as usize;
         let regions = section.regions("regions").unwrap_or_default();
         let classes = section.texts("classes").unwrap_or_default();
         let highest = u64::from(CameraSpec::MAX_PRIORITY);
@@ -154,7 +154,7 @@ impl CameraSettings {
             classes,
             priority,
             queue: NonZeroUsize::new(queue)?,
-            window: NonZeroUsize::new(window)?,
+            max_in_flight: NonZeroUsize::new(max_in_flight)?,
         })
     }
 }

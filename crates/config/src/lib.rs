@@ -38,7 +38,7 @@ pub use model::{
     input_size,
 };
 pub use monitor::{
-    Begin, MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, TrackingSettings,
+    MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, StartFrom, TrackingSettings,
     WebhookSettings, parse_monitor,
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};

@@ -294,8 +294,10 @@ fn smaller_inputs(
         section.note(KEY, "only built-in detectors support several input sizes; remove `smaller_inputs`");
     }
     if fit == Some(FitSetting::CenterCrop) {
-        section
-            .note(KEY, "`fit = \"center-crop\"` supports one input size only; use `letterbox` or `stretch`");
+        section.note(
+            KEY,
+            "`resize_mode = \"center-crop\"` supports one input size only; use `letterbox` or `stretch`",
+        );
     }
     let pixels = |size: Size| u64::from(size.width) * u64::from(size.height);
     let mut before = input;
@@ -369,17 +371,17 @@ fn device(section: &Section<'_, '_>, text: &str) -> Option<Device> {
 }
 
 fn fit(section: &Section<'_, '_>) -> Option<FitSetting> {
-    let text = section.text("fit")?;
+    let text = section.text("resize_mode")?;
     let known = text.parse().ok();
     if known.is_none() {
         let what = match text.as_str() {
             "torchvision" => "`torchvision` gives each image its own size, and all frames of a batch must have \
                               the same size; use `letterbox`, with `input = \"1333x800\"` for the same resolution \
-                              (only `lookout infer --fit torchvision` supports it)"
+                              (only `lookout infer --resize-mode torchvision` supports it)"
                 .into(),
             _ => not_one_of(&text, FITS.iter().map(|(name, _)| *name)),
         };
-        section.note("fit", what);
+        section.note("resize_mode", what);
     }
     known
 }

@@ -31,7 +31,7 @@ pub struct PipelineSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InferSettings {
     /// Every so many frames of a camera; the others are dropped.
-    pub every: NonZeroU32,
+    pub interval: NonZeroU32,
 }
 
 /// `[batch]`: when a batch is closed.
@@ -159,9 +159,9 @@ impl PipelineSettings {
 
 impl InferSettings {
     fn read(section: Section<'_, '_>) -> Self {
-        let every = section.integer("every", 1..=10_000).and_then(|n| NonZeroU32::new(n as u32));
+        let interval = section.integer("interval", 1..=10_000).and_then(|n| NonZeroU32::new(n as u32));
         section.finish();
-        Self { every: every.unwrap_or(NonZeroU32::MIN) }
+        Self { interval: interval.unwrap_or(NonZeroU32::MIN) }
     }
 }
 

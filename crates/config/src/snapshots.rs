@@ -21,7 +21,7 @@ impl SnapshotSettings {
     pub(crate) fn read(section: Section<'_, '_>) -> Self {
         let width = section.integer("width", 64..=1920).and_then(|n| NonZeroU32::new(n as u32));
         let settings = Self {
-            every: section.millis("every_ms", 100..=3_600_000).unwrap_or(Duration::from_secs(1)),
+            interval: section.millis("interval_ms", 100..=3_600_000).unwrap_or(Duration::from_secs(1)),
             width: width.unwrap_or(WIDTH),
             quality: section.integer("quality", 1..=100).unwrap_or(70) as u8,
         };

@@ -94,7 +94,7 @@ fn keys_of_a_monitor_file_match_the_documentation() {
     // Each kind has keys of its own.
     let mut rules = BTreeSet::new();
     for kind in [
-        "kind = \"count\"\nover = 1",
+        "kind = \"count\"\nthreshold = 1",
         "kind = \"line\"",
         "kind = \"dwell\"",
         "kind = \"camera_down\"",

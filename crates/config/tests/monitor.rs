@@ -18,7 +18,7 @@ publish = false
 name = "crowd"
 kind = "count"
 zone = "door"
-over = 3
+threshold = 3
 
 [[zone]]
 camera = "gate"
@@ -61,32 +61,38 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "monitor.max_store_mb",
         "between 16 and 10000000",
     ),
-    ("token = \"0123456789abcdef\"", "begin = \"then\"", 3, "monitor.begin", "`recent`"),
+    ("token = \"0123456789abcdef\"", "start_from = \"then\"", 3, "monitor.start_from", "`recent`"),
     ("token = \"0123456789abcdef\"", "datta = \"x\"", 3, "monitor.datta", "did you mean `data`?"),
     ("localhost:9092", "localhost", 6, "kafka.brokers", "not a valid `host:port`"),
     ("publish = false", "publish = 1", 9, "tracking.publish", "true or false"),
-    ("publish = false", "high_score = 2", 9, "tracking.high_score", "between 0 and 1"),
+    ("publish = false", "track_high_thresh = 2", 9, "tracking.track_high_thresh", "between 0 and 1"),
     ("name = \"crowd\"", "", 11, "rule[0].name", "is required"),
     ("name = \"crowd\"", "name = \"a b\"", 12, "rule[0].name", "1 to 64 of the characters"),
     ("kind = \"count\"", "", 11, "rule[0].kind", "is required"),
     ("kind = \"count\"", "kind = \"counts\"", 13, "rule[0].kind", "did you mean `count`?"),
-    ("over = 3", "", 11, "rule[0].over", "is required"),
-    ("over = 3", "over = -1", 15, "rule[0].over", "between 0 and 10000"),
-    ("over = 3", "over = 3\nbudget_ms = 3", 16, "rule[0].budget_ms", "unknown key"),
-    ("over = 3", "over = 3\nlevel = \"bad\"", 16, "rule[0].level", "valid values are `info`"),
-    ("over = 3", "over = 3\ncameras = [\"a b\"]", 16, "rule[0].cameras", "cannot match an id"),
-    ("over = 3", "over = 3\ncameras = []", 16, "rule[0].cameras", "never applies"),
-    ("over = 3", "over = 3\nfor_s = -1", 16, "rule[0].for_s", "between 0 and 86400"),
+    ("threshold = 3", "", 11, "rule[0].threshold", "is required"),
+    ("threshold = 3", "threshold = -1", 15, "rule[0].threshold", "between 0 and 10000"),
+    ("threshold = 3", "threshold = 3\nbudget_ms = 3", 16, "rule[0].budget_ms", "unknown key"),
+    ("threshold = 3", "threshold = 3\nlevel = \"bad\"", 16, "rule[0].level", "valid values are `info`"),
+    ("threshold = 3", "threshold = 3\ncameras = [\"a b\"]", 16, "rule[0].cameras", "cannot match an id"),
+    ("threshold = 3", "threshold = 3\ncameras = []", 16, "rule[0].cameras", "never applies"),
+    ("threshold = 3", "threshold = 3\nfor_s = -1", 16, "rule[0].for_s", "between 0 and 86400"),
     (
-        "kind = \"count\"\nzone = \"door\"\nover = 3",
+        "kind = \"count\"\nzone = \"door\"\nthreshold = 3",
         "kind = \"line\"\ndirection = \"up\"",
         14,
         "rule[0].direction",
         "`left_to_right`",
     ),
-    ("kind = \"count\"\nzone = \"door\"\nover = 3", "kind = \"dwell\"", 11, "rule[0].for_s", "is required"),
     (
-        "kind = \"count\"\nzone = \"door\"\nover = 3",
+        "kind = \"count\"\nzone = \"door\"\nthreshold = 3",
+        "kind = \"dwell\"",
+        11,
+        "rule[0].for_s",
+        "is required",
+    ),
+    (
+        "kind = \"count\"\nzone = \"door\"\nthreshold = 3",
         "kind = \"latency\"",
         11,
         "rule[0].budget_ms",

@@ -25,7 +25,7 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     pub(crate) fn new(settings: SnapshotSettings) -> Self {
-        Self { width: settings.width.get(), pace: SnapshotPace::new(settings.every), fitter: None }
+        Self { width: settings.width.get(), pace: SnapshotPace::new(settings.interval), fitter: None }
     }
 
     /// Returns an empty snapshot for a frame at time `at` and the canvas to draw it on, if a snapshot is due.

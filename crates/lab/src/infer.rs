@@ -42,16 +42,16 @@ enum Way {
 impl Way {
     fn named(args: &InferArgs) -> anyhow::Result<Self> {
         let wrong = |what: String| anyhow::Error::msg(what).context(WrongInput);
-        match args.fit.as_deref() {
+        match args.resize_mode.as_deref() {
             None => Ok(Self::Input(None)),
             Some("torchvision") if args.input.is_some() => Err(wrong(
-                "--input: `--fit torchvision` derives the input size from each image; omit one of the two"
+                "--input: `--resize-mode torchvision` derives the input size from each image; omit one of the two"
                     .into(),
             )),
             Some("torchvision") => Ok(Self::Torchvision),
             Some(text) => match text.parse() {
                 Ok(fit) => Ok(Self::Input(Some(fit))),
-                Err(error) => Err(wrong(format!("--fit: {error}, `torchvision`"))),
+                Err(error) => Err(wrong(format!("--resize-mode: {error}, `torchvision`"))),
             },
         }
     }

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     if args.check {
         return Ok(ExitCode::SUCCESS);
     }
-    if args.anew {
+    if args.restart {
         for name in LEFT_BY_A_RUN {
             let path = recipe.output.join(name);
             if path.exists() {

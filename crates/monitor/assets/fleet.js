@@ -71,7 +71,7 @@ class Row {
 
   /** What is wrong beside: bad records, and stages that had to be started again. */
   showNotes(worker) {
-    const notes = [...(worker.bad_records ?? [])];
+    const notes = [...(worker.invalid_records ?? [])];
     const restarts = worker.stage_restarts;
     const heads = [];
     if (notes.length) heads.push(notes.length === 1 ? "1 bad record" : `${words.count(notes.length)} bad records`);

@@ -124,7 +124,7 @@ impl Camera {
             captured_at: Timestamp::now(),
             clock: Clock::Rtcp,
             source: SOURCE,
-            picture: Size { width: 320, height: 180 },
+            image: Size { width: 320, height: 180 },
             jpeg: self.jpeg.clone(),
             detections: self.detections(i),
         });

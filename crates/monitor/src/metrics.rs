@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::state::{Counts, Passed};
+use crate::state::{Counts, IgnoreCause};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByTopic {
@@ -102,18 +102,18 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register("records", "Records read, by topic", self.read.clone());
         registry.register(
-            "unreadable",
+            "records_unreadable",
             "Records that cannot be decoded or are invalid, by topic",
             self.unreadable.clone(),
         );
         registry.register(
-            "deleted",
+            "records_deleted",
             "Records that were deleted, by retention or otherwise, before they were read, by topic",
             self.deleted.clone(),
         );
-        registry.register("passed_over", "Records ignored, by cause", self.passed.clone());
+        registry.register("records_ignored", "Records ignored, by cause", self.passed.clone());
         registry.register(
-            "time_doubts",
+            "timestamp_conflicts",
             "Cameras whose `pts_ns` and `captured_at` advanced at different rates, by the ignored field",
             self.doubts.clone(),
         );
@@ -126,10 +126,10 @@ impl Metrics {
         registry.register("cameras", "Known cameras", self.cameras.clone());
         registry.register("workers", "Known workers", self.workers.clone());
         registry.register("alerts", "Alerts raised, by rule and level", self.alerts.clone());
-        registry.register("alerts_open", "Alerts that were raised and not cleared", self.alerts_open.clone());
+        registry.register("open_alerts", "Alerts that were raised and not cleared", self.alerts_open.clone());
         registry.register("alerts_published", "Alert records written to their topic", self.published.clone());
         registry.register(
-            "tracks_lost",
+            "tracks_dropped",
             "Tracks that were not written to their topic",
             self.tracks_lost.clone(),
         );
@@ -155,7 +155,7 @@ impl Metrics {
             set(&self.unreadable, counts.unreadable.get(&kind));
             set(&self.deleted, counts.deleted.get(&kind));
         }
-        for cause in Passed::ALL {
+        for cause in IgnoreCause::ALL {
             let count = counts.passed.get(&cause).copied().unwrap_or(0);
             self.passed.get_or_create(&ByCause { cause: cause.as_str() }).inner().store(count, Relaxed);
         }
@@ -179,7 +179,7 @@ impl Metrics {
             HookResult::Delivered => "delivered",
             HookResult::Failed => "failed",
             HookResult::Refused => "refused",
-            HookResult::GivenUp => "given_up",
+            HookResult::GivenUp => "abandoned",
         };
         self.hooks.get_or_create(&ByHook { webhook: hook.to_owned(), result }).inc();
     }

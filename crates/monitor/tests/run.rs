@@ -49,7 +49,8 @@ fn cluster() -> Embedded {
 
 fn settings(cluster: &Embedded, folder: &TempDir, more: &str) -> MonitorSettings {
     let data = folder.path().display();
-    let text = format!("[monitor]\nhttp = \"127.0.0.1:0\"\ndata = \"{data}\"\nbegin = \"beginning\"\n{more}");
+    let text =
+        format!("[monitor]\nhttp = \"127.0.0.1:0\"\ndata = \"{data}\"\nstart_from = \"earliest\"\n{more}");
     let mut settings = parse_monitor(Path::new("monitor.toml"), &text, &|_| None).unwrap();
     settings.kafka.brokers = cluster.settings().brokers.clone();
     settings
@@ -437,10 +438,10 @@ async fn sets_a_refused_alert_aside_and_delivers_the_others() {
     let calls = "lookout_monitor_webhook_calls_total{webhook=\"phone\",result=";
     until("one refused", async || metric(&format!("{calls}\"refused\"}} 1")).await).await;
     until("two delivered", async || metric(&format!("{calls}\"delivered\"}} 2")).await).await;
-    let set_aside = running.get("/api/webhooks/set-aside").await.json();
-    assert_eq!(set_aside.as_array().unwrap().len(), 1, "{set_aside}");
+    let dead_letters = running.get("/api/webhooks/dead-letters").await.json();
+    assert_eq!(dead_letters.as_array().unwrap().len(), 1, "{dead_letters}");
     assert_eq!(
-        (&set_aside[0]["webhook"], &set_aside[0]["why"]),
+        (&dead_letters[0]["webhook"], &dead_letters[0]["why"]),
         (&"phone".into(), &"HTTP status 400".into())
     );
 }

@@ -170,11 +170,11 @@ pub struct CollisionEvidence {
     #[serde(default)]
     pub ttc_high_s: Option<f64>,
     /// How long the object has been tracked.
-    pub watched_s: f64,
+    pub observed_s: f64,
     /// Distance along the ground, if the camera's height, pitch and focal length are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distance_m: Option<f64>,
     /// Closing speed; above 0 if the object is approaching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closing_m_s: Option<f64>,
+    pub closing_speed_m_s: Option<f64>,
 }

@@ -21,7 +21,7 @@ pub struct SnapshotRecord {
     /// Size of the frame as it is displayed; the boxes of `detections` are in its pixels.
     pub source: Size,
     /// Size of the JPEG, which shows the whole frame.
-    pub picture: Size,
+    pub image: Size,
     /// The JPEG (ITU-T T.81), in JSON as base64 (RFC 4648, section 4).
     #[serde(with = "base64_text")]
     #[schemars(with = "String", extend("contentEncoding" = "base64"))]

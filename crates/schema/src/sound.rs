@@ -40,7 +40,7 @@ impl SnapshotRecord {
     /// What its writer may not write. Whether the JPEG is one is not looked at.
     pub fn check(&self) -> Result<(), Unsound> {
         size("source", self.source)?;
-        size("picture", self.picture)?;
+        size("image", self.image)?;
         that(self.jpeg.len() <= Self::MAX_JPEG, "jpeg", "is too large")?;
         that(self.jpeg.starts_with(&[0xFF, 0xD8, 0xFF]), "jpeg", "is not a JPEG")?;
         detections(&self.detections, self.source)
@@ -98,8 +98,9 @@ impl AlertRecord {
         match &self.evidence {
             AlertEvidence::Collision(seen) => {
                 object(&seen.object)?;
-                let numbers = [Some(seen.ttc_s), Some(seen.ttc_low_s), seen.ttc_high_s, Some(seen.watched_s)];
-                let all = numbers.into_iter().chain([seen.distance_m, seen.closing_m_s]).flatten();
+                let numbers =
+                    [Some(seen.ttc_s), Some(seen.ttc_low_s), seen.ttc_high_s, Some(seen.observed_s)];
+                let all = numbers.into_iter().chain([seen.distance_m, seen.closing_speed_m_s]).flatten();
                 that(all.into_iter().all(f64::is_finite), "evidence", "contains a number that is not finite")
             }
             AlertEvidence::Count { zone, for_s, .. } => {

@@ -203,7 +203,7 @@ pub struct WorkerFleet {
     pub partitions: Vec<i32>,
     pub max_cameras: Option<u64>,
     /// Cameras of its partitions beyond `max_cameras`, which no worker runs.
-    pub left_out: u64,
+    pub cameras_over_limit: u64,
     /// Errors of the records of its partitions that the worker has skipped.
-    pub bad_records: Vec<String>,
+    pub invalid_records: Vec<String>,
 }

@@ -144,8 +144,8 @@ fn status_records_of_version_1() {
         fleet: Some(WorkerFleet {
             partitions: vec![1, 4],
             max_cameras: Some(16),
-            left_out: 3,
-            bad_records: vec!["`a b` is no camera id".into()],
+            cameras_over_limit: 3,
+            invalid_records: vec!["`a b` is no camera id".into()],
         }),
         ..worker
     };
@@ -271,9 +271,9 @@ fn alerts_of_version_1() {
             ttc_s: 1.75,
             ttc_low_s: 1.5,
             ttc_high_s: Some(2.25),
-            watched_s: 3.0,
+            observed_s: 3.0,
             distance_m: Some(17.5),
-            closing_m_s: Some(10.0),
+            closing_speed_m_s: Some(10.0),
         }),
     };
     assert_eq!((record.schema.as_str(), record.check()), (AlertRecord::SCHEMA, Ok(())));
@@ -317,7 +317,7 @@ fn a_snapshot_of_version_1() {
         captured_at: read("2026-11-24T08:00:00.123456Z"),
         clock: Clock::Rtcp,
         source: Size { width: 1920, height: 1080 },
-        picture: Size { width: 320, height: 180 },
+        image: Size { width: 320, height: 180 },
         jpeg: vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 1],
         detections: Vec::new(),
     };

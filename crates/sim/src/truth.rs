@@ -31,7 +31,7 @@ pub struct ObjectTruth {
     /// Distance from the camera to the object's nearest face along the camera's viewing direction, in meters.
     pub distance_m: f32,
     /// Rate at which the distance decreases, in meters per second.
-    pub closing_m_s: f32,
+    pub closing_speed_m_s: f32,
     /// Time to collision in seconds; `None` if the object does not approach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttc_s: Option<f32>,

@@ -17,7 +17,7 @@ mod tracker;
 mod ttc;
 mod zone;
 
-pub use follower::{Follower, FollowerState, Passed, Sight, TimeDoubt};
+pub use follower::{Follower, FollowerState, IgnoreCause, Sight, TimeDoubt};
 pub use kalman::Kalman;
 pub use line::{Crossing, Line, LineState};
 pub use settings::TrackerSettings;

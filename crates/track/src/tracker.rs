@@ -188,7 +188,7 @@ impl Tracker {
     /// session.
     ///
     /// A frame that is not later than the previous one, or whose time is not finite, does not advance the
-    /// time. A frame that is earlier by more than `max_hidden_s` belongs to a restarted session, and all
+    /// time. A frame that is earlier by more than `max_age_s` belongs to a restarted session, and all
     /// tracks end. Boxes without an area, and boxes and scores that are not finite, are ignored.
     pub fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> Step {
         let mut ended = Vec::new();
@@ -202,9 +202,9 @@ impl Tracker {
 
     /// Predicts all objects to the time of a frame, and ends the objects that were undetected for too long.
     fn go_on(&mut self, at_s: f64, source: Size, ended: &mut Vec<TrackEnd>) -> Moment {
-        let max_hidden_s = self.settings.max_hidden_s;
+        let max_age_s = self.settings.max_age_s;
         let at_s = if at_s.is_finite() { at_s } else { self.state.now_s.unwrap_or(0.0) };
-        if self.state.now_s.is_some_and(|before_s| before_s - at_s > max_hidden_s) {
+        if self.state.now_s.is_some_and(|before_s| before_s - at_s > max_age_s) {
             ended.extend(self.finish());
             self.state.now_s = None;
         }
@@ -215,7 +215,7 @@ impl Tracker {
         let dt = moment.dt();
         self.state.arrivals.pass(dt);
         self.state.objects.retain_mut(|object| {
-            let stays = now_s - object.last_s <= max_hidden_s && dt <= LONGEST_GAP_S;
+            let stays = now_s - object.last_s <= max_age_s && dt <= LONGEST_GAP_S;
             if stays {
                 object.motion.predict(dt, object.is_hidden(moment));
             } else {
@@ -250,7 +250,7 @@ impl Tracker {
         let leaves = arrivals.leaves();
         let new = |i: &usize| {
             let Observation { bbox, score, .. } = observations[*i];
-            let unsure = if score < self.settings.high_score { UNSURE_COSTS } else { 0.0 };
+            let unsure = if score < self.settings.track_high_thresh { UNSURE_COSTS } else { 0.0 };
             arrivals.ln_density(bbox, moment.source, dt) + unsure
         };
         let new: Vec<f64> = among.iter().map(new).collect();
@@ -299,7 +299,7 @@ impl Tracker {
         let before = seen_as.len();
         for i in among.iter().filter(|i| !taken[**i]) {
             let Observation { bbox, class_id, score } = observations[*i];
-            if score < self.settings.new_score || self.state.objects.len() >= MOST_OBJECTS {
+            if score < self.settings.new_track_thresh || self.state.objects.len() >= MOST_OBJECTS {
                 continue;
             }
             let (first_s, last_s) = (moment.now_s, moment.now_s);
@@ -332,7 +332,7 @@ impl Tracker {
     fn end(&mut self, moment: Moment, seen_as: &mut Vec<Option<usize>>, ended: &mut Vec<TrackEnd>) {
         let settings = self.settings;
         let stays = |object: &Object| {
-            let patience = if object.id.is_some() { settings.max_hidden_s } else { settings.predict_s };
+            let patience = if object.id.is_some() { settings.max_age_s } else { settings.predict_s };
             moment.now_s - object.last_s <= patience
         };
         let stay: Vec<bool> = self.state.objects.iter().map(stays).collect();

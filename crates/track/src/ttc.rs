@@ -47,7 +47,7 @@ pub struct Closing {
     /// Inverse of the time to collision, in 1/s; positive if the object approaches.
     pub rate: f64,
     /// For how long the object has been observed, in seconds.
-    pub watched_s: f64,
+    pub observed_s: f64,
 }
 
 impl Closing {
@@ -125,7 +125,7 @@ impl ClosingEstimate {
             ttc_s: seconds(rate),
             rate_std,
             rate,
-            watched_s: self.last_s - self.first_s,
+            observed_s: self.last_s - self.first_s,
         })
     }
 }

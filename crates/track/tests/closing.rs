@@ -22,18 +22,18 @@ struct Approach {
     size_at_4_s: f64,
     height: f64,
     /// For how long the object is observed before it is 6 s away.
-    watched_s: f64,
+    observed_s: f64,
     /// The relative fluctuation of the interval between frames.
     fluctuates: f64,
 }
 
 /// Returns the estimates of all runs with the ground-truth time left, which is from 2 to 6 s.
 fn told(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> {
-    let Approach { size_at_4_s, height, watched_s, fluctuates } = approach;
+    let Approach { size_at_4_s, height, observed_s, fluctuates } = approach;
     let mut told = Vec::new();
     for _ in 0..RUNS {
         let mut estimate = ClosingEstimate::default();
-        let mut left = 6.0 + watched_s;
+        let mut left = 6.0 + observed_s;
         let mut at_s = 100.0;
         while left >= 2.0 {
             let width = size_at_4_s * 4.0 / left;
@@ -69,10 +69,10 @@ fn median_error_is_below_ten_percent_for_large_enough_objects() {
     println!("median error by size at 4 s (rows), and by time left (columns: 2-3, 3-4, 4-5, 5-6 s; all)");
     let (mut within, mut of) = (0, 0);
     for fluctuates in [0.0, 0.5] {
-        for watched_s in [1.0, 3.0] {
-            println!("observed for {watched_s} s before; the frame interval fluctuates by {fluctuates}");
+        for observed_s in [1.0, 3.0] {
+            println!("observed for {observed_s} s before; the frame interval fluctuates by {fluctuates}");
             for size_at_4_s in [20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0] {
-                let told = told(Approach { size_at_4_s, height: 0.8, watched_s, fluctuates }, &mut random);
+                let told = told(Approach { size_at_4_s, height: 0.8, observed_s, fluctuates }, &mut random);
                 let cells = [2.0, 3.0, 4.0, 5.0].map(|from| median_error(&told, from, from + 1.0));
                 let all = median_error(&told, 2.0, 6.1);
                 let cells_text = cells.map(|cell| format!("{:5.1} %", cell * 100.0)).join(" ");
@@ -86,7 +86,7 @@ fn median_error_is_below_ten_percent_for_large_enough_objects() {
                 // Objects that are large enough and were observed for long enough must pass in each cell,
                 // others over all cells.
                 assert!(size_at_4_s < 40.0 || all < 0.1, "{size_at_4_s} px: {all}");
-                let longer = watched_s >= 3.0 && size_at_4_s >= 60.0;
+                let longer = observed_s >= 3.0 && size_at_4_s >= 60.0;
                 let worst = cells.into_iter().fold(0.0, f64::max);
                 assert!(!longer || worst < 0.1, "{size_at_4_s} px: {cells:?}");
                 assert!(part > 88.0, "{size_at_4_s} px: {part} %");
@@ -104,7 +104,7 @@ fn median_error_is_below_ten_percent_for_large_enough_objects() {
 #[test]
 fn narrow_boxes_are_as_precise_as_their_longer_side() {
     let mut random = StdRng::seed_from_u64(5);
-    let approach = Approach { size_at_4_s: 16.0, height: 2.5, watched_s: 3.0, fluctuates: 0.0 };
+    let approach = Approach { size_at_4_s: 16.0, height: 2.5, observed_s: 3.0, fluctuates: 0.0 };
     let error = median_error(&told(approach, &mut random), 2.0, 6.1);
     println!("16 px by 40 px at 4 s: {:.1} %", error * 100.0);
     assert!(error < 0.1, "{error}");
@@ -123,7 +123,7 @@ fn objects_that_recede_or_keep_their_distance_are_never_certainly_close() {
                     let at_s = f64::from(frame) / 10.0;
                     let size = size / (1.0 + at_s / recedes_s);
                     let closing = estimate.step(at_s, seen([size, 0.8 * size], &mut random));
-                    let Some(closing) = closing.filter(|closing| closing.watched_s >= 1.0) else { continue };
+                    let Some(closing) = closing.filter(|closing| closing.observed_s >= 1.0) else { continue };
                     of += 1;
                     told += usize::from(closing.ttc_s.is_some_and(|ttc_s| ttc_s <= 6.0));
                     sure += usize::from(closing.latest_s(2.0).is_some_and(|latest_s| latest_s <= 6.0));

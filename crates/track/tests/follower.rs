@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lookout_schema::{
     Clock, Detection, Epoch, FrameRecord, ModelInfo, Region, SessionId, Size, Timestamp, TimingUs, TrackEvent,
 };
-use lookout_track::{Follower, FollowerState, Passed, TimeDoubt, TrackerSettings};
+use lookout_track::{Follower, FollowerState, IgnoreCause, TimeDoubt, TrackerSettings};
 
 const SESSIONS: [&str; 2] = ["01JDFY9M4K8Z6Q2W3X5V7T9R1P", "01JDFZ9M4K8Z6Q2W3X5V7T9R1P"];
 
@@ -76,15 +76,15 @@ fn a_new_session_ends_tracks_and_old_records_are_rejected() {
     for seq in 0..5 {
         follower.hear(&frame(0, seq, standing)).unwrap();
     }
-    assert_eq!(follower.hear(&frame(0, 4, standing)), Err(Passed::Doubled));
+    assert_eq!(follower.hear(&frame(0, 4, standing)), Err(IgnoreCause::Duplicate));
     let sight = follower.hear(&frame(1, 0, standing)).unwrap();
     let events: Vec<_> = sight.records.iter().map(|record| (record.event, record.session)).collect();
     assert_eq!(events, [(TrackEvent::End, session(0)), (TrackEvent::New, session(1))]);
     assert!(sight.began);
-    assert_eq!(follower.hear(&frame(0, 9, standing)), Err(Passed::Doubled));
+    assert_eq!(follower.hear(&frame(0, 9, standing)), Err(IgnoreCause::Duplicate));
     let mut old = frame(1, 7, standing);
     old.epoch = Epoch(2);
-    assert_eq!(follower.hear(&old), Err(Passed::OldEpoch));
+    assert_eq!(follower.hear(&old), Err(IgnoreCause::StaleEpoch));
     // A session of another owner may have any id.
     let mut taken_over = frame(0, 0, standing);
     taken_over.epoch = Epoch(4);

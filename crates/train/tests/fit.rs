@@ -183,7 +183,10 @@ fn checkpoint_of_another_recipe_is_an_error_with_the_changed_keys() {
     let error = fitted(other, None, &[0.5]).0.unwrap_err();
     assert!(error.is_wrong_input());
     let text = error.to_string();
-    assert!(text.contains("`optimizer.lr` was 0.001 and is 0.01 now") && text.contains("--anew"), "{text}");
+    assert!(
+        text.contains("`optimizer.lr` was 0.001 and is 0.01 now") && text.contains("--restart"),
+        "{text}"
+    );
     assert!(text.contains("checkpoint.safetensors") && !text.contains("model.arch"), "{text}");
 }
 

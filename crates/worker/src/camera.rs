@@ -49,7 +49,7 @@ pub(crate) fn start(
     let capacity = if live { settings.queue } else { settings.queue.max(context.file_room) };
     let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
     let (intake, queue) = camera_queue(capacity, when_full, context.wake.clone());
-    let permits = (!live).then(|| Permits::new(settings.window.max(context.file_room)));
+    let permits = (!live).then(|| Permits::new(settings.max_in_flight.max(context.file_room)));
     let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), thinning, stop };
     let context = context.clone();
     let name = format!("cam-{}", settings.id);

@@ -147,16 +147,16 @@ impl Holdings {
                 let why = format!("this worker already runs `max_cameras` = {} cameras", plan.wishes.len());
                 let camera = spec.id.clone();
                 plan.unwatched.push(Unwatched { camera, epoch: tenure.epoch(), why, bad: false });
-                plan.summary.left_out += 1;
+                plan.summary.cameras_over_limit += 1;
             } else {
                 let wish = Wish { settings: (**settings).clone(), tenure: Arc::clone(tenure) };
                 plan.wishes.insert(spec.id.clone(), wish);
             }
         }
-        let more = plan.summary.bad_records.len().saturating_sub(NAMED);
+        let more = plan.summary.invalid_records.len().saturating_sub(NAMED);
         if more > 0 {
-            plan.summary.bad_records.truncate(NAMED);
-            plan.summary.bad_records.push(format!("and {more} more"));
+            plan.summary.invalid_records.truncate(NAMED);
+            plan.summary.invalid_records.push(format!("and {more} more"));
         }
         plan
     }
@@ -164,7 +164,7 @@ impl Holdings {
 
 impl Plan {
     fn bad(&mut self, key: &str, why: &str, epoch: Epoch) {
-        self.summary.bad_records.push(format!("{}: {why}", shortened(key)));
+        self.summary.invalid_records.push(format!("{}: {why}", shortened(key)));
         if let Ok(camera) = key.parse() {
             self.unwatched.push(Unwatched { camera, epoch, why: why.into(), bad: true });
         }
@@ -197,7 +197,7 @@ mod tests {
         let records = [("a", camera("a", 10)), ("b", camera("b", 90)), ("c", camera("c", 50))];
         let plan = holdings(Some(2), &records).plan();
         assert_eq!(watched(&plan), ["b", "c"]);
-        assert_eq!((plan.summary.left_out, plan.summary.partitions.as_slice()), (1, &[2][..]));
+        assert_eq!((plan.summary.cameras_over_limit, plan.summary.partitions.as_slice()), (1, &[2][..]));
         assert!(plan.unwatched[0].camera.as_str() == "a" && !plan.unwatched[0].bad, "{plan:?}");
     }
 
@@ -216,7 +216,7 @@ mod tests {
         ];
         let plan = holdings(None, &records).plan();
         assert_eq!(watched(&plan), ["a"]);
-        assert_eq!(plan.summary.bad_records.len(), 3, "{plan:?}");
+        assert_eq!(plan.summary.invalid_records.len(), 3, "{plan:?}");
         let named: Vec<_> = plan.unwatched.iter().map(|each| each.camera.as_str()).collect();
         assert_eq!(named, ["s", "wrong"]);
         assert!(plan.unwatched[0].why.contains("`dog`") && plan.unwatched[1].why.contains("ftp"), "{plan:?}");

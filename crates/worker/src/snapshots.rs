@@ -121,7 +121,7 @@ fn record(Shot { frame, picture }: Shot, quality: u8) -> Option<SnapshotRecord> 
         captured_at: frame.captured_at,
         clock: frame.clock,
         source: frame.source,
-        picture: pixels.size(),
+        image: pixels.size(),
         jpeg,
         detections: frame.detections,
     })

@@ -12,8 +12,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const ADDED_LABELS: [&str; 5] = ["instance", "job", "le", "namespace", "pod"];
 
 /// What the pages of others tell, and a worker's only after a fault, with their labels.
-const NOT_AT_ONCE: [&str; 3] =
-    ["lookout_kafka_refused_total", "lookout_monitor_deleted_total", "lookout_adas_deleted_total"];
+const NOT_AT_ONCE: [&str; 3] = [
+    "lookout_kafka_refused_total",
+    "lookout_monitor_records_deleted_total",
+    "lookout_adas_records_deleted_total",
+];
 const LABELS_OF_THESE: [&str; 1] = ["error"];
 
 /// The names of a worker's samples, and their labels.

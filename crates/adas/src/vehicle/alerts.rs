@@ -172,9 +172,9 @@ fn evidence(of: Of<'_>) -> Option<CollisionEvidence> {
         ttc_s: closing.ttc_s?,
         ttc_low_s: closing.soonest_s(DEVIATIONS)?,
         ttc_high_s: closing.latest_s(DEVIATIONS),
-        watched_s: closing.watched_s,
+        observed_s: closing.observed_s,
         distance_m: distance.map(|(meters, _)| meters),
-        closing_m_s: distance.map(|(_, closing)| closing),
+        closing_speed_m_s: distance.map(|(_, closing)| closing),
     })
 }
 
@@ -185,7 +185,7 @@ fn message(seen: &CollisionEvidence) -> String {
         "{} in the vehicle's path, collision in {ttc_s:.1} s ({ttc_low_s:.1} to {high})",
         object.label
     );
-    if let (Some(distance), Some(closing)) = (seen.distance_m, seen.closing_m_s) {
+    if let (Some(distance), Some(closing)) = (seen.distance_m, seen.closing_speed_m_s) {
         let _ = write!(words, ", {distance:.0} m away, closing at {closing:.0} m/s");
     }
     words

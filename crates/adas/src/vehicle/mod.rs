@@ -8,7 +8,7 @@ use lookout_config::{ForwardSettings, PathSettings};
 use lookout_schema::{
     AlertLevel, AlertRecord, BBox, CameraId, Detection, FrameRecord, Size, Timestamp, TrackRecord,
 };
-use lookout_track::{Closing, Follower, Passed, Sight, TimeDoubt, TrackId, TrackerSettings};
+use lookout_track::{Closing, Follower, IgnoreCause, Sight, TimeDoubt, TrackId, TrackerSettings};
 
 use self::alerts::{Alerts, Of, Over};
 use crate::{
@@ -71,15 +71,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 5] = [Self::Heard, Self::Stale, Self::Future, Self::OldEpoch, Self::Doubled];
+    pub const ALL: [Self; 5] = [Self::Accepted, Self::Stale, Self::Future, Self::StaleEpoch, Self::Duplicate];
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Heard => "heard",
+            Self::Accepted => "accepted",
             Self::Stale => "stale",
             Self::Future => "future",
-            Self::OldEpoch => "old_epoch",
-            Self::Doubled => "doubled",
+            Self::StaleEpoch => "stale_epoch",
+            Self::Duplicate => "duplicate",
         }
     }
 }
@@ -113,7 +113,7 @@ pub struct Seen {
     pub in_path: f64,
     /// The distance in meters; `None` if the camera is not calibrated.
     pub distance_m: Option<f64>,
-    pub closing_m_s: Option<f64>,
+    pub closing_speed_m_s: Option<f64>,
     pub level: Option<AlertLevel>,
 }
 
@@ -139,8 +139,8 @@ impl Vehicle {
         keep_surest(&mut frame.detections, &self.settings);
         let sight = match self.follower.hear(&frame) {
             Ok(sight) => sight,
-            Err(Passed::OldEpoch) => return Heard::passed(Outcome::OldEpoch),
-            Err(Passed::Doubled) => return Heard::passed(Outcome::Doubled),
+            Err(IgnoreCause::StaleEpoch) => return Heard::passed(Outcome::StaleEpoch),
+            Err(IgnoreCause::Duplicate) => return Heard::passed(Outcome::Duplicate),
         };
         let mut alerts = Vec::new();
         if sight.began {
@@ -154,7 +154,7 @@ impl Vehicle {
             Age::Fresh { .. } => self.fresh_at = Some(now),
             Age::Stale | Age::Future => alerts.extend(self.clear_blind(now, Over::Stale)),
         }
-        let outcome = if age == Age::Stale { Outcome::Stale } else { Outcome::Heard };
+        let outcome = if age == Age::Stale { Outcome::Stale } else { Outcome::Accepted };
         Heard { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
     }
 
@@ -180,7 +180,7 @@ impl Vehicle {
                 closing: object.closing(),
                 in_path: object.danger(0.0).map_or(0.0, |danger| danger.in_path),
                 distance_m: distance.map(|(meters, _)| meters),
-                closing_m_s: distance.map(|(_, closing)| closing),
+                closing_speed_m_s: distance.map(|(_, closing)| closing),
                 level: object.warning.level(),
             }
         })

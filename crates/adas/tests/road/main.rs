@@ -43,7 +43,7 @@ fn time_to_collision_is_within_ten_percent() {
                 let high = found.latest_s(1.96).unwrap_or(f64::INFINITY);
                 within += usize::from(found.soonest_s(1.96).is_some_and(|low| low <= truth) && truth <= high);
                 all += 1;
-                if let (Some(meters), Some(m_s)) = (seen.distance_m, seen.closing_m_s) {
+                if let (Some(meters), Some(m_s)) = (seen.distance_m, seen.closing_speed_m_s) {
                     distances.push((meters - closing * truth).abs() / (closing * truth));
                     speeds.push((m_s - closing).abs() / closing);
                 }

@@ -79,7 +79,7 @@ fn age_of_file_records_is_measured_from_their_publication() {
         frame.clock = Clock::File;
         frame.captured_at = Timestamp::from_unix_us(0);
         let heard = vehicle.hear(frame, now);
-        assert_eq!(heard.outcome, Outcome::Heard);
+        assert_eq!(heard.outcome, Outcome::Accepted);
         raised += heard.alerts.iter().filter(|alert| alert.state == AlertState::Raised).count();
     }
     assert_eq!(raised, 1);
@@ -92,14 +92,14 @@ fn ignores_stale_epochs_and_duplicates_and_clears_at_a_new_session() {
     let now = rest[0].captured_at;
     let mut old = rest[0].clone();
     old.epoch = Epoch(0);
-    assert_eq!(vehicle.hear(old, now).outcome, Outcome::OldEpoch);
+    assert_eq!(vehicle.hear(old, now).outcome, Outcome::StaleEpoch);
     // Session ids are ordered by creation time, except within the same millisecond.
     let later = std::iter::repeat_with(SessionId::generate).find(|session| *session > rest[0].session);
     let new_session = frame(later.unwrap(), 0, Vec::new());
     let heard = vehicle.hear(new_session, begin());
     assert!(heard.alerts.len() == 1 && heard.alerts[0].message.contains("reconnected"), "{heard:?}");
     assert_eq!(vehicle.open_alerts(), 0);
-    assert_eq!(vehicle.hear(rest[0].clone(), now).outcome, Outcome::Doubled);
+    assert_eq!(vehicle.hear(rest[0].clone(), now).outcome, Outcome::Duplicate);
 }
 
 #[test]

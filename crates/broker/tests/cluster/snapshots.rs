@@ -45,7 +45,7 @@ fn snapshot(camera: &str, seq: u64, bytes: usize) -> SnapshotRecord {
         captured_at: Timestamp::now(),
         clock: Clock::Arrival,
         source: Size { width: 768, height: 576 },
-        picture: Size { width: 320, height: 240 },
+        image: Size { width: 320, height: 240 },
         jpeg: (0..bytes).map(|i| (i * 7 + i / 251) as u8).collect(),
         detections: Vec::new(),
     }

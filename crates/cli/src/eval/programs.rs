@@ -53,7 +53,7 @@ impl Farm {
             .args(["sim", "serve", "--cameras", &count, "--clips", &count, "--listen", &port.to_string()])
             .args(["--fps", &farm.fps.to_string(), "--seconds", &farm.seconds.to_string()])
             .args(["--seed", &farm.seed.to_string()])
-            .arg("--truth")
+            .arg("--ground-truth")
             .arg(folder.join("truth.jsonl"))
             .arg("--frames")
             .arg(folder.join("frames"))

@@ -121,7 +121,7 @@ impl Scores {
         for object in here.objects.iter().filter(|object| !object.ignore) {
             let Some(truth) = object.ttc_s.filter(|ttc| TTC_S.contains(ttc)) else { continue };
             let seen = vehicle.seen().find(|seen| seen.bbox.iou(object.bbox) >= SAME);
-            let Some(closing) = seen.and_then(|seen| seen.closing).filter(|c| c.watched_s >= WATCHED_S)
+            let Some(closing) = seen.and_then(|seen| seen.closing).filter(|c| c.observed_s >= WATCHED_S)
             else {
                 self.ttc_untold += 1;
                 continue;

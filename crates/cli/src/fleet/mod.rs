@@ -52,7 +52,7 @@ fn is_broken_pipe(error: &io::Error) -> bool {
 }
 
 async fn show(args: &FleetArgs, cluster: &Cluster) -> anyhow::Result<()> {
-    let window = Duration::from_secs(args.window);
+    let window = Duration::from_secs(args.max_age);
     let options = ReaderOptions {
         from: ReadFrom::Ago(window),
         kinds: vec![RecordKind::Status],

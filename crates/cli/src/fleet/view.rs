@@ -35,8 +35,8 @@ struct WorkerLine {
     device_busy: f64,
     age_ms: Option<u64>,
     degraded_cameras: u64,
-    left_out: u64,
-    bad_records: Vec<String>,
+    cameras_over_limit: u64,
+    invalid_records: Vec<String>,
     /// How long ago it said so.
     said_s: i64,
 }
@@ -102,8 +102,8 @@ impl FleetView {
             device_busy: worker.device_busy,
             age_ms: worker.load.as_ref().and_then(|load| load.age_ms),
             degraded_cameras: worker.load.as_ref().map_or(0, |load| load.degraded_cameras),
-            left_out: fleet.left_out,
-            bad_records: fleet.bad_records,
+            cameras_over_limit: fleet.cameras_over_limit,
+            invalid_records: fleet.invalid_records,
             said_s: now.ms_since(worker.at) / 1000,
         }
     }
@@ -155,10 +155,14 @@ impl fmt::Display for Snapshot {
                 worker.said_s,
                 partitions.join(" "),
             )?;
-            if worker.left_out > 0 {
-                writeln!(f, "{:width$}  {} cameras beyond `max_cameras` do not run", "", worker.left_out)?;
+            if worker.cameras_over_limit > 0 {
+                writeln!(
+                    f,
+                    "{:width$}  {} cameras beyond `max_cameras` do not run",
+                    "", worker.cameras_over_limit
+                )?;
             }
-            for bad in &worker.bad_records {
+            for bad in &worker.invalid_records {
                 writeln!(f, "{:width$}  invalid registry record: {bad}", "")?;
             }
         }

@@ -61,7 +61,7 @@ impl Kafka {
                  compression",
                 wanted.findings
             ),
-            "golden file of lookout.frame/1, --findings",
+            "golden file of lookout.frame/1, --results",
         ));
         assumptions.push(Assumption::new(
             format!(

@@ -98,8 +98,8 @@ fn snapshot_line(snapshot: &SnapshotRecord) -> String {
         snapshot.captured_at,
         snapshot.camera,
         snapshot.seq,
-        snapshot.picture.width,
-        snapshot.picture.height,
+        snapshot.image.width,
+        snapshot.image.height,
         snapshot.jpeg.len(),
         snapshot.detections.len()
     )
@@ -168,7 +168,7 @@ mod tests {
             ]
         );
         let snapshot = json(&golden[0]).ok().flatten().unwrap_or_default();
-        assert!(snapshot.contains("\"picture\"") && !snapshot.contains("jpeg"), "{snapshot}");
+        assert!(snapshot.contains("\"image\"") && !snapshot.contains("jpeg"), "{snapshot}");
     }
 
     #[test]

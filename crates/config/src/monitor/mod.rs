@@ -34,7 +34,7 @@ pub struct MonitorSettings {
     pub retention: Duration,
     /// Above it the oldest history goes first, in bytes.
     pub max_store: u64,
-    pub begin: Begin,
+    pub start_from: StartFrom,
     pub kafka: KafkaSettings,
     pub tracking: TrackingSettings,
     pub rules: Vec<RuleSettings>,
@@ -45,7 +45,7 @@ pub struct MonitorSettings {
 
 /// With which records the first run on a new store begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Begin {
+pub enum StartFrom {
     /// Those of the last hour.
     #[default]
     Recent,
@@ -59,9 +59,9 @@ pub enum Begin {
 pub struct TrackingSettings {
     /// Whether the objects are told on the tracks' topic.
     pub publish: bool,
-    pub high_score: f32,
-    pub new_score: f32,
-    pub max_hidden_s: f64,
+    pub track_high_thresh: f32,
+    pub new_track_thresh: f32,
+    pub max_age_s: f64,
 }
 
 /// Of [`MonitorSettings::http`] where nothing else is said.
@@ -133,8 +133,9 @@ impl MonitorSettings {
         let retention =
             Duration::from_secs(DAY_S * monitor.integer("retention_days", 1..=3650).unwrap_or(30));
         let max_store = MIB * monitor.integer("max_store_mb", 16..=10_000_000).unwrap_or(2048);
-        let begins = [("recent", Begin::Recent), ("beginning", Begin::Beginning), ("now", Begin::Now)];
-        let begin = monitor.choice("begin", &begins).unwrap_or_default();
+        let starts =
+            [("recent", StartFrom::Recent), ("earliest", StartFrom::Earliest), ("latest", StartFrom::Latest)];
+        let start_from = monitor.choice("start_from", &starts).unwrap_or_default();
         monitor.finish();
         let kafka = KafkaSettings::read(root.section("kafka"), base);
         let tracking = TrackingSettings::read(root.section("tracking"));
@@ -151,7 +152,7 @@ impl MonitorSettings {
             data,
             retention,
             max_store,
-            begin,
+            start_from,
             kafka: kafka?,
             tracking,
             rules: rules?,
@@ -192,9 +193,9 @@ impl TrackingSettings {
         let score = |key, default| section.number(key, 0.0..=1.0).map_or(default, |score| score as f32);
         let settings = Self {
             publish: section.boolean("publish").unwrap_or(default.publish),
-            high_score: score("high_score", default.high_score),
-            new_score: score("new_score", default.new_score),
-            max_hidden_s: section.number("max_hidden_s", 0.0..=60.0).unwrap_or(default.max_hidden_s),
+            track_high_thresh: score("track_high_thresh", default.track_high_thresh),
+            new_track_thresh: score("new_track_thresh", default.new_track_thresh),
+            max_age_s: section.number("max_age_s", 0.0..=60.0).unwrap_or(default.max_age_s),
         };
         section.finish();
         settings
@@ -203,6 +204,6 @@ impl TrackingSettings {
 
 impl Default for TrackingSettings {
     fn default() -> Self {
-        Self { publish: true, high_score: 0.5, new_score: 0.6, max_hidden_s: 2.0 }
+        Self { publish: true, track_high_thresh: 0.5, new_track_thresh: 0.6, max_age_s: 2.0 }
     }
 }

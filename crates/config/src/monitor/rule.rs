@@ -22,8 +22,8 @@ pub struct RuleSettings {
 /// The kinds of rules.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RuleKind {
-    /// More than `over` objects are in `zone`, or in the picture, for `holds`.
-    Count { zone: Option<String>, labels: Vec<String>, over: u64, holds: Duration },
+    /// More than `threshold` objects are in `zone`, or in the picture, for `holds`.
+    Count { zone: Option<String>, labels: Vec<String>, threshold: u64, holds: Duration },
     /// An object crosses `line`, or any of the camera's.
     Line { line: Option<String>, direction: Option<LineDirection>, labels: Vec<String> },
     /// An object is in `zone`, or any of the camera's, for `holds`.
@@ -137,9 +137,9 @@ impl Kind {
         let holds = |default| seconds(section, "for_s").unwrap_or(Duration::from_secs(default));
         Some(match self {
             Self::Count => {
-                section.need("over", "`over` is required: more objects than this raise an alert");
+                section.need("threshold", "`threshold` is required: more objects than this raise an alert");
                 let (zone, labels, holds) = (section.text("zone"), labels(), holds(0));
-                RuleKind::Count { zone, labels, over: section.integer("over", 0..=10_000)?, holds }
+                RuleKind::Count { zone, labels, threshold: section.integer("threshold", 0..=10_000)?, holds }
             }
             Self::Line => RuleKind::Line {
                 line: section.text("line"),

@@ -33,7 +33,7 @@ pub(super) struct AlertsQuery {
 }
 
 const LIMIT: usize = 100;
-const SET_ASIDE_LIMIT: i64 = 100;
+const DEAD_LETTERS_LIMIT: i64 = 100;
 const MAX_LIMIT: usize = 1_000;
 /// The maximum length of the user's name and of the note, in bytes.
 const MAX_NOTE: usize = 1_024;
@@ -57,8 +57,8 @@ pub(super) async fn list(
 }
 
 /// Returns the newest alerts that webhooks did not accept.
-pub(super) async fn set_aside(State(app): State<App>) -> Result<Response, Problem> {
-    Ok(Json(app.shared.store.were_set_aside(SET_ASIDE_LIMIT).await?).into_response())
+pub(super) async fn dead_letters(State(app): State<App>) -> Result<Response, Problem> {
+    Ok(Json(app.shared.store.dead_letters(DEAD_LETTERS_LIMIT).await?).into_response())
 }
 
 #[derive(Debug, Deserialize)]

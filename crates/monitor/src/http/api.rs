@@ -62,7 +62,7 @@ struct Snapshot<'a> {
     session: SessionId,
     captured_at: Timestamp,
     source: Size,
-    picture: Size,
+    image: Size,
     detections: &'a [Detection],
 }
 
@@ -78,9 +78,9 @@ fn picture(app: &App, id: &CameraId) -> Result<Arc<SnapshotRecord>, Problem> {
 
 pub(super) async fn snapshot(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let picture = picture(&app, &camera_id(&id)?)?;
-    let SnapshotRecord { seq, session, captured_at, source, picture: size, .. } = *picture;
+    let SnapshotRecord { seq, session, captured_at, source, image: size, .. } = *picture;
     let snapshot =
-        Snapshot { seq, session, captured_at, source, picture: size, detections: &picture.detections };
+        Snapshot { seq, session, captured_at, source, image: size, detections: &picture.detections };
     Ok(Json(snapshot).into_response())
 }
 

@@ -132,7 +132,7 @@ fn router(app: App) -> Router {
         .route("/cameras/{id}/zones", axum::routing::put(zones::put))
         .route("/alerts", get(alerts::list))
         .route("/alerts/acknowledge", post(alerts::acknowledge))
-        .route("/webhooks/set-aside", get(alerts::set_aside))
+        .route("/webhooks/dead-letters", get(alerts::dead_letters))
         .route("/events", get(events::events))
         .fallback(async || Problem::not_found("unknown API path; docs/monitor.md lists the API"));
     let pages = Router::new()

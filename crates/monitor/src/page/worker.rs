@@ -19,14 +19,14 @@ pub(crate) struct WorkerView {
     degraded_cameras: u64,
     partitions: Option<Vec<i32>>,
     max_cameras: Option<u64>,
-    left_out: u64,
+    cameras_over_limit: u64,
     last_seen_at: Timestamp,
     started_at: Timestamp,
     stage_restarts: u64,
     /// Whether its status records are missing although it has not reported that it stopped.
     down: bool,
     model: ModelInfo,
-    bad_records: Vec<String>,
+    invalid_records: Vec<String>,
 }
 
 impl WorkerView {
@@ -46,13 +46,13 @@ impl WorkerView {
             degraded_cameras: load.map_or(0, |load| load.degraded_cameras),
             partitions: fleet.map(|fleet| fleet.partitions.clone()),
             max_cameras: fleet.and_then(|fleet| fleet.max_cameras),
-            left_out: fleet.map_or(0, |fleet| fleet.left_out),
+            cameras_over_limit: fleet.map_or(0, |fleet| fleet.cameras_over_limit),
             last_seen_at: status.at,
             started_at: status.started_at,
             stage_restarts: status.stage_restarts,
             down: worker.is_silent(now),
             model: status.model.clone(),
-            bad_records: fleet.map(|fleet| fleet.bad_records.clone()).unwrap_or_default(),
+            invalid_records: fleet.map(|fleet| fleet.invalid_records.clone()).unwrap_or_default(),
         }
     }
 }

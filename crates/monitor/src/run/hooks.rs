@@ -150,7 +150,7 @@ impl Hook {
         match (result, called) {
             (HookResult::Failed, Err(failure)) => schedule.failed(seq, failure.retry_after, Instant::now()),
             (HookResult::Refused | HookResult::GivenUp, Err(failure)) => {
-                shared.store.set_aside(seq, name.to_owned(), alert, failure.why).await?;
+                shared.store.add_dead_letter(seq, name.to_owned(), alert, failure.why).await?;
                 schedule.done(seq, result == HookResult::Refused);
             }
             _ => {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bucket::{Bucket, counts, minute},
     heard::Heard,
+    ignored::IgnoreCause,
     pulse::Pulse,
     told::Told,
 };
@@ -170,15 +171,17 @@ impl Camera {
         self.set_places(file);
     }
 
-    /// Applies the camera's next frame and adds the results to `told`. Returns `false` if the record is
-    /// ignored.
+    /// Applies the camera's next frame and adds the results to `told`.
+    ///
+    /// # Errors
+    /// Why the record is ignored.
     pub(crate) fn hear_frame(
         &mut self,
         frame: &FrameRecord,
         ways: &Ways,
         now: Timestamp,
         told: &mut Told,
-    ) -> bool {
+    ) -> Result<(), IgnoreCause> {
         if std::mem::take(&mut self.live.frames_anew) && frame.epoch < self.follower.epoch() {
             told.tracks.append(&mut self.follower.finish());
             self.follower = Follower::new(CONSUMER, ways.tracker);
@@ -189,7 +192,7 @@ impl Camera {
         } else {
             self.follower.hear(frame)
         };
-        let Ok(mut sight) = sight else { return false };
+        let mut sight = sight?;
         if let Some(doubt) = sight.doubt {
             let (camera, not_believed) = (&self.id, doubt.map(TimeDoubt::field));
             match not_believed {
@@ -207,7 +210,7 @@ impl Camera {
         self.live.dirty = true;
         self.live.fresh = true;
         self.live.frames += 1;
-        self.live.counts = counts(frame, ways.tracker.high_score);
+        self.live.counts = counts(frame, ways.tracker.track_high_thresh);
         let minute = minute(frame);
         if minute > self.bucket.minute {
             self.close_bucket(minute, told);
@@ -239,7 +242,7 @@ impl Camera {
             clock: frame.clock,
             source: frame.source,
         });
-        true
+        Ok(())
     }
 
     /// Applies the camera's next status. Returns `false` if it is from a former owner of the camera.

@@ -5,6 +5,7 @@ mod bucket;
 mod camera;
 mod checkpoint;
 mod heard;
+mod ignored;
 mod pulse;
 mod told;
 mod worker;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},
     camera::{Camera, CameraPlaces, Ways},
     checkpoint::{Checkpoint, Kept},
+    ignored::IgnoreCause,
     told::Told,
     worker::Worker,
 };
@@ -62,7 +64,7 @@ pub(crate) struct Counts {
     /// How often a camera's times started to disagree, by the field that was not trusted.
     pub(crate) doubts: BTreeMap<&'static str, u64>,
     /// Records that were read and ignored, by cause.
-    pub(crate) passed: BTreeMap<Passed, u64>,
+    pub(crate) passed: BTreeMap<IgnoreCause, u64>,
     /// The age of the last frame or status when it was applied, in milliseconds.
     pub(crate) lag_ms: i64,
     /// The highest such age since it was last queried.
@@ -73,32 +75,6 @@ impl Counts {
     fn lag(&mut self, said_at: Timestamp, now: Timestamp) {
         self.lag_ms = now.ms_since(said_at);
         self.oldest_ms = self.oldest_ms.max(self.lag_ms);
-    }
-}
-
-/// Why a record was ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Passed {
-    /// It was already applied.
-    Again,
-    /// It is from a former owner of the camera, or out of order.
-    Late,
-    /// Its time lies in the future.
-    Future,
-    /// The maximum number of cameras or workers is reached.
-    TooMany,
-}
-
-impl Passed {
-    pub(crate) const ALL: [Self; 4] = [Self::Again, Self::Late, Self::Future, Self::TooMany];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Again => "again",
-            Self::Late => "late",
-            Self::Future => "future",
-            Self::TooMany => "too_many",
-        }
     }
 }
 
@@ -115,9 +91,9 @@ impl State {
     pub(crate) fn new(settings: &MonitorSettings) -> Self {
         let tracking = settings.tracking;
         let tracker = TrackerSettings {
-            high_score: tracking.high_score,
-            new_score: tracking.new_score,
-            max_hidden_s: tracking.max_hidden_s,
+            track_high_thresh: tracking.track_high_thresh,
+            new_track_thresh: tracking.new_track_thresh,
+            max_age_s: tracking.max_age_s,
             ..TrackerSettings::default()
         };
         let mut file: BTreeMap<CameraId, CameraPlaces> = BTreeMap::new();
@@ -156,7 +132,7 @@ impl State {
         }
     }
 
-    fn take(&mut self, mut placed: Placed, now: Timestamp) -> Result<(), Passed> {
+    fn take(&mut self, mut placed: Placed, now: Timestamp) -> Result<(), IgnoreCause> {
         let nothing = ReadRecord::Camera { key: String::new(), record: RegistryRecord::Removed };
         match std::mem::replace(&mut placed.record, nothing) {
             ReadRecord::Frame(frame) => self.take_frame(&placed, &frame, now),
@@ -186,7 +162,12 @@ impl State {
         }
     }
 
-    fn take_frame(&mut self, placed: &Placed, frame: &FrameRecord, now: Timestamp) -> Result<(), Passed> {
+    fn take_frame(
+        &mut self,
+        placed: &Placed,
+        frame: &FrameRecord,
+        now: Timestamp,
+    ) -> Result<(), IgnoreCause> {
         not_ahead(frame.published_at, now)?;
         // A file may be read faster than it plays.
         if frame.clock != lookout_schema::Clock::File {
@@ -195,12 +176,10 @@ impl State {
         self.counts.lag(frame.published_at, now);
         let camera = room(&mut self.cameras, &frame.camera, &self.registry, (&self.ways, &self.file))?;
         if !camera.heard.take(placed) {
-            return Err(Passed::Again);
+            return Err(IgnoreCause::Replayed);
         }
         camera.live.dirty = true;
-        if !camera.hear_frame(frame, &self.ways, now, &mut self.told) {
-            return Err(Passed::Late);
-        }
+        camera.hear_frame(frame, &self.ways, now, &mut self.told)?;
         for field in self.told.doubts.drain(..) {
             *self.counts.doubts.entry(field).or_default() += 1;
         }
@@ -210,7 +189,12 @@ impl State {
         Ok(())
     }
 
-    fn take_status(&mut self, placed: &Placed, status: StatusRecord, now: Timestamp) -> Result<(), Passed> {
+    fn take_status(
+        &mut self,
+        placed: &Placed,
+        status: StatusRecord,
+        now: Timestamp,
+    ) -> Result<(), IgnoreCause> {
         match status {
             StatusRecord::Camera(status) => {
                 not_ahead(status.at, now)?;
@@ -218,23 +202,23 @@ impl State {
                 let camera =
                     room(&mut self.cameras, &status.camera, &self.registry, (&self.ways, &self.file))?;
                 if !camera.heard.take(placed) {
-                    return Err(Passed::Again);
+                    return Err(IgnoreCause::Replayed);
                 }
                 camera.live.dirty = true;
-                if camera.hear_status(status, now) { Ok(()) } else { Err(Passed::Late) }
+                if camera.hear_status(status, now) { Ok(()) } else { Err(IgnoreCause::StaleEpoch) }
             }
             StatusRecord::Worker(status) => {
                 not_ahead(status.at, now)?;
                 self.counts.lag(status.at, now);
                 if !self.workers.contains_key(&status.worker) {
                     if self.workers.len() >= MAX_WORKERS {
-                        return Err(Passed::TooMany);
+                        return Err(IgnoreCause::Capacity);
                     }
                     self.workers.insert(status.worker.clone(), Worker::new(status.clone(), &self.ways.rules));
                 }
                 let Some(worker) = self.workers.get_mut(&status.worker) else { return Ok(()) };
                 if !worker.heard.take(placed) {
-                    return Err(Passed::Again);
+                    return Err(IgnoreCause::Replayed);
                 }
                 worker.hear(status, now);
                 Ok(())
@@ -242,13 +226,13 @@ impl State {
         }
     }
 
-    fn take_picture(&mut self, picture: SnapshotRecord, now: Timestamp) -> Result<(), Passed> {
+    fn take_picture(&mut self, picture: SnapshotRecord, now: Timestamp) -> Result<(), IgnoreCause> {
         if picture.clock != lookout_schema::Clock::File {
             not_ahead(picture.captured_at, now)?;
         }
         let camera = room(&mut self.cameras, &picture.camera, &self.registry, (&self.ways, &self.file))?;
         if picture.epoch < camera.follower.epoch() {
-            return Err(Passed::Late);
+            return Err(IgnoreCause::StaleEpoch);
         }
         camera.live.fresh = true;
         self.told.pictures.push(picture);
@@ -371,8 +355,8 @@ impl State {
     }
 }
 
-fn not_ahead(at: Timestamp, now: Timestamp) -> Result<(), Passed> {
-    if at.ms_since(now) > MAX_AHEAD_MS { Err(Passed::Future) } else { Ok(()) }
+fn not_ahead(at: Timestamp, now: Timestamp) -> Result<(), IgnoreCause> {
+    if at.ms_since(now) > MAX_AHEAD_MS { Err(IgnoreCause::Future) } else { Ok(()) }
 }
 
 /// Returns the camera, and creates it if the camera limit allows.
@@ -381,10 +365,10 @@ fn room<'a>(
     id: &CameraId,
     registry: &BTreeMap<CameraId, Box<CameraSpec>>,
     (ways, file): (&Ways, &BTreeMap<CameraId, CameraPlaces>),
-) -> Result<&'a mut Camera, Passed> {
+) -> Result<&'a mut Camera, IgnoreCause> {
     if !cameras.contains_key(id) {
         if cameras.len() >= MAX_CAMERAS {
-            return Err(Passed::TooMany);
+            return Err(IgnoreCause::Capacity);
         }
         let mut camera = Camera::new(id.clone(), ways, file.get(id).cloned().unwrap_or_default());
         if let Some(spec) = registry.get(id) {
@@ -392,5 +376,5 @@ fn room<'a>(
         }
         cameras.insert(id.clone(), camera);
     }
-    cameras.get_mut(id).ok_or(Passed::TooMany)
+    cameras.get_mut(id).ok_or(IgnoreCause::Capacity)
 }

@@ -11,7 +11,7 @@ use lookout_schema::{
 };
 use proptest::prelude::*;
 
-use super::{Checkpoint, Kept, Passed, State};
+use super::{Checkpoint, IgnoreCause, Kept, State};
 
 const RULES: &str = r#"
 [monitor]
@@ -19,7 +19,7 @@ const RULES: &str = r#"
 name = "crowd"
 kind = "count"
 zone = "door"
-over = 1
+threshold = 1
 for_s = 1
 [[rule]]
 name = "kerb"
@@ -297,7 +297,7 @@ fn counts_and_ignores_duplicate_stale_and_future_records() {
         ReadRecord::Unreadable { topic: "t".into(), partition: 0, offset: 5, reason: "no".into() };
     state.apply(placed(RecordKind::Frame, 5, unreadable), at(300));
     let passed: Vec<_> = state.counts.passed.iter().map(|(why, count)| (*why, *count)).collect();
-    assert_eq!(passed, [(Passed::Again, 1), (Passed::Late, 1), (Passed::Future, 1)]);
+    assert_eq!(passed, [(IgnoreCause::Replayed, 1), (IgnoreCause::StaleEpoch, 1), (IgnoreCause::Future, 1)]);
     assert_eq!(state.counts.unreadable[&RecordKind::Frame], 1);
     assert_eq!(state.cameras.len(), 1);
 }

@@ -39,10 +39,10 @@ const ADDED: &str = "
 -- The ids of the topics in which the places are.
 CREATE TABLE IF NOT EXISTS topics (kind TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 -- Alerts that a webhook refused, or that were too old at last.
-CREATE TABLE IF NOT EXISTS set_aside (
+CREATE TABLE IF NOT EXISTS dead_letters (
     seq INTEGER PRIMARY KEY, webhook TEXT NOT NULL, at INTEGER NOT NULL, why TEXT NOT NULL, record TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS set_aside_at ON set_aside (at);
+CREATE INDEX IF NOT EXISTS dead_letters_at ON dead_letters (at);
 ";
 
 /// The SQLite application id in the file's header.

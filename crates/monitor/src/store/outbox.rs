@@ -65,7 +65,7 @@ impl Store {
 
 /// An alert that a webhook did not accept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct SetAside {
+pub(crate) struct DeadLetter {
     pub(crate) webhook: String,
     pub(crate) at: Timestamp,
     pub(crate) why: String,
@@ -75,7 +75,7 @@ pub(crate) struct SetAside {
 impl Store {
     /// Moves an alert that `webhook` did not accept out of the outbox, so that it does not block the
     /// following alerts.
-    pub(crate) async fn set_aside(
+    pub(crate) async fn add_dead_letter(
         &self,
         seq: i64,
         webhook: String,
@@ -86,7 +86,7 @@ impl Store {
             let record = serde_json::to_string(&alert)?;
             let transaction = connection.transaction()?;
             transaction.execute(
-                "INSERT INTO set_aside (seq, webhook, at, why, record) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO dead_letters (seq, webhook, at, why, record) VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![seq, webhook, us(Timestamp::now()), why, record],
             )?;
             transaction.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?;
@@ -97,10 +97,10 @@ impl Store {
     }
 
     /// Returns the newest alerts that webhooks did not accept, at most `limit`.
-    pub(crate) async fn were_set_aside(&self, limit: i64) -> Result<Vec<SetAside>, StoreError> {
+    pub(crate) async fn dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT webhook, at, why, record FROM set_aside ORDER BY at DESC, seq DESC LIMIT ?1",
+                "SELECT webhook, at, why, record FROM dead_letters ORDER BY at DESC, seq DESC LIMIT ?1",
             )?;
             let rows = query.query_map([limit], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
@@ -109,7 +109,7 @@ impl Store {
             for row in rows {
                 let (webhook, at, why, record) = row?;
                 let alert = serde_json::from_str(&record)?;
-                all.push(SetAside { webhook, at: Timestamp::from_unix_us(at), why, alert });
+                all.push(DeadLetter { webhook, at: Timestamp::from_unix_us(at), why, alert });
             }
             Ok(all)
         })

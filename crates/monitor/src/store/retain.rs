@@ -46,11 +46,11 @@ fn step(connection: &mut Connection, oldest: Timestamp, max_bytes: u64) -> Resul
         params![MAX_ALERTS, STEP],
     )?;
     gone += connection.execute(
-        "DELETE FROM set_aside WHERE seq IN (SELECT seq FROM set_aside WHERE at < ?1 LIMIT ?2)",
+        "DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters WHERE at < ?1 LIMIT ?2)",
         params![us(oldest), STEP],
     )?;
     gone += connection.execute(
-        "DELETE FROM set_aside WHERE seq IN (SELECT seq FROM set_aside ORDER BY at DESC LIMIT ?2 OFFSET ?1)",
+        "DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY at DESC LIMIT ?2 OFFSET ?1)",
         params![MAX_ALERTS, STEP],
     )?;
     if gone == 0 && size(connection)? > max_bytes {

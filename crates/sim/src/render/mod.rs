@@ -117,7 +117,7 @@ impl Renderer {
                 visible,
                 ignore: small || visible < LEAST_VISIBLE,
                 distance_m: distance as f32,
-                closing_m_s: closing as f32,
+                closing_speed_m_s: closing as f32,
                 ttc_s: (closing > 0.1 && distance > 0.0).then(|| (distance / closing) as f32),
             })
         });

@@ -86,11 +86,11 @@ pub struct Sight {
 
 /// Why a record was ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passed {
+pub enum IgnoreCause {
     /// The record is from a former owner of the camera (stale epoch).
-    OldEpoch,
+    StaleEpoch,
     /// The record was already processed, or is older than a processed one.
-    Doubled,
+    Duplicate,
 }
 
 impl Follower {
@@ -141,20 +141,20 @@ impl Follower {
     ///
     /// # Errors
     /// Returns why the record was ignored; the state is unchanged.
-    pub fn hear(&mut self, frame: &FrameRecord) -> Result<Sight, Passed> {
+    pub fn hear(&mut self, frame: &FrameRecord) -> Result<Sight, IgnoreCause> {
         if frame.epoch < self.epoch {
-            return Err(Passed::OldEpoch);
+            return Err(IgnoreCause::StaleEpoch);
         }
         let goes_on = self.session.as_ref().filter(|session| session.so_far.id == frame.session);
         if goes_on.is_some_and(|session| frame.seq <= session.so_far.last_seq) {
-            return Err(Passed::Doubled);
+            return Err(IgnoreCause::Duplicate);
         }
         // Session ids are ordered by creation time, and a session that is over does not return.
         if goes_on.is_none()
             && frame.epoch == self.epoch
             && self.session.as_ref().is_some_and(|session| frame.session < session.so_far.id)
         {
-            return Err(Passed::Doubled);
+            return Err(IgnoreCause::Duplicate);
         }
         let began = goes_on.is_none();
         let mut sight = Sight { began, ..Sight::default() };

@@ -43,12 +43,12 @@ pub enum FitError {
     Write { path: PathBuf, source: io::Error },
     #[error(
         "{} was written with other settings: {}; restore these settings to resume it, or start over with `lookout \
-         train RECIPE --anew`, which replaces it", path.display(), differences(changed)
+         train RECIPE --restart`, which replaces it", path.display(), differences(changed)
     )]
     OtherRun { path: PathBuf, changed: Vec<Changed> },
     #[error(
         "{} is not a checkpoint that can be resumed: {what}; start over with `lookout train RECIPE \
-         --anew`, which replaces it",
+         --restart`, which replaces it",
         path.display()
     )]
     NoCheckpoint { path: PathBuf, what: &'static str },

@@ -146,9 +146,9 @@ impl From<&CollisionEvidence> for proto::CollisionEvidence {
             ttc_s: seen.ttc_s,
             ttc_low_s: seen.ttc_low_s,
             ttc_high_s: seen.ttc_high_s,
-            watched_s: seen.watched_s,
+            observed_s: seen.observed_s,
             distance_m: seen.distance_m,
-            closing_m_s: seen.closing_m_s,
+            closing_speed_m_s: seen.closing_speed_m_s,
         }
     }
 }
@@ -162,9 +162,9 @@ impl TryFrom<proto::CollisionEvidence> for CollisionEvidence {
             ttc_s: seen.ttc_s,
             ttc_low_s: seen.ttc_low_s,
             ttc_high_s: seen.ttc_high_s,
-            watched_s: seen.watched_s,
+            observed_s: seen.observed_s,
             distance_m: seen.distance_m,
-            closing_m_s: seen.closing_m_s,
+            closing_speed_m_s: seen.closing_speed_m_s,
         })
     }
 }

@@ -73,7 +73,7 @@ impl From<&SnapshotRecord> for proto::SnapshotRecord {
             captured_at_us: snapshot.captured_at.as_unix_us(),
             clock: snapshot.clock.number(),
             source: Some((&snapshot.source).into()),
-            picture: Some((&snapshot.picture).into()),
+            image: Some((&snapshot.image).into()),
             jpeg: snapshot.jpeg.clone(),
             detections: snapshot.detections.iter().map(Into::into).collect(),
         }
@@ -94,7 +94,7 @@ impl TryFrom<proto::SnapshotRecord> for SnapshotRecord {
             captured_at: time("captured_at_us", snapshot.captured_at_us)?,
             clock: named("clock", snapshot.clock)?,
             source: part("source", snapshot.source)?,
-            picture: part("picture", snapshot.picture)?,
+            image: part("image", snapshot.image)?,
             jpeg: snapshot.jpeg,
             detections: parts(snapshot.detections)?,
         })

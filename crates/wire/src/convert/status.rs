@@ -176,14 +176,14 @@ impl From<proto::WorkerLoad> for WorkerLoad {
 
 impl From<&WorkerFleet> for proto::WorkerFleet {
     fn from(fleet: &WorkerFleet) -> Self {
-        let WorkerFleet { partitions, max_cameras, left_out, bad_records } = fleet.clone();
-        Self { partitions, max_cameras, left_out, bad_records }
+        let WorkerFleet { partitions, max_cameras, cameras_over_limit, invalid_records } = fleet.clone();
+        Self { partitions, max_cameras, cameras_over_limit, invalid_records }
     }
 }
 
 impl From<proto::WorkerFleet> for WorkerFleet {
     fn from(fleet: proto::WorkerFleet) -> Self {
-        let proto::WorkerFleet { partitions, max_cameras, left_out, bad_records } = fleet;
-        Self { partitions, max_cameras, left_out, bad_records }
+        let proto::WorkerFleet { partitions, max_cameras, cameras_over_limit, invalid_records } = fleet;
+        Self { partitions, max_cameras, cameras_over_limit, invalid_records }
     }
 }

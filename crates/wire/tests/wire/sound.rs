@@ -131,7 +131,7 @@ pub(crate) fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
         captured_at: frame.captured_at,
         clock: frame.clock,
         source: SOURCE,
-        picture: Size { width: 320, height: 180 },
+        image: Size { width: 320, height: 180 },
         jpeg: [&[0xFF, 0xD8, 0xFF], &bytes[..]].concat(),
         detections: frame.detections,
     })
@@ -186,11 +186,8 @@ fn worker() -> impl Strategy<Value = WorkerStatusRecord> {
         degraded_cameras,
     });
     let fleet = (vec(any::<i32>(), 0..4), option::of(any::<u64>()), any::<u64>(), vec(text(), 0..3));
-    let fleet = fleet.prop_map(|(partitions, max_cameras, left_out, bad_records)| WorkerFleet {
-        partitions,
-        max_cameras,
-        left_out,
-        bad_records,
+    let fleet = fleet.prop_map(|(partitions, max_cameras, cameras_over_limit, invalid_records)| {
+        WorkerFleet { partitions, max_cameras, cameras_over_limit, invalid_records }
     });
     let numbers = (any::<[u64; 2]>(), number(), number(), time(), time());
     (names, numbers, ledger(), option::of(load), option::of(fleet)).prop_map(
@@ -270,10 +267,17 @@ fn object() -> impl Strategy<Value = ObjectRef> {
 fn evidence() -> impl Strategy<Value = AlertEvidence> {
     let optional = || option::of(number());
     let collision = (object(), number(), number(), number(), (optional(), optional(), optional()));
-    let collision = collision.prop_map(|(object, ttc_s, ttc_low_s, watched_s, optional)| {
-        let (ttc_high_s, distance_m, closing_m_s) = optional;
-        let seen =
-            CollisionEvidence { object, ttc_s, ttc_low_s, ttc_high_s, watched_s, distance_m, closing_m_s };
+    let collision = collision.prop_map(|(object, ttc_s, ttc_low_s, observed_s, optional)| {
+        let (ttc_high_s, distance_m, closing_speed_m_s) = optional;
+        let seen = CollisionEvidence {
+            object,
+            ttc_s,
+            ttc_low_s,
+            ttc_high_s,
+            observed_s,
+            distance_m,
+            closing_speed_m_s,
+        };
         AlertEvidence::Collision(seen)
     });
     let status = select(CameraStatus::ALL.to_vec());

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use lookout_broker::{Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Refused};
-use lookout_config::{Begin, KafkaSettings};
+use lookout_config::{KafkaSettings, StartFrom};
 use lookout_schema::RecordKind;
 use tokio::{sync::watch, time::sleep};
 
@@ -27,11 +27,11 @@ impl Engine {
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<Option<RecordReader>, MonitorError> {
         let (places, topic_ids) = self.state.places();
-        let from = match (places.is_empty(), self.settings.begin) {
+        let from = match (places.is_empty(), self.settings.start_from) {
             (false, _) => ReadFrom::Places(places, topic_ids),
-            (true, Begin::Recent) => ReadFrom::Ago(RECENT),
-            (true, Begin::Beginning) => ReadFrom::Beginning,
-            (true, Begin::Now) => ReadFrom::Now,
+            (true, StartFrom::Recent) => ReadFrom::Ago(RECENT),
+            (true, StartFrom::Earliest) => ReadFrom::Beginning,
+            (true, StartFrom::Latest) => ReadFrom::Now,
         };
         let told = ReaderOptions {
             from: from.clone(),

@@ -12,11 +12,11 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
     let settings = DatasetSettings {
         first_seed: args.seed,
         scenes: args.scenes,
-        pictures_per_scene: args.pictures,
+        pictures_per_scene: args.images,
         size: size(&args.size)?,
         quality: JPEG_QUALITY,
     };
-    let bar = ProgressBar::new(args.scenes.saturating_mul(args.pictures));
+    let bar = ProgressBar::new(args.scenes.saturating_mul(args.images));
     let told = |n| bar.set_position(n);
     let (written, what) = match args.crops {
         Some(side) => (write_crops(&args.folder, &settings, side, told)?, "crops"),
@@ -37,7 +37,7 @@ pub(crate) fn video(args: &SimVideoArgs) -> Result<(), Problem> {
     }
     let (size, fps) = (size(&args.camera.size)?, fps(args.camera.fps)?);
     let settings = ClipSettings {
-        scene: Scene::new(place(&args.camera.place)?, args.camera.seed),
+        scene: Scene::new(place(&args.camera.scene)?, args.camera.seed),
         camera: args.camera_number,
         weather: weather(&args.camera.weather, args.camera.seed)?,
         size,

@@ -75,7 +75,7 @@ fn place(text: &str) -> Result<Place, Problem> {
         "road" => Ok(Place::Road),
         "yard" => Ok(Place::Yard),
         "drive" => Ok(Place::Drive),
-        _ => Err(Problem::Input(format!("--place `{text}` is not valid: use road, yard or drive"))),
+        _ => Err(Problem::Input(format!("--scene `{text}` is not valid: use road, yard or drive"))),
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &SimServeArgs) -> Result<(), Problem> {
     if args.cameras == 0 || args.clips == 0 || args.seconds == 0 {
         return Err(Problem::Input("--cameras, --clips and --seconds must be at least 1".into()));
     }
-    let truth = args.truth.as_deref().map(truth_file).transpose()?;
+    let truth = args.ground_truth.as_deref().map(truth_file).transpose()?;
     let clips = clips(args)?;
     if let Some(folder) = &args.frames {
         let cameras: Vec<_> = (1..).zip(clips.iter().map(|clip| clip.settings)).collect();
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &SimServeArgs) -> Result<(), Problem> {
 }
 
 fn clips(args: &SimServeArgs) -> Result<Vec<Arc<Clip>>, Problem> {
-    let (size, fps, first) = (size(&args.camera.size)?, fps(args.camera.fps)?, place(&args.camera.place)?);
+    let (size, fps, first) = (size(&args.camera.size)?, fps(args.camera.fps)?, place(&args.camera.scene)?);
     let count = args.clips.min(args.cameras);
     let mut clips = Vec::new();
     for n in 0..count {
@@ -100,8 +100,9 @@ fn resized(clips: &[Arc<Clip>]) -> Result<Vec<Arc<Clip>>, Problem> {
 }
 
 fn truth_file(path: &std::path::Path) -> Result<TruthSink, Problem> {
-    let file = File::create(path)
-        .map_err(|error| Problem::Input(format!("--truth: cannot create `{}`: {error}", path.display())))?;
+    let file = File::create(path).map_err(|error| {
+        Problem::Input(format!("--ground-truth: cannot create `{}`: {error}", path.display()))
+    })?;
     let file = Mutex::new(BufWriter::new(file));
     Ok(TruthSink(Arc::new(move |camera, at, truth| {
         let line = Line { camera: format!("camera-{camera}"), at, truth };

@@ -48,7 +48,7 @@ impl Ready {
 
         let (input, fit) = planned_input(&settings.model);
         let current = InputSize::new(input);
-        let wanted = Wanted { input, fit, every: settings.infer.every, snapshots: settings.snapshots };
+        let wanted = Wanted { input, fit, every: settings.infer.interval, snapshots: settings.snapshots };
         let follows = current.clone();
         let decoder_fallbacks = DecoderFallbacks::default();
         let fallbacks = decoder_fallbacks.clone();
