@@ -6,7 +6,8 @@ use std::{
 };
 
 use lookout_args::CheckArgs;
-use lookout_config::{AdasSettings, AnySettings, MonitorSettings, PipelineSettings, read_any};
+use lookout_config::{AdasSettings, AnySettings, PipelineSettings, read_any};
+use lookout_monitor::MonitorSettings;
 
 /// Wrong input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
@@ -14,7 +15,7 @@ pub(crate) const WRONG_INPUT: u8 = 2;
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let mut all_right = true;
     for file in &args.pipelines {
-        match read_any(file) {
+        match read_any(file, &lookout_monitor::KINDS) {
             Ok(settings) => {
                 let what = match settings {
                     AnySettings::Pipeline(settings) => pipeline(&settings),

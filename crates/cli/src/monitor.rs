@@ -6,8 +6,7 @@ use std::{
 };
 
 use lookout_args::MonitorArgs;
-use lookout_config::MonitorSettings;
-use lookout_monitor::{Monitor, MonitorError};
+use lookout_monitor::{Monitor, MonitorError, MonitorSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{check::WRONG_INPUT, reach::go_to};
@@ -36,7 +35,8 @@ pub(crate) fn run(args: &MonitorArgs) -> ExitCode {
 }
 
 fn settings(args: &MonitorArgs) -> Result<MonitorSettings, String> {
-    let mut settings = lookout_config::read_monitor(&args.file).map_err(|error| error.to_string())?;
+    let read = lookout_config::read_monitor(&args.file, &lookout_monitor::KINDS);
+    let mut settings = read.map_err(|error| error.to_string())?;
     if let Some(http) = args.http {
         settings.http = http;
     }

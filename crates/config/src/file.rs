@@ -9,7 +9,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use crate::{
-    AdasSettings, ConfigError, Mistake, MonitorSettings, PipelineSettings,
+    AdasSettings, ConfigError, Mistake, MonitorSettings, PipelineSettings, RuleReader,
     expand::Env,
     parse, parse_monitor,
     reader::{Reader, Section},
@@ -26,9 +26,9 @@ pub enum ReadError {
 
 /// What a file may be.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AnySettings {
+pub enum AnySettings<R> {
     Pipeline(Box<PipelineSettings>),
-    Monitor(Box<MonitorSettings>),
+    Monitor(Box<MonitorSettings<R>>),
     Adas(Box<AdasSettings>),
 }
 
@@ -37,9 +37,12 @@ pub fn read(file: &Path) -> Result<PipelineSettings, ReadError> {
     Ok(parse(file, &text(file)?, &variable)?)
 }
 
-/// Reads a monitor's `file`, as [`read`] does a pipeline's.
-pub fn read_monitor(file: &Path) -> Result<MonitorSettings, ReadError> {
-    Ok(parse_monitor(file, &text(file)?, &variable)?)
+/// Reads a monitor's `file`, as [`read`] does a pipeline's. `readers` are the known kinds of rules.
+pub fn read_monitor<K: RuleReader>(
+    file: &Path,
+    readers: &[K],
+) -> Result<MonitorSettings<K::Rule>, ReadError> {
+    Ok(parse_monitor(file, &text(file)?, &variable, readers)?)
 }
 
 /// Reads a file of `lookout adas`, as [`read`] does a pipeline's.
@@ -47,9 +50,9 @@ pub fn read_adas(file: &Path) -> Result<AdasSettings, ReadError> {
     Ok(AdasSettings::parse(file, &text(file)?, &variable)?)
 }
 
-/// Reads `file` as what it is.
-pub fn read_any(file: &Path) -> Result<AnySettings, ReadError> {
-    Ok(parse_any(file, &text(file)?, &variable)?)
+/// Reads a `file` of any type. `readers` are the known kinds of the monitor's rules.
+pub fn read_any<K: RuleReader>(file: &Path, readers: &[K]) -> Result<AnySettings<K::Rule>, ReadError> {
+    Ok(parse_any(file, &text(file)?, &variable, readers)?)
 }
 
 /// Reads a file's text as what it is, by the table that only such a file has; one that has none of them is taken for a
@@ -57,17 +60,18 @@ pub fn read_any(file: &Path) -> Result<AnySettings, ReadError> {
 ///
 /// # Errors
 /// Every mistake of the file.
-pub fn parse_any(
+pub fn parse_any<K: RuleReader>(
     file: &Path,
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<AnySettings, ConfigError> {
+    readers: &[K],
+) -> Result<AnySettings<K::Rule>, ConfigError> {
     let document = DeTable::parse(text);
     let has = |table: &str| document.as_ref().is_ok_and(|document| document.get_ref().contains_key(table));
     Ok(if has("model") {
         AnySettings::Pipeline(Box::new(parse(file, text, env)?))
     } else if has("monitor") {
-        AnySettings::Monitor(Box::new(parse_monitor(file, text, env)?))
+        AnySettings::Monitor(Box::new(parse_monitor(file, text, env, readers)?))
     } else if has("adas") {
         AnySettings::Adas(Box::new(AdasSettings::parse(file, text, env)?))
     } else {

@@ -38,10 +38,11 @@ pub use model::{
     input_size,
 };
 pub use monitor::{
-    MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, StartFrom, TrackingSettings,
-    WebhookSettings, parse_monitor,
+    MonitorPlaces, MonitorSettings, Pattern, RuleReader, RuleSettings, RuleSubject, StartFrom,
+    TrackingSettings, WebhookSettings, parse_monitor,
 };
 pub use pipeline::{BatchSettings, InferSettings, PipelineSettings, WorkerSettings, parse};
+pub use reader::Section;
 pub use recipe::{
     AugmentSettings, ClassWeights, DATA_KINDS, DataSettings, ExifOrientation, FitSettings, LossSettings,
     OptimizerSettings, RecipeModel, RecipeSettings, Rule, ScheduleSettings, Shape, SourceSettings,

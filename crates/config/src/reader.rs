@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A table of the file. Keys that nobody asked for are mistakes; see [`Section::finish`].
-pub(crate) struct Section<'r, 'a> {
+pub struct Section<'r, 'a> {
     reader: &'r Reader<'a>,
     path: String,
     at: usize,
@@ -67,7 +67,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// Notes that `key` is wrong.
-    pub(crate) fn note(&self, key: &str, what: impl Into<String>) {
+    pub fn note(&self, key: &str, what: impl Into<String>) {
         let at = self.table.and_then(|t| t.get(key)).map_or(self.at, |value| value.span().start);
         self.reader.note(at, self.key(key), what);
     }
@@ -86,12 +86,12 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// Whether `key` is there, whatever it is.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
     /// Notes that `key` is needed where it is not there at all.
-    pub(crate) fn need(&self, key: &str, what: impl Into<String>) {
+    pub fn need(&self, key: &str, what: impl Into<String>) {
         if self.table.is_none_or(|table| !table.contains_key(key)) {
             self.note(key, what);
         }
@@ -154,7 +154,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// A text with its variables put in.
-    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
+    pub fn text(&self, key: &'static str) -> Option<String> {
         self.pieces(key).map(join)
     }
 
@@ -164,7 +164,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// One of some names.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -174,7 +174,7 @@ impl<'r, 'a> Section<'r, 'a> {
         found
     }
 
-    pub(crate) fn boolean(&self, key: &'static str) -> Option<bool> {
+    pub fn boolean(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?;
         if let DeValue::Boolean(b) = value.get_ref() {
             return Some(*b);
@@ -184,7 +184,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// A whole number within `range`.
-    pub(crate) fn integer(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn integer(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(key)?;
         let DeValue::Integer(digits) = value.get_ref() else {
             self.wrong_type(key, "a whole number", value.get_ref());
@@ -200,7 +200,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// A number within `range`.
-    pub(crate) fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+    pub fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.get(key)?;
         let Some(text) = digits(value.get_ref()) else {
             self.wrong_type(key, "a number", value.get_ref());
@@ -229,7 +229,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// An array of texts with their variables put in.
-    pub(crate) fn texts(&self, key: &'static str) -> Option<Vec<String>> {
+    pub fn texts(&self, key: &'static str) -> Option<Vec<String>> {
         let want = "an array of strings in quotes";
         let items = self.array(key, want)?.iter().enumerate();
         let read = items.filter_map(|(i, item)| {
@@ -334,7 +334,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// A time in milliseconds within `range`.
-    pub(crate) fn millis(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
+    pub fn millis(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
         self.integer(key, range).map(Duration::from_millis)
     }
 

@@ -8,7 +8,7 @@ use crate::reader::Section;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotSettings {
     /// The least time between two pictures of a camera.
-    pub every: Duration,
+    pub interval: Duration,
     /// Pixels; of a source that is narrower, the source's own.
     pub width: NonZeroU32,
     /// Of the JPEG, 1 to 100.

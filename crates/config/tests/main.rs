@@ -3,6 +3,5 @@
 mod adas;
 mod documented;
 mod monitor;
-mod pipelines;
 mod recipes;
 mod rules;

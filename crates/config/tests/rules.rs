@@ -320,7 +320,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
         "camera[1].regions[0]",
         "outside of the image",
     ),
-    ("\"clip.avi\"", "\"clip.avi\"\nwindow = 0", 23, "camera[1].max_in_flight", "between 1 and"),
+    ("\"clip.avi\"", "\"clip.avi\"\nmax_in_flight = 0", 23, "camera[1].max_in_flight", "between 1 and"),
 ];
 
 /// The same where the network is a detector.

@@ -15,5 +15,21 @@ mod run;
 mod state;
 mod store;
 
+use std::path::Path;
+
 pub use error::{MonitorError, StoreError};
+use lookout_config::ConfigError;
+pub use rules::{AnyRule, KINDS, MonitorSettings, RuleKind};
 pub use run::Monitor;
+
+/// Reads a monitor's file with rules of all kinds; see [`lookout_config::parse_monitor`].
+///
+/// # Errors
+/// Every error in the file.
+pub fn parse(
+    file: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<MonitorSettings, ConfigError> {
+    lookout_config::parse_monitor(file, text, env, &KINDS)
+}

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lookout_config::parse_monitor;
-use lookout_monitor::Monitor;
+use lookout_monitor::{Monitor, parse};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -30,7 +29,7 @@ impl Running {
             "[monitor]\nhttp = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\ndata = {:?}\n{more}\n[kafka]\nbrokers = \"127.0.0.1:1\"",
             folder.path()
         );
-        let settings = parse_monitor(Path::new("monitor.toml"), &text, &|_| None).unwrap();
+        let settings = parse(Path::new("monitor.toml"), &text, &|_| None).unwrap();
         let monitor = Monitor::open(settings).await.unwrap();
         let address = monitor.address();
         let task = tokio::spawn(async move { monitor.run(std::future::pending()).await.unwrap() });

@@ -17,8 +17,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use lookout_broker::{
     Edit, Embedded, KafkaSink, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Registry,
 };
-use lookout_config::{Brokers, KafkaSettings, MonitorSettings, Secret, parse_monitor};
-use lookout_monitor::Monitor;
+use lookout_config::{Brokers, KafkaSettings, Secret};
+use lookout_monitor::{Monitor, MonitorSettings, parse};
 use lookout_schema::{
     AlertRecord, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Detection, Epoch, FrameRecord,
     LedgerCounts, ModelInfo, RecordKind, SessionId, Size, StatusRecord, Timestamp, TimingUs, Topics,
@@ -51,7 +51,7 @@ fn settings(cluster: &Embedded, folder: &TempDir, more: &str) -> MonitorSettings
     let data = folder.path().display();
     let text =
         format!("[monitor]\nhttp = \"127.0.0.1:0\"\ndata = \"{data}\"\nstart_from = \"earliest\"\n{more}");
-    let mut settings = parse_monitor(Path::new("monitor.toml"), &text, &|_| None).unwrap();
+    let mut settings = parse(Path::new("monitor.toml"), &text, &|_| None).unwrap();
     settings.kafka.brokers = cluster.settings().brokers.clone();
     settings
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use lookout_config::{Brokers, parse_monitor};
+use lookout_config::Brokers;
 use lookout_schema::Topics;
 use serde_json::Value;
 
@@ -149,7 +149,9 @@ fn the_monitors_file_is_right_and_wants_a_token_that_is_nowhere_written() {
     let file = root().join(origin(&stages, "monitor", file_of("monitor", &told)).unwrap());
     let mut environment = environment(service);
     let parsed = |environment: &BTreeMap<String, String>| {
-        parse_monitor(&file, &std::fs::read_to_string(&file).unwrap(), &|name| environment.get(name).cloned())
+        lookout_monitor::parse(&file, &std::fs::read_to_string(&file).unwrap(), &|name| {
+            environment.get(name).cloned()
+        })
     };
     let said = parsed(&environment).unwrap_err().to_string();
     assert!(said.contains("openssl rand"), "{said}");

@@ -13,14 +13,14 @@ use std::{
 
 use ipnet::IpNet;
 pub use places::MonitorPlaces;
-pub use rule::{Pattern, RuleKind, RuleSettings};
+pub use rule::{Pattern, RuleReader, RuleSettings, RuleSubject};
 pub use webhook::WebhookSettings;
 
 use crate::{ConfigError, KafkaSettings, Secret, expand::Env, file::parse_with, reader::Section};
 
 /// A valid monitor's file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MonitorSettings {
+pub struct MonitorSettings<R> {
     pub http: SocketAddr,
     /// What a browser or a program has to know; always there where `http` can be reached from elsewhere.
     pub token: Option<Secret>,
@@ -37,7 +37,7 @@ pub struct MonitorSettings {
     pub start_from: StartFrom,
     pub kafka: KafkaSettings,
     pub tracking: TrackingSettings,
-    pub rules: Vec<RuleSettings>,
+    pub rules: Vec<RuleSettings<R>>,
     /// Of cameras that have none in the registry.
     pub places: MonitorPlaces,
     pub webhooks: Vec<WebhookSettings>,
@@ -50,8 +50,8 @@ pub enum StartFrom {
     #[default]
     Recent,
     /// The oldest that Kafka has.
-    Beginning,
-    Now,
+    Earliest,
+    Latest,
 }
 
 /// `[tracking]`: how objects are followed.
@@ -71,20 +71,21 @@ const MIB: u64 = 1024 * 1024;
 /// A token that can be guessed is none.
 const LEAST_TOKEN: usize = 16;
 
-/// Reads a monitor's file. Relative paths in it start from the file's folder; `env` gives the value of an
-/// environment variable.
+/// Reads a monitor's file. Relative paths in it start from the file's folder; `env` returns the value of an
+/// environment variable, and `readers` are the known kinds of rules.
 ///
 /// # Errors
 /// Every mistake of the file.
-pub fn parse_monitor(
+pub fn parse_monitor<K: RuleReader>(
     file: &Path,
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<MonitorSettings, ConfigError> {
-    parse_with(file, text, env as Env<'_>, MonitorSettings::read)
+    readers: &[K],
+) -> Result<MonitorSettings<K::Rule>, ConfigError> {
+    parse_with(file, text, env as Env<'_>, |root, base| MonitorSettings::read(root, base, readers))
 }
 
-impl MonitorSettings {
+impl<R> MonitorSettings<R> {
     /// What is wrong with serving at `http`, if anything is.
     pub fn refusal(http: SocketAddr, token: Option<&Secret>) -> Option<String> {
         (!http.ip().is_loopback() && token.is_none()).then(|| {
@@ -95,7 +96,7 @@ impl MonitorSettings {
         })
     }
 
-    fn read(root: Section<'_, '_>, base: &Path) -> Option<Self> {
+    fn read<K: RuleReader<Rule = R>>(root: Section<'_, '_>, base: &Path, readers: &[K]) -> Option<Self> {
         let monitor = root.section("monitor");
         root.need("monitor", "`[monitor]` is required; it may be empty");
         let http = monitor.text("http").unwrap_or_else(|| HTTP.into());
@@ -140,7 +141,7 @@ impl MonitorSettings {
         let kafka = KafkaSettings::read(root.section("kafka"), base);
         let tracking = TrackingSettings::read(root.section("tracking"));
         let places = MonitorPlaces::read(&root);
-        let rules = rules(&root);
+        let rules = rules(&root, readers);
         let names: BTreeSet<&str> = rules.iter().flatten().map(|rule| rule.name.as_str()).collect();
         let webhooks = webhook::read_all(&root, &names, base);
         root.finish();
@@ -173,14 +174,14 @@ fn is_base_path(path: &str) -> bool {
     path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(plain)
 }
 
-/// None where one of them is wrong.
-fn rules(root: &Section<'_, '_>) -> Option<Vec<RuleSettings>> {
+/// Reads all rules. Returns `None` if one of them is invalid.
+fn rules<K: RuleReader>(root: &Section<'_, '_>, readers: &[K]) -> Option<Vec<RuleSettings<K::Rule>>> {
     let sections = root.sections("rule").unwrap_or_default();
     let mut names = BTreeSet::new();
     let mut rules = Vec::new();
     let mut right = true;
     for section in sections {
-        let rule = RuleSettings::read(section, &mut names);
+        let rule = RuleSettings::read(section, readers, &mut names);
         right &= rule.is_some();
         rules.extend(rule);
     }

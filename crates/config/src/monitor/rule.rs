@@ -1,39 +1,54 @@
-//! `[[rule]]`: what is to be told.
+//! `[[rule]]`: the rules of the monitor.
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use lookout_schema::{AlertLevel, LineDirection};
+use lookout_schema::AlertLevel;
 use thiserror::Error;
 
 use crate::reader::Section;
 
-/// What is to be told, of which cameras or workers.
+/// One rule: which cameras or workers it applies to, its level, and the settings of its kind.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RuleSettings {
+pub struct RuleSettings<R> {
     pub name: String,
-    /// Of a rule over workers: the workers.
-    pub of: Vec<Pattern>,
-    pub kind: RuleKind,
+    /// The ids of the cameras or workers to which the rule applies.
+    pub applies_to: Vec<Pattern>,
+    /// The settings of its kind, as [`RuleReader::read`] returned them.
+    pub kind: R,
     pub level: AlertLevel,
-    /// After it was told of a camera, it is not told of that camera again for so long.
+    /// The minimum time between two alerts of the rule for one camera or worker.
     pub cooldown: Duration,
 }
 
-/// The kinds of rules.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RuleKind {
-    /// More than `threshold` objects are in `zone`, or in the picture, for `holds`.
-    Count { zone: Option<String>, labels: Vec<String>, threshold: u64, holds: Duration },
-    /// An object crosses `line`, or any of the camera's.
-    Line { line: Option<String>, direction: Option<LineDirection>, labels: Vec<String> },
-    /// An object is in `zone`, or any of the camera's, for `holds`.
-    Dwell { zone: Option<String>, labels: Vec<String>, holds: Duration },
-    /// A camera gives no frames for `holds`.
-    CameraDown { holds: Duration },
-    /// A worker says nothing for `holds`.
-    WorkerDown { holds: Duration },
-    /// A camera's records are older than `budget` for `holds`.
-    Latency { budget: Duration, holds: Duration },
+/// What a rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleSubject {
+    Camera,
+    Worker,
+}
+
+impl RuleSubject {
+    /// The key that lists the ids to which a rule applies.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Camera => "cameras",
+            Self::Worker => "workers",
+        }
+    }
+}
+
+/// Reads the rules of one kind. The monitor has one reader for each kind of rule.
+pub trait RuleReader {
+    /// The settings of a rule.
+    type Rule;
+
+    /// Returns the value of `kind` in `[[rule]]`.
+    fn kind(&self) -> &'static str;
+
+    fn subject(&self) -> RuleSubject;
+
+    /// Reads the keys of this kind. Returns `None` if a required key is missing or invalid; `section` holds the error.
+    fn read(&self, section: &Section<'_, '_>) -> Option<Self::Rule>;
 }
 
 /// An id, in which `*` stands for any letters.
@@ -71,18 +86,21 @@ impl FromStr for Pattern {
     }
 }
 
-/// A rule's name stands in alerts' ids.
+/// The maximum length of a rule's name, which is part of the ids of its alerts.
 const MAX_NAME: usize = 64;
-/// The longest time that a rule may wait.
+/// The maximum of the durations in a rule.
 const DAY_S: f64 = 86_400.0;
 
-impl RuleSettings {
-    pub(super) fn read(section: Section<'_, '_>, names: &mut BTreeSet<String>) -> Option<Self> {
+impl<R> RuleSettings<R> {
+    pub(super) fn read<K: RuleReader<Rule = R>>(
+        section: Section<'_, '_>,
+        readers: &[K],
+        names: &mut BTreeSet<String>,
+    ) -> Option<Self> {
+        let kinds: Vec<_> = readers.iter().map(|reader| (reader.kind(), reader)).collect();
         section.need("name", "`name` is required: alerts contain it");
-        section.need(
-            "kind",
-            "`kind` is required: `count`, `line`, `dwell`, `camera_down`, `worker_down` or `latency`",
-        );
+        let known: Vec<_> = kinds.iter().map(|(kind, _)| format!("`{kind}`")).collect();
+        section.need("kind", format!("`kind` is required; valid values are {}", known.join(", ")));
         let name = section.text("name");
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let bad_name = |name: &String| name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain);
@@ -99,73 +117,24 @@ impl RuleSettings {
         }
         let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
         let level = section.choice("level", &levels).unwrap_or(AlertLevel::Warning);
-        let cooldown = seconds(&section, "cooldown_s").unwrap_or_default();
-        // Which keys there may be depends on it: without it none of them is a mistake.
-        let kind = section.choice("kind", &KINDS)?;
-        let of = patterns(&section, if matches!(kind, Kind::WorkerDown) { "workers" } else { "cameras" });
-        let kind = kind.read(&section);
+        let cooldown = section.seconds("cooldown_s").unwrap_or_default();
+        // The valid keys depend on the kind: without it, no key is reported as unknown.
+        let reader = section.choice("kind", &kinds)?;
+        let applies_to = patterns(&section, reader.subject().key());
+        let kind = reader.read(&section);
         section.finish();
-        Some(Self { name: name?, of, kind: kind?, level, cooldown })
+        Some(Self { name: name?, applies_to, kind: kind?, level, cooldown })
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Count,
-    Line,
-    Dwell,
-    CameraDown,
-    WorkerDown,
-    Latency,
-}
-
-const KINDS: [(&str, Kind); 6] = [
-    ("count", Kind::Count),
-    ("line", Kind::Line),
-    ("dwell", Kind::Dwell),
-    ("camera_down", Kind::CameraDown),
-    ("worker_down", Kind::WorkerDown),
-    ("latency", Kind::Latency),
-];
-
-const DIRECTIONS: [(&str, LineDirection); 2] =
-    [("left_to_right", LineDirection::LeftToRight), ("right_to_left", LineDirection::RightToLeft)];
-
-impl Kind {
-    fn read(self, section: &Section<'_, '_>) -> Option<RuleKind> {
-        let labels = || section.texts("labels").unwrap_or_default();
-        let holds = |default| seconds(section, "for_s").unwrap_or(Duration::from_secs(default));
-        Some(match self {
-            Self::Count => {
-                section.need("threshold", "`threshold` is required: more objects than this raise an alert");
-                let (zone, labels, holds) = (section.text("zone"), labels(), holds(0));
-                RuleKind::Count { zone, labels, threshold: section.integer("threshold", 0..=10_000)?, holds }
-            }
-            Self::Line => RuleKind::Line {
-                line: section.text("line"),
-                direction: section.choice("direction", &DIRECTIONS),
-                labels: labels(),
-            },
-            Self::Dwell => {
-                section.need("for_s", "`for_s` is required: an object that stays longer raises an alert");
-                RuleKind::Dwell { zone: section.text("zone"), labels: labels(), holds: holds(0) }
-            }
-            Self::CameraDown => RuleKind::CameraDown { holds: holds(30) },
-            Self::WorkerDown => RuleKind::WorkerDown { holds: holds(30) },
-            Self::Latency => {
-                section.need("budget_ms", "`budget_ms` is required: the maximum age of records");
-                let holds = holds(10);
-                RuleKind::Latency { budget: section.millis("budget_ms", 1..=3_600_000)?, holds }
-            }
-        })
+impl Section<'_, '_> {
+    /// Reads a duration in seconds, at most one day.
+    pub fn seconds(&self, key: &'static str) -> Option<Duration> {
+        self.number(key, 0.0..=DAY_S).map(Duration::from_secs_f64)
     }
 }
 
-fn seconds(section: &Section<'_, '_>, key: &'static str) -> Option<Duration> {
-    section.number(key, 0.0..=DAY_S).map(Duration::from_secs_f64)
-}
-
-/// All, where nothing is said.
+/// Reads a list of patterns. Without the key, the rule applies to all.
 fn patterns(section: &Section<'_, '_>, key: &'static str) -> Vec<Pattern> {
     let texts = section.texts(key).unwrap_or_else(|| vec!["*".into()]);
     if texts.is_empty() {

@@ -15,7 +15,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use lookout_config::{MonitorSettings, Secret};
+use lookout_config::Secret;
 use lookout_schema::Timestamp;
 use subtle::ConstantTimeEq;
 
@@ -239,11 +239,8 @@ mod tests {
 
     #[test]
     fn accepts_the_correct_token_after_any_number_of_wrong_ones() {
-        let settings = lookout_config::parse_monitor(
-            std::path::Path::new("x"),
-            "[monitor]\ntoken = \"0123456789abcdef\"",
-            &|_| None,
-        );
+        let settings =
+            crate::parse(std::path::Path::new("x"), "[monitor]\ntoken = \"0123456789abcdef\"", &|_| None);
         let auth = Auth::new(&settings.unwrap());
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         for _ in 0..10 {

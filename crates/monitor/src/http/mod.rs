@@ -15,6 +15,7 @@ mod zones;
 
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
+use crate::rules::MonitorSettings;
 use axum::{
     Router,
     extract::{ConnectInfo, DefaultBodyLimit, Request},
@@ -23,7 +24,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use lookout_config::MonitorSettings;
 use lookout_web::Limits;
 use tokio::{
     net::TcpListener,

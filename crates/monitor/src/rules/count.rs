@@ -1,50 +1,65 @@
-//! Rule: more objects than allowed.
+//! Rule kind `count`: more objects than allowed.
 
 use std::time::Duration;
 
-use lookout_config::{RuleKind, RuleSettings};
+use lookout_config::Section;
 use lookout_schema::{AlertEvidence, AlertRecord};
 
 use super::{
-    Lasting, Scene,
-    lasting::{Limits, Since},
-    tell::{Said, raised},
+    alert::{Content, raised},
+    condition::{Condition, Durations, Onset},
+    rule::{Rule, RuleSettings},
+    scene::Scene,
 };
 
-/// For how long the condition must be false before the alert clears, so that a single missed detection does
-/// not.
-pub(super) const PASSES: Duration = Duration::from_secs(2);
+/// For how long a condition on frames must be false before its alert clears, so that a single missed detection does
+/// not clear it.
+pub(super) const CLEAR_AFTER: Duration = Duration::from_secs(2);
 
-pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) -> Option<AlertRecord> {
-    let RuleKind::Count { zone, labels, over, holds } = &rule.kind else { return None };
-    let limits = Limits { holds: *holds, passes: PASSES, cooldown: rule.cooldown };
-    let count = count(scene, zone.as_deref(), labels);
-    let at = scene.at();
-    if count <= *over {
-        return state.not_so(at, limits, Some(scene.frame_ref()));
-    }
-    let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
-    let place = zone.as_ref().map_or("the image".into(), |zone| format!("zone {zone}"));
-    let tell = |since: &Since, for_s: f64| {
-        let said = Said {
-            occasion: since.name.clone(),
-            at,
-            message: format!(
-                "{count} {what} in {place} of {}, more than {over} for {for_s:.1} s",
-                scene.camera()
-            ),
-            evidence: AlertEvidence::Count { zone: zone.clone(), count, limit: *over, for_s },
-        };
-        raised(rule, scene.about(), said)
-    };
-    state.so(at, limits, || Since { at, name: scene.name() }, tell)
+/// More than `threshold` objects are in `zone`, or in the image, for `hold`.
+#[derive(Debug)]
+pub(crate) struct Count {
+    zone: Option<String>,
+    labels: Vec<String>,
+    threshold: u64,
+    hold: Duration,
 }
 
-fn count(scene: &Scene<'_>, zone: Option<&str>, labels: &[String]) -> u64 {
-    let Some(zone) = zone else {
-        return scene.sight.tracks.iter().filter(|track| scene.wanted(track.id, labels).is_some()).count()
-            as u64;
-    };
-    let inside = scene.follower.zones().filter(|(name, _)| *name == zone).flat_map(|(_, visits)| visits);
-    inside.filter(|visit| scene.wanted(visit.id, labels).is_some()).count() as u64
+impl Rule for Count {
+    const KIND: &'static str = "count";
+
+    type State = Condition;
+
+    fn read(section: &Section<'_, '_>) -> Option<Self> {
+        section.need("threshold", "`threshold` is required: more objects than this raise an alert");
+        let zone = section.text("zone");
+        let labels = section.texts("labels").unwrap_or_default();
+        let hold = section.seconds("for_s").unwrap_or_default();
+        Some(Self { zone, labels, threshold: section.integer("threshold", 0..=10_000)?, hold })
+    }
+
+    fn frame(&self, state: &mut Condition, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+        let Self { zone, labels, threshold, hold } = self;
+        let durations = Durations { hold: *hold, clear_after: CLEAR_AFTER, cooldown: rule.cooldown };
+        let count = scene.count(zone.as_deref(), labels);
+        let at = scene.at();
+        if count <= *threshold {
+            return state.is_false(at, durations, Some(scene.frame_ref())).into_iter().collect();
+        }
+        let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
+        let place = zone.as_ref().map_or("the image".into(), |zone| format!("zone {zone}"));
+        let alert = |onset: &Onset, for_s: f64| {
+            let content = Content {
+                occasion: onset.id.clone(),
+                at,
+                message: format!(
+                    "{count} {what} in {place} of {}, more than {threshold} for {for_s:.1} s",
+                    scene.camera()
+                ),
+                evidence: AlertEvidence::Count { zone: zone.clone(), count, limit: *threshold, for_s },
+            };
+            raised(rule, scene.subject(), content)
+        };
+        state.holds(at, durations, || Onset { at, id: scene.frame_id() }, alert).into_iter().collect()
+    }
 }

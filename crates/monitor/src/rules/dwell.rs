@@ -1,16 +1,25 @@
-//! Rule: objects that stay in a zone for too long.
+//! Rule kind `dwell`: objects that stay in a zone for too long.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use lookout_config::{RuleKind, RuleSettings};
+use lookout_config::Section;
 use lookout_schema::{AlertEvidence, AlertRecord, Timestamp};
 use lookout_track::Visit;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Scene,
-    tell::{Said, cleared, given_up, object, raised},
+    alert::{Content, cancelled, cleared, object, raised},
+    rule::{Rule, RuleSettings, RuleState},
+    scene::Scene,
 };
+
+/// An object is in `zone`, or in any zone of the camera, for `hold`.
+#[derive(Debug)]
+pub(crate) struct Dwell {
+    zone: Option<String>,
+    labels: Vec<String>,
+    hold: Duration,
+}
 
 /// The open dwell alerts, by zone and track id.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -19,32 +28,64 @@ pub(crate) struct Dwelling {
     last: Option<Timestamp>,
 }
 
-impl Dwelling {
-    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
-        let RuleKind::Dwell { zone: wanted, labels, holds } = &rule.kind else { return Vec::new() };
+impl Rule for Dwell {
+    const KIND: &'static str = "dwell";
+
+    type State = Dwelling;
+
+    fn read(section: &Section<'_, '_>) -> Option<Self> {
+        section.need("for_s", "`for_s` is required: an object that stays longer raises an alert");
+        let labels = section.texts("labels").unwrap_or_default();
+        Some(Self { zone: section.text("zone"), labels, hold: section.seconds("for_s").unwrap_or_default() })
+    }
+
+    fn frame(&self, state: &mut Dwelling, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
         let at = scene.at();
-        let mut alerts = self.leave(scene);
+        let mut alerts = state.clear_departed(scene);
         for (zone, visits) in scene.follower.zones() {
-            if wanted.as_ref().is_some_and(|wanted| wanted != zone) {
+            if self.zone.as_ref().is_some_and(|wanted| wanted != zone) {
                 continue;
             }
-            for visit in visits.filter(|visit| visit.dwell_s() >= holds.as_secs_f64()) {
-                let told = self.raised.get(zone).is_some_and(|told| told.contains_key(&visit.id.0));
-                let cool = self.last.is_none_or(|last| at < last || at >= last + rule.cooldown);
-                let Some(alert) = (!told && cool).then(|| tell(rule, scene, (zone, visit), labels)).flatten()
-                else {
-                    continue;
-                };
-                self.last = Some(at);
-                self.raised.entry(zone.to_owned()).or_default().insert(visit.id.0, alert.clone());
+            for visit in visits.filter(|visit| visit.dwell_s() >= self.hold.as_secs_f64()) {
+                let is_open = state.raised.get(zone).is_some_and(|open| open.contains_key(&visit.id.0));
+                let cool = state.last.is_none_or(|last| at < last || at >= last + rule.cooldown);
+                let alert = (!is_open && cool).then(|| self.alert(rule, scene, (zone, visit))).flatten();
+                let Some(alert) = alert else { continue };
+                state.last = Some(at);
+                state.raised.entry(zone.to_owned()).or_default().insert(visit.id.0, alert.clone());
                 alerts.push(alert);
             }
         }
         alerts
     }
+}
 
+impl Dwell {
+    fn alert(
+        &self,
+        rule: &RuleSettings,
+        scene: &Scene<'_>,
+        (zone, visit): (&str, &Visit),
+    ) -> Option<AlertRecord> {
+        let track = scene.with_label(visit.id, &self.labels)?;
+        let dwell_s = visit.dwell_s();
+        let content = Content {
+            occasion: format!("{}/{}/{:.0}/{zone}", scene.frame.session, track.id, visit.from_s * 1e3),
+            at: scene.at(),
+            message: format!(
+                "{} has been in zone {zone} of {} for {dwell_s:.0} s",
+                track.label,
+                scene.camera()
+            ),
+            evidence: AlertEvidence::Dwell { zone: zone.to_owned(), dwell_s, object: object(track) },
+        };
+        Some(raised(rule, scene.subject(), content))
+    }
+}
+
+impl Dwelling {
     /// Clears the alerts of objects that have left the zone.
-    fn leave(&mut self, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn clear_departed(&mut self, scene: &Scene<'_>) -> Vec<AlertRecord> {
         if self.raised.is_empty() {
             return Vec::new();
         }
@@ -55,35 +96,20 @@ impl Dwelling {
                 scene.follower.zones().map(|(zone, visits)| (zone, visits.map(|v| v.id.0).collect())),
             );
         }
-        let mut ended = Vec::new();
-        for (zone, told) in &mut self.raised {
-            let there = inside.get(zone.as_str());
-            let gone = told.extract_if(.., |id, _| there.is_none_or(|there| !there.contains(id)));
-            ended.extend(gone.map(|(_, alert)| cleared(&alert, scene.at(), Some(scene.frame_ref()))));
+        let mut alerts = Vec::new();
+        for (zone, open) in &mut self.raised {
+            let present = inside.get(zone.as_str());
+            let departed = open.extract_if(.., |id, _| present.is_none_or(|ids| !ids.contains(id)));
+            alerts.extend(departed.map(|(_, alert)| cleared(&alert, scene.at(), Some(scene.frame_ref()))));
         }
-        self.raised.retain(|_, told| !told.is_empty());
-        ended
-    }
-
-    pub(super) fn give_up(&mut self, at: Timestamp, why: &str) -> Vec<AlertRecord> {
-        let raised = std::mem::take(&mut self.raised);
-        raised.into_values().flat_map(BTreeMap::into_values).map(|alert| given_up(&alert, at, why)).collect()
+        self.raised.retain(|_, open| !open.is_empty());
+        alerts
     }
 }
 
-fn tell(
-    rule: &RuleSettings,
-    scene: &Scene<'_>,
-    (zone, visit): (&str, &Visit),
-    labels: &[String],
-) -> Option<AlertRecord> {
-    let track = scene.wanted(visit.id, labels)?;
-    let dwell_s = visit.dwell_s();
-    let said = Said {
-        occasion: format!("{}/{}/{:.0}/{zone}", scene.frame.session, track.id, visit.from_s * 1e3),
-        at: scene.at(),
-        message: format!("{} has been in zone {zone} of {} for {dwell_s:.0} s", track.label, scene.camera()),
-        evidence: AlertEvidence::Dwell { zone: zone.to_owned(), dwell_s, object: object(track) },
-    };
-    Some(raised(rule, scene.about(), said))
+impl RuleState for Dwelling {
+    fn cancel(&mut self, at: Timestamp, why: &str) -> Vec<AlertRecord> {
+        let raised = std::mem::take(&mut self.raised);
+        raised.into_values().flat_map(BTreeMap::into_values).map(|alert| cancelled(&alert, at, why)).collect()
+    }
 }

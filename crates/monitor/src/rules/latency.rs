@@ -1,44 +1,64 @@
-//! Rule: records that arrive too late.
+//! Rule kind `latency`: records that arrive too late.
 
-use lookout_config::{RuleKind, RuleSettings};
+use std::time::Duration;
+
+use lookout_config::Section;
 use lookout_schema::{AlertEvidence, AlertRecord, Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Lasting, Scene,
-    count::PASSES,
-    lasting::{Limits, Since},
-    tell::{Said, raised},
+    alert::{Content, raised},
+    condition::{Condition, Durations, Onset},
+    count::CLEAR_AFTER,
+    rule::{Rule, RuleSettings, RuleState},
+    scene::Scene,
 };
+
+/// A camera's records are older than `budget` for `hold`.
+#[derive(Debug)]
+pub(crate) struct Latency {
+    budget: Duration,
+    hold: Duration,
+}
 
 /// The smoothed age of a camera's records, so that a single late frame does not raise an alert.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Late {
+pub(crate) struct SmoothedAge {
     age_ms: Option<f64>,
     last: Option<Timestamp>,
-    lasting: Lasting,
+    condition: Condition,
 }
 
 /// Time constant of the smoothing, in seconds.
 const SMOOTH_S: f64 = 1.0;
+const DEFAULT_HOLD: Duration = Duration::from_secs(10);
 
-impl Late {
-    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Option<AlertRecord> {
-        let RuleKind::Latency { budget, holds } = &rule.kind else { return None };
+impl Rule for Latency {
+    const KIND: &'static str = "latency";
+
+    type State = SmoothedAge;
+
+    fn read(section: &Section<'_, '_>) -> Option<Self> {
+        section.need("budget_ms", "`budget_ms` is required: the maximum age of records");
+        let hold = section.seconds("for_s").unwrap_or(DEFAULT_HOLD);
+        Some(Self { budget: section.millis("budget_ms", 1..=3_600_000)?, hold })
+    }
+
+    fn frame(&self, state: &mut SmoothedAge, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
         // The capture times of a file are its stream time, so its frames have no meaningful age.
         if scene.frame.clock == Clock::File {
-            return None;
+            return Vec::new();
         }
         let at = scene.at();
-        let age_ms = self.smooth(at, scene.frame.age_ms as f64);
-        let limits = Limits { holds: *holds, passes: PASSES, cooldown: rule.cooldown };
-        let budget_ms = i64::try_from(budget.as_millis()).unwrap_or(i64::MAX);
+        let age_ms = state.add(at, scene.frame.age_ms as f64);
+        let durations = Durations { hold: self.hold, clear_after: CLEAR_AFTER, cooldown: rule.cooldown };
+        let budget_ms = i64::try_from(self.budget.as_millis()).unwrap_or(i64::MAX);
         if age_ms <= budget_ms {
-            return self.lasting.not_so(at, limits, Some(scene.frame_ref()));
+            return state.condition.is_false(at, durations, Some(scene.frame_ref())).into_iter().collect();
         }
-        let tell = |since: &Since, for_s: f64| {
-            let said = Said {
-                occasion: since.name.clone(),
+        let alert = |onset: &Onset, for_s: f64| {
+            let content = Content {
+                occasion: onset.id.clone(),
                 at,
                 message: format!(
                     "records of {} are {age_ms} ms old, more than {budget_ms} ms for {for_s:.0} s",
@@ -46,12 +66,16 @@ impl Late {
                 ),
                 evidence: AlertEvidence::Latency { age_ms, budget_ms, for_s },
             };
-            raised(rule, scene.about(), said)
+            raised(rule, scene.subject(), content)
         };
-        self.lasting.so(at, limits, || Since { at, name: scene.name() }, tell)
+        let onset = || Onset { at, id: scene.frame_id() };
+        state.condition.holds(at, durations, onset, alert).into_iter().collect()
     }
+}
 
-    fn smooth(&mut self, at: Timestamp, age_ms: f64) -> i64 {
+impl SmoothedAge {
+    /// Adds the age of the record captured at `at`, and returns the smoothed age in milliseconds.
+    fn add(&mut self, at: Timestamp, age_ms: f64) -> i64 {
         let since_s = self.last.map_or(0.0, |last| at.ms_since(last).max(0) as f64 / 1e3);
         let part = 1.0 - (-since_s / SMOOTH_S).exp();
         let smooth = self.age_ms.map_or(age_ms, |before| before + part * (age_ms - before));
@@ -59,8 +83,10 @@ impl Late {
         self.last = Some(at);
         smooth as i64
     }
+}
 
-    pub(super) fn give_up(&mut self, at: Timestamp, why: &str) -> Option<AlertRecord> {
-        self.lasting.give_up(at, why)
+impl RuleState for SmoothedAge {
+    fn cancel(&mut self, at: Timestamp, why: &str) -> Vec<AlertRecord> {
+        self.condition.cancel(at, why)
     }
 }

@@ -3,7 +3,7 @@
 use lookout_schema::{CameraId, FrameRecord, FrameRef, Timestamp, TrackRecord};
 use lookout_track::{Follower, Sight, TrackId};
 
-use super::tell::About;
+use super::alert::AlertSubject;
 
 /// A frame record with the tracks of its objects.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Returns the object if it has one of `labels`, or if `labels` is empty.
-    pub(crate) fn wanted(&self, id: TrackId, labels: &[String]) -> Option<&'a TrackRecord> {
+    pub(crate) fn with_label(&self, id: TrackId, labels: &[String]) -> Option<&'a TrackRecord> {
         self.object(id).filter(|track| labels.is_empty() || labels.contains(&track.label))
     }
 
@@ -42,12 +42,25 @@ impl<'a> Scene<'a> {
         FrameRef { epoch: self.frame.epoch, session: self.frame.session, seq: self.frame.seq }
     }
 
-    pub(crate) fn about(&self) -> About<'a> {
-        About::Frame(&self.frame.camera, self.frame_ref())
+    pub(crate) fn subject(&self) -> AlertSubject<'a> {
+        AlertSubject::Frame(&self.frame.camera, self.frame_ref())
+    }
+
+    /// Returns the number of objects in `zone`, or in the image without a zone, that have one of `labels`.
+    pub(crate) fn count(&self, zone: Option<&str>, labels: &[String]) -> u64 {
+        let counted = |id: TrackId| self.with_label(id, labels).is_some();
+        let count = match zone {
+            None => self.sight.tracks.iter().filter(|track| counted(track.id)).count(),
+            Some(zone) => {
+                let inside = self.follower.zones().filter(|(name, _)| *name == zone);
+                inside.flat_map(|(_, visits)| visits).filter(|visit| counted(visit.id)).count()
+            }
+        };
+        count as u64
     }
 
     /// Returns an identifier of the frame that is unique within the camera.
-    pub(crate) fn name(&self) -> String {
+    pub(crate) fn frame_id(&self) -> String {
         format!("{}/{}", self.frame.session, self.frame.seq)
     }
 }

@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::rules::MonitorSettings;
 use futures_util::FutureExt;
 use lookout_broker::{BrokerError, RecordReader};
-use lookout_config::MonitorSettings;
 use lookout_schema::{CameraId, Timestamp};
 use tokio::{
     sync::{broadcast, mpsc, watch},

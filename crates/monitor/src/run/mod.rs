@@ -11,7 +11,7 @@ mod tracks;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use lookout_broker::RecordWriter;
-use lookout_config::{Brokers, MonitorSettings};
+use lookout_config::Brokers;
 use lookout_schema::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lookout_config::{RuleKind, RuleSettings};
+use lookout_config::RuleSubject;
 use lookout_schema::{
     AlertRecord, CameraId, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord,
     LineDirection, Region, SessionId, Size, Timestamp, WorkerId,
@@ -17,7 +17,7 @@ use super::{
     pulse::Pulse,
     told::Told,
 };
-use crate::rules::{CONSUMER, RuleState, Scene, down};
+use crate::rules::{ActiveRules, CONSUMER, CameraDown, RuleSettings, Scene, Subject};
 
 /// The state of one camera. All fields except the skipped ones are stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,8 +34,7 @@ pub(crate) struct Camera {
     pub(crate) bucket: Bucket,
     /// The numbers of crossings from left to right and from right to left, by line.
     pub(crate) line_totals: BTreeMap<String, [u64; 2]>,
-    /// The states of the rules, by the rule's name.
-    rules: BTreeMap<String, RuleState>,
+    rules: ActiveRules,
     pub(crate) places: CameraPlaces,
     /// Whether the zones and lines come from the registry and not from the monitor's file.
     pub(crate) enlisted: bool,
@@ -109,13 +108,13 @@ impl Camera {
             last_frame: None,
             bucket: Bucket::default(),
             line_totals: BTreeMap::new(),
-            rules: BTreeMap::new(),
+            rules: ActiveRules::default(),
             places: CameraPlaces::default(),
             enlisted: false,
             live: Live::default(),
         };
         camera.set_places(places);
-        camera.set_rules(&ways.rules, Timestamp::from_unix_us(0));
+        camera.set_rules(ways, Timestamp::from_unix_us(0));
         camera
     }
 
@@ -123,21 +122,11 @@ impl Camera {
     pub(crate) fn go_on(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
         self.follower = Follower::resume(CONSUMER, ways.tracker, self.follower.state());
         self.live.dirty = true;
-        self.set_rules(&ways.rules, now)
+        self.set_rules(ways, now)
     }
 
-    fn set_rules(&mut self, rules: &[RuleSettings], now: Timestamp) -> Vec<AlertRecord> {
-        let id = self.id.as_str();
-        let wanted = |rule: &&RuleSettings| {
-            !matches!(rule.kind, RuleKind::WorkerDown { .. }) && rule.of.iter().any(|of| of.matches(id))
-        };
-        let mut kept = BTreeMap::new();
-        for rule in rules.iter().filter(wanted) {
-            let known = self.rules.remove(&rule.name).filter(|state| state.is_of(&rule.kind));
-            kept.insert(rule.name.clone(), known.unwrap_or_else(|| RuleState::new(&rule.kind)));
-        }
-        let gone = std::mem::replace(&mut self.rules, kept);
-        gone.into_values().flat_map(|mut state| state.give_up(now, "the rule was removed")).collect()
+    fn set_rules(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
+        self.rules.set(&ways.rules, (RuleSubject::Camera, self.id.as_str()), now)
     }
 
     pub(crate) fn set_places(&mut self, places: CameraPlaces) {
@@ -225,13 +214,9 @@ impl Camera {
         }
         told.tracks.append(&mut sight.records);
         let scene = Scene::new(frame, &sight, &self.follower);
-        for rule in &ways.rules {
-            if let Some(state) = self.rules.get_mut(&rule.name) {
-                let alerts = state.frame(rule, &scene);
-                self.live.due |= !alerts.is_empty();
-                told.alerts.extend(alerts);
-            }
-        }
+        let mut alerts = self.rules.frame(&ways.rules, &scene);
+        self.live.due |= !alerts.is_empty();
+        told.alerts.append(&mut alerts);
         self.pulse.hear(frame.published_at, now);
         self.last_frame = Some(LastFrame {
             captured_at: frame.captured_at,
@@ -279,40 +264,34 @@ impl Camera {
     }
 
     /// Returns the reason if the camera should give frames and does not.
-    fn down(&self, now: Timestamp) -> Option<down::CameraDown> {
+    fn down(&self, now: Timestamp) -> Option<CameraDown> {
         let status = self.status.as_ref()?;
         if self.live.removed || self.live.spec.as_ref().is_some_and(|spec| !spec.enabled) {
             return None;
         }
         let (status, detail) = (status.status, status.detail.clone());
-        if let Some((since, said_at)) = self.down {
-            return Some(down::CameraDown { since, said_at, status, detail });
+        if let Some((since, last_record_at)) = self.down {
+            return Some(CameraDown { since, last_record_at, status, detail });
         }
         let silent = self.is_silent(now) && status != CameraStatus::Ended;
         let detail = Some("no records are received".into());
-        let (since, said_at) = (self.pulse.heard_at, self.pulse.said_at);
-        silent.then_some(down::CameraDown { since, said_at, status, detail })
+        let (since, last_record_at) = (self.pulse.heard_at, self.pulse.said_at);
+        silent.then_some(CameraDown { since, last_record_at, status, detail })
     }
 
-    /// Evaluates the absence rules.
-    pub(crate) fn judge(&mut self, ways: &Ways, now: Timestamp, told: &mut Told) {
+    /// Evaluates the rules that depend on the time.
+    pub(crate) fn tick(&mut self, ways: &Ways, now: Timestamp, told: &mut Told) {
         let down = self.down(now);
-        for rule in ways.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::CameraDown { .. })) {
-            if let Some(RuleState::Lasting(state)) = self.rules.get_mut(&rule.name)
-                && let Some(alert) = down::camera(state, rule, &self.id, down.as_ref(), now)
-            {
-                self.live.dirty = true;
-                self.live.due = true;
-                told.alerts.push(alert);
-            }
-        }
+        let subject = Subject::Camera { id: &self.id, down: down.as_ref() };
+        let mut alerts = self.rules.tick(&ways.rules, subject, now);
+        self.live.dirty |= !alerts.is_empty();
+        self.live.due |= !alerts.is_empty();
+        told.alerts.append(&mut alerts);
     }
 
     /// Cancels the open alerts and ends the tracks of a camera that is removed from the state.
     pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
-        for state in self.rules.values_mut() {
-            told.alerts.extend(state.give_up(now, "the camera was removed"));
-        }
+        told.alerts.append(&mut self.rules.cancel(now, "the camera was removed"));
         told.tracks.append(&mut self.follower.finish());
     }
 }

@@ -15,8 +15,8 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::rules::MonitorSettings;
 use lookout_broker::{Placed, Places, ReadRecord, RegistryRecord, TopicIds, shortened};
-use lookout_config::MonitorSettings;
 use lookout_schema::{
     CameraId, CameraSpec, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, Timestamp, WorkerId,
 };
@@ -274,13 +274,13 @@ impl State {
             minute - 1
         };
         for camera in self.cameras.values_mut() {
-            camera.judge(&self.ways, now, &mut self.told);
+            camera.tick(&self.ways, now, &mut self.told);
             if camera.bucket.frames > 0 && camera.bucket.minute < over {
                 camera.close_bucket(over, &mut self.told);
             }
         }
         for worker in self.workers.values_mut() {
-            worker.judge(&self.ways.rules, now, &mut self.told);
+            worker.tick(&self.ways.rules, now, &mut self.told);
         }
         self.forget(now);
     }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use crate::{parse, rules::MonitorSettings};
 use lookout_broker::{Placed, ReadRecord, RegistryRecord};
-use lookout_config::{MonitorSettings, parse_monitor};
 use lookout_schema::{
     AlertRecord, AlertState, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Detection, Epoch,
     FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, SessionId, Size, StatusRecord, Timestamp,
@@ -55,7 +55,7 @@ points = [[0.5, 0.0], [0.5, 1.0]]
 "#;
 
 pub(crate) fn settings(text: &str) -> MonitorSettings {
-    parse_monitor(Path::new("monitor.toml"), text, &|_| None).unwrap()
+    parse(Path::new("monitor.toml"), text, &|_| None).unwrap()
 }
 
 /// Returns a time, in milliseconds from the start of the test.

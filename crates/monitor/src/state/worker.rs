@@ -1,20 +1,18 @@
 //! The state of one worker.
 
-use std::collections::BTreeMap;
-
-use lookout_config::{RuleKind, RuleSettings};
+use lookout_config::RuleSubject;
 use lookout_schema::{AlertRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{heard::Heard, pulse::Pulse, told::Told};
-use crate::rules::{Lasting, down};
+use crate::rules::{ActiveRules, RuleSettings, Subject};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Worker {
     pub(crate) heard: Heard,
     pub(crate) status: WorkerStatusRecord,
     pub(crate) pulse: Pulse,
-    rules: BTreeMap<String, Lasting>,
+    rules: ActiveRules,
     #[serde(skip)]
     pub(crate) dirty: bool,
     /// Whether its results are part of the next commit, so that its whole state must be, too.
@@ -28,7 +26,7 @@ impl Worker {
             heard: Heard::default(),
             status,
             pulse: Pulse::default(),
-            rules: BTreeMap::new(),
+            rules: ActiveRules::default(),
             dirty: true,
             due: false,
         };
@@ -42,14 +40,7 @@ impl Worker {
 
     /// Resumes with the current rules. Returns the alerts of removed rules, cancelled.
     pub(crate) fn go_on(&mut self, rules: &[RuleSettings], now: Timestamp) -> Vec<AlertRecord> {
-        let mut kept = BTreeMap::new();
-        for rule in rules.iter().filter(|rule| matches!(rule.kind, RuleKind::WorkerDown { .. })) {
-            if rule.of.iter().any(|of| of.matches(self.id().as_str())) {
-                kept.insert(rule.name.clone(), self.rules.remove(&rule.name).unwrap_or_default());
-            }
-        }
-        let gone = std::mem::replace(&mut self.rules, kept);
-        gone.into_values().filter_map(|mut state| state.give_up(now, "the rule was removed")).collect()
+        self.rules.set(rules, (RuleSubject::Worker, self.status.worker.as_str()), now)
     }
 
     pub(crate) fn hear(&mut self, status: WorkerStatusRecord, now: Timestamp) {
@@ -64,21 +55,17 @@ impl Worker {
         self.status.state != WorkerState::Stopped && self.pulse.is_silent(now)
     }
 
-    pub(crate) fn judge(&mut self, rules: &[RuleSettings], now: Timestamp, told: &mut Told) {
+    /// Evaluates the rules that depend on the time.
+    pub(crate) fn tick(&mut self, rules: &[RuleSettings], now: Timestamp, told: &mut Told) {
         let silent = self.is_silent(now).then_some((self.pulse.heard_at, self.pulse.said_at));
-        for rule in rules {
-            if let Some(state) = self.rules.get_mut(&rule.name)
-                && let Some(alert) = down::worker(state, rule, &self.status.worker, silent, now)
-            {
-                self.dirty = true;
-                self.due = true;
-                told.alerts.push(alert);
-            }
-        }
+        let subject = Subject::Worker { id: &self.status.worker, silent };
+        let mut alerts = self.rules.tick(rules, subject, now);
+        self.dirty |= !alerts.is_empty();
+        self.due |= !alerts.is_empty();
+        told.alerts.append(&mut alerts);
     }
 
     pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
-        let states = self.rules.values_mut();
-        told.alerts.extend(states.filter_map(|state| state.give_up(now, "the worker was removed")));
+        told.alerts.append(&mut self.rules.cancel(now, "the worker was removed"));
     }
 }

@@ -2,27 +2,28 @@
 
 use std::fmt::Write as _;
 
-use lookout_config::RuleSettings;
 use lookout_schema::{
     AlertEvidence, AlertRecord, AlertState, CameraId, FrameRef, ObjectRef, Timestamp, TrackRecord, WorkerId,
 };
 use sha2::{Digest, Sha256};
 
+use super::rule::RuleSettings;
+
 /// The `consumer` in the alert records of the monitor.
 pub(crate) const CONSUMER: &str = "monitor";
 
 /// Longer ids are replaced by their digest; see [`lookout_schema::MAX_NAME`].
-const LONGEST_ID: usize = 200;
+const MAX_ID: usize = 200;
 
 /// The subject of an alert.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum About<'a> {
+pub(crate) enum AlertSubject<'a> {
     Frame(&'a CameraId, FrameRef),
     Camera(&'a CameraId),
     Worker(&'a WorkerId),
 }
 
-impl About<'_> {
+impl AlertSubject<'_> {
     fn id(&self) -> &str {
         match self {
             Self::Frame(camera, _) | Self::Camera(camera) => camera.as_str(),
@@ -33,7 +34,7 @@ impl About<'_> {
 
 /// The content of an alert.
 #[derive(Debug, Clone)]
-pub(crate) struct Said {
+pub(crate) struct Content {
     /// Identifies this alert among all alerts of the rule for the same subject. It is derived from the
     /// records alone, so that a record that is read again gives the same alert id.
     pub(crate) occasion: String,
@@ -43,30 +44,30 @@ pub(crate) struct Said {
 }
 
 /// Creates a new alert.
-pub(crate) fn raised(rule: &RuleSettings, about: About<'_>, said: Said) -> AlertRecord {
-    let (camera, worker, frame) = match about {
-        About::Frame(camera, frame) => (Some(camera.clone()), None, Some(frame)),
-        About::Camera(camera) => (Some(camera.clone()), None, None),
-        About::Worker(worker) => (None, Some(worker.clone()), None),
+pub(crate) fn raised(rule: &RuleSettings, subject: AlertSubject<'_>, content: Content) -> AlertRecord {
+    let (camera, worker, frame) = match subject {
+        AlertSubject::Frame(camera, frame) => (Some(camera.clone()), None, Some(frame)),
+        AlertSubject::Camera(camera) => (Some(camera.clone()), None, None),
+        AlertSubject::Worker(worker) => (None, Some(worker.clone()), None),
     };
     AlertRecord {
         schema: AlertRecord::SCHEMA.into(),
-        id: id(&format!("{CONSUMER}/{}/{}/{}", rule.name, about.id(), said.occasion)),
+        id: id(&format!("{CONSUMER}/{}/{}/{}", rule.name, subject.id(), content.occasion)),
         version: 1,
         consumer: CONSUMER.into(),
         rule: rule.name.clone(),
         state: AlertState::Raised,
         level: rule.level,
-        at: said.at,
-        raised_at: said.at,
+        at: content.at,
+        raised_at: content.at,
         // Set when the record is written.
-        published_at: said.at,
+        published_at: content.at,
         age_ms: 0,
         camera,
         worker,
         frame,
-        message: said.message,
-        evidence: said.evidence,
+        message: content.message,
+        evidence: content.evidence,
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) fn cleared(alert: &AlertRecord, at: Timestamp, frame: Option<FrameRef
 }
 
 /// Returns the cleared version of an alert that is cancelled for the reason `why`.
-pub(crate) fn given_up(alert: &AlertRecord, at: Timestamp, why: &str) -> AlertRecord {
+pub(crate) fn cancelled(alert: &AlertRecord, at: Timestamp, why: &str) -> AlertRecord {
     AlertRecord { message: format!("{why}: {}", alert.message), ..cleared(alert, at, None) }
 }
 
@@ -100,7 +101,7 @@ pub(crate) fn object(track: &TrackRecord) -> ObjectRef {
 }
 
 fn id(parts: &str) -> String {
-    if parts.len() <= LONGEST_ID {
+    if parts.len() <= MAX_ID {
         return parts.to_owned();
     }
     let mut id = format!("{CONSUMER}/");

@@ -3,11 +3,12 @@
 use std::{fs, path::Path};
 
 use lookout_config::{ConfigError, parse_any};
+use lookout_monitor::KINDS;
 
 fn check(path: &Path, text: &str) -> Result<(), ConfigError> {
     // Passwords come from the environment of whoever runs it.
     let env = |name: &str| name.ends_with("PASSWORD").then(|| "secret".into());
-    parse_any(path, text, &env).map(drop)
+    parse_any(path, text, &env, &KINDS).map(drop)
 }
 
 #[test]
