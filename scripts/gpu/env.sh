@@ -28,8 +28,7 @@ export GST_PLUGIN_PATH="$LOOKOUT_BUNDLE/plugins" GST_PLUGIN_SYSTEM_PATH="$LOOKOU
 export GST_PLUGIN_SYSTEM_PATH_1_0="$GST_PLUGIN_SYSTEM_PATH" GST_PLUGIN_PATH_1_0="$GST_PLUGIN_PATH"
 export GST_PLUGIN_SCANNER="$LOOKOUT_BUNDLE/bin/gst-plugin-scanner"
 export GST_PLUGIN_SCANNER_1_0="$GST_PLUGIN_SCANNER"
-# The registry caches the available elements, including those of NVDEC. It is in the temporary folder, so that it
-# does not outlive the machine.
+# The registry caches which elements are available, such as those of NVDEC, so it is kept only in the temporary folder.
 export GST_REGISTRY="${TMPDIR:-/tmp}/lookout-gst-registry-$UID.bin"
 export GST_REGISTRY_1_0="$GST_REGISTRY"
 unset lookout_libs lookout_lib
