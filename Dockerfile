@@ -1,15 +1,16 @@
-# Lookout's images, one a target:
+# Lookout's images, one per target:
 #
-#   worker         lookout, lookout-worker and lookout-lab on the CPU's libtorch
-#   worker-cuda    the same on libtorch with CUDA
-#   lookout        lookout alone, for consumers: neither libtorch nor GStreamer
-#   cameras        two RTSP cameras that play a clip over and over, for docker-compose.yml
-#   prometheus, grafana    with deploy/'s files
+#   worker         lookout, lookout-worker and lookout-lab, with libtorch for the CPU
+#   worker-cuda    the same, with libtorch for CUDA
+#   lookout        lookout only, for consumers, without libtorch and GStreamer
+#   monitor        lookout with the monitor's configuration file
+#   cameras        two RTSP cameras that play a clip in a loop, for docker-compose.yml
+#   prometheus, grafana    with the files of deploy/
 #
-# docs/deploying.md says how they are put together. The build wants BuildKit.
+# docs/deploying.md describes how they are used. The build requires BuildKit.
 
 FROM rust:1.95.0-slim-bookworm AS toolchain
-# libtorch lands here, and the programs find it here when they run.
+# libtorch is installed here, and the programs load it from here.
 ENV LOOKOUT_CACHE=/opt/lookout
 WORKDIR /src
 COPY scripts/lib.sh scripts/packages.sh scripts/
@@ -37,7 +38,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked -p lookout-cli -p lookout-worker -p lookout-lab && \
     install -D --strip -t /out target/release/lookout target/release/lookout-worker target/release/lookout-lab
 
-# What each of our own images runs on.
+# Base of all images with Lookout's programs.
 FROM debian:12.12-slim AS base
 RUN apt-get update && \
     apt-get install -y --no-install-recommends ca-certificates libsasl2-2 libssl3 zlib1g && \
@@ -51,7 +52,7 @@ FROM base AS lookout
 COPY --from=build-lookout /out/ /usr/local/bin/
 COPY deploy/compose/cameras.toml /etc/lookout/
 USER 10001:10001
-# Its verbs read and end: what is watched is the reader of their output, not they.
+# These commands have no health endpoint; most of them run once and exit.
 HEALTHCHECK NONE
 ENTRYPOINT ["lookout"]
 CMD ["--help"]
@@ -80,7 +81,7 @@ COPY deploy/compose/pipeline.toml deploy/compose/pipeline-gpu.toml /etc/lookout/
 EXPOSE 9600
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:9600/healthz"]
-# SIGTERM brings the frames on their way to Kafka first, for `drain_s` at most.
+# On SIGTERM, the worker first publishes its in-flight frames, for at most `drain_s`.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lookout"]
 CMD ["run", "/etc/lookout/pipeline.toml", "--summary", "json"]
@@ -94,7 +95,7 @@ FROM worker-base AS worker-cuda
 COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cu130/nvidia /opt/lookout/libtorch-2.11.0-cu130/nvidia
 COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cu130/torch/lib /opt/lookout/libtorch-2.11.0-cu130/torch/lib
 COPY --from=build-worker-cuda /out/ /usr/local/bin/
-# The NVIDIA container toolkit brings the driver's own libraries, as many as these words ask for.
+# The NVIDIA container toolkit mounts the driver libraries of these capabilities.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
 USER 10001:10001
 CMD ["run", "/etc/lookout/pipeline-gpu.toml", "--summary", "json"]
@@ -106,7 +107,7 @@ RUN apt-get update && cp "$(/src/scripts/clip.sh)" /clip.avi
 
 FROM bluenviron/mediamtx:1.12.0-ffmpeg AS cameras
 COPY --from=clip /clip.avi /tmp/clip.avi
-# A key picture a second, so that whoever connects sees something at once.
+# One key frame per second, so that clients can decode soon after they connect.
 RUN ffmpeg -nostdin -v error -i /tmp/clip.avi -an -c:v libx264 -preset veryfast -pix_fmt yuv420p -bf 0 -r 10 -g 10 \
         /clip.mp4 && \
     rm /tmp/clip.avi

@@ -1,35 +1,35 @@
-# `make demo` and `make test` each take a fresh Debian 12 or Ubuntu 24.04 machine all the way. What is
-# fetched is kept in ~/.cache/lookout (LOOKOUT_CACHE), so that nothing is done twice.
+# `make demo` and `make test` work on a fresh Debian 12 or Ubuntu 24.04 machine and install what they need. Downloads
+# are kept in ~/.cache/lookout (LOOKOUT_CACHE).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests build test test-quick lint fuzz fmt bench demo clean
 
-# rustup's own folder, where a fresh install has not reached the shell's PATH yet.
+# After a fresh installation, rustup's folder is not yet on the shell's PATH.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-# One profile for everything: the C++ under libtorch's and Kafka's bindings takes minutes to compile, and
-# the linter, the tests and the binaries share it.
+# Linter, tests and binaries use one profile, so that the C++ code of the libtorch and Kafka bindings, which takes
+# minutes, is compiled once.
 BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab -p lookout-sim
 EVERYTHING := --workspace --all-targets
 
-help: ## what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## system packages, Rust and libtorch, for the build and the demo
+setup: ## install system packages, Rust and libtorch for the build and the demo
 	@scripts/packages.sh build
 	@scripts/rust.sh
 	@scripts/libtorch.sh
 
-setup-tests: setup ## a JDK and Apache Kafka besides, for the tests
+setup-tests: setup ## install a JDK, Apache Kafka and other packages for the tests
 	@scripts/packages.sh test
 	@scripts/kafka.sh install
 
-build: setup ## lookout, lookout-worker and lookout-lab into target/release
+build: setup ## build lookout, lookout-worker, lookout-lab and lookout-sim into target/release
 	cargo build --release $(BINARIES)
 
-lint: setup-tests ## format, spelling, phrases, clippy and, where it is installed, cargo-deny; warnings are errors
+lint: setup-tests ## check format, spelling, phrases, clippy and, if installed, cargo-deny; warnings are errors
 	cargo fmt --all --check
 	"$$(scripts/typos.sh)"
 	python3 scripts/lint/phrases.py
@@ -40,25 +40,25 @@ lint: setup-tests ## format, spelling, phrases, clippy and, where it is installe
 		echo "cargo-deny is not installed: licenses and sources are not checked"; \
 	fi
 
-test: lint ## everything that .ci/run checks: lint, build and all tests
+test: lint ## run everything that .ci/run checks: lint, build and all tests
 	cargo build --release $(EVERYTHING)
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast --lib --bins --tests
 
-test-quick: setup ## the unit tests, without network, Kafka and browser
+test-quick: setup ## run the unit tests, without network, Kafka and browser
 	cargo test --release --workspace --lib --bins
 
-fuzz: setup-tests ## FUZZ (50) mutations of a file of each container beside a good camera, from the seed SEED (1)
+fuzz: setup-tests ## read FUZZ (50) mutated files of each container while a good camera runs, with seed SEED (1)
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" \
 		cargo test --release -p lookout-tests --test ingest_fuzz -- --nocapture
 
 fmt: ## format the sources
 	cargo fmt --all
 
-bench: setup-tests build ## measure against the Python peers, into docs/performance.md (BENCH_ARGS=--help)
+bench: setup-tests build ## compare with the Python peers and update docs/performance.md (BENCH_ARGS=--help)
 	python3 scripts/bench $(BENCH_ARGS)
 
-demo: build ## four simulated cameras, watched for DEMO_SECONDS (60) on the embedded broker
+demo: build ## run four simulated cameras for DEMO_SECONDS (60) with the embedded broker
 	@scripts/demo.sh
 
-clean: ## remove what was built; what was fetched stays in the cache
+clean: ## remove the build output; downloads stay in the cache
 	cargo clean

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# axe-core, which judges the monitor's page by the rules of WCAG, in the cache; prints the script's path.
+# Installs axe-core, which checks the monitor's page against the rules of WCAG, into the cache; prints the script's
+# path.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# A package for Python that holds axe-core 4.12.1. Of what it needs besides, a browser's driver, nothing is wanted.
+# A Python package that contains axe-core 4.12.1. Its dependencies (a browser driver) are not needed.
 readonly PACKAGE=axe-playwright-python VERSION=0.1.8
 
 fill() {
-    log "fetching axe-core, which judges the page (a download of 0.2 MB)"
+    log "fetching axe-core for the accessibility test of the page (0.2 MB)"
     python3 -m pip --disable-pip-version-check --quiet download --no-deps --dest "$1" "$PACKAGE==$VERSION" >&2 ||
         die "pip could not fetch $PACKAGE; is PyPI, or the mirror in pip's configuration, reachable?"
     unzip -q "$1"/*.whl -d "$1"

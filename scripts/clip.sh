@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Prints the path of the demo's clip: people walking, 768x576, 795 frames, from Debian's opencv-doc.
 #
-# Container images often tell dpkg to leave documentation out, so the package can be installed and the
-# clip not there; then it is unpacked into the cache.
+# Container images often configure dpkg to skip documentation, so that the clip can be missing although the package is
+# installed. In this case the clip is unpacked into the cache.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 data=usr/share/doc/opencv-doc/examples/data
 
-# find_in ROOT: the clip under ROOT, unpacked where Debian has compressed it.
+# find_in ROOT: prints the path of the clip under ROOT, after decompressing it if necessary.
 find_in() {
     local clip="$1/$data/vtest.avi"
     if [[ -f "$clip" ]]; then
@@ -29,7 +29,7 @@ fetch() {
     need apt-get "set LOOKOUT_CLIP to a video of your own instead"
     log "fetching the demo's clip (Debian's opencv-doc)"
     mkdir "$root/package"
-    # apt's own sandbox user may not write into the cache.
+    # apt's sandbox user has no write access to the cache.
     (cd "$root/package" && apt-get -o APT::Sandbox::User=root download -qq opencv-doc >&2) ||
         die "apt-get could not download opencv-doc; set LOOKOUT_CLIP to a video of your own instead"
     dpkg-deb --fsys-tarfile "$root/package"/opencv-doc_*.deb |
@@ -38,7 +38,7 @@ fetch() {
 }
 
 if [[ -n "${LOOKOUT_CLIP:-}" ]]; then
-    [[ -f "$LOOKOUT_CLIP" ]] || die "LOOKOUT_CLIP names no file: $LOOKOUT_CLIP"
+    [[ -f "$LOOKOUT_CLIP" ]] || die "LOOKOUT_CLIP is not a file: $LOOKOUT_CLIP"
     echo "$LOOKOUT_CLIP"
 elif ! find_in ""; then
     in_cache "$LOOKOUT_CACHE/opencv-doc" fetch

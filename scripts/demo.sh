@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Simulated cameras: the demo's pipeline with the monitor's page and the warnings beside it, what they say, and the
-# worker's summary. DEMO_SECONDS (60) count from when there are records of all cameras; how long that takes depends on
-# the machine, and the worker says meanwhile what it waits for. No network is needed.
+# Runs the demo: simulated cameras, a worker, the monitor and `lookout adas`. Prints their output and the worker's
+# summary. DEMO_SECONDS (60) is counted from the time at which all cameras publish records. Until then, the worker logs
+# what it waits for. No network is needed.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 seconds="${DEMO_SECONDS:-60}"
-[[ "$seconds" =~ ^[1-9][0-9]{0,5}$ ]] || die "DEMO_SECONDS is '$seconds'; it takes a whole number of seconds"
+[[ "$seconds" =~ ^[1-9][0-9]{0,5}$ ]] || die "DEMO_SECONDS is '$seconds'; it must be a whole number of seconds"
 cd "$LOOKOUT_ROOT"
 lookout="${CARGO_TARGET_DIR:-target}/release/lookout"
 [[ -x "$lookout" ]] || die "$lookout is not built; run 'make build'"
@@ -32,12 +32,12 @@ trap 'interrupted=yes' INT
 
 is_running() { kill -0 "${running[$1]}" 2>/dev/null; }
 
-# until_said NAME FILE TEXT: waits until the file has a line with the text, and prints it. There is no deadline, since
-# nobody knows how slow the machine is: it waits as long as the process NAME runs.
+# until_said NAME FILE TEXT: waits until FILE contains a line with TEXT, and prints the line. There is no deadline,
+# because the machine can be arbitrarily slow; fails if the process NAME ends before that.
 until_said() {
     local line='' runs=yes
     while [[ -z "$interrupted" && -n "$runs" ]]; do
-        # Before the file is read, for the process may write its line and end in between.
+        # Checked before the file is read: the process may write the line and end in between.
         is_running "$1" || runs=''
         line="$(grep -m 1 -i -- "$3" "$2" 2>/dev/null || true)"
         [[ -z "$line" ]] || { echo "$line"; return 0; }
@@ -51,33 +51,33 @@ log "four simulated cameras at rtsp://127.0.0.1:8554/camera-1 to camera-4"
 running[cameras]=$!
 until_said cameras "$folder/cameras" camera-4 >/dev/null || die "the cameras did not start"
 
-log "lookout run pipelines/demo.toml, for $seconds s from when there are records of all cameras"
+log "lookout run pipelines/demo.toml, for $seconds s after all cameras publish records"
 # The worker's log goes to the terminal and, for the embedded broker's address, to a file.
 "$lookout" run pipelines/demo.toml --summary text >"$folder/summary" 2> >(tee "$folder/log" >&2) &
 running[worker]=$!
 address="$(until_said worker "$folder/log" 'embedded broker at' | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)" ||
     { [[ -n "$interrupted" ]] && exit 130; } || die "the worker ended before it had a broker; its log is above"
 
-# Its history goes with the embedded broker, which keeps nothing either.
+# The history is temporary, like the records of the embedded broker.
 LOOKOUT_MONITOR_DATA="$folder/monitor" "$lookout" monitor pipelines/monitor.toml --brokers "$address" >&2 &
 running[monitor]=$!
 "$lookout" adas pipelines/demo-adas.toml --brokers "$address" >&2 &
 running[adas]=$!
-log "what is warned of, and some of the records (every 40th), as any Kafka client of $address sees them"
+log "alerts, and every 40th record, as a Kafka client of $address receives them"
 "$lookout" tail --brokers "$address" --camera drive --alerts > >(awk '/alert/ || NR % 40 == 1 { print; fflush() }') &
 running[tail]=$!
 
 until_said worker "$folder/log" 'all cameras publish records' >/dev/null || true
 if is_running worker && [[ -z "$interrupted" ]]; then
-    log "records of all four cameras flow; the page is at http://127.0.0.1:9700 for $seconds s"
+    log "all four cameras publish records; the page is at http://127.0.0.1:9700 for $seconds s"
 fi
 deadline=$((SECONDS + seconds))
 while is_running worker && ((SECONDS < deadline)) && [[ -z "$interrupted" ]]; do
     sleep 0.2 || true
 done
-# Before the worker, for its broker goes with it.
+# The worker is stopped last, because the embedded broker ends with it.
 for name in tail adas monitor; do stop "$name"; done
-# A second signal would stop the worker at once, and Ctrl-C was the first.
+# After Ctrl-C, the worker has already received a signal; a second one would make it stop without draining.
 [[ -n "$interrupted" ]] || kill -INT "${running[worker]}" 2>/dev/null || true
 while :; do
     status=0

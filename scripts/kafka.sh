@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# A real Apache Kafka of one node, for tests and measurements.
+# Runs a real single-node Apache Kafka for tests and benchmarks.
 #
-#   kafka.sh install                            fetches it into the cache, once
-#   kafka.sh format DIR PORT [NODE VOTERS]      makes DIR the storage of a new broker; as node NODE of a cluster
-#                                               with VOTERS, `NODE@HOST:PORT,...`, the controllers of all nodes
-#   kafka.sh start  DIR PORT [KEY=VALUE ...]    runs it on 127.0.0.1:PORT in this very process, so that
-#                                               the caller owns its pid: SIGTERM stops it in order,
-#                                               SIGKILL is the crash; KEY=VALUE override its settings
+#   kafka.sh install                            fetches Kafka into the cache, unless it is already there
+#   kafka.sh format DIR PORT [NODE VOTERS]      formats DIR as the storage of a new broker; optionally as node NODE
+#                                               of a cluster with the controllers VOTERS, `NODE@HOST:PORT,...`
+#   kafka.sh start  DIR PORT [KEY=VALUE ...]    runs the broker on 127.0.0.1:PORT in this process (exec), so that the
+#                                               caller has its pid: SIGTERM stops it cleanly, SIGKILL simulates a
+#                                               crash; KEY=VALUE overrides a setting
 #
-# DIR outlives the process: `start` again on the same DIR and PORT and the topics are still there.
-# KAFKA_LOG_LEVEL=INFO makes it talk.
+# A restart with the same DIR and PORT keeps the topics. KAFKA_LOG_LEVEL=INFO increases the log level.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -40,9 +39,9 @@ install() {
     in_cache "$home" fetch
 }
 
-# run_java CLASS [ARG...]: replaces this shell.
-# The heap is small and the compiler stops at its first tier because a test's broker lives for seconds
-# and shares its machine with what is being tested.
+# run_java CLASS [ARG...]: replaces this shell with Java.
+# The heap is small and only the first compiler tier is used, because the broker of a test runs for seconds and shares
+# the machine with the program under test.
 run_java() {
     [[ -d "$home" ]] || die "Apache Kafka $version is not in $LOOKOUT_CACHE; run 'scripts/kafka.sh install'"
     need java "'make setup' installs it (Debian: default-jre-headless)"
@@ -51,8 +50,8 @@ run_java() {
         "-Dlog4j2.configurationFile=file://$here/log4j2.properties" -cp "$home/*" "$@"
 }
 
-# The controller's port has no user but the node itself. It is drawn below the range that the kernel
-# gives to outgoing connections, so that it is still free when the broker comes back.
+# Prints a port for the controller, which only the node itself uses. The port is below the kernel's range for outgoing
+# connections, so that it is still free when the broker is restarted.
 free_port() {
     local port
     for _ in {1..50}; do
@@ -67,7 +66,7 @@ free_port() {
 
 format() {
     local dir="$1" port="$2" node="${3:-1}" voters="${4:-}" controller replicas=1 in_sync=1
-    [[ ! -e "$dir/server.properties" ]] || die "$dir already holds a broker; start it, or name another folder"
+    [[ ! -e "$dir/server.properties" ]] || die "$dir already contains a broker; start it, or use another folder"
     mkdir -p "$dir"
     dir="$(cd "$dir" && pwd)"
     if [[ -z "$voters" ]]; then
@@ -99,7 +98,7 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-# A broker that was killed must not wait for its own old session to run out.
+# A broker that is restarted after a kill has to wait until its old session expires, so the timeout is short.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 controlled.shutdown.enable=false
@@ -107,7 +106,8 @@ num.network.threads=2
 num.io.threads=2
 log.cleaner.dedupe.buffer.size=2097152
 PROPERTIES
-    # A fixed id: no two brokers ever share a storage, and the tool that draws one costs a second of JVM.
+    # A fixed cluster id is sufficient, because brokers never share storage; generating one would take a second of JVM
+    # time.
     run_java kafka.tools.StorageTool format --config "$dir/server.properties" \
         --cluster-id bG9va291dC10ZXN0LWthZg >/dev/null
 }
@@ -115,9 +115,9 @@ PROPERTIES
 start() {
     local dir="$1" port="$2" override overrides=()
     shift 2
-    [[ -f "$dir/server.properties" ]] || die "$dir holds no broker; run 'scripts/kafka.sh format $dir $port'"
+    [[ -f "$dir/server.properties" ]] || die "$dir contains no broker; run 'scripts/kafka.sh format $dir $port'"
     grep -q "^advertised.listeners=PLAINTEXT://127.0.0.1:$port$" "$dir/server.properties" ||
-        die "$dir was formatted for another port than $port"
+        die "$dir was formatted for a port other than $port"
     for override in "$@"; do
         overrides+=(--override "$override")
     done

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What the scripts share: where fetched things are kept, how they speak, and how a folder is put into
-# the cache so that an interrupted download leaves nothing behind that looks finished.
+# Functions shared by the scripts: the location of the download cache, log and error messages, and filling a folder of
+# the cache so that an interrupted download is never mistaken for a complete one.
 
 # The public functions of this file are used by the scripts that source it.
 # shellcheck disable=SC2034
 
 LOOKOUT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 LOOKOUT_CACHE="${LOOKOUT_CACHE:-$HOME/.cache/lookout}"
-# Absolute, for it becomes part of the binaries: they find libtorch by it.
+# The path must be absolute, because it becomes part of the binaries (the rpath of libtorch).
 [[ "$LOOKOUT_CACHE" == /* ]] || LOOKOUT_CACHE="$PWD/$LOOKOUT_CACHE"
 
 log() { printf '==> %s\n' "$*" >&2; }
@@ -17,20 +17,20 @@ die() {
     exit 1
 }
 
-# need COMMAND HINT: stops with HINT where COMMAND is not installed.
+# need COMMAND HINT: exits with an error that contains HINT if COMMAND is not installed.
 need() {
     command -v "$1" >/dev/null 2>&1 || die "$1 is not installed; $2"
 }
 
-# x86_64_only WHAT: stops where the prebuilt binaries of WHAT do not run.
+# x86_64_only WHAT: exits with an error if the prebuilt binaries of WHAT do not run on this platform.
 x86_64_only() {
     [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
         die "$1 is fetched for Linux on x86_64 only; this is $(uname -s) on $(uname -m)"
 }
 
-# in_cache DIR FILL [ARG...]: fills the cache folder DIR by calling `FILL TMP ARG...`, once.
-# TMP lies beside DIR, so that the last step is a rename: DIR is whole or it is not there. A lock keeps
-# two `make` runs from fetching the same thing side by side.
+# in_cache DIR FILL [ARG...]: fills the cache folder DIR by calling `FILL TMP ARG...`, unless DIR exists. TMP has the
+# same parent as DIR and is renamed to DIR in the last step, so that DIR is either complete or missing. A lock prevents
+# concurrent `make` runs from fetching the same files.
 in_cache() {
     local dir="$1" fill="$2" tmp
     shift 2
@@ -39,7 +39,7 @@ in_cache() {
     (
         flock 9
         [[ -d "$dir" ]] && exit 0
-        # The lock is ours, so whatever lies here was left by a run that was cut off.
+        # This process holds the lock, so an existing TMP is a leftover of an interrupted run.
         tmp="$dir.partial"
         rm -rf "$tmp"
         mkdir "$tmp"
@@ -48,8 +48,8 @@ in_cache() {
     ) 9>"$dir.lock"
 }
 
-# python_env NAME WHAT SIZE [FILE]: the Python with scripts/NAME/requirements.txt, or with FILE, in the cache; prints
-# the path of its interpreter. WHAT it is and the download's SIZE are told where it has to be fetched.
+# python_env NAME WHAT SIZE [FILE]: installs scripts/NAME/requirements.txt, or FILE, into a virtual environment in the
+# cache; prints the path of its interpreter. WHAT and SIZE are the contents and size of the download, for the log.
 python_env() {
     local requirements="${4:-$LOOKOUT_ROOT/scripts/$1/requirements.txt}" venv
     venv="$LOOKOUT_CACHE/$1-$(sha256sum "$requirements" | cut -c1-12)"
@@ -59,19 +59,19 @@ python_env() {
 }
 
 fill_python_env() {
-    log "fetching $3 (a download of $4)"
+    log "fetching $3 ($4)"
     python3 -m venv "$1" ||
-        die "python3 cannot make a virtual environment; 'make setup' installs python3-venv"
+        die "python3 cannot create a virtual environment; 'make setup' installs python3-venv"
     "$1/bin/python" -m pip --disable-pip-version-check --quiet install --requirement "$2" >&2 ||
         die "pip could not fetch $3; is PyPI, or the mirror in pip's configuration, reachable?"
 }
 
-# has_nvidia_gpu: true where a driver answers; LOOKOUT_CUDA=1 or 0 overrides.
+# has_nvidia_gpu: succeeds if nvidia-smi lists a GPU. LOOKOUT_CUDA=1 or 0 overrides the result.
 has_nvidia_gpu() {
     case "${LOOKOUT_CUDA:-}" in
         1) return 0 ;;
         0) return 1 ;;
         "") nvidia-smi -L 2>/dev/null | grep -q '^GPU' ;;
-        *) die "LOOKOUT_CUDA is '$LOOKOUT_CUDA'; it takes 1 (with CUDA), 0 (without), or is left unset" ;;
+        *) die "LOOKOUT_CUDA is '$LOOKOUT_CUDA'; it must be 1 (with CUDA), 0 (without) or unset" ;;
     esac
 }

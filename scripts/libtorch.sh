@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# libtorch 2.11.0, the version that tch 0.24 binds, into the cache, and .cargo/config.toml pointing at it.
+# Installs libtorch 2.11.0, the version that tch 0.24 binds, into the cache, and points .cargo/config.toml at it.
 #
-# There is no libtorch on the package registries but inside Python's wheel of torch, which is the build
-# with CUDA. For a machine without an NVIDIA GPU the CPU's part of it is taken out: libtorch_cpu.so asks
-# for two small libraries of CUDA and no more. LOOKOUT_CUDA=1 or 0 overrides what `nvidia-smi` says.
+# On the package registries, libtorch is only part of the Python wheel of torch, which is built with CUDA. For a machine
+# without an NVIDIA GPU, the CPU part is extracted: libtorch_cpu.so needs only two small CUDA libraries. LOOKOUT_CUDA=1
+# or 0 overrides the detection of a GPU by `nvidia-smi`.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,10 +11,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 version=2.11.0
 cudart=nvidia-cuda-runtime==13.0.96
 cupti=nvidia-cuda-cupti==13.0.85
-# Headers that those of the CUDA runtime include.
+# Headers that the headers of the CUDA runtime include.
 crt=nvidia-cuda-crt==13.0.88
 
-# Only the C++ libraries of the wheels are used, so one Python's tag does for every machine.
+# Only the C++ libraries of the wheels are used, so the wheels of one Python version are sufficient for every machine.
 wheels=(--only-binary=:all: --implementation cp --python-version 3.11)
 for platform in manylinux_2_{28..17}_x86_64 manylinux2014_x86_64; do
     wheels+=(--platform "$platform")
@@ -28,7 +28,7 @@ pip() {
 
 fill_cpu() {
     local dir="$1"
-    log "fetching libtorch $version for the CPU (a download of 530 MB)"
+    log "fetching libtorch $version for the CPU (530 MB)"
     mkdir "$dir/lib" "$dir/wheels"
     pip download --no-deps "${wheels[@]}" --dest "$dir/wheels" "torch==$version" "$cudart" "$cupti"
     unzip -q "$dir/wheels/torch-*.whl" 'torch/include/*' 'torch/lib/libtorch_cpu.so' \
@@ -38,17 +38,17 @@ fill_cpu() {
     mv "$dir"/torch/lib/* "$dir/lib/"
     mv "$dir/torch/include" "$dir/include"
     rm -r "$dir/torch" "$dir/wheels"
-    # torch-sys links libtorch.so, and the wheel's own asks for all of CUDA.
+    # torch-sys links libtorch.so, and the one in the wheel depends on all CUDA libraries. This stub replaces it.
     echo 'int lookout_libtorch_of_the_cpu(void) { return 0; }' |
         gcc -shared -x c -o "$dir/lib/libtorch.so" - "-Wl,--no-as-needed,-rpath,\$ORIGIN" \
             -Wl,--unresolved-symbols=ignore-all "-L$dir/lib" -ltorch_cpu
     echo "$version+cpu" >"$dir/build-version"
 }
 
-# The wheels' own layout is kept, for libtorch_cuda.so finds cuDNN and the rest by paths relative to its own.
+# The layout of the wheels is kept, because libtorch_cuda.so finds cuDNN and other libraries by relative paths.
 fill_cuda() {
     local dir="$1" part
-    log "fetching libtorch $version with CUDA 13 (a download of 2.7 GB)"
+    log "fetching libtorch $version with CUDA 13 (2.7 GB)"
     pip install --no-compile "${wheels[@]}" --target "$dir/python" "torch==$version" "$crt"
     mkdir "$dir/torch"
     for part in lib include; do
@@ -59,7 +59,7 @@ fill_cuda() {
     echo "$version+cu130" >"$dir/torch/build-version"
 }
 
-# A change of this file rebuilds everything, so it is written only when what it says is new.
+# A change of the configuration file rebuilds everything, so it is written only if its content differs.
 point_cargo_at() {
     local libtorch="$1" config="$LOOKOUT_ROOT/.cargo/config.toml" wanted
     wanted="[env]
@@ -69,7 +69,7 @@ rustflags = [\"-C\", \"link-arg=-Wl,-rpath,$libtorch/lib\"]"
     if [[ -f "$config" ]]; then
         [[ "$(cat "$config")" != "$wanted" ]] || return 0
         grep -q '^LIBTORCH = ".*/libtorch-' "$config" ||
-            die "$config has settings that are not from this script; add these to it yourself:
+            die "$config has settings that this script did not write; add these to it by hand:
 $wanted"
     fi
     log "pointing cargo at $libtorch"

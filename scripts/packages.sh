@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Debian's and Ubuntu's packages that Lookout is built, run and tested with.
+# Installs the Debian or Ubuntu packages with which Lookout is built, run and tested.
 #
-#   packages.sh build    what the binaries and the demo need
-#   packages.sh test     what the tests need besides
+#   packages.sh build    packages for the build and the demo
+#   packages.sh test     additional packages for the tests
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 build=(
-    # the compilers, and the fetching of libtorch
+    # compilers, and tools to fetch libtorch
     g++ make pkg-config curl ca-certificates unzip python3 python3-pip
     # ingest
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav
@@ -18,21 +18,21 @@ build=(
     libgstrtspserver-1.0-dev
     # broker
     libcurl4-openssl-dev libssl-dev libsasl2-dev zlib1g-dev libzstd-dev
-    # the clip of the demo
+    # the demo's clip
     opencv-doc
 )
 tests=(default-jre-headless maven openssl python3-venv iproute2 kcat jq)
-# docker-compose.yml is read by Compose itself, for which no engine is needed. Ubuntu's package of the name that
-# Debian has does not start with its Python, and its Chromium is a snap, for which a container has no use: there the
-# test of the monitor's page runs with whatever Chromium is installed, or says that it is skipped.
+# A test validates docker-compose.yml with Compose, which needs no Docker engine. Ubuntu's package docker-compose does
+# not start with Ubuntu's Python, and Ubuntu's Chromium is a snap, which does not run in a container. On Ubuntu, the
+# test of the monitor's page therefore uses an installed Chromium, or reports that it is skipped.
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
     tests+=(docker-compose-v2)
 else
     tests+=(docker-compose chromium chromium-driver)
 fi
 
-# present PACKAGE: true where it, or the tool that it is wanted for, is already here. Tools count however
-# they came: a machine with its own JDK or Python is not given a second one.
+# present PACKAGE: succeeds if the package, or the tool that it provides, is installed. A tool from another source
+# counts too, so that a machine with its own JDK or Python does not get a second one.
 present() {
     case "$1" in
         chromium-driver) command -v chromedriver ;;
@@ -50,7 +50,7 @@ present() {
 install() {
     local as_root=()
     command -v apt-get >/dev/null 2>&1 ||
-        die "this machine has no apt-get; install what these Debian packages hold, then run make again: $*"
+        die "this machine has no apt-get; install the equivalents of these Debian packages, then run make again: $*"
     if [[ "$(id -u)" -ne 0 ]]; then
         need sudo "become root, or install as root: apt-get install $*"
         as_root=(sudo)

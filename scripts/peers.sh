@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Python that `make bench` measures Lookout against, in the cache; prints the path of its interpreter.
+# Installs the Python packages that `make bench` compares Lookout with into the cache; prints the interpreter's path.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

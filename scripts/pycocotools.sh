@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The Python with pycocotools, which makes the goldens of the mean average precision, in the cache; prints the path
-# of its interpreter. Only who makes the goldens anew needs it.
+# Installs pycocotools, which generates the golden files of the COCO metrics, into the cache; prints the path of the
+# Python interpreter. It is needed only to regenerate these files.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-python_env pycocotools "pycocotools, which makes goldens" "20 MB"
+python_env pycocotools "pycocotools, which generates golden files" "20 MB"

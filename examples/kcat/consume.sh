@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints what Lookout's cameras see, a line a frame, with kcat and jq. Of records in JSON only: the others need a
-# program that knows schemas/lookout.proto.
+# Prints the detections of all cameras, one line per frame, with kcat and jq. Only for records in JSON: Protobuf records
+# need a program that decodes schemas/lookout.proto.
 #
 #   consume.sh BROKERS [TOPIC_PREFIX [GROUP [KCAT_OPTION...]]]
 set -euo pipefail
@@ -9,10 +9,10 @@ brokers="${1:?usage: consume.sh BROKERS [TOPIC_PREFIX [GROUP [KCAT_OPTION...]]]}
 prefix="${2:-lookout}"
 group="${3:-lookout-example-kcat}"
 
-# kcat commits what it has written, and goes on there the next time.
+# kcat commits the offsets of the records that it has printed, and resumes there in the next run.
 kcat -q -b "$brokers" -G "$group" -X auto.offset.reset=earliest -f '%s\n' "${@:4}" "$prefix.frames.v1" |
     jq -nRr --unbuffered '
-        # A lower epoch than one that was seen is of a worker that had lost the camera.
+        # A record with a lower epoch is from a worker that no longer owned the camera.
         foreach (inputs | fromjson? | objects | select(.schema == "lookout.frame/1")) as $frame (
             {epochs: {}};
             .late = ($frame.epoch < (.epochs[$frame.camera] // 0))

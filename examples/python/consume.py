@@ -1,8 +1,8 @@
-"""Prints what Lookout's cameras see, a line a frame, whether its records are JSON or Protobuf.
+"""Prints the detections of all cameras, one line per frame, from records in JSON or Protobuf.
 
     consume.py BROKERS [--prefix lookout] [--group GROUP] [--count N]
 
-For records in Protobuf, make the module lookout_pb2 beside this file once:
+For records in Protobuf, generate the module lookout_pb2 in the folder of this file once:
 
     python -m grpc_tools.protoc -I schemas --python_out examples/python lookout.proto
 """
@@ -27,10 +27,10 @@ class Unreadable(Exception):
 
 
 def decode(value):
-    """A frame's record as JSON would have it, as far as it is printed here. Fields that are not known are ignored."""
+    """Returns a frame record as a dict like that of JSON, with at least the fields that are printed."""
     if value is None:
         raise Unreadable("it has no value")
-    # No message in Protobuf can begin with this byte.
+    # No Protobuf record starts with this byte.
     if value.startswith(b"{"):
         try:
             record = json.loads(value)
@@ -38,7 +38,7 @@ def decode(value):
             raise Unreadable(error) from error
     else:
         record = from_protobuf(value)
-    # The same names may mean other things in another version.
+    # In another major version, fields may have other meanings.
     if record.get("schema") != SCHEMA:
         raise Unreadable(f"its schema is {record.get('schema')}, supported is {SCHEMA}")
     return record
@@ -46,11 +46,11 @@ def decode(value):
 
 def from_protobuf(value):
     if lookout_pb2 is None:
-        raise Unreadable("it is Protobuf, and there is no module lookout_pb2; see the head of this file")
+        raise Unreadable("it is Protobuf, and the module lookout_pb2 is missing; see the top of this file")
     frame = lookout_pb2.FrameRecord()
     try:
         frame.ParseFromString(value)
-    except Exception as error:  # Each of protobuf's implementations has its own.
+    except Exception as error:  # The type depends on the implementation of protobuf.
         raise Unreadable(error) from error
     captured = datetime.datetime.fromtimestamp(0, datetime.timezone.utc) + datetime.timedelta(
         microseconds=frame.captured_at_us
@@ -85,17 +85,17 @@ def main():
     parser.add_argument("brokers")
     parser.add_argument("--prefix", default="lookout")
     parser.add_argument("--group", default="lookout-example-python")
-    parser.add_argument("--count", type=int, help="stop after so many frames")
+    parser.add_argument("--count", type=int, help="stop after this number of frames")
     args = parser.parse_args()
     consumer = confluent_kafka.Consumer(
         {
             "bootstrap.servers": args.brokers,
             "group.id": args.group,
-            # Where the group has read nothing so far.
+            # Used for partitions without a committed offset.
             "auto.offset.reset": "earliest",
-            # Another has the partitions of one that died within seconds, rather than 45.
+            # The partitions of a failed member are reassigned after this time; the default is 45 s.
             "session.timeout.ms": 6000,
-            # Only what was dealt with is committed: after a crash a frame may come twice, and none is lost.
+            # Offsets are stored after processing: a crash may repeat frames, but loses none.
             "enable.auto.offset.store": False,
         }
     )
@@ -114,7 +114,7 @@ def main():
                 continue
             try:
                 record = decode(message.value())
-                # A lower epoch than one that was seen is of a worker that had lost the camera.
+                # A record with a lower epoch is from a worker that no longer owned the camera.
                 if record["epoch"] >= epochs.setdefault(record["camera"], record["epoch"]):
                     epochs[record["camera"]] = record["epoch"]
                     print(line(record), flush=True)
@@ -126,7 +126,7 @@ def main():
     except KeyboardInterrupt:
         pass
     finally:
-        # Commits, and leaves the group, so that others have its partitions at once.
+        # Commits the offsets and leaves the group, so that its partitions are reassigned immediately.
         consumer.close()
     return 0
 

@@ -1,7 +1,7 @@
-"""Lookout beside the Python one would write instead, both measured in this run, alternating.
+"""Compares Lookout with Python implementations, which are measured alternately in the same run.
 
-Prints the table of what must hold, and writes it with the machine's description into
-docs/performance.md; every single measurement goes to target/bench.json.
+Prints the table of performance requirements, and writes it with a description of the machine into
+docs/performance.md. All measurements are written to target/bench.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from kafka import Kafka
 
 
 def rounds_of(count, name, measurements):
-    """Runs {side: call} in turn, `count` times; gives {side: [result of each round]}."""
+    """Runs the calls of {side: call} alternately in `count` rounds; returns {side: [result of each round]}."""
     results = {side: [] for side in measurements}
     for i in range(count):
         for side, measure in measurements.items():
@@ -43,7 +43,7 @@ def models(args, network, precision, engines):
 def pipelines(args, precision):
     results = {}
     clips = {1: sides.clip(), 8: sides.short_clip("mkv")}
-    # A machine's speed drifts by several per cent in minutes, so a pipeline's model is measured beside it.
+    # The speed of a machine drifts by several percent within minutes, so the model is measured in the same rounds.
     alone = partial(sides.lookout_model, precision=precision, seconds=args.seconds)
     with Kafka() as brokers:
         lookout = partial(sides.lookout_pipeline, precision=precision, brokers=brokers)
@@ -56,7 +56,7 @@ def pipelines(args, precision):
             results[cameras] = rounds_of(args.rounds, f"pipeline, {cameras} camera(s)", measurements)
         others = {
             "8 cameras, H.264": partial(lookout, sides.CLASSIFIER, sides.short_clip("mp4"), 8),
-            # Long enough for its first and last batch, which have a stream to themselves, not to count.
+            # The whole clip, so that the first and last batch, which run alone, have no influence.
             "RetinaNet": partial(lookout, sides.DETECTOR, sides.clip(), 1),
             "RetinaNet, model alone": partial(alone, sides.DETECTOR),
         }
@@ -65,15 +65,15 @@ def pipelines(args, precision):
 
 def main():
     parser = argparse.ArgumentParser(prog="make bench BENCH_ARGS=", description=__doc__)
-    parser.add_argument("--only", choices=["model", "pipeline"], help="leave the other half out")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (3)")
-    parser.add_argument("--seconds", type=float, default=8, help="length of a measurement of a model alone (8)")
-    parser.add_argument("--check", action="store_true", help="fail where something does not hold")
+    parser.add_argument("--only", choices=["model", "pipeline"], help="measure only the model, or only the pipeline")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds, of which the median is reported (3)")
+    parser.add_argument("--seconds", type=float, default=8, help="duration of each measurement of a model alone (8)")
+    parser.add_argument("--check", action="store_true", help="fail if a requirement is not met")
     args = parser.parse_args()
 
     about = machine.describe()
     if about["busy_before"] > 0.1:
-        print(f"warning: other programs use {about['busy_before']:.0%} of this machine: the figures will be wrong",
+        print(f"warning: other programs use {about['busy_before']:.0%} of this machine, which distorts the results",
               file=sys.stderr)
     precision = machine.best_precision()
     measured = {"machine": about, "precision": precision, "rounds": args.rounds}
@@ -90,7 +90,7 @@ def main():
     if args.only is None:
         report.write(rows, measured)
     if args.check and not all(row.holds for row in rows):
-        sys.exit("not everything holds")
+        sys.exit("error: a requirement is not met")
 
 
 main()

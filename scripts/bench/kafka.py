@@ -1,4 +1,4 @@
-"""A real Kafka for the length of a measurement, the same for both sides."""
+"""A real Kafka for the duration of a measurement, which both sides use."""
 
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "kafka.sh"
 
 
 class Kafka:
-    """`with Kafka() as brokers:` gives HOST:PORT."""
+    """Context manager: `with Kafka() as brokers:` starts a broker; `brokers` is HOST:PORT."""
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="lookout-bench-kafka-")

@@ -1,4 +1,4 @@
-"""The machine that the figures are from."""
+"""Describes the machine on which the figures are measured."""
 
 import datetime
 import os
@@ -29,12 +29,12 @@ def describe():
 
 
 def best_precision():
-    """bf16 where the CPU computes it itself, as `precision = "auto"` has it."""
+    """Returns what `precision = "auto"` selects: bf16 if the CPU has bf16 instructions."""
     return "bf16" if {"avx512_bf16", "amx_bf16"} & set(_flags()) else "fp32"
 
 
 def _busy(seconds):
-    """The share of all cores' time that others use right now; the load average still has the build in it."""
+    """Returns the current CPU use by other programs, 0 to 1. The load average would still include the build."""
 
     def times():
         with open("/proc/stat", encoding="utf-8") as lines:

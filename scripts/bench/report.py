@@ -1,4 +1,4 @@
-"""From measurements to the table of what must hold, and to docs/performance.md."""
+"""Turns measurements into the table of requirements and into the section of docs/performance.md."""
 
 import dataclasses
 import statistics
@@ -29,13 +29,13 @@ def _median(results, key=None):
 
 
 def must_hold(measured):
-    """A row a promise, of those that were measured."""
+    """Returns one row per requirement that was measured."""
     precision = measured["precision"]
     pipelines = measured.get("pipeline", {})
     rows = []
 
     def at_least(what, ours, name, theirs, floor):
-        # Round by round, for in a round both sides had the same machine.
+        # Per round, because the speed of the machine is about the same within a round.
         ratio = statistics.median(_rate(a) / _rate(b) for a, b in zip(ours, theirs, strict=True))
         ours, theirs = f"{_median(ours):.1f}/s", f"{name}: {_median(theirs):.1f}/s"
         rows.append(Row(what, ours, theirs, ratio, f"at least {floor}", ratio >= floor))
@@ -80,7 +80,7 @@ def _machine(about):
 
 
 def _others(measured):
-    """Rows of what was measured besides."""
+    """Returns the table of all measurements."""
     lines = ["| Measurement | Median | Per round |", "|---|---|---|"]
 
     def row(what, results):
@@ -102,11 +102,11 @@ def _others(measured):
 
 
 def write(rows, measured):
-    """Puts the figures between the marks of docs/performance.md."""
+    """Replaces the section between the marks of docs/performance.md."""
     before, begin, rest = FILE.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        sys.exit(f"error: {FILE} has lost its marks {BEGIN} and {END}")
+        sys.exit(f"error: {FILE} does not contain the marks {BEGIN} and {END}")
     figures = (f"\n\n{_machine(measured['machine'])} ResNet-50 at 224x224 in batches of {sides.CLASSIFIER.batch}, "
                f"RetinaNet at {sides.DETECTOR.input} in batches of {sides.DETECTOR.batch}, {measured['precision']}; "
                f"median of {measured['rounds']} rounds.\n\n{table(rows)}\n\n{_others(measured)}\n\n")

@@ -1,4 +1,4 @@
-"""One measurement of one side, each a call that gives what the side itself printed as JSON."""
+"""Measurements of one side. Each function returns the JSON that the program printed."""
 
 import dataclasses
 import functools
@@ -11,8 +11,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ROOT / "scripts" / "peers"
-# Frames of a camera where there are eight: together some 2,500, as long a run as one camera's whole clip
-# on a machine of a few cores.
+# Frames per camera in measurements with eight cameras: about 2,500 in total, so that on a machine with a few cores a
+# run takes about as long as one camera with the whole clip.
 SHORT_CLIP_FRAMES = 300
 
 
@@ -36,7 +36,7 @@ def clip():
 
 @functools.cache
 def short_clip(name):
-    """The clip's beginning: as it is, in `mkv`, or in `mp4` as H.264, which is what cameras send."""
+    """The first frames of the clip: unchanged in `mkv`, or encoded in H.264, as cameras send it, in `mp4`."""
     path = target() / f"bench-{SHORT_CLIP_FRAMES}.{name}"
     shortened = ["identity", f"eos-after={SHORT_CLIP_FRAMES + 1}", "!"]
     ways = {
@@ -105,8 +105,11 @@ def lookout_pipeline(network, path, cameras, precision, brokers):
 
 
 def _peak_memory_mib(process):
-    """Follows the process to its end. VmHWM, not rusage, which counts the fork of this script too; `lookout
-    run` becomes lookout-worker by exec, and the mark begins anew there."""
+    """Returns the peak memory of the process; waits for it to end.
+
+    Reads VmHWM, because rusage also includes the fork of this script. `lookout run` replaces itself with lookout-worker
+    (exec), which resets VmHWM.
+    """
     peak = 0
     while process.poll() is None:
         try:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs an unpacked bundle where there is nothing else: in a root with glibc, libstdc++, libtorch and the bundle only.
+# Runs an unpacked bundle in a root directory that contains only glibc, libstdc++, libtorch and the bundle.
 #
 #   bare_root.sh [BUNDLE_DIR]        default target/gpu-bundle/bundle; needs root
 #
-# A worker decodes the clip as a file and over RTSP (with rtsp_server.py, outside the root) and has to publish records
-# of both. LOOKOUT_TORCH names the folder with lib/libtorch_cpu.so of the libtorch that the bundle was linked with; by
-# default the one with CUDA in the cache.
+# A worker decodes the clip as a file and over RTSP (from rtsp_server.py, which runs outside the root), and must publish
+# records of both. LOOKOUT_TORCH is the folder with lib/libtorch_cpu.so of the libtorch that the bundle was linked with;
+# the default is the one with CUDA in the cache.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/../lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -13,10 +13,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 bundle="$(cd "${1:-$LOOKOUT_ROOT/target/gpu-bundle/bundle}" && pwd)"
 torch="${LOOKOUT_TORCH:-$(printf '%s\n' "$LOOKOUT_CACHE"/libtorch-*/torch | head -n 1)}"
 seconds=30
-[[ "$(id -u)" -eq 0 ]] || die "this needs root, for chroot and mounts"
+[[ "$(id -u)" -eq 0 ]] || die "run this as root: it uses chroot and mounts"
 [[ -e "$torch/lib/libtorch_cpu.so" ]] || die "no libtorch in $torch/lib; set LOOKOUT_TORCH"
 
-# The mounts are in a namespace of this script's own, so that they end with it.
+# The mounts are made in a separate mount namespace, which disappears when this script ends.
 if [[ -z "${LOOKOUT_CHECK_INSIDE:-}" ]]; then
     LOOKOUT_CHECK_INSIDE=yes exec unshare --mount --propagation private "$0" "$bundle"
 fi
@@ -71,7 +71,7 @@ uri = "rtsp://$(sed -n 's/^ready //p' "$root/tmp/server")/camera-1"
 fps = 1
 EOF
 
-# env.sh is read here, for the bare root has no shell; its folders are then those of the root.
+# env.sh is sourced here, because the bare root has no shell. Its paths are then mapped to those inside the root.
 mapfile -t environment < <(
     # shellcheck source=SCRIPTDIR/env.sh
     LOOKOUT_TORCH="$torch" source "$bundle/env.sh"
@@ -83,11 +83,11 @@ bare() { timeout --signal=INT "$seconds" env -i HOME=/tmp "${environment[@]}" "$
 for program in "$bundle"/bin/lookout*; do
     log "$(bare "/bundle/bin/${program##*/}" --version 2>&1)"
 done
-bare /bundle/bin/lookout doctor /tmp/pipeline.toml || die "lookout doctor found the above"
+bare /bundle/bin/lookout doctor /tmp/pipeline.toml || die "lookout doctor reported the problems above"
 log "lookout run in a root with $(find "$root/usr" "$root/lib64" -type f | wc -l) libraries, for $seconds s"
 bare /bundle/bin/lookout run /tmp/pipeline.toml --summary json >"$root/tmp/summary" 2>"$root/tmp/log" || {
     status=$?
-    # 124: the RTSP camera never ends, so the worker is told to stop.
+    # 124: timeout has stopped the worker with SIGINT, because the RTSP camera does not end.
     [[ "$status" -eq 124 ]] || die "the worker ended with exit code $status: $(tail -n 20 "$root/tmp/log")"
 }
 cat "$root/tmp/summary"
@@ -95,4 +95,4 @@ python3 -c 'import json, sys
 cameras = json.load(open(sys.argv[1]))["cameras"]
 sys.exit(not all(cameras[name]["delivered"] for name in ("file", "rtsp")))' "$root/tmp/summary" ||
     die "the worker did not publish records of both cameras: $(tail -n 20 "$root/tmp/log")"
-log "the bundle runs by itself"
+log "the bundle runs without other libraries"

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Packs what a GPU machine needs to run Lookout: a machine with an NVIDIA driver and a Python that has PyTorch, without
-# a network, GStreamer or libglib (such as Ubuntu 24.04).
+# Packs everything that Lookout needs on a GPU machine with an NVIDIA driver and a Python with PyTorch, but without
+# network access, GStreamer or libglib (such as Ubuntu 24.04).
 #
 #   bundle.sh [--no-build] [--target-dir DIR] [OUTPUT_DIR]
 #
-#   --no-build        pack the binaries as they are in the target folder
-#   --target-dir DIR  where cargo builds and the binaries are taken from; default target/cuda
-#   OUTPUT_DIR        default target/gpu-bundle; its folder `bundle` is replaced, and bundle.tar.xz is written beside it
+#   --no-build        pack the existing binaries of the target folder
+#   --target-dir DIR  cargo's target folder; default target/cuda
+#   OUTPUT_DIR        default target/gpu-bundle; its folder `bundle` is replaced, and bundle.tar.xz is written into it
 #
 # The bundle has bin/ (stripped), lib/ (shared libraries other than those of glibc, libstdc++, PyTorch and CUDA),
-# plugins/ (GStreamer's), clips/ and env.sh, which bash sources on the GPU machine. What is built and encoded for it
-# is kept in ~/.cache/lookout.
+# plugins/ (GStreamer's), clips/ and env.sh, which bash sources on the GPU machine. The FFmpeg libraries and the clip
+# that are built for it are kept in ~/.cache/lookout.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/../lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 programs=(lookout lookout-lab lookout-worker lookout-sim)
 packages=(-p lookout-cli -p lookout-lab -p lookout-worker -p lookout-sim)
-# What the worker's and lookout-sim's pipelines are made of; `coreelements` stands for libgstcoreelements.so.
+# GStreamer plugins that the worker and lookout-sim use; `coreelements` is libgstcoreelements.so.
 plugins=(
     coreelements app playback typefindfunctions videoconvertscale videorate videotestsrc
     rtp rtpmanager rtsp udp tcp sdpelem isomp4 matroska avi videoparsersbad
@@ -26,7 +26,7 @@ plugins=(
 )
 # Libraries that the GPU machine has: glibc's, the compiler's (Ubuntu's are newer than Debian 12's), and the driver's.
 provided='^(ld-linux-x86-64|lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|gomp|cuda|nvcuvid|nvidia-.*))\.so\..*$'
-# What can be sent to the machine beside the checkout.
+# Maximum size of a bundle that can be sent to the machine in addition to the checkout.
 max_packed=$((26 << 20))
 
 build=yes
@@ -54,8 +54,8 @@ cd "$LOOKOUT_ROOT"
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 
-# Fetches libtorch with CUDA into the cache, and prints its folder. libtorch.sh also points cargo's configuration at
-# it, which would rebuild everything in target/release; so it runs in a copy of its folder.
+# Fetches libtorch with CUDA into the cache, and prints its folder. libtorch.sh also changes cargo's configuration,
+# which would rebuild everything in target/release, so it runs in a copy of its folder.
 libtorch_with_cuda() {
     mkdir -p "$scratch/checkout/scripts"
     cp scripts/lib.sh scripts/libtorch.sh "$scratch/checkout/scripts/"
@@ -63,8 +63,8 @@ libtorch_with_cuda() {
     sed -n 's/^LIBTORCH = "\(.*\)"$/\1/p' "$scratch/checkout/.cargo/config.toml"
 }
 
-# Prints the folder with the libraries of the libtorch that the worker was linked with: that of LIBTORCH, or the first
-# in the cache that has all that the worker needs.
+# Prints the library folder of the libtorch that the worker was linked with: that of LIBTORCH, or the first one in the
+# cache that has all libraries that the worker needs.
 linked_libtorch() {
     local candidate wanted missing library
     wanted="$(readelf -d "$target/release/lookout-worker" | grep -oE 'lib(torch|c10)[a-z_]*\.so')"
@@ -81,9 +81,9 @@ linked_libtorch() {
 }
 
 if [[ -n "$build" ]]; then
-    # Those who build with another libtorch, or with another path to it, name it, and so compile nothing twice.
+    # An existing LIBTORCH is used, so that a build with another libtorch or path does not compile everything again.
     LIBTORCH="${LIBTORCH:-$(libtorch_with_cuda)}"
-    [[ -e "$LIBTORCH/lib/libtorch_cuda.so" ]] || die "there is no libtorch with CUDA in $LIBTORCH"
+    [[ -e "$LIBTORCH/lib/libtorch_cuda.so" ]] || die "$LIBTORCH does not contain a libtorch with CUDA"
     export LIBTORCH
     log "building with $LIBTORCH into $target"
     RUSTFLAGS="-C link-arg=-Wl,-rpath,$LIBTORCH/lib" CARGO_TARGET_DIR="$target" cargo build --release "${packages[@]}"
@@ -92,7 +92,7 @@ for program in "${programs[@]}"; do
     [[ -x "$target/release/$program" ]] || die "$target/release/$program is not built; run this without --no-build"
 done
 torch_lib="$(linked_libtorch)"
-[[ -n "$torch_lib" ]] || die "no libtorch is found that lookout-worker can be linked with; set LIBTORCH to it"
+[[ -n "$torch_lib" ]] || die "the libtorch that lookout-worker is linked with was not found; set LIBTORCH to its folder"
 has_cuda=''
 readelf -d "$target/release/lookout-worker" | grep -q 'libtorch_cuda' && has_cuda=yes
 [[ -n "$has_cuda" ]] || log "warning: lookout-worker is not linked with libtorch_cuda.so and will not use a GPU"
@@ -118,7 +118,8 @@ for plugin in "${plugins[@]}"; do
 done
 cp "$clip" "$bundle/clips/"
 
-# needed FILE...: "NAME PATH" of each library that the files load, directly or not; PATH is `not` where none is found.
+# needed FILE...: prints "NAME PATH" for each library that the files load, directly or indirectly; PATH is `not` if the
+# library is missing.
 needed() {
     LD_LIBRARY_PATH="$libav:$torch_lib" ldd "$@" 2>/dev/null | awk '$2 == "=>" { print $1, $3 }' | sort -u
 }
@@ -134,11 +135,11 @@ while read -r name path; do
     fi
 done < <(needed "$bundle"/bin/* "$bundle"/plugins/*)
 [[ ${#missing[@]} -eq 0 ]] || die "these libraries are not installed: ${missing[*]}"
-# Debian's are stripped already; FFmpeg's of this build are not.
+# The libraries from Debian are already stripped; the FFmpeg libraries built here are not.
 strip --strip-unneeded "$bundle"/lib/libav* "$bundle"/lib/libsw* 2>/dev/null || true
 cp scripts/gpu/env.sh "$bundle/env.sh"
 
-# Every library of every file has to come from the bundle, PyTorch or glibc.
+# All libraries must come from the bundle, PyTorch or glibc.
 log "checking where each library comes from"
 stray="$(for file in "$bundle"/bin/* "$bundle"/plugins/* "$bundle"/lib/*; do
     LD_LIBRARY_PATH="$torch_lib:$bundle/lib" ldd "$file" 2>/dev/null |
@@ -147,9 +148,9 @@ stray="$(for file in "$bundle"/bin/* "$bundle"/plugins/* "$bundle"/lib/*; do
                 $3 ~ /\/nvidia\/[^\/]*\/lib\// { next }
             { print "  " file ": " $1 " => " $3 " " $4 }'
 done)"
-[[ -z "$stray" ]] || die "these would come from elsewhere:
+[[ -z "$stray" ]] || die "these libraries are loaded from elsewhere:
 $stray"
-# glibc's symbol versions: Ubuntu 24.04 has 2.39.
+# The glibc version that the symbols require: Ubuntu 24.04 has 2.39.
 glibc="$(objdump -T "$bundle"/bin/* "$bundle"/plugins/* "$bundle"/lib/* 2>/dev/null |
     grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -n 1)"
 

@@ -3,10 +3,10 @@
 #
 #   source bundle/env.sh; scripts/gpu/cameras.sh --cameras 60 --seconds 60 --fps 10
 #
-# rtsp_server.py serves the cameras on this machine, with RTCP sender reports, so that the age of a record is the time
-# from the moment at which the camera's frame was due to its hand-over to the Kafka client. Records go to the embedded
-# broker, from which `lookout tail` reads them. cameras_report.py computes the figures of the records that were published in
-# the measured seconds. Everything that is started here is stopped at the end.
+# rtsp_server.py serves the cameras on this machine, with RTCP sender reports. The age of a record is therefore the time
+# from the moment at which the frame was due to its hand-over to the Kafka client. The worker publishes to the embedded
+# broker, from which `lookout tail` reads the records. cameras_report.py computes the figures from the records that were
+# published during the measurement. All processes that the script starts are stopped at the end.
 #
 # Exit code: 0 the figures are written, 1 something failed (the cause and the end of the worker's log are printed),
 # 2 wrong arguments.
@@ -17,9 +17,9 @@ usage() {
 usage: cameras.sh [OPTIONS]
 
   --cameras N       number of cameras [16]
-  --seconds S       seconds that are measured, after the warm-up [30]
-  --warm-up S       seconds between the first records of all cameras and the measurement [5]
-  --fps F           frames analyzed per second and camera, the pipeline's key `fps` [10]
+  --seconds S       duration of the measurement, after the warm-up [30]
+  --warm-up S       seconds from the time at which all cameras publish records to the measurement [5]
+  --fps F           frame rate per camera, the pipeline's key `fps` [10]
   --arch ARCH       [retinanet_resnet50_fpn]
   --weights W       [random:0]
   --input WxH       the network's input [640x640]
@@ -28,9 +28,9 @@ usage: cameras.sh [OPTIONS]
   --device D        auto, cuda, cuda:N or cpu [auto]
   --precision P     auto, fp32, bf16 or fp16 [auto]
   --decoder D       the cameras' key `decoder`: auto, gpu or cpu [auto]
-  --clip FILE       H.264 byte stream of the cameras [the bundle's]
-  --timeout S       give up this long after the start [warm-up + seconds + 120]
-  --output FILE     the figures as one line of JSON [cameras.json]
+  --clip FILE       H.264 byte stream that the cameras send [the bundle's]
+  --timeout S       maximum duration of the run [warm-up + seconds + 120]
+  --output FILE     output file for the figures, one line of JSON [cameras.json]
   --keep FOLDER     keep logs, metrics and records in this folder
 EOF
 }
@@ -57,14 +57,14 @@ while [[ $# -gt 0 ]]; do
 done
 for name in cameras seconds max-batch max-age-ms; do
     [[ "${option[$name]}" =~ ^[1-9][0-9]*$ ]] ||
-        wrong "--$name is '${option[$name]}'; it takes a whole number above 0"
+        wrong "--$name is '${option[$name]}'; it must be a whole number above 0"
 done
-[[ "${option[warm-up]}" =~ ^[0-9]+$ ]] || wrong "--warm-up is '${option[warm-up]}'; it takes a whole number"
+[[ "${option[warm-up]}" =~ ^[0-9]+$ ]] || wrong "--warm-up is '${option[warm-up]}'; it must be a whole number"
 option[timeout]="${option[timeout]:-$((option[warm-up] + option[seconds] + 120))}"
 [[ "${option[timeout]}" =~ ^[1-9][0-9]*$ ]] ||
-    wrong "--timeout is '${option[timeout]}'; it takes a whole number above 0"
+    wrong "--timeout is '${option[timeout]}'; it must be a whole number above 0"
 [[ "${option[decoder]}" =~ ^(auto|cpu|gpu)$ ]] ||
-    wrong "--decoder is '${option[decoder]}'; it takes auto, gpu or cpu"
+    wrong "--decoder is '${option[decoder]}'; it must be auto, gpu or cpu"
 lookout="$(command -v lookout)" || lookout="$here/../../target/release/lookout"
 [[ -x "$lookout" ]] || wrong "lookout is not on PATH; source the bundle's env.sh"
 clip="${option[clip]:-${LOOKOUT_BUNDLE:-/nonexistent}/clips/road-1080p30.h264}"
@@ -73,7 +73,8 @@ clip="${option[clip]:-${LOOKOUT_BUNDLE:-/nonexistent}/clips/road-1080p30.h264}"
 weights="${option[weights]}"
 [[ "$weights" != */* || "$weights" == /* ]] || weights="$PWD/$weights"
 
-# The machine's own programs run with the machine's own libraries. An array, so that `$!` is Python itself.
+# Python runs with the libraries of the machine, not with those of the bundle. An array, so that `$!` is the pid of
+# Python.
 python=(env -u LD_LIBRARY_PATH python3)
 
 folder="$(mktemp -d)"
@@ -115,11 +116,11 @@ trap 'exit 143' TERM
 fail() {
     printf 'error: %s\n' "$*" >&2
     if [[ -s "$folder/worker.log" ]]; then
-        printf -- '--- end of the worker log\n' >&2
+        printf -- '--- last lines of the worker log\n' >&2
         tail -n 30 "$folder/worker.log" >&2
     fi
     if [[ -s "$folder/cameras.log" ]]; then
-        printf -- '--- end of the log of the cameras\n' >&2
+        printf -- '--- last lines of the RTSP server log\n' >&2
         tail -n 5 "$folder/cameras.log" >&2
     fi
     exit 1
@@ -127,7 +128,7 @@ fail() {
 deadline=$((SECONDS + option[timeout]))
 is_running() { kill -0 "${running[$1]}" 2>/dev/null; }
 
-# line_of NAME FILE TEXT: waits until FILE, written by the process NAME, has a line with TEXT, and puts it into `line`.
+# line_of NAME FILE TEXT: waits until FILE, which the process NAME writes, has a line with TEXT; sets `line` to it.
 line_of() {
     local runs=yes
     while :; do
@@ -140,19 +141,19 @@ line_of() {
     done
 }
 
-# pause SECONDS: sleeps while the worker runs.
+# pause SECONDS: sleeps; fails if a process ends in the meantime.
 pause() {
     local until=$((SECONDS + $1))
     while ((SECONDS < until)); do
         is_running worker || fail "the worker ended during the run"
-        is_running cameras || fail "the server of the cameras ended during the run"
+        is_running cameras || fail "the RTSP server ended during the run"
         is_running tail || fail "lookout tail ended during the run: $(tail -n 3 "$folder/tail.log")"
         ((SECONDS < deadline)) || fail "the run took longer than ${option[timeout]} s"
         sleep 0.2
     done
 }
 
-# A connection per camera on each side, and what GStreamer opens for each pipeline.
+# Each camera needs a connection in both processes, and each GStreamer pipeline opens more file descriptors.
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 
 "${python[@]}" "$here/rtsp_server.py" "$clip" --cameras "${option[cameras]}" --fps 30 \
@@ -215,7 +216,7 @@ log "measuring for ${option[seconds]} s"
 pause "${option[seconds]}"
 "${python[@]}" "$here/cameras_report.py" snapshot "$http" "${running[worker]}" "${running[cameras]}" >"$folder/after.json" ||
     fail "the worker's metrics cannot be read"
-# What was published in the last moments is still on its way to the reader.
+# Waits for the records that were published last to reach `lookout tail`.
 pause 1
 stop tail
 [[ -z "${running[gpu]:-}" ]] || stop gpu

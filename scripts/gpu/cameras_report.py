@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The figures of cameras.sh: `snapshot` reads a worker's metrics, `report` computes the figures of a run.
+"""Computes the figures of cameras.sh: `snapshot` reads a worker's metrics, `report` evaluates a run.
 
 cameras_report.py snapshot HOST:PORT PID...        prints one line of JSON: the time, the metrics, the CPU time of the processes
 cameras_report.py report FOLDER OUTPUT KEY=VALUE...  prints a table, and writes one line of JSON to OUTPUT
@@ -71,7 +71,7 @@ def records_between(path, begin, end):
             try:
                 record = json.loads(line)
             except ValueError:
-                continue  # the last line, cut off when the reader was stopped
+                continue  # the last line, truncated when the reader was stopped
             if record.get("schema") == "lookout.frame/1" and begin <= seconds_of(record["published_at"]) < end:
                 yield record
 
@@ -93,7 +93,7 @@ def gpu(path):
 
 
 def decoders(path):
-    """How many cameras have which decoder by the worker's log: the last of each."""
+    """Returns the number of cameras per decoder, by the last decoder of each camera in the worker's log."""
     chosen = {}
     with open(path) as file:
         for line in file:
@@ -122,9 +122,9 @@ def report(folder, output, settings):
         for stage, us in record["timing_us"].items():
             stages[stage].append(us / 1000)
     if not counts:
-        sys.exit("error: no record was published in the measured time")
+        sys.exit("error: no record was published during the measurement")
     if not ages:
-        sys.exit("error: no record is dated by the camera's clock, so that none has an age")
+        sys.exit("error: no record has a capture time from its camera's clock (RTCP)")
     rates = sorted([counts[camera] / lasted for camera in counts] + [0.0] * (cameras - len(counts)))
     change = lambda name: after["totals"].get(name, 0) - before["totals"].get(name, 0)
     dropped = {cause: int(after["dropped"][cause] - before["dropped"].get(cause, 0)) for cause in after["dropped"]}
@@ -170,8 +170,8 @@ def table(result):
     line = lambda name, value: print(f"{name:<34} {value}")
     quantiles = lambda of: "  ".join(f"{name} {value:g}" for name, value in of.items())
     settings = result["settings"]
-    line("cameras", f"{settings['cameras']} x 1080p30 H.264, {settings['fps']} frames/s analyzed of each")
-    line("network", f"{result['machine']['model']} at {settings['input']}, batches of {settings['max-batch']} at most")
+    line("cameras", f"{settings['cameras']} x 1080p30 H.264, {settings['fps']} frames/s per camera")
+    line("network", f"{result['machine']['model']} at {settings['input']}, batches of at most {settings['max-batch']}")
     line("records/s", f"{result['records_per_s']:g} read, {result['published_per_s']:g} published")
     fps = result["camera_fps"]
     line("records/s per camera", f"min {fps['min']:g}  median {fps['median']:g}")
@@ -187,8 +187,8 @@ def table(result):
     line("clocks of records", "  ".join(f"{clock} {count}" for clock, count in result["clocks"].items()))
     line("mean batch, device busy", f"{result['mean_batch']:g}, {result['device_busy']:.0%}")
     worker, server = result["worker"], result["server"]
-    line("worker", f"{worker['cores']:g} of {result['machine']['cpus']} cores, {worker['peak_mib']} MiB at most")
-    line("server of the cameras", f"{server['cores']:g} cores, late by ms: {quantiles(server['late_ms'] or {})}")
+    line("worker", f"{worker['cores']:g} of {result['machine']['cpus']} cores, {worker['peak_mib']} MiB peak memory")
+    line("RTSP server", f"{server['cores']:g} cores, frames late by ms: {quantiles(server['late_ms'] or {})}")
     if result["gpu"]:
         line("GPU (nvidia-smi)", "  ".join(f"{name} {value:g}" for name, value in result["gpu"].items()))
     if result["reconnects"]:

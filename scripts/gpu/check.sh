@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Checks and measures Lookout on a GPU machine, the most important part first.
+# Checks and measures Lookout on a GPU machine. The most important parts run first.
 #
 #   source bundle/env.sh; scripts/gpu/check.sh [SECONDS] [FOLDER]
 #
-# SECONDS (480) is the time for all of it: a part that does not fit any more is left out, and the table says so. FOLDER
-# (gpu-check) takes the figures, one JSON file a part, and logs. The tables are printed last.
+# SECONDS (480) is the time budget. Parts that would exceed it are skipped, which the last table shows. The results, one
+# JSON file per part, and logs are written to FOLDER (gpu-check). The tables are printed at the end.
 #
-# torch.compile takes minutes to choose its kernels; the parts that check what is right run meanwhile, and what is timed
-# runs when it is done, with nothing else on the GPU.
+# torch.compile takes minutes to select its kernels. The correctness checks run meanwhile; the parts that measure time
+# run after it, when nothing else uses the GPU.
 #
-# LOOKOUT_PARTS="cameras pipeline" runs these only; the names are those of the last table, and `compile`.
+# LOOKOUT_PARTS="cameras pipeline" runs only these parts. The names are those in the last table, and `compile`.
 #
-# Exit code: 0 all parts ran and held, 1 one of them did not.
+# Exit code: 0 if all parts succeeded, 1 if one failed.
 set -uo pipefail
 
 budget="${1:-480}"
@@ -20,7 +20,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 lab="$(command -v lookout-lab)" || { echo "error: lookout-lab is not on the PATH; source the bundle's env.sh" >&2; exit 1; }
 device="${LOOKOUT_DEVICE:-cuda:0}"
 cameras="${LOOKOUT_CAMERAS:-52}"
-# The machine's Python runs with libtorch's libraries only, which lookout-lab needs too.
+# Python runs with the libraries of libtorch, but not with those of the bundle.
 export PYTHON_LIBRARIES="${LOOKOUT_TORCH:?source the env.sh of the bundle}/lib" PYTHONUNBUFFERED=1
 python() { LD_LIBRARY_PATH="$PYTHON_LIBRARIES" python3 "$@"; }
 export -f python
@@ -32,16 +32,16 @@ parts=()
 
 left() { echo $((budget - (SECONDS - started))); }
 
-# wanted NAME: whether the part is to run.
+# wanted NAME: succeeds if the part is selected.
 wanted() { [[ -z "${LOOKOUT_PARTS:-}" || " $LOOKOUT_PARTS " == *" $1 "* ]]; }
 
-# part NAME LONGEST COMMAND...: runs a part in LONGEST seconds at most, its output into NAME.txt and NAME.err.
+# part NAME LONGEST COMMAND...: runs a part for at most LONGEST seconds, and writes its output to NAME.txt and NAME.err.
 part() {
     local name="$1" longest="$2" begun=$SECONDS code
     shift 2
     wanted "$name" || return 0
     if (($(left) < longest)); then
-        parts+=("$(printf '%-28s %6s  left out: %s s are left, it may take %s' "$name" - "$(left)" "$longest")")
+        parts+=("$(printf '%-28s %6s  skipped: %s s are left, it may take %s s' "$name" - "$(left)" "$longest")")
         return 0
     fi
     echo "==> [$((SECONDS - started)) s] $name" >&2
@@ -56,7 +56,7 @@ resnet50() { bench --arch resnet50 --precision bf16 --batch 1,8,32,128 --seconds
 export -f bench resnet50
 export lab device
 
-# A hundredth of the GPU's memory: batches have to get smaller, and nothing may end.
+# With 1 % of the GPU's memory, batches must be split and the program must not fail.
 little_memory() {
     local said
     said="$(PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.01 "$lab" bench --arch resnet50 --weights random:0 \
@@ -80,7 +80,7 @@ part devices 120 "$lab" check-device --device "$device" --precision fp32,bf16,fp
     --batches 10000
 part little-memory 60 bash -c little_memory
 part no-such-gpu 20 bash -c no_such_gpu
-# Compiled, or told why not.
+# Wait until each batch size is compiled or has failed.
 while [[ -n "$peers" ]] && kill -0 "$peers" 2>/dev/null && (($(left) > 60)); do
     ready=$(find "$folder" -name 'compile-*.ready' -o -name 'compile-*.error' | wc -l)
     ((ready < 4)) || break
@@ -112,8 +112,8 @@ cp "$folder/bench-resnet50-b.txt" "$folder/bench-b.json" 2>/dev/null
 
 table() { echo; echo "## $1"; tail -n "${3:-60}" "$folder/$2" 2>/dev/null; }
 table "torchvision on the same GPU" torchvision.txt
-table "the CPU in fp32" devices.txt
-table "a hundredth of the memory" little-memory.txt 3
+table "comparison with the CPU in fp32" devices.txt
+table "1 % of the GPU memory" little-memory.txt 3
 for name in pipeline bench-retinanet bench-fp16; do
     echo; echo "## $name"
     python - "$folder/$name.txt" <<'PYTHON'
@@ -128,10 +128,10 @@ for r in results:
           f'cameras {r.get("cameras", "-"):<4} {r["images_per_s"]:>10.0f} images/s  p50 {latency["p50"]:.2f} ms  p95 {latency["p95"]:.2f} ms')
 PYTHON
 done
-table "frames of the GPU's decoder beside those of the CPU's" decoders.txt
+table "frames of the GPU decoder compared with those of the CPU decoder" decoders.txt
 table "second stage, TorchScript and a failing kernel" worker.txt
 table "cameras" cameras.txt
-echo; echo "## ResNet-50 beside PyTorch"
+echo; echo "## ResNet-50 compared with PyTorch"
 python "$here/throughput_report.py" "$folder" || status=1
 echo
 echo "## Parts"

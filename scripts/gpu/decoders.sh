@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Compares frames that the GPU decodes and scales with those of the CPU: one worker reads a clip twice, and a network in
-# fp32 classifies each frame of both.
+# Compares frames that are decoded and scaled on the GPU with those of the CPU: a worker reads a clip with both
+# decoders, and a network in fp32 classifies each frame.
 #
 #   source bundle/env.sh; scripts/gpu/decoders.sh [CLIP]
 #
-# Exit code: 0 the frames agree, 1 they do not or something failed.
+# Exit code: 0 if the worker succeeded and frames were compared, 1 otherwise. The differences are printed, not judged.
 set -euo pipefail
 
 clip="${1:-${LOOKOUT_BUNDLE:?source env.sh of the bundle}/clips/road-1080p30.h264}"
@@ -38,7 +38,7 @@ id = "gpu"
 uri = "$clip"
 decoder = "gpu"
 TOML
-# The worker waits for its cameras' last records, and the embedded broker ends with it: the reader has to be there before.
+# The embedded broker ends with the worker, so `lookout tail` must be connected before the worker has read the clip.
 mkfifo "$folder/log"
 lookout run "$folder/pipeline.toml" --summary text >"$folder/summary" 2>"$folder/log" &
 worker=$!
@@ -65,7 +65,7 @@ with open(sys.argv[1]) as lines:
             frames[record["camera"]][record["seq"]] = {c["class_id"]: c["score"] for c in record["classes"]}
 both = frames["cpu"].keys() & frames["gpu"].keys()
 if not both:
-    sys.exit("error: no frame has a record of both decoders")
+    sys.exit("error: no frame has records from both decoders")
 differences, same = [], 0
 for seq in both:
     cpu, gpu = frames["cpu"][seq], frames["gpu"][seq]

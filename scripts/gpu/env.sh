@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Sourced by bash on the GPU machine: sets the environment in which the bundle's programs run.
+# Sets the environment for the bundle's programs; to be sourced by bash on the GPU machine.
 #
 #   source bundle/env.sh
 #
-# libtorch is that of the machine's PyTorch; LOOKOUT_TORCH names the folder `torch` of another one. LD_LIBRARY_PATH is
-# for Lookout's programs; run other programs of the machine with `env -u LD_LIBRARY_PATH` if they complain.
+# The libtorch of the machine's PyTorch is used, unless LOOKOUT_TORCH names the folder `torch` of another one.
+# LD_LIBRARY_PATH is set for Lookout's programs; run other programs with `env -u LD_LIBRARY_PATH` if they fail with it.
 
 LOOKOUT_BUNDLE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export LOOKOUT_BUNDLE
-# Found without importing it, which takes seconds.
+# find_spec does not import torch, which would take seconds.
 if [[ -z "${LOOKOUT_TORCH:-}" ]]; then
     LOOKOUT_TORCH="$(python3 -c 'from importlib.util import find_spec
 print(find_spec("torch").submodule_search_locations[0])' 2>/dev/null)" || LOOKOUT_TORCH=''
@@ -28,7 +28,7 @@ export GST_PLUGIN_PATH="$LOOKOUT_BUNDLE/plugins" GST_PLUGIN_SYSTEM_PATH="$LOOKOU
 export GST_PLUGIN_SYSTEM_PATH_1_0="$GST_PLUGIN_SYSTEM_PATH" GST_PLUGIN_PATH_1_0="$GST_PLUGIN_PATH"
 export GST_PLUGIN_SCANNER="$LOOKOUT_BUNDLE/bin/gst-plugin-scanner"
 export GST_PLUGIN_SCANNER_1_0="$GST_PLUGIN_SCANNER"
-# The registry says which elements there are, and so whether NVDEC was found: one per boot of the machine.
+# The registry caches which elements are available, such as those of NVDEC, so it is kept only in the temporary folder.
 export GST_REGISTRY="${TMPDIR:-/tmp}/lookout-gst-registry-$UID.bin"
 export GST_REGISTRY_1_0="$GST_REGISTRY"
 unset lookout_libs lookout_lib

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds FFmpeg's libraries with the video decoders of cameras only, into the cache, and prints their folder.
+# Builds FFmpeg's libraries with only the video decoders that cameras need, into the cache; prints their folder.
 #
-# Debian's libavcodec depends on 130 libraries (encoders, filters, X11): 60 MiB compressed, more than a GPU machine
-# without a network can be sent. Debian's gst-libav runs on this build, because it is the same version with the same
-# symbol versions. The build takes 2 minutes on two cores.
+# Debian's libavcodec depends on 130 libraries (encoders, filters, X11), 60 MiB compressed, which is too large for the
+# bundle of a GPU machine. Debian's gst-libav works with this build, because it has the same version and the same symbol
+# versions. The build takes 2 minutes on two cores.
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/../lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 decoders=h264,hevc,mjpeg,mpeg4
 parsers=h264,hevc,mjpeg,mpeg4video
 
-# apt_sources DIR ARGS...: apt-get with the source packages of this distribution, and lists of its own in DIR.
+# apt_sources DIR ARGS...: runs apt-get with this distribution's source packages and separate package lists in DIR.
 apt_sources() {
     local dir="$1"
     shift
@@ -23,7 +23,7 @@ fill_libav() {
     local dir="$1" version="$2" work="$1/work" codename
     # shellcheck source=/dev/null
     codename="$(source /etc/os-release && echo "$VERSION_CODENAME")"
-    log "building the video decoders of FFmpeg $version (a download of 10 MB)"
+    log "building the video decoders of FFmpeg $version (10 MB)"
     mkdir -p "$work/lists/partial"
     local signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
     printf '%s\n' "deb-src $signed http://deb.debian.org/debian $codename main" \
@@ -51,7 +51,7 @@ fill_libav() {
 }
 
 x86_64_only "FFmpeg"
-need apt-get "this script takes FFmpeg's source from Debian"
+need apt-get "this script downloads FFmpeg's source from Debian"
 version="$(dpkg-query --show --showformat='${Version}' libavcodec59 2>/dev/null)" ||
     die "libavcodec59 is not installed: run this on Debian 12 after 'make setup'"
 in_cache "$LOOKOUT_CACHE/libav-${version#*:}" fill_libav "$version"

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Measures what Lookout's throughput on a GPU is compared with: torchvision's ResNet-50 in bf16, channels_last.
+"""Measures torchvision's ResNet-50 in bf16, channels_last, for comparison with Lookout's throughput on a GPU.
 
     python3 scripts/gpu/peers.py --mode eager --batches 1,8,32,128 --dir D
     python3 scripts/gpu/peers.py --mode compile --batches 1,8,32,128 --dir D --timeout 500 &
-    ...                       # other work, until D/compile-BATCH.ready is there for every batch
-    touch D/go-1              # on a quiet GPU, one batch size at a time, until D/compile-1.json is there
+    ...                       # other work, until D/compile-BATCH.ready exists for every batch size
+    touch D/go-1              # on an idle GPU, one batch size at a time; then wait for D/compile-1.json
 
 `eager` writes D/eager.json and prints it: images/s for each batch, and the GPU's bf16 matrix product and copy rates.
 
 `compile` starts one process for each batch size, which compiles (`torch.compile(mode="max-autotune")`), writes
-D/compile-BATCH.ready, waits for D/go-BATCH, measures and writes D/compile-BATCH.json. Compilation takes minutes and
-leaves the timing to a moment when nothing else runs.
+D/compile-BATCH.ready, waits for D/go-BATCH, measures and writes D/compile-BATCH.json. Compilation takes minutes; the
+measurement starts only when D/go-BATCH exists, so that the caller can ensure that nothing else uses the GPU.
 
-On a failure, and after `--timeout` seconds, the reason is in D/eager.error or D/compile-BATCH.error, and the exit code
-is 1.
+On failure, and after `--timeout` seconds, the reason is written to D/eager.error or D/compile-BATCH.error, and the exit
+code is 1.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import threading
 import time
 import traceback
 
-# Before torch is imported: four processes share the cores.
+# Must be set before torch is imported. Four processes share the cores.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "8")
 
 REPEATS = 5
@@ -45,7 +45,7 @@ def parse_args():
     parser.add_argument("--batches", default="1,8,32,128")
     parser.add_argument("--dir", type=pathlib.Path, required=True)
     parser.add_argument("--timeout", type=float, default=540, help="seconds for the whole process")
-    parser.add_argument("--seconds", type=float, help=f"of each of {REPEATS} repeats; eager 0.25, compile 0.4")
+    parser.add_argument("--seconds", type=float, help=f"for each of the {REPEATS} repeats; eager 0.25, compile 0.4")
     parser.add_argument("--arch", default="resnet50", help="a classifier of torchvision")
     parser.add_argument("--device", default="cuda:0")
     args = parser.parse_args()
@@ -56,7 +56,7 @@ def parse_args():
 
 
 def write(path, text):
-    """The file is complete as soon as it is there."""
+    """Writes a file atomically, so that it is complete as soon as it exists."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text.rstrip() + "\n")
     partial.rename(path)
@@ -64,10 +64,10 @@ def write(path, text):
 
 @contextlib.contextmanager
 def failures_in(path, timeout):
-    """Writes the reason of a failure to `path` and exits with 1; so does a watchdog after `timeout` seconds."""
+    """Writes the reason of a failure to `path`. After `timeout` seconds, does the same and exits with code 1."""
 
     def expire():
-        write(path, f"not done after {timeout:.0f} s")
+        write(path, f"not finished after {timeout:.0f} s")
         os._exit(1)
 
     watchdog = threading.Timer(timeout, expire)
@@ -83,7 +83,7 @@ def failures_in(path, timeout):
 
 
 def timed(run, count, device):
-    """Seconds that `count` calls take on the device."""
+    """Returns the time of `count` calls on the device, in seconds."""
     import torch
 
     if not device.startswith("cuda"):
@@ -101,7 +101,7 @@ def timed(run, count, device):
 
 
 def rates(run, seconds, device):
-    """Calls per second in each of REPEATS repeats of about `seconds`, after a warm-up of as long."""
+    """Returns the calls per second in each of REPEATS repeats of about `seconds`, after a warm-up of that duration."""
     timed(run, 3, device)
     once = timed(run, 3, device) / 3
     count = max(1, round(seconds / once))
@@ -194,11 +194,11 @@ def compile_one(args):
         import torch
         from torch._inductor.async_compile import AsyncCompile
 
-        # The candidates that are measured are compiled by threads of this process: once the pool of processes is up,
-        # inductor compiles each of them again before it measures it, which takes ten times as long (seen with 2.11).
+        # Compile the candidates in threads of this process: with the process pool, inductor compiles each candidate
+        # again before it measures it, which takes ten times as long (observed with 2.11).
         AsyncCompile.use_process_pool = classmethod(lambda cls: False)
         result = {"mode": "compile", **software(args)}
-        # Compiled graphs of inference tensors are the less usual way; with CUDA graphs the speed is the same.
+        # no_grad is more common with torch.compile than inference_mode; with CUDA graphs, the speed is the same.
         with torch.no_grad():
             net, x = network(args), images(batch, args)
             compiled = torch.compile(net, mode="max-autotune")
@@ -220,7 +220,7 @@ def compile_one(args):
 
 
 def compile_all(args):
-    """One process for each batch size, all at the same time."""
+    """Starts one process per batch size, all at the same time; returns the exit code."""
     children = []
     try:
         for batch in args.batches:
@@ -237,10 +237,10 @@ def compile_all(args):
 
 def main():
     args = parse_args()
-    # So that a stopped process stops its children and writes the reason.
+    # Exit by an exception, so that a stopped process stops its children and writes the reason.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
     args.dir.mkdir(parents=True, exist_ok=True)
-    # Of an earlier run, these would be mistaken for this run's.
+    # Files of an earlier run would be mistaken for results of this run.
     if args.mode == "eager":
         stale = ["eager.json", "eager.error"]
     else:

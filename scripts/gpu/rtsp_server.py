@@ -2,16 +2,16 @@
 """Serves many RTSP cameras from one encoded H.264 file, with the Python standard library only.
 
 Camera N, from 1, is rtsp://ADDRESS:PORT/camera-N. Each camera sends the file's access units in a loop, at the given
-frame rate, from its own place in the file and with its own phase, so that the key frames of the cameras do not
-coincide. RTP timestamps continue over the loop. RTCP sender reports, one per second, give the time of each frame: the
-moment at which the frame was due, so that a server that is late shows up as age and not as a younger frame.
+frame rate, from its own position in the file and with its own phase, so that the key frames of the cameras do not
+coincide. RTP timestamps continue over the loop. RTCP sender reports, one per second, state the time at which each frame
+was due, so that a delay of this server increases the measured age of frames.
 
 RTP (RFC 3550, H.264 by RFC 6184) is sent over the RTSP connection only ("TCP interleaved", RFC 2326, section 10.12).
-The packets of each access unit are laid out once, when the server starts; sending a frame writes sequence numbers,
-the timestamp and the SSRC into a copy of them.
+The packets of each access unit are created once, when the server starts. To send a frame, sequence numbers, the
+timestamp and the SSRC are written into a copy of them.
 
-Prints "ready ADDRESS:PORT" when it listens. On SIGTERM and SIGINT it prints one JSON line with what was sent, the
-frames that were dropped because a client did not read, and how late frames were sent, and stops.
+Prints "ready ADDRESS:PORT" when it listens. On SIGTERM and SIGINT it prints one line of JSON and stops: the numbers of
+frames and packets that were sent, of frames that were dropped because a client did not read, and the delays of frames.
 """
 
 import argparse
@@ -28,7 +28,7 @@ CLOCK_RATE = 90_000
 PAYLOAD_TYPE = 96
 MAX_PAYLOAD = 1400  # bytes of an RTP packet's payload
 NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
-MAX_BACKLOG = 4 << 20  # bytes that may wait for a client; frames beyond it are dropped until the next key frame
+MAX_BACKLOG = 4 << 20  # maximum bytes that wait for a client; further frames are dropped until the next key frame
 REPORT_INTERVAL_S = 1.0
 
 NON_IDR, IDR, SEI, SPS, PPS, AUD = 1, 5, 6, 7, 8, 9
@@ -45,7 +45,7 @@ def units(data):
             continue
         kind = nal[0] & 0x1F
         is_picture = kind in (NON_IDR, IDR)
-        # The first bit of a slice header is 1 if the slice begins at the first macroblock: a new picture.
+        # The first bit of a slice header is 1 if the slice starts with the first macroblock: a new picture.
         begins = (is_picture and nal[1] & 0x80) or kind in (SEI, SPS, PPS, AUD)
         if begins and has_picture:
             result.append(current)
@@ -59,7 +59,7 @@ def units(data):
 
 
 def payloads(unit):
-    """The RTP payloads of an access unit, by RFC 6184: single NAL units, and FU-A fragments of larger ones."""
+    """Yields the RTP payloads of an access unit (RFC 6184): single NAL units, and FU-A fragments of large ones."""
     for nal in unit:
         if len(nal) <= MAX_PAYLOAD:
             yield nal
@@ -72,7 +72,7 @@ def payloads(unit):
 
 
 class Picture:
-    """An access unit as interleaved RTP packets, with places for what differs from camera to camera."""
+    """An access unit as interleaved RTP packets, with placeholders for the fields that differ between cameras."""
 
     __slots__ = ("is_key", "template", "headers")
 
@@ -89,7 +89,7 @@ class Picture:
         self.template = bytes(template)
 
     def packets(self, channel, seq, timestamp, ssrc):
-        """The packets as bytes to send; `channel` is that of the interleaving."""
+        """Returns the packets as bytes to send; `channel` is the interleaved channel."""
         data = bytearray(self.template)
         pack = struct.Struct("!HII").pack_into
         for at in self.headers:
@@ -105,10 +105,10 @@ class Clip:
         with open(path, "rb") as file:
             found = units(file.read())
         if not found:
-            sys.exit(f"error: {path} has no H.264 pictures; it takes a byte stream (annex B), such as h264parse writes")
+            sys.exit(f"error: {path} has no H.264 pictures; it must be a byte stream (annex B), as h264parse writes it")
         first = next((n for n, unit in enumerate(found) if any(nal[0] & 0x1F == IDR for nal in unit)), None)
         if first is None:
-            sys.exit(f"error: {path} has no IDR picture, with which decoding could start")
+            sys.exit(f"error: {path} has no IDR picture, at which decoding could start")
         found = found[first:]
         parameters = {nal[0] & 0x1F: nal for nal in found[0]}
         if SPS not in parameters or PPS not in parameters:
@@ -121,7 +121,7 @@ class Clip:
 class Totals:
     def __init__(self):
         self.frames = self.packets = self.bytes = self.dropped = self.connections = 0
-        self.late_ms = [0] * 2001  # a histogram, the last entry of all that is later
+        self.late_ms = [0] * 2001  # histogram; the last entry counts all longer delays
 
     def report(self):
         late, below = {}, 0
@@ -137,12 +137,12 @@ class Totals:
 
 
 class Camera:
-    """The clock and the place in the clip of one camera, which run whether or not a client is connected."""
+    """The clock of one camera and its position in the clip, which advance whether or not a client is connected."""
 
     def __init__(self, number, server):
         self.number = number
         count = server.options.cameras
-        # Spread over one frame interval, and over the clip, by the golden ratio: evenly for any number of cameras.
+        # Phases are spread over one frame interval by the golden ratio, which is even for any number of cameras.
         spread = (number * 0.618_033_988_749_895) % 1
         self.start = server.start + spread / server.options.fps
         self.offset = int(len(server.clip.pictures) * ((number - 1) / count))
@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data):
         self.inbox += data
         while self.inbox:
-            if self.inbox[0] == 0x24:  # an RTCP packet of the client, which is not used
+            if self.inbox[0] == 0x24:  # an RTCP packet of the client, ignored
                 if len(self.inbox) < 4:
                     return
                 length = 4 + int.from_bytes(self.inbox[2:4], "big")
@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
                 return
 
     def sender_report(self, at, timestamp, packets, octets):
-        """A sender report (RFC 3550, section 6.4.1) with a CNAME: the frame with `timestamp` was due at `at`."""
+        """Returns a sender report with a CNAME (RFC 3550, section 6.4.1): the frame of `timestamp` was due at `at`."""
         ntp = self.server.wall + at + NTP_EPOCH
         seconds = int(ntp)
         ssrc = self.camera.ssrc
@@ -321,7 +321,7 @@ class Server:
     async def run(self):
         loop = asyncio.get_running_loop()
         self.start = loop.time()
-        self.wall = time.time() - self.start  # from the loop's clock to the time of day
+        self.wall = time.time() - self.start  # offset from the loop's clock to the wall clock
         self.cameras = {number: Camera(number, self) for number in range(1, self.options.cameras + 1)}
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -347,7 +347,7 @@ def main():
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--fps", type=float, default=30)
     parser.add_argument("--address", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
+    parser.add_argument("--port", type=int, default=0, help="0 selects a free port")
     asyncio.run(Server(parser.parse_args()).run())
 
 

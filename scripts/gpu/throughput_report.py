@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Prints Lookout's throughput on a GPU beside torchvision's, from the JSON files in a folder.
+"""Compares Lookout's throughput on a GPU with torchvision's, from the JSON files in a folder.
 
     python3 scripts/gpu/throughput_report.py D
 
 | file | written by |
 |---|---|
-| bench-*.json | `lookout-lab bench --json`; of several measurements with the same settings the median counts |
+| bench-*.json | `lookout-lab bench --json`; the median of several measurements with the same settings is used |
 | eager.json | `peers.py --mode eager` |
 | compile-BATCH.json | `peers.py --mode compile` |
 
-What no file holds is `-` in the table. Of Lookout's measurements with different numbers of streams, the fastest is
-compared.
+Missing values are shown as `-`. If Lookout was measured with different numbers of streams, the fastest is compared.
 
-Exit code: 0, or 1 where a ratio is below the required minimum.
+Exit code: 0, or 1 if a ratio is below the required minimum.
 """
 
 import argparse
@@ -21,15 +20,15 @@ import pathlib
 import statistics
 import sys
 
-# By batch size.
+# Required ratios by batch size.
 MIN_AGAINST_COMPILE = {1: 1.0, 8: 1.0, 32: 1.0, 128: 1.0}
 MIN_AGAINST_EAGER = {8: 1.5, 128: 1.2}
-# Of one image of 224x224, a multiplication and an addition counted as two.
+# For one image of 224x224; a multiply-add counts as two operations.
 RESNET50_GFLOP = 8.18
 
 
 def read(path):
-    """The JSON object in a file, or in its last line that holds one; empty if there is none."""
+    """Returns the JSON object in a file, or in its last line that is one; empty if there is none."""
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -41,7 +40,7 @@ def read(path):
             continue
         if isinstance(value, dict):
             return value
-    print(f"{path} holds no JSON object", file=sys.stderr)
+    print(f"{path} contains no JSON object", file=sys.stderr)
     return {}
 
 
@@ -50,7 +49,7 @@ def by_batch(document):
 
 
 def bench_results(folder):
-    """Lookout's measurements, one for each arch, precision, batch and number of streams."""
+    """Returns Lookout's measurements: the median per arch, precision, batch size and number of streams."""
     groups = {}
     for path in sorted(folder.glob("bench-*.json")):
         for row in read(path).get("results", []):
@@ -68,11 +67,11 @@ def number(value, form=".0f"):
 
 
 def ratio(ours, theirs, minimum):
-    """The ratio with the minimum beside it, and whether it is enough."""
+    """Returns the ratio with the minimum as text, and whether the minimum is reached."""
     value = ours / theirs if ours and theirs else None
     ok = value is None or minimum is None or value >= minimum
     beside = "" if minimum is None else f" (>= {minimum:.1f}{'' if ok else ', MISSED'})"
-    # Three digits, so that 0.996 does not read as the required 1.00.
+    # Three decimals, so that 0.996 is not shown as the required 1.00.
     return number(value, ".3f") + beside, ok
 
 
@@ -141,7 +140,7 @@ def main():
         print(f"{path.name}: {last}")
 
     if bench:
-        print("\nevery measurement of Lookout")
+        print("\nall measurements of Lookout")
         latency = lambda row, which: number(row.get("latency_ms", {}).get(which), ".2f")
         table(
             ["arch", "precision", "batch", "streams", "images/s", "p50 ms", "p95 ms", "p99 ms"]

@@ -13,10 +13,10 @@ in fp32 without TF32. The error of an output is ||output - reference|| / ||refer
 | fp32, boxes | at least 99 % of torchvision's boxes have one of Lookout's: same label, IoU > 0.95, score within 1e-3 |
 
 The second stage of Faster R-CNN is compared on Lookout's proposals, since two implementations may order proposals of
-equal score differently. In bf16 and fp16 its errors are reported without a requirement: one rounded coordinate moves
-what a proposal cuts out.
+equal score differently. In bf16 and fp16 its errors are reported without a requirement, because the rounding of one
+coordinate shifts the crop of a proposal.
 
-Exit code: 0 every requirement is met, 1 one is not or a network failed.
+Exit code: 0 if every requirement is met, 1 if one is not or a network failed.
 """
 
 import argparse
@@ -47,7 +47,7 @@ DETECTORS = [
     "fasterrcnn_resnet50_fpn_v2",
 ]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# COCO's, the number that Lookout's `random:SEED` detectors have.
+# The number of classes of COCO, which Lookout's `random:SEED` detectors have.
 CLASSES = 91
 
 FP32_MAX_ERROR = 1e-4
@@ -58,7 +58,7 @@ MIN_IOU = 0.95
 MAX_CORNER_DISTANCE = 0.05
 MAX_SCORE_DIFFERENCE = 1e-3
 SCORE_THRESHOLD = 0.3
-# With fewer boxes per image above SCORE_THRESHOLD, the share of the boxes that agree says little.
+# With fewer boxes per image above SCORE_THRESHOLD, the share of matching boxes is not meaningful.
 MIN_BOXES_PER_IMAGE = 5
 
 SECOND_STAGE = ("class_logits", "box_regression")
@@ -108,7 +108,7 @@ def write_inputs(folder, args):
     if set(args.archs) & set(CLASSIFIERS):
         inputs["classifier"] = hash_fill.values("x", args.seed, (count, 3, 224, 224), -2.0, 2.0)
     if set(args.archs) & set(DETECTORS):
-        # Smooth blocks under the noise, as in make_detectors.py: on noise alone every place has the same score.
+        # Smooth blocks and noise, as in make_detectors.py: with noise alone, every position has the same score.
         blocks = hash_fill.values("blocks", args.seed, (count, 3, 8, 8), 32, 224)
         noise = hash_fill.values("noise", args.seed, (count, 3, 128, 128), -32, 32)
         blocks = torch.nn.functional.interpolate(blocks, (128, 128), mode="bilinear")
@@ -123,7 +123,7 @@ def kind_of(arch):
 
 
 def run_lookout(arch, folder, args):
-    """Runs lookout-lab for one network; returns the seconds that took.
+    """Runs lookout-lab for one network; returns the duration in seconds.
 
     Raises RuntimeError with the end of stderr when the process fails.
     """
@@ -157,10 +157,10 @@ def run_lookout(arch, folder, args):
 
 
 def build(arch, args):
-    """torchvision's network with the weights of the seed, in fp32 on the device."""
+    """Returns torchvision's network with the weights of the seed, in fp32 on the device."""
     import torchvision
 
-    # The default initialization is overwritten; on the device it costs the least.
+    # The default initialization is overwritten. It is fastest on the device.
     with torch.device(args.device):
         if arch in CLASSIFIERS:
             net = torchvision.models.get_model(arch, weights=None)
@@ -176,7 +176,7 @@ def is_dense(net):
 
 
 def first_stage(net, x):
-    """A network's outputs by name, and the feature maps of a detector by level."""
+    """Returns a network's outputs by name, and the feature maps of a detector by level."""
     if not hasattr(net, "backbone"):
         return {"logits": net(x)}, None
     features = net.backbone(x)
@@ -189,7 +189,7 @@ def first_stage(net, x):
 
 
 def second_stage(net, features, proposals, extent):
-    """`class_logits` and `box_regression` for `proposals`, a list with one [R, 4] per image."""
+    """Returns `class_logits` and `box_regression` for `proposals`, a list with one [R, 4] tensor per image."""
     dtype = next(net.parameters()).dtype
     # torchvision's RoIAlign has no bf16 kernel on a GPU.
     features = {level: map.float() for level, map in features.items()}
@@ -205,7 +205,7 @@ def relative_error(output, reference):
 
 
 def first_images(tensor, batch, count):
-    """The part of `tensor`, whose rows are grouped by image, that belongs to the first `batch` of `count` images."""
+    """Returns the rows of `tensor`, which are grouped by image, of the first `batch` of `count` images."""
     return tensor[: tensor.shape[0] // count * batch]
 
 
@@ -266,7 +266,7 @@ class Torchvision:
         else:
             limit = MAX_RATIO * theirs
             ratio = ours / theirs if theirs > 0 else math.inf
-        # Where torchvision itself overflows in this precision there is nothing to compare with.
+        # If torchvision overflows in this precision, there is no limit.
         ok = math.isfinite(ours) and (ours <= limit or not math.isfinite(limit))
         return {
             "network": self.arch,
@@ -281,7 +281,7 @@ class Torchvision:
         }
 
     def box_row(self, batch, ours):
-        """The share of torchvision's boxes that Lookout has too."""
+        """Returns the share of torchvision's boxes that Lookout has too."""
         from torchvision.ops import box_iou
 
         theirs = self.boxes[:batch]
@@ -302,7 +302,7 @@ class Torchvision:
             compared += int(chosen.sum())
             if not len(scores):
                 continue
-            # A box that the border of the image cuts down to a line has no IoU: its corners are compared.
+            # A box that is clipped to a line at the image border has no IoU, so its corners are compared.
             distance = (found["boxes"][chosen][:, None] - boxes[None]).abs().amax(-1)
             overlaps = (box_iou(found["boxes"][chosen], boxes) > MIN_IOU) | (distance <= MAX_CORNER_DISTANCE)
             same_label = found["labels"][chosen][:, None] == labels[None]
@@ -324,7 +324,7 @@ class Torchvision:
             "torchvision_boxes": sum(len(found["scores"]) for found in theirs),
             "lookout_boxes": len(ours["scores"]),
             "without_counterpart": worst[:10],
-            # A network that finds nothing shows nothing.
+            # Without any box, the check fails, because nothing was compared.
             "ok": share is not None and share >= MIN_BOX_SHARE,
         }
 
@@ -412,7 +412,7 @@ def compare_all(args, folder, result):
 
 def main():
     args = parse_args()
-    # The reference has to have the 24 bits of fp32.
+    # TF32 would reduce the precision of the fp32 reference.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     result = {

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Runs `lookout run` on a clip and checks three parts of a worker that `lookout-lab` does not run.
+"""Runs `lookout run` on a clip and checks three features of a worker that `lookout-lab` does not cover.
 
     source bundle/env.sh; scripts/gpu/check.sh with LOOKOUT_PARTS=worker, or
     scripts/gpu/worker_check.py --device cpu --clip FILE, with `lookout` on the PATH
 
 | check | requirement |
 |---|---|
-| second stage | a detector with `[classify]` in fp32: the share of the CPU's detections that the device has too, with the same class of the classifier, is at least 98 % |
-| TorchScript | a module in fp32: its classes and scores are those of the built-in network with the same weights, to 1e-3 of the score |
-| failing kernel | a module that reads outside of its memory from the 21st batch: the worker publishes records before that, ends with exit code 1, and says that the device is lost |
+| second stage | a detector with `[classify]` in fp32: the device finds at least 98 % of the CPU's detections, with the same class from the classifier |
+| TorchScript | a module in fp32: its classes are those of the built-in network with the same weights, and its scores differ by at most 1e-3 of the score |
+| failing kernel | a module that reads outside of its memory from the 21st batch on: the worker publishes records before that, exits with code 1, and logs that the device is lost |
 
-The last check needs a GPU: on the CPU such a module raises an error, and the worker loads it again.
+The last check needs a GPU: on the CPU such a module raises an error, and the worker reloads it.
 
-Exit code: 0 every requirement is met, 1 one is not.
+Exit code: 0 if every requirement is met, 1 otherwise.
 """
 
 import argparse
@@ -24,13 +24,14 @@ import subprocess
 import sys
 import tempfile
 
-# Lookout's programs run with the bundle's libraries, Python with its own.
+# Lookout's programs run with the libraries of the bundle, Python with those of the machine.
 LOOKOUT_ENVIRONMENT = dict(os.environ)
 if "BUNDLE_LIBRARIES" in os.environ:
     LOOKOUT_ENVIRONMENT["LD_LIBRARY_PATH"] = os.environ["BUNDLE_LIBRARIES"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# `lookout tail` needs a second to connect, in which a fast network has read a short clip.
+# Number of times that the clip is repeated: `lookout tail` takes a second to connect, in which a fast device would
+# finish a short clip.
 REPEATS = 8
 MIN_SHARE = 0.98
 MIN_IOU = 0.95
@@ -43,14 +44,14 @@ def parse_args():
     parser.add_argument("--device", default="cuda:0")
     bundle = pathlib.Path(os.environ.get("LOOKOUT_BUNDLE", "/nonexistent"))
     parser.add_argument("--clip", type=pathlib.Path, default=bundle / "clips/road-1080p30.h264")
-    parser.add_argument("--frames", type=int, default=60, help="frames of the clip that each run analyzes")
+    parser.add_argument("--frames", type=int, default=60, help="number of frames of the clip that each run processes")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for each run")
     parser.add_argument("--part", action="append", choices=list(CHECKS), help="run this check only")
     return parser.parse_args()
 
 
 def make_modules(folder):
-    """Writes the modules and the weights."""
+    """Writes the TorchScript modules and the weights."""
     import torch
     import torchvision
 
@@ -78,14 +79,14 @@ def make_modules(folder):
 
 
 def run_worker(model, args, more="", clip=None):
-    """Runs a worker on the clip; returns its exit code, its log and its frame records by number."""
+    """Runs a worker on the clip; returns its exit code, its log and its frame records by sequence number."""
     with tempfile.TemporaryDirectory(prefix="worker-check-") as folder:
         pipeline = pathlib.Path(folder, "pipeline.toml")
         keys = "\n".join(f"{key} = {json.dumps(value)}" for key, value in model.items())
         pipeline.write_text(
             f'name = "worker-check"\n[model]\n{keys}\n{more}\n[kafka]\nbrokers = "embedded"\n'
             f'[[camera]]\nid = "clip"\nuri = {json.dumps(str(clip or args.clip))}\ndecoder = "cpu"\n'
-            f"[infer]\nevery = {max(1, 300 // args.frames)}\n"
+            f"[infer]\ninterval = {max(1, 300 // args.frames)}\n"
         )
         worker = subprocess.Popen(
             ["lookout", "run", str(pipeline), "--summary", "text"],
@@ -109,7 +110,7 @@ def run_worker(model, args, more="", clip=None):
         code = worker.wait(args.timeout)
         records = {}
         if tail:
-            # The broker is gone with the worker, and `lookout tail` would wait for it.
+            # The embedded broker ended with the worker; `lookout tail` would wait for it.
             tail.terminate()
             for line in tail.communicate()[0].splitlines():
                 record = json.loads(line)
@@ -158,7 +159,7 @@ def second_stage(args, _):
             names = [[c["class_id"] for c in detection["classes"]] for detection in [one, *same]]
             agreeing += any(name == names[0] for name in names[1:])
     if not classified:
-        raise RuntimeError(f"none of {compared} detections was classified, so nothing is shown")
+        raise RuntimeError(f"none of {compared} detections was classified, so nothing was compared")
     share = agreeing / compared
     return share >= MIN_SHARE, f"{share:.4f} of {compared} detections agree, {classified} with a class"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fails where a text uses a phrase of phrases.toml, and prints each place: FILE:LINE: PHRASE; write INSTEAD.
+"""Fails if a text contains a phrase of phrases.toml, and prints each occurrence: FILE:LINE: PHRASE; write INSTEAD.
 
-In TOML and Rust files only comments are checked. Code, in blocks and between backquotes, and the targets of links are not.
+In TOML and Rust files, only comments are checked. Code blocks, code between backquotes and link targets are skipped.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-# Comments of TOML files that are indented are commands.
+# Indented comments of TOML files are commands and are skipped.
 COMMENT = {
     ".toml": re.compile(r"\s*#( ?\S.*|$)"),
     ".rs": re.compile(r"\s*//[/!]?( .*|$)"),
@@ -19,7 +19,7 @@ COMMENT = {
 
 
 def blanked(match):
-    """The match as blanks, so that lines and columns stay."""
+    """Replaces the match with blanks, which keeps line and column numbers."""
     return re.sub(r"[^\n]", " ", match.group())
 
 
@@ -31,7 +31,7 @@ def prose(path):
     text = re.sub(r"^( *)```.*?^\1```", blanked, text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"`[^`]*`", blanked, text)
     text = re.sub(r"\]\([^)]*\)|<[^>\n]*>|https?://\S+", blanked, text)
-    # A phrase may go over the end of a line.
+    # Phrases may continue on the next line.
     return "\n".join(line.strip() for line in text.split("\n"))
 
 
@@ -57,9 +57,9 @@ def main():
     for i, entry in enumerate(allowed):
         if i not in used:
             found += 1
-            print(f"phrases.toml: {entry['file']} has no phrase any more in {entry['text']!r}", file=sys.stderr)
+            print(f"phrases.toml: {entry['file']} no longer contains a phrase in {entry['text']!r}", file=sys.stderr)
     if found:
-        sys.exit(f"error: {found} phrases that scripts/lint/phrases.toml lists; rewrite them, or add an exception there")
+        sys.exit(f"error: {found} problems: rewrite the phrases or correct the exceptions in scripts/lint/phrases.toml")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Judges tracks against the truth with motmetrics, an implementation of the standard measures that is not ours.
+"""Evaluates tracks against ground truth with motmetrics, a third-party implementation of the standard metrics.
 
     judge.py SEQUENCE.json ...
 
-Each file holds frames: [{"truth": [[id, x1, y1, x2, y2], ...], "tracks": [...]}, ...]. Prints the measures'
-table, and as the last line {"idf1": ..., "mota": ..., ...} over all of them.
+Each file contains frames: [{"truth": [[id, x1, y1, x2, y2], ...], "tracks": [...]}, ...]. Prints a table of the
+metrics, and in the last line {"idf1": ..., "mota": ..., ...} over all of them.
 """
 
 import json
@@ -19,7 +19,7 @@ METRICS = ["idf1", "idp", "idr", "mota", "motp", "num_switches", "num_fragmentat
 
 def rows(frame, kind):
     ids = [row[0] for row in frame[kind]]
-    # motmetrics' boxes are x, y, width, height.
+    # motmetrics expects boxes as x, y, width, height.
     boxes = numpy.array([[x1, y1, x2 - x1, y2 - y1] for _, x1, y1, x2, y2 in frame[kind]]).reshape(-1, 4)
     return ids, boxes
 

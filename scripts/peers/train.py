@@ -1,7 +1,7 @@
-"""How many pictures a second torchvision's own loop learns from, one JSON line.
+"""Measures the training throughput of torchvision's reference loop; prints one line of JSON.
 
-The loops of torchvision's references/classification/train.py and references/detection/engine.py, without their
-printing; `crates/train/examples/training_speed.rs` is Lookout's on the same pictures.
+The loops are those of torchvision's references/classification/train.py and references/detection/engine.py without
+their logging. `crates/train/examples/training_speed.rs` measures Lookout on the same images.
 
     "$(scripts/peers.sh)" scripts/peers/train.py resnet50 8 224 12 fp32
 """
@@ -21,7 +21,7 @@ if classifier:
     x = torch.rand(batch, 3, side, side) * 4 - 2
     y = torch.arange(batch)
 else:
-    # Its transform leaves pictures of this size as they are but for the mean's color.
+    # Images of this size are normalized and not resized by the transform.
     net = torchvision.models.get_model(arch, weights=None, weights_backbone=None, num_classes=91, min_size=side, max_size=side)
     x = [torch.rand(3, side, side) for _ in range(batch)]
     parts = torch.tensor([[0.1, 0.1, 0.4, 0.4], [0.3, 0.3, 0.8, 0.8], [0.5, 0.5, 0.6, 0.6]]) * side

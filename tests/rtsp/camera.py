@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""An RTSP camera that follows the protocol as well or as badly as it is told to.
+"""An RTSP camera for tests, whose options select deviations from the protocol.
 
-It plays a raw H.264 file in a loop to every client. Each key frame of the file has to
-begin with SPS and PPS. When it listens it writes "ready PORT" to standard output. What happens is written to the
-log, one JSON object per line, with the key "event": "connection", "request", "play", "receiver_report" or "end".
+It plays a raw H.264 file in a loop to every client. Each key frame of the file must start with SPS and PPS. When the
+camera listens, it writes "ready PORT" to standard output. Events are written to the log, one JSON object per line, with
+the key "event": "connection", "request", "play", "receiver_report" or "end".
 """
 
 import argparse
@@ -39,18 +39,18 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--video", required=True, help="raw H.264 file")
-    add("--log", required=True, help="file to which requests are written")
+    add("--log", required=True, help="file to which events are appended")
     add("--address", default="127.0.0.1", help="IPv4 address to listen at")
-    add("--port", type=int, default=0, help="0 takes a free port")
+    add("--port", type=int, default=0, help="0 selects a free port")
     add("--fps", type=float, default=25)
     add("--tls", help="file with key and certificate; the camera then speaks RTSP over TLS only")
     login = "none basic digest digest-qop digest-sha256 digest-both digest-stale".split()
     add("--auth", default="none", choices=login)
     add("--user", default="admin")
     add("--password", default="secret")
-    add("--close-after-401", action="store_true", help="close the connection after a login was asked for")
-    add("--status", action="append", default=[], metavar="METHOD:CODE", help="answer METHOD with CODE")
-    add("--redirect", metavar="LOCATION", help="answer DESCRIBE with 302; %%PORT%% stands for the camera's port")
+    add("--close-after-401", action="store_true", help="close the connection after a 401 response")
+    add("--status", action="append", default=[], metavar="METHOD:CODE", help="respond to METHOD with CODE")
+    add("--redirect", metavar="LOCATION", help="respond to DESCRIBE with 302; %%PORT%% is the camera's port")
     add("--transport", default="any", choices="any tcp udp".split(), help="transport that SETUP accepts")
     add("--channel", type=int, help="interleaved channel of RTP, whatever the client asks for")
     sdp = "plain absolute other-host no-control onvif-first audio-only empty-fields latin1 strange-video strange html"
@@ -58,18 +58,18 @@ def options():
     add("--sdp", default="plain", choices=sdp.split())
     add("--content-base", default="right", choices="right no-slash empty no-scheme wrong none".split())
     style = "plain lf lower split no-cseq blank-lines no-reason".split()
-    add("--style", default="plain", choices=style, help="how answers are written")
+    add("--style", default="plain", choices=style, help="form of responses")
     add("--session-timeout", type=int, default=0, metavar="SECONDS", help="stated in the Session header")
-    add("--enforce-timeout", action="store_true", help="close a session without a request for that long")
+    add("--enforce-timeout", action="store_true", help="close a session that has had no request for this time")
     keep = "ok unlisted 405 501 454 close hang".split()
-    add("--keep-alive", default="ok", choices=keep, help="what a request during playback leads to")
-    add("--early-data", action="store_true", help="send packets before the answer to PLAY")
+    add("--keep-alive", default="ok", choices=keep, help="response to requests during playback")
+    add("--early-data", action="store_true", help="send packets before the response to PLAY")
     add("--noise", action="store_true", help="send unknown channels and requests to the client")
-    add("--ssrc-change", type=float, metavar="SECONDS", help="change SSRC and sequence number this often")
+    add("--ssrc-change", type=float, metavar="SECONDS", help="interval of changes of SSRC and sequence number")
     add("--new-timestamps", action="store_true", help="change the RTP timestamps with the SSRC")
-    add("--bye-at-change", action="store_true", help="send an RTCP BYE for the SSRC that is left")
+    add("--bye-at-change", action="store_true", help="send an RTCP BYE for the old SSRC")
     add("--sent-payload-type", type=int, help="payload type of packets, other than that of the description")
-    add("--start-at", type=int, default=0, metavar="NUMBER", help="access unit of the file to begin with")
+    add("--start-at", type=int, default=0, metavar="NUMBER", help="first access unit of the file")
     clocks = "right none 1970 zero future behind jump small-jump wander".split()
     add("--clock", default="right", choices=clocks, help="wall clock of the sender reports")
     stamps = "steady jump restart constant".split()
@@ -78,7 +78,7 @@ def options():
     add("--reorder", type=int, default=0, metavar="NUMBER", help="swap every Nth packet with the packet after it")
     add("--duplicate", type=int, default=0, metavar="NUMBER", help="send every Nth packet twice")
     add("--foreign-packets", type=int, default=0, metavar="NUMBER", help="send N packets with N other SSRCs after each frame")
-    add("--mutate", type=int, metavar="SEED", help="damage a part of what is sent over the control connection")
+    add("--mutate", type=int, metavar="SEED", help="damage a part of the data on the control connection")
     add("--gap", metavar="AT:SECONDS", help="send nothing for SECONDS")
     ends = "close, reset, bye, teardown, silence, garbage or half-packet after SECONDS"
     add("--end", metavar="HOW:SECONDS", help=ends)
@@ -98,7 +98,7 @@ class Log:
 
 
 def access_units(path):
-    """The NAL units of each access unit of a raw H.264 file."""
+    """Returns the NAL units of each access unit of a raw H.264 file."""
     data = open(path, "rb").read()
     starts = [match.end() for match in re.finditer(b"\0\0\1", data)]
     ends = [start - 3 for start in starts[1:]] + [len(data)]
@@ -115,7 +115,7 @@ def access_units(path):
 
 
 def payloads(unit):
-    """RTP payloads of an access unit, and whether each is the last one (RFC 6184)."""
+    """Yields the RTP payloads of an access unit (RFC 6184), and whether each is the last one."""
     for number, nal in enumerate(unit):
         is_last = number == len(unit) - 1
         if len(nal) <= MTU:
@@ -222,7 +222,7 @@ class Connection:
             received = self.take(received + data)
 
     def receive(self):
-        """The next bytes of the client. A TLS connection must not be read and written by two threads at a time."""
+        """Returns the next bytes from the client. Only one thread at a time may read or write a TLS connection."""
         if not isinstance(self.client, ssl.SSLSocket):
             return self.client.recv(65536)
         with self.lock:
@@ -449,7 +449,7 @@ class Connection:
         return (base + int((elapsed + jump) * CLOCK_RATE)) % 2**32
 
     def send_report(self, ssrc, timestamp, number, elapsed, random_numbers):
-        """A sender report with the clock that was asked for (RFC 3550, 6.4.1)."""
+        """Sends a sender report (RFC 3550, 6.4.1) with the clock that `--clock` selects."""
         kind, is_late = self.arguments.clock, elapsed >= FAULT_AFTER
         if kind == "none":
             return

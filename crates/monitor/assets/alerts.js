@@ -1,4 +1,4 @@
-// The alerts: those of now and before, filtered, and acknowledged.
+// The page of alerts: current and past alerts, with filters and acknowledgement.
 
 import { Failure, getJson, send, url } from "./api.js";
 import { arrange, choice, debounce, field, freshId, h, setAttribute, setText } from "./dom.js";
@@ -8,7 +8,7 @@ const PAGE = 50;
 const FILTERS = ["state", "acknowledged", "level", "camera", "rule"];
 const NAME_KEY = "lookout-name";
 
-/** The browser may forbid it, and then the name is asked for anew. */
+/** Returns the stored user name; empty if there is none or the browser denies access to the storage. */
 function remembered() {
   try {
     return localStorage.getItem(NAME_KEY) ?? "";
@@ -21,7 +21,7 @@ function remember(name) {
   try {
     localStorage.setItem(NAME_KEY, name);
   } catch {
-    // As above.
+    // Without storage, the name has to be entered again after a reload.
   }
 }
 
@@ -29,7 +29,7 @@ const plain = (value) => value === null || typeof value !== "object";
 const tellValue = (value) =>
   typeof value === "number" && !Number.isInteger(value) ? String(Math.round(value * 1000) / 1000) : String(value ?? "–");
 
-/** Whatever an alert rests on, as a list of names and values. */
+/** The evidence of an alert as a list of names and values. */
 function evidenceList(evidence) {
   const list = h("dl", { class: "evidence" });
   for (const [key, value] of Object.entries(evidence)) {
@@ -67,7 +67,7 @@ class Item {
   }
 
   update(told) {
-    // A record may come after a later one: an acknowledgement is answered, and told by the stream too.
+    // Versions can arrive out of order: an acknowledgement is in the response and in the event stream.
     if (this.told && this.told.alert.version > told.alert.version) return;
     this.told = told;
     const { alert, acknowledged } = told;
@@ -217,7 +217,7 @@ export function open(main, { query }) {
 
   const busy = () => list.matches(":hover") || list.contains(document.activeElement);
 
-  /** Puts the alerts in their order; while someone is at one of them, new ones wait to be shown. */
+  /** Sorts the alerts. While the pointer or the focus is in the list, new alerts are held back behind a button. */
   function arrangeAll(now) {
     const sorted = [...items.values()].sort(newestFirst);
     const fresh = sorted.filter((item) => !item.root.isConnected);
@@ -231,7 +231,7 @@ export function open(main, { query }) {
     setText(showing, shown ? told : "No alert matches the filters.");
   }
 
-  /** An alert that has come or changed. One that no longer fits the filter stays until the list is asked for anew. */
+  /** Handles a new or changed alert. An alert that no longer matches the filter is kept until the list is reloaded. */
   function alert(told) {
     const known = items.has(told.alert.id);
     if (!known && !matches(told)) return;
@@ -245,7 +245,7 @@ export function open(main, { query }) {
   return {
     title: "Alerts",
     alert,
-    // The stream was away, and with it whatever was told in between.
+    // Events may have been missed while the stream was disconnected.
     full: debounce(0, () => items.size && !busy() && ask(false)),
     close: () => gone.abort(),
   };

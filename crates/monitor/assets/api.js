@@ -1,12 +1,12 @@
-// The monitor's API, and its stream of events.
+// The monitor's HTTP API and its event stream.
 
-/** The path under which a reverse proxy serves the monitor; empty where it has a host of its own. */
+/** Path prefix under which a reverse proxy serves the monitor; empty without a prefix. */
 export const base = document.querySelector("meta[name=lookout-base]").content;
 
-/** The address of a path of the monitor, such as "/alerts". */
+/** Returns the URL of a path of the monitor, such as "/alerts". */
 export const url = (path) => base + path;
 
-/** An answer that is an error, or none at all. */
+/** An error response, or no response (status 0). */
 export class Failure extends Error {
   constructor(status, message, body) {
     super(message);
@@ -26,7 +26,7 @@ async function ask(path, options) {
   const body = await response.json().catch(() => null);
   if (response.status === 401) {
     location.assign(url(`/login?next=${encodeURIComponent(location.pathname.slice(base.length))}`));
-    // The page is about to go; whoever waits for the answer is not to go on without one.
+    // The browser leaves this page. A promise that never resolves keeps callers from continuing without a response.
     return new Promise(() => {});
   }
   if (!response.ok) {
@@ -37,7 +37,7 @@ async function ask(path, options) {
 
 export const getJson = (path, signal) => ask(path, { signal });
 
-/** Changes something; the header is one that another site's page cannot send. */
+/** Sends a change. Pages of other sites cannot send the header `x-lookout`, which prevents request forgery. */
 export function send(method, path, body) {
   return ask(path, {
     method,
@@ -53,8 +53,8 @@ const LONGEST_WAIT_MS = 15_000;
 const HIDDEN_MS = 60_000;
 
 /**
- * The stream of events, which comes back by itself. `handlers` has `state` ("connecting", "live", "lost"),
- * `full` (a whole overview), and one function for each event: `overview`, `alert`, `snapshot`, `tracks`.
+ * The event stream, which reconnects by itself. `handlers` has `state` (called with "connecting", "live" or "lost"),
+ * `full` (called with a complete overview), and one function per event: `overview`, `alert`, `snapshot`, `tracks`.
  */
 export class Live {
   #handlers;
@@ -72,7 +72,7 @@ export class Live {
     document.addEventListener("visibilitychange", () => this.#visibility());
   }
 
-  /** Begins the stream, with the tracks of `camera` where one is named. */
+  /** Opens the stream; with the tracks of `camera`, if it is not null. */
   open(camera) {
     this.#close();
     this.#camera = camera;
@@ -88,7 +88,7 @@ export class Live {
     source.onerror = () => {
       if (this.#source !== source) return;
       this.#say("lost");
-      // The browser tries again by itself unless it was given an answer that is no stream.
+      // The browser reconnects by itself unless the response was not an event stream.
       if (source.readyState === EventSource.CLOSED) this.#later();
     };
     for (const name of ["overview", "alert", "snapshot", "tracks"]) {
@@ -113,7 +113,7 @@ export class Live {
     this.#handlers.state(state);
   }
 
-  /** Events tell only what changed, so each new stream begins with all there is. */
+  /** Loads the complete overview, because events contain only changes. Returns whether that succeeded. */
   async #whole() {
     try {
       const overview = await getJson("/api/overview");
@@ -135,12 +135,12 @@ export class Live {
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT_MS);
   }
 
-  /** A connection that died without a word looks like a quiet one: ask. */
+  /** Reconnects if no event has arrived for a long time, because a dead connection is not always reported. */
   #watch() {
     if (this.#source && Date.now() - this.#heard > QUIET_MS) this.#later();
   }
 
-  /** A page that nobody sees gives its connection back, of which a browser has few. */
+  /** Closes the stream of a hidden page, because browsers limit the number of connections per host. */
   #visibility() {
     clearTimeout(this.#hidden);
     if (document.hidden) this.#hidden = setTimeout(() => this.#close(), HIDDEN_MS);

@@ -1,4 +1,4 @@
-// The frame around the pages: which page is shown, what they share, and what the top line says.
+// Frame of all pages: routing, shared data, and the header.
 
 import { base, Live, url } from "./api.js";
 import * as alerts from "./alerts.js";
@@ -11,14 +11,14 @@ import * as words from "./words.js";
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
 
-/** What all pages know: the last of everything that the monitor told. */
+/** Data shared by all pages: the latest that the monitor has sent. */
 const store = {
   loaded: false,
   cameras: new Map(),
   workers: [],
   meta: {},
   offset: 0,
-  /** The monitor's time, by which ages are told. */
+  /** Returns the monitor's time, to which all ages relate. */
   now: () => Date.now() + store.offset,
 };
 
@@ -49,7 +49,7 @@ function take(overview, whole) {
   document.getElementById("logout").hidden = !overview.auth;
 }
 
-/** A tab that isn't looked at tells of open alerts too. */
+/** Sets the document's title, with the number of open alerts, so that a background tab shows it too. */
 function showTitle() {
   const open = store.meta.alerts_open ? `(${words.count(store.meta.alerts_open)}) ` : "";
   const wanted = `${open}${page.title} · Lookout`;
@@ -59,7 +59,7 @@ function showTitle() {
 const unannounced = [];
 let announcing = 0;
 
-/** New alerts are told together, so that a storm of them is one sentence. */
+/** Announces new alerts to screen readers. Alerts that arrive within 500 ms share one announcement. */
 function tellAlert({ alert, acknowledged }) {
   if (alert.state !== "raised" || alert.version !== 1 || acknowledged) return;
   unannounced.push(`${alert.level}: ${alert.message}`);
@@ -117,7 +117,7 @@ function route(path) {
   try {
     if (id) return { module: camera, place: "/", id: decodeURIComponent(id) };
   } catch {
-    // What is no text once decoded names no camera.
+    // An id with an invalid percent-encoding is not a camera.
   }
   return { module: nowhere, place: "" };
 }
@@ -142,13 +142,13 @@ function show() {
   }
 }
 
-/** Goes to another page without loading everything anew. */
+/** Shows another page without reloading the document. */
 function go(href) {
   if (leaving && !leaving()) return;
   history.pushState(null, "", href);
   show();
   scrollTo(0, 0);
-  // Whoever cannot see that the page is another one is told so by where the focus is.
+  // Moving the focus makes screen readers announce the new page.
   main.querySelector("h1")?.focus({ preventScroll: true });
 }
 
@@ -161,14 +161,14 @@ document.addEventListener("click", (event) => {
   go(link.pathname + link.search);
 });
 addEventListener("popstate", () => {
-  // The address has changed already: who stays gets it back.
+  // The address has already changed. Restore it if the user stays on the page.
   if (leaving && !leaving()) history.pushState(null, "", shown);
   else show();
 });
 addEventListener("beforeunload", (event) => {
   if (page?.unsaved?.()) event.preventDefault();
 });
-// Times such as "12 s ago" go on while nothing new comes.
+// Updates times such as "12 s ago" while no event arrives.
 setInterval(() => page?.tick?.(), 1000);
 
 show();

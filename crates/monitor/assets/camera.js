@@ -1,4 +1,4 @@
-// A camera's page: its picture with boxes, zones and lines, its tracks, and how it has been.
+// A camera's page: its image with boxes, zones and lines, its tracks, and its history.
 
 import { cameraPath, getJson, url } from "./api.js";
 import { arrange, choice, field, h, setAttribute, setText } from "./dom.js";
@@ -8,9 +8,9 @@ import * as words from "./words.js";
 import { Zones } from "./zones.js";
 
 const ASK_MS = 3000;
-/** For so many frames back it is known where the tracks were: pictures come later than tracks. */
+/** Number of frames whose tracks are kept: an image arrives later than the tracks of its frame. */
 const KEPT_TRACKS = 60;
-/** Tracks of a frame so near to the picture's are drawn over it. */
+/** Maximum difference of the capture times of an image and the tracks that are drawn over it. */
 const NEAR_MS = 100;
 const MOST_CLASSES = 8;
 const RANGES = [
@@ -40,7 +40,7 @@ function table(caption, heads) {
 const cells = (first, ...others) =>
   h("tr", null, h("th", { scope: "row" }, first), ...others.map((text) => h("td", null, text)));
 
-/** Replaces a table's rows where they say something else. */
+/** Replaces the rows of a table if their text differs. */
 function fillRows(body, rows, none, columns) {
   const wanted = rows.length ? rows.map((row) => cells(...row)) : [h("tr", null, h("td", { colspan: columns }, none))];
   const said = (list) => list.map((row) => [...row.children].map((cell) => cell.textContent).join("\t")).join("\n");
@@ -73,7 +73,7 @@ export function open(main, { store, id }) {
   const zones = new Zones(id, stage);
   zones.reload = () => ask();
 
-  /** The boxes of the tracks at the picture's own frame; the detections where no tracks are known of it. */
+  /** Draws the boxes of the tracks of the image's frame, or its detections if no tracks of that frame are known. */
   function drawPicture() {
     const { shot } = picture;
     if (!shot) return;
@@ -274,7 +274,7 @@ export function open(main, { store, id }) {
       history.push(told);
       if (history.length > KEPT_TRACKS) history.shift();
       if (live) drawPicture();
-      // Boxes may move ten times a second; a table that does cannot be read.
+      // Boxes are drawn at each event. The table is updated at most once per second, so that it stays readable.
       if (performance.now() - showing > 1000) {
         showing = performance.now();
         showTracks();

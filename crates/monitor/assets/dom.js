@@ -1,4 +1,4 @@
-// Elements, and text in them. Whatever comes in a record goes in as text and is never parsed as HTML.
+// Creates elements and sets their text. Data from records is always inserted as text and never parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,23 +12,23 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** An HTML element. An attribute that is a function listens to the event of that name. */
+/** Creates an HTML element. An attribute whose value is a function becomes a listener for the event of that name. */
 export function h(name, attributes, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** An SVG element. */
+/** Creates an SVG element. */
 export function s(name, attributes, ...children) {
   return fill(document.createElementNS(SVG, name), attributes, children);
 }
 
-/** Writes a text only where it is another, so that a screen reader isn't told what hasn't changed. */
+/** Sets the text of an element only if it differs, so that screen readers do not announce unchanged text. */
 export function setText(element, text) {
   const wanted = String(text ?? "");
   if (element.textContent !== wanted) element.textContent = wanted;
 }
 
-/** Sets or takes away an attribute, only where it changes. */
+/** Sets or removes an attribute, only if its value changes. */
 export function setAttribute(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
@@ -36,19 +36,19 @@ export function setAttribute(element, name, value) {
 
 let lastId = 0;
 
-/** An id that no other element of the page has. */
+/** Returns an element id that is unique on the page. */
 export function freshId(prefix) {
   lastId += 1;
   return `${prefix}-${lastId}`;
 }
 
-/** A label with its control beside it. */
+/** Returns an element with a label and its control. */
 export function field(label, control, attributes) {
   control.id ||= freshId("field");
   return h("div", { class: "field", ...attributes }, h("label", { for: control.id }, label), control);
 }
 
-/** A select with `[value, text]` choices. */
+/** Creates a `select` element from `[value, text]` pairs. */
 export function choice(value, choices, onchange) {
   const select = h("select", { change: () => onchange(select.value) });
   for (const [key, text] of choices) select.append(h("option", { value: key }, text));
@@ -56,14 +56,14 @@ export function choice(value, choices, onchange) {
   return select;
 }
 
-/** Says something to those who cannot see that it has changed. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   const region = document.getElementById("announcer");
-  // The same text twice would not be read a second time.
+  // Screen readers do not announce a text that has not changed.
   region.textContent = region.textContent === text ? `${text}\u00a0` : text;
 }
 
-/** Calls `work` once after `wait` ms, however often it is asked for in between. */
+/** Returns a function that calls `work` once, `wait` ms after its last call. */
 export function debounce(wait, work) {
   let timer = 0;
   return (...args) => {
@@ -72,7 +72,7 @@ export function debounce(wait, work) {
   };
 }
 
-/** Makes `parent` hold exactly `wanted`, in order, and moves nothing that is in its place already. */
+/** Makes `wanted` the children of `parent`, in this order, and does not move children that are already in position. */
 export function arrange(parent, wanted) {
   const keep = new Set(wanted);
   for (const child of [...parent.children]) if (!keep.has(child)) child.remove();

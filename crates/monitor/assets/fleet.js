@@ -1,4 +1,4 @@
-// The workers, and what each of them is doing.
+// The fleet page: the workers with their state and load.
 
 import { url } from "./api.js";
 import { arrange, h, setAttribute, setText } from "./dom.js";
@@ -69,7 +69,7 @@ class Row {
     this.showNotes(worker);
   }
 
-  /** What is wrong beside: bad records, and stages that had to be started again. */
+  /** Shows invalid registry records and stage restarts. */
   showNotes(worker) {
     const notes = [...(worker.invalid_records ?? [])];
     const restarts = worker.stage_restarts;
@@ -92,13 +92,13 @@ class Row {
   }
 }
 
-/** Opens the fleet in `main`. */
+/** Opens the fleet page in `main`. */
 export function open(main, { store }) {
   const rows = new Map();
   const showing = h("p", { class: "showing", role: "status" }, "Loading the workers…");
   const body = h("tbody", { role: "rowgroup" });
   const heads = COLUMNS.map(([, head]) => h("th", { scope: "col", role: "columnheader" }, head));
-  // The roles are told, since on a narrow screen the table isn't laid out as one.
+  // Explicit roles, because on narrow screens the style sheet does not display the table as one.
   const table = h(
     "table",
     { class: "fleet", role: "table", "aria-label": "Workers" },

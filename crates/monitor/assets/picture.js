@@ -1,4 +1,4 @@
-// A camera's picture with the boxes over it. Only pictures that are on the screen are fetched, few at once.
+// A camera's image with its boxes. Only images on the screen are fetched, and only a few at the same time.
 
 import { cameraPath, getJson, url } from "./api.js";
 import { h, s, setText } from "./dom.js";
@@ -15,7 +15,7 @@ function pump() {
   clearTimeout(timer);
   const now = performance.now();
   let soonest = Infinity;
-  // Who has waited longest for a new picture comes first.
+  // The camera that was fetched the longest time ago comes first.
   const ready = [...waiting].sort((a, b) => a.fetchedAt - b.fetchedAt);
   for (const picture of ready) {
     if (underWay >= AT_ONCE) return;
@@ -35,7 +35,7 @@ function pump() {
 }
 
 export class Picture {
-  /** `shown(shot)` is called when a picture has come; without it the picture draws the detections itself. */
+  /** `shown(shot)` is called when an image was loaded. By default, the detections are drawn. */
   constructor(id, shown) {
     this.id = id;
     this.fetchedAt = -Infinity;
@@ -52,7 +52,7 @@ export class Picture {
     this.gone = new AbortController();
   }
 
-  /** There is a picture of this number. */
+  /** Reports that the image with this sequence number is available. */
   want(seq) {
     if (seq === null || seq === undefined || seq === this.wanted) return;
     this.wanted = seq;
@@ -90,7 +90,7 @@ export class Picture {
         setText(this.none, "no image yet");
       }
     }
-    // Another one may have come while this one was fetched.
+    // A newer image may have become available in the meantime.
     if (this.wanted !== asked) this.queue();
   }
 
@@ -107,8 +107,8 @@ export class Picture {
 }
 
 /**
- * Draws `boxes` (`label`, `box` in pixels of the source, and `id` or `score`) into an SVG that covers the picture.
- * `scale` is how many of the source's pixels one of the screen's is wide.
+ * Draws `boxes` (`label`, `box` in pixels of the source frame, and `id` or `score`) into an SVG that covers the image.
+ * `scale` is the number of source pixels per screen pixel.
  */
 export function drawBoxes(svg, source, boxes, scale) {
   svg.setAttribute("viewBox", `0 0 ${source.width} ${source.height}`);

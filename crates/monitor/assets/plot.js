@@ -1,4 +1,4 @@
-// A plot over time as SVG, with a cursor for mouse and keyboard, and the same numbers as a table.
+// A plot of values over time as SVG, with a cursor for mouse and keyboard, and a table of the same values.
 
 import { h, s, setAttribute, setText } from "./dom.js";
 import * as words from "./words.js";
@@ -11,13 +11,13 @@ const BOTTOM = 22;
 const MINUTE = 60_000;
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720].map((minutes) => minutes * MINUTE);
 
-/** A step of 1, 2 or 5 times a power of ten, by which `top` is reached in at most `most` steps. */
+/** Returns a step of 1, 2 or 5 times a power of ten that reaches `top` in at most `most` steps. */
 function niceStep(top, most) {
   const power = 10 ** Math.floor(Math.log10(top / most));
   return [1, 2, 5, 10].map((times) => times * power).find((step) => top / step <= most);
 }
 
-/** The path of the values; where one is missing the line has a gap. */
+/** Returns the SVG path of the values; missing values are gaps. */
 function path(values, x, y) {
   let line = "";
   let pen = false;
@@ -33,7 +33,7 @@ function path(values, x, y) {
 }
 
 export class Plot {
-  /** `format` tells a value, its unit included. */
+  /** `format(value, isTick)` returns a value as text, with its unit. */
   constructor(title, format) {
     this.title = title;
     this.format = format;
@@ -68,7 +68,7 @@ export class Plot {
     this.resized.observe(this.root);
   }
 
-  /** `from` in ms, `step` in ms, `series` of `{label, values, color}`. */
+  /** `data` has `from` and `step` in ms, and `series`, a list of `{label, values, color}`. */
   update(data) {
     this.data = data;
     this.length = Math.max(0, ...data.series.map((one) => one.values.length));
@@ -120,7 +120,7 @@ export class Plot {
     }
     for (const one of series) {
       parts.push(s("path", { class: `series k${one.color}`, d: path(one.values, (at) => this.x(at), y) }));
-      // A value between two gaps has no line.
+      // A value between two gaps has no line, so it is drawn as a point.
       one.values.forEach((value, at) => {
         const known = (beside) => (one.values[beside] ?? null) !== null;
         if (!known(at) || known(at - 1) || known(at + 1)) return;
@@ -162,7 +162,7 @@ export class Plot {
     this.choose(to === null ? null : Math.min(last, Math.max(0, to)));
   }
 
-  /** Shows the values of one moment; those of the last one where none is chosen. */
+  /** Shows the values at one step, or at the last step if `at` is null. */
   choose(at) {
     this.cursor = at;
     const { from, step, series } = this.data;
@@ -189,7 +189,7 @@ export class Plot {
     setAttribute(this.svg, "aria-valuetext", this.length ? `${when}: ${said.join(", ")}` : "no data");
   }
 
-  /** Fills the table, once somebody opens it: it has a row for each step. */
+  /** Fills the table, which has one row per step, if it is open. */
   tell() {
     if (!this.table.open) return;
     const { from, step, series } = this.data;

@@ -1,4 +1,4 @@
-// The wall: a card for each camera.
+// The start page: one card per camera.
 
 import { url } from "./api.js";
 import { arrange, choice, debounce, field, freshId, h, setAttribute, setText } from "./dom.js";
@@ -22,10 +22,10 @@ const ORDERS = {
   drops: (a, b) => words.sum(b.dropped) - words.sum(a.dropped),
 };
 
-/** How many cards are made at once; the others follow while the page can be used already. */
+/** Number of cards that are created at first. The others follow in batches, while the page is already usable. */
 const FIRST = 24;
 const BATCH = 40;
-/** The order is not changed more often than this while a page is watched. */
+/** Minimum time between two changes of the order. */
 const REORDER_MS = 5000;
 const TOUCHED_MS = 15_000;
 
@@ -52,7 +52,7 @@ class Card {
       h(
         "div",
         { class: "card-picture" },
-        // The name below leads to the same page, so that this link need not be read or reached a second time.
+        // The name below is a link to the same page, so this one is hidden from keyboard and screen readers.
         h("a", { href, tabindex: -1, "aria-hidden": "true" }, this.picture.root),
         this.reason,
       ),
@@ -113,7 +113,7 @@ class Card {
   }
 }
 
-/** Opens the wall in `main`. */
+/** Opens the start page in `main`. */
 export function open(main, { store, query }) {
   const cards = new Map();
   const filter = {
@@ -179,7 +179,7 @@ export function open(main, { store, query }) {
     order();
   }
 
-  /** What a search finds a camera by. */
+  /** Returns whether a camera matches the filters. */
   function matches(camera) {
     if (filter.status === "trouble" && !words.isTrouble(camera)) return false;
     if (!["all", "trouble"].includes(filter.status) && camera.status !== filter.status) return false;
@@ -192,7 +192,7 @@ export function open(main, { store, query }) {
   let ordered = 0;
   let building = 0;
 
-  /** Puts the cards that are wanted in their order; makes those that are not there yet. */
+  /** Shows the cards that match the filters, sorted; creates missing cards. */
   function order() {
     clearTimeout(building);
     ordered = performance.now();
@@ -210,7 +210,7 @@ export function open(main, { store, query }) {
     const shown = wanted.slice(0, upTo);
     const focused = document.activeElement;
     arrange(grid, shown.map((camera) => card(camera).root));
-    // What is moved loses the focus.
+    // An element that is moved loses the focus.
     if (focused !== document.activeElement && grid.contains(focused)) focused.focus({ preventScroll: true });
     if (upTo < wanted.length) building = setTimeout(() => place(wanted, upTo + BATCH), 0);
   }
@@ -258,7 +258,7 @@ export function open(main, { store, query }) {
     });
   }
 
-  /** Whether someone is at one of the cards just now. A mouse that was left lying there is nobody. */
+  /** Returns whether a card is in use: it has the pointer or the focus, and there was input recently. */
   const held = () =>
     performance.now() - touched < TOUCHED_MS && (grid.matches(":hover") || grid.contains(document.activeElement));
 
@@ -271,7 +271,7 @@ export function open(main, { store, query }) {
       else strangers = true;
     }
     tell();
-    // Cards don't move away from under a pointer, nor all the time.
+    // Cards that are in use are not moved, and the order changes at most once per REORDER_MS.
     const due = performance.now() - ordered > REORDER_MS && !held();
     if (due || (strangers && cards.size === 0)) order();
   }

@@ -2,7 +2,7 @@
 
 import { h, s, setAttribute, setText } from "./dom.js";
 
-/** Each status: its mark's shape, and how bad it is (0 is worst). */
+/** Mark, tone and rank of each status (rank 0 is the worst). */
 const STATUS = {
   failed: { mark: "cross", tone: "bad", rank: 0 },
   silent: { mark: "cross", tone: "bad", rank: 0 },
@@ -48,7 +48,7 @@ export const causeInWords = (cause) => CAUSES[cause] ?? cause.replaceAll("_", " 
 
 const look = (status) => STATUS[status] ?? { mark: "ring", tone: "idle", rank: 4 };
 
-/** Cameras with trouble sort before those without. */
+/** Returns the rank of a camera for sorting: cameras with problems have lower ranks. */
 export function rank(camera) {
   const { rank: own } = look(camera.status);
   if (own < 5) return own;
@@ -59,7 +59,7 @@ export function rank(camera) {
 
 export const isTrouble = (camera) => rank(camera) < 5;
 
-/** What is wrong with a camera, in a sentence; nothing where all is well. */
+/** Returns a sentence about the problem of a camera; empty if there is none. */
 export function reason(camera, now) {
   const why = camera.detail || (camera.retry && (RETRY[camera.retry] ?? camera.retry.replaceAll("_", " ")));
   switch (camera.status) {
@@ -101,7 +101,7 @@ function mark(shape) {
   return s("svg", { class: "mark", viewBox: "0 0 16 16", "aria-hidden": "true" }, MARKS[shape]());
 }
 
-/** A status as a mark and a word, in an element that `showStatus` changes. */
+/** Creates an element that shows a status as a mark and a word; `showStatus` updates it. */
 export function statusElement(status) {
   const element = h("span", { class: "status" });
   showStatus(element, status);
@@ -124,7 +124,7 @@ export function levelElement(level) {
   return h("span", { class: "status level", "data-tone": tone }, mark(shape), h("span", null, level));
 }
 
-/** A worker's state, or that nothing is heard of it, in the same marks. */
+/** Shows the state of a worker, or that it is down, with the marks of a camera's status. */
 export function showWorkerState(element, worker) {
   if (worker.down) showStatus(element, "silent", "down");
   else {
@@ -140,7 +140,7 @@ export const count = (number) => whole.format(number ?? 0);
 export const rate = (number) => (number === null || number === undefined ? "–" : oneDigit.format(number));
 export const percent = (part) => (part === null || part === undefined ? "–" : `${Math.round(part * 100)} %`);
 
-/** A span of time in its largest sensible unit. */
+/** Formats a duration in a suitable unit. */
 export function span(ms) {
   if (ms === null || ms === undefined) return "–";
   const size = Math.abs(ms);
@@ -160,7 +160,7 @@ export function ago(at, now) {
 
 export const sum = (counts) => Object.values(counts ?? {}).reduce((total, one) => total + one, 0);
 
-/** `person 3, car 1`, the most first. */
+/** Formats counts as `person 3, car 1`, the highest first. */
 export function countsInWords(counts) {
   const entries = Object.entries(counts ?? {}).filter(([, number]) => number > 0);
   entries.sort(([a, x], [b, y]) => y - x || a.localeCompare(b));
@@ -175,7 +175,7 @@ export const clockTime = (date) => clock.format(date);
 export const minuteTime = (date) => minute.format(date);
 export const dayAndMinute = (date) => `${day.format(date)}, ${minute.format(date)}`;
 
-/** A moment in the viewer's zone; the exact one, in UTC, is its title. */
+/** Creates an element that shows a time in the browser's time zone, with the exact UTC time as its title. */
 export function timeElement(at) {
   const element = h("time");
   showTime(element, at);
@@ -198,7 +198,7 @@ export function showTime(element, at) {
 
 const USUAL = ["person", "car", "truck", "bicycle", "bus", "motorcycle", "dog", "traffic light"];
 
-/** Which of the eight colors a class has: the same on every page and every day. */
+/** Returns the index of a class's color, 0 to 7. It depends only on the label, so it is always the same. */
 export function colorOf(label) {
   const usual = USUAL.indexOf(label);
   if (usual >= 0) return usual;

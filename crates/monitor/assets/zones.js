@@ -1,9 +1,9 @@
-// Zones and lines over a camera's picture: drawn, and edited with the mouse or the keyboard.
+// Draws the zones and lines of a camera over its image, and edits them with mouse or keyboard.
 
 import { cameraPath, Failure, send } from "./api.js";
 import { announce, field, freshId, h, s, setAttribute, setText } from "./dom.js";
 
-/** How near on the screen, in pixels, counts as the same place. */
+/** Points within this distance, in screen pixels, count as the same position. */
 const NEAR = 9;
 const STEP = 0.01;
 const BIG_STEP = 0.05;
@@ -13,7 +13,7 @@ const tidy = ([x, y]) => [Math.round(clamp(x) * 1e4) / 1e4, Math.round(clamp(y) 
 const percent = (part) => `${(part * 100).toFixed(1)} %`;
 const least = (shape) => (shape.kind === "zone" ? 3 : 2);
 
-/** The shapes of an answer, as the editor has them. */
+/** Converts the zones and lines of an API response to the editor's shapes. */
 function shapesOf({ zones, lines }) {
   const list = (kind, named) =>
     Object.entries(named ?? {}).map(([name, points]) => ({ kind, name, points: points.map((point) => [...point]) }));
@@ -74,7 +74,7 @@ export class Zones {
     return this.drawing !== null || !same(this.shapes, this.saved);
   }
 
-  /** What the monitor says is so; what is being edited stays. */
+  /** Takes over the shapes of an API response. While the user is editing, only remembers a newer version. */
   take(answer) {
     const shapes = shapesOf(answer);
     const version = answer.registry?.version ?? null;
@@ -102,7 +102,7 @@ export class Zones {
     setAttribute(this.message, "data-tone", tone);
   }
 
-  // What is drawn over the picture.
+  // Drawing over the image.
 
   at([x, y]) {
     return [x * this.size.width, y * this.size.height];
@@ -166,7 +166,7 @@ export class Zones {
     });
   }
 
-  /** From the middle of a line to its right side, as seen from its first point to its second. */
+  /** Returns the path of an arrow from the middle of a line to its right side, looking from its first point. */
   arrow([from, to]) {
     const [x1, y1] = this.at(from);
     const [x2, y2] = this.at(to);
@@ -548,7 +548,7 @@ export class Zones {
     this.body.querySelector("button")?.focus();
   }
 
-  /** Why the shapes can't be saved as they are, if they can't. */
+  /** Returns why the shapes cannot be saved, or null. */
   mistake() {
     for (const kind of ["zone", "line"]) {
       const names = this.shapes.filter((shape) => shape.kind === kind).map((shape) => shape.name);

@@ -1,4 +1,4 @@
-//! Prints what Lookout's cameras see, a line a frame, whether its records are JSON or Protobuf.
+//! Prints the detections of all cameras, one line per frame, from records in JSON or Protobuf.
 //!
 //! `example-consume BROKERS [TOPIC_PREFIX [GROUP [COUNT]]]`
 
@@ -25,11 +25,11 @@ fn main() -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", arg(2, "lookout-example-rust"))
-        // Where the group has read nothing so far.
+        // Used for partitions without a committed offset.
         .set("auto.offset.reset", "earliest")
-        // Another has the partitions of one that died within seconds, rather than 45.
+        // The partitions of a failed member are reassigned after this time; the default is 45 s.
         .set("session.timeout.ms", "6000")
-        // Only what was dealt with is committed: after a crash a frame may come twice, and none is lost.
+        // Offsets are stored after processing: a crash may repeat frames, but loses none.
         .set("enable.auto.offset.store", "false")
         .create()?;
     consumer.subscribe(&[&topic])?;
@@ -44,11 +44,11 @@ fn main() -> Result<()> {
             }
             None => continue,
         };
-        // It takes either format, ignores fields that it does not know, and refuses what no worker writes.
+        // Decodes both formats, ignores unknown fields, and rejects invalid records.
         match lookout_wire::decode::<FrameRecord>(message.payload().unwrap_or_default()) {
             Ok(frame) => {
                 let newest = epochs.entry(frame.camera.clone()).or_insert(frame.epoch);
-                // A lower epoch than one that was seen is of a worker that had lost the camera.
+                // A record with a lower epoch is from a worker that no longer owned the camera.
                 if frame.epoch >= *newest {
                     *newest = frame.epoch;
                     writeln!(io::stdout(), "{}", line(&frame))?;
