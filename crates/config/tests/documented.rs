@@ -1,4 +1,5 @@
-//! docs/pipeline-file.md, docs/monitor.md, docs/adas.md and docs/training.md name every key there is, and no other.
+//! Checks that docs/pipeline-file.md, docs/monitor.md, docs/adas.md and docs/training.md list exactly the
+//! keys that the parsers accept.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, path::Path};
@@ -10,10 +11,10 @@ const ADAS: &str = include_str!("../../../docs/adas.md");
 const MONITOR: &str = include_str!("../../../docs/monitor.md");
 const TRAINING: &str = include_str!("../../../docs/training.md");
 
-/// A key that is like no other, so that the mistake lists all that are known.
+/// A key that is not similar to any other, so that the error lists all valid keys.
 const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
 
-/// The keys that are known where `text` has [`UNKNOWN`].
+/// Returns the valid keys of the table that contains [`UNKNOWN`] in `text`.
 fn known(text: &str) -> BTreeSet<String> {
     keys(&parse(Path::new("x.toml"), text, &|_| None).expect_err("an unknown key is an error"))
 }
@@ -25,7 +26,7 @@ fn keys(error: &ConfigError) -> BTreeSet<String> {
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
-/// The keys in the table under the heading `## {heading}`.
+/// Returns the keys in the documentation's table under the heading `## {heading}`.
 fn documented(docs: &str, heading: &str) -> BTreeSet<String> {
     let (_, rest) = docs.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
     let section = rest.split("\n## ").next().unwrap_or(rest);
@@ -68,7 +69,7 @@ fn keys_of_a_recipe_match_the_documentation() {
         let error =
             parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("an unknown key is an error");
         let mut known = keys(&error);
-        // The tables' own names, at the top.
+        // At the top of the recipe, the names of the tables are keys as well.
         known.retain(|key| !(table.is_empty() && TRAINING.contains(&format!("\n## `[{key}]`\n"))));
         assert_eq!(documented(TRAINING, heading), known, "{heading}");
     }
@@ -91,7 +92,7 @@ fn keys_of_a_monitor_file_match_the_documentation() {
         let known = known(&format!("{heading}\n{UNKNOWN} = 1"));
         assert_eq!(documented(MONITOR, "`[[zone]]` and `[[line]]`"), known, "{heading}");
     }
-    // Each kind has keys of its own.
+    // Each kind of rule has its own keys.
     let mut rules = BTreeSet::new();
     for kind in [
         "kind = \"count\"\nthreshold = 1",

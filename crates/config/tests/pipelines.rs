@@ -1,11 +1,11 @@
-//! Every pipeline that comes with Lookout is valid.
+//! Checks that the configuration files in the repository are valid.
 
 use std::{fs, path::Path};
 
 use lookout_config::{ConfigError, parse_any};
 
 fn check(path: &Path, text: &str) -> Result<(), ConfigError> {
-    // Passwords come from the environment of whoever runs it.
+    // The files take passwords from the environment.
     let env = |name: &str| name.ends_with("PASSWORD").then(|| "secret".into());
     parse_any(path, text, &env).map(drop)
 }

@@ -1,4 +1,4 @@
-//! `[[rule]]`: what is to be told.
+//! `[[rule]]`: conditions that raise alerts.
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
@@ -7,40 +7,40 @@ use thiserror::Error;
 
 use crate::reader::Section;
 
-/// What is to be told, of which cameras or workers.
+/// A condition that raises alerts, and the cameras or workers that it applies to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleSettings {
     pub name: String,
-    /// Of a rule over workers: the workers.
+    /// The cameras that the rule applies to, or the workers for a rule about workers.
     pub of: Vec<Pattern>,
     pub kind: RuleKind,
     pub level: AlertLevel,
-    /// After it was told of a camera, it is not told of that camera again for so long.
+    /// Minimum time between two alerts of the rule for one camera.
     pub cooldown: Duration,
 }
 
-/// The kinds of rules.
+/// The kinds of rules. `holds` is how long the condition must hold before an alert is raised.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RuleKind {
-    /// More than `threshold` objects are in `zone`, or in the picture, for `holds`.
+    /// More than `threshold` objects are in `zone`, or in the image if `zone` is `None`.
     Count { zone: Option<String>, labels: Vec<String>, threshold: u64, holds: Duration },
-    /// An object crosses `line`, or any of the camera's.
+    /// An object crosses `line`, or any line of the camera if `line` is `None`.
     Line { line: Option<String>, direction: Option<LineDirection>, labels: Vec<String> },
-    /// An object is in `zone`, or any of the camera's, for `holds`.
+    /// An object stays in `zone`, or in any zone of the camera if `zone` is `None`.
     Dwell { zone: Option<String>, labels: Vec<String>, holds: Duration },
-    /// A camera gives no frames for `holds`.
+    /// A camera delivers no frames.
     CameraDown { holds: Duration },
-    /// A worker says nothing for `holds`.
+    /// No status records are received from a worker.
     WorkerDown { holds: Duration },
-    /// A camera's records are older than `budget` for `holds`.
+    /// A camera's records are older than `budget`.
     Latency { budget: Duration, holds: Duration },
 }
 
-/// An id, in which `*` stands for any letters.
+/// A pattern for ids, in which `*` matches any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
-/// Why a text is no pattern.
+/// The error of a text that is not a valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` cannot match an id: use a-z, A-Z, 0-9, `.`, `_`, `-`, and `*` as wildcard")]
 pub struct InvalidPattern(String);
@@ -71,9 +71,9 @@ impl FromStr for Pattern {
     }
 }
 
-/// A rule's name stands in alerts' ids.
+/// Maximum length of a rule's name, which is a part of the ids of its alerts.
 const MAX_NAME: usize = 64;
-/// The longest time that a rule may wait.
+/// Maximum of `for_s` and `cooldown_s`: one day.
 const DAY_S: f64 = 86_400.0;
 
 impl RuleSettings {
@@ -100,7 +100,7 @@ impl RuleSettings {
         let levels = AlertLevel::ALL.map(|level| (level.as_str(), level));
         let level = section.choice("level", &levels).unwrap_or(AlertLevel::Warning);
         let cooldown = seconds(&section, "cooldown_s").unwrap_or_default();
-        // Which keys there may be depends on it: without it none of them is a mistake.
+        // The valid keys depend on the kind, so without a kind they are not checked.
         let kind = section.choice("kind", &KINDS)?;
         let of = patterns(&section, if matches!(kind, Kind::WorkerDown) { "workers" } else { "cameras" });
         let kind = kind.read(&section);
@@ -165,7 +165,7 @@ fn seconds(section: &Section<'_, '_>, key: &'static str) -> Option<Duration> {
     section.number(key, 0.0..=DAY_S).map(Duration::from_secs_f64)
 }
 
-/// All, where nothing is said.
+/// Returns a pattern that matches every id if `key` is absent.
 fn patterns(section: &Section<'_, '_>, key: &'static str) -> Vec<Pattern> {
     let texts = section.texts(key).unwrap_or_else(|| vec!["*".into()]);
     if texts.is_empty() {
