@@ -8,7 +8,7 @@ use std::{
 use lookout_args::CheckArgs;
 use lookout_config::{AdasSettings, AnySettings, MonitorSettings, PipelineSettings, read_any};
 
-/// Wrong input; nothing was started.
+/// Exit code for invalid input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
 
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
