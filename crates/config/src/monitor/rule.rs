@@ -15,7 +15,7 @@ pub struct RuleSettings {
     pub of: Vec<Pattern>,
     pub kind: RuleKind,
     pub level: AlertLevel,
-    /// Minimum time between two alerts of the rule for one camera.
+    /// Minimum time between two alerts of the rule for the same camera or worker.
     pub cooldown: Duration,
 }
 

@@ -29,7 +29,7 @@ pub struct WebhookSettings {
     pub rules: Vec<String>,
     /// PEM file with the certificate authorities that are trusted instead of the public ones.
     pub ca_file: Option<PathBuf>,
-    /// Time without a successful delivery after which an alert is discarded.
+    /// Time after which the delivery of an alert is given up.
     pub give_up: Duration,
 }
 
