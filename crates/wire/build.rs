@@ -1,4 +1,5 @@
-//! Makes the types of `schemas/lookout.proto`. protox compiles it, so that nobody needs protoc to build Lookout.
+//! Generates the types of `schemas/lookout.proto`. It is compiled with protox, so that the build does not
+//! need protoc.
 
 use std::{error::Error, path::Path};
 

@@ -28,8 +28,9 @@ pub struct EvalArgs {
     #[arg(long, default_value = "auto")]
     pub precision: String,
 
-    /// Text file with one class name per line, as `lookout train` writes it. Without it: `labels.txt` beside the
-    /// weights, or the names of COCO or ImageNet; otherwise the data set's classes are assumed, with a warning
+    /// Text file with one class name per line, as `lookout train` writes it. Without it: `labels.txt` next to
+    /// the weights, or the names of COCO or ImageNet; otherwise the data set's classes are assumed, with a
+    /// warning
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! The verbs of `lookout-lab`.
+//! The subcommands of `lookout-lab`.
 
 use std::path::PathBuf;
 

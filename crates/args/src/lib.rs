@@ -1,8 +1,8 @@
-//! What can be typed: the verbs and their options.
+//! The subcommands of the command line and their options.
 //!
-//! `lookout` knows every verb, and hands those that need GStreamer or libtorch to the program that is
-//! linked with them. Both read the verb by the same type, so that neither can know an option that the
-//! other does not.
+//! `lookout` has every subcommand. For those that need GStreamer or libtorch, it executes the program that is
+//! linked with these libraries. Both programs parse the arguments with the types of this crate, so their
+//! options are the same.
 
 mod adas;
 mod cameras;

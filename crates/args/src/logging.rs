@@ -1,4 +1,4 @@
-//! The log of the programs: what `LOOKOUT_LOG` selects, on standard error.
+//! Logging of the programs to standard error, with the filter from `LOOKOUT_LOG`.
 
 use std::{
     env,
@@ -7,10 +7,11 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// Starts the log of this process, which `writer` prints on standard error.
+/// Initializes the log of this process. `writer` must write to standard error.
 ///
-/// `LOOKOUT_LOG` selects what is logged, and `default` where it is unset or not a valid filter. Colors are written to a
-/// terminal only, and not where `NO_COLOR` is set (<https://no-color.org>), so that a log file is plain text.
+/// The filter is `LOOKOUT_LOG`, or `default` if `LOOKOUT_LOG` is unset or not a valid filter. Colors are
+/// written only if standard error is a terminal and `NO_COLOR` is not set (<https://no-color.org>), so that
+/// log files are plain text.
 pub fn start<W>(default: &str, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! The verbs that need neither GStreamer nor libtorch.
+//! The subcommands that need neither GStreamer nor libtorch: `check`, `tail` and `replay`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The verbs of `lookout-sim`.
+//! The subcommands of `lookout-sim`.
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The verbs of `lookout-worker`.
+//! The subcommands of `lookout-worker`.
 
 use std::path::PathBuf;
 

@@ -9,7 +9,7 @@ use lookout_args::CheckArgs;
 use lookout_config::{AdasSettings, AnySettings, PipelineSettings, read_any};
 use lookout_monitor::MonitorSettings;
 
-/// Wrong input; nothing was started.
+/// Exit code for invalid input; nothing was started.
 pub(crate) const WRONG_INPUT: u8 = 2;
 
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {

@@ -1,18 +1,21 @@
-//! From what was typed to a Kafka.
+//! The Kafka cluster of a command for the registry or the fleet.
 
 use lookout_args::ClusterArgs;
 use lookout_config::{Brokers, FleetSettings, KafkaSettings};
 
 use crate::reach::{go_to, plain};
 
-/// A Kafka, and what a pipeline file says of the fleet on it.
+/// A Kafka cluster, and the `[fleet]` settings of the pipeline file or their defaults.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) kafka: KafkaSettings,
     pub(crate) fleet: FleetSettings,
 }
 
-/// The cluster that `args` name; what is wrong with them otherwise.
+/// Returns the cluster that `args` select.
+///
+/// # Errors
+/// Returns an error message if the arguments or the pipeline file are invalid.
 pub(crate) fn cluster(args: &ClusterArgs) -> Result<Cluster, String> {
     let pipeline = args.pipeline.as_deref().map(lookout_config::read).transpose();
     let pipeline = pipeline.map_err(|error| error.to_string())?;

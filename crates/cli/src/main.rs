@@ -1,7 +1,7 @@
-//! `lookout`: what a person types.
+//! The command-line program `lookout`.
 //!
-//! Linked with neither GStreamer nor libtorch, so that it starts at once and a consumer's image stays
-//! small; a verb that needs one is handed to the program beside it that has it.
+//! It is linked with neither GStreamer nor libtorch, so that it starts fast and container images of consumers
+//! stay small. For subcommands that need these libraries, it executes the program that is linked with them.
 
 mod adas;
 mod cameras;

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{check::WRONG_INPUT, reach::go_to};
 
-/// The page, its data and the store are served beside the one task that reads.
+/// Worker threads of the runtime: one for the task that consumes records, and one for HTTP and the store.
 const THREADS: usize = 2;
 
 pub(crate) fn run(args: &MonitorArgs) -> ExitCode {

@@ -1,4 +1,5 @@
-//! `lookout plan`: from measurements and what is wanted to what it takes. Pure but for reading the profile.
+//! `lookout plan`: calculates the resources of a fleet from measurements and requirements. The only I/O is
+//! reading the profile.
 
 mod batch;
 mod fleet;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use self::{batch::Batch, fleet::Fleet, kafka::Kafka, profile::Profile};
 use crate::check::WRONG_INPUT;
 
-/// All that was found out; the line of `--json`.
+/// The result of the calculation, as printed by `--json`.
 #[derive(Debug, PartialEq, Serialize)]
 struct Plan {
     cameras: u32,
@@ -30,11 +31,11 @@ struct Plan {
     assumptions: Vec<Assumption>,
 }
 
-/// What a plan rests on.
+/// An assumption of the calculation.
 #[derive(Debug, PartialEq, Serialize)]
 struct Assumption {
     what: String,
-    /// Where it comes from.
+    /// Where the assumption comes from: a document, an option or a file.
     source: String,
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &PlanArgs) -> ExitCode {
     }
 }
 
-/// What clap cannot see of what was typed.
+/// Checks the ranges of the arguments that clap does not check.
 fn checked(args: &PlanArgs) -> Result<(), String> {
     let above_zero = [
         ("--cameras", f64::from(args.cameras)),

@@ -1,4 +1,4 @@
-//! From what was typed to the topics that a verb reads or writes.
+//! The Kafka cluster and topics that the arguments of a subcommand select.
 
 use std::{
     fmt::Display,
@@ -11,7 +11,7 @@ use std::{
 use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{RecordFormat, Topics};
 
-/// Where Kafka is, as `--brokers`, `--pipeline` and `--topic-prefix` say.
+/// The options that select a Kafka cluster and its topics: `--brokers`, `--pipeline` and `--topic-prefix`.
 pub(crate) struct Reach<'a> {
     pub(crate) brokers: Option<&'a str>,
     pub(crate) pipeline: Option<&'a Path>,
@@ -19,7 +19,10 @@ pub(crate) struct Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// The Kafka that is meant; what is wrong with it otherwise.
+    /// Returns the selected settings.
+    ///
+    /// # Errors
+    /// Returns an error message if an option or the pipeline file is invalid.
     pub(crate) fn kafka(&self) -> Result<KafkaSettings, String> {
         let mut kafka = match self.pipeline {
             Some(file) => lookout_config::read(file).map_err(|error| error.to_string())?.kafka,
@@ -37,7 +40,7 @@ impl Reach<'_> {
     }
 }
 
-/// Settings of which nothing was said but what the topics' names begin with.
+/// Returns the default settings with this topic prefix.
 pub(crate) fn plain(topic_prefix: &str) -> Result<KafkaSettings, String> {
     Ok(KafkaSettings {
         brokers: Brokers::Embedded,
@@ -51,7 +54,7 @@ pub(crate) fn plain(topic_prefix: &str) -> Result<KafkaSettings, String> {
     })
 }
 
-/// Puts `--brokers`, where it was given, in the place of the file's.
+/// Overrides the brokers of the settings with `--brokers`, if it is set.
 pub(crate) fn go_to(kafka: &mut KafkaSettings, brokers: Option<&str>) -> Result<(), String> {
     if let Some(servers) = brokers {
         kafka.brokers = Brokers::servers(servers).map_err(|what| format!("--brokers: {what}"))?;
@@ -59,7 +62,8 @@ pub(crate) fn go_to(kafka: &mut KafkaSettings, brokers: Option<&str>) -> Result<
     Ok(())
 }
 
-/// Runs `work` of `verb` to its end; whoever read what it prints may have seen enough before.
+/// Runs `work` of the subcommand `verb` to completion, and prints its error. A closed output pipe is not an
+/// error.
 pub(crate) fn block_on(verb: &str, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let failed = |error: &dyn Display| {
         let _ = writeln!(io::stderr(), "lookout {verb}: {error}");

@@ -65,7 +65,7 @@ async fn replay(
         match recording.next_message() {
             Ok(Some(message)) => merge.push(message),
             Ok(None) => break Ok(()),
-            // What is whole before it is written all the same.
+            // The complete messages before the error are still written.
             Err(error) => break Err(error),
         }
         while let Some(due) = merge.pop() {
@@ -106,7 +106,8 @@ impl Run {
         if self.shift_time
             && let Some(was_ms) = message.time_ms
         {
-            // When it was due rather than when it is sent: so what is between records stays as it was.
+            // The due time is used instead of the current time, so that the intervals between records do not
+            // change.
             let now = begun_at + after.max(self.late(begun));
             let by_us = now.as_unix_us().saturating_sub(was_ms.saturating_mul(1000));
             message.time_ms = Some(now.as_unix_us() / 1000);
@@ -121,7 +122,7 @@ impl Run {
         Ok(())
     }
 
-    /// Where messages are not waited for, they are due when they are sent.
+    /// Returns the time since the start if the speed is `max`: messages are then due when they are sent.
     fn late(&self, begun: Instant) -> Duration {
         if self.pace.is_max() { begun.elapsed() } else { Duration::ZERO }
     }

@@ -1,4 +1,4 @@
-//! Hands a verb to the program that is linked with what it needs.
+//! Executes a subcommand in the program that is linked with the libraries that it needs.
 
 use std::{
     env,
@@ -9,15 +9,15 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// How libtorch's threads wait for each other, which OpenMP reads before `main`. By default they spin for
-/// some ten milliseconds, and where cameras are decoded on the same cores, one that has to wait for its core
-/// holds up all: a busy machine then looks at a fifth of the pictures. Not to spin at all costs a tenth of an
-/// idle machine's. See docs/performance.md.
+/// Spin count of libtorch's OpenMP threads, which OpenMP reads before `main`. By default, threads that wait
+/// for each other spin for about ten milliseconds. If cameras are decoded on the same cores, one thread that
+/// waits for its core delays all others, and the throughput of a busy machine falls to a fifth. Without any
+/// spinning, an idle machine loses a tenth of its throughput. See docs/performance.md.
 const SPINS: &str = "10000";
-/// Whoever has set one of these knows better.
+/// If the user has set one of these variables, it is not changed.
 const SPIN_SETTINGS: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 
-/// Becomes `program`, with the arguments of this process; comes back only if it cannot.
+/// Replaces this process with `program`, with the same arguments. Returns only if that fails.
 pub(crate) fn run(program: &str) -> ExitCode {
     let error = command(program).args(arguments()).exec();
     let place = match place(program) {
@@ -28,7 +28,7 @@ pub(crate) fn run(program: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What starts `program`, from beside this one where it is there.
+/// Returns a command that starts `program`, preferably from the folder of this executable.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(place(program).unwrap_or_else(|| program.into()));
     if SPIN_SETTINGS.iter().all(|name| env::var_os(name).is_none()) {
@@ -46,7 +46,7 @@ fn arguments() -> impl Iterator<Item = OsString> {
 }
 
 fn beside(exe: &Path, program: &str) -> Option<PathBuf> {
-    // The link's own folder comes first, and what it leads to second: both are usual ways to install.
+    // If the executable is a symbolic link, its own folder takes precedence over the folder of its target.
     let folders = [exe.parent().map(Path::to_owned), exe.canonicalize().ok()?.parent().map(Path::to_owned)];
     folders.into_iter().flatten().map(|folder| folder.join(program)).find(|path| path.is_file())
 }

@@ -23,7 +23,7 @@ use crate::{
     reach::{Reach, block_on},
 };
 
-/// How much of a recording a sudden end may cost.
+/// Interval at which the recording is flushed, and therefore the maximum loss if the process is killed.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &TailArgs) -> ExitCode {
@@ -53,7 +53,8 @@ fn options(args: &TailArgs) -> Result<ReaderOptions, String> {
         (RecordKind::Alert, args.alerts),
     ];
     let kinds = wanted.into_iter().filter_map(|(kind, wanted)| wanted.then_some(kind)).collect();
-    // What a worker always writes is waited for; that nobody writes the others is usual.
+    // Workers always write frame and status records, so the reader waits for these topics. The other topics
+    // may not exist.
     let optional = args.snapshots || args.tracks || args.alerts;
     let missing = if optional { Missing::Follow } else { Missing::Wait };
     Ok(ReaderOptions { from, kinds, until_end: args.until_end, camera, missing, ..ReaderOptions::default() })
@@ -71,12 +72,12 @@ async fn tail(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -
     };
     let mut saver = Saver::create(file, &reader)?;
     let ended = save(args, &mut reader, &mut saver).await;
-    // Whatever ended it: what came is kept.
+    // The recording is completed on errors as well.
     saver.finish()?;
     ended
 }
 
-/// Prints and saves until an end or Ctrl-C.
+/// Prints and saves records until the end or Ctrl-C.
 async fn save(args: &TailArgs, reader: &mut RecordReader, saver: &mut Saver<'_>) -> anyhow::Result<()> {
     let mut printer = Printer::new(args);
     let mut flush = interval(FLUSH_EVERY);
@@ -124,7 +125,7 @@ impl Printer {
         }
         let line = if self.json { lines::json(&placed.record)? } else { lines::text(&placed.record) };
         if let Some(line) = line {
-            // A line at a time, so that a reader behind a pipe sees each as it comes.
+            // Each line is flushed, so that the reader of a pipe receives it immediately.
             let mut out = io::stdout().lock();
             writeln!(out, "{line}")?;
             out.flush()?;

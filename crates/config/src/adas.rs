@@ -1,4 +1,5 @@
-//! A file of `lookout adas`: which cameras look forward from a vehicle, and when they warn.
+//! The configuration file of `lookout adas`: the forward-facing cameras, and the times to collision for
+//! warnings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,76 +12,76 @@ use lookout_schema::CameraId;
 
 use crate::{ConfigError, KafkaSettings, expand::Env, file::parse_with, reader::Section};
 
-/// A valid file.
+/// A valid configuration file of `lookout adas`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdasSettings {
-    /// The consumer group: those of one group share the cameras.
+    /// The consumer group. Processes of one group share the cameras.
     pub group: String,
-    /// Age above which a record warns of nothing.
+    /// Age above which a record raises no warning.
     pub latency_budget: Duration,
     pub publish_tracks: bool,
-    /// Where `/healthz` and `/metrics` are served; none serves them nowhere.
+    /// Listen address of `/healthz` and `/metrics`; `None` if they are not served.
     pub http: Option<SocketAddr>,
     pub kafka: KafkaSettings,
-    /// By id.
+    /// Settings of individual cameras, by id.
     pub cameras: BTreeMap<CameraId, ForwardSettings>,
-    /// Of all cameras that have no own; none leaves them alone.
+    /// Settings of all other cameras; `None` if other cameras are ignored.
     pub others: Option<ForwardSettings>,
 }
 
-/// A camera that looks forward from a vehicle.
+/// Settings of a forward-facing camera of a vehicle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForwardSettings {
     pub path: PathSettings,
-    /// Labels of the objects that are warned of.
+    /// Labels of the objects that can raise warnings.
     pub labels: BTreeSet<String>,
-    /// Boxes that are lower than this say nothing, in pixels.
+    /// Minimum height of a box, in pixels. Lower boxes are ignored.
     pub min_box_px: f64,
     pub levels: LevelSettings,
 }
 
-/// Where the vehicle goes, in the camera's picture.
+/// The vehicle's path in the camera's image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PathSettings {
-    /// Drawn into it.
+    /// A corridor that the file gives in image coordinates.
     Drawn(CorridorSettings),
-    /// Calculated, and distances with it.
+    /// A corridor that is calculated from the camera's mounting, which also allows distances to be estimated.
     Calibrated(Calibration),
 }
 
-/// A trapezoid from the picture's lower edge up, in parts of the picture's width and height.
+/// A trapezoid that starts at the lower edge of the image, in fractions of the image's width and height.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CorridorSettings {
-    /// Left and right end at the picture's lower edge.
+    /// Left and right end at the lower edge of the image.
     pub bottom: [f64; 2],
-    /// Left and right end at the height of `top_y`.
+    /// Left and right end at `top_y`.
     pub top: [f64; 2],
     pub top_y: f64,
 }
 
-/// How a camera is mounted, above flat ground.
+/// Mounting of a camera, for flat ground.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
     pub height_m: f64,
-    /// Downwards.
+    /// Positive if the camera points down.
     pub pitch_deg: f64,
-    /// To the right of where the vehicle goes.
+    /// Positive if the camera points to the right of the driving direction.
     pub yaw_deg: f64,
     pub lens: Lens,
-    /// How wide the way is that the vehicle needs.
+    /// Width of the vehicle's corridor.
     pub corridor_m: f64,
 }
 
-/// How wide a camera sees.
+/// Focal length or field of view of a camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Lens {
-    /// In pixels of the source frame.
+    /// Focal length in pixels of the source frame.
     FocalPx(f64),
-    /// Horizontal field of view.
+    /// Horizontal field of view in degrees.
     HfovDeg(f64),
 }
 
-/// Times to collision below which it warns, in seconds, longest first.
+/// Times to collision, in seconds, below which alerts of each level are raised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LevelSettings {
     pub info_ttc_s: Option<f64>,
@@ -89,7 +90,8 @@ pub struct LevelSettings {
 }
 
 impl Default for CorridorSettings {
-    /// A vehicle's way of 2.4 m as a level camera 1.3 m above the ground sees it that sees 60 degrees wide at 16:9.
+    /// Returns the image of a 2.4 m wide corridor for a level camera that is 1.3 m above the ground and has a
+    /// horizontal field of view of 60 degrees and an aspect ratio of 16:9.
     fn default() -> Self {
         Self { bottom: [0.24, 0.76], top: [0.474, 0.526], top_y: 0.55 }
     }
@@ -113,19 +115,19 @@ impl Default for ForwardSettings {
     }
 }
 
-/// What stands for all cameras that have no own settings.
+/// The `id` that matches all cameras without settings of their own.
 const OTHERS: &str = "*";
 
 impl AdasSettings {
-    /// The settings of `camera`; none where it is not one to be watched.
+    /// Returns the settings of `camera`, or `None` if the camera is ignored.
     pub fn of(&self, camera: &CameraId) -> Option<&ForwardSettings> {
         self.cameras.get(camera).or(self.others.as_ref())
     }
 
-    /// Reads a file's text. `env` gives the value of an environment variable.
+    /// Parses the text of a file. `env` returns the value of an environment variable.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// Returns all errors of the file.
     pub fn parse(file: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         parse_with(file, text, env as Env<'_>, Self::read)
     }
@@ -156,7 +158,7 @@ impl AdasSettings {
     }
 }
 
-/// The cameras by their ids, and what stands for all others.
+/// Reads the settings of individual cameras by id, and those of all other cameras.
 fn read_cameras(root: &Section<'_, '_>) -> (BTreeMap<CameraId, ForwardSettings>, Option<ForwardSettings>) {
     let no_camera = "there is no camera; add a `[[camera]]` with the camera's `id`, or with `id = \"*\"` for all \
                      cameras";
@@ -167,7 +169,7 @@ fn read_cameras(root: &Section<'_, '_>) -> (BTreeMap<CameraId, ForwardSettings>,
     }
     let sections: Vec<_> =
         sections.into_iter().flatten().map(|section| (section.text("id"), section)).collect();
-    // What stands for all is what each begins with, wherever it stands.
+    // Every camera inherits from the `*` entry, even if that entry is not the first.
     let first = sections.iter().position(|(id, _)| id.as_deref() == Some(OTHERS));
     let others = first.map(|i| ForwardSettings::read(&sections[i].1, &ForwardSettings::default()));
     let base = others.clone().unwrap_or_default();
@@ -275,7 +277,7 @@ impl CorridorSettings {
 }
 
 impl Calibration {
-    /// None where nothing is said of it.
+    /// Returns `None` if none of its keys is set.
     fn read(section: &Section<'_, '_>, base: PathSettings) -> Option<Self> {
         let base = match base {
             PathSettings::Calibrated(base) => Some(base),

@@ -1,4 +1,4 @@
-//! `[[camera]]`: a camera, or a file that stands for one.
+//! `[[camera]]`: a camera, or a file that is used as one.
 
 use std::{num::NonZeroUsize, path::Path, time::Duration};
 
@@ -6,73 +6,75 @@ use lookout_schema::{CameraId, CameraSpec, Region};
 
 use crate::{SourceUri, reader::Section};
 
-/// A camera.
+/// Settings of a camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraSettings {
     pub id: CameraId,
     pub uri: SourceUri,
-    /// Frames a second at most; the others are dropped.
+    /// Maximum frame rate in frames per second. Frames above it are dropped.
     pub fps: Option<f64>,
-    /// Begin a file again when it has ended.
+    /// Whether a file restarts when it ends.
     pub loop_file: bool,
-    /// Frames per second of a file that does not say when its frames are to be shown.
+    /// Frame rate of a file without timestamps.
     pub file_fps: f64,
-    /// Where the video is decoded.
+    /// Whether the video is decoded on the CPU or the GPU.
     pub decoder: DecoderChoice,
     pub rtsp_transport: RtspTransport,
-    /// Whether an `rtsps://` camera has to show a certificate that this machine trusts for its name. Most
-    /// cameras come with one that they signed themselves.
+    /// Whether an `rtsps://` camera must present a certificate that this machine trusts for the camera's host
+    /// name. Most cameras are delivered with a self-signed certificate.
     pub tls_verify: bool,
     /// Length of the RTSP jitter buffer.
     pub jitter_buffer: Duration,
-    /// Time without a frame after which the camera is connected anew.
+    /// Time without a frame after which the camera is reconnected.
     pub stall_timeout: Duration,
-    /// Time for the first frame of a connection to come.
+    /// Maximum time until the first frame of a connection.
     pub connect_timeout: Duration,
     pub retry: RetrySettings,
-    /// Frames that may wait for a batch.
+    /// Maximum number of frames that wait for a batch.
     pub queue: NonZeroUsize,
-    /// Detections are kept if the center of their box is in one of these regions of the image. Empty: no restriction.
+    /// Only detections whose box center is in one of these regions are published. If empty, there is no
+    /// restriction.
     pub regions: Vec<Region>,
-    /// Labels of the detections that are kept; all if there are none.
+    /// Labels of the detections that are published. If empty, all are published.
     pub classes: Vec<String>,
-    /// Of two cameras the one with the lower priority is the first to be looked at less often; 0 to 100.
+    /// 0 to 100. Load shedding skips frames of cameras with a low priority first.
     pub priority: u8,
-    /// Frames of a file that may be between its decoder and the broker's answer.
+    /// Maximum number of frames of a file between the decoder and the broker's acknowledgment.
     pub max_in_flight: NonZeroUsize,
 }
 
-/// What ffmpeg takes for raw streams as well.
+/// Default of `file_fps`; ffmpeg assumes the same rate for raw streams.
 const USUAL_FPS: f64 = 25.0;
 
-/// Where a camera's video is decoded.
+/// Whether a camera's video is decoded on the CPU or the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DecoderChoice {
-    /// The default: on the GPU where GStreamer's nvcodec plugin offers a decoder and it works, on the CPU otherwise.
+    /// On the GPU if GStreamer's nvcodec plugin has a decoder for the stream and it works, otherwise on the
+    /// CPU.
     #[default]
     Auto,
     Cpu,
-    /// On the GPU only; a camera whose video cannot be decoded there has failed.
+    /// On the GPU only. A camera whose video cannot be decoded there fails.
     Gpu,
 }
 
-/// How the RTP packets of an RTSP camera travel.
+/// The transport of the RTP packets of an RTSP camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RtspTransport {
     Tcp,
     Udp,
 }
 
-/// When a camera that failed is connected anew: after `first`, then half as long again each time up to
-/// `max`, each wait shortened at random by up to a half. After a login that was refused the first wait is `login`.
+/// Back-off between the connection attempts of a camera. The first wait is `first`. Each further wait is 1.5
+/// times as long, up to `max`, and each is randomly shortened by up to half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
     pub first: Duration,
     pub max: Duration,
-    /// First wait after the camera refused user name or password; doubles up to half an hour.
+    /// First wait after the camera rejected the user name or password. It doubles up to half an hour.
     pub login: Duration,
-    /// Tries without a frame after which a camera is given up; none goes on for ever. A file is never
-    /// tried again.
+    /// Number of consecutive attempts without a frame after which the camera fails permanently; `None` for no
+    /// limit. Files are never retried.
     pub attempts: Option<u32>,
 }
 

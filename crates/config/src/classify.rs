@@ -1,4 +1,4 @@
-//! `[classify]`: a second network, which names what a detector has found.
+//! `[classify]`: the secondary classifier.
 
 use std::path::Path;
 
@@ -8,16 +8,17 @@ use crate::{
     reader::{Section, not_one_of},
 };
 
-/// A classifier for the detections' crops.
+/// Settings of the secondary classifier, which runs on crops of the detections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassifySettings {
-    /// The classifier; it runs where and as the detector does.
+    /// The classifier. It uses the device and the precision of the detector.
     pub network: ModelSettings,
-    /// Detections of these classes are looked at, by the detector's labels; all where there are none.
+    /// Labels of the detector whose detections are classified. If empty, all are classified.
     pub classes: Vec<String>,
-    /// What is cut out besides the box on each side, as a part of the box's own side.
+    /// Margin around the box on each side, as a fraction of the box's width and height.
     pub margin: f32,
-    /// Boxes that are narrower or lower than this are passed over, in pixels of the detector's input.
+    /// Minimum width and height of a box, in pixels of the detector's input. Smaller boxes are not
+    /// classified.
     pub min_side: f32,
 }
 

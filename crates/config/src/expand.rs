@@ -1,9 +1,10 @@
-//! `${NAME}` and `${NAME:-default}` in the texts of a pipeline file.
+//! Expansion of `${NAME}` and `${NAME:-default}` in the strings of a configuration file.
 
-/// Reads an environment variable; an argument, so that tests need not change their own environment.
+/// Returns the value of an environment variable. It is an argument so that tests need not change the
+/// environment.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A piece of a text.
+/// A part of an expanded string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
     Plain(String),
@@ -11,7 +12,7 @@ pub(crate) enum Piece {
     Value(String),
 }
 
-/// Splits a text into what stands there and what its variables stand for. `$${` is a plain `${`.
+/// Splits a string into literal text and the values of its variables. `$${` is a literal `${`.
 pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
@@ -63,13 +64,14 @@ pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// Whether `name` names a secret: a file in a folder, and never one outside of it.
+/// Returns whether `name` is a valid name of a secret. A valid name cannot refer to a file outside the
+/// secrets folder.
 fn is_secret(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// The pieces put together.
+/// Concatenates the pieces.
 pub(crate) fn join(pieces: Vec<Piece>) -> String {
     pieces
         .into_iter()

@@ -1,4 +1,4 @@
-//! Files: what each is for, and its text to settings.
+//! Reading of configuration files of each kind.
 
 use std::{
     env, fs, io,
@@ -15,7 +15,7 @@ use crate::{
     reader::{Reader, Section},
 };
 
-/// Why a file gives no settings.
+/// The error of a file that cannot be read or is invalid.
 #[derive(Debug, Error)]
 pub enum ReadError {
     #[error("`{}` cannot be read: {source}", file.display())]
@@ -24,7 +24,7 @@ pub enum ReadError {
     Config(#[from] ConfigError),
 }
 
-/// What a file may be.
+/// Settings of a file whose kind is not known in advance.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnySettings<R> {
     Pipeline(Box<PipelineSettings>),
@@ -32,12 +32,12 @@ pub enum AnySettings<R> {
     Adas(Box<AdasSettings>),
 }
 
-/// Reads the pipeline `file`, with the variables of this process's environment.
+/// Reads a pipeline file. Variables are expanded from the environment of the process.
 pub fn read(file: &Path) -> Result<PipelineSettings, ReadError> {
     Ok(parse(file, &text(file)?, &variable)?)
 }
 
-/// Reads a monitor's `file`, as [`read`] does a pipeline's. `readers` are the known kinds of rules.
+/// Reads a file of `lookout monitor`. Variables are expanded from the environment of the process.
 pub fn read_monitor<K: RuleReader>(
     file: &Path,
     readers: &[K],
@@ -45,21 +45,22 @@ pub fn read_monitor<K: RuleReader>(
     Ok(parse_monitor(file, &text(file)?, &variable, readers)?)
 }
 
-/// Reads a file of `lookout adas`, as [`read`] does a pipeline's.
+/// Reads a file of `lookout adas`. Variables are expanded from the environment of the process.
 pub fn read_adas(file: &Path) -> Result<AdasSettings, ReadError> {
     Ok(AdasSettings::parse(file, &text(file)?, &variable)?)
 }
 
-/// Reads a `file` of any type. `readers` are the known kinds of the monitor's rules.
+/// Reads a file of any kind. Variables are expanded from the environment of the process.
 pub fn read_any<K: RuleReader>(file: &Path, readers: &[K]) -> Result<AnySettings<K::Rule>, ReadError> {
     Ok(parse_any(file, &text(file)?, &variable, readers)?)
 }
 
-/// Reads a file's text as what it is, by the table that only such a file has; one that has none of them is taken for a
-/// pipeline, whose reader says what is wrong.
+/// Parses the text of a file of any kind. The kind follows from the table that only files of this kind have:
+/// `[model]`, `[monitor]` or `[adas]`. A file with none of them is parsed as a pipeline file, which reports
+/// what is missing.
 ///
 /// # Errors
-/// Every mistake of the file.
+/// Returns all errors of the file.
 pub fn parse_any<K: RuleReader>(
     file: &Path,
     text: &str,
@@ -79,7 +80,7 @@ pub fn parse_any<K: RuleReader>(
     })
 }
 
-/// Reads a file's text by `read`, which takes its root and its folder.
+/// Parses the text of a file with `read`, which receives the root table and the file's folder.
 pub(crate) fn parse_with<T>(
     file: &Path,
     text: &str,

@@ -1,28 +1,31 @@
-//! `[fleet]`: a worker among others, whose cameras are the registry's.
+//! `[fleet]`: settings of a worker that shares the cameras of the registry with other workers.
 
 use std::{path::Path, path::PathBuf, time::Duration};
 
 use crate::reader::Section;
 
-/// A worker among others, whose cameras are the registry's.
+/// Settings of a worker that shares the cameras of the registry with other workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetSettings {
-    /// Partitions of the registry where it has to be created; that many workers can share it.
+    /// Partitions of the registry topic if the worker creates it: the number of workers that can share the
+    /// cameras.
     pub partitions: u16,
-    /// How long a worker may be out of reach before its cameras are another's.
+    /// How long a worker may be unable to reach Kafka before other workers take over its cameras.
     pub session_timeout: Duration,
-    /// Whether a worker that comes back within the session timeout has the cameras that it had.
+    /// Whether the worker is a static group member, which keeps its cameras if it restarts within the session
+    /// timeout.
     pub static_member: bool,
-    /// The most cameras that this worker watches.
+    /// Maximum number of cameras that this worker runs.
     pub max_cameras: Option<usize>,
-    /// Where `${secret:NAME}` is looked up: a folder with a file of that name, or a file of `NAME = "..."`.
+    /// Where `${secret:NAME}` is looked up: a folder with one file per secret, or a file with lines
+    /// `NAME = "..."`.
     pub secrets: Option<PathBuf>,
-    /// What the names of the environment variables begin with that the registry's cameras may name.
+    /// Prefix of the environment variables that cameras of the registry may use.
     pub env_prefix: String,
 }
 
 impl FleetSettings {
-    /// Partitions where nobody says how many.
+    /// Default of `partitions`.
     pub const PARTITIONS: u16 = 24;
 
     pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Self {
@@ -41,7 +44,7 @@ impl FleetSettings {
         settings
     }
 
-    /// How often a worker tells the group that it is there.
+    /// Returns the interval of the heartbeats to the group coordinator.
     pub fn heartbeat(&self) -> Duration {
         (self.session_timeout / 6).min(Duration::from_secs(3))
     }

@@ -1,4 +1,4 @@
-//! `[kafka]`: where the records go.
+//! `[kafka]`: brokers, topics and the client's settings.
 
 use std::{
     num::NonZeroUsize,
@@ -9,36 +9,40 @@ use lookout_schema::{RecordFormat, Topics};
 
 use crate::{Secret, reader::Section};
 
-/// Where the records go.
+/// Settings of the Kafka clients and topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     pub brokers: Brokers,
     pub topics: Topics,
-    /// How the records are written; readers take either.
+    /// Format of the records that are written. Readers accept both formats.
     pub format: RecordFormat,
-    /// Partitions of a topic that has to be created; 0 takes the broker's default.
+    /// Partitions of topics that have to be created; 0 selects the broker's default.
     pub partitions: u16,
-    /// Replicas of a topic that has to be created; 0 takes the broker's default.
+    /// Replication factor of topics that have to be created; 0 selects the broker's default.
     pub replication: u16,
-    /// Records of live cameras that may wait for the broker; beyond it the oldest expire.
+    /// Maximum number of records of live cameras that wait for the broker. If it is exceeded, the oldest
+    /// expire.
     pub buffer_records: NonZeroUsize,
-    /// The file with the password of the SASL user. It is read again while clients run.
+    /// File with the password of the SASL user. It is read again periodically while clients run.
     pub password_file: Option<PathBuf>,
-    /// librdkafka's own settings, passed on as they are.
+    /// librdkafka's own settings, passed on unchanged.
     pub client: Vec<(String, Secret)>,
 }
 
-/// The brokers to begin with.
+/// The bootstrap brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Brokers {
-    /// librdkafka's cluster inside the process, for trying out: it keeps nothing.
+    /// librdkafka's mock cluster inside the process, for trials. It stores records in memory only.
     Embedded,
     /// `host:port,...`
     Servers(String),
 }
 
 impl Brokers {
-    /// Reads `host:port,...`; what is wrong with it otherwise.
+    /// Parses `host:port,...`.
+    ///
+    /// # Errors
+    /// Returns a description of the first invalid entry.
     pub fn servers(text: &str) -> Result<Self, String> {
         for server in text.split(',').map(str::trim) {
             let port = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
@@ -50,7 +54,8 @@ impl Brokers {
     }
 }
 
-/// Settings on which the ledger's promises rest, with what stands for them.
+/// librdkafka's settings that the ledger depends on and that cannot be set in `[kafka.client]`, each with a
+/// hint.
 const OURS: [(&str, &str); 6] = [
     ("bootstrap.servers", "set `brokers` in [kafka]"),
     ("metadata.broker.list", "set `brokers` in [kafka]"),

@@ -1,9 +1,9 @@
-//! Pipeline files and recipes: TOML to validated settings.
+//! Configuration files: TOML to validated settings.
 //!
-//! A monitor's file is read alike, by [`read_monitor`] and [`parse_monitor`], and a recipe by [`read_recipe`] and
-//! [`parse_recipe`]. [`read`] takes a pipeline file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
-//! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
-//! nothing checks them again.
+//! [`read`] reads a pipeline file, [`read_monitor`] and [`read_adas`] the files of the consumers, and
+//! [`read_recipe`] a training recipe. [`parse`] and the other parse functions take the text of a file and do
+//! no I/O. All errors of a file are reported at once, each with its line, the path of its key, what is wrong
+//! and what to do. The returned settings are valid and need no further checks.
 
 mod adas;
 mod camera;

@@ -1,25 +1,25 @@
-//! What is wrong with a pipeline file.
+//! Errors of configuration files.
 
 use std::{fmt, path::PathBuf};
 
 use thiserror::Error;
 
-/// One mistake.
+/// One error in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Line in the file, from 1.
     pub line: usize,
-    /// Path of the key, such as `camera[2].uri`; empty where the file is no TOML.
+    /// Path of the key, such as `camera[2].uri`; empty if the file is not valid TOML.
     pub key: String,
     /// What is wrong and what to do.
     pub what: String,
 }
 
-/// All mistakes of one file.
+/// All errors of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError {
     pub file: PathBuf,
-    /// By line; never empty.
+    /// Sorted by line; never empty.
     pub mistakes: Vec<Mistake>,
 }
 

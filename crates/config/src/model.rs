@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::reader::{Section, not_one_of};
 
-/// The networks that can be named: classifiers, then detectors, smallest first. The plain ones are there to see what
-/// the shortcuts of the others do; nobody publishes weights of them.
+/// The built-in networks: classifiers, then detectors, smallest first. The plain networks have no shortcut
+/// connections and are for comparison with the ResNets; no published weights exist for them.
 pub const ARCHS: [&str; 12] = [
     "resnet18",
     "resnet34",
@@ -27,71 +27,70 @@ pub const ARCHS: [&str; 12] = [
     "fasterrcnn_resnet50_fpn_v2",
 ];
 
-/// The `arch` of a network that comes as a TorchScript module.
+/// The `arch` of TorchScript modules.
 pub const TORCHSCRIPT: &str = "torchscript";
 
-/// Those of [`ARCHS`] that name classes of a whole picture.
+/// The classifiers in [`ARCHS`].
 pub const CLASSIFIERS: [&str; 7] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4], ARCHS[5], ARCHS[6]];
 
-/// The network.
+/// Settings of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSettings {
     /// One of [`ARCHS`], or [`TORCHSCRIPT`].
     pub arch: String,
-    /// `torchvision`, `random:SEED`, or an absolute path to a `.pth` or `.safetensors` file; of
-    /// [`TORCHSCRIPT`] to the module.
+    /// `torchvision`, `random:SEED`, or an absolute path to a `.pth` or `.safetensors` file. For
+    /// [`TORCHSCRIPT`], an absolute path to the module.
     pub weights: String,
-    /// What a [`TORCHSCRIPT`] module gives; none for all others.
+    /// Output of a [`TORCHSCRIPT`] module; `None` for built-in networks.
     pub output: Option<OutputKind>,
     pub device: Device,
     pub precision: Precision,
-    /// The network's input; none takes the network's usual one.
+    /// Size of the network's input; `None` selects the network's default.
     pub input: Option<Size>,
-    /// Inputs for a device that is too slow for `input`, the largest first; each has fewer pixels than the one before.
+    /// Input sizes for a device that is too slow for `input`, in descending order of their number of pixels.
     pub smaller_inputs: Vec<Size>,
-    /// How a frame comes into the input; none takes the network's usual way.
+    /// Resize mode; `None` selects the network's default.
     pub fit: Option<FitSetting>,
-    /// Names of the classes, a line each; none takes those that belong to the weights.
+    /// Text file with one class name per line; `None` selects the class names that belong to the weights.
     pub labels: Option<PathBuf>,
-    /// What a class or a detection has to score to be told, 0 to 1; none takes 0 for classifiers and 0.5 for
-    /// detectors.
+    /// Minimum score of the published classes and detections, 0 to 1; `None` selects 0 for classifiers and
+    /// 0.5 for detectors.
     pub score_threshold: Option<f32>,
-    /// Of two detections of a class whose intersection over union is above this, the better one is told; none
-    /// takes torchvision's for the network.
+    /// IoU threshold of NMS; `None` selects torchvision's default for the network.
     pub nms_iou: Option<f64>,
-    /// How many detections of a picture are told at most; none takes torchvision's number.
+    /// Maximum number of detections per image; `None` selects torchvision's default.
     pub max_detections: Option<usize>,
-    /// How many candidates of each of a detector's scales are looked at; none takes torchvision's number.
+    /// Maximum number of candidates per feature level of a detector; `None` selects torchvision's default.
     pub candidates_per_level: Option<usize>,
-    /// How many classes of a picture a classifier names.
+    /// Number of classes per image that a classifier returns.
     pub top_k: usize,
-    /// CPU threads of the network; none takes all cores.
+    /// CPU threads of the network; `None` uses all cores.
     pub threads: Option<usize>,
-    /// Batches that are looked at side by side; none takes what is fastest.
+    /// Number of batches that are processed in parallel; `None` selects the fastest value.
     pub streams: Option<usize>,
 }
 
-/// Where the network runs.
+/// The device that runs the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The first GPU, or the CPU where there is none.
+    /// The first GPU, or the CPU if there is no GPU.
     Auto,
     Cpu,
     Cuda(usize),
 }
 
-/// In what numbers the network computes.
+/// The dtype in which the network computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// bf16 where the device computes it natively, else fp32.
+    /// bf16 if the device supports it natively, otherwise fp32.
     Auto,
     Fp32,
     Bf16,
-    /// On GPUs only.
+    /// GPUs only.
     Fp16,
 }
 
-/// How a frame comes into the network's input.
+/// The resize mode: how a frame is brought to the size of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FitSetting {
     Letterbox,
@@ -99,16 +98,16 @@ pub enum FitSetting {
     Stretch,
 }
 
-/// What a TorchScript module gives.
+/// The output of a TorchScript module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputKind {
-    /// `[N, K]`
+    /// Logits, `[N, K]`.
     Logits,
-    /// Of each picture boxes `[M, 4]`, scores `[M]` and labels `[M]`.
+    /// For each image, boxes `[M, 4]`, scores `[M]` and labels `[M]`.
     BoxesScoresLabels,
 }
 
-/// A text that names none of what it should.
+/// The error of a text that is not one of the valid names.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid {what}; valid values are {known}")]
 pub struct UnknownName {
@@ -177,7 +176,7 @@ impl FromStr for FitSetting {
 }
 
 impl ModelSettings {
-    /// A network's settings from what names it, all else as where a pipeline file says nothing.
+    /// Returns the settings of a network with the defaults of a pipeline file.
     pub fn named(arch: &str, weights: &str) -> Self {
         Self {
             arch: arch.into(),
@@ -199,7 +198,7 @@ impl ModelSettings {
         }
     }
 
-    /// Whether the network names a whole picture's classes and finds no boxes.
+    /// Returns whether the network is a classifier.
     pub fn is_classifier(&self) -> bool {
         CLASSIFIERS.contains(&self.arch.as_str()) || self.output == Some(OutputKind::Logits)
     }
@@ -281,7 +280,7 @@ impl ModelSettings {
     }
 }
 
-/// The inputs for a device that is too slow; `fixed` where the network has one input only.
+/// Reads `smaller_inputs`. `fixed` is true if the network supports only one input size.
 fn smaller_inputs(
     section: &Section<'_, '_>,
     input: Option<Size>,
@@ -355,7 +354,7 @@ pub(crate) fn weights(section: &Section<'_, '_>, text: String, base: &Path) -> O
     Some(path.to_string_lossy().into_owned())
 }
 
-/// The file of a TorchScript module.
+/// Returns the path of a TorchScript module.
 fn module(section: &Section<'_, '_>, text: &str, base: &Path) -> Option<String> {
     let path = base.join(text);
     if !matches!(path.extension().and_then(|e| e.to_str()), Some("pt" | "ts" | "pth")) {
@@ -386,7 +385,10 @@ fn fit(section: &Section<'_, '_>) -> Option<FitSetting> {
     known
 }
 
-/// Reads `WIDTHxHEIGHT`; what is wrong with it otherwise.
+/// Parses an input size `WIDTHxHEIGHT`.
+///
+/// # Errors
+/// Returns a description of the error.
 pub fn input_size(text: &str) -> Result<Size, String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     let size = sides.map(|(width, height)| Size { width, height });

@@ -1,4 +1,4 @@
-//! A pipeline file as a whole.
+//! Pipeline files.
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     SnapshotSettings, expand::Env, file::parse_with, reader::Section,
 };
 
-/// A valid pipeline.
+/// A valid pipeline file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineSettings {
     pub name: String,
@@ -19,48 +19,53 @@ pub struct PipelineSettings {
     pub batch: BatchSettings,
     pub kafka: KafkaSettings,
     pub worker: WorkerSettings,
-    /// None publishes no pictures.
+    /// `None` if no snapshots are published.
     pub snapshots: Option<SnapshotSettings>,
-    /// Each with its own id; none where they are the registry's, and at least one otherwise.
+    /// The cameras, each with its own id. Empty if the cameras are those of the registry; otherwise there is
+    /// at least one.
     pub cameras: Vec<CameraSettings>,
-    /// There where the cameras are those that workers share.
+    /// Set if the cameras are those of the registry.
     pub fleet: Option<FleetSettings>,
 }
 
-/// `[infer]`: which frames the network looks at.
+/// `[infer]`: which frames the network processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InferSettings {
-    /// Every so many frames of a camera; the others are dropped.
+    /// N to process every Nth frame of a camera. The other frames are dropped.
     pub interval: NonZeroU32,
 }
 
-/// `[batch]`: when a batch is closed.
+/// `[batch]`: how frames are collected into batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Frames in a batch at most; see [`BatchSettings::largest`].
+    /// Maximum number of frames in a batch; see [`BatchSettings::largest`].
     pub max_size: Option<usize>,
-    /// How long a frame may wait for others while the device is busy.
+    /// How long a frame waits for others to fill the batch while the device is busy.
     pub max_wait: Duration,
-    /// Age at which a live frame is dropped rather than looked at.
+    /// Age above which frames of live cameras are dropped.
     pub max_age: Duration,
 }
 
-/// `[worker]`: the process.
+/// `[worker]`: settings of the worker process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerSettings {
-    /// None takes the host's name.
+    /// `None` selects the host name.
     pub id: Option<WorkerId>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served; none serves them nowhere.
+    /// Listen address of `/healthz`, `/readyz` and `/metrics`; `None` if they are not served.
     pub http: Option<SocketAddr>,
-    /// How long a stopping worker may take to bring its frames to the broker.
+    /// How long a worker that is stopping may take to publish its in-flight frames.
     pub drain: Duration,
     pub status_interval: Duration,
-    /// Age of frames above which cameras are looked at less often, those of low priority first.
+    /// Age of live frames above which the worker processes fewer frames, of cameras with a low priority
+    /// first.
     pub latency_budget: Option<Duration>,
 }
 
-/// Reads a pipeline file. Relative paths in it start from the file's folder; `env` gives the value of an
-/// environment variable.
+/// Parses the text of a pipeline file. Relative paths in it are relative to the file's folder. `env` returns
+/// the value of an environment variable.
+///
+/// # Errors
+/// Returns all errors of the file.
 pub fn parse(
     file: &Path,
     text: &str,
@@ -165,7 +170,7 @@ impl InferSettings {
     }
 }
 
-/// What goes together with the registry's cameras.
+/// Checks the settings that `cameras = "registry"` requires or excludes.
 fn check_shared(
     root: &Section<'_, '_>,
     own_cameras: bool,
@@ -190,7 +195,8 @@ fn check_shared(
 }
 
 impl BatchSettings {
-    /// Frames in a batch at most. A GPU needs more of them at a time than a CPU to be busy.
+    /// Returns the maximum number of frames in a batch. The default is higher on a GPU, which needs larger
+    /// batches to be fully used.
     pub fn largest(&self, on_gpu: bool) -> usize {
         self.max_size.unwrap_or(if on_gpu { 64 } else { 8 })
     }

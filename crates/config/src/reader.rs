@@ -1,4 +1,4 @@
-//! Reads a TOML table key by key and notes every mistake, where serde would stop at the first.
+//! Reads a TOML table key by key and collects all errors. serde would stop at the first one.
 
 use std::{
     cell::RefCell,
@@ -22,7 +22,7 @@ use crate::{
     mistake::Mistake,
 };
 
-/// The file being read, and the mistakes found so far.
+/// The file that is being read, and the errors found so far.
 pub(crate) struct Reader<'a> {
     text: &'a str,
     env: Env<'a>,
@@ -34,13 +34,13 @@ impl<'a> Reader<'a> {
         Self { text, env, mistakes: RefCell::default() }
     }
 
-    /// Notes a mistake at a byte of the file.
+    /// Adds an error at a byte offset of the file.
     pub(crate) fn note(&self, at: usize, key: impl Into<String>, what: impl Into<String>) {
         let line = 1 + self.text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
         self.mistakes.borrow_mut().push(Mistake { line, key: key.into(), what: what.into() });
     }
 
-    /// The mistakes, by line.
+    /// Returns the errors, sorted by line.
     pub(crate) fn into_mistakes(self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort_by_key(|mistake| mistake.line);
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A table of the file. Keys that nobody asked for are mistakes; see [`Section::finish`].
+/// A table of the file. Keys that were never read are unknown keys; see [`Section::finish`].
 pub struct Section<'r, 'a> {
     reader: &'r Reader<'a>,
     path: String,
@@ -66,7 +66,7 @@ impl<'r, 'a> Section<'r, 'a> {
         Self { reader, path, at, table, asked: RefCell::default() }
     }
 
-    /// Notes that `key` is wrong.
+    /// Adds an error for `key`.
     pub fn note(&self, key: &str, what: impl Into<String>) {
         let at = self.table.and_then(|t| t.get(key)).map_or(self.at, |value| value.span().start);
         self.reader.note(at, self.key(key), what);
@@ -85,12 +85,12 @@ impl<'r, 'a> Section<'r, 'a> {
         self.table?.get(key)
     }
 
-    /// Whether `key` is there, whatever it is.
+    /// Returns whether `key` is set, with any type of value.
     pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Notes that `key` is needed where it is not there at all.
+    /// Adds an error if the required `key` is not set.
     pub fn need(&self, key: &str, what: impl Into<String>) {
         if self.table.is_none_or(|table| !table.contains_key(key)) {
             self.note(key, what);
@@ -101,7 +101,7 @@ impl<'r, 'a> Section<'r, 'a> {
         self.note(key, format!("expected {want}, found a TOML {}", got.type_str()));
     }
 
-    /// A table; an absent one reads as empty.
+    /// Returns a table. An absent table is returned as an empty one.
     pub(crate) fn section(&self, key: &'static str) -> Section<'r, 'a> {
         let value = self.get(key);
         let table = value.and_then(|value| match value.get_ref() {
@@ -114,13 +114,13 @@ impl<'r, 'a> Section<'r, 'a> {
         Section::new(self.reader, self.key(key), value.map_or(self.at, |v| v.span().start), table)
     }
 
-    /// A table that may be left out.
+    /// Returns an optional table, or `None` if it is absent.
     pub(crate) fn optional_section(&self, key: &'static str) -> Option<Section<'r, 'a>> {
         let section = self.section(key);
         section.table.is_some().then_some(section)
     }
 
-    /// An array of tables, `[[key]]`; none where it is absent or something else.
+    /// Reads an array of tables, `[[key]]`. Returns `None` if it is absent or has another type.
     pub(crate) fn sections(&self, key: &'static str) -> Option<Vec<Section<'r, 'a>>> {
         let value = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
@@ -143,7 +143,7 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(sections)
     }
 
-    /// A text, its variables told apart.
+    /// Reads a string, with the values of its variables as separate pieces.
     pub(crate) fn pieces(&self, key: &'static str) -> Option<Vec<Piece>> {
         let value = self.get(key)?;
         let DeValue::String(text) = value.get_ref() else {
@@ -153,17 +153,17 @@ impl<'r, 'a> Section<'r, 'a> {
         expand(text, self.reader.env).map_err(|what| self.note(key, what)).ok()
     }
 
-    /// A text with its variables put in.
+    /// Reads a string with its variables expanded.
     pub fn text(&self, key: &'static str) -> Option<String> {
         self.pieces(key).map(join)
     }
 
-    /// A text that another type reads.
+    /// Reads a string and parses it as `T`.
     pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, key: &'static str) -> Option<T> {
         self.text(key)?.parse().map_err(|error: T::Err| self.note(key, error.to_string())).ok()
     }
 
-    /// One of some names.
+    /// Reads a string that must be one of the names in `choices`.
     pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
@@ -183,7 +183,7 @@ impl<'r, 'a> Section<'r, 'a> {
         None
     }
 
-    /// A whole number within `range`.
+    /// Reads a whole number within `range`.
     pub fn integer(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(key)?;
         let DeValue::Integer(digits) = value.get_ref() else {
@@ -199,7 +199,7 @@ impl<'r, 'a> Section<'r, 'a> {
         within
     }
 
-    /// A number within `range`.
+    /// Reads a number within `range`.
     pub fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.get(key)?;
         let Some(text) = digits(value.get_ref()) else {
@@ -213,7 +213,7 @@ impl<'r, 'a> Section<'r, 'a> {
         within
     }
 
-    /// An array; none where it is absent or something else.
+    /// Reads an array. Returns `None` if it is absent or has another type.
     fn array(&self, key: &'static str, want: &str) -> Option<&'r [Spanned<DeValue<'a>>]> {
         let value = self.get(key)?;
         if let DeValue::Array(items) = value.get_ref() {
@@ -223,12 +223,12 @@ impl<'r, 'a> Section<'r, 'a> {
         None
     }
 
-    /// Notes that an item of an array is wrong.
+    /// Adds an error for an item of an array.
     fn note_item(&self, key: &str, i: usize, item: &Spanned<DeValue<'_>>, what: impl Into<String>) {
         self.reader.note(item.span().start, format!("{}[{i}]", self.key(key)), what);
     }
 
-    /// An array of texts with their variables put in.
+    /// Reads an array of strings with their variables expanded.
     pub fn texts(&self, key: &'static str) -> Option<Vec<String>> {
         let want = "an array of strings in quotes";
         let items = self.array(key, want)?.iter().enumerate();
@@ -247,8 +247,7 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(read.collect())
     }
 
-    /// An array of whole numbers within `range`.
-    /// Networks, such as `10.0.0.0/8`, and single addresses.
+    /// Reads an array of networks, such as `10.0.0.0/8`, and single addresses.
     pub(crate) fn networks(&self, key: &'static str) -> Option<Vec<IpNet>> {
         let read = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
         let networks = self.texts(key)?.into_iter().map(|text| {
@@ -265,11 +264,12 @@ impl<'r, 'a> Section<'r, 'a> {
         networks.collect::<Vec<_>>().into_iter().collect()
     }
 
+    /// Reads an array of whole numbers within `range`.
     pub(crate) fn integers(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Vec<u64>> {
         self.items(key, "a whole number", |text| text.parse().ok().filter(|n| range.contains(n)))
     }
 
-    /// An array of numbers within `range`.
+    /// Reads an array of numbers within `range`.
     pub(crate) fn numbers(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<Vec<f64>> {
         self.items(key, "a number", |text| text.parse().ok().filter(|n| range.contains(n)))
     }
@@ -286,7 +286,7 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(read.collect())
     }
 
-    /// An array of polygons, `[[[x, y], ...], ...]`.
+    /// Reads an array of polygons, `[[[x, y], ...], ...]`.
     pub(crate) fn regions(&self, key: &'static str) -> Option<Vec<Region>> {
         let items = self.array(key, "an array of polygons, `[[[x, y], ...], ...]`,")?.iter().enumerate();
         let read = items.filter_map(|(i, item)| {
@@ -300,7 +300,7 @@ impl<'r, 'a> Section<'r, 'a> {
         Some(read.collect())
     }
 
-    /// An array of points, `[[x, y], ...]`.
+    /// Reads an array of points, `[[x, y], ...]`.
     pub(crate) fn points(&self, key: &'static str) -> Option<Vec<[f32; 2]>> {
         let items = self.array(key, "an array of points, `[[x, y], ...]`,")?;
         let points: Option<Vec<_>> = items.iter().map(corner).collect();
@@ -310,7 +310,7 @@ impl<'r, 'a> Section<'r, 'a> {
         points
     }
 
-    /// An array of so many numbers.
+    /// Reads an array of exactly `N` numbers.
     pub(crate) fn exactly<const N: usize>(&self, key: &'static str) -> Option<[f64; N]> {
         let want = format!("an array of {N} numbers");
         let items = self.array(key, &want)?;
@@ -323,7 +323,7 @@ impl<'r, 'a> Section<'r, 'a> {
         numbers
     }
 
-    /// Where something is served.
+    /// Reads a listen address, IP:PORT.
     pub(crate) fn address(&self, key: &'static str) -> Option<SocketAddr> {
         let text = self.text(key)?;
         let address = text.parse();
@@ -333,12 +333,12 @@ impl<'r, 'a> Section<'r, 'a> {
         address.ok()
     }
 
-    /// A time in milliseconds within `range`.
+    /// Reads a time in milliseconds within `range`.
     pub fn millis(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Duration> {
         self.integer(key, range).map(Duration::from_millis)
     }
 
-    /// Every key of this table with its value as text, for settings that are passed on as they are.
+    /// Returns every key of this table with its value as text, for settings that are passed on unchanged.
     pub(crate) fn pass_through(&self) -> Vec<(String, String)> {
         let Some(table) = self.table else { return Vec::new() };
         let mut settings = Vec::new();
@@ -369,7 +369,7 @@ impl<'r, 'a> Section<'r, 'a> {
         settings
     }
 
-    /// Notes the keys that nobody asked for.
+    /// Adds an error for every key that was never read.
     pub(crate) fn finish(self) {
         let asked = self.asked.borrow();
         for (key, _) in self.table.into_iter().flatten() {
@@ -382,7 +382,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 }
 
-/// The digits of a number, whole or not.
+/// Returns the digits of an integer or a float.
 fn digits<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
     match value {
         DeValue::Integer(digits) => Some(digits.as_str()),
@@ -391,14 +391,14 @@ fn digits<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
     }
 }
 
-/// `[x, y]`
+/// Reads a point `[x, y]`.
 fn corner(value: &Spanned<DeValue<'_>>) -> Option<[f32; 2]> {
     let [x, y] = &value.get_ref().as_array()?[..] else { return None };
     let number = |part: &Spanned<DeValue<'_>>| digits(part.get_ref())?.parse().ok();
     Some([number(x)?, number(y)?])
 }
 
-/// Says that `text` is none of `names`.
+/// Returns the error message for a `text` that is not one of `names`.
 pub(crate) fn not_one_of<'n>(text: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     format!("unknown value `{text}`; {}", suggest(text, "values", names))
 }

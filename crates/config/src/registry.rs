@@ -1,4 +1,4 @@
-//! A camera of the registry, held to the rules of `[[camera]]` in a pipeline file.
+//! Validation of a camera of the registry, by the rules of `[[camera]]` in a pipeline file.
 
 use std::{collections::BTreeMap, env, fs, path::Path, path::PathBuf};
 
@@ -11,23 +11,26 @@ use crate::{
     reader::{Reader, Section},
 };
 
-/// Where the references in a camera's texts are looked up.
+/// Where references in the address of a camera are looked up.
 #[derive(Debug, Clone)]
 pub enum Secrets {
-    /// On the worker: `${NAME}` in its environment, where the name begins with `env_prefix`, and
-    /// `${secret:NAME}` in a folder or a file.
+    /// On the worker: `${NAME}` in the environment, if the name starts with `env_prefix`, and
+    /// `${secret:NAME}` in a folder or a file, `place`.
     Worker { env_prefix: String, place: Option<PathBuf> },
-    /// Not at all: any reference will do. For whoever writes the registry, and does not know them.
+    /// Nowhere: any reference is accepted. For commands that write the registry and do not have the secrets.
     Unknown,
 }
 
 impl Secrets {
-    /// What a worker with these settings may use.
+    /// Returns the references that a worker with these settings can resolve.
     pub fn of(fleet: &FleetSettings) -> Self {
         Self::Worker { env_prefix: fleet.env_prefix.clone(), place: fleet.secrets.clone() }
     }
 
-    /// The text that `name` stands for; what is wrong otherwise.
+    /// Returns the value of the reference `name`.
+    ///
+    /// # Errors
+    /// Returns a description of the error.
     fn get(&self, name: &str) -> Result<String, String> {
         let Self::Worker { env_prefix, place } = self else { return Ok("x".into()) };
         let Some(name) = name.strip_prefix("secret:") else {
@@ -48,20 +51,23 @@ impl Secrets {
             return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
         }
         let text = fs::read_to_string(place).map_err(|error| format!("{}: {error}", place.display()))?;
-        // The parser's own words would show the line.
+        // The parser's error is not shown because it would contain the line with the secret.
         let secrets: BTreeMap<String, String> = toml::from_str(&text)
             .map_err(|_| format!("{} is not a file of lines `NAME = \"...\"`", place.display()))?;
         secrets.get(name).cloned().ok_or_else(missing)
     }
 }
 
-/// The environment variables that a camera names and that a worker with `env_prefix` does not look up.
+/// Returns the environment variables in a camera's address that a worker with `env_prefix` does not resolve.
 pub fn variables_outside<'s>(spec: &'s CameraSpec, env_prefix: &str) -> Vec<&'s str> {
     let outside = |name: &&str| !name.starts_with("secret:") && !name.starts_with(env_prefix);
     references(&spec.uri).filter(outside).collect()
 }
 
-/// The settings of a registry's camera; else all that is wrong with it.
+/// Returns the settings of a camera of the registry.
+///
+/// # Errors
+/// Returns all errors of the camera.
 pub fn registry_camera(spec: &CameraSpec, secrets: &Secrets) -> Result<CameraSettings, String> {
     if spec.schema != CameraSpec::SCHEMA {
         return Err(format!("its schema is `{}`, supported is `{}`", spec.schema, CameraSpec::SCHEMA));
@@ -97,7 +103,7 @@ pub fn registry_camera(spec: &CameraSpec, secrets: &Secrets) -> Result<CameraSet
     }
 }
 
-/// The camera as it would stand in a pipeline file.
+/// Returns the camera as the TOML text of a `[[camera]]` table of a pipeline file.
 fn pipeline_text(spec: &CameraSpec) -> Result<String, String> {
     let fail = |what: &str, error: toml::ser::Error| format!("{what}: {error}");
     let mut table = Table::new();
@@ -125,23 +131,24 @@ fn pipeline_text(spec: &CameraSpec) -> Result<String, String> {
     toml::to_string(&table).map_err(|error| fail("record", error))
 }
 
-/// The names in `${...}`.
+/// Returns the names in `${...}`.
 fn references(text: &str) -> impl Iterator<Item = &str> {
     let inner = text.split("${").skip(1).filter_map(|rest| rest.split_once('}'));
     inner.map(|(name, _)| name.split(":-").next().unwrap_or(name))
 }
 
-/// Stands for a reference; no address holds it.
+/// Placeholder for a reference; a character that no address contains.
 const REFERENCE: char = '\u{1}';
 
-/// What to do about a password that stands in `uri` itself, which all readers of the registry would see.
+/// Returns an error message if `uri` contains a literal password, which everyone with read access to the
+/// registry could see.
 fn literal_secret(uri: &str) -> Option<String> {
     let mut plain = String::new();
     let mut rest = uri;
     while let Some((before, after)) = rest.split_once("${") {
         plain.push_str(before);
         let end = after.find('}')?;
-        // A default would stand in the registry as well.
+        // A default value is also readable in the registry, so it counts as literal text.
         plain.push(if after[..end].contains(":-") { '?' } else { REFERENCE });
         rest = &after[end + 1..];
     }
@@ -216,7 +223,7 @@ mod tests {
             assert_eq!(found.password.reveal(), "p@ss/1");
             let wrong = registry_camera(&spec("rtsp://me:${secret:other}@camera/x"), &secrets).unwrap_err();
             assert!(wrong.contains("no secret `other`"), "{wrong}");
-            // Or whoever may write a camera could have any worker send it any of its secrets.
+            // Otherwise, anyone who may write a camera could have a worker send them any of its secrets.
             let wrong = registry_camera(&spec("rtsp://${PATH}@camera/x"), &secrets).unwrap_err();
             assert!(wrong.contains("PATH is not available to cameras"), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! Text that must not be shown.
+//! Text that must not be shown in logs and errors.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one who needs it.
+    /// Returns the text itself. Callers must not log it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,17 +1,17 @@
-//! `[snapshots]`: small pictures of what cameras see.
+//! `[snapshots]`: small JPEGs of frames.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use crate::reader::Section;
 
-/// How often a picture of a camera is published, and what it is like.
+/// Interval, size and quality of snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotSettings {
-    /// The least time between two pictures of a camera.
+    /// Minimum time between two snapshots of a camera.
     pub interval: Duration,
-    /// Pixels; of a source that is narrower, the source's own.
+    /// Width in pixels. Narrower frames are not enlarged.
     pub width: NonZeroU32,
-    /// Of the JPEG, 1 to 100.
+    /// JPEG quality, 1 to 100.
     pub quality: u8,
 }
 

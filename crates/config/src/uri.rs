@@ -1,4 +1,4 @@
-//! Where a camera's pictures come from.
+//! Source addresses of cameras.
 
 use std::{
     ffi::OsString,
@@ -18,16 +18,16 @@ use crate::{
     user_info,
 };
 
-/// A source of pictures. Its `Display` and `Debug` never show a credential.
+/// The source of a camera's frames. Its `Display` and `Debug` never show credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SourceUri {
-    /// `rtsp://` or `rtsps://`; `location` holds no credentials.
+    /// `rtsp://` or `rtsps://`. `location` does not contain the credentials.
     Rtsp { location: String, credentials: Option<Credentials> },
-    /// `file://` or a plain path: anything that GStreamer decodes.
+    /// `file://` or a plain path to a file that GStreamer can decode.
     File(PathBuf),
     /// `v4l2:///dev/videoN`.
     V4l2(PathBuf),
-    /// `test://`: GStreamer's test picture.
+    /// `test://`: a test pattern of GStreamer's `videotestsrc`.
     Test(TestPicture),
 }
 
@@ -38,7 +38,7 @@ pub struct Credentials {
     pub password: Secret,
 }
 
-/// `test://PATTERN?width=W&height=H&fps=N`; the pattern is one of videotestsrc's.
+/// `test://PATTERN?width=W&height=H&fps=N`; the pattern is a pattern of GStreamer's `videotestsrc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestPicture {
     pub pattern: String,
@@ -46,12 +46,12 @@ pub struct TestPicture {
     pub fps: u32,
 }
 
-/// Why a text is no source.
+/// The error of a text that is not a valid source address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidUri {
     #[error("unknown scheme `{0}`; use rtsp://, rtsps://, file://, v4l2://, test:// or a plain path")]
     Scheme(String),
-    // The text itself may hold a password and is not shown.
+    // The text itself may contain a password and is not shown.
     #[error("invalid address: {0}")]
     Syntax(String),
     #[error("invalid parameter `{0}` of `test://`; use width or height (16 to 8192), or fps (1 to 240)")]
@@ -61,17 +61,17 @@ pub enum InvalidUri {
 }
 
 impl SourceUri {
-    /// Whether what is sent is encrypted on its way.
+    /// Returns whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Rtsp { location, .. } if location.starts_with("rtsps:"))
     }
 
-    /// Whether the source goes on without us.
+    /// Returns whether the source continues whether or not it is read.
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 
-    /// Reads a source; a relative path starts from `base`.
+    /// Parses a source address. Relative paths are relative to `base`.
     pub(crate) fn from_pieces(pieces: Vec<Piece>, base: &Path) -> Result<Self, InvalidUri> {
         let text = join(encode_user_info(pieces));
         let Some((scheme, rest)) = text.split_once("://") else {
@@ -90,7 +90,7 @@ impl SourceUri {
     }
 }
 
-/// Encodes the variables' values between `://` and `@`, so that a password may hold any character.
+/// Percent-encodes the values of variables between `://` and `@`, so that they can contain any character.
 fn encode_user_info(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut in_user_info = false;
     let has_user_info = pieces.iter().any(|piece| matches!(piece, Piece::Plain(text) if text.contains('@')));
@@ -131,7 +131,7 @@ fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
     let password = url.password().map(decoded);
     let credentials = (!user.is_empty() || password.is_some())
         .then(|| Credentials { user, password: Secret::new(password.unwrap_or_default()) });
-    // Neither can fail on an address that has a host.
+    // Neither call can fail because the address has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     let mut location = url.to_string();
@@ -141,8 +141,8 @@ fn rtsp(text: &str) -> Result<SourceUri, InvalidUri> {
     Ok(SourceUri::Rtsp { location, credentials })
 }
 
-/// Takes the zone off an IPv6 address such as `[fe80::1%25eth0]` (RFC 6874), or `[fe80::1%eth0]` as people
-/// write it; the standard for URLs in browsers has none.
+/// Splits off the zone of an IPv6 address, such as `[fe80::1%25eth0]` (RFC 6874) or the common form
+/// `[fe80::1%eth0]`. The WHATWG URL standard, which the `url` crate implements, has no zones.
 fn split_zone(text: &str) -> (String, Option<&str>) {
     let authority = text.find("://").map_or(0, |at| at + 3);
     let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
@@ -161,9 +161,9 @@ fn split_zone(text: &str) -> (String, Option<&str>) {
     (text.to_owned(), None)
 }
 
-/// Whether what was read as `host:port/path` may be a user name, and a password that holds a `/` or a `?`.
-/// Hosts are taken for what they are where they have a dot or are an address, and an `@` in a path where
-/// nothing like `@host/path` follows.
+/// Returns whether `host:port/path` may in fact be a user name and a password that contains a `/`, `?` or
+/// `#`. A name with a dot, an IP address and `localhost` are always hosts. An `@` in the path belongs to the
+/// path unless something like `@host/path` follows.
 fn is_user_info_cut(text: &str) -> bool {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -181,7 +181,7 @@ fn file_path(rest: &str) -> Result<PathBuf, InvalidUri> {
         Some(host) if host.eq_ignore_ascii_case(LOCAL) => &rest[LOCAL.len()..],
         _ => rest,
     };
-    // A file's name may have any bytes.
+    // A file name can contain any bytes.
     let path: Vec<u8> = percent_decode_str(rest).collect();
     if path.is_empty() {
         return Err(InvalidUri::EmptyPath);
@@ -217,12 +217,13 @@ impl fmt::Display for SourceUri {
         match self {
             Self::Rtsp { location, credentials } => {
                 let (scheme, rest) = location.split_once("://").unwrap_or(("", location));
-                // An `@` in the path may be the one that ends a password with a `/`: `rtsp://me:@ab/c@camera`.
+                // An `@` in the path may be the end of a password that contains a `/`:
+                // `rtsp://me:@ab/c@camera`.
                 let (user, rest) = match credentials {
                     Some(_) => ("***@", rest.rsplit('@').next().unwrap_or_default()),
                     None => ("", rest),
                 };
-                // Some cameras take the password in the path or the query.
+                // The path or query may contain a password as well: some cameras expect it there.
                 let (shown, hidden) = match rest.split_once('=') {
                     Some((shown, _)) => (shown, "=***"),
                     None => (rest, ""),

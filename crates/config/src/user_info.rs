@@ -1,18 +1,20 @@
-//! User names and passwords that are written into an address as they are.
+//! User names and passwords in addresses that are not percent-encoded.
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What would end the authority of an address (RFC 3986, section 3.2).
+/// The characters that would end the authority of an address (RFC 3986, section 3.2), and others that must be
+/// encoded.
 const ENDS: &AsciiSet =
     &CONTROLS.add(b'/').add(b'?').add(b'#').add(b'@').add(b'[').add(b']').add(b'\\').add(b' ');
 
-/// `address` with its user name and password percent-encoded where they hold a `/`, `?` or `#` and nothing else
-/// can be meant.
+/// Percent-encodes the user name and password of `address` if they contain a `/`, `?` or `#` and the address
+/// cannot mean anything else.
 ///
-/// `rtsp://admin:a#b@camera/live` would name a host `admin` with the port `a`, which is no port. So the text up to
-/// the last `@` is a user name and a password. `rtsp://camera:554/a@b` is an address as it stands.
+/// In `rtsp://admin:a#b@camera/live`, `admin` could only be a host with the port `a`, which is not a valid
+/// port. Therefore, the text up to the last `@` is a user name and a password. `rtsp://camera:554/a@b` is
+/// valid and is returned unchanged.
 pub(crate) fn encoded(address: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = address.split_once("://") else { return address.into() };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

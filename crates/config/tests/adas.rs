@@ -1,4 +1,4 @@
-//! Files of `lookout adas`: what they mean, and one wrong file a rule.
+//! Configuration files of `lookout adas`: inheritance of settings, and one invalid file per rule.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ fn cameras_inherit_the_settings_of_the_wildcard() {
     assert_eq!(alone.of(&"other".parse().unwrap()), None);
 }
 
-/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+/// `(text in the valid file, replacement, line of the error, key of the error, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("[adas]", "[adsa]", 1, "adas", "is required"),
     ("group = \"vans\"", "groupe = \"vans\"", 2, "adas.groupe", "did you mean `group`?"),

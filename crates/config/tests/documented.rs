@@ -1,4 +1,5 @@
-//! docs/pipeline-file.md, docs/monitor.md, docs/adas.md and docs/training.md name every key there is, and no other.
+//! Checks that docs/pipeline-file.md, docs/monitor.md, docs/adas.md and docs/training.md list exactly the
+//! keys that the parsers accept.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, path::Path};
@@ -12,10 +13,10 @@ const ADAS: &str = include_str!("../../../docs/adas.md");
 const MONITOR: &str = include_str!("../../../docs/monitor.md");
 const TRAINING: &str = include_str!("../../../docs/training.md");
 
-/// A key that is like no other, so that the mistake lists all that are known.
+/// A key that is not similar to any other, so that the error lists all valid keys.
 const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
 
-/// The keys that are known where `text` has [`UNKNOWN`].
+/// Returns the valid keys of the table that contains [`UNKNOWN`] in `text`.
 fn known(text: &str) -> BTreeSet<String> {
     keys(&parse(Path::new("x.toml"), text, &|_| None).expect_err("an unknown key is an error"))
 }
@@ -27,7 +28,7 @@ fn keys(error: &ConfigError) -> BTreeSet<String> {
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
-/// The keys in the table under the heading `## {heading}`.
+/// Returns the keys in the documentation's table under the heading `## {heading}`.
 fn documented(docs: &str, heading: &str) -> BTreeSet<String> {
     let (_, rest) = docs.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
     let section = rest.split("\n## ").next().unwrap_or(rest);
@@ -70,7 +71,7 @@ fn keys_of_a_recipe_match_the_documentation() {
         let error =
             parse_recipe(Path::new("x.toml"), &text, &|_| None).expect_err("an unknown key is an error");
         let mut known = keys(&error);
-        // The tables' own names, at the top.
+        // At the top of the recipe, the names of the tables are keys as well.
         known.retain(|key| !(table.is_empty() && TRAINING.contains(&format!("\n## `[{key}]`\n"))));
         assert_eq!(documented(TRAINING, heading), known, "{heading}");
     }

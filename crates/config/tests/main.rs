@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-config`, in one program that is linked once.
+//! Integration tests of `lookout-config`, as one binary to keep the linking time low.
 
 mod adas;
 mod documented;

@@ -1,4 +1,4 @@
-//! The rules of a monitor's file: each mistake is found at its line, by its key, in words that say what to do.
+//! Configuration files of `lookout monitor`: each error has its line, its key and a message with a remedy.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ fn read(text: &str) -> Result<MonitorSettings, ConfigError> {
     parse_monitor(Path::new("monitor.toml"), text, &env, &[Count])
 }
 
-/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+/// `(text in the valid file, replacement, line of the error, key of the error, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("[monitor]", "[monitro]", 1, "monitro", "did you mean `monitor`?"),
     ("127.0.0.1:9700", "localhost", 2, "monitor.http", "use IP:PORT"),
@@ -136,6 +136,6 @@ fn reads_a_valid_file() {
     assert_eq!(settings.places.zones[&"gate".parse().unwrap()].len(), 1);
     assert_eq!(settings.webhooks[0].url.reveal(), "https://example.com/hook?key=s3cret");
     assert!(!format!("{settings:?}").contains("s3cret") && !format!("{settings:?}").contains("0123456789"));
-    // Nothing has to be said.
+    // All keys have defaults.
     assert_eq!(read("[monitor]").unwrap().http.port(), 9700);
 }

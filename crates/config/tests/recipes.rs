@@ -1,4 +1,4 @@
-//! Every recipe that comes with Lookout is valid, and one wrong file a rule is not.
+//! Recipes: the recipes in the repository are valid, and one invalid file per rule.
 
 use std::{fs, path::Path};
 
@@ -32,7 +32,7 @@ fn read(text: &str) -> Result<RecipeSettings, ConfigError> {
     parse_recipe(Path::new("/recipes/cells.toml"), text, &|_| None)
 }
 
-/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+/// `(text in the valid file, replacement, line of the error, key of the error, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("name = \"cells\"", "", 1, "name", "is required"),
     ("name = \"cells\"", "name = \"\"", 1, "name", "is empty"),
@@ -127,7 +127,7 @@ fn rejects_batch_norm_with_one_value_per_channel() {
         small(network, "batch = 2").unwrap();
         small(network, "batch = 1\nfreeze = 5").unwrap();
     }
-    // Its norms stay as they are.
+    // Batch norm is frozen in this network.
     small("arch = \"fcos_resnet50_fpn\"\nweights = \"a.pth\"", "batch = 1").unwrap();
     let wider = GOOD.replace("[data]", "input = \"64x32\"\n[data]").replace("batch = 4", "batch = 1");
     read(&wider).unwrap();

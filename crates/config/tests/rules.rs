@@ -1,4 +1,4 @@
-//! One wrong file a rule: each is found at its line, by its key, in words that say what to do.
+//! Pipeline files: one invalid file per rule. Each error has its line, its key and a message with a remedy.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ fn read(text: &str) -> Result<PipelineSettings, ConfigError> {
     parse(Path::new("gate.toml"), text, &|name| (name == "PASSWORD").then(|| "p@ss".into()))
 }
 
-/// `(what stands in the good file, what stands there instead, line, key, part of the message)`
+/// `(text in the valid file, replacement, line of the error, key of the error, part of the message)`
 const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("name = \"gate\"", "name = ", 1, "", "invalid TOML"),
     ("name = \"gate\"", "", 1, "name", "is required"),
@@ -323,7 +323,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"clip.avi\"\nmax_in_flight = 0", 23, "camera[1].max_in_flight", "between 1 and"),
 ];
 
-/// The same where the network is a detector.
+/// The same for a pipeline whose network is a detector.
 const OF_DETECTORS: &[(&str, &str, usize, &str, &str)] = &[
     ("\"clip.avi\"", "\"clip.avi\"\nclasses = [\"a\", 1]", 23, "camera[1].classes[1]", "an array of strings"),
     ("max_size = 8", "max_size = 8\n[classify]\nweights = \"random:0\"", 9, "classify.arch", "is required"),

@@ -1,4 +1,4 @@
-//! Every pipeline that comes with Lookout is valid.
+//! Checks that the configuration files in the repository are valid.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use lookout_config::{ConfigError, parse_any};
 use lookout_monitor::KINDS;
 
 fn check(path: &Path, text: &str) -> Result<(), ConfigError> {
-    // Passwords come from the environment of whoever runs it.
+    // The files take passwords from the environment.
     let env = |name: &str| name.ends_with("PASSWORD").then(|| "secret".into());
     parse_any(path, text, &env, &KINDS).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The record of something that people want to be told, on `<prefix>.alerts.v1`.
+//! Alert records, on `<prefix>.alerts.v1`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,7 @@ pub enum AlertEvidence {
 }
 
 impl AlertEvidence {
-    /// The `kind` in its JSON.
+    /// Returns the value of the field `kind` in JSON.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Collision(_) => "collision",

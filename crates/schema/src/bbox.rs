@@ -1,4 +1,4 @@
-//! Boxes in pixels of the source frame.
+//! Bounding boxes in pixels of the source frame.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@ pub struct BBox {
 }
 
 impl BBox {
-    /// The part of this box that lies within a frame of `size`, or none where that has no area or a
-    /// corner is not a number.
+    /// Returns the part of this box that is within a frame of `size`, or `None` if that part has no area or a
+    /// coordinate is NaN.
     pub fn clipped(self, size: Size) -> Option<Self> {
         let (width, height) = (size.width as f32, size.height as f32);
         let clipped = Self {
@@ -30,7 +30,7 @@ impl BBox {
         (clipped.x2 > clipped.x1 && clipped.y2 > clipped.y1).then_some(clipped)
     }
 
-    /// Intersection over union, 0 to 1; 0 of two boxes without area.
+    /// Returns the intersection over union, 0 to 1. It is 0 if neither box has an area.
     pub fn iou(self, other: Self) -> f64 {
         let [a, b] = [self, other].map(|b| <[f32; 4]>::from(b).map(f64::from));
         let side = |axis: usize| (a[axis + 2].min(b[axis + 2]) - a[axis].max(b[axis])).max(0.0);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_nan_and_boxes_outside_of_the_frame() {
+    fn rejects_nan_and_boxes_outside_the_frame() {
         let size = Size { width: 10, height: 10 };
         assert_eq!(BBox::from([f32::NAN, 0.0, 5.0, 5.0]).clipped(size), None);
         assert_eq!(BBox::from([20.0, 0.0, 25.0, 5.0]).clipped(size), None);

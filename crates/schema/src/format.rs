@@ -1,6 +1,7 @@
-//! In which form records lie on their topics.
+//! Encodings of records.
 
-/// How frames, status, snapshots, tracks and alerts are written. The registry and its claims are always JSON.
+/// Encoding of the frame, status, snapshot, track and alert records. Camera and claim records are always
+/// JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum RecordFormat {
     /// `schemas/*.schema.json`

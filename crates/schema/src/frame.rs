@@ -1,4 +1,4 @@
-//! The record of one frame, on `<prefix>.frames.v1`.
+//! Frame records, on `<prefix>.frames.v1`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Identifiers. Each is validated where it enters, so that the rest of the program can trust it in a
-//! file name, a Kafka key, a metric's label or a log line.
+//! Identifiers. They are validated when they are parsed, so the rest of the program can use them in file
+//! names, Kafka keys, metric labels and log lines without escaping.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;
 
-/// Why a text is no identifier.
+/// The error of a text that is not a valid camera or worker id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "`{text}` is not a valid {kind} id: use 1 to 64 of the characters a-z, A-Z, 0-9, `.`, `_`, `-`, starting with a \
@@ -97,12 +97,13 @@ text_id! {
 pub struct SessionId(#[schemars(with = "String")] Ulid);
 
 impl SessionId {
-    /// A new session, sortable by the time of its making.
+    /// Returns a new id, which sorts by the time at which it was generated.
     pub fn generate() -> Self {
         Self(Ulid::generate())
     }
 
-    /// The session after this one: its id is higher, whatever has happened to this machine's clock since.
+    /// Returns a new id that is higher than this one, even if the machine's clock was set back in the
+    /// meantime.
     #[must_use]
     pub fn next(self) -> Self {
         let new = Ulid::generate();
@@ -110,7 +111,7 @@ impl SessionId {
     }
 }
 
-/// Why a text names no session.
+/// The error of a text that is not a valid session id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid session id: use a ULID, 26 letters and digits")]
 pub struct InvalidSession {

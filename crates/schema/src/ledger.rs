@@ -1,4 +1,4 @@
-//! The account of a camera's frames, as consumers see it.
+//! The ledger of a camera, as it is published in status records.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use thiserror::Error;
 pub enum DropCause {
     /// Skipped by the camera's `fps` limit, or by the lower limit of a worker that exceeds its latency budget.
     FpsLimit,
-    /// Skipped by `[infer] every`.
+    /// Skipped by `[infer] interval`.
     Skipped,
     /// The camera's queue was full, and a newer frame replaced it.
     QueueFull,
@@ -115,7 +115,7 @@ pub struct LedgerCounts {
     pub expired: BTreeMap<ExpireCause, u64>,
 }
 
-/// The sum that does not add up.
+/// The error of a ledger in which a total differs from the sum of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{total} {what} but {parts} accounted for")]
 pub struct LedgerImbalance {
@@ -125,7 +125,10 @@ pub struct LedgerImbalance {
 }
 
 impl LedgerCounts {
-    /// Whether every frame is accounted for.
+    /// Checks that every frame and every record is accounted for.
+    ///
+    /// # Errors
+    /// Returns the first total that differs from the sum of its parts.
     pub fn check(&self) -> Result<(), LedgerImbalance> {
         let parts = all([self.processing, self.published], self.dropped.values());
         if parts != self.received {
@@ -139,7 +142,7 @@ impl LedgerCounts {
     }
 }
 
-/// The sum; counts from outside may be any.
+/// Returns the sum. It saturates because counters in received records can have any value.
 fn all<'a, const N: usize>(parts: [u64; N], more: impl Iterator<Item = &'a u64>) -> u64 {
     parts.into_iter().chain(more.copied()).fold(0, u64::saturating_add)
 }

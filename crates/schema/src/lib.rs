@@ -1,8 +1,8 @@
-//! The public contract of Lookout: identifiers, time, and the records it writes to Kafka.
+//! The public interface of Lookout: identifiers, timestamps, and the records that it writes to Kafka.
 //!
-//! Everything a consumer may rely on is in this crate, and nothing else is. Each record carries its
-//! version in `schema`; the major version also stands in the topic's name. A consumer must ignore
-//! fields it does not know.
+//! This crate defines everything that a consumer may rely on. Each record has its kind and major version in
+//! the field `schema`; the topic's name also ends with the major version. Consumers must ignore unknown
+//! fields.
 
 mod alert;
 mod bbox;

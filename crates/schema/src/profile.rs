@@ -1,4 +1,5 @@
-//! What a network was measured to take on a machine: what `lookout bench` writes and `lookout plan` reads.
+//! Benchmark profiles: the throughput and latency of networks on one machine. `lookout bench` writes them,
+//! and `lookout plan` reads them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! A part of a camera's picture.
+//! Regions of a camera's image.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use thiserror::Error;
 #[schemars(with = "Vec<[f32; 2]>")]
 pub struct Region(Vec<[f32; 2]>);
 
-/// Why corners make no region.
+/// The error of corners that do not form a valid region.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum InvalidRegion {
     #[error("a region needs at least three corners, this one has {0}")]
@@ -23,7 +23,11 @@ pub enum InvalidRegion {
 }
 
 impl Region {
-    /// The polygon with these corners, in either direction.
+    /// Returns the polygon with these corners, in clockwise or counterclockwise order.
+    ///
+    /// # Errors
+    /// Fails if there are fewer than three corners, if a coordinate is not within 0 to 1, or if all corners
+    /// have the same x or the same y.
     pub fn new(corners: Vec<[f32; 2]>) -> Result<Self, InvalidRegion> {
         if corners.len() < 3 {
             return Err(InvalidRegion::TooFewCorners(corners.len()));
@@ -43,7 +47,8 @@ impl Region {
         &self.0
     }
 
-    /// Whether a point lies inside: a ray from it crosses an odd number of edges.
+    /// Returns whether a point is inside the polygon, by the even-odd rule: a horizontal ray from the point
+    /// crosses an odd number of edges.
     pub fn contains(&self, [x, y]: [f32; 2]) -> bool {
         let mut inside = false;
         let mut from = self.0.last().copied().unwrap_or_default();
@@ -83,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notch_is_outside() {
+    fn a_concave_region_does_not_contain_the_points_in_its_notch() {
         // A square with a triangle cut out of its upper side.
         let notched = region(&[[0.0, 0.0], [0.5, 0.75], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]);
         for (point, inside) in [

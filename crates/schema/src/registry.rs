@@ -1,5 +1,5 @@
-//! The registry of cameras that workers share, on `<prefix>.cameras.v1`, and who has which part of it, on
-//! `<prefix>.claims.v1`. Both topics are compacted: the last record of a key holds.
+//! The registry of cameras that workers share, on `<prefix>.cameras.v1`, and the claims of its partitions, on
+//! `<prefix>.claims.v1`. Both topics are compacted: the last record of each key is the valid one.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl CameraSpec {
     /// The highest priority.
     pub const MAX_PRIORITY: u8 = 100;
 
-    /// A camera with nothing set but its address.
+    /// Returns a camera with the default value of every setting except `id` and `uri`.
     pub fn new(id: CameraId, uri: impl Into<String>) -> Self {
         Self {
             schema: Self::SCHEMA.into(),
@@ -77,7 +77,7 @@ impl CameraSpec {
         }
     }
 
-    /// Whether it asks for the same, whoever wrote it when.
+    /// Returns whether all settings are equal. Ignores `version` and `updated_at`.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let (version, updated_at) = (other.version, other.updated_at);
         Self { version, updated_at, ..self.clone() } == *other

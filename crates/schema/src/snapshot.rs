@@ -1,4 +1,4 @@
-//! Small pictures of what cameras see, on `<prefix>.snapshots.v1`.
+//! Snapshot records, on `<prefix>.snapshots.v1`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct SnapshotRecord {
 
 impl SnapshotRecord {
     pub const SCHEMA: &'static str = "lookout.snapshot/1";
-    /// No picture is larger, in bytes.
+    /// Maximum size of `jpeg` in bytes.
     pub const MAX_JPEG: usize = 512 * 1024;
 }
 

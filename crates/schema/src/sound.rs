@@ -1,5 +1,5 @@
-//! Whether a record that was read holds what its writer may write. Types are checked as it is read; this is about
-//! numbers and sizes, so that no consumer has to think of a box without area or a label of a megabyte.
+//! Validation of received records. Decoding checks the types; this module checks numbers and sizes, so that
+//! consumers do not have to handle boxes without an area or labels of a megabyte.
 
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ use crate::{
     SnapshotRecord, StatusRecord, TrackRecord,
 };
 
-/// What is wrong with a record.
+/// The error of an invalid record: a field with a value that writers must not write.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{field}` {what}")]
 pub struct Unsound {
@@ -16,18 +16,20 @@ pub struct Unsound {
     pub what: String,
 }
 
-/// The longest label, name or rule, in bytes.
+/// Maximum length of a label or a name, in bytes.
 pub const MAX_NAME: usize = 256;
-/// The longest text for people, in bytes.
+/// Maximum length of a message or a description, in bytes.
 pub const MAX_TEXT: usize = 4096;
-/// The most detections, or classes, of a picture.
+/// Maximum number of detections of a frame, and of classes of a frame or a detection.
 pub const MAX_DETECTIONS: usize = 10_000;
-/// The longest side of a picture, in pixels.
+/// Maximum width and height of an image, in pixels.
 pub const MAX_SIDE: u32 = 65_535;
 
 impl FrameRecord {
+    /// Validates the record.
+    ///
     /// # Errors
-    /// What its writer may not write.
+    /// Returns the first invalid field.
     pub fn check(&self) -> Result<(), Unsound> {
         size("source", self.source)?;
         detections(&self.detections, self.source)?;
@@ -36,8 +38,10 @@ impl FrameRecord {
 }
 
 impl SnapshotRecord {
+    /// Validates the record. Of the JPEG, only the size and the first bytes are checked.
+    ///
     /// # Errors
-    /// What its writer may not write. Whether the JPEG is one is not looked at.
+    /// Returns the first invalid field.
     pub fn check(&self) -> Result<(), Unsound> {
         size("source", self.source)?;
         size("image", self.image)?;
@@ -48,8 +52,10 @@ impl SnapshotRecord {
 }
 
 impl StatusRecord {
+    /// Validates the record.
+    ///
     /// # Errors
-    /// What its writer may not write.
+    /// Returns the first invalid field.
     pub fn check(&self) -> Result<(), Unsound> {
         match self {
             Self::Camera(camera) => {
@@ -69,8 +75,10 @@ impl StatusRecord {
 }
 
 impl TrackRecord {
+    /// Validates the record.
+    ///
     /// # Errors
-    /// What its writer may not write.
+    /// Returns the first invalid field.
     pub fn check(&self) -> Result<(), Unsound> {
         size("source", self.source)?;
         name("tracker", &self.tracker)?;
@@ -87,8 +95,10 @@ impl TrackRecord {
 }
 
 impl AlertRecord {
+    /// Validates the record.
+    ///
     /// # Errors
-    /// What its writer may not write.
+    /// Returns the first invalid field.
     pub fn check(&self) -> Result<(), Unsound> {
         for (field, value) in [("id", &self.id), ("consumer", &self.consumer), ("rule", &self.rule)] {
             name(field, value)?;
@@ -148,7 +158,7 @@ fn score(field: &str, score: f32) -> Result<(), Unsound> {
     that((0.0..=1.0).contains(&score), field, "is not between 0 and 1")
 }
 
-/// A box that may reach out of its picture.
+/// Checks that the box is finite and has an area. It may extend beyond the image.
 fn finite(field: &str, bbox: BBox) -> Result<(), Unsound> {
     let sides = <[f32; 4]>::from(bbox);
     let has_area = sides.iter().all(|side| side.is_finite()) && bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1;

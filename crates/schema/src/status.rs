@@ -50,7 +50,7 @@ impl CameraStatus {
         }
     }
 
-    /// Whether nothing more will come from this camera.
+    /// Returns whether the camera will deliver no more frames.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Ended | Self::Failed | Self::Stopped)
     }

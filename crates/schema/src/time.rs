@@ -1,4 +1,4 @@
-//! Wall-clock time, and which clock it was read from.
+//! Timestamps, and the clocks that they are read from.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ pub struct Timestamp {
     unix_us: i64,
 }
 
-/// Why a text is no timestamp.
+/// The error of a text that is not a valid timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid RFC 3339 time: {reason}")]
 pub struct InvalidTimestamp {
@@ -26,12 +26,12 @@ pub struct InvalidTimestamp {
     pub reason: String,
 }
 
-/// Seconds from 1900-01-01, NTP's epoch, to 1970-01-01, Unix's (RFC 5905, section 6).
+/// Seconds from NTP's epoch, 1900-01-01, to the Unix epoch, 1970-01-01 (RFC 5905, section 6).
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
-/// The beginning of the year 0, the first that RFC 3339 can write.
+/// The start of the year 0, the first year that RFC 3339 can represent.
 const MIN_US: i64 = -62_167_219_200_000_000;
-/// The end of 9999-12-29, near the end of the last.
+/// The end of 9999-12-29, close to the end of the last year that RFC 3339 can represent.
 const MAX_US: i64 = 253_402_127_999_999_999;
 
 impl Timestamp {
@@ -39,7 +39,7 @@ impl Timestamp {
         Self::from(SystemTime::now())
     }
 
-    /// `us` microseconds after 1970-01-01T00:00:00Z, held to the years that RFC 3339 can write.
+    /// Returns the time `us` microseconds after 1970-01-01T00:00:00Z, clamped to the range of RFC 3339.
     pub fn from_unix_us(us: i64) -> Self {
         Self { unix_us: us.clamp(MIN_US, MAX_US) }
     }
@@ -48,12 +48,14 @@ impl Timestamp {
         self.unix_us
     }
 
-    /// A time in nanoseconds since 1900-01-01, as GStreamer gives the NTP time of an RTCP sender report.
+    /// Converts nanoseconds since 1900-01-01, the unit in which GStreamer returns the NTP time of an RTCP
+    /// sender report.
     pub fn from_ntp_ns(ns: u64) -> Self {
         Self::from_unix_us((ns / 1_000) as i64 - (NTP_TO_UNIX_S * 1_000_000) as i64)
     }
 
-    /// The time from `earlier` to this one in milliseconds; negative where the clocks disagree.
+    /// Returns the time from `earlier` to this one in milliseconds. It can be negative if the two times are
+    /// from different clocks.
     pub fn ms_since(self, earlier: Self) -> i64 {
         self.unix_us.saturating_sub(earlier.unix_us) / 1_000
     }

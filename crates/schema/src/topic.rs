@@ -1,24 +1,24 @@
-//! The topics' names.
+//! Names of the topics.
 
 use thiserror::Error;
 
-/// The names of Lookout's topics under one prefix. The major version of the records stands in the name.
+/// The names of Lookout's topics under one prefix. Each name ends with the major version of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     pub frames: String,
     pub status: String,
-    /// Small pictures, of pipelines that have them on.
+    /// Small JPEGs of frames, if the pipeline file enables snapshots.
     pub snapshots: String,
-    /// The objects that consumers follow.
+    /// Tracks, published by the consumers that track objects.
     pub tracks: String,
     pub alerts: String,
     /// The registry of cameras; compacted.
     pub cameras: String,
-    /// Who has taken over which partition of the registry; compacted, of one partition.
+    /// The claims: which worker owns which partition of the registry. Compacted, with a single partition.
     pub claims: String,
 }
 
-/// What consumers read; each has a topic of its own.
+/// The kinds of records that consumers read. Each kind has its own topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
     Frame,
@@ -26,7 +26,7 @@ pub enum RecordKind {
     Snapshot,
     Track,
     Alert,
-    /// The registry's.
+    /// A camera of the registry.
     Camera,
 }
 
@@ -35,7 +35,7 @@ impl RecordKind {
         [Self::Frame, Self::Status, Self::Snapshot, Self::Track, Self::Alert, Self::Camera];
 }
 
-/// Why a text cannot begin a topic's name.
+/// The error of a text that is not a valid topic prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a valid topic prefix: use 1 to 200 of the characters a-z, A-Z, 0-9, `.`, `_`, `-`")]
 pub struct InvalidTopicPrefix(pub String);
@@ -58,7 +58,7 @@ impl Topics {
         })
     }
 
-    /// The topic of the records of `kind`.
+    /// Returns the topic of the records of `kind`.
     pub fn of(&self, kind: RecordKind) -> &str {
         match kind {
             RecordKind::Frame => &self.frames,

@@ -1,4 +1,4 @@
-//! The record of an object that is followed, on `<prefix>.tracks.v1`.
+//! Track records, on `<prefix>.tracks.v1`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

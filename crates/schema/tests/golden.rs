@@ -1,5 +1,5 @@
-//! A record of each kind and version as it was written for the first time. These files stay for ever: what
-//! was read once is read always, and what is written keeps its names and forms.
+//! Compatibility of the JSON records with the golden files, one or more per kind and version. The files are
+//! kept forever: every release must read them, and must write the same field names and values.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -21,7 +21,7 @@ fn model(arch: &str, weights: &str, precision: &str) -> ModelInfo {
     ModelInfo { arch: arch.into(), weights: weights.into(), precision: precision.into() }
 }
 
-/// `golden` is read as `record`, and `record` is written as `golden`.
+/// Asserts that `golden` is decoded to `record`, and that `record` is encoded as `golden`.
 fn assert_is<T: Debug + PartialEq + Serialize + for<'a> Deserialize<'a>>(record: &T, golden: &str) {
     let read: T = serde_json::from_str(golden).unwrap_or_else(|error| panic!("{error}: {golden}"));
     assert_eq!(read, *record);
@@ -34,7 +34,7 @@ fn assert_is<T: Debug + PartialEq + Serialize + for<'a> Deserialize<'a>>(record:
 }
 
 #[test]
-fn a_frame_record_of_version_1() {
+fn reads_and_writes_frame_records_of_version_1() {
     let record = FrameRecord {
         schema: "lookout.frame/1".into(),
         camera: read("north-gate"),
@@ -65,7 +65,7 @@ fn a_frame_record_of_version_1() {
     assert_eq!(record.age_ms, record.published_at.ms_since(record.captured_at));
     assert_is(&record, include_str!("golden/frame.1.json"));
 
-    // What later minor versions can add.
+    // The optional fields.
     let mut record = record;
     record.classifier = Some(model("resnet18", "sha256:f37072fd", "bf16"));
     record.detections[0].classes = std::mem::take(&mut record.classes);
@@ -73,7 +73,7 @@ fn a_frame_record_of_version_1() {
 }
 
 #[test]
-fn status_records_of_version_1() {
+fn reads_and_writes_status_records_of_version_1() {
     let ledger = LedgerCounts {
         received: 100,
         processing: 1,
@@ -153,7 +153,7 @@ fn status_records_of_version_1() {
 }
 
 #[test]
-fn a_camera_and_a_claim_of_version_1() {
+fn reads_and_writes_camera_and_claim_records_of_version_1() {
     let camera = CameraSpec {
         version: 3,
         updated_at: read("2026-11-24T08:00:00.000000Z"),
@@ -188,7 +188,7 @@ fn a_camera_and_a_claim_of_version_1() {
 }
 
 #[test]
-fn a_bench_profile_of_version_1() {
+fn reads_and_writes_bench_profiles_of_version_1() {
     let profile = BenchProfile {
         schema: BenchProfile::SCHEMA.into(),
         measured_at: read("2026-11-24T08:00:00.123456Z"),
@@ -216,7 +216,7 @@ fn object() -> ObjectRef {
 }
 
 #[test]
-fn a_track_of_version_1() {
+fn reads_and_writes_track_records_of_version_1() {
     let mut record = TrackRecord {
         schema: "lookout.track/1".into(),
         camera: read("north-gate"),
@@ -249,7 +249,7 @@ fn a_track_of_version_1() {
 }
 
 #[test]
-fn alerts_of_version_1() {
+fn reads_and_writes_alert_records_of_version_1() {
     let mut record = AlertRecord {
         schema: "lookout.alert/1".into(),
         id: "adas/collision/north-gate/01JDFY9M4K8Z6Q2W3X5V7T9R1P/17/1".into(),
@@ -306,7 +306,7 @@ fn read_all(lines: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_snapshot_of_version_1() {
+fn reads_and_writes_snapshot_records_of_version_1() {
     let mut record = SnapshotRecord {
         schema: "lookout.snapshot/1".into(),
         camera: read("north-gate"),

@@ -47,8 +47,8 @@ fn schema_files_match_the_types() {
         let mut schema = schema(name).to_value();
         let version = format!("lookout.{name}/1");
         schema["$id"] = version.as_str().into();
-        say_version(&mut schema, &version);
-        // As a schema again, for that is written with what matters first.
+        replace_schema_field(&mut schema, &version);
+        // `Schema` serializes the important keywords first.
         let text = serde_json::to_string_pretty(&Schema::try_from(schema).unwrap()).unwrap() + "\n";
         let file = file("", name);
         if env::var_os("LOOKOUT_WRITE_SCHEMAS").is_some() {
@@ -63,13 +63,14 @@ fn schema_files_match_the_types() {
     }
 }
 
-/// The types say of `schema` by which Rust name it is to be had, which helps nobody else.
-fn say_version(schema: &mut Value, version: &str) {
+/// Replaces the description of `schema`, which in Rust is a link to a constant, and adds the constant's
+/// value.
+fn replace_schema_field(schema: &mut Value, version: &str) {
     if let Some(field) = schema.pointer_mut("/properties/schema") {
         *field = json!({"description": "The record's kind and version.", "type": "string", "const": version});
     }
     let parts = schema.as_object_mut().into_iter().flat_map(|parts| parts.values_mut());
-    parts.for_each(|part| say_version(part, version));
+    parts.for_each(|part| replace_schema_field(part, version));
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn push_property(name: &str) -> impl Fn(&mut Value) {
     move |at| at[name] = json!({"type": "string"})
 }
 
-/// What someone who relies on `released` could trip over in `now`.
+/// Returns the changes from `released` to `now` that would break an existing consumer or producer.
 fn breaks(released: &Value, now: &Value) -> Vec<String> {
     let mut comparison = Comparison { released, now, breaks: Vec::new(), entered: BTreeSet::new() };
     comparison.compare("", released, now);
@@ -129,11 +130,12 @@ struct Comparison<'a> {
     released: &'a Value,
     now: &'a Value,
     breaks: Vec<String>,
-    /// Types that were compared, each once however often it is named.
+    /// Names of the types that were already compared, so that each is compared only once.
     entered: BTreeSet<&'a str>,
 }
 
-/// What says how a value may look; all else in a schema is for people.
+/// The keywords that restrict a value and are compared as they are. All other keywords are either compared
+/// separately or only descriptions.
 const SHAPE: [&str; 8] =
     ["type", "format", "contentEncoding", "minItems", "maxItems", "minimum", "maximum", "propertyNames"];
 
@@ -144,7 +146,7 @@ impl<'a> Comparison<'a> {
             (None, None) => {}
             _ => self.shapes(at, resolved(self.released, old), resolved(self.now, new)),
         }
-        // A variant of a tagged type has its `kind` beside its reference.
+        // A variant of a tagged type has its `kind` next to its reference.
         self.shapes(at, old, new);
     }
 
@@ -183,16 +185,17 @@ impl<'a> Comparison<'a> {
         }
         let (was, is) = (choices(old, "required"), choices(new, "required"));
         for name in is.iter().filter(|name| !was.contains(name)) {
-            // Whoever wrote the released form would write records that are none any more.
+            // Records of a producer that uses the released schema would no longer be valid.
             self.that(false, at, &format!("{name} is required now"));
         }
         for name in was.iter().filter(|name| !is.contains(name) && of(new).is_some_and(|p| has(p, name))) {
-            // Whoever reads the released form may count on it.
+            // A consumer that uses the released schema may rely on the field.
             self.that(false, at, &format!("{name} is optional now"));
         }
     }
 
-    /// Each choice that there was is there; which it is, its `kind` says, or else its place.
+    /// Checks that every old variant still exists. Variants are matched by their `kind`, or by their index if
+    /// they have none.
     fn choices(&mut self, at: &str, old: &'a [Value], new: &'a [Value]) {
         self.that(old.is_empty() == new.is_empty(), at, "the type has changed");
         for (place, choice) in old.iter().enumerate() {
@@ -218,8 +221,8 @@ fn choices<'a>(schema: &'a Map<String, Value>, key: &str) -> &'a [Value] {
     schema.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The texts that a type without anything else may be: schemars lists those without a comment and those with one
-/// in two ways.
+/// Returns the values of a string enum. schemars lists values without a doc comment under `enum`, and those
+/// with one under `oneOf`.
 fn texts(schema: &Map<String, Value>) -> BTreeSet<&str> {
     let own = choices(schema, "enum").iter().chain(schema.get("const"));
     let nested = choices(schema, "oneOf").iter().filter_map(Value::as_object).flat_map(texts);

@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-schema`, in one program that is linked once.
+//! Integration tests of `lookout-schema`, as one binary to keep the linking time low.
 
 mod golden;
 mod json_schema;

@@ -1,4 +1,4 @@
-//! What a frame's record takes in each format, in bytes and in time:
+//! Prints the size of a frame record in each format, and the time to encode and decode it:
 //! `cargo run --release -p lookout-wire --example sizes`.
 
 use std::{

@@ -28,12 +28,11 @@ pub trait WireRecord: Serialize + DeserializeOwned + sealed::Sealed {
     /// Validates the record.
     ///
     /// # Errors
-    /// The record is invalid: it holds values that no writer may write. The error type `Unsound` stands for an
-    /// invalid record.
+    /// Returns the first invalid field, with a value that writers must not write.
     fn check(&self) -> Result<(), Unsound>;
 }
 
-/// Why bytes could not be decoded as a record.
+/// The error of bytes that cannot be decoded as a valid record.
 #[derive(Debug, Error)]
 pub enum DecodeError {
     #[error("{0}")]
@@ -52,7 +51,7 @@ pub enum DecodeError {
 /// Encodes a record.
 ///
 /// # Errors
-/// The record cannot be serialized as JSON.
+/// Fails if the record cannot be serialized as JSON.
 pub fn encode<T: WireRecord>(record: &T, format: RecordFormat) -> Result<Vec<u8>, serde_json::Error> {
     match format {
         RecordFormat::Json => serde_json::to_vec(record),
@@ -63,7 +62,7 @@ pub fn encode<T: WireRecord>(record: &T, format: RecordFormat) -> Result<Vec<u8>
 /// Decodes and validates a record in either format.
 ///
 /// # Errors
-/// The bytes cannot be decoded, have another schema, or hold an invalid record.
+/// Fails if the bytes cannot be decoded, have an unsupported schema, or contain an invalid record.
 pub fn decode<T: WireRecord>(bytes: &[u8]) -> Result<T, DecodeError> {
     let record: T = match format_of(bytes) {
         RecordFormat::Json => serde_json::from_slice(bytes)?,

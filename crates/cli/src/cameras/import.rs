@@ -1,11 +1,14 @@
-//! Files of cameras: TOML with `[[camera]]`, or lines of JSON.
+//! Files that `lookout cameras import` reads: TOML with `[[camera]]` tables, or lines of JSON.
 
 use std::{fs, path::Path};
 
 use lookout_schema::CameraSpec;
 use serde_json::{Map, Value};
 
-/// The cameras in `file`; what is wrong with it otherwise.
+/// Reads the cameras in `file`.
+///
+/// # Errors
+/// Returns an error message if the file cannot be read, is invalid or has no cameras.
 pub(crate) fn read(file: &Path) -> Result<Vec<CameraSpec>, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let base = fs::canonicalize(file).ok().and_then(|file| Some(file.parent()?.to_owned()));
@@ -32,7 +35,7 @@ fn from_toml(text: &str, base: Option<&Path>) -> Result<Vec<CameraSpec>, String>
     let read = |(at, camera): (usize, toml::Value)| {
         let value = serde_json::to_value(camera).map_err(|error| error.to_string());
         let mut spec = value.and_then(spec).map_err(|what| format!("camera[{at}]: {what}"))?;
-        // A path starts from the file's own folder, which the registry does not know.
+        // Relative paths are relative to the file's folder. The registry can only contain absolute paths.
         if let Some(base) = base.filter(|_| !spec.uri.contains("://") && !spec.uri.starts_with(['/', '$'])) {
             spec.uri = base.join(&spec.uri).display().to_string();
         }
@@ -50,7 +53,8 @@ fn from_json_lines(text: &str) -> Result<Vec<CameraSpec>, String> {
     lines.map(read).collect()
 }
 
-/// What a table of a pipeline file, or a record, says of a camera.
+/// Converts a `[[camera]]` table or a registry record. Keys that are not fields of the record become
+/// `options`.
 fn spec(value: Value) -> Result<CameraSpec, String> {
     let Value::Object(mut table) = value else { return Err("expected a table or a JSON object".into()) };
     let mut text = |key: &str| match table.remove(key) {
@@ -60,7 +64,7 @@ fn spec(value: Value) -> Result<CameraSpec, String> {
     };
     let id = text("id")?.parse().map_err(|error| format!("id: {error}"))?;
     let new = CameraSpec::new(id, text("uri")?);
-    // Each time it is written it gets its own.
+    // These fields are set when the record is written.
     for key in ["schema", "version", "updated_at"] {
         table.remove(key);
     }
@@ -96,7 +100,7 @@ mod tests {
         assert_eq!(specs[0].options["transport"], "udp");
         assert_eq!(specs[0].regions.len(), 1);
         assert!(specs[1].uri.starts_with('/') && specs[1].uri.ends_with("/clip.avi"), "{}", specs[1].uri);
-        // And what `list --json` prints is read again.
+        // The output of `list --json` can be imported.
         let lines: String = specs.iter().map(|spec| serde_json::to_string(spec).unwrap() + "\n").collect();
         let again = from_json_lines(&lines).unwrap();
         assert!(again.iter().zip(&specs).all(|(a, b)| a.says_the_same_as(b)), "{again:?}");

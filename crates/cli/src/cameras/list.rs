@@ -32,7 +32,7 @@ pub(crate) fn print(view: &RegistryView, json: bool) -> io::Result<()> {
 
 fn line(spec: &CameraSpec) -> String {
     let (state, address) = match registry_camera(spec, &Secrets::Unknown) {
-        // As it stands, with references in it and no secrets.
+        // The address is printed unexpanded, so it contains references and no secrets.
         Ok(_) if spec.enabled => ("enabled", spec.uri.clone()),
         Ok(_) => ("disabled", spec.uri.clone()),
         Err(why) => ("invalid", why),

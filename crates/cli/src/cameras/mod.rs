@@ -22,9 +22,9 @@ use crate::{
 
 use self::plan::{Expect, Wish};
 
-/// Why something was not done.
+/// The error of a `lookout cameras` command.
 enum Failure {
-    /// What was typed, or a file, is wrong.
+    /// An argument or a file is invalid.
     Input(String),
     Run(String),
 }
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &CamerasArgs) -> ExitCode {
 
 fn obey(args: &CamerasArgs) -> Result<(), Failure> {
     let cluster = cluster(&args.cluster).map_err(Failure::Input)?;
-    // What is wrong with the input is found before anything is reached for.
+    // The input is validated before connecting to Kafka.
     let wishes = match &args.verb {
         CamerasVerb::List { .. } => Vec::new(),
         CamerasVerb::Add(add) => vec![wish_to_add(add).map_err(Failure::Input)?],
@@ -88,7 +88,7 @@ fn each(ids: &[String], wish: impl Fn(CameraId) -> Wish) -> Result<Vec<Wish>, Fa
     ids.iter().map(|id| id.parse().map(&wish).map_err(|error| Failure::Input(format!("{error}")))).collect()
 }
 
-/// Holds a camera to the rules, and says what a worker may miss.
+/// Validates a camera, and warns about variables that workers do not resolve.
 fn examine(spec: &CameraSpec, cluster: &Cluster) -> Result<(), Failure> {
     registry_camera(spec, &Secrets::Unknown)
         .map_err(|what| Failure::Input(format!("camera {}: {what}", spec.id)))?;
@@ -118,7 +118,7 @@ fn wish_to_add(add: &AddArgs) -> Result<Wish, String> {
     spec.labels = add.labels.iter().map(|text| pair("--label", text)).collect::<Result<_, _>>()?;
     for text in &add.options {
         let (key, value) = pair("--option", text)?;
-        // A number, true or false, or else a text without quotes.
+        // The value is JSON, such as a number or `true`, or otherwise a string without quotes.
         let value = serde_json::from_str(&value).unwrap_or_else(|_| value.into());
         spec.options.insert(key, value);
     }
@@ -130,7 +130,7 @@ fn wish_to_add(add: &AddArgs) -> Result<Wish, String> {
     Ok(Wish::Put(Box::new(spec), expect))
 }
 
-/// `x,y x,y x,y ...`
+/// Parses a polygon, `x,y x,y x,y ...`.
 fn region(text: &str) -> Result<Region, String> {
     let corner = |corner: &str| {
         let (x, y) = corner.split_once(',')?;

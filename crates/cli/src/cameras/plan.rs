@@ -1,11 +1,11 @@
-//! From what is wished to the records that make it so. Pure.
+//! Converts requested changes of the registry to edits. No I/O.
 
 use std::collections::BTreeSet;
 
 use lookout_broker::{Edit, RegistryView};
 use lookout_schema::{CameraId, CameraSpec, Timestamp};
 
-/// What is wished of the registry.
+/// A requested change of the registry.
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
     Put(Box<CameraSpec>, Expect),
@@ -14,22 +14,25 @@ pub(crate) enum Wish {
     RemoveAllBut(BTreeSet<CameraId>),
 }
 
-/// What a camera has to be before it is changed.
+/// The precondition of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// Of this version; 0 is that of one that is not there.
+    /// The camera must have this version; 0 means that it must not exist.
     Version(u64),
     Anything,
 }
 
-/// The edits that make `wishes` come true, seeing what the registry holds; why they may not.
+/// Returns the edits that apply `wishes` to the registry in the state `view`.
+///
+/// # Errors
+/// Returns an error message if a precondition is not met.
 pub(crate) fn edits(view: &RegistryView, wishes: &[Wish]) -> Result<Vec<Edit>, String> {
     let mut edits = Vec::new();
     for wish in wishes {
         match wish {
             Wish::Put(spec, expect) => edits.extend(put(view, spec, *expect)?),
             Wish::Remove(id, expect) => {
-                // Also what nobody can read, by its key.
+                // An invalid record can be removed as well, by its key.
                 if !view.bad.contains_key(id.as_str()) {
                     found(view, id, *expect)?;
                 }
@@ -75,8 +78,9 @@ fn put(view: &RegistryView, spec: &CameraSpec, expect: Expect) -> Result<Option<
     })
 }
 
-/// Zones and lines are drawn by people in the monitor's page, and not by who says how a camera is reached: a record
-/// that says nothing of them leaves them as they are.
+/// Returns `spec` with the zones and lines of the existing camera if it has none of its own. Zones and lines
+/// are drawn on the monitor's page, so files and command lines that set a camera's address usually do not
+/// contain them.
 fn drawn(spec: &CameraSpec, there: Option<&CameraSpec>) -> CameraSpec {
     let mut spec = spec.clone();
     if let Some(there) = there {

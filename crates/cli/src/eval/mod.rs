@@ -1,5 +1,6 @@
-//! `lookout eval --end-to-end`: what simulated cameras showed against what came off Kafka. The pictures are encoded,
-//! served over RTSP, decoded, looked at and published by the programs that do so anywhere.
+//! `lookout eval --end-to-end`: compares the records in Kafka with the ground truth of simulated cameras. The
+//! frames are encoded, served over RTSP, decoded, processed and published by the same programs as in
+//! production.
 
 mod programs;
 mod records;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &EvalArgs) -> ExitCode {
     if !args.end_to_end {
         return sibling::run("lookout-lab");
     }
-    // No network for the picture as a whole says where anything is.
+    // The metrics need bounding boxes, which classifiers do not have.
     let arch = args.network.arch.as_str();
     if !ARCHS.contains(&arch) || CLASSIFIERS.contains(&arch) {
         let _ = writeln!(

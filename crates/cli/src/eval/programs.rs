@@ -1,4 +1,4 @@
-//! The programs that an evaluation starts, which end with their guards.
+//! The processes that an evaluation starts. Each has a guard that kills it when it is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -16,11 +16,12 @@ use serde_json::Value;
 
 use crate::sibling;
 
-/// What is measured of precision over recall: nearly everything that the network says, and no more than 100 a frame.
+/// Threshold for the precision-recall curves. It is low, so that almost all detections are evaluated.
 const SCORE_THRESHOLD: f32 = 0.05;
+/// Maximum number of detections per frame, as in the COCO metrics.
 const MOST_DETECTIONS: usize = 100;
 
-/// A program that is killed when nobody waits for it any more.
+/// A process that is killed when this guard is dropped.
 #[derive(Debug)]
 struct Running(Child);
 
@@ -37,14 +38,15 @@ fn program(name: &str) -> Command {
     command
 }
 
-/// `lookout sim serve`.
+/// The process of `lookout sim serve`.
 pub(super) struct Farm {
     _running: Running,
     uris: Vec<String>,
 }
 
 impl Farm {
-    /// Draws the clips, and serves them. In `folder` are then `frames`, and `truth.jsonl` as it goes.
+    /// Renders the clips and serves them. Writes the raw frames to `frames` in `folder`, and continuously
+    /// appends the ground truth to `truth.jsonl`.
     pub(super) fn start(args: &EvalArgs, folder: &Path) -> anyhow::Result<Self> {
         let farm = &args.farm;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -76,14 +78,14 @@ impl Farm {
     }
 }
 
-/// What a detector finds in the frames as they were drawn.
+/// Metrics of the detector on the raw frames.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnRaw {
     pub(super) ap: Option<f64>,
     pub(super) ap50: Option<f64>,
 }
 
-/// `lookout eval --data` on the frames.
+/// Runs `lookout eval --data` on the raw frames.
 pub(super) fn on_raw_frames(args: &EvalArgs, frames: &Path) -> anyhow::Result<OnRaw> {
     let NetworkArgs { arch, weights, output_kind: _, device, threads } = &args.network;
     let mut command = program("lookout-lab");
@@ -108,18 +110,18 @@ pub(super) fn on_raw_frames(args: &EvalArgs, frames: &Path) -> anyhow::Result<On
     Ok(OnRaw { ap: number("ap"), ap50: number("ap50") })
 }
 
-/// `lookout run`.
+/// The process of `lookout run`.
 pub(super) struct Worker {
     running: Running,
 }
 
-/// What it says at its end, as far as it is of use here.
+/// The fields of the worker's summary that the report uses.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct WorkerSummary {
     pub(super) cameras: BTreeMap<String, CameraSummary>,
 }
 
-/// What became of a camera's frames.
+/// The ledger of a camera.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CameraSummary {
     pub(super) received: u64,
@@ -141,12 +143,12 @@ impl Worker {
         Ok(Self { running: Running(child) })
     }
 
-    /// Whether it has ended by itself, which it should not.
+    /// Returns whether the worker has exited on its own, which is an error.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.running.0.try_wait(), Ok(None))
     }
 
-    /// Has it drain and end.
+    /// Stops the worker, which drains, and returns its summary.
     pub(super) fn stop(mut self) -> anyhow::Result<WorkerSummary> {
         let child = &mut self.running.0;
         let pid = rustix::process::Pid::from_child(child);
@@ -160,7 +162,8 @@ impl Worker {
     }
 }
 
-/// A pipeline file for the farm's cameras, with the paths as they are seen from here.
+/// Returns the text of a pipeline file for the simulated cameras. Relative paths are resolved from the
+/// current folder.
 fn pipeline(args: &EvalArgs, farm: &Farm, brokers: &str) -> anyhow::Result<String> {
     let here = |path: &Path| std::path::absolute(path);
     let weights = match Path::new(&args.network.weights) {

@@ -1,4 +1,4 @@
-//! What the worker publishes while it is watched.
+//! The records that the worker publishes during the measurement.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,19 +10,20 @@ use tokio::time::{Instant, timeout_at};
 
 use super::programs::{Worker, WorkerSummary};
 
-/// How often it is seen to whether the worker still runs.
+/// Interval of the checks whether the worker is still running.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What is watched, and for how long from when all of it is seen.
+/// The cameras and the duration of the measurement, which starts when all cameras have a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watch {
     pub(super) cameras: usize,
     pub(super) seconds: u64,
-    /// Records of each camera that are dated by its clock; it is watched for longer until they have come.
+    /// Minimum number of records per camera that have a time of the camera's clock. The measurement is
+    /// extended until they have arrived.
     pub(super) frames: u64,
 }
 
-/// All records of the watched time, and what the worker says at its end.
+/// Returns all records of the measurement, and the worker's summary.
 pub(super) async fn read(
     kafka: &KafkaSettings,
     watch: &Watch,
@@ -35,9 +36,10 @@ pub(super) async fn read(
         ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(kafka, &options(false)).await?;
-    // Of each camera, its records that are dated by its clock.
+    // The number of records per camera that have a time of the camera's clock.
     let mut seen = BTreeMap::<CameraId, u64>::new();
-    // Until the last camera's first record, however long that takes a slow machine: the worker says what it waits for.
+    // The end is set at the first record of the last camera. On a slow machine this can take long; the
+    // worker's log has the reason.
     let mut end = None;
     while end.is_none_or(|end| Instant::now() < end) || seen.values().any(|dated| *dated < watch.frames) {
         let soon = Instant::now() + LOOK_EVERY;
@@ -60,7 +62,7 @@ pub(super) async fn read(
     }
     let summary = worker.stop()?;
     drop(reader);
-    // All of it, the last ones too, which came while the worker drained.
+    // All records are read again, including those that were published while the worker drained.
     let mut reader = RecordReader::open(kafka, &options(true)).await?;
     let mut frames = Vec::new();
     while let Some(record) = reader.next().await? {

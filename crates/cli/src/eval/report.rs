@@ -1,4 +1,4 @@
-//! What an evaluation through all of Lookout says.
+//! The report of an end-to-end evaluation.
 
 use std::{collections::BTreeMap, fmt::Write, io, path::Path};
 
@@ -109,7 +109,7 @@ impl Report {
         text
     }
 
-    /// Draws which part of the records was how old at most, into a PNG.
+    /// Writes the cumulative distribution of the records' age as a PNG.
     pub(super) fn write_ages(&self, path: &Path) -> io::Result<()> {
         let points: Vec<(f64, f64)> = (0..=100)
             .map(|part| f64::from(part) / 100.0)
@@ -127,7 +127,7 @@ impl Report {
         quantile(&ages, part)
     }
 
-    /// Of all cameras.
+    /// Returns the sum of the ledgers of all cameras.
     fn ledger(&self) -> Ledger {
         let mut all = Ledger::default();
         for camera in self.worker.cameras.values() {
@@ -157,7 +157,7 @@ fn causes(dropped: &BTreeMap<String, u64>) -> String {
     if causes.is_empty() { causes } else { format!(" ({causes})") }
 }
 
-/// The number that a part of `numbers` does not exceed; none of none.
+/// Returns the quantile `part`, 0 to 1, of `numbers`, or `None` if there are no numbers.
 fn quantile(numbers: &[f64], part: f64) -> Option<f64> {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);

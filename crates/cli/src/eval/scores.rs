@@ -1,4 +1,4 @@
-//! Records against what was shown.
+//! Metrics of the records, computed with the ground truth.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,29 +10,31 @@ use lookout_track::{Follower, TrackId, TrackerSettings};
 
 use super::truth::{CLASSES, ShownFrame, ShownFrames, ShownObject};
 
-/// Boxes that overlap by less are of two objects.
+/// Minimum IoU of two boxes of the same object.
 const SAME: f64 = 0.5;
 
-/// Times to collision that a warning is made of.
+/// Range of the true times to collision that are evaluated, which is the range that matters for warnings.
 const TTC_S: std::ops::RangeInclusive<f64> = 1.0..=6.0;
-/// Before this nobody knows how fast something grows.
+/// Minimum time for which an object must have been tracked; earlier estimates of the expansion rate are not
+/// reliable.
 const WATCHED_S: f64 = 1.0;
 
-/// What was found, all cameras together.
+/// The metrics over all cameras.
 pub(super) struct Scores {
     pub(super) objects: CocoEvaluation,
     pub(super) tracks: TrackingEvaluation,
-    /// Of each object with a time to collision that was told, the part by which it was off.
+    /// Relative errors of the estimated times to collision, one per object and frame.
     pub(super) ttc_off: Vec<f64>,
-    /// Those of which nothing was told.
+    /// Number of times to collision in the ground truth without an estimate.
     pub(super) ttc_untold: usize,
-    /// How old records were when they were published, in milliseconds.
+    /// Ages of the records when they were published, in milliseconds.
     pub(super) ages_ms: Vec<u64>,
-    /// Frames that were shown between a camera's first and last record.
+    /// Number of frames that the cameras sent between their first and last record.
     pub(super) shown: usize,
-    /// Those of them of which there is a record.
+    /// Number of these frames that have a record.
     pub(super) seen: usize,
-    /// Records whose time is the worker's and not the camera's, or of which no camera knows; they are not judged.
+    /// Number of records that are not evaluated because their time is not from the camera's clock, or because
+    /// no frame in the ground truth has that time.
     pub(super) undated: usize,
 }
 
@@ -101,7 +103,7 @@ impl Scores {
         self.objects.add(&truth, &found);
     }
 
-    /// Who follows what is not asked for is not blamed.
+    /// Evaluates tracking. Tracks that match only ignored objects are not counted as false positives.
     fn tracks(&mut self, here: &ShownFrame, camera: &CameraId, found: Vec<(u64, BBox)>, ids: &mut Ids) {
         let (ignored, asked): (Vec<_>, Vec<_>) = here.objects.iter().partition(|object| object.ignore);
         let truth: Vec<Tracked> = asked
@@ -134,7 +136,7 @@ impl Scores {
     }
 }
 
-/// A number for each track and each object of all cameras.
+/// Assigns ids that are unique over all cameras, to tracks and to objects of the ground truth.
 #[derive(Debug, Default)]
 struct Ids {
     tracks: BTreeMap<(String, SessionId, u64), u64>,

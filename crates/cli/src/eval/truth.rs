@@ -1,4 +1,4 @@
-//! What the simulated cameras showed, and when.
+//! Ground truth of the simulated cameras.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,10 +7,10 @@ use lookout_measure::ObjectTarget;
 use lookout_schema::{BBox, Timestamp};
 use serde::Deserialize;
 
-/// The classes of simulated cameras, by their numbers from 1.
+/// The classes of the simulated cameras. Class ids start at 1.
 pub(super) const CLASSES: [&str; 4] = ["person", "bicycle", "car", "truck"];
 
-/// A line of a farm's truth file.
+/// Ground truth of one frame: one line of the file that `lookout sim serve` writes.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ShownFrame {
     camera: String,
@@ -18,7 +18,7 @@ pub(super) struct ShownFrame {
     pub(super) objects: Vec<ShownObject>,
 }
 
-/// An object in it.
+/// Ground truth of one object.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ShownObject {
     pub(super) track: u64,
@@ -41,11 +41,11 @@ impl ShownObject {
     }
 }
 
-/// The frames of each camera in their order.
+/// Ground truth of all frames, by camera and sorted by time.
 #[derive(Debug)]
 pub(super) struct ShownFrames {
     cameras: BTreeMap<String, Vec<ShownFrame>>,
-    /// Two frames are not nearer to each other than twice this.
+    /// Half the time between two frames of a camera.
     half_frame_ms: i64,
 }
 
@@ -53,14 +53,14 @@ impl ShownFrames {
     pub(super) fn read(path: &Path, fps: u32) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).context("cannot read the ground truth of the cameras")?;
         let mut cameras: BTreeMap<String, Vec<ShownFrame>> = BTreeMap::new();
-        // The last line may have been cut off in the middle.
+        // The last line may be incomplete.
         for frame in text.lines().map_while(|line| serde_json::from_str::<ShownFrame>(line).ok()) {
             cameras.entry(frame.camera.clone()).or_default().push(frame);
         }
         Ok(Self { cameras, half_frame_ms: 500 / i64::from(fps.max(1)) })
     }
 
-    /// The frame that a camera showed at a time.
+    /// Returns the frame that a camera sent at a time, within half a frame's duration.
     pub(super) fn at(&self, camera: &str, at: Timestamp) -> Option<&ShownFrame> {
         let frames = self.cameras.get(camera)?;
         let after = frames.partition_point(|frame| frame.at < at);
@@ -69,7 +69,7 @@ impl ShownFrames {
         (nearest.at.ms_since(at).abs() < self.half_frame_ms).then_some(nearest)
     }
 
-    /// How many a camera showed from one time to another, both among them.
+    /// Returns the number of frames that a camera sent from `from` to `to`, inclusive.
     pub(super) fn count(&self, camera: &str, [from, to]: [Timestamp; 2]) -> usize {
         let slack = |at: Timestamp, by: i64| Timestamp::from_unix_us(at.as_unix_us() + by * 1000);
         let [from, to] = [slack(from, -self.half_frame_ms), slack(to, self.half_frame_ms)];

@@ -20,9 +20,9 @@ use crate::{
 
 use self::view::FleetView;
 
-/// How often it is shown.
+/// Refresh interval.
 const REFRESH: Duration = Duration::from_secs(1);
-/// Clears a terminal and begins at its upper left.
+/// ANSI escape codes that move the cursor to the upper left corner and clear the terminal.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(crate) fn run(args: &FleetArgs) -> ExitCode {
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &FleetArgs) -> ExitCode {
         runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(show(args, &cluster)));
     match shown {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read has seen enough.
+        // The reader of the pipe has closed it, which is not an error.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "lookout fleet: {error}");

@@ -1,4 +1,4 @@
-//! From status records to what a fleet looks like. Pure: the time is an argument.
+//! The state of a fleet, computed from status records. No I/O; the time is an argument.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -8,7 +8,7 @@ use lookout_schema::{
 };
 use serde::Serialize;
 
-/// What the workers said last.
+/// The last status record of each worker and camera.
 #[derive(Debug)]
 pub(crate) struct FleetView {
     window: Duration,
@@ -16,7 +16,7 @@ pub(crate) struct FleetView {
     cameras: BTreeMap<CameraId, CameraStatusRecord>,
 }
 
-/// A fleet at one moment.
+/// The state of a fleet at one time.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
     at: Timestamp,
@@ -37,7 +37,7 @@ struct WorkerLine {
     degraded_cameras: u64,
     cameras_over_limit: u64,
     invalid_records: Vec<String>,
-    /// How long ago it said so.
+    /// Age of the status record in seconds.
     said_s: i64,
 }
 
@@ -52,14 +52,14 @@ struct CameraLine {
     /// Records that the broker has not acknowledged.
     lag: u64,
     priority: Option<u8>,
-    /// One frame in so many is looked at.
+    /// N if load shedding reduces the camera to one of N frames.
     degraded: Option<u32>,
     detail: Option<String>,
     said_s: i64,
 }
 
 impl FleetView {
-    /// Of what was said within `window`.
+    /// Creates a view in which status records expire after `window`.
     pub(crate) fn new(window: Duration) -> Self {
         Self { window, workers: BTreeMap::new(), cameras: BTreeMap::new() }
     }
@@ -70,7 +70,7 @@ impl FleetView {
                 self.workers.insert(worker.worker.clone(), worker);
             }
             StatusRecord::Camera(camera) => {
-                // An owner that has lost a camera may speak of it last.
+                // The last record may be from a former owner of the camera, which has a lower epoch.
                 let known = self.cameras.get(&camera.camera);
                 if known.is_none_or(|known| (known.epoch, known.at) <= (camera.epoch, camera.at)) {
                     self.cameras.insert(camera.camera.clone(), camera);
@@ -79,7 +79,7 @@ impl FleetView {
         }
     }
 
-    /// What holds at `now`; what was said too long ago is forgotten.
+    /// Returns the state at `now`, and removes expired status records.
     pub(crate) fn snapshot(&mut self, now: Timestamp) -> Snapshot {
         let oldest = now - self.window;
         self.workers.retain(|_, worker| worker.at >= oldest);
@@ -125,7 +125,7 @@ fn camera_line(camera: &CameraStatusRecord, now: Timestamp) -> CameraLine {
     }
 }
 
-/// Milliseconds, or a dash.
+/// Formats a time in milliseconds, or a dash for `None`.
 fn ms<T: fmt::Display>(age: Option<T>) -> String {
     age.map_or("-".into(), |age| format!("{age} ms"))
 }

@@ -1,4 +1,4 @@
-//! The batch size: the fastest that meets the latency.
+//! Choice of the batch size: the highest throughput within the latency limit.
 
 use lookout_schema::{Measurement, Size};
 use serde::Serialize;
@@ -8,22 +8,25 @@ use super::Assumption;
 /// `[batch] max_wait_ms` of a pipeline file that does not set it.
 const MAX_WAIT_MS: f64 = 5.0;
 
-/// How the network is run.
+/// The chosen batch size, with the measurement that it is based on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Batch {
     pub(super) device: String,
     pub(super) precision: String,
     pub(super) input: Size,
-    /// For `[batch] max_size`.
+    /// Value for `[batch] max_size`.
     pub(super) max_size: usize,
     pub(super) images_per_s: f64,
-    /// The longest from a decoded frame to its result, at the 95th percentile of a batch's time.
+    /// Maximum time from a decoded frame to its result, calculated with the 95th percentile of the batch
+    /// latency.
     pub(super) latency_ms: f64,
 }
 
 impl Batch {
+    /// Chooses the measurement with the highest throughput within the latency limit `within_ms`.
+    ///
     /// # Errors
-    /// No batch that was measured is quick enough.
+    /// Fails if no measurement is within the limit.
     pub(super) fn choose(
         measured: &[Measurement],
         within_ms: f64,

@@ -1,26 +1,27 @@
-//! Machines: how many cameras each carries, and what it is that stops it from carrying more.
+//! Number of machines: how many cameras each machine can process, and which resource limits that.
 
 use lookout_schema::Size;
 use serde::Serialize;
 
 use super::{Assumption, batch::Batch};
 
-/// Software decoding of H.264 on a core of AMD's Zen 4: 570 frames/s at 768x576 and 180 at 1920x1080, a straight
-/// line by pixels through the two.
+/// Time of software decoding of H.264, without the part that depends on the frame size. A linear fit through
+/// two measurements on one core of AMD's Zen 4: 570 frames/s at 768x576 and 180 frames/s at 1920x1080.
 const DECODE_MS_A_FRAME: f64 = 0.72;
+/// The part that is proportional to the number of pixels.
 const DECODE_MS_A_MEGAPIXEL: f64 = 2.34;
 pub(super) const DECODE_SOURCE: &str =
     "software decoding of H.264 on Zen 4, measured at 768x576 and 1920x1080 (570 and 180 frames/s per core)";
-/// Scaling, converting, JSON and Kafka's client, a frame that is looked at: 2.8 ms of one in H.264 at 768x576 less
-/// its decoding.
+/// CPU time per processed frame for scaling, conversion, JSON and the Kafka client: the measured 2.8 ms per
+/// frame at 768x576 minus the time of decoding.
 const FRAME_MS: f64 = 1.05;
 
-/// CPU time of decoding one frame.
+/// Returns the CPU time of decoding one frame, in milliseconds.
 pub(super) fn decode_ms(size: Size) -> f64 {
     DECODE_MS_A_FRAME + DECODE_MS_A_MEGAPIXEL * f64::from(size.width) * f64::from(size.height) / 1e6
 }
 
-/// What is to be carried, and by what kind of machine.
+/// The load, and the resources of one machine.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) cameras: u32,
@@ -30,7 +31,7 @@ pub(super) struct Wanted {
     pub(super) utilization: f64,
     pub(super) spare: u32,
     pub(super) cores: f64,
-    /// Of the machine that was measured.
+    /// Cores of the machine that was measured.
     pub(super) measured_cores: f64,
     pub(super) gpus: u32,
 }
@@ -39,32 +40,34 @@ pub(super) struct Wanted {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Limit {
     Gpu,
-    /// Decoding, beside a GPU.
+    /// The cores, which decode while the network runs on a GPU.
     Decoding,
-    /// Decoding and the network on the same cores.
+    /// The cores, which decode and run the network.
     Cpu,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Fleet {
-    /// That carry the load.
+    /// Machines for the load.
     pub(super) machines: u32,
-    /// Beyond them.
+    /// Spare machines.
     pub(super) spare: u32,
-    /// Of all machines, the spare ones too.
+    /// GPUs of all machines, including the spare ones.
     pub(super) gpus: u32,
     pub(super) cores_per_machine: f64,
     pub(super) cameras_per_machine: u32,
     pub(super) limited_by: Limit,
-    /// All cameras', in cores.
+    /// Cores for decoding, over all cameras.
     pub(super) decode_cores: f64,
-    /// All cameras', in cores: scaling, records, and on a CPU the network.
+    /// Cores for scaling and records, and for the network if it runs on the CPU, over all cameras.
     pub(super) other_cores: f64,
 }
 
 impl Fleet {
+    /// Calculates the number of machines.
+    ///
     /// # Errors
-    /// A machine does not carry a single camera.
+    /// Fails if a machine cannot process a single camera.
     pub(super) fn plan(
         wanted: &Wanted,
         batch: &Batch,
@@ -82,7 +85,7 @@ impl Fleet {
         } else {
             (by_cpu, Limit::Cpu)
         };
-        // A hair's breadth below a whole number is that number.
+        // Tolerates rounding errors just below a whole number.
         let cameras_per_machine = (carried + 1e-9).floor() as u32;
         if cameras_per_machine == 0 {
             let what = match limited_by {
@@ -167,11 +170,11 @@ mod tests {
 
     #[test]
     fn slow_gpu_limits_and_fast_gpu_is_limited_by_decoding() {
-        // 1,000/s at half load carry 50 cameras of 10 a second.
+        // 1,000 images/s at 50 % utilization are enough for 50 cameras with 10 frames/s.
         let slow = plan(&wanted(), "cuda:0", 1_000.0).unwrap();
         assert_eq!((slow.cameras_per_machine, slow.machines, slow.gpus), (50, 8, 9));
         assert_eq!(slow.limited_by, Limit::Gpu);
-        // 16 cores at 0.1105 a camera.
+        // 16 cores at 0.1105 cores per camera.
         let fast = plan(&wanted(), "cuda:0", 100_000.0).unwrap();
         assert_eq!((fast.cameras_per_machine, fast.limited_by), (144, Limit::Decoding));
         assert!((fast.decode_cores - 40.0).abs() < 1e-9);
@@ -179,7 +182,8 @@ mod tests {
 
     #[test]
     fn decoding_and_network_share_the_cores_of_a_cpu() {
-        // 16 cores do 160/s: 0.1 core-seconds a picture, 1 core a camera beside 0.1105.
+        // 16 cores process 160 images/s: 0.1 core-seconds per image, so 1 core per camera in addition to
+        // 0.1105.
         let fleet = plan(&wanted(), "cpu", 160.0).unwrap();
         assert_eq!((fleet.cameras_per_machine, fleet.limited_by, fleet.gpus), (14, Limit::Cpu, 0));
         assert_eq!(fleet.machines, 29);

@@ -1,21 +1,24 @@
-//! What the records take of Kafka.
+//! Throughput, storage and partitions in Kafka.
 
 use serde::Serialize;
 
 use super::Assumption;
 
-/// A record without findings, and one finding, as compact JSON; a test holds them against the golden record.
+/// Size of a frame record without results, as compact JSON. A test compares this and the next value with the
+/// golden file.
 const RECORD_BYTES: f64 = 510.0;
+/// Size of one detection or class in a record.
 const FINDING_BYTES: f64 = 70.0;
-/// A status record, written for each camera and worker every `status_interval_ms`, 5 s.
+/// Size of a status record.
 const STATUS_BYTES: f64 = 600.0;
+/// Default of `status_interval_ms`: each camera and worker has one status record per interval.
 const STATUS_EVERY_S: f64 = 5.0;
-/// What a partition is trusted with; Kafka's own benchmarks do several times that.
+/// Maximum throughput per partition. It is conservative: Kafka's own benchmarks reach several times as much.
 const PARTITION_BYTES_PER_S: f64 = 5e6;
-/// Shares a worker has, so that one that joins or leaves moves a part of its cameras.
+/// Partitions per worker, so that the cameras are redistributed in small parts when a worker joins or leaves.
 const PARTITIONS_A_WORKER: u32 = 4;
-/// `[kafka] partitions` of a pipeline file that does not set it; also what the number is rounded up to, so that it
-/// is divided by 2, 3, 4, 6 and 12 workers.
+/// Default of `[kafka] partitions`. The number of partitions is rounded up to a multiple of it, so that it
+/// can be divided evenly among 2, 3, 4, 6 or 12 workers.
 const PARTITIONS: u32 = 12;
 
 #[derive(Debug, Clone)]
@@ -33,15 +36,15 @@ pub(super) struct Wanted {
 pub(super) struct Kafka {
     pub(super) records_per_s: f64,
     pub(super) record_bytes: f64,
-    /// From the workers, status records too.
+    /// Produced by the workers, including status records.
     pub(super) produced_mb_per_s: f64,
-    /// Into all brokers' disks: every copy.
+    /// Written to the disks of all brokers, including all replicas.
     pub(super) written_mb_per_s: f64,
-    /// Out of all brokers: to consumers, and to the copies.
+    /// Read from all brokers, by consumers and by replication.
     pub(super) read_mb_per_s: f64,
-    /// All copies, for the retention.
+    /// Storage of all replicas for the retention time.
     pub(super) storage_gb: f64,
-    /// For `[kafka] partitions`.
+    /// Value for `[kafka] partitions`.
     pub(super) partitions: u32,
 }
 
@@ -112,7 +115,7 @@ mod tests {
     fn calculates_records_bytes_and_storage() {
         let kafka = Kafka::plan(&wanted(), &mut Vec::new());
         assert!((kafka.records_per_s - 4000.0).abs() < 1e-9);
-        // 4,000 of 860 bytes, and 404 of 600 every 5 s.
+        // 4,000 frame records of 860 bytes per second, and 404 status records of 600 bytes every 5 s.
         assert!((kafka.produced_mb_per_s - 3.48848).abs() < 1e-9, "{kafka:?}");
         assert!((kafka.written_mb_per_s - 3.0 * 3.48848).abs() < 1e-9);
         assert!((kafka.read_mb_per_s - 3.0 * 3.48848).abs() < 1e-9);

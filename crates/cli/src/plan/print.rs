@@ -1,4 +1,4 @@
-//! A plan for people.
+//! The plan as text.
 
 use std::fmt::Write as _;
 

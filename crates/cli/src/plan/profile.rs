@@ -1,4 +1,4 @@
-//! What was measured, and what is made of it for a network that was not.
+//! Benchmark profiles, and scaling to networks that were not measured.
 
 use std::{fs, path::Path};
 
@@ -6,9 +6,9 @@ use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Size};
 
 use super::Assumption;
 
-/// Arithmetic of one picture in GFLOPs, as torchvision's documentation gives it for each network, and the
-/// network of docs/performance.md that it is scaled from. A plain net has its ResNet's without the three projections,
-/// 6.4 MFLOPs each.
+/// GFLOPs per image of each network, from torchvision's documentation, and the network of docs/performance.md
+/// that is scaled. A plain network has the GFLOPs of its ResNet without the three projection shortcuts, 6.4
+/// MFLOPs each.
 const ARITHMETIC: [(&str, f64, &str); 12] = [
     ("resnet18", 1.81, CLASSIFIER),
     ("resnet34", 3.66, CLASSIFIER),
@@ -25,19 +25,19 @@ const ARITHMETIC: [(&str, f64, &str); 12] = [
 ];
 const CLASSIFIER: &str = "resnet50";
 const DETECTOR: &str = "retinanet_resnet50_fpn";
-/// What a pipeline file takes where it names no input.
+/// Default input size of detectors in a pipeline file.
 const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 
-/// Measurements, and where they are from.
+/// Measurements, and their source.
 #[derive(Debug)]
 pub(super) struct Profile {
     bench: BenchProfile,
-    /// None for the reference.
+    /// Path of the profile; `None` for the reference machine.
     file: Option<String>,
 }
 
 impl Profile {
-    /// The machine of docs/performance.md.
+    /// Returns the measurements of the machine in docs/performance.md.
     pub(super) fn reference() -> Result<Self, String> {
         let bench =
             serde_json::from_str(include_str!("reference.json")).map_err(|error| error.to_string())?;
@@ -71,7 +71,7 @@ impl Profile {
         self.bench.cores
     }
 
-    /// What is known of a network: measurements of one input, at least one.
+    /// Returns the measurements of a network at one input size. There is at least one.
     pub(super) fn measurements(
         &self,
         arch: &str,

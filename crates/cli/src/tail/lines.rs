@@ -1,4 +1,4 @@
-//! Records as lines.
+//! Formats records as lines of text or JSON.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use lookout_broker::ReadRecord;
 use lookout_schema::{AlertRecord, BBox, Clock, FrameRecord, SnapshotRecord, StatusRecord, TrackRecord};
 use serde_json::Value;
 
-/// The record in JSON; of a snapshot all but its picture.
+/// Returns the record as JSON. The JPEG of a snapshot is omitted.
 pub(super) fn json(record: &ReadRecord) -> serde_json::Result<Option<String>> {
     match record {
         ReadRecord::Frame(frame) => serde_json::to_string(frame).map(Some),
@@ -22,7 +22,7 @@ pub(super) fn json(record: &ReadRecord) -> serde_json::Result<Option<String>> {
     }
 }
 
-/// The record for people.
+/// Returns the record as a line of text.
 pub(super) fn text(record: &ReadRecord) -> Option<String> {
     let line = match record {
         ReadRecord::Frame(frame) => frame_line(frame),
@@ -32,7 +32,7 @@ pub(super) fn text(record: &ReadRecord) -> Option<String> {
         ReadRecord::Alert(alert) => alert_line(alert),
         ReadRecord::Camera { .. } | ReadRecord::Unreadable { .. } => return None,
     };
-    // Texts in records are anyone's, and a terminal obeys what it is sent.
+    // Texts in records are not trusted: they could contain escape sequences for the terminal.
     Some(line.replace(char::is_control, "\u{FFFD}"))
 }
 
@@ -42,7 +42,7 @@ fn corners(b: BBox) -> String {
 
 fn frame_line(frame: &FrameRecord) -> String {
     let mut line = format!("{} {} #{} {}", frame.captured_at, frame.camera, frame.seq, frame.clock.as_str());
-    // A file's frames are dated by its stream time, which says nothing of how old they are.
+    // The capture times of files are based on stream time, so the age is meaningless.
     if frame.clock != Clock::File {
         let _ = write!(line, " age {} ms", frame.age_ms);
     }
@@ -61,7 +61,7 @@ fn frame_line(frame: &FrameRecord) -> String {
 fn status_line(status: &StatusRecord) -> String {
     match status {
         StatusRecord::Camera(camera) => {
-            // What was read may be from anyone, and its sum may be too large.
+            // The counts in a received record are not trusted, so the sum could overflow.
             let dropped = camera.ledger.dropped.values().fold(0u64, |sum, count| sum.saturating_add(*count));
             let mut line = format!(
                 "{} {} is {}, {:.1} fps, {} delivered, {} dropped",

@@ -1,4 +1,4 @@
-//! A monitor's file: what it serves where, and the rules that it holds the records to.
+//! The configuration file of `lookout monitor`: HTTP server, store, tracking, rules and webhooks.
 
 mod places;
 mod rule;
@@ -18,64 +18,66 @@ pub use webhook::WebhookSettings;
 
 use crate::{ConfigError, KafkaSettings, Secret, expand::Env, file::parse_with, reader::Section};
 
-/// A valid monitor's file.
+/// A valid configuration file of `lookout monitor`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorSettings<R> {
     pub http: SocketAddr,
-    /// What a browser or a program has to know; always there where `http` can be reached from elsewhere.
+    /// The token that HTTP clients must present. It is always set if `http` can be reached from other
+    /// machines.
     pub token: Option<Secret>,
-    /// Reverse proxies, whose `X-Forwarded-*` headers are believed.
+    /// Networks of reverse proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// The path under which a reverse proxy serves the monitor, such as `/lookout`; empty where it serves it at `/`.
+    /// Path under which a reverse proxy serves the monitor, such as `/lookout`; empty for `/`.
     pub base_path: String,
-    /// The folder of the store.
+    /// Folder of the store.
     pub data: PathBuf,
     /// How long history and alerts are kept.
     pub retention: Duration,
-    /// Above it the oldest history goes first, in bytes.
+    /// Maximum size of the store in bytes. If it is exceeded, the oldest history is deleted.
     pub max_store: u64,
     pub start_from: StartFrom,
     pub kafka: KafkaSettings,
     pub tracking: TrackingSettings,
     pub rules: Vec<RuleSettings<R>>,
-    /// Of cameras that have none in the registry.
+    /// Zones and lines of cameras that have none in the registry.
     pub places: MonitorPlaces,
     pub webhooks: Vec<WebhookSettings>,
 }
 
-/// With which records the first run on a new store begins.
+/// The records with which the first run on a new store starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StartFrom {
-    /// Those of the last hour.
+    /// The records of the last hour.
     #[default]
     Recent,
-    /// The oldest that Kafka has.
+    /// The oldest records in Kafka.
     Earliest,
+    /// Only records that are written from now on.
     Latest,
 }
 
-/// `[tracking]`: how objects are followed.
+/// `[tracking]`: settings of the tracker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackingSettings {
-    /// Whether the objects are told on the tracks' topic.
+    /// Whether tracks are published on the tracks topic.
     pub publish: bool,
     pub track_high_thresh: f32,
     pub new_track_thresh: f32,
     pub max_age_s: f64,
 }
 
-/// Of [`MonitorSettings::http`] where nothing else is said.
+/// Default of [`MonitorSettings::http`].
 const HTTP: &str = "127.0.0.1:9700";
 const DAY_S: u64 = 24 * 60 * 60;
 const MIB: u64 = 1024 * 1024;
-/// A token that can be guessed is none.
+/// Minimum length of a token, so that it cannot be guessed.
 const LEAST_TOKEN: usize = 16;
 
-/// Reads a monitor's file. Relative paths in it start from the file's folder; `env` returns the value of an
-/// environment variable, and `readers` are the known kinds of rules.
+/// Parses the text of a file of `lookout monitor`. Relative paths in it are relative to the file's folder.
+/// `env` returns the value of an environment variable, and `readers` are the known kinds of rules.
 ///
 /// # Errors
-/// Every mistake of the file.
+/// Returns all errors of the file.
 pub fn parse_monitor<K: RuleReader>(
     file: &Path,
     text: &str,
@@ -86,7 +88,7 @@ pub fn parse_monitor<K: RuleReader>(
 }
 
 impl<R> MonitorSettings<R> {
-    /// What is wrong with serving at `http`, if anything is.
+    /// Returns an error message if serving at `http` requires a token and there is none.
     pub fn refusal(http: SocketAddr, token: Option<&Secret>) -> Option<String> {
         (!http.ip().is_loopback() && token.is_none()).then(|| {
             format!(
@@ -113,7 +115,7 @@ impl<R> MonitorSettings<R> {
             monitor.note("token", what);
         }
         let token = token.map(Secret::new);
-        // What `token` could not be read of is told already.
+        // If `token` is set but could not be read, that error is already reported.
         if let Ok(address) = address
             && !monitor.has("token")
             && let Some(what) = Self::refusal(address, token.as_ref())
@@ -163,7 +165,7 @@ impl<R> MonitorSettings<R> {
     }
 }
 
-/// A proxy on this machine is trusted unless the file says otherwise.
+/// Returns the default of `trusted_proxies`: proxies on this machine.
 fn loopback() -> Vec<IpNet> {
     let networks = [(IpAddr::from([127, 0, 0, 0]), 8), (Ipv6Addr::LOCALHOST.into(), 128)];
     networks.into_iter().filter_map(|(address, length)| IpNet::new(address, length).ok()).collect()

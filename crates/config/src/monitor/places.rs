@@ -1,4 +1,4 @@
-//! `[[zone]]` and `[[line]]`: parts of cameras' pictures, of cameras that have none in the registry.
+//! `[[zone]]` and `[[line]]`: zones and lines of cameras that have none in the registry.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub struct MonitorPlaces {
     pub lines: BTreeMap<CameraId, BTreeMap<String, [[f32; 2]; 2]>>,
 }
 
-/// The longest name of a zone or a line, in bytes.
+/// Maximum length of the name of a zone or a line, in bytes.
 const MAX_NAME: usize = 64;
 
 impl MonitorPlaces {

@@ -51,11 +51,11 @@ pub trait RuleReader {
     fn read(&self, section: &Section<'_, '_>) -> Option<Self::Rule>;
 }
 
-/// An id, in which `*` stands for any letters.
+/// A pattern for ids, in which `*` matches any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
-/// Why a text is no pattern.
+/// The error of a text that is not a valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` cannot match an id: use a-z, A-Z, 0-9, `.`, `_`, `-`, and `*` as wildcard")]
 pub struct InvalidPattern(String);

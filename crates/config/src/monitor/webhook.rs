@@ -1,4 +1,4 @@
-//! `[[webhook]]`: who else is told of alerts.
+//! `[[webhook]]`: HTTP addresses that alerts are posted to.
 
 use std::{
     collections::BTreeSet,
@@ -14,26 +14,26 @@ use crate::{
     reader::{Section, not_one_of},
 };
 
-/// Who is told of alerts by HTTP.
+/// An HTTP address that alerts are posted to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookSettings {
-    /// In metrics, and in the store: what waits for it is found again by it.
+    /// Name in metrics, and the key of its outbox in the store.
     pub name: String,
-    /// May hold a secret.
+    /// A `Secret` because it may contain a token.
     pub url: Secret,
-    /// Its body is signed with this, where there is one.
+    /// Key that signs the body of the requests.
     pub secret: Option<Secret>,
-    /// Alerts of this level and above.
+    /// Minimum level of the alerts that are posted.
     pub level: AlertLevel,
-    /// Alerts of these rules only; all if there are none.
+    /// Rules whose alerts are posted. If empty, alerts of all rules are.
     pub rules: Vec<String>,
-    /// Certificates of the authorities that are trusted, instead of the public ones: a PEM file.
+    /// PEM file with the certificate authorities that are trusted instead of the public ones.
     pub ca_file: Option<PathBuf>,
-    /// An alert that could not be handed over for so long is given up.
+    /// Time after which the delivery of an alert is given up.
     pub give_up: Duration,
 }
 
-/// None where one of them is wrong.
+/// Reads all webhooks. Returns `None` if a webhook is invalid.
 pub(super) fn read_all(
     root: &Section<'_, '_>,
     rules: &BTreeSet<&str>,
@@ -60,7 +60,7 @@ impl WebhookSettings {
     fn read(section: &Section<'_, '_>, rules: &BTreeSet<&str>, base: &Path) -> Option<Self> {
         section.need("url", "`url` is required: the address that alerts are posted to");
         let url = section.text("url");
-        // Its text may hold a secret, and so is not told.
+        // The error does not show the address, because it may contain a secret.
         let is_url = |url: &String| {
             Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         };
@@ -89,7 +89,7 @@ impl WebhookSettings {
         })
     }
 
-    /// Whether it is to be told of an alert.
+    /// Returns whether alerts of this rule and level are posted.
     pub fn wants(&self, rule: &str, level: AlertLevel) -> bool {
         level >= self.level && (self.rules.is_empty() || self.rules.iter().any(|name| name == rule))
     }

@@ -1,37 +1,38 @@
-//! `[augment]`: how pictures are changed by chance before the network learns from them.
+//! `[augment]`: random augmentation of the training images.
 
 use std::ops::RangeInclusive;
 
 use crate::reader::Section;
 
-/// `[augment]`: how pictures are changed by chance before the network learns from them.
-///
-/// What is named a chance is between 0, never, and 1, always.
+/// `[augment]`: random augmentation of the training images. Probabilities are 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AugmentSettings {
-    /// The chance that left and right are exchanged.
+    /// Probability of a horizontal flip.
     pub flip: f64,
-    /// Of detectors: the chance of a crop that keeps a least overlap with an object.
+    /// For detectors: probability of a random crop that has a minimum IoU with an object.
     pub overlap_crop: f64,
-    /// Of detectors: the picture is scaled to lie within the input times a number between these two; what then
-    /// reaches over is cut by chance. None has it lie within the input as it is.
+    /// For detectors: range of the scale jitter. The image is scaled to fit the input size multiplied by a
+    /// random factor from this range, and cropped at a random position where it exceeds the input. `None` for
+    /// no jitter.
     pub scale: Option<[f64; 2]>,
-    /// Of classifiers: the least part of a picture that is shown. None has the picture come as at work.
+    /// For classifiers: minimum area of the random crop, as a fraction of the image. `None` preprocesses the
+    /// image as in inference.
     pub crop_area: Option<f64>,
-    /// The chance that the colors are changed, by no more than what follows.
+    /// Probability of color jitter, whose limits are the next four fields.
     pub color: f64,
-    /// By factors between 1 - x and 1 + x.
+    /// Factor from 1 - x to 1 + x; also for contrast and saturation.
     pub brightness: f64,
     pub contrast: f64,
     pub saturation: f64,
-    /// By so much of the circle to both sides.
+    /// Maximum hue shift in either direction, as a fraction of the hue circle.
     pub hue: f64,
-    /// The chance that four pictures are put together.
+    /// Probability of a mosaic of four images.
     pub mosaic: f64,
-    /// The chance that two pictures are laid over one another, to shares of a beta distribution of `mixup_alpha`.
+    /// Probability of MixUp, a blend of two images. The blend weight is drawn from the beta distribution with
+    /// the parameter `mixup_alpha`.
     pub mixup: f64,
     pub mixup_alpha: f64,
-    /// The chance that the picture is compressed, to a quality between the two of `jpeg_quality`.
+    /// Probability of JPEG compression artifacts, with a quality from the range `jpeg_quality`.
     pub jpeg: f64,
     pub jpeg_quality: [u8; 2],
 }
@@ -39,8 +40,8 @@ pub struct AugmentSettings {
 const CHANCE: RangeInclusive<f64> = 0.0..=1.0;
 
 impl AugmentSettings {
-    /// What is usual: for a classifier torchvision's first recipe; for a detector flipped, scaled a little, and the
-    /// colors a little off.
+    /// Returns the defaults. For a classifier, they are those of torchvision's original recipe. For a
+    /// detector, they are flips, a small scale jitter and a small color jitter.
     pub fn usual(classifier: bool) -> Self {
         let off = if classifier { 0.0 } else { 0.2 };
         Self {
@@ -55,14 +56,14 @@ impl AugmentSettings {
             hue: off / 10.0,
             mosaic: 0.0,
             mixup: 0.0,
-            // Each paper's own: Zhang et al. 2017 for classes, Zhang et al. 2019 for objects.
+            // The values of the papers: Zhang et al. 2017 for classifiers, Zhang et al. 2019 for detectors.
             mixup_alpha: if classifier { 0.2 } else { 1.5 },
             jpeg: 0.0,
             jpeg_quality: [60, 95],
         }
     }
 
-    /// None at all: every picture comes as at work.
+    /// Returns settings without augmentation: images are preprocessed as in inference.
     pub fn none() -> Self {
         Self { flip: 0.0, scale: None, crop_area: None, color: 0.0, ..Self::usual(false) }
     }

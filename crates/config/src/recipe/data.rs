@@ -1,4 +1,4 @@
-//! `[data]`: the pictures, and what is true of them.
+//! `[data]`: the training and validation data sets.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,38 +10,38 @@ use lookout_schema::Size;
 use super::{RecipeModel, input};
 use crate::reader::Section;
 
-/// `[data]`: the pictures, and what is true of them.
+/// `[data]`: the training and validation data sets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataSettings {
-    /// What the network learns from.
+    /// The training set.
     pub train: SourceSettings,
-    /// What it is judged on.
+    /// The validation set.
     pub val: SourceSettings,
-    /// The input that it is judged at; none takes that it is trained at.
+    /// Input size for validation; `None` selects the input size for training.
     pub val_input: Option<Size>,
-    /// Whether pictures of rare classes come more often.
+    /// Whether images of rare classes are drawn more often.
     pub balanced: bool,
-    /// How many threads read pictures; none takes as many as there are cores.
+    /// Number of threads that read images; `None` for one per core.
     pub threads: Option<usize>,
-    /// What is done about how the EXIF data of an image says that it is to be turned.
+    /// Whether the EXIF orientation of images is applied.
     pub exif_orientation: ExifOrientation,
 }
 
-/// What is done about how the EXIF data of an image says that it is to be turned for display.
+/// Whether the EXIF orientation of images is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ExifOrientation {
-    /// The image is turned: it is processed as viewers and annotation tools show it.
+    /// The image is rotated and flipped as viewers and annotation tools display it.
     #[default]
     Apply,
-    /// The image stays as its pixels are stored, as torchvision reads it.
+    /// The pixels are used as they are stored, as in torchvision.
     Ignore,
 }
 
 impl ExifOrientation {
-    /// The names of both.
+    /// The names in recipes, with their values.
     pub const NAMES: [(&str, Self); 2] = [("apply", Self::Apply), ("ignore", Self::Ignore)];
 
-    /// Its name in a recipe and on the command line.
+    /// Returns the name in recipes and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Apply => "apply",
@@ -59,17 +59,17 @@ impl FromStr for ExifOrientation {
     }
 }
 
-/// A data set on the disk.
+/// A data set in the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSettings {
     /// One of [`DATA_KINDS`].
     pub kind: String,
     pub path: PathBuf,
-    /// Which part of it, where it has parts.
+    /// Split of the data set, such as `train`; `None` for the whole data set.
     pub split: Option<String>,
 }
 
-/// The forms of a data set: a folder a class, COCO's and Pascal VOC's.
+/// The formats of data sets: one folder per class, COCO, and Pascal VOC.
 pub const DATA_KINDS: [&str; 3] = ["folder", "coco", "voc"];
 
 impl DataSettings {

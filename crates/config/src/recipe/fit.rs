@@ -1,96 +1,97 @@
-//! `[train]`, `[optimizer]`, `[schedule]` and `[loss]`: how a network's numbers come to be what they are.
+//! `[train]`, `[optimizer]`, `[schedule]` and `[loss]`: settings of the training run.
 
 use std::time::Duration;
 
 use super::RecipeModel;
 use crate::reader::Section;
 
-/// Of the backbone: the stem and the four stages.
+/// Number of parts of the backbone that can be frozen: the stem and the four stages.
 const PARTS: usize = 5;
 
-/// `[train]`: the run.
+/// `[train]`: settings of the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FitSettings {
     pub epochs: u64,
-    /// Pictures that go through the network together.
+    /// Images per batch.
     pub batch: usize,
-    /// So many batches make a step.
+    /// Gradient accumulation: number of batches per optimizer step.
     pub accumulate: u64,
-    /// Of all that is random.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// How many of the backbone's parts, from the picture on, stay as they are: the stem, then the four stages.
+    /// Number of frozen backbone parts, from the input on: the stem, then the four stages.
     pub freeze: usize,
-    /// The longest that a step's gradient may be; none takes it as it is.
+    /// Maximum norm of the gradient of a step; `None` for no clipping.
     pub clip_norm: Option<f64>,
-    /// How much of the moving average of the weights stays with each step; none keeps no average.
+    /// Decay of the exponential moving average of the weights; `None` for no average.
     pub ema: Option<f64>,
-    /// After so many evaluations without a better one it ends.
+    /// Early stopping: number of evaluations without a better score after which the run ends.
     pub patience: Option<u64>,
-    /// Every so many epochs the network is evaluated.
+    /// Epochs between evaluations.
     pub evaluate_every: u64,
-    /// No more than this is lost when it is killed.
+    /// Time between checkpoints.
     pub checkpoint_every: Duration,
-    /// Every so many steps a line is told and written.
+    /// Steps between lines in the log and in the metrics file.
     pub log_every: u64,
 }
 
-/// `[optimizer]`: how a gradient changes the weights.
+/// `[optimizer]`: settings of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimizerSettings {
     pub rule: Rule,
     /// The learning rate after the warm-up.
     pub lr: f64,
-    /// Not of norms and biases.
+    /// Weight decay. It does not apply to normalization parameters and biases.
     pub weight_decay: f64,
-    /// The backbone's learning rate by that of the rest.
+    /// Factor on the learning rate of the backbone.
     pub backbone_lr: f64,
 }
 
-/// The two rules, with torch's names.
+/// The update rules, with the parameter names of `torch.optim`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     Sgd { momentum: f64, nesterov: bool },
     AdamW { betas: [f64; 2], eps: f64 },
 }
 
-/// `[schedule]`: what becomes of the learning rate.
+/// `[schedule]`: the learning-rate schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleSettings {
     pub shape: Shape,
-    /// Over so many steps it grows from `warm_up_from` of itself.
+    /// Number of warm-up steps, in which the learning rate increases from the fraction `warm_up_from` of its
+    /// value.
     pub warm_up_steps: u64,
     pub warm_up_from: f64,
 }
 
-/// How the learning rate falls.
+/// The shape of the learning-rate schedule after the warm-up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     Constant,
-    /// By half a cosine to `to` of itself at the end.
+    /// Decreases along half a cosine to the fraction `to` of the learning rate at the end of the run.
     Cosine {
         to: f64,
     },
-    /// At the end of each of these epochs to `gamma` of itself.
+    /// Multiplies the learning rate by `gamma` after each of these epochs.
     Steps {
         epochs: Vec<u64>,
         gamma: f64,
     },
 }
 
-/// `[loss]`: of a classifier; detectors have their papers'.
+/// `[loss]`: the loss of a classifier. Detectors use the losses of their papers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LossSettings {
-    /// Of the focal loss; none takes the cross-entropy.
+    /// Gamma of the focal loss; `None` selects the cross-entropy loss.
     pub focal_gamma: Option<f64>,
     pub label_smoothing: f64,
     pub class_weights: ClassWeights,
 }
 
-/// How much the classes count.
+/// Weights of the classes in the loss.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClassWeights {
     Alike,
-    /// Each by how rare it is.
+    /// Higher weights for rare classes.
     Balanced,
     Given(Vec<f64>),
 }
@@ -203,7 +204,7 @@ impl OptimizerSettings {
     }
 }
 
-/// The kinds of schedule by their names.
+/// The values of `kind` in `[schedule]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Constant,
@@ -248,7 +249,7 @@ impl ScheduleSettings {
 }
 
 impl LossSettings {
-    /// `classes` is how many there are.
+    /// Reads the section; `classes` is the number of classes.
     pub(super) fn read(section: Section<'_, '_>, classes: usize) -> Self {
         let focal = section.choice("kind", &[("cross-entropy", false), ("focal", true)]).unwrap_or(false);
         let gamma = section.number("gamma", 0.0..=10.0);

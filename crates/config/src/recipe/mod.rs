@@ -1,4 +1,4 @@
-//! Recipes: how a network is trained. TOML to validated settings, as a pipeline file.
+//! Recipes: configuration files of training runs.
 
 mod augment;
 mod data;
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipeSettings {
     pub name: String,
-    /// Where all goes that the run leaves.
+    /// Folder for the output files of the run.
     pub output: PathBuf,
     pub model: RecipeModel,
     pub data: DataSettings,
@@ -41,50 +41,54 @@ pub struct RecipeSettings {
     pub loss: LossSettings,
 }
 
-/// `[model]` of a recipe: the network to be trained.
+/// `[model]` of a recipe: the network that is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipeModel {
     /// One of [`ARCHS`].
     pub arch: String,
-    /// What there is to tell apart, in the order of the network's outputs; the background is none of them.
+    /// Class names in the order of the network's outputs, without a background class.
     pub classes: Vec<String>,
-    /// A whole network's weights to begin with, as in a pipeline file.
+    /// Initial weights of the whole network: `torchvision` or a path.
     pub weights: Option<String>,
-    /// Of a detector, a classifier's weights to begin with: `torchvision` or a path.
+    /// For detectors, initial weights of the backbone, from a classifier: `torchvision` or a path.
     pub backbone: Option<String>,
-    /// What the network is trained on.
+    /// Input size for training.
     pub input: Size,
     pub device: Device,
     pub precision: Precision,
 }
 
 impl RecipeModel {
-    /// Whether the network names a whole picture's classes and finds no boxes.
+    /// Returns whether the network is a classifier.
     pub fn is_classifier(&self) -> bool {
         CLASSIFIERS.contains(&self.arch.as_str())
     }
 
-    /// Whether batch norms take a batch's own statistics in training: a classifier's, and those of a detector that
-    /// begins at random or is of the newer designs. The others keep their norms as they are.
+    /// Returns whether batch norm is trained, with the statistics of each batch: in classifiers, in the `_v2`
+    /// detectors, and in detectors that start from random weights. The other detectors keep it frozen.
     fn learns_batch_norms(&self) -> bool {
         let at_random = self.weights.is_none() && self.backbone.is_none();
         self.is_classifier() || at_random || self.arch.ends_with("_v2")
     }
 
-    /// The size of the input behind the last stage of a ResNet, which halves it five times, rounding up.
+    /// Returns the size of the feature map after the last stage of a ResNet: the input size, halved five
+    /// times and rounded up.
     fn deepest(&self) -> Size {
         Size { width: self.input.width.div_ceil(32), height: self.input.height.div_ceil(32) }
     }
 }
 
-/// Reads a recipe from a file, with the variables of this process's environment.
+/// Reads a recipe file. Variables are expanded from the environment of the process.
 pub fn read_recipe(file: &Path) -> Result<RecipeSettings, ReadError> {
     let text = fs::read_to_string(file).map_err(|source| ReadError::Io { file: file.to_owned(), source })?;
     Ok(parse_recipe(file, &text, &|name| env::var(name).ok())?)
 }
 
-/// Reads a recipe. Relative paths in it start from the file's folder; `env` gives the value of an environment
-/// variable.
+/// Parses the text of a recipe. Relative paths in it are relative to the file's folder. `env` returns the
+/// value of an environment variable.
+///
+/// # Errors
+/// Returns all errors of the file.
 pub fn parse_recipe(
     file: &Path,
     text: &str,
@@ -132,12 +136,12 @@ impl RecipeSettings {
     }
 }
 
-/// What the networks are mostly trained on where nothing else is said: a square for classifiers, and for
-/// detectors what they get of a camera at work.
+/// Default of `input` for classifiers.
 const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
+/// Default of `input` for detectors, with an aspect ratio close to that of cameras.
 const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 
-/// A network's input by its text.
+/// Parses an input size. Sides of a detector's input must be multiples of 32.
 fn input(section: &Section<'_, '_>, key: &'static str, text: &str, classifier: bool) -> Option<Size> {
     let input = input_size(text).map_err(|what| section.note(key, what)).ok()?;
     if !(classifier || input.width.is_multiple_of(32) && input.height.is_multiple_of(32)) {

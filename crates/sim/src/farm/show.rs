@@ -68,9 +68,9 @@ pub(super) fn factory(shown: Arc<Shown>) -> server::RTSPMediaFactory {
     factory
 }
 
-/// Makes the sender reports of the media in `bin` map the times of the frames, as those of a camera do. By default the
-/// server reports when it sent them, which is later on a busy machine, and a client takes the difference for a step of
-/// the camera's clock.
+/// Makes the RTCP sender reports of the media in `bin` contain the capture times of the frames, as those of a
+/// camera do. By default, the server reports the times at which it sent the frames. They are later on a busy
+/// machine, and a client would interpret the difference as a jump of the camera's clock.
 fn report_capture_times(bin: Option<&gst::Bin>) {
     let pipeline = bin.and_then(GstObjectExt::parent).and_then(|parent| parent.downcast::<gst::Bin>().ok());
     let Some(pipeline) = pipeline else { return };

@@ -153,7 +153,7 @@ fn walkers(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut Ve
     }
 }
 
-/// Returns a camera on a mast beside the road, which looks along or across it.
+/// Returns a camera on a mast next to the road, which looks along or across it.
 pub(super) fn camera(chance: Chance) -> Camera {
     let side = if chance.is("side", 0.5) { 1.0 } else { -1.0 };
     let across = chance.is("across", 0.35);

@@ -1,4 +1,4 @@
-//! Whoever adds a field adds it to both formats: the JSON Schemas that the types give, against the Protobuf file.
+//! Compares the JSON Schemas of the types with the Protobuf file: both formats must have the same fields.
 
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ impl Pairing<'_> {
         }
     }
 
-    /// A kind of a tagged type is the field of that name of a `oneof`.
+    /// Compares a variant of a tagged type with the field of a `oneof` that has the name of its `kind`.
     fn variant<'b>(&mut self, message: &'b DescriptorProto, variant: &Value) -> &'b str {
         let kind = variant["properties"]["kind"]["const"].as_str().unwrap();
         let field = named(message, kind);
@@ -75,7 +75,7 @@ impl Pairing<'_> {
         field.name()
     }
 
-    /// The field of `message` that is `property`.
+    /// Compares a property with its field in `message`, and returns the name of the field.
     fn property<'b>(&mut self, message: &'b DescriptorProto, property: &str, schema: &Value) -> &'b str {
         let at = format!("{}.{property}", message.name());
         let (schema, nullable) = self.without_null(schema);
@@ -107,14 +107,14 @@ impl Pairing<'_> {
             ("string", "date-time") => &["int64"],
             ("string", _) if text(&schema, "contentEncoding") == "base64" => &["bytes"],
             ("string", "") => &["string"],
-            // `sint64` takes less room where a number may be below 0.
+            // `sint64` is shorter for numbers that can be negative.
             ("integer", "int64") => &["int64", "sint64"],
             ("integer", "int32") => &["int32"],
             ("integer", "uint64") => &["uint64"],
             ("integer", "uint32" | "uint8") => &["uint32"],
             ("number", "float") => &["float"],
             ("number", "double") => &["double"],
-            // So many numbers in an order are a message that names them.
+            // An array of a fixed length is a message with one field per item.
             ("array", _) => return self.tuple(at, field, &schema),
             ("", _) if schema.get("oneOf").is_some() => return self.message(field.type_name(), &schema),
             other => panic!("{at}: {other:?} is not handled by this test"),
@@ -143,7 +143,7 @@ impl Pairing<'_> {
         assert_eq!(sorted(values), sorted(wanted), "{at}");
     }
 
-    /// What a schema says of a value that may be null, and whether it may be.
+    /// Returns the schema without the null type, and whether null was allowed.
     fn without_null(&self, schema: &Value) -> (Value, bool) {
         if let Some([schema, null]) = schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) {
             assert_eq!(text(null, "type"), "null");
@@ -168,7 +168,7 @@ fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
     schema.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The texts that an enum may be; schemars lists those without a comment apart.
+/// Returns the values of an enum. schemars lists values without a doc comment separately.
 fn names(schema: &Value) -> Vec<String> {
     let list = |key: &str| schema.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let own = list("enum").into_iter().chain(schema.get("const").cloned());
@@ -181,7 +181,7 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// `CameraStatus` as the values of the enum begin.
+/// Converts the name of an enum to the prefix of its values: `CameraStatus` to `CAMERA_STATUS`.
 fn screaming(name: &str) -> String {
     let mut out = String::new();
     for letter in name.chars() {

@@ -1,4 +1,5 @@
-//! Records through both formats, and the formats against each other and against what was released.
+//! Round trips of records in both formats, and compatibility of the formats with each other and with the
+//! released schema.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fields;

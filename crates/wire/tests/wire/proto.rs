@@ -1,4 +1,4 @@
-//! `schemas/lookout.proto`, read.
+//! The descriptors of `schemas/lookout.proto`.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use prost_types::{
 pub(crate) struct Proto(FileDescriptorProto);
 
 impl Proto {
-    /// The file in `folder`, beginning at `schemas`.
+    /// Compiles `lookout.proto` in `folder`, a path relative to `schemas`.
     pub(crate) fn read(folder: &str) -> Self {
         let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(folder);
         let files = protox::compile(["lookout.proto"], [schemas]).unwrap();
@@ -39,12 +39,13 @@ impl Proto {
     }
 }
 
-/// A name without its package.
+/// Returns a name without its package.
 pub(crate) fn short(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// A map is a repeated message of keys and values, which lies within the one that has the map.
+/// Returns the entry type of a map field: a message with `key` and `value`, nested in the message that has
+/// the map.
 pub(crate) fn map_entry<'a>(
     message: &'a DescriptorProto,
     field: &FieldDescriptorProto,
@@ -57,17 +58,19 @@ pub(crate) fn is_repeated(field: &FieldDescriptorProto) -> bool {
     field.label() == Label::Repeated
 }
 
-/// Whether a reader can tell that it is not there.
+/// Returns whether the field is `optional`, so that a reader can distinguish an absent value from a default
+/// value.
 pub(crate) fn is_optional(field: &FieldDescriptorProto) -> bool {
     field.proto3_optional()
 }
 
-/// Within a `oneof` that stands in the file; what is optional has one that does not.
+/// Returns whether the field is in a `oneof` of the file. The compiler adds a synthetic `oneof` for each
+/// `optional` field, which does not count.
 pub(crate) fn in_oneof(field: &FieldDescriptorProto) -> bool {
     field.oneof_index.is_some() && !field.proto3_optional()
 }
 
-/// The type's name, for comparison and for people.
+/// Returns the name of the field's type.
 pub(crate) fn type_of(field: &FieldDescriptorProto) -> String {
     match field.r#type() {
         Type::Message | Type::Enum => short(field.type_name()).to_owned(),

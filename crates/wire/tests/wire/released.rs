@@ -1,4 +1,4 @@
-//! `schemas/lookout.proto` never takes back what `schemas/released/lookout.proto` has given out.
+//! Checks that `schemas/lookout.proto` is compatible with `schemas/released/lookout.proto`.
 
 use prost_types::{DescriptorProto, field_descriptor_proto::Type};
 
@@ -21,8 +21,8 @@ fn is_compatible_with_the_released_messages() {
     }
 }
 
-/// A name has its number and its type for ever. A number that was given up is `reserved` and never used again, for
-/// which the field would have to be gone, and none may go.
+/// Checks that every released field still exists with its number, name and type. Fields can therefore not be
+/// removed, and `reserved` numbers are not needed.
 fn hold(old: &DescriptorProto, new: &DescriptorProto) {
     for field in &old.field {
         let at = format!("{}.{}", old.name(), field.name());
@@ -41,14 +41,15 @@ fn hold(old: &DescriptorProto, new: &DescriptorProto) {
 
 #[test]
 fn no_message_starts_like_json() {
-    // A field's key is its number and how its value is written: a varint, 8 bytes, a length or 4 bytes.
+    // The tag of a field has the field's number and its wire type: varint, 8 bytes, length-delimited, or 4
+    // bytes.
     let written = [0u32, 1, 2, 5];
     for message in Proto::read("").messages() {
         for field in &message.field {
             assert_ne!(field.r#type(), Type::Group, "{}.{}", message.name(), field.name());
             for how in written {
                 let key = (field.number() as u32) << 3 | how;
-                // Seven bits a byte, and a mark where another follows.
+                // A varint has seven bits per byte, and the high bit is set if another byte follows.
                 let first = if key < 0x80 { key } else { key & 0x7F | 0x80 };
                 assert_ne!(first, u32::from(b'{'), "{}.{}", message.name(), field.name());
             }

@@ -1,4 +1,4 @@
-//! Any sound record comes back from either format as it was; what is no record is told, whatever its bytes.
+//! Property tests: valid records round-trip in both formats, and invalid bytes are rejected with an error.
 
 use lookout_schema::{AlertRecord, FrameRecord, RecordFormat, SnapshotRecord, StatusRecord, TrackRecord};
 use lookout_wire::{DecodeError, WireRecord, decode, encode, format_of};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::sound;
 
-fn comes_back<T: WireRecord + PartialEq + std::fmt::Debug>(record: &T) -> Result<(), TestCaseError> {
+fn round_trips<T: WireRecord + PartialEq + std::fmt::Debug>(record: &T) -> Result<(), TestCaseError> {
     prop_assert!(record.check().is_ok(), "{:?}", record.check());
     for format in RecordFormat::ALL {
         let bytes = encode(record, format).unwrap();
@@ -18,7 +18,7 @@ fn comes_back<T: WireRecord + PartialEq + std::fmt::Debug>(record: &T) -> Result
     Ok(())
 }
 
-/// What is read of damaged bytes, if anything, is a record that both formats can hold.
+/// Checks that damaged bytes are rejected, or decoded as a record that both formats can encode.
 fn damaged<T: WireRecord + Clone + PartialEq + std::fmt::Debug>(
     record: &T,
     damage: &Damage,
@@ -64,27 +64,27 @@ impl Damage {
 proptest! {
     #[test]
     fn frames_round_trip(record in sound::frame()) {
-        comes_back(&record)?;
+        round_trips(&record)?;
     }
 
     #[test]
     fn status_records_round_trip(record in sound::status()) {
-        comes_back(&record)?;
+        round_trips(&record)?;
     }
 
     #[test]
     fn snapshots_round_trip(record in sound::snapshot()) {
-        comes_back(&record)?;
+        round_trips(&record)?;
     }
 
     #[test]
     fn tracks_round_trip(record in sound::track()) {
-        comes_back(&record)?;
+        round_trips(&record)?;
     }
 
     #[test]
     fn alerts_round_trip(record in sound::alert()) {
-        comes_back(&record)?;
+        round_trips(&record)?;
     }
 
     #[test]
@@ -130,7 +130,7 @@ fn rejects_invalid_records() {
     let mut record = frame();
     record.schema = "lookout.frame/2".into();
     assert_eq!(told(&record).to_string(), "its schema is `lookout.frame/2`, supported is `lookout.frame/1`");
-    // A record of another kind has the same numbers for other things.
+    // A record of another kind uses the same field numbers for other fields.
     let track = encode(&frame(), RecordFormat::Protobuf).unwrap();
     assert!(decode::<TrackRecord>(&track).is_err());
     assert!(matches!(decode::<FrameRecord>(b""), Err(DecodeError::Field(wrong)) if wrong.field == "camera"));
@@ -142,7 +142,7 @@ fn rejects_invalid_records() {
 fn ignores_fields_of_later_versions() {
     let record = sound::usual_frame();
     let mut bytes = encode(&record, RecordFormat::Protobuf).unwrap();
-    // Field 2000, a text.
+    // Field 2000, a string.
     bytes.extend([0x82, 0x7D, 3, b'n', b'e', b'w']);
     assert_eq!(decode::<FrameRecord>(&bytes).unwrap(), record);
     let mut json = serde_json::to_value(&record).unwrap();

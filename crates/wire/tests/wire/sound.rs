@@ -1,4 +1,4 @@
-//! Any sound records.
+//! Strategies that generate valid records.
 
 use std::collections::BTreeMap;
 
@@ -38,12 +38,13 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "\\PC{1,20}"]
 }
 
-/// 0 to 1, in no more digits than either format keeps: all of an `f32`'s.
+/// Returns scores from 0 to 1. They are `f32`, which both formats encode exactly.
 fn score() -> impl Strategy<Value = f32> {
     0.0f32..=1.0
 }
 
-/// In few enough digits for JSON as serde_json reads it: of a number with all of an `f64`'s the last may differ.
+/// Returns numbers with few digits. serde_json may change the last digit of an `f64` that uses its full
+/// precision.
 fn number() -> impl Strategy<Value = f64> {
     any::<i32>().prop_map(|number| f64::from(number) / 64.0)
 }
@@ -339,7 +340,7 @@ pub(crate) fn alert() -> impl Strategy<Value = AlertRecord> {
     })
 }
 
-/// A record as a worker writes it, with ten detections.
+/// Returns a typical frame record with ten detections.
 pub(crate) fn usual_frame() -> FrameRecord {
     let read = |text: &str| serde_json::from_str(text).unwrap();
     let mut frame: FrameRecord = read(include_str!("../../../schema/tests/golden/frame.1.json"));
