@@ -8,13 +8,14 @@ const DOCS: &str = include_str!("../../../docs/monitor.md");
 const UNKNOWN: &str = "zzzzzzzzzzzzzzzz";
 
 /// A valid rule of each kind.
-const RULES: [&str; 6] = [
+const RULES: [&str; 7] = [
     "kind = \"count\"\nthreshold = 1",
     "kind = \"line\"",
     "kind = \"dwell\"\nfor_s = 1",
     "kind = \"camera_down\"",
     "kind = \"worker_down\"",
     "kind = \"latency\"\nbudget_ms = 1",
+    "kind = \"absence\"",
 ];
 
 fn errors(rule: &str) -> Vec<(String, String)> {

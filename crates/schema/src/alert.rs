@@ -1,5 +1,7 @@
 //! Alert records, on `<prefix>.alerts.v1`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +131,15 @@ pub enum AlertEvidence {
     WorkerDown { for_s: f64 },
     /// A camera's records are older than `budget_ms`.
     Latency { age_ms: i64, budget_ms: i64, for_s: f64 },
+    /// The evidence of any other kind of rule, by name.
+    Other {
+        /// The kind of the rule.
+        rule_kind: String,
+        numbers: BTreeMap<String, f64>,
+        texts: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        object: Option<ObjectRef>,
+    },
 }
 
 impl AlertEvidence {
@@ -142,6 +153,7 @@ impl AlertEvidence {
             Self::CameraDown { .. } => "camera_down",
             Self::WorkerDown { .. } => "worker_down",
             Self::Latency { .. } => "latency",
+            Self::Other { .. } => "other",
         }
     }
 }

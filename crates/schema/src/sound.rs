@@ -22,6 +22,8 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_TEXT: usize = 4096;
 /// Maximum number of detections of a frame, and of classes of a frame or a detection.
 pub const MAX_DETECTIONS: usize = 10_000;
+/// Maximum number of values in [`AlertEvidence::Other`].
+const MAX_VALUES: usize = 64;
 /// Maximum width and height of an image, in pixels.
 pub const MAX_SIDE: u32 = 65_535;
 
@@ -132,6 +134,18 @@ impl AlertRecord {
             }
             AlertEvidence::WorkerDown { for_s } | AlertEvidence::Latency { for_s, .. } => {
                 that(for_s.is_finite(), "evidence.for_s", "is not a finite number")
+            }
+            AlertEvidence::Other { rule_kind, numbers, texts, object: seen } => {
+                name("evidence.rule_kind", rule_kind)?;
+                that(numbers.len() + texts.len() <= MAX_VALUES, "evidence", "has too many values")?;
+                numbers.keys().chain(texts.keys()).try_for_each(|key| name("evidence", key))?;
+                texts.values().try_for_each(|value| text("evidence.texts", value))?;
+                that(
+                    numbers.values().all(|n| n.is_finite()),
+                    "evidence.numbers",
+                    "has a number that is not finite",
+                )?;
+                seen.as_ref().map_or(Ok(()), object)
             }
         }
     }

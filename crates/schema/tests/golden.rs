@@ -291,6 +291,12 @@ fn reads_and_writes_alert_records_of_version_1() {
         },
         AlertEvidence::WorkerDown { for_s: 30.5 },
         AlertEvidence::Latency { age_ms: 1200, budget_ms: 500, for_s: 10.5 },
+        AlertEvidence::Other {
+            rule_kind: "absence".into(),
+            numbers: [("count".into(), 0.0), ("for_s".into(), 10.5)].into(),
+            texts: [("zone".into(), "desk".into())].into(),
+            object: None,
+        },
     ];
     let goldens: Vec<Value> = read_all(include_str!("golden/alert.1.jsonl"));
     assert_eq!(goldens.len(), evidence.len());

@@ -3,6 +3,7 @@
 //!
 //! Each kind of rule is one file, which implements [`rule::Rule`], and one line in [`kinds`].
 
+mod absence;
 mod active;
 mod alert;
 mod camera_down;

@@ -269,6 +269,20 @@ fn disabled_and_removed_cameras_raise_no_camera_down_alert() {
 }
 
 #[test]
+fn absence_rule_raises_and_clears() {
+    let rule = "[monitor]\n[[rule]]\nname = \"desk\"\nkind = \"absence\"\nfor_s = 1\n";
+    let mut state = State::new(&settings(rule));
+    assert_eq!(run(&mut state, (0..10).map(|seq| frame(seq, 60, &[0.2]))), []);
+    let raised = run(&mut state, (10..45).map(|seq| frame(seq, 60, &[])));
+    assert_eq!(short(&raised), ["desk raised"]);
+    let AlertEvidence::Other { rule_kind, numbers, .. } = &raised[0].evidence else { panic!("{raised:?}") };
+    assert_eq!((rule_kind.as_str(), numbers["count"], numbers["min_count"]), ("absence", 0.0, 1.0));
+    assert_eq!(raised[0].check(), Ok(()));
+    let cleared = run(&mut state, (45..75).map(|seq| frame(seq, 60, &[0.2])));
+    assert_eq!(short(&cleared), ["desk cleared"]);
+}
+
+#[test]
 fn worker_down_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
     say(&mut state, 0, worker(0, WorkerState::Running), at(10));

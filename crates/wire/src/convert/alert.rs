@@ -107,6 +107,12 @@ impl From<&AlertEvidence> for Kind {
                 budget_ms: *budget_ms,
                 for_s: *for_s,
             }),
+            AlertEvidence::Other { rule_kind, numbers, texts, object } => Self::Other(proto::OtherEvidence {
+                rule_kind: rule_kind.clone(),
+                numbers: numbers.clone(),
+                texts: texts.clone(),
+                object: object.as_ref().map(Into::into),
+            }),
         }
     }
 }
@@ -134,6 +140,9 @@ impl TryFrom<Kind> for AlertEvidence {
             Kind::WorkerDown(proto::WorkerDownEvidence { for_s }) => Self::WorkerDown { for_s },
             Kind::Latency(proto::LatencyEvidence { age_ms, budget_ms, for_s }) => {
                 Self::Latency { age_ms, budget_ms, for_s }
+            }
+            Kind::Other(proto::OtherEvidence { rule_kind, numbers, texts, object }) => {
+                Self::Other { rule_kind, numbers, texts, object: optional_part(object)? }
             }
         })
     }

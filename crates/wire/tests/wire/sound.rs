@@ -304,6 +304,13 @@ fn evidence() -> impl Strategy<Value = AlertEvidence> {
             budget_ms,
             for_s,
         }),
+        (text(), btree_map(text(), number(), 0..4), btree_map(text(), text(), 0..4), option::of(object()))
+            .prop_map(|(rule_kind, numbers, texts, object)| AlertEvidence::Other {
+                rule_kind,
+                numbers,
+                texts,
+                object
+            }),
     ]
 }
 
