@@ -9,7 +9,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use crate::{
-    AdasSettings, ConfigError, Mistake, MonitorSettings, PipelineSettings, RuleReader,
+    AdasSettings, ConfigError, Diagnostic, MonitorSettings, PipelineSettings, RuleReader,
     expand::Env,
     parse, parse_monitor,
     reader::{Reader, Section},
@@ -87,19 +87,23 @@ pub(crate) fn parse_with<T>(
     env: Env<'_>,
     read: impl FnOnce(Section<'_, '_>, &Path) -> Option<T>,
 ) -> Result<T, ConfigError> {
-    let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
+    let fail = |diagnostics| ConfigError { file: file.to_owned(), diagnostics };
     let base = file.parent().map(PathBuf::from).unwrap_or_default();
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        fail(vec![Mistake { line, key: String::new(), what: format!("invalid TOML: {}", error.message()) }])
+        fail(vec![Diagnostic {
+            line,
+            key: String::new(),
+            what: format!("invalid TOML: {}", error.message()),
+        }])
     })?;
     let reader = Reader::new(text, env);
     let settings = read(Section::root(&reader, document.get_ref()), &base);
-    let mistakes = reader.into_mistakes();
+    let diagnostics = reader.into_mistakes();
     match settings {
-        Some(settings) if mistakes.is_empty() => Ok(settings),
-        _ => Err(fail(mistakes)),
+        Some(settings) if diagnostics.is_empty() => Ok(settings),
+        _ => Err(fail(diagnostics)),
     }
 }
 

@@ -8,11 +8,11 @@
 mod adas;
 mod camera;
 mod classify;
+mod diagnostic;
 mod expand;
 mod file;
 mod fleet;
 mod kafka;
-mod mistake;
 mod model;
 mod monitor;
 mod pipeline;
@@ -29,10 +29,10 @@ pub use adas::{
 };
 pub use camera::{CameraSettings, DecoderChoice, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
+pub use diagnostic::{ConfigError, Diagnostic};
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
-pub use mistake::{ConfigError, Mistake};
 pub use model::{
     ARCHS, CLASSIFIERS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName,
     input_size,

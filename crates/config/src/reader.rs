@@ -18,33 +18,33 @@ use toml::{
 };
 
 use crate::{
+    diagnostic::Diagnostic,
     expand::{Env, Piece, expand, join},
-    mistake::Mistake,
 };
 
 /// The file that is being read, and the errors found so far.
 pub(crate) struct Reader<'a> {
     text: &'a str,
     env: Env<'a>,
-    mistakes: RefCell<Vec<Mistake>>,
+    diagnostics: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(text: &'a str, env: Env<'a>) -> Self {
-        Self { text, env, mistakes: RefCell::default() }
+        Self { text, env, diagnostics: RefCell::default() }
     }
 
     /// Adds an error at a byte offset of the file.
     pub(crate) fn note(&self, at: usize, key: impl Into<String>, what: impl Into<String>) {
         let line = 1 + self.text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
-        self.mistakes.borrow_mut().push(Mistake { line, key: key.into(), what: what.into() });
+        self.diagnostics.borrow_mut().push(Diagnostic { line, key: key.into(), what: what.into() });
     }
 
     /// Returns the errors, sorted by line.
-    pub(crate) fn into_mistakes(self) -> Vec<Mistake> {
-        let mut mistakes = self.mistakes.into_inner();
-        mistakes.sort_by_key(|mistake| mistake.line);
-        mistakes
+    pub(crate) fn into_mistakes(self) -> Vec<Diagnostic> {
+        let mut diagnostics = self.diagnostics.into_inner();
+        diagnostics.sort_by_key(|diagnostic| diagnostic.line);
+        diagnostics
     }
 }
 

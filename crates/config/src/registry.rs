@@ -93,11 +93,12 @@ pub fn registry_camera(spec: &CameraSpec, secrets: &Secrets) -> Result<CameraSet
     let section = Section::root(&reader, document.get_ref());
     let settings = CameraSettings::read(&section, Path::new("/"));
     section.finish();
-    let mistakes = reader.into_mistakes();
+    let diagnostics = reader.into_mistakes();
     match settings {
-        Some(settings) if mistakes.is_empty() => Ok(settings),
+        Some(settings) if diagnostics.is_empty() => Ok(settings),
         _ => {
-            let each = mistakes.iter().map(|mistake| format!("{}: {}", mistake.key, mistake.what));
+            let each =
+                diagnostics.iter().map(|diagnostic| format!("{}: {}", diagnostic.key, diagnostic.what));
             Err(each.collect::<Vec<_>>().join("; "))
         }
     }

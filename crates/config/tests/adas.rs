@@ -87,12 +87,13 @@ fn reports_each_mistake_at_its_line_and_key() {
     for (good, wrong, line, key, what) in RULES {
         assert!(GOOD.contains(good), "{good}");
         let error = read(&GOOD.replacen(good, wrong, 1)).expect_err(wrong);
-        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(what));
+        let found =
+            error.diagnostics.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(what));
         assert!(found, "{wrong}: {error}");
     }
     assert!(read("[adas]").unwrap_err().to_string().contains("there is no camera"));
     let twice = GOOD.replace("group", "groupe").replace("warn_ttc_s = 3", "warn_ttc_s = 90");
-    assert_eq!(read(&twice).unwrap_err().mistakes.len(), 2);
+    assert_eq!(read(&twice).unwrap_err().diagnostics.len(), 2);
 }
 
 #[test]

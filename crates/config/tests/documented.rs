@@ -22,8 +22,8 @@ fn known(text: &str) -> BTreeSet<String> {
 }
 
 fn keys(error: &ConfigError) -> BTreeSet<String> {
-    let mistake = error.mistakes.iter().find(|mistake| mistake.key.ends_with(UNKNOWN));
-    let what = &mistake.unwrap_or_else(|| panic!("{error}")).what;
+    let diagnostic = error.diagnostics.iter().find(|diagnostic| diagnostic.key.ends_with(UNKNOWN));
+    let what = &diagnostic.unwrap_or_else(|| panic!("{error}")).what;
     let (_, names) = what.split_once("valid keys are ").unwrap_or_else(|| panic!("{what}"));
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }

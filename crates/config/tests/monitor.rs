@@ -122,7 +122,8 @@ fn reports_each_mistake_at_its_line_and_key() {
     for (good, bad, line, key, part) in RULES {
         assert!(GOOD.contains(good), "{good}");
         let error = read(&GOOD.replacen(good, bad, 1)).unwrap_err();
-        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
+        let found =
+            error.diagnostics.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
         assert!(found, "{bad}: {line} {key} {part}\n{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }

@@ -83,7 +83,8 @@ fn reports_each_mistake_at_its_line_and_key() {
         assert!(GOOD.contains(good), "{good}");
         let text = GOOD.replacen(good, bad, 1);
         let error = read(&text).expect_err(bad);
-        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(what));
+        let found =
+            error.diagnostics.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(what));
         assert!(found, "`{bad}`: line {line}, {key}, {what}\n{error}");
     }
 }

@@ -361,10 +361,11 @@ fn hold(good: &str, rules: &[(&str, &str, usize, &str, &str)]) {
     for (from, to, line, key, part) in rules {
         assert_eq!(good.matches(from).count(), 1, "{from}");
         let Err(error) = read(&good.replace(from, to)) else { panic!("{to}") };
-        let found = error.mistakes.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
+        let found =
+            error.diagnostics.iter().any(|m| m.line == *line && m.key == *key && m.what.contains(part));
         assert!(found, "{to}: expected {line}: {key}: {part}\n{error}");
-        let one = error.mistakes.len() == 1 || to.starts_with("[modle]") || to.starts_with("model = 1");
-        assert!(one, "{to}: expected one mistake only\n{error}");
+        let one = error.diagnostics.len() == 1 || to.starts_with("[modle]") || to.starts_with("model = 1");
+        assert!(one, "{to}: expected one diagnostic only\n{error}");
         assert!(!error.to_string().contains("p@ss"), "{error}");
     }
 }
@@ -384,8 +385,8 @@ fn reads_regions_and_classes() {
 fn rejects_a_file_without_cameras() {
     let text = GOOD.split("[[camera]]").next().unwrap();
     let error = read(text).unwrap_err();
-    assert_eq!(error.mistakes.len(), 1);
-    assert!(error.mistakes[0].what.contains("there is no camera"), "{error}");
+    assert_eq!(error.diagnostics.len(), 1);
+    assert!(error.diagnostics[0].what.contains("there is no camera"), "{error}");
 }
 
 #[test]
@@ -395,7 +396,7 @@ fn reports_all_mistakes_sorted_by_line() {
         .replace("max_size = 8", "max_size = 0\nmax = 1")
         .replace("clip.avi", "ftp://x");
     let error = read(&text).unwrap_err();
-    let keys: Vec<&str> = error.mistakes.iter().map(|m| m.key.as_str()).collect();
+    let keys: Vec<&str> = error.diagnostics.iter().map(|m| m.key.as_str()).collect();
     assert_eq!(keys, ["model.arch", "batch.max_size", "batch.max", "camera[1].uri"]);
     assert!(error.to_string().starts_with("gate.toml:4: model.arch: unknown value `resnet51`"), "{error}");
 }
@@ -438,8 +439,8 @@ fn reads_a_file_with_the_cameras_of_the_registry() {
         ("partitions = 6", "max_cameras = 0", 12, "fleet.max_cameras", "between 1 and"),
     ] {
         let error = read(&OF_A_FLEET.replace(from, to)).expect_err(to);
-        let found = error.mistakes.iter().any(|m| m.line == line && m.key == key && m.what.contains(part));
-        assert!(found && error.mistakes.len() == 1, "{to}: expected {line}: {key}: {part}\n{error}");
+        let found = error.diagnostics.iter().any(|m| m.line == line && m.key == key && m.what.contains(part));
+        assert!(found && error.diagnostics.len() == 1, "{to}: expected {line}: {key}: {part}\n{error}");
     }
 }
 

@@ -21,7 +21,7 @@ const RULES: [&str; 7] = [
 fn errors(rule: &str) -> Vec<(String, String)> {
     let text = format!("[monitor]\n[[rule]]\nname = \"a\"\n{rule}\n");
     let errors =
-        parse(Path::new("x.toml"), &text, &|_| None).map_or_else(|error| error.mistakes, |_| Vec::new());
+        parse(Path::new("x.toml"), &text, &|_| None).map_or_else(|error| error.diagnostics, |_| Vec::new());
     errors.into_iter().map(|error| (error.key, error.what)).collect()
 }
 

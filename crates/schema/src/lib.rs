@@ -14,11 +14,11 @@ mod profile;
 mod region;
 mod registry;
 mod snapshot;
-mod sound;
 mod status;
 mod time;
 mod topic;
 mod track;
+mod validate;
 
 pub use alert::{AlertEvidence, AlertLevel, AlertRecord, AlertState, CollisionEvidence, FrameRef, ObjectRef};
 pub use bbox::BBox;
@@ -30,7 +30,6 @@ pub use profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use region::{InvalidRegion, Region};
 pub use registry::{CameraSpec, ClaimRecord};
 pub use snapshot::SnapshotRecord;
-pub use sound::{MAX_DETECTIONS, MAX_NAME, MAX_SIDE, MAX_TEXT, Unsound};
 pub use status::{
     CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerFleet, WorkerLoad, WorkerState,
     WorkerStatusRecord,
@@ -38,3 +37,4 @@ pub use status::{
 pub use time::{Clock, InvalidTimestamp, Timestamp};
 pub use topic::{InvalidTopicPrefix, RecordKind, Topics};
 pub use track::{LineCrossing, LineDirection, TrackEvent, TrackRecord, ZoneStay};
+pub use validate::{InvalidRecord, MAX_DETECTIONS, MAX_NAME, MAX_SIDE, MAX_TEXT};

@@ -7,7 +7,7 @@ mod convert;
 mod proto;
 
 use lookout_schema::{
-    AlertRecord, FrameRecord, RecordFormat, SnapshotRecord, StatusRecord, TrackRecord, Unsound,
+    AlertRecord, FrameRecord, InvalidRecord, RecordFormat, SnapshotRecord, StatusRecord, TrackRecord,
 };
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,7 +29,7 @@ pub trait WireRecord: Serialize + DeserializeOwned + sealed::Sealed {
     ///
     /// # Errors
     /// Returns the first invalid field, with a value that writers must not write.
-    fn check(&self) -> Result<(), Unsound>;
+    fn check(&self) -> Result<(), InvalidRecord>;
 }
 
 /// The error of bytes that cannot be decoded as a valid record.
@@ -45,7 +45,7 @@ pub enum DecodeError {
     #[error("its schema is `{found}`, supported is `{known}`")]
     Version { found: String, known: &'static str },
     #[error(transparent)]
-    Unsound(#[from] Unsound),
+    InvalidRecord(#[from] InvalidRecord),
 }
 
 /// Encodes a record.
@@ -98,7 +98,7 @@ macro_rules! wire_record {
                 $schema
             }
 
-            fn check(&self) -> Result<(), Unsound> {
+            fn check(&self) -> Result<(), InvalidRecord> {
                 self.check()
             }
         }

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use crate::{parse, rules::MonitorSettings};
 use lookout_broker::{Placed, ReadRecord, RegistryRecord};
 use lookout_schema::{
-    AlertRecord, AlertState, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Detection, Epoch,
-    FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, SessionId, Size, StatusRecord, Timestamp,
-    TimingUs, WorkerState, WorkerStatusRecord,
+    AlertEvidence, AlertRecord, AlertState, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock,
+    Detection, Epoch, FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, SessionId, Size,
+    StatusRecord, Timestamp, TimingUs, WorkerState, WorkerStatusRecord,
 };
 use proptest::prelude::*;
 
 use super::{Checkpoint, IgnoreCause, Kept, State};
+use crate::{parse, rules::MonitorSettings};
 
 const RULES: &str = r#"
 [monitor]

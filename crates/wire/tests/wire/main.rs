@@ -6,4 +6,4 @@ mod fields;
 mod proto;
 mod released;
 mod round_trip;
-mod sound;
+mod valid;

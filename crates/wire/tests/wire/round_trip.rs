@@ -4,7 +4,7 @@ use lookout_schema::{AlertRecord, FrameRecord, RecordFormat, SnapshotRecord, Sta
 use lookout_wire::{DecodeError, WireRecord, decode, encode, format_of};
 use proptest::prelude::*;
 
-use crate::sound;
+use crate::valid;
 
 fn round_trips<T: WireRecord + PartialEq + std::fmt::Debug>(record: &T) -> Result<(), TestCaseError> {
     prop_assert!(record.check().is_ok(), "{:?}", record.check());
@@ -63,33 +63,33 @@ impl Damage {
 
 proptest! {
     #[test]
-    fn frames_round_trip(record in sound::frame()) {
+    fn frames_round_trip(record in valid::frame()) {
         round_trips(&record)?;
     }
 
     #[test]
-    fn status_records_round_trip(record in sound::status()) {
+    fn status_records_round_trip(record in valid::status()) {
         round_trips(&record)?;
     }
 
     #[test]
-    fn snapshots_round_trip(record in sound::snapshot()) {
+    fn snapshots_round_trip(record in valid::snapshot()) {
         round_trips(&record)?;
     }
 
     #[test]
-    fn tracks_round_trip(record in sound::track()) {
+    fn tracks_round_trip(record in valid::track()) {
         round_trips(&record)?;
     }
 
     #[test]
-    fn alerts_round_trip(record in sound::alert()) {
+    fn alerts_round_trip(record in valid::alert()) {
         round_trips(&record)?;
     }
 
     #[test]
     fn decodes_or_rejects_damaged_frames_and_status(
-        frame in sound::frame(), status in sound::status(), damage in Damage::any()
+        frame in valid::frame(), status in valid::status(), damage in Damage::any()
     ) {
         damaged(&frame, &damage)?;
         damaged(&status, &damage)?;
@@ -97,7 +97,7 @@ proptest! {
 
     #[test]
     fn decodes_or_rejects_damaged_records_of_consumers(
-        snapshot in sound::snapshot(), track in sound::track(), alert in sound::alert(), damage in Damage::any()
+        snapshot in valid::snapshot(), track in valid::track(), alert in valid::alert(), damage in Damage::any()
     ) {
         damaged(&snapshot, &damage)?;
         damaged(&track, &damage)?;
@@ -116,17 +116,17 @@ proptest! {
 
 #[test]
 fn rejects_invalid_records() {
-    let frame = sound::usual_frame;
+    let frame = valid::usual_frame;
     let told = |record: &FrameRecord| {
         let bytes = encode(record, RecordFormat::Protobuf).unwrap();
         decode::<FrameRecord>(&bytes).unwrap_err()
     };
     let mut record = frame();
     record.detections[3].score = f32::NAN;
-    assert!(matches!(told(&record), DecodeError::Unsound(wrong) if wrong.field == "detections.score"));
+    assert!(matches!(told(&record), DecodeError::InvalidRecord(wrong) if wrong.field == "detections.score"));
     let mut record = frame();
     record.detections[3].bbox.x2 = f32::INFINITY;
-    assert!(matches!(told(&record), DecodeError::Unsound(wrong) if wrong.field == "detections.box"));
+    assert!(matches!(told(&record), DecodeError::InvalidRecord(wrong) if wrong.field == "detections.box"));
     let mut record = frame();
     record.schema = "lookout.frame/2".into();
     assert_eq!(told(&record).to_string(), "its schema is `lookout.frame/2`, supported is `lookout.frame/1`");
@@ -140,7 +140,7 @@ fn rejects_invalid_records() {
 
 #[test]
 fn ignores_fields_of_later_versions() {
-    let record = sound::usual_frame();
+    let record = valid::usual_frame();
     let mut bytes = encode(&record, RecordFormat::Protobuf).unwrap();
     // Field 2000, a string.
     bytes.extend([0x82, 0x7D, 3, b'n', b'e', b'w']);

@@ -11,7 +11,7 @@ use crate::{
 /// The error of an invalid record: a field with a value that writers must not write.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{field}` {what}")]
-pub struct Unsound {
+pub struct InvalidRecord {
     pub field: String,
     pub what: String,
 }
@@ -32,7 +32,7 @@ impl FrameRecord {
     ///
     /// # Errors
     /// Returns the first invalid field.
-    pub fn check(&self) -> Result<(), Unsound> {
+    pub fn check(&self) -> Result<(), InvalidRecord> {
         size("source", self.source)?;
         detections(&self.detections, self.source)?;
         classifications("classes", &self.classes)
@@ -44,7 +44,7 @@ impl SnapshotRecord {
     ///
     /// # Errors
     /// Returns the first invalid field.
-    pub fn check(&self) -> Result<(), Unsound> {
+    pub fn check(&self) -> Result<(), InvalidRecord> {
         size("source", self.source)?;
         size("image", self.image)?;
         that(self.jpeg.len() <= Self::MAX_JPEG, "jpeg", "is too large")?;
@@ -58,7 +58,7 @@ impl StatusRecord {
     ///
     /// # Errors
     /// Returns the first invalid field.
-    pub fn check(&self) -> Result<(), Unsound> {
+    pub fn check(&self) -> Result<(), InvalidRecord> {
         match self {
             Self::Camera(camera) => {
                 that(camera.fps.is_finite() && camera.fps >= 0.0, "fps", "is not a valid frame rate")?;
@@ -81,7 +81,7 @@ impl TrackRecord {
     ///
     /// # Errors
     /// Returns the first invalid field.
-    pub fn check(&self) -> Result<(), Unsound> {
+    pub fn check(&self) -> Result<(), InvalidRecord> {
         size("source", self.source)?;
         name("tracker", &self.tracker)?;
         name("label", &self.label)?;
@@ -101,7 +101,7 @@ impl AlertRecord {
     ///
     /// # Errors
     /// Returns the first invalid field.
-    pub fn check(&self) -> Result<(), Unsound> {
+    pub fn check(&self) -> Result<(), InvalidRecord> {
         for (field, value) in [("id", &self.id), ("consumer", &self.consumer), ("rule", &self.rule)] {
             name(field, value)?;
             that(!value.is_empty(), field, "is empty")?;
@@ -151,47 +151,47 @@ impl AlertRecord {
     }
 }
 
-fn that(holds: bool, field: &str, what: &str) -> Result<(), Unsound> {
-    if holds { Ok(()) } else { Err(Unsound { field: field.into(), what: what.into() }) }
+fn that(holds: bool, field: &str, what: &str) -> Result<(), InvalidRecord> {
+    if holds { Ok(()) } else { Err(InvalidRecord { field: field.into(), what: what.into() }) }
 }
 
-fn name(field: &str, value: &str) -> Result<(), Unsound> {
+fn name(field: &str, value: &str) -> Result<(), InvalidRecord> {
     that(value.len() <= MAX_NAME, field, "is too long")
 }
 
-fn text(field: &str, value: &str) -> Result<(), Unsound> {
+fn text(field: &str, value: &str) -> Result<(), InvalidRecord> {
     that(value.len() <= MAX_TEXT, field, "is too long")
 }
 
-fn size(field: &str, size: Size) -> Result<(), Unsound> {
+fn size(field: &str, size: Size) -> Result<(), InvalidRecord> {
     let sides = 1..=MAX_SIDE;
     that(sides.contains(&size.width) && sides.contains(&size.height), field, "is not a valid image size")
 }
 
-fn score(field: &str, score: f32) -> Result<(), Unsound> {
+fn score(field: &str, score: f32) -> Result<(), InvalidRecord> {
     that((0.0..=1.0).contains(&score), field, "is not between 0 and 1")
 }
 
 /// Checks that the box is finite and has an area. It may extend beyond the image.
-fn finite(field: &str, bbox: BBox) -> Result<(), Unsound> {
+fn finite(field: &str, bbox: BBox) -> Result<(), InvalidRecord> {
     let sides = <[f32; 4]>::from(bbox);
     let has_area = sides.iter().all(|side| side.is_finite()) && bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1;
     that(has_area, field, "is not a valid box")
 }
 
-fn object(object: &ObjectRef) -> Result<(), Unsound> {
+fn object(object: &ObjectRef) -> Result<(), InvalidRecord> {
     name("evidence.object.tracker", &object.tracker)?;
     name("evidence.object.label", &object.label)?;
     score("evidence.object.score", object.score)?;
     finite("evidence.object.box", object.bbox)
 }
 
-fn classifications(field: &str, classes: &[Classification]) -> Result<(), Unsound> {
+fn classifications(field: &str, classes: &[Classification]) -> Result<(), InvalidRecord> {
     that(classes.len() <= MAX_DETECTIONS, field, "has too many entries")?;
     classes.iter().try_for_each(|class| name(field, &class.label).and_then(|()| score(field, class.score)))
 }
 
-fn detections(detections: &[Detection], source: Size) -> Result<(), Unsound> {
+fn detections(detections: &[Detection], source: Size) -> Result<(), InvalidRecord> {
     that(detections.len() <= MAX_DETECTIONS, "detections", "has too many entries")?;
     for seen in detections {
         name("detections.label", &seen.label)?;

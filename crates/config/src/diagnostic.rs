@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// One error in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Line in the file, from 1.
     pub line: usize,
     /// Path of the key, such as `camera[2].uri`; empty if the file is not valid TOML.
@@ -20,18 +20,18 @@ pub struct Mistake {
 pub struct ConfigError {
     pub file: PathBuf,
     /// Sorted by line; never empty.
-    pub mistakes: Vec<Mistake>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, mistake) in self.mistakes.iter().enumerate() {
+        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
             let newline = if i > 0 { "\n" } else { "" };
-            write!(f, "{newline}{}:{}: ", self.file.display(), mistake.line)?;
-            if !mistake.key.is_empty() {
-                write!(f, "{}: ", mistake.key)?;
+            write!(f, "{newline}{}:{}: ", self.file.display(), diagnostic.line)?;
+            if !diagnostic.key.is_empty() {
+                write!(f, "{}: ", diagnostic.key)?;
             }
-            f.write_str(&mistake.what)?;
+            f.write_str(&diagnostic.what)?;
         }
         Ok(())
     }
