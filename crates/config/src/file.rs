@@ -100,7 +100,7 @@ pub(crate) fn parse_with<T>(
     })?;
     let reader = Reader::new(text, env);
     let settings = read(Section::root(&reader, document.get_ref()), &base);
-    let diagnostics = reader.into_mistakes();
+    let diagnostics = reader.into_diagnostics();
     match settings {
         Some(settings) if diagnostics.is_empty() => Ok(settings),
         _ => Err(fail(diagnostics)),

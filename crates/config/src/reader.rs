@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the errors, sorted by line.
-    pub(crate) fn into_mistakes(self) -> Vec<Diagnostic> {
+    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let mut diagnostics = self.diagnostics.into_inner();
         diagnostics.sort_by_key(|diagnostic| diagnostic.line);
         diagnostics

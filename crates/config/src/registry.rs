@@ -93,7 +93,7 @@ pub fn registry_camera(spec: &CameraSpec, secrets: &Secrets) -> Result<CameraSet
     let section = Section::root(&reader, document.get_ref());
     let settings = CameraSettings::read(&section, Path::new("/"));
     section.finish();
-    let diagnostics = reader.into_mistakes();
+    let diagnostics = reader.into_diagnostics();
     match settings {
         Some(settings) if diagnostics.is_empty() => Ok(settings),
         _ => {
