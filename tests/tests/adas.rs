@@ -1,4 +1,4 @@
-//! `lookout adas`: frames in, warnings out, whoever shares the cameras and whatever the records hold.
+//! `lookout adas`: warnings from frame records, with several consumers and with hostile records.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -21,14 +21,14 @@ use lookout_tests::{
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// All that was told so far.
+/// The records received so far.
 #[derive(Debug, Default)]
 struct Told {
     alerts: Vec<AlertRecord>,
     tracks: Vec<TrackRecord>,
 }
 
-/// Reads on until `enough`.
+/// Reads records until `enough` is true.
 async fn told(kafka: &KafkaSettings, enough: impl Fn(&Told) -> bool) -> Told {
     let kinds = vec![RecordKind::Alert, RecordKind::Track];
     let options = ReaderOptions { from: ReadFrom::Beginning, kinds, ..ReaderOptions::default() };
@@ -60,7 +60,7 @@ fn last_states(told: &Told) -> Vec<AlertState> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_counted() {
+async fn alerts_of_an_approaching_car_with_evidence_and_counts_hostile_records() {
     let buffer_records = const { NonZeroUsize::new(10_000).unwrap() };
     let settings = KafkaSettings { buffer_records, ..embedded("127.0.0.1:1") };
     let cluster = Embedded::start(&settings).unwrap();
@@ -92,13 +92,13 @@ async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_coun
     };
     let track = told.tracks.iter().find(of_it).unwrap();
     assert_eq!((track.event, track.tracker.as_str()), (TrackEvent::New, "adas"));
-    // Nothing was seen of the cameras that are not believed.
+    // The ignored cameras raised no alerts.
     assert_eq!(raised(&told), BTreeMap::from([("front-0", 1)]));
     assert_eq!(adas.page("/healthz").unwrap(), "ok\n");
     assert_eq!(adas.stop(PATIENCE).unwrap(), Some(0));
 }
 
-/// Records that no worker would write, and that are counted.
+/// Publishes records that no worker would write, and checks that they are counted.
 async fn hostile(sink: &KafkaSink, adas: &Adas) {
     let mut camera = ForwardCamera::new("hostile").unwrap();
     let mut publish = |change: &dyn Fn(&mut lookout_schema::FrameRecord)| {
@@ -126,7 +126,7 @@ async fn hostile(sink: &KafkaSink, adas: &Adas) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
+async fn consumers_share_the_cameras_and_hand_them_over_at_a_stop() {
     let server = KafkaServer::start().unwrap();
     let kafka = server.settings("vans");
     let sink = KafkaSink::start(&kafka).unwrap();
@@ -144,7 +144,7 @@ async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
 
     cameras.iter_mut().for_each(ForwardCamera::reconnect);
     approach(&sink, &mut cameras, 15.0).await;
-    // Each is watched by one of them, and who stops in mid-alert clears what it has raised.
+    // Each camera has one consumer. A consumer that stops clears its open alerts.
     assert_eq!(one.stop(PATIENCE).unwrap(), Some(0));
     let all_clear = |told: &Told| {
         raised(told).len() == 8 && last_states(told).iter().all(|state| *state == AlertState::Cleared)
@@ -165,7 +165,7 @@ async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
 }
 
 #[test]
-fn a_wrong_file_is_told_in_full_and_a_right_one_is_what_it_is() {
+fn check_reports_all_errors_of_a_file_and_accepts_a_valid_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("adas.toml");
     let path = file.to_str().unwrap();
