@@ -86,7 +86,7 @@ async fn detections_are_filtered_by_region_and_classified() {
     write_mp4(&small, 20, true).unwrap();
     let lines = format!(
         "drain_s = 600\n[classify]\narch = \"resnet18\"\nweights = \"random:3\"\ninput = \"64x64\"\n\
-         [infer]\nevery = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
+         [infer]\ninterval = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
          loop = true\nregions = [[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]]"
     );
     let mut running = Running::start_with(DETECTOR, &lines).unwrap();

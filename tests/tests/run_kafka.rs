@@ -23,7 +23,7 @@ async fn no_record_of_a_file_is_lost_or_duplicated_when_kafka_is_killed() {
     // Few frames in flight, so that most are still to be published when Kafka is killed.
     let lines = format!(
         "[kafka]\nbrokers = \"{brokers}\"\ntopic_prefix = \"outage\"\npartitions = 3\nreplication = 1\n\
-         [[camera]]\nid = \"clip\"\nuri = {:?}\nwindow = 32",
+         [[camera]]\nid = \"clip\"\nuri = {:?}\nmax_in_flight = 32",
         clip()
     );
     let mut running = Running::start(&lines).unwrap();

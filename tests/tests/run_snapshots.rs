@@ -81,7 +81,7 @@ async fn snapshots_show_their_frames_with_the_same_detections() {
     let folder = tempfile::tempdir().unwrap();
     let (wide, high) = (Size { width: 640, height: 360 }, Size { width: 240, height: 480 });
     let lines = format!(
-        "drain_s = 600\n[infer]\nevery = 5\n[snapshots]\ninterval_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
+        "drain_s = 600\n[infer]\ninterval = 5\n[snapshots]\ninterval_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
          [[camera]]\nid = \"high\"\nuri = {}\nloop = true",
         video(folder.path(), wide),
         video(folder.path(), high)

@@ -96,7 +96,8 @@ fn score_threshold_gives_true_and_false_positives_and_misses() {
     let found = |x, score| FoundObject { class_id: 1, bbox: at(x), score };
     evaluation.add(
         &[object(0.0, false), object(50.0, false), object(100.0, true)],
-        // The second is a duplicate. The third matches the ignored object, and the fourth matches it a second time.
+        // The second is a duplicate. The third matches the ignored object, and the fourth matches it a second
+        // time.
         &[found(0.0, 0.9), found(1.0, 0.8), found(100.0, 0.7), found(101.0, 0.6), found(50.0, 0.3)],
     );
     let counts = &evaluation.counts(0.5)[0];
@@ -166,7 +167,7 @@ proptest! {
     fn perfect_detections_have_ap_1(
         truths in prop::collection::vec(prop::collection::vec(an_object(), 0..8), 1..6), ignored in an_ignored_kind()
     ) {
-        // Ignored objects are left out: one may match a good detection of another object that lies in it.
+        // Without ignored objects: one could match a detection of another object that lies inside it.
         let picture = |truth: Vec<ObjectTarget>| {
             let found = |object: &ObjectTarget| FoundObject { class_id: object.class_id, bbox: object.bbox, score: 0.9 };
             let truth: Vec<ObjectTarget> = truth.into_iter().filter(|object| !object.ignore).collect();

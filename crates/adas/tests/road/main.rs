@@ -1,5 +1,4 @@
-//! Collision warnings on a simulated road: objects in path raise a warning in time, and other objects raise
-//! none.
+//! Collision warnings on a simulated road: objects in path raise a warning in time, and other objects do not.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the test prints measurements")]

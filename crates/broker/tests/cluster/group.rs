@@ -1,4 +1,4 @@
-//! Consumers that share the frames' topic.
+//! Consumers in a group that share the partitions of the frames' topic.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use crate::{
     settings::settings,
 };
 
-/// Members take turns until `seen` says that it is enough: each member's frames, by camera.
+/// Polls all members in turn until `enough` returns true; returns each member's sequence numbers by camera.
 async fn heard_by(
     members: &mut [GroupReader],
     mut enough: impl FnMut(&[BTreeMap<String, Vec<u64>>]) -> bool,
@@ -52,7 +52,7 @@ async fn a_member_resumes_at_the_committed_offsets() {
     let mut sources: Vec<Source> = ["a", "b", "c", "d"].map(Source::live).into();
     publish(cluster.settings(), &mut sources, 50).await;
     let mut first = [GroupReader::join(cluster.settings(), "vans").unwrap()];
-    // What was there before the group is not read; what comes is, once it has found its place.
+    // Records from before the group's first offsets are not read. Later ones are, once the group has offsets.
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     while last.len() < 4 {
         publish(cluster.settings(), &mut sources, 1).await;
