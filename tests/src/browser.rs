@@ -260,8 +260,8 @@ impl Browser {
     pub async fn console(&self) -> Result<Vec<String>> {
         let log = self.client.issue_cmd(Extra { path: "se/log", body: json!({"type": "browser"}) }).await?;
         let lines = log.as_array().cloned().unwrap_or_default();
-        let told = lines.iter().filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
-        Ok(told.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect())
+        let errors = lines.iter().filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
+        Ok(errors.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect())
     }
 }
 

@@ -209,7 +209,7 @@ async fn no_record_is_lost_or_reordered_when_permissions_are_revoked_and_granted
         [(RecordKind::Frame, &settings.topics.frames), (RecordKind::Status, &settings.topics.status)]
     {
         kafka_acls::add(&inner, &denied(topic))?;
-        let told = || sink.health().refused.into_iter().find(|(refused, _)| *refused == kind);
+        let reported_refusal = || sink.health().refused.into_iter().find(|(refused, _)| *refused == kind);
         // An ACL takes effect a moment after it was added or removed.
         until("the sink reports the refusal", || {
             if kind == RecordKind::Frame && file.counts().received < 200 {
@@ -218,17 +218,17 @@ async fn no_record_is_lost_or_reordered_when_permissions_are_revoked_and_granted
             if kind == RecordKind::Status {
                 sink.report(&status("file"));
             }
-            told().is_some()
+            reported_refusal().is_some()
         })
         .await;
-        let (_, why) = told().expect("the refusal is reported");
+        let (_, why) = reported_refusal().expect("the refusal is reported");
         assert!(why.contains(topic.as_str()) && why.contains("WRITE"), "{why}");
         kafka_acls::remove(&inner, &denied(topic))?;
         until("the sink no longer reports the refusal", || {
             if kind == RecordKind::Status {
                 sink.report(&status("file"));
             }
-            told().is_none()
+            reported_refusal().is_none()
         })
         .await;
     }

@@ -125,7 +125,7 @@ fn advice(settings: &KafkaSettings) -> anyhow::Result<String> {
 }
 
 #[track_caller]
-fn says(advice: anyhow::Result<String>, signs: &[&str]) {
+fn assert_contains(advice: anyhow::Result<String>, signs: &[&str]) {
     let advice = advice.unwrap();
     assert!(signs.iter().all(|sign| advice.contains(sign)), "{signs:?} in {advice}");
 }
@@ -142,25 +142,28 @@ async fn failed_connections_are_explained_with_advice() -> anyhow::Result<()> {
 
     let mut kafka = KafkaServer::start_with_tls(&good, &ca, false)?;
     assert_eq!(diagnose(&tls(&kafka, &with_ca), PATIENCE)?.problem, None);
-    says(advice(&tls(&kafka, &[])), &["CN=the-authority", "ssl.ca.location"]);
+    assert_contains(advice(&tls(&kafka, &[])), &["CN=the-authority", "ssl.ca.location"]);
     let mut plain = tls(&kafka, &[]);
     plain.client.clear();
     // Kafka closes the connection, with or without the alert by which librdkafka recognizes TLS.
-    says(advice(&plain), &["TLS", "security.protocol"]);
+    assert_contains(advice(&plain), &["TLS", "security.protocol"]);
     // The inner listener has no TLS.
     let mut inner = tls(&kafka, &with_ca);
     inner.brokers = Brokers::Servers(kafka.inner().context("no inner listener")?);
-    says(advice(&inner), &["does not speak TLS", "security.protocol"]);
+    assert_contains(advice(&inner), &["does not speak TLS", "security.protocol"]);
     let missing = diagnose(&tls(&kafka, &[("ssl.ca.location", Path::new("/nowhere/ca.pem"))]), PATIENCE);
     let missing = missing.unwrap_err().to_string();
     assert!(missing.contains("ssl.ca.location: `/nowhere/ca.pem` cannot be read"), "{missing}");
 
     kafka.use_certificate(&expired, &ca, false)?;
-    says(advice(&tls(&kafka, &with_ca)), &["expired on Jan  1 00:00:00 2021", "renew"]);
+    assert_contains(advice(&tls(&kafka, &with_ca)), &["expired on Jan  1 00:00:00 2021", "renew"]);
     kafka.use_certificate(&elsewhere, &ca, false)?;
-    says(advice(&tls(&kafka, &with_ca)), &["is for `kafka.example`, not for `127.0.0.1`"]);
+    assert_contains(advice(&tls(&kafka, &with_ca)), &["is for `kafka.example`, not for `127.0.0.1`"]);
     kafka.use_certificate(&good, &ca, true)?;
-    says(advice(&tls(&kafka, &with_ca)), &["requires a client certificate", "ssl.certificate.location"]);
+    assert_contains(
+        advice(&tls(&kafka, &with_ca)),
+        &["requires a client certificate", "ssl.certificate.location"],
+    );
     let with_both: [(&str, &Path); 3] =
         [("ssl.ca.location", &ca), ("ssl.certificate.location", &good), ("ssl.key.location", &good)];
     assert_eq!(diagnose(&tls(&kafka, &with_both), PATIENCE)?.problem, None);
@@ -170,6 +173,6 @@ async fn failed_connections_are_explained_with_advice() -> anyhow::Result<()> {
 #[tokio::test]
 async fn an_unreachable_advertised_address_is_explained() -> anyhow::Result<()> {
     let kafka = KafkaServer::start_advertised("127.0.0.1:1")?;
-    says(advice(&kafka.settings("away")), &["127.0.0.1:1", "advertised.listeners"]);
+    assert_contains(advice(&kafka.settings("away")), &["127.0.0.1:1", "advertised.listeners"]);
     Ok(())
 }

@@ -97,8 +97,8 @@ fn printed(command: &mut Command) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{told}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -191,8 +191,8 @@ async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
         printed(command.args(args).arg(file))
     };
     let file = path("run.jsonl.zst");
-    let told = save(&file);
-    assert_eq!(told.lines().filter(|line| line.contains(" bars #")).count(), 15, "{told}");
+    let output = save(&file);
+    assert_eq!(output.lines().filter(|line| line.contains(" bars #")).count(), 15, "{output}");
     drop(running);
 
     let cluster = embedded();

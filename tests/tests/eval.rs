@@ -15,8 +15,8 @@ fn end_to_end_eval_accounts_for_every_frame() {
     let farm = ["--cameras", "2", "--fps", "4", "--seconds", "12", "--frames", "15"];
     let end_to_end = ["eval", "--end-to-end", "--json", "--output", report.to_str().unwrap()];
     let output = run(&[&end_to_end[..], &network, &farm].concat()).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
     let measured: Value = serde_json::from_slice(&output.stdout).unwrap();
     let frames = |name: &str| measured["frames"][name].as_u64().unwrap();
     let dropped: u64 = measured["frames"]["dropped"]

@@ -44,9 +44,9 @@ fn fine_tuned_blood_cell_detector_runs_in_a_pipeline() {
     ]);
     fs::write(&file, text).unwrap();
     let trained = run(&["train", file.to_str().unwrap()]).unwrap();
-    let said = String::from_utf8_lossy(&trained.stderr).into_owned();
-    assert!(trained.status.success(), "{said}");
-    assert!(said.contains("RBC: in 69 images, 805 objects"), "{said}");
+    let stderr = String::from_utf8_lossy(&trained.stderr).into_owned();
+    assert!(trained.status.success(), "{stderr}");
+    assert!(stderr.contains("RBC: in 69 images, 805 objects"), "{stderr}");
     let lines = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let losses: Vec<f64> = lines
         .lines()

@@ -160,8 +160,8 @@ async fn a_camera_is_added_and_removed(fleet: &Fleet) {
     assert!(added < SOON && removed < Duration::from_secs(3));
     // An invalid camera is reported and does not affect the others.
     cameras(&kafka, fleet.prefix, &["add", "strange", SMALL, "--class", "no such class"]).unwrap();
-    let told = |all: &All| all.failed.get("strange").cloned();
-    let (why, _) = fleet.watch.until("the invalid camera is reported", PATIENCE, told).await.unwrap();
+    let failure = |all: &All| all.failed.get("strange").cloned();
+    let (why, _) = fleet.watch.until("the invalid camera is reported", PATIENCE, failure).await.unwrap();
     assert!(why.contains("no such class"), "{why}");
     cameras(&kafka, fleet.prefix, &["remove", "strange"]).unwrap();
     let since = Instant::now();

@@ -64,14 +64,14 @@ fn a_missing_file_fails_at_once() {
 #[test]
 fn empty_files_and_text_files_fail_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    for (text, says) in
+    for (text, expected) in
         [("", "empty"), ("this is not a video, whatever its name says\n", "cannot be decoded")]
     {
         let path = folder.path().join("clip.mp4");
         fs::write(&path, text.repeat(100)).unwrap();
         let (reason, detail, counts) = failure(&path);
         assert_eq!((reason, counts.received), (RetryReason::Undecodable, 0));
-        assert!(detail.contains(says), "{detail}");
+        assert!(detail.contains(expected), "{detail}");
     }
 }
 

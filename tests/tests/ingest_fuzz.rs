@@ -147,7 +147,7 @@ impl GoodCamera {
     }
 
     /// Waits until the camera has delivered another frame.
-    fn goes_on(&self) {
+    fn wait_for_frame(&self) {
         let (before, since) = (self.taken.load(Relaxed), Instant::now());
         while self.taken.load(Relaxed) == before && !self.thread.is_finished() {
             assert!(since.elapsed() < PATIENCE, "the good camera has stopped delivering");
@@ -223,11 +223,11 @@ fn mutated_files_end_and_do_not_affect_a_good_camera() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let good = GoodCamera::start();
-    good.goes_on();
+    good.wait_for_frame();
     let before = threads();
     for (what, path) in &files {
         read(path, what);
-        good.goes_on();
+        good.wait_for_frame();
     }
     // Pipelines that are shutting down keep threads for a while, and the good camera's number of threads
     // varies.

@@ -166,13 +166,13 @@ fn unsupported_formats_fail_with_advice() {
     let playlist =
         b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n";
     let nut = [b"nut/multimedia container\0NM\x7a\x56\x1f\x5f\x04\xad".as_slice(), &[0; 400]].concat();
-    for (path, says) in [
+    for (path, expected) in [
         (file("drawing.svg", svg), "drawings are not decoded"),
         (file("list.m3u8", playlist), "connect to any address"),
         (file("clip.nut", &nut), "blocks all other cameras"),
     ] {
         let detail = failure(&path);
-        assert!(detail.contains(says) && detail.contains("ffmpeg"), "{detail}");
+        assert!(detail.contains(expected) && detail.contains("ffmpeg"), "{detail}");
     }
 }
 

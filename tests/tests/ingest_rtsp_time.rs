@@ -76,8 +76,8 @@ fn each_session_has_one_clock_and_nondecreasing_times() {
         for frames in by_session.values() {
             // A session may change to the camera's clock if its times stay the same.
             let clocks: Vec<_> = frames.iter().map(|frame| frame.clock).collect();
-            let goes_on = |before: &Clock, after: &Clock| before == after || *before == Arrival;
-            assert!(clocks.is_sorted_by(goes_on), "{options}: {clocks:?}");
+            let may_follow = |before: &Clock, after: &Clock| before == after || *before == Arrival;
+            assert!(clocks.is_sorted_by(may_follow), "{options}: {clocks:?}");
             let times: Vec<_> = frames.iter().map(|frame| frame.captured_at).collect();
             assert!(times.is_sorted(), "{options}: {times:?}");
         }

@@ -195,7 +195,7 @@ async fn added_partitions_are_read(kafka: &KafkaServer) {
     let deadline = Instant::now() + PATIENCE;
     while !due.is_empty() {
         assert!(Instant::now() < deadline, "the group does not read {due:?}");
-        if let Some(placed) = heard(&mut member).await {
+        if let Some(placed) = received(&mut member).await {
             due.retain(|partition| *partition != placed.partition);
         }
     }
@@ -250,7 +250,7 @@ async fn a_group_reads_a_recreated_topic_from_its_start(kafka: &KafkaServer) {
     let deadline = Instant::now() + PATIENCE;
     while read.len() < records {
         assert!(Instant::now() < deadline, "{} of {records} were read: {read:?}", read.len());
-        if let Some(placed) = heard(&mut member).await {
+        if let Some(placed) = received(&mut member).await {
             *read.entry(placed.offset).or_default() |= placed.anew;
         }
     }
@@ -258,7 +258,7 @@ async fn a_group_reads_a_recreated_topic_from_its_start(kafka: &KafkaServer) {
     assert!(read[&0], "{read:?}");
     while let Some(trouble) = member.trouble(Instant::now()).map(str::to_owned) {
         assert!(Instant::now() < deadline, "{trouble}");
-        heard(&mut member).await;
+        received(&mut member).await;
     }
 }
 
@@ -364,7 +364,7 @@ async fn until_troubles(
     loop {
         let read = tokio::time::timeout(Duration::from_millis(50), reader.next_placed()).await;
         assert!(!matches!(&read, Ok(Err(_))), "{what}: {read:?}");
-        heard(member).await;
+        received(member).await;
         let now = Instant::now();
         let of_reader = reader.troubles(now).into_iter().next().map(|trouble| trouble.reason);
         let troubles = [of_reader, member.trouble(now).map(str::to_owned)];
@@ -381,14 +381,14 @@ async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupRea
     let deadline = Instant::now() + PATIENCE;
     loop {
         source.publish(sink);
-        if heard(member).await.is_some() {
+        if received(member).await.is_some() {
             return;
         }
         assert!(Instant::now() < deadline, "nothing is read");
     }
 }
 
-async fn heard(member: &mut GroupReader) -> Option<Placed> {
+async fn received(member: &mut GroupReader) -> Option<Placed> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
         Ok(Ok(Heard::Record(placed))) => Some(placed),
         Ok(Ok(Heard::Lost(_))) | Err(_) => None,

@@ -111,7 +111,7 @@ impl Street {
 }
 
 /// Returns all alerts up to the end of the topic.
-async fn told(kafka: &KafkaSettings) -> Vec<AlertRecord> {
+async fn published_alerts(kafka: &KafkaSettings) -> Vec<AlertRecord> {
     let options = ReaderOptions {
         from: ReadFrom::Beginning,
         kinds: vec![RecordKind::Alert],
@@ -181,19 +181,20 @@ async fn a_monitor_killed_at_any_moment_publishes_each_alert_once() {
     let expected = expected(street.frames);
     assert!(expected.len() > 30, "{expected:?}");
     let deadline = Instant::now() + PATIENCE;
-    while told(&kafka).await.len() < expected.len() {
+    while published_alerts(&kafka).await.len() < expected.len() {
         assert!(monitor.is_running().unwrap() && Instant::now() < deadline, "{}", files.log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // A stopping monitor publishes the alerts that it still has to publish.
     assert_eq!(monitor.stop(PATIENCE).unwrap(), Some(0), "{}", files.log());
-    let told = told(&kafka).await;
+    let published_alerts = published_alerts(&kafka).await;
     let mut times: BTreeMap<What, usize> = BTreeMap::new();
-    told.iter().for_each(|alert| *times.entry(what(alert)).or_default() += 1);
-    let doubled: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(doubled.is_empty(), "{doubled:#?}");
-    let told_of: BTreeSet<What> = times.into_keys().collect();
-    assert_eq!(told_of, expected);
-    let named: BTreeSet<(&str, u32)> = told.iter().map(|alert| (alert.id.as_str(), alert.version)).collect();
-    assert_eq!(named.len(), told.len());
+    published_alerts.iter().for_each(|alert| *times.entry(what(alert)).or_default() += 1);
+    let duplicates: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(duplicates.is_empty(), "{duplicates:#?}");
+    let found: BTreeSet<What> = times.into_keys().collect();
+    assert_eq!(found, expected);
+    let named: BTreeSet<(&str, u32)> =
+        published_alerts.iter().map(|alert| (alert.id.as_str(), alert.version)).collect();
+    assert_eq!(named.len(), published_alerts.len());
 }

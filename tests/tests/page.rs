@@ -121,7 +121,7 @@ impl Drop for Monitor {
 
 /// Publishes records of cameras until it is dropped.
 struct Scene {
-    telling: JoinHandle<()>,
+    publishing: JoinHandle<()>,
     producer: Arc<BaseProducer>,
     kafka: KafkaSettings,
 }
@@ -165,37 +165,37 @@ impl Scene {
         let (width, height) = (480, 270);
         let jpegs = [jpeg(width, height, 0)?, jpeg(width, height, 90)?];
         let seq = AtomicU64::new(0);
-        let telling = tokio::spawn(async move {
+        let publishing = tokio::spawn(async move {
             let mut ticks = interval(FRAME_EVERY);
             loop {
                 ticks.tick().await;
                 let seq = seq.fetch_add(1, Ordering::Relaxed);
-                let tell = |topic: &str, key: &str, record: &Value| {
+                let publish = |topic: &str, key: &str, record: &Value| {
                     let payload = record.to_string();
                     let _ = sent.send(BaseRecord::to(topic).key(key).payload(&payload));
                 };
                 for actor in &actors {
                     if actor.status == "running" {
-                        tell(&topics.frames, &actor.id, &frame(actor, seq));
+                        publish(&topics.frames, &actor.id, &frame(actor, seq));
                         if seq.is_multiple_of(PICTURE_EVERY) {
                             let jpeg = &jpegs[(seq / PICTURE_EVERY % 2) as usize];
-                            tell(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
+                            publish(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
                         }
                     }
                     if seq.is_multiple_of(PICTURE_EVERY) {
-                        tell(&topics.status, &actor.id, &status(actor, seq));
+                        publish(&topics.status, &actor.id, &status(actor, seq));
                     }
                 }
                 if seq.is_multiple_of(PICTURE_EVERY) {
-                    tell(&topics.status, "edge-1", &worker(actors.len()));
+                    publish(&topics.status, "edge-1", &worker(actors.len()));
                 }
                 sent.poll(Duration::ZERO);
             }
         });
-        Ok(Self { telling, producer, kafka: kafka.clone() })
+        Ok(Self { publishing, producer, kafka: kafka.clone() })
     }
 
-    fn tell_alert(&self, record: &Value) -> Result<()> {
+    fn publish_alert(&self, record: &Value) -> Result<()> {
         let payload = record.to_string();
         let record = BaseRecord::to(&self.kafka.topics.alerts).key("gate").payload(&payload);
         self.producer.send(record).map_err(|(error, _)| error)?;
@@ -205,7 +205,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        self.telling.abort();
+        self.publishing.abort();
     }
 }
 
@@ -440,7 +440,7 @@ async fn the_overview_shows_cameras_with_boxes_and_problems() -> Result<()> {
 
     // Silent cameras are shown as such, and so is the loss of the connection to the monitor.
     browser.choose(".filters select", "all").await?;
-    stage.scene.telling.abort();
+    stage.scene.publishing.abort();
     browser.until("document.querySelectorAll('[data-status=silent]').length >= 2").await?;
     stage.check_quiet().await?;
     let address = stage.monitor.address.trim_start_matches("http://").to_owned();
@@ -517,14 +517,14 @@ async fn alerts_appear_without_a_reload_and_can_be_acknowledged() -> Result<()> 
         .until("document.querySelector('.alert[data-level=critical]')?.textContent.includes('broken')")
         .await?;
     let message = format!("closer and closer {HOSTILE}");
-    stage.scene.tell_alert(&alert("one", "warning", &message))?;
+    stage.scene.publish_alert(&alert("one", "warning", &message))?;
     browser.until("document.querySelector('[data-alert=one]')").await?;
     let announced = "document.querySelector('#announcer').textContent";
     browser
         .until(&format!("{announced}.includes('closer and closer') || {announced}.includes('new alerts')"))
         .await?;
-    let told = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
-    assert_eq!(told, message);
+    let title = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
+    assert_eq!(title, message);
     browser.click("[data-alert=one] summary").await?;
     let evidence = browser.text("document.querySelector('[data-alert=one] .evidence').textContent").await?;
     assert!(evidence.contains("61.25") && evidence.contains(HOSTILE), "{evidence}");

@@ -123,7 +123,7 @@ impl Site {
             ("monitor", self.monitor.health().unwrap_or_else(none)),
             ("adas", self.adas.health().unwrap_or_else(none)),
         ]
-        .map(|(name, (is_well, says))| (name, is_well, says))
+        .map(|(name, (is_well, text))| (name, is_well, text))
     }
 
     /// Waits until `done`, while all three programs run.
@@ -161,15 +161,15 @@ impl Site {
             site.health().iter().all(|(_, well, _)| *well)
         })
         .await;
-        let heard = |site: &Self| {
+        let records_read = |site: &Self| {
             [
                 site.monitor.number("lookout_monitor_records_total"),
                 site.adas.number("lookout_adas_records_total"),
             ]
         };
-        let before = heard(self);
+        let before = records_read(self);
         self.until(&format!("{when}, monitor and adas read"), |site| {
-            heard(site).iter().zip(before).all(|(now, before)| *now > before)
+            records_read(site).iter().zip(before).all(|(now, before)| *now > before)
         })
         .await;
     }
@@ -217,9 +217,9 @@ impl Site {
     }
 
     async fn partitions_lose_their_leader(&mut self) {
-        let hear = |site: &Self| site.health().iter().filter(|(_, well, _)| !*well).count();
+        let unhealthy = |site: &Self| site.health().iter().filter(|(_, well, _)| !*well).count();
         self.kafka.nodes[1].kill();
-        self.until("partitions without a leader are reported", |site| hear(site) >= 1).await;
+        self.until("partitions without a leader are reported", |site| unhealthy(site) >= 1).await;
         println!("{:?}", self.health());
         self.kafka.nodes[1].restart().unwrap();
         self.until_healthy("with all leaders").await;

@@ -102,14 +102,14 @@ async fn passwords_appear_in_no_log_record_or_metric() {
     assert!(ready.contains("\"flowing\":1") && ready.contains("bad"), "{ready}");
     let (_, metrics) = running.page("/metrics").unwrap();
     assert!(metrics.contains("lookout_camera_status{camera=\"good\",status=\"running\"} 1"), "{metrics}");
-    let mut said = format!("{:?}", records.frame(PATIENCE).await.unwrap());
-    said += &format!("{:?}{ready}{metrics}", records.statuses);
+    let mut texts = format!("{:?}", records.frame(PATIENCE).await.unwrap());
+    texts += &format!("{:?}{ready}{metrics}", records.statuses);
     running.signal("INT").unwrap();
     let ended = running.finish(PATIENCE).unwrap();
     // Ingest's own tests cover the log at its most verbose level.
-    said += &ended.log;
+    texts += &ended.log;
     for secret in ["r1ght-pass", "wr0ng-pass"] {
-        assert!(!said.contains(secret), "{said}");
+        assert!(!texts.contains(secret), "{texts}");
     }
 }
 

@@ -140,8 +140,8 @@ fn invalid_arguments_are_reported_before_anything_starts() {
         (&["sim", "video", "x.mp4", "--fps", "0"], "1 to 60"),
     ] {
         let output = run(args).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(part), "{args:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(part), "{args:?}: {stderr}");
     }
 }

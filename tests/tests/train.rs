@@ -100,11 +100,11 @@ fn a_detector_can_be_trained_resumed_evaluated_and_used() {
     let other = folder.join("other.toml");
     fs::write(&other, RECIPE.replace("lr = 0.0005", "lr = 0.001")).unwrap();
     let refused = run(&["train", text(&other)]).unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
     assert!(
-        said.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && said.contains("--restart"),
-        "{said}"
+        stderr.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && stderr.contains("--restart"),
+        "{stderr}"
     );
 
     let small = folder.join("small.safetensors");
@@ -158,9 +158,9 @@ fn errors_of_a_recipe_or_its_data_are_reported_before_the_run_starts() {
     ] {
         fs::write(&recipe, RECIPE.replacen(good, bad, 1)).unwrap();
         let output = run(&["train", text(&recipe)]).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(part), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(part), "{stderr}");
         assert!(!folder.path().join("run").exists());
     }
     for (args, part) in [
@@ -169,8 +169,8 @@ fn errors_of_a_recipe_or_its_data_are_reported_before_the_run_starts() {
         (&["eval", "--end-to-end", "--arch", "resnet50"], "measures detectors"),
     ] {
         let output = run(args).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(part), "{args:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(part), "{args:?}: {stderr}");
     }
 }

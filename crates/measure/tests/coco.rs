@@ -138,7 +138,7 @@ fn a_picture() -> impl Strategy<Value = Shown> {
     })
 }
 
-fn told(pictures: &[Shown], ignored: IgnoredAre) -> [Option<f64>; 12] {
+fn metrics(pictures: &[Shown], ignored: IgnoredAre) -> [Option<f64>; 12] {
     let mut evaluation = evaluation(3, ignored);
     for (truth, found) in pictures {
         evaluation.add(truth, found);
@@ -175,9 +175,9 @@ proptest! {
             (truth, found)
         };
         let pictures: Vec<Shown> = truths.into_iter().map(picture).collect();
-        let told = told(&pictures, ignored);
+        let metrics = metrics(&pictures, ignored);
         let any = pictures.iter().any(|(truth, _)| !truth.is_empty());
-        for number in [told[0], told[1], told[2], told[8]] {
+        for number in [metrics[0], metrics[1], metrics[2], metrics[8]] {
             prop_assert_eq!(number.map(|number| (number * 1e9).round()), any.then_some(1e9));
         }
     }
@@ -187,31 +187,31 @@ proptest! {
         mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
         apart(&mut pictures);
-        let forward = told(&pictures, ignored);
+        let forward = metrics(&pictures, ignored);
         pictures.reverse();
         pictures.iter_mut().for_each(|(_, found)| found.reverse());
-        prop_assert_eq!(forward, told(&pictures, ignored));
+        prop_assert_eq!(forward, metrics(&pictures, ignored));
     }
 
     #[test]
     fn metrics_are_in_range_and_fall_with_stricter_iou(
         pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
-        let told = told(&pictures, ignored);
-        prop_assert!(told.iter().flatten().all(|number| (0.0..=1.0).contains(number)), "{told:?}");
-        prop_assert!(told[6] <= told[7] && told[7] <= told[8], "{told:?}");
+        let metrics = metrics(&pictures, ignored);
+        prop_assert!(metrics.iter().flatten().all(|number| (0.0..=1.0).contains(number)), "{metrics:?}");
+        prop_assert!(metrics[6] <= metrics[7] && metrics[7] <= metrics[8], "{metrics:?}");
     }
 
     #[test]
     fn extra_detections_never_raise_ap(
         mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
-        let before = told(&pictures, ignored)[0];
+        let before = metrics(&pictures, ignored)[0];
         for (_, found) in &mut pictures {
             for class_id in 1..4 {
                 found.push(FoundObject { class_id, bbox: bbox([900.0, 900.0, 20.0, 20.0]), score: 1.0 });
             }
         }
-        prop_assert!(told(&pictures, ignored)[0] <= before);
+        prop_assert!(metrics(&pictures, ignored)[0] <= before);
     }
 }

@@ -286,12 +286,12 @@ fn bf16_error_is_within_its_precision() {
     let x = goldens()["bytes"].to_kind(Kind::Float) / 64.0 - 2.0;
     for (arch, name) in [("retinanet_resnet50_fpn", "cls_logits"), ("fasterrcnn_resnet50_fpn", "objectness")]
     {
-        let said = |target| {
+        let run = |target| {
             let net = detector(Network::from_seed(arch, SEED).unwrap().prepare(target));
             let outputs = net.forward(&x, [128, 160]).named();
             outputs.into_iter().find(|(found, _)| *found == name).unwrap().1.to_kind(Kind::Float)
         };
-        let (fp32, bf16) = (said(Target::REFERENCE), said(target));
+        let (fp32, bf16) = (run(Target::REFERENCE), run(target));
         let off = ((bf16 - &fp32).std(true) / fp32.std(true)).double_value(&[]);
         assert!(off > 0.0 && off < 0.03, "{arch}: {off}");
     }

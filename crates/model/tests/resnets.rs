@@ -72,7 +72,7 @@ fn raw_tensors_are_read_and_written() {
     assert_eq!(written[0].0, "logits");
     assert!(furthest(&written[0].1, &logits()["resnet18.even"]) < 1e-5);
 
-    for (tensor, says) in [
+    for (tensor, part) in [
         (("y", x.shallow_clone()), "holds no tensor `x`; it holds [\"y\"]"),
         (("x", x.to_kind(Kind::Double)), "of Double"),
         (("x", x.get(0)), "[3, 64, 96]"),
@@ -80,7 +80,7 @@ fn raw_tensors_are_read_and_written() {
     ] {
         Tensor::write_safetensors(&[(tensor.0, &tensor.1)], &input).unwrap();
         let error = RawInput::read(&input).unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains("x.safetensors"), "{error}");
+        assert!(error.contains(part) && error.contains("x.safetensors"), "{error}");
     }
     fs::write(&input, "no tensors").unwrap();
     assert!(RawInput::read(&input).unwrap_err().to_string().contains("cannot be read as .safetensors"));

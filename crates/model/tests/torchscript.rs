@@ -56,7 +56,7 @@ fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &Keep) -> Vec<Findings> {
     loaded.detector.detect(&frames).unwrap().findings
 }
 
-fn told(found: &Detection) -> (u32, &str, [f32; 4]) {
+fn summary(found: &Detection) -> (u32, &str, [f32; 4]) {
     (found.class_id, &found.label, found.bbox.into())
 }
 
@@ -91,7 +91,7 @@ fn three_output_forms_give_boxes_in_source_pixels() {
         // The box without an area is dropped, and so are scores of at most 0.5.
         let low = (2, "class 2", [0.0, 40.0, 60.0, 80.0]);
         let third = (3, "class 3", [0.0, 0.0, 160.0, 96.0]);
-        let all = |n: usize| findings[n].detections.iter().map(told).collect::<Vec<_>>();
+        let all = |n: usize| findings[n].detections.iter().map(summary).collect::<Vec<_>>();
         assert_eq!(all(0), [third, low], "{name}");
         assert_eq!(all(1), [low], "{name}");
         let last = if name == "tuples.pt" { vec![] } else { vec![third, low] };

@@ -94,16 +94,17 @@ fn file_is_downloaded_once_and_then_cached() {
     let cache = tempfile::tempdir().unwrap();
     let published = tiny();
     let (fetch, requests, thread) = server(sends(Some(SIZE), content()));
-    let mut told = Vec::new();
-    let path = fetch.published(&published, cache.path(), &mut |progress| told.push(progress)).unwrap();
+    let mut progress_reports = Vec::new();
+    let path =
+        fetch.published(&published, cache.path(), &mut |progress| progress_reports.push(progress)).unwrap();
     thread.join().unwrap();
     assert_eq!(requests.recv().unwrap(), format!("GET /models/{} HTTP/1.1", published.file));
     assert_eq!(fs::read(&path).unwrap(), content());
     assert_eq!(path, published.place(cache.path()));
     assert_eq!(files(cache.path()), [published.file]);
     let size = SIZE as u64;
-    assert_eq!(told.last(), Some(&Progress { received: size, total: Some(size) }));
-    assert!(told.is_sorted_by_key(|progress| progress.received));
+    assert_eq!(progress_reports.last(), Some(&Progress { received: size, total: Some(size) }));
+    assert!(progress_reports.is_sorted_by_key(|progress| progress.received));
     // The server has ended.
     assert_eq!(fetch.published(&published, cache.path(), &mut |_| {}).unwrap(), path);
 }

@@ -180,7 +180,7 @@ fn loaded(arch: &str, tensors: BTreeMap<String, Tensor>) -> Result<(), ModelErro
     load_bare(&ModelSettings::named(arch, path.to_str().unwrap())).map(drop)
 }
 
-fn told(error: &ModelError) -> String {
+fn error_text(error: &ModelError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(reason) = source {
@@ -197,7 +197,7 @@ fn network_is_found_under_any_prefix_among_other_tensors() {
     loaded("resnet18", all).unwrap();
     let mut both = resnet18("student.");
     both.extend(resnet18("teacher."));
-    let error = told(&loaded("resnet18", both).unwrap_err());
+    let error = error_text(&loaded("resnet18", both).unwrap_err());
     for part in ["[model]", "`student.`, `teacher.`", "lookout weights import FILE --prefix student."] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -205,7 +205,7 @@ fn network_is_found_under_any_prefix_among_other_tensors() {
 
 #[test]
 fn mismatch_error_has_file_section_and_advice() {
-    let error = told(&loaded("resnet34", resnet18("")).unwrap_err());
+    let error = error_text(&loaded("resnet34", resnet18("")).unwrap_err());
     for part in [
         "[model] `weights`",
         "weights.safetensors",
@@ -218,7 +218,7 @@ fn mismatch_error_has_file_section_and_advice() {
     let one = || Tensor::from_slice(&[1.0_f32]);
     let strangers =
         BTreeMap::from([("encoder.stem.a".to_owned(), one()), ("encoder.stem.b".to_owned(), one())]);
-    let error = told(&loaded("resnet18", strangers).unwrap_err());
+    let error = error_text(&loaded("resnet18", strangers).unwrap_err());
     for part in ["`encoder.`", "lookout weights import FILE --prefix encoder."] {
         assert!(error.contains(part), "{part}: {error}");
     }

@@ -109,9 +109,9 @@ fn commands_of_services_are_valid() {
     for (name, service) in services() {
         let target = service["build"]["target"].as_str();
         if matches!(target, Some("worker" | "worker-cuda" | "lookout" | "monitor")) {
-            let told = strings(&service["command"]);
-            assert!(!told.is_empty(), "{name}");
-            assert_is_valid_command(&told);
+            let arguments = strings(&service["command"]);
+            assert!(!arguments.is_empty(), "{name}");
+            assert_is_valid_command(&arguments);
             seen += 1;
         }
     }
@@ -125,8 +125,8 @@ fn pipeline_files_of_workers_are_valid_and_match_their_services() {
     for name in WORKERS {
         let service = &services[name];
         let target = service["build"]["target"].as_str().unwrap();
-        let told = strings(&service["command"]);
-        let file = origin(&stages, target, pipeline_of(&told)).unwrap();
+        let arguments = strings(&service["command"]);
+        let file = origin(&stages, target, pipeline_of(&arguments)).unwrap();
         let settings = checked(&file, &environment(service));
         let port = settings.worker.http.unwrap().port().to_string();
         assert_eq!(strings(&service["expose"]), std::slice::from_ref(&port), "{name}");
@@ -148,14 +148,14 @@ fn pipeline_files_of_workers_are_valid_and_match_their_services() {
 fn monitor_file_is_valid_and_requires_a_token() {
     let (services, stages) = (services(), stages());
     let service = &services["monitor"];
-    let told = strings(&service["command"]);
-    let file = root().join(origin(&stages, "monitor", file_of("monitor", &told)).unwrap());
+    let arguments = strings(&service["command"]);
+    let file = root().join(origin(&stages, "monitor", file_of("monitor", &arguments)).unwrap());
     let mut environment = environment(service);
     let parsed = |environment: &BTreeMap<String, String>| {
         parse_monitor(&file, &std::fs::read_to_string(&file).unwrap(), &|name| environment.get(name).cloned())
     };
-    let said = parsed(&environment).unwrap_err().to_string();
-    assert!(said.contains("openssl rand"), "{said}");
+    let message = parsed(&environment).unwrap_err().to_string();
+    assert!(message.contains("openssl rand"), "{message}");
     environment.insert("LOOKOUT_MONITOR_TOKEN".into(), "0123456789abcdef".into());
     let settings = parsed(&environment).unwrap_or_else(|error| panic!("{error}"));
 
@@ -174,8 +174,8 @@ fn monitor_file_is_valid_and_requires_a_token() {
 #[test]
 fn registry_cameras_are_served() {
     let services = services();
-    let told = strings(&services["registry"]["command"]);
-    let file = origin(&stages(), "lookout", &told[2]).unwrap();
+    let arguments = strings(&services["registry"]["command"]);
+    let file = origin(&stages(), "lookout", &arguments[2]).unwrap();
     let served = text("deploy/compose/mediamtx.yml");
     let cameras = cameras_of(&file);
     for camera in &cameras {
@@ -281,7 +281,7 @@ fn docker_compose_accepts_the_file() {
             command.args(["--profile", profile]);
         }
         let output = command.args(["config", "--quiet"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.trim().is_empty(), "{profiles:?}: {said}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && message.trim().is_empty(), "{profiles:?}: {message}");
     }
 }

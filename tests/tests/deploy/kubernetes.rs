@@ -36,9 +36,9 @@ fn generated(name: &str, kind: &str) -> Vec<String> {
 fn pipeline_file_is_valid_and_matches_the_pod() {
     let pod = pod();
     let container = &pod["containers"][0];
-    let told = strings(&container["args"]);
-    assert_is_valid_command(&told);
-    let file = pipeline_of(&told).rsplit('/').next().unwrap().to_owned();
+    let arguments = strings(&container["args"]);
+    assert_is_valid_command(&arguments);
+    let file = pipeline_of(&arguments).rsplit('/').next().unwrap().to_owned();
 
     let mount =
         list(&container["volumeMounts"]).into_iter().find(|mount| mount["mountPath"] == "/etc/lookout");

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Polls all members in turn until `enough` returns true; returns each member's sequence numbers by camera.
-async fn heard_by(
+async fn read_by(
     members: &mut [GroupReader],
     mut enough: impl FnMut(&[BTreeMap<String, Vec<u64>>]) -> bool,
 ) -> Vec<BTreeMap<String, Vec<u64>>> {
@@ -22,9 +22,9 @@ async fn heard_by(
     while !enough(&seen) {
         assert!(tokio::time::Instant::now() < deadline, "timed out, records so far: {seen:?}");
         for (member, seen) in members.iter_mut().zip(&mut seen) {
-            let heard = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
-            if let Ok(heard) = heard
-                && let Heard::Record(placed) = heard.unwrap()
+            let event = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
+            if let Ok(event) = event
+                && let Heard::Record(placed) = event.unwrap()
                 && let ReadRecord::Frame(frame) = placed.record
             {
                 seen.entry(frame.camera.to_string()).or_default().push(frame.seq);
@@ -57,7 +57,7 @@ async fn a_member_resumes_at_the_committed_offsets() {
     while last.len() < 4 {
         publish(cluster.settings(), &mut sources, 1).await;
         let mut turns = 0;
-        let seen = heard_by(&mut first, |_| {
+        let seen = read_by(&mut first, |_| {
             turns += 1;
             turns > 8
         });
@@ -75,7 +75,7 @@ async fn a_member_resumes_at_the_committed_offsets() {
     let due = |source: &Source| source.counts().published - 1 - last[source.ledger.camera().as_str()];
     let due = sources.iter().map(due).sum::<u64>() as usize;
     let mut second = [GroupReader::join(cluster.settings(), "vans").unwrap()];
-    let seen = heard_by(&mut second, |seen| frames(&seen[0]) >= due).await;
+    let seen = read_by(&mut second, |seen| frames(&seen[0]) >= due).await;
     for (camera, seqs) in &seen[0] {
         assert_eq!(seqs[0], last[camera] + 1, "{camera} {seqs:?}");
     }

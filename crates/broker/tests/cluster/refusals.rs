@@ -176,7 +176,7 @@ async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupRea
     let deadline = Instant::now() + PATIENCE;
     loop {
         source.publish(sink);
-        if let Some(Placed { record: ReadRecord::Frame(_), .. }) = heard(member).await {
+        if let Some(Placed { record: ReadRecord::Frame(_), .. }) = received(member).await {
             return;
         }
         assert!(Instant::now() < deadline, "timed out, no record was read");
@@ -190,7 +190,7 @@ async fn until_member_troubled(
 ) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        heard(member).await;
+        received(member).await;
         let trouble = member.trouble(Instant::now());
         if done(trouble) {
             return;
@@ -199,7 +199,7 @@ async fn until_member_troubled(
     }
 }
 
-async fn heard(member: &mut GroupReader) -> Option<Placed> {
+async fn received(member: &mut GroupReader) -> Option<Placed> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
         Ok(Ok(Heard::Record(placed))) => Some(placed),
         Ok(Ok(Heard::Lost(_))) | Err(_) => None,

@@ -71,7 +71,7 @@ pub(crate) fn read_as(
     let (wake_sender, wake) = bounded(1);
     let (intake, queue) = camera_queue(settings.queue, WhenFull::Block, wake_sender);
     let (_running, stop) = stop_signal();
-    let (reports, heard) = bounded(4096);
+    let (reports, report_receiver) = bounded(4096);
     let outlet = SourceOutlet {
         intake,
         ledger: CameraLedger::new(settings.id.clone()),
@@ -106,7 +106,7 @@ pub(crate) fn read_as(
             Taken::Empty => drop(wake.recv_timeout(Duration::from_secs(1))),
         }
     }
-    drop(heard);
+    drop(report_receiver);
     let span_ms = times.iter().max().zip(times.first()).map_or(0, |(last, first)| last.ms_since(*first));
     Seen { end: camera.join().unwrap(), frames, size, span_ms }
 }
