@@ -1,4 +1,4 @@
-//! `lookout adas`, and cameras that see somebody come nearer.
+//! Runs `lookout adas`, and publishes records of cameras that an object approaches.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::program::Serving;
 
-/// A `lookout adas` under way; killed with this guard.
+/// A running `lookout adas`; killed when it is dropped.
 #[derive(Debug)]
 pub struct Adas {
     program: Serving,
@@ -23,12 +23,12 @@ pub struct Adas {
 }
 
 impl Adas {
-    /// Starts one on the Kafka and topics named, for all cameras.
+    /// Starts it on this Kafka and topic prefix, for all cameras.
     pub fn start(kafka: &str, prefix: &str) -> Result<Self> {
         Self::start_with(kafka, prefix, "")
     }
 
-    /// The same with `[kafka.client]`, or other lines of TOML.
+    /// Starts it with `[kafka.client]`, or with other lines of TOML.
     pub fn start_with(kafka: &str, prefix: &str, more: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let lines = format!(
@@ -38,33 +38,33 @@ impl Adas {
         Ok(Self { program: Serving::start("adas", folder.path(), kafka, &lines)?, folder })
     }
 
-    /// What it has said so far.
+    /// Returns its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Whether it is well by its own account, and what it says; none where nothing answers.
+    /// Returns whether `/healthz` reports success, and its text; `None` without an answer.
     pub fn health(&self) -> Option<(bool, String)> {
         self.program.health()
     }
 
-    /// The body of one of its pages; none where nothing answers.
+    /// Returns the body of one of its pages; `None` without an answer.
     pub fn page(&self, path: &str) -> Option<String> {
         self.program.page(path)
     }
 
-    /// One of its numbers; 0 where it does not tell it.
+    /// Returns a metric; 0 if it is missing.
     pub fn number(&self, name: &str) -> u64 {
         self.program.number(name)
     }
 
-    /// Ends it as a user does, and gives its exit code.
+    /// Stops it with a signal, as a user does, and returns its exit code.
     pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
         self.program.stop(patience).with_context(|| self.log())
     }
 }
 
-/// A forward camera of a worker that is not there.
+/// A forward camera without a worker.
 #[derive(Debug)]
 pub struct ForwardCamera {
     ledger: Arc<CameraLedger>,
@@ -72,7 +72,7 @@ pub struct ForwardCamera {
     seq: u64,
 }
 
-/// What the camera's picture is like.
+/// The frame size of the cameras.
 const SOURCE: Size = Size { width: 1280, height: 720 };
 
 impl ForwardCamera {
@@ -85,12 +85,12 @@ impl ForwardCamera {
         self.ledger.camera().as_str()
     }
 
-    /// The camera is connected anew.
+    /// Starts a new session, as after a reconnect.
     pub fn reconnect(&mut self) {
         (self.session, self.seq) = (SessionId::generate(), 0);
     }
 
-    /// A record of now with these detections.
+    /// Returns a record with these detections and the current time.
     pub fn record(&self, detections: Vec<Detection>) -> FrameRecord {
         let now = Timestamp::now();
         FrameRecord {
@@ -123,7 +123,8 @@ impl ForwardCamera {
     }
 }
 
-/// A car in the middle of the way, so many meters ahead of a camera 1.3 m above the ground that sees 60 degrees wide.
+/// Returns the detection of a car `meters` ahead, in the middle of the lane, for a camera 1.3 m above the
+/// ground with a field of view of 60 degrees.
 pub fn car_ahead(meters: f64) -> Detection {
     let scale = 1108.5 / meters;
     let foot = 360.0 + 1.3 * scale;
@@ -131,7 +132,8 @@ pub fn car_ahead(meters: f64) -> Detection {
     Detection { class_id: 3, label: "car".into(), score: 0.9, bbox: bbox.into(), classes: Vec::new() }
 }
 
-/// Cameras before each of which a car comes nearer, at 12 m/s from 48 m on and down to `until` meters; 10 frames a second.
+/// Publishes 10 frames/s for each camera, in which a car approaches at 12 m/s from 48 m down to `until`
+/// meters.
 pub async fn approach(sink: &KafkaSink, cameras: &mut [ForwardCamera], until: f64) {
     let begun = tokio::time::Instant::now();
     loop {
@@ -147,7 +149,7 @@ pub async fn approach(sink: &KafkaSink, cameras: &mut [ForwardCamera], until: f6
     }
 }
 
-/// Publishes empty frames until `done`, which has to be so within `patience`.
+/// Publishes empty frames until `done` is true, for at most `patience`.
 pub async fn idle_until(
     sink: &KafkaSink,
     cameras: &mut [ForwardCamera],

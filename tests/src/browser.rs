@@ -1,4 +1,4 @@
-//! A headless Chromium with a person's hands: Debian's `chromium`, driven over WebDriver.
+//! A headless Chromium that tests use like a person: Debian's `chromium`, driven over WebDriver.
 
 use std::{
     env, fs,
@@ -24,10 +24,10 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use url::{ParseError, Url};
 
-/// How long something in the page may take on a busy machine.
+/// How long the page may take for a step on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The browser and its driver, where they are installed.
+/// The browser and its driver, if they are installed.
 #[derive(Debug)]
 pub struct Programs {
     browser: PathBuf,
@@ -35,10 +35,11 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Looks for them in `PATH`; none where this machine can have none, such as an Ubuntu, whose Chromium is a snap.
+    /// Looks for the programs in `PATH`. Returns `None` on systems that cannot have them, such as Ubuntu,
+    /// whose Chromium is a snap.
     ///
     /// # Errors
-    /// A Debian without them: `scripts/packages.sh test` installs them.
+    /// Fails if they are missing on a Debian: `scripts/packages.sh test` installs them.
     pub fn find() -> Result<Option<Self>> {
         let browser = ["chromium", "google-chrome", "google-chrome-stable", "chromium-browser"];
         let browser = browser.iter().find_map(|name| program(name));
@@ -55,7 +56,8 @@ impl Programs {
     }
 }
 
-/// A program of `PATH` that starts: Ubuntu's `chromium-browser` is there, and only says that it is a snap.
+/// Finds a program in `PATH` that starts: Ubuntu's `chromium-browser` exists, but only prints that it is a
+/// snap.
 fn program(name: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH")?;
     let found = env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())?;
@@ -63,7 +65,7 @@ fn program(name: &str) -> Option<PathBuf> {
     output.status.success().then_some(found)
 }
 
-/// A window. Its browser and driver go with it.
+/// A browser window. When it is dropped, its browser and driver end.
 #[derive(Debug)]
 pub struct Browser {
     client: Client,
@@ -80,7 +82,7 @@ impl Browser {
         let profile_folder = format!("--user-data-dir={}", profile.path().display());
         let options = json!({
             "binary": programs.browser,
-            // As root Chromium has no sandbox, and a container's /dev/shm is small.
+            // As root, Chromium has no sandbox; and a container's /dev/shm is small.
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
                      "--hide-scrollbars", "--window-size=1280,900", "--lang=en-GB", profile_folder],
         });
@@ -100,7 +102,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Closes it.
+    /// Closes the window.
     pub async fn close(self) -> Result<()> {
         let Self { client, driver, _profile: profile, .. } = self;
         client.close().await?;
@@ -112,17 +114,17 @@ impl Browser {
         Ok(self.client.goto(address).await?)
     }
 
-    /// The path that it is at.
+    /// Returns the path of the current page.
     pub async fn path(&self) -> Result<String> {
         Ok(self.client.current_url().await?.path().to_owned())
     }
 
-    /// Runs a function's body in the page and gives what it returns.
+    /// Runs a function body in the page and returns its result.
     pub async fn script(&self, body: &str) -> Result<Value> {
         self.client.execute(body, Vec::new()).await.with_context(|| format!("in the page: {body}"))
     }
 
-    /// The same with a body that calls its last argument with what it has found.
+    /// Runs a function body that passes its result to its last argument, a callback.
     pub async fn script_later(&self, body: &str) -> Result<Value> {
         let found = self.client.execute_async(body, Vec::new()).await;
         found.with_context(|| format!("in the page: {}", body.chars().take(200).collect::<String>()))
@@ -133,57 +135,57 @@ impl Browser {
         let deadline = Instant::now() + PATIENCE;
         let body = format!("return Boolean({expression})");
         loop {
-            // A page under way to another has no answer.
+            // While the page navigates to another, there is no answer.
             if self.client.execute(&body, Vec::new()).await.is_ok_and(|found| found == true) {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let text = self.script("return location.href + '\\n' + document.body?.innerText").await;
                 let _ = self.picture("failed").await;
-                bail!("not within {PATIENCE:?}: {expression}; the page says:\n{text:?}");
+                bail!("not within {PATIENCE:?}: {expression}; the page shows:\n{text:?}");
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// What an expression is in the page, as text.
+    /// Returns the value of a JavaScript expression in the page, as text.
     pub async fn text(&self, expression: &str) -> Result<String> {
         let found = self.script(&format!("return String({expression})")).await?;
         Ok(found.as_str().unwrap_or_default().to_owned())
     }
 
-    /// The first element of a CSS selector, once it is there.
+    /// Returns the first element for a CSS selector, once it exists.
     pub async fn find(&self, selector: &str) -> Result<Element> {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await;
         found.with_context(|| format!("no {selector}"))
     }
 
-    /// Clicks it with the mouse.
+    /// Clicks an element with the mouse.
     pub async fn click(&self, selector: &str) -> Result<()> {
         let element = self.find(selector).await?;
         element.click().await.with_context(|| format!("click on {selector}"))
     }
 
-    /// Clicks the button that says so.
+    /// Clicks the button with this text.
     pub async fn press_button(&self, text: &str) -> Result<()> {
         let path = format!("//button[normalize-space()='{text}']");
         let button = self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)).await;
         button.with_context(|| format!("no button {text}"))?.click().await.context(text.to_owned())
     }
 
-    /// Writes into a control, over what stands in it.
+    /// Writes into a form control and replaces its value.
     pub async fn write(&self, selector: &str, text: &str) -> Result<()> {
         let element = self.find(selector).await?;
         element.clear().await?;
         Ok(element.send_keys(text).await?)
     }
 
-    /// Chooses an option by its value.
+    /// Selects an option by its value.
     pub async fn choose(&self, selector: &str, value: &str) -> Result<()> {
         Ok(self.find(selector).await?.select_by_value(value).await?)
     }
 
-    /// Types keys to whatever has the focus.
+    /// Types keys into the element that has the focus.
     pub async fn keys(&self, keys: &[char]) -> Result<()> {
         let mut typed = KeyActions::new("keyboard".into());
         for &value in keys {
@@ -192,12 +194,13 @@ impl Browser {
         Ok(self.client.perform_actions(typed).await?)
     }
 
-    /// A special key, for [`Browser::keys`].
+    /// Returns the character of a special key, for [`Browser::keys`].
     pub fn key(key: Key) -> char {
         key.into()
     }
 
-    /// Clicks with the mouse at these places of an element, in parts of its width and height; the last one twice.
+    /// Clicks with the mouse at these positions of an element, in fractions of its width and height; the last
+    /// one twice.
     pub async fn click_at(&self, selector: &str, places: &[[f64; 2]]) -> Result<()> {
         let mut mouse = MouseActions::new("mouse".into());
         for place in self.places(selector, places).await? {
@@ -206,7 +209,7 @@ impl Browser {
         Ok(self.client.perform_actions(mouse.then(down()).then(up())).await?)
     }
 
-    /// Drags with the mouse from one place of an element to another.
+    /// Drags with the mouse from one position of an element to another.
     pub async fn drag(&self, selector: &str, from: [f64; 2], to: [f64; 2]) -> Result<()> {
         let mut mouse = MouseActions::new("mouse".into());
         let places = self.places(selector, &[from, to]).await?;
@@ -229,19 +232,19 @@ impl Browser {
         Ok(places.iter().map(place).collect())
     }
 
-    /// Keeps what it shows in `target/screenshots/NAME.png`, for people to look at.
+    /// Saves a screenshot as `target/screenshots/NAME.png`, for people to inspect.
     pub async fn picture(&self, name: &str) -> Result<()> {
         let png = self.client.screenshot().await?;
         Ok(fs::write(self.pictures.join(format!("{name}.png")), png)?)
     }
 
-    /// Makes the page so large.
+    /// Sets the size of the viewport.
     pub async fn size(&self, width: u32, height: u32) -> Result<()> {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await
     }
 
-    /// `light` or `dark`, as the reader's system would say.
+    /// Sets the preferred color scheme: `light` or `dark`.
     pub async fn scheme(&self, scheme: &str) -> Result<()> {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await
@@ -253,32 +256,32 @@ impl Browser {
         sent.map(|_| ()).with_context(|| command.to_owned())
     }
 
-    /// What the console has said since the last call, but for hints to developers.
+    /// Returns the console messages since the last call, except for hints to developers.
     pub async fn console(&self) -> Result<Vec<String>> {
         let log = self.client.issue_cmd(Extra { path: "se/log", body: json!({"type": "browser"}) }).await?;
         let lines = log.as_array().cloned().unwrap_or_default();
-        let told = lines.iter().filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
-        Ok(told.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect())
+        let errors = lines.iter().filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
+        Ok(errors.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect())
     }
 }
 
-/// A driver under way. With this guard it goes, and the browser that it has started too.
+/// A running driver. When it is dropped, the driver and the browser that it started are killed.
 #[derive(Debug)]
 struct Driver {
     child: Child,
     address: String,
-    /// What it says goes nowhere, but it must not be told so.
+    /// The driver's output is not read, but the pipe must stay open.
     _out: BufReader<ChildStdout>,
 }
 
 impl Driver {
     fn start(program: &Path) -> Result<Self> {
         let mut command = Command::new(program);
-        // The browser is no child of the driver's that ends with it, but it is of its process group.
+        // The browser does not end with the driver, but both are in one process group.
         command.arg("--port=0").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().with_context(|| program.display().to_string())?;
-        match child.stdout.take().context("the driver says nothing").map(BufReader::new).and_then(address) {
+        match child.stdout.take().context("the driver has no output").map(BufReader::new).and_then(address) {
             Ok((address, out)) => Ok(Self { child, address, _out: out }),
             Err(error) => {
                 end(&mut child);
@@ -299,7 +302,7 @@ fn end(driver: &mut Child) {
     let _ = driver.wait();
 }
 
-/// Where the driver listens, once it says so.
+/// Returns the driver's address, once the driver has printed it.
 fn address(mut out: BufReader<ChildStdout>) -> Result<(String, BufReader<ChildStdout>)> {
     let mut line = String::new();
     while out.read_line(&mut line)? > 0 {
@@ -319,13 +322,13 @@ fn up() -> PointerAction {
     PointerAction::Up { button: MOUSE_BUTTON_LEFT }
 }
 
-/// The folder `target`, in which this test lies as `target/PROFILE/deps/TEST`.
+/// The folder `target`; this test is `target/PROFILE/deps/TEST`.
 fn target() -> Result<PathBuf> {
     let test = env::current_exe()?;
-    test.ancestors().nth(3).map(Path::to_owned).context("a test in no folder")
+    test.ancestors().nth(3).map(Path::to_owned).context("the test has no parent folder")
 }
 
-/// One of Chromium's own commands.
+/// A command that only Chromium has.
 #[derive(Debug)]
 struct Extra {
     path: &'static str,

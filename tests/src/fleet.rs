@@ -1,4 +1,4 @@
-//! Workers that share the registry's cameras, and what they publish.
+//! Workers that share the cameras of a registry, and the records they publish.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::{netns::Machine, program::lookout};
 
-/// A `lookout run` of a fleet; killed with this guard.
+/// A running `lookout run` of a fleet; killed when it is dropped.
 #[derive(Debug)]
 pub struct FleetWorker {
     pub id: String,
@@ -32,7 +32,7 @@ impl FleetWorker {
         Self::start_on(None, kafka, prefix, id, lines)
     }
 
-    /// The same on a machine of its own.
+    /// Starts a worker in a network namespace of its own.
     pub fn start_on(
         machine: Option<&Machine>,
         kafka: &str,
@@ -42,7 +42,7 @@ impl FleetWorker {
     ) -> Result<Self> {
         let folder = TempDir::new()?;
         let file = folder.path().join("pipeline.toml");
-        // A small network, and room for frames to wait: what is tested lies around it.
+        // A small network, and a long queue time: the network is not what is tested.
         fs::write(
             &file,
             format!(
@@ -67,7 +67,7 @@ impl FleetWorker {
         Ok(Self { id: id.into(), child, folder })
     }
 
-    /// What it has said so far.
+    /// Returns its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -80,7 +80,7 @@ impl FleetWorker {
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
@@ -93,7 +93,7 @@ impl Drop for FleetWorker {
     }
 }
 
-/// `lookout cameras` with these arguments, on a fleet.
+/// Runs `lookout cameras` with these arguments on a fleet's registry.
 pub fn cameras(kafka: &str, prefix: &str, args: &[&str]) -> Result<()> {
     let all = [&["cameras"], args, &["--brokers", kafka, "--topic-prefix", prefix]].concat();
     let output = crate::program::run(&all)?;
@@ -101,7 +101,7 @@ pub fn cameras(kafka: &str, prefix: &str, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Writes lines of JSON for `lookout cameras import`.
+/// Writes JSON lines for `lookout cameras import`.
 pub fn write_cameras<'c>(
     file: &Path,
     cameras: impl Iterator<Item = (String, &'c str, &'c str)>,
@@ -110,7 +110,7 @@ pub fn write_cameras<'c>(
     Ok(fs::write(file, cameras.map(line).collect::<String>())?)
 }
 
-/// A frame's record, and when it was read.
+/// A frame record, and when it was read.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub at: Instant,
@@ -123,14 +123,14 @@ pub struct Seen {
     pub dropped_before: u64,
 }
 
-/// All that a fleet has published, read as it comes.
+/// Collects all records that a fleet publishes.
 #[derive(Debug)]
 pub struct Watch {
     all: Arc<Mutex<All>>,
     task: JoinHandle<()>,
 }
 
-/// All that was read so far.
+/// The records read so far.
 #[derive(Debug, Default)]
 pub struct All {
     pub frames: Vec<Seen>,
@@ -166,12 +166,12 @@ impl Watch {
         Ok(Self { all, task })
     }
 
-    /// What was read so far.
+    /// Returns the records read so far.
     pub fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `found` finds something in all that was read, and gives it with the time it took.
+    /// Waits until `found` returns a value for the records read so far; returns it with the time it took.
     pub async fn until<T>(
         &self,
         what: &str,
@@ -215,8 +215,8 @@ fn seen(frame: &FrameRecord) -> Seen {
 }
 
 impl All {
-    /// The cameras that have delivered since `since`, each with the worker of its highest epoch and its
-    /// session there.
+    /// Returns the cameras that have delivered since `since`, each with the worker that has its highest
+    /// epoch, and the session there.
     pub fn owners(&self, since: Instant) -> BTreeMap<String, (String, SessionId)> {
         let mut owners: BTreeMap<String, &Seen> = BTreeMap::new();
         for frame in self.frames.iter().filter(|frame| frame.at >= since) {
@@ -228,7 +228,7 @@ impl All {
         owners.into_iter().map(|(camera, last)| (camera, (last.worker.clone(), last.session))).collect()
     }
 
-    /// The partitions of each worker that runs.
+    /// Returns the partitions of each running worker.
     pub fn partitions(&self) -> BTreeMap<String, BTreeSet<i32>> {
         let running = self.workers.values().filter(|worker| worker.state == WorkerState::Running);
         let share = |worker: &WorkerStatusRecord| {
@@ -238,8 +238,8 @@ impl All {
         running.map(share).collect()
     }
 
-    /// How long two owners of one camera have published side by side, at most; of each epoch there is one
-    /// owner.
+    /// Returns the longest time for which two owners of one camera have published side by side. Fails if one
+    /// epoch has two owners.
     pub fn longest_overlap(&self) -> Result<Duration> {
         let mut spans: BTreeMap<(&str, u64), (&str, Timestamp, Timestamp)> = BTreeMap::new();
         for frame in &self.frames {
@@ -248,7 +248,7 @@ impl All {
                 frame.published_at,
                 frame.published_at,
             ));
-            ensure!(span.0 == frame.worker, "{frame:?} bears the epoch of {span:?}");
+            ensure!(span.0 == frame.worker, "{frame:?} has the epoch of {span:?}");
             (span.1, span.2) = (span.1.min(frame.published_at), span.2.max(frame.published_at));
         }
         let mut longest = 0;
@@ -262,8 +262,9 @@ impl All {
         Ok(Duration::from_millis(u64::try_from(longest).unwrap_or(0)))
     }
 
-    /// Frames that are missing between the records since `since` of the cameras that `which` chooses, without those that
-    /// their worker has dropped and counted: a busy machine drops frames of live cameras.
+    /// Counts the frames that are missing between the records since `since`, for the cameras that `which`
+    /// selects. Frames that their worker has dropped and counted are not missing: a busy machine drops frames
+    /// of live cameras.
     pub fn missing(&self, since: Instant, which: impl Fn(&str) -> bool) -> Result<u64> {
         let mut last: BTreeMap<(&str, SessionId), u64> = BTreeMap::new();
         let mut missing = 0;

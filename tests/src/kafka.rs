@@ -1,4 +1,4 @@
-//! A real Apache Kafka of one node for a test: started, killed, and started again.
+//! A real Apache Kafka for tests, of one node or three, which can be killed and restarted.
 
 use std::{
     fs::{self, File},
@@ -16,14 +16,14 @@ use lookout_config::{Brokers, KafkaSettings, Secret};
 use lookout_schema::{RecordFormat, Topics};
 use tempfile::TempDir;
 
-/// A Kafka on a port of 127.0.0.1. Its process and its data go with this guard.
+/// A Kafka on a port of 127.0.0.1. When it is dropped, its process is killed and its data is removed.
 #[derive(Debug)]
 pub struct KafkaServer {
     dir: TempDir,
     port: u16,
     /// Broker settings, `key=value`.
     overrides: Vec<String>,
-    /// By which clients reach it; see `[kafka.client]`.
+    /// The settings with which clients connect to it; see `[kafka.client]`.
     client: Vec<(String, Secret)>,
     inner: Option<String>,
     process: Option<Child>,
@@ -33,12 +33,12 @@ pub struct KafkaServer {
 const READY_WITHIN: Duration = Duration::from_secs(600);
 
 impl KafkaServer {
-    /// Fetches Kafka if need be, and starts it. Blocks until it answers.
+    /// Fetches Kafka if it is not cached, and starts it. Blocks until it answers.
     pub fn start() -> Result<Self> {
         Self::start_with(&[], &[])
     }
 
-    /// Starts it with settings of its own, `key=value`, which clients reach by `client`.
+    /// Starts it with broker settings, `key=value`, and the settings with which clients connect.
     pub fn start_with(overrides: &[&str], client: &[(&str, &str)]) -> Result<Self> {
         let mut server = Self::formatted(overrides, client)?;
         server.restart()?;
@@ -69,8 +69,8 @@ impl KafkaServer {
         Ok(server)
     }
 
-    /// Starts it with a second listener on `address`, which is advertised to those who come by it: the inner one of
-    /// docker-compose.yml, where the usual one is the outer.
+    /// Starts it with a second listener on `address`, which is advertised to the clients that connect to it.
+    /// It is the inner listener of docker-compose.yml, where the default listener is the outer one.
     pub fn start_with_inner(address: Ipv4Addr) -> Result<Self> {
         let mut server = Self::formatted(&[], &[])?;
         server.add_inner(address, "PLAINTEXT")?;
@@ -78,8 +78,9 @@ impl KafkaServer {
         Ok(server)
     }
 
-    /// Starts it with users, by name and password, who may do nothing yet; clients come as the first of them. Over the
-    /// inner listener come those who may do everything, such as give rights; see [`crate::kafka_acls`].
+    /// Starts it with users, by name and password, who have no permissions yet; clients connect as the first
+    /// user. Clients of the inner listener have all permissions, such as adding ACLs; see
+    /// [`crate::kafka_acls`].
     pub fn start_with_rights(users: &[(&str, &str)], overrides: &[&str]) -> Result<Self> {
         let mut server = Self::formatted_with_rights(users, overrides, None)?;
         server.restart()?;
@@ -110,8 +111,8 @@ impl KafkaServer {
         Ok(server)
     }
 
-    /// Sets the users and their passwords, as of its next start. Clients whose settings were asked for before come with
-    /// the passwords of then.
+    /// Sets the users and their passwords from its next start on. Client settings that were created before
+    /// keep the previous passwords.
     pub fn set_users(&mut self, users: &[(&str, &str)]) {
         const KEY: &str = "listener.name.plaintext.plain.sasl.jaas.config=";
         let users: String =
@@ -123,8 +124,8 @@ impl KafkaServer {
         ));
     }
 
-    /// Starts it with TLS, by a PEM file of its key and certificate. The inner listener speaks none. `authority` has
-    /// signed what clients show, which they have to where `clients` says so.
+    /// Starts it with TLS, with a PEM file of its key and certificate. The inner listener has no TLS. If
+    /// `clients`, clients must present a certificate that is signed by `authority`.
     pub fn start_with_tls(certificate: &Path, authority: &Path, clients: bool) -> Result<Self> {
         let mut server = Self::formatted(&["inter.broker.listener.name=INNER"], &[])?;
         server.add_inner(Ipv4Addr::LOCALHOST, "SSL")?;
@@ -132,7 +133,7 @@ impl KafkaServer {
         Ok(server)
     }
 
-    /// Starts it again with another certificate; see [`KafkaServer::start_with_tls`].
+    /// Restarts it with another certificate; see [`KafkaServer::start_with_tls`].
     pub fn use_certificate(&mut self, certificate: &Path, authority: &Path, clients: bool) -> Result<()> {
         self.kill();
         self.overrides.retain(|setting| !setting.starts_with("ssl."));
@@ -146,11 +147,11 @@ impl KafkaServer {
         self.restart()
     }
 
-    /// Starts it so that it sends clients to `address`.
+    /// Starts it so that it advertises `address` to clients.
     pub fn start_advertised(address: &str) -> Result<Self> {
         let mut server = Self::formatted(&[], &[])?;
         server.add_inner(Ipv4Addr::LOCALHOST, "PLAINTEXT")?;
-        let inner = server.inner.clone().context("an inner listener")?;
+        let inner = server.inner.clone().context("no inner listener")?;
         server.overrides.retain(|setting| !setting.starts_with("advertised.listeners="));
         server.overrides.push(format!("advertised.listeners=PLAINTEXT://{address},INNER://{inner}"));
         server.overrides.push("inter.broker.listener.name=INNER".into());
@@ -158,7 +159,7 @@ impl KafkaServer {
         Ok(server)
     }
 
-    /// Adds the inner listener; the usual one speaks `outer`.
+    /// Adds the inner listener; `outer` is the protocol of the default listener.
     fn add_inner(&mut self, address: Ipv4Addr, outer: &str) -> Result<()> {
         let inner = format!("INNER://{address}:{}", free_port()?);
         let properties = fs::read_to_string(self.data().join("server.properties"))?;
@@ -173,15 +174,15 @@ impl KafkaServer {
         Ok(())
     }
 
-    /// Ends it in order, as an operator would, by SIGTERM.
+    /// Stops it gracefully with SIGTERM, as an operator would.
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.process.take() else { return Ok(()) };
         run(Command::new("kill").arg(child.id().to_string()))?;
-        child.wait().context("Kafka does not end")?;
+        child.wait().context("Kafka did not end")?;
         Ok(())
     }
 
-    /// Moves it to another port, on which it listens, and which it advertises, when it is started again.
+    /// Moves it to another port, on which it listens and which it advertises from its next start on.
     pub fn move_away(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "Kafka is running");
         let (old, new) = (format!("127.0.0.1:{}", self.port), free_port()?);
@@ -194,12 +195,12 @@ impl KafkaServer {
         Ok(())
     }
 
-    /// `host:port` of the inner listener.
+    /// Returns `host:port` of the inner listener.
     pub fn inner(&self) -> Option<String> {
         self.inner.clone()
     }
 
-    /// Starts it again after [`KafkaServer::kill`], on the same port and with the data it had.
+    /// Starts it again after [`KafkaServer::kill`], on the same port and with the same data.
     pub fn restart(&mut self) -> Result<()> {
         self.restart_unchecked()?;
         self.wait()
@@ -228,7 +229,8 @@ impl KafkaServer {
         }
     }
 
-    /// Starts it again without waiting until its clients are served, which it may be set to refuse.
+    /// Starts it again without waiting for an answer, because its settings may be such that it refuses
+    /// clients.
     pub fn restart_unchecked(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "Kafka is running");
         let log = File::options().create(true).append(true).open(self.log())?;
@@ -242,7 +244,7 @@ impl KafkaServer {
             .stderr(log)
             .spawn()
             .context("Kafka could not be started")?;
-        // From here on the drop kills it.
+        // From here on, `drop` kills it.
         self.process = Some(child);
         Ok(())
     }
@@ -254,7 +256,7 @@ impl KafkaServer {
         self.overrides.push(setting.into());
     }
 
-    /// Kills it as a power cut would, by SIGKILL.
+    /// Kills it with SIGKILL, as a power failure would.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
@@ -267,12 +269,12 @@ impl KafkaServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Settings that reach it, for topics under `prefix`.
+    /// Returns settings that connect to it, for topics with `prefix`.
     ///
     /// # Panics
-    /// `prefix` is no topic prefix.
+    /// If `prefix` is not a valid topic prefix.
     pub fn settings(&self, prefix: &str) -> KafkaSettings {
-        #[expect(clippy::expect_used, reason = "the prefix is written in the test that asks")]
+        #[expect(clippy::expect_used, reason = "the prefix is a literal in the calling test")]
         let topics = Topics::new(prefix).expect("a topic prefix");
         KafkaSettings {
             brokers: Brokers::Servers(self.bootstrap()),
@@ -294,7 +296,7 @@ impl KafkaServer {
         self.dir.path().join("log")
     }
 
-    /// The end of what it has said.
+    /// Returns the end of its log.
     fn words(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -321,11 +323,11 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Ports that this process has drawn.
+/// Number of ports that this process has drawn.
 static DRAWN: AtomicU16 = AtomicU16::new(0);
 
-/// A port that is free, and stays so while the broker is down: below those that the kernel gives to
-/// outgoing connections, drawn once, and by processes that run at once from different places on.
+/// Returns a port that is free, and stays free while the broker is down: below the range of ephemeral ports,
+/// never drawn twice, and in concurrent processes from different start values on.
 fn free_port() -> Result<u16> {
     let first = (std::process::id() % 1000) as u16;
     for _ in 0..1000 {
@@ -338,8 +340,9 @@ fn free_port() -> Result<u16> {
     bail!("no free TCP port between 10000 and 20000")
 }
 
-/// A cluster of three nodes, each a broker and a controller, with users and rights; see
-/// [`KafkaServer::start_with_rights`]. Topics have three copies, of which two have to be written.
+/// A cluster of three nodes, each a broker and a controller, with users and ACLs; see
+/// [`KafkaServer::start_with_rights`]. Topics have a replication factor of 3, and two replicas must be in
+/// sync.
 #[derive(Debug)]
 pub struct KafkaCluster {
     pub nodes: Vec<KafkaServer>,
@@ -353,18 +356,18 @@ impl KafkaCluster {
         let voters = voters.join(",");
         let node = |node| KafkaServer::formatted_with_rights(users, overrides, Some((node, &voters)));
         let mut cluster = Self { nodes: (1..=3).map(node).collect::<Result<_>>()? };
-        // None answers before most of them are there.
+        // A node does not answer before most of them are up.
         cluster.nodes.iter_mut().try_for_each(KafkaServer::restart_unchecked)?;
         cluster.nodes.iter_mut().try_for_each(KafkaServer::wait)?;
         Ok(cluster)
     }
 
-    /// `host:port` of all nodes.
+    /// Returns `host:port` of all nodes.
     pub fn bootstrap(&self) -> String {
         self.nodes.iter().map(KafkaServer::bootstrap).collect::<Vec<_>>().join(",")
     }
 
-    /// As [`KafkaServer::settings`], with three copies of each topic.
+    /// Returns [`KafkaServer::settings`] with a replication factor of 3.
     pub fn settings(&self, prefix: &str) -> Option<KafkaSettings> {
         let settings = self.nodes.first()?.settings(prefix);
         Some(KafkaSettings { brokers: Brokers::Servers(self.bootstrap()), replication: 3, ..settings })

@@ -1,5 +1,6 @@
-//! Rights on a real Apache Kafka, given and taken away. rdkafka has no functions for them, and Kafka's own tool takes
-//! seconds to start, so the two requests are written here, as <https://kafka.apache.org/protocol> has them.
+//! Adds and removes ACLs on a real Apache Kafka. rdkafka has no functions for it, and Kafka's own tool takes
+//! seconds to start, so the two requests are encoded here, as <https://kafka.apache.org/protocol> specifies
+//! them.
 
 use std::{
     io::{Read, Write},
@@ -8,20 +9,20 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// What a right is on.
+/// The resource of an ACL.
 #[derive(Debug, Clone, Copy)]
 pub enum Resource<'a> {
     Topic(&'a str),
-    /// All topics whose names begin so.
+    /// All topics whose names start with this prefix.
     Topics(&'a str),
-    /// All groups whose names begin so.
+    /// All groups whose names start with this prefix.
     Groups(&'a str),
-    /// All transactional ids that begin so.
+    /// All transactional ids that start with this prefix.
     TransactionalIds(&'a str),
     Cluster,
 }
 
-/// What may be done; the numbers are the protocol's.
+/// The permitted or denied operation, with the protocol's numbers.
 #[derive(Debug, Clone, Copy)]
 #[repr(i8)]
 pub enum Operation {
@@ -32,7 +33,7 @@ pub enum Operation {
     DescribeConfigs = 10,
 }
 
-/// Whether it is allowed, or denied whatever else is allowed; the numbers are the protocol's.
+/// Whether the operation is allowed, or denied in spite of other ACLs; with the protocol's numbers.
 #[derive(Debug, Clone, Copy)]
 #[repr(i8)]
 pub enum Permission {
@@ -40,7 +41,7 @@ pub enum Permission {
     Allow = 3,
 }
 
-/// One right, of one user.
+/// An ACL of one user.
 #[derive(Debug, Clone, Copy)]
 pub struct Right<'a> {
     pub user: &'a str,
@@ -53,7 +54,7 @@ const CREATE_ACLS: i16 = 30;
 const DELETE_ACLS: i16 = 31;
 const VERSION: i16 = 1;
 
-/// Adds a right, over a listener whose users may do so.
+/// Adds an ACL, over a listener whose users may alter ACLs.
 pub fn add(listener: &str, right: &Right<'_>) -> Result<()> {
     let mut body = Vec::new();
     body.extend(1i32.to_be_bytes());
@@ -61,11 +62,11 @@ pub fn add(listener: &str, right: &Right<'_>) -> Result<()> {
     request(listener, CREATE_ACLS, &body)
 }
 
-/// Takes a right away.
+/// Removes an ACL.
 pub fn remove(listener: &str, right: &Right<'_>) -> Result<()> {
     let mut body = Vec::new();
     body.extend(1i32.to_be_bytes());
-    // The filter has the same fields.
+    // The filter of the request has the same fields as an ACL.
     write(&mut body, right);
     request(listener, DELETE_ACLS, &body)
 }
@@ -101,15 +102,15 @@ fn request(listener: &str, api: i16, body: &[u8]) -> Result<()> {
     message.extend(1i32.to_be_bytes());
     string(&mut message, "lookout-tests");
     message.extend(body);
-    let mut stream = TcpStream::connect(listener).with_context(|| format!("no Kafka at {listener}"))?;
+    let mut stream = TcpStream::connect(listener).with_context(|| format!("no connection to {listener}"))?;
     stream.write_all(&(message.len() as i32).to_be_bytes())?;
     stream.write_all(&message)?;
     let mut size = [0; 4];
     stream.read_exact(&mut size).context("Kafka closed the connection")?;
     let mut answer = vec![0; i32::from_be_bytes(size) as usize];
     stream.read_exact(&mut answer)?;
-    // Correlation id, throttle time, number of results; then the first result's error.
+    // Correlation id, throttle time, number of results; then the error code of the first result.
     let error = answer.get(12..14).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes);
-    ensure!(error == Some(0), "Kafka refuses request {api}: error {error:?}");
+    ensure!(error == Some(0), "Kafka refused request {api}: error {error:?}");
     Ok(())
 }

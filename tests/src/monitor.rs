@@ -1,4 +1,4 @@
-//! `lookout monitor`, killed and started again on the same store.
+//! Runs `lookout monitor`, which tests kill and restart on the same store.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -6,16 +6,16 @@ use anyhow::Result;
 
 use crate::program::Serving;
 
-/// A `lookout monitor` under way; killed with this guard, by SIGKILL, and its folder is left as it is.
+/// A running `lookout monitor`. When it is dropped, it is killed with SIGKILL; its folder stays.
 #[derive(Debug)]
 pub struct Monitor {
     program: Serving,
 }
 
-/// What all monitors of a test have in common.
+/// The settings that all monitors of a test share.
 #[derive(Debug, Clone, Copy)]
 pub struct MonitorFiles<'a> {
-    /// Of its file, its log and its store.
+    /// The folder of its configuration file, its log and its store.
     pub folder: &'a Path,
     /// `host:port` of Kafka, and the topics' prefix.
     pub kafka: &'a str,
@@ -25,7 +25,7 @@ pub struct MonitorFiles<'a> {
 }
 
 impl MonitorFiles<'_> {
-    /// Starts one, on the store that the one before has left.
+    /// Starts a monitor on the store that the previous one has left.
     pub fn start(&self) -> Result<Monitor> {
         let Self { folder, kafka, prefix, rules } = self;
         let lines = format!(
@@ -35,34 +35,34 @@ impl MonitorFiles<'_> {
         Ok(Monitor { program: Serving::start("monitor", folder, kafka, &lines)? })
     }
 
-    /// What all have said so far.
+    /// Returns the log of all monitors so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 }
 
 impl Monitor {
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> Result<bool> {
         self.program.is_running()
     }
 
-    /// Whether its page answers.
+    /// Returns whether its HTTP server answers.
     pub fn serves(&self) -> bool {
         self.program.page("/healthz").is_some()
     }
 
-    /// Whether it is well by its own account, and what it says; none where nothing answers.
+    /// Returns whether `/healthz` reports success, and its text; `None` without an answer.
     pub fn health(&self) -> Option<(bool, String)> {
         self.program.health()
     }
 
-    /// One of its numbers, over all its labels; 0 where it does not tell it.
+    /// Returns a metric, summed over all labels; 0 if it is missing.
     pub fn number(&self, name: &str) -> u64 {
         self.program.number(name)
     }
 
-    /// Ends it as a user does, and gives its exit code.
+    /// Stops it with a signal, as a user does, and returns its exit code.
     pub fn stop(mut self, patience: Duration) -> Result<Option<i32>> {
         self.program.stop(patience)
     }

@@ -1,4 +1,4 @@
-//! Machines of their own for a test: network namespaces, each on a cable to this machine.
+//! Simulates machines with network namespaces, each connected to this machine by a virtual cable.
 
 use std::{
     env,
@@ -9,24 +9,24 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// A network namespace, in which 127.0.0.1 is another machine's. Gone with this guard.
+/// A network namespace, in which 127.0.0.1 is not that of this machine. It is removed when it is dropped.
 #[derive(Debug)]
 pub struct Machine {
     name: String,
-    /// This machine's end of the cable.
+    /// This machine's end of the cable, a `veth` interface.
     cable: String,
-    /// Locked while a test has the machine, so that what one left that was killed may be cleared away.
+    /// Locked while a test uses the machine, so that remains of a killed test can be removed.
     _taken: File,
 }
 
-/// The address of this machine at the first machine's cable, by which all of them reach it.
+/// The address of this machine on the first machine's cable, through which all machines reach it.
 pub const HERE: Ipv4Addr = Ipv4Addr::new(10, 213, 1, 1);
 
 impl Machine {
-    /// The machine `number`, 1 to 250.
+    /// Creates the machine `number`, 1 to 250.
     ///
     /// # Errors
-    /// This process may not make namespaces, or another test has this one.
+    /// Fails if this process may not create namespaces, or if another test uses this machine.
     pub fn start(number: u8) -> Result<Self> {
         let name = format!("lookout-{number}");
         let (cable, far) = (format!("lookout-h{number}"), format!("lookout-f{number}"));
@@ -46,25 +46,26 @@ impl Machine {
         Ok(machine)
     }
 
-    /// What comes before a command that is to run there; it becomes the command, with the same process id.
+    /// Returns a command prefix for running a program on the machine; it executes the program in the same
+    /// process.
     pub fn command(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
-    /// Pulls the cable out.
+    /// Disconnects the cable.
     pub fn unplug(&self) -> Result<()> {
         ip(&["link", "set", &self.cable, "down"])
     }
 
-    /// Plugs it in again.
+    /// Connects the cable again.
     pub fn plug_in(&self) -> Result<()> {
         ip(&["link", "set", &self.cable, "up"])
     }
 
     fn clear_away(&self) {
-        // The far end goes with the near one.
+        // Deleting the near end deletes the far end.
         let _ = ip(&["link", "delete", &self.cable]);
         let _ = ip(&["netns", "delete", &self.name]);
     }

@@ -1,4 +1,4 @@
-//! The built programs, run as a user runs them.
+//! Runs the built programs as a user does.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +18,14 @@ use lookout_schema::{RecordFormat, Topics};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-/// `lookout`, as `make build` leaves it.
+/// Returns the path of `lookout`, as `make build` builds it.
 ///
 /// # Errors
-/// It is not built: `cargo test` alone does not build the programs, `make test` does.
+/// Fails if it is not built: `cargo test` alone does not build the programs, `make test` does.
 pub fn lookout() -> Result<PathBuf> {
-    // This test lies in the folder `deps` of the one where the programs are.
+    // This test is in the folder `deps` of the folder with the programs.
     let test = env::current_exe()?;
-    let folder = test.parent().and_then(|deps| deps.parent()).context("a test in no folder")?;
+    let folder = test.parent().and_then(|deps| deps.parent()).context("the test has no parent folder")?;
     let program = folder.join("lookout");
     ensure!(program.is_file(), "{} is not built; run `make build`", program.display());
     Ok(program)
@@ -38,7 +38,7 @@ pub fn run(args: &[&str]) -> Result<Output> {
     command.output().with_context(|| format!("lookout {args:?}"))
 }
 
-/// The line of `lookout run --summary json`, as it is documented.
+/// The output of `lookout run --summary json`, as documented.
 #[derive(Debug, Deserialize)]
 pub struct Summary {
     pub seconds: f64,
@@ -47,7 +47,7 @@ pub struct Summary {
     pub latency_ms: LatencyMs,
 }
 
-/// What a summary says of a camera.
+/// The summary of one camera.
 #[derive(Debug, Deserialize)]
 pub struct CameraSummary {
     pub received: u64,
@@ -60,7 +60,7 @@ pub struct CameraSummary {
     pub processing: u64,
 }
 
-/// What a summary says of the records' ages.
+/// The summary of the records' ages.
 #[derive(Debug, Deserialize)]
 pub struct LatencyMs {
     pub p50: Option<f64>,
@@ -69,7 +69,7 @@ pub struct LatencyMs {
 }
 
 impl Summary {
-    /// Whether every frame of every camera is accounted for.
+    /// Checks that every frame of every camera is accounted for.
     pub fn check(&self) -> Result<()> {
         for (id, camera) in &self.cameras {
             let dropped: u64 = camera.dropped.values().sum();
@@ -81,7 +81,7 @@ impl Summary {
     }
 }
 
-/// A `lookout run` under way; killed with this guard.
+/// A running `lookout run`; killed when it is dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -89,14 +89,14 @@ pub struct Running {
     http: SocketAddr,
 }
 
-/// Where the records of an embedded broker at `address` are.
+/// Returns settings for reading the records of an embedded broker at `address`.
 ///
 /// # Panics
-/// `address` is none.
+/// If `address` is not a valid address.
 pub fn embedded(address: &str) -> KafkaSettings {
-    #[expect(clippy::expect_used, reason = "the address is what the program under test said")]
+    #[expect(clippy::expect_used, reason = "the program under test printed the address")]
     let brokers = Brokers::servers(address).expect("an address");
-    #[expect(clippy::expect_used, reason = "the prefix is the usual one")]
+    #[expect(clippy::expect_used, reason = "the prefix is the default one")]
     let topics = Topics::new("lookout").expect("a topic prefix");
     KafkaSettings {
         brokers,
@@ -118,22 +118,23 @@ pub struct Ended {
     pub log: String,
 }
 
-/// What the tests' pipelines begin with: a small network on small pictures, for what is tested is what lies
-/// around it.
+/// The first lines of the tests' pipelines: a small network with a small input, because the network is not
+/// what is tested.
 const SMALL_MODEL: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n\
                            input = \"64x64\"\n";
 
-/// A detector whose weights mean nothing and find something.
+/// A detector with random weights that finds objects at random.
 pub const DETECTOR: &str = "name = \"test\"\n[model]\narch = \"retinanet_resnet50_fpn\"\n\
                             weights = \"random:7\"\ninput = \"192x128\"\nscore_threshold = 0.05\n";
 
 impl Running {
-    /// Starts a pipeline of a small network and these `lines` of TOML, beginning within `[worker]`.
+    /// Starts a pipeline with a small network and these `lines` of TOML, of which the first belong to
+    /// `[worker]`.
     pub fn start(lines: &str) -> Result<Self> {
         Self::start_with(SMALL_MODEL, lines)
     }
 
-    /// The same with another beginning, up to `[model]`.
+    /// Starts a pipeline with other first lines, up to `[model]`.
     pub fn start_with(model: &str, lines: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let http = free_address()?;
@@ -153,12 +154,12 @@ impl Running {
         Ok(Self { child, folder, http })
     }
 
-    /// What it has said so far.
+    /// Returns its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// The address of its embedded broker, once it says so.
+    /// Returns the address of its embedded broker, once it is logged.
     pub fn broker(&mut self, patience: Duration) -> Result<String> {
         self.until("the embedded broker's address", patience, |running| {
             let log = running.log();
@@ -167,7 +168,7 @@ impl Running {
         })
     }
 
-    /// Waits until `found` finds something.
+    /// Waits until `found` returns a value.
     pub fn until<T>(
         &mut self,
         what: &str,
@@ -187,7 +188,7 @@ impl Running {
         }
     }
 
-    /// The status line's code and the body of one of its pages; none where nothing answers.
+    /// Returns the status code and the body of one of its pages; `None` without an answer.
     pub fn page(&self, path: &str) -> Option<(u16, String)> {
         page(self.http, path)
     }
@@ -200,7 +201,7 @@ impl Running {
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
@@ -229,12 +230,12 @@ impl Drop for Running {
     }
 }
 
-/// An address that is free a moment later, unless another process takes it in between.
+/// Returns an address that is still free a moment later, unless another process takes it in between.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// The status line's code and the body of a page at `http`; none where nothing answers.
+/// Returns the status code and the body of a page at `http`; `None` without an answer.
 fn page(http: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(http).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -245,7 +246,7 @@ fn page(http: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// A program that follows a Kafka and answers on a port; killed with this guard, by SIGKILL.
+/// A Kafka consumer program with an HTTP port; killed with SIGKILL when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Serving {
     child: Child,
@@ -253,8 +254,8 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts `lookout NAME NAME.toml` in `folder`; the file has `[NAME]` with its `http`, then `lines`. What it says
-    /// is added to the folder's `log`.
+    /// Starts `lookout NAME NAME.toml` in `folder`; the file has `[NAME]` with its `http`, then `lines`. Its
+    /// output is appended to `log` in the folder.
     pub(crate) fn start(name: &str, folder: &Path, kafka: &str, lines: &str) -> Result<Self> {
         let http = free_address()?;
         let file = folder.join(format!("{name}.toml"));
@@ -272,22 +273,22 @@ impl Serving {
         Ok(Self { child, http })
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub(crate) fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    /// The body of one of its pages; none where nothing answers.
+    /// Returns the body of one of its pages; `None` without an answer.
     pub(crate) fn page(&self, path: &str) -> Option<String> {
         page(self.http, path).map(|(_, body)| body)
     }
 
-    /// Whether `/healthz` says that all is well, and what it says; none where nothing answers.
+    /// Returns whether `/healthz` reports success, and its text; `None` without an answer.
     pub(crate) fn health(&self) -> Option<(bool, String)> {
         page(self.http, "/healthz").map(|(code, body)| (code == 200, body))
     }
 
-    /// One of its numbers, over all its labels; 0 where it does not tell it.
+    /// Returns a metric, summed over all labels; 0 if it is missing.
     pub(crate) fn number(&self, name: &str) -> u64 {
         let text = self.page("/metrics").unwrap_or_default();
         let value = |line: &str| {
@@ -297,7 +298,7 @@ impl Serving {
         text.lines().filter_map(value).sum()
     }
 
-    /// Ends it as a user does, and gives its exit code.
+    /// Stops it with a signal, as a user does, and returns its exit code.
     pub(crate) fn stop(&mut self, patience: Duration) -> Result<Option<i32>> {
         let pid = self.child.id().to_string();
         ensure!(Command::new("kill").arg("-TERM").arg(pid).status()?.success(), "kill -TERM");

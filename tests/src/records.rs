@@ -1,4 +1,4 @@
-//! Records, read off Kafka and held against what is promised of them.
+//! Reads records from Kafka and checks the invariants of each.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use lookout_config::KafkaSettings;
 use lookout_schema::{FrameRecord, SessionId, StatusRecord};
 use tokio::time::timeout_at;
 
-/// Reads frame and status records from the beginning on.
+/// Reads frame and status records from the start of their topics.
 #[derive(Debug)]
 pub struct Records {
     reader: RecordReader,
@@ -24,7 +24,7 @@ impl Records {
         Ok(Self { reader: RecordReader::open(kafka, &options).await?, statuses: Vec::new() })
     }
 
-    /// The next frame's record, which has to come within `patience`.
+    /// Returns the next frame record, which must come within `patience`.
     pub async fn frame(&mut self, patience: Duration) -> Result<FrameRecord> {
         let deadline = Instant::now() + patience;
         loop {
@@ -41,7 +41,7 @@ impl Records {
         }
     }
 
-    /// The first record of which `wanted` is true.
+    /// Returns the first frame record for which `wanted` is true.
     pub async fn frame_where(
         &mut self,
         patience: Duration,
@@ -57,7 +57,7 @@ impl Records {
     }
 }
 
-/// What is true of every record.
+/// Checks the invariants of every frame record.
 fn check(frame: &FrameRecord) -> Result<()> {
     ensure!(frame.schema == FrameRecord::SCHEMA, "{frame:?}");
     ensure!(frame.source.width > 0 && frame.source.height > 0, "{frame:?}");
@@ -71,7 +71,7 @@ fn check(frame: &FrameRecord) -> Result<()> {
     Ok(())
 }
 
-/// The frames' numbers in the order of their records, by camera and session.
+/// Returns the sequence numbers in the order of their records, by camera and session.
 pub fn by_session(frames: &[FrameRecord]) -> BTreeMap<(String, SessionId), Vec<u64>> {
     let mut sessions: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for frame in frames {

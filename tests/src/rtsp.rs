@@ -14,21 +14,21 @@ use gstreamer_rtsp_server as server;
 use server::prelude::*;
 use tempfile::TempDir;
 
-/// What the camera shows and who may see it.
+/// The content of the camera's stream and who may connect.
 #[derive(Debug, Clone)]
 pub struct RtspSettings {
     pub width: i32,
     pub height: i32,
     pub fps: i32,
-    /// User name and password; anyone may look where there are none.
+    /// User name and password; without them, clients need no login.
     pub login: Option<(String, String)>,
-    /// A file to show once to each who connects, in place of the test picture.
+    /// A file that is played once to each client, instead of the test pattern.
     pub file: Option<std::path::PathBuf>,
-    /// Whether it speaks `rtsps://` only, with a certificate that it signed itself.
+    /// Whether it serves `rtsps://` only, with a self-signed certificate.
     pub tls: bool,
     /// Frames after which the stream ends; -1 for none.
     pub frames: i32,
-    /// Frames from one key frame to the next.
+    /// Number of frames from one key frame to the next.
     pub gop: u32,
 }
 
@@ -38,7 +38,7 @@ impl Default for RtspSettings {
     }
 }
 
-/// A camera on a port of its own, which it keeps when it is stopped and started again.
+/// A camera on a port of its own, which it keeps over [`RtspServer::stop`] and [`RtspServer::restart`].
 #[derive(Debug)]
 pub struct RtspServer {
     settings: RtspSettings,
@@ -53,7 +53,8 @@ struct Running {
     shown: Shown,
 }
 
-/// Of the pipelines that are being shown, the elements that set the picture's size and that hold it back.
+/// Elements of the pipelines that are playing: those that set the frame size, and those that hold back the
+/// stream.
 #[derive(Debug, Clone, Default)]
 struct Shown {
     shapes: Arc<Mutex<Vec<gst::Element>>>,
@@ -64,7 +65,8 @@ impl RtspServer {
     /// Starts a camera on a free port.
     pub fn start(settings: RtspSettings) -> anyhow::Result<Self> {
         gst::init()?;
-        // Free when the server binds it a moment later, unless another process takes it in between.
+        // The port is still free when the server binds it a moment later, unless another process takes it in
+        // between.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut server = Self { settings, port, running: None };
         server.restart()?;
@@ -110,14 +112,14 @@ impl RtspServer {
         Ok(())
     }
 
-    /// Cuts the camera off: its connections are closed, and new ones refused.
+    /// Stops the server: its connections are closed, and new ones are refused.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let Some(Running { main_loop, thread, .. }) = self.running.take() else { return Ok(()) };
         main_loop.quit();
         thread.join().ok().context("the RTSP server's thread panicked")
     }
 
-    /// Whether the camera sends nothing and yet keeps its connections.
+    /// Makes the camera send no frames while its connections stay open, or send them again.
     pub fn set_silent(&self, silent: bool) {
         let Some(running) = &self.running else { return };
         let gates = running.shown.gates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +128,7 @@ impl RtspServer {
         }
     }
 
-    /// Changes the size of the picture in mid-stream.
+    /// Changes the frame size in mid-stream.
     pub fn set_size(&self, width: i32, height: i32) {
         let Some(running) = &self.running else { return };
         let shapes = running.shown.shapes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +144,7 @@ impl Drop for RtspServer {
     }
 }
 
-/// Leave to look at what `factory` shows.
+/// Returns a token that permits playback of the media of `factory`.
 fn viewer(factory: &server::RTSPMediaFactory) -> server::RTSPToken {
     let role = gst::Structure::builder("viewer")
         .field("media.factory.access", true)
@@ -185,14 +187,15 @@ fn serve(
     rtsp.set_address(&Ipv4Addr::LOCALHOST.to_string());
     rtsp.set_service(&port.to_string());
     let factory = server::RTSPMediaFactory::new();
-    // Who connects to a file seeks to its start. Where it is shared that flushes the others' stream, and GStreamer
-    // ends the process (`gst_rtsp_media_get_rates`) where one begins to play between the flush and the new segment.
+    // A client of a file seeks to its start. With shared media that would flush the streams of the other
+    // clients, and GStreamer aborts the process (`gst_rtsp_media_get_rates`) if one of them starts playback
+    // between the flush and the new segment.
     factory.set_shared(settings.file.is_none());
     factory.set_launch(&launch(settings));
     if settings.tls {
         let auth = server::RTSPAuth::new();
         auth.set_tls_certificate(Some(&self_signed()?));
-        // Whoever comes is let in; it is only the way that is encrypted.
+        // Every client is accepted; only the transport is encrypted.
         auth.set_default_token(Some(&mut viewer(&factory)));
         rtsp.set_auth(Some(&auth));
     }
@@ -216,7 +219,7 @@ fn serve(
 
 fn launch(settings: &RtspSettings) -> String {
     let RtspSettings { width, height, fps, frames, gop, .. } = settings;
-    // Key frames begin with SPS and PPS, without an access unit delimiter, as those of most cameras do.
+    // Key frames start with SPS and PPS, without an access unit delimiter, as those of most cameras do.
     let encode = format!(
         "x264enc tune=zerolatency speed-preset=ultrafast threads=1 aud=false key-int-max={gop} ! valve name=gate \
          ! rtph264pay name=pay0 pt=96 config-interval=-1"

@@ -1,4 +1,4 @@
-//! An RTSP camera that misbehaves as it is told to: `tests/rtsp/camera.py`.
+//! An RTSP camera with scripted faults: `tests/rtsp/camera.py`.
 
 use std::{
     fs,
@@ -31,17 +31,17 @@ impl ScriptedCamera {
         Self::launch(options.split_whitespace(), None)
     }
 
-    /// Starts a camera that speaks `rtsps://` only, with the key and certificate in `file`.
+    /// Starts a camera that serves `rtsps://` only, with the key and certificate in `file`.
     pub fn start_tls(options: &str, file: &Path) -> anyhow::Result<Self> {
         Self::launch(options.split_whitespace(), Some(file))
     }
 
-    /// Starts a camera with this password, which may hold any character.
+    /// Starts a camera with this password, which may contain any character.
     pub fn start_with_password(options: &str, password: &str) -> anyhow::Result<Self> {
         Self::launch(options.split_whitespace().chain(["--password", password]), None)
     }
 
-    /// Starts a camera at an address of this machine.
+    /// Starts a camera at an address of the local host.
     pub fn start_at(address: Ipv4Addr, options: &str) -> anyhow::Result<Self> {
         let text = address.to_string();
         let mut camera = Self::launch(options.split_whitespace().chain(["--address", &text]), None)?;
@@ -70,31 +70,31 @@ impl ScriptedCamera {
         self.port
     }
 
-    /// The camera's address, with `login` such as `admin:secret@` or without.
+    /// Returns the camera's address with `login`, such as `admin:secret@`, which may be empty.
     pub fn uri(&self, login: &str) -> String {
         format!("{}://{login}{}:{}/cam", self.scheme, self.address, self.port)
     }
 
-    /// What has been logged so far, oldest first.
+    /// Returns the events logged so far, oldest first.
     pub fn log(&self) -> anyhow::Result<Vec<Value>> {
         let text = fs::read_to_string(self.folder.path().join("log"))?;
-        // The last line may still be written.
+        // The last line may be incomplete.
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         whole.map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
-    /// How many `event`s have been logged.
+    /// Returns the number of `event`s in the log.
     pub fn count(&self, event: &str) -> anyhow::Result<usize> {
         Ok(self.log()?.iter().filter(|entry| entry["event"] == event).count())
     }
 
-    /// How many requests came with a login.
+    /// Returns the number of requests that came with a login.
     pub fn logins(&self) -> anyhow::Result<usize> {
         let log = self.log()?;
         Ok(log.iter().filter(|entry| entry["headers"]["authorization"].is_string()).count())
     }
 
-    /// The methods of the requests that came during playback.
+    /// Returns the methods of the requests that came during playback.
     pub fn keep_alives(&self) -> anyhow::Result<Vec<String>> {
         let log = self.log()?;
         let methods =
@@ -110,7 +110,7 @@ impl Drop for ScriptedCamera {
     }
 }
 
-/// Four seconds of H.264, made once per process.
+/// Four seconds of H.264, generated once per process.
 fn video() -> anyhow::Result<PathBuf> {
     static FOLDER: OnceLock<Result<TempDir, String>> = OnceLock::new();
     let made = FOLDER.get_or_init(|| {

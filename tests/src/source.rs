@@ -1,4 +1,4 @@
-//! A camera on a thread of its own, with the test in the worker's place.
+//! Runs a camera on a thread of its own. The test takes the place of the worker.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -18,10 +18,10 @@ use lookout_stage::{
     StopOnDrop, Taken, Thinning, WhenFull, camera_queue, stop_signal,
 };
 
-/// The size in which the tests take frames.
+/// The size of the frames that the tests request.
 pub const INPUT: Size = Size { width: 320, height: 192 };
 
-/// The settings of a `[[camera]]` called `cam` with these `lines`, read as a worker reads them.
+/// Returns the settings of a `[[camera]]` called `cam` with these `lines`, parsed as a worker parses them.
 pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
     let text = format!(
         "name = \"test\"\n[model]\narch = \"resnet50\"\nweights = \"random:0\"\n[kafka]\nbrokers = \"embedded\"\n\
@@ -31,11 +31,12 @@ pub fn camera(lines: &str) -> anyhow::Result<CameraSettings> {
     pipeline.cameras.into_iter().next().context("no camera")
 }
 
-/// How a test takes a camera's frames.
+/// How a test consumes a camera's frames.
 #[derive(Debug, Clone, Copy)]
 pub struct Take {
     pub wanted: Wanted,
-    /// Frames that may be in the test's hands; live cameras take no permits.
+    /// Number of permits, for the frames of a file that the test has not yet settled; live cameras need no
+    /// permits.
     pub permits: usize,
 }
 
@@ -46,7 +47,7 @@ impl Default for Take {
     }
 }
 
-/// A camera that runs.
+/// A running camera.
 #[derive(Debug)]
 pub struct RunningSource {
     pub ledger: Arc<CameraLedger>,
@@ -80,7 +81,8 @@ impl RunningSource {
         Ok(Self { ledger, reports, queue, wake, stop: Some(stop_guard), thread })
     }
 
-    /// The next frame, or none once the camera has ended; fails when nothing comes within `patience`.
+    /// Returns the next frame, or `None` after the camera has ended; fails if neither happens within
+    /// `patience`.
     pub fn next(&self, patience: Duration) -> anyhow::Result<Option<Frame>> {
         let deadline = Instant::now() + patience;
         loop {
@@ -89,7 +91,7 @@ impl RunningSource {
                 Taken::Ended => return Ok(None),
                 Taken::Empty => {}
             }
-            // The camera's end of the queue goes before that of the wake channel: the next look sees the end.
+            // The camera closes the queue before the wake channel, so the next iteration finds the end.
             if self.wake.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) && self.queue.is_empty() {
                 bail!(
                     "no frame within {patience:?}; reports: {:?}",
@@ -99,12 +101,12 @@ impl RunningSource {
         }
     }
 
-    /// The next frame, which must come within `patience`.
+    /// Returns the next frame, which must come within `patience`.
     pub fn frame(&self, patience: Duration) -> anyhow::Result<Frame> {
         self.next(patience)?.context("the camera has ended")
     }
 
-    /// The first frame to come of which `wanted` is true; those before it are taken as delivered.
+    /// Returns the first frame for which `wanted` is true; the frames before it are settled as delivered.
     pub fn frame_where(&self, patience: Duration, wanted: impl Fn(&Frame) -> bool) -> anyhow::Result<Frame> {
         let deadline = Instant::now() + patience;
         loop {
@@ -116,7 +118,7 @@ impl RunningSource {
         }
     }
 
-    /// The next report of `status`.
+    /// Returns the next report of `status`.
     pub fn report(&self, status: CameraStatus, patience: Duration) -> anyhow::Result<CameraReport> {
         let deadline = Instant::now() + patience;
         loop {
@@ -128,7 +130,7 @@ impl RunningSource {
         }
     }
 
-    /// Tells the camera to stop, and gives how it ended and how long that took.
+    /// Stops the camera; returns how it ended, how long that took, and its ledger.
     pub fn stop(mut self) -> anyhow::Result<(SourceEnd, Duration, LedgerCounts)> {
         let begun = Instant::now();
         drop(self.stop.take());
@@ -140,7 +142,7 @@ impl RunningSource {
         Ok((end, took, counts))
     }
 
-    /// Takes all frames to the camera's end, and gives them to `each`.
+    /// Consumes all frames until the camera's end, and passes them to `each`.
     pub fn run_out(
         self,
         patience: Duration,
@@ -155,7 +157,7 @@ impl RunningSource {
     }
 }
 
-/// Settles a frame as the broker would.
+/// Settles a frame as delivered, as the broker would.
 pub fn deliver(frame: Frame) {
     let mut ticket = frame.ticket;
     ticket.published(1);

@@ -1,4 +1,4 @@
-//! Video files: the clip, and small ones made for a test.
+//! Video files for tests: the clip, and small generated files.
 
 use std::{
     env,
@@ -20,10 +20,10 @@ pub fn clip() -> PathBuf {
 /// Frames in [`clip`].
 pub const CLIP_FRAMES: u64 = 795;
 
-/// Writes an MP4 file: 320x240 H.264 at 25 frames/s, with sound. Its index lies before its pictures, or
-/// behind them, where a recorder writes it when it stops.
+/// Writes an MP4 file: 320x240 H.264 at 25 frames/s, with sound. Its index (`moov`) comes before the frames
+/// if `index_first`, else after them, where a recorder writes it at the end of the recording.
 pub fn write_mp4(path: &Path, frames: u32, index_first: bool) -> anyhow::Result<()> {
-    // 1024 samples at 44.1 kHz are 1.7 times as many buffers as there are frames.
+    // 1024 samples at 44.1 kHz: there are 1.7 times as many audio buffers as frames.
     let sound = frames * 17 / 10;
     write(&format!(
         "videotestsrc num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 \
@@ -33,7 +33,7 @@ pub fn write_mp4(path: &Path, frames: u32, index_first: bool) -> anyhow::Result<
     ))
 }
 
-/// Writes an MP4 file that has sound and no video.
+/// Writes an MP4 file with sound and without video.
 pub fn write_sound(path: &Path) -> anyhow::Result<()> {
     write(&format!(
         "audiotestsrc num-buffers=100 ! avenc_aac ! mp4mux ! filesink location={}",
@@ -41,7 +41,8 @@ pub fn write_sound(path: &Path) -> anyhow::Result<()> {
     ))
 }
 
-/// Writes an AVI file of JPEGs, at 25 frames/s, in quarters of red and green above blue and white.
+/// Writes an AVI file of JPEGs at 25 frames/s. The quarters of each frame are red and green above blue and
+/// white.
 pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()> {
     let (width, height) = (size.width / 2, size.height / 2);
     let quarters = [(0, 0, "ff0000"), (width, 0, "00ff00"), (0, height, "0000ff"), (width, height, "ffffff")];
@@ -64,8 +65,8 @@ pub fn write_quarters(path: &Path, size: Size, frames: u32) -> anyhow::Result<()
     write(&description)
 }
 
-/// Writes 320x240 frames of a moving ball at 25 frames/s as a bare H.264 stream, as cameras send it: without access unit
-/// delimiters, and with a key frame every `gop` frames, which begins with SPS and PPS.
+/// Writes 320x240 frames of a moving ball at 25 frames/s as an H.264 byte stream, as cameras send it: without
+/// access unit delimiters, and with a key frame every `gop` frames, which starts with SPS and PPS.
 pub fn write_h264(path: &Path, frames: u32, gop: u32) -> anyhow::Result<()> {
     write(&format!(
         "videotestsrc num-buffers={frames} pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
@@ -75,7 +76,7 @@ pub fn write_h264(path: &Path, frames: u32, gop: u32) -> anyhow::Result<()> {
     ))
 }
 
-/// The NAL units of a bare H.264 stream, each with its start code.
+/// Returns the NAL units of an H.264 byte stream, each with its start code.
 pub fn nal_units(stream: &[u8]) -> Vec<&[u8]> {
     let mut starts: Vec<_> = (0..stream.len().saturating_sub(3))
         .filter(|at| stream[*at..].starts_with(&[0, 0, 1]))
@@ -85,13 +86,14 @@ pub fn nal_units(stream: &[u8]) -> Vec<&[u8]> {
     starts.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
 }
 
-/// The type of a NAL unit of H.264: 1 is a picture that is predicted from others, 5 a key frame.
+/// Returns the type of an H.264 NAL unit: 1 is a slice that is predicted from other frames, 5 a slice of a
+/// key frame.
 pub fn nal_type(unit: &[u8]) -> u8 {
     let header = unit.iter().position(|byte| *byte == 1).map_or(0, |one| one + 1);
     unit.get(header).map_or(0, |header| header & 31)
 }
 
-/// Writes `frames` JPEGs one behind the other, without any times.
+/// Writes `frames` concatenated JPEGs, without timestamps.
 pub fn write_mjpeg(path: &Path, frames: u32) -> anyhow::Result<()> {
     write(&format!(
         "videotestsrc num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=10/1 ! jpegenc \
@@ -100,7 +102,7 @@ pub fn write_mjpeg(path: &Path, frames: u32) -> anyhow::Result<()> {
     ))
 }
 
-/// Writes an MPEG transport stream: 320x240 H.264 at 25 frames/s with some noise in it, so that a frame takes many
+/// Writes an MPEG transport stream: 320x240 H.264 at 25 frames/s, with noise, so that each frame takes many
 /// packets.
 pub fn write_ts(path: &Path, frames: u32) -> anyhow::Result<()> {
     write(&format!(
@@ -111,7 +113,7 @@ pub fn write_ts(path: &Path, frames: u32) -> anyhow::Result<()> {
     ))
 }
 
-/// Runs a GStreamer pipeline that writes a file to its end.
+/// Runs a GStreamer pipeline that writes a file, until its end of stream.
 pub fn write(description: &str) -> anyhow::Result<()> {
     gst::init()?;
     let pipeline = gst::parse::launch(description)?;

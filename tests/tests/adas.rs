@@ -1,4 +1,4 @@
-//! `lookout adas`: frames in, warnings out, whoever shares the cameras and whatever the records hold.
+//! `lookout adas`: warnings from frame records, with several consumers and with hostile records.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -21,46 +21,46 @@ use lookout_tests::{
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// All that was told so far.
+/// The records received so far.
 #[derive(Debug, Default)]
-struct Told {
+struct Received {
     alerts: Vec<AlertRecord>,
     tracks: Vec<TrackRecord>,
 }
 
-/// Reads on until `enough`.
-async fn told(kafka: &KafkaSettings, enough: impl Fn(&Told) -> bool) -> Told {
+/// Reads records until `enough` is true.
+async fn received(kafka: &KafkaSettings, enough: impl Fn(&Received) -> bool) -> Received {
     let kinds = vec![RecordKind::Alert, RecordKind::Track];
     let options = ReaderOptions { from: ReadFrom::Beginning, kinds, ..ReaderOptions::default() };
     let mut reader = RecordReader::open(kafka, &options).await.unwrap();
     let deadline = Instant::now() + PATIENCE;
-    let mut told = Told::default();
-    while !enough(&told) {
+    let mut received = Received::default();
+    while !enough(&received) {
         match tokio::time::timeout_at(deadline.into(), reader.next()).await {
-            Ok(Ok(Some(ReadRecord::Alert(alert)))) => told.alerts.push(*alert),
-            Ok(Ok(Some(ReadRecord::Track(track)))) => told.tracks.push(*track),
+            Ok(Ok(Some(ReadRecord::Alert(alert)))) => received.alerts.push(*alert),
+            Ok(Ok(Some(ReadRecord::Track(track)))) => received.tracks.push(*track),
             Ok(other) => panic!("{other:?}"),
-            Err(_) => panic!("not in time: {told:#?}"),
+            Err(_) => panic!("not in time: {received:#?}"),
         }
     }
-    told
+    received
 }
 
-fn raised(told: &Told) -> BTreeMap<&str, usize> {
+fn raised(received: &Received) -> BTreeMap<&str, usize> {
     let mut raised = BTreeMap::new();
-    for alert in told.alerts.iter().filter(|alert| alert.state == AlertState::Raised) {
+    for alert in received.alerts.iter().filter(|alert| alert.state == AlertState::Raised) {
         *raised.entry(alert.camera.as_ref().unwrap().as_str()).or_default() += 1;
     }
     raised
 }
 
-fn last_states(told: &Told) -> Vec<AlertState> {
-    let last: BTreeMap<&str, AlertState> = told.alerts.iter().map(|a| (a.id.as_str(), a.state)).collect();
+fn last_states(received: &Received) -> Vec<AlertState> {
+    let last: BTreeMap<&str, AlertState> = received.alerts.iter().map(|a| (a.id.as_str(), a.state)).collect();
     last.into_values().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_counted() {
+async fn alerts_of_an_approaching_car_with_evidence_and_counts_hostile_records() {
     let buffer_records = const { NonZeroUsize::new(10_000).unwrap() };
     let settings = KafkaSettings { buffer_records, ..embedded("127.0.0.1:1") };
     let cluster = Embedded::start(&settings).unwrap();
@@ -73,15 +73,16 @@ async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_coun
     hostile(&sink, &adas).await;
 
     approach(&sink, &mut cameras, 8.0).await;
-    let told = told(kafka, |told| told.alerts.iter().any(|a| a.state == AlertState::Cleared)).await;
+    let received =
+        received(kafka, |received| received.alerts.iter().any(|a| a.state == AlertState::Cleared)).await;
     let states: Vec<_> =
-        told.alerts.iter().map(|a| (a.version, a.state.as_str(), a.level.as_str())).collect();
+        received.alerts.iter().map(|a| (a.version, a.state.as_str(), a.level.as_str())).collect();
     assert_eq!(
         states,
         [(1, "raised", "warning"), (2, "changed", "critical"), (3, "cleared", "critical")],
-        "{told:#?}"
+        "{received:#?}"
     );
-    let first = &told.alerts[0];
+    let first = &received.alerts[0];
     let AlertEvidence::Collision(evidence) = &first.evidence else { panic!("{first:?}") };
     assert!((1.6..2.8).contains(&evidence.ttc_s) && evidence.ttc_low_s < evidence.ttc_s, "{evidence:?}");
     assert!((first.age_ms, evidence.observed_s) > (-1, 0.5) && first.age_ms < 300, "{first:?}");
@@ -90,15 +91,15 @@ async fn a_car_that_comes_is_told_with_the_evidence_and_hostile_records_are_coun
     let of_it = |track: &&TrackRecord| {
         track.session == first.frame.unwrap().session && track.id == evidence.object.id
     };
-    let track = told.tracks.iter().find(of_it).unwrap();
+    let track = received.tracks.iter().find(of_it).unwrap();
     assert_eq!((track.event, track.tracker.as_str()), (TrackEvent::New, "adas"));
-    // Nothing was seen of the cameras that are not believed.
-    assert_eq!(raised(&told), BTreeMap::from([("front-0", 1)]));
+    // The ignored cameras raised no alerts.
+    assert_eq!(raised(&received), BTreeMap::from([("front-0", 1)]));
     assert_eq!(adas.page("/healthz").unwrap(), "ok\n");
     assert_eq!(adas.stop(PATIENCE).unwrap(), Some(0));
 }
 
-/// Records that no worker would write, and that are counted.
+/// Publishes records that no worker would write, and checks that they are counted.
 async fn hostile(sink: &KafkaSink, adas: &Adas) {
     let mut camera = ForwardCamera::new("hostile").unwrap();
     let mut publish = |change: &dyn Fn(&mut lookout_schema::FrameRecord)| {
@@ -126,7 +127,7 @@ async fn hostile(sink: &KafkaSink, adas: &Adas) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
+async fn consumers_share_the_cameras_and_hand_them_over_at_a_stop() {
     let server = KafkaServer::start().unwrap();
     let kafka = server.settings("vans");
     let sink = KafkaSink::start(&kafka).unwrap();
@@ -144,12 +145,12 @@ async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
 
     cameras.iter_mut().for_each(ForwardCamera::reconnect);
     approach(&sink, &mut cameras, 15.0).await;
-    // Each is watched by one of them, and who stops in mid-alert clears what it has raised.
+    // Each camera has one consumer. A consumer that stops clears its open alerts.
     assert_eq!(one.stop(PATIENCE).unwrap(), Some(0));
-    let all_clear = |told: &Told| {
-        raised(told).len() == 8 && last_states(told).iter().all(|state| *state == AlertState::Cleared)
+    let all_clear = |received: &Received| {
+        raised(received).len() == 8 && last_states(received).iter().all(|state| *state == AlertState::Cleared)
     };
-    let first = told(&kafka, all_clear).await;
+    let first = received(&kafka, all_clear).await;
     assert_eq!(raised(&first).values().sum::<usize>(), 8, "{first:#?}");
     let handed_on =
         first.alerts.iter().filter(|alert| alert.message.contains("no longer processes the camera"));
@@ -159,13 +160,13 @@ async fn several_share_the_cameras_and_one_that_stops_hands_them_on() {
     assert_eq!(partitions(&two), 3);
     cameras.iter_mut().for_each(ForwardCamera::reconnect);
     approach(&sink, &mut cameras, 15.0).await;
-    let second = told(&kafka, |told| raised(told).values().sum::<usize>() == 16).await;
+    let second = received(&kafka, |received| raised(received).values().sum::<usize>() == 16).await;
     assert!(raised(&second).values().all(|raised| *raised == 2), "{second:#?}");
     assert_eq!(two.stop(PATIENCE).unwrap(), Some(0));
 }
 
 #[test]
-fn a_wrong_file_is_told_in_full_and_a_right_one_is_what_it_is() {
+fn check_reports_all_errors_of_a_file_and_accepts_a_valid_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("adas.toml");
     let path = file.to_str().unwrap();

@@ -1,5 +1,5 @@
-//! Arrows between crates go one way: a crate may use those that ARCHITECTURE.md allows it, and no giant
-//! dependency has a second door.
+//! Crate dependencies point one way: a crate may only depend on the crates that ARCHITECTURE.md allows, and
+//! each large dependency is used by a few crates only.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
-/// Each crate and the crates of this workspace that it may use, from the bottom up.
+/// Each crate with the crates of this workspace that it may depend on, from the bottom up.
 const ALLOWED: [(&str, &[&str]); 23] = [
     ("features", &[]),
     ("schema", &[]),
@@ -37,7 +37,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("cli", &["schema", "config", "args", "broker", "track", "monitor", "adas", "draw", "measure"]),
 ];
 
-/// Each giant and the crates that may use it.
+/// Each large dependency with the crates that may depend on it.
 const DOORS: [(&str, &[&str]); 14] = [
     ("tch", &["model", "fused", "train"]),
     ("torch-sys", &["fused"]),
@@ -55,7 +55,7 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("clap", &["args", "worker", "sim", "lab", "cli"]),
 ];
 
-/// A crate whose integration tests are one program lists their files in `tests/main.rs`.
+/// A crate whose integration tests are one binary lists their files in `tests/main.rs`.
 #[test]
 fn every_file_of_integration_tests_is_compiled() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
@@ -76,11 +76,11 @@ fn every_file_of_integration_tests_is_compiled() {
             }
         }
     }
-    assert!(missing.is_empty(), "in no test program: {missing:?}");
+    assert!(missing.is_empty(), "not compiled into any test program: {missing:?}");
 }
 
 #[test]
-fn crates_use_what_they_may_and_giants_have_one_door() {
+fn crates_have_only_the_allowed_dependencies() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into();
     let mut seen = BTreeSet::new();
@@ -89,11 +89,11 @@ fn crates_use_what_they_may_and_giants_have_one_door() {
             continue;
         };
         if name == "features" {
-            // It has no code, and names any dependency whose features differ between crates.
+            // This crate has no code. It depends on all crates whose features differ between our crates.
             seen.insert(name);
             continue;
         }
-        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in this list"));
+        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in ALLOWED"));
         seen.insert(name);
         for used in uses(package) {
             if let Some(own) = used.strip_prefix("lookout-").filter(|own| *own != "features") {
@@ -107,21 +107,21 @@ fn crates_use_what_they_may_and_giants_have_one_door() {
 }
 
 #[test]
-fn the_arrows_go_one_way() {
+fn dependencies_between_crates_point_one_way() {
     let mut before = BTreeSet::new();
     for (name, uses) in ALLOWED {
-        assert!(uses.iter().all(|used| before.contains(used)), "{name} uses one that comes after it");
+        assert!(uses.iter().all(|used| before.contains(used)), "{name} uses a crate after it");
         before.insert(name);
     }
 }
 
-/// What a package is linked with; its tests may use more.
+/// Returns the crates that a package links. Dev-dependencies are not restricted.
 fn uses(package: &Package) -> impl Iterator<Item = &str> {
     let linked = package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal);
     linked.map(|used| used.name.as_str())
 }
 
-/// The dependencies of `selection` with the features that cargo compiles them with.
+/// Returns the dependencies of `selection` with the features with which cargo compiles them.
 fn features(selection: &[&str], edges: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--offline", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);

@@ -1,5 +1,5 @@
-//! The broker crate against a real Apache Kafka. A JVM takes seconds to start, so what can share a server
-//! does; each scenario has topics of its own.
+//! The broker crate against a real Apache Kafka. A JVM takes seconds to start, so scenarios share a server
+//! where possible; each has topics of its own.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[cfg(test)]
@@ -31,10 +31,10 @@ use rdkafka::{
 };
 
 #[tokio::test]
-async fn a_broker_killed_for_ten_seconds_costs_no_record_and_doubles_none() -> anyhow::Result<()> {
+async fn no_record_is_lost_or_duplicated_when_the_broker_is_killed_for_ten_seconds() -> anyhow::Result<()> {
     let mut kafka = KafkaServer::start()?;
-    topics_are_created_with_the_partitions_asked_for(&kafka).await?;
-    snapshots_are_kept_for_an_hour(&kafka).await?;
+    topics_are_created_with_the_configured_partitions(&kafka).await?;
+    snapshots_have_a_retention_of_one_hour(&kafka).await?;
 
     let settings = kafka.settings("outage");
     let mut first = Source::lossless("a", 64);
@@ -48,14 +48,14 @@ async fn a_broker_killed_for_ten_seconds_costs_no_record_and_doubles_none() -> a
             scope.spawn(move || {
                 while source.counts().received < RECORDS {
                     source.publish(sink);
-                    // About as fast as a model.
+                    // About as fast as a network.
                     thread::sleep(Duration::from_micros(500));
                 }
             });
         }
-        wait_for("the run is well under way", || ledgers[0].counts().delivered > RECORDS / 5);
+        wait_for("a fifth of the records is delivered", || ledgers[0].counts().delivered > RECORDS / 5);
         kafka.kill();
-        assert!(ledgers[0].counts().received < RECORDS, "killed in mid-run");
+        assert!(ledgers[0].counts().received < RECORDS, "the broker was killed after the end of the run");
         let killed = Instant::now();
         thread::sleep(Duration::from_secs(10).saturating_sub(killed.elapsed()));
         let counts = ledgers[0].counts();
@@ -73,11 +73,11 @@ async fn a_broker_killed_for_ten_seconds_costs_no_record_and_doubles_none() -> a
         assert_eq!(seen[ledger.camera()], (0..RECORDS).collect::<Vec<_>>(), "{}", ledger.camera());
     }
 
-    at_the_deadline_of_a_drain_the_rest_expires(&mut kafka).await;
+    undelivered_records_expire_at_the_drain_deadline(&mut kafka).await;
     Ok(())
 }
 
-async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -> anyhow::Result<()> {
+async fn topics_are_created_with_the_configured_partitions(kafka: &KafkaServer) -> anyhow::Result<()> {
     let mut settings = kafka.settings("created");
     settings.partitions = 5;
     let mut early = tokio::spawn({
@@ -85,10 +85,10 @@ async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -
         async move { RecordReader::open(&settings, &ReaderOptions::default()).await?.next().await }
     });
     let waits = tokio::time::timeout(Duration::from_secs(1), &mut early).await;
-    assert!(waits.is_err(), "there is no topic to read: {waits:?}");
+    assert!(waits.is_err(), "the topic does not exist yet: {waits:?}");
 
     let sink = KafkaSink::start(&settings)?;
-    // Published before there is a topic.
+    // Published before the topic exists.
     let mut gate = Source::live("gate");
     gate.publish(&sink);
     drain(&sink).await;
@@ -104,12 +104,12 @@ async fn topics_are_created_with_the_partitions_asked_for(kafka: &KafkaServer) -
     Ok(())
 }
 
-async fn snapshots_are_kept_for_an_hour(kafka: &KafkaServer) -> anyhow::Result<()> {
+async fn snapshots_have_a_retention_of_one_hour(kafka: &KafkaServer) -> anyhow::Result<()> {
     let settings = kafka.settings("pictures");
     let sink = KafkaSink::start_for(&settings, &[RecordKind::Frame, RecordKind::Snapshot])?;
     let mut gate = Source::live("gate");
     gate.publish(&sink);
-    // Records are sent once there are topics.
+    // Records are sent once all topics exist.
     drain(&sink).await;
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create()?;
@@ -122,11 +122,11 @@ async fn snapshots_are_kept_for_an_hour(kafka: &KafkaServer) -> anyhow::Result<(
         retention.push([value("retention.ms"), value("segment.ms")]);
     }
     assert_eq!(retention[0], [Some("3600000".into()), Some("600000".into())]);
-    assert_ne!(retention[1], retention[0], "frames are kept as the broker has it");
+    assert_ne!(retention[1], retention[0], "frames have the broker's default retention");
     Ok(())
 }
 
-async fn at_the_deadline_of_a_drain_the_rest_expires(kafka: &mut KafkaServer) {
+async fn undelivered_records_expire_at_the_drain_deadline(kafka: &mut KafkaServer) {
     let mut file = Source::lossless("file", 100);
     let sink = connected(&kafka.settings("drain"), &mut file).await;
     kafka.kill();
@@ -141,7 +141,7 @@ async fn at_the_deadline_of_a_drain_the_rest_expires(kafka: &mut KafkaServer) {
 }
 
 #[tokio::test]
-async fn a_broker_with_passwords_and_a_limit_is_told_from_one_without() -> anyhow::Result<()> {
+async fn failed_authentication_and_oversized_records_are_reported() -> anyhow::Result<()> {
     let overrides = [
         "listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
         "sasl.enabled.mechanisms=PLAIN",
@@ -167,7 +167,10 @@ async fn a_broker_with_passwords_and_a_limit_is_told_from_one_without() -> anyho
     assert!(problem.advice.contains("`sasl.password`"), "{problem:?}");
     assert!(!problem.what.contains("no-such-secret"), "{problem:?}");
     let sink = KafkaSink::start(&wrong)?;
-    until("the sink knows", || sink.health().last_error.is_some_and(|e| e.contains("uthentication"))).await;
+    until("the sink reports the failure", || {
+        sink.health().last_error.is_some_and(|e| e.contains("uthentication"))
+    })
+    .await;
 
     let mut plain = settings.clone();
     plain.client.clear();
@@ -178,9 +181,9 @@ async fn a_broker_with_passwords_and_a_limit_is_told_from_one_without() -> anyho
     Ok(())
 }
 
-/// What a user of a pipeline may do, but for what is taken away.
+/// Grants everything that a pipeline needs; the tests then deny single operations.
 fn grant(kafka: &KafkaServer, user: &str, prefix: &str) -> anyhow::Result<()> {
-    let inner = kafka.inner().expect("an inner listener");
+    let inner = kafka.inner().expect("no inner listener");
     for resource in [Resource::Topics(prefix), Resource::Groups(prefix), Resource::Cluster] {
         let (operation, permission) = (Operation::All, Permission::Allow);
         kafka_acls::add(&inner, &Right { user, resource, operation, permission })?;
@@ -189,11 +192,11 @@ fn grant(kafka: &KafkaServer, user: &str, prefix: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn rights_that_are_taken_away_and_given_back_cost_no_record_and_no_order() -> anyhow::Result<()> {
+async fn no_record_is_lost_or_reordered_when_permissions_are_revoked_and_granted() -> anyhow::Result<()> {
     let kafka = KafkaServer::start_with_rights(&[("edge", "edge-secret")], &[])?;
     grant(&kafka, "edge", "rights")?;
     let settings = kafka.settings("rights");
-    let inner = kafka.inner().expect("an inner listener");
+    let inner = kafka.inner().expect("no inner listener");
     let mut file = Source::lossless("file", 200);
     let sink = connected(&settings, &mut file).await;
     let denied = |topic| Right {
@@ -206,26 +209,26 @@ async fn rights_that_are_taken_away_and_given_back_cost_no_record_and_no_order()
         [(RecordKind::Frame, &settings.topics.frames), (RecordKind::Status, &settings.topics.status)]
     {
         kafka_acls::add(&inner, &denied(topic))?;
-        let told = || sink.health().refused.into_iter().find(|(refused, _)| *refused == kind);
-        // A right counts a moment after it was given or taken away.
-        until("the sink tells it", || {
+        let reported_refusal = || sink.health().refused.into_iter().find(|(refused, _)| *refused == kind);
+        // An ACL takes effect a moment after it was added or removed.
+        until("the sink reports the refusal", || {
             if kind == RecordKind::Frame && file.counts().received < 200 {
                 file.publish(&sink);
             }
             if kind == RecordKind::Status {
                 sink.report(&status("file"));
             }
-            told().is_some()
+            reported_refusal().is_some()
         })
         .await;
-        let (_, why) = told().expect("it stands");
+        let (_, why) = reported_refusal().expect("the refusal is reported");
         assert!(why.contains(topic.as_str()) && why.contains("WRITE"), "{why}");
         kafka_acls::remove(&inner, &denied(topic))?;
-        until("it has passed", || {
+        until("the sink no longer reports the refusal", || {
             if kind == RecordKind::Status {
                 sink.report(&status("file"));
             }
-            told().is_none()
+            reported_refusal().is_none()
         })
         .await;
     }
@@ -234,14 +237,14 @@ async fn rights_that_are_taken_away_and_given_back_cost_no_record_and_no_order()
     assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
     assert_eq!(read_all(&settings).await[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
 
-    // Who reads for a person, who waits for it, fails where nothing may be read.
+    // A reader that does not wait for permissions fails without the permission to read.
     kafka_acls::add(&inner, &Right { operation: Operation::Read, ..denied(&settings.topics.frames) })?;
     let refused = until_refused(&settings).await?;
     assert!(refused.contains("ACL `Read`") && refused.contains(&settings.topics.frames), "{refused}");
     Ok(())
 }
 
-/// Opens readers until one is refused: a right counts a moment after it was taken away.
+/// Opens readers until one is refused: an ACL takes effect a moment after it was added.
 async fn until_refused(settings: &KafkaSettings) -> anyhow::Result<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -254,13 +257,13 @@ async fn until_refused(settings: &KafkaSettings) -> anyhow::Result<String> {
         };
         match read {
             Err(error) => return Ok(error.to_string()),
-            Ok(()) => anyhow::ensure!(Instant::now() < deadline, "it is read"),
+            Ok(()) => anyhow::ensure!(Instant::now() < deadline, "the topic can still be read"),
         }
     }
 }
 
 #[tokio::test]
-async fn nodes_that_restart_and_move_one_by_one_cost_no_record_and_no_order() -> anyhow::Result<()> {
+async fn no_record_is_lost_or_reordered_in_a_rolling_restart() -> anyhow::Result<()> {
     let mut kafka = KafkaCluster::start(&[("edge", "edge-secret")], &[])?;
     grant(&kafka.nodes[0], "edge", "three")?;
     let settings = kafka.settings("three").expect("nodes");
@@ -289,7 +292,7 @@ async fn nodes_that_restart_and_move_one_by_one_cost_no_record_and_no_order() ->
     Ok(())
 }
 
-/// Sets one setting of a topic, also while it is written.
+/// Sets a topic setting; also works while the topic is written.
 async fn alter_topic(kafka: &KafkaServer, topic: &str, key: &str, value: &str) -> anyhow::Result<()> {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create()?;
@@ -301,15 +304,15 @@ async fn alter_topic(kafka: &KafkaServer, topic: &str, key: &str, value: &str) -
 }
 
 #[tokio::test]
-async fn batches_larger_than_a_topic_allows_cost_no_order() -> anyhow::Result<()> {
+async fn batches_beyond_the_topics_limit_are_split_in_order() -> anyhow::Result<()> {
     let mut kafka = KafkaServer::start()?;
     let settings = kafka.settings("small");
-    // The topics are there before they are made small.
+    // The topics are created before their limit is lowered.
     let mut first = Source::live("first");
     drop(connected(&settings, &mut first).await);
     alter_topic(&kafka, &settings.topics.frames, "max.message.bytes", "10000").await?;
 
-    // Known from the start, and made smaller while records wait.
+    // First a limit that is known from the start, then one that is lowered while records wait.
     let ids = ["a", "b", "c", "d", "e", "f"];
     let mut files: Vec<Source> = ids.map(|id| Source::lossless(id, 2000)).into();
     let sink = KafkaSink::start(&settings)?;
@@ -329,20 +332,18 @@ async fn batches_larger_than_a_topic_allows_cost_no_order() -> anyhow::Result<()
         assert_eq!((counts.delivered, counts.expired.len()), (600, 0), "{}", file.ledger.camera());
         assert_eq!(seen[file.ledger.camera()], (0..600).collect::<Vec<_>>(), "{}", file.ledger.camera());
     }
-    a_broker_whose_clock_refuses_records_costs_a_file_nothing(&kafka).await?;
-    a_broker_that_moves_is_found_by_the_address_that_stays(&mut kafka).await
+    records_of_a_file_survive_a_refusal_of_their_timestamps(&kafka).await?;
+    reconnects_through_the_bootstrap_address_when_the_broker_moves(&mut kafka).await
 }
 
-async fn a_broker_whose_clock_refuses_records_costs_a_file_nothing(
-    kafka: &KafkaServer,
-) -> anyhow::Result<()> {
+async fn records_of_a_file_survive_a_refusal_of_their_timestamps(kafka: &KafkaServer) -> anyhow::Result<()> {
     let settings = kafka.settings("clock");
     let mut file = Source::lossless("file", 50);
     let sink = connected(&settings, &mut file).await;
-    // As for a broker whose clock is ahead.
+    // A refusal as from a broker whose clock is ahead.
     let key = "message.timestamp.before.max.ms";
     alter_topic(kafka, &settings.topics.frames, key, "0").await?;
-    until("the sink tells it", || {
+    until("the sink reports the refusal", || {
         if file.counts().received < 50 {
             file.publish(&sink);
         }
@@ -357,7 +358,7 @@ async fn a_broker_whose_clock_refuses_records_costs_a_file_nothing(
     Ok(())
 }
 
-async fn a_broker_that_moves_is_found_by_the_address_that_stays(
+async fn reconnects_through_the_bootstrap_address_when_the_broker_moves(
     kafka: &mut KafkaServer,
 ) -> anyhow::Result<()> {
     let front = Forwarder::start(&kafka.bootstrap());
@@ -367,14 +368,14 @@ async fn a_broker_that_moves_is_found_by_the_address_that_stays(
     let mut reader = RecordReader::open(&settings, &ReaderOptions::default()).await?;
     kafka.kill();
     front.lead_to(None);
-    until("the sink has seen it", || !sink.health().connected).await;
+    until("the sink reports the lost connection", || !sink.health().connected).await;
     kafka.move_away()?;
     kafka.restart()?;
     front.lead_to(Some(&kafka.bootstrap()));
     for _ in 1..100 {
         file.publish(&sink);
     }
-    until("all is delivered", || file.counts().delivered == 100).await;
+    until("all records are delivered", || file.counts().delivered == 100).await;
     let read = async {
         loop {
             if let Some(ReadRecord::Frame(frame)) = reader.next().await?
@@ -387,7 +388,7 @@ async fn a_broker_that_moves_is_found_by_the_address_that_stays(
     tokio::time::timeout(PATIENCE, read).await?
 }
 
-/// The broker refuses batches as a whole.
+/// The broker refuses whole batches, so the sink has to find the record at fault.
 async fn only_the_record_at_fault_is_rejected(settings: KafkaSettings) {
     let (mut gate, mut yard) = (Source::live("gate"), Source::lossless("yard", 100));
     let sink = connected(&settings, &mut gate).await;
@@ -406,7 +407,7 @@ async fn only_the_record_at_fault_is_rejected(settings: KafkaSettings) {
     assert_eq!(seen[yard.ledger.camera()], (0..40).collect::<Vec<_>>());
 }
 
-/// Text that compression does not make much smaller.
+/// Returns text that compresses badly.
 fn incompressible(letters: usize) -> String {
     let mut state = 7u64;
     let mut next = || {

@@ -1,4 +1,4 @@
-//! What `lookout doctor` and the log say of connections that fail, against a real Apache Kafka.
+//! `lookout doctor` and the log explain failed connections, against a real Apache Kafka.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -16,7 +16,7 @@ use lookout_tests::kafka::KafkaServer;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// An authority and what it has signed, in a folder.
+/// A certificate authority and the certificates that it has signed, in a folder.
 struct Authority {
     dir: tempfile::TempDir,
 }
@@ -48,7 +48,8 @@ impl Authority {
         Ok(())
     }
 
-    /// Signs a certificate for `name` (`DNS:...` or `IP:...`) within `dates`; key and certificate in one PEM file.
+    /// Signs a certificate for `name` (`DNS:...` or `IP:...`) within `dates`; key and certificate in one PEM
+    /// file.
     fn sign(&self, file: &str, name: &str, dates: &[&str]) -> anyhow::Result<PathBuf> {
         let (key, request, certificate) =
             (format!("{file}.key"), format!("{file}.csr"), format!("{file}.crt"));
@@ -110,10 +111,10 @@ fn tls(kafka: &KafkaServer, client: &[(&str, &Path)]) -> KafkaSettings {
     settings
 }
 
-/// What the doctor says, and that the log and health say the same.
+/// Returns the doctor's advice; checks that the sink's health has the same advice.
 fn advice(settings: &KafkaSettings) -> anyhow::Result<String> {
     let BrokerCheck { problem, unreached, .. } = diagnose(settings, Duration::from_secs(20))?;
-    let problem = problem.or(unreached.into_iter().next()).context("nothing is wrong")?;
+    let problem = problem.or(unreached.into_iter().next()).context("the doctor found no problem")?;
     let sink = KafkaSink::start(settings)?;
     let deadline = Instant::now() + PATIENCE;
     while !sink.health().last_error.is_some_and(|error| error.contains(&problem.advice)) {
@@ -124,13 +125,13 @@ fn advice(settings: &KafkaSettings) -> anyhow::Result<String> {
 }
 
 #[track_caller]
-fn says(advice: anyhow::Result<String>, signs: &[&str]) {
+fn assert_contains(advice: anyhow::Result<String>, signs: &[&str]) {
     let advice = advice.unwrap();
     assert!(signs.iter().all(|sign| advice.contains(sign)), "{signs:?} in {advice}");
 }
 
 #[tokio::test]
-async fn connections_that_fail_are_told_with_what_to_do() -> anyhow::Result<()> {
+async fn failed_connections_are_explained_with_advice() -> anyhow::Result<()> {
     let authority = Authority::new()?;
     let past = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"];
     let good = authority.sign("good", "IP:127.0.0.1", &["-days", "1"])?;
@@ -141,25 +142,28 @@ async fn connections_that_fail_are_told_with_what_to_do() -> anyhow::Result<()> 
 
     let mut kafka = KafkaServer::start_with_tls(&good, &ca, false)?;
     assert_eq!(diagnose(&tls(&kafka, &with_ca), PATIENCE)?.problem, None);
-    says(advice(&tls(&kafka, &[])), &["CN=the-authority", "ssl.ca.location"]);
+    assert_contains(advice(&tls(&kafka, &[])), &["CN=the-authority", "ssl.ca.location"]);
     let mut plain = tls(&kafka, &[]);
     plain.client.clear();
-    // Kafka hangs up, with or without the alert that tells TLS from other protocols.
-    says(advice(&plain), &["TLS", "security.protocol"]);
-    // The inner listener speaks none.
+    // Kafka closes the connection, with or without the alert by which librdkafka recognizes TLS.
+    assert_contains(advice(&plain), &["TLS", "security.protocol"]);
+    // The inner listener has no TLS.
     let mut inner = tls(&kafka, &with_ca);
-    inner.brokers = Brokers::Servers(kafka.inner().context("an inner listener")?);
-    says(advice(&inner), &["does not speak TLS", "security.protocol"]);
+    inner.brokers = Brokers::Servers(kafka.inner().context("no inner listener")?);
+    assert_contains(advice(&inner), &["does not speak TLS", "security.protocol"]);
     let missing = diagnose(&tls(&kafka, &[("ssl.ca.location", Path::new("/nowhere/ca.pem"))]), PATIENCE);
     let missing = missing.unwrap_err().to_string();
     assert!(missing.contains("ssl.ca.location: `/nowhere/ca.pem` cannot be read"), "{missing}");
 
     kafka.use_certificate(&expired, &ca, false)?;
-    says(advice(&tls(&kafka, &with_ca)), &["expired on Jan  1 00:00:00 2021", "renew"]);
+    assert_contains(advice(&tls(&kafka, &with_ca)), &["expired on Jan  1 00:00:00 2021", "renew"]);
     kafka.use_certificate(&elsewhere, &ca, false)?;
-    says(advice(&tls(&kafka, &with_ca)), &["is for `kafka.example`, not for `127.0.0.1`"]);
+    assert_contains(advice(&tls(&kafka, &with_ca)), &["is for `kafka.example`, not for `127.0.0.1`"]);
     kafka.use_certificate(&good, &ca, true)?;
-    says(advice(&tls(&kafka, &with_ca)), &["requires a client certificate", "ssl.certificate.location"]);
+    assert_contains(
+        advice(&tls(&kafka, &with_ca)),
+        &["requires a client certificate", "ssl.certificate.location"],
+    );
     let with_both: [(&str, &Path); 3] =
         [("ssl.ca.location", &ca), ("ssl.certificate.location", &good), ("ssl.key.location", &good)];
     assert_eq!(diagnose(&tls(&kafka, &with_both), PATIENCE)?.problem, None);
@@ -167,8 +171,8 @@ async fn connections_that_fail_are_told_with_what_to_do() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn an_advertised_address_that_cannot_be_reached_is_told() -> anyhow::Result<()> {
+async fn an_unreachable_advertised_address_is_explained() -> anyhow::Result<()> {
     let kafka = KafkaServer::start_advertised("127.0.0.1:1")?;
-    says(advice(&kafka.settings("away")), &["127.0.0.1:1", "advertised.listeners"]);
+    assert_contains(advice(&kafka.settings("away")), &["127.0.0.1:1", "advertised.listeners"]);
     Ok(())
 }

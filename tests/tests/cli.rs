@@ -1,4 +1,4 @@
-//! `lookout` as it is typed: help, mistakes, exit codes.
+//! The command line of `lookout`: help, errors, exit codes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, process::Command};
@@ -8,7 +8,7 @@ use lookout_tests::{
     video::clip,
 };
 
-/// Runs `lookout` with `args`: its exit code, standard output and standard error.
+/// Runs `lookout` with `args`; returns its exit code, standard output and standard error.
 fn typed(args: &[&str]) -> (i32, String, String) {
     let output = run(args).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -16,7 +16,7 @@ fn typed(args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn every_verb_has_a_help_that_says_what_it_does() {
+fn every_subcommand_has_help() {
     let (code, help, _) = typed(&["--help"]);
     assert_eq!(code, 0);
     for verb in
@@ -30,7 +30,7 @@ fn every_verb_has_a_help_that_says_what_it_does() {
 }
 
 #[test]
-fn completions_know_the_verbs_and_their_options() {
+fn completions_contain_subcommands_and_options() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = typed(&["completions", shell]);
         assert_eq!(code, 0);
@@ -39,7 +39,7 @@ fn completions_know_the_verbs_and_their_options() {
 }
 
 #[test]
-fn what_a_person_types_is_linked_with_neither_libtorch_nor_gstreamer() {
+fn the_lookout_program_links_neither_libtorch_nor_gstreamer() {
     let output = Command::new("ldd").arg(lookout().unwrap()).output().unwrap();
     let libraries = String::from_utf8(output.stdout).unwrap();
     assert!(libraries.contains("libc.so"), "{libraries}");
@@ -47,7 +47,7 @@ fn what_a_person_types_is_linked_with_neither_libtorch_nor_gstreamer() {
 }
 
 #[test]
-fn a_wrong_pipeline_file_is_told_in_full_and_nothing_is_started() {
+fn all_errors_of_a_pipeline_file_are_reported_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("wrong.toml");
     let text =
@@ -68,7 +68,7 @@ fn a_wrong_pipeline_file_is_told_in_full_and_nothing_is_started() {
 }
 
 #[test]
-fn what_a_pipeline_names_and_is_not_there_is_wrong_input_too() {
+fn missing_weights_and_devices_are_input_errors() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pipeline.toml");
     let pipeline = |model: &str| {
@@ -94,7 +94,7 @@ fn what_a_pipeline_names_and_is_not_there_is_wrong_input_too() {
 }
 
 #[test]
-fn doctor_reaches_everything_and_says_what_is_wrong() {
+fn doctor_checks_all_cameras_and_kafka() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pipeline.toml");
     let camera = |id: &str, uri: &str| format!("[[camera]]\nid = \"{id}\"\nuri = \"{uri}\"\n");
@@ -115,7 +115,7 @@ fn doctor_reaches_everything_and_says_what_is_wrong() {
 }
 
 #[test]
-fn infer_names_what_it_sees_a_line_a_picture() {
+fn infer_prints_one_json_line_per_image() {
     let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let (code, out, err) = typed(&[
         "infer",
@@ -128,7 +128,7 @@ fn infer_names_what_it_sees_a_line_a_picture() {
         "--top-k",
         "3",
     ]);
-    assert_eq!(code, 1, "one of the two is not there");
+    assert_eq!(code, 1, "one of the two images is missing");
     assert!(err.contains("/nowhere.jpg"), "{err}");
     let seen: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(seen["image"], picture);
@@ -138,7 +138,7 @@ fn infer_names_what_it_sees_a_line_a_picture() {
 }
 
 #[test]
-fn infer_takes_pictures_in_each_fit() {
+fn infer_supports_each_resize_mode() {
     let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let fitted = |more: &[&str]| {
         typed(
@@ -157,7 +157,7 @@ fn infer_takes_pictures_in_each_fit() {
 }
 
 #[test]
-fn infer_draws_what_it_sees_into_copies() {
+fn infer_draws_detections_into_copies() {
     let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let folder = tempfile::tempdir().unwrap();
     let copies = folder.path().join("seen");
@@ -180,7 +180,7 @@ fn infer_draws_what_it_sees_into_copies() {
 }
 
 #[test]
-fn torchscript_modules_are_looked_through_like_other_networks() {
+fn infer_runs_torchscript_modules() {
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests");
     let picture = format!("{models}/goldens/street.png");
     let module = |name: &str| format!("{models}/torchscript/{name}");
@@ -229,7 +229,7 @@ fn bench_measures_each_batch_size() {
 }
 
 #[test]
-fn a_plan_is_made_from_what_bench_measured() {
+fn plan_uses_a_profile_from_bench() {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("profile.json");
     let profile = profile.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! Consumers that are none of Lookout's own, as `examples/` shows them, and recordings of what they would read.
+//! Consumers in other languages, as `examples/` shows them, and recordings of records.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// As it is in docs/records.md.
+/// The record that docs/records.md shows.
 const FRAME: &str = include_str!("../../crates/schema/tests/golden/frame.1.json");
 
 fn root() -> &'static Path {
@@ -31,12 +31,12 @@ fn embedded() -> Embedded {
 
 fn frame(epoch: u64, seq: u64) -> FrameRecord {
     let mut frame: FrameRecord = serde_json::from_str(FRAME).unwrap();
-    // Half a pixel is rounded up by some languages and to the even one by others.
+    // Some languages round half up, others half to even.
     frame.detections[0].bbox.y1 = 220.25;
     FrameRecord { epoch: Epoch(epoch), seq, age_ms: seq as i64, ..frame }
 }
 
-/// What an example prints of `frame(_, seq)`.
+/// Returns the output of an example for `frame(_, seq)`.
 fn line(seq: u64) -> String {
     format!("2026-11-24T08:00:00.123456Z north-gate {seq} ms: person 0.94 [104 220 161 398]")
 }
@@ -69,7 +69,7 @@ fn protobuf(frame: &FrameRecord) -> Vec<u8> {
     lookout_wire::encode(frame, RecordFormat::Protobuf).unwrap()
 }
 
-/// The records that a consumer has to get right: those with an even `seq` are the ones to print.
+/// Returns records for which consumers need care; only those with an even `seq` are to be printed.
 fn tricky(format: fn(&FrameRecord) -> Vec<u8>) -> Vec<Vec<u8>> {
     let mut later = serde_json::to_value(frame(8, 4)).unwrap();
     later["new_in_a_later_version"] = [1, 2].as_slice().into();
@@ -77,7 +77,7 @@ fn tricky(format: fn(&FrameRecord) -> Vec<u8>) -> Vec<Vec<u8>> {
     vec![
         json(&frame(7, 0)),
         format(&frame(7, 2)),
-        // Of a worker that has lost the camera.
+        // From a worker that has lost the camera.
         format(&frame(6, 3)),
         b"neither".to_vec(),
         b"{\"schema\": 3}".to_vec(),
@@ -87,7 +87,7 @@ fn tricky(format: fn(&FrameRecord) -> Vec<u8>) -> Vec<Vec<u8>> {
     ]
 }
 
-/// Runs a command to its end, and gives what it printed.
+/// Runs a command to its end and returns its standard output.
 fn printed(command: &mut Command) -> String {
     let output = Command::new("timeout")
         .arg(PATIENCE.as_secs().to_string())
@@ -97,8 +97,8 @@ fn printed(command: &mut Command) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{told}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -107,13 +107,13 @@ fn lines(seqs: impl IntoIterator<Item = u64>) -> String {
 }
 
 #[tokio::test]
-async fn the_example_in_python() {
+async fn python_example_prints_the_current_records() {
     let python = printed(&mut Command::new("scripts/consumers.sh"));
     let folder = TempDir::new().unwrap();
     for file in ["consume.py", "requirements.txt"] {
         fs::copy(root().join("examples/python").join(file), folder.path().join(file)).unwrap();
     }
-    // As the head of the example says it.
+    // The command in the first lines of the example.
     let mut protoc = Command::new(python.trim());
     protoc
         .args(["-m", "grpc_tools.protoc", "-I", "schemas", "lookout.proto", "--python_out"])
@@ -127,13 +127,13 @@ async fn the_example_in_python() {
     };
     write(&cluster, tricky(protobuf)).await;
     assert_eq!(consume("4"), lines([0, 2, 4, 6]));
-    // It goes on where it stopped.
+    // It resumes at its committed offset.
     write(&cluster, [protobuf(&frame(8, 8))]).await;
     assert_eq!(consume("1"), lines([8]));
 }
 
 #[tokio::test]
-async fn the_example_in_rust() {
+async fn rust_example_prints_the_current_records() {
     let cluster = embedded();
     let program = lookout().unwrap().with_file_name("example-consume");
     assert!(program.is_file(), "{} is not built; `make test` builds it", program.display());
@@ -146,7 +146,7 @@ async fn the_example_in_rust() {
 }
 
 #[tokio::test]
-async fn the_example_with_kcat() {
+async fn kcat_example_prints_the_current_records() {
     let cluster = embedded();
     let consume = |count: usize| {
         let args = [cluster.bootstrap(), "lookout", "group", "-c", &count.to_string()];
@@ -160,7 +160,7 @@ async fn the_example_with_kcat() {
     assert_eq!(consume(1), lines([8]));
 }
 
-/// The frames on a topic, in their order.
+/// Returns the frame records on a topic in their order.
 async fn frames(kafka: &KafkaSettings) -> Vec<FrameRecord> {
     let kinds = vec![RecordKind::Frame];
     let options =
@@ -174,7 +174,7 @@ async fn frames(kafka: &KafkaSettings) -> Vec<FrameRecord> {
     frames
 }
 
-/// A worker that writes Protobuf, whose records are kept and written again.
+/// Saves the records of a worker that writes Protobuf, and replays them.
 #[tokio::test]
 async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
     let mut running = Running::start(
@@ -191,8 +191,8 @@ async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
         printed(command.args(args).arg(file))
     };
     let file = path("run.jsonl.zst");
-    let told = save(&file);
-    assert_eq!(told.lines().filter(|line| line.contains(" bars #")).count(), 15, "{told}");
+    let output = save(&file);
+    assert_eq!(output.lines().filter(|line| line.contains(" bars #")).count(), 15, "{output}");
     drop(running);
 
     let cluster = embedded();
@@ -207,7 +207,7 @@ async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
     assert_eq!(was.len(), 15);
     assert!(was.is_sorted_by_key(|frame| frame.seq));
 
-    // Dated anew, at the distances that they had, and of a file that was cut off.
+    // Replays a truncated recording with shifted times, at the original intervals.
     let whole = fs::read(&file).unwrap();
     let cut = path("cut");
     fs::write(&cut, &whole[..whole.len() - 3]).unwrap();
@@ -220,7 +220,7 @@ async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
     let took = Timestamp::now().ms_since(begun);
     let (first, last) = (is.first().unwrap(), is.last().unwrap());
     let lasted = was[is.len() - 1].published_at.ms_since(was[0].published_at);
-    assert!(took >= lasted - 50, "{took} ms for what lasted {lasted} ms");
+    assert!(took >= lasted - 50, "{took} ms for a recording of {lasted} ms");
     assert!((last.published_at.ms_since(first.published_at) - lasted).abs() < 50);
     assert!(first.published_at >= begun - Duration::from_millis(100), "{first:?} before {begun}");
     assert!(is.iter().zip(&was).all(|(is, was)| is.age_ms == was.age_ms && is.seq == was.seq));

@@ -1,15 +1,15 @@
-//! The demo's detector through all of Lookout, on scenes that its training has not seen.
+//! The demo's detector end to end, on scenes that are not in its training set.
 
 use lookout_tests::program::run;
 use serde_json::Value;
 
-/// What the model card says is 0.86; a few frames are worth less than its many.
+/// The model card states 0.86; this sample of frames is smaller.
 const AP50: f64 = 0.80;
-/// What H.264, RTSP and the way to Kafka may cost.
+/// The permitted loss through H.264, RTSP and Kafka.
 const COST: f64 = 0.03;
 
 #[test]
-fn the_detector_of_the_demo_sees_what_the_cameras_show() {
+fn demo_detector_reaches_its_accuracy_end_to_end() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sim-detector");
     let (weights, labels) = (format!("{model}.safetensors"), format!("{model}.txt"));
     let network = ["--arch", "fcos_resnet50_fpn", "--weights", &weights, "--labels", &labels];

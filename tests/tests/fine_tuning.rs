@@ -1,5 +1,5 @@
-//! `docs/fine-tuning.md` on the blood cells, in small: the recipe's own lines, fewer and smaller pictures, and what
-//! comes of it at work in a pipeline.
+//! `docs/fine-tuning.md` on the blood cells, on a small scale: the recipe with fewer and smaller images, and
+//! a pipeline with the trained detector.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The recipe with other lines; a line that is no longer there is told.
+/// Returns the recipe with other lines; panics if one of the replaced lines is no longer in it.
 fn recipe(changes: &[(&str, String)]) -> String {
     let mut text = fs::read_to_string(Path::new(REPOSITORY).join("recipes/bccd.toml")).unwrap();
     for (line, other) in changes {
@@ -22,10 +22,10 @@ fn recipe(changes: &[(&str, String)]) -> String {
 }
 
 #[test]
-fn blood_cells_are_learned_on_the_demos_detector_and_told_of_by_a_pipeline() {
+fn fine_tuned_blood_cell_detector_runs_in_a_pipeline() {
     let data = Path::new(REPOSITORY).join("../shared/data/bccd");
     if !data.is_dir() {
-        println!("skipped: {} is not there", data.display());
+        println!("skipped: {} does not exist", data.display());
         return;
     }
     let data = data.canonicalize().unwrap();
@@ -44,9 +44,9 @@ fn blood_cells_are_learned_on_the_demos_detector_and_told_of_by_a_pipeline() {
     ]);
     fs::write(&file, text).unwrap();
     let trained = run(&["train", file.to_str().unwrap()]).unwrap();
-    let said = String::from_utf8_lossy(&trained.stderr).into_owned();
-    assert!(trained.status.success(), "{said}");
-    assert!(said.contains("RBC: in 69 images, 805 objects"), "{said}");
+    let stderr = String::from_utf8_lossy(&trained.stderr).into_owned();
+    assert!(trained.status.success(), "{stderr}");
+    assert!(stderr.contains("RBC: in 69 images, 805 objects"), "{stderr}");
     let lines = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let losses: Vec<f64> = lines
         .lines()

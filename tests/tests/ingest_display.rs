@@ -1,4 +1,5 @@
-//! Frames come as they are meant to be displayed: turned, with square pixels, and in their own colors.
+//! Frames are delivered as they are meant to be displayed: rotated, with square pixels, and in the right
+//! colors.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{num::NonZeroU32, path::Path, time::Duration};
@@ -11,13 +12,13 @@ use lookout_tests::{
     video::write,
 };
 
-/// Only guards against waiting for ever.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 const INPUT: Size = Size { width: 160, height: 160 };
 
-/// What the first frame of a file shows: its size, and the RGB of the displayed frame at these places, in parts of
-/// its sides.
+/// Returns the size of a file's first frame, and the RGB values of the displayed frame at these positions, in
+/// fractions of its sides.
 fn first_frame(path: &Path, places: &[(f32, f32)]) -> (Size, Vec<[u8; 3]>) {
     let settings = camera(&format!("uri = {:?}", path.display().to_string())).unwrap();
     let wanted = Wanted { input: INPUT, fit: Fit::Letterbox, every: NonZeroU32::MIN, snapshots: None };
@@ -39,7 +40,7 @@ fn first_frame(path: &Path, places: &[(f32, f32)]) -> (Size, Vec<[u8; 3]>) {
     first.unwrap()
 }
 
-/// The colors of the quarters as letters: upper left, upper right, lower left, lower right.
+/// Returns the colors of the quarters as letters: upper left, upper right, lower left, lower right.
 fn quarters(path: &Path) -> (Size, String) {
     let places = [(0.3, 0.3), (0.7, 0.3), (0.3, 0.7), (0.7, 0.7)];
     let (size, colors) = first_frame(path, &places);
@@ -53,7 +54,8 @@ fn quarters(path: &Path) -> (Size, String) {
     (size, colors.iter().map(letter).collect())
 }
 
-/// Quarters of red and green above blue and white, 320x180, as the beginning of a pipeline.
+/// Returns the start of a pipeline that generates 320x180 frames with quarters of red and green above blue
+/// and white.
 fn mixed(behind: &str) -> String {
     let mut description = format!(
         "compositor name=mix sink_1::xpos=160 sink_2::ypos=90 sink_3::xpos=160 sink_3::ypos=90 \
@@ -79,7 +81,7 @@ fn set_matrix(path: &Path, [a, b, c, d]: [i32; 4]) {
 }
 
 #[test]
-fn a_rotation_in_the_container_is_carried_out() {
+fn applies_a_rotation_from_the_container() {
     let folder = tempfile::tempdir().unwrap();
     for (matrix, width, height, colors) in [
         ([1, 0, 0, 1], 320, 180, "rgbw"),
@@ -102,7 +104,7 @@ fn a_rotation_in_the_container_is_carried_out() {
 }
 
 #[test]
-fn the_orientation_in_a_jpegs_exif_data_is_carried_out() {
+fn applies_the_exif_orientation_of_a_jpeg() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("turned.jpg");
     for (turn, width, height, colors) in [("rotate-90", 180, 320, "brwg"), ("rotate-180", 320, 180, "wbgr")] {
@@ -117,7 +119,7 @@ fn the_orientation_in_a_jpegs_exif_data_is_carried_out() {
 
 /// Inserts the display orientation SEI message with this anticlockwise turn before each key frame of a byte stream.
 fn insert_sei(bytes: &[u8], turn: u16) -> Vec<u8> {
-    // Not canceled, not flipped, the turn, repeated until the next, no extension, stop bit.
+    // Not canceled, not flipped, the rotation, repeated until the next message, no extension, stop bit.
     let bits = u32::from(turn) << 5 | 0b0101 << 1;
     let [_, a, b, c] = bits.to_be_bytes();
     let sei = [0, 0, 0, 1, 6, 47, 3, a, b, c, 0x80];
@@ -126,7 +128,7 @@ fn insert_sei(bytes: &[u8], turn: u16) -> Vec<u8> {
         let key_frame =
             bytes[at..].starts_with(&[0, 0, 1, 0x65]) || bytes[at..].starts_with(&[0, 0, 1, 0x25]);
         if key_frame {
-            // Behind a start code of four bytes.
+            // The start code before the key frame has four bytes.
             if out.last() == Some(&0) {
                 out.pop();
             }
@@ -139,7 +141,7 @@ fn insert_sei(bytes: &[u8], turn: u16) -> Vec<u8> {
 }
 
 #[test]
-fn the_orientation_in_an_h264_stream_is_carried_out() {
+fn applies_the_display_orientation_of_an_h264_stream() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("turned.h264");
     write(&mixed(&format!(
@@ -154,7 +156,7 @@ fn the_orientation_in_an_h264_stream_is_carried_out() {
 }
 
 #[test]
-fn pixels_that_are_not_square_are_made_square() {
+fn scales_frames_to_square_pixels() {
     let folder = tempfile::tempdir().unwrap();
     for (par, encoder, name, width) in [
         ("2/1", "x264enc speed-preset=ultrafast ! h264parse ! mp4mux", "wide.mp4", 640),
@@ -184,18 +186,18 @@ fn pixels_that_are_not_square_are_made_square() {
 }
 
 #[test]
-fn colors_are_those_that_were_encoded() {
+fn decodes_the_encoded_colors() {
     let folder = tempfile::tempdir().unwrap();
     for (colorimetry, encoder, name) in [
         ("bt601", "x264enc qp-min=4 quantizer=4 pass=qual ! h264parse ! mp4mux", "sd.mp4"),
         ("bt709", "x264enc quantizer=4 pass=qual ! h264parse ! mp4mux", "hd.mp4"),
-        // Full range, with a `colr` box in MP4 and Matroska's element of colors.
+        // Full range, in a `colr` box of MP4 and in the `Colour` element of Matroska.
         ("1:4:16:4", "x264enc quantizer=4 pass=qual ! h264parse ! mp4mux", "full601.mp4"),
         ("1:3:5:1", "x264enc quantizer=4 pass=qual ! h264parse ! mp4mux", "full709.mp4"),
         ("1:3:5:1", "x264enc quantizer=4 pass=qual ! h264parse ! matroskamux", "full709.mkv"),
         ("1:3:5:1", "x264enc quantizer=4 pass=qual ! h264parse ! mpegtsmux", "full709.ts"),
         ("bt709", "vp9enc deadline=1 cpu-used=8 target-bitrate=4000000 ! webmmux", "vp9.webm"),
-        // The container alone says what the colors are.
+        // Only the container specifies the colorimetry.
         ("bt709", "avenc_ffv1 ! matroskamux", "ffv1.mkv"),
         ("1:4:7:1", "jpegenc quality=98 ! qtmux", "jpeg.mov"),
     ] {

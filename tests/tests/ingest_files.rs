@@ -1,4 +1,4 @@
-//! Files as cameras.
+//! Video files as cameras.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -16,7 +16,7 @@ use lookout_tests::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Within a second on an idle machine, and not much longer on a slow one.
+/// About a second on an idle machine; this is the bound for a slow one.
 const SOON: Duration = Duration::from_secs(20);
 
 fn file_camera(path: &Path, more: &str) -> lookout_config::CameraSettings {
@@ -39,7 +39,7 @@ fn failure(path: &Path) -> (RetryReason, String, LedgerCounts) {
 }
 
 #[test]
-fn a_whole_clip_gives_every_frame_once_and_in_order() {
+fn a_clip_is_read_completely_and_in_order() {
     let source = RunningSource::start(file_camera(&clip(), ""), Take::default()).unwrap();
     let mut headers = Vec::new();
     let (end, counts) = source.run_out(PATIENCE, |frame| headers.push(frame.header.clone())).unwrap();
@@ -49,7 +49,7 @@ fn a_whole_clip_gives_every_frame_once_and_in_order() {
     assert!(headers.iter().enumerate().all(|(i, header)| header.seq == i as u64));
     assert!(headers.iter().all(|h| h.session == headers[0].session && !h.live && h.clock == Clock::File));
     assert_eq!(headers[0].source, Size { width: 768, height: 576 });
-    // 10 frames a second, dated by their stream time, however fast they are read.
+    // 10 frames per second, dated by stream time, regardless of the speed of reading.
     let ms = headers[CLIP_FRAMES as usize - 1].captured_at.ms_since(headers[0].captured_at);
     assert!((79_000..80_000).contains(&ms), "{ms}");
 }
@@ -62,21 +62,21 @@ fn a_missing_file_fails_at_once() {
 }
 
 #[test]
-fn an_empty_file_and_a_text_fail_at_once() {
+fn empty_files_and_text_files_fail_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    for (text, says) in
+    for (text, expected) in
         [("", "empty"), ("this is not a video, whatever its name says\n", "cannot be decoded")]
     {
         let path = folder.path().join("clip.mp4");
         fs::write(&path, text.repeat(100)).unwrap();
         let (reason, detail, counts) = failure(&path);
         assert_eq!((reason, counts.received), (RetryReason::Undecodable, 0));
-        assert!(detail.contains(says), "{detail}");
+        assert!(detail.contains(expected), "{detail}");
     }
 }
 
 #[test]
-fn a_clip_cut_in_the_middle_gives_what_there_is_and_says_so() {
+fn a_truncated_clip_delivers_its_frames_and_fails() {
     let folder = tempfile::tempdir().unwrap();
     let whole = fs::read(clip()).unwrap();
     let path = folder.path().join("half.avi");
@@ -91,7 +91,7 @@ fn a_clip_cut_in_the_middle_gives_what_there_is_and_says_so() {
     assert_eq!(counts.delivered, counts.received);
 }
 
-/// The clip with `length` bytes from its middle on overwritten.
+/// Writes the clip with `length` bytes in its middle overwritten.
 fn damaged_clip(folder: &Path, length: usize) -> PathBuf {
     let mut bytes = fs::read(clip()).unwrap();
     let from = (bytes.len() - length) / 2;
@@ -104,7 +104,7 @@ fn damaged_clip(folder: &Path, length: usize) -> PathBuf {
 }
 
 #[test]
-fn damage_in_the_middle_costs_its_own_frames_only() {
+fn damage_in_the_middle_loses_only_the_damaged_frames() {
     let folder = tempfile::tempdir().unwrap();
     let (end, counts) = run(&damaged_clip(folder.path(), 40_000), "");
     assert_eq!(end, SourceEnd::Ended);
@@ -113,7 +113,7 @@ fn damage_in_the_middle_costs_its_own_frames_only() {
 }
 
 #[test]
-fn a_clip_that_is_mostly_damage_fails_with_what_it_had() {
+fn a_mostly_damaged_clip_delivers_its_good_frames_and_fails() {
     let folder = tempfile::tempdir().unwrap();
     let length = fs::metadata(clip()).unwrap().len() as usize;
     let (reason, detail, counts) = failure(&damaged_clip(folder.path(), length - 400_000));
@@ -123,7 +123,7 @@ fn a_clip_that_is_mostly_damage_fails_with_what_it_had() {
 }
 
 #[test]
-fn an_mp4_with_sound_whole_and_cut_off() {
+fn an_mp4_with_sound_is_read_whole_and_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mp4");
     for index_first in [true, false] {
@@ -135,14 +135,14 @@ fn an_mp4_with_sound_whole_and_cut_off() {
         let (reason, detail, counts) = failure(&path);
         assert_eq!(reason, RetryReason::Undecodable);
         assert!(detail.contains("cut off"), "{detail}");
-        // Without its index nothing of an MP4 can be read.
+        // An MP4 without its index cannot be read.
         assert_eq!(counts.received > 20, index_first, "{counts:?}");
         assert_eq!(counts.delivered, counts.received);
     }
 }
 
 #[test]
-fn a_rate_limit_only_leaves_frames_out() {
+fn a_rate_limit_skips_frames_without_changing_their_numbers() {
     let source = RunningSource::start(file_camera(&clip(), "fps = 4"), Take::default()).unwrap();
     let mut kept = Vec::new();
     let (end, counts) =
@@ -150,13 +150,13 @@ fn a_rate_limit_only_leaves_frames_out() {
     assert_eq!(end, SourceEnd::Ended);
     assert_eq!(counts.received, CLIP_FRAMES);
     assert_eq!(counts.dropped[&DropCause::FpsLimit], CLIP_FRAMES - counts.delivered);
-    // 79.5 s at 4 frames a second.
+    // 79.5 s at 4 frames/s.
     assert!((317..=320).contains(&counts.delivered), "{}", counts.delivered);
     assert!(kept.iter().all(|(seq, pts)| pts.unwrap() / 100_000_000 == *seq));
 }
 
 #[test]
-fn every_so_many_frames_are_kept_and_the_others_counted() {
+fn one_frame_per_interval_is_kept_and_the_others_are_counted() {
     let mut take = Take::default();
     take.wanted.every = NonZeroU32::new(5).unwrap();
     let source = RunningSource::start(file_camera(&clip(), ""), take).unwrap();
@@ -168,7 +168,7 @@ fn every_so_many_frames_are_kept_and_the_others_counted() {
 }
 
 #[test]
-fn a_looped_clip_goes_on_in_a_new_session() {
+fn a_looped_clip_restarts_in_a_new_session() {
     let source = RunningSource::start(file_camera(&clip(), "loop = true"), Take::default()).unwrap();
     let first = source.frame(PATIENCE).unwrap();
     let (session, start) = (first.header.session, first.header.captured_at);
@@ -182,11 +182,11 @@ fn a_looped_clip_goes_on_in_a_new_session() {
 }
 
 #[test]
-fn a_file_that_nobody_takes_waits_and_is_not_stalled() {
+fn a_file_without_permits_waits_and_does_not_stall() {
     let settings = file_camera(&clip(), "stall_timeout_ms = 100\nqueue = 2");
     let source = RunningSource::start(settings, Take { permits: 3, ..Take::default() }).unwrap();
     let mut held: Vec<_> = (0..3).map(|_| source.frame(PATIENCE).unwrap()).collect();
-    // All permits are held here, for three times as long as would be a stall.
+    // The test holds all permits for three times the stall timeout.
     assert!(source.next(Duration::from_millis(300)).is_err());
     held.drain(..).for_each(deliver);
     let (end, counts) = source.run_out(PATIENCE, |_| ()).unwrap();
@@ -195,7 +195,7 @@ fn a_file_that_nobody_takes_waits_and_is_not_stalled() {
 }
 
 #[test]
-fn a_file_stops_promptly_when_held_up_and_its_account_adds_up() {
+fn a_waiting_file_stops_promptly_with_a_consistent_ledger() {
     let source =
         RunningSource::start(file_camera(&clip(), ""), Take { permits: 2, ..Take::default() }).unwrap();
     source.report(CameraStatus::Running, PATIENCE).unwrap();

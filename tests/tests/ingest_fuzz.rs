@@ -1,8 +1,9 @@
-//! Mutated files of every container beside a good camera in one process: whatever they do, they come to an end, the
-//! good camera loses no frame, and no thread stays behind.
+//! Reads mutated files of every container in one process with a good camera: each file ends, the good camera
+//! loses no frame, and no thread is left behind.
 //!
-//! Each container is mutated LOOKOUT_FUZZ times (1), from the seed LOOKOUT_FUZZ_SEED (1); `make fuzz` does a long
-//! run. A run over other files, which are not mutated: LOOKOUT_FUZZ_FILES=FOLDER.
+//! Each container is mutated LOOKOUT_FUZZ times (default 1) with the seed LOOKOUT_FUZZ_SEED (default 1);
+//! `make fuzz` starts a long run. LOOKOUT_FUZZ_FILES=FOLDER reads the files of a folder without mutations
+//! instead.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,10 +24,10 @@ use lookout_tests::{
     video::{CLIP_FRAMES, clip, write, write_gif},
 };
 
-/// Only guards against waiting for ever.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Each container with what encoders and muxers make of 12 frames of 96x64.
+/// Each container with the encoder and muxer that write 12 frames of 96x64.
 const CONTAINERS: [(&str, &str); 18] = [
     ("h264.mp4", "x264enc speed-preset=ultrafast key-int-max=4 ! h264parse ! mp4mux"),
     ("fragmented.mp4", "x264enc speed-preset=ultrafast ! h264parse ! mp4mux fragment-duration=100"),
@@ -48,11 +49,11 @@ const CONTAINERS: [(&str, &str); 18] = [
     ("still.jpg", "jpegenc snapshot=true"),
 ];
 
-/// Numbers by Marsaglia's xorshift64.
+/// Marsaglia's xorshift64 random number generator.
 struct Numbers(u64);
 
 impl Numbers {
-    /// A number below `end`, which is positive.
+    /// Returns a number below `end`, which must be positive.
     fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -61,7 +62,7 @@ impl Numbers {
     }
 }
 
-/// Damages `bytes` in one of the ways in which files are damaged, and says how.
+/// Damages `bytes` in one of several ways, and returns its name.
 fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) -> &'static str {
     let length = bytes.len();
     let overwrite = |bytes: &mut Vec<u8>, count: usize, end: usize, numbers: &mut Numbers| {
@@ -97,7 +98,7 @@ fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) -> &'static str {
             let to = (from + 1 + numbers.below(3000)).min(length);
             let again = bytes[from..to].to_vec();
             bytes.splice(from..from, again);
-            "doubled"
+            "duplicated"
         }
         _ => {
             let from = numbers.below(length);
@@ -108,7 +109,7 @@ fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) -> &'static str {
     }
 }
 
-/// A file that is read over and over, and every frame of it taken.
+/// The clip, read in a loop; every frame of it is consumed.
 struct GoodCamera {
     taken: Arc<AtomicU64>,
     done: Arc<AtomicBool>,
@@ -126,7 +127,7 @@ impl GoodCamera {
         let thread = thread::spawn(move || {
             let (mut session, mut expected) = (None, 0);
             while !until.load(Relaxed) {
-                let frame = source.frame(PATIENCE).expect("the good camera gives no frame");
+                let frame = source.frame(PATIENCE).expect("the good camera delivers no frame");
                 if session.replace(frame.header.session) != Some(frame.header.session) {
                     assert!(expected == 0 || expected == CLIP_FRAMES, "a pass ended after {expected} frames");
                     expected = 0;
@@ -135,7 +136,7 @@ impl GoodCamera {
                 expected += 1;
                 deliver(frame);
                 counted.fetch_add(1, Relaxed);
-                // The others need the processor more.
+                // Leaves more CPU time to the other cameras.
                 thread::sleep(Duration::from_millis(2));
             }
             let (end, _, counts) = source.stop().unwrap();
@@ -145,11 +146,11 @@ impl GoodCamera {
         Self { taken, done, thread }
     }
 
-    /// Waits until the camera has given another frame.
-    fn goes_on(&self) {
+    /// Waits until the camera has delivered another frame.
+    fn wait_for_frame(&self) {
         let (before, since) = (self.taken.load(Relaxed), Instant::now());
         while self.taken.load(Relaxed) == before && !self.thread.is_finished() {
-            assert!(since.elapsed() < PATIENCE, "the good camera stands still");
+            assert!(since.elapsed() < PATIENCE, "the good camera has stopped delivering");
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -164,8 +165,8 @@ fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Reads the file as a camera, however that ends.
-#[expect(clippy::print_stdout, reason = "a long run shows what it is at")]
+/// Reads the file as a camera until it ends or fails.
+#[expect(clippy::print_stdout, reason = "a long run shows its progress")]
 fn read(path: &Path, what: &str) {
     let uri = path.display().to_string();
     let lines = format!("uri = {uri:?}\nconnect_timeout_ms = 3000\nstall_timeout_ms = 3000");
@@ -181,7 +182,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     env::var(variable).ok().map_or(otherwise, |text| text.parse().expect(variable))
 }
 
-/// The files to read: how each came about, and where it is.
+/// Returns the files to read, each with a description of its origin.
 fn files(folder: &Path) -> Vec<(String, PathBuf)> {
     if let Some(folder) = env::var_os("LOOKOUT_FUZZ_FILES") {
         let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -204,7 +205,7 @@ fn files(folder: &Path) -> Vec<(String, PathBuf)> {
         }
         let bytes = fs::read(&whole).unwrap();
         for mutation in 0..count {
-            // Far apart in the sequence, and never 0.
+            // Seeds that are far apart in the sequence, and never 0.
             let mut numbers =
                 Numbers((seed * 1_000_003 + i * 1009 + mutation + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let mut bytes = bytes.clone();
@@ -218,17 +219,18 @@ fn files(folder: &Path) -> Vec<(String, PathBuf)> {
 }
 
 #[test]
-fn mutated_files_end_and_a_good_camera_beside_them_loses_no_frame() {
+fn mutated_files_end_and_do_not_affect_a_good_camera() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let good = GoodCamera::start();
-    good.goes_on();
+    good.wait_for_frame();
     let before = threads();
     for (what, path) in &files {
         read(path, what);
-        good.goes_on();
+        good.wait_for_frame();
     }
-    // Pipelines that are being taken down have threads for a while, and the good camera has a few more or fewer.
+    // Pipelines that are shutting down keep threads for a while, and the good camera's number of threads
+    // varies.
     let since = Instant::now();
     while threads() > before + 8 {
         assert!(since.elapsed() < PATIENCE, "{} threads were left behind", threads() - before);

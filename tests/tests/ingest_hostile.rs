@@ -1,4 +1,4 @@
-//! What one camera's data may ask of the process that reads all of them.
+//! Limits of the memory and time that one camera's data can take in a process with many cameras.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -18,7 +18,7 @@ use lookout_tests::{
     video::{CLIP_FRAMES, clip, write, write_gif},
 };
 
-/// Only guards against waiting for ever.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn start(path: &Path, take: Take) -> RunningSource {
@@ -37,14 +37,14 @@ fn failure(path: &Path) -> String {
     }
 }
 
-/// The most memory that this process has had, in MiB.
+/// Returns the peak resident memory of this process in MiB.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// A JPEG of 64x64 pixels whose header claims `width` and `height`.
+/// Writes a JPEG of 64x64 pixels whose header claims `width` and `height`.
 fn jpeg_bomb(path: &Path, width: u16, height: u16, progressive: bool) {
     write(&format!(
         "videotestsrc num-buffers=1 ! video/x-raw,width=64,height=64 ! jpegenc ! filesink location={}",
@@ -62,7 +62,7 @@ fn jpeg_bomb(path: &Path, width: u16, height: u16, progressive: bool) {
 }
 
 #[test]
-fn frames_of_extreme_shapes_cost_their_own_size_and_are_delivered() {
+fn frames_of_extreme_shapes_are_delivered_with_little_memory() {
     let folder = tempfile::tempdir().unwrap();
     let shapes = [
         (16_384, 1, "GRAY8", "avenc_ffv1"),
@@ -98,7 +98,7 @@ fn frames_of_extreme_shapes_cost_their_own_size_and_are_delivered() {
                     let y = (placement.offset_y + placement.scale_y * height as f32 / 2.0) as u32;
                     let x = (placement.offset_x + placement.scale_x * width as f32 / 2.0) as u32;
                     let middle = (y * side + x) as usize * 3;
-                    // videotestsrc does not paint all of a frame of so few rows.
+                    // videotestsrc does not fill frames with very few rows.
                     let white = frame.pixels.rgb()[middle..][..3].iter().all(|byte| *byte > 230);
                     assert!(white || height < 3, "{width}x{height} {format}");
                 })
@@ -106,13 +106,13 @@ fn frames_of_extreme_shapes_cost_their_own_size_and_are_delivered() {
             assert_eq!((end, counts.delivered), (SourceEnd::Ended, 3), "{width}x{height} {format} {fit:?}");
         }
     }
-    // 790 MB for the second of them, where the whole frame was resized before it was cropped.
+    // Resizing the whole frame before the crop took 790 MB for the second shape.
     let grown = peak_memory() - before;
     assert!(grown < 400, "{grown} MiB");
 }
 
 #[test]
-fn images_that_claim_to_be_huge_fail_before_they_are_decoded() {
+fn images_with_huge_claimed_sizes_fail_before_they_are_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let [baseline, progressive, video] =
         ["baseline.jpg", "progressive.jpg", "video.mkv"].map(|name| folder.path().join(name));
@@ -124,7 +124,7 @@ fn images_that_claim_to_be_huge_fail_before_they_are_decoded() {
         video.display()
     ))
     .unwrap();
-    // PixelWidth and PixelHeight, in two bytes each, become 16384.
+    // Changes PixelWidth and PixelHeight, two bytes each, to 16384.
     let mut bytes = fs::read(&video).unwrap();
     for element in [[0xb0, 0x82, 640u16.to_be_bytes()[0], 128], [0xba, 0x82, 300u16.to_be_bytes()[0], 44]] {
         let at = bytes.windows(4).position(|window| window == element).unwrap();
@@ -141,7 +141,7 @@ fn images_that_claim_to_be_huge_fail_before_they_are_decoded() {
 }
 
 #[test]
-fn a_container_with_many_tracks_fails_with_their_number() {
+fn a_container_with_too_many_tracks_fails() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tracks.mkv");
     let mut description = format!("matroskamux name=mux ! filesink location={}", path.display());
@@ -155,7 +155,7 @@ fn a_container_with_many_tracks_fails_with_their_number() {
 }
 
 #[test]
-fn formats_that_are_not_read_say_so_and_what_to_do() {
+fn unsupported_formats_fail_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -166,17 +166,17 @@ fn formats_that_are_not_read_say_so_and_what_to_do() {
     let playlist =
         b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n";
     let nut = [b"nut/multimedia container\0NM\x7a\x56\x1f\x5f\x04\xad".as_slice(), &[0; 400]].concat();
-    for (path, says) in [
+    for (path, expected) in [
         (file("drawing.svg", svg), "drawings are not decoded"),
         (file("list.m3u8", playlist), "connect to any address"),
         (file("clip.nut", &nut), "blocks all other cameras"),
     ] {
         let detail = failure(&path);
-        assert!(detail.contains(says) && detail.contains("ffmpeg"), "{detail}");
+        assert!(detail.contains(expected) && detail.contains("ffmpeg"), "{detail}");
     }
 }
 
-/// A GIF of 4 frames of 64x48 pixels, 200 ms each.
+/// Writes a GIF of 4 frames of 64x48 pixels, 200 ms each.
 fn gif(folder: &Path) -> PathBuf {
     let path = folder.join("clip.gif");
     write_gif(&path, 64, 48, 4).unwrap();
@@ -184,7 +184,7 @@ fn gif(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn an_animated_gif_gives_its_frames_with_their_times() {
+fn an_animated_gif_is_read_with_its_frame_times() {
     let folder = tempfile::tempdir().unwrap();
     let mut frames = Vec::new();
     let source = start(&gif(folder.path()), Take::default());
@@ -199,26 +199,26 @@ fn an_animated_gif_gives_its_frames_with_their_times() {
 }
 
 #[test]
-fn a_damaged_gif_and_one_whose_reader_waits_block_no_other_camera() {
+fn damaged_and_incomplete_gifs_do_not_block_other_cameras() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = fs::read(gif(folder.path())).unwrap();
     let damaged = folder.path().join("damaged.gif");
     let middle = bytes.len() / 2;
     fs::write(&damaged, [&bytes[..middle], &vec![0; 4000]].concat()).unwrap();
-    // The writer of a pipe that has sent a part of the image and no more.
+    // The writer of this pipe sends a part of the image and then waits.
     let pipe = folder.path().join("pipe.gif");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let waiting = start(&pipe, Take::default());
     let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
     writer.write_all(&bytes[..middle]).unwrap();
     let broken = start(&damaged, Take::default());
-    // Each of these starts a decoder, and the file's demuxer, while the others are at it.
+    // Each of these cameras starts a decoder and the file's demuxer while the others are being read.
     for _ in 0..3 {
         let (end, counts) = start(&clip(), Take::default()).run_out(PATIENCE, |_| ()).unwrap();
         assert_eq!((end, counts.delivered), (SourceEnd::Ended, CLIP_FRAMES));
     }
     assert!(!matches!(broken.run_out(PATIENCE, |_| ()).unwrap().0, SourceEnd::Stopped));
-    // On a slow machine its camera has given up by now.
+    // On a slow machine, the camera has given up by now.
     let _ = writer.write_all(&bytes[middle..]);
     drop(writer);
     while let Some(frame) = waiting.next(PATIENCE).unwrap() {

@@ -1,4 +1,4 @@
-//! Live sources that need no server, and connections that never come about.
+//! Live sources that need no server, and connections that fail.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -18,7 +18,7 @@ use lookout_stage::{Fit, SourceEnd};
 use lookout_tests::source::{RunningSource, Take, camera, deliver};
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Within a second on an idle machine, and not much longer on a slow one.
+/// About a second on an idle machine; this is the bound for a slow one.
 const SOON: Duration = Duration::from_secs(20);
 
 fn start(lines: &str, take: Take) -> RunningSource {
@@ -26,13 +26,13 @@ fn start(lines: &str, take: Take) -> RunningSource {
 }
 
 #[test]
-fn a_worker_that_is_behind_gets_the_latest_frames_and_the_others_are_counted() {
+fn a_slow_worker_receives_the_latest_frames_and_the_others_are_counted() {
     let source = start(
         "uri = \"test://ball?fps=100&width=64&height=64\"\nqueue = 2\nstall_timeout_ms = 200",
         Take::default(),
     );
     let first = source.frame(PATIENCE).unwrap();
-    // Held for longer than would be a stall, while the camera goes on.
+    // The test holds the frame for longer than the stall timeout while the camera continues.
     while source.ledger.counts().received < 60 {
         thread::yield_now();
     }
@@ -47,7 +47,7 @@ fn a_worker_that_is_behind_gets_the_latest_frames_and_the_others_are_counted() {
 }
 
 #[test]
-fn each_fit_puts_the_picture_where_its_placement_says() {
+fn each_resize_mode_places_the_frame_as_its_transform_states() {
     let input = Size { width: 224, height: 224 };
     let fits = [Fit::Letterbox, Fit::CenterCrop { short_side: 256 }, Fit::Stretch];
     for (fit, uri) in fits.into_iter().flat_map(|fit| [(fit, "640&height=360"), (fit, "101&height=333")]) {
@@ -75,7 +75,7 @@ fn each_fit_puts_the_picture_where_its_placement_says() {
 }
 
 #[test]
-fn an_unknown_pattern_and_a_missing_device_say_what_is_wrong() {
+fn unknown_patterns_and_missing_devices_are_reported() {
     for (uri, reason) in
         [("test://nonsense", RetryReason::NotFound), ("v4l2:///dev/video-none", RetryReason::NotFound)]
     {
@@ -87,7 +87,7 @@ fn an_unknown_pattern_and_a_missing_device_say_what_is_wrong() {
     }
 }
 
-/// A camera that takes connections and does with them as told.
+/// A TCP server in place of a camera, which passes each connection to `each`.
 fn fake_camera(each: impl Fn(TcpStream) + Send + 'static) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("rtsp://127.0.0.1:{}/cam", listener.local_addr().unwrap().port());
@@ -105,7 +105,7 @@ fn fake_camera(each: impl Fn(TcpStream) + Send + 'static) -> (String, Arc<Atomic
 }
 
 #[test]
-fn a_camera_that_takes_the_connection_and_says_nothing_is_given_up_in_time() {
+fn a_camera_that_accepts_connections_and_never_answers_times_out() {
     let kept = std::sync::Mutex::new(Vec::new());
     let (uri, _done) = fake_camera(move |stream| kept.lock().unwrap().push(stream));
     let source = start(

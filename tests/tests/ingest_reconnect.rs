@@ -1,4 +1,4 @@
-//! A camera that falls over again and again, in a process of its own so that what is left behind shows.
+//! A camera that reconnects many times, in a process of its own so that leaks can be measured.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, net::TcpListener, thread, time::Duration};
@@ -12,7 +12,7 @@ use lookout_tests::{
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Threads, and resident memory in KiB, of this process.
+/// Returns the number of threads and the resident memory in KiB of this process.
 fn usage() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let field = |name: &str| {
@@ -22,14 +22,15 @@ fn usage() -> (u64, u64) {
     (field("Threads:"), field("VmRSS:"))
 }
 
-/// Threads and memory after a few reconnects and after `most` more of them, each for `reason`.
+/// Returns threads and memory after a few reconnects and after `most` more, each for `reason`.
 fn before_and_after(uri: &str, most: u32, reason: RetryReason) -> [(u64, u64); 2] {
     let lines = format!("uri = \"{uri}\"\nretry_first_ms = 10\nretry_max_ms = 10\nstall_timeout_ms = 1000");
     let source = RunningSource::start(camera(&lines).unwrap(), Take::default()).unwrap();
     let usage = [30, most].map(|reconnects| {
         for _ in 0..reconnects {
             let report = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
-            // On a busy machine the server's goodbye does not always get out before it hangs up.
+            // On a busy machine, the server sometimes closes the connection before it has sent its end of
+            // stream.
             let silent = reason == RetryReason::EndOfStream && report.retry == Some(RetryReason::Stalled);
             assert!(report.retry == Some(reason) || silent, "{report:?}");
         }
@@ -39,20 +40,20 @@ fn before_and_after(uri: &str, most: u32, reason: RetryReason) -> [(u64, u64); 2
     usage
 }
 
-// One test, so that nothing else runs in this process while it counts.
+// One test, so that nothing else runs in this process during the measurement.
 #[test]
-fn reconnects_cost_neither_threads_nor_memory() {
+fn reconnects_leak_neither_threads_nor_memory() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Takes each connection and closes it; ends with the process.
+    // Accepts each connection and closes it; ends with the process.
     thread::spawn(move || listener.incoming().for_each(drop));
     let refused = before_and_after(&format!("rtsp://127.0.0.1:{port}/cam"), 1000, RetryReason::Unreachable);
-    // Here each connection decodes a few frames before it ends.
+    // Each of these connections decodes a few frames before it ends.
     let brief = RtspSettings { fps: 100, frames: 3, ..RtspSettings::default() };
     let server = RtspServer::start(brief).unwrap();
     let ended = before_and_after(&server.uri(), 100, RetryReason::EndOfStream);
     for [(threads, memory), (threads_after, memory_after)] in [refused, ended] {
-        assert!(threads_after <= threads + 8, "{threads} threads became {threads_after}");
-        assert!(memory_after <= memory + 8_000, "{memory} KiB became {memory_after}");
+        assert!(threads_after <= threads + 8, "threads grew from {threads} to {threads_after}");
+        assert!(memory_after <= memory + 8_000, "memory grew from {memory} to {memory_after} KiB");
     }
 }

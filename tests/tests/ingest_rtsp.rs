@@ -1,4 +1,4 @@
-//! RTSP cameras that fail in every way that real ones do.
+//! RTSP cameras with the failures of real ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use lookout_tests::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Within a second on an idle machine, and not much longer on a slow one.
+/// About a second on an idle machine; this is the bound for a slow one.
 const SOON: Duration = Duration::from_secs(20);
 
 fn settings(uri: &str, more: &str) -> CameraSettings {
@@ -34,7 +34,7 @@ fn size(frame: &Frame) -> (u32, u32) {
 }
 
 #[test]
-fn a_camera_that_is_cut_and_comes_back_flows_again_in_a_new_session() {
+fn reconnects_in_a_new_session_after_an_outage() {
     let mut server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "");
     let mut session = None;
@@ -50,19 +50,19 @@ fn a_camera_that_is_cut_and_comes_back_flows_again_in_a_new_session() {
             matches!(report.retry, Some(RetryReason::Unreachable | RetryReason::EndOfStream)),
             "{report:?}"
         );
-        // Refused while the camera is away.
+        // Connections are refused while the server is stopped.
         let refused = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
         assert_eq!(refused.retry, Some(RetryReason::Unreachable), "{refused:?}");
         server.restart().unwrap();
     }
-    // Back within 5 s, the longest wait among them.
+    // The camera is running again within 5 s, the longest backoff.
     let back = source.frame_where(PATIENCE, |frame| Some(frame.header.session) != session);
     deliver(back.unwrap());
     stop(source);
 }
 
 #[test]
-fn a_camera_that_goes_silent_is_stalled_and_connected_anew() {
+fn reconnects_a_camera_that_stalls() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "stall_timeout_ms = 500");
     let first = source.frame(PATIENCE).unwrap();
@@ -77,7 +77,7 @@ fn a_camera_that_goes_silent_is_stalled_and_connected_anew() {
 }
 
 #[test]
-fn a_rate_limit_below_the_stall_time_is_no_stall() {
+fn a_rate_limit_below_the_stall_timeout_is_not_a_stall() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "stall_timeout_ms = 400\nfps = 1");
     let first = source.frame(PATIENCE).unwrap();
@@ -90,7 +90,7 @@ fn a_rate_limit_below_the_stall_time_is_no_stall() {
 }
 
 #[test]
-fn a_change_of_resolution_is_followed() {
+fn a_change_of_resolution_keeps_the_session() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "");
     let before = source.frame(PATIENCE).unwrap();
@@ -107,7 +107,7 @@ fn a_change_of_resolution_is_followed() {
 }
 
 #[test]
-fn a_wrong_password_is_told_from_a_right_one_and_never_shown() {
+fn a_wrong_password_is_unauthorized_and_never_shown() {
     let login = Some(("viewer".to_owned(), "r1ght-pass".to_owned()));
     let server = RtspServer::start(RtspSettings { login, ..RtspSettings::default() }).unwrap();
     for (password, wanted) in [("wr0ng-pass", CameraStatus::Retrying), ("r1ght-pass", CameraStatus::Running)]
@@ -124,7 +124,7 @@ fn a_wrong_password_is_told_from_a_right_one_and_never_shown() {
 }
 
 #[test]
-fn a_stream_that_the_camera_does_not_have_is_not_found() {
+fn an_unknown_stream_path_is_not_found() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let uri = server.uri().replace("/cam", "/other");
     let source = RunningSource::start(settings(&uri, "retry_attempts = 2"), Take::default()).unwrap();
@@ -136,13 +136,13 @@ fn a_stream_that_the_camera_does_not_have_is_not_found() {
 }
 
 #[test]
-fn sender_reports_date_the_frames() {
+fn frames_are_dated_by_sender_reports() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "");
     let first = source.frame(PATIENCE).unwrap();
     deliver(first);
     let dated = source.frame_where(PATIENCE, |frame| frame.header.clock == Clock::Rtcp).unwrap();
-    // The server's clock is this machine's, so a frame was captured a moment ago.
+    // The server has this machine's clock, so the frame was captured a moment ago.
     let age = Timestamp::now().ms_since(dated.header.captured_at);
     assert!((0..3_000).contains(&age), "{age}");
     assert!(dated.header.arrived_at <= dated.header.decoded_at);
@@ -152,13 +152,13 @@ fn sender_reports_date_the_frames() {
 }
 
 #[test]
-fn a_session_keeps_its_clock_once_it_is_known_also_for_key_frames() {
+fn a_session_keeps_the_rtcp_clock_across_key_frames() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "");
     let dated = source.frame_where(PATIENCE, |frame| frame.header.clock == Clock::Rtcp).unwrap();
     let mut last = dated.header.clone();
     deliver(dated);
-    // Four groups of pictures.
+    // Four groups of pictures (GOPs).
     for _ in 0..48 {
         let frame = source.frame(PATIENCE).unwrap();
         let header = frame.header.clone();
@@ -171,7 +171,7 @@ fn a_session_keeps_its_clock_once_it_is_known_also_for_key_frames() {
 }
 
 #[test]
-fn udp_works_too() {
+fn receives_frames_over_udp() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let source = watch(&server, "transport = \"udp\"");
     deliver(source.frame(PATIENCE).unwrap());
@@ -179,7 +179,7 @@ fn udp_works_too() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused_unless_it_is_taken_as_it_is() {
+fn a_self_signed_certificate_is_refused_unless_verification_is_disabled() {
     let server = RtspServer::start(RtspSettings { tls: true, ..RtspSettings::default() }).unwrap();
     let refused = watch(&server, "");
     let report = refused.report(CameraStatus::Retrying, PATIENCE).unwrap();
@@ -193,7 +193,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_unless_it_is_taken_as_it_is(
 }
 
 #[test]
-fn a_probe_says_what_a_camera_sends_or_what_is_wrong() {
+fn probe_returns_the_stream_or_the_fault() {
     let mut server = RtspServer::start(RtspSettings::default()).unwrap();
     let settings = settings(&server.uri(), "");
     let probed = lookout_ingest::probe(&settings, PATIENCE).unwrap();

@@ -1,4 +1,4 @@
-//! The RTSP client against cameras that follow the protocol badly, or not at all.
+//! The RTSP client against cameras that violate the protocol.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -20,7 +20,7 @@ use lookout_tests::{
 };
 use tempfile::TempDir;
 
-/// Only so that a test that cannot succeed ends.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn settings(uri: &str, more: &str) -> CameraSettings {
@@ -46,7 +46,7 @@ fn play_for(source: &RunningSource, this_long: Duration) -> Frame {
     last
 }
 
-/// The report of the first failure of a camera, which a probe has to describe in the same words.
+/// Returns the reason and detail of a camera's first failure; checks that a probe reports the same.
 fn failure(settings: &CameraSettings) -> (RetryReason, String) {
     let source = RunningSource::start(settings.clone(), Take::default()).unwrap();
     let report = source.report(CameraStatus::Retrying, PATIENCE).unwrap();
@@ -59,7 +59,7 @@ fn failure(settings: &CameraSettings) -> (RetryReason, String) {
 }
 
 #[test]
-fn plays_what_cameras_write() {
+fn plays_streams_of_nonconforming_cameras() {
     let cameras = [
         "--sdp absolute",
         "--sdp absolute --content-base none",
@@ -115,7 +115,7 @@ fn plays_over_udp_and_sends_receiver_reports() {
 }
 
 #[test]
-fn logs_in_by_every_scheme_with_one_attempt() {
+fn logs_in_with_every_scheme_in_one_attempt() {
     let schemes = ["basic", "digest", "digest-qop", "digest-sha256", "digest-both", "digest-stale"];
     for options in schemes
         .map(|scheme| format!("--auth {scheme}"))
@@ -143,7 +143,7 @@ fn logs_in_by_every_scheme_with_one_attempt() {
 }
 
 #[test]
-fn a_password_may_hold_any_character() {
+fn passwords_can_contain_any_character() {
     for (password, written) in
         [("a#b/c?d", "a#b/c?d"), ("a@b:c/d#e?f%g", "a%40b%3Ac%2Fd%23e%3Ff%25g"), ("p@ss:w0rd", "p@ss:w0rd")]
     {
@@ -192,7 +192,7 @@ fn a_camera_that_refuses_keep_alives_stays_connected() {
 }
 
 #[test]
-fn a_camera_that_hangs_up_at_keep_alives_is_spared_them() {
+fn keep_alives_stop_for_a_camera_that_closes_the_connection_on_them() {
     for transport in ["tcp", "udp"] {
         let server = ScriptedCamera::start("--session-timeout 2 --keep-alive close").unwrap();
         let source = watch(&server.uri(""), &format!("transport = {transport:?}"));
@@ -207,7 +207,7 @@ fn a_camera_that_hangs_up_at_keep_alives_is_spared_them() {
 }
 
 #[test]
-fn a_change_of_ssrc_costs_no_frame_and_no_reconnect() {
+fn a_change_of_ssrc_loses_no_frame_and_does_not_reconnect() {
     let watched: Vec<_> = ["", "--new-timestamps", "--bye-at-change", "--new-timestamps --bye-at-change"]
         .map(|options| {
             let server = ScriptedCamera::start(&format!("--ssrc-change 1 {options}")).unwrap();
@@ -220,7 +220,7 @@ fn a_change_of_ssrc_costs_no_frame_and_no_reconnect() {
         let (start, session) = (pts(&first), first.header.session);
         let last = source.frame_where(PATIENCE, |frame| frame.header.seq >= 110).unwrap();
         assert_eq!(last.header.session, session, "{options}");
-        // Frames that were lost would show as more time than frames.
+        // Lost frames would show as a time span longer than the number of frames.
         let frames = (last.header.seq - first.header.seq) as u32;
         let expected = Duration::from_millis(40) * frames;
         assert!((pts(&last) - start).abs_diff(expected) < Duration::from_millis(200), "{options}: {frames}");
@@ -248,7 +248,7 @@ fn the_end_of_a_stream_is_reported() {
 }
 
 #[test]
-fn says_what_the_camera_answered_and_what_to_do() {
+fn failures_name_the_cameras_answer_and_give_advice() {
     use RetryReason::{NotFound, Unauthorized, Undecodable, Unreachable};
     let cases = [
         ("--transport udp", "", Unreachable, "461 Unsupported Transport", "set `transport = \"udp\"`"),
@@ -281,11 +281,11 @@ fn says_what_the_camera_answered_and_what_to_do() {
 }
 
 #[test]
-fn says_why_there_is_no_connection() {
+fn connection_failures_name_the_cause() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (_, detail) = failure(&settings(&format!("rtsp://127.0.0.1:{free}/cam"), ""));
     assert!(detail.contains("refused the connection"), "{detail}");
-    // Where there is no name server the answer is another one.
+    // Without a name server, the error is another one.
     let (_, detail) = failure(&settings("rtsp://camera.invalid/cam", ""));
     assert!(detail.contains("does not resolve") || detail.contains("name server did not answer"), "{detail}");
 
@@ -302,7 +302,7 @@ fn says_why_there_is_no_connection() {
 }
 
 #[test]
-fn a_redirect_is_followed_but_not_in_a_circle() {
+fn follows_redirects_and_detects_loops() {
     let target = ScriptedCamera::start("").unwrap();
     let server = ScriptedCamera::start(&format!("--redirect {}", target.uri(""))).unwrap();
     let source = watch(&server.uri(""), "");
@@ -320,7 +320,7 @@ fn a_redirect_is_followed_but_not_in_a_circle() {
 }
 
 #[test]
-fn credentials_stay_with_the_server_they_were_given_for() {
+fn credentials_are_not_sent_to_a_redirect_target() {
     let target = ScriptedCamera::start("--auth basic").unwrap();
     let server = ScriptedCamera::start(&format!("--redirect {}", target.uri(""))).unwrap();
     let (reason, detail) = failure(&settings(&server.uri("admin:secret@"), ""));
@@ -334,7 +334,7 @@ fn credentials_stay_with_the_server_they_were_given_for() {
 }
 
 #[test]
-fn tls_and_plain_ports_are_told_apart() {
+fn tls_cameras_are_not_redirected_to_plain_rtsp() {
     let folder = TempDir::new().unwrap();
     let (key, both) = (folder.path().join("key.pem"), folder.path().join("both.pem"));
     let made = Command::new("openssl")
@@ -371,7 +371,7 @@ fn tls_and_plain_ports_are_told_apart() {
 }
 
 #[test]
-fn a_file_with_sound_only_has_no_video() {
+fn a_file_with_only_sound_is_undecodable() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("talk.m4a");
     write_sound(&path).unwrap();

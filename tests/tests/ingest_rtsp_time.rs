@@ -1,4 +1,4 @@
-//! When the frames of cameras over RTSP were captured, whatever their clocks, timestamps and packets do.
+//! Capture times of frames over RTSP, with faulty clocks, timestamps and packets.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, time::Duration};
@@ -10,7 +10,7 @@ use lookout_tests::{
     source::{RunningSource, Take, camera, deliver},
 };
 
-/// Only so that a test that cannot succeed ends.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn watch(server: &ScriptedCamera) -> RunningSource {
@@ -19,7 +19,7 @@ fn watch(server: &ScriptedCamera) -> RunningSource {
     RunningSource::start(settings, Take::default()).unwrap()
 }
 
-/// What is known of the camera's next `frames` frames.
+/// Returns the headers of the camera's next `frames` frames.
 fn headers(source: &RunningSource, frames: usize) -> Vec<FrameHeader> {
     (0..frames)
         .map(|_| {
@@ -32,9 +32,9 @@ fn headers(source: &RunningSource, frames: usize) -> Vec<FrameHeader> {
 }
 
 #[test]
-fn each_session_has_one_clock_and_its_times_never_decrease() {
+fn each_session_has_one_clock_and_nondecreasing_times() {
     use Clock::{Arrival, Rtcp};
-    // What the camera does, by which clock its frames are dated, and into how many sessions a jump divides them.
+    // Options of the camera, the clock of its frames, and the highest number of sessions with that clock.
     let cameras = [
         ("", Rtcp, 1),
         ("--clock behind", Rtcp, 1),
@@ -43,7 +43,7 @@ fn each_session_has_one_clock_and_its_times_never_decrease() {
         ("--clock zero", Arrival, 1),
         ("--clock future", Arrival, 1),
         ("--clock small-jump", Rtcp, 2),
-        // Reports that contradict each other, or the timestamps, are believed no more after a while.
+        // Sender reports that contradict each other, or the RTP timestamps, are ignored after a while.
         ("--clock wander", Rtcp, 2),
         ("--timestamps constant", Rtcp, 2),
         ("--timestamps jump", Rtcp, 1),
@@ -62,22 +62,22 @@ fn each_session_has_one_clock_and_its_times_never_decrease() {
         (options, clock, sessions, server, source)
     });
     for (options, clock, sessions, server, source) in watched {
-        // Two seconds and more after the moment at which a clock jumps.
+        // At least two seconds after the moment at which a clock jumps.
         let headers = headers(&source, 150);
         source.stop().unwrap();
         assert_eq!(server.count("connection").unwrap(), 1, "{options}");
         let mut by_session: BTreeMap<SessionId, Vec<&FrameHeader>> = BTreeMap::new();
         headers.iter().for_each(|header| by_session.entry(header.session).or_default().push(header));
-        // Frames that come before the first sender report is known may be a session of their own.
+        // Frames before the first sender report may form a session of their own.
         let dated =
             by_session.values().filter(|frames| frames.iter().any(|frame| frame.clock == clock)).count();
         assert!(dated <= sessions, "{options}: {dated} sessions");
         assert_eq!(headers[40].clock, clock, "{options}");
         for frames in by_session.values() {
-            // A session may learn the camera's clock where that moves no time.
+            // A session may change to the camera's clock if its times stay the same.
             let clocks: Vec<_> = frames.iter().map(|frame| frame.clock).collect();
-            let goes_on = |before: &Clock, after: &Clock| before == after || *before == Arrival;
-            assert!(clocks.is_sorted_by(goes_on), "{options}: {clocks:?}");
+            let may_follow = |before: &Clock, after: &Clock| before == after || *before == Arrival;
+            assert!(clocks.is_sorted_by(may_follow), "{options}: {clocks:?}");
             let times: Vec<_> = frames.iter().map(|frame| frame.captured_at).collect();
             assert!(times.is_sorted(), "{options}: {times:?}");
         }
@@ -85,7 +85,7 @@ fn each_session_has_one_clock_and_its_times_never_decrease() {
 }
 
 #[test]
-fn frames_are_withheld_until_a_key_frame_whether_the_stream_begins_with_one_or_not() {
+fn frames_before_the_first_key_frame_are_withheld() {
     // The camera's key frames are 25 frames apart.
     for start_at in [0, 10, 24] {
         let server = ScriptedCamera::start(&format!("--start-at {start_at}")).unwrap();

@@ -1,4 +1,4 @@
-//! Files whose frames have no times, no key frame, or lack packets.
+//! Files whose frames have no timestamps or no key frame, or whose packets were lost.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, time::Duration};
@@ -10,7 +10,7 @@ use lookout_tests::{
     video::{nal_type, nal_units, write_h264, write_mjpeg, write_ts},
 };
 
-/// Guards against hanging only.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn run(path: &Path, more: &str) -> (SourceEnd, LedgerCounts, Vec<FrameHeader>) {
@@ -21,13 +21,13 @@ fn run(path: &Path, more: &str) -> (SourceEnd, LedgerCounts, Vec<FrameHeader>) {
     (end, counts, headers)
 }
 
-/// Milliseconds from the first frame to each.
+/// Returns the milliseconds from the first frame to each frame.
 fn times_ms(headers: &[FrameHeader]) -> Vec<i64> {
     headers.iter().map(|header| header.captured_at.ms_since(headers[0].captured_at)).collect()
 }
 
 #[test]
-fn frames_without_times_are_dated_by_the_configured_frame_rate() {
+fn frames_without_timestamps_are_dated_by_the_configured_frame_rate() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("frames.mjpeg");
     write_mjpeg(&path, 30).unwrap();
@@ -39,7 +39,7 @@ fn frames_without_times_are_dated_by_the_configured_frame_rate() {
 }
 
 #[test]
-fn the_rate_limit_of_a_file_without_times_goes_by_its_stream_time() {
+fn the_rate_limit_of_a_file_without_timestamps_uses_its_stream_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("frames.mjpeg");
     write_mjpeg(&path, 50).unwrap();
@@ -49,7 +49,7 @@ fn the_rate_limit_of_a_file_without_times_goes_by_its_stream_time() {
 }
 
 #[test]
-fn a_stream_without_a_key_frame_fails_and_nothing_of_it_is_published() {
+fn a_stream_without_a_key_frame_fails_without_publishing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.h264");
     write_h264(&path, 50, 1_000).unwrap();
@@ -66,13 +66,13 @@ fn a_stream_without_a_key_frame_fails_and_nothing_of_it_is_published() {
 }
 
 #[test]
-fn a_stream_that_starts_between_two_key_frames_is_published_from_the_next_on() {
+fn a_stream_that_starts_between_key_frames_is_published_from_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.h264");
     write_h264(&path, 100, 40).unwrap();
     let whole = fs::read(&path).unwrap();
     let units = nal_units(&whole);
-    // Parameter sets, and then all from the 11th picture on.
+    // The parameter sets, and then everything from the 11th frame on.
     let first = units.iter().position(|unit| nal_type(unit) == 5).unwrap();
     let (head, pictures) = units.split_at(first);
     let cut =
@@ -85,14 +85,14 @@ fn a_stream_that_starts_between_two_key_frames_is_published_from_the_next_on() {
 }
 
 #[test]
-fn lost_packets_of_a_transport_stream_do_not_cost_whole_frames() {
+fn frames_with_lost_transport_stream_packets_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.ts");
     write_ts(&path, 200).unwrap();
     let whole = fs::read(&path).unwrap();
     let packets = whole.chunks_exact(188);
     assert!(packets.len() > 1_000, "{} packets", packets.len());
-    // Every 33rd packet is lost, the tables at the beginning aside.
+    // Every 33rd packet is lost, except for the tables at the start.
     let kept = packets.enumerate().filter(|(i, _)| *i < 20 || i % 33 != 0).map(|(_, packet)| packet);
     fs::write(&path, kept.collect::<Vec<_>>().concat()).unwrap();
     let (end, counts, _) = run(&path, "");

@@ -1,5 +1,6 @@
-//! Consumers on a real Apache Kafka that is run as in production: transactional writers, topics that are recreated and
-//! get partitions, records that are deleted, rights and passwords that are taken away and given back.
+//! Consumers on a real Apache Kafka under production conditions: transactional producers, topics that are
+//! recreated or extended by partitions, deleted records, and permissions and passwords that are revoked and
+//! restored.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -54,7 +55,7 @@ async fn create(
     partitions: i32,
     config: &[(&str, &str)],
 ) {
-    // A topic that was deleted is gone a moment later.
+    // A deleted topic disappears a moment later.
     let deadline = Instant::now() + PATIENCE;
     loop {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
@@ -77,7 +78,7 @@ async fn next(reader: &mut RecordReader) -> Placed {
     tokio::time::timeout(PATIENCE, reader.next_placed()).await.unwrap().unwrap().unwrap()
 }
 
-/// The next `count` frames, by number.
+/// Returns the sequence numbers of the next `count` frames.
 async fn frames(reader: &mut RecordReader, count: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
@@ -89,17 +90,17 @@ async fn frames(reader: &mut RecordReader, count: usize) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn readers_on_topics_as_they_are_in_production() {
+async fn readers_survive_production_conditions() {
     let kafka = KafkaServer::start().unwrap();
-    a_topic_that_ends_with_the_marker_of_a_transaction_has_an_end(&kafka).await;
-    partitions_that_are_added_are_read(&kafka).await;
-    a_recreated_topic_is_read_from_its_beginning(&kafka).await;
-    a_group_reads_a_recreated_topic_from_its_beginning(&kafka).await;
-    records_that_were_deleted_before_they_were_read_are_counted(&kafka).await;
+    a_reader_stops_at_the_end_of_a_topic_with_transactions(&kafka).await;
+    added_partitions_are_read(&kafka).await;
+    a_recreated_topic_is_read_from_its_start(&kafka).await;
+    a_group_reads_a_recreated_topic_from_its_start(&kafka).await;
+    records_deleted_before_they_were_read_are_counted(&kafka).await;
     doctor_warns_of_a_compacted_topic(&kafka).await;
 }
 
-async fn a_topic_that_ends_with_the_marker_of_a_transaction_has_an_end(kafka: &KafkaServer) {
+async fn a_reader_stops_at_the_end_of_a_topic_with_transactions(kafka: &KafkaServer) {
     let settings = kafka.settings("transactions");
     let admin = admin(kafka);
     for kind in [RecordKind::Frame, RecordKind::Status] {
@@ -108,7 +109,8 @@ async fn a_topic_that_ends_with_the_marker_of_a_transaction_has_an_end(kafka: &K
     let mut source = Source::live("gate");
     let sink = KafkaSink::start(&settings).unwrap();
     publish(&sink, &mut source, 3).await;
-    // The records of one who writes in transactions, as a stream processor does: one is aborted, one committed.
+    // Records of a transactional producer, such as a stream processor: one transaction is committed, two are
+    // aborted.
     let written = read_to_end(&settings).await;
     assert_eq!(written.len(), 3);
     let frames_topic = settings.topics.frames.clone();
@@ -145,25 +147,25 @@ async fn a_topic_that_ends_with_the_marker_of_a_transaction_has_an_end(kafka: &K
     assert_eq!((read.len(), unreadable), (5, 2), "{read:?}");
 }
 
-/// All that there is, by a reader that stops at the end.
+/// Returns all records, with a reader that stops at the end.
 async fn read_to_end(settings: &KafkaSettings) -> Vec<Placed> {
     let mut reader = RecordReader::open(settings, &options(ReadFrom::Beginning, true)).await.unwrap();
     let mut read = Vec::new();
     while let Some(placed) =
-        tokio::time::timeout(PATIENCE, reader.next_placed()).await.expect("the reader ends").unwrap()
+        tokio::time::timeout(PATIENCE, reader.next_placed()).await.expect("the reader does not end").unwrap()
     {
         read.push(placed);
     }
     read
 }
 
-async fn partitions_that_are_added_are_read(kafka: &KafkaServer) {
+async fn added_partitions_are_read(kafka: &KafkaServer) {
     let settings = kafka.settings("added");
     let admin = admin(kafka);
     create(&admin, &settings.topics.frames, 1, &[]).await;
     let sink = KafkaSink::start(&settings).unwrap();
     let mut source = Source::live("gate");
-    // As `lookout tail` reads.
+    // With the options of `lookout tail`.
     let waiting = ReaderOptions { kinds: vec![RecordKind::Frame], ..ReaderOptions::default() };
     let mut reader = RecordReader::open(&settings, &waiting).await.unwrap();
     let mut member = GroupReader::join(&settings, "added").unwrap();
@@ -174,7 +176,7 @@ async fn partitions_that_are_added_are_read(kafka: &KafkaServer) {
         .create_partitions(&[NewPartitions::new(&settings.topics.frames, 5)], &AdminOptions::new())
         .await
         .unwrap();
-    // Written before anybody knows of the partitions.
+    // Written before a consumer knows the new partitions.
     let producer: BaseProducer =
         ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create().unwrap();
     for partition in 1..5 {
@@ -193,14 +195,14 @@ async fn partitions_that_are_added_are_read(kafka: &KafkaServer) {
     let deadline = Instant::now() + PATIENCE;
     while !due.is_empty() {
         assert!(Instant::now() < deadline, "the group does not read {due:?}");
-        if let Some(placed) = heard(&mut member).await {
+        if let Some(placed) = received(&mut member).await {
             due.retain(|partition| *partition != placed.partition);
         }
     }
 }
 
-/// Recreated, the topic has more records than the old one: no offset is out of range.
-async fn a_recreated_topic_is_read_from_its_beginning(kafka: &KafkaServer) {
+/// The recreated topic has more records than the old one, so no offset is out of range.
+async fn a_recreated_topic_is_read_from_its_start(kafka: &KafkaServer) {
     let settings = kafka.settings("recreated");
     let admin = admin(kafka);
     create(&admin, &settings.topics.frames, 2, &[]).await;
@@ -219,7 +221,7 @@ async fn a_recreated_topic_is_read_from_its_beginning(kafka: &KafkaServer) {
     assert_eq!(frames(&mut reader, 59).await, (1..60).collect::<Vec<_>>());
     assert_ne!(reader.topic_ids(), &before);
 
-    // One that was stopped before, and kept its place.
+    // A reader that was stopped before, and resumes from its saved offsets.
     let place: Places = (0..2).map(|partition| ((RecordKind::Frame, partition), 20)).collect();
     let kept = |ids: &TopicIds| options(ReadFrom::Places(place.clone(), ids.clone()), false);
     let mut other = RecordReader::open(&settings, &kept(&before)).await.unwrap();
@@ -230,7 +232,7 @@ async fn a_recreated_topic_is_read_from_its_beginning(kafka: &KafkaServer) {
     assert!(!placed.anew && placed.offset == 20, "{placed:?}");
 }
 
-async fn a_group_reads_a_recreated_topic_from_its_beginning(kafka: &KafkaServer) {
+async fn a_group_reads_a_recreated_topic_from_its_start(kafka: &KafkaServer) {
     let settings = kafka.settings("recreated-group");
     let admin = admin(kafka);
     create(&admin, &settings.topics.frames, 1, &[]).await;
@@ -248,7 +250,7 @@ async fn a_group_reads_a_recreated_topic_from_its_beginning(kafka: &KafkaServer)
     let deadline = Instant::now() + PATIENCE;
     while read.len() < records {
         assert!(Instant::now() < deadline, "{} of {records} were read: {read:?}", read.len());
-        if let Some(placed) = heard(&mut member).await {
+        if let Some(placed) = received(&mut member).await {
             *read.entry(placed.offset).or_default() |= placed.anew;
         }
     }
@@ -256,11 +258,11 @@ async fn a_group_reads_a_recreated_topic_from_its_beginning(kafka: &KafkaServer)
     assert!(read[&0], "{read:?}");
     while let Some(trouble) = member.trouble(Instant::now()).map(str::to_owned) {
         assert!(Instant::now() < deadline, "{trouble}");
-        heard(&mut member).await;
+        received(&mut member).await;
     }
 }
 
-async fn records_that_were_deleted_before_they_were_read_are_counted(kafka: &KafkaServer) {
+async fn records_deleted_before_they_were_read_are_counted(kafka: &KafkaServer) {
     let settings = kafka.settings("deleted");
     let admin = admin(kafka);
     create(&admin, &settings.topics.frames, 1, &[]).await;
@@ -282,14 +284,15 @@ async fn doctor_warns_of_a_compacted_topic(kafka: &KafkaServer) {
     create(&admin, &settings.topics.frames, 1, &[("cleanup.policy", "compact")]).await;
     create(&admin, &settings.topics.status, 1, &[]).await;
     let found = check(&settings, Duration::from_secs(20)).unwrap();
-    let problem = found.topics[0].problem.as_ref().expect("a compacted topic is a problem");
+    let problem = found.topics[0].problem.as_ref().expect("no problem was found");
     assert!(problem.what.contains("is compacted"), "{problem:?}");
     assert_eq!(found.topics[1].problem, None);
 }
 
-/// Rights, and then the password, are taken away by a broker that restarts, and given back by another restart.
+/// A restart of the broker revokes the permissions, or changes the password, and another restart restores
+/// them.
 #[tokio::test]
-async fn rights_and_passwords_that_are_taken_away_for_a_while_end_no_reader() {
+async fn readers_survive_revoked_permissions_and_changed_passwords() {
     let users = |edge: &str| {
         format!(
             "listener.name.plaintext.plain.sasl.jaas.config=\
@@ -343,14 +346,14 @@ async fn rights_and_passwords_that_are_taken_away_for_a_while_end_no_reader() {
     }
 }
 
-/// Restarts Kafka with another setting, as an operator does who edits its file.
+/// Restarts Kafka with another setting, as an operator does who edits its configuration file.
 async fn restart(kafka: &mut KafkaServer, setting: &str) {
     kafka.kill();
     kafka.set(setting);
     kafka.restart_unchecked().unwrap();
 }
 
-/// Polls both until what they cannot read is as it should be.
+/// Polls both readers until `done` is true for their troubles.
 async fn until_troubles(
     what: &str,
     reader: &mut RecordReader,
@@ -361,7 +364,7 @@ async fn until_troubles(
     loop {
         let read = tokio::time::timeout(Duration::from_millis(50), reader.next_placed()).await;
         assert!(!matches!(&read, Ok(Err(_))), "{what}: {read:?}");
-        heard(member).await;
+        received(member).await;
         let now = Instant::now();
         let of_reader = reader.troubles(now).into_iter().next().map(|trouble| trouble.reason);
         let troubles = [of_reader, member.trouble(now).map(str::to_owned)];
@@ -372,19 +375,20 @@ async fn until_troubles(
     }
 }
 
-/// Publishes until a record is read. A group that is new reads what comes after it has found its place.
+/// Publishes until the group has read a record. A new group reads only records that come after it has its
+/// offsets.
 async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupReader) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         source.publish(sink);
-        if heard(member).await.is_some() {
+        if received(member).await.is_some() {
             return;
         }
         assert!(Instant::now() < deadline, "nothing is read");
     }
 }
 
-async fn heard(member: &mut GroupReader) -> Option<Placed> {
+async fn received(member: &mut GroupReader) -> Option<Placed> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
         Ok(Ok(Heard::Record(placed))) => Some(placed),
         Ok(Ok(Heard::Lost(_))) | Err(_) => None,

@@ -1,7 +1,7 @@
-//! What docker-compose.yml does, without Docker: the same order, listeners and scale, the workers on machines of
-//! their own where this process may make network namespaces, and else on this one.
+//! The setup of docker-compose.yml without Docker: the same order of starts, listeners and number of workers.
+//! The workers run in network namespaces if this process may create them, else on this machine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "it says what it measured")]
+#![expect(clippy::print_stdout, reason = "the test prints measurements")]
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const PREFIX: &str = "lookout";
 const PARTITIONS: usize = 12;
 const CAMERAS: usize = 8;
-/// The default session timeout, and what a new owner may take to begin.
+/// The default session timeout, and the time that a new owner may take to start.
 const SESSION: Duration = Duration::from_secs(6);
 const TO_BEGIN: Duration = Duration::from_secs(3);
 
@@ -35,7 +35,7 @@ fn machines(count: u8) -> Vec<Machine> {
     }
 }
 
-/// By what all workers have said from now on.
+/// Waits until the workers' shares are even, considering only status records from now on.
 async fn balanced(watch: &Watch, workers: usize) {
     let since = Timestamp::now();
     let even = |all: &All| {
@@ -50,15 +50,15 @@ async fn balanced(watch: &Watch, workers: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_machines_share_rtsp_cameras_and_one_is_cut_off() {
+async fn cameras_of_a_disconnected_machine_move_to_the_others() {
     let machines = machines(3);
     let here = if machines.is_empty() { Ipv4Addr::LOCALHOST } else { HERE };
 
-    // In the order of docker-compose.yml: Kafka, the registry's cameras, the cameras themselves, the workers. The
-    // import, and who watches, are outside, and the workers inside.
+    // In the order of docker-compose.yml: Kafka, the registry's cameras, the cameras themselves, the workers.
+    // The import and the test's reader use the outer listener, the workers the inner one.
     let kafka = KafkaServer::start_with_inner(here).unwrap();
     let (outer, inner) = (kafka.bootstrap(), kafka.inner().unwrap());
-    // Not GStreamer's server, which ends the process by an assertion where it cannot send (1.22, `backlog_push`).
+    // Not GStreamer's server, which aborts with an assertion when it cannot send (1.22, `backlog_push`).
     let served = [(); 2].map(|()| ScriptedCamera::start_at(here, "").unwrap());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cameras.jsonl");
@@ -78,10 +78,10 @@ async fn three_machines_share_rtsp_cameras_and_one_is_cut_off() {
     balanced(&watch, 3).await;
     let since = Instant::now();
     let all_deliver = |all: &All| (all.owners(since).len() == CAMERAS).then_some(());
-    watch.until("all deliver", PATIENCE, all_deliver).await.unwrap();
+    watch.until("all cameras deliver", PATIENCE, all_deliver).await.unwrap();
 
     if !machines.is_empty() {
-        // Which camera is whose is for their ids to say; the one that has the most is cut off.
+        // The ids determine which worker owns which camera; the worker with the most cameras is cut off.
         let owners = watch.all().owners(since);
         let of = |i: usize| -> BTreeSet<String> {
             let name = format!("edge-{i}");
@@ -99,17 +99,16 @@ async fn three_machines_share_rtsp_cameras_and_one_is_cut_off() {
             lost.iter().all(taken).then_some(())
         };
         let within = SESSION + TO_BEGIN;
-        let (_, took) =
-            watch.until("the cut-off's cameras deliver from others", PATIENCE, elsewhere).await.unwrap();
+        let (_, took) = watch.until("other workers own its cameras", PATIENCE, elsewhere).await.unwrap();
         let count = lost.len();
-        println!("cable pulled out: its {count} cameras deliver from others after {took:?}, of {within:?}");
+        println!("cable disconnected: its {count} cameras deliver after {took:?}, target {within:?}");
         machines[cut_off].plug_in().unwrap();
         let plugged_in = Instant::now();
         balanced(&watch, 3).await;
-        println!("cable plugged in: it has its share again after {:?}", plugged_in.elapsed());
+        println!("cable connected: it has its share again after {:?}", plugged_in.elapsed());
     }
     let overlap = watch.all().longest_overlap().unwrap();
-    println!("two owners of a camera side by side: {overlap:?} at most");
+    println!("two owners of a camera at once: for at most {overlap:?}");
     assert!(overlap <= SESSION);
     for worker in &mut workers {
         assert!(worker.is_running().unwrap(), "{}: {}", worker.id, worker.log());

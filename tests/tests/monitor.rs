@@ -1,4 +1,4 @@
-//! `lookout monitor` on a real Kafka, killed in mid-run and started again: each alert once, and none missing.
+//! Kills and restarts `lookout monitor` on a real Kafka: every alert is published exactly once.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -20,16 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 const CAMERAS: [&str; 3] = ["gate", "yard", "dock"];
 
-/// From one frame to the next, by the cameras' clocks, and as they are published: five times as fast.
+/// The interval between frames by the cameras' clocks; they are published five times as fast.
 const INTERVAL: Duration = Duration::from_millis(50);
 const PACE: Duration = Duration::from_millis(10);
 
-/// Frames in which someone walks over the line and back.
+/// Number of frames in which a person crosses the line and returns.
 const WALK: u64 = 160;
-/// From frame to frame of a cycle in which three stand in the zone, and what is long enough for them to be gone.
+/// Frames of a period in which three persons are in the zone; the period is long enough for the alert to
+/// clear.
 const CROWDED: std::ops::Range<u64> = 40..100;
 const CROWDS: u64 = 240;
-/// Frames after which all begins anew, with nothing under way.
+/// Number of frames after which the scene repeats, without an open alert.
 const CYCLE: u64 = 480;
 
 fn person(x: f32, foot: f32) -> Detection {
@@ -37,7 +38,8 @@ fn person(x: f32, foot: f32) -> Detection {
     Detection { class_id: 1, label: "person".into(), score: 0.9, bbox, classes: Vec::new() }
 }
 
-/// What a camera sees: one who walks to and fro over the middle of the picture, and, at times, three in its corner.
+/// Returns a camera's detections: a person who walks back and forth across the middle of the image, and at
+/// times three persons in its corner.
 fn scene(frame: u64) -> Vec<Detection> {
     let walked = (frame % WALK) as f32 / WALK as f32;
     let mut seen = vec![person(640.0 + 300.0 * (TAU * walked).cos(), 300.0)];
@@ -61,7 +63,7 @@ fn rules() -> String {
         + &places.concat()
 }
 
-/// Cameras whose records come whatever becomes of the monitor.
+/// Cameras that publish independently of the monitor.
 struct Street {
     sink: KafkaSink,
     cameras: Vec<ForwardCamera>,
@@ -89,18 +91,18 @@ impl Street {
         tokio::time::sleep(PACE).await;
     }
 
-    /// Goes on until the monitor is where it is to be killed.
+    /// Publishes frames until the monitor has reached the state in which it is to be killed.
     async fn until(&mut self, monitor: &mut Monitor, so: impl Fn(&Monitor) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         self.frame().await;
         while !so(monitor) {
-            assert!(monitor.is_running().unwrap(), "it has ended by itself");
+            assert!(monitor.is_running().unwrap(), "the monitor ended by itself");
             assert!(Instant::now() < deadline, "not in time");
             self.frame().await;
         }
     }
 
-    /// Goes on until nothing is under way.
+    /// Publishes frames until no alert is open.
     async fn end_cycle(&mut self) {
         while !self.frames.is_multiple_of(CYCLE) {
             self.frame().await;
@@ -108,8 +110,8 @@ impl Street {
     }
 }
 
-/// All that is told, up to the topic's end.
-async fn told(kafka: &KafkaSettings) -> Vec<AlertRecord> {
+/// Returns all alerts up to the end of the topic.
+async fn published_alerts(kafka: &KafkaSettings) -> Vec<AlertRecord> {
     let options = ReaderOptions {
         from: ReadFrom::Beginning,
         kinds: vec![RecordKind::Alert],
@@ -125,7 +127,7 @@ async fn told(kafka: &KafkaSettings) -> Vec<AlertRecord> {
     alerts
 }
 
-/// What an alert tells, by the scene: camera, rule, state, and which of the crossings or crowds it is.
+/// Identity of an alert record in the scene: camera, rule, state, and the number of the crossing or crowd.
 type What = (String, String, &'static str, u64);
 
 fn what(alert: &AlertRecord) -> What {
@@ -134,7 +136,7 @@ fn what(alert: &AlertRecord) -> What {
     (alert.camera.as_ref().unwrap().to_string(), alert.rule.clone(), alert.state.as_str(), nth)
 }
 
-/// What is to be told after so many frames.
+/// Returns the alerts that the scene causes in its first `frames` frames.
 fn expected(frames: u64) -> BTreeSet<What> {
     let (raised, cleared) = (AlertState::Raised.as_str(), AlertState::Cleared.as_str());
     let of = |camera: &str| {
@@ -147,7 +149,7 @@ fn expected(frames: u64) -> BTreeSet<What> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_monitor_that_is_killed_at_any_moment_misses_and_doubles_no_alert() {
+async fn a_monitor_killed_at_any_moment_publishes_each_alert_once() {
     let server = KafkaServer::start().unwrap();
     let kafka = server.settings("street");
     let folder = tempfile::tempdir().unwrap();
@@ -179,19 +181,20 @@ async fn a_monitor_that_is_killed_at_any_moment_misses_and_doubles_no_alert() {
     let expected = expected(street.frames);
     assert!(expected.len() > 30, "{expected:?}");
     let deadline = Instant::now() + PATIENCE;
-    while told(&kafka).await.len() < expected.len() {
+    while published_alerts(&kafka).await.len() < expected.len() {
         assert!(monitor.is_running().unwrap() && Instant::now() < deadline, "{}", files.log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    // What it would tell once more it has told when it has ended.
+    // A stopping monitor publishes the alerts that it still has to publish.
     assert_eq!(monitor.stop(PATIENCE).unwrap(), Some(0), "{}", files.log());
-    let told = told(&kafka).await;
+    let published_alerts = published_alerts(&kafka).await;
     let mut times: BTreeMap<What, usize> = BTreeMap::new();
-    told.iter().for_each(|alert| *times.entry(what(alert)).or_default() += 1);
-    let doubled: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(doubled.is_empty(), "{doubled:#?}");
-    let told_of: BTreeSet<What> = times.into_keys().collect();
-    assert_eq!(told_of, expected);
-    let named: BTreeSet<(&str, u32)> = told.iter().map(|alert| (alert.id.as_str(), alert.version)).collect();
-    assert_eq!(named.len(), told.len());
+    published_alerts.iter().for_each(|alert| *times.entry(what(alert)).or_default() += 1);
+    let duplicates: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(duplicates.is_empty(), "{duplicates:#?}");
+    let found: BTreeSet<What> = times.into_keys().collect();
+    assert_eq!(found, expected);
+    let named: BTreeSet<(&str, u32)> =
+        published_alerts.iter().map(|alert| (alert.id.as_str(), alert.version)).collect();
+    assert_eq!(named.len(), published_alerts.len());
 }

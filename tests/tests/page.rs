@@ -1,6 +1,6 @@
-//! The monitor's page in a real browser: what it shows, what can be done with it, and what does not run in it.
+//! The monitor's web page in a real browser: content, actions, and resistance to hostile records.
 //!
-//! What it looks like is kept in `target/screenshots/`.
+//! Screenshots are saved in `target/screenshots/`.
 
 use std::{
     fs,
@@ -37,15 +37,15 @@ use tokio::{
     time::interval,
 };
 
-/// A browser takes what cores there are; two at once would only wait for each other.
+/// A browser uses all cores, so only one runs at a time.
 static ONE: Mutex<()> = Mutex::const_new(());
 
-/// What would run, were a record's text ever taken for HTML.
+/// Would run a script if a record's text were ever inserted as HTML.
 const HOSTILE: &str = "<img src=x onerror=\"window.ran='label'\"><script>window.ran='script'</script>";
 
 const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/monitor/assets");
 
-/// All that a page needs is loaded before anything is seen of it on a slow line.
+/// Limit for the size of all files that load before the first paint, for slow connections.
 const MAX_ASSETS: u64 = 150_000;
 
 const NOT_IN_PAGES: &str = "<style| style=|<script>| onclick| onload|javascript:|http://|https://";
@@ -53,7 +53,7 @@ const NOT_IN_SCRIPTS: &str = "innerHTML|outerHTML|insertAdjacentHTML|setHTML|par
                               createContextualFragment|eval(|new Function|srcdoc|javascript:|\"style\"|https://";
 
 #[test]
-fn no_script_makes_html_or_code_of_text() -> Result<()> {
+fn assets_do_not_turn_text_into_html_or_code() -> Result<()> {
     let mut size = 0;
     for entry in fs::read_dir(ASSETS)? {
         let path = entry?.path();
@@ -70,7 +70,7 @@ fn no_script_makes_html_or_code_of_text() -> Result<()> {
     Ok(())
 }
 
-/// `lookout monitor`, killed with this guard.
+/// A running `lookout monitor`; killed when it is dropped.
 struct Monitor {
     child: Child,
     address: String,
@@ -97,12 +97,12 @@ impl Monitor {
             .stderr(fs::File::create(folder.path().join("log"))?)
             .spawn()?;
         let mut line = String::new();
-        let out = child.stdout.take().context("its standard output")?;
-        // From here on the drop kills it.
+        let out = child.stdout.take().context("no standard output")?;
+        // From here on, `drop` kills it.
         let mut monitor = Self { child, address: String::new(), _folder: folder };
         BufReader::new(out).read_line(&mut line)?;
         let log = || fs::read_to_string(monitor._folder.path().join("log")).unwrap_or_default();
-        ensure!(line.starts_with("http://"), "it said {line:?} and\n{}", log());
+        ensure!(line.starts_with("http://"), "it printed {line:?}, log:\n{}", log());
         monitor.address = line.trim_end().to_owned();
         Ok(monitor)
     }
@@ -119,14 +119,14 @@ impl Drop for Monitor {
     }
 }
 
-/// Cameras that tell of themselves for as long as this guard lives.
+/// Publishes records of cameras until it is dropped.
 struct Scene {
-    telling: JoinHandle<()>,
+    publishing: JoinHandle<()>,
     producer: Arc<BaseProducer>,
     kafka: KafkaSettings,
 }
 
-/// What a camera of the scene does.
+/// A camera of the scene.
 #[derive(Debug, Clone)]
 struct Actor {
     id: String,
@@ -148,7 +148,7 @@ impl Actor {
     }
 }
 
-/// How often frames come, and how many frames apart pictures and statuses do.
+/// The interval between frames, and the number of frames between snapshots or status records.
 const FRAME_EVERY: Duration = Duration::from_millis(200);
 const PICTURE_EVERY: u64 = 5;
 
@@ -165,37 +165,37 @@ impl Scene {
         let (width, height) = (480, 270);
         let jpegs = [jpeg(width, height, 0)?, jpeg(width, height, 90)?];
         let seq = AtomicU64::new(0);
-        let telling = tokio::spawn(async move {
+        let publishing = tokio::spawn(async move {
             let mut ticks = interval(FRAME_EVERY);
             loop {
                 ticks.tick().await;
                 let seq = seq.fetch_add(1, Ordering::Relaxed);
-                let tell = |topic: &str, key: &str, record: &Value| {
+                let publish = |topic: &str, key: &str, record: &Value| {
                     let payload = record.to_string();
                     let _ = sent.send(BaseRecord::to(topic).key(key).payload(&payload));
                 };
                 for actor in &actors {
                     if actor.status == "running" {
-                        tell(&topics.frames, &actor.id, &frame(actor, seq));
+                        publish(&topics.frames, &actor.id, &frame(actor, seq));
                         if seq.is_multiple_of(PICTURE_EVERY) {
                             let jpeg = &jpegs[(seq / PICTURE_EVERY % 2) as usize];
-                            tell(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
+                            publish(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
                         }
                     }
                     if seq.is_multiple_of(PICTURE_EVERY) {
-                        tell(&topics.status, &actor.id, &status(actor, seq));
+                        publish(&topics.status, &actor.id, &status(actor, seq));
                     }
                 }
                 if seq.is_multiple_of(PICTURE_EVERY) {
-                    tell(&topics.status, "edge-1", &worker(actors.len()));
+                    publish(&topics.status, "edge-1", &worker(actors.len()));
                 }
                 sent.poll(Duration::ZERO);
             }
         });
-        Ok(Self { telling, producer, kafka: kafka.clone() })
+        Ok(Self { publishing, producer, kafka: kafka.clone() })
     }
 
-    fn tell_alert(&self, record: &Value) -> Result<()> {
+    fn publish_alert(&self, record: &Value) -> Result<()> {
         let payload = record.to_string();
         let record = BaseRecord::to(&self.kafka.topics.alerts).key("gate").payload(&payload);
         self.producer.send(record).map_err(|(error, _)| error)?;
@@ -205,7 +205,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        self.telling.abort();
+        self.publishing.abort();
     }
 }
 
@@ -289,7 +289,7 @@ fn alert(id: &str, level: &str, message: &str) -> Value {
     })
 }
 
-/// The cameras of most tests.
+/// Returns the cameras of most tests.
 fn actors() -> Vec<Actor> {
     vec![
         Actor::new("gate", "running", None, "person"),
@@ -298,9 +298,9 @@ fn actors() -> Vec<Actor> {
     ]
 }
 
-/// A monitor of a scene, and a browser before it.
+/// A scene with its monitor and a browser.
 struct Stage {
-    // Dropped in this order: who shows before who is shown.
+    // The order of the drop: the browser before the monitor, the monitor before the scene.
     browser: Browser,
     monitor: Monitor,
     scene: Scene,
@@ -309,7 +309,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Sets it up on an embedded broker; none where this machine has no browser.
+    /// Starts everything on an embedded broker; returns `None` on a machine without a browser.
     async fn set(actors: Vec<Actor>, lines: &str) -> Result<Option<Self>> {
         let one = ONE.lock().await;
         let Some(programs) = programs()? else { return Ok(None) };
@@ -325,7 +325,7 @@ impl Stage {
         self.browser.goto(&self.monitor.at(path)).await
     }
 
-    /// Nothing of what records say has run, and the browser has nothing to complain of.
+    /// Checks that no text of a record was executed and that the console is empty, and closes the browser.
     async fn end(self) -> Result<()> {
         self.check_quiet().await?;
         self.browser.close().await
@@ -338,7 +338,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Names of controls, contrast and the like, by axe-core, in light and in dark, and whether it fits a phone.
+    /// Checks accessibility with axe-core in the light and dark color schemes, and that the page fits on a
+    /// phone.
     async fn check_reading(&self, name: &str) -> Result<()> {
         let browser = &self.browser;
         for scheme in ["light", "dark"] {
@@ -350,7 +351,7 @@ impl Stage {
         browser.until("innerWidth === 360").await?;
         browser.picture(&format!("{name}-phone")).await?;
         let wide = browser.text("document.documentElement.scrollWidth").await?;
-        assert_eq!(wide, "360", "{name} does not fit a phone");
+        assert_eq!(wide, "360", "{name} does not fit on a phone");
         browser.size(1280, 900).await
     }
 }
@@ -358,10 +359,7 @@ impl Stage {
 fn programs() -> Result<Option<Programs>> {
     let found = Programs::find()?;
     if found.is_none() {
-        #[expect(
-            clippy::print_stdout,
-            reason = "who reads the test's output is to know that nothing was tested"
-        )]
+        #[expect(clippy::print_stdout, reason = "the output shows that nothing was tested")]
         {
             println!("SKIPPED: no Chromium with a chromedriver is installed here, such as Debian's");
         }
@@ -382,7 +380,7 @@ async fn accessible(browser: &Browser, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// axe-core, which judges pages by the rules of WCAG.
+/// Returns the source of axe-core, which checks pages against WCAG.
 fn axe() -> Result<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository")?;
     let output = Command::new(root.join("scripts/axe.sh")).stderr(Stdio::inherit()).output()?;
@@ -392,13 +390,13 @@ fn axe() -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()> {
+async fn the_overview_shows_cameras_with_boxes_and_problems() -> Result<()> {
     let Some(stage) = Stage::set(actors(), "").await? else { return Ok(()) };
     let browser = &stage.browser;
     stage.goto("/").await?;
     browser.until("document.querySelectorAll('.card').length === 3").await?;
     browser.until("document.querySelector('#connection').textContent === 'Live'").await?;
-    // A picture, with boxes where the detections are.
+    // A snapshot, with boxes at the detections.
     browser.until("document.querySelector('[data-camera=gate] img').naturalWidth === 480").await?;
     browser.until("document.querySelectorAll('[data-camera=gate] .box').length === 2").await?;
     let labels = browser.text("document.querySelector('[data-camera=gate] .boxes').textContent").await?;
@@ -409,7 +407,7 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     );
     let off = format!("Math.abs({box_of_car}.left - {picture}.left - {picture}.width * 1300 / 1920) < 2");
     browser.until(&off).await?;
-    // Who has trouble comes first, and why in words: the hostile ones as they are.
+    // Cameras with problems come first, with the reason as text; hostile text is shown literally.
     let first = browser.text("document.querySelector('.card').dataset.camera").await?;
     assert_eq!(first, "broken");
     let reason = browser.text("document.querySelector('[data-camera=broken] .reason').textContent").await?;
@@ -424,7 +422,7 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
         "[...document.querySelectorAll('[data-camera=gate] .drops li')].map((one) => one.textContent)";
     let causes = browser.text(&format!("{causes}.join('; ')")).await?;
     assert_eq!(causes, "queue_full: 9, the worker was behind; stale: 3, too old to be processed");
-    // Figures and pictures change by themselves.
+    // Figures and snapshots update without a reload.
     let picture = browser.text("document.querySelector('[data-camera=gate] img').src").await?;
     browser.until(&format!("document.querySelector('[data-camera=gate] img').src !== '{picture}'")).await?;
     stage.check_reading("wall").await?;
@@ -440,9 +438,9 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     browser.until("document.querySelectorAll('.card').length === 1").await?;
     browser.until("location.search.includes('status=failed')").await?;
 
-    // A camera that says nothing any more is told of, and so is a monitor that is away.
+    // Silent cameras are shown as such, and so is the loss of the connection to the monitor.
     browser.choose(".filters select", "all").await?;
-    stage.scene.telling.abort();
+    stage.scene.publishing.abort();
     browser.until("document.querySelectorAll('[data-status=silent]').length >= 2").await?;
     stage.check_quiet().await?;
     let address = stage.monitor.address.trim_start_matches("http://").to_owned();
@@ -450,7 +448,7 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
     drop(monitor);
     browser.until("document.querySelector('#connection').textContent.startsWith('Connection lost')").await?;
     browser.picture("wall-lost").await?;
-    // It comes back by itself.
+    // The page reconnects by itself.
     let broker = broker.context("no broker")?;
     let monitor = Monitor::start_at(&address, broker.bootstrap(), "")?;
     browser.until("document.querySelector('#connection').textContent === 'Live'").await?;
@@ -461,7 +459,7 @@ async fn the_wall_shows_cameras_with_boxes_and_says_what_is_wrong() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
+async fn the_camera_page_shows_tracks_and_history() -> Result<()> {
     let places = "[[zone]]\ncamera = \"gate\"\nname = \"street\"\n\
                   points = [[0.1, 0.2], [0.95, 0.2], [0.95, 0.95], [0.1, 0.95]]\n\
                   [[line]]\ncamera = \"gate\"\nname = \"kerb\"\npoints = [[0.5, 0.2], [0.5, 0.9]]\n";
@@ -478,9 +476,9 @@ async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
     browser.until(&format!("{table}.includes('street') && {table}.includes('car')")).await?;
     browser.until(&format!("{table}.includes('kerb')")).await?;
     browser.until("document.querySelectorAll('.shape').length === 2").await?;
-    // Zones of the monitor's file are looked at only.
+    // Zones from the monitor's configuration file cannot be edited.
     browser.until("document.querySelector('.zones').textContent.includes(\"isn't in the registry\")").await?;
-    // The plots come with the same numbers as tables.
+    // Each plot has a table with the same numbers.
     browser.until("document.querySelectorAll('.plot .series').length >= 4").await?;
     browser.click(".plot-figure details summary").await?;
     browser.until("document.querySelectorAll('.plot-figure table tbody tr').length > 0").await?;
@@ -495,7 +493,7 @@ async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
     browser.until("document.querySelector('.stage .boxes').textContent.includes('<img src=x')").await?;
     browser.until("document.querySelector('.legend').textContent.includes('<img src=x')").await?;
     stage.check_quiet().await?;
-    // What there is not is said; that the browser notes the 404 is its own.
+    // An unknown camera is reported; the browser logs the 404 itself, so the console is cleared.
     stage.goto("/cameras/nobody").await?;
     browser.until("document.querySelector('main').textContent.includes('Unknown camera nobody')").await?;
     let _ = browser.console().await?;
@@ -510,7 +508,7 @@ async fn a_cameras_page_shows_tracks_and_its_past() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
+async fn alerts_appear_without_a_reload_and_can_be_acknowledged() -> Result<()> {
     let rule = "[[rule]]\nname = \"camera-down\"\nkind = \"camera_down\"\nfor_s = 1\nlevel = \"critical\"\n";
     let Some(stage) = Stage::set(actors(), rule).await? else { return Ok(()) };
     let browser = &stage.browser;
@@ -519,20 +517,20 @@ async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
         .until("document.querySelector('.alert[data-level=critical]')?.textContent.includes('broken')")
         .await?;
     let message = format!("closer and closer {HOSTILE}");
-    stage.scene.tell_alert(&alert("one", "warning", &message))?;
+    stage.scene.publish_alert(&alert("one", "warning", &message))?;
     browser.until("document.querySelector('[data-alert=one]')").await?;
     let announced = "document.querySelector('#announcer').textContent";
     browser
         .until(&format!("{announced}.includes('closer and closer') || {announced}.includes('new alerts')"))
         .await?;
-    let told = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
-    assert_eq!(told, message);
+    let title = browser.text("document.querySelector('[data-alert=one] h2').textContent").await?;
+    assert_eq!(title, message);
     browser.click("[data-alert=one] summary").await?;
     let evidence = browser.text("document.querySelector('[data-alert=one] .evidence').textContent").await?;
     assert!(evidence.contains("61.25") && evidence.contains(HOSTILE), "{evidence}");
     stage.check_reading("alerts").await?;
 
-    // The last control of the filters is who acknowledges.
+    // The last control of the filters is the name of the person who acknowledges.
     browser.write(".filters .field:last-child input", "<b>Ada</b>").await?;
     browser.write("[data-alert=one] .act input", HOSTILE).await?;
     browser.click("[data-alert=one] .act button").await?;
@@ -540,7 +538,7 @@ async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
     let by = browser.text("document.querySelector('[data-alert=one] .acknowledged').textContent").await?;
     assert!(by.starts_with("Acknowledged by <b>Ada</b> at ") && by.ends_with(HOSTILE), "{by}");
 
-    // It stays so, and the filters find it.
+    // The acknowledgment persists after a reload, and the filters find it.
     stage.goto("/alerts?state=all&acknowledged=true").await?;
     browser.until("document.querySelector('[data-alert=one] .acknowledged')").await?;
     assert_eq!(browser.text("document.querySelectorAll('.alert').length").await?, "1");
@@ -550,7 +548,7 @@ async fn alerts_come_by_themselves_and_are_acknowledged() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_no_token_sees_nothing() -> Result<()> {
+async fn pages_require_the_token() -> Result<()> {
     let token = "token = \"correct horse battery staple\"\n";
     let Some(stage) = Stage::set(actors(), token).await? else { return Ok(()) };
     let browser = &stage.browser;
@@ -572,11 +570,11 @@ async fn who_has_no_token_sees_nothing() -> Result<()> {
     stage.end().await
 }
 
-/// So many cameras are shown by one page.
+/// Number of cameras on one page.
 const MANY: usize = 500;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
+async fn five_hundred_cameras_load_within_a_second() -> Result<()> {
     let ids = (0..MANY).map(|number| format!("camera-{number:03}"));
     let many = ids.map(|id| Actor::new(&id, "running", None, "person")).collect();
     let Some(stage) = Stage::set(many, "").await? else { return Ok(()) };
@@ -586,16 +584,16 @@ async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
     browser.until("document.querySelectorAll('.card img:not([hidden])').length > 5").await?;
     let painted = "performance.getEntriesByName('first-contentful-paint')[0].startTime";
     let first = browser.text(painted).await?;
-    // Once more, for all cameras are there now.
+    // Loads the page again, because the monitor now knows all cameras.
     stage.goto("/").await?;
     browser.until("document.querySelectorAll('.card').length === 500").await?;
     let painted = browser.text(painted).await?;
     browser.until("document.querySelectorAll('.card .box').length > 10").await?;
-    // Only what is on the screen is fetched.
+    // Only visible snapshots are fetched.
     let fetched = "new Set(performance.getEntriesByType('resource').map((one) => one.name.split('?')[0])\
                    .filter((one) => one.endsWith('.jpg'))).size";
     let fetched: f64 = browser.text(fetched).await?.parse()?;
-    // The longest that the page could not be used for while it is watched.
+    // The longest time between two animation frames within 5 s.
     let busy = browser
         .script_later(
             "const done = arguments[arguments.length - 1]; let longest = 0; let last = performance.now(); \
@@ -608,13 +606,13 @@ async fn five_hundred_cameras_are_seen_within_a_second() -> Result<()> {
     );
     browser.picture("wall-500").await?;
     assert!(fetched < 60.0, "{fetched}");
-    // Within a second on an idle machine.
+    // About a second on an idle machine.
     assert!(painted.parse::<f64>()? < 20_000.0, "{painted}");
     stage.end().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
+async fn zones_can_be_drawn_and_saved_in_the_registry() -> Result<()> {
     let one = ONE.lock().await;
     let Some(programs) = programs()? else { return Ok(()) };
     let server = spawn_blocking(KafkaServer::start).await??;
@@ -629,7 +627,7 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     stage.goto("/cameras/gate").await?;
     browser.until("document.querySelectorAll('.stage .box').length >= 2").await?;
 
-    // With the mouse: four corners, the last one twice.
+    // With the mouse: four corners, the last one with a double click.
     browser.press_button("Edit zones and lines").await?;
     browser.press_button("New zone").await?;
     browser.click_at(".shapes", &[[0.1, 0.2], [0.4, 0.2], [0.4, 0.7], [0.1, 0.7]]).await?;
@@ -638,7 +636,7 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     browser.drag(".shapes", [0.4, 0.7], [0.5, 0.8]).await?;
     browser.picture("zones-drawn").await?;
     accessible(browser, "zones").await?;
-    // With the keyboard: a line from the middle, ten steps to the right.
+    // With the keyboard: a line from the center, ten steps to the right.
     browser.press_button("New line").await?;
     let (enter, right) = (Browser::key(Key::Enter), Browser::key(Key::Right));
     let mut keys = vec![enter];
@@ -660,7 +658,8 @@ async fn zones_are_drawn_and_saved_in_the_registry() -> Result<()> {
     let [from, to] = *saved.lines.get("line-1").context("no line")?;
     assert!((to[0] - from[0] - 0.1).abs() < 0.001 && (to[1] - from[1]).abs() < 0.001, "{from:?} {to:?}");
 
-    // Somebody else changes the camera meanwhile: it is told, and nothing is lost without being asked.
+    // Another person changes the camera meanwhile: the conflict is reported, and nothing is overwritten
+    // without a question.
     browser.press_button("Edit zones and lines").await?;
     browser.write("[data-shape='1'] input", "kerb").await?;
     put(&registry, CameraSpec { version: 3, fps: Some(5.0), ..saved }).await?;

@@ -1,6 +1,6 @@
-//! A worker, a monitor and an adas process on a Kafka of three nodes, through all that operators do to it.
+//! A worker, a monitor and an adas process on a Kafka of three nodes, during operations on the cluster.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "it says how long each step took")]
+#![expect(clippy::print_stdout, reason = "the test prints how long each step took")]
 
 use std::{
     collections::BTreeMap,
@@ -28,23 +28,23 @@ use rdkafka::{
 };
 use tempfile::TempDir;
 
-/// Only so that a test that cannot succeed ends.
+/// Only a guard against an endless wait.
 const PATIENCE: Duration = Duration::from_secs(600);
 const PREFIX: &str = "site";
 const CAMERAS: [&str; 2] = ["file", "live"];
 const USER: &str = "edge";
 const PASSWORD: &str = "edge-secret";
 
-/// What one who may read everything has read.
+/// The records seen by a consumer with all permissions.
 #[derive(Debug, Default)]
 struct Read {
-    /// Records of each camera.
+    /// Number of records per camera.
     counts: BTreeMap<String, u64>,
-    /// The last record of each session.
+    /// The last sequence number per session.
     last: BTreeMap<(CameraId, SessionId), u64>,
-    /// Records that came behind later ones of their camera, or twice.
+    /// Records that came after later ones of their camera, or twice.
     disorder: Vec<String>,
-    /// Records of the file that never came.
+    /// Records of the file that are missing.
     missing: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Read {
 
 struct Site {
     kafka: KafkaCluster,
-    /// `host:port` of the listeners whose users may do everything.
+    /// `host:port` of the listeners without restrictions.
     inner: String,
     running: Running,
     monitor: Monitor,
@@ -91,7 +91,7 @@ impl Site {
              \"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"{USER}\"\n",
             password.display().to_string(),
         );
-        // One copy of each topic, so that a node that is away leaves partitions without a leader.
+        // Each topic has one replica, so that partitions have no leader while a node is down.
         let camera = ScriptedCamera::start("--fps 5").unwrap();
         let running = Running::start(&format!(
             "[kafka]\nbrokers = \"{bootstrap}\"\ntopic_prefix = \"{PREFIX}\"\npartitions = 3\nreplication = 1\n\
@@ -114,7 +114,7 @@ impl Site {
         Self { kafka, inner, running, monitor, adas, read, _camera: camera, folder }
     }
 
-    /// What each of the three says of itself: whether it is well, and why not.
+    /// Returns the health of the three programs: name, whether it is healthy, and its text.
     fn health(&self) -> [(&'static str, bool, String); 3] {
         let none = || (false, String::from("no answer"));
         let ready = self.running.page("/readyz").map(|(code, body)| (code == 200, body));
@@ -123,10 +123,10 @@ impl Site {
             ("monitor", self.monitor.health().unwrap_or_else(none)),
             ("adas", self.adas.health().unwrap_or_else(none)),
         ]
-        .map(|(name, (is_well, says))| (name, is_well, says))
+        .map(|(name, (is_well, text))| (name, is_well, text))
     }
 
-    /// Waits until `done`, while all three have to live.
+    /// Waits until `done`, while all three programs run.
     async fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let begun = Instant::now();
         while !done(self) {
@@ -148,8 +148,8 @@ impl Site {
         self.read.lock().unwrap().counts.clone()
     }
 
-    /// Waits until all three are well, and each camera's records are read that were not before.
-    async fn until_well(&mut self, when: &str) {
+    /// Waits until all three programs are healthy and each camera's records flow again.
+    async fn until_healthy(&mut self, when: &str) {
         let before = self.counts();
         let count = |counts: &BTreeMap<String, u64>, id: &str| counts.get(id).copied().unwrap_or(0);
         self.until(&format!("{when}, records flow"), |site| {
@@ -157,80 +157,82 @@ impl Site {
             CAMERAS.iter().all(|id| count(&now, id) > count(&before, id) + 10)
         })
         .await;
-        self.until(&format!("{when}, all are well"), |site| site.health().iter().all(|(_, well, _)| *well))
-            .await;
-        let heard = |site: &Self| {
+        self.until(&format!("{when}, all are healthy"), |site| {
+            site.health().iter().all(|(_, well, _)| *well)
+        })
+        .await;
+        let records_read = |site: &Self| {
             [
                 site.monitor.number("lookout_monitor_records_total"),
                 site.adas.number("lookout_adas_records_total"),
             ]
         };
-        let before = heard(self);
+        let before = records_read(self);
         self.until(&format!("{when}, monitor and adas read"), |site| {
-            heard(site).iter().zip(before).all(|(now, before)| *now > before)
+            records_read(site).iter().zip(before).all(|(now, before)| *now > before)
         })
         .await;
     }
 
-    /// Waits until all three say that they are not well.
-    async fn until_told(&mut self, what: &str) {
-        self.until(&format!("{what} is told by all"), |site| site.health().iter().all(|(_, well, _)| !*well))
+    /// Waits until all three programs report that they are unhealthy.
+    async fn until_unhealthy(&mut self, what: &str) {
+        self.until(&format!("all report {what}"), |site| site.health().iter().all(|(_, well, _)| !*well))
             .await;
         println!("{:?}", self.health());
     }
 
-    async fn rights_are_taken_away_and_given_back(&mut self) {
+    async fn permissions_are_revoked_and_granted(&mut self) {
         let all = [Resource::Topics(PREFIX), Resource::Groups("lookout")];
         for resource in all {
             kafka_acls::add(&first(&self.inner), &right(resource, Permission::Deny)).unwrap();
         }
-        self.until_told("that rights are missing").await;
+        self.until_unhealthy("missing permissions").await;
         tokio::time::sleep(Duration::from_secs(15)).await;
         for resource in all {
             kafka_acls::remove(&first(&self.inner), &right(resource, Permission::Deny)).unwrap();
         }
-        self.until_well("with the rights").await;
+        self.until_healthy("with the permissions").await;
     }
 
-    /// The brokers have a new password before the file does.
-    async fn the_password_is_rotated(&mut self) {
+    /// The brokers change the password before the password file does.
+    async fn password_is_rotated(&mut self) {
         for node in &mut self.kafka.nodes {
             node.stop().unwrap();
             node.set_users(&[(USER, "rotated")]);
             node.restart().unwrap();
         }
-        self.until_told("the other password").await;
+        self.until_unhealthy("the changed password").await;
         fs::write(self.folder.path().join("password"), "rotated\n").unwrap();
-        self.until_well("with the new password").await;
+        self.until_healthy("with the new password").await;
     }
 
-    async fn nodes_restart_and_move(&mut self) {
+    async fn nodes_restart_at_other_addresses(&mut self) {
         for node in 0..3 {
             self.kafka.nodes[node].stop().unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
             self.kafka.nodes[node].move_away().unwrap();
             self.kafka.nodes[node].restart().unwrap();
-            self.until_well(&format!("with node {node} at another address")).await;
+            self.until_healthy(&format!("with node {node} at another address")).await;
         }
     }
 
-    async fn partitions_have_no_leader(&mut self) {
-        let hear = |site: &Self| site.health().iter().filter(|(_, well, _)| !*well).count();
+    async fn partitions_lose_their_leader(&mut self) {
+        let unhealthy = |site: &Self| site.health().iter().filter(|(_, well, _)| !*well).count();
         self.kafka.nodes[1].kill();
-        self.until("partitions without a leader are told", |site| hear(site) >= 1).await;
+        self.until("partitions without a leader are reported", |site| unhealthy(site) >= 1).await;
         println!("{:?}", self.health());
         self.kafka.nodes[1].restart().unwrap();
-        self.until_well("with all leaders").await;
+        self.until_healthy("with all leaders").await;
     }
 
-    async fn the_topic_is_recreated(&mut self) {
+    async fn topic_is_recreated(&mut self) {
         let topic = format!("{PREFIX}.frames.v1");
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &self.inner).create().unwrap();
         admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
         let new = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
         let begun = Instant::now();
-        // A topic that was deleted is gone a moment later; or the worker has created it again.
+        // A deleted topic disappears a moment later, unless the worker has created it again.
         loop {
             let results = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
             match &results[0] {
@@ -244,7 +246,7 @@ impl Site {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        self.until_well("with another topic").await;
+        self.until_healthy("with the recreated topic").await;
     }
 }
 
@@ -271,19 +273,19 @@ async fn follow(settings: KafkaSettings, read: Arc<Mutex<Read>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_passes_ends_a_process_or_costs_a_record_or_the_order() {
+async fn no_record_is_lost_or_reordered_by_operations_on_the_cluster() {
     let mut site = Site::start().await;
-    site.until_well("at the beginning").await;
-    site.nodes_restart_and_move().await;
-    site.rights_are_taken_away_and_given_back().await;
-    site.the_password_is_rotated().await;
-    site.partitions_have_no_leader().await;
+    site.until_healthy("at the start").await;
+    site.nodes_restart_at_other_addresses().await;
+    site.permissions_are_revoked_and_granted().await;
+    site.password_is_rotated().await;
+    site.partitions_lose_their_leader().await;
     {
         let read = site.read.lock().unwrap();
         assert!(read.disorder.is_empty() && read.missing.is_empty(), "{read:?}\n{}", site.log());
     }
-    // What the topic held that is deleted is gone, and no more.
-    site.the_topic_is_recreated().await;
+    // Only the records of the deleted topic are lost.
+    site.topic_is_recreated().await;
     site.running.signal("INT").unwrap();
     let Site { running, monitor, adas, read, .. } = site;
     let ended = running.finish(PATIENCE).unwrap();

@@ -18,7 +18,7 @@ fn run(lines: &str) -> Ended {
 }
 
 #[test]
-fn the_clip_is_delivered_whole_and_the_run_ends_by_itself() {
+fn all_frames_of_the_clip_are_delivered_and_the_run_ends() {
     let ended = run(&format!("[[camera]]\nid = \"clip\"\nuri = {:?}", clip()));
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let camera = &ended.summary.cameras["clip"];
@@ -32,7 +32,7 @@ fn the_clip_is_delivered_whole_and_the_run_ends_by_itself() {
 }
 
 #[test]
-fn a_corrupt_and_a_missing_file_among_twenty_cost_only_themselves() {
+fn corrupt_and_missing_files_do_not_affect_the_other_cameras() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.mp4");
     write_mp4(&whole, 50, true).unwrap();
@@ -61,7 +61,7 @@ fn a_corrupt_and_a_missing_file_among_twenty_cost_only_themselves() {
 }
 
 #[test]
-fn a_file_cut_off_in_the_middle_gives_what_there_is_and_fails_the_run() {
+fn a_truncated_file_delivers_its_frames_and_fails_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("half.avi");
     let bytes = fs::read(clip()).unwrap();
@@ -79,14 +79,14 @@ fn a_file_cut_off_in_the_middle_gives_what_there_is_and_fails_the_run() {
 }
 
 #[tokio::test]
-async fn a_detectors_boxes_lie_in_the_source_and_in_the_cameras_region_and_are_classified() {
+async fn detections_are_filtered_by_region_and_classified() {
     let clip = clip();
     let folder = tempfile::tempdir().unwrap();
     let small = folder.path().join("small.mp4");
     write_mp4(&small, 20, true).unwrap();
     let lines = format!(
         "drain_s = 600\n[classify]\narch = \"resnet18\"\nweights = \"random:3\"\ninput = \"64x64\"\n\
-         [infer]\nevery = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
+         [infer]\ninterval = 5\n[[camera]]\nid = \"small\"\nuri = {small:?}\n[[camera]]\nid = \"clip\"\nuri = {clip:?}\n\
          loop = true\nregions = [[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]]"
     );
     let mut running = Running::start_with(DETECTOR, &lines).unwrap();
@@ -94,7 +94,7 @@ async fn a_detectors_boxes_lie_in_the_source_and_in_the_cameras_region_and_are_c
     let mut records = Records::open(&embedded(&address)).await.unwrap();
     let (mut seen, mut classified) = (0, 0);
     while seen < 50 {
-        // What is true of every record's boxes is checked as it is read.
+        // The invariants of the boxes are checked for each record that is read.
         let frame = records.frame(PATIENCE).await.unwrap();
         assert_eq!(frame.seq % 5, 0);
         assert_eq!(frame.classifier.as_ref().map(|second| second.arch.as_str()), Some("resnet18"));

@@ -1,4 +1,4 @@
-//! `lookout run` onto a real Apache Kafka that dies in mid-run.
+//! `lookout run` with a real Apache Kafka that is killed during the run.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -17,13 +17,13 @@ use lookout_tests::{
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[tokio::test]
-async fn kafka_killed_for_ten_seconds_costs_no_record_of_a_file_and_doubles_none() {
+async fn no_record_of_a_file_is_lost_or_duplicated_when_kafka_is_killed() {
     let mut kafka = KafkaServer::start().unwrap();
     let brokers = kafka.bootstrap();
-    // Few frames under way at a time, so that most are still to come when it dies.
+    // Few frames in flight, so that most are still to be published when Kafka is killed.
     let lines = format!(
         "[kafka]\nbrokers = \"{brokers}\"\ntopic_prefix = \"outage\"\npartitions = 3\nreplication = 1\n\
-         [[camera]]\nid = \"clip\"\nuri = {:?}\nwindow = 32",
+         [[camera]]\nid = \"clip\"\nuri = {:?}\nmax_in_flight = 32",
         clip()
     );
     let mut running = Running::start(&lines).unwrap();
@@ -50,7 +50,7 @@ async fn kafka_killed_for_ten_seconds_costs_no_record_of_a_file_and_doubles_none
     ended.summary.check().unwrap();
     assert_eq!(ended.summary.cameras["clip"].delivered, CLIP_FRAMES);
 
-    // Read anew, from what Kafka has: every frame once and in order.
+    // A new reader finds every frame in Kafka, once and in order.
     let mut anew = Records::open(&kafka.settings("outage")).await.unwrap();
     let mut kept = Vec::new();
     while let Ok(frame) = anew.frame(Duration::from_secs(3)).await {
@@ -61,10 +61,10 @@ async fn kafka_killed_for_ten_seconds_costs_no_record_of_a_file_and_doubles_none
     assert!(sessions.values().all(|seqs| seqs.iter().copied().eq(0..CLIP_FRAMES)), "{sessions:?}");
     assert!(kept.iter().all(|frame| frame.clock == Clock::File && frame.dropped_before == BTreeMap::new()));
 
-    tail_reads_it_too(&brokers);
+    tail_reads_all_records(&brokers);
 }
 
-fn tail_reads_it_too(brokers: &str) {
+fn tail_reads_all_records(brokers: &str) {
     let output = run(&["tail", "--brokers", brokers, "--topic-prefix", "outage", "--until-end"]).unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();

@@ -12,9 +12,9 @@ use lookout_tests::{
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The process's own waits are part of what is measured here, so nothing here is faster than in life.
+/// The worker's own backoff is part of what this test measures, so its times are those of production.
 #[tokio::test]
-async fn a_camera_cut_twice_for_three_seconds_flows_again() {
+async fn frames_flow_again_after_two_outages_of_three_seconds() {
     let file = Some(clip());
     let mut server = RtspServer::start(RtspSettings { file, ..RtspSettings::default() }).unwrap();
     let mut running = Running::start(&format!("[[camera]]\nid = \"cam\"\nuri = {:?}", server.uri())).unwrap();
@@ -22,7 +22,7 @@ async fn a_camera_cut_twice_for_three_seconds_flows_again() {
     let mut records = Records::open(&embedded(&address)).await.unwrap();
     let mut frames = vec![records.frame(PATIENCE).await.unwrap()];
     for _ in 0..2 {
-        // Some way into the stream.
+        // Two seconds into the stream.
         let cut_at = Instant::now() + Duration::from_secs(2);
         while let Ok(frame) = records.frame(cut_at.saturating_duration_since(Instant::now())).await {
             frames.push(frame);
@@ -36,7 +36,7 @@ async fn a_camera_cut_twice_for_three_seconds_flows_again() {
         server.restart().unwrap();
         let back = records.frame_where(PATIENCE, |frame| frame.session != session).await;
         let back = back.unwrap();
-        println!("flows again {} ms after the camera came back", (Instant::now() - back_at).as_millis());
+        println!("frames flow {} ms after the restart", (Instant::now() - back_at).as_millis());
         assert_eq!(back.source, Size { width: 768, height: 576 });
         frames.push(back);
     }
@@ -59,7 +59,7 @@ async fn a_camera_cut_twice_for_three_seconds_flows_again() {
 }
 
 #[tokio::test]
-async fn silence_and_another_resolution_are_followed_and_sender_reports_date_the_frames() {
+async fn handles_stalls_and_changes_of_resolution_and_dates_frames_by_rtcp() {
     let server = RtspServer::start(RtspSettings::default()).unwrap();
     let camera = format!("[[camera]]\nid = \"cam\"\nuri = {:?}\nstall_timeout_ms = 1000", server.uri());
     let mut running = Running::start(&camera).unwrap();
@@ -84,7 +84,7 @@ async fn silence_and_another_resolution_are_followed_and_sender_reports_date_the
 }
 
 #[tokio::test]
-async fn a_password_is_in_no_log_record_or_metric() {
+async fn passwords_appear_in_no_log_record_or_metric() {
     let login = Some(("viewer".to_owned(), "r1ght-pass".to_owned()));
     let server = RtspServer::start(RtspSettings { login, ..RtspSettings::default() }).unwrap();
     let good = server.uri_with_login("viewer", "r1ght-pass");
@@ -102,19 +102,19 @@ async fn a_password_is_in_no_log_record_or_metric() {
     assert!(ready.contains("\"flowing\":1") && ready.contains("bad"), "{ready}");
     let (_, metrics) = running.page("/metrics").unwrap();
     assert!(metrics.contains("lookout_camera_status{camera=\"good\",status=\"running\"} 1"), "{metrics}");
-    let mut said = format!("{:?}", records.frame(PATIENCE).await.unwrap());
-    said += &format!("{:?}{ready}{metrics}", records.statuses);
+    let mut texts = format!("{:?}", records.frame(PATIENCE).await.unwrap());
+    texts += &format!("{:?}{ready}{metrics}", records.statuses);
     running.signal("INT").unwrap();
     let ended = running.finish(PATIENCE).unwrap();
-    // The log at its most talkative level is held by ingest's own tests.
-    said += &ended.log;
+    // Ingest's own tests cover the log at its most verbose level.
+    texts += &ended.log;
     for secret in ["r1ght-pass", "wr0ng-pass"] {
-        assert!(!said.contains(secret), "{said}");
+        assert!(!texts.contains(secret), "{texts}");
     }
 }
 
 #[tokio::test]
-async fn a_detectors_boxes_lie_in_an_rtsp_cameras_frames() {
+async fn detections_are_inside_an_rtsp_cameras_frames() {
     let file = Some(clip());
     let server = RtspServer::start(RtspSettings { file, ..RtspSettings::default() }).unwrap();
     let camera = format!("[[camera]]\nid = \"cam\"\nuri = {:?}", server.uri());
@@ -123,7 +123,7 @@ async fn a_detectors_boxes_lie_in_an_rtsp_cameras_frames() {
     let mut records = Records::open(&embedded(&address)).await.unwrap();
     let mut boxes = 0;
     for _ in 0..30 {
-        // What is true of every record's boxes is checked as it is read.
+        // The invariants of the boxes are checked for each record that is read.
         let frame = records.frame(PATIENCE).await.unwrap();
         assert_eq!(frame.source, Size { width: 768, height: 576 });
         boxes += frame.detections.len();

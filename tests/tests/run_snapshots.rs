@@ -1,4 +1,4 @@
-//! `lookout run` with `[snapshots]`, and what those who read them see.
+//! `lookout run` with `[snapshots]`, and the snapshots that consumers receive.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A classifier that sees the middle of the picture only.
+/// A classifier whose input is a center crop of the frame.
 const CROPPED: &str = "name = \"test\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\ninput = \"64x64\"\n\
                        resize_mode = \"center-crop\"\n";
 
@@ -55,7 +55,7 @@ fn decoded(snapshot: &SnapshotRecord) -> RgbImage {
     picture
 }
 
-/// The corners of [`write_quarters`], just inside.
+/// Checks the colors just inside the corners of a frame of [`write_quarters`].
 fn assert_whole_frame(picture: &RgbImage) {
     let (right, below) = (picture.width() - 5, picture.height() - 5);
     for ((x, y), wanted) in [
@@ -77,11 +77,11 @@ fn video(folder: &Path, size: Size) -> String {
 }
 
 #[tokio::test]
-async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
+async fn snapshots_show_their_frames_with_the_same_detections() {
     let folder = tempfile::tempdir().unwrap();
     let (wide, high) = (Size { width: 640, height: 360 }, Size { width: 240, height: 480 });
     let lines = format!(
-        "drain_s = 600\n[infer]\nevery = 5\n[snapshots]\ninterval_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
+        "drain_s = 600\n[infer]\ninterval = 5\n[snapshots]\ninterval_ms = 400\n[[camera]]\nid = \"wide\"\nuri = {}\nloop = true\n\
          [[camera]]\nid = \"high\"\nuri = {}\nloop = true",
         video(folder.path(), wide),
         video(folder.path(), high)
@@ -97,7 +97,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
         let (source, size) = if snapshot.camera.as_str() == "wide" {
             (wide, Size { width: 320, height: 180 })
         } else {
-            // It is no wider than was asked for, so it is as it came.
+            // The frame is not wider than the limit, so it is not scaled.
             (high, high)
         };
         assert_eq!((snapshot.source, snapshot.image), (source, size));
@@ -114,7 +114,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
         detections += snapshot.detections.len();
         seen.entry(snapshot.camera.to_string()).or_default().push(snapshot);
     }
-    assert!(detections > 0, "nothing was seen in any");
+    assert!(detections > 0, "no snapshot has a detection");
     for snapshots in seen.values() {
         for pair in snapshots.windows(2) {
             let apart = pair[1].captured_at.ms_since(pair[0].captured_at);
@@ -124,7 +124,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
     let (_, page) = running.page("/metrics").unwrap();
     let published = page.lines().find_map(|line| line.strip_prefix("lookout_snapshots_published_total "));
     assert!(published.unwrap().parse::<u64>().unwrap() >= 6, "{page}");
-    // It would wait long for a broker that has gone.
+    // A consumer would wait long for a broker that has stopped.
     drop(snapshots);
     running.signal("INT").unwrap();
     let ended = running.finish(PATIENCE).unwrap();
@@ -133,7 +133,7 @@ async fn a_snapshot_is_its_frame_as_a_picture_with_what_was_seen_in_it() {
 }
 
 #[tokio::test]
-async fn also_a_network_that_sees_the_middle_only_has_pictures_of_the_whole_frame() {
+async fn snapshots_show_the_whole_frame_despite_a_center_crop() {
     let folder = tempfile::tempdir().unwrap();
     let video = video(folder.path(), Size { width: 640, height: 360 });
     let lines = format!("[snapshots]\nwidth = 128\n[[camera]]\nid = \"wide\"\nuri = {video}\nloop = true");
@@ -146,9 +146,9 @@ async fn also_a_network_that_sees_the_middle_only_has_pictures_of_the_whole_fram
     running.finish(PATIENCE).unwrap().summary.check().unwrap();
 }
 
-/// Snapshots every tenth of a second of four cameras, and a run that nothing is missing of.
+/// Takes a snapshot per camera every 100 ms, in a run where no frame may be missing.
 #[test]
-fn many_snapshots_cost_no_frame_of_a_file() {
+fn many_snapshots_lose_no_frame_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let video = video(folder.path(), Size { width: 640, height: 360 });
     let mut lines = "[snapshots]\ninterval_ms = 100\nwidth = 640\nquality = 100\n".to_owned();

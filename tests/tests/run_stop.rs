@@ -1,4 +1,4 @@
-//! How a `lookout run` is watched and stopped.
+//! Health, metrics and shutdown of `lookout run`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ fn ready(running: &mut Running) -> String {
     running.until("frames flow", PATIENCE, flows).unwrap().1
 }
 
-/// The metrics in the table of docs/operating.md, without the one that a worker tells only after a fault; a counter's
-/// type line lacks the `_total` of its samples.
+/// Returns the metrics in the table of docs/operating.md, without the one that a worker has only after a
+/// fault. A counter's type line lacks the `_total` of its samples.
 fn documented_metrics() -> Vec<&'static str> {
     let rows = include_str!("../../docs/operating.md").lines().filter(|line| line.starts_with("| `lookout_"));
     let names = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`'));
@@ -28,7 +28,7 @@ fn documented_metrics() -> Vec<&'static str> {
 }
 
 #[test]
-fn its_pages_tell_how_it_is_and_a_signal_brings_every_frame_home() {
+fn serves_health_and_metrics_and_drains_at_a_signal() {
     for signal in ["INT", "TERM"] {
         let mut running = looped("");
         assert_eq!(
@@ -54,7 +54,7 @@ fn its_pages_tell_how_it_is_and_a_signal_brings_every_frame_home() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_a_broker_that_is_not_there() {
+fn a_second_signal_ends_the_drain() {
     let mut running = looped("drain_s = 3600\n[kafka]\nbrokers = \"127.0.0.1:1\"");
     let held_up = |running: &Running| {
         let (_, metrics) = running.page("/metrics")?;
@@ -71,6 +71,6 @@ fn a_second_signal_does_not_wait_for_a_broker_that_is_not_there() {
     ended.summary.check().unwrap();
     let clip = &ended.summary.cameras["clip"];
     assert_eq!((clip.delivered, clip.expired["shutdown"]), (0, 256), "{clip:?}");
-    // Frames of a file were lost.
+    // The exit code is 1 because frames of a file were lost.
     assert_eq!(ended.code, Some(1), "{}", ended.log);
 }

@@ -1,4 +1,4 @@
-//! Simulated cameras by RTSP, as a worker sees them: what it says of time is held against when they showed what.
+//! Simulated RTSP cameras and a worker: capture times in records are compared with the ground truth.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// `lookout sim serve`; killed with this guard.
+/// A running `lookout sim serve`; killed when it is dropped.
 struct Farm {
     child: Child,
     uris: Vec<String>,
@@ -50,7 +50,7 @@ impl Drop for Farm {
     }
 }
 
-/// When each camera showed a frame.
+/// Returns the times at which each camera showed a frame.
 fn shown(truth: &Path) -> BTreeMap<String, Vec<Timestamp>> {
     let mut shown: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
     for line in fs::read_to_string(truth).unwrap().lines() {
@@ -62,7 +62,7 @@ fn shown(truth: &Path) -> BTreeMap<String, Vec<Timestamp>> {
 }
 
 #[tokio::test]
-async fn records_say_when_the_frames_were_shown_and_a_silent_camera_hurts_no_other() {
+async fn capture_times_match_the_ground_truth_and_a_silent_camera_affects_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let truth = folder.path().join("truth.jsonl");
     let silent = ["--fault", "2:silence@12+6", "--ground-truth", truth.to_str().unwrap()];
@@ -95,19 +95,19 @@ async fn records_say_when_the_frames_were_shown_and_a_silent_camera_hurts_no_oth
     assert!(off.len() > 100, "{} of {} frames are dated by the cameras", off.len(), frames.len());
     let (half, most) = (off[off.len() / 2], off[off.len() * 95 / 100]);
     println!("{} frames dated by RTCP, off by {half} ms (median), {most} ms (95 %)", off.len());
-    // 0 and 16 ms on two cores of an EPYC that do little else; a busy machine shows a frame later than it says.
+    // 0 and 16 ms on two cores of an EPYC with little other load; on a busy machine, frames are shown late.
     assert!(half.abs() <= 50 && most.abs() < 250, "{half} {most}");
 
-    // The first frames, which come before the first sender report, may be a session of their own.
+    // The frames before the first sender report may form a session of their own.
     frames.retain(|frame| frame.clock == Clock::Rtcp);
     let sessions = by_session(&frames);
     let of = |camera: &str| sessions.keys().filter(|(id, _)| id == camera).count();
-    assert_eq!((of("camera-1"), of("camera-3")), (1, 1), "the others go on: {}", ended.log);
-    assert!(of("camera-2") > 1, "the silent one was connected anew");
+    assert_eq!((of("camera-1"), of("camera-3")), (1, 1), "the others keep their session: {}", ended.log);
+    assert!(of("camera-2") > 1, "the silent camera was reconnected");
 }
 
 #[test]
-fn a_video_and_its_truth_have_the_same_frames() {
+fn a_video_has_the_frames_of_its_ground_truth() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("drive.mp4");
     let made = run(&[
@@ -131,7 +131,7 @@ fn a_video_and_its_truth_have_the_same_frames() {
 }
 
 #[test]
-fn what_is_typed_wrong_is_said_and_starts_nothing() {
+fn invalid_arguments_are_reported_before_anything_starts() {
     for (args, part) in [
         (&["sim", "serve", "--size", "321x180"][..], "--size"),
         (&["sim", "serve", "--fault", "9:silence@1+1"], "no camera 9"),
@@ -140,8 +140,8 @@ fn what_is_typed_wrong_is_said_and_starts_nothing() {
         (&["sim", "video", "x.mp4", "--fps", "0"], "1 to 60"),
     ] {
         let output = run(args).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(part), "{args:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(part), "{args:?}: {stderr}");
     }
 }

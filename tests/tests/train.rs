@@ -1,5 +1,5 @@
-//! `lookout sim dataset`, `lookout train`, `lookout eval` and `lookout infer` after one another, as somebody would
-//! who makes a detector of their own.
+//! Runs `lookout sim dataset`, `lookout train`, `lookout eval` and `lookout infer` in sequence, as a user
+//! does who trains a detector.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use std::{
 use lookout_tests::program::{lookout, run};
 use serde_json::Value;
 
-/// A detector from nothing, on a few small pictures.
+/// A detector trained from random weights, on a few small images.
 const RECIPE: &str = r#"
 name = "small"
 output = "run"
@@ -55,7 +55,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// What is told of each step, without what the clock says.
+/// Returns the loss of each step.
 fn losses(folder: &Path) -> Vec<(u64, f64)> {
     let lines = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -63,7 +63,7 @@ fn losses(folder: &Path) -> Vec<(u64, f64)> {
 }
 
 #[test]
-fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
+fn a_detector_can_be_trained_resumed_evaluated_and_used() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let pictures = folder.join("pictures");
@@ -73,9 +73,9 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
 
     let checked = done(&["train", text(&recipe), "--check"]);
     assert!(String::from_utf8_lossy(&checked.stderr).contains("images: 9"), "{checked:?}");
-    assert!(!folder.join("run").exists(), "nothing is begun");
+    assert!(!folder.join("run").exists(), "`--check` starts no run");
 
-    // One that nobody stops, and one that is killed in its second epoch.
+    // One run to the end, and one that is killed in its second epoch and resumed.
     done(&["train", text(&recipe)]);
     let whole = folder.join("whole");
     fs::rename(folder.join("run"), &whole).unwrap();
@@ -85,26 +85,26 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().starts_with("step 5/9")), "it trains");
+    assert!(lines.any(|line| line.unwrap().starts_with("step 5/9")), "it did not reach step 5");
     child.kill().unwrap();
     child.wait().unwrap();
     done(&["train", text(&recipe)]);
     let run_folder = folder.join("run");
-    assert_eq!(losses(&run_folder), losses(&whole), "the same numbers as without the kill");
+    assert_eq!(losses(&run_folder), losses(&whole), "the losses differ from those of the uninterrupted run");
     assert_eq!(losses(&whole).len(), 9);
     for name in ["best.safetensors", "last.safetensors", "curves.png", "labels.txt"] {
         assert!(run_folder.join(name).is_file(), "{name}");
     }
 
-    // A recipe that says something else is another run.
+    // A recipe with another setting is another run.
     let other = folder.join("other.toml");
     fs::write(&other, RECIPE.replace("lr = 0.0005", "lr = 0.001")).unwrap();
     let refused = run(&["train", text(&other)]).unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
     assert!(
-        said.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && said.contains("--restart"),
-        "{said}"
+        stderr.contains("`optimizer.lr` was 0.0005 and is 0.001 now") && stderr.contains("--restart"),
+        "{stderr}"
     );
 
     let small = folder.join("small.safetensors");
@@ -148,7 +148,7 @@ fn a_detector_is_trained_killed_gone_on_with_measured_and_used() {
 }
 
 #[test]
-fn what_is_wrong_with_a_recipe_or_its_data_is_said_before_anything_is_begun() {
+fn errors_of_a_recipe_or_its_data_are_reported_before_the_run_starts() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("wrong.toml");
     for (good, bad, part) in [
@@ -158,9 +158,9 @@ fn what_is_wrong_with_a_recipe_or_its_data_is_said_before_anything_is_begun() {
     ] {
         fs::write(&recipe, RECIPE.replacen(good, bad, 1)).unwrap();
         let output = run(&["train", text(&recipe)]).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(part), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(part), "{stderr}");
         assert!(!folder.path().join("run").exists());
     }
     for (args, part) in [
@@ -169,8 +169,8 @@ fn what_is_wrong_with_a_recipe_or_its_data_is_said_before_anything_is_begun() {
         (&["eval", "--end-to-end", "--arch", "resnet50"], "measures detectors"),
     ] {
         let output = run(args).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(part), "{args:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(part), "{args:?}: {stderr}");
     }
 }

@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-batch`, in one program that is linked once.
+//! The integration tests of `lookout-batch`, in one binary that is linked once.
 
 mod batcher;
 mod overload;

@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_stream_without_gaps_is_not_changed() {
         let whole = stream(VIDEO, (0..200).map(|i| i % 16));
-        // The sizes that are not multiples of a packet split headers.
+        // Chunk sizes that are not multiples of a packet split packet headers.
         for chunk in [PACKET, PACKET + 1, PACKET + 2, PACKET + 3, 50 * PACKET, 4_096, 1_000] {
             let mut data = whole.clone();
             let mut repair = Repair::default();

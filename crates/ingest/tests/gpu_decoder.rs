@@ -1,10 +1,10 @@
-//! Cameras whose GPU decoder fails, with an element in the place of nvcodec's.
+//! Cameras whose GPU decoder fails, tested with a fake element in place of nvcodec's.
 //!
-//! The element is registered in this process only, under a name such as nvcodec's decoders have.
+//! The element is registered in this process only, under a name like those of nvcodec's decoders.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "files/common.rs"]
-#[expect(dead_code, reason = "it is shared with the tests of files")]
+#[expect(dead_code, reason = "the tests of files use the rest")]
 mod common;
 
 use std::{
@@ -23,27 +23,27 @@ use lookout_stage::SourceEnd;
 const NAME: &str = "nvh264testdec";
 const FRAMES: usize = 30;
 
-/// What the decoder does.
+/// The behavior of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mood {
     Works,
     /// It cannot open the device.
     DoesNotStart,
-    /// As nvcodec's decoders do without a free session.
+    /// Returns an error, as nvcodec's decoders do without a free session.
     ReturnsError,
     PostsError,
     GivesNoFrame,
-    /// After this many frames.
+    /// Returns an error after this many frames.
     ReturnsErrorAfter(usize),
 }
 
 #[derive(Debug)]
 struct Lab {
     mood: Mood,
-    /// Decoders that were started, or should have been.
+    /// Number of decoders that were started or failed to start.
     started: usize,
     frames: usize,
-    /// The decoder was allowed GPU memory.
+    /// Whether the decoder was allowed to output GPU memory.
     had_gpu_memory: bool,
 }
 
@@ -151,7 +151,7 @@ mod imp {
             let side = |name| coded.get::<i32>(name).unwrap();
             let (width, height) = (side("width"), side("height"));
             self.size.store((width * height * 3 / 2) as usize, SeqCst);
-            // As nvcodec's decoders choose: GPU memory where it is allowed.
+            // Like nvcodec's decoders, it chooses GPU memory if that is allowed.
             let allowed = self.src.allowed_caps().unwrap();
             let has_gpu_memory = allowed.to_string().contains("CUDAMemory");
             lab().had_gpu_memory |= has_gpu_memory;
@@ -191,7 +191,7 @@ glib::wrapper! {
     pub(crate) struct TestDecoder(ObjectSubclass<imp::TestDecoder>) @extends gst::Element, gst::Object;
 }
 
-/// How a file was decoded.
+/// The result of reading a file.
 #[derive(Debug)]
 struct Decoded {
     seen: common::Seen,
@@ -199,14 +199,15 @@ struct Decoded {
     fallbacks: usize,
 }
 
-/// Reads a file that `encoder` writes, while the GPU decoder is in this `mood`.
+/// Reads a file that `encoder` writes, while the GPU decoder has the behavior `mood`.
 fn decode(mood: Mood, encoder: &str, more: &str) -> Decoded {
     static REGISTER: Once = Once::new();
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     lookout_ingest::init().unwrap();
     REGISTER.call_once(|| {
-        // Below the CPU decoders' rank, since the order must not come from it; a machine with a GPU has another.
+        // Below the rank of the CPU decoders, because the choice must not depend on it. On a machine with a
+        // GPU, the rank is higher.
         let has_gpu = gst::ElementFactory::find("nvh264dec").is_some();
         let rank = if has_gpu { gst::Rank::PRIMARY + 100 } else { gst::Rank::MARGINAL };
         gst::Element::register(None, NAME, rank, TestDecoder::static_type()).unwrap();

@@ -96,7 +96,8 @@ fn score_threshold_gives_true_and_false_positives_and_misses() {
     let found = |x, score| FoundObject { class_id: 1, bbox: at(x), score };
     evaluation.add(
         &[object(0.0, false), object(50.0, false), object(100.0, true)],
-        // The second is a duplicate. The third matches the ignored object, and the fourth matches it a second time.
+        // The second is a duplicate. The third matches the ignored object, and the fourth matches it a second
+        // time.
         &[found(0.0, 0.9), found(1.0, 0.8), found(100.0, 0.7), found(101.0, 0.6), found(50.0, 0.3)],
     );
     let counts = &evaluation.counts(0.5)[0];
@@ -137,7 +138,7 @@ fn a_picture() -> impl Strategy<Value = Shown> {
     })
 }
 
-fn told(pictures: &[Shown], ignored: IgnoredAre) -> [Option<f64>; 12] {
+fn metrics(pictures: &[Shown], ignored: IgnoredAre) -> [Option<f64>; 12] {
     let mut evaluation = evaluation(3, ignored);
     for (truth, found) in pictures {
         evaluation.add(truth, found);
@@ -166,7 +167,7 @@ proptest! {
     fn perfect_detections_have_ap_1(
         truths in prop::collection::vec(prop::collection::vec(an_object(), 0..8), 1..6), ignored in an_ignored_kind()
     ) {
-        // Ignored objects are left out: one may match a good detection of another object that lies in it.
+        // Without ignored objects: one could match a detection of another object that lies inside it.
         let picture = |truth: Vec<ObjectTarget>| {
             let found = |object: &ObjectTarget| FoundObject { class_id: object.class_id, bbox: object.bbox, score: 0.9 };
             let truth: Vec<ObjectTarget> = truth.into_iter().filter(|object| !object.ignore).collect();
@@ -174,9 +175,9 @@ proptest! {
             (truth, found)
         };
         let pictures: Vec<Shown> = truths.into_iter().map(picture).collect();
-        let told = told(&pictures, ignored);
+        let metrics = metrics(&pictures, ignored);
         let any = pictures.iter().any(|(truth, _)| !truth.is_empty());
-        for number in [told[0], told[1], told[2], told[8]] {
+        for number in [metrics[0], metrics[1], metrics[2], metrics[8]] {
             prop_assert_eq!(number.map(|number| (number * 1e9).round()), any.then_some(1e9));
         }
     }
@@ -186,31 +187,31 @@ proptest! {
         mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
         apart(&mut pictures);
-        let forward = told(&pictures, ignored);
+        let forward = metrics(&pictures, ignored);
         pictures.reverse();
         pictures.iter_mut().for_each(|(_, found)| found.reverse());
-        prop_assert_eq!(forward, told(&pictures, ignored));
+        prop_assert_eq!(forward, metrics(&pictures, ignored));
     }
 
     #[test]
     fn metrics_are_in_range_and_fall_with_stricter_iou(
         pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
-        let told = told(&pictures, ignored);
-        prop_assert!(told.iter().flatten().all(|number| (0.0..=1.0).contains(number)), "{told:?}");
-        prop_assert!(told[6] <= told[7] && told[7] <= told[8], "{told:?}");
+        let metrics = metrics(&pictures, ignored);
+        prop_assert!(metrics.iter().flatten().all(|number| (0.0..=1.0).contains(number)), "{metrics:?}");
+        prop_assert!(metrics[6] <= metrics[7] && metrics[7] <= metrics[8], "{metrics:?}");
     }
 
     #[test]
     fn extra_detections_never_raise_ap(
         mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
     ) {
-        let before = told(&pictures, ignored)[0];
+        let before = metrics(&pictures, ignored)[0];
         for (_, found) in &mut pictures {
             for class_id in 1..4 {
                 found.push(FoundObject { class_id, bbox: bbox([900.0, 900.0, 20.0, 20.0]), score: 1.0 });
             }
         }
-        prop_assert!(told(&pictures, ignored)[0] <= before);
+        prop_assert!(metrics(&pictures, ignored)[0] <= before);
     }
 }

@@ -1,4 +1,4 @@
-//! A detector from its settings to findings in a camera's picture.
+//! Detectors from their settings to the detections in a camera's frame.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +23,7 @@ fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
         .unwrap()
 }
 
-/// Coarse patches of color.
+/// Returns an image of coarse colored patches.
 fn picture(size: Size) -> Pixels {
     let byte = |i: u32| (i / 3 % size.width / 24 * 71 + i / 3 / size.width / 24 * 97 + i % 3 * 50) as u8;
     Pixels::new(size, (0..size.width * size.height * 3).map(byte).collect::<Vec<_>>()).unwrap()
@@ -31,7 +31,7 @@ fn picture(size: Size) -> Pixels {
 
 #[test]
 fn boxes_are_inside_the_source_with_area_and_label() {
-    // Sides of the input that 32 does not divide.
+    // Sides that are not multiples of 32.
     let (input, source) = (Size { width: 200, height: 120 }, Size { width: 1280, height: 960 });
     let settings =
         ModelSettings { input: Some(input), score_threshold: Some(0.05), ..ModelSettings::named("", "") };
@@ -56,7 +56,7 @@ fn boxes_are_inside_the_source_with_area_and_label() {
         }
         assert!(loaded.detector.detect(&[]).unwrap().findings.is_empty());
 
-        // Of the left half only, and of one class.
+        // Only detections of one class in the left half.
         let corners = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]];
         let label = findings[0].detections[0].label.clone();
         let keep = Keep { regions: vec![Region::new(corners.to_vec()).unwrap()], classes: vec![label] };
@@ -74,7 +74,7 @@ fn detector_has_its_default_input() {
     assert_eq!(loaded.input, Size { width: 640, height: 384 });
 }
 
-/// The names of before torchvision 0.13.
+/// Returns the tensor's name in torchvision before version 0.13.
 fn old_name(name: &str) -> String {
     let renamed = |part: &str| {
         let (before, after) = name.split_once(part)?;

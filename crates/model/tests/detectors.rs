@@ -1,5 +1,5 @@
-//! The detectors against torchvision's, on weights made of a seed: `goldens/make_detectors.py` says how the
-//! goldens came to be, and what each scene changes in the network before.
+//! The detectors compared with torchvision's, with weights from a seed. `goldens/make_detectors.py` generates
+//! the goldens and describes how each scene changes the network.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 const SEED: u64 = 7;
 const CLASSES: i64 = 5;
-/// Of a head's outputs, every so many rows are in the goldens.
+/// The goldens have every 7th row of a head's outputs.
 const KEPT: i64 = 7;
 
 #[test]
@@ -38,7 +38,7 @@ fn faster_rcnn_v2() {
     Case::new("fasterrcnn_resnet50_fpn_v2").agrees();
 }
 
-/// A detector and what torchvision's says.
+/// A detector and torchvision's results.
 struct Case {
     arch: &'static str,
     goldens: BTreeMap<String, Tensor>,
@@ -99,7 +99,7 @@ impl Case {
         let changed = Changed(network.tensors());
         tch::no_grad(|| {
             if self.is_dense() {
-                // Fewer classes have fewer chances than the 91 that the bias is made for.
+                // Five classes produce fewer detections than the 91 for which the bias is chosen.
                 changed.add(CLASS_BIAS, .., 3.0, CLASSES);
             }
             change(&changed);
@@ -142,7 +142,7 @@ impl Case {
         }
     }
 
-    /// Within 1e-4 of the largest number of each output.
+    /// Compares the outputs of the heads: within 1e-4 of the largest value of each output.
     fn heads_agree(&self, net: &PreparedDetector) {
         let outputs = net.forward(&self.x, [128, 160]);
         let mut compared = 0;
@@ -153,7 +153,7 @@ impl Case {
             let every = Tensor::arange_start_step(0, rows.size()[0], KEPT, (Kind::Int64, Device::Cpu));
             let rows = rows.index_select(0, &every);
             assert_eq!(rows.size(), golden.size(), "{name}");
-            // Of two proposals that are as good, either may come first.
+            // Proposals with equal scores may be in another order.
             let far =
                 (&rows - golden).abs().amax([1], false).gt(1e-4 * most).sum(Kind::Int64).int64_value(&[]);
             let may = if ["class_logits", "box_regression"].contains(&name) { 4 } else { 0 };
@@ -172,7 +172,7 @@ impl Case {
         );
     }
 
-    /// The same boxes in the same order, but for those of equal score.
+    /// Compares the boxes and their order, except for boxes with equal scores.
     fn found_agrees(&self, net: &PreparedDetector, x: &Tensor, scene: &str) {
         let picture = [x.size()[2], x.size()[3]];
         let found = net.read(&net.forward(x, picture), picture);
@@ -193,7 +193,7 @@ impl Case {
                         && found.labels[j] == labels[*golden] as u32
                         && found.boxes[j].iter().zip(boxes[*golden]).all(|(a, b)| (a - b).abs() < 0.05)
                 });
-                // Of the least certain, those that are as certain may be another choice.
+                // Of the detections with the lowest score, ties may be resolved differently.
                 let last = found.len() == net.settings.max_detections
                     && found.scores.last().is_some_and(|last| scores[*golden] - last < 1e-5);
                 assert!(same || last, "{place}: box {i} {:?} is missing", boxes[*golden]);
@@ -205,11 +205,11 @@ impl Case {
 const CLASS_BIAS: &str = "head.classification_head.cls_logits.bias";
 const BOX_BIAS: &str = "head.regression_head.bbox_reg.bias";
 
-/// A network's tensors, to be changed.
+/// A network's tensors, which a scene changes.
 struct Changed(BTreeMap<String, Tensor>);
 
 impl Changed {
-    /// Adds to some of a bias' numbers, seen as rows of `columns`.
+    /// Adds `number` to some columns of a bias, viewed as rows of `columns`.
     fn add(&self, name: &str, of: impl std::ops::RangeBounds<i64>, number: f64, columns: i64) {
         let from = match of.start_bound() {
             std::ops::Bound::Included(from) => *from,
@@ -280,18 +280,18 @@ fn infinite_scores_do_not_panic() {
 fn bf16_error_is_within_its_precision() {
     let target = Target::choose(lookout_config::Device::Cpu, lookout_config::Precision::Auto).unwrap();
     if target == Target::REFERENCE {
-        // Without the processor's help it would take minutes.
+        // Emulated bf16 would take minutes.
         return;
     }
     let x = goldens()["bytes"].to_kind(Kind::Float) / 64.0 - 2.0;
     for (arch, name) in [("retinanet_resnet50_fpn", "cls_logits"), ("fasterrcnn_resnet50_fpn", "objectness")]
     {
-        let said = |target| {
+        let run = |target| {
             let net = detector(Network::from_seed(arch, SEED).unwrap().prepare(target));
             let outputs = net.forward(&x, [128, 160]).named();
             outputs.into_iter().find(|(found, _)| *found == name).unwrap().1.to_kind(Kind::Float)
         };
-        let (fp32, bf16) = (said(Target::REFERENCE), said(target));
+        let (fp32, bf16) = (run(Target::REFERENCE), run(target));
         let off = ((bf16 - &fp32).std(true) / fp32.std(true)).double_value(&[]);
         assert!(off > 0.0 && off < 0.03, "{arch}: {off}");
     }
@@ -310,6 +310,6 @@ fn training_forward_is_differentiable() {
     let tensors = network.tensors();
     let grad = tensors["backbone.body.layer4.0.conv1.weight"].grad();
     assert!(grad.defined() && grad.abs().max().double_value(&[]) > 0.0);
-    // torchvision's first designs leave the backbone's norms as they are.
+    // The first versions of torchvision's detectors freeze the backbone's norms.
     assert!(!tensors["backbone.body.bn1.weight"].requires_grad());
 }

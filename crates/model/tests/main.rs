@@ -1,4 +1,4 @@
-//! The integration tests of `lookout-model`, in one program that is linked once.
+//! The integration tests of `lookout-model`, in one binary that is linked once.
 
 mod detector_at_work;
 mod detectors;

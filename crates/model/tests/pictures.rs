@@ -1,4 +1,5 @@
-//! Image files against Pillow (`pictures/make_pictures.py`): whole, damaged, and turned by their EXIF data.
+//! Image files compared with Pillow (`pictures/make_pictures.py`): intact, damaged, and with an EXIF
+//! orientation.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::PathBuf};
@@ -16,14 +17,14 @@ struct Golden {
     turned: Vec<Turned>,
 }
 
-/// An image, and what is done to its bytes.
+/// An image file and the damage to its bytes.
 #[derive(Debug, Deserialize)]
 struct Damaged {
     file: String,
     cut: Option<usize>,
     at: Option<usize>,
     bytes: Option<String>,
-    /// Whether Pillow reads it.
+    /// Whether Pillow accepts it.
     accepted: bool,
 }
 
@@ -32,7 +33,7 @@ struct Turned {
     file: String,
     orientation: u8,
     size: [u32; 2],
-    /// The colors near the four corners, row by row.
+    /// The colors near the four corners in row-major order.
     corners: [[u8; 3]; 4],
 }
 
@@ -57,7 +58,7 @@ impl Damaged {
         content
     }
 
-    /// Whether bytes in the midst are others.
+    /// Returns whether bytes inside the file were replaced.
     fn is_garbled(&self) -> bool {
         self.at.is_some_and(|at| (at as u64) < fs::metadata(file(&self.file)).unwrap().len())
     }
@@ -75,16 +76,16 @@ fn damaged_images_are_errors_as_in_pillow() {
             let error = read.expect_err(&format!("{case:?}")).to_string();
             assert!(error.contains(&case.file), "{error}");
         } else if case.cut.is_none() && !case.is_garbled() {
-            // Pillow takes a PNG whose last checksum is missing, too.
+            // Pillow also accepts a PNG without its last checksum.
             read.unwrap_or_else(|error| panic!("{case:?}: {error}"));
         }
-        // Pillow takes nearly all of these, as libjpeg does, which only warns of them.
+        // Pillow accepts nearly all of these, because libjpeg only emits warnings.
         if case.is_garbled() && case.file.ends_with(".jpg") {
             of += 1;
             found += usize::from(read_picture(&path, Apply).is_err());
         }
     }
-    assert!(found * 10 >= of * 8, "40 wrong bytes in a JPEG were found in {found} of {of}");
+    assert!(found * 10 >= of * 8, "detected 40 wrong bytes in only {found} of {of} JPEG files");
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn truncated_files_are_found_by_header_and_end() {
         match (picture_header(&path, Apply), case.accepted) {
             (Ok(header), true) => assert_eq!(header.size, Size { width: 120, height: 88 }, "{case:?}"),
             (Err(_), false) => {}
-            // A PNG whose last checksum is missing.
+            // A PNG without its last checksum.
             (Err(_), true) if case.cut.is_some() => {}
             (result, _) => panic!("{case:?}: {result:?}"),
         }
@@ -148,7 +149,7 @@ fn error_describes_a_file_that_is_not_an_image() {
     assert!(read_picture(folder.path(), Apply).unwrap_err().to_string().contains("not a file"));
 }
 
-/// Files that came from cameras and tools have no damage: the checks must not see any.
+/// Files from cameras and tools are not damaged, so the checks must accept them.
 #[test]
 fn images_of_the_repository_pass_the_checks() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -1,4 +1,4 @@
-//! Plain nets beside the residual ones that they are without shortcuts.
+//! Plain networks compared with the residual networks of the same layers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -16,14 +16,14 @@ fn network(arch: &str) -> Network {
     network
 }
 
-/// What a network at work says of two small pictures, `[2, CLASSES]`.
+/// Returns the logits of a prepared network for two small images, `[2, CLASSES]`.
 fn logits(network: Network) -> Tensor {
     let pictures = random_values("pictures", 7, &[2, 3, 32, 48], -2.0..2.0);
     let target = Target::choose(Device::Cpu, Precision::Fp32).unwrap();
     network.prepare(target).into_classifier().unwrap().forward(&pictures)
 }
 
-/// How far apart the logits of the two pictures are.
+/// Returns the largest difference between the logits of the two images.
 fn apart(network: Network) -> f64 {
     let logits = logits(network);
     (logits.get(0) - logits.get(1)).abs().max().double_value(&[])
@@ -38,7 +38,7 @@ fn plain_parameters_equal_resnet_without_projections() {
         let mut expected = shapes(residual);
         let all = expected.len();
         expected.retain(|name, _| !name.contains(".downsample."));
-        // Of each of the three: a weight, and a norm's weight, bias, mean and variance.
+        // Each of the three projections has a weight, and the norm's weight, bias, mean and variance.
         assert_eq!(all - expected.len(), 3 * 5);
         assert_eq!(shapes(plain), expected);
         assert_eq!(expected["layer2.0.conv1.weight"], [128, 64, 3, 3]);
@@ -54,8 +54,8 @@ fn small_images_have_logits() {
     }
 }
 
-/// What makes depth cheap to learn (section 3.1): a block whose layers do nothing is the identity. In a plain net it
-/// is a wall.
+/// A residual block whose layers output zero is the identity (section 3.1 of the paper); a plain block then
+/// blocks its input.
 #[test]
 fn only_residual_networks_pass_the_input_through_zero_blocks() {
     for (plain, residual) in PAIRS {

@@ -1,4 +1,4 @@
-//! Networks side by side: they see the same, and have one copy of the weights.
+//! Model replicas: they give equal results and share one copy of the weights.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{cell::RefCell, fs, thread};
@@ -16,7 +16,7 @@ fn settings(arch: &str) -> ModelSettings {
         precision: Precision::Fp32,
         input: Some(INPUT),
         score_threshold: Some(0.0),
-        // One thread each, so that the numbers do not depend on who else is at work.
+        // One thread each, so that the results do not depend on other threads.
         threads: Some(1),
         ..ModelSettings::named(arch, "random:7")
     }
@@ -61,7 +61,7 @@ fn concurrent_replicas_give_equal_results() {
     }
 }
 
-/// Bytes of this process in memory.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -70,7 +70,7 @@ fn resident() -> u64 {
 
 #[test]
 fn replicas_share_their_weights() {
-    // 100 MB of weights.
+    // A network with 100 MB of weights.
     let one = ModelSettings { streams: Some(1), ..settings("resnet50") };
     let mut first = replicas(&one, &|_| true).unwrap();
     seen(first.detectors[0].as_mut(), 0);

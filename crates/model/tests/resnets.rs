@@ -10,7 +10,7 @@ use lookout_stage::{DetectFrame, Fit, Keep};
 use tch::{Kind, Tensor};
 
 const SEED: u64 = 7;
-/// As in the generator, where each size is the name of its input.
+/// The sizes of the inputs, with the names that the generator gives them.
 const SIZES: [(&str, [i64; 4]); 2] = [("even", [2, 3, 64, 96]), ("odd", [1, 3, 65, 79])];
 
 fn golden(name: &str) -> PathBuf {
@@ -72,7 +72,7 @@ fn raw_tensors_are_read_and_written() {
     assert_eq!(written[0].0, "logits");
     assert!(furthest(&written[0].1, &logits()["resnet18.even"]) < 1e-5);
 
-    for (tensor, says) in [
+    for (tensor, part) in [
         (("y", x.shallow_clone()), "holds no tensor `x`; it holds [\"y\"]"),
         (("x", x.to_kind(Kind::Double)), "of Double"),
         (("x", x.get(0)), "[3, 64, 96]"),
@@ -80,13 +80,13 @@ fn raw_tensors_are_read_and_written() {
     ] {
         Tensor::write_safetensors(&[(tensor.0, &tensor.1)], &input).unwrap();
         let error = RawInput::read(&input).unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains("x.safetensors"), "{error}");
+        assert!(error.contains(part) && error.contains("x.safetensors"), "{error}");
     }
     fs::write(&input, "no tensors").unwrap();
     assert!(RawInput::read(&input).unwrap_err().to_string().contains("cannot be read as .safetensors"));
 }
 
-/// Bytes of two pictures that differ by more than `most`, and by how much the furthest.
+/// Returns the number of bytes that differ by more than `most`, and the largest difference.
 fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
     let far = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));
     (far.clone().filter(|far| *far > most).count(), far.max().unwrap_or(0))
@@ -100,7 +100,7 @@ fn evaluation_transform_matches_torchvision() {
         assert_eq!(picture.source, Size { width: 384, height: 288 });
         let expected = image::open(golden(&format!("street.{short_side}.png"))).unwrap().to_rgb8();
         let (many, furthest) = differences(picture.pixels.rgb(), expected.as_raw(), 1);
-        assert_eq!(many, 0, "{short_side}: off by up to {furthest}");
+        assert_eq!(many, 0, "{short_side}: the largest difference is {furthest}");
     }
 }
 

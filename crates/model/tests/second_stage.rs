@@ -1,4 +1,4 @@
-//! A classifier on what a detector found, against the same classifier on the same pixels by itself.
+//! The secondary classifier on detections, compared with the same classifier on the cropped images.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -36,7 +36,7 @@ fn classify(input: Size, classes: &[String]) -> ClassifySettings {
     }
 }
 
-/// Coarse patches of color, which `seed` shifts.
+/// Returns an image of coarse colored patches, which depend on `seed`.
 fn picture(seed: u32) -> Pixels {
     let (width, height) = (INPUT.width, INPUT.height);
     let byte = |i: u32| (i / 3 % width / 24 * 71 + i / 3 / width / 24 * (97 + seed) + i % 3 * 50) as u8;
@@ -47,7 +47,7 @@ fn frame(pixels: &Pixels) -> DetectFrame<'_> {
     DetectFrame { pixels, source: INPUT, placement: Fit::Letterbox.place(INPUT, INPUT), keep: Keep::all() }
 }
 
-/// The whole pixels that a box touches.
+/// Returns the crop of all pixels that a box touches.
 fn cut(pixels: &Pixels, bbox: BBox) -> Pixels {
     let [left, top] = [bbox.x1, bbox.y1].map(|low| low.floor() as usize);
     let [right, bottom] = [bbox.x2, bbox.y2].map(|high| high.ceil() as usize);
@@ -67,7 +67,7 @@ fn crop_is_classified_like_an_image() {
         let first = alone[n].detections.iter().find(|found| large(found.bbox)).unwrap();
         let crop = cut(&pictures[n], first.bbox);
 
-        // Of the crop's own size, so that nothing is resized.
+        // The classifier's input has the size of the crop, so nothing is resized.
         let classify = classify(crop.size(), std::slice::from_ref(&first.label));
         let mut loaded = detector(Some(&classify)).unwrap();
         assert_eq!(loaded.classifier.as_ref().unwrap().arch, "resnet18");
@@ -83,7 +83,7 @@ fn crop_is_classified_like_an_image() {
             assert!((found.score - truth.score).abs() < 1e-5, "{found:?} {truth:?}");
         }
 
-        // The rest is as it was, and of other classes, or too small, nothing is asked.
+        // The detections are unchanged, and those of other classes or small sizes are not classified.
         for (both, alone) in both.iter().zip(&alone) {
             assert_eq!(both.detections.len(), alone.detections.len());
             for (found, alone) in both.detections.iter().zip(&alone.detections) {
@@ -104,7 +104,7 @@ fn all_detections_of_a_large_batch_are_classified() {
     let findings = loaded.detector.detect(&pictures.each_ref().map(frame)).unwrap().findings;
     let found: Vec<_> = findings.iter().flat_map(|finding| &finding.detections).collect();
     assert!(found.len() > 64, "{}", found.len());
-    // A box whose side is less than a pixel is below any least side.
+    // A box with a side of less than a pixel is below every `min_side`.
     let sized = |b: BBox| b.x2 - b.x1 >= 1.0 && b.y2 - b.y1 >= 1.0;
     assert!(found.iter().all(|found| found.classes.is_empty() != sized(found.bbox)));
     assert!(loaded.detector.detect(&[]).unwrap().findings.is_empty());

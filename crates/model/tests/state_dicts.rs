@@ -1,5 +1,5 @@
-//! Networks have the tensors that torchvision's have, by name and size: what `lookout train` writes of them is what
-//! `load_state_dict` takes. `goldens/make_state_dicts.py` says how the list came to be.
+//! Networks have the tensors of torchvision's networks, by name and size, so that `load_state_dict` accepts
+//! what `lookout train` writes. `goldens/make_state_dicts.py` generates the list.
 
 use std::collections::BTreeMap;
 

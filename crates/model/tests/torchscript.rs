@@ -1,4 +1,4 @@
-//! TorchScript modules from their settings to findings, and every way in which one can be wrong.
+//! TorchScript modules from their settings to detections, and errors for unsuitable modules.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use tch::Tensor;
 
 const INPUT: Size = Size { width: 160, height: 96 };
 
-/// A file that `generate.py` wrote.
+/// Returns the path of a file that `generate.py` wrote.
 fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torchscript")).join(name)
 }
@@ -34,19 +34,19 @@ fn refused(settings: &ModelSettings) -> String {
     load(settings).unwrap_err().to_string()
 }
 
-/// Whatever it is, it is told why and what to do.
+/// Asserts that loading fails with an error that contains `parts`, on one line and without C++ details.
 fn refused_with(settings: &ModelSettings, parts: &[&str]) {
     let error = refused(settings);
     assert!(parts.iter().all(|part| error.contains(part)), "{error}\nwanted {parts:?}");
     assert!(!error.contains("c10::") && !error.contains('\n'), "{error}");
 }
 
-/// One color all over.
+/// Returns an image of one color.
 fn picture(size: Size, color: [u8; 3]) -> Pixels {
     Pixels::new(size, color.repeat((size.width * size.height) as usize)).unwrap()
 }
 
-/// What is seen in pictures of some colors, that came from frames of twice the input's sides.
+/// Returns the results for images of these colors, from frames of twice the size of the input.
 fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &Keep) -> Vec<Findings> {
     let source = Size { width: 2 * INPUT.width, height: 2 * INPUT.height };
     let placement = loaded.fit.place(source, INPUT);
@@ -56,7 +56,7 @@ fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &Keep) -> Vec<Findings> {
     loaded.detector.detect(&frames).unwrap().findings
 }
 
-fn told(found: &Detection) -> (u32, &str, [f32; 4]) {
+fn summary(found: &Detection) -> (u32, &str, [f32; 4]) {
     (found.class_id, &found.label, found.bbox.into())
 }
 
@@ -73,7 +73,7 @@ fn logits_module_works_as_a_classifier() {
         (first(&findings[0]).label.as_str(), first(&findings[1]).label.as_str()),
         ("class 0", "class 2")
     );
-    // The softmax of what torchvision's normalization makes of red.
+    // The softmax of a red pixel after torchvision's normalization.
     let logits = [(1.0 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225_f64].map(f64::exp);
     let Classification { score, .. } = first(&findings[0]);
     assert!((f64::from(score) - logits[0] / logits.iter().sum::<f64>()).abs() < 1e-5, "{score}");
@@ -86,12 +86,12 @@ fn three_output_forms_give_boxes_in_source_pixels() {
     for name in ["dicts.pt", "tuples.pt", "batched.pt"] {
         let mut loaded = load(&boxes(name)).unwrap();
         assert_eq!(loaded.fit, Fit::Letterbox);
-        // White scores high, and black low, in the third box.
+        // The third box has a high score for white and a low one for black.
         let findings = seen(&mut loaded, &[[255; 3], [0; 3], [255; 3]], Keep::all());
-        // The box without an area is not told, nor is what scores 0.5 at most.
+        // The box without an area is dropped, and so are scores of at most 0.5.
         let low = (2, "class 2", [0.0, 40.0, 60.0, 80.0]);
         let third = (3, "class 3", [0.0, 0.0, 160.0, 96.0]);
-        let all = |n: usize| findings[n].detections.iter().map(told).collect::<Vec<_>>();
+        let all = |n: usize| findings[n].detections.iter().map(summary).collect::<Vec<_>>();
         assert_eq!(all(0), [third, low], "{name}");
         assert_eq!(all(1), [low], "{name}");
         let last = if name == "tuples.pt" { vec![] } else { vec![third, low] };
@@ -116,14 +116,14 @@ fn detection_settings_are_applied() {
     };
     let mut loaded = load(&all).unwrap();
     assert!(loaded.labels.has("car") && !loaded.labels.has("__background__"));
-    // Class 3 has no name in the file.
+    // The labels file has no name for class 3.
     assert_eq!(names(&mut loaded, Keep::all()), ["car", "person"]);
     let right = Region::new(vec![[0.3, 0.0], [1.0, 0.0], [1.0, 1.0], [0.3, 1.0]]).unwrap();
     assert_eq!(names(&mut loaded, &Keep { regions: vec![right], classes: Vec::new() }), ["person"]);
     let cars = Keep { classes: vec!["car".into()], ..Keep::default() };
     assert_eq!(names(&mut loaded, &cars), ["car"]);
     let mut one = load(&ModelSettings { labels: None, max_detections: Some(1), ..all }).unwrap();
-    // The most certain one has no area in the picture.
+    // The detection with the highest score has no area inside the frame.
     assert!(names(&mut one, Keep::all()).is_empty());
 }
 
@@ -190,14 +190,14 @@ fn files_that_are_not_modules_are_described() {
     let program = damaged.windows(10).position(|bytes| bytes == b"def forwar").unwrap();
     damaged[program..program + 3].copy_from_slice(b"fed");
     refused_with(&written("damaged.pt", &damaged), &["libtorch cannot load the module"]);
-    // The other way round: a module is given as the weights of a network of Lookout's own.
+    // The reverse: a module in place of the weights of a built-in network.
     let weights =
         ModelSettings { output: None, ..ModelSettings::named("resnet18", &boxes("dicts.pt").weights) };
     let error = chain(&load(&weights).unwrap_err());
     assert!(error.contains("`arch = \"torchscript\"`"), "{error}");
 }
 
-/// An error with its causes.
+/// Returns the text of an error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let cause = error.source().map(chain).unwrap_or_default();
     format!("{error}: {cause}")

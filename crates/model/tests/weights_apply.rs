@@ -1,4 +1,4 @@
-//! State dicts into a network's own tensors.
+//! Copying state dicts into a network's tensors.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,8 @@ fn tensors_are_copied_in_place_and_converted() {
     let held = network["conv.weight"].set_requires_grad(true);
     let weights = from(&[("conv.weight", &[2, 3], Kind::Half), ("conv.bias", &[2], Kind::Double)]);
     apply(&network, weights).unwrap();
-    assert_eq!(held.sum(Kind::Double).double_value(&[]), 6.0, "the network's own memory is filled");
-    assert!(held.requires_grad() && held.is_leaf(), "autograd does not track the copy");
+    assert_eq!(held.sum(Kind::Double).double_value(&[]), 6.0, "the copy is not in the network's own memory");
+    assert!(held.requires_grad() && held.is_leaf(), "autograd tracks the copy");
     assert_eq!(network["conv.weight"].kind(), Kind::Float);
     assert_eq!(network["conv.bias"].kind(), Kind::BFloat16);
     assert_eq!(network["conv.bias"].sum(Kind::Double).double_value(&[]), 2.0);
@@ -80,5 +80,9 @@ fn num_batches_tracked_is_optional() {
     apply(&own(&with[..1]), from(&with)).unwrap();
     let network = own(&with);
     apply(&network, from(&with)).unwrap();
-    assert_eq!(network["bn.num_batches_tracked"].int64_value(&[]), 1, "it is copied if both have it");
+    assert_eq!(
+        network["bn.num_batches_tracked"].int64_value(&[]),
+        1,
+        "it is not copied although both have it"
+    );
 }

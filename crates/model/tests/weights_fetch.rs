@@ -1,4 +1,4 @@
-//! Published weights from a local HTTP server in every mood.
+//! Downloads of published weights from a local HTTP server with various faults.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -16,7 +16,7 @@ use lookout_model::weights::{
 };
 use sha2::{Digest, Sha256};
 
-/// Larger than what a size rounded to 0.001 MiB can miss.
+/// Large enough that an error shows in a size rounded to 0.001 MiB.
 const SIZE: usize = 200_000;
 
 fn content() -> Vec<u8> {
@@ -37,7 +37,7 @@ fn tiny() -> Published {
     }
 }
 
-/// A server that answers one request by `answer`, and gives the request's first line when it was asked.
+/// Starts a server that answers one request with `answer` and sends the request's first line to the receiver.
 fn server(
     answer: impl FnOnce(TcpStream) + Send + 'static,
 ) -> (Fetch, mpsc::Receiver<String>, thread::JoinHandle<()>) {
@@ -59,17 +59,17 @@ fn server(
     (Fetch { base, patience: Duration::from_secs(20) }, requests, thread)
 }
 
-/// A server's answer of 200 that says `length` and sends `body`.
+/// Returns an answer with status 200 that states `length` and sends `body`.
 fn sends(length: Option<usize>, body: Vec<u8>) -> impl FnOnce(TcpStream) + Send {
     move |mut stream| {
         let length = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
         stream.write_all(format!("HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n").as_bytes()).unwrap();
-        // The client may have hung up before the end.
+        // The client may have closed the connection already.
         _ = stream.write_all(&body);
     }
 }
 
-/// The error of a fetch, after which the cache must be as it was before.
+/// Returns the error of a fetch, and checks that it did not change the cache.
 fn error(fetch: &Fetch, published: &Published, cache: &Path) -> FetchError {
     let before = files(cache);
     match fetch.published(published, cache, &mut |_| {}) {
@@ -77,7 +77,7 @@ fn error(fetch: &Fetch, published: &Published, cache: &Path) -> FetchError {
             assert!(url.ends_with(&format!("/models/{}", published.file)), "{url}");
             assert!(!url.contains("secret"), "{url}");
             assert_eq!(place, cache.join("weights").join(published.file));
-            assert_eq!(files(cache), before, "no unfinished file is left");
+            assert_eq!(files(cache), before, "an unfinished file was left");
             source
         }
         other => panic!("{other:?}"),
@@ -94,17 +94,18 @@ fn file_is_downloaded_once_and_then_cached() {
     let cache = tempfile::tempdir().unwrap();
     let published = tiny();
     let (fetch, requests, thread) = server(sends(Some(SIZE), content()));
-    let mut told = Vec::new();
-    let path = fetch.published(&published, cache.path(), &mut |progress| told.push(progress)).unwrap();
+    let mut progress_reports = Vec::new();
+    let path =
+        fetch.published(&published, cache.path(), &mut |progress| progress_reports.push(progress)).unwrap();
     thread.join().unwrap();
     assert_eq!(requests.recv().unwrap(), format!("GET /models/{} HTTP/1.1", published.file));
     assert_eq!(fs::read(&path).unwrap(), content());
     assert_eq!(path, published.place(cache.path()));
     assert_eq!(files(cache.path()), [published.file]);
     let size = SIZE as u64;
-    assert_eq!(told.last(), Some(&Progress { received: size, total: Some(size) }));
-    assert!(told.is_sorted_by_key(|progress| progress.received));
-    // The server is gone.
+    assert_eq!(progress_reports.last(), Some(&Progress { received: size, total: Some(size) }));
+    assert!(progress_reports.is_sorted_by_key(|progress| progress.received));
+    // The server has ended.
     assert_eq!(fetch.published(&published, cache.path(), &mut |_| {}).unwrap(), path);
 }
 
@@ -177,7 +178,7 @@ fn missing_file_and_unreachable_server_are_errors() {
     let missing = error(&fetch, &tiny(), cache.path());
     thread.join().unwrap();
     assert!(matches!(missing, FetchError::Status { status: 404 }), "{missing:?}");
-    // Its port is closed now.
+    // The server has ended, and its port is closed.
     let refused = error(&fetch, &tiny(), cache.path());
     assert!(matches!(refused, FetchError::Http(_)), "{refused:?}");
 }

@@ -1,4 +1,4 @@
-//! Files that torch and safetensors wrote (`pth/generate.py`), read.
+//! Files written by torch and safetensors (`pth/generate.py`).
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ fn state(name: &str) -> StateDict {
     read(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error:?}"))
 }
 
-/// start, start + 1, ... as `fill` of the generator.
+/// Returns start, start + 1, ..., like `fill` of the generator.
 fn fill(size: &[i64], start: i64, kind: Kind) -> Tensor {
     let numel: i64 = size.iter().product();
     Tensor::arange_start(start, start + numel, (Kind::Float, tch::Device::Cpu)).reshape(size).to_kind(kind)
@@ -118,7 +118,7 @@ fn digest_is_the_sha256_of_the_file() {
     assert_ne!(digest, state("block.zip.pth").digest);
 }
 
-/// What is wrong with a file, in the words of the error's source.
+/// Returns the source of the error for a file.
 fn refused(name: &str) -> FormatError {
     match read(&fixture(name)) {
         Err(WeightsError::Format { path, source }) => {
@@ -168,13 +168,13 @@ fn written_safetensors_read_back_equal() {
         original.write_safetensors(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         original.write_safetensors(&path).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), bytes, "the same tensors give the same file");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "the same tensors were written as another file");
         let copy = read(&path).unwrap();
         assert_eq!(copy.tensors.len(), original.tensors.len());
         for (name, tensor) in &original.tensors {
             assert_same(&copy, name, tensor);
         }
         let names: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
-        assert_eq!(names.len(), 1, "no unfinished file is left: {names:?}");
+        assert_eq!(names.len(), 1, "an unfinished file was left: {names:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Damaged and malicious files end in an error: never in a panic, an abort or much memory.
+//! Damaged and malicious files result in an error, never in a panic, an abort or high memory use.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ fn read(bytes: &[u8]) -> Result<StateDict, FormatError> {
     StateDict::from_bytes(bytes)
 }
 
-/// Looks at every number, so that a view that reaches outside of its memory shows.
+/// Reads every value, so that a view beyond its memory is detected.
 fn touch(state: &StateDict) -> f64 {
     state.tensors.values().map(|tensor| tensor.sum(tch::Kind::Double).double_value(&[])).sum()
 }
@@ -103,11 +103,12 @@ proptest! {
     }
 }
 
-/// The first three pickles of the format of before torch 1.6: magic number, version, machine.
+/// The first three pickles of the format before torch 1.6: magic number, version, machine.
 const LEGACY_HEAD: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\
     \x80\x02}q\x00X\x0d\x00\x00\x00little_endianq\x01\x88s.";
 
-/// An instruction that the machine knows, with operands; the likelier ones build tensors.
+/// Generates an opcode that the pickle machine supports, with operands; opcodes that build tensors are more
+/// likely.
 fn instruction() -> impl Strategy<Value = Vec<u8>> {
     let plain = prop::sample::select(b"(012N]})taesuRbQ.\x85\x86\x87\x88\x89\x94\x93".to_vec());
     let text = |text: &'static str| {
@@ -140,13 +141,13 @@ fn instruction() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A file of the format of before torch 1.6 with one object and one storage, `0`, of four floats.
+/// Returns a file of the format before torch 1.6, with one object and one storage, `0`, of four floats.
 fn legacy(object: &[u8]) -> Vec<u8> {
     let keys = b"\x80\x02]q\x00X\x01\x00\x00\x000a.";
     [LEGACY_HEAD, object, keys, &4_u64.to_le_bytes(), &[0; 16]].concat()
 }
 
-/// A pickle of `{"w": tensor}`, a view of the storage as these pickled values say.
+/// Returns a pickle of `{"w": tensor}`, a view of the storage with these pickled values.
 fn viewed(offset: &[u8], size: &[u8], stride: &[u8]) -> Vec<u8> {
     let head = b"}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n(\
         (X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ";
@@ -182,7 +183,7 @@ fn views_outside_of_their_storage_are_errors() {
         (0, &[2, 2], &[1]),
         (0, &[i64::MAX, i64::MAX], &[i64::MAX, i64::MAX]),
         (0, &[i64::MAX, i64::MAX], &[0, 0]),
-        // It fits in its storage, but not in any memory.
+        // It fits in its storage, but no memory is large enough.
         (0, &[1 << 40], &[0]),
     ];
     for (offset, size, stride) in wrong {
@@ -192,12 +193,12 @@ fn views_outside_of_their_storage_are_errors() {
             "{offset} {size:?} {stride:?}: {read:?}"
         );
     }
-    assert!(state(0, &[1; 17], &[1; 17]).is_err(), "too many dimensions");
+    assert!(state(0, &[1; 17], &[1; 17]).is_err(), "17 dimensions were accepted");
 }
 
 #[test]
 fn ordered_dict_from_a_list_of_pairs_is_read() {
-    // As Python 2 wrote it: OrderedDict([["w", tensor]]).
+    // Written by Python 2: OrderedDict([["w", tensor]]).
     let tensor = &b"ctorch._utils\n_rebuild_tensor\n(\
         (U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQK\x01K\x03\x85K\x01\x85tR"[..];
     let program = [b"ccollections\nOrderedDict\n]]U\x01wa", tensor, b"aa\x85R."].concat();
@@ -225,7 +226,7 @@ fn python_objects_are_refused_by_name() {
         let refused = read(&legacy(&[b"((", code, b"."].concat()));
         assert!(matches!(refused, Err(FormatError::Opcode { .. })), "{code:?}: {refused:?}");
     }
-    // An object of a class that is not known, however it is made.
+    // An object of an unknown class, with each way to construct it.
     for make in [&b")\x81"[..], b")R", b")\x81}b"] {
         let refused = read(&legacy(&[b"ctorch.nn\nModule\n", make, b"."].concat()));
         assert!(
@@ -237,7 +238,7 @@ fn python_objects_are_refused_by_name() {
 
 #[test]
 fn deeply_nested_calls_terminate() {
-    // _rebuild_from_type_v2(_rebuild_from_type_v2, Tensor, ...), again and again.
+    // Nested calls _rebuild_from_type_v2(_rebuild_from_type_v2, Tensor, ...), 100,000 levels deep.
     let mut program = Vec::new();
     for _ in 0..100_000 {
         program.extend(b"(ctorch._tensor\n_rebuild_from_type_v2\nctorch\nTensor\n");
@@ -256,7 +257,7 @@ fn self_referencing_pickles_terminate() {
     assert!(read(&legacy(b"}q\x00X\x01\x00\x00\x00xh\x00s.")).is_err());
     // d = {}; d["model"] = d
     assert!(read(&legacy(b"}q\x00X\x05\x00\x00\x00modelh\x00s.")).is_err());
-    // Each dict holds the one before it twice, 30 deep: a thousand million paths.
+    // Each dict contains the previous one twice, 30 levels deep: 2^30 paths.
     let mut program = b"}q\x00".to_vec();
     for level in 0..30_u8 {
         program.extend([
@@ -283,7 +284,7 @@ fn self_referencing_pickles_terminate() {
 
 #[test]
 fn small_programs_cannot_allocate_much_memory() {
-    // A list of 65,536 pairs made into a dict again and again, each time by seven bytes.
+    // A list of 65,536 pairs that is repeatedly converted to a dict, with seven bytes each time.
     let mut program = b"](".to_vec();
     for _ in 0..1 << 16 {
         program.extend(b"K\x00K\x00\x86");
@@ -293,7 +294,7 @@ fn small_programs_cannot_allocate_much_memory() {
         program.extend(b"ccollections\nOrderedDict\nh\x00\x85R0");
     }
     assert!(matches!(read(&legacy(&program)), Err(FormatError::TooManyValues { .. })));
-    // Counts that nothing is behind.
+    // Lengths beyond the end of the file.
     for claim in [
         &b"X\xff\xff\xff\xff"[..],
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff",

@@ -1,4 +1,4 @@
-//! Weights as training frameworks wrap them, and what is no weights.
+//! Weights as training frameworks wrap them, and files that are not weights.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
@@ -34,7 +34,7 @@ fn values_that_weights_only_accepts_are_allowed() {
     }
 }
 
-/// A file of the format of before torch 1.6 with one object and one storage, `0`, of four floats.
+/// Returns a file of the format before torch 1.6, with one object and one storage, `0`, of four floats.
 fn legacy(object: &[u8]) -> Vec<u8> {
     const HEAD: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\
         \x80\x02}q\x00X\x0d\x00\x00\x00little_endianq\x01\x88s.";
@@ -46,13 +46,13 @@ fn text(text: &str) -> Vec<u8> {
     [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
 }
 
-/// A pickled dict.
+/// Returns a pickled dict.
 fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let items: Vec<u8> = items.iter().flat_map(|(key, value)| [text(key), value.clone()].concat()).collect();
     [&b"}("[..], &items, b"u"].concat()
 }
 
-/// A pickled tensor of `count` of the storage's numbers.
+/// Returns a pickled tensor of the storage's first `count` values.
 fn tensor(count: u8) -> Vec<u8> {
     let head = b"ctorch._utils\n_rebuild_tensor_v2\n(\
         (X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00K";
@@ -68,14 +68,14 @@ fn state_dict_is_found_under_common_keys() {
     let network = || dict(&[("conv1.weight", tensor(2)), ("fc.bias", tensor(1))]);
     for key in ["net", "model_state", "weights", "params", "ema_state_dict", "state_dict", "model", "module"]
     {
-        // What scripts keep beside it, some of it under keys that others have the weights under.
+        // Other entries of a checkpoint, one of them under a key that can also hold weights.
         let beside = [("epoch", b"K\x03".to_vec()), ("parameters", dict(&[("lr", b"K\x01".to_vec())]))];
         let items = [&beside[..], &[(key, network())]].concat();
         assert_eq!(names(&legacy(&dict(&items))), ["conv1.weight", "fc.bias"], "{key}");
         let twice = dict(&[("checkpoint", b"N".to_vec()), ("state_dict", dict(&[(key, network())]))]);
         assert_eq!(names(&legacy(&twice)), ["conv1.weight", "fc.bias"], "state_dict, {key}");
     }
-    // Of several, the network as it was trained.
+    // If there are several candidates, the network as trained is used, not its moving average.
     let other = dict(&[("other", tensor(1))]);
     let both = dict(&[("ema_state_dict", other), ("model", network())]);
     assert_eq!(names(&legacy(&both)), ["conv1.weight", "fc.bias"]);
@@ -89,7 +89,7 @@ fn wrapper_prefixes_are_removed() {
         let [conv, bias] = ["conv1.weight", "fc.bias"].map(|name| format!("{prefix}{name}"));
         let plain = dict(&[(&conv, tensor(2)), (&bias, tensor(1))]);
         assert_eq!(names(&legacy(&plain)), ["conv1.weight", "fc.bias"], "{prefix}");
-        // AveragedModel's counter.
+        // The counter of AveragedModel.
         let averaged = dict(&[("n_averaged", tensor(1)), (&conv, tensor(2)), (&bias, tensor(1))]);
         let in_a_checkpoint = dict(&[("ema", averaged.clone()), ("epoch", b"K\x03".to_vec())]);
         for file in [averaged, in_a_checkpoint] {
@@ -122,7 +122,7 @@ fn non_finite_values_are_an_error_with_the_tensor_name() {
         (f64::NAN, Kind::Float),
         (f64::INFINITY, Kind::Half),
         (f64::NEG_INFINITY, Kind::BFloat16),
-        // Finite, but not in fp32.
+        // Finite, but not representable in fp32.
         (1e300, Kind::Double),
     ] {
         let bad = good.copy().to_kind(kind);
@@ -165,14 +165,14 @@ fn error_describes_a_file_that_is_not_weights() {
     }
 }
 
-/// A ResNet-18 of two classes with names behind a prefix.
+/// Returns a ResNet-18 of two classes whose tensor names have a prefix.
 fn resnet18(prefix: &str) -> BTreeMap<String, Tensor> {
     let mut network = Network::new("resnet18", 2).unwrap();
     network.fill(3);
     network.tensors().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect()
 }
 
-/// What comes of loading weights as a pipeline's `arch`.
+/// Loads weights with a pipeline's `arch`.
 fn loaded(arch: &str, tensors: BTreeMap<String, Tensor>) -> Result<(), ModelError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
@@ -180,7 +180,7 @@ fn loaded(arch: &str, tensors: BTreeMap<String, Tensor>) -> Result<(), ModelErro
     load_bare(&ModelSettings::named(arch, path.to_str().unwrap())).map(drop)
 }
 
-fn told(error: &ModelError) -> String {
+fn error_text(error: &ModelError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(reason) = source {
@@ -197,7 +197,7 @@ fn network_is_found_under_any_prefix_among_other_tensors() {
     loaded("resnet18", all).unwrap();
     let mut both = resnet18("student.");
     both.extend(resnet18("teacher."));
-    let error = told(&loaded("resnet18", both).unwrap_err());
+    let error = error_text(&loaded("resnet18", both).unwrap_err());
     for part in ["[model]", "`student.`, `teacher.`", "lookout weights import FILE --prefix student."] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -205,7 +205,7 @@ fn network_is_found_under_any_prefix_among_other_tensors() {
 
 #[test]
 fn mismatch_error_has_file_section_and_advice() {
-    let error = told(&loaded("resnet34", resnet18("")).unwrap_err());
+    let error = error_text(&loaded("resnet34", resnet18("")).unwrap_err());
     for part in [
         "[model] `weights`",
         "weights.safetensors",
@@ -218,7 +218,7 @@ fn mismatch_error_has_file_section_and_advice() {
     let one = || Tensor::from_slice(&[1.0_f32]);
     let strangers =
         BTreeMap::from([("encoder.stem.a".to_owned(), one()), ("encoder.stem.b".to_owned(), one())]);
-    let error = told(&loaded("resnet18", strangers).unwrap_err());
+    let error = error_text(&loaded("resnet18", strangers).unwrap_err());
     for part in ["`encoder.`", "lookout weights import FILE --prefix encoder."] {
         assert!(error.contains(part), "{part}: {error}");
     }

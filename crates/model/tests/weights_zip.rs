@@ -1,4 +1,4 @@
-//! Zip archives that torch did not write.
+//! Zip archives that were not written by torch.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ use std::io::{Cursor, Write};
 use lookout_model::weights::{FormatError, StateDict};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-/// `{"w": four floats of the storage 0}`.
+/// A pickle of `{"w": tensor}`, with four floats of the storage 0.
 const PICKLE: &[u8] = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n(\
     (X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ\
     K\x00K\x04\x85K\x01\x85\x89NtRs.";
@@ -25,7 +25,7 @@ fn stored(entries: &[(&str, &[u8])]) -> Result<StateDict, FormatError> {
     StateDict::from_bytes(&archive(entries, CompressionMethod::Stored))
 }
 
-/// What a malformed file's error says.
+/// Returns the description in the error for a malformed file.
 fn malformed(read: Result<StateDict, FormatError>) -> String {
     match read {
         Err(FormatError::Malformed { what }) => what,
@@ -93,7 +93,7 @@ fn duplicate_zip_entries_are_an_error() {
 
 #[test]
 fn overlapping_zip_entries_are_an_error() {
-    // A hundred names in the directory for the one storage of 64 KiB, and a tensor of each.
+    // The directory has a hundred names for one storage of 64 KiB, and there is a tensor for each.
     let big = vec![0; 1 << 16];
     let mut program = b"\x80\x02}".to_vec();
     for index in 0..100 {
@@ -113,7 +113,7 @@ fn overlapping_zip_entries_are_an_error() {
     assert!(what.contains("zip archive are larger than the file"), "{what}");
 }
 
-/// The archive with its last entry under `count` names, whose last two bytes count up.
+/// Adds entries to the directory, so that the last entry has `count` names whose last two digits increase.
 fn with_aliases(file: &[u8], name: &[u8], count: u16) -> Vec<u8> {
     const DIRECTORY: &[u8] = b"PK\x01\x02";
     const END: &[u8] = b"PK\x05\x06";

@@ -134,7 +134,7 @@ async fn answers_while_many_half_open_requests_are_held() {
     let half_open = spawn_blocking(move || {
         let connect = |i| {
             let mut stream = TcpStream::connect(address).ok()?;
-            // Some send nothing, some part of a header, some part of a body.
+            // Some send nothing, some a partial header, some a partial body.
             let part: &[u8] = match i % 3 {
                 0 => b"",
                 1 => b"GET / HTTP/1.1\r\nHost:",

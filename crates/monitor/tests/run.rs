@@ -248,14 +248,14 @@ async fn loses_and_duplicates_no_alert_when_killed() {
     let _running = Running::start(settings).await;
     let expected: usize = cameras.iter().map(|camera| camera.crossings).sum();
     assert!(expected > 10, "{expected}");
-    let told = until("all alerts", async || {
-        let told = alerts(&cluster).await;
-        (told.len() >= expected).then_some(told)
+    let published = until("all alerts", async || {
+        let published = alerts(&cluster).await;
+        (published.len() >= expected).then_some(published)
     })
     .await;
     let mut times: BTreeMap<(&str, u32), usize> = BTreeMap::new();
-    told.iter().for_each(|alert| *times.entry((&alert.id, alert.version)).or_default() += 1);
-    assert_eq!((told.len(), times.len()), (expected, expected), "{times:?}");
+    published.iter().for_each(|alert| *times.entry((&alert.id, alert.version)).or_default() += 1);
+    assert_eq!((published.len(), times.len()), (expected, expected), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -521,13 +521,13 @@ async fn a_disconnected_monitor_is_unhealthy_and_raises_no_camera_alert() {
     let running = Running::start(settings(&cluster, &folder, rule)).await;
     // Status records come every second, so three missing ones count as silence.
     let mut beats = 0;
-    let told = async || running.get("/api/alerts").await.json()["alerts"].as_array().unwrap().len();
+    let alert_count = async || running.get("/api/alerts").await.json()["alerts"].as_array().unwrap().len();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
         sink.report(&status("gate"));
         beats += 1;
         tokio::time::sleep(Duration::from_millis(1_000)).await;
-        assert_eq!(told().await, 0, "after {beats} beats");
+        assert_eq!(alert_count().await, 0, "after {beats} beats");
     }
     healthy(&running, 200).await;
     cluster.set_away(true).unwrap();
@@ -536,14 +536,14 @@ async fn a_disconnected_monitor_is_unhealthy_and_raises_no_camera_alert() {
     let away = Instant::now();
     while away.elapsed() < Duration::from_secs(12) {
         assert_eq!(running.get("/healthz").await.status, 503);
-        assert_eq!(told().await, 0);
+        assert_eq!(alert_count().await, 0);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     cluster.set_away(false).unwrap();
     sink.report(&status("gate"));
     healthy(&running, 200).await;
     // A camera that is really silent is reported, once the missed records are read.
-    until("the alert", async || (told().await > 0).then_some(())).await;
+    until("the alert", async || (alert_count().await > 0).then_some(())).await;
 }
 
 fn status(camera: &str) -> StatusRecord {

@@ -28,9 +28,9 @@ struct Approach {
 }
 
 /// Returns the estimates of all runs with the ground-truth time left, which is from 2 to 6 s.
-fn told(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> {
+fn estimates(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> {
     let Approach { size_at_4_s, height, observed_s, fluctuates } = approach;
-    let mut told = Vec::new();
+    let mut estimates = Vec::new();
     for _ in 0..RUNS {
         let mut estimate = ClosingEstimate::default();
         let mut left = 6.0 + observed_s;
@@ -39,14 +39,14 @@ fn told(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> 
             let width = size_at_4_s * 4.0 / left;
             let closing = estimate.step(at_s, seen([width, height * width], random));
             if left <= 6.0 {
-                told.push((left, closing));
+                estimates.push((left, closing));
             }
             let interval = 0.1 * (1.0 + fluctuates * random.random_range(-1.0..1.0));
             left -= interval;
             at_s += interval;
         }
     }
-    told
+    estimates
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
@@ -54,8 +54,8 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-fn median_error(told: &[(f64, Option<Closing>)], from: f64, to: f64) -> f64 {
-    let of_cell = told.iter().filter(|(left, _)| (from..to).contains(left));
+fn median_error(estimates: &[(f64, Option<Closing>)], from: f64, to: f64) -> f64 {
+    let of_cell = estimates.iter().filter(|(left, _)| (from..to).contains(left));
     let error = |(left, closing): &(f64, Option<Closing>)| {
         let ttc_s = closing.and_then(|closing| closing.ttc_s).unwrap_or(f64::INFINITY);
         (ttc_s - left).abs() / left
@@ -72,11 +72,13 @@ fn median_error_is_below_ten_percent_for_large_enough_objects() {
         for observed_s in [1.0, 3.0] {
             println!("observed for {observed_s} s before; the frame interval fluctuates by {fluctuates}");
             for size_at_4_s in [20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0] {
-                let told = told(Approach { size_at_4_s, height: 0.8, observed_s, fluctuates }, &mut random);
-                let cells = [2.0, 3.0, 4.0, 5.0].map(|from| median_error(&told, from, from + 1.0));
-                let all = median_error(&told, 2.0, 6.1);
+                let estimates =
+                    estimates(Approach { size_at_4_s, height: 0.8, observed_s, fluctuates }, &mut random);
+                let cells = [2.0, 3.0, 4.0, 5.0].map(|from| median_error(&estimates, from, from + 1.0));
+                let all = median_error(&estimates, 2.0, 6.1);
                 let cells_text = cells.map(|cell| format!("{:5.1} %", cell * 100.0)).join(" ");
-                let known: Vec<&(f64, Option<Closing>)> = told.iter().filter(|(_, c)| c.is_some()).collect();
+                let known: Vec<&(f64, Option<Closing>)> =
+                    estimates.iter().filter(|(_, c)| c.is_some()).collect();
                 let honest = |(left, closing): &&&(f64, Option<Closing>)| {
                     closing.is_some_and(|c| (c.rate - 1.0 / left).abs() <= 2.0 * c.rate_std)
                 };
@@ -105,7 +107,7 @@ fn median_error_is_below_ten_percent_for_large_enough_objects() {
 fn narrow_boxes_are_as_precise_as_their_longer_side() {
     let mut random = StdRng::seed_from_u64(5);
     let approach = Approach { size_at_4_s: 16.0, height: 2.5, observed_s: 3.0, fluctuates: 0.0 };
-    let error = median_error(&told(approach, &mut random), 2.0, 6.1);
+    let error = median_error(&estimates(approach, &mut random), 2.0, 6.1);
     println!("16 px by 40 px at 4 s: {:.1} %", error * 100.0);
     assert!(error < 0.1, "{error}");
 }
@@ -116,7 +118,7 @@ fn objects_that_recede_or_keep_their_distance_are_never_certainly_close() {
     let mut random = StdRng::seed_from_u64(4);
     for size in [20.0, 40.0, 80.0, 200.0] {
         for recedes_s in [2.0, 4.0, 8.0, 1e9] {
-            let (mut sure, mut told, mut of) = (0, 0, 0);
+            let (mut sure, mut close, mut of) = (0, 0, 0);
             for _ in 0..RUNS {
                 let mut estimate = ClosingEstimate::default();
                 for frame in 0..60 {
@@ -125,12 +127,12 @@ fn objects_that_recede_or_keep_their_distance_are_never_certainly_close() {
                     let closing = estimate.step(at_s, seen([size, 0.8 * size], &mut random));
                     let Some(closing) = closing.filter(|closing| closing.observed_s >= 1.0) else { continue };
                     of += 1;
-                    told += usize::from(closing.ttc_s.is_some_and(|ttc_s| ttc_s <= 6.0));
+                    close += usize::from(closing.ttc_s.is_some_and(|ttc_s| ttc_s <= 6.0));
                     sure += usize::from(closing.latest_s(2.0).is_some_and(|latest_s| latest_s <= 6.0));
                 }
             }
             println!(
-                "{size} px, doubles its distance in {recedes_s} s: ttc <= 6 s in {told}, certainly in {sure} of {of}"
+                "{size} px, doubles its distance in {recedes_s} s: ttc <= 6 s in {close}, certainly in {sure} of {of}"
             );
             assert_eq!(sure, 0);
         }

@@ -53,19 +53,19 @@ fn follower() -> Follower {
 #[test]
 fn emits_records_at_the_start_once_per_second_and_at_the_end() {
     let mut follower = follower();
-    let mut told = Vec::new();
+    let mut records = Vec::new();
     for seq in 0..60 {
         let foot = (1..26).contains(&seq).then_some([0.2 + seq as f32 * 0.01, 0.5]);
-        told.extend(follower.hear(&frame(0, seq, foot)).unwrap().records);
+        records.extend(follower.hear(&frame(0, seq, foot)).unwrap().records);
     }
-    let events: Vec<_> = told.iter().map(|record| (record.event.as_str(), record.seq)).collect();
+    let events: Vec<_> = records.iter().map(|record| (record.event.as_str(), record.seq)).collect();
     assert_eq!(events[..3], [("new", 2), ("update", 12), ("update", 22)]);
     assert_eq!(events.last().unwrap().0, "end");
-    let last = told.last().unwrap();
+    let last = records.last().unwrap();
     assert_eq!((last.id, last.hits, last.label.as_str()), (1, 25, "person"));
     assert_eq!(last.first_seen_at, frame(0, 1, None).captured_at);
     assert_eq!(last.last_seen_at, frame(0, 25, None).captured_at);
-    assert!(told.iter().all(|record| record.check().is_ok()));
+    assert!(records.iter().all(|record| record.check().is_ok()));
     assert_eq!(follower.objects().count(), 0);
 }
 
@@ -98,7 +98,7 @@ fn emits_zones_and_crossings_with_tracks() {
     let zones = BTreeMap::from([("door".to_owned(), zone)]);
     let lines = BTreeMap::from([("kerb".to_owned(), [[0.5, 0.0], [0.5, 1.0]])]);
     follower.set_places(&zones, &lines);
-    let (mut crossings, mut visits, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut crossings, mut visits, mut records) = (Vec::new(), Vec::new(), Vec::new());
     for seq in 0..60 {
         // A restart with the same zones and lines changes nothing.
         let saved = serde_json::to_string(&follower.state()).unwrap();
@@ -108,16 +108,17 @@ fn emits_zones_and_crossings_with_tracks() {
         let sight = follower.hear(&frame(0, seq, Some([0.2 + seq as f32 * 0.01, 0.5]))).unwrap();
         crossings.extend(sight.crossings);
         visits.extend(sight.visits);
-        told.extend(sight.records);
+        records.extend(sight.records);
     }
     assert_eq!(crossings.len(), 1, "{crossings:?}");
     assert_eq!(visits.len(), 1, "{visits:?}");
     assert!((visits[0].1.dwell_s() - 2.0).abs() < 0.3, "{visits:?}");
-    let crossed: Vec<_> = told.iter().flat_map(|record| &record.crossed).collect();
+    let crossed: Vec<_> = records.iter().flat_map(|record| &record.crossed).collect();
     // From left to right in the image, which is right to left for a line that runs downwards.
     assert_eq!(crossed.len(), 1);
     assert_eq!(serde_json::to_value(crossed[0]).unwrap()["direction"], "right_to_left");
-    let longest = told.iter().flat_map(|record| &record.zones).map(|stay| stay.dwell_s).fold(0.0, f64::max);
+    let longest =
+        records.iter().flat_map(|record| &record.zones).map(|stay| stay.dwell_s).fold(0.0, f64::max);
     assert!((1.0..2.3).contains(&longest), "{longest}");
 }
 

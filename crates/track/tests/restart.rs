@@ -127,9 +127,9 @@ proptest! {
             if i == at {
                 restarted = consumer.restarted();
             }
-            let told = consumer.step(*at_s, SOURCE, observations);
+            let result = consumer.step(*at_s, SOURCE, observations);
             if i >= at {
-                prop_assert_eq!(told, restarted.step(*at_s, SOURCE, observations));
+                prop_assert_eq!(result, restarted.step(*at_s, SOURCE, observations));
             }
         }
     }

@@ -204,7 +204,11 @@ fn steps_agree(golden: &Golden, name: &str, settings: &OptimizerSettings) {
         let golden_change = slices.get(i);
         let most = golden_change.abs().max().double_value(&[]);
         let off = (at(&trained[parameter]) - before - golden_change).abs().max().double_value(&[]);
-        assert!(off <= 1e-4 * most + 1e-6, "{} {name} {parameter}: of {most} off by {off}", golden.arch);
+        assert!(
+            off <= 1e-4 * most + 1e-6,
+            "{} {name} {parameter}: the largest change is {most}, the difference {off}",
+            golden.arch
+        );
     }
 }
 

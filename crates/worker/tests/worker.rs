@@ -170,7 +170,7 @@ async fn cameras_connect_while_the_network_loads_and_their_first_frames_are_publ
     let settings = pipeline(&cameras, &format!("http = \"{address}\"\nstatus_interval_ms = 100"));
     let (go_on, waits) = std::sync::mpsc::channel();
     let running = start_loading(settings, Load::Waits("reading the weights", waits));
-    running.until(|_| ["live", "file"].iter().all(|id| running.says(id, CameraStatus::Running))).await;
+    running.until(|_| ["live", "file"].iter().all(|id| running.has_status(id, CameraStatus::Running))).await;
     let ready = get(&address, "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("network: reading the weights"), "{ready}");
     assert!(get(&address, "/healthz").await.starts_with("HTTP/1.1 200"));
@@ -229,9 +229,9 @@ async fn a_stop_during_loading_waits_only_for_the_current_step() {
         pipeline(&cameras, "drain_s = 3600\nstatus_interval_ms = 100"),
         Load::Waits("reading", waits),
     );
-    running.until(|_| ["live", "file"].iter().all(|id| running.says(id, CameraStatus::Running))).await;
+    running.until(|_| ["live", "file"].iter().all(|id| running.has_status(id, CameraStatus::Running))).await;
     running.stop.send(StopRequest).await.unwrap();
-    running.until(|_| ["live", "file"].iter().all(|id| running.says(id, CameraStatus::Stopped))).await;
+    running.until(|_| ["live", "file"].iter().all(|id| running.has_status(id, CameraStatus::Stopped))).await;
     drop(go_on);
     let summary = running.summary.await.unwrap().unwrap();
     assert_adds_up(&summary);
@@ -277,20 +277,20 @@ fn sessions(records: &[FrameRecord], camera: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
     let seat = Seat::default();
-    let (running, tell) = start_in_fleet("", seat.clone());
-    tell.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
+    let (running, events) = start_in_fleet("", seat.clone());
+    events.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
     running.until(|records| ["a", "b"].iter().all(|id| sessions(records, id) == 1)).await;
     assert!(running.sink.records.lock().unwrap().iter().all(|record| record.epoch == Epoch(7)));
     // One camera is added, one is changed, and one keeps running.
     let changed = |(key, record)| FleetEvent::Changed { partition: 3, key, record };
-    tell.send(changed(registered("c", "ball"))).await.unwrap();
-    tell.send(changed(registered("b", "snow"))).await.unwrap();
+    events.send(changed(registered("c", "ball"))).await.unwrap();
+    events.send(changed(registered("b", "snow"))).await.unwrap();
     running.until(|records| sessions(records, "c") == 1 && sessions(records, "b") == 2).await;
     assert_eq!(sessions(&running.sink.records.lock().unwrap(), "a"), 1);
-    tell.send(changed(("c".into(), RegistryRecord::Removed))).await.unwrap();
-    running.until(|_| running.says("c", CameraStatus::Stopped)).await;
+    events.send(changed(("c".into(), RegistryRecord::Removed))).await.unwrap();
+    running.until(|_| running.has_status("c", CameraStatus::Stopped)).await;
     // All cameras stop, and then the partition is released.
-    tell.send(FleetEvent::Leaving { partition: 3 }).await.unwrap();
+    events.send(FleetEvent::Leaving { partition: 3 }).await.unwrap();
     running.until(|_| *seat.released.lock().unwrap() == [3]).await;
     running.stop.send(StopRequest).await.unwrap();
     let summary = running.summary.await.unwrap().unwrap();
@@ -300,13 +300,13 @@ async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_published_after_the_lease_has_expired() {
-    let (running, tell) = start_in_fleet("", Seat::default());
+    let (running, events) = start_in_fleet("", Seat::default());
     let lease = Arc::new(Lease::default());
     let until = BootTime::now() + Duration::from_millis(700);
     lease.renew(until);
     let tenure = Tenure::leased(Epoch(7), lease);
     let records = [registered("a", "ball")].into();
-    tell.send(FleetEvent::Gained { partition: 3, tenure, records }).await.unwrap();
+    events.send(FleetEvent::Gained { partition: 3, tenure, records }).await.unwrap();
     running.until(|records| records.len() > 10).await;
     running.until(|_| BootTime::now() > until + Duration::from_millis(20)).await;
     let published = running.sink.records.lock().unwrap().len();
@@ -314,8 +314,8 @@ async fn nothing_is_published_after_the_lease_has_expired() {
     running.until(|_| BootTime::now() > until + Duration::from_millis(200)).await;
     assert_eq!(running.sink.records.lock().unwrap().len(), published);
     // This worker owns the camera again, in a new ownership term.
-    tell.send(FleetEvent::Lost { partition: 3 }).await.unwrap();
-    tell.send(gained(9, &[("a", "ball")]).0).await.unwrap();
+    events.send(FleetEvent::Lost { partition: 3 }).await.unwrap();
+    events.send(gained(9, &[("a", "ball")]).0).await.unwrap();
     running.until(|records| records.iter().any(|record| record.epoch == Epoch(9))).await;
     let epochs: Vec<u64> = running.sink.records.lock().unwrap().iter().map(|record| record.epoch.0).collect();
     assert!(epochs.is_sorted(), "{epochs:?}");
@@ -325,17 +325,17 @@ async fn nothing_is_published_after_the_lease_has_expired() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cameras_beyond_the_limit_and_bad_records_are_reported() {
-    let (running, tell) = start_in_fleet("max_cameras = 1", Seat::default());
+    let (running, events) = start_in_fleet("max_cameras = 1", Seat::default());
     let (mut event, _lease) = gained(7, &[("a", "ball"), ("b", "ball")]);
     if let FleetEvent::Gained { records, .. } = &mut event {
         records.insert("wrong".into(), RegistryRecord::Bad("no record".into()));
     }
-    tell.send(event).await.unwrap();
+    events.send(event).await.unwrap();
     running.until(|records| sessions(records, "a") == 1).await;
-    running.until(|_| running.says("b", CameraStatus::Stopped)).await;
-    running.until(|_| running.says("wrong", CameraStatus::Failed)).await;
+    running.until(|_| running.has_status("b", CameraStatus::Stopped)).await;
+    running.until(|_| running.has_status("wrong", CameraStatus::Failed)).await;
     assert_eq!(sessions(&running.sink.records.lock().unwrap(), "b"), 0);
-    tell.send(FleetEvent::Failed { reason: "fenced".into() }).await.unwrap();
+    events.send(FleetEvent::Failed { reason: "fenced".into() }).await.unwrap();
     let summary = running.summary.await.unwrap().unwrap();
     assert_eq!(summary.fleet.as_deref(), Some("fenced"));
 }

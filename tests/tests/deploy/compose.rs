@@ -7,11 +7,11 @@ use lookout_schema::Topics;
 use serde_json::Value;
 
 use crate::{
-    assert_pinned, cameras_of, checked,
+    assert_is_valid_command, assert_pinned, cameras_of, checked,
     dockerfile::{last, origin, stages},
     file_of,
     files::{root, seconds, strings, text, words, yaml},
-    is_understood, pipeline_of,
+    pipeline_of,
 };
 
 const WORKERS: [&str; 2] = ["worker", "worker-gpu"];
@@ -21,7 +21,7 @@ fn services() -> BTreeMap<String, Value> {
     serde_json::from_value(yaml("docker-compose.yml")["services"].clone()).unwrap()
 }
 
-/// A service's environment where whoever starts it has set nothing.
+/// Returns a service's environment with the default values of its variables.
 fn environment(service: &Value) -> BTreeMap<String, String> {
     let set: BTreeMap<String, String> =
         serde_json::from_value(service["environment"].clone()).unwrap_or_default();
@@ -33,7 +33,7 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_service_is_pinned_held_and_nobody_special() {
+fn services_are_pinned_and_limited_and_run_unprivileged() {
     let stages = stages();
     for (name, service) in services() {
         assert_pinned(service["image"].as_str().unwrap());
@@ -63,7 +63,7 @@ fn every_service_is_pinned_held_and_nobody_special() {
 }
 
 #[test]
-fn nothing_of_the_host_is_mounted() {
+fn services_mount_only_volumes_and_publish_ports_locally() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in services() {
         for mount in strings(&service["volumes"]) {
@@ -77,7 +77,7 @@ fn nothing_of_the_host_is_mounted() {
 }
 
 #[test]
-fn what_is_waited_for_is_there_and_healthy() {
+fn dependencies_of_services_exist_and_can_become_ready() {
     let services = services();
     let stages = stages();
     for (name, service) in &services {
@@ -89,7 +89,10 @@ fn what_is_waited_for_is_there_and_healthy() {
                 "service_healthy" => {
                     let target = other_service["build"]["target"].as_str().unwrap_or_default();
                     let in_image = last(&stages, target, "HEALTHCHECK").is_some_and(|check| check != "NONE");
-                    assert!(in_image || other_service["healthcheck"].is_object(), "{other} has no health");
+                    assert!(
+                        in_image || other_service["healthcheck"].is_object(),
+                        "{other} has no health check"
+                    );
                 }
                 "service_completed_successfully" => {
                     assert_eq!(other_service["restart"], "on-failure", "{other} never completes");
@@ -101,14 +104,14 @@ fn what_is_waited_for_is_there_and_healthy() {
 }
 
 #[test]
-fn what_lookout_is_told_is_understood() {
+fn commands_of_services_are_valid() {
     let mut seen = 0;
     for (name, service) in services() {
         let target = service["build"]["target"].as_str();
         if matches!(target, Some("worker" | "worker-cuda" | "lookout" | "monitor")) {
-            let told = strings(&service["command"]);
-            assert!(!told.is_empty(), "{name}");
-            is_understood(&told);
+            let arguments = strings(&service["command"]);
+            assert!(!arguments.is_empty(), "{name}");
+            assert_is_valid_command(&arguments);
             seen += 1;
         }
     }
@@ -116,21 +119,21 @@ fn what_lookout_is_told_is_understood() {
 }
 
 #[test]
-fn the_workers_pipelines_are_right_and_agree_with_their_services() {
+fn pipeline_files_of_workers_are_valid_and_match_their_services() {
     let services = services();
     let stages = stages();
     for name in WORKERS {
         let service = &services[name];
         let target = service["build"]["target"].as_str().unwrap();
-        let told = strings(&service["command"]);
-        let file = origin(&stages, target, pipeline_of(&told)).unwrap();
+        let arguments = strings(&service["command"]);
+        let file = origin(&stages, target, pipeline_of(&arguments)).unwrap();
         let settings = checked(&file, &environment(service));
         let port = settings.worker.http.unwrap().port().to_string();
         assert_eq!(strings(&service["expose"]), std::slice::from_ref(&port), "{name}");
         assert_eq!(last(&stages, target, "EXPOSE").as_ref(), Some(&port), "{name}");
         let health = strings(&service["healthcheck"]["test"]).join(" ");
         assert!(health.ends_with(&format!("http://127.0.0.1:{port}/healthz")), "{health}");
-        // Several of it: no port, and no name, that only one can have.
+        // The service has several replicas, so it must not publish a port.
         assert!(service["ports"].is_null(), "{name}");
         let grace = seconds(service["stop_grace_period"].as_str().unwrap());
         assert!(grace > settings.worker.drain.as_secs(), "{name} is killed while it drains");
@@ -142,19 +145,19 @@ fn the_workers_pipelines_are_right_and_agree_with_their_services() {
 }
 
 #[test]
-fn the_monitors_file_is_right_and_wants_a_token_that_is_nowhere_written() {
+fn monitor_file_is_valid_and_requires_a_token() {
     let (services, stages) = (services(), stages());
     let service = &services["monitor"];
-    let told = strings(&service["command"]);
-    let file = root().join(origin(&stages, "monitor", file_of("monitor", &told)).unwrap());
+    let arguments = strings(&service["command"]);
+    let file = root().join(origin(&stages, "monitor", file_of("monitor", &arguments)).unwrap());
     let mut environment = environment(service);
     let parsed = |environment: &BTreeMap<String, String>| {
         lookout_monitor::parse(&file, &std::fs::read_to_string(&file).unwrap(), &|name| {
             environment.get(name).cloned()
         })
     };
-    let said = parsed(&environment).unwrap_err().to_string();
-    assert!(said.contains("openssl rand"), "{said}");
+    let message = parsed(&environment).unwrap_err().to_string();
+    assert!(message.contains("openssl rand"), "{message}");
     environment.insert("LOOKOUT_MONITOR_TOKEN".into(), "0123456789abcdef".into());
     let settings = parsed(&environment).unwrap_or_else(|error| panic!("{error}"));
 
@@ -167,14 +170,14 @@ fn the_monitors_file_is_right_and_wants_a_token_that_is_nowhere_written() {
     assert_eq!(settings.kafka.brokers, Brokers::servers(INNER).unwrap());
     let kept = strings(&service["volumes"]);
     let (_, kept) = kept[0].split_once(':').unwrap();
-    assert!(settings.data.starts_with(kept), "{} is not kept", settings.data.display());
+    assert!(settings.data.starts_with(kept), "{} is not on a volume", settings.data.display());
 }
 
 #[test]
-fn the_registrys_cameras_are_those_that_are_served() {
+fn registry_cameras_are_served() {
     let services = services();
-    let told = strings(&services["registry"]["command"]);
-    let file = origin(&stages(), "lookout", &told[2]).unwrap();
+    let arguments = strings(&services["registry"]["command"]);
+    let file = origin(&stages(), "lookout", &arguments[2]).unwrap();
     let served = text("deploy/compose/mediamtx.yml");
     let cameras = cameras_of(&file);
     for camera in &cameras {
@@ -187,7 +190,7 @@ fn the_registrys_cameras_are_those_that_are_served() {
 }
 
 #[test]
-fn kafka_sends_each_client_to_where_it_can_go() {
+fn kafka_advertises_reachable_listeners() {
     let kafka = &services()["kafka"];
     let set = environment(kafka);
     let listeners = |key: &str| -> BTreeMap<String, String> {
@@ -207,8 +210,11 @@ fn kafka_sends_each_client_to_where_it_can_go() {
     assert!(!advertised.contains_key(&set["KAFKA_CONTROLLER_LISTENER_NAMES"]));
     let version = kafka["image"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
     let tested = text("scripts/kafka/pom.xml");
-    assert!(tested.contains(&format!("<version>{version}</version>")), "the tests run another Kafka");
-    // Its own tools and our consumer go by the inner address.
+    assert!(
+        tested.contains(&format!("<version>{version}</version>")),
+        "the tests run another version of Kafka"
+    );
+    // Kafka's own tools and our consumer use the inner listener.
     let compose = text("docker-compose.yml");
     let lines = compose.lines().filter(|line| !line.contains("apache/kafka:"));
     for word in lines.flat_map(|line| words(line, ":-")) {
@@ -217,7 +223,7 @@ fn kafka_sends_each_client_to_where_it_can_go() {
 }
 
 #[test]
-fn the_topics_are_the_programs() {
+fn created_topics_match_the_program() {
     let created = strings(&services()["topics"]["command"]).join("\n");
     let created: BTreeMap<&str, &str> = created
         .lines()
@@ -241,7 +247,7 @@ fn the_topics_are_the_programs() {
 }
 
 #[test]
-fn every_topic_that_is_named_anywhere_is_the_programs() {
+fn every_topic_in_deployment_files_exists_in_the_program() {
     let Topics { frames, status, cameras, claims, snapshots, tracks, alerts } =
         Topics::new("lookout").unwrap();
     let all = [frames, status, cameras, claims, snapshots, tracks, alerts];
@@ -254,7 +260,7 @@ fn every_topic_that_is_named_anywhere_is_the_programs() {
 }
 
 #[test]
-fn compose_itself_finds_nothing_wrong() {
+fn docker_compose_accepts_the_file() {
     let ways: [&[&str]; 2] = [&["docker-compose"], &["docker", "compose"]];
     let works = |way: &&[&str]| {
         Command::new(way[0])
@@ -265,7 +271,7 @@ fn compose_itself_finds_nothing_wrong() {
     };
     let Some(way) = ways.into_iter().find(works) else {
         eprintln!(
-            "neither docker-compose nor docker compose is installed: they have not read docker-compose.yml"
+            "neither docker-compose nor docker compose is installed: docker-compose.yml was not checked with it"
         );
         return;
     };
@@ -277,7 +283,7 @@ fn compose_itself_finds_nothing_wrong() {
             command.args(["--profile", profile]);
         }
         let output = command.args(["config", "--quiet"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.trim().is_empty(), "{profiles:?}: {said}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && message.trim().is_empty(), "{profiles:?}: {message}");
     }
 }

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    assert_pinned, file_of,
+    assert_is_valid_command, assert_pinned, file_of,
     files::{root, text},
-    is_understood, pipeline_of,
+    pipeline_of,
 };
 
-/// A stage: what it is made from, and its instructions.
+/// A build stage: its base, and its instructions.
 #[derive(Debug)]
 pub(crate) struct Stage {
     from: String,
     instructions: Vec<(String, String)>,
 }
 
-/// The Dockerfile's stages by name.
+/// Returns the Dockerfile's stages by name.
 pub(crate) fn stages() -> BTreeMap<String, Stage> {
     let joined = text("Dockerfile").replace("\\\n", " ");
     let mut stages: BTreeMap<String, Stage> = BTreeMap::new();
@@ -34,14 +34,14 @@ pub(crate) fn stages() -> BTreeMap<String, Stage> {
     stages
 }
 
-/// The last `word` of a stage or of what it is made from.
+/// Returns the arguments of the last `word` instruction of a stage or of its bases.
 pub(crate) fn last(stages: &BTreeMap<String, Stage>, name: &str, word: &str) -> Option<String> {
     let stage = stages.get(name)?;
     let own = stage.instructions.iter().rev().find(|(each, _)| each == word).map(|(_, rest)| rest.clone());
     own.or_else(|| last(stages, &stage.from, word))
 }
 
-/// Where in the repository a file of an image comes from.
+/// Returns the path in the repository from which a file of an image is copied.
 pub(crate) fn origin(stages: &BTreeMap<String, Stage>, name: &str, path: &str) -> Option<String> {
     let stage = stages.get(name)?;
     let copied = copies(stage).find_map(|(sources, to)| {
@@ -55,7 +55,7 @@ pub(crate) fn origin(stages: &BTreeMap<String, Stage>, name: &str, path: &str) -
     copied.or_else(|| origin(stages, &stage.from, path))
 }
 
-/// What a stage takes from the repository, and where it puts that.
+/// Returns the paths that a stage copies from the repository, and their destination.
 fn copies(stage: &Stage) -> impl Iterator<Item = (Vec<String>, String)> {
     let own = stage.instructions.iter().filter(|(word, rest)| word == "COPY" && !rest.starts_with("--from"));
     own.map(|(_, rest)| {
@@ -68,7 +68,7 @@ fn copies(stage: &Stage) -> impl Iterator<Item = (Vec<String>, String)> {
 const IMAGES: [&str; 7] = ["worker", "worker-cuda", "lookout", "monitor", "cameras", "prometheus", "grafana"];
 
 #[test]
-fn every_image_is_made_from_a_fixed_version_and_runs_as_nobody_special() {
+fn images_have_pinned_bases_and_run_unprivileged() {
     let stages = stages();
     for stage in stages.values() {
         if !stages.contains_key(&stage.from) {
@@ -82,11 +82,11 @@ fn every_image_is_made_from_a_fixed_version_and_runs_as_nobody_special() {
 }
 
 #[test]
-fn what_is_copied_is_there_and_not_ignored() {
+fn copied_files_exist_and_are_not_ignored() {
     let ignored = text(".dockerignore");
     let taken: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
     for file in &taken {
-        assert!(root().join(file).exists(), ".dockerignore takes {file}");
+        assert!(root().join(file).exists(), ".dockerignore includes {file}, which does not exist");
     }
     for (name, stage) in stages() {
         for source in copies(&stage).flat_map(|(sources, _)| sources).filter(|source| source != ".") {
@@ -94,7 +94,7 @@ fn what_is_copied_is_there_and_not_ignored() {
             assert!(taken.iter().any(|file| source.starts_with(file)), "{source} is ignored");
         }
     }
-    // A whole workspace, or cargo refuses it.
+    // The whole workspace, which cargo requires.
     for needed in [
         "Cargo.toml",
         "Cargo.lock",
@@ -110,13 +110,13 @@ fn what_is_copied_is_there_and_not_ignored() {
 }
 
 #[test]
-fn what_runs_in_our_images_is_understood_and_watched() {
+fn images_have_valid_commands_and_health_checks() {
     let stages = stages();
     for name in ["worker", "worker-cuda", "lookout", "monitor"] {
         assert_eq!(last(&stages, name, "ENTRYPOINT").as_deref(), Some("[\"lookout\"]"), "{name}");
         let words: Vec<String> = serde_json::from_str(&last(&stages, name, "CMD").unwrap()).unwrap();
         if words != ["--help"] {
-            is_understood(&words);
+            assert_is_valid_command(&words);
             let file = if name == "monitor" { file_of("monitor", &words) } else { pipeline_of(&words) };
             assert!(origin(&stages, name, file).is_some(), "{name} has no {file}");
         }
@@ -128,7 +128,7 @@ fn what_runs_in_our_images_is_understood_and_watched() {
 }
 
 #[test]
-fn the_small_images_need_neither_libtorch_nor_gstreamer() {
+fn small_images_contain_neither_libtorch_nor_gstreamer() {
     let stages = stages();
     for image in ["lookout", "monitor"] {
         let mut name = image.to_owned();
@@ -142,7 +142,7 @@ fn the_small_images_need_neither_libtorch_nor_gstreamer() {
 }
 
 #[test]
-fn the_versions_are_those_of_the_repository() {
+fn versions_match_the_repository() {
     let dockerfile = text("Dockerfile");
     let toolchain = text("rust-toolchain.toml");
     let rust = toolchain.split('"').nth(1).unwrap();

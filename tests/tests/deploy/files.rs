@@ -1,4 +1,4 @@
-//! Reading the files.
+//! Helpers that read the deployment files.
 
 use std::{
     fs,
@@ -15,18 +15,18 @@ pub(crate) fn text(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// A YAML file, its `<<` merged.
+/// Reads a YAML file and merges its `<<` keys.
 pub(crate) fn yaml(file: &str) -> Value {
     let mut yaml: yaml_serde::Value =
         yaml_serde::from_str(&text(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-    // What is merged may merge something itself.
+    // Merged mappings may have merge keys themselves.
     for _ in 0..3 {
         yaml.apply_merge().unwrap();
     }
     yaml_serde::from_value(yaml).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// All files of the deployment, from the root.
+/// Returns the paths of all deployment files, relative to the root.
 pub(crate) fn all() -> Vec<String> {
     let mut files = vec!["Dockerfile".into(), "docker-compose.yml".into()];
     let mut folders = vec![PathBuf::from("deploy")];
@@ -45,18 +45,18 @@ pub(crate) fn all() -> Vec<String> {
     files
 }
 
-/// The strings of a list.
+/// Returns the strings of a list.
 pub(crate) fn strings(list: &Value) -> Vec<String> {
     let string = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{value} in {list}")).to_owned();
     list.as_array().map(|list| list.iter().map(string).collect()).unwrap_or_default()
 }
 
-/// The words of a text that consist of letters, digits and `others`.
+/// Returns the words of a text that consist of letters, digits and `others`.
 pub(crate) fn words<'a>(text: &'a str, others: &'static str) -> impl Iterator<Item = &'a str> {
     text.split(move |c: char| !c.is_ascii_alphanumeric() && !others.contains(c))
 }
 
-/// Seconds of `20s` or `2m`.
+/// Returns the seconds of `20s` or `2m`.
 pub(crate) fn seconds(text: &str) -> u64 {
     let (number, unit) = text.split_at(text.len() - 1);
     let times = match unit {

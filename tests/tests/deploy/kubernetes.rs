@@ -1,13 +1,13 @@
-//! deploy/kubernetes.
+//! The manifests in deploy/kubernetes.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::Value;
 
 use crate::{
-    assert_pinned, checked,
+    assert_is_valid_command, assert_pinned, checked,
     files::{root, strings, yaml},
-    is_understood, pipeline_of,
+    pipeline_of,
 };
 
 const BASE: &str = "deploy/kubernetes/base";
@@ -24,7 +24,7 @@ fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
-/// What the generated ConfigMap `name` holds: its files, or its literals.
+/// Returns the files or literals, by `kind`, of the generated ConfigMap `name`.
 fn generated(name: &str, kind: &str) -> Vec<String> {
     let kustomization = base("kustomization.yaml");
     let maps = list(&kustomization["configMapGenerator"]);
@@ -33,12 +33,12 @@ fn generated(name: &str, kind: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_pipeline_is_right_and_agrees_with_the_pod() {
+fn pipeline_file_is_valid_and_matches_the_pod() {
     let pod = pod();
     let container = &pod["containers"][0];
-    let told = strings(&container["args"]);
-    is_understood(&told);
-    let file = pipeline_of(&told).rsplit('/').next().unwrap().to_owned();
+    let arguments = strings(&container["args"]);
+    assert_is_valid_command(&arguments);
+    let file = pipeline_of(&arguments).rsplit('/').next().unwrap().to_owned();
 
     let mount =
         list(&container["volumeMounts"]).into_iter().find(|mount| mount["mountPath"] == "/etc/lookout");
@@ -56,7 +56,7 @@ fn the_pipeline_is_right_and_agrees_with_the_pod() {
     }
     for variable in list(&container["env"]) {
         let from = &variable["valueFrom"]["secretKeyRef"];
-        assert!(from["name"].is_string() && from["key"].is_string(), "{variable} is no reference");
+        assert!(from["name"].is_string() && from["key"].is_string(), "{variable} does not refer to a Secret");
         environment.insert(variable["name"].as_str().unwrap().into(), "secret".into());
     }
     let settings = checked(&format!("{BASE}/{file}"), &environment);
@@ -74,7 +74,7 @@ fn the_pipeline_is_right_and_agrees_with_the_pod() {
 }
 
 #[test]
-fn the_pod_may_do_little_and_is_probed() {
+fn the_pod_is_unprivileged_and_has_probes() {
     let pod = pod();
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert!(pod["securityContext"]["runAsUser"].as_u64() > Some(0));
@@ -110,7 +110,7 @@ fn images_are_pinned() {
         for set in list(&yaml(&format!("deploy/kubernetes/{kustomization}/kustomization.yaml"))["images"]) {
             assert!(
                 image.starts_with(&format!("{}:", set["name"].as_str().unwrap())),
-                "{set} changes nothing"
+                "{set} replaces no image"
             );
             let name = set["newName"].as_str().or(set["name"].as_str()).unwrap();
             assert_pinned(&format!("{name}:{}", set["newTag"].as_str().unwrap()));
@@ -119,7 +119,7 @@ fn images_are_pinned() {
 }
 
 #[test]
-fn all_speak_of_the_same_workers() {
+fn resources_refer_to_the_same_workers() {
     let workers = base("workers.yaml");
     let labels = &workers["spec"]["template"]["metadata"]["labels"];
     assert_eq!(workers["spec"]["selector"]["matchLabels"], *labels);
@@ -139,14 +139,14 @@ fn all_speak_of_the_same_workers() {
 }
 
 #[test]
-fn there_is_room_for_every_worker_in_the_partitions() {
+fn partitions_suffice_for_the_maximum_of_workers() {
     let environment = BTreeMap::from([("LOOKOUT_BROKERS".into(), "kafka:1".into())]);
     let settings = checked(&format!("{BASE}/pipeline.toml"), &environment);
     let workers = base("scaling.yaml")["spec"]["maxReplicas"].as_u64().unwrap();
     assert!(u64::from(settings.kafka.partitions) >= workers);
     let fleet = settings.fleet.unwrap();
     assert!(u64::from(fleet.partitions) >= workers);
-    // The Secret is where its references are looked up.
+    // `secrets` names the folder where the Secret is mounted.
     let pod = pod();
     let secret = list(&pod["volumes"]).into_iter().find(|volume| volume["secret"].is_object()).unwrap();
     let mounts = list(&pod["containers"][0]["volumeMounts"]);
@@ -155,19 +155,19 @@ fn there_is_room_for_every_worker_in_the_partitions() {
 }
 
 #[test]
-fn every_file_is_a_resource_and_kubectl_can_build_them() {
+fn every_file_is_a_resource_and_kubectl_builds_them() {
     let kustomization = base("kustomization.yaml");
     let mut known = strings(&kustomization["resources"]);
     known.extend(["kustomization.yaml".into(), "pipeline.toml".into()]);
     for file in crate::files::all() {
         if let Some(name) = file.strip_prefix(&format!("{BASE}/")) {
-            assert!(known.iter().any(|each| each == name), "{file} is used by nobody");
+            assert!(known.iter().any(|each| each == name), "{file} is not a resource");
         }
     }
     for folder in ["deploy/kubernetes", "deploy/kubernetes/gpu"] {
         match Command::new("kubectl").args(["kustomize", folder]).current_dir(root()).output() {
             Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-            Err(_) => eprintln!("kubectl is not installed: it has not built {folder}"),
+            Err(_) => eprintln!("kubectl is not installed: {folder} was not built"),
         }
     }
 }

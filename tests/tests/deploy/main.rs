@@ -1,5 +1,5 @@
-//! The files of a deployment against the program: what they name exists, and they hold what they promise. No
-//! engine is needed; Compose and kubectl read their files too where they are installed.
+//! Checks the deployment files against the program: what they refer to exists, and their settings are valid.
+//! A container engine is not required; Compose and kubectl also check the files if they are installed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod compose;
@@ -16,16 +16,16 @@ use lookout_tests::program::run;
 
 use crate::files::root;
 
-/// `lookout` takes these words: the verb, each option, and each option's value.
-fn is_understood(words: &[String]) {
-    // clap reads the words in their order, and so trips over one that it does not know before it comes to the help.
+/// Asserts that `lookout` accepts these arguments: the sub-command, each option, and each option's value.
+fn assert_is_valid_command(words: &[String]) {
+    // clap parses the arguments in order, and so rejects an unknown one before it reaches `--help`.
     let mut typed: Vec<&str> = words.iter().map(String::as_str).collect();
     typed.push("--help");
     let output = run(&typed).unwrap();
     assert!(output.status.success(), "lookout {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The settings of a pipeline file that is run with `environment` and nothing else.
+/// Returns the settings of a pipeline file that runs with exactly this `environment`.
 fn checked(file: &str, environment: &BTreeMap<String, String>) -> PipelineSettings {
     let path = root().join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -33,7 +33,7 @@ fn checked(file: &str, environment: &BTreeMap<String, String>) -> PipelineSettin
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The cameras of a file that `lookout cameras import` reads, checked as those of a pipeline file are.
+/// Returns the cameras of a file for `lookout cameras import`, checked like those of a pipeline file.
 fn cameras_of(file: &str) -> Vec<CameraSettings> {
     let path = root().join(file);
     let cameras = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -44,12 +44,12 @@ fn cameras_of(file: &str) -> Vec<CameraSettings> {
     pipeline.unwrap_or_else(|error| panic!("{error}")).cameras
 }
 
-/// The pipeline file that a `lookout run` names, as it is called in the container.
+/// Returns the path in the container of the pipeline file of a `lookout run` command.
 fn pipeline_of(words: &[String]) -> &str {
     file_of("run", words)
 }
 
-/// The file that comes after the verb, as it is called in the container.
+/// Returns the path in the container of the file after the sub-command.
 fn file_of<'w>(verb: &str, words: &'w [String]) -> &'w str {
     assert_eq!(words[0], verb, "{words:?}");
     let file = Path::new(&words[1]);
@@ -57,7 +57,7 @@ fn file_of<'w>(verb: &str, words: &'w [String]) -> &'w str {
     &words[1]
 }
 
-/// An image's name and its tag, which is a fixed version; ours are this program's.
+/// Asserts that an image has a fixed version as its tag, and that our images have this program's version.
 fn assert_pinned(image: &str) {
     let (name, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag"));
     assert!(tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && tag.contains('.'), "{image}");
@@ -67,14 +67,14 @@ fn assert_pinned(image: &str) {
 }
 
 #[test]
-fn a_word_that_lookout_does_not_know_is_noticed() {
-    is_understood(&["tail", "--brokers", "kafka:19092"].map(String::from));
+fn unknown_arguments_are_rejected() {
+    assert_is_valid_command(&["tail", "--brokers", "kafka:19092"].map(String::from));
     let output = run(&["tail", "--brokerz", "kafka:19092", "--help"]).unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
-fn the_plan_in_the_documentation_is_what_is_planned() {
+fn the_documented_plan_matches_the_program() {
     let output =
         run(&["plan", "--cameras", "400", "--fps", "10", "--arch", "resnet50", "--cores", "32"]).unwrap();
     let planned = String::from_utf8(output.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! Prometheus' and Grafana's files, and what the autoscaler reads, against the pages of a running worker.
+//! Checks the files of Prometheus, Grafana and the autoscaler against the metrics of a running worker.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::files::{all, text, words, yaml};
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// What Prometheus, or the scrape in Kubernetes, puts on every sample.
+/// Labels that Prometheus, or the scrape in Kubernetes, adds to every sample.
 const ADDED_LABELS: [&str; 5] = ["instance", "job", "le", "namespace", "pod"];
 
-/// What the pages of others tell, and a worker's only after a fault, with their labels.
+/// Metrics of other programs, and metrics that a worker has only after a fault, followed by their labels.
 const NOT_AT_ONCE: [&str; 3] = [
     "lookout_kafka_refused_total",
     "lookout_monitor_records_deleted_total",
@@ -19,7 +19,7 @@ const NOT_AT_ONCE: [&str; 3] = [
 ];
 const LABELS_OF_THESE: [&str; 1] = ["error"];
 
-/// The names of a worker's samples, and their labels.
+/// Returns the names of a worker's samples, and the labels in use.
 fn samples() -> (BTreeSet<String>, BTreeSet<String>) {
     let camera = "[[camera]]\nid = \"ball\"\nuri = \"test://ball?width=64&height=64&fps=10\"";
     let mut running = Running::start(camera).unwrap();
@@ -46,7 +46,7 @@ fn samples() -> (BTreeSet<String>, BTreeSet<String>) {
     (names, labels)
 }
 
-/// Metrics that the files themselves make.
+/// Returns the metrics that the files themselves define.
 fn made() -> BTreeSet<String> {
     let adapter = yaml("deploy/prometheus/adapter.yaml");
     adapter["rules"]["custom"]
@@ -58,7 +58,7 @@ fn made() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_metric_and_label_that_is_named_is_on_a_workers_page() {
+fn every_metric_and_label_in_deployment_files_exists() {
     let (mut names, mut labels) = samples();
     let made = made();
     names.extend(NOT_AT_ONCE.map(Into::into));
@@ -80,7 +80,7 @@ fn every_metric_and_label_that_is_named_is_on_a_workers_page() {
 }
 
 #[test]
-fn the_dashboard_shows_every_metric_of_the_documentation() {
+fn the_dashboard_shows_every_documented_metric() {
     let dashboard = text("deploy/grafana/lookout.json");
     let documented = text("docs/operating.md");
     let missing: Vec<&str> = documented
@@ -92,7 +92,7 @@ fn the_dashboard_shows_every_metric_of_the_documentation() {
 }
 
 #[test]
-fn prometheus_and_grafana_find_each_other_and_the_workers() {
+fn prometheus_and_grafana_have_matching_addresses() {
     let services = yaml("docker-compose.yml")["services"].clone();
     let prometheus = yaml("deploy/prometheus/prometheus.yml");
     let job = &prometheus["scrape_configs"][0];

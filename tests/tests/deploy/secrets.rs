@@ -1,4 +1,4 @@
-//! No secret stands in a file, and no place of one machine.
+//! The deployment files contain no secrets and no paths of a machine.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::files::{all, text, yaml};
 const SECRET_WORDS: [&str; 4] = ["PASSWORD", "SECRET", "TOKEN", "CREDENTIAL"];
 
 #[test]
-fn no_address_holds_a_password() {
+fn addresses_contain_no_password() {
     for file in all() {
         for address in text(&file).split("://").skip(1) {
             let authority = address.split(['/', '"', '\'', '\n', ' ']).next().unwrap();
@@ -19,7 +19,7 @@ fn no_address_holds_a_password() {
 }
 
 #[test]
-fn no_layer_and_no_environment_holds_a_secret() {
+fn images_and_environments_contain_no_secret() {
     for line in text("Dockerfile").lines() {
         let line = line.trim().to_uppercase();
         let sets = line.starts_with("ENV ") || line.starts_with("ARG ");
@@ -32,13 +32,13 @@ fn no_layer_and_no_environment_holds_a_secret() {
     }
 }
 
-/// A key that sounds like a secret's holds a reference.
+/// Asserts that the value of every key that looks like a secret is a reference.
 fn visit(file: &str, value: &Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
                 let key = key.to_uppercase();
-                // Kubernetes' word for which Secret is meant.
+                // In Kubernetes, `secretName` refers to a Secret.
                 let names = key == "SECRETNAME";
                 let secret = !names && SECRET_WORDS.iter().any(|word| key.contains(word));
                 let literal = value.as_str().is_some_and(|text| !text.starts_with("${"));
@@ -52,7 +52,7 @@ fn visit(file: &str, value: &Value) {
 }
 
 #[test]
-fn no_file_names_a_place_of_one_machine() {
+fn files_contain_no_path_of_a_machine() {
     for file in all() {
         let text = text(&file);
         for place in

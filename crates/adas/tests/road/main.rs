@@ -1,5 +1,4 @@
-//! Collision warnings on a simulated road: objects in path raise a warning in time, and other objects raise
-//! none.
+//! Collision warnings on a simulated road: objects in path raise a warning in time, and other objects do not.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the test prints measurements")]
@@ -245,10 +244,10 @@ fn alerts_do_not_flap() {
 #[test]
 fn alert_escalates_to_critical_and_is_cleared() {
     let scene = Scene::new(5, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]);
-    let told: Vec<_> =
+    let alerts: Vec<_> =
         scene.watched(calibrated()).into_iter().flat_map(|moment| moment.heard.alerts).collect();
     let states: Vec<_> =
-        told.iter().map(|alert| (alert.version, alert.state.as_str(), alert.level)).collect();
+        alerts.iter().map(|alert| (alert.version, alert.state.as_str(), alert.level)).collect();
     assert_eq!(
         states,
         [
@@ -256,7 +255,7 @@ fn alert_escalates_to_critical_and_is_cleared() {
             (2, "changed", AlertLevel::Critical),
             (3, "cleared", AlertLevel::Critical)
         ],
-        "{told:#?}"
+        "{alerts:#?}"
     );
-    assert!(told.iter().all(|alert| alert.id == told[0].id && alert.check().is_ok()));
+    assert!(alerts.iter().all(|alert| alert.id == alerts[0].id && alert.check().is_ok()));
 }

@@ -29,9 +29,9 @@ fn stale_records_raise_no_alert_but_update_tracks() {
     let mut vehicle = vehicle(drawn());
     for frame in approach().into_iter().take(40) {
         let now = frame.captured_at + Duration::from_millis(400);
-        let heard = vehicle.hear(frame, now);
-        assert_eq!(heard.outcome, Outcome::Stale);
-        assert!(heard.alerts.is_empty());
+        let result = vehicle.hear(frame, now);
+        assert_eq!(result.outcome, Outcome::Stale);
+        assert!(result.alerts.is_empty());
     }
     // The objects of stale records are still tracked.
     assert!(vehicle.seen().next().is_some_and(|seen| seen.closing.is_some()));
@@ -41,13 +41,13 @@ fn stale_records_raise_no_alert_but_update_tracks() {
 fn clears_alerts_when_records_become_stale_or_stop() {
     let mut growing_old = vehicle(drawn());
     let rest = until_raised(&mut growing_old);
-    let mut told = Vec::new();
+    let mut alerts = Vec::new();
     for (i, frame) in rest.into_iter().take(10).enumerate() {
         let now = frame.captured_at + Duration::from_millis(350);
-        told.extend(growing_old.hear(frame, now).alerts.into_iter().map(|alert| (i, alert)));
+        alerts.extend(growing_old.hear(frame, now).alerts.into_iter().map(|alert| (i, alert)));
     }
-    assert_eq!(told.len(), 1, "{told:?}");
-    let (i, alert) = &told[0];
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    let (i, alert) = &alerts[0];
     assert_eq!(alert.state, AlertState::Cleared);
     assert!((2..8).contains(i) && alert.message.contains("too old for warnings"), "{i} {alert:?}");
 
@@ -55,8 +55,8 @@ fn clears_alerts_when_records_become_stale_or_stop() {
     let rest = until_raised(&mut silent);
     let last = rest[0].captured_at;
     assert!(silent.tick(last).is_empty());
-    let told = silent.tick(last + Duration::from_secs(1));
-    assert!(told.len() == 1 && told[0].message.contains("no more records are received"), "{told:?}");
+    let alerts = silent.tick(last + Duration::from_secs(1));
+    assert!(alerts.len() == 1 && alerts[0].message.contains("no more records are received"), "{alerts:?}");
     assert!(silent.tick(last + Duration::from_secs(2)).is_empty());
 }
 
@@ -78,9 +78,9 @@ fn age_of_file_records_is_measured_from_their_publication() {
         let now = frame.published_at + Duration::from_millis(50);
         frame.clock = Clock::File;
         frame.captured_at = Timestamp::from_unix_us(0);
-        let heard = vehicle.hear(frame, now);
-        assert_eq!(heard.outcome, Outcome::Accepted);
-        raised += heard.alerts.iter().filter(|alert| alert.state == AlertState::Raised).count();
+        let result = vehicle.hear(frame, now);
+        assert_eq!(result.outcome, Outcome::Accepted);
+        raised += result.alerts.iter().filter(|alert| alert.state == AlertState::Raised).count();
     }
     assert_eq!(raised, 1);
 }
@@ -96,8 +96,8 @@ fn ignores_stale_epochs_and_duplicates_and_clears_at_a_new_session() {
     // Session ids are ordered by creation time, except within the same millisecond.
     let later = std::iter::repeat_with(SessionId::generate).find(|session| *session > rest[0].session);
     let new_session = frame(later.unwrap(), 0, Vec::new());
-    let heard = vehicle.hear(new_session, begin());
-    assert!(heard.alerts.len() == 1 && heard.alerts[0].message.contains("reconnected"), "{heard:?}");
+    let result = vehicle.hear(new_session, begin());
+    assert!(result.alerts.len() == 1 && result.alerts[0].message.contains("reconnected"), "{result:?}");
     assert_eq!(vehicle.open_alerts(), 0);
     assert_eq!(vehicle.hear(rest[0].clone(), now).outcome, Outcome::Duplicate);
 }
@@ -120,8 +120,8 @@ fn ignores_objects_with_other_labels() {
             seen.label = "<script>alert(1)</script>".into();
         }
         let now = frame.captured_at;
-        let heard = vehicle.hear(frame, now);
-        assert!(heard.alerts.is_empty() && heard.tracks.is_empty());
+        let result = vehicle.hear(frame, now);
+        assert!(result.alerts.is_empty() && result.tracks.is_empty());
     }
 }
 
@@ -159,8 +159,8 @@ proptest! {
                 record.seq = i as u64;
             }
             let now = Timestamp::from_unix_us(record.published_at.as_unix_us().saturating_add(age_ms * 1000));
-            let heard = vehicle.hear(record, now);
-            for alert in &heard.alerts {
+            let result = vehicle.hear(record, now);
+            for alert in &result.alerts {
                 prop_assert!(alert.check().is_ok(), "{alert:?}");
             }
         }
@@ -179,9 +179,9 @@ fn a_slow_stream_time_raises_no_false_alert() {
     for mut frame in scene.frames() {
         frame.pts_ns = Some(frame.seq * 1_000_000_000 / 10 / 3);
         let now = frame.captured_at + Duration::from_millis(80);
-        let heard = vehicle.hear(frame, now);
-        doubts.extend(heard.doubt);
-        raised.extend(heard.alerts);
+        let result = vehicle.hear(frame, now);
+        doubts.extend(result.doubt);
+        raised.extend(result.alerts);
         last = vehicle.seen().find_map(|seen| seen.closing).and_then(|closing| closing.ttc_s).or(last);
     }
     assert_eq!(doubts, [Some(lookout_track::TimeDoubt::Stream)]);

@@ -1,4 +1,4 @@
-//! Cameras that publish records, and looks at what came of them.
+//! Fake cameras that publish records, and helpers that wait for them and read them.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use lookout_schema::{
 };
 use lookout_stage::{CameraLedger, Permits, RecordSink, Ticket};
 
-/// Longer than anything here takes; only a test that fails waits so long.
+/// The timeout of a wait; only a failing test reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A record of the status of `camera`.
+/// Returns a status record of `camera`.
 pub(crate) fn status(camera: &str) -> StatusRecord {
     StatusRecord::Camera(CameraStatusRecord {
         schema: StatusRecord::SCHEMA.into(),
@@ -40,7 +40,7 @@ pub(crate) fn status(camera: &str) -> StatusRecord {
     })
 }
 
-/// A camera, or a file where it has permits.
+/// A live camera, or a file source if it has permits.
 pub(crate) struct Source {
     pub(crate) ledger: Arc<CameraLedger>,
     session: SessionId,
@@ -62,11 +62,13 @@ impl Source {
         self.publish_with(sink, "resnet50");
     }
 
-    /// Publishes a record that names `arch`, waiting for a permit where one is needed.
+    /// Publishes a record that names `arch`; a file source waits for a permit first.
     pub(crate) fn publish_with(&mut self, sink: &KafkaSink, arch: &str) {
         let ticket = self.ledger.receive(self.session, self.seq);
         let mut ticket: Ticket = match &self.permits {
-            Some(permits) => ticket.with_permit(permits.acquire(PATIENCE).expect("a permit in time")),
+            Some(permits) => {
+                ticket.with_permit(permits.acquire(PATIENCE).expect("timed out waiting for a permit"))
+            }
             None => ticket,
         };
         let now = Timestamp::now();
@@ -95,7 +97,7 @@ impl Source {
         sink.publish(&record, ticket);
     }
 
-    /// Its ledger, which adds up.
+    /// Returns its ledger, after a check that the counters add up.
     pub(crate) fn counts(&self) -> LedgerCounts {
         let counts = self.ledger.counts();
         counts.check().unwrap();
@@ -103,7 +105,7 @@ impl Source {
     }
 }
 
-/// A sink that is connected and has delivered a record of `source`.
+/// Returns a connected sink that has delivered a record of `source`.
 pub(crate) async fn connected(settings: &KafkaSettings, source: &mut Source) -> KafkaSink {
     let sink = KafkaSink::start(settings).unwrap();
     source.publish(&sink);
@@ -115,7 +117,7 @@ pub(crate) async fn drain(sink: &KafkaSink) {
     sink.drain(Instant::now() + PATIENCE).await;
 }
 
-/// Waits until `done`, looking often.
+/// Waits until `done` returns true.
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
@@ -124,7 +126,7 @@ pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The `seq` of each camera's frame records, in the order in which they lie on the topic.
+/// Returns the sequence numbers of each camera's frame records, in the order on the topic.
 pub(crate) async fn read_all(settings: &KafkaSettings) -> BTreeMap<CameraId, Vec<u64>> {
     let options = ReaderOptions { from: ReadFrom::Beginning, until_end: true, ..ReaderOptions::default() };
     let mut reader = RecordReader::open(settings, &options).await.unwrap();

@@ -1,4 +1,4 @@
-//! What consumers need: to go on where they stopped, to see topics that come later, and to write.
+//! What consumers need: resuming at stored offsets, topics that are created later, and writing records.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -68,7 +68,7 @@ async fn a_consumer_resumes_at_its_stored_offsets() {
         }
     }
     assert_eq!(seen, (0..10).collect::<Vec<_>>());
-    // What is gone, or of a topic that was made anew, is no place to go on from.
+    // Offsets that are out of range, as after a topic was recreated, are not used.
     places.values_mut().for_each(|offset| *offset = 1_000_000);
     let options = everything(ReadFrom::Places(places, TopicIds::new()), false);
     let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_consumer_resumes_at_its_stored_offsets() {
 }
 
 #[tokio::test]
-async fn a_topic_created_later_is_read_from_its_beginning() {
+async fn a_topic_created_later_is_read_from_its_start() {
     let cluster = Embedded::start(&settings("")).unwrap();
     let mut later = cluster.settings().clone();
     later.topics.alerts = "made.later.v1".into();
@@ -91,7 +91,7 @@ async fn a_topic_created_later_is_read_from_its_beginning() {
     }
     let more = tokio::time::timeout(Duration::from_secs(3), reader.next()).await;
     assert!(more.is_err(), "{more:?}");
-    // One that stops at the end sees what is there.
+    // A reader that stops at the end reads all existing records.
     let mut all = RecordReader::open(&later, &everything(ReadFrom::Beginning, true)).await.unwrap();
     let mut ids = Vec::new();
     while let Some(record) = all.next().await.unwrap() {

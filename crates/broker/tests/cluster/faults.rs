@@ -1,4 +1,5 @@
-//! The sink against a cluster that fails: nothing is lost that must not be, and all is counted.
+//! The sink and a cluster with faults: records are not lost unless a bound requires it, and every lost record
+//! is counted.
 
 use std::{
     num::NonZeroUsize,
@@ -82,7 +83,7 @@ async fn the_oldest_live_records_expire_when_the_buffer_is_full() {
     drain(&sink).await;
     assert_eq!((gate.counts().delivered, file.counts().delivered), (21, 100));
     let seen = read_all(&settings).await;
-    // What was in the Kafka client's hands when the broker left, and the latest.
+    // The records that the Kafka client held when the broker went down, and the latest ones.
     let gates: Vec<u64> = (0..2).chain(82..101).collect();
     assert_eq!(seen[gate.ledger.camera()], gates);
     assert_eq!(seen[file.ledger.camera()], (0..100).collect::<Vec<_>>());
@@ -123,9 +124,9 @@ async fn unknown_errors_are_retried() {
 }
 
 #[tokio::test]
-async fn a_revoked_right_is_reported_and_loses_no_records() {
+async fn a_revoked_permission_is_reported_and_loses_no_records() {
     let (cluster, mut settings) = cluster();
-    // As often as the topic's state is looked at again.
+    // The interval at which librdkafka refreshes the state of the topic.
     settings.client.push(("topic.metadata.refresh.interval.ms".into(), lookout_config::Secret::new("200")));
     let mut file = Source::lossless("file", 100);
     let sink = connected(&settings, &mut file).await;
@@ -236,7 +237,7 @@ async fn a_partition_without_a_leader_delays_only_its_own_cameras() {
 
 #[tokio::test]
 async fn reconnects_to_moved_brokers_through_the_bootstrap_address() {
-    // A load balancer, or a Kubernetes service: its address is the only one that stays.
+    // Like a load balancer or a Kubernetes service, whose address is the only stable one.
     let (first, settings) = cluster();
     let front = Forwarder::start(&first.bootstrap_servers());
     let behind = KafkaSettings { brokers: Brokers::Servers(front.address()), ..settings };
@@ -260,7 +261,7 @@ async fn an_oversized_batch_loses_only_the_oversized_record() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 10);
     let sink = connected(&settings, &mut file).await;
-    // First the batch is refused, then its first record by itself.
+    // The broker refuses the batch, and then its first record alone.
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
     cluster.request_errors(RDKafkaApiKey::Produce, &[refusal, refusal]);
     for _ in 0..10 {
@@ -278,7 +279,7 @@ async fn a_producer_is_recreated_after_a_fatal_error_without_loss() {
     let (cluster, settings) = cluster();
     let mut file = Source::lossless("file", 500);
     let sink = connected(&settings, &mut file).await;
-    // The broker has lost track of the sequence: librdkafka can go no further with this producer.
+    // The broker has lost the sequence numbers: librdkafka cannot continue with this producer.
     let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     cluster.request_errors(RDKafkaApiKey::Produce, &[fatal]);
     for _ in 0..500 {

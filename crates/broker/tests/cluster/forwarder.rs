@@ -1,4 +1,4 @@
-//! An address that stays while what is behind it moves.
+//! A TCP forwarder with a fixed address and a changing target.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ impl Forwarder {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let target = shared.lock().unwrap().target.clone();
-                // Without a target the connection is closed at once.
+                // Without a target, the connection is closed at once.
                 let Some(Ok(server)) = target.map(TcpStream::connect) else { continue };
                 let both = [&client, &server].map(|stream| stream.try_clone().unwrap());
                 shared.lock().unwrap().open.extend(both);
@@ -39,12 +39,12 @@ impl Forwarder {
         Self { address, state }
     }
 
-    /// `host:port`
+    /// Returns the forwarder's `host:port`.
     pub(crate) fn address(&self) -> String {
         self.address.clone()
     }
 
-    /// Closes all connections; those to come lead to `target`, or nowhere.
+    /// Closes all connections. New connections are forwarded to `target`, or closed if it is `None`.
     pub(crate) fn lead_to(&self, target: Option<&str>) {
         let mut state = self.state.lock().unwrap();
         state.target = target.map(Into::into);

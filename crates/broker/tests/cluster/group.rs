@@ -1,4 +1,4 @@
-//! Consumers that share the frames' topic.
+//! Consumers in a group that share the partitions of the frames' topic.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,8 +12,8 @@ use crate::{
     settings::settings,
 };
 
-/// Members take turns until `seen` says that it is enough: each member's frames, by camera.
-async fn heard_by(
+/// Polls all members in turn until `enough` returns true; returns each member's sequence numbers by camera.
+async fn read_by(
     members: &mut [GroupReader],
     mut enough: impl FnMut(&[BTreeMap<String, Vec<u64>>]) -> bool,
 ) -> Vec<BTreeMap<String, Vec<u64>>> {
@@ -22,9 +22,9 @@ async fn heard_by(
     while !enough(&seen) {
         assert!(tokio::time::Instant::now() < deadline, "timed out, records so far: {seen:?}");
         for (member, seen) in members.iter_mut().zip(&mut seen) {
-            let heard = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
-            if let Ok(heard) = heard
-                && let Heard::Record(placed) = heard.unwrap()
+            let event = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
+            if let Ok(event) = event
+                && let Heard::Record(placed) = event.unwrap()
                 && let ReadRecord::Frame(frame) = placed.record
             {
                 seen.entry(frame.camera.to_string()).or_default().push(frame.seq);
@@ -52,12 +52,12 @@ async fn a_member_resumes_at_the_committed_offsets() {
     let mut sources: Vec<Source> = ["a", "b", "c", "d"].map(Source::live).into();
     publish(cluster.settings(), &mut sources, 50).await;
     let mut first = [GroupReader::join(cluster.settings(), "vans").unwrap()];
-    // What was there before the group is not read; what comes is, once it has found its place.
+    // Records from before the group's first offsets are not read. Later ones are, once the group has offsets.
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     while last.len() < 4 {
         publish(cluster.settings(), &mut sources, 1).await;
         let mut turns = 0;
-        let seen = heard_by(&mut first, |_| {
+        let seen = read_by(&mut first, |_| {
             turns += 1;
             turns > 8
         });
@@ -75,7 +75,7 @@ async fn a_member_resumes_at_the_committed_offsets() {
     let due = |source: &Source| source.counts().published - 1 - last[source.ledger.camera().as_str()];
     let due = sources.iter().map(due).sum::<u64>() as usize;
     let mut second = [GroupReader::join(cluster.settings(), "vans").unwrap()];
-    let seen = heard_by(&mut second, |seen| frames(&seen[0]) >= due).await;
+    let seen = read_by(&mut second, |seen| frames(&seen[0]) >= due).await;
     for (camera, seqs) in &seen[0] {
         assert_eq!(seqs[0], last[camera] + 1, "{camera} {seqs:?}");
     }

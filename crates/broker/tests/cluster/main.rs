@@ -1,4 +1,5 @@
-//! The whole crate against librdkafka's own cluster, in one process: no server, and faults to order.
+//! Tests of the whole crate against librdkafka's mock cluster, in one process: without a server, and with
+//! injected faults.
 
 #[cfg(test)]
 mod common;

@@ -1,4 +1,4 @@
-//! Records in either format, recorded and written again.
+//! Recordings of JSON and Protobuf records, and their replay.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     settings::settings,
 };
 
-/// A cluster on which a sink of each format has written, and a stranger.
+/// Returns a cluster with records from a sink of each format, and one foreign message.
 async fn written() -> Embedded {
     let cluster = Embedded::start(&settings("")).unwrap();
     let mut sources = [Source::live("gate"), Source::live("yard")];
@@ -70,7 +70,7 @@ async fn a_reader_reads_json_and_protobuf_mixed() {
     let (messages, _) = messages(cluster.settings()).await;
     let begins =
         |byte: u8| messages.iter().filter(|m| m.value.as_deref().is_some_and(|v| v[0] == byte)).count();
-    // 20 frames of each of two cameras, and a status.
+    // 20 frames of each of two cameras, and one status record.
     assert_eq!((begins(b'{'), begins(0x0A)), (41, 41));
     let seen = messages.iter().filter(|message| message.kind == RecordKind::Frame && message.key.is_some());
     assert_eq!(seen.count(), 80);
@@ -103,7 +103,7 @@ async fn a_replayed_recording_has_the_same_messages() {
     }
     replayer.finish().await.unwrap();
     let (is, _) = messages(other.settings()).await;
-    // The message without a key may go to any partition, and so moves the offsets there.
+    // The message without a key may be written to any partition, and so shifts the offsets there.
     let keyed = |messages: Vec<Recorded>| -> Vec<Recorded> {
         let kept = messages.into_iter().filter(|message| message.key.is_some());
         kept.map(|message| Recorded { offset: 0, ..message }).collect()
@@ -129,7 +129,7 @@ async fn a_replay_keeps_the_order_of_a_cameras_records() {
     }
     drain(&sink).await;
     let (was, _) = messages(cluster.settings()).await;
-    // Fewer partitions than there were.
+    // A cluster with fewer partitions than the recording.
     let other = Embedded::start(&KafkaSettings { partitions: 1, ..settings("") }).unwrap();
     let mut replayer = Replayer::start(other.settings(), &BTreeMap::new()).unwrap();
     for message in &was {

@@ -1,4 +1,5 @@
-//! Readers of a cluster that refuses, is away, or has no leader for a partition: they wait, say so, and go on.
+//! Readers of a cluster that denies access, is unreachable, or has no leader for a partition: they wait,
+//! report it and resume.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -45,7 +46,7 @@ fn options(refused: Refused) -> ReaderOptions {
     }
 }
 
-/// Publishes a frame, and reads until it is there; gives how many records that were.
+/// Publishes a frame and reads until that frame; returns the number of records read.
 async fn passes(settings: &KafkaSettings, source: &mut Source, reader: &mut RecordReader) -> usize {
     let sink = KafkaSink::start(settings).unwrap();
     source.publish(&sink);
@@ -61,7 +62,7 @@ async fn passes(settings: &KafkaSettings, source: &mut Source, reader: &mut Reco
     }
 }
 
-/// Polls the reader, which has nothing to read, until what it cannot read is as it should be.
+/// Polls the reader, which has no records to read, until `done` returns true for its troubles.
 async fn until_troubled(what: &str, reader: &mut RecordReader, mut done: impl FnMut(&[String]) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -81,14 +82,14 @@ async fn a_waiting_reader_resumes_after_a_denial() {
     let (cluster, settings) = cluster();
     let mut source = Source::live("gate");
     let mut reader = RecordReader::open(&settings, &options(Refused::Wait)).await.unwrap();
-    // As the brokers answer while a right is taken away. What real brokers add to it, by which the reader knows how
-    // long that lasts, the mock cluster does not.
+    // The brokers answer like this while a permission is revoked. Real brokers also send details by which the
+    // reader knows how long the denial lasts; the mock cluster does not.
     cluster.request_errors(RDKafkaApiKey::Fetch, &[REFUSAL; 4]);
     assert_eq!(passes(&settings, &mut source, &mut reader).await, 1);
 }
 
-/// That it fails where nothing was read yet is tested on a real broker: the mock cluster tells how far a partition goes
-/// also where it refuses to be read.
+/// A reader that has not read anything must fail; this is tested with a real broker, because the mock cluster
+/// returns the end offset of a partition even if it denies reading.
 #[tokio::test]
 async fn an_interactive_reader_resumes_after_a_denial_once_it_has_read() {
     let (cluster, settings) = cluster();
@@ -170,12 +171,12 @@ async fn a_group_member_resumes_after_a_denial_and_reports_an_outage() {
     until_read(&sink, &mut source, &mut member).await;
 }
 
-/// Publishes until a record is read. A group that is new reads what comes after it has found its place.
+/// Publishes until a record is read. A new group reads only records from after its first offsets.
 async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupReader) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         source.publish(sink);
-        if let Some(Placed { record: ReadRecord::Frame(_), .. }) = heard(member).await {
+        if let Some(Placed { record: ReadRecord::Frame(_), .. }) = received(member).await {
             return;
         }
         assert!(Instant::now() < deadline, "timed out, no record was read");
@@ -189,7 +190,7 @@ async fn until_member_troubled(
 ) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        heard(member).await;
+        received(member).await;
         let trouble = member.trouble(Instant::now());
         if done(trouble) {
             return;
@@ -198,7 +199,7 @@ async fn until_member_troubled(
     }
 }
 
-async fn heard(member: &mut GroupReader) -> Option<Placed> {
+async fn received(member: &mut GroupReader) -> Option<Placed> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
         Ok(Ok(Heard::Record(placed))) => Some(placed),
         Ok(Ok(Heard::Lost(_))) | Err(_) => None,

@@ -1,4 +1,4 @@
-//! The settings of a pipeline file that says little.
+//! The settings of a minimal pipeline file.
 
 use std::num::NonZeroUsize;
 

@@ -1,4 +1,4 @@
-//! Snapshots beside frames' records: they arrive where they can, and cost the records nothing.
+//! Snapshots and frame records: snapshots are best effort and do not affect the records.
 
 use std::{
     collections::BTreeMap,
@@ -51,7 +51,7 @@ fn snapshot(camera: &str, seq: u64, bytes: usize) -> SnapshotRecord {
     }
 }
 
-/// A sink of all that a worker writes, which is connected and has delivered a record of `source`.
+/// Returns a connected sink for all topics of a worker, which has delivered a record of `source`.
 async fn sink_for(settings: &KafkaSettings, source: &mut Source) -> KafkaSink {
     let sink = KafkaSink::start_for(settings, &KINDS).unwrap();
     source.publish(&sink);
@@ -59,7 +59,7 @@ async fn sink_for(settings: &KafkaSettings, source: &mut Source) -> KafkaSink {
     sink
 }
 
-/// What lies on the topic, by key, once it is what `enough` says.
+/// Reads the topic until `enough` returns true; returns the snapshots by key.
 fn read(
     settings: &KafkaSettings,
     enough: impl Fn(&BTreeMap<String, Vec<SnapshotRecord>>) -> bool,
@@ -124,7 +124,7 @@ async fn only_the_latest_snapshots_wait_during_an_outage_and_no_records_are_lost
     let seen = read(&settings, |seen| seen.len() == 2 && seen.values().all(has_latest));
     let arrived: usize = seen.values().map(Vec::len).sum();
     assert_eq!(sink.health().snapshots_lost, 200 - arrived as u64);
-    // A window of 1 MiB, and one of each camera that waited.
+    // The in-flight limit of 1 MiB, and the latest waiting snapshot of each camera.
     assert!(arrived <= 7 + 2, "{arrived}");
 }
 

@@ -1,4 +1,4 @@
-//! A file as a camera, with the test in the worker's place, and what is needed to write files.
+//! Runs a file as a camera, with the test in place of the worker, and writes files with GStreamer.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -18,13 +18,13 @@ use lookout_stage::{
     camera_queue, stop_signal,
 };
 
-/// What came of a file.
+/// The result of reading a file.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) end: SourceEnd,
     pub(crate) frames: usize,
     pub(crate) size: Option<Size>,
-    /// Between the first frame and the last.
+    /// Time from the first frame to the last.
     pub(crate) span_ms: i64,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn read(path: &Path) -> Seen {
     read_with(settings(&path.display().to_string(), ""), |_| ())
 }
 
-/// Reads a file to its end, and gives `each` the number of frames so far.
+/// Reads a file to its end, and calls `each` with the number of frames so far.
 pub(crate) fn read_with(settings: CameraSettings, each: impl FnMut(usize)) -> Seen {
     read_as(settings, |source| source, each)
 }
@@ -71,7 +71,7 @@ pub(crate) fn read_as(
     let (wake_sender, wake) = bounded(1);
     let (intake, queue) = camera_queue(settings.queue, WhenFull::Block, wake_sender);
     let (_running, stop) = stop_signal();
-    let (reports, heard) = bounded(4096);
+    let (reports, report_receiver) = bounded(4096);
     let outlet = SourceOutlet {
         intake,
         ledger: CameraLedger::new(settings.id.clone()),
@@ -102,16 +102,16 @@ pub(crate) fn read_as(
                 each(frames);
             }
             Taken::Ended => break,
-            // The queue ends with its camera, and wakes us before.
+            // The queue ends with its camera, which wakes this thread first.
             Taken::Empty => drop(wake.recv_timeout(Duration::from_secs(1))),
         }
     }
-    drop(heard);
+    drop(report_receiver);
     let span_ms = times.iter().max().zip(times.first()).map_or(0, |(last, first)| last.ms_since(*first));
     Seen { end: camera.join().unwrap(), frames, size, span_ms }
 }
 
-/// Runs a GStreamer pipeline to its end.
+/// Runs a GStreamer pipeline until its end of stream.
 pub(crate) fn write(description: &str) {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -123,14 +123,14 @@ pub(crate) fn write(description: &str) {
     assert_eq!(end.type_(), gst::MessageType::Eos, "{description}: {end:?}");
 }
 
-/// `frames` frames at 25 frames/s, to be encoded.
+/// Returns a pipeline that generates `frames` raw frames at 25 frames/s.
 pub(crate) fn picture(frames: usize, width: u32, height: u32) -> String {
     format!(
         "videotestsrc num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},framerate=25/1"
     )
 }
 
-/// H.264 with a key frame every `gop` frames.
+/// Returns an H.264 encoder with a key frame every `gop` frames.
 pub(crate) fn h264(gop: u32, b_frames: u32) -> String {
     format!(
         "x264enc speed-preset=ultrafast key-int-max={gop} bframes={b_frames} b-adapt=false option-string=scenecut=0 ! h264parse"

@@ -1,4 +1,4 @@
-//! Which frames of a file are read, and which are reported as missing, by what its container says.
+//! Which frames of a file are delivered, and which are reported as missing, as its container specifies.
 
 use std::{fs, path::Path};
 
@@ -22,11 +22,11 @@ fn read_bytes(path: &Path, bytes: &[u8]) -> Seen {
 fn an_edit_list_selects_the_displayed_frames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trimmed.mp4");
-    // 12 s; a key frame every second, every 10 s.
+    // A clip of 12 s with a key frame every second, and with one every 10 s.
     for gop in [25, 250] {
         let whole = write_mp4(&path, 300, gop, 0);
         for (edits, frames, span_ms) in [
-            // The trim is longer than what is left: the hidden frames outnumber the shown ones.
+            // Most of the clip is hidden.
             (&[(1520, 8000)][..], 38, 1480),
             (&[(5000, 2000)], 125, 4960),
             (&[(400, 10_120)], 10, 360),
@@ -99,7 +99,7 @@ fn an_mdat_box_longer_than_its_frames_is_not_a_truncation() {
     let size = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     bytes[at..at + 4].copy_from_slice(&(size + 5000).to_be_bytes());
     read_bytes(&path, &bytes).ended_after(50);
-    // A byte of the last frame.
+    // One byte of the last frame is missing.
     let seen = read_bytes(&path, &bytes[..bytes.len() - 1]);
     assert!(seen.detail().contains("cut off: 1 bytes are missing at its end, with 1 frames"), "{seen:?}");
     assert!((49..=50).contains(&seen.frames));

@@ -1,4 +1,4 @@
-//! Files as cameras: containers, streams, and ways to read them.
+//! Files as cameras: containers, streams and kinds of files.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,13 +1,13 @@
-//! Changes to the boxes of MP4 files.
+//! Helpers that change the boxes of MP4 files.
 
-/// A box with its head.
+/// A box, including its header.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) name: [u8; 4],
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The boxes in `bytes`, one after the other.
+/// Returns the boxes in `bytes` in order.
 pub(crate) fn parts(mut bytes: &[u8]) -> Vec<Part> {
     let mut found = Vec::new();
     while bytes.len() >= 8 {
@@ -29,7 +29,7 @@ fn join(parts: &[Part]) -> Vec<u8> {
 }
 
 impl Part {
-    /// Replaces what is in this box by what `change` makes of it.
+    /// Applies `change` to the child boxes of this box.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut Vec<Part>)) {
         let mut inside = parts(&self.bytes[8..]);
         change(&mut inside);
@@ -49,7 +49,7 @@ fn child(parts: &mut [Part], name: &[u8; 4]) -> usize {
     parts.iter().position(|part| part.name == *name).unwrap_or_else(|| panic!("no {name:?}"))
 }
 
-/// Changes the boxes of `moov`, which has to stand behind the media.
+/// Applies `change` to the child boxes of `moov`, which must come after the media data.
 pub(crate) fn change_moov(file: &[u8], change: impl FnOnce(&mut Vec<Part>)) -> Vec<u8> {
     let mut top = parts(file);
     assert_eq!(top.last().unwrap().name, *b"moov");
@@ -57,8 +57,8 @@ pub(crate) fn change_moov(file: &[u8], change: impl FnOnce(&mut Vec<Part>)) -> V
     join(&top)
 }
 
-/// Gives the first track the edits `(duration, media time)` in milliseconds, the time -1 for an empty one, and
-/// the movie their duration. No edits remove the list.
+/// Sets the edit list of the first track to `(duration, media time)` in milliseconds, with the time -1 for an
+/// empty edit, and the movie's duration to their sum. Without edits, the list is removed.
 pub(crate) fn set_edits(file: &[u8], edits: &[(u32, i32)]) -> Vec<u8> {
     change_moov(file, |moov| {
         let mvhd = child(moov, b"mvhd");

@@ -1,4 +1,4 @@
-//! What is wrong inside of a stream, and files that are read in other ways than from a disk.
+//! Faults within a stream, and inputs other than regular files.
 
 use std::{
     ffi::OsString, fs, io::Write as _, os::unix::ffi::OsStringExt, process::Command, sync::mpsc, thread,

@@ -16,8 +16,9 @@ fn scores(order: &[usize], classes: usize) -> Vec<f32> {
 #[test]
 fn metrics_match_the_confusion_matrix() {
     let mut evaluation = ClassificationEvaluation::new(classes(3));
-    for (truth, said) in [(0, 0), (0, 1), (1, 1), (2, 2), (2, 0), (2, 2), (2, 1), (0, 0), (0, 2), (1, 1)] {
-        evaluation.add(truth, &scores(&[said], 3));
+    for (truth, predicted) in [(0, 0), (0, 1), (1, 1), (2, 2), (2, 0), (2, 2), (2, 1), (0, 0), (0, 2), (1, 1)]
+    {
+        evaluation.add(truth, &scores(&[predicted], 3));
     }
     let summary = evaluation.summary();
     assert_eq!(summary.confusion.rows(), [[2, 1, 1], [0, 2, 0], [1, 1, 2]]);
@@ -63,8 +64,8 @@ fn classes_without_images_are_excluded() {
 fn confusion_matrix_is_aligned() {
     let names = ["cat", "a dog", "eel"].map(str::to_owned).to_vec();
     let mut evaluation = ClassificationEvaluation::new(names);
-    for (truth, said, times) in [(0, 0, 12), (1, 1, 3), (1, 0, 1)] {
-        (0..times).for_each(|_| evaluation.add(truth, &scores(&[said], 3)));
+    for (truth, predicted, times) in [(0, 0, 12), (1, 1, 3), (1, 0, 1)] {
+        (0..times).for_each(|_| evaluation.add(truth, &scores(&[predicted], 3)));
     }
     let text = evaluation.summary().to_string();
     let expected = "\

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Writes `coco.json`: what pycocotools says of detections by chance, over objects by chance and over those of a data
-set.
+"""Writes `coco.json`: pycocotools' metrics for random detections of random objects, and of the objects of a data set.
 
-    "$(scripts/pycocotools.sh)" crates/train/tests/goldens/make_coco.py [FOLDER OF PASCAL VOC]
+    "$(scripts/pycocotools.sh)" crates/measure/tests/goldens/make_coco.py [FOLDER OF PASCAL VOC]
 
-All numbers are multiples of a quarter, and scores of a 64th, so that each has one value in whichever format and many
-scores are equal; but those of a case named `fine`, of which scores have all digits of an f32. An object is
-`[class, ignored, area, x, y, width, height]`, a detection `[class, score, x, y, width, height]`. Without the folder,
-the objects of the data set are those in the present `coco.json`.
+All numbers are multiples of 1/4, and scores of 1/64, so that they are exact in every format and many scores are equal.
+Only the scores of the case `fine` have all digits of an f32. An object is `[class, ignored, area, x, y, width,
+height]`, a detection `[class, score, x, y, width, height]`. Without the folder, the objects of the data set are taken
+from the existing `coco.json`.
 """
 
 import contextlib
@@ -36,7 +35,7 @@ def box(rng, largest, side=640):
 
 
 def by_chance(rng, pictures, classes, absent):
-    """Objects of all sizes, of which outlines cover a part of the box; some pictures are empty."""
+    """Returns objects of all sizes whose areas are a part of their boxes; some images are empty."""
     truth = []
     for _ in range(pictures):
         objects = []
@@ -46,7 +45,7 @@ def by_chance(rng, pictures, classes, absent):
             area = corners[2] * corners[3] * rng.choice([1.0, 0.75, 0.5, 0.25])
             objects.append([of, int(rng.random() < 0.15), float(quarter(area)), *corners])
         truth.append(objects)
-    # Just at the borders of the sizes, which belong to both.
+    # Areas at the limits between the size ranges, which belong to both ranges.
     truth[0] += [[1, 0, 1024.0, 8, 8, 32, 32], [1, 0, 9216.0, 100, 100, 96, 96], [1, 0, 1024.25, 300, 8, 32, 32.25]]
     return truth
 
@@ -67,7 +66,8 @@ def of_voc(folder, rng, pictures=24):
 
 
 def detections(rng, truth, classes, noise, wild, fine):
-    """Near the objects, some twice and some never, some of another class; and `wild` ones anywhere in some pictures."""
+    """Returns detections near the objects: some twice, some missing, some of another class; and in some images `wild`
+    false positives."""
     found = []
     for objects in truth:
         of_picture = []
@@ -114,8 +114,8 @@ def measured(truth, found, classes, crowds):
     ]
     evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
     if not crowds:
-        # Ignored, yet compared and found as any other object: pycocotools takes what is ignored from `iscrowd`
-        # alone, so that the difference is made after it has.
+        # Objects that are ignored, but matched like other objects. pycocotools sets `ignore` from `iscrowd`, so
+        # `iscrowd` is cleared only after that.
         prepare = evaluation._prepare
 
         def prepared():

@@ -1,4 +1,4 @@
-"""What motmetrics, which is not ours, says of random tracks of random objects: writes tracking.json beside itself.
+"""Writes tracking.json: the metrics of py-motmetrics for random tracks of random objects.
 
     "$(scripts/motmetrics.sh)" crates/measure/tests/goldens/make_tracking.py
 """
@@ -32,7 +32,7 @@ def sequence(seed):
             if r.random() < 0.85:
                 dx, dy = r.gauss(0, side / 12), r.gauss(0, side / 12)
                 tracks.append([ids[number], x + dx, y + dy, x + dx + side, y + dy + side])
-        # An id is in a frame once.
+        # Each id occurs once per frame.
         tracks = list({row[0]: row for row in tracks}.values())
         if r.random() < 0.2 and all(row[0] != 99 for row in tracks):
             tracks.append([99, 5.0, 5.0, 50.0, 50.0])

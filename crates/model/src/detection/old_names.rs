@@ -66,7 +66,7 @@ mod tests {
             (FASTER, "rpn.head.conv.0.0.weight"),
             (FASTER, "rpn.head.cls_logits.weight"),
             (FASTER, "backbone.body.layer1.0.conv1.weight"),
-            // FCOS still gives its norms and ReLUs indices of their own.
+            // In FCOS, norms and ReLUs still have their own indices.
             (DetectorKind::Fcos, "head.classification_head.conv.6.weight"),
         ] {
             assert_eq!(new_name(kind, name), None, "{name}");

@@ -1,5 +1,5 @@
-"""Weights and inputs from a seed, the same numbers as `random.rs` makes in Rust: so two implementations of a
-network can be held against each other without a file of its weights.
+"""Weights and inputs from a seed, with the same values as `random.rs` in Rust, so that two implementations of a
+network can be compared without a file of weights.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ GAMMA = 0x9E3779B97F4A7C15
 
 
 def fnv1a(text):
-    """FNV-1a of 64 bits (Fowler, Noll and Vo)."""
+    """Returns the 64-bit FNV-1a hash (Fowler, Noll and Vo)."""
     hash = 0xCBF29CE484222325
     for byte in text.encode():
         hash = ((hash ^ byte) * 0x100000001B3) & MASK
@@ -18,7 +18,7 @@ def fnv1a(text):
 
 
 def unit(start, count):
-    """`count` numbers in [0, 1) of SplitMix64 (Steele, Lea and Flood 2014) after `start`."""
+    """Returns `count` numbers in [0, 1) from SplitMix64 (Steele, Lea and Flood 2014) with the state `start`."""
     with np.errstate(over="ignore"):
         z = np.uint64(start) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GAMMA)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -28,7 +28,7 @@ def unit(start, count):
 
 
 def values(name, seed, size, low, high):
-    """A tensor of `size` from the hash of its name, evenly in [low, high)."""
+    """Returns a tensor of `size`, uniform in [low, high), seeded by the hash of its name."""
     start = fnv1a(name) ^ (seed * GAMMA & MASK)
     numbers = low + (high - low) * unit(start, int(np.prod(size, dtype=np.int64)))
     return torch.from_numpy(numbers.astype(np.float32)).reshape(tuple(size))
@@ -36,7 +36,7 @@ def values(name, seed, size, low, high):
 
 def bounds(name, size):
     layer, _, last = name.rpartition(".")
-    # What stands on a detector's backbone, and there the layers that name classes.
+    # The layers after a detector's backbone, and among them the classification layers.
     head = name.startswith(("backbone.fpn.", "head.", "rpn.", "roi_heads."))
     wider = {"head.classification_head.cls_logits": 3.0, "roi_heads.box_predictor.cls_score": 6.0}.get(layer, 1.0)
     if last == "running_var":

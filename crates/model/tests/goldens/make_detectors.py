@@ -1,9 +1,9 @@
-"""Makes `detectors.safetensors`: what torchvision's detectors say, on weights made of a seed.
+"""Generates `detectors.safetensors`: the outputs of torchvision's detectors with weights from a seed.
 
     pip install torch==2.11.0 torchvision==0.26.0 safetensors numpy
     python make_detectors.py
 
-`tests/detectors.rs` makes the same weights and changes them in the same way, scene by scene.
+`tests/detectors.rs` generates the same weights and changes them in the same way for each scene.
 """
 
 from pathlib import Path
@@ -26,12 +26,12 @@ ARCHS = [
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",
 ]
-# Of a head's outputs, every so many rows are kept.
+# Every 7th row of a head's outputs is kept.
 KEPT = 7
 
 
 class Whole(torch.nn.Module):
-    """In the place of torchvision's transform: nothing resized, normalised or padded."""
+    """Replaces torchvision's transform: nothing is resized, normalized or padded."""
 
     def forward(self, images, targets=None):
         return ImageList(torch.stack(images), [tuple(images[0].shape[-2:])] * len(images)), targets
@@ -46,7 +46,7 @@ def network(arch):
     net.transform = Whole()
     state = net.state_dict()
     if dense(net):
-        # Fewer classes have fewer chances than the 91 that the bias is made for.
+        # Five classes produce fewer detections than the 91 for which the bias is chosen.
         state["head.classification_head.cls_logits.bias"] += 3.0
     return net
 
@@ -56,13 +56,13 @@ def dense(net):
 
 
 def regression_bias(net):
-    """The bias of the last layer of boxes, a row a box."""
+    """Returns the bias of the last layer for boxes, one row per box."""
     layer = net.head.regression_head.bbox_reg if dense(net) else net.roi_heads.box_predictor.bbox_pred
     return layer.bias.data.view(-1, 4)
 
 
 def class_bias(net):
-    """The bias of the last layer of classes, a row an anchor."""
+    """Returns the bias of the last layer for classes, one row per anchor."""
     layer = net.head.classification_head.cls_logits if dense(net) else net.roi_heads.box_predictor.cls_score
     return layer.bias.data.view(-1, CLASSES)
 
@@ -79,7 +79,7 @@ def one_class(net):
 
 
 def small(net):
-    """Boxes of a pixel or so, and of none."""
+    """Makes boxes about one pixel large, or without an area."""
     if is_fcos(net):
         regression_bias(net)[:] -= 0.8
     else:
@@ -87,7 +87,7 @@ def small(net):
 
 
 def at_border(net):
-    """Boxes that are cut off at the right, many of them wholly."""
+    """Moves boxes to the right border, where they are clipped, many of them completely."""
     if is_fcos(net):
         regression_bias(net)[:, 2] += 30.0
     else:
@@ -104,7 +104,7 @@ def settings(net, score, iou, most, per_level):
 
 
 def heads(net, x):
-    """The heads' outputs by torchvision's names."""
+    """Returns the outputs of the heads by torchvision's names."""
     got, hooks = {}, []
     if dense(net):
         hooks.append(net.head.register_forward_hook(lambda _, i, o: got.update(o)))
@@ -121,7 +121,7 @@ def heads(net, x):
 
 
 def found(net, x):
-    """`boxes`, `scores`, `labels` and `image` of all pictures, one after the other."""
+    """Returns the concatenated `boxes`, `scores`, `labels` and `image` of all images."""
     results = net(list(x))
     image = [torch.full_like(result["labels"], i) for i, result in enumerate(results)]
     every = {name: torch.cat([result[name] for result in results]) for name in ("boxes", "scores", "labels")}
@@ -150,9 +150,9 @@ def main():
             rows = t.reshape(-1, t.shape[-1])
             keep("heads", {name: rows[::KEPT], f"{name}.most": rows.abs().max().view(1)})
         keep("plain", found(net, x))
-        # Sides that nothing divides.
+        # Sides that are not multiples of the strides.
         keep("odd", found(net, x[:1, :, :75, :97]))
-        # A batch of which one picture is empty: above the best score of the one, below that of the other.
+        # A threshold between the best scores of the two images, so that one has no detections.
         best = [r["scores"].max() for r in net(list(x))]
         threshold = float(sum(best) / 2)
         settings(net, threshold, 0.5, 100, 1000)
@@ -166,15 +166,15 @@ def main():
             change(net)
             keep(change.__name__, found(net, x))
 
-    # The parts by themselves.
+    # Goldens of the single operations.
     for name, count in (("few", 600), ("many", 3000)):
-        # Heaps of boxes of some pixels, and boxes of a pixel or of none.
+        # Clusters of small boxes, and boxes of one pixel or without an area.
         heaps = hash_fill.values(f"nms.{name}", SEED, (count, 2), 0, 7).floor() * 10
         corners = heaps + hash_fill.values(f"nms.{name}.corners", SEED, (count, 2), 0, 4).round()
         sides = hash_fill.values(f"nms.{name}.sides", SEED, (count, 2), 8, 12).round()
         sides[::5] = hash_fill.values(f"nms.{name}.small", SEED, (count, 2), 0, 2).round()[::5]
         boxes = torch.cat([corners, corners + sides], 1)
-        # Many equal ones.
+        # Many scores are equal.
         scores = (hash_fill.values(f"nms.{name}.scores", SEED, (count,), 0, 1) * 200).round() / 200
         groups = hash_fill.values(f"nms.{name}.groups", SEED, (count,), 0, 7).long()
         kept = torchvision.ops.batched_nms(boxes, scores, groups, 0.5)
@@ -185,7 +185,7 @@ def main():
     corners = hash_fill.values("roi.boxes", SEED, (60, 2, 2), 0, 1) * torch.tensor([160.0, 128.0])
     boxes = torch.cat([corners.min(1)[0], corners.max(1)[0]], 1)
     boxes[:4] = torch.tensor([[0, 0, 160, 128], [159, 127, 160, 128], [160, 128, 160, 128], [0, 0, 0.5, 0.5]])
-    # Whole levels' sides: 28, 56, 112 and 224 pixels.
+    # Sides at the borders between pyramid levels: 28, 56, 112 and 224 pixels.
     boxes[4:8] = torch.tensor([[0, 0, 28, 28], [0, 0, 56, 56], [0, 0, 112, 112], [-32, -48, 192, 176]])
     align = torchvision.ops.MultiScaleRoIAlign(list(maps), 7, 2)
     cut = align(maps, [boxes[:30], boxes[30:]], [(128, 160)] * 2)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes what the classifiers are held against, from torchvision 0.26:
+"""Writes the goldens of the classifiers, from torchvision 0.26:
 
     "$(scripts/peers.sh)" crates/model/tests/goldens/make_resnets.py [vtest.avi]
 
-- resnets.safetensors: logits of each network on weights and inputs of `hash_fill`
-- street.png: a frame of vtest.avi, made anew only where the clip is named
-- street.256.png, street.232.png: torchvision's evaluation transforms of it before they normalise, with
+- resnets.safetensors: logits of each network with weights and inputs from `hash_fill`
+- street.png: a frame of vtest.avi, written only if the clip is given
+- street.256.png, street.232.png: street.png after torchvision's evaluation transforms without the normalization, with
   the short side resized to 256 and to 232
 """
 
@@ -23,7 +23,7 @@ import hash_fill
 HERE = pathlib.Path(__file__).parent
 ARCHS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SEED = 7
-# An even and an odd size: what a stride of 2 leaves over differs.
+# An even and an odd size, which a stride of 2 rounds differently.
 SIZES = {"even": (2, 3, 64, 96), "odd": (1, 3, 65, 79)}
 
 
@@ -44,7 +44,7 @@ def street(clip):
     for _ in range(100):
         _, frame = reader.read()
     picture = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    # Half of it: a small file that still has to be made smaller.
+    # Half the size: a small file that the transforms still have to shrink.
     picture.resize((384, 288), Image.Resampling.LANCZOS).save(HERE / "street.png", optimize=True)
 
 

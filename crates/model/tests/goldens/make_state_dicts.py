@@ -1,9 +1,9 @@
-"""Makes `state_dicts.txt`: the names and sizes of what torchvision's networks load, a line a tensor.
+"""Generates `state_dicts.txt`: the names and sizes of the tensors of torchvision's networks, one line per tensor.
 
     pip install torch==2.11.0 torchvision==0.26.0
     python make_state_dicts.py
 
-`tests/state_dicts.rs` holds what `lookout train` writes against it, as `load_state_dict(strict=True)` would.
+`tests/state_dicts.rs` compares our networks with it, as `load_state_dict(strict=True)` would.
 """
 
 from pathlib import Path
@@ -33,6 +33,6 @@ with open(Path(__file__).parent / "state_dicts.txt", "w") as file:
     for arch, net in networks():
         print(f"[{arch}]", file=file)
         for name, tensor in sorted(net.state_dict().items()):
-            # What a batch norm takes for 0 where a file has none (`_load_from_state_dict`, version 2).
+            # A batch norm uses 0 if a file does not have this tensor (`_load_from_state_dict`, version 2).
             if not name.endswith("num_batches_tracked"):
                 print(name, *tensor.shape, file=file)

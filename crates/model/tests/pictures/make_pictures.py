@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the images beside it, and `pillow.json`: what Pillow makes of them, whole, damaged and turned.
+"""Writes the images in this folder, and `pillow.json`: Pillow's results for intact, damaged and rotated images.
 
     pip install pillow==13.0.0 numpy==2.3.5 && python make_pictures.py
 
-A case of `damaged` names an image and what is done to its bytes: cut off after so many, or others in their place.
-torchvision's `ImageFolder` and detection data sets read images by Pillow.
+A case of `damaged` names an image and the damage: truncated to `cut` bytes, or with `bytes` written at the offset `at`.
+torchvision's `ImageFolder` and detection data sets read images with Pillow.
 """
 
 import io
@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 120, 88
 
 
 def picture():
-    """Smooth with a little noise, so that every block has some coefficients."""
+    """Returns a smooth image with a little noise, so that every JPEG block has several coefficients."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     planes = [x * 255 / WIDTH, y * 255 / HEIGHT, np.sin(x / 9) * np.cos(y / 7) * 100 + 128]
     noise = np.random.default_rng(1).integers(-10, 11, (HEIGHT, WIDTH, 3))
@@ -52,7 +52,7 @@ def damaged(name, content):
 
 
 def turned():
-    """Quarters of four colors, for each EXIF orientation; the colors of the corners as displayed."""
+    """Writes quarters of four colors for each EXIF orientation; yields the displayed colors of the corners."""
     quarters = np.zeros((24, 40, 3), np.uint8)
     quarters[:12, :20], quarters[:12, 20:] = (220, 30, 30), (30, 200, 30)
     quarters[12:, :20], quarters[12:, 20:] = (30, 30, 220), (230, 230, 40)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the files beside it: small state dicts in every way that torch saves them.
+"""Writes the files in this folder: small state dicts in all formats in which torch saves them.
 
     pip install torch==2.11.0 safetensors && python generate.py
 
-Each file's tensors are filled by `fill`, so that the tests know what must come out.
+The tensors of each file are filled by `fill`, so that the tests know the expected values.
 """
 
 import collections
@@ -16,13 +16,13 @@ HERE = pathlib.Path(__file__).parent
 
 
 def fill(shape, start, dtype=torch.float32):
-    """start, start + 1, start + 2, ... in the tensor's own order: exact in every type used here."""
+    """Returns a tensor with start, start + 1, ... in row-major order, which are exact in every dtype used here."""
     numel = int(torch.Size(shape).numel())
     return torch.arange(start, start + numel, dtype=torch.float32).reshape(shape).to(dtype)
 
 
 def block():
-    """A convolution and a batch norm, as `nn.Sequential` names them."""
+    """Returns a convolution and a batch norm in an `nn.Sequential`."""
     net = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2, bias=False), torch.nn.BatchNorm2d(3))
     start = 0
     for tensor in net.state_dict().values():
@@ -37,7 +37,7 @@ def both(name, value):
 
 
 def views():
-    """Tensors that are views: shared, transposed, strided, expanded, empty and without dimensions."""
+    """Returns tensors that are views: shared, transposed, strided, expanded, empty and without dimensions."""
     base = fill((4, 6), 0)
     return collections.OrderedDict(
         base=base,
@@ -67,7 +67,7 @@ def main():
     both("views", views())
     both("types", types())
     save_file(types(), HERE / "types.safetensors")
-    # A training script's checkpoint, of a network under DataParallel, with its optimizer beside it.
+    # A checkpoint of a training script, with a network in DataParallel and the state of its optimizer.
     parallel = torch.nn.DataParallel(block())
     sgd = torch.optim.SGD(parallel.parameters(), lr=0.1, momentum=0.9)
     sgd.zero_grad()
@@ -87,7 +87,7 @@ def main():
     both("parameters", {"model": {"head": {"weight": torch.nn.Parameter(fill((2, 2), 0))}}})
     torch.save(state, HERE / "block.protocol4.pth", pickle_protocol=4)
     torch.save(state, HERE / "block.protocol4.legacy.pth", pickle_protocol=4, _use_new_zipfile_serialization=False)
-    # What must be refused.
+    # Files that must be refused.
     torch.save(block(), HERE / "refused.module.pth")
     torch.save({"w": torch.eye(3).to_sparse()}, HERE / "refused.sparse.pth")
     torch.save({"w": torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)}, HERE / "refused.quantized.pth")

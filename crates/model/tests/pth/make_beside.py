@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes `beside.*.pth`: a state dict with everything beside it that torch's `weights_only=True` accepts.
+"""Writes `beside.*.pth`: a state dict, together with every kind of value that torch's `weights_only=True` accepts.
 
     pip install numpy==2.3.5 && python make_beside.py
 
-torch itself is not needed: the types below pickle as its own do (`__reduce__` of torch 2.11), by the pickler that
-`torch.save` uses, into the containers of its two formats.
+torch itself is not needed: the types below are pickled like torch's own (`__reduce__` of torch 2.11), with the pickler
+that `torch.save` uses, into the containers of its two formats.
 """
 
 import collections
@@ -31,7 +31,7 @@ for module in (torch, utils, serialization, tensors, parameter, version, types.M
 
 
 def named(module, name):
-    """A function or type that is pickled by its name and never called."""
+    """Creates a function or type that is pickled by its name and never called."""
     made = type(name, (), {"__module__": module.__name__, "__init__": lambda self, *_: None})
     setattr(module, name, made)
     return made
@@ -48,7 +48,7 @@ class Call:
 
 
 class Name:
-    """Pickles as a name of the module torch."""
+    """Pickles as a name in the module torch."""
 
     __module__ = "torch"
 
@@ -124,7 +124,7 @@ def checkpoint():
         "count": np.int64(3),
         "curve": np.arange(3, dtype=np.float32),
         "kind": np.dtype("float16"),
-        # Tensors of kinds that are not read, beside the state dict.
+        # Tensors of unsupported kinds outside the state dict.
         "frequencies": complexes,
         "adjacency": Call(sparse, Call(get_layout, "torch.sparse_coo"), (tensor([0.0]), tensor([1.0]), sizes, True)),
         "compressed": Call(quantized, eights, 0, (4,), (1,), scale, False, collections.OrderedDict()),
@@ -134,7 +134,7 @@ def checkpoint():
 
 
 class Pickler(pickle._Pickler):
-    """Python's own pickler in Python, which `torch.save` subclasses too."""
+    """Python's pickler in its Python implementation, which `torch.save` subclasses too."""
 
     def __init__(self, file, protocol, legacy):
         super().__init__(file, protocol)

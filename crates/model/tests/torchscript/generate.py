@@ -3,14 +3,14 @@
 
     "$(scripts/peers.sh)" crates/model/tests/torchscript/generate.py
 
-Each is a few kilobytes and says of a picture what can be worked out by hand. All take `x` [N, 3, H, W].
+Each is a few kilobytes and has outputs that can be calculated by hand. All have the input `x` [N, 3, H, W].
 
-- logits.pt: [N, 3], a picture's mean red, green and blue; traced
+- logits.pt: [N, 3], the means of an image's red, green and blue channels; traced
 - dicts.pt, tuples.pt, batched.pt: boxes, scores and labels in the three forms, see `Boxes`; scripted
-- strange.pt: boxes and scores that are no numbers, labels that are no class's
+- strange.pt: boxes and scores that are not finite, labels that are not class ids
 - nms.pt: needs `torchvision::nms`, which libtorch does not have
-- unbatched.pt, pairs.pt, shapes.pt, floats.pt, batch_of_one.pt, raises.pt: each wrong in its own way
-- state_dict.pth: a state dict, no program
+- unbatched.pt, pairs.pt, shapes.pt, floats.pt, batch_of_one.pt, raises.pt: modules with different errors
+- state_dict.pth: a state dict without a program
 """
 
 import io
@@ -31,8 +31,8 @@ class Logits(nn.Module):
 
 
 class Boxes(nn.Module):
-    """The same four boxes of every picture, 10 pixels from the border, in no order; the third score is the
-    picture's mean, so that it is seen which picture is which."""
+    """Returns the same four boxes for every image, not sorted by score. The third score depends on the image's mean,
+    so that the images of a batch have different results."""
 
     def forward(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         n, h, w = x.shape[0], float(x.shape[2]), float(x.shape[3])
@@ -71,7 +71,7 @@ class Tuples(nn.Module):
         boxes, scores, labels = self.boxes(x)
         found: List[Tuple[Tensor, Tensor, Tensor]] = []
         for i in range(x.shape[0]):
-            # The last picture of a batch of several has nothing in it.
+            # The last image of a batch of several has no detections.
             most = 0 if i > 0 and i + 1 == x.shape[0] else 4
             found.append((boxes[i, :most], scores[i, :most], labels[i, :most]))
         return found
@@ -138,7 +138,7 @@ class Raises(nn.Module):
 
 
 def save(module, name):
-    """Without the sources' paths and lines, which are of one machine."""
+    """Saves a module without debug information, which contains paths of this machine."""
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(HERE / f"{name}.pt", "w") as file:

@@ -215,15 +215,15 @@ fn latency_rule_raises_and_clears() {
     assert_eq!(short(&run(&mut state, (60..120).map(|seq| frame(seq, 60, &[])))), ["late cleared"]);
 }
 
-fn say(state: &mut State, offset: i64, status: StatusRecord, now: Timestamp) {
+fn take_status(state: &mut State, offset: i64, status: StatusRecord, now: Timestamp) {
     state.apply(placed(RecordKind::Status, offset, ReadRecord::Status(Box::new(status))), now);
 }
 
 #[test]
 fn camera_down_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
-    say(&mut state, 0, status(0, CameraStatus::Running), at(10));
-    say(&mut state, 1, status(5_000, CameraStatus::Retrying), at(5_010));
+    take_status(&mut state, 0, status(0, CameraStatus::Running), at(10));
+    take_status(&mut state, 1, status(5_000, CameraStatus::Retrying), at(5_010));
     state.tick(at(24_000), true);
     assert_eq!(state.told.alerts, []);
     // Unread records may change the result.
@@ -235,7 +235,7 @@ fn camera_down_rule_raises_and_clears() {
     assert_eq!(short(&raised), ["down raised"]);
     assert!(raised[0].message.contains("its status is retrying"), "{}", raised[0].message);
     assert_eq!(raised[0].id, format!("monitor/down/gate/{}", at(5_000).as_unix_us()));
-    say(&mut state, 2, status(42_000, CameraStatus::Running), at(42_010));
+    take_status(&mut state, 2, status(42_000, CameraStatus::Running), at(42_010));
     state.tick(at(42_250), true);
     assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["down cleared"]);
     // A camera without any records is also reported.
@@ -250,7 +250,7 @@ fn disabled_and_removed_cameras_raise_no_camera_down_alert() {
     spec.enabled = false;
     let put = |spec: &CameraSpec| RegistryRecord::Camera(Box::new(spec.clone()));
     let say_so = |record| ReadRecord::Camera { key: "gate".into(), record };
-    say(&mut state, 0, status(0, CameraStatus::Stopped), at(10));
+    take_status(&mut state, 0, status(0, CameraStatus::Stopped), at(10));
     state.apply(placed(RecordKind::Camera, 0, say_so(put(&spec))), at(20));
     state.tick(at(60_000), true);
     assert_eq!(state.told.alerts, []);
@@ -285,12 +285,12 @@ fn absence_rule_raises_and_clears() {
 #[test]
 fn worker_down_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
-    say(&mut state, 0, worker(0, WorkerState::Running), at(10));
+    take_status(&mut state, 0, worker(0, WorkerState::Running), at(10));
     state.tick(at(19_000), true);
     assert_eq!(state.told.alerts, []);
     state.tick(at(30_000), true);
     assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["worker raised"]);
-    say(&mut state, 1, worker(31_000, WorkerState::Stopped), at(31_010));
+    take_status(&mut state, 1, worker(31_000, WorkerState::Stopped), at(31_010));
     state.tick(at(31_250), true);
     state.tick(at(90_000), true);
     assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["worker cleared"]);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes `border.json`: a COCO file whose boxes reach over the border, have no area or lie outside, what a detector found
-there, and pycocotools' twelve numbers.
+"""Writes `border.json`: a COCO file with boxes that cross the border, have no area or are outside of the image,
+detections for it, and pycocotools' twelve metrics.
 
     scripts/pycocotools.sh && PYTHON make_border.py
 """
@@ -24,7 +24,7 @@ def main():
     annotations, found = [], []
     for image in images:
         for _ in range(7):
-            # An eighth of a pixel is exact in every type.
+            # Multiples of an eighth are exact in every floating-point type.
             x, y = chance.integers(-60 * 8, WIDTH * 8) / 8, chance.integers(-60 * 8, HEIGHT * 8) / 8
             width, height = chance.integers(8, 120 * 8, 2) / 8
             kind = chance.integers(10)
@@ -41,7 +41,7 @@ def main():
                 "iscrowd": int(chance.random() < 0.1),
             })
             if width * height > 0 and chance.random() < 0.8:
-                # As detectors are read: within the image, and a little off.
+                # Like the output of a detector: inside the image, with a small error.
                 off = chance.integers(-24, 25, 4) / 8
                 x1, y1 = max(x + off[0], 0.0), max(y + off[1], 0.0)
                 x2, y2 = min(x + width + off[2], float(WIDTH)), min(y + height + off[3], float(HEIGHT))

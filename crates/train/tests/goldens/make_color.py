@@ -1,8 +1,8 @@
-"""color.json: a picture, and torchvision's color changes of it.
+"""Generates color.json: an image, and torchvision's color transforms of it.
 
     "$(scripts/peers.sh)" crates/train/tests/goldens/make_color.py > crates/train/tests/goldens/color.json
 
-Written with torchvision 0.26.0.
+Generated with torchvision 0.26.0.
 """
 
 import json
@@ -11,7 +11,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 torch.manual_seed(20)
-# Random colors, grays among them, and the corners of the cube.
+# Random colors, a row of grays, and the corners of the RGB cube.
 rgb = torch.randint(0, 256, (3, 12, 20), dtype=torch.uint8)
 rgb[:, 0] = rgb[0, 0]
 for corner in range(8):

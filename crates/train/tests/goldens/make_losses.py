@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Writes `losses.safetensors`: torchvision's losses, their gradients and what a step of an optimiser changes, on
-weights made of a seed.
+"""Writes `losses.safetensors`: torchvision's losses, their gradients and the changes by steps of an optimizer, with
+weights from a seed.
 
     "$(scripts/peers.sh)" crates/train/tests/goldens/make_losses.py
 
-`tests/losses.rs` makes the same weights, pictures and choices. All is computed in double precision: norms over a batch of
-a few small pictures make much of the order in which a processor's kernels add up, 2e-3 of a gradient in fp32. Of each parameter, in the order of the names,
-are kept: its gradient's norm, and of its gradient and of its changes the numbers at `SLICE` places.
+`tests/losses.rs` generates the same weights, images and samples. Everything is computed in double precision: with a
+batch of a few small images, the batch norms amplify differences in the order of additions in a CPU's kernels, to 2e-3
+of a gradient in fp32. Stored for each parameter, in the order of the names: the norm of its gradient, and `SLICE`
+values of its gradient and of its changes.
 """
 
 import sys
@@ -25,7 +26,7 @@ import hash_fill  # noqa: E402
 SEED = 7
 CLASSES = 5
 SLICE = 6
-# Each with whether the backbone's norms are frozen, as torchvision has them in what was trained before.
+# Whether the backbone's norms are frozen, as in torchvision's pretrained detectors.
 DETECTORS = {
     "retinanet_resnet50_fpn": True,
     "retinanet_resnet50_fpn_v2": False,
@@ -35,7 +36,7 @@ DETECTORS = {
     "fasterrcnn_resnet50_fpn_v2": False,
 }
 SIZE = (3, 3, 96, 128)
-# Of the second picture nothing is known: it shows the background.
+# The second image has no objects.
 BOXES = [
     [[8.0, 12.0, 60.0, 70.0], [50.0, 20.0, 118.0, 88.0], [70.5, 40.25, 95.0, 61.0], [2.0, 70.0, 20.0, 90.0]],
     [],
@@ -45,7 +46,7 @@ LABELS = [[1, 3, 2, 4], [], [2]]
 
 
 class Whole(torch.nn.Module):
-    """In the place of torchvision's transform: nothing resized, normalised or padded."""
+    """Replaces torchvision's transform: nothing is resized, normalized or padded."""
 
     def forward(self, images, targets=None):
         return ImageList(torch.stack(images), [tuple(images[0].shape[-2:])] * len(images)), targets
@@ -55,7 +56,7 @@ class Whole(torch.nn.Module):
 
 
 class Chosen:
-    """A sampler whose choices are the hash's: the numbers in the order of `values`."""
+    """A sampler whose permutations come from `hash_fill`: the indices in the order of the hashed values."""
 
     def __init__(self, sampler, name):
         self.sampler, self.name, self.calls = sampler, name, 0
@@ -99,14 +100,14 @@ def targets():
 
 
 def at(tensor):
-    """`SLICE` of its numbers, evenly apart; the last repeated where it has fewer."""
+    """Returns `SLICE` evenly spaced values of a tensor; the last one is repeated if it has fewer."""
     flat = tensor.detach().flatten()
     places = torch.arange(SLICE) * max(flat.numel() // SLICE, 1)
     return flat[places.clamp(max=flat.numel() - 1)]
 
 
 def plain(name, parameter):
-    """Whether weight decay leaves it alone: norms and biases."""
+    """Returns whether a parameter is excluded from weight decay: norms and biases."""
     return name.endswith(".bias") or parameter.dim() == 1
 
 
@@ -128,9 +129,9 @@ def kept(net, losses):
         "nesterov": lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.9, nesterov=True),
         "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.001),
     }.items():
-        # A group that an optimiser was given holds its settings.
+        # An optimizer stores its settings in its groups, so each gets a copy.
         optimiser = optimiser([dict(group) for group in groups])
-        # Twice by the same gradient, so that what is kept from step to step matters.
+        # Two steps with the same gradient, so that the state of the optimizer matters.
         for _ in range(2):
             optimiser.step()
         got[f"{name}/slices"] = torch.stack([at(p - b) for (_, p), b in zip(named, before)])

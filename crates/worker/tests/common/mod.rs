@@ -258,9 +258,9 @@ pub(crate) fn start_in_fleet(fleet: &str, seat: Seat) -> (Running, mpsc::Sender<
          brokers = \"kafka:9092\"\n[worker]\nid = \"w\"\nstatus_interval_ms = 100\n[fleet]\n{fleet}\n"
     );
     let settings = lookout_config::parse("test.toml".as_ref(), &text, &|_| None).unwrap();
-    let (tell, events) = mpsc::channel(16);
+    let (sender, events) = mpsc::channel(16);
     let parts = FleetParts { events, seat: Box::new(seat) };
-    (start_with(settings, NetworkMood::Well, Load::AtOnce, Sink::default(), Some(parts)), tell)
+    (start_with(settings, NetworkMood::Well, Load::AtOnce, Sink::default(), Some(parts)), sender)
 }
 
 fn start_with(
@@ -312,7 +312,7 @@ fn start_with(
 
 impl Running {
     /// Returns whether the last status of a camera is `status`.
-    pub(crate) fn says(&self, id: &str, status: CameraStatus) -> bool {
+    pub(crate) fn has_status(&self, id: &str, status: CameraStatus) -> bool {
         let statuses = self.sink.statuses.lock().unwrap();
         let of_camera = statuses.iter().rev().find_map(|record| match record {
             StatusRecord::Camera(camera) if camera.camera.as_str() == id => Some(camera.status),

@@ -60,10 +60,10 @@ fn skipped_annotations_are_listed() {
         {"id": 8, "image_id": 4, "category_id": 90, "bbox": [40, 20, 50, 10]},
     ])))
     .unwrap();
-    let told = set.left_out().to_string();
-    assert!(told.contains("annotation 1 of image 30: its box has no area"), "{told}");
-    assert!(told.contains("annotation number 5 of image 4: it has no box"), "{told}");
-    assert!(told.ends_with("clipped at the image border: 1"), "{told}");
+    let overview = set.left_out().to_string();
+    assert!(overview.contains("annotation 1 of image 30: its box has no area"), "{overview}");
+    assert!(overview.contains("annotation number 5 of image 4: it has no box"), "{overview}");
+    assert!(overview.ends_with("clipped at the image border: 1"), "{overview}");
     let counts = set.left_out().counts();
     assert_eq!(counts.values().sum::<usize>(), 7);
     assert_eq!((counts[&Reason::NoBox], counts[&Reason::UnknownPicture]), (2, 1));
@@ -71,29 +71,29 @@ fn skipped_annotations_are_listed() {
 
 #[test]
 fn errors_name_the_entry_and_the_reason() {
-    let says = |json: serde_json::Value, what: &str| {
+    let assert_error = |json: serde_json::Value, what: &str| {
         let error = parsed(&json).unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(format!("{error}: {source}").contains(what), "{error}: {source}");
     };
-    says(json!({"images": []}), "missing field `annotations`");
-    says(json!([]), "it is a list");
+    assert_error(json!({"images": []}), "missing field `annotations`");
+    assert_error(json!([]), "it is a list");
     let mut none = annotated(json!([]));
     none["categories"] = json!([]);
-    says(none, "categories: the list is empty");
+    assert_error(none, "categories: the list is empty");
     let mut twice = annotated(json!([]));
     twice["categories"] = json!([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]);
-    says(twice, "two categories have the id 1");
+    assert_error(twice, "two categories have the id 1");
     let mut twice = annotated(json!([]));
     twice["images"][0]["id"] = json!(4);
-    says(twice, "image 4: two images have this id");
+    assert_error(twice, "image 4: two images have this id");
     let mut absurd = annotated(json!([]));
     absurd["images"][0]["width"] = json!(1e12);
-    says(absurd, "its size cannot be 1000000000000x80");
+    assert_error(absurd, "its size cannot be 1000000000000x80");
     let mut away = annotated(json!([]));
     away["images"][0]["file_name"] = json!("../../etc/passwd");
-    says(away, "points outside of the data set");
-    says(annotated(json!([{"image_id": 4, "category_id": 3, "iscrowd": 7}])), "iscrowd is 0 or 1");
+    assert_error(away, "points outside of the data set");
+    assert_error(annotated(json!([{"image_id": 4, "category_id": 3, "iscrowd": 7}])), "iscrowd is 0 or 1");
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn ids_and_flags_in_other_json_types_are_read() {
         set.entries().iter().map(|entry| (entry.name.as_str(), entry.number, entry.truth().len())).collect();
     // If not all ids are numbers, images are numbered by their position.
     assert_eq!(entries, [("sub/a.png", 1, 1), ("b.png", 2, 1)]);
-    let told = set.left_out().to_string();
-    assert!(told.contains("annotation a list of image 4: it has no box"), "{told}");
+    let overview = set.left_out().to_string();
+    assert!(overview.contains("annotation a list of image 4: it has no box"), "{overview}");
 }
 
 #[test]

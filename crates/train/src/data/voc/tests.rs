@@ -62,9 +62,9 @@ fn voc_folder_and_splits_are_read() {
     assert_eq!(set.entries()[1].target, Target::Objects(objects));
     assert_eq!(set.entries()[0].size, Some(Size { width: 60, height: 40 }));
     set.read(1).unwrap();
-    let told = set.left_out().to_string();
-    assert!(told.contains("b.xml, object 2 (ant): its box has no area"), "{told}");
-    assert!(told.contains("train.txt, line 4, b: the split lists it again"), "{told}");
+    let message = set.left_out().to_string();
+    assert!(message.contains("b.xml, object 2 (ant): its box has no area"), "{message}");
+    assert!(message.contains("train.txt, line 4, b: the split lists it again"), "{message}");
     assert_eq!(open(root.path(), Some("cat_val"), APPLY).unwrap().entries()[0].name, "c.jpg");
     assert_eq!(open(root.path(), None, APPLY).unwrap().len(), 3);
     let error = open(root.path(), Some("test"), APPLY).unwrap_err().to_string();
@@ -127,27 +127,27 @@ fn image_size_that_differs_from_the_annotation_is_an_error() {
 
 #[test]
 fn annotation_errors_have_reason_and_position() {
-    let says = |xml: &str, what: &str| {
+    let assert_error = |xml: &str, what: &str| {
         let root = folder(&[("Annotations/a.xml", xml), ("JPEGImages/a.png", "")]);
         let error = open(root.path(), None, APPLY).unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        let told = format!("{error}: {source}");
-        assert!(told.contains("a.xml") && told.contains(what), "{told}");
+        let message = format!("{error}: {source}");
+        assert!(message.contains("a.xml") && message.contains(what), "{message}");
     };
-    says("<annotation>\n<object>", "is not an XML file");
-    says("<html></html>", "line 1, column 1: it has <html>");
-    says(
+    assert_error("<annotation>\n<object>", "is not an XML file");
+    assert_error("<html></html>", "line 1, column 1: it has <html>");
+    assert_error(
         "<annotation>\n  <object><pose/></object></annotation>",
         "line 2, column 3: the object has no <name>",
     );
     let corner = object("cat", [1, 1, 5, 5], "").replace("<xmax>5", "<xmax>five");
-    says(&annotated(SIZE, &[&corner]), "<xmax> is `five`, which is not a number");
-    says(
+    assert_error(&annotated(SIZE, &[&corner]), "<xmax> is `five`, which is not a number");
+    assert_error(
         &annotated("<size><width>9e9</width><height>2</height></size>", &[]),
         "its size cannot be 9000000000x2",
     );
     // Entities that would expand to gigabytes.
-    says(
+    assert_error(
         "<!DOCTYPE a [<!ENTITY b \"bb\"><!ENTITY c \"&b;&b;\">]><annotation>&c;</annotation>",
         "is not an XML file",
     );
