@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
-    fmt::Display,
+    fmt::{self, Display},
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     str::FromStr,
@@ -55,6 +55,12 @@ pub struct Section<'r, 'a> {
     at: usize,
     table: Option<&'r DeTable<'a>>,
     asked: RefCell<BTreeSet<&'static str>>,
+}
+
+impl fmt::Debug for Section<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Section").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl<'r, 'a> Section<'r, 'a> {
