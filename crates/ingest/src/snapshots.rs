@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn snapshots_show_the_whole_frame_when_the_frame_size_changes() {
         let width = NonZeroU32::new(64).unwrap();
-        let every = Duration::from_secs(1);
-        let mut snapshots = Snapshots::new(SnapshotSettings { every, width, quality: 70 });
+        let interval = Duration::from_secs(1);
+        let mut snapshots = Snapshots::new(SnapshotSettings { interval, width, quality: 70 });
         for (second, (width, height)) in (0..).zip([(640, 360), (360, 640), (40, 40), (40, 40)]) {
             let source = Size { width, height };
             let at = Duration::from_secs(second);

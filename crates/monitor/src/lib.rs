@@ -19,7 +19,7 @@ use std::path::Path;
 
 pub use error::{MonitorError, StoreError};
 use lookout_config::ConfigError;
-pub use rules::{AnyRule, KINDS, MonitorSettings, RuleKind};
+pub use rules::{AnyRule, KINDS, MonitorSettings, RuleKind, RuleSettings};
 pub use run::Monitor;
 
 /// Reads a monitor's file with rules of all kinds; see [`lookout_config::parse_monitor`].

@@ -354,7 +354,7 @@ async fn snapshots_contain_the_detections_of_their_frames() {
         let frame = frames.iter().find(of).unwrap();
         assert_eq!((&snapshot.camera, &snapshot.detections), (&frame.camera, &frame.detections));
         assert_eq!((snapshot.detections.len(), snapshot.captured_at), (1, frame.captured_at));
-        assert_eq!((snapshot.picture, &snapshot.jpeg[..2]), (common::SIZE, &[0xff, 0xd8][..]));
+        assert_eq!((snapshot.image, &snapshot.jpeg[..2]), (common::SIZE, &[0xff, 0xd8][..]));
     }
 }
 

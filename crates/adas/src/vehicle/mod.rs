@@ -59,15 +59,15 @@ pub struct Vehicle {
 /// The outcome of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    Heard,
+    Accepted,
     /// The record is older than the latency budget: its objects are tracked, but raise no warning.
     Stale,
     /// The record's times are later than now, so it is ignored.
     Future,
     /// The record is from a former owner of the camera.
-    OldEpoch,
+    StaleEpoch,
     /// The record was already processed, or is older than a processed one.
-    Doubled,
+    Duplicate,
 }
 
 impl Outcome {

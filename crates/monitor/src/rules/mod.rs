@@ -20,10 +20,10 @@ mod worker_down;
 pub(crate) use self::{
     active::ActiveRules,
     alert::CONSUMER,
-    rule::{CameraDown, RuleSettings, Subject},
+    rule::{CameraDown, Subject},
     scene::Scene,
 };
 pub use self::{
     kinds::KINDS,
-    rule::{AnyRule, MonitorSettings, RuleKind},
+    rule::{AnyRule, MonitorSettings, RuleKind, RuleSettings},
 };

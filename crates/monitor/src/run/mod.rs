@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
 use self::{engine::Engine, hooks::Hook};
-use crate::{MonitorError, http, page::Overview, state::State, store::Store};
+use crate::{MonitorError, http, page::Overview, rules::MonitorSettings, state::State, store::Store};
 
 /// A monitor with its listening address and its store, ready to run.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 /// Why a record was ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Passed {
+pub(crate) enum IgnoreCause {
     /// It was already applied.
     Replayed,
     /// It is from a former owner of the camera.
@@ -15,16 +15,16 @@ pub(crate) enum Passed {
     Capacity,
 }
 
-impl From<lookout_track::Passed> for Passed {
-    fn from(passed: lookout_track::Passed) -> Self {
+impl From<lookout_track::IgnoreCause> for IgnoreCause {
+    fn from(passed: lookout_track::IgnoreCause) -> Self {
         match passed {
-            lookout_track::Passed::StaleEpoch => Self::StaleEpoch,
-            lookout_track::Passed::Duplicate => Self::Duplicate,
+            lookout_track::IgnoreCause::StaleEpoch => Self::StaleEpoch,
+            lookout_track::IgnoreCause::Duplicate => Self::Duplicate,
         }
     }
 }
 
-impl Passed {
+impl IgnoreCause {
     pub(crate) const ALL: [Self; 5] =
         [Self::Replayed, Self::StaleEpoch, Self::Duplicate, Self::Future, Self::Capacity];
 
