@@ -15,7 +15,7 @@ use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
     CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSource, Permits, SourceEnd, SourceOutlet,
-    StopOnDrop, Taken, Thinning, WhenFull, camera_queue, stop_signal,
+    StopOnDrop, Thinning, TryRecv, WhenFull, camera_queue, stop_signal,
 };
 
 /// The size in which the tests take frames.
@@ -84,10 +84,10 @@ impl RunningSource {
     pub fn next(&self, patience: Duration) -> anyhow::Result<Option<Frame>> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.queue.take() {
-                Taken::Frame(frame) => return Ok(Some(frame)),
-                Taken::Ended => return Ok(None),
-                Taken::Empty => {}
+            match self.queue.try_recv() {
+                TryRecv::Frame(frame) => return Ok(Some(frame)),
+                TryRecv::Ended => return Ok(None),
+                TryRecv::Empty => {}
             }
             // The camera's end of the queue goes before that of the wake channel: the next look sees the end.
             if self.wake.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) && self.queue.is_empty() {

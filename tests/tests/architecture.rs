@@ -11,7 +11,7 @@ use std::{
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate and the crates of this workspace that it may use, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 23] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("features", &[]),
     ("schema", &[]),
     ("wire", &["schema"]),
@@ -21,11 +21,10 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("fused", &[]),
     ("model", &["schema", "config", "stage", "fused"]),
     ("ingest", &["schema", "config", "stage"]),
-    ("batch", &["schema", "stage"]),
-    ("infer", &["schema", "stage", "batch"]),
+    ("infer", &["schema", "stage"]),
     ("broker", &["schema", "wire", "config", "stage"]),
     ("web", &[]),
-    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "batch", "infer", "broker", "web"]),
+    ("worker", &["schema", "config", "stage", "args", "model", "ingest", "infer", "broker", "web"]),
     ("track", &["schema"]),
     ("adas", &["schema", "config", "broker", "track", "web"]),
     ("monitor", &["schema", "config", "broker", "web", "track"]),
@@ -33,7 +32,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("draw", &["schema", "stage"]),
     ("measure", &["schema", "stage", "draw"]),
     ("train", &["schema", "config", "stage", "model", "draw", "measure"]),
-    ("lab", &["schema", "config", "stage", "args", "model", "batch", "infer", "draw", "measure", "train"]),
+    ("lab", &["schema", "config", "stage", "args", "model", "infer", "draw", "measure", "train"]),
     ("cli", &["schema", "config", "args", "broker", "track", "monitor", "adas", "draw", "measure"]),
 ];
 

@@ -14,8 +14,7 @@ use std::{
 use anyhow::Context;
 use crossbeam_channel::bounded;
 use hdrhistogram::Histogram;
-use lookout_batch::BatchPolicy;
-use lookout_infer::{DeviceEvent, InferSettings, Inlets, Rebuild, RebuildError, start};
+use lookout_infer::{BatchPolicy, DeviceEvent, InferSettings, Inlets, Rebuild, RebuildError, start};
 use lookout_model::Loaded;
 use lookout_schema::{CameraId, Clock, Measurement, SessionId, Timestamp};
 use lookout_stage::{

@@ -27,7 +27,7 @@ pub use input::InputSize;
 pub use keep::Keep;
 pub use ledger::{CameraLedger, Ticket};
 pub use permit::{Permit, Permits};
-pub use queue::{CameraIntake, CameraQueue, Taken, WhenFull, camera_queue};
+pub use queue::{CameraIntake, CameraQueue, TryRecv, WhenFull, camera_queue};
 pub use report::{CameraReport, SourceEnd};
 pub use seams::{Detect, DetectError, DetectFrame, Detected, FrameSource, RecordSink, SourceOutlet};
 pub use snapshot::{Canvas, Picture, Snapshot, SnapshotLeave, SnapshotPace};

@@ -4,9 +4,8 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::bounded;
-use lookout_batch::BatchPolicy;
 use lookout_config::PipelineSettings;
-use lookout_infer::{InferSettings, InferThreads, Inlets, Rebuild};
+use lookout_infer::{BatchPolicy, InferSettings, InferThreads, Inlets, Rebuild};
 use lookout_schema::{ModelInfo, WorkerId};
 use lookout_stage::{CameraReport, Detect, RecordSink, StopOnDrop, Tenure, stop_signal};
 use tokio::{sync::mpsc, task::JoinHandle};

@@ -1,5 +1,7 @@
 //! The batcher: when a batch is closed, and which frames are in it.
 
+mod camera_slot;
+
 use std::{
     num::NonZeroUsize,
     time::{Duration, Instant},
@@ -8,7 +10,7 @@ use std::{
 use lookout_schema::DropCause;
 use lookout_stage::{BatchClosed, CameraQueue, Frame, FrameBatch};
 
-use crate::lane::{Freshness, Lane};
+use camera_slot::{CameraSlot, Freshness};
 
 /// The limits that decide when a batch is closed.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +25,14 @@ pub struct BatchPolicy {
     pub max_age: Duration,
 }
 
-/// The state of the device: which batch it can take now.
+/// The state of the device, which decides which batch it can take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Demand {
-    /// No batch: the next one is already prepared, or waiting would make it fuller without delaying it.
-    None,
-    /// A batch that is full or has waited long enough, while the device processes another.
-    Prefetch,
-    /// Any batch, at once.
+pub enum DeviceState {
+    /// It takes no batch: the next one is already prepared, or waiting would make it fuller without delaying it.
+    Saturated,
+    /// It processes a batch, and takes another that is full or has waited long enough.
+    Busy,
+    /// It takes any batch, at once.
     Idle,
 }
 
@@ -38,7 +40,7 @@ pub enum Demand {
 #[derive(Debug)]
 pub enum Polled {
     Batch(FrameBatch),
-    /// No batch is due. The caller polls again when a frame arrives, the demand changes, or at `until`.
+    /// No batch is due. The caller polls again when a frame arrives, the state of the device changes, or at `until`.
     Wait {
         until: Option<Instant>,
     },
@@ -55,10 +57,10 @@ pub enum Polled {
 pub struct Batcher {
     policy: BatchPolicy,
     /// The time that the device takes per frame, if it is known.
-    pace: Option<Duration>,
+    per_frame: Option<Duration>,
     /// Maximum number of frames in a batch, if it is lower than the policy's `max_size`.
     limit: Option<NonZeroUsize>,
-    lanes: Vec<Lane>,
+    slots: Vec<CameraSlot>,
     /// The number of batches formed so far.
     batches: u64,
 }
@@ -72,14 +74,14 @@ const CREDIT: u64 = 2 * BEHIND;
 
 impl Batcher {
     pub fn new(policy: BatchPolicy) -> Self {
-        Self { policy, pace: None, limit: None, lanes: Vec::new(), batches: 0 }
+        Self { policy, per_frame: None, limit: None, slots: Vec::new(), batches: 0 }
     }
 
     /// Sets the measured time per frame, which limits batches so that live frames stay within `max_age`. Without the
     /// limit, frames that are fresh when a large batch starts would be stale when it completes. This matters for slow
     /// networks such as detectors on a CPU, where batches save no time per frame.
-    pub fn set_pace(&mut self, per_frame: Duration) {
-        self.pace = Some(per_frame);
+    pub fn set_time_per_frame(&mut self, per_frame: Duration) {
+        self.per_frame = Some(per_frame);
     }
 
     /// Limits the next batches to `frames`; `None` restores the policy's limit.
@@ -88,34 +90,34 @@ impl Batcher {
     }
 
     /// Returns whether there are live cameras and a device that takes `took` per frame would exceed their `max_age`.
-    pub fn would_be_old(&self, took: Duration) -> bool {
-        took > self.policy.max_age && self.lanes.iter().any(|lane| lane.live)
+    pub fn would_be_stale(&self, took: Duration) -> bool {
+        took > self.policy.max_age && self.slots.iter().any(|slot| slot.live)
     }
 
     /// Adds a camera. It is removed when its queue has ended.
     pub fn add(&mut self, queue: CameraQueue) {
         let turns = self.most_turns();
-        self.lanes.push(Lane::new(queue, turns));
+        self.slots.push(CameraSlot::new(queue, turns));
     }
 
     /// Returns whether every camera has ended and every frame has been in a batch.
     pub fn is_over(&self) -> bool {
-        self.lanes.is_empty()
+        self.slots.is_empty()
     }
 
     /// Returns a batch if one is due.
-    pub fn poll(&mut self, now: Instant, demand: Demand) -> Polled {
-        if demand == Demand::None {
+    pub fn poll(&mut self, now: Instant, device: DeviceState) -> Polled {
+        if device == DeviceState::Saturated {
             return Polled::Wait { until: None };
         }
         self.advance(now);
-        let Some(oldest) = self.lanes.iter().filter_map(Lane::ready_at).min() else {
+        let Some(oldest) = self.slots.iter().filter_map(CameraSlot::ready_at).min() else {
             return Polled::Wait { until: None };
         };
         let deadline = oldest + self.policy.max_wait;
-        let waiting: usize = self.lanes.iter().map(Lane::waiting).sum();
+        let waiting: usize = self.slots.iter().map(CameraSlot::waiting).sum();
         let room = self.room();
-        if demand == Demand::Prefetch && waiting < room && now < deadline {
+        if device == DeviceState::Busy && waiting < room && now < deadline {
             return Polled::Wait { until: Some(deadline) };
         }
         if let Some(until) = self.held(now) {
@@ -124,9 +126,9 @@ impl Batcher {
         let frames = self.pick(now, room);
         let closed_by = if frames.len() == room {
             BatchClosed::Full
-        } else if self.lanes.is_empty() {
+        } else if self.slots.is_empty() {
             BatchClosed::Drain
-        } else if demand == Demand::Idle {
+        } else if device == DeviceState::Idle {
             BatchClosed::Idle
         } else {
             BatchClosed::Deadline
@@ -136,24 +138,24 @@ impl Batcher {
 
     /// Drops every frame that is not in a batch yet, and removes all cameras.
     pub fn abandon(&mut self, cause: DropCause) {
-        self.lanes.drain(..).for_each(|lane| lane.abandon(cause));
+        self.slots.drain(..).for_each(|slot| slot.abandon(cause));
     }
 
     fn advance(&mut self, now: Instant) {
         let freshness = self.freshness();
-        self.lanes.iter_mut().for_each(|lane| lane.advance(now, freshness));
-        self.lanes.retain(|lane| !lane.is_over());
+        self.slots.iter_mut().for_each(|slot| slot.advance(now, freshness));
+        self.slots.retain(|slot| !slot.is_over());
     }
 
     /// Returns until when the device is kept free for a camera that has fallen behind the others by [`BEHIND`] frames
     /// because its frames always arrive at an unfavorable time. This costs the device at most the time of one frame.
     fn held(&self, now: Instant) -> Option<Instant> {
-        let pace = self.pace?;
-        let turns = |lane: &Lane| lane.turns.max(self.least_turns());
+        let per_frame = self.per_frame?;
+        let turns = |slot: &CameraSlot| slot.turns.max(self.least_turns());
         let owed = self.owed(now)?;
-        let ready = || self.lanes.iter().filter_map(|lane| Some((lane, lane.ready_at()?)));
-        let first = ready().map(|(lane, _)| turns(lane)).min()?;
-        let until = ready().map(|(_, ready_at)| ready_at).min()? + pace;
+        let ready = || self.slots.iter().filter_map(|slot| Some((slot, slot.ready_at()?)));
+        let first = ready().map(|(slot, _)| turns(slot)).min()?;
+        let until = ready().map(|(_, ready_at)| ready_at).min()? + per_frame;
         (first >= owed + BEHIND && now < until).then_some(until)
     }
 
@@ -161,14 +163,14 @@ impl Batcher {
     fn owed(&self, now: Instant) -> Option<u64> {
         // A camera that has not lost a frame for longer either sends none or is served sufficiently.
         let lately = self.round().saturating_mul(BEHIND as u32);
-        let turns = |lane: &Lane| lane.turns.max(self.least_turns());
-        self.lanes.iter().filter(|lane| lane.is_owed(now, lately)).map(turns).min()
+        let turns = |slot: &CameraSlot| slot.turns.max(self.least_turns());
+        self.slots.iter().filter(|slot| slot.is_owed(now, lately)).map(turns).min()
     }
 
     /// Returns the time that the device takes for one frame of every camera.
     fn round(&self) -> Duration {
-        let cameras = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        self.pace.map_or(Duration::ZERO, |pace| pace.saturating_mul(cameras))
+        let cameras = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.per_frame.map_or(Duration::ZERO, |per_frame| per_frame.saturating_mul(cameras))
     }
 
     fn freshness(&self) -> Freshness {
@@ -177,7 +179,7 @@ impl Batcher {
     }
 
     fn most_turns(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.turns).max().unwrap_or(0)
+        self.slots.iter().map(|slot| slot.turns).max().unwrap_or(0)
     }
 
     /// Returns the lowest count that a camera is assigned: one with fewer frames is credited up to it.
@@ -187,7 +189,7 @@ impl Batcher {
 
     /// Returns the maximum number of frames in the next batch.
     fn room(&self) -> usize {
-        if self.lanes.iter().any(Lane::is_live) { self.live_room() } else { self.most() }
+        if self.slots.iter().any(CameraSlot::is_live) { self.live_room() } else { self.most() }
     }
 
     fn most(&self) -> usize {
@@ -198,9 +200,9 @@ impl Batcher {
     /// that larger batches cost little more time.
     fn live_room(&self) -> usize {
         let most = self.most();
-        match self.pace {
-            Some(pace) if !pace.is_zero() => {
-                let fresh = self.policy.max_age.as_nanos().div_ceil(pace.as_nanos()).max(1);
+        match self.per_frame {
+            Some(per_frame) if !per_frame.is_zero() => {
+                let fresh = self.policy.max_age.as_nanos().div_ceil(per_frame.as_nanos()).max(1);
                 usize::try_from(fresh).map_or(most, |fresh| fresh.min(most))
             }
             _ => most,
@@ -212,28 +214,28 @@ impl Batcher {
         let freshness = self.freshness();
         self.batches += 1;
         let least = self.least_turns();
-        for lane in &mut self.lanes {
-            lane.places = 0;
-            lane.turns = lane.turns.max(least);
+        for slot in &mut self.slots {
+            slot.places = 0;
+            slot.turns = slot.turns.max(least);
         }
         while frames.len() < room {
             let owed = self.owed(now);
-            let places = self.lanes.iter_mut().filter_map(|lane| {
-                Some(((lane.places, lane.turns, lane.last_batch, lane.ready_at()?), lane))
+            let places = self.slots.iter_mut().filter_map(|slot| {
+                Some(((slot.places, slot.turns, slot.last_batch, slot.ready_at()?), slot))
             });
-            let Some((_, lane)) = places.min_by_key(|(place, _)| *place) else { break };
+            let Some((_, slot)) = places.min_by_key(|(place, _)| *place) else { break };
             // A smaller batch frees the device sooner for the camera that is behind.
-            let ahead = owed.is_some_and(|owed| lane.turns >= owed + BEHIND);
-            if lane.places > 0 && lane.is_live() && ahead {
+            let ahead = owed.is_some_and(|owed| slot.turns >= owed + BEHIND);
+            if slot.places > 0 && slot.is_live() && ahead {
                 break;
             }
-            frames.extend(lane.take_head());
-            lane.places += 1;
-            lane.turns += 1;
-            lane.last_batch = self.batches;
-            lane.advance(now, freshness);
+            frames.extend(slot.take_head());
+            slot.places += 1;
+            slot.turns += 1;
+            slot.last_batch = self.batches;
+            slot.advance(now, freshness);
         }
-        self.lanes.retain(|lane| !lane.is_over());
+        self.slots.retain(|slot| !slot.is_over());
         frames
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_batch::{BatchPolicy, Batcher, Demand, Polled};
+use lookout_infer::{BatchPolicy, Batcher, DeviceState, Polled};
 use lookout_schema::{Clock, DropCause, SessionId, Size, Timestamp};
 use lookout_stage::{
     CameraIntake, CameraLedger, Fit, Frame, FrameHeader, Pixels, WhenFull, camera_queue, stop_signal,
@@ -52,7 +52,7 @@ fn play(setup: &Setup, ms: u64) -> Outcome {
         max_age: Duration::from_millis(MAX_AGE),
     };
     let mut batcher = Batcher::new(policy);
-    batcher.set_pace(Duration::from_millis(setup.per_frame));
+    batcher.set_time_per_frame(Duration::from_millis(setup.per_frame));
     let (wake, _woken) = crossbeam_channel::bounded(1);
     let (_running, stop) = stop_signal();
     let cameras: Vec<(CameraIntake, Arc<CameraLedger>)> = (0..setup.cameras.len())
@@ -96,8 +96,8 @@ fn play(setup: &Setup, ms: u64) -> Outcome {
             intake.push(Frame { header, ticket, pixels, snapshot: None }, &stop);
         }
         while ends.len() < setup.streams {
-            let demand = if ends.is_empty() { Demand::Idle } else { Demand::Prefetch };
-            let Polled::Batch(batch) = batcher.poll(at(now), demand) else { break };
+            let device = if ends.is_empty() { DeviceState::Idle } else { DeviceState::Busy };
+            let Polled::Batch(batch) = batcher.poll(at(now), device) else { break };
             ends.push(now + setup.per_frame * batch.frames.len() as u64);
             for frame in batch.frames {
                 let i: usize = frame.header.camera.as_str()[4..].parse().unwrap();
@@ -181,7 +181,7 @@ fn setups() -> impl Strategy<Value = Setup> {
     (interval, 2usize..9, 1usize..3, 1usize..9, 1usize..6).prop_flat_map(
         |(interval, cameras, streams, max_batch, queue)| {
             let phases = prop::collection::vec(0..interval, cameras);
-            // From three quarters of the demand down to a small part of it can be processed.
+            // From three quarters of the device down to a small part of it can be processed.
             let least = (interval * streams as u64 * 4).div_ceil(cameras as u64 * 3).max(1);
             let per_frame = prop_oneof![
                 Just(least),

@@ -10,7 +10,7 @@ use lookout_stage::Stop;
 
 /// The number of the next batch whose results are forwarded.
 #[derive(Debug, Default)]
-pub(crate) struct Turns {
+pub(crate) struct Sequencer {
     next: Mutex<u64>,
     over: Condvar,
 }
@@ -18,15 +18,15 @@ pub(crate) struct Turns {
 /// The interval at which a waiting stream checks the stop signal.
 const STOP_POLL: Duration = Duration::from_millis(100);
 
-impl Turns {
-    /// Calls `hand_on`, which forwards the results, once every batch before `number` has been forwarded or `stop` is
+impl Sequencer {
+    /// Calls `forward`, which forwards the results, once every batch before `number` has been forwarded or `stop` is
     /// signaled.
-    pub(crate) fn take(&self, number: u64, stop: &Stop, hand_on: impl FnOnce()) {
+    pub(crate) fn in_order(&self, number: u64, stop: &Stop, forward: impl FnOnce()) {
         let mut next = self.next();
         while *next < number && !stop.is_stopped() {
             next = self.over.wait_timeout(next, STOP_POLL).unwrap_or_else(PoisonError::into_inner).0;
         }
-        hand_on();
+        forward();
         *next = (*next).max(number + 1);
         drop(next);
         self.over.notify_all();
@@ -48,12 +48,12 @@ mod tests {
 
     #[test]
     fn results_are_forwarded_in_the_order_of_their_batches() {
-        let (turns, (_never, stop)) = (Turns::default(), stop_signal());
+        let (sequencer, (_never, stop)) = (Sequencer::default(), stop_signal());
         let (order, seen) = mpsc::channel();
         thread::scope(|scope| {
             for number in (0..20).rev() {
-                let (turns, stop, order) = (&turns, &stop, order.clone());
-                scope.spawn(move || turns.take(number, stop, || order.send(number).unwrap()));
+                let (sequencer, stop, order) = (&sequencer, &stop, order.clone());
+                scope.spawn(move || sequencer.in_order(number, stop, || order.send(number).unwrap()));
             }
         });
         drop(order);
@@ -61,11 +61,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_ends_the_wait_for_a_turn() {
-        let (turns, (stop_now, stop)) = (Turns::default(), stop_signal());
+    fn a_stop_ends_the_wait_for_the_order() {
+        let (sequencer, (stop_now, stop)) = (Sequencer::default(), stop_signal());
         drop(stop_now);
         let mut taken = false;
-        turns.take(7, &stop, || taken = true);
+        sequencer.in_order(7, &stop, || taken = true);
         assert!(taken);
     }
 }

@@ -12,13 +12,15 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select};
-use lookout_batch::{Batcher, Demand, Polled};
 use lookout_schema::DropCause;
 use lookout_stage::{CameraQueue, FrameBatch, Stop};
 
-use crate::pace::Pace;
+use crate::{
+    batcher::{Batcher, DeviceState, Polled},
+    time_per_frame::TimePerFrame,
+};
 
-pub(crate) struct Feeder {
+pub(crate) struct BatchScheduler {
     pub(crate) batcher: Batcher,
     /// Number of streams of the device.
     pub(crate) streams: usize,
@@ -28,7 +30,7 @@ pub(crate) struct Feeder {
     pub(crate) handover: Sender<NumberedBatch>,
     /// Number of batches that were handed over and are not finished.
     pub(crate) outstanding: Arc<AtomicUsize>,
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) time_per_frame: Arc<TimePerFrame>,
     pub(crate) abandon: Stop,
     /// Whether batches run one after the other, each on all CPU threads, instead of in parallel streams.
     pub(crate) alone: bool,
@@ -41,9 +43,9 @@ pub(crate) struct NumberedBatch {
 }
 
 /// A safety limit. A notification always arrives sooner unless there is a bug.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
-impl Feeder {
+impl BatchScheduler {
     pub(crate) fn run(mut self) {
         let mut more_cameras = true;
         let mut number = 0;
@@ -83,25 +85,25 @@ impl Feeder {
 
     fn poll(&mut self) -> Polled {
         let outstanding = self.outstanding.load(SeqCst);
-        if let Some(per_frame) = self.pace.per_frame() {
-            self.batcher.set_pace(per_frame);
+        if let Some(per_frame) = self.time_per_frame.per_frame() {
+            self.batcher.set_time_per_frame(per_frame);
         }
         let streams = self.streams();
         // While a stream is active, the device is not idle, and other streams only take batches that are full or have
         // waited long enough.
         let ahead = usize::from(self.prefetch);
-        let demand = if outstanding == 0 {
-            Demand::Idle
+        let device = if outstanding == 0 {
+            DeviceState::Idle
         } else if outstanding < streams + ahead {
-            Demand::Prefetch
+            DeviceState::Busy
         } else {
-            Demand::None
+            DeviceState::Saturated
         };
         // Until a batch has run, the time of a large batch is unknown, and the first record should not wait for one.
-        self.batcher.set_limit((!self.pace.has_worked()).then_some(NonZeroUsize::MIN));
+        self.batcher.set_limit((!self.time_per_frame.has_worked()).then_some(NonZeroUsize::MIN));
         // The batcher's lists stay consistent across any panic, and a frame that is lost in a panic is counted by its
         // ticket.
-        catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), demand))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| self.batcher.poll(Instant::now(), device))).unwrap_or_else(|_| {
             tracing::error!("the batcher panicked, continuing");
             self.abandon.wait(Duration::from_millis(100));
             Polled::Wait { until: Some(Instant::now()) }
@@ -111,16 +113,16 @@ impl Feeder {
     /// Returns how many batches run in parallel. Two single frames in parallel take as long as one after the other, and
     /// both complete late. On a device that is too slow for `max_age`, each batch therefore has all CPU threads.
     fn streams(&mut self) -> usize {
-        if let (Some(per_frame), 2..) = (self.pace.per_frame(), self.streams) {
+        if let (Some(per_frame), 2..) = (self.time_per_frame.per_frame(), self.streams) {
             // The time per frame beside other streams, which was measured or is expected.
             let shared_by = if self.alone { u32::try_from(self.streams).unwrap_or(u32::MAX) } else { 1 };
-            self.alone = self.batcher.would_be_old(per_frame.saturating_mul(shared_by));
+            self.alone = self.batcher.would_be_stale(per_frame.saturating_mul(shared_by));
         }
         if self.alone { 1 } else { self.streams }
     }
 
     fn wait(&mut self, until: Option<Instant>) {
-        let timeout = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
+        let timeout = until.map_or(MAX_WAIT, |until| until.saturating_duration_since(Instant::now()));
         select! {
             recv(self.woken) -> _ => {}
             recv(self.abandon.channel()) -> _ => {}

@@ -12,8 +12,9 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use lookout_batch::BatchPolicy;
-use lookout_infer::{DeviceEvent, InferSettings, InferThreads, Inlets, Rebuild, RebuildError, start};
+use lookout_infer::{
+    BatchPolicy, DeviceEvent, InferSettings, InferThreads, Inlets, Rebuild, RebuildError, start,
+};
 use lookout_schema::{Classification, Clock, DropCause, LedgerCounts, SessionId, Size, Timestamp};
 use lookout_stage::{
     CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Detected, Findings, Fit,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_batch::{BatchPolicy, Batcher, Demand, Polled};
+use lookout_infer::{BatchPolicy, Batcher, DeviceState, Polled};
 use lookout_schema::{Clock, DropCause, SessionId, Size, Timestamp};
 use lookout_stage::{
     BatchClosed, CameraIntake, CameraLedger, Fit, Frame, FrameBatch, FrameHeader, Pixels, Stop, StopOnDrop,
@@ -102,9 +102,9 @@ impl Bench {
         self.cameras[camera].push(at, &self.stop);
     }
 
-    fn poll(&mut self, ms: u64, demand: Demand) -> Option<FrameBatch> {
+    fn poll(&mut self, ms: u64, device: DeviceState) -> Option<FrameBatch> {
         let now = self.at(ms);
-        match self.batcher.poll(now, demand) {
+        match self.batcher.poll(now, device) {
             Polled::Batch(batch) => Some(batch),
             Polled::Wait { .. } => None,
         }
@@ -119,10 +119,10 @@ fn names(batch: &FrameBatch) -> Vec<String> {
 #[test]
 fn an_idle_device_takes_a_partial_batch() {
     let mut bench = Bench::new(&[true, true], 4);
-    assert!(bench.poll(0, Demand::Idle).is_none());
+    assert!(bench.poll(0, DeviceState::Idle).is_none());
     bench.push(1, 0);
-    assert!(bench.poll(0, Demand::None).is_none());
-    let batch = bench.poll(0, Demand::Idle).unwrap();
+    assert!(bench.poll(0, DeviceState::Saturated).is_none());
+    let batch = bench.poll(0, DeviceState::Idle).unwrap();
     assert_eq!((names(&batch), batch.closed_by), (vec!["cam-1:0".into()], BatchClosed::Idle));
 }
 
@@ -132,12 +132,12 @@ fn a_busy_device_waits_for_a_full_batch_until_a_deadline() {
     bench.push(0, 10);
     let until = bench.at(15);
     assert!(matches!(
-        bench.batcher.poll(bench.start + Duration::from_millis(12), Demand::Prefetch),
+        bench.batcher.poll(bench.start + Duration::from_millis(12), DeviceState::Busy),
         Polled::Wait { until: Some(t) } if t == until
     ));
-    assert_eq!(bench.poll(15, Demand::Prefetch).unwrap().closed_by, BatchClosed::Deadline);
+    assert_eq!(bench.poll(15, DeviceState::Busy).unwrap().closed_by, BatchClosed::Deadline);
     (0..4).for_each(|camera| bench.push(camera, 20));
-    assert_eq!(bench.poll(20, Demand::Prefetch).unwrap().closed_by, BatchClosed::Full);
+    assert_eq!(bench.poll(20, DeviceState::Busy).unwrap().closed_by, BatchClosed::Full);
 }
 
 #[test]
@@ -146,8 +146,14 @@ fn no_camera_takes_a_second_slot_while_another_camera_waits() {
     (0..6).for_each(|ms| bench.push(0, ms));
     bench.push(2, 8);
     bench.push(1, 9);
-    assert_eq!(names(&bench.poll(10, Demand::Idle).unwrap()), ["cam-0:0", "cam-2:0", "cam-1:0", "cam-0:1"]);
-    assert_eq!(names(&bench.poll(10, Demand::Idle).unwrap()), ["cam-0:2", "cam-0:3", "cam-0:4", "cam-0:5"]);
+    assert_eq!(
+        names(&bench.poll(10, DeviceState::Idle).unwrap()),
+        ["cam-0:0", "cam-2:0", "cam-1:0", "cam-0:1"]
+    );
+    assert_eq!(
+        names(&bench.poll(10, DeviceState::Idle).unwrap()),
+        ["cam-0:2", "cam-0:3", "cam-0:4", "cam-0:5"]
+    );
 }
 
 #[test]
@@ -156,7 +162,7 @@ fn stale_live_frames_are_dropped_and_file_frames_are_not() {
     bench.push(0, 0);
     bench.push(1, 0);
     bench.push(0, 80);
-    assert_eq!(names(&bench.poll(101, Demand::Idle).unwrap()), ["cam-1:0", "cam-0:1"]);
+    assert_eq!(names(&bench.poll(101, DeviceState::Idle).unwrap()), ["cam-1:0", "cam-0:1"]);
     assert_eq!(bench.cameras[0].dropped(DropCause::Stale), 1);
 }
 
@@ -164,8 +170,8 @@ fn stale_live_frames_are_dropped_and_file_frames_are_not() {
 fn a_frame_that_becomes_stale_while_the_batch_fills_is_dropped() {
     let mut bench = Bench::new(&[true], 4);
     bench.push(0, 0);
-    assert!(bench.poll(1, Demand::Prefetch).is_none());
-    assert!(bench.poll(101, Demand::Prefetch).is_none());
+    assert!(bench.poll(1, DeviceState::Busy).is_none());
+    assert!(bench.poll(101, DeviceState::Busy).is_none());
     assert_eq!(bench.cameras[0].dropped(DropCause::Stale), 1);
 }
 
@@ -174,9 +180,9 @@ fn the_oldest_frame_is_dropped_when_the_queue_is_full() {
     let mut bench = Bench::new(&[true, true, true, true, true], 2);
     (0..5).for_each(|camera| bench.push(camera, camera as u64));
     // The fifth camera's frame does not fit in the batch and waits at the head of its slot.
-    assert_eq!(bench.poll(5, Demand::Idle).unwrap().frames.len(), 4);
+    assert_eq!(bench.poll(5, DeviceState::Idle).unwrap().frames.len(), 4);
     (6..9).for_each(|ms| bench.push(4, ms));
-    assert_eq!(names(&bench.poll(9, Demand::Idle).unwrap()), ["cam-4:2", "cam-4:3"]);
+    assert_eq!(names(&bench.poll(9, DeviceState::Idle).unwrap()), ["cam-4:2", "cam-4:3"]);
     assert_eq!(bench.cameras[4].dropped(DropCause::QueueFull), 2);
 }
 
@@ -184,9 +190,9 @@ fn the_oldest_frame_is_dropped_when_the_queue_is_full() {
 fn the_batch_size_is_limited_by_the_age_of_live_frames_only() {
     let full = |live: &[bool], per_frame: u64| {
         let mut bench = Bench::new(live, 4);
-        bench.batcher.set_pace(Duration::from_millis(per_frame));
+        bench.batcher.set_time_per_frame(Duration::from_millis(per_frame));
         (0..live.len()).for_each(|camera| bench.push(camera, 0));
-        let batch = bench.poll(1, Demand::Prefetch).unwrap();
+        let batch = bench.poll(1, DeviceState::Busy).unwrap();
         (batch.frames.len(), batch.closed_by)
     };
     // `max_age` is 100 ms.
@@ -205,7 +211,7 @@ fn remaining_frames_are_drained_after_the_cameras_have_ended() {
     bench.push(0, 0);
     bench.cameras.iter_mut().for_each(|camera| camera.intake = None);
     assert!(!bench.batcher.is_over());
-    assert_eq!(bench.poll(5, Demand::Prefetch).unwrap().closed_by, BatchClosed::Drain);
+    assert_eq!(bench.poll(5, DeviceState::Busy).unwrap().closed_by, BatchClosed::Drain);
     assert!(bench.batcher.is_over());
 }
 
@@ -214,10 +220,10 @@ fn abandoned_frames_are_counted_as_dropped() {
     let mut bench = Bench::new(&[false, true], 4);
     (0..3).for_each(|ms| bench.push(0, ms));
     bench.push(1, 0);
-    assert!(bench.poll(1, Demand::Prefetch).is_some());
+    assert!(bench.poll(1, DeviceState::Busy).is_some());
     bench.push(0, 2);
     bench.push(1, 2);
-    assert!(bench.poll(3, Demand::Prefetch).is_none(), "two frames wait, too few for a batch");
+    assert!(bench.poll(3, DeviceState::Busy).is_none(), "two frames wait, too few for a batch");
     bench.batcher.abandon(DropCause::Shutdown);
     assert!(bench.batcher.is_over());
     assert_eq!(bench.cameras[0].dropped(DropCause::Shutdown), 1);
@@ -227,15 +233,15 @@ fn abandoned_frames_are_counted_as_dropped() {
 #[derive(Debug, Clone)]
 enum Step {
     Push(usize),
-    Poll(Demand),
+    Poll(DeviceState),
     Wait(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let demand = prop_oneof![Just(Demand::None), Just(Demand::Prefetch), Just(Demand::Idle)];
+    let device = prop_oneof![Just(DeviceState::Saturated), Just(DeviceState::Busy), Just(DeviceState::Idle)];
     let step = prop_oneof![
         6 => (0usize..4).prop_map(Step::Push),
-        2 => demand.prop_map(Step::Poll),
+        2 => device.prop_map(Step::Poll),
         1 => (0u64..60).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 0..120)
@@ -250,7 +256,7 @@ proptest! {
         let mut last_seq: BTreeMap<String, u64> = BTreeMap::new();
         let mut in_file = 0;
         let mut seen = 0;
-        for step in steps.into_iter().chain([const { Step::Poll(Demand::Idle) }; 8]) {
+        for step in steps.into_iter().chain([const { Step::Poll(DeviceState::Idle) }; 8]) {
             match step {
                 // A file's push would wait for space.
                 Step::Push(3) if in_file >= 3 => {}
@@ -259,9 +265,9 @@ proptest! {
                     bench.push(camera, now);
                 }
                 Step::Wait(ms) => now += ms,
-                Step::Poll(demand) => {
-                    let Some(batch) = bench.poll(now, demand) else { continue };
-                    prop_assert!(demand != Demand::None && !batch.frames.is_empty() && batch.frames.len() <= 4);
+                Step::Poll(device) => {
+                    let Some(batch) = bench.poll(now, device) else { continue };
+                    prop_assert!(device != DeviceState::Saturated && !batch.frames.is_empty() && batch.frames.len() <= 4);
                     let mut places: BTreeMap<String, usize> = BTreeMap::new();
                     for frame in batch.frames {
                         let header = &frame.header;

@@ -9,7 +9,7 @@ use lookout_schema::Size;
 
 /// The moving average of the time per frame, updated by all streams of a device.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(Mutex<State>);
+pub(crate) struct TimePerFrame(Mutex<State>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
@@ -29,7 +29,7 @@ enum Known {
     Mean(Duration),
 }
 
-impl Pace {
+impl TimePerFrame {
     pub(crate) fn with_guess(per_frame: Option<Duration>) -> Self {
         let known = per_frame.map_or(Known::Nothing, Known::Guess);
         Self(Mutex::new(State { known, ..State::default() }))
@@ -110,41 +110,41 @@ mod tests {
 
     #[test]
     fn the_time_per_frame_follows_the_last_batches() {
-        let pace = Pace::default();
-        assert_eq!(pace.per_frame(), None);
-        pace.learn(INPUT, 0, ms(1_000));
-        assert_eq!(pace.per_frame(), None);
-        pace.learn(INPUT, 4, ms(400));
-        assert_eq!(pace.per_frame(), Some(ms(100)));
-        (0..30).for_each(|_| pace.learn(INPUT, 1, ms(20)));
-        let settled = pace.per_frame().unwrap_or_default();
+        let time = TimePerFrame::default();
+        assert_eq!(time.per_frame(), None);
+        time.learn(INPUT, 0, ms(1_000));
+        assert_eq!(time.per_frame(), None);
+        time.learn(INPUT, 4, ms(400));
+        assert_eq!(time.per_frame(), Some(ms(100)));
+        (0..30).for_each(|_| time.learn(INPUT, 1, ms(20)));
+        let settled = time.per_frame().unwrap_or_default();
         assert!((19..22).contains(&settled.as_millis()), "{settled:?}");
     }
 
     #[test]
     fn the_first_batch_of_a_size_is_only_an_estimate() {
-        let pace = Pace::with_guess(Some(ms(9_000)));
-        assert_eq!(pace.per_frame(), Some(ms(9_000)));
-        pace.guess(INPUT, 1, ms(3_000));
-        assert_eq!(pace.per_frame(), Some(ms(3_000)));
-        pace.learn(INPUT, 1, ms(100));
-        assert_eq!(pace.per_frame(), Some(ms(100)), "a measurement replaces the estimate");
-        pace.guess(INPUT, 4, ms(8_000));
-        assert_eq!(pace.per_frame(), Some(ms(100)));
+        let time = TimePerFrame::with_guess(Some(ms(9_000)));
+        assert_eq!(time.per_frame(), Some(ms(9_000)));
+        time.guess(INPUT, 1, ms(3_000));
+        assert_eq!(time.per_frame(), Some(ms(3_000)));
+        time.learn(INPUT, 1, ms(100));
+        assert_eq!(time.per_frame(), Some(ms(100)), "a measurement replaces the estimate");
+        time.guess(INPUT, 4, ms(8_000));
+        assert_eq!(time.per_frame(), Some(ms(100)));
     }
 
     #[test]
     fn a_smaller_input_is_estimated_first_and_then_measured() {
-        let pace = Pace::default();
-        assert!(!pace.has_worked());
-        pace.learn(INPUT, 1, ms(1_000));
-        assert!(pace.has_worked());
+        let time = TimePerFrame::default();
+        assert!(!time.has_worked());
+        time.learn(INPUT, 1, ms(1_000));
+        assert!(time.has_worked());
         let small = Size { width: 320, height: 192 };
-        pace.guess(small, 1, ms(700));
-        assert_eq!(pace.per_frame(), Some(ms(700)));
-        pace.learn(small, 1, ms(300));
-        assert_eq!(pace.per_frame(), Some(ms(300)));
-        pace.learn(INPUT, 0, ms(1));
-        assert_eq!(pace.per_frame(), Some(ms(300)));
+        time.guess(small, 1, ms(700));
+        assert_eq!(time.per_frame(), Some(ms(700)));
+        time.learn(small, 1, ms(300));
+        assert_eq!(time.per_frame(), Some(ms(300)));
+        time.learn(INPUT, 0, ms(1));
+        assert_eq!(time.per_frame(), Some(ms(300)));
     }
 }

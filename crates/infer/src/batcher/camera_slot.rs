@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use lookout_schema::DropCause;
-use lookout_stage::{CameraQueue, Frame, Taken};
+use lookout_stage::{CameraQueue, Frame, TryRecv};
 
 /// A camera's queue and the frame at its head.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct CameraSlot {
     queue: CameraQueue,
     head: Option<Frame>,
     ended: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Freshness {
     pub(crate) grace: Duration,
 }
 
-impl Lane {
+impl CameraSlot {
     pub(crate) fn new(queue: CameraQueue, turns: u64) -> Self {
         Self {
             queue,
@@ -63,13 +63,13 @@ impl Lane {
             match &self.head {
                 Some(head) if self.is_stale(head, now, freshness) => self.lose_head(DropCause::Stale, now),
                 Some(_) => return,
-                None => match self.queue.take() {
-                    Taken::Frame(frame) => {
+                None => match self.queue.try_recv() {
+                    TryRecv::Frame(frame) => {
                         self.live = frame.header.live;
                         self.head = Some(frame);
                     }
-                    Taken::Empty => return,
-                    Taken::Ended => {
+                    TryRecv::Empty => return,
+                    TryRecv::Ended => {
                         self.ended = true;
                         return;
                     }
@@ -122,7 +122,7 @@ impl Lane {
     /// Drops every remaining frame.
     pub(crate) fn abandon(mut self, cause: DropCause) {
         self.drop_head(cause);
-        while let Taken::Frame(frame) = self.queue.take() {
+        while let TryRecv::Frame(frame) = self.queue.try_recv() {
             frame.ticket.dropped(cause);
         }
     }
