@@ -1,8 +1,7 @@
 //! Boxes and labels, and the placement of the labels.
 
 use image::RgbImage;
-use lookout_schema::{Classification, Detection};
-use lookout_stage::Rect;
+use lookout_schema::{Classification, Detection, Rect};
 
 use crate::{
     canvas::{fill, frame, inset, overlap, touched},

@@ -2,8 +2,8 @@
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use gstreamer_video as video;
-use lookout_schema::Size;
-use lookout_stage::{Placement, Rect};
+use lookout_schema::{Rect, Size};
+use lookout_stage::Placement;
 
 use crate::orientation::Orientation;
 

@@ -20,8 +20,7 @@ use fast_image_resize::{
 };
 use gstreamer as gst;
 use gstreamer_video::{self as video, VideoFrameExt as _};
-use lookout_schema::Size;
-use lookout_stage::Rect;
+use lookout_schema::{Rect, Size};
 
 use crate::{
     cut::Cut,

@@ -14,8 +14,9 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use lookout_args::BenchArgs;
 use lookout_config::{ModelSettings, input_size};
+use lookout_measure::{BatchLatencyMs, BenchProfile, Measurement};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
-use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Timestamp};
+use lookout_schema::Timestamp;
 use lookout_stage::{DetectFrame, Keep, Pixels};
 use serde::Serialize;
 

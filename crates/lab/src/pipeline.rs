@@ -15,8 +15,9 @@ use anyhow::Context;
 use crossbeam_channel::bounded;
 use hdrhistogram::Histogram;
 use lookout_infer::{BatchPolicy, DeviceEvent, InferSettings, Inlets, Rebuild, RebuildError, start};
+use lookout_measure::Measurement;
 use lookout_model::Loaded;
-use lookout_schema::{CameraId, Clock, Measurement, SessionId, Timestamp};
+use lookout_schema::{CameraId, Clock, SessionId, Timestamp};
 use lookout_stage::{
     CameraIntake, CameraLedger, Detect, Frame, FrameHeader, Pixels, WhenFull, camera_queue, stop_signal,
 };

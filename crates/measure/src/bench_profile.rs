@@ -1,12 +1,10 @@
-//! What a network was measured to take on a machine: what `lookout bench` writes and `lookout plan` reads.
+//! The measurements of networks on a machine, which `lookout bench` writes and `lookout plan` reads.
 
-use schemars::JsonSchema;
+use lookout_schema::{Size, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Size, Timestamp};
-
 /// Measurements of one machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchProfile {
     /// [`BenchProfile::SCHEMA`].
     pub schema: String,
@@ -21,7 +19,7 @@ impl BenchProfile {
 }
 
 /// Measurement of one network at one batch size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     pub arch: String,
     /// `cpu` or `cuda:N`.
@@ -45,7 +43,7 @@ pub struct Measurement {
 }
 
 /// Percentiles of the latency of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BatchLatencyMs {
     pub p50: f64,
     pub p95: f64,

@@ -16,6 +16,15 @@ pub struct BBox {
     pub y2: f32,
 }
 
+/// A rectangle in whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
 impl BBox {
     /// The part of this box that lies within a frame of `size`, or none where that has no area or a
     /// corner is not a number.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use lookout_schema::Size;
+use lookout_schema::{Rect, Size};
 
-use crate::{Pixels, Rect};
+use crate::Pixels;
 
 /// An image in GPU memory: `[height, width, 3]`, RGB. The bytes must be complete when the object is created and must
 /// not change while it lives.

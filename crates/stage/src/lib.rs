@@ -20,7 +20,7 @@ mod tenure;
 mod thin;
 
 pub use findings::{Findings, FrameResult};
-pub use fit::{Fit, Placement, Rect};
+pub use fit::{Fit, Placement};
 pub use frame::{BatchClosed, Frame, FrameBatch, FrameHeader, Pixels};
 pub use gpu::{GpuPicture, GpuScaler, Nv12Frame, ScalePlan, YuvFactors};
 pub use input::InputSize;

@@ -1,7 +1,4 @@
-//! HTTP servers with limits: the accept loop of all servers, and the small server behind `/healthz`, `/readyz` and
-//! `/metrics`.
-
-mod connections;
+//! The small server behind `/healthz`, `/readyz` and `/metrics`.
 
 use std::{future::ready, io, net::SocketAddr};
 
@@ -13,7 +10,7 @@ use hyper::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-pub use self::connections::{Limits, network, serve_connections};
+use crate::{Limits, serve_connections};
 
 /// Maximum number of simultaneous connections; a scraper needs one.
 const MAX_CONNECTIONS: usize = 256;
