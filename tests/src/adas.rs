@@ -85,7 +85,7 @@ impl ForwardCamera {
         self.ledger.camera().as_str()
     }
 
-    /// The camera is connected anew.
+    /// The camera is reconnected.
     pub fn reconnect(&mut self) {
         (self.session, self.seq) = (SessionId::generate(), 0);
     }

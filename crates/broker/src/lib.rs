@@ -19,7 +19,6 @@ mod limits;
 mod outbox;
 mod pump;
 mod reader;
-mod record;
 mod recording;
 mod refusals;
 mod registry;
@@ -36,17 +35,13 @@ pub use advice::BrokerProblem;
 pub use check::{BrokerCheck, TopicCheck, check, diagnose};
 pub use embedded::Embedded;
 pub use error::BrokerError;
-pub use fleet::{FleetEvent, FleetMember};
+pub use fleet::FleetMember;
 pub use group::{GroupReader, Heard};
-pub use health::SinkHealth;
-pub use reader::{
-    Missing, Placed, Places, ReadFrom, ReadTrouble, ReaderOptions, RecordReader, Refused, TopicIds,
-};
-pub use record::{ReadRecord, shortened};
+pub use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
+pub use reader::{Missing, ReadFrom, ReadTrouble, ReaderOptions, RecordReader, Refused};
 pub use recording::{
     Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,
 };
-pub use refusals::RefusalCount;
-pub use registry::{Edit, EditError, Registry, RegistryRecord, RegistryView};
+pub use registry::{Edit, EditError, Registry, RegistryView};
 pub use sink::KafkaSink;
 pub use writer::{RecordWriter, Written};

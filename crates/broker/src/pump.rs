@@ -24,6 +24,7 @@ use std::{
 };
 
 use lookout_schema::{ExpireCause, RecordKind, Topics};
+use lookout_stage::SinkHealth;
 use rdkafka::{
     ClientConfig, ClientContext, Statistics,
     config::RDKafkaLogLevel,
@@ -33,7 +34,7 @@ use rdkafka::{
 use tokio::sync::Notify;
 
 use crate::{
-    BrokerError, SinkHealth, client,
+    BrokerError, client,
     context::{hang_up, log},
     credentials::Credentials,
     fetching::lines::{self, Line},

@@ -11,12 +11,12 @@ use std::{
 
 use lookout_config::KafkaSettings;
 use lookout_schema::{ExpireCause, FrameRecord, RecordFormat, RecordKind, SnapshotRecord, StatusRecord};
-use lookout_stage::{RecordSink, Stop, StopOnDrop, Ticket, stop_signal};
+use lookout_stage::{RecordSink, SinkHealth, Stop, StopOnDrop, Ticket, stop_signal};
 use rdkafka::ClientConfig;
 use tokio::{runtime, sync::oneshot, time::timeout_at};
 
 use crate::{
-    BrokerError, SinkHealth,
+    BrokerError,
     client::{Use, client_config, servers},
     credentials::Credentials,
     health::Link,

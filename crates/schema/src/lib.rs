@@ -12,6 +12,7 @@ mod id;
 mod ledger;
 mod region;
 mod registry;
+mod shortened;
 mod snapshot;
 mod sound;
 mod status;
@@ -26,7 +27,8 @@ pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingU
 pub use id::{CameraId, Epoch, InvalidId, InvalidSession, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
 pub use region::{InvalidRegion, Region};
-pub use registry::{CameraSpec, ClaimRecord};
+pub use registry::{CameraSpec, ClaimRecord, RegistryRecord};
+pub use shortened::shortened;
 pub use snapshot::SnapshotRecord;
 pub use sound::{MAX_DETECTIONS, MAX_NAME, MAX_SIDE, MAX_TEXT, Unsound};
 pub use status::{

@@ -5,6 +5,7 @@
 
 mod findings;
 mod fit;
+mod fleet_event;
 mod frame;
 mod gpu;
 mod input;
@@ -14,6 +15,7 @@ mod permit;
 mod queue;
 mod report;
 mod seams;
+mod sink_health;
 mod snapshot;
 mod stop;
 mod tenure;
@@ -21,6 +23,7 @@ mod thin;
 
 pub use findings::{Findings, FrameResult};
 pub use fit::{Fit, Placement};
+pub use fleet_event::FleetEvent;
 pub use frame::{BatchClosed, Frame, FrameBatch, FrameHeader, Pixels};
 pub use gpu::{GpuPicture, GpuScaler, Nv12Frame, ScalePlan, YuvFactors};
 pub use input::InputSize;
@@ -30,6 +33,7 @@ pub use permit::{Permit, Permits};
 pub use queue::{CameraIntake, CameraQueue, TryRecv, WhenFull, camera_queue};
 pub use report::{CameraReport, SourceEnd};
 pub use seams::{Detect, DetectError, DetectFrame, Detected, FrameSource, RecordSink, SourceOutlet};
+pub use sink_health::{RefusalCount, SinkHealth};
 pub use snapshot::{Canvas, Picture, Snapshot, SnapshotLeave, SnapshotPace};
 pub use stop::{Stop, StopOnDrop, stop_signal};
 pub use tenure::{BootTime, Lease, Tenure};

@@ -1,11 +1,13 @@
-//! Decoding of a message on one of the topics.
+//! The record of a message on one of the topics, with its offset.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
-use lookout_schema::{AlertRecord, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, TrackRecord};
-use lookout_wire::WireRecord;
+use lookout_schema::{
+    AlertRecord, FrameRecord, RecordKind, RegistryRecord, SnapshotRecord, StatusRecord, TrackRecord,
+    shortened,
+};
 
-use crate::RegistryRecord;
+use crate::{WireRecord, decode, decode_registry_record};
 
 /// A record of one of the topics.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,16 +32,34 @@ pub enum ReadRecord {
     },
 }
 
-/// Decodes a message.
+/// A record with its partition and offset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordWithOffset {
+    pub kind: RecordKind,
+    pub partition: i32,
+    pub offset: i64,
+    /// Whether the partition's offsets restart with this record: the topic was deleted and recreated, or the brokers
+    /// have lost records and reuse their offsets.
+    pub offsets_restart: bool,
+    pub record: ReadRecord,
+}
+
+/// The offset of the next record to read, by kind and partition.
+pub type Offsets = BTreeMap<(RecordKind, i32), i64>;
+
+/// The topic ids of the brokers. A topic that is recreated under its old name gets a new id.
+pub type TopicIds = BTreeMap<RecordKind, String>;
+
+/// Decodes the message of a topic of kind `kind`.
 ///
 /// # Errors
 /// The reason why the message is not a valid record.
-pub(crate) fn decode(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Result<ReadRecord, String> {
+pub fn decode_message(key: &[u8], payload: Option<&[u8]>, kind: RecordKind) -> Result<ReadRecord, String> {
     let value = payload.unwrap_or_default();
     match kind {
         RecordKind::Camera => {
             let key = String::from_utf8_lossy(key).into_owned();
-            let record = RegistryRecord::read(&key, payload);
+            let record = decode_registry_record(&key, payload);
             Ok(ReadRecord::Camera { key, record })
         }
         RecordKind::Frame => {
@@ -78,22 +98,8 @@ fn keyed(key: &[u8], id: &str) -> Result<(), String> {
     Err(format!("its key is `{}`, but its id is `{id}`", shortened(&String::from_utf8_lossy(key))))
 }
 
-/// Returns untrusted text in a form that is safe to print: without control characters, and shortened to about 300
-/// characters.
-pub fn shortened(text: &str) -> String {
-    /// About the length of Lookout's own longest error texts.
-    const MAX_CHARS: usize = 300;
-    let mut chars = text.chars().map(|char| if char.is_control() { '\u{FFFD}' } else { char });
-    let mut shown: String = chars.by_ref().take(MAX_CHARS).collect();
-    let more = chars.count();
-    if more > 0 {
-        let _ = write!(shown, "... ({more} more characters)");
-    }
-    shown
-}
-
 fn boxed<T: WireRecord>(value: &[u8]) -> Result<Box<T>, String> {
-    lookout_wire::decode(value).map(Box::new).map_err(|error| error.to_string())
+    decode(value).map(Box::new).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -111,11 +117,11 @@ mod tests {
     fn ignores_unknown_fields_and_rejects_unknown_versions() {
         let known = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
         assert!(matches!(
-            decode(b"gate", Some(known.as_bytes()), RecordKind::Status),
+            decode_message(b"gate", Some(known.as_bytes()), RecordKind::Status),
             Ok(ReadRecord::Status(_))
         ));
         let later = STATUS.replace("SCHEMA", "lookout.status/2");
-        let reason = decode(b"gate", Some(later.as_bytes()), RecordKind::Status).unwrap_err();
+        let reason = decode_message(b"gate", Some(later.as_bytes()), RecordKind::Status).unwrap_err();
         assert_eq!(reason, "its schema is `lookout.status/2`, supported is `lookout.status/1`");
     }
 
@@ -130,7 +136,8 @@ mod tests {
         ] {
             assert!(status.contains(good));
             let told =
-                decode(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status).unwrap_err();
+                decode_message(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status)
+                    .unwrap_err();
             assert!(told.contains(reason), "{told}");
         }
     }
@@ -139,21 +146,20 @@ mod tests {
     fn shortens_long_keys_and_texts_in_errors() {
         let key = "k".repeat(5_000);
         let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
-        let reason = decode(key.as_bytes(), Some(status.as_bytes()), RecordKind::Status).unwrap_err();
+        let reason = decode_message(key.as_bytes(), Some(status.as_bytes()), RecordKind::Status).unwrap_err();
         assert!(reason.contains("kkk... (4700 more characters)") && reason.len() < 500, "{reason}");
         let Ok(ReadRecord::Camera { record: RegistryRecord::Bad(why), .. }) =
-            decode(key.as_bytes(), Some(b"{"), RecordKind::Camera)
+            decode_message(key.as_bytes(), Some(b"{"), RecordKind::Camera)
         else {
             panic!("the record was not rejected")
         };
         assert!(why.len() < 500, "{why}");
-        assert_eq!(shortened("a\u{1b}[2Jb"), "a\u{FFFD}[2Jb");
     }
 
     #[test]
     fn rejects_a_record_under_another_cameras_key() {
         let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
-        let told = decode(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
+        let told = decode_message(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
         assert_eq!(told, "its key is `yard`, but its id is `gate`");
     }
 
@@ -161,7 +167,7 @@ mod tests {
         #[test]
         fn decodes_or_rejects_any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..64), at in 0usize..400) {
             for kind in RecordKind::ALL {
-                let read = decode(&bytes, Some(&bytes), kind);
+                let read = decode_message(&bytes, Some(&bytes), kind);
                 let told = matches!(read, Err(_) | Ok(ReadRecord::Camera { record: RegistryRecord::Bad(_) | RegistryRecord::Removed, .. }));
                 prop_assert!(told, "{read:?}");
             }
@@ -170,7 +176,7 @@ mod tests {
             let at = at.min(record.len());
             record.truncate(at);
             record.append(&mut bytes);
-            let _ = decode(&record, Some(&record), RecordKind::Status);
+            let _ = decode_message(&record, Some(&record), RecordKind::Status);
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lookout_broker::{FleetEvent, RegistryRecord, shortened};
 use lookout_config::{CameraSettings, FleetSettings, Secrets, registry_camera};
-use lookout_schema::{CameraId, CameraSpec, Epoch, WorkerFleet};
-use lookout_stage::Tenure;
+use lookout_schema::{CameraId, CameraSpec, Epoch, RegistryRecord, WorkerFleet, shortened};
+use lookout_stage::{FleetEvent, Tenure};
 
 use crate::roster::Wish;
 

@@ -2,8 +2,8 @@
 
 use std::{future, sync::Arc, thread, time::Duration};
 
-use lookout_broker::FleetEvent;
 use lookout_config::FleetSettings;
+use lookout_stage::FleetEvent;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use lookout_broker::{FleetEvent, FleetMember, KafkaSink, SinkHealth};
+use lookout_broker::{FleetMember, KafkaSink};
 use lookout_config::CameraSettings;
 use lookout_infer::Rebuild;
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{Detect, FrameSource, InputSize, RecordSink};
+use lookout_stage::{Detect, FleetEvent, FrameSource, InputSize, RecordSink, SinkHealth};
 use tokio::sync::mpsc;
 
 use crate::{metrics::DecoderFallbacks, startup::Loading};

@@ -3,10 +3,9 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
-use lookout_broker::FleetEvent;
 use lookout_config::PipelineSettings;
 use lookout_schema::{CameraStatus, Timestamp, WorkerState};
-use lookout_stage::{CameraReport, RecordSink};
+use lookout_stage::{CameraReport, FleetEvent, RecordSink};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,

@@ -8,11 +8,11 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use common::{
     Load, NetworkMood, Seat, Sink, assert_adds_up, by_session, pipeline, start, start_in_fleet, start_loading,
 };
-use lookout_broker::{FleetEvent, RegistryRecord};
 use lookout_schema::{
-    CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, StatusRecord, WorkerState,
+    CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, RegistryRecord, StatusRecord,
+    WorkerState,
 };
-use lookout_stage::{BootTime, Lease, Tenure};
+use lookout_stage::{BootTime, FleetEvent, Lease, Tenure};
 use lookout_worker::{DeviceLost, NetworkFailed, StopRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

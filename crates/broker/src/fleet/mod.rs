@@ -29,7 +29,8 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lookout_config::{FleetSettings, KafkaSettings};
 use lookout_schema::WorkerId;
-use lookout_stage::{BootTime, Stop, StopOnDrop, stop_signal};
+use lookout_stage::{BootTime, FleetEvent, Stop, StopOnDrop, stop_signal};
+use lookout_wire::decode_registry_record;
 use rdkafka::{
     ClientConfig, Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -37,15 +38,12 @@ use rdkafka::{
 };
 use tokio::{runtime, sync::mpsc};
 
-pub use shares::FleetEvent;
-
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config},
     credentials::Credentials,
     fetching::Fetching,
     group::{Begin, GroupContext, Said},
-    registry::RegistryRecord,
     topics::TopicCreator,
 };
 
@@ -269,7 +267,7 @@ impl Membership {
         match group.poll(TURN) {
             Some(Ok(message)) => {
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                let record = RegistryRecord::read(&key, message.payload());
+                let record = decode_registry_record(&key, message.payload());
                 let event = self.shares.record(message.partition(), message.offset(), key, record);
                 self.tell_all(event);
             }

@@ -11,6 +11,7 @@ use std::{
 
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
+use lookout_wire::RecordWithOffset;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer, StreamConsumer},
@@ -20,7 +21,7 @@ use tokio::task;
 
 pub(crate) use self::context::{Begin, GroupContext, Said};
 use crate::{
-    BrokerError, Placed,
+    BrokerError,
     client::{Redactor, Use, client_config, code, with_known},
     credentials::Credentials,
     fetching::Fetching,
@@ -30,7 +31,7 @@ use crate::{
 /// An event for a member of the group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    Record(Placed),
+    Record(RecordWithOffset),
     /// These partitions are released to another member at the next call of [`GroupReader::next`].
     Lost(Vec<i32>),
 }
@@ -55,7 +56,7 @@ pub struct GroupReader {
     /// The topic was recreated: the first record of each partition that is assigned next is the topic's first.
     is_recreated: bool,
     /// Partitions whose next record is the first of a topic that was recreated.
-    anew: BTreeSet<i32>,
+    offsets_restart: BTreeSet<i32>,
     /// The problem that was logged last.
     trouble: Option<String>,
 }
@@ -120,7 +121,7 @@ impl GroupReader {
             given: None,
             lost: 0,
             is_recreated: false,
-            anew: BTreeSet::new(),
+            offsets_restart: BTreeSet::new(),
             trouble: None,
         })
     }
@@ -165,8 +166,14 @@ impl GroupReader {
                         );
                     }
                     self.given = Some((partition, offset));
-                    let anew = self.anew.remove(&partition);
-                    return Ok(Heard::Record(Placed { kind, partition, offset, anew, record }));
+                    let offsets_restart = self.offsets_restart.remove(&partition);
+                    return Ok(Heard::Record(RecordWithOffset {
+                        kind,
+                        partition,
+                        offset,
+                        offsets_restart,
+                        record,
+                    }));
                 }
                 Err(error) => {
                     let code = code(&error);
@@ -243,7 +250,7 @@ impl GroupReader {
         self.joined_at = Instant::now();
         self.is_recreated = true;
         self.leaving.clear();
-        self.anew.clear();
+        self.offsets_restart.clear();
         let lost: Vec<i32> = std::mem::take(&mut self.assigned).into_keys().collect();
         Ok((!lost.is_empty()).then_some(Heard::Lost(lost)))
     }
@@ -262,7 +269,7 @@ impl GroupReader {
                     tracing::info!(?partitions, topic = self.topic, "partitions assigned");
                     let now = Instant::now();
                     if self.is_recreated {
-                        self.anew.extend(&partitions);
+                        self.offsets_restart.extend(&partitions);
                     }
                     self.assigned.extend(partitions.into_iter().map(|partition| (partition, now)));
                     self.consumer.context().fetching().recovered();

@@ -87,7 +87,7 @@ impl Engine {
         loop {
             let (mut came, mut failed) = (None, None);
             tokio::select! {
-                placed = reader.next_placed() => match placed {
+                placed = reader.next_with_offset() => match placed {
                     Ok(placed) => came = placed,
                     Err(error) => failed = Some(error),
                 },
@@ -125,7 +125,7 @@ impl Engine {
         // One reading of the clock is precise enough for a batch.
         let now = Timestamp::now();
         for _ in 0..BATCH {
-            let placed = match reader.next_placed().now_or_never() {
+            let placed = match reader.next_with_offset().now_or_never() {
                 Some(Ok(Some(placed))) => placed,
                 Some(Err(error)) => return (false, Some(error)),
                 Some(Ok(None)) | None => return (false, None),

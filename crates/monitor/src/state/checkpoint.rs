@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lookout_broker::{Places, TopicIds};
 use lookout_schema::{AlertRecord, CameraId, Timestamp, WorkerId};
+use lookout_wire::{Offsets, TopicIds};
 
 use super::{Bucket, Camera, State, Worker};
 
@@ -11,7 +11,7 @@ use super::{Bucket, Camera, State, Worker};
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
     /// The offsets to resume from; `None` for a partial commit, where each camera stores its own offsets.
-    pub(crate) places: Option<(Places, TopicIds)>,
+    pub(crate) places: Option<(Offsets, TopicIds)>,
     pub(crate) cameras: Vec<(CameraId, Vec<u8>)>,
     pub(crate) workers: Vec<(WorkerId, Vec<u8>)>,
     pub(crate) gone: Vec<CameraId>,
@@ -26,7 +26,7 @@ pub(crate) struct Checkpoint {
 /// The restored content of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    pub(crate) places: Places,
+    pub(crate) places: Offsets,
     /// The ids of the topics to which the offsets belong.
     pub(crate) topic_ids: TopicIds,
     pub(crate) cameras: Vec<(String, Vec<u8>)>,

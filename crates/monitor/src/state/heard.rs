@@ -1,7 +1,7 @@
 //! Deduplication of the records of a camera or a worker.
 
-use lookout_broker::Placed;
 use lookout_schema::RecordKind;
+use lookout_wire::RecordWithOffset;
 use serde::{Deserialize, Serialize};
 
 /// The partition and offset of the last applied record of each kind. It is stored together with the results
@@ -14,7 +14,7 @@ pub(crate) struct Heard {
 
 impl Heard {
     /// Notes the record. Returns `false` if it was applied before.
-    pub(crate) fn take(&mut self, placed: &Placed) -> bool {
+    pub(crate) fn take(&mut self, placed: &RecordWithOffset) -> bool {
         let Some(last) = self.of(placed.kind) else { return true };
         let known =
             last.is_some_and(|(partition, offset)| partition == placed.partition && placed.offset <= offset);

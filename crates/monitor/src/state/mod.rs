@@ -14,12 +14,13 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lookout_broker::{Placed, Places, ReadRecord, RegistryRecord, TopicIds, shortened};
 use lookout_config::MonitorSettings;
 use lookout_schema::{
-    CameraId, CameraSpec, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, Timestamp, WorkerId,
+    CameraId, CameraSpec, FrameRecord, RecordKind, RegistryRecord, SnapshotRecord, StatusRecord, Timestamp,
+    WorkerId, shortened,
 };
 use lookout_track::TrackerSettings;
+use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
 
 pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},
@@ -42,11 +43,11 @@ pub(crate) struct State {
     /// The cameras whose every frame is followed by a client.
     pub(crate) watched: BTreeSet<CameraId>,
     /// The next offset of each partition.
-    places: Places,
+    places: Offsets,
     topic_ids: TopicIds,
     /// The offsets from which the store resumes. A partition whose first record has a lower offset was
     /// recreated.
-    begun: Places,
+    begun: Offsets,
     pub(crate) told: Told,
     pub(crate) counts: Counts,
 }
@@ -134,20 +135,20 @@ impl State {
             workers: BTreeMap::new(),
             registry: BTreeMap::new(),
             watched: BTreeSet::new(),
-            places: Places::new(),
+            places: Offsets::new(),
             topic_ids: TopicIds::new(),
-            begun: Places::new(),
+            begun: Offsets::new(),
             told: Told::default(),
             counts: Counts::default(),
         }
     }
 
     /// Applies the next record.
-    pub(crate) fn apply(&mut self, placed: Placed, now: Timestamp) {
+    pub(crate) fn apply(&mut self, placed: RecordWithOffset, now: Timestamp) {
         let partition = (placed.kind, placed.partition);
         *self.counts.read.entry(placed.kind).or_default() += 1;
         let begins_before = self.begun.remove(&partition).is_some_and(|place| placed.offset < place);
-        if placed.anew || begins_before {
+        if placed.offsets_restart || begins_before {
             self.start_over(placed.kind, placed.partition);
         }
         self.places.insert(partition, placed.offset + 1);
@@ -156,7 +157,7 @@ impl State {
         }
     }
 
-    fn take(&mut self, mut placed: Placed, now: Timestamp) -> Result<(), Passed> {
+    fn take(&mut self, mut placed: RecordWithOffset, now: Timestamp) -> Result<(), Passed> {
         let nothing = ReadRecord::Camera { key: String::new(), record: RegistryRecord::Removed };
         match std::mem::replace(&mut placed.record, nothing) {
             ReadRecord::Frame(frame) => self.take_frame(&placed, &frame, now),
@@ -186,7 +187,12 @@ impl State {
         }
     }
 
-    fn take_frame(&mut self, placed: &Placed, frame: &FrameRecord, now: Timestamp) -> Result<(), Passed> {
+    fn take_frame(
+        &mut self,
+        placed: &RecordWithOffset,
+        frame: &FrameRecord,
+        now: Timestamp,
+    ) -> Result<(), Passed> {
         not_ahead(frame.published_at, now)?;
         // A file may be read faster than it plays.
         if frame.clock != lookout_schema::Clock::File {
@@ -210,7 +216,12 @@ impl State {
         Ok(())
     }
 
-    fn take_status(&mut self, placed: &Placed, status: StatusRecord, now: Timestamp) -> Result<(), Passed> {
+    fn take_status(
+        &mut self,
+        placed: &RecordWithOffset,
+        status: StatusRecord,
+        now: Timestamp,
+    ) -> Result<(), Passed> {
         match status {
             StatusRecord::Camera(status) => {
                 not_ahead(status.at, now)?;
@@ -361,7 +372,7 @@ impl State {
     }
 
     /// Returns the offsets to resume from, and the ids of their topics.
-    pub(crate) fn places(&self) -> (Places, TopicIds) {
+    pub(crate) fn places(&self) -> (Offsets, TopicIds) {
         (self.places.clone(), self.topic_ids.clone())
     }
 

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use lookout_broker::{Placed, ReadRecord, RegistryRecord};
 use lookout_config::{MonitorSettings, parse_monitor};
 use lookout_schema::{
     AlertRecord, AlertState, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Detection, Epoch,
-    FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, SessionId, Size, StatusRecord, Timestamp,
-    TimingUs, WorkerState, WorkerStatusRecord,
+    FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, RegistryRecord, SessionId, Size, StatusRecord,
+    Timestamp, TimingUs, WorkerState, WorkerStatusRecord,
 };
+use lookout_wire::{ReadRecord, RecordWithOffset};
 use proptest::prelude::*;
 
 use super::{Checkpoint, Kept, Passed, State};
@@ -145,11 +145,11 @@ pub(crate) fn worker(ms: i64, state: WorkerState) -> StatusRecord {
     })
 }
 
-pub(crate) fn placed(kind: RecordKind, offset: i64, record: ReadRecord) -> Placed {
-    Placed { kind, partition: 0, offset, anew: false, record }
+pub(crate) fn placed(kind: RecordKind, offset: i64, record: ReadRecord) -> RecordWithOffset {
+    RecordWithOffset { kind, partition: 0, offset, offsets_restart: false, record }
 }
 
-fn framed(frame: FrameRecord) -> Placed {
+fn framed(frame: FrameRecord) -> RecordWithOffset {
     placed(RecordKind::Frame, frame.seq as i64, ReadRecord::Frame(Box::new(frame)))
 }
 
@@ -438,7 +438,10 @@ fn reads_a_topic_that_is_recreated_while_the_monitor_runs() {
     // The topic of the claims was recreated, too, so the epochs restart.
     for seq in 20..25 {
         let record = ReadRecord::Frame(Box::new(of_epoch(seq, 2)));
-        let placed = Placed { anew: seq == 20, ..placed(RecordKind::Frame, seq as i64 - 20, record) };
+        let placed = RecordWithOffset {
+            offsets_restart: seq == 20,
+            ..placed(RecordKind::Frame, seq as i64 - 20, record)
+        };
         state.apply(placed, at(seq as i64 * 100 + 60));
     }
     assert_eq!((frames(&state), &state.counts.passed), (25, &BTreeMap::new()));

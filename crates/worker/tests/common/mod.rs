@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_broker::{FleetEvent, SinkHealth};
 use lookout_config::{CameraSettings, PipelineSettings};
 use lookout_infer::RebuildError;
 use lookout_schema::{
@@ -16,8 +15,9 @@ use lookout_schema::{
     SnapshotRecord, StatusRecord, Timestamp,
 };
 use lookout_stage::{
-    CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, Fit, Frame, FrameHeader, FrameSource,
-    InputSize, Pixels, RecordSink, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
+    CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, Fit, FleetEvent, Frame, FrameHeader,
+    FrameSource, InputSize, Pixels, RecordSink, SinkHealth, Snapshot, SnapshotPace, SourceEnd, SourceOutlet,
+    Ticket,
 };
 use lookout_worker::{
     DecoderFallbacks, FleetParts, FleetSeat, Inputs, Loading, Network, Parts, Progress, SinkWatch,

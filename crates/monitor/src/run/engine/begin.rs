@@ -28,7 +28,7 @@ impl Engine {
     ) -> Result<Option<RecordReader>, MonitorError> {
         let (places, topic_ids) = self.state.places();
         let from = match (places.is_empty(), self.settings.begin) {
-            (false, _) => ReadFrom::Places(places, topic_ids),
+            (false, _) => ReadFrom::Offsets(places, topic_ids),
             (true, Begin::Recent) => ReadFrom::Ago(RECENT),
             (true, Begin::Beginning) => ReadFrom::Beginning,
             (true, Begin::Now) => ReadFrom::Now,
