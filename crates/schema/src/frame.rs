@@ -62,13 +62,6 @@ pub struct TimingUs {
     pub post: u64,
 }
 
-/// Width and height in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Size {
-    pub width: u32,
-    pub height: u32,
-}
-
 /// The network that computed a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelInfo {

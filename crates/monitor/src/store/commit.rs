@@ -131,8 +131,3 @@ fn write_topic_ids(transaction: &Transaction<'_>, ids: &TopicIds) -> Result<(), 
     }
     Ok(())
 }
-
-/// Returns the microseconds since 1970, as stored in the tables.
-pub(super) fn us(at: Timestamp) -> i64 {
-    at.as_unix_us()
-}

@@ -17,13 +17,6 @@ use crate::{
     truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
 };
 
-/// An image: RGB, 8 bits per channel, row by row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    pub size: Size,
-    pub rgb: Vec<u8>,
-}
-
 /// Renders the frames of one camera of a scene.
 #[derive(Debug)]
 pub struct Renderer {
