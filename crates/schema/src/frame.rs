@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BBox, CameraId, Clock, DropCause, Epoch, SessionId, Timestamp, WorkerId};
+use crate::{BBox, CameraId, Clock, DropCause, Epoch, SessionId, Size, Timestamp, WorkerId};
 
 /// The inference result of one frame of a camera. A frame without detections has a record too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
