@@ -14,8 +14,8 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSource, Permits, SourceEnd, SourceOutlet,
-    StopOnDrop, Taken, Thinning, WhenFull, camera_queue, stop_signal,
+    CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSkip, FrameSource, Permits, SourceEnd,
+    SourceOutlet, StopOnDrop, TryRecv, WhenFull, camera_queue, stop_signal,
 };
 
 /// The size of the frames that the tests request.
@@ -73,7 +73,7 @@ impl RunningSource {
             ledger: ledger.clone(),
             permits,
             reports: report_sender,
-            thinning: Thinning::default(),
+            frame_skip: FrameSkip::default(),
             stop,
         };
         let mut source = CameraSource::new(settings, take.wanted);
@@ -86,10 +86,10 @@ impl RunningSource {
     pub fn next(&self, patience: Duration) -> anyhow::Result<Option<Frame>> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.queue.take() {
-                Taken::Frame(frame) => return Ok(Some(frame)),
-                Taken::Ended => return Ok(None),
-                Taken::Empty => {}
+            match self.queue.try_recv() {
+                TryRecv::Frame(frame) => return Ok(Some(frame)),
+                TryRecv::Ended => return Ok(None),
+                TryRecv::Empty => {}
             }
             // The camera closes the queue before the wake channel, so the next iteration finds the end.
             if self.wake.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) && self.queue.is_empty() {

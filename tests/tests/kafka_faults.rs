@@ -16,8 +16,8 @@ use std::{
 
 use common::{PATIENCE, Source, drain};
 use lookout_broker::{
-    GroupReader, Heard, KafkaSink, Missing, Placed, Places, ReadFrom, ReadRecord, ReaderOptions,
-    RecordReader, Refused, TopicIds, check,
+    GroupEvent, GroupReader, KafkaSink, Missing, Offsets, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
+    RecordWithOffset, Refused, TopicIds, check,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
@@ -74,8 +74,8 @@ async fn publish(sink: &KafkaSink, source: &mut Source, times: usize) {
     drain(sink).await;
 }
 
-async fn next(reader: &mut RecordReader) -> Placed {
-    tokio::time::timeout(PATIENCE, reader.next_placed()).await.unwrap().unwrap().unwrap()
+async fn next(reader: &mut RecordReader) -> RecordWithOffset {
+    tokio::time::timeout(PATIENCE, reader.next_with_offset()).await.unwrap().unwrap().unwrap()
 }
 
 /// Returns the sequence numbers of the next `count` frames.
@@ -148,11 +148,13 @@ async fn a_reader_stops_at_the_end_of_a_topic_with_transactions(kafka: &KafkaSer
 }
 
 /// Returns all records, with a reader that stops at the end.
-async fn read_to_end(settings: &KafkaSettings) -> Vec<Placed> {
+async fn read_to_end(settings: &KafkaSettings) -> Vec<RecordWithOffset> {
     let mut reader = RecordReader::open(settings, &options(ReadFrom::Beginning, true)).await.unwrap();
     let mut read = Vec::new();
-    while let Some(placed) =
-        tokio::time::timeout(PATIENCE, reader.next_placed()).await.expect("the reader does not end").unwrap()
+    while let Some(placed) = tokio::time::timeout(PATIENCE, reader.next_with_offset())
+        .await
+        .expect("the reader does not end")
+        .unwrap()
     {
         read.push(placed);
     }
@@ -217,19 +219,19 @@ async fn a_recreated_topic_is_read_from_its_start(kafka: &KafkaServer) {
     let mut again = Source::live("gate");
     publish(&KafkaSink::start(&settings).unwrap(), &mut again, 60).await;
     let first = next(&mut reader).await;
-    assert!(first.anew && first.offset == 0, "{first:?}");
+    assert!(first.offsets_restart && first.offset == 0, "{first:?}");
     assert_eq!(frames(&mut reader, 59).await, (1..60).collect::<Vec<_>>());
     assert_ne!(reader.topic_ids(), &before);
 
     // A reader that was stopped before, and resumes from its saved offsets.
-    let place: Places = (0..2).map(|partition| ((RecordKind::Frame, partition), 20)).collect();
-    let kept = |ids: &TopicIds| options(ReadFrom::Places(place.clone(), ids.clone()), false);
+    let place: Offsets = (0..2).map(|partition| ((RecordKind::Frame, partition), 20)).collect();
+    let kept = |ids: &TopicIds| options(ReadFrom::Offsets(place.clone(), ids.clone()), false);
     let mut other = RecordReader::open(&settings, &kept(&before)).await.unwrap();
     let first = next(&mut other).await;
-    assert!(first.anew && first.offset == 0, "{first:?}");
+    assert!(first.offsets_restart && first.offset == 0, "{first:?}");
     let mut same = RecordReader::open(&settings, &kept(reader.topic_ids())).await.unwrap();
     let placed = next(&mut same).await;
-    assert!(!placed.anew && placed.offset == 20, "{placed:?}");
+    assert!(!placed.offsets_restart && placed.offset == 20, "{placed:?}");
 }
 
 async fn a_group_reads_a_recreated_topic_from_its_start(kafka: &KafkaServer) {
@@ -251,10 +253,10 @@ async fn a_group_reads_a_recreated_topic_from_its_start(kafka: &KafkaServer) {
     while read.len() < records {
         assert!(Instant::now() < deadline, "{} of {records} were read: {read:?}", read.len());
         if let Some(placed) = received(&mut member).await {
-            *read.entry(placed.offset).or_default() |= placed.anew;
+            *read.entry(placed.offset).or_default() |= placed.offsets_restart;
         }
     }
-    assert_eq!(read.values().filter(|anew| **anew).count(), 1, "{read:?}");
+    assert_eq!(read.values().filter(|offsets_restart| **offsets_restart).count(), 1, "{read:?}");
     assert!(read[&0], "{read:?}");
     while let Some(trouble) = member.trouble(Instant::now()).map(str::to_owned) {
         assert!(Instant::now() < deadline, "{trouble}");
@@ -271,8 +273,8 @@ async fn records_deleted_before_they_were_read_are_counted(kafka: &KafkaServer) 
     let mut up_to = TopicPartitionList::new();
     up_to.add_partition_offset(&settings.topics.frames, 0, Offset::Offset(30)).unwrap();
     admin.delete_records(&up_to, &AdminOptions::new()).await.unwrap();
-    let places = Places::from([((RecordKind::Frame, 0), 10)]);
-    let from = ReadFrom::Places(places, TopicIds::new());
+    let places = Offsets::from([((RecordKind::Frame, 0), 10)]);
+    let from = ReadFrom::Offsets(places, TopicIds::new());
     let mut reader = RecordReader::open(&settings, &options(from, false)).await.unwrap();
     assert_eq!(frames(&mut reader, 20).await, (30..50).collect::<Vec<_>>());
     assert_eq!(reader.lost(), &BTreeMap::from([(RecordKind::Frame, 20)]));
@@ -362,7 +364,7 @@ async fn until_troubles(
 ) {
     let deadline = Instant::now() + 2 * PATIENCE;
     loop {
-        let read = tokio::time::timeout(Duration::from_millis(50), reader.next_placed()).await;
+        let read = tokio::time::timeout(Duration::from_millis(50), reader.next_with_offset()).await;
         assert!(!matches!(&read, Ok(Err(_))), "{what}: {read:?}");
         received(member).await;
         let now = Instant::now();
@@ -388,10 +390,10 @@ async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupRea
     }
 }
 
-async fn received(member: &mut GroupReader) -> Option<Placed> {
+async fn received(member: &mut GroupReader) -> Option<RecordWithOffset> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
-        Ok(Ok(Heard::Record(placed))) => Some(placed),
-        Ok(Ok(Heard::Lost(_))) | Err(_) => None,
+        Ok(Ok(GroupEvent::Record(placed))) => Some(placed),
+        Ok(Ok(GroupEvent::Lost(_))) | Err(_) => None,
         Ok(Err(error)) => panic!("{error}"),
     }
 }

@@ -267,7 +267,7 @@ async fn follow(settings: KafkaSettings, read: Arc<Mutex<Read>>) {
         ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(&settings, &options).await.unwrap();
-    while let Ok(Some(placed)) = reader.next_placed().await {
+    while let Ok(Some(placed)) = reader.next_with_offset().await {
         read.lock().unwrap().take(&placed.record);
     }
 }

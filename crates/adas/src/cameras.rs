@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use lookout_broker::{Placed, ReadRecord};
 use lookout_config::AdasSettings;
 use lookout_schema::{AlertRecord, CameraId, FrameRecord, Timestamp, TrackRecord};
 use lookout_track::TimeDoubt;
+use lookout_wire::{ReadRecord, RecordWithOffset};
 
 use crate::{
     metrics::Metrics,
@@ -65,7 +65,7 @@ impl Cameras {
     }
 
     /// Processes a record that was received at `now`.
-    pub(crate) fn hear(&mut self, placed: Placed, now: Timestamp) -> Told {
+    pub(crate) fn hear(&mut self, placed: RecordWithOffset, now: Timestamp) -> Told {
         let frame = match placed.record {
             ReadRecord::Frame(frame) => *frame,
             ReadRecord::Unreadable { partition, offset, reason, .. } => {
@@ -74,7 +74,7 @@ impl Cameras {
             }
             _ => return self.counted(NOT_CONFIGURED),
         };
-        if placed.anew {
+        if placed.offsets_restart {
             // The topic was recreated, and possibly the topic of the claims, so epochs may restart.
             let mut told = self.lose(&[placed.partition], now);
             let heard = self.hear_frame(frame, placed.partition, now);
@@ -185,11 +185,11 @@ mod tests {
         Cameras::new(settings, Metrics::new(outcomes()), Timestamp::now())
     }
 
-    fn placed(record: ReadRecord) -> Placed {
-        Placed { kind: RecordKind::Frame, partition: 1, offset: 7, anew: false, record }
+    fn placed(record: ReadRecord) -> RecordWithOffset {
+        RecordWithOffset { kind: RecordKind::Frame, partition: 1, offset: 7, offsets_restart: false, record }
     }
 
-    fn frame(camera: &str) -> Placed {
+    fn frame(camera: &str) -> RecordWithOffset {
         let frame = format!(
             r#"{{"schema": "lookout.frame/1", "camera": "{camera}", "worker": "w", "epoch": 0,
             "session": "01JDFY9M4K8Z6Q2W3X5V7T9R1P", "seq": 1, "pts_ns": null, "age_ms": 0,
@@ -223,11 +223,11 @@ mod tests {
     fn accepts_lower_epochs_from_a_recreated_topic() {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
         let now: Timestamp = "2026-11-24T08:00:00.1Z".parse().unwrap();
-        let of_epoch = |epoch, anew| {
+        let of_epoch = |epoch, offsets_restart| {
             let mut placed = frame("front");
             let ReadRecord::Frame(frame) = &mut placed.record else { panic!("not a frame") };
             (frame.epoch, frame.seq) = (lookout_schema::Epoch(epoch), epoch);
-            Placed { anew, ..placed }
+            RecordWithOffset { offsets_restart, ..placed }
         };
         let heard = |cameras: &Cameras| cameras.metrics.records(Outcome::Accepted.as_str());
         cameras.hear(of_epoch(9, false), now);
@@ -243,7 +243,7 @@ mod tests {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
         let now = Timestamp::now();
         cameras.hear(frame("a"), now);
-        cameras.hear(Placed { partition: 2, ..frame("b") }, now);
+        cameras.hear(RecordWithOffset { partition: 2, ..frame("b") }, now);
         cameras.lose(&[1], now);
         assert_eq!(cameras.watched.len(), 1);
         cameras.tick(now + FORGET_AFTER);

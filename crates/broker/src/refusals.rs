@@ -7,6 +7,7 @@ use std::{
 };
 
 use lookout_schema::{RecordKind, Topics};
+use lookout_stage::RefusalCount;
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::advice;
@@ -15,15 +16,6 @@ use crate::advice;
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// For this long, a missing topic is not reported: not every broker knows a new topic at once.
 const GRACE_OF_NEW_TOPICS: Duration = Duration::from_secs(5);
-
-/// How often the brokers rejected a record, by kind and error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusalCount {
-    pub kind: RecordKind,
-    /// librdkafka's name of the error, such as `TopicAuthorizationFailed`.
-    pub error: String,
-    pub count: u64,
-}
 
 /// Whether an error concerns one record, or the topic or cluster and thereby each record until it is solved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

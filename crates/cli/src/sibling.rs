@@ -9,13 +9,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// Spin count of libtorch's OpenMP threads, which OpenMP reads before `main`. By default, threads that wait
-/// for each other spin for about ten milliseconds. If cameras are decoded on the same cores, one thread that
-/// waits for its core delays all others, and the throughput of a busy machine falls to a fifth. Without any
-/// spinning, an idle machine loses a tenth of its throughput. See docs/performance.md.
-const SPINS: &str = "10000";
-/// If the user has set one of these variables, it is not changed.
-const SPIN_SETTINGS: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
+use lookout_args::process::set_spinning;
 
 /// Replaces this process with `program`, with the same arguments. Returns only if that fails.
 pub(crate) fn run(program: &str) -> ExitCode {
@@ -31,9 +25,8 @@ pub(crate) fn run(program: &str) -> ExitCode {
 /// Returns a command that starts `program`, preferably from the folder of this executable.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(place(program).unwrap_or_else(|| program.into()));
-    if SPIN_SETTINGS.iter().all(|name| env::var_os(name).is_none()) {
-        command.env("GOMP_SPINCOUNT", SPINS);
-    }
+    // The program would otherwise restart itself to set it.
+    set_spinning(&mut command);
     command
 }
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use lookout_args::TailArgs;
 use lookout_broker::{
-    Missing, Placed, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Recorded, RecordingWriter,
+    Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, RecordWithOffset, Recorded, RecordingWriter,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
@@ -65,7 +65,7 @@ async fn tail(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -
     let Some(file) = &args.save else {
         let mut printer = Printer::new(args);
         while printer.wants_more() {
-            let Some(placed) = reader.next_placed().await? else { break };
+            let Some(placed) = reader.next_with_offset().await? else { break };
             printer.print(&placed)?;
         }
         return Ok(());
@@ -115,7 +115,7 @@ impl Printer {
         self.frames_left != Some(0)
     }
 
-    fn print(&mut self, placed: &Placed) -> anyhow::Result<()> {
+    fn print(&mut self, placed: &RecordWithOffset) -> anyhow::Result<()> {
         if let ReadRecord::Unreadable { topic, partition, offset, reason } = &placed.record {
             tracing::warn!(topic, partition, offset, reason, "unreadable record");
             return Ok(());

@@ -10,7 +10,7 @@ use std::{
 
 use lookout_schema::CameraId;
 
-use crate::{ConfigError, KafkaSettings, expand::Env, file::parse_with, reader::Section};
+use crate::{ConfigError, KafkaSettings, document::parse_with, expand::Env, reader::Section};
 
 /// A valid configuration file of `lookout adas`.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,12 +8,7 @@ use std::{
 use thiserror::Error;
 use toml::de::DeTable;
 
-use crate::{
-    AdasSettings, ConfigError, Diagnostic, MonitorSettings, PipelineSettings, RuleReader,
-    expand::Env,
-    parse, parse_monitor,
-    reader::{Reader, Section},
-};
+use crate::{AdasSettings, ConfigError, MonitorSettings, PipelineSettings, RuleReader, parse, parse_monitor};
 
 /// The error of a file that cannot be read or is invalid.
 #[derive(Debug, Error)]
@@ -78,33 +73,6 @@ pub fn parse_any<K: RuleReader>(
     } else {
         AnySettings::Pipeline(Box::new(parse(file, text, env)?))
     })
-}
-
-/// Parses the text of a file with `read`, which receives the root table and the file's folder.
-pub(crate) fn parse_with<T>(
-    file: &Path,
-    text: &str,
-    env: Env<'_>,
-    read: impl FnOnce(Section<'_, '_>, &Path) -> Option<T>,
-) -> Result<T, ConfigError> {
-    let fail = |diagnostics| ConfigError { file: file.to_owned(), diagnostics };
-    let base = file.parent().map(PathBuf::from).unwrap_or_default();
-    let document = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        fail(vec![Diagnostic {
-            line,
-            key: String::new(),
-            what: format!("invalid TOML: {}", error.message()),
-        }])
-    })?;
-    let reader = Reader::new(text, env);
-    let settings = read(Section::root(&reader, document.get_ref()), &base);
-    let diagnostics = reader.into_diagnostics();
-    match settings {
-        Some(settings) if diagnostics.is_empty() => Ok(settings),
-        _ => Err(fail(diagnostics)),
-    }
 }
 
 fn text(file: &Path) -> Result<String, ReadError> {

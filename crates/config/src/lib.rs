@@ -9,6 +9,7 @@ mod adas;
 mod camera;
 mod classify;
 mod diagnostic;
+mod document;
 mod expand;
 mod file;
 mod fleet;

@@ -1,8 +1,7 @@
 //! Rectangles of pixels.
 
 use image::{Rgb, RgbImage};
-use lookout_schema::BBox;
-use lookout_stage::Rect;
+use lookout_schema::{BBox, Rect};
 
 /// Returns the pixels that `bbox` touches within `picture`, at least one. `picture` must have an area; `bbox` may have
 /// any values.

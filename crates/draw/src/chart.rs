@@ -1,35 +1,35 @@
 //! A white image with lines, rectangles and text.
 
 use image::{Rgb, RgbImage};
-use lookout_stage::Rect;
+use lookout_schema::Rect;
 
-use crate::{canvas, pen::Pen};
+use crate::{canvas, text::TextRenderer};
 
 /// Font height in pixels.
-pub const LETTERS: u32 = 15;
+pub(crate) const LETTERS: u32 = 15;
 
-pub const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
+pub(crate) const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
 pub const INK: Rgb<u8> = Rgb([40, 40, 40]);
 
 /// A white image to draw on. Everything outside of it is clipped.
 #[derive(Debug)]
-pub struct Chart {
+pub(crate) struct Chart {
     picture: RgbImage,
-    pen: Pen,
+    renderer: TextRenderer,
 }
 
 impl Chart {
     /// Creates a white image of a width and height in pixels.
-    pub fn new([width, height]: [u32; 2]) -> Self {
-        Self { picture: RgbImage::from_pixel(width, height, GROUND), pen: Pen::new() }
+    pub(crate) fn new([width, height]: [u32; 2]) -> Self {
+        Self { picture: RgbImage::from_pixel(width, height, GROUND), renderer: TextRenderer::new() }
     }
 
-    pub fn into_picture(self) -> RgbImage {
+    pub(crate) fn into_picture(self) -> RgbImage {
         self.picture
     }
 
     /// Draws a line two pixels wide, so that it is visible on a large screen.
-    pub fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], color: Rgb<u8>) {
+    pub(crate) fn line(&mut self, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], color: Rgb<u8>) {
         let length = (x2 - x1).abs().max((y2 - y1).abs()).ceil().max(1.0);
         for i in 0..=length as u32 {
             let part = f64::from(i) / length;
@@ -42,18 +42,18 @@ impl Chart {
         }
     }
 
-    pub fn fill(&mut self, area: Rect, color: Rgb<u8>) {
+    pub(crate) fn fill(&mut self, area: Rect, color: Rgb<u8>) {
         canvas::fill(&mut self.picture, area, color);
     }
 
     /// Draws text with its upper left corner at `corner`.
-    pub fn write(&mut self, text: &str, corner: [u32; 2], ink: Rgb<u8>) {
-        let line = self.pen.set(text, LETTERS as f32);
-        self.pen.write(&mut self.picture, &line, corner, ink);
+    pub(crate) fn write(&mut self, text: &str, corner: [u32; 2], ink: Rgb<u8>) {
+        let line = self.renderer.set(text, LETTERS as f32);
+        self.renderer.write(&mut self.picture, &line, corner, ink);
     }
 
     /// Returns the width of a text in pixels.
-    pub fn width_of(&self, text: &str) -> u32 {
-        self.pen.set(text, LETTERS as f32).width
+    pub(crate) fn width_of(&self, text: &str) -> u32 {
+        self.renderer.set(text, LETTERS as f32).width
     }
 }

@@ -1,7 +1,7 @@
 //! Line plots.
 
 use image::{Rgb, RgbImage};
-use lookout_stage::Rect;
+use lookout_schema::Rect;
 
 use crate::chart::{Chart, INK, LETTERS};
 

@@ -14,23 +14,25 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lookout_schema::{DropCause, Size};
 use lookout_stage::{
-    Detect, DetectFrame, Detected, Findings, Frame, FrameBatch, FrameResult, Keep, Pixels, Placement, Stop,
+    Detect, DetectFrame, Detected, DetectionFilter, Findings, Frame, FrameBatch, FrameResult, Pixels,
+    Placement, Stop,
 };
 
 use crate::{
-    DeviceEvent, InferredBatch, Rebuild, RebuildError, feeder::NumberedBatch, pace::Pace, turns::Turns,
+    DeviceEvent, InferredBatch, ReloadError, ReloadModel, batch_scheduler::NumberedBatch,
+    sequencer::Sequencer, time_per_frame::TimePerFrame,
 };
 
 pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,
-    pub(crate) rebuild: Rebuild,
+    pub(crate) reload: ReloadModel,
     pub(crate) batches: Receiver<NumberedBatch>,
     /// Number of batches that were handed over and are not finished.
     pub(crate) outstanding: Arc<AtomicUsize>,
-    pub(crate) pace: Arc<Pace>,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) time_per_frame: Arc<TimePerFrame>,
+    pub(crate) sequencer: Arc<Sequencer>,
     /// Number of streams of this device that are active.
-    pub(crate) at_work: Arc<AtomicU32>,
+    pub(crate) active_streams: Arc<AtomicU32>,
     /// Maximum number of frames in a batch.
     pub(crate) max_batch: usize,
     pub(crate) prepared: Prepared,
@@ -39,9 +41,9 @@ pub(crate) struct Device {
 }
 
 /// Number of consecutive failed batches after which the network is reloaded. Some errors of a GPU persist until then.
-const FAILURES_TO_REBUILD: u32 = 3;
+const FAILURES_TO_RELOAD: u32 = 3;
 /// Initial and maximum wait between attempts to reload the network; doubled after each attempt.
-const REBUILD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+const RELOAD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A device without a batch for this long is idle and has time to prepare a batch size.
 const IDLE: Duration = Duration::from_millis(200);
@@ -99,16 +101,16 @@ impl Device {
         while let Some(NumberedBatch { number, batch }) = self.next_batch() {
             let is_first = self.prepared.is_first(&batch);
             let started = Instant::now();
-            let beside = self.at_work.fetch_add(1, SeqCst) + 1;
-            let looked = self.look(&batch);
-            let beside = beside.max(self.at_work.fetch_sub(1, SeqCst));
-            let reason = match looked {
+            let active = self.active_streams.fetch_add(1, SeqCst) + 1;
+            let result = self.detect(&batch);
+            let active = active.max(self.active_streams.fetch_sub(1, SeqCst));
+            let reason = match result {
                 Ok(detected) => {
                     failures = 0;
                     let took = started.elapsed();
                     self.learn(&batch, is_first, took);
-                    let busy = took / beside.max(1);
-                    self.hand_on(
+                    let busy = took / active.max(1);
+                    self.forward(
                         number,
                         &emit,
                         DeviceEvent::Inferred(rejoin(batch, detected, started, busy)),
@@ -119,8 +121,8 @@ impl Device {
                     failures += 1;
                     let frames = batch.frames.len();
                     drop_all(batch, DropCause::Infer);
-                    self.hand_on(number, &emit, DeviceEvent::BatchFailed { frames, reason: reason.clone() });
-                    (failures >= FAILURES_TO_REBUILD).then_some(reason)
+                    self.forward(number, &emit, DeviceEvent::BatchFailed { frames, reason: reason.clone() });
+                    (failures >= FAILURES_TO_RELOAD).then_some(reason)
                 }
                 Err(Failure::Panicked(reason)) => {
                     drop_all(batch, DropCause::StageFailed);
@@ -129,8 +131,8 @@ impl Device {
             };
             if let Some(reason) = reason {
                 failures = 0;
-                self.hand_on(number, &emit, DeviceEvent::Restarted { reason });
-                if !self.make_anew(&emit) {
+                self.forward(number, &emit, DeviceEvent::Restarted { reason });
+                if !self.reload_model(&emit) {
                     return;
                 }
             }
@@ -140,17 +142,17 @@ impl Device {
         }
     }
 
-    fn hand_on(&self, number: u64, emit: &impl Fn(DeviceEvent), event: DeviceEvent) {
-        self.turns.take(number, &self.abandon, || emit(event));
+    fn forward(&self, number: u64, emit: &impl Fn(DeviceEvent), event: DeviceEvent) {
+        self.sequencer.in_order(number, &self.abandon, || emit(event));
     }
 
     fn learn(&self, batch: &FrameBatch, is_first: bool, took: Duration) {
         let mut sizes = batch.frames.iter().map(|frame| frame.pixels.size());
         let Some(input) = sizes.next().filter(|input| sizes.all(|size| size == *input)) else { return };
         if is_first {
-            self.pace.guess(input, batch.frames.len(), took);
+            self.time_per_frame.guess(input, batch.frames.len(), took);
         } else {
-            self.pace.learn(input, batch.frames.len(), took);
+            self.time_per_frame.learn(input, batch.frames.len(), took);
         }
     }
 
@@ -173,10 +175,11 @@ impl Device {
 
     /// Runs the network on black images in a batch size that has not run yet, if there is one that is quick to run.
     fn prepare_one(&mut self) {
-        let Some(size) = self.prepared.next(self.max_batch, self.pace.per_frame()) else { return };
+        let Some(size) = self.prepared.next(self.max_batch, self.time_per_frame.per_frame()) else { return };
         self.prepared.sizes.insert(size);
         let Some(Sample { pixels, source, placement }) = &self.prepared.sample else { return };
-        let frame = DetectFrame { pixels, source: *source, placement: *placement, keep: Keep::all() };
+        let frame =
+            DetectFrame { pixels, source: *source, placement: *placement, keep: DetectionFilter::all() };
         let black = vec![frame; size];
         // An error with this size is found and handled when a batch needs it.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.prepare(&black))) {
@@ -186,10 +189,10 @@ impl Device {
 
     /// Runs the network on the images of a batch. While the input's size changes, a batch may hold images of two sizes;
     /// the network then runs once for each size.
-    fn look(&mut self, batch: &FrameBatch) -> Result<Detected, Failure> {
+    fn detect(&mut self, batch: &FrameBatch) -> Result<Detected, Failure> {
         let sizes: Vec<Size> = batch.frames.iter().map(|frame| frame.pixels.size()).collect();
         if sizes.windows(2).all(|two| two[0] == two[1]) {
-            return self.look_at(batch.frames.iter());
+            return self.detect_one_size(batch.frames.iter());
         }
         let mut findings: Vec<Option<Findings>> = vec![None; sizes.len()];
         let (mut infer, mut post, mut passes) = (Duration::ZERO, Duration::ZERO, 0);
@@ -202,7 +205,8 @@ impl Device {
         for size in distinct {
             let of_size = |index: &usize| sizes.get(*index) == Some(&size);
             let indices: Vec<usize> = (0..sizes.len()).filter(of_size).collect();
-            let detected = self.look_at(indices.iter().filter_map(|index| batch.frames.get(*index)))?;
+            let detected =
+                self.detect_one_size(indices.iter().filter_map(|index| batch.frames.get(*index)))?;
             (infer, post) = (infer + detected.infer, post + detected.post);
             passes = passes.max(detected.passes);
             for (index, found) in indices.into_iter().zip(detected.findings) {
@@ -212,7 +216,7 @@ impl Device {
         Ok(Detected { findings: findings.into_iter().flatten().collect(), infer, post, passes })
     }
 
-    fn look_at<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<Detected, Failure> {
+    fn detect_one_size<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<Detected, Failure> {
         let frames: Vec<_> = frames
             .map(|frame| DetectFrame {
                 pixels: &frame.pixels,
@@ -235,21 +239,21 @@ impl Device {
 
     /// Reloads the network and retries until it succeeds. Returns false if the device is stopped before that, or lost:
     /// its batches are then dropped when it is stopped.
-    fn make_anew(&mut self, emit: &impl Fn(DeviceEvent)) -> bool {
-        let (mut wait, longest) = REBUILD_WAIT;
+    fn reload_model(&mut self, emit: &impl Fn(DeviceEvent)) -> bool {
+        let (mut wait, longest) = RELOAD_WAIT;
         loop {
-            let made = catch_unwind(AssertUnwindSafe(|| (self.rebuild)()))
-                .unwrap_or_else(|panic| Err(RebuildError::Failed(message(panic.as_ref()))));
+            let made = catch_unwind(AssertUnwindSafe(|| (self.reload)()))
+                .unwrap_or_else(|panic| Err(ReloadError::Failed(message(panic.as_ref()))));
             match made {
                 Ok(detector) => {
                     self.detector = detector;
                     self.prepared = Prepared::default();
                     return true;
                 }
-                Err(RebuildError::Failed(reason)) => {
+                Err(ReloadError::Failed(reason)) => {
                     tracing::error!(%reason, ?wait, "the network could not be reloaded, retrying");
                 }
-                Err(RebuildError::DeviceLost(reason)) => {
+                Err(ReloadError::DeviceLost(reason)) => {
                     emit(DeviceEvent::Lost { reason });
                     wait = Duration::MAX;
                 }

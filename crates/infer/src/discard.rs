@@ -4,12 +4,12 @@ use std::{io, thread, time::Duration};
 
 use crossbeam_channel::{TryRecvError, never, select};
 use lookout_schema::DropCause;
-use lookout_stage::{CameraQueue, Taken};
+use lookout_stage::{CameraQueue, TryRecv};
 
 use crate::{InferThreads, Inlets};
 
 /// A safety limit. A notification always arrives sooner unless there is a bug.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Starts a thread that drops the frames of all cameras with [`DropCause::Shutdown`] until every camera has ended and
 /// no camera can be added. It is called instead of [`crate::start`].
@@ -38,7 +38,7 @@ pub fn discard(inlets: Inlets) -> io::Result<InferThreads> {
                 recv(woken) -> _ => {}
                 recv(inlets.abandon.channel()) -> _ => {}
                 recv(cameras) -> queue => queues.extend(queue),
-                default(LONGEST_WAIT) => {}
+                default(MAX_WAIT) => {}
             }
         }
         queues.extend(cameras.try_iter());
@@ -52,10 +52,10 @@ pub fn discard(inlets: Inlets) -> io::Result<InferThreads> {
 /// Drops the frames in a camera's queue, and returns whether more may arrive.
 fn is_open(queue: &CameraQueue) -> bool {
     loop {
-        match queue.take() {
-            Taken::Frame(frame) => frame.ticket.dropped(DropCause::Shutdown),
-            Taken::Empty => return true,
-            Taken::Ended => return false,
+        match queue.try_recv() {
+            TryRecv::Frame(frame) => frame.ticket.dropped(DropCause::Shutdown),
+            TryRecv::Empty => return true,
+            TryRecv::Ended => return false,
         }
     }
 }

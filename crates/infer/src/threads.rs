@@ -11,28 +11,16 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use lookout_batch::{BatchPolicy, Batcher};
 use lookout_stage::{CameraQueue, Detect, Stop};
 
 use crate::{
-    DeviceEvent,
+    BatchPolicy, DeviceEvent, ReloadModel,
+    batch_scheduler::BatchScheduler,
+    batcher::Batcher,
     device::{Device, Prepared},
-    feeder::Feeder,
-    pace::Pace,
-    turns::Turns,
+    sequencer::Sequencer,
+    time_per_frame::TimePerFrame,
 };
-
-/// Reloads a network after it has panicked or kept failing, or returns why it cannot be loaded.
-pub type Rebuild = Arc<dyn Fn() -> Result<Box<dyn Detect>, RebuildError> + Send + Sync>;
-
-/// Why a network could not be reloaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RebuildError {
-    /// Reloading failed and is tried again.
-    Failed(String),
-    /// This process cannot use its device any more: after some errors, a GPU refuses all further work of the process.
-    DeviceLost(String),
-}
 
 #[derive(Debug, Clone, Copy)]
 pub struct InferSettings {
@@ -79,7 +67,7 @@ impl InferThreads {
 pub fn start(
     settings: InferSettings,
     detectors: Vec<Box<dyn Detect>>,
-    rebuild: &Rebuild,
+    reload: &ReloadModel,
     inlets: Inlets,
     emit: impl Fn(DeviceEvent) + Clone + Send + 'static,
 ) -> io::Result<InferThreads> {
@@ -87,9 +75,10 @@ pub fn start(
     // One slot for each stream, and one for the prefetched batch.
     let (handover, batches) = bounded(streams + 1);
     let outstanding = Arc::new(AtomicUsize::new(0));
-    let (pace, turns) = (Arc::new(Pace::with_guess(settings.first_pass)), Arc::new(Turns::default()));
+    let time_per_frame = Arc::new(TimePerFrame::with_guess(settings.first_pass));
+    let sequencer = Arc::new(Sequencer::default());
     let (wake, woken) = inlets.wake;
-    let feeder = Feeder {
+    let scheduler = BatchScheduler {
         batcher: Batcher::new(settings.policy),
         streams,
         prefetch: settings.prefetch,
@@ -97,21 +86,21 @@ pub fn start(
         woken,
         handover,
         outstanding: Arc::clone(&outstanding),
-        pace: Arc::clone(&pace),
+        time_per_frame: Arc::clone(&time_per_frame),
         abandon: inlets.abandon.clone(),
         alone: false,
     };
-    let at_work = Arc::new(AtomicU32::new(0));
-    let mut threads = vec![thread::Builder::new().name("batch".into()).spawn(move || feeder.run())?];
+    let active_streams = Arc::new(AtomicU32::new(0));
+    let mut threads = vec![thread::Builder::new().name("batch".into()).spawn(move || scheduler.run())?];
     for (stream, detector) in detectors.into_iter().enumerate() {
         let device = Device {
             detector,
-            rebuild: Arc::clone(rebuild),
+            reload: Arc::clone(reload),
             batches: batches.clone(),
             outstanding: Arc::clone(&outstanding),
-            pace: Arc::clone(&pace),
-            turns: Arc::clone(&turns),
-            at_work: Arc::clone(&at_work),
+            time_per_frame: Arc::clone(&time_per_frame),
+            sequencer: Arc::clone(&sequencer),
+            active_streams: Arc::clone(&active_streams),
             max_batch: settings.policy.max_size.get(),
             prepared: Prepared::default(),
             wake: wake.clone(),

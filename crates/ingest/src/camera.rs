@@ -4,18 +4,20 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
-use lookout_stage::{CameraReport, Fit, FrameSource, GpuScaler, InputSize, Keep, SourceEnd, SourceOutlet};
+use lookout_stage::{
+    CameraReport, DetectionFilter, Fit, FrameSource, GpuScaler, InputSize, SourceEnd, SourceOutlet,
+};
 
 use crate::{
     Fault,
     backoff::Backoff,
     capture::{CaptureClock, FileClock, LiveClock},
-    container::{self, CutOff},
+    container::{self, Truncation},
     cuda_context, file,
-    fitter::Fitter,
     nvcodec::{self, CameraDecoders, Verdict},
     pipe,
     pipeline::{self, LeftBehind},
+    preprocessor::Preprocessor,
     rtp_time::RtpTime,
     rtsp,
     session::{Session, SessionEnd, SessionOutcome},
@@ -30,9 +32,9 @@ use crate::{
 #[derive(Debug)]
 pub struct CameraSource {
     settings: CameraSettings,
-    fitter: Fitter,
+    preprocessor: Preprocessor,
     every: NonZeroU32,
-    keep: Arc<Keep>,
+    keep: Arc<DetectionFilter>,
     snapshots: Option<Snapshots>,
     left_behind: LeftBehind,
     habits: Arc<rtsp::Habits>,
@@ -55,13 +57,13 @@ pub struct Wanted {
 impl CameraSource {
     /// Creates a source for the camera of `settings`, whose frames are as `wanted`. Does no I/O.
     pub fn new(settings: CameraSettings, wanted: Wanted) -> Self {
-        let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
-        let fitter = Fitter::new(wanted.input, wanted.fit);
+        let keep = DetectionFilter { regions: settings.regions.clone(), classes: settings.classes.clone() };
+        let preprocessor = Preprocessor::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
         let decoders = CameraDecoders::new(&settings, None, None);
         Self {
             settings,
-            fitter,
+            preprocessor,
             every: wanted.every,
             keep: Arc::new(keep),
             snapshots,
@@ -82,14 +84,14 @@ impl CameraSource {
     ) -> Self {
         let index = gpu.as_ref().map(|gpu| gpu.device());
         self.decoders = CameraDecoders::new(&self.settings, Some(Arc::new(on_fallback)), index);
-        self.fitter.scale_with(gpu);
+        self.preprocessor.scale_with(gpu);
         self
     }
 
     /// Makes the size of the frames follow `input`, which is read for every frame.
     #[must_use]
     pub fn following(mut self, input: InputSize) -> Self {
-        self.fitter.follow(input);
+        self.preprocessor.follow(input);
         self
     }
 
@@ -100,7 +102,7 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders } = self;
+        let Self { settings, preprocessor, every, keep, snapshots, left_behind, habits, decoders } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
         let session = Session {
@@ -108,7 +110,7 @@ impl CameraSource {
             outlet,
             stamper,
             rtp_time,
-            fitter,
+            preprocessor,
             every,
             keep,
             snapshots,
@@ -223,7 +225,7 @@ impl CameraSource {
     fn report(&self, outlet: &SourceOutlet, status: CameraStatus, id: SessionId, why: Option<Fault>) {
         let (retry, detail) = why.map(|fault| (fault.reason, fault.detail)).unzip();
         let camera = self.settings.id.clone();
-        send(outlet, CameraReport { camera, status, session: Some(id), clock: None, retry, detail });
+        outlet.report(CameraReport { camera, status, session: Some(id), clock: None, retry, detail });
     }
 }
 
@@ -234,18 +236,13 @@ impl FrameSource for CameraSource {
             return SourceEnd::Failed { reason, detail };
         }
         if self.settings.decoder != DecoderChoice::Cpu {
-            cuda_context::prepare(self.fitter.gpu());
+            cuda_context::prepare(self.preprocessor.gpu());
         }
         match self.settings.uri.clone() {
             SourceUri::File(path) => self.run_file(&path, outlet),
             _ => self.run_live(outlet),
         }
     }
-}
-
-/// Sends `report` to the worker, and drops it after 1 s: the worker always receives reports unless it shuts down.
-pub(crate) fn send(outlet: &SourceOutlet, report: CameraReport) {
-    let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
 }
 
 /// Returns the actual end of a pass over a file.
@@ -259,16 +256,16 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
         return SessionEnd::Stopped;
     }
     // Packets are counted at the decoder, which raw video does not have.
-    let cut_off = container::cut_off(path, outcome.packets.max(frames)).ok().flatten();
-    match (cut_off, &outcome.end) {
-        (Some(CutOff::Missing { bytes, frames: missing }), _) => {
+    let truncation = container::truncation(path, outcome.packets.max(frames)).ok().flatten();
+    match (truncation, &outcome.end) {
+        (Some(Truncation::Missing { bytes, frames: missing }), _) => {
             let with = missing.map(|missing| format!(", with {missing} frames")).unwrap_or_default();
             undecodable(format!(
                 "{shown}: the file is cut off: {bytes} bytes are missing at its end{with}; {frames} frames could be \
                  read; copy or record it again"
             ))
         }
-        (Some(CutOff::NoIndex), _) => undecodable(format!(
+        (Some(Truncation::NoIndex), _) => undecodable(format!(
             "{shown}: the file has no index (`moov`), which recorders write when they stop, so the recording was cut \
              off; {frames} frames could be read; rebuild the index with a repair tool, or record it again"
         )),

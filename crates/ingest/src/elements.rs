@@ -16,9 +16,10 @@ use crate::{
     container::{self, Container},
     cuda_memory::CUDA_MEMORY,
     decoder_input, demuxer,
+    gst_element::{link, make, put},
     nvcodec::ConnectionDecoders,
     rtsp::Feed,
-    select,
+    track_selection,
 };
 
 /// A callback for faults of a source that its pipeline does not report as errors.
@@ -150,7 +151,7 @@ fn decoder(
         if entry.is_linked() {
             return;
         }
-        let Some(selected) = select::select(decode, container.as_deref()) else {
+        let Some(selected) = track_selection::select(decode, container.as_deref()) else {
             return tell(Fault::no_video(&uri));
         };
         let chosen = decoders.upgrade().map(|decoders| decoders.select(selected.decoder.as_ref()));
@@ -178,16 +179,4 @@ fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), Fault> {
     }
     source.set_property_from_str("pattern", pattern);
     Ok(())
-}
-
-pub(crate) fn make(name: &'static str) -> Result<gst::Element, Fault> {
-    gst::ElementFactory::make(name).build().map_err(|error| Fault::element(name, &error))
-}
-
-pub(crate) fn put(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
-    pipeline.add(element).map_err(|error| Fault::element(&element.name(), &error))
-}
-
-fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
-    from.link(to).map_err(|error| Fault::element(&from.name(), &error))
 }

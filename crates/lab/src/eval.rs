@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use lookout_args::EvalArgs;
 use lookout_config::{ModelSettings, input_size};
+use lookout_draw::{confusion_matrix, precision_recall};
 use lookout_measure::Report;
 use lookout_model::{Bare, PreparedNetwork, load_bare};
 use lookout_train::{
@@ -101,11 +102,14 @@ fn write(folder: &Path, header: &str, measured: &Measured, report: &Report) -> i
     fs::create_dir_all(folder)?;
     let picture = match measured {
         Measured::Classifier(evaluation) => {
-            evaluation.summary().confusion.write_png(&folder.join("confusion.png"))?;
+            let confusion = evaluation.summary().confusion;
+            let matrix = confusion_matrix(confusion.names(), confusion.rows());
+            matrix.save(folder.join("confusion.png")).map_err(io::Error::other)?;
             "![Confusion matrix](confusion.png)"
         }
         Measured::Detector(evaluation) => {
-            evaluation.write_png(&folder.join("precision.png"))?;
+            let curves = precision_recall(&evaluation.curves());
+            curves.save(folder.join("precision.png")).map_err(io::Error::other)?;
             "![Precision over recall of each class](precision.png)"
         }
     };

@@ -1,6 +1,7 @@
-//! Metrics for detectors, classifiers and trackers. The code does no I/O except for plots: it receives predictions with
+//! Metrics for detectors, classifiers and trackers. The code does no I/O: it receives predictions with
 //! their ground truth image by image, and returns numbers.
 
+mod bench_profile;
 mod classification;
 mod coco;
 mod counts;
@@ -8,6 +9,7 @@ mod report;
 mod tracking;
 mod truth;
 
+pub use bench_profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use classification::{ClassificationEvaluation, ClassificationSummary, Confusion};
 pub use coco::{ClassPrecision, CocoEvaluation, CocoSummary, FoundObject};
 pub use counts::ClassCounts;

@@ -1,4 +1,5 @@
 //! The integration tests of `lookout-measure`, in one binary that is linked once.
 
+mod bench_profile;
 mod coco;
 mod tracking;

@@ -210,7 +210,8 @@ impl fmt::Debug for Picture {
 
 #[cfg(test)]
 mod tests {
-    use lookout_stage::{Rect, YuvFactors};
+    use lookout_schema::Rect;
+    use lookout_stage::YuvFactors;
 
     use super::*;
 

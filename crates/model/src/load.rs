@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT};
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{DetectFrame, Fit, Keep, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
 use tch::Tensor;
 
 use crate::{
@@ -95,7 +95,6 @@ pub fn load_stream(
 }
 
 fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
-    lookout_fused::keep_freed_memory();
     let Ready { network, name, short_side } = prepared(settings, MODEL)?;
     let target = network.target();
     let AtWork { detector, labels, input, fit } = match network {
@@ -270,7 +269,6 @@ pub struct Bare {
 
 /// Loads the network of `settings` for evaluation and benchmarks.
 pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
-    lookout_fused::keep_freed_memory();
     let Ready { network, name, short_side } = prepared(settings, MODEL)?;
     let info = told(settings, name, network.target());
     let (input, fit) = match &network {
@@ -338,7 +336,7 @@ impl Loaded {
             pixels: &black,
             source: self.input,
             placement: self.fit.place(self.input, self.input),
-            keep: Keep::all(),
+            keep: DetectionFilter::all(),
         };
         self.detector
             .prepare(&vec![frame; batch])

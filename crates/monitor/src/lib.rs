@@ -8,10 +8,12 @@
 
 mod error;
 mod http;
+mod latest_snapshots;
 mod metrics;
 mod page;
 mod rules;
 mod run;
+mod shared;
 mod state;
 mod store;
 

@@ -5,14 +5,14 @@
 //! fields.
 
 mod alert;
-mod bbox;
 mod format;
 mod frame;
+mod geometry;
 mod id;
 mod ledger;
-mod profile;
 mod region;
 mod registry;
+mod shortened;
 mod snapshot;
 mod status;
 mod time;
@@ -21,14 +21,14 @@ mod track;
 mod validate;
 
 pub use alert::{AlertEvidence, AlertLevel, AlertRecord, AlertState, CollisionEvidence, FrameRef, ObjectRef};
-pub use bbox::BBox;
 pub use format::RecordFormat;
-pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
+pub use frame::{Classification, Detection, FrameRecord, ModelInfo, TimingUs};
+pub use geometry::{BBox, Rect, Size};
 pub use id::{CameraId, Epoch, InvalidId, InvalidSession, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
-pub use profile::{BatchLatencyMs, BenchProfile, Measurement};
 pub use region::{InvalidRegion, Region};
-pub use registry::{CameraSpec, ClaimRecord};
+pub use registry::{CameraSpec, ClaimRecord, RegistryRecord};
+pub use shortened::shortened;
 pub use snapshot::SnapshotRecord;
 pub use status::{
     CameraStatus, CameraStatusRecord, RetryReason, StatusRecord, WorkerFleet, WorkerLoad, WorkerState,

@@ -50,6 +50,15 @@ pub struct CameraSpec {
     pub options: BTreeMap<String, Value>,
 }
 
+/// The content of a message on the registry's topic.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistryRecord {
+    Camera(Box<CameraSpec>),
+    Removed,
+    /// The record cannot be used, with the reason.
+    Bad(String),
+}
+
 impl CameraSpec {
     pub const SCHEMA: &'static str = "lookout.camera/1";
     /// The priority of a camera for which none was set.

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use lookout_schema::{
-    AlertEvidence, AlertLevel, AlertRecord, AlertState, BatchLatencyMs, BenchProfile, CameraSpec,
-    CameraStatus, CameraStatusRecord, ClaimRecord, Classification, Clock, CollisionEvidence, Detection,
-    DropCause, Epoch, ExpireCause, FrameRecord, FrameRef, LedgerCounts, LineCrossing, LineDirection,
-    Measurement, ModelInfo, ObjectRef, Region, RetryReason, Size, SnapshotRecord, StatusRecord, TimingUs,
-    TrackEvent, TrackRecord, WorkerFleet, WorkerLoad, WorkerState, WorkerStatusRecord, ZoneStay,
+    AlertEvidence, AlertLevel, AlertRecord, AlertState, CameraSpec, CameraStatus, CameraStatusRecord,
+    ClaimRecord, Classification, Clock, CollisionEvidence, Detection, DropCause, Epoch, ExpireCause,
+    FrameRecord, FrameRef, LedgerCounts, LineCrossing, LineDirection, ModelInfo, ObjectRef, Region,
+    RetryReason, Size, SnapshotRecord, StatusRecord, TimingUs, TrackEvent, TrackRecord, WorkerFleet,
+    WorkerLoad, WorkerState, WorkerStatusRecord, ZoneStay,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -185,29 +185,6 @@ fn reads_and_writes_camera_and_claim_records_of_version_1() {
         at: read("2026-11-24T08:00:00.000000Z"),
     };
     assert_is(&claim, include_str!("golden/claim.1.json"));
-}
-
-#[test]
-fn reads_and_writes_bench_profiles_of_version_1() {
-    let profile = BenchProfile {
-        schema: BenchProfile::SCHEMA.into(),
-        measured_at: read("2026-11-24T08:00:00.123456Z"),
-        cores: 16,
-        results: vec![Measurement {
-            arch: "resnet50".into(),
-            device: "cuda:0".into(),
-            precision: "bf16".into(),
-            input: Size { width: 224, height: 224 },
-            batch: 8,
-            streams: 1,
-            cameras: None,
-            images_per_s: 1234.5,
-            latency_ms: BatchLatencyMs { p50: 6.25, p95: 7.5, p99: 8.125 },
-            forward_ms: 6.0,
-            post_ms: 0.25,
-        }],
-    };
-    assert_is(&profile, include_str!("golden/profile.1.json"));
 }
 
 fn object() -> ObjectRef {

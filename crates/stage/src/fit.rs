@@ -1,6 +1,6 @@
 //! Resize modes: how a frame of any shape is brought to the fixed input shape of a network.
 
-use lookout_schema::{BBox, Size};
+use lookout_schema::{BBox, Rect, Size};
 
 /// How the source frame is resized to the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +44,6 @@ impl Placement {
             y2: (input.y2 - self.offset_y) / self.scale_y,
         }
     }
-}
-
-/// A rectangle in whole pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rect {
-    pub x: u32,
-    pub y: u32,
-    pub width: u32,
-    pub height: u32,
 }
 
 impl Fit {

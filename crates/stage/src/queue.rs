@@ -41,10 +41,10 @@ pub struct CameraQueue {
     lost: Arc<AtomicU64>,
 }
 
-/// The result of [`CameraQueue::take`].
+/// The result of [`CameraQueue::try_recv`].
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is matched immediately and never stored")]
-pub enum Taken {
+pub enum TryRecv {
     Frame(Frame),
     Empty,
     /// The camera has ended and its queue is empty.
@@ -124,11 +124,11 @@ impl CameraQueue {
     }
 
     /// Takes the oldest frame from the queue; never waits.
-    pub fn take(&self) -> Taken {
+    pub fn try_recv(&self) -> TryRecv {
         match self.frames.try_recv() {
-            Ok(frame) => Taken::Frame(frame),
-            Err(TryRecvError::Empty) => Taken::Empty,
-            Err(TryRecvError::Disconnected) => Taken::Ended,
+            Ok(frame) => TryRecv::Frame(frame),
+            Err(TryRecvError::Empty) => TryRecv::Empty,
+            Err(TryRecvError::Disconnected) => TryRecv::Ended,
         }
     }
 }

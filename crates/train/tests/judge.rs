@@ -4,6 +4,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use lookout_config::ExifOrientation;
+use lookout_draw::confusion_matrix;
 use lookout_measure::Report;
 use lookout_model::{DetectionSettings, Network, PreparedNetwork, Target};
 use lookout_schema::Size;
@@ -104,7 +105,7 @@ fn classifier_is_evaluated_on_class_folders() {
         let Some(Report::Classifier(summary)) = judge.last() else { panic!() };
         assert_eq!(summary.confusion.rows(), [[4, 0, 0], [1, 0, 0], [2, 0, 0]]);
         let png = root.path().join("confusion.png");
-        summary.confusion.write_png(&png).unwrap();
+        confusion_matrix(summary.confusion.names(), summary.confusion.rows()).save(&png).unwrap();
         assert!(image::image_dimensions(&png).unwrap().0 > 3 * 40);
         fs::remove_file(png).unwrap();
     }

@@ -5,6 +5,8 @@
 
 mod convert;
 mod proto;
+mod read_record;
+mod registry_record;
 
 use lookout_schema::{
     AlertRecord, FrameRecord, InvalidRecord, RecordFormat, SnapshotRecord, StatusRecord, TrackRecord,
@@ -14,6 +16,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 pub use convert::BadField;
+pub use read_record::{Offsets, ReadRecord, RecordWithOffset, TopicIds, decode_message};
+pub use registry_record::decode_registry_record;
 
 /// A record that can be encoded in both formats.
 pub trait WireRecord: Serialize + DeserializeOwned + sealed::Sealed {

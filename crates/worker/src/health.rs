@@ -5,9 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_broker::SinkHealth;
 use lookout_schema::{CameraId, CameraStatus, RecordKind, Timestamp, WorkerState};
-use lookout_stage::CameraLedger;
+use lookout_stage::{CameraLedger, SinkHealth};
 use serde::Serialize;
 
 /// The supervisor's last view of a camera.

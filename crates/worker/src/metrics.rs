@@ -9,9 +9,8 @@ use std::{
     time::Duration,
 };
 
-use lookout_broker::SinkHealth;
 use lookout_schema::{CameraId, CameraStatus, DropCause, ExpireCause, RecordKind};
-use lookout_stage::BatchClosed;
+use lookout_stage::{BatchClosed, SinkHealth};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},

@@ -10,19 +10,12 @@ use std::{
 use crossbeam_channel::Sender;
 use lookout_config::CameraSettings;
 use lookout_schema::{CameraId, CameraStatus, LedgerCounts};
-use lookout_stage::{CameraLedger, CameraQueue, CameraReport, Tenure, Thinning, stop_signal};
+use lookout_stage::{CameraLedger, CameraQueue, CameraReport, FrameSkip, Ownership, stop_signal};
 
 use crate::{
-    camera::{self, CameraContext, CameraStart},
-    watched::{Camera, has_frames},
+    camera::{Camera, DesiredCamera, has_frames},
+    camera_thread::{self, CameraContext, CameraStart},
 };
-
-/// The desired state of a camera.
-#[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    pub(crate) settings: CameraSettings,
-    pub(crate) tenure: Arc<Tenure>,
-}
 
 /// All cameras of a worker, by id.
 pub(crate) struct Roster {
@@ -31,7 +24,7 @@ pub(crate) struct Roster {
     inlet: Option<Sender<CameraQueue>>,
     cameras: BTreeMap<CameraId, Camera>,
     /// Cameras to be started.
-    due: BTreeMap<CameraId, Wish>,
+    due: BTreeMap<CameraId, DesiredCamera>,
     /// The ledgers of removed cameras that still have frames in progress.
     departed: Vec<Arc<CameraLedger>>,
     /// The summed counters of removed cameras without frames in progress.
@@ -54,24 +47,24 @@ impl Roster {
     }
 
     /// Starts a camera. Blocks while the channel to the batch thread is full.
-    pub(crate) fn start(&mut self, wish: Wish) -> io::Result<()> {
-        let Wish { settings, tenure } = wish;
+    pub(crate) fn start(&mut self, desired: DesiredCamera) -> io::Result<()> {
+        let DesiredCamera { settings, ownership } = desired;
         let Some(inlet) = &self.inlet else { return Ok(()) };
-        let ledger = CameraLedger::within(settings.id.clone(), tenure);
+        let ledger = CameraLedger::within(settings.id.clone(), ownership);
         let (stop, stopped) = stop_signal();
-        let thinning = Thinning::default();
+        let frame_skip = FrameSkip::default();
         let start = CameraStart {
             settings: settings.clone(),
             ledger: Arc::clone(&ledger),
-            thinning: thinning.clone(),
+            frame_skip: frame_skip.clone(),
             stop: stopped,
         };
-        let (queue, thread) = camera::start(start, &self.context)?;
+        let (queue, thread) = camera_thread::start(start, &self.context)?;
         inlet.send(queue).map_err(|_| io::Error::other("the batch thread has ended"))?;
         let camera = Camera {
             settings,
             ledger,
-            thinning,
+            frame_skip,
             thread,
             stop: Some(stop),
             leaving: false,
@@ -98,14 +91,16 @@ impl Roster {
 
     /// Sets the desired state. Cameras that match it keep running; the others are stopped, and [`Roster::settle`]
     /// starts their replacements once they have ended.
-    pub(crate) fn wish(&mut self, mut wishes: BTreeMap<CameraId, Wish>) {
+    pub(crate) fn set_desired(&mut self, mut desired: BTreeMap<CameraId, DesiredCamera>) {
         for (id, camera) in &mut self.cameras {
-            match wishes.remove(id) {
-                Some(wish) if camera.is_as(&wish) => camera.settings.priority = wish.settings.priority,
+            match desired.remove(id) {
+                Some(desired) if camera.matches_desired(&desired) => {
+                    camera.settings.priority = desired.settings.priority
+                }
                 next => camera.leave(next),
             }
         }
-        self.due = wishes;
+        self.due = desired;
         if self.inlet.is_none() {
             self.close();
         }
@@ -141,20 +136,22 @@ impl Roster {
             if self.inlet.as_ref().is_none_or(Sender::is_full) {
                 return;
             }
-            let Some((id, wish)) = self.due.pop_first() else { return };
-            if let Err(error) = self.start(wish.clone()) {
+            let Some((id, desired)) = self.due.pop_first() else { return };
+            if let Err(error) = self.start(desired.clone()) {
                 // This happens mostly when no more threads can be created, and may be temporary.
                 tracing::error!(camera = %id, %error, "camera could not be started, retrying");
-                self.due.insert(id, wish);
+                self.due.insert(id, desired);
                 return;
             }
         }
     }
 
-    /// Returns whether frames of `tenure` are in progress, or may still arrive.
-    pub(crate) fn is_busy_with(&self, tenure: &Arc<Tenure>) -> bool {
-        self.cameras.values().any(|camera| Arc::ptr_eq(camera.ledger.tenure(), tenure) && camera.is_busy())
-            || self.departed.iter().any(|ledger| Arc::ptr_eq(ledger.tenure(), tenure))
+    /// Returns whether frames of `ownership` are in progress, or may still arrive.
+    pub(crate) fn is_busy_with(&self, ownership: &Arc<Ownership>) -> bool {
+        self.cameras
+            .values()
+            .any(|camera| Arc::ptr_eq(camera.ledger.ownership(), ownership) && camera.is_busy())
+            || self.departed.iter().any(|ledger| Arc::ptr_eq(ledger.ownership(), ownership))
     }
 
     /// Stops every camera.

@@ -8,11 +8,11 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 use common::{
     Load, NetworkMood, Seat, Sink, assert_adds_up, by_session, pipeline, start, start_in_fleet, start_loading,
 };
-use lookout_broker::{FleetEvent, RegistryRecord};
 use lookout_schema::{
-    CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, StatusRecord, WorkerState,
+    CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, RegistryRecord, StatusRecord,
+    WorkerState,
 };
-use lookout_stage::{BootTime, Lease, Tenure};
+use lookout_stage::{BootTime, FleetEvent, Lease, Ownership};
 use lookout_worker::{DeviceLost, NetworkFailed, StopRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -265,9 +265,9 @@ fn registered(id: &str, mood: &str) -> (String, RegistryRecord) {
 fn gained(epoch: u64, cameras: &[(&str, &str)]) -> (FleetEvent, Arc<Lease>) {
     let lease = Arc::new(Lease::default());
     lease.renew(BootTime::now() + Duration::from_secs(60));
-    let tenure = Tenure::leased(Epoch(epoch), Arc::clone(&lease));
+    let ownership = Ownership::leased(Epoch(epoch), Arc::clone(&lease));
     let records = cameras.iter().map(|(id, mood)| registered(id, mood)).collect();
-    (FleetEvent::Gained { partition: 3, tenure, records }, lease)
+    (FleetEvent::Gained { partition: 3, ownership, records }, lease)
 }
 
 fn sessions(records: &[FrameRecord], camera: &str) -> usize {
@@ -276,8 +276,8 @@ fn sessions(records: &[FrameRecord], camera: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
-    let seat = Seat::default();
-    let (running, events) = start_in_fleet("", seat.clone());
+    let membership = Seat::default();
+    let (running, events) = start_in_fleet("", membership.clone());
     events.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
     running.until(|records| ["a", "b"].iter().all(|id| sessions(records, id) == 1)).await;
     assert!(running.sink.records.lock().unwrap().iter().all(|record| record.epoch == Epoch(7)));
@@ -291,7 +291,7 @@ async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
     running.until(|_| running.has_status("c", CameraStatus::Stopped)).await;
     // All cameras stop, and then the partition is released.
     events.send(FleetEvent::Leaving { partition: 3 }).await.unwrap();
-    running.until(|_| *seat.released.lock().unwrap() == [3]).await;
+    running.until(|_| *membership.released.lock().unwrap() == [3]).await;
     running.stop.send(StopRequest).await.unwrap();
     let summary = running.summary.await.unwrap().unwrap();
     assert!(summary.cameras.is_empty() && summary.fleet.is_none(), "{summary:?}");
@@ -304,9 +304,9 @@ async fn nothing_is_published_after_the_lease_has_expired() {
     let lease = Arc::new(Lease::default());
     let until = BootTime::now() + Duration::from_millis(700);
     lease.renew(until);
-    let tenure = Tenure::leased(Epoch(7), lease);
+    let ownership = Ownership::leased(Epoch(7), lease);
     let records = [registered("a", "ball")].into();
-    events.send(FleetEvent::Gained { partition: 3, tenure, records }).await.unwrap();
+    events.send(FleetEvent::Gained { partition: 3, ownership, records }).await.unwrap();
     running.until(|records| records.len() > 10).await;
     running.until(|_| BootTime::now() > until + Duration::from_millis(20)).await;
     let published = running.sink.records.lock().unwrap().len();

@@ -14,7 +14,8 @@ use std::{
 };
 
 use lookout_config::KafkaSettings;
-use lookout_schema::{CameraId, RecordKind, Topics};
+use lookout_schema::{CameraId, RecordKind, Topics, shortened};
+use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds, decode_message};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -34,28 +35,15 @@ use self::{
 };
 pub use self::{
     health::ReadTrouble,
-    options::{Missing, Places, ReadFrom, ReaderOptions, Refused, TopicIds},
+    options::{Missing, ReadFrom, ReaderOptions, Refused},
 };
 use crate::{
     BrokerError,
     client::{Redactor, Use, client_config, code, is_denied, servers, with_known},
     credentials::Credentials,
     fetching::Fetching,
-    record::{ReadRecord, decode, shortened},
     recording::{Recorded, recorded},
 };
-
-/// A record with its partition and offset.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Placed {
-    pub kind: RecordKind,
-    pub partition: i32,
-    pub offset: i64,
-    /// Whether the partition's offsets restart with this record: the topic was deleted and recreated, or the brokers
-    /// have lost records and reuse their offsets.
-    pub anew: bool,
-    pub record: ReadRecord,
-}
 
 /// Reads topics without a consumer group. Records of one camera and kind arrive in order; the order across cameras is
 /// not defined.
@@ -72,7 +60,7 @@ pub struct RecordReader {
     assigned: BTreeMap<(RecordKind, i32), Assigned>,
     /// The end offset of each partition that is not yet read to its end; `None` if the reader does not stop at the
     /// end.
-    ends: Option<Places>,
+    ends: Option<Offsets>,
     /// If the reader stops at the end: the topics that remain, with their start offsets. The first one is being read.
     later: VecDeque<(RecordKind, TopicPartitionList)>,
     /// The task that queries the brokers for new topics and partitions.
@@ -93,8 +81,8 @@ struct Assigned {
     from: Offset,
     /// The offset of the next record, once one was read.
     next: Option<i64>,
-    /// [`Placed::anew`] of the next record.
-    anew: bool,
+    /// [`RecordWithOffset::offsets_restart`] of the next record.
+    offsets_restart: bool,
 }
 
 type Consuming = StreamConsumer<ReadContext>;
@@ -156,7 +144,7 @@ impl RecordReader {
             lost: BTreeMap::new(),
         };
         // The client logs the topic's id only when it reads the topic.
-        if let ReadFrom::Places(_, ids) = &options.from {
+        if let ReadFrom::Offsets(_, ids) = &options.from {
             for (kind, id) in ids {
                 reader.fetching().expect_topic_id(reader.topics.of(*kind), id);
             }
@@ -255,7 +243,7 @@ impl RecordReader {
     ) -> Result<i64, BrokerError> {
         let topic = self.topics.of(kind).to_owned();
         let start = from.start(kind, span, self.fetching().topic_id(&topic).as_deref());
-        if start.anew {
+        if start.offsets_restart {
             tracing::warn!(
                 topic,
                 partition = span.partition,
@@ -263,7 +251,7 @@ impl RecordReader {
             );
         }
         self.count_lost(kind, span.partition, start.lost);
-        self.add((kind, span.partition), Offset::Offset(start.offset), start.anew, list)?;
+        self.add((kind, span.partition), Offset::Offset(start.offset), start.offsets_restart, list)?;
         Ok(start.offset)
     }
 
@@ -271,11 +259,12 @@ impl RecordReader {
         &mut self,
         place: (RecordKind, i32),
         offset: Offset,
-        anew: bool,
+        offsets_restart: bool,
         list: &mut TopicPartitionList,
     ) -> Result<(), BrokerError> {
         let (kind, partition) = place;
-        self.assigned.insert(place, Assigned { since: Instant::now(), from: offset, next: None, anew });
+        self.assigned
+            .insert(place, Assigned { since: Instant::now(), from: offset, next: None, offsets_restart });
         if let Some(id) = self.fetching().topic_id(self.topics.of(kind)) {
             self.ids.insert(kind, id);
         }
@@ -311,23 +300,26 @@ impl RecordReader {
     /// The brokers deny access, if `refused` is [`Refused::Fail`] and nothing was read yet; or the client failed
     /// permanently. Unreachable brokers are not an error: the reader waits for them.
     pub async fn next(&mut self) -> Result<Option<ReadRecord>, BrokerError> {
-        Ok(self.next_placed().await?.map(|placed| placed.record))
+        Ok(self.next_with_offset().await?.map(|placed| placed.record))
     }
 
     /// Returns the next record with its offset; otherwise like [`Self::next`].
     ///
     /// # Errors
     /// See [`Self::next`].
-    pub async fn next_placed(&mut self) -> Result<Option<Placed>, BrokerError> {
+    pub async fn next_with_offset(&mut self) -> Result<Option<RecordWithOffset>, BrokerError> {
         self.next_as(placed).await
     }
 
-    /// Returns the next record like [`Self::next_placed`], and its original message.
+    /// Returns the next record like [`Self::next_with_offset`], and its original message.
     ///
     /// # Errors
     /// See [`Self::next`].
-    pub async fn next_recorded(&mut self) -> Result<Option<(Placed, Recorded)>, BrokerError> {
-        self.next_as(|message, kind, anew| (placed(message, kind, anew), recorded(message, kind))).await
+    pub async fn next_recorded(&mut self) -> Result<Option<(RecordWithOffset, Recorded)>, BrokerError> {
+        self.next_as(|message, kind, offsets_restart| {
+            (placed(message, kind, offsets_restart), recorded(message, kind))
+        })
+        .await
     }
 
     /// Returns the number of partitions that are read, by record kind.
@@ -379,16 +371,18 @@ impl RecordReader {
             if self.ends.is_none() && self.fetching().is_recreated(message.topic()) {
                 continue;
             }
-            let Some(anew) = self.take_place(kind, message.partition(), message.offset()) else { continue };
+            let Some(offsets_restart) = self.take_place(kind, message.partition(), message.offset()) else {
+                continue;
+            };
             let others = |camera: &CameraId| message.key() != Some(camera.as_str().as_bytes());
             if self.options.camera.as_ref().is_some_and(others) {
                 continue;
             }
-            return Ok(Some(take(&message, kind, anew)));
+            return Ok(Some(take(&message, kind, offsets_restart)));
         }
     }
 
-    /// Updates the offset of a partition. Returns [`Placed::anew`] of the record, or `None` if the record is not to
+    /// Updates the offset of a partition. Returns [`RecordWithOffset::offsets_restart`] of the record, or `None` if the record is not to
     /// be returned.
     fn take_place(&mut self, kind: RecordKind, partition: i32, offset: i64) -> Option<bool> {
         let place = (kind, partition);
@@ -401,7 +395,7 @@ impl RecordReader {
         let reset = self.fetching().take_reset(self.topics.of(kind), partition);
         let assigned = self.assigned.get_mut(&place)?;
         let runs_back = assigned.next.is_some_and(|next| offset < next);
-        let anew = std::mem::take(&mut assigned.anew) || runs_back;
+        let offsets_restart = std::mem::take(&mut assigned.offsets_restart) || runs_back;
         assigned.next = Some(offset + 1);
         if runs_back {
             let topic = self.topics.of(kind);
@@ -423,7 +417,7 @@ impl RecordReader {
                 return None;
             }
         }
-        Some(anew)
+        Some(offsets_restart)
     }
 
     fn count_lost(&mut self, kind: RecordKind, partition: i32, records: u64) {
@@ -578,8 +572,8 @@ impl RecordReader {
                 self.start(kind, span, &from, start)?;
                 self.waiting.partitions.remove(&place);
             } else if !self.waiting.contains(kind, *partition) {
-                let anew = self.looked.is_recreated(kind);
-                self.add(place, Offset::Beginning, anew, start)?;
+                let offsets_restart = self.looked.is_recreated(kind);
+                self.add(place, Offset::Beginning, offsets_restart, start)?;
             }
         }
         if partitions.iter().all(|(partition, _)| self.assigned.contains_key(&(kind, *partition))) {
@@ -597,14 +591,20 @@ impl Drop for RecordReader {
     }
 }
 
-fn placed(message: &BorrowedMessage<'_>, kind: RecordKind, anew: bool) -> Placed {
+fn placed(message: &BorrowedMessage<'_>, kind: RecordKind, offsets_restart: bool) -> RecordWithOffset {
     let record = read(message, kind);
-    Placed { kind, partition: message.partition(), offset: message.offset(), anew, record }
+    RecordWithOffset {
+        kind,
+        partition: message.partition(),
+        offset: message.offset(),
+        offsets_restart,
+        record,
+    }
 }
 
 pub(crate) fn read(message: &BorrowedMessage<'_>, kind: RecordKind) -> ReadRecord {
     let key = message.key().unwrap_or_default();
-    decode(key, message.payload(), kind).unwrap_or_else(|reason| ReadRecord::Unreadable {
+    decode_message(key, message.payload(), kind).unwrap_or_else(|reason| ReadRecord::Unreadable {
         topic: message.topic().to_owned(),
         partition: message.partition(),
         offset: message.offset(),

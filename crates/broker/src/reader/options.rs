@@ -1,8 +1,9 @@
 //! Options of a reader: what is read, and from which offset.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use lookout_schema::{CameraId, RecordKind};
+use lookout_wire::{Offsets, TopicIds};
 
 use super::spans::Span;
 
@@ -18,14 +19,8 @@ pub enum ReadFrom {
     Now,
     /// At the stored offset of each partition. At the oldest record if a partition has no stored offset, if the
     /// records there are gone, or if the topic no longer has the stored id.
-    Places(Places, TopicIds),
+    Offsets(Offsets, TopicIds),
 }
-
-/// The offset of the next record to read, by kind and partition.
-pub type Places = BTreeMap<(RecordKind, i32), i64>;
-
-/// The topic ids of the brokers. A topic that is recreated under its old name gets a new id.
-pub type TopicIds = BTreeMap<RecordKind, String>;
 
 /// Options of a [`RecordReader`](crate::RecordReader).
 #[derive(Debug, Clone)]
@@ -79,7 +74,7 @@ impl Default for ReaderOptions {
 pub(super) struct Start {
     pub(super) offset: i64,
     /// Whether the stored offset belongs to records that no longer exist, or to another topic.
-    pub(super) anew: bool,
+    pub(super) offsets_restart: bool,
     /// The number of records that were deleted before they were read.
     pub(super) lost: u64,
 }
@@ -88,28 +83,32 @@ impl ReadFrom {
     pub(super) fn ago(&self) -> Option<Duration> {
         match self {
             Self::Ago(ago) => Some(*ago),
-            Self::Beginning | Self::Now | Self::Places(..) => None,
+            Self::Beginning | Self::Now | Self::Offsets(..) => None,
         }
     }
 
     /// Returns where reading starts in the partition `span`, whose topic has the id `id`.
     pub(super) fn start(&self, kind: RecordKind, span: &Span, id: Option<&str>) -> Start {
-        let at = |offset| Start { offset, anew: false, lost: 0 };
+        let at = |offset| Start { offset, offsets_restart: false, lost: 0 };
         match self {
             // The content of the registry follows only from all of its records.
             _ if kind == RecordKind::Camera => at(span.low),
             Self::Beginning => at(span.low),
             Self::Ago(_) => at(span.since.unwrap_or(span.high)),
             Self::Now => at(span.high),
-            Self::Places(places, ids) => {
-                let Some(place) = places.get(&(kind, span.partition)).copied() else { return at(span.low) };
+            Self::Offsets(offsets, ids) => {
+                let Some(offset) = offsets.get(&(kind, span.partition)).copied() else { return at(span.low) };
                 let is_other = ids.get(&kind).zip(id).is_some_and(|(before, now)| before != now);
-                if is_other || place > span.high {
-                    Start { offset: span.low, anew: true, lost: 0 }
-                } else if place < span.low {
-                    Start { offset: span.low, anew: false, lost: (span.low - place).unsigned_abs() }
+                if is_other || offset > span.high {
+                    Start { offset: span.low, offsets_restart: true, lost: 0 }
+                } else if offset < span.low {
+                    Start {
+                        offset: span.low,
+                        offsets_restart: false,
+                        lost: (span.low - offset).unsigned_abs(),
+                    }
                 } else {
-                    at(place)
+                    at(offset)
                 }
             }
         }
@@ -124,9 +123,9 @@ mod tests {
     fn a_stored_offset_is_used_only_in_its_own_topic_and_range() {
         let kind = RecordKind::Frame;
         let ids = TopicIds::from([(kind, "one".into())]);
-        let from = ReadFrom::Places([((kind, 3), 50)].into(), ids);
+        let from = ReadFrom::Offsets([((kind, 3), 50)].into(), ids);
         let start = |low, high, id| from.start(kind, &Span { partition: 3, low, high, since: None }, id);
-        let at = |offset, anew, lost| Start { offset, anew, lost };
+        let at = |offset, offsets_restart, lost| Start { offset, offsets_restart, lost };
         assert_eq!(start(0, 60, Some("one")), at(50, false, 0));
         // A broker without topic ids.
         assert_eq!(start(0, 60, None), at(50, false, 0));

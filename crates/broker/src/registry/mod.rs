@@ -1,7 +1,5 @@
 //! Reading and editing of the camera registry.
 
-mod entry;
-
 use std::{
     collections::BTreeMap,
     fmt, thread,
@@ -9,7 +7,8 @@ use std::{
 };
 
 use lookout_config::KafkaSettings;
-use lookout_schema::{CameraId, CameraSpec};
+use lookout_schema::{CameraId, CameraSpec, RegistryRecord};
+use lookout_wire::decode_registry_record;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -18,8 +17,6 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tokio::time::timeout;
-
-pub use entry::RegistryRecord;
 
 use crate::{
     BrokerError,
@@ -131,7 +128,7 @@ impl Registry {
                 Some(Ok(message)) => {
                     quiet_since = Instant::now();
                     let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                    view.take(key.clone(), RegistryRecord::read(&key, message.payload()));
+                    view.take(key.clone(), decode_registry_record(&key, message.payload()));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => partitions -= 1,
                 Some(Err(error)) if code(&error) == RDKafkaErrorCode::TopicAuthorizationFailed => {

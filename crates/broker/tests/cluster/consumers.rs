@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use lookout_broker::{
-    Embedded, KafkaSink, Missing, Placed, Places, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
-    RecordWriter, TopicIds, Written,
+    Embedded, KafkaSink, Missing, Offsets, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
+    RecordWithOffset, RecordWriter, TopicIds, Written,
 };
 use lookout_schema::{AlertEvidence, AlertLevel, AlertRecord, AlertState, RecordKind, Timestamp};
 
@@ -42,8 +42,8 @@ fn everything(from: ReadFrom, until_end: bool) -> ReaderOptions {
     ReaderOptions { from, kinds, until_end, missing: Missing::Follow, ..ReaderOptions::default() }
 }
 
-async fn next(reader: &mut RecordReader) -> Placed {
-    tokio::time::timeout(PATIENCE, reader.next_placed()).await.unwrap().unwrap().unwrap()
+async fn next(reader: &mut RecordReader) -> RecordWithOffset {
+    tokio::time::timeout(PATIENCE, reader.next_with_offset()).await.unwrap().unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -55,10 +55,10 @@ async fn a_consumer_resumes_at_its_stored_offsets() {
         source.publish(&sink);
     }
     drain(&sink).await;
-    let mut places = Places::new();
+    let mut places = Offsets::new();
     let mut seen = Vec::new();
     for stops in [4, 3, 3] {
-        let options = everything(ReadFrom::Places(places.clone(), TopicIds::new()), false);
+        let options = everything(ReadFrom::Offsets(places.clone(), TopicIds::new()), false);
         let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
         for _ in 0..stops {
             let placed = next(&mut reader).await;
@@ -70,7 +70,7 @@ async fn a_consumer_resumes_at_its_stored_offsets() {
     assert_eq!(seen, (0..10).collect::<Vec<_>>());
     // Offsets that are out of range, as after a topic was recreated, are not used.
     places.values_mut().for_each(|offset| *offset = 1_000_000);
-    let options = everything(ReadFrom::Places(places, TopicIds::new()), false);
+    let options = everything(ReadFrom::Offsets(places, TopicIds::new()), false);
     let mut reader = RecordReader::open(cluster.settings(), &options).await.unwrap();
     assert_eq!(next(&mut reader).await.offset, 0);
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lookout_broker::{Embedded, GroupReader, Heard, KafkaSink, ReadRecord};
+use lookout_broker::{Embedded, GroupEvent, GroupReader, KafkaSink, ReadRecord};
 use lookout_config::KafkaSettings;
 
 use crate::{
@@ -24,7 +24,7 @@ async fn read_by(
         for (member, seen) in members.iter_mut().zip(&mut seen) {
             let event = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
             if let Ok(event) = event
-                && let Heard::Record(placed) = event.unwrap()
+                && let GroupEvent::Record(placed) = event.unwrap()
                 && let ReadRecord::Frame(frame) = placed.record
             {
                 seen.entry(frame.camera.to_string()).or_default().push(frame.seq);

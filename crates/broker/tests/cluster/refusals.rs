@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use lookout_broker::{
-    BrokerError, GroupReader, Heard, KafkaSink, Missing, Placed, ReadFrom, ReadRecord, ReaderOptions,
-    RecordReader, Refused,
+    BrokerError, GroupEvent, GroupReader, KafkaSink, Missing, ReadFrom, ReadRecord, ReaderOptions,
+    RecordReader, RecordWithOffset, Refused,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
@@ -54,7 +54,8 @@ async fn passes(settings: &KafkaSettings, source: &mut Source, reader: &mut Reco
     let last = source.counts().published - 1;
     let mut read = 0;
     loop {
-        let placed = tokio::time::timeout(PATIENCE, reader.next_placed()).await.unwrap().unwrap().unwrap();
+        let placed =
+            tokio::time::timeout(PATIENCE, reader.next_with_offset()).await.unwrap().unwrap().unwrap();
         read += 1;
         if matches!(&placed.record, ReadRecord::Frame(frame) if frame.seq == last) {
             return read;
@@ -66,7 +67,7 @@ async fn passes(settings: &KafkaSettings, source: &mut Source, reader: &mut Reco
 async fn until_troubled(what: &str, reader: &mut RecordReader, mut done: impl FnMut(&[String]) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let next = tokio::time::timeout(Duration::from_millis(50), reader.next_placed()).await;
+        let next = tokio::time::timeout(Duration::from_millis(50), reader.next_with_offset()).await;
         assert!(!matches!(&next, Ok(Err(_))), "{next:?}");
         let troubles: Vec<_> =
             reader.troubles(Instant::now()).into_iter().map(|trouble| trouble.reason).collect();
@@ -176,7 +177,7 @@ async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupRea
     let deadline = Instant::now() + PATIENCE;
     loop {
         source.publish(sink);
-        if let Some(Placed { record: ReadRecord::Frame(_), .. }) = received(member).await {
+        if let Some(RecordWithOffset { record: ReadRecord::Frame(_), .. }) = received(member).await {
             return;
         }
         assert!(Instant::now() < deadline, "timed out, no record was read");
@@ -199,10 +200,10 @@ async fn until_member_troubled(
     }
 }
 
-async fn received(member: &mut GroupReader) -> Option<Placed> {
+async fn received(member: &mut GroupReader) -> Option<RecordWithOffset> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
-        Ok(Ok(Heard::Record(placed))) => Some(placed),
-        Ok(Ok(Heard::Lost(_))) | Err(_) => None,
+        Ok(Ok(GroupEvent::Record(placed))) => Some(placed),
+        Ok(Ok(GroupEvent::Lost(_))) | Err(_) => None,
         Ok(Err(error)) => panic!("{error}"),
     }
 }

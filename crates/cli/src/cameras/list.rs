@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use lookout_broker::{RegistryView, shortened};
+use lookout_broker::RegistryView;
 use lookout_config::{Secrets, registry_camera};
-use lookout_schema::CameraSpec;
+use lookout_schema::{CameraSpec, shortened};
 
 pub(crate) fn print(view: &RegistryView, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -19,6 +19,7 @@ use anyhow::Context;
 use lookout_args::EvalArgs;
 use lookout_broker::Embedded;
 use lookout_config::{ARCHS, CLASSIFIERS, KafkaSettings};
+use lookout_draw::precision_recall;
 
 use self::{
     programs::{Farm, Worker, on_raw_frames},
@@ -85,7 +86,8 @@ fn told(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
 
 fn written(report: &Report, text: &str, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    report.scores.objects.write_png(&folder.join("precision.png"))?;
+    let curves = precision_recall(&report.scores.objects.curves());
+    curves.save(folder.join("precision.png")).map_err(io::Error::other)?;
     report.write_ages(&folder.join("ages.png"))?;
     let pictures =
         "\n![Precision-recall curve of each class](precision.png)\n\n![Age of the records](ages.png)\n";

@@ -1,6 +1,7 @@
 //! Choice of the batch size: the highest throughput within the latency limit.
 
-use lookout_schema::{Measurement, Size};
+use lookout_measure::Measurement;
+use lookout_schema::Size;
 use serde::Serialize;
 
 use super::Assumption;
@@ -70,7 +71,7 @@ fn latency_ms(measured: &Measurement) -> f64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use lookout_schema::BatchLatencyMs;
+    use lookout_measure::BatchLatencyMs;
 
     use super::*;
 

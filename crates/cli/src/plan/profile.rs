@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use lookout_schema::{BatchLatencyMs, BenchProfile, Measurement, Size};
+use lookout_measure::{BatchLatencyMs, BenchProfile, Measurement};
+use lookout_schema::Size;
 
 use super::Assumption;
 

@@ -16,7 +16,7 @@ pub use places::MonitorPlaces;
 pub use rule::{Pattern, RuleReader, RuleSettings, RuleSubject};
 pub use webhook::WebhookSettings;
 
-use crate::{ConfigError, KafkaSettings, Secret, expand::Env, file::parse_with, reader::Section};
+use crate::{ConfigError, KafkaSettings, Secret, document::parse_with, expand::Env, reader::Section};
 
 /// A valid configuration file of `lookout monitor`.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,7 +14,7 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::Size;
 use lookout_stage::{
-    CameraLedger, Fit, FrameSource, Permits, SourceEnd, SourceOutlet, Taken, Thinning, WhenFull,
+    CameraLedger, Fit, FrameSkip, FrameSource, Permits, SourceEnd, SourceOutlet, TryRecv, WhenFull,
     camera_queue, stop_signal,
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn read_as(
         ledger: CameraLedger::new(settings.id.clone()),
         permits: NonZeroUsize::new(64).map(Permits::new),
         reports,
-        thinning: Thinning::default(),
+        frame_skip: FrameSkip::default(),
         stop,
     };
     let wanted = Wanted {
@@ -90,8 +90,8 @@ pub(crate) fn read_as(
     let camera = thread::spawn(move || source.run(&outlet));
     let (mut frames, mut size, mut times) = (0, None, Vec::new());
     loop {
-        match queue.take() {
-            Taken::Frame(frame) => {
+        match queue.try_recv() {
+            TryRecv::Frame(frame) => {
                 frames += 1;
                 size = Some(frame.header.source);
                 times.push(frame.header.captured_at);
@@ -101,9 +101,9 @@ pub(crate) fn read_as(
                 ticket.delivered();
                 each(frames);
             }
-            Taken::Ended => break,
+            TryRecv::Ended => break,
             // The queue ends with its camera, which wakes this thread first.
-            Taken::Empty => drop(wake.recv_timeout(Duration::from_secs(1))),
+            TryRecv::Empty => drop(wake.recv_timeout(Duration::from_secs(1))),
         }
     }
     drop(report_receiver);

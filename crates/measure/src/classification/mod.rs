@@ -1,7 +1,6 @@
 //! Metrics of image classifiers.
 
 mod confusion;
-mod picture;
 
 use std::fmt;
 

@@ -3,7 +3,6 @@
 
 mod curve;
 mod matching;
-mod picture;
 mod summary;
 
 use lookout_schema::BBox;

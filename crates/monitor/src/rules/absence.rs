@@ -10,7 +10,7 @@ use super::{
     condition::{Condition, Durations, Onset},
     count::CLEAR_AFTER,
     rule::{Rule, RuleSettings},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 
 /// Fewer than `min_count` objects are in `zone`, or in the image, for `hold`.
@@ -38,7 +38,7 @@ impl Rule for Absence {
         })
     }
 
-    fn frame(&self, state: &mut Condition, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&self, state: &mut Condition, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let Self { zone, labels, min_count, hold } = self;
         let durations = Durations { hold: *hold, clear_after: CLEAR_AFTER, cooldown: rule.cooldown };
         let count = scene.count(zone.as_deref(), labels);

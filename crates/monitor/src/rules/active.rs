@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{
     kinds::KINDS,
     rule::{ActiveRule, Evaluate, RuleSettings, StoredState, Subject},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 
 /// The rules of one camera or worker, by name.
@@ -43,7 +43,7 @@ impl ActiveRules {
         .collect()
     }
 
-    pub(crate) fn frame(&mut self, rules: &[RuleSettings], scene: &Scene<'_>) -> Vec<AlertRecord> {
+    pub(crate) fn frame(&mut self, rules: &[RuleSettings], scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         self.each(rules, |rule, settings| rule.frame(settings, scene))
     }
 

@@ -9,7 +9,7 @@ use super::{
     alert::{Content, raised},
     condition::{Condition, Durations, Onset},
     rule::{Rule, RuleSettings},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 
 /// For how long a condition on frames must be false before its alert clears, so that a single missed detection does
@@ -38,7 +38,7 @@ impl Rule for Count {
         Some(Self { zone, labels, threshold: section.integer("threshold", 0..=10_000)?, hold })
     }
 
-    fn frame(&self, state: &mut Condition, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&self, state: &mut Condition, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let Self { zone, labels, threshold, hold } = self;
         let durations = Durations { hold: *hold, clear_after: CLEAR_AFTER, cooldown: rule.cooldown };
         let count = scene.count(zone.as_deref(), labels);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     alert::{Content, cancelled, cleared, object, raised},
     rule::{Rule, RuleSettings, RuleState},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 
 /// An object is in `zone`, or in any zone of the camera, for `hold`.
@@ -39,7 +39,7 @@ impl Rule for Dwell {
         Some(Self { zone: section.text("zone"), labels, hold: section.seconds("for_s").unwrap_or_default() })
     }
 
-    fn frame(&self, state: &mut Dwelling, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&self, state: &mut Dwelling, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let at = scene.at();
         let mut alerts = state.clear_departed(scene);
         for (zone, visits) in scene.follower.zones() {
@@ -64,7 +64,7 @@ impl Dwell {
     fn alert(
         &self,
         rule: &RuleSettings,
-        scene: &Scene<'_>,
+        scene: &FrameInput<'_>,
         (zone, visit): (&str, &Visit),
     ) -> Option<AlertRecord> {
         let track = scene.with_label(visit.id, &self.labels)?;
@@ -85,7 +85,7 @@ impl Dwell {
 
 impl Dwelling {
     /// Clears the alerts of objects that have left the zone.
-    fn clear_departed(&mut self, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn clear_departed(&mut self, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         if self.raised.is_empty() {
             return Vec::new();
         }

@@ -11,7 +11,7 @@ use super::{
     condition::{Condition, Durations, Onset},
     count::CLEAR_AFTER,
     rule::{Rule, RuleSettings, RuleState},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 
 /// A camera's records are older than `budget` for `hold`.
@@ -44,7 +44,7 @@ impl Rule for Latency {
         Some(Self { budget: section.millis("budget_ms", 1..=3_600_000)?, hold })
     }
 
-    fn frame(&self, state: &mut SmoothedAge, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&self, state: &mut SmoothedAge, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         // The capture times of a file are its stream time, so its frames have no meaningful age.
         if scene.frame.clock == Clock::File {
             return Vec::new();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     alert::{Content, object, raised},
     rule::{Rule, RuleSettings, RuleState},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 
 /// An object crosses `line`, or any line of the camera.
@@ -40,7 +40,7 @@ impl Rule for LineCrossing {
         })
     }
 
-    fn frame(&self, state: &mut LastAlert, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&self, state: &mut LastAlert, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let mut alerts = Vec::new();
         let at = scene.at();
         for (nth, (line, crossing)) in scene.sight.crossings.iter().enumerate() {

@@ -10,18 +10,19 @@ mod camera_down;
 mod condition;
 mod count;
 mod dwell;
+mod frame_input;
 mod kinds;
 mod latency;
 mod line;
 mod rule;
-mod scene;
+
 mod worker_down;
 
 pub(crate) use self::{
     active::ActiveRules,
     alert::CONSUMER,
     rule::{CameraDown, Subject},
-    scene::Scene,
+    frame_input::FrameInput,
 };
 pub use self::{
     kinds::KINDS,

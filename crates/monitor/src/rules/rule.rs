@@ -6,7 +6,7 @@ use lookout_config::{RuleReader, RuleSubject, Section};
 use lookout_schema::{AlertRecord, CameraId, CameraStatus, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::scene::Scene;
+use super::frame_input::FrameInput;
 
 /// The settings of a monitor, with rules of all kinds.
 pub type MonitorSettings = lookout_config::MonitorSettings<Arc<dyn AnyRule>>;
@@ -28,7 +28,7 @@ pub(super) trait Rule: Debug + Send + Sync + Sized + 'static {
     fn read(section: &Section<'_, '_>) -> Option<Self>;
 
     /// Evaluates the rule for the next frame of a camera, and returns the alerts that were raised or cleared.
-    fn frame(&self, _state: &mut Self::State, _rule: &RuleSettings, _scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&self, _state: &mut Self::State, _rule: &RuleSettings, _scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         Vec::new()
     }
 
@@ -147,7 +147,7 @@ impl<R: Rule> AnyRule for R {
 pub struct ActiveRule(pub(super) Box<dyn Evaluate>);
 
 pub(super) trait Evaluate: Debug + Send + Sync {
-    fn frame(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord>;
+    fn frame(&mut self, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord>;
     fn tick(&mut self, rule: &RuleSettings, subject: Subject<'_>, now: Timestamp) -> Vec<AlertRecord>;
     fn cancel(&mut self, at: Timestamp, why: &str) -> Vec<AlertRecord>;
     fn stored(&self) -> Result<StoredState, rmp_serde::encode::Error>;
@@ -160,7 +160,7 @@ struct WithState<R: Rule> {
 }
 
 impl<R: Rule> Evaluate for WithState<R> {
-    fn frame(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn frame(&mut self, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         self.rule.frame(&mut self.state, rule, scene)
     }
 

@@ -1,12 +1,10 @@
 //! The tasks of the monitor and how they are connected.
 
-mod engine;
-mod hooks;
-mod pictures;
+mod consumer_loop;
 mod publish;
 mod reading;
-mod shared;
 mod tracks;
+mod webhooks;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -77,14 +75,14 @@ impl Monitor {
         let (tracks, track_inbox) = tracks::channel();
 
         let mut tasks = JoinSet::new();
-        let engine = Engine {
+        let consumer_loop = ConsumerLoop {
             settings: Arc::clone(&settings),
             shared: Arc::clone(&shared),
             state,
             asks,
             tracks: settings.tracking.publish.then_some(tracks),
         };
-        tasks.spawn(engine.run(ready, stopped.clone()));
+        tasks.spawn(consumer_loop.run(ready, stopped.clone()));
         tasks.spawn(tracks::write(track_inbox, Arc::clone(&writer)));
         tasks.spawn(publish::run(Arc::clone(&shared), Arc::clone(&writer), is_ready, stopped.clone()));
         for hook in hooks {
@@ -133,9 +131,4 @@ async fn retain(
             return Ok(());
         }
     }
-}
-
-/// Returns once the flag is set or its sender is dropped.
-pub(crate) async fn is_set(flag: &mut watch::Receiver<bool>) {
-    let _ = flag.wait_for(|set| *set).await;
 }

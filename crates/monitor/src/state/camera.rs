@@ -11,25 +11,26 @@ use lookout_track::{Follower, TimeDoubt, TrackerSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    applied_offsets::AppliedOffsets,
     bucket::{Bucket, counts, minute},
     heard::Heard,
     ignored::IgnoreCause,
     pulse::Pulse,
-    told::Told,
+    outbound::Outbound,
 };
-use crate::rules::{ActiveRules, CONSUMER, CameraDown, RuleSettings, Scene, Subject};
+use crate::rules::{ActiveRules, CONSUMER, CameraDown, RuleSettings, FrameInput, Subject};
 
 /// The state of one camera. All fields except the skipped ones are stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
-    pub(crate) heard: Heard,
+    pub(crate) heard: AppliedOffsets,
     #[serde(with = "kept")]
     pub(crate) follower: Follower,
     pub(crate) status: Option<CameraStatusRecord>,
     /// Since when its status says that it gives no frames: by the local clock, and by the record's clock.
     down: Option<(Timestamp, Timestamp)>,
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: Liveness,
     pub(crate) last_frame: Option<LastFrame>,
     pub(crate) bucket: Bucket,
     /// The numbers of crossings from left to right and from right to left, by line.
@@ -100,11 +101,11 @@ impl Camera {
     pub(crate) fn new(id: CameraId, ways: &Ways, places: CameraPlaces) -> Self {
         let mut camera = Self {
             id,
-            heard: Heard::default(),
+            heard: AppliedOffsets::default(),
             follower: Follower::new(CONSUMER, ways.tracker),
             status: None,
             down: None,
-            pulse: Pulse::default(),
+            pulse: Liveness::default(),
             last_frame: None,
             bucket: Bucket::default(),
             line_totals: BTreeMap::new(),
@@ -169,10 +170,10 @@ impl Camera {
         frame: &FrameRecord,
         ways: &Ways,
         now: Timestamp,
-        told: &mut Told,
+        outbound: &mut Outbound,
     ) -> Result<(), IgnoreCause> {
         if std::mem::take(&mut self.live.frames_anew) && frame.epoch < self.follower.epoch() {
-            told.tracks.append(&mut self.follower.finish());
+            outbound.tracks.append(&mut self.follower.finish());
             self.follower = Follower::new(CONSUMER, ways.tracker);
             self.follower.set_places(&self.places.zones, &self.places.lines);
         }
@@ -187,7 +188,7 @@ impl Camera {
             match not_believed {
                 None => tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again"),
                 Some(not_believed) => {
-                    told.doubts.push(not_believed);
+                    outbound.doubts.push(not_believed);
                     tracing::warn!(
                         %camera,
                         not_believed,
@@ -202,7 +203,7 @@ impl Camera {
         self.live.counts = counts(frame, ways.tracker.track_high_thresh);
         let minute = minute(frame);
         if minute > self.bucket.minute {
-            self.close_bucket(minute, told);
+            self.close_bucket(minute, outbound);
         }
         self.bucket.add(frame, &self.live.counts);
         for (line, crossing) in &sight.crossings {
@@ -212,11 +213,11 @@ impl Camera {
                 LineDirection::RightToLeft => totals[1] += 1,
             }
         }
-        told.tracks.append(&mut sight.records);
-        let scene = Scene::new(frame, &sight, &self.follower);
+        outbound.tracks.append(&mut sight.records);
+        let scene = FrameInput::new(frame, &sight, &self.follower);
         let mut alerts = self.rules.frame(&ways.rules, &scene);
         self.live.due |= !alerts.is_empty();
-        told.alerts.append(&mut alerts);
+        outbound.alerts.append(&mut alerts);
         self.pulse.hear(frame.published_at, now);
         self.last_frame = Some(LastFrame {
             captured_at: frame.captured_at,
@@ -251,11 +252,11 @@ impl Camera {
         true
     }
 
-    pub(crate) fn close_bucket(&mut self, minute: i64, told: &mut Told) {
+    pub(crate) fn close_bucket(&mut self, minute: i64, outbound: &mut Outbound) {
         let closed = std::mem::replace(&mut self.bucket, Bucket::new(minute));
         if closed.frames > 0 {
             self.live.due = true;
-            told.buckets.push((self.id.clone(), closed));
+            outbound.buckets.push((self.id.clone(), closed));
         }
     }
 
@@ -280,19 +281,19 @@ impl Camera {
     }
 
     /// Evaluates the rules that depend on the time.
-    pub(crate) fn tick(&mut self, ways: &Ways, now: Timestamp, told: &mut Told) {
+    pub(crate) fn tick(&mut self, ways: &Ways, now: Timestamp, outbound: &mut Outbound) {
         let down = self.down(now);
         let subject = Subject::Camera { id: &self.id, down: down.as_ref() };
         let mut alerts = self.rules.tick(&ways.rules, subject, now);
         self.live.dirty |= !alerts.is_empty();
         self.live.due |= !alerts.is_empty();
-        told.alerts.append(&mut alerts);
+        outbound.alerts.append(&mut alerts);
     }
 
     /// Cancels the open alerts and ends the tracks of a camera that is removed from the state.
-    pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
-        told.alerts.append(&mut self.rules.cancel(now, "the camera was removed"));
-        told.tracks.append(&mut self.follower.finish());
+    pub(crate) fn give_up(&mut self, now: Timestamp, outbound: &mut Outbound) {
+        outbound.alerts.append(&mut self.rules.cancel(now, "the camera was removed"));
+        outbound.tracks.append(&mut self.follower.finish());
     }
 }
 

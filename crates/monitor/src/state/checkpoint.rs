@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lookout_broker::{Places, TopicIds};
 use lookout_schema::{AlertRecord, CameraId, Timestamp, WorkerId};
+use lookout_wire::{Offsets, TopicIds};
 
 use super::{Bucket, Camera, State, Worker};
 
@@ -11,7 +11,7 @@ use super::{Bucket, Camera, State, Worker};
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
     /// The offsets to resume from; `None` for a partial commit, where each camera stores its own offsets.
-    pub(crate) places: Option<(Places, TopicIds)>,
+    pub(crate) places: Option<(Offsets, TopicIds)>,
     pub(crate) cameras: Vec<(CameraId, Vec<u8>)>,
     pub(crate) workers: Vec<(WorkerId, Vec<u8>)>,
     pub(crate) gone: Vec<CameraId>,
@@ -26,7 +26,7 @@ pub(crate) struct Checkpoint {
 /// The restored content of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    pub(crate) places: Places,
+    pub(crate) places: Offsets,
     /// The ids of the topics to which the offsets belong.
     pub(crate) topic_ids: TopicIds,
     pub(crate) cameras: Vec<(String, Vec<u8>)>,
@@ -36,8 +36,8 @@ pub(crate) struct Kept {
 impl State {
     /// Returns whether there are results that must be committed before they can be published.
     pub(crate) fn is_due(&self) -> bool {
-        let told = &self.told;
-        !(told.alerts.is_empty() && told.read.is_empty() && told.buckets.is_empty())
+        let outbound = &self.outbound;
+        !(outbound.alerts.is_empty() && outbound.read.is_empty() && outbound.buckets.is_empty())
     }
 
     /// Returns what to commit now: all changes if `all`, otherwise only the state on which alerts and history
@@ -58,12 +58,12 @@ impl State {
                 checkpoint.workers.extend(encoded(id.as_str(), worker).map(|bytes| (id.clone(), bytes)));
             }
         }
-        let told = &mut self.told;
-        checkpoint.gone = std::mem::take(&mut told.gone);
-        checkpoint.gone_workers = std::mem::take(&mut told.gone_workers);
-        checkpoint.buckets = std::mem::take(&mut told.buckets);
-        checkpoint.alerts = std::mem::take(&mut told.alerts);
-        checkpoint.read = std::mem::take(&mut told.read);
+        let outbound = &mut self.outbound;
+        checkpoint.gone = std::mem::take(&mut outbound.gone);
+        checkpoint.gone_workers = std::mem::take(&mut outbound.gone_workers);
+        checkpoint.buckets = std::mem::take(&mut outbound.buckets);
+        checkpoint.alerts = std::mem::take(&mut outbound.alerts);
+        checkpoint.read = std::mem::take(&mut outbound.read);
         checkpoint
     }
 
@@ -82,12 +82,12 @@ impl State {
             }
             let ended = camera.go_on(&self.ways, now);
             camera.live.due |= !ended.is_empty();
-            self.told.alerts.extend(ended);
+            self.outbound.alerts.extend(ended);
         }
         for worker in self.workers.values_mut() {
             let ended = worker.go_on(&self.ways.rules, now);
             worker.due |= !ended.is_empty();
-            self.told.alerts.extend(ended);
+            self.outbound.alerts.extend(ended);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The state of the monitor, derived from records alone. Pure: the time is an argument, and everything to be
 //! stored or published is collected for the caller.
 
+mod applied_offsets;
 mod bucket;
 mod camera;
 mod checkpoint;
 mod heard;
 mod ignored;
 mod pulse;
-mod told;
+mod outbound;
 mod worker;
 
 #[cfg(test)]
@@ -16,18 +17,20 @@ pub(crate) mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rules::MonitorSettings;
-use lookout_broker::{Placed, Places, ReadRecord, RegistryRecord, TopicIds, shortened};
+use lookout_broker::{RecordWithOffset, Offsets, ReadRecord, RegistryRecord, TopicIds, shortened};
 use lookout_schema::{
-    CameraId, CameraSpec, FrameRecord, RecordKind, SnapshotRecord, StatusRecord, Timestamp, WorkerId,
+    CameraId, CameraSpec, FrameRecord, RecordKind, RegistryRecord, SnapshotRecord, StatusRecord, Timestamp,
+    WorkerId, shortened,
 };
 use lookout_track::TrackerSettings;
+use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
 
 pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},
     camera::{Camera, CameraPlaces, Ways},
     checkpoint::{Checkpoint, Kept},
     ignored::IgnoreCause,
-    told::Told,
+    outbound::Outbound,
     worker::Worker,
 };
 
@@ -44,12 +47,12 @@ pub(crate) struct State {
     /// The cameras whose every frame is followed by a client.
     pub(crate) watched: BTreeSet<CameraId>,
     /// The next offset of each partition.
-    places: Places,
+    places: Offsets,
     topic_ids: TopicIds,
     /// The offsets from which the store resumes. A partition whose first record has a lower offset was
     /// recreated.
-    begun: Places,
-    pub(crate) told: Told,
+    begun: Offsets,
+    pub(crate) outbound: Outbound,
     pub(crate) counts: Counts,
 }
 
@@ -110,20 +113,20 @@ impl State {
             workers: BTreeMap::new(),
             registry: BTreeMap::new(),
             watched: BTreeSet::new(),
-            places: Places::new(),
+            places: Offsets::new(),
             topic_ids: TopicIds::new(),
-            begun: Places::new(),
-            told: Told::default(),
+            begun: Offsets::new(),
+            outbound: Outbound::default(),
             counts: Counts::default(),
         }
     }
 
     /// Applies the next record.
-    pub(crate) fn apply(&mut self, placed: Placed, now: Timestamp) {
+    pub(crate) fn apply(&mut self, placed: RecordWithOffset, now: Timestamp) {
         let partition = (placed.kind, placed.partition);
         *self.counts.read.entry(placed.kind).or_default() += 1;
         let begins_before = self.begun.remove(&partition).is_some_and(|place| placed.offset < place);
-        if placed.anew || begins_before {
+        if placed.offsets_restart || begins_before {
             self.start_over(placed.kind, placed.partition);
         }
         self.places.insert(partition, placed.offset + 1);
@@ -132,7 +135,7 @@ impl State {
         }
     }
 
-    fn take(&mut self, mut placed: Placed, now: Timestamp) -> Result<(), IgnoreCause> {
+    fn take(&mut self, mut placed: RecordWithOffset, now: Timestamp) -> Result<(), IgnoreCause> {
         let nothing = ReadRecord::Camera { key: String::new(), record: RegistryRecord::Removed };
         match std::mem::replace(&mut placed.record, nothing) {
             ReadRecord::Frame(frame) => self.take_frame(&placed, &frame, now),
@@ -140,7 +143,7 @@ impl State {
             ReadRecord::Snapshot(picture) => self.take_picture(*picture, now),
             ReadRecord::Alert(alert) => {
                 not_ahead(alert.at, now)?;
-                self.told.read.push(*alert);
+                self.outbound.read.push(*alert);
                 Ok(())
             }
             ReadRecord::Camera { key, record } => {
@@ -164,7 +167,7 @@ impl State {
 
     fn take_frame(
         &mut self,
-        placed: &Placed,
+        placed: &RecordWithOffset,
         frame: &FrameRecord,
         now: Timestamp,
     ) -> Result<(), IgnoreCause> {
@@ -179,19 +182,19 @@ impl State {
             return Err(IgnoreCause::Replayed);
         }
         camera.live.dirty = true;
-        camera.hear_frame(frame, &self.ways, now, &mut self.told)?;
-        for field in self.told.doubts.drain(..) {
+        camera.hear_frame(frame, &self.ways, now, &mut self.outbound)?;
+        for field in self.outbound.doubts.drain(..) {
             *self.counts.doubts.entry(field).or_default() += 1;
         }
         if self.watched.contains(&frame.camera) {
-            self.told.looks.insert(frame.camera.clone(), frame.seq);
+            self.outbound.looks.insert(frame.camera.clone(), frame.seq);
         }
         Ok(())
     }
 
     fn take_status(
         &mut self,
-        placed: &Placed,
+        placed: &RecordWithOffset,
         status: StatusRecord,
         now: Timestamp,
     ) -> Result<(), IgnoreCause> {
@@ -235,7 +238,7 @@ impl State {
             return Err(IgnoreCause::StaleEpoch);
         }
         camera.live.fresh = true;
-        self.told.pictures.push(picture);
+        self.outbound.pictures.push(picture);
         Ok(())
     }
 
@@ -274,33 +277,33 @@ impl State {
             minute - 1
         };
         for camera in self.cameras.values_mut() {
-            camera.tick(&self.ways, now, &mut self.told);
+            camera.tick(&self.ways, now, &mut self.outbound);
             if camera.bucket.frames > 0 && camera.bucket.minute < over {
-                camera.close_bucket(over, &mut self.told);
+                camera.close_bucket(over, &mut self.outbound);
             }
         }
         for worker in self.workers.values_mut() {
-            worker.tick(&self.ways.rules, now, &mut self.told);
+            worker.tick(&self.ways.rules, now, &mut self.outbound);
         }
         self.forget(now);
     }
 
     fn forget(&mut self, now: Timestamp) {
         let long_ago = |at: Timestamp, ms: i64| at.as_unix_us() > 0 && now.ms_since(at) > ms;
-        let told = &mut self.told;
+        let outbound = &mut self.outbound;
         for (id, mut camera) in self.cameras.extract_if(.., |_, camera| {
             let patience = if camera.live.removed { FORGET_REMOVED_MS } else { FORGET_MS };
             camera.live.spec.is_none() && long_ago(camera.pulse.heard_at, patience)
         }) {
-            camera.close_bucket(minute_of(now), told);
-            camera.give_up(now, told);
-            told.gone.push(id);
+            camera.close_bucket(minute_of(now), outbound);
+            camera.give_up(now, outbound);
+            outbound.gone.push(id);
         }
         for (id, mut worker) in
             self.workers.extract_if(.., |_, worker| long_ago(worker.pulse.heard_at, FORGET_MS))
         {
-            worker.give_up(now, told);
-            told.gone_workers.push(id);
+            worker.give_up(now, outbound);
+            outbound.gone_workers.push(id);
         }
     }
 
@@ -345,7 +348,7 @@ impl State {
     }
 
     /// Returns the offsets to resume from, and the ids of their topics.
-    pub(crate) fn places(&self) -> (Places, TopicIds) {
+    pub(crate) fn places(&self) -> (Offsets, TopicIds) {
         (self.places.clone(), self.topic_ids.clone())
     }
 

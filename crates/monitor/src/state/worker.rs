@@ -4,12 +4,12 @@ use lookout_config::RuleSubject;
 use lookout_schema::{AlertRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
 use serde::{Deserialize, Serialize};
 
-use super::{heard::Heard, pulse::Pulse, told::Told};
+use super::{heard::Heard, pulse::Pulse, outbound::Outbound};
 use crate::rules::{ActiveRules, RuleSettings, Subject};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Worker {
-    pub(crate) heard: Heard,
+    pub(crate) heard: AppliedOffsets,
     pub(crate) status: WorkerStatusRecord,
     pub(crate) pulse: Pulse,
     rules: ActiveRules,
@@ -23,7 +23,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(status: WorkerStatusRecord, rules: &[RuleSettings]) -> Self {
         let mut worker = Self {
-            heard: Heard::default(),
+            heard: AppliedOffsets::default(),
             status,
             pulse: Pulse::default(),
             rules: ActiveRules::default(),
@@ -56,16 +56,16 @@ impl Worker {
     }
 
     /// Evaluates the rules that depend on the time.
-    pub(crate) fn tick(&mut self, rules: &[RuleSettings], now: Timestamp, told: &mut Told) {
+    pub(crate) fn tick(&mut self, rules: &[RuleSettings], now: Timestamp, outbound: &mut Outbound) {
         let silent = self.is_silent(now).then_some((self.pulse.heard_at, self.pulse.said_at));
         let subject = Subject::Worker { id: &self.status.worker, silent };
         let mut alerts = self.rules.tick(rules, subject, now);
         self.dirty |= !alerts.is_empty();
         self.due |= !alerts.is_empty();
-        told.alerts.append(&mut alerts);
+        outbound.alerts.append(&mut alerts);
     }
 
-    pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
-        told.alerts.append(&mut self.rules.cancel(now, "the worker was removed"));
+    pub(crate) fn give_up(&mut self, now: Timestamp, outbound: &mut Outbound) {
+        outbound.alerts.append(&mut self.rules.cancel(now, "the worker was removed"));
     }
 }

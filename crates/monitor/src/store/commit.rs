@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lookout_broker::{Places, TopicIds};
 use lookout_config::WebhookSettings;
 use lookout_schema::{AlertRecord, RecordKind, Timestamp};
+use lookout_wire::{Offsets, TopicIds};
 use rusqlite::{Transaction, params};
 
 use super::{Store, alerts::put, outbox};
@@ -109,7 +109,7 @@ fn write(
     Ok(new)
 }
 
-fn write_places(transaction: &Transaction<'_>, places: &Places) -> Result<(), StoreError> {
+fn write_places(transaction: &Transaction<'_>, places: &Offsets) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM places", [])?;
     let mut place =
         transaction.prepare_cached("INSERT OR REPLACE INTO places (kind, part, next) VALUES (?1, ?2, ?3)")?;
@@ -130,9 +130,4 @@ fn write_topic_ids(transaction: &Transaction<'_>, ids: &TopicIds) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Returns the microseconds since 1970, as stored in the tables.
-pub(super) fn us(at: Timestamp) -> i64 {
-    at.as_unix_us()
 }

@@ -13,16 +13,9 @@ use self::{ids::Ids, light::Light, solid::Polygon};
 use crate::{
     Actor, FrameTruth, ObjectTruth, Scene, View, Weather,
     camera::NEAR,
-    chance::Chance,
+    random::Random,
     truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
 };
-
-/// An image: RGB, 8 bits per channel, row by row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    pub size: Size,
-    pub rgb: Vec<u8>,
-}
 
 /// Renders the frames of one camera of a scene.
 #[derive(Debug)]
@@ -31,7 +24,7 @@ pub struct Renderer {
     camera: usize,
     weather: Weather,
     canvas: Canvas,
-    chance: Chance,
+    chance: Random,
 }
 
 /// The render target: colors, and the actor that each pixel shows.

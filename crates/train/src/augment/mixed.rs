@@ -1,7 +1,6 @@
 //! Augmentations that combine several images: mosaic and mixup.
 
-use lookout_schema::Size;
-use lookout_stage::Rect;
+use lookout_schema::{Rect, Size};
 
 use super::{
     random::{Random, beta, between},

@@ -1,8 +1,8 @@
 //! Random scaling and cropping, and the resize to the network's input.
 
 use lookout_model::Picture as ModelPicture;
-use lookout_schema::{BBox, Size};
-use lookout_stage::{Fit, Rect};
+use lookout_schema::{BBox, Rect, Size};
+use lookout_stage::Fit;
 use rand::RngExt;
 
 use super::{

@@ -1,8 +1,7 @@
 //! Copies a part of an image into another image. All changes of position and size use it, for pixels and boxes.
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
-use lookout_schema::{BBox, Size};
-use lookout_stage::Rect;
+use lookout_schema::{BBox, Rect, Size};
 
 use crate::sample::{Picture, Sample, Target};
 use lookout_measure::ObjectTarget;

@@ -1,4 +1,0 @@
-//! The integration tests of `lookout-batch`, in one binary that is linked once.
-
-mod batcher;
-mod overload;
