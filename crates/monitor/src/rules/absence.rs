@@ -9,8 +9,8 @@ use super::{
     alert::{Content, raised},
     condition::{Condition, Durations, Onset},
     count::CLEAR_AFTER,
-    rule::{Rule, RuleSettings},
     frame_input::FrameInput,
+    rule::{Rule, RuleSettings},
 };
 
 /// Fewer than `min_count` objects are in `zone`, or in the image, for `hold`.

@@ -7,9 +7,9 @@ use lookout_schema::{AlertRecord, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
+    frame_input::FrameInput,
     kinds::KINDS,
     rule::{ActiveRule, Evaluate, RuleSettings, StoredState, Subject},
-    frame_input::FrameInput,
 };
 
 /// The rules of one camera or worker, by name.

@@ -8,8 +8,8 @@ use lookout_schema::{AlertEvidence, AlertRecord};
 use super::{
     alert::{Content, raised},
     condition::{Condition, Durations, Onset},
-    rule::{Rule, RuleSettings},
     frame_input::FrameInput,
+    rule::{Rule, RuleSettings},
 };
 
 /// For how long a condition on frames must be false before its alert clears, so that a single missed detection does

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::{Content, cancelled, cleared, object, raised},
-    rule::{Rule, RuleSettings, RuleState},
     frame_input::FrameInput,
+    rule::{Rule, RuleSettings, RuleState},
 };
 
 /// An object is in `zone`, or in any zone of the camera, for `hold`.

@@ -10,8 +10,8 @@ use super::{
     alert::{Content, raised},
     condition::{Condition, Durations, Onset},
     count::CLEAR_AFTER,
-    rule::{Rule, RuleSettings, RuleState},
     frame_input::FrameInput,
+    rule::{Rule, RuleSettings, RuleState},
 };
 
 /// A camera's records are older than `budget` for `hold`.
@@ -44,7 +44,12 @@ impl Rule for Latency {
         Some(Self { budget: section.millis("budget_ms", 1..=3_600_000)?, hold })
     }
 
-    fn frame(&self, state: &mut SmoothedAge, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
+    fn frame(
+        &self,
+        state: &mut SmoothedAge,
+        rule: &RuleSettings,
+        scene: &FrameInput<'_>,
+    ) -> Vec<AlertRecord> {
         // The capture times of a file are its stream time, so its frames have no meaningful age.
         if scene.frame.clock == Clock::File {
             return Vec::new();

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::{Content, object, raised},
-    rule::{Rule, RuleSettings, RuleState},
     frame_input::FrameInput,
+    rule::{Rule, RuleSettings, RuleState},
 };
 
 /// An object crosses `line`, or any line of the camera.

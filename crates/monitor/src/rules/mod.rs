@@ -21,8 +21,8 @@ mod worker_down;
 pub(crate) use self::{
     active::ActiveRules,
     alert::CONSUMER,
-    rule::{CameraDown, Subject},
     frame_input::FrameInput,
+    rule::{CameraDown, Subject},
 };
 pub use self::{
     kinds::KINDS,

@@ -28,7 +28,12 @@ pub(super) trait Rule: Debug + Send + Sync + Sized + 'static {
     fn read(section: &Section<'_, '_>) -> Option<Self>;
 
     /// Evaluates the rule for the next frame of a camera, and returns the alerts that were raised or cleared.
-    fn frame(&self, _state: &mut Self::State, _rule: &RuleSettings, _scene: &FrameInput<'_>) -> Vec<AlertRecord> {
+    fn frame(
+        &self,
+        _state: &mut Self::State,
+        _rule: &RuleSettings,
+        _scene: &FrameInput<'_>,
+    ) -> Vec<AlertRecord> {
         Vec::new()
     }
 

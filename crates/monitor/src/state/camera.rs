@@ -13,12 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     applied_offsets::AppliedOffsets,
     bucket::{Bucket, counts, minute},
-    heard::Heard,
     ignored::IgnoreCause,
-    pulse::Pulse,
+    liveness::Liveness,
     outbound::Outbound,
 };
-use crate::rules::{ActiveRules, CONSUMER, CameraDown, RuleSettings, FrameInput, Subject};
+use crate::rules::{ActiveRules, CONSUMER, CameraDown, FrameInput, RuleSettings, Subject};
 
 /// The state of one camera. All fields except the skipped ones are stored.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,9 +5,8 @@ mod applied_offsets;
 mod bucket;
 mod camera;
 mod checkpoint;
-mod heard;
 mod ignored;
-mod pulse;
+mod liveness;
 mod outbound;
 mod worker;
 
@@ -16,14 +15,14 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rules::MonitorSettings;
-use lookout_broker::{RecordWithOffset, Offsets, ReadRecord, RegistryRecord, TopicIds, shortened};
 use lookout_schema::{
     CameraId, CameraSpec, FrameRecord, RecordKind, RegistryRecord, SnapshotRecord, StatusRecord, Timestamp,
     WorkerId, shortened,
 };
 use lookout_track::TrackerSettings;
 use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
+
+use crate::rules::MonitorSettings;
 
 pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},

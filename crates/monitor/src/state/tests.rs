@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use lookout_broker::{RecordWithOffset, ReadRecord, RegistryRecord};
+use lookout_broker::{ReadRecord, RecordWithOffset, RegistryRecord};
 use lookout_schema::{
     AlertEvidence, AlertRecord, AlertState, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock,
     Detection, Epoch, FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, SessionId, Size,

@@ -4,14 +4,14 @@ use lookout_config::RuleSubject;
 use lookout_schema::{AlertRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
 use serde::{Deserialize, Serialize};
 
-use super::{heard::Heard, pulse::Pulse, outbound::Outbound};
+use super::{applied_offsets::AppliedOffsets, liveness::Liveness, outbound::Outbound};
 use crate::rules::{ActiveRules, RuleSettings, Subject};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Worker {
     pub(crate) heard: AppliedOffsets,
     pub(crate) status: WorkerStatusRecord,
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: Liveness,
     rules: ActiveRules,
     #[serde(skip)]
     pub(crate) dirty: bool,
@@ -25,7 +25,7 @@ impl Worker {
         let mut worker = Self {
             heard: AppliedOffsets::default(),
             status,
-            pulse: Pulse::default(),
+            pulse: Liveness::default(),
             rules: ActiveRules::default(),
             dirty: true,
             due: false,
