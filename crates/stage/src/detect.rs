@@ -5,7 +5,7 @@ use std::time::Duration;
 use lookout_schema::Size;
 use thiserror::Error;
 
-use crate::{Findings, Keep, Pixels, Placement};
+use crate::{DetectionFilter, Findings, Pixels, Placement};
 
 /// A network on its device, with preprocessing and postprocessing. It is owned by one thread.
 pub trait Detect: Send {
@@ -29,7 +29,7 @@ pub struct DetectFrame<'a> {
     pub source: Size,
     pub placement: Placement,
     /// The filter for the frame's detections.
-    pub keep: &'a Keep,
+    pub keep: &'a DetectionFilter,
 }
 
 /// The inference results of a batch.

@@ -11,7 +11,7 @@ use tiny_skia::{Color, FillRule, Paint, PathBuilder, Pixmap, Transform};
 
 use self::{ids::Ids, light::Light, solid::Polygon};
 use crate::{
-    Actor, FrameTruth, ObjectTruth, Scene, View, Weather,
+    Actor, FrameTruth, ObjectTruth, Picture, Scene, View, Weather,
     camera::NEAR,
     random::Random,
     truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
