@@ -1,6 +1,6 @@
 //! The source of one camera: connects, delivers frames and reconnects.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc};
 
 use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};

@@ -13,6 +13,7 @@ use crate::{
     cuda_memory::{self, MappedFrame},
     orientation::Orientation,
     plane_scaler::PlaneScaler,
+    preprocess_error::PreprocessError,
 };
 
 /// The preprocessor: brings decoded frames to the network's input size and converts them to RGB.

@@ -8,7 +8,6 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use lookout_config::CameraSettings;
 use lookout_schema::{CameraId, CameraStatus, LedgerCounts};
 use lookout_stage::{CameraLedger, CameraQueue, CameraReport, FrameSkip, Ownership, stop_signal};
 
@@ -95,7 +94,7 @@ impl Roster {
         for (id, camera) in &mut self.cameras {
             match desired.remove(id) {
                 Some(desired) if camera.matches_desired(&desired) => {
-                    camera.settings.priority = desired.settings.priority
+                    camera.settings.priority = desired.settings.priority;
                 }
                 next => camera.leave(next),
             }

@@ -1,12 +1,7 @@
 //! The start of a worker: the thread that loads the network, and the report of what the worker waits for.
 
 use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 

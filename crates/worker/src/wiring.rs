@@ -11,12 +11,13 @@ use lookout_stage::{CameraReport, Detect, Ownership, RecordSink, StopOnDrop, sto
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
+    camera::DesiredCamera,
     camera_thread::CameraContext,
     components::MakeSource,
     metrics::Metrics,
     recorder::{DeviceLost, Latencies, Recorder},
-    reports,
-    roster::{DesiredCamera, Roster},
+    report_channel,
+    roster::Roster,
     snapshots::Snapshots,
 };
 

@@ -16,8 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     Phase, SharedPhase,
     address::Address,
+    dialog_error::DialogError,
     login::{Challenged, Login},
-    message::{self, Inbox, Item, Malformed, Response},
+    message::{self, Inbox, Item, Response},
     refusal::Context,
     udp::Ports,
     wire::{Read, Wire},

@@ -9,7 +9,7 @@ use crate::Fault;
 
 /// Why a dialog cannot continue.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum DialogError {
     Stopped,
     /// The camera did not respond in time.
     Silent,
@@ -20,13 +20,13 @@ pub(super) enum Broken {
     Fault(Fault),
 }
 
-impl From<Fault> for Broken {
+impl From<Fault> for DialogError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl Broken {
+impl DialogError {
     /// Converts an error that occurred before there was a dialog.
     pub(super) fn into_fault(self, settings: &CameraSettings) -> Fault {
         match self {

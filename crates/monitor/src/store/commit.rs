@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lookout_config::WebhookSettings;
-use lookout_schema::{AlertRecord, RecordKind, Timestamp};
+use lookout_schema::{AlertRecord, RecordKind};
 use lookout_wire::{Offsets, TopicIds};
 use rusqlite::{Transaction, params};
 
