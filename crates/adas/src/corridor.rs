@@ -9,10 +9,10 @@
 use lookout_config::{Calibration, CorridorSettings, PathSettings};
 use lookout_schema::{BBox, Size};
 
-use crate::{drift::Measured, ground::Ground};
-
-/// The assumed standard deviation of a box's side, in pixels.
-pub(crate) const SIDE_ERROR_PX: f64 = 2.0;
+use crate::{
+    drift::{Measured, SIDE_ERROR_PX},
+    ground::Ground,
+};
 
 /// The minimum distance of a foot point below the horizon. Above it, the position is too uncertain.
 const MIN_BELOW_PX: f64 = 2.0 * SIDE_ERROR_PX;

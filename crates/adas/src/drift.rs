@@ -2,6 +2,9 @@
 
 use lookout_track::Kalman;
 
+/// The assumed standard deviation of a box's side, in pixels.
+pub(crate) const SIDE_ERROR_PX: f64 = 2.0;
+
 /// A value and its rate, estimated from measurements of the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Drift(Kalman);

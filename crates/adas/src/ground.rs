@@ -4,7 +4,7 @@
 use lookout_config::{Calibration, Lens};
 use lookout_schema::{BBox, Size};
 
-use crate::{corridor::SIDE_ERROR_PX, drift::Measured};
+use crate::drift::{Measured, SIDE_ERROR_PX};
 
 /// The maximum relative standard deviation of a distance that is reported.
 const MAX_ERROR: f64 = 0.5;

@@ -3,7 +3,7 @@
 use lookout_schema::{BBox, Size};
 use lookout_track::{Closing, ClosingEstimate};
 
-use crate::corridor::SIDE_ERROR_PX;
+use crate::drift::SIDE_ERROR_PX;
 
 /// A box closer to the image border than this may be truncated by it, in pixels.
 const BORDER_PX: f32 = 2.0;

@@ -5,20 +5,7 @@ use std::io;
 use lookout_config::KafkaSettings;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use crate::tls::Tls;
-
-/// A problem, with advice on how to solve it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerProblem {
-    pub what: String,
-    pub advice: String,
-}
-
-impl BrokerProblem {
-    pub(crate) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what: what.into(), advice: advice.into() }
-    }
-}
+use crate::{BrokerProblem, tls::Tls};
 
 /// The broker that an error of librdkafka is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod group;
 mod health;
 mod limits;
 mod outbox;
+mod problem;
 mod pump;
 mod reader;
 mod recording;
@@ -31,13 +32,13 @@ mod topic_configs;
 mod topics;
 mod writer;
 
-pub use advice::BrokerProblem;
 pub use check::{BrokerCheck, TopicCheck, check, diagnose};
 pub use embedded::Embedded;
 pub use error::BrokerError;
 pub use fleet::FleetMember;
 pub use group::{GroupReader, Heard};
 pub use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
+pub use problem::BrokerProblem;
 pub use reader::{Missing, ReadFrom, ReadTrouble, ReaderOptions, RecordReader, Refused};
 pub use recording::{
     Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,

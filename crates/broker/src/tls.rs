@@ -13,7 +13,7 @@ use openssl::{
     x509::{X509, X509NameEntryRef, X509NameRef, X509Ref, X509VerifyResult},
 };
 
-use crate::advice::BrokerProblem;
+use crate::BrokerProblem;
 
 /// How long each connection attempt, read and write may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);

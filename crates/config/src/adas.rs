@@ -9,7 +9,7 @@ use std::{
 
 use lookout_schema::CameraId;
 
-use crate::{ConfigError, KafkaSettings, expand::Env, file::parse_with, reader::Section};
+use crate::{ConfigError, KafkaSettings, document::parse_with, expand::Env, reader::Section};
 
 /// A valid file.
 #[derive(Debug, Clone, PartialEq)]

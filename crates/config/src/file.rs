@@ -8,12 +8,7 @@ use std::{
 use thiserror::Error;
 use toml::de::DeTable;
 
-use crate::{
-    AdasSettings, ConfigError, Mistake, MonitorSettings, PipelineSettings,
-    expand::Env,
-    parse, parse_monitor,
-    reader::{Reader, Section},
-};
+use crate::{AdasSettings, ConfigError, MonitorSettings, PipelineSettings, parse, parse_monitor};
 
 /// Why a file gives no settings.
 #[derive(Debug, Error)]
@@ -73,29 +68,6 @@ pub fn parse_any(
     } else {
         AnySettings::Pipeline(Box::new(parse(file, text, env)?))
     })
-}
-
-/// Reads a file's text by `read`, which takes its root and its folder.
-pub(crate) fn parse_with<T>(
-    file: &Path,
-    text: &str,
-    env: Env<'_>,
-    read: impl FnOnce(Section<'_, '_>, &Path) -> Option<T>,
-) -> Result<T, ConfigError> {
-    let fail = |mistakes| ConfigError { file: file.to_owned(), mistakes };
-    let base = file.parent().map(PathBuf::from).unwrap_or_default();
-    let document = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.bytes().take(at).filter(|b| *b == b'\n').count();
-        fail(vec![Mistake { line, key: String::new(), what: format!("invalid TOML: {}", error.message()) }])
-    })?;
-    let reader = Reader::new(text, env);
-    let settings = read(Section::root(&reader, document.get_ref()), &base);
-    let mistakes = reader.into_mistakes();
-    match settings {
-        Some(settings) if mistakes.is_empty() => Ok(settings),
-        _ => Err(fail(mistakes)),
-    }
 }
 
 fn text(file: &Path) -> Result<String, ReadError> {

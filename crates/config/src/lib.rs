@@ -8,6 +8,7 @@
 mod adas;
 mod camera;
 mod classify;
+mod document;
 mod expand;
 mod file;
 mod fleet;

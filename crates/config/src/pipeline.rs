@@ -6,7 +6,7 @@ use lookout_schema::WorkerId;
 
 use crate::{
     Brokers, CameraSettings, ClassifySettings, ConfigError, FleetSettings, KafkaSettings, ModelSettings,
-    SnapshotSettings, expand::Env, file::parse_with, reader::Section,
+    SnapshotSettings, document::parse_with, expand::Env, reader::Section,
 };
 
 /// A valid pipeline.

@@ -18,13 +18,13 @@ use lookout_stage::{
 };
 
 use crate::{
-    DeviceEvent, InferredBatch, Rebuild, RebuildError, batch_scheduler::NumberedBatch, sequencer::Sequencer,
-    time_per_frame::TimePerFrame,
+    DeviceEvent, InferredBatch, ReloadError, ReloadModel, batch_scheduler::NumberedBatch,
+    sequencer::Sequencer, time_per_frame::TimePerFrame,
 };
 
 pub(crate) struct Device {
     pub(crate) detector: Box<dyn Detect>,
-    pub(crate) rebuild: Rebuild,
+    pub(crate) reload: ReloadModel,
     pub(crate) batches: Receiver<NumberedBatch>,
     /// Number of batches that were handed over and are not finished.
     pub(crate) outstanding: Arc<AtomicUsize>,
@@ -40,9 +40,9 @@ pub(crate) struct Device {
 }
 
 /// Number of consecutive failed batches after which the network is reloaded. Some errors of a GPU persist until then.
-const FAILURES_TO_REBUILD: u32 = 3;
+const FAILURES_TO_RELOAD: u32 = 3;
 /// Initial and maximum wait between attempts to reload the network; doubled after each attempt.
-const REBUILD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+const RELOAD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A device without a batch for this long is idle and has time to prepare a batch size.
 const IDLE: Duration = Duration::from_millis(200);
@@ -121,7 +121,7 @@ impl Device {
                     let frames = batch.frames.len();
                     drop_all(batch, DropCause::Infer);
                     self.forward(number, &emit, DeviceEvent::BatchFailed { frames, reason: reason.clone() });
-                    (failures >= FAILURES_TO_REBUILD).then_some(reason)
+                    (failures >= FAILURES_TO_RELOAD).then_some(reason)
                 }
                 Err(Failure::Panicked(reason)) => {
                     drop_all(batch, DropCause::StageFailed);
@@ -238,20 +238,20 @@ impl Device {
     /// Reloads the network and retries until it succeeds. Returns false if the device is stopped before that, or lost:
     /// its batches are then dropped when it is stopped.
     fn reload_model(&mut self, emit: &impl Fn(DeviceEvent)) -> bool {
-        let (mut wait, longest) = REBUILD_WAIT;
+        let (mut wait, longest) = RELOAD_WAIT;
         loop {
-            let made = catch_unwind(AssertUnwindSafe(|| (self.rebuild)()))
-                .unwrap_or_else(|panic| Err(RebuildError::Failed(message(panic.as_ref()))));
+            let made = catch_unwind(AssertUnwindSafe(|| (self.reload)()))
+                .unwrap_or_else(|panic| Err(ReloadError::Failed(message(panic.as_ref()))));
             match made {
                 Ok(detector) => {
                     self.detector = detector;
                     self.prepared = Prepared::default();
                     return true;
                 }
-                Err(RebuildError::Failed(reason)) => {
+                Err(ReloadError::Failed(reason)) => {
                     tracing::error!(%reason, ?wait, "the network could not be reloaded, retrying");
                 }
-                Err(RebuildError::DeviceLost(reason)) => {
+                Err(ReloadError::DeviceLost(reason)) => {
                     emit(DeviceEvent::Lost { reason });
                     wait = Duration::MAX;
                 }

@@ -14,25 +14,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use lookout_stage::{CameraQueue, Detect, Stop};
 
 use crate::{
-    BatchPolicy, DeviceEvent,
+    BatchPolicy, DeviceEvent, ReloadModel,
     batch_scheduler::BatchScheduler,
     batcher::Batcher,
     device::{Device, Prepared},
     sequencer::Sequencer,
     time_per_frame::TimePerFrame,
 };
-
-/// Reloads a network after it has panicked or kept failing, or returns why it cannot be loaded.
-pub type Rebuild = Arc<dyn Fn() -> Result<Box<dyn Detect>, RebuildError> + Send + Sync>;
-
-/// Why a network could not be reloaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RebuildError {
-    /// Reloading failed and is tried again.
-    Failed(String),
-    /// This process cannot use its device any more: after some errors, a GPU refuses all further work of the process.
-    DeviceLost(String),
-}
 
 #[derive(Debug, Clone, Copy)]
 pub struct InferSettings {
@@ -79,7 +67,7 @@ impl InferThreads {
 pub fn start(
     settings: InferSettings,
     detectors: Vec<Box<dyn Detect>>,
-    rebuild: &Rebuild,
+    reload: &ReloadModel,
     inlets: Inlets,
     emit: impl Fn(DeviceEvent) + Clone + Send + 'static,
 ) -> io::Result<InferThreads> {
@@ -107,7 +95,7 @@ pub fn start(
     for (stream, detector) in detectors.into_iter().enumerate() {
         let device = Device {
             detector,
-            rebuild: Arc::clone(rebuild),
+            reload: Arc::clone(reload),
             batches: batches.clone(),
             outstanding: Arc::clone(&outstanding),
             time_per_frame: Arc::clone(&time_per_frame),

@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lookout_infer::{
-    BatchPolicy, DeviceEvent, InferSettings, InferThreads, Inlets, Rebuild, RebuildError, start,
+    BatchPolicy, DeviceEvent, InferSettings, InferThreads, Inlets, ReloadError, ReloadModel, start,
 };
 use lookout_schema::{Classification, Clock, DropCause, LedgerCounts, SessionId, Size, Timestamp};
 use lookout_stage::{
@@ -120,10 +120,10 @@ impl Bench {
             (0..streams).map(|_| Box::new(moody()) as Box<dyn Detect>).collect(),
             &(Arc::new(move || {
                 if refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
-                    return Err(RebuildError::Failed("the weights are missing".into()));
+                    return Err(ReloadError::Failed("the weights are missing".into()));
                 }
                 Ok(Box::new(moody()) as Box<dyn Detect>)
-            }) as Rebuild),
+            }) as ReloadModel),
             Inlets { cameras: inlet, wake, abandon: stop.clone() },
             move |event| drop(events_tx.send(event)),
         )

@@ -1,6 +1,6 @@
 //! The source of one camera: connects, delivers frames and reconnects.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc};
 
 use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
@@ -12,10 +12,10 @@ use crate::{
     capture::{CaptureClock, FileClock, LiveClock},
     container::{self, CutOff},
     cuda_context, file,
-    fitter::Fitter,
     nvcodec::{self, CameraDecoders, Verdict},
     pipe,
     pipeline::{self, LeftBehind},
+    preprocessor::Preprocessor,
     rtp_time::RtpTime,
     rtsp,
     session::{Session, SessionEnd, SessionOutcome},
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub struct CameraSource {
     settings: CameraSettings,
-    fitter: Fitter,
+    preprocessor: Preprocessor,
     every: NonZeroU32,
     keep: Arc<Keep>,
     snapshots: Option<Snapshots>,
@@ -56,12 +56,12 @@ impl CameraSource {
     /// Creates a source for the camera of `settings`, whose frames are as `wanted`. Does no I/O.
     pub fn new(settings: CameraSettings, wanted: Wanted) -> Self {
         let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
-        let fitter = Fitter::new(wanted.input, wanted.fit);
+        let preprocessor = Preprocessor::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
         let decoders = CameraDecoders::new(&settings, None, None);
         Self {
             settings,
-            fitter,
+            preprocessor,
             every: wanted.every,
             keep: Arc::new(keep),
             snapshots,
@@ -82,14 +82,14 @@ impl CameraSource {
     ) -> Self {
         let index = gpu.as_ref().map(|gpu| gpu.device());
         self.decoders = CameraDecoders::new(&self.settings, Some(Arc::new(on_fallback)), index);
-        self.fitter.scale_with(gpu);
+        self.preprocessor.scale_with(gpu);
         self
     }
 
     /// Makes the size of the frames follow `input`, which is read for every frame.
     #[must_use]
     pub fn following(mut self, input: InputSize) -> Self {
-        self.fitter.follow(input);
+        self.preprocessor.follow(input);
         self
     }
 
@@ -100,7 +100,7 @@ impl CameraSource {
         rtp_time: Option<Arc<RtpTime>>,
     ) -> SessionOutcome {
         tracing::debug!(camera = %self.settings.id, session = %stamper.session(), uri = %self.settings.uri, "connecting");
-        let Self { settings, fitter, every, keep, snapshots, left_behind, habits, decoders } = self;
+        let Self { settings, preprocessor, every, keep, snapshots, left_behind, habits, decoders } = self;
         let (every, snapshots) = (*every, snapshots.as_mut());
         let stamper = Arc::clone(stamper);
         let session = Session {
@@ -108,7 +108,7 @@ impl CameraSource {
             outlet,
             stamper,
             rtp_time,
-            fitter,
+            preprocessor,
             every,
             keep,
             snapshots,
@@ -223,7 +223,7 @@ impl CameraSource {
     fn report(&self, outlet: &SourceOutlet, status: CameraStatus, id: SessionId, why: Option<Fault>) {
         let (retry, detail) = why.map(|fault| (fault.reason, fault.detail)).unzip();
         let camera = self.settings.id.clone();
-        send(outlet, CameraReport { camera, status, session: Some(id), clock: None, retry, detail });
+        outlet.report(CameraReport { camera, status, session: Some(id), clock: None, retry, detail });
     }
 }
 
@@ -234,18 +234,13 @@ impl FrameSource for CameraSource {
             return SourceEnd::Failed { reason, detail };
         }
         if self.settings.decoder != DecoderChoice::Cpu {
-            cuda_context::prepare(self.fitter.gpu());
+            cuda_context::prepare(self.preprocessor.gpu());
         }
         match self.settings.uri.clone() {
             SourceUri::File(path) => self.run_file(&path, outlet),
             _ => self.run_live(outlet),
         }
     }
-}
-
-/// Sends `report` to the worker, and drops it after 1 s: the worker always receives reports unless it shuts down.
-pub(crate) fn send(outlet: &SourceOutlet, report: CameraReport) {
-    let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
 }
 
 /// Returns the actual end of a pass over a file.

@@ -3,7 +3,7 @@
 use gstreamer as gst;
 use gstreamer_video as video;
 
-use crate::fitter::FitError;
+use crate::preprocess_error::PreprocessError;
 
 /// GStreamer's converter for frames of one format, with its output buffer.
 ///
@@ -55,12 +55,13 @@ impl Converter {
     pub(crate) fn convert(
         &mut self,
         from: &video::VideoFrameRef<&gst::BufferRef>,
-    ) -> Result<video::VideoFrameRef<&gst::BufferRef>, FitError> {
-        let out = self.out.get_mut().ok_or(FitError::Unreadable)?;
+    ) -> Result<video::VideoFrameRef<&gst::BufferRef>, PreprocessError> {
+        let out = self.out.get_mut().ok_or(PreprocessError::Unreadable)?;
         let mut to = video::VideoFrameRef::from_buffer_ref_writable(out, &self.to)
-            .map_err(|_| FitError::Unreadable)?;
+            .map_err(|_| PreprocessError::Unreadable)?;
         self.converter.frame_ref(from, &mut to);
         drop(to);
-        video::VideoFrameRef::from_buffer_ref_readable(&self.out, &self.to).map_err(|_| FitError::Unreadable)
+        video::VideoFrameRef::from_buffer_ref_readable(&self.out, &self.to)
+            .map_err(|_| PreprocessError::Unreadable)
     }
 }

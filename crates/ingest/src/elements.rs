@@ -16,6 +16,7 @@ use crate::{
     container::{self, Container},
     cuda_memory::CUDA_MEMORY,
     decoder_input, demuxer,
+    gst_element::{link, make, put},
     nvcodec::ConnectionDecoders,
     rtsp::Feed,
     select,
@@ -178,16 +179,4 @@ fn set_pattern(source: &gst::Element, pattern: &str) -> Result<(), Fault> {
     }
     source.set_property_from_str("pattern", pattern);
     Ok(())
-}
-
-pub(crate) fn make(name: &'static str) -> Result<gst::Element, Fault> {
-    gst::ElementFactory::make(name).build().map_err(|error| Fault::element(name, &error))
-}
-
-pub(crate) fn put(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
-    pipeline.add(element).map_err(|error| Fault::element(&element.name(), &error))
-}
-
-fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
-    from.link(to).map_err(|error| Fault::element(&from.name(), &error))
 }

@@ -4,7 +4,7 @@
 //! fails, ends or stalls:
 //!
 //! ```text
-//! source ─ decodebin ─ appsink ─▶ tap: counter, fps limit ─▶ preprocessing (`Fitter`) ─▶ camera's queue
+//! source ─ decodebin ─ appsink ─▶ tap: counter, fps limit ─▶ preprocessing (`Preprocessor`) ─▶ camera's queue
 //! └──── GStreamer's threads ─────────────────────────────┘  └────────── the camera's thread ──────────┘
 //! ```
 //!
@@ -33,8 +33,8 @@ mod demuxer;
 mod elements;
 mod fault;
 mod file;
-mod fitter;
 mod gif;
+mod gst_element;
 mod guard;
 mod keyframe;
 mod nvcodec;
@@ -43,6 +43,8 @@ mod pace;
 mod pipe;
 mod pipeline;
 mod planes;
+mod preprocess_error;
+mod preprocessor;
 mod probe;
 mod rtp_time;
 mod rtsp;

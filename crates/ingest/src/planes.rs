@@ -24,7 +24,7 @@ use lookout_schema::{Rect, Size};
 
 use crate::{
     cut::Cut,
-    fitter::FitError,
+    preprocess_error::PreprocessError,
     yuv::{Matrix, Yuv},
 };
 
@@ -152,7 +152,7 @@ impl Planes {
     pub(crate) fn draw(
         &mut self,
         from: &video::VideoFrameRef<&gst::BufferRef>,
-    ) -> Result<Arc<[u8]>, FitError> {
+    ) -> Result<Arc<[u8]>, PreprocessError> {
         self.scale(from)?;
         let mut rgb: Arc<[u8]> =
             std::iter::repeat_n(0, self.input.width as usize * self.input.height as usize * 3).collect();
@@ -161,7 +161,7 @@ impl Planes {
         let Some(to) =
             Arc::get_mut(&mut rgb).and_then(|rgb| rgb.get_mut(y as usize * row_bytes + x as usize * 3..))
         else {
-            return Err(FitError::Unreadable);
+            return Err(PreprocessError::Unreadable);
         };
         if self.unturned.is_empty() {
             self.write_rgb(to, row_bytes);
@@ -174,7 +174,7 @@ impl Planes {
         Ok(rgb)
     }
 
-    fn scale(&mut self, from: &video::VideoFrameRef<&gst::BufferRef>) -> Result<(), FitError> {
+    fn scale(&mut self, from: &video::VideoFrameRef<&gst::BufferRef>) -> Result<(), PreprocessError> {
         let Self { resizer, cut, .. } = self;
         match (&mut self.scaled, &mut self.wide) {
             (Scaled::Yuv { planes, from: order }, Wide::Single { image, shift }) => {
@@ -256,13 +256,13 @@ fn scale<P: PixelTrait + InnerPixel>(
     from: &video::VideoFrameRef<&gst::BufferRef>,
     plane: u32,
     to: &mut TypedImage<'static, P>,
-) -> Result<(), FitError> {
-    let unreadable = || FitError::Unreadable;
+) -> Result<(), PreprocessError> {
+    let unreadable = || PreprocessError::Unreadable;
     let stride = *from.plane_stride().get(plane as usize).ok_or_else(unreadable)? as usize;
     let component =
         from.format_info().plane().iter().position(|of| *of == plane).ok_or_else(unreadable)? as u32;
     let size = Size { width: from.comp_width(component), height: from.comp_height(component) };
-    let data = from.plane_data(plane).map_err(|_| FitError::Unreadable)?;
+    let data = from.plane_data(plane).map_err(|_| PreprocessError::Unreadable)?;
     let pixel = size_of::<P>();
     let (row_bytes, rows) = (size.width as usize * pixel, size.height as usize);
     // The padding at the end of a row may not be a whole number of pixels. The rows are then copied without padding.

@@ -14,9 +14,9 @@ use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet
 use crate::{
     Fault,
     decoder_policy::Evidence,
-    fitter::Fitter,
     nvcodec::{CameraDecoders, Verdict},
     pipeline::{Connection, Event, Kept, LeftBehind},
+    preprocessor::Preprocessor,
     rtp_time::RtpTime,
     rtsp, silence,
     snapshots::Snapshots,
@@ -29,7 +29,7 @@ pub(crate) struct Session<'a> {
     pub(crate) settings: &'a CameraSettings,
     pub(crate) outlet: &'a SourceOutlet,
     pub(crate) stamper: Arc<Stamper>,
-    pub(crate) fitter: &'a mut Fitter,
+    pub(crate) preprocessor: &'a mut Preprocessor,
     /// The timestamps of the connection's RTP packets. None for sources without RTP.
     pub(crate) rtp_time: Option<Arc<RtpTime>>,
     /// The frame-skip interval: the network processes one frame in this many.
@@ -308,7 +308,7 @@ impl Session<'_> {
             progress.reported = Some((session, clock));
             self.report_running(session, clock);
         }
-        let fitted = match self.fitter.fit(&decoded.sample, decoded.orientation) {
+        let fitted = match self.preprocessor.fit(&decoded.sample, decoded.orientation) {
             Ok(fitted) => fitted,
             Err(error) => {
                 tracing::debug!(camera = %self.settings.id, seq, %error, "a frame could not be converted");
@@ -369,7 +369,7 @@ impl Session<'_> {
             retry: None,
             detail: None,
         };
-        crate::camera::send(self.outlet, report);
+        self.outlet.report(report);
     }
 
     /// Warns once that no key frame has arrived. Returns a fault when the time limit for one has passed.
@@ -394,7 +394,7 @@ impl Session<'_> {
                 retry: Some(fault.reason),
                 detail: Some(fault.detail),
             };
-            crate::camera::send(self.outlet, report);
+            self.outlet.report(report);
         }
         None
     }

@@ -13,19 +13,19 @@ use lookout_config::SnapshotSettings;
 use lookout_schema::Size;
 use lookout_stage::{Canvas, Fit, Snapshot, SnapshotPace};
 
-use crate::{fitter::Fitter, orientation::Orientation};
+use crate::{orientation::Orientation, preprocessor::Preprocessor};
 
 /// Draws a camera's snapshots when they are due.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
     width: u32,
     pace: SnapshotPace,
-    fitter: Option<Fitter>,
+    preprocessor: Option<Preprocessor>,
 }
 
 impl Snapshots {
     pub(crate) fn new(settings: SnapshotSettings) -> Self {
-        Self { width: settings.width.get(), pace: SnapshotPace::new(settings.every), fitter: None }
+        Self { width: settings.width.get(), pace: SnapshotPace::new(settings.every), preprocessor: None }
     }
 
     /// Returns an empty snapshot for a frame at time `at` and the canvas to draw it on, if a snapshot is due.
@@ -44,9 +44,10 @@ impl Snapshots {
         source: Size,
     ) {
         let size = within(source, self.width);
-        let current = self.fitter.take().filter(|fitter| fitter.input() == size);
-        let fitter = self.fitter.insert(current.unwrap_or_else(|| Fitter::new(size, Fit::Stretch)));
-        match fitter.fit(sample, orientation) {
+        let current = self.preprocessor.take().filter(|preprocessor| preprocessor.input() == size);
+        let preprocessor =
+            self.preprocessor.insert(current.unwrap_or_else(|| Preprocessor::new(size, Fit::Stretch)));
+        match preprocessor.fit(sample, orientation) {
             Ok(fitted) => canvas.draw(fitted.pixels),
             Err(error) => tracing::debug!(%error, "a snapshot could not be drawn"),
         }

@@ -9,6 +9,7 @@ mod infer;
 mod network;
 mod pipeline;
 mod tensor;
+mod timed;
 mod train;
 mod weights;
 

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use crossbeam_channel::bounded;
 use hdrhistogram::Histogram;
-use lookout_infer::{BatchPolicy, DeviceEvent, InferSettings, Inlets, Rebuild, RebuildError, start};
+use lookout_infer::{BatchPolicy, DeviceEvent, InferSettings, Inlets, ReloadError, ReloadModel, start};
 use lookout_measure::Measurement;
 use lookout_model::Loaded;
 use lookout_schema::{CameraId, Clock, SessionId, Timestamp};
@@ -22,7 +22,7 @@ use lookout_stage::{
     CameraIntake, CameraLedger, Detect, Frame, FrameHeader, Pixels, WhenFull, camera_queue, stop_signal,
 };
 
-use crate::bench;
+use crate::timed::{self, Timed};
 
 /// Number of threads that fill the cameras' queues.
 const FEEDERS: usize = 4;
@@ -59,7 +59,7 @@ pub(crate) fn measure(
         let (intake, queue) = camera_queue(size, WhenFull::Block, wake.0.clone());
         inlet.send(queue).context("the cameras' channel is closed")?;
         let camera: CameraId = format!("camera-{number}").parse()?;
-        sources.push(Source::new(first, camera, intake, bench::image(first, number as u32)?));
+        sources.push(Source::new(first, camera, intake, timed::image(first, number as u32)?));
     }
     drop(inlet);
     let seen = Arc::new(Seen::default());
@@ -80,13 +80,13 @@ pub(crate) fn measure(
         replica.warm_up(batch)?;
         detectors.push(replica.detector);
     }
-    let rebuild: Rebuild =
-        Arc::new(|| Err(RebuildError::Failed("a benchmark stops at the first failure".into())));
+    let reload: ReloadModel =
+        Arc::new(|| Err(ReloadError::Failed("a benchmark stops at the first failure".into())));
     let sink = Arc::clone(&seen);
     let threads = start(
         settings,
         detectors,
-        &rebuild,
+        &reload,
         Inlets { cameras: inlets, wake, abandon: stop.clone() },
         move |event| sink.take(event),
     )?;
@@ -118,7 +118,7 @@ pub(crate) fn measure(
         seen.times.lock().unwrap_or_else(PoisonError::into_inner).take().context("nothing was measured")?;
     let [latencies, forwards, posts] = times;
     let images_per_s = seen.frames.load(Relaxed) as f64 / elapsed.as_secs_f64();
-    let timed = bench::Timed { images_per_s, latencies, forwards, posts };
+    let timed = Timed { images_per_s, latencies, forwards, posts };
     Ok(timed.of(first, batch, networks.len(), Some(cameras)))
 }
 

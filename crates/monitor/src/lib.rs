@@ -10,8 +10,10 @@ mod error;
 mod http;
 mod metrics;
 mod page;
+mod pictures;
 mod rules;
 mod run;
+mod shared;
 mod state;
 mod store;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BBox, CameraId, Clock, DropCause, Epoch, SessionId, Timestamp, WorkerId};
+use crate::{BBox, CameraId, Clock, DropCause, Epoch, SessionId, Size, Timestamp, WorkerId};
 
 /// The inference result of one frame of a camera. A frame without detections has a record too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,13 +60,6 @@ pub struct TimingUs {
     pub infer: u64,
     /// Postprocessing of the network's output.
     pub post: u64,
-}
-
-/// Width and height in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Size {
-    pub width: u32,
-    pub height: u32,
 }
 
 /// The network that computed a result.

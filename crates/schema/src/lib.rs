@@ -5,9 +5,9 @@
 //! fields it does not know.
 
 mod alert;
-mod bbox;
 mod format;
 mod frame;
+mod geometry;
 mod id;
 mod ledger;
 mod region;
@@ -21,9 +21,9 @@ mod topic;
 mod track;
 
 pub use alert::{AlertEvidence, AlertLevel, AlertRecord, AlertState, CollisionEvidence, FrameRef, ObjectRef};
-pub use bbox::{BBox, Rect};
 pub use format::RecordFormat;
-pub use frame::{Classification, Detection, FrameRecord, ModelInfo, Size, TimingUs};
+pub use frame::{Classification, Detection, FrameRecord, ModelInfo, TimingUs};
+pub use geometry::{BBox, Rect, Size};
 pub use id::{CameraId, Epoch, InvalidId, InvalidSession, SessionId, WorkerId};
 pub use ledger::{DropCause, ExpireCause, LedgerCounts, LedgerImbalance};
 pub use region::{InvalidRegion, Region};

@@ -2,16 +2,15 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use lookout_schema::Size;
 use serde_json::json;
-use thiserror::Error;
 
-use crate::{ClipSettings, FrameTruth, Kind, Picture, Place, Renderer, Scene, Weather};
+use crate::{ClipSettings, FrameTruth, Kind, Picture, Place, Renderer, Scene, SimError, Weather};
 
 /// The content of a data set.
 #[derive(Debug, Clone, Copy)]
@@ -24,21 +23,6 @@ pub struct DatasetSettings {
     pub size: Size,
     /// JPEG quality, 1 to 100.
     pub quality: u8,
-}
-
-/// The simulation failed, or its output could not be written.
-#[derive(Debug, Error)]
-pub enum SimError {
-    #[error("cannot write `{path}`: {source}")]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot render an image of {}x{}", .0.width, .0.height)]
-    Size(Size),
-    #[error("cannot encode the video: {reason}; the GStreamer plugins `ugly` and `bad` are required")]
-    Encode { reason: String },
-    #[error("cannot start the RTSP test server: {reason}")]
-    Farm { reason: String },
-    #[error("cannot write the image `{path}`: {reason}")]
-    Picture { path: PathBuf, reason: String },
 }
 
 /// Returns the place of a seed; the three places alternate.

@@ -1,6 +1,6 @@
 //! Light and weather, and their effects on an image.
 
-use crate::{chance::Chance, render::Picture};
+use crate::{Picture, chance::Chance};
 
 /// The lighting and visibility of a scene.
 #[derive(Debug, Clone, Copy, PartialEq)]

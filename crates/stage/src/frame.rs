@@ -1,10 +1,10 @@
 //! A decoded frame, and a batch of frames.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{GpuPicture, Keep, Placement, Snapshot, Ticket};
+use crate::{Keep, Pixels, Placement, Snapshot, Ticket};
 
 /// The metadata of a frame, without its pixels.
 #[derive(Debug, Clone)]
@@ -32,67 +32,6 @@ pub struct FrameHeader {
     pub decoded_at: Instant,
     /// When the frame was ready to be put in a batch.
     pub ready_at: Instant,
-}
-
-/// The model's input image: `[height, width, 3]`, RGB, 8 bits, rows without padding, in host memory or in the memory of
-/// a GPU.
-#[derive(Clone)]
-pub struct Pixels {
-    size: Size,
-    bytes: Bytes,
-}
-
-#[derive(Clone)]
-enum Bytes {
-    Host(Arc<[u8]>),
-    Gpu(Arc<dyn GpuPicture>),
-}
-
-impl Pixels {
-    /// Returns an image of `size` from `rgb`, or `None` if the length of `rgb` is not `width * height * 3` bytes.
-    pub fn new(size: Size, rgb: impl Into<Arc<[u8]>>) -> Option<Self> {
-        let rgb = rgb.into();
-        let expected = size.width as usize * size.height as usize * 3;
-        (rgb.len() == expected).then_some(Self { size, bytes: Bytes::Host(rgb) })
-    }
-
-    /// Returns a black image.
-    pub fn black(size: Size) -> Self {
-        let bytes = size.width as usize * size.height as usize * 3;
-        Self { size, bytes: Bytes::Host(std::iter::repeat_n(0, bytes).collect()) }
-    }
-
-    /// Returns an image of `size` in a GPU's memory.
-    pub fn on_gpu(size: Size, picture: Arc<dyn GpuPicture>) -> Self {
-        Self { size, bytes: Bytes::Gpu(picture) }
-    }
-
-    pub fn size(&self) -> Size {
-        self.size
-    }
-
-    /// Returns the bytes in host memory. For an image in a GPU's memory, this is a copy, for which the first call
-    /// waits.
-    pub fn rgb(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Host(rgb) => rgb,
-            Bytes::Gpu(picture) => picture.download(),
-        }
-    }
-
-    /// Returns the address of the bytes in the memory of the GPU `device`, or `None` if they are not in its memory.
-    pub fn address_on(&self, device: usize) -> Option<u64> {
-        match &self.bytes {
-            Bytes::Gpu(picture) if picture.device() == device => Some(picture.address()),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Debug for Pixels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pixels({}x{})", self.size.width, self.size.height)
-    }
 }
 
 /// A frame on its way to a batch.

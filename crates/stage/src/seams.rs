@@ -35,6 +35,13 @@ pub struct SourceOutlet {
     pub stop: Stop,
 }
 
+impl SourceOutlet {
+    /// Sends `report` to the worker, and drops it after 1 s: the worker always receives reports unless it shuts down.
+    pub fn report(&self, report: CameraReport) {
+        let _ = self.reports.send_timeout(report, Duration::from_secs(1));
+    }
+}
+
 /// A network on its device, with preprocessing and postprocessing. It is owned by one thread.
 pub trait Detect: Send {
     /// Runs the network on `frames` and returns one result per frame, in their order.

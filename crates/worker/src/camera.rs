@@ -1,105 +1,149 @@
-//! A camera's thread: runs the source, restarts it after a panic, and reports how it ended.
+//! One of the worker's cameras: its desired state, and its state as last reported.
 
-use std::{
-    any::Any,
-    io,
-    num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-use crossbeam_channel::Sender;
 use lookout_config::CameraSettings;
-use lookout_schema::{CameraStatus, RetryReason};
-use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, Permits, SourceEnd, SourceOutlet, Stop, Thinning, WhenFull,
-    camera_queue,
+use lookout_schema::{
+    CameraStatus, CameraStatusRecord, Clock, Epoch, RetryReason, SessionId, StatusRecord, Timestamp, WorkerId,
 };
+use lookout_stage::{CameraLedger, CameraReport, StopOnDrop, Tenure, Thinning};
 
-use crate::{metrics::Metrics, parts::MakeSource};
+use crate::health::CameraView;
 
-/// What all cameras share.
-#[derive(Clone)]
-pub(crate) struct CameraContext {
-    pub(crate) make_source: MakeSource,
-    pub(crate) reports: Sender<CameraReport>,
-    pub(crate) wake: Sender<()>,
-    /// Minimum capacity of a file's queue, in frames.
-    pub(crate) file_room: NonZeroUsize,
-    pub(crate) metrics: Arc<Metrics>,
+/// The desired state of a camera.
+#[derive(Debug, Clone)]
+pub(crate) struct DesiredCamera {
+    pub(crate) settings: CameraSettings,
+    pub(crate) tenure: Arc<Tenure>,
 }
 
-/// What belongs to one camera.
-pub(crate) struct CameraStart {
+/// A camera's state.
+#[derive(Debug)]
+pub(crate) struct Camera {
     pub(crate) settings: CameraSettings,
     pub(crate) ledger: Arc<CameraLedger>,
     pub(crate) thinning: Thinning,
-    pub(crate) stop: Stop,
+    pub(crate) thread: JoinHandle<()>,
+    pub(crate) stop: Option<StopOnDrop>,
+    /// Whether the camera is removed from the roster once it has ended.
+    pub(crate) leaving: bool,
+    /// The camera that replaces it then.
+    pub(crate) next: Option<DesiredCamera>,
+    pub(crate) status: CameraStatus,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) clock: Option<Clock>,
+    pub(crate) retry: Option<RetryReason>,
+    pub(crate) detail: Option<String>,
+    pub(crate) reconnects: u64,
+    /// The last reason for a reconnect that was logged; while a camera stays unreachable, each reason is logged once.
+    pub(crate) told: Option<RetryReason>,
+    pub(crate) published_before: u64,
+    /// Records per second over the last status interval.
+    pub(crate) fps: f64,
 }
 
-/// Starts a camera's thread and returns the receiving side of its queue.
-pub(crate) fn start(
-    camera: CameraStart,
-    context: &CameraContext,
-) -> io::Result<(CameraQueue, JoinHandle<()>)> {
-    let CameraStart { settings, ledger, thinning, stop } = camera;
-    let live = settings.uri.is_live();
-    let capacity = if live { settings.queue } else { settings.queue.max(context.file_room) };
-    let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
-    let (intake, queue) = camera_queue(capacity, when_full, context.wake.clone());
-    let permits = (!live).then(|| Permits::new(settings.window.max(context.file_room)));
-    let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), thinning, stop };
-    let context = context.clone();
-    let name = format!("cam-{}", settings.id);
-    let thread = thread::Builder::new().name(name).spawn(move || run(&settings, &outlet, &context))?;
-    Ok((queue, thread))
-}
+/// The maximum time between two records of a camera whose frames flow; longer for a camera with a low frame rate.
+const LONGEST_GAP: Duration = Duration::from_secs(10);
 
-fn run(settings: &CameraSettings, outlet: &SourceOutlet, context: &CameraContext) {
-    let mut wait = settings.retry.first;
-    let end = loop {
-        let panic = match catch_unwind(AssertUnwindSafe(|| (context.make_source)(settings).run(outlet))) {
-            Ok(end) => break end,
-            Err(panic) => message(panic.as_ref()),
-        };
-        tracing::error!(camera = %settings.id, panic, "the camera's thread panicked");
-        context.metrics.stage_restarted();
-        // A restarted file would publish every frame twice.
-        if !settings.uri.is_live() {
-            break SourceEnd::Failed { reason: RetryReason::PipelineError, detail: panic };
+impl Camera {
+    pub(crate) fn view(&self) -> CameraView {
+        let three_frames = self.settings.fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(3.0 / fps));
+        CameraView {
+            id: self.settings.id.clone(),
+            status: self.status,
+            reconnects: self.reconnects,
+            longest_gap: LONGEST_GAP.max(three_frames),
+            ledger: Arc::clone(&self.ledger),
         }
-        report(settings, outlet, CameraStatus::Retrying, Some((RetryReason::PipelineError, panic)));
-        if outlet.stop.wait(wait) {
-            break SourceEnd::Stopped;
+    }
+
+    pub(crate) fn status_record(&self, worker: &WorkerId, age: Option<Duration>) -> StatusRecord {
+        StatusRecord::Camera(CameraStatusRecord {
+            schema: StatusRecord::SCHEMA.into(),
+            at: Timestamp::now(),
+            camera: self.settings.id.clone(),
+            worker: worker.clone(),
+            epoch: self.ledger.tenure().epoch(),
+            session: self.session,
+            status: self.status,
+            retry: self.retry,
+            detail: self.detail.clone(),
+            reconnects: self.reconnects,
+            fps: self.fps,
+            age_ms: age.map(|age| age.as_millis() as i64),
+            clock: self.clock,
+            ledger: self.ledger.counts(),
+            priority: Some(self.settings.priority).filter(|_| self.is_shared()),
+            degraded: Some(self.thinning.every()).filter(|every| *every > 1),
+        })
+    }
+
+    /// Returns whether the camera comes from the registry, which workers share.
+    fn is_shared(&self) -> bool {
+        self.ledger.tenure().epoch() > Epoch::default()
+    }
+
+    /// Returns whether the camera matches the desired state, so that nothing has to be restarted.
+    pub(crate) fn matches_desired(&self, desired: &DesiredCamera) -> bool {
+        let mut settings = self.settings.clone();
+        settings.priority = desired.settings.priority;
+        !self.leaving && settings == desired.settings && Arc::ptr_eq(self.ledger.tenure(), &desired.tenure)
+    }
+
+    /// Stops the camera and marks it for removal from the roster, with `next` as its replacement.
+    pub(crate) fn leave(&mut self, next: Option<DesiredCamera>) {
+        self.stop = None;
+        self.leaving = true;
+        self.next = next;
+    }
+
+    /// Returns whether a frame of the camera is in progress, or may still arrive.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.thread.is_finished() || has_frames(&self.ledger)
+    }
+
+    /// Applies a report.
+    pub(crate) fn apply(&mut self, report: CameraReport) {
+        let was = self.status;
+        self.status = report.status;
+        self.session = report.session.or(self.session);
+        self.clock = report.clock.or(self.clock);
+        if report.status == CameraStatus::Retrying {
+            self.reconnects += 1;
         }
-        wait = settings.retry.max.min(wait * 2);
-    };
-    match end {
-        SourceEnd::Ended => report(settings, outlet, CameraStatus::Ended, None),
-        SourceEnd::Stopped => report(settings, outlet, CameraStatus::Stopped, None),
-        SourceEnd::Failed { reason, detail } => {
-            report(settings, outlet, CameraStatus::Failed, Some((reason, detail)));
+        if report.status == CameraStatus::Running || report.retry.is_some() {
+            (self.retry, self.detail) = (report.retry, report.detail);
+        }
+        if was != self.status {
+            self.log();
+        }
+    }
+
+    fn log(&mut self) {
+        let (camera, status, detail) = (&self.settings.id, self.status.as_str(), self.detail.as_deref());
+        let reason = self.retry.map(RetryReason::as_str);
+        match self.status {
+            CameraStatus::Retrying if self.told != self.retry => {
+                self.told = self.retry;
+                tracing::warn!(%camera, status, reason, detail, "camera disconnected, reconnecting");
+            }
+            CameraStatus::Retrying => {
+                tracing::debug!(%camera, status, reason, detail, "camera still disconnected");
+            }
+            CameraStatus::Connecting => tracing::debug!(%camera, status, "camera status"),
+            CameraStatus::Failed => {
+                tracing::error!(%camera, status, reason, detail, "camera failed, not retrying");
+            }
+            CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
+                self.told = None;
+                tracing::info!(%camera, status, uri = %self.settings.uri, "camera status");
+            }
         }
     }
 }
 
-fn report(
-    settings: &CameraSettings,
-    outlet: &SourceOutlet,
-    status: CameraStatus,
-    why: Option<(RetryReason, String)>,
-) {
-    let (retry, detail) = why.unzip();
-    let report =
-        CameraReport { camera: settings.id.clone(), status, session: None, clock: None, retry, detail };
-    // The receiver no longer exists if the worker has stopped waiting for this thread.
-    let _ = outlet.reports.send_timeout(report, Duration::from_secs(1));
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a message"))
+/// Returns whether a frame of a camera is in progress.
+pub(crate) fn has_frames(ledger: &CameraLedger) -> bool {
+    let counts = ledger.counts();
+    counts.processing + counts.spooled + counts.in_flight > 0
 }

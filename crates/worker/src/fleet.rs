@@ -1,238 +1,99 @@
-//! Derives the cameras that this worker runs from the events of the fleet.
+//! The supervisor's side of the fleet.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{future, sync::Arc, thread, time::Duration};
 
-use lookout_config::{CameraSettings, FleetSettings, Secrets, registry_camera};
-use lookout_schema::{CameraId, CameraSpec, Epoch, RegistryRecord, WorkerFleet, shortened};
-use lookout_stage::{FleetEvent, Tenure};
+use lookout_config::FleetSettings;
+use lookout_stage::FleetEvent;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::roster::Wish;
+use crate::{
+    components::{FleetComponents, GroupMembership},
+    holdings::{Holdings, Plan},
+    roster::Roster,
+};
 
-/// A camera in the registry that this worker does not run, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unwatched {
-    pub(crate) camera: CameraId,
-    pub(crate) epoch: Epoch,
-    pub(crate) why: String,
-    /// Whether its record has to be corrected; otherwise it exceeds the worker's limit of cameras.
-    pub(crate) bad: bool,
+/// The worker's membership in the fleet, and its part of the registry.
+pub(crate) struct Fleet {
+    events: mpsc::Receiver<FleetEvent>,
+    membership: Box<dyn GroupMembership>,
+    holdings: Holdings,
+    failed: Option<String>,
 }
 
-/// The worker's part of the registry.
-pub(crate) struct Holdings {
-    max_cameras: Option<usize>,
-    secrets: Secrets,
-    knows_class: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    shares: BTreeMap<i32, Share>,
-}
+/// How long leaving the group may take. If the brokers are not reachable, the group detects the missing member by its
+/// timeout.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
-struct Share {
-    tenure: Arc<Tenure>,
-    cameras: BTreeMap<String, Known>,
-    leaving: bool,
-}
-
-/// The last record of a camera.
-enum Known {
-    Watch { spec: Box<CameraSpec>, settings: Box<CameraSettings> },
-    Disabled,
-    Bad(String),
-}
-
-/// How to run the registry's cameras.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) wishes: BTreeMap<CameraId, Wish>,
-    pub(crate) unwatched: Vec<Unwatched>,
-    /// For the worker's status.
-    pub(crate) summary: WorkerFleet,
-}
-
-/// Maximum number of bad records named in the worker's status, which gives the number of the others.
-const NAMED: usize = 8;
-
-impl Holdings {
+impl Fleet {
     pub(crate) fn new(
+        components: FleetComponents,
         settings: &FleetSettings,
         knows_class: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     ) -> Self {
-        let secrets = Secrets::of(settings);
-        Self { max_cameras: settings.max_cameras, secrets, knows_class, shares: BTreeMap::new() }
+        let holdings = Holdings::new(settings, knows_class);
+        Self { membership: components.membership, events: components.events, holdings, failed: None }
     }
 
-    /// Applies an event of the fleet. Returns the reason if this worker can no longer be a member of the fleet.
-    pub(crate) fn hear(&mut self, event: FleetEvent) -> Option<String> {
-        match event {
-            FleetEvent::Gained { partition, tenure, records } => {
-                let known = records.into_iter().filter_map(|(key, record)| Some((key, self.read(record)?)));
-                let share = Share { tenure, cameras: known.collect(), leaving: false };
-                self.shares.insert(partition, share);
+    /// Applies an event and those that have arrived since. Returns whether the worker can no longer be a member of the
+    /// fleet.
+    pub(crate) fn hear(&mut self, event: FleetEvent) -> bool {
+        let mut event = Some(event);
+        while let Some(heard) = event.take() {
+            if let Some(reason) = self.holdings.hear(heard) {
+                tracing::error!(reason, "this worker is no longer a member of the fleet");
+                self.failed = Some(reason);
             }
-            FleetEvent::Changed { partition, key, record } => {
-                let known = self.read(record);
-                if let Some(share) = self.shares.get_mut(&partition) {
-                    match known {
-                        Some(known) => share.cameras.insert(key, known),
-                        None => share.cameras.remove(&key),
-                    };
-                }
-            }
-            FleetEvent::Leaving { partition } => {
-                if let Some(share) = self.shares.get_mut(&partition) {
-                    share.leaving = true;
-                }
-            }
-            FleetEvent::Lost { partition } => drop(self.shares.remove(&partition)),
-            FleetEvent::Failed { reason } => {
-                self.shares.clear();
-                return Some(reason);
-            }
+            event = self.events.try_recv().ok();
         }
-        None
+        self.failed.is_some()
     }
 
-    fn read(&self, record: RegistryRecord) -> Option<Known> {
-        let spec = match record {
-            RegistryRecord::Removed => return None,
-            RegistryRecord::Bad(why) => return Some(Known::Bad(why)),
-            RegistryRecord::Camera(spec) if !spec.enabled => return Some(Known::Disabled),
-            RegistryRecord::Camera(spec) => spec,
-        };
-        Some(match registry_camera(&spec, &self.secrets) {
-            Err(why) => Known::Bad(why),
-            Ok(settings) => match settings.classes.iter().find(|class| !(self.knows_class)(class)) {
-                Some(class) => {
-                    Known::Bad(format!("classes: `{class}` is not a class of this worker's network"))
-                }
-                None => Known::Watch { spec, settings: Box::new(settings) },
-            },
-        })
-    }
-
-    /// Returns the partitions to be released, with the ownership term that has to end first.
-    pub(crate) fn leaving(&self) -> impl Iterator<Item = (i32, &Arc<Tenure>)> {
-        let leaving = self.shares.iter().filter(|(_, share)| share.leaving);
-        leaving.map(|(partition, share)| (*partition, &share.tenure))
-    }
-
-    /// Removes a released partition.
-    pub(crate) fn released(&mut self, partition: i32) {
-        self.shares.remove(&partition);
-    }
-
-    /// Returns the cameras to run: at most `max_cameras`, those of the highest priority first.
     pub(crate) fn plan(&self) -> Plan {
-        let mut plan = Plan::default();
-        plan.summary.max_cameras = self.max_cameras.map(|max| max as u64);
-        let mut candidates = Vec::new();
-        for (partition, share) in self.shares.iter().filter(|(_, share)| !share.leaving) {
-            plan.summary.partitions.push(*partition);
-            for (key, known) in &share.cameras {
-                match known {
-                    Known::Watch { spec, settings } => candidates.push((spec, settings, &share.tenure)),
-                    Known::Disabled => {}
-                    Known::Bad(why) => plan.bad(key, why, share.tenure.epoch()),
-                }
-            }
+        self.holdings.plan()
+    }
+
+    /// Releases the revoked partitions without frames or records in progress.
+    pub(crate) fn release(&mut self, roster: &Roster) {
+        let idle = self.holdings.leaving().filter(|(_, tenure)| !roster.is_busy_with(tenure));
+        let partitions: Vec<i32> = idle.map(|(partition, _)| partition).collect();
+        for partition in partitions {
+            self.membership.release(partition);
+            self.holdings.released(partition);
         }
-        candidates
-            .sort_by_key(|(spec, ..)| (u8::MAX - spec.priority, spec.id.clone(), u64::MAX - spec.version));
-        for (spec, settings, tenure) in candidates {
-            if plan.wishes.contains_key(&spec.id) {
-                let why = "it has records in two partitions, as happens when partitions are added to the topic; \
-                           remove the camera and add it again";
-                plan.bad(spec.id.as_str(), why, tenure.epoch());
-            } else if self.max_cameras.is_some_and(|max| plan.wishes.len() >= max) {
-                let why = format!("this worker already runs `max_cameras` = {} cameras", plan.wishes.len());
-                let camera = spec.id.clone();
-                plan.unwatched.push(Unwatched { camera, epoch: tenure.epoch(), why, bad: false });
-                plan.summary.left_out += 1;
-            } else {
-                let wish = Wish { settings: (**settings).clone(), tenure: Arc::clone(tenure) };
-                plan.wishes.insert(spec.id.clone(), wish);
-            }
+    }
+
+    pub(crate) fn has_joined(&self) -> bool {
+        self.membership.has_joined()
+    }
+
+    /// Leaves the group, so that the other workers do not have to wait for a timeout to take over the cameras. Returns
+    /// the reason if the worker was removed from the group.
+    pub(crate) async fn leave(self) -> Option<String> {
+        let Self { membership, events, failed, .. } = self;
+        // Later events are not needed.
+        drop(events);
+        let (done, left) = oneshot::channel();
+        let leave = move || {
+            drop(membership);
+            let _ = done.send(());
+        };
+        if thread::Builder::new().name("fleet-leave".into()).spawn(leave).is_ok()
+            && tokio::time::timeout(LEAVE_WITHIN, left).await.is_err()
+        {
+            tracing::warn!(
+                "could not leave the consumer group in time, other workers take over after the session timeout"
+            );
         }
-        let more = plan.summary.bad_records.len().saturating_sub(NAMED);
-        if more > 0 {
-            plan.summary.bad_records.truncate(NAMED);
-            plan.summary.bad_records.push(format!("and {more} more"));
-        }
-        plan
+        failed
     }
 }
 
-impl Plan {
-    fn bad(&mut self, key: &str, why: &str, epoch: Epoch) {
-        self.summary.bad_records.push(format!("{}: {why}", shortened(key)));
-        if let Ok(camera) = key.parse() {
-            self.unwatched.push(Unwatched { camera, epoch, why: why.into(), bad: true });
-        }
+/// Returns the next event of a fleet; never completes if there is no fleet.
+pub(crate) async fn next(fleet: &mut Option<Fleet>) -> FleetEvent {
+    if let Some(fleet) = fleet
+        && let Some(event) = fleet.events.recv().await
+    {
+        return event;
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn camera(id: &str, priority: u8) -> RegistryRecord {
-        let spec = CameraSpec::new(id.parse().unwrap(), "test://ball");
-        RegistryRecord::Camera(Box::new(CameraSpec { priority, ..spec }))
-    }
-
-    fn holdings(max_cameras: Option<usize>, records: &[(&str, RegistryRecord)]) -> Holdings {
-        let settings = FleetSettings { max_cameras, ..FleetSettings::default() };
-        let mut holdings = Holdings::new(&settings, Arc::new(|class| class == "person"));
-        let records = records.iter().map(|(key, record)| ((*key).to_owned(), record.clone())).collect();
-        holdings.hear(FleetEvent::Gained { partition: 2, tenure: Tenure::for_ever(), records });
-        holdings
-    }
-
-    fn watched(plan: &Plan) -> Vec<&str> {
-        plan.wishes.keys().map(CameraId::as_str).collect()
-    }
-
-    #[test]
-    fn cameras_of_the_highest_priority_are_run_and_the_others_reported() {
-        let records = [("a", camera("a", 10)), ("b", camera("b", 90)), ("c", camera("c", 50))];
-        let plan = holdings(Some(2), &records).plan();
-        assert_eq!(watched(&plan), ["b", "c"]);
-        assert_eq!((plan.summary.left_out, plan.summary.partitions.as_slice()), (1, &[2][..]));
-        assert!(plan.unwatched[0].camera.as_str() == "a" && !plan.unwatched[0].bad, "{plan:?}");
-    }
-
-    #[test]
-    fn bad_records_are_reported_and_skipped() {
-        let mut wrong = CameraSpec::new("wrong".parse().unwrap(), "ftp://x");
-        wrong.classes = vec!["dog".into()];
-        let stranger = CameraSpec { uri: "test://ball".into(), id: "s".parse().unwrap(), ..wrong.clone() };
-        let off = CameraSpec { enabled: false, ..CameraSpec::new("off".parse().unwrap(), "test://ball") };
-        let records = [
-            ("a", camera("a", 50)),
-            ("a b", RegistryRecord::Bad("no id".into())),
-            ("off", RegistryRecord::Camera(Box::new(off))),
-            ("s", RegistryRecord::Camera(Box::new(stranger))),
-            ("wrong", RegistryRecord::Camera(Box::new(wrong))),
-        ];
-        let plan = holdings(None, &records).plan();
-        assert_eq!(watched(&plan), ["a"]);
-        assert_eq!(plan.summary.bad_records.len(), 3, "{plan:?}");
-        let named: Vec<_> = plan.unwatched.iter().map(|each| each.camera.as_str()).collect();
-        assert_eq!(named, ["s", "wrong"]);
-        assert!(plan.unwatched[0].why.contains("`dog`") && plan.unwatched[1].why.contains("ftp"), "{plan:?}");
-    }
-
-    #[test]
-    fn the_plan_follows_changes_of_records_and_partitions() {
-        let mut holdings = holdings(None, &[("a", camera("a", 50))]);
-        let changed = |key: &str, record| FleetEvent::Changed { partition: 2, key: key.into(), record };
-        holdings.hear(changed("b", camera("b", 50)));
-        holdings.hear(changed("a", RegistryRecord::Removed));
-        assert_eq!(watched(&holdings.plan()), ["b"]);
-        holdings.hear(FleetEvent::Leaving { partition: 2 });
-        assert!(holdings.plan().wishes.is_empty());
-        assert_eq!(holdings.leaving().map(|(partition, _)| partition).collect::<Vec<_>>(), [2]);
-        holdings.released(2);
-        assert_eq!(holdings.leaving().count(), 0);
-        assert_eq!(holdings.hear(FleetEvent::Failed { reason: "fenced".into() }).unwrap(), "fenced");
-    }
+    future::pending().await
 }

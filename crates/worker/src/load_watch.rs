@@ -8,12 +8,12 @@ use std::{
 use lookout_schema::{DropCause, Timestamp, WorkerLoad};
 
 use crate::{
+    camera::Camera,
+    components::Inputs,
     input_choice::{InputChoice, Then, Totals},
     load::{Load, Shedder, thinning},
     metrics::{DeviceReading, Metrics},
-    parts::Inputs,
     roster::Roster,
-    watched::Camera,
 };
 
 pub(crate) struct LoadWatch {

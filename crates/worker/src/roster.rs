@@ -8,21 +8,13 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use lookout_config::CameraSettings;
 use lookout_schema::{CameraId, CameraStatus, LedgerCounts};
 use lookout_stage::{CameraLedger, CameraQueue, CameraReport, Tenure, Thinning, stop_signal};
 
 use crate::{
-    camera::{self, CameraContext, CameraStart},
-    watched::{Camera, has_frames},
+    camera::{Camera, DesiredCamera, has_frames},
+    camera_thread::{self, CameraContext, CameraStart},
 };
-
-/// The desired state of a camera.
-#[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    pub(crate) settings: CameraSettings,
-    pub(crate) tenure: Arc<Tenure>,
-}
 
 /// All cameras of a worker, by id.
 pub(crate) struct Roster {
@@ -31,7 +23,7 @@ pub(crate) struct Roster {
     inlet: Option<Sender<CameraQueue>>,
     cameras: BTreeMap<CameraId, Camera>,
     /// Cameras to be started.
-    due: BTreeMap<CameraId, Wish>,
+    due: BTreeMap<CameraId, DesiredCamera>,
     /// The ledgers of removed cameras that still have frames in progress.
     departed: Vec<Arc<CameraLedger>>,
     /// The summed counters of removed cameras without frames in progress.
@@ -54,8 +46,8 @@ impl Roster {
     }
 
     /// Starts a camera. Blocks while the channel to the batch thread is full.
-    pub(crate) fn start(&mut self, wish: Wish) -> io::Result<()> {
-        let Wish { settings, tenure } = wish;
+    pub(crate) fn start(&mut self, desired: DesiredCamera) -> io::Result<()> {
+        let DesiredCamera { settings, tenure } = desired;
         let Some(inlet) = &self.inlet else { return Ok(()) };
         let ledger = CameraLedger::within(settings.id.clone(), tenure);
         let (stop, stopped) = stop_signal();
@@ -66,7 +58,7 @@ impl Roster {
             thinning: thinning.clone(),
             stop: stopped,
         };
-        let (queue, thread) = camera::start(start, &self.context)?;
+        let (queue, thread) = camera_thread::start(start, &self.context)?;
         inlet.send(queue).map_err(|_| io::Error::other("the batch thread has ended"))?;
         let camera = Camera {
             settings,
@@ -98,14 +90,16 @@ impl Roster {
 
     /// Sets the desired state. Cameras that match it keep running; the others are stopped, and [`Roster::settle`]
     /// starts their replacements once they have ended.
-    pub(crate) fn wish(&mut self, mut wishes: BTreeMap<CameraId, Wish>) {
+    pub(crate) fn set_desired(&mut self, mut desired: BTreeMap<CameraId, DesiredCamera>) {
         for (id, camera) in &mut self.cameras {
-            match wishes.remove(id) {
-                Some(wish) if camera.is_as(&wish) => camera.settings.priority = wish.settings.priority,
+            match desired.remove(id) {
+                Some(desired) if camera.matches_desired(&desired) => {
+                    camera.settings.priority = desired.settings.priority;
+                }
                 next => camera.leave(next),
             }
         }
-        self.due = wishes;
+        self.due = desired;
         if self.inlet.is_none() {
             self.close();
         }
@@ -141,11 +135,11 @@ impl Roster {
             if self.inlet.as_ref().is_none_or(Sender::is_full) {
                 return;
             }
-            let Some((id, wish)) = self.due.pop_first() else { return };
-            if let Err(error) = self.start(wish.clone()) {
+            let Some((id, desired)) = self.due.pop_first() else { return };
+            if let Err(error) = self.start(desired.clone()) {
                 // This happens mostly when no more threads can be created, and may be temporary.
                 tracing::error!(camera = %id, %error, "camera could not be started, retrying");
-                self.due.insert(id, wish);
+                self.due.insert(id, desired);
                 return;
             }
         }

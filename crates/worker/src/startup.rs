@@ -1,12 +1,7 @@
 //! The start of a worker: the thread that loads the network, and the report of what the worker waits for.
 
 use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
@@ -14,35 +9,10 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 
 use crate::{
+    components::{LoadNetwork, Network},
     health::Readiness,
-    parts::{LoadNetwork, Network},
+    loading::Loading,
 };
-
-/// The progress of loading the network, shared between the thread that loads it and the supervisor.
-#[derive(Debug, Clone, Default)]
-pub struct Loading(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    step: Mutex<String>,
-    cancelled: AtomicBool,
-}
-
-impl Loading {
-    /// Reports the step that starts now. Returns false if loading was cancelled because the worker stops.
-    pub fn begin(&self, step: impl fmt::Display) -> bool {
-        *self.0.step.lock().unwrap_or_else(PoisonError::into_inner) = step.to_string();
-        !self.0.cancelled.load(SeqCst)
-    }
-
-    pub(crate) fn step(&self) -> String {
-        self.0.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn cancel(&self) {
-        self.0.cancelled.store(true, SeqCst);
-    }
-}
 
 /// The network could not be loaded.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use lookout_schema::{
 use lookout_stage::RecordSink;
 
 use crate::{
-    fleet::Unwatched,
+    camera::Camera,
+    holdings::Unwatched,
     metrics::{DeviceReading, Metrics},
     roster::Roster,
-    watched::Camera,
 };
 
 /// The sender of the status records, with the device's totals at the last one.

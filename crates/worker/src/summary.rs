@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use lookout_schema::{CameraId, CameraStatus, DropCause, ExpireCause, RetryReason};
 use serde::Serialize;
 
-use crate::{recorder::Latencies, roster::Roster, watched::Camera};
+use crate::{camera::Camera, recorder::Latencies, roster::Roster};
 
 /// The summary of a run, printed as one line by `--summary json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -13,19 +13,19 @@ use tokio::{
 };
 
 use crate::{
-    fleet_seat::{Fleet, next},
+    components::{Components, MonitoredSink, Network},
+    fleet::{Fleet, next},
     health::WorkerView,
     http::Pages,
     load_watch::LoadWatch,
     metrics::{DeviceReading, Metrics},
-    name::worker_id,
-    parts::{Network, Parts, SinkWatch},
     progress::{CameraLines, Progress},
     recorder::{DeviceLost, Latencies},
     startup::{Loader, NetworkFailed, StartReport},
     status::{Beside, Heartbeat},
     summary::Summary,
     wiring::{self, StageNetwork, StageParts, Stages},
+    worker_id::worker_id,
 };
 
 /// A request to stop the worker: the first one drains, the second one stops at once.
@@ -42,7 +42,7 @@ const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// The deadline if no stop was requested: records wait for the broker without a limit.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 
-/// Runs `settings` with `parts` until every camera has ended or `stops` receives a request, then drains frames on their
+/// Runs `settings` with `components` until every camera has ended or `stops` receives a request, then drains frames on their
 /// way to the sink.
 ///
 /// # Errors
@@ -51,18 +51,18 @@ const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 /// first. Later problems are reported in the summary.
 pub async fn run(
     settings: PipelineSettings,
-    parts: Parts,
+    components: Components,
     mut stops: mpsc::Receiver<StopRequest>,
     progress: &Progress,
 ) -> Result<Summary> {
-    let metrics = Metrics::new(parts.decoder_fallbacks.clone());
+    let metrics = Metrics::new(components.decoder_fallbacks.clone());
     let listener = match settings.worker.http {
         Some(address) => {
             Some(lookout_web::bind(address).await.with_context(|| format!("worker.http = {address}"))?)
         }
         None => None,
     };
-    let mut supervisor = Supervisor::start(settings, parts, metrics, progress)?;
+    let mut supervisor = Supervisor::start(settings, components, metrics, progress)?;
     let pages = Pages { view: supervisor.view.subscribe(), metrics: Arc::clone(&supervisor.metrics) };
     let _http = listener.map(|listener| {
         AbortOnDrop(tokio::spawn(lookout_web::serve(listener, move |path: &str| pages.page(path))))
@@ -80,7 +80,7 @@ struct Supervisor {
     /// Why the network could not be loaded, or the device was lost.
     failure: Option<anyhow::Error>,
     start_report: StartReport,
-    sink: Arc<dyn SinkWatch>,
+    sink: Arc<dyn MonitoredSink>,
     metrics: Arc<Metrics>,
     heartbeat: Heartbeat,
     state: WorkerState,
@@ -115,29 +115,29 @@ enum Haste {
 impl Supervisor {
     fn start(
         settings: PipelineSettings,
-        parts: Parts,
+        components: Components,
         metrics: Arc<Metrics>,
         progress: &Progress,
     ) -> Result<Self> {
         let worker = worker_id(settings.worker.id.as_ref());
-        let sink = Arc::clone(&parts.sink);
+        let sink = Arc::clone(&components.sink);
         let heartbeat = Heartbeat {
             worker: worker.clone(),
             model: None,
-            device: parts.device,
+            device: components.device,
             started_at: Timestamp::now(),
             metrics: Arc::clone(&metrics),
-            sink: Arc::clone(&parts.sink) as Arc<dyn RecordSink>,
+            sink: Arc::clone(&components.sink) as Arc<dyn RecordSink>,
             last: DeviceReading::default(),
         };
         let now = Instant::now();
-        let loader =
-            Loader::start(parts.load).context("the thread that loads the network could not be started")?;
+        let loader = Loader::start(components.load)
+            .context("the thread that loads the network could not be started")?;
         let stage_parts = StageParts {
-            sink: parts.sink,
-            make_source: parts.make_source,
-            rebuild: parts.rebuild,
-            prefetch: parts.prefetch,
+            sink: components.sink,
+            make_source: components.make_source,
+            reload: components.reload,
+            prefetch: components.prefetch,
         };
         let stages = wiring::start(&settings, stage_parts, &worker, &metrics)?;
         tracing::info!(
@@ -168,7 +168,7 @@ impl Supervisor {
             view: watch::Sender::new(view),
             look: every(LOOK),
             settle: every(SETTLE),
-            load: LoadWatch::new(settings.worker.latency_budget, parts.inputs),
+            load: LoadWatch::new(settings.worker.latency_budget, components.inputs),
             fleet: None,
             beside: Beside::default(),
             report: every(settings.worker.status_interval),
@@ -276,7 +276,7 @@ impl Supervisor {
         self.started = Instant::now();
         self.fleet = fleet
             .zip(self.settings.fleet.as_ref())
-            .map(|(parts, fleet)| Fleet::new(parts, fleet, knows_class));
+            .map(|(components, fleet)| Fleet::new(components, fleet, knows_class));
         self.stages.attach(&self.settings, StageNetwork { detectors, first_pass, model, classifier })
     }
 
@@ -318,7 +318,7 @@ impl Supervisor {
         }
         self.beside.unwatched = plan.unwatched;
         self.beside.fleet = Some(plan.summary);
-        self.stages.roster.wish(plan.wishes);
+        self.stages.roster.set_desired(plan.desired);
         self.settle();
         if failed {
             self.stop_in_order();

@@ -5,18 +5,19 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use crossbeam_channel::bounded;
 use lookout_config::PipelineSettings;
-use lookout_infer::{BatchPolicy, InferSettings, InferThreads, Inlets, Rebuild};
+use lookout_infer::{BatchPolicy, InferSettings, InferThreads, Inlets, ReloadModel};
 use lookout_schema::{ModelInfo, WorkerId};
 use lookout_stage::{CameraReport, Detect, RecordSink, StopOnDrop, Tenure, stop_signal};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    camera::CameraContext,
+    camera::DesiredCamera,
+    camera_thread::CameraContext,
+    components::MakeSource,
     metrics::Metrics,
-    parts::MakeSource,
     recorder::{DeviceLost, Latencies, Recorder},
-    reports,
-    roster::{Roster, Wish},
+    report_channel,
+    roster::Roster,
     snapshots::Snapshots,
 };
 
@@ -41,11 +42,11 @@ pub(crate) struct Stages {
     behind: Option<Behind>,
 }
 
-/// The components of the stages behind the cameras' queues.
+/// The parts of the stages behind the cameras' queues.
 struct Behind {
     inlets: Inlets,
     sink: Arc<dyn RecordSink>,
-    rebuild: Rebuild,
+    reload: ReloadModel,
     prefetch: bool,
     snapshots: Option<Snapshots>,
     lost: mpsc::Sender<DeviceLost>,
@@ -65,7 +66,7 @@ fn file_room(max_batch: NonZeroUsize, cameras: usize) -> NonZeroUsize {
 pub(crate) struct StageParts {
     pub(crate) sink: Arc<dyn RecordSink>,
     pub(crate) make_source: MakeSource,
-    pub(crate) rebuild: Rebuild,
+    pub(crate) reload: ReloadModel,
     pub(crate) prefetch: bool,
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn start(
     worker: &WorkerId,
     metrics: &Arc<Metrics>,
 ) -> Result<Stages> {
-    let StageParts { sink, make_source, rebuild, prefetch } = parts;
+    let StageParts { sink, make_source, reload, prefetch } = parts;
     let snapshots = settings
         .snapshots
         .map(|snapshots| Snapshots::start(snapshots, Arc::clone(&sink), Arc::clone(metrics)))
@@ -93,7 +94,7 @@ pub(crate) fn start(
     let behind = Behind {
         inlets: Inlets { cameras: inlet, wake: wake.clone(), abandon: abandoned },
         sink,
-        rebuild,
+        reload,
         prefetch,
         snapshots,
         lost: lost_to,
@@ -101,7 +102,8 @@ pub(crate) fn start(
         metrics: Arc::clone(metrics),
     };
 
-    let (from_cameras, reports) = reports::channel().context("the reports' thread could not be started")?;
+    let (from_cameras, reports) =
+        report_channel::channel().context("the reports' thread could not be started")?;
     let context = CameraContext {
         make_source,
         reports: from_cameras,
@@ -111,8 +113,8 @@ pub(crate) fn start(
     };
     let mut roster = Roster::new(context, cameras);
     for camera in &settings.cameras {
-        let wish = Wish { settings: camera.clone(), tenure: Tenure::for_ever() };
-        roster.start(wish).with_context(|| format!("camera {} could not be started", camera.id))?;
+        let desired = DesiredCamera { settings: camera.clone(), tenure: Tenure::for_ever() };
+        roster.start(desired).with_context(|| format!("camera {} could not be started", camera.id))?;
     }
     if settings.fleet.is_none() {
         roster.close();
@@ -137,7 +139,7 @@ impl Stages {
     /// Starts the stages behind the cameras' queues, sink first, so that the stage after each one is ready before it
     /// starts. Must be called within a tokio runtime.
     pub(crate) fn attach(&mut self, settings: &PipelineSettings, network: StageNetwork) -> Result<()> {
-        let Some(Behind { inlets, sink, rebuild, prefetch, snapshots, lost, worker, metrics }) =
+        let Some(Behind { inlets, sink, reload, prefetch, snapshots, lost, worker, metrics }) =
             self.behind.take()
         else {
             return Ok(());
@@ -165,7 +167,7 @@ impl Stages {
                 first_pass,
             },
             detectors,
-            &rebuild,
+            &reload,
             inlets,
             // The recorder outlives the device, so this cannot fail.
             move |event| drop(bridge.blocking_send(event)),

@@ -276,8 +276,8 @@ fn sessions(records: &[FrameRecord], camera: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
-    let seat = Seat::default();
-    let (running, tell) = start_in_fleet("", seat.clone());
+    let membership = Seat::default();
+    let (running, tell) = start_in_fleet("", membership.clone());
     tell.send(gained(7, &[("a", "ball"), ("b", "ball")]).0).await.unwrap();
     running.until(|records| ["a", "b"].iter().all(|id| sessions(records, id) == 1)).await;
     assert!(running.sink.records.lock().unwrap().iter().all(|record| record.epoch == Epoch(7)));
@@ -291,7 +291,7 @@ async fn changes_of_a_fleets_cameras_do_not_affect_the_others() {
     running.until(|_| running.says("c", CameraStatus::Stopped)).await;
     // All cameras stop, and then the partition is released.
     tell.send(FleetEvent::Leaving { partition: 3 }).await.unwrap();
-    running.until(|_| *seat.released.lock().unwrap() == [3]).await;
+    running.until(|_| *membership.released.lock().unwrap() == [3]).await;
     running.stop.send(StopRequest).await.unwrap();
     let summary = running.summary.await.unwrap().unwrap();
     assert!(summary.cameras.is_empty() && summary.fleet.is_none(), "{summary:?}");

@@ -16,7 +16,7 @@ pub use places::MonitorPlaces;
 pub use rule::{Pattern, RuleKind, RuleSettings};
 pub use webhook::WebhookSettings;
 
-use crate::{ConfigError, KafkaSettings, Secret, expand::Env, file::parse_with, reader::Section};
+use crate::{ConfigError, KafkaSettings, Secret, document::parse_with, expand::Env, reader::Section};
 
 /// A valid monitor's file.
 #[derive(Debug, Clone, PartialEq)]

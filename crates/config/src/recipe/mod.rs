@@ -19,8 +19,8 @@ pub use self::{
 };
 use crate::{
     ARCHS, ConfigError, Device, Precision, ReadError,
+    document::parse_with,
     expand::Env,
-    file::parse_with,
     input_size,
     model::{CLASSIFIERS, weights},
     reader::{Section, not_one_of},

@@ -3,11 +3,7 @@
 use lookout_schema::RetryReason;
 
 use super::{
-    Phase,
-    description::Track,
-    dialog::{Broken, Dialog},
-    login::Login,
-    message::Response,
+    Phase, description::Track, dialog::Dialog, dialog_error::DialogError, login::Login, message::Response,
 };
 
 /// The number of consecutive redirects that are followed.
@@ -15,7 +11,7 @@ const MAX_REDIRECTS: usize = 5;
 
 impl Dialog {
     /// Requests the session description, following redirects, and returns the video track to set up.
-    pub(super) fn describe(&mut self) -> Result<Track, Broken> {
+    pub(super) fn describe(&mut self) -> Result<Track, DialogError> {
         let mut visited = vec![self.address.uri.clone()];
         loop {
             let uri = self.address.uri.clone();
@@ -39,7 +35,7 @@ impl Dialog {
         }
     }
 
-    fn redirect(&mut self, location: &str, visited: &mut Vec<String>) -> Result<(), Broken> {
+    fn redirect(&mut self, location: &str, visited: &mut Vec<String>) -> Result<(), DialogError> {
         let (address, stated) =
             self.address.redirected(location).map_err(|why| self.context.redirect(&why, location))?;
         if visited.contains(&address.uri) || visited.len() > MAX_REDIRECTS {
@@ -61,9 +57,9 @@ impl Dialog {
         self.address = address;
         self.phase.set(Phase::Connecting);
         self.reconnect().map_err(|broken| match broken {
-            Broken::Fault(mut fault) => {
+            DialogError::Fault(mut fault) => {
                 fault.detail += "; the camera redirected to this address";
-                Broken::Fault(fault)
+                DialogError::Fault(fault)
             }
             other => other,
         })

@@ -16,8 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     Phase, SharedPhase,
     address::Address,
+    dialog_error::DialogError,
     login::{Challenged, Login},
-    message::{self, Inbox, Item, Malformed, Response},
+    message::{self, Inbox, Item, Response},
     refusal::Context,
     udp::Ports,
     wire::{Read, Wire},
@@ -26,37 +27,6 @@ use crate::Fault;
 
 /// For how long [`Dialog::tear_down`] waits for the response to TEARDOWN.
 const TEARDOWN: Duration = Duration::from_millis(100);
-
-/// Why a dialog cannot continue.
-#[derive(Debug)]
-pub(super) enum Broken {
-    Stopped,
-    /// The camera did not respond in time.
-    Silent,
-    /// The camera closed the connection.
-    Closed,
-    Failed(glib::Error),
-    Malformed(Malformed),
-    Fault(Fault),
-}
-
-impl From<Fault> for Broken {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl Broken {
-    /// Converts an error that occurred before there was a dialog.
-    pub(super) fn into_fault(self, settings: &CameraSettings) -> Fault {
-        match self {
-            Self::Fault(fault) => fault,
-            other => {
-                Fault::new(RetryReason::Unreachable, format!("{}: no connection ({other:?})", settings.uri))
-            }
-        }
-    }
-}
 
 /// What [`Dialog::next`] received.
 #[derive(Debug)]
@@ -109,7 +79,7 @@ impl Dialog {
         cancellable: gio::Cancellable,
         wake: PipeReader,
         phase: Arc<SharedPhase>,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, DialogError> {
         let SourceUri::Rtsp { location, credentials } = &settings.uri else {
             return Err(context.fault(RetryReason::PipelineError, "this is not an RTSP address").into());
         };
@@ -138,7 +108,7 @@ impl Dialog {
     }
 
     /// Replaces the control connection with a new one.
-    pub(super) fn reconnect(&mut self) -> Result<(), Broken> {
+    pub(super) fn reconnect(&mut self) -> Result<(), DialogError> {
         self.wire = connect(&self.address, self.verify, self.patience, &self.cancellable, &self.context)?;
         self.inbox = Inbox::default();
         Ok(())
@@ -150,14 +120,16 @@ impl Dialog {
         method: &str,
         uri: &str,
         headers: &[(&str, String)],
-    ) -> Result<Response, Broken> {
+    ) -> Result<Response, DialogError> {
         let (mut renewed, mut reconnected) = (false, false);
         loop {
             let with_login = self.send(method, uri, headers);
             let answer = with_login.and_then(|with| Ok((with, self.answer()?)));
             let (with_login, response) = match answer {
                 // Some cameras close the connection after an authentication challenge.
-                Err(Broken::Closed | Broken::Failed(_)) if self.login.is_pending() && !reconnected => {
+                Err(DialogError::Closed | DialogError::Failed(_))
+                    if self.login.is_pending() && !reconnected =>
+                {
                     reconnected = true;
                     self.reconnect()?;
                     continue;
@@ -183,7 +155,7 @@ impl Dialog {
         method: &str,
         uri: &str,
         headers: &[(&str, String)],
-    ) -> Result<bool, Broken> {
+    ) -> Result<bool, DialogError> {
         self.cseq += 1;
         let mut all: Vec<(&str, String)> = headers.to_vec();
         if let Some(session) = &self.session {
@@ -198,7 +170,7 @@ impl Dialog {
     }
 
     /// Waits for the response to the last request.
-    fn answer(&mut self) -> Result<Response, Broken> {
+    fn answer(&mut self) -> Result<Response, DialogError> {
         let deadline = Instant::now() + self.patience;
         loop {
             match self.next(deadline)? {
@@ -208,7 +180,7 @@ impl Dialog {
                 }
                 Event::Response(_) => {}
                 Event::Media { rtcp, packet } => self.early.push((rtcp, packet)),
-                Event::Nothing => return Err(Broken::Silent),
+                Event::Nothing => return Err(DialogError::Silent),
             }
         }
     }
@@ -216,9 +188,9 @@ impl Dialog {
     /// Returns what the camera sends next, or [`Event::Nothing`] at `deadline`.
     ///
     /// Answers requests of the camera itself.
-    pub(super) fn next(&mut self, deadline: Instant) -> Result<Event, Broken> {
+    pub(super) fn next(&mut self, deadline: Instant) -> Result<Event, DialogError> {
         loop {
-            if let Some(item) = self.inbox.next().map_err(Broken::Malformed)? {
+            if let Some(item) = self.inbox.next().map_err(DialogError::Malformed)? {
                 match item {
                     Item::Response(response) => return Ok(Event::Response(response)),
                     Item::Request(request) => {
@@ -226,7 +198,7 @@ impl Dialog {
                             .write(&message::answer(&request), Some(&self.cancellable))
                             .map_err(broken)?;
                         if request.method == "TEARDOWN" {
-                            return Err(Broken::Closed);
+                            return Err(DialogError::Closed);
                         }
                     }
                     Item::Data { channel, payload } => match self.media {
@@ -244,7 +216,7 @@ impl Dialog {
             let mut buffer = [0; 16 << 10];
             match self.wire.read(&mut buffer).map_err(broken)? {
                 Read::Bytes(read) => self.inbox.push(buffer.get(..read).unwrap_or_default()),
-                Read::End => return Err(Broken::Closed),
+                Read::End => return Err(DialogError::Closed),
                 Read::Nothing => {
                     if let Some(event) = self.wait(deadline, true)? {
                         return Ok(event);
@@ -256,13 +228,13 @@ impl Dialog {
 
     /// Returns the next datagram, or [`Event::Nothing`] at `deadline`. For use after the control connection was
     /// closed.
-    pub(super) fn next_datagram(&mut self, deadline: Instant) -> Result<Event, Broken> {
+    pub(super) fn next_datagram(&mut self, deadline: Instant) -> Result<Event, DialogError> {
         Ok(self.wait(deadline, false)?.unwrap_or(Event::Nothing))
     }
 
     /// Waits until a socket is readable. Returns None if that is the control connection, or if the wait was cut
     /// short.
-    fn wait(&mut self, deadline: Instant, control: bool) -> Result<Option<Event>, Broken> {
+    fn wait(&mut self, deadline: Instant, control: bool) -> Result<Option<Event>, DialogError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(Some(Event::Nothing));
@@ -282,10 +254,10 @@ impl Dialog {
             && error != rustix::io::Errno::INTR
         {
             let error = glib::Error::new(gio::IOErrorEnum::Failed, &error.to_string());
-            return Err(Broken::Failed(error));
+            return Err(DialogError::Failed(error));
         }
         if sockets.first().is_some_and(|wake| !wake.revents().is_empty()) {
-            return Err(Broken::Stopped);
+            return Err(DialogError::Stopped);
         }
         if let Some(Media::Udp(ports)) = &self.media
             && let Some((rtcp, packet)) = ports.receive()
@@ -296,7 +268,7 @@ impl Dialog {
     }
 
     /// Sends an RTCP packet to the camera.
-    pub(super) fn send_report(&mut self, packet: &[u8]) -> Result<(), Broken> {
+    pub(super) fn send_report(&mut self, packet: &[u8]) -> Result<(), DialogError> {
         match &self.media {
             Some(Media::Interleaved { rtcp, .. }) => {
                 let Some(bytes) = message::interleaved(*rtcp, packet) else { return Ok(()) };
@@ -370,7 +342,7 @@ impl Dialog {
     }
 
     /// Converts an error to a fault with a message for the user.
-    pub(super) fn fault(&self, broken: Broken) -> Fault {
+    pub(super) fn fault(&self, broken: DialogError) -> Fault {
         self.context.broken(broken, self.phase.get(), &self.address, self.patience)
     }
 }
@@ -381,15 +353,17 @@ fn connect(
     patience: Duration,
     cancellable: &gio::Cancellable,
     context: &Context,
-) -> Result<Wire, Broken> {
+) -> Result<Wire, DialogError> {
     let wire = Wire::connect(address, verify, patience, cancellable, context);
-    wire.map_err(|fault| if cancellable.is_cancelled() { Broken::Stopped } else { Broken::Fault(fault) })
+    wire.map_err(
+        |fault| if cancellable.is_cancelled() { DialogError::Stopped } else { DialogError::Fault(fault) },
+    )
 }
 
-fn broken(error: glib::Error) -> Broken {
+fn broken(error: glib::Error) -> DialogError {
     match error.kind::<gio::IOErrorEnum>() {
-        Some(gio::IOErrorEnum::Cancelled) => Broken::Stopped,
-        Some(gio::IOErrorEnum::TimedOut) => Broken::Silent,
-        _ => Broken::Failed(error),
+        Some(gio::IOErrorEnum::Cancelled) => DialogError::Stopped,
+        Some(gio::IOErrorEnum::TimedOut) => DialogError::Silent,
+        _ => DialogError::Failed(error),
     }
 }

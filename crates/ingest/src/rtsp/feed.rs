@@ -10,7 +10,7 @@ use lookout_config::CameraSettings;
 
 use crate::{
     Fault,
-    elements::{make, put},
+    gst_element::{make, put},
 };
 
 /// The appsrc elements that take one camera's RTP and RTCP packets.

@@ -13,6 +13,7 @@ mod address;
 mod describe;
 mod description;
 mod dialog;
+mod dialog_error;
 mod feed;
 mod keep_alive;
 mod login;
@@ -36,11 +37,7 @@ use gio::prelude::*;
 use lookout_config::CameraSettings;
 use lookout_schema::RetryReason;
 
-use self::{
-    dialog::{Broken, Dialog},
-    playback::play,
-    refusal::Context,
-};
+use self::{dialog::Dialog, dialog_error::DialogError, playback::play, refusal::Context};
 pub(crate) use self::{feed::Feed, keep_alive::Habits};
 use crate::Fault;
 
@@ -123,12 +120,12 @@ impl Client {
             move || {
                 let mut dialog = match Dialog::new(&settings, context, cancellable, wake_end, phase) {
                     Ok(dialog) => dialog,
-                    Err(Broken::Stopped) => return,
+                    Err(DialogError::Stopped) => return,
                     Err(broken) => return tell(broken.into_fault(&settings)),
                 };
                 match play(&mut dialog, &settings, &feed, &habits) {
                     Ok(()) => feed.end(),
-                    Err(Broken::Stopped) => {}
+                    Err(DialogError::Stopped) => {}
                     Err(broken) => tell(dialog.fault(broken)),
                 }
                 dialog.tear_down();

@@ -11,7 +11,8 @@ use lookout_schema::RetryReason;
 use super::{
     Phase,
     description::Track,
-    dialog::{Broken, Dialog, Event, Media},
+    dialog::{Dialog, Event, Media},
+    dialog_error::DialogError,
     feed::Feed,
     keep_alive::{self, Habits, KeepAlive},
     message::Response,
@@ -28,7 +29,7 @@ pub(super) fn play(
     settings: &CameraSettings,
     feed: &Feed,
     habits: &Habits,
-) -> Result<(), Broken> {
+) -> Result<(), DialogError> {
     let track = dialog.describe()?;
     feed.expect(&track.formats);
     let timeout = set_up(dialog, settings, &track)?;
@@ -43,14 +44,14 @@ pub(super) fn play(
         }
         match step(dialog, &track, &mut stream, &mut keep) {
             Ok(()) => {}
-            Err(broken @ (Broken::Closed | Broken::Failed(_))) => {
+            Err(broken @ (DialogError::Closed | DialogError::Failed(_))) => {
                 keep.closed(Instant::now());
                 let over_udp = matches!(dialog.media, Some(Media::Udp(_)));
                 return match broken {
                     _ if over_udp && stream.packets > 0 => {
                         without_control(dialog, &track, &mut stream, keep, settings.stall_timeout / 2)
                     }
-                    Broken::Closed if stream.packets > 0 => Ok(()),
+                    DialogError::Closed if stream.packets > 0 => Ok(()),
                     broken => Err(broken),
                 };
             }
@@ -65,7 +66,7 @@ fn step(
     track: &Track,
     stream: &mut Stream<'_>,
     keep: &mut KeepAlive<'_>,
-) -> Result<(), Broken> {
+) -> Result<(), DialogError> {
     let now = Instant::now();
     for report in stream.feed.reports() {
         dialog.send_report(&report)?;
@@ -114,7 +115,11 @@ impl Stream<'_> {
 }
 
 /// Sends SETUP for the track, and returns the session's timeout.
-fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Result<Option<Duration>, Broken> {
+fn set_up(
+    dialog: &mut Dialog,
+    settings: &CameraSettings,
+    track: &Track,
+) -> Result<Option<Duration>, DialogError> {
     dialog.set_phase(Phase::Setup);
     dialog.set_session_uri(&track.session_uri);
     let over_udp = settings.rtsp_transport == RtspTransport::Udp;
@@ -158,11 +163,11 @@ fn set_up(dialog: &mut Dialog, settings: &CameraSettings, track: &Track) -> Resu
 /// Binds a pair of UDP ports at the local address of the control connection.
 ///
 /// Returns the ports, their numbers and the camera's address.
-fn bind(dialog: &Dialog) -> Result<(Ports, (u16, u16), IpAddr), Broken> {
+fn bind(dialog: &Dialog) -> Result<(Ports, (u16, u16), IpAddr), DialogError> {
     let failed = |error: &dyn std::fmt::Display| {
         let what =
             format!("cannot open UDP ports for the media ({error}); check this machine's limits, or use TCP");
-        Broken::Fault(dialog.context.fault(RetryReason::PipelineError, &what))
+        DialogError::Fault(dialog.context.fault(RetryReason::PipelineError, &what))
     };
     let (camera, local) =
         dialog.addresses().ok_or_else(|| failed(&"the connection's addresses are unknown"))?;
@@ -172,7 +177,7 @@ fn bind(dialog: &Dialog) -> Result<(Ports, (u16, u16), IpAddr), Broken> {
 }
 
 /// Sends PLAY. Passes on the packets that arrive before the response.
-fn start(dialog: &mut Dialog, track: &Track, stream: &mut Stream<'_>) -> Result<(), Broken> {
+fn start(dialog: &mut Dialog, track: &Track, stream: &mut Stream<'_>) -> Result<(), DialogError> {
     dialog.set_phase(Phase::Play);
     let range = [("Range", "npt=0.000-".to_owned())];
     let mut response = dialog.exchange("PLAY", &track.session_uri, &range);
@@ -190,7 +195,7 @@ fn start(dialog: &mut Dialog, track: &Track, stream: &mut Stream<'_>) -> Result<
         Ok(response) if response.is_success() => Ok(()),
         Ok(response) => Err(dialog.context.refused("PLAY", &response).into()),
         // A camera that sends packets has accepted PLAY, even if it does not respond.
-        Err(Broken::Silent) if flows => Ok(()),
+        Err(DialogError::Silent) if flows => Ok(()),
         Err(broken) => Err(broken),
     }
 }
@@ -204,7 +209,7 @@ fn without_control(
     stream: &mut Stream<'_>,
     mut keep: KeepAlive<'_>,
     patience: Duration,
-) -> Result<(), Broken> {
+) -> Result<(), DialogError> {
     tracing::debug!(uri = %dialog.context.uri, "the camera closed the control connection, but still sends media");
     let mut last = Instant::now();
     loop {

@@ -9,7 +9,7 @@ use super::{
     Phase,
     address::{Address, BadRedirect},
     description::NoTrack,
-    dialog::Broken,
+    dialog_error::DialogError,
     login::Challenged,
     message::{Malformed, Response},
 };
@@ -165,7 +165,7 @@ impl Context {
     /// Returns the fault for a dialog with `address` that broke during `phase`.
     pub(super) fn broken(
         &self,
-        broken: Broken,
+        broken: DialogError,
         phase: Phase,
         address: &Address,
         patience: Duration,
@@ -187,23 +187,23 @@ impl Context {
             _ => "check the network, and that the camera is not restarting",
         };
         let what = match broken {
-            Broken::Fault(fault) => return fault,
-            Broken::Malformed(why) => return self.malformed(why),
-            Broken::Closed if phase >= Phase::Packets => {
+            DialogError::Fault(fault) => return fault,
+            DialogError::Malformed(why) => return self.malformed(why),
+            DialogError::Closed if phase >= Phase::Packets => {
                 return self.fault(RetryReason::EndOfStream, "the camera closed the connection");
             }
-            Broken::Closed => {
+            DialogError::Closed => {
                 format!("{server} closed the connection without an answer to {during}; {advice}")
             }
-            Broken::Silent if phase >= Phase::Packets => {
+            DialogError::Silent if phase >= Phase::Packets => {
                 format!("{server} no longer accepts data; check the network, and restart the camera")
             }
-            Broken::Silent | Broken::Stopped => format!(
+            DialogError::Silent | DialogError::Stopped => format!(
                 "{server} accepted the connection, but did not answer {during} within {} ms; check that the port in \
                  `uri` is the RTSP port (usually 554), or restart the camera",
                 patience.as_millis()
             ),
-            Broken::Failed(error) => format!(
+            DialogError::Failed(error) => format!(
                 "the connection to {server} failed ({}); {advice}",
                 error.message().trim_end_matches('.')
             ),

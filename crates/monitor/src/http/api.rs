@@ -15,7 +15,7 @@ use super::{
     App,
     problem::{Problem, camera_id},
 };
-use crate::{page, run::Ask, state::minute_of};
+use crate::{page, shared::Ask, state::minute_of};
 
 pub(super) async fn overview(State(app): State<App>) -> Response {
     let overview = Arc::clone(&app.shared.overview.borrow());

@@ -20,7 +20,7 @@ use lookout_schema::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::{App, client::Client, cookie, problem::Problem};
-use crate::run::locked;
+use crate::shared::locked;
 
 /// The authentication state.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    run::{Event, Shared, Watch, is_set},
+    shared::{Event, Shared, Watch, is_set},
 };
 
 #[derive(Debug, Deserialize)]

@@ -35,7 +35,7 @@ use tower_service::Service;
 use self::{auth::Auth, problem::Problem};
 use crate::{
     MonitorError,
-    run::{Shared, is_set},
+    shared::{Shared, is_set},
 };
 
 /// The state of every handler.
@@ -176,7 +176,7 @@ impl App {
     /// Sends a query to the consumer loop and returns its answer.
     async fn ask<T>(
         &self,
-        ask: impl FnOnce(tokio::sync::oneshot::Sender<Option<T>>) -> crate::run::Ask,
+        ask: impl FnOnce(tokio::sync::oneshot::Sender<Option<T>>) -> crate::shared::Ask,
     ) -> Result<Option<T>, Problem> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let asked = async {

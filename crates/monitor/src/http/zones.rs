@@ -19,7 +19,7 @@ use super::{
     App,
     problem::{Body, Problem, camera_id},
 };
-use crate::run::Ask;
+use crate::shared::Ask;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -20,8 +20,14 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Ask, Event, Shared, is_set, locked, reading::Reading, tracks::Tracks};
-use crate::{MonitorError, error::StoreError, page::Changes, state::State};
+use super::{reading::Reading, tracks::Tracks};
+use crate::{
+    MonitorError,
+    error::StoreError,
+    page::Changes,
+    shared::{Ask, Event, Shared, is_set, locked},
+    state::State,
+};
 
 /// The consumer loop.
 #[derive(Debug)]

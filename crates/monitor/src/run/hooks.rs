@@ -17,11 +17,11 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::{Shared, is_set};
 use crate::{
     MonitorError,
     http::hex,
     metrics::HookResult,
+    shared::{Shared, is_set},
     store::{Waiting, hook},
 };
 

@@ -2,10 +2,8 @@
 
 mod engine;
 mod hooks;
-mod pictures;
 mod publish;
 mod reading;
-mod shared;
 mod tracks;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -15,9 +13,14 @@ use lookout_config::{Brokers, MonitorSettings};
 use lookout_schema::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
 use self::{engine::Engine, hooks::Hook};
-use crate::{MonitorError, http, page::Overview, state::State, store::Store};
+use crate::{
+    MonitorError, http,
+    page::Overview,
+    shared::{Shared, is_set},
+    state::State,
+    store::Store,
+};
 
 /// A monitor with its listening address and its store, ready to run.
 #[derive(Debug)]
@@ -133,9 +136,4 @@ async fn retain(
             return Ok(());
         }
     }
-}
-
-/// Returns once the flag is set or its sender is dropped.
-pub(crate) async fn is_set(flag: &mut watch::Receiver<bool>) {
-    let _ = flag.wait_for(|set| *set).await;
 }

@@ -10,9 +10,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Shared, is_set, locked};
 use crate::{
     MonitorError,
+    shared::{Shared, is_set, locked},
     store::{TOPIC, Waiting},
 };
 

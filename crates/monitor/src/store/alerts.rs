@@ -6,7 +6,7 @@ use lookout_schema::{AlertEvidence, AlertLevel, AlertRecord, AlertState, Timesta
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::Value};
 use serde::Serialize;
 
-use super::{Store, commit::us};
+use super::Store;
 use crate::error::StoreError;
 
 /// The current state of an alert.
@@ -63,7 +63,7 @@ impl Store {
             let ends = matches!(known.alert.evidence, AlertEvidence::Line { .. });
             connection.execute(
                 "UPDATE alerts SET ack_at = ?2, ack_by = ?3, ack_note = ?4, open = open AND NOT ?5 WHERE id = ?1",
-                params![id, us(by.at), by.by, by.note, ends],
+                params![id, by.at.as_unix_us(), by.by, by.note, ends],
             )?;
             find(connection, &id)
         })
@@ -118,7 +118,7 @@ pub(super) fn put(transaction: &Transaction<'_>, alert: &AlertRecord) -> Result<
         alert.worker.as_ref().map(|worker| worker.as_str()),
         rank(alert.level),
         alert.state != AlertState::Cleared,
-        us(alert.raised_at),
+        alert.raised_at.as_unix_us(),
         serde_json::to_string(alert)?,
     ])?;
     Ok(true)
@@ -156,7 +156,7 @@ fn page(connection: &Connection, filter: &AlertFilter) -> Result<AlertPage, Stor
     }
     if let Some(before) = filter.before {
         wanted.push("raised_at < ?");
-        values.push(us(before).into());
+        values.push(before.as_unix_us().into());
     }
     let wanted = if wanted.is_empty() { "1".to_owned() } else { wanted.join(" AND ") };
     values.push(i64::try_from(filter.limit + 1).unwrap_or(i64::MAX).into());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lookout_config::WebhookSettings;
-use lookout_schema::{AlertRecord, RecordKind, Timestamp};
+use lookout_schema::{AlertRecord, RecordKind};
 use lookout_wire::{Offsets, TopicIds};
 use rusqlite::{Transaction, params};
 
@@ -130,9 +130,4 @@ fn write_topic_ids(transaction: &Transaction<'_>, ids: &TopicIds) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Returns the microseconds since 1970, as stored in the tables.
-pub(super) fn us(at: Timestamp) -> i64 {
-    at.as_unix_us()
 }

@@ -5,7 +5,7 @@ use lookout_schema::{AlertRecord, Timestamp};
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
-use super::{Store, commit::us};
+use super::Store;
 use crate::error::StoreError;
 
 /// An alert that waits for delivery.
@@ -87,7 +87,7 @@ impl Store {
             let transaction = connection.transaction()?;
             transaction.execute(
                 "INSERT INTO set_aside (seq, webhook, at, why, record) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![seq, webhook, us(Timestamp::now()), why, record],
+                params![seq, webhook, Timestamp::now().as_unix_us(), why, record],
             )?;
             transaction.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?;
             transaction.commit()?;
@@ -128,7 +128,7 @@ pub(super) fn add(
     let record = serde_json::to_string(alert)?;
     let wanting = hooks.iter().filter(|wanting| wanting.wants(&alert.rule, alert.level));
     for target in std::iter::once(TOPIC.into()).chain(wanting.map(|wanting| hook(&wanting.name))) {
-        add.execute(params![target, alert.id, alert.version, record, us(Timestamp::now())])?;
+        add.execute(params![target, alert.id, alert.version, record, Timestamp::now().as_unix_us()])?;
     }
     Ok(())
 }

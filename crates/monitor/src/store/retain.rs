@@ -3,7 +3,7 @@
 use lookout_schema::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{Store, commit::us};
+use super::Store;
 use crate::{error::StoreError, state::minute_of};
 
 /// The maximum number of alerts that are kept.
@@ -39,7 +39,7 @@ fn step(connection: &mut Connection, oldest: Timestamp, max_bytes: u64) -> Resul
     let mut gone = delete_history(connection, minute_of(oldest))?;
     gone += connection.execute(
         "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE raised_at < ?1 LIMIT ?2)",
-        params![us(oldest), STEP],
+        params![oldest.as_unix_us(), STEP],
     )?;
     gone += connection.execute(
         "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts ORDER BY raised_at DESC LIMIT ?2 OFFSET ?1)",
@@ -47,7 +47,7 @@ fn step(connection: &mut Connection, oldest: Timestamp, max_bytes: u64) -> Resul
     )?;
     gone += connection.execute(
         "DELETE FROM set_aside WHERE seq IN (SELECT seq FROM set_aside WHERE at < ?1 LIMIT ?2)",
-        params![us(oldest), STEP],
+        params![oldest.as_unix_us(), STEP],
     )?;
     gone += connection.execute(
         "DELETE FROM set_aside WHERE seq IN (SELECT seq FROM set_aside ORDER BY at DESC LIMIT ?2 OFFSET ?1)",

@@ -11,18 +11,11 @@ use tiny_skia::{Color, FillRule, Paint, PathBuilder, Pixmap, Transform};
 
 use self::{ids::Ids, light::Light, solid::Polygon};
 use crate::{
-    Actor, FrameTruth, ObjectTruth, Scene, View, Weather,
+    Actor, FrameTruth, ObjectTruth, Picture, Scene, View, Weather,
     camera::NEAR,
     chance::Chance,
     truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
 };
-
-/// An image: RGB, 8 bits per channel, row by row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    pub size: Size,
-    pub rgb: Vec<u8>,
-}
 
 /// Renders the frames of one camera of a scene.
 #[derive(Debug)]

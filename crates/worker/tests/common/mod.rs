@@ -9,7 +9,7 @@ use std::{
 };
 
 use lookout_config::{CameraSettings, PipelineSettings};
-use lookout_infer::RebuildError;
+use lookout_infer::ReloadError;
 use lookout_schema::{
     BBox, CameraStatus, Clock, Detection, ExpireCause, FrameRecord, ModelInfo, RetryReason, SessionId, Size,
     SnapshotRecord, StatusRecord, Timestamp,
@@ -20,8 +20,8 @@ use lookout_stage::{
     Ticket,
 };
 use lookout_worker::{
-    DecoderFallbacks, FleetParts, FleetSeat, Inputs, Loading, Network, Parts, Progress, SinkWatch,
-    StopRequest, Summary, run,
+    Components, DecoderFallbacks, FleetComponents, GroupMembership, Inputs, Loading, MonitoredSink, Network,
+    Progress, StopRequest, Summary, run,
 };
 use tokio::sync::mpsc;
 
@@ -209,7 +209,7 @@ impl RecordSink for Sink {
     }
 }
 
-impl SinkWatch for Sink {
+impl MonitoredSink for Sink {
     fn health(&self) -> SinkHealth {
         SinkHealth {
             connected: !self.away,
@@ -241,7 +241,7 @@ pub(crate) struct Seat {
     pub(crate) released: Arc<Mutex<Vec<i32>>>,
 }
 
-impl FleetSeat for Seat {
+impl GroupMembership for Seat {
     fn release(&self, partition: i32) {
         self.released.lock().unwrap().push(partition);
     }
@@ -252,15 +252,15 @@ impl FleetSeat for Seat {
 }
 
 /// Starts a worker that runs the registry's cameras, and returns the sender of its fleet events.
-pub(crate) fn start_in_fleet(fleet: &str, seat: Seat) -> (Running, mpsc::Sender<FleetEvent>) {
+pub(crate) fn start_in_fleet(fleet: &str, membership: Seat) -> (Running, mpsc::Sender<FleetEvent>) {
     let text = format!(
         "name = \"test\"\ncameras = \"registry\"\n[model]\narch = \"resnet18\"\nweights = \"random:0\"\n[kafka]\n\
          brokers = \"kafka:9092\"\n[worker]\nid = \"w\"\nstatus_interval_ms = 100\n[fleet]\n{fleet}\n"
     );
     let settings = lookout_config::parse("test.toml".as_ref(), &text, &|_| None).unwrap();
     let (tell, events) = mpsc::channel(16);
-    let parts = FleetParts { events, seat: Box::new(seat) };
-    (start_with(settings, NetworkMood::Well, Load::AtOnce, Sink::default(), Some(parts)), tell)
+    let components = FleetComponents { events, membership: Box::new(membership) };
+    (start_with(settings, NetworkMood::Well, Load::AtOnce, Sink::default(), Some(components)), tell)
 }
 
 fn start_with(
@@ -268,7 +268,7 @@ fn start_with(
     network: NetworkMood,
     load: Load,
     sink: Sink,
-    fleet: Option<FleetParts>,
+    fleet: Option<FleetComponents>,
 ) -> Running {
     let sink = Arc::new(sink);
     let loaded = Network {
@@ -292,12 +292,12 @@ fn start_with(
         }
         Ok(loaded)
     };
-    let parts = Parts {
-        sink: Arc::clone(&sink) as Arc<dyn SinkWatch>,
+    let components = Components {
+        sink: Arc::clone(&sink) as Arc<dyn MonitoredSink>,
         make_source: Arc::new(source),
         load: Box::new(load),
-        rebuild: Arc::new(move || match network {
-            NetworkMood::LosesDevice => Err(RebuildError::DeviceLost("an illegal memory access".into())),
+        reload: Arc::new(move || match network {
+            NetworkMood::LosesDevice => Err(ReloadError::DeviceLost("an illegal memory access".into())),
             _ => Ok(Box::new(Fake { mood: NetworkMood::Well, batches: 0 })),
         }),
         device: "cpu".into(),
@@ -306,7 +306,8 @@ fn start_with(
         decoder_fallbacks: DecoderFallbacks::default(),
     };
     let (stop, stops) = mpsc::channel(2);
-    let summary = tokio::spawn(async move { run(settings, parts, stops, &Progress::on_terminal()).await });
+    let summary =
+        tokio::spawn(async move { run(settings, components, stops, &Progress::on_terminal()).await });
     Running { sink, stop, summary }
 }
 

@@ -7,7 +7,7 @@ use lookout_schema::{CameraId, Timestamp};
 use super::{Engine, Turn};
 use crate::{
     page::{Around, CameraView, Details, Overview, WorkerView, rounded},
-    run::Ask,
+    shared::Ask,
     state::Camera,
 };
 

@@ -7,8 +7,14 @@ use lookout_config::{Begin, KafkaSettings};
 use lookout_schema::RecordKind;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Engine, is_set};
-use crate::{MonitorError, error::StoreError, run::locked, state::Checkpoint, store::Store};
+use super::Engine;
+use crate::{
+    MonitorError,
+    error::StoreError,
+    shared::{is_set, locked},
+    state::Checkpoint,
+    store::Store,
+};
 
 /// The record kinds that are read. Tracks are left out, because the monitor computes its own.
 const KINDS: [RecordKind; 5] =

@@ -8,8 +8,12 @@ use std::{
 use lookout_schema::{AlertLevel, AlertRecord};
 use tokio::{sync::watch, time::sleep};
 
-use super::{Engine, Turn, is_set};
-use crate::{MonitorError, run::locked, store::StoredAlert};
+use super::{Engine, Turn};
+use crate::{
+    MonitorError,
+    shared::{is_set, locked},
+    store::StoredAlert,
+};
 
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,8 @@ use super::{Engine, Turn};
 use crate::{
     MonitorError,
     page::{Changes, tracks_view},
-    run::{Event, locked, reading::Reading},
+    run::reading::Reading,
+    shared::{Event, locked},
 };
 
 /// Interval of full commits. Alerts, and the state that they depend on, are committed at once.

@@ -1,7 +1,7 @@
 //! `lookout-worker`: runs a pipeline with GStreamer, libtorch and Kafka.
 
+mod components;
 mod doctor;
-mod parts;
 mod run;
 
 use std::{

@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::parts::Ready;
+use crate::components::Ready;
 
 /// Exit code for wrong input; nothing was published.
 const WRONG_INPUT: u8 = 2;
@@ -59,9 +59,9 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
 }
 
 async fn until_end(settings: PipelineSettings, ready: Ready, progress: &Progress) -> Result<Summary> {
-    let Ready { parts, embedded } = ready;
+    let Ready { components, embedded } = ready;
     let stops = stops_on_signals().context("cannot install handlers for SIGINT and SIGTERM")?;
-    let summary = lookout_worker::run(settings, parts, stops, progress).await;
+    let summary = lookout_worker::run(settings, components, stops, progress).await;
     drop(embedded);
     summary
 }

@@ -1,9 +1,14 @@
-//! Boxes in pixels of the source frame.
+//! Sizes, rectangles and bounding boxes in pixels.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Size;
+/// Width and height in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Size {
+    pub width: u32,
+    pub height: u32,
+}
 
 /// `[x1, y1, x2, y2]` in pixels of the source frame, `x2 > x1`, `y2 > y1`, within the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use lookout_broker::{Embedded, FleetMember, KafkaSink};
 use lookout_config::{Brokers, ClassifySettings, KafkaSettings, ModelSettings, PipelineSettings};
-use lookout_infer::{Rebuild, RebuildError};
+use lookout_infer::{ReloadError, ReloadModel};
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_model::{
     LoadStep, ModelError, Replicas, Streams, Target, gpu_scaler, load_replicas, load_stream, planned_input,
 };
 use lookout_schema::RecordKind;
 use lookout_stage::InputSize;
-use lookout_worker::{DecoderFallbacks, FleetParts, Inputs, Loading, MakeSource, Network, Parts, worker_id};
+use lookout_worker::{
+    Components, DecoderFallbacks, FleetComponents, Inputs, Loading, MakeSource, Network, worker_id,
+};
 
 /// The components of a worker, ready to run.
 pub(crate) struct Ready {
-    pub(crate) parts: Parts,
+    pub(crate) components: Components,
     /// The embedded cluster, if the pipeline uses one; it has to outlive the worker.
     pub(crate) embedded: Option<Embedded>,
 }
@@ -61,26 +63,26 @@ impl Ready {
         let sizes = [input].into_iter().chain(settings.model.smaller_inputs.iter().copied()).collect();
         let inputs = Inputs { network: settings.model.arch.clone(), sizes, current };
 
-        let rebuild: Rebuild = {
+        let reload: ReloadModel = {
             let networks = networks.clone();
             Arc::new(move || {
-                target.check().map_err(RebuildError::DeviceLost)?;
-                networks.load_one().map_err(|error| RebuildError::Failed(error.to_string()))
+                target.check().map_err(ReloadError::DeviceLost)?;
+                networks.load_one().map_err(|error| ReloadError::Failed(error.to_string()))
             })
         };
         let (settings, kafka) = (settings.clone(), kafka.clone());
         let load = move |loading: &Loading| load(&settings, &kafka, &networks, loading);
-        let parts = Parts {
+        let components = Components {
             sink: Arc::new(sink),
             make_source,
             load: Box::new(load),
-            rebuild,
+            reload,
             device: target.to_string(),
             prefetch: target.is_gpu(),
             inputs,
             decoder_fallbacks,
         };
-        Ok(Self { parts, embedded })
+        Ok(Self { components, embedded })
     }
 }
 
@@ -101,7 +103,7 @@ fn load(
         Some(fleet) => {
             let worker = worker_id(settings.worker.id.as_ref());
             let (member, events) = FleetMember::start(kafka, fleet, &worker).context("[fleet]")?;
-            Some(FleetParts { seat: Box::new(member), events })
+            Some(FleetComponents { membership: Box::new(member), events })
         }
         None => None,
     };

@@ -4,29 +4,29 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use lookout_broker::{FleetMember, KafkaSink};
 use lookout_config::CameraSettings;
-use lookout_infer::Rebuild;
+use lookout_infer::ReloadModel;
 use lookout_schema::{ModelInfo, Size};
 use lookout_stage::{Detect, FleetEvent, FrameSource, InputSize, RecordSink, SinkHealth};
 use tokio::sync::mpsc;
 
-use crate::{metrics::DecoderFallbacks, startup::Loading};
+use crate::{loading::Loading, metrics::DecoderFallbacks};
 
 /// Creates a camera's source, also to replace one that has panicked.
 pub type MakeSource = Arc<dyn Fn(&CameraSettings) -> Box<dyn FrameSource> + Send + Sync>;
 
 /// A record sink that reports its health.
-pub trait SinkWatch: RecordSink {
+pub trait MonitoredSink: RecordSink {
     fn health(&self) -> SinkHealth;
 }
 
-impl SinkWatch for KafkaSink {
+impl MonitoredSink for KafkaSink {
     fn health(&self) -> SinkHealth {
         Self::health(self)
     }
 }
 
 /// Membership in the fleet's consumer group. Dropping it leaves the group, and may block.
-pub trait FleetSeat: Send {
+pub trait GroupMembership: Send {
     /// Releases a revoked partition, of which no records are in progress anymore.
     fn release(&self, partition: i32);
 
@@ -34,7 +34,7 @@ pub trait FleetSeat: Send {
     fn has_joined(&self) -> bool;
 }
 
-impl FleetSeat for FleetMember {
+impl GroupMembership for FleetMember {
     fn release(&self, partition: i32) {
         Self::release(self, partition);
     }
@@ -45,15 +45,17 @@ impl FleetSeat for FleetMember {
 }
 
 /// The source of the registry's cameras.
-pub struct FleetParts {
-    /// The first field, so that the channel is closed before `seat` is dropped, which may still send events.
+pub struct FleetComponents {
+    /// The first field, so that the channel is closed before `membership` is dropped, which may still send events.
     pub events: mpsc::Receiver<FleetEvent>,
-    pub seat: Box<dyn FleetSeat>,
+    pub membership: Box<dyn GroupMembership>,
 }
 
-impl fmt::Debug for FleetParts {
+impl fmt::Debug for FleetComponents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FleetParts").field("joined", &self.seat.has_joined()).finish_non_exhaustive()
+        f.debug_struct("FleetComponents")
+            .field("joined", &self.membership.has_joined())
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,11 +63,11 @@ impl fmt::Debug for FleetParts {
 pub type LoadNetwork = Box<dyn FnOnce(&Loading) -> anyhow::Result<Network> + Send>;
 
 /// The components with large dependencies, or for which tests use fakes.
-pub struct Parts {
-    pub sink: Arc<dyn SinkWatch>,
+pub struct Components {
+    pub sink: Arc<dyn MonitoredSink>,
     pub make_source: MakeSource,
     pub load: LoadNetwork,
-    pub rebuild: Rebuild,
+    pub reload: ReloadModel,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// Whether the next batch is prepared while the device runs one.
@@ -100,7 +102,7 @@ pub struct Network {
     pub knows_class: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// The fleet, for a worker that runs the registry's cameras. The worker joins only once its network is loaded, so
     /// that other workers keep the cameras until then.
-    pub fleet: Option<FleetParts>,
+    pub fleet: Option<FleetComponents>,
 }
 
 impl fmt::Debug for Network {
@@ -112,9 +114,9 @@ impl fmt::Debug for Network {
     }
 }
 
-impl fmt::Debug for Parts {
+impl fmt::Debug for Components {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts")
+        f.debug_struct("Components")
             .field("device", &self.device)
             .field("inputs", &self.inputs)
             .finish_non_exhaustive()

@@ -14,10 +14,10 @@ use lookout_schema::{CameraId, CameraSpec};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use super::pictures::Pictures;
 use crate::{
     metrics::Metrics,
     page::{Details, Overview},
+    pictures::Pictures,
     state::Bucket,
     store::Store,
 };
@@ -193,4 +193,9 @@ impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").field("camera", &self.camera).finish_non_exhaustive()
     }
+}
+
+/// Returns once the flag is set or its sender is dropped.
+pub(crate) async fn is_set(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
 }

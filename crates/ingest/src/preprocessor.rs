@@ -6,7 +6,6 @@ use gstreamer as gst;
 use gstreamer_video as video;
 use lookout_schema::Size;
 use lookout_stage::{Fit, GpuScaler, InputSize, Pixels, Placement, ScalePlan};
-use thiserror::Error;
 
 use crate::{
     converter::Converter,
@@ -20,7 +19,7 @@ use crate::{
 ///
 /// It sets itself up again whenever the format of the frames changes.
 #[derive(Debug)]
-pub(crate) struct Fitter {
+pub(crate) struct Preprocessor {
     input: Size,
     fit: Fit,
     set_up: Option<SetUp>,
@@ -32,21 +31,11 @@ pub(crate) struct Fitter {
 
 /// A frame in the form of the network's input.
 #[derive(Debug)]
-pub(crate) struct Fitted {
+pub(crate) struct Preprocessed {
     pub(crate) pixels: Pixels,
     /// The displayed size of the frame.
     pub(crate) source: Size,
     pub(crate) placement: Placement,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum FitError {
-    #[error("the decoder returned a frame without a format or without data")]
-    NoPicture,
-    #[error("frames of format {0} cannot be converted to RGB")]
-    Format(String),
-    #[error("a frame cannot be read: it has fewer bytes than its format requires")]
-    Unreadable,
 }
 
 /// The state for frames of one format.
@@ -64,7 +53,7 @@ struct SetUp {
     plan: Option<ScalePlan>,
 }
 
-impl Fitter {
+impl Preprocessor {
     pub(crate) fn new(input: Size, fit: Fit) -> Self {
         Self { input, fit, set_up: None, follows: None, gpu: None }
     }
@@ -93,9 +82,13 @@ impl Fitter {
     ///
     /// # Errors
     /// The sample has no frame, its format cannot be converted, or its data is smaller than the format requires.
-    pub(crate) fn fit(&mut self, sample: &gst::Sample, orientation: Orientation) -> Result<Fitted, FitError> {
+    pub(crate) fn fit(
+        &mut self,
+        sample: &gst::Sample,
+        orientation: Orientation,
+    ) -> Result<Preprocessed, PreprocessError> {
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer()) else {
-            return Err(FitError::NoPicture);
+            return Err(PreprocessError::NoPicture);
         };
         if let Some(wanted) = self.follows.as_ref().map(InputSize::get).filter(|wanted| *wanted != self.input)
         {
@@ -109,7 +102,7 @@ impl Fitter {
         let set_up = self.set_up.insert(current);
         let (source, placement) = (set_up.source, set_up.placement);
         match on_gpu(self.gpu.as_deref(), set_up, buffer) {
-            Some(Ok(pixels)) => return Ok(Fitted { pixels, source, placement }),
+            Some(Ok(pixels)) => return Ok(Preprocessed { pixels, source, placement }),
             Some(Err(reason)) => {
                 tracing::warn!(
                     reason,
@@ -121,13 +114,13 @@ impl Fitter {
         }
         // Mapping copies frames in GPU memory to host memory.
         let frame = video::VideoFrameRef::from_buffer_ref_readable(buffer, &set_up.from)
-            .map_err(|_| FitError::Unreadable)?;
+            .map_err(|_| PreprocessError::Unreadable)?;
         let rgb = match &mut set_up.converter {
             None => set_up.planes.draw(&frame)?,
             Some(converter) => set_up.planes.draw(&converter.convert(&frame)?)?,
         };
-        let pixels = Pixels::new(self.input, rgb).ok_or(FitError::Unreadable)?;
-        Ok(Fitted { pixels, source, placement })
+        let pixels = Pixels::new(self.input, rgb).ok_or(PreprocessError::Unreadable)?;
+        Ok(Preprocessed { pixels, source, placement })
     }
 }
 
@@ -146,11 +139,16 @@ fn on_gpu(
 }
 
 impl SetUp {
-    fn new(caps: &gst::CapsRef, orientation: Orientation, input: Size, fit: Fit) -> Result<Self, FitError> {
-        let wrong_format = || FitError::Format(short(caps));
+    fn new(
+        caps: &gst::CapsRef,
+        orientation: Orientation,
+        input: Size,
+        fit: Fit,
+    ) -> Result<Self, PreprocessError> {
+        let wrong_format = || PreprocessError::Format(short(caps));
         let from = video::VideoInfo::from_caps(caps).map_err(|_| wrong_format())?;
         if from.width() == 0 || from.height() == 0 {
-            return Err(FitError::NoPicture);
+            return Err(PreprocessError::NoPicture);
         }
         let source = displayed_size(&from, orientation);
         let placement = fit.place(source, input);
@@ -217,12 +215,12 @@ mod tests {
     #[test]
     fn frames_follow_a_change_of_the_input_size() {
         let (large, small) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
-        let mut fitter = Fitter::new(large, Fit::Letterbox);
+        let mut preprocessor = Preprocessor::new(large, Fit::Letterbox);
         let input = InputSize::new(large);
-        fitter.follow(input.clone());
-        assert_eq!(fitter.fit(&sample(80, 40), Orientation::default()).unwrap().pixels.size(), large);
+        preprocessor.follow(input.clone());
+        assert_eq!(preprocessor.fit(&sample(80, 40), Orientation::default()).unwrap().pixels.size(), large);
         input.set(small);
-        let fitted = fitter.fit(&sample(80, 40), Orientation::default()).unwrap();
+        let fitted = preprocessor.fit(&sample(80, 40), Orientation::default()).unwrap();
         assert_eq!(fitted.pixels.size(), small);
         assert_eq!(fitted.placement, Fit::Letterbox.place(Size { width: 80, height: 40 }, small));
     }
@@ -230,7 +228,7 @@ mod tests {
     #[test]
     fn a_center_crop_matches_torchvision() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
-        let fitted = Fitter::new(input, Fit::CenterCrop { short_side: 256 })
+        let fitted = Preprocessor::new(input, Fit::CenterCrop { short_side: 256 })
             .fit(&sample(768, 576), Orientation::default())
             .unwrap();
         let resized = Fit::short_side(source, 256);
@@ -258,7 +256,7 @@ mod tests {
     fn a_letterboxed_rectangle_is_where_the_placement_states() {
         let input = Size { width: 640, height: 384 };
         let fitted =
-            Fitter::new(input, Fit::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
+            Preprocessor::new(input, Fit::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
         let row = |y: u32| &fitted.pixels.rgb()[y as usize * 640 * 3..][..640 * 3];
         let placement = fitted.placement;
         // The red channel of a row through the middle of the rectangle, which is brighter than its surroundings.
@@ -272,7 +270,7 @@ mod tests {
     #[test]
     fn an_input_larger_than_the_crop_has_a_black_border() {
         let input = Size { width: 60, height: 40 };
-        let fitted = Fitter::new(input, Fit::CenterCrop { short_side: 20 })
+        let fitted = Preprocessor::new(input, Fit::CenterCrop { short_side: 20 })
             .fit(&sample(40, 20), Orientation::default())
             .unwrap();
         assert_eq!((fitted.placement.offset_x, fitted.placement.offset_y), (10.0, 10.0));
@@ -285,17 +283,20 @@ mod tests {
     #[test]
     fn samples_without_a_valid_frame_are_errors() {
         crate::init().unwrap();
-        let mut fitter = Fitter::new(Size { width: 8, height: 8 }, Fit::Stretch);
+        let mut preprocessor = Preprocessor::new(Size { width: 8, height: 8 }, Fit::Stretch);
         assert_eq!(
-            fitter.fit(&gst::Sample::builder().build(), Orientation::default()).unwrap_err(),
-            FitError::NoPicture
+            preprocessor.fit(&gst::Sample::builder().build(), Orientation::default()).unwrap_err(),
+            PreprocessError::NoPicture
         );
         let info = video::VideoInfo::builder(video::VideoFormat::Rgb, 32, 32).build().unwrap();
         let short = gst::Buffer::from_slice([0; 100]);
         let sample = gst::Sample::builder().buffer(&short).caps(&info.to_caps().unwrap()).build();
-        assert_eq!(fitter.fit(&sample, Orientation::default()).unwrap_err(), FitError::Unreadable);
+        assert_eq!(
+            preprocessor.fit(&sample, Orientation::default()).unwrap_err(),
+            PreprocessError::Unreadable
+        );
         let sound = gst::Caps::new_empty_simple("audio/x-raw");
         let sample = gst::Sample::builder().buffer(&short).caps(&sound).build();
-        assert!(matches!(fitter.fit(&sample, Orientation::default()), Err(FitError::Format(_))));
+        assert!(matches!(preprocessor.fit(&sample, Orientation::default()), Err(PreprocessError::Format(_))));
     }
 }

@@ -6,19 +6,6 @@ use lookout_schema::{Rect, Size};
 
 use crate::Pixels;
 
-/// An image in GPU memory: `[height, width, 3]`, RGB. The bytes must be complete when the object is created and must
-/// not change while it lives.
-pub trait GpuPicture: fmt::Debug + Send + Sync {
-    /// Returns the CUDA index of the GPU.
-    fn device(&self) -> usize;
-
-    /// Returns the start address of the bytes in the GPU's memory.
-    fn address(&self) -> u64;
-
-    /// Returns the bytes in host memory, which are copied at the first call.
-    fn download(&self) -> &[u8];
-}
-
 /// Scales decoded frames on the network's GPU and converts them to RGB.
 pub trait GpuScaler: fmt::Debug + Send + Sync {
     /// Returns the CUDA index of the GPU.
