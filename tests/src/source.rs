@@ -14,8 +14,8 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSource, Permits, SourceEnd, SourceOutlet,
-    StopOnDrop, Thinning, TryRecv, WhenFull, camera_queue, stop_signal,
+    CameraLedger, CameraQueue, CameraReport, Fit, Frame, FrameSkip, FrameSource, Permits, SourceEnd,
+    SourceOutlet, StopOnDrop, TryRecv, WhenFull, camera_queue, stop_signal,
 };
 
 /// The size in which the tests take frames.
@@ -72,7 +72,7 @@ impl RunningSource {
             ledger: ledger.clone(),
             permits,
             reports: report_sender,
-            thinning: Thinning::default(),
+            frame_skip: FrameSkip::default(),
             stop,
         };
         let mut source = CameraSource::new(settings, take.wanted);

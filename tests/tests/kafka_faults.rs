@@ -15,7 +15,7 @@ use std::{
 
 use common::{PATIENCE, Source, drain};
 use lookout_broker::{
-    GroupReader, Heard, KafkaSink, Missing, Offsets, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
+    GroupEvent, GroupReader, KafkaSink, Missing, Offsets, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
     RecordWithOffset, Refused, TopicIds, check,
 };
 use lookout_config::KafkaSettings;
@@ -386,8 +386,8 @@ async fn until_read(sink: &KafkaSink, source: &mut Source, member: &mut GroupRea
 
 async fn heard(member: &mut GroupReader) -> Option<RecordWithOffset> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
-        Ok(Ok(Heard::Record(placed))) => Some(placed),
-        Ok(Ok(Heard::Lost(_))) | Err(_) => None,
+        Ok(Ok(GroupEvent::Record(placed))) => Some(placed),
+        Ok(Ok(GroupEvent::Lost(_))) | Err(_) => None,
         Ok(Err(error)) => panic!("{error}"),
     }
 }

@@ -21,12 +21,12 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// `lookout sim serve`; killed with this guard.
-struct Farm {
+struct RtspServer {
     child: Child,
     uris: Vec<String>,
 }
 
-impl Farm {
+impl RtspServer {
     fn start(args: &[&str]) -> Self {
         let mut child = Command::new(lookout().unwrap())
             .args(["sim", "serve", "--listen", &free_address().unwrap().to_string(), "--size", "320x180"])
@@ -43,7 +43,7 @@ impl Farm {
     }
 }
 
-impl Drop for Farm {
+impl Drop for RtspServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -66,7 +66,8 @@ async fn records_say_when_the_frames_were_shown_and_a_silent_camera_hurts_no_oth
     let folder = tempfile::tempdir().unwrap();
     let truth = folder.path().join("truth.jsonl");
     let silent = ["--fault", "2:silence@12+6", "--truth", truth.to_str().unwrap()];
-    let farm = Farm::start(&[&["--cameras", "3", "--clips", "2", "--seconds", "3"][..], &silent].concat());
+    let farm =
+        RtspServer::start(&[&["--cameras", "3", "--clips", "2", "--seconds", "3"][..], &silent].concat());
     let camera = |(n, uri): (usize, &String)| {
         let stall_ms = if n == 1 { 1_500 } else { 60_000 };
         format!("[[camera]]\nid = \"camera-{}\"\nuri = {uri:?}\nstall_timeout_ms = {stall_ms}", n + 1)

@@ -10,8 +10,8 @@ use lookout_config::{Calibration, CorridorSettings, PathSettings};
 use lookout_schema::{BBox, Size};
 
 use crate::{
-    drift::{Measured, SIDE_ERROR_PX},
     ground::Ground,
+    linear_estimate::{Measured, SIDE_ERROR_PX},
 };
 
 /// The minimum distance of a foot point below the horizon. Above it, the position is too uncertain.

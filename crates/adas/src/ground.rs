@@ -4,7 +4,7 @@
 use lookout_config::{Calibration, Lens};
 use lookout_schema::{BBox, Size};
 
-use crate::drift::{Measured, SIDE_ERROR_PX};
+use crate::linear_estimate::{Measured, SIDE_ERROR_PX};
 
 /// The maximum relative standard deviation of a distance that is reported.
 const MAX_ERROR: f64 = 0.5;

@@ -5,16 +5,16 @@
 //! [`Vehicle`] is the pure core: it takes records and the time, and returns alerts and tracks. [`run`] reads
 //! the records of all cameras from Kafka and writes the alerts and tracks to Kafka.
 
-mod age;
+mod alert_writer;
 mod cameras;
 mod corridor;
-mod drift;
+mod expansion_rate;
 mod ground;
-mod growth;
+mod linear_estimate;
 mod metrics;
 mod object;
+mod record_age;
 mod run;
-mod scribe;
 mod vehicle;
 mod warning;
 

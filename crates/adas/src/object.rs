@@ -6,9 +6,9 @@ use lookout_track::Closing;
 
 use crate::{
     corridor::{Corridor, Place},
-    drift::{Drift, Measured, normal},
+    expansion_rate::ExpansionRate,
     ground::Ground,
-    growth::Growth,
+    linear_estimate::{LinearEstimate, Measured, normal},
     warning::{Danger, Warning},
 };
 
@@ -42,12 +42,12 @@ pub(crate) struct Object {
     /// When its box was last a valid measurement, in seconds of the session.
     pub(crate) measured_s: f64,
     pub(crate) warning: Warning,
-    growth: Growth,
+    growth: ExpansionRate,
     closing: Option<Closing>,
     /// The lateral offset from the corridor's center line, in half corridor widths.
-    offset: Option<Drift>,
+    offset: Option<LinearEstimate>,
     half_width: f64,
-    distance: Option<Drift>,
+    distance: Option<LinearEstimate>,
 }
 
 /// The vehicle's corridor in the camera's image, and the ground plane if the camera is calibrated.
@@ -66,7 +66,7 @@ impl Object {
             seen_s: at_s,
             measured_s: at_s,
             warning: Warning::default(),
-            growth: Growth::default(),
+            growth: ExpansionRate::default(),
             closing: None,
             offset: None,
             half_width: 0.0,
@@ -86,14 +86,14 @@ impl Object {
                 self.half_width += WIDTH_GAIN * (half_width - self.half_width);
             }
             (Some(Place { offset, half_width }), none) => {
-                *none = Some(Drift::new(offset, ACROSS));
+                *none = Some(LinearEstimate::new(offset, ACROSS));
                 self.half_width = half_width;
             }
             (None, offset) => *offset = None,
         }
         match (view.ground.and_then(|ground| ground.distance(bbox)), &mut self.distance) {
             (Some(seen), Some(drift)) => drift.step(dt, CLOSING_CHANGE, seen),
-            (Some(seen), none) => *none = Some(Drift::new(seen, CLOSING_M_S)),
+            (Some(seen), none) => *none = Some(LinearEstimate::new(seen, CLOSING_M_S)),
             (None, distance) => *distance = None,
         }
         true

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_broker::{BrokerError, GroupReader, Heard, RecordWriter};
+use lookout_broker::{BrokerError, GroupEvent, GroupReader, RecordWriter};
 use lookout_config::AdasSettings;
 use lookout_schema::Timestamp;
 use lookout_web::Page;
@@ -21,9 +21,9 @@ use tokio::{
 };
 
 use crate::{
+    alert_writer::AlertWriter,
     cameras::{Cameras, Told, outcomes},
     metrics::Metrics,
-    scribe::Scribe,
 };
 
 /// Interval of the checks for missing records.
@@ -88,14 +88,14 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
         }
         None => None,
     };
-    let scribe = Scribe::start(RecordWriter::start(&settings.kafka)?, &metrics);
+    let alert_writer = AlertWriter::start(RecordWriter::start(&settings.kafka)?, &metrics);
     let (kafka, group) = (settings.kafka.clone(), settings.group.clone());
     let mut reader = GroupReader::join(&kafka, &group)?;
     let (mut lost_before, mut looked) = (0, Instant::now());
     let publish_tracks = settings.publish_tracks;
     let tell = |told: Told| {
-        told.alerts.into_iter().for_each(|alert| scribe.alert(alert));
-        told.tracks.into_iter().filter(|_| publish_tracks).for_each(|track| scribe.track(track));
+        told.alerts.into_iter().for_each(|alert| alert_writer.alert(alert));
+        told.tracks.into_iter().filter(|_| publish_tracks).for_each(|track| alert_writer.track(track));
     };
     let mut cameras = Cameras::new(settings, Arc::clone(&metrics), Timestamp::now());
     let mut stop = pin!(stop);
@@ -125,8 +125,8 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
             None => None,
         };
         tell(match heard {
-            Some(Heard::Record(placed)) => cameras.hear(placed, now),
-            Some(Heard::Lost(partitions)) => cameras.lose(&partitions, now),
+            Some(GroupEvent::Record(placed)) => cameras.hear(placed, now),
+            Some(GroupEvent::Lost(partitions)) => cameras.lose(&partitions, now),
             None => cameras.tick(now),
         });
         let turned = Instant::now();
@@ -135,12 +135,12 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
             let partitions = reader.partitions().len();
             metrics.partitions.set(partitions as i64);
             metrics.set_deleted(lost_before + reader.lost());
-            let trouble = reader.trouble(turned).map(str::to_owned).or_else(|| scribe.trouble());
+            let trouble = reader.trouble(turned).map(str::to_owned).or_else(|| alert_writer.trouble());
             told_health.send_replace(Health { turned, trouble, partitions });
         }
     }
     tell(cameras.finish(Timestamp::now()));
-    scribe.finish(LAST_WORDS).await;
+    alert_writer.finish(LAST_WORDS).await;
     leave(reader).await;
     Ok(())
 }

@@ -5,7 +5,7 @@ use lookout_config::LevelSettings;
 use lookout_schema::AlertLevel;
 use lookout_track::Closing;
 
-use crate::drift::normal;
+use crate::linear_estimate::normal;
 
 /// A level is raised if, with at least these probabilities, the time to collision is below its threshold and
 /// the object is in path.

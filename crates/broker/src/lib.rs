@@ -7,19 +7,20 @@
 mod advice;
 mod check;
 mod client;
+mod connection_state;
 mod context;
 mod credentials;
 mod embedded;
 mod error;
 mod fetching;
 mod fleet;
-mod group;
-mod health;
+mod group_reader;
 mod limits;
 mod outbox;
 mod problem;
 mod pump;
 mod reader;
+mod record_writer;
 mod recording;
 mod refusals;
 mod registry;
@@ -30,19 +31,18 @@ mod testing;
 mod tls;
 mod topic_configs;
 mod topics;
-mod writer;
 
 pub use check::{BrokerCheck, TopicCheck, check, diagnose};
 pub use embedded::Embedded;
 pub use error::BrokerError;
 pub use fleet::FleetMember;
-pub use group::{GroupReader, Heard};
+pub use group_reader::{GroupEvent, GroupReader};
 pub use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
 pub use problem::BrokerProblem;
 pub use reader::{Missing, ReadFrom, ReadTrouble, ReaderOptions, RecordReader, Refused};
+pub use record_writer::{RecordWriter, Written};
 pub use recording::{
     Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,
 };
 pub use registry::{Edit, EditError, Registry, RegistryView};
 pub use sink::KafkaSink;
-pub use writer::{RecordWriter, Written};

@@ -35,10 +35,10 @@ use tokio::sync::Notify;
 
 use crate::{
     BrokerError, client,
+    connection_state::{ConnectionState, HELD_UP_AFTER},
     context::{hang_up, log},
     credentials::Credentials,
     fetching::lines::{self, Line},
-    health::{HELD_UP_AFTER, Link},
     outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
     refusals::{Refusals, Scope},
     reports::{Lane, Report, Reports},
@@ -70,7 +70,7 @@ pub(crate) struct Pump {
     /// Whether the user asked for librdkafka's debug lines.
     debug: bool,
     topics: Topics,
-    link: Link,
+    link: ConnectionState,
     state: Mutex<State>,
     idle: Notify,
     /// Notified when the broker rejected a batch as too large although it was within the topic's known limit.
@@ -111,7 +111,7 @@ impl Pump {
         mut config: ClientConfig,
         credentials: Credentials,
         topics: Topics,
-        link: Link,
+        link: ConnectionState,
         outbox: Outbox,
     ) -> Result<Arc<Self>, BrokerError> {
         let batch = BatchSize::new(&config);

@@ -18,8 +18,8 @@ use tokio::{runtime, sync::oneshot, time::timeout_at};
 use crate::{
     BrokerError,
     client::{Use, client_config, servers},
+    connection_state::ConnectionState,
     credentials::Credentials,
-    health::Link,
     limits::TopicLimits,
     outbox::{Outbox, Outgoing},
     pump::Pump,
@@ -71,7 +71,7 @@ impl KafkaSink {
         let config = client_config(settings, Use::Produce)?;
         let creator = TopicCreator::new(settings, kinds)?;
         let outbox = Outbox::new(settings.buffer_records, queue_bytes(&config));
-        let link = Link::new(settings);
+        let link = ConnectionState::new(settings);
         let pump = Pump::start(config, Credentials::new(settings), settings.topics.clone(), link, outbox)?;
         let topics: Vec<String> = kinds.iter().map(|kind| settings.topics.of(*kind).to_owned()).collect();
         tracing::info!(

@@ -3,7 +3,7 @@
 use image::{Rgb, RgbImage};
 use lookout_schema::Rect;
 
-use crate::{canvas, pen::Pen};
+use crate::{canvas, text::TextRenderer};
 
 /// Font height in pixels.
 pub(crate) const LETTERS: u32 = 15;
@@ -15,13 +15,13 @@ pub const INK: Rgb<u8> = Rgb([40, 40, 40]);
 #[derive(Debug)]
 pub(crate) struct Chart {
     picture: RgbImage,
-    pen: Pen,
+    renderer: TextRenderer,
 }
 
 impl Chart {
     /// Creates a white image of a width and height in pixels.
     pub(crate) fn new([width, height]: [u32; 2]) -> Self {
-        Self { picture: RgbImage::from_pixel(width, height, GROUND), pen: Pen::new() }
+        Self { picture: RgbImage::from_pixel(width, height, GROUND), renderer: TextRenderer::new() }
     }
 
     pub(crate) fn into_picture(self) -> RgbImage {
@@ -48,12 +48,12 @@ impl Chart {
 
     /// Draws text with its upper left corner at `corner`.
     pub(crate) fn write(&mut self, text: &str, corner: [u32; 2], ink: Rgb<u8>) {
-        let line = self.pen.set(text, LETTERS as f32);
-        self.pen.write(&mut self.picture, &line, corner, ink);
+        let line = self.renderer.set(text, LETTERS as f32);
+        self.renderer.write(&mut self.picture, &line, corner, ink);
     }
 
     /// Returns the width of a text in pixels.
     pub(crate) fn width_of(&self, text: &str) -> u32 {
-        self.pen.set(text, LETTERS as f32).width
+        self.renderer.set(text, LETTERS as f32).width
     }
 }

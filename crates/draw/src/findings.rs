@@ -3,7 +3,7 @@
 use image::{RgbImage, imageops};
 use lookout_schema::{Classification, Detection};
 
-use crate::{labels::Sheet, pen::Pen};
+use crate::{annotated_image::AnnotatedImage, text::TextRenderer};
 
 /// Minimum long side of the copy in pixels. A smaller image is enlarged by an integer factor, so that text is legible.
 const LEAST_LONG_SIDE: u32 = 160;
@@ -11,7 +11,7 @@ const LEAST_LONG_SIDE: u32 = 160;
 /// Returns a copy of `picture` with a box and a label per detection. The classes of a classifier are listed in the
 /// upper left corner. An image with a long side below [`LEAST_LONG_SIDE`] is enlarged.
 pub fn with_findings(
-    pen: &Pen,
+    renderer: &TextRenderer,
     picture: &RgbImage,
     detections: &[Detection],
     classes: &[Classification],
@@ -22,10 +22,10 @@ pub fn with_findings(
         1 => picture.clone(),
         _ => imageops::resize(picture, width * factor, height * factor, imageops::FilterType::Nearest),
     };
-    let mut sheet = Sheet::new(pen, copy);
-    sheet.detections(detections, factor as f32);
-    sheet.classes(classes);
-    sheet.into_picture()
+    let mut annotated = AnnotatedImage::new(renderer, copy);
+    annotated.detections(detections, factor as f32);
+    annotated.classes(classes);
+    annotated.into_picture()
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
 
     fn draw(size: (u32, u32), detections: &[Detection], classes: &[Classification]) -> RgbImage {
         let picture = RgbImage::from_pixel(size.0, size.1, GREY);
-        with_findings(&Pen::new(), &picture, detections, classes)
+        with_findings(&TextRenderer::new(), &picture, detections, classes)
     }
 
     /// Returns the number of pixels that differ from the original image.

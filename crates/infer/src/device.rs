@@ -14,7 +14,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lookout_schema::{DropCause, Size};
 use lookout_stage::{
-    Detect, DetectFrame, Detected, Findings, Frame, FrameBatch, FrameResult, Keep, Pixels, Placement, Stop,
+    Detect, DetectFrame, Detected, DetectionFilter, Findings, Frame, FrameBatch, FrameResult, Pixels,
+    Placement, Stop,
 };
 
 use crate::{
@@ -177,7 +178,8 @@ impl Device {
         let Some(size) = self.prepared.next(self.max_batch, self.time_per_frame.per_frame()) else { return };
         self.prepared.sizes.insert(size);
         let Some(Sample { pixels, source, placement }) = &self.prepared.sample else { return };
-        let frame = DetectFrame { pixels, source: *source, placement: *placement, keep: Keep::all() };
+        let frame =
+            DetectFrame { pixels, source: *source, placement: *placement, keep: DetectionFilter::all() };
         let black = vec![frame; size];
         // An error with this size is found and handled when a batch needs it.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.prepare(&black))) {

@@ -4,13 +4,15 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
-use lookout_stage::{CameraReport, Fit, FrameSource, GpuScaler, InputSize, Keep, SourceEnd, SourceOutlet};
+use lookout_stage::{
+    CameraReport, DetectionFilter, Fit, FrameSource, GpuScaler, InputSize, SourceEnd, SourceOutlet,
+};
 
 use crate::{
     Fault,
     backoff::Backoff,
     capture::{CaptureClock, FileClock, LiveClock},
-    container::{self, CutOff},
+    container::{self, Truncation},
     cuda_context, file,
     nvcodec::{self, CameraDecoders, Verdict},
     pipe,
@@ -32,7 +34,7 @@ pub struct CameraSource {
     settings: CameraSettings,
     preprocessor: Preprocessor,
     every: NonZeroU32,
-    keep: Arc<Keep>,
+    keep: Arc<DetectionFilter>,
     snapshots: Option<Snapshots>,
     left_behind: LeftBehind,
     habits: Arc<rtsp::Habits>,
@@ -55,7 +57,7 @@ pub struct Wanted {
 impl CameraSource {
     /// Creates a source for the camera of `settings`, whose frames are as `wanted`. Does no I/O.
     pub fn new(settings: CameraSettings, wanted: Wanted) -> Self {
-        let keep = Keep { regions: settings.regions.clone(), classes: settings.classes.clone() };
+        let keep = DetectionFilter { regions: settings.regions.clone(), classes: settings.classes.clone() };
         let preprocessor = Preprocessor::new(wanted.input, wanted.fit);
         let snapshots = wanted.snapshots.map(Snapshots::new);
         let decoders = CameraDecoders::new(&settings, None, None);
@@ -254,16 +256,16 @@ fn end_of_file(path: &std::path::Path, uri: &SourceUri, outcome: &SessionOutcome
         return SessionEnd::Stopped;
     }
     // Packets are counted at the decoder, which raw video does not have.
-    let cut_off = container::cut_off(path, outcome.packets.max(frames)).ok().flatten();
-    match (cut_off, &outcome.end) {
-        (Some(CutOff::Missing { bytes, frames: missing }), _) => {
+    let truncation = container::truncation(path, outcome.packets.max(frames)).ok().flatten();
+    match (truncation, &outcome.end) {
+        (Some(Truncation::Missing { bytes, frames: missing }), _) => {
             let with = missing.map(|missing| format!(", with {missing} frames")).unwrap_or_default();
             undecodable(format!(
                 "{shown}: the file is cut off: {bytes} bytes are missing at its end{with}; {frames} frames could be \
                  read; copy or record it again"
             ))
         }
-        (Some(CutOff::NoIndex), _) => undecodable(format!(
+        (Some(Truncation::NoIndex), _) => undecodable(format!(
             "{shown}: the file has no index (`moov`), which recorders write when they stop, so the recording was cut \
              off; {frames} frames could be read; rebuild the index with a repair tool, or record it again"
         )),

@@ -1,4 +1,4 @@
-//! Converts frames of uncommon formats to a format that `Planes` scales, with GStreamer's converter.
+//! Converts frames of uncommon formats to a format that `PlaneScaler` scales, with GStreamer's converter.
 
 use gstreamer as gst;
 use gstreamer_video as video;

@@ -9,7 +9,7 @@ use crate::{
     annexb::{CONTEXT, empty_units},
     arrival::Arrivals,
     container::Container,
-    select::stream_number,
+    track_selection::stream_number,
 };
 
 /// Applies the container's `corrections` to the data that `source` reads, and records each read in `arrivals`.

@@ -19,7 +19,7 @@ use crate::{
     gst_element::{link, make, put},
     nvcodec::ConnectionDecoders,
     rtsp::Feed,
-    select,
+    track_selection,
 };
 
 /// A callback for faults of a source that its pipeline does not report as errors.
@@ -151,7 +151,7 @@ fn decoder(
         if entry.is_linked() {
             return;
         }
-        let Some(selected) = select::select(decode, container.as_deref()) else {
+        let Some(selected) = track_selection::select(decode, container.as_deref()) else {
             return tell(Fault::no_video(&uri));
         };
         let chosen = decoders.upgrade().map(|decoders| decoders.select(selected.decoder.as_ref()));

@@ -11,14 +11,14 @@ use gstreamer as gst;
 use lookout_schema::DropCause;
 use lookout_stage::CameraLedger;
 
-use crate::{stamp::Stamper, tap::TapCounts};
+use crate::{appsink::AppsinkCounts, stamp::Stamper};
 
 /// Where withheld frames are counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Withheld {
     pub(crate) ledger: Arc<CameraLedger>,
     pub(crate) stamper: Arc<Stamper>,
-    pub(crate) counts: Weak<TapCounts>,
+    pub(crate) counts: Weak<AppsinkCounts>,
 }
 
 /// Withholds frames from the decoders of `pipeline` until the first frame from which each can start.

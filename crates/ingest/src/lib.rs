@@ -4,7 +4,7 @@
 //! fails, ends or stalls:
 //!
 //! ```text
-//! source ─ decodebin ─ appsink ─▶ tap: counter, fps limit ─▶ preprocessing (`Preprocessor`) ─▶ camera's queue
+//! source ─ decodebin ─ appsink ─▶ callback: counter, fps limit ─▶ preprocessing (`Preprocessor`) ─▶ camera's queue
 //! └──── GStreamer's threads ─────────────────────────────┘  └────────── the camera's thread ──────────┘
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! The source size is that of the displayed frame: with square pixels, and rotated as the stream states.
 
 mod annexb;
+mod appsink;
 mod arrival;
 mod autoplug;
 mod backoff;
@@ -23,9 +24,9 @@ mod camera;
 mod capture;
 mod container;
 mod converter;
+mod crop;
 mod cuda_context;
 mod cuda_memory;
-mod cut;
 mod decoder_input;
 mod decoder_policy;
 mod decoders;
@@ -33,30 +34,29 @@ mod demuxer;
 mod elements;
 mod fault;
 mod file;
+mod frame_rate_limit;
 mod gif;
 mod gst_element;
 mod guard;
 mod keyframe;
 mod nvcodec;
 mod orientation;
-mod pace;
 mod pipe;
 mod pipeline;
-mod planes;
+mod plane_scaler;
 mod preprocess_error;
 mod preprocessor;
 mod probe;
 mod rtp_time;
 mod rtsp;
 mod sei;
-mod select;
 mod session;
 mod silence;
 mod snapshots;
 mod stamp;
 mod still;
-mod tap;
 mod teardown;
+mod track_selection;
 mod transport_stream;
 mod wall_clock;
 mod yuv;

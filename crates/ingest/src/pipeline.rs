@@ -19,14 +19,13 @@ use lookout_stage::Stop;
 
 use crate::{
     Fault,
+    appsink::{self, AppsinkSettings, DecodedFrames},
     arrival::Arrivals,
     autoplug, cuda_context, decoder_input, elements, file, gif, guard, keyframe,
     nvcodec::{CameraDecoders, ConnectionDecoders},
     pipe,
     rtp_time::{self, RtpTime},
-    rtsp,
-    tap::{Tap, TapSettings, tap},
-    teardown, transport_stream,
+    rtsp, teardown, transport_stream,
 };
 
 /// Initializes GStreamer. May be called more than once.
@@ -50,7 +49,7 @@ pub fn init() -> Result<(), Fault> {
 /// A pipeline that runs until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) tap: Tap,
+    pub(crate) decoded_frames: DecodedFrames,
     pub(crate) events: Receiver<Event>,
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) decoders: Arc<ConnectionDecoders>,
@@ -121,13 +120,13 @@ const START: Duration = Duration::from_secs(10);
 impl Connection {
     /// Connects to `settings.uri`, with the state that earlier connections `kept`.
     ///
-    /// Frames arrive at [`Connection::tap`], faults and the end of the stream at [`Connection::events`].
+    /// Frames arrive at [`Connection::decoded_frames`], faults and the end of the stream at [`Connection::events`].
     ///
     /// # Errors
     /// The source is wrong in a way that is detected immediately. If the camera was stopped meanwhile, any fault.
     pub(crate) fn open(
         settings: &CameraSettings,
-        tapped: TapSettings,
+        appsink_settings: AppsinkSettings,
         kept: Kept<'_>,
         stop: &Stop,
     ) -> Result<Self, Fault> {
@@ -171,13 +170,13 @@ impl Connection {
         let (sink, feed) = elements::add(&pipeline, settings, input.as_ref(), listeners)?;
         guard::watch(&pipeline, sink.upcast_ref(), &settings.uri, &refuse);
         let at_end = sender.clone();
-        let (ledger, stamper) = (Arc::clone(&tapped.ledger), Arc::clone(&tapped.stamper));
-        let tap = tap(&sink, tapped, Arc::clone(&arrivals), move || {
+        let (ledger, stamper) = (Arc::clone(&appsink_settings.ledger), Arc::clone(&appsink_settings.stamper));
+        let decoded_frames = appsink::install(&sink, appsink_settings, Arc::clone(&arrivals), move || {
             let _ = at_end.try_send(Event::End);
         });
         keyframe::watch(
             &pipeline,
-            keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&tap.counts) },
+            keyframe::Withheld { ledger, stamper, counts: Arc::downgrade(&decoded_frames.counts) },
         );
         let damage = Damage::default();
         let notes = BusNotes {
@@ -188,8 +187,18 @@ impl Connection {
         listen(&pipeline, settings.uri.clone(), notes, sender)?;
         let left_behind = left_behind.clone();
         let client = None;
-        let mut connection =
-            Self { tap, events, arrivals, decoders, damage, gaps, client, pipeline, input, left_behind };
+        let mut connection = Self {
+            decoded_frames,
+            events,
+            arrivals,
+            decoders,
+            damage,
+            gaps,
+            client,
+            pipeline,
+            input,
+            left_behind,
+        };
         connection.start(&settings.uri, stop)?;
         if let Some(feed) = feed {
             let client = rtsp::Client::start(settings, feed, Arc::clone(habits), move |fault| tell(fault))?;
@@ -245,7 +254,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.tap.close();
+        self.decoded_frames.close();
         let client = self.client.as_mut().and_then(rtsp::Client::stop);
         let (pipeline, input) = (self.pipeline.clone(), self.input.take());
         let LeftBehind(left) = self.left_behind.clone();

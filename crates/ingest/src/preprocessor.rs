@@ -9,10 +9,11 @@ use lookout_stage::{Fit, GpuScaler, InputSize, Pixels, Placement, ScalePlan};
 
 use crate::{
     converter::Converter,
+    crop::{Crop, displayed_size},
     cuda_memory::{self, MappedFrame},
-    cut::{Cut, displayed_size},
     orientation::Orientation,
-    planes::Planes,
+    plane_scaler::PlaneScaler,
+    preprocess_error::PreprocessError,
 };
 
 /// The preprocessor: brings decoded frames to the network's input size and converts them to RGB.
@@ -48,7 +49,7 @@ struct SetUp {
     placement: Placement,
     /// Present for formats that `planes` does not accept.
     converter: Option<Converter>,
-    planes: Planes,
+    planes: PlaneScaler,
     /// Present for frames in GPU memory that can be scaled there.
     plan: Option<ScalePlan>,
 }
@@ -152,19 +153,19 @@ impl SetUp {
         }
         let source = displayed_size(&from, orientation);
         let placement = fit.place(source, input);
-        let cut = Cut::new(source, input, placement, orientation);
+        let crop = Crop::new(source, input, placement, orientation);
         // Read from the caps, because VideoInfo replaces a missing colorimetry by its own default.
         let stated = caps.structure(0).and_then(|caps| caps.get::<&str>("colorimetry").ok()?.parse().ok());
-        let (converter, planes) = match Planes::new(&from, stated.as_ref(), input, cut) {
+        let (converter, planes) = match PlaneScaler::new(&from, stated.as_ref(), input, crop) {
             Some(planes) => (None, planes),
             None => {
                 let converter = Converter::new(&from).ok_or_else(wrong_format)?;
-                let planes = Planes::new(converter.info(), stated.as_ref(), input, cut);
+                let planes = PlaneScaler::new(converter.info(), stated.as_ref(), input, crop);
                 (Some(converter), planes.ok_or_else(wrong_format)?)
             }
         };
         let plan = (cuda_memory::is_in_gpu(caps) && orientation == Orientation::default())
-            .then(|| ScalePlan { seen: cut.seen(), input, to: cut.to, matrix: planes.matrix().factors() });
+            .then(|| ScalePlan { seen: crop.seen(), input, to: crop.to, matrix: planes.matrix().factors() });
         Ok(Self { caps: caps.to_owned(), orientation, from, source, placement, converter, planes, plan })
     }
 }

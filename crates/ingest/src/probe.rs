@@ -10,19 +10,19 @@ use crossbeam_channel::{RecvTimeoutError, select};
 use gstreamer_video as video;
 use lookout_config::{CameraSettings, SourceUri};
 use lookout_schema::{RetryReason, SessionId, Size};
-use lookout_stage::{CameraLedger, Thinning, WhenFull, stop_signal};
+use lookout_stage::{CameraLedger, FrameSkip, WhenFull, stop_signal};
 
 use crate::{
     Fault,
+    appsink::{AppsinkSettings, DecodedFrame},
     capture::{CaptureClock, LiveClock},
-    cut::displayed_size,
+    crop::displayed_size,
     file, init,
     nvcodec::{self, CameraDecoders},
     pipeline::{Connection, Event, Kept, LeftBehind},
     rtp_time::RtpTime,
     silence,
     stamp::Stamper,
-    tap::{Decoded, TapSettings},
 };
 
 /// The format of a camera's video.
@@ -52,12 +52,12 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
     let deadline = Instant::now() + timeout;
     // The probe does not use capture times.
     let clock = CaptureClock::Live(LiveClock::new(RtpTime::new(settings.id.clone())));
-    let tapped = TapSettings {
+    let appsink_settings = AppsinkSettings {
         ledger: CameraLedger::new(settings.id.clone()),
         stamper: Arc::new(Stamper::new(SessionId::generate(), clock)),
         fps: None,
         every: NonZeroU32::MIN,
-        thinning: Thinning::default(),
+        frame_skip: FrameSkip::default(),
         when_full: WhenFull::Block,
         queue: settings.queue,
     };
@@ -68,15 +68,15 @@ pub fn probe(settings: &CameraSettings, timeout: Duration) -> Result<Probed, Fau
         habits: &Arc::default(),
         decoders: &CameraDecoders::new(settings, None, None),
     };
-    let connection = Connection::open(settings, tapped, kept, &stop)?;
+    let connection = Connection::open(settings, appsink_settings, kept, &stop)?;
     let (info, size, first) = loop {
-        let counts = &connection.tap.counts;
+        let counts = &connection.decoded_frames.counts;
         let silent = || silence::fault(&connection, settings, timeout);
         let decoded = select! {
-            recv(connection.tap.frames) -> decoded => decoded.map_err(|_| silent())?,
+            recv(connection.decoded_frames.frames) -> decoded => decoded.map_err(|_| silent())?,
             recv(connection.events) -> event => match event {
                 Ok(Event::Fault(fault)) => return Err(fault),
-                Ok(Event::End) if !connection.tap.frames.is_empty() => continue,
+                Ok(Event::End) if !connection.decoded_frames.frames.is_empty() => continue,
                 Ok(Event::End) | Err(_) if counts.has_no_key_frame() => {
                     return Err(Fault::no_key_frame(&settings.uri, counts.undecodable(), None));
                 }
@@ -111,7 +111,7 @@ const MEASURED: u32 = 10;
 fn measure(connection: &Connection, first: Option<Duration>, deadline: Instant) -> Option<f64> {
     let (first, mut latest, mut frames) = (first?, Duration::ZERO, 0);
     while frames < MEASURED {
-        match connection.tap.frames.recv_deadline(deadline) {
+        match connection.decoded_frames.frames.recv_deadline(deadline) {
             Ok(decoded) => latest = latest.max(pts(&decoded)?),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
@@ -121,7 +121,7 @@ fn measure(connection: &Connection, first: Option<Duration>, deadline: Instant) 
     Some(f64::from(frames) / took.as_secs_f64())
 }
 
-fn pts(decoded: &Decoded) -> Option<Duration> {
+fn pts(decoded: &DecodedFrame) -> Option<Duration> {
     decoded.sample.buffer()?.pts().map(|pts| Duration::from_nanos(pts.nseconds()))
 }
 

@@ -9,10 +9,13 @@ use std::{
 use crossbeam_channel::select;
 use lookout_config::CameraSettings;
 use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, SessionId};
-use lookout_stage::{CameraReport, Frame, FrameHeader, Keep, Permit, SourceOutlet, Ticket, WhenFull};
+use lookout_stage::{
+    CameraReport, DetectionFilter, Frame, FrameHeader, Permit, SourceOutlet, Ticket, WhenFull,
+};
 
 use crate::{
     Fault,
+    appsink::{AppsinkSettings, DecodedFrame, process_time, since_epoch},
     decoder_policy::Evidence,
     nvcodec::{CameraDecoders, Verdict},
     pipeline::{Connection, Event, Kept, LeftBehind},
@@ -21,7 +24,6 @@ use crate::{
     rtsp, silence,
     snapshots::Snapshots,
     stamp::{Stamp, Stamper},
-    tap::{Decoded, TapSettings, process_time, since_epoch},
 };
 
 /// A connection that is being set up or is running.
@@ -34,7 +36,7 @@ pub(crate) struct Session<'a> {
     pub(crate) rtp_time: Option<Arc<RtpTime>>,
     /// The frame-skip interval: the network processes one frame in this many.
     pub(crate) every: NonZeroU32,
-    pub(crate) keep: &'a Arc<Keep>,
+    pub(crate) keep: &'a Arc<DetectionFilter>,
     pub(crate) snapshots: Option<&'a mut Snapshots>,
     pub(crate) left_behind: &'a LeftBehind,
     pub(crate) habits: &'a Arc<rtsp::Habits>,
@@ -118,19 +120,19 @@ impl Session<'_> {
     /// Connects, and delivers frames until the connection ends.
     pub(crate) fn run(mut self) -> SessionOutcome {
         let live = self.settings.uri.is_live();
-        let tapped = TapSettings {
+        let appsink_settings = AppsinkSettings {
             ledger: self.outlet.ledger.clone(),
             stamper: Arc::clone(&self.stamper),
             fps: self.settings.fps,
             every: self.every,
-            thinning: self.outlet.thinning.clone(),
+            frame_skip: self.outlet.frame_skip.clone(),
             when_full: if live { WhenFull::DropOldest } else { WhenFull::Block },
             queue: self.settings.queue,
         };
         let opened = Instant::now();
         let (left_behind, habits, decoders) = (self.left_behind, self.habits, self.decoders);
         let kept = Kept { rtp_time: self.rtp_time.as_ref(), left_behind, habits, decoders };
-        let connection = match Connection::open(self.settings, tapped, kept, &self.outlet.stop) {
+        let connection = match Connection::open(self.settings, appsink_settings, kept, &self.outlet.stop) {
             Ok(connection) => connection,
             Err(fault) => {
                 let stopped = self.outlet.stop.is_stopped();
@@ -165,7 +167,7 @@ impl Session<'_> {
             Verdict::Failed { element, reason } => SessionEnd::Fault(self.without_gpu(element, reason, end)),
             Verdict::Fine | Verdict::FallsBack => end,
         };
-        let counts = &connection.tap.counts;
+        let counts = &connection.decoded_frames.counts;
         SessionOutcome {
             end,
             frames: counts.frames(),
@@ -201,11 +203,11 @@ impl Session<'_> {
                 None => self.settings.stall_timeout,
             };
             select! {
-                recv(connection.tap.frames) -> decoded => {
+                recv(connection.decoded_frames.frames) -> decoded => {
                     if let Ok(decoded) = decoded {
                         self.deliver(decoded, progress);
                     }
-                    progress.seen = connection.tap.counts.frames();
+                    progress.seen = connection.decoded_frames.counts.frames();
                     progress.answered = connection.arrivals.packets();
                     (progress.moved, progress.waits_for_data) = (None, false);
                     quiet_since = Instant::now();
@@ -214,7 +216,7 @@ impl Session<'_> {
                     Ok(Event::Fault(fault)) if !live => {
                         let nothing_follows =
                             connection.arrivals.codec().is_none() || connection.decoders.have_failed();
-                        if nothing_follows && connection.tap.counts.frames() == 0 {
+                        if nothing_follows && connection.decoded_frames.counts.frames() == 0 {
                             return SessionEnd::Fault(fault);
                         }
                         // Frames that were read before the fault may still leave the decoder.
@@ -227,13 +229,13 @@ impl Session<'_> {
                     }
                     Ok(Event::End) | Err(_) => {
                         self.deliver_rest(connection, progress);
-                        let damage = || connection.damage().filter(|_| connection.tap.counts.frames() == 0);
+                        let damage = || connection.damage().filter(|_| connection.decoded_frames.counts.frames() == 0);
                         return progress.fault.take().or_else(damage).map_or(SessionEnd::Ended, SessionEnd::Fault);
                     }
                 },
                 recv(self.outlet.stop.channel()) -> _ => return SessionEnd::Stopped,
                 default(patience.saturating_sub(quiet_since.elapsed())) => {
-                    let seen = connection.tap.counts.frames();
+                    let seen = connection.decoded_frames.counts.frames();
                     if seen == progress.seen && !live && self.waits_for_file(connection, progress, patience) {
                         quiet_since = Instant::now();
                     } else if seen == progress.seen {
@@ -244,7 +246,7 @@ impl Session<'_> {
                         progress.seen = seen;
                         progress.answered = connection.arrivals.packets();
                         quiet_since = Instant::now();
-                        if connection.tap.counts.has_no_key_frame() {
+                        if connection.decoded_frames.counts.has_no_key_frame() {
                             if let Some(fault) = self.without_key_frame(connection, progress) {
                                 return SessionEnd::Fault(fault);
                             }
@@ -290,12 +292,12 @@ impl Session<'_> {
     }
 
     fn deliver_rest(&mut self, connection: &Connection, progress: &mut Progress) {
-        for decoded in connection.tap.frames.try_iter() {
+        for decoded in connection.decoded_frames.frames.try_iter() {
             self.deliver(decoded, progress);
         }
     }
 
-    fn deliver(&mut self, mut decoded: Decoded, progress: &mut Progress) {
+    fn deliver(&mut self, mut decoded: DecodedFrame, progress: &mut Progress) {
         progress.flowed(decoded.decoded_at);
         if !self.settings.uri.is_live() {
             // The decoder of a file runs ahead of the worker. The time that a frame has waited does not count as its
@@ -379,7 +381,7 @@ impl Session<'_> {
         if !uri.is_live() || waited < *connect_timeout {
             return None;
         }
-        let fault = Fault::no_key_frame(uri, connection.tap.counts.undecodable(), Some(waited));
+        let fault = Fault::no_key_frame(uri, connection.decoded_frames.counts.undecodable(), Some(waited));
         if waited >= *connect_timeout * KEY_FRAME_PATIENCE {
             return Some(fault);
         }
@@ -405,7 +407,7 @@ fn judge(connection: &Connection, progress: &Progress, end: &SessionEnd) -> Verd
     if *end == SessionEnd::Stopped {
         return Verdict::Fine;
     }
-    let (counts, packets) = (&connection.tap.counts, connection.arrivals.packets());
+    let (counts, packets) = (&connection.decoded_frames.counts, connection.arrivals.packets());
     // Frames that were withheld from the decoder, or that it marked as corrupt.
     let undecodable = counts.undecodable();
     let frames = counts.frames().saturating_sub(undecodable);

@@ -10,7 +10,7 @@ use crate::{Fault, pipeline::Connection, rtsp::Phase};
 /// Returns the fault for a `connection` that has delivered no frame for `patience`.
 pub(crate) fn fault(connection: &Connection, settings: &CameraSettings, patience: Duration) -> Fault {
     let (uri, ms) = (&settings.uri, patience.as_millis());
-    let (arrivals, counts) = (&connection.arrivals, &connection.tap.counts);
+    let (arrivals, counts) = (&connection.arrivals, &connection.decoded_frames.counts);
     if counts.has_no_key_frame() {
         return Fault::no_key_frame(uri, counts.undecodable(), Some(patience));
     }

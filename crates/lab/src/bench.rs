@@ -17,7 +17,7 @@ use lookout_config::{ModelSettings, input_size};
 use lookout_measure::{BenchProfile, Measurement};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 use lookout_schema::Timestamp;
-use lookout_stage::{DetectFrame, Keep};
+use lookout_stage::{DetectFrame, DetectionFilter};
 use serde::Serialize;
 
 use crate::{
@@ -182,7 +182,10 @@ fn look_again_and_again(
     let pixels = image(network, 0)?;
     let placement = network.fit.place(network.input, network.input);
     let frames =
-        vec![DetectFrame { pixels: &pixels, source: network.input, placement, keep: Keep::all() }; batch];
+        vec![
+            DetectFrame { pixels: &pixels, source: network.input, placement, keep: DetectionFilter::all() };
+            batch
+        ];
     let new = || Histogram::<u64>::new(3);
     let mut taken = Taken { latencies: new()?, forwards: new()?, posts: new()?, seconds: 0.0 };
     all_ready.wait();

@@ -11,7 +11,7 @@ use lookout_args::CheckDeviceArgs;
 use lookout_config::ModelSettings;
 use lookout_model::{Loaded, device_memory_used, load};
 use lookout_schema::Size;
-use lookout_stage::{DetectFrame, Findings, Keep, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Findings, Pixels};
 use serde::Serialize;
 
 use crate::WrongInput;
@@ -156,7 +156,8 @@ fn images(size: Size, count: usize) -> anyhow::Result<Vec<Pixels>> {
 
 fn look(network: &mut Loaded, images: &[Pixels]) -> anyhow::Result<Vec<Findings>> {
     let placement = network.fit.place(network.input, network.input);
-    let frame = |pixels| DetectFrame { pixels, source: network.input, placement, keep: Keep::all() };
+    let frame =
+        |pixels| DetectFrame { pixels, source: network.input, placement, keep: DetectionFilter::all() };
     let frames: Vec<_> = images.iter().map(frame).collect();
     Ok(network.detector.detect(&frames)?.findings)
 }

@@ -12,7 +12,7 @@ use lookout_args::InferArgs;
 use lookout_config::{ExifOrientation, FitSetting, ModelSettings, input_size};
 use lookout_model::{Loaded, Picture, load, read_picture};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
-use lookout_stage::{DetectFrame, Findings, Keep};
+use lookout_stage::{DetectFrame, DetectionFilter, Findings};
 use serde::Serialize;
 
 use crate::{WrongInput, draw::Drawing, network, network::exif_orientation};
@@ -107,7 +107,7 @@ fn look(
         pixels: &picture.pixels,
         source: picture.source,
         placement: picture.placement,
-        keep: Keep::all(),
+        keep: DetectionFilter::all(),
     };
     let findings =
         loaded.detector.detect(&[frame])?.findings.pop().context("the network returned no result")?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT};
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{DetectFrame, Fit, Keep, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
 use tch::Tensor;
 
 use crate::{
@@ -338,7 +338,7 @@ impl Loaded {
             pixels: &black,
             source: self.input,
             placement: self.fit.place(self.input, self.input),
-            keep: Keep::all(),
+            keep: DetectionFilter::all(),
         };
         self.detector
             .prepare(&vec![frame; batch])

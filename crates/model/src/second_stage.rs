@@ -207,7 +207,7 @@ impl Replica for SecondStage {
 
 #[cfg(test)]
 mod tests {
-    use lookout_stage::{Fit, Keep};
+    use lookout_stage::{DetectionFilter, Fit};
 
     use super::*;
 
@@ -225,7 +225,7 @@ mod tests {
         let (source, input) = (Size { width: 400, height: 200 }, Size { width: 200, height: 200 });
         let pixels = Pixels::new(input, vec![0; 200 * 200 * 3]).unwrap();
         let placement = Fit::Letterbox.place(source, input);
-        let frame = DetectFrame { pixels: &pixels, source, placement, keep: Keep::all() };
+        let frame = DetectFrame { pixels: &pixels, source, placement, keep: DetectionFilter::all() };
         let wanted = Wanted { classes: Vec::new(), margin: 0.5, min_side: 10.0 };
         // The placement is half the size, shifted down by 50; the margin is clipped at the source's left and upper
         // border.

@@ -10,7 +10,7 @@ use lookout_model::{
     weights::{StateDict, WeightsError},
 };
 use lookout_schema::{Region, Size};
-use lookout_stage::{DetectFrame, Fit, Keep, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
 use tch::Tensor;
 
 fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
@@ -40,7 +40,7 @@ fn boxes_are_inside_the_source_with_area_and_label() {
         assert_eq!(loaded.fit, Fit::Letterbox);
         let pixels = picture(input);
         let placement = loaded.fit.place(source, input);
-        let frame = DetectFrame { pixels: &pixels, source, placement, keep: Keep::all() };
+        let frame = DetectFrame { pixels: &pixels, source, placement, keep: DetectionFilter::all() };
         let findings = loaded.detector.detect(&[frame, frame]).unwrap().findings;
         assert_eq!(findings.len(), 2);
         for finding in &findings {
@@ -59,7 +59,8 @@ fn boxes_are_inside_the_source_with_area_and_label() {
         // Of the left half only, and of one class.
         let corners = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]];
         let label = findings[0].detections[0].label.clone();
-        let keep = Keep { regions: vec![Region::new(corners.to_vec()).unwrap()], classes: vec![label] };
+        let keep =
+            DetectionFilter { regions: vec![Region::new(corners.to_vec()).unwrap()], classes: vec![label] };
         let kept = loaded.detector.detect(&[DetectFrame { keep: &keep, ..frame }, frame]).unwrap().findings;
         let wanted =
             findings[0].detections.iter().filter(|found| keep.keeps(&found.label, found.bbox, source));

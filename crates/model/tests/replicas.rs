@@ -6,7 +6,7 @@ use std::{cell::RefCell, fs, thread};
 use lookout_config::{Device, ModelSettings, Precision};
 use lookout_model::{LoadStep, ModelError, Replicas, Streams, Target, load_replicas};
 use lookout_schema::Size;
-use lookout_stage::{Detect, DetectFrame, Findings, Fit, Keep, Pixels};
+use lookout_stage::{Detect, DetectFrame, DetectionFilter, Findings, Fit, Pixels};
 
 const INPUT: Size = Size { width: 96, height: 64 };
 
@@ -31,7 +31,7 @@ fn seen(detector: &mut dyn Detect, seed: u32) -> Findings {
     let pixels =
         Pixels::new(INPUT, (0..INPUT.width * INPUT.height * 3).map(byte).collect::<Vec<_>>()).unwrap();
     let placement = Fit::Stretch.place(INPUT, INPUT);
-    let frame = DetectFrame { pixels: &pixels, source: INPUT, placement, keep: Keep::all() };
+    let frame = DetectFrame { pixels: &pixels, source: INPUT, placement, keep: DetectionFilter::all() };
     detector.detect(&[frame]).unwrap().findings.pop().unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use lookout_config::{ARCHS, Device, ModelSettings, Precision};
 use lookout_model::{Picture, RawInput, Target, load, load_raw, random_values};
 use lookout_schema::Size;
-use lookout_stage::{DetectFrame, Fit, Keep};
+use lookout_stage::{DetectFrame, DetectionFilter, Fit};
 use tch::{Kind, Tensor};
 
 const SEED: u64 = 7;
@@ -117,7 +117,7 @@ fn batch_results_equal_single_image_results() {
         pixels: &picture.pixels,
         source: picture.source,
         placement: picture.placement,
-        keep: Keep::all(),
+        keep: DetectionFilter::all(),
     });
     let together = loaded.detector.detect(&frames).unwrap().findings;
     for (frame, found) in frames.into_iter().zip(&together) {

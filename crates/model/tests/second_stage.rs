@@ -5,7 +5,7 @@
 use lookout_config::{ClassifySettings, Device, ModelSettings, Precision};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 use lookout_schema::{BBox, Size};
-use lookout_stage::{DetectFrame, Fit, Keep, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
 
 const INPUT: Size = Size { width: 192, height: 128 };
 
@@ -44,7 +44,12 @@ fn picture(seed: u32) -> Pixels {
 }
 
 fn frame(pixels: &Pixels) -> DetectFrame<'_> {
-    DetectFrame { pixels, source: INPUT, placement: Fit::Letterbox.place(INPUT, INPUT), keep: Keep::all() }
+    DetectFrame {
+        pixels,
+        source: INPUT,
+        placement: Fit::Letterbox.place(INPUT, INPUT),
+        keep: DetectionFilter::all(),
+    }
 }
 
 /// The whole pixels that a box touches.

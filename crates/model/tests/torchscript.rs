@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use lookout_config::{Device, ModelSettings, OutputKind, Precision, TORCHSCRIPT};
 use lookout_model::{Loaded, ModelError, RawInput, ScriptError, load, load_raw};
 use lookout_schema::{Classification, Detection, Region, Size};
-use lookout_stage::{DetectFrame, Findings, Fit, Keep, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Findings, Fit, Pixels};
 use tch::Tensor;
 
 const INPUT: Size = Size { width: 160, height: 96 };
@@ -47,7 +47,7 @@ fn picture(size: Size, color: [u8; 3]) -> Pixels {
 }
 
 /// What is seen in pictures of some colors, that came from frames of twice the input's sides.
-fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &Keep) -> Vec<Findings> {
+fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &DetectionFilter) -> Vec<Findings> {
     let source = Size { width: 2 * INPUT.width, height: 2 * INPUT.height };
     let placement = loaded.fit.place(source, INPUT);
     let pictures: Vec<Pixels> = colors.iter().map(|color| picture(INPUT, *color)).collect();
@@ -66,7 +66,7 @@ fn logits_module_works_as_a_classifier() {
     assert!(matches!(loaded.fit, Fit::CenterCrop { .. }));
     assert_eq!((loaded.info.arch.as_str(), loaded.info.precision.as_str()), ("torchscript", "fp32"));
     assert!(loaded.info.weights.starts_with("sha256:"));
-    let findings = seen(&mut loaded, &[[255, 0, 0], [0, 0, 255]], Keep::all());
+    let findings = seen(&mut loaded, &[[255, 0, 0], [0, 0, 255]], DetectionFilter::all());
     let first = |findings: &Findings| findings.classes[0].clone();
     assert_eq!(findings[0].classes.len(), 2);
     assert_eq!(
@@ -87,7 +87,7 @@ fn three_output_forms_give_boxes_in_source_pixels() {
         let mut loaded = load(&boxes(name)).unwrap();
         assert_eq!(loaded.fit, Fit::Letterbox);
         // White scores high, and black low, in the third box.
-        let findings = seen(&mut loaded, &[[255; 3], [0; 3], [255; 3]], Keep::all());
+        let findings = seen(&mut loaded, &[[255; 3], [0; 3], [255; 3]], DetectionFilter::all());
         // The box without an area is not told, nor is what scores 0.5 at most.
         let low = (2, "class 2", [0.0, 40.0, 60.0, 80.0]);
         let third = (3, "class 3", [0.0, 0.0, 160.0, 96.0]);
@@ -110,28 +110,33 @@ fn detection_settings_are_applied() {
         labels: Some(labels.path().to_owned()),
         ..boxes("dicts.pt")
     };
-    let names = |loaded: &mut Loaded, keep: &Keep| {
+    let names = |loaded: &mut Loaded, keep: &DetectionFilter| {
         let findings = seen(loaded, &[[255; 3]], keep);
         findings[0].detections.iter().map(|found| found.label.clone()).collect::<Vec<_>>()
     };
     let mut loaded = load(&all).unwrap();
     assert!(loaded.labels.has("car") && !loaded.labels.has("__background__"));
     // Class 3 has no name in the file.
-    assert_eq!(names(&mut loaded, Keep::all()), ["car", "person"]);
+    assert_eq!(names(&mut loaded, DetectionFilter::all()), ["car", "person"]);
     let right = Region::new(vec![[0.3, 0.0], [1.0, 0.0], [1.0, 1.0], [0.3, 1.0]]).unwrap();
-    assert_eq!(names(&mut loaded, &Keep { regions: vec![right], classes: Vec::new() }), ["person"]);
-    let cars = Keep { classes: vec!["car".into()], ..Keep::default() };
+    assert_eq!(
+        names(&mut loaded, &DetectionFilter { regions: vec![right], classes: Vec::new() }),
+        ["person"]
+    );
+    let cars = DetectionFilter { classes: vec!["car".into()], ..DetectionFilter::default() };
     assert_eq!(names(&mut loaded, &cars), ["car"]);
     let mut one = load(&ModelSettings { labels: None, max_detections: Some(1), ..all }).unwrap();
     // The most certain one has no area in the picture.
-    assert!(names(&mut one, Keep::all()).is_empty());
+    assert!(names(&mut one, DetectionFilter::all()).is_empty());
 }
 
 #[test]
 fn non_finite_boxes_and_unknown_labels_are_dropped() {
     let mut loaded = load(&boxes("strange.pt")).unwrap();
     assert!(
-        seen(&mut loaded, &[[0; 3], [9; 3]], Keep::all()).iter().all(|found| found.detections.is_empty())
+        seen(&mut loaded, &[[0; 3], [9; 3]], DetectionFilter::all())
+            .iter()
+            .all(|found| found.detections.is_empty())
     );
 }
 

@@ -8,9 +8,9 @@
 
 mod error;
 mod http;
+mod latest_snapshots;
 mod metrics;
 mod page;
-mod pictures;
 mod rules;
 mod run;
 mod shared;

@@ -15,9 +15,9 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use crate::{
+    latest_snapshots::LatestSnapshots,
     metrics::Metrics,
     page::{Details, Overview},
-    pictures::Pictures,
     state::Bucket,
     store::Store,
 };
@@ -41,7 +41,7 @@ impl Event {
 
 /// A query to the consumer loop.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum StateQuery {
     Details(CameraId, oneshot::Sender<Option<Box<Details>>>),
     /// The bucket of the current minute.
     Bucket(CameraId, oneshot::Sender<Option<Bucket>>),
@@ -56,8 +56,8 @@ pub(crate) struct Shared {
     pub(crate) overview: watch::Sender<Arc<Overview>>,
     /// A browser that lags behind is disconnected and reconnects.
     pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) asks: mpsc::Sender<Ask>,
-    pub(crate) pictures: RwLock<Pictures>,
+    pub(crate) asks: mpsc::Sender<StateQuery>,
+    pub(crate) pictures: RwLock<LatestSnapshots>,
     watched: Mutex<BTreeMap<CameraId, Watched>>,
     /// Counts the changes of `watched`, so that checking for a change is cheap.
     watched_changes: AtomicU64,
@@ -93,7 +93,7 @@ const STILL: Duration = Duration::from_secs(30);
 
 impl Shared {
     /// Creates the shared state, and returns it with the receiver of the queries.
-    pub(crate) fn new(store: Store, overview: Overview) -> (Arc<Self>, mpsc::Receiver<Ask>) {
+    pub(crate) fn new(store: Store, overview: Overview) -> (Arc<Self>, mpsc::Receiver<StateQuery>) {
         let (asks, questions) = mpsc::channel(64);
         let health =
             Health { brokers: Some("reading from Kafka has not started yet".into()), ..Health::default() };

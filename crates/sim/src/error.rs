@@ -15,7 +15,7 @@ pub enum SimError {
     #[error("cannot encode the video: {reason}; the GStreamer plugins `ugly` and `bad` are required")]
     Encode { reason: String },
     #[error("cannot start the RTSP test server: {reason}")]
-    Farm { reason: String },
+    RtspServer { reason: String },
     #[error("cannot write the image `{path}`: {reason}")]
     Picture { path: PathBuf, reason: String },
 }

@@ -5,14 +5,14 @@
 //! same on every machine.
 
 mod camera;
-mod chance;
 mod clip;
 mod crops;
 mod dataset;
 mod error;
-mod farm;
 mod picture;
+mod random;
 mod render;
+mod rtsp_server;
 mod scene;
 mod truth;
 mod video;
@@ -23,9 +23,11 @@ pub use clip::{Clip, ClipSettings, Unit};
 pub use crops::write_crops;
 pub use dataset::{DatasetSettings, place, write_dataset, write_frames};
 pub use error::SimError;
-pub use farm::{Farm, FarmSettings, Fault, FaultKind, InvalidFault, Told, TruthSink};
 pub use picture::Picture;
 pub use render::Renderer;
+pub use rtsp_server::{
+    Fault, FaultKind, GroundTruthSink, InvalidFault, OnFrame, RtspServer, RtspServerSettings,
+};
 pub use scene::{Actor, Kind, Place, Scene};
 pub use truth::{FrameTruth, ObjectTruth};
 pub use video::write_video;

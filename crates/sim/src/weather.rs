@@ -1,6 +1,6 @@
 //! Light and weather, and their effects on an image.
 
-use crate::{Picture, chance::Chance};
+use crate::{Picture, random::Random};
 
 /// The lighting and visibility of a scene.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ impl Weather {
 
     /// Returns the weather of a seed.
     pub fn of(seed: u64) -> Self {
-        let chance = Chance::new(seed).of("weather", 0);
+        let chance = Random::new(seed).of("weather", 0);
         let wet = chance.is("wet", 0.25);
         let foggy = chance.is("foggy", 0.15);
         let dusk = chance.is("dusk", 0.25);
@@ -46,7 +46,7 @@ impl Weather {
     }
 
     /// Adds rain and sensor noise to the image of frame `n`.
-    pub(crate) fn spoil(&self, picture: &mut Picture, chance: Chance, n: u64) {
+    pub(crate) fn spoil(&self, picture: &mut Picture, chance: Random, n: u64) {
         let chance = chance.of("frame", n as i64);
         self.rain_on(picture, chance);
         let scale = self.noise * 1.22;
@@ -64,7 +64,7 @@ impl Weather {
         }
     }
 
-    fn rain_on(&self, picture: &mut Picture, chance: Chance) {
+    fn rain_on(&self, picture: &mut Picture, chance: Random) {
         let (width, height) = (picture.size.width as usize, picture.size.height as usize);
         let drops = self.rain as usize * width * height / (640 * 360);
         for drop in 0..drops {

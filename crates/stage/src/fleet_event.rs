@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lookout_schema::RegistryRecord;
 
-use crate::Tenure;
+use crate::Ownership;
 
 /// A change of a partition's ownership or of its cameras.
 #[derive(Debug)]
 pub enum FleetEvent {
     /// This worker now owns the partition, with these cameras by key.
-    Gained { partition: i32, tenure: Arc<Tenure>, records: BTreeMap<String, RegistryRecord> },
+    Gained { partition: i32, ownership: Arc<Ownership>, records: BTreeMap<String, RegistryRecord> },
     /// A camera of an owned partition has changed.
     Changed { partition: i32, key: String, record: RegistryRecord },
     /// The partition was revoked. The worker has to drain its cameras, then release the partition. Its ownership term ends soon in any case.

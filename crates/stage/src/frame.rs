@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{Keep, Pixels, Placement, Snapshot, Ticket};
+use crate::{DetectionFilter, Pixels, Placement, Snapshot, Ticket};
 
 /// The metadata of a frame, without its pixels.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct FrameHeader {
     /// The resize transform from the source frame to the model's input.
     pub placement: Placement,
     /// The detection filter of the frame's camera.
-    pub keep: Arc<Keep>,
+    pub keep: Arc<DetectionFilter>,
     /// Whether the source is live, so that it continues whether or not it is read and a new frame is worth more than an
     /// old one.
     pub live: bool,

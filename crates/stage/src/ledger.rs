@@ -11,13 +11,13 @@ use std::{
 
 use lookout_schema::{CameraId, DropCause, ExpireCause, LedgerCounts, SessionId};
 
-use crate::{Permit, Tenure};
+use crate::{Ownership, Permit};
 
 /// Counts the outcome of each of a camera's frames. Shared by all its tickets.
 #[derive(Debug)]
 pub struct CameraLedger {
     camera: CameraId,
-    tenure: Arc<Tenure>,
+    ownership: Arc<Ownership>,
     account: Mutex<Account>,
     /// When the last record was published, in microseconds of the Unix epoch; used for readiness.
     last_published_us: AtomicU64,
@@ -45,16 +45,16 @@ const MAX_UNNAMED: usize = 1024;
 impl CameraLedger {
     /// Creates the ledger of a camera that has no other owner.
     pub fn new(camera: CameraId) -> Arc<Self> {
-        Self::within(camera, Tenure::for_ever())
+        Self::within(camera, Ownership::without_end())
     }
 
     /// Creates the ledger of a camera in one worker's ownership term.
-    pub fn within(camera: CameraId, tenure: Arc<Tenure>) -> Arc<Self> {
-        Arc::new(Self { camera, tenure, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
+    pub fn within(camera: CameraId, ownership: Arc<Ownership>) -> Arc<Self> {
+        Arc::new(Self { camera, ownership, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
     }
 
-    pub fn tenure(&self) -> &Arc<Tenure> {
-        &self.tenure
+    pub fn ownership(&self) -> &Arc<Ownership> {
+        &self.ownership
     }
 
     pub fn camera(&self) -> &CameraId {
@@ -154,8 +154,8 @@ impl Ticket {
     }
 
     /// Returns the ownership term in which the frame was received.
-    pub fn tenure(&self) -> &Arc<Tenure> {
-        &self.ledger.tenure
+    pub fn ownership(&self) -> &Arc<Ownership> {
+        &self.ledger.ownership
     }
 
     /// Settles the frame as dropped: it will have no record.

@@ -4,17 +4,17 @@
 //! time, never by a count of frames, so a dropped frame has no effect beyond the detections that it would
 //! have held.
 
-mod arrivals;
+mod arrival_rates;
 mod assignment;
-mod border;
-mod expected;
 mod follower;
 mod kalman;
 mod line;
 mod motion;
 mod settings;
 mod tracker;
+mod truncated_box;
 mod ttc;
+mod turn_likelihood;
 mod zone;
 
 pub use follower::{Follower, FollowerState, Passed, Sight, TimeDoubt};

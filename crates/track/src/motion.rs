@@ -4,8 +4,8 @@ use lookout_schema::{BBox, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    expected::{Course, Doubt, Expected, Known, parts},
     kalman::Kalman,
+    turn_likelihood::{Course, Doubt, Expected, Known, parts},
 };
 
 /// Standard deviations of a detector's boxes, in position and size, as fractions of the box's size, with

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     TrackerSettings,
-    arrivals::{Arrivals, Entry},
+    arrival_rates::{ArrivalRates, Entry},
     assignment::{Candidate, assign},
-    border,
-    expected::Expected,
     motion::Motion,
+    truncated_box,
+    turn_likelihood::Expected,
 };
 
 /// A track id, counted from 1 and unique within a session.
@@ -118,7 +118,7 @@ pub struct TrackerState {
     told: u64,
     /// The time of the last frame.
     now_s: Option<f64>,
-    arrivals: Arrivals,
+    arrivals: ArrivalRates,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -375,7 +375,7 @@ impl Tracker {
             tracks.push(Track {
                 id,
                 class_id: object.class_id,
-                bbox: border::told(object.motion.bbox(), seen_box, moment.source),
+                bbox: truncated_box::told(object.motion.bbox(), seen_box, moment.source),
                 velocity: object.motion.velocity(),
                 score: object.score,
                 seen: *seen,

@@ -6,7 +6,7 @@ use lookout_config::CameraSettings;
 use lookout_schema::{
     CameraStatus, CameraStatusRecord, Clock, Epoch, RetryReason, SessionId, StatusRecord, Timestamp, WorkerId,
 };
-use lookout_stage::{CameraLedger, CameraReport, StopOnDrop, Tenure, Thinning};
+use lookout_stage::{CameraLedger, CameraReport, FrameSkip, Ownership, StopOnDrop};
 
 use crate::health::CameraView;
 
@@ -14,7 +14,7 @@ use crate::health::CameraView;
 #[derive(Debug, Clone)]
 pub(crate) struct DesiredCamera {
     pub(crate) settings: CameraSettings,
-    pub(crate) tenure: Arc<Tenure>,
+    pub(crate) ownership: Arc<Ownership>,
 }
 
 /// A camera's state.
@@ -22,7 +22,7 @@ pub(crate) struct DesiredCamera {
 pub(crate) struct Camera {
     pub(crate) settings: CameraSettings,
     pub(crate) ledger: Arc<CameraLedger>,
-    pub(crate) thinning: Thinning,
+    pub(crate) frame_skip: FrameSkip,
     pub(crate) thread: JoinHandle<()>,
     pub(crate) stop: Option<StopOnDrop>,
     /// Whether the camera is removed from the roster once it has ended.
@@ -63,7 +63,7 @@ impl Camera {
             at: Timestamp::now(),
             camera: self.settings.id.clone(),
             worker: worker.clone(),
-            epoch: self.ledger.tenure().epoch(),
+            epoch: self.ledger.ownership().epoch(),
             session: self.session,
             status: self.status,
             retry: self.retry,
@@ -74,20 +74,22 @@ impl Camera {
             clock: self.clock,
             ledger: self.ledger.counts(),
             priority: Some(self.settings.priority).filter(|_| self.is_shared()),
-            degraded: Some(self.thinning.every()).filter(|every| *every > 1),
+            degraded: Some(self.frame_skip.every()).filter(|every| *every > 1),
         })
     }
 
     /// Returns whether the camera comes from the registry, which workers share.
     fn is_shared(&self) -> bool {
-        self.ledger.tenure().epoch() > Epoch::default()
+        self.ledger.ownership().epoch() > Epoch::default()
     }
 
     /// Returns whether the camera matches the desired state, so that nothing has to be restarted.
     pub(crate) fn matches_desired(&self, desired: &DesiredCamera) -> bool {
         let mut settings = self.settings.clone();
         settings.priority = desired.settings.priority;
-        !self.leaving && settings == desired.settings && Arc::ptr_eq(self.ledger.tenure(), &desired.tenure)
+        !self.leaving
+            && settings == desired.settings
+            && Arc::ptr_eq(self.ledger.ownership(), &desired.ownership)
     }
 
     /// Stops the camera and marks it for removal from the roster, with `next` as its replacement.

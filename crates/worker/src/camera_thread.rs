@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 use lookout_config::CameraSettings;
 use lookout_schema::{CameraStatus, RetryReason};
 use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, Permits, SourceEnd, SourceOutlet, Stop, Thinning, WhenFull,
+    CameraLedger, CameraQueue, CameraReport, FrameSkip, Permits, SourceEnd, SourceOutlet, Stop, WhenFull,
     camera_queue,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct CameraContext {
 pub(crate) struct CameraStart {
     pub(crate) settings: CameraSettings,
     pub(crate) ledger: Arc<CameraLedger>,
-    pub(crate) thinning: Thinning,
+    pub(crate) frame_skip: FrameSkip,
     pub(crate) stop: Stop,
 }
 
@@ -44,13 +44,13 @@ pub(crate) fn start(
     camera: CameraStart,
     context: &CameraContext,
 ) -> io::Result<(CameraQueue, JoinHandle<()>)> {
-    let CameraStart { settings, ledger, thinning, stop } = camera;
+    let CameraStart { settings, ledger, frame_skip, stop } = camera;
     let live = settings.uri.is_live();
     let capacity = if live { settings.queue } else { settings.queue.max(context.file_room) };
     let when_full = if live { WhenFull::DropOldest } else { WhenFull::Block };
     let (intake, queue) = camera_queue(capacity, when_full, context.wake.clone());
     let permits = (!live).then(|| Permits::new(settings.window.max(context.file_room)));
-    let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), thinning, stop };
+    let outlet = SourceOutlet { intake, ledger, permits, reports: context.reports.clone(), frame_skip, stop };
     let context = context.clone();
     let name = format!("cam-{}", settings.id);
     let thread = thread::Builder::new().name(name).spawn(move || run(&settings, &outlet, &context))?;

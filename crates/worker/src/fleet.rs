@@ -54,7 +54,7 @@ impl Fleet {
 
     /// Releases the revoked partitions without frames or records in progress.
     pub(crate) fn release(&mut self, roster: &Roster) {
-        let idle = self.holdings.leaving().filter(|(_, tenure)| !roster.is_busy_with(tenure));
+        let idle = self.holdings.leaving().filter(|(_, ownership)| !roster.is_busy_with(ownership));
         let partitions: Vec<i32> = idle.map(|(partition, _)| partition).collect();
         for partition in partitions {
             self.membership.release(partition);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lookout_config::{CameraSettings, FleetSettings, Secrets, registry_camera};
 use lookout_schema::{CameraId, CameraSpec, Epoch, RegistryRecord, WorkerFleet, shortened};
-use lookout_stage::{FleetEvent, Tenure};
+use lookout_stage::{FleetEvent, Ownership};
 
 use crate::camera::DesiredCamera;
 
@@ -27,7 +27,7 @@ pub(crate) struct Holdings {
 }
 
 struct Share {
-    tenure: Arc<Tenure>,
+    ownership: Arc<Ownership>,
     cameras: BTreeMap<String, Known>,
     leaving: bool,
 }
@@ -63,9 +63,9 @@ impl Holdings {
     /// Applies an event of the fleet. Returns the reason if this worker can no longer be a member of the fleet.
     pub(crate) fn hear(&mut self, event: FleetEvent) -> Option<String> {
         match event {
-            FleetEvent::Gained { partition, tenure, records } => {
+            FleetEvent::Gained { partition, ownership, records } => {
                 let known = records.into_iter().filter_map(|(key, record)| Some((key, self.read(record)?)));
-                let share = Share { tenure, cameras: known.collect(), leaving: false };
+                let share = Share { ownership, cameras: known.collect(), leaving: false };
                 self.shares.insert(partition, share);
             }
             FleetEvent::Changed { partition, key, record } => {
@@ -110,9 +110,9 @@ impl Holdings {
     }
 
     /// Returns the partitions to be released, with the ownership term that has to end first.
-    pub(crate) fn leaving(&self) -> impl Iterator<Item = (i32, &Arc<Tenure>)> {
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = (i32, &Arc<Ownership>)> {
         let leaving = self.shares.iter().filter(|(_, share)| share.leaving);
-        leaving.map(|(partition, share)| (*partition, &share.tenure))
+        leaving.map(|(partition, share)| (*partition, &share.ownership))
     }
 
     /// Removes a released partition.
@@ -129,26 +129,27 @@ impl Holdings {
             plan.summary.partitions.push(*partition);
             for (key, known) in &share.cameras {
                 match known {
-                    Known::Watch { spec, settings } => candidates.push((spec, settings, &share.tenure)),
+                    Known::Watch { spec, settings } => candidates.push((spec, settings, &share.ownership)),
                     Known::Disabled => {}
-                    Known::Bad(why) => plan.bad(key, why, share.tenure.epoch()),
+                    Known::Bad(why) => plan.bad(key, why, share.ownership.epoch()),
                 }
             }
         }
         candidates
             .sort_by_key(|(spec, ..)| (u8::MAX - spec.priority, spec.id.clone(), u64::MAX - spec.version));
-        for (spec, settings, tenure) in candidates {
+        for (spec, settings, ownership) in candidates {
             if plan.desired.contains_key(&spec.id) {
                 let why = "it has records in two partitions, as happens when partitions are added to the topic; \
                            remove the camera and add it again";
-                plan.bad(spec.id.as_str(), why, tenure.epoch());
+                plan.bad(spec.id.as_str(), why, ownership.epoch());
             } else if self.max_cameras.is_some_and(|max| plan.desired.len() >= max) {
                 let why = format!("this worker already runs `max_cameras` = {} cameras", plan.desired.len());
                 let camera = spec.id.clone();
-                plan.unwatched.push(Unwatched { camera, epoch: tenure.epoch(), why, bad: false });
+                plan.unwatched.push(Unwatched { camera, epoch: ownership.epoch(), why, bad: false });
                 plan.summary.left_out += 1;
             } else {
-                let desired = DesiredCamera { settings: (**settings).clone(), tenure: Arc::clone(tenure) };
+                let desired =
+                    DesiredCamera { settings: (**settings).clone(), ownership: Arc::clone(ownership) };
                 plan.desired.insert(spec.id.clone(), desired);
             }
         }
@@ -183,7 +184,7 @@ mod tests {
         let settings = FleetSettings { max_cameras, ..FleetSettings::default() };
         let mut holdings = Holdings::new(&settings, Arc::new(|class| class == "person"));
         let records = records.iter().map(|(key, record)| ((*key).to_owned(), record.clone())).collect();
-        holdings.hear(FleetEvent::Gained { partition: 2, tenure: Tenure::for_ever(), records });
+        holdings.hear(FleetEvent::Gained { partition: 2, ownership: Ownership::without_end(), records });
         holdings
     }
 

@@ -74,7 +74,7 @@ impl Shedder {
 }
 
 /// Returns the frame-skip interval for a camera of `priority`: one frame in N is processed.
-pub(crate) fn thinning(level: u32, priorities: &BTreeSet<u8>, priority: u8) -> u32 {
+pub(crate) fn frame_skip(level: u32, priorities: &BTreeSet<u8>, priority: u8) -> u32 {
     let below = priorities.range(..priority).count();
     let taken = STEPS * u32::try_from(below).unwrap_or(u32::MAX / STEPS);
     1 << level.saturating_sub(taken).min(STEPS)
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_lowest_priority_is_shed_first() {
         let priorities = BTreeSet::from([20, 50, 80]);
-        let levels = |level| [20, 50, 80].map(|priority| thinning(level, &priorities, priority));
+        let levels = |level| [20, 50, 80].map(|priority| frame_skip(level, &priorities, priority));
         assert_eq!(levels(0), [1, 1, 1]);
         assert_eq!(levels(1), [2, 1, 1]);
         assert_eq!(levels(4), [8, 2, 1]);

@@ -11,7 +11,7 @@ use crate::{
     camera::Camera,
     components::Inputs,
     input_choice::{InputChoice, Then, Totals},
-    load::{Load, Shedder, thinning},
+    load::{Load, Shedder, frame_skip},
     metrics::{DeviceReading, Metrics},
     roster::Roster,
 };
@@ -68,10 +68,10 @@ impl LoadWatch {
                 self.level = level;
             }
             for camera in live() {
-                camera.thinning.set(thinning(level, &priorities, camera.settings.priority));
+                camera.frame_skip.set(frame_skip(level, &priorities, camera.settings.priority));
             }
         }
-        let degraded = roster.iter().filter(|camera| camera.thinning.every() > 1).count();
+        let degraded = roster.iter().filter(|camera| camera.frame_skip.every() > 1).count();
         let millis = |duration: Duration| duration.as_millis() as u64;
         (load.age.is_some() || self.budget.is_some()).then(|| WorkerLoad {
             age_ms: load.age.map(millis),

@@ -102,7 +102,7 @@ impl Recorder {
         let published_at = Timestamp::now();
         let FrameResult { header, mut ticket, findings, snapshot, batched_at, infer, post } = result;
         // Another worker may own the camera by now.
-        if !ticket.tenure().holds(BootTime::now()) {
+        if !ticket.ownership().holds(BootTime::now()) {
             return ticket.dropped(DropCause::Shutdown);
         }
         let latency = match header.clock {
@@ -120,7 +120,7 @@ impl Recorder {
             schema: FrameRecord::SCHEMA.into(),
             camera: header.camera,
             worker: self.worker.clone(),
-            epoch: ticket.tenure().epoch(),
+            epoch: ticket.ownership().epoch(),
             session: header.session,
             seq: header.seq,
             pts_ns: header.pts_ns,

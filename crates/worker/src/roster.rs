@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 use lookout_schema::{CameraId, CameraStatus, LedgerCounts};
-use lookout_stage::{CameraLedger, CameraQueue, CameraReport, Tenure, Thinning, stop_signal};
+use lookout_stage::{CameraLedger, CameraQueue, CameraReport, FrameSkip, Ownership, stop_signal};
 
 use crate::{
     camera::{Camera, DesiredCamera, has_frames},
@@ -47,15 +47,15 @@ impl Roster {
 
     /// Starts a camera. Blocks while the channel to the batch thread is full.
     pub(crate) fn start(&mut self, desired: DesiredCamera) -> io::Result<()> {
-        let DesiredCamera { settings, tenure } = desired;
+        let DesiredCamera { settings, ownership } = desired;
         let Some(inlet) = &self.inlet else { return Ok(()) };
-        let ledger = CameraLedger::within(settings.id.clone(), tenure);
+        let ledger = CameraLedger::within(settings.id.clone(), ownership);
         let (stop, stopped) = stop_signal();
-        let thinning = Thinning::default();
+        let frame_skip = FrameSkip::default();
         let start = CameraStart {
             settings: settings.clone(),
             ledger: Arc::clone(&ledger),
-            thinning: thinning.clone(),
+            frame_skip: frame_skip.clone(),
             stop: stopped,
         };
         let (queue, thread) = camera_thread::start(start, &self.context)?;
@@ -63,7 +63,7 @@ impl Roster {
         let camera = Camera {
             settings,
             ledger,
-            thinning,
+            frame_skip,
             thread,
             stop: Some(stop),
             leaving: false,
@@ -145,10 +145,12 @@ impl Roster {
         }
     }
 
-    /// Returns whether frames of `tenure` are in progress, or may still arrive.
-    pub(crate) fn is_busy_with(&self, tenure: &Arc<Tenure>) -> bool {
-        self.cameras.values().any(|camera| Arc::ptr_eq(camera.ledger.tenure(), tenure) && camera.is_busy())
-            || self.departed.iter().any(|ledger| Arc::ptr_eq(ledger.tenure(), tenure))
+    /// Returns whether frames of `ownership` are in progress, or may still arrive.
+    pub(crate) fn is_busy_with(&self, ownership: &Arc<Ownership>) -> bool {
+        self.cameras
+            .values()
+            .any(|camera| Arc::ptr_eq(camera.ledger.ownership(), ownership) && camera.is_busy())
+            || self.departed.iter().any(|ledger| Arc::ptr_eq(ledger.ownership(), ownership))
     }
 
     /// Stops every camera.

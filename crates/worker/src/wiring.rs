@@ -7,7 +7,7 @@ use crossbeam_channel::bounded;
 use lookout_config::PipelineSettings;
 use lookout_infer::{BatchPolicy, InferSettings, InferThreads, Inlets, ReloadModel};
 use lookout_schema::{ModelInfo, WorkerId};
-use lookout_stage::{CameraReport, Detect, RecordSink, StopOnDrop, Tenure, stop_signal};
+use lookout_stage::{CameraReport, Detect, Ownership, RecordSink, StopOnDrop, stop_signal};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -113,7 +113,7 @@ pub(crate) fn start(
     };
     let mut roster = Roster::new(context, cameras);
     for camera in &settings.cameras {
-        let desired = DesiredCamera { settings: camera.clone(), tenure: Tenure::for_ever() };
+        let desired = DesiredCamera { settings: camera.clone(), ownership: Ownership::without_end() };
         roster.start(desired).with_context(|| format!("camera {} could not be started", camera.id))?;
     }
     if settings.fleet.is_none() {

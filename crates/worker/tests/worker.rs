@@ -12,7 +12,7 @@ use lookout_schema::{
     CameraSpec, CameraStatus, DropCause, Epoch, ExpireCause, FrameRecord, RegistryRecord, StatusRecord,
     WorkerState,
 };
-use lookout_stage::{BootTime, FleetEvent, Lease, Tenure};
+use lookout_stage::{BootTime, FleetEvent, Lease, Ownership};
 use lookout_worker::{DeviceLost, NetworkFailed, StopRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -265,9 +265,9 @@ fn registered(id: &str, mood: &str) -> (String, RegistryRecord) {
 fn gained(epoch: u64, cameras: &[(&str, &str)]) -> (FleetEvent, Arc<Lease>) {
     let lease = Arc::new(Lease::default());
     lease.renew(BootTime::now() + Duration::from_secs(60));
-    let tenure = Tenure::leased(Epoch(epoch), Arc::clone(&lease));
+    let ownership = Ownership::leased(Epoch(epoch), Arc::clone(&lease));
     let records = cameras.iter().map(|(id, mood)| registered(id, mood)).collect();
-    (FleetEvent::Gained { partition: 3, tenure, records }, lease)
+    (FleetEvent::Gained { partition: 3, ownership, records }, lease)
 }
 
 fn sessions(records: &[FrameRecord], camera: &str) -> usize {
@@ -304,9 +304,9 @@ async fn nothing_is_published_after_the_lease_has_expired() {
     let lease = Arc::new(Lease::default());
     let until = BootTime::now() + Duration::from_millis(700);
     lease.renew(until);
-    let tenure = Tenure::leased(Epoch(7), lease);
+    let ownership = Ownership::leased(Epoch(7), lease);
     let records = [registered("a", "ball")].into();
-    tell.send(FleetEvent::Gained { partition: 3, tenure, records }).await.unwrap();
+    tell.send(FleetEvent::Gained { partition: 3, ownership, records }).await.unwrap();
     running.until(|records| records.len() > 10).await;
     running.until(|_| BootTime::now() > until + Duration::from_millis(20)).await;
     let published = running.sink.records.lock().unwrap().len();

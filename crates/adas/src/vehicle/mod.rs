@@ -12,11 +12,11 @@ use lookout_track::{Closing, Follower, Passed, Sight, TimeDoubt, TrackId, Tracke
 
 use self::alerts::{Alerts, Of, Over};
 use crate::{
-    age::Age,
     corridor::Corridor,
+    expansion_rate::is_whole,
     ground::Ground,
-    growth::is_whole,
     object::{Object, View},
+    record_age::RecordAge,
 };
 
 /// The `tracker` in track records and the `consumer` in alert records.
@@ -132,8 +132,8 @@ impl Vehicle {
 
     /// Processes the camera's next record, which was received at `now`.
     pub fn hear(&mut self, mut frame: FrameRecord, now: Timestamp) -> Heard {
-        let age = Age::of(&frame, now, self.limits.latency_budget);
-        if age == Age::Future {
+        let age = RecordAge::of(&frame, now, self.limits.latency_budget);
+        if age == RecordAge::Future {
             return Heard::passed(Outcome::Future);
         }
         keep_surest(&mut frame.detections, &self.settings);
@@ -151,10 +151,10 @@ impl Vehicle {
         self.measure(&frame, &sight, age, &mut alerts);
         self.forget(&frame, &sight, &mut alerts);
         match age {
-            Age::Fresh { .. } => self.fresh_at = Some(now),
-            Age::Stale | Age::Future => alerts.extend(self.clear_blind(now, Over::Stale)),
+            RecordAge::Fresh { .. } => self.fresh_at = Some(now),
+            RecordAge::Stale | RecordAge::Future => alerts.extend(self.clear_blind(now, Over::Stale)),
         }
-        let outcome = if age == Age::Stale { Outcome::Stale } else { Outcome::Heard };
+        let outcome = if age == RecordAge::Stale { Outcome::Stale } else { Outcome::Heard };
         Heard { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
     }
 
@@ -206,7 +206,7 @@ impl Vehicle {
         }
     }
 
-    fn measure(&mut self, frame: &FrameRecord, sight: &Sight, age: Age, alerts: &mut Vec<AlertRecord>) {
+    fn measure(&mut self, frame: &FrameRecord, sight: &Sight, age: RecordAge, alerts: &mut Vec<AlertRecord>) {
         let view = self.view(frame.source);
         for track in &sight.tracks {
             let Some(detection) = track.seen.and_then(|seen| frame.detections.get(seen)) else { continue };
@@ -220,7 +220,7 @@ impl Vehicle {
             let high = f64::from(detection.bbox.y2 - detection.bbox.y1) >= self.settings.min_box_px;
             let measured =
                 is_whole(detection.bbox, frame.source) && object.measure(sight.at_s, detection.bbox, &view);
-            let Age::Fresh { seconds } = age else { continue };
+            let RecordAge::Fresh { seconds } = age else { continue };
             if let Some(danger) = object.danger(seconds).filter(|_| measured && high) {
                 let level = object.warning.step(sight.at_s, &danger, &self.settings.levels);
                 alerts.extend(self.alerts.set(Of { id: track.id, object, frame }, level));

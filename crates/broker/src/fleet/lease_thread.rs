@@ -13,7 +13,7 @@ use rdkafka::{
 };
 
 use crate::client::code;
-use crate::group::GroupContext;
+use crate::group_reader::GroupContext;
 
 /// A request to commit how far each partition was read. The group accepts commits from its members only.
 pub(crate) struct Question {

@@ -11,9 +11,9 @@
 //!   by itself that it has lost its cameras.
 //! - **Release**: partitions that are revoked are drained before they are released to the group.
 
+mod assignment;
 mod claims;
 mod lease_thread;
-mod shares;
 
 use std::{
     collections::BTreeMap,
@@ -43,14 +43,14 @@ use crate::{
     client::{Redactor, Use, client_config},
     credentials::Credentials,
     fetching::Fetching,
-    group::{Begin, GroupContext, Said},
+    group_reader::{GroupContext, Rebalance, StartOffset},
     topics::TopicCreator,
 };
 
 use self::{
+    assignment::Assignment,
     claims::Claims,
     lease_thread::{LeaseThread, Question},
-    shares::Shares,
 };
 
 /// Capacity of the event queue. A worker that does not take its events blocks the renewal of its lease, and so loses
@@ -106,7 +106,7 @@ impl FleetMember {
             releases,
             joined: Arc::clone(&joined),
             stopped,
-            shares: Shares::default(),
+            shares: Assignment::default(),
             leaving: BTreeMap::new(),
             asked: None,
         };
@@ -194,7 +194,7 @@ struct Membership {
     releases: Receiver<i32>,
     joined: Arc<AtomicBool>,
     stopped: Stop,
-    shares: Shares,
+    shares: Assignment,
     /// Revoked partitions, with the deadline of their release.
     leaving: BTreeMap<i32, Instant>,
     /// When the last commit was requested.
@@ -208,7 +208,7 @@ impl Membership {
         self.create_topics();
         let group: Group = match self.config.create_with_context(GroupContext::new(
             Fetching::new(self.redactor.clone(), &self.config),
-            Begin::First,
+            StartOffset::First,
         )) {
             Ok(group) => group,
             Err(error) => {
@@ -305,9 +305,9 @@ impl Membership {
         self.ask(lease);
     }
 
-    fn hear(&mut self, group: &Group, said: Said) {
+    fn hear(&mut self, group: &Group, said: Rebalance) {
         match said {
-            Said::Assigned(partitions) => {
+            Rebalance::Assigned(partitions) => {
                 self.joined.store(true, SeqCst);
                 if !partitions.is_empty() {
                     tracing::info!(?partitions, "registry partitions assigned to this worker");
@@ -315,7 +315,7 @@ impl Membership {
                 partitions.into_iter().for_each(|partition| self.shares.assign(partition));
                 self.asked = None;
             }
-            Said::Revoked(partitions) => {
+            Rebalance::Revoked(partitions) => {
                 tracing::info!(?partitions, "registry partitions of this worker revoked");
                 let deadline = Instant::now() + RELEASE_WITHIN;
                 for partition in partitions {
@@ -331,7 +331,7 @@ impl Membership {
                 }
                 self.let_go(group);
             }
-            Said::Lost(partitions) => {
+            Rebalance::Lost(partitions) => {
                 tracing::warn!(?partitions, "registry partitions of this worker lost without notice");
                 self.leaving.retain(|partition, _| !partitions.contains(partition));
                 self.forget(&partitions);

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lookout_broker::{Embedded, GroupReader, Heard, KafkaSink, ReadRecord};
+use lookout_broker::{Embedded, GroupEvent, GroupReader, KafkaSink, ReadRecord};
 use lookout_config::KafkaSettings;
 
 use crate::{
@@ -24,7 +24,7 @@ async fn heard_by(
         for (member, seen) in members.iter_mut().zip(&mut seen) {
             let heard = tokio::time::timeout(Duration::from_millis(50), member.next()).await;
             if let Ok(heard) = heard
-                && let Heard::Record(placed) = heard.unwrap()
+                && let GroupEvent::Record(placed) = heard.unwrap()
                 && let ReadRecord::Frame(frame) = placed.record
             {
                 seen.entry(frame.camera.to_string()).or_default().push(frame.seq);

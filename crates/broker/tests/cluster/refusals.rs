@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use lookout_broker::{
-    BrokerError, GroupReader, Heard, KafkaSink, Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
-    RecordWithOffset, Refused,
+    BrokerError, GroupEvent, GroupReader, KafkaSink, Missing, ReadFrom, ReadRecord, ReaderOptions,
+    RecordReader, RecordWithOffset, Refused,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
@@ -201,8 +201,8 @@ async fn until_member_troubled(
 
 async fn heard(member: &mut GroupReader) -> Option<RecordWithOffset> {
     match tokio::time::timeout(Duration::from_millis(50), member.next()).await {
-        Ok(Ok(Heard::Record(placed))) => Some(placed),
-        Ok(Ok(Heard::Lost(_))) | Err(_) => None,
+        Ok(Ok(GroupEvent::Record(placed))) => Some(placed),
+        Ok(Ok(GroupEvent::Lost(_))) | Err(_) => None,
         Ok(Err(error)) => panic!("{error}"),
     }
 }

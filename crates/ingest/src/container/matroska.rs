@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek};
 
-use super::{Container, CutOff, VideoTrack, read_at, read_block};
+use super::{Container, Truncation, VideoTrack, read_at, read_block};
 
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
@@ -54,7 +54,7 @@ pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Opt
 }
 
 /// Returns whether the file ends within a video frame, or before the duration that its header states.
-pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<CutOff>> {
+pub(super) fn truncation(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<Truncation>> {
     let Some(mut segment) = Segment::open(file, length)? else { return Ok(None) };
     // A file without a stated length was recorded live or streamed. It may end anywhere.
     let Some(bytes) = segment.end.and_then(|end| end.checked_sub(length)).filter(|missing| *missing > 0)
@@ -83,7 +83,7 @@ pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<
         (Some(duration), None) => duration > 0.0,
         (None, _) => false,
     };
-    Ok((cut || ends_early).then_some(CutOff::Missing { bytes, frames: None }))
+    Ok((cut || ends_early).then_some(Truncation::Missing { bytes, frames: None }))
 }
 
 /// Returns the time at which the last frame ends, in timestamp units.

@@ -47,7 +47,7 @@ pub(crate) struct Correction {
 
 /// Why a file is truncated: it has fewer frames than its container states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CutOff {
+pub(crate) enum Truncation {
     /// The file ends before the data of the last frames.
     Missing { bytes: u64, frames: Option<u64> },
     /// The index is missing, which recorders write when they stop.
@@ -83,12 +83,12 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Container>> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub(crate) fn cut_off(path: &Path, packets: u64) -> io::Result<Option<CutOff>> {
+pub(crate) fn truncation(path: &Path, packets: u64) -> io::Result<Option<Truncation>> {
     let Some((mut file, length, kind)) = open(path)? else { return Ok(None) };
     match kind {
-        Kind::Riff => riff::cut_off(&mut file, length, packets),
-        Kind::Mp4 => mp4::cut_off(&mut file, length),
-        Kind::Matroska => matroska::cut_off(&mut file, length),
+        Kind::Riff => riff::truncation(&mut file, length, packets),
+        Kind::Mp4 => mp4::truncation(&mut file, length),
+        Kind::Matroska => matroska::truncation(&mut file, length),
     }
 }
 
@@ -161,9 +161,9 @@ mod tests {
             let bytes = [head, &tail].concat();
             let length = bytes.len() as u64;
             let mut file = Cursor::new(bytes);
-            let _ = riff::cut_off(&mut file, length, 7);
-            let _ = (mp4::read(&mut file, length), mp4::cut_off(&mut file, length));
-            let _ = (matroska::read(&mut file, length), matroska::cut_off(&mut file, length));
+            let _ = riff::truncation(&mut file, length, 7);
+            let _ = (mp4::read(&mut file, length), mp4::truncation(&mut file, length));
+            let _ = (matroska::read(&mut file, length), matroska::truncation(&mut file, length));
         }
     }
 }

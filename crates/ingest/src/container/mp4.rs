@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Seek},
 };
 
-use super::{Container, Correction, CutOff, VideoTrack, read_at, read_block};
+use super::{Container, Correction, Truncation, VideoTrack, read_at, read_block};
 
 /// Reads the video tracks, and corrects durations that qtdemux would misread.
 ///
@@ -63,14 +63,14 @@ pub(super) fn read(file: &mut (impl Read + Seek), length: u64) -> io::Result<Opt
 }
 
 /// Returns whether the file ends before some samples of a video track.
-pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<CutOff>> {
+pub(super) fn truncation(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<Truncation>> {
     let layout = Layout::of(file, length)?;
     let behind_end = layout.end.checked_sub(length).filter(|missing| *missing > 0);
     let Some((_, moov)) = layout.moov else {
         return Ok(match behind_end {
             _ if layout.has_index => None,
-            Some(bytes) => Some(CutOff::Missing { bytes, frames: None }),
-            None if layout.has_media => Some(CutOff::NoIndex),
+            Some(bytes) => Some(Truncation::Missing { bytes, frames: None }),
+            None if layout.has_media => Some(Truncation::NoIndex),
             None => None,
         });
     };
@@ -84,11 +84,11 @@ pub(super) fn cut_off(file: &mut (impl Read + Seek), length: u64) -> io::Result<
             _ => whole_fragments = false,
         }
     }
-    let missing = CutOff::Missing { bytes: lost.end - length, frames: Some(lost.frames) };
+    let missing = Truncation::Missing { bytes: lost.end - length, frames: Some(lost.frames) };
     Ok(match behind_end {
         _ if lost.frames > 0 => Some(missing),
         // The contents of the last fragment are unknown.
-        Some(bytes) if !whole_fragments => Some(CutOff::Missing { bytes, frames: None }),
+        Some(bytes) if !whole_fragments => Some(Truncation::Missing { bytes, frames: None }),
         _ => None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek};
 
-use super::{CutOff, read_at};
+use super::{Truncation, read_at};
 
 /// Returns whether the file is shorter than its lists state and its header states more frames than the
 /// `packets` that the demuxer produced.
@@ -10,11 +10,11 @@ use super::{CutOff, read_at};
 /// Each condition alone also holds for complete files. Some writers count a chunk's header as content or
 /// round a length up. Some headers have a frame count that was never filled in, or that covers only the first
 /// of several RIFF chunks.
-pub(super) fn cut_off(
+pub(super) fn truncation(
     file: &mut (impl Read + Seek),
     length: u64,
     packets: u64,
-) -> io::Result<Option<CutOff>> {
+) -> io::Result<Option<Truncation>> {
     let (mut at, mut end, mut frames, mut is_open) = (0u64, 0u64, None, false);
     while let Some(chunk) = Chunk::at(file, at)?.filter(|chunk| &chunk.name == b"RIFF") {
         // A size of 0 or of all ones was never filled in: the file was still being written.
@@ -37,7 +37,7 @@ pub(super) fn cut_off(
     if frames.is_none() && has_index(file, length)? {
         return Ok(None);
     }
-    Ok(Some(CutOff::Missing { bytes: missing, frames }))
+    Ok(Some(Truncation::Missing { bytes: missing, frames }))
 }
 
 /// The header of a chunk.

@@ -14,7 +14,7 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::Size;
 use lookout_stage::{
-    CameraLedger, Fit, FrameSource, Permits, SourceEnd, SourceOutlet, Thinning, TryRecv, WhenFull,
+    CameraLedger, Fit, FrameSkip, FrameSource, Permits, SourceEnd, SourceOutlet, TryRecv, WhenFull,
     camera_queue, stop_signal,
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn read_as(
         ledger: CameraLedger::new(settings.id.clone()),
         permits: NonZeroUsize::new(64).map(Permits::new),
         reports,
-        thinning: Thinning::default(),
+        frame_skip: FrameSkip::default(),
         stop,
     };
     let wanted = Wanted {

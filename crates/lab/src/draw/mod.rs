@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use image::{ImageFormat, RgbImage};
-use lookout_draw::{Pen, with_findings};
+use lookout_draw::{TextRenderer, with_findings};
 use lookout_schema::{Classification, Detection};
 
 use self::folder::Folder;
@@ -15,7 +15,7 @@ use self::folder::Folder;
 #[derive(Debug)]
 pub(crate) struct Drawing {
     folder: Folder,
-    pen: Pen,
+    renderer: TextRenderer,
 }
 
 impl Drawing {
@@ -24,7 +24,7 @@ impl Drawing {
     /// # Errors
     /// Returns an error if the folder cannot be created or written to.
     pub(crate) fn new(folder: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
-        Ok(Self { folder: Folder::create(folder, pictures)?, pen: Pen::new() })
+        Ok(Self { folder: Folder::create(folder, pictures)?, renderer: TextRenderer::new() })
     }
 
     /// Draws the results for the image with this index on the command line, with boxes in its pixels, and returns the
@@ -40,7 +40,7 @@ impl Drawing {
         classes: &[Classification],
     ) -> anyhow::Result<PathBuf> {
         let path = self.folder.place(index).context("the image is not in the list of images")?;
-        with_findings(&self.pen, picture, detections, classes)
+        with_findings(&self.renderer, picture, detections, classes)
             .save_with_format(&path, ImageFormat::Png)
             .with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(path)

@@ -15,7 +15,7 @@ use super::{
     App,
     problem::{Problem, camera_id},
 };
-use crate::{page, shared::Ask, state::minute_of};
+use crate::{page, shared::StateQuery, state::minute_of};
 
 pub(super) async fn overview(State(app): State<App>) -> Response {
     let overview = Arc::clone(&app.shared.overview.borrow());
@@ -24,7 +24,7 @@ pub(super) async fn overview(State(app): State<App>) -> Response {
 
 pub(super) async fn camera(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let id = camera_id(&id)?;
-    let details = app.ask(|answer| Ask::Details(id.clone(), answer)).await?;
+    let details = app.ask(|answer| StateQuery::Details(id.clone(), answer)).await?;
     details.map(|details| Json(details).into_response()).ok_or_else(|| no_camera(&id))
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn history(
     let Query(query) = query.map_err(|error| Problem::wrong(error.body_text()))?;
     let minutes = i64::from(query.minutes.unwrap_or(60).clamp(1, MAX_MINUTES));
     let now = minute_of(Timestamp::now());
-    let bucket = app.ask(|answer| Ask::Bucket(id.clone(), answer)).await?;
+    let bucket = app.ask(|answer| StateQuery::Bucket(id.clone(), answer)).await?;
     // With longer steps, the first step may start before the first requested minute.
     let mut rows = app.shared.store.history(id, now - 2 * minutes).await?;
     rows.extend(bucket);

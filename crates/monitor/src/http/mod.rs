@@ -176,7 +176,7 @@ impl App {
     /// Sends a query to the consumer loop and returns its answer.
     async fn ask<T>(
         &self,
-        ask: impl FnOnce(tokio::sync::oneshot::Sender<Option<T>>) -> crate::shared::Ask,
+        ask: impl FnOnce(tokio::sync::oneshot::Sender<Option<T>>) -> crate::shared::StateQuery,
     ) -> Result<Option<T>, Problem> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let asked = async {

@@ -19,7 +19,7 @@ use super::{
     App,
     problem::{Body, Problem, camera_id},
 };
-use crate::shared::Ask;
+use crate::shared::StateQuery;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +57,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let id = camera_id(&id)?;
     let drawn = check(places).map_err(|what| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what))?;
-    if app.ask(|answer| Ask::Spec(id.clone(), answer)).await?.is_none() {
+    if app.ask(|answer| StateQuery::Spec(id.clone(), answer)).await?.is_none() {
         return Err(gone(&id));
     }
     let registry = Registry::open(&app.settings.kafka, FleetSettings::PARTITIONS).await;

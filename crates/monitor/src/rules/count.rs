@@ -6,16 +6,20 @@ use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertEvidence, AlertRecord};
 
 use super::{
-    Lasting, Scene,
-    lasting::{Limits, Since},
-    tell::{Said, raised},
+    FrameInput, SustainedCondition,
+    alert::{AlertContent, raised},
+    sustained_condition::{Limits, Since},
 };
 
 /// For how long the condition must be false before the alert clears, so that a single missed detection does
 /// not.
 pub(super) const PASSES: Duration = Duration::from_secs(2);
 
-pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) -> Option<AlertRecord> {
+pub(super) fn step(
+    state: &mut SustainedCondition,
+    rule: &RuleSettings,
+    scene: &FrameInput<'_>,
+) -> Option<AlertRecord> {
     let RuleKind::Count { zone, labels, over, holds } = &rule.kind else { return None };
     let limits = Limits { holds: *holds, passes: PASSES, cooldown: rule.cooldown };
     let count = count(scene, zone.as_deref(), labels);
@@ -26,7 +30,7 @@ pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) 
     let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
     let place = zone.as_ref().map_or("the image".into(), |zone| format!("zone {zone}"));
     let tell = |since: &Since, for_s: f64| {
-        let said = Said {
+        let said = AlertContent {
             occasion: since.name.clone(),
             at,
             message: format!(
@@ -40,7 +44,7 @@ pub(super) fn step(state: &mut Lasting, rule: &RuleSettings, scene: &Scene<'_>) 
     state.so(at, limits, || Since { at, name: scene.name() }, tell)
 }
 
-fn count(scene: &Scene<'_>, zone: Option<&str>, labels: &[String]) -> u64 {
+fn count(scene: &FrameInput<'_>, zone: Option<&str>, labels: &[String]) -> u64 {
     let Some(zone) = zone else {
         return scene.sight.tracks.iter().filter(|track| scene.wanted(track.id, labels).is_some()).count()
             as u64;

@@ -8,9 +8,9 @@ use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertEvidence, AlertRecord, CameraId, CameraStatus, Timestamp, WorkerId};
 
 use super::{
-    Lasting,
-    lasting::{Limits, Since},
-    tell::{About, Said, raised},
+    SustainedCondition,
+    alert::{AlertContent, AlertSubject, raised},
+    sustained_condition::{Limits, Since},
 };
 
 /// A camera that gives no frames.
@@ -33,7 +33,7 @@ fn since(at: Timestamp, said_at: Timestamp) -> Since {
 }
 
 pub(crate) fn camera(
-    state: &mut Lasting,
+    state: &mut SustainedCondition,
     rule: &RuleSettings,
     camera: &CameraId,
     down: Option<&CameraDown>,
@@ -44,7 +44,7 @@ pub(crate) fn camera(
     let Some(down) = down else { return state.not_so(now, limits, None) };
     let tell = |since: &Since, for_s: f64| {
         let why = down.detail.as_ref().map_or(String::new(), |detail| format!(": {detail}"));
-        let said = Said {
+        let said = AlertContent {
             occasion: since.name.clone(),
             at: now,
             message: format!(
@@ -53,7 +53,7 @@ pub(crate) fn camera(
             ),
             evidence: AlertEvidence::CameraDown { status: down.status, detail: down.detail.clone(), for_s },
         };
-        raised(rule, About::Camera(camera), said)
+        raised(rule, AlertSubject::Camera(camera), said)
     };
     state.so(now, limits, || since(down.since, down.said_at), tell)
 }
@@ -61,7 +61,7 @@ pub(crate) fn camera(
 /// Evaluates the rule for a worker. `silent` is the time of its last record by the local clock and by the
 /// record's clock, if the worker is silent.
 pub(crate) fn worker(
-    state: &mut Lasting,
+    state: &mut SustainedCondition,
     rule: &RuleSettings,
     worker: &WorkerId,
     silent: Option<(Timestamp, Timestamp)>,
@@ -71,13 +71,13 @@ pub(crate) fn worker(
     let limits = limits(rule, *holds);
     let Some((heard_at, said_at)) = silent else { return state.not_so(now, limits, None) };
     let tell = |since: &Since, for_s: f64| {
-        let said = Said {
+        let said = AlertContent {
             occasion: since.name.clone(),
             at: now,
             message: format!("worker {worker} has sent no status record for {for_s:.0} s"),
             evidence: AlertEvidence::WorkerDown { for_s },
         };
-        raised(rule, About::Worker(worker), said)
+        raised(rule, AlertSubject::Worker(worker), said)
     };
     state.so(now, limits, || since(heard_at, said_at), tell)
 }

@@ -8,8 +8,8 @@ use lookout_track::Visit;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Scene,
-    tell::{Said, cleared, given_up, object, raised},
+    FrameInput,
+    alert::{AlertContent, cleared, given_up, object, raised},
 };
 
 /// The open dwell alerts, by zone and track id.
@@ -20,7 +20,7 @@ pub(crate) struct Dwelling {
 }
 
 impl Dwelling {
-    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let RuleKind::Dwell { zone: wanted, labels, holds } = &rule.kind else { return Vec::new() };
         let at = scene.at();
         let mut alerts = self.leave(scene);
@@ -44,7 +44,7 @@ impl Dwelling {
     }
 
     /// Clears the alerts of objects that have left the zone.
-    fn leave(&mut self, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    fn leave(&mut self, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         if self.raised.is_empty() {
             return Vec::new();
         }
@@ -73,13 +73,13 @@ impl Dwelling {
 
 fn tell(
     rule: &RuleSettings,
-    scene: &Scene<'_>,
+    scene: &FrameInput<'_>,
     (zone, visit): (&str, &Visit),
     labels: &[String],
 ) -> Option<AlertRecord> {
     let track = scene.wanted(visit.id, labels)?;
     let dwell_s = visit.dwell_s();
-    let said = Said {
+    let said = AlertContent {
         occasion: format!("{}/{}/{:.0}/{zone}", scene.frame.session, track.id, visit.from_s * 1e3),
         at: scene.at(),
         message: format!("{} has been in zone {zone} of {} for {dwell_s:.0} s", track.label, scene.camera()),

@@ -5,10 +5,10 @@ use lookout_schema::{AlertEvidence, AlertRecord, Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Lasting, Scene,
+    FrameInput, SustainedCondition,
+    alert::{AlertContent, raised},
     count::PASSES,
-    lasting::{Limits, Since},
-    tell::{Said, raised},
+    sustained_condition::{Limits, Since},
 };
 
 /// The smoothed age of a camera's records, so that a single late frame does not raise an alert.
@@ -16,14 +16,14 @@ use super::{
 pub(crate) struct Late {
     age_ms: Option<f64>,
     last: Option<Timestamp>,
-    lasting: Lasting,
+    lasting: SustainedCondition,
 }
 
 /// Time constant of the smoothing, in seconds.
 const SMOOTH_S: f64 = 1.0;
 
 impl Late {
-    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Option<AlertRecord> {
+    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &FrameInput<'_>) -> Option<AlertRecord> {
         let RuleKind::Latency { budget, holds } = &rule.kind else { return None };
         // The capture times of a file are its stream time, so its frames have no meaningful age.
         if scene.frame.clock == Clock::File {
@@ -37,7 +37,7 @@ impl Late {
             return self.lasting.not_so(at, limits, Some(scene.frame_ref()));
         }
         let tell = |since: &Since, for_s: f64| {
-            let said = Said {
+            let said = AlertContent {
                 occasion: since.name.clone(),
                 at,
                 message: format!(

@@ -5,8 +5,8 @@ use lookout_schema::{AlertEvidence, AlertRecord, LineDirection, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Scene,
-    tell::{Said, object, raised},
+    FrameInput,
+    alert::{AlertContent, object, raised},
 };
 
 /// The time of the last alert, for the cooldown.
@@ -16,7 +16,7 @@ pub(crate) struct Crossed {
 }
 
 impl Crossed {
-    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &Scene<'_>) -> Vec<AlertRecord> {
+    pub(super) fn step(&mut self, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let RuleKind::Line { line: wanted, direction: way, labels } = &rule.kind else { return Vec::new() };
         let mut alerts = Vec::new();
         let at = scene.at();
@@ -29,7 +29,7 @@ impl Crossed {
                 continue;
             }
             self.last = Some(at);
-            let said = Said {
+            let said = AlertContent {
                 occasion: format!("{}/{nth}", scene.name()),
                 at,
                 message: format!(

@@ -1,10 +1,10 @@
 //! The tasks of the monitor and how they are connected.
 
-mod engine;
-mod hooks;
+mod consumer_loop;
 mod publish;
 mod reading;
 mod tracks;
+mod webhooks;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use lookout_config::{Brokers, MonitorSettings};
 use lookout_schema::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-use self::{engine::Engine, hooks::Hook};
+use self::{consumer_loop::ConsumerLoop, webhooks::Hook};
 use crate::{
     MonitorError, http,
     page::Overview,
@@ -80,14 +80,14 @@ impl Monitor {
         let (tracks, track_inbox) = tracks::channel();
 
         let mut tasks = JoinSet::new();
-        let engine = Engine {
+        let consumer_loop = ConsumerLoop {
             settings: Arc::clone(&settings),
             shared: Arc::clone(&shared),
             state,
             asks,
             tracks: settings.tracking.publish.then_some(tracks),
         };
-        tasks.spawn(engine.run(ready, stopped.clone()));
+        tasks.spawn(consumer_loop.run(ready, stopped.clone()));
         tasks.spawn(tracks::write(track_inbox, Arc::clone(&writer)));
         tasks.spawn(publish::run(Arc::clone(&shared), Arc::clone(&writer), is_ready, stopped.clone()));
         for hook in hooks {

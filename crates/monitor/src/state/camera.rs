@@ -11,24 +11,24 @@ use lookout_track::{Follower, TimeDoubt, TrackerSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    applied_offsets::AppliedOffsets,
     bucket::{Bucket, counts, minute},
-    heard::Heard,
-    pulse::Pulse,
-    told::Told,
+    liveness::Liveness,
+    outbound::Outbound,
 };
-use crate::rules::{CONSUMER, RuleState, Scene, down};
+use crate::rules::{CONSUMER, FrameInput, RuleState, down};
 
 /// The state of one camera. All fields except the skipped ones are stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
-    pub(crate) heard: Heard,
+    pub(crate) heard: AppliedOffsets,
     #[serde(with = "kept")]
     pub(crate) follower: Follower,
     pub(crate) status: Option<CameraStatusRecord>,
     /// Since when its status says that it gives no frames: by the local clock, and by the record's clock.
     down: Option<(Timestamp, Timestamp)>,
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: Liveness,
     pub(crate) last_frame: Option<LastFrame>,
     pub(crate) bucket: Bucket,
     /// The numbers of crossings from left to right and from right to left, by line.
@@ -100,11 +100,11 @@ impl Camera {
     pub(crate) fn new(id: CameraId, ways: &Ways, places: CameraPlaces) -> Self {
         let mut camera = Self {
             id,
-            heard: Heard::default(),
+            heard: AppliedOffsets::default(),
             follower: Follower::new(CONSUMER, ways.tracker),
             status: None,
             down: None,
-            pulse: Pulse::default(),
+            pulse: Liveness::default(),
             last_frame: None,
             bucket: Bucket::default(),
             line_totals: BTreeMap::new(),
@@ -177,10 +177,10 @@ impl Camera {
         frame: &FrameRecord,
         ways: &Ways,
         now: Timestamp,
-        told: &mut Told,
+        outbound: &mut Outbound,
     ) -> bool {
         if std::mem::take(&mut self.live.frames_anew) && frame.epoch < self.follower.epoch() {
-            told.tracks.append(&mut self.follower.finish());
+            outbound.tracks.append(&mut self.follower.finish());
             self.follower = Follower::new(CONSUMER, ways.tracker);
             self.follower.set_places(&self.places.zones, &self.places.lines);
         }
@@ -195,7 +195,7 @@ impl Camera {
             match not_believed {
                 None => tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again"),
                 Some(not_believed) => {
-                    told.doubts.push(not_believed);
+                    outbound.doubts.push(not_believed);
                     tracing::warn!(
                         %camera,
                         not_believed,
@@ -210,7 +210,7 @@ impl Camera {
         self.live.counts = counts(frame, ways.tracker.high_score);
         let minute = minute(frame);
         if minute > self.bucket.minute {
-            self.close_bucket(minute, told);
+            self.close_bucket(minute, outbound);
         }
         self.bucket.add(frame, &self.live.counts);
         for (line, crossing) in &sight.crossings {
@@ -220,13 +220,13 @@ impl Camera {
                 LineDirection::RightToLeft => totals[1] += 1,
             }
         }
-        told.tracks.append(&mut sight.records);
-        let scene = Scene::new(frame, &sight, &self.follower);
+        outbound.tracks.append(&mut sight.records);
+        let scene = FrameInput::new(frame, &sight, &self.follower);
         for rule in &ways.rules {
             if let Some(state) = self.rules.get_mut(&rule.name) {
                 let alerts = state.frame(rule, &scene);
                 self.live.due |= !alerts.is_empty();
-                told.alerts.extend(alerts);
+                outbound.alerts.extend(alerts);
             }
         }
         self.pulse.hear(frame.published_at, now);
@@ -263,11 +263,11 @@ impl Camera {
         true
     }
 
-    pub(crate) fn close_bucket(&mut self, minute: i64, told: &mut Told) {
+    pub(crate) fn close_bucket(&mut self, minute: i64, outbound: &mut Outbound) {
         let closed = std::mem::replace(&mut self.bucket, Bucket::new(minute));
         if closed.frames > 0 {
             self.live.due = true;
-            told.buckets.push((self.id.clone(), closed));
+            outbound.buckets.push((self.id.clone(), closed));
         }
     }
 
@@ -292,25 +292,25 @@ impl Camera {
     }
 
     /// Evaluates the absence rules.
-    pub(crate) fn judge(&mut self, ways: &Ways, now: Timestamp, told: &mut Told) {
+    pub(crate) fn judge(&mut self, ways: &Ways, now: Timestamp, outbound: &mut Outbound) {
         let down = self.down(now);
         for rule in ways.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::CameraDown { .. })) {
-            if let Some(RuleState::Lasting(state)) = self.rules.get_mut(&rule.name)
+            if let Some(RuleState::Sustained(state)) = self.rules.get_mut(&rule.name)
                 && let Some(alert) = down::camera(state, rule, &self.id, down.as_ref(), now)
             {
                 self.live.dirty = true;
                 self.live.due = true;
-                told.alerts.push(alert);
+                outbound.alerts.push(alert);
             }
         }
     }
 
     /// Cancels the open alerts and ends the tracks of a camera that is removed from the state.
-    pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
+    pub(crate) fn give_up(&mut self, now: Timestamp, outbound: &mut Outbound) {
         for state in self.rules.values_mut() {
-            told.alerts.extend(state.give_up(now, "the camera was removed"));
+            outbound.alerts.extend(state.give_up(now, "the camera was removed"));
         }
-        told.tracks.append(&mut self.follower.finish());
+        outbound.tracks.append(&mut self.follower.finish());
     }
 }
 

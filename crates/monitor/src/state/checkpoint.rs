@@ -36,8 +36,8 @@ pub(crate) struct Kept {
 impl State {
     /// Returns whether there are results that must be committed before they can be published.
     pub(crate) fn is_due(&self) -> bool {
-        let told = &self.told;
-        !(told.alerts.is_empty() && told.read.is_empty() && told.buckets.is_empty())
+        let outbound = &self.outbound;
+        !(outbound.alerts.is_empty() && outbound.read.is_empty() && outbound.buckets.is_empty())
     }
 
     /// Returns what to commit now: all changes if `all`, otherwise only the state on which alerts and history
@@ -58,12 +58,12 @@ impl State {
                 checkpoint.workers.extend(encoded(id.as_str(), worker).map(|bytes| (id.clone(), bytes)));
             }
         }
-        let told = &mut self.told;
-        checkpoint.gone = std::mem::take(&mut told.gone);
-        checkpoint.gone_workers = std::mem::take(&mut told.gone_workers);
-        checkpoint.buckets = std::mem::take(&mut told.buckets);
-        checkpoint.alerts = std::mem::take(&mut told.alerts);
-        checkpoint.read = std::mem::take(&mut told.read);
+        let outbound = &mut self.outbound;
+        checkpoint.gone = std::mem::take(&mut outbound.gone);
+        checkpoint.gone_workers = std::mem::take(&mut outbound.gone_workers);
+        checkpoint.buckets = std::mem::take(&mut outbound.buckets);
+        checkpoint.alerts = std::mem::take(&mut outbound.alerts);
+        checkpoint.read = std::mem::take(&mut outbound.read);
         checkpoint
     }
 
@@ -82,12 +82,12 @@ impl State {
             }
             let ended = camera.go_on(&self.ways, now);
             camera.live.due |= !ended.is_empty();
-            self.told.alerts.extend(ended);
+            self.outbound.alerts.extend(ended);
         }
         for worker in self.workers.values_mut() {
             let ended = worker.go_on(&self.ways.rules, now);
             worker.due |= !ended.is_empty();
-            self.told.alerts.extend(ended);
+            self.outbound.alerts.extend(ended);
         }
     }
 }

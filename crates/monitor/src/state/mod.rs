@@ -1,12 +1,12 @@
 //! The state of the monitor, derived from records alone. Pure: the time is an argument, and everything to be
 //! stored or published is collected for the caller.
 
+mod applied_offsets;
 mod bucket;
 mod camera;
 mod checkpoint;
-mod heard;
-mod pulse;
-mod told;
+mod liveness;
+mod outbound;
 mod worker;
 
 #[cfg(test)]
@@ -26,7 +26,7 @@ pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},
     camera::{Camera, CameraPlaces, Ways},
     checkpoint::{Checkpoint, Kept},
-    told::Told,
+    outbound::Outbound,
     worker::Worker,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct State {
     /// The offsets from which the store resumes. A partition whose first record has a lower offset was
     /// recreated.
     begun: Offsets,
-    pub(crate) told: Told,
+    pub(crate) outbound: Outbound,
     pub(crate) counts: Counts,
 }
 
@@ -138,7 +138,7 @@ impl State {
             places: Offsets::new(),
             topic_ids: TopicIds::new(),
             begun: Offsets::new(),
-            told: Told::default(),
+            outbound: Outbound::default(),
             counts: Counts::default(),
         }
     }
@@ -165,7 +165,7 @@ impl State {
             ReadRecord::Snapshot(picture) => self.take_picture(*picture, now),
             ReadRecord::Alert(alert) => {
                 not_ahead(alert.at, now)?;
-                self.told.read.push(*alert);
+                self.outbound.read.push(*alert);
                 Ok(())
             }
             ReadRecord::Camera { key, record } => {
@@ -204,14 +204,14 @@ impl State {
             return Err(Passed::Again);
         }
         camera.live.dirty = true;
-        if !camera.hear_frame(frame, &self.ways, now, &mut self.told) {
+        if !camera.hear_frame(frame, &self.ways, now, &mut self.outbound) {
             return Err(Passed::Late);
         }
-        for field in self.told.doubts.drain(..) {
+        for field in self.outbound.doubts.drain(..) {
             *self.counts.doubts.entry(field).or_default() += 1;
         }
         if self.watched.contains(&frame.camera) {
-            self.told.looks.insert(frame.camera.clone(), frame.seq);
+            self.outbound.looks.insert(frame.camera.clone(), frame.seq);
         }
         Ok(())
     }
@@ -262,7 +262,7 @@ impl State {
             return Err(Passed::Late);
         }
         camera.live.fresh = true;
-        self.told.pictures.push(picture);
+        self.outbound.pictures.push(picture);
         Ok(())
     }
 
@@ -301,33 +301,33 @@ impl State {
             minute - 1
         };
         for camera in self.cameras.values_mut() {
-            camera.judge(&self.ways, now, &mut self.told);
+            camera.judge(&self.ways, now, &mut self.outbound);
             if camera.bucket.frames > 0 && camera.bucket.minute < over {
-                camera.close_bucket(over, &mut self.told);
+                camera.close_bucket(over, &mut self.outbound);
             }
         }
         for worker in self.workers.values_mut() {
-            worker.judge(&self.ways.rules, now, &mut self.told);
+            worker.judge(&self.ways.rules, now, &mut self.outbound);
         }
         self.forget(now);
     }
 
     fn forget(&mut self, now: Timestamp) {
         let long_ago = |at: Timestamp, ms: i64| at.as_unix_us() > 0 && now.ms_since(at) > ms;
-        let told = &mut self.told;
+        let outbound = &mut self.outbound;
         for (id, mut camera) in self.cameras.extract_if(.., |_, camera| {
             let patience = if camera.live.removed { FORGET_REMOVED_MS } else { FORGET_MS };
             camera.live.spec.is_none() && long_ago(camera.pulse.heard_at, patience)
         }) {
-            camera.close_bucket(minute_of(now), told);
-            camera.give_up(now, told);
-            told.gone.push(id);
+            camera.close_bucket(minute_of(now), outbound);
+            camera.give_up(now, outbound);
+            outbound.gone.push(id);
         }
         for (id, mut worker) in
             self.workers.extract_if(.., |_, worker| long_ago(worker.pulse.heard_at, FORGET_MS))
         {
-            worker.give_up(now, told);
-            told.gone_workers.push(id);
+            worker.give_up(now, outbound);
+            outbound.gone_workers.push(id);
         }
     }
 

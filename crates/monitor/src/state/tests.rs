@@ -163,7 +163,7 @@ fn run(state: &mut State, frames: impl IntoIterator<Item = FrameRecord>) -> Vec<
         let now = frame.published_at;
         state.apply(framed(frame), now);
     }
-    std::mem::take(&mut state.told.alerts)
+    std::mem::take(&mut state.outbound.alerts)
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn dwell_rule_raises_and_clears_at_a_new_session() {
     next.captured_at = at(5_000);
     next.published_at = at(5_060);
     state.apply(placed(RecordKind::Frame, 40, ReadRecord::Frame(Box::new(next))), at(5_060));
-    assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["loiter cleared"]);
+    assert_eq!(short(&std::mem::take(&mut state.outbound.alerts)), ["loiter cleared"]);
 }
 
 #[test]
@@ -225,22 +225,22 @@ fn camera_down_rule_raises_and_clears() {
     say(&mut state, 0, status(0, CameraStatus::Running), at(10));
     say(&mut state, 1, status(5_000, CameraStatus::Retrying), at(5_010));
     state.tick(at(24_000), true);
-    assert_eq!(state.told.alerts, []);
+    assert_eq!(state.outbound.alerts, []);
     // Unread records may change the result.
     state.tick(at(40_000), false);
-    assert_eq!(state.told.alerts, []);
+    assert_eq!(state.outbound.alerts, []);
     state.tick(at(40_000), true);
     state.tick(at(41_000), true);
-    let raised = std::mem::take(&mut state.told.alerts);
+    let raised = std::mem::take(&mut state.outbound.alerts);
     assert_eq!(short(&raised), ["down raised"]);
     assert!(raised[0].message.contains("its status is retrying"), "{}", raised[0].message);
     assert_eq!(raised[0].id, format!("monitor/down/gate/{}", at(5_000).as_unix_us()));
     say(&mut state, 2, status(42_000, CameraStatus::Running), at(42_010));
     state.tick(at(42_250), true);
-    assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["down cleared"]);
+    assert_eq!(short(&std::mem::take(&mut state.outbound.alerts)), ["down cleared"]);
     // A camera without any records is also reported.
     state.tick(at(90_000), true);
-    assert_eq!(short(&state.told.alerts), ["down raised"]);
+    assert_eq!(short(&state.outbound.alerts), ["down raised"]);
 }
 
 #[test]
@@ -253,17 +253,17 @@ fn disabled_and_removed_cameras_raise_no_camera_down_alert() {
     say(&mut state, 0, status(0, CameraStatus::Stopped), at(10));
     state.apply(placed(RecordKind::Camera, 0, say_so(put(&spec))), at(20));
     state.tick(at(60_000), true);
-    assert_eq!(state.told.alerts, []);
+    assert_eq!(state.outbound.alerts, []);
     spec.enabled = true;
     spec.zones.insert("yard".into(), Region::new(vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]).unwrap());
     state.apply(placed(RecordKind::Camera, 1, say_so(put(&spec))), at(60_010));
     assert!(state.cameras.values().all(|camera| camera.places.zones.contains_key("yard")));
     state.tick(at(60_250), true);
-    assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["down raised"]);
+    assert_eq!(short(&std::mem::take(&mut state.outbound.alerts)), ["down raised"]);
     state.apply(placed(RecordKind::Camera, 2, say_so(RegistryRecord::Removed)), at(61_000));
     assert!(state.cameras.values().all(|camera| camera.places.zones.contains_key("door")));
     state.tick(at(61_250), true);
-    assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["down cleared"]);
+    assert_eq!(short(&std::mem::take(&mut state.outbound.alerts)), ["down cleared"]);
     state.tick(at(200_000), true);
     assert!(state.cameras.is_empty());
 }
@@ -273,13 +273,13 @@ fn worker_down_rule_raises_and_clears() {
     let mut state = State::new(&settings(RULES));
     say(&mut state, 0, worker(0, WorkerState::Running), at(10));
     state.tick(at(19_000), true);
-    assert_eq!(state.told.alerts, []);
+    assert_eq!(state.outbound.alerts, []);
     state.tick(at(30_000), true);
-    assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["worker raised"]);
+    assert_eq!(short(&std::mem::take(&mut state.outbound.alerts)), ["worker raised"]);
     say(&mut state, 1, worker(31_000, WorkerState::Stopped), at(31_010));
     state.tick(at(31_250), true);
     state.tick(at(90_000), true);
-    assert_eq!(short(&std::mem::take(&mut state.told.alerts)), ["worker cleared"]);
+    assert_eq!(short(&std::mem::take(&mut state.outbound.alerts)), ["worker cleared"]);
 }
 
 #[test]
@@ -487,6 +487,6 @@ fn clears_alerts_of_a_removed_rule() {
     let Kept { places, cameras, .. } = &store.kept;
     let kept = Kept { places: places.clone(), cameras: cameras.clone(), ..Kept::default() };
     state.go_on(kept, at(9_000));
-    let [gone] = &state.told.alerts[..] else { panic!("{:?}", state.told.alerts) };
+    let [gone] = &state.outbound.alerts[..] else { panic!("{:?}", state.outbound.alerts) };
     assert_eq!((gone.rule.as_str(), gone.state, gone.version), ("loiter", AlertState::Cleared, 2));
 }

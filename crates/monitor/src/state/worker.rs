@@ -6,15 +6,15 @@ use lookout_config::{RuleKind, RuleSettings};
 use lookout_schema::{AlertRecord, Timestamp, WorkerId, WorkerState, WorkerStatusRecord};
 use serde::{Deserialize, Serialize};
 
-use super::{heard::Heard, pulse::Pulse, told::Told};
-use crate::rules::{Lasting, down};
+use super::{applied_offsets::AppliedOffsets, liveness::Liveness, outbound::Outbound};
+use crate::rules::{SustainedCondition, down};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Worker {
-    pub(crate) heard: Heard,
+    pub(crate) heard: AppliedOffsets,
     pub(crate) status: WorkerStatusRecord,
-    pub(crate) pulse: Pulse,
-    rules: BTreeMap<String, Lasting>,
+    pub(crate) pulse: Liveness,
+    rules: BTreeMap<String, SustainedCondition>,
     #[serde(skip)]
     pub(crate) dirty: bool,
     /// Whether its results are part of the next commit, so that its whole state must be, too.
@@ -25,9 +25,9 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(status: WorkerStatusRecord, rules: &[RuleSettings]) -> Self {
         let mut worker = Self {
-            heard: Heard::default(),
+            heard: AppliedOffsets::default(),
             status,
-            pulse: Pulse::default(),
+            pulse: Liveness::default(),
             rules: BTreeMap::new(),
             dirty: true,
             due: false,
@@ -64,7 +64,7 @@ impl Worker {
         self.status.state != WorkerState::Stopped && self.pulse.is_silent(now)
     }
 
-    pub(crate) fn judge(&mut self, rules: &[RuleSettings], now: Timestamp, told: &mut Told) {
+    pub(crate) fn judge(&mut self, rules: &[RuleSettings], now: Timestamp, outbound: &mut Outbound) {
         let silent = self.is_silent(now).then_some((self.pulse.heard_at, self.pulse.said_at));
         for rule in rules {
             if let Some(state) = self.rules.get_mut(&rule.name)
@@ -72,13 +72,13 @@ impl Worker {
             {
                 self.dirty = true;
                 self.due = true;
-                told.alerts.push(alert);
+                outbound.alerts.push(alert);
             }
         }
     }
 
-    pub(crate) fn give_up(&mut self, now: Timestamp, told: &mut Told) {
+    pub(crate) fn give_up(&mut self, now: Timestamp, outbound: &mut Outbound) {
         let states = self.rules.values_mut();
-        told.alerts.extend(states.filter_map(|state| state.give_up(now, "the worker was removed")));
+        outbound.alerts.extend(states.filter_map(|state| state.give_up(now, "the worker was removed")));
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Place, Scene, View,
-    chance::Chance,
+    random::Random,
     scene::{drive_way, road, yard},
 };
 
@@ -73,7 +73,7 @@ fn ground_of_road(view: &View, way: f64, canvas: &mut Canvas) {
     }
 }
 
-fn ground_of_yard(chance: Chance, view: &View, canvas: &mut Canvas) {
+fn ground_of_yard(chance: Random, view: &View, canvas: &mut Canvas) {
     strip([-220.0, 220.0], GRASS, view, canvas);
     let half = yard::HALF;
     let shade = chance.between("yard shade", 0.85, 1.15);
@@ -108,7 +108,7 @@ pub(super) fn fixtures(scene: &Scene, at_s: f64) -> Vec<([f64; 2], Vec<Polygon>)
     }
 }
 
-fn along_the_road(chance: Chance, way: f64) -> Vec<([f64; 2], Vec<Polygon>)> {
+fn along_the_road(chance: Random, way: f64) -> Vec<([f64; 2], Vec<Polygon>)> {
     let mut things = Vec::new();
     let spacing = 16.0;
     let first = ((way - 150.0) / spacing).floor() as i64;
@@ -133,7 +133,7 @@ fn along_the_road(chance: Chance, way: f64) -> Vec<([f64; 2], Vec<Polygon>)> {
     things
 }
 
-fn round_the_yard(chance: Chance) -> Vec<([f64; 2], Vec<Polygon>)> {
+fn round_the_yard(chance: Random) -> Vec<([f64; 2], Vec<Polygon>)> {
     let mut things = Vec::new();
     for n in 0..20 {
         let of = chance.of("wall", n);
@@ -164,7 +164,7 @@ fn solid(at: [f64; 2], blocks: &[Block]) -> ([f64; 2], Vec<Polygon>) {
     (at, blocks.iter().flat_map(|block| block.polygons(frame)).collect())
 }
 
-fn house(of: Chance, at: [f64; 2], [deep, wide]: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
+fn house(of: Random, at: [f64; 2], [deep, wide]: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
     let height = of.between("height", 5.0, 13.0);
     let wall = of
         .one_of("wall", &[[176, 150, 128], [196, 190, 178], [150, 96, 80], [140, 146, 150], [206, 184, 140]])
@@ -184,7 +184,7 @@ fn house(of: Chance, at: [f64; 2], [deep, wide]: [f64; 2]) -> ([f64; 2], Vec<Pol
     solid(at, &[block])
 }
 
-fn tree(of: Chance, at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
+fn tree(of: Random, at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
     let height = of.between("height", 4.5, 8.0);
     let wide = of.between("crown", 1.1, 1.9);
     let shade = of.between("shade", 0.75, 1.2);
@@ -205,7 +205,7 @@ fn mast(at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
     solid(at, &[Block::new([-0.09, 0.09], [-0.09, 0.09], [0.0, 6.5], [110, 114, 118])])
 }
 
-fn crates(of: Chance, at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
+fn crates(of: Random, at: [f64; 2]) -> ([f64; 2], Vec<Polygon>) {
     let color = of.one_of("color", &[[150, 112, 70], [70, 100, 140], [120, 124, 128]]).unwrap_or([130; 3]);
     let (half, height) = (of.between("half", 0.6, 1.4), of.between("height", 0.9, 2.2));
     let lines = [Side::Front, Side::Back, Side::Left, Side::Right]

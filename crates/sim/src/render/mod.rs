@@ -13,7 +13,7 @@ use self::{ids::Ids, light::Light, solid::Polygon};
 use crate::{
     Actor, FrameTruth, ObjectTruth, Picture, Scene, View, Weather,
     camera::NEAR,
-    chance::Chance,
+    random::Random,
     truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
 };
 
@@ -24,7 +24,7 @@ pub struct Renderer {
     camera: usize,
     weather: Weather,
     canvas: Canvas,
-    chance: Chance,
+    chance: Random,
 }
 
 /// The render target: colors, and the actor that each pixel shows.

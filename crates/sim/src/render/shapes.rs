@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::solid::{Block, Decal, Frame, Layer, Polygon, Side};
-use crate::{Actor, Kind, View, camera::sub, chance::Chance};
+use crate::{Actor, Kind, View, camera::sub, random::Random};
 
 const PAINTS: [[u8; 3]; 10] = [
     [188, 34, 34],
@@ -77,7 +77,7 @@ pub(super) fn distance(actor: &Actor, view: &View, own: [f64; 2]) -> (f64, f64) 
     (nearest, -view.local(moved)[2])
 }
 
-fn paint(look: Chance, what: &str, colors: &[[u8; 3]]) -> [u8; 3] {
+fn paint(look: Random, what: &str, colors: &[[u8; 3]]) -> [u8; 3] {
     let [r, g, b] = look.one_of(what, colors).unwrap_or([128; 3]);
     let shade = look.of(what, 1).between("shade", 0.8, 1.15);
     [r, g, b].map(|level| (f64::from(level) * shade).clamp(0.0, 255.0) as u8)
@@ -172,7 +172,7 @@ fn limb(x: [f64; 2], from: [f64; 2], to: [f64; 2], thick: f64, color: [u8; 3]) -
     Block { low: layer(from), high: layer(to), color, decals: Vec::new() }
 }
 
-fn head(look: Chance, y: f64, chin: f64, size: f64) -> [Block; 2] {
+fn head(look: Random, y: f64, chin: f64, size: f64) -> [Block; 2] {
     let (skin, hair) = (
         paint(look, "skin", &SKINS),
         paint(look, "hair", &[[30, 24, 20], [90, 60, 34], [180, 150, 96], [120, 120, 122]]),

@@ -4,7 +4,7 @@
 use std::f64::consts::TAU;
 
 use super::{Actor, id, road};
-use crate::{Camera, chance::Chance};
+use crate::{Camera, random::Random};
 
 /// Duration of one approach with the departure after it, in seconds.
 const CYCLE_S: f64 = 14.0;
@@ -14,18 +14,18 @@ const TO_TTC_S: f64 = 1.3;
 /// The lane in which the camera's vehicle drives.
 const LANE: f64 = 1.75;
 
-pub(super) fn speed(chance: Chance, at_s: f64) -> f64 {
+pub(super) fn speed(chance: Random, at_s: f64) -> f64 {
     let cruise = chance.between("cruise", 11.0, 17.0);
     cruise * (1.0 + 0.1 * (TAU * at_s / 23.0).cos())
 }
 
 /// Returns the distance traveled since the start: the integral of the speed.
-pub(super) fn traveled(chance: Chance, at_s: f64) -> f64 {
+pub(super) fn traveled(chance: Random, at_s: f64) -> f64 {
     let cruise = chance.between("cruise", 11.0, 17.0);
     cruise * (at_s + 0.1 * 23.0 / TAU * (TAU * at_s / 23.0).sin())
 }
 
-pub(super) fn camera(chance: Chance, at_s: f64) -> Camera {
+pub(super) fn camera(chance: Random, at_s: f64) -> Camera {
     Camera {
         at: [LANE, 0.0, chance.between("height", 1.2, 1.6)],
         yaw_deg: 0.4 * (0.7 * at_s).sin(),
@@ -35,7 +35,7 @@ pub(super) fn camera(chance: Chance, at_s: f64) -> Camera {
 }
 
 /// Returns the actors relative to the vehicle, which stays at the origin.
-pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
+pub(super) fn actors(chance: Random, at_s: f64) -> Vec<Actor> {
     let (own, way) = (speed(chance, at_s), traveled(chance, at_s));
     let mut actors: Vec<Actor> = road::actors(chance, at_s, &[-5.25, -1.75, 5.25])
         .into_iter()
@@ -52,7 +52,7 @@ pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
 }
 
 /// Returns the vehicle ahead.
-fn ahead(chance: Chance, at_s: f64, own: f64) -> Actor {
+fn ahead(chance: Random, at_s: f64, own: f64) -> Actor {
     let cycle = (at_s / CYCLE_S).floor();
     let since = at_s - cycle * CYCLE_S;
     let look = chance.of("ahead", cycle as i64);
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn vehicle_ahead_approaches_at_a_constant_speed() {
-        let chance = Chance::new(3);
+        let chance = Random::new(3);
         let gap = |at_s: f64| ahead(chance, at_s, 10.0).at[1] - ahead(chance, at_s, 10.0).size[0] / 2.0;
         let speeds: Vec<f64> = (0..7).map(|s| gap(f64::from(s)) - gap(f64::from(s) + 1.0)).collect();
         assert!(speeds.iter().all(|speed| (speed - speeds[0]).abs() < 1e-9), "{speeds:?}");

@@ -4,7 +4,7 @@ mod approach;
 pub(crate) mod road;
 pub(crate) mod yard;
 
-use crate::{Camera, chance::Chance};
+use crate::{Camera, random::Random};
 
 /// The class of an actor. The names are COCO's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ pub struct Actor {
     /// Length, width and height in meters.
     pub size: [f64; 3],
     /// Determines its colors and build.
-    pub(crate) look: Chance,
+    pub(crate) look: Random,
     /// Phase of its steps, in radians.
     pub(crate) gait: f64,
 }
@@ -78,12 +78,12 @@ impl Place {
 #[derive(Debug, Clone, Copy)]
 pub struct Scene {
     pub place: Place,
-    pub(crate) chance: Chance,
+    pub(crate) chance: Random,
 }
 
 impl Scene {
     pub fn new(place: Place, seed: u64) -> Self {
-        Self { place, chance: Chance::new(seed) }
+        Self { place, chance: Random::new(seed) }
     }
 
     /// Returns all actors at `at_s` seconds, in no particular order.

@@ -3,7 +3,7 @@
 use std::f64::consts::{PI, TAU};
 
 use super::{Actor, Kind, follower, id};
-use crate::{Camera, chance::Chance};
+use crate::{Camera, random::Random};
 
 /// Length of the road in meters, after which it repeats; its ends are out of sight.
 pub(crate) const LENGTH: f64 = 320.0;
@@ -17,7 +17,7 @@ pub(crate) const PAVEMENT_EDGE: f64 = 12.5;
 /// The centers of the lanes. Traffic to the right of the center line drives along y.
 pub(super) const ALL_LANES: &[f64] = &[-5.25, -1.75, 1.75, 5.25];
 
-pub(super) fn actors(chance: Chance, at_s: f64, lanes: &[f64]) -> Vec<Actor> {
+pub(super) fn actors(chance: Random, at_s: f64, lanes: &[f64]) -> Vec<Actor> {
     let mut actors = Vec::new();
     for (n, x) in lanes.iter().enumerate() {
         vehicles(chance.of("lane", n as i64), (n as u64, *x), at_s, &mut actors);
@@ -30,7 +30,7 @@ pub(super) fn actors(chance: Chance, at_s: f64, lanes: &[f64]) -> Vec<Actor> {
 }
 
 /// Returns a random vehicle without a position.
-pub(super) fn vehicle(look: Chance) -> Actor {
+pub(super) fn vehicle(look: Random) -> Actor {
     let kind = if look.is("truck", 0.22) { Kind::Truck } else { Kind::Car };
     let size = match kind {
         Kind::Truck => [
@@ -47,7 +47,7 @@ pub(super) fn vehicle(look: Chance) -> Actor {
     Actor { id: 0, kind, at: [0.0; 2], velocity: [0.0; 2], heading: 0.0, size, look, gait: 0.0 }
 }
 
-fn vehicles(chance: Chance, (group, x): (u64, f64), at_s: f64, actors: &mut Vec<Actor>) {
+fn vehicles(chance: Random, (group, x): (u64, f64), at_s: f64, actors: &mut Vec<Actor>) {
     let spacing = chance.between("spacing", 17.0, 40.0);
     let count = (LENGTH / spacing) as i64;
     let spacing = LENGTH / count as f64;
@@ -77,7 +77,7 @@ fn vehicles(chance: Chance, (group, x): (u64, f64), at_s: f64, actors: &mut Vec<
 }
 
 /// Returns a bicycle with its rider.
-pub(super) fn cyclist(look: Chance) -> Actor {
+pub(super) fn cyclist(look: Random) -> Actor {
     let size = [
         look.between("length", 1.65, 1.85),
         look.between("width", 0.5, 0.65),
@@ -95,7 +95,7 @@ pub(super) fn cyclist(look: Chance) -> Actor {
     }
 }
 
-fn cyclists(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut Vec<Actor>) {
+fn cyclists(chance: Random, (group, side): (u64, f64), at_s: f64, actors: &mut Vec<Actor>) {
     let count = 9;
     let speed = chance.between("speed", 3.5, 6.5);
     for n in 0..count {
@@ -118,7 +118,7 @@ fn cyclists(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut V
 }
 
 /// Returns a pedestrian.
-pub(super) fn walker(look: Chance) -> Actor {
+pub(super) fn walker(look: Random) -> Actor {
     let height = if look.is("child", 0.1) {
         look.between("height", 1.1, 1.4)
     } else {
@@ -128,7 +128,7 @@ pub(super) fn walker(look: Chance) -> Actor {
     Actor { id: 0, kind: Kind::Person, at: [0.0; 2], velocity: [0.0; 2], heading: 0.0, size, look, gait: 0.0 }
 }
 
-fn walkers(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut Vec<Actor>) {
+fn walkers(chance: Random, (group, side): (u64, f64), at_s: f64, actors: &mut Vec<Actor>) {
     let length = 160.0;
     let count = 26;
     for n in 0..count {
@@ -154,7 +154,7 @@ fn walkers(chance: Chance, (group, side): (u64, f64), at_s: f64, actors: &mut Ve
 }
 
 /// Returns a camera on a mast beside the road, which looks along or across it.
-pub(super) fn camera(chance: Chance) -> Camera {
+pub(super) fn camera(chance: Random) -> Camera {
     let side = if chance.is("side", 0.5) { 1.0 } else { -1.0 };
     let across = chance.is("across", 0.35);
     let (x, yaw_deg) = if across {

@@ -3,12 +3,12 @@
 use std::f64::consts::{FRAC_PI_2, TAU};
 
 use super::{Actor, follower, id, road};
-use crate::{Camera, chance::Chance};
+use crate::{Camera, random::Random};
 
 /// Half the side of the yard, in meters.
 pub(crate) const HALF: f64 = 32.0;
 
-pub(super) fn actors(chance: Chance, at_s: f64) -> Vec<Actor> {
+pub(super) fn actors(chance: Random, at_s: f64) -> Vec<Actor> {
     let mut actors = Vec::new();
     walkers(chance.of("walkers", 0), at_s, &mut actors);
     cyclists(chance.of("cyclists", 0), at_s, &mut actors);
@@ -38,7 +38,7 @@ impl Way {
 }
 
 /// Each walks straight across in a random direction; at the end, a different one starts.
-fn walkers(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
+fn walkers(chance: Random, at_s: f64, actors: &mut Vec<Actor>) {
     for n in 0..34 {
         let of = chance.of("walker", n);
         let speed = of.between("speed", 0.8, 1.7);
@@ -59,7 +59,7 @@ fn walkers(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
     }
 }
 
-fn cyclists(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
+fn cyclists(chance: Random, at_s: f64, actors: &mut Vec<Actor>) {
     for n in 0..6 {
         let of = chance.of("cyclist", n);
         let speed = of.between("speed", 2.5, 5.0);
@@ -78,7 +78,7 @@ fn cyclists(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
 }
 
 /// On three straight lanes across the yard: two parallel ones in opposite directions, and one at a right angle to them.
-fn vehicles(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
+fn vehicles(chance: Random, at_s: f64, actors: &mut Vec<Actor>) {
     for (lane, (beside, heading)) in
         [(-9.0, 0.0), (9.0, std::f64::consts::PI), (14.0, FRAC_PI_2)].into_iter().enumerate()
     {
@@ -96,7 +96,7 @@ fn vehicles(chance: Chance, at_s: f64, actors: &mut Vec<Actor>) {
     }
 }
 
-fn parked(chance: Chance, actors: &mut Vec<Actor>) {
+fn parked(chance: Random, actors: &mut Vec<Actor>) {
     for n in 0..10 {
         let look = chance.of("vehicle", n);
         if look.is("gap", 0.4) {
@@ -114,7 +114,7 @@ fn parked(chance: Chance, actors: &mut Vec<Actor>) {
     }
 }
 
-pub(super) fn camera(chance: Chance) -> Camera {
+pub(super) fn camera(chance: Random) -> Camera {
     let corner = chance.between("corner", 0.0, TAU);
     let (sin, cos) = corner.sin_cos();
     let far = chance.between("far", 17.0, 26.0);

@@ -10,8 +10,8 @@ use std::{
 use lookout_args::SimServeArgs;
 use lookout_schema::{Size, Timestamp};
 use lookout_sim::{
-    Clip, ClipSettings, Farm, FarmSettings, Fault, FaultKind, FrameTruth, Place, Scene, TruthSink,
-    write_frames,
+    Clip, ClipSettings, Fault, FaultKind, FrameTruth, GroundTruthSink, Place, RtspServer, RtspServerSettings,
+    Scene, write_frames,
 };
 use serde::Serialize;
 
@@ -50,13 +50,13 @@ pub(crate) fn run(args: &SimServeArgs) -> Result<(), Problem> {
     let of = |clips: &[Arc<Clip>]| {
         (0..args.cameras).map(|n| Arc::clone(&clips[n % clips.len()])).collect::<Vec<_>>()
     };
-    let settings = FarmSettings {
+    let settings = RtspServerSettings {
         cameras: of(&clips),
         resized: if resized { of(&self::resized(&clips)?) } else { Vec::new() },
         faults,
         truth,
     };
-    let farm = Farm::start(args.listen, settings)?;
+    let farm = RtspServer::start(args.listen, settings)?;
     let mut out = io::stdout().lock();
     for n in 1..=args.cameras {
         writeln!(out, "{}", farm.uri(n))?;
@@ -99,11 +99,11 @@ fn resized(clips: &[Arc<Clip>]) -> Result<Vec<Arc<Clip>>, Problem> {
     clips.iter().map(make).collect()
 }
 
-fn truth_file(path: &std::path::Path) -> Result<TruthSink, Problem> {
+fn truth_file(path: &std::path::Path) -> Result<GroundTruthSink, Problem> {
     let file = File::create(path)
         .map_err(|error| Problem::Input(format!("--truth: cannot create `{}`: {error}", path.display())))?;
     let file = Mutex::new(BufWriter::new(file));
-    Ok(TruthSink(Arc::new(move |camera, at, truth| {
+    Ok(GroundTruthSink(Arc::new(move |camera, at, truth| {
         let line = Line { camera: format!("camera-{camera}"), at, truth };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         // Each line is flushed, so that readers see whole lines. A full disk shows as a truncated file.

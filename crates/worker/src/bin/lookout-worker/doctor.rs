@@ -27,7 +27,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(WRONG_INPUT));
         }
     };
-    let mut sheet = Sheet::default();
+    let mut sheet = Report::default();
     sheet.note(&decoding())?;
     match settings {
         Some(settings) => look_at(&settings, Duration::from_secs(args.timeout), &mut sheet)?,
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     Ok(if sheet.all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Sheet) -> Result<()> {
+fn look_at(settings: &PipelineSettings, patience: Duration, sheet: &mut Report) -> Result<()> {
     sheet.note(&network(settings))?;
     for finding in brokers(&settings.kafka, patience) {
         sheet.note(&finding)?;
@@ -71,17 +71,17 @@ impl Finding {
 }
 
 /// The report, which is printed line by line.
-struct Sheet {
+struct Report {
     all_well: bool,
 }
 
-impl Default for Sheet {
+impl Default for Report {
     fn default() -> Self {
         Self { all_well: true }
     }
 }
 
-impl Sheet {
+impl Report {
     fn note(&mut self, finding: &Finding) -> io::Result<()> {
         let mark = if finding.well { "ok " } else { "BAD" };
         self.all_well &= finding.well;

@@ -1,0 +1,112 @@
+//! Construction of alert records.
+
+use std::fmt::Write as _;
+
+use lookout_config::RuleSettings;
+use lookout_schema::{
+    AlertEvidence, AlertRecord, AlertState, CameraId, FrameRef, ObjectRef, Timestamp, TrackRecord, WorkerId,
+};
+use sha2::{Digest, Sha256};
+
+/// The `consumer` in the alert records of the monitor.
+pub(crate) const CONSUMER: &str = "monitor";
+
+/// Longer ids are replaced by their digest; see [`lookout_schema::MAX_NAME`].
+const LONGEST_ID: usize = 200;
+
+/// The subject of an alert.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AlertSubject<'a> {
+    Frame(&'a CameraId, FrameRef),
+    Camera(&'a CameraId),
+    Worker(&'a WorkerId),
+}
+
+impl AlertSubject<'_> {
+    fn id(&self) -> &str {
+        match self {
+            Self::Frame(camera, _) | Self::Camera(camera) => camera.as_str(),
+            Self::Worker(worker) => worker.as_str(),
+        }
+    }
+}
+
+/// The content of an alert.
+#[derive(Debug, Clone)]
+pub(crate) struct AlertContent {
+    /// Identifies this alert among all alerts of the rule for the same subject. It is derived from the
+    /// records alone, so that a record that is read again gives the same alert id.
+    pub(crate) occasion: String,
+    pub(crate) at: Timestamp,
+    pub(crate) message: String,
+    pub(crate) evidence: AlertEvidence,
+}
+
+/// Creates a new alert.
+pub(crate) fn raised(rule: &RuleSettings, about: AlertSubject<'_>, said: AlertContent) -> AlertRecord {
+    let (camera, worker, frame) = match about {
+        AlertSubject::Frame(camera, frame) => (Some(camera.clone()), None, Some(frame)),
+        AlertSubject::Camera(camera) => (Some(camera.clone()), None, None),
+        AlertSubject::Worker(worker) => (None, Some(worker.clone()), None),
+    };
+    AlertRecord {
+        schema: AlertRecord::SCHEMA.into(),
+        id: id(&format!("{CONSUMER}/{}/{}/{}", rule.name, about.id(), said.occasion)),
+        version: 1,
+        consumer: CONSUMER.into(),
+        rule: rule.name.clone(),
+        state: AlertState::Raised,
+        level: rule.level,
+        at: said.at,
+        raised_at: said.at,
+        // Set when the record is written.
+        published_at: said.at,
+        age_ms: 0,
+        camera,
+        worker,
+        frame,
+        message: said.message,
+        evidence: said.evidence,
+    }
+}
+
+/// Returns the cleared version of an alert, as of `at`.
+pub(crate) fn cleared(alert: &AlertRecord, at: Timestamp, frame: Option<FrameRef>) -> AlertRecord {
+    let for_s = at.ms_since(alert.raised_at).max(0) / 1000;
+    AlertRecord {
+        version: alert.version.saturating_add(1),
+        state: AlertState::Cleared,
+        at,
+        published_at: at,
+        frame,
+        message: format!("cleared after {for_s} s: {}", alert.message),
+        ..alert.clone()
+    }
+}
+
+/// Returns the cleared version of an alert that is cancelled for the reason `why`.
+pub(crate) fn given_up(alert: &AlertRecord, at: Timestamp, why: &str) -> AlertRecord {
+    AlertRecord { message: format!("{why}: {}", alert.message), ..cleared(alert, at, None) }
+}
+
+pub(crate) fn object(track: &TrackRecord) -> ObjectRef {
+    ObjectRef {
+        tracker: track.tracker.clone(),
+        id: track.id,
+        label: track.label.clone(),
+        score: track.score,
+        bbox: track.bbox,
+    }
+}
+
+fn id(parts: &str) -> String {
+    if parts.len() <= LONGEST_ID {
+        return parts.to_owned();
+    }
+    let mut id = format!("{CONSUMER}/");
+    for byte in Sha256::digest(parts.as_bytes()) {
+        // Writing to a `String` cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}

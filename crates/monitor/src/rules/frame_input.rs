@@ -1,0 +1,53 @@
+//! The input of the rules for one frame.
+
+use lookout_schema::{CameraId, FrameRecord, FrameRef, Timestamp, TrackRecord};
+use lookout_track::{Follower, Sight, TrackId};
+
+use super::alert::AlertSubject;
+
+/// A frame record with the tracks of its objects.
+#[derive(Debug)]
+pub(crate) struct FrameInput<'a> {
+    pub(crate) frame: &'a FrameRecord,
+    pub(crate) sight: &'a Sight,
+    pub(crate) follower: &'a Follower,
+    /// The track records, ordered by id.
+    objects: Vec<&'a TrackRecord>,
+}
+
+impl<'a> FrameInput<'a> {
+    pub(crate) fn new(frame: &'a FrameRecord, sight: &'a Sight, follower: &'a Follower) -> Self {
+        Self { frame, sight, follower, objects: follower.objects().collect() }
+    }
+
+    pub(crate) fn object(&self, id: TrackId) -> Option<&'a TrackRecord> {
+        let at = self.objects.binary_search_by_key(&id.0, |track| track.id).ok()?;
+        self.objects.get(at).copied()
+    }
+
+    /// Returns the object if it has one of `labels`, or if `labels` is empty.
+    pub(crate) fn wanted(&self, id: TrackId, labels: &[String]) -> Option<&'a TrackRecord> {
+        self.object(id).filter(|track| labels.is_empty() || labels.contains(&track.label))
+    }
+
+    pub(crate) fn camera(&self) -> &'a CameraId {
+        &self.frame.camera
+    }
+
+    pub(crate) fn at(&self) -> Timestamp {
+        self.frame.captured_at
+    }
+
+    pub(crate) fn frame_ref(&self) -> FrameRef {
+        FrameRef { epoch: self.frame.epoch, session: self.frame.session, seq: self.frame.seq }
+    }
+
+    pub(crate) fn about(&self) -> AlertSubject<'a> {
+        AlertSubject::Frame(&self.frame.camera, self.frame_ref())
+    }
+
+    /// Returns an identifier of the frame that is unique within the camera.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.frame.session, self.frame.seq)
+    }
+}
