@@ -22,7 +22,7 @@ const PRODUCER: &Defaults = &[
     // not fit.
     (&["queue.buffering.max.kbytes"], "65536"),
     // A broker rejects a batch as a whole. If the topic's `max.message.bytes` is smaller, the sink uses smaller
-    // batches; see `pump/clients.rs`.
+    // batches; see `producer/clients.rs`.
     (&["batch.size"], "262144"),
 ];
 

@@ -18,13 +18,13 @@ mod group_reader;
 mod limits;
 mod outbox;
 mod problem;
-mod pump;
+mod producer;
 mod reader;
 mod record_writer;
 mod recording;
 mod refusals;
 mod registry;
-mod reports;
+mod report_queues;
 mod sink;
 #[cfg(test)]
 mod testing;

@@ -11,7 +11,7 @@ use rdkafka::{
 use crate::{
     client::{code, is_denied},
     context::QuietContext,
-    pump::Pump,
+    producer::KafkaProducer,
 };
 
 /// The topic setting that limits a batch. If a topic does not set it, the brokers return their own default.
@@ -36,16 +36,16 @@ impl TopicLimits {
         Self { admin, topics, logged: None }
     }
 
-    /// Reads the limit once and passes it to `pump`, the producer.
+    /// Reads the limit once and passes it to `producer`, the producer.
     ///
     /// # Errors
     /// The brokers do not answer, or deny the query.
-    pub(crate) async fn tell(&mut self, pump: &Pump) -> Result<(), RDKafkaErrorCode> {
+    pub(crate) async fn tell(&mut self, producer: &KafkaProducer) -> Result<(), RDKafkaErrorCode> {
         let asked = self.smallest().await;
         match asked {
             Ok(Some(limit)) => {
                 self.logged = None;
-                pump.limit_batches(limit);
+                producer.limit_batches(limit);
             }
             // The embedded broker answers this way.
             Ok(None) | Err(RDKafkaErrorCode::UnsupportedFeature) => {}
@@ -69,16 +69,16 @@ impl TopicLimits {
     }
 
     /// Reads the limit periodically, and when it is in doubt, until this future is dropped.
-    pub(crate) async fn follow(mut self, pump: &Pump) {
+    pub(crate) async fn follow(mut self, producer: &KafkaProducer) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(ASK_EVERY) => {}
-                () = pump.until_in_doubt() => {}
+                () = producer.until_in_doubt() => {}
             }
             // A second attempt helps if the brokers are briefly unreachable.
-            if self.tell(pump).await.is_err() {
+            if self.tell(producer).await.is_err() {
                 tokio::time::sleep(ASK_AGAIN).await;
-                let _ = self.tell(pump).await;
+                let _ = self.tell(producer).await;
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! A record cannot be taken back from librdkafka, so librdkafka gets only a window of them. The others wait here,
 //! where the oldest record of a live camera can still be dropped to make room. The records in the window are kept
-//! here too, in a table by sequence number ([`Place`]), so that no ticket is lost with a client that fails or never
+//! here too, in a table by sequence number ([`SeqNo`]), so that no ticket is lost with a client that fails or never
 //! answers.
 //!
 //! Each camera has a lane, its queue, with a share of the window. A partition that accepts nothing delays only the
@@ -24,18 +24,18 @@ pub(crate) use lane::BACK_OFF;
 use lane::{Lane, Share};
 
 /// The sequence number of a record in the outbox, which is never reused.
-pub(crate) type Place = usize;
+pub(crate) type SeqNo = usize;
 
 /// A record that waits for its delivery report.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct PendingRecord {
     pub camera: CameraId,
     pub payload: Vec<u8>,
     pub ticket: Ticket,
     pub since: Instant,
 }
 
-impl Outgoing {
+impl PendingRecord {
     pub(crate) fn new(camera: CameraId, payload: Vec<u8>, ticket: Ticket, since: Instant) -> Self {
         Self { camera, payload, ticket, since }
     }
@@ -53,7 +53,7 @@ pub(crate) enum Outcome {
     /// Rejected by the broker; a retry is useless.
     Rejected,
     /// Neither delivered nor rejected; the record is sent again.
-    Returned,
+    Retry,
 }
 
 /// Maximum number of live records, and of records of file sources, in flight in librdkafka; enough for 100,000
@@ -68,12 +68,12 @@ pub(crate) struct Outbox {
     max_live: usize,
     live_window: usize,
     window_bytes: usize,
-    next: Place,
+    next: SeqNo,
     /// The number of the current round of sending; see [`Lane`].
     round: u64,
     lanes: BTreeMap<CameraId, Lane>,
     /// The camera of each record in flight.
-    in_flight: BTreeMap<Place, CameraId>,
+    in_flight: BTreeMap<SeqNo, CameraId>,
     waiting: usize,
     live_waiting: usize,
     live_in_flight: usize,
@@ -104,8 +104,8 @@ impl Outbox {
     }
 
     /// Adds a record. If there are too many live records, the oldest waiting one expires.
-    pub(crate) fn push(&mut self, record: Outgoing) {
-        let (place, now) = (self.next, record.since);
+    pub(crate) fn push(&mut self, record: PendingRecord) {
+        let (seq, now) = (self.next, record.since);
         self.next += 1;
         if !self.lanes.contains_key(&record.camera) {
             self.lanes.retain(|_, lane| {
@@ -115,12 +115,12 @@ impl Outbox {
         self.waiting += 1;
         self.live_waiting += usize::from(!record.ticket.is_lossless());
         let lane = self.lanes.entry(record.camera.clone()).or_insert_with(|| Lane::new(now));
-        lane.push(place, record);
+        lane.push(seq, record);
         while self.live_waiting > self.max_live.saturating_sub(self.live_in_flight).max(1) {
             let oldest =
                 self.lanes.iter().filter_map(|(camera, lane)| Some((lane.oldest_live()?, camera))).min();
-            let Some((place, camera)) = oldest.map(|(place, camera)| (place, camera.clone())) else { break };
-            self.give_up(&camera, place, ExpireCause::BufferFull);
+            let Some((seq, camera)) = oldest.map(|(seq, camera)| (seq, camera.clone())) else { break };
+            self.give_up(&camera, seq, ExpireCause::BufferFull);
         }
     }
 
@@ -137,13 +137,13 @@ impl Outbox {
 
     /// Returns the record to send next, if one may be sent now. The caller sends until there is none, then calls
     /// [`Outbox::round_ends`].
-    pub(crate) fn next(&self, now: Instant) -> Option<(Place, &Outgoing)> {
+    pub(crate) fn next(&self, now: Instant) -> Option<(SeqNo, &PendingRecord)> {
         if self.waiting == 0 || self.held_until.is_some_and(|until| now < until) {
             return None;
         }
         let share = self.share();
         let next = self.lanes.values().filter_map(|lane| lane.next(now, self.round, share));
-        next.min_by_key(|(place, _)| *place)
+        next.min_by_key(|(seq, _)| *seq)
     }
 
     /// Ends the round: everything that could be sent was sent. A camera with records in flight sends no more until
@@ -152,28 +152,28 @@ impl Outbox {
         self.round += 1;
     }
 
-    /// Notes that the record of `camera` at `place` was passed to librdkafka.
-    pub(crate) fn sent(&mut self, camera: &CameraId, place: Place) {
+    /// Notes that the record of `camera` at `seq` was passed to librdkafka.
+    pub(crate) fn sent(&mut self, camera: &CameraId, seq: SeqNo) {
         self.held_until = None;
-        let Some(is_live) = self.lanes.get_mut(camera).and_then(|lane| lane.sent(place, self.round)) else {
+        let Some(is_live) = self.lanes.get_mut(camera).and_then(|lane| lane.sent(seq, self.round)) else {
             return;
         };
         self.waiting -= 1;
         self.live_waiting -= usize::from(is_live);
         self.live_in_flight += usize::from(is_live);
-        self.in_flight.insert(place, camera.clone());
+        self.in_flight.insert(seq, camera.clone());
     }
 
-    /// Expires the record of `camera` at `place`, which librdkafka will never accept.
-    pub(crate) fn refused(&mut self, camera: &CameraId, place: Place) {
+    /// Expires the record of `camera` at `seq`, which librdkafka will never accept.
+    pub(crate) fn refused(&mut self, camera: &CameraId, seq: SeqNo) {
         if let Some(lane) = self.lanes.get_mut(camera) {
             lane.refused();
         }
-        self.give_up(camera, place, ExpireCause::Rejected);
+        self.give_up(camera, seq, ExpireCause::Rejected);
     }
 
-    fn give_up(&mut self, camera: &CameraId, place: Place, cause: ExpireCause) {
-        if let Some(record) = self.lanes.get_mut(camera).and_then(|lane| lane.take(place)) {
+    fn give_up(&mut self, camera: &CameraId, seq: SeqNo, cause: ExpireCause) {
+        if let Some(record) = self.lanes.get_mut(camera).and_then(|lane| lane.take(seq)) {
             self.waiting -= 1;
             self.live_waiting -= usize::from(!record.ticket.is_lossless());
             record.ticket.expired(cause);
@@ -192,17 +192,17 @@ impl Outbox {
         }
     }
 
-    /// Returns the record in flight at `place`.
-    pub(crate) fn in_flight_at(&self, place: Place) -> Option<&Outgoing> {
-        self.lanes.get(self.in_flight.get(&place)?)?.in_flight.get(&place)
+    /// Returns the record in flight at `seq`.
+    pub(crate) fn in_flight_at(&self, seq: SeqNo) -> Option<&PendingRecord> {
+        self.lanes.get(self.in_flight.get(&seq)?)?.in_flight.get(&seq)
     }
 
-    /// Applies the outcome of the record at `place`, and returns its camera. A delivery report for a record that is
+    /// Applies the outcome of the record at `seq`, and returns its camera. A delivery report for a record that is
     /// no longer in flight is ignored.
-    pub(crate) fn settle(&mut self, place: Place, outcome: Outcome, now: Instant) -> Option<CameraId> {
-        let camera = self.in_flight.remove(&place)?;
+    pub(crate) fn settle(&mut self, seq: SeqNo, outcome: Outcome, now: Instant) -> Option<CameraId> {
+        let camera = self.in_flight.remove(&seq)?;
         let lane = self.lanes.get_mut(&camera)?;
-        let record = lane.answered(place)?;
+        let record = lane.answered(seq)?;
         let is_live = usize::from(!record.ticket.is_lossless());
         self.live_in_flight -= is_live;
         match outcome {
@@ -214,20 +214,20 @@ impl Outbox {
                 lane.refused();
                 record.ticket.expired(ExpireCause::Rejected);
             }
-            Outcome::Returned => {
+            Outcome::Retry => {
                 self.waiting += 1;
                 self.live_waiting += is_live;
-                lane.came_back(place, record, now);
+                lane.came_back(seq, record, now);
             }
         }
         Some(camera)
     }
 
     /// Requeues all records that a failed client had in flight.
-    pub(crate) fn take_back(&mut self, now: Instant) {
-        let places: Vec<Place> = self.in_flight.keys().copied().collect();
-        for place in places {
-            self.settle(place, Outcome::Returned, now);
+    pub(crate) fn requeue(&mut self, now: Instant) {
+        let seqs: Vec<SeqNo> = self.in_flight.keys().copied().collect();
+        for seq in seqs {
+            self.settle(seq, Outcome::Retry, now);
         }
     }
 

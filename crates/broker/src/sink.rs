@@ -21,9 +21,9 @@ use crate::{
     connection_state::ConnectionState,
     credentials::Credentials,
     limits::TopicLimits,
-    outbox::{Outbox, Outgoing},
-    pump::Pump,
-    reports::{Lane, Report},
+    outbox::{Outbox, PendingRecord},
+    producer::KafkaProducer,
+    report_queues::{Report, ReportKind},
     topics::TopicCreator,
 };
 
@@ -45,7 +45,7 @@ const FOR_SNAPSHOTS: Duration = Duration::from_secs(2);
 /// To keep the records of a camera in order even if brokers reject some of them, the sink sends the camera's next
 /// records only after the brokers have answered for all earlier ones.
 pub struct KafkaSink {
-    pump: Arc<Pump>,
+    producer: Arc<KafkaProducer>,
     format: RecordFormat,
     stop: Option<StopOnDrop>,
     poll: Option<JoinHandle<()>>,
@@ -72,7 +72,8 @@ impl KafkaSink {
         let creator = TopicCreator::new(settings, kinds)?;
         let outbox = Outbox::new(settings.buffer_records, queue_bytes(&config));
         let link = ConnectionState::new(settings);
-        let pump = Pump::start(config, Credentials::new(settings), settings.topics.clone(), link, outbox)?;
+        let producer =
+            KafkaProducer::start(config, Credentials::new(settings), settings.topics.clone(), link, outbox)?;
         let topics: Vec<String> = kinds.iter().map(|kind| settings.topics.of(*kind).to_owned()).collect();
         tracing::info!(
             brokers = servers(settings)?,
@@ -84,24 +85,24 @@ impl KafkaSink {
         let (stop_topics, topics_stopped) = oneshot::channel();
         // From here on, dropping the sink stops its threads.
         let mut sink = Self {
-            pump,
+            producer,
             format: settings.format,
             stop: Some(stop),
             poll: None,
             stop_topics: Some(stop_topics),
             topics: None,
         };
-        let pump = Arc::clone(&sink.pump);
-        sink.poll = Some(spawn("kafka-poll", move || poll(&pump, &stopped))?);
-        let pump = Arc::clone(&sink.pump);
-        let create = move || see_to_topics(creator, topics, topics_stopped, &pump);
+        let producer = Arc::clone(&sink.producer);
+        sink.poll = Some(spawn("kafka-poll", move || poll(&producer, &stopped))?);
+        let producer = Arc::clone(&sink.producer);
+        let create = move || see_to_topics(creator, topics, topics_stopped, &producer);
         sink.topics = Some(spawn("kafka-topics", create)?);
         Ok(sink)
     }
 
     /// Returns the state of the sink, for `/readyz` and the metrics.
     pub fn health(&self) -> SinkHealth {
-        self.pump.health()
+        self.producer.health()
     }
 }
 
@@ -110,36 +111,41 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<Join
     builder.spawn(run).map_err(|source| BrokerError::Thread { name, source })
 }
 
-fn poll(pump: &Arc<Pump>, stopped: &Stop) {
+fn poll(producer: &Arc<KafkaProducer>, stopped: &Stop) {
     while !stopped.is_stopped() {
-        pump.turn(TURN);
+        producer.poll(TURN);
     }
-    pump.disconnect();
+    producer.disconnect();
 }
 
 /// Creates the topics, then watches their limits until stopped.
-fn see_to_topics(creator: TopicCreator, topics: Vec<String>, stopped: oneshot::Receiver<()>, pump: &Pump) {
+fn see_to_topics(
+    creator: TopicCreator,
+    topics: Vec<String>,
+    stopped: oneshot::Receiver<()>,
+    producer: &KafkaProducer,
+) {
     let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::warn!(%error, "the topics could not be created");
-            return pump.topics_are_ready();
+            return producer.topics_are_ready();
         }
     };
     runtime.block_on(async {
         let follow = async {
             let mut limits = TopicLimits::new(creator.run().await, topics);
             // If the limit is not known, batches have the configured size.
-            let _ = limits.tell(pump).await;
-            pump.topics_are_ready();
-            limits.follow(pump).await;
+            let _ = limits.tell(producer).await;
+            producer.topics_are_ready();
+            limits.follow(producer).await;
         };
         tokio::select! {
             () = follow => {}
             _ = stopped => {}
         }
     });
-    pump.topics_are_ready();
+    producer.topics_are_ready();
 }
 
 /// Returns how many bytes of records librdkafka queues for a client of `config`.
@@ -157,7 +163,7 @@ impl RecordSink for KafkaSink {
                 return ticket.expired(ExpireCause::SinkFailed);
             }
         };
-        self.pump.push(Outgoing::new(record.camera.clone(), payload, ticket, Instant::now()));
+        self.producer.push(PendingRecord::new(record.camera.clone(), payload, ticket, Instant::now()));
     }
 
     fn report(&self, record: &StatusRecord) {
@@ -166,7 +172,7 @@ impl RecordSink for KafkaSink {
             StatusRecord::Worker(worker) => worker.worker.as_str(),
         };
         match lookout_wire::encode(record, self.format) {
-            Ok(payload) => self.pump.report(Lane::Status, Report { key: key.to_owned(), payload }),
+            Ok(payload) => self.producer.report(ReportKind::Status, Report { key: key.to_owned(), payload }),
             Err(error) => tracing::error!(key, %error, "a status record could not be encoded"),
         }
     }
@@ -174,7 +180,7 @@ impl RecordSink for KafkaSink {
     fn snapshot(&self, record: &SnapshotRecord) {
         let key = record.camera.to_string();
         match lookout_wire::encode(record, self.format) {
-            Ok(payload) => self.pump.report(Lane::Snapshots, Report { key, payload }),
+            Ok(payload) => self.producer.report(ReportKind::Snapshot, Report { key, payload }),
             Err(error) => tracing::error!(key, %error, "a snapshot could not be encoded"),
         }
     }
@@ -183,9 +189,9 @@ impl RecordSink for KafkaSink {
     /// deadline, the sink is closed, and later records expire at once.
     fn drain(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            if timeout_at(deadline.into(), self.pump.until_idle()).await.is_ok() {
+            if timeout_at(deadline.into(), self.producer.until_idle()).await.is_ok() {
                 let patience = deadline.min(Instant::now() + FOR_SNAPSHOTS);
-                let _ = timeout_at(patience.into(), self.pump.until_empty()).await;
+                let _ = timeout_at(patience.into(), self.producer.until_empty()).await;
             } else {
                 let health = self.health();
                 tracing::warn!(
@@ -193,7 +199,7 @@ impl RecordSink for KafkaSink {
                     error = health.last_error,
                     "kafka has not acknowledged all records by the drain deadline, the others are dropped"
                 );
-                self.pump.close();
+                self.producer.close();
             }
         })
     }
@@ -201,14 +207,14 @@ impl RecordSink for KafkaSink {
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
-        self.pump.close();
+        self.producer.close();
         self.stop_topics.take();
         self.stop.take();
         for thread in [self.topics.take(), self.poll.take()].into_iter().flatten() {
             // A thread that panicked has already logged it.
             let _ = thread.join();
         }
-        self.pump.disconnect();
+        self.producer.disconnect();
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outgoing, Place};
+use super::{PendingRecord, SeqNo};
 
 /// The first backoff of a camera after one of its records was returned.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(500);
@@ -31,8 +31,8 @@ pub(super) struct Share {
 /// answered for every record of the previous group.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) waiting: BTreeMap<Place, Outgoing>,
-    pub(super) in_flight: BTreeMap<Place, Outgoing>,
+    pub(super) waiting: BTreeMap<SeqNo, PendingRecord>,
+    pub(super) in_flight: BTreeMap<SeqNo, PendingRecord>,
     /// The number of waiting records that may expire.
     pub(super) live_waiting: usize,
     in_flight_bytes: usize,
@@ -65,24 +65,24 @@ impl Lane {
         }
     }
 
-    pub(super) fn push(&mut self, place: Place, record: Outgoing) {
+    pub(super) fn push(&mut self, seq: SeqNo, record: PendingRecord) {
         self.last_push = self.last_push.max(record.since);
-        self.wait(place, record);
+        self.wait(seq, record);
     }
 
-    fn wait(&mut self, place: Place, record: Outgoing) {
+    fn wait(&mut self, seq: SeqNo, record: PendingRecord) {
         self.live_waiting += usize::from(!record.ticket.is_lossless());
-        self.waiting.insert(place, record);
+        self.waiting.insert(seq, record);
     }
 
     /// Returns the record to send next, if one may be sent now.
-    pub(super) fn next(&self, now: Instant, round: u64, share: Share) -> Option<(Place, &Outgoing)> {
-        let (place, record) = self.waiting.first_key_value()?;
+    pub(super) fn next(&self, now: Instant, round: u64, share: Share) -> Option<(SeqNo, &PendingRecord)> {
+        let (seq, record) = self.waiting.first_key_value()?;
         if self.held_until.is_some_and(|until| now < until) {
             return None;
         }
         if self.in_flight.is_empty() {
-            return Some((*place, record));
+            return Some((*seq, record));
         }
         let (in_flight, window) = if record.ticket.is_lossless() {
             (self.in_flight.len() - self.live_in_flight, share.lossless)
@@ -93,43 +93,43 @@ impl Lane {
             && !self.cautious
             && in_flight < window
             && self.in_flight_bytes + record.size() <= share.bytes.min(GROUP_BYTES);
-        joins.then_some((*place, record))
+        joins.then_some((*seq, record))
     }
 
-    /// Moves the record at `place` to the records in flight. Returns whether it is a live camera's.
-    pub(super) fn sent(&mut self, place: Place, round: u64) -> Option<bool> {
-        let mut record = self.take(place)?;
+    /// Moves the record at `seq` to the records in flight. Returns whether it is a live camera's.
+    pub(super) fn sent(&mut self, seq: SeqNo, round: u64) -> Option<bool> {
+        let mut record = self.take(seq)?;
         record.ticket.sent();
         let is_live = !record.ticket.is_lossless();
         self.live_in_flight += usize::from(is_live);
         self.in_flight_bytes += record.size();
-        self.in_flight.insert(place, record);
+        self.in_flight.insert(seq, record);
         self.round = round;
         self.held_until = None;
         Some(is_live)
     }
 
     /// Removes a waiting record.
-    pub(super) fn take(&mut self, place: Place) -> Option<Outgoing> {
-        let record = self.waiting.remove(&place)?;
+    pub(super) fn take(&mut self, seq: SeqNo) -> Option<PendingRecord> {
+        let record = self.waiting.remove(&seq)?;
         self.live_waiting -= usize::from(!record.ticket.is_lossless());
         Some(record)
     }
 
     /// Removes a record in flight that was answered.
-    pub(super) fn answered(&mut self, place: Place) -> Option<Outgoing> {
-        let record = self.in_flight.remove(&place)?;
+    pub(super) fn answered(&mut self, seq: SeqNo) -> Option<PendingRecord> {
+        let record = self.in_flight.remove(&seq)?;
         self.live_in_flight -= usize::from(!record.ticket.is_lossless());
         self.in_flight_bytes -= record.size();
         Some(record)
     }
 
     /// Returns the sequence number of the oldest waiting record that may expire.
-    pub(super) fn oldest_live(&self) -> Option<Place> {
+    pub(super) fn oldest_live(&self) -> Option<SeqNo> {
         if self.live_waiting == 0 {
             return None;
         }
-        self.waiting.iter().find(|(_, record)| !record.ticket.is_lossless()).map(|(place, _)| *place)
+        self.waiting.iter().find(|(_, record)| !record.ticket.is_lossless()).map(|(seq, _)| *seq)
     }
 
     pub(super) fn delivered(&mut self) {
@@ -143,9 +143,9 @@ impl Lane {
     }
 
     /// Requeues `record`, which was neither delivered nor rejected.
-    pub(super) fn came_back(&mut self, place: Place, mut record: Outgoing, now: Instant) {
+    pub(super) fn came_back(&mut self, seq: SeqNo, mut record: PendingRecord, now: Instant) {
         record.ticket.returned();
-        self.wait(place, record);
+        self.wait(seq, record);
         self.hold(now);
     }
 

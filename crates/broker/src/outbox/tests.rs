@@ -25,7 +25,7 @@ impl Source {
     }
 
     /// Returns the camera's next record, if there is a permit for it.
-    fn record(&mut self, now: Instant) -> Option<Outgoing> {
+    fn record(&mut self, now: Instant) -> Option<PendingRecord> {
         let permit = match &self.permits {
             Some(permits) => Some(permits.acquire(Duration::ZERO)?),
             None => None,
@@ -37,7 +37,7 @@ impl Source {
         ticket.published(1);
         let payload = self.seq.to_string().into_bytes();
         self.seq += 1;
-        Some(Outgoing::new(self.ledger.camera().clone(), payload, ticket, now))
+        Some(PendingRecord::new(self.ledger.camera().clone(), payload, ticket, now))
     }
 
     fn publish(&mut self, outbox: &mut Outbox, now: Instant) {
@@ -52,27 +52,27 @@ fn outbox(buffer: usize) -> Outbox {
 }
 
 /// Sends the next record, if one may be sent, and returns its sequence number.
-fn send_one(outbox: &mut Outbox, now: Instant) -> Option<Place> {
-    let (place, camera) = outbox.next(now).map(|(place, record)| (place, record.camera.clone()))?;
-    outbox.sent(&camera, place);
-    Some(place)
+fn send_one(outbox: &mut Outbox, now: Instant) -> Option<SeqNo> {
+    let (number, camera) = outbox.next(now).map(|(number, record)| (number, record.camera.clone()))?;
+    outbox.sent(&camera, number);
+    Some(number)
 }
 
 /// Sends all records that may be sent, and returns their sequence numbers.
-fn send(outbox: &mut Outbox, now: Instant) -> Vec<Place> {
-    let places = std::iter::from_fn(|| send_one(outbox, now)).collect();
+fn send(outbox: &mut Outbox, now: Instant) -> Vec<SeqNo> {
+    let numbers = std::iter::from_fn(|| send_one(outbox, now)).collect();
     outbox.round_ends();
-    places
+    numbers
 }
 
 /// Returns the waiting records of live cameras, in order.
 fn waiting(outbox: &Outbox) -> Vec<u64> {
     let mut waiting: Vec<_> = outbox.lanes.values().flat_map(|lane| &lane.waiting).collect();
-    waiting.sort_by_key(|(place, _)| **place);
+    waiting.sort_by_key(|(number, _)| **number);
     waiting.into_iter().map(|(_, record)| seq(record)).collect()
 }
 
-fn seq(record: &Outgoing) -> u64 {
+fn seq(record: &PendingRecord) -> u64 {
     String::from_utf8_lossy(&record.payload).parse().unwrap()
 }
 
@@ -101,8 +101,8 @@ fn sends_the_next_group_after_the_previous_one_is_settled() {
         gate.publish(&mut outbox, now);
     }
     assert_eq!(send(&mut outbox, now), [0, 1, 2, 3, 4], "half of the buffer may be in flight");
-    for place in 0..4 {
-        outbox.settle(place, Outcome::Delivered, now);
+    for number in 0..4 {
+        outbox.settle(number, Outcome::Delivered, now);
         assert!(send(&mut outbox, now).is_empty(), "record 4 may still fail");
     }
     outbox.settle(4, Outcome::Delivered, now);
@@ -143,10 +143,10 @@ fn a_returned_record_is_sent_again_after_its_group_is_settled_and_the_backoff() 
     }
     assert_eq!(send(&mut outbox, now), [0, 1, 2]);
     file.publish(&mut outbox, now);
-    assert!(outbox.settle(1, Outcome::Returned, now).is_some());
+    assert!(outbox.settle(1, Outcome::Retry, now).is_some());
     assert!(outbox.next(now + BACK_OFF).is_none(), "records 0 and 2 are in flight");
     outbox.settle(0, Outcome::Delivered, now);
-    outbox.settle(2, Outcome::Returned, now);
+    outbox.settle(2, Outcome::Retry, now);
     assert!(outbox.next(now + BACK_OFF / 2).is_none(), "the backoff has not passed");
     let later = now + BACK_OFF;
     assert_eq!(send(&mut outbox, later), [1], "one record is sent at a time until one is delivered");
@@ -162,7 +162,7 @@ fn the_backoff_doubles_while_records_are_returned() {
     let mut pauses = Vec::new();
     for _ in 0..6 {
         assert_eq!(send(&mut outbox, now), [0]);
-        outbox.settle(0, Outcome::Returned, now);
+        outbox.settle(0, Outcome::Retry, now);
         let pause = (1..).map(|n| BACK_OFF * n).find(|pause| outbox.next(now + *pause).is_some()).unwrap();
         pauses.push(pause.as_millis());
         now += pause;
@@ -184,8 +184,8 @@ fn a_stuck_camera_does_not_delay_the_others() {
         // The partition of `c` and `f` has no leader, so no answer ever arrives.
         let answers =
             outbox.in_flight.clone().into_iter().filter(|(_, camera)| !["c", "f"].contains(&camera.as_str()));
-        for (place, _) in answers {
-            outbox.settle(place, Outcome::Delivered, now);
+        for (number, _) in answers {
+            outbox.settle(number, Outcome::Delivered, now);
         }
         if second == 599 {
             let held_up: Vec<_> = outbox.held_up(now).map(|(camera, _)| camera.as_str()).collect();
@@ -207,11 +207,11 @@ fn a_stuck_camera_does_not_delay_the_others() {
 fn reports_a_camera_after_consecutive_rejected_records() {
     let now = Instant::now();
     let (mut outbox, mut gate) = (outbox(10), Source::live("gate"));
-    for place in 0..4 {
-        assert_eq!(outbox.refused_cameras().count(), usize::from(place > 2));
+    for number in 0..4 {
+        assert_eq!(outbox.refused_cameras().count(), usize::from(number > 2));
         gate.publish(&mut outbox, now);
         send(&mut outbox, now);
-        outbox.settle(place, Outcome::Rejected, now);
+        outbox.settle(number, Outcome::Rejected, now);
     }
     gate.publish(&mut outbox, now);
     send(&mut outbox, now);
@@ -226,7 +226,7 @@ fn ignores_duplicate_and_late_delivery_reports() {
     file.publish(&mut outbox, now);
     send(&mut outbox, now);
     assert!(outbox.settle(0, Outcome::Delivered, now).is_some());
-    assert!(outbox.settle(0, Outcome::Returned, now).is_none());
+    assert!(outbox.settle(0, Outcome::Retry, now).is_none());
     outbox.expire_all(ExpireCause::Shutdown);
     assert_eq!(file.ledger.counts().delivered, 1);
     assert_eq!(file.ledger.counts().expired.len(), 0);
@@ -285,24 +285,24 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Settles the records that a camera has in flight, the oldest first. Returns those that were delivered.
 fn answer(outbox: &mut Outbox, camera: &CameraId, answer: &Answer, now: Instant) -> Vec<u64> {
-    let group: Vec<(Place, u64)> = outbox
+    let group: Vec<(SeqNo, u64)> = outbox
         .lanes
         .get(camera)
         .into_iter()
-        .flat_map(|lane| lane.in_flight.iter().map(|(place, record)| (*place, seq(record))))
+        .flat_map(|lane| lane.in_flight.iter().map(|(number, record)| (*number, seq(record))))
         .collect();
     let mut delivered = Vec::new();
-    for (n, (place, seq)) in group.into_iter().enumerate() {
+    for (n, (number, seq)) in group.into_iter().enumerate() {
         let outcome = match answer {
             Answer::Takes(count) if n < *count => Outcome::Delivered,
-            Answer::Takes(_) => Outcome::Returned,
+            Answer::Takes(_) => Outcome::Retry,
             Answer::Rejects(which) if which.get(n) == Some(&true) => Outcome::Rejected,
             Answer::Rejects(_) => Outcome::Delivered,
         };
         if outcome == Outcome::Delivered {
             delivered.push(seq);
         }
-        assert_eq!(outbox.settle(place, outcome, now).as_ref(), Some(camera));
+        assert_eq!(outbox.settle(number, outcome, now).as_ref(), Some(camera));
     }
     delivered
 }
@@ -337,12 +337,12 @@ proptest! {
                     delivered[which].extend(answer(&mut outbox, &camera, &what, now));
                 }
                 Step::Refuse => {
-                    let next = outbox.next(now).map(|(place, record)| (place, record.camera.clone()));
-                    if let Some((place, camera)) = next {
-                        outbox.refused(&camera, place);
+                    let next = outbox.next(now).map(|(number, record)| (number, record.camera.clone()));
+                    if let Some((number, camera)) = next {
+                        outbox.refused(&camera, number);
                     }
                 }
-                Step::TakeBack => outbox.take_back(now),
+                Step::TakeBack => outbox.requeue(now),
                 Step::Wait => now += BACK_OFF,
                 Step::ExpireAll => {
                     outbox.expire_all(ExpireCause::Shutdown);

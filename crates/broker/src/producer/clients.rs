@@ -13,15 +13,15 @@ use rdkafka::{
     producer::{Producer, PurgeConfig},
 };
 
-use super::{Client, Pump, PumpContext, State};
+use super::{Client, KafkaProducer, ProducerCallbacks, State};
 use crate::client::with_known;
 
 /// How long the old client may take to deliver its last delivery reports when it is replaced.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The shortest time between two replacements of a client that fails at once.
-const REVIVE_EVERY: Duration = Duration::from_secs(5);
+const RECREATE_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest poll while there are two clients to poll.
-const SHORT_TURN: Duration = Duration::from_millis(20);
+const SHORT_POLL: Duration = Duration::from_millis(20);
 /// With this batch size, each record is sent in its own batch: librdkafka adds no second record to a batch that is
 /// full.
 const ALONE: usize = 1;
@@ -82,7 +82,7 @@ pub(super) struct Retiring {
 impl State {
     /// Notes a delivery report of the client `generation`. Returns the batch size of that client, or `None` if its
     /// delivery reports are to be ignored.
-    pub(super) fn answered(&mut self, generation: usize) -> Option<usize> {
+    pub(super) fn on_delivery(&mut self, generation: usize) -> Option<usize> {
         if generation == self.generation {
             return Some(self.batch.current);
         }
@@ -92,13 +92,13 @@ impl State {
     }
 }
 
-impl Pump {
+impl KafkaProducer {
     pub(super) fn connect(
         self: &Arc<Self>,
         generation: usize,
         batch: BatchSize,
     ) -> Result<Arc<Client>, KafkaError> {
-        let context = PumpContext { pump: Arc::clone(self), generation };
+        let context = ProducerCallbacks { producer: Arc::clone(self), generation };
         let mut config = with_known(&self.config, &self.link.brokers());
         config.set("batch.size", batch.current.to_string());
         self.credentials.renew(&mut config);
@@ -119,19 +119,19 @@ impl Pump {
 
     /// Polls librdkafka for `duration`, then sends the records that were held back. A dedicated thread has to call
     /// this in a loop.
-    pub(crate) fn turn(self: &Arc<Self>, duration: Duration) {
+    pub(crate) fn poll(self: &Arc<Self>, duration: Duration) {
         let (client, retiring) = {
             let state = self.state();
             (state.client.clone(), state.retiring.as_ref().map(|retiring| Arc::clone(&retiring.client)))
         };
-        let duration = if retiring.is_some() { duration.min(SHORT_TURN) } else { duration };
+        let duration = if retiring.is_some() { duration.min(SHORT_POLL) } else { duration };
         match &client {
             Some(client) => {
                 client.poll(duration);
                 if let Some((code, reason)) = client.client().fatal_error() {
-                    self.revive(client, code, &reason);
+                    self.recreate(client, code, &reason);
                 } else if self.recreated.load(Relaxed) {
-                    self.start_over(client);
+                    self.recreate_for_topic(client);
                 }
             }
             None => thread::sleep(duration),
@@ -193,8 +193,8 @@ impl Pump {
     }
 
     /// Replaces a client after a fatal error.
-    fn revive(self: &Arc<Self>, dead: &Client, code: RDKafkaErrorCode, reason: &str) {
-        if self.state().revived.is_some_and(|revived| revived.elapsed() < REVIVE_EVERY) {
+    fn recreate(self: &Arc<Self>, dead: &Client, code: RDKafkaErrorCode, reason: &str) {
+        if self.state().recreated_at.is_some_and(|recreated_at| recreated_at.elapsed() < RECREATE_INTERVAL) {
             return;
         }
         self.link.error(code, reason);
@@ -203,8 +203,8 @@ impl Pump {
     }
 
     /// Replaces the client after a topic was recreated.
-    fn start_over(self: &Arc<Self>, client: &Client) {
-        if self.state().revived.is_some_and(|revived| revived.elapsed() < REVIVE_EVERY) {
+    fn recreate_for_topic(self: &Arc<Self>, client: &Client) {
+        if self.state().recreated_at.is_some_and(|recreated_at| recreated_at.elapsed() < RECREATE_INTERVAL) {
             return;
         }
         self.recreated.store(false, Relaxed);
@@ -222,7 +222,7 @@ impl Pump {
         }
         let (generation, batch) = {
             let mut state = self.state();
-            state.revived = Some(Instant::now());
+            state.recreated_at = Some(Instant::now());
             (state.generation + 1, state.batch)
         };
         match self.connect(generation, batch) {
@@ -230,12 +230,12 @@ impl Pump {
                 let mut state = self.state();
                 state.generation = generation;
                 state.reports.forget_sent();
-                state.outbox.take_back(Instant::now());
+                state.outbox.requeue(Instant::now());
                 let gone = (state.client.replace(client), state.retiring.take());
                 drop(state);
                 drop(gone);
             }
-            // After a fatal error, the old client rejects all records, so they wait, and a later call of `turn` tries
+            // After a fatal error, the old client rejects all records, so they wait, and a later call of `poll` tries
             // to replace it again.
             Err(error) => {
                 let error = self.link.redactor().creation_error(&error);
@@ -244,7 +244,7 @@ impl Pump {
         }
     }
 
-    /// Drops the clients. Their callbacks hold a reference to this `Pump`.
+    /// Drops the clients. Their callbacks hold a reference to this `KafkaProducer`.
     pub(crate) fn disconnect(&self) {
         let (client, retiring) = {
             let mut state = self.state();
@@ -258,7 +258,7 @@ impl Pump {
 /// sent again.
 fn give_up(client: &Client) {
     client.purge(PurgeConfig::default().queue());
-    let _ = client.flush(LAST_WORDS);
+    let _ = client.flush(FLUSH_TIMEOUT);
     client.purge(PurgeConfig::default().queue().inflight());
-    let _ = client.flush(LAST_WORDS);
+    let _ = client.flush(FLUSH_TIMEOUT);
 }

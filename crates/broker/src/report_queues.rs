@@ -1,18 +1,27 @@
 //! Status records and snapshots that wait to be sent: best effort, bounded, newer ones replace older ones. Each kind
-//! has its own lane, its queue, so that neither displaces the other.
+//! has its own queue, so that neither displaces the other.
 
 use std::{collections::VecDeque, time::Instant};
 
+use lookout_schema::RecordKind;
+
 /// The kind of a report, which has its own queue and topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum ReportKind {
     Status,
-    Snapshots,
+    Snapshot,
 }
 
-impl Lane {
-    /// All lanes, the most important first.
-    pub(crate) const ALL: [Self; 2] = [Self::Status, Self::Snapshots];
+impl ReportKind {
+    /// All kinds, the most important first.
+    pub(crate) const ALL: [Self; 2] = [Self::Status, Self::Snapshot];
+
+    pub(crate) fn record_kind(self) -> RecordKind {
+        match self {
+            Self::Status => RecordKind::Status,
+            Self::Snapshot => RecordKind::Snapshot,
+        }
+    }
 }
 
 /// A status record or a snapshot.
@@ -22,7 +31,7 @@ pub(crate) struct Report {
     pub payload: Vec<u8>,
 }
 
-/// The limits of a lane.
+/// The limits of a kind.
 #[derive(Debug)]
 struct Room {
     /// Maximum number of waiting reports. Beyond it, the oldest is dropped.
@@ -51,7 +60,7 @@ const SNAPSHOTS: Room =
     Room { records: 10_000, bytes: 16 * MIB, window_records: 100, window_bytes: MIB, latest_of_key: true };
 
 #[derive(Debug, Default)]
-pub(crate) struct Reports {
+pub(crate) struct ReportQueues {
     status: Queue,
     snapshots: Queue,
 }
@@ -62,33 +71,33 @@ struct Queue {
     waiting_bytes: usize,
     in_flight: usize,
     in_flight_bytes: usize,
-    /// librdkafka accepts no report of this lane until then.
+    /// librdkafka accepts no report of this kind until then.
     held_until: Option<Instant>,
     lost: u64,
 }
 
-impl Reports {
-    pub(crate) fn push(&mut self, lane: Lane, report: Report) {
-        self.queue(lane).push(report, room(lane));
+impl ReportQueues {
+    pub(crate) fn push(&mut self, kind: ReportKind, report: Report) {
+        self.queue(kind).push(report, room(kind));
     }
 
-    /// Returns the next report of `lane` to send, if one may be sent now.
-    pub(crate) fn next(&self, lane: Lane, now: Instant) -> Option<&Report> {
-        let queue = self.of(lane);
+    /// Returns the next report of `kind` to send, if one may be sent now.
+    pub(crate) fn next(&self, kind: ReportKind, now: Instant) -> Option<&Report> {
+        let queue = self.of(kind);
         if queue.held_until.is_some_and(|until| now < until) {
             return None;
         }
-        queue.next(room(lane))
+        queue.next(room(kind))
     }
 
-    /// Holds `lane` until `until`, because librdkafka accepts none of its reports.
-    pub(crate) fn hold(&mut self, lane: Lane, until: Instant) {
-        self.queue(lane).held_until = Some(until);
+    /// Holds `kind` until `until`, because librdkafka accepts none of its reports.
+    pub(crate) fn hold(&mut self, kind: ReportKind, until: Instant) {
+        self.queue(kind).held_until = Some(until);
     }
 
     /// Notes that the next report was passed to librdkafka.
-    pub(crate) fn sent(&mut self, lane: Lane) {
-        let queue = self.queue(lane);
+    pub(crate) fn sent(&mut self, kind: ReportKind) {
+        let queue = self.queue(kind);
         if let Some(report) = queue.pop() {
             queue.in_flight += 1;
             queue.in_flight_bytes += report.payload.len();
@@ -96,14 +105,14 @@ impl Reports {
     }
 
     /// Drops the next report, which librdkafka will never accept.
-    pub(crate) fn refused(&mut self, lane: Lane) {
-        let queue = self.queue(lane);
+    pub(crate) fn refused(&mut self, kind: ReportKind) {
+        let queue = self.queue(kind);
         queue.lost += u64::from(queue.pop().is_some());
     }
 
     /// Settles a report of `bytes` bytes that was sent.
-    pub(crate) fn settled(&mut self, lane: Lane, bytes: usize, delivered: bool) {
-        let queue = self.queue(lane);
+    pub(crate) fn settled(&mut self, kind: ReportKind, bytes: usize, delivered: bool) {
+        let queue = self.queue(kind);
         // It was already forgotten with its client.
         if queue.in_flight == 0 {
             return;
@@ -115,8 +124,8 @@ impl Reports {
 
     /// Counts the reports in flight as lost with their client.
     pub(crate) fn forget_sent(&mut self) {
-        for lane in Lane::ALL {
-            let queue = self.queue(lane);
+        for kind in ReportKind::ALL {
+            let queue = self.queue(kind);
             queue.lost += queue.in_flight as u64;
             (queue.in_flight, queue.in_flight_bytes) = (0, 0);
         }
@@ -124,46 +133,46 @@ impl Reports {
 
     pub(crate) fn clear(&mut self) {
         self.forget_sent();
-        for lane in Lane::ALL {
-            while !self.of(lane).waiting.is_empty() {
-                self.refused(lane);
+        for kind in ReportKind::ALL {
+            while !self.of(kind).waiting.is_empty() {
+                self.refused(kind);
             }
         }
     }
 
-    pub(crate) fn is_empty(&self, lane: Lane) -> bool {
-        self.of(lane).waiting.is_empty() && self.of(lane).in_flight == 0
+    pub(crate) fn is_empty(&self, kind: ReportKind) -> bool {
+        self.of(kind).waiting.is_empty() && self.of(kind).in_flight == 0
     }
 
-    /// Returns the number of reports of all lanes that are in flight in librdkafka.
+    /// Returns the number of reports of all kinds that are in flight in librdkafka.
     pub(crate) fn in_flight(&self) -> usize {
         self.status.in_flight + self.snapshots.in_flight
     }
 
     /// Returns the number of reports that never reached the broker.
-    pub(crate) fn lost(&self, lane: Lane) -> u64 {
-        self.of(lane).lost
+    pub(crate) fn lost(&self, kind: ReportKind) -> u64 {
+        self.of(kind).lost
     }
 
-    fn of(&self, lane: Lane) -> &Queue {
-        match lane {
-            Lane::Status => &self.status,
-            Lane::Snapshots => &self.snapshots,
+    fn of(&self, kind: ReportKind) -> &Queue {
+        match kind {
+            ReportKind::Status => &self.status,
+            ReportKind::Snapshot => &self.snapshots,
         }
     }
 
-    fn queue(&mut self, lane: Lane) -> &mut Queue {
-        match lane {
-            Lane::Status => &mut self.status,
-            Lane::Snapshots => &mut self.snapshots,
+    fn queue(&mut self, kind: ReportKind) -> &mut Queue {
+        match kind {
+            ReportKind::Status => &mut self.status,
+            ReportKind::Snapshot => &mut self.snapshots,
         }
     }
 }
 
-fn room(lane: Lane) -> &'static Room {
-    match lane {
-        Lane::Status => &STATUS,
-        Lane::Snapshots => &SNAPSHOTS,
+fn room(kind: ReportKind) -> &'static Room {
+    match kind {
+        ReportKind::Status => &STATUS,
+        ReportKind::Snapshot => &SNAPSHOTS,
     }
 }
 
@@ -203,63 +212,69 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn push(reports: &mut Reports, lane: Lane, key: usize, bytes: usize) {
-        reports.push(lane, Report { key: key.to_string(), payload: vec![0; bytes] });
+    fn push(reports: &mut ReportQueues, kind: ReportKind, key: usize, bytes: usize) {
+        reports.push(kind, Report { key: key.to_string(), payload: vec![0; bytes] });
     }
 
-    fn next(reports: &Reports, lane: Lane) -> Option<&str> {
-        reports.next(lane, Instant::now()).map(|report| report.key.as_str())
+    fn next(reports: &ReportQueues, kind: ReportKind) -> Option<&str> {
+        reports.next(kind, Instant::now()).map(|report| report.key.as_str())
     }
 
     #[test]
     fn drops_the_oldest_reports_and_limits_those_in_flight() {
-        let mut reports = Reports::default();
+        let mut reports = ReportQueues::default();
         for n in 0..STATUS.records + 5 {
-            push(&mut reports, Lane::Status, n, 1);
+            push(&mut reports, ReportKind::Status, n, 1);
         }
-        assert_eq!((next(&reports, Lane::Status), reports.lost(Lane::Status)), (Some("5"), 5));
+        assert_eq!((next(&reports, ReportKind::Status), reports.lost(ReportKind::Status)), (Some("5"), 5));
         for _ in 0..STATUS.window_records {
-            assert!(next(&reports, Lane::Status).is_some());
-            reports.sent(Lane::Status);
+            assert!(next(&reports, ReportKind::Status).is_some());
+            reports.sent(ReportKind::Status);
         }
-        assert!(next(&reports, Lane::Status).is_none());
-        reports.settled(Lane::Status, 1, true);
-        assert_eq!(next(&reports, Lane::Status), Some("105"));
+        assert!(next(&reports, ReportKind::Status).is_none());
+        reports.settled(ReportKind::Status, 1, true);
+        assert_eq!(next(&reports, ReportKind::Status), Some("105"));
     }
 
     #[test]
     fn keeps_one_snapshot_per_camera_within_the_byte_limit() {
-        let mut reports = Reports::default();
-        push(&mut reports, Lane::Status, 0, 1);
+        let mut reports = ReportQueues::default();
+        push(&mut reports, ReportKind::Status, 0, 1);
         for n in 0..100 {
-            push(&mut reports, Lane::Snapshots, n % 2, n);
+            push(&mut reports, ReportKind::Snapshot, n % 2, n);
         }
         assert_eq!((reports.snapshots.waiting.len(), reports.snapshots.waiting_bytes), (2, 98 + 99));
-        assert_eq!(reports.lost(Lane::Snapshots), 98);
+        assert_eq!(reports.lost(ReportKind::Snapshot), 98);
         for n in 0..100 {
-            push(&mut reports, Lane::Snapshots, n, MIB / 2);
+            push(&mut reports, ReportKind::Snapshot, n, MIB / 2);
         }
         assert_eq!(reports.snapshots.waiting_bytes, SNAPSHOTS.bytes);
-        assert_eq!((next(&reports, Lane::Snapshots), next(&reports, Lane::Status)), (Some("68"), Some("0")));
+        assert_eq!(
+            (next(&reports, ReportKind::Snapshot), next(&reports, ReportKind::Status)),
+            (Some("68"), Some("0"))
+        );
     }
 
     #[test]
     fn sends_a_snapshot_larger_than_the_window_alone() {
-        let mut reports = Reports::default();
+        let mut reports = ReportQueues::default();
         for (key, bytes) in [2 * MIB, MIB / 2, MIB / 2, 1].into_iter().enumerate() {
-            push(&mut reports, Lane::Snapshots, key, bytes);
+            push(&mut reports, ReportKind::Snapshot, key, bytes);
         }
-        reports.sent(Lane::Snapshots);
-        assert_eq!(next(&reports, Lane::Snapshots), None);
-        reports.settled(Lane::Snapshots, 2 * MIB, true);
-        reports.sent(Lane::Snapshots);
-        assert_eq!(next(&reports, Lane::Snapshots), Some("2"));
-        reports.sent(Lane::Snapshots);
-        assert_eq!(next(&reports, Lane::Snapshots), None);
-        reports.settled(Lane::Snapshots, MIB / 2, false);
-        assert_eq!((next(&reports, Lane::Snapshots), reports.lost(Lane::Snapshots)), (Some("3"), 1));
+        reports.sent(ReportKind::Snapshot);
+        assert_eq!(next(&reports, ReportKind::Snapshot), None);
+        reports.settled(ReportKind::Snapshot, 2 * MIB, true);
+        reports.sent(ReportKind::Snapshot);
+        assert_eq!(next(&reports, ReportKind::Snapshot), Some("2"));
+        reports.sent(ReportKind::Snapshot);
+        assert_eq!(next(&reports, ReportKind::Snapshot), None);
+        reports.settled(ReportKind::Snapshot, MIB / 2, false);
+        assert_eq!(
+            (next(&reports, ReportKind::Snapshot), reports.lost(ReportKind::Snapshot)),
+            (Some("3"), 1)
+        );
         reports.clear();
-        assert!(reports.is_empty(Lane::Snapshots));
-        assert_eq!(reports.lost(Lane::Snapshots), 3);
+        assert!(reports.is_empty(ReportKind::Snapshot));
+        assert_eq!(reports.lost(ReportKind::Snapshot), 3);
     }
 }

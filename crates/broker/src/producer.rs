@@ -1,4 +1,4 @@
-//! The worker's Kafka producer (`Pump`): moves records from the outbox to librdkafka, and handles the delivery
+//! The worker's Kafka producer: moves records from the outbox to librdkafka, and handles the delivery
 //! reports.
 //!
 //! Every call that adds a record or handles a delivery report also sends the records that the window has room for,
@@ -10,9 +10,10 @@
 //! which of the records in flight were written, and a new producer sends them again. At most one window of records is
 //! duplicated this way, each with the same `(camera, session, seq)`; the alternative would be to lose them. The same
 //! happens when a topic was recreated: librdkafka keeps the leader epochs of the deleted topic, and may not find the
-//! leaders of the new one. [`Pump::replace`] is the only place that sends records again.
+//! leaders of the new one. [`KafkaProducer::replace`] is the only place that sends records again.
 
 mod clients;
+mod delivery;
 
 use std::{
     collections::BTreeMap,
@@ -39,32 +40,17 @@ use crate::{
     context::{hang_up, log},
     credentials::Credentials,
     fetching::lines::{self, Line},
-    outbox::{BACK_OFF, Outbox, Outcome, Outgoing, Place},
+    outbox::{BACK_OFF, Outbox, Outcome, PendingRecord, SeqNo},
     refusals::{Refusals, Scope},
-    reports::{Lane, Report, Reports},
+    report_queues::{Report, ReportKind, ReportQueues},
 };
 use clients::{BatchSize, Retiring};
+use delivery::{DeliveryToken, is_own, is_too_large, outcome};
 
 /// A librdkafka producer with its callbacks.
-pub(crate) type Client = BaseProducer<PumpContext>;
+pub(crate) type Client = BaseProducer<ProducerCallbacks>;
 
-/// Returns a sentinel sequence number for a report. Reports are not in the ledger and have no sequence number of
-/// their own.
-fn place_of(lane: Lane) -> Place {
-    match lane {
-        Lane::Status => Place::MAX,
-        Lane::Snapshots => Place::MAX - 1,
-    }
-}
-
-fn kind_of(lane: Lane) -> RecordKind {
-    match lane {
-        Lane::Status => RecordKind::Status,
-        Lane::Snapshots => RecordKind::Snapshot,
-    }
-}
-
-pub(crate) struct Pump {
+pub(crate) struct KafkaProducer {
     config: ClientConfig,
     credentials: Credentials,
     /// Whether the user asked for librdkafka's debug lines.
@@ -89,8 +75,8 @@ struct State {
     /// The previous client, while it has records in flight.
     retiring: Option<Retiring>,
     batch: BatchSize,
-    revived: Option<Instant>,
-    reports: Reports,
+    recreated_at: Option<Instant>,
+    reports: ReportQueues,
     refusals: Refusals,
     /// Sending starts after the topics were created. Otherwise the first record could make the broker create a topic
     /// with the broker's own number of partitions.
@@ -100,12 +86,12 @@ struct State {
 }
 
 /// The callbacks of one client.
-pub(crate) struct PumpContext {
-    pump: Arc<Pump>,
+pub(crate) struct ProducerCallbacks {
+    producer: Arc<KafkaProducer>,
     generation: usize,
 }
 
-impl Pump {
+impl KafkaProducer {
     /// Starts the producer with its first client, which connects in the background.
     pub(crate) fn start(
         mut config: ClientConfig,
@@ -123,13 +109,13 @@ impl Pump {
             generation: 0,
             retiring: None,
             batch,
-            revived: None,
-            reports: Reports::default(),
+            recreated_at: None,
+            reports: ReportQueues::default(),
             refusals: Refusals::new(topics.clone()),
             topics_ready: false,
             closed: false,
         };
-        let pump = Arc::new(Self {
+        let producer = Arc::new(Self {
             config,
             credentials,
             debug,
@@ -141,9 +127,10 @@ impl Pump {
             topic_ids: Mutex::default(),
             recreated: AtomicBool::new(false),
         });
-        let client = pump.connect(0, batch).map_err(|error| pump.link.redactor().creation_error(&error))?;
-        pump.state().client = Some(client);
-        Ok(pump)
+        let client =
+            producer.connect(0, batch).map_err(|error| producer.link.redactor().creation_error(&error))?;
+        producer.state().client = Some(client);
+        Ok(producer)
     }
 
     fn take_topic_id(&self, topic: &str, id: &str) {
@@ -154,7 +141,7 @@ impl Pump {
         }
     }
 
-    pub(crate) fn push(&self, record: Outgoing) {
+    pub(crate) fn push(&self, record: PendingRecord) {
         let mut state = self.state();
         if state.closed {
             return record.ticket.expired(ExpireCause::Shutdown);
@@ -163,10 +150,10 @@ impl Pump {
         self.send(&mut state);
     }
 
-    pub(crate) fn report(&self, lane: Lane, report: Report) {
+    pub(crate) fn report(&self, kind: ReportKind, report: Report) {
         let mut state = self.state();
         if !state.closed {
-            state.reports.push(lane, report);
+            state.reports.push(kind, report);
             self.send(&mut state);
         }
     }
@@ -176,27 +163,28 @@ impl Pump {
         let Some(client) = state.client.clone() else { return };
         if state.topics_ready {
             self.send_records(&client, state);
-            Lane::ALL.into_iter().for_each(|lane| self.send_reports(&client, state, lane));
+            ReportKind::ALL.into_iter().for_each(|kind| self.send_reports(&client, state, kind));
         }
-        self.tell_if_idle(state);
+        self.notify_if_idle(state);
     }
 
     fn send_records(&self, client: &Client, state: &mut State) {
         let now = Instant::now();
-        while let Some((place, record)) = state.outbox.next(now) {
-            let message = BaseRecord::with_opaque_to(&self.topics.frames, place)
-                .key(record.camera.as_str())
-                .payload(&record.payload);
+        while let Some((seq, record)) = state.outbox.next(now) {
+            let message =
+                BaseRecord::with_opaque_to(&self.topics.frames, Box::new(DeliveryToken::Frame(seq)))
+                    .key(record.camera.as_str())
+                    .payload(&record.payload);
             let sent = client.send(message);
             let camera = record.camera.clone();
             let Err((error, _)) = sent else {
-                state.outbox.sent(&camera, place);
+                state.outbox.sent(&camera, seq);
                 continue;
             };
             match client::code(&error) {
                 // The queue has room again after the next delivery report.
                 RDKafkaErrorCode::QueueFull => break,
-                // The next call of `turn` replaces the client.
+                // The next call of `poll` replaces the client.
                 RDKafkaErrorCode::Fatal => {
                     state.outbox.hold(now + BACK_OFF);
                     break;
@@ -205,7 +193,7 @@ impl Pump {
                     let key = Some(camera.as_str());
                     if outcome(code) == Outcome::Rejected {
                         state.refusals.refused(RecordKind::Frame, (code, Scope::Record), key, now);
-                        state.outbox.refused(&camera, place);
+                        state.outbox.refused(&camera, seq);
                     } else {
                         state.refusals.refused(RecordKind::Frame, (code, Scope::Topic), key, now);
                         state.outbox.hold_camera(&camera, now);
@@ -216,74 +204,82 @@ impl Pump {
         state.outbox.round_ends();
     }
 
-    fn send_reports(&self, client: &Client, state: &mut State, lane: Lane) {
-        let kind = kind_of(lane);
+    fn send_reports(&self, client: &Client, state: &mut State, kind: ReportKind) {
+        let record_kind = kind.record_kind();
         let now = Instant::now();
-        while let Some(report) = state.reports.next(lane, now) {
-            let message = BaseRecord::with_opaque_to(self.topics.of(kind), place_of(lane))
+        while let Some(report) = state.reports.next(kind, now) {
+            let token = DeliveryToken::of(kind, report.payload.len());
+            let message = BaseRecord::with_opaque_to(self.topics.of(record_kind), Box::new(token))
                 .key(&report.key)
                 .payload(&report.payload);
             match client.send(message) {
-                Ok(()) => state.reports.sent(lane),
+                Ok(()) => state.reports.sent(kind),
                 Err((error, _)) if client::code(&error) == RDKafkaErrorCode::QueueFull => break,
                 Err((error, _)) => {
                     let code = client::code(&error);
                     let is_too_large = outcome(code) == Outcome::Rejected;
                     let scope = if is_too_large { Scope::Record } else { Scope::Topic };
-                    state.refusals.refused(kind, (code, scope), Some(&report.key), now);
+                    state.refusals.refused(record_kind, (code, scope), Some(&report.key), now);
                     // By the time a snapshot could be sent, newer ones exist.
-                    if is_too_large || lane == Lane::Snapshots {
-                        state.reports.refused(lane);
+                    if is_too_large || kind == ReportKind::Snapshot {
+                        state.reports.refused(kind);
                     } else {
-                        state.reports.hold(lane, now + BACK_OFF);
+                        state.reports.hold(kind, now + BACK_OFF);
                     }
                 }
             }
         }
     }
 
-    fn answer(&self, generation: usize, place: Place, result: &DeliveryResult<'_>) {
+    fn on_delivery(&self, generation: usize, token: DeliveryToken, result: &DeliveryResult<'_>) {
         let error = result.as_ref().err().map(|(error, _)| client::code(error));
-        let now = Instant::now();
         let mut state = self.state();
-        let Some(batch_size) = state.answered(generation) else { return };
-        if let Some(lane) = Lane::ALL.into_iter().find(|lane| place_of(*lane) == place) {
-            let message = result.as_ref().unwrap_or_else(|(_, message)| message);
-            state.reports.settled(lane, message.payload_len(), error.is_none());
-            match error {
-                None => state.refusals.accepted(kind_of(lane), now),
-                Some(code) if is_own(code) => {}
-                Some(code) => {
-                    let scope = if outcome(code) == Outcome::Rejected { Scope::Record } else { Scope::Topic };
-                    state.refusals.refused(kind_of(lane), (code, scope), None, now);
+        let Some(batch_size) = state.on_delivery(generation) else { return };
+        match token {
+            DeliveryToken::Frame(seq) => {
+                if !self.on_frame_delivery(&mut state, seq, error, batch_size) {
+                    return;
                 }
             }
-            return self.send(&mut state);
+            DeliveryToken::Status { bytes } => state.on_report_delivery(ReportKind::Status, bytes, error),
+            DeliveryToken::Snapshot { bytes } => state.on_report_delivery(ReportKind::Snapshot, bytes, error),
         }
-        let Some(record) = state.outbox.in_flight_at(place) else { return };
+        self.send(&mut state);
+    }
+
+    /// Settles a frame record. Returns false if it is not in flight any more.
+    fn on_frame_delivery(
+        &self,
+        state: &mut State,
+        seq: SeqNo,
+        error: Option<RDKafkaErrorCode>,
+        batch_size: usize,
+    ) -> bool {
+        let now = Instant::now();
+        let Some(record) = state.outbox.in_flight_at(seq) else { return false };
         let outcome = match error {
             None => Outcome::Delivered,
             // The broker rejected the whole batch, in which not every record is too large.
             Some(code) if is_too_large(code) && record.size() < batch_size => {
                 state.batch.doubt();
                 self.doubt.notify_one();
-                Outcome::Returned
+                Outcome::Retry
             }
             Some(code) => outcome(code),
         };
-        let camera = state.outbox.settle(place, outcome, now);
+        let camera = state.outbox.settle(seq, outcome, now);
         let key = camera.as_ref().map(|camera| camera.as_str());
         match (outcome, error) {
             (Outcome::Delivered, _) | (_, None) => state.refusals.accepted(RecordKind::Frame, now),
             (Outcome::Rejected, Some(code)) => {
                 state.refusals.refused(RecordKind::Frame, (code, Scope::Record), key, now);
             }
-            (Outcome::Returned, Some(code)) if is_own(code) || is_too_large(code) => {}
-            (Outcome::Returned, Some(code)) => {
+            (Outcome::Retry, Some(code)) if is_own(code) || is_too_large(code) => {}
+            (Outcome::Retry, Some(code)) => {
                 state.refusals.refused(RecordKind::Frame, (code, Scope::Topic), key, now);
             }
         }
-        self.send(&mut state);
+        true
     }
 
     pub(crate) fn topics_are_ready(&self) {
@@ -292,7 +288,7 @@ impl Pump {
         self.send(&mut state);
     }
 
-    fn tell_if_idle(&self, state: &State) {
+    fn notify_if_idle(&self, state: &State) {
         if state.is_idle() {
             self.idle.notify_waiters();
         }
@@ -305,7 +301,7 @@ impl Pump {
 
     /// Waits until nothing remains to be sent.
     pub(crate) async fn until_empty(&self) {
-        self.until(|state| state.is_idle() && state.reports.is_empty(Lane::Snapshots)).await;
+        self.until(|state| state.is_idle() && state.reports.is_empty(ReportKind::Snapshot)).await;
     }
 
     async fn until(&self, holds: impl Fn(&State) -> bool) {
@@ -324,7 +320,7 @@ impl Pump {
         state.closed = true;
         state.outbox.expire_all(ExpireCause::Shutdown);
         state.reports.clear();
-        self.tell_if_idle(&state);
+        self.notify_if_idle(&state);
     }
 
     pub(crate) fn health(&self) -> SinkHealth {
@@ -350,7 +346,7 @@ impl Pump {
                 .collect(),
             refused_cameras: state.outbox.refused_cameras().cloned().collect(),
             refusals: state.refusals.counts(),
-            snapshots_lost: state.reports.lost(Lane::Snapshots),
+            snapshots_lost: state.reports.lost(ReportKind::Snapshot),
         }
     }
 
@@ -362,64 +358,54 @@ impl Pump {
 }
 
 impl State {
+    /// Settles a status record or a snapshot of `bytes` bytes.
+    fn on_report_delivery(&mut self, kind: ReportKind, bytes: usize, error: Option<RDKafkaErrorCode>) {
+        let now = Instant::now();
+        self.reports.settled(kind, bytes, error.is_none());
+        match error {
+            None => self.refusals.accepted(kind.record_kind(), now),
+            Some(code) if is_own(code) => {}
+            Some(code) => {
+                let scope = if outcome(code) == Outcome::Rejected { Scope::Record } else { Scope::Topic };
+                self.refusals.refused(kind.record_kind(), (code, scope), None, now);
+            }
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        self.outbox.waiting() + self.outbox.in_flight() == 0 && self.reports.is_empty(Lane::Status)
+        self.outbox.waiting() + self.outbox.in_flight() == 0 && self.reports.is_empty(ReportKind::Status)
     }
 }
 
-/// Returns what an error of librdkafka or the broker means for its record. Only errors of the record itself are
-/// final. Problems with rights, clocks, policies and topics can be solved, so the record waits: no record is lost by
-/// mistake, and the ledger and the sink's health show the records that wait.
-fn outcome(code: RDKafkaErrorCode) -> Outcome {
-    if is_too_large(code) || code == RDKafkaErrorCode::InvalidRecord {
-        Outcome::Rejected
-    } else {
-        Outcome::Returned
-    }
-}
-
-/// Returns whether the record, or the batch that contained it, is larger than the topic allows.
-fn is_too_large(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge)
-}
-
-/// Returns whether the error comes from the client itself, which was given up with the record, and not from the
-/// broker.
-fn is_own(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
-}
-
-impl ClientContext for PumpContext {
+impl ClientContext for ProducerCallbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         if let Some(Line::TopicId { topic, id }) = lines::read(facility, line) {
-            self.pump.take_topic_id(topic, id);
+            self.producer.take_topic_id(topic, id);
         }
         if let Some(reason) = hang_up(facility, line) {
-            self.pump.link.error(RDKafkaErrorCode::BrokerTransportFailure, reason);
+            self.producer.link.error(RDKafkaErrorCode::BrokerTransportFailure, reason);
         }
-        if self.pump.debug || !matches!(level, RDKafkaLogLevel::Debug) {
-            log(self.pump.link.redactor(), level, facility, line);
+        if self.producer.debug || !matches!(level, RDKafkaLogLevel::Debug) {
+            log(self.producer.link.redactor(), level, facility, line);
         }
     }
 
     fn stats(&self, statistics: Statistics) {
         // A client that is about to be dropped does not know the state of the current one.
-        if self.pump.state().generation == self.generation {
-            self.pump.link.observe(&statistics);
+        if self.producer.state().generation == self.generation {
+            self.producer.link.observe(&statistics);
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.pump.link.error(client::code(&error), reason);
+        self.producer.link.error(client::code(&error), reason);
     }
 }
 
-impl ProducerContext for PumpContext {
-    type DeliveryOpaque = Place;
+impl ProducerContext for ProducerCallbacks {
+    type DeliveryOpaque = Box<DeliveryToken>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, place: Place) {
-        self.pump.answer(self.generation, place, result);
+    fn delivery(&self, result: &DeliveryResult<'_>, token: Box<DeliveryToken>) {
+        self.producer.on_delivery(self.generation, *token, result);
     }
 }
