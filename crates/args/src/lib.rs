@@ -12,6 +12,7 @@ mod lab;
 pub mod logging;
 mod monitor;
 mod plan;
+pub mod process;
 mod reading;
 mod sim;
 mod train;

@@ -9,13 +9,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// How libtorch's threads wait for each other, which OpenMP reads before `main`. By default they spin for
-/// some ten milliseconds, and where cameras are decoded on the same cores, one that has to wait for its core
-/// holds up all: a busy machine then looks at a fifth of the pictures. Not to spin at all costs a tenth of an
-/// idle machine's. See docs/performance.md.
-const SPINS: &str = "10000";
-/// Whoever has set one of these knows better.
-const SPIN_SETTINGS: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
+use lookout_args::process::set_spinning;
 
 /// Becomes `program`, with the arguments of this process; comes back only if it cannot.
 pub(crate) fn run(program: &str) -> ExitCode {
@@ -31,9 +25,8 @@ pub(crate) fn run(program: &str) -> ExitCode {
 /// What starts `program`, from beside this one where it is there.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(place(program).unwrap_or_else(|| program.into()));
-    if SPIN_SETTINGS.iter().all(|name| env::var_os(name).is_none()) {
-        command.env("GOMP_SPINCOUNT", SPINS);
-    }
+    // The program would otherwise restart itself to set it.
+    set_spinning(&mut command);
     command
 }
 

@@ -12,10 +12,7 @@
 
 #include "guarded.h"
 
-#include <malloc.h>
-
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -115,15 +112,6 @@ bool lookout_fused_available() {
   };
   return has("mkldnn::_convolution_pointwise", "") && has("mkldnn::_convolution_pointwise_", "binary") &&
          has("mkldnn::_reorder_convolution_weight", "");
-}
-
-void lookout_keep_freed_memory() {
-#ifdef __GLIBC__
-  // Those of threads are given back by the 64 MB, whatever the threshold.
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that glibc takes
-  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-#endif
 }
 
 bool lookout_cuda_has_bf16() {

@@ -46,7 +46,6 @@ pub enum Then {
 
 unsafe extern "C" {
     fn lookout_fused_available() -> bool;
-    fn lookout_keep_freed_memory();
     fn lookout_cuda_has_bf16() -> bool;
     fn lookout_fused_prepack(
         weight: *const C_tensor,
@@ -81,15 +80,6 @@ unsafe extern "C" {
 pub fn available() -> bool {
     // SAFETY: the function has no arguments and only reads the dispatcher's table.
     unsafe { lookout_fused_available() }
-}
-
-/// Makes the C library keep freed memory instead of returning it to the system, for the whole process.
-///
-/// A network allocates the same tens of megabytes for each batch. If they were returned in between, every page would
-/// have to be mapped again for each batch, which takes a fifth of a batch's time on threads other than the main thread.
-pub fn keep_freed_memory() {
-    // SAFETY: sets two parameters of the allocator, which is allowed at any time.
-    unsafe { lookout_keep_freed_memory() }
 }
 
 /// Returns whether the first GPU computes convolutions in bf16 natively; false if there is no GPU.

@@ -21,6 +21,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use lookout_args::{
     BenchArgs, CheckDeviceArgs, CurvesArgs, EvalArgs, InferArgs, TensorArgs, TrainArgs, WeightsArgs, logging,
+    process::{self, FreedMemory},
 };
 
 /// Run, measure and train networks
@@ -43,12 +44,26 @@ enum Verb {
     Curves(CurvesArgs),
 }
 
+impl Verb {
+    /// Training allocates on many threads, which would wait for each other for the only arena that keeps its memory.
+    fn freed_memory(&self) -> FreedMemory {
+        match self {
+            Self::Infer(_) | Self::Bench(_) | Self::CheckDevice(_) | Self::Eval(_) => FreedMemory::Keep,
+            Self::Tensor(_) | Self::Weights(_) | Self::Train(_) | Self::Curves(_) => FreedMemory::Return,
+        }
+    }
+}
+
 /// Exit code for wrong input; nothing was started.
 const WRONG_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
+    let restarted = process::restart_with_spinning();
     let lab = Lab::parse();
+    let freed = lab.verb.freed_memory();
+    process::set_freed_memory(freed);
     logging::start("warn", io::stderr);
+    process::log(freed, restarted);
     let done = match &lab.verb {
         Verb::Infer(args) => infer::run(args),
         Verb::Tensor(args) => tensor::run(args),

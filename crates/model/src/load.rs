@@ -95,7 +95,6 @@ pub fn load_stream(
 }
 
 fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, ModelError> {
-    lookout_fused::keep_freed_memory();
     let Ready { network, name, short_side } = prepared(settings, MODEL)?;
     let target = network.target();
     let AtWork { detector, labels, input, fit } = match network {
@@ -270,7 +269,6 @@ pub struct Bare {
 
 /// Loads the network of `settings` for evaluation and benchmarks.
 pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
-    lookout_fused::keep_freed_memory();
     let Ready { network, name, short_side } = prepared(settings, MODEL)?;
     let info = told(settings, name, network.target());
     let (input, fit) = match &network {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use lookout_args::{DoctorArgs, RunArgs, logging};
+use lookout_args::{
+    DoctorArgs, RunArgs, logging,
+    process::{self, FreedMemory},
+};
 use lookout_worker::Progress;
 
 /// The worker of Lookout
@@ -29,6 +32,8 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    let restarted = process::restart_with_spinning();
+    process::set_freed_memory(FreedMemory::Keep);
     let worker = Worker::parse();
     let progress = Progress::on_terminal();
     let default = match worker.verb {
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Doctor(_) => "off",
     };
     logging::start(default, Mutex::new(progress.log_writer()));
+    process::log(FreedMemory::Keep, restarted);
     let done = match &worker.verb {
         Verb::Run(args) => run::run(args, &progress),
         Verb::Doctor(args) => doctor::run(args),
