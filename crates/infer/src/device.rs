@@ -1,7 +1,6 @@
 //! A device thread, which is the only thread that uses its network.
 
 use std::{
-    any::Any,
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -14,8 +13,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lookout_schema::{DropCause, Size};
 use lookout_stage::{
-    Detect, DetectFrame, Detected, DetectionFilter, Findings, Frame, FrameBatch, FrameResult, Pixels,
-    Placement, Stop,
+    Detect, DetectFrame, Detected, DetectionFilter, ExponentialBackoff, Findings, Frame, FrameBatch,
+    FrameResult, Pixels, Placement, Stop, describe_panic,
 };
 
 use crate::{
@@ -183,7 +182,11 @@ impl Device {
         let black = vec![frame; size];
         // An error with this size is found and handled when a batch needs it.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.detector.prepare(&black))) {
-            tracing::debug!(size, reason = message(panic.as_ref()), "warming up a batch size panicked");
+            tracing::debug!(
+                size,
+                reason = describe_panic(panic.as_ref()),
+                "warming up a batch size panicked"
+            );
         }
     }
 
@@ -227,7 +230,7 @@ impl Device {
             .collect();
         // A detector that has panicked is never used again, so its state needs no unwind safety.
         let detected = catch_unwind(AssertUnwindSafe(|| self.detector.detect(&frames)))
-            .map_err(|panic| Failure::Panicked(message(panic.as_ref())))?
+            .map_err(|panic| Failure::Panicked(describe_panic(panic.as_ref())))?
             .map_err(|error| Failure::Refused(error.to_string()))?;
         if detected.findings.len() == frames.len() {
             Ok(detected)
@@ -240,29 +243,30 @@ impl Device {
     /// Reloads the network and retries until it succeeds. Returns false if the device is stopped before that, or lost:
     /// its batches are then dropped when it is stopped.
     fn reload_model(&mut self, emit: &impl Fn(DeviceEvent)) -> bool {
-        let (mut wait, longest) = RELOAD_WAIT;
+        let mut backoff = ExponentialBackoff::new(RELOAD_WAIT.0, RELOAD_WAIT.1);
         loop {
             let made = catch_unwind(AssertUnwindSafe(|| (self.reload)()))
-                .unwrap_or_else(|panic| Err(ReloadError::Failed(message(panic.as_ref()))));
-            match made {
+                .unwrap_or_else(|panic| Err(ReloadError::Failed(describe_panic(panic.as_ref()))));
+            let wait = match made {
                 Ok(detector) => {
                     self.detector = detector;
                     self.prepared = Prepared::default();
                     return true;
                 }
                 Err(ReloadError::Failed(reason)) => {
+                    let wait = backoff.next_wait();
                     tracing::error!(%reason, ?wait, "the network could not be reloaded, retrying");
+                    wait
                 }
                 Err(ReloadError::DeviceLost(reason)) => {
                     emit(DeviceEvent::Lost { reason });
-                    wait = Duration::MAX;
+                    Duration::MAX
                 }
-            }
+            };
             if self.abandon.wait(wait) {
                 self.batches.try_iter().for_each(|waiting| drop_all(waiting.batch, DropCause::Shutdown));
                 return false;
             }
-            wait = longest.min(wait.saturating_mul(2));
         }
     }
 }
@@ -287,10 +291,4 @@ fn rejoin(batch: FrameBatch, detected: Detected, started: Instant, busy: Duratio
 
 fn drop_all(batch: FrameBatch, cause: DropCause) {
     batch.frames.into_iter().for_each(|frame| frame.ticket.dropped(cause));
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a message"))
 }

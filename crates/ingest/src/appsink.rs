@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as app;
 use lookout_schema::{Clock, DropCause, Timestamp};
-use lookout_stage::{CameraLedger, FrameSkip, Ticket, WhenFull};
+use lookout_stage::{CameraLedger, DropOldestSender, FrameSkip, Ticket, WhenFull};
 
 use crate::{
     arrival::Arrivals,
@@ -114,24 +114,24 @@ pub(crate) fn install(
 ) -> DecodedFrames {
     let (sender, frames) = bounded(settings.queue.get().clamp(*WAITING.start(), *WAITING.end()));
     let counts = Arc::new(AppsinkCounts::default());
-    let mut inlet = AppsinkCallback {
+    let queue = match settings.when_full {
+        WhenFull::Block => DecodedQueue::Block(sender),
+        WhenFull::DropOldest => DecodedQueue::DropOldest(DropOldestSender::new(sender, &frames)),
+    };
+    let mut callback = AppsinkCallback {
         limit: settings.fps.map(FrameRateLimit::new),
         settings,
         arrivals,
         counts: Arc::clone(&counts),
-        sender,
-        oldest: None,
+        queue,
         within_limits: 0,
         was_whole: false,
     };
-    if inlet.settings.when_full == WhenFull::DropOldest {
-        inlet.oldest = Some(frames.clone());
-    }
     let callbacks = app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
             let orientation = sink.static_pad("sink").map(|pad| Orientation::of(&pad));
-            inlet.take(sample, orientation.unwrap_or_default())
+            callback.take(sample, orientation.unwrap_or_default())
         })
         .eos(move |_| at_end())
         .build();
@@ -145,12 +145,17 @@ struct AppsinkCallback {
     limit: Option<FrameRateLimit>,
     arrivals: Arc<Arrivals>,
     counts: Arc<AppsinkCounts>,
-    sender: Sender<DecodedFrame>,
-    oldest: Option<Receiver<DecodedFrame>>,
+    queue: DecodedQueue,
     /// Number of frames within the camera's own limits on the frame rate.
     within_limits: u64,
     /// Whether a frame has arrived that the decoder did not mark as corrupt.
     was_whole: bool,
+}
+
+/// The sending side of the queue of decoded frames.
+enum DecodedQueue {
+    Block(Sender<DecodedFrame>),
+    DropOldest(DropOldestSender<DecodedFrame>),
 }
 
 impl AppsinkCallback {
@@ -214,28 +219,17 @@ impl AppsinkCallback {
         (!frame_skip.keeps(number)).then_some(DropCause::FpsLimit)
     }
 
-    fn forward(&self, mut decoded: DecodedFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let Some(oldest) = &self.oldest else {
-            return self.sender.send(decoded).map(|()| gst::FlowSuccess::Ok).map_err(|refused| {
+    fn forward(&self, decoded: DecodedFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        match &self.queue {
+            DecodedQueue::Block(queue) => queue.send(decoded).map_err(|refused| {
                 refused.into_inner().ticket.dropped(DropCause::Shutdown);
                 gst::FlowError::Flushing
-            });
-        };
-        loop {
-            decoded = match self.sender.try_send(decoded) {
-                Ok(()) => return Ok(gst::FlowSuccess::Ok),
-                Err(TrySendError::Full(decoded)) => {
-                    if let Ok(oldest) = oldest.try_recv() {
-                        oldest.ticket.dropped(DropCause::QueueFull);
-                    }
-                    decoded
-                }
-                Err(TrySendError::Disconnected(decoded)) => {
-                    decoded.ticket.dropped(DropCause::Shutdown);
-                    return Err(gst::FlowError::Flushing);
-                }
-            };
+            })?,
+            DecodedQueue::DropOldest(queue) => {
+                queue.send(decoded, |oldest| oldest.ticket.dropped(DropCause::QueueFull));
+            }
         }
+        Ok(gst::FlowSuccess::Ok)
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use lookout_fused::cuda::LevelReading;
+use lookout_stage::panic_text;
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
@@ -199,9 +200,7 @@ impl Network {
 
 /// Returns the message of a libtorch panic without its C++ stack trace.
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked");
-    without_trace(text).to_owned()
+    without_trace(panic_text(panic).unwrap_or("it panicked")).to_owned()
 }
 
 /// Returns a libtorch error without its C++ stack trace.

@@ -3,6 +3,10 @@
 //! Benchmarks and tests use them where the network's results do not matter. `tests/goldens/hash_fill.py` is the same
 //! algorithm in Python.
 
+use rand_xoshiro::{
+    SplitMix64,
+    rand_core::{Rng as _, SeedableRng as _},
+};
 use std::{collections::BTreeMap, ops::Range};
 
 use tch::Tensor;
@@ -78,10 +82,7 @@ const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 ///
 /// Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number Generators, figure 17.
 fn splitmix64(start: u64, i: u64) -> u64 {
-    let z = start.wrapping_add((i + 1).wrapping_mul(GAMMA));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    SplitMix64::seed_from_u64(start.wrapping_add(i.wrapping_mul(GAMMA))).next_u64()
 }
 
 /// Returns the 64-bit FNV-1a hash (Fowler, Noll and Vo).

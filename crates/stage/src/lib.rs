@@ -5,6 +5,8 @@
 
 mod detect;
 mod detection_filter;
+mod drop_oldest;
+mod exponential_backoff;
 mod findings;
 mod fit;
 mod fleet_event;
@@ -15,6 +17,7 @@ mod gpu_scaler;
 mod input_size;
 mod ledger;
 mod ownership;
+mod panic_text;
 mod permit;
 mod pixels;
 mod queue;
@@ -25,6 +28,8 @@ mod stop;
 
 pub use detect::{Detect, DetectError, DetectFrame, Detected};
 pub use detection_filter::DetectionFilter;
+pub use drop_oldest::DropOldestSender;
+pub use exponential_backoff::ExponentialBackoff;
 pub use findings::{Findings, FrameResult};
 pub use fit::{Fit, Placement};
 pub use fleet_event::FleetEvent;
@@ -35,6 +40,7 @@ pub use gpu_scaler::{GpuScaler, Nv12Frame, ScalePlan, YuvFactors};
 pub use input_size::InputSize;
 pub use ledger::{CameraLedger, Ticket};
 pub use ownership::{BootTime, Lease, Ownership};
+pub use panic_text::{describe_panic, panic_text};
 pub use permit::{Permit, Permits};
 pub use pixels::{GpuPicture, Pixels};
 pub use queue::{CameraIntake, CameraQueue, TryRecv, WhenFull, camera_queue};

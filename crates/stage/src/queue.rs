@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, bounded};
 use lookout_schema::DropCause;
 
-use crate::{Frame, Stop};
+use crate::{DropOldestSender, Frame, Stop};
 
 /// What a full queue does with a new frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,7 @@ pub enum WhenFull {
 pub struct CameraIntake {
     when_full: WhenFull,
     frames: Sender<Frame>,
-    // A receiver on the sending side, so that the oldest frame can be dropped from here.
-    oldest: Receiver<Frame>,
+    drop_oldest: DropOldestSender<Frame>,
     wake: Sender<()>,
     lost: Arc<AtomicU64>,
 }
@@ -60,7 +59,8 @@ pub fn camera_queue(
 ) -> (CameraIntake, CameraQueue) {
     let (frames, queue) = bounded(capacity.get());
     let lost = Arc::new(AtomicU64::new(0));
-    let intake = CameraIntake { when_full, frames, oldest: queue.clone(), wake, lost: Arc::clone(&lost) };
+    let drop_oldest = DropOldestSender::new(frames.clone(), &queue);
+    let intake = CameraIntake { when_full, frames, drop_oldest, wake, lost: Arc::clone(&lost) };
     (intake, CameraQueue { frames: queue, lost })
 }
 
@@ -69,31 +69,34 @@ const STOP_POLL: Duration = Duration::from_millis(50);
 
 impl CameraIntake {
     /// Enqueues a frame, or counts it as dropped if `stop` is signaled before there is space.
-    pub fn push(&self, mut frame: Frame, stop: &Stop) {
-        loop {
-            frame = match self.when_full {
-                WhenFull::Block => match self.frames.send_timeout(frame, STOP_POLL) {
-                    Ok(()) => break,
-                    Err(SendTimeoutError::Timeout(frame)) if !stop.is_stopped() => frame,
-                    Err(refused) => return refused.into_inner().ticket.dropped(DropCause::Shutdown),
-                },
-                WhenFull::DropOldest => match self.frames.try_send(frame) {
-                    Ok(()) => break,
-                    Err(TrySendError::Full(frame)) => {
-                        if let Ok(oldest) = self.oldest.try_recv() {
-                            oldest.ticket.dropped(DropCause::QueueFull);
-                            self.lost.fetch_add(1, Relaxed);
-                        }
-                        frame
-                    }
-                    Err(TrySendError::Disconnected(frame)) => {
-                        return frame.ticket.dropped(DropCause::Shutdown);
-                    }
-                },
-            };
+    pub fn push(&self, frame: Frame, stop: &Stop) {
+        match self.when_full {
+            WhenFull::Block => {
+                if !self.push_when_free(frame, stop) {
+                    return;
+                }
+            }
+            WhenFull::DropOldest => self.drop_oldest.send(frame, |oldest| {
+                oldest.ticket.dropped(DropCause::QueueFull);
+                self.lost.fetch_add(1, Relaxed);
+            }),
         }
         // If the wake channel is full, a notification is already pending.
         let _ = self.wake.try_send(());
+    }
+
+    /// Waits for space. Returns false if the frame was dropped because `stop` is signaled.
+    fn push_when_free(&self, mut frame: Frame, stop: &Stop) -> bool {
+        loop {
+            frame = match self.frames.send_timeout(frame, STOP_POLL) {
+                Ok(()) => return true,
+                Err(SendTimeoutError::Timeout(frame)) if !stop.is_stopped() => frame,
+                Err(refused) => {
+                    refused.into_inner().ticket.dropped(DropCause::Shutdown);
+                    return false;
+                }
+            };
+        }
     }
 }
 

@@ -1,21 +1,19 @@
 //! A camera's thread: runs the source, restarts it after a panic, and reports how it ended.
 
 use std::{
-    any::Any,
     io,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use crossbeam_channel::Sender;
 use lookout_config::CameraSettings;
 use lookout_schema::{CameraStatus, RetryReason};
 use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, FrameSkip, Permits, SourceEnd, SourceOutlet, Stop, WhenFull,
-    camera_queue,
+    CameraLedger, CameraQueue, CameraReport, ExponentialBackoff, FrameSkip, Permits, SourceEnd, SourceOutlet,
+    Stop, WhenFull, camera_queue, describe_panic,
 };
 
 use crate::{components::MakeSource, metrics::Metrics};
@@ -58,11 +56,11 @@ pub(crate) fn start(
 }
 
 fn run(settings: &CameraSettings, outlet: &SourceOutlet, context: &CameraContext) {
-    let mut wait = settings.retry.first;
+    let mut backoff = ExponentialBackoff::new(settings.retry.first, settings.retry.max);
     let end = loop {
         let panic = match catch_unwind(AssertUnwindSafe(|| (context.make_source)(settings).run(outlet))) {
             Ok(end) => break end,
-            Err(panic) => message(panic.as_ref()),
+            Err(panic) => describe_panic(panic.as_ref()),
         };
         tracing::error!(camera = %settings.id, panic, "the camera's thread panicked");
         context.metrics.stage_restarted();
@@ -71,10 +69,9 @@ fn run(settings: &CameraSettings, outlet: &SourceOutlet, context: &CameraContext
             break SourceEnd::Failed { reason: RetryReason::PipelineError, detail: panic };
         }
         report(settings, outlet, CameraStatus::Retrying, Some((RetryReason::PipelineError, panic)));
-        if outlet.stop.wait(wait) {
+        if outlet.stop.wait(backoff.next_wait()) {
             break SourceEnd::Stopped;
         }
-        wait = settings.retry.max.min(wait * 2);
     };
     match end {
         SourceEnd::Ended => report(settings, outlet, CameraStatus::Ended, None),
@@ -95,10 +92,4 @@ fn report(
     let report =
         CameraReport { camera: settings.id.clone(), status, session: None, clock: None, retry, detail };
     outlet.report(report);
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a message"))
 }

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use jpeg_encoder::{ColorType, Encoder};
 use lookout_config::SnapshotSettings;
 use lookout_schema::{FrameRecord, SnapshotRecord};
-use lookout_stage::{Picture, Pixels, RecordSink};
+use lookout_stage::{DropOldestSender, Picture, Pixels, RecordSink};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::metrics::{Metrics, SnapshotLoss};
@@ -25,9 +25,7 @@ struct Shot {
 
 /// The recorder's side. It never waits, so a slow encoder only loses snapshots.
 pub(crate) struct Snapshots {
-    shots: Sender<Shot>,
-    // A receiver on the sending side, so that the oldest snapshot can be dropped from here.
-    oldest: Receiver<Shot>,
+    shots: DropOldestSender<Shot>,
     metrics: Arc<Metrics>,
     /// Closed when the thread has ended.
     ended: oneshot::Receiver<()>,
@@ -55,25 +53,20 @@ impl Snapshots {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let (shots, waiting) = bounded(capacity(settings.width.get().into()));
-        let oldest = waiting.clone();
+        let shots = DropOldestSender::new(shots, &waiting);
         let (end, ended) = oneshot::channel();
         let counted = Arc::clone(&metrics);
         thread::Builder::new().name("snapshots".into()).spawn(move || {
             run(&waiting, settings.quality, sink.as_ref(), &counted);
             drop(end);
         })?;
-        Ok(Self { shots, oldest, metrics, ended })
+        Ok(Self { shots, metrics, ended })
     }
 
     /// Enqueues the snapshot of a frame whose record is published.
     pub(crate) fn offer(&self, frame: FrameRecord, picture: Picture) {
-        let mut shot = Shot { frame, picture };
-        while let Err(TrySendError::Full(refused)) = self.shots.try_send(shot) {
-            if self.oldest.try_recv().is_ok() {
-                self.metrics.snapshot_lost(SnapshotLoss::QueueFull);
-            }
-            shot = refused;
-        }
+        let lost = |_| self.metrics.snapshot_lost(SnapshotLoss::QueueFull);
+        self.shots.send(Shot { frame, picture }, lost);
     }
 
     /// Waits briefly until the last snapshots are at the sink.

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lookout_stage::ExponentialBackoff;
+
 use super::{PendingRecord, SeqNo};
 
 /// The first backoff of a camera after one of its records was returned.
@@ -41,7 +43,7 @@ pub(super) struct Lane {
     round: u64,
     /// Set after a record was returned: nothing is sent until then.
     held_until: Option<Instant>,
-    back_off: Duration,
+    back_off: ExponentialBackoff,
     /// Whether a record was returned and none was delivered since. One record is then sent at a time.
     cautious: bool,
     refused_in_a_row: u32,
@@ -58,7 +60,7 @@ impl Lane {
             live_in_flight: 0,
             round: 0,
             held_until: None,
-            back_off: BACK_OFF,
+            back_off: ExponentialBackoff::new(BACK_OFF, MAX_BACK_OFF),
             cautious: false,
             refused_in_a_row: 0,
             last_push: now,
@@ -134,7 +136,7 @@ impl Lane {
 
     pub(super) fn delivered(&mut self) {
         self.cautious = false;
-        self.back_off = BACK_OFF;
+        self.back_off.reset();
         self.refused_in_a_row = 0;
     }
 
@@ -153,8 +155,7 @@ impl Lane {
     pub(super) fn hold(&mut self, now: Instant) {
         // The delivery reports of one group arrive together, and count once.
         if self.held_until.is_none_or(|until| until <= now) {
-            self.held_until = Some(now + self.back_off);
-            self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+            self.held_until = Some(now + self.back_off.next_wait());
         }
         self.cautious = true;
     }

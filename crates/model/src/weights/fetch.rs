@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{
     FetchError, Published, WeightsError,
     part::{Part, sweep},
-    published, read,
+    published,
 };
 
 /// URL of the folder with torchvision's files.
@@ -143,7 +143,7 @@ impl Fetch {
         if !sizes.contains(&received) {
             return Err(wrong_size(received));
         }
-        let (found, expected) = (read::hex(&digest.finalize()), published.digest_prefix());
+        let (found, expected) = (hex::encode(digest.finalize()), published.digest_prefix());
         if !found.starts_with(expected) {
             return Err(FetchError::Digest { expected, found });
         }

@@ -10,8 +10,6 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::read::hex;
-
 /// A weight file that torchvision publishes.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Published {
@@ -71,7 +69,7 @@ impl Published {
             let count = bytes.len();
             file.consume(count);
         }
-        Ok(hex(&digest.finalize()).starts_with(self.digest_prefix()))
+        Ok(hex::encode(digest.finalize()).starts_with(self.digest_prefix()))
     }
 
     /// Returns the range of sizes in bytes that the file can have, given the precision of its published size.

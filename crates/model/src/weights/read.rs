@@ -1,6 +1,6 @@
 //! Reads state dicts from files.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use sha2::{Digest, Sha256};
 use tch::Tensor;
@@ -87,14 +87,5 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
 
 /// Returns `sha256:` and the 64 hex digits of the SHA-256 of `file`.
 pub(crate) fn digest(file: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(file)))
-}
-
-/// Returns the lower-case hex digits of `bytes`, two per byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String does not fail.
-        _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    format!("sha256:{}", hex::encode(Sha256::digest(file)))
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{App, hex, problem::Problem};
+use super::{App, problem::Problem};
 
 /// A file of `assets/`.
 struct Asset {
@@ -48,7 +48,7 @@ const ASSETS: &[Asset] = &[
 
 /// Entity tags, so that a browser does not download a file that it already has.
 static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    ASSETS.iter().map(|asset| format!("\"{}\"", &hex(&Sha256::digest(asset.bytes))[..32])).collect()
+    ASSETS.iter().map(|asset| format!("\"{}\"", &hex::encode(Sha256::digest(asset.bytes))[..32])).collect()
 });
 
 pub(super) async fn shell(State(app): State<App>) -> Html<String> {

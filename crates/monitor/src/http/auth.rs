@@ -17,6 +17,7 @@ use axum::{
 };
 use lookout_config::{MonitorSettings, Secret};
 use lookout_schema::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::ConstantTimeEq;
 
 use super::{App, client::Client, cookie, problem::Problem};
@@ -35,6 +36,9 @@ const MAX_WRONG: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// The maximum number of networks that are remembered. Beyond it, all other networks share one entry.
 const MAX_ADDRESSES: usize = 10_000;
+
+/// The bytes of a path that are not percent-encoded in a query string.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');
 
 /// The result of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +121,12 @@ pub(super) async fn known(
         }
         Tried::Wrong => {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            Redirect::to(&format!("{}/login?next={}", app.settings.base_path, encoded(path))).into_response()
+            Redirect::to(&format!(
+                "{}/login?next={}",
+                app.settings.base_path,
+                utf8_percent_encode(path, PATH)
+            ))
+            .into_response()
         }
     }
 }
@@ -183,16 +192,6 @@ fn is_local(headers: &HeaderMap) -> bool {
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Percent-encodes a path for a query string.
-fn encoded(path: &str) -> String {
-    path.bytes()
-        .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => char::from(b).to_string(),
-            b => format!("%{b:02X}"),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ use lookout_config::Secret;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::hex;
-
 const NAME: &str = "lookout_session";
 /// Lifetime of a session, in seconds.
 const GOOD_FOR: i64 = 12 * 3600;
@@ -46,7 +44,7 @@ fn sign(token: &Secret, until: i64) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(token.reveal().as_bytes()).ok()?;
     mac.update(b"lookout session until ");
     mac.update(until.to_string().as_bytes());
-    Some(hex(&mac.finalize().into_bytes()))
+    Some(hex::encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

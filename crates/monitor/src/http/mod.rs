@@ -13,7 +13,7 @@ mod machines;
 mod problem;
 mod zones;
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -158,15 +158,6 @@ fn router(app: App) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn(headers::put))
         .with_state(app)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// How long the consumer loop may take to answer a query.

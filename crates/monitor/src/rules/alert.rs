@@ -1,7 +1,5 @@
 //! Construction of alert records.
 
-use std::fmt::Write as _;
-
 use lookout_config::RuleSettings;
 use lookout_schema::{
     AlertEvidence, AlertRecord, AlertState, CameraId, FrameRef, ObjectRef, Timestamp, TrackRecord, WorkerId,
@@ -103,10 +101,5 @@ fn id(parts: &str) -> String {
     if parts.len() <= LONGEST_ID {
         return parts.to_owned();
     }
-    let mut id = format!("{CONSUMER}/");
-    for byte in Sha256::digest(parts.as_bytes()) {
-        // Writing to a `String` cannot fail.
-        let _ = write!(id, "{byte:02x}");
-    }
-    id
+    format!("{CONSUMER}/{}", hex::encode(Sha256::digest(parts.as_bytes())))
 }

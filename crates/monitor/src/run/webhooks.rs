@@ -19,7 +19,6 @@ use ureq::{
 
 use crate::{
     MonitorError,
-    http::hex,
     metrics::HookResult,
     shared::{Shared, is_set},
     store::{Waiting, hook},
@@ -292,7 +291,7 @@ fn signature(secret: &str, at: &str, body: &str) -> Result<String, String> {
     mac.update(at.as_bytes());
     mac.update(b".");
     mac.update(body.as_bytes());
-    Ok(format!("sha256={}", hex(&mac.finalize().into_bytes())))
+    Ok(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
 }
 
 fn reason(error: &ureq::Error) -> &'static str {

@@ -1,6 +1,7 @@
 //! Seeded random numbers: the same seed gives the same images on every machine and with every version of Lookout.
 
-use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use rand::{Rng, RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use rand_xoshiro::SplitMix64;
 
 /// The algorithm is named explicitly: `StdRng` may change with a version of `rand`, and a resumed run would then
 /// differ.
@@ -13,12 +14,9 @@ pub fn random_for(seed: u64, of: [u64; 2]) -> Random {
     Random::seed_from_u64(mixed)
 }
 
-/// The finalizer of SplitMix64, which maps similar numbers to very different ones.
+/// Maps similar numbers to very different ones.
 fn splitmix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    SplitMix64::seed_from_u64(number).next_u64()
 }
 
 /// Draws a number between `low` and `high`, which may be equal.

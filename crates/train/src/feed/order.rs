@@ -1,6 +1,7 @@
 //! The order of images in an epoch, which depends only on the seed and the epoch's number.
 
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand_xoshiro::SplitMix64;
 
 use crate::{Target, data::DataSet};
 
@@ -62,12 +63,11 @@ impl Order {
     }
 }
 
-/// Mixes two numbers into a seed (Steele, Lea and Flood 2014, SplitMix64's finalizer).
+/// Mixes two numbers into a seed: output `number` of SplitMix64 with the state `seed` (Steele, Lea and Flood 2014).
 pub(super) fn mixed(seed: u64, number: u64) -> u64 {
-    let z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    /// The increment of SplitMix64's state, 2^64 divided by the golden ratio.
+    const INCREMENT: u64 = 0x9e37_79b9_7f4a_7c15;
+    SplitMix64::seed_from_u64(seed.wrapping_add(number.wrapping_mul(INCREMENT))).next_u64()
 }
 
 #[cfg(test)]
