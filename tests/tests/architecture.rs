@@ -1,5 +1,5 @@
 //! Crate dependencies point one way: a crate may only depend on the crates that ARCHITECTURE.md allows, and
-//! each large dependency is used by a few crates only.
+//! each large dependency is used by a few crates only. The modules of a crate have no circles.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "architecture/modules.rs"]
@@ -14,7 +14,7 @@ use std::{
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Each crate with the crates of this workspace that it may depend on, from the bottom up.
-const ALLOWED: [(&str, &[&str]); 23] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("features", &[]),
     ("schema", &[]),
     ("wire", &["schema"]),
@@ -39,7 +39,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("cli", &["schema", "config", "args", "broker", "track", "monitor", "adas", "draw", "measure"]),
 ];
 
-/// Each large dependency with the crates that may depend on it.
+/// Each large dependency with the crates that may use it.
 const DOORS: [(&str, &[&str]); 14] = [
     ("tch", &["model", "fused", "train"]),
     ("torch-sys", &["fused"]),
@@ -57,7 +57,17 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("clap", &["args", "worker", "sim", "lab", "cli"]),
 ];
 
-/// A crate whose integration tests are one binary lists their files in `tests/main.rs`.
+/// Remaining circles: the crate, the module that contains the circle, and the reason. The goal is an empty list.
+const KNOWN_CIRCLES: [(&str, &str, &str); 2] = [
+    ("model", "", "the networks and their names know each other; a registry of networks unties them"),
+    (
+        "model",
+        "weights",
+        "the readers of weight files share their error type with the code that applies weights",
+    ),
+];
+
+/// A crate whose integration tests are one program lists their files in `tests/main.rs`.
 #[test]
 fn every_file_of_integration_tests_is_compiled() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
@@ -78,11 +88,11 @@ fn every_file_of_integration_tests_is_compiled() {
             }
         }
     }
-    assert!(missing.is_empty(), "not compiled into any test program: {missing:?}");
+    assert!(missing.is_empty(), "in no test program: {missing:?}");
 }
 
 #[test]
-fn crates_have_only_the_allowed_dependencies() {
+fn crates_use_what_they_may_and_giants_have_one_door() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into();
     let mut seen = BTreeSet::new();
@@ -91,11 +101,11 @@ fn crates_have_only_the_allowed_dependencies() {
             continue;
         };
         if name == "features" {
-            // This crate has no code. It depends on all crates whose features differ between our crates.
+            // It has no code, and names any dependency whose features differ between crates.
             seen.insert(name);
             continue;
         }
-        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in ALLOWED"));
+        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in this list"));
         seen.insert(name);
         for used in uses(package) {
             if let Some(own) = used.strip_prefix("lookout-").filter(|own| *own != "features") {
@@ -109,21 +119,21 @@ fn crates_have_only_the_allowed_dependencies() {
 }
 
 #[test]
-fn dependencies_between_crates_point_one_way() {
+fn the_arrows_go_one_way() {
     let mut before = BTreeSet::new();
     for (name, uses) in ALLOWED {
-        assert!(uses.iter().all(|used| before.contains(used)), "{name} uses a crate after it");
+        assert!(uses.iter().all(|used| before.contains(used)), "{name} uses one that comes after it");
         before.insert(name);
     }
 }
 
-/// Returns the crates that a package links. Dev-dependencies are not restricted.
+/// What a package is linked with; its tests may use more.
 fn uses(package: &Package) -> impl Iterator<Item = &str> {
     let linked = package.dependencies.iter().filter(|used| used.kind == DependencyKind::Normal);
     linked.map(|used| used.name.as_str())
 }
 
-/// Returns the dependencies of `selection` with the features with which cargo compiles them.
+/// The dependencies of `selection` with the features that cargo compiles them with.
 fn features(selection: &[&str], edges: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--offline", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);

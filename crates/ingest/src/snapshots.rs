@@ -127,7 +127,7 @@ mod tests {
             let (snapshot, canvas) = snapshots.due(at).unwrap();
             snapshots.draw(canvas, &sample(width, height), Orientation::default(), source);
             let picture = snapshot.into_picture().wait(Duration::ZERO).unwrap();
-            assert!(snapshots.due(at + every / 2).is_none());
+            assert!(snapshots.due(at + interval / 2).is_none());
             let Size { width, height } = picture.size();
             assert_eq!(picture.size(), within(source, 64));
             let color = |x: u32, y: u32| &picture.rgb()[(y * width + x) as usize * 3..][..3];

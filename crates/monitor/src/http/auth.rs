@@ -21,7 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::ConstantTimeEq;
 
 use super::{App, client::Client, cookie, problem::Problem};
-use crate::{rules::MonitorSettings, run::locked};
+use crate::{rules::MonitorSettings, shared::locked};
 
 /// The authentication state.
 #[derive(Debug)]

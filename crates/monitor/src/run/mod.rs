@@ -13,9 +13,15 @@ use lookout_config::Brokers;
 use lookout_schema::Timestamp;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-pub(crate) use self::shared::{Ask, Event, Shared, Watch, locked};
-use self::{engine::Engine, hooks::Hook};
-use crate::{MonitorError, http, page::Overview, rules::MonitorSettings, state::State, store::Store};
+use self::{consumer_loop::ConsumerLoop, webhooks::Hook};
+use crate::{
+    MonitorError, http,
+    page::Overview,
+    rules::MonitorSettings,
+    shared::{Shared, is_set},
+    state::State,
+    store::Store,
+};
 
 /// A monitor with its listening address and its store, ready to run.
 #[derive(Debug)]

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use lookout_broker::{ReadRecord, RecordWithOffset, RegistryRecord};
 use lookout_schema::{
     AlertEvidence, AlertRecord, AlertState, BBox, CameraSpec, CameraStatus, CameraStatusRecord, Clock,
-    Detection, Epoch, FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, SessionId, Size,
-    StatusRecord, Timestamp, TimingUs, WorkerState, WorkerStatusRecord,
+    Detection, Epoch, FrameRecord, LedgerCounts, ModelInfo, RecordKind, Region, RegistryRecord, SessionId,
+    Size, StatusRecord, Timestamp, TimingUs, WorkerState, WorkerStatusRecord,
 };
 use lookout_wire::{ReadRecord, RecordWithOffset};
 use proptest::prelude::*;
