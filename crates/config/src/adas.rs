@@ -18,9 +18,11 @@ pub struct AdasSettings {
     pub group: String,
     /// Age above which a record warns of nothing.
     pub latency_budget: Duration,
+    /// Whether the tracked objects are published on the tracks topic.
     pub publish_tracks: bool,
     /// Where `/healthz` and `/metrics` are served; none serves them nowhere.
     pub http: Option<SocketAddr>,
+    /// The brokers and topics.
     pub kafka: KafkaSettings,
     /// By id.
     pub cameras: BTreeMap<CameraId, ForwardSettings>,
@@ -31,11 +33,13 @@ pub struct AdasSettings {
 /// A camera that looks forward from a vehicle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForwardSettings {
+    /// The corridor that the vehicle needs.
     pub path: PathSettings,
     /// Labels of the objects that are warned of.
     pub labels: BTreeSet<String>,
     /// Boxes that are lower than this say nothing, in pixels.
     pub min_box_px: f64,
+    /// Times to collision at which warnings are raised.
     pub levels: LevelSettings,
 }
 
@@ -55,17 +59,20 @@ pub struct CorridorSettings {
     pub bottom: [f64; 2],
     /// Left and right end at the height of `top_y`.
     pub top: [f64; 2],
+    /// Upper edge, as a fraction of the image's height from the top.
     pub top_y: f64,
 }
 
 /// How a camera is mounted, above flat ground.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
+    /// Height of the camera above the ground.
     pub height_m: f64,
     /// Downwards.
     pub pitch_deg: f64,
     /// To the right of where the vehicle goes.
     pub yaw_deg: f64,
+    /// Focal length or field of view.
     pub lens: Lens,
     /// How wide the way is that the vehicle needs.
     pub corridor_m: f64,
@@ -83,8 +90,11 @@ pub enum Lens {
 /// Times to collision below which it warns, in seconds, longest first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LevelSettings {
+    /// For level `info`; `None` if that level is off.
     pub info_ttc_s: Option<f64>,
+    /// For level `warning`.
     pub warn_ttc_s: f64,
+    /// For level `critical`.
     pub critical_ttc_s: f64,
 }
 

@@ -9,7 +9,9 @@ use crate::{SourceUri, reader::Section};
 /// A camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraSettings {
+    /// Camera id, the Kafka key of its records.
     pub id: CameraId,
+    /// Address of the source.
     pub uri: SourceUri,
     /// Frames a second at most; the others are dropped.
     pub fps: Option<f64>,
@@ -19,6 +21,7 @@ pub struct CameraSettings {
     pub file_fps: f64,
     /// Where the video is decoded.
     pub decoder: DecoderChoice,
+    /// Transport of the RTP packets of an RTSP camera.
     pub rtsp_transport: RtspTransport,
     /// Whether an `rtsps://` camera has to show a certificate that this machine trusts for its name. Most
     /// cameras come with one that they signed themselves.
@@ -29,6 +32,7 @@ pub struct CameraSettings {
     pub stall_timeout: Duration,
     /// Time for the first frame of a connection to come.
     pub connect_timeout: Duration,
+    /// Waits between reconnects.
     pub retry: RetrySettings,
     /// Frames that may wait for a batch.
     pub queue: NonZeroUsize,
@@ -51,6 +55,7 @@ pub enum DecoderChoice {
     /// The default: on the GPU where GStreamer's nvcodec plugin offers a decoder and it works, on the CPU otherwise.
     #[default]
     Auto,
+    /// On the CPU.
     Cpu,
     /// On the GPU only; a camera whose video cannot be decoded there has failed.
     Gpu,
@@ -59,7 +64,9 @@ pub enum DecoderChoice {
 /// How the RTP packets of an RTSP camera travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RtspTransport {
+    /// Within the RTSP connection (RFC 2326, section 10.12).
     Tcp,
+    /// Over UDP.
     Udp,
 }
 
@@ -67,7 +74,9 @@ pub enum RtspTransport {
 /// `max`, each wait shortened at random by up to a half. After a login that was refused the first wait is `login`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
+    /// The first wait.
     pub first: Duration,
+    /// The longest wait.
     pub max: Duration,
     /// First wait after the camera refused user name or password; doubles up to half an hour.
     pub login: Duration,

@@ -12,7 +12,9 @@ use crate::{Secret, reader::Section};
 /// Where the records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
+    /// The Kafka cluster.
     pub brokers: Brokers,
+    /// The names of the topics.
     pub topics: Topics,
     /// How the records are written; readers take either.
     pub format: RecordFormat,

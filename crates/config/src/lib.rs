@@ -4,6 +4,7 @@
 //! [`parse_recipe`]. [`read`] takes a pipeline file and [`parse`] its text, which does no I/O. Every mistake of a file is reported at
 //! once, each with its line, its key's path, what is wrong and what to do. Settings that come out are valid;
 //! nothing checks them again.
+#![warn(missing_docs)]
 
 mod adas;
 mod camera;

@@ -18,6 +18,7 @@ pub struct Mistake {
 /// All mistakes of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError {
+    /// The file.
     pub file: PathBuf,
     /// By line; never empty.
     pub mistakes: Vec<Mistake>,

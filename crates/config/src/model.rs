@@ -43,7 +43,9 @@ pub struct ModelSettings {
     pub weights: String,
     /// What a [`TORCHSCRIPT`] module gives; none for all others.
     pub output: Option<OutputKind>,
+    /// The device that runs the network.
     pub device: Device,
+    /// The number format of the network.
     pub precision: Precision,
     /// The network's input; none takes the network's usual one.
     pub input: Option<Size>,
@@ -76,7 +78,9 @@ pub struct ModelSettings {
 pub enum Device {
     /// The first GPU, or the CPU where there is none.
     Auto,
+    /// The CPU.
     Cpu,
+    /// The GPU with this index.
     Cuda(usize),
 }
 
@@ -85,7 +89,9 @@ pub enum Device {
 pub enum Precision {
     /// bf16 where the device computes it natively, else fp32.
     Auto,
+    /// 32-bit floating point.
     Fp32,
+    /// bfloat16.
     Bf16,
     /// On GPUs only.
     Fp16,
@@ -94,8 +100,11 @@ pub enum Precision {
 /// How a frame comes into the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FitSetting {
+    /// Scales the frame to fit within the input, and fills the rest with black.
     Letterbox,
+    /// Scales the short side, and crops the center.
     CenterCrop,
+    /// Scales the frame to the input's size without keeping its aspect ratio.
     Stretch,
 }
 
@@ -112,8 +121,11 @@ pub enum OutputKind {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid {what}; valid values are {known}")]
 pub struct UnknownName {
+    /// What the text should name, such as `device`.
     pub what: &'static str,
+    /// The text.
     pub text: String,
+    /// The valid values.
     pub known: &'static str,
 }
 

@@ -12,12 +12,19 @@ use crate::{
 /// A valid pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineSettings {
+    /// Name of the pipeline.
     pub name: String,
+    /// `[model]`: the network.
     pub model: ModelSettings,
+    /// `[classify]`: the secondary classifier, if there is one.
     pub classify: Option<ClassifySettings>,
+    /// `[infer]`.
     pub infer: InferSettings,
+    /// `[batch]`.
     pub batch: BatchSettings,
+    /// `[kafka]`.
     pub kafka: KafkaSettings,
+    /// `[worker]`.
     pub worker: WorkerSettings,
     /// None publishes no pictures.
     pub snapshots: Option<SnapshotSettings>,
@@ -54,6 +61,7 @@ pub struct WorkerSettings {
     pub http: Option<SocketAddr>,
     /// How long a stopping worker may take to bring its frames to the broker.
     pub drain: Duration,
+    /// Interval of the status records.
     pub status_interval: Duration,
     /// Age of frames above which cameras are looked at less often, those of low priority first.
     pub latency_budget: Option<Duration>,
@@ -61,6 +69,27 @@ pub struct WorkerSettings {
 
 /// Reads a pipeline file. Relative paths in it start from the file's folder; `env` gives the value of an
 /// environment variable.
+///
+/// # Examples
+/// ```
+/// let text = r#"
+/// name = "gate"
+/// [model]
+/// arch = "resnet50"
+/// weights = "random:0"
+/// [kafka]
+/// brokers = "embedded"
+/// [[camera]]
+/// id = "north"
+/// uri = "rtsp://192.0.2.7/stream"
+/// "#;
+/// let pipeline = lookout_config::parse("gate.toml".as_ref(), text, &|_| None)?;
+/// assert_eq!(pipeline.cameras[0].id.as_str(), "north");
+///
+/// let error = lookout_config::parse("gate.toml".as_ref(), &text.replace("uri", "url"), &|_| None).unwrap_err();
+/// assert!(error.to_string().contains("did you mean `uri`?"));
+/// # Ok::<(), lookout_config::ConfigError>(())
+/// ```
 pub fn parse(
     file: &Path,
     text: &str,

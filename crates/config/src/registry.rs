@@ -16,7 +16,12 @@ use crate::{
 pub enum Secrets {
     /// On the worker: `${NAME}` in its environment, where the name begins with `env_prefix`, and
     /// `${secret:NAME}` in a folder or a file.
-    Worker { env_prefix: String, place: Option<PathBuf> },
+    Worker {
+        /// Prefix of the environment variables that references may name.
+        env_prefix: String,
+        /// The file or folder of `${secret:NAME}`.
+        place: Option<PathBuf>,
+    },
     /// Not at all: any reference will do. For whoever writes the registry, and does not know them.
     Unknown,
 }

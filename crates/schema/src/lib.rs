@@ -3,6 +3,7 @@
 //! Everything a consumer may rely on is in this crate, and nothing else is. Each record carries its
 //! version in `schema`; the major version also stands in the topic's name. A consumer must ignore
 //! fields it does not know.
+#![warn(missing_docs)]
 
 mod alert;
 mod format;

@@ -21,6 +21,7 @@ use crate::{ConfigError, KafkaSettings, Secret, document::parse_with, expand::En
 /// A valid monitor's file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorSettings {
+    /// The address of the HTTP server.
     pub http: SocketAddr,
     /// What a browser or a program has to know; always there where `http` can be reached from elsewhere.
     pub token: Option<Secret>,
@@ -34,12 +35,17 @@ pub struct MonitorSettings {
     pub retention: Duration,
     /// Above it the oldest history goes first, in bytes.
     pub max_store: u64,
+    /// The first records of a new store.
     pub begin: Begin,
+    /// The brokers and topics.
     pub kafka: KafkaSettings,
+    /// `[tracking]`.
     pub tracking: TrackingSettings,
+    /// `[[rule]]`.
     pub rules: Vec<RuleSettings>,
     /// Of cameras that have none in the registry.
     pub places: MonitorPlaces,
+    /// `[[webhook]]`.
     pub webhooks: Vec<WebhookSettings>,
 }
 
@@ -51,6 +57,7 @@ pub enum Begin {
     Recent,
     /// The oldest that Kafka has.
     Beginning,
+    /// Only those that are published from now on.
     Now,
 }
 
@@ -59,8 +66,11 @@ pub enum Begin {
 pub struct TrackingSettings {
     /// Whether the objects are told on the tracks' topic.
     pub publish: bool,
+    /// Detections with a lower score must fit a track better to be matched with it; 0 to 1.
     pub high_score: f32,
+    /// Minimum score of an unmatched detection to start a new track, 0 to 1.
     pub new_score: f32,
+    /// Seconds without a detection after which a track ends.
     pub max_hidden_s: f64,
 }
 

@@ -10,10 +10,13 @@ use crate::reader::Section;
 /// What is to be told, of which cameras or workers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleSettings {
+    /// Name of the rule, which its alerts contain.
     pub name: String,
     /// Of a rule over workers: the workers.
     pub of: Vec<Pattern>,
+    /// The condition.
     pub kind: RuleKind,
+    /// Level of the alerts.
     pub level: AlertLevel,
     /// After it was told of a camera, it is not told of that camera again for so long.
     pub cooldown: Duration,
@@ -23,17 +26,51 @@ pub struct RuleSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RuleKind {
     /// More than `over` objects are in `zone`, or in the picture, for `holds`.
-    Count { zone: Option<String>, labels: Vec<String>, over: u64, holds: Duration },
+    Count {
+        /// Name of the zone; `None` for the whole image.
+        zone: Option<String>,
+        /// Labels of the objects that count; empty for all.
+        labels: Vec<String>,
+        /// The highest number that raises no alert.
+        over: u64,
+        /// How long the condition must hold.
+        holds: Duration,
+    },
     /// An object crosses `line`, or any of the camera's.
-    Line { line: Option<String>, direction: Option<LineDirection>, labels: Vec<String> },
+    Line {
+        /// Name of the line; `None` for all lines of the camera.
+        line: Option<String>,
+        /// The direction of crossings; `None` for both.
+        direction: Option<LineDirection>,
+        /// Labels of the objects that count; empty for all.
+        labels: Vec<String>,
+    },
     /// An object is in `zone`, or any of the camera's, for `holds`.
-    Dwell { zone: Option<String>, labels: Vec<String>, holds: Duration },
+    Dwell {
+        /// Name of the zone; `None` for all zones of the camera.
+        zone: Option<String>,
+        /// Labels of the objects that count; empty for all.
+        labels: Vec<String>,
+        /// How long an object must be in the zone.
+        holds: Duration,
+    },
     /// A camera gives no frames for `holds`.
-    CameraDown { holds: Duration },
+    CameraDown {
+        /// How long the condition must hold.
+        holds: Duration,
+    },
     /// A worker says nothing for `holds`.
-    WorkerDown { holds: Duration },
+    WorkerDown {
+        /// How long the condition must hold.
+        holds: Duration,
+    },
     /// A camera's records are older than `budget` for `holds`.
-    Latency { budget: Duration, holds: Duration },
+    Latency {
+        /// Highest age of a record that raises no alert.
+        budget: Duration,
+        /// How long the condition must hold.
+        holds: Duration,
+    },
 }
 
 /// An id, in which `*` stands for any letters.
@@ -46,6 +83,7 @@ pub struct Pattern(String);
 pub struct InvalidPattern(String);
 
 impl Pattern {
+    /// Returns whether `id` matches the pattern as a whole.
     pub fn matches(&self, id: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == id };
         let Some(mut left) = id.strip_prefix(first) else { return false };

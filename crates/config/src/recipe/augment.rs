@@ -22,7 +22,9 @@ pub struct AugmentSettings {
     pub color: f64,
     /// By factors between 1 - x and 1 + x.
     pub brightness: f64,
+    /// By factors between 1 - x and 1 + x.
     pub contrast: f64,
+    /// By factors between 1 - x and 1 + x.
     pub saturation: f64,
     /// By so much of the circle to both sides.
     pub hue: f64,
@@ -30,9 +32,11 @@ pub struct AugmentSettings {
     pub mosaic: f64,
     /// The chance that two pictures are laid over one another, to shares of a beta distribution of `mixup_alpha`.
     pub mixup: f64,
+    /// Both parameters of the beta distribution of `mixup`.
     pub mixup_alpha: f64,
     /// The chance that the picture is compressed, to a quality between the two of `jpeg_quality`.
     pub jpeg: f64,
+    /// Lowest and highest JPEG quality, 1 to 100.
     pub jpeg_quality: [u8; 2],
 }
 

@@ -64,6 +64,7 @@ impl FromStr for ExifOrientation {
 pub struct SourceSettings {
     /// One of [`DATA_KINDS`].
     pub kind: String,
+    /// The folder or file of the data set.
     pub path: PathBuf,
     /// Which part of it, where it has parts.
     pub split: Option<String>,

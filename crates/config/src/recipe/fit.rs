@@ -11,6 +11,7 @@ const PARTS: usize = 5;
 /// `[train]`: the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FitSettings {
+    /// Number of epochs.
     pub epochs: u64,
     /// Pictures that go through the network together.
     pub batch: usize,
@@ -37,6 +38,7 @@ pub struct FitSettings {
 /// `[optimizer]`: how a gradient changes the weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimizerSettings {
+    /// The optimizer and its parameters.
     pub rule: Rule,
     /// The learning rate after the warm-up.
     pub lr: f64,
@@ -49,30 +51,48 @@ pub struct OptimizerSettings {
 /// The two rules, with torch's names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
-    Sgd { momentum: f64, nesterov: bool },
-    AdamW { betas: [f64; 2], eps: f64 },
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        /// Momentum, 0 to 1.
+        momentum: f64,
+        /// Whether Nesterov momentum is used.
+        nesterov: bool,
+    },
+    /// AdamW (Loshchilov and Hutter, 2019).
+    AdamW {
+        /// Decay rates of the two moment estimates, 0 to 1.
+        betas: [f64; 2],
+        /// Term added to the denominator for numerical stability.
+        eps: f64,
+    },
 }
 
 /// `[schedule]`: what becomes of the learning rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleSettings {
+    /// How the learning rate changes after the warm-up.
     pub shape: Shape,
     /// Over so many steps it grows from `warm_up_from` of itself.
     pub warm_up_steps: u64,
+    /// Fraction of the learning rate at the start of the warm-up, 0 to 1.
     pub warm_up_from: f64,
 }
 
 /// How the learning rate falls.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
+    /// It stays the same.
     Constant,
     /// By half a cosine to `to` of itself at the end.
     Cosine {
+        /// Fraction of the learning rate at the end, 0 to 1.
         to: f64,
     },
     /// At the end of each of these epochs to `gamma` of itself.
     Steps {
+        /// The epochs, from 1.
         epochs: Vec<u64>,
+        /// The factor at each of them.
         gamma: f64,
     },
 }
@@ -82,16 +102,20 @@ pub enum Shape {
 pub struct LossSettings {
     /// Of the focal loss; none takes the cross-entropy.
     pub focal_gamma: Option<f64>,
+    /// Label smoothing, 0 to 1.
     pub label_smoothing: f64,
+    /// Weights of the classes in the loss.
     pub class_weights: ClassWeights,
 }
 
 /// How much the classes count.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClassWeights {
+    /// All classes have the same weight.
     Alike,
     /// Each by how rare it is.
     Balanced,
+    /// The weights, in the order of the classes.
     Given(Vec<f64>),
 }
 
