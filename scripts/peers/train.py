@@ -1,7 +1,7 @@
 """How many pictures a second torchvision's own loop learns from, one JSON line.
 
 The loops of torchvision's references/classification/train.py and references/detection/engine.py, without their
-printing; `crates/train/examples/training_speed.rs` is Lookout's on the same pictures.
+printing; `crates/train/benches/training_speed.rs` is Lookout's on the same pictures.
 
     "$(scripts/peers.sh)" scripts/peers/train.py resnet50 8 224 12 fp32
 """
