@@ -1,5 +1,5 @@
 //! What a frame's record takes in each format, in bytes and in time:
-//! `cargo run --release -p lookout-wire --example sizes`.
+//! `cargo bench -p lookout-wire --bench sizes`.
 
 use std::{
     error::Error,

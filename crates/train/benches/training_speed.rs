@@ -1,7 +1,7 @@
 //! How many pictures a second a network learns from, a line of JSON; `scripts/peers/train.py` is torchvision's
 //! loop on the same pictures.
 //!
-//!     cargo run --release -p lookout-train --example training_speed -- resnet50 8 224 12 fp32
+//!     cargo bench -p lookout-train --bench training_speed -- resnet50 8 224 12 fp32
 #![expect(clippy::print_stdout, reason = "the measurement is the output")]
 
 use std::{collections::BTreeMap, env, error::Error, time::Duration};
@@ -58,7 +58,8 @@ impl Judge for Nobody {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = env::args().skip(1).collect();
+    // cargo bench adds --bench.
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [arch, batch, side, steps, precision] = args.as_slice() else {
         return Err("usage: training_speed ARCH BATCH SIDE STEPS PRECISION".into());
     };

@@ -1,9 +1,9 @@
 //! How many records a second a core follows: 500 cameras in turn, ten objects a record, of which a tenth is
 //! missed, each record through the tracker, a zone and a line, as a consumer does.
 //!
-//! `cargo run --release -p lookout-track --example throughput`
+//! `cargo bench -p lookout-track --bench throughput`
 
-#![expect(clippy::print_stdout, reason = "the example prints a measurement")]
+#![expect(clippy::print_stdout, reason = "the benchmark prints a measurement")]
 
 use std::{fs, time::Instant};
 

@@ -2,7 +2,7 @@
 //! memory of the monitor.
 //!
 //! ```text
-//! cargo run --release -p lookout-monitor --example load -- --cameras 500 --fps 10 --seconds 180 --lookout target/release/lookout
+//! cargo bench -p lookout-monitor --bench load -- --cameras 500 --fps 10 --seconds 180 --lookout "$PWD/target/release/lookout"
 //! ```
 //!
 //! Without `--lookout` it only prints the address of the broker; start a monitor with `--brokers` yourself.
