@@ -1,0 +1,119 @@
+//! What docker-compose.yml does, without Docker: the same order, listeners and scale, the workers on machines of
+//! their own where this process may make network namespaces, and else on this one.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "it says what it measured")]
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use lookout_schema::Timestamp;
+use lookout_tests::{
+    fleet::{All, FleetWorker, Watch, cameras, write_cameras},
+    isolation::lock_module,
+    kafka::KafkaServer,
+    netns::{HERE, Machine},
+    scripted_camera::ScriptedCamera,
+};
+
+const PATIENCE: Duration = Duration::from_secs(600);
+const PREFIX: &str = "lookout";
+const PARTITIONS: usize = 12;
+const CAMERAS: usize = 8;
+/// The default session timeout, and what a new owner may take to begin.
+const SESSION: Duration = Duration::from_secs(6);
+const TO_BEGIN: Duration = Duration::from_secs(3);
+
+fn machines(count: u8) -> Vec<Machine> {
+    match (1..=count).map(Machine::start).collect::<Result<Vec<_>, _>>() {
+        Ok(machines) => machines,
+        Err(error) => {
+            println!("no network namespaces here, all workers are on this machine: {error:#}");
+            Vec::new()
+        }
+    }
+}
+
+/// By what all workers have said from now on.
+async fn balanced(watch: &Watch, workers: usize) {
+    let since = Timestamp::now();
+    let even = |all: &All| {
+        if all.workers.values().any(|worker| worker.at < since) {
+            return None;
+        }
+        let sizes: Vec<usize> = all.partitions().values().map(BTreeSet::len).collect();
+        let whole = sizes.iter().sum::<usize>() == PARTITIONS && sizes.len() == workers;
+        (whole && sizes.iter().max()? - sizes.iter().min()? <= 1).then_some(())
+    };
+    watch.until("shares differ by one partition at most", PATIENCE, even).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_machines_share_rtsp_cameras_and_one_is_cut_off() {
+    let _module = lock_module(module_path!());
+    let machines = machines(3);
+    let here = if machines.is_empty() { Ipv4Addr::LOCALHOST } else { HERE };
+
+    // In the order of docker-compose.yml: Kafka, the registry's cameras, the cameras themselves, the workers. The
+    // import, and who watches, are outside, and the workers inside.
+    let kafka = KafkaServer::start_with_inner(here).unwrap();
+    let (outer, inner) = (kafka.bootstrap(), kafka.inner().unwrap());
+    // Not GStreamer's server, which ends the process by an assertion where it cannot send (1.22, `backlog_push`).
+    let served = [(); 2].map(|()| ScriptedCamera::start_at(here, "").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cameras.jsonl");
+    let uris: Vec<String> = (0..CAMERAS).map(|i| served[i % 2].uri("")).collect();
+    let lines = uris.iter().enumerate().map(|(i, uri)| (format!("cam-{i}"), uri.as_str(), ", \"fps\": 2"));
+    write_cameras(&file, lines).unwrap();
+    let partitions = PARTITIONS.to_string();
+    cameras(&outer, PREFIX, &["import", file.to_str().unwrap(), "--partitions", &partitions]).unwrap();
+    let settings = kafka.settings(PREFIX);
+    let opening = tokio::spawn(async move { Watch::open(&settings).await });
+    let start = |i: usize| {
+        let lines = format!("partitions = {PARTITIONS}");
+        FleetWorker::start_on(machines.get(i), &inner, PREFIX, &format!("edge-{i}"), &lines).unwrap()
+    };
+    let mut workers = vec![start(0), start(1), start(2)];
+    let watch = opening.await.unwrap().unwrap();
+    balanced(&watch, 3).await;
+    let since = Instant::now();
+    let all_deliver = |all: &All| (all.owners(since).len() == CAMERAS).then_some(());
+    watch.until("all deliver", PATIENCE, all_deliver).await.unwrap();
+
+    if !machines.is_empty() {
+        // Which camera is whose is for their ids to say; the one that has the most is cut off.
+        let owners = watch.all().owners(since);
+        let of = |i: usize| -> BTreeSet<String> {
+            let name = format!("edge-{i}");
+            let own = owners.iter().filter(|(_, (owner, _))| *owner == name);
+            own.map(|(camera, _)| camera.clone()).collect()
+        };
+        let cut_off = (0..3).max_by_key(|i| of(*i).len()).unwrap();
+        let lost = of(cut_off);
+        machines[cut_off].unplug().unwrap();
+        let cut = Instant::now();
+        let elsewhere = |all: &All| {
+            let owners = all.owners(cut);
+            let name = format!("edge-{cut_off}");
+            let taken = |camera| owners.get(camera).is_some_and(|(owner, _)| *owner != name);
+            lost.iter().all(taken).then_some(())
+        };
+        let within = SESSION + TO_BEGIN;
+        let (_, took) =
+            watch.until("the cut-off's cameras deliver from others", PATIENCE, elsewhere).await.unwrap();
+        let count = lost.len();
+        println!("cable pulled out: its {count} cameras deliver from others after {took:?}, of {within:?}");
+        machines[cut_off].plug_in().unwrap();
+        let plugged_in = Instant::now();
+        balanced(&watch, 3).await;
+        println!("cable plugged in: it has its share again after {:?}", plugged_in.elapsed());
+    }
+    let overlap = watch.all().longest_overlap().unwrap();
+    println!("two owners of a camera side by side: {overlap:?} at most");
+    assert!(overlap <= SESSION);
+    for worker in &mut workers {
+        assert!(worker.is_running().unwrap(), "{}: {}", worker.id, worker.log());
+    }
+}
