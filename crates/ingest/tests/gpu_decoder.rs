@@ -1,6 +1,7 @@
 //! Cameras whose GPU decoder fails, with an element in the place of nvcodec's.
 //!
-//! The element is registered in this process only, under a name such as nvcodec's decoders have.
+//! A program of its own: the element is registered for the whole process, under a name such as nvcodec's decoders have, and
+//! would decode the files of the other tests.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "files/common.rs"]
