@@ -46,6 +46,7 @@ RUN apt-get update && \
     groupadd --gid 10001 lookout && \
     useradd --uid 10001 --gid lookout --no-create-home --shell /usr/sbin/nologin lookout && \
     install -d -o lookout -g lookout /var/cache/lookout
+COPY LICENSE THIRD_PARTY_NOTICES.md /usr/share/doc/lookout/
 ENV LOOKOUT_CACHE=/var/cache/lookout
 
 FROM base AS lookout

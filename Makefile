@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test test-quick lint fuzz fmt bench demo clean
+.PHONY: help setup setup-tests build test test-quick lint advisories fuzz fmt bench demo clean
 
 # After a fresh installation, rustup's folder is not yet on the shell's PATH.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -13,6 +13,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # minutes, is compiled once.
 BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab -p lookout-sim
 EVERYTHING := --workspace --all-targets
+# The crates whose documentation has examples.
+DOCTESTS := -p lookout-wire -p lookout-config -p lookout-track
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,27 +31,28 @@ setup-tests: setup ## install a JDK, Apache Kafka and other packages for the tes
 build: setup ## build lookout, lookout-worker, lookout-lab and lookout-sim into target/release
 	cargo build --release $(BINARIES)
 
-lint: setup-tests ## check format, spelling, phrases, clippy and, if installed, cargo-deny; warnings are errors
+lint: setup-tests ## check format, spelling, phrases, dependencies, clippy and rustdoc; warnings are errors
 	cargo fmt --all --check
-	"$$(scripts/typos.sh)"
+	"$$(scripts/lint.sh typos)"
 	python3 scripts/lint/phrases.py
+	"$$(scripts/lint.sh cargo-deny)" check licenses bans sources
 	cargo clippy --release $(EVERYTHING) -- -D warnings
-	@if command -v cargo-deny >/dev/null; then \
-		cargo deny check licenses bans sources; \
-	else \
-		echo "cargo-deny is not installed: licenses and sources are not checked"; \
-	fi
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+advisories: ## compare the dependencies with the list of known vulnerabilities, which is on GitHub
+	"$$(scripts/lint.sh cargo-deny)" check advisories
 
 test: lint ## run everything that .ci/run checks: lint, build and all tests
-	cargo build --release $(EVERYTHING)
+	cargo build --release --workspace --bins
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast --lib --bins --tests
+	cargo test --release --doc $(DOCTESTS)
 
 test-quick: setup ## run the unit tests, without network, Kafka and browser
 	cargo test --release --workspace --lib --bins
 
 fuzz: setup-tests ## read FUZZ (50) mutated files of each container while a good camera runs, with seed SEED (1)
-	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" \
-		cargo test --release -p lookout-tests --test ingest_fuzz -- --nocapture
+	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" LOOKOUT_OWN_PROCESS=1 \
+		cargo test --release -p lookout-tests --test ingest fuzz:: -- --nocapture
 
 fmt: ## format the sources
 	cargo fmt --all

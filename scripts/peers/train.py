@@ -1,7 +1,7 @@
 """Measures the training throughput of torchvision's reference loop; prints one line of JSON.
 
 The loops are those of torchvision's references/classification/train.py and references/detection/engine.py without
-their logging. `crates/train/examples/training_speed.rs` measures Lookout on the same images.
+their logging. `crates/train/benches/training_speed.rs` measures Lookout on the same images.
 
     "$(scripts/peers.sh)" scripts/peers/train.py resnet50 8 224 12 fp32
 """

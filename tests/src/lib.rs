@@ -3,6 +3,7 @@
 pub mod adas;
 pub mod browser;
 pub mod fleet;
+pub mod isolation;
 pub mod kafka;
 pub mod kafka_acls;
 pub mod monitor;

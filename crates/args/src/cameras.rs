@@ -98,7 +98,7 @@ pub enum CamerasVerb {
 /// Add a camera, or change one with `--replace` or `--expect-version`
 ///
 /// A password has to be a reference that each worker resolves itself: `${secret:NAME}` is read from the folder
-/// or file that `secrets` in the worker's [fleet] names, and `${CAMERA_NAME}` from its environment. In a shell,
+/// or file that `secrets` in the worker's `[fleet]` names, and `${CAMERA_NAME}` from its environment. In a shell,
 /// put the address in single quotes.
 #[derive(Debug, Clone, Args)]
 pub struct AddArgs {

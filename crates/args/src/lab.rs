@@ -88,11 +88,11 @@ pub struct InferArgs {
 
 /// Compute a network's raw outputs for a tensor, to compare them with another implementation
 ///
-/// The input file contains `x` [N,3,H,W] in fp32, already normalized; nothing is resized or padded. For a classifier,
-/// the output file contains `logits` [N,K]. For a detector, it contains the outputs of the heads with torchvision's
+/// The input file contains `x [N,3,H,W]` in fp32, already normalized; nothing is resized or padded. For a classifier,
+/// the output file contains `logits [N,K]`. For a detector, it contains the outputs of the heads with torchvision's
 /// names (`cls_logits`, `bbox_regression`, `bbox_ctrness`; `objectness`, `pred_bbox_deltas`, `class_logits`,
 /// `box_regression`, and the `proposals` that the last two refer to), and the detections with torchvision's
-/// thresholds: `boxes` [M,4] in pixels of the input, `scores` [M], `labels` [M], and `image` [M], the index of the
+/// thresholds: `boxes [M,4]` in pixels of the input, `scores [M]`, `labels [M]`, and `image [M]`, the index of the
 /// image in the batch. For a torchscript module, it contains these detections or `logits`, as the module returns
 /// them.
 ///

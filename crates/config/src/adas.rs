@@ -19,9 +19,11 @@ pub struct AdasSettings {
     pub group: String,
     /// Age above which a record raises no warning.
     pub latency_budget: Duration,
+    /// Whether the tracked objects are published on the tracks topic.
     pub publish_tracks: bool,
     /// Listen address of `/healthz` and `/metrics`; `None` if they are not served.
     pub http: Option<SocketAddr>,
+    /// The brokers and topics.
     pub kafka: KafkaSettings,
     /// Settings of individual cameras, by id.
     pub cameras: BTreeMap<CameraId, ForwardSettings>,
@@ -32,11 +34,13 @@ pub struct AdasSettings {
 /// Settings of a forward-facing camera of a vehicle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForwardSettings {
+    /// The corridor that the vehicle needs.
     pub path: PathSettings,
     /// Labels of the objects that can raise warnings.
     pub labels: BTreeSet<String>,
     /// Minimum height of a box, in pixels. Lower boxes are ignored.
     pub min_box_px: f64,
+    /// Times to collision at which warnings are raised.
     pub levels: LevelSettings,
 }
 
@@ -56,17 +60,20 @@ pub struct CorridorSettings {
     pub bottom: [f64; 2],
     /// Left and right end at `top_y`.
     pub top: [f64; 2],
+    /// Upper edge, as a fraction of the image's height from the top.
     pub top_y: f64,
 }
 
 /// Mounting of a camera, for flat ground.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
+    /// Height of the camera above the ground.
     pub height_m: f64,
     /// Positive if the camera points down.
     pub pitch_deg: f64,
     /// Positive if the camera points to the right of the driving direction.
     pub yaw_deg: f64,
+    /// Focal length or field of view.
     pub lens: Lens,
     /// Width of the vehicle's corridor.
     pub corridor_m: f64,
@@ -84,8 +91,11 @@ pub enum Lens {
 /// Times to collision, in seconds, below which alerts of each level are raised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LevelSettings {
+    /// For level `info`; `None` if that level is off.
     pub info_ttc_s: Option<f64>,
+    /// For level `warning`.
     pub warn_ttc_s: f64,
+    /// For level `critical`.
     pub critical_ttc_s: f64,
 }
 

@@ -9,7 +9,9 @@ use crate::{SourceUri, reader::Section};
 /// Settings of a camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraSettings {
+    /// Camera id, the Kafka key of its records.
     pub id: CameraId,
+    /// Address of the source.
     pub uri: SourceUri,
     /// Maximum frame rate in frames per second. Frames above it are dropped.
     pub fps: Option<f64>,
@@ -19,6 +21,7 @@ pub struct CameraSettings {
     pub file_fps: f64,
     /// Whether the video is decoded on the CPU or the GPU.
     pub decoder: DecoderChoice,
+    /// Transport of the RTP packets of an RTSP camera.
     pub rtsp_transport: RtspTransport,
     /// Whether an `rtsps://` camera must present a certificate that this machine trusts for the camera's host
     /// name. Most cameras are delivered with a self-signed certificate.
@@ -29,6 +32,7 @@ pub struct CameraSettings {
     pub stall_timeout: Duration,
     /// Maximum time until the first frame of a connection.
     pub connect_timeout: Duration,
+    /// Waits between reconnects.
     pub retry: RetrySettings,
     /// Maximum number of frames that wait for a batch.
     pub queue: NonZeroUsize,
@@ -53,6 +57,7 @@ pub enum DecoderChoice {
     /// CPU.
     #[default]
     Auto,
+    /// On the CPU.
     Cpu,
     /// On the GPU only. A camera whose video cannot be decoded there fails.
     Gpu,
@@ -61,7 +66,9 @@ pub enum DecoderChoice {
 /// The transport of the RTP packets of an RTSP camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RtspTransport {
+    /// Within the RTSP connection (RFC 2326, section 10.12).
     Tcp,
+    /// Over UDP.
     Udp,
 }
 
@@ -69,7 +76,9 @@ pub enum RtspTransport {
 /// times as long, up to `max`, and each is randomly shortened by up to half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
+    /// The first wait.
     pub first: Duration,
+    /// The longest wait.
     pub max: Duration,
     /// First wait after the camera rejected the user name or password. It doubles up to half an hour.
     pub login: Duration,

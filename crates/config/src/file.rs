@@ -13,8 +13,15 @@ use crate::{AdasSettings, ConfigError, MonitorSettings, PipelineSettings, RuleRe
 /// The error of a file that cannot be read or is invalid.
 #[derive(Debug, Error)]
 pub enum ReadError {
+    /// The file cannot be read.
     #[error("`{}` cannot be read: {source}", file.display())]
-    Io { file: PathBuf, source: io::Error },
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
+    /// The file has mistakes.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -22,8 +29,11 @@ pub enum ReadError {
 /// Settings of a file whose kind is not known in advance.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnySettings<R> {
+    /// A pipeline file.
     Pipeline(Box<PipelineSettings>),
+    /// A file of `lookout monitor`.
     Monitor(Box<MonitorSettings<R>>),
+    /// A file of `lookout adas`.
     Adas(Box<AdasSettings>),
 }
 

@@ -12,7 +12,9 @@ use crate::{Secret, reader::Section};
 /// Settings of the Kafka clients and topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
+    /// The Kafka cluster.
     pub brokers: Brokers,
+    /// The names of the topics.
     pub topics: Topics,
     /// Format of the records that are written. Readers accept both formats.
     pub format: RecordFormat,

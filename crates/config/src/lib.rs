@@ -4,6 +4,7 @@
 //! [`read_recipe`] a training recipe. [`parse`] and the other parse functions take the text of a file and do
 //! no I/O. All errors of a file are reported at once, each with its line, the path of its key, what is wrong
 //! and what to do. The returned settings are valid and need no further checks.
+#![warn(missing_docs)]
 
 mod adas;
 mod camera;

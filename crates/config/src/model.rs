@@ -43,7 +43,9 @@ pub struct ModelSettings {
     pub weights: String,
     /// Output of a [`TORCHSCRIPT`] module; `None` for built-in networks.
     pub output: Option<OutputKind>,
+    /// The device that runs the network.
     pub device: Device,
+    /// The number format of the network.
     pub precision: Precision,
     /// Size of the network's input; `None` selects the network's default.
     pub input: Option<Size>,
@@ -75,7 +77,9 @@ pub struct ModelSettings {
 pub enum Device {
     /// The first GPU, or the CPU if there is no GPU.
     Auto,
+    /// The CPU.
     Cpu,
+    /// The GPU with this index.
     Cuda(usize),
 }
 
@@ -84,7 +88,9 @@ pub enum Device {
 pub enum Precision {
     /// bf16 if the device supports it natively, otherwise fp32.
     Auto,
+    /// 32-bit floating point.
     Fp32,
+    /// bfloat16.
     Bf16,
     /// GPUs only.
     Fp16,
@@ -93,8 +99,11 @@ pub enum Precision {
 /// The resize mode: how a frame is brought to the size of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FitSetting {
+    /// Scales the frame to fit within the input, and fills the rest with black.
     Letterbox,
+    /// Scales the short side, and crops the center.
     CenterCrop,
+    /// Scales the frame to the input's size without keeping its aspect ratio.
     Stretch,
 }
 
@@ -111,8 +120,11 @@ pub enum OutputKind {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid {what}; valid values are {known}")]
 pub struct UnknownName {
+    /// What the text should name, such as `device`.
     pub what: &'static str,
+    /// The text.
     pub text: String,
+    /// The valid values.
     pub known: &'static str,
 }
 

@@ -12,12 +12,19 @@ use crate::{
 /// A valid pipeline file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineSettings {
+    /// Name of the pipeline.
     pub name: String,
+    /// `[model]`: the network.
     pub model: ModelSettings,
+    /// `[classify]`: the secondary classifier, if there is one.
     pub classify: Option<ClassifySettings>,
+    /// `[infer]`.
     pub infer: InferSettings,
+    /// `[batch]`.
     pub batch: BatchSettings,
+    /// `[kafka]`.
     pub kafka: KafkaSettings,
+    /// `[worker]`.
     pub worker: WorkerSettings,
     /// `None` if no snapshots are published.
     pub snapshots: Option<SnapshotSettings>,
@@ -55,6 +62,7 @@ pub struct WorkerSettings {
     pub http: Option<SocketAddr>,
     /// How long a worker that is stopping may take to publish its in-flight frames.
     pub drain: Duration,
+    /// Interval of the status records.
     pub status_interval: Duration,
     /// Age of live frames above which the worker processes fewer frames, of cameras with a low priority
     /// first.
@@ -63,6 +71,27 @@ pub struct WorkerSettings {
 
 /// Parses the text of a pipeline file. Relative paths in it are relative to the file's folder. `env` returns
 /// the value of an environment variable.
+///
+/// # Examples
+/// ```
+/// let text = r#"
+/// name = "gate"
+/// [model]
+/// arch = "resnet50"
+/// weights = "random:0"
+/// [kafka]
+/// brokers = "embedded"
+/// [[camera]]
+/// id = "north"
+/// uri = "rtsp://192.0.2.7/stream"
+/// "#;
+/// let pipeline = lookout_config::parse("gate.toml".as_ref(), text, &|_| None)?;
+/// assert_eq!(pipeline.cameras[0].id.as_str(), "north");
+///
+/// let error = lookout_config::parse("gate.toml".as_ref(), &text.replace("uri", "url"), &|_| None).unwrap_err();
+/// assert!(error.to_string().contains("did you mean `uri`?"));
+/// # Ok::<(), lookout_config::ConfigError>(())
+/// ```
 ///
 /// # Errors
 /// Returns all errors of the file.

@@ -16,7 +16,12 @@ use crate::{
 pub enum Secrets {
     /// On the worker: `${NAME}` in the environment, if the name starts with `env_prefix`, and
     /// `${secret:NAME}` in a folder or a file, `place`.
-    Worker { env_prefix: String, place: Option<PathBuf> },
+    Worker {
+        /// Prefix of the environment variables that references may name.
+        env_prefix: String,
+        /// The file or folder of `${secret:NAME}`.
+        place: Option<PathBuf>,
+    },
     /// Nowhere: any reference is accepted. For commands that write the registry and do not have the secrets.
     Unknown,
 }

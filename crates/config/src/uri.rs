@@ -21,8 +21,13 @@ use crate::{
 /// The source of a camera's frames. Its `Display` and `Debug` never show credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SourceUri {
-    /// `rtsp://` or `rtsps://`. `location` does not contain the credentials.
-    Rtsp { location: String, credentials: Option<Credentials> },
+    /// `rtsp://` or `rtsps://`.
+    Rtsp {
+        /// The address without credentials.
+        location: String,
+        /// User name and password, if there are any.
+        credentials: Option<Credentials>,
+    },
     /// `file://` or a plain path to a file that GStreamer can decode.
     File(PathBuf),
     /// `v4l2:///dev/videoN`.
@@ -34,28 +39,37 @@ pub enum SourceUri {
 /// User name and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// User name.
     pub user: String,
+    /// Password.
     pub password: Secret,
 }
 
 /// `test://PATTERN?width=W&height=H&fps=N`; the pattern is a pattern of GStreamer's `videotestsrc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestPicture {
+    /// Value of the `pattern` property of `videotestsrc`.
     pub pattern: String,
+    /// Size of the frames.
     pub size: Size,
+    /// Frames per second.
     pub fps: u32,
 }
 
 /// The error of a text that is not a valid source address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidUri {
+    /// The scheme of the address is not supported.
     #[error("unknown scheme `{0}`; use rtsp://, rtsps://, file://, v4l2://, test:// or a plain path")]
     Scheme(String),
     // The text itself may contain a password and is not shown.
+    /// The address is not a valid URL; contains the reason.
     #[error("invalid address: {0}")]
     Syntax(String),
+    /// A parameter of `test://` is unknown, or its value is out of range.
     #[error("invalid parameter `{0}` of `test://`; use width or height (16 to 8192), or fps (1 to 240)")]
     TestPicture(String),
+    /// The path is empty.
     #[error("the path is empty")]
     EmptyPath,
 }

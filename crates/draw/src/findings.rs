@@ -9,7 +9,7 @@ use crate::{annotated_image::AnnotatedImage, text::TextRenderer};
 const LEAST_LONG_SIDE: u32 = 160;
 
 /// Returns a copy of `picture` with a box and a label per detection. The classes of a classifier are listed in the
-/// upper left corner. An image with a long side below [`LEAST_LONG_SIDE`] is enlarged.
+/// upper left corner. An image with a long side below 160 pixels is enlarged by an integer factor.
 pub fn with_findings(
     renderer: &TextRenderer,
     picture: &RgbImage,

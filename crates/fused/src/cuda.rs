@@ -3,14 +3,22 @@
 //! These are separate streams, graphs and pinned memory (`cuda.cpp` beside this file), and the kernels in `kernels.cu`.
 //! Without CUDA, functions that return a `Result` return an error.
 
-use std::{ffi::c_void, os::raw::c_char, ptr::NonNull};
+mod detections;
+mod stream;
+
+use std::{ffi::c_void, os::raw::c_char};
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
+use self::detections::RawLevel;
+pub use self::{
+    detections::{DetectionRules, LevelOutputs, LevelReading, MOST},
+    stream::{Graph, Slot},
+};
 use crate::{
     FusedError,
-    guarded::{call, check, tensor},
+    guarded::{check, tensor},
 };
 
 unsafe extern "C" {
@@ -75,124 +83,6 @@ pub fn compiled() -> bool {
 pub fn configure() {
     // SAFETY: sets two flags of libtorch's global context.
     unsafe { lookout_cuda_configure() }
-}
-
-/// A CUDA stream of a GPU, with the memory pool of its graphs.
-///
-/// Its work runs in order, and concurrently with that of other streams.
-#[derive(Debug)]
-pub struct Slot(NonNull<c_void>);
-
-// SAFETY: a stream may be used from any thread; `&mut self` prevents concurrent use by two threads.
-unsafe impl Send for Slot {}
-
-impl Slot {
-    /// Creates a stream on the GPU `device`.
-    ///
-    /// # Errors
-    /// There is no such GPU, or no CUDA.
-    pub fn new(device: usize) -> Result<Self, FusedError> {
-        Self::with_priority(device, false)
-    }
-
-    /// Creates a stream on the GPU `device` with high priority: its kernels run before those of other streams that have
-    /// not started.
-    ///
-    /// # Errors
-    /// There is no such GPU, or no CUDA.
-    pub fn urgent(device: usize) -> Result<Self, FusedError> {
-        Self::with_priority(device, true)
-    }
-
-    fn with_priority(device: usize, urgent: bool) -> Result<Self, FusedError> {
-        let device = i32::try_from(device).unwrap_or(i32::MAX);
-        // SAFETY: the callee catches all exceptions and returns null with a message.
-        let new = |error, size| unsafe { lookout_cuda_slot_new(device, urgent, error, size) };
-        call("CUDA stream creation", new).map(Self)
-    }
-
-    /// Runs `work` with this stream as the current stream of this thread.
-    pub fn run<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        struct Leave(NonNull<c_void>);
-        impl Drop for Leave {
-            fn drop(&mut self) {
-                // SAFETY: the slot outlives the call of `run`.
-                unsafe { lookout_cuda_slot_leave(self.0.as_ptr()) }
-            }
-        }
-        // SAFETY: `self` keeps the slot alive.
-        unsafe { lookout_cuda_slot_enter(self.0.as_ptr()) };
-        let _leave = Leave(self.0);
-        work(self)
-    }
-
-    /// Records the GPU work of `work` as a graph, without running it. Must be called within [`Slot::run`].
-    ///
-    /// Callers must keep the memory that the graph reads and writes alive for as long as the graph.
-    ///
-    /// # Errors
-    /// `work` did something that cannot be recorded, such as waiting for the GPU or allocating memory from CUDA
-    /// directly, or it failed.
-    pub fn capture<T>(&mut self, work: impl FnOnce() -> T) -> Result<(Graph, T), FusedError> {
-        // SAFETY: `self` keeps the slot alive; the callee catches all exceptions.
-        let begin = |error, size| unsafe { lookout_cuda_capture_begin(self.0.as_ptr(), error, size) };
-        let graph = Graph(call("CUDA graph capture", begin)?);
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        // SAFETY: the slot and the graph are alive. A recording that was started has to be ended, also after a panic of
-        // `work`.
-        let end =
-            |error, size| unsafe { lookout_cuda_capture_end(self.0.as_ptr(), graph.0.as_ptr(), error, size) };
-        let ended = check("CUDA graph capture", end);
-        match done {
-            Ok(value) => ended.map(|()| (graph, value)),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
-    /// Waits until the GPU has completed all work of this stream.
-    ///
-    /// # Errors
-    /// The work failed.
-    pub fn wait(&mut self) -> Result<(), FusedError> {
-        // SAFETY: `self` keeps the slot alive.
-        check("waiting for the GPU", |error, size| unsafe {
-            lookout_cuda_slot_wait(self.0.as_ptr(), error, size)
-        })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        // SAFETY: `self` is the only owner of the slot.
-        unsafe { lookout_cuda_slot_free(self.0.as_ptr()) }
-    }
-}
-
-/// A CUDA graph: a recorded sequence of GPU work. Each replay uses the memory addresses of the recording.
-#[derive(Debug)]
-pub struct Graph(NonNull<c_void>);
-
-// SAFETY: as for `Slot`.
-unsafe impl Send for Graph {}
-
-impl Graph {
-    /// Starts the work on the current stream, without waiting for it.
-    ///
-    /// # Errors
-    /// CUDA returns an error.
-    pub fn replay(&mut self) -> Result<(), FusedError> {
-        // SAFETY: `self` keeps the graph alive.
-        check("CUDA graph replay", |error, size| unsafe {
-            lookout_cuda_graph_replay(self.0.as_ptr(), error, size)
-        })
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        // SAFETY: `self` is the only owner of the graph.
-        unsafe { lookout_cuda_graph_free(self.0.as_ptr()) }
-    }
 }
 
 /// Allocates pinned host memory `[count]` of `kind`, which is `Uint8` or `Float`. A GPU copies from and to it
@@ -385,99 +275,6 @@ pub fn max_pool_of_positives(x: &Tensor) -> Result<Tensor, FusedError> {
     tensor("max pool", |error, size| unsafe { lookout_cuda_max_pool(x.as_ptr(), error, size) })
 }
 
-/// The outputs of one level of a dense detector, contiguous and on a GPU.
-#[derive(Debug, Clone, Copy)]
-pub struct LevelOutputs<'a> {
-    /// `[N, A, K]`
-    pub logits: &'a Tensor,
-    /// `[N, A, 4]`
-    pub boxes: &'a Tensor,
-    /// Logits of FCOS's centerness, `[N, A, 1]`.
-    pub centers: Option<&'a Tensor>,
-    /// `[A, 4]` in fp32.
-    pub anchors: &'a Tensor,
-}
-
-#[repr(C)]
-struct RawLevel {
-    logits: *const C_tensor,
-    boxes: *const C_tensor,
-    centers: *const C_tensor,
-    anchors: *const C_tensor,
-}
-
-/// The postprocessing of a dense detector.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DetectionRules {
-    /// Whether boxes are distances from an anchor's center, rather than offsets of the anchor.
-    pub distances: bool,
-    /// Score threshold, 0 to 1. The score of a detection must exceed it.
-    pub score_threshold: f32,
-    /// Maximum number of candidates per level.
-    pub per_level: usize,
-    /// Maximum number of detections per image.
-    pub max_detections: usize,
-    /// NMS threshold: if the IoU of two boxes of one class exceeds it, only the one with the higher score is kept.
-    pub iou: f64,
-    /// Height and width of the image, to which boxes are clipped.
-    pub size: [i64; 2],
-}
-
-/// The postprocessing of a dense detector, as arguments of the GPU kernels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C)]
-pub struct LevelReading {
-    distances: i32,
-    threshold: f32,
-    per_level: i32,
-    max_detections: i32,
-    iou: f64,
-    height: f32,
-    width: f32,
-}
-
-/// Maximum numbers of candidates per level and of detections per image that [`LevelReading`] supports.
-pub const MOST: (usize, usize) = (1024, 1024);
-
-impl LevelReading {
-    /// Creates the postprocessing from `rules`; returns `None` if a number exceeds [`MOST`].
-    pub fn new(rules: DetectionRules) -> Option<Self> {
-        let (candidates, detections) = MOST;
-        (rules.per_level <= candidates && rules.max_detections <= detections).then_some(Self {
-            distances: i32::from(rules.distances),
-            threshold: rules.score_threshold,
-            per_level: rules.per_level.max(1) as i32,
-            max_detections: rules.max_detections as i32,
-            iou: rules.iou,
-            height: rules.size[0] as f32,
-            width: rules.size[1] as f32,
-        })
-    }
-
-    /// Returns the detections of each image as `[N, 1 + max_detections * 6]` in fp32.
-    ///
-    /// A row starts with the number of detections. Each detection, in descending order of score, has `x1, y1, x2, y2`,
-    /// score and class. Values after the last detection are undefined.
-    ///
-    /// # Errors
-    /// The tensors do not fit, the kernels cannot be compiled, or the GPU has less than 100 KiB of shared memory per
-    /// block.
-    pub fn apply(&self, levels: &[LevelOutputs<'_>]) -> Result<Tensor, FusedError> {
-        let raw = levels.iter().map(|level| RawLevel {
-            logits: level.logits.as_ptr(),
-            boxes: level.boxes.as_ptr(),
-            centers: level.centers.map_or(std::ptr::null(), Tensor::as_ptr),
-            anchors: level.anchors.as_ptr(),
-        });
-        let raw: Vec<RawLevel> = raw.collect();
-        let count = i32::try_from(raw.len()).unwrap_or(i32::MAX);
-        // SAFETY: the pointers outlive the call, and the callee checks the tensors and their number.
-        tensor("detection postprocessing", |error, size| unsafe {
-            lookout_cuda_read_levels(raw.as_ptr(), count, self, error, size)
-        })
-    }
-}
-
 /// Releases GPU memory that libtorch has cached and does not use.
 pub fn release_unused_memory() {
     // SAFETY: the function has no arguments and catches all exceptions.
@@ -541,17 +338,6 @@ mod tests {
         assert!(fill(&mut small, &[&[1, 2], &[3, 4]]).is_err());
         let mut floats = Tensor::zeros([30], (Kind::Float, Device::Cpu));
         assert!(fill(&mut floats, &[&[1, 2]]).is_err());
-    }
-
-    #[test]
-    fn limits_of_the_kernels_are_checked() {
-        let reading = |per_level, max_detections| {
-            let (distances, score_threshold, iou, size) = (false, 0.5, 0.5, [64, 64]);
-            let rules = DetectionRules { distances, score_threshold, per_level, max_detections, iou, size };
-            LevelReading::new(rules)
-        };
-        assert!(reading(1000, 300).is_some());
-        assert!(reading(5000, 300).is_none() && reading(1000, 5000).is_none());
     }
 
     #[test]

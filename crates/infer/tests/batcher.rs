@@ -9,10 +9,10 @@ use std::{
 };
 
 use lookout_infer::{BatchPolicy, Batcher, DeviceState, Polled};
-use lookout_schema::{Clock, DropCause, SessionId, Size, Timestamp};
+use lookout_schema::{DropCause, SessionId, Size};
 use lookout_stage::{
-    BatchClosed, CameraIntake, CameraLedger, Fit, Frame, FrameBatch, FrameHeader, Pixels, Stop, StopOnDrop,
-    WhenFull, camera_queue, stop_signal,
+    BatchClosed, CameraIntake, CameraLedger, Frame, FrameBatch, Pixels, Stop, StopOnDrop, WhenFull,
+    camera_queue, stop_signal,
 };
 use proptest::prelude::*;
 
@@ -28,25 +28,10 @@ struct Camera {
 
 impl Camera {
     fn push(&mut self, at: Instant, stop: &Stop) {
-        let header = FrameHeader {
-            camera: self.ledger.camera().clone(),
-            session: self.session,
-            seq: self.next,
-            pts_ns: None,
-            captured_at: Timestamp::from_unix_us(0),
-            clock: Clock::Arrival,
-            source: SIZE,
-            placement: Fit::Stretch.place(SIZE, SIZE),
-            keep: Arc::default(),
-            live: self.live,
-            arrived_at: at,
-            decoded_at: at,
-            ready_at: at,
-        };
         let ticket = self.ledger.receive(self.session, self.next);
         self.next += 1;
-        let pixels = Pixels::new(SIZE, vec![0; 3]).unwrap();
-        self.intake.as_ref().unwrap().push(Frame { header, ticket, pixels, snapshot: None }, stop);
+        let frame = Frame::synthetic(ticket, Pixels::black(SIZE), self.live, at);
+        self.intake.as_ref().unwrap().push(frame, stop);
     }
 
     fn dropped(&self, cause: DropCause) -> u64 {

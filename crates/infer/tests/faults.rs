@@ -15,10 +15,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lookout_infer::{
     BatchPolicy, DeviceEvent, InferSettings, InferThreads, Inlets, ReloadError, ReloadModel, start,
 };
-use lookout_schema::{Classification, Clock, DropCause, LedgerCounts, SessionId, Size, Timestamp};
+use lookout_schema::{Classification, DropCause, LedgerCounts, SessionId, Size};
 use lookout_stage::{
-    CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Detected, Findings, Fit,
-    Frame, FrameHeader, Pixels, Stop, StopOnDrop, WhenFull, camera_queue, stop_signal,
+    CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Detected, Findings, Frame,
+    Pixels, Stop, StopOnDrop, WhenFull, camera_queue, stop_signal,
 };
 
 const SIZE: Size = Size { width: 1, height: 1 };
@@ -149,26 +149,11 @@ impl Bench {
 
     fn push_as(&mut self, live: bool, frames: u64) {
         for _ in 0..frames {
-            let now = Instant::now();
-            let header = FrameHeader {
-                camera: self.ledger.camera().clone(),
-                session: self.session,
-                seq: self.next,
-                pts_ns: None,
-                captured_at: Timestamp::now(),
-                clock: Clock::File,
-                source: SIZE,
-                placement: Fit::Stretch.place(SIZE, SIZE),
-                keep: Arc::default(),
-                live,
-                arrived_at: now,
-                decoded_at: now,
-                ready_at: now,
-            };
             let ticket = self.ledger.receive(self.session, self.next);
             let pixels = Pixels::new(SIZE, vec![self.next as u8; 3]).unwrap();
             self.next += 1;
-            self.intake.as_ref().unwrap().push(Frame { header, ticket, pixels, snapshot: None }, &self.stop);
+            let frame = Frame::synthetic(ticket, pixels, live, Instant::now());
+            self.intake.as_ref().unwrap().push(frame, &self.stop);
         }
     }
 

@@ -9,10 +9,8 @@ use std::{
 };
 
 use lookout_infer::{BatchPolicy, Batcher, DeviceState, Polled};
-use lookout_schema::{Clock, DropCause, SessionId, Size, Timestamp};
-use lookout_stage::{
-    CameraIntake, CameraLedger, Fit, Frame, FrameHeader, Pixels, WhenFull, camera_queue, stop_signal,
-};
+use lookout_schema::{DropCause, SessionId, Size};
+use lookout_stage::{CameraIntake, CameraLedger, Frame, Pixels, WhenFull, camera_queue, stop_signal};
 use proptest::prelude::*;
 
 const SIZE: Size = Size { width: 1, height: 1 };
@@ -74,26 +72,11 @@ fn play(setup: &Setup, ms: u64) -> Outcome {
             if now < live.phase || !(now - live.phase).is_multiple_of(live.interval) {
                 continue;
             }
-            let arrived_at = at(now) - Duration::from_millis(live.decode);
             let seq = (now - live.phase) / live.interval;
-            let header = FrameHeader {
-                camera: ledger.camera().clone(),
-                session,
-                seq,
-                pts_ns: None,
-                captured_at: Timestamp::from_unix_us(0),
-                clock: Clock::Arrival,
-                source: SIZE,
-                placement: Fit::Stretch.place(SIZE, SIZE),
-                keep: Arc::default(),
-                live: true,
-                arrived_at,
-                decoded_at: at(now),
-                ready_at: at(now),
-            };
-            let pixels = Pixels::new(SIZE, vec![0; 3]).unwrap();
             let ticket = ledger.receive(session, seq);
-            intake.push(Frame { header, ticket, pixels, snapshot: None }, &stop);
+            let mut frame = Frame::synthetic(ticket, Pixels::black(SIZE), true, at(now));
+            frame.header.arrived_at -= Duration::from_millis(live.decode);
+            intake.push(frame, &stop);
         }
         while ends.len() < setup.streams {
             let device = if ends.is_empty() { DeviceState::Idle } else { DeviceState::Busy };

@@ -21,7 +21,9 @@ pub struct AlertRecord {
     pub consumer: String,
     /// The name of the rule.
     pub rule: String,
+    /// What has happened to the alert.
     pub state: AlertState,
+    /// Severity.
     pub level: AlertLevel,
     /// When the event occurred, by the clock of the record that shows it.
     pub at: Timestamp,
@@ -31,8 +33,10 @@ pub struct AlertRecord {
     pub published_at: Timestamp,
     /// Time from `at` to `published_at`.
     pub age_ms: i64,
+    /// The camera, if the alert is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraId>,
+    /// The worker, if the alert is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,
     /// The frame that caused this record, if a frame did.
@@ -40,18 +44,23 @@ pub struct AlertRecord {
     pub frame: Option<FrameRef>,
     /// Description of the alert for people.
     pub message: String,
+    /// The measurements that caused the alert.
     pub evidence: AlertEvidence,
 }
 
 impl AlertRecord {
+    /// The value of `schema` in these records.
     pub const SCHEMA: &'static str = "lookout.alert/1";
 }
 
 /// Identifies a frame of a camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameRef {
+    /// The `epoch` of the frame record.
     pub epoch: Epoch,
+    /// The `session` of the frame record.
     pub session: SessionId,
+    /// The `seq` of the frame record.
     pub seq: u64,
 }
 
@@ -59,6 +68,7 @@ pub struct FrameRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
+    /// The alert is new.
     Raised,
     /// Its level has changed.
     Changed,
@@ -67,6 +77,7 @@ pub enum AlertState {
 }
 
 impl AlertState {
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Raised => "raised",
@@ -89,8 +100,10 @@ pub enum AlertLevel {
 }
 
 impl AlertLevel {
+    /// All levels, from the lowest to the highest.
     pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
 
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -108,35 +121,67 @@ pub enum AlertEvidence {
     Collision(CollisionEvidence),
     /// More objects than `limit` are in a zone, or in the image if no zone is given.
     Count {
+        /// Name of the zone; absent for the whole image.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone: Option<String>,
+        /// Number of objects.
         count: u64,
+        /// The highest number that raises no alert.
         limit: u64,
         /// How long the condition has held.
         for_s: f64,
     },
     /// An object has crossed a line.
-    Line { line: String, direction: LineDirection, object: ObjectRef },
+    Line {
+        /// Name of the line.
+        line: String,
+        /// Direction of the crossing.
+        direction: LineDirection,
+        /// The object that crossed the line.
+        object: ObjectRef,
+    },
     /// An object has stayed in a zone.
-    Dwell { zone: String, dwell_s: f64, object: ObjectRef },
+    Dwell {
+        /// Name of the zone.
+        zone: String,
+        /// How long the object has been in the zone.
+        dwell_s: f64,
+        /// The object in the zone.
+        object: ObjectRef,
+    },
     /// A camera delivers no frames.
     CameraDown {
+        /// The last known status of the camera.
         status: CameraStatus,
         /// Description of the error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+        /// How long the camera has delivered no frames.
         for_s: f64,
     },
     /// No status records are received from a worker.
-    WorkerDown { for_s: f64 },
+    WorkerDown {
+        /// How long no status record was received.
+        for_s: f64,
+    },
     /// A camera's records are older than `budget_ms`.
-    Latency { age_ms: i64, budget_ms: i64, for_s: f64 },
+    Latency {
+        /// Age of the records when they were published.
+        age_ms: i64,
+        /// The configured limit of the age.
+        budget_ms: i64,
+        /// How long the condition has held.
+        for_s: f64,
+    },
     /// The evidence of any other kind of rule, by name.
     Other {
         /// The kind of the rule.
         rule_kind: String,
+        /// Numbers, such as `count`.
         numbers: BTreeMap<String, f64>,
+        /// Texts, such as `zone`.
         texts: BTreeMap<String, String>,
+        /// The object, if the alert is about a single one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         object: Option<ObjectRef>,
     },
@@ -163,9 +208,13 @@ impl AlertEvidence {
 pub struct ObjectRef {
     /// The track's `tracker` and `id`, in the session of the alert's `frame`.
     pub tracker: String,
+    /// Number of the track within the session.
     pub id: u64,
+    /// Class name of the object.
     pub label: String,
+    /// Score of the last detection, 0 to 1.
     pub score: f32,
+    /// Box of the object in the alert's `frame`.
     #[serde(rename = "box")]
     pub bbox: BBox,
 }
@@ -173,6 +222,7 @@ pub struct ObjectRef {
 /// Estimated time to collision with an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CollisionEvidence {
+    /// The approaching object.
     pub object: ObjectRef,
     /// Time to collision, if neither the object nor the vehicle changes its speed.
     pub ttc_s: f64,

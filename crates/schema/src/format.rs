@@ -12,8 +12,10 @@ pub enum RecordFormat {
 }
 
 impl RecordFormat {
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Json, Self::Protobuf];
 
+    /// Returns the name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Json => "json",

@@ -15,7 +15,9 @@ use ulid::Ulid;
      letter or digit"
 )]
 pub struct InvalidId {
+    /// The kind of id: `camera` or `worker`.
     pub kind: &'static str,
+    /// The text, cut to 80 characters.
     pub text: String,
 }
 
@@ -34,6 +36,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -115,6 +118,7 @@ impl SessionId {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid session id: use a ULID, 26 letters and digits")]
 pub struct InvalidSession {
+    /// The text, cut to 80 characters.
     pub text: String,
 }
 

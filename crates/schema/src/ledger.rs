@@ -33,6 +33,7 @@ pub enum DropCause {
 }
 
 impl DropCause {
+    /// All causes.
     pub const ALL: [Self; 10] = [
         Self::FpsLimit,
         Self::Skipped,
@@ -78,6 +79,7 @@ pub enum ExpireCause {
 }
 
 impl ExpireCause {
+    /// All causes.
     pub const ALL: [Self; 4] = [Self::BufferFull, Self::Rejected, Self::Shutdown, Self::SinkFailed];
 
     /// The name in records and metrics.
@@ -119,8 +121,11 @@ pub struct LedgerCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{total} {what} but {parts} accounted for")]
 pub struct LedgerImbalance {
+    /// The sum: `received` or `published`.
     pub what: &'static str,
+    /// The value of the counter.
     pub total: u64,
+    /// The sum of the counters that should equal it.
     pub parts: u64,
 }
 

@@ -3,6 +3,7 @@
 //! This crate defines everything that a consumer may rely on. Each record has its kind and major version in
 //! the field `schema`; the topic's name also ends with the major version. Consumers must ignore unknown
 //! fields.
+#![warn(missing_docs)]
 
 mod alert;
 mod format;

@@ -14,10 +14,13 @@ pub struct Region(Vec<[f32; 2]>);
 /// The error of corners that do not form a valid region.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum InvalidRegion {
+    /// It has fewer than three corners; contains their number.
     #[error("a region needs at least three corners, this one has {0}")]
     TooFewCorners(usize),
+    /// A coordinate of this corner is not between 0 and 1.
     #[error("a corner is outside of the image: [{}, {}]; each coordinate must be 0 to 1", .0[0], .0[1])]
     Outside([f32; 2]),
+    /// All corners are on one horizontal or vertical line.
     #[error("the region has no area")]
     NoArea,
 }
@@ -43,6 +46,7 @@ impl Region {
         Ok(Self(corners))
     }
 
+    /// Returns the corners in the order in which they were given.
     pub fn corners(&self) -> &[[f32; 2]] {
         &self.0
     }

@@ -14,9 +14,11 @@ use crate::{CameraId, Region, Timestamp, WorkerId};
 pub struct CameraSpec {
     /// [`CameraSpec::SCHEMA`].
     pub schema: String,
+    /// Camera id.
     pub id: CameraId,
     /// Version of the camera's settings, from 1; each change increases it.
     pub version: u64,
+    /// When this version was written.
     pub updated_at: Timestamp,
     /// Address of the source, as in a pipeline file. Secrets in it are references, `${NAME}` or `${secret:NAME}`, which
     /// the worker resolves.
@@ -27,6 +29,7 @@ pub struct CameraSpec {
     /// 0 to 100. Load shedding skips frames of cameras with a low priority first.
     #[serde(default = "middle")]
     pub priority: u8,
+    /// Only detections whose box center is in one of these polygons are published; empty for the whole image.
     #[serde(default)]
     pub regions: Vec<Region>,
     /// Labels of the detections that are published; empty for all.
@@ -53,13 +56,16 @@ pub struct CameraSpec {
 /// The content of a message on the registry's topic.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistryRecord {
+    /// The settings of a camera.
     Camera(Box<CameraSpec>),
+    /// A tombstone: the camera was removed.
     Removed,
     /// The record cannot be used, with the reason.
     Bad(String),
 }
 
 impl CameraSpec {
+    /// The value of `schema` in these records.
     pub const SCHEMA: &'static str = "lookout.camera/1";
     /// The priority of a camera for which none was set.
     pub const PRIORITY: u8 = 50;
@@ -107,11 +113,15 @@ fn yes() -> bool {
 pub struct ClaimRecord {
     /// [`ClaimRecord::SCHEMA`].
     pub schema: String,
+    /// The partition of the registry.
     pub partition: i32,
+    /// The worker that takes over the partition.
     pub worker: WorkerId,
+    /// When the worker took over the partition.
     pub at: Timestamp,
 }
 
 impl ClaimRecord {
+    /// The value of `schema` in these records.
     pub const SCHEMA: &'static str = "lookout.claim/1";
 }

@@ -10,13 +10,19 @@ use crate::{CameraId, Clock, Detection, Epoch, SessionId, Size, Timestamp, Worke
 pub struct SnapshotRecord {
     /// [`SnapshotRecord::SCHEMA`].
     pub schema: String,
+    /// The camera.
     pub camera: CameraId,
+    /// The worker that published the record.
     pub worker: WorkerId,
+    /// Fencing token of the worker that owned the camera.
     pub epoch: Epoch,
+    /// The connection to the camera during which the frame was received.
     pub session: SessionId,
     /// Sequence number of the frame.
     pub seq: u64,
+    /// When the frame was captured, by `clock`.
     pub captured_at: Timestamp,
+    /// The clock of `captured_at`.
     pub clock: Clock,
     /// Size of the frame as it is displayed; the boxes of `detections` are in its pixels.
     pub source: Size,
@@ -26,11 +32,13 @@ pub struct SnapshotRecord {
     #[serde(with = "base64_text")]
     #[schemars(with = "String", extend("contentEncoding" = "base64"))]
     pub jpeg: Vec<u8>,
+    /// Detected objects, as in the frame's record.
     #[serde(default)]
     pub detections: Vec<Detection>,
 }
 
 impl SnapshotRecord {
+    /// The value of `schema` in these records.
     pub const SCHEMA: &'static str = "lookout.snapshot/1";
     /// Maximum size of `jpeg` in bytes.
     pub const MAX_JPEG: usize = 512 * 1024;

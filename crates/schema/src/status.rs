@@ -9,11 +9,14 @@ use crate::{CameraId, Clock, Epoch, LedgerCounts, ModelInfo, SessionId, Timestam
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StatusRecord {
+    /// Status of a camera.
     Camera(CameraStatusRecord),
+    /// Status of a worker.
     Worker(WorkerStatusRecord),
 }
 
 impl StatusRecord {
+    /// The value of `schema` in these records.
     pub const SCHEMA: &'static str = "lookout.status/1";
 }
 
@@ -36,9 +39,11 @@ pub enum CameraStatus {
 }
 
 impl CameraStatus {
+    /// All statuses.
     pub const ALL: [Self; 6] =
         [Self::Connecting, Self::Running, Self::Retrying, Self::Ended, Self::Failed, Self::Stopped];
 
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
@@ -79,6 +84,7 @@ pub enum RetryReason {
 }
 
 impl RetryReason {
+    /// All reasons.
     pub const ALL: [Self; 8] = [
         Self::Unreachable,
         Self::Unauthorized,
@@ -90,6 +96,7 @@ impl RetryReason {
         Self::PipelineError,
     ];
 
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -104,15 +111,22 @@ impl RetryReason {
     }
 }
 
+/// Status of a camera, and its counters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CameraStatusRecord {
     /// [`StatusRecord::SCHEMA`].
     pub schema: String,
+    /// When the record was written.
     pub at: Timestamp,
+    /// The camera.
     pub camera: CameraId,
+    /// The worker that runs the camera.
     pub worker: WorkerId,
+    /// Fencing token of the worker that owns the camera.
     pub epoch: Epoch,
+    /// The last connection to the camera; null before the first.
     pub session: Option<SessionId>,
+    /// The status.
     pub status: CameraStatus,
     /// Why the camera is being reconnected or has failed.
     pub retry: Option<RetryReason>,
@@ -124,7 +138,9 @@ pub struct CameraStatusRecord {
     pub fps: f64,
     /// Age of the last record when it was published.
     pub age_ms: Option<i64>,
+    /// The clock of the frames' capture times; null before the first frame.
     pub clock: Option<Clock>,
+    /// Counters of the camera's frames and records.
     pub ledger: LedgerCounts,
     /// Priority of a camera of the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,13 +154,18 @@ pub struct CameraStatusRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
+    /// The network is being loaded.
     Starting,
+    /// Cameras are processed.
     Running,
+    /// No new frames are accepted; the remaining ones are processed.
     Draining,
+    /// The last record of the worker.
     Stopped,
 }
 
 impl WorkerState {
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -160,12 +181,19 @@ impl WorkerState {
 pub struct WorkerStatusRecord {
     /// [`StatusRecord::SCHEMA`].
     pub schema: String,
+    /// When the record was written.
     pub at: Timestamp,
+    /// The worker.
     pub worker: WorkerId,
+    /// Version of Lookout.
     pub version: String,
+    /// State of the worker.
     pub state: WorkerState,
+    /// When the worker was started.
     pub started_at: Timestamp,
+    /// Number of cameras that the worker runs.
     pub cameras: u64,
+    /// The network that the worker runs.
     pub model: ModelInfo,
     /// `cpu` or `cuda:N`.
     pub device: String,
@@ -201,6 +229,7 @@ pub struct WorkerLoad {
 pub struct WorkerFleet {
     /// Partitions of the registry that the worker owns; empty for a standby.
     pub partitions: Vec<i32>,
+    /// Maximum number of cameras that the worker runs, if it is limited.
     pub max_cameras: Option<u64>,
     /// Cameras of its partitions beyond `max_cameras`, which no worker runs.
     pub cameras_over_limit: u64,

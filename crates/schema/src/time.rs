@@ -22,7 +22,9 @@ pub struct Timestamp {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a valid RFC 3339 time: {reason}")]
 pub struct InvalidTimestamp {
+    /// The text, cut to 80 characters.
     pub text: String,
+    /// What is wrong with it.
     pub reason: String,
 }
 
@@ -35,6 +37,7 @@ const MIN_US: i64 = -62_167_219_200_000_000;
 const MAX_US: i64 = 253_402_127_999_999_999;
 
 impl Timestamp {
+    /// Returns the current time of the system clock.
     pub fn now() -> Self {
         Self::from(SystemTime::now())
     }
@@ -44,6 +47,7 @@ impl Timestamp {
         Self { unix_us: us.clamp(MIN_US, MAX_US) }
     }
 
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     pub fn as_unix_us(self) -> i64 {
         self.unix_us
     }
@@ -141,6 +145,7 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rtcp => "rtcp",

@@ -5,12 +5,15 @@ use thiserror::Error;
 /// The names of Lookout's topics under one prefix. Each name ends with the major version of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
+    /// Results of frames.
     pub frames: String,
+    /// Status of cameras and workers.
     pub status: String,
     /// Small JPEGs of frames, if the pipeline file enables snapshots.
     pub snapshots: String,
     /// Tracks, published by the consumers that track objects.
     pub tracks: String,
+    /// Alerts of consumers.
     pub alerts: String,
     /// The registry of cameras; compacted.
     pub cameras: String,
@@ -21,16 +24,22 @@ pub struct Topics {
 /// The kinds of records that consumers read. Each kind has its own topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
+    /// [`FrameRecord`](crate::FrameRecord).
     Frame,
+    /// [`StatusRecord`](crate::StatusRecord).
     Status,
+    /// [`SnapshotRecord`](crate::SnapshotRecord).
     Snapshot,
+    /// [`TrackRecord`](crate::TrackRecord).
     Track,
+    /// [`AlertRecord`](crate::AlertRecord).
     Alert,
     /// A camera of the registry.
     Camera,
 }
 
 impl RecordKind {
+    /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::Frame, Self::Status, Self::Snapshot, Self::Track, Self::Alert, Self::Camera];
 }
@@ -41,6 +50,10 @@ impl RecordKind {
 pub struct InvalidTopicPrefix(pub String);
 
 impl Topics {
+    /// Returns the names of the topics under `prefix`.
+    ///
+    /// # Errors
+    /// `prefix` is empty, longer than 200 bytes, or has a character that Kafka does not allow.
     pub fn new(prefix: &str) -> Result<Self, InvalidTopicPrefix> {
         let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if !plain || prefix.is_empty() || prefix.len() > 200 {

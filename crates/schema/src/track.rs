@@ -10,33 +10,44 @@ use crate::{BBox, CameraId, Clock, Epoch, SessionId, Size, Timestamp};
 pub struct TrackRecord {
     /// [`TrackRecord::SCHEMA`].
     pub schema: String,
+    /// The camera.
     pub camera: CameraId,
+    /// The `epoch` of the frame record.
     pub epoch: Epoch,
+    /// The `session` of the frame record.
     pub session: SessionId,
     /// The consumer that tracks the object: `monitor`, `adas`, or another name.
     pub tracker: String,
     /// Number of the track within the session, from 1.
     pub id: u64,
+    /// What has happened to the track.
     pub event: TrackEvent,
     /// The frame of this state; for `end`, the last frame that was processed before the track ended.
     pub seq: u64,
+    /// When the frame was captured, by `clock`.
     pub captured_at: Timestamp,
+    /// The clock of `captured_at`.
     pub clock: Clock,
     /// When this record was handed to the Kafka client.
     pub published_at: Timestamp,
     /// Time from `captured_at` to `published_at`.
     pub age_ms: i64,
+    /// Index of the class in the network's output.
     pub class_id: u32,
+    /// Name of the class.
     pub label: String,
     /// Score of the last detection, 0 to 1.
     pub score: f32,
+    /// Size of the frame as it is displayed; `box` and `velocity` are in its pixels.
     pub source: Size,
     /// Box of the last detection, or the predicted box while the object is not detected.
     #[serde(rename = "box")]
     pub bbox: BBox,
     /// Velocity of the box's center, in pixels per second to the right and down.
     pub velocity: [f32; 2],
+    /// Capture time of the first frame in which the object was detected.
     pub first_seen_at: Timestamp,
+    /// Capture time of the last frame in which the object was detected.
     pub last_seen_at: Timestamp,
     /// Number of frames in which the object was detected.
     pub hits: u32,
@@ -49,6 +60,7 @@ pub struct TrackRecord {
 }
 
 impl TrackRecord {
+    /// The value of `schema` in these records.
     pub const SCHEMA: &'static str = "lookout.track/1";
 }
 
@@ -65,6 +77,7 @@ pub enum TrackEvent {
 }
 
 impl TrackEvent {
+    /// Returns the name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -77,6 +90,7 @@ impl TrackEvent {
 /// An object is in a zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneStay {
+    /// Name of the zone.
     pub zone: String,
     /// How long the object has been in the zone.
     pub dwell_s: f64,
@@ -85,7 +99,9 @@ pub struct ZoneStay {
 /// An object has crossed a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LineCrossing {
+    /// Name of the line.
     pub line: String,
+    /// Direction of the crossing.
     pub direction: LineDirection,
 }
 
@@ -93,6 +109,8 @@ pub struct LineCrossing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineDirection {
+    /// From the left side to the right side.
     LeftToRight,
+    /// From the right side to the left side.
     RightToLeft,
 }

@@ -12,7 +12,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{field}` {what}")]
 pub struct InvalidRecord {
+    /// Path of the field in the record, such as `detections[3].box`.
     pub field: String,
+    /// What is wrong with its value.
     pub what: String,
 }
 

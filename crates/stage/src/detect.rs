@@ -25,8 +25,11 @@ pub trait Detect: Send {
 /// One frame in the form that a network needs.
 #[derive(Debug, Clone, Copy)]
 pub struct DetectFrame<'a> {
+    /// The model's input image.
     pub pixels: &'a Pixels,
+    /// Size of the source frame.
     pub source: Size,
+    /// The resize transform from the source frame to `pixels`.
     pub placement: Placement,
     /// The filter for the frame's detections.
     pub keep: &'a DetectionFilter,
@@ -49,6 +52,8 @@ pub struct Detected {
 #[derive(Debug, Error)]
 #[error("inference failed for a batch of {batch}: {reason}")]
 pub struct DetectError {
+    /// Number of frames in the batch.
     pub batch: usize,
+    /// The error of the network or its device.
     pub reason: String,
 }

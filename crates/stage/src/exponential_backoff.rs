@@ -11,6 +11,7 @@ pub struct ExponentialBackoff {
 }
 
 impl ExponentialBackoff {
+    /// Creates waits of `first` and its doubles, up to `max`.
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self { first, max, next: first }
     }

@@ -18,9 +18,13 @@ pub struct Findings {
 /// A frame's inference result with the frame's header.
 #[derive(Debug)]
 pub struct FrameResult {
+    /// The frame's metadata.
     pub header: FrameHeader,
+    /// The frame's entry in its camera's ledger.
     pub ticket: Ticket,
+    /// The inference result.
     pub findings: Findings,
+    /// The snapshot of the frame, if one was due.
     pub snapshot: Option<Snapshot>,
     /// When processing of the frame's batch started.
     pub batched_at: Instant,

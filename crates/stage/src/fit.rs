@@ -9,7 +9,10 @@ pub enum Fit {
     Letterbox,
     /// Scales the short side to `short_side`, then crops the center to the input's size: torchvision's evaluation
     /// transform for classifiers.
-    CenterCrop { short_side: u32 },
+    CenterCrop {
+        /// Length of the short side before the crop, in pixels.
+        short_side: u32,
+    },
     /// Scales the frame to the input's size without keeping its aspect ratio.
     Stretch,
 }
@@ -17,10 +20,13 @@ pub enum Fit {
 /// The resize transform from source frame to model input: `input = source * scale + offset`, for each axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placement {
+    /// Pixels of the input per pixel of the source, horizontally.
     pub scale_x: f32,
+    /// Pixels of the input per pixel of the source, vertically.
     pub scale_y: f32,
     /// Pixels of the input; negative where the source is cropped.
     pub offset_x: f32,
+    /// Pixels of the input; negative where the source is cropped.
     pub offset_y: f32,
 }
 

@@ -10,13 +10,36 @@ use crate::Ownership;
 #[derive(Debug)]
 pub enum FleetEvent {
     /// This worker now owns the partition, with these cameras by key.
-    Gained { partition: i32, ownership: Arc<Ownership>, records: BTreeMap<String, RegistryRecord> },
+    Gained {
+        /// The partition of the registry.
+        partition: i32,
+        /// The ownership term of its cameras.
+        ownership: Arc<Ownership>,
+        /// The records of its cameras, by camera id.
+        records: BTreeMap<String, RegistryRecord>,
+    },
     /// A camera of an owned partition has changed.
-    Changed { partition: i32, key: String, record: RegistryRecord },
+    Changed {
+        /// The partition of the registry.
+        partition: i32,
+        /// The camera's id.
+        key: String,
+        /// Its new record.
+        record: RegistryRecord,
+    },
     /// The partition was revoked. The worker has to drain its cameras, then release the partition. Its ownership term ends soon in any case.
-    Leaving { partition: i32 },
+    Leaving {
+        /// The partition of the registry.
+        partition: i32,
+    },
     /// Another worker owns the partition, or may own it. The worker has to stop its cameras at once.
-    Lost { partition: i32 },
+    Lost {
+        /// The partition of the registry.
+        partition: i32,
+    },
     /// This worker can no longer be a member of the fleet.
-    Failed { reason: String },
+    Failed {
+        /// The reason.
+        reason: String,
+    },
 }

@@ -4,17 +4,22 @@ use std::{sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{DetectionFilter, Pixels, Placement, Snapshot, Ticket};
+use crate::{DetectionFilter, Fit, Pixels, Placement, Snapshot, Ticket};
 
 /// The metadata of a frame, without its pixels.
 #[derive(Debug, Clone)]
 pub struct FrameHeader {
+    /// The camera.
     pub camera: CameraId,
+    /// The connection to the camera during which the frame was received.
     pub session: SessionId,
     /// The sequence number, which counts the decoded frames of the session from 0.
     pub seq: u64,
+    /// Presentation timestamp in the stream, in nanoseconds, if the stream has one.
     pub pts_ns: Option<u64>,
+    /// When the frame was captured, by `clock`.
     pub captured_at: Timestamp,
+    /// The clock of `captured_at`.
     pub clock: Clock,
     /// The size of the frame as it is displayed: with square pixels, after the rotation that the stream specifies.
     pub source: Size,
@@ -37,16 +42,44 @@ pub struct FrameHeader {
 /// A frame on its way to a batch.
 #[derive(Debug)]
 pub struct Frame {
+    /// The frame's metadata.
     pub header: FrameHeader,
+    /// The frame's entry in its camera's ledger.
     pub ticket: Ticket,
+    /// The model's input image.
     pub pixels: Pixels,
     /// The snapshot of this frame, if one was due.
     pub snapshot: Option<Snapshot>,
 }
 
+impl Frame {
+    /// Returns a frame that was not decoded, for benchmarks and tests: an image that is not resized, all of whose times are
+    /// `at`.
+    pub fn synthetic(ticket: Ticket, pixels: Pixels, live: bool, at: Instant) -> Self {
+        let (camera, session, seq) = ticket.frame();
+        let header = FrameHeader {
+            camera: camera.clone(),
+            session,
+            seq,
+            pts_ns: None,
+            captured_at: Timestamp::now(),
+            clock: if live { Clock::Arrival } else { Clock::File },
+            source: pixels.size(),
+            placement: Fit::Stretch.place(pixels.size(), pixels.size()),
+            keep: Arc::default(),
+            live,
+            arrived_at: at,
+            decoded_at: at,
+            ready_at: at,
+        };
+        Self { header, ticket, pixels, snapshot: None }
+    }
+}
+
 /// Why a batch was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BatchClosed {
+    /// The batch has the maximum number of frames.
     Full,
     /// The device was idle.
     Idle,
@@ -59,6 +92,8 @@ pub enum BatchClosed {
 /// Frames of one size, from one or more cameras, for one forward pass.
 #[derive(Debug)]
 pub struct FrameBatch {
+    /// The frames, at least one.
     pub frames: Vec<Frame>,
+    /// Why no further frame was added.
     pub closed_by: BatchClosed,
 }

@@ -22,6 +22,7 @@ impl FrameSkip {
         self.0.store(every.max(1), Relaxed);
     }
 
+    /// Returns the interval, at least 1.
     pub fn every(&self) -> u32 {
         self.0.load(Relaxed)
     }

@@ -17,12 +17,17 @@ pub trait FrameSource: Send {
 /// The channels and shared state that a source needs to deliver its frames.
 #[derive(Debug)]
 pub struct SourceOutlet {
+    /// The sending side of the camera's queue.
     pub intake: CameraIntake,
+    /// The ledger that counts the source's frames.
     pub ledger: Arc<CameraLedger>,
     /// The permits of a file source: each frame acquires one before it enters `intake`. `None` for live sources.
     pub permits: Option<Permits>,
+    /// Receives the changes of the source's status.
     pub reports: Sender<CameraReport>,
+    /// The frame-skip interval.
     pub frame_skip: FrameSkip,
+    /// The stop signal.
     pub stop: Stop,
 }
 
@@ -36,10 +41,13 @@ impl SourceOutlet {
 /// A change of a camera's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraReport {
+    /// The camera.
     pub camera: CameraId,
+    /// Its new status.
     pub status: CameraStatus,
     /// The current session, or the one that has just ended.
     pub session: Option<SessionId>,
+    /// The clock of the session's capture times, once a frame was received.
     pub clock: Option<Clock>,
     /// Why the camera is reconnected or has failed.
     pub retry: Option<RetryReason>,
@@ -53,7 +61,12 @@ pub enum SourceEnd {
     /// A file was read to its end.
     Ended,
     /// The source failed with an error for which a retry would not help.
-    Failed { reason: RetryReason, detail: String },
+    Failed {
+        /// The kind of error.
+        reason: RetryReason,
+        /// A description of the error, without credentials.
+        detail: String,
+    },
     /// The source received the stop signal.
     Stopped,
 }

@@ -25,11 +25,13 @@ pub trait GpuScaler: fmt::Debug + Send + Sync {
 /// A frame in NV12 in GPU memory: a Y plane, and an interleaved UV plane of half the width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nv12Frame {
-    /// Addresses in the GPU's memory.
+    /// Address of the Y plane in the GPU's memory.
     pub y: u64,
+    /// Address of the UV plane in the GPU's memory.
     pub uv: u64,
-    /// Strides in bytes.
+    /// Stride of the Y plane in bytes.
     pub y_stride: usize,
+    /// Stride of the UV plane in bytes.
     pub uv_stride: usize,
     /// The size of the Y plane in pixels.
     pub size: Size,
@@ -54,9 +56,14 @@ pub struct ScalePlan {
 pub struct YuvFactors {
     /// The Y value of black.
     pub black: i32,
+    /// Factor of Y for all colors.
     pub y: i32,
+    /// Factor of V for red.
     pub v_to_red: i32,
+    /// Factor of U for green.
     pub u_to_green: i32,
+    /// Factor of V for green.
     pub v_to_green: i32,
+    /// Factor of U for blue.
     pub u_to_blue: i32,
 }

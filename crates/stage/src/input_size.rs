@@ -12,14 +12,17 @@ use lookout_schema::Size;
 pub struct InputSize(Arc<AtomicU64>);
 
 impl InputSize {
+    /// Creates a shared size.
     pub fn new(size: Size) -> Self {
         Self(Arc::new(AtomicU64::new(packed(size))))
     }
 
+    /// Sets the size, for all clones.
     pub fn set(&self, size: Size) {
         self.0.store(packed(size), Relaxed);
     }
 
+    /// Returns the current size.
     pub fn get(&self) -> Size {
         let [w0, w1, w2, w3, h0, h1, h2, h3] = self.0.load(Relaxed).to_be_bytes();
         Size { width: u32::from_be_bytes([w0, w1, w2, w3]), height: u32::from_be_bytes([h0, h1, h2, h3]) }

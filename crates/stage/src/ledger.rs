@@ -53,10 +53,12 @@ impl CameraLedger {
         Arc::new(Self { camera, ownership, account: Mutex::default(), last_published_us: AtomicU64::new(0) })
     }
 
+    /// Returns the ownership term to which the ledger belongs.
     pub fn ownership(&self) -> &Arc<Ownership> {
         &self.ownership
     }
 
+    /// Returns the camera's id.
     pub fn camera(&self) -> &CameraId {
         &self.camera
     }
@@ -141,6 +143,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Returns the camera, the session and the sequence number of the frame.
+    pub(crate) fn frame(&self) -> (&CameraId, SessionId, u64) {
+        (self.ledger.camera(), self.session, self.seq)
+    }
+
     /// Holds `permit` until the frame is settled.
     pub fn with_permit(mut self, permit: Permit) -> Self {
         self.permit = Some(permit);

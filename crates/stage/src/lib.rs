@@ -2,6 +2,7 @@
 //!
 //! Each frame is accounted for by its [`Ticket`]: the stage that drops a frame states the cause, and a ticket that is
 //! lost when a stage fails counts itself as dropped on `Drop`. No stage has to count frames itself.
+#![warn(missing_docs)]
 
 mod detect;
 mod detection_filter;

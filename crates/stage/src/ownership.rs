@@ -17,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct BootTime(Duration);
 
 impl BootTime {
+    /// Returns the current time of `CLOCK_BOOTTIME`.
     pub fn now() -> Self {
         let time = clock_gettime(ClockId::Boottime);
         let part = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -28,14 +29,17 @@ impl BootTime {
         Self(at)
     }
 
+    /// Returns the time from `earlier` to this time; zero if `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Returns the milliseconds since boot.
     pub fn as_millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Returns the time `ms` milliseconds after boot.
     pub const fn from_millis(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
@@ -62,6 +66,7 @@ impl Lease {
         self.until_ms.fetch_max(until.as_millis(), SeqCst);
     }
 
+    /// Returns whether the lease has not expired at `now`.
     pub fn holds(&self, now: BootTime) -> bool {
         now.as_millis() < self.until_ms.load(SeqCst)
     }
@@ -82,10 +87,12 @@ impl Ownership {
         Arc::new(Self { epoch: Epoch::default(), lease: None, over: AtomicBool::new(false) })
     }
 
+    /// Returns a term that ends with `lease`.
     pub fn leased(epoch: Epoch, lease: Arc<Lease>) -> Arc<Self> {
         Arc::new(Self { epoch, lease: Some(lease), over: AtomicBool::new(false) })
     }
 
+    /// Returns the epoch of the term's records.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -95,6 +102,7 @@ impl Ownership {
         self.over.store(true, SeqCst);
     }
 
+    /// Returns whether the term has not ended at `now`.
     pub fn holds(&self, now: BootTime) -> bool {
         !self.over.load(SeqCst) && self.lease.as_ref().is_none_or(|lease| lease.holds(now))
     }

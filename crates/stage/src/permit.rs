@@ -22,6 +22,7 @@ pub struct Permit {
 }
 
 impl Permits {
+    /// Creates `count` permits.
     pub fn new(count: NonZeroUsize) -> Self {
         let (give_back, free) = bounded(count.get());
         for _ in 0..count.get() {

@@ -50,6 +50,7 @@ impl Pixels {
         Self { size, bytes: Bytes::Gpu(picture) }
     }
 
+    /// Returns the size of the image.
     pub fn size(&self) -> Size {
         self.size
     }

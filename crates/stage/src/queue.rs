@@ -44,7 +44,9 @@ pub struct CameraQueue {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is matched immediately and never stored")]
 pub enum TryRecv {
+    /// The oldest frame.
     Frame(Frame),
+    /// The queue is empty, and the camera has not ended.
     Empty,
     /// The camera has ended and its queue is empty.
     Ended,
@@ -122,6 +124,7 @@ impl CameraQueue {
         self.frames.len()
     }
 
+    /// Returns whether no frame is in the queue.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

@@ -34,8 +34,10 @@ pub struct SinkHealth {
 /// How often the brokers rejected a record, by kind and error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalCount {
+    /// Kind of the record.
     pub kind: RecordKind,
     /// librdkafka's name of the error, such as `TopicAuthorizationFailed`.
     pub error: String,
+    /// Number of refusals since the start.
     pub count: u64,
 }

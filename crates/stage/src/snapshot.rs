@@ -88,6 +88,7 @@ impl Snapshot {
 }
 
 impl Canvas {
+    /// Sends the image of the snapshot to its [`Picture`].
     pub fn draw(self, pixels: Pixels) {
         // If the frame was dropped, nothing receives its image.
         let _ = self.0.try_send(pixels);

@@ -23,6 +23,7 @@ pub fn stop_signal() -> (StopOnDrop, Stop) {
 }
 
 impl Stop {
+    /// Returns whether the signal was sent.
     pub fn is_stopped(&self) -> bool {
         matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// An estimate with its error covariance.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Kalman {
+    /// The estimated value.
     pub value: f64,
     /// Change of the value per second.
     pub rate: f64,

@@ -3,6 +3,7 @@
 //! Everything here is pure: time is an argument, in seconds of the session. Tracks are predicted and ended by
 //! time, never by a count of frames, so a dropped frame has no effect beyond the detections that it would
 //! have held.
+#![warn(missing_docs)]
 
 mod arrival_rates;
 mod assignment;

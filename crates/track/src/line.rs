@@ -10,8 +10,11 @@ use crate::{MOST_OBJECTS, Track, TrackId, zone::foot};
 /// An object's passage over a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crossing {
+    /// The object's track.
     pub id: TrackId,
+    /// The object's class.
     pub class_id: u32,
+    /// The direction of the crossing.
     pub direction: LineDirection,
     /// Time of the crossing, in seconds of the session.
     pub at_s: f64,
@@ -48,6 +51,8 @@ const FORGET_S: f64 = 60.0;
 const MOST_REMEMBERED: usize = 16 * MOST_OBJECTS;
 
 impl Line {
+    /// Creates a line from `ends[0]` to `ends[1]`. An object's side counts only at a distance of at least `band`
+    /// from the line. All are fractions of the image's width and height.
     pub fn new(ends: [[f32; 2]; 2], band: f32) -> Self {
         Self::resume(ends, band, LineState::default())
     }
@@ -57,6 +62,7 @@ impl Line {
         Self { ends, band, state }
     }
 
+    /// Returns the serializable state, for [`Self::resume`].
     pub fn state(&self) -> &LineState {
         &self.state
     }

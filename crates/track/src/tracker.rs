@@ -29,6 +29,7 @@ pub struct TrackId(pub u64);
 /// A detection, reduced to the fields that the tracker needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {
+    /// The box, in pixels of the source frame.
     pub bbox: BBox,
     /// The class; only detections of the same class belong to one track.
     pub class_id: u32,
@@ -39,7 +40,9 @@ pub struct Observation {
 /// A tracked object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
+    /// The track's id.
     pub id: TrackId,
+    /// The object's class.
     pub class_id: u32,
     /// The filtered box of the object; the predicted box if `seen` is `None`.
     pub bbox: BBox,
@@ -49,8 +52,9 @@ pub struct Track {
     pub score: f32,
     /// The index of the matched observation in this frame; `None` if the position is predicted.
     pub seen: Option<usize>,
-    /// The times of the first and the last detection, in seconds of the session.
+    /// The time of the first detection, in seconds of the session.
     pub first_s: f64,
+    /// The time of the last detection, in seconds of the session.
     pub last_s: f64,
     /// The number of detections.
     pub hits: u32,
@@ -61,10 +65,15 @@ pub struct Track {
 /// A track that has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackEnd {
+    /// The track's id.
     pub id: TrackId,
+    /// The object's class.
     pub class_id: u32,
+    /// The time of the first detection, in seconds of the session.
     pub first_s: f64,
+    /// The time of the last detection, in seconds of the session.
     pub last_s: f64,
+    /// The number of detections.
     pub hits: u32,
 }
 
@@ -171,6 +180,7 @@ fn is_sound(bbox: BBox) -> bool {
 }
 
 impl Tracker {
+    /// Creates a tracker without tracks.
     pub fn new(settings: TrackerSettings) -> Self {
         Self::resume(settings, TrackerState::default())
     }
@@ -180,6 +190,7 @@ impl Tracker {
         Self { settings, state }
     }
 
+    /// Returns the serializable state, for [`Self::resume`].
     pub fn state(&self) -> &TrackerState {
         &self.state
     }
@@ -190,6 +201,20 @@ impl Tracker {
     /// A frame that is not later than the previous one, or whose time is not finite, does not advance the
     /// time. A frame that is earlier by more than `max_age_s` belongs to a restarted session, and all
     /// tracks end. Boxes without an area, and boxes and scores that are not finite, are ignored.
+    ///
+    /// # Examples
+    /// ```
+    /// use lookout_schema::Size;
+    /// use lookout_track::{Observation, Tracker, TrackerSettings};
+    ///
+    /// let mut tracker = Tracker::new(TrackerSettings::default());
+    /// let source = Size { width: 1280, height: 720 };
+    /// let person = |x: f32| Observation { bbox: [x, 100.0, x + 50.0, 200.0].into(), class_id: 1, score: 0.9 };
+    ///
+    /// let first = tracker.step(0.0, source, &[person(100.0)]);
+    /// let second = tracker.step(0.1, source, &[person(104.0)]);
+    /// assert_eq!(second.tracks[0].id, first.tracks[0].id);
+    /// ```
     pub fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> Step {
         let mut ended = Vec::new();
         let moment = self.go_on(at_s, source, &mut ended);

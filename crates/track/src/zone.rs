@@ -16,14 +16,18 @@ pub(crate) fn foot(bbox: BBox, source: Size) -> [f32; 2] {
 /// A dwell interval: one object's time in a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Visit {
+    /// The object's track.
     pub id: TrackId,
+    /// The object's class.
     pub class_id: u32,
-    /// First and last time in the zone, in seconds of the session.
+    /// First time in the zone, in seconds of the session.
     pub from_s: f64,
+    /// Last time in the zone, in seconds of the session.
     pub to_s: f64,
 }
 
 impl Visit {
+    /// Returns the length of the interval in seconds.
     pub fn dwell_s(&self) -> f64 {
         self.to_s - self.from_s
     }
@@ -46,6 +50,8 @@ pub struct ZoneState {
 }
 
 impl Zone {
+    /// Creates a zone. An object that leaves the region, or is undetected, for at most `grace_s` seconds still
+    /// counts as inside.
     pub fn new(region: Region, grace_s: f64) -> Self {
         Self::resume(region, grace_s, ZoneState::default())
     }
@@ -55,6 +61,7 @@ impl Zone {
         Self { region, grace_s, state }
     }
 
+    /// Returns the serializable state, for [`Self::resume`].
     pub fn state(&self) -> &ZoneState {
         &self.state
     }

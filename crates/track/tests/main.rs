@@ -4,3 +4,4 @@ mod closing;
 mod follower;
 mod places;
 mod restart;
+mod sequences;

@@ -2,5 +2,6 @@
 
 mod coco_border;
 mod feed;
+mod fit;
 mod judge;
 mod losses;

@@ -16,7 +16,9 @@ use crate::proto;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{field}`: {what}")]
 pub struct BadField {
+    /// Name of the field.
     pub field: &'static str,
+    /// What is wrong with its value.
     pub what: String,
 }
 

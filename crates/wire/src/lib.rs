@@ -2,6 +2,7 @@
 //!
 //! A reader does not need to know the format. JSON starts with `{`. As a Protobuf tag, that byte would start a group,
 //! which proto3 does not have.
+#![warn(missing_docs)]
 
 mod convert;
 mod proto;
@@ -39,15 +40,24 @@ pub trait WireRecord: Serialize + DeserializeOwned + sealed::Sealed {
 /// The error of bytes that cannot be decoded as a valid record.
 #[derive(Debug, Error)]
 pub enum DecodeError {
+    /// The bytes start as JSON, and are not a valid record in JSON.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// The bytes are not a valid Protobuf message of the record's type.
     #[error("it is neither JSON nor Protobuf: {0}")]
     Protobuf(#[from] prost::DecodeError),
+    /// A field of the Protobuf message is missing or invalid.
     #[error(transparent)]
     Field(#[from] BadField),
     /// The schema version is not supported: its fields may have the same names and other meanings.
     #[error("its schema is `{found}`, supported is `{known}`")]
-    Version { found: String, known: &'static str },
+    Version {
+        /// The schema of the record, cut to 80 characters.
+        found: String,
+        /// The supported schema.
+        known: &'static str,
+    },
+    /// The record holds values that no writer may write.
     #[error(transparent)]
     InvalidRecord(#[from] InvalidRecord),
 }
@@ -67,6 +77,23 @@ pub fn encode<T: WireRecord>(record: &T, format: RecordFormat) -> Result<Vec<u8>
 ///
 /// # Errors
 /// Fails if the bytes cannot be decoded, have an unsupported schema, or contain an invalid record.
+///
+/// # Examples
+/// ```
+/// use lookout_schema::{AlertRecord, RecordFormat};
+/// use lookout_wire::{decode, encode};
+///
+/// let json = r#"{
+///     "schema": "lookout.alert/1", "id": "edge-1-down", "version": 1, "consumer": "monitor", "rule": "worker",
+///     "state": "raised", "level": "critical", "at": "2026-11-24T08:00:00Z", "raised_at": "2026-11-24T08:00:30Z",
+///     "published_at": "2026-11-24T08:00:30Z", "age_ms": 30000, "worker": "edge-1",
+///     "message": "edge-1 publishes no status records", "evidence": {"kind": "worker_down", "for_s": 30.0}
+/// }"#;
+/// let alert: AlertRecord = decode(json.as_bytes())?;
+/// let bytes = encode(&alert, RecordFormat::Protobuf)?;
+/// assert_eq!(decode::<AlertRecord>(&bytes)?, alert);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode<T: WireRecord>(bytes: &[u8]) -> Result<T, DecodeError> {
     let record: T = match format_of(bytes) {
         RecordFormat::Json => serde_json::from_slice(bytes)?,

@@ -12,22 +12,33 @@ use crate::{WireRecord, decode, decode_registry_record};
 /// A record of one of the topics.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReadRecord {
+    /// Result of a frame.
     Frame(Box<FrameRecord>),
+    /// Status of a camera or a worker.
     Status(Box<StatusRecord>),
+    /// A small image of a frame.
     Snapshot(Box<SnapshotRecord>),
+    /// State of a track.
     Track(Box<TrackRecord>),
+    /// An alert.
     Alert(Box<AlertRecord>),
     /// A record of the registry. Its camera is named by the key.
     Camera {
+        /// Key of the message: the camera's id.
         key: String,
+        /// Its content.
         record: RegistryRecord,
     },
     /// A message that is not a Lookout record, is an invalid record, or has a version that this program does not
     /// know.
     Unreadable {
+        /// Name of the topic.
         topic: String,
+        /// Partition of the message.
         partition: i32,
+        /// Offset of the message.
         offset: i64,
+        /// Why it is unreadable.
         reason: String,
     },
 }
@@ -35,12 +46,16 @@ pub enum ReadRecord {
 /// A record with its partition and offset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordWithOffset {
+    /// Kind of the topic.
     pub kind: RecordKind,
+    /// Partition of the record.
     pub partition: i32,
+    /// Offset of the record.
     pub offset: i64,
     /// Whether the partition's offsets restart with this record: the topic was deleted and recreated, or the brokers
     /// have lost records and reuse their offsets.
     pub offsets_restart: bool,
+    /// The record.
     pub record: ReadRecord,
 }
 

@@ -21,6 +21,7 @@ use crate::{ConfigError, KafkaSettings, Secret, document::parse_with, expand::En
 /// A valid configuration file of `lookout monitor`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorSettings<R> {
+    /// The address of the HTTP server.
     pub http: SocketAddr,
     /// The token that HTTP clients must present. It is always set if `http` can be reached from other
     /// machines.
@@ -35,12 +36,17 @@ pub struct MonitorSettings<R> {
     pub retention: Duration,
     /// Maximum size of the store in bytes. If it is exceeded, the oldest history is deleted.
     pub max_store: u64,
+    /// The records with which the first run on a new store starts.
     pub start_from: StartFrom,
+    /// The brokers and topics.
     pub kafka: KafkaSettings,
+    /// `[tracking]`.
     pub tracking: TrackingSettings,
+    /// `[[rule]]`.
     pub rules: Vec<RuleSettings<R>>,
     /// Zones and lines of cameras that have none in the registry.
     pub places: MonitorPlaces,
+    /// `[[webhook]]`.
     pub webhooks: Vec<WebhookSettings>,
 }
 
@@ -61,8 +67,11 @@ pub enum StartFrom {
 pub struct TrackingSettings {
     /// Whether tracks are published on the tracks topic.
     pub publish: bool,
+    /// Detections with a lower score must fit a track better to be matched with it; 0 to 1.
     pub track_high_thresh: f32,
+    /// Minimum score of an unmatched detection to start a new track, 0 to 1.
     pub new_track_thresh: f32,
+    /// Seconds without a detection after which a track ends.
     pub max_age_s: f64,
 }
 

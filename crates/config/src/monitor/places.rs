@@ -9,7 +9,9 @@ use crate::reader::Section;
 /// Zones and lines by camera and name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MonitorPlaces {
+    /// Zones.
     pub zones: BTreeMap<CameraId, BTreeMap<String, Region>>,
+    /// Lines, each with its two ends in fractions of the image's width and height.
     pub lines: BTreeMap<CameraId, BTreeMap<String, [[f32; 2]; 2]>>,
 }
 

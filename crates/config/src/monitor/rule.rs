@@ -10,11 +10,13 @@ use crate::reader::Section;
 /// One rule: which cameras or workers it applies to, its level, and the settings of its kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleSettings<R> {
+    /// Name of the rule, which its alerts contain.
     pub name: String,
     /// The ids of the cameras or workers to which the rule applies.
     pub applies_to: Vec<Pattern>,
     /// The settings of its kind, as [`RuleReader::read`] returned them.
     pub kind: R,
+    /// Level of the alerts.
     pub level: AlertLevel,
     /// The minimum time between two alerts of the rule for one camera or worker.
     pub cooldown: Duration,
@@ -23,7 +25,9 @@ pub struct RuleSettings<R> {
 /// What a rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleSubject {
+    /// Cameras, in the key `cameras`.
     Camera,
+    /// Workers, in the key `workers`.
     Worker,
 }
 
@@ -61,6 +65,7 @@ pub struct Pattern(String);
 pub struct InvalidPattern(String);
 
 impl Pattern {
+    /// Returns whether `id` matches the pattern as a whole.
     pub fn matches(&self, id: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == id };
         let Some(mut left) = id.strip_prefix(first) else { return false };

@@ -22,7 +22,9 @@ pub struct AugmentSettings {
     pub color: f64,
     /// Factor from 1 - x to 1 + x; also for contrast and saturation.
     pub brightness: f64,
+    /// By factors between 1 - x and 1 + x.
     pub contrast: f64,
+    /// By factors between 1 - x and 1 + x.
     pub saturation: f64,
     /// Maximum hue shift in either direction, as a fraction of the hue circle.
     pub hue: f64,
@@ -31,9 +33,11 @@ pub struct AugmentSettings {
     /// Probability of MixUp, a blend of two images. The blend weight is drawn from the beta distribution with
     /// the parameter `mixup_alpha`.
     pub mixup: f64,
+    /// Both parameters of the beta distribution of `mixup`.
     pub mixup_alpha: f64,
     /// Probability of JPEG compression artifacts, with a quality from the range `jpeg_quality`.
     pub jpeg: f64,
+    /// Lowest and highest JPEG quality, 1 to 100.
     pub jpeg_quality: [u8; 2],
 }
 

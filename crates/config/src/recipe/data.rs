@@ -64,6 +64,7 @@ impl FromStr for ExifOrientation {
 pub struct SourceSettings {
     /// One of [`DATA_KINDS`].
     pub kind: String,
+    /// The folder or file of the data set.
     pub path: PathBuf,
     /// Split of the data set, such as `train`; `None` for the whole data set.
     pub split: Option<String>,

@@ -11,6 +11,7 @@ const PARTS: usize = 5;
 /// `[train]`: settings of the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FitSettings {
+    /// Number of epochs.
     pub epochs: u64,
     /// Images per batch.
     pub batch: usize,
@@ -37,6 +38,7 @@ pub struct FitSettings {
 /// `[optimizer]`: settings of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimizerSettings {
+    /// The optimizer and its parameters.
     pub rule: Rule,
     /// The learning rate after the warm-up.
     pub lr: f64,
@@ -49,31 +51,49 @@ pub struct OptimizerSettings {
 /// The update rules, with the parameter names of `torch.optim`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
-    Sgd { momentum: f64, nesterov: bool },
-    AdamW { betas: [f64; 2], eps: f64 },
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        /// Momentum, 0 to 1.
+        momentum: f64,
+        /// Whether Nesterov momentum is used.
+        nesterov: bool,
+    },
+    /// AdamW (Loshchilov and Hutter, 2019).
+    AdamW {
+        /// Decay rates of the two moment estimates, 0 to 1.
+        betas: [f64; 2],
+        /// Term added to the denominator for numerical stability.
+        eps: f64,
+    },
 }
 
 /// `[schedule]`: the learning-rate schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleSettings {
+    /// How the learning rate changes after the warm-up.
     pub shape: Shape,
     /// Number of warm-up steps, in which the learning rate increases from the fraction `warm_up_from` of its
     /// value.
     pub warm_up_steps: u64,
+    /// Fraction of the learning rate at the start of the warm-up, 0 to 1.
     pub warm_up_from: f64,
 }
 
 /// The shape of the learning-rate schedule after the warm-up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
+    /// It stays the same.
     Constant,
     /// Decreases along half a cosine to the fraction `to` of the learning rate at the end of the run.
     Cosine {
+        /// Fraction of the learning rate at the end, 0 to 1.
         to: f64,
     },
     /// Multiplies the learning rate by `gamma` after each of these epochs.
     Steps {
+        /// The epochs, from 1.
         epochs: Vec<u64>,
+        /// The factor at each of them.
         gamma: f64,
     },
 }
@@ -83,16 +103,20 @@ pub enum Shape {
 pub struct LossSettings {
     /// Gamma of the focal loss; `None` selects the cross-entropy loss.
     pub focal_gamma: Option<f64>,
+    /// Label smoothing, 0 to 1.
     pub label_smoothing: f64,
+    /// Weights of the classes in the loss.
     pub class_weights: ClassWeights,
 }
 
 /// Weights of the classes in the loss.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClassWeights {
+    /// All classes have the same weight.
     Alike,
     /// Higher weights for rare classes.
     Balanced,
+    /// The weights, in the order of the classes.
     Given(Vec<f64>),
 }
 

@@ -29,15 +29,23 @@ use crate::{
 /// A valid recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipeSettings {
+    /// Name of the recipe.
     pub name: String,
     /// Folder for the output files of the run.
     pub output: PathBuf,
+    /// `[model]`: the network.
     pub model: RecipeModel,
+    /// `[data]`.
     pub data: DataSettings,
+    /// `[augment]`.
     pub augment: AugmentSettings,
+    /// `[train]`.
     pub fit: FitSettings,
+    /// `[optimizer]`.
     pub optimizer: OptimizerSettings,
+    /// `[schedule]`.
     pub schedule: ScheduleSettings,
+    /// `[loss]`.
     pub loss: LossSettings,
 }
 
@@ -54,7 +62,9 @@ pub struct RecipeModel {
     pub backbone: Option<String>,
     /// Input size for training.
     pub input: Size,
+    /// The device on which the network is trained.
     pub device: Device,
+    /// The number format of the forward pass.
     pub precision: Precision,
 }
 

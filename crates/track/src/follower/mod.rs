@@ -94,6 +94,7 @@ pub enum IgnoreCause {
 }
 
 impl Follower {
+    /// Creates a session tracker. `name` is the `tracker` of its track records.
     pub fn new(name: impl Into<String>, settings: TrackerSettings) -> Self {
         Self {
             name: name.into(),
@@ -120,6 +121,7 @@ impl Follower {
         }
     }
 
+    /// Returns the serializable state, for [`Self::resume`].
     pub fn state(&self) -> FollowerState {
         let state = |Session { so_far, tracker }: &Session| SessionState {
             so_far: so_far.clone(),
@@ -189,10 +191,12 @@ impl Follower {
         self.places.zones()
     }
 
+    /// Returns the session of the last record, if any was processed.
     pub fn session(&self) -> Option<SessionId> {
         self.session.as_ref().map(|session| session.so_far.id)
     }
 
+    /// Returns the highest epoch of the processed records.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }

@@ -6,7 +6,7 @@ use lookout_schema::BBox;
 use lookout_track::Observation;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::worlds::{FPS, MISSED, OBJECTS, SeenFrame, at_sides, covered};
+use super::worlds::{FPS, MISSED, OBJECTS, SeenFrame, at_sides, covered};
 
 const WIDTH: f32 = 1280.0;
 const HEIGHT: f32 = 720.0;

@@ -12,12 +12,11 @@ use lookout_config::{CameraSettings, PipelineSettings};
 use lookout_infer::ReloadError;
 use lookout_schema::{
     BBox, CameraStatus, Clock, Detection, ExpireCause, FrameRecord, ModelInfo, RetryReason, SessionId, Size,
-    SnapshotRecord, StatusRecord, Timestamp,
+    SnapshotRecord, StatusRecord,
 };
 use lookout_stage::{
-    CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, Fit, FleetEvent, Frame, FrameHeader,
-    FrameSource, InputSize, Pixels, RecordSink, SinkHealth, Snapshot, SnapshotPace, SourceEnd, SourceOutlet,
-    Ticket,
+    CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, FleetEvent, Frame, FrameSource,
+    InputSize, Pixels, RecordSink, SinkHealth, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
 };
 use lookout_worker::{
     Components, DecoderFallbacks, FleetComponents, GroupMembership, Inputs, Loading, MonitoredSink, Network,
@@ -82,24 +81,10 @@ impl FrameSource for Source {
                 ticket = ticket.with_permit(permit);
             }
             let now = Instant::now();
-            let header = FrameHeader {
-                camera: outlet.ledger.camera().clone(),
-                session,
-                seq,
-                pts_ns: None,
-                captured_at: Timestamp::now(),
-                clock: if self.live { Clock::Arrival } else { Clock::File },
-                source: SIZE,
-                placement: Fit::Stretch.place(SIZE, SIZE),
-                keep: Arc::default(),
-                live: self.live,
-                arrived_at: now,
-                decoded_at: now,
-                ready_at: now,
-            };
             let pixels = Pixels::new(SIZE, vec![0; 12]).unwrap();
             let (snapshot, canvas) = self.snapshots.due(now - started).map(Snapshot::blank).unzip();
-            outlet.intake.push(Frame { header, ticket, pixels: pixels.clone(), snapshot }, &outlet.stop);
+            let frame = Frame::synthetic(ticket, pixels.clone(), self.live, now);
+            outlet.intake.push(Frame { snapshot, ..frame }, &outlet.stop);
             canvas.into_iter().for_each(|canvas| canvas.draw(pixels.clone()));
             // A live camera has its own frame rate.
             if outlet.stop.wait(if self.live { Duration::from_millis(2) } else { Duration::ZERO }) {
