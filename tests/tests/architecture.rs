@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("wire", &["schema"]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
-    ("args", &[]),
+    ("args", &["config"]),
     ("fused", &[]),
     ("model", &["schema", "config", "stage", "fused"]),
     ("ingest", &["schema", "config", "stage"]),

@@ -6,6 +6,7 @@
 //! nothing checks them again.
 
 mod adas;
+mod archs;
 mod camera;
 mod classify;
 mod expand;
@@ -27,16 +28,16 @@ mod user_info;
 pub use adas::{
     AdasSettings, Calibration, CorridorSettings, ForwardSettings, Lens, LevelSettings, PathSettings,
 };
+pub use archs::{
+    ARCHS, Arch, BatchNorms, TORCHSCRIPT, Task, arch_list, arch_names, arch_names_of, is_arch_of,
+};
 pub use camera::{CameraSettings, DecoderChoice, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
 pub use mistake::{ConfigError, Mistake};
-pub use model::{
-    ARCHS, CLASSIFIERS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName,
-    input_size,
-};
+pub use model::{Device, FitSetting, ModelSettings, OutputKind, Precision, UnknownName, input_size};
 pub use monitor::{
     Begin, MonitorPlaces, MonitorSettings, Pattern, RuleKind, RuleSettings, TrackingSettings,
     WebhookSettings, parse_monitor,

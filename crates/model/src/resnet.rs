@@ -10,6 +10,7 @@ use crate::{
     layer::{Activation, ConvNormAct, ConvShape, LayerSpec, Linear, MaxPool},
     norm::NormKind,
     target::Target,
+    weights::Layout,
 };
 
 /// A basic block of two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, with its shortcut (figure 5).
@@ -30,7 +31,7 @@ enum Shortcut {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BlockKind {
+pub(crate) enum BlockKind {
     /// A basic block without a shortcut.
     Plain,
     Basic,
@@ -136,8 +137,8 @@ pub(crate) struct Backbone {
 pub(crate) type Features = [Tensor; 4];
 
 impl Backbone {
-    pub(crate) fn new(path: &nn::Path<'_>, kind: ResNetKind, norm: NormKind) -> Self {
-        let (kind, depths) = kind.blocks();
+    pub(crate) fn new(path: &nn::Path<'_>, config: ResNetConfig, norm: NormKind) -> Self {
+        let ResNetConfig { block: kind, layers } = config;
         let stem = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
         let stem = LayerSpec::new(stem, norm, Activation::Relu);
         let conv1 = ConvNormAct::new(&(path / "conv1"), &(path / "bn1"), stem);
@@ -145,7 +146,7 @@ impl Backbone {
         let stages = std::array::from_fn(|stage| {
             let path = path / format!("layer{}", stage + 1);
             let width = 64 << stage;
-            (0..depths[stage])
+            (0..layers[stage])
                 .map(|i| {
                     let stride = if i == 0 && stage > 0 { 2 } else { 1 };
                     let block = Block::new(&(&path / i), BlockSpec { kind, norm, inputs, width, stride });
@@ -177,32 +178,30 @@ impl Backbone {
     }
 }
 
-/// The ResNets of the paper's table 1, and the plain networks of its figure 4.
+/// The shape of a ResNet: a column of the paper's table 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ResNetKind {
-    Plain18,
-    Plain34,
-    ResNet18,
-    ResNet34,
-    ResNet50,
-    ResNet101,
-    ResNet152,
+pub(crate) struct ResNetConfig {
+    block: BlockKind,
+    /// Number of blocks in each stage.
+    layers: [usize; 4],
 }
 
-impl ResNetKind {
-    /// Returns the kind of block, and the number of blocks in each stage.
-    const fn blocks(self) -> (BlockKind, [usize; 4]) {
-        match self {
-            Self::Plain18 => (BlockKind::Plain, [2, 2, 2, 2]),
-            Self::Plain34 => (BlockKind::Plain, [3, 4, 6, 3]),
-            Self::ResNet18 => (BlockKind::Basic, [2, 2, 2, 2]),
-            Self::ResNet34 => (BlockKind::Basic, [3, 4, 6, 3]),
-            Self::ResNet50 => (BlockKind::Bottleneck, [3, 4, 6, 3]),
-            Self::ResNet101 => (BlockKind::Bottleneck, [3, 4, 23, 3]),
-            Self::ResNet152 => (BlockKind::Bottleneck, [3, 8, 36, 3]),
-        }
+impl ResNetConfig {
+    pub(crate) const RESNET50: Self = Self::new(BlockKind::Bottleneck, [3, 4, 6, 3]);
+
+    pub(crate) const fn new(block: BlockKind, layers: [usize; 4]) -> Self {
+        Self { block, layers }
     }
 }
+
+/// The names of the tensors of every ResNet classifier.
+pub(crate) const LAYOUT: Layout = Layout {
+    backbone: "",
+    class_layers: &["fc"],
+    logits_per_class: 1,
+    landmarks: &["conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer4.0.conv1.weight"],
+    upgrade_name: |_| None,
+};
 
 /// A ResNet classifier: a backbone, the mean of its last feature map, and a linear layer.
 #[derive(Debug, Clone)]
@@ -212,10 +211,9 @@ pub(crate) struct ResNet {
 }
 
 impl ResNet {
-    pub(crate) fn new(path: &nn::Path<'_>, kind: ResNetKind, classes: i64) -> Self {
-        let backbone = Backbone::new(path, kind, NormKind::Batch);
-        let (block, _) = kind.blocks();
-        Self { backbone, fc: Linear::new(&(path / "fc"), 512 * block.expansion(), classes) }
+    pub(crate) fn new(path: &nn::Path<'_>, config: ResNetConfig, classes: i64) -> Self {
+        let backbone = Backbone::new(path, config, NormKind::Batch);
+        Self { backbone, fc: Linear::new(&(path / "fc"), 512 * config.block.expansion(), classes) }
     }
 
     pub(crate) fn classes(&self) -> usize {

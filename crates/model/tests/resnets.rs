@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use lookout_config::{ARCHS, Device, ModelSettings, Precision};
+use lookout_config::{Device, ModelSettings, Precision, arch_names};
 use lookout_model::{Picture, RawInput, Target, load, load_raw, random_values};
 use lookout_schema::Size;
 use lookout_stage::{DetectFrame, Fit, Keep};
@@ -33,7 +33,7 @@ fn furthest(a: &Tensor, b: &Tensor) -> f64 {
 fn prepared_networks_match_torchvision_logits() {
     let goldens = logits();
     // The detectors have goldens of their own.
-    for arch in ARCHS.into_iter().filter(|arch| arch.starts_with("resnet")) {
+    for arch in arch_names().filter(|arch| arch.starts_with("resnet")) {
         let network = load_raw(&settings(arch, Precision::Fp32)).unwrap().into_classifier().unwrap();
         for (name, size) in SIZES {
             let x = random_values(name, SEED, &size, -2.0..2.0);

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use lookout_args::EvalArgs;
 use lookout_broker::Embedded;
-use lookout_config::{ARCHS, CLASSIFIERS, KafkaSettings};
+use lookout_config::{KafkaSettings, Task, is_arch_of};
 
 use self::{
     programs::{Farm, Worker, on_raw_frames},
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &EvalArgs) -> ExitCode {
     }
     // No network for the picture as a whole says where anything is.
     let arch = args.network.arch.as_str();
-    if !ARCHS.contains(&arch) || CLASSIFIERS.contains(&arch) {
+    if !is_arch_of(arch, Task::Detection) {
         let _ = writeln!(
             io::stderr(),
             "lookout eval: --end-to-end measures detectors only; `{}` is not a built-in detector",

@@ -6,7 +6,7 @@ use tch::{Tensor, nn};
 use crate::{
     layer::{Activation, ConvNormAct, ConvShape, LayerSpec},
     norm::NormKind,
-    resnet::{Backbone, Features, ResNetKind},
+    resnet::{Backbone, Features, ResNetConfig},
     target::Target,
 };
 
@@ -54,7 +54,7 @@ impl Pyramid {
     /// Creates the layers under torchvision's names `body` and `fpn` in `path`.
     pub(super) fn new(path: &nn::Path<'_>, spec: PyramidSpec) -> Self {
         let PyramidSpec { lowest, top, backbone_norm, fpn_norm } = spec;
-        let body = Backbone::new(&(path / "body"), ResNetKind::ResNet50, backbone_norm);
+        let body = Backbone::new(&(path / "body"), ResNetConfig::RESNET50, backbone_norm);
         let fpn = path / "fpn";
         let block = |blocks: &str, i: usize, shape: ConvShape| {
             let path = &fpn / blocks / i;
