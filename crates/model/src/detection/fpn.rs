@@ -62,19 +62,19 @@ impl Pyramid {
         };
         let stages = lowest..=5;
         let inner = stages.clone().enumerate().map(|(i, stage)| {
-            let inputs = C5_CHANNELS >> (5 - stage);
-            block("inner_blocks", i, ConvShape::same(inputs, CHANNELS, 1, 1))
+            let in_channels = C5_CHANNELS >> (5 - stage);
+            block("inner_blocks", i, ConvShape::same(in_channels, CHANNELS, 1, 1))
         });
         let inner = inner.collect();
         let layer = (0..stages.count())
             .map(|i| block("layer_blocks", i, ConvShape::same(CHANNELS, CHANNELS, 3, 1)))
             .collect();
         let extra = &fpn / "extra_blocks";
-        let p6p7 = |inputs| {
-            let conv = |name: &str, inputs| {
-                ConvNormAct::plain(&(&extra / name), ConvShape::same(inputs, CHANNELS, 3, 2))
+        let p6p7 = |in_channels| {
+            let conv = |name: &str, in_channels| {
+                ConvNormAct::plain(&(&extra / name), ConvShape::same(in_channels, CHANNELS, 3, 2))
             };
-            Some([conv("p6", inputs), conv("p7", CHANNELS)])
+            Some([conv("p6", in_channels), conv("p7", CHANNELS)])
         };
         let p6p7 = match top {
             Top::Subsampled => None,
