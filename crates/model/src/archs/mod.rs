@@ -15,6 +15,7 @@ mod resnet34;
 mod resnet50;
 mod retinanet_resnet50_fpn;
 mod retinanet_resnet50_fpn_v2;
+mod wide_resnet50_2;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,7 @@ pub static ARCHS: &[&ArchSpec] = &[
     &resnet50::SPEC,
     &resnet101::SPEC,
     &resnet152::SPEC,
+    &wide_resnet50_2::SPEC,
     &plain18::SPEC,
     &plain34::SPEC,
     &fcos_resnet50_fpn::SPEC,
