@@ -55,6 +55,7 @@ pub static ARCHS: &[Arch] = &[
     classifier("resnet101", 7.80),
     classifier("resnet152", 11.51),
     classifier("wide_resnet50_2", 11.40),
+    classifier("resnext50_32x4d", 4.23),
     classifier("plain18", 1.79),
     classifier("plain34", 3.64),
     detector("fcos_resnet50_fpn", 128.21, BatchNorms::Frozen),

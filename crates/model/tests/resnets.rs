@@ -46,7 +46,7 @@ fn prepared_networks_match_torchvision_logits() {
 #[test]
 fn bf16_is_close_to_fp32_with_the_same_top_class() {
     let goldens = logits();
-    for arch in ["resnet18", "resnet50"] {
+    for arch in ["resnet18", "resnet50", "resnext50_32x4d"] {
         let network = load_raw(&settings(arch, Precision::Bf16)).unwrap().into_classifier().unwrap();
         assert_eq!(network.target().precision().as_str(), "bf16");
         let (name, size) = SIZES[0];

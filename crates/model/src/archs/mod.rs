@@ -13,6 +13,7 @@ mod resnet152;
 mod resnet18;
 mod resnet34;
 mod resnet50;
+mod resnext50_32x4d;
 mod retinanet_resnet50_fpn;
 mod retinanet_resnet50_fpn_v2;
 mod wide_resnet50_2;
@@ -39,6 +40,7 @@ pub static ARCHS: &[&ArchSpec] = &[
     &resnet101::SPEC,
     &resnet152::SPEC,
     &wide_resnet50_2::SPEC,
+    &resnext50_32x4d::SPEC,
     &plain18::SPEC,
     &plain34::SPEC,
     &fcos_resnet50_fpn::SPEC,
