@@ -38,7 +38,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "crates/model/tests/goldens"))
 import hash_fill  # noqa: E402
 
-CLASSIFIERS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+CLASSIFIERS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d"]
 DETECTORS = [
     "fcos_resnet50_fpn",
     "retinanet_resnet50_fpn",

@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lookout_config::{TORCHSCRIPT, Task, arch_names_of};
 
 /// The network, its weights and the device.
 #[derive(Debug, Clone, Args)]
 pub struct NetworkArgs {
-    /// A classifier: resnet18, resnet34, resnet50, resnet101, resnet152, plain18 or plain34; a detector:
-    /// fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2, fasterrcnn_resnet50_fpn or
-    /// fasterrcnn_resnet50_fpn_v2; or torchscript, for your own TorchScript module
-    #[arg(long, default_value = "resnet50")]
+    #[arg(long, default_value = "resnet50", help = arch_help())]
     pub arch: String,
 
     /// `torchvision`, a .pth or .safetensors file, or `random:SEED` (for benchmarks: results are meaningless); for
@@ -29,6 +27,22 @@ pub struct NetworkArgs {
     /// CPU threads for the network [default: all cores]
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+/// Returns the help of `--arch`, with the names of all networks.
+fn arch_help() -> String {
+    let any_of = |task| {
+        let names: Vec<&str> = arch_names_of(task).collect();
+        match names.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            _ => names.concat(),
+        }
+    };
+    format!(
+        "A classifier: {}; a detector: {}; or {TORCHSCRIPT}, for your own TorchScript module",
+        any_of(Task::Classification),
+        any_of(Task::Detection)
+    )
 }
 
 /// Run inference on images; prints one line of JSON per image

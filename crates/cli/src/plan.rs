@@ -13,7 +13,7 @@ use std::{
 };
 
 use lookout_args::PlanArgs;
-use lookout_config::{ARCHS, input_size};
+use lookout_config::{Arch, arch_list, input_size};
 use serde::Serialize;
 
 use self::{batch::Batch, fleet::Fleet, kafka::Kafka, profile::Profile};
@@ -105,8 +105,8 @@ fn checked(args: &PlanArgs) -> Result<(), String> {
             args.fps, args.stream_fps
         ));
     }
-    if !ARCHS.contains(&args.arch.as_str()) {
-        return Err(format!("--arch: unknown network `{}`; supported: {}", args.arch, ARCHS.join(", ")));
+    if Arch::from_name(&args.arch).is_none() {
+        return Err(format!("--arch: unknown network `{}`; supported: {}", args.arch, arch_list()));
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::{
     ModelSettings,
-    model::{CLASSIFIERS, input_size, weights},
+    archs::{Task, arch_names_of, is_arch_of},
+    model::{input_size, weights},
     reader::{Section, not_one_of},
 };
 
@@ -29,8 +30,8 @@ impl ClassifySettings {
         detector: Option<&ModelSettings>,
     ) -> Option<Self> {
         let arch = section.text("arch");
-        if let Some(arch) = arch.as_deref().filter(|arch| !CLASSIFIERS.contains(arch)) {
-            section.note("arch", not_one_of(arch, CLASSIFIERS.into_iter()));
+        if let Some(arch) = arch.as_deref().filter(|arch| !is_arch_of(arch, Task::Classification)) {
+            section.note("arch", not_one_of(arch, arch_names_of(Task::Classification)));
         }
         if detector.is_some_and(ModelSettings::is_classifier) {
             let what = "[classify] classifies the detections of a detector, and [model] is a classifier, which \

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod adas;
+mod archs;
 mod camera;
 mod classify;
 mod diagnostic;
@@ -29,16 +30,16 @@ mod user_info;
 pub use adas::{
     AdasSettings, Calibration, CorridorSettings, ForwardSettings, Lens, LevelSettings, PathSettings,
 };
+pub use archs::{
+    ARCHS, Arch, BatchNorms, TORCHSCRIPT, Task, arch_list, arch_names, arch_names_of, is_arch_of,
+};
 pub use camera::{CameraSettings, DecoderChoice, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
-pub use model::{
-    ARCHS, CLASSIFIERS, Device, FitSetting, ModelSettings, OutputKind, Precision, TORCHSCRIPT, UnknownName,
-    input_size,
-};
+pub use model::{Device, FitSetting, ModelSettings, OutputKind, Precision, UnknownName, input_size};
 pub use monitor::{
     MonitorPlaces, MonitorSettings, Pattern, RuleReader, RuleSettings, RuleSubject, StartFrom,
     TrackingSettings, WebhookSettings, parse_monitor,

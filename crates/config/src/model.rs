@@ -8,35 +8,15 @@ use std::{
 use lookout_schema::Size;
 use thiserror::Error;
 
-use crate::reader::{Section, not_one_of};
-
-/// The built-in networks: classifiers, then detectors, smallest first. The plain networks have no shortcut
-/// connections and are for comparison with the ResNets; no published weights exist for them.
-pub const ARCHS: [&str; 12] = [
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "plain18",
-    "plain34",
-    "fcos_resnet50_fpn",
-    "retinanet_resnet50_fpn",
-    "retinanet_resnet50_fpn_v2",
-    "fasterrcnn_resnet50_fpn",
-    "fasterrcnn_resnet50_fpn_v2",
-];
-
-/// The `arch` of TorchScript modules.
-pub const TORCHSCRIPT: &str = "torchscript";
-
-/// The classifiers in [`ARCHS`].
-pub const CLASSIFIERS: [&str; 7] = [ARCHS[0], ARCHS[1], ARCHS[2], ARCHS[3], ARCHS[4], ARCHS[5], ARCHS[6]];
+use crate::{
+    archs::{TORCHSCRIPT, Task, arch_names, is_arch_of},
+    reader::{Section, not_one_of},
+};
 
 /// Settings of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSettings {
-    /// One of [`ARCHS`], or [`TORCHSCRIPT`].
+    /// The name of one of [`crate::ARCHS`], or [`TORCHSCRIPT`].
     pub arch: String,
     /// `torchvision`, `random:SEED`, or an absolute path to a `.pth` or `.safetensors` file. For
     /// [`TORCHSCRIPT`], an absolute path to the module.
@@ -212,12 +192,12 @@ impl ModelSettings {
 
     /// Returns whether the network is a classifier.
     pub fn is_classifier(&self) -> bool {
-        CLASSIFIERS.contains(&self.arch.as_str()) || self.output == Some(OutputKind::Logits)
+        is_arch_of(&self.arch, Task::Classification) || self.output == Some(OutputKind::Logits)
     }
 
     pub(crate) fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let arch = section.text("arch");
-        let known = ARCHS.into_iter().chain([TORCHSCRIPT]);
+        let known = arch_names().chain([TORCHSCRIPT]);
         if let Some(arch) = arch.as_deref().filter(|arch| !known.clone().any(|known| known == *arch)) {
             section.note("arch", not_one_of(arch, known));
         }
@@ -251,7 +231,7 @@ impl ModelSettings {
             .text("input")
             .and_then(|text| input_size(&text).map_err(|what| section.note("input", what)).ok());
         let fit = fit(&section);
-        let classifier = arch.as_deref().is_some_and(|arch| CLASSIFIERS.contains(&arch));
+        let classifier = arch.as_deref().is_some_and(|arch| is_arch_of(arch, Task::Classification));
         let smaller_inputs = smaller_inputs(&section, input, fit, script || classifier);
         let labels = section.text("labels").map(|path| base.join(path));
         let score_threshold = section.number("score_threshold", 0.0..=1.0).map(|n| n as f32);

@@ -5,7 +5,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use lookout_config::{
-    AdasSettings, ConfigError, RuleReader, RuleSubject, Section, parse, parse_monitor, parse_recipe,
+    ARCHS, AdasSettings, ConfigError, RuleReader, RuleSubject, Section, Task, parse, parse_monitor,
+    parse_recipe,
 };
 
 const DOCS: &str = include_str!("../../../docs/pipeline-file.md");
@@ -130,5 +131,19 @@ fn keys_of_an_adas_file_match_the_documentation() {
             keys(&read.expect_err("an unknown key is an error")),
             "{heading}"
         );
+    }
+}
+
+#[test]
+fn every_network_is_in_the_documentation() {
+    let row = |heading: &str| {
+        let (_, rest) =
+            DOCS.split_once(&format!("\n## `{heading}`\n")).unwrap_or_else(|| panic!("{heading}"));
+        rest.lines().find(|line| line.starts_with("| `arch` |")).unwrap_or_else(|| panic!("{heading}"))
+    };
+    for arch in ARCHS {
+        let name = format!("`{}`", arch.name);
+        assert!(row("[model]").contains(&name), "[model] {name}");
+        assert_eq!(row("[classify]").contains(&name), arch.task == Task::Classification, "[classify] {name}");
     }
 }

@@ -221,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn grouped_fused_convolution_equals_plain_convolution() {
+        tch::manual_seed(2);
+        let options = (Kind::Float, Device::Cpu);
+        let x = Tensor::randn([2, 64, 14, 14], options);
+        let (weight, bias) = (Tensor::randn([64, 2, 3, 3], options) * 0.2, Tensor::randn([64], options));
+        let geometry = Geometry { groups: 32, ..GEOMETRY };
+        for (kind, most) in [(Kind::Float, 1e-4), (Kind::BFloat16, 0.1)] {
+            let [x, weight, bias] = [&x, &weight, &bias].map(|tensor| tensor.to_kind(kind));
+            let plain = x.conv2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 32).to_kind(Kind::Float);
+            let packed = PackedWeight::new(&weight, geometry, [2, 64, 14, 14]).unwrap();
+            let fused = packed.conv(&x, Some(&bias), Then::Relu).unwrap().to_kind(Kind::Float);
+            assert!(furthest(&fused, &plain.relu()) < most, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn max_pool_of_positives_equals_plain_max_pool() {
         for kind in [Kind::Float, Kind::BFloat16] {
             for size in [[2, 64, 13, 8], [1, 3, 1, 1], [1, 5, 2, 7]] {

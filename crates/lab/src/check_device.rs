@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use lookout_args::CheckDeviceArgs;
-use lookout_config::ModelSettings;
+use lookout_config::{ModelSettings, Task, is_arch_of};
 use lookout_model::{Loaded, device_memory_used, load};
 use lookout_schema::Size;
 use lookout_stage::{DetectFrame, DetectionFilter, Findings, Pixels};
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &CheckDeviceArgs) -> anyhow::Result<ExitCode> {
         let settings = |precision: &str| -> anyhow::Result<ModelSettings> {
             let precision = precision.parse().map_err(|error| anyhow::anyhow!("--precision: {error}"));
             let precision = precision.context(WrongInput)?;
-            let score_threshold = (!lookout_config::CLASSIFIERS.contains(&arch.as_str())).then_some(0.1);
+            let score_threshold = is_arch_of(arch, Task::Detection).then_some(0.1);
             Ok(ModelSettings {
                 device,
                 precision,

@@ -8,7 +8,10 @@ use std::{
 };
 
 use lookout_args::{WeightsArgs, WeightsVerb};
-use lookout_model::weights::{self, Accuracy, Fetch, PUBLISHED, Progress, Published, WeightsError};
+use lookout_model::{
+    archs::{published, published_files},
+    weights::{self, Accuracy, Fetch, Progress, Published, WeightsError},
+};
 use serde::Serialize;
 
 /// Exit code for wrong input; nothing was started.
@@ -69,13 +72,13 @@ impl fmt::Display for InCache {
     }
 }
 
-fn listed(published: &'static Published, cache_dir: &Path) -> Listed {
-    let cache = match published.is_whole(&published.place(cache_dir)) {
+fn listed(file: &'static Published, cache_dir: &Path) -> Listed {
+    let cache = match file.is_whole(&file.place(cache_dir)) {
         Ok(true) => InCache::Whole,
         Ok(false) => InCache::Damaged,
         Err(_) => InCache::Missing,
     };
-    Listed { published, default: weights::published(published.arch) == Some(published), cache }
+    Listed { published: file, default: published(file.arch) == Some(file), cache }
 }
 
 fn list(json: bool, cache_dir: &Path) -> anyhow::Result<ExitCode> {
@@ -87,7 +90,7 @@ fn list(json: bool, cache_dir: &Path) -> anyhow::Result<ExitCode> {
             "ARCH", "VERSION", "FILE", "MiB", "ACCURACY %"
         )?;
     }
-    for published in &PUBLISHED {
+    for published in published_files() {
         let listed = listed(published, cache_dir);
         if json {
             writeln!(out, "{}", serde_json::to_string(&listed)?)?;
@@ -125,13 +128,13 @@ fn pull(arch: &str, version: Option<&str>, cache_dir: &Path) -> anyhow::Result<E
 }
 
 fn chosen(arch: &str, version: Option<&str>) -> Result<&'static Published, String> {
-    let Some(default) = weights::published(arch) else {
+    let Some(default) = published(arch) else {
         return Err(WeightsError::NotPublished { arch: arch.to_owned() }.to_string());
     };
     let Some(version) = version else {
         return Ok(default);
     };
-    let versions = || PUBLISHED.iter().filter(|published| published.arch == arch);
+    let versions = || published_files().filter(|file| file.arch == arch);
     versions().find(|published| published.version.eq_ignore_ascii_case(version)).ok_or_else(|| {
         let known: Vec<&str> = versions().map(|published| published.version).collect();
         format!("{arch} has no version {version}; it has {}", known.join(", "))
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn list_shows_the_cache_state() {
         let cache = tempfile::tempdir().unwrap();
-        let published = &PUBLISHED[0];
+        let published = published_files().next().unwrap();
         let state = || serde_json::to_value(listed(published, cache.path())).unwrap();
         assert_eq!(state()["cache"], "missing");
         let place = published.place(cache.path());

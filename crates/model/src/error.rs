@@ -14,7 +14,8 @@ use crate::{
 pub enum ModelError {
     #[error(
         "unknown network `{arch}`; Lookout has {}, and runs other networks as `{}`",
-        lookout_config::ARCHS.join(", "), lookout_config::TORCHSCRIPT
+        lookout_config::arch_list(),
+        lookout_config::TORCHSCRIPT
     )]
     UnknownArch { arch: String },
     #[error(

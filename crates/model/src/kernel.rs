@@ -12,7 +12,7 @@ use crate::{
 const CHANNELS_DIVIDE_BY: i64 = 8;
 
 /// The stem that all networks here share. On a GPU it has a second input layout; see [`block_weight`].
-const STEM: ConvShape = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
+const STEM: ConvShape = ConvShape::same(3, 64, 7, 2);
 
 /// Number of channels of an input in blocks of 2x2 pixels.
 pub(crate) const BLOCK_CHANNELS: i64 = 16;
@@ -42,7 +42,7 @@ enum Way {
 }
 
 impl Kernel {
-    /// Creates the kernel for `target` from `weight` `[K, C, kh, kw]` and `bias` `[K]`, both in fp32 on the CPU.
+    /// Creates the kernel for `target` from `weight` `[K, C/groups, kh, kw]` and `bias` `[K]`, both in fp32 on the CPU.
     pub(crate) fn new(
         weight: &Tensor,
         bias: &Tensor,
@@ -52,7 +52,9 @@ impl Kernel {
     ) -> Self {
         let convert = |tensor: &Tensor| tensor.to_device(target.device).to_kind(target.precision.kind());
         let on_tensor_cores = target.on_tensor_cores();
-        let missing = if on_tensor_cores { (-shape.outputs).rem_euclid(CHANNELS_DIVIDE_BY) } else { 0 };
+        // More channels would change the groups.
+        let is_padded = on_tensor_cores && shape.groups == 1;
+        let missing = if is_padded { (-shape.out_channels).rem_euclid(CHANNELS_DIVIDE_BY) } else { 0 };
         let padded = |tensor: &Tensor, padding: &[i64]| {
             if missing == 0 { tensor.shallow_clone() } else { tensor.constant_pad_nd(padding) }
         };
@@ -64,7 +66,7 @@ impl Kernel {
         let way = match target.device {
             Device::Cpu if lookout_fused::available() => Way::ToPack(weight),
             Device::Cuda(_) if act == Activation::Relu => Way::Cudnn { weight, blocks },
-            Device::Cuda(_) if on_tensor_cores && shape.kernel == 1 && shape.stride == 1 => {
+            Device::Cuda(_) if on_tensor_cores && is_product(shape) => {
                 Way::Product(weight.flatten(1, -1).transpose(0, 1))
             }
             _ => Way::Plain(weight),
@@ -133,11 +135,15 @@ impl Kernel {
 
     /// Removes the output channels that only pad the number of channels to a multiple of eight.
     fn without_padding(&self, y: Tensor) -> Tensor {
-        if y.size().get(1) == Some(&self.shape.outputs) { y } else { y.narrow(1, 0, self.shape.outputs) }
+        if y.size().get(1) == Some(&self.shape.out_channels) {
+            y
+        } else {
+            y.narrow(1, 0, self.shape.out_channels)
+        }
     }
 
     fn product(&self, weight: &Tensor, x: &Tensor) -> Tensor {
-        let (n, c, h, w) = x.size4().unwrap_or((0, self.shape.inputs, 0, 0));
+        let (n, c, h, w) = x.size4().unwrap_or((0, self.shape.in_channels, 0, 0));
         let x = x.permute([0, 2, 3, 1]).reshape([n * h * w, c]);
         let y = match &self.bias {
             Some(bias) => bias.addmm(&x, weight),
@@ -148,9 +154,9 @@ impl Kernel {
 
     fn pack(&mut self, x: &Tensor) {
         let Way::ToPack(weight) = &self.way else { return };
-        let ConvShape { stride, padding, .. } = self.shape;
-        let geometry = Geometry { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups: 1 };
-        let (n, c, h, w) = x.size4().unwrap_or((1, self.shape.inputs, 1, 1));
+        let ConvShape { stride, padding, groups, .. } = self.shape;
+        let geometry = Geometry { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups };
+        let (n, c, h, w) = x.size4().unwrap_or((1, self.shape.in_channels, 1, 1));
         self.way = match PackedWeight::new(weight, geometry, [n, c, h, w]) {
             Ok(packed) => Way::Packed(packed),
             Err(error) => {
@@ -161,18 +167,20 @@ impl Kernel {
     }
 
     fn plain(&self, weight: &Tensor, x: &Tensor) -> Tensor {
-        let ConvShape { stride, padding, .. } = self.shape;
-        x.conv2d(weight, self.bias.as_ref(), [stride; 2], [padding; 2], [1, 1], 1)
+        let ConvShape { stride, padding, groups, .. } = self.shape;
+        x.conv2d(weight, self.bias.as_ref(), [stride; 2], [padding; 2], [1, 1], groups)
     }
 
     /// Runs the cuDNN kernel, or libtorch's own operators if cuDNN returns an error: it does not support every dtype
     /// and memory layout on every GPU.
     fn cudnn(&self, weight: &Tensor, x: &Tensor, sum: Option<&Tensor>) -> Tensor {
-        let ConvShape { stride, padding, .. } = self.shape;
+        let ConvShape { stride, padding, groups, .. } = self.shape;
         let (stride, padding, bias) = ([stride; 2], [padding; 2], self.bias.as_ref());
         let fused = match sum {
-            None => x.f_cudnn_convolution_relu(weight, bias, stride, padding, [1, 1], 1),
-            Some(sum) => x.f_cudnn_convolution_add_relu(weight, sum, 1.0, bias, stride, padding, [1, 1], 1),
+            None => x.f_cudnn_convolution_relu(weight, bias, stride, padding, [1, 1], groups),
+            Some(sum) => {
+                x.f_cudnn_convolution_add_relu(weight, sum, 1.0, bias, stride, padding, [1, 1], groups)
+            }
         };
         fused.unwrap_or_else(|_| {
             let y = self.plain(weight, x);
@@ -196,6 +204,11 @@ impl Kernel {
             Activation::Relu => Then::Relu,
         }
     }
+}
+
+/// Returns whether a convolution is a matrix product.
+fn is_product(shape: ConvShape) -> bool {
+    shape.kernel == 1 && shape.stride == 1 && shape.groups == 1
 }
 
 /// Panics if libtorch returned an error, as `tch`'s own operators do. The code that runs the network catches the panic.

@@ -11,6 +11,13 @@ const IMAGENET_1K: &str = include_str!("labels/imagenet-1k.txt");
 /// skips.
 const COCO: &str = include_str!("labels/coco.txt");
 
+/// Number of classes of ImageNet-1k.
+pub(crate) const IMAGENET_CLASSES: i64 = 1000;
+
+/// Number of classes in torchvision's COCO weights: the 80 classes, the category numbers that COCO does not use, and
+/// the background.
+pub(crate) const COCO_CLASSES: i64 = 91;
+
 /// Placeholder names in lists of labels: class ids with these names stand for no object.
 const NO_CLASS: [&str; 2] = ["__background__", "N/A"];
 

@@ -23,17 +23,19 @@ pub(crate) enum Activation {
 /// The shape of a convolution. Kernel, stride and padding are square in all networks here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConvShape {
-    pub(crate) inputs: i64,
-    pub(crate) outputs: i64,
+    pub(crate) in_channels: i64,
+    pub(crate) out_channels: i64,
     pub(crate) kernel: i64,
     pub(crate) stride: i64,
     pub(crate) padding: i64,
+    /// Each group of output channels is computed from one group of input channels.
+    pub(crate) groups: i64,
 }
 
 impl ConvShape {
     /// Returns a convolution that keeps height and width if `stride` is 1. `kernel` must be odd.
-    pub(crate) const fn same(inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Self {
-        Self { inputs, outputs, kernel, stride, padding: kernel / 2 }
+    pub(crate) const fn same(in_channels: i64, out_channels: i64, kernel: i64, stride: i64) -> Self {
+        Self { in_channels, out_channels, kernel, stride, padding: kernel / 2, groups: 1 }
     }
 }
 
@@ -95,10 +97,11 @@ impl ConvNormAct {
     ///
     /// The parameters are `conv.weight`, `conv.bias` if `spec` has a bias, and the norm's parameters under `norm`.
     pub(crate) fn new(conv: &nn::Path<'_>, norm: &nn::Path<'_>, spec: LayerSpec) -> Self {
-        let ConvShape { inputs, outputs, kernel, .. } = spec.shape;
-        let weight = conv.var("weight", &[outputs, inputs, kernel, kernel], nn::Init::Const(0.0));
-        let bias = spec.bias.then(|| conv.zeros("bias", &[outputs]));
-        let norm = Norm::new(norm, spec.norm, outputs);
+        let ConvShape { in_channels, out_channels, kernel, groups, .. } = spec.shape;
+        let size = [out_channels, in_channels / groups, kernel, kernel];
+        let weight = conv.var("weight", &size, nn::Init::Const(0.0));
+        let bias = spec.bias.then(|| conv.zeros("bias", &[out_channels]));
+        let norm = Norm::new(norm, spec.norm, out_channels);
         Self { spec, form: RefCell::new(Form::Trainable { weight, bias, norm }) }
     }
 
@@ -145,7 +148,7 @@ impl ConvNormAct {
         let weight = weight.detach();
         let bias = match bias {
             Some(bias) => bias.detach(),
-            None => Tensor::zeros([shape.outputs], (Kind::Float, weight.device())),
+            None => Tensor::zeros([shape.out_channels], (Kind::Float, weight.device())),
         };
         *form = match norm {
             Norm::None => {
@@ -177,10 +180,10 @@ impl ConvNormAct {
     }
 
     fn conv(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-        let ConvShape { stride, padding, .. } = self.spec.shape;
+        let ConvShape { stride, padding, groups, .. } = self.spec.shape;
         let kind = x.kind();
         let (weight, bias) = (weight.to_kind(kind), bias.map(|bias| bias.to_kind(kind)));
-        x.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1, 1], 1)
+        x.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1, 1], groups)
     }
 
     fn activate(&self, x: Tensor) -> Tensor {
@@ -228,13 +231,13 @@ impl Clone for Linear {
 }
 
 impl Linear {
-    /// Creates the parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, which are zero until a state dict is
+    /// Creates the parameters `weight` `[out, in]` and `bias` `[out]`, which are zero until a state dict is
     /// loaded.
-    pub(crate) fn new(path: &nn::Path<'_>, inputs: i64, outputs: i64) -> Self {
+    pub(crate) fn new(path: &nn::Path<'_>, in_features: i64, out_features: i64) -> Self {
         let zero = nn::Init::Const(0.0);
         Self {
-            weight: path.var("weight", &[outputs, inputs], zero),
-            bias: path.var("bias", &[outputs], zero),
+            weight: path.var("weight", &[out_features, in_features], zero),
+            bias: path.var("bias", &[out_features], zero),
         }
     }
 
@@ -243,13 +246,13 @@ impl Linear {
         x.linear(&self.weight.to_kind(kind), Some(self.bias.to_kind(kind)))
     }
 
-    pub(crate) fn outputs(&self) -> usize {
+    pub(crate) fn out_features(&self) -> usize {
         self.bias.numel()
     }
 
-    /// Returns the output for an empty batch, `[0, outputs]`.
+    /// Returns the output for an empty batch, `[0, out]`.
     pub(crate) fn none(&self) -> Tensor {
-        Tensor::zeros([0, self.outputs() as i64], (self.weight.kind(), self.weight.device()))
+        Tensor::zeros([0, self.out_features() as i64], (self.weight.kind(), self.weight.device()))
     }
 
     /// Converts the layer for inference on `target`. This cannot be undone.

@@ -4,7 +4,7 @@
 //! written from their papers and use torchvision's parameter names, so that each can be compared with torchvision layer
 //! by layer. [`Network`] is a network that can be trained.
 
-mod arch;
+pub mod archs;
 mod classifier;
 mod detection;
 mod detector;

@@ -2,19 +2,20 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT};
+use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT, Task};
 use lookout_schema::{ModelInfo, Size};
 use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
 use tch::Tensor;
 
 use crate::{
     ModelError,
+    archs::{fetch_torchvision, published},
     classifier::{Classifier, TopClasses},
-    detection::{COCO_CLASSES, DetectionSettings},
+    detection::DetectionSettings,
     detector::Detector,
-    labels::Labels,
+    labels::{COCO_CLASSES, IMAGENET_CLASSES, Labels},
     misfit,
-    network::{IMAGENET_CLASSES, Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
+    network::{Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
     replicas::Replica,
     second_stage::SecondStage,
     streams::Streams,
@@ -52,16 +53,12 @@ impl std::fmt::Debug for Loaded {
 const MODEL: &str = "[model]";
 const CLASSIFY: &str = "[classify]";
 
-/// The input size that classifiers are trained on. For its first weights, torchvision evaluates on a center crop of
-/// this size from an image whose short side is [`SHORT_SIDE`].
-const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
+const CLASSIFIER_INPUT: Size = Task::Classification.default_input();
 /// The short side to which an image is resized for an input of [`CLASSIFIER_INPUT`], unless the weights specify
-/// another.
+/// another. For its first weights, torchvision evaluates on a center crop of such an image.
 const SHORT_SIDE: u32 = 256;
 
-/// The default input size of detectors. A full HD frame fits into it at a third of its width and height, and both sides
-/// are multiples of 32, so that no padding is needed.
-const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
+const DETECTOR_INPUT: Size = Task::Detection.default_input();
 
 /// The default score threshold of detectors. torchvision's own thresholds are meant for measuring precision against
 /// recall.
@@ -212,8 +209,8 @@ pub fn planned_input(settings: &ModelSettings) -> (Size, Fit) {
     if !settings.is_classifier() {
         return detector_input(settings);
     }
-    let published = (settings.weights == "torchvision").then(|| weights::published(&settings.arch)).flatten();
-    classifier_input(settings, published.map_or(SHORT_SIDE, |published| published.resize))
+    let file = (settings.weights == "torchvision").then(|| published(&settings.arch)).flatten();
+    classifier_input(settings, file.map_or(SHORT_SIDE, |published| published.resize))
 }
 
 fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
@@ -364,8 +361,8 @@ fn find(settings: &ModelSettings) -> Result<Named, ModelError> {
         return Ok(Named { state: State::Seed(seed), name: text.into(), short_side: SHORT_SIDE });
     }
     let (state, short_side) = if text == "torchvision" {
-        let path = weights::fetch_torchvision(&settings.arch, &weights::cache_dir()?)?;
-        let resize = weights::published(&settings.arch).map_or(SHORT_SIDE, |published| published.resize);
+        let path = fetch_torchvision(&settings.arch, &weights::cache_dir()?)?;
+        let resize = published(&settings.arch).map_or(SHORT_SIDE, |published| published.resize);
         (weights::read(&path)?, resize)
     } else {
         (weights::read(Path::new(text))?, SHORT_SIDE)

@@ -47,5 +47,5 @@ fn fitting(state: &StateDict) -> Option<&'static str> {
     let shared = || state.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
     let copy =
         || StateDict { tensors: shared().collect::<BTreeMap<String, Tensor>>(), digest: String::new() };
-    lookout_config::ARCHS.into_iter().find(|arch| Network::from_state(arch, copy()).is_ok())
+    lookout_config::arch_names().find(|arch| Network::from_state(arch, copy()).is_ok())
 }

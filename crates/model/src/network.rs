@@ -12,10 +12,10 @@ use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
     ModelError,
-    arch::Arch,
+    archs::{ArchSpec, Builder},
     detection::{
-        DetectionSettings, Detections, DetectorNet, DetectorOutputs, Pick, Pictures, ProposalSettings,
-        device_reading, modernize,
+        DetectionSettings, Detections, DetectorConfig, DetectorNet, DetectorOutputs, Pick, Pictures,
+        ProposalSettings,
     },
     kernel::channels_last,
     random,
@@ -25,12 +25,11 @@ use crate::{
     weights::{self, StateDict},
 };
 
-/// Number of classes of ImageNet-1k.
-pub(crate) const IMAGENET_CLASSES: i64 = 1000;
-
 /// A network in fp32 that can be trained, or prepared for inference. It starts on the CPU.
 #[derive(Debug)]
 pub struct Network {
+    arch: &'static ArchSpec,
+    num_classes: i64,
     parameters: nn::VarStore,
     net: Net,
 }
@@ -38,7 +37,7 @@ pub struct Network {
 #[derive(Debug)]
 enum Net {
     Classifier(Box<ResNet>),
-    Detector(DetectorNet),
+    Detector(DetectorNet, DetectionSettings),
 }
 
 /// A network's outputs before postprocessing.
@@ -55,16 +54,28 @@ impl Network {
     /// For detectors with a background class, `classes` includes it.
     ///
     /// # Errors
-    /// `arch` is not a built-in architecture.
+    /// `arch` is not a built-in network.
     pub fn new(arch: &str, classes: i64) -> Result<Self, ModelError> {
-        let arch = Arch::named(arch)?;
+        Ok(Self::build(ArchSpec::from_name(arch)?, classes, ""))
+    }
+
+    /// Creates a network for the weights with the digest `digest`.
+    fn build(arch: &'static ArchSpec, num_classes: i64, digest: &str) -> Self {
         let parameters = nn::VarStore::new(Device::Cpu);
         let path = parameters.root();
-        let net = match arch {
-            Arch::Classifier(kind) => Net::Classifier(Box::new(ResNet::new(&path, kind, classes))),
-            Arch::Detector(kind) => Net::Detector(DetectorNet::new(&path, kind, classes)),
+        let net = match &arch.builder {
+            Builder::ResNet(config) => Net::Classifier(Box::new(ResNet::new(&path, *config, num_classes))),
+            Builder::Detector(detector) => {
+                let config = DetectorConfig { num_classes, frozen_eps: detector.frozen_eps(digest) };
+                Net::Detector((detector.build)(&path, config), detector.postprocessing)
+            }
         };
-        Ok(Self { parameters, net })
+        Self { arch, num_classes, parameters, net }
+    }
+
+    /// Returns the description of the network.
+    pub fn arch(&self) -> &'static ArchSpec {
+        self.arch
     }
 
     /// Finds the tensors of a network of `arch` in `state`, and returns them with the prefix that was removed from
@@ -73,32 +84,18 @@ impl Network {
     /// The state dict may hold the tensors under a prefix or next to those of another network.
     ///
     /// # Errors
-    /// `state` holds several such networks, or `arch` is not a built-in architecture.
+    /// `state` holds several such networks, or `arch` is not a built-in network.
     pub fn found_in(arch: &str, state: StateDict) -> Result<(StateDict, Option<String>), ModelError> {
-        Ok(weights::taken(state, Arch::named(arch)?.anchors())?)
+        Ok(weights::taken(state, ArchSpec::from_name(arch)?.layout.landmarks)?)
     }
 
     /// Creates the network of `arch` with the tensors of `state`, which also determine its number of classes.
     ///
     /// # Errors
-    /// Tensors are missing, unexpected or misshapen, or `arch` is not a built-in architecture.
+    /// Tensors are missing, unexpected or misshapen, or `arch` is not a built-in network.
     pub fn from_state(arch: &str, state: StateDict) -> Result<Self, ModelError> {
-        let arch = Arch::named(arch)?;
-        let parameters = nn::VarStore::new(Device::Cpu);
-        let path = parameters.root();
-        let net = match arch {
-            Arch::Classifier(kind) => {
-                let bias = state.tensors.get("fc.bias").map(Tensor::size);
-                let classes = match bias.as_deref() {
-                    Some([classes]) => *classes,
-                    // `load` reports a missing or misshapen tensor together with all other errors.
-                    _ => IMAGENET_CLASSES,
-                };
-                Net::Classifier(Box::new(ResNet::new(&path, kind, classes)))
-            }
-            Arch::Detector(kind) => Net::Detector(DetectorNet::for_state(&path, kind, &state)),
-        };
-        let mut network = Self { parameters, net };
+        let arch = ArchSpec::from_name(arch)?;
+        let mut network = Self::build(arch, arch.num_classes(&state), &state.digest);
         network.load(state)?;
         Ok(network)
     }
@@ -107,9 +104,9 @@ impl Network {
     /// have.
     ///
     /// # Errors
-    /// `arch` is not a built-in architecture.
+    /// `arch` is not a built-in network.
     pub fn from_seed(arch: &str, seed: u64) -> Result<Self, ModelError> {
-        let mut network = Self::new(arch, Arch::named(arch)?.usual_classes())?;
+        let mut network = Self::new(arch, ArchSpec::from_name(arch)?.default_num_classes)?;
         network.fill(seed);
         Ok(network)
     }
@@ -124,9 +121,7 @@ impl Network {
     /// # Errors
     /// Tensors are missing, unexpected or misshapen.
     pub fn load(&mut self, mut state: StateDict) -> Result<(), ModelError> {
-        if let Net::Detector(net) = &self.net {
-            modernize(net.kind(), &mut state);
-        }
+        self.arch.layout.upgrade_state_dict(&mut state);
         Ok(weights::apply(&self.tensors(), state)?)
     }
 
@@ -138,21 +133,20 @@ impl Network {
     /// # Errors
     /// The network is not a detector, or tensors do not fit; the error gives their names in the detector.
     pub fn load_backbone(&mut self, state: StateDict) -> Result<(), ModelError> {
-        const BODY: &str = "backbone.body.";
+        let backbone = self.arch.backbone().ok_or(ModelError::NoBackbone)?;
+        let classifier = ArchSpec::from_name(backbone)?.layout;
+        let prefix = self.arch.layout.backbone;
         let mut body = self.tensors();
-        body.retain(|name, _| name.starts_with(BODY));
-        if body.is_empty() {
-            return Err(ModelError::NoBackbone);
-        }
+        body.retain(|name, _| name.starts_with(prefix));
         let StateDict { tensors, digest } = state;
-        let stages = tensors.into_iter().filter(|(name, _)| !name.starts_with("fc."));
-        let tensors = stages.map(|(name, tensor)| (format!("{BODY}{name}"), tensor)).collect();
+        let stages = tensors.into_iter().filter(|(name, _)| !classifier.is_of_class_layer(name));
+        let tensors = stages.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
         Ok(weights::apply(&body, StateDict { tensors, digest })?)
     }
 
     /// Fills the network with random weights from `seed`.
     pub fn fill(&mut self, seed: u64) {
-        random::fill(&self.tensors(), seed);
+        random::fill(&self.tensors(), seed, self.arch);
     }
 
     /// Moves the network to a device. Its tensors stay in fp32.
@@ -172,7 +166,7 @@ impl Network {
     pub fn forward(&self, x: &Tensor, pick: &mut Pick<'_>) -> Outputs {
         match &self.net {
             Net::Classifier(net) => Outputs::Logits(net.forward(x, true)),
-            Net::Detector(net) => {
+            Net::Detector(net, _) => {
                 Outputs::Detector(net.forward(Pictures::whole(x), &ProposalSettings::TRAINING, Some(pick)))
             }
         }
@@ -180,16 +174,15 @@ impl Network {
 
     /// Converts the network for inference on `target`.
     pub fn prepare(self, target: Target) -> PreparedNetwork {
-        let Self { parameters, net } = self;
+        let Self { num_classes, parameters, net, .. } = self;
         let prepared = tch::no_grad(|| match net {
             Net::Classifier(mut net) => {
                 net.prepare(target);
                 PreparedNetwork::Classifier(PreparedClassifier { net, target })
             }
-            Net::Detector(mut net) => {
+            Net::Detector(mut net, settings) => {
                 net.prepare(target);
-                let settings = net.kind().settings();
-                PreparedNetwork::Detector(PreparedDetector { net, target, settings })
+                PreparedNetwork::Detector(PreparedDetector { net, num_classes, target, settings })
             }
         });
         // Frees the tensors that only training needs.
@@ -289,6 +282,7 @@ impl PreparedClassifier {
 #[derive(Debug, Clone)]
 pub struct PreparedDetector {
     net: DetectorNet,
+    num_classes: i64,
     target: Target,
     /// The postprocessing settings, initially those of torchvision.
     pub settings: DetectionSettings,
@@ -301,7 +295,7 @@ impl PreparedDetector {
 
     /// Returns the number of classes, including the background if the detector has one.
     pub fn classes(&self) -> usize {
-        usize::try_from(self.net.classes()).unwrap_or(0)
+        usize::try_from(self.num_classes).unwrap_or(0)
     }
 
     /// Returns the outputs of the detector's heads, on its device.
@@ -319,7 +313,7 @@ impl PreparedDetector {
     /// Returns the postprocessing for the GPU. `None` for detectors that are not dense, and for settings beyond its
     /// limits.
     pub(crate) fn device_reading(&self, picture: [i64; 2]) -> Option<LevelReading> {
-        device_reading(self.net.kind(), &self.settings, picture)
+        self.net.device_reading(&self.settings, picture)
     }
 
     /// Returns the outputs of the detector's heads, on its device.

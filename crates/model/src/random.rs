@@ -11,6 +11,28 @@ use std::{collections::BTreeMap, ops::Range};
 
 use tch::Tensor;
 
+use crate::archs::ArchSpec;
+
+/// The range of most random biases.
+const PLAIN_BIAS: (f64, f64) = (-0.1, 0.1);
+
+/// The distribution of the class logits of a network with random weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ClassLogits {
+    /// Factor of the range of the layer's weights.
+    spread: f64,
+    /// The range of the layer's bias.
+    bias: (f64, f64),
+}
+
+impl ClassLogits {
+    pub(crate) const PLAIN: Self = Self { spread: 1.0, bias: PLAIN_BIAS };
+    /// For dense detectors: few of the many anchors have a score above the threshold.
+    pub(crate) const DENSE: Self = Self { spread: 3.0, bias: (-7.1, -6.9) };
+    /// For the second stage of Faster R-CNN.
+    pub(crate) const SECOND_STAGE: Self = Self { spread: 6.0, bias: PLAIN_BIAS };
+}
+
 /// Fills each tensor with random values from the hash of its name and `seed`.
 ///
 /// The ranges are chosen so that activations keep their magnitude at any depth, and a detector's scores lie on both
@@ -24,10 +46,10 @@ use tch::Tensor;
 /// | `running_var` | 0.5 to 1.5 |
 /// | the bias of a dense detector's classification layer | -7.1 to -6.9 |
 /// | all others | ±0.1 |
-pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64) {
+pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64, arch: &ArchSpec) {
     tch::no_grad(|| {
         for (name, tensor) in tensors {
-            let (low, high) = bounds(name, &tensor.size());
+            let (low, high) = bounds(name, &tensor.size(), arch);
             tensor.shallow_clone().copy_(&random_values(name, seed, &tensor.size(), low..high));
         }
     });
@@ -46,34 +68,24 @@ pub fn random_values(name: &str, seed: u64, size: &[i64], range: Range<f64>) -> 
     Tensor::from_slice(&values).view(size)
 }
 
-fn bounds(name: &str, size: &[i64]) -> (f64, f64) {
+fn bounds(name: &str, size: &[i64], arch: &ArchSpec) -> (f64, f64) {
     let (layer, last) = name.rsplit_once('.').unwrap_or(("", name));
-    let head = HEADS.iter().any(|head| name.starts_with(head));
+    let in_backbone = arch.layout.name_in_backbone(name).is_some();
+    let is_class_logits = arch.layout.class_logits() == Some(layer);
     match last {
         "running_var" => (0.5, 1.5),
-        "weight" if size.len() == 1 && head => (0.5, 1.0),
-        "weight" if size.len() == 1 => (0.2, 0.4),
+        "weight" if size.len() == 1 && in_backbone => (0.2, 0.4),
+        "weight" if size.len() == 1 => (0.5, 1.0),
         "weight" => {
             let fan_in: i64 = size[1..].iter().product();
-            let wider = match layer {
-                DENSE_CLASSES => 3.0,
-                ROI_CLASSES => 6.0,
-                _ => 1.0,
-            };
+            let wider = if is_class_logits { arch.class_logits.spread } else { 1.0 };
             let bound = (6.0 / fan_in.max(1) as f64).sqrt() * wider;
             (-bound, bound)
         }
-        "bias" if layer == DENSE_CLASSES => (-7.1, -6.9),
-        _ => (-0.1, 0.1),
+        "bias" if is_class_logits => arch.class_logits.bias,
+        _ => PLAIN_BIAS,
     }
 }
-
-/// Name prefixes of the layers after a detector's backbone.
-const HEADS: [&str; 4] = ["backbone.fpn.", "head.", "rpn.", "roi_heads."];
-
-/// The classification layers of dense detectors and of Faster R-CNN.
-const DENSE_CLASSES: &str = "head.classification_head.cls_logits";
-const ROI_CLASSES: &str = "roi_heads.box_predictor.cls_score";
 
 /// SplitMix64's increment: 2^64 divided by the golden ratio.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -12,7 +12,7 @@ fn tensor_names_and_sizes_match_torchvision() {
     let list = include_str!("goldens/state_dicts.txt");
     let networks: Vec<(&str, &str)> =
         list.split('[').skip(1).map(|part| part.split_once("]\n").unwrap()).collect();
-    assert_eq!(networks.len(), 7);
+    assert_eq!(networks.len(), 9);
     for (arch, lines) in networks {
         let theirs: BTreeMap<String, Vec<i64>> = lines
             .lines()

@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use lookout_model::weights::{
-    Accuracy, Fetch, FetchError, PUBLISHED, Progress, Published, WeightsError, fetch_torchvision, published,
+use lookout_model::{
+    archs::{fetch_torchvision, published, published_files},
+    weights::{Accuracy, Fetch, FetchError, Progress, Published, WeightsError},
 };
 use sha2::{Digest, Sha256};
 
@@ -228,7 +229,7 @@ fn unreachable_server_error_has_manual_instructions() {
 
 #[test]
 fn published_weights_match_torchvision() {
-    for published in &PUBLISHED {
+    for published in published_files() {
         let digits = published.digest_prefix();
         assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{published:?}");
         let (data, resize) = match published.version {
@@ -243,7 +244,7 @@ fn published_weights_match_torchvision() {
     assert_eq!(default("resnet18"), Some("resnet18-f37072fd.pth"));
     assert_eq!(default("resnet50"), Some("resnet50-11ad3fa6.pth"));
     assert_eq!(default("resnet152"), Some("resnet152-f82ba261.pth"));
-    for arch in lookout_config::ARCHS {
+    for arch in lookout_config::arch_names() {
         assert_eq!(default(arch).is_none(), arch.starts_with("plain"), "{arch}");
     }
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ mod sample;
 pub use feed::{Feed, FeedSettings, Prepare, prepared_by};
 pub use fit::{
     Batch, BatchResult, Batches, Changed, EvaluationTold, FitError, Identity, Judge, Judgment, Optimizer,
-    Outcome, Progress, Run, StepTold, Told, thaw_norms, write_compared, write_curves,
+    Outcome, Progress, Run, StepTold, Told, unfreeze_norms, write_compared, write_curves,
 };
 pub use lookout_measure::ObjectTarget;
 pub use loss::{Choose, ClassLoss, ClassLossKind, Criterion, Dice, LossError, Losses, ObjectTensors, Truth};

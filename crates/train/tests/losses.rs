@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use lookout_config::{OptimizerSettings, Rule};
 use lookout_model::{Network, random_values};
-use lookout_train::{Choose, ClassLoss, Criterion, Losses, ObjectTensors, Optimizer, Truth, thaw_norms};
+use lookout_train::{Choose, ClassLoss, Criterion, Losses, ObjectTensors, Optimizer, Truth, unfreeze_norms};
 use tch::{Device, Kind, Tensor};
 
 const SEED: u64 = 7;
@@ -97,7 +97,7 @@ fn filled(case: &str) -> Network {
     let mut network = Network::new(arch_of(case), CLASSES).unwrap();
     network.fill(SEED);
     if case.ends_with(".live") {
-        thaw_norms(&network);
+        unfreeze_norms(&network);
     }
     network
 }

@@ -21,7 +21,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     ("wire", &["schema"]),
     ("config", &["schema"]),
     ("stage", &["schema"]),
-    ("args", &[]),
+    ("args", &["config"]),
     ("fused", &[]),
     ("model", &["schema", "config", "stage", "fused"]),
     ("ingest", &["schema", "config", "stage"]),

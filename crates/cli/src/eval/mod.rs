@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context;
 use lookout_args::EvalArgs;
 use lookout_broker::Embedded;
-use lookout_config::{ARCHS, CLASSIFIERS, KafkaSettings};
+use lookout_config::{KafkaSettings, Task, is_arch_of};
 use lookout_draw::precision_recall;
 
 use self::{
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &EvalArgs) -> ExitCode {
     }
     // The metrics need bounding boxes, which classifiers do not have.
     let arch = args.network.arch.as_str();
-    if !ARCHS.contains(&arch) || CLASSIFIERS.contains(&arch) {
+    if !is_arch_of(arch, Task::Detection) {
         let _ = writeln!(
             io::stderr(),
             "lookout eval: --end-to-end measures detectors only; `{}` is not a built-in detector",

@@ -2,32 +2,15 @@
 
 use std::{fs, path::Path};
 
+use lookout_config::{Arch, Task};
 use lookout_measure::{BatchLatencyMs, BenchProfile, Measurement};
 use lookout_schema::Size;
 
 use super::Assumption;
 
-/// GFLOPs per image of each network, from torchvision's documentation, and the network of docs/performance.md
-/// that is scaled. A plain network has the GFLOPs of its ResNet without the three projection shortcuts, 6.4
-/// MFLOPs each.
-const ARITHMETIC: [(&str, f64, &str); 12] = [
-    ("resnet18", 1.81, CLASSIFIER),
-    ("resnet34", 3.66, CLASSIFIER),
-    (CLASSIFIER, 4.09, CLASSIFIER),
-    ("resnet101", 7.80, CLASSIFIER),
-    ("resnet152", 11.51, CLASSIFIER),
-    ("plain18", 1.79, CLASSIFIER),
-    ("plain34", 3.64, CLASSIFIER),
-    ("fcos_resnet50_fpn", 128.21, DETECTOR),
-    (DETECTOR, 151.54, DETECTOR),
-    ("retinanet_resnet50_fpn_v2", 152.24, DETECTOR),
-    ("fasterrcnn_resnet50_fpn", 134.38, DETECTOR),
-    ("fasterrcnn_resnet50_fpn_v2", 280.37, DETECTOR),
-];
+/// The networks of docs/performance.md, from which the others are scaled.
 const CLASSIFIER: &str = "resnet50";
 const DETECTOR: &str = "retinanet_resnet50_fpn";
-/// Default input size of detectors in a pipeline file.
-const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
 
 /// Measurements, and their source.
 #[derive(Debug)]
@@ -123,19 +106,21 @@ impl Profile {
         input: Option<Size>,
         assumptions: &mut Vec<Assumption>,
     ) -> Result<Vec<Measurement>, String> {
-        let (_, gflops, base) = ARITHMETIC
-            .into_iter()
-            .find(|(name, ..)| *name == arch)
-            .ok_or_else(|| format!("--arch: there are no figures for `{arch}`; pass --profile"))?;
-        let base_gflops =
-            ARITHMETIC.into_iter().find(|(name, ..)| *name == base).map_or(gflops, |found| found.1);
+        let unknown = || format!("--arch: there are no figures for `{arch}`; pass --profile");
+        let Arch { task, gflops, .. } = *Arch::from_name(arch).ok_or_else(unknown)?;
+        let base = match task {
+            Task::Classification => CLASSIFIER,
+            Task::Detection => DETECTOR,
+        };
+        let base_gflops = Arch::from_name(base).map_or(gflops, |base| base.gflops);
         let found = self.measured(base, precision, None).map_err(|_| {
             format!(
                 "--precision: {} was not measured in docs/performance.md; pass --profile",
                 precision.unwrap_or("")
             )
         })?;
-        let usual = (base == DETECTOR).then_some(DETECTOR_INPUT);
+        // docs/performance.md measures detectors at another size than their default.
+        let usual = (task == Task::Detection).then_some(task.default_input());
         let scale = |m: Measurement| {
             let input = input.or(usual).unwrap_or(m.input);
             let times = gflops / base_gflops * pixels(input) / pixels(m.input);
@@ -178,14 +163,14 @@ fn pixels(size: Size) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use lookout_config::ARCHS;
+    use lookout_config::arch_names;
 
     use super::*;
 
     #[test]
     fn reference_has_figures_for_every_network() {
         let reference = Profile::reference().unwrap();
-        for arch in ARCHS {
+        for arch in arch_names() {
             let found = reference.measurements(arch, None, None, &mut Vec::new()).unwrap();
             assert!(found[0].arch == arch && found[0].images_per_s > 0.0, "{found:?}");
         }

@@ -18,11 +18,12 @@ pub use self::{
     fit::{ClassWeights, FitSettings, LossSettings, OptimizerSettings, Rule, ScheduleSettings, Shape},
 };
 use crate::{
-    ARCHS, ConfigError, Device, Precision, ReadError,
+    ConfigError, Device, Precision, ReadError,
+    archs::{Arch, BatchNorms, Task, arch_names, is_arch_of},
     document::parse_with,
     expand::Env,
     input_size,
-    model::{CLASSIFIERS, weights},
+    model::weights,
     reader::{Section, not_one_of},
 };
 
@@ -52,7 +53,7 @@ pub struct RecipeSettings {
 /// `[model]` of a recipe: the network that is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipeModel {
-    /// One of [`ARCHS`].
+    /// The name of one of [`crate::ARCHS`].
     pub arch: String,
     /// Class names in the order of the network's outputs, without a background class.
     pub classes: Vec<String>,
@@ -71,14 +72,15 @@ pub struct RecipeModel {
 impl RecipeModel {
     /// Returns whether the network is a classifier.
     pub fn is_classifier(&self) -> bool {
-        CLASSIFIERS.contains(&self.arch.as_str())
+        is_arch_of(&self.arch, Task::Classification)
     }
 
     /// Returns whether batch norm is trained, with the statistics of each batch: in classifiers, in the `_v2`
     /// detectors, and in detectors that start from random weights. The other detectors keep it frozen.
     fn learns_batch_norms(&self) -> bool {
         let at_random = self.weights.is_none() && self.backbone.is_none();
-        self.is_classifier() || at_random || self.arch.ends_with("_v2")
+        let trained = |arch: &Arch| arch.batch_norms == BatchNorms::Trained;
+        at_random || Arch::from_name(&self.arch).is_some_and(trained)
     }
 
     /// Returns the size of the feature map after the last stage of a ResNet: the input size, halved five
@@ -146,11 +148,6 @@ impl RecipeSettings {
     }
 }
 
-/// Default of `input` for classifiers.
-const CLASSIFIER_INPUT: Size = Size { width: 224, height: 224 };
-/// Default of `input` for detectors, with an aspect ratio close to that of cameras.
-const DETECTOR_INPUT: Size = Size { width: 640, height: 384 };
-
 /// Parses an input size. Sides of a detector's input must be multiples of 32.
 fn input(section: &Section<'_, '_>, key: &'static str, text: &str, classifier: bool) -> Option<Size> {
     let input = input_size(text).map_err(|what| section.note(key, what)).ok()?;
@@ -163,10 +160,14 @@ fn input(section: &Section<'_, '_>, key: &'static str, text: &str, classifier: b
 impl RecipeModel {
     fn read(section: Section<'_, '_>, base: &Path) -> Option<Self> {
         let arch = section.text("arch");
-        if let Some(arch) = arch.as_deref().filter(|arch| !ARCHS.contains(arch)) {
-            section.note("arch", not_one_of(arch, ARCHS.into_iter()));
+        if let Some(arch) = arch.as_deref().filter(|arch| Arch::from_name(arch).is_none()) {
+            section.note("arch", not_one_of(arch, arch_names()));
         }
-        let classifier = arch.as_deref().is_some_and(|arch| CLASSIFIERS.contains(&arch));
+        let task = match arch.as_deref().and_then(Arch::from_name) {
+            Some(arch) => arch.task,
+            None => Task::Detection,
+        };
+        let classifier = task == Task::Classification;
         let classes = section.texts("classes");
         if let Some(classes) = &classes {
             let mut seen = BTreeSet::new();
@@ -194,9 +195,8 @@ impl RecipeModel {
                 section.note(key, format!("random weights are the default; remove `{key}`"));
             }
         }
-        let usual = if classifier { CLASSIFIER_INPUT } else { DETECTOR_INPUT };
         let input = section.text("input").and_then(|text| input(&section, "input", &text, classifier));
-        let input = input.unwrap_or(usual);
+        let input = input.unwrap_or(task.default_input());
         let device = section.parsed("device").unwrap_or(Device::Auto);
         let precision = section.parsed("precision").unwrap_or(Precision::Fp32);
         if precision == Precision::Fp16 {

@@ -5,19 +5,20 @@
 use tch::{Kind, Tensor, nn};
 
 use super::{
-    DetectorSpec, Pictures, Version,
+    BACKBONE, DetectorConfig, LANDMARKS, Pictures, Version,
     anchors::Extent,
     coder::{BoxCoder, clipped},
     dense::best_of,
     found::{Detections, indices, rows, to_host},
     fpn::{CHANNELS, Pyramid, PyramidSpec, Top},
     nms::{Candidates, Suppression},
+    old_names::upgrade_faster_rcnn_name,
     roi_align::{RoiAlign, SIDE},
     rpn::{Proposals, Rpn, RpnHeads, RpnLevel, propose, together},
     settings::{DetectionSettings, ProposalSettings},
     tower::Tower,
 };
-use crate::{layer::Linear, norm::NormKind, target::Target};
+use crate::{layer::Linear, norm::NormKind, target::Target, weights::Layout};
 
 /// Length of a box's feature vector, `representation_size` in torchvision.
 const DESCRIPTION: i64 = 1024;
@@ -34,10 +35,22 @@ const CODER: BoxCoder = BoxCoder { weights: [10.0, 10.0, 5.0, 5.0] };
 /// Minimum width and height of a box, in pixels.
 const LEAST_SIDE: f32 = 1e-2;
 
+/// torchvision's postprocessing settings.
+pub(crate) const POSTPROCESSING: DetectionSettings =
+    DetectionSettings { max_detections: 100, ..DetectionSettings::RETINANET };
+
+pub(crate) const LAYOUT: Layout = Layout {
+    backbone: BACKBONE,
+    class_layers: &["roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"],
+    logits_per_class: 1,
+    landmarks: &LANDMARKS,
+    upgrade_name: upgrade_faster_rcnn_name,
+};
+
 /// Faster R-CNN: a pyramid from P2 up, a region proposal network on all of its levels, and a box head on the
 /// RoI-aligned features of the proposals.
 #[derive(Debug, Clone)]
-pub(super) struct FasterRcnn {
+pub(crate) struct FasterRcnn {
     backbone: Pyramid,
     rpn: Rpn,
     box_head: BoxHead,
@@ -78,9 +91,9 @@ pub struct RoiHeads<'a> {
 pub type Pick<'a> = dyn FnMut(Proposals) -> Proposals + 'a;
 
 impl FasterRcnn {
-    pub(super) fn new(path: &nn::Path<'_>, spec: DetectorSpec) -> Self {
-        let (backbone_norm, fpn_norm, rpn_depth) = match spec.version {
-            Version::V1 => (spec.frozen(), NormKind::None, 1),
+    pub(crate) fn new(path: &nn::Path<'_>, config: DetectorConfig, version: Version) -> Self {
+        let (backbone_norm, fpn_norm, rpn_depth) = match version {
+            Version::V1 => (config.frozen(), NormKind::None, 1),
             Version::V2 => (NormKind::Batch, NormKind::Batch, 2),
         };
         let pyramid = PyramidSpec { lowest: 2, top: Top::Subsampled, backbone_norm, fpn_norm };
@@ -89,9 +102,9 @@ impl FasterRcnn {
         Self {
             backbone: Pyramid::new(&(path / "backbone"), pyramid),
             rpn: Rpn::new(&(path / "rpn"), rpn_depth),
-            box_head: BoxHead::new(&(&heads / "box_head"), spec.version),
-            cls_score: Linear::new(&(&predictor / "cls_score"), DESCRIPTION, spec.classes),
-            bbox_pred: Linear::new(&(&predictor / "bbox_pred"), DESCRIPTION, spec.classes * 4),
+            box_head: BoxHead::new(&(&heads / "box_head"), version),
+            cls_score: Linear::new(&(&predictor / "cls_score"), DESCRIPTION, config.num_classes),
+            bbox_pred: Linear::new(&(&predictor / "bbox_pred"), DESCRIPTION, config.num_classes * 4),
         }
     }
 

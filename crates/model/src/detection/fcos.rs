@@ -5,22 +5,42 @@
 use tch::{Tensor, nn};
 
 use super::{
-    DetectorSpec,
+    BACKBONE, DetectionSettings, DetectorConfig, LANDMARKS,
     anchors::Anchors,
     dense::{DenseCoder, DenseLevel, DenseOutputs},
     fpn::{Pyramid, PyramidSpec, Top},
+    old_names::upgrade_fpn_name,
     tower::{Tower, flattened, last},
 };
-use crate::{layer::ConvNormAct, norm::NormKind, target::Target};
+use crate::{layer::ConvNormAct, norm::NormKind, target::Target, weights::Layout};
 
 /// Side of the square anchor at each location, which is the level's stride.
 const SCALES: [[f32; 1]; 5] = [[8.0], [16.0], [32.0], [64.0], [128.0]];
 
 const TOWER_DEPTH: usize = 4;
 
+/// The encoding of the boxes.
+pub(super) const CODER: DenseCoder = DenseCoder::Distances;
+
+/// torchvision's postprocessing settings.
+pub(crate) const POSTPROCESSING: DetectionSettings = DetectionSettings {
+    score_threshold: 0.2,
+    nms_iou: 0.6,
+    max_detections: 100,
+    ..DetectionSettings::RETINANET
+};
+
+pub(crate) const LAYOUT: Layout = Layout {
+    backbone: BACKBONE,
+    class_layers: &["head.classification_head.cls_logits"],
+    logits_per_class: 1,
+    landmarks: &LANDMARKS,
+    upgrade_name: upgrade_fpn_name,
+};
+
 /// FCOS: a pyramid from P3 up, and two towers that all levels share.
 #[derive(Debug, Clone)]
-pub(super) struct Fcos {
+pub(crate) struct Fcos {
     backbone: Pyramid,
     classes: i64,
     classification: Tower,
@@ -32,20 +52,20 @@ pub(super) struct Fcos {
 }
 
 impl Fcos {
-    pub(super) fn new(path: &nn::Path<'_>, spec: DetectorSpec) -> Self {
+    pub(crate) fn new(path: &nn::Path<'_>, config: DetectorConfig) -> Self {
         let pyramid = PyramidSpec {
             lowest: 3,
             top: Top::P6P7OnP5,
-            backbone_norm: spec.frozen(),
+            backbone_norm: config.frozen(),
             fpn_norm: NormKind::None,
         };
         let classification = path / "head" / "classification_head";
         let regression = path / "head" / "regression_head";
         Self {
             backbone: Pyramid::new(&(path / "backbone"), pyramid),
-            classes: spec.classes,
+            classes: config.num_classes,
             classification: Tower::flat(&(&classification / "conv"), TOWER_DEPTH),
-            cls_logits: last(&(&classification / "cls_logits"), spec.classes),
+            cls_logits: last(&(&classification / "cls_logits"), config.num_classes),
             regression: Tower::flat(&(&regression / "conv"), TOWER_DEPTH),
             bbox_reg: last(&(&regression / "bbox_reg"), 4),
             bbox_ctrness: last(&(&regression / "bbox_ctrness"), 1),
@@ -71,7 +91,7 @@ impl Fcos {
                 anchors,
             }
         };
-        DenseOutputs { levels: maps.iter().zip(places).map(level).collect(), coder: DenseCoder::Distances }
+        DenseOutputs { levels: maps.iter().zip(places).map(level).collect(), coder: CODER }
     }
 
     /// Prepares every layer for inference on `target`. This cannot be undone.

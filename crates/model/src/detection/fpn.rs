@@ -6,7 +6,7 @@ use tch::{Tensor, nn};
 use crate::{
     layer::{Activation, ConvNormAct, ConvShape, LayerSpec},
     norm::NormKind,
-    resnet::{Backbone, Features, ResNetKind},
+    resnet::{Backbone, Features, ResNetConfig},
     target::Target,
 };
 
@@ -54,7 +54,7 @@ impl Pyramid {
     /// Creates the layers under torchvision's names `body` and `fpn` in `path`.
     pub(super) fn new(path: &nn::Path<'_>, spec: PyramidSpec) -> Self {
         let PyramidSpec { lowest, top, backbone_norm, fpn_norm } = spec;
-        let body = Backbone::new(&(path / "body"), ResNetKind::ResNet50, backbone_norm);
+        let body = Backbone::new(&(path / "body"), ResNetConfig::RESNET50, backbone_norm);
         let fpn = path / "fpn";
         let block = |blocks: &str, i: usize, shape: ConvShape| {
             let path = &fpn / blocks / i;
@@ -62,19 +62,19 @@ impl Pyramid {
         };
         let stages = lowest..=5;
         let inner = stages.clone().enumerate().map(|(i, stage)| {
-            let inputs = C5_CHANNELS >> (5 - stage);
-            block("inner_blocks", i, ConvShape::same(inputs, CHANNELS, 1, 1))
+            let in_channels = C5_CHANNELS >> (5 - stage);
+            block("inner_blocks", i, ConvShape::same(in_channels, CHANNELS, 1, 1))
         });
         let inner = inner.collect();
         let layer = (0..stages.count())
             .map(|i| block("layer_blocks", i, ConvShape::same(CHANNELS, CHANNELS, 3, 1)))
             .collect();
         let extra = &fpn / "extra_blocks";
-        let p6p7 = |inputs| {
-            let conv = |name: &str, inputs| {
-                ConvNormAct::plain(&(&extra / name), ConvShape::same(inputs, CHANNELS, 3, 2))
+        let p6p7 = |in_channels| {
+            let conv = |name: &str, in_channels| {
+                ConvNormAct::plain(&(&extra / name), ConvShape::same(in_channels, CHANNELS, 3, 2))
             };
-            Some([conv("p6", inputs), conv("p7", CHANNELS)])
+            Some([conv("p6", in_channels), conv("p7", CHANNELS)])
         };
         let p6p7 = match top {
             Top::Subsampled => None,

@@ -5,14 +5,15 @@
 use tch::{Tensor, nn};
 
 use super::{
-    DetectorSpec, Version,
+    BACKBONE, DetectionSettings, DetectorConfig, LANDMARKS, Version,
     anchors::Anchors,
     coder::BoxCoder,
     dense::{DenseCoder, DenseLevel, DenseOutputs},
     fpn::{Pyramid, PyramidSpec, Top},
+    old_names::{upgrade_fpn_name, upgrade_retinanet_name},
     tower::{Tower, flattened, last},
 };
-use crate::{layer::ConvNormAct, norm::NormKind, target::Target};
+use crate::{layer::ConvNormAct, norm::NormKind, target::Target, weights::Layout};
 
 /// Sides of the anchors in pixels for each level: three per octave, rounded down to integers as in torchvision.
 const SCALES: [[f32; 3]; 5] = [
@@ -28,9 +29,25 @@ const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
 
 const TOWER_DEPTH: usize = 4;
 
+/// The encoding of the boxes.
+pub(super) const CODER: DenseCoder = DenseCoder::Deltas(BoxCoder::ANCHORS);
+
+/// torchvision's postprocessing settings.
+pub(crate) const POSTPROCESSING: DetectionSettings = DetectionSettings::RETINANET;
+
+pub(crate) const LAYOUT_V1: Layout = Layout { upgrade_name: upgrade_retinanet_name, ..LAYOUT_V2 };
+
+pub(crate) const LAYOUT_V2: Layout = Layout {
+    backbone: BACKBONE,
+    class_layers: &["head.classification_head.cls_logits"],
+    logits_per_class: (SCALES[0].len() * RATIOS.len()) as i64,
+    landmarks: &LANDMARKS,
+    upgrade_name: upgrade_fpn_name,
+};
+
 /// RetinaNet: a pyramid from P3 up, and a classification and a regression head that all levels share.
 #[derive(Debug, Clone)]
-pub(super) struct RetinaNet {
+pub(crate) struct RetinaNet {
     backbone: Pyramid,
     classes: i64,
     classification: Head,
@@ -46,9 +63,9 @@ struct Head {
 }
 
 impl RetinaNet {
-    pub(super) fn new(path: &nn::Path<'_>, spec: DetectorSpec) -> Self {
-        let (top, backbone_norm, head_norm) = match spec.version {
-            Version::V1 => (Top::P6P7OnP5, spec.frozen(), NormKind::None),
+    pub(crate) fn new(path: &nn::Path<'_>, config: DetectorConfig, version: Version) -> Self {
+        let (top, backbone_norm, head_norm) = match version {
+            Version::V1 => (Top::P6P7OnP5, config.frozen(), NormKind::None),
             Version::V2 => (Top::P6P7OnC5, NormKind::Batch, NormKind::Group),
         };
         let pyramid = PyramidSpec { lowest: 3, top, backbone_norm, fpn_norm: NormKind::None };
@@ -62,8 +79,8 @@ impl RetinaNet {
         };
         Self {
             backbone: Pyramid::new(&(path / "backbone"), pyramid),
-            classes: spec.classes,
-            classification: head("classification_head", "cls_logits", spec.classes),
+            classes: config.num_classes,
+            classification: head("classification_head", "cls_logits", config.num_classes),
             regression: head("regression_head", "bbox_reg", 4),
             anchors,
         }
@@ -83,10 +100,7 @@ impl RetinaNet {
             bbox_ctrness: None,
             anchors,
         };
-        DenseOutputs {
-            levels: maps.iter().zip(anchors).map(level).collect(),
-            coder: DenseCoder::Deltas(BoxCoder::ANCHORS),
-        }
+        DenseOutputs { levels: maps.iter().zip(anchors).map(level).collect(), coder: CODER }
     }
 
     /// Prepares every layer for inference on `target`. This cannot be undone.

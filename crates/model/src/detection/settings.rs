@@ -29,26 +29,35 @@ pub struct ProposalSettings {
     pub max_proposals: usize,
 }
 
-impl Default for ProposalSettings {
-    fn default() -> Self {
-        Self { score_threshold: 0.0, nms_iou: 0.7, candidates_per_level: 1000, max_proposals: 1000 }
-    }
-}
-
 impl ProposalSettings {
+    /// The settings for inference.
+    const INFERENCE: Self =
+        Self { score_threshold: 0.0, nms_iou: 0.7, candidates_per_level: 1000, max_proposals: 1000 };
+
     /// The settings for training, with twice as many proposals as for inference, as in torchvision.
     pub const TRAINING: Self =
         Self { score_threshold: 0.0, nms_iou: 0.7, candidates_per_level: 2000, max_proposals: 2000 };
 }
 
+impl DetectionSettings {
+    /// torchvision's settings for RetinaNet.
+    pub(crate) const RETINANET: Self = Self {
+        score_threshold: 0.05,
+        nms_iou: 0.5,
+        max_detections: 300,
+        candidates_per_level: 1000,
+        proposals: ProposalSettings::INFERENCE,
+    };
+}
+
+impl Default for ProposalSettings {
+    fn default() -> Self {
+        Self::INFERENCE
+    }
+}
+
 impl Default for DetectionSettings {
     fn default() -> Self {
-        Self {
-            score_threshold: 0.05,
-            nms_iou: 0.5,
-            max_detections: 300,
-            candidates_per_level: 1000,
-            proposals: ProposalSettings::default(),
-        }
+        Self::RETINANET
     }
 }

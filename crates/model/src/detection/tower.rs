@@ -51,8 +51,8 @@ fn spec(bias: bool) -> LayerSpec {
 }
 
 /// Creates the output layer of a head: a 3x3 convolution with a bias.
-pub(super) fn last(path: &nn::Path<'_>, outputs: i64) -> ConvNormAct {
-    ConvNormAct::plain(path, ConvShape::same(CHANNELS, outputs, 3, 1))
+pub(super) fn last(path: &nn::Path<'_>, out_channels: i64) -> ConvNormAct {
+    ConvNormAct::plain(path, ConvShape::same(CHANNELS, out_channels, 3, 1))
 }
 
 /// Reshapes a head's output `[N, A*K, H, W]` to `[N, H*W*A, K]`.

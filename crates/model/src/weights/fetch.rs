@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{
     FetchError, Published, WeightsError,
     part::{Part, sweep},
-    published,
+    read,
 };
 
 /// URL of the folder with torchvision's files.
@@ -43,18 +43,6 @@ impl Default for Fetch {
         let base = env::var("LOOKOUT_WEIGHTS_URL").ok().filter(|url| !url.is_empty());
         Self { base: base.unwrap_or_else(|| BASE.to_owned()), patience: Duration::from_secs(30) }
     }
-}
-
-/// Returns the path of torchvision's default weights for `arch` in the cache folder `cache_dir`. Downloads them
-/// if they are not in the cache.
-///
-/// # Errors
-///
-/// Those of [`Fetch::published`], and [`WeightsError::NotPublished`] if torchvision publishes no weights for
-/// `arch`.
-pub fn fetch_torchvision(arch: &str, cache_dir: &Path) -> Result<PathBuf, WeightsError> {
-    let published = published(arch).ok_or_else(|| WeightsError::NotPublished { arch: arch.to_owned() })?;
-    Fetch::default().published(published, cache_dir, &mut |_| {})
 }
 
 impl Fetch {

@@ -1,4 +1,4 @@
-//! Weights: reads them from files, applies them to networks, and fetches the files that torchvision publishes.
+//! Weights: reads them from files, applies them to networks, and downloads published files.
 
 mod apply;
 mod assemble;
@@ -7,6 +7,7 @@ mod eight_bit;
 mod error;
 mod fetch;
 mod finite;
+mod layout;
 mod names;
 mod part;
 mod pickle;
@@ -20,9 +21,10 @@ mod torch_zip;
 pub use apply::{Misfit, Misshapen, apply};
 pub use cache::cache_dir;
 pub use error::{FetchError, FormatError, WeightsError};
-pub use fetch::{Fetch, Progress, fetch_torchvision};
+pub use fetch::{Fetch, Progress};
+pub use layout::Layout;
 pub use part::sweep;
 pub(crate) use prefix::taken;
-pub use published::{Accuracy, PUBLISHED, Published, published};
+pub use published::{Accuracy, Published};
 pub(crate) use read::digest;
 pub use read::{StateDict, read};

@@ -7,14 +7,17 @@ use super::{StateDict, WeightsError, names::rank};
 
 /// Extracts the tensors of a network from a state dict in which all of their names have a prefix, such as
 /// `encoder.` or `generator.`. Returns them without the prefix, and the prefix. Returns the state dict
-/// unchanged and `None` if the names have no prefix. `anchors` are names of tensors that the network has for
+/// unchanged and `None` if the names have no prefix. `landmarks` are names of tensors that the network has for
 /// any number of classes.
 ///
 /// # Errors
 ///
 /// [`WeightsError::Prefixes`] if there are several prefixes and none of them is preferred.
-pub(crate) fn taken(state: StateDict, anchors: &[&str]) -> Result<(StateDict, Option<String>), WeightsError> {
-    let prefixes = prefixes(&state, anchors);
+pub(crate) fn taken(
+    state: StateDict,
+    landmarks: &[&str],
+) -> Result<(StateDict, Option<String>), WeightsError> {
+    let prefixes = prefixes(&state, landmarks);
     if prefixes.is_empty() || prefixes.iter().any(String::is_empty) {
         return Ok((state, None));
     }
@@ -32,13 +35,13 @@ pub(crate) fn taken(state: StateDict, anchors: &[&str]) -> Result<(StateDict, Op
     Ok((state, Some(prefix.clone())))
 }
 
-/// Returns the prefixes under which all of the anchors exist.
-fn prefixes(state: &StateDict, anchors: &[&str]) -> Vec<String> {
-    let Some(first) = anchors.first() else { return Vec::new() };
+/// Returns the prefixes under which all of the landmarks exist.
+fn prefixes(state: &StateDict, landmarks: &[&str]) -> Vec<String> {
+    let Some(first) = landmarks.first() else { return Vec::new() };
     let before = |name: &String| {
         let prefix = name.strip_suffix(first)?;
         let whole = prefix.is_empty() || prefix.ends_with('.');
-        let all = || anchors.iter().all(|anchor| state.tensors.contains_key(&format!("{prefix}{anchor}")));
+        let all = || landmarks.iter().all(|name| state.tensors.contains_key(&format!("{prefix}{name}")));
         (whole && all()).then(|| prefix.to_owned())
     };
     state.tensors.keys().filter_map(before).collect()

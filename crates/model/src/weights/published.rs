@@ -1,5 +1,5 @@
-//! The weights that torchvision publishes, from the `Weights` enums of torchvision 0.26
-//! (`torchvision/models/resnet.py` and `torchvision/models/detection/`).
+//! A weight file that torchvision publishes. [`crate::archs`] has the files of each network, from the `Weights` enums
+//! of torchvision 0.26 (`torchvision/models/resnet.py` and `torchvision/models/detection/`).
 
 use std::{
     fs::File,
@@ -41,6 +41,50 @@ pub enum Accuracy {
 }
 
 impl Published {
+    /// Describes weights of a classifier from torchvision's first training recipe.
+    pub(crate) const fn imagenet_v1(
+        arch: &'static str,
+        file: &'static str,
+        size_mib: f64,
+        top1: f64,
+        top5: f64,
+    ) -> Self {
+        Self {
+            arch,
+            version: "IMAGENET1K_V1",
+            file,
+            size_mib,
+            accuracy: Accuracy::ImageNet { top1, top5 },
+            resize: 256,
+            crop: Some(224),
+        }
+    }
+
+    /// Describes weights of a classifier from torchvision's newer training recipe.
+    pub(crate) const fn imagenet_v2(
+        arch: &'static str,
+        file: &'static str,
+        size_mib: f64,
+        top1: f64,
+        top5: f64,
+    ) -> Self {
+        let first = Self::imagenet_v1(arch, file, size_mib, top1, top5);
+        Self { version: "IMAGENET1K_V2", resize: 232, ..first }
+    }
+
+    /// Describes weights of a detector.
+    pub(crate) const fn coco_v1(arch: &'static str, file: &'static str, size_mib: f64, box_map: f64) -> Self {
+        Self {
+            arch,
+            version: "COCO_V1",
+            file,
+            size_mib,
+            accuracy: Accuracy::Coco { box_map },
+            resize: 800,
+            crop: None,
+        }
+    }
+
     /// Returns the first eight hex digits of the file's SHA-256.
     pub fn digest_prefix(&self) -> &'static str {
         let stem = self.file.strip_suffix(".pth").unwrap_or(self.file);
@@ -86,55 +130,3 @@ impl Published {
         least..=most
     }
 }
-
-/// Returns the file that torchvision uses for an architecture by default, which is its most accurate one.
-/// Returns `None` if no file is known.
-pub fn published(arch: &str) -> Option<&'static Published> {
-    PUBLISHED.iter().rfind(|published| published.arch == arch)
-}
-
-const fn resnet(arch: &'static str, file: &'static str, size_mib: f64, top1: f64, top5: f64) -> Published {
-    Published {
-        arch,
-        version: "IMAGENET1K_V1",
-        file,
-        size_mib,
-        accuracy: Accuracy::ImageNet { top1, top5 },
-        resize: 256,
-        crop: Some(224),
-    }
-}
-
-/// Returns the entry of weights from torchvision's newer training recipe.
-const fn v2(first: Published) -> Published {
-    Published { version: "IMAGENET1K_V2", resize: 232, ..first }
-}
-
-const fn detector(arch: &'static str, file: &'static str, size_mib: f64, box_map: f64) -> Published {
-    Published {
-        arch,
-        version: "COCO_V1",
-        file,
-        size_mib,
-        accuracy: Accuracy::Coco { box_map },
-        resize: 800,
-        crop: None,
-    }
-}
-
-/// All known files. The last entry of an architecture is its default.
-pub const PUBLISHED: [Published; 13] = [
-    resnet("resnet18", "resnet18-f37072fd.pth", 44.661, 69.758, 89.078),
-    resnet("resnet34", "resnet34-b627a593.pth", 83.275, 73.314, 91.420),
-    resnet("resnet50", "resnet50-0676ba61.pth", 97.781, 76.130, 92.862),
-    v2(resnet("resnet50", "resnet50-11ad3fa6.pth", 97.79, 80.858, 95.434)),
-    resnet("resnet101", "resnet101-63fe2227.pth", 170.511, 77.374, 93.546),
-    v2(resnet("resnet101", "resnet101-cd907fc2.pth", 170.53, 81.886, 95.780)),
-    resnet("resnet152", "resnet152-394f9c45.pth", 230.434, 78.312, 94.046),
-    v2(resnet("resnet152", "resnet152-f82ba261.pth", 230.474, 82.284, 96.002)),
-    detector("fcos_resnet50_fpn", "fcos_resnet50_fpn_coco-99b0c9b7.pth", 123.608, 39.2),
-    detector("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_coco-eeacb38b.pth", 130.267, 36.4),
-    detector("retinanet_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth", 146.037, 41.5),
-    detector("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", 159.743, 37.0),
-    detector("fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", 167.104, 46.7),
-];

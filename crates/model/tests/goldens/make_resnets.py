@@ -21,7 +21,7 @@ from torchvision.transforms import functional as transforms
 import hash_fill
 
 HERE = pathlib.Path(__file__).parent
-ARCHS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+ARCHS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d"]
 SEED = 7
 # An even and an odd size, which a stride of 2 rounds differently.
 SIZES = {"even": (2, 3, 64, 96), "odd": (1, 3, 65, 79)}

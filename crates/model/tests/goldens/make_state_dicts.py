@@ -12,7 +12,7 @@ import torchvision
 from torchvision.models import detection
 
 CLASSES = 5
-CLASSIFIERS = ["resnet18", "resnet50"]
+CLASSIFIERS = ["resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d"]
 DETECTORS = [
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",

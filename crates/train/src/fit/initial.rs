@@ -9,14 +9,6 @@ use tch::{Kind, Tensor};
 /// from dominating the loss at the start (RetinaNet's paper, section 4.1).
 const PRIOR: f64 = 0.01;
 
-/// Layers whose size depends on the number of classes, which cannot be loaded from a network with other classes.
-const CLASS_LAYERS: [&str; 4] = [
-    "fc.",
-    "head.classification_head.cls_logits.",
-    "roi_heads.box_predictor.cls_score.",
-    "roi_heads.box_predictor.bbox_pred.",
-];
-
 /// The initial values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Initial {
@@ -77,7 +69,7 @@ fn normal(name: &str, seed: u64, size: &[i64]) -> Tensor {
 pub(super) fn take_whole(network: &mut Network, mut state: StateDict) -> Result<(), ModelError> {
     for (name, own) in network.tensors() {
         let other = state.tensors.get(&name).is_some_and(|there| there.size() != own.size());
-        if other && CLASS_LAYERS.iter().any(|layer| name.starts_with(layer)) {
+        if other && network.arch().layout.is_of_class_layer(&name) {
             state.tensors.insert(name, own.detach().copy());
         }
     }
@@ -87,9 +79,11 @@ pub(super) fn take_whole(network: &mut Network, mut state: StateDict) -> Result<
 /// Makes the weights and biases of the backbone trainable, including those of its frozen batch norms. The first
 /// detector designs freeze them, which is of no use without pretrained weights (torchvision then uses plain batch
 /// norms).
-pub fn thaw_norms(network: &Network) {
+pub fn unfreeze_norms(network: &Network) {
+    let layout = network.arch().layout;
     for (name, tensor) in network.tensors() {
-        if name.starts_with("backbone.body.") && (name.ends_with(".weight") || name.ends_with(".bias")) {
+        let is_parameter = name.ends_with(".weight") || name.ends_with(".bias");
+        if is_parameter && layout.name_in_backbone(&name).is_some() {
             let _ = tensor.set_requires_grad(true);
         }
     }
@@ -97,8 +91,9 @@ pub fn thaw_norms(network: &Network) {
 
 /// Freezes the first `parts` parts of the backbone: the stem, then the stages.
 pub(super) fn freeze(network: &Network, parts: usize) {
+    let layout = network.arch().layout;
     for (name, tensor) in network.tensors() {
-        let body = name.strip_prefix("backbone.body.").unwrap_or(&name);
+        let Some(body) = layout.name_in_backbone(&name) else { continue };
         let part = match body.split_once('.').map(|(layer, _)| layer) {
             Some("conv1" | "bn1") => 0,
             Some(layer) => match layer.strip_prefix("layer").and_then(|stage| stage.parse::<usize>().ok()) {

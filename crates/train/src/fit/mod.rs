@@ -18,7 +18,7 @@ pub use self::{
     curves::{write_compared, write_curves},
     error::FitError,
     identity::{Changed, Identity},
-    initial::thaw_norms,
+    initial::unfreeze_norms,
     metrics::{EvaluationTold, StepTold, Told},
     optimizer::Optimizer,
     progress::Progress,

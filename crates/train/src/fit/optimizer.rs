@@ -39,7 +39,8 @@ impl Optimizer {
         let mut kept = Vec::new();
         for (name, tensor) in network.tensors() {
             if tensor.requires_grad() {
-                let of = (is_backbone(&name), is_plain(&name, &tensor));
+                let in_backbone = network.arch().layout.name_in_backbone(&name).is_some();
+                let of = (in_backbone, has_no_weight_decay(&name, &tensor));
                 sorted.entry(of).or_default().push((name, tensor));
             } else {
                 kept.push((name, tensor));
@@ -154,14 +155,8 @@ impl Optimizer {
 }
 
 /// Returns whether a parameter is excluded from weight decay, as those of norms and all biases are.
-fn is_plain(name: &str, tensor: &Tensor) -> bool {
+fn has_no_weight_decay(name: &str, tensor: &Tensor) -> bool {
     tensor.dim() == 1 || name.ends_with(".bias")
-}
-
-fn is_backbone(name: &str) -> bool {
-    // In a classifier, the layers of the backbone have no prefix.
-    name.starts_with("backbone.body.")
-        || ["conv1.", "bn1.", "layer"].iter().any(|begin| name.starts_with(begin))
 }
 
 impl Group {

@@ -66,7 +66,7 @@ pub trait Judge {
 /// The settings and initial weights of a training run.
 #[derive(Debug)]
 pub struct Run {
-    /// One of `lookout_config::ARCHS`.
+    /// The name of a built-in network.
     pub arch: String,
     /// Number of the network's outputs, which for a detector includes the background.
     pub classes: i64,
@@ -165,7 +165,7 @@ impl<'t> Fitting<'t> {
         let mut network = Network::new(&run.arch, run.classes)?;
         initial::initialize(&network, run.fit.seed);
         if run.weights.is_none() && run.backbone.is_none() {
-            initial::thaw_norms(&network);
+            initial::unfreeze_norms(&network);
         }
         if let Some(state) = run.backbone.take() {
             network

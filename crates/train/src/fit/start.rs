@@ -7,6 +7,7 @@ use lookout_config::{
 };
 use lookout_model::{
     ModelError, Network, Precision, Target,
+    archs::{ArchSpec, fetch_torchvision},
     weights::{self, StateDict},
 };
 use tch::Tensor;
@@ -16,9 +17,6 @@ use crate::{ClassLoss, ClassLossKind};
 
 /// torchvision's name of the background, which is the first output of a detector.
 const BACKGROUND: &str = "__background__";
-
-/// The architecture of all detectors' backbones.
-const BACKBONE: &str = "resnet50";
 
 /// Returns the device and precision of `model`. Training does not use fp16, which would need loss scaling: where `auto`
 /// chooses it for a GPU without native bf16, this returns fp32.
@@ -43,6 +41,7 @@ impl Run {
             state.map_err(|source| FitError::Begin { key, source: Box::new(source) })
         };
         let own = model.classes.len() as i64;
+        let backbone = ArchSpec::from_name(&model.arch)?.backbone().unwrap_or(&model.arch);
         Ok(Self {
             arch: model.arch.clone(),
             classes: if model.is_classifier() { own } else { own + 1 },
@@ -52,7 +51,7 @@ impl Run {
             schedule: recipe.schedule.clone(),
             class_loss: class_loss(&recipe.loss, counts),
             weights: state("weights", &model.weights, &model.arch)?,
-            backbone: state("backbone", &model.backbone, BACKBONE)?,
+            backbone: state("backbone", &model.backbone, backbone)?,
             folder: recipe.output.clone(),
             name: recipe.name.clone(),
             recipe: Identity::of(recipe),
@@ -77,7 +76,7 @@ impl Run {
 
 fn state(text: &str, arch: &str) -> Result<StateDict, ModelError> {
     let path = match text {
-        "torchvision" => weights::fetch_torchvision(arch, &weights::cache_dir()?)?,
+        "torchvision" => fetch_torchvision(arch, &weights::cache_dir()?)?,
         _ => Path::new(text).to_owned(),
     };
     Ok(Network::found_in(arch, weights::read(&path)?)?.0)

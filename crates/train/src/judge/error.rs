@@ -22,7 +22,7 @@ pub enum MeasureError {
         "the network is a detector and the data set has image classes; use a data set of kind `coco` or `voc`"
     )]
     NeedsObjects,
-    #[error("TorchScript modules cannot be evaluated; use one of {}", lookout_config::ARCHS.join(", "))]
+    #[error("TorchScript modules cannot be evaluated; use one of {}", lookout_config::arch_list())]
     Script,
     #[error("the image `{name}` cannot be read: {reason}")]
     Picture { name: String, reason: String },

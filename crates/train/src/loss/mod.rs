@@ -13,8 +13,10 @@ mod matching;
 mod retinanet;
 mod truth;
 
-use lookout_config::CLASSIFIERS;
-use lookout_model::{DetectorOutputs, Network, Outputs};
+use lookout_model::{
+    DetectorOutputs, ModelError, Network, Outputs,
+    archs::{ArchSpec, LossFamily},
+};
 use tch::{Kind, Tensor};
 use thiserror::Error;
 
@@ -45,10 +47,10 @@ impl Losses {
 /// Why the losses of a batch cannot be computed: the network and the ground truth do not match.
 #[derive(Debug, Error)]
 pub enum LossError {
-    #[error("`{arch}` cannot be trained")]
-    UnknownArch { arch: String },
+    #[error(transparent)]
+    UnknownArch(#[from] ModelError),
     #[error("the batch has {found}, and {arch} is trained on {wanted}")]
-    WrongTruth { arch: String, wanted: &'static str, found: &'static str },
+    WrongTruth { arch: &'static str, wanted: &'static str, found: &'static str },
     #[error("the batch has ground truth for {found} images, and it has {wanted} images")]
     Count { wanted: i64, found: usize },
 }
@@ -56,33 +58,18 @@ pub enum LossError {
 /// The loss function of a network.
 #[derive(Debug)]
 pub struct Criterion {
-    arch: String,
-    design: Design,
-}
-
-#[derive(Debug)]
-enum Design {
-    Classifier(ClassLoss),
-    RetinaNet(BoxLoss),
-    Fcos,
-    FasterRcnn,
+    arch: &'static ArchSpec,
+    /// The loss of a classifier.
+    class_loss: ClassLoss,
 }
 
 impl Criterion {
-    /// Creates the loss function of `arch`, one of `lookout_config::ARCHS`. `class_loss` applies to classifiers only.
+    /// Creates the loss function of the network `arch`. `class_loss` applies to classifiers only.
     ///
     /// # Errors
-    /// Returns an error if `arch` is unknown.
+    /// Returns an error if `arch` is not a built-in network.
     pub fn new(arch: &str, class_loss: ClassLoss) -> Result<Self, LossError> {
-        let design = match arch {
-            "retinanet_resnet50_fpn" => Design::RetinaNet(BoxLoss::Deltas),
-            "retinanet_resnet50_fpn_v2" => Design::RetinaNet(BoxLoss::Overlap),
-            "fcos_resnet50_fpn" => Design::Fcos,
-            "fasterrcnn_resnet50_fpn" | "fasterrcnn_resnet50_fpn_v2" => Design::FasterRcnn,
-            _ if CLASSIFIERS.contains(&arch) => Design::Classifier(class_loss),
-            _ => return Err(LossError::UnknownArch { arch: arch.to_owned() }),
-        };
-        Ok(Self { arch: arch.to_owned(), design })
+        Ok(Self { arch: ArchSpec::from_name(arch)?, class_loss })
     }
 
     /// Runs `network` on `x` `[N, 3, H, W]`, normalized, and returns the differentiable losses against `truth`.
@@ -105,28 +92,31 @@ impl Criterion {
             return Err(LossError::Count { wanted, found });
         }
         let mut second = None;
-        let outputs = match (&self.design, truth) {
-            (Design::FasterRcnn, Truth::Objects(objects)) => network.forward(x, &mut |proposals| {
+        let outputs = match (self.arch.loss, truth) {
+            (LossFamily::FasterRcnn, Truth::Objects(objects)) => network.forward(x, &mut |proposals| {
                 let (picked, targets) = Second::sample(&proposals, objects, choose);
                 second = Some(targets);
                 picked
             }),
             _ => network.forward(x, &mut |proposals| proposals),
         };
-        let parts = match (&self.design, outputs, truth) {
-            (Design::Classifier(loss), Outputs::Logits(logits), Truth::Classes(classes)) => {
-                vec![("classification", loss.of(&logits.to_kind(Kind::Float), classes))]
+        let parts = match (self.arch.loss, outputs, truth) {
+            (LossFamily::Classification, Outputs::Logits(logits), Truth::Classes(classes)) => {
+                vec![("classification", self.class_loss.of(&logits.to_kind(Kind::Float), classes))]
+            }
+            (family, Outputs::Detector(DetectorOutputs::Dense(outputs)), Truth::Objects(objects)) => {
+                let heads = outputs.heads();
+                match family {
+                    LossFamily::RetinaNetL1 => retinanet::losses(&heads, objects, BoxLoss::Deltas),
+                    LossFamily::RetinaNetGiou => retinanet::losses(&heads, objects, BoxLoss::Overlap),
+                    LossFamily::Fcos => fcos::losses(&heads, objects),
+                    LossFamily::Classification | LossFamily::FasterRcnn => {
+                        return Err(self.wrong_truth(truth));
+                    }
+                }
             }
             (
-                Design::RetinaNet(boxes),
-                Outputs::Detector(DetectorOutputs::Dense(outputs)),
-                Truth::Objects(objects),
-            ) => retinanet::losses(&outputs.heads(), objects, *boxes),
-            (Design::Fcos, Outputs::Detector(DetectorOutputs::Dense(outputs)), Truth::Objects(objects)) => {
-                fcos::losses(&outputs.heads(), objects)
-            }
-            (
-                Design::FasterRcnn,
+                LossFamily::FasterRcnn,
                 Outputs::Detector(DetectorOutputs::FasterRcnn(outputs)),
                 Truth::Objects(objects),
             ) => {
@@ -141,7 +131,7 @@ impl Criterion {
     }
 
     fn wrong_truth(&self, truth: &Truth) -> LossError {
-        let wanted = if matches!(self.design, Design::Classifier(_)) { "classes" } else { "objects" };
-        LossError::WrongTruth { arch: self.arch.clone(), wanted, found: truth.kind() }
+        let wanted = if self.arch.loss == LossFamily::Classification { "classes" } else { "objects" };
+        LossError::WrongTruth { arch: self.arch.name, wanted, found: truth.kind() }
     }
 }

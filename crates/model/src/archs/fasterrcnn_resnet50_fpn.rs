@@ -1,0 +1,37 @@
+//! Faster R-CNN with a ResNet-50 and a feature pyramid, torchvision's first version.
+
+use lookout_config::{BatchNorms, Task};
+
+use super::{ArchSpec, Builder, DetectorBuilder, LossFamily};
+use crate::{
+    detection::{
+        DetectorNet, Version,
+        faster_rcnn::{self, FasterRcnn},
+    },
+    labels::COCO_CLASSES,
+    random::ClassLogits,
+    weights::Published,
+};
+
+pub(super) const SPEC: ArchSpec = ArchSpec {
+    name: "fasterrcnn_resnet50_fpn",
+    task: Task::Detection,
+    builder: Builder::Detector(DetectorBuilder {
+        build: |path, config| DetectorNet::FasterRcnn(Box::new(FasterRcnn::new(path, config, Version::V1))),
+        postprocessing: faster_rcnn::POSTPROCESSING,
+        backbone: "resnet50",
+        trained_without_eps: Some("sha256:258fb6c6"),
+    }),
+    batch_norms: BatchNorms::Frozen,
+    loss: LossFamily::FasterRcnn,
+    layout: faster_rcnn::LAYOUT,
+    class_logits: ClassLogits::SECOND_STAGE,
+    default_num_classes: COCO_CLASSES,
+    weights: &[Published::coco_v1(
+        "fasterrcnn_resnet50_fpn",
+        "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        159.743,
+        37.0,
+    )],
+    gflops: 134.38,
+};

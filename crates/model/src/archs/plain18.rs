@@ -1,0 +1,25 @@
+//! ResNet-18 without its shortcuts: He, Zhang, Ren and Sun 2015, figure 3, middle.
+//!
+//! It is for comparisons with the ResNet. Nobody publishes weights for it.
+
+use lookout_config::{BatchNorms, Task};
+
+use super::{ArchSpec, Builder, LossFamily};
+use crate::{
+    labels::IMAGENET_CLASSES,
+    random::ClassLogits,
+    resnet::{BlockKind, LAYOUT, ResNetConfig},
+};
+
+pub(super) const SPEC: ArchSpec = ArchSpec {
+    name: "plain18",
+    task: Task::Classification,
+    builder: Builder::ResNet(ResNetConfig::new(BlockKind::Plain, [2, 2, 2, 2])),
+    batch_norms: BatchNorms::Trained,
+    loss: LossFamily::Classification,
+    layout: LAYOUT,
+    class_logits: ClassLogits::PLAIN,
+    default_num_classes: IMAGENET_CLASSES,
+    weights: &[],
+    gflops: 1.79,
+};
