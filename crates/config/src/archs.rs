@@ -40,9 +40,11 @@ pub enum BatchNorms {
 pub struct Arch {
     /// The name in pipeline files and recipes. If torchvision has the network, it is torchvision's name.
     pub name: &'static str,
+    /// What the network computes.
     pub task: Task,
     /// Operations for one image, in GFLOPs, as in torchvision's table of models.
     pub gflops: f64,
+    /// How batch norms are trained.
     pub batch_norms: BatchNorms,
 }
 

@@ -18,6 +18,7 @@ pub struct Diagnostic {
 /// All errors of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError {
+    /// The file.
     pub file: PathBuf,
     /// Sorted by line; never empty.
     pub diagnostics: Vec<Diagnostic>,

@@ -180,6 +180,7 @@ impl<'r, 'a> Section<'r, 'a> {
         found
     }
 
+    /// Reads `true` or `false`.
     pub fn boolean(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?;
         if let DeValue::Boolean(b) = value.get_ref() {

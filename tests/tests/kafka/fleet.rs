@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_schema::Timestamp;
 use lookout_tests::{
     fleet::{All, FleetWorker, Watch, cameras, write_cameras},
     isolation::lock_module,

@@ -49,6 +49,7 @@ pub trait RuleReader {
     /// Returns the value of `kind` in `[[rule]]`.
     fn kind(&self) -> &'static str;
 
+    /// Returns what the rules of this kind apply to.
     fn subject(&self) -> RuleSubject;
 
     /// Reads the keys of this kind. Returns `None` if a required key is missing or invalid; `section` holds the error.

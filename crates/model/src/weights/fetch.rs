@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use super::{
     FetchError, Published, WeightsError,
     part::{Part, sweep},
-    read,
 };
 
 /// URL of the folder with torchvision's files.

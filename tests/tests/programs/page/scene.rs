@@ -22,9 +22,9 @@ use tokio::{task::JoinHandle, time::interval};
 pub(super) const HOSTILE: &str =
     "<img src=x onerror=\"window.ran='label'\"><script>window.ran='script'</script>";
 
-/// Cameras that tell of themselves for as long as this guard lives.
+/// Cameras that publish of themselves for as long as this guard lives.
 pub(super) struct Scene {
-    pub(super) telling: JoinHandle<()>,
+    pub(super) publishing: JoinHandle<()>,
     producer: Arc<BaseProducer>,
     kafka: KafkaSettings,
 }
@@ -73,37 +73,37 @@ impl Scene {
         let (width, height) = (480, 270);
         let jpegs = [jpeg(width, height, 0)?, jpeg(width, height, 90)?];
         let seq = AtomicU64::new(0);
-        let telling = tokio::spawn(async move {
+        let publishing = tokio::spawn(async move {
             let mut ticks = interval(FRAME_EVERY);
             loop {
                 ticks.tick().await;
                 let seq = seq.fetch_add(1, Ordering::Relaxed);
-                let tell = |topic: &str, key: &str, record: &Value| {
+                let publish = |topic: &str, key: &str, record: &Value| {
                     let payload = record.to_string();
                     let _ = sent.send(BaseRecord::to(topic).key(key).payload(&payload));
                 };
                 for actor in &actors {
                     if actor.status == "running" {
-                        tell(&topics.frames, &actor.id, &frame(actor, seq));
+                        publish(&topics.frames, &actor.id, &frame(actor, seq));
                         if seq.is_multiple_of(PICTURE_EVERY) {
                             let jpeg = &jpegs[(seq / PICTURE_EVERY % 2) as usize];
-                            tell(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
+                            publish(&topics.snapshots, &actor.id, &snapshot(actor, seq, jpeg));
                         }
                     }
                     if seq.is_multiple_of(PICTURE_EVERY) {
-                        tell(&topics.status, &actor.id, &status(actor, seq));
+                        publish(&topics.status, &actor.id, &status(actor, seq));
                     }
                 }
                 if seq.is_multiple_of(PICTURE_EVERY) {
-                    tell(&topics.status, "edge-1", &worker(actors.len()));
+                    publish(&topics.status, "edge-1", &worker(actors.len()));
                 }
                 sent.poll(Duration::ZERO);
             }
         });
-        Ok(Self { telling, producer, kafka: kafka.clone() })
+        Ok(Self { publishing, producer, kafka: kafka.clone() })
     }
 
-    pub(super) fn tell_alert(&self, record: &Value) -> Result<()> {
+    pub(super) fn publish_alert(&self, record: &Value) -> Result<()> {
         let payload = record.to_string();
         let record = BaseRecord::to(&self.kafka.topics.alerts).key("gate").payload(&payload);
         self.producer.send(record).map_err(|(error, _)| error)?;
@@ -113,7 +113,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        self.telling.abort();
+        self.publishing.abort();
     }
 }
 
