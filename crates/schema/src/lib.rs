@@ -1,8 +1,8 @@
 //! The public contract of Lookout: identifiers, time, and the records it writes to Kafka.
 //!
-//! Everything a consumer may rely on is in this crate, and nothing else is. Each record carries its
-//! version in `schema`; the major version also stands in the topic's name. A consumer must ignore
-//! fields it does not know.
+//! Everything a consumer may rely on is in this crate. Beside it there are only [`Rect`] and [`shortened`], which
+//! most crates need. Each record carries its version in `schema`; the major version also stands in the topic's
+//! name. A consumer must ignore fields it does not know.
 
 mod alert;
 mod format;
