@@ -1,8 +1,8 @@
 //! The public interface of Lookout: identifiers, timestamps, and the records that it writes to Kafka.
 //!
-//! This crate defines everything that a consumer may rely on. Each record has its kind and major version in
-//! the field `schema`; the topic's name also ends with the major version. Consumers must ignore unknown
-//! fields.
+//! This crate defines everything that a consumer may rely on, and in addition [`Rect`] and [`shortened`], which
+//! most crates need. Each record has its kind and major version in the field `schema`; the topic's name also ends
+//! with the major version. Consumers must ignore unknown fields.
 #![warn(missing_docs)]
 
 mod alert;
