@@ -12,6 +12,7 @@
 //! happens when a topic was recreated: librdkafka keeps the leader epochs of the deleted topic, and may not find the
 //! leaders of the new one. [`KafkaProducer::replace`] is the only place that sends records again.
 
+mod callbacks;
 mod clients;
 mod delivery;
 
@@ -27,23 +28,21 @@ use std::{
 use lookout_schema::{ExpireCause, RecordKind, Topics};
 use lookout_stage::SinkHealth;
 use rdkafka::{
-    ClientConfig, ClientContext, Statistics,
-    config::RDKafkaLogLevel,
+    ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContext},
+    producer::{BaseProducer, BaseRecord, DeliveryResult},
 };
 use tokio::sync::Notify;
 
 use crate::{
     BrokerError, client,
     connection_state::{ConnectionState, HELD_UP_AFTER},
-    context::{hang_up, log},
     credentials::Credentials,
-    fetching::lines::{self, Line},
     outbox::{BACK_OFF, Outbox, Outcome, PendingRecord, SeqNo},
     refusals::{Refusals, Scope},
     report_queues::{Report, ReportKind, ReportQueues},
 };
+use callbacks::ProducerCallbacks;
 use clients::{BatchSize, Retiring};
 use delivery::{DeliveryToken, is_own, is_too_large, outcome};
 
@@ -83,12 +82,6 @@ struct State {
     topics_ready: bool,
     /// Whether the producer is closed and accepts no more records.
     closed: bool,
-}
-
-/// The callbacks of one client.
-pub(crate) struct ProducerCallbacks {
-    producer: Arc<KafkaProducer>,
-    generation: usize,
 }
 
 impl KafkaProducer {
@@ -374,38 +367,5 @@ impl State {
 
     fn is_idle(&self) -> bool {
         self.outbox.waiting() + self.outbox.in_flight() == 0 && self.reports.is_empty(ReportKind::Status)
-    }
-}
-
-impl ClientContext for ProducerCallbacks {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        if let Some(Line::TopicId { topic, id }) = lines::read(facility, line) {
-            self.producer.take_topic_id(topic, id);
-        }
-        if let Some(reason) = hang_up(facility, line) {
-            self.producer.link.error(RDKafkaErrorCode::BrokerTransportFailure, reason);
-        }
-        if self.producer.debug || !matches!(level, RDKafkaLogLevel::Debug) {
-            log(self.producer.link.redactor(), level, facility, line);
-        }
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        // A client that is about to be dropped does not know the state of the current one.
-        if self.producer.state().generation == self.generation {
-            self.producer.link.observe(&statistics);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.producer.link.error(client::code(&error), reason);
-    }
-}
-
-impl ProducerContext for ProducerCallbacks {
-    type DeliveryOpaque = Box<DeliveryToken>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, token: Box<DeliveryToken>) {
-        self.producer.on_delivery(self.generation, *token, result);
     }
 }

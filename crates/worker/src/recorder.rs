@@ -1,6 +1,7 @@
 //! The recorder: the task that turns a device's results into records and publishes them to the sink.
 
 use std::{
+    future::pending,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use hdrhistogram::Histogram;
 use lookout_infer::{DeviceEvent, InferredBatch};
 use lookout_schema::{Clock, DropCause, FrameRecord, ModelInfo, Timestamp, TimingUs, WorkerId};
 use lookout_stage::{BootTime, FrameResult, RecordSink};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{metrics::Metrics, snapshots::Snapshots};
 
@@ -151,4 +152,12 @@ impl Recorder {
 fn unbounded() -> Histogram<u64> {
     #[expect(clippy::expect_used, reason = "the library accepts 0 to 5 significant digits")]
     Histogram::new(3).expect("three significant digits are allowed")
+}
+
+/// Returns the latencies of all records once the recorder has ended; never completes before it is started.
+pub(crate) async fn recorded(recorder: &mut Option<JoinHandle<Latencies>>) -> Latencies {
+    match recorder {
+        Some(recorder) => recorder.await.unwrap_or_else(|_| Latencies::new()),
+        None => pending().await,
+    }
 }

@@ -1,11 +1,13 @@
 //! The start of a worker: the thread that loads the network, and the report of what the worker waits for.
 
 use std::{
-    fmt, thread,
+    fmt,
+    future::pending,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -127,6 +129,17 @@ impl StartLine {
                 tracing::info!(cameras, elapsed_s = seconds(elapsed), "all cameras publish records");
             }
         }
+    }
+}
+
+/// Returns the network once it is loaded; never completes if none is being loaded.
+pub(crate) async fn loaded(loader: &mut Option<Loader>) -> Result<Network> {
+    match loader {
+        Some(loader) => match (&mut loader.loaded).await {
+            Ok(network) => network,
+            Err(_) => Err(anyhow!("the thread that loads the network panicked")),
+        },
+        None => pending().await,
     }
 }
 

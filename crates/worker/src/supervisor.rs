@@ -1,8 +1,10 @@
 //! The supervisor, which runs a worker from its first frame to its last record.
 
-use std::{future::pending, sync::Arc, time::Duration};
+mod stopping;
 
-use anyhow::{Context, Result, anyhow};
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
 use lookout_config::PipelineSettings;
 use lookout_schema::{CameraStatus, Timestamp, WorkerState};
 use lookout_stage::{CameraReport, FleetEvent, RecordSink};
@@ -20,8 +22,8 @@ use crate::{
     load_watch::LoadWatch,
     metrics::{DeviceReading, Metrics},
     progress::{CameraLines, Progress},
-    recorder::{DeviceLost, Latencies},
-    startup::{Loader, NetworkFailed, StartReport},
+    recorder::{DeviceLost, Latencies, recorded},
+    startup::{Loader, NetworkFailed, StartReport, loaded},
     status::{Beside, Heartbeat},
     summary::Summary,
     wiring::{self, StageNetwork, StageParts, Stages},
@@ -36,9 +38,6 @@ pub struct StopRequest;
 const LOOK: Duration = Duration::from_millis(500);
 /// The interval at which a worker of a fleet reconciles its cameras.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How long stopped stages may take to end, in addition to the time of the device's current batch; and the maximum in
-/// total.
-const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// The deadline if no stop was requested: records wait for the broker without a limit.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -376,79 +375,6 @@ impl Supervisor {
                 "worker"
             );
         }
-    }
-
-    /// Drains, or stops at once if the worker is already draining.
-    fn stop(&mut self) -> Result<()> {
-        let begins = matches!(self.haste, Haste::None);
-        self.hurry();
-        if !begins || self.stages.has_network() {
-            return Ok(());
-        }
-        // If the process exits while a thread is in libtorch, it may crash, so the current step of loading is waited
-        // for.
-        let loader = self.loader.take();
-        let over = async move {
-            if let Some(Loader { loading, loaded }) = loader {
-                loading.cancel();
-                drop(loaded.await);
-            }
-        };
-        self.stages.discard(over)
-    }
-
-    fn hurry(&mut self) {
-        if matches!(self.haste, Haste::None) {
-            return self.stop_in_order();
-        }
-        tracing::warn!("second stop request: stopping immediately");
-        self.give_up();
-    }
-
-    fn stop_in_order(&mut self) {
-        if !matches!(self.haste, Haste::None) {
-            return;
-        }
-        tracing::info!(deadline_s = self.drain.as_secs(), "stopping: draining frames and records to kafka");
-        self.state = WorkerState::Draining;
-        self.haste = Haste::Until(Instant::now() + self.drain);
-        self.stages.roster.stop_all();
-    }
-
-    fn give_up(&mut self) {
-        let works = self.stages.infer.as_ref().is_some_and(|infer| !infer.is_finished());
-        if self.stages.abandon.take().is_some() && works {
-            tracing::warn!("dropping the frames that have no record yet");
-        }
-        self.haste = Haste::GivenUp(Instant::now() + self.grace());
-    }
-
-    /// Returns how long stages may take to end. The device cannot interrupt a batch, which may take long on a slow
-    /// device.
-    fn grace(&self) -> Duration {
-        let DeviceReading { busy, batches, .. } = self.metrics.device();
-        let batches = u32::try_from(batches).unwrap_or(u32::MAX).max(1);
-        let batch = (busy / batches).saturating_mul(self.streams);
-        GRACE.1.min(GRACE.0 + batch.saturating_mul(2))
-    }
-}
-
-/// Returns the network once it is loaded; never completes if none is being loaded.
-async fn loaded(loader: &mut Option<Loader>) -> Result<Network> {
-    match loader {
-        Some(loader) => match (&mut loader.loaded).await {
-            Ok(network) => network,
-            Err(_) => Err(anyhow!("the thread that loads the network panicked")),
-        },
-        None => pending().await,
-    }
-}
-
-/// Returns the latencies of all records once the recorder has ended; never completes before it is started.
-async fn recorded(recorder: &mut Option<JoinHandle<Latencies>>) -> Latencies {
-    match recorder {
-        Some(recorder) => recorder.await.unwrap_or_else(|_| Latencies::new()),
-        None => pending().await,
     }
 }
 

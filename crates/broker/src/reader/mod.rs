@@ -1,10 +1,13 @@
 //! Reads records back: for `lookout tail`, for consumers that store their own offsets, and for tests.
 
 mod context;
+mod follow;
 mod health;
 mod look;
+mod offsets;
 mod options;
 mod spans;
+mod start;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -167,111 +170,6 @@ impl RecordReader {
         Ok(reader)
     }
 
-    /// Adds the start offsets of the topic of `kind` to `start`.
-    async fn begin(&mut self, kind: RecordKind, start: &mut TopicPartitionList) -> Result<(), BrokerError> {
-        let mut waited = false;
-        loop {
-            match self.spans(kind).await? {
-                Held::Spans(spans, leaderless) => {
-                    if self.options.until_end && !leaderless.is_empty() {
-                        let reason = format!("{} partitions have no leader", leaderless.len());
-                        return Err(BrokerError::Read { topic: self.topics.of(kind).to_owned(), reason });
-                    }
-                    self.waiting.partitions.extend(leaderless.into_iter().map(|partition| (kind, partition)));
-                    for span in &spans {
-                        // A topic that was created while the reader waited is read from its beginning.
-                        let from = if waited { &ReadFrom::Beginning } else { &self.options.from };
-                        let offset = self.start(kind, span, &from.clone(), start)?;
-                        if let Some(ends) = &mut self.ends
-                            && offset < span.high
-                        {
-                            ends.insert((kind, span.partition), span.high);
-                        }
-                    }
-                    return Ok(());
-                }
-                Held::Refused(code) if self.options.refused == Refused::Fail => {
-                    return Err(self.refused(self.topics.of(kind), code));
-                }
-                Held::Refused(code) => {
-                    self.waiting.topics.insert(kind);
-                    self.looked.refused(kind, code);
-                    if self.options.missing == Missing::Follow {
-                        return Ok(());
-                    }
-                }
-                Held::Missing => match self.options.missing {
-                    Missing::Follow => return Ok(()),
-                    Missing::Wait if self.options.until_end => {
-                        let topic = self.topics.of(kind).to_owned();
-                        return Err(BrokerError::NoTopic { topic, brokers: self.brokers.clone() });
-                    }
-                    Missing::Wait => {
-                        if !std::mem::replace(&mut waited, true) {
-                            let topic = self.topics.of(kind);
-                            tracing::info!(topic, "the topic does not exist yet, waiting for it");
-                        }
-                    }
-                },
-            }
-            sleep(TRY_AGAIN).await;
-        }
-    }
-
-    /// Queries which partitions and offsets the topic of `kind` has.
-    async fn spans(&self, kind: RecordKind) -> Result<Held, BrokerError> {
-        let topic = self.topics.of(kind).to_owned();
-        let ago = self.options.from.ago();
-        let (consumer, name) = (Arc::clone(&self.consumer), topic.clone());
-        match task::spawn_blocking(move || spans(&consumer, &name, ago)).await {
-            Ok(Ok(held)) => Ok(held),
-            Ok(Err(error)) => {
-                let reason = self.fetching().last_reason().unwrap_or_else(|| error.to_string());
-                Err(BrokerError::Unreachable { brokers: self.brokers.clone(), reason })
-            }
-            Err(panic) => Err(BrokerError::Read { topic, reason: panic.to_string() }),
-        }
-    }
-
-    /// Adds a partition with its start offset to `list`, and returns the offset.
-    fn start(
-        &mut self,
-        kind: RecordKind,
-        span: &Span,
-        from: &ReadFrom,
-        list: &mut TopicPartitionList,
-    ) -> Result<i64, BrokerError> {
-        let topic = self.topics.of(kind).to_owned();
-        let start = from.start(kind, span, self.fetching().topic_id(&topic).as_deref());
-        if start.offsets_restart {
-            tracing::warn!(
-                topic,
-                partition = span.partition,
-                "the topic was recreated, it is read from its beginning"
-            );
-        }
-        self.count_lost(kind, span.partition, start.lost);
-        self.add((kind, span.partition), Offset::Offset(start.offset), start.offsets_restart, list)?;
-        Ok(start.offset)
-    }
-
-    fn add(
-        &mut self,
-        place: (RecordKind, i32),
-        offset: Offset,
-        offsets_restart: bool,
-        list: &mut TopicPartitionList,
-    ) -> Result<(), BrokerError> {
-        let (kind, partition) = place;
-        self.assigned
-            .insert(place, Assigned { since: Instant::now(), from: offset, next: None, offsets_restart });
-        if let Some(id) = self.fetching().topic_id(self.topics.of(kind)) {
-            self.ids.insert(kind, id);
-        }
-        list.add_partition_offset(self.topics.of(kind), partition, offset)
-            .map_err(|error| self.failed(&error))
-    }
-
     fn failed(&self, error: &KafkaError) -> BrokerError {
         BrokerError::Read { topic: self.names(), reason: format!("{error} ({})", self.brokers) }
     }
@@ -382,52 +280,6 @@ impl RecordReader {
         }
     }
 
-    /// Updates the offset of a partition. Returns [`RecordWithOffset::offsets_restart`] of the record, or `None` if the record is not to
-    /// be returned.
-    fn take_place(&mut self, kind: RecordKind, partition: i32, offset: i64) -> Option<bool> {
-        let place = (kind, partition);
-        // The client may log the topic's id after the topic was assigned.
-        if !self.ids.contains_key(&kind)
-            && let Some(id) = self.fetching().topic_id(self.topics.of(kind))
-        {
-            self.ids.insert(kind, id);
-        }
-        let reset = self.fetching().take_reset(self.topics.of(kind), partition);
-        let assigned = self.assigned.get_mut(&place)?;
-        let runs_back = assigned.next.is_some_and(|next| offset < next);
-        let offsets_restart = std::mem::take(&mut assigned.offsets_restart) || runs_back;
-        assigned.next = Some(offset + 1);
-        if runs_back {
-            let topic = self.topics.of(kind);
-            tracing::warn!(
-                topic,
-                partition,
-                offset,
-                "the partition's offsets went backwards, reading resumes at this offset"
-            );
-        } else if let Some(from) = reset.filter(|from| *from < offset) {
-            self.count_lost(kind, partition, (offset - from).unsigned_abs());
-        }
-        if let Some(ends) = &mut self.ends {
-            let end = ends.get(&place).copied()?;
-            if offset + 1 >= end {
-                ends.remove(&place);
-            }
-            if offset >= end {
-                return None;
-            }
-        }
-        Some(offsets_restart)
-    }
-
-    fn count_lost(&mut self, kind: RecordKind, partition: i32, records: u64) {
-        if records > 0 {
-            *self.lost.entry(kind).or_default() += records;
-            let topic = self.topics.of(kind);
-            tracing::warn!(topic, partition, records, "records were deleted before they were read");
-        }
-    }
-
     fn failed_to_read(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
         if let KafkaError::PartitionEOF(partition) = error {
             // This is the end of the readable records. The last offsets may be transaction markers, which are not
@@ -472,114 +324,6 @@ impl RecordReader {
             return Ok(true);
         }
         Ok(false)
-    }
-
-    /// Restarts topics that were recreated from their beginning.
-    ///
-    /// This needs a new client. librdkafka keeps the leader epochs of the deleted topic, and ignores metadata of the
-    /// new topic, whose leader epochs start at 0, until the epochs are as high.
-    fn start_over(&mut self) -> Result<(), BrokerError> {
-        let recreated = self.fetching().take_recreated();
-        let kinds: BTreeSet<_> = recreated.iter().filter_map(|topic| self.kind_of(topic)).collect();
-        if kinds.is_empty() || self.ends.is_some() {
-            return Ok(());
-        }
-        for kind in &kinds {
-            tracing::warn!(
-                topic = self.topics.of(*kind),
-                "the topic was recreated, it is read from its beginning"
-            );
-            self.looked.recreated(*kind);
-            self.ids.remove(kind);
-            self.waiting.topics.remove(kind);
-            self.waiting.partitions.retain(|(waiting, _)| waiting != kind);
-        }
-        self.assigned.retain(|(kind, _), _| !kinds.contains(kind));
-        let mut others = TopicPartitionList::new();
-        let now = Instant::now();
-        for ((kind, partition), assigned) in &mut self.assigned {
-            assigned.since = now;
-            let offset = assigned.next.map_or(assigned.from, Offset::Offset);
-            let added = others.add_partition_offset(self.topics.of(*kind), *partition, offset);
-            added.map_err(|error| BrokerError::Read {
-                topic: self.topics.of(*kind).to_owned(),
-                reason: error.to_string(),
-            })?;
-        }
-        let config = with_known(&self.config, &self.fetching().brokers());
-        let before =
-            std::mem::replace(&mut self.consumer, connect(&config, &self.credentials, &self.redactor)?);
-        // Closing the client may wait for the brokers.
-        task::spawn_blocking(move || drop(before));
-        self.consumer.assign(&others).map_err(|error| self.failed(&error))?;
-        self.look_later(true);
-        Ok(())
-    }
-
-    /// Starts a query for the existing partitions, after a delay or immediately if `now`.
-    fn look_later(&mut self, now: bool) {
-        if let Some(look) = self.look.take() {
-            look.abort();
-        }
-        let topic = |kind: &RecordKind| (*kind, self.topics.of(*kind).to_owned());
-        let look = Look {
-            consumer: Arc::clone(&self.consumer),
-            topics: self.options.kinds.iter().map(topic).collect(),
-            waiting: self.waiting.clone(),
-            from: self.options.from.clone(),
-            now,
-        };
-        self.look = Some(look.start());
-    }
-
-    /// Assigns new partitions that the query has found.
-    fn follow(&mut self, found: Found) -> Result<(), BrokerError> {
-        let mut start = TopicPartitionList::new();
-        match &found {
-            // A reader that stops at the end does not read partitions that were added after it was opened.
-            Ok(_) if self.ends.is_some() => {}
-            Ok(topics) => {
-                for (kind, topic) in topics {
-                    let FoundTopic::Partitions(partitions) = topic else { continue };
-                    self.follow_topic(*kind, partitions, &mut start)?;
-                }
-            }
-            // Unreachable brokers do not answer, which is not an error.
-            Err(reason) => tracing::debug!(reason, "the brokers did not report the topics' partitions"),
-        }
-        self.looked.take(found, Instant::now());
-        if start.count() > 0 {
-            self.consumer.incremental_assign(&start).map_err(|error| self.failed(&error))?;
-        }
-        self.log_troubles();
-        self.look_later(false);
-        Ok(())
-    }
-
-    fn follow_topic(
-        &mut self,
-        kind: RecordKind,
-        partitions: &[(i32, Option<Span>)],
-        start: &mut TopicPartitionList,
-    ) -> Result<(), BrokerError> {
-        for (partition, span) in partitions {
-            let place = (kind, *partition);
-            if self.assigned.contains_key(&place) {
-                continue;
-            }
-            if let Some(span) = span {
-                let from = self.options.from.clone();
-                self.start(kind, span, &from, start)?;
-                self.waiting.partitions.remove(&place);
-            } else if !self.waiting.contains(kind, *partition) {
-                let offsets_restart = self.looked.is_recreated(kind);
-                self.add(place, Offset::Beginning, offsets_restart, start)?;
-            }
-        }
-        if partitions.iter().all(|(partition, _)| self.assigned.contains_key(&(kind, *partition))) {
-            self.waiting.topics.remove(&kind);
-        }
-        Ok(())
     }
 }
 
