@@ -29,7 +29,8 @@ use lookout_schema::{ExpireCause, RecordKind, Topics};
 use lookout_stage::SinkHealth;
 use rdkafka::{
     ClientConfig,
-    error::{KafkaError, RDKafkaErrorCode},
+    config::RDKafkaLogLevel,
+    error::RDKafkaErrorCode,
     producer::{BaseProducer, BaseRecord, DeliveryResult},
 };
 use tokio::sync::Notify;
@@ -38,6 +39,7 @@ use crate::{
     BrokerError, client,
     connection_state::{ConnectionState, HELD_UP_AFTER},
     credentials::Credentials,
+    fetching::lines,
     outbox::{BACK_OFF, Outbox, Outcome, PendingRecord, SeqNo},
     refusals::{Refusals, Scope},
     report_queues::{Report, ReportKind, ReportQueues},

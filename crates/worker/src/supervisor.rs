@@ -14,6 +14,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
+use self::stopping::GRACE;
 use crate::{
     components::{Components, MonitoredSink, Network},
     fleet::{Fleet, next},

@@ -1,10 +1,10 @@
 //! Follows the topics: new partitions, and topics that were recreated.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use lookout_schema::RecordKind;
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
-use tokio::{task, time::Instant};
+use tokio::task;
 
 use super::{
     RecordReader, connect,

@@ -10,7 +10,7 @@ mod spans;
 mod start;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,16 +25,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use tokio::{
-    task::{self, JoinHandle},
-    time::sleep,
-};
+use tokio::task::JoinHandle;
 
 use self::{
     context::ReadContext,
     health::Looked,
-    look::{Found, FoundTopic, Look, Waiting, found},
-    spans::{Held, Span, spans},
+    look::{Found, Waiting, found},
 };
 pub use self::{
     health::ReadTrouble,
@@ -42,7 +38,7 @@ pub use self::{
 };
 use crate::{
     BrokerError,
-    client::{Redactor, Use, client_config, code, is_denied, servers, with_known},
+    client::{Redactor, Use, client_config, code, is_denied, servers},
     credentials::Credentials,
     fetching::Fetching,
     recording::{Recorded, recorded},

@@ -1,13 +1,10 @@
 //! Where the reader starts in each partition.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use lookout_schema::RecordKind;
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::{
-    task,
-    time::{Instant, sleep},
-};
+use tokio::{task, time::sleep};
 
 use super::{
     Assigned, Missing, ReadFrom, RecordReader, Refused, TRY_AGAIN,

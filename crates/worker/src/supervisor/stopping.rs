@@ -11,7 +11,7 @@ use crate::{metrics::DeviceReading, startup::Loader};
 
 /// How long stopped stages may take to end, in addition to the time of the device's current batch; and the maximum in
 /// total.
-const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+pub(super) const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 impl Supervisor {
     /// Drains, or stops at once if the worker is already draining.
