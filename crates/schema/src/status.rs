@@ -150,17 +150,15 @@ pub struct CameraStatusRecord {
     pub degraded: Option<u32>,
 }
 
-/// State of a worker.
+/// State of a worker: `starting` (reserved, not published), `running`, `draining` while it accepts no more frames and
+/// finishes the others, and `stopped` in its last record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "descriptions of the variants would change the form of the released schema")]
 pub enum WorkerState {
-    /// The network is being loaded.
     Starting,
-    /// Cameras are processed.
     Running,
-    /// No new frames are accepted; the remaining ones are processed.
     Draining,
-    /// The last record of the worker.
     Stopped,
 }
 
