@@ -197,7 +197,7 @@ fn decodes_the_encoded_colors() {
     for (colorimetry, encoder, name) in [
         ("bt601", "x264enc qp-min=4 quantizer=4 pass=qual ! h264parse ! mp4mux", "sd.mp4"),
         ("bt709", "x264enc quantizer=4 pass=qual ! h264parse ! mp4mux", "hd.mp4"),
-        // Full range, in a `colr` box of MP4 and in the `Colour` element of Matroska.
+        // Full range, in a `colr` box of MP4 and in the color element of Matroska.
         ("1:4:16:4", "x264enc quantizer=4 pass=qual ! h264parse ! mp4mux", "full601.mp4"),
         ("1:3:5:1", "x264enc quantizer=4 pass=qual ! h264parse ! mp4mux", "full709.mp4"),
         ("1:3:5:1", "x264enc quantizer=4 pass=qual ! h264parse ! matroskamux", "full709.mkv"),
