@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lookout_config::AdasSettings;
 use lookout_schema::{AlertRecord, CameraId, FrameRecord, Timestamp, TrackRecord};
-use lookout_track::TimeDoubt;
+use lookout_track::TimestampConflict;
 use lookout_wire::{ReadRecord, RecordWithOffset};
 
 use crate::{
     metrics::Metrics,
-    vehicle::{Limits, Outcome, Vehicle},
+    vehicle::{Limits, Outcome, EgoCamera},
 };
 
 /// The maximum number of cameras, because a writer of records may invent camera ids.
@@ -32,7 +32,7 @@ pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
 
 /// The alerts and tracks to publish.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Outbound {
     pub(crate) alerts: Vec<AlertRecord>,
     pub(crate) tracks: Vec<TrackRecord>,
 }
@@ -47,12 +47,12 @@ pub(crate) struct Cameras {
 }
 
 struct Watched {
-    vehicle: Vehicle,
+    vehicle: EgoCamera,
     partition: i32,
     heard_at: Timestamp,
 }
 
-impl Told {
+impl Outbound {
     fn add(&mut self, (alerts, tracks): (Vec<AlertRecord>, Vec<TrackRecord>)) {
         self.alerts.extend(alerts);
         self.tracks.extend(tracks);
@@ -65,7 +65,7 @@ impl Cameras {
     }
 
     /// Processes a record that was received at `now`.
-    pub(crate) fn hear(&mut self, placed: RecordWithOffset, now: Timestamp) -> Told {
+    pub(crate) fn hear(&mut self, placed: RecordWithOffset, now: Timestamp) -> Outbound {
         let frame = match placed.record {
             ReadRecord::Frame(frame) => *frame,
             ReadRecord::Unreadable { partition, offset, reason, .. } => {
@@ -84,18 +84,18 @@ impl Cameras {
         self.hear_frame(frame, placed.partition, now)
     }
 
-    fn hear_frame(&mut self, frame: FrameRecord, partition: i32, now: Timestamp) -> Told {
+    fn hear_frame(&mut self, frame: FrameRecord, partition: i32, now: Timestamp) -> Outbound {
         let Some(settings) = self.settings.of(&frame.camera) else { return self.counted(NOT_CONFIGURED) };
         if !self.watched.contains_key(&frame.camera) {
             if self.watched.len() >= MAX_CAMERAS {
                 return self.counted(CAPACITY);
             }
             let limits = Limits { latency_budget: self.settings.latency_budget };
-            let vehicle = Vehicle::new(frame.camera.clone(), settings.clone(), limits);
+            let vehicle = EgoCamera::new(frame.camera.clone(), settings.clone(), limits);
             let watched = Watched { vehicle, partition, heard_at: now };
             self.watched.insert(frame.camera.clone(), watched);
         }
-        let Some(watched) = self.watched.get_mut(&frame.camera) else { return Told::default() };
+        let Some(watched) = self.watched.get_mut(&frame.camera) else { return Outbound::default() };
         let camera = frame.camera.clone();
         watched.heard_at = now;
         let heard = watched.vehicle.hear(frame, now);
@@ -103,22 +103,22 @@ impl Cameras {
         if let Some(doubt) = heard.doubt {
             self.doubt(&camera, doubt);
         }
-        Told { alerts: heard.alerts, tracks: heard.tracks }
+        Outbound { alerts: heard.alerts, tracks: heard.tracks }
     }
 
     /// Ends the alerts and tracks of cameras on revoked partitions, because the new owner of the partitions
     /// does not know them.
-    pub(crate) fn lose(&mut self, partitions: &[i32], now: Timestamp) -> Told {
+    pub(crate) fn lose(&mut self, partitions: &[i32], now: Timestamp) -> Outbound {
         self.let_go(now, |watched| partitions.contains(&watched.partition))
     }
 
     /// Ends all alerts and tracks.
-    pub(crate) fn finish(&mut self, now: Timestamp) -> Told {
+    pub(crate) fn finish(&mut self, now: Timestamp) -> Outbound {
         self.let_go(now, |_| true)
     }
 
     /// Handles timeouts. Callers must call it regularly.
-    pub(crate) fn tick(&mut self, now: Timestamp) -> Told {
+    pub(crate) fn tick(&mut self, now: Timestamp) -> Outbound {
         let silent = |watched: &Watched| now.ms_since(watched.heard_at) > FORGET_AFTER.as_millis() as i64;
         let mut told = self.let_go(now, silent);
         let mut open = 0;
@@ -135,14 +135,14 @@ impl Cameras {
         told
     }
 
-    fn let_go(&mut self, now: Timestamp, which: impl Fn(&Watched) -> bool) -> Told {
-        let mut told = Told::default();
+    fn let_go(&mut self, now: Timestamp, which: impl Fn(&Watched) -> bool) -> Outbound {
+        let mut told = Outbound::default();
         let gone = self.watched.extract_if(.., |_, watched| which(watched));
         gone.for_each(|(_, mut watched)| told.add(watched.vehicle.finish(now)));
         told
     }
 
-    fn doubt(&self, camera: &CameraId, doubt: Option<TimeDoubt>) {
+    fn doubt(&self, camera: &CameraId, doubt: Option<TimestampConflict>) {
         let Some(doubt) = doubt else {
             return tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again");
         };
@@ -154,9 +154,9 @@ impl Cameras {
         );
     }
 
-    fn counted(&self, outcome: &'static str) -> Told {
+    fn counted(&self, outcome: &'static str) -> Outbound {
         self.metrics.record(outcome);
-        Told::default()
+        Outbound::default()
     }
 
     /// Logs how many more records than at the last call were not used for warnings.

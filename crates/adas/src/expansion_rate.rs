@@ -1,7 +1,7 @@
 //! The expansion-rate estimator of an object, which ignores boxes that are not valid measurements.
 
 use lookout_schema::{BBox, Size};
-use lookout_track::{Closing, ClosingEstimate};
+use lookout_track::{TtcEstimate, TtcEstimator};
 
 use crate::linear_estimate::SIDE_ERROR_PX;
 
@@ -19,7 +19,7 @@ const MAX_JUMPS: u32 = 3;
 /// The expansion-rate estimator of one object.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ExpansionRate {
-    estimate: ClosingEstimate,
+    estimate: TtcEstimator,
     last: Option<Last>,
     jumps: u32,
     boxes: u32,
@@ -29,12 +29,12 @@ pub(crate) struct ExpansionRate {
 struct Last {
     at_s: f64,
     size: f64,
-    closing: Option<Closing>,
+    closing: Option<TtcEstimate>,
 }
 
 impl ExpansionRate {
     /// Updates the estimate with a box. Returns `None` if the box is not a valid measurement.
-    pub(crate) fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
+    pub(crate) fn step(&mut self, at_s: f64, bbox: BBox) -> Option<TtcEstimate> {
         let size = size(bbox);
         if self.last.is_some_and(|last| last.is_far_from(at_s, size)) {
             self.jumps += 1;

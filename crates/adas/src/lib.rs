@@ -2,7 +2,7 @@
 //! whether objects are in the vehicle's path, and collision warnings. It is advisory only and not a safety
 //! function; see docs/adas.md.
 //!
-//! [`Vehicle`] is the pure core: it takes records and the time, and returns alerts and tracks. [`run`] reads
+//! [`EgoCamera`] is the pure core: it takes records and the time, and returns alerts and tracks. [`run`] reads
 //! the records of all cameras from Kafka and writes the alerts and tracks to Kafka.
 
 mod alert_writer;
@@ -19,4 +19,4 @@ mod vehicle;
 mod warning;
 
 pub use run::{AdasError, run};
-pub use vehicle::{Heard, Limits, Outcome, Seen, Vehicle};
+pub use vehicle::{Assessment, Limits, Outcome, Seen, EgoCamera};

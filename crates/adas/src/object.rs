@@ -2,14 +2,14 @@
 //! distance.
 
 use lookout_schema::{BBox, Detection};
-use lookout_track::Closing;
+use lookout_track::TtcEstimate;
 
 use crate::{
     corridor::{Corridor, Place},
     expansion_rate::ExpansionRate,
     ground::Ground,
     linear_estimate::{LinearEstimate, Measured, normal},
-    warning::{Danger, Warning},
+    warning::{Threat, Warning},
 };
 
 /// Priors of the lateral motion, as standard deviations: the speed in half corridor widths per second, and
@@ -43,7 +43,7 @@ pub(crate) struct Object {
     pub(crate) measured_s: f64,
     pub(crate) warning: Warning,
     growth: ExpansionRate,
-    closing: Option<Closing>,
+    closing: Option<TtcEstimate>,
     /// The lateral offset from the corridor's center line, in half corridor widths.
     offset: Option<LinearEstimate>,
     half_width: f64,
@@ -100,9 +100,9 @@ impl Object {
     }
 
     /// Returns the threat estimate, `age_s` seconds after the frame was captured.
-    pub(crate) fn danger(&self, age_s: f64) -> Option<Danger> {
+    pub(crate) fn danger(&self, age_s: f64) -> Option<Threat> {
         let closing = self.closing?;
-        Some(Danger { closing, in_path: self.in_path(&closing), boxes: self.growth.boxes(), age_s })
+        Some(Threat { closing, in_path: self.in_path(&closing), boxes: self.growth.boxes(), age_s })
     }
 
     /// Returns the overlap (IoU) of a detection with the predicted box; 0 for another label.
@@ -119,7 +119,7 @@ impl Object {
         BBox::from(expected).iou(detection.bbox)
     }
 
-    pub(crate) fn closing(&self) -> Option<Closing> {
+    pub(crate) fn closing(&self) -> Option<TtcEstimate> {
         self.closing
     }
 
@@ -129,7 +129,7 @@ impl Object {
     }
 
     /// Returns the probability that the object is in path at the time of collision.
-    fn in_path(&self, closing: &Closing) -> f64 {
+    fn in_path(&self, closing: &TtcEstimate) -> f64 {
         let Some(offset) = &self.offset else { return 0.0 };
         let here_in = closing.ttc_s.unwrap_or(LOOK_AHEAD_S).min(LOOK_AHEAD_S);
         let Measured { value, std } = offset.after(here_in);

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     alert_writer::AlertWriter,
-    cameras::{Cameras, Told, outcomes},
+    cameras::{Cameras, Outbound, outcomes},
     metrics::Metrics,
 };
 
@@ -93,7 +93,7 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
     let mut reader = GroupReader::join(&kafka, &group)?;
     let (mut lost_before, mut looked) = (0, Instant::now());
     let publish_tracks = settings.publish_tracks;
-    let tell = |told: Told| {
+    let tell = |told: Outbound| {
         told.alerts.into_iter().for_each(|alert| alert_writer.alert(alert));
         told.tracks.into_iter().filter(|_| publish_tracks).for_each(|track| alert_writer.track(track));
     };

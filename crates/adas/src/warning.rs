@@ -3,7 +3,7 @@
 
 use lookout_config::LevelSettings;
 use lookout_schema::AlertLevel;
-use lookout_track::Closing;
+use lookout_track::TtcEstimate;
 
 use crate::linear_estimate::normal;
 
@@ -25,8 +25,8 @@ const FALL_AFTER_S: f64 = 0.5;
 
 /// The threat estimate of an object.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Danger {
-    pub(crate) closing: Closing,
+pub(crate) struct Threat {
+    pub(crate) closing: TtcEstimate,
     /// The probability that the object is in the vehicle's path at the time of collision.
     pub(crate) in_path: f64,
     /// The number of boxes that the estimate is based on.
@@ -45,7 +45,7 @@ pub(crate) struct Warning {
     falling_since: Option<f64>,
 }
 
-impl Danger {
+impl Threat {
     /// Returns the probability that the collision is less than `seconds` from now.
     fn within(&self, seconds: f64) -> f64 {
         let rate = 1.0 / (seconds + self.age_s);
@@ -87,7 +87,7 @@ impl Warning {
     }
 
     /// Updates the level with the estimate as of `at_s` seconds of the session, and returns it.
-    pub(crate) fn step(&mut self, at_s: f64, danger: &Danger, levels: &LevelSettings) -> Option<AlertLevel> {
+    pub(crate) fn step(&mut self, at_s: f64, danger: &Threat, levels: &LevelSettings) -> Option<AlertLevel> {
         let wanted = danger.calls_for(levels);
         if let Some(wanted) = wanted.filter(|wanted| Some(*wanted) > self.level) {
             // If two boxes call for different levels, only the lower one is certain.
@@ -122,10 +122,10 @@ impl Warning {
 mod tests {
     use super::*;
 
-    fn danger(ttc_s: f64, in_path: f64) -> Danger {
+    fn danger(ttc_s: f64, in_path: f64) -> Threat {
         let rate = 1.0 / ttc_s;
-        let closing = Closing { ttc_s: Some(ttc_s), rate, rate_std: 0.01, observed_s: 2.0 };
-        Danger { closing, in_path, boxes: 20, age_s: 0.0 }
+        let closing = TtcEstimate { ttc_s: Some(ttc_s), rate, rate_std: 0.01, observed_s: 2.0 };
+        Threat { closing, in_path, boxes: 20, age_s: 0.0 }
     }
 
     fn levels(times: &[(f64, f64)]) -> Vec<&'static str> {
@@ -162,13 +162,13 @@ mod tests {
     fn uncertain_estimates_raise_no_level() {
         let mut warning = Warning::default();
         let sure = danger(1.0, 1.0);
-        let unsure = Closing { rate_std: 0.9, ..sure.closing };
-        let brief = Closing { observed_s: 0.3, ..sure.closing };
+        let unsure = TtcEstimate { rate_std: 0.9, ..sure.closing };
+        let brief = TtcEstimate { observed_s: 0.3, ..sure.closing };
         let dangers = [
-            Danger { closing: unsure, ..sure },
-            Danger { closing: brief, ..sure },
-            Danger { boxes: 4, ..sure },
-            Danger { in_path: 0.6, ..sure },
+            Threat { closing: unsure, ..sure },
+            Threat { closing: brief, ..sure },
+            Threat { boxes: 4, ..sure },
+            Threat { in_path: 0.6, ..sure },
         ];
         for (i, danger) in dangers.iter().cycle().take(40).enumerate() {
             assert_eq!(warning.step(i as f64 / 10.0, danger, &LevelSettings::default()), None);
@@ -182,7 +182,7 @@ mod tests {
         for i in 0..5 {
             let danger = danger(2.85, 1.0);
             at_once.step(f64::from(i) / 10.0, &danger, &levels);
-            late.step(f64::from(i) / 10.0, &Danger { age_s: 0.3, ..danger }, &levels);
+            late.step(f64::from(i) / 10.0, &Threat { age_s: 0.3, ..danger }, &levels);
         }
         assert_eq!((at_once.level(), late.level()), (None, Some(AlertLevel::Warning)));
     }

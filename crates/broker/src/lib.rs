@@ -39,7 +39,7 @@ pub use fleet::FleetMember;
 pub use group_reader::{GroupEvent, GroupReader};
 pub use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
 pub use problem::BrokerProblem;
-pub use reader::{Missing, ReadFrom, ReadTrouble, ReaderOptions, RecordReader, Refused};
+pub use reader::{OnMissingTopic, ReadFrom, ReadProblem, ReaderOptions, RecordReader, Refused};
 pub use record_writer::{RecordWriter, Written};
 pub use recording::{
     Due, Merge, Pace, Recorded, Recording, RecordingError, RecordingWriter, Replayer, Speed, shifted,

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use lookout_args::TailArgs;
 use lookout_broker::{
-    Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, RecordWithOffset, Recorded, RecordingWriter,
+    OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader, RecordWithOffset, Recorded, RecordingWriter,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
@@ -56,7 +56,7 @@ fn options(args: &TailArgs) -> Result<ReaderOptions, String> {
     // Workers always write frame and status records, so the reader waits for these topics. The other topics
     // may not exist.
     let optional = args.snapshots || args.tracks || args.alerts;
-    let missing = if optional { Missing::Follow } else { Missing::Wait };
+    let missing = if optional { OnMissingTopic::Follow } else { OnMissingTopic::Wait };
     Ok(ReaderOptions { from, kinds, until_end: args.until_end, camera, missing, ..ReaderOptions::default() })
 }
 

@@ -32,7 +32,7 @@ pub struct ModelSettings {
     /// Input sizes for a device that is too slow for `input`, in descending order of their number of pixels.
     pub smaller_inputs: Vec<Size>,
     /// Resize mode; `None` selects the network's default.
-    pub fit: Option<FitSetting>,
+    pub fit: Option<ResizeModeSetting>,
     /// Text file with one class name per line; `None` selects the class names that belong to the weights.
     pub labels: Option<PathBuf>,
     /// Minimum score of the published classes and detections, 0 to 1; `None` selects 0 for classifiers and
@@ -78,7 +78,7 @@ pub enum Precision {
 
 /// The resize mode: how a frame is brought to the size of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FitSetting {
+pub enum ResizeModeSetting {
     /// Scales the frame to fit within the input, and fills the rest with black.
     Letterbox,
     /// Scales the short side, and crops the center.
@@ -151,13 +151,13 @@ impl FromStr for OutputKind {
     }
 }
 
-const FITS: [(&str, FitSetting); 3] = [
-    ("letterbox", FitSetting::Letterbox),
-    ("center-crop", FitSetting::CenterCrop),
-    ("stretch", FitSetting::Stretch),
+const FITS: [(&str, ResizeModeSetting); 3] = [
+    ("letterbox", ResizeModeSetting::Letterbox),
+    ("center-crop", ResizeModeSetting::CenterCrop),
+    ("stretch", ResizeModeSetting::Stretch),
 ];
 
-impl FromStr for FitSetting {
+impl FromStr for ResizeModeSetting {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
@@ -276,7 +276,7 @@ impl ModelSettings {
 fn smaller_inputs(
     section: &Section<'_, '_>,
     input: Option<Size>,
-    fit: Option<FitSetting>,
+    fit: Option<ResizeModeSetting>,
     fixed: bool,
 ) -> Vec<Size> {
     const KEY: &str = "smaller_inputs";
@@ -284,7 +284,7 @@ fn smaller_inputs(
     if fixed {
         section.note(KEY, "only built-in detectors support several input sizes; remove `smaller_inputs`");
     }
-    if fit == Some(FitSetting::CenterCrop) {
+    if fit == Some(ResizeModeSetting::CenterCrop) {
         section.note(
             KEY,
             "`resize_mode = \"center-crop\"` supports one input size only; use `letterbox` or `stretch`",
@@ -361,7 +361,7 @@ fn device(section: &Section<'_, '_>, text: &str) -> Option<Device> {
     text.parse().map_err(|error: UnknownName| section.note("device", error.to_string())).ok()
 }
 
-fn fit(section: &Section<'_, '_>) -> Option<FitSetting> {
+fn fit(section: &Section<'_, '_>) -> Option<ResizeModeSetting> {
     let text = section.text("resize_mode")?;
     let known = text.parse().ok();
     if known.is_none() {

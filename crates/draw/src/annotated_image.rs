@@ -13,12 +13,12 @@ use crate::{
 const LINES: f32 = 240.0;
 const LETTERS: f32 = 33.0;
 
-/// `USUAL_LETTERS` is the minimum of the normal font height, `LEAST_LETTERS` that of the reduced one, in pixels.
+/// `USUAL_LETTERS` is the minimum of the normal font height, `MIN_LETTERS` that of the reduced one, in pixels.
 const USUAL_LETTERS: f32 = 12.0;
-const LEAST_LETTERS: f32 = 9.0;
+const MIN_LETTERS: f32 = 9.0;
 
 /// Maximum number of characters of a label.
-const MOST_CHARACTERS: usize = 120;
+const MAX_CHARACTERS: usize = 120;
 
 /// An image to draw on.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl<'p> AnnotatedImage<'p> {
     /// Lays out a label and returns it with the width and height of its background. To fit into the image, the font is
     /// reduced first, then the name is truncated. Returns `None` if not even the score fits.
     fn label(&self, name: &str, score: f32) -> Option<(Line, [u32; 2])> {
-        let name: Vec<char> = name.chars().take(MOST_CHARACTERS).collect();
+        let name: Vec<char> = name.chars().take(MAX_CHARACTERS).collect();
         let of = |shown: usize| {
             let cut = if shown < name.len() { "…" } else { "" };
             format!("{}{cut} {score:.2}", name[..shown].iter().collect::<String>())
@@ -120,11 +120,11 @@ impl<'p> AnnotatedImage<'p> {
             (size[0] <= self.whole.width && size[1] <= self.whole.height).then_some((line, size))
         };
         let usual = of(name.len());
-        let small = LEAST_LETTERS.max(self.letters / 2.0);
+        let small = MIN_LETTERS.max(self.letters / 2.0);
         fits(&usual, self.letters)
             .or_else(|| fits(&usual, small))
             .or_else(|| (0..name.len()).rev().find_map(|shown| fits(&of(shown), small)))
-            .or_else(|| fits(&format!("{score:.2}"), LEAST_LETTERS))
+            .or_else(|| fits(&format!("{score:.2}"), MIN_LETTERS))
     }
 
     /// Returns the position of the label of `area`: above, else inside, else below it, wherever no other label is, and

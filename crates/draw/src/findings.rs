@@ -6,7 +6,7 @@ use lookout_schema::{Classification, Detection};
 use crate::{annotated_image::AnnotatedImage, text::TextRenderer};
 
 /// Minimum long side of the copy in pixels. A smaller image is enlarged by an integer factor, so that text is legible.
-const LEAST_LONG_SIDE: u32 = 160;
+const MIN_LONG_SIDE: u32 = 160;
 
 /// Returns a copy of `picture` with a box and a label per detection. The classes of a classifier are listed in the
 /// upper left corner. An image with a long side below 160 pixels is enlarged by an integer factor.
@@ -17,7 +17,7 @@ pub fn with_findings(
     classes: &[Classification],
 ) -> RgbImage {
     let (width, height) = picture.dimensions();
-    let factor = LEAST_LONG_SIDE.div_ceil(width.max(height).max(1));
+    let factor = MIN_LONG_SIDE.div_ceil(width.max(height).max(1));
     let copy = match factor {
         1 => picture.clone(),
         _ => imageops::resize(picture, width * factor, height * factor, imageops::FilterType::Nearest),

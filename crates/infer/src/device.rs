@@ -13,8 +13,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lookout_schema::{DropCause, Size};
 use lookout_stage::{
-    Detect, DetectFrame, Detected, DetectionFilter, ExponentialBackoff, Findings, Frame, FrameBatch,
-    FrameResult, Pixels, Placement, Stop, describe_panic,
+    Detect, DetectFrame, BatchResult, DetectionFilter, ExponentialBackoff, InferenceResult, Frame, FrameBatch,
+    FrameResult, Pixels, ResizeTransform, Stop, describe_panic,
 };
 
 use crate::{
@@ -63,7 +63,7 @@ pub(crate) struct Prepared {
 struct Sample {
     pixels: Pixels,
     source: Size,
-    placement: Placement,
+    placement: ResizeTransform,
 }
 
 impl Prepared {
@@ -192,12 +192,12 @@ impl Device {
 
     /// Runs the network on the images of a batch. While the input's size changes, a batch may hold images of two sizes;
     /// the network then runs once for each size.
-    fn detect(&mut self, batch: &FrameBatch) -> Result<Detected, Failure> {
+    fn detect(&mut self, batch: &FrameBatch) -> Result<BatchResult, Failure> {
         let sizes: Vec<Size> = batch.frames.iter().map(|frame| frame.pixels.size()).collect();
         if sizes.windows(2).all(|two| two[0] == two[1]) {
             return self.detect_one_size(batch.frames.iter());
         }
-        let mut findings: Vec<Option<Findings>> = vec![None; sizes.len()];
+        let mut findings: Vec<Option<InferenceResult>> = vec![None; sizes.len()];
         let (mut infer, mut post, mut passes) = (Duration::ZERO, Duration::ZERO, 0);
         let mut distinct: Vec<Size> = Vec::new();
         for size in &sizes {
@@ -216,10 +216,10 @@ impl Device {
                 findings[index] = Some(found);
             }
         }
-        Ok(Detected { findings: findings.into_iter().flatten().collect(), infer, post, passes })
+        Ok(BatchResult { findings: findings.into_iter().flatten().collect(), infer, post, passes })
     }
 
-    fn detect_one_size<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<Detected, Failure> {
+    fn detect_one_size<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<BatchResult, Failure> {
         let frames: Vec<_> = frames
             .map(|frame| DetectFrame {
                 pixels: &frame.pixels,
@@ -271,7 +271,7 @@ impl Device {
     }
 }
 
-fn rejoin(batch: FrameBatch, detected: Detected, started: Instant, busy: Duration) -> InferredBatch {
+fn rejoin(batch: FrameBatch, detected: BatchResult, started: Instant, busy: Duration) -> InferredBatch {
     let results = batch
         .frames
         .into_iter()

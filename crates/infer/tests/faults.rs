@@ -17,7 +17,7 @@ use lookout_infer::{
 };
 use lookout_schema::{Classification, DropCause, LedgerCounts, SessionId, Size};
 use lookout_stage::{
-    CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Detected, Findings, Frame,
+    CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Frame,
     Pixels, Stop, StopOnDrop, WhenFull, camera_queue, stop_signal,
 };
 
@@ -42,11 +42,11 @@ struct Moody {
 }
 
 impl Detect for Moody {
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         self.seen.send(frames.len()).unwrap();
         let mut findings: Vec<_> = frames
             .iter()
-            .map(|frame| Findings {
+            .map(|frame| InferenceResult {
                 detections: Vec::new(),
                 classes: vec![Classification {
                     class_id: u32::from(frame.pixels.rgb()[0]),
@@ -62,7 +62,7 @@ impl Detect for Moody {
             Mood::TooFewResults => findings.clear(),
             Mood::Stuck(until) => drop(until.recv()),
         }
-        Ok(Detected { findings, infer: Duration::from_millis(2), post: Duration::from_millis(1), passes: 1 })
+        Ok(BatchResult { findings, infer: Duration::from_millis(2), post: Duration::from_millis(1), passes: 1 })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
 use lookout_stage::{
-    CameraReport, DetectionFilter, Fit, FrameSource, GpuScaler, InputSize, SourceEnd, SourceOutlet,
+    CameraReport, DetectionFilter, ResizeMode, FrameSource, GpuScaler, InputSize, SourceEnd, SourceOutlet,
 };
 
 use crate::{
@@ -47,7 +47,7 @@ pub struct Wanted {
     /// Size of the network's input in pixels.
     pub input: Size,
     /// Resize mode: how a frame is brought to that size.
-    pub fit: Fit,
+    pub fit: ResizeMode,
     /// Frame-skip interval: the network processes one frame in `every`, and the others are dropped.
     pub every: NonZeroU32,
     /// Settings of the snapshots, if they are on.

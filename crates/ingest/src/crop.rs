@@ -3,7 +3,7 @@
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use gstreamer_video as video;
 use lookout_schema::{Rect, Size};
-use lookout_stage::Placement;
+use lookout_stage::ResizeTransform;
 
 use crate::orientation::Orientation;
 
@@ -40,7 +40,7 @@ pub(crate) fn displayed_size(info: &video::VideoInfo, orientation: Orientation) 
 
 impl Crop {
     /// Computes the crop of a frame with the displayed size `shown`, which `placement` maps into `input`.
-    pub(crate) fn new(shown: Size, input: Size, placement: Placement, orientation: Orientation) -> Self {
+    pub(crate) fn new(shown: Size, input: Size, placement: ResizeTransform, orientation: Orientation) -> Self {
         // The offset is a whole number of pixels, and the end of the source is rounded to one.
         let span = |offset: f32, scale: f32, shown: u32, input: u32| {
             let (offset, scale) = (f64::from(offset), f64::from(scale));
@@ -51,7 +51,7 @@ impl Crop {
             let length = ((to - from) / scale / shown).clamp(LEAST, 1.0 - start);
             (from as u32, (to - from) as u32, start, length)
         };
-        let Placement { scale_x, scale_y, offset_x, offset_y } = placement;
+        let ResizeTransform { scale_x, scale_y, offset_x, offset_y } = placement;
         let (x, to_width, left, width) = span(offset_x, scale_x, shown.width, input.width);
         let (y, to_height, top, height) = span(offset_y, scale_y, shown.height, input.height);
         let Orientation { swap, mirror_x, mirror_y } = orientation;
@@ -93,14 +93,14 @@ const LEAST: f64 = 1e-9;
 
 #[cfg(test)]
 mod tests {
-    use lookout_stage::Fit;
+    use lookout_stage::ResizeMode;
 
     use super::*;
 
     #[test]
     fn the_visible_crop_of_the_source_fills_the_input() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
-        let placement = Fit::CenterCrop { short_side: 256 }.place(source, input);
+        let placement = ResizeMode::CenterCrop { short_side: 256 }.place(source, input);
         let crop = Crop::new(source, input, placement, Orientation::default());
         assert_eq!(crop.to, Rect { x: 0, y: 0, width: 224, height: 224 });
         // 224 of 256 rows. The corner of torchvision's crop is at (58, 16) in the resized 341x256 frame.
@@ -110,7 +110,7 @@ mod tests {
         );
         assert!((crop.left - 58.0 / 341.0).abs() < 1e-5, "{crop:?}");
         let input = Size { width: 640, height: 384 };
-        let letterbox = Crop::new(source, input, Fit::Letterbox.place(source, input), Orientation::default());
+        let letterbox = Crop::new(source, input, ResizeMode::Letterbox.place(source, input), Orientation::default());
         assert!(letterbox.left == 0.0 && (letterbox.width - 1.0).abs() < 1e-6, "{letterbox:?}");
         assert_eq!(letterbox.to, Rect { x: 64, y: 0, width: 512, height: 384 });
     }

@@ -25,10 +25,10 @@ pub(crate) fn register() -> Result<(), glib::BoolError> {
 /// Maximum size of a file in bytes. The whole file is read into memory.
 const MAX_BYTES: usize = 64 << 20;
 
-/// The unit of a frame's delay. As in browsers and ffmpeg, a delay below `LEAST_DELAY` units is replaced by
+/// The unit of a frame's delay. As in browsers and ffmpeg, a delay below `MIN_DELAY` units is replaced by
 /// `USUAL_DELAY` units.
 const DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(10);
-const LEAST_DELAY: u16 = 2;
+const MIN_DELAY: u16 = 2;
 const USUAL_DELAY: u16 = 10;
 
 mod imp {
@@ -275,7 +275,7 @@ impl<'a> Frames<'a> {
             }
         }
         self.number += 1;
-        let delay = if frame.delay < LEAST_DELAY { USUAL_DELAY } else { frame.delay };
+        let delay = if frame.delay < MIN_DELAY { USUAL_DELAY } else { frame.delay };
         Ok(Some(DELAY * u64::from(delay)))
     }
 }

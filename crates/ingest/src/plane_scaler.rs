@@ -284,7 +284,7 @@ fn scale<P: PixelTrait + InnerPixel>(
 
 #[cfg(test)]
 mod tests {
-    use lookout_stage::Fit;
+    use lookout_stage::ResizeMode;
 
     use super::*;
     use crate::{converter::Converter, crop::displayed_size, orientation::Orientation};
@@ -334,7 +334,7 @@ mod tests {
     fn drawn(
         info: &video::VideoInfo,
         buffer: &gst::Buffer,
-        fit: Fit,
+        fit: ResizeMode,
         input: Size,
         turn: Orientation,
     ) -> Arc<[u8]> {
@@ -353,14 +353,14 @@ mod tests {
     }
 
     /// Resizes the whole frame with GStreamer's converter and then crops it.
-    fn by_gstreamer(info: &video::VideoInfo, buffer: &gst::Buffer, fit: Fit, input: Size) -> Vec<u8> {
+    fn by_gstreamer(info: &video::VideoInfo, buffer: &gst::Buffer, fit: ResizeMode, input: Size) -> Vec<u8> {
         let source = Size { width: info.width(), height: info.height() };
         let whole = |size: Size| Rect { x: 0, y: 0, width: size.width, height: size.height };
         let (size, within) = match fit {
-            Fit::Stretch => (input, whole(input)),
-            Fit::Letterbox => (input, Fit::letterbox(source, input)),
-            Fit::CenterCrop { short_side } => {
-                let resized = Fit::short_side(source, short_side);
+            ResizeMode::Stretch => (input, whole(input)),
+            ResizeMode::Letterbox => (input, ResizeMode::letterbox(source, input)),
+            ResizeMode::CenterCrop { short_side } => {
+                let resized = ResizeMode::short_side(source, short_side);
                 (resized, whole(resized))
             }
         };
@@ -390,7 +390,7 @@ mod tests {
             |x: u32, offset: f32, side: u32| (x as i64 - offset as i64).try_into().ok().filter(|x| *x < side);
         let mut crop = Vec::new();
         for (y, x) in (0..input.height).flat_map(|y| (0..input.width).map(move |x| (y, x))) {
-            let whole = !matches!(fit, Fit::CenterCrop { .. });
+            let whole = !matches!(fit, ResizeMode::CenterCrop { .. });
             let (x, y) = if whole {
                 (Some(x), Some(y))
             } else {
@@ -410,7 +410,7 @@ mod tests {
         (far().map(u64::from).sum::<u64>() as f64 / ours.len() as f64, far().max().unwrap())
     }
 
-    fn assert_like_the_converter(info: &video::VideoInfo, buffer: &gst::Buffer, fit: Fit, input: Size) {
+    fn assert_like_the_converter(info: &video::VideoInfo, buffer: &gst::Buffer, fit: ResizeMode, input: Size) {
         let ours = drawn(info, buffer, fit, input, Orientation::default());
         let (mean, worst) = far(&ours, &by_gstreamer(info, buffer, fit, input));
         // The converter's arithmetic makes green about four levels too dark.
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn frames_match_gstreamers_converter() {
         use video::VideoFormat as Format;
-        let fits = [Fit::Letterbox, Fit::Stretch, Fit::CenterCrop { short_side: 100 }];
+        let fits = [ResizeMode::Letterbox, ResizeMode::Stretch, ResizeMode::CenterCrop { short_side: 100 }];
         let sizes = [Size { width: 320, height: 240 }, Size { width: 322, height: 182 }];
         for format in [Format::I420, Format::Yv12, Format::Nv12, Format::Y42b, Format::Y444] {
             for (fit, size) in fits.into_iter().flat_map(|fit| sizes.map(|size| (fit, size))) {
@@ -430,19 +430,19 @@ mod tests {
         }
         // Upscaled, and with black bars.
         let (info, buffer) = frame(Format::I420, Size { width: 64, height: 48 }, "bt601");
-        for fit in [Fit::Letterbox, Fit::CenterCrop { short_side: 60 }] {
+        for fit in [ResizeMode::Letterbox, ResizeMode::CenterCrop { short_side: 60 }] {
             assert_like_the_converter(&info, &buffer, fit, Size { width: 200, height: 100 });
         }
         for colorimetry in ["bt709", "1:4:0:0", "bt2020"] {
             let (info, buffer) = frame(Format::I420, sizes[0], colorimetry);
-            assert_like_the_converter(&info, &buffer, Fit::Letterbox, Size { width: 96, height: 80 });
+            assert_like_the_converter(&info, &buffer, ResizeMode::Letterbox, Size { width: 96, height: 80 });
         }
     }
 
     #[test]
     fn all_pixel_formats_give_the_same_frame() {
         use video::VideoFormat as Format;
-        let (fit, input) = (Fit::Letterbox, Size { width: 96, height: 80 });
+        let (fit, input) = (ResizeMode::Letterbox, Size { width: 96, height: 80 });
         // The rows of an RGB frame with an odd width end with padding that is not a whole pixel.
         for size in [Size { width: 321, height: 241 }, Size { width: 64, height: 48 }] {
             let (info, buffer) = frame(Format::Y444, size, "bt601");
@@ -480,10 +480,10 @@ mod tests {
     fn extreme_aspect_ratios_are_cropped_before_resizing() {
         use video::VideoFormat as Format;
         let fits = [
-            Fit::CenterCrop { short_side: 256 },
-            Fit::CenterCrop { short_side: 1024 },
-            Fit::Letterbox,
-            Fit::Stretch,
+            ResizeMode::CenterCrop { short_side: 256 },
+            ResizeMode::CenterCrop { short_side: 1024 },
+            ResizeMode::Letterbox,
+            ResizeMode::Stretch,
         ];
         let sizes =
             [(16_384, 1), (1, 16_384), (65_535, 1), (65_535, 16), (8192, 2), (2, 8192), (3, 1), (1, 1)];
@@ -531,7 +531,7 @@ mod tests {
     }
 
     /// Returns the colors of the displayed frame's quarters as letters, and the size of the displayed frame.
-    fn displayed(par: (i32, i32), turn: &str, fit: Fit, input: Size) -> (String, Size) {
+    fn displayed(par: (i32, i32), turn: &str, fit: ResizeMode, input: Size) -> (String, Size) {
         let (info, buffer) = quarters(320, 180, par);
         let turn = Orientation::from_tag(turn).unwrap();
         let source = displayed_size(&info, turn);
@@ -562,7 +562,7 @@ mod tests {
             ("flip-rotate-90", "wgbr", upright),
             ("flip-rotate-270", "rbgw", upright),
         ] {
-            for fit in [Fit::Letterbox, Fit::Stretch, Fit::CenterCrop { short_side: 64 }] {
+            for fit in [ResizeMode::Letterbox, ResizeMode::Stretch, ResizeMode::CenterCrop { short_side: 64 }] {
                 for input in [Size { width: 100, height: 60 }, Size { width: 61, height: 97 }] {
                     assert_eq!(displayed((1, 1), turn, fit, input), (colors.into(), size), "{turn} {fit:?}");
                 }
@@ -582,7 +582,7 @@ mod tests {
             ((1, 1000), "rotate-0", 320, 180),
             ((0, 1), "rotate-0", 320, 180),
         ] {
-            let (_, size) = displayed(par, turn, Fit::Letterbox, input);
+            let (_, size) = displayed(par, turn, ResizeMode::Letterbox, input);
             assert_eq!(size, Size { width, height }, "{par:?} {turn}");
         }
     }

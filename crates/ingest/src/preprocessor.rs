@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gstreamer as gst;
 use gstreamer_video as video;
 use lookout_schema::Size;
-use lookout_stage::{Fit, GpuScaler, InputSize, Pixels, Placement, ScalePlan};
+use lookout_stage::{ResizeMode, GpuScaler, InputSize, Pixels, ResizeTransform, ScalePlan};
 
 use crate::{
     converter::Converter,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Preprocessor {
     input: Size,
-    fit: Fit,
+    fit: ResizeMode,
     set_up: Option<SetUp>,
     /// The input size that changes at run time, if any. It replaces `input`.
     follows: Option<InputSize>,
@@ -36,7 +36,7 @@ pub(crate) struct Preprocessed {
     pub(crate) pixels: Pixels,
     /// The displayed size of the frame.
     pub(crate) source: Size,
-    pub(crate) placement: Placement,
+    pub(crate) placement: ResizeTransform,
 }
 
 /// The state for frames of one format.
@@ -46,7 +46,7 @@ struct SetUp {
     orientation: Orientation,
     from: video::VideoInfo,
     source: Size,
-    placement: Placement,
+    placement: ResizeTransform,
     /// Present for formats that `planes` does not accept.
     converter: Option<Converter>,
     planes: PlaneScaler,
@@ -55,7 +55,7 @@ struct SetUp {
 }
 
 impl Preprocessor {
-    pub(crate) fn new(input: Size, fit: Fit) -> Self {
+    pub(crate) fn new(input: Size, fit: ResizeMode) -> Self {
         Self { input, fit, set_up: None, follows: None, gpu: None }
     }
 
@@ -144,7 +144,7 @@ impl SetUp {
         caps: &gst::CapsRef,
         orientation: Orientation,
         input: Size,
-        fit: Fit,
+        fit: ResizeMode,
     ) -> Result<Self, PreprocessError> {
         let wrong_format = || PreprocessError::Format(short(caps));
         let from = video::VideoInfo::from_caps(caps).map_err(|_| wrong_format())?;
@@ -216,23 +216,23 @@ mod tests {
     #[test]
     fn frames_follow_a_change_of_the_input_size() {
         let (large, small) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
-        let mut preprocessor = Preprocessor::new(large, Fit::Letterbox);
+        let mut preprocessor = Preprocessor::new(large, ResizeMode::Letterbox);
         let input = InputSize::new(large);
         preprocessor.follow(input.clone());
         assert_eq!(preprocessor.fit(&sample(80, 40), Orientation::default()).unwrap().pixels.size(), large);
         input.set(small);
         let fitted = preprocessor.fit(&sample(80, 40), Orientation::default()).unwrap();
         assert_eq!(fitted.pixels.size(), small);
-        assert_eq!(fitted.placement, Fit::Letterbox.place(Size { width: 80, height: 40 }, small));
+        assert_eq!(fitted.placement, ResizeMode::Letterbox.place(Size { width: 80, height: 40 }, small));
     }
 
     #[test]
     fn a_center_crop_matches_torchvision() {
         let (source, input) = (Size { width: 768, height: 576 }, Size { width: 224, height: 224 });
-        let fitted = Preprocessor::new(input, Fit::CenterCrop { short_side: 256 })
+        let fitted = Preprocessor::new(input, ResizeMode::CenterCrop { short_side: 256 })
             .fit(&sample(768, 576), Orientation::default())
             .unwrap();
-        let resized = Fit::short_side(source, 256);
+        let resized = ResizeMode::short_side(source, 256);
         let (columns, rows) = (weights(768, resized.width), weights(576, resized.height));
         let (mut total, mut worst) = (0.0, 0.0f32);
         for (i, got) in fitted.pixels.rgb().iter().enumerate() {
@@ -257,7 +257,7 @@ mod tests {
     fn a_letterboxed_rectangle_is_where_the_placement_states() {
         let input = Size { width: 640, height: 384 };
         let fitted =
-            Preprocessor::new(input, Fit::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
+            Preprocessor::new(input, ResizeMode::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
         let row = |y: u32| &fitted.pixels.rgb()[y as usize * 640 * 3..][..640 * 3];
         let placement = fitted.placement;
         // The red channel of a row through the middle of the rectangle, which is brighter than its surroundings.
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn an_input_larger_than_the_crop_has_a_black_border() {
         let input = Size { width: 60, height: 40 };
-        let fitted = Preprocessor::new(input, Fit::CenterCrop { short_side: 20 })
+        let fitted = Preprocessor::new(input, ResizeMode::CenterCrop { short_side: 20 })
             .fit(&sample(40, 20), Orientation::default())
             .unwrap();
         assert_eq!((fitted.placement.offset_x, fitted.placement.offset_y), (10.0, 10.0));
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn samples_without_a_valid_frame_are_errors() {
         crate::init().unwrap();
-        let mut preprocessor = Preprocessor::new(Size { width: 8, height: 8 }, Fit::Stretch);
+        let mut preprocessor = Preprocessor::new(Size { width: 8, height: 8 }, ResizeMode::Stretch);
         assert_eq!(
             preprocessor.fit(&gst::Sample::builder().build(), Orientation::default()).unwrap_err(),
             PreprocessError::NoPicture

@@ -11,7 +11,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use lookout_config::SnapshotSettings;
 use lookout_schema::Size;
-use lookout_stage::{Canvas, Fit, Snapshot, SnapshotPace};
+use lookout_stage::{Canvas, ResizeMode, Snapshot, SnapshotPace};
 
 use crate::{orientation::Orientation, preprocessor::Preprocessor};
 
@@ -46,7 +46,7 @@ impl Snapshots {
         let size = within(source, self.width);
         let current = self.preprocessor.take().filter(|preprocessor| preprocessor.input() == size);
         let preprocessor =
-            self.preprocessor.insert(current.unwrap_or_else(|| Preprocessor::new(size, Fit::Stretch)));
+            self.preprocessor.insert(current.unwrap_or_else(|| Preprocessor::new(size, ResizeMode::Stretch)));
         match preprocessor.fit(sample, orientation) {
             Ok(fitted) => canvas.draw(fitted.pixels),
             Err(error) => tracing::debug!(%error, "a snapshot could not be drawn"),

@@ -11,7 +11,7 @@ use lookout_args::CheckDeviceArgs;
 use lookout_config::{ModelSettings, Task, is_arch_of};
 use lookout_model::{Loaded, device_memory_used, load};
 use lookout_schema::Size;
-use lookout_stage::{DetectFrame, DetectionFilter, Findings, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult, Pixels};
 use serde::Serialize;
 
 use crate::WrongInput;
@@ -154,7 +154,7 @@ fn images(size: Size, count: usize) -> anyhow::Result<Vec<Pixels>> {
     (0..count as u64).map(image).collect()
 }
 
-fn look(network: &mut Loaded, images: &[Pixels]) -> anyhow::Result<Vec<Findings>> {
+fn look(network: &mut Loaded, images: &[Pixels]) -> anyhow::Result<Vec<InferenceResult>> {
     let placement = network.fit.place(network.input, network.input);
     let frame =
         |pixels| DetectFrame { pixels, source: network.input, placement, keep: DetectionFilter::all() };
@@ -164,7 +164,7 @@ fn look(network: &mut Loaded, images: &[Pixels]) -> anyhow::Result<Vec<Findings>
 
 /// Returns the number of the reference's results, and the fraction of them that was found. For classifiers, only the
 /// first class counts.
-fn share(expected: &[Findings], found: &[Findings]) -> (usize, f64) {
+fn share(expected: &[InferenceResult], found: &[InferenceResult]) -> (usize, f64) {
     let (mut all, mut same) = (0, 0);
     for (expected, found) in expected.iter().zip(found) {
         if let Some(class) = expected.classes.first() {

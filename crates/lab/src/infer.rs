@@ -9,10 +9,10 @@ use std::{
 use anyhow::Context;
 use image::RgbImage;
 use lookout_args::InferArgs;
-use lookout_config::{ExifOrientation, FitSetting, ModelSettings, input_size};
+use lookout_config::{ExifOrientation, ResizeModeSetting, ModelSettings, input_size};
 use lookout_model::{Loaded, Picture, load, read_picture};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, Findings};
+use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult};
 use serde::Serialize;
 
 use crate::{WrongInput, draw::Drawing, network, network::exif_orientation};
@@ -34,7 +34,7 @@ struct Seen<'a> {
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// To the network's input size; `None` uses the network's default resize mode.
-    Input(Option<FitSetting>),
+    Input(Option<ResizeModeSetting>),
     /// To a size that depends on the image's size, like torchvision's detectors.
     Torchvision,
 }
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let mut loaded = load(&settings).context(WrongInput)?;
     let mut all_seen = true;
     for (index, image) in args.images.iter().enumerate() {
-        let draw = |picture: &RgbImage, findings: &Findings| {
+        let draw = |picture: &RgbImage, findings: &InferenceResult| {
             let copy = drawing
                 .as_ref()
                 .map(|drawing| drawing.draw(index, picture, &findings.detections, &findings.classes));
@@ -96,7 +96,7 @@ fn look(
     loaded: &mut Loaded,
     (image, exif): (&Path, ExifOrientation),
     way: Way,
-    draw: impl Fn(&RgbImage, &Findings) -> anyhow::Result<Option<PathBuf>>,
+    draw: impl Fn(&RgbImage, &InferenceResult) -> anyhow::Result<Option<PathBuf>>,
 ) -> anyhow::Result<String> {
     let source = read_picture(image, exif)?;
     let picture = match way {

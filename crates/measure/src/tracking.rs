@@ -11,7 +11,7 @@ use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 use serde::Serialize;
 
 /// Minimum IoU at which an object and a track can match.
-const LEAST_IOU: f64 = 0.5;
+const MIN_IOU: f64 = 0.5;
 
 /// An object or a track in one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,7 +69,7 @@ impl TrackingEvaluation {
         for (row, object) in truth.iter().enumerate() {
             for (column, track) in found.iter().enumerate() {
                 let iou = object.bbox.iou(track.bbox);
-                if iou >= LEAST_IOU {
+                if iou >= MIN_IOU {
                     overlaps.push((row, column, iou));
                     *self.together.entry((object.id, track.id)).or_insert(0) += 1;
                 }

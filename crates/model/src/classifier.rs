@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lookout_config::ModelSettings;
 use lookout_schema::Classification;
-use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
+use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -95,18 +95,18 @@ impl Classifier {
 }
 
 impl Detect for Classifier {
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
         one_size(&pictures).map_err(refuse)?;
-        let of_picture = |classes| Findings { detections: Vec::new(), classes };
+        let of_picture = |classes| InferenceResult { detections: Vec::new(), classes };
         if let Some(graphs) = &mut self.graphs {
             let started = Instant::now();
             let classes = caught(|| Self::run_graphs(graphs, &self.network, &self.top, &pictures));
             let classes = classes.flatten().map_err(refuse)?;
             let findings = classes.into_iter().map(of_picture).collect();
             let (infer, passes) = (started.elapsed(), graphs.passes());
-            return Ok(Detected { findings, infer, post: Default::default(), passes });
+            return Ok(BatchResult { findings, infer, post: Default::default(), passes });
         }
         caught(|| {
             let _at_work = self.streams.begin(frames.len());
@@ -114,7 +114,7 @@ impl Detect for Classifier {
             let logits = self.network.forward(&self.stacker.stack(&pictures));
             let inferred = Instant::now();
             let findings = self.top.read(&logits).into_iter().map(of_picture).collect();
-            Detected { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
+            BatchResult { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
         })
         .map_err(refuse)
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lookout_schema::{BBox, Detection};
-use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
+use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
 use tch::Tensor;
 
 use crate::{
@@ -60,8 +60,8 @@ fn run_graphs(
 ///
 /// Leaves out detections whose class has no name or is a placeholder, whose box has no area within the source frame, or
 /// that the frame's detection filter rejects.
-pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<'_>) -> Findings {
-    let mut findings = Findings::default();
+pub(crate) fn findings(labels: &Labels, found: &Detections, frame: &DetectFrame<'_>) -> InferenceResult {
+    let mut findings = InferenceResult::default();
     let boxes = found.boxes.iter().zip(&found.scores).zip(&found.labels);
     for ((corners, score), class_id) in boxes {
         let Some(label) = labels.shown(*class_id as usize) else { continue };
@@ -96,12 +96,12 @@ impl PreparedDetector {
 }
 
 impl Detect for Detector {
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
         one_size(&pictures).map_err(refuse)?;
         if pictures.is_empty() {
-            return Ok(Detected {
+            return Ok(BatchResult {
                 findings: Vec::new(),
                 infer: Default::default(),
                 post: Default::default(),
@@ -115,7 +115,7 @@ impl Detect for Detector {
             let named = found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame));
             let findings = named.collect();
             let (infer, passes) = (inferred - started, graphs.passes());
-            return Ok(Detected { findings, infer, post: inferred.elapsed(), passes });
+            return Ok(BatchResult { findings, infer, post: inferred.elapsed(), passes });
         }
         caught(|| {
             let _at_work = self.streams.begin(frames.len());
@@ -128,7 +128,7 @@ impl Detect for Detector {
             let found = self.network.read(&outputs, picture);
             let findings =
                 found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame)).collect();
-            Detected { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
+            BatchResult { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
         })
         .map_err(refuse)
     }

@@ -10,13 +10,13 @@ use lookout_fused::{
     cuda::{self, Nv12, Slot},
 };
 use lookout_schema::Size;
-use lookout_stage::{GpuPicture, GpuScaler, Nv12Frame, Pixels, ScalePlan};
+use lookout_stage::{GpuImage, GpuScaler, Nv12Frame, Pixels, ScalePlan};
 use tch::{Device, Kind, Tensor};
 
 use crate::target::Target;
 
 /// Maximum number of image buffers kept for reuse. Each has the size of the network's input.
-const MOST_FREE: usize = 512;
+const MAX_FREE: usize = 512;
 
 /// Returns a scaler for decoded frames on the GPU of `target`; `None` if `target` is not a GPU.
 ///
@@ -68,7 +68,7 @@ impl Free {
 
     fn put(&self, tensor: Tensor) {
         let mut buffers = self.buffers();
-        if tensor.size() == buffers.shape && buffers.tensors.len() < MOST_FREE {
+        if tensor.size() == buffers.shape && buffers.tensors.len() < MAX_FREE {
             buffers.tensors.push(tensor);
         }
     }
@@ -168,7 +168,7 @@ impl Picture {
     }
 }
 
-impl GpuPicture for Picture {
+impl GpuImage for Picture {
     fn device(&self) -> usize {
         self.device
     }

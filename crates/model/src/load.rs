@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use lookout_config::{ClassifySettings, FitSetting, ModelSettings, TORCHSCRIPT, Task};
+use lookout_config::{ClassifySettings, ResizeModeSetting, ModelSettings, TORCHSCRIPT, Task};
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode, Pixels};
 use tch::Tensor;
 
 use crate::{
@@ -34,7 +34,7 @@ pub struct Loaded {
     /// The size of the network's input, which all images must have.
     pub input: Size,
     /// The resize mode that brings a frame to this size.
-    pub fit: Fit,
+    pub fit: ResizeMode,
     /// The names of the network's classes.
     pub labels: Labels,
 }
@@ -155,7 +155,7 @@ struct AtWork {
     detector: Box<dyn Replica>,
     labels: Labels,
     input: Size,
-    fit: Fit,
+    fit: ResizeMode,
 }
 
 fn classifier(
@@ -205,7 +205,7 @@ fn script(
 }
 
 /// Returns the input size and the resize mode of the network of `settings` without reading its weights.
-pub fn planned_input(settings: &ModelSettings) -> (Size, Fit) {
+pub fn planned_input(settings: &ModelSettings) -> (Size, ResizeMode) {
     if !settings.is_classifier() {
         return detector_input(settings);
     }
@@ -213,9 +213,9 @@ pub fn planned_input(settings: &ModelSettings) -> (Size, Fit) {
     classifier_input(settings, file.map_or(SHORT_SIDE, |published| published.resize))
 }
 
-fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, Fit) {
+fn classifier_input(settings: &ModelSettings, short_side: u32) -> (Size, ResizeMode) {
     let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
-    let setting = settings.fit.unwrap_or(FitSetting::CenterCrop);
+    let setting = settings.fit.unwrap_or(ResizeModeSetting::CenterCrop);
     (input, fit(setting, short_side_of(input, short_side)))
 }
 
@@ -226,24 +226,24 @@ fn short_side_of(input: Size, short_side: u32) -> u32 {
 }
 
 /// Returns the resize mode that a pipeline uses by default.
-pub fn usual_fit(is_classifier: bool, input: Size) -> Fit {
+pub fn usual_fit(is_classifier: bool, input: Size) -> ResizeMode {
     if is_classifier {
-        Fit::CenterCrop { short_side: short_side_of(input, SHORT_SIDE) }
+        ResizeMode::CenterCrop { short_side: short_side_of(input, SHORT_SIDE) }
     } else {
-        Fit::Letterbox
+        ResizeMode::Letterbox
     }
 }
 
-fn detector_input(settings: &ModelSettings) -> (Size, Fit) {
+fn detector_input(settings: &ModelSettings) -> (Size, ResizeMode) {
     let input = settings.input.unwrap_or(DETECTOR_INPUT);
-    (input, fit(settings.fit.unwrap_or(FitSetting::Letterbox), input.width.min(input.height)))
+    (input, fit(settings.fit.unwrap_or(ResizeModeSetting::Letterbox), input.width.min(input.height)))
 }
 
-fn fit(setting: FitSetting, short_side: u32) -> Fit {
+fn fit(setting: ResizeModeSetting, short_side: u32) -> ResizeMode {
     match setting {
-        FitSetting::Letterbox => Fit::Letterbox,
-        FitSetting::Stretch => Fit::Stretch,
-        FitSetting::CenterCrop => Fit::CenterCrop { short_side },
+        ResizeModeSetting::Letterbox => ResizeMode::Letterbox,
+        ResizeModeSetting::Stretch => ResizeMode::Stretch,
+        ResizeModeSetting::CenterCrop => ResizeMode::CenterCrop { short_side },
     }
 }
 
@@ -259,7 +259,7 @@ pub struct Bare {
     pub info: ModelInfo,
     /// The input size that a pipeline would use, and its resize mode in `fit`.
     pub input: Size,
-    pub fit: Fit,
+    pub fit: ResizeMode,
     /// The names of the classes; `None` if neither the settings nor the number of classes determine them.
     pub labels: Option<Labels>,
 }

@@ -6,7 +6,7 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, images::I
 use image::RgbImage;
 use lookout_config::ExifOrientation;
 use lookout_schema::Size;
-use lookout_stage::{Fit, Pixels, Placement};
+use lookout_stage::{ResizeMode, Pixels, ResizeTransform};
 
 use tch::{Kind, Tensor};
 
@@ -18,7 +18,7 @@ pub struct Picture {
     pub pixels: Pixels,
     /// The size of the image before it was resized.
     pub source: Size,
-    pub placement: Placement,
+    pub placement: ResizeTransform,
 }
 
 impl Picture {
@@ -27,7 +27,7 @@ impl Picture {
     ///
     /// # Errors
     /// As for [`read_picture`].
-    pub fn read(path: &Path, fit: Fit, input: Size) -> Result<Self, ModelError> {
+    pub fn read(path: &Path, fit: ResizeMode, input: Size) -> Result<Self, ModelError> {
         Ok(Self::new(&read_picture(path, ExifOrientation::Apply)?, fit, input))
     }
 
@@ -46,18 +46,18 @@ impl Picture {
         let scaled = scaled.map_err(|reason| ModelError::Network { reason })?;
         #[expect(clippy::expect_used, reason = "the image was scaled to exactly this size")]
         let pixels = Pixels::new(size, scaled).expect("the scaled image has the requested size");
-        Ok(Self { pixels, source, placement: Fit::Stretch.place(source, size) })
+        Ok(Self { pixels, source, placement: ResizeMode::Stretch.place(source, size) })
     }
 
     /// Brings an image to `input` with the resize mode `fit`.
-    pub fn new(rgb: &RgbImage, fit: Fit, input: Size) -> Self {
+    pub fn new(rgb: &RgbImage, fit: ResizeMode, input: Size) -> Self {
         let source = Size { width: rgb.width(), height: rgb.height() };
         let placement = fit.place(source, input);
         let scaled = match fit {
-            Fit::CenterCrop { short_side } => Fit::short_side(source, short_side),
-            Fit::Stretch => input,
-            Fit::Letterbox => {
-                let inner = Fit::letterbox(source, input);
+            ResizeMode::CenterCrop { short_side } => ResizeMode::short_side(source, short_side),
+            ResizeMode::Stretch => input,
+            ResizeMode::Letterbox => {
+                let inner = ResizeMode::letterbox(source, input);
                 Size { width: inner.width, height: inner.height }
             }
         };

@@ -23,7 +23,7 @@ pub enum RawError {
     NoInput { path: PathBuf, found: Vec<String> },
     #[error(
         "`x` in {} is {size:?} of {kind:?}; it has to be [N, 3, H, W] of Float, N at least 1, H and W at \
-         least {LEAST_SIDE}", path.display()
+         least {MIN_SIDE}", path.display()
     )]
     Misshapen { path: PathBuf, size: Vec<i64>, kind: Kind },
     #[error("{} cannot be written", path.display())]
@@ -31,7 +31,7 @@ pub enum RawError {
 }
 
 /// Minimum height and width of an image: the networks' last stage has a stride of 32.
-const LEAST_SIDE: i64 = 32;
+const MIN_SIDE: i64 = 32;
 
 /// A normalized input `x` `[N, 3, H, W]` in fp32.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl RawInput {
             return Err(RawError::NoInput { path: path.to_owned(), found: found() });
         };
         match (x.size().as_slice(), x.kind()) {
-            ([n, 3, height, width], Kind::Float) if *n >= 1 && *height.min(width) >= LEAST_SIDE => {
+            ([n, 3, height, width], Kind::Float) if *n >= 1 && *height.min(width) >= MIN_SIDE => {
                 Ok(Self(x.shallow_clone()))
             }
             (size, kind) => Err(RawError::Misshapen { path: path.to_owned(), size: size.to_vec(), kind }),

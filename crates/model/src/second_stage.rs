@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lookout_config::ClassifySettings;
 use lookout_schema::{BBox, Size};
-use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
+use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -85,7 +85,7 @@ impl SecondStage {
     }
 
     /// Classifies the selected detections of `detected` and stores their classes.
-    fn name(&self, frames: &[DetectFrame<'_>], detected: &mut Detected) {
+    fn name(&self, frames: &[DetectFrame<'_>], detected: &mut BatchResult) {
         let crops: Vec<Crop> = frames
             .iter()
             .enumerate()
@@ -145,7 +145,7 @@ impl Wanted {
         &'a self,
         n: usize,
         frame: &'a DetectFrame<'_>,
-        findings: &'a [Findings],
+        findings: &'a [InferenceResult],
     ) -> impl Iterator<Item = Crop> + 'a {
         let detections = findings.get(n).map(|found| found.detections.as_slice()).unwrap_or_default();
         let named = |label: &str| self.classes.is_empty() || self.classes.iter().any(|class| class == label);
@@ -183,7 +183,7 @@ fn parts(count: usize) -> impl Iterator<Item = usize> {
 }
 
 impl Detect for SecondStage {
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         let mut detected = self.detector.detect(frames)?;
         caught(|| self.name(frames, &mut detected))
             .map_err(|reason| DetectError { batch: frames.len(), reason })?;
@@ -207,7 +207,7 @@ impl Replica for SecondStage {
 
 #[cfg(test)]
 mod tests {
-    use lookout_stage::{DetectionFilter, Fit};
+    use lookout_stage::{DetectionFilter, ResizeMode};
 
     use super::*;
 
@@ -224,7 +224,7 @@ mod tests {
     fn crops_have_a_margin_and_no_letterbox_bars() {
         let (source, input) = (Size { width: 400, height: 200 }, Size { width: 200, height: 200 });
         let pixels = Pixels::new(input, vec![0; 200 * 200 * 3]).unwrap();
-        let placement = Fit::Letterbox.place(source, input);
+        let placement = ResizeMode::Letterbox.place(source, input);
         let frame = DetectFrame { pixels: &pixels, source, placement, keep: DetectionFilter::all() };
         let wanted = Wanted { classes: Vec::new(), margin: 0.5, min_side: 10.0 };
         // The placement is half the size, shifted down by 50; the margin is clipped at the source's left and upper

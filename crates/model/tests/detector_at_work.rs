@@ -10,7 +10,7 @@ use lookout_model::{
     weights::{StateDict, WeightsError},
 };
 use lookout_schema::{Region, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode, Pixels};
 use tch::Tensor;
 
 fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
@@ -37,7 +37,7 @@ fn boxes_are_inside_the_source_with_area_and_label() {
         ModelSettings { input: Some(input), score_threshold: Some(0.05), ..ModelSettings::named("", "") };
     for arch in ["fcos_resnet50_fpn", "retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
         let mut loaded = loaded(arch, &settings);
-        assert_eq!(loaded.fit, Fit::Letterbox);
+        assert_eq!(loaded.fit, ResizeMode::Letterbox);
         let pixels = picture(input);
         let placement = loaded.fit.place(source, input);
         let frame = DetectFrame { pixels: &pixels, source, placement, keep: DetectionFilter::all() };

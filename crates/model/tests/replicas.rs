@@ -6,7 +6,7 @@ use std::{cell::RefCell, fs, thread};
 use lookout_config::{Device, ModelSettings, Precision};
 use lookout_model::{LoadStep, ModelError, Replicas, Streams, Target, load_replicas};
 use lookout_schema::Size;
-use lookout_stage::{Detect, DetectFrame, DetectionFilter, Findings, Fit, Pixels};
+use lookout_stage::{Detect, DetectFrame, DetectionFilter, InferenceResult, ResizeMode, Pixels};
 
 const INPUT: Size = Size { width: 96, height: 64 };
 
@@ -26,11 +26,11 @@ fn replicas(settings: &ModelSettings, on_step: &dyn Fn(LoadStep) -> bool) -> Res
     load_replicas(settings, None, &Streams::new(settings, Target::REFERENCE), 8, on_step)
 }
 
-fn seen(detector: &mut dyn Detect, seed: u32) -> Findings {
+fn seen(detector: &mut dyn Detect, seed: u32) -> InferenceResult {
     let byte = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8;
     let pixels =
         Pixels::new(INPUT, (0..INPUT.width * INPUT.height * 3).map(byte).collect::<Vec<_>>()).unwrap();
-    let placement = Fit::Stretch.place(INPUT, INPUT);
+    let placement = ResizeMode::Stretch.place(INPUT, INPUT);
     let frame = DetectFrame { pixels: &pixels, source: INPUT, placement, keep: DetectionFilter::all() };
     detector.detect(&[frame]).unwrap().findings.pop().unwrap()
 }
@@ -41,8 +41,8 @@ fn concurrent_replicas_give_equal_results() {
         let settings = ModelSettings { streams: Some(3), ..settings(arch) };
         let Replicas { mut detectors, .. } = replicas(&settings, &|_| true).unwrap();
         assert_eq!(detectors.len(), 3);
-        let alone: Vec<Findings> = (0..4).map(|seed| seen(detectors[0].as_mut(), seed)).collect();
-        let together: Vec<Vec<Findings>> = thread::scope(|scope| {
+        let alone: Vec<InferenceResult> = (0..4).map(|seed| seen(detectors[0].as_mut(), seed)).collect();
+        let together: Vec<Vec<InferenceResult>> = thread::scope(|scope| {
             let look =
                 |detector: &mut Box<dyn Detect>| (0..4).map(|seed| seen(detector.as_mut(), seed)).collect();
             let threads: Vec<_> = detectors.iter_mut().map(|each| scope.spawn(move || look(each))).collect();
@@ -51,7 +51,7 @@ fn concurrent_replicas_give_equal_results() {
         for of_replica in together {
             for (seen, alone) in of_replica.iter().zip(&alone) {
                 assert_eq!(seen.detections.len(), alone.detections.len(), "{arch}");
-                let classes = |findings: &Findings| -> Vec<u32> {
+                let classes = |findings: &InferenceResult| -> Vec<u32> {
                     let detections = findings.detections.iter().map(|found| found.class_id);
                     findings.classes.iter().map(|class| class.class_id).chain(detections).collect()
                 };

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use lookout_config::{Device, ModelSettings, Precision, Task, arch_names_of};
 use lookout_model::{Picture, RawInput, Target, load, load_raw, random_values};
 use lookout_schema::Size;
-use lookout_stage::{DetectFrame, DetectionFilter, Fit};
+use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode};
 use tch::{Kind, Tensor};
 
 const SEED: u64 = 7;
@@ -96,7 +96,7 @@ fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
 fn evaluation_transform_matches_torchvision() {
     let input = Size { width: 224, height: 224 };
     for short_side in [256, 232] {
-        let picture = Picture::read(&golden("street.png"), Fit::CenterCrop { short_side }, input).unwrap();
+        let picture = Picture::read(&golden("street.png"), ResizeMode::CenterCrop { short_side }, input).unwrap();
         assert_eq!(picture.source, Size { width: 384, height: 288 });
         let expected = image::open(golden(&format!("street.{short_side}.png"))).unwrap().to_rgb8();
         let (many, furthest) = differences(picture.pixels.rgb(), expected.as_raw(), 1);
@@ -109,7 +109,7 @@ fn batch_results_equal_single_image_results() {
     let mut loaded = load(&settings("resnet18", Precision::Fp32)).unwrap();
     assert_eq!(
         (loaded.input, loaded.fit),
-        (Size { width: 224, height: 224 }, Fit::CenterCrop { short_side: 256 })
+        (Size { width: 224, height: 224 }, ResizeMode::CenterCrop { short_side: 256 })
     );
     let pictures = ["street.png", "street.256.png"]
         .map(|name| Picture::read(&golden(name), loaded.fit, loaded.input).unwrap());

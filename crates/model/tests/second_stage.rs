@@ -5,7 +5,7 @@
 use lookout_config::{ClassifySettings, Device, ModelSettings, Precision};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 use lookout_schema::{BBox, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, Fit, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode, Pixels};
 
 const INPUT: Size = Size { width: 192, height: 128 };
 
@@ -47,7 +47,7 @@ fn frame(pixels: &Pixels) -> DetectFrame<'_> {
     DetectFrame {
         pixels,
         source: INPUT,
-        placement: Fit::Letterbox.place(INPUT, INPUT),
+        placement: ResizeMode::Letterbox.place(INPUT, INPUT),
         keep: DetectionFilter::all(),
     }
 }

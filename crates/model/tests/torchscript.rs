@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use lookout_config::{Device, ModelSettings, OutputKind, Precision, TORCHSCRIPT};
 use lookout_model::{Loaded, ModelError, RawInput, ScriptError, load, load_raw};
 use lookout_schema::{Classification, Detection, Region, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, Findings, Fit, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult, ResizeMode, Pixels};
 use tch::Tensor;
 
 const INPUT: Size = Size { width: 160, height: 96 };
@@ -47,7 +47,7 @@ fn picture(size: Size, color: [u8; 3]) -> Pixels {
 }
 
 /// Returns the results for images of these colors, from frames of twice the size of the input.
-fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &DetectionFilter) -> Vec<Findings> {
+fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &DetectionFilter) -> Vec<InferenceResult> {
     let source = Size { width: 2 * INPUT.width, height: 2 * INPUT.height };
     let placement = loaded.fit.place(source, INPUT);
     let pictures: Vec<Pixels> = colors.iter().map(|color| picture(INPUT, *color)).collect();
@@ -63,11 +63,11 @@ fn summary(found: &Detection) -> (u32, &str, [f32; 4]) {
 #[test]
 fn logits_module_works_as_a_classifier() {
     let mut loaded = load(&ModelSettings { top_k: 2, ..settings("logits.pt", OutputKind::Logits) }).unwrap();
-    assert!(matches!(loaded.fit, Fit::CenterCrop { .. }));
+    assert!(matches!(loaded.fit, ResizeMode::CenterCrop { .. }));
     assert_eq!((loaded.info.arch.as_str(), loaded.info.precision.as_str()), ("torchscript", "fp32"));
     assert!(loaded.info.weights.starts_with("sha256:"));
     let findings = seen(&mut loaded, &[[255, 0, 0], [0, 0, 255]], DetectionFilter::all());
-    let first = |findings: &Findings| findings.classes[0].clone();
+    let first = |findings: &InferenceResult| findings.classes[0].clone();
     assert_eq!(findings[0].classes.len(), 2);
     assert_eq!(
         (first(&findings[0]).label.as_str(), first(&findings[1]).label.as_str()),
@@ -85,7 +85,7 @@ fn logits_module_works_as_a_classifier() {
 fn three_output_forms_give_boxes_in_source_pixels() {
     for name in ["dicts.pt", "tuples.pt", "batched.pt"] {
         let mut loaded = load(&boxes(name)).unwrap();
-        assert_eq!(loaded.fit, Fit::Letterbox);
+        assert_eq!(loaded.fit, ResizeMode::Letterbox);
         // The third box has a high score for white and a low one for black.
         let findings = seen(&mut loaded, &[[255; 3], [0; 3], [255; 3]], DetectionFilter::all());
         // The box without an area is dropped, and so are scores of at most 0.5.

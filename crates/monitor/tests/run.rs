@@ -24,7 +24,7 @@ use lookout_schema::{
     LedgerCounts, ModelInfo, RecordKind, SessionId, Size, StatusRecord, Timestamp, TimingUs, Topics,
 };
 use lookout_stage::{CameraLedger, RecordSink};
-use lookout_track::{Follower, TrackerSettings};
+use lookout_track::{SessionTracker, TrackerSettings};
 use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -144,13 +144,13 @@ struct Camera {
     seq: u64,
     begun: Timestamp,
     /// The expected result: a session tracker that processes the same records without a restart.
-    truth: Follower,
+    truth: SessionTracker,
     crossings: usize,
 }
 
 impl Camera {
     fn new(id: &str) -> Self {
-        let mut truth = Follower::new("monitor", TrackerSettings::default());
+        let mut truth = SessionTracker::new("monitor", TrackerSettings::default());
         truth.set_places(&BTreeMap::new(), &BTreeMap::from([("middle".into(), [[0.5, 0.0], [0.5, 1.0]])]));
         Self {
             ledger: CameraLedger::new(id.parse().unwrap()),

@@ -39,7 +39,7 @@ pub struct ObjectTruth {
 
 /// Minimum number of visible pixels, and minimum width and height of the box. Smaller objects are distant ones that
 /// annotators do not label either. KITTI ignores objects below 25 of 375 lines (Geiger et al. 2012).
-pub(crate) const LEAST_PIXELS: u32 = 60;
-pub(crate) const LEAST_SIZE: [f32; 2] = [8.0, 16.0];
+pub(crate) const MIN_PIXELS: u32 = 60;
+pub(crate) const MIN_SIZE: [f32; 2] = [8.0, 16.0];
 /// Objects with a smaller visible fraction are too occluded.
-pub(crate) const LEAST_VISIBLE: f32 = 0.4;
+pub(crate) const MIN_VISIBLE: f32 = 0.4;

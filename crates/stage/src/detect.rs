@@ -5,7 +5,7 @@ use std::time::Duration;
 use lookout_schema::Size;
 use thiserror::Error;
 
-use crate::{DetectionFilter, Findings, Pixels, Placement};
+use crate::{DetectionFilter, InferenceResult, Pixels, ResizeTransform};
 
 /// A network on its device, with preprocessing and postprocessing. It is owned by one thread.
 pub trait Detect: Send {
@@ -13,7 +13,7 @@ pub trait Detect: Send {
     ///
     /// # Errors
     /// Returns a [`DetectError`] if the network fails on the batch.
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError>;
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError>;
 
     /// Does the one-time work for batches of this number of frames of this size, such as allocation and tuning.
     /// `frames` are examples.
@@ -30,16 +30,16 @@ pub struct DetectFrame<'a> {
     /// Size of the source frame.
     pub source: Size,
     /// The resize transform from the source frame to `pixels`.
-    pub placement: Placement,
+    pub placement: ResizeTransform,
     /// The filter for the frame's detections.
     pub keep: &'a DetectionFilter,
 }
 
 /// The inference results of a batch.
 #[derive(Debug)]
-pub struct Detected {
+pub struct BatchResult {
     /// One per frame, in the frames' order.
-    pub findings: Vec<Findings>,
+    pub findings: Vec<InferenceResult>,
     /// The time from stacking the frames into a batch to the network's output.
     pub infer: Duration,
     /// The time of postprocessing.

@@ -8,7 +8,7 @@ use crate::{FrameHeader, Snapshot, Ticket};
 
 /// What a network found in one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Findings {
+pub struct InferenceResult {
     /// Sorted by falling score; boxes in pixels of the source frame.
     pub detections: Vec<Detection>,
     /// Sorted by falling probability.
@@ -23,7 +23,7 @@ pub struct FrameResult {
     /// The frame's entry in its camera's ledger.
     pub ticket: Ticket,
     /// The inference result.
-    pub findings: Findings,
+    pub findings: InferenceResult,
     /// The snapshot of the frame, if one was due.
     pub snapshot: Option<Snapshot>,
     /// When processing of the frame's batch started.

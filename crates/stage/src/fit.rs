@@ -4,7 +4,7 @@ use lookout_schema::{BBox, Rect, Size};
 
 /// How the source frame is resized to the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
+pub enum ResizeMode {
     /// Scales the frame to fit within the input, keeps its aspect ratio, centers it and fills the rest with black.
     Letterbox,
     /// Scales the short side to `short_side`, then crops the center to the input's size: torchvision's evaluation
@@ -19,7 +19,7 @@ pub enum Fit {
 
 /// The resize transform from source frame to model input: `input = source * scale + offset`, for each axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placement {
+pub struct ResizeTransform {
     /// Pixels of the input per pixel of the source, horizontally.
     pub scale_x: f32,
     /// Pixels of the input per pixel of the source, vertically.
@@ -30,7 +30,7 @@ pub struct Placement {
     pub offset_y: f32,
 }
 
-impl Placement {
+impl ResizeTransform {
     /// Maps a box from pixels of the source to pixels of the input.
     pub fn to_input(&self, source: BBox) -> BBox {
         BBox {
@@ -52,17 +52,17 @@ impl Placement {
     }
 }
 
-impl Fit {
+impl ResizeMode {
     /// Returns the transform from a frame of size `source` to an input of size `input`.
     ///
     /// A letterbox scales by the smaller of the two ratios, to whole pixels, and centers the result; an odd pixel of
     /// padding is added below or to the right. A center crop resizes as torchvision does: the short side to
     /// `short_side`, the long side to `int(short_side * long / short)`, with the corner of the crop at `round((resized
     /// - input) / 2)`.
-    pub fn place(self, source: Size, input: Size) -> Placement {
+    pub fn place(self, source: Size, input: Size) -> ResizeTransform {
         let (sw, sh) = (source.width as f32, source.height as f32);
         match self {
-            Self::Stretch => Placement {
+            Self::Stretch => ResizeTransform {
                 scale_x: input.width as f32 / sw,
                 scale_y: input.height as f32 / sh,
                 offset_x: 0.0,
@@ -70,7 +70,7 @@ impl Fit {
             },
             Self::Letterbox => {
                 let inner = Self::letterbox(source, input);
-                Placement {
+                ResizeTransform {
                     scale_x: inner.width as f32 / sw,
                     scale_y: inner.height as f32 / sh,
                     offset_x: inner.x as f32,
@@ -79,7 +79,7 @@ impl Fit {
             }
             Self::CenterCrop { short_side } => {
                 let resized = Self::short_side(source, short_side);
-                Placement {
+                ResizeTransform {
                     scale_x: resized.width as f32 / sw,
                     scale_y: resized.height as f32 / sh,
                     offset_x: -half_to_even(i64::from(resized.width) - i64::from(input.width)),
@@ -137,15 +137,15 @@ mod tests {
 
     #[test]
     fn a_wide_frame_is_letterboxed_with_bars_above_and_below() {
-        let inner = Fit::letterbox(size(1920, 1080), size(640, 384));
+        let inner = ResizeMode::letterbox(size(1920, 1080), size(640, 384));
         assert_eq!(inner, Rect { x: 0, y: 12, width: 640, height: 360 });
     }
 
     #[test]
     fn the_center_crop_matches_torchvision() {
-        let fit = Fit::CenterCrop { short_side: 256 };
+        let fit = ResizeMode::CenterCrop { short_side: 256 };
         let placement = fit.place(size(768, 576), size(224, 224));
-        assert_eq!(Fit::short_side(size(768, 576), 256), size(341, 256));
+        assert_eq!(ResizeMode::short_side(size(768, 576), 256), size(341, 256));
         // round((341 - 224) / 2) = round(58.5) = 58, because Python rounds half to even.
         assert_eq!((placement.offset_x, placement.offset_y), (-58.0, -16.0));
     }
@@ -156,7 +156,7 @@ mod tests {
             (sw, sh, iw, ih) in (1u32..4000, 1u32..4000, 8u32..1400, 8u32..1400),
             stretch in any::<bool>(),
         ) {
-            let fit = if stretch { Fit::Stretch } else { Fit::Letterbox };
+            let fit = if stretch { ResizeMode::Stretch } else { ResizeMode::Letterbox };
             let p = fit.place(size(sw, sh), size(iw, ih));
             let input = BBox {
                 x1: p.offset_x,

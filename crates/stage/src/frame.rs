@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{DetectionFilter, Fit, Pixels, Placement, Snapshot, Ticket};
+use crate::{DetectionFilter, ResizeMode, Pixels, ResizeTransform, Snapshot, Ticket};
 
 /// The metadata of a frame, without its pixels.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct FrameHeader {
     /// The size of the frame as it is displayed: with square pixels, after the rotation that the stream specifies.
     pub source: Size,
     /// The resize transform from the source frame to the model's input.
-    pub placement: Placement,
+    pub placement: ResizeTransform,
     /// The detection filter of the frame's camera.
     pub keep: Arc<DetectionFilter>,
     /// Whether the source is live, so that it continues whether or not it is read and a new frame is worth more than an
@@ -65,7 +65,7 @@ impl Frame {
             captured_at: Timestamp::now(),
             clock: if live { Clock::Arrival } else { Clock::File },
             source: pixels.size(),
-            placement: Fit::Stretch.place(pixels.size(), pixels.size()),
+            placement: ResizeMode::Stretch.place(pixels.size(), pixels.size()),
             keep: Arc::default(),
             live,
             arrived_at: at,

@@ -6,7 +6,7 @@ use lookout_schema::Size;
 
 /// An image in GPU memory: `[height, width, 3]`, RGB. The bytes must be complete when the object is created and must
 /// not change while it lives.
-pub trait GpuPicture: fmt::Debug + Send + Sync {
+pub trait GpuImage: fmt::Debug + Send + Sync {
     /// Returns the CUDA index of the GPU.
     fn device(&self) -> usize;
 
@@ -28,7 +28,7 @@ pub struct Pixels {
 #[derive(Clone)]
 enum Bytes {
     Host(Arc<[u8]>),
-    Gpu(Arc<dyn GpuPicture>),
+    Gpu(Arc<dyn GpuImage>),
 }
 
 impl Pixels {
@@ -46,7 +46,7 @@ impl Pixels {
     }
 
     /// Returns an image of `size` in a GPU's memory.
-    pub fn on_gpu(size: Size, picture: Arc<dyn GpuPicture>) -> Self {
+    pub fn on_gpu(size: Size, picture: Arc<dyn GpuImage>) -> Self {
         Self { size, bytes: Bytes::Gpu(picture) }
     }
 

@@ -30,26 +30,26 @@ impl SnapshotPace {
 
     /// Returns the right to take a snapshot of a frame with time `at`, or `None` if none is due. If `at` is more than
     /// `every` before the last snapshot, the clock has jumped back and a snapshot is due.
-    pub fn due(&self, at: Duration) -> Option<SnapshotLeave> {
+    pub fn due(&self, at: Duration) -> Option<SnapshotPermit> {
         let at = u64::try_from(at.as_nanos()).unwrap_or(NEVER - 1);
         let last = self.last.load(Relaxed);
         if last != NEVER && u128::from(at.abs_diff(last)) < self.every.as_nanos() {
             return None;
         }
         self.last.store(at, Relaxed);
-        Some(SnapshotLeave { last: Arc::clone(&self.last), at })
+        Some(SnapshotPermit { last: Arc::clone(&self.last), at })
     }
 }
 
 /// The right to take one snapshot. If it is dropped unused, for example with its frame, the camera's next frame is due,
 /// so a worker that drops most frames still publishes snapshots at the full rate.
 #[derive(Debug)]
-pub struct SnapshotLeave {
+pub struct SnapshotPermit {
     last: Arc<AtomicU64>,
     at: u64,
 }
 
-impl Drop for SnapshotLeave {
+impl Drop for SnapshotPermit {
     fn drop(&mut self) {
         // If a later snapshot has been due since, nothing has to be replaced.
         let _ = self.last.compare_exchange(self.at, NEVER, Relaxed, Relaxed);
@@ -61,7 +61,7 @@ impl Drop for SnapshotLeave {
 #[derive(Debug)]
 pub struct Snapshot {
     picture: Picture,
-    leave: SnapshotLeave,
+    leave: SnapshotPermit,
 }
 
 /// The sending side of a snapshot, to which its image is drawn.
@@ -74,7 +74,7 @@ pub struct Picture(Receiver<Pixels>);
 
 impl Snapshot {
     /// Creates a snapshot to travel with its frame, and the canvas on which to draw it once the frame is on its way.
-    pub fn blank(leave: SnapshotLeave) -> (Self, Canvas) {
+    pub fn blank(leave: SnapshotPermit) -> (Self, Canvas) {
         let (canvas, picture) = bounded(1);
         (Self { picture: Picture(picture), leave }, Canvas(canvas))
     }
@@ -113,7 +113,7 @@ mod tests {
         SnapshotPace::new(Duration::from_secs(1))
     }
 
-    fn take(leave: SnapshotLeave) {
+    fn take(leave: SnapshotPermit) {
         Snapshot::blank(leave).0.into_picture();
     }
 

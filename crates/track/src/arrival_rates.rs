@@ -16,8 +16,8 @@ const FIRST_INSIDE: f64 = 0.02;
 const FIRST_S: f64 = 2.0;
 
 /// Lower bounds of the rates, in arrivals per second.
-const LEAST_BORDER: f64 = 0.02;
-const LEAST_INSIDE: f64 = 0.005;
+const MIN_BORDER: f64 = 0.02;
+const MIN_INSIDE: f64 = 0.005;
 
 /// The border arrival rate, per second, at which half of the objects that move out of the image do leave it.
 const HALF_LEAVE: f64 = 0.03;
@@ -30,7 +30,7 @@ const BORDER: f32 = 0.3;
 const SIZES: f64 = 0.1;
 
 /// The time difference assumed for frames with equal capture times.
-const LEAST_DT_S: f64 = 0.001;
+const MIN_DT_S: f64 = 0.001;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ArrivalRates {
@@ -80,8 +80,8 @@ impl ArrivalRates {
 
     fn a_second(&self, entry: Entry) -> f64 {
         match entry {
-            Entry::Border => (self.border / self.watched_s).max(LEAST_BORDER),
-            Entry::Inside => (self.inside / self.watched_s).max(LEAST_INSIDE),
+            Entry::Border => (self.border / self.watched_s).max(MIN_BORDER),
+            Entry::Inside => (self.inside / self.watched_s).max(MIN_INSIDE),
         }
     }
 
@@ -102,6 +102,6 @@ impl ArrivalRates {
             Entry::Border => (width + height) * size.sqrt(),
             Entry::Inside => width * height,
         };
-        (self.a_second(entry) * dt.max(LEAST_DT_S) / (area.max(1.0) * SIZES * size)).ln()
+        (self.a_second(entry) * dt.max(MIN_DT_S) / (area.max(1.0) * SIZES * size)).ln()
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Candidate {
 
 /// The maximum number of rows or columns of a connected component that is solved exactly, because the cost
 /// grows with the cube. Larger components fall back to greedy matching.
-const MOST_WEIGHED: usize = 100;
+const MAX_WEIGHED: usize = 100;
 
 /// Returns the best pairs `(row, column)` among `candidates`. Each row and each column is in at most one
 /// pair.
@@ -31,7 +31,7 @@ pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> V
     let mut pairs: Vec<(usize, usize)> = free.iter().map(|c| (c.row, c.column)).collect();
     for mut heap in heaps(rows, columns, contested) {
         let (rows, columns) = (numbered(&heap, |c| c.row), numbered(&heap, |c| c.column));
-        if rows.len() == 1 || columns.len() == 1 || rows.len().max(columns.len()) > MOST_WEIGHED {
+        if rows.len() == 1 || columns.len() == 1 || rows.len().max(columns.len()) > MAX_WEIGHED {
             heap.sort_unstable_by(|a, b| b.worth.total_cmp(&a.worth));
             pairs.extend(best_first(&heap));
         } else {

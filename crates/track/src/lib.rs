@@ -19,11 +19,11 @@ mod ttc;
 mod turn_likelihood;
 mod zone;
 
-pub use follower::{Follower, FollowerState, IgnoreCause, Sight, TimeDoubt};
+pub use follower::{SessionTracker, SessionTrackerState, IgnoreCause, TrackedFrame, TimestampConflict};
 pub use kalman::Kalman;
 pub use line::{Crossing, Line, LineState};
 pub use settings::TrackerSettings;
-pub use track::{Observation, Step, Track, TrackEnd, TrackId};
-pub use tracker::{MOST_OBJECTS, Tracker, TrackerState};
-pub use ttc::{Closing, ClosingEstimate};
-pub use zone::{Visit, Zone, ZoneState};
+pub use track::{Observation, TrackerOutput, Track, TrackEnd, TrackId};
+pub use tracker::{MAX_OBJECTS, Tracker, TrackerState};
+pub use ttc::{TtcEstimate, TtcEstimator};
+pub use zone::{DwellInterval, Zone, ZoneState};

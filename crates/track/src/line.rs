@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lookout_schema::{LineDirection, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::{MOST_OBJECTS, Track, TrackId, zone::foot};
+use crate::{MAX_OBJECTS, Track, TrackId, zone::foot};
 
 /// An object's passage over a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +48,7 @@ struct Was {
 const FORGET_S: f64 = 60.0;
 
 /// The maximum number of remembered objects. Objects with the lowest ids are forgotten first.
-const MOST_REMEMBERED: usize = 16 * MOST_OBJECTS;
+const MAX_REMEMBERED: usize = 16 * MAX_OBJECTS;
 
 impl Line {
     /// Creates a line from `ends[0]` to `ends[1]`. An object's side counts only at a distance of at least `band`
@@ -89,7 +89,7 @@ impl Line {
             }
         }
         self.state.was.retain(|_, was| (at_s - was.last_s).abs() <= FORGET_S);
-        while self.state.was.len() > MOST_REMEMBERED {
+        while self.state.was.len() > MAX_REMEMBERED {
             self.state.was.pop_first();
         }
         crossings

@@ -11,24 +11,24 @@ use crate::{
 /// Standard deviations of a detector's boxes, in position and size, as fractions of the box's size, with
 /// lower bounds in pixels.
 const PLACE_ERROR: f64 = 0.025;
-const LEAST_PLACE_ERROR_PX: f64 = 1.7;
+const MIN_PLACE_ERROR_PX: f64 = 1.7;
 const SIZE_ERROR: f64 = 0.04;
-const LEAST_SIZE_ERROR_PX: f64 = 2.5;
+const MIN_SIZE_ERROR_PX: f64 = 2.5;
 
 /// Priors of the motion, as standard deviations in units of the object's size: the speed per second, and the
 /// change of the speed within a second with its bounds; then the same for the size, which changes more
 /// slowly.
 const SPEED: f64 = 1.5;
 const SPEED_CHANGE: f64 = 0.3;
-const LEAST_SPEED_CHANGE: f64 = 0.15;
-const MOST_SPEED_CHANGE: f64 = 2.0;
+const MIN_SPEED_CHANGE: f64 = 0.15;
+const MAX_SPEED_CHANGE: f64 = 2.0;
 const GROWTH: f64 = 0.2;
 const GROWTH_CHANGE: f64 = 0.05;
 
 /// Gain per detection with which the process noise adapts, and the maximum squared normalized innovation that
 /// one detection contributes.
 const RESTLESS_GAIN: f64 = 0.1;
-const MOST_SURPRISE: f64 = 8.0;
+const MAX_SURPRISE: f64 = 8.0;
 
 /// An object that turned around or bounced off the border is at most this far from its last detection:
 /// `REACH` times the distance that it would have traveled, plus `REACH_SIZES` times its size.
@@ -49,11 +49,11 @@ pub(crate) struct Motion {
 }
 
 fn place_error(size: f64) -> f64 {
-    (PLACE_ERROR * size).max(LEAST_PLACE_ERROR_PX)
+    (PLACE_ERROR * size).max(MIN_PLACE_ERROR_PX)
 }
 
 fn size_error(size: f64) -> f64 {
-    (SIZE_ERROR * size).max(LEAST_SIZE_ERROR_PX)
+    (SIZE_ERROR * size).max(MIN_SIZE_ERROR_PX)
 }
 
 impl Motion {
@@ -95,8 +95,8 @@ impl Motion {
         if turned.iter().all(Option::is_none) {
             let surprise = self.x.surprise(x, place_error).powi(2) + self.y.surprise(y, place_error).powi(2);
             // The sum of two squared normalized innovations, each of which has the mean 1.
-            self.restless += RESTLESS_GAIN * (surprise.min(MOST_SURPRISE) / 2.0 - 1.0);
-            self.restless = self.restless.clamp(LEAST_SPEED_CHANGE.ln(), MOST_SPEED_CHANGE.ln());
+            self.restless += RESTLESS_GAIN * (surprise.min(MAX_SURPRISE) / 2.0 - 1.0);
+            self.restless = self.restless.clamp(MIN_SPEED_CHANGE.ln(), MAX_SPEED_CHANGE.ln());
         }
         for (part, value, turned) in [(&mut self.x, x, turned[0]), (&mut self.y, y, turned[1])] {
             match turned {

@@ -60,7 +60,7 @@ pub struct TrackEnd {
 
 /// The tracker's output for one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Step {
+pub struct TrackerOutput {
     /// The tracks, ordered by id.
     pub tracks: Vec<Track>,
     /// The tracks that were output before and have ended.

@@ -18,17 +18,17 @@ use crate::{
     arrival_rates::{ArrivalRates, Entry},
     assignment::{Candidate, assign},
     motion::Motion,
-    track::{Observation, Step, Track, TrackEnd, TrackId},
+    track::{Observation, TrackerOutput, Track, TrackEnd, TrackId},
     truncated_box,
     turn_likelihood::Expected,
 };
 
 /// The maximum number of objects that a camera's tracker follows, and of detections per frame that it
 /// processes, highest scores first. It bounds memory and time.
-pub const MOST_OBJECTS: usize = 512;
+pub const MAX_OBJECTS: usize = 512;
 
 /// The maximum absolute coordinate of a box, in pixels. Boxes beyond it are ignored.
-const FARTHEST_PX: f32 = 1e6;
+const MAX_PX: f32 = 1e6;
 
 /// The probabilities that an object is detected if it was detected in the previous frame, and if it was not.
 const SEEN_AGAIN: f64 = 0.9;
@@ -43,10 +43,10 @@ const IN: f64 = 0.9;
 const UNSURE_COSTS: f64 = 2.0;
 
 /// The time without a frame after which all tracks end, whatever the settings are.
-const LONGEST_GAP_S: f64 = 600.0;
+const MAX_GAP_S: f64 = 600.0;
 
 /// Upper bound of the log-likelihood ratio of a match.
-const MOST_WORTH: f64 = 1000.0;
+const MAX_WORTH: f64 = 1000.0;
 
 /// The tracker of one camera's session.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +112,7 @@ impl Object {
 
 /// Returns whether a box has an area and usable coordinates.
 fn is_sound(bbox: BBox) -> bool {
-    let near = <[f32; 4]>::from(bbox).iter().all(|part| part.abs() <= FARTHEST_PX);
+    let near = <[f32; 4]>::from(bbox).iter().all(|part| part.abs() <= MAX_PX);
     near && bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1
 }
 
@@ -152,14 +152,14 @@ impl Tracker {
     /// let second = tracker.step(0.1, source, &[person(104.0)]);
     /// assert_eq!(second.tracks[0].id, first.tracks[0].id);
     /// ```
-    pub fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> Step {
+    pub fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> TrackerOutput {
         let mut ended = Vec::new();
         let moment = self.go_on(at_s, source, &mut ended);
         let among = self.looked_at(observations);
         let mut seen_as = self.associate(moment, observations, &among);
         self.begin(moment, observations, &among, &mut seen_as);
         self.end(moment, &mut seen_as, &mut ended);
-        Step { tracks: self.tell(moment, observations, &seen_as), ended }
+        TrackerOutput { tracks: self.tell(moment, observations, &seen_as), ended }
     }
 
     /// Predicts all objects to the time of a frame, and ends the objects that were undetected for too long.
@@ -177,7 +177,7 @@ impl Tracker {
         let dt = moment.dt();
         self.state.arrivals.pass(dt);
         self.state.objects.retain_mut(|object| {
-            let stays = now_s - object.last_s <= max_age_s && dt <= LONGEST_GAP_S;
+            let stays = now_s - object.last_s <= max_age_s && dt <= MAX_GAP_S;
             if stays {
                 object.motion.predict(dt, object.is_hidden(moment));
             } else {
@@ -193,9 +193,9 @@ impl Tracker {
         let low_score = self.settings.low_score;
         let wanted = |o: &Observation| o.score >= low_score && o.score.is_finite() && is_sound(o.bbox);
         let mut among: Vec<usize> = (0..observations.len()).filter(|i| wanted(&observations[*i])).collect();
-        if among.len() > MOST_OBJECTS {
+        if among.len() > MAX_OBJECTS {
             among.sort_by(|a, b| observations[*b].score.total_cmp(&observations[*a].score));
-            among.truncate(MOST_OBJECTS);
+            among.truncate(MAX_OBJECTS);
         }
         among
     }
@@ -232,7 +232,7 @@ impl Tracker {
                 }
                 let worth = expected[row].ln_likelihood(observation.bbox) + prior - new[column];
                 if worth > 0.0 {
-                    candidates.push(Candidate { row, column, worth: worth.min(MOST_WORTH) as f32 });
+                    candidates.push(Candidate { row, column, worth: worth.min(MAX_WORTH) as f32 });
                 }
             }
         }
@@ -261,7 +261,7 @@ impl Tracker {
         let before = seen_as.len();
         for i in among.iter().filter(|i| !taken[**i]) {
             let Observation { bbox, class_id, score } = observations[*i];
-            if score < self.settings.new_track_thresh || self.state.objects.len() >= MOST_OBJECTS {
+            if score < self.settings.new_track_thresh || self.state.objects.len() >= MAX_OBJECTS {
                 continue;
             }
             let (first_s, last_s) = (moment.now_s, moment.now_s);

@@ -16,7 +16,7 @@
 //! The median error is under 10 % from 2 to 6 s for objects that are at least 40 pixels wide when they are 4
 //! s away. Objects below 40 pixels, and objects below 100 pixels within the first 2 s of observation, reach
 //! it only when they are nearer (`tests/closing.rs` prints the grid). The estimate's own standard deviation
-//! reflects this: check [`Closing::latest_s`] before warning.
+//! reflects this: check [`TtcEstimate::latest_s`] before warning.
 
 use lookout_schema::BBox;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ const GAP_S: f64 = 1.0;
 
 /// A time-to-collision estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Closing {
+pub struct TtcEstimate {
     /// Time until the object reaches the camera if neither changes its speed; `None` if it does not approach.
     pub ttc_s: Option<f64>,
     /// Standard deviation of `rate`, in 1/s. It is given for the inverse of the time because jitter affects
@@ -50,7 +50,7 @@ pub struct Closing {
     pub observed_s: f64,
 }
 
-impl Closing {
+impl TtcEstimate {
     /// Returns the shortest time to collision within `deviations` standard deviations; `None` if the object
     /// does not approach even then.
     pub fn soonest_s(&self, deviations: f64) -> Option<f64> {
@@ -71,17 +71,17 @@ fn seconds(rate: f64) -> Option<f64> {
 /// Estimator of an object's time to collision. It has no settings; the struct itself is its serializable
 /// state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ClosingEstimate {
+pub struct TtcEstimator {
     /// Filter of the inverse of the size.
     filter: Option<Kalman>,
     first_s: f64,
     last_s: f64,
 }
 
-impl ClosingEstimate {
+impl TtcEstimator {
     /// Processes the box at which a detector saw the object at `at_s` seconds of the session. The box must be
     /// complete: a box that the image border truncates does not show the object's size.
-    pub fn step(&mut self, at_s: f64, bbox: BBox) -> Option<Closing> {
+    pub fn step(&mut self, at_s: f64, bbox: BBox) -> Option<TtcEstimate> {
         let [width, height] = [bbox.x2 - bbox.x1, bbox.y2 - bbox.y1].map(f64::from);
         let size = width.hypot(height);
         if !(at_s.is_finite() && size.is_finite() && size > 2.0 * SIDE_ERROR_PX) {
@@ -117,11 +117,11 @@ impl ClosingEstimate {
     }
 
     /// Returns the current estimate; `None` until there are two boxes.
-    fn now(&self) -> Option<Closing> {
+    fn now(&self) -> Option<TtcEstimate> {
         let filter = self.filter.as_ref().filter(|_| self.last_s > self.first_s)?;
         let rate = -filter.rate / filter.value;
         let rate_std = filter.rate_std() / filter.value.abs();
-        (filter.value > 0.0).then(|| Closing {
+        (filter.value > 0.0).then(|| TtcEstimate {
             ttc_s: seconds(rate),
             rate_std,
             rate,

@@ -16,7 +16,7 @@ use crate::{kalman::Kalman, truncated_box};
 /// Probability that an object turns within a second, and the upper bound of the probability that it has
 /// turned.
 const TURNS: f64 = 0.03;
-const MOST_TURNS: f64 = 0.3;
+const MAX_TURNS: f64 = 0.3;
 
 /// Probability that an object that returns from the border is seen as if it had bounced off it.
 const THROWN_BACK: f64 = 0.5;
@@ -109,7 +109,7 @@ impl Direction {
 
     /// Builds the hypothesis of a turn at any time since the last detection.
     fn or_turned(course: Course, doubt: Doubt) -> Self {
-        let weight = (TURNS * doubt.since_s).clamp(f64::MIN_POSITIVE, MOST_TURNS);
+        let weight = (TURNS * doubt.since_s).clamp(f64::MIN_POSITIVE, MAX_TURNS);
         let way = TURNED_WAY * doubt.speed * doubt.since_s;
         let spread = course.spread + (TURNED_SIZES * doubt.size).powi(2) + way.powi(2);
         Self {

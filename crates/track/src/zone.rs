@@ -15,7 +15,7 @@ pub(crate) fn foot(bbox: BBox, source: Size) -> [f32; 2] {
 
 /// A dwell interval: one object's time in a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Visit {
+pub struct DwellInterval {
     /// The object's track.
     pub id: TrackId,
     /// The object's class.
@@ -26,7 +26,7 @@ pub struct Visit {
     pub to_s: f64,
 }
 
-impl Visit {
+impl DwellInterval {
     /// Returns the length of the interval in seconds.
     pub fn dwell_s(&self) -> f64 {
         self.to_s - self.from_s
@@ -46,7 +46,7 @@ pub struct Zone {
 /// zone takes effect.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZoneState {
-    inside: BTreeMap<TrackId, Visit>,
+    inside: BTreeMap<TrackId, DwellInterval>,
 }
 
 impl Zone {
@@ -69,26 +69,26 @@ impl Zone {
     /// Processes the tracks of the frame at `at_s` seconds of the session, and returns the dwell intervals that have
     /// ended. A time that is not finite is ignored. A time that is earlier by more than the grace time ends all
     /// intervals of later frames.
-    pub fn step(&mut self, at_s: f64, source: Size, tracks: &[Track]) -> Vec<Visit> {
+    pub fn step(&mut self, at_s: f64, source: Size, tracks: &[Track]) -> Vec<DwellInterval> {
         if !at_s.is_finite() {
             return Vec::new();
         }
         for track in tracks.iter().filter(|track| self.region.contains(foot(track.bbox, source))) {
-            let first = Visit { id: track.id, class_id: track.class_id, from_s: at_s, to_s: at_s };
+            let first = DwellInterval { id: track.id, class_id: track.class_id, from_s: at_s, to_s: at_s };
             self.state.inside.entry(track.id).or_insert(first).to_s = at_s;
         }
         let grace_s = self.grace_s;
-        let is_over = |_: &TrackId, visit: &mut Visit| (at_s - visit.to_s).abs() > grace_s;
+        let is_over = |_: &TrackId, visit: &mut DwellInterval| (at_s - visit.to_s).abs() > grace_s;
         self.state.inside.extract_if(.., is_over).map(|(_, visit)| visit).collect()
     }
 
     /// Returns the current dwell intervals.
-    pub fn inside(&self) -> impl Iterator<Item = &Visit> {
+    pub fn inside(&self) -> impl Iterator<Item = &DwellInterval> {
         self.state.inside.values()
     }
 
     /// Returns the dwell interval of an object that is currently in the zone.
-    pub fn visit(&self, id: TrackId) -> Option<&Visit> {
+    pub fn visit(&self, id: TrackId) -> Option<&DwellInterval> {
         self.state.inside.get(&id)
     }
 

@@ -2,7 +2,7 @@
 //! side of a box, 10 frames/s, ground-truth times of 2 to 6 s.
 
 use lookout_schema::BBox;
-use lookout_track::{Closing, ClosingEstimate};
+use lookout_track::{TtcEstimate, TtcEstimator};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const RUNS: usize = 60;
@@ -28,11 +28,11 @@ struct Approach {
 }
 
 /// Returns the estimates of all runs with the ground-truth time left, which is from 2 to 6 s.
-fn estimates(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<Closing>)> {
+fn estimates(approach: Approach, random: &mut StdRng) -> Vec<(f64, Option<TtcEstimate>)> {
     let Approach { size_at_4_s, height, observed_s, fluctuates } = approach;
     let mut estimates = Vec::new();
     for _ in 0..RUNS {
-        let mut estimate = ClosingEstimate::default();
+        let mut estimate = TtcEstimator::default();
         let mut left = 6.0 + observed_s;
         let mut at_s = 100.0;
         while left >= 2.0 {
@@ -54,9 +54,9 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-fn median_error(estimates: &[(f64, Option<Closing>)], from: f64, to: f64) -> f64 {
+fn median_error(estimates: &[(f64, Option<TtcEstimate>)], from: f64, to: f64) -> f64 {
     let of_cell = estimates.iter().filter(|(left, _)| (from..to).contains(left));
-    let error = |(left, closing): &(f64, Option<Closing>)| {
+    let error = |(left, closing): &(f64, Option<TtcEstimate>)| {
         let ttc_s = closing.and_then(|closing| closing.ttc_s).unwrap_or(f64::INFINITY);
         (ttc_s - left).abs() / left
     };
@@ -77,9 +77,9 @@ fn median_error_is_below_ten_percent_for_large_enough_objects() {
                 let cells = [2.0, 3.0, 4.0, 5.0].map(|from| median_error(&estimates, from, from + 1.0));
                 let all = median_error(&estimates, 2.0, 6.1);
                 let cells_text = cells.map(|cell| format!("{:5.1} %", cell * 100.0)).join(" ");
-                let known: Vec<&(f64, Option<Closing>)> =
+                let known: Vec<&(f64, Option<TtcEstimate>)> =
                     estimates.iter().filter(|(_, c)| c.is_some()).collect();
-                let honest = |(left, closing): &&&(f64, Option<Closing>)| {
+                let honest = |(left, closing): &&&(f64, Option<TtcEstimate>)| {
                     closing.is_some_and(|c| (c.rate - 1.0 / left).abs() <= 2.0 * c.rate_std)
                 };
                 let honest = known.iter().filter(honest).count();
@@ -120,7 +120,7 @@ fn objects_that_recede_or_keep_their_distance_are_never_certainly_close() {
         for recedes_s in [2.0, 4.0, 8.0, 1e9] {
             let (mut sure, mut close, mut of) = (0, 0, 0);
             for _ in 0..RUNS {
-                let mut estimate = ClosingEstimate::default();
+                let mut estimate = TtcEstimator::default();
                 for frame in 0..60 {
                     let at_s = f64::from(frame) / 10.0;
                     let size = size / (1.0 + at_s / recedes_s);

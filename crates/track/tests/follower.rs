@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lookout_schema::{
     Clock, Detection, Epoch, FrameRecord, ModelInfo, Region, SessionId, Size, Timestamp, TimingUs, TrackEvent,
 };
-use lookout_track::{Follower, FollowerState, IgnoreCause, TimeDoubt, TrackerSettings};
+use lookout_track::{SessionTracker, SessionTrackerState, IgnoreCause, TimestampConflict, TrackerSettings};
 
 const SESSIONS: [&str; 2] = ["01JDFY9M4K8Z6Q2W3X5V7T9R1P", "01JDFZ9M4K8Z6Q2W3X5V7T9R1P"];
 
@@ -46,8 +46,8 @@ fn frame(which: usize, seq: u64, foot: Option<[f32; 2]>) -> FrameRecord {
     }
 }
 
-fn follower() -> Follower {
-    Follower::new("monitor", TrackerSettings::default())
+fn follower() -> SessionTracker {
+    SessionTracker::new("monitor", TrackerSettings::default())
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn emits_zones_and_crossings_with_tracks() {
         // A restart with the same zones and lines changes nothing.
         let saved = serde_json::to_string(&follower.state()).unwrap();
         follower =
-            Follower::resume("monitor", TrackerSettings::default(), serde_json::from_str(&saved).unwrap());
+            SessionTracker::resume("monitor", TrackerSettings::default(), serde_json::from_str(&saved).unwrap());
         follower.set_places(&zones, &lines);
         let sight = follower.hear(&frame(0, seq, Some([0.2 + seq as f32 * 0.01, 0.5]))).unwrap();
         crossings.extend(sight.crossings);
@@ -154,7 +154,7 @@ fn paced(clock: Clock, [stream, captured, published]: [f64; 3]) -> impl Iterator
 
 /// Returns the session's time after the last frame minus that at the 30th, and each change of the distrusted
 /// time.
-fn heard(frames: impl Iterator<Item = FrameRecord>) -> (f64, Vec<Option<TimeDoubt>>) {
+fn heard(frames: impl Iterator<Item = FrameRecord>) -> (f64, Vec<Option<TimestampConflict>>) {
     let mut follower = follower();
     let (mut times, mut doubts) = (Vec::new(), Vec::new());
     for frame in frames {
@@ -172,7 +172,7 @@ fn distrusts_a_stream_time_that_disagrees_with_the_other_clocks() {
         [(Clock::Rtcp, 1.0 / 3.0), (Clock::Arrival, 3.0), (Clock::File, 1.0 / 3.0), (Clock::Rtcp, 0.0)]
     {
         let (passed, doubts) = heard(paced(clock, [pace, 1.0, 1.0]));
-        assert_eq!(doubts, [Some(TimeDoubt::Stream)], "{clock:?} {pace}");
+        assert_eq!(doubts, [Some(TimestampConflict::Stream)], "{clock:?} {pace}");
         assert!((passed - 6.9).abs() < 1e-6, "{clock:?} {pace}: {passed}");
     }
 }
@@ -181,7 +181,7 @@ fn distrusts_a_stream_time_that_disagrees_with_the_other_clocks() {
 fn distrusts_a_capture_time_that_disagrees_with_the_other_clocks() {
     for (clock, pace) in [(Clock::Rtcp, 1.0 / 3.0), (Clock::Rtcp, 3.0), (Clock::File, 0.0)] {
         let (passed, doubts) = heard(paced(clock, [1.0, pace, 1.0]));
-        assert_eq!(doubts, [Some(TimeDoubt::Captured)], "{clock:?} {pace}");
+        assert_eq!(doubts, [Some(TimestampConflict::Captured)], "{clock:?} {pace}");
         assert!((passed - 6.9).abs() < 1e-6, "{clock:?} {pace}: {passed}");
     }
 }
@@ -216,9 +216,9 @@ fn distrust_survives_restarts_and_sessions_until_the_clock_recovers() {
     for frame in broken {
         follower.hear(&frame).unwrap();
     }
-    let state: FollowerState =
+    let state: SessionTrackerState =
         serde_json::from_str(&serde_json::to_string(&follower.state()).unwrap()).unwrap();
-    let mut follower = Follower::resume("monitor", TrackerSettings::default(), state);
+    let mut follower = SessionTracker::resume("monitor", TrackerSettings::default(), state);
     let mut times = Vec::new();
     let mut doubts = Vec::new();
     for (seq, mut frame) in paced(Clock::Rtcp, [1.0, 1.0, 1.0]).enumerate() {

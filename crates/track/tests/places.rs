@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lookout_schema::{BBox, LineDirection, Region, Size};
-use lookout_track::{ClosingEstimate, Line, Track, TrackId, Zone};
+use lookout_track::{TtcEstimator, Line, Track, TrackId, Zone};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SOURCE: Size = Size { width: 1000, height: 1000 };
@@ -73,7 +73,7 @@ fn time_to_collision_is_within_ten_percent() {
     let mut within = 0;
     for speed in [6.0, 9.0, 12.0, 15.0] {
         for _ in 0..10 {
-            let mut estimate = ClosingEstimate::default();
+            let mut estimate = TtcEstimator::default();
             // Observed from 8 s before the collision, at 10 frames/s; evaluated from 6 s to 2 s.
             for frame in 0..=60 {
                 let left = 8.0 - f64::from(frame) / 10.0;
@@ -98,7 +98,7 @@ fn time_to_collision_is_within_ten_percent() {
 fn objects_that_recede_or_keep_their_distance_have_no_short_time_to_collision() {
     let mut random = StdRng::seed_from_u64(2);
     for speed in [-8.0, -3.0, 0.0] {
-        let mut estimate = ClosingEstimate::default();
+        let mut estimate = TtcEstimator::default();
         let last = (0..60).filter_map(|frame| {
             let seconds = f64::from(frame) / 10.0;
             estimate.step(seconds, seen_at(30.0 - speed * seconds, &mut random))

@@ -4,7 +4,7 @@
 
 use lookout_schema::{BBox, Region, Size};
 use lookout_track::{
-    ClosingEstimate, Line, MOST_OBJECTS, Observation, Step, Track, Tracker, TrackerSettings, Zone,
+    TtcEstimator, Line, MAX_OBJECTS, Observation, TrackerOutput, Track, Tracker, TrackerSettings, Zone,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,7 +26,7 @@ struct Consumer {
     tracker: Tracker,
     zone: Zone,
     line: Line,
-    closing: ClosingEstimate,
+    closing: TtcEstimator,
 }
 
 impl Consumer {
@@ -35,7 +35,7 @@ impl Consumer {
             tracker: Tracker::new(TrackerSettings::default()),
             zone: Zone::new(region(), GRACE_S),
             line: Line::new(ENDS, 0.01),
-            closing: ClosingEstimate::default(),
+            closing: TtcEstimator::default(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Consumer {
         }
     }
 
-    fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> (Step, String) {
+    fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> (TrackerOutput, String) {
         let step = self.tracker.step(at_s, source, observations);
         let visits = self.zone.step(at_s, source, &step.tracks);
         let crossings = self.line.step(at_s, source, &step.tracks);
@@ -172,7 +172,7 @@ fn handles_ten_thousand_boxes() {
             .collect();
         for frame in 0..6 {
             let (step, _) = consumer.step(f64::from(frame) * 0.1, SOURCE, &boxes);
-            assert!(step.tracks.len() <= MOST_OBJECTS);
+            assert!(step.tracks.len() <= MAX_OBJECTS);
         }
         assert!(serde_json::to_string(consumer.tracker.state()).unwrap().len() < 2_000_000);
     }

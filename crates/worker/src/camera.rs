@@ -43,7 +43,7 @@ pub(crate) struct Camera {
 }
 
 /// The maximum time between two records of a camera whose frames flow; longer for a camera with a low frame rate.
-const LONGEST_GAP: Duration = Duration::from_secs(10);
+const MAX_GAP: Duration = Duration::from_secs(10);
 
 impl Camera {
     pub(crate) fn view(&self) -> CameraView {
@@ -52,7 +52,7 @@ impl Camera {
             id: self.settings.id.clone(),
             status: self.status,
             reconnects: self.reconnects,
-            longest_gap: LONGEST_GAP.max(three_frames),
+            longest_gap: MAX_GAP.max(three_frames),
             ledger: Arc::clone(&self.ledger),
         }
     }

@@ -10,7 +10,7 @@ use crate::camera::DesiredCamera;
 
 /// A camera in the registry that this worker does not run, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unwatched {
+pub(crate) struct UnassignedCamera {
     pub(crate) camera: CameraId,
     pub(crate) epoch: Epoch,
     pub(crate) why: String,
@@ -43,7 +43,7 @@ enum Known {
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) desired: BTreeMap<CameraId, DesiredCamera>,
-    pub(crate) unwatched: Vec<Unwatched>,
+    pub(crate) unwatched: Vec<UnassignedCamera>,
     /// For the worker's status.
     pub(crate) summary: WorkerFleet,
 }
@@ -145,7 +145,7 @@ impl Holdings {
             } else if self.max_cameras.is_some_and(|max| plan.desired.len() >= max) {
                 let why = format!("this worker already runs `max_cameras` = {} cameras", plan.desired.len());
                 let camera = spec.id.clone();
-                plan.unwatched.push(Unwatched { camera, epoch: ownership.epoch(), why, bad: false });
+                plan.unwatched.push(UnassignedCamera { camera, epoch: ownership.epoch(), why, bad: false });
                 plan.summary.cameras_over_limit += 1;
             } else {
                 let desired =
@@ -166,7 +166,7 @@ impl Plan {
     fn bad(&mut self, key: &str, why: &str, epoch: Epoch) {
         self.summary.invalid_records.push(format!("{}: {why}", shortened(key)));
         if let Ok(camera) = key.parse() {
-            self.unwatched.push(Unwatched { camera, epoch, why: why.into(), bad: true });
+            self.unwatched.push(UnassignedCamera { camera, epoch, why: why.into(), bad: true });
         }
     }
 }

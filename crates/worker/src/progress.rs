@@ -47,13 +47,13 @@ pub(crate) struct CameraLines {
 }
 
 /// Maximum number of cameras that are shown.
-const MOST_LINES: usize = 100;
+const MAX_LINES: usize = 100;
 
 impl CameraLines {
     /// Updates the lines with the cameras' states, and with what the worker is `waiting` for before frames flow.
     pub(crate) fn update(&mut self, roster: &Roster, metrics: &Metrics, waiting: Option<&str>) {
         self.show_waiting(waiting);
-        self.resize(roster.iter().len().min(MOST_LINES));
+        self.resize(roster.iter().len().min(MAX_LINES));
         let width = roster.iter().map(|camera| camera.settings.id.as_str().len()).max().unwrap_or(0);
         for (line, camera) in self.lines.iter().zip(roster.iter()) {
             let counts = camera.ledger.counts();

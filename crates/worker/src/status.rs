@@ -10,7 +10,7 @@ use lookout_stage::RecordSink;
 
 use crate::{
     camera::Camera,
-    holdings::Unwatched,
+    holdings::UnassignedCamera,
     metrics::{DeviceReading, Metrics},
     roster::Roster,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Heartbeat {
 pub(crate) struct Beside {
     pub(crate) load: Option<WorkerLoad>,
     pub(crate) fleet: Option<WorkerFleet>,
-    pub(crate) unwatched: Vec<Unwatched>,
+    pub(crate) unwatched: Vec<UnassignedCamera>,
 }
 
 impl Heartbeat {
@@ -70,7 +70,7 @@ impl Heartbeat {
     }
 
     /// Sends the status of a camera in the registry that this worker does not run.
-    pub(crate) fn send_unwatched(&self, unwatched: &Unwatched) {
+    pub(crate) fn send_unwatched(&self, unwatched: &UnassignedCamera) {
         let status = if unwatched.bad { CameraStatus::Failed } else { CameraStatus::Stopped };
         self.sink.report(&StatusRecord::Camera(CameraStatusRecord {
             schema: StatusRecord::SCHEMA.into(),

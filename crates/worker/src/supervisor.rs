@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The interval at which a worker of a fleet reconciles its cameras.
 const SETTLE: Duration = Duration::from_millis(50);
 /// The deadline if no stop was requested: records wait for the broker without a limit.
-const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
+const NO_DEADLINE: Duration = Duration::from_secs(86_400 * 365);
 
 /// Runs `settings` with `components` until every camera has ended or `stops` receives a request, then drains frames on their
 /// way to the sink.
@@ -185,7 +185,7 @@ impl Supervisor {
     async fn until_all_are_records(&mut self, stops: &mut mpsc::Receiver<StopRequest>) -> Result<Latencies> {
         loop {
             let deadline = match self.haste {
-                Haste::None => Instant::now() + FOR_EVER,
+                Haste::None => Instant::now() + NO_DEADLINE,
                 Haste::Until(deadline) | Haste::GivenUp(deadline) => deadline,
             };
             tokio::select! {
@@ -215,7 +215,7 @@ impl Supervisor {
         let sink = Arc::clone(&self.sink);
         loop {
             let deadline = match self.haste {
-                Haste::None => Instant::now() + FOR_EVER,
+                Haste::None => Instant::now() + NO_DEADLINE,
                 Haste::Until(deadline) => deadline,
                 Haste::GivenUp(_) => Instant::now(),
             };

@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, path::Path, time::Duration};
 
 use lookout_ingest::Wanted;
 use lookout_schema::Size;
-use lookout_stage::{Fit, Frame, SourceEnd};
+use lookout_stage::{ResizeMode, Frame, SourceEnd};
 use lookout_tests::{
     isolation::lock_module,
     source::{RunningSource, Take, camera},
@@ -22,7 +22,7 @@ const INPUT: Size = Size { width: 160, height: 160 };
 /// fractions of its sides.
 fn first_frame(path: &Path, places: &[(f32, f32)]) -> (Size, Vec<[u8; 3]>) {
     let settings = camera(&format!("uri = {:?}", path.display().to_string())).unwrap();
-    let wanted = Wanted { input: INPUT, fit: Fit::Letterbox, every: NonZeroU32::MIN, snapshots: None };
+    let wanted = Wanted { input: INPUT, fit: ResizeMode::Letterbox, every: NonZeroU32::MIN, snapshots: None };
     let source = RunningSource::start(settings, Take { wanted, permits: 64 }).unwrap();
     let mut first = None;
     let (end, counts) = source

@@ -12,7 +12,7 @@ use std::{
 
 use lookout_ingest::Wanted;
 use lookout_schema::{RetryReason, Size};
-use lookout_stage::{Fit, SourceEnd};
+use lookout_stage::{ResizeMode, SourceEnd};
 use lookout_tests::{
     isolation::{lock_module, own_process},
     source::{RunningSource, Take, camera, deliver},
@@ -89,9 +89,9 @@ fn frames_of_extreme_shapes_are_delivered_with_little_memory() {
     for (i, (width, height, format, _)) in shapes.into_iter().enumerate() {
         let path = folder.path().join(format!("{i}.mkv"));
         for (fit, side) in [
-            (Fit::CenterCrop { short_side: 256 }, 224),
-            (Fit::CenterCrop { short_side: 1024 }, 1024),
-            (Fit::Letterbox, 640),
+            (ResizeMode::CenterCrop { short_side: 256 }, 224),
+            (ResizeMode::CenterCrop { short_side: 1024 }, 1024),
+            (ResizeMode::Letterbox, 640),
         ] {
             let input = Size { width: side, height: side };
             let wanted = Wanted { input, fit, every: NonZeroU32::MIN, snapshots: None };

@@ -14,7 +14,7 @@ use std::{
 
 use lookout_ingest::Wanted;
 use lookout_schema::{CameraStatus, Clock, DropCause, RetryReason, Size};
-use lookout_stage::{Fit, SourceEnd};
+use lookout_stage::{ResizeMode, SourceEnd};
 use lookout_tests::{
     isolation::lock_module,
     source::{RunningSource, Take, camera, deliver},
@@ -54,7 +54,7 @@ fn a_slow_worker_receives_the_latest_frames_and_the_others_are_counted() {
 fn each_resize_mode_places_the_frame_as_its_transform_states() {
     let _module = lock_module(module_path!());
     let input = Size { width: 224, height: 224 };
-    let fits = [Fit::Letterbox, Fit::CenterCrop { short_side: 256 }, Fit::Stretch];
+    let fits = [ResizeMode::Letterbox, ResizeMode::CenterCrop { short_side: 256 }, ResizeMode::Stretch];
     for (fit, uri) in fits.into_iter().flat_map(|fit| [(fit, "640&height=360"), (fit, "101&height=333")]) {
         let source = start(
             &format!("uri = \"test://white?fps=30&width={uri}\""),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lookout_broker::{Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Refused};
+use lookout_broker::{OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Refused};
 use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{CameraId, RecordKind, SessionId};
 use lookout_tests::{
@@ -265,7 +265,7 @@ async fn follow(settings: KafkaSettings, read: Arc<Mutex<Read>>) {
     let options = ReaderOptions {
         from: ReadFrom::Beginning,
         kinds: vec![RecordKind::Frame],
-        missing: Missing::Wait,
+        missing: OnMissingTopic::Wait,
         refused: Refused::Wait,
         ..ReaderOptions::default()
     };

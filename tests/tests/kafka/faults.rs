@@ -10,7 +10,7 @@ use std::{
 };
 
 use lookout_broker::{
-    GroupEvent, GroupReader, KafkaSink, Missing, Offsets, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
+    GroupEvent, GroupReader, KafkaSink, Offsets, OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
     RecordWithOffset, Refused, TopicIds, check,
 };
 use lookout_config::KafkaSettings;
@@ -30,7 +30,7 @@ fn options(from: ReadFrom, until_end: bool) -> ReaderOptions {
         from,
         kinds: vec![RecordKind::Frame, RecordKind::Status],
         until_end,
-        missing: Missing::Follow,
+        missing: OnMissingTopic::Follow,
         refused: Refused::Wait,
         ..ReaderOptions::default()
     }

@@ -8,7 +8,7 @@ use lookout_config::{ForwardSettings, PathSettings};
 use lookout_schema::{
     AlertLevel, AlertRecord, BBox, CameraId, Detection, FrameRecord, Size, Timestamp, TrackRecord,
 };
-use lookout_track::{Closing, Follower, IgnoreCause, Sight, TimeDoubt, TrackId, TrackerSettings};
+use lookout_track::{TtcEstimate, SessionTracker, IgnoreCause, TrackedFrame, TimestampConflict, TrackId, TrackerSettings};
 
 use self::alerts::{Alerts, Of, Over};
 use crate::{
@@ -45,10 +45,10 @@ pub struct Limits {
 
 /// The ego camera: tracks the objects ahead of one vehicle camera and warns of collisions.
 #[derive(Debug)]
-pub struct Vehicle {
+pub struct EgoCamera {
     settings: ForwardSettings,
     limits: Limits,
-    follower: Follower,
+    follower: SessionTracker,
     view: Option<(Size, View)>,
     objects: BTreeMap<TrackId, Object>,
     alerts: Alerts,
@@ -87,16 +87,16 @@ impl Outcome {
 /// The result of a record. `published_at` and `age_ms` of the contained records are set when they are
 /// written.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heard {
+pub struct Assessment {
     pub outcome: Outcome,
     pub alerts: Vec<AlertRecord>,
     pub tracks: Vec<TrackRecord>,
     /// The camera time that is no longer trusted from now on, if that has changed; `Some(None)` if the times
     /// agree again.
-    pub doubt: Option<Option<TimeDoubt>>,
+    pub doubt: Option<Option<TimestampConflict>>,
 }
 
-impl Heard {
+impl Assessment {
     fn passed(outcome: Outcome) -> Self {
         Self { outcome, alerts: Vec::new(), tracks: Vec::new(), doubt: None }
     }
@@ -108,7 +108,7 @@ pub struct Seen {
     pub id: TrackId,
     pub label: String,
     pub bbox: BBox,
-    pub closing: Option<Closing>,
+    pub closing: Option<TtcEstimate>,
     /// The probability that the object is in the vehicle's path at the time of collision.
     pub in_path: f64,
     /// The distance in meters; `None` if the camera is not calibrated.
@@ -117,12 +117,12 @@ pub struct Seen {
     pub level: Option<AlertLevel>,
 }
 
-impl Vehicle {
+impl EgoCamera {
     pub fn new(camera: CameraId, settings: ForwardSettings, limits: Limits) -> Self {
         Self {
             settings,
             limits,
-            follower: Follower::new(NAME, TrackerSettings::default()),
+            follower: SessionTracker::new(NAME, TrackerSettings::default()),
             view: None,
             objects: BTreeMap::new(),
             alerts: Alerts::new(camera),
@@ -131,16 +131,16 @@ impl Vehicle {
     }
 
     /// Processes the camera's next record, which was received at `now`.
-    pub fn hear(&mut self, mut frame: FrameRecord, now: Timestamp) -> Heard {
+    pub fn hear(&mut self, mut frame: FrameRecord, now: Timestamp) -> Assessment {
         let age = RecordAge::of(&frame, now, self.limits.latency_budget);
         if age == RecordAge::Future {
-            return Heard::passed(Outcome::Future);
+            return Assessment::passed(Outcome::Future);
         }
         keep_surest(&mut frame.detections, &self.settings);
         let sight = match self.follower.hear(&frame) {
             Ok(sight) => sight,
-            Err(IgnoreCause::StaleEpoch) => return Heard::passed(Outcome::StaleEpoch),
-            Err(IgnoreCause::Duplicate) => return Heard::passed(Outcome::Duplicate),
+            Err(IgnoreCause::StaleEpoch) => return Assessment::passed(Outcome::StaleEpoch),
+            Err(IgnoreCause::Duplicate) => return Assessment::passed(Outcome::Duplicate),
         };
         let mut alerts = Vec::new();
         if sight.began {
@@ -155,7 +155,7 @@ impl Vehicle {
             RecordAge::Stale | RecordAge::Future => alerts.extend(self.clear_blind(now, Over::Stale)),
         }
         let outcome = if age == RecordAge::Stale { Outcome::Stale } else { Outcome::Accepted };
-        Heard { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
+        Assessment { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
     }
 
     /// Clears the alerts if no fresh record has arrived for too long. Callers must call it regularly.
@@ -206,7 +206,7 @@ impl Vehicle {
         }
     }
 
-    fn measure(&mut self, frame: &FrameRecord, sight: &Sight, age: RecordAge, alerts: &mut Vec<AlertRecord>) {
+    fn measure(&mut self, frame: &FrameRecord, sight: &TrackedFrame, age: RecordAge, alerts: &mut Vec<AlertRecord>) {
         let view = self.view(frame.source);
         for track in &sight.tracks {
             let Some(detection) = track.seen.and_then(|seen| frame.detections.get(seen)) else { continue };
@@ -231,7 +231,7 @@ impl Vehicle {
     /// Starts an object for a new track. If the track continues a lost one, whose object grew faster than
     /// predicted, the object's state and alert are kept, because a fast-approaching object must not be
     /// observed from the start again.
-    fn begin(&mut self, id: TrackId, detection: &Detection, sight: &Sight) {
+    fn begin(&mut self, id: TrackId, detection: &Detection, sight: &TrackedFrame) {
         let seen = |id: &TrackId| sight.tracks.iter().any(|track| track.id == *id && track.seen.is_some());
         let lost = self.objects.iter().filter(|(id, _)| !seen(id));
         let overlaps = lost.map(|(id, object)| (*id, object.overlap(sight.at_s, detection)));
@@ -248,7 +248,7 @@ impl Vehicle {
     }
 
     /// Removes objects that are out of sight, and clears the alerts of objects that cannot be measured.
-    fn forget(&mut self, frame: &FrameRecord, sight: &Sight, alerts: &mut Vec<AlertRecord>) {
+    fn forget(&mut self, frame: &FrameRecord, sight: &TrackedFrame, alerts: &mut Vec<AlertRecord>) {
         self.objects.retain(|id, object| {
             let lost = sight.at_s - object.seen_s > LOST_S;
             if lost || sight.at_s - object.measured_s > UNMEASURED_S {

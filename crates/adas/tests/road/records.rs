@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lookout_adas::{Outcome, Vehicle};
+use lookout_adas::{Outcome, EgoCamera};
 use lookout_schema::{AlertState, Clock, Detection, Epoch, FrameRecord, SessionId, Size, Timestamp};
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn approach() -> Vec<FrameRecord> {
 }
 
 /// Processes records, each 50 ms after its capture, up to the first alert. Returns the remaining records.
-fn until_raised(vehicle: &mut Vehicle) -> Vec<FrameRecord> {
+fn until_raised(vehicle: &mut EgoCamera) -> Vec<FrameRecord> {
     let mut frames = approach().into_iter();
     for frame in frames.by_ref() {
         let now = frame.captured_at + Duration::from_millis(50);
@@ -184,7 +184,7 @@ fn a_slow_stream_time_raises_no_false_alert() {
         raised.extend(result.alerts);
         last = vehicle.seen().find_map(|seen| seen.closing).and_then(|closing| closing.ttc_s).or(last);
     }
-    assert_eq!(doubts, [Some(lookout_track::TimeDoubt::Stream)]);
+    assert_eq!(doubts, [Some(lookout_track::TimestampConflict::Stream)]);
     assert!(raised.is_empty(), "{raised:?}");
     assert!(last.is_some_and(|seconds| seconds > 2.7), "{last:?}");
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use lookout_adas::{Heard, Limits, Seen, Vehicle};
+use lookout_adas::{Assessment, Limits, Seen, EgoCamera};
 use lookout_config::{Calibration, CorridorSettings, ForwardSettings, Lens, PathSettings};
 use lookout_schema::{
     AlertRecord, AlertState, BBox, Clock, Detection, Epoch, FrameRecord, ModelInfo, SessionId, Size,
@@ -108,7 +108,7 @@ pub(crate) struct Scene {
 #[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) at_s: f64,
-    pub(crate) heard: Heard,
+    pub(crate) heard: Assessment,
     pub(crate) seen: Vec<Seen>,
 }
 
@@ -154,8 +154,8 @@ pub(crate) fn drawn() -> ForwardSettings {
     ForwardSettings { path: PathSettings::Drawn(CorridorSettings::default()), ..ForwardSettings::default() }
 }
 
-pub(crate) fn vehicle(settings: ForwardSettings) -> Vehicle {
-    Vehicle::new("front".parse().unwrap(), settings, LIMITS)
+pub(crate) fn vehicle(settings: ForwardSettings) -> EgoCamera {
+    EgoCamera::new("front".parse().unwrap(), settings, LIMITS)
 }
 
 impl Scene {

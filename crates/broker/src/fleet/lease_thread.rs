@@ -16,32 +16,32 @@ use crate::client::code;
 use crate::group_reader::GroupContext;
 
 /// A request to commit how far each partition was read. The group accepts commits from its members only.
-pub(crate) struct Question {
+pub(crate) struct Heartbeat {
     pub(crate) asked: BootTime,
     pub(crate) positions: Vec<(i32, i64)>,
 }
 
 /// The group has accepted the commit, so this worker was a member after `asked`.
-pub(crate) struct Confirmed {
+pub(crate) struct HeartbeatAck {
     pub(crate) asked: BootTime,
 }
 
 /// The channels to the lease thread. The thread ends when they are dropped and the last commit was answered.
 pub(crate) struct LeaseThread {
     /// Holds one request. While it is full, another request would have no effect.
-    pub(crate) questions: Sender<Question>,
-    pub(crate) answers: Receiver<Confirmed>,
+    pub(crate) questions: Sender<Heartbeat>,
+    pub(crate) answers: Receiver<HeartbeatAck>,
 }
 
 impl LeaseThread {
     pub(crate) fn start(group: Arc<BaseConsumer<GroupContext>>, topic: String) -> io::Result<Self> {
-        let (questions, asked) = bounded::<Question>(1);
+        let (questions, asked) = bounded::<Heartbeat>(1);
         let (confirm, answers) = bounded(16);
         let run = move || {
             for question in asked {
                 match ask(&group, &topic, &question) {
                     Ok(()) => {
-                        if confirm.send(Confirmed { asked: question.asked }).is_err() {
+                        if confirm.send(HeartbeatAck { asked: question.asked }).is_err() {
                             return;
                         }
                     }
@@ -56,7 +56,7 @@ impl LeaseThread {
     }
 }
 
-fn ask(group: &BaseConsumer<GroupContext>, topic: &str, question: &Question) -> KafkaResult<()> {
+fn ask(group: &BaseConsumer<GroupContext>, topic: &str, question: &Heartbeat) -> KafkaResult<()> {
     let mut list = TopicPartitionList::new();
     for (partition, position) in &question.positions {
         list.add_partition_offset(topic, *partition, Offset::Offset(*position))?;

@@ -50,7 +50,7 @@ use crate::{
 use self::{
     assignment::Assignment,
     claims::Claims,
-    lease_thread::{LeaseThread, Question},
+    lease_thread::{LeaseThread, Heartbeat},
 };
 
 /// Capacity of the event queue. A worker that does not take its events blocks the renewal of its lease, and so loses
@@ -373,7 +373,7 @@ impl Membership {
         if self.asked.is_some_and(|asked| now.saturating_since(asked) < wait) {
             return;
         }
-        let question = Question { asked: now, positions: self.shares.positions().collect() };
+        let question = Heartbeat { asked: now, positions: self.shares.positions().collect() };
         if lease.questions.try_send(question).is_ok() {
             self.asked = Some(now);
         }

@@ -18,7 +18,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
 /// A topic, or some of its partitions, currently cannot be read. The reader retries until it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadTrouble {
+pub struct ReadProblem {
     /// The record kind of the topic; `None` if all topics are affected.
     pub kind: Option<RecordKind>,
     pub reason: String,
@@ -31,7 +31,7 @@ pub(super) struct Looked {
     refused: BTreeMap<RecordKind, RDKafkaErrorCode>,
     recreated: BTreeSet<RecordKind>,
     /// The problems that were logged last.
-    logged: Vec<ReadTrouble>,
+    logged: Vec<ReadProblem>,
 }
 
 impl Looked {
@@ -81,9 +81,9 @@ impl Looked {
 impl RecordReader {
     /// Returns what cannot be read at `now`; empty if everything is read. A missing topic is a problem only if it
     /// existed before.
-    pub fn troubles(&self, now: Instant) -> Vec<ReadTrouble> {
+    pub fn troubles(&self, now: Instant) -> Vec<ReadProblem> {
         let fetching = self.fetching();
-        let all = |reason: String| vec![ReadTrouble { kind: None, reason }];
+        let all = |reason: String| vec![ReadProblem { kind: None, reason }];
         let first = self.assigned.values().map(|assigned| assigned.since).min();
         if first.is_some_and(|first| fetching.is_stale(first, now)) {
             return all("the Kafka client reports no statistics; the state of reading is unknown".into());
@@ -103,7 +103,7 @@ impl RecordReader {
             let topic = self.topics.of(*kind);
             if let Some(code) = self.looked.refused.get(kind) {
                 let reason = format!("`{topic}` cannot be read: {code}");
-                troubles.push(ReadTrouble { kind: Some(*kind), reason });
+                troubles.push(ReadProblem { kind: Some(*kind), reason });
                 continue;
             }
             let mut standing = self.assigned.iter().filter(|((of, _), _)| of == kind).filter_map(
@@ -112,16 +112,16 @@ impl RecordReader {
             let Some(reason) = standing.next() else { continue };
             let others = standing.count();
             let reason = if others > 0 { format!("{reason} (and {others} more partitions)") } else { reason };
-            troubles.push(ReadTrouble { kind: Some(*kind), reason });
+            troubles.push(ReadProblem { kind: Some(*kind), reason });
         }
         for (kind, partition) in &self.waiting.partitions {
             if troubles.iter().all(|trouble| trouble.kind != Some(*kind)) {
                 let reason = format!("partition {partition} of `{}` has no leader", self.topics.of(*kind));
-                troubles.push(ReadTrouble { kind: Some(*kind), reason });
+                troubles.push(ReadProblem { kind: Some(*kind), reason });
             }
         }
         if let Some(reason) = fetching.undecodable(now) {
-            troubles.push(ReadTrouble { kind: None, reason });
+            troubles.push(ReadProblem { kind: None, reason });
         }
         troubles
     }
@@ -143,7 +143,7 @@ impl RecordReader {
     pub(super) fn log_troubles(&mut self) {
         let troubles = self.troubles(Instant::now());
         let is_new =
-            |trouble: &&ReadTrouble| self.looked.logged.iter().all(|known| known.kind != trouble.kind);
+            |trouble: &&ReadProblem| self.looked.logged.iter().all(|known| known.kind != trouble.kind);
         for trouble in troubles.iter().filter(is_new) {
             tracing::warn!(reason = trouble.reason, "records cannot be read, the reader retries");
         }

@@ -33,8 +33,8 @@ use self::{
     look::{Found, Waiting, found},
 };
 pub use self::{
-    health::ReadTrouble,
-    options::{Missing, ReadFrom, ReaderOptions, Refused},
+    health::ReadProblem,
+    options::{OnMissingTopic, ReadFrom, ReaderOptions, Refused},
 };
 use crate::{
     BrokerError,
@@ -110,7 +110,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// Settings that librdkafka rejects; no broker answers within 10 s; a topic does not exist, if the reader is to
-    /// stop at the end and `missing` is not [`Missing::Follow`]; the brokers deny access, if `refused` is
+    /// stop at the end and `missing` is not [`OnMissingTopic::Follow`]; the brokers deny access, if `refused` is
     /// [`Refused::Fail`].
     pub async fn open(settings: &KafkaSettings, options: &ReaderOptions) -> Result<Self, BrokerError> {
         let redactor = Redactor::new(settings);

@@ -32,13 +32,13 @@ pub struct ReaderOptions {
     pub until_end: bool,
     /// If set, only records of this camera are returned.
     pub camera: Option<CameraId>,
-    pub missing: Missing,
+    pub missing: OnMissingTopic,
     pub refused: Refused,
 }
 
 /// How to handle a topic that does not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Missing {
+pub enum OnMissingTopic {
     /// Wait for the topic before the first record is read, or fail if the reader is to stop at the end.
     #[default]
     Wait,
@@ -63,7 +63,7 @@ impl Default for ReaderOptions {
             kinds: vec![RecordKind::Frame, RecordKind::Status],
             until_end: false,
             camera: None,
-            missing: Missing::default(),
+            missing: OnMissingTopic::default(),
             refused: Refused::default(),
         }
     }

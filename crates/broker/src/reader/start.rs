@@ -7,7 +7,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::{task, time::sleep};
 
 use super::{
-    Assigned, Missing, ReadFrom, RecordReader, Refused, TRY_AGAIN,
+    Assigned, OnMissingTopic, ReadFrom, RecordReader, Refused, TRY_AGAIN,
     spans::{Held, Span, spans},
 };
 use crate::BrokerError;
@@ -46,17 +46,17 @@ impl RecordReader {
                 Held::Refused(code) => {
                     self.waiting.topics.insert(kind);
                     self.looked.refused(kind, code);
-                    if self.options.missing == Missing::Follow {
+                    if self.options.missing == OnMissingTopic::Follow {
                         return Ok(());
                     }
                 }
                 Held::Missing => match self.options.missing {
-                    Missing::Follow => return Ok(()),
-                    Missing::Wait if self.options.until_end => {
+                    OnMissingTopic::Follow => return Ok(()),
+                    OnMissingTopic::Wait if self.options.until_end => {
                         let topic = self.topics.of(kind).to_owned();
                         return Err(BrokerError::NoTopic { topic, brokers: self.brokers.clone() });
                     }
-                    Missing::Wait => {
+                    OnMissingTopic::Wait => {
                         if !std::mem::replace(&mut waited, true) {
                             let topic = self.topics.of(kind);
                             tracing::info!(topic, "the topic does not exist yet, waiting for it");

@@ -39,7 +39,7 @@ fn alert(id: &str) -> AlertRecord {
 
 fn everything(from: ReadFrom, until_end: bool) -> ReaderOptions {
     let kinds = RecordKind::ALL.to_vec();
-    ReaderOptions { from, kinds, until_end, missing: Missing::Follow, ..ReaderOptions::default() }
+    ReaderOptions { from, kinds, until_end, missing: OnMissingTopic::Follow, ..ReaderOptions::default() }
 }
 
 async fn next(reader: &mut RecordReader) -> RecordWithOffset {

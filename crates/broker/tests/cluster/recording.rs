@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lookout_broker::{
-    Embedded, KafkaSink, Merge, Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Recorded,
+    Embedded, KafkaSink, Merge, OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Recorded,
     Recording, RecordingWriter, Replayer,
 };
 use lookout_config::KafkaSettings;
@@ -49,7 +49,7 @@ async fn messages(settings: &KafkaSettings) -> (Vec<Recorded>, BTreeMap<RecordKi
     let options = ReaderOptions {
         from: ReadFrom::Beginning,
         until_end: true,
-        missing: Missing::Follow,
+        missing: OnMissingTopic::Follow,
         ..ReaderOptions::default()
     };
     let mut reader = RecordReader::open(settings, &options).await.unwrap();

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use lookout_broker::{
-    BrokerError, GroupEvent, GroupReader, KafkaSink, Missing, ReadFrom, ReadRecord, ReaderOptions,
+    BrokerError, GroupEvent, GroupReader, KafkaSink, OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions,
     RecordReader, RecordWithOffset, Refused,
 };
 use lookout_config::KafkaSettings;
@@ -40,7 +40,7 @@ fn options(refused: Refused) -> ReaderOptions {
     ReaderOptions {
         from: ReadFrom::Beginning,
         kinds,
-        missing: Missing::Follow,
+        missing: OnMissingTopic::Follow,
         refused,
         ..ReaderOptions::default()
     }

@@ -19,7 +19,7 @@ use crate::sibling;
 /// Threshold for the precision-recall curves. It is low, so that almost all detections are evaluated.
 const SCORE_THRESHOLD: f32 = 0.05;
 /// Maximum number of detections per frame, as in the COCO metrics.
-const MOST_DETECTIONS: usize = 100;
+const MAX_DETECTIONS: usize = 100;
 
 /// A process that is killed when this guard is dropped.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ fn pipeline(args: &EvalArgs, farm: &Farm, brokers: &str) -> anyhow::Result<Strin
     set("device", args.network.device.clone().into());
     set("precision", args.precision.clone().into());
     set("score_threshold", f64::from(SCORE_THRESHOLD).into());
-    set("max_detections", (MOST_DETECTIONS as i64).into());
+    set("max_detections", (MAX_DETECTIONS as i64).into());
     if let Some(input) = &args.input {
         set("input", input.clone().into());
     }

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lookout_adas::{Limits, Vehicle};
+use lookout_adas::{Limits, EgoCamera};
 use lookout_config::ForwardSettings;
 use lookout_measure::{CocoEvaluation, FoundObject, IgnoredAre, Tracked, TrackingEvaluation};
 use lookout_schema::{BBox, CameraId, Clock, FrameRecord, SessionId, Timestamp};
-use lookout_track::{Follower, TrackId, TrackerSettings};
+use lookout_track::{SessionTracker, TrackId, TrackerSettings};
 
 use super::truth::{CLASSES, ShownFrame, ShownFrames, ShownObject};
 
@@ -64,9 +64,9 @@ impl Scores {
     }
 
     fn camera(&mut self, camera: &CameraId, frames: &[&FrameRecord], shown: &ShownFrames, ids: &mut Ids) {
-        let mut follower = Follower::new("eval", TrackerSettings::default());
+        let mut follower = SessionTracker::new("eval", TrackerSettings::default());
         let limits = Limits { latency_budget: Duration::MAX };
-        let mut vehicle = Vehicle::new(camera.clone(), ForwardSettings::default(), limits);
+        let mut vehicle = EgoCamera::new(camera.clone(), ForwardSettings::default(), limits);
         let mut dated: Vec<Timestamp> = Vec::new();
         for frame in frames {
             let sight = follower.hear(frame).unwrap_or_default();
@@ -119,7 +119,7 @@ impl Scores {
         self.tracks.frame(&truth, &found);
     }
 
-    fn collisions(&mut self, here: &ShownFrame, vehicle: &Vehicle) {
+    fn collisions(&mut self, here: &ShownFrame, vehicle: &EgoCamera) {
         for object in here.objects.iter().filter(|object| !object.ignore) {
             let Some(truth) = object.ttc_s.filter(|ttc| TTC_S.contains(ttc)) else { continue };
             let seen = vehicle.seen().find(|seen| seen.bbox.iou(object.bbox) >= SAME);

@@ -80,7 +80,7 @@ const HTTP: &str = "127.0.0.1:9700";
 const DAY_S: u64 = 24 * 60 * 60;
 const MIB: u64 = 1024 * 1024;
 /// Minimum length of a token, so that it cannot be guessed.
-const LEAST_TOKEN: usize = 16;
+const MIN_TOKEN: usize = 16;
 
 /// Parses the text of a file of `lookout monitor`. Relative paths in it are relative to the file's folder.
 /// `env` returns the value of an environment variable, and `readers` are the known kinds of rules.
@@ -116,9 +116,9 @@ impl<R> MonitorSettings<R> {
             monitor.note("http", format!("`{http}` is not a valid address; use IP:PORT, such as `{HTTP}`"));
         }
         let token = monitor.text("token");
-        if token.as_ref().is_some_and(|token| token.len() < LEAST_TOKEN) {
+        if token.as_ref().is_some_and(|token| token.len() < MIN_TOKEN) {
             let what = format!(
-                "the token is shorter than {LEAST_TOKEN} characters and can be guessed; generate one with \
+                "the token is shorter than {MIN_TOKEN} characters and can be guessed; generate one with \
                  `openssl rand -hex 32`"
             );
             monitor.note("token", what);

@@ -14,7 +14,7 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::Size;
 use lookout_stage::{
-    CameraLedger, Fit, FrameSkip, FrameSource, Permits, SourceEnd, SourceOutlet, TryRecv, WhenFull,
+    CameraLedger, ResizeMode, FrameSkip, FrameSource, Permits, SourceEnd, SourceOutlet, TryRecv, WhenFull,
     camera_queue, stop_signal,
 };
 
@@ -82,7 +82,7 @@ pub(crate) fn read_as(
     };
     let wanted = Wanted {
         input: Size { width: 320, height: 192 },
-        fit: Fit::Letterbox,
+        fit: ResizeMode::Letterbox,
         every: NonZeroU32::MIN,
         snapshots: None,
     };

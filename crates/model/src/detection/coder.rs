@@ -6,7 +6,7 @@ use super::anchors::Extent;
 
 /// Upper bound of `dw` and `dh`, `bbox_xform_clip` in torchvision: `ln(1000 / 16)`, so that the exponential
 /// does not overflow.
-const MOST_GROWTH: f64 = 4.135_166_556_742_356;
+const MAX_GROWTH: f64 = 4.135_166_556_742_356;
 
 /// Encodes boxes as deltas relative to anchors (Girshick, Donahue, Darrell and Malik 2013, appendix C):
 /// `dx, dy` in units of the anchor's sides, and `dw, dh` as logarithms of the ratios of the sides, each times its
@@ -29,7 +29,7 @@ impl BoxCoder {
             let side = high - low;
             let center: Tensor = low + 0.5 * &side;
             let center = move_by * &side + center;
-            let half: Tensor = 0.5 * (grow_by.clamp_max(MOST_GROWTH).exp() * side);
+            let half: Tensor = 0.5 * (grow_by.clamp_max(MAX_GROWTH).exp() * side);
             (&center - &half, center + half)
         };
         let (left, right) = axis(&x1, &x2, dx / wx, dw / ww);

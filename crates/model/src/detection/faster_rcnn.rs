@@ -33,7 +33,7 @@ const CUT_AT_ONCE: i64 = 2048;
 const CODER: BoxCoder = BoxCoder { weights: [10.0, 10.0, 5.0, 5.0] };
 
 /// Minimum width and height of a box, in pixels.
-const LEAST_SIDE: f32 = 1e-2;
+const MIN_SIDE: f32 = 1e-2;
 
 /// torchvision's postprocessing settings.
 pub(crate) const POSTPROCESSING: DetectionSettings =
@@ -245,7 +245,7 @@ impl FasterRcnnOutputs {
         let mut pictures: Vec<Candidates> =
             self.proposals.counts.iter().map(|_| Candidates::default()).collect();
         for ([x1, y1, x2, y2, score, label], image) in candidates.into_iter().zip(image) {
-            if x2 - x1 >= LEAST_SIDE && y2 - y1 >= LEAST_SIDE {
+            if x2 - x1 >= MIN_SIDE && y2 - y1 >= MIN_SIDE {
                 pictures[image as usize].push([x1, y1, x2, y2], score, label as u32);
             }
         }

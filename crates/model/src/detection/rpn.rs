@@ -26,7 +26,7 @@ const SCALES: [[f32; 1]; 5] = [[32.0], [64.0], [128.0], [256.0], [512.0]];
 const RATIOS: [f32; 3] = [0.5, 1.0, 2.0];
 
 /// Minimum width and height of a proposal, in pixels.
-const LEAST_SIDE: f32 = 1e-3;
+const MIN_SIDE: f32 = 1e-3;
 
 /// The region proposal network: a small head that all pyramid levels share, with its anchors.
 #[derive(Debug, Clone)]
@@ -163,7 +163,7 @@ pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &Pr
 fn one_picture(rows: &[[f32; 6]], settings: &ProposalSettings) -> Vec<[f32; 4]> {
     let mut candidates = Candidates::default();
     for [x1, y1, x2, y2, score, level] in rows {
-        let large = x2 - x1 >= LEAST_SIDE && y2 - y1 >= LEAST_SIDE;
+        let large = x2 - x1 >= MIN_SIDE && y2 - y1 >= MIN_SIDE;
         if large && *score >= settings.score_threshold {
             candidates.push([*x1, *y1, *x2, *y2], *score, *level as u32);
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lookout_config::ModelSettings;
 use lookout_schema::Size;
-use lookout_stage::{Detect, DetectError, DetectFrame, Detected, Findings, Pixels};
+use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
 
 use super::{PreparedScript, ScriptBoxes, ScriptError, ScriptOutput};
 use crate::{
@@ -89,7 +89,7 @@ impl ScriptAtWork {
         Ok((Self { stacker: Stacker::new(script.target()), script, reading, streams }, labels))
     }
 
-    fn look(&mut self, frames: &[DetectFrame<'_>], pictures: &[&Pixels]) -> Result<Detected, ScriptError> {
+    fn look(&mut self, frames: &[DetectFrame<'_>], pictures: &[&Pixels]) -> Result<BatchResult, ScriptError> {
         let _at_work = self.streams.begin(frames.len());
         let started = Instant::now();
         let x = self.stacker.stack(pictures);
@@ -97,7 +97,7 @@ impl ScriptAtWork {
             Reading::Logits(top) => {
                 let logits = self.script.logits(&x)?;
                 let inferred = Instant::now();
-                let of_picture = |classes| Findings { detections: Vec::new(), classes };
+                let of_picture = |classes| InferenceResult { detections: Vec::new(), classes };
                 (inferred, top.read(&logits).into_iter().map(of_picture).collect())
             }
             Reading::Boxes(reader) => {
@@ -108,12 +108,12 @@ impl ScriptAtWork {
                 )
             }
         };
-        Ok(Detected { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 })
+        Ok(BatchResult { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 })
     }
 }
 
 impl BoxReader {
-    fn read(&mut self, said: &ScriptBoxes, frame: &DetectFrame<'_>) -> Findings {
+    fn read(&mut self, said: &ScriptBoxes, frame: &DetectFrame<'_>) -> InferenceResult {
         let best = said.best(self.score_threshold, self.max_detections);
         let unnamed = best.labels.iter().find(|label| !self.labels.reach(**label as usize));
         if let Some(label) = unnamed.filter(|_| !self.told) {
@@ -125,13 +125,13 @@ impl BoxReader {
 }
 
 impl Detect for ScriptAtWork {
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
         one_size(&pictures).map_err(refuse)?;
         if pictures.is_empty() {
             let nothing = Default::default();
-            return Ok(Detected { findings: Vec::new(), infer: nothing, post: nothing, passes: 0 });
+            return Ok(BatchResult { findings: Vec::new(), infer: nothing, post: nothing, passes: 0 });
         }
         let looked = caught(|| self.look(frames, &pictures)).map_err(refuse)?;
         looked.map_err(|error| refuse(error.to_string()))

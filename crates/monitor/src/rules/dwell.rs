@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lookout_config::Section;
 use lookout_schema::{AlertEvidence, AlertRecord, Timestamp};
-use lookout_track::Visit;
+use lookout_track::DwellInterval;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -65,7 +65,7 @@ impl Dwell {
         &self,
         rule: &RuleSettings,
         scene: &FrameInput<'_>,
-        (zone, visit): (&str, &Visit),
+        (zone, visit): (&str, &DwellInterval),
     ) -> Option<AlertRecord> {
         let track = scene.with_label(visit.id, &self.labels)?;
         let dwell_s = visit.dwell_s();

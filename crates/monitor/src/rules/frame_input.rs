@@ -1,7 +1,7 @@
 //! The input of the rules for one frame.
 
 use lookout_schema::{CameraId, FrameRecord, FrameRef, Timestamp, TrackRecord};
-use lookout_track::{Follower, Sight, TrackId};
+use lookout_track::{SessionTracker, TrackedFrame, TrackId};
 
 use super::alert::AlertSubject;
 
@@ -9,14 +9,14 @@ use super::alert::AlertSubject;
 #[derive(Debug)]
 pub(crate) struct FrameInput<'a> {
     pub(crate) frame: &'a FrameRecord,
-    pub(crate) sight: &'a Sight,
-    pub(crate) follower: &'a Follower,
+    pub(crate) sight: &'a TrackedFrame,
+    pub(crate) follower: &'a SessionTracker,
     /// The track records, ordered by id.
     objects: Vec<&'a TrackRecord>,
 }
 
 impl<'a> FrameInput<'a> {
-    pub(crate) fn new(frame: &'a FrameRecord, sight: &'a Sight, follower: &'a Follower) -> Self {
+    pub(crate) fn new(frame: &'a FrameRecord, sight: &'a TrackedFrame, follower: &'a SessionTracker) -> Self {
         Self { frame, sight, follower, objects: follower.objects().collect() }
     }
 

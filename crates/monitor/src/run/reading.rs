@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lookout_broker::{ReadTrouble, RecordReader};
+use lookout_broker::{ReadProblem, RecordReader};
 use lookout_schema::RecordKind;
 
 /// The state of reading from Kafka.
@@ -30,7 +30,7 @@ impl Reading {
         self.take(reader.troubles(now), reader.reads_all(|kind| !is_optional(kind), now));
     }
 
-    fn take(&mut self, troubles: Vec<ReadTrouble>, reads_all: bool) {
+    fn take(&mut self, troubles: Vec<ReadProblem>, reads_all: bool) {
         self.is_sure = reads_all;
         self.begun |= reads_all;
         let (optional, needed): (Vec<_>, Vec<_>) =
@@ -60,7 +60,7 @@ impl Reading {
     }
 }
 
-fn notice(trouble: &ReadTrouble) -> String {
+fn notice(trouble: &ReadProblem) -> String {
     let lacks = match trouble.kind {
         Some(RecordKind::Snapshot) => "Images are",
         Some(RecordKind::Camera) => "Changes of the camera registry are",
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn unreadable_snapshots_are_a_notice_and_unreadable_frames_a_failure() {
-        let trouble = |kind| ReadTrouble { kind, reason: "refused".into() };
+        let trouble = |kind| ReadProblem { kind, reason: "refused".into() };
         let mut reading = Reading::default();
         assert!(!reading.is_sure());
         reading.take(vec![trouble(Some(RecordKind::Snapshot))], true);

@@ -7,7 +7,7 @@ use lookout_schema::{
     AlertRecord, CameraId, CameraSpec, CameraStatus, CameraStatusRecord, Clock, Epoch, FrameRecord,
     LineDirection, Region, SessionId, Size, Timestamp, WorkerId,
 };
-use lookout_track::{Follower, TimeDoubt, TrackerSettings};
+use lookout_track::{SessionTracker, TimestampConflict, TrackerSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -25,7 +25,7 @@ pub(crate) struct Camera {
     pub(crate) id: CameraId,
     pub(crate) heard: AppliedOffsets,
     #[serde(with = "kept")]
-    pub(crate) follower: Follower,
+    pub(crate) follower: SessionTracker,
     pub(crate) status: Option<CameraStatusRecord>,
     /// Since when its status says that it gives no frames: by the local clock, and by the record's clock.
     down: Option<(Timestamp, Timestamp)>,
@@ -39,12 +39,12 @@ pub(crate) struct Camera {
     /// Whether the zones and lines come from the registry and not from the monitor's file.
     pub(crate) enlisted: bool,
     #[serde(skip)]
-    pub(crate) live: Live,
+    pub(crate) live: VolatileState,
 }
 
 /// The part of a camera's state that is not stored.
 #[derive(Debug, Default)]
-pub(crate) struct Live {
+pub(crate) struct VolatileState {
     pub(crate) spec: Option<Box<CameraSpec>>,
     /// Whether the camera was removed from the registry.
     pub(crate) removed: bool,
@@ -91,17 +91,17 @@ const MAX_TRACKED: usize = 256;
 
 /// The settings of the tracker, and the rules.
 #[derive(Debug, Clone)]
-pub(crate) struct Ways {
+pub(crate) struct EvaluationSettings {
     pub(crate) tracker: TrackerSettings,
     pub(crate) rules: Vec<RuleSettings>,
 }
 
 impl Camera {
-    pub(crate) fn new(id: CameraId, ways: &Ways, places: CameraPlaces) -> Self {
+    pub(crate) fn new(id: CameraId, ways: &EvaluationSettings, places: CameraPlaces) -> Self {
         let mut camera = Self {
             id,
             heard: AppliedOffsets::default(),
-            follower: Follower::new(CONSUMER, ways.tracker),
+            follower: SessionTracker::new(CONSUMER, ways.tracker),
             status: None,
             down: None,
             pulse: Liveness::default(),
@@ -111,7 +111,7 @@ impl Camera {
             rules: ActiveRules::default(),
             places: CameraPlaces::default(),
             enlisted: false,
-            live: Live::default(),
+            live: VolatileState::default(),
         };
         camera.set_places(places);
         camera.set_rules(ways, Timestamp::from_unix_us(0));
@@ -119,13 +119,13 @@ impl Camera {
     }
 
     /// Resumes after a restart with the current rules. Returns the alerts of removed rules, cancelled.
-    pub(crate) fn go_on(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
-        self.follower = Follower::resume(CONSUMER, ways.tracker, self.follower.state());
+    pub(crate) fn go_on(&mut self, ways: &EvaluationSettings, now: Timestamp) -> Vec<AlertRecord> {
+        self.follower = SessionTracker::resume(CONSUMER, ways.tracker, self.follower.state());
         self.live.dirty = true;
         self.set_rules(ways, now)
     }
 
-    fn set_rules(&mut self, ways: &Ways, now: Timestamp) -> Vec<AlertRecord> {
+    fn set_rules(&mut self, ways: &EvaluationSettings, now: Timestamp) -> Vec<AlertRecord> {
         self.rules.set(&ways.rules, (RuleSubject::Camera, self.id.as_str()), now)
     }
 
@@ -167,13 +167,13 @@ impl Camera {
     pub(crate) fn hear_frame(
         &mut self,
         frame: &FrameRecord,
-        ways: &Ways,
+        ways: &EvaluationSettings,
         now: Timestamp,
         outbound: &mut Outbound,
     ) -> Result<(), IgnoreCause> {
         if std::mem::take(&mut self.live.frames_anew) && frame.epoch < self.follower.epoch() {
             outbound.tracks.append(&mut self.follower.finish());
-            self.follower = Follower::new(CONSUMER, ways.tracker);
+            self.follower = SessionTracker::new(CONSUMER, ways.tracker);
             self.follower.set_places(&self.places.zones, &self.places.lines);
         }
         let sight = if frame.detections.len() > MAX_TRACKED {
@@ -183,7 +183,7 @@ impl Camera {
         };
         let mut sight = sight?;
         if let Some(doubt) = sight.doubt {
-            let (camera, not_believed) = (&self.id, doubt.map(TimeDoubt::field));
+            let (camera, not_believed) = (&self.id, doubt.map(TimestampConflict::field));
             match not_believed {
                 None => tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again"),
                 Some(not_believed) => {
@@ -280,7 +280,7 @@ impl Camera {
     }
 
     /// Evaluates the rules that depend on the time.
-    pub(crate) fn tick(&mut self, ways: &Ways, now: Timestamp, outbound: &mut Outbound) {
+    pub(crate) fn tick(&mut self, ways: &EvaluationSettings, now: Timestamp, outbound: &mut Outbound) {
         let down = self.down(now);
         let subject = Subject::Camera { id: &self.id, down: down.as_ref() };
         let mut alerts = self.rules.tick(&ways.rules, subject, now);
@@ -306,15 +306,15 @@ fn thinned(frame: &FrameRecord) -> FrameRecord {
 
 /// Serialization of the session tracker's state. Its settings are not stored; they are set again on resume.
 mod kept {
-    use lookout_track::{Follower, FollowerState, TrackerSettings};
+    use lookout_track::{SessionTracker, SessionTrackerState, TrackerSettings};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(follower: &Follower, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(follower: &SessionTracker, serializer: S) -> Result<S::Ok, S::Error> {
         follower.state().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Follower, D::Error> {
-        let state = FollowerState::deserialize(deserializer)?;
-        Ok(Follower::resume(super::CONSUMER, TrackerSettings::default(), state))
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionTracker, D::Error> {
+        let state = SessionTrackerState::deserialize(deserializer)?;
+        Ok(SessionTracker::resume(super::CONSUMER, TrackerSettings::default(), state))
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Checkpoint {
 
 /// The restored content of the store.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct RestoredState {
     pub(crate) places: Offsets,
     /// The ids of the topics to which the offsets belong.
     pub(crate) topic_ids: TopicIds,
@@ -68,7 +68,7 @@ impl State {
     }
 
     /// Restores the state. A part that cannot be decoded, because another version wrote it, starts empty.
-    pub(crate) fn go_on(&mut self, kept: Kept, now: Timestamp) {
+    pub(crate) fn go_on(&mut self, kept: RestoredState, now: Timestamp) {
         self.places.clone_from(&kept.places);
         self.topic_ids = kept.topic_ids;
         self.begun = kept.places;

@@ -26,8 +26,8 @@ use crate::rules::MonitorSettings;
 
 pub(crate) use self::{
     bucket::{Bucket, begin_of, minute_of},
-    camera::{Camera, CameraPlaces, Ways},
-    checkpoint::{Checkpoint, Kept},
+    camera::{Camera, CameraPlaces, EvaluationSettings},
+    checkpoint::{Checkpoint, RestoredState},
     ignored::IgnoreCause,
     outbound::Outbound,
     worker::Worker,
@@ -36,7 +36,7 @@ pub(crate) use self::{
 /// The whole state.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) ways: Ways,
+    pub(crate) ways: EvaluationSettings,
     /// The zones and lines of the monitor's file, for cameras that are not in the registry.
     file: BTreeMap<CameraId, CameraPlaces>,
     pub(crate) cameras: BTreeMap<CameraId, Camera>,
@@ -106,7 +106,7 @@ impl State {
             file.entry(camera.clone()).or_default().lines = lines.clone();
         }
         Self {
-            ways: Ways { tracker, rules: settings.rules.clone() },
+            ways: EvaluationSettings { tracker, rules: settings.rules.clone() },
             file,
             cameras: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -366,7 +366,7 @@ fn room<'a>(
     cameras: &'a mut BTreeMap<CameraId, Camera>,
     id: &CameraId,
     registry: &BTreeMap<CameraId, Box<CameraSpec>>,
-    (ways, file): (&Ways, &BTreeMap<CameraId, CameraPlaces>),
+    (ways, file): (&EvaluationSettings, &BTreeMap<CameraId, CameraPlaces>),
 ) -> Result<&'a mut Camera, IgnoreCause> {
     if !cameras.contains_key(id) {
         if cameras.len() >= MAX_CAMERAS {

@@ -10,7 +10,7 @@ use lookout_schema::{
 use lookout_wire::{ReadRecord, RecordWithOffset};
 use proptest::prelude::*;
 
-use super::{Checkpoint, IgnoreCause, Kept, State};
+use super::{Checkpoint, IgnoreCause, RestoredState, State};
 use crate::{parse, rules::MonitorSettings};
 
 const RULES: &str = r#"
@@ -341,7 +341,7 @@ fn limits_objects_and_labels_of_a_hostile_frame() {
 /// A fake store.
 #[derive(Default)]
 struct Kept1 {
-    kept: Kept,
+    kept: RestoredState,
     alerts: BTreeMap<(String, u32), usize>,
     minutes: BTreeMap<i64, u64>,
 }
@@ -365,8 +365,8 @@ impl Kept1 {
 
     fn restart(&self) -> State {
         let mut state = State::new(&settings(RULES));
-        let Kept { places, topic_ids, cameras, workers } = &self.kept;
-        let kept = Kept {
+        let RestoredState { places, topic_ids, cameras, workers } = &self.kept;
+        let kept = RestoredState {
             places: places.clone(),
             topic_ids: topic_ids.clone(),
             cameras: cameras.clone(),
@@ -498,8 +498,8 @@ fn clears_alerts_of_a_removed_rule() {
     }
     store.commit(state.checkpoint(true));
     let mut state = State::new(&settings("[monitor]"));
-    let Kept { places, cameras, .. } = &store.kept;
-    let kept = Kept { places: places.clone(), cameras: cameras.clone(), ..Kept::default() };
+    let RestoredState { places, cameras, .. } = &store.kept;
+    let kept = RestoredState { places: places.clone(), cameras: cameras.clone(), ..RestoredState::default() };
     state.go_on(kept, at(9_000));
     let [gone] = &state.outbound.alerts[..] else { panic!("{:?}", state.outbound.alerts) };
     assert_eq!((gone.rule.as_str(), gone.state, gone.version), ("loiter", AlertState::Cleared, 2));

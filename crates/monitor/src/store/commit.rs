@@ -10,7 +10,7 @@ use rusqlite::{Transaction, params};
 use super::{Store, alerts::put, outbox};
 use crate::{
     error::StoreError,
-    state::{Checkpoint, Kept},
+    state::{Checkpoint, RestoredState},
 };
 
 /// The record kinds whose offsets are stored. The registry is read from its beginning at each start.
@@ -35,9 +35,9 @@ impl Store {
     }
 
     /// Returns the last committed state.
-    pub(crate) async fn kept(&self) -> Result<Kept, StoreError> {
+    pub(crate) async fn kept(&self) -> Result<RestoredState, StoreError> {
         self.write(|connection| {
-            let mut kept = Kept::default();
+            let mut kept = RestoredState::default();
             let mut query = connection.prepare("SELECT kind, part, next FROM places")?;
             let places =
                 query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;

@@ -14,7 +14,7 @@ use crate::{
     Actor, FrameTruth, ObjectTruth, Picture, Scene, View, Weather,
     camera::NEAR,
     random::Random,
-    truth::{LEAST_PIXELS, LEAST_SIZE, LEAST_VISIBLE},
+    truth::{MIN_PIXELS, MIN_SIZE, MIN_VISIBLE},
 };
 
 /// Renders the frames of one camera of a scene.
@@ -99,16 +99,16 @@ impl Renderer {
             let visible = (extent.pixels as f32 / (*whole).max(1) as f32).min(1.0);
             let bbox: BBox = extent.bbox();
             let (distance, closing) = shapes::distance(actor, view, own);
-            let [width, height] = LEAST_SIZE;
+            let [width, height] = MIN_SIZE;
             let small =
-                extent.pixels < LEAST_PIXELS || bbox.x2 - bbox.x1 < width || bbox.y2 - bbox.y1 < height;
+                extent.pixels < MIN_PIXELS || bbox.x2 - bbox.x1 < width || bbox.y2 - bbox.y1 < height;
             Some(ObjectTruth {
                 track: actor.id,
                 class_id: actor.kind.class_id(),
                 label: actor.kind.label().into(),
                 bbox,
                 visible,
-                ignore: small || visible < LEAST_VISIBLE,
+                ignore: small || visible < MIN_VISIBLE,
                 distance_m: distance as f32,
                 closing_speed_m_s: closing as f32,
                 ttc_s: (closing > 0.1 && distance > 0.0).then(|| (distance / closing) as f32),

@@ -23,14 +23,14 @@ const STANDS_STILL: f64 = 0.05;
 
 /// Which of a record's times is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TimeDoubt {
+pub enum TimestampConflict {
     /// `pts_ns` is not trusted; the time base is `captured_at`.
     Stream,
     /// `captured_at` is not trusted; the time base is `pts_ns`, as it is when both agree.
     Captured,
 }
 
-impl TimeDoubt {
+impl TimestampConflict {
     /// Returns the name of the record's field that is not trusted.
     pub const fn field(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ pub(super) struct Clock {
     #[serde(default)]
     begin_s: f64,
     #[serde(default)]
-    doubt: Option<TimeDoubt>,
+    doubt: Option<TimestampConflict>,
     #[serde(default)]
     paces: Option<Paces>,
 }
@@ -86,14 +86,14 @@ enum Shown {
 pub(super) struct Tick {
     pub(super) at_s: f64,
     /// The time that is no longer trusted from now on, if that has changed.
-    pub(super) changed: Option<Option<TimeDoubt>>,
+    pub(super) changed: Option<Option<TimestampConflict>>,
     /// Whether another clock is the time base from now on, so that earlier measurements are invalid.
     pub(super) is_other: bool,
 }
 
 impl Clock {
     /// Starts with a session's first frame. A distrusted time stays distrusted in the camera's next session.
-    pub(super) fn new(frame: &FrameRecord, doubt: Option<TimeDoubt>) -> Self {
+    pub(super) fn new(frame: &FrameRecord, doubt: Option<TimestampConflict>) -> Self {
         Self {
             begin: frame.captured_at,
             begin_pts_ns: frame.pts_ns,
@@ -104,14 +104,14 @@ impl Clock {
         }
     }
 
-    pub(super) fn doubt(&self) -> Option<TimeDoubt> {
+    pub(super) fn doubt(&self) -> Option<TimestampConflict> {
         self.doubt
     }
 
     pub(super) fn step(&mut self, frame: &FrameRecord) -> Tick {
         let mut tick = Tick { at_s: self.now_s, changed: None, is_other: false };
         if let Some(doubt) = self.compare(frame).filter(|doubt| *doubt != self.doubt) {
-            let by = |doubt| doubt == Some(TimeDoubt::Stream);
+            let by = |doubt| doubt == Some(TimestampConflict::Stream);
             tick.changed = Some(doubt);
             // When the two clocks agree again, both give the same time.
             tick.is_other = by(doubt) && !by(self.doubt);
@@ -130,14 +130,14 @@ impl Clock {
 
     /// Returns the time of a frame by the trusted clock.
     fn at(&self, frame: &FrameRecord) -> f64 {
-        let pts = frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimeDoubt::Stream));
+        let pts = frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimestampConflict::Stream));
         let by_stream = pts.map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
         let passed = by_stream.unwrap_or_else(|| seconds(self.begin, frame.captured_at));
         (self.begin_s + passed).max(self.now_s)
     }
 
     /// Compares the rates of the clocks. Returns which time to distrust once enough windows agree.
-    fn compare(&mut self, frame: &FrameRecord) -> Option<Option<TimeDoubt>> {
+    fn compare(&mut self, frame: &FrameRecord) -> Option<Option<TimestampConflict>> {
         let pts_ns = frame.pts_ns?;
         let fresh = Paces {
             captured: frame.captured_at,
@@ -195,7 +195,7 @@ impl Clock {
             CaptureClock::File => by_captured.abs() < STANDS_STILL * passed,
             CaptureClock::Rtcp | CaptureClock::Arrival => next.captured_off_s.abs() > next.stream_off_s.abs(),
         };
-        Some(Some(if captured_is_off { TimeDoubt::Captured } else { TimeDoubt::Stream }))
+        Some(Some(if captured_is_off { TimestampConflict::Captured } else { TimestampConflict::Stream }))
     }
 }
 

@@ -13,17 +13,17 @@ use std::collections::BTreeMap;
 use lookout_schema::{Detection, Epoch, FrameRecord, Region, SessionId, TrackRecord};
 use serde::{Deserialize, Serialize};
 
-pub use self::clock::TimeDoubt;
+pub use self::clock::TimestampConflict;
 use self::{
     clock::Clock,
     places::{Places, PlacesState},
     told::{Look, Told},
 };
-use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, TrackerState, Visit};
+use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, TrackerState, DwellInterval};
 
 /// The session tracker: tracks the objects of one camera across its sessions.
 #[derive(Debug, Clone)]
-pub struct Follower {
+pub struct SessionTracker {
     /// The value of `tracker` in the track records.
     name: String,
     settings: TrackerSettings,
@@ -33,9 +33,9 @@ pub struct Follower {
     places: Places,
 }
 
-/// The serializable state of a [`Follower`].
+/// The serializable state of a [`SessionTracker`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FollowerState {
+pub struct SessionTrackerState {
     epoch: Epoch,
     session: Option<SessionState>,
     places: PlacesState,
@@ -65,7 +65,7 @@ struct SessionState {
 
 /// The result for one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sight {
+pub struct TrackedFrame {
     /// Time of the frame, in seconds of the session.
     pub at_s: f64,
     /// The tracks, ordered by id.
@@ -76,12 +76,12 @@ pub struct Sight {
     /// The line crossings, with the names of the lines.
     pub crossings: Vec<(String, Crossing)>,
     /// The dwell intervals that have ended, with the names of the zones.
-    pub visits: Vec<(String, Visit)>,
+    pub visits: Vec<(String, DwellInterval)>,
     /// Whether a session or another time base starts with this frame, so that no earlier track continues.
     pub began: bool,
     /// The camera time that is no longer trusted from now on, if that has changed; `Some(None)` if the times
     /// agree again.
-    pub doubt: Option<Option<TimeDoubt>>,
+    pub doubt: Option<Option<TimestampConflict>>,
 }
 
 /// Why a record was ignored.
@@ -93,7 +93,7 @@ pub enum IgnoreCause {
     Duplicate,
 }
 
-impl Follower {
+impl SessionTracker {
     /// Creates a session tracker. `name` is the `tracker` of its track records.
     pub fn new(name: impl Into<String>, settings: TrackerSettings) -> Self {
         Self {
@@ -106,8 +106,8 @@ impl Follower {
     }
 
     /// Restores a session tracker from its saved [`Self::state`], with new settings.
-    pub fn resume(name: impl Into<String>, settings: TrackerSettings, state: FollowerState) -> Self {
-        let FollowerState { epoch, session, places } = state;
+    pub fn resume(name: impl Into<String>, settings: TrackerSettings, state: SessionTrackerState) -> Self {
+        let SessionTrackerState { epoch, session, places } = state;
         let resume = |SessionState { so_far, tracker }| Session {
             so_far,
             tracker: Tracker::resume(settings, tracker),
@@ -122,12 +122,12 @@ impl Follower {
     }
 
     /// Returns the serializable state, for [`Self::resume`].
-    pub fn state(&self) -> FollowerState {
+    pub fn state(&self) -> SessionTrackerState {
         let state = |Session { so_far, tracker }: &Session| SessionState {
             so_far: so_far.clone(),
             tracker: tracker.state().clone(),
         };
-        FollowerState {
+        SessionTrackerState {
             epoch: self.epoch,
             session: self.session.as_ref().map(state),
             places: self.places.state(),
@@ -143,7 +143,7 @@ impl Follower {
     ///
     /// # Errors
     /// Returns why the record was ignored; the state is unchanged.
-    pub fn hear(&mut self, frame: &FrameRecord) -> Result<Sight, IgnoreCause> {
+    pub fn hear(&mut self, frame: &FrameRecord) -> Result<TrackedFrame, IgnoreCause> {
         if frame.epoch < self.epoch {
             return Err(IgnoreCause::StaleEpoch);
         }
@@ -159,7 +159,7 @@ impl Follower {
             return Err(IgnoreCause::Duplicate);
         }
         let began = goes_on.is_none();
-        let mut sight = Sight { began, ..Sight::default() };
+        let mut sight = TrackedFrame { began, ..TrackedFrame::default() };
         if began {
             let doubt = self.session.as_ref().and_then(|session| session.so_far.clock.doubt());
             sight.records = self.finish();
@@ -187,7 +187,7 @@ impl Follower {
     }
 
     /// Returns the current dwell intervals of each zone.
-    pub fn zones(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &Visit>)> {
+    pub fn zones(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &DwellInterval>)> {
         self.places.zones()
     }
 
@@ -203,7 +203,7 @@ impl Follower {
 }
 
 impl Session {
-    fn new(frame: &FrameRecord, settings: TrackerSettings, doubt: Option<TimeDoubt>) -> Self {
+    fn new(frame: &FrameRecord, settings: TrackerSettings, doubt: Option<TimestampConflict>) -> Self {
         let so_far = SoFar {
             id: frame.session,
             last_seq: frame.seq,
@@ -213,7 +213,7 @@ impl Session {
         Self { so_far, tracker: Tracker::new(settings) }
     }
 
-    fn hear(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, sight: &mut Sight) {
+    fn hear(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, sight: &mut TrackedFrame) {
         self.so_far.last_seq = frame.seq;
         let tick = self.so_far.clock.step(frame);
         (sight.at_s, sight.doubt) = (tick.at_s, tick.changed);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lookout_schema::{Region, Size};
 
-use crate::{Crossing, Line, LineState, Track, TrackId, Visit, Zone, ZoneState};
+use crate::{Crossing, Line, LineState, Track, TrackId, DwellInterval, Zone, ZoneState};
 use serde::{Deserialize, Serialize};
 
 /// An object that leaves a zone, or is undetected, for at most this time still counts as inside.
@@ -31,7 +31,7 @@ pub(super) struct PlacesState {
 #[derive(Debug, Default)]
 pub(super) struct Met {
     pub(super) crossings: Vec<(String, Crossing)>,
-    pub(super) visits: Vec<(String, Visit)>,
+    pub(super) visits: Vec<(String, DwellInterval)>,
 }
 
 impl Met {
@@ -87,7 +87,7 @@ impl Places {
         met
     }
 
-    pub(super) fn zones(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &Visit>)> {
+    pub(super) fn zones(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &DwellInterval>)> {
         self.zones.iter().map(|(name, (_, zone))| (name.as_str(), zone.inside()))
     }
 

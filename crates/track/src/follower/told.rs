@@ -6,7 +6,7 @@ use lookout_schema::{FrameRecord, LineCrossing, TrackEvent, TrackRecord, ZoneSta
 use serde::{Deserialize, Serialize};
 
 use super::places::{Met, Places};
-use crate::{Crossing, Step, Track, TrackEnd, TrackId};
+use crate::{Crossing, TrackerOutput, Track, TrackEnd, TrackId};
 
 /// Interval of the update records of a track without other events.
 const TELL_EVERY_S: f64 = 1.0;
@@ -42,7 +42,7 @@ impl Told {
     pub(super) fn step(
         &mut self,
         look: Look<'_>,
-        step: &Step,
+        step: &TrackerOutput,
         met: &Met,
         places: &Places,
     ) -> Vec<TrackRecord> {

@@ -2,7 +2,7 @@
 //! generator.
 //!
 //! A box never extends beyond its image. When an object is cut, its visible part decides how it is treated: below
-//! [`LEAST_TRAINED`] the object is ignored; below [`LEAST_KEPT`], or below one pixel in width or height, it is removed.
+//! [`MIN_TRAINED`] the object is ignored; below [`MIN_KEPT`], or below one pixel in width or height, it is removed.
 //! Images are scaled with the same filter as for inference.
 
 mod color;
@@ -22,7 +22,7 @@ pub use self::{
     random::{Random, random_for},
     recipe::{Recipe, Step},
     scale::{OverlapCrop, ResizedCrop, ScaleJitter, fitted},
-    view::{LEAST_KEPT, LEAST_TRAINED, MEAN_COLOR},
+    view::{MIN_KEPT, MIN_TRAINED, MEAN_COLOR},
 };
 
 #[cfg(test)]

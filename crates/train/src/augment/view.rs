@@ -11,11 +11,11 @@ pub const MEAN_COLOR: [u8; 3] = [124, 116, 104];
 
 /// Minimum visible fraction of an object that is trained on. Below it the object is ignored, since it is neither a good
 /// example nor background.
-pub const LEAST_TRAINED: f32 = 0.25;
+pub const MIN_TRAINED: f32 = 0.25;
 
 /// Minimum visible fraction of an object that is kept. Below it, or below one pixel in width or height, the object is
 /// removed.
-pub const LEAST_KEPT: f32 = 0.05;
+pub const MIN_KEPT: f32 = 0.05;
 
 /// A rectangle in pixels of an image, at subpixel positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,8 +87,8 @@ impl View {
     }
 }
 
-/// Returns `object` with the part of `whole` (x1, y1, x2, y2) that lies in `to`, by the rules of [`LEAST_TRAINED`] and
-/// [`LEAST_KEPT`]. `object.area` is the area of the whole object. An ignored object is kept while any part of it is
+/// Returns `object` with the part of `whole` (x1, y1, x2, y2) that lies in `to`, by the rules of [`MIN_TRAINED`] and
+/// [`MIN_KEPT`]. `object.area` is the area of the whole object. An ignored object is kept while any part of it is
 /// visible.
 fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarget> {
     let (right, bottom) = (f64::from(to.x + to.width), f64::from(to.y + to.height));
@@ -103,12 +103,12 @@ fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarg
     let part = (area(left) / area(whole)) as f32;
     let is_whole = part > 1.0 - 1e-4;
     let large_enough = left[2] - left[0] >= 1.0 && left[3] - left[1] >= 1.0;
-    let keep = part > 0.0 && (object.ignore || is_whole || (part >= LEAST_KEPT && large_enough));
+    let keep = part > 0.0 && (object.ignore || is_whole || (part >= MIN_KEPT && large_enough));
     let bbox = BBox::from(left.map(|corner| corner as f32));
     let has_area = bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1;
     (keep && has_area).then_some(ObjectTarget {
         bbox,
-        ignore: object.ignore || part < LEAST_TRAINED,
+        ignore: object.ignore || part < MIN_TRAINED,
         area: object.area * part,
         ..object
     })

@@ -15,7 +15,7 @@ use lookout_schema::{
     SnapshotRecord, StatusRecord,
 };
 use lookout_stage::{
-    CameraReport, Detect, DetectError, DetectFrame, Detected, Findings, FleetEvent, Frame, FrameSource,
+    CameraReport, Detect, DetectError, DetectFrame, BatchResult, InferenceResult, FleetEvent, Frame, FrameSource,
     InputSize, Pixels, RecordSink, SinkHealth, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
 };
 use lookout_worker::{
@@ -130,7 +130,7 @@ struct Fake {
 }
 
 impl Detect for Fake {
-    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<Detected, DetectError> {
+    fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         self.batches += 1;
         match self.mood {
             NetworkMood::PanicsOnce | NetworkMood::LosesDevice if self.batches == 2 => {
@@ -145,9 +145,9 @@ impl Detect for Fake {
         let found = Detection { class_id: 1, label: "person".into(), score: 0.5, bbox, classes: Vec::new() };
         let findings = frames
             .iter()
-            .map(|_| Findings { detections: vec![found.clone()], ..Findings::default() })
+            .map(|_| InferenceResult { detections: vec![found.clone()], ..InferenceResult::default() })
             .collect();
-        Ok(Detected { findings, infer: Duration::ZERO, post: Duration::ZERO, passes: 1 })
+        Ok(BatchResult { findings, infer: Duration::ZERO, post: Duration::ZERO, passes: 1 })
     }
 }
 

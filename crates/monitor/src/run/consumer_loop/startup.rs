@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use lookout_broker::{Missing, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Refused};
+use lookout_broker::{OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader, Refused};
 use lookout_config::{KafkaSettings, StartFrom};
 use lookout_schema::RecordKind;
 use tokio::{sync::watch, time::sleep};
@@ -43,13 +43,13 @@ impl ConsumerLoop {
             from: from.clone(),
             kinds: vec![RecordKind::Alert],
             until_end: true,
-            missing: Missing::Follow,
+            missing: OnMissingTopic::Follow,
             ..ReaderOptions::default()
         };
         let all = ReaderOptions {
             from,
             kinds: KINDS.into(),
-            missing: Missing::Follow,
+            missing: OnMissingTopic::Follow,
             refused: Refused::Wait,
             ..ReaderOptions::default()
         };
