@@ -14,7 +14,7 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::{CameraStatus, LedgerCounts, Size};
 use lookout_stage::{
-    CameraLedger, CameraQueue, CameraReport, ResizeMode, Frame, FrameSkip, FrameSource, Permits, SourceEnd,
+    CameraLedger, CameraQueue, CameraReport, Frame, FrameSkip, FrameSource, Permits, ResizeMode, SourceEnd,
     SourceOutlet, StopOnDrop, TryRecv, WhenFull, camera_queue, stop_signal,
 };
 
@@ -42,7 +42,8 @@ pub struct Take {
 
 impl Default for Take {
     fn default() -> Self {
-        let wanted = Wanted { input: INPUT, fit: ResizeMode::Letterbox, every: NonZeroU32::MIN, snapshots: None };
+        let wanted =
+            Wanted { input: INPUT, fit: ResizeMode::Letterbox, every: NonZeroU32::MIN, snapshots: None };
         Self { wanted, permits: 64 }
     }
 }

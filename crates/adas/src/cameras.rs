@@ -9,7 +9,7 @@ use lookout_wire::{ReadRecord, RecordWithOffset};
 
 use crate::{
     metrics::Metrics,
-    vehicle::{Limits, Outcome, EgoCamera},
+    vehicle::{EgoCamera, Limits, Outcome},
 };
 
 /// The maximum number of cameras, because a writer of records may invent camera ids.

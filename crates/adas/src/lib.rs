@@ -19,4 +19,4 @@ mod vehicle;
 mod warning;
 
 pub use run::{AdasError, run};
-pub use vehicle::{Assessment, Limits, Outcome, Seen, EgoCamera};
+pub use vehicle::{Assessment, EgoCamera, Limits, Outcome, Seen};

@@ -12,7 +12,8 @@ use std::{
 use anyhow::Context;
 use lookout_args::TailArgs;
 use lookout_broker::{
-    OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader, RecordWithOffset, Recorded, RecordingWriter,
+    OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader, RecordWithOffset, Recorded,
+    RecordingWriter,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;

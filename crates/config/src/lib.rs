@@ -39,7 +39,7 @@ pub use diagnostic::{ConfigError, Diagnostic};
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::FleetSettings;
 pub use kafka::{Brokers, KafkaSettings};
-pub use model::{Device, ResizeModeSetting, ModelSettings, OutputKind, Precision, UnknownName, input_size};
+pub use model::{Device, ModelSettings, OutputKind, Precision, ResizeModeSetting, UnknownName, input_size};
 pub use monitor::{
     MonitorPlaces, MonitorSettings, Pattern, RuleReader, RuleSettings, RuleSubject, StartFrom,
     TrackingSettings, WebhookSettings, parse_monitor,

@@ -13,8 +13,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lookout_schema::{DropCause, Size};
 use lookout_stage::{
-    Detect, DetectFrame, BatchResult, DetectionFilter, ExponentialBackoff, InferenceResult, Frame, FrameBatch,
-    FrameResult, Pixels, ResizeTransform, Stop, describe_panic,
+    BatchResult, Detect, DetectFrame, DetectionFilter, ExponentialBackoff, Frame, FrameBatch, FrameResult,
+    InferenceResult, Pixels, ResizeTransform, Stop, describe_panic,
 };
 
 use crate::{
@@ -219,7 +219,10 @@ impl Device {
         Ok(BatchResult { findings: findings.into_iter().flatten().collect(), infer, post, passes })
     }
 
-    fn detect_one_size<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<BatchResult, Failure> {
+    fn detect_one_size<'a>(
+        &mut self,
+        frames: impl Iterator<Item = &'a Frame>,
+    ) -> Result<BatchResult, Failure> {
         let frames: Vec<_> = frames
             .map(|frame| DetectFrame {
                 pixels: &frame.pixels,

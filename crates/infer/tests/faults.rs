@@ -17,8 +17,8 @@ use lookout_infer::{
 };
 use lookout_schema::{Classification, DropCause, LedgerCounts, SessionId, Size};
 use lookout_stage::{
-    CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Frame,
-    Pixels, Stop, StopOnDrop, WhenFull, camera_queue, stop_signal,
+    BatchResult, CameraIntake, CameraLedger, CameraQueue, Detect, DetectError, DetectFrame, Frame,
+    InferenceResult, Pixels, Stop, StopOnDrop, WhenFull, camera_queue, stop_signal,
 };
 
 const SIZE: Size = Size { width: 1, height: 1 };
@@ -62,7 +62,12 @@ impl Detect for Moody {
             Mood::TooFewResults => findings.clear(),
             Mood::Stuck(until) => drop(until.recv()),
         }
-        Ok(BatchResult { findings, infer: Duration::from_millis(2), post: Duration::from_millis(1), passes: 1 })
+        Ok(BatchResult {
+            findings,
+            infer: Duration::from_millis(2),
+            post: Duration::from_millis(1),
+            passes: 1,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use lookout_config::{CameraSettings, DecoderChoice, SnapshotSettings, SourceUri};
 use lookout_schema::{CameraId, CameraStatus, RetryReason, SessionId, Size, Timestamp};
 use lookout_stage::{
-    CameraReport, DetectionFilter, ResizeMode, FrameSource, GpuScaler, InputSize, SourceEnd, SourceOutlet,
+    CameraReport, DetectionFilter, FrameSource, GpuScaler, InputSize, ResizeMode, SourceEnd, SourceOutlet,
 };
 
 use crate::{

@@ -40,7 +40,12 @@ pub(crate) fn displayed_size(info: &video::VideoInfo, orientation: Orientation) 
 
 impl Crop {
     /// Computes the crop of a frame with the displayed size `shown`, which `placement` maps into `input`.
-    pub(crate) fn new(shown: Size, input: Size, placement: ResizeTransform, orientation: Orientation) -> Self {
+    pub(crate) fn new(
+        shown: Size,
+        input: Size,
+        placement: ResizeTransform,
+        orientation: Orientation,
+    ) -> Self {
         // The offset is a whole number of pixels, and the end of the source is rounded to one.
         let span = |offset: f32, scale: f32, shown: u32, input: u32| {
             let (offset, scale) = (f64::from(offset), f64::from(scale));
@@ -110,7 +115,8 @@ mod tests {
         );
         assert!((crop.left - 58.0 / 341.0).abs() < 1e-5, "{crop:?}");
         let input = Size { width: 640, height: 384 };
-        let letterbox = Crop::new(source, input, ResizeMode::Letterbox.place(source, input), Orientation::default());
+        let letterbox =
+            Crop::new(source, input, ResizeMode::Letterbox.place(source, input), Orientation::default());
         assert!(letterbox.left == 0.0 && (letterbox.width - 1.0).abs() < 1e-6, "{letterbox:?}");
         assert_eq!(letterbox.to, Rect { x: 64, y: 0, width: 512, height: 384 });
     }

@@ -410,7 +410,12 @@ mod tests {
         (far().map(u64::from).sum::<u64>() as f64 / ours.len() as f64, far().max().unwrap())
     }
 
-    fn assert_like_the_converter(info: &video::VideoInfo, buffer: &gst::Buffer, fit: ResizeMode, input: Size) {
+    fn assert_like_the_converter(
+        info: &video::VideoInfo,
+        buffer: &gst::Buffer,
+        fit: ResizeMode,
+        input: Size,
+    ) {
         let ours = drawn(info, buffer, fit, input, Orientation::default());
         let (mean, worst) = far(&ours, &by_gstreamer(info, buffer, fit, input));
         // The converter's arithmetic makes green about four levels too dark.
@@ -562,7 +567,8 @@ mod tests {
             ("flip-rotate-90", "wgbr", upright),
             ("flip-rotate-270", "rbgw", upright),
         ] {
-            for fit in [ResizeMode::Letterbox, ResizeMode::Stretch, ResizeMode::CenterCrop { short_side: 64 }] {
+            for fit in [ResizeMode::Letterbox, ResizeMode::Stretch, ResizeMode::CenterCrop { short_side: 64 }]
+            {
                 for input in [Size { width: 100, height: 60 }, Size { width: 61, height: 97 }] {
                     assert_eq!(displayed((1, 1), turn, fit, input), (colors.into(), size), "{turn} {fit:?}");
                 }

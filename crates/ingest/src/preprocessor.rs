@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gstreamer as gst;
 use gstreamer_video as video;
 use lookout_schema::Size;
-use lookout_stage::{ResizeMode, GpuScaler, InputSize, Pixels, ResizeTransform, ScalePlan};
+use lookout_stage::{GpuScaler, InputSize, Pixels, ResizeMode, ResizeTransform, ScalePlan};
 
 use crate::{
     converter::Converter,
@@ -256,8 +256,9 @@ mod tests {
     #[test]
     fn a_letterboxed_rectangle_is_where_the_placement_states() {
         let input = Size { width: 640, height: 384 };
-        let fitted =
-            Preprocessor::new(input, ResizeMode::Letterbox).fit(&sample(768, 576), Orientation::default()).unwrap();
+        let fitted = Preprocessor::new(input, ResizeMode::Letterbox)
+            .fit(&sample(768, 576), Orientation::default())
+            .unwrap();
         let row = |y: u32| &fitted.pixels.rgb()[y as usize * 640 * 3..][..640 * 3];
         let placement = fitted.placement;
         // The red channel of a row through the middle of the rectangle, which is brighter than its surroundings.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use image::RgbImage;
 use lookout_args::InferArgs;
-use lookout_config::{ExifOrientation, ResizeModeSetting, ModelSettings, input_size};
+use lookout_config::{ExifOrientation, ModelSettings, ResizeModeSetting, input_size};
 use lookout_model::{Loaded, Picture, load, read_picture};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
 use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult};

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lookout_config::ModelSettings;
 use lookout_schema::Classification;
-use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
+use lookout_stage::{BatchResult, Detect, DetectError, DetectFrame, InferenceResult, Pixels};
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lookout_schema::{BBox, Detection};
-use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
+use lookout_stage::{BatchResult, Detect, DetectError, DetectFrame, InferenceResult, Pixels};
 use tch::Tensor;
 
 use crate::{

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use lookout_config::{ClassifySettings, ResizeModeSetting, ModelSettings, TORCHSCRIPT, Task};
+use lookout_config::{ClassifySettings, ModelSettings, ResizeModeSetting, TORCHSCRIPT, Task};
 use lookout_schema::{ModelInfo, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Pixels, ResizeMode};
 use tch::Tensor;
 
 use crate::{

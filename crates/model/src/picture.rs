@@ -6,7 +6,7 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, images::I
 use image::RgbImage;
 use lookout_config::ExifOrientation;
 use lookout_schema::Size;
-use lookout_stage::{ResizeMode, Pixels, ResizeTransform};
+use lookout_stage::{Pixels, ResizeMode, ResizeTransform};
 
 use tch::{Kind, Tensor};
 

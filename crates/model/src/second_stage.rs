@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lookout_config::ClassifySettings;
 use lookout_schema::{BBox, Size};
-use lookout_stage::{Detect, DetectError, DetectFrame, BatchResult, InferenceResult, Pixels};
+use lookout_stage::{BatchResult, Detect, DetectError, DetectFrame, InferenceResult, Pixels};
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -10,7 +10,7 @@ use lookout_model::{
     weights::{StateDict, WeightsError},
 };
 use lookout_schema::{Region, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Pixels, ResizeMode};
 use tch::Tensor;
 
 fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {

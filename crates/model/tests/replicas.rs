@@ -6,7 +6,7 @@ use std::{cell::RefCell, fs, thread};
 use lookout_config::{Device, ModelSettings, Precision};
 use lookout_model::{LoadStep, ModelError, Replicas, Streams, Target, load_replicas};
 use lookout_schema::Size;
-use lookout_stage::{Detect, DetectFrame, DetectionFilter, InferenceResult, ResizeMode, Pixels};
+use lookout_stage::{Detect, DetectFrame, DetectionFilter, InferenceResult, Pixels, ResizeMode};
 
 const INPUT: Size = Size { width: 96, height: 64 };
 

@@ -96,7 +96,8 @@ fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
 fn evaluation_transform_matches_torchvision() {
     let input = Size { width: 224, height: 224 };
     for short_side in [256, 232] {
-        let picture = Picture::read(&golden("street.png"), ResizeMode::CenterCrop { short_side }, input).unwrap();
+        let picture =
+            Picture::read(&golden("street.png"), ResizeMode::CenterCrop { short_side }, input).unwrap();
         assert_eq!(picture.source, Size { width: 384, height: 288 });
         let expected = image::open(golden(&format!("street.{short_side}.png"))).unwrap().to_rgb8();
         let (many, furthest) = differences(picture.pixels.rgb(), expected.as_raw(), 1);

@@ -5,7 +5,7 @@
 use lookout_config::{ClassifySettings, Device, ModelSettings, Precision};
 use lookout_model::{Loaded, ModelError, Streams, Target, load_stream};
 use lookout_schema::{BBox, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, Pixels, ResizeMode};
 
 const INPUT: Size = Size { width: 192, height: 128 };
 

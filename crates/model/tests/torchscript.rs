@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use lookout_config::{Device, ModelSettings, OutputKind, Precision, TORCHSCRIPT};
 use lookout_model::{Loaded, ModelError, RawInput, ScriptError, load, load_raw};
 use lookout_schema::{Classification, Detection, Region, Size};
-use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult, ResizeMode, Pixels};
+use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult, Pixels, ResizeMode};
 use tch::Tensor;
 
 const INPUT: Size = Size { width: 160, height: 96 };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use lookout_schema::{CameraId, Clock, SessionId, Size, Timestamp};
 
-use crate::{DetectionFilter, ResizeMode, Pixels, ResizeTransform, Snapshot, Ticket};
+use crate::{DetectionFilter, Pixels, ResizeMode, ResizeTransform, Snapshot, Ticket};
 
 /// The metadata of a frame, without its pixels.
 #[derive(Debug, Clone)]

@@ -19,11 +19,11 @@ mod ttc;
 mod turn_likelihood;
 mod zone;
 
-pub use follower::{SessionTracker, SessionTrackerState, IgnoreCause, TrackedFrame, TimestampConflict};
+pub use follower::{IgnoreCause, SessionTracker, SessionTrackerState, TimestampConflict, TrackedFrame};
 pub use kalman::Kalman;
 pub use line::{Crossing, Line, LineState};
 pub use settings::TrackerSettings;
-pub use track::{Observation, TrackerOutput, Track, TrackEnd, TrackId};
+pub use track::{Observation, Track, TrackEnd, TrackId, TrackerOutput};
 pub use tracker::{MAX_OBJECTS, Tracker, TrackerState};
 pub use ttc::{TtcEstimate, TtcEstimator};
 pub use zone::{DwellInterval, Zone, ZoneState};

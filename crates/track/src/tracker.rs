@@ -18,7 +18,7 @@ use crate::{
     arrival_rates::{ArrivalRates, Entry},
     assignment::{Candidate, assign},
     motion::Motion,
-    track::{Observation, TrackerOutput, Track, TrackEnd, TrackId},
+    track::{Observation, Track, TrackEnd, TrackId, TrackerOutput},
     truncated_box,
     turn_likelihood::Expected,
 };

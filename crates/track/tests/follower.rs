@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lookout_schema::{
     Clock, Detection, Epoch, FrameRecord, ModelInfo, Region, SessionId, Size, Timestamp, TimingUs, TrackEvent,
 };
-use lookout_track::{SessionTracker, SessionTrackerState, IgnoreCause, TimestampConflict, TrackerSettings};
+use lookout_track::{IgnoreCause, SessionTracker, SessionTrackerState, TimestampConflict, TrackerSettings};
 
 const SESSIONS: [&str; 2] = ["01JDFY9M4K8Z6Q2W3X5V7T9R1P", "01JDFZ9M4K8Z6Q2W3X5V7T9R1P"];
 
@@ -102,8 +102,11 @@ fn emits_zones_and_crossings_with_tracks() {
     for seq in 0..60 {
         // A restart with the same zones and lines changes nothing.
         let saved = serde_json::to_string(&follower.state()).unwrap();
-        follower =
-            SessionTracker::resume("monitor", TrackerSettings::default(), serde_json::from_str(&saved).unwrap());
+        follower = SessionTracker::resume(
+            "monitor",
+            TrackerSettings::default(),
+            serde_json::from_str(&saved).unwrap(),
+        );
         follower.set_places(&zones, &lines);
         let sight = follower.hear(&frame(0, seq, Some([0.2 + seq as f32 * 0.01, 0.5]))).unwrap();
         crossings.extend(sight.crossings);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lookout_schema::{BBox, LineDirection, Region, Size};
-use lookout_track::{TtcEstimator, Line, Track, TrackId, Zone};
+use lookout_track::{Line, Track, TrackId, TtcEstimator, Zone};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SOURCE: Size = Size { width: 1000, height: 1000 };

@@ -4,7 +4,7 @@
 
 use lookout_schema::{BBox, Region, Size};
 use lookout_track::{
-    TtcEstimator, Line, MAX_OBJECTS, Observation, TrackerOutput, Track, Tracker, TrackerSettings, Zone,
+    Line, MAX_OBJECTS, Observation, Track, Tracker, TrackerOutput, TrackerSettings, TtcEstimator, Zone,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};

@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, path::Path, time::Duration};
 
 use lookout_ingest::Wanted;
 use lookout_schema::Size;
-use lookout_stage::{ResizeMode, Frame, SourceEnd};
+use lookout_stage::{Frame, ResizeMode, SourceEnd};
 use lookout_tests::{
     isolation::lock_module,
     source::{RunningSource, Take, camera},

@@ -10,8 +10,8 @@ use std::{
 };
 
 use lookout_broker::{
-    GroupEvent, GroupReader, KafkaSink, Offsets, OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
-    RecordWithOffset, Refused, TopicIds, check,
+    GroupEvent, GroupReader, KafkaSink, Offsets, OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions,
+    RecordReader, RecordWithOffset, Refused, TopicIds, check,
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;

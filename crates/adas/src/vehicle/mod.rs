@@ -8,7 +8,9 @@ use lookout_config::{ForwardSettings, PathSettings};
 use lookout_schema::{
     AlertLevel, AlertRecord, BBox, CameraId, Detection, FrameRecord, Size, Timestamp, TrackRecord,
 };
-use lookout_track::{TtcEstimate, SessionTracker, IgnoreCause, TrackedFrame, TimestampConflict, TrackId, TrackerSettings};
+use lookout_track::{
+    IgnoreCause, SessionTracker, TimestampConflict, TrackId, TrackedFrame, TrackerSettings, TtcEstimate,
+};
 
 use self::alerts::{Alerts, Of, Over};
 use crate::{
@@ -206,7 +208,13 @@ impl EgoCamera {
         }
     }
 
-    fn measure(&mut self, frame: &FrameRecord, sight: &TrackedFrame, age: RecordAge, alerts: &mut Vec<AlertRecord>) {
+    fn measure(
+        &mut self,
+        frame: &FrameRecord,
+        sight: &TrackedFrame,
+        age: RecordAge,
+        alerts: &mut Vec<AlertRecord>,
+    ) {
         let view = self.view(frame.source);
         for track in &sight.tracks {
             let Some(detection) = track.seen.and_then(|seen| frame.detections.get(seen)) else { continue };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lookout_adas::{Outcome, EgoCamera};
+use lookout_adas::{EgoCamera, Outcome};
 use lookout_schema::{AlertState, Clock, Detection, Epoch, FrameRecord, SessionId, Size, Timestamp};
 use proptest::prelude::*;
 

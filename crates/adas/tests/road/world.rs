@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use lookout_adas::{Assessment, Limits, Seen, EgoCamera};
+use lookout_adas::{Assessment, EgoCamera, Limits, Seen};
 use lookout_config::{Calibration, CorridorSettings, ForwardSettings, Lens, PathSettings};
 use lookout_schema::{
     AlertRecord, AlertState, BBox, Clock, Detection, Epoch, FrameRecord, ModelInfo, SessionId, Size,

@@ -50,7 +50,7 @@ use crate::{
 use self::{
     assignment::Assignment,
     claims::Claims,
-    lease_thread::{LeaseThread, Heartbeat},
+    lease_thread::{Heartbeat, LeaseThread},
 };
 
 /// Capacity of the event queue. A worker that does not take its events blocks the renewal of its lease, and so loses

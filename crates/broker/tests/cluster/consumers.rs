@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lookout_broker::{
-    Embedded, KafkaSink, Missing, Offsets, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
+    Embedded, KafkaSink, Offsets, OnMissingTopic, ReadFrom, ReadRecord, ReaderOptions, RecordReader,
     RecordWithOffset, RecordWriter, TopicIds, Written,
 };
 use lookout_schema::{AlertEvidence, AlertLevel, AlertRecord, AlertState, RecordKind, Timestamp};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lookout_adas::{Limits, EgoCamera};
+use lookout_adas::{EgoCamera, Limits};
 use lookout_config::ForwardSettings;
 use lookout_measure::{CocoEvaluation, FoundObject, IgnoredAre, Tracked, TrackingEvaluation};
 use lookout_schema::{BBox, CameraId, Clock, FrameRecord, SessionId, Timestamp};

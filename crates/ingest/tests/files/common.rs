@@ -14,7 +14,7 @@ use lookout_config::CameraSettings;
 use lookout_ingest::{CameraSource, Wanted};
 use lookout_schema::Size;
 use lookout_stage::{
-    CameraLedger, ResizeMode, FrameSkip, FrameSource, Permits, SourceEnd, SourceOutlet, TryRecv, WhenFull,
+    CameraLedger, FrameSkip, FrameSource, Permits, ResizeMode, SourceEnd, SourceOutlet, TryRecv, WhenFull,
     camera_queue, stop_signal,
 };
 

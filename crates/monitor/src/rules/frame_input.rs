@@ -1,7 +1,7 @@
 //! The input of the rules for one frame.
 
 use lookout_schema::{CameraId, FrameRecord, FrameRef, Timestamp, TrackRecord};
-use lookout_track::{SessionTracker, TrackedFrame, TrackId};
+use lookout_track::{SessionTracker, TrackId, TrackedFrame};
 
 use super::alert::AlertSubject;
 

@@ -309,11 +309,16 @@ mod kept {
     use lookout_track::{SessionTracker, SessionTrackerState, TrackerSettings};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(follower: &SessionTracker, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        follower: &SessionTracker,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         follower.state().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionTracker, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SessionTracker, D::Error> {
         let state = SessionTrackerState::deserialize(deserializer)?;
         Ok(SessionTracker::resume(super::CONSUMER, TrackerSettings::default(), state))
     }

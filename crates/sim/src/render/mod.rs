@@ -100,8 +100,7 @@ impl Renderer {
             let bbox: BBox = extent.bbox();
             let (distance, closing) = shapes::distance(actor, view, own);
             let [width, height] = MIN_SIZE;
-            let small =
-                extent.pixels < MIN_PIXELS || bbox.x2 - bbox.x1 < width || bbox.y2 - bbox.y1 < height;
+            let small = extent.pixels < MIN_PIXELS || bbox.x2 - bbox.x1 < width || bbox.y2 - bbox.y1 < height;
             Some(ObjectTruth {
                 track: actor.id,
                 class_id: actor.kind.class_id(),

@@ -130,7 +130,8 @@ impl Clock {
 
     /// Returns the time of a frame by the trusted clock.
     fn at(&self, frame: &FrameRecord) -> f64 {
-        let pts = frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimestampConflict::Stream));
+        let pts =
+            frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimestampConflict::Stream));
         let by_stream = pts.map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
         let passed = by_stream.unwrap_or_else(|| seconds(self.begin, frame.captured_at));
         (self.begin_s + passed).max(self.now_s)

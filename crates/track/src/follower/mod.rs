@@ -19,7 +19,7 @@ use self::{
     places::{Places, PlacesState},
     told::{Look, Told},
 };
-use crate::{Crossing, Observation, Track, Tracker, TrackerSettings, TrackerState, DwellInterval};
+use crate::{Crossing, DwellInterval, Observation, Track, Tracker, TrackerSettings, TrackerState};
 
 /// The session tracker: tracks the objects of one camera across its sessions.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lookout_schema::{Region, Size};
 
-use crate::{Crossing, Line, LineState, Track, TrackId, DwellInterval, Zone, ZoneState};
+use crate::{Crossing, DwellInterval, Line, LineState, Track, TrackId, Zone, ZoneState};
 use serde::{Deserialize, Serialize};
 
 /// An object that leaves a zone, or is undetected, for at most this time still counts as inside.

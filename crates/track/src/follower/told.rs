@@ -6,7 +6,7 @@ use lookout_schema::{FrameRecord, LineCrossing, TrackEvent, TrackRecord, ZoneSta
 use serde::{Deserialize, Serialize};
 
 use super::places::{Met, Places};
-use crate::{Crossing, TrackerOutput, Track, TrackEnd, TrackId};
+use crate::{Crossing, Track, TrackEnd, TrackId, TrackerOutput};
 
 /// Interval of the update records of a track without other events.
 const TELL_EVERY_S: f64 = 1.0;

@@ -22,7 +22,7 @@ pub use self::{
     random::{Random, random_for},
     recipe::{Recipe, Step},
     scale::{OverlapCrop, ResizedCrop, ScaleJitter, fitted},
-    view::{MIN_KEPT, MIN_TRAINED, MEAN_COLOR},
+    view::{MEAN_COLOR, MIN_KEPT, MIN_TRAINED},
 };
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use lookout_config::AugmentSettings;
 use lookout_model::usual_fit;
 use lookout_schema::Size;
-use lookout_stage::Fit;
+use lookout_stage::ResizeMode;
 use rand::RngExt;
 
 use super::{
@@ -47,8 +47,8 @@ pub enum Step {
         chance: f64,
     },
     /// Resizes to the network's input, as for inference.
-    Fit {
-        fit: Fit,
+    Resize {
+        fit: ResizeMode,
         input: Size,
     },
 }
@@ -66,7 +66,7 @@ impl Recipe {
         let crop = OverlapCrop::default();
         let jitter = ColorJitter { brightness, contrast, saturation, hue };
         let resized = |least_area| ResizedCrop { least_area, ..ResizedCrop::usual(input) };
-        let plain = Step::Fit { fit: usual_fit(is_classifier, input), input };
+        let plain = Step::Resize { fit: usual_fit(is_classifier, input), input };
         let steps = [
             (settings.flip, Step::Flip { chance: settings.flip }),
             (settings.overlap_crop, Step::OverlapCrop { crop, chance: settings.overlap_crop }),
@@ -87,8 +87,8 @@ impl Recipe {
     }
 
     /// Returns a recipe that only resizes images to the network's input.
-    pub fn plain(fit: Fit, input: Size) -> Self {
-        Self { steps: vec![Step::Fit { fit, input }] }
+    pub fn plain(fit: ResizeMode, input: Size) -> Self {
+        Self { steps: vec![Step::Resize { fit, input }] }
     }
 
     /// Applies the steps to a sample. `other` draws another sample of the data set, for steps that need several.
@@ -135,7 +135,7 @@ fn apply<E>(
                 let drawn = apply(&steps[..at], drawn, random, other)?;
                 sample = mixup(&sample, &drawn, alpha, random);
             }
-            Step::Fit { fit, input } => sample = fitted(sample, fit, input),
+            Step::Resize { fit, input } => sample = fitted(sample, fit, input),
             _ => {}
         }
     }

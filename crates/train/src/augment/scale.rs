@@ -2,7 +2,7 @@
 
 use lookout_model::Picture as ModelPicture;
 use lookout_schema::{BBox, Rect, Size};
-use lookout_stage::Fit;
+use lookout_stage::ResizeMode;
 use rand::RngExt;
 
 use super::{
@@ -173,7 +173,7 @@ impl ResizedCrop {
 }
 
 /// Resizes a sample to the network's input, in the same way as for inference.
-pub fn fitted(sample: Sample, fit: Fit, input: Size) -> Sample {
+pub fn fitted(sample: Sample, fit: ResizeMode, input: Size) -> Sample {
     let Sample { name, picture: Picture { size, rgb }, target } = sample;
     let placement = fit.place(size, input);
     let source = image::RgbImage::from_raw(size.width, size.height, rgb).unwrap_or_default();

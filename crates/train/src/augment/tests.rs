@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 
 use lookout_schema::{BBox, Size};
-use lookout_stage::Fit;
+use lookout_stage::ResizeMode;
 use proptest::prelude::*;
 
 use super::*;
@@ -103,10 +103,10 @@ fn step() -> impl Strategy<Value = Step> {
         size.clone().prop_map(|size| Step::ScaleJitter(ScaleJitter { size, least: 0.5, most: 2.0 })),
         Just(Step::OverlapCrop { crop: OverlapCrop::default(), chance: 1.0 }),
         size.clone().prop_map(|size| Step::ResizedCrop(ResizedCrop { size, least_area: 0.3, widest: 2.0 })),
-        size.clone().prop_map(|input| Step::Fit { fit: Fit::Letterbox, input }),
-        size.clone().prop_map(|input| Step::Fit { fit: Fit::Stretch, input }),
-        size.prop_map(|input| Step::Fit {
-            fit: Fit::CenterCrop { short_side: input.width.max(input.height) + 8 },
+        size.clone().prop_map(|input| Step::Resize { fit: ResizeMode::Letterbox, input }),
+        size.clone().prop_map(|input| Step::Resize { fit: ResizeMode::Stretch, input }),
+        size.prop_map(|input| Step::Resize {
+            fit: ResizeMode::CenterCrop { short_side: input.width.max(input.height) + 8 },
             input
         }),
     ]

@@ -5,7 +5,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, bounded};
 use lookout_model::{Picture, caught, stack_pictures, usual_fit};
 use lookout_schema::Size;
-use lookout_stage::{Fit, Pixels, Placement};
+use lookout_stage::{Pixels, ResizeMode, ResizeTransform};
 use tch::Tensor;
 
 use super::MeasureError;
@@ -21,7 +21,7 @@ const AHEAD: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The resize mode.
-    pub fit: Fit,
+    pub fit: ResizeMode,
     pub input: Size,
     /// Number of images in a batch.
     pub batch: usize,
@@ -50,7 +50,7 @@ pub(super) struct Shown {
     /// `[N, 3, H, W]`, normalized, in fp32 on the CPU.
     pub(super) x: Tensor,
     /// For each image its original size, and its resize transform in `x`.
-    pub(super) places: Vec<(Size, Placement)>,
+    pub(super) places: Vec<(Size, ResizeTransform)>,
 }
 
 /// Calls `each` for every batch, in order, until it returns an error.

@@ -15,8 +15,9 @@ use lookout_schema::{
     SnapshotRecord, StatusRecord,
 };
 use lookout_stage::{
-    CameraReport, Detect, DetectError, DetectFrame, BatchResult, InferenceResult, FleetEvent, Frame, FrameSource,
-    InputSize, Pixels, RecordSink, SinkHealth, Snapshot, SnapshotPace, SourceEnd, SourceOutlet, Ticket,
+    BatchResult, CameraReport, Detect, DetectError, DetectFrame, FleetEvent, Frame, FrameSource,
+    InferenceResult, InputSize, Pixels, RecordSink, SinkHealth, Snapshot, SnapshotPace, SourceEnd,
+    SourceOutlet, Ticket,
 };
 use lookout_worker::{
     Components, DecoderFallbacks, FleetComponents, GroupMembership, Inputs, Loading, MonitoredSink, Network,
