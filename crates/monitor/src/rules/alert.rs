@@ -1,34 +1,15 @@
 //! Construction of alert records.
 
-use lookout_schema::{
-    AlertEvidence, AlertRecord, AlertState, CameraId, FrameRef, ObjectRef, Timestamp, TrackRecord, WorkerId,
-};
+use lookout_schema::{AlertEvidence, AlertRecord, AlertState, FrameRef, ObjectRef, Timestamp, TrackRecord};
 use sha2::{Digest, Sha256};
 
-use super::rule::RuleSettings;
+use super::{alert_subject::AlertSubject, rule::RuleSettings};
 
 /// The `consumer` in the alert records of the monitor.
 pub(crate) const CONSUMER: &str = "monitor";
 
 /// Longer ids are replaced by their digest; see [`lookout_schema::MAX_NAME`].
 const MAX_ID: usize = 200;
-
-/// The subject of an alert.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum AlertSubject<'a> {
-    Frame(&'a CameraId, FrameRef),
-    Camera(&'a CameraId),
-    Worker(&'a WorkerId),
-}
-
-impl AlertSubject<'_> {
-    fn id(&self) -> &str {
-        match self {
-            Self::Frame(camera, _) | Self::Camera(camera) => camera.as_str(),
-            Self::Worker(worker) => worker.as_str(),
-        }
-    }
-}
 
 /// The content of an alert.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use lookout_config::Section;
 use lookout_schema::{AlertEvidence, AlertRecord, Timestamp};
 
 use super::{
-    alert::{AlertSubject, Content, raised},
+    alert::{Content, raised},
+    alert_subject::AlertSubject,
     condition::{Condition, Durations, Onset},
     rule::{Rule, RuleSettings, Subject},
 };

@@ -3,7 +3,7 @@
 use lookout_schema::{CameraId, FrameRecord, FrameRef, Timestamp, TrackRecord};
 use lookout_track::{SessionTracker, TrackId, TrackedFrame};
 
-use super::alert::AlertSubject;
+use super::alert_subject::AlertSubject;
 
 /// A frame record with the tracks of its objects.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 mod absence;
 mod active;
 mod alert;
+mod alert_subject;
 mod camera_down;
 mod condition;
 mod count;

@@ -6,7 +6,8 @@ use lookout_config::{RuleSubject, Section};
 use lookout_schema::{AlertEvidence, AlertRecord, Timestamp};
 
 use super::{
-    alert::{AlertSubject, Content, raised},
+    alert::{Content, raised},
+    alert_subject::AlertSubject,
     camera_down::DEFAULT_HOLD,
     condition::{Condition, Durations, Onset},
     rule::{Rule, RuleSettings, Subject},
