@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A table of the file. Keys that were never read are unknown keys; see [`Section::finish`].
+/// A table of the file. Keys that were never read are unknown keys.
 pub struct Section<'r, 'a> {
     reader: &'r Reader<'a>,
     path: String,

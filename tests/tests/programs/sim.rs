@@ -139,7 +139,7 @@ fn invalid_arguments_are_reported_before_anything_starts() {
     let _module = lock_module(module_path!());
     for (args, part) in [
         (&["sim", "serve", "--size", "321x180"][..], "--size"),
-        (&["sim", "serve", "--fault", "9:silence@1+1"], "no camera 9"),
+        (&["sim", "serve", "--fault", "9:silence@1+1"], "camera 9 does not exist"),
         (&["sim", "serve", "--fault", "1:sleep@1+1"], "silence"),
         (&["sim", "video", "x.mp4", "--scene", "moon"], "road, yard or drive"),
         (&["sim", "video", "x.mp4", "--fps", "0"], "1 to 60"),

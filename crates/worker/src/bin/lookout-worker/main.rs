@@ -42,9 +42,8 @@ fn main() -> ExitCode {
         Verb::Doctor(_) => "off",
     };
     logging::start(default, Mutex::new(progress.log_writer()));
-    process::log(FreedMemory::Keep, restarted);
     let done = match &worker.verb {
-        Verb::Run(args) => run::run(args, &progress),
+        Verb::Run(args) => run::run(args, &progress, restarted),
         Verb::Doctor(args) => doctor::run(args),
     };
     done.unwrap_or_else(|error| {

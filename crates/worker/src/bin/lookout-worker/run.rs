@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lookout_args::{RunArgs, SummaryFormat};
+use lookout_args::{
+    RunArgs, SummaryFormat,
+    process::{self, FreedMemory},
+};
 use lookout_config::{PipelineSettings, read};
 use lookout_worker::{NetworkFailed, Progress, StopRequest, Summary};
 use tokio::{
@@ -24,7 +27,8 @@ const WRONG_INPUT: u8 = 2;
 /// How long to wait for cameras' pipelines that are still stopping when everything else has ended.
 const PIPELINES_STOP: Duration = Duration::from_secs(5);
 
-pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
+/// `restarted` is the result of [`process::restart_with_spinning`].
+pub(crate) fn run(args: &RunArgs, progress: &Progress, restarted: io::Result<()>) -> Result<ExitCode> {
     let ready = read(&args.pipeline).map_err(anyhow::Error::from).and_then(|settings| {
         let ready = Ready::new(&settings)?;
         Ok((settings, ready))
@@ -36,6 +40,7 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<ExitCode> {
             return Ok(ExitCode::from(WRONG_INPUT));
         }
     };
+    process::log(FreedMemory::Keep, restarted);
     if let Some(embedded) = &ready.embedded {
         let address = embedded.bootstrap();
         writeln!(
