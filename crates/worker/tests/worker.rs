@@ -343,7 +343,7 @@ async fn cameras_beyond_the_limit_and_bad_records_are_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_contain_the_detections_of_their_frames() {
     let cameras = [("a", "/good-20"), ("b", "/good-20")];
-    let settings = pipeline(&cameras, "[snapshots]\nevery_ms = 100");
+    let settings = pipeline(&cameras, "[snapshots]\ninterval_ms = 100");
     let running = start(settings, NetworkMood::Well, Sink::default());
     assert_adds_up(&running.summary.await.unwrap().unwrap());
     let frames = running.sink.records.lock().unwrap();
