@@ -77,8 +77,8 @@ impl Cameras {
         if placed.offsets_restart {
             // The topic was recreated, and possibly the topic of the claims, so epochs may restart.
             let mut told = self.lose(&[placed.partition], now);
-            let heard = self.hear_frame(frame, placed.partition, now);
-            told.add((heard.alerts, heard.tracks));
+            let assessment = self.hear_frame(frame, placed.partition, now);
+            told.add((assessment.alerts, assessment.tracks));
             return told;
         }
         self.hear_frame(frame, placed.partition, now)
@@ -98,12 +98,12 @@ impl Cameras {
         let Some(watched) = self.watched.get_mut(&frame.camera) else { return Outbound::default() };
         let camera = frame.camera.clone();
         watched.heard_at = now;
-        let heard = watched.vehicle.hear(frame, now);
-        self.metrics.record(heard.outcome.as_str());
-        if let Some(doubt) = heard.doubt {
+        let assessment = watched.vehicle.hear(frame, now);
+        self.metrics.record(assessment.outcome.as_str());
+        if let Some(doubt) = assessment.doubt {
             self.doubt(&camera, doubt);
         }
-        Outbound { alerts: heard.alerts, tracks: heard.tracks }
+        Outbound { alerts: assessment.alerts, tracks: assessment.tracks }
     }
 
     /// Ends the alerts and tracks of cameras on revoked partitions, because the new owner of the partitions
@@ -229,13 +229,13 @@ mod tests {
             (frame.epoch, frame.seq) = (lookout_schema::Epoch(epoch), epoch);
             RecordWithOffset { offsets_restart, ..placed }
         };
-        let heard = |cameras: &Cameras| cameras.metrics.records(Outcome::Accepted.as_str());
+        let accepted = |cameras: &Cameras| cameras.metrics.records(Outcome::Accepted.as_str());
         cameras.hear(of_epoch(9, false), now);
         cameras.hear(of_epoch(3, false), now);
-        assert_eq!(heard(&cameras), 1);
+        assert_eq!(accepted(&cameras), 1);
         cameras.hear(of_epoch(3, true), now);
         cameras.hear(of_epoch(4, false), now);
-        assert_eq!(heard(&cameras), 3);
+        assert_eq!(accepted(&cameras), 3);
     }
 
     #[test]

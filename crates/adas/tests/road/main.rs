@@ -245,7 +245,7 @@ fn alerts_do_not_flap() {
 fn alert_escalates_to_critical_and_is_cleared() {
     let scene = Scene::new(5, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]);
     let alerts: Vec<_> =
-        scene.watched(calibrated()).into_iter().flat_map(|moment| moment.heard.alerts).collect();
+        scene.watched(calibrated()).into_iter().flat_map(|moment| moment.assessment.alerts).collect();
     let states: Vec<_> =
         alerts.iter().map(|alert| (alert.version, alert.state.as_str(), alert.level)).collect();
     assert_eq!(

@@ -108,7 +108,7 @@ pub(crate) struct Scene {
 #[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) at_s: f64,
-    pub(crate) heard: Assessment,
+    pub(crate) assessment: Assessment,
     pub(crate) seen: Vec<Seen>,
 }
 
@@ -199,8 +199,8 @@ impl Scene {
         let mut vehicle = vehicle(settings);
         let hear = |(i, frame): (usize, FrameRecord)| {
             let now = frame.captured_at + std::time::Duration::from_millis(80);
-            let heard = vehicle.hear(frame, now);
-            Moment { at_s: i as f64 / FPS, heard, seen: vehicle.seen().collect() }
+            let assessment = vehicle.hear(frame, now);
+            Moment { at_s: i as f64 / FPS, assessment, seen: vehicle.seen().collect() }
         };
         self.frames().into_iter().enumerate().map(hear).collect()
     }
@@ -208,8 +208,8 @@ impl Scene {
     /// Returns the raised alerts with their times.
     pub(crate) fn raised(&self, settings: ForwardSettings) -> Vec<(f64, AlertRecord)> {
         let moments = self.watched(settings).into_iter();
-        let alerts =
-            moments.flat_map(|moment| moment.heard.alerts.into_iter().map(move |alert| (moment.at_s, alert)));
+        let alerts = moments
+            .flat_map(|moment| moment.assessment.alerts.into_iter().map(move |alert| (moment.at_s, alert)));
         alerts.filter(|(_, alert)| alert.state == AlertState::Raised).collect()
     }
 }

@@ -97,7 +97,7 @@ pub fn parse_monitor<K: RuleReader>(
 }
 
 impl<R> MonitorSettings<R> {
-    /// Returns an error message if serving at `http` requires a token and there is none.
+    /// Returns an error message if serving at `http` requires a token and no token is set.
     pub fn refusal(http: SocketAddr, token: Option<&Secret>) -> Option<String> {
         (!http.ip().is_loopback() && token.is_none()).then(|| {
             format!(

@@ -46,17 +46,13 @@ impl Rule for Absence {
         if count >= *min_count {
             return state.is_false(at, durations, Some(scene.frame_ref())).into_iter().collect();
         }
-        let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
-        let place = zone.as_ref().map_or("the image".into(), |zone| format!("zone {zone}"));
+        let counted = scene.describe_counted(zone.as_deref(), labels);
         let alert = |onset: &Onset, for_s: f64| {
             let numbers = [("count", count as f64), ("min_count", *min_count as f64), ("for_s", for_s)];
             let content = Content {
                 occasion: onset.id.clone(),
                 at,
-                message: format!(
-                    "{count} {what} in {place} of {}, fewer than {min_count} for {for_s:.1} s",
-                    scene.camera()
-                ),
+                message: format!("{count} {counted}, fewer than {min_count} for {for_s:.1} s"),
                 evidence: AlertEvidence::Other {
                     rule_kind: Self::KIND.into(),
                     numbers: numbers.map(|(name, number)| (name.to_owned(), number)).into(),

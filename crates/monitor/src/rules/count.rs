@@ -46,16 +46,12 @@ impl Rule for Count {
         if count <= *threshold {
             return state.is_false(at, durations, Some(scene.frame_ref())).into_iter().collect();
         }
-        let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
-        let place = zone.as_ref().map_or("the image".into(), |zone| format!("zone {zone}"));
+        let counted = scene.describe_counted(zone.as_deref(), labels);
         let alert = |onset: &Onset, for_s: f64| {
             let content = Content {
                 occasion: onset.id.clone(),
                 at,
-                message: format!(
-                    "{count} {what} in {place} of {}, more than {threshold} for {for_s:.1} s",
-                    scene.camera()
-                ),
+                message: format!("{count} {counted}, more than {threshold} for {for_s:.1} s"),
                 evidence: AlertEvidence::Count { zone: zone.clone(), count, limit: *threshold, for_s },
             };
             raised(rule, scene.subject(), content)

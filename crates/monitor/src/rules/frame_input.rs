@@ -59,6 +59,13 @@ impl<'a> FrameInput<'a> {
         count as u64
     }
 
+    /// Describes what [`Self::count`] counts, such as "person in zone door of gate".
+    pub(crate) fn describe_counted(&self, zone: Option<&str>, labels: &[String]) -> String {
+        let what = if labels.is_empty() { "objects".into() } else { labels.join(" or ") };
+        let place = zone.map_or("the image".into(), |zone| format!("zone {zone}"));
+        format!("{what} in {place} of {}", self.camera())
+    }
+
     /// Returns an identifier of the frame that is unique within the camera.
     pub(crate) fn frame_id(&self) -> String {
         format!("{}/{}", self.frame.session, self.frame.seq)

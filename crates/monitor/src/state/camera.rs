@@ -23,7 +23,7 @@ use crate::rules::{ActiveRules, CONSUMER, CameraDown, FrameInput, RuleSettings, 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
-    pub(crate) heard: AppliedOffsets,
+    pub(crate) applied_offsets: AppliedOffsets,
     #[serde(with = "kept")]
     pub(crate) follower: SessionTracker,
     pub(crate) status: Option<CameraStatusRecord>,
@@ -100,7 +100,7 @@ impl Camera {
     pub(crate) fn new(id: CameraId, ways: &EvaluationSettings, places: CameraPlaces) -> Self {
         let mut camera = Self {
             id,
-            heard: AppliedOffsets::default(),
+            applied_offsets: AppliedOffsets::default(),
             follower: SessionTracker::new(CONSUMER, ways.tracker),
             status: None,
             down: None,

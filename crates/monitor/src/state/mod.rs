@@ -177,7 +177,7 @@ impl State {
         }
         self.counts.lag(frame.published_at, now);
         let camera = room(&mut self.cameras, &frame.camera, &self.registry, (&self.ways, &self.file))?;
-        if !camera.heard.take(placed) {
+        if !camera.applied_offsets.take(placed) {
             return Err(IgnoreCause::Replayed);
         }
         camera.live.dirty = true;
@@ -203,7 +203,7 @@ impl State {
                 self.counts.lag(status.at, now);
                 let camera =
                     room(&mut self.cameras, &status.camera, &self.registry, (&self.ways, &self.file))?;
-                if !camera.heard.take(placed) {
+                if !camera.applied_offsets.take(placed) {
                     return Err(IgnoreCause::Replayed);
                 }
                 camera.live.dirty = true;
@@ -219,7 +219,7 @@ impl State {
                     self.workers.insert(status.worker.clone(), Worker::new(status.clone(), &self.ways.rules));
                 }
                 let Some(worker) = self.workers.get_mut(&status.worker) else { return Ok(()) };
-                if !worker.heard.take(placed) {
+                if !worker.applied_offsets.take(placed) {
                     return Err(IgnoreCause::Replayed);
                 }
                 worker.hear(status, now);
@@ -321,7 +321,7 @@ impl State {
     /// restart, too, if the topic of the claims was also recreated.
     fn start_over(&mut self, kind: RecordKind, partition: i32) {
         for camera in self.cameras.values_mut() {
-            if camera.heard.forget(kind, partition) {
+            if camera.applied_offsets.forget(kind, partition) {
                 match kind {
                     RecordKind::Frame => camera.live.frames_anew = true,
                     _ => camera.live.status_anew = true,
@@ -329,7 +329,7 @@ impl State {
             }
         }
         for worker in self.workers.values_mut() {
-            worker.heard.forget(kind, partition);
+            worker.applied_offsets.forget(kind, partition);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::rules::{ActiveRules, RuleSettings, Subject};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Worker {
-    pub(crate) heard: AppliedOffsets,
+    pub(crate) applied_offsets: AppliedOffsets,
     pub(crate) status: WorkerStatusRecord,
     pub(crate) pulse: Liveness,
     rules: ActiveRules,
@@ -23,7 +23,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(status: WorkerStatusRecord, rules: &[RuleSettings]) -> Self {
         let mut worker = Self {
-            heard: AppliedOffsets::default(),
+            applied_offsets: AppliedOffsets::default(),
             status,
             pulse: Liveness::default(),
             rules: ActiveRules::default(),
