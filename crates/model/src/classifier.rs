@@ -11,8 +11,9 @@ use crate::{
     graphs::Graphs,
     input::{Stacker, one_size},
     labels::Labels,
-    network::{PreparedClassifier, caught},
-    replicas::Replica,
+    libtorch_error::caught,
+    network::PreparedClassifier,
+    replica::Replica,
     streams::Streams,
 };
 

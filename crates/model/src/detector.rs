@@ -11,8 +11,9 @@ use crate::{
     graphs::Graphs,
     input::{Stacker, one_size},
     labels::Labels,
-    network::{PreparedDetector, caught},
-    replicas::Replica,
+    libtorch_error::caught,
+    network::PreparedDetector,
+    replica::Replica,
     streams::Streams,
 };
 

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 use crate::{
-    torchscript::ScriptError,
+    script_error::ScriptError,
     weights::{Misfit, WeightsError},
 };
 

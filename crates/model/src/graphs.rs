@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     input::{normalization, upload},
-    network::caught,
+    libtorch_error::caught,
     target::Target,
 };
 

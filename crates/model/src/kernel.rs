@@ -1,10 +1,12 @@
 //! The kernels that compute a prepared convolution on its device.
 
+use std::cell::{Cell, OnceCell};
+
 use lookout_fused::{FusedError, Geometry, PackedWeight, Then};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    layer::{Activation, ConvShape},
+    conv::{Activation, ConvShape},
     target::Target,
 };
 
@@ -31,14 +33,27 @@ pub(crate) struct Kernel {
 enum Way {
     /// libtorch's own operators, one after the other.
     Plain(Tensor),
-    /// The weight, to be packed for oneDNN at the first input, whose size decides the layout.
-    ToPack(Tensor),
     /// oneDNN: one pass over memory.
-    Packed(PackedWeight),
+    OneDnn(OneDnnWeight),
     /// cuDNN: one kernel. The stem has a second weight, for an input in blocks.
     Cudnn { weight: Tensor, blocks: Option<Tensor> },
     /// A 1x1 convolution as a matrix product of cuBLAS, which adds the bias in the same kernel. The weight is `[C, K]`.
     Product(Tensor),
+}
+
+/// A weight that is packed for oneDNN at the first input, whose size decides the layout.
+#[derive(Debug)]
+struct OneDnnWeight {
+    /// `None` after the first input.
+    unpacked: Cell<Option<Tensor>>,
+    used: OnceCell<UsedWeight>,
+}
+
+#[derive(Debug)]
+enum UsedWeight {
+    Packed(PackedWeight),
+    /// oneDNN does not support the convolution.
+    Plain(Tensor),
 }
 
 impl Kernel {
@@ -64,7 +79,7 @@ impl Kernel {
         let blocks = is_stem.then(|| channels_last(&convert(&block_weight(&weight))));
         let weight = channels_last(&convert(&weight));
         let way = match target.device {
-            Device::Cpu if lookout_fused::available() => Way::ToPack(weight),
+            Device::Cpu if lookout_fused::available() => Way::OneDnn(OneDnnWeight::new(weight)),
             Device::Cuda(_) if act == Activation::Relu => Way::Cudnn { weight, blocks },
             Device::Cuda(_) if on_tensor_cores && is_product(shape) => {
                 Way::Product(weight.flatten(1, -1).transpose(0, 1))
@@ -91,45 +106,35 @@ impl Kernel {
         });
     }
 
-    /// Returns a kernel that shares the weights, for another thread.
-    pub(crate) fn shallow_clone(&self) -> Self {
-        let way = match &self.way {
-            Way::Plain(weight) => Way::Plain(weight.shallow_clone()),
-            Way::ToPack(weight) => Way::ToPack(weight.shallow_clone()),
-            Way::Packed(weight) => Way::Packed(weight.shallow_clone()),
-            Way::Cudnn { weight, blocks } => Way::Cudnn {
-                weight: weight.shallow_clone(),
-                blocks: blocks.as_ref().map(Tensor::shallow_clone),
-            },
-            Way::Product(weight) => Way::Product(weight.shallow_clone()),
-        };
-        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
-        Self { shape: self.shape, act: self.act, bias, way }
-    }
-
-    pub(crate) fn conv(&mut self, x: &Tensor) -> Tensor {
-        self.pack(x);
+    pub(crate) fn conv(&self, x: &Tensor) -> Tensor {
         let y = match &self.way {
-            Way::Packed(weight) => refused(weight.conv(x, self.bias.as_ref(), self.then())),
+            Way::OneDnn(weight) => match weight.get(x, self.shape) {
+                UsedWeight::Packed(weight) => refused(weight.conv(x, self.bias.as_ref(), self.then())),
+                UsedWeight::Plain(weight) => self.activate(self.plain(weight, x)),
+            },
             Way::Cudnn { blocks: Some(weight), .. } if x.size().get(1) == Some(&BLOCK_CHANNELS) => {
                 x.cudnn_convolution_relu(weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)
             }
             Way::Cudnn { weight, .. } => self.cudnn(weight, x, None),
             Way::Product(weight) => self.product(weight, x),
-            Way::Plain(weight) | Way::ToPack(weight) => self.activate(self.plain(weight, x)),
+            Way::Plain(weight) => self.activate(self.plain(weight, x)),
         };
         self.without_padding(y)
     }
 
-    pub(crate) fn conv_add(&mut self, x: &Tensor, sum: Tensor) -> Tensor {
-        self.pack(x);
+    pub(crate) fn conv_add(&self, x: &Tensor, sum: Tensor) -> Tensor {
+        let plain =
+            |weight: &Tensor, sum: Tensor| self.activate(self.without_padding(self.plain(weight, x)) + sum);
         match &self.way {
-            Way::Packed(weight) => refused(weight.conv_add(sum, x, self.bias.as_ref(), self.then())),
+            Way::OneDnn(weight) => match weight.get(x, self.shape) {
+                UsedWeight::Packed(weight) => {
+                    refused(weight.conv_add(sum, x, self.bias.as_ref(), self.then()))
+                }
+                UsedWeight::Plain(weight) => plain(weight, sum),
+            },
             Way::Cudnn { weight, .. } => self.cudnn(weight, x, Some(&sum)),
             Way::Product(weight) => self.without_padding(self.product(weight, x)) + sum,
-            Way::Plain(weight) | Way::ToPack(weight) => {
-                self.activate(self.without_padding(self.plain(weight, x)) + sum)
-            }
+            Way::Plain(weight) => plain(weight, sum),
         }
     }
 
@@ -150,20 +155,6 @@ impl Kernel {
             None => x.mm(weight),
         };
         y.view([n, h, w, -1]).permute([0, 3, 1, 2])
-    }
-
-    fn pack(&mut self, x: &Tensor) {
-        let Way::ToPack(weight) = &self.way else { return };
-        let ConvShape { stride, padding, groups, .. } = self.shape;
-        let geometry = Geometry { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups };
-        let (n, c, h, w) = x.size4().unwrap_or((1, self.shape.in_channels, 1, 1));
-        self.way = match PackedWeight::new(weight, geometry, [n, c, h, w]) {
-            Ok(packed) => Way::Packed(packed),
-            Err(error) => {
-                tracing::warn!(%error, "fused convolution unavailable, using the generic kernel");
-                Way::Plain(weight.shallow_clone())
-            }
-        };
     }
 
     fn plain(&self, weight: &Tensor, x: &Tensor) -> Tensor {
@@ -203,6 +194,62 @@ impl Kernel {
             Activation::None => Then::Nothing,
             Activation::Relu => Then::Relu,
         }
+    }
+}
+
+/// A clone shares the weights, so that each thread can have its own kernel.
+impl Clone for Kernel {
+    fn clone(&self) -> Self {
+        let way = match &self.way {
+            Way::Plain(weight) => Way::Plain(weight.shallow_clone()),
+            Way::OneDnn(weight) => Way::OneDnn(weight.shallow_clone()),
+            Way::Cudnn { weight, blocks } => Way::Cudnn {
+                weight: weight.shallow_clone(),
+                blocks: blocks.as_ref().map(Tensor::shallow_clone),
+            },
+            Way::Product(weight) => Way::Product(weight.shallow_clone()),
+        };
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Self { shape: self.shape, act: self.act, bias, way }
+    }
+}
+
+impl OneDnnWeight {
+    fn new(weight: Tensor) -> Self {
+        Self { unpacked: Cell::new(Some(weight)), used: OnceCell::new() }
+    }
+
+    /// Returns the weight of a convolution of `shape`. Packs it if `x` `[N, C, H, W]` is the first input.
+    fn get(&self, x: &Tensor, shape: ConvShape) -> &UsedWeight {
+        self.used.get_or_init(|| {
+            // `unpacked` is taken only here, and this closure runs only once.
+            let Some(weight) = self.unpacked.take() else { unreachable!("the weight was packed before") };
+            let ConvShape { stride, padding, groups, .. } = shape;
+            let geometry = Geometry { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups };
+            let (n, c, h, w) = x.size4().unwrap_or((1, shape.in_channels, 1, 1));
+            match PackedWeight::new(&weight, geometry, [n, c, h, w]) {
+                Ok(packed) => UsedWeight::Packed(packed),
+                Err(error) => {
+                    tracing::warn!(%error, "fused convolution unavailable, using the generic kernel");
+                    UsedWeight::Plain(weight)
+                }
+            }
+        })
+    }
+
+    fn shallow_clone(&self) -> Self {
+        let unpacked = self.unpacked.take();
+        let clone = unpacked.as_ref().map(Tensor::shallow_clone);
+        self.unpacked.set(unpacked);
+        let used = OnceCell::new();
+        if let Some(weight) = self.used.get() {
+            // The new cell is empty, so that this cannot fail.
+            let _ = used.set(match weight {
+                UsedWeight::Packed(weight) => UsedWeight::Packed(weight.shallow_clone()),
+                UsedWeight::Plain(weight) => UsedWeight::Plain(weight.shallow_clone()),
+            });
+        }
+        Self { unpacked: Cell::new(clone), used }
     }
 }
 

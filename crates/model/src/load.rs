@@ -11,16 +11,17 @@ use crate::{
     ModelError,
     archs::{fetch_torchvision, published},
     classifier::{Classifier, TopClasses},
-    detection::DetectionSettings,
+    detection::{DetectionSettings, SCORE_THRESHOLD},
     detector::Detector,
     labels::{COCO_CLASSES, IMAGENET_CLASSES, Labels},
     misfit,
     network::{Network, PreparedClassifier, PreparedDetector, PreparedNetwork},
-    replicas::Replica,
+    replica::Replica,
+    script_inference::ScriptInference,
     second_stage::SecondStage,
     streams::Streams,
     target::Target,
-    torchscript::{PreparedScript, ScriptAtWork},
+    torchscript::PreparedScript,
     weights::{self, StateDict, WeightsError},
 };
 
@@ -59,10 +60,6 @@ const CLASSIFIER_INPUT: Size = Task::Classification.default_input();
 const SHORT_SIDE: u32 = 256;
 
 const DETECTOR_INPUT: Size = Task::Detection.default_input();
-
-/// The default score threshold of detectors. torchvision's own thresholds are meant for measuring precision against
-/// recall.
-pub(crate) const SCORE_THRESHOLD: f32 = 0.5;
 
 /// Loads the network of `settings` onto its device.
 ///
@@ -200,7 +197,7 @@ fn script(
         false => detector_input(settings),
     };
     let named = |classes| labels(settings, classes, IMAGENET_CLASSES, Labels::imagenet);
-    let (script, labels) = ScriptAtWork::new(network, settings, input, streams.clone(), named)?;
+    let (script, labels) = ScriptInference::new(network, settings, input, streams.clone(), named)?;
     Ok(AtWork { detector: Box::new(script), labels, input, fit })
 }
 

@@ -1,23 +1,20 @@
 //! Networks with their parameters, for training and for inference.
 
-use std::{
-    any::Any,
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::collections::BTreeMap;
 
 use lookout_fused::cuda::LevelReading;
-use lookout_stage::panic_text;
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::{
     ModelError,
-    archs::{ArchSpec, Builder},
+    archs::{self, ArchSpec, Builder},
+    conv_norm_act::ConvNormAct,
     detection::{
         DetectionSettings, Detections, DetectorConfig, DetectorNet, DetectorOutputs, Pick, Pictures,
         ProposalSettings,
     },
     kernel::channels_last,
+    prepared_conv::PreparedConv,
     random,
     resnet::ResNet,
     target::Target,
@@ -36,8 +33,31 @@ pub struct Network {
 
 #[derive(Debug)]
 enum Net {
-    Classifier(Box<ResNet>),
-    Detector(DetectorNet, DetectionSettings),
+    Classifier(Box<ResNet<ConvNormAct>>),
+    Detector(DetectorNet<ConvNormAct>, DetectionSettings),
+}
+
+/// Returns a ResNet-50 with `num_classes` outputs and torchvision's initial values for training, drawn from `seed`.
+///
+/// # Examples
+///
+/// ```
+/// use lookout_model::{Target, random_values, resnet50};
+///
+/// let network = resnet50(1000, 0);
+/// assert_eq!(network.tensors()["layer1.0.conv2.weight"].size(), [64, 64, 3, 3]);
+/// // For torchvision's weights: network.load(lookout_model::weights::read(path)?)?;
+///
+/// // A normalized batch [N, 3, H, W].
+/// let x = random_values("x", 0, &[2, 3, 64, 64], -2.0..2.0);
+/// let classifier = network.prepare(Target::REFERENCE).into_classifier().ok_or("not a classifier")?;
+/// assert_eq!(classifier.forward(&x).size(), [2, 1000]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn resnet50(num_classes: i64, seed: u64) -> Network {
+    let mut network = Network::build(&archs::resnet50::SPEC, num_classes, "");
+    network.reset_parameters(seed);
+    network
 }
 
 /// A network's outputs before postprocessing.
@@ -146,7 +166,15 @@ impl Network {
 
     /// Fills the network with random weights from `seed`.
     pub fn fill(&mut self, seed: u64) {
-        random::fill(&self.tensors(), seed, self.arch);
+        random::fill(&self.tensors(), seed, &self.arch.layout, self.arch.class_logits);
+    }
+
+    /// Sets all parameters to torchvision's initial values for training, which depend only on `seed`.
+    pub fn reset_parameters(&mut self, seed: u64) {
+        match &self.net {
+            Net::Classifier(net) => net.reset_parameters(seed),
+            Net::Detector(net, _) => net.reset_parameters(seed),
+        }
     }
 
     /// Moves the network to a device. Its tensors stay in fp32.
@@ -165,7 +193,7 @@ impl Network {
     /// for the network.
     pub fn forward(&self, x: &Tensor, pick: &mut Pick<'_>) -> Outputs {
         match &self.net {
-            Net::Classifier(net) => Outputs::Logits(net.forward(x, true)),
+            Net::Classifier(net) => Outputs::Logits(net.forward(x)),
             Net::Detector(net, _) => {
                 Outputs::Detector(net.forward(Pictures::whole(x), &ProposalSettings::TRAINING, Some(pick)))
             }
@@ -176,12 +204,12 @@ impl Network {
     pub fn prepare(self, target: Target) -> PreparedNetwork {
         let Self { num_classes, parameters, net, .. } = self;
         let prepared = tch::no_grad(|| match net {
-            Net::Classifier(mut net) => {
-                net.prepare(target);
+            Net::Classifier(net) => {
+                let net = Box::new(net.prepare(target));
                 PreparedNetwork::Classifier(PreparedClassifier { net, target })
             }
-            Net::Detector(mut net, settings) => {
-                net.prepare(target);
+            Net::Detector(net, settings) => {
+                let net = net.prepare(target);
                 PreparedNetwork::Detector(PreparedDetector { net, num_classes, target, settings })
             }
         });
@@ -189,27 +217,6 @@ impl Network {
         drop(parameters);
         prepared
     }
-}
-
-/// Returns the message of a libtorch panic without its C++ stack trace.
-fn message(panic: &(dyn Any + Send)) -> String {
-    without_trace(panic_text(panic).unwrap_or("it panicked")).to_owned()
-}
-
-/// Returns a libtorch error without its C++ stack trace.
-pub(crate) fn without_trace(text: &str) -> &str {
-    text.split("Exception raised from").next().unwrap_or(text).trim()
-}
-
-/// Runs `work` and returns a panic as an error. `tch`'s operators panic if libtorch returns an error.
-///
-/// Such errors are, for example, a lack of memory or an image that is too small for the network. Inference only reads
-/// the parameters, so that the network can be used again afterwards.
-///
-/// # Errors
-/// The message of the panic, without libtorch's C++ stack trace.
-pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
 }
 
 /// A network for inference, on its device and in its precision.
@@ -247,7 +254,7 @@ impl PreparedNetwork {
 /// A classifier for inference. A clone shares its tensors, so that another thread can use it.
 #[derive(Debug, Clone)]
 pub struct PreparedClassifier {
-    net: Box<ResNet>,
+    net: Box<ResNet<PreparedConv>>,
     target: Target,
 }
 
@@ -274,14 +281,14 @@ impl PreparedClassifier {
     /// Returns logits `[N, classes]` in fp32 on the network's device. `x` must have the network's device, dtype and
     /// layout.
     pub(crate) fn logits(&self, x: &Tensor) -> Tensor {
-        self.net.forward(x, false).to_kind(Kind::Float)
+        self.net.forward(x).to_kind(Kind::Float)
     }
 }
 
 /// A detector for inference. A clone shares its tensors, so that another thread can use it.
 #[derive(Debug, Clone)]
 pub struct PreparedDetector {
-    net: DetectorNet,
+    net: DetectorNet<PreparedConv>,
     num_classes: i64,
     target: Target,
     /// The postprocessing settings, initially those of torchvision.

@@ -98,20 +98,37 @@ impl Norm {
         })
     }
 
+    /// Sets the parameters and the running statistics to their initial values, with which a norm only normalizes.
+    pub(crate) fn reset_parameters(&self) {
+        let fill = |tensor: &Tensor, value: f64| drop(tensor.shallow_clone().fill_(value));
+        tch::no_grad(|| match self {
+            Self::None => (),
+            Self::Batch(norm) => {
+                fill(&norm.weight, 1.0);
+                fill(&norm.bias, 0.0);
+                fill(&norm.running_mean, 0.0);
+                fill(&norm.running_var, 1.0);
+            }
+            Self::Group(norm) => {
+                fill(&norm.weight, 1.0);
+                fill(&norm.bias, 0.0);
+            }
+        });
+    }
+
     /// Normalizes `[N, channels, H, W]`.
     ///
-    /// If `train` is set, a batch norm with a trainable weight uses the batch's statistics, and updates its running
-    /// ones.
+    /// A batch norm with a trainable weight uses the batch's statistics, and updates its running ones.
     ///
     /// # Panics
-    /// Panics in training if a batch norm's channel has only one value: its variance is undefined, and the running
+    /// Panics if a channel of a trainable batch norm has only one value: its variance is undefined, and the running
     /// variance would become NaN. torch's Python `batch_norm` rejects such an input with the same words; the libtorch
     /// function that is called here does not.
-    pub(crate) fn forward(&self, x: Tensor, train: bool) -> Tensor {
+    pub(crate) fn forward(&self, x: Tensor) -> Tensor {
         match self {
             Self::None => x,
             Self::Batch(norm) => {
-                let train = train && norm.weight.requires_grad();
+                let train = norm.weight.requires_grad();
                 assert!(
                     !train || values_per_channel(&x) > 1,
                     "expected more than 1 value per channel when training, and a batch norm's input is {:?}; use a \

@@ -10,7 +10,7 @@ use lookout_stage::{Pixels, ResizeMode, ResizeTransform};
 
 use tch::{Kind, Tensor};
 
-use crate::{ModelError, network::caught, read_picture};
+use crate::{ModelError, libtorch_error::caught, read_picture};
 
 /// An image that was brought to the size of a network's input.
 #[derive(Debug, Clone)]

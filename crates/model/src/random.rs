@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use tch::Tensor;
 
-use crate::archs::ArchSpec;
+use crate::weights::Layout;
 
 /// The range of most random biases.
 const PLAIN_BIAS: (f64, f64) = (-0.1, 0.1);
@@ -46,10 +46,15 @@ impl ClassLogits {
 /// | `running_var` | 0.5 to 1.5 |
 /// | the bias of a dense detector's classification layer | -7.1 to -6.9 |
 /// | all others | ±0.1 |
-pub(crate) fn fill(tensors: &BTreeMap<String, Tensor>, seed: u64, arch: &ArchSpec) {
+pub(crate) fn fill(
+    tensors: &BTreeMap<String, Tensor>,
+    seed: u64,
+    layout: &Layout,
+    class_logits: ClassLogits,
+) {
     tch::no_grad(|| {
         for (name, tensor) in tensors {
-            let (low, high) = bounds(name, &tensor.size(), arch);
+            let (low, high) = bounds(name, &tensor.size(), layout, class_logits);
             tensor.shallow_clone().copy_(&random_values(name, seed, &tensor.size(), low..high));
         }
     });
@@ -68,21 +73,21 @@ pub fn random_values(name: &str, seed: u64, size: &[i64], range: Range<f64>) -> 
     Tensor::from_slice(&values).view(size)
 }
 
-fn bounds(name: &str, size: &[i64], arch: &ArchSpec) -> (f64, f64) {
+fn bounds(name: &str, size: &[i64], layout: &Layout, class_logits: ClassLogits) -> (f64, f64) {
     let (layer, last) = name.rsplit_once('.').unwrap_or(("", name));
-    let in_backbone = arch.layout.name_in_backbone(name).is_some();
-    let is_class_logits = arch.layout.class_logits() == Some(layer);
+    let in_backbone = layout.name_in_backbone(name).is_some();
+    let is_class_logits = layout.class_logits() == Some(layer);
     match last {
         "running_var" => (0.5, 1.5),
         "weight" if size.len() == 1 && in_backbone => (0.2, 0.4),
         "weight" if size.len() == 1 => (0.5, 1.0),
         "weight" => {
             let fan_in: i64 = size[1..].iter().product();
-            let wider = if is_class_logits { arch.class_logits.spread } else { 1.0 };
+            let wider = if is_class_logits { class_logits.spread } else { 1.0 };
             let bound = (6.0 / fan_in.max(1) as f64).sqrt() * wider;
             (-bound, bound)
         }
-        "bias" if is_class_logits => arch.class_logits.bias,
+        "bias" if is_class_logits => class_logits.bias,
         _ => PLAIN_BIAS,
     }
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::{
     ModelError, PreparedNetwork, ScriptBoxes, ScriptOutput,
     detection::{Detections, extent},
-    network::caught,
+    libtorch_error::caught,
 };
 
 /// An error while a raw input or output was read or written.

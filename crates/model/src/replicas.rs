@@ -11,14 +11,6 @@ use lookout_stage::Detect;
 
 use crate::{Labels, Loaded, ModelError, Streams, graphs::batch_sizes, load::load_stream};
 
-/// A network that can be replicated for other threads.
-pub trait Replica: Detect {
-    /// Returns the same network for another thread.
-    ///
-    /// It shares the weights without a copy. After the first batch, these are in the layout of the processor.
-    fn replica(&self) -> Box<dyn Replica>;
-}
-
 /// A step of loading a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadStep {

@@ -11,12 +11,8 @@ use lookout_stage::{BatchResult, Detect, DetectError, DetectFrame, InferenceResu
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    ModelError,
-    classifier::TopClasses,
-    input::Stacker,
-    network::{PreparedClassifier, caught},
-    replicas::Replica,
-    streams::Streams,
+    ModelError, classifier::TopClasses, input::Stacker, libtorch_error::caught, network::PreparedClassifier,
+    replica::Replica, streams::Streams,
 };
 
 /// Maximum number of crops in one forward pass.

@@ -12,7 +12,7 @@ mod resnet101;
 mod resnet152;
 mod resnet18;
 mod resnet34;
-mod resnet50;
+pub(crate) mod resnet50;
 mod resnext50_32x4d;
 mod retinanet_resnet50_fpn;
 mod retinanet_resnet50_fpn_v2;
@@ -25,6 +25,7 @@ use tch::{Tensor, nn};
 
 use crate::{
     ModelError,
+    conv_norm_act::ConvNormAct,
     detection::{DetectionSettings, DetectorConfig, DetectorNet},
     norm::EPS,
     random::ClassLogits,
@@ -84,7 +85,7 @@ pub(crate) enum Builder {
 /// The parts in which detectors differ.
 #[derive(Debug)]
 pub(crate) struct DetectorBuilder {
-    pub(crate) build: fn(&nn::Path<'_>, DetectorConfig) -> DetectorNet,
+    pub(crate) build: fn(&nn::Path<'_>, DetectorConfig) -> DetectorNet<ConvNormAct>,
     /// torchvision's postprocessing settings.
     pub(crate) postprocessing: DetectionSettings,
     /// The classifier that is the backbone.

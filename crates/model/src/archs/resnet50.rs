@@ -10,7 +10,7 @@ use crate::{
     weights::Published,
 };
 
-pub(super) const SPEC: ArchSpec = ArchSpec {
+pub(crate) const SPEC: ArchSpec = ArchSpec {
     name: "resnet50",
     task: Task::Classification,
     builder: Builder::ResNet(ResNetConfig::RESNET50),

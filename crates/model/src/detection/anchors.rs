@@ -1,7 +1,7 @@
 //! Anchors: the boxes that a detector's regression outputs are relative to (Ren, He, Girshick and Sun, Faster
 //! R-CNN, 2015, section 3.1.1).
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use tch::{Device, Tensor};
 
@@ -14,7 +14,7 @@ pub(super) struct Anchors {
     /// For each level, the anchors `[x1, y1, x2, y2]` of one location, relative to its center.
     cells: Vec<Vec<[f32; 4]>>,
     /// The last grid. All frames of a camera have the same size, so the next batch usually needs the same grid.
-    last: RefCell<Option<Grid>>,
+    last: Cell<Option<Grid>>,
 }
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ struct Grid {
 
 impl Clone for Anchors {
     fn clone(&self) -> Self {
-        Self { cells: self.cells.clone(), last: RefCell::new(None) }
+        Self { cells: self.cells.clone(), last: Cell::new(None) }
     }
 }
 
@@ -36,7 +36,7 @@ impl Anchors {
     /// (height to width).
     pub(super) fn new<'a>(scales: impl IntoIterator<Item = &'a [f32]>, ratios: &[f32]) -> Self {
         let cells = scales.into_iter().map(|scales| cell(scales, ratios)).collect();
-        Self { cells, last: RefCell::new(None) }
+        Self { cells, last: Cell::new(None) }
     }
 
     /// Returns the number of anchors per location.
@@ -49,21 +49,16 @@ impl Anchors {
     /// Locations are `picture / map` pixels apart, rounded down as in torchvision. If a side of the image is
     /// not a multiple of the level's stride, this is less than the stride.
     pub(super) fn grid(&self, picture: Extent, maps: &[Extent], device: Device) -> Vec<Tensor> {
-        let copy = |levels: &[Tensor]| levels.iter().map(Tensor::shallow_clone).collect();
-        let mut last = self.last.borrow_mut();
-        if let Some(grid) = &*last
-            && (grid.picture, grid.device, grid.maps.as_slice()) == (picture, device, maps)
-        {
-            return copy(&grid.levels);
-        }
-        let levels: Vec<Tensor> = self
-            .cells
-            .iter()
-            .zip(maps)
-            .map(|(cell, map)| level(cell, picture, *map).to_device(device))
-            .collect();
-        let levels = last.insert(Grid { picture, maps: maps.to_vec(), device, levels });
-        copy(&levels.levels)
+        let is_same =
+            |grid: &Grid| (grid.picture, grid.device, grid.maps.as_slice()) == (picture, device, maps);
+        let grid = self.last.take().filter(is_same).unwrap_or_else(|| {
+            let levels = self.cells.iter().zip(maps);
+            let levels = levels.map(|(cell, map)| level(cell, picture, *map).to_device(device)).collect();
+            Grid { picture, maps: maps.to_vec(), device, levels }
+        });
+        let levels = grid.levels.iter().map(Tensor::shallow_clone).collect();
+        self.last.set(Some(grid));
+        levels
     }
 }
 

@@ -18,7 +18,10 @@ use super::{
     settings::{DetectionSettings, ProposalSettings},
     tower::Tower,
 };
-use crate::{layer::Linear, norm::NormKind, target::Target, weights::Layout};
+use crate::{
+    conv::Conv, conv_norm_act::ConvNormAct, init::Init, linear::Linear, norm::NormKind,
+    prepared_conv::PreparedConv, target::Target, weights::Layout,
+};
 
 /// Length of a box's feature vector, `representation_size` in torchvision.
 const DESCRIPTION: i64 = 1024;
@@ -50,19 +53,19 @@ pub(crate) const LAYOUT: Layout = Layout {
 /// Faster R-CNN: a pyramid from P2 up, a region proposal network on all of its levels, and a box head on the
 /// RoI-aligned features of the proposals.
 #[derive(Debug, Clone)]
-pub(crate) struct FasterRcnn {
-    backbone: Pyramid,
-    rpn: Rpn,
-    box_head: BoxHead,
+pub(crate) struct FasterRcnn<C> {
+    backbone: Pyramid<C>,
+    rpn: Rpn<C>,
+    box_head: BoxHead<C>,
     cls_score: Linear,
     bbox_pred: Linear,
 }
 
 /// The layers from a box's RoI-aligned features to its feature vector.
 #[derive(Debug, Clone)]
-enum BoxHead {
+enum BoxHead<C> {
     TwoMlp { fc6: Linear, fc7: Linear },
-    ConvFc { conv: Tower, fc: Linear },
+    ConvFc { conv: Tower<C>, fc: Linear },
 }
 
 /// The raw outputs of Faster R-CNN, before postprocessing. `R` is the number of proposals, `K` that of classes.
@@ -90,7 +93,7 @@ pub struct RoiHeads<'a> {
 /// Selects the proposals on which the second stage is trained.
 pub type Pick<'a> = dyn FnMut(Proposals) -> Proposals + 'a;
 
-impl FasterRcnn {
+impl FasterRcnn<ConvNormAct> {
     pub(crate) fn new(path: &nn::Path<'_>, config: DetectorConfig, version: Version) -> Self {
         let (backbone_norm, fpn_norm, rpn_depth) = match version {
             Version::V1 => (config.frozen(), NormKind::None, 1),
@@ -108,8 +111,29 @@ impl FasterRcnn {
         }
     }
 
-    /// Runs both stages. All outputs except the proposals are differentiable. With a `pick`, the network runs
-    /// in training mode and `pick` selects the proposals for the second stage.
+    /// Sets the parameters to torchvision's initial values for `seed`.
+    pub(super) fn reset_parameters(&self, seed: u64) {
+        self.backbone.reset_parameters(seed);
+        self.rpn.reset_parameters(seed);
+        self.box_head.reset_parameters(seed);
+        [&self.cls_score, &self.bbox_pred].map(|layer| layer.reset_parameters(seed));
+    }
+
+    /// Converts every layer for inference on `target`.
+    pub(super) fn prepare(self, target: Target) -> FasterRcnn<PreparedConv> {
+        FasterRcnn {
+            backbone: self.backbone.prepare(target),
+            rpn: self.rpn.prepare(target),
+            box_head: self.box_head.prepare(target),
+            cls_score: self.cls_score.prepare(target),
+            bbox_pred: self.bbox_pred.prepare(target),
+        }
+    }
+}
+
+impl<C: Conv> FasterRcnn<C> {
+    /// Runs both stages. All outputs except the proposals are differentiable. In training, `pick`
+    /// selects the proposals for the second stage.
     pub(super) fn forward(
         &self,
         pictures: Pictures<'_>,
@@ -117,8 +141,8 @@ impl FasterRcnn {
         pick: Option<&mut Pick<'_>>,
     ) -> FasterRcnnOutputs {
         let train = pick.is_some();
-        let maps = self.backbone.forward(pictures.x, train);
-        let levels = self.rpn.forward(&maps, pictures.x, train);
+        let maps = self.backbone.forward(pictures.x);
+        let levels = self.rpn.forward(&maps, pictures.x);
         let proposals = propose(&levels, pictures, settings);
         let proposals = match pick {
             None => proposals,
@@ -145,34 +169,16 @@ impl FasterRcnn {
         let part = |start: i64| {
             let length = at_once.min(count - start);
             let [boxes, image] = [&proposals.boxes, &proposals.image].map(|all| all.narrow(0, start, length));
-            let described = self.box_head.forward(&align.cut(&boxes, &image).to_kind(kind), train); // [R, 1024]
+            let described = self.box_head.forward(&align.cut(&boxes, &image).to_kind(kind)); // [R, 1024]
             (self.cls_score.forward(&described), self.bbox_pred.forward(&described))
         };
         let (classes, deltas): (Vec<_>, Vec<_>) = (0..count).step_by(at_once as usize).map(part).unzip();
         [(classes, &self.cls_score), (deltas, &self.bbox_pred)]
             .map(|(parts, layer)| if parts.is_empty() { layer.none() } else { Tensor::cat(&parts, 0) })
     }
-
-    /// Prepares every layer for inference on `target`. This cannot be undone.
-    pub(super) fn prepare(&mut self, target: Target) {
-        self.backbone.prepare(target);
-        self.rpn.prepare(target);
-        match &mut self.box_head {
-            BoxHead::TwoMlp { fc6, fc7 } => {
-                fc6.prepare(target);
-                fc7.prepare(target);
-            }
-            BoxHead::ConvFc { conv, fc } => {
-                conv.prepare(target);
-                fc.prepare(target);
-            }
-        }
-        self.cls_score.prepare(target);
-        self.bbox_pred.prepare(target);
-    }
 }
 
-impl BoxHead {
+impl BoxHead<ConvNormAct> {
     fn new(path: &nn::Path<'_>, version: Version) -> Self {
         let cut = CHANNELS * SIDE * SIDE;
         match version {
@@ -182,20 +188,46 @@ impl BoxHead {
             },
             // 0 to 3 are the convolutions, 4 is torchvision's `Flatten`.
             Version::V2 => Self::ConvFc {
-                conv: Tower::nested(path, 4, NormKind::Batch),
+                conv: Tower::nested(path, 4, NormKind::Batch, Init::KaimingNormal),
                 fc: Linear::new(&(path / 5), cut, DESCRIPTION),
             },
         }
     }
 
+    fn reset_parameters(&self, seed: u64) {
+        match self {
+            Self::TwoMlp { fc6, fc7 } => {
+                fc6.reset_parameters(seed);
+                fc7.reset_parameters(seed);
+            }
+            Self::ConvFc { conv, fc } => {
+                conv.reset_parameters(seed);
+                fc.reset_parameters(seed);
+            }
+        }
+    }
+
+    fn prepare(self, target: Target) -> BoxHead<PreparedConv> {
+        match self {
+            Self::TwoMlp { fc6, fc7 } => {
+                BoxHead::TwoMlp { fc6: fc6.prepare(target), fc7: fc7.prepare(target) }
+            }
+            Self::ConvFc { conv, fc } => {
+                BoxHead::ConvFc { conv: conv.prepare(target), fc: fc.prepare(target) }
+            }
+        }
+    }
+}
+
+impl<C: Conv> BoxHead<C> {
     /// Maps RoI-aligned features `[R, 256, 7, 7]` to feature vectors `[R, 1024]`.
-    fn forward(&self, cut: &Tensor, train: bool) -> Tensor {
+    fn forward(&self, cut: &Tensor) -> Tensor {
         match self {
             Self::TwoMlp { fc6, fc7 } => {
                 let x = fc6.forward(&cut.flatten(1, -1)).relu(); // input [R, 256*7*7]
                 fc7.forward(&x).relu()
             }
-            Self::ConvFc { conv, fc } => fc.forward(&conv.forward(cut, train).flatten(1, -1)).relu(),
+            Self::ConvFc { conv, fc } => fc.forward(&conv.forward(cut).flatten(1, -1)).relu(),
         }
     }
 }

@@ -10,9 +10,12 @@ use super::{
     dense::{DenseCoder, DenseLevel, DenseOutputs},
     fpn::{Pyramid, PyramidSpec, Top},
     old_names::upgrade_fpn_name,
-    tower::{Tower, flattened, last},
+    tower::{PRIOR_LOGIT, Tower, flattened, last},
 };
-use crate::{layer::ConvNormAct, norm::NormKind, target::Target, weights::Layout};
+use crate::{
+    conv::Conv, conv_norm_act::ConvNormAct, norm::NormKind, prepared_conv::PreparedConv, target::Target,
+    weights::Layout,
+};
 
 /// Side of the square anchor at each location, which is the level's stride.
 const SCALES: [[f32; 1]; 5] = [[8.0], [16.0], [32.0], [64.0], [128.0]];
@@ -40,18 +43,18 @@ pub(crate) const LAYOUT: Layout = Layout {
 
 /// FCOS: a pyramid from P3 up, and two towers that all levels share.
 #[derive(Debug, Clone)]
-pub(crate) struct Fcos {
-    backbone: Pyramid,
+pub(crate) struct Fcos<C> {
+    backbone: Pyramid<C>,
     classes: i64,
-    classification: Tower,
-    cls_logits: ConvNormAct,
-    regression: Tower,
-    bbox_reg: ConvNormAct,
-    bbox_ctrness: ConvNormAct,
+    classification: Tower<C>,
+    cls_logits: C,
+    regression: Tower<C>,
+    bbox_reg: C,
+    bbox_ctrness: C,
     places: Anchors,
 }
 
-impl Fcos {
+impl Fcos<ConvNormAct> {
     pub(crate) fn new(path: &nn::Path<'_>, config: DetectorConfig) -> Self {
         let pyramid = PyramidSpec {
             lowest: 3,
@@ -65,42 +68,55 @@ impl Fcos {
             backbone: Pyramid::new(&(path / "backbone"), pyramid),
             classes: config.num_classes,
             classification: Tower::flat(&(&classification / "conv"), TOWER_DEPTH),
-            cls_logits: last(&(&classification / "cls_logits"), config.num_classes),
+            cls_logits: last(&(&classification / "cls_logits"), config.num_classes, PRIOR_LOGIT),
             regression: Tower::flat(&(&regression / "conv"), TOWER_DEPTH),
-            bbox_reg: last(&(&regression / "bbox_reg"), 4),
-            bbox_ctrness: last(&(&regression / "bbox_ctrness"), 1),
+            bbox_reg: last(&(&regression / "bbox_reg"), 4, 0.0),
+            bbox_ctrness: last(&(&regression / "bbox_ctrness"), 1, 0.0),
             places: Anchors::new(SCALES.iter().map(<[f32; 1]>::as_slice), &[1.0]),
         }
     }
 
+    /// Sets the parameters to torchvision's initial values for `seed`.
+    pub(super) fn reset_parameters(&self, seed: u64) {
+        self.backbone.reset_parameters(seed);
+        [&self.classification, &self.regression].map(|tower| tower.reset_parameters(seed));
+        [&self.cls_logits, &self.bbox_reg, &self.bbox_ctrness].map(|layer| layer.reset_parameters(seed));
+    }
+
+    /// Converts every layer for inference on `target`.
+    pub(super) fn prepare(self, target: Target) -> Fcos<PreparedConv> {
+        Fcos {
+            backbone: self.backbone.prepare(target),
+            classes: self.classes,
+            classification: self.classification.prepare(target),
+            cls_logits: self.cls_logits.prepare(target),
+            regression: self.regression.prepare(target),
+            bbox_reg: self.bbox_reg.prepare(target),
+            bbox_ctrness: self.bbox_ctrness.prepare(target),
+            places: self.places,
+        }
+    }
+}
+
+impl<C: Conv> Fcos<C> {
     /// Runs the network on `x` `[N, 3, H, W]`, normalized. The outputs are differentiable.
-    pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
-        let maps = self.backbone.forward(x, train);
+    pub(super) fn forward(&self, x: &Tensor) -> DenseOutputs {
+        let maps = self.backbone.forward(x);
         let places = self.places.grid(
             super::extent(x),
             &maps.iter().map(super::extent).collect::<Vec<_>>(),
             x.device(),
         );
         let level = |(map, anchors): (&Tensor, Tensor)| {
-            let classification = self.classification.forward(map, train);
-            let regression = self.regression.forward(map, train);
+            let classification = self.classification.forward(map);
+            let regression = self.regression.forward(map);
             DenseLevel {
-                cls_logits: flattened(&self.cls_logits.forward(&classification, train), self.classes),
-                bbox_regression: flattened(&self.bbox_reg.forward(&regression, train).relu(), 4),
-                bbox_ctrness: Some(flattened(&self.bbox_ctrness.forward(&regression, train), 1)),
+                cls_logits: flattened(&self.cls_logits.forward(&classification), self.classes),
+                bbox_regression: flattened(&self.bbox_reg.forward(&regression).relu(), 4),
+                bbox_ctrness: Some(flattened(&self.bbox_ctrness.forward(&regression), 1)),
                 anchors,
             }
         };
         DenseOutputs { levels: maps.iter().zip(places).map(level).collect(), coder: CODER }
-    }
-
-    /// Prepares every layer for inference on `target`. This cannot be undone.
-    pub(super) fn prepare(&mut self, target: Target) {
-        self.backbone.prepare(target);
-        self.classification.prepare(target);
-        self.regression.prepare(target);
-        for layer in [&mut self.cls_logits, &mut self.bbox_reg, &mut self.bbox_ctrness] {
-            layer.prepare(target);
-        }
     }
 }

@@ -4,8 +4,11 @@
 use tch::{Tensor, nn};
 
 use crate::{
-    layer::{Activation, ConvNormAct, ConvShape, LayerSpec},
+    conv::{Activation, Conv, ConvShape, LayerSpec},
+    conv_norm_act::ConvNormAct,
+    init::Init,
     norm::NormKind,
+    prepared_conv::PreparedConv,
     resnet::{Backbone, Features, ResNetConfig},
     target::Target,
 };
@@ -39,18 +42,18 @@ pub(super) struct PyramidSpec {
 
 /// A ResNet-50 backbone with a feature pyramid.
 #[derive(Debug, Clone)]
-pub(super) struct Pyramid {
-    body: Backbone,
+pub(super) struct Pyramid<C> {
+    body: Backbone<C>,
     lowest: usize,
     /// The 1x1 convolutions on the backbone's stages, the lowest first.
-    inner: Vec<ConvNormAct>,
+    inner: Vec<C>,
     /// The 3x3 convolutions on the merged maps.
-    layer: Vec<ConvNormAct>,
+    layer: Vec<C>,
     top: Top,
-    p6p7: Option<[ConvNormAct; 2]>,
+    p6p7: Option<[C; 2]>,
 }
 
-impl Pyramid {
+impl Pyramid<ConvNormAct> {
     /// Creates the layers under torchvision's names `body` and `fpn` in `path`.
     pub(super) fn new(path: &nn::Path<'_>, spec: PyramidSpec) -> Self {
         let PyramidSpec { lowest, top, backbone_norm, fpn_norm } = spec;
@@ -58,7 +61,9 @@ impl Pyramid {
         let fpn = path / "fpn";
         let block = |blocks: &str, i: usize, shape: ConvShape| {
             let path = &fpn / blocks / i;
-            ConvNormAct::new(&(&path / 0), &(&path / 1), LayerSpec::new(shape, fpn_norm, Activation::None))
+            let spec = LayerSpec::new(shape, fpn_norm, Activation::None);
+            let spec = LayerSpec { weight_init: Init::KaimingUniform, ..spec };
+            ConvNormAct::new(&(&path / 0), &(&path / 1), spec)
         };
         let stages = lowest..=5;
         let inner = stages.clone().enumerate().map(|(i, stage)| {
@@ -72,7 +77,9 @@ impl Pyramid {
         let extra = &fpn / "extra_blocks";
         let p6p7 = |in_channels| {
             let conv = |name: &str, in_channels| {
-                ConvNormAct::plain(&(&extra / name), ConvShape::same(in_channels, CHANNELS, 3, 2))
+                let spec = LayerSpec::plain(ConvShape::same(in_channels, CHANNELS, 3, 2));
+                let spec = LayerSpec { weight_init: Init::KaimingUniform, ..spec };
+                ConvNormAct::without_norm(&(&extra / name), spec)
             };
             Some([conv("p6", in_channels), conv("p7", CHANNELS)])
         };
@@ -84,10 +91,35 @@ impl Pyramid {
         Self { body, lowest, inner, layer, top, p6p7 }
     }
 
+    fn layers(&self) -> impl Iterator<Item = &ConvNormAct> {
+        self.inner.iter().chain(&self.layer).chain(self.p6p7.iter().flatten())
+    }
+
+    /// Sets the parameters to torchvision's initial values for `seed`.
+    pub(super) fn reset_parameters(&self, seed: u64) {
+        self.body.reset_parameters(seed);
+        self.layers().for_each(|layer| layer.reset_parameters(seed));
+    }
+
+    /// Converts every layer for inference on `target`.
+    pub(super) fn prepare(self, target: Target) -> Pyramid<PreparedConv> {
+        let all = |layers: Vec<ConvNormAct>| layers.into_iter().map(|layer| layer.prepare(target)).collect();
+        Pyramid {
+            body: self.body.prepare(target),
+            lowest: self.lowest,
+            inner: all(self.inner),
+            layer: all(self.layer),
+            top: self.top,
+            p6p7: self.p6p7.map(|layers| layers.map(|layer| layer.prepare(target))),
+        }
+    }
+}
+
+impl<C: Conv> Pyramid<C> {
     /// Runs the backbone on `x` `[N, 3, H, W]`, normalized. Returns the pyramid's levels `[N, 256, h, w]`, the
     /// finest first.
-    pub(super) fn forward(&self, x: &Tensor, train: bool) -> Vec<Tensor> {
-        let stages: Features = self.body.forward(x, train);
+    pub(super) fn forward(&self, x: &Tensor) -> Vec<Tensor> {
+        let stages: Features = self.body.forward(x);
         let mut levels: Vec<Tensor> = Vec::with_capacity(6);
         let mut above: Option<Tensor> = None;
         // From the coarsest stage to the finest.
@@ -95,14 +127,14 @@ impl Pyramid {
             self.inner.iter().zip(&self.layer).zip(&stages[self.lowest - 2..]).rev()
         {
             let merged = match &above {
-                None => inner.forward(stage, train),
+                None => inner.forward(stage),
                 Some(above) => {
                     let (height, width) = (stage.size()[2], stage.size()[3]);
                     let above = above.upsample_nearest2d([height, width], None, None);
-                    inner.forward_add(stage, above, train)
+                    inner.forward_add(stage, above)
                 }
             };
-            levels.push(layer.forward(&merged, train));
+            levels.push(layer.forward(&merged));
             above = Some(merged);
         }
         levels.reverse();
@@ -111,18 +143,11 @@ impl Pyramid {
         match &self.p6p7 {
             None => levels.push(p5.max_pool2d([1, 1], [2, 2], [0, 0], [1, 1], false)),
             Some([p6, p7]) => {
-                let p6 = p6.forward(if self.top == Top::P6P7OnC5 { c5 } else { p5 }, train);
-                let p7 = p7.forward(&p6.relu(), train);
+                let p6 = p6.forward(if self.top == Top::P6P7OnC5 { c5 } else { p5 });
+                let p7 = p7.forward(&p6.relu());
                 levels.extend([p6, p7]);
             }
         }
         levels
-    }
-
-    /// Prepares every layer for inference on `target`. This cannot be undone.
-    pub(super) fn prepare(&mut self, target: Target) {
-        self.body.prepare(target);
-        let layers = self.inner.iter_mut().chain(&mut self.layer).chain(self.p6p7.iter_mut().flatten());
-        layers.for_each(|layer| layer.prepare(target));
     }
 }

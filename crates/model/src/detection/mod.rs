@@ -32,6 +32,7 @@ use lookout_fused::{
 };
 use tch::Tensor;
 
+pub(crate) use self::settings::SCORE_THRESHOLD;
 use self::{anchors::Extent, dense::DenseCoder, faster_rcnn::FasterRcnn, fcos::Fcos, retinanet::RetinaNet};
 pub use self::{
     coder::{BoxCoder, decode_distances, encode_distances},
@@ -41,7 +42,10 @@ pub use self::{
     rpn::{Proposals, RpnHeads},
     settings::{DetectionSettings, ProposalSettings},
 };
-use crate::{kernel::BLOCK_CHANNELS, norm::NormKind, target::Target};
+use crate::{
+    conv::Conv, conv_norm_act::ConvNormAct, kernel::BLOCK_CHANNELS, norm::NormKind,
+    prepared_conv::PreparedConv, target::Target,
+};
 
 /// Prefix of the backbone's tensors in the state dict of every detector here.
 const BACKBONE: &str = "backbone.body.";
@@ -100,10 +104,10 @@ pub(crate) fn extent(x: &Tensor) -> Extent {
 
 /// A detector with its parameters.
 #[derive(Debug, Clone)]
-pub(crate) enum DetectorNet {
-    RetinaNet(Box<RetinaNet>),
-    Fcos(Box<Fcos>),
-    FasterRcnn(Box<FasterRcnn>),
+pub(crate) enum DetectorNet<C> {
+    RetinaNet(Box<RetinaNet<C>>),
+    Fcos(Box<Fcos<C>>),
+    FasterRcnn(Box<FasterRcnn<C>>),
 }
 
 /// The raw outputs of a detector, before postprocessing.
@@ -113,32 +117,41 @@ pub enum DetectorOutputs {
     FasterRcnn(FasterRcnnOutputs),
 }
 
-impl DetectorNet {
+impl DetectorNet<ConvNormAct> {
+    /// Sets the parameters to torchvision's initial values for `seed`.
+    pub(crate) fn reset_parameters(&self, seed: u64) {
+        match self {
+            Self::RetinaNet(net) => net.reset_parameters(seed),
+            Self::Fcos(net) => net.reset_parameters(seed),
+            Self::FasterRcnn(net) => net.reset_parameters(seed),
+        }
+    }
+
+    /// Converts every layer for inference on `target`.
+    pub(crate) fn prepare(self, target: Target) -> DetectorNet<PreparedConv> {
+        match self {
+            Self::RetinaNet(net) => DetectorNet::RetinaNet(Box::new(net.prepare(target))),
+            Self::Fcos(net) => DetectorNet::Fcos(Box::new(net.prepare(target))),
+            Self::FasterRcnn(net) => DetectorNet::FasterRcnn(Box::new(net.prepare(target))),
+        }
+    }
+}
+
+impl<C: Conv> DetectorNet<C> {
     /// Runs the network and returns the raw outputs of its heads. They are differentiable, except Faster
     /// R-CNN's proposals, which are selected according to `proposals`.
     ///
-    /// With a `pick`, the network runs in training mode: norms use the batch's own statistics, and `pick`
-    /// selects the proposals on which Faster R-CNN's second stage runs.
+    /// In training, `pick` selects the proposals on which Faster R-CNN's second stage runs.
     pub(crate) fn forward(
         &self,
         pictures: Pictures<'_>,
         proposals: &ProposalSettings,
         pick: Option<&mut Pick<'_>>,
     ) -> DetectorOutputs {
-        let train = pick.is_some();
         match self {
-            Self::RetinaNet(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
-            Self::Fcos(net) => DetectorOutputs::Dense(net.forward(pictures.x, train)),
+            Self::RetinaNet(net) => DetectorOutputs::Dense(net.forward(pictures.x)),
+            Self::Fcos(net) => DetectorOutputs::Dense(net.forward(pictures.x)),
             Self::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(pictures, proposals, pick)),
-        }
-    }
-
-    /// Prepares every layer for inference on `target`. This cannot be undone.
-    pub(crate) fn prepare(&mut self, target: Target) {
-        match self {
-            Self::RetinaNet(net) => net.prepare(target),
-            Self::Fcos(net) => net.prepare(target),
-            Self::FasterRcnn(net) => net.prepare(target),
         }
     }
 

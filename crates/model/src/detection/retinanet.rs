@@ -11,9 +11,12 @@ use super::{
     dense::{DenseCoder, DenseLevel, DenseOutputs},
     fpn::{Pyramid, PyramidSpec, Top},
     old_names::{upgrade_fpn_name, upgrade_retinanet_name},
-    tower::{Tower, flattened, last},
+    tower::{HEAD_INIT, PRIOR_LOGIT, Tower, flattened, last},
 };
-use crate::{layer::ConvNormAct, norm::NormKind, target::Target, weights::Layout};
+use crate::{
+    conv::Conv, conv_norm_act::ConvNormAct, norm::NormKind, prepared_conv::PreparedConv, target::Target,
+    weights::Layout,
+};
 
 /// Sides of the anchors in pixels for each level: three per octave, rounded down to integers as in torchvision.
 const SCALES: [[f32; 3]; 5] = [
@@ -47,22 +50,22 @@ pub(crate) const LAYOUT_V2: Layout = Layout {
 
 /// RetinaNet: a pyramid from P3 up, and a classification and a regression head that all levels share.
 #[derive(Debug, Clone)]
-pub(crate) struct RetinaNet {
-    backbone: Pyramid,
+pub(crate) struct RetinaNet<C> {
+    backbone: Pyramid<C>,
     classes: i64,
-    classification: Head,
-    regression: Head,
+    classification: Head<C>,
+    regression: Head<C>,
     anchors: Anchors,
 }
 
 /// A head: a tower of convolutions and an output layer.
 #[derive(Debug, Clone)]
-struct Head {
-    conv: Tower,
-    last: ConvNormAct,
+struct Head<C> {
+    conv: Tower<C>,
+    last: C,
 }
 
-impl RetinaNet {
+impl RetinaNet<ConvNormAct> {
     pub(crate) fn new(path: &nn::Path<'_>, config: DetectorConfig, version: Version) -> Self {
         let (top, backbone_norm, head_norm) = match version {
             Version::V1 => (Top::P6P7OnP5, config.frozen(), NormKind::None),
@@ -70,51 +73,68 @@ impl RetinaNet {
         };
         let pyramid = PyramidSpec { lowest: 3, top, backbone_norm, fpn_norm: NormKind::None };
         let anchors = Anchors::new(SCALES.iter().map(<[f32; 3]>::as_slice), &RATIOS);
-        let head = |name: &str, said: &str, each: i64| {
+        let head = |name: &str, output: &str, each: i64, bias_init: f64| {
             let path = path / "head" / name;
             Head {
-                conv: Tower::nested(&(&path / "conv"), TOWER_DEPTH, head_norm),
-                last: last(&(&path / said), anchors.per_place() * each),
+                conv: Tower::nested(&(&path / "conv"), TOWER_DEPTH, head_norm, HEAD_INIT),
+                last: last(&(&path / output), anchors.per_place() * each, bias_init),
             }
         };
         Self {
             backbone: Pyramid::new(&(path / "backbone"), pyramid),
             classes: config.num_classes,
-            classification: head("classification_head", "cls_logits", config.num_classes),
-            regression: head("regression_head", "bbox_reg", 4),
+            classification: head("classification_head", "cls_logits", config.num_classes, PRIOR_LOGIT),
+            regression: head("regression_head", "bbox_reg", 4, 0.0),
             anchors,
         }
     }
 
+    /// Sets the parameters to torchvision's initial values for `seed`.
+    pub(super) fn reset_parameters(&self, seed: u64) {
+        self.backbone.reset_parameters(seed);
+        for head in [&self.classification, &self.regression] {
+            head.conv.reset_parameters(seed);
+            head.last.reset_parameters(seed);
+        }
+    }
+
+    /// Converts every layer for inference on `target`.
+    pub(super) fn prepare(self, target: Target) -> RetinaNet<PreparedConv> {
+        let head = |head: Head<ConvNormAct>| Head {
+            conv: head.conv.prepare(target),
+            last: head.last.prepare(target),
+        };
+        RetinaNet {
+            backbone: self.backbone.prepare(target),
+            classes: self.classes,
+            classification: head(self.classification),
+            regression: head(self.regression),
+            anchors: self.anchors,
+        }
+    }
+}
+
+impl<C: Conv> RetinaNet<C> {
     /// Runs the network on `x` `[N, 3, H, W]`, normalized. The outputs are differentiable.
-    pub(super) fn forward(&self, x: &Tensor, train: bool) -> DenseOutputs {
-        let maps = self.backbone.forward(x, train);
+    pub(super) fn forward(&self, x: &Tensor) -> DenseOutputs {
+        let maps = self.backbone.forward(x);
         let anchors = self.anchors.grid(
             super::extent(x),
             &maps.iter().map(super::extent).collect::<Vec<_>>(),
             x.device(),
         );
         let level = |(map, anchors): (&Tensor, Tensor)| DenseLevel {
-            cls_logits: flattened(&self.classification.forward(map, train), self.classes), // [N, HWA, K]
-            bbox_regression: flattened(&self.regression.forward(map, train), 4),           // [N, HWA, 4]
+            cls_logits: flattened(&self.classification.forward(map), self.classes), // [N, HWA, K]
+            bbox_regression: flattened(&self.regression.forward(map), 4),           // [N, HWA, 4]
             bbox_ctrness: None,
             anchors,
         };
         DenseOutputs { levels: maps.iter().zip(anchors).map(level).collect(), coder: CODER }
     }
-
-    /// Prepares every layer for inference on `target`. This cannot be undone.
-    pub(super) fn prepare(&mut self, target: Target) {
-        self.backbone.prepare(target);
-        for head in [&mut self.classification, &mut self.regression] {
-            head.conv.prepare(target);
-            head.last.prepare(target);
-        }
-    }
 }
 
-impl Head {
-    fn forward(&self, map: &Tensor, train: bool) -> Tensor {
-        self.last.forward(&self.conv.forward(map, train), train)
+impl<C: Conv> Head<C> {
+    fn forward(&self, map: &Tensor) -> Tensor {
+        self.last.forward(&self.conv.forward(map))
     }
 }

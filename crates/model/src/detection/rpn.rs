@@ -11,11 +11,13 @@ use super::{
     fpn::CHANNELS,
     nms::{Candidates, Suppression, suppress},
     settings::ProposalSettings,
-    tower::{Tower, flattened},
+    tower::{HEAD_INIT, Tower, flattened},
 };
 use crate::{
-    layer::{ConvNormAct, ConvShape},
+    conv::{Conv, ConvShape, LayerSpec},
+    conv_norm_act::ConvNormAct,
     norm::NormKind,
+    prepared_conv::PreparedConv,
     target::Target,
 };
 
@@ -30,10 +32,10 @@ const MIN_SIDE: f32 = 1e-3;
 
 /// The region proposal network: a small head that all pyramid levels share, with its anchors.
 #[derive(Debug, Clone)]
-pub(super) struct Rpn {
-    conv: Tower,
-    cls_logits: ConvNormAct,
-    bbox_pred: ConvNormAct,
+pub(super) struct Rpn<C> {
+    conv: Tower<C>,
+    cls_logits: C,
+    bbox_pred: C,
     anchors: Anchors,
 }
 
@@ -73,47 +75,58 @@ pub struct Proposals {
     pub counts: Vec<usize>,
 }
 
-impl Rpn {
+impl Rpn<ConvNormAct> {
     /// Creates a head of `depth` convolutions.
     pub(super) fn new(path: &nn::Path<'_>, depth: usize) -> Self {
         let path = path / "head";
         let anchors = Anchors::new(SCALES.iter().map(<[f32; 1]>::as_slice), &RATIOS);
-        let said = |name: &str, each: i64| {
-            let shape = ConvShape::same(CHANNELS, anchors.per_place() * each, 1, 1);
-            ConvNormAct::plain(&(&path / name), shape)
+        let output = |name: &str, each: i64| {
+            let spec = LayerSpec::plain(ConvShape::same(CHANNELS, anchors.per_place() * each, 1, 1));
+            ConvNormAct::without_norm(&(&path / name), LayerSpec { weight_init: HEAD_INIT, ..spec })
         };
         Self {
-            conv: Tower::nested(&(&path / "conv"), depth, NormKind::None),
-            cls_logits: said("cls_logits", 1),
-            bbox_pred: said("bbox_pred", 4),
+            conv: Tower::nested(&(&path / "conv"), depth, NormKind::None, HEAD_INIT),
+            cls_logits: output("cls_logits", 1),
+            bbox_pred: output("bbox_pred", 4),
             anchors,
         }
     }
 
+    /// Sets the parameters to torchvision's initial values for `seed`.
+    pub(super) fn reset_parameters(&self, seed: u64) {
+        self.conv.reset_parameters(seed);
+        [&self.cls_logits, &self.bbox_pred].map(|layer| layer.reset_parameters(seed));
+    }
+
+    /// Converts every layer for inference on `target`.
+    pub(super) fn prepare(self, target: Target) -> Rpn<PreparedConv> {
+        Rpn {
+            conv: self.conv.prepare(target),
+            cls_logits: self.cls_logits.prepare(target),
+            bbox_pred: self.bbox_pred.prepare(target),
+            anchors: self.anchors,
+        }
+    }
+}
+
+impl<C: Conv> Rpn<C> {
     /// Runs the head on the feature maps `maps` `[N, 256, h, w]` of the input `x`, the finest first. The
     /// outputs are differentiable.
-    pub(super) fn forward(&self, maps: &[Tensor], x: &Tensor, train: bool) -> Vec<RpnLevel> {
+    pub(super) fn forward(&self, maps: &[Tensor], x: &Tensor) -> Vec<RpnLevel> {
         let anchors = self.anchors.grid(
             super::extent(x),
             &maps.iter().map(super::extent).collect::<Vec<_>>(),
             x.device(),
         );
         let level = |(map, anchors): (&Tensor, Tensor)| {
-            let map = self.conv.forward(map, train);
+            let map = self.conv.forward(map);
             RpnLevel {
-                objectness: flattened(&self.cls_logits.forward(&map, train), 1),
-                deltas: flattened(&self.bbox_pred.forward(&map, train), 4),
+                objectness: flattened(&self.cls_logits.forward(&map), 1),
+                deltas: flattened(&self.bbox_pred.forward(&map), 4),
                 anchors,
             }
         };
         maps.iter().zip(anchors).map(level).collect()
-    }
-
-    /// Prepares every layer for inference on `target`. This cannot be undone.
-    pub(super) fn prepare(&mut self, target: Target) {
-        self.conv.prepare(target);
-        self.cls_logits.prepare(target);
-        self.bbox_pred.prepare(target);
     }
 }
 

@@ -1,5 +1,9 @@
 //! Settings of a detector's postprocessing.
 
+/// The default score threshold of detectors. torchvision's own thresholds are meant for measuring precision against
+/// recall.
+pub(crate) const SCORE_THRESHOLD: f32 = 0.5;
+
 /// Thresholds and limits. torchvision sets them for each network; [`Default`] holds RetinaNet's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectionSettings {

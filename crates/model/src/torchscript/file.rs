@@ -4,8 +4,7 @@ use std::{fs, io::Cursor, path::Path};
 
 use zip::ZipArchive;
 
-use super::ScriptError;
-use crate::weights::digest;
+use crate::{script_error::ScriptError, weights::digest};
 
 /// Returns the bytes of a module file and their digest.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, String), ScriptError> {

@@ -3,8 +3,6 @@
 //! docs/pipeline-file.md describes the input and the output of a module. Loading a module means running its
 //! program, so a file from an untrusted source must not be loaded.
 
-mod at_work;
-mod error;
 mod file;
 mod output;
 
@@ -14,9 +12,8 @@ use lookout_config::{ModelSettings, OutputKind, Precision as PrecisionSetting};
 use lookout_schema::Size;
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
-pub(crate) use self::at_work::ScriptAtWork;
-pub use self::{error::ScriptError, output::ScriptBoxes};
-use crate::target::Target;
+pub use self::output::ScriptBoxes;
+use crate::{script_error, script_error::ScriptError, target::Target};
 
 /// A TorchScript module for inference, on its device. A clone shares the module, because `forward` does not
 /// modify it.
@@ -55,7 +52,7 @@ impl PreparedScript {
         }
         let path = Path::new(weights);
         let (file, digest) = file::read(path)?;
-        let refused = |error| error::refused(path, &error);
+        let refused = |error| script_error::refused(path, &error);
         let mut module =
             CModule::load_data_on_device(&mut file.as_slice(), target.device).map_err(refused)?;
         module.f_set_eval().map_err(refused)?;
@@ -95,9 +92,9 @@ impl PreparedScript {
         tch::no_grad(|| {
             let x = x.to_device(self.target.device).to_kind(Kind::Float).contiguous();
             let said = self.module.forward_is(&[IValue::Tensor(x.shallow_clone())]);
-            let said = said.map_err(|error| error::failed(&x, &error))?;
+            let said = said.map_err(|error| script_error::failed(&x, &error))?;
             let pictures = x.size().first().copied().unwrap_or(0);
-            read(&said, pictures).ok_or_else(|| error::mismatch(&x, kind, &said))
+            read(&said, pictures).ok_or_else(|| script_error::mismatch(&x, kind, &said))
         })
     }
 

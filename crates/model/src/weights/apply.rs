@@ -1,69 +1,14 @@
 //! Copies a state dict into a network.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use super::{StateDict, WeightsError};
-
-/// Maximum number of names per kind of mismatch in an error text. Their count is always given.
-const TOLD: usize = 10;
+use super::{Misfit, Misshapen, StateDict, WeightsError};
 
 /// A batch norm's counter of training batches. A trained network does not use it, and files from before torch
 /// 0.4 lack it.
 const UNNEEDED: &str = "num_batches_tracked";
-
-/// All mismatches between a state dict and a network.
-#[derive(Debug, Default, PartialEq, thiserror::Error)]
-pub struct Misfit {
-    /// Names that the network has and the file lacks.
-    pub missing: Vec<String>,
-    /// Names that the file has and the network lacks.
-    pub unexpected: Vec<String>,
-    pub misshapen: Vec<Misshapen>,
-}
-
-/// A tensor whose size or dtype in the file differs from that in the network.
-#[derive(Debug, PartialEq)]
-pub struct Misshapen {
-    pub name: String,
-    /// Size and dtype in the network, such as `[64, 3, 7, 7] Float`.
-    pub expected: String,
-    /// Size and dtype in the file.
-    pub found: String,
-}
-
-impl Misfit {
-    fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
-    }
-}
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the weights do not fit the network")?;
-        told(formatter, "missing", &self.missing)?;
-        told(formatter, "unexpected", &self.unexpected)?;
-        told(formatter, "mismatched", &self.misshapen)
-    }
-}
-
-impl fmt::Display for Misshapen {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} (the network has {}, the file {})", self.name, self.expected, self.found)
-    }
-}
-
-fn told(formatter: &mut fmt::Formatter<'_>, what: &str, names: &[impl fmt::Display]) -> fmt::Result {
-    if names.is_empty() {
-        return Ok(());
-    }
-    write!(formatter, "; {} {what}: ", names.len())?;
-    for (index, name) in names.iter().take(TOLD).enumerate() {
-        write!(formatter, "{}{name}", if index > 0 { ", " } else { "" })?;
-    }
-    if names.len() > TOLD { write!(formatter, " and {} more", names.len() - TOLD) } else { Ok(()) }
-}
 
 /// Copies a state dict into a network's tensors, in place and outside of autograd.
 ///

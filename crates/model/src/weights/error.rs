@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use tch::TchError;
 
-use super::{Misfit, pickle::shortened};
+use super::{Misfit, shortened::shortened};
 
 /// The error of all functions that read, apply, fetch or write weights.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use super::{FormatError, pickle::shortened};
+use super::{FormatError, shortened::shortened};
 
 /// Last part of the names of batch norms' variances.
 const VARIANCE: &str = "running_var";

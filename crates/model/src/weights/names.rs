@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     FormatError,
-    pickle::{Object, Pickle, TensorSpec, Value, shortened},
+    pickle::{Object, Pickle, TensorSpec, Value},
+    shortened::shortened,
 };
 
 /// Keys under which training scripts store the state dict, in order of preference if a checkpoint has several:

@@ -1,20 +1,13 @@
 //! Reads state dicts from files.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use sha2::{Digest, Sha256};
-use tch::Tensor;
 
-use super::{FormatError, WeightsError, finite, names::Named, safetensors_file, torch_legacy, torch_zip};
+use super::{
+    FormatError, StateDict, WeightsError, finite, names::Named, safetensors_file, torch_legacy, torch_zip,
+};
 use crate::impostor::impostor;
-
-/// The named tensors of a file, on the CPU and in the dtypes of the file. Some may share memory.
-#[derive(Debug)]
-pub struct StateDict {
-    pub tensors: BTreeMap<String, Tensor>,
-    /// `sha256:` and the 64 hex digits of the file's SHA-256.
-    pub digest: String,
-}
 
 impl StateDict {
     /// Reads a state dict from the content of a file. The first bytes decide which of the three formats it has.

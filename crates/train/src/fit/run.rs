@@ -163,7 +163,7 @@ impl<'t> Fitting<'t> {
     fn begin(mut run: Run, per_epoch: u64, tell: &'t mut dyn FnMut(&Told)) -> Result<Self, FitError> {
         weights::sweep(&run.folder);
         let mut network = Network::new(&run.arch, run.classes)?;
-        initial::initialize(&network, run.fit.seed);
+        network.reset_parameters(run.fit.seed);
         if run.weights.is_none() && run.backbone.is_none() {
             initial::unfreeze_norms(&network);
         }

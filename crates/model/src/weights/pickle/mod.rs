@@ -13,7 +13,7 @@ mod value;
 
 pub(super) use cursor::Cursor;
 pub(super) use machine::load;
-pub(super) use value::{Object, StorageRef, TensorSpec, Value, shortened};
+pub(super) use value::{Object, StorageRef, TensorSpec, Value};
 
 /// The content of a pickle.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use tch::Kind;
 
-use crate::weights::FormatError;
+use crate::weights::{FormatError, shortened::shortened};
 
 /// A value. Containers are stored in [`Pickle::objects`] and referred to by index, because a pickle may refer
 /// to a container repeatedly, or from inside itself.
@@ -221,12 +221,3 @@ impl Global {
 }
 
 pub(super) const QUANTIZED: &str = "a quantized tensor";
-
-/// Returns at most 100 characters of a name from a file, escaped to a single line.
-pub(in crate::weights) fn shortened(name: &str) -> String {
-    let mut short: String = name.chars().take(100).flat_map(char::escape_debug).collect();
-    if name.chars().nth(100).is_some() {
-        short.push('…');
-    }
-    short
-}

@@ -6,18 +6,18 @@ use lookout_config::ModelSettings;
 use lookout_schema::Size;
 use lookout_stage::{BatchResult, Detect, DetectError, DetectFrame, InferenceResult, Pixels};
 
-use super::{PreparedScript, ScriptBoxes, ScriptError, ScriptOutput};
 use crate::{
     ModelError,
     classifier::TopClasses,
-    detection::DetectionSettings,
+    detection::{DetectionSettings, SCORE_THRESHOLD},
     detector::findings,
     input::{Stacker, one_size},
     labels::Labels,
-    load::SCORE_THRESHOLD,
-    network::caught,
-    replicas::Replica,
+    libtorch_error::caught,
+    replica::Replica,
+    script_error::ScriptError,
     streams::Streams,
+    torchscript::{PreparedScript, ScriptBoxes, ScriptOutput},
 };
 
 /// Number of classes that get numbered names, `class 0` and so on, if a module returns boxes and no label file
@@ -26,7 +26,7 @@ const NUMBERED: usize = 10_000;
 
 /// A TorchScript module with its preprocessing and the names of its classes.
 #[derive(Debug, Clone)]
-pub(crate) struct ScriptAtWork {
+pub(crate) struct ScriptInference {
     script: PreparedScript,
     stacker: Stacker,
     reading: Reading,
@@ -49,7 +49,7 @@ struct BoxReader {
     told: bool,
 }
 
-impl ScriptAtWork {
+impl ScriptInference {
     /// Prepares `script` for images of the size `input`, and runs it on a black image to check its output. Also
     /// returns the class labels; for logits, `named` returns them for the number of classes.
     ///
@@ -124,7 +124,7 @@ impl BoxReader {
     }
 }
 
-impl Detect for ScriptAtWork {
+impl Detect for ScriptInference {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
         let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
@@ -138,7 +138,7 @@ impl Detect for ScriptAtWork {
     }
 }
 
-impl Replica for ScriptAtWork {
+impl Replica for ScriptInference {
     fn replica(&self) -> Box<dyn Replica> {
         Box::new(self.clone())
     }

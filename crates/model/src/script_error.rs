@@ -10,7 +10,7 @@ use lookout_config::OutputKind;
 use tch::{IValue, TchError, Tensor};
 use thiserror::Error;
 
-use crate::network::without_trace;
+use crate::libtorch_error::without_trace;
 
 /// The reason why a TorchScript module cannot be used.
 #[derive(Debug, Error)]
@@ -61,7 +61,7 @@ fn instead_of(operator: &str) -> &'static str {
 }
 
 /// Converts libtorch's error for a module that it cannot load.
-pub(super) fn refused(path: &Path, error: &TchError) -> ScriptError {
+pub(crate) fn refused(path: &Path, error: &TchError) -> ScriptError {
     let text = error.to_string();
     let path = path.to_owned();
     let unknown =
@@ -73,7 +73,7 @@ pub(super) fn refused(path: &Path, error: &TchError) -> ScriptError {
 }
 
 /// Converts libtorch's error of a module that failed on `x`.
-pub(super) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
+pub(crate) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
     let text = error.to_string();
     let text = without_trace(&text);
     // The TorchScript interpreter's stack trace precedes the error itself.
@@ -82,7 +82,7 @@ pub(super) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
 }
 
 /// Returns the error for an output `said` that a module of `kind` must not return for `x`.
-pub(super) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptError {
+pub(crate) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptError {
     let wanted = match kind {
         OutputKind::Logits => {
             "`logits`: one tensor [N, K] of floats, one row per image. Wrap the module so that it returns this; a \
