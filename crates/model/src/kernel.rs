@@ -1,6 +1,9 @@
 //! The kernels that compute a prepared convolution on its device.
 
-use std::cell::{Cell, OnceCell};
+use std::{
+    cell::{Cell, OnceCell},
+    fmt,
+};
 
 use lookout_fused::{FusedError, Geometry, PackedWeight, Then};
 use tch::{Device, Kind, Tensor};
@@ -42,7 +45,6 @@ enum Way {
 }
 
 /// A weight that is packed for oneDNN at the first input, whose size decides the layout.
-#[derive(Debug)]
 struct OneDnnWeight {
     /// `None` after the first input.
     unpacked: Cell<Option<Tensor>>,
@@ -211,6 +213,12 @@ impl Clone for Kernel {
         };
         let bias = self.bias.as_ref().map(Tensor::shallow_clone);
         Self { shape: self.shape, act: self.act, bias, way }
+    }
+}
+
+impl fmt::Debug for OneDnnWeight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneDnnWeight").field("used", &self.used).finish_non_exhaustive()
     }
 }
 

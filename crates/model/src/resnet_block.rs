@@ -13,7 +13,7 @@ use crate::{
 
 /// A block of two 3x3 convolutions with a shortcut around them (figure 5, left), torchvision's `BasicBlock`.
 #[derive(Debug, Clone)]
-struct BasicBlock<C> {
+pub(crate) struct BasicBlock<C> {
     /// 3x3: `layer1.0.conv1`, `layer1.0.bn1` and a ReLU.
     conv1: C,
     /// 3x3: `layer1.0.conv2` and `layer1.0.bn2`; the ReLU is after the sum with the shortcut.
@@ -25,7 +25,7 @@ struct BasicBlock<C> {
 
 /// A block of 1x1, 3x3 and 1x1 convolutions with a shortcut around them (figure 5, right), torchvision's `Bottleneck`.
 #[derive(Debug, Clone)]
-struct Bottleneck<C> {
+pub(crate) struct Bottleneck<C> {
     /// 1x1, fewer channels: `layer1.0.conv1`, `layer1.0.bn1` and a ReLU.
     conv1: C,
     /// 3x3, with the block's stride and groups: `layer1.0.conv2`, `layer1.0.bn2` and a ReLU.
@@ -39,7 +39,7 @@ struct Bottleneck<C> {
 
 /// A [`BasicBlock`] without a shortcut (figure 3, middle).
 #[derive(Debug, Clone)]
-struct PlainBlock<C> {
+pub(crate) struct PlainBlock<C> {
     /// 3x3: `layer1.0.conv1`, `layer1.0.bn1` and a ReLU.
     conv1: C,
     /// 3x3: `layer1.0.conv2`, `layer1.0.bn2` and a ReLU.
@@ -77,7 +77,7 @@ impl BasicBlock<ConvNormAct> {
     }
 
     fn reset_parameters(&self, seed: u64) {
-        [&self.conv1, &self.conv2].map(|conv| conv.reset_parameters(seed));
+        [&self.conv1, &self.conv2].into_iter().for_each(|conv| conv.reset_parameters(seed));
         self.downsample.iter().for_each(|conv| conv.reset_parameters(seed));
     }
 
@@ -112,7 +112,7 @@ impl Bottleneck<ConvNormAct> {
     }
 
     fn reset_parameters(&self, seed: u64) {
-        [&self.conv1, &self.conv2, &self.conv3].map(|conv| conv.reset_parameters(seed));
+        [&self.conv1, &self.conv2, &self.conv3].into_iter().for_each(|conv| conv.reset_parameters(seed));
         self.downsample.iter().for_each(|conv| conv.reset_parameters(seed));
     }
 
@@ -140,7 +140,7 @@ impl PlainBlock<ConvNormAct> {
     }
 
     fn reset_parameters(&self, seed: u64) {
-        [&self.conv1, &self.conv2].map(|conv| conv.reset_parameters(seed));
+        [&self.conv1, &self.conv2].into_iter().for_each(|conv| conv.reset_parameters(seed));
     }
 
     fn prepare(self, target: Target) -> PlainBlock<PreparedConv> {

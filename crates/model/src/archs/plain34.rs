@@ -8,7 +8,8 @@ use super::{ArchSpec, Builder, LossFamily};
 use crate::{
     labels::IMAGENET_CLASSES,
     random::ClassLogits,
-    resnet::{BlockKind, LAYOUT, ResNetConfig},
+    resnet::{LAYOUT, ResNetConfig},
+    resnet_block::BlockKind,
 };
 
 pub(super) const SPEC: ArchSpec = ArchSpec {

@@ -6,7 +6,8 @@ use super::{ArchSpec, Builder, LossFamily};
 use crate::{
     labels::IMAGENET_CLASSES,
     random::ClassLogits,
-    resnet::{BlockKind, LAYOUT, ResNetConfig},
+    resnet::{LAYOUT, ResNetConfig},
+    resnet_block::BlockKind,
     weights::Published,
 };
 

@@ -1,7 +1,7 @@
 //! Anchors: the boxes that a detector's regression outputs are relative to (Ren, He, Girshick and Sun, Faster
 //! R-CNN, 2015, section 3.1.1).
 
-use std::cell::Cell;
+use std::{cell::Cell, fmt};
 
 use tch::{Device, Tensor};
 
@@ -9,7 +9,6 @@ use tch::{Device, Tensor};
 pub(super) type Extent = [i64; 2];
 
 /// Generates the anchors of all pyramid levels.
-#[derive(Debug)]
 pub(super) struct Anchors {
     /// For each level, the anchors `[x1, y1, x2, y2]` of one location, relative to its center.
     cells: Vec<Vec<[f32; 4]>>,
@@ -17,12 +16,17 @@ pub(super) struct Anchors {
     last: Cell<Option<Grid>>,
 }
 
-#[derive(Debug)]
 struct Grid {
     picture: Extent,
     maps: Vec<Extent>,
     device: Device,
     levels: Vec<Tensor>,
+}
+
+impl fmt::Debug for Anchors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Anchors").field("cells", &self.cells).finish_non_exhaustive()
+    }
 }
 
 impl Clone for Anchors {

@@ -116,7 +116,7 @@ impl FasterRcnn<ConvNormAct> {
         self.backbone.reset_parameters(seed);
         self.rpn.reset_parameters(seed);
         self.box_head.reset_parameters(seed);
-        [&self.cls_score, &self.bbox_pred].map(|layer| layer.reset_parameters(seed));
+        [&self.cls_score, &self.bbox_pred].into_iter().for_each(|layer| layer.reset_parameters(seed));
     }
 
     /// Converts every layer for inference on `target`.

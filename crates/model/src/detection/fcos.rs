@@ -79,8 +79,10 @@ impl Fcos<ConvNormAct> {
     /// Sets the parameters to torchvision's initial values for `seed`.
     pub(super) fn reset_parameters(&self, seed: u64) {
         self.backbone.reset_parameters(seed);
-        [&self.classification, &self.regression].map(|tower| tower.reset_parameters(seed));
-        [&self.cls_logits, &self.bbox_reg, &self.bbox_ctrness].map(|layer| layer.reset_parameters(seed));
+        [&self.classification, &self.regression].into_iter().for_each(|tower| tower.reset_parameters(seed));
+        [&self.cls_logits, &self.bbox_reg, &self.bbox_ctrness]
+            .into_iter()
+            .for_each(|layer| layer.reset_parameters(seed));
     }
 
     /// Converts every layer for inference on `target`.

@@ -95,7 +95,7 @@ impl Rpn<ConvNormAct> {
     /// Sets the parameters to torchvision's initial values for `seed`.
     pub(super) fn reset_parameters(&self, seed: u64) {
         self.conv.reset_parameters(seed);
-        [&self.cls_logits, &self.bbox_pred].map(|layer| layer.reset_parameters(seed));
+        [&self.cls_logits, &self.bbox_pred].into_iter().for_each(|layer| layer.reset_parameters(seed));
     }
 
     /// Converts every layer for inference on `target`.

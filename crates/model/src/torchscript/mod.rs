@@ -74,11 +74,11 @@ impl PreparedScript {
         })
     }
 
-    fn logits(&self, x: &Tensor) -> Result<Tensor, ScriptError> {
+    pub(crate) fn logits(&self, x: &Tensor) -> Result<Tensor, ScriptError> {
         self.said(x, OutputKind::Logits, output::logits)
     }
 
-    fn boxes(&self, x: &Tensor) -> Result<Vec<ScriptBoxes>, ScriptError> {
+    pub(crate) fn boxes(&self, x: &Tensor) -> Result<Vec<ScriptBoxes>, ScriptError> {
         self.said(x, OutputKind::BoxesScoresLabels, output::boxes)
     }
 
@@ -102,7 +102,7 @@ impl PreparedScript {
     ///
     /// # Errors
     /// As [`PreparedScript::forward`].
-    fn dry_run(&self, input: Size) -> Result<ScriptOutput, ScriptError> {
+    pub(crate) fn dry_run(&self, input: Size) -> Result<ScriptOutput, ScriptError> {
         let size = [1, 3, i64::from(input.height), i64::from(input.width)];
         self.forward(&Tensor::zeros(size, (Kind::Float, Device::Cpu)))
     }

@@ -16,7 +16,7 @@ pub struct ScriptBoxes {
 impl ScriptBoxes {
     /// Returns at most `most` boxes that score above `threshold`, the highest score first; ties keep their
     /// order. Boxes with NaN or infinite numbers, or with labels that cannot be class numbers, are left out.
-    pub(super) fn best(&self, threshold: f32, most: usize) -> Detections {
+    pub(crate) fn best(&self, threshold: f32, most: usize) -> Detections {
         let one = |((corners, score), label): ((&[f32; 4], &f32), &i64)| {
             let finite = score.is_finite() && corners.iter().all(|corner| corner.is_finite());
             let label = u32::try_from(*label).ok().filter(|_| finite && *score > threshold)?;
