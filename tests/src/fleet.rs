@@ -262,6 +262,23 @@ impl All {
         Ok(Duration::from_millis(u64::try_from(longest).unwrap_or(0)))
     }
 
+    /// Returns the longest time between two records of a camera that were published between `begin` and `end`, by
+    /// any of its owners, and the same for the time before the first and after the last of them.
+    pub fn longest_gap(&self, begin: Timestamp, end: Timestamp) -> Duration {
+        let mut times: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
+        for frame in &self.frames {
+            times.entry(&frame.camera).or_insert_with(|| vec![begin, end]).push(frame.published_at);
+        }
+        let mut longest = 0;
+        for times in times.values_mut() {
+            times.sort();
+            let within: Vec<_> = times.iter().filter(|time| (begin..=end).contains(*time)).collect();
+            let gaps = within.windows(2).map(|pair| pair[1].ms_since(*pair[0]));
+            longest = longest.max(gaps.max().unwrap_or(0));
+        }
+        Duration::from_millis(u64::try_from(longest).unwrap_or(0))
+    }
+
     /// Counts the frames that are missing between the records since `since`, for the cameras that `which`
     /// selects. Frames that their worker has dropped and counted are not missing: a busy machine drops frames
     /// of live cameras.

@@ -15,6 +15,8 @@ pub struct FleetSettings {
     /// Whether the worker is a static group member, which keeps its cameras if it restarts within the session
     /// timeout.
     pub static_member: bool,
+    /// What the worker does with its cameras while it cannot reach Kafka.
+    pub when_disconnected: WhenDisconnected,
     /// Maximum number of cameras that this worker runs.
     pub max_cameras: Option<usize>,
     /// Where `${secret:NAME}` is looked up: a folder with one file per secret, or a file with lines
@@ -22,6 +24,16 @@ pub struct FleetSettings {
     pub secrets: Option<PathBuf>,
     /// Prefix of the environment variables that cameras of the registry may use.
     pub env_prefix: String,
+}
+
+/// What a worker does with its cameras if it cannot reach Kafka for longer than the session timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenDisconnected {
+    /// It runs them until Kafka answers. If Kafka is down for all workers, nobody else could run them.
+    #[default]
+    Keep,
+    /// It stops them, because another worker may be able to reach Kafka and run them.
+    Stop,
 }
 
 impl FleetSettings {
@@ -36,6 +48,12 @@ impl FleetSettings {
                 .millis("session_timeout_ms", 1_000..=1_800_000)
                 .unwrap_or(default.session_timeout),
             static_member: section.boolean("static_member").unwrap_or(default.static_member),
+            when_disconnected: section
+                .choice(
+                    "when_disconnected",
+                    &[("keep", WhenDisconnected::Keep), ("stop", WhenDisconnected::Stop)],
+                )
+                .unwrap_or_default(),
             max_cameras: section.integer("max_cameras", 1..=100_000).map(|n| n as usize),
             secrets: section.text("secrets").map(|path| base.join(path)),
             env_prefix: section.text("env_prefix").unwrap_or(default.env_prefix),
@@ -56,6 +74,7 @@ impl Default for FleetSettings {
             partitions: Self::PARTITIONS,
             session_timeout: Duration::from_secs(6),
             static_member: false,
+            when_disconnected: WhenDisconnected::default(),
             max_cameras: None,
             secrets: None,
             env_prefix: "CAMERA_".into(),

@@ -37,7 +37,7 @@ pub use camera::{CameraSettings, DecoderChoice, RetrySettings, RtspTransport};
 pub use classify::ClassifySettings;
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
-pub use fleet::FleetSettings;
+pub use fleet::{FleetSettings, WhenDisconnected};
 pub use kafka::{Brokers, KafkaSettings};
 pub use model::{Device, ModelSettings, OutputKind, Precision, ResizeModeSetting, UnknownName, input_size};
 pub use monitor::{

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lookout_schema::Timestamp;
 use lookout_tests::{
     fleet::{All, FleetWorker, Watch, cameras, write_cameras},
     isolation::lock_module,
@@ -95,7 +96,7 @@ async fn fleet_keeps_every_camera_running_through_joins_stops_kills_and_pauses()
     a_stopped_worker_hands_over_its_cameras(&mut fleet).await;
     a_killed_worker_is_replaced(&mut fleet).await;
     records_of_a_paused_worker_have_an_old_epoch(&mut fleet).await;
-    all_cameras_deliver_after_a_restart_of_kafka(&mut fleet).await;
+    every_camera_runs_while_kafka_is_down(&mut fleet).await;
     for worker in &mut fleet.workers {
         assert!(worker.is_running().unwrap(), "{}: {}", worker.id, worker.log());
     }
@@ -246,25 +247,33 @@ async fn records_of_a_paused_worker_have_an_old_epoch(fleet: &mut Fleet) {
     all.longest_overlap().unwrap();
 }
 
-async fn all_cameras_deliver_after_a_restart_of_kafka(fleet: &mut Fleet) {
+async fn every_camera_runs_while_kafka_is_down(fleet: &mut Fleet) {
     fleet.balanced(2).await;
+    let since = Instant::now();
+    fleet.watch.until("all cameras deliver", PATIENCE, |all| all_deliver(all, since, CAMERAS)).await.unwrap();
+    let begin = Timestamp::now();
     fleet.kafka.kill();
     let down = Instant::now();
+    // All workers lose their membership, as far as their clients can know.
+    tokio::time::sleep(2 * SESSION).await;
     fleet.kafka.restart().unwrap();
     let up = Instant::now();
-    // The first records that are read were published while Kafka was down.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let since = Instant::now();
-    let (_, took) = fleet
-        .watch
-        .until("all cameras deliver", PATIENCE, |all| all_deliver(all, since, CAMERAS))
-        .await
-        .unwrap();
+    let back = Timestamp::now();
+    let current = |all: &All| {
+        let new = all.frames.iter().filter(|frame| frame.published_at > back);
+        let cameras: BTreeSet<&str> = new.map(|frame| frame.camera.as_str()).collect();
+        (cameras.len() == CAMERAS).then_some(())
+    };
+    let (_, took) = fleet.watch.until("all cameras deliver current frames", PATIENCE, current).await.unwrap();
+    fleet.balanced(2).await;
+    let all = fleet.watch.all();
+    let gap = all.longest_gap(begin, back);
     println!(
-        "Kafka was down for {:?}: every camera delivers {:?} later",
+        "Kafka was down for {:?}: every camera delivers current frames {took:?} later; the longest time without a frame \
+         of a camera is {gap:?}",
         up - down,
-        took + Duration::from_secs(1)
     );
+    assert!(gap < up - down, "a camera had no worker while Kafka was down");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! The partitions of the registry that are assigned to a worker (`Assignment`), and the state of their claims. This
 //! module does no I/O and reads no clock.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lookout_schema::{Epoch, RegistryRecord};
 use lookout_stage::{BootTime, FleetEvent, Lease, Ownership};
@@ -37,7 +37,14 @@ struct AssignedPartition {
 #[derive(Debug, Default)]
 pub(crate) struct Assignment {
     lease: Arc<Lease>,
+    /// The time until which the group has confirmed the membership, if it ever did.
+    confirmed_until: Option<BootTime>,
+    /// Whether the lease is extended without a confirmation.
+    is_offline: bool,
     shares: BTreeMap<i32, AssignedPartition>,
+    /// The terms of partitions that the client gave up because no broker answered. Their cameras run until the group
+    /// sends the next assignment.
+    unconfirmed: BTreeMap<i32, Arc<Ownership>>,
 }
 
 impl Assignment {
@@ -50,6 +57,18 @@ impl Assignment {
             leaving: false,
         };
         self.shares.insert(partition, share);
+    }
+
+    /// Ends the unconfirmed terms of partitions that the new assignment does not contain: another worker has them.
+    /// Returns their loss.
+    pub(crate) fn end_reassigned(&mut self) -> Vec<FleetEvent> {
+        let reassigned: Vec<i32> = self
+            .unconfirmed
+            .keys()
+            .copied()
+            .filter(|partition| !self.shares.contains_key(partition))
+            .collect();
+        reassigned.into_iter().filter_map(|partition| self.forget(partition)).collect()
     }
 
     /// Applies a record of a partition. Returns an event if this worker owns the partition.
@@ -103,6 +122,8 @@ impl Assignment {
     /// Returns the partitions that this worker owns from now on.
     pub(crate) fn renew(&mut self, asked: BootTime, until: BootTime) -> Vec<FleetEvent> {
         self.lease.renew(until);
+        self.confirmed_until = Some(until);
+        self.is_offline = false;
         let mut events = Vec::new();
         for (partition, share) in self.shares.iter_mut().filter(|(_, share)| !share.leaving) {
             match share.claim {
@@ -111,6 +132,8 @@ impl Assignment {
                     let ownership = Ownership::leased(epoch, Arc::clone(&self.lease));
                     let (partition, records) = (*partition, share.records.clone());
                     share.claim = Claim::Held(Arc::clone(&ownership));
+                    // The camera's thread still publishes the last frames of the old term, before those of the new one.
+                    self.unconfirmed.remove(&partition);
                     events.push(FleetEvent::Gained { partition, ownership, records });
                 }
                 Claim::Due | Claim::Sent | Claim::Written { .. } | Claim::Held(_) => {}
@@ -122,6 +145,21 @@ impl Assignment {
     /// Returns whether a written claim waits for the group's confirmation.
     pub(crate) fn waits(&self) -> bool {
         self.shares.values().any(|share| matches!(share.claim, Claim::Written { .. }))
+    }
+
+    /// Extends the lease until `until` if the group has not confirmed the membership by `margin` before the end of the
+    /// lease. Returns whether this is the first extension since the last confirmation.
+    ///
+    /// Must be called at short intervals, so that the lease still expires if this process is paused.
+    pub(crate) fn keep_offline(&mut self, now: BootTime, margin: Duration, until: BootTime) -> bool {
+        let owns = !self.unconfirmed.is_empty()
+            || self.shares.values().any(|share| matches!(share.claim, Claim::Held(_)));
+        let is_late = self.confirmed_until.is_some_and(|confirmed| now + margin >= confirmed);
+        if !owns || !is_late || !self.lease.holds(now) {
+            return false;
+        }
+        self.lease.renew(until);
+        !std::mem::replace(&mut self.is_offline, true)
     }
 
     /// Ends all ownership terms if the lease has expired. Returns the partitions that were owned.
@@ -137,6 +175,10 @@ impl Assignment {
             }
             share.claim = Claim::Barred;
         }
+        for (partition, ownership) in std::mem::take(&mut self.unconfirmed) {
+            ownership.end();
+            lost.push(FleetEvent::Lost { partition });
+        }
         lost
     }
 
@@ -144,15 +186,33 @@ impl Assignment {
     pub(crate) fn leave(&mut self, partition: i32) -> Option<FleetEvent> {
         let share = self.shares.get_mut(&partition)?;
         share.leaving = true;
-        matches!(share.claim, Claim::Held(_)).then_some(FleetEvent::Leaving { partition })
+        let runs = matches!(share.claim, Claim::Held(_)) || self.unconfirmed.contains_key(&partition);
+        runs.then_some(FleetEvent::Leaving { partition })
+    }
+
+    /// Removes a partition that the client gave up. Its term goes on if the reason is that no broker answers. Returns an
+    /// event if its cameras have to stop.
+    pub(crate) fn lose(&mut self, partition: i32) -> Option<FleetEvent> {
+        if !self.is_offline {
+            return self.forget(partition);
+        }
+        if let Some(AssignedPartition { claim: Claim::Held(ownership), .. }) = self.shares.remove(&partition)
+        {
+            self.unconfirmed.insert(partition, ownership);
+        }
+        None
     }
 
     /// Removes a partition that this worker has lost or released. Returns an event if its cameras still run.
     pub(crate) fn forget(&mut self, partition: i32) -> Option<FleetEvent> {
-        let share = self.shares.remove(&partition)?;
-        let Claim::Held(ownership) = share.claim else { return None };
-        ownership.end();
-        Some(FleetEvent::Lost { partition })
+        let share = self.shares.remove(&partition);
+        let held = match share.map(|share| share.claim) {
+            Some(Claim::Held(ownership)) => Some(ownership),
+            _ => None,
+        };
+        let terms: Vec<_> = held.into_iter().chain(self.unconfirmed.remove(&partition)).collect();
+        terms.iter().for_each(|ownership| ownership.end());
+        (!terms.is_empty()).then_some(FleetEvent::Lost { partition })
     }
 
     /// Returns each partition with the offset of its next record.
@@ -165,7 +225,7 @@ impl Assignment {
     }
 
     pub(crate) fn partitions(&self) -> Vec<i32> {
-        self.shares.keys().copied().collect()
+        self.shares.keys().chain(self.unconfirmed.keys()).copied().collect()
     }
 }
 
@@ -250,5 +310,80 @@ mod tests {
         let _ = shares.forget(3);
         shares.claimed(3, Some(Epoch(1)), at(2));
         assert!(shares.is_empty());
+    }
+
+    /// Runs the turns of the membership thread from `from` to `to`, without a confirmation by the group.
+    fn offline(shares: &mut Assignment, from: u64, to: u64) -> usize {
+        let mut extensions = 0;
+        for ms in (from..to).step_by(20) {
+            assert!(shares.expire(at(ms)).is_empty(), "at {ms}");
+            extensions +=
+                usize::from(shares.keep_offline(at(ms), Duration::from_millis(2_000), at(ms + 3_000)));
+        }
+        extensions
+    }
+
+    #[test]
+    fn a_term_goes_on_while_no_broker_answers() {
+        let mut shares = Assignment::default();
+        let ownership = gained(&mut shares, 7);
+        assert_eq!(offline(&mut shares, 110, 4_000), 0, "the group may still confirm in time");
+        assert_eq!(offline(&mut shares, 4_000, 60_000), 1);
+        assert!(ownership.holds(at(60_000)));
+        // The group confirms the same membership, so no other worker was assigned the partition.
+        assert!(shares.renew(at(60_100), at(66_100)).is_empty());
+        assert!(ownership.holds(at(66_099)) && !ownership.holds(at(66_100)));
+    }
+
+    #[test]
+    fn a_paused_worker_does_not_extend_its_lease() {
+        let mut shares = Assignment::default();
+        let ownership = gained(&mut shares, 7);
+        offline(&mut shares, 110, 10_000);
+        assert!(!ownership.holds(at(20_000)), "it expires without this thread");
+        assert!(matches!(shares.expire(at(20_000))[..], [FleetEvent::Lost { partition: 3 }]));
+        assert!(!shares.keep_offline(at(20_000), Duration::from_millis(2_000), at(23_000)));
+        assert!(!ownership.holds(at(20_000)));
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_after_an_outage_gets_a_new_term_without_a_gap() {
+        let mut shares = Assignment::default();
+        let old = gained(&mut shares, 7);
+        offline(&mut shares, 110, 30_000);
+        assert!(shares.lose(3).is_none(), "its cameras run");
+        assert_eq!(shares.partitions(), [3]);
+        offline(&mut shares, 30_000, 90_000);
+        assert!(old.holds(at(90_000)));
+        shares.assign(3);
+        assert!(shares.end_reassigned().is_empty());
+        shares.read(3);
+        assert_eq!(shares.due(), [3]);
+        shares.claimed(3, Some(Epoch(9)), at(90_100));
+        let events = shares.renew(at(90_200), at(96_200));
+        assert!(
+            matches!(&events[..], [FleetEvent::Gained { ownership, .. }] if ownership.epoch() == Epoch(9))
+        );
+        assert!(old.holds(at(90_300)), "the last frames of the old term may be published");
+        assert!(matches!(shares.forget(3), Some(FleetEvent::Lost { partition: 3 })));
+    }
+
+    #[test]
+    fn a_partition_of_another_worker_after_an_outage_ends_the_term() {
+        let mut shares = Assignment::default();
+        let old = gained(&mut shares, 7);
+        offline(&mut shares, 110, 30_000);
+        assert!(shares.lose(3).is_none());
+        shares.assign(4);
+        assert!(matches!(shares.end_reassigned()[..], [FleetEvent::Lost { partition: 3 }]));
+        assert!(!old.holds(at(30_000)));
+    }
+
+    #[test]
+    fn a_partition_that_the_group_takes_away_ends_the_term_at_once() {
+        let mut shares = Assignment::default();
+        let ownership = gained(&mut shares, 7);
+        assert!(matches!(shares.lose(3), Some(FleetEvent::Lost { partition: 3 })));
+        assert!(!ownership.holds(at(200)) && shares.is_empty());
     }
 }

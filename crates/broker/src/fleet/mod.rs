@@ -7,8 +7,10 @@
 //!   the new owner publishes, so each owner has a higher epoch than the one before it.
 //! - A **lease** expires by this machine's own clock. A worker commits its offsets every heartbeat. If the group
 //!   accepts the commit, the lease lasts for the session timeout from the moment of the request, because the group
-//!   assigns the cameras to no other worker before that. A worker that was paused or disconnected therefore notices
-//!   by itself that it has lost its cameras.
+//!   assigns the cameras to no other worker before that. A worker that was paused therefore notices by itself that it
+//!   has lost its cameras. A worker that runs but cannot reach Kafka extends the lease itself, unless
+//!   [`WhenDisconnected::Stop`] is set: if Kafka is down, nobody else can take over. If only this worker cannot reach
+//!   Kafka, another one does, under a higher epoch, and this worker's records are those of a former owner.
 //! - **Release**: partitions that are revoked are drained before they are released to the group.
 
 mod assignment;
@@ -27,7 +29,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use lookout_config::{FleetSettings, KafkaSettings};
+use lookout_config::{FleetSettings, KafkaSettings, WhenDisconnected};
 use lookout_schema::WorkerId;
 use lookout_stage::{BootTime, FleetEvent, Stop, StopOnDrop, stop_signal};
 use lookout_wire::decode_registry_record;
@@ -100,6 +102,7 @@ impl FleetMember {
             topic: settings.topics.cameras.clone(),
             session_timeout: fleet.session_timeout,
             heartbeat: fleet.heartbeat(),
+            when_disconnected: fleet.when_disconnected,
             claims: Claims::new(settings, fleet, worker)?,
             creator: Some(TopicCreator::of_registry(settings, fleet.partitions)?),
             events,
@@ -188,6 +191,7 @@ struct Membership {
     topic: String,
     session_timeout: Duration,
     heartbeat: Duration,
+    when_disconnected: WhenDisconnected,
     claims: Claims,
     creator: Option<TopicCreator>,
     events: mpsc::Sender<FleetEvent>,
@@ -279,7 +283,8 @@ impl Membership {
         }
         // Check the lease before handling the group's events, because this worker may have been paused after they
         // arrived.
-        let expired = self.shares.expire(BootTime::now());
+        let now = BootTime::now();
+        let expired = self.shares.expire(now);
         if !expired.is_empty() {
             tracing::warn!(
                 "the lease expired because the fleet's consumer group did not confirm this worker in time, \
@@ -287,6 +292,15 @@ impl Membership {
             );
         }
         self.tell_all(expired);
+        if self.when_disconnected == WhenDisconnected::Keep {
+            // Earlier than the client gives up its partitions, one session timeout after the last heartbeat.
+            let margin = self.heartbeat * 2;
+            if self.shares.keep_offline(now, margin, now + self.session_timeout / 2) {
+                tracing::warn!(
+                    "the fleet's consumer group does not confirm this worker, its cameras run until the group answers"
+                );
+            }
+        }
         for said in group.context().take() {
             self.hear(group, said);
         }
@@ -313,6 +327,8 @@ impl Membership {
                     tracing::info!(?partitions, "registry partitions assigned to this worker");
                 }
                 partitions.into_iter().for_each(|partition| self.shares.assign(partition));
+                let lost = self.shares.end_reassigned();
+                self.tell_all(lost);
                 self.asked = None;
             }
             Rebalance::Revoked(partitions) => {
@@ -334,7 +350,9 @@ impl Membership {
             Rebalance::Lost(partitions) => {
                 tracing::warn!(?partitions, "registry partitions of this worker lost without notice");
                 self.leaving.retain(|partition, _| !partitions.contains(partition));
-                self.forget(&partitions);
+                let lost: Vec<_> =
+                    partitions.iter().filter_map(|partition| self.shares.lose(*partition)).collect();
+                self.tell_all(lost);
             }
         }
     }
