@@ -13,8 +13,6 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # minutes, is compiled once.
 BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab -p lookout-sim
 EVERYTHING := --workspace --all-targets
-# The crates whose documentation has examples.
-DOCTESTS := -p lookout-wire -p lookout-config -p lookout-track
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,7 +43,7 @@ advisories: ## compare the dependencies with the list of known vulnerabilities, 
 test: lint ## run everything that .ci/run checks: lint, build and all tests
 	cargo build --release --workspace --bins
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" cargo test --release --workspace --no-fail-fast --lib --bins --tests
-	cargo test --release --doc $(DOCTESTS)
+	cargo test --release --workspace --doc
 
 test-quick: setup ## run the unit tests, without network, Kafka and browser
 	cargo test --release --workspace --lib --bins

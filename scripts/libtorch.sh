@@ -65,7 +65,8 @@ point_cargo_at() {
     wanted="[env]
 LIBTORCH = \"$libtorch\"
 [build]
-rustflags = [\"-C\", \"link-arg=-Wl,-rpath,$libtorch/lib\"]"
+rustflags = [\"-C\", \"link-arg=-Wl,-rpath,$libtorch/lib\"]
+rustdocflags = [\"-C\", \"link-arg=-Wl,-rpath,$libtorch/lib\"]"
     if [[ -f "$config" ]]; then
         [[ "$(cat "$config")" != "$wanted" ]] || return 0
         grep -q '^LIBTORCH = ".*/libtorch-' "$config" ||
