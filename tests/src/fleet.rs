@@ -119,6 +119,7 @@ pub struct Seen {
     pub epoch: u64,
     pub session: SessionId,
     pub seq: u64,
+    pub captured_at: Timestamp,
     pub published_at: Timestamp,
     pub dropped_before: u64,
 }
@@ -209,6 +210,7 @@ fn seen(frame: &FrameRecord) -> Seen {
         epoch: frame.epoch.0,
         session: frame.session,
         seq: frame.seq,
+        captured_at: frame.captured_at,
         published_at: frame.published_at,
         dropped_before: frame.dropped_before.values().sum(),
     }
@@ -262,19 +264,20 @@ impl All {
         Ok(Duration::from_millis(u64::try_from(longest).unwrap_or(0)))
     }
 
-    /// Returns the longest time between two records of a camera that were published between `begin` and `end`, by
-    /// any of its owners, and the same for the time before the first and after the last of them.
+    /// Returns the longest time between two frames of a camera that were captured between `begin` and `end`, by any of
+    /// its owners. The time from `begin` to the first frame and from the last one to `end` count as well. Cameras
+    /// without a frame after `end` were removed, and are left out.
     pub fn longest_gap(&self, begin: Timestamp, end: Timestamp) -> Duration {
-        let mut times: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
+        let mut cameras: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
         for frame in &self.frames {
-            times.entry(&frame.camera).or_insert_with(|| vec![begin, end]).push(frame.published_at);
+            cameras.entry(&frame.camera).or_default().push(frame.captured_at);
         }
         let mut longest = 0;
-        for times in times.values_mut() {
+        for times in cameras.values_mut().filter(|times| times.iter().any(|time| *time > end)) {
+            times.retain(|time| (begin..=end).contains(time));
+            times.extend([begin, end]);
             times.sort();
-            let within: Vec<_> = times.iter().filter(|time| (begin..=end).contains(*time)).collect();
-            let gaps = within.windows(2).map(|pair| pair[1].ms_since(*pair[0]));
-            longest = longest.max(gaps.max().unwrap_or(0));
+            longest = times.windows(2).map(|pair| pair[1].ms_since(pair[0])).fold(longest, i64::max);
         }
         Duration::from_millis(u64::try_from(longest).unwrap_or(0))
     }

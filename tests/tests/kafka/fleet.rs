@@ -260,7 +260,7 @@ async fn every_camera_runs_while_kafka_is_down(fleet: &mut Fleet) {
     let up = Instant::now();
     let back = Timestamp::now();
     let current = |all: &All| {
-        let new = all.frames.iter().filter(|frame| frame.published_at > back);
+        let new = all.frames.iter().filter(|frame| frame.captured_at > back);
         let cameras: BTreeSet<&str> = new.map(|frame| frame.camera.as_str()).collect();
         (cameras.len() == CAMERAS).then_some(())
     };
@@ -273,7 +273,8 @@ async fn every_camera_runs_while_kafka_is_down(fleet: &mut Fleet) {
          of a camera is {gap:?}",
         up - down,
     );
-    assert!(gap < up - down, "a camera had no worker while Kafka was down");
+    let logs = || fleet.workers.iter().map(FleetWorker::log).collect::<String>();
+    assert!(gap < up - down, "a camera had no worker while Kafka was down:\n{}", logs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
