@@ -39,7 +39,7 @@ impl Plot<'_> {
         for (plot, row) in plots.iter().zip(0..) {
             plot.draw(&mut chart, row * HEIGHT);
         }
-        chart.into_picture()
+        chart.into_image()
     }
 
     fn draw(&self, chart: &mut Chart, start: u32) {
@@ -109,8 +109,8 @@ mod tests {
 
     fn colored(points: &[(f64, f64)]) -> usize {
         let series = vec![Series { name: "", points, color: RED }];
-        let picture = Plot::all(&[Plot { right: "10 steps".into(), x: Some([0.0, 10.0]), y: None, series }]);
-        picture.pixels().filter(|pixel| **pixel == RED).count()
+        let image = Plot::all(&[Plot { right: "10 steps".into(), x: Some([0.0, 10.0]), y: None, series }]);
+        image.pixels().filter(|pixel| **pixel == RED).count()
     }
 
     #[test]

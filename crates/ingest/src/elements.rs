@@ -82,17 +82,17 @@ pub(crate) fn add(
             put(pipeline, &source)?;
             link(&source, &decoder(pipeline, &sink, settings, None, listeners)?)?;
         }
-        SourceUri::Test(picture) => {
+        SourceUri::Test(test) => {
             let source = make("videotestsrc")?;
-            set_pattern(&source, &picture.pattern)?;
+            set_pattern(&source, &test.pattern)?;
             source.set_property("is-live", true);
             put(pipeline, &source)?;
             let shape = make("capsfilter")?;
             let caps = video::VideoCapsBuilder::new()
                 .format(video::VideoFormat::I420)
-                .width(picture.size.width as i32)
-                .height(picture.size.height as i32)
-                .framerate(gst::Fraction::new(picture.fps as i32, 1))
+                .width(test.size.width as i32)
+                .height(test.size.height as i32)
+                .framerate(gst::Fraction::new(test.fps as i32, 1))
                 .build();
             shape.set_property("caps", caps);
             put(pipeline, &shape)?;

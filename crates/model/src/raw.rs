@@ -110,9 +110,9 @@ impl PreparedNetwork {
         let tensors = caught(|| match self {
             Self::Classifier(network) => Ok(vec![("logits", network.forward(&input.0))]),
             Self::Detector(network) => {
-                let picture = extent(&input.0);
-                let outputs = network.forward(&input.0, picture);
-                let found = network.read(&outputs, picture);
+                let image_size = extent(&input.0);
+                let outputs = network.forward(&input.0, image_size);
+                let found = network.read(&outputs, image_size);
                 Ok(outputs.named().into_iter().chain(found_tensors(&found)).collect())
             }
             Self::Script(network) => network.forward(&input.0).map(|said| match said {

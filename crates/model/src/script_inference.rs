@@ -89,16 +89,16 @@ impl ScriptInference {
         Ok((Self { stacker: Stacker::new(script.target()), script, reading, streams }, labels))
     }
 
-    fn look(&mut self, frames: &[DetectFrame<'_>], pictures: &[&Pixels]) -> Result<BatchResult, ScriptError> {
+    fn look(&mut self, frames: &[DetectFrame<'_>], images: &[&Pixels]) -> Result<BatchResult, ScriptError> {
         let _at_work = self.streams.begin(frames.len());
         let started = Instant::now();
-        let x = self.stacker.stack(pictures);
+        let x = self.stacker.stack(images);
         let (inferred, findings) = match &mut self.reading {
             Reading::Logits(top) => {
                 let logits = self.script.logits(&x)?;
                 let inferred = Instant::now();
-                let of_picture = |classes| InferenceResult { detections: Vec::new(), classes };
-                (inferred, top.read(&logits).into_iter().map(of_picture).collect())
+                let of_image = |classes| InferenceResult { detections: Vec::new(), classes };
+                (inferred, top.read(&logits).into_iter().map(of_image).collect())
             }
             Reading::Boxes(reader) => {
                 let said = self.script.boxes(&x)?;
@@ -126,14 +126,14 @@ impl BoxReader {
 
 impl Detect for ScriptInference {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
-        let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
+        let images: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
-        one_size(&pictures).map_err(refuse)?;
-        if pictures.is_empty() {
+        one_size(&images).map_err(refuse)?;
+        if images.is_empty() {
             let nothing = Default::default();
             return Ok(BatchResult { findings: Vec::new(), infer: nothing, post: nothing, passes: 0 });
         }
-        let looked = caught(|| self.look(frames, &pictures)).map_err(refuse)?;
+        let looked = caught(|| self.look(frames, &images)).map_err(refuse)?;
         looked.map_err(|error| refuse(error.to_string()))
     }
 }

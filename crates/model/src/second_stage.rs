@@ -108,15 +108,15 @@ impl SecondStage {
     fn logits(&self, frames: &[DetectFrame<'_>], crops: &[Crop]) -> Tensor {
         // Only frames with a crop are uploaded to the device again.
         let mut rows = vec![0; frames.len()];
-        let mut pictures: Vec<&Pixels> = Vec::new();
+        let mut images: Vec<&Pixels> = Vec::new();
         for crop in crops {
-            let picture = frames[crop.frame].pixels;
-            if pictures.last().is_none_or(|last| !std::ptr::eq(*last, picture)) {
-                pictures.push(picture);
+            let image = frames[crop.frame].pixels;
+            if images.last().is_none_or(|last| !std::ptr::eq(*last, image)) {
+                images.push(image);
             }
-            rows[crop.frame] = pictures.len() - 1;
+            rows[crop.frame] = images.len() - 1;
         }
-        let x = self.stacker.stack(&pictures); // [pictures, 3, H, W]
+        let x = self.stacker.stack(&images); // [images, 3, H, W]
         let size = [i64::from(self.input.height), i64::from(self.input.width)];
         let cut = |crop: &Crop| {
             let [left, top, width, height] = crop.rect;

@@ -55,12 +55,12 @@ impl Streams {
         self.count
     }
 
-    /// Gives this thread its share of the threads for a batch of `pictures` images, until the returned guard is
+    /// Gives this thread its share of the threads for a batch of `images` images, until the returned guard is
     /// dropped.
-    pub(crate) fn begin(&self, pictures: usize) -> AtWork<'_> {
+    pub(crate) fn begin(&self, images: usize) -> AtWork<'_> {
         let active = self.active.fetch_add(1, Relaxed) + 1;
         // A batch of more images than streams indicates that the other streams will have work as well.
-        let sharers = if pictures > self.count.get() { self.count.get() } else { active };
+        let sharers = if images > self.count.get() { self.count.get() } else { active };
         let share = i32::try_from((self.threads / sharers).max(1)).unwrap_or(i32::MAX);
         // libtorch stores this number per calling thread.
         if tch::get_num_threads() != share {

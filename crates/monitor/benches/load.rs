@@ -51,11 +51,11 @@ struct Camera {
 
 impl Camera {
     fn new(i: usize, objects: f64) -> Self {
-        let picture = image::RgbImage::from_fn(320, 180, |x, y| {
+        let image = image::RgbImage::from_fn(320, 180, |x, y| {
             image::Rgb([(x / 2) as u8, y as u8, (i * 37 % 256) as u8])
         });
         let mut jpeg = Cursor::new(Vec::new());
-        picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+        image.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
         Self {
             ledger: CameraLedger::new(format!("cam-{i:03}").parse().unwrap()),
             worker: i / 50,

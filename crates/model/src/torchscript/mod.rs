@@ -93,8 +93,8 @@ impl PreparedScript {
             let x = x.to_device(self.target.device).to_kind(Kind::Float).contiguous();
             let said = self.module.forward_is(&[IValue::Tensor(x.shallow_clone())]);
             let said = said.map_err(|error| script_error::failed(&x, &error))?;
-            let pictures = x.size().first().copied().unwrap_or(0);
-            read(&said, pictures).ok_or_else(|| script_error::mismatch(&x, kind, &said))
+            let images = x.size().first().copied().unwrap_or(0);
+            read(&said, images).ok_or_else(|| script_error::mismatch(&x, kind, &said))
         })
     }
 

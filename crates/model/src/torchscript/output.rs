@@ -35,29 +35,29 @@ impl ScriptBoxes {
     }
 }
 
-/// Returns logits `[N, K]` in fp32 on the CPU, with N = `pictures`, or `None` if the output has another form.
-pub(super) fn logits(said: &IValue, pictures: i64) -> Option<Tensor> {
+/// Returns logits `[N, K]` in fp32 on the CPU, with N = `images`, or `None` if the output has another form.
+pub(super) fn logits(said: &IValue, images: i64) -> Option<Tensor> {
     let logits = tensor(said)?;
-    let fits = matches!(logits.size()[..], [n, k] if n == pictures && k > 0) && is_float(logits);
+    let fits = matches!(logits.size()[..], [n, k] if n == images && k > 0) && is_float(logits);
     fits.then(|| logits.to_device(Device::Cpu).to_kind(Kind::Float))
 }
 
-/// Returns the boxes of each of the `pictures` images. The output is a list with one dict or tuple per image,
+/// Returns the boxes of each of the `images` images. The output is a list with one dict or tuple per image,
 /// or one tuple for the whole batch. Returns `None` if it has another form.
-pub(super) fn boxes(said: &IValue, pictures: i64) -> Option<Vec<ScriptBoxes>> {
+pub(super) fn boxes(said: &IValue, images: i64) -> Option<Vec<ScriptBoxes>> {
     match said {
         IValue::GenericList(each) => {
-            let each: Vec<ScriptBoxes> = each.iter().map(picture).collect::<Option<_>>()?;
-            (i64::try_from(each.len()) == Ok(pictures)).then_some(each)
+            let each: Vec<ScriptBoxes> = each.iter().map(image).collect::<Option<_>>()?;
+            (i64::try_from(each.len()) == Ok(images)).then_some(each)
         }
-        IValue::Tuple(parts) => batch(three(parts)?, pictures),
+        IValue::Tuple(parts) => batch(three(parts)?, images),
         _ => None,
     }
 }
 
 /// Parses the boxes of one image: a dict of `boxes` `[M, 4]`, `scores` `[M]` and `labels` `[M]`, which may have
 /// other keys, or a tuple of the three.
-fn picture(said: &IValue) -> Option<ScriptBoxes> {
+fn image(said: &IValue) -> Option<ScriptBoxes> {
     match said {
         IValue::Tuple(parts) => one(three(parts)?),
         IValue::GenericDict(items) => {
@@ -73,10 +73,10 @@ fn picture(said: &IValue) -> Option<ScriptBoxes> {
 }
 
 /// Parses boxes `[N, M, 4]`, scores `[N, M]` and labels `[N, M]` of a batch.
-fn batch(parts: [&Tensor; 3], pictures: i64) -> Option<Vec<ScriptBoxes>> {
+fn batch(parts: [&Tensor; 3], images: i64) -> Option<Vec<ScriptBoxes>> {
     let sizes = parts.map(Tensor::size);
     let [n, m, 4] = sizes[0][..] else { return None };
-    if n != pictures || sizes[1] != [n, m] || sizes[2] != [n, m] {
+    if n != images || sizes[1] != [n, m] || sizes[2] != [n, m] {
         return None;
     }
     let all = one([&parts[0].flatten(0, 1), &parts[1].flatten(0, 1), &parts[2].flatten(0, 1)])?;

@@ -139,7 +139,7 @@ impl State {
         match std::mem::replace(&mut placed.record, nothing) {
             ReadRecord::Frame(frame) => self.take_frame(&placed, &frame, now),
             ReadRecord::Status(status) => self.take_status(&placed, *status, now),
-            ReadRecord::Snapshot(picture) => self.take_picture(*picture, now),
+            ReadRecord::Snapshot(snapshot) => self.receive_snapshot(*snapshot, now),
             ReadRecord::Alert(alert) => {
                 not_ahead(alert.at, now)?;
                 self.outbound.read.push(*alert);
@@ -228,16 +228,16 @@ impl State {
         }
     }
 
-    fn take_picture(&mut self, picture: SnapshotRecord, now: Timestamp) -> Result<(), IgnoreCause> {
-        if picture.clock != lookout_schema::Clock::File {
-            not_ahead(picture.captured_at, now)?;
+    fn receive_snapshot(&mut self, snapshot: SnapshotRecord, now: Timestamp) -> Result<(), IgnoreCause> {
+        if snapshot.clock != lookout_schema::Clock::File {
+            not_ahead(snapshot.captured_at, now)?;
         }
-        let camera = room(&mut self.cameras, &picture.camera, &self.registry, (&self.ways, &self.file))?;
-        if picture.epoch < camera.follower.epoch() {
+        let camera = room(&mut self.cameras, &snapshot.camera, &self.registry, (&self.ways, &self.file))?;
+        if snapshot.epoch < camera.follower.epoch() {
             return Err(IgnoreCause::StaleEpoch);
         }
         camera.live.fresh = true;
-        self.outbound.pictures.push(picture);
+        self.outbound.snapshots.push(snapshot);
         Ok(())
     }
 

@@ -117,12 +117,12 @@ impl Stage {
         let browser = &self.browser;
         for scheme in ["light", "dark"] {
             browser.scheme(scheme).await?;
-            browser.picture(&format!("{name}-{scheme}")).await?;
+            browser.screenshot(&format!("{name}-{scheme}")).await?;
             accessible(browser, name).await?;
         }
         browser.size(360, 740).await?;
         browser.until("innerWidth === 360").await?;
-        browser.picture(&format!("{name}-phone")).await?;
+        browser.screenshot(&format!("{name}-phone")).await?;
         let wide = browser.text("document.documentElement.scrollWidth").await?;
         assert_eq!(wide, "360", "{name} does not fit a phone");
         browser.size(1280, 900).await

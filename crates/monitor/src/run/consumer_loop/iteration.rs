@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_secs(15);
 
 /// The event for a new snapshot.
 #[derive(Serialize)]
-struct Picture<'a> {
+struct SnapshotEvent<'a> {
     camera: &'a CameraId,
     seq: u64,
 }
@@ -129,16 +129,16 @@ impl ConsumerLoop {
                 self.shared.metrics.tracks_lost.inc_by(count);
             }
         }
-        let pictures = std::mem::take(&mut self.state.outbound.pictures);
-        if !pictures.is_empty() {
-            let mut shown = self.shared.pictures.write().unwrap_or_else(PoisonError::into_inner);
-            for picture in pictures {
-                self.shared.tell("snapshot", &Picture { camera: &picture.camera, seq: picture.seq });
-                shown.put(picture);
+        let snapshots = std::mem::take(&mut self.state.outbound.snapshots);
+        if !snapshots.is_empty() {
+            let mut shown = self.shared.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+            for snapshot in snapshots {
+                self.shared.tell("snapshot", &SnapshotEvent { camera: &snapshot.camera, seq: snapshot.seq });
+                shown.put(snapshot);
             }
         }
         for camera in &self.state.outbound.gone {
-            self.shared.pictures.write().unwrap_or_else(PoisonError::into_inner).forget(camera);
+            self.shared.snapshots.write().unwrap_or_else(PoisonError::into_inner).forget(camera);
         }
         if let Some(watched) = self.shared.watched(&mut loop_state.watched_seen) {
             self.state.watched = watched.keys().cloned().collect();

@@ -35,8 +35,8 @@ impl ConsumerLoop {
     }
 
     fn view(&self, camera: &Camera, loop_state: &LoopState, now: Timestamp) -> CameraView {
-        let pictures = self.shared.pictures.read().unwrap_or_else(PoisonError::into_inner);
-        let snapshot_seq = pictures.get(&camera.id).map(|picture| picture.seq);
+        let snapshots = self.shared.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        let snapshot_seq = snapshots.get(&camera.id).map(|snapshot| snapshot.seq);
         let alerts_open = loop_state.alerts_open.get(camera.id.as_str()).copied().unwrap_or(0);
         CameraView::new(camera, Around { now, snapshot_seq, alerts_open })
     }

@@ -12,7 +12,7 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
     let settings = DatasetSettings {
         first_seed: args.seed,
         scenes: args.scenes,
-        pictures_per_scene: args.images,
+        images_per_scene: args.images,
         size: size(&args.size)?,
         quality: JPEG_QUALITY,
     };

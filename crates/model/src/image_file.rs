@@ -20,8 +20,8 @@ const HEAD: u64 = 64 << 10;
 
 /// The header of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PictureHeader {
-    /// The size of the image that [`read_picture`] returns.
+pub struct ImageHeader {
+    /// The size of the image that [`read_image`] returns.
     pub size: Size,
     /// The EXIF orientation, 1 (not rotated) to 8.
     pub exif_orientation: u8,
@@ -34,19 +34,19 @@ pub struct PictureHeader {
 /// # Errors
 /// The file cannot be read, has another format, or is truncated or damaged. As in Pillow, a damaged file is an error,
 /// and not an image that is partly gray.
-pub fn read_picture(path: &Path, orientation: ExifOrientation) -> Result<RgbImage, ModelError> {
+pub fn read_image(path: &Path, orientation: ExifOrientation) -> Result<RgbImage, ModelError> {
     let bytes = read(path)?;
     let format = format(path, &bytes)?;
     check(path, format, &bytes)?;
-    let failed = |source| ModelError::Picture { path: path.to_owned(), source };
+    let failed = |source| ModelError::Image { path: path.to_owned(), source };
     let mut decoder = ImageReader::with_format(Cursor::new(&bytes), format).into_decoder().map_err(failed)?;
     let mut limits = Limits::default();
     limits.reserve(decoder.total_bytes()).map_err(failed)?;
     decoder.set_limits(limits).map_err(failed)?;
     let turned = turned(&mut decoder, orientation);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    picture.apply_orientation(turned);
-    Ok(picture.into_rgb8())
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    image.apply_orientation(turned);
+    Ok(image.into_rgb8())
 }
 
 /// Reads an image file's header, and checks from the end of the file whether the file is complete.
@@ -54,9 +54,9 @@ pub fn read_picture(path: &Path, orientation: ExifOrientation) -> Result<RgbImag
 /// If the end does not show that the file is complete, the whole file is read.
 ///
 /// # Errors
-/// As for [`read_picture`], except that damage between the header and the end can remain undetected.
-pub fn picture_header(path: &Path, orientation: ExifOrientation) -> Result<PictureHeader, ModelError> {
-    let unread = |source| ModelError::PictureFile { path: path.to_owned(), source };
+/// As for [`read_image`], except that damage between the header and the end can remain undetected.
+pub fn image_header(path: &Path, orientation: ExifOrientation) -> Result<ImageHeader, ModelError> {
+    let unread = |source| ModelError::ImageFile { path: path.to_owned(), source };
     let mut file = open(path)?;
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head).map_err(unread)?;
@@ -72,7 +72,7 @@ pub fn picture_header(path: &Path, orientation: ExifOrientation) -> Result<Pictu
             (Size { width: header.width, height: header.height }, header.orientation)
         }
         _ => {
-            let failed = |source| ModelError::Picture { path: path.to_owned(), source };
+            let failed = |source| ModelError::Image { path: path.to_owned(), source };
             file.rewind().map_err(unread)?;
             let reader = ImageReader::with_format(std::io::BufReader::new(&file), format);
             let mut decoder = reader.into_decoder().map_err(failed)?;
@@ -81,7 +81,7 @@ pub fn picture_header(path: &Path, orientation: ExifOrientation) -> Result<Pictu
         }
     };
     if !ends(&mut file, format, &head).map_err(unread)? {
-        read_picture(path, orientation)?;
+        read_image(path, orientation)?;
     }
     let (stored, exif) = found;
     let across = matches!(
@@ -95,7 +95,7 @@ pub fn picture_header(path: &Path, orientation: ExifOrientation) -> Result<Pictu
         ExifOrientation::Apply if across => Size { width: stored.height, height: stored.width },
         _ => stored,
     };
-    Ok(PictureHeader { size, exif_orientation: exif.to_exif() })
+    Ok(ImageHeader { size, exif_orientation: exif.to_exif() })
 }
 
 fn turned(decoder: &mut impl ImageDecoder, orientation: ExifOrientation) -> Orientation {
@@ -107,8 +107,8 @@ fn turned(decoder: &mut impl ImageDecoder, orientation: ExifOrientation) -> Orie
 }
 
 fn open(path: &Path) -> Result<File, ModelError> {
-    let failed = |source| ModelError::PictureFile { path: path.to_owned(), source };
-    let wrong = |what: &str| ModelError::NotAPicture { path: path.to_owned(), what: what.to_owned() };
+    let failed = |source| ModelError::ImageFile { path: path.to_owned(), source };
+    let wrong = |what: &str| ModelError::NotAnImage { path: path.to_owned(), what: what.to_owned() };
     let about = std::fs::metadata(path).map_err(failed)?;
     // Reading a pipe or a device might never end.
     if !about.is_file() {
@@ -123,7 +123,7 @@ fn open(path: &Path) -> Result<File, ModelError> {
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     let mut bytes = Vec::new();
     let whole = open(path)?.take(MAX_BYTES).read_to_end(&mut bytes);
-    whole.map_err(|source| ModelError::PictureFile { path: path.to_owned(), source })?;
+    whole.map_err(|source| ModelError::ImageFile { path: path.to_owned(), source })?;
     Ok(bytes)
 }
 
@@ -133,17 +133,17 @@ fn format(path: &Path, bytes: &[u8]) -> Result<ImageFormat, ModelError> {
     image::guess_format(bytes).ok().filter(|format| known.contains(format)).ok_or_else(|| {
         let what = impostor(&bytes[..bytes.len().min(IMPOSTOR_BYTES)]);
         let what = what.unwrap_or("not a JPEG, PNG, BMP or WebP file by its content");
-        ModelError::NotAPicture { path: path.to_owned(), what: what.to_owned() }
+        ModelError::NotAnImage { path: path.to_owned(), what: what.to_owned() }
     })
 }
 
 fn damaged(path: &Path, damage: jpeg::JpegDamage) -> ModelError {
-    ModelError::DamagedPicture { path: path.to_owned(), what: damage.to_string() }
+    ModelError::DamagedImage { path: path.to_owned(), what: damage.to_string() }
 }
 
 /// Finds damage that the decoders tolerate.
 fn check(path: &Path, format: ImageFormat, bytes: &[u8]) -> Result<(), ModelError> {
-    let cut = |what: &str| Err(ModelError::DamagedPicture { path: path.to_owned(), what: what.to_owned() });
+    let cut = |what: &str| Err(ModelError::DamagedImage { path: path.to_owned(), what: what.to_owned() });
     match format {
         ImageFormat::Jpeg => jpeg::check(bytes).map_err(|damage| damaged(path, damage)),
         ImageFormat::WebP if riff_end(bytes).is_none_or(|end| end > bytes.len() as u64) => {

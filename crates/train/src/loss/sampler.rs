@@ -3,16 +3,16 @@
 use rand::{SeedableRng, rngs::StdRng, seq::index};
 
 /// Samples indices without replacement.
-pub trait Choose {
-    /// Returns `most` different numbers below `of`, in any order, or all of them if there are fewer.
-    fn choose(&mut self, most: usize, of: usize) -> Vec<i64>;
+pub trait SubsetSampler {
+    /// Returns `max` different numbers below `of`, in any order, or all of them if there are fewer.
+    fn sample(&mut self, max: usize, of: usize) -> Vec<i64>;
 }
 
 /// A sampler with a seeded random number generator.
 #[derive(Debug)]
-pub struct Dice(StdRng);
+pub struct RandomSubsetSampler(StdRng);
 
-impl Dice {
+impl RandomSubsetSampler {
     /// Creates the sampler of one step of a run. It depends on the seed and the step only, so no state has to be saved.
     pub fn new(seed: u64, step: u64) -> Self {
         // The odd constant of SplitMix64 makes the seeds of neighboring steps differ in many bits.
@@ -20,8 +20,8 @@ impl Dice {
     }
 }
 
-impl Choose for Dice {
-    fn choose(&mut self, most: usize, of: usize) -> Vec<i64> {
-        index::sample(&mut self.0, of, most.min(of)).into_iter().map(|i| i as i64).collect()
+impl SubsetSampler for RandomSubsetSampler {
+    fn sample(&mut self, max: usize, of: usize) -> Vec<i64> {
+        index::sample(&mut self.0, of, max.min(of)).into_iter().map(|i| i as i64).collect()
     }
 }

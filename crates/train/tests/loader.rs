@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use image::RgbImage;
 use lookout_config::{ExifOrientation, parse_recipe};
-use lookout_model::{PreparedNetwork, read_picture, weights};
+use lookout_model::{PreparedNetwork, read_image, weights};
 use lookout_train::{
-    Batches, Feed, FeedSettings, Judge, Judgment, Prepare, Run, Truth, data::DataSource, write_curves,
+    Batches, DataLoader, EvaluationResult, Evaluator, LoadSample, LoaderSettings, Trainer, Truth,
+    data::DataSource, write_curves,
 };
 
 const RECIPE: &str = r#"
@@ -21,8 +22,8 @@ input = "32x32"
 device = "cpu"
 
 [data]
-train = "folder:pictures"
-val = "folder:pictures"
+train = "folder:images"
+val = "folder:images"
 
 [train]
 epochs = 2
@@ -34,9 +35,9 @@ lr = 0.001
 "#;
 
 /// Writes twelve images of each of two colors.
-fn write_pictures(folder: &Path) {
+fn write_images(folder: &Path) {
     for (class, color) in [("blue", [20, 30, 200]), ("red", [200, 40, 20])] {
-        let folder = folder.join("pictures").join(class);
+        let folder = folder.join("images").join(class);
         fs::create_dir_all(&folder).unwrap();
         for number in 0..12_u8 {
             let shade =
@@ -46,12 +47,16 @@ fn write_pictures(folder: &Path) {
     }
 }
 
-fn feed(folder: &Path, threads: usize) -> Feed {
-    let source: DataSource = format!("folder:{}", folder.join("pictures").display()).parse().unwrap();
+fn loader(folder: &Path, threads: usize) -> DataLoader {
+    let source: DataSource = format!("folder:{}", folder.join("images").display()).parse().unwrap();
     let set = source.open(None, ExifOrientation::Apply).unwrap();
     assert_eq!(set.classes().names(), ["blue", "red"]);
-    let prepare: Prepare = Arc::new(|set, index, _| set.read(index));
-    Feed::new(Arc::new(set), prepare, FeedSettings { batch: 4, seed: 3, balanced: false, threads })
+    let prepare: LoadSample = Arc::new(|set, index, _| set.read(index));
+    DataLoader::new(
+        Arc::new(set),
+        prepare,
+        LoaderSettings { batch_size: 4, seed: 3, balanced: false, threads },
+    )
 }
 
 fn classes(truth: &Truth) -> Vec<i64> {
@@ -64,11 +69,11 @@ fn classes(truth: &Truth) -> Vec<i64> {
 #[test]
 fn epoch_is_independent_of_threads_and_resumable() {
     let folder = tempfile::tempdir().unwrap();
-    write_pictures(folder.path());
+    write_images(folder.path());
     let all = |threads, first| {
-        let mut feed = feed(folder.path(), threads);
-        assert_eq!(feed.per_epoch(), 6);
-        let batches: Vec<_> = feed.epoch(1, first).map(Result::unwrap).collect();
+        let mut loader = loader(folder.path(), threads);
+        assert_eq!(loader.per_epoch(), 6);
+        let batches: Vec<_> = loader.epoch(1, first).map(Result::unwrap).collect();
         batches
     };
     let one = all(1, 0);
@@ -82,45 +87,45 @@ fn epoch_is_independent_of_threads_and_resumable() {
         }
     }
     // Dropping the iterator early must not wait for a reader.
-    let mut feed = feed(folder.path(), 2);
-    assert!(feed.epoch(0, 0).next().unwrap().is_ok());
+    let mut loader = loader(folder.path(), 2);
+    assert!(loader.epoch(0, 0).next().unwrap().is_ok());
 }
 
 /// An evaluator that computes the fraction of correctly classified images.
-struct Seen(Vec<(RgbImage, i64)>);
+struct Accuracy(Vec<(RgbImage, i64)>);
 
-impl Judge for Seen {
-    fn judge(
+impl Evaluator for Accuracy {
+    fn evaluate(
         &mut self,
         network: &PreparedNetwork,
-    ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<EvaluationResult, Box<dyn std::error::Error + Send + Sync>> {
         let PreparedNetwork::Classifier(network) = network else {
             return Err("expected a classifier".into());
         };
-        let right = self.0.iter().filter(|(picture, class)| {
-            let size = lookout_schema::Size { width: picture.width(), height: picture.height() };
-            let pixels = lookout_stage::Pixels::new(size, picture.as_raw().clone()).unwrap();
-            let x = lookout_model::stack_pictures(&[&pixels]).unwrap();
+        let right = self.0.iter().filter(|(image, class)| {
+            let size = lookout_schema::Size { width: image.width(), height: image.height() };
+            let pixels = lookout_stage::Pixels::new(size, image.as_raw().clone()).unwrap();
+            let x = lookout_model::stack_images(&[&pixels]).unwrap();
             network.forward(&x).argmax(-1, false).int64_value(&[0]) == *class
         });
         let score = right.count() as f64 / self.0.len() as f64;
-        Ok(Judgment { score, metrics: BTreeMap::from([("top1".into(), score)]) })
+        Ok(EvaluationResult { score, metrics: BTreeMap::from([("top1".into(), score)]) })
     }
 }
 
 #[test]
 fn recipe_trains_a_network() {
     let folder = tempfile::tempdir().unwrap();
-    write_pictures(folder.path());
+    write_images(folder.path());
     let recipe = parse_recipe(&folder.path().join("colors.toml"), RECIPE, &|_| None).unwrap();
-    let run = Run::of(&recipe, &[12, 12]).unwrap();
-    run.write_labels(&recipe.model.classes).unwrap();
-    let pictures = |class: &str| {
-        let path = folder.path().join("pictures").join(class).join("3.png");
-        read_picture(&path, ExifOrientation::Apply).unwrap()
+    let trainer = Trainer::from_recipe(&recipe, &[12, 12]).unwrap();
+    trainer.write_labels(&recipe.model.classes).unwrap();
+    let images = |class: &str| {
+        let path = folder.path().join("images").join(class).join("3.png");
+        read_image(&path, ExifOrientation::Apply).unwrap()
     };
-    let mut judge = Seen(vec![(pictures("blue"), 0), (pictures("red"), 1)]);
-    let outcome = run.fit(&mut feed(folder.path(), 2), &mut judge, &mut |_| {}).unwrap();
+    let mut evaluator = Accuracy(vec![(images("blue"), 0), (images("red"), 1)]);
+    let outcome = trainer.fit(&mut loader(folder.path(), 2), &mut evaluator, &mut |_| {}).unwrap();
     assert_eq!((outcome.steps, outcome.epochs), (12, 2));
     write_curves(&recipe.output).unwrap();
     assert_eq!(fs::read_to_string(recipe.output.join("labels.txt")).unwrap(), "blue\nred\n");

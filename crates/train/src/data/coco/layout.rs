@@ -13,7 +13,7 @@ const INSTANCES: &str = "instances_";
 const ROBOFLOW: &str = "_annotations.coco.json";
 
 /// Returns the annotation file of `split` in `path`, which is a folder or the file itself.
-pub(super) fn annotations(path: &Path, split: Option<&str>) -> Result<PathBuf, DataError> {
+pub(super) fn annotation_file(path: &Path, split: Option<&str>) -> Result<PathBuf, DataError> {
     if !path.is_dir() {
         return match split {
             None => Ok(path.to_owned()),
@@ -30,11 +30,11 @@ pub(super) fn annotations(path: &Path, split: Option<&str>) -> Result<PathBuf, D
     match split {
         Some(split) => {
             let found = all.iter().find(|(name, _)| name == split).map(|(_, file)| file.clone());
-            let there = || all.iter().map(|(name, _)| name.clone()).collect();
+            let available = || all.iter().map(|(name, _)| name.clone()).collect();
             found.ok_or_else(|| DataError::NoSplit {
                 path: path.to_owned(),
                 split: split.into(),
-                there: there(),
+                available: available(),
             })
         }
         None => match &all[..] {
@@ -82,13 +82,13 @@ fn is_instances(path: &Path) -> bool {
 }
 
 /// Finds the images of an annotation file. Each is searched separately, since they may lie in several folders.
-pub(super) struct Places {
+pub(super) struct ImageFolders {
     folders: Vec<PathBuf>,
     /// Index of the folder of the last image that was found, which often holds the next one too.
     last: Option<usize>,
 }
 
-impl Places {
+impl ImageFolders {
     /// Returns the folders around the file `annotations` in which images may lie, the likelier ones first.
     pub(super) fn around(annotations: &Path) -> Self {
         let here = annotations.parent().unwrap_or(Path::new(""));
@@ -109,14 +109,14 @@ impl Places {
 
     /// Returns the path of the image `name`. If there is no such file, returns the path in the folder of the last image
     /// that was found. Returns `None` if the name leads out of the data set.
-    pub(super) fn of(&mut self, name: &str) -> Option<PathBuf> {
+    pub(super) fn find(&mut self, name: &str) -> Option<PathBuf> {
         let portable = portable(name);
         let order = self.last.into_iter().chain(0..self.folders.len());
         // A file with exactly this name has priority over one with the converted name.
-        for place in order {
+        for index in order {
             for name in [name, &portable] {
-                if let Some(path) = within(&self.folders[place], name).filter(|path| path.is_file()) {
-                    self.last = Some(place);
+                if let Some(path) = within(&self.folders[index], name).filter(|path| path.is_file()) {
+                    self.last = Some(index);
                     return Some(path);
                 }
             }

@@ -8,13 +8,13 @@ use lookout_config::{
 };
 use lookout_model::{PreparedNetwork, Target, random_values, weights};
 use lookout_train::{
-    Batch, BatchResult, Batches, ClassLoss, EvaluationTold, FitError, Identity, Judge, Judgment, Outcome,
-    Run, StepTold, Told, Truth,
+    Batch, BatchResult, Batches, ClassLoss, EvaluationMetrics, EvaluationResult, Evaluator, FitError,
+    Identity, Outcome, StepMetrics, Trainer, TrainingEvent, Truth,
 };
 use tch::Tensor;
 
 const PER_EPOCH: u64 = 3;
-const PICTURES: i64 = 8;
+const IMAGES: i64 = 8;
 
 /// Noise images of two brightnesses, which are the classes. Fails before the batch `killed_at`.
 struct Noise {
@@ -32,9 +32,9 @@ impl Batches for Noise {
             if self.killed_at == Some(number) {
                 return Err("killed".into());
             }
-            let classes: Vec<i64> = (0..PICTURES).map(|i| (i + number as i64) % 2).collect();
+            let classes: Vec<i64> = (0..IMAGES).map(|i| (i + number as i64) % 2).collect();
             let classes = Tensor::from_slice(&classes);
-            let noise = random_values(&format!("batch {number}"), 1, &[PICTURES, 3, 32, 32], -1.0..1.0);
+            let noise = random_values(&format!("batch {number}"), 1, &[IMAGES, 3, 32, 32], -1.0..1.0);
             let x = noise + classes.view([-1, 1, 1, 1]) * 2.0 - 1.0;
             Ok(Batch { x, truth: Truth::Classes(classes) })
         }))
@@ -44,20 +44,20 @@ impl Batches for Noise {
 /// An evaluator that returns these scores one after the other, and then repeats the last one.
 struct Scores(Vec<f64>);
 
-impl Judge for Scores {
-    fn judge(
+impl Evaluator for Scores {
+    fn evaluate(
         &mut self,
         network: &PreparedNetwork,
-    ) -> Result<Judgment, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<EvaluationResult, Box<dyn std::error::Error + Send + Sync>> {
         assert!(matches!(network, PreparedNetwork::Classifier(classifier) if classifier.classes() == 2));
         let score = if self.0.len() > 1 { self.0.remove(0) } else { self.0[0] };
-        Ok(Judgment { score, metrics: BTreeMap::from([("top1".to_owned(), score)]) })
+        Ok(EvaluationResult { score, metrics: BTreeMap::from([("top1".to_owned(), score)]) })
     }
 }
 
-fn run(folder: &Path, fit: FitSettings, rule: Rule) -> Run {
+fn trainer(folder: &Path, fit: FitSettings, rule: Rule) -> Trainer {
     tch::set_num_threads(1);
-    Run {
+    Trainer {
         arch: "resnet18".into(),
         classes: 2,
         target: Target::REFERENCE,
@@ -84,28 +84,34 @@ fn recipe(lr: f64) -> Identity {
 const SGD: Rule = Rule::Sgd { momentum: 0.9, nesterov: false };
 const ADAMW: Rule = Rule::AdamW { betas: [0.9, 0.999], eps: 1e-8 };
 
-fn fitted(run: Run, killed_at: Option<u64>, scores: &[f64]) -> (Result<Outcome, FitError>, Vec<Told>) {
-    let mut told = Vec::new();
+fn fitted(
+    trainer: Trainer,
+    killed_at: Option<u64>,
+    scores: &[f64],
+) -> (Result<Outcome, FitError>, Vec<TrainingEvent>) {
+    let mut events = Vec::new();
     let mut scores = Scores(scores.to_vec());
-    let outcome = run.fit(&mut Noise { killed_at }, &mut scores, &mut |line| told.push(line.clone()));
-    (outcome, told)
+    let outcome = trainer.fit(&mut Noise { killed_at }, &mut scores, &mut |event| events.push(event.clone()));
+    (outcome, events)
 }
 
-fn lines(folder: &Path) -> Vec<Told> {
+fn lines(folder: &Path) -> Vec<TrainingEvent> {
     let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Returns steps with their metrics, without the times.
-fn steps(told: &[Told]) -> Vec<(u64, String)> {
-    let step = |told: &Told| match told {
-        Told::Step(StepTold { step, loss, gradient_norm, lr, .. }) => {
+fn steps(events: &[TrainingEvent]) -> Vec<(u64, String)> {
+    let step = |event: &TrainingEvent| match event {
+        TrainingEvent::Step(StepMetrics { step, loss, gradient_norm, lr, .. }) => {
             // Rounded to the digits that a round trip through JSON preserves.
             (*step, format!("{loss:.12e} {gradient_norm:.12e} {lr:.12e}"))
         }
-        Told::Evaluation(EvaluationTold { step, score, best, .. }) => (*step, format!("{score} {best}")),
+        TrainingEvent::Evaluation(EvaluationMetrics { step, score, best, .. }) => {
+            (*step, format!("{score} {best}"))
+        }
     };
-    told.iter().map(step).collect()
+    events.iter().map(step).collect()
 }
 
 #[test]
@@ -114,13 +120,13 @@ fn resumed_run_equals_uninterrupted_run() {
     for (rule, every) in [(SGD, Duration::ZERO), (ADAMW, Duration::MAX)] {
         let fit = FitSettings { checkpoint_every: every, ..fit };
         let [whole, broken] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let (outcome, _) = fitted(run(whole.path(), fit, rule), None, &[0.5]);
-        assert_eq!(outcome.unwrap(), Outcome { steps: 6, epochs: 3, best: Some(0.5), early: false });
+        let (outcome, _) = fitted(trainer(whole.path(), fit, rule), None, &[0.5]);
+        assert_eq!(outcome.unwrap(), Outcome { steps: 6, epochs: 3, best: Some(0.5), stopped_early: false });
         for killed_at in [1, 2, 5, 7] {
-            let (outcome, _) = fitted(run(broken.path(), fit, rule), Some(killed_at), &[0.5]);
+            let (outcome, _) = fitted(trainer(broken.path(), fit, rule), Some(killed_at), &[0.5]);
             assert!(matches!(outcome, Err(FitError::Batch(_))), "{outcome:?}");
         }
-        let (outcome, _) = fitted(run(broken.path(), fit, rule), None, &[0.5]);
+        let (outcome, _) = fitted(trainer(broken.path(), fit, rule), None, &[0.5]);
         assert_eq!(outcome.unwrap().steps, 6);
         for name in ["last.safetensors", "best.safetensors"] {
             let [a, b] = [&whole, &broken].map(|folder| weights::read(&folder.path().join(name)).unwrap());
@@ -141,18 +147,18 @@ fn training_converges_and_stops_early() {
         checkpoint_every: Duration::MAX,
         ..FitSettings::default()
     };
-    let (outcome, told) = fitted(run(folder.path(), fit, ADAMW), None, &[0.1, 0.2, 0.15, 0.2, 0.3]);
-    assert_eq!(outcome.unwrap(), Outcome { steps: 12, epochs: 4, best: Some(0.2), early: true });
-    let losses: Vec<f64> = told
+    let (outcome, events) = fitted(trainer(folder.path(), fit, ADAMW), None, &[0.1, 0.2, 0.15, 0.2, 0.3]);
+    assert_eq!(outcome.unwrap(), Outcome { steps: 12, epochs: 4, best: Some(0.2), stopped_early: true });
+    let losses: Vec<f64> = events
         .iter()
-        .filter_map(|told| match told {
-            Told::Step(step) => Some(step.loss),
-            Told::Evaluation(_) => None,
+        .filter_map(|event| match event {
+            TrainingEvent::Step(step) => Some(step.loss),
+            TrainingEvent::Evaluation(_) => None,
         })
         .collect();
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     assert!(mean(&losses[8..]) < 0.6 * mean(&losses[..4]), "{losses:?}");
-    assert_eq!(steps(&told), steps(&lines(folder.path())));
+    assert_eq!(steps(&events), steps(&lines(folder.path())));
 }
 
 #[test]
@@ -161,13 +167,14 @@ fn bf16_training_converges() {
     let losses = |target| {
         let folder = tempfile::tempdir().unwrap();
         let fit = FitSettings { epochs: 2, checkpoint_every: Duration::MAX, ..FitSettings::default() };
-        let (outcome, told) = fitted(Run { target, ..run(folder.path(), fit, ADAMW) }, None, &[0.5]);
+        let (outcome, events) =
+            fitted(Trainer { target, ..trainer(folder.path(), fit, ADAMW) }, None, &[0.5]);
         outcome.unwrap();
-        let loss = |told: Told| match told {
-            Told::Step(told) => Some(told.loss),
-            Told::Evaluation(_) => None,
+        let loss = |event: TrainingEvent| match event {
+            TrainingEvent::Step(metrics) => Some(metrics.loss),
+            TrainingEvent::Evaluation(_) => None,
         };
-        told.into_iter().filter_map(loss).collect::<Vec<f64>>()
+        events.into_iter().filter_map(loss).collect::<Vec<f64>>()
     };
     let [fp32, bf16] = [Target::REFERENCE, target].map(losses);
     assert!((fp32[0] - bf16[0]).abs() < 0.02 && fp32[0] != bf16[0], "{fp32:?} {bf16:?}");
@@ -178,8 +185,8 @@ fn bf16_training_converges() {
 fn checkpoint_of_another_recipe_is_an_error_with_the_changed_keys() {
     let folder = tempfile::tempdir().unwrap();
     let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
-    fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
-    let other = Run { recipe: recipe(0.01), ..run(folder.path(), fit, SGD) };
+    fitted(trainer(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
+    let other = Trainer { recipe: recipe(0.01), ..trainer(folder.path(), fit, SGD) };
     let error = fitted(other, None, &[0.5]).0.unwrap_err();
     assert!(error.is_wrong_input());
     let text = error.to_string();
@@ -195,7 +202,7 @@ fn epochs_can_be_added_to_a_run() {
     let folder = tempfile::tempdir().unwrap();
     for (epochs, steps) in [(1, 3), (3, 9), (3, 9)] {
         let fit = FitSettings { epochs, checkpoint_every: Duration::MAX, ..FitSettings::default() };
-        let outcome = fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
+        let outcome = fitted(trainer(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
         assert_eq!((outcome.epochs, outcome.steps), (epochs, steps));
     }
 }
@@ -224,32 +231,32 @@ fn one_value_per_channel_is_an_error_without_weights() {
     let fit = FitSettings { epochs: 1, ..FitSettings::default() };
     let mut batches = Single(Noise { killed_at: None });
     let error =
-        run(folder.path(), fit, SGD).fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap_err();
+        trainer(folder.path(), fit, SGD).fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("expected more than 1 value per channel when training"), "{text}");
     assert!(!folder.path().join("best.safetensors").exists());
     // With frozen batch norms, a batch of one image is valid.
     let frozen = FitSettings { freeze: 5, ..fit };
-    let run = run(folder.path(), frozen, SGD);
-    run.fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap();
+    let trainer = trainer(folder.path(), frozen, SGD);
+    trainer.fit(&mut batches, &mut Scores(vec![0.5]), &mut |_| {}).unwrap();
 }
 
 #[test]
 fn weights_that_become_nan_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let fit = FitSettings { epochs: 1, checkpoint_every: Duration::ZERO, ..FitSettings::default() };
-    fitted(run(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
+    fitted(trainer(folder.path(), fit, SGD), None, &[0.5]).0.unwrap();
     let names = ["best.safetensors", "last.safetensors"];
     let before = names.map(|name| fs::read(folder.path().join(name)).unwrap());
     // The loss is checked only every `log_every` steps.
     let fit = FitSettings { epochs: 2, log_every: 1000, ..fit };
-    let diverging = Run {
+    let diverging = Trainer {
         optimizer: OptimizerSettings { rule: SGD, lr: 1e30, ..OptimizerSettings::default() },
         fit,
-        ..run(folder.path(), fit, SGD)
+        ..trainer(folder.path(), fit, SGD)
     };
     let error = fitted(diverging, None, &[0.9]).0.unwrap_err();
-    assert!(matches!(error, FitError::NotFinite { .. } | FitError::NoNumber { .. }), "{error:?}");
+    assert!(matches!(error, FitError::NonFiniteWeights { .. } | FitError::NonFiniteLoss { .. }), "{error:?}");
     let after = names.map(|name| fs::read(folder.path().join(name)).unwrap());
     assert!(before == after, "earlier files are kept");
     // The weights may be very large by now, but they are finite: otherwise reading them would be an error.
@@ -263,6 +270,6 @@ fn unfinished_files_of_a_killed_run_are_removed() {
     fs::write(&left, "half").unwrap();
     let fit = FitSettings { epochs: 1, checkpoint_every: Duration::MAX, ..FitSettings::default() };
     // Interrupted before anything is written.
-    fitted(run(folder.path(), fit, SGD), Some(0), &[0.5]).0.unwrap_err();
+    fitted(trainer(folder.path(), fit, SGD), Some(0), &[0.5]).0.unwrap_err();
     assert!(!left.exists());
 }

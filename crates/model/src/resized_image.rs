@@ -10,25 +10,25 @@ use lookout_stage::{Pixels, ResizeMode, ResizeTransform};
 
 use tch::{Kind, Tensor};
 
-use crate::{ModelError, libtorch_error::caught, read_picture};
+use crate::{ModelError, libtorch_error::caught, read_image};
 
 /// An image that was brought to the size of a network's input.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct ResizedImage {
     pub pixels: Pixels,
     /// The size of the image before it was resized.
     pub source: Size,
     pub placement: ResizeTransform,
 }
 
-impl Picture {
+impl ResizedImage {
     /// Reads a JPEG, PNG, BMP or WebP file, applies its EXIF orientation, and brings it to `input` with the resize mode
     /// `fit`.
     ///
     /// # Errors
-    /// As for [`read_picture`].
+    /// As for [`read_image`].
     pub fn read(path: &Path, fit: ResizeMode, input: Size) -> Result<Self, ModelError> {
-        Ok(Self::new(&read_picture(path, ExifOrientation::Apply)?, fit, input))
+        Ok(Self::new(&read_image(path, ExifOrientation::Apply)?, fit, input))
     }
 
     /// Resizes an image as torchvision's `GeneralizedRCNNTransform` does for its detectors.
@@ -85,9 +85,9 @@ fn torchvisions_size(Size { width, height }: Size) -> Size {
 /// Resizes with libtorch's bilinear interpolation, which torchvision uses on tensors.
 ///
 /// Each output pixel is interpolated between the four nearest input pixels, without antialiasing.
-fn interpolated(picture: &RgbImage, to: Size) -> Vec<u8> {
-    let (width, height) = (i64::from(picture.width()), i64::from(picture.height()));
-    let x = Tensor::from_slice(picture.as_raw()).view([1, height, width, 3]).permute([0, 3, 1, 2]);
+fn interpolated(image: &RgbImage, to: Size) -> Vec<u8> {
+    let (width, height) = (i64::from(image.width()), i64::from(image.height()));
+    let x = Tensor::from_slice(image.as_raw()).view([1, height, width, 3]).permute([0, 3, 1, 2]);
     let size = [i64::from(to.height), i64::from(to.width)];
     // The scale of each axis is the ratio of the sizes, because torchvision recomputes it.
     let x = x.to_kind(Kind::Float).upsample_bilinear2d(size, false, None, None); // [1, 3, H, W]
@@ -99,11 +99,11 @@ fn interpolated(picture: &RgbImage, to: Size) -> Vec<u8> {
 
 /// Resizes with Pillow's bilinear filter, which torchvision uses on images: a triangle filter that is scaled for
 /// antialiasing.
-fn resize(picture: &RgbImage, to: Size) -> RgbImage {
+fn resize(image: &RgbImage, to: Size) -> RgbImage {
     let from = Image::from_vec_u8(
-        picture.width(),
-        picture.height(),
-        picture.as_raw().clone(),
+        image.width(),
+        image.height(),
+        image.as_raw().clone(),
         fast_image_resize::PixelType::U8x3,
     );
     let mut scaled = Image::new(to.width, to.height, fast_image_resize::PixelType::U8x3);

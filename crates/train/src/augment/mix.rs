@@ -6,7 +6,7 @@ use super::{
     random::{Random, beta, between},
     view::{MEAN_COLOR, Part, View, blank},
 };
-use crate::sample::{Picture, Sample, Target};
+use crate::sample::{Sample, SampleImage, Target};
 
 /// Combines four images around a random point (mosaic: Bochkovskiy et al., YOLOv4, 2020,
 /// <https://arxiv.org/abs/2004.10934>). Each quarter is filled with a part of its image that has the quarter's aspect
@@ -18,7 +18,7 @@ pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample 
         |side: u32| ((f64::from(side) * between(0.25, 0.75, random)) as u32).clamp(1, side.max(2) - 1);
     let (x, y) = (middle(size.width), middle(size.height));
     let quarters = [(0, 0), (x, 0), (0, y), (x, y)];
-    let mut picture = blank(size, MEAN_COLOR);
+    let mut image = blank(size, MEAN_COLOR);
     let (mut objects, mut classes) = (Vec::new(), Vec::new());
     for (sample, (left, top)) in samples.into_iter().zip(quarters) {
         let width = if left == 0 { x } else { size.width.saturating_sub(x) };
@@ -27,8 +27,8 @@ pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample 
             continue;
         }
         let to = Rect { x: left, y: top, width, height };
-        let view = View { from: part_of(sample.picture.size, to, random), to };
-        view.draw(&sample.picture, &mut picture);
+        let view = View { from: part_of(sample.image.size, to, random), to };
+        view.draw(&sample.image, &mut image);
         let share = f64::from(width) * f64::from(height) / (f64::from(size.width) * f64::from(size.height));
         match &sample.target {
             Target::Objects(of_sample) => objects.extend(view.objects(of_sample)),
@@ -36,7 +36,7 @@ pub fn mosaic(samples: [&Sample; 4], size: Size, random: &mut Random) -> Sample 
         }
     }
     let target = if classes.is_empty() { Target::Objects(objects) } else { Target::Class(classes) };
-    Sample { name: named(&samples), picture, target }
+    Sample { name: named(&samples), image, target }
 }
 
 /// Returns a random part of `source` with the aspect ratio of `to`. Its sides are half to all of those of the largest
@@ -59,7 +59,7 @@ fn part_of(source: Size, to: Rect, random: &mut Random) -> Part {
 /// is scaled to the size of the first.
 pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> Sample {
     let share = beta(alpha, random) as f32;
-    let (a, b) = (one.picture.size, other.picture.size);
+    let (a, b) = (one.image.size, other.image.size);
     let of_objects = matches!((&one.target, &other.target), (Target::Objects(_), Target::Objects(_)));
     let (size, size_b) = if of_objects {
         (Size { width: a.width.max(b.width), height: a.height.max(b.height) }, b)
@@ -68,9 +68,9 @@ pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> S
     };
     let drawn = |sample: &Sample, to: Size| {
         let to = Rect { x: 0, y: 0, width: to.width, height: to.height };
-        let mut picture = blank(size, MEAN_COLOR);
-        View { from: Part::whole(sample.picture.size), to }.draw(&sample.picture, &mut picture);
-        picture.rgb
+        let mut image = blank(size, MEAN_COLOR);
+        View { from: Part::whole(sample.image.size), to }.draw(&sample.image, &mut image);
+        image.rgb
     };
     let mut rgb = drawn(one, a);
     for (byte, other) in rgb.iter_mut().zip(drawn(other, size_b)) {
@@ -87,7 +87,7 @@ pub fn mixup(one: &Sample, other: &Sample, alpha: f64, random: &mut Random) -> S
         // No data set has targets of both kinds; the first target is used then.
         (target, _) => target.clone(),
     };
-    Sample { name: named(&[one, other]), picture: Picture { size, rgb }, target }
+    Sample { name: named(&[one, other]), image: SampleImage { size, rgb }, target }
 }
 
 fn add(classes: &mut Vec<(u32, f32)>, parts: &[(u32, f32)], share: f32) {

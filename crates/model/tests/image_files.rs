@@ -1,15 +1,15 @@
-//! Image files compared with Pillow (`pictures/make_pictures.py`): intact, damaged, and with an EXIF
+//! Image files compared with Pillow (`images/make_images.py`): intact, damaged, and with an EXIF
 //! orientation.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::PathBuf};
 
 use lookout_config::ExifOrientation::{Apply, Ignore};
-use lookout_model::{ModelError, picture_header, read_picture};
+use lookout_model::{ModelError, image_header, read_image};
 use lookout_schema::Size;
 use serde::Deserialize;
 
-const GOLDEN: &str = include_str!("pictures/pillow.json");
+const GOLDEN: &str = include_str!("images/pillow.json");
 
 #[derive(Deserialize)]
 struct Golden {
@@ -42,7 +42,7 @@ fn golden() -> Golden {
 }
 
 fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/images").join(name)
 }
 
 impl Damaged {
@@ -71,7 +71,7 @@ fn damaged_images_are_errors_as_in_pillow() {
     for case in golden().damaged {
         let path = folder.path().join(&case.file);
         fs::write(&path, case.content()).unwrap();
-        let read = read_picture(&path, Apply);
+        let read = read_image(&path, Apply);
         if !case.accepted {
             let error = read.expect_err(&format!("{case:?}")).to_string();
             assert!(error.contains(&case.file), "{error}");
@@ -82,7 +82,7 @@ fn damaged_images_are_errors_as_in_pillow() {
         // Pillow accepts nearly all of these, because libjpeg only emits warnings.
         if case.is_garbled() && case.file.ends_with(".jpg") {
             of += 1;
-            found += usize::from(read_picture(&path, Apply).is_err());
+            found += usize::from(read_image(&path, Apply).is_err());
         }
     }
     assert!(found * 10 >= of * 8, "detected 40 wrong bytes in only {found} of {of} JPEG files");
@@ -94,7 +94,7 @@ fn truncated_files_are_found_by_header_and_end() {
     for case in golden().damaged.iter().filter(|case| case.at.is_none()) {
         let path = folder.path().join(&case.file);
         fs::write(&path, case.content()).unwrap();
-        match (picture_header(&path, Apply), case.accepted) {
+        match (image_header(&path, Apply), case.accepted) {
             (Ok(header), true) => assert_eq!(header.size, Size { width: 120, height: 88 }, "{case:?}"),
             (Err(_), false) => {}
             // A PNG without its last checksum.
@@ -110,7 +110,7 @@ fn exif_orientation_is_applied() {
     assert_eq!(golden.turned.len(), 10);
     for Turned { file: name, orientation, size: [width, height], corners } in golden.turned {
         let path = file(&name);
-        let shown = read_picture(&path, Apply).unwrap();
+        let shown = read_image(&path, Apply).unwrap();
         assert_eq!((shown.width(), shown.height()), (width, height), "{name}");
         let at = [(4, 4), (width - 5, 4), (4, height - 5), (width - 5, height - 5)];
         for ((x, y), expected) in at.into_iter().zip(corners) {
@@ -118,9 +118,9 @@ fn exif_orientation_is_applied() {
             let near = color.iter().zip(expected).all(|(ours, theirs)| ours.abs_diff(theirs) < 16);
             assert!(near, "{name} at {x}, {y}: {color:?}, not {expected:?}");
         }
-        let stored = read_picture(&path, Ignore).unwrap();
+        let stored = read_image(&path, Ignore).unwrap();
         assert_eq!((stored.width(), stored.height()), (40, 24), "{name}");
-        let header = |exif| picture_header(&path, exif).unwrap();
+        let header = |exif| image_header(&path, exif).unwrap();
         assert_eq!(header(Apply).size, Size { width, height }, "{name}");
         assert_eq!(header(Ignore).size, Size { width: 40, height: 24 }, "{name}");
         assert_eq!(header(Ignore).exif_orientation, orientation, "{name}");
@@ -139,14 +139,14 @@ fn error_describes_a_file_that_is_not_an_image() {
         (b"GIF89a", "not a JPEG, PNG, BMP or WebP file"),
     ] {
         fs::write(&path, content).unwrap();
-        let errors = [read_picture(&path, Apply).err(), picture_header(&path, Apply).err()];
+        let errors = [read_image(&path, Apply).err(), image_header(&path, Apply).err()];
         for error in errors.map(Option::unwrap) {
-            assert!(matches!(error, ModelError::NotAPicture { .. }), "{error:?}");
+            assert!(matches!(error, ModelError::NotAnImage { .. }), "{error:?}");
             let text = error.to_string();
             assert!(text.contains("a.jpg") && text.contains(what), "{text}");
         }
     }
-    assert!(read_picture(folder.path(), Apply).unwrap_err().to_string().contains("not a file"));
+    assert!(read_image(folder.path(), Apply).unwrap_err().to_string().contains("not a file"));
 }
 
 /// Files from cameras and tools are not damaged, so the checks must accept them.
@@ -159,8 +159,8 @@ fn images_of_the_repository_pass_the_checks() {
         for path in entries.map(|entry| entry.unwrap().path()) {
             let name = path.to_string_lossy().to_ascii_lowercase();
             if name.ends_with(".jpg") || name.ends_with(".png") {
-                read_picture(&path, Apply).unwrap();
-                picture_header(&path, Apply).unwrap();
+                read_image(&path, Apply).unwrap();
+                image_header(&path, Apply).unwrap();
                 count += 1;
             }
         }

@@ -3,38 +3,52 @@
 use lookout_measure::{ClassificationEvaluation, CocoEvaluation, ObjectsReport, Report};
 use lookout_model::PreparedNetwork;
 
-use super::{Look, MeasureError, measured_settings, see_classes, see_objects};
+use super::{
+    EvaluationError, EvaluationSettings, evaluation_detection_settings, predict_classes, predict_objects,
+};
 use crate::data::DataSet;
 
 /// The result of an evaluation, with the data of each image.
 #[derive(Debug)]
-pub enum Measured {
+pub enum Evaluation {
     Detector(CocoEvaluation),
     Classifier(ClassificationEvaluation),
 }
 
-impl Measured {
+impl Evaluation {
     /// Evaluates a network on `set`, whose classes must be the network's ([`DataSet::with_classes`]). A detector uses
-    /// the postprocessing settings of [`measured_settings`].
+    /// the postprocessing settings of [`evaluation_detection_settings`].
     ///
     /// # Errors
-    /// Returns the errors of [`see_objects`], and an error for a TorchScript module.
-    pub fn of(network: &PreparedNetwork, set: &DataSet, look: Look) -> Result<Self, MeasureError> {
+    /// Returns the errors of [`predict_objects`], and an error for a TorchScript module.
+    pub fn run(
+        network: &PreparedNetwork,
+        set: &DataSet,
+        settings: EvaluationSettings,
+    ) -> Result<Self, EvaluationError> {
         let classes = set.classes().names().to_vec();
         match network {
             PreparedNetwork::Detector(network) => {
                 let mut evaluation = CocoEvaluation::new(classes, set.ignored_are());
-                see_objects(network, set, look, &measured_settings(network), &mut |seen| {
-                    evaluation.add(seen.truth, &seen.found);
-                })?;
+                predict_objects(
+                    network,
+                    set,
+                    settings,
+                    &evaluation_detection_settings(network),
+                    &mut |prediction| {
+                        evaluation.add(prediction.truth, &prediction.found);
+                    },
+                )?;
                 Ok(Self::Detector(evaluation))
             }
             PreparedNetwork::Classifier(network) => {
                 let mut evaluation = ClassificationEvaluation::new(classes);
-                see_classes(network, set, look, &mut |seen| evaluation.add(seen.truth, &seen.scores))?;
+                predict_classes(network, set, settings, &mut |prediction| {
+                    evaluation.add(prediction.truth, &prediction.scores)
+                })?;
                 Ok(Self::Classifier(evaluation))
             }
-            PreparedNetwork::Script(_) => Err(MeasureError::Script),
+            PreparedNetwork::Script(_) => Err(EvaluationError::Script),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::data::DataError;
 
 /// Why a network could not be evaluated.
 #[derive(Debug, Error)]
-pub enum MeasureError {
+pub enum EvaluationError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error("the network failed: {reason}")]
@@ -17,7 +17,7 @@ pub enum MeasureError {
     )]
     Classes { network: usize, set: usize },
     #[error("the network is a classifier and the data set has objects; use a data set of kind `folder`")]
-    NeedsPictures,
+    NeedsImageClasses,
     #[error(
         "the network is a detector and the data set has image classes; use a data set of kind `coco` or `voc`"
     )]
@@ -25,7 +25,7 @@ pub enum MeasureError {
     #[error("TorchScript modules cannot be evaluated; use one of {}", lookout_config::arch_list())]
     Script,
     #[error("the image `{name}` cannot be read: {reason}")]
-    Picture { name: String, reason: String },
+    Image { name: String, reason: String },
     #[error("a thread that reads images has stopped")]
     Reader,
 }

@@ -4,19 +4,19 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{DataSet, LeftOut};
+use super::{DataSet, Skipped};
 use crate::sample::Target;
 
 /// The numbers of images and objects in a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Overview {
-    pub pictures: usize,
+pub struct Statistics {
+    pub images: usize,
     /// Images without objects, which are negative examples.
     pub empty: usize,
     pub classes: Vec<ClassCount>,
-    pub left_out: LeftOut,
+    pub skipped: Skipped,
     /// Objects that are skipped in training and used in evaluation, as in pycocotools.
-    pub judged_only: usize,
+    pub evaluation_only: usize,
 }
 
 /// The numbers of images and objects of a class.
@@ -24,47 +24,47 @@ pub struct Overview {
 pub struct ClassCount {
     pub name: String,
     /// Images of the class, or with an object of the class.
-    pub pictures: usize,
+    pub images: usize,
     /// Objects that are not ignored; 0 for image classes.
     pub objects: usize,
     pub ignored: usize,
 }
 
-impl Overview {
+impl Statistics {
     pub fn of(set: &DataSet) -> Self {
-        let count = |name: &String| ClassCount { name: name.clone(), pictures: 0, objects: 0, ignored: 0 };
+        let count = |name: &String| ClassCount { name: name.clone(), images: 0, objects: 0, ignored: 0 };
         let mut classes: Vec<ClassCount> = set.classes().names().iter().map(count).collect();
-        let (mut empty, mut judged_only) = (0, 0);
+        let (mut empty, mut evaluation_only) = (0, 0);
         for entry in set.entries() {
             let mut here = vec![false; classes.len()];
             let mut see = |id: u32, object: Option<bool>| {
-                let Some(place) = set.classes().place(id) else { return };
-                here[place] = true;
+                let Some(index) = set.classes().index(id) else { return };
+                here[index] = true;
                 match object {
-                    Some(true) => classes[place].ignored += 1,
-                    Some(false) => classes[place].objects += 1,
+                    Some(true) => classes[index].ignored += 1,
+                    Some(false) => classes[index].objects += 1,
                     None => {}
                 }
             };
             match &entry.target {
                 Target::Class(parts) => parts.iter().for_each(|(id, _)| see(*id, None)),
                 Target::Objects(objects) => {
-                    judged_only += entry.truth().len().saturating_sub(objects.len());
+                    evaluation_only += entry.truth().len().saturating_sub(objects.len());
                     objects.iter().for_each(|object| see(object.class_id, Some(object.ignore)));
                 }
             }
             empty += usize::from(!here.contains(&true));
-            classes.iter_mut().zip(here).for_each(|(class, here)| class.pictures += usize::from(here));
+            classes.iter_mut().zip(here).for_each(|(class, here)| class.images += usize::from(here));
         }
-        Self { pictures: set.len(), empty, classes, left_out: set.left_out().clone(), judged_only }
+        Self { images: set.len(), empty, classes, skipped: set.skipped().clone(), evaluation_only }
     }
 }
 
-impl fmt::Display for Overview {
+impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "images: {} ({} without an object)", self.pictures, self.empty)?;
-        for ClassCount { name, pictures, objects, ignored } in &self.classes {
-            write!(f, "{name}: in {pictures} images")?;
+        writeln!(f, "images: {} ({} without an object)", self.images, self.empty)?;
+        for ClassCount { name, images, objects, ignored } in &self.classes {
+            write!(f, "{name}: in {images} images")?;
             if *objects + *ignored > 0 {
                 write!(f, ", {objects} objects")?;
             }
@@ -73,12 +73,12 @@ impl fmt::Display for Overview {
             }
             writeln!(f)?;
         }
-        write!(f, "{}", self.left_out)?;
-        if self.judged_only > 0 {
+        write!(f, "{}", self.skipped)?;
+        if self.evaluation_only > 0 {
             write!(
                 f,
                 "\nskipped in training only, evaluation counts them as pycocotools does: {}",
-                self.judged_only
+                self.evaluation_only
             )?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Mapping of a data set to the classes of a network.
 
-use super::{Classes, DataError, DataSet, Entry, LeftOut, Reason};
+use super::{Classes, DataError, DataSet, Entry, SkipReason, Skipped};
 use crate::sample::Target;
 
 /// torchvision's name for network outputs without a class, since COCO leaves out some numbers.
@@ -8,14 +8,14 @@ const NO_CLASS: &str = "N/A";
 
 impl DataSet {
     /// Returns the data set with the classes `names` in this order, for training a network with these classes. Other
-    /// classes are skipped and listed in [`DataSet::left_out`]: an object is removed and its image stays, while an
+    /// classes are skipped and listed in [`DataSet::skipped`]: an object is removed and its image stays, while an
     /// image of another class is removed. The name `N/A` is a placeholder for an output without a class.
     ///
     /// # Errors
     /// Returns an error if the data set lacks one of `names`.
     pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
-        let absent = self.absent(names);
-        if absent.is_empty() { Ok(self.mapped(names)) } else { Err(self.without(absent)) }
+        let missing = self.missing(names);
+        if missing.is_empty() { Ok(self.mapped(names)) } else { Err(self.missing_classes(missing)) }
     }
 
     /// Returns the data set with the classes of a network, for evaluation. The network may have classes that are not in
@@ -23,47 +23,47 @@ impl DataSet {
     ///
     /// # Errors
     /// Returns an error if the data set has none of `names`.
-    pub fn seen_by(self, names: &[String]) -> Result<Self, DataError> {
-        let absent = self.absent(names);
+    pub fn with_network_classes(self, names: &[String]) -> Result<Self, DataError> {
+        let missing = self.missing(names);
         if names.iter().any(|name| self.classes.id(name).is_some()) {
             Ok(self.mapped(names))
         } else {
-            Err(self.without(absent))
+            Err(self.missing_classes(missing))
         }
     }
 
-    fn absent(&self, names: &[String]) -> Vec<String> {
-        let is_absent = |name: &&String| *name != NO_CLASS && self.classes.id(name).is_none();
-        names.iter().filter(is_absent).cloned().collect()
+    fn missing(&self, names: &[String]) -> Vec<String> {
+        let is_missing = |name: &&String| *name != NO_CLASS && self.classes.id(name).is_none();
+        names.iter().filter(is_missing).cloned().collect()
     }
 
-    fn without(&self, absent: Vec<String>) -> DataError {
-        DataError::NoClasses { absent, there: self.classes.names().to_vec() }
+    fn missing_classes(&self, missing: Vec<String>) -> DataError {
+        DataError::NoClasses { missing, available: self.classes.names().to_vec() }
     }
 
     fn mapped(self, names: &[String]) -> Self {
-        let Self { classes: old, entries, mut left_out, ignored, of_pictures, exif } = self;
+        let Self { classes: old, entries, mut skipped, ignored, of_images, exif } = self;
         let new = old.renamed(names);
-        let mapping = Mapping { old: &old, new: &new };
-        let entries = entries.into_iter().filter_map(|entry| mapping.entry(entry, &mut left_out)).collect();
-        Self { classes: new, entries, left_out, ignored, of_pictures, exif }
+        let mapping = ClassMapping { old: &old, new: &new };
+        let entries = entries.into_iter().filter_map(|entry| mapping.entry(entry, &mut skipped)).collect();
+        Self { classes: new, entries, skipped, ignored, of_images, exif }
     }
 }
 
-struct Mapping<'c> {
+struct ClassMapping<'c> {
     old: &'c Classes,
     new: &'c Classes,
 }
 
-impl Mapping<'_> {
+impl ClassMapping<'_> {
     fn id(&self, old: u32) -> Option<u32> {
         self.new.id(self.old.name(old))
     }
 
-    fn entry(&self, mut entry: Entry, left_out: &mut LeftOut) -> Option<Entry> {
+    fn entry(&self, mut entry: Entry, skipped: &mut Skipped) -> Option<Entry> {
         // No skipped item is added for these, since the loop over the target adds it.
-        if let Some(judged) = &mut entry.judged {
-            judged.retain_mut(|object| {
+        if let Some(evaluation_objects) = &mut entry.evaluation_objects {
+            evaluation_objects.retain_mut(|object| {
                 let id = self.id(object.class_id);
                 object.class_id = id.unwrap_or(0);
                 id.is_some()
@@ -78,7 +78,7 @@ impl Mapping<'_> {
                     let id = self.id(object.class_id);
                     if id.is_none() {
                         let what = format!("object {number} ({})", self.old.name(object.class_id));
-                        left_out.add(path, what, Reason::NotAsked);
+                        skipped.add(path, what, SkipReason::NotSelected);
                     }
                     object.class_id = id.unwrap_or(0);
                     id.is_some()
@@ -88,7 +88,7 @@ impl Mapping<'_> {
                 let mapped: Option<Vec<(u32, f32)>> =
                     parts.iter().map(|(id, part)| Some((self.id(*id)?, *part))).collect();
                 let Some(mapped) = mapped else {
-                    left_out.add(path, "the image", Reason::NotAsked);
+                    skipped.add(path, "the image", SkipReason::NotSelected);
                     return None;
                 };
                 *parts = mapped;
@@ -114,13 +114,13 @@ mod tests {
     fn set(classes: Classes, targets: Vec<Target>) -> DataSet {
         let entry = |(number, target)| {
             let name = format!("{number}.png");
-            Entry { path: name.clone().into(), name, number, size: None, target, judged: None }
+            Entry { path: name.clone().into(), name, number, size: None, target, evaluation_objects: None }
         };
         DataSet {
-            of_pictures: classes.ids().next() == Some(0),
+            of_images: classes.ids().next() == Some(0),
             classes,
             entries: (1..).zip(targets).map(entry).collect(),
-            left_out: LeftOut::default(),
+            skipped: Skipped::default(),
             ignored: IgnoredAre::Crowds,
             exif: ExifOrientation::Apply,
         }
@@ -135,11 +135,13 @@ mod tests {
     #[test]
     fn network_may_have_more_classes_than_the_data_set() {
         let classes = || Classes::of_objects(names(&["a", "b"]));
-        let seen = set(classes(), vec![objects(&[1, 2])]).seen_by(&names(&["c", "b", "N/A"])).unwrap();
-        assert_eq!(seen.classes().names(), ["c", "b", "N/A"]);
-        let Target::Objects(objects) = &seen.entries()[0].target else { panic!() };
+        let mapped =
+            set(classes(), vec![objects(&[1, 2])]).with_network_classes(&names(&["c", "b", "N/A"])).unwrap();
+        assert_eq!(mapped.classes().names(), ["c", "b", "N/A"]);
+        let Target::Objects(objects) = &mapped.entries()[0].target else { panic!() };
         assert_eq!(objects.iter().map(|object| object.class_id).collect::<Vec<_>>(), [2]);
-        let error = set(classes(), Vec::new()).seen_by(&names(&["c", "N/A"])).unwrap_err().to_string();
+        let error =
+            set(classes(), Vec::new()).with_network_classes(&names(&["c", "N/A"])).unwrap_err().to_string();
         assert!(error.contains("`a`, `b`"), "{error}");
     }
 
@@ -151,8 +153,8 @@ mod tests {
         let mapped = set.with_classes(&names(&["toothbrush", "N/A", "person"])).unwrap();
         let targets: Vec<&Target> = mapped.entries().iter().map(|entry| &entry.target).collect();
         assert_eq!(targets, [&objects(&[3, 1, 3]), &objects(&[])]);
-        let left_out = mapped.left_out().items();
-        assert_eq!((left_out.len(), left_out[0].what.as_str()), (2, "object 2 (stop)"));
+        let skipped = mapped.skipped().items();
+        assert_eq!((skipped.len(), skipped[0].what.as_str()), (2, "object 2 (stop)"));
         let classes = mapped.classes();
         assert_eq!([1, 2, 3].map(|id| classes.number(id)), [Some(90), None, Some(1)]);
         assert_eq!([90, 1, 13].map(|number| classes.of_number(number)), [Some(1), Some(3), None]);
@@ -160,12 +162,12 @@ mod tests {
 
     #[test]
     fn images_of_other_classes_are_skipped() {
-        let classes = Classes::of_pictures(names(&["cat", "dog", "eel"]));
+        let classes = Classes::of_images(names(&["cat", "dog", "eel"]));
         let set = set(classes, [0, 1, 2].map(|id| Target::Class(vec![(id, 1.0)])).to_vec());
         let mapped = set.with_classes(&names(&["eel", "cat"])).unwrap();
         let targets: Vec<&Target> = mapped.entries().iter().map(|entry| &entry.target).collect();
         assert_eq!(targets, [&Target::Class(vec![(1, 1.0)]), &Target::Class(vec![(0, 1.0)])]);
-        assert_eq!(mapped.left_out().counts()[&Reason::NotAsked], 1);
+        assert_eq!(mapped.skipped().counts()[&SkipReason::NotSelected], 1);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use lookout_schema::BBox;
 use tch::{Kind, Tensor};
 
 use super::{
-    Look, MeasureError,
-    look::{Shown, each_batch},
+    EvaluationError, EvaluationSettings,
+    batches::{EvaluationBatch, for_each_batch},
 };
 use crate::{
     Target,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The detections in one image.
 #[derive(Debug)]
-pub struct SeenObjects<'s> {
+pub struct DetectorPrediction<'s> {
     pub entry: &'s Entry,
     /// The ground truth, in pixels of the image file, as are the boxes of `found`.
     pub truth: &'s [ObjectTarget],
@@ -26,7 +26,7 @@ pub struct SeenObjects<'s> {
 
 /// The scores of a classifier for one image.
 #[derive(Debug)]
-pub struct SeenClasses<'s> {
+pub struct ClassifierPrediction<'s> {
     pub entry: &'s Entry,
     /// The ground-truth class, from 0.
     pub truth: u32,
@@ -36,7 +36,7 @@ pub struct SeenClasses<'s> {
 
 /// Returns the postprocessing settings for measuring precision and recall: a score threshold of 0.05 and at most 100
 /// detections per image, as torchvision evaluates most of its detectors. The other settings are the network's own.
-pub fn measured_settings(network: &PreparedDetector) -> DetectionSettings {
+pub fn evaluation_detection_settings(network: &PreparedDetector) -> DetectionSettings {
     DetectionSettings { score_threshold: 0.05, max_detections: 100, ..network.settings }
 }
 
@@ -46,31 +46,31 @@ pub fn measured_settings(network: &PreparedDetector) -> DetectionSettings {
 /// # Errors
 /// Returns an error if the data set has another kind or number of classes, an image cannot be read, or the network
 /// fails.
-pub fn see_objects(
+pub fn predict_objects(
     network: &PreparedDetector,
     set: &DataSet,
-    look: Look,
-    settings: &DetectionSettings,
-    each: &mut dyn FnMut(SeenObjects<'_>),
-) -> Result<(), MeasureError> {
-    if set.is_of_pictures() {
-        return Err(MeasureError::NeedsObjects);
+    settings: EvaluationSettings,
+    postprocessing: &DetectionSettings,
+    each: &mut dyn FnMut(DetectorPrediction<'_>),
+) -> Result<(), EvaluationError> {
+    if set.is_classification() {
+        return Err(EvaluationError::NeedsObjects);
     }
     // Only the network has the background as a class.
     same_classes(network.classes().saturating_sub(1), set)?;
-    each_batch(set, look, |Shown { first, x, places }| {
-        let found = caught(|| network.find(&x, settings));
-        let found = found.map_err(|reason| MeasureError::Network { reason })?;
+    for_each_batch(set, settings, |EvaluationBatch { first, x, transforms }| {
+        let found = caught(|| network.find(&x, postprocessing));
+        let found = found.map_err(|reason| EvaluationError::Network { reason })?;
         let entries = &set.entries()[first..];
-        for ((entry, (source, placement)), found) in entries.iter().zip(places).zip(found) {
+        for ((entry, (source, placement)), found) in entries.iter().zip(transforms).zip(found) {
             let object = |((corners, score), class_id): ((&[f32; 4], &f32), &u32)| {
                 // RetinaNet and FCOS also have an output for the background, which is not an object.
-                set.classes().place(*class_id)?;
+                set.classes().index(*class_id)?;
                 let bbox = placement.to_source(BBox::from(*corners)).clipped(source)?;
                 Some(FoundObject { class_id: *class_id, bbox, score: *score })
             };
             let found = found.boxes.iter().zip(&found.scores).zip(&found.labels).filter_map(object).collect();
-            each(SeenObjects { entry, truth: entry.truth(), found });
+            each(DetectorPrediction { entry, truth: entry.truth(), found });
         }
         Ok(())
     })
@@ -80,34 +80,34 @@ pub fn see_objects(
 /// the data set must be the network's ([`DataSet::with_classes`]).
 ///
 /// # Errors
-/// Returns the same errors as [`see_objects`].
-pub fn see_classes(
+/// Returns the same errors as [`predict_objects`].
+pub fn predict_classes(
     network: &PreparedClassifier,
     set: &DataSet,
-    look: Look,
-    each: &mut dyn FnMut(SeenClasses<'_>),
-) -> Result<(), MeasureError> {
-    if !set.is_of_pictures() {
-        return Err(MeasureError::NeedsPictures);
+    settings: EvaluationSettings,
+    each: &mut dyn FnMut(ClassifierPrediction<'_>),
+) -> Result<(), EvaluationError> {
+    if !set.is_classification() {
+        return Err(EvaluationError::NeedsImageClasses);
     }
     same_classes(network.classes(), set)?;
-    each_batch(set, look, |Shown { first, x, .. }| {
+    for_each_batch(set, settings, |EvaluationBatch { first, x, .. }| {
         let scores = caught(|| rows(&network.forward(&x).softmax(-1, Kind::Float)));
-        let scores = scores.map_err(|reason| MeasureError::Network { reason })?;
+        let scores = scores.map_err(|reason| EvaluationError::Network { reason })?;
         for (entry, scores) in set.entries()[first..].iter().zip(scores) {
             if let Target::Class(parts) = &entry.target
                 && let Some((truth, _)) = parts.iter().max_by(|a, b| a.1.total_cmp(&b.1))
             {
-                each(SeenClasses { entry, truth: *truth, scores });
+                each(ClassifierPrediction { entry, truth: *truth, scores });
             }
         }
         Ok(())
     })
 }
 
-fn same_classes(network: usize, set: &DataSet) -> Result<(), MeasureError> {
+fn same_classes(network: usize, set: &DataSet) -> Result<(), EvaluationError> {
     let set = set.classes().len();
-    if network == set { Ok(()) } else { Err(MeasureError::Classes { network, set }) }
+    if network == set { Ok(()) } else { Err(EvaluationError::Classes { network, set }) }
 }
 
 /// Returns the rows of `[N, C]`.

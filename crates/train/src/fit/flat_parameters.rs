@@ -4,29 +4,29 @@
 
 use tch::{Device, Kind, Tensor};
 
-/// Named tensors of a network, stored one after the other in the flat tensor `whole`.
+/// Named tensors of a network, stored one after the other in the flat tensor `flat`.
 #[derive(Debug)]
-pub(super) struct Flat {
+pub(super) struct FlatParameters {
     names: Vec<String>,
     tensors: Vec<Tensor>,
     /// All values of the tensors, one-dimensional in fp32.
-    pub(super) whole: Tensor,
+    pub(super) flat: Tensor,
 }
 
-impl Flat {
+impl FlatParameters {
     /// Copies the values of the tensors into one flat tensor and makes the tensors views of it. Other handles of the
     /// same tensors see the views too.
     pub(super) fn new(named: Vec<(String, Tensor)>, device: Device) -> Self {
         let (names, mut tensors): (Vec<_>, Vec<_>) = named.into_iter().unzip();
-        let whole = gathered(&tensors, device);
+        let flat = gathered(&tensors, device);
         let mut from = 0;
         for tensor in &mut tensors {
             let length = tensor.numel() as i64;
-            let view = as_kernel(&whole.narrow(0, from, length), &tensor.size());
+            let view = as_kernel(&flat.narrow(0, from, length), &tensor.size());
             tensor.set_data(&view);
             from += length;
         }
-        Self { names, tensors, whole }
+        Self { names, tensors, flat }
     }
 
     pub(super) fn names(&self) -> &[String] {
@@ -37,7 +37,7 @@ impl Flat {
         &self.tensors
     }
 
-    /// Concatenates one gradient per tensor in the order of `whole`, with zeros for tensors without a gradient.
+    /// Concatenates one gradient per tensor in the order of `flat`, with zeros for tensors without a gradient.
     pub(super) fn gather(&self, gradients: &[Tensor]) -> Tensor {
         let there: Vec<Tensor> = gradients
             .iter()
@@ -47,15 +47,15 @@ impl Flat {
                 false => tensor.zeros_like(),
             })
             .collect();
-        gathered(&there, self.whole.device())
+        gathered(&there, self.flat.device())
     }
 
-    /// Returns views of another flat tensor with the layout of `whole`, by tensor name.
-    pub(super) fn views<'a>(&'a self, whole: &'a Tensor) -> impl Iterator<Item = (String, Tensor)> + 'a {
+    /// Returns views of another flat tensor with the layout of `flat`, by tensor name.
+    pub(super) fn views<'a>(&'a self, flat: &'a Tensor) -> impl Iterator<Item = (String, Tensor)> + 'a {
         let mut from = 0;
         self.names.iter().zip(&self.tensors).map(move |(name, tensor)| {
             let length = tensor.numel() as i64;
-            let view = as_kernel(&whole.narrow(0, from, length), &tensor.size());
+            let view = as_kernel(&flat.narrow(0, from, length), &tensor.size());
             from += length;
             (name.clone(), view)
         })

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the images in this folder, and `pillow.json`: Pillow's results for intact, damaged and rotated images.
 
-    pip install pillow==13.0.0 numpy==2.3.5 && python make_pictures.py
+    pip install pillow==13.0.0 numpy==2.3.5 && python make_images.py
 
 A case of `damaged` names an image and the damage: truncated to `cut` bytes, or with `bytes` written at the offset `at`.
 torchvision's `ImageFolder` and detection data sets read images with Pillow.
@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).parent
 WIDTH, HEIGHT = 120, 88
 
 
-def picture():
+def image():
     """Returns a smooth image with a little noise, so that every JPEG block has several coefficients."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     planes = [x * 255 / WIDTH, y * 255 / HEIGHT, np.sin(x / 9) * np.cos(y / 7) * 100 + 128]
@@ -82,12 +82,12 @@ def main():
     }
     cases = []
     for name, options in ways.items():
-        picture().save(HERE / name, **options)
+        image().save(HERE / name, **options)
         cases += damaged(name, (HERE / name).read_bytes())
     for name, options in [("gray.jpg", {}), ("gray-progressive.jpg", {"progressive": True})]:
-        picture().convert("L").save(HERE / name, quality=85, **options)
+        image().convert("L").save(HERE / name, quality=85, **options)
         cases += damaged(name, (HERE / name).read_bytes())
-    picture().convert("CMYK").save(HERE / "cmyk.jpg", quality=85)
+    image().convert("CMYK").save(HERE / "cmyk.jpg", quality=85)
     cases += damaged("cmyk.jpg", (HERE / "cmyk.jpg").read_bytes())
     golden = {"damaged": cases, "turned": list(turned())}
     (HERE / "pillow.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")

@@ -1,4 +1,4 @@
-//! Creation of a run from a recipe.
+//! Creation of a trainer from a recipe.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use lookout_model::{
 };
 use tch::Tensor;
 
-use super::{FitError, Identity, Run};
+use super::{FitError, Identity, Trainer};
 use crate::{ClassLoss, ClassLossKind};
 
 /// torchvision's name of the background, which is the first output of a detector.
@@ -28,17 +28,17 @@ fn target(model: &RecipeModel) -> Result<Target, ModelError> {
     }
 }
 
-impl Run {
-    /// Creates the run of a recipe. Reads its weights, or downloads them if they are torchvision's. `counts` is the
+impl Trainer {
+    /// Creates the trainer of a recipe. Reads its weights, or downloads them if they are torchvision's. `counts` is the
     /// number of images per class, from which a balanced loss computes the class weights.
     ///
     /// # Errors
     /// Returns an error if the weights cannot be loaded or the device is not available.
-    pub fn of(recipe: &RecipeSettings, counts: &[usize]) -> Result<Self, FitError> {
+    pub fn from_recipe(recipe: &RecipeSettings, counts: &[usize]) -> Result<Self, FitError> {
         let model = &recipe.model;
-        let state = |key, text: &Option<String>, arch: &str| {
-            let state = text.as_deref().map(|text| state(text, arch)).transpose();
-            state.map_err(|source| FitError::Begin { key, source: Box::new(source) })
+        let state_dict = |key, text: &Option<String>, arch: &str| {
+            let state_dict = text.as_deref().map(|text| read_state_dict(text, arch)).transpose();
+            state_dict.map_err(|source| FitError::InitialWeights { key, source: Box::new(source) })
         };
         let own = model.classes.len() as i64;
         let backbone = ArchSpec::from_name(&model.arch)?.backbone().unwrap_or(&model.arch);
@@ -50,8 +50,8 @@ impl Run {
             optimizer: recipe.optimizer,
             schedule: recipe.schedule.clone(),
             class_loss: class_loss(&recipe.loss, counts),
-            weights: state("weights", &model.weights, &model.arch)?,
-            backbone: state("backbone", &model.backbone, backbone)?,
+            weights: state_dict("weights", &model.weights, &model.arch)?,
+            backbone: state_dict("backbone", &model.backbone, backbone)?,
             folder: recipe.output.clone(),
             name: recipe.name.clone(),
             recipe: Identity::of(recipe),
@@ -74,7 +74,7 @@ impl Run {
     }
 }
 
-fn state(text: &str, arch: &str) -> Result<StateDict, ModelError> {
+fn read_state_dict(text: &str, arch: &str) -> Result<StateDict, ModelError> {
     let path = match text {
         "torchvision" => fetch_torchvision(arch, &weights::cache_dir()?)?,
         _ => Path::new(text).to_owned(),

@@ -4,7 +4,7 @@ use lookout_model::{ModelError, Network, weights::StateDict};
 
 /// Loads the state dict of a whole network. Layers that depend on the number of classes keep their values if their
 /// sizes differ.
-pub(super) fn take_whole(network: &mut Network, mut state: StateDict) -> Result<(), ModelError> {
+pub(super) fn load_pretrained(network: &mut Network, mut state: StateDict) -> Result<(), ModelError> {
     for (name, own) in network.tensors() {
         let other = state.tensors.get(&name).is_some_and(|there| there.size() != own.size());
         if other && network.arch().layout.is_of_class_layer(&name) {
@@ -58,7 +58,7 @@ mod tests {
             StateDict { tensors: network.tensors(), digest: String::new() }
         };
         let mut network = Network::new("resnet18", 7).unwrap();
-        take_whole(&mut network, state(1000)).unwrap();
+        load_pretrained(&mut network, state(1000)).unwrap();
         assert_eq!(network.tensors()["fc.bias"].abs().max().double_value(&[]), 0.0);
         assert_eq!(network.tensors()["conv1.weight"], state(7).tensors["conv1.weight"]);
         freeze(&network, 2);

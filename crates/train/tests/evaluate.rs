@@ -9,9 +9,12 @@ use lookout_measure::Report;
 use lookout_model::{DetectionSettings, Network, PreparedNetwork, Target};
 use lookout_schema::Size;
 use lookout_train::{
-    Judge,
+    Evaluator,
     data::{DataError, DataSet, DataSource},
-    judge::{Look, MeasureError, Measured, SetJudge, measured_settings, see_objects},
+    evaluate::{
+        DataSetEvaluator, Evaluation, EvaluationError, EvaluationSettings, evaluation_detection_settings,
+        predict_objects,
+    },
 };
 use serde_json::json;
 
@@ -37,7 +40,7 @@ fn detector(arch: &str, classes: i64) -> PreparedNetwork {
 }
 
 /// Writes a dark image with a light rectangle.
-fn put_picture(path: &Path, size: Size, light: [u32; 4]) {
+fn put_image(path: &Path, size: Size, light: [u32; 4]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let [left, top, right, bottom] = light;
     let pixel = |x, y| {
@@ -48,11 +51,11 @@ fn put_picture(path: &Path, size: Size, light: [u32; 4]) {
 }
 
 /// Writes `counts` images of the classes `a`, `b` and `c`, in several sizes.
-fn whole_pictures(root: &Path, counts: [u32; 3]) -> DataSet {
+fn class_folders(root: &Path, counts: [u32; 3]) -> DataSet {
     for (class, count) in ["a", "b", "c"].iter().zip(counts) {
         for number in 0..count {
             let size = Size { width: 40 + 10 * number, height: 90 - 10 * number };
-            put_picture(&root.join(class).join(format!("{number}.png")), size, [5, 5, 20, 20]);
+            put_image(&root.join(class).join(format!("{number}.png")), size, [5, 5, 20, 20]);
         }
     }
     format!("folder:{}", root.display())
@@ -69,7 +72,7 @@ fn of_objects(root: &Path) -> DataSet {
     let mut annotations = Vec::new();
     for (id, (width, height)) in (1..).zip(sizes) {
         let name = format!("{id}.png");
-        put_picture(&root.join(&name), Size { width, height }, [10, 10, 40, 50]);
+        put_image(&root.join(&name), Size { width, height }, [10, 10, 40, 50]);
         images.push(json!({"id": id, "file_name": name, "width": width, "height": height}));
         if id < 4 {
             annotations.push(
@@ -93,16 +96,18 @@ const INPUT: Size = Size { width: SIDE, height: SIDE };
 #[test]
 fn classifier_is_evaluated_on_class_folders() {
     let root = tempfile::tempdir().unwrap();
-    let set = Arc::new(whole_pictures(root.path(), [4, 1, 2]));
-    for (batch, threads) in [(1, 3), (3, 2), (100, 1)] {
-        let mut judge =
-            SetJudge::new(Arc::clone(&set), Look { batch, threads, ..Look::of_classifiers(INPUT) });
-        assert!(judge.last().is_none());
-        let judgment = judge.judge(&biased(3)).unwrap();
-        assert!((judgment.score - 4.0 / 7.0).abs() < 1e-12, "{judgment:?}");
-        assert!((judgment.metrics["balanced"] - 1.0 / 3.0).abs() < 1e-12);
-        assert_eq!((judgment.metrics["recall/a"], judgment.metrics["recall/c"]), (1.0, 0.0));
-        let Some(Report::Classifier(summary)) = judge.last() else { panic!() };
+    let set = Arc::new(class_folders(root.path(), [4, 1, 2]));
+    for (batch_size, threads) in [(1, 3), (3, 2), (100, 1)] {
+        let mut evaluator = DataSetEvaluator::new(
+            Arc::clone(&set),
+            EvaluationSettings { batch_size, threads, ..EvaluationSettings::for_classifiers(INPUT) },
+        );
+        assert!(evaluator.last().is_none());
+        let result = evaluator.evaluate(&biased(3)).unwrap();
+        assert!((result.score - 4.0 / 7.0).abs() < 1e-12, "{result:?}");
+        assert!((result.metrics["balanced"] - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((result.metrics["recall/a"], result.metrics["recall/c"]), (1.0, 0.0));
+        let Some(Report::Classifier(summary)) = evaluator.last() else { panic!() };
         assert_eq!(summary.confusion.rows(), [[4, 0, 0], [1, 0, 0], [2, 0, 0]]);
         let png = root.path().join("confusion.png");
         confusion_matrix(summary.confusion.names(), summary.confusion.rows()).save(&png).unwrap();
@@ -114,12 +119,12 @@ fn classifier_is_evaluated_on_class_folders() {
 #[test]
 fn class_order_is_the_networks() {
     let root = tempfile::tempdir().unwrap();
-    let set = whole_pictures(root.path(), [4, 1, 2]);
+    let set = class_folders(root.path(), [4, 1, 2]);
     let names = ["c", "b"].map(str::to_owned);
     let set = set.with_classes(&names).unwrap();
-    assert_eq!((set.len(), set.left_out().items().len()), (3, 4));
+    assert_eq!((set.len(), set.skipped().items().len()), (3, 4));
     let Report::Classifier(summary) =
-        Measured::of(&biased(2), &set, Look::of_classifiers(INPUT)).unwrap().report()
+        Evaluation::run(&biased(2), &set, EvaluationSettings::for_classifiers(INPUT)).unwrap().report()
     else {
         panic!()
     };
@@ -131,10 +136,16 @@ fn detector_is_evaluated_on_a_coco_file() {
     let root = tempfile::tempdir().unwrap();
     let set = of_objects(root.path());
     // Sides that are not multiples of 32 are padded.
-    let look = Look { batch: 3, threads: 2, ..Look::of_detectors(Size { width: 80, height: 60 }) };
+    let settings = EvaluationSettings {
+        batch_size: 3,
+        threads: 2,
+        ..EvaluationSettings::for_detectors(Size { width: 80, height: 60 })
+    };
     for arch in ["fcos_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
         let network = detector(arch, 3);
-        let Report::Detector(report) = Measured::of(&network, &set, look).unwrap().report() else { panic!() };
+        let Report::Detector(report) = Evaluation::run(&network, &set, settings).unwrap().report() else {
+            panic!()
+        };
         assert_eq!((report.coco.pictures, report.coco.classes[0].objects), (4, 3));
         assert!(report.coco.ap.is_some() && report.coco.classes[1].ap.is_none());
         assert!(report.coco.ap_large.is_none());
@@ -149,18 +160,25 @@ fn detections_are_in_pixels_of_the_image_file() {
     let root = tempfile::tempdir().unwrap();
     let set = of_objects(root.path());
     let PreparedNetwork::Detector(network) = detector("retinanet_resnet50_fpn", 3) else { panic!() };
-    let settings = DetectionSettings { score_threshold: 0.0, ..measured_settings(&network) };
+    let postprocessing =
+        DetectionSettings { score_threshold: 0.0, ..evaluation_detection_settings(&network) };
     let mut seen = Vec::new();
-    let look = Look { batch: 2, ..Look::of_detectors(INPUT) };
-    see_objects(&network, &set, look, &settings, &mut |shown| {
-        let size = shown.entry.size.unwrap();
-        for found in &shown.found {
+    let settings = EvaluationSettings { batch_size: 2, ..EvaluationSettings::for_detectors(INPUT) };
+    predict_objects(&network, &set, settings, &postprocessing, &mut |prediction| {
+        let size = prediction.entry.size.unwrap();
+        for found in &prediction.found {
             assert_eq!(found.bbox.clipped(size), Some(found.bbox));
             assert!((1..=2).contains(&found.class_id), "{found:?}");
         }
         // The image is centered in the input, so a box at the lower end of the input maps to the lower end of the file.
-        let lowest = shown.found.iter().map(|found| found.bbox.y2).fold(0.0, f32::max);
-        seen.push((shown.entry.number, shown.truth.len(), shown.found.len(), lowest, size.height));
+        let lowest = prediction.found.iter().map(|found| found.bbox.y2).fold(0.0, f32::max);
+        seen.push((
+            prediction.entry.number,
+            prediction.truth.len(),
+            prediction.found.len(),
+            lowest,
+            size.height,
+        ));
     })
     .unwrap();
     assert_eq!(
@@ -173,15 +191,15 @@ fn detections_are_in_pixels_of_the_image_file() {
 #[test]
 fn mismatched_network_and_data_set_are_an_error() {
     let [folder, coco] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let (pictures, objects) = (whole_pictures(folder.path(), [1, 1, 1]), of_objects(coco.path()));
-    let look = Look::of_classifiers(INPUT);
-    let error = |network: &PreparedNetwork, set| Measured::of(network, set, look).unwrap_err();
+    let (images, objects) = (class_folders(folder.path(), [1, 1, 1]), of_objects(coco.path()));
+    let settings = EvaluationSettings::for_classifiers(INPUT);
+    let error = |network: &PreparedNetwork, set| Evaluation::run(network, set, settings).unwrap_err();
     let (classifier, detector) = (biased(4), detector("retinanet_resnet50_fpn", 5));
-    assert!(matches!(error(&classifier, &pictures), MeasureError::Classes { network: 4, set: 3 }));
-    assert!(matches!(error(&classifier, &objects), MeasureError::NeedsPictures));
-    assert!(matches!(error(&detector, &objects), MeasureError::Classes { network: 4, set: 2 }));
-    assert!(matches!(error(&detector, &pictures), MeasureError::NeedsObjects));
+    assert!(matches!(error(&classifier, &images), EvaluationError::Classes { network: 4, set: 3 }));
+    assert!(matches!(error(&classifier, &objects), EvaluationError::NeedsImageClasses));
+    assert!(matches!(error(&detector, &objects), EvaluationError::Classes { network: 4, set: 2 }));
+    assert!(matches!(error(&detector, &images), EvaluationError::NeedsObjects));
     fs::write(folder.path().join("b/0.png"), "not an image").unwrap();
-    let broken = error(&biased(3), &pictures);
-    assert!(matches!(broken, MeasureError::Data(DataError::Picture(_))), "{broken:?}");
+    let broken = error(&biased(3), &images);
+    assert!(matches!(broken, EvaluationError::Data(DataError::Image(_))), "{broken:?}");
 }
