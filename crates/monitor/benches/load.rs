@@ -195,13 +195,13 @@ fn main() {
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut cameras: Vec<Camera> = (0..count).map(|i| Camera::new(i, number("--objects", 5.0))).collect();
     let monitor = option("--lookout").map(|program| Monitor::start(&program, cluster.bootstrap()));
-    let (begun, began) = (Instant::now(), Timestamp::now());
+    let (started, began) = (Instant::now(), Timestamp::now());
     let mut slot = 0_u64;
     let mut looked = Instant::now();
     // The cameras' frames are spread over the time from one to the next.
     let slots = 10_u64;
     let each = Duration::from_secs_f64(1.0 / fps / slots as f64);
-    while begun.elapsed().as_secs_f64() < seconds {
+    while started.elapsed().as_secs_f64() < seconds {
         for (i, camera) in cameras.iter_mut().enumerate().filter(|(i, _)| *i as u64 % slots == slot % slots) {
             camera.frame(i, &sink);
             if (camera.seq + i as u64).is_multiple_of((fps as u64).max(1)) {
@@ -218,11 +218,11 @@ fn main() {
         if looked.elapsed() > Duration::from_secs(10) {
             looked = Instant::now();
             let sent: u64 = cameras.iter().map(|camera| camera.seq).sum();
-            print!("{:>4.0} s  {sent} frames", begun.elapsed().as_secs_f64());
+            print!("{:>4.0} s  {sent} frames", started.elapsed().as_secs_f64());
             monitor.iter().for_each(Monitor::print);
             println!();
         }
-        let next = begun + each * u32::try_from(slot).unwrap_or(u32::MAX);
+        let next = started + each * u32::try_from(slot).unwrap_or(u32::MAX);
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }

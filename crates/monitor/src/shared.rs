@@ -114,7 +114,7 @@ impl Shared {
     }
 
     /// Sends an event to all browsers.
-    pub(crate) fn tell<T: Serialize>(&self, name: &'static str, what: &T) {
+    pub(crate) fn send_event<T: Serialize>(&self, name: &'static str, what: &T) {
         if self.events.receiver_count() > 0
             && let Some(event) = Event::new(name, what)
         {

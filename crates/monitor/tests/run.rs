@@ -142,7 +142,7 @@ struct Camera {
     ledger: Arc<CameraLedger>,
     session: SessionId,
     seq: u64,
-    begun: Timestamp,
+    started: Timestamp,
     /// The expected result: a session tracker that processes the same records without a restart.
     truth: SessionTracker,
     crossings: usize,
@@ -156,7 +156,7 @@ impl Camera {
             ledger: CameraLedger::new(id.parse().unwrap()),
             session: SessionId::generate(),
             seq: 0,
-            begun: Timestamp::now() - Duration::from_secs(60),
+            started: Timestamp::now() - Duration::from_secs(60),
             truth,
             crossings: 0,
         }
@@ -175,7 +175,7 @@ impl Camera {
             session: self.session,
             seq: self.seq,
             pts_ns: None,
-            captured_at: self.begun + Duration::from_millis(self.seq * 50),
+            captured_at: self.started + Duration::from_millis(self.seq * 50),
             clock: Clock::Arrival,
             published_at: now,
             age_ms: 0,
@@ -194,7 +194,7 @@ impl Camera {
             classes: Vec::new(),
         };
         self.seq += 1;
-        self.crossings += self.truth.hear(&record).unwrap().crossings.len();
+        self.crossings += self.truth.process(&record).unwrap().crossings.len();
         sink.publish(&record, ticket);
     }
 }
@@ -522,8 +522,8 @@ async fn a_disconnected_monitor_is_unhealthy_and_raises_no_camera_alert() {
     // Status records come every second, so three missing ones count as silence.
     let mut beats = 0;
     let alert_count = async || running.get("/api/alerts").await.json()["alerts"].as_array().unwrap().len();
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(20) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(20) {
         sink.report(&status("gate"));
         beats += 1;
         tokio::time::sleep(Duration::from_millis(1_000)).await;

@@ -67,10 +67,10 @@ async fn measured(args: &EvalArgs) -> anyhow::Result<()> {
     let shown = ShownFrames::read(&folder.join("truth.jsonl"), args.farm.fps)?;
     let scores = Scores::of(&frames, &shown);
     let report = Report { raw, scores, worker };
-    told(args, &report)
+    print_report(args, &report)
 }
 
-fn told(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
+fn print_report(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
     let text = report.markdown(args);
     if let Some(folder) = &args.output {
         written(report, &text, folder)

@@ -22,5 +22,5 @@ pub(crate) struct Outbound {
     /// The fields that are no longer trusted, one entry per camera whose times started to disagree.
     pub(crate) doubts: Vec<&'static str>,
     /// The sequence number of the last frame of each watched camera.
-    pub(crate) looks: BTreeMap<CameraId, u64>,
+    pub(crate) watched_frames: BTreeMap<CameraId, u64>,
 }

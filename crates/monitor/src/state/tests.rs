@@ -335,7 +335,7 @@ fn limits_objects_and_labels_of_a_hostile_frame() {
     }
     let camera = state.cameras.values().next().unwrap();
     assert!(camera.live.counts.len() <= 65 && camera.bucket.labels.len() <= 65);
-    assert!(camera.follower.objects().count() <= 512);
+    assert!(camera.session_tracker.objects().count() <= 512);
 }
 
 /// A fake store.
@@ -372,7 +372,7 @@ impl Kept1 {
             cameras: cameras.clone(),
             workers: workers.clone(),
         };
-        state.go_on(kept, at(0));
+        state.resume(kept, at(0));
         state
     }
 }
@@ -500,7 +500,7 @@ fn clears_alerts_of_a_removed_rule() {
     let mut state = State::new(&settings("[monitor]"));
     let RestoredState { places, cameras, .. } = &store.kept;
     let kept = RestoredState { places: places.clone(), cameras: cameras.clone(), ..RestoredState::default() };
-    state.go_on(kept, at(9_000));
+    state.resume(kept, at(9_000));
     let [gone] = &state.outbound.alerts[..] else { panic!("{:?}", state.outbound.alerts) };
     assert_eq!((gone.rule.as_str(), gone.state, gone.version), ("loiter", AlertState::Cleared, 2));
 }

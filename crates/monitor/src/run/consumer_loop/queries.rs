@@ -30,7 +30,7 @@ impl ConsumerLoop {
     fn details(&self, id: &CameraId, loop_state: &LoopState) -> Option<Details> {
         match self.state.cameras.get(id) {
             Some(camera) => Some(Details::new(self.view(camera, loop_state, Timestamp::now()), camera)),
-            None => self.state.registry.get(id).map(|spec| Details::unheard(spec)),
+            None => self.state.registry.get(id).map(|spec| Details::without_records(spec)),
         }
     }
 
@@ -45,7 +45,7 @@ impl ConsumerLoop {
         let now = Timestamp::now();
         let mut cameras: Vec<CameraView> =
             self.state.cameras.values().map(|camera| self.view(camera, loop_state, now)).collect();
-        cameras.extend(self.state.unheard().map(CameraView::unheard));
+        cameras.extend(self.state.without_records().map(CameraView::without_records));
         Overview {
             now,
             records_per_s: rounded(records_per_s),

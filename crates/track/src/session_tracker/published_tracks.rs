@@ -9,11 +9,11 @@ use super::places::{Met, Places};
 use crate::{Crossing, Track, TrackEnd, TrackId, TrackerOutput};
 
 /// Interval of the update records of a track without other events.
-const TELL_EVERY_S: f64 = 1.0;
+const UPDATE_INTERVAL_S: f64 = 1.0;
 
 /// The tracks that were published and have not ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct PublishedTracks {
     objects: BTreeMap<TrackId, Object>,
 }
 
@@ -22,18 +22,19 @@ struct Object {
     /// The current state of the track.
     record: TrackRecord,
     /// When a record was last published, in seconds of the session.
-    told_s: f64,
+    #[serde(rename = "told_s")]
+    published_s: f64,
 }
 
 /// A frame record, the tracker's name, and the frame's time in seconds of the session.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look<'a> {
+pub(super) struct FrameContext<'a> {
     pub(super) frame: &'a FrameRecord,
     pub(super) tracker: &'a str,
     pub(super) at_s: f64,
 }
 
-impl Told {
+impl PublishedTracks {
     pub(super) fn records(&self) -> impl Iterator<Item = &TrackRecord> {
         self.objects.values().map(|object| &object.record)
     }
@@ -41,31 +42,35 @@ impl Told {
     /// Processes the tracker's output for a frame, and returns the records to publish.
     pub(super) fn step(
         &mut self,
-        look: Look<'_>,
+        context: FrameContext<'_>,
         step: &TrackerOutput,
         met: &Met,
         places: &Places,
     ) -> Vec<TrackRecord> {
-        let mut records = self.end(&step.ended, Some(look.frame));
+        let mut records = self.end(&step.ended, Some(context.frame));
         for track in &step.tracks {
             let known = self.objects.remove(&track.id);
             let is_new = known.is_none();
-            let mut object = known.unwrap_or_else(|| first(look, track));
+            let mut object = known.unwrap_or_else(|| first(context, track));
             let record = &mut object.record;
             record.event = if is_new { TrackEvent::New } else { TrackEvent::Update };
-            bring_up(record, look.frame);
+            set_frame(record, context.frame);
             record.bbox = track.bbox;
             record.velocity = track.velocity;
             record.score = track.score;
             record.hits = track.hits;
             if track.seen.is_some() {
-                record.last_seen_at = look.frame.captured_at;
+                record.last_seen_at = context.frame.captured_at;
             }
             let stays = stays(places, track.id);
             let entered = stays.len() > record.zones.len();
             record.zones = stays;
-            if is_new || entered || met.concerns(track.id) || look.at_s - object.told_s >= TELL_EVERY_S {
-                object.told_s = look.at_s;
+            if is_new
+                || entered
+                || met.concerns(track.id)
+                || context.at_s - object.published_s >= UPDATE_INTERVAL_S
+            {
+                object.published_s = context.at_s;
                 records.push(TrackRecord { crossed: crossed(met, track.id), ..record.clone() });
             }
             self.objects.insert(track.id, object);
@@ -81,7 +86,7 @@ impl Told {
             record.hits = end.hits;
             record.zones.clear();
             if let Some(frame) = frame {
-                bring_up(&mut record, frame);
+                set_frame(&mut record, frame);
             }
             record
         };
@@ -90,16 +95,16 @@ impl Told {
 }
 
 /// Creates the state of a track that was not published before.
-fn first(look: Look<'_>, track: &Track) -> Object {
-    let frame = look.frame;
+fn first(context: FrameContext<'_>, track: &Track) -> Object {
+    let frame = context.frame;
     let seen = track.seen.and_then(|seen| frame.detections.get(seen));
-    let before_us = ((look.at_s - track.first_s).max(0.0) * 1e6) as u64;
+    let before_us = ((context.at_s - track.first_s).max(0.0) * 1e6) as u64;
     let record = TrackRecord {
         schema: TrackRecord::SCHEMA.into(),
         camera: frame.camera.clone(),
         epoch: frame.epoch,
         session: frame.session,
-        tracker: look.tracker.to_owned(),
+        tracker: context.tracker.to_owned(),
         id: track.id.0,
         event: TrackEvent::New,
         seq: frame.seq,
@@ -119,10 +124,10 @@ fn first(look: Look<'_>, track: &Track) -> Object {
         zones: Vec::new(),
         crossed: Vec::new(),
     };
-    Object { record, told_s: look.at_s }
+    Object { record, published_s: context.at_s }
 }
 
-fn bring_up(record: &mut TrackRecord, frame: &FrameRecord) {
+fn set_frame(record: &mut TrackRecord, frame: &FrameRecord) {
     record.epoch = frame.epoch;
     record.seq = frame.seq;
     record.captured_at = frame.captured_at;

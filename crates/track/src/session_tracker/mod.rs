@@ -6,7 +6,7 @@
 
 mod clock;
 mod places;
-mod told;
+mod published_tracks;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub use self::clock::TimestampConflict;
 use self::{
     clock::Clock,
     places::{Places, PlacesState},
-    told::{Look, Told},
+    published_tracks::{FrameContext, PublishedTracks},
 };
 use crate::{Crossing, DwellInterval, Observation, Track, Tracker, TrackerSettings, TrackerState};
 
@@ -54,7 +54,8 @@ struct SoFar {
     id: SessionId,
     last_seq: u64,
     clock: Clock,
-    told: Told,
+    #[serde(rename = "told")]
+    published: PublishedTracks,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub struct TrackedFrame {
     /// The dwell intervals that have ended, with the names of the zones.
     pub visits: Vec<(String, DwellInterval)>,
     /// Whether a session or another time base starts with this frame, so that no earlier track continues.
-    pub began: bool,
+    pub restarted: bool,
     /// The camera time that is no longer trusted from now on, if that has changed; `Some(None)` if the times
     /// agree again.
     pub doubt: Option<Option<TimestampConflict>>,
@@ -143,33 +144,33 @@ impl SessionTracker {
     ///
     /// # Errors
     /// Returns why the record was ignored; the state is unchanged.
-    pub fn hear(&mut self, frame: &FrameRecord) -> Result<TrackedFrame, IgnoreCause> {
+    pub fn process(&mut self, frame: &FrameRecord) -> Result<TrackedFrame, IgnoreCause> {
         if frame.epoch < self.epoch {
             return Err(IgnoreCause::StaleEpoch);
         }
-        let goes_on = self.session.as_ref().filter(|session| session.so_far.id == frame.session);
-        if goes_on.is_some_and(|session| frame.seq <= session.so_far.last_seq) {
+        let continued = self.session.as_ref().filter(|session| session.so_far.id == frame.session);
+        if continued.is_some_and(|session| frame.seq <= session.so_far.last_seq) {
             return Err(IgnoreCause::Duplicate);
         }
         // Session ids are ordered by creation time, and a session that is over does not return.
-        if goes_on.is_none()
+        if continued.is_none()
             && frame.epoch == self.epoch
             && self.session.as_ref().is_some_and(|session| frame.session < session.so_far.id)
         {
             return Err(IgnoreCause::Duplicate);
         }
-        let began = goes_on.is_none();
-        let mut sight = TrackedFrame { began, ..TrackedFrame::default() };
-        if began {
+        let restarted = continued.is_none();
+        let mut tracked = TrackedFrame { restarted, ..TrackedFrame::default() };
+        if restarted {
             let doubt = self.session.as_ref().and_then(|session| session.so_far.clock.doubt());
-            sight.records = self.finish();
+            tracked.records = self.finish();
             self.session = Some(Session::new(frame, self.settings, doubt));
         }
         self.epoch = frame.epoch;
         if let Some(session) = &mut self.session {
-            session.hear(frame, &self.name, &mut self.places, &mut sight);
+            session.process(frame, &self.name, &mut self.places, &mut tracked);
         }
-        Ok(sight)
+        Ok(tracked)
     }
 
     /// Ends all tracks, because the camera is no longer watched.
@@ -177,13 +178,13 @@ impl SessionTracker {
         self.places.forget();
         self.session
             .take()
-            .map(|mut session| session.so_far.told.end(&session.tracker.finish(), None))
+            .map(|mut session| session.so_far.published.end(&session.tracker.finish(), None))
             .unwrap_or_default()
     }
 
     /// Returns the latest records of the tracks that were published and have not ended.
     pub fn objects(&self) -> impl Iterator<Item = &TrackRecord> {
-        self.session.iter().flat_map(|session| session.so_far.told.records())
+        self.session.iter().flat_map(|session| session.so_far.published.records())
     }
 
     /// Returns the current dwell intervals of each zone.
@@ -208,29 +209,29 @@ impl Session {
             id: frame.session,
             last_seq: frame.seq,
             clock: Clock::new(frame, doubt),
-            told: Told::default(),
+            published: PublishedTracks::default(),
         };
         Self { so_far, tracker: Tracker::new(settings) }
     }
 
-    fn hear(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, sight: &mut TrackedFrame) {
+    fn process(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, tracked: &mut TrackedFrame) {
         self.so_far.last_seq = frame.seq;
         let tick = self.so_far.clock.step(frame);
-        (sight.at_s, sight.doubt) = (tick.at_s, tick.changed);
+        (tracked.at_s, tracked.doubt) = (tick.at_s, tick.changed);
         if tick.is_other {
             // Speeds that were measured in the other time base are invalid.
             places.forget();
-            sight.records.extend(self.so_far.told.end(&self.tracker.finish(), None));
-            sight.began = true;
+            tracked.records.extend(self.so_far.published.end(&self.tracker.finish(), None));
+            tracked.restarted = true;
         }
         let observations: Vec<Observation> = frame.detections.iter().map(observation).collect();
-        let step = self.tracker.step(sight.at_s, frame.source, &observations);
-        let met = places.step(sight.at_s, frame.source, &step.tracks);
-        let look = Look { frame, tracker: name, at_s: sight.at_s };
-        sight.records.extend(self.so_far.told.step(look, &step, &met, places));
-        sight.tracks = step.tracks;
-        sight.crossings = met.crossings;
-        sight.visits = met.visits;
+        let step = self.tracker.step(tracked.at_s, frame.source, &observations);
+        let met = places.step(tracked.at_s, frame.source, &step.tracks);
+        let context = FrameContext { frame, tracker: name, at_s: tracked.at_s };
+        tracked.records.extend(self.so_far.published.step(context, &step, &met, places));
+        tracked.tracks = step.tracks;
+        tracked.crossings = met.crossings;
+        tracked.visits = met.visits;
     }
 }
 

@@ -43,12 +43,14 @@ impl TimestampConflict {
 /// Time within a session, in seconds from its first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Clock {
-    begin: Timestamp,
-    begin_pts_ns: Option<u64>,
+    #[serde(rename = "begin")]
+    start: Timestamp,
+    #[serde(rename = "begin_pts_ns")]
+    start_pts_ns: Option<u64>,
     now_s: f64,
-    /// The session's time at `begin`.
-    #[serde(default)]
-    begin_s: f64,
+    /// The session's time at `start`.
+    #[serde(rename = "begin_s", default)]
+    start_s: f64,
     #[serde(default)]
     doubt: Option<TimestampConflict>,
     #[serde(default)]
@@ -95,10 +97,10 @@ impl Clock {
     /// Starts with a session's first frame. A distrusted time stays distrusted in the camera's next session.
     pub(super) fn new(frame: &FrameRecord, doubt: Option<TimestampConflict>) -> Self {
         Self {
-            begin: frame.captured_at,
-            begin_pts_ns: frame.pts_ns,
+            start: frame.captured_at,
+            start_pts_ns: frame.pts_ns,
             now_s: 0.0,
-            begin_s: 0.0,
+            start_s: 0.0,
             doubt,
             paces: None,
         }
@@ -119,7 +121,7 @@ impl Clock {
                 if !tick.is_other {
                     self.now_s = self.at(frame);
                 }
-                (self.begin, self.begin_pts_ns, self.begin_s) = (frame.captured_at, frame.pts_ns, self.now_s);
+                (self.start, self.start_pts_ns, self.start_s) = (frame.captured_at, frame.pts_ns, self.now_s);
             }
             self.doubt = doubt;
         }
@@ -131,10 +133,10 @@ impl Clock {
     /// Returns the time of a frame by the trusted clock.
     fn at(&self, frame: &FrameRecord) -> f64 {
         let pts =
-            frame.pts_ns.zip(self.begin_pts_ns).filter(|_| self.doubt != Some(TimestampConflict::Stream));
-        let by_stream = pts.map(|(now, begin)| now.saturating_sub(begin) as f64 / 1e9);
-        let passed = by_stream.unwrap_or_else(|| seconds(self.begin, frame.captured_at));
-        (self.begin_s + passed).max(self.now_s)
+            frame.pts_ns.zip(self.start_pts_ns).filter(|_| self.doubt != Some(TimestampConflict::Stream));
+        let by_stream = pts.map(|(now, start)| now.saturating_sub(start) as f64 / 1e9);
+        let passed = by_stream.unwrap_or_else(|| seconds(self.start, frame.captured_at));
+        (self.start_s + passed).max(self.now_s)
     }
 
     /// Compares the rates of the clocks. Returns which time to distrust once enough windows agree.
