@@ -110,7 +110,7 @@ impl Detect for Classifier {
             return Ok(BatchResult { findings, infer, post: Default::default(), passes });
         }
         caught(|| {
-            let _at_work = self.streams.begin(frames.len());
+            let _at_work = self.streams.start_batch(frames.len());
             let started = Instant::now();
             let logits = self.network.forward(&self.stacker.stack(&images));
             let inferred = Instant::now();

@@ -119,7 +119,7 @@ impl Detect for Detector {
             return Ok(BatchResult { findings, infer, post: inferred.elapsed(), passes });
         }
         caught(|| {
-            let _at_work = self.streams.begin(frames.len());
+            let _at_work = self.streams.start_batch(frames.len());
             let started = Instant::now();
             let x = self.stacker.stack(&images);
             let image_size = extent(&x);

@@ -74,7 +74,7 @@ impl SecondStage {
         };
         let shape = [1, 3, i64::from(input.height), i64::from(input.width)];
         let black = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-        let at_work = stage.streams.begin(1);
+        let at_work = stage.streams.start_batch(1);
         caught(|| drop(stage.network.forward(&black))).map_err(|reason| ModelError::Network { reason })?;
         drop(at_work);
         Ok(stage)
@@ -90,7 +90,7 @@ impl SecondStage {
         if crops.is_empty() {
             return;
         }
-        let _at_work = self.streams.begin(crops.len());
+        let _at_work = self.streams.start_batch(crops.len());
         let started = Instant::now();
         let logits = tch::no_grad(|| self.logits(frames, &crops));
         let inferred = Instant::now();

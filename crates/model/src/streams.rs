@@ -57,7 +57,7 @@ impl Streams {
 
     /// Gives this thread its share of the threads for a batch of `images` images, until the returned guard is
     /// dropped.
-    pub(crate) fn begin(&self, images: usize) -> AtWork<'_> {
+    pub(crate) fn start_batch(&self, images: usize) -> AtWork<'_> {
         let active = self.active.fetch_add(1, Relaxed) + 1;
         // A batch of more images than streams indicates that the other streams will have work as well.
         let sharers = if images > self.count.get() { self.count.get() } else { active };
@@ -94,14 +94,14 @@ mod tests {
         let streams = Streams::new(&settings, Target::REFERENCE);
         assert_eq!(streams.count().get(), 3);
         let threads_while = |streams: &Streams| {
-            let _at_work = streams.begin(1);
+            let _at_work = streams.start_batch(1);
             tch::get_num_threads()
         };
         assert_eq!(threads_while(&streams), 6);
-        let full = streams.begin(8);
+        let full = streams.start_batch(8);
         assert_eq!(tch::get_num_threads(), 2);
         drop(full);
-        let _other = streams.begin(1);
+        let _other = streams.start_batch(1);
         let at_once = thread::scope(|scope| scope.spawn(|| threads_while(&streams)).join().unwrap());
         assert_eq!(at_once, 3);
         assert_eq!(threads_while(&streams), 3);

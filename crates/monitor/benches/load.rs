@@ -157,14 +157,14 @@ fn model() -> ModelInfo {
     ModelInfo { arch, weights, precision }
 }
 
-fn worker(i: usize, cameras: u64, began: Timestamp, sink: &KafkaSink) {
+fn worker(i: usize, cameras: u64, started_at: Timestamp, sink: &KafkaSink) {
     sink.report(&StatusRecord::Worker(WorkerStatusRecord {
         schema: StatusRecord::SCHEMA.into(),
         at: Timestamp::now(),
         worker: format!("edge-{i}").parse().unwrap(),
         version: "0.1.0".into(),
         state: WorkerState::Running,
-        started_at: began,
+        started_at,
         cameras,
         model: model(),
         device: "cpu".into(),
@@ -195,7 +195,7 @@ fn main() {
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut cameras: Vec<Camera> = (0..count).map(|i| Camera::new(i, number("--objects", 5.0))).collect();
     let monitor = option("--lookout").map(|program| Monitor::start(&program, cluster.bootstrap()));
-    let (started, began) = (Instant::now(), Timestamp::now());
+    let (started, started_at) = (Instant::now(), Timestamp::now());
     let mut slot = 0_u64;
     let mut looked = Instant::now();
     // The cameras' frames are spread over the time from one to the next.
@@ -213,7 +213,7 @@ fn main() {
         }
         slot += 1;
         if slot % (slots * fps as u64 * 5).max(1) == 1 {
-            (0..count.div_ceil(50)).for_each(|i| worker(i, 50, began, &sink));
+            (0..count.div_ceil(50)).for_each(|i| worker(i, 50, started_at, &sink));
         }
         if looked.elapsed() > Duration::from_secs(10) {
             looked = Instant::now();

@@ -132,9 +132,9 @@ async fn undelivered_records_expire_at_the_drain_deadline(kafka: &mut KafkaServe
     for _ in 0..100 {
         file.publish(&sink);
     }
-    let began = Instant::now();
-    sink.drain(began + Duration::from_secs(1)).await;
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let started = Instant::now();
+    sink.drain(started + Duration::from_secs(1)).await;
+    assert!(started.elapsed() < Duration::from_secs(5));
     let counts = file.counts();
     assert_eq!((counts.delivered, counts.expired[&ExpireCause::Shutdown]), (1, 100));
 }

@@ -159,9 +159,9 @@ fn many_snapshots_lose_no_frame_of_a_file() {
     for camera in 0..4 {
         lines += &format!("[[camera]]\nid = \"cam-{camera}\"\nuri = {video}\n");
     }
-    let began = Instant::now();
+    let started = Instant::now();
     let ended = Running::start(&lines).unwrap().finish(PATIENCE).unwrap();
-    assert_eq!(ended.code, Some(0), "{} after {:?}", ended.log, began.elapsed());
+    assert_eq!(ended.code, Some(0), "{} after {:?}", ended.log, started.elapsed());
     ended.summary.check().unwrap();
     assert!(ended.summary.cameras.values().all(|camera| camera.delivered == 100), "{:?}", ended.summary);
 }

@@ -153,18 +153,18 @@ impl Registry {
         &self,
         plan: impl Fn(&RegistryView) -> Result<Vec<Edit>, E>,
     ) -> Result<usize, EditError<E>> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut wait_most = 1;
         loop {
             let tried = Instant::now();
-            let producer = self.begin()?;
+            let producer = self.start_edit()?;
             let edits = plan(&self.view()?).map_err(EditError::Refused)?;
             if edits.is_empty() {
                 return Ok(0);
             }
             match self.write(&producer, &edits) {
                 Ok(()) => return Ok(edits.len()),
-                Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
+                Err(error) if started.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
                     tracing::debug!(%error, "an edit conflicted with another one, it is retried");
                     // Binary exponential backoff, as in IEEE 802.3. More conflicts mean more concurrent editors, so
                     // each failed attempt doubles the range of the random wait.
@@ -177,7 +177,7 @@ impl Registry {
     }
 
     /// Starts an edit, which aborts the transactions of all other editors.
-    fn begin(&self) -> Result<BaseProducer<QuietContext>, BrokerError> {
+    fn start_edit(&self) -> Result<BaseProducer<QuietContext>, BrokerError> {
         let mut config = self.quiet(Use::Produce)?;
         config.remove("message.timeout.ms");
         let producer: BaseProducer<QuietContext> = config

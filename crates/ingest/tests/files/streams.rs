@@ -61,14 +61,14 @@ fn a_named_pipe_is_read_to_its_end_although_its_writer_pauses() {
     write(&format!("{image} ! {h264} ! mpegtsmux ! filesink location={}", clip.display()));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (bytes, target) = (fs::read(&clip).unwrap(), pipe.clone());
-    let (first_frame, begun) = mpsc::channel();
+    let (first_frame, started) = mpsc::channel();
     let writer = thread::spawn(move || {
         let pause = Duration::from_secs(1);
         thread::sleep(pause);
         let mut pipe = fs::OpenOptions::new().write(true).open(target).unwrap();
         let (head, tail) = bytes.split_at(bytes.len() / 2);
         pipe.write_all(head).unwrap();
-        begun.recv().unwrap();
+        started.recv().unwrap();
         thread::sleep(pause);
         pipe.write_all(tail).unwrap();
     });

@@ -55,7 +55,7 @@ impl Monitor {
         let mut monitor = Self { child, address: String::new(), _folder: folder };
         BufReader::new(out).read_line(&mut line)?;
         let log = || fs::read_to_string(monitor._folder.path().join("log")).unwrap_or_default();
-        ensure!(line.starts_with("http://"), "it said {line:?} and\n{}", log());
+        ensure!(line.starts_with("http://"), "it printed {line:?} and\n{}", log());
         monitor.address = line.trim_end().to_owned();
         Ok(monitor)
     }

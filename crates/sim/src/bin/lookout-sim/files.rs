@@ -17,10 +17,10 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
         quality: JPEG_QUALITY,
     };
     let bar = ProgressBar::new(args.scenes.saturating_mul(args.images));
-    let told = |n| bar.set_position(n);
+    let progress = |n| bar.set_position(n);
     let (written, what) = match args.crops {
-        Some(side) => (write_crops(&args.folder, &settings, side, told)?, "crops"),
-        None => (write_dataset(&args.folder, &settings, told)?, "images"),
+        Some(side) => (write_crops(&args.folder, &settings, side, progress)?, "crops"),
+        None => (write_dataset(&args.folder, &settings, progress)?, "images"),
     };
     bar.finish_and_clear();
     say(&format!("{written} {what} in {}", args.folder.display()));

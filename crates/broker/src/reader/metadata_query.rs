@@ -21,7 +21,7 @@ use super::{
 use crate::client::code;
 
 /// The interval between two queries.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const QUERY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the brokers may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -36,7 +36,7 @@ pub(super) enum FoundTopic {
 }
 
 /// A query for topics and partitions.
-pub(super) struct Look {
+pub(super) struct MetadataQuery {
     pub(super) consumer: Arc<Consuming>,
     pub(super) topics: Vec<(RecordKind, String)>,
     /// Partitions that had no leader, and topics that were not accessible, when reading started.
@@ -58,11 +58,11 @@ impl Waiting {
     }
 }
 
-impl Look {
+impl MetadataQuery {
     pub(super) fn start(self) -> JoinHandle<Found> {
         tokio::spawn(async move {
             if !self.now {
-                sleep(LOOK_EVERY).await;
+                sleep(QUERY_INTERVAL).await;
             }
             let asked =
                 task::spawn_blocking(move || self.ask().map_err(|error| code(&error).to_string())).await;
@@ -78,14 +78,14 @@ impl Look {
                 Existing::Missing => FoundTopic::Missing,
                 Existing::Refused(code) => FoundTopic::Refused(code),
                 Existing::Partitions(partitions) => {
-                    let look = |(partition, has_leader): (i32, bool)| {
+                    let with_span = |(partition, has_leader): (i32, bool)| {
                         let is_due = has_leader && self.waiting.contains(*kind, partition);
                         let span = is_due.then(|| {
                             span(&self.consumer, topic, partition, self.from.ago(), ANSWER_WITHIN).ok()
                         });
                         (partition, span.flatten())
                     };
-                    FoundTopic::Partitions(partitions.into_iter().map(look).collect())
+                    FoundTopic::Partitions(partitions.into_iter().map(with_span).collect())
                 }
             };
             found.insert(*kind, topic);
@@ -97,9 +97,9 @@ impl Look {
 /// Waits for the result of the query; never returns if no query is pending.
 ///
 /// The future is cancel safe: dropping it loses no result.
-pub(super) async fn found(look: &mut Option<JoinHandle<Found>>) -> Found {
-    match look {
-        Some(look) => look.await.unwrap_or_else(|panic| Err(panic.to_string())),
+pub(super) async fn found(metadata_query: &mut Option<JoinHandle<Found>>) -> Found {
+    match metadata_query {
+        Some(metadata_query) => metadata_query.await.unwrap_or_else(|panic| Err(panic.to_string())),
         None => pending().await,
     }
 }
