@@ -8,7 +8,9 @@ use crate::{canvas, text::TextRenderer};
 /// Font height in pixels.
 pub(crate) const LETTERS: u32 = 15;
 
+/// The background color of charts.
 pub(crate) const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
+/// The color of the text and the axes of charts.
 pub const INK: Rgb<u8> = Rgb([40, 40, 40]);
 
 /// A white image to draw on. Everything outside of it is clipped.

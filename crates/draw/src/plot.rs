@@ -14,9 +14,11 @@ const MARGIN: u32 = 36;
 /// A line of a plot.
 #[derive(Debug, Clone)]
 pub struct Series<'s> {
+    /// The name in the legend.
     pub name: &'s str,
     /// Points `(x, y)` from left to right. Points with values that are not finite are skipped.
     pub points: &'s [(f64, f64)],
+    /// The color of the line and of its name.
     pub color: Rgb<u8>,
 }
 
@@ -29,6 +31,7 @@ pub struct Plot<'s> {
     pub x: Option<[f64; 2]>,
     /// Range of the y axis; if `None`, the range of the points.
     pub y: Option<[f64; 2]>,
+    /// The lines. A series without points is a heading in the legend.
     pub series: Vec<Series<'s>>,
 }
 

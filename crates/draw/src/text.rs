@@ -19,6 +19,7 @@ pub(crate) struct Line {
 }
 
 impl TextRenderer {
+    /// Creates a renderer with the font that is part of the program.
     pub fn new() -> Self {
         Self { font: FontRef::try_from_slice(dejavu::sans::regular()).ok() }
     }

@@ -31,6 +31,7 @@ use crate::{
 /// An event for a member of the group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupEvent {
+    /// The next record of an assigned partition.
     Record(RecordWithOffset),
     /// These partitions are released to another member at the next call of [`GroupReader::next`].
     Lost(Vec<i32>),

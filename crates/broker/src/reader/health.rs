@@ -21,6 +21,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 pub struct ReadProblem {
     /// The record kind of the topic; `None` if all topics are affected.
     pub kind: Option<RecordKind>,
+    /// Why the topic cannot be read, for people.
     pub reason: String,
 }
 

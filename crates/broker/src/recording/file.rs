@@ -19,14 +19,23 @@ use super::Recorded;
 /// An error of a recording.
 #[derive(Debug, Error)]
 pub enum RecordingError {
+    /// The file cannot be read or written.
     #[error("it cannot be read or written: {0}")]
     Io(#[from] io::Error),
+    /// The file does not start with the line of a recording.
     #[error("it is not a recording of `lookout tail --save`")]
     NoRecording,
+    /// Another version of Lookout wrote the recording.
     #[error("it is a recording of version {0}, but this program reads version {VERSION} only")]
     Version(u32),
+    /// A line cannot be parsed.
     #[error("line {line} is not a valid message: {reason}")]
-    Line { line: u64, reason: String },
+    Line {
+        /// The number of the line, from 1.
+        line: u64,
+        /// Why it is not valid.
+        reason: String,
+    },
 }
 
 const VERSION: u32 = 1;

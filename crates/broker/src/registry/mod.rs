@@ -35,13 +35,16 @@ const WAIT_MOST: u32 = 64;
 /// A change of one camera.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
+    /// Adds the camera, or replaces the one with the same id.
     Put(Box<CameraSpec>),
+    /// Removes the camera with a tombstone.
     Remove(CameraId),
 }
 
 /// The content of the registry.
 #[derive(Debug, Default)]
 pub struct RegistryView {
+    /// The cameras by id.
     pub cameras: BTreeMap<CameraId, CameraSpec>,
     /// Records that cannot be used, by key, with the reason.
     pub bad: BTreeMap<String, String>,
@@ -52,6 +55,7 @@ pub struct RegistryView {
 pub enum EditError<E> {
     /// The caller's `plan` refused the edit, given the content of the registry.
     Refused(E),
+    /// The registry could not be read or written.
     Broker(#[from] BrokerError),
 }
 
