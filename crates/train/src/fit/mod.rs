@@ -13,7 +13,6 @@ mod pretrained;
 mod progress;
 mod schedule;
 mod trainer;
-mod training_loop;
 
 pub use self::{
     curves::{write_comparison, write_curves},

@@ -1,12 +1,15 @@
 //! A training run: its settings, the batches and the evaluator that it needs, and its result.
 
+mod training_loop;
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use lookout_config::{FitSettings, OptimizerSettings, ScheduleSettings};
 use lookout_model::{PreparedNetwork, Target, weights::StateDict};
 use tch::Tensor;
 
-use super::{FitError, Identity, TrainingEvent, training_loop::TrainingLoop};
+use self::training_loop::TrainingLoop;
+use super::{FitError, Identity, TrainingEvent};
 use crate::{ClassLoss, Truth};
 
 /// A batch of images with their ground truth.

@@ -12,16 +12,17 @@ use lookout_model::{
 };
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    Batch, Batches, EvaluationMetrics, EvaluationResult, Evaluator, FitError, Outcome, StepMetrics, Trainer,
-    TrainingEvent,
-    checkpoint::{self, TrainerState},
-    ema::Ema,
-    metrics::MetricsLog,
-    optimizer::Optimizer,
-    pretrained, schedule,
+use super::{Batch, Batches, EvaluationResult, Evaluator, Outcome, Trainer};
+use crate::{
+    Criterion, EvaluationMetrics, FitError, Losses, RandomSubsetSampler, StepMetrics, TrainingEvent,
+    fit::{
+        checkpoint::{self, TrainerState},
+        ema::Ema,
+        metrics::MetricsLog,
+        optimizer::Optimizer,
+        pretrained, schedule,
+    },
 };
-use crate::{Criterion, Losses, RandomSubsetSampler};
 
 /// A run in progress.
 pub(super) struct TrainingLoop<'t> {
