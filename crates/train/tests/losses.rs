@@ -198,7 +198,7 @@ fn steps_agree(golden: &Golden, name: &str, settings: &OptimizerSettings) {
         (weight * gradient).sum(Kind::Float)
     };
     for _ in 0..2 {
-        optimizer.add(&(0..).zip(trained.values()).map(product).sum::<Tensor>());
+        optimizer.backward(&(0..).zip(trained.values()).map(product).sum::<Tensor>());
         let _ = optimizer.step(settings.lr, None);
     }
     let slices = golden.get(&format!("{name}/slices"));
