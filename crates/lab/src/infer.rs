@@ -81,7 +81,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
                 .map(|drawing| drawing.draw(index, image, &findings.detections, &findings.classes));
             copy.transpose()
         };
-        match look(&mut loaded, (image, exif), way, draw) {
+        match infer_image(&mut loaded, (image, exif), way, draw) {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
                 all_seen = false;
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     Ok(if all_seen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn look(
+fn infer_image(
     loaded: &mut Loaded,
     (image, exif): (&Path, ExifOrientation),
     way: Way,
