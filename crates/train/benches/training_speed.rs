@@ -1,4 +1,4 @@
-//! Training speed of a network in images per second, one line of JSON; `scripts/peers/train.py` is the loop of torchvision
+//! Training speed of a network in images per second, as one line of JSON; `scripts/peers/train.py` measures torchvision
 //! on the same images.
 //!
 //!     cargo bench -p lookout-train --bench training_speed -- resnet50 8 224 12 fp32

@@ -36,12 +36,12 @@ pub enum Transform {
         quality: [u8; 2],
         probability: f64,
     },
-    /// Mosaic with three other samples, to which the steps before this one are applied first.
+    /// Mosaic with three other samples, to which the transforms before this one are applied first.
     Mosaic {
         size: Size,
         probability: f64,
     },
-    /// Mixup with another sample, to which the steps before this one are applied first.
+    /// Mixup with another sample, to which the transforms before this one are applied first.
     Mixup {
         alpha: f64,
         probability: f64,
@@ -60,7 +60,7 @@ pub struct Augmentation {
 }
 
 impl Augmentation {
-    /// Returns the steps of `settings`, which bring images to the network's input.
+    /// Returns the transforms of `settings`, which bring images to the network's input.
     pub fn of(settings: &AugmentSettings, is_classifier: bool, input: Size) -> Self {
         let AugmentSettings { brightness, contrast, saturation, hue, .. } = *settings;
         let crop = OverlapCrop::default();
@@ -70,7 +70,7 @@ impl Augmentation {
         let transforms = [
             (settings.flip, Transform::Flip { probability: settings.flip }),
             (settings.overlap_crop, Transform::OverlapCrop { crop, probability: settings.overlap_crop }),
-            // Exactly one step brings the image to the size of the input.
+            // Exactly one transform brings the image to the size of the input.
             match (settings.scale, settings.crop_area) {
                 (Some([min, max]), _) => (1.0, Transform::ScaleJitter(ScaleJitter { size: input, min, max })),
                 (None, Some(area)) => (1.0, Transform::ResizedCrop(resized(area))),
@@ -95,7 +95,7 @@ impl Augmentation {
         Self { transforms: vec![Transform::Resize { fit, input }] }
     }
 
-    /// Applies the steps to a sample. `other` draws another sample of the data set, for steps that need several.
+    /// Applies the transforms to a sample. `other` draws another sample of the data set, for transforms that need several.
     ///
     /// # Errors
     /// Returns the errors of `other`.
@@ -121,11 +121,11 @@ fn apply<E>(
             Transform::Flip { probability } if is_applied(probability) => sample = flipped(sample),
             Transform::ScaleJitter(jitter) => sample = jitter.apply(&sample, random),
             Transform::OverlapCrop { crop, probability } if is_applied(probability) => {
-                sample = crop.apply(sample, random)
+                sample = crop.apply(sample, random);
             }
             Transform::ResizedCrop(crop) => sample = crop.apply(&sample, random),
             Transform::Color { jitter, probability } if is_applied(probability) => {
-                jitter.apply(&mut sample.image, random)
+                jitter.apply(&mut sample.image, random);
             }
             Transform::Jpeg { quality, probability } if is_applied(probability) => {
                 compress(&mut sample.image, quality, random);

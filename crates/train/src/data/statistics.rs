@@ -37,7 +37,7 @@ impl Statistics {
         let (mut empty, mut evaluation_only) = (0, 0);
         for entry in set.entries() {
             let mut here = vec![false; classes.len()];
-            let mut see = |id: u32, object: Option<bool>| {
+            let mut count_class = |id: u32, object: Option<bool>| {
                 let Some(index) = set.classes().index(id) else { return };
                 here[index] = true;
                 match object {
@@ -47,10 +47,10 @@ impl Statistics {
                 }
             };
             match &entry.target {
-                Target::Class(parts) => parts.iter().for_each(|(id, _)| see(*id, None)),
+                Target::Class(parts) => parts.iter().for_each(|(id, _)| count_class(*id, None)),
                 Target::Objects(objects) => {
                     evaluation_only += entry.truth().len().saturating_sub(objects.len());
-                    objects.iter().for_each(|object| see(object.class_id, Some(object.ignore)));
+                    objects.iter().for_each(|object| count_class(object.class_id, Some(object.ignore)));
                 }
             }
             empty += usize::from(!here.contains(&true));

@@ -12,7 +12,7 @@ pub(super) struct Ema {
 }
 
 impl Ema {
-    /// Starts from `tensors`, the flat tensors of `Optimizer::flat_tensors`. At each update the average keeps the fraction
+    /// Starts from `tensors`, the result of `Optimizer::flat_tensors`. At each update the average keeps the fraction
     /// `decay` of its value; the first updates use a lower decay.
     pub(super) fn new(decay: f64, tensors: &[&Tensor]) -> Self {
         let tensors = tch::no_grad(|| tensors.iter().map(|tensor| tensor.copy()).collect());

@@ -120,7 +120,8 @@ impl Optimizer {
         self.groups.iter().map(|group| &group.weights.flat).chain([&self.frozen.flat]).collect()
     }
 
-    /// Returns the network's tensors by name, as views of `flat_tensors`, which must have the layout of [`Self::flat_tensors`].
+    /// Returns the network's tensors by name, as views of `flat_tensors`, which must have the layout of
+    /// [`Self::flat_tensors`].
     pub(super) fn named(&self, flat_tensors: &[&Tensor]) -> BTreeMap<String, Tensor> {
         let flats = self.groups.iter().map(|group| &group.weights).chain([&self.frozen]);
         flats

@@ -33,7 +33,7 @@ impl Progress {
                 line(&format!("step {}/{}: {}", metrics.step, metrics.steps, step_line(metrics)));
             }
             (TrainingEvent::Evaluation(metrics), Some(bar)) => {
-                bar.suspend(|| line(&evaluation_line(metrics)))
+                bar.suspend(|| line(&evaluation_line(metrics)));
             }
             (TrainingEvent::Evaluation(metrics), None) => line(&evaluation_line(metrics)),
         }

@@ -22,7 +22,8 @@ use crate::{
 /// Reads the image at an index, augments it with the random numbers of a seed, and brings it to the network's input.
 pub type LoadSample = Arc<dyn Fn(&DataSet, usize, u64) -> Result<Sample, DataError> + Send + Sync>;
 
-/// Returns a function that augments images by `augmentation`. Steps that need other images take them from the same data set.
+/// Returns a function that augments images by `augmentation`. Transforms that need other images take them from the same
+/// data set.
 pub fn load_augmented(augmentation: Augmentation) -> LoadSample {
     Arc::new(move |set, index, seed| {
         let other = &mut |random: &mut Random| set.read(random.random_range(0..set.len()));
