@@ -135,9 +135,9 @@ pub fn car_ahead(meters: f64) -> Detection {
 /// Publishes 10 frames/s for each camera, in which a car approaches at 12 m/s from 48 m down to `until`
 /// meters.
 pub async fn approach(sink: &KafkaSink, cameras: &mut [ForwardCamera], until: f64) {
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     loop {
-        let meters = 48.0 - 12.0 * begun.elapsed().as_secs_f64();
+        let meters = 48.0 - 12.0 * started.elapsed().as_secs_f64();
         if meters < until {
             return;
         }

@@ -71,7 +71,7 @@ pub struct Browser {
     client: Client,
     driver: Driver,
     _profile: TempDir,
-    pictures: PathBuf,
+    screenshots: PathBuf,
 }
 
 impl Browser {
@@ -95,9 +95,9 @@ impl Browser {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let client = builder.capabilities(capabilities).connect(&driver.address).await;
         let client = client.context("chromium could not be started")?;
-        let pictures = target()?.join("screenshots");
-        fs::create_dir_all(&pictures)?;
-        let browser = Self { client, driver, _profile: profile, pictures };
+        let screenshots = target()?.join("screenshots");
+        fs::create_dir_all(&screenshots)?;
+        let browser = Self { client, driver, _profile: profile, screenshots };
         browser.size(1280, 900).await?;
         Ok(browser)
     }
@@ -141,7 +141,7 @@ impl Browser {
             }
             if Instant::now() > deadline {
                 let text = self.script("return location.href + '\\n' + document.body?.innerText").await;
-                let _ = self.picture("failed").await;
+                let _ = self.screenshot("failed").await;
                 bail!("not within {PATIENCE:?}: {expression}; the page shows:\n{text:?}");
             }
             sleep(Duration::from_millis(50)).await;
@@ -233,9 +233,9 @@ impl Browser {
     }
 
     /// Saves a screenshot as `target/screenshots/NAME.png`, for people to inspect.
-    pub async fn picture(&self, name: &str) -> Result<()> {
+    pub async fn screenshot(&self, name: &str) -> Result<()> {
         let png = self.client.screenshot().await?;
-        Ok(fs::write(self.pictures.join(format!("{name}.png")), png)?)
+        Ok(fs::write(self.screenshots.join(format!("{name}.png")), png)?)
     }
 
     /// Sets the size of the viewport.

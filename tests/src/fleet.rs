@@ -179,13 +179,13 @@ impl Watch {
         patience: Duration,
         found: impl Fn(&All) -> Option<T>,
     ) -> Result<(T, Duration)> {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             if let Some(found) = found(&self.all()) {
-                return Ok((found, begun.elapsed()));
+                return Ok((found, started.elapsed()));
             }
-            if begun.elapsed() > patience {
-                let owners = self.all().owners(begun - patience);
+            if started.elapsed() > patience {
+                let owners = self.all().owners(started - patience);
                 anyhow::bail!(
                     "not within {patience:?}: {what}; {} cameras deliver: {owners:?}",
                     owners.len()
@@ -256,9 +256,9 @@ impl All {
         let mut longest = 0;
         let spans: Vec<_> = spans.into_iter().collect();
         for pair in spans.windows(2) {
-            let [((camera, _), (_, _, end)), ((next, _), (_, begin, _))] = pair else { continue };
+            let [((camera, _), (_, _, end)), ((next, _), (_, start, _))] = pair else { continue };
             if camera == next {
-                longest = longest.max(end.ms_since(*begin));
+                longest = longest.max(end.ms_since(*start));
             }
         }
         Ok(Duration::from_millis(u64::try_from(longest).unwrap_or(0)))

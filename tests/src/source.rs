@@ -133,10 +133,10 @@ impl RunningSource {
 
     /// Stops the camera; returns how it ended, how long that took, and its ledger.
     pub fn stop(mut self) -> anyhow::Result<(SourceEnd, Duration, LedgerCounts)> {
-        let begun = Instant::now();
+        let started = Instant::now();
         drop(self.stop.take());
         let end = self.thread.join().ok().context("the camera's thread panicked")?;
-        let took = begun.elapsed();
+        let took = started.elapsed();
         drop(self.queue);
         let counts = self.ledger.counts();
         counts.check()?;

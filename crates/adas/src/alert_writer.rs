@@ -69,8 +69,8 @@ impl Outgoing {
 impl AlertWriter {
     pub(crate) fn start(writer: RecordWriter, metrics: &Arc<Metrics>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let (told_trouble, trouble) = watch::channel(None);
-        let task = tokio::spawn(write(writer, waiting, Arc::clone(metrics), told_trouble));
+        let (trouble_sender, trouble) = watch::channel(None);
+        let task = tokio::spawn(write(writer, waiting, Arc::clone(metrics), trouble_sender));
         Self { queue, task, metrics: Arc::clone(metrics), trouble }
     }
 

@@ -19,7 +19,7 @@ const MAX_CAMERAS: usize = 10_000;
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// Interval of the log messages about records that are not used for warnings.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 const UNREADABLE: &str = "unreadable";
 const NOT_CONFIGURED: &str = "not_configured";
@@ -49,7 +49,7 @@ pub(crate) struct Cameras {
 struct Watched {
     vehicle: EgoCamera,
     partition: i32,
-    heard_at: Timestamp,
+    last_record_at: Timestamp,
 }
 
 impl Outbound {
@@ -65,7 +65,7 @@ impl Cameras {
     }
 
     /// Processes a record that was received at `now`.
-    pub(crate) fn hear(&mut self, placed: RecordWithOffset, now: Timestamp) -> Outbound {
+    pub(crate) fn receive(&mut self, placed: RecordWithOffset, now: Timestamp) -> Outbound {
         let frame = match placed.record {
             ReadRecord::Frame(frame) => *frame,
             ReadRecord::Unreadable { partition, offset, reason, .. } => {
@@ -76,15 +76,15 @@ impl Cameras {
         };
         if placed.offsets_restart {
             // The topic was recreated, and possibly the topic of the claims, so epochs may restart.
-            let mut told = self.lose(&[placed.partition], now);
-            let assessment = self.hear_frame(frame, placed.partition, now);
-            told.add((assessment.alerts, assessment.tracks));
-            return told;
+            let mut outbound = self.lose(&[placed.partition], now);
+            let assessment = self.process_frame(frame, placed.partition, now);
+            outbound.add((assessment.alerts, assessment.tracks));
+            return outbound;
         }
-        self.hear_frame(frame, placed.partition, now)
+        self.process_frame(frame, placed.partition, now)
     }
 
-    fn hear_frame(&mut self, frame: FrameRecord, partition: i32, now: Timestamp) -> Outbound {
+    fn process_frame(&mut self, frame: FrameRecord, partition: i32, now: Timestamp) -> Outbound {
         let Some(settings) = self.settings.of(&frame.camera) else { return self.counted(NOT_CONFIGURED) };
         if !self.watched.contains_key(&frame.camera) {
             if self.watched.len() >= MAX_CAMERAS {
@@ -92,13 +92,13 @@ impl Cameras {
             }
             let limits = Limits { latency_budget: self.settings.latency_budget };
             let vehicle = EgoCamera::new(frame.camera.clone(), settings.clone(), limits);
-            let watched = Watched { vehicle, partition, heard_at: now };
+            let watched = Watched { vehicle, partition, last_record_at: now };
             self.watched.insert(frame.camera.clone(), watched);
         }
         let Some(watched) = self.watched.get_mut(&frame.camera) else { return Outbound::default() };
         let camera = frame.camera.clone();
-        watched.heard_at = now;
-        let assessment = watched.vehicle.hear(frame, now);
+        watched.last_record_at = now;
+        let assessment = watched.vehicle.process(frame, now);
         self.metrics.record(assessment.outcome.as_str());
         if let Some(doubt) = assessment.doubt {
             self.doubt(&camera, doubt);
@@ -109,37 +109,38 @@ impl Cameras {
     /// Ends the alerts and tracks of cameras on revoked partitions, because the new owner of the partitions
     /// does not know them.
     pub(crate) fn lose(&mut self, partitions: &[i32], now: Timestamp) -> Outbound {
-        self.let_go(now, |watched| partitions.contains(&watched.partition))
+        self.release(now, |watched| partitions.contains(&watched.partition))
     }
 
     /// Ends all alerts and tracks.
     pub(crate) fn finish(&mut self, now: Timestamp) -> Outbound {
-        self.let_go(now, |_| true)
+        self.release(now, |_| true)
     }
 
     /// Handles timeouts. Callers must call it regularly.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Outbound {
-        let silent = |watched: &Watched| now.ms_since(watched.heard_at) > FORGET_AFTER.as_millis() as i64;
-        let mut told = self.let_go(now, silent);
+        let silent =
+            |watched: &Watched| now.ms_since(watched.last_record_at) > FORGET_AFTER.as_millis() as i64;
+        let mut outbound = self.release(now, silent);
         let mut open = 0;
         for watched in self.watched.values_mut() {
-            told.alerts.extend(watched.vehicle.tick(now));
+            outbound.alerts.extend(watched.vehicle.tick(now));
             open += watched.vehicle.open_alerts();
         }
         self.metrics.cameras.set(self.watched.len() as i64);
         self.metrics.open_alerts.set(open as i64);
-        if now.ms_since(self.logged_at) >= TELL_EVERY.as_millis() as i64 {
+        if now.ms_since(self.logged_at) >= LOG_INTERVAL.as_millis() as i64 {
             self.logged_at = now;
             self.log();
         }
-        told
+        outbound
     }
 
-    fn let_go(&mut self, now: Timestamp, which: impl Fn(&Watched) -> bool) -> Outbound {
-        let mut told = Outbound::default();
+    fn release(&mut self, now: Timestamp, which: impl Fn(&Watched) -> bool) -> Outbound {
+        let mut outbound = Outbound::default();
         let gone = self.watched.extract_if(.., |_, watched| which(watched));
-        gone.for_each(|(_, mut watched)| told.add(watched.vehicle.finish(now)));
-        told
+        gone.for_each(|(_, mut watched)| outbound.add(watched.vehicle.finish(now)));
+        outbound
     }
 
     fn doubt(&self, camera: &CameraId, doubt: Option<TimestampConflict>) {
@@ -161,8 +162,8 @@ impl Cameras {
 
     /// Logs how many more records than at the last call were not used for warnings.
     fn log(&mut self) {
-        let told = [Outcome::Stale.as_str(), Outcome::Future.as_str(), UNREADABLE, CAPACITY];
-        for outcome in told {
+        let outcomes = [Outcome::Stale.as_str(), Outcome::Future.as_str(), UNREADABLE, CAPACITY];
+        for outcome in outcomes {
             let records = self.metrics.records(outcome);
             let before = self.logged.insert(outcome, records).unwrap_or(0);
             if records > before {
@@ -205,11 +206,11 @@ mod tests {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"front\"");
         let now = Timestamp::now();
         let (topic, reason) = ("t".to_owned(), "not JSON".to_owned());
-        cameras.hear(placed(ReadRecord::Unreadable { topic, partition: 1, offset: 7, reason }), now);
-        cameras.hear(frame("rear"), now);
-        cameras.hear(frame("front"), now);
-        cameras.hear(frame("front"), now);
-        cameras.hear(frame("front"), "2026-11-24T07:00:00Z".parse().unwrap());
+        cameras.receive(placed(ReadRecord::Unreadable { topic, partition: 1, offset: 7, reason }), now);
+        cameras.receive(frame("rear"), now);
+        cameras.receive(frame("front"), now);
+        cameras.receive(frame("front"), now);
+        cameras.receive(frame("front"), "2026-11-24T07:00:00Z".parse().unwrap());
         let counts = outcomes().map(|outcome| (outcome, cameras.metrics.records(outcome)));
         let counts: Vec<_> = counts.filter(|(_, records)| *records > 0).collect();
         let expected =
@@ -230,11 +231,11 @@ mod tests {
             RecordWithOffset { offsets_restart, ..placed }
         };
         let accepted = |cameras: &Cameras| cameras.metrics.records(Outcome::Accepted.as_str());
-        cameras.hear(of_epoch(9, false), now);
-        cameras.hear(of_epoch(3, false), now);
+        cameras.receive(of_epoch(9, false), now);
+        cameras.receive(of_epoch(3, false), now);
         assert_eq!(accepted(&cameras), 1);
-        cameras.hear(of_epoch(3, true), now);
-        cameras.hear(of_epoch(4, false), now);
+        cameras.receive(of_epoch(3, true), now);
+        cameras.receive(of_epoch(4, false), now);
         assert_eq!(accepted(&cameras), 3);
     }
 
@@ -242,8 +243,8 @@ mod tests {
     fn forgets_silent_cameras_and_cameras_of_lost_partitions() {
         let mut cameras = cameras("[adas]\n[[camera]]\nid = \"*\"");
         let now = Timestamp::now();
-        cameras.hear(frame("a"), now);
-        cameras.hear(RecordWithOffset { partition: 2, ..frame("b") }, now);
+        cameras.receive(frame("a"), now);
+        cameras.receive(RecordWithOffset { partition: 2, ..frame("b") }, now);
         cameras.lose(&[1], now);
         assert_eq!(cameras.watched.len(), 1);
         cameras.tick(now + FORGET_AFTER);

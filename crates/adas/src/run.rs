@@ -73,12 +73,12 @@ impl Drop for Served {
 /// not errors: they are retried and reported by `/healthz`.
 pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Result<(), AdasError> {
     let metrics = Metrics::new(outcomes());
-    let begun = Health {
+    let initial = Health {
         turned: Instant::now(),
         trouble: Some("the consumer group is not joined yet".into()),
         partitions: 0,
     };
-    let (told_health, health) = watch::channel(begun);
+    let (health_sender, health) = watch::channel(initial);
     let _served = match settings.http {
         Some(address) => {
             let listener =
@@ -91,28 +91,28 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
     let alert_writer = AlertWriter::start(RecordWriter::start(&settings.kafka)?, &metrics);
     let (kafka, group) = (settings.kafka.clone(), settings.group.clone());
     let mut reader = GroupReader::join(&kafka, &group)?;
-    let (mut lost_before, mut looked) = (0, Instant::now());
+    let (mut lost_before, mut last_check) = (0, Instant::now());
     let publish_tracks = settings.publish_tracks;
-    let tell = |told: Outbound| {
-        told.alerts.into_iter().for_each(|alert| alert_writer.alert(alert));
-        told.tracks.into_iter().filter(|_| publish_tracks).for_each(|track| alert_writer.track(track));
+    let publish = |outbound: Outbound| {
+        outbound.alerts.into_iter().for_each(|alert| alert_writer.alert(alert));
+        outbound.tracks.into_iter().filter(|_| publish_tracks).for_each(|track| alert_writer.track(track));
     };
     let mut cameras = Cameras::new(settings, Arc::clone(&metrics), Timestamp::now());
     let mut stop = pin!(stop);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let heard = tokio::select! {
+        let event = tokio::select! {
             () = &mut stop => break,
             _ = ticks.tick() => None,
-            heard = reader.next() => Some(heard),
+            event = reader.next() => Some(event),
         };
         let now = Timestamp::now();
-        let heard = match heard {
+        let event = match event {
             Some(Err(error)) => {
                 tracing::error!(%error, "the Kafka client failed and is replaced");
                 let partitions: Vec<i32> = reader.partitions().collect();
-                tell(cameras.lose(&partitions, now));
+                publish(cameras.lose(&partitions, now));
                 lost_before += reader.lost();
                 tokio::select! {
                     () = &mut stop => break,
@@ -121,25 +121,25 @@ pub async fn run(settings: AdasSettings, stop: impl Future<Output = ()>) -> Resu
                 leave(std::mem::replace(&mut reader, GroupReader::join(&kafka, &group)?)).await;
                 None
             }
-            Some(Ok(heard)) => Some(heard),
+            Some(Ok(event)) => Some(event),
             None => None,
         };
-        tell(match heard {
-            Some(GroupEvent::Record(placed)) => cameras.hear(placed, now),
+        publish(match event {
+            Some(GroupEvent::Record(placed)) => cameras.receive(placed, now),
             Some(GroupEvent::Lost(partitions)) => cameras.lose(&partitions, now),
             None => cameras.tick(now),
         });
         let turned = Instant::now();
-        if turned.saturating_duration_since(looked) >= TICK {
-            looked = turned;
+        if turned.saturating_duration_since(last_check) >= TICK {
+            last_check = turned;
             let partitions = reader.partitions().len();
             metrics.partitions.set(partitions as i64);
             metrics.set_deleted(lost_before + reader.lost());
             let trouble = reader.trouble(turned).map(str::to_owned).or_else(|| alert_writer.trouble());
-            told_health.send_replace(Health { turned, trouble, partitions });
+            health_sender.send_replace(Health { turned, trouble, partitions });
         }
     }
-    tell(cameras.finish(Timestamp::now()));
+    publish(cameras.finish(Timestamp::now()));
     alert_writer.finish(LAST_WORDS).await;
     leave(reader).await;
     Ok(())

@@ -139,23 +139,23 @@ mod tests {
 
     #[test]
     fn raises_after_two_boxes_and_falls_after_a_delay() {
-        let told = levels(&[(4.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.2, 1.0), (1.1, 1.0)]);
-        assert_eq!(told, ["none", "none", "warning", "warning", "critical"]);
+        let warned = levels(&[(4.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.2, 1.0), (1.1, 1.0)]);
+        assert_eq!(warned, ["none", "none", "warning", "warning", "critical"]);
         // The time to collision alternates around the threshold, and the object is out of path once.
         let mut swaying: Vec<(f64, f64)> =
             (0..40).map(|i| (if i % 4 < 2 { 2.4 } else { 3.2 }, 1.0)).collect();
         swaying[20].1 = 0.1;
-        let told = levels(&swaying);
-        assert!(told[1..].iter().all(|level| *level == "warning"), "{told:?}");
+        let warned = levels(&swaying);
+        assert!(warned[1..].iter().all(|level| *level == "warning"), "{warned:?}");
         let mut passed = vec![(2.0, 1.0); 5];
         passed.extend([(2.0, 0.1); 10]);
-        let told = levels(&passed);
-        assert_eq!((told[9], told[10]), ("warning", "none"));
+        let warned = levels(&passed);
+        assert_eq!((warned[9], warned[10]), ("warning", "none"));
         let mut braked = vec![(1.2, 1.0); 5];
         braked.extend([(3.0, 1.0); 10]);
         braked.extend([(9.0, 1.0); 10]);
-        let told = levels(&braked);
-        assert_eq!((told[4], told[12], told[24]), ("critical", "warning", "none"));
+        let warned = levels(&braked);
+        assert_eq!((warned[4], warned[12], warned[24]), ("critical", "warning", "none"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct ClusterArgs {
     after_help = "Examples:\n  lookout cameras add north-gate 'rtsp://viewer:${secret:north-gate}@10.0.0.7/stream1' --fps 10 --brokers kafka:9092\n  lookout cameras list --brokers kafka:9092 --json"
 )]
 pub struct CamerasArgs {
+    /// The cluster that holds the registry.
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
@@ -39,12 +40,14 @@ pub struct CamerasArgs {
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub partitions: Option<u16>,
 
+    /// What to do with the registry.
     #[command(subcommand)]
     pub verb: CamerasVerb,
 }
 
 /// A command for the registry.
 #[derive(Debug, Clone, Subcommand)]
+#[expect(missing_docs, reason = "comments would change the help texts")]
 pub enum CamerasVerb {
     /// List the cameras
     List {

@@ -21,6 +21,7 @@ use crate::NetworkArgs;
     after_help = "Examples:\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --data coco:val\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --end-to-end"
 )]
 pub struct EvalArgs {
+    /// The network to evaluate.
     #[command(flatten)]
     pub network: NetworkArgs,
 
@@ -55,6 +56,7 @@ pub struct EvalArgs {
     #[arg(long, conflicts_with = "data")]
     pub end_to_end: bool,
 
+    /// The simulated cameras of `--end-to-end`.
     #[command(flatten)]
     pub farm: EvalFarmArgs,
 

@@ -14,6 +14,7 @@ use crate::ClusterArgs;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  lookout fleet --brokers kafka:9092")]
 pub struct FleetArgs {
+    /// The cluster of the fleet.
     #[command(flatten)]
     pub cluster: ClusterArgs,
 

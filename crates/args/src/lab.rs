@@ -8,6 +8,7 @@ use lookout_config::{TORCHSCRIPT, Task, arch_names_of};
 /// The network, its weights and the device.
 #[derive(Debug, Clone, Args)]
 pub struct NetworkArgs {
+    /// Name of the network; the help text lists all of them.
     #[arg(long, default_value = "resnet50", help = arch_help())]
     pub arch: String,
 
@@ -60,6 +61,7 @@ pub struct InferArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 
+    /// The network to run.
     #[command(flatten)]
     pub network: NetworkArgs,
 
@@ -116,6 +118,7 @@ pub struct InferArgs {
     after_help = "Example:\n  lookout tensor --arch resnet50 --weights w.pth --input x.safetensors --output y.safetensors"
 )]
 pub struct TensorArgs {
+    /// The network to run.
     #[command(flatten)]
     pub network: NetworkArgs,
 
@@ -148,6 +151,7 @@ pub struct TensorArgs {
     after_help = "Example:\n  lookout bench --weights random:0 --batch 1,8,32 --precision fp32,bf16 --json"
 )]
 pub struct BenchArgs {
+    /// The network to run.
     #[command(flatten)]
     pub network: NetworkArgs,
 

@@ -3,6 +3,9 @@
 //! `lookout` has every subcommand. For those that need GStreamer or libtorch, it executes the program that is
 //! linked with these libraries. Both programs parse the arguments with the types of this crate, so their
 //! options are the same.
+//!
+//! The comments of arguments and subcommands are their help texts.
+#![warn(missing_docs)]
 
 mod adas;
 mod cameras;

@@ -10,11 +10,14 @@ use clap::{Args, Subcommand};
 /// the cars, trucks, cyclists and people has bounding boxes, track ids, distances and times to collision.
 #[derive(Debug, Clone, Args)]
 pub struct SimArgs {
+    /// What to simulate.
     #[command(subcommand)]
     pub verb: SimVerb,
 }
 
+/// A command of the simulator.
 #[derive(Debug, Clone, Subcommand)]
+#[expect(missing_docs, reason = "comments would replace the help texts of the types")]
 pub enum SimVerb {
     Dataset(SimDatasetArgs),
     Video(SimVideoArgs),
@@ -61,6 +64,7 @@ pub struct SimVideoArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
+    /// The scene and the format of the cameras.
     #[command(flatten)]
     pub camera: SimCameraArgs,
 
@@ -114,6 +118,7 @@ pub struct SimServeArgs {
     #[arg(long, default_value_t = 4)]
     pub clips: usize,
 
+    /// The scene and the format of the cameras.
     #[command(flatten)]
     pub camera: SimCameraArgs,
 

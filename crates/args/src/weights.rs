@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 /// Exit code: 0 success, 1 the weights could not be downloaded or written, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 pub struct WeightsArgs {
+    /// What to do with the weights.
     #[command(subcommand)]
     pub verb: WeightsVerb,
 }

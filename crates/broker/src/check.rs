@@ -34,6 +34,7 @@ pub struct BrokerCheck {
 /// The result for one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCheck {
+    /// The name of the topic.
     pub name: String,
     /// The number of partitions. `None` if the topic does not exist; the first run of a worker creates it.
     pub partitions: Option<usize>,

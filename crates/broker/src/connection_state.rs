@@ -32,7 +32,7 @@ struct Seen {
     brokers: Vec<String>,
     last_error: Option<(RDKafkaErrorCode, String)>,
     /// Whether a thread currently fetches an untrusted certificate.
-    looking: bool,
+    inspecting: bool,
 }
 
 impl ConnectionState {
@@ -97,36 +97,36 @@ impl ConnectionState {
             return;
         }
         if last != Some(code) && is_untrusted(code, &reason) {
-            return self.look_at_certificate(&mut seen, code, reason);
+            return self.inspect_certificate(&mut seen, code, reason);
         }
         let problem = explain(code, &reason, &self.security);
         if last != Some(code) {
-            tell(code, &problem);
+            log_problem(code, &problem);
         }
         seen.last_error = Some((code, in_words(&problem)));
     }
 
     /// Fetches the certificate on a separate thread, because librdkafka's callbacks must not block.
-    fn look_at_certificate(&self, seen: &mut Seen, code: RDKafkaErrorCode, reason: String) {
+    fn inspect_certificate(&self, seen: &mut Seen, code: RDKafkaErrorCode, reason: String) {
         seen.last_error = Some((code, in_words(&explain(code, &reason, &self.security))));
-        if seen.looking {
+        if seen.inspecting {
             return;
         }
-        seen.looking = true;
+        seen.inspecting = true;
         let (security, shared) = (self.security.clone(), Arc::clone(&self.seen));
-        let look = move || {
+        let inspect = move || {
             let problem = explain_slowly(code, &reason, &security);
             let mut seen = lock(&shared);
-            seen.looking = false;
-            tell(code, &problem);
+            seen.inspecting = false;
+            log_problem(code, &problem);
             if let Some((last, words)) = &mut seen.last_error
                 && *last == code
             {
                 *words = in_words(&problem);
             }
         };
-        if let Err(error) = thread::Builder::new().name("kafka-certificate".into()).spawn(look) {
-            seen.looking = false;
+        if let Err(error) = thread::Builder::new().name("kafka-certificate".into()).spawn(inspect) {
+            seen.inspecting = false;
             let reason = seen.last_error.as_ref().map(|(_, words)| words.as_str());
             tracing::warn!(%error, reason, "the kafka client reports an error");
         }
@@ -137,7 +137,7 @@ impl ConnectionState {
     }
 }
 
-fn tell(code: RDKafkaErrorCode, problem: &BrokerProblem) {
+fn log_problem(code: RDKafkaErrorCode, problem: &BrokerProblem) {
     tracing::warn!(
         ?code,
         reason = problem.what,

@@ -33,8 +33,8 @@ pub(crate) fn log(redactor: &Redactor, level: RDKafkaLogLevel, facility: &str, l
 pub(crate) fn hang_up<'a>(facility: &str, line: &'a str) -> Option<&'a str> {
     let is_early =
         ["APIVERSION_QUERY", "AUTH_"].iter().any(|state| line.contains(&format!("in state {state}")));
-    let said = line.split_once("]: ").map_or(line, |(_, said)| said);
-    (facility == "FAIL" && is_early && line.contains("closed by peer")).then_some(said)
+    let message = line.split_once("]: ").map_or(line, |(_, message)| message);
+    (facility == "FAIL" && is_early && line.contains("closed by peer")).then_some(message)
 }
 
 /// Errors that a client reported in the background, the oldest first, each code once.

@@ -303,23 +303,23 @@ mod tests {
     #[test]
     fn reports_an_unfetched_partition_after_the_grace_time_and_a_denial_at_once() {
         let fetching = fetching();
-        let begun = Instant::now();
-        let later = begun + GRACE + Duration::from_millis(1);
-        assert_eq!(fetching.trouble("t", 0, begun, begun), None);
-        assert!(fetching.trouble("t", 0, begun, later).is_some());
+        let started = Instant::now();
+        let later = started + GRACE + Duration::from_millis(1);
+        assert_eq!(fetching.trouble("t", 0, started, started), None);
+        assert!(fetching.trouble("t", 0, started, later).is_some());
         let mut statistics = standing::statistics("UP", 0, -1);
-        fetching.observe(&statistics, begun);
+        fetching.observe(&statistics, started);
         fetching.error(RDKafkaErrorCode::TopicAuthorizationFailed, "no READ");
-        let trouble = fetching.trouble("t", 0, begun, begun).unwrap_or_default();
+        let trouble = fetching.trouble("t", 0, started, started).unwrap_or_default();
         assert!(
             trouble.contains("its broker returned an error: no READ") && !fetching.has_fetched(),
             "{trouble}"
         );
         statistics = standing::statistics("UP", 0, 7);
         fetching.observe(&statistics, later);
-        assert!(fetching.trouble("t", 0, begun, later).is_none() && fetching.has_fetched());
+        assert!(fetching.trouble("t", 0, started, later).is_none() && fetching.has_fetched());
         fetching.recovered();
         assert_eq!(fetching.refusal(), None);
-        assert!(!fetching.is_stale(begun, later + STALE) && fetching.is_stale(begun, later + STALE * 2));
+        assert!(!fetching.is_stale(started, later + STALE) && fetching.is_stale(started, later + STALE * 2));
     }
 }

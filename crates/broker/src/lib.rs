@@ -3,6 +3,7 @@
 //! Everything in this crate takes a [`KafkaSettings`](lookout_config::KafkaSettings) that names servers. If the user
 //! asked for the embedded broker, call [`Embedded::start`] first: it returns the settings with the address of its
 //! cluster.
+#![warn(missing_docs)]
 
 mod advice;
 mod check;

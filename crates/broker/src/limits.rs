@@ -40,7 +40,7 @@ impl TopicLimits {
     ///
     /// # Errors
     /// The brokers do not answer, or deny the query.
-    pub(crate) async fn tell(&mut self, producer: &KafkaProducer) -> Result<(), RDKafkaErrorCode> {
+    pub(crate) async fn update_producer(&mut self, producer: &KafkaProducer) -> Result<(), RDKafkaErrorCode> {
         let asked = self.smallest().await;
         match asked {
             Ok(Some(limit)) => {
@@ -76,9 +76,9 @@ impl TopicLimits {
                 () = producer.until_in_doubt() => {}
             }
             // A second attempt helps if the brokers are briefly unreachable.
-            if self.tell(producer).await.is_err() {
+            if self.update_producer(producer).await.is_err() {
                 tokio::time::sleep(ASK_AGAIN).await;
-                let _ = self.tell(producer).await;
+                let _ = self.update_producer(producer).await;
             }
         }
     }

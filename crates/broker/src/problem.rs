@@ -3,7 +3,9 @@
 /// A problem, with advice on how to solve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerProblem {
+    /// What is wrong, as a clause without a final period.
     pub what: String,
+    /// What to do, as a clause without a final period.
     pub advice: String,
 }
 

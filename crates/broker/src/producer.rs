@@ -301,11 +301,11 @@ impl KafkaProducer {
 
     async fn until(&self, holds: impl Fn(&State) -> bool) {
         loop {
-            let told = self.idle.notified();
+            let notified = self.idle.notified();
             if holds(&self.state()) {
                 return;
             }
-            told.await;
+            notified.await;
         }
     }
 

@@ -32,7 +32,9 @@ pub struct RecordWriter {
 /// A record to write.
 #[derive(Debug, Clone, Copy)]
 pub enum Written<'a> {
+    /// A record for the topic of the tracks.
     Track(&'a TrackRecord),
+    /// A record for the topic of the alerts.
     Alert(&'a AlertRecord),
 }
 

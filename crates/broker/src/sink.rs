@@ -136,7 +136,7 @@ fn see_to_topics(
         let follow = async {
             let mut limits = TopicLimits::new(creator.run().await, topics);
             // If the limit is not known, batches have the configured size.
-            let _ = limits.tell(producer).await;
+            let _ = limits.update_producer(producer).await;
             producer.topics_are_ready();
             limits.follow(producer).await;
         };

@@ -57,7 +57,7 @@ async fn replay(
         replayer: Replayer::start(kafka, recording.partitions())?,
         pace: Pace::new(speed),
         shift_time: args.shift_time,
-        begun: None,
+        started: None,
         messages: 0,
     };
     let mut merge = Merge::default();
@@ -75,9 +75,9 @@ async fn replay(
     while let Some(due) = merge.pop_last() {
         run.send(due).await?;
     }
-    let Run { replayer, begun, messages, .. } = run;
+    let Run { replayer, started, messages, .. } = run;
     replayer.finish().await?;
-    let seconds = begun.map_or(0.0, |(begun, _)| begun.elapsed().as_secs_f64());
+    let seconds = started.map_or(0.0, |(started, _)| started.elapsed().as_secs_f64());
     writeln!(io::stdout(), "{messages} messages in {seconds:.1} s")?;
     if recording.is_cut_off() {
         let file = args.file.display();
@@ -92,15 +92,16 @@ struct Run {
     pace: Pace,
     shift_time: bool,
     /// When the first message was sent.
-    begun: Option<(Instant, Timestamp)>,
+    started: Option<(Instant, Timestamp)>,
     messages: u64,
 }
 
 impl Run {
     async fn send(&mut self, due: Due) -> anyhow::Result<()> {
         let after = self.pace.after(due.at_ms);
-        let (begun, begun_at) = *self.begun.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
-        let when = begun.checked_add(after).context("the timestamp of a message is too far in the future")?;
+        let (started, started_at) = *self.started.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
+        let when =
+            started.checked_add(after).context("the timestamp of a message is too far in the future")?;
         sleep_until(when).await;
         let mut message = due.message;
         if self.shift_time
@@ -108,7 +109,7 @@ impl Run {
         {
             // The due time is used instead of the current time, so that the intervals between records do not
             // change.
-            let now = begun_at + after.max(self.late(begun));
+            let now = started_at + after.max(self.late(started));
             let by_us = now.as_unix_us().saturating_sub(was_ms.saturating_mul(1000));
             message.time_ms = Some(now.as_unix_us() / 1000);
             if let Some(value) =
@@ -123,8 +124,8 @@ impl Run {
     }
 
     /// Returns the time since the start if the speed is `max`: messages are then due when they are sent.
-    fn late(&self, begun: Instant) -> Duration {
-        if self.pace.is_max() { begun.elapsed() } else { Duration::ZERO }
+    fn late(&self, started: Instant) -> Duration {
+        if self.pace.is_max() { started.elapsed() } else { Duration::ZERO }
     }
 }
 

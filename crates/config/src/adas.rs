@@ -299,8 +299,8 @@ impl Calibration {
         let corridor_m = section.number("corridor_m", 0.5..=10.0);
         let focal = section.number("focal_px", 10.0..=100_000.0).map(Lens::FocalPx);
         let hfov = section.number("hfov_deg", 5.0..=150.0).map(Lens::HfovDeg);
-        let said = ["height_m", "pitch_deg", "yaw_deg", "corridor_m", "focal_px", "hfov_deg"];
-        if !said.iter().any(|key| section.has(key)) {
+        let keys = ["height_m", "pitch_deg", "yaw_deg", "corridor_m", "focal_px", "hfov_deg"];
+        if !keys.iter().any(|key| section.has(key)) {
             return None;
         }
         if section.has("focal_px") && section.has("hfov_deg") {
@@ -308,7 +308,7 @@ impl Calibration {
         }
         let complete = |key, known: bool, what: &str| {
             if !known && !section.has(key) {
-                section.note(key, format!("{what} is required if any of {} is set", said.join(", ")));
+                section.note(key, format!("{what} is required if any of {} is set", keys.join(", ")));
             }
         };
         complete("height_m", base.is_some(), "`height_m`, the camera's height above the ground,");

@@ -54,4 +54,4 @@ pub use recipe::{
 pub use registry::{Secrets, registry_camera, variables_outside};
 pub use secret::Secret;
 pub use snapshots::SnapshotSettings;
-pub use uri::{Credentials, InvalidUri, SourceUri, TestPicture};
+pub use uri::{Credentials, InvalidUri, SourceUri, TestPattern};

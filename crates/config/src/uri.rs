@@ -33,7 +33,7 @@ pub enum SourceUri {
     /// `v4l2:///dev/videoN`.
     V4l2(PathBuf),
     /// `test://`: a test pattern of GStreamer's `videotestsrc`.
-    Test(TestPicture),
+    Test(TestPattern),
 }
 
 /// User name and password.
@@ -47,7 +47,7 @@ pub struct Credentials {
 
 /// `test://PATTERN?width=W&height=H&fps=N`; the pattern is a pattern of GStreamer's `videotestsrc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TestPicture {
+pub struct TestPattern {
     /// Value of the `pattern` property of `videotestsrc`.
     pub pattern: String,
     /// Size of the frames.
@@ -68,7 +68,7 @@ pub enum InvalidUri {
     Syntax(String),
     /// A parameter of `test://` is unknown, or its value is out of range.
     #[error("invalid parameter `{0}` of `test://`; use width or height (16 to 8192), or fps (1 to 240)")]
-    TestPicture(String),
+    TestPattern(String),
     /// The path is empty.
     #[error("the path is empty")]
     EmptyPath,
@@ -98,7 +98,7 @@ impl SourceUri {
             "rtsp" | "rtsps" => rtsp(&text),
             "file" => file_path(rest).map(Self::File),
             "v4l2" => file_path(rest).map(Self::V4l2),
-            "test" => test_picture(&text).map(Self::Test),
+            "test" => test_pattern(&text).map(Self::Test),
             other => Err(InvalidUri::Scheme(other.chars().take(20).collect())),
         }
     }
@@ -209,21 +209,21 @@ fn file_path(rest: &str) -> Result<PathBuf, InvalidUri> {
     Ok(PathBuf::from(OsString::from_vec(path)))
 }
 
-fn test_picture(text: &str) -> Result<TestPicture, InvalidUri> {
+fn test_pattern(text: &str) -> Result<TestPattern, InvalidUri> {
     let url = Url::parse(text).map_err(|error| InvalidUri::Syntax(error.to_string()))?;
     let pattern = url.host_str().filter(|host| !host.is_empty()).unwrap_or("ball").to_owned();
-    let mut picture = TestPicture { pattern, size: Size { width: 640, height: 480 }, fps: 25 };
+    let mut test = TestPattern { pattern, size: Size { width: 640, height: 480 }, fps: 25 };
     for (name, value) in url.query_pairs() {
-        let wrong = || InvalidUri::TestPicture(format!("{name}={value}"));
+        let wrong = || InvalidUri::TestPattern(format!("{name}={value}"));
         let number: u32 = value.parse().map_err(|_| wrong())?;
         match &*name {
-            "width" if (16..=8192).contains(&number) => picture.size.width = number,
-            "height" if (16..=8192).contains(&number) => picture.size.height = number,
-            "fps" if (1..=240).contains(&number) => picture.fps = number,
+            "width" if (16..=8192).contains(&number) => test.size.width = number,
+            "height" if (16..=8192).contains(&number) => test.size.height = number,
+            "fps" if (1..=240).contains(&number) => test.fps = number,
             _ => return Err(wrong()),
         }
     }
-    Ok(picture)
+    Ok(test)
 }
 
 impl fmt::Display for SourceUri {
@@ -246,7 +246,7 @@ impl fmt::Display for SourceUri {
             }
             Self::File(path) => write!(f, "{}", path.display()),
             Self::V4l2(path) => write!(f, "v4l2://{}", path.display()),
-            Self::Test(TestPicture { pattern, size, fps }) => {
+            Self::Test(TestPattern { pattern, size, fps }) => {
                 write!(f, "test://{pattern}?width={}&height={}&fps={fps}", size.width, size.height)
             }
         }

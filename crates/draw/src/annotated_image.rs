@@ -24,7 +24,7 @@ const MAX_CHARACTERS: usize = 120;
 #[derive(Debug)]
 pub(crate) struct AnnotatedImage<'p> {
     renderer: &'p TextRenderer,
-    picture: RgbImage,
+    image: RgbImage,
     whole: Rect,
     line: u32,
     letters: f32,
@@ -39,20 +39,20 @@ struct Label {
 }
 
 impl<'p> AnnotatedImage<'p> {
-    pub(crate) fn new(renderer: &'p TextRenderer, picture: RgbImage) -> Self {
-        let (width, height) = picture.dimensions();
+    pub(crate) fn new(renderer: &'p TextRenderer, image: RgbImage) -> Self {
+        let (width, height) = image.dimensions();
         let short = width.min(height) as f32;
         Self {
             renderer,
-            picture,
+            image,
             whole: Rect { x: 0, y: 0, width, height },
             line: ((short / LINES).round() as u32).max(1),
             letters: (short / LETTERS).max(USUAL_LETTERS),
         }
     }
 
-    pub(crate) fn into_picture(self) -> RgbImage {
-        self.picture
+    pub(crate) fn into_image(self) -> RgbImage {
+        self.image
     }
 
     /// Draws detections, sorted by descending score. Their boxes are scaled by `factor`. All boxes are drawn before all
@@ -67,8 +67,8 @@ impl<'p> AnnotatedImage<'p> {
         let rim = self.line / 3;
         for (found, area) in detections.iter().zip(&areas).rev() {
             let color = of_class(found.class_id);
-            frame(&mut self.picture, *area, self.line + 2 * rim, ink_on(color));
-            frame(&mut self.picture, inset(*area, rim), self.line, color);
+            frame(&mut self.image, *area, self.line + 2 * rim, ink_on(color));
+            frame(&mut self.image, inset(*area, rim), self.line, color);
         }
         let mut plates: Vec<Label> = Vec::new();
         for (found, area) in detections.iter().zip(&areas) {
@@ -95,9 +95,9 @@ impl<'p> AnnotatedImage<'p> {
 
     fn plate(&mut self, plate: &Label) {
         let color = of_class(plate.class_id);
-        fill(&mut self.picture, plate.area, color);
+        fill(&mut self.image, plate.area, color);
         let at = [plate.area.x + self.margin(), plate.area.y];
-        self.renderer.write(&mut self.picture, &plate.text, at, ink_on(color));
+        self.renderer.write(&mut self.image, &plate.text, at, ink_on(color));
     }
 
     /// Returns the margin at the left and the right of a label, in pixels.

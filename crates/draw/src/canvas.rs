@@ -3,36 +3,36 @@
 use image::{Rgb, RgbImage};
 use lookout_schema::{BBox, Rect};
 
-/// Returns the pixels that `bbox` touches within `picture`, at least one. `picture` must have an area; `bbox` may have
+/// Returns the pixels that `bbox` touches within `image`, at least one. `image` must have an area; `bbox` may have
 /// any values.
-pub(crate) fn touched(bbox: BBox, picture: Rect) -> Rect {
+pub(crate) fn touched(bbox: BBox, image: Rect) -> Rect {
     let axis = |low: f32, high: f32, side: u32| {
         let low = (low.floor() as u32).min(side - 1);
         (low, (high.ceil() as u32).clamp(low + 1, side) - low)
     };
-    let (x, width) = axis(bbox.x1, bbox.x2, picture.width);
-    let (y, height) = axis(bbox.y1, bbox.y2, picture.height);
+    let (x, width) = axis(bbox.x1, bbox.x2, image.width);
+    let (y, height) = axis(bbox.y1, bbox.y2, image.height);
     Rect { x, y, width, height }
 }
 
 /// Fills the part of `area` that lies in the image.
-pub(crate) fn fill(picture: &mut RgbImage, area: Rect, color: Rgb<u8>) {
-    let (width, height) = picture.dimensions();
+pub(crate) fn fill(image: &mut RgbImage, area: Rect, color: Rgb<u8>) {
+    let (width, height) = image.dimensions();
     for y in area.y..(area.y + area.height).min(height) {
         for x in area.x..(area.x + area.width).min(width) {
-            picture.put_pixel(x, y, color);
+            image.put_pixel(x, y, color);
         }
     }
 }
 
 /// Draws a border inside of `area`, `line` pixels wide.
-pub(crate) fn frame(picture: &mut RgbImage, area: Rect, line: u32, color: Rgb<u8>) {
+pub(crate) fn frame(image: &mut RgbImage, area: Rect, line: u32, color: Rgb<u8>) {
     let Rect { x, y, width, height } = area;
     let (across, down) = (line.min(width), line.min(height));
-    fill(picture, Rect { height: down, ..area }, color);
-    fill(picture, Rect { y: y + height - down, height: down, ..area }, color);
-    fill(picture, Rect { width: across, ..area }, color);
-    fill(picture, Rect { x: x + width - across, width: across, ..area }, color);
+    fill(image, Rect { height: down, ..area }, color);
+    fill(image, Rect { y: y + height - down, height: down, ..area }, color);
+    fill(image, Rect { width: across, ..area }, color);
+    fill(image, Rect { x: x + width - across, width: across, ..area }, color);
 }
 
 /// Shrinks `area` by `by` pixels at each side, to at least one pixel.

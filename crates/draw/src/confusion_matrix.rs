@@ -57,7 +57,7 @@ pub fn confusion_matrix(names: &[String], rows: &[Vec<usize>]) -> RgbImage {
             }
         }
     }
-    chart.into_picture()
+    chart.into_image()
 }
 
 fn label(at: usize, name: &str) -> String {
@@ -83,13 +83,13 @@ mod tests {
             let names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
             let mut rows = vec![vec![0; names.len()]; names.len()];
             (rows[0][0], rows[1][2]) = (1, 1);
-            let picture = confusion_matrix(&names, &rows);
-            let count = |color| picture.pixels().filter(|pixel| pixel.0 == color).count() as u32;
+            let image = confusion_matrix(&names, &rows);
+            let count = |color| image.pixels().filter(|pixel| pixel.0 == color).count() as u32;
             let square = (side - 1) * (side - 1);
             // The number covers a part of the cell.
             assert!((square / 2..=square).contains(&count(RIGHT)), "{}", count(RIGHT));
             assert!((square / 2..=square).contains(&count(WRONG)), "{}", count(WRONG));
-            assert!(picture.width() >= side * classes && picture.height() >= side * classes);
+            assert!(image.width() >= side * classes && image.height() >= side * classes);
         }
     }
 }

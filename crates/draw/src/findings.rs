@@ -8,24 +8,24 @@ use crate::{annotated_image::AnnotatedImage, text::TextRenderer};
 /// Minimum long side of the copy in pixels. A smaller image is enlarged by an integer factor, so that text is legible.
 const MIN_LONG_SIDE: u32 = 160;
 
-/// Returns a copy of `picture` with a box and a label per detection. The classes of a classifier are listed in the
+/// Returns a copy of `image` with a box and a label per detection. The classes of a classifier are listed in the
 /// upper left corner. An image with a long side below 160 pixels is enlarged by an integer factor.
 pub fn with_findings(
     renderer: &TextRenderer,
-    picture: &RgbImage,
+    image: &RgbImage,
     detections: &[Detection],
     classes: &[Classification],
 ) -> RgbImage {
-    let (width, height) = picture.dimensions();
+    let (width, height) = image.dimensions();
     let factor = MIN_LONG_SIDE.div_ceil(width.max(height).max(1));
     let copy = match factor {
-        1 => picture.clone(),
-        _ => imageops::resize(picture, width * factor, height * factor, imageops::FilterType::Nearest),
+        1 => image.clone(),
+        _ => imageops::resize(image, width * factor, height * factor, imageops::FilterType::Nearest),
     };
     let mut annotated = AnnotatedImage::new(renderer, copy);
     annotated.detections(detections, factor as f32);
     annotated.classes(classes);
-    annotated.into_picture()
+    annotated.into_image()
 }
 
 #[cfg(test)]
@@ -52,13 +52,13 @@ mod tests {
     }
 
     fn draw(size: (u32, u32), detections: &[Detection], classes: &[Classification]) -> RgbImage {
-        let picture = RgbImage::from_pixel(size.0, size.1, GREY);
-        with_findings(&TextRenderer::new(), &picture, detections, classes)
+        let image = RgbImage::from_pixel(size.0, size.1, GREY);
+        with_findings(&TextRenderer::new(), &image, detections, classes)
     }
 
     /// Returns the number of pixels that differ from the original image.
-    fn changed(picture: &RgbImage) -> usize {
-        picture.pixels().filter(|pixel| **pixel != GREY).count()
+    fn changed(image: &RgbImage) -> usize {
+        image.pixels().filter(|pixel| **pixel != GREY).count()
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn any_label_stays_within_the_image() {
-        let long = "a very long name of a class that no picture is wide enough for ".repeat(40);
+        let long = "a very long name of a class that no image is wide enough for ".repeat(40);
         for label in [
             "",
             " ",

@@ -1,4 +1,5 @@
 //! Draws inference results on images, and metrics as plots.
+#![warn(missing_docs)]
 
 mod annotated_image;
 mod canvas;

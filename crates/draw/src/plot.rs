@@ -14,9 +14,11 @@ const MARGIN: u32 = 36;
 /// A line of a plot.
 #[derive(Debug, Clone)]
 pub struct Series<'s> {
+    /// The name in the legend.
     pub name: &'s str,
     /// Points `(x, y)` from left to right. Points with values that are not finite are skipped.
     pub points: &'s [(f64, f64)],
+    /// The color of the line and of its name.
     pub color: Rgb<u8>,
 }
 
@@ -29,6 +31,7 @@ pub struct Plot<'s> {
     pub x: Option<[f64; 2]>,
     /// Range of the y axis; if `None`, the range of the points.
     pub y: Option<[f64; 2]>,
+    /// The lines. A series without points is a heading in the legend.
     pub series: Vec<Series<'s>>,
 }
 
@@ -39,7 +42,7 @@ impl Plot<'_> {
         for (plot, row) in plots.iter().zip(0..) {
             plot.draw(&mut chart, row * HEIGHT);
         }
-        chart.into_picture()
+        chart.into_image()
     }
 
     fn draw(&self, chart: &mut Chart, start: u32) {
@@ -109,8 +112,8 @@ mod tests {
 
     fn colored(points: &[(f64, f64)]) -> usize {
         let series = vec![Series { name: "", points, color: RED }];
-        let picture = Plot::all(&[Plot { right: "10 steps".into(), x: Some([0.0, 10.0]), y: None, series }]);
-        picture.pixels().filter(|pixel| **pixel == RED).count()
+        let image = Plot::all(&[Plot { right: "10 steps".into(), x: Some([0.0, 10.0]), y: None, series }]);
+        image.pixels().filter(|pixel| **pixel == RED).count()
     }
 
     #[test]

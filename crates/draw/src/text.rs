@@ -19,6 +19,7 @@ pub(crate) struct Line {
 }
 
 impl TextRenderer {
+    /// Creates a renderer with the font that is part of the program.
     pub fn new() -> Self {
         Self { font: FontRef::try_from_slice(dejavu::sans::regular()).ok() }
     }
@@ -44,7 +45,7 @@ impl TextRenderer {
     }
 
     /// Draws `line` with its upper left corner at `x` and `y`, clipped to the image.
-    pub(crate) fn write(&self, picture: &mut RgbImage, line: &Line, [x, y]: [u32; 2], ink: Rgb<u8>) {
+    pub(crate) fn write(&self, image: &mut RgbImage, line: &Line, [x, y]: [u32; 2], ink: Rgb<u8>) {
         let Some(font) = &self.font else { return };
         for glyph in &line.glyphs {
             let Some(outline) = font.outline_glyph(glyph.clone()) else { continue };
@@ -55,7 +56,7 @@ impl TextRenderer {
                 if x < 0.0 || y < 0.0 {
                     return;
                 }
-                if let Some(pixel) = picture.get_pixel_mut_checked(x as u32, y as u32) {
+                if let Some(pixel) = image.get_pixel_mut_checked(x as u32, y as u32) {
                     *pixel = mixed(*pixel, ink, cover.clamp(0.0, 1.0));
                 }
             });

@@ -437,7 +437,7 @@ bool lookout_cuda_copy(at::Tensor* to, const at::Tensor* from, char* error, size
   });
 }
 
-bool lookout_cuda_copy_picture(at::Tensor* to, uint64_t from, char* error, size_t capacity) {
+bool lookout_cuda_copy_image(at::Tensor* to, uint64_t from, char* error, size_t capacity) {
   return guarded(error, capacity, [&] {
     TORCH_CHECK(to->is_contiguous() && to->is_cuda() && to->scalar_type() == at::kByte, "bytes on the GPU are needed");
     check(RUNTIME(cudaMemcpyAsync)(to->data_ptr(), reinterpret_cast<const void*>(from), to->nbytes(),
@@ -603,7 +603,7 @@ bool lookout_cuda_copy(at::Tensor*, const at::Tensor*, char* error, size_t capac
   report(error, capacity, none);
   return false;
 }
-bool lookout_cuda_copy_picture(at::Tensor*, uint64_t, char* error, size_t capacity) {
+bool lookout_cuda_copy_image(at::Tensor*, uint64_t, char* error, size_t capacity) {
   report(error, capacity, none);
   return false;
 }

@@ -45,7 +45,7 @@ unsafe extern "C" {
         error: *mut c_char,
         capacity: usize,
     ) -> bool;
-    fn lookout_cuda_copy_picture(to: *mut C_tensor, from: u64, error: *mut c_char, capacity: usize) -> bool;
+    fn lookout_cuda_copy_image(to: *mut C_tensor, from: u64, error: *mut c_char, capacity: usize) -> bool;
     fn lookout_cuda_scale(
         out: *mut C_tensor,
         frame: *const Nv12,
@@ -164,11 +164,9 @@ pub fn copy(to: &mut Tensor, from: &Tensor) -> Result<(), FusedError> {
 /// # Safety
 /// `address` must point to at least as many bytes as `to` has, in the memory of the GPU of `to`. They must not change
 /// until the stream has been waited for.
-pub unsafe fn copy_picture(to: &mut Tensor, address: u64) -> Result<(), FusedError> {
+pub unsafe fn copy_image(to: &mut Tensor, address: u64) -> Result<(), FusedError> {
     // SAFETY: the caller guarantees the source, and the callee checks the tensor.
-    check("GPU copy", |error, size| unsafe {
-        lookout_cuda_copy_picture(to.as_mut_ptr(), address, error, size)
-    })
+    check("GPU copy", |error, size| unsafe { lookout_cuda_copy_image(to.as_mut_ptr(), address, error, size) })
 }
 
 /// A decoded NV12 frame in GPU memory, and how it is scaled. The layout must be the same as in `kernels.cu`.

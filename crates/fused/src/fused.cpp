@@ -84,8 +84,8 @@ void pool(Bits* to, const Bits* from, int64_t batch, int64_t height, int64_t wid
     // The greatest of three rows, of which the greatest of three columns is taken.
     std::vector<Bits> tallest(width * channels);
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t picture = row / to_height, y = row % to_height;
-      const Bits* rows = from + picture * height * width * channels;
+      const int64_t image = row / to_height, y = row % to_height;
+      const Bits* rows = from + image * height * width * channels;
       std::memcpy(tallest.data(), rows + 2 * y * width * channels, width * channels * sizeof(Bits));
       for (int64_t other : {2 * y - 1, 2 * y + 1}) {
         if (other >= 0 && other < height) greater(tallest.data(), rows + other * width * channels, width * channels);

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A callback for faults of a source that its pipeline does not report as errors.
-pub(crate) type Tell = Arc<dyn Fn(Fault) + Send + Sync>;
+pub(crate) type FaultHandler = Arc<dyn Fn(Fault) + Send + Sync>;
 
 /// Adds the elements for `settings` to `pipeline`.
 ///
@@ -82,17 +82,17 @@ pub(crate) fn add(
             put(pipeline, &source)?;
             link(&source, &decoder(pipeline, &sink, settings, None, listeners)?)?;
         }
-        SourceUri::Test(picture) => {
+        SourceUri::Test(test) => {
             let source = make("videotestsrc")?;
-            set_pattern(&source, &picture.pattern)?;
+            set_pattern(&source, &test.pattern)?;
             source.set_property("is-live", true);
             put(pipeline, &source)?;
             let shape = make("capsfilter")?;
             let caps = video::VideoCapsBuilder::new()
                 .format(video::VideoFormat::I420)
-                .width(picture.size.width as i32)
-                .height(picture.size.height as i32)
-                .framerate(gst::Fraction::new(picture.fps as i32, 1))
+                .width(test.size.width as i32)
+                .height(test.size.height as i32)
+                .framerate(gst::Fraction::new(test.fps as i32, 1))
                 .build();
             shape.set_property("caps", caps);
             put(pipeline, &shape)?;
@@ -114,9 +114,9 @@ fn frame_caps() -> gst::Caps {
 pub(crate) struct Listeners<'a> {
     pub(crate) arrivals: &'a Arc<Arrivals>,
     pub(crate) decoders: &'a Arc<ConnectionDecoders>,
-    pub(crate) tell: Tell,
+    pub(crate) on_fault: FaultHandler,
     /// Called with the fault of a source whose decoder is not allowed, so that none of its frames are used.
-    pub(crate) refuse: Tell,
+    pub(crate) refuse: FaultHandler,
 }
 
 /// Adds a decodebin for data of any format, and links the selected video stream to `sink` once it is known.
@@ -127,12 +127,12 @@ fn decoder(
     container: Option<Arc<Container>>,
     listeners: Listeners<'_>,
 ) -> Result<gst::Element, Fault> {
-    let Listeners { arrivals, decoders, tell, refuse } = listeners;
+    let Listeners { arrivals, decoders, on_fault, refuse } = listeners;
     let decode = make("decodebin")?;
     decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
     decode.set_property("expose-all-streams", false);
     decoders.sort(&decode);
-    let (uri, refused, noted) = (settings.uri.clone(), Arc::clone(&tell), Arc::downgrade(arrivals));
+    let (uri, refused, noted) = (settings.uri.clone(), Arc::clone(&on_fault), Arc::downgrade(arrivals));
     decode.connect("unknown-type", false, move |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok())?;
         if let (Some(arrivals), Some(format)) = (noted.upgrade(), caps.structure(0)) {
@@ -152,7 +152,7 @@ fn decoder(
             return;
         }
         let Some(selected) = track_selection::select(decode, container.as_deref()) else {
-            return tell(Fault::no_video(&uri));
+            return on_fault(Fault::no_video(&uri));
         };
         let chosen = decoders.upgrade().map(|decoders| decoders.select(selected.decoder.as_ref()));
         if let Some(Err(fault)) = chosen {

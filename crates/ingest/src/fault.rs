@@ -26,9 +26,9 @@ impl Fault {
     pub(crate) fn from_bus(uri: &SourceUri, error: &glib::Error, debug: Option<&str>) -> Self {
         let reason = reason(uri, error);
         // The last line of the debug text is the element's own message.
-        let said = debug.and_then(|debug| debug.lines().last()).filter(|line| !line.contains("():"));
-        let said = scrub(uri, said.unwrap_or_else(|| error.message()));
-        let detail = format!("{uri}: {}: {}", what(uri, reason), said.trim_end_matches('.'));
+        let message = debug.and_then(|debug| debug.lines().last()).filter(|line| !line.contains("():"));
+        let message = scrub(uri, message.unwrap_or_else(|| error.message()));
+        let detail = format!("{uri}: {}: {}", what(uri, reason), message.trim_end_matches('.'));
         Self::new(reason, detail)
     }
 

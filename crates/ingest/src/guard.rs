@@ -18,7 +18,7 @@ use lookout_schema::{RetryReason, Size};
 
 use crate::{
     Fault,
-    elements::Tell,
+    elements::FaultHandler,
     orientation::Orientation,
     sei::{self, Framing},
     still::{self, Header},
@@ -40,13 +40,13 @@ const CONTAINER_COLORIMETRY: &str = "container-colorimetry";
 #[derive(Clone)]
 struct Guard {
     uri: SourceUri,
-    tell: Tell,
+    on_fault: FaultHandler,
     reported: Arc<AtomicBool>,
 }
 
-/// Enforces the limits on `pipeline`, whose decoded frames go to `sink`. `tell` gets the fault if one is exceeded.
-pub(crate) fn watch(pipeline: &gst::Pipeline, sink: &gst::Element, uri: &SourceUri, tell: &Tell) {
-    let guard = Guard { uri: uri.clone(), tell: Arc::clone(tell), reported: Arc::default() };
+/// Enforces the limits on `pipeline`, whose decoded frames go to `sink`. `on_fault` gets the fault if one is exceeded.
+pub(crate) fn watch(pipeline: &gst::Pipeline, sink: &gst::Element, uri: &SourceUri, on_fault: &FaultHandler) {
+    let guard = Guard { uri: uri.clone(), on_fault: Arc::clone(on_fault), reported: Arc::default() };
     if let Some(pad) = sink.static_pad("sink") {
         guard.refuse_caps(&pad);
     }
@@ -84,7 +84,7 @@ pub(crate) fn watch(pipeline: &gst::Pipeline, sink: &gst::Element, uri: &SourceU
 impl Guard {
     fn report(&self, what: &str) {
         if !self.reported.swap(true, Relaxed) {
-            (self.tell)(Fault::new(RetryReason::Undecodable, format!("{}: {what}", self.uri)));
+            (self.on_fault)(Fault::new(RetryReason::Undecodable, format!("{}: {what}", self.uri)));
         }
     }
 
@@ -209,7 +209,7 @@ impl Inspector {
             }
             Format::Vp8 => Header { size: still::vp8_size(&map), orientation: None },
             Format::Theora => Header { size: still::theora_size(&map), orientation: None },
-            Format::Image if self.header.is_empty() && still::begins_image(&map) => {
+            Format::Image if self.header.is_empty() && still::starts_image(&map) => {
                 let header = still::header(&map);
                 if header.is_none() {
                     self.header.extend_from_slice(&map);

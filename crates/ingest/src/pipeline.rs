@@ -144,7 +144,7 @@ impl Connection {
             rtp_time::watch(&pipeline, times);
         }
         let faults = sender.clone();
-        let tell = Arc::new(move |fault| drop(faults.try_send(Event::Fault(fault))));
+        let on_fault = Arc::new(move |fault| drop(faults.try_send(Event::Fault(fault))));
         let input = match &settings.uri {
             SourceUri::File(path) if pipe::is_pipe(path) => {
                 let opened = pipe::open(path, stop).map_err(|error| file::unreadable(path, &error))?;
@@ -157,14 +157,14 @@ impl Connection {
         // Refused data give no frame, and the decoder may wait forever for the data that are withheld from it. So
         // the end of the stream is reported as well.
         let refused = Arc::clone(&decoders);
-        let refuse: elements::Tell = Arc::new(move |fault| {
+        let refuse: elements::FaultHandler = Arc::new(move |fault| {
             refused.refuse();
             let _ = refusals.try_send(Event::Fault(fault)).and_then(|()| refusals.try_send(Event::End));
         });
         let listeners = elements::Listeners {
             arrivals: &arrivals,
             decoders: &decoders,
-            tell: tell.clone(),
+            on_fault: on_fault.clone(),
             refuse: Arc::clone(&refuse),
         };
         let (sink, feed) = elements::add(&pipeline, settings, input.as_ref(), listeners)?;
@@ -201,7 +201,8 @@ impl Connection {
         };
         connection.start(&settings.uri, stop)?;
         if let Some(feed) = feed {
-            let client = rtsp::Client::start(settings, feed, Arc::clone(habits), move |fault| tell(fault))?;
+            let client =
+                rtsp::Client::start(settings, feed, Arc::clone(habits), move |fault| on_fault(fault))?;
             connection.client = Some(client);
         }
         Ok(connection)
@@ -357,8 +358,8 @@ fn is_damage(message: &gst::Message, error: &glib::Error) -> bool {
 }
 
 fn note_warning(uri: &SourceUri, warning: &glib::Error) {
-    let said = crate::fault::scrub(uri, warning.message());
-    tracing::debug!(%uri, said, "pipeline warning");
+    let detail = crate::fault::scrub(uri, warning.message());
+    tracing::debug!(%uri, detail, "pipeline warning");
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum PreprocessError {
     #[error("the decoder returned a frame without a format or without data")]
-    NoPicture,
+    NoData,
     #[error("frames of format {0} cannot be converted to RGB")]
     Format(String),
     #[error("a frame cannot be read: it has fewer bytes than its format requires")]

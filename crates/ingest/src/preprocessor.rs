@@ -89,7 +89,7 @@ impl Preprocessor {
         orientation: Orientation,
     ) -> Result<Preprocessed, PreprocessError> {
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer()) else {
-            return Err(PreprocessError::NoPicture);
+            return Err(PreprocessError::NoData);
         };
         if let Some(wanted) = self.follows.as_ref().map(InputSize::get).filter(|wanted| *wanted != self.input)
         {
@@ -149,7 +149,7 @@ impl SetUp {
         let wrong_format = || PreprocessError::Format(short(caps));
         let from = video::VideoInfo::from_caps(caps).map_err(|_| wrong_format())?;
         if from.width() == 0 || from.height() == 0 {
-            return Err(PreprocessError::NoPicture);
+            return Err(PreprocessError::NoData);
         }
         let source = displayed_size(&from, orientation);
         let placement = fit.place(source, input);
@@ -288,7 +288,7 @@ mod tests {
         let mut preprocessor = Preprocessor::new(Size { width: 8, height: 8 }, ResizeMode::Stretch);
         assert_eq!(
             preprocessor.fit(&gst::Sample::builder().build(), Orientation::default()).unwrap_err(),
-            PreprocessError::NoPicture
+            PreprocessError::NoData
         );
         let info = video::VideoInfo::builder(video::VideoFormat::Rgb, 32, 32).build().unwrap();
         let short = gst::Buffer::from_slice([0; 100]);

@@ -68,7 +68,7 @@ const KEY_FRAME_PATIENCE: u32 = 6;
 #[derive(Debug)]
 struct Progress {
     opened: Instant,
-    said_no_key_frame: bool,
+    logged_no_key_frame: bool,
     /// Number of frames that had left the decoder at the last check.
     seen: u64,
     flow: Option<(Instant, Instant)>,
@@ -118,7 +118,7 @@ impl Session<'_> {
         };
         let mut progress = Progress {
             opened,
-            said_no_key_frame: false,
+            logged_no_key_frame: false,
             seen: 0,
             flow: None,
             reported: None,
@@ -352,8 +352,8 @@ impl Session<'_> {
         if waited >= *connect_timeout * KEY_FRAME_PATIENCE {
             return Some(fault);
         }
-        if !progress.said_no_key_frame {
-            progress.said_no_key_frame = true;
+        if !progress.logged_no_key_frame {
+            progress.logged_no_key_frame = true;
             tracing::warn!(camera = %id, reason = fault.reason.as_str(), detail = fault.detail, "waiting for a key frame");
             let report = CameraReport {
                 camera: id.clone(),

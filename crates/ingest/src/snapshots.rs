@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_snapshot_has_the_aspect_ratio_of_its_source_and_is_never_larger() {
         let size = |(width, height)| Size { width, height };
-        for (source, picture) in [
+        for (source, image) in [
             ((1920, 1080), (320, 180)),
             ((768, 576), (320, 240)),
             ((1080, 1920), (320, 569)),
@@ -97,7 +97,7 @@ mod tests {
             ((1, 65_535), (1, 5_120)),
             ((640, 65_535), (50, 5_120)),
         ] {
-            assert_eq!(within(size(source), 320), size(picture), "{source:?}");
+            assert_eq!(within(size(source), 320), size(image), "{source:?}");
         }
     }
 
@@ -126,11 +126,11 @@ mod tests {
             let at = Duration::from_secs(second);
             let (snapshot, canvas) = snapshots.due(at).unwrap();
             snapshots.draw(canvas, &sample(width, height), Orientation::default(), source);
-            let picture = snapshot.into_picture().wait(Duration::ZERO).unwrap();
+            let image = snapshot.into_image().wait(Duration::ZERO).unwrap();
             assert!(snapshots.due(at + interval / 2).is_none());
-            let Size { width, height } = picture.size();
-            assert_eq!(picture.size(), within(source, 64));
-            let color = |x: u32, y: u32| &picture.rgb()[(y * width + x) as usize * 3..][..3];
+            let Size { width, height } = image.size();
+            assert_eq!(image.size(), within(source, 64));
+            let color = |x: u32, y: u32| &image.rgb()[(y * width + x) as usize * 3..][..3];
             assert_eq!(color(0, 0), [255, 0, 0]);
             assert_eq!(color(width - 1, 0), [255, 255, 0]);
             assert_eq!(color(0, height - 1), [0, 0, 255]);

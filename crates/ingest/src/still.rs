@@ -15,7 +15,7 @@ pub(crate) struct Header {
 const JPEG: &[u8] = &[0xff, 0xd8];
 
 /// Returns whether an image starts with these bytes. The first few bytes are sufficient.
-pub(crate) fn begins_image(bytes: &[u8]) -> bool {
+pub(crate) fn starts_image(bytes: &[u8]) -> bool {
     bytes.starts_with(JPEG) || imagesize::image_type(bytes).is_ok()
 }
 

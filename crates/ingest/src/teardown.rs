@@ -29,7 +29,7 @@ impl Stopping {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&'static self) -> StoppingPipeline {
+    fn register(&'static self) -> StoppingPipeline {
         *self.count() += 1;
         StoppingPipeline(self)
     }
@@ -60,9 +60,9 @@ pub fn wait_for_pipelines(limit: Duration) -> bool {
 
 /// Runs `stop`, which stops a pipeline, on a new thread, and waits for it for at most [`WAIT`].
 pub(crate) fn stop(stop: impl FnOnce() + Send + 'static) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let (done, stopped) = bounded(1);
-    let stopping = STOPPING.begin();
+    let stopping = STOPPING.register();
     let work = move || {
         stop();
         drop(stopping);
@@ -72,7 +72,7 @@ pub(crate) fn stop(stop: impl FnOnce() + Send + 'static) {
         return tracing::error!(%error, "a pipeline was not stopped, because no thread could be started");
     }
     if stopped.recv_timeout(WAIT).is_ok() {
-        return tracing::trace!(ms = begun.elapsed().as_millis() as u64, "pipeline stopped");
+        return tracing::trace!(ms = started.elapsed().as_millis() as u64, "pipeline stopped");
     }
     tracing::debug!("a pipeline is still stopping");
     let watch = move || {
@@ -91,9 +91,9 @@ enum Stopped {
 }
 
 fn watch(stopped: &Receiver<()>, report_after: Duration) -> Stopped {
-    let begun = Instant::now();
+    let started = Instant::now();
     if stopped.recv_timeout(report_after).is_ok() {
-        tracing::debug!(ms = begun.elapsed().as_millis() as u64, "a slow pipeline has stopped");
+        tracing::debug!(ms = started.elapsed().as_millis() as u64, "a slow pipeline has stopped");
         return Stopped::Late;
     }
     tracing::error!(
@@ -102,7 +102,7 @@ fn watch(stopped: &Receiver<()>, report_after: Duration) -> Stopped {
     );
     // Also returns if the stopping thread panics.
     let _ = stopped.recv();
-    tracing::warn!(waited_s = begun.elapsed().as_secs(), "a pipeline stopped late");
+    tracing::warn!(waited_s = started.elapsed().as_secs(), "a pipeline stopped late");
     Stopped::AfterAll
 }
 
@@ -114,7 +114,7 @@ mod tests {
     fn waits_for_pipelines_that_are_stopping() {
         static OURS: Stopping = Stopping { count: Mutex::new(0), changed: Condvar::new() };
         assert!(OURS.wait(Duration::ZERO));
-        let (slow, hanging) = (OURS.begin(), OURS.begin());
+        let (slow, hanging) = (OURS.register(), OURS.register());
         assert!(!OURS.wait(Duration::ZERO));
         let stopper = thread::spawn(move || drop((slow, hanging)));
         assert!(OURS.wait(Duration::from_secs(600)));

@@ -44,8 +44,8 @@ pub(crate) fn select(decodebin: &gst::Element, container: Option<&Container>) ->
 
 fn merits(pad: &gst::Pad, decoder: Option<&gst::Element>, container: Option<&Container>) -> Option<Merits> {
     let caps = pad.current_caps()?;
-    let picture = caps.structure(0).filter(|picture| picture.name().starts_with("video/"))?;
-    let side = |name| i64::from(picture.get::<i32>(name).unwrap_or(0));
+    let video = caps.structure(0).filter(|video| video.name().starts_with("video/"))?;
+    let side = |name| i64::from(video.get::<i32>(name).unwrap_or(0));
     let input = decoder.and_then(|decoder| decoder.static_pad("sink")?.current_caps());
     let codec = input.as_ref().and_then(|input| input.structure(0)).map(|codec| codec.name());
     let start = pad.sticky_event::<gst::event::StreamStart>(0);

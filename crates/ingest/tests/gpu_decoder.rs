@@ -215,8 +215,8 @@ fn decode(mood: Mood, encoder: &str, more: &str) -> Decoded {
     *lab() = Lab { mood, started: 0, frames: 0, had_gpu_memory: false };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("clip.mkv");
-    let picture = common::picture(FRAMES, 320, 240);
-    common::write(&format!("{picture} ! {encoder} ! matroskamux ! filesink location={}", path.display()));
+    let image = common::image(FRAMES, 320, 240);
+    common::write(&format!("{image} ! {encoder} ! matroskamux ! filesink location={}", path.display()));
     read(&path, more)
 }
 

@@ -197,10 +197,10 @@ fn look_again_and_again(
         if turn > WARM_UP && started.elapsed() >= seconds {
             break;
         }
-        let begun = Instant::now();
+        let batch_started = Instant::now();
         let detected = network.detector.detect(&frames)?;
         if turn >= WARM_UP {
-            taken.latencies.record(begun.elapsed().as_micros() as u64)?;
+            taken.latencies.record(batch_started.elapsed().as_micros() as u64)?;
             taken.forwards.record(detected.infer.as_micros() as u64)?;
             taken.posts.record(detected.post.as_micros() as u64)?;
         }

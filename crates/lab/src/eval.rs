@@ -14,19 +14,20 @@ use lookout_draw::{confusion_matrix, precision_recall};
 use lookout_measure::Report;
 use lookout_model::{Bare, PreparedNetwork, load_bare};
 use lookout_train::{
-    data::{DataSet, DataSource, Overview},
-    judge::{Look, Measured},
+    data::{DataSet, DataSource, Statistics},
+    evaluate::{Evaluation, EvaluationSettings},
 };
 
-use crate::{WrongInput, network, network::exif_orientation, train::turned};
+use crate::{WrongInput, network, network::exif_orientation, train::rotated};
 
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let (bare, set) = opened(args).context(WrongInput)?;
-    let look = Look { fit: bare.fit, ..Look::of_detectors(bare.input) };
-    let measured = Measured::of(&bare.network, &set, look)?;
-    let report = measured.report();
+    let settings =
+        EvaluationSettings { resize_mode: bare.fit, ..EvaluationSettings::for_detectors(bare.input) };
+    let evaluation = Evaluation::run(&bare.network, &set, settings)?;
+    let report = evaluation.report();
     if let Some(folder) = &args.output {
-        write(folder, &header(args, &bare, &set), &measured, &report)
+        write(folder, &header(args, &bare, &set), &evaluation, &report)
             .with_context(|| format!("the report cannot be written to {}", folder.display()))?;
     }
     let mut out = io::stdout().lock();
@@ -44,20 +45,20 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
     let source: DataSource = text.parse().context("--data")?;
     let exif = exif_orientation(&args.exif_orientation)?;
     let set = source.open(args.split.as_deref(), exif)?;
-    let checked = set.check_pictures()?;
+    let checked = set.check_images()?;
     let input = args.input.as_deref().map(input_size).transpose();
-    let settings = ModelSettings {
+    let model_settings = ModelSettings {
         labels: args.labels.clone().or_else(|| labels_beside(&args.network.weights)),
         input: input.map_err(anyhow::Error::msg).context("--input")?,
         ..network::settings(&args.network, &args.precision)?
     };
-    let bare = load_bare(&settings)?;
+    let bare = load_bare(&model_settings)?;
     let set = match &bare.labels {
         Some(labels) => {
             let names = labels.names();
             // A detector's first output is the background, which is not a class of a data set.
             let background = usize::from(matches!(bare.network, PreparedNetwork::Detector(_)));
-            set.seen_by(names.get(background..).unwrap_or_default())?
+            set.with_network_classes(names.get(background..).unwrap_or_default())?
         }
         None => {
             tracing::warn!(
@@ -68,8 +69,8 @@ fn opened(args: &EvalArgs) -> anyhow::Result<(Bare, DataSet)> {
             set
         }
     };
-    writeln!(io::stderr(), "{text}:\n{}", Overview::of(&set))?;
-    turned(checked, exif)?;
+    writeln!(io::stderr(), "{text}:\n{}", Statistics::of(&set))?;
+    rotated(checked, exif)?;
     Ok((bare, set))
 }
 
@@ -98,22 +99,22 @@ fn header(args: &EvalArgs, bare: &Bare, set: &DataSet) -> String {
 }
 
 /// Writes `report.md`, its figure and `metrics.json`.
-fn write(folder: &Path, header: &str, measured: &Measured, report: &Report) -> io::Result<()> {
+fn write(folder: &Path, header: &str, evaluation: &Evaluation, report: &Report) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let picture = match measured {
-        Measured::Classifier(evaluation) => {
+    let image = match evaluation {
+        Evaluation::Classifier(evaluation) => {
             let confusion = evaluation.summary().confusion;
             let matrix = confusion_matrix(confusion.names(), confusion.rows());
             matrix.save(folder.join("confusion.png")).map_err(io::Error::other)?;
             "![Confusion matrix](confusion.png)"
         }
-        Measured::Detector(evaluation) => {
+        Evaluation::Detector(evaluation) => {
             let curves = precision_recall(&evaluation.curves());
             curves.save(folder.join("precision.png")).map_err(io::Error::other)?;
             "![Precision over recall of each class](precision.png)"
         }
     };
-    fs::write(folder.join("report.md"), format!("{header}\n```text\n{report}```\n\n{picture}\n"))?;
+    fs::write(folder.join("report.md"), format!("{header}\n```text\n{report}```\n\n{image}\n"))?;
     fs::write(folder.join("metrics.json"), serde_json::to_vec(report)?)
 }
 

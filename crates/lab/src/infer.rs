@@ -10,7 +10,7 @@ use anyhow::Context;
 use image::RgbImage;
 use lookout_args::InferArgs;
 use lookout_config::{ExifOrientation, ModelSettings, ResizeModeSetting, input_size};
-use lookout_model::{Loaded, Picture, load, read_picture};
+use lookout_model::{Loaded, ResizedImage, load, read_image};
 use lookout_schema::{Classification, Detection, ModelInfo, Size};
 use lookout_stage::{DetectFrame, DetectionFilter, InferenceResult};
 use serde::Serialize;
@@ -75,13 +75,13 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     let mut loaded = load(&settings).context(WrongInput)?;
     let mut all_seen = true;
     for (index, image) in args.images.iter().enumerate() {
-        let draw = |picture: &RgbImage, findings: &InferenceResult| {
+        let draw = |image: &RgbImage, findings: &InferenceResult| {
             let copy = drawing
                 .as_ref()
-                .map(|drawing| drawing.draw(index, picture, &findings.detections, &findings.classes));
+                .map(|drawing| drawing.draw(index, image, &findings.detections, &findings.classes));
             copy.transpose()
         };
-        match look(&mut loaded, (image, exif), way, draw) {
+        match infer_image(&mut loaded, (image, exif), way, draw) {
             Ok(line) => writeln!(io::stdout(), "{line}")?,
             Err(error) => {
                 all_seen = false;
@@ -92,21 +92,21 @@ pub(crate) fn run(args: &InferArgs) -> anyhow::Result<ExitCode> {
     Ok(if all_seen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn look(
+fn infer_image(
     loaded: &mut Loaded,
     (image, exif): (&Path, ExifOrientation),
     way: Way,
     draw: impl Fn(&RgbImage, &InferenceResult) -> anyhow::Result<Option<PathBuf>>,
 ) -> anyhow::Result<String> {
-    let source = read_picture(image, exif)?;
-    let picture = match way {
-        Way::Torchvision => Picture::for_torchvisions_detectors(&source)?,
-        Way::Input(_) => Picture::new(&source, loaded.fit, loaded.input),
+    let source = read_image(image, exif)?;
+    let resized = match way {
+        Way::Torchvision => ResizedImage::for_torchvisions_detectors(&source)?,
+        Way::Input(_) => ResizedImage::new(&source, loaded.fit, loaded.input),
     };
     let frame = DetectFrame {
-        pixels: &picture.pixels,
-        source: picture.source,
-        placement: picture.placement,
+        pixels: &resized.pixels,
+        source: resized.source,
+        placement: resized.placement,
         keep: DetectionFilter::all(),
     };
     let findings =
@@ -114,7 +114,7 @@ fn look(
     let drawn = draw(&source, &findings)?;
     Ok(serde_json::to_string(&Seen {
         image,
-        source: picture.source,
+        source: resized.source,
         model: &loaded.info,
         detections: findings.detections,
         classes: findings.classes,

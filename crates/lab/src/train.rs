@@ -12,11 +12,11 @@ use anyhow::Context;
 use lookout_args::{CurvesArgs, TrainArgs};
 use lookout_config::{ExifOrientation, RecipeSettings, SourceSettings, read_recipe};
 use lookout_train::{
-    Feed, FeedSettings, FitError, Outcome, Progress, Run,
-    augment::Recipe,
-    data::{DataSet, DataSource, Overview, PicturesChecked},
-    judge::{Look, SetJudge},
-    prepared_by, write_compared, write_curves,
+    DataLoader, FitError, LoaderSettings, Outcome, Progress, Trainer,
+    augment::Augmentation,
+    data::{DataSet, DataSource, ImageCheck, Statistics},
+    evaluate::{DataSetEvaluator, EvaluationSettings},
+    load_augmented, write_comparison, write_curves,
 };
 
 use crate::WrongInput;
@@ -44,12 +44,12 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         _ => error,
     })?;
     let best = outcome.best.map(|score| format!(", best score {score:.4}")).unwrap_or_default();
-    let why = if outcome.early { ", stopped early because the score did not improve" } else { "" };
+    let why = if outcome.stopped_early { ", stopped early because the score did not improve" } else { "" };
     writeln!(
         io::stdout(),
         "{} epochs in {} steps{best}{why}\n{}",
         outcome.epochs,
-        outcome.steps,
+        outcome.transforms,
         recipe.output.join("best.safetensors").display()
     )?;
     Ok(ExitCode::SUCCESS)
@@ -61,17 +61,17 @@ fn open(what: &str, source: &SourceSettings, recipe: &RecipeSettings) -> anyhow:
     let named: DataSource = format!("{kind}:{}", path.display()).parse()?;
     let exif = recipe.data.exif_orientation;
     let set = named.open(split.as_deref(), exif)?.with_classes(&recipe.model.classes)?;
-    let checked = set.check_pictures()?;
-    writeln!(io::stderr(), "[data] {what}, {}:\n{}", path.display(), Overview::of(&set))?;
-    turned(checked, exif)?;
+    let checked = set.check_images()?;
+    writeln!(io::stderr(), "[data] {what}, {}:\n{}", path.display(), Statistics::of(&set))?;
+    rotated(checked, exif)?;
     let purpose = if what == "train" { "for training" } else { "for evaluation" };
     set.check_objects(&format!("[data] `{what}`, {},", path.display()), purpose)?;
     Ok(set)
 }
 
 /// Prints how many images have an EXIF orientation that rotates or mirrors them, if there are any.
-pub(crate) fn turned(checked: PicturesChecked, exif: ExifOrientation) -> io::Result<()> {
-    let (count, what) = match (checked.turned, exif) {
+pub(crate) fn rotated(checked: ImageCheck, exif: ExifOrientation) -> io::Result<()> {
+    let (count, what) = match (checked.rotated, exif) {
         (0, _) => return Ok(()),
         (count, ExifOrientation::Apply) => {
             (count, "they are read as displayed; `ignore` reads them as stored")
@@ -84,31 +84,34 @@ pub(crate) fn turned(checked: PicturesChecked, exif: ExifOrientation) -> io::Res
 }
 
 fn fit(recipe: &RecipeSettings, train: DataSet, val: DataSet) -> anyhow::Result<Outcome> {
-    let counts: Vec<usize> = Overview::of(&train).classes.iter().map(|class| class.pictures).collect();
-    let run = Run::of(recipe, &counts).context(WrongInput)?;
-    run.write_labels(&recipe.model.classes)?;
-    let chain = Recipe::of(&recipe.augment, recipe.model.is_classifier(), recipe.model.input);
+    let counts: Vec<usize> = Statistics::of(&train).classes.iter().map(|class| class.images).collect();
+    let trainer = Trainer::from_recipe(recipe, &counts).context(WrongInput)?;
+    trainer.write_labels(&recipe.model.classes)?;
+    let chain = Augmentation::of(&recipe.augment, recipe.model.is_classifier(), recipe.model.input);
     let threads =
         recipe.data.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let settings = FeedSettings {
-        batch: recipe.fit.batch,
+    let loader_settings = LoaderSettings {
+        batch_size: recipe.fit.batch,
         seed: recipe.fit.seed,
         balanced: recipe.data.balanced,
         threads,
     };
-    let mut feed = Feed::new(Arc::new(train), prepared_by(chain), settings);
+    let mut loader = DataLoader::new(Arc::new(train), load_augmented(chain), loader_settings);
     let input = recipe.data.val_input.unwrap_or(recipe.model.input);
-    let look =
-        if recipe.model.is_classifier() { Look::of_classifiers(input) } else { Look::of_detectors(input) };
-    let mut judge = SetJudge::new(Arc::new(val), look);
+    let settings = if recipe.model.is_classifier() {
+        EvaluationSettings::for_classifiers(input)
+    } else {
+        EvaluationSettings::for_detectors(input)
+    };
+    let mut evaluator = DataSetEvaluator::new(Arc::new(val), settings);
     let progress = Progress::new();
-    let outcome = run.fit(&mut feed, &mut judge, &mut |told| progress.tell(told))?;
+    let outcome = trainer.fit(&mut loader, &mut evaluator, &mut |event| progress.report(event))?;
     write_curves(&recipe.output)?;
     Ok(outcome)
 }
 
 pub(crate) fn curves(args: &CurvesArgs) -> anyhow::Result<ExitCode> {
-    match write_compared(&args.folders, &args.output) {
+    match write_comparison(&args.folders, &args.output) {
         Err(error @ FitError::Read { .. }) => Err(error).context(WrongInput),
         done => {
             done?;

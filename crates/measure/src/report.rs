@@ -96,8 +96,8 @@ impl fmt::Display for ObjectsReport {
             writeln!(f, "{:names$} {ap:>9} {ap50:>9} {:>9}", class.name, class.objects)?;
         }
         // Omits classes that appear neither in the ground truth nor among the detections.
-        let told: Vec<ClassCounts> =
+        let listed: Vec<ClassCounts> =
             counts.iter().filter(|class| class.support() + class.wrong > 0).cloned().collect();
-        write!(f, "\nscore threshold {score_threshold}, IoU threshold 0.5\n{}", table(&told))
+        write!(f, "\nscore threshold {score_threshold}, IoU threshold 0.5\n{}", table(&listed))
     }
 }

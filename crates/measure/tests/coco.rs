@@ -121,7 +121,7 @@ prop_compose! {
 
 type Shown = (Vec<ObjectTarget>, Vec<FoundObject>);
 
-fn a_picture() -> impl Strategy<Value = Shown> {
+fn an_image() -> impl Strategy<Value = Shown> {
     let found = (an_object(), 0f32..1.0).prop_map(|(object, score)| FoundObject {
         class_id: object.class_id,
         bbox: object.bbox,
@@ -138,9 +138,9 @@ fn a_picture() -> impl Strategy<Value = Shown> {
     })
 }
 
-fn metrics(pictures: &[Shown], ignored: IgnoredAre) -> [Option<f64>; 12] {
+fn metrics(images: &[Shown], ignored: IgnoredAre) -> [Option<f64>; 12] {
     let mut evaluation = evaluation(3, ignored);
-    for (truth, found) in pictures {
+    for (truth, found) in images {
         evaluation.add(truth, found);
     }
     evaluation.summary().numbers().map(|(_, number)| number)
@@ -151,9 +151,9 @@ fn an_ignored_kind() -> impl Strategy<Value = IgnoredAre> {
 }
 
 /// Makes all scores different, since the order of equal scores depends on the order of the images.
-fn apart(pictures: &mut [Shown]) {
-    let all: usize = pictures.iter().map(|(_, found)| found.len()).sum();
-    let mut found: Vec<&mut FoundObject> = pictures.iter_mut().flat_map(|(_, found)| found).collect();
+fn apart(images: &mut [Shown]) {
+    let all: usize = images.iter().map(|(_, found)| found.len()).sum();
+    let mut found: Vec<&mut FoundObject> = images.iter_mut().flat_map(|(_, found)| found).collect();
     found.sort_by(|a, b| a.score.total_cmp(&b.score));
     for (rank, found) in found.into_iter().enumerate() {
         found.score = (rank + 1) as f32 / (all + 1) as f32;
@@ -168,15 +168,15 @@ proptest! {
         truths in prop::collection::vec(prop::collection::vec(an_object(), 0..8), 1..6), ignored in an_ignored_kind()
     ) {
         // Without ignored objects: one could match a detection of another object that lies inside it.
-        let picture = |truth: Vec<ObjectTarget>| {
+        let image = |truth: Vec<ObjectTarget>| {
             let found = |object: &ObjectTarget| FoundObject { class_id: object.class_id, bbox: object.bbox, score: 0.9 };
             let truth: Vec<ObjectTarget> = truth.into_iter().filter(|object| !object.ignore).collect();
             let found = truth.iter().map(found).collect();
             (truth, found)
         };
-        let pictures: Vec<Shown> = truths.into_iter().map(picture).collect();
-        let metrics = metrics(&pictures, ignored);
-        let any = pictures.iter().any(|(truth, _)| !truth.is_empty());
+        let images: Vec<Shown> = truths.into_iter().map(image).collect();
+        let metrics = metrics(&images, ignored);
+        let any = images.iter().any(|(truth, _)| !truth.is_empty());
         for number in [metrics[0], metrics[1], metrics[2], metrics[8]] {
             prop_assert_eq!(number.map(|number| (number * 1e9).round()), any.then_some(1e9));
         }
@@ -184,34 +184,34 @@ proptest! {
 
     #[test]
     fn order_of_images_and_detections_does_not_matter(
-        mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
+        mut images in prop::collection::vec(an_image(), 1..6), ignored in an_ignored_kind()
     ) {
-        apart(&mut pictures);
-        let forward = metrics(&pictures, ignored);
-        pictures.reverse();
-        pictures.iter_mut().for_each(|(_, found)| found.reverse());
-        prop_assert_eq!(forward, metrics(&pictures, ignored));
+        apart(&mut images);
+        let forward = metrics(&images, ignored);
+        images.reverse();
+        images.iter_mut().for_each(|(_, found)| found.reverse());
+        prop_assert_eq!(forward, metrics(&images, ignored));
     }
 
     #[test]
     fn metrics_are_in_range_and_fall_with_stricter_iou(
-        pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
+        images in prop::collection::vec(an_image(), 1..6), ignored in an_ignored_kind()
     ) {
-        let metrics = metrics(&pictures, ignored);
+        let metrics = metrics(&images, ignored);
         prop_assert!(metrics.iter().flatten().all(|number| (0.0..=1.0).contains(number)), "{metrics:?}");
         prop_assert!(metrics[6] <= metrics[7] && metrics[7] <= metrics[8], "{metrics:?}");
     }
 
     #[test]
     fn extra_detections_never_raise_ap(
-        mut pictures in prop::collection::vec(a_picture(), 1..6), ignored in an_ignored_kind()
+        mut images in prop::collection::vec(an_image(), 1..6), ignored in an_ignored_kind()
     ) {
-        let before = metrics(&pictures, ignored)[0];
-        for (_, found) in &mut pictures {
+        let before = metrics(&images, ignored)[0];
+        for (_, found) in &mut images {
             for class_id in 1..4 {
                 found.push(FoundObject { class_id, bbox: bbox([900.0, 900.0, 20.0, 20.0]), score: 1.0 });
             }
         }
-        prop_assert!(metrics(&pictures, ignored)[0] <= before);
+        prop_assert!(metrics(&images, ignored)[0] <= before);
     }
 }

@@ -83,38 +83,38 @@ impl Classifier {
         Self { stacker: Stacker::new(network.target()), network, top, streams, graphs }
     }
 
-    /// Returns the most probable classes of each of `pictures`, computed by CUDA graphs.
+    /// Returns the most probable classes of each of `images`, computed by CUDA graphs.
     fn run_graphs(
         graphs: &mut Graphs,
         network: &PreparedClassifier,
         top: &TopClasses,
-        pictures: &[&Pixels],
+        images: &[&Pixels],
     ) -> Result<Vec<Vec<Classification>>, String> {
-        let rows = graphs.run(pictures, 1, &|x| (top.best(&network.logits(x)), Vec::new()))?;
+        let rows = graphs.run(images, 1, &|x| (top.best(&network.logits(x)), Vec::new()))?;
         Ok(rows.iter().map(|row| top.named(row)).collect())
     }
 }
 
 impl Detect for Classifier {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
-        let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
+        let images: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
-        one_size(&pictures).map_err(refuse)?;
-        let of_picture = |classes| InferenceResult { detections: Vec::new(), classes };
+        one_size(&images).map_err(refuse)?;
+        let of_image = |classes| InferenceResult { detections: Vec::new(), classes };
         if let Some(graphs) = &mut self.graphs {
             let started = Instant::now();
-            let classes = caught(|| Self::run_graphs(graphs, &self.network, &self.top, &pictures));
+            let classes = caught(|| Self::run_graphs(graphs, &self.network, &self.top, &images));
             let classes = classes.flatten().map_err(refuse)?;
-            let findings = classes.into_iter().map(of_picture).collect();
+            let findings = classes.into_iter().map(of_image).collect();
             let (infer, passes) = (started.elapsed(), graphs.passes());
             return Ok(BatchResult { findings, infer, post: Default::default(), passes });
         }
         caught(|| {
-            let _at_work = self.streams.begin(frames.len());
+            let _at_work = self.streams.start_batch(frames.len());
             let started = Instant::now();
-            let logits = self.network.forward(&self.stacker.stack(&pictures));
+            let logits = self.network.forward(&self.stacker.stack(&images));
             let inferred = Instant::now();
-            let findings = self.top.read(&logits).into_iter().map(of_picture).collect();
+            let findings = self.top.read(&logits).into_iter().map(of_image).collect();
             BatchResult { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }
         })
         .map_err(refuse)

@@ -90,18 +90,18 @@ impl PreparedDetector {
     /// # Panics
     /// Panics as [`PreparedDetector::forward`] does.
     pub fn find(&self, x: &Tensor, settings: &DetectionSettings) -> Vec<Detections> {
-        let picture = extent(x);
-        let outputs = self.forward(&padded(x.shallow_clone()), picture);
-        tch::no_grad(|| outputs.read(picture, settings))
+        let image_size = extent(x);
+        let outputs = self.forward(&padded(x.shallow_clone()), image_size);
+        tch::no_grad(|| outputs.read(image_size, settings))
     }
 }
 
 impl Detect for Detector {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
-        let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
+        let images: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
-        one_size(&pictures).map_err(refuse)?;
-        if pictures.is_empty() {
+        one_size(&images).map_err(refuse)?;
+        if images.is_empty() {
             return Ok(BatchResult {
                 findings: Vec::new(),
                 infer: Default::default(),
@@ -111,7 +111,7 @@ impl Detect for Detector {
         }
         if let Some(graphs) = &mut self.graphs {
             let started = Instant::now();
-            let found = caught(|| run_graphs(graphs, &self.network, &pictures)).flatten().map_err(refuse)?;
+            let found = caught(|| run_graphs(graphs, &self.network, &images)).flatten().map_err(refuse)?;
             let inferred = Instant::now();
             let named = found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame));
             let findings = named.collect();
@@ -119,14 +119,14 @@ impl Detect for Detector {
             return Ok(BatchResult { findings, infer, post: inferred.elapsed(), passes });
         }
         caught(|| {
-            let _at_work = self.streams.begin(frames.len());
+            let _at_work = self.streams.start_batch(frames.len());
             let started = Instant::now();
-            let x = self.stacker.stack(&pictures);
-            let picture = extent(&x);
-            let outputs = self.network.forward(&padded(x), picture);
+            let x = self.stacker.stack(&images);
+            let image_size = extent(&x);
+            let outputs = self.network.forward(&padded(x), image_size);
             self.network.target().wait();
             let inferred = Instant::now();
-            let found = self.network.read(&outputs, picture);
+            let found = self.network.read(&outputs, image_size);
             let findings =
                 found.iter().zip(frames).map(|(found, frame)| findings(&self.labels, found, frame)).collect();
             BatchResult { findings, infer: inferred - started, post: inferred.elapsed(), passes: 1 }

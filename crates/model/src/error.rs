@@ -51,13 +51,13 @@ pub enum ModelError {
     #[error("the network is a classifier, which has no separate backbone; load complete weights instead")]
     NoBackbone,
     #[error("the image {} cannot be read", path.display())]
-    Picture { path: PathBuf, source: image::ImageError },
+    Image { path: PathBuf, source: image::ImageError },
     #[error("the image {} cannot be opened", path.display())]
-    PictureFile { path: PathBuf, source: io::Error },
+    ImageFile { path: PathBuf, source: io::Error },
     #[error("the image {} cannot be read: it is {what}", path.display())]
-    NotAPicture { path: PathBuf, what: String },
+    NotAnImage { path: PathBuf, what: String },
     #[error("the image {} is damaged: {what}; fetch it again, or remove it", path.display())]
-    DamagedPicture { path: PathBuf, what: String },
+    DamagedImage { path: PathBuf, what: String },
     #[error("the network was not loaded because the worker is stopping")]
     Cancelled,
     #[error("the network failed: {reason}")]

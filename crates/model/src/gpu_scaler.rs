@@ -109,14 +109,14 @@ impl GpuScaler for Scaler {
         let shape = [i64::from(plan.input.height), i64::from(plan.input.width), 3];
         let mut tensor = self.free.take(shape, self.device)?;
         self.draw(&nv12, &mut tensor).map_err(|error| error.to_string())?;
-        let picture = Picture {
+        let image = ScaledImage {
             device: self.device,
             address: tensor.data_ptr() as u64,
             tensor: Mutex::new(Some(tensor)),
             free: Arc::clone(&self.free),
             host: OnceLock::new(),
         };
-        Ok(Pixels::on_gpu(plan.input, Arc::new(picture)))
+        Ok(Pixels::on_gpu(plan.input, Arc::new(image)))
     }
 }
 
@@ -154,7 +154,7 @@ impl fmt::Debug for Scaler {
 }
 
 /// An image in GPU memory. Its buffer is reused after it is dropped.
-struct Picture {
+struct ScaledImage {
     device: usize,
     address: u64,
     tensor: Mutex<Option<Tensor>>,
@@ -162,13 +162,13 @@ struct Picture {
     host: OnceLock<Vec<u8>>,
 }
 
-impl Picture {
+impl ScaledImage {
     fn tensor(&self) -> MutexGuard<'_, Option<Tensor>> {
         self.tensor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl GpuImage for Picture {
+impl GpuImage for ScaledImage {
     fn device(&self) -> usize {
         self.device
     }
@@ -193,7 +193,7 @@ impl GpuImage for Picture {
     }
 }
 
-impl Drop for Picture {
+impl Drop for ScaledImage {
     fn drop(&mut self) {
         let tensor = self.tensor().take();
         if let Some(tensor) = tensor {
@@ -202,9 +202,9 @@ impl Drop for Picture {
     }
 }
 
-impl fmt::Debug for Picture {
+impl fmt::Debug for ScaledImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picture").field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("ScaledImage").field("device", &self.device).finish_non_exhaustive()
     }
 }
 

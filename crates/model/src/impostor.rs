@@ -25,11 +25,11 @@ pub fn impostor(head: &[u8]) -> Option<&'static str> {
         return Some("a file that starts with zeros, perhaps of an interrupted download; fetch it again");
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().to_ascii_lowercase();
-    let begins = |start: &str| text.starts_with(start.as_bytes());
-    if begins("<!doctype html") || begins("<html") || begins("<head") || begins("<body") {
+    let starts_with = |start: &str| text.starts_with(start.as_bytes());
+    if starts_with("<!doctype html") || starts_with("<html") || starts_with("<head") || starts_with("<body") {
         return Some(HTML);
     }
-    if begins("<?xml") || begins("<!--") {
+    if starts_with("<?xml") || starts_with("<!--") {
         if contains(&text, b"<html") {
             return Some(HTML);
         }
@@ -40,7 +40,11 @@ pub fn impostor(head: &[u8]) -> Option<&'static str> {
             );
         }
     }
-    if begins("<error>") || begins("{\"error") || begins("{\"message") || begins("{\"detail") {
+    if starts_with("<error>")
+        || starts_with("{\"error")
+        || starts_with("{\"message")
+        || starts_with("{\"detail")
+    {
         return Some(
             "an error message that a server sent instead of the file; fetch it again, with a login if the server \
              needs one",

@@ -19,8 +19,8 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Checks that all images have the same size, which a batch requires.
-pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
-    let differ = pictures.windows(2).any(|two| two[0].size() != two[1].size());
+pub(crate) fn one_size(images: &[&Pixels]) -> Result<(), String> {
+    let differ = images.windows(2).any(|two| two[0].size() != two[1].size());
     if differ { Err("the images of the batch have different sizes".into()) } else { Ok(()) }
 }
 
@@ -30,11 +30,11 @@ pub(crate) fn one_size(pictures: &[&Pixels]) -> Result<(), String> {
 ///
 /// # Errors
 /// The images have different sizes, or there are none.
-pub fn stack_pictures(pictures: &[&Pixels]) -> Result<Tensor, String> {
-    one_size(pictures)?;
-    match pictures {
+pub fn stack_images(images: &[&Pixels]) -> Result<Tensor, String> {
+    one_size(images)?;
+    match images {
         [] => Err("the batch is empty".into()),
-        _ => Ok(Stacker::new(Target::REFERENCE).stack(pictures)),
+        _ => Ok(Stacker::new(Target::REFERENCE).stack(images)),
     }
 }
 
@@ -65,18 +65,18 @@ impl Stacker {
     /// Returns `[N, 3, H, W]` in channels-last memory format, on the target's device and in its precision.
     ///
     /// All images must have the size of the first one.
-    pub(crate) fn stack(&self, pictures: &[&Pixels]) -> Tensor {
-        let Some(size) = pictures.first().map(|picture| picture.size()) else {
+    pub(crate) fn stack(&self, images: &[&Pixels]) -> Tensor {
+        let Some(size) = images.first().map(|image| image.size()) else {
             return Tensor::empty([0, 3, 1, 1], (self.target.precision.kind(), self.target.device));
         };
         if self.target.is_gpu() {
-            return self.stack_there(pictures, size);
+            return self.stack_there(images, size);
         }
         // One lookup table per color: a byte has only 256 values, and a single pass reads, converts and stacks.
         match self.target.precision {
-            Precision::Fp32 => stack_by(&self.fp32, pictures, size),
+            Precision::Fp32 => stack_by(&self.fp32, images, size),
             kind @ (Precision::Bf16 | Precision::Fp16) => {
-                stack_by(&self.bits, pictures, size).view_dtype(kind.kind())
+                stack_by(&self.bits, images, size).view_dtype(kind.kind())
             }
         }
     }
@@ -85,48 +85,44 @@ impl Stacker {
     ///
     /// # Panics
     /// Panics if CUDA returns an error, as `tch`'s operators do.
-    fn stack_there(&self, pictures: &[&Pixels], size: Size) -> Tensor {
-        self.normalized_there(pictures, size).unwrap_or_else(|error| panic!("{error}"))
+    fn stack_there(&self, images: &[&Pixels], size: Size) -> Tensor {
+        self.normalized_there(images, size).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn normalized_there(&self, pictures: &[&Pixels], size: Size) -> Result<Tensor, FusedError> {
-        let shape = [pictures.len() as i64, i64::from(size.height), i64::from(size.width), 3];
+    fn normalized_there(&self, images: &[&Pixels], size: Size) -> Result<Tensor, FusedError> {
+        let shape = [images.len() as i64, i64::from(size.height), i64::from(size.width), 3];
         let mut staged = cuda::pinned(shape.iter().product(), Kind::Uint8)?.view(shape);
         let mut bytes = Tensor::empty(shape, (Kind::Uint8, self.target.device));
-        upload(&mut bytes, &mut staged, pictures)?;
+        upload(&mut bytes, &mut staged, images)?;
         let padded = [shape[1], shape[2]];
         Normalization::new(MEAN, STD, padded, self.target.precision.kind(), false).apply(&bytes)
     }
 }
 
-/// Starts to copy `pictures` into `bytes` `[N, H, W, 3]` on a GPU.
+/// Starts to copy `images` into `bytes` `[N, H, W, 3]` on a GPU.
 ///
 /// All images must have the same size. Images in host memory are copied through `staged`, which is pinned and has the
 /// shape of `bytes`; images that are already on the GPU are copied there. Callers must not change the images or
 /// `staged` until they have waited for the current stream.
-pub(crate) fn upload(
-    bytes: &mut Tensor,
-    staged: &mut Tensor,
-    pictures: &[&Pixels],
-) -> Result<(), FusedError> {
+pub(crate) fn upload(bytes: &mut Tensor, staged: &mut Tensor, images: &[&Pixels]) -> Result<(), FusedError> {
     let device = match bytes.device() {
         Device::Cuda(device) => device,
         _ => usize::MAX,
     };
-    let address = |picture: &&Pixels| picture.address_on(device);
+    let address = |image: &&Pixels| image.address_on(device);
     let mut at = 0;
-    for run in pictures.chunk_by(|a, b| address(a).is_some() == address(b).is_some()) {
+    for run in images.chunk_by(|a, b| address(a).is_some() == address(b).is_some()) {
         if address(&run[0]).is_some() {
             for (index, address) in (at..).zip(run.iter().filter_map(address)) {
                 // SAFETY: each image has as many bytes as its size requires, all have the same size, and the caller
                 // keeps them alive.
                 #[expect(unsafe_code, reason = "addresses in a GPU's memory")]
                 unsafe {
-                    cuda::copy_picture(&mut bytes.get(index), address)?;
+                    cuda::copy_image(&mut bytes.get(index), address)?;
                 }
             }
         } else {
-            let parts: Vec<&[u8]> = run.iter().map(|picture| picture.rgb()).collect();
+            let parts: Vec<&[u8]> = run.iter().map(|image| image.rgb()).collect();
             let mut from = staged.narrow(0, at, run.len() as i64);
             cuda::fill(&mut from, &parts)?;
             cuda::copy(&mut bytes.narrow(0, at, run.len() as i64), &from)?;
@@ -148,29 +144,29 @@ pub(crate) fn normalization(target: Target, size: Size, multiple: u32) -> Normal
 
 fn stack_by<T: Element + Copy + Default + Send + Sync>(
     table: &Table<T>,
-    pictures: &[&Pixels],
+    images: &[&Pixels],
     size: Size,
 ) -> Tensor {
     let bytes = size.width as usize * size.height as usize * 3;
-    let mut values = vec![T::default(); pictures.len() * bytes];
+    let mut values = vec![T::default(); images.len() * bytes];
     // The network's own threads are idle until the batch is complete.
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
-    let share = pictures.len().div_ceil(threads.max(1));
+    let share = images.len().div_ceil(threads.max(1));
     thread::scope(|scope| {
-        let mut shares = values.chunks_mut(share * bytes).zip(pictures.chunks(share));
+        let mut shares = values.chunks_mut(share * bytes).zip(images.chunks(share));
         let own = shares.next();
-        for (values, pictures) in shares {
-            scope.spawn(move || look_up(table, pictures, values));
+        for (values, images) in shares {
+            scope.spawn(move || look_up(table, images, values));
         }
-        if let Some((values, pictures)) = own {
-            look_up(table, pictures, values);
+        if let Some((values, images)) = own {
+            look_up(table, images, values);
         }
     });
-    nchw(&Tensor::from_slice(&values), pictures.len(), size)
+    nchw(&Tensor::from_slice(&values), images.len(), size)
 }
 
-fn look_up<T: Copy>([red, green, blue]: &Table<T>, pictures: &[&Pixels], values: &mut [T]) {
-    let pixels = pictures.iter().flat_map(|picture| picture.rgb().chunks_exact(3));
+fn look_up<T: Copy>([red, green, blue]: &Table<T>, images: &[&Pixels], values: &mut [T]) {
+    let pixels = images.iter().flat_map(|image| image.rgb().chunks_exact(3));
     for (value, pixel) in values.chunks_exact_mut(3).zip(pixels) {
         value[0] = red[usize::from(pixel[0])];
         value[1] = green[usize::from(pixel[1])];
@@ -179,8 +175,8 @@ fn look_up<T: Copy>([red, green, blue]: &Table<T>, pictures: &[&Pixels], values:
 }
 
 /// Views `[N*H*W*3]` as `[N, 3, H, W]` without a copy.
-fn nchw(values: &Tensor, pictures: usize, size: Size) -> Tensor {
-    let size = [pictures as i64, i64::from(size.height), i64::from(size.width), 3];
+fn nchw(values: &Tensor, images: usize, size: Size) -> Tensor {
+    let size = [images as i64, i64::from(size.height), i64::from(size.width), 3];
     values.view(size).permute([0, 3, 1, 2])
 }
 
@@ -205,10 +201,10 @@ mod tests {
     fn normalization_agrees_in_all_precisions() {
         let size = Size { width: 64, height: 32 };
         let bytes: Vec<u8> = (0..size.width * size.height * 3).map(|n| (n * 7 % 256) as u8).collect();
-        let picture = Pixels::new(size, bytes).unwrap();
-        let x = Stacker::new(Target::REFERENCE).stack(&[&picture]);
+        let image = Pixels::new(size, bytes).unwrap();
+        let x = Stacker::new(Target::REFERENCE).stack(&[&image]);
         for precision in [Precision::Bf16, Precision::Fp16] {
-            let stacked = Stacker::new(Target { precision, ..Target::REFERENCE }).stack(&[&picture]);
+            let stacked = Stacker::new(Target { precision, ..Target::REFERENCE }).stack(&[&image]);
             assert_eq!(stacked.kind(), precision.kind());
             let off = (stacked.to_kind(Kind::Float) - x.to_kind(precision.kind()).to_kind(Kind::Float)).abs();
             assert_eq!(off.max().double_value(&[]), 0.0, "{precision:?}");

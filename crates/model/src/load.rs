@@ -96,7 +96,7 @@ fn load_first(settings: &ModelSettings, streams: &Streams) -> Result<Loaded, Mod
         PreparedNetwork::Detector(network) => detector(settings, network, streams)?,
         PreparedNetwork::Script(network) => script(settings, network, streams)?,
     };
-    let info = told(settings, name, target);
+    let info = loaded_info(settings, name, target);
     Ok(Loaded { detector, info, classifier: None, target, input, fit, labels })
 }
 
@@ -109,7 +109,7 @@ fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) ->
     let Ready { network, name, .. } = prepared(settings, CLASSIFY)?;
     let arch = || ModelError::NoClassifier { arch: settings.arch.clone() };
     let network = network.into_classifier().ok_or_else(arch)?;
-    let info = told(settings, name, network.target());
+    let info = loaded_info(settings, name, network.target());
     let labels = labels(settings, network.classes(), IMAGENET_CLASSES, Labels::imagenet)?;
     let top = TopClasses::new(settings, labels);
     let input = settings.input.unwrap_or(CLASSIFIER_INPUT);
@@ -118,7 +118,7 @@ fn with_second(first: Loaded, classify: &ClassifySettings, streams: &Streams) ->
 }
 
 /// Returns the network's metadata for records, and logs it.
-fn told(settings: &ModelSettings, weights: String, target: Target) -> ModelInfo {
+fn loaded_info(settings: &ModelSettings, weights: String, target: Target) -> ModelInfo {
     let (arch, precision) = (settings.arch.clone(), target.precision().as_str());
     tracing::info!(arch, weights, device = %target, precision, "network loaded");
     ModelInfo { arch, weights, precision: precision.into() }
@@ -264,7 +264,7 @@ pub struct Bare {
 /// Loads the network of `settings` for evaluation and benchmarks.
 pub fn load_bare(settings: &ModelSettings) -> Result<Bare, ModelError> {
     let Ready { network, name, short_side } = prepared(settings, MODEL)?;
-    let info = told(settings, name, network.target());
+    let info = loaded_info(settings, name, network.target());
     let (input, fit) = match &network {
         PreparedNetwork::Detector(_) => detector_input(settings),
         _ => classifier_input(settings, short_side),

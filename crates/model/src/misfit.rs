@@ -19,10 +19,10 @@ pub(crate) fn advice(state: &StateDict, prefix: Option<&str>) -> String {
             "{under}its tensors are those of {arch}; set `arch = \"{arch}\"`, or use other weights"
         );
     }
-    let begins = state.beginnings();
-    let listed = begins.iter().take(LISTED).map(|name| format!("`{name}.`")).collect::<Vec<_>>().join(", ");
-    let more = if begins.len() > LISTED { " and others" } else { "" };
-    match &begins[..] {
+    let prefixes = state.beginnings();
+    let listed = prefixes.iter().take(LISTED).map(|name| format!("`{name}.`")).collect::<Vec<_>>().join(", ");
+    let more = if prefixes.len() > LISTED { " and others" } else { "" };
+    match &prefixes[..] {
         [only] => format!(
             "all of its tensor names {under}start with `{only}.`, and do not fit without it either; check what the \
              file holds, and extract a part of it with `lookout weights import FILE --prefix {only}. --output \

@@ -10,7 +10,7 @@ use crate::{
     archs::{self, ArchSpec, Builder},
     conv_norm_act::ConvNormAct,
     detection::{
-        DetectionSettings, Detections, DetectorConfig, DetectorNet, DetectorOutputs, Pick, Pictures,
+        DetectionSettings, Detections, DetectorConfig, DetectorNet, DetectorOutputs, InputImages, Pick,
         ProposalSettings,
     },
     kernel::channels_last,
@@ -195,7 +195,7 @@ impl Network {
         match &self.net {
             Net::Classifier(net) => Outputs::Logits(net.forward(x)),
             Net::Detector(net, _) => {
-                Outputs::Detector(net.forward(Pictures::whole(x), &ProposalSettings::TRAINING, Some(pick)))
+                Outputs::Detector(net.forward(InputImages::whole(x), &ProposalSettings::TRAINING, Some(pick)))
             }
         }
     }
@@ -308,36 +308,36 @@ impl PreparedDetector {
     /// Returns the outputs of the detector's heads, on its device.
     ///
     /// `x` `[N, 3, H, W]` is normalized and has any dtype and device. The images are its top left `[height, width]`
-    /// pixels, given by `picture`; the rest is padding.
+    /// pixels, given by `image_size`; the rest is padding.
     ///
     /// # Panics
     /// Panics if libtorch returns an error, as `tch`'s operators do: not enough memory, or an image that is too small
     /// for the network.
-    pub fn forward(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
-        tch::no_grad(|| self.outputs(&brought(x, self.target), picture))
+    pub fn forward(&self, x: &Tensor, image_size: [i64; 2]) -> DetectorOutputs {
+        tch::no_grad(|| self.outputs(&brought(x, self.target), image_size))
     }
 
     /// Returns the postprocessing for the GPU. `None` for detectors that are not dense, and for settings beyond its
     /// limits.
-    pub(crate) fn device_reading(&self, picture: [i64; 2]) -> Option<LevelReading> {
-        self.net.device_reading(&self.settings, picture)
+    pub(crate) fn device_reading(&self, image_size: [i64; 2]) -> Option<LevelReading> {
+        self.net.device_reading(&self.settings, image_size)
     }
 
     /// Returns the outputs of the detector's heads, on its device.
     ///
     /// `x` must have the network's device, dtype and layout. The images are its top left `[height, width]` pixels,
-    /// given by `picture`.
-    pub(crate) fn outputs(&self, x: &Tensor, picture: [i64; 2]) -> DetectorOutputs {
-        let pictures = Pictures { x, extent: picture };
-        self.net.forward(pictures, &self.settings.proposals, None)
+    /// given by `image_size`.
+    pub(crate) fn outputs(&self, x: &Tensor, image_size: [i64; 2]) -> DetectorOutputs {
+        let images = InputImages { x, extent: image_size };
+        self.net.forward(images, &self.settings.proposals, None)
     }
 
     /// Postprocesses `outputs` to the detections in each image, in pixels of the network's input.
     ///
     /// # Panics
     /// Panics as [`PreparedDetector::forward`] does.
-    pub fn read(&self, outputs: &DetectorOutputs, picture: [i64; 2]) -> Vec<Detections> {
-        tch::no_grad(|| outputs.read(picture, &self.settings))
+    pub fn read(&self, outputs: &DetectorOutputs, image_size: [i64; 2]) -> Vec<Detections> {
+        tch::no_grad(|| outputs.read(image_size, &self.settings))
     }
 }
 

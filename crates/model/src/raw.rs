@@ -110,14 +110,14 @@ impl PreparedNetwork {
         let tensors = caught(|| match self {
             Self::Classifier(network) => Ok(vec![("logits", network.forward(&input.0))]),
             Self::Detector(network) => {
-                let picture = extent(&input.0);
-                let outputs = network.forward(&input.0, picture);
-                let found = network.read(&outputs, picture);
+                let image_size = extent(&input.0);
+                let outputs = network.forward(&input.0, image_size);
+                let found = network.read(&outputs, image_size);
                 Ok(outputs.named().into_iter().chain(found_tensors(&found)).collect())
             }
-            Self::Script(network) => network.forward(&input.0).map(|said| match said {
+            Self::Script(network) => network.forward(&input.0).map(|output| match output {
                 ScriptOutput::Logits(logits) => vec![("logits", logits)],
-                ScriptOutput::Boxes(said) => said_tensors(&said).into(),
+                ScriptOutput::Boxes(boxes) => script_tensors(&boxes).into(),
             }),
         });
         let tensors: Vec<_> = tensors.map_err(|reason| ModelError::Network { reason })??;
@@ -137,11 +137,11 @@ fn found_tensors(found: &[Detections]) -> [(&'static str, Tensor); 4] {
     named_tensors(&boxes, &scores, &labels, found.iter().map(Detections::len))
 }
 
-fn said_tensors(said: &[ScriptBoxes]) -> [(&'static str, Tensor); 4] {
-    let boxes: Vec<f32> = said.iter().flat_map(|said| said.boxes.iter().flatten().copied()).collect();
-    let scores: Vec<f32> = said.iter().flat_map(|said| said.scores.iter().copied()).collect();
-    let labels: Vec<i64> = said.iter().flat_map(|said| said.labels.iter().copied()).collect();
-    named_tensors(&boxes, &scores, &labels, said.iter().map(|said| said.scores.len()))
+fn script_tensors(images: &[ScriptBoxes]) -> [(&'static str, Tensor); 4] {
+    let boxes: Vec<f32> = images.iter().flat_map(|image| image.boxes.iter().flatten().copied()).collect();
+    let scores: Vec<f32> = images.iter().flat_map(|image| image.scores.iter().copied()).collect();
+    let labels: Vec<i64> = images.iter().flat_map(|image| image.labels.iter().copied()).collect();
+    named_tensors(&boxes, &scores, &labels, images.iter().map(|image| image.scores.len()))
 }
 
 /// Returns `boxes` `[M, 4]`, `scores`, `labels` and `image` `[M]`. `counts` is the number of detections of each image.

@@ -73,10 +73,10 @@ pub fn load_replicas(
     max_batch: usize,
     on_step: &dyn Fn(LoadStep) -> bool,
 ) -> Result<Replicas, ModelError> {
-    let begin = |step| if on_step(step) { Ok(()) } else { Err(ModelError::Cancelled) };
-    begin(LoadStep::Read)?;
+    let start_step = |step| if on_step(step) { Ok(()) } else { Err(ModelError::Cancelled) };
+    start_step(LoadStep::Read)?;
     let mut first: Loaded = load_stream(settings, classify, streams)?;
-    begin(LoadStep::Prepare)?;
+    start_step(LoadStep::Prepare)?;
     // A TorchScript module may support only one batch size. Loading has already run it on a single image.
     let batch = if settings.arch == TORCHSCRIPT { max_batch.clamp(1, 2) } else { 1 };
     let started = Instant::now();
@@ -87,7 +87,7 @@ pub fn load_replicas(
     let (info, classifier, labels) = (first.info.clone(), first.classifier.clone(), first.labels.clone());
     let mut networks: Vec<Loaded> = std::iter::once(first).chain(more).collect();
     if is_gpu {
-        begin(LoadStep::Record)?;
+        start_step(LoadStep::Record)?;
         record(&mut networks, max_batch);
     }
     let detectors = networks.into_iter().map(|network| -> Box<dyn Detect> { network.detector }).collect();

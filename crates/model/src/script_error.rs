@@ -81,8 +81,8 @@ pub(crate) fn failed(x: &Tensor, error: &TchError) -> ScriptError {
     ScriptError::Failed { x: of_tensor(x), reason: reason.trim().to_owned() }
 }
 
-/// Returns the error for an output `said` that a module of `kind` must not return for `x`.
-pub(crate) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptError {
+/// Returns the error for `output`, which a module of `kind` must not return for `x`.
+pub(crate) fn mismatch(x: &Tensor, kind: OutputKind, output: &IValue) -> ScriptError {
     let wanted = match kind {
         OutputKind::Logits => {
             "`logits`: one tensor [N, K] of floats, one row per image. Wrap the module so that it returns this; a \
@@ -95,15 +95,15 @@ pub(crate) fn mismatch(x: &Tensor, kind: OutputKind, said: &IValue) -> ScriptErr
         }
     };
     let mut came = String::new();
-    describe(said, &mut came);
+    describe(output, &mut came);
     ScriptError::Mismatch { x: of_tensor(x), came, wanted }
 }
 
 /// Maximum number of elements of a list or tuple that an error text describes.
 const NAMED: usize = 3;
 
-fn describe(said: &IValue, text: &mut String) {
-    match said {
+fn describe(output: &IValue, text: &mut String) {
+    match output {
         IValue::Tensor(tensor) => text.push_str(&of_tensor(tensor)),
         IValue::Tuple(parts) => describe_all("a tuple of", parts.iter(), text),
         IValue::GenericList(parts) => describe_all("a list of", parts.iter(), text),

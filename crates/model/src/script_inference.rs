@@ -46,7 +46,7 @@ struct BoxReader {
     score_threshold: f32,
     max_detections: usize,
     /// Whether a label without a name was already logged.
-    told: bool,
+    unnamed_logged: bool,
 }
 
 impl ScriptInference {
@@ -81,7 +81,7 @@ impl ScriptInference {
                     labels: labels.clone(),
                     score_threshold: settings.score_threshold.unwrap_or(SCORE_THRESHOLD),
                     max_detections: most.unwrap_or(DetectionSettings::default().max_detections),
-                    told: false,
+                    unnamed_logged: false,
                 };
                 (Reading::Boxes(reader), labels)
             }
@@ -89,22 +89,22 @@ impl ScriptInference {
         Ok((Self { stacker: Stacker::new(script.target()), script, reading, streams }, labels))
     }
 
-    fn look(&mut self, frames: &[DetectFrame<'_>], pictures: &[&Pixels]) -> Result<BatchResult, ScriptError> {
-        let _at_work = self.streams.begin(frames.len());
+    fn infer(&mut self, frames: &[DetectFrame<'_>], images: &[&Pixels]) -> Result<BatchResult, ScriptError> {
+        let _at_work = self.streams.start_batch(frames.len());
         let started = Instant::now();
-        let x = self.stacker.stack(pictures);
+        let x = self.stacker.stack(images);
         let (inferred, findings) = match &mut self.reading {
             Reading::Logits(top) => {
                 let logits = self.script.logits(&x)?;
                 let inferred = Instant::now();
-                let of_picture = |classes| InferenceResult { detections: Vec::new(), classes };
-                (inferred, top.read(&logits).into_iter().map(of_picture).collect())
+                let of_image = |classes| InferenceResult { detections: Vec::new(), classes };
+                (inferred, top.read(&logits).into_iter().map(of_image).collect())
             }
             Reading::Boxes(reader) => {
-                let said = self.script.boxes(&x)?;
+                let all_boxes = self.script.boxes(&x)?;
                 (
                     Instant::now(),
-                    said.iter().zip(frames).map(|(said, frame)| reader.read(said, frame)).collect(),
+                    all_boxes.iter().zip(frames).map(|(boxes, frame)| reader.read(boxes, frame)).collect(),
                 )
             }
         };
@@ -113,11 +113,11 @@ impl ScriptInference {
 }
 
 impl BoxReader {
-    fn read(&mut self, said: &ScriptBoxes, frame: &DetectFrame<'_>) -> InferenceResult {
-        let best = said.best(self.score_threshold, self.max_detections);
+    fn read(&mut self, boxes: &ScriptBoxes, frame: &DetectFrame<'_>) -> InferenceResult {
+        let best = boxes.best(self.score_threshold, self.max_detections);
         let unnamed = best.labels.iter().find(|label| !self.labels.reach(**label as usize));
-        if let Some(label) = unnamed.filter(|_| !self.told) {
-            self.told = true;
+        if let Some(label) = unnamed.filter(|_| !self.unnamed_logged) {
+            self.unnamed_logged = true;
             tracing::warn!(label, "the module returned a label without a name, dropping such boxes");
         }
         findings(&self.labels, &best, frame)
@@ -126,15 +126,15 @@ impl BoxReader {
 
 impl Detect for ScriptInference {
     fn detect(&mut self, frames: &[DetectFrame<'_>]) -> Result<BatchResult, DetectError> {
-        let pictures: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
+        let images: Vec<&Pixels> = frames.iter().map(|frame| frame.pixels).collect();
         let refuse = |reason| DetectError { batch: frames.len(), reason };
-        one_size(&pictures).map_err(refuse)?;
-        if pictures.is_empty() {
+        one_size(&images).map_err(refuse)?;
+        if images.is_empty() {
             let nothing = Default::default();
             return Ok(BatchResult { findings: Vec::new(), infer: nothing, post: nothing, passes: 0 });
         }
-        let looked = caught(|| self.look(frames, &pictures)).map_err(refuse)?;
-        looked.map_err(|error| refuse(error.to_string()))
+        let batch_result = caught(|| self.infer(frames, &images)).map_err(refuse)?;
+        batch_result.map_err(|error| refuse(error.to_string()))
     }
 }
 

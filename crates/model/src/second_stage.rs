@@ -74,7 +74,7 @@ impl SecondStage {
         };
         let shape = [1, 3, i64::from(input.height), i64::from(input.width)];
         let black = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-        let at_work = stage.streams.begin(1);
+        let at_work = stage.streams.start_batch(1);
         caught(|| drop(stage.network.forward(&black))).map_err(|reason| ModelError::Network { reason })?;
         drop(at_work);
         Ok(stage)
@@ -90,7 +90,7 @@ impl SecondStage {
         if crops.is_empty() {
             return;
         }
-        let _at_work = self.streams.begin(crops.len());
+        let _at_work = self.streams.start_batch(crops.len());
         let started = Instant::now();
         let logits = tch::no_grad(|| self.logits(frames, &crops));
         let inferred = Instant::now();
@@ -108,15 +108,15 @@ impl SecondStage {
     fn logits(&self, frames: &[DetectFrame<'_>], crops: &[Crop]) -> Tensor {
         // Only frames with a crop are uploaded to the device again.
         let mut rows = vec![0; frames.len()];
-        let mut pictures: Vec<&Pixels> = Vec::new();
+        let mut images: Vec<&Pixels> = Vec::new();
         for crop in crops {
-            let picture = frames[crop.frame].pixels;
-            if pictures.last().is_none_or(|last| !std::ptr::eq(*last, picture)) {
-                pictures.push(picture);
+            let image = frames[crop.frame].pixels;
+            if images.last().is_none_or(|last| !std::ptr::eq(*last, image)) {
+                images.push(image);
             }
-            rows[crop.frame] = pictures.len() - 1;
+            rows[crop.frame] = images.len() - 1;
         }
-        let x = self.stacker.stack(&pictures); // [pictures, 3, H, W]
+        let x = self.stacker.stack(&images); // [images, 3, H, W]
         let size = [i64::from(self.input.height), i64::from(self.input.width)];
         let cut = |crop: &Crop| {
             let [left, top, width, height] = crop.rect;

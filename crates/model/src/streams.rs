@@ -55,12 +55,12 @@ impl Streams {
         self.count
     }
 
-    /// Gives this thread its share of the threads for a batch of `pictures` images, until the returned guard is
+    /// Gives this thread its share of the threads for a batch of `images` images, until the returned guard is
     /// dropped.
-    pub(crate) fn begin(&self, pictures: usize) -> AtWork<'_> {
+    pub(crate) fn start_batch(&self, images: usize) -> AtWork<'_> {
         let active = self.active.fetch_add(1, Relaxed) + 1;
         // A batch of more images than streams indicates that the other streams will have work as well.
-        let sharers = if pictures > self.count.get() { self.count.get() } else { active };
+        let sharers = if images > self.count.get() { self.count.get() } else { active };
         let share = i32::try_from((self.threads / sharers).max(1)).unwrap_or(i32::MAX);
         // libtorch stores this number per calling thread.
         if tch::get_num_threads() != share {
@@ -94,14 +94,14 @@ mod tests {
         let streams = Streams::new(&settings, Target::REFERENCE);
         assert_eq!(streams.count().get(), 3);
         let threads_while = |streams: &Streams| {
-            let _at_work = streams.begin(1);
+            let _at_work = streams.start_batch(1);
             tch::get_num_threads()
         };
         assert_eq!(threads_while(&streams), 6);
-        let full = streams.begin(8);
+        let full = streams.start_batch(8);
         assert_eq!(tch::get_num_threads(), 2);
         drop(full);
-        let _other = streams.begin(1);
+        let _other = streams.start_batch(1);
         let at_once = thread::scope(|scope| scope.spawn(|| threads_while(&streams)).join().unwrap());
         assert_eq!(at_once, 3);
         assert_eq!(threads_while(&streams), 3);

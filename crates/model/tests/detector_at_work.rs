@@ -24,7 +24,7 @@ fn loaded(arch: &str, settings: &ModelSettings) -> Loaded {
 }
 
 /// Returns an image of coarse colored patches.
-fn picture(size: Size) -> Pixels {
+fn image(size: Size) -> Pixels {
     let byte = |i: u32| (i / 3 % size.width / 24 * 71 + i / 3 / size.width / 24 * 97 + i % 3 * 50) as u8;
     Pixels::new(size, (0..size.width * size.height * 3).map(byte).collect::<Vec<_>>()).unwrap()
 }
@@ -38,7 +38,7 @@ fn boxes_are_inside_the_source_with_area_and_label() {
     for arch in ["fcos_resnet50_fpn", "retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn"] {
         let mut loaded = loaded(arch, &settings);
         assert_eq!(loaded.fit, ResizeMode::Letterbox);
-        let pixels = picture(input);
+        let pixels = image(input);
         let placement = loaded.fit.place(source, input);
         let frame = DetectFrame { pixels: &pixels, source, placement, keep: DetectionFilter::all() };
         let findings = loaded.detector.detect(&[frame, frame]).unwrap().findings;

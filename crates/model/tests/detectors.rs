@@ -174,8 +174,8 @@ impl Case {
 
     /// Compares the boxes and their order, except for boxes with equal scores.
     fn found_agrees(&self, net: &PreparedDetector, x: &Tensor, scene: &str) {
-        let picture = [x.size()[2], x.size()[3]];
-        let found = net.read(&net.forward(x, picture), picture);
+        let image_size = [x.size()[2], x.size()[3]];
+        let found = net.read(&net.forward(x, image_size), image_size);
         let [boxes, scores, labels, image] =
             ["boxes", "scores", "labels", "image"].map(|name| self.golden(scene, name).to_kind(Kind::Float));
         let [scores, labels, image] = [scores, labels, image].map(|t| Vec::<f32>::try_from(&t).unwrap());

@@ -2,7 +2,7 @@
 
 mod detector_at_work;
 mod detectors;
-mod pictures;
+mod image_files;
 mod plain;
 mod resnets;
 mod second_stage;

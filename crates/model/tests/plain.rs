@@ -18,9 +18,9 @@ fn network(arch: &str) -> Network {
 
 /// Returns the logits of a prepared network for two small images, `[2, CLASSES]`.
 fn logits(network: Network) -> Tensor {
-    let pictures = random_values("pictures", 7, &[2, 3, 32, 48], -2.0..2.0);
+    let images = random_values("pictures", 7, &[2, 3, 32, 48], -2.0..2.0);
     let target = Target::choose(Device::Cpu, Precision::Fp32).unwrap();
-    network.prepare(target).into_classifier().unwrap().forward(&pictures)
+    network.prepare(target).into_classifier().unwrap().forward(&images)
 }
 
 /// Returns the largest difference between the logits of the two images.

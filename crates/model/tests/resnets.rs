@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use lookout_config::{Device, ModelSettings, Precision, Task, arch_names_of};
-use lookout_model::{Picture, RawInput, Target, load, load_raw, random_values};
+use lookout_model::{RawInput, ResizedImage, Target, load, load_raw, random_values};
 use lookout_schema::Size;
 use lookout_stage::{DetectFrame, DetectionFilter, ResizeMode};
 use tch::{Kind, Tensor};
@@ -96,11 +96,11 @@ fn differences(a: &[u8], b: &[u8], most: u8) -> (usize, u8) {
 fn evaluation_transform_matches_torchvision() {
     let input = Size { width: 224, height: 224 };
     for short_side in [256, 232] {
-        let picture =
-            Picture::read(&golden("street.png"), ResizeMode::CenterCrop { short_side }, input).unwrap();
-        assert_eq!(picture.source, Size { width: 384, height: 288 });
+        let image =
+            ResizedImage::read(&golden("street.png"), ResizeMode::CenterCrop { short_side }, input).unwrap();
+        assert_eq!(image.source, Size { width: 384, height: 288 });
         let expected = image::open(golden(&format!("street.{short_side}.png"))).unwrap().to_rgb8();
-        let (many, furthest) = differences(picture.pixels.rgb(), expected.as_raw(), 1);
+        let (many, furthest) = differences(image.pixels.rgb(), expected.as_raw(), 1);
         assert_eq!(many, 0, "{short_side}: the largest difference is {furthest}");
     }
 }
@@ -112,12 +112,12 @@ fn batch_results_equal_single_image_results() {
         (loaded.input, loaded.fit),
         (Size { width: 224, height: 224 }, ResizeMode::CenterCrop { short_side: 256 })
     );
-    let pictures = ["street.png", "street.256.png"]
-        .map(|name| Picture::read(&golden(name), loaded.fit, loaded.input).unwrap());
-    let frames = pictures.each_ref().map(|picture| DetectFrame {
-        pixels: &picture.pixels,
-        source: picture.source,
-        placement: picture.placement,
+    let images = ["street.png", "street.256.png"]
+        .map(|name| ResizedImage::read(&golden(name), loaded.fit, loaded.input).unwrap());
+    let frames = images.each_ref().map(|image| DetectFrame {
+        pixels: &image.pixels,
+        source: image.source,
+        placement: image.placement,
         keep: DetectionFilter::all(),
     });
     let together = loaded.detector.detect(&frames).unwrap().findings;

@@ -37,7 +37,7 @@ fn classify(input: Size, classes: &[String]) -> ClassifySettings {
 }
 
 /// Returns an image of coarse colored patches, which depend on `seed`.
-fn picture(seed: u32) -> Pixels {
+fn image(seed: u32) -> Pixels {
     let (width, height) = (INPUT.width, INPUT.height);
     let byte = |i: u32| (i / 3 % width / 24 * 71 + i / 3 / width / 24 * (97 + seed) + i % 3 * 50) as u8;
     Pixels::new(INPUT, (0..width * height * 3).map(byte).collect::<Vec<_>>()).unwrap()
@@ -64,13 +64,13 @@ fn cut(pixels: &Pixels, bbox: BBox) -> Pixels {
 
 #[test]
 fn crop_is_classified_like_an_image() {
-    let pictures = [picture(0), picture(5)];
-    let frames = [frame(&pictures[0]), frame(&pictures[1])];
+    let images = [image(0), image(5)];
+    let frames = [frame(&images[0]), frame(&images[1])];
     let alone = detector(None).unwrap().detector.detect(&frames).unwrap().findings;
     for n in [0, 1] {
         let large = |b: BBox| b.x2 - b.x1 >= 12.0 && b.y2 - b.y1 >= 12.0;
         let first = alone[n].detections.iter().find(|found| large(found.bbox)).unwrap();
-        let crop = cut(&pictures[n], first.bbox);
+        let crop = cut(&images[n], first.bbox);
 
         // The classifier's input has the size of the crop, so nothing is resized.
         let classify = classify(crop.size(), std::slice::from_ref(&first.label));
@@ -105,8 +105,8 @@ fn all_detections_of_a_large_batch_are_classified() {
     let mut loaded =
         detector(Some(&ClassifySettings { min_side: 1.0, ..classify(Size { width: 32, height: 32 }, &[]) }))
             .unwrap();
-    let pictures = [picture(0), picture(5), picture(9)];
-    let findings = loaded.detector.detect(&pictures.each_ref().map(frame)).unwrap().findings;
+    let images = [image(0), image(5), image(9)];
+    let findings = loaded.detector.detect(&images.each_ref().map(frame)).unwrap().findings;
     let found: Vec<_> = findings.iter().flat_map(|finding| &finding.detections).collect();
     assert!(found.len() > 64, "{}", found.len());
     // A box with a side of less than a pixel is below every `min_side`.

@@ -42,7 +42,7 @@ fn refused_with(settings: &ModelSettings, parts: &[&str]) {
 }
 
 /// Returns an image of one color.
-fn picture(size: Size, color: [u8; 3]) -> Pixels {
+fn image(size: Size, color: [u8; 3]) -> Pixels {
     Pixels::new(size, color.repeat((size.width * size.height) as usize)).unwrap()
 }
 
@@ -50,9 +50,9 @@ fn picture(size: Size, color: [u8; 3]) -> Pixels {
 fn seen(loaded: &mut Loaded, colors: &[[u8; 3]], keep: &DetectionFilter) -> Vec<InferenceResult> {
     let source = Size { width: 2 * INPUT.width, height: 2 * INPUT.height };
     let placement = loaded.fit.place(source, INPUT);
-    let pictures: Vec<Pixels> = colors.iter().map(|color| picture(INPUT, *color)).collect();
+    let images: Vec<Pixels> = colors.iter().map(|color| image(INPUT, *color)).collect();
     let frame = |pixels| DetectFrame { pixels, source, placement, keep };
-    let frames: Vec<DetectFrame<'_>> = pictures.iter().map(frame).collect();
+    let frames: Vec<DetectFrame<'_>> = images.iter().map(frame).collect();
     loaded.detector.detect(&frames).unwrap().findings
 }
 

@@ -51,11 +51,11 @@ struct Camera {
 
 impl Camera {
     fn new(i: usize, objects: f64) -> Self {
-        let picture = image::RgbImage::from_fn(320, 180, |x, y| {
+        let image = image::RgbImage::from_fn(320, 180, |x, y| {
             image::Rgb([(x / 2) as u8, y as u8, (i * 37 % 256) as u8])
         });
         let mut jpeg = Cursor::new(Vec::new());
-        picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+        image.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
         Self {
             ledger: CameraLedger::new(format!("cam-{i:03}").parse().unwrap()),
             worker: i / 50,
@@ -157,14 +157,14 @@ fn model() -> ModelInfo {
     ModelInfo { arch, weights, precision }
 }
 
-fn worker(i: usize, cameras: u64, began: Timestamp, sink: &KafkaSink) {
+fn worker(i: usize, cameras: u64, started_at: Timestamp, sink: &KafkaSink) {
     sink.report(&StatusRecord::Worker(WorkerStatusRecord {
         schema: StatusRecord::SCHEMA.into(),
         at: Timestamp::now(),
         worker: format!("edge-{i}").parse().unwrap(),
         version: "0.1.0".into(),
         state: WorkerState::Running,
-        started_at: began,
+        started_at,
         cameras,
         model: model(),
         device: "cpu".into(),
@@ -195,13 +195,13 @@ fn main() {
     let sink = KafkaSink::start(cluster.settings()).unwrap();
     let mut cameras: Vec<Camera> = (0..count).map(|i| Camera::new(i, number("--objects", 5.0))).collect();
     let monitor = option("--lookout").map(|program| Monitor::start(&program, cluster.bootstrap()));
-    let (begun, began) = (Instant::now(), Timestamp::now());
+    let (started, started_at) = (Instant::now(), Timestamp::now());
     let mut slot = 0_u64;
     let mut looked = Instant::now();
     // The cameras' frames are spread over the time from one to the next.
     let slots = 10_u64;
     let each = Duration::from_secs_f64(1.0 / fps / slots as f64);
-    while begun.elapsed().as_secs_f64() < seconds {
+    while started.elapsed().as_secs_f64() < seconds {
         for (i, camera) in cameras.iter_mut().enumerate().filter(|(i, _)| *i as u64 % slots == slot % slots) {
             camera.frame(i, &sink);
             if (camera.seq + i as u64).is_multiple_of((fps as u64).max(1)) {
@@ -213,16 +213,16 @@ fn main() {
         }
         slot += 1;
         if slot % (slots * fps as u64 * 5).max(1) == 1 {
-            (0..count.div_ceil(50)).for_each(|i| worker(i, 50, began, &sink));
+            (0..count.div_ceil(50)).for_each(|i| worker(i, 50, started_at, &sink));
         }
         if looked.elapsed() > Duration::from_secs(10) {
             looked = Instant::now();
             let sent: u64 = cameras.iter().map(|camera| camera.seq).sum();
-            print!("{:>4.0} s  {sent} frames", begun.elapsed().as_secs_f64());
+            print!("{:>4.0} s  {sent} frames", started.elapsed().as_secs_f64());
             monitor.iter().for_each(Monitor::print);
             println!();
         }
-        let next = begun + each * u32::try_from(slot).unwrap_or(u32::MAX);
+        let next = started + each * u32::try_from(slot).unwrap_or(u32::MAX);
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }

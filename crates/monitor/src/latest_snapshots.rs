@@ -7,7 +7,7 @@ use lookout_schema::{CameraId, SnapshotRecord};
 /// The latest snapshots, within a memory limit. They are shared with the HTTP handlers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LatestSnapshots {
-    pictures: BTreeMap<CameraId, Arc<SnapshotRecord>>,
+    snapshots: BTreeMap<CameraId, Arc<SnapshotRecord>>,
     bytes: usize,
 }
 
@@ -18,30 +18,30 @@ const OVERHEAD: usize = 1024;
 
 impl LatestSnapshots {
     /// Replaces the camera's snapshot. Removes the oldest snapshots while the limit is exceeded.
-    pub(crate) fn put(&mut self, picture: SnapshotRecord) {
-        self.forget(&picture.camera);
+    pub(crate) fn put(&mut self, snapshot: SnapshotRecord) {
+        self.forget(&snapshot.camera);
         while self.bytes > MAX_BYTES {
-            let oldest = self.pictures.values().min_by_key(|picture| picture.captured_at);
-            let Some(camera) = oldest.map(|picture| picture.camera.clone()) else { break };
+            let oldest = self.snapshots.values().min_by_key(|snapshot| snapshot.captured_at);
+            let Some(camera) = oldest.map(|snapshot| snapshot.camera.clone()) else { break };
             self.forget(&camera);
         }
-        self.bytes += size(&picture);
-        self.pictures.insert(picture.camera.clone(), Arc::new(picture));
+        self.bytes += size(&snapshot);
+        self.snapshots.insert(snapshot.camera.clone(), Arc::new(snapshot));
     }
 
     pub(crate) fn get(&self, camera: &CameraId) -> Option<&Arc<SnapshotRecord>> {
-        self.pictures.get(camera)
+        self.snapshots.get(camera)
     }
 
     pub(crate) fn forget(&mut self, camera: &CameraId) {
-        if let Some(gone) = self.pictures.remove(camera) {
+        if let Some(gone) = self.snapshots.remove(camera) {
             self.bytes -= size(&gone);
         }
     }
 }
 
-fn size(picture: &SnapshotRecord) -> usize {
+fn size(snapshot: &SnapshotRecord) -> usize {
     /// The size of a detection with its label, in bytes.
     const DETECTION: usize = 128;
-    OVERHEAD + picture.jpeg.len() + DETECTION * picture.detections.len()
+    OVERHEAD + snapshot.jpeg.len() + DETECTION * snapshot.detections.len()
 }

@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     /// A browser that lags behind is disconnected and reconnects.
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) asks: mpsc::Sender<StateQuery>,
-    pub(crate) pictures: RwLock<LatestSnapshots>,
+    pub(crate) snapshots: RwLock<LatestSnapshots>,
     watched: Mutex<BTreeMap<CameraId, Watched>>,
     /// Counts the changes of `watched`, so that checking for a change is cheap.
     watched_changes: AtomicU64,
@@ -103,7 +103,7 @@ impl Shared {
             overview: watch::Sender::new(Arc::new(overview)),
             events: broadcast::Sender::new(EVENTS),
             asks,
-            pictures: RwLock::default(),
+            snapshots: RwLock::default(),
             watched: Mutex::default(),
             watched_changes: AtomicU64::new(0),
             health: Mutex::new(health),
@@ -114,7 +114,7 @@ impl Shared {
     }
 
     /// Sends an event to all browsers.
-    pub(crate) fn tell<T: Serialize>(&self, name: &'static str, what: &T) {
+    pub(crate) fn send_event<T: Serialize>(&self, name: &'static str, what: &T) {
         if self.events.receiver_count() > 0
             && let Some(event) = Event::new(name, what)
         {

@@ -126,8 +126,8 @@ impl FromStr for SessionId {
     type Err = InvalidSession;
 
     fn from_str(text: &str) -> Result<Self, InvalidSession> {
-        let told = |_| InvalidSession { text: text.chars().take(80).collect() };
-        text.parse().map(Self).map_err(told)
+        let invalid = |_| InvalidSession { text: text.chars().take(80).collect() };
+        text.parse().map(Self).map_err(invalid)
     }
 }
 

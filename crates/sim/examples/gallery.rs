@@ -16,10 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let scene = Scene::new(place, seed);
             let mut renderer = Renderer::new(scene, 0, size, Weather::of(seed))
                 .ok_or("cannot render images of this size")?;
-            let began = Instant::now();
-            let (picture, truth) = renderer.frame(0, 5.0);
-            let took = began.elapsed();
-            let mut image = RgbImage::from_raw(size.width, size.height, picture.rgb)
+            let started = Instant::now();
+            let (frame, truth) = renderer.frame(0, 5.0);
+            let took = started.elapsed();
+            let mut image = RgbImage::from_raw(size.width, size.height, frame.rgb)
                 .ok_or("the rendered image is incomplete")?;
             for object in truth.objects.iter().filter(|object| !object.ignore) {
                 let b = object.bbox;

@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use lookout_schema::Size;
 
-use crate::{FrameTruth, Picture, Renderer, Scene, SimError, Weather};
+use crate::{FrameTruth, RenderedFrame, Renderer, Scene, SimError, Weather};
 
 /// The content and encoding of a clip.
 #[derive(Debug, Clone, Copy)]
@@ -62,9 +62,9 @@ impl Clip {
         let mut truth = Vec::new();
         let mut units = Vec::new();
         for n in 0..frames {
-            let (picture, of_frame) = renderer.frame(n, settings.at_s(n));
+            let (rendered, of_frame) = renderer.frame(n, settings.at_s(n));
             truth.push(of_frame);
-            encoder.push(picture, n)?;
+            encoder.push(rendered, n)?;
             units.extend(encoder.ready());
         }
         units.extend(encoder.finish()?);
@@ -107,9 +107,9 @@ impl Encoder {
 
     /// Encodes the `n`th frame. GStreamer expects rows that are padded to 4 bytes, so the width has to be a multiple of
     /// 4.
-    pub(crate) fn push(&mut self, picture: Picture, n: u64) -> Result<(), SimError> {
+    pub(crate) fn push(&mut self, rendered: RenderedFrame, n: u64) -> Result<(), SimError> {
         let frame = gst::ClockTime::SECOND / u64::from(self.fps);
-        let mut buffer = gst::Buffer::from_mut_slice(picture.rgb);
+        let mut buffer = gst::Buffer::from_mut_slice(rendered.rgb);
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(frame * n);
             buffer.set_duration(frame);

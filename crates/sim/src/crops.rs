@@ -32,19 +32,19 @@ pub fn write_crops(
     let (mut crops, mut of_seed) = (0, (0, 0));
     for (shot, n) in shots(settings).zip(1..) {
         let shot = shot?;
-        let size = shot.picture.size;
-        let picture = RgbImage::from_raw(size.width, size.height, shot.picture.rgb);
-        let picture = picture.ok_or(SimError::Size(size))?;
+        let size = shot.frame.size;
+        let frame = RgbImage::from_raw(size.width, size.height, shot.frame.rgb);
+        let frame = frame.ok_or(SimError::Size(size))?;
         if of_seed.0 != shot.seed {
             of_seed = (shot.seed, 0);
         }
         for object in shot.truth.objects.iter().filter(|object| !object.ignore) {
             let Square { x, y, side: there } = Square::around(object.bbox, size);
-            let part = imageops::crop_imm(&picture, x, y, there, there).to_image();
+            let part = imageops::crop_imm(&frame, x, y, there, there).to_image();
             let crop = imageops::resize(&part, side, side, FilterType::Triangle);
             let path = folder.join(&object.label).join(format!("{}-{:04}.png", of_seed.0, of_seed.1));
             crop.save_with_format(&path, ImageFormat::Png)
-                .map_err(|error| SimError::Picture { path, reason: error.to_string() })?;
+                .map_err(|error| SimError::Image { path, reason: error.to_string() })?;
             of_seed.1 += 1;
             crops += 1;
         }

@@ -10,7 +10,7 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use lookout_schema::Size;
 use serde_json::json;
 
-use crate::{ClipSettings, FrameTruth, Kind, Picture, Place, Renderer, Scene, SimError, Weather};
+use crate::{ClipSettings, FrameTruth, Kind, Place, RenderedFrame, Renderer, Scene, SimError, Weather};
 
 /// The content of a data set.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct DatasetSettings {
     pub first_seed: u64,
     pub scenes: u64,
     /// Number of images per scene, each by a different camera and some seconds apart.
-    pub pictures_per_scene: u64,
+    pub images_per_scene: u64,
     pub size: Size,
     /// JPEG quality, 1 to 100.
     pub quality: u8,
@@ -33,21 +33,21 @@ pub fn place(seed: u64) -> Place {
 /// An image of a data set, with its ground truth.
 pub(crate) struct Shot {
     pub(crate) seed: u64,
-    pub(crate) picture: Picture,
+    pub(crate) frame: RenderedFrame,
     pub(crate) truth: FrameTruth,
 }
 
 /// Returns the images of a data set, scene by scene. Each has its own camera and weather, for as much variety as
 /// possible.
 pub(crate) fn shots(settings: &DatasetSettings) -> impl Iterator<Item = Result<Shot, SimError>> {
-    let DatasetSettings { first_seed, scenes, pictures_per_scene, size, .. } = *settings;
+    let DatasetSettings { first_seed, scenes, images_per_scene, size, .. } = *settings;
     let seeds = first_seed..first_seed + scenes;
-    seeds.flat_map(move |seed| (0..pictures_per_scene).map(move |shot| (seed, shot))).map(
+    seeds.flat_map(move |seed| (0..images_per_scene).map(move |shot| (seed, shot))).map(
         move |(seed, shot)| {
             let weather = Weather::of(seed.wrapping_mul(1009).wrapping_add(shot));
             let renderer = Renderer::new(Scene::new(place(seed), seed), shot as usize, size, weather);
-            let (picture, truth) = renderer.ok_or(SimError::Size(size))?.frame(shot, 3.0 + 7.3 * shot as f64);
-            Ok(Shot { seed, picture, truth })
+            let (frame, truth) = renderer.ok_or(SimError::Size(size))?.frame(shot, 3.0 + 7.3 * shot as f64);
+            Ok(Shot { seed, frame, truth })
         },
     )
 }
@@ -64,10 +64,10 @@ pub fn write_dataset(
 ) -> Result<u64, SimError> {
     let mut written = CocoFolder::create(folder)?;
     for shot in shots(settings) {
-        let Shot { picture, truth, .. } = shot?;
+        let Shot { frame, truth, .. } = shot?;
         let name = format!("{:06}.jpg", written.count() + 1);
-        write_jpeg(&written.place(&name), &picture, settings.quality)?;
-        written.add(&name, picture.size, &truth);
+        write_jpeg(&written.place(&name), &frame, settings.quality)?;
+        written.add(&name, frame.size, &truth);
         progress(written.count());
     }
     let about = json!({
@@ -87,9 +87,9 @@ pub fn write_frames(folder: &Path, cameras: &[(usize, ClipSettings)]) -> Result<
         let renderer = Renderer::new(clip.scene, clip.camera, clip.size, clip.weather);
         let mut renderer = renderer.ok_or(SimError::Size(clip.size))?;
         for n in 0..clip.frames {
-            let (picture, truth) = renderer.frame(n, clip.at_s(n));
+            let (frame, truth) = renderer.frame(n, clip.at_s(n));
             let name = format!("camera-{number}-{n:06}.png");
-            write_png(&written.place(&name), picture)?;
+            write_png(&written.place(&name), frame)?;
             written.add(&name, clip.size, &truth);
         }
     }
@@ -99,7 +99,7 @@ pub fn write_frames(folder: &Path, cameras: &[(usize, ClipSettings)]) -> Result<
 /// A data set that is being written.
 struct CocoFolder {
     folder: PathBuf,
-    pictures: Vec<serde_json::Value>,
+    images: Vec<serde_json::Value>,
     annotations: Vec<serde_json::Value>,
 }
 
@@ -107,7 +107,7 @@ impl CocoFolder {
     fn create(folder: &Path) -> Result<Self, SimError> {
         let images = folder.join("images");
         fs::create_dir_all(&images).map_err(|source| SimError::Write { path: images.clone(), source })?;
-        Ok(Self { folder: folder.to_owned(), pictures: Vec::new(), annotations: Vec::new() })
+        Ok(Self { folder: folder.to_owned(), images: Vec::new(), annotations: Vec::new() })
     }
 
     /// Returns the path of an image.
@@ -116,12 +116,12 @@ impl CocoFolder {
     }
 
     fn count(&self) -> u64 {
-        self.pictures.len() as u64
+        self.images.len() as u64
     }
 
     fn add(&mut self, name: &str, size: Size, truth: &FrameTruth) {
         let id = self.count() + 1;
-        self.pictures.push(json!({"id": id, "file_name": name, "width": size.width, "height": size.height}));
+        self.images.push(json!({"id": id, "file_name": name, "width": size.width, "height": size.height}));
         annotate(id, truth, &mut self.annotations);
     }
 
@@ -129,7 +129,7 @@ impl CocoFolder {
         let categories: Vec<_> =
             Kind::ALL.iter().map(|kind| json!({"id": kind.class_id(), "name": kind.label()})).collect();
         let all = json!({
-            "info": about, "images": self.pictures, "annotations": self.annotations, "categories": categories,
+            "info": about, "images": self.images, "annotations": self.annotations, "categories": categories,
         });
         let path = self.folder.join("annotations.json");
         let written = File::create(&path).and_then(|file| {
@@ -158,18 +158,18 @@ fn annotate(image: u64, truth: &FrameTruth, annotations: &mut Vec<serde_json::Va
     }
 }
 
-fn write_jpeg(path: &Path, picture: &Picture, quality: u8) -> Result<(), SimError> {
+fn write_jpeg(path: &Path, frame: &RenderedFrame, quality: u8) -> Result<(), SimError> {
     let file = File::create(path).map_err(|source| SimError::Write { path: path.into(), source })?;
-    let Size { width, height } = picture.size;
+    let Size { width, height } = frame.size;
     JpegEncoder::new_with_quality(BufWriter::new(file), quality)
-        .encode(&picture.rgb, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| SimError::Picture { path: path.into(), reason: error.to_string() })
+        .encode(&frame.rgb, width, height, ExtendedColorType::Rgb8)
+        .map_err(|error| SimError::Image { path: path.into(), reason: error.to_string() })
 }
 
-fn write_png(path: &Path, picture: Picture) -> Result<(), SimError> {
-    let Size { width, height } = picture.size;
-    image::RgbImage::from_raw(width, height, picture.rgb)
-        .ok_or(SimError::Size(picture.size))?
+fn write_png(path: &Path, frame: RenderedFrame) -> Result<(), SimError> {
+    let Size { width, height } = frame.size;
+    image::RgbImage::from_raw(width, height, frame.rgb)
+        .ok_or(SimError::Size(frame.size))?
         .save(path)
-        .map_err(|error| SimError::Picture { path: path.into(), reason: error.to_string() })
+        .map_err(|error| SimError::Image { path: path.into(), reason: error.to_string() })
 }

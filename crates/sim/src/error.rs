@@ -17,5 +17,5 @@ pub enum SimError {
     #[error("cannot start the RTSP test server: {reason}")]
     RtspServer { reason: String },
     #[error("cannot write the image `{path}`: {reason}")]
-    Picture { path: PathBuf, reason: String },
+    Image { path: PathBuf, reason: String },
 }

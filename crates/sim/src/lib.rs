@@ -9,9 +9,9 @@ mod clip;
 mod crops;
 mod dataset;
 mod error;
-mod picture;
 mod random;
 mod render;
+mod rendered_frame;
 mod rtsp_server;
 mod scene;
 mod truth;
@@ -23,8 +23,8 @@ pub use clip::{Clip, ClipSettings, Unit};
 pub use crops::write_crops;
 pub use dataset::{DatasetSettings, place, write_dataset, write_frames};
 pub use error::SimError;
-pub use picture::Picture;
 pub use render::Renderer;
+pub use rendered_frame::RenderedFrame;
 pub use rtsp_server::{
     Fault, FaultKind, GroundTruthSink, InvalidFault, OnFrame, RtspServer, RtspServerSettings,
 };

@@ -32,10 +32,10 @@ pub fn write_video(
     );
     let mut encoder = Encoder::start(&encode, size, fps)?;
     for n in 0..frames {
-        let (picture, of_frame) = renderer.frame(n, n as f64 / f64::from(fps));
+        let (rendered, of_frame) = renderer.frame(n, n as f64 / f64::from(fps));
         serde_json::to_writer(&mut lines, &of_frame).map_err(|error| write_failed(error.into()))?;
         lines.write_all(b"\n").map_err(write_failed)?;
-        encoder.push(picture, n)?;
+        encoder.push(rendered, n)?;
         progress(n + 1);
     }
     encoder.finish()?;

@@ -1,6 +1,6 @@
 //! Light and weather, and their effects on an image.
 
-use crate::{Picture, random::Random};
+use crate::{RenderedFrame, random::Random};
 
 /// The lighting and visibility of a scene.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,12 +46,12 @@ impl Weather {
     }
 
     /// Adds rain and sensor noise to the image of frame `n`.
-    pub(crate) fn spoil(&self, picture: &mut Picture, chance: Random, n: u64) {
+    pub(crate) fn spoil(&self, frame: &mut RenderedFrame, chance: Random, n: u64) {
         let chance = chance.of("frame", n as i64);
-        self.rain_on(picture, chance);
+        self.rain_on(frame, chance);
         let scale = self.noise * 1.22;
         let mut bits = 0;
-        for (i, level) in picture.rgb.iter_mut().enumerate() {
+        for (i, level) in frame.rgb.iter_mut().enumerate() {
             // One random number gives the noise of four bytes. The sum of two uniform values is close enough to a
             // normal distribution.
             if i % 4 == 0 {
@@ -64,8 +64,8 @@ impl Weather {
         }
     }
 
-    fn rain_on(&self, picture: &mut Picture, chance: Random) {
-        let (width, height) = (picture.size.width as usize, picture.size.height as usize);
+    fn rain_on(&self, frame: &mut RenderedFrame, chance: Random) {
+        let (width, height) = (frame.size.width as usize, frame.size.height as usize);
         let drops = self.rain as usize * width * height / (640 * 360);
         for drop in 0..drops {
             let of = chance.of("drop", drop as i64);
@@ -75,7 +75,7 @@ impl Weather {
                 let (row, column) = (y + step, x + step / 6);
                 if row < height && column < width {
                     let at = (row * width + column) * 3;
-                    for level in &mut picture.rgb[at..at + 3] {
+                    for level in &mut frame.rgb[at..at + 3] {
                         *level = (u16::from(*level) * 3 / 4 + 55) as u8;
                     }
                 }

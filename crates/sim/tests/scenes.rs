@@ -83,7 +83,7 @@ fn box_growth_matches_the_time_to_collision() {
 fn writes_a_complete_data_set() {
     let folder = tempfile::tempdir().unwrap();
     let settings =
-        DatasetSettings { first_seed: 1000, scenes: 3, pictures_per_scene: 2, size: SIZE, quality: 85 };
+        DatasetSettings { first_seed: 1000, scenes: 3, images_per_scene: 2, size: SIZE, quality: 85 };
     assert_eq!(write_dataset(folder.path(), &settings, |_| {}).unwrap(), 6);
     let text = std::fs::read_to_string(folder.path().join("annotations.json")).unwrap();
     let all: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -94,8 +94,8 @@ fn writes_a_complete_data_set() {
     assert!(all["annotations"].as_array().unwrap().len() > 20);
     for image in all["images"].as_array().unwrap() {
         let file = folder.path().join("images").join(image["file_name"].as_str().unwrap());
-        let picture = image::open(file).unwrap();
-        assert_eq!((picture.width(), picture.height()), (SIZE.width, SIZE.height));
+        let image = image::open(file).unwrap();
+        assert_eq!((image.width(), image.height()), (SIZE.width, SIZE.height));
     }
 }
 
@@ -105,22 +105,22 @@ fn crops_match_the_data_set_and_are_reproducible() {
     let settings = DatasetSettings {
         first_seed: 1000,
         scenes: 6,
-        pictures_per_scene: 2,
+        images_per_scene: 2,
         size: Size { width: 640, height: 360 },
         quality: 85,
     };
     let crops = || {
         let folder = tempfile::tempdir().unwrap();
-        let mut pictures = 0;
-        let written = write_crops(folder.path(), &settings, SIDE, |n| pictures = n).unwrap();
-        assert_eq!(pictures, 12);
+        let mut images = 0;
+        let written = write_crops(folder.path(), &settings, SIDE, |n| images = n).unwrap();
+        assert_eq!(images, 12);
         let mut found = BTreeMap::new();
         for kind in Kind::ALL {
             for entry in std::fs::read_dir(folder.path().join(kind.label())).unwrap() {
                 let path = entry.unwrap().path();
-                let picture = image::open(&path).unwrap().to_rgb8();
-                assert_eq!(picture.dimensions(), (SIDE, SIDE), "{path:?}");
-                found.insert((kind.label(), path.file_name().unwrap().to_owned()), picture.into_raw());
+                let image = image::open(&path).unwrap().to_rgb8();
+                assert_eq!(image.dimensions(), (SIDE, SIDE), "{path:?}");
+                found.insert((kind.label(), path.file_name().unwrap().to_owned()), image.into_raw());
             }
         }
         assert_eq!(found.len() as u64, written);

@@ -47,5 +47,5 @@ pub use pixels::{GpuImage, Pixels};
 pub use queue::{CameraIntake, CameraQueue, TryRecv, WhenFull, camera_queue};
 pub use record_sink::RecordSink;
 pub use sink_health::{RefusalCount, SinkHealth};
-pub use snapshot::{Canvas, Picture, Snapshot, SnapshotPace, SnapshotPermit};
+pub use snapshot::{Canvas, PendingImage, Snapshot, SnapshotPace, SnapshotPermit};
 pub use stop::{Stop, StopOnDrop, stop_signal};

@@ -46,8 +46,8 @@ impl Pixels {
     }
 
     /// Returns an image of `size` in a GPU's memory.
-    pub fn on_gpu(size: Size, picture: Arc<dyn GpuImage>) -> Self {
-        Self { size, bytes: Bytes::Gpu(picture) }
+    pub fn on_gpu(size: Size, image: Arc<dyn GpuImage>) -> Self {
+        Self { size, bytes: Bytes::Gpu(image) }
     }
 
     /// Returns the size of the image.
@@ -60,14 +60,14 @@ impl Pixels {
     pub fn rgb(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Host(rgb) => rgb,
-            Bytes::Gpu(picture) => picture.download(),
+            Bytes::Gpu(image) => image.download(),
         }
     }
 
     /// Returns the address of the bytes in the memory of the GPU `device`, or `None` if they are not in its memory.
     pub fn address_on(&self, device: usize) -> Option<u64> {
         match &self.bytes {
-            Bytes::Gpu(picture) if picture.device() == device => Some(picture.address()),
+            Bytes::Gpu(image) if image.device() == device => Some(image.address()),
             _ => None,
         }
     }

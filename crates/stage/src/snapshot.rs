@@ -60,7 +60,7 @@ impl Drop for SnapshotPermit {
 /// not wait for it.
 #[derive(Debug)]
 pub struct Snapshot {
-    picture: Picture,
+    image: PendingImage,
     leave: SnapshotPermit,
 }
 
@@ -70,32 +70,32 @@ pub struct Canvas(Sender<Pixels>);
 
 /// The receiving side of a snapshot: a small image that has been drawn or will be.
 #[derive(Debug)]
-pub struct Picture(Receiver<Pixels>);
+pub struct PendingImage(Receiver<Pixels>);
 
 impl Snapshot {
     /// Creates a snapshot to travel with its frame, and the canvas on which to draw it once the frame is on its way.
     pub fn blank(leave: SnapshotPermit) -> (Self, Canvas) {
-        let (canvas, picture) = bounded(1);
-        (Self { picture: Picture(picture), leave }, Canvas(canvas))
+        let (canvas, image) = bounded(1);
+        (Self { image: PendingImage(image), leave }, Canvas(canvas))
     }
 
     /// Returns the image and marks the snapshot as taken, after inference on its frame.
-    pub fn into_picture(self) -> Picture {
-        let Self { picture, mut leave } = self;
+    pub fn into_image(self) -> PendingImage {
+        let Self { image, mut leave } = self;
         leave.at = NEVER;
-        picture
+        image
     }
 }
 
 impl Canvas {
-    /// Sends the image of the snapshot to its [`Picture`].
+    /// Sends the image of the snapshot to its [`PendingImage`].
     pub fn draw(self, pixels: Pixels) {
         // If the frame was dropped, nothing receives its image.
         let _ = self.0.try_send(pixels);
     }
 }
 
-impl Picture {
+impl PendingImage {
     /// Waits until the image is drawn. Returns `None` if drawing failed or took longer than `patience`.
     pub fn wait(&self, patience: Duration) -> Option<Pixels> {
         self.0.recv_timeout(patience).ok()
@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn take(leave: SnapshotPermit) {
-        Snapshot::blank(leave).0.into_picture();
+        Snapshot::blank(leave).0.into_image();
     }
 
     #[test]
@@ -122,12 +122,12 @@ mod tests {
         let pixels = Pixels::new(Size { width: 1, height: 1 }, vec![7; 3]).unwrap();
         let (snapshot, canvas) = Snapshot::blank(pace().due(Duration::ZERO).unwrap());
         canvas.draw(pixels.clone());
-        let drawn = snapshot.into_picture().wait(Duration::ZERO).unwrap();
+        let drawn = snapshot.into_image().wait(Duration::ZERO).unwrap();
         assert_eq!(drawn.rgb(), pixels.rgb());
         let (snapshot, canvas) = Snapshot::blank(pace().due(Duration::ZERO).unwrap());
         drop(canvas);
         assert!(
-            snapshot.into_picture().wait(Duration::from_secs(60)).is_none(),
+            snapshot.into_image().wait(Duration::from_secs(60)).is_none(),
             "the canvas is dropped, so no image follows"
         );
         let (snapshot, canvas) = Snapshot::blank(pace().due(Duration::ZERO).unwrap());

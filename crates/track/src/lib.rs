@@ -7,10 +7,10 @@
 
 mod arrival_rates;
 mod assignment;
-mod follower;
 mod kalman;
 mod line;
 mod motion;
+mod session_tracker;
 mod settings;
 mod track;
 mod tracker;
@@ -19,9 +19,11 @@ mod ttc;
 mod turn_likelihood;
 mod zone;
 
-pub use follower::{IgnoreCause, SessionTracker, SessionTrackerState, TimestampConflict, TrackedFrame};
 pub use kalman::Kalman;
 pub use line::{Crossing, Line, LineState};
+pub use session_tracker::{
+    IgnoreCause, SessionTracker, SessionTrackerState, TimestampConflict, TrackedFrame,
+};
 pub use settings::TrackerSettings;
 pub use track::{Observation, Track, TrackEnd, TrackId, TrackerOutput};
 pub use tracker::{MAX_OBJECTS, Tracker, TrackerState};

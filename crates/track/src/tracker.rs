@@ -61,7 +61,9 @@ pub struct Tracker {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackerState {
     objects: Vec<Object>,
-    told: u64,
+    /// The id of the last track that was output.
+    #[serde(rename = "told")]
+    last_id: u64,
     /// The time of the last frame.
     now_s: Option<f64>,
     arrivals: ArrivalRates,
@@ -157,9 +159,9 @@ impl Tracker {
         let moment = self.go_on(at_s, source, &mut ended);
         let among = self.looked_at(observations);
         let mut seen_as = self.associate(moment, observations, &among);
-        self.begin(moment, observations, &among, &mut seen_as);
+        self.start_objects(moment, observations, &among, &mut seen_as);
         self.end(moment, &mut seen_as, &mut ended);
-        TrackerOutput { tracks: self.tell(moment, observations, &seen_as), ended }
+        TrackerOutput { tracks: self.output(moment, observations, &seen_as), ended }
     }
 
     /// Predicts all objects to the time of a frame, and ends the objects that were undetected for too long.
@@ -249,7 +251,7 @@ impl Tracker {
     }
 
     /// Starts objects with the unmatched observations.
-    fn begin(
+    fn start_objects(
         &mut self,
         moment: Moment,
         observations: &[Observation],
@@ -310,13 +312,14 @@ impl Tracker {
         });
     }
 
-    fn tell(
+    /// Returns the tracks to output for this frame.
+    fn output(
         &mut self,
         moment: Moment,
         observations: &[Observation],
         seen_as: &[Option<usize>],
     ) -> Vec<Track> {
-        let TrackerState { objects, told, arrivals, .. } = &mut self.state;
+        let TrackerState { objects, last_id, arrivals, .. } = &mut self.state;
         let settings = self.settings;
         let mut tracks = Vec::with_capacity(objects.len());
         for (object, seen) in objects.iter_mut().zip(seen_as) {
@@ -328,8 +331,8 @@ impl Tracker {
             if !is_seen && !is_predicted {
                 continue;
             }
-            *told += u64::from(is_new);
-            let id = *object.id.get_or_insert(TrackId(*told));
+            *last_id += u64::from(is_new);
+            let id = *object.id.get_or_insert(TrackId(*last_id));
             if let (true, Some(entry)) = (is_new, object.entry) {
                 arrivals.count(entry);
             }
@@ -337,7 +340,7 @@ impl Tracker {
             tracks.push(Track {
                 id,
                 class_id: object.class_id,
-                bbox: truncated_box::told(object.motion.bbox(), seen_box, moment.source),
+                bbox: truncated_box::output_box(object.motion.bbox(), seen_box, moment.source),
                 velocity: object.motion.velocity(),
                 score: object.score,
                 seen: *seen,

@@ -30,7 +30,7 @@ pub(crate) fn whole(seen: BBox, expected: BBox, source: Size, error: f64) -> BBo
 
 /// Returns the box to output for an object at `bbox`, which was detected at `seen` in this frame, if at all.
 /// The box is clipped to the image, unless this detector's boxes reach beyond the border.
-pub(crate) fn told(bbox: BBox, seen: Option<BBox>, source: Size) -> BBox {
+pub(crate) fn output_box(bbox: BBox, seen: Option<BBox>, source: Size) -> BBox {
     let ends_there = seen.is_none_or(|seen| seen.clipped(source) == Some(seen));
     let clipped = ends_there.then(|| bbox.clipped(source)).flatten();
     clipped.unwrap_or(bbox)
@@ -64,8 +64,8 @@ mod tests {
     fn clips_output_boxes_like_the_detector() {
         let out = bbox([-20.0, 30.0, 20.0, 60.0]);
         let clipped = bbox([0.0, 30.0, 20.0, 60.0]);
-        assert_eq!(told(out, Some(bbox([0.0, 31.0, 21.0, 60.0])), SOURCE), clipped);
-        assert_eq!(told(out, None, SOURCE), clipped);
-        assert_eq!(told(out, Some(bbox([-21.0, 31.0, 21.0, 60.0])), SOURCE), out);
+        assert_eq!(output_box(out, Some(bbox([0.0, 31.0, 21.0, 60.0])), SOURCE), clipped);
+        assert_eq!(output_box(out, None, SOURCE), clipped);
+        assert_eq!(output_box(out, Some(bbox([-21.0, 31.0, 21.0, 60.0])), SOURCE), out);
     }
 }

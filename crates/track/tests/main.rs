@@ -1,7 +1,7 @@
 //! The integration tests of `lookout-track`, in a single binary to save link time.
 
 mod closing;
-mod follower;
 mod places;
 mod restart;
 mod sequences;
+mod session_tracker;

@@ -1,5 +1,5 @@
-//! How many pictures a second a network learns from, a line of JSON; `scripts/peers/train.py` is torchvision's
-//! loop on the same pictures.
+//! Training speed of a network in images per second, as one line of JSON; `scripts/peers/train.py` measures torchvision
+//! on the same images.
 //!
 //!     cargo bench -p lookout-train --bench training_speed -- resnet50 8 224 12 fp32
 #![expect(clippy::print_stdout, reason = "the measurement is the output")]
@@ -9,28 +9,29 @@ use std::{collections::BTreeMap, env, error::Error, time::Duration};
 use lookout_config::{Device, FitSettings, OptimizerSettings, ScheduleSettings};
 use lookout_model::{PreparedNetwork, Target, random_values};
 use lookout_train::{
-    Batch, BatchResult, Batches, ClassLoss, Identity, Judge, Judgment, ObjectTensors, Run, Told, Truth,
+    Batch, BatchResult, Batches, ClassLoss, EvaluationResult, Evaluator, Identity, ObjectTensors, Trainer,
+    TrainingEvent, Truth,
 };
 use tch::{Kind, Tensor};
 
-/// The same batch again and again.
-struct Same {
+/// Batches that all have the same content.
+struct SameBatch {
     size: [i64; 4],
     steps: u64,
     classifier: bool,
 }
 
-impl Batches for Same {
+impl Batches for SameBatch {
     fn per_epoch(&self) -> u64 {
         self.steps
     }
 
     fn epoch(&mut self, _: u64, first: u64) -> Box<dyn Iterator<Item = BatchResult> + '_> {
         let x = random_values("x", 0, &self.size, -2.0..2.0);
-        let [pictures, _, height, width] = self.size;
+        let [images, _, height, width] = self.size;
         Box::new((first..self.steps).map(move |_| {
             let truth = if self.classifier {
-                Truth::Classes(Tensor::arange(pictures, (Kind::Int64, tch::Device::Cpu)))
+                Truth::Classes(Tensor::arange(images, (Kind::Int64, tch::Device::Cpu)))
             } else {
                 let part = |a: f32, b: f32| {
                     [a * width as f32, a * height as f32, b * width as f32, b * height as f32]
@@ -41,19 +42,19 @@ impl Batches for Same {
                     labels: Tensor::from_slice(&[1_i64, 2, 3]),
                     ignored: Tensor::zeros([0, 4], (Kind::Float, tch::Device::Cpu)),
                 };
-                Truth::Objects((0..pictures).map(|_| objects()).collect())
+                Truth::Objects((0..images).map(|_| objects()).collect())
             };
             Ok(Batch { x: x.shallow_clone(), truth })
         }))
     }
 }
 
-/// Nobody asks how good it is.
-struct Nobody;
+/// An evaluator that does not run the network.
+struct NoEvaluation;
 
-impl Judge for Nobody {
-    fn judge(&mut self, _: &PreparedNetwork) -> Result<Judgment, Box<dyn Error + Send + Sync>> {
-        Ok(Judgment { score: 0.0, metrics: BTreeMap::new() })
+impl Evaluator for NoEvaluation {
+    fn evaluate(&mut self, _: &PreparedNetwork) -> Result<EvaluationResult, Box<dyn Error + Send + Sync>> {
+        Ok(EvaluationResult { score: 0.0, metrics: BTreeMap::new() })
     }
 }
 
@@ -67,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = Target::choose(Device::Auto, precision.parse()?)?;
     let classifier = !arch.contains("fpn");
     let folder = env::temp_dir().join(format!("lookout-training-speed-{}", std::process::id()));
-    let run = Run {
+    let trainer = Trainer {
         arch: arch.clone(),
         classes: if classifier { 1000 } else { 91 },
         target,
@@ -87,9 +88,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         recipe: Identity::default(),
     };
     let mut rates = Vec::new();
-    let mut batches = Same { size: [batch, 3, side, side], steps: steps.parse()?, classifier };
-    let done = run.fit(&mut batches, &mut Nobody, &mut |told| {
-        if let Told::Step(step) = told {
+    let mut batches = SameBatch { size: [batch, 3, side, side], steps: steps.parse()?, classifier };
+    let done = trainer.fit(&mut batches, &mut NoEvaluation, &mut |event| {
+        if let TrainingEvent::Step(step) = event {
             rates.push(step.images_per_s);
         }
     });

@@ -1,11 +1,11 @@
-//! An image with its ground truth. In the code an image is a `Picture`.
+//! An image with its ground truth. In the code an image is a `SampleImage`.
 
 use lookout_measure::ObjectTarget;
 use lookout_schema::Size;
 
 /// An RGB image with 8 bits per channel, row by row from the upper left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct SampleImage {
     pub size: Size,
     /// `height * width * 3` bytes.
     pub rgb: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Picture {
 pub struct Sample {
     /// The name of the image in its data set.
     pub name: String,
-    pub picture: Picture,
+    pub image: SampleImage,
     pub target: Target,
 }
 

@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, path::Path};
 
 use lookout_config::{OptimizerSettings, Rule};
 use lookout_model::{Network, random_values};
-use lookout_train::{Choose, ClassLoss, Criterion, Losses, ObjectTensors, Optimizer, Truth, unfreeze_norms};
+use lookout_train::{
+    ClassLoss, Criterion, Losses, ObjectTensors, Optimizer, SubsetSampler, Truth, unfreeze_norms,
+};
 use tch::{Device, Kind, Tensor};
 
 const SEED: u64 = 7;
 const CLASSES: i64 = 5;
 /// Number of values that are stored per parameter.
 const SLICE: i64 = 6;
-const PICTURES: usize = 3;
+const IMAGES: usize = 3;
 
 #[test]
 fn retinanet() {
@@ -55,37 +57,37 @@ fn classifiers() {
 /// second stage first.
 struct Chosen(usize);
 
-impl Choose for Chosen {
-    fn choose(&mut self, most: usize, of: usize) -> Vec<i64> {
-        let (name, call) = match self.0.checked_sub(2 * PICTURES) {
+impl SubsetSampler for Chosen {
+    fn sample(&mut self, max: usize, of: usize) -> Vec<i64> {
+        let (name, call) = match self.0.checked_sub(2 * IMAGES) {
             None => ("roi", self.0),
             Some(call) => ("rpn", call),
         };
         self.0 += 1;
         let order = random_values(&format!("{name}.{call}"), SEED, &[of as i64], 0.0..1.0);
         let order = Vec::<i64>::try_from(&order.argsort_stable(true, 0, false)).unwrap();
-        order.into_iter().take(most).collect()
+        order.into_iter().take(max).collect()
     }
 }
 
 fn objects() -> Truth {
-    let picture = |boxes: &[f32], labels: &[i64]| ObjectTensors {
+    let image = |boxes: &[f32], labels: &[i64]| ObjectTensors {
         boxes: Tensor::from_slice(boxes).view([-1, 4]),
         labels: Tensor::from_slice(labels),
         ignored: Tensor::zeros([0, 4], (Kind::Float, Device::Cpu)),
     };
     Truth::Objects(vec![
-        picture(
+        image(
             &[8.0, 12.0, 60.0, 70.0, 50.0, 20.0, 118.0, 88.0, 70.5, 40.25, 95.0, 61.0, 2.0, 70.0, 20.0, 90.0],
             &[1, 3, 2, 4],
         ),
-        picture(&[], &[]),
-        picture(&[30.0, 10.0, 100.0, 90.0], &[2]),
+        image(&[], &[]),
+        image(&[30.0, 10.0, 100.0, 90.0], &[2]),
     ])
 }
 
 fn losses(arch: &str, network: &Network) -> Losses {
-    let x = random_values("x", SEED, &[PICTURES as i64, 3, 96, 128], -2.0..2.0).to_kind(Kind::Double);
+    let x = random_values("x", SEED, &[IMAGES as i64, 3, 96, 128], -2.0..2.0).to_kind(Kind::Double);
     let weights = Some(Tensor::from_slice(&[1.0_f32, 2.0, 0.5, 1.5, 1.0]));
     let class_loss = ClassLoss { label_smoothing: 0.1, weights, ..ClassLoss::default() };
     let truth =
@@ -190,34 +192,34 @@ fn steps_agree(golden: &Golden, name: &str, settings: &OptimizerSettings) {
     let slices = golden.get("grad/slices");
     // A weighted sum that has this gradient at the stored indices.
     let product = |(i, weight): (i64, &Tensor)| {
-        let places = places(weight);
+        let indices = indices(weight);
         let gradient = Tensor::zeros([weight.numel() as i64], (Kind::Float, Device::Cpu));
-        let gradient = gradient.index_copy(0, &places, &slices.get(i)).view_as(weight);
+        let gradient = gradient.index_copy(0, &indices, &slices.get(i)).view_as(weight);
         (weight * gradient).sum(Kind::Float)
     };
     for _ in 0..2 {
-        optimizer.add(&(0..).zip(trained.values()).map(product).sum::<Tensor>());
+        optimizer.backward(&(0..).zip(trained.values()).map(product).sum::<Tensor>());
         let _ = optimizer.step(settings.lr, None);
     }
     let slices = golden.get(&format!("{name}/slices"));
     for (i, (parameter, before)) in (0..).zip(trained.keys().zip(&before)) {
         let golden_change = slices.get(i);
-        let most = golden_change.abs().max().double_value(&[]);
+        let largest = golden_change.abs().max().double_value(&[]);
         let off = (at(&trained[parameter]) - before - golden_change).abs().max().double_value(&[]);
         assert!(
-            off <= 1e-4 * most + 1e-6,
-            "{} {name} {parameter}: the largest change is {most}, the difference {off}",
+            off <= 1e-4 * largest + 1e-6,
+            "{} {name} {parameter}: the largest change is {largest}, the difference {off}",
             golden.arch
         );
     }
 }
 
-fn places(tensor: &Tensor) -> Tensor {
+fn indices(tensor: &Tensor) -> Tensor {
     let count = tensor.numel() as i64;
-    let places = Tensor::arange(SLICE, (Kind::Int64, Device::Cpu)) * (count / SLICE).max(1);
-    places.clamp_max(count - 1)
+    let indices = Tensor::arange(SLICE, (Kind::Int64, Device::Cpu)) * (count / SLICE).max(1);
+    indices.clamp_max(count - 1)
 }
 
 fn at(tensor: &Tensor) -> Tensor {
-    tensor.detach().contiguous().view([-1]).index_select(0, &places(tensor))
+    tensor.detach().contiguous().view([-1]).index_select(0, &indices(tensor))
 }

@@ -1,7 +1,7 @@
 //! The integration tests of `lookout-train`, in one binary that is linked once.
 
 mod coco_border;
-mod feed;
-mod fit;
-mod judge;
+mod evaluate;
+mod loader;
 mod losses;
+mod trainer;

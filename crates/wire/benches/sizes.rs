@@ -23,16 +23,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         frame.detections = vec![detection.clone(); detections];
         for format in RecordFormat::ALL {
             let bytes = encode(&frame, format)?;
-            let begun = Instant::now();
+            let started = Instant::now();
             for _ in 0..TIMES {
                 black_box(encode(black_box(&frame), format)?);
             }
-            let written = begun.elapsed() / TIMES;
-            let begun = Instant::now();
+            let written = started.elapsed() / TIMES;
+            let started = Instant::now();
             for _ in 0..TIMES / 10 {
                 black_box(decode::<FrameRecord>(black_box(&bytes))?);
             }
-            let read = begun.elapsed() / (TIMES / 10);
+            let read = started.elapsed() / (TIMES / 10);
             let (name, size) = (format.as_str(), bytes.len());
             writeln!(
                 out,

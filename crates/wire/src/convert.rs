@@ -42,8 +42,8 @@ fn optional_id<T: std::str::FromStr<Err: ToString>>(
 
 fn time(field: &'static str, us: i64) -> Result<Timestamp, BadField> {
     let time = Timestamp::from_unix_us(us);
-    let told = || BadField::new(field, format!("{us} us is not within the years 0 to 9999"));
-    if time.as_unix_us() == us { Ok(time) } else { Err(told()) }
+    let invalid = || BadField::new(field, format!("{us} us is not within the years 0 to 9999"));
+    if time.as_unix_us() == us { Ok(time) } else { Err(invalid()) }
 }
 
 /// Converts a required message field.

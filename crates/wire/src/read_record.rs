@@ -150,10 +150,10 @@ mod tests {
             ("\"reconnects\":0", "\"reconnects\":\"0\"", "invalid type"),
         ] {
             assert!(status.contains(good));
-            let told =
+            let error =
                 decode_message(b"gate", Some(status.replace(good, bad).as_bytes()), RecordKind::Status)
                     .unwrap_err();
-            assert!(told.contains(reason), "{told}");
+            assert!(error.contains(reason), "{error}");
         }
     }
 
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn rejects_a_record_under_another_cameras_key() {
         let status = STATUS.replace("SCHEMA", StatusRecord::SCHEMA);
-        let told = decode_message(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
-        assert_eq!(told, "its key is `yard`, but its id is `gate`");
+        let error = decode_message(b"yard", Some(status.as_bytes()), RecordKind::Status).unwrap_err();
+        assert_eq!(error, "its key is `yard`, but its id is `gate`");
     }
 
     proptest! {
@@ -183,8 +183,8 @@ mod tests {
         fn decodes_or_rejects_any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..64), at in 0usize..400) {
             for kind in RecordKind::ALL {
                 let read = decode_message(&bytes, Some(&bytes), kind);
-                let told = matches!(read, Err(_) | Ok(ReadRecord::Camera { record: RegistryRecord::Bad(_) | RegistryRecord::Removed, .. }));
-                prop_assert!(told, "{read:?}");
+                let is_rejected = matches!(read, Err(_) | Ok(ReadRecord::Camera { record: RegistryRecord::Bad(_) | RegistryRecord::Removed, .. }));
+                prop_assert!(is_rejected, "{read:?}");
             }
             // A record that was damaged in transit.
             let mut record = STATUS.replace("SCHEMA", StatusRecord::SCHEMA).into_bytes();

@@ -36,7 +36,7 @@ pub(crate) struct Camera {
     pub(crate) detail: Option<String>,
     pub(crate) reconnects: u64,
     /// The last reason for a reconnect that was logged; while a camera stays unreachable, each reason is logged once.
-    pub(crate) told: Option<RetryReason>,
+    pub(crate) logged_retry: Option<RetryReason>,
     pub(crate) published_before: u64,
     /// Records per second over the last status interval.
     pub(crate) fps: f64,
@@ -125,8 +125,8 @@ impl Camera {
         let (camera, status, detail) = (&self.settings.id, self.status.as_str(), self.detail.as_deref());
         let reason = self.retry.map(RetryReason::as_str);
         match self.status {
-            CameraStatus::Retrying if self.told != self.retry => {
-                self.told = self.retry;
+            CameraStatus::Retrying if self.logged_retry != self.retry => {
+                self.logged_retry = self.retry;
                 tracing::warn!(%camera, status, reason, detail, "camera disconnected, reconnecting");
             }
             CameraStatus::Retrying => {
@@ -137,7 +137,7 @@ impl Camera {
                 tracing::error!(%camera, status, reason, detail, "camera failed, not retrying");
             }
             CameraStatus::Running | CameraStatus::Ended | CameraStatus::Stopped => {
-                self.told = None;
+                self.logged_retry = None;
                 tracing::info!(%camera, status, uri = %self.settings.uri, "camera status");
             }
         }

@@ -36,10 +36,10 @@ impl Fleet {
 
     /// Applies an event and those that have arrived since. Returns whether the worker can no longer be a member of the
     /// fleet.
-    pub(crate) fn hear(&mut self, event: FleetEvent) -> bool {
+    pub(crate) fn handle_event(&mut self, event: FleetEvent) -> bool {
         let mut event = Some(event);
-        while let Some(heard) = event.take() {
-            if let Some(reason) = self.holdings.hear(heard) {
+        while let Some(current) = event.take() {
+            if let Some(reason) = self.holdings.apply(current) {
                 tracing::error!(reason, "this worker is no longer a member of the fleet");
                 self.failed = Some(reason);
             }

@@ -61,7 +61,7 @@ impl Holdings {
     }
 
     /// Applies an event of the fleet. Returns the reason if this worker can no longer be a member of the fleet.
-    pub(crate) fn hear(&mut self, event: FleetEvent) -> Option<String> {
+    pub(crate) fn apply(&mut self, event: FleetEvent) -> Option<String> {
         match event {
             FleetEvent::Gained { partition, ownership, records } => {
                 let known = records.into_iter().filter_map(|(key, record)| Some((key, self.read(record)?)));
@@ -184,7 +184,7 @@ mod tests {
         let settings = FleetSettings { max_cameras, ..FleetSettings::default() };
         let mut holdings = Holdings::new(&settings, Arc::new(|class| class == "person"));
         let records = records.iter().map(|(key, record)| ((*key).to_owned(), record.clone())).collect();
-        holdings.hear(FleetEvent::Gained { partition: 2, ownership: Ownership::without_end(), records });
+        holdings.apply(FleetEvent::Gained { partition: 2, ownership: Ownership::without_end(), records });
         holdings
     }
 
@@ -226,14 +226,14 @@ mod tests {
     fn the_plan_follows_changes_of_records_and_partitions() {
         let mut holdings = holdings(None, &[("a", camera("a", 50))]);
         let changed = |key: &str, record| FleetEvent::Changed { partition: 2, key: key.into(), record };
-        holdings.hear(changed("b", camera("b", 50)));
-        holdings.hear(changed("a", RegistryRecord::Removed));
+        holdings.apply(changed("b", camera("b", 50)));
+        holdings.apply(changed("a", RegistryRecord::Removed));
         assert_eq!(watched(&holdings.plan()), ["b"]);
-        holdings.hear(FleetEvent::Leaving { partition: 2 });
+        holdings.apply(FleetEvent::Leaving { partition: 2 });
         assert!(holdings.plan().desired.is_empty());
         assert_eq!(holdings.leaving().map(|(partition, _)| partition).collect::<Vec<_>>(), [2]);
         holdings.released(2);
         assert_eq!(holdings.leaving().count(), 0);
-        assert_eq!(holdings.hear(FleetEvent::Failed { reason: "fenced".into() }).unwrap(), "fenced");
+        assert_eq!(holdings.apply(FleetEvent::Failed { reason: "fenced".into() }).unwrap(), "fenced");
     }
 }

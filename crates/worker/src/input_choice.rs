@@ -42,7 +42,7 @@ pub(crate) struct InputChoice {
     /// When a larger input was last tried.
     tried: Option<Instant>,
     /// Whether it was reported that even the smallest input is too large.
-    told: bool,
+    overload_logged: bool,
 }
 
 /// The measured performance of the device, and the resulting decision.
@@ -92,7 +92,7 @@ impl InputChoice {
             well: None,
             hold: HOLD.0,
             tried: None,
-            told: false,
+            overload_logged: false,
         }
     }
 
@@ -141,7 +141,7 @@ impl InputChoice {
             self.well = None;
             return None;
         }
-        self.told = false;
+        self.overload_logged = false;
         let well = *self.well.get_or_insert(now);
         let busy = new.busy.as_secs_f64() / elapsed.as_secs_f64();
         let larger = self.at.checked_sub(1).and_then(|at| self.sizes.get(at)).copied()?;
@@ -162,7 +162,7 @@ impl InputChoice {
         let room = pixels(*self.sizes.get(self.at)?) * part * SLACK;
         let smaller = self.sizes.get(self.at + 1..).unwrap_or_default();
         if smaller.is_empty() {
-            return (!std::mem::replace(&mut self.told, true)).then_some(Then::Overloaded);
+            return (!std::mem::replace(&mut self.overload_logged, true)).then_some(Then::Overloaded);
         }
         let fits = smaller.iter().position(|size| pixels(*size) <= room);
         self.at += 1 + fits.unwrap_or(smaller.len() - 1);

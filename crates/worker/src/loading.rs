@@ -20,7 +20,7 @@ struct Shared {
 
 impl Loading {
     /// Reports the step that starts now. Returns false if loading was cancelled because the worker stops.
-    pub fn begin(&self, step: impl fmt::Display) -> bool {
+    pub fn start_step(&self, step: impl fmt::Display) -> bool {
         *self.0.step.lock().unwrap_or_else(PoisonError::into_inner) = step.to_string();
         !self.0.cancelled.load(SeqCst)
     }

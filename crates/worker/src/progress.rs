@@ -31,7 +31,7 @@ impl Progress {
         self.shown
     }
 
-    pub(crate) fn begin(&self) -> CameraLines {
+    pub(crate) fn start(&self) -> CameraLines {
         CameraLines { on: self.shown.then(|| self.lines.clone()), waiting: None, lines: Vec::new() }
     }
 }

@@ -144,7 +144,7 @@ impl Recorder {
         };
         self.sink.publish(&record, ticket);
         if let Some((snapshots, snapshot)) = self.snapshots.as_ref().zip(snapshot) {
-            snapshots.offer(record, snapshot.into_picture());
+            snapshots.offer(record, snapshot.into_image());
         }
     }
 }

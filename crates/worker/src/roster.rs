@@ -74,7 +74,7 @@ impl Roster {
             retry: None,
             detail: None,
             reconnects: 0,
-            told: None,
+            logged_retry: None,
             published_before: 0,
             fps: 0.0,
         };

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, bounded};
 use jpeg_encoder::{ColorType, Encoder};
 use lookout_config::SnapshotSettings;
 use lookout_schema::{FrameRecord, SnapshotRecord};
-use lookout_stage::{DropOldestSender, Picture, Pixels, RecordSink};
+use lookout_stage::{DropOldestSender, PendingImage, Pixels, RecordSink};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::metrics::{Metrics, SnapshotLoss};
@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, SnapshotLoss};
 /// A snapshot's image, and the record of its frame.
 struct Shot {
     frame: FrameRecord,
-    picture: Picture,
+    image: PendingImage,
 }
 
 /// The recorder's side. It never waits, so a slow encoder only loses snapshots.
@@ -64,9 +64,9 @@ impl Snapshots {
     }
 
     /// Enqueues the snapshot of a frame whose record is published.
-    pub(crate) fn offer(&self, frame: FrameRecord, picture: Picture) {
+    pub(crate) fn offer(&self, frame: FrameRecord, image: PendingImage) {
         let lost = |_| self.metrics.snapshot_lost(SnapshotLoss::QueueFull);
-        self.shots.send(Shot { frame, picture }, lost);
+        self.shots.send(Shot { frame, image }, lost);
     }
 
     /// Waits briefly until the last snapshots are at the sink.
@@ -101,8 +101,8 @@ fn run(shots: &Receiver<Shot>, quality: u8, sink: &dyn RecordSink, metrics: &Met
     }
 }
 
-fn record(Shot { frame, picture }: Shot, quality: u8) -> Option<SnapshotRecord> {
-    let pixels = picture.wait(DRAWN_WITHIN)?;
+fn record(Shot { frame, image }: Shot, quality: u8) -> Option<SnapshotRecord> {
+    let pixels = image.wait(DRAWN_WITHIN)?;
     let jpeg = jpeg(&pixels, quality)?;
     Some(SnapshotRecord {
         schema: SnapshotRecord::SCHEMA.into(),

@@ -38,7 +38,7 @@ impl Loader {
     pub(crate) fn start(load: LoadNetwork) -> std::io::Result<Self> {
         let (done, loaded) = oneshot::channel();
         let loading = Loading::default();
-        loading.begin("starting");
+        loading.start_step("starting");
         let on_thread = loading.clone();
         let work = move || drop(done.send(load(&on_thread)));
         thread::Builder::new().name("network".into()).spawn(work)?;
@@ -99,9 +99,9 @@ impl StartReport {
             return Some(StartLine::Ready { elapsed });
         }
         let what = readiness.waits_for();
-        let due = self.last.as_ref().is_none_or(|(said, at)| {
+        let due = self.last.as_ref().is_none_or(|(last_message, at)| {
             let since = now.saturating_duration_since(*at);
-            since >= AGAIN || (*said != what && since >= SOONEST)
+            since >= AGAIN || (*last_message != what && since >= SOONEST)
         });
         due.then(|| {
             self.last = Some((what.clone(), now));

@@ -158,7 +158,7 @@ impl Supervisor {
             loader: Some(loader),
             failure: None,
             start_report: StartReport::new(now.into_std()),
-            lines: progress.begin(),
+            lines: progress.start(),
             shows_lines: progress.is_shown(),
             stages,
             sink,
@@ -189,10 +189,10 @@ impl Supervisor {
                 Haste::Until(deadline) | Haste::GivenUp(deadline) => deadline,
             };
             tokio::select! {
-                Some(report) = self.stages.reports.recv() => self.hear(report),
+                Some(report) = self.stages.reports.recv() => self.handle_report(report),
                 _ = self.look.tick() => self.look(),
                 _ = self.settle.tick(), if self.fleet.is_some() => self.settle(),
-                event = next(&mut self.fleet) => self.hear_fleet(event),
+                event = next(&mut self.fleet) => self.handle_fleet_event(event),
                 _ = self.report.tick() => self.send_status(),
                 Some(StopRequest) = stops.recv() => self.stop()?,
                 network = loaded(&mut self.loader) => self.network_loaded(network)?,
@@ -223,10 +223,10 @@ impl Supervisor {
             loop {
                 tokio::select! {
                     () = &mut drained => return,
-                    Some(report) = self.stages.reports.recv() => self.hear(report),
+                    Some(report) = self.stages.reports.recv() => self.handle_report(report),
                     _ = self.look.tick() => self.look(),
                     _ = self.settle.tick(), if self.fleet.is_some() => self.settle(),
-                    event = next(&mut self.fleet) => self.hear_fleet(event),
+                    event = next(&mut self.fleet) => self.handle_fleet_event(event),
                     _ = self.report.tick() => self.send_status(),
                     Some(StopRequest) = stops.recv() => {
                         self.hurry();
@@ -239,7 +239,7 @@ impl Supervisor {
 
     async fn finish(mut self, latencies: &Latencies) -> Result<Summary> {
         let seconds = self.started.elapsed();
-        self.hear_the_last().await;
+        self.handle_last_reports().await;
         let trouble = match self.fleet.take() {
             Some(fleet) => fleet.leave().await,
             None => None,
@@ -281,11 +281,11 @@ impl Supervisor {
     }
 
     /// Receives the last reports of the cameras, which may still be on their way.
-    async fn hear_the_last(&mut self) {
+    async fn handle_last_reports(&mut self) {
         let until = Instant::now() + GRACE.0;
         while self.stages.roster.iter().any(|camera| !camera.status.is_final()) {
             match timeout_at(until, self.stages.reports.recv()).await {
-                Ok(Some(report)) => self.hear(report),
+                Ok(Some(report)) => self.handle_report(report),
                 Ok(None) | Err(_) => return,
             }
         }
@@ -302,15 +302,15 @@ impl Supervisor {
         self.stages.abandon = None;
     }
 
-    fn hear(&mut self, report: CameraReport) {
+    fn handle_report(&mut self, report: CameraReport) {
         let Some(camera) = self.stages.roster.apply(report) else { return };
         self.heartbeat.send_camera(camera);
     }
 
     /// Updates the desired state of the cameras from an event of the fleet.
-    fn hear_fleet(&mut self, event: FleetEvent) {
+    fn handle_fleet_event(&mut self, event: FleetEvent) {
         let Some(fleet) = &mut self.fleet else { return };
-        let failed = fleet.hear(event);
+        let failed = fleet.handle_event(event);
         let plan = fleet.plan();
         for unwatched in plan.unwatched.iter().filter(|each| !self.beside.unwatched.contains(each)) {
             tracing::warn!(camera = %unwatched.camera, why = unwatched.why, "camera is not run by this worker");

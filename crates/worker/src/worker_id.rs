@@ -15,8 +15,8 @@ pub fn worker_id(set: Option<&WorkerId>) -> WorkerId {
 fn from_host(host: &str) -> WorkerId {
     let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let plain: String = host.chars().filter(fits).collect();
-    let begins_well: String = plain.trim_start_matches(['.', '_', '-']).chars().take(64).collect();
-    begins_well.parse().unwrap_or_else(|_| unnamed())
+    let trimmed: String = plain.trim_start_matches(['.', '_', '-']).chars().take(64).collect();
+    trimmed.parse().unwrap_or_else(|_| unnamed())
 }
 
 fn unnamed() -> WorkerId {

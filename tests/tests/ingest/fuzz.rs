@@ -172,9 +172,9 @@ fn read(path: &Path, what: &str) {
     let uri = path.display().to_string();
     let lines = format!("uri = {uri:?}\nconnect_timeout_ms = 3000\nstall_timeout_ms = 3000");
     let source = RunningSource::start(camera(&lines).unwrap(), Take::default()).unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let (end, counts) = source.run_out(PATIENCE, |_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let took = begun.elapsed().as_millis();
+    let took = started.elapsed().as_millis();
     println!("{what}: {} frames in {took} ms, {end:?}", counts.received);
     assert!(!matches!(end, SourceEnd::Stopped), "{what}");
 }

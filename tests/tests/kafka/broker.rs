@@ -2,6 +2,8 @@
 //! where possible; each has topics of its own.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod limits;
+
 use std::{
     thread,
     time::{Duration, Instant},
@@ -18,7 +20,7 @@ use lookout_tests::{
 };
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
 };
 
@@ -27,9 +29,12 @@ use crate::{
     forwarder::Forwarder,
 };
 
+/// The module for [`lock_module`], also in the submodules, so that their tests run in parallel with those here.
+const MODULE: &str = module_path!();
+
 #[tokio::test]
 async fn no_record_is_lost_or_duplicated_when_the_broker_is_killed_for_ten_seconds() -> anyhow::Result<()> {
-    let _module = lock_module(module_path!());
+    let _module = lock_module(MODULE);
     let mut kafka = KafkaServer::start()?;
     topics_are_created_with_the_configured_partitions(&kafka).await?;
     snapshots_have_a_retention_of_one_hour(&kafka).await?;
@@ -104,7 +109,7 @@ async fn topics_are_created_with_the_configured_partitions(kafka: &KafkaServer) 
 }
 
 async fn snapshots_have_a_retention_of_one_hour(kafka: &KafkaServer) -> anyhow::Result<()> {
-    let settings = kafka.settings("pictures");
+    let settings = kafka.settings("images");
     let sink = KafkaSink::start_for(&settings, &[RecordKind::Frame, RecordKind::Snapshot])?;
     let mut gate = Source::live("gate");
     gate.publish(&sink);
@@ -132,16 +137,16 @@ async fn undelivered_records_expire_at_the_drain_deadline(kafka: &mut KafkaServe
     for _ in 0..100 {
         file.publish(&sink);
     }
-    let began = Instant::now();
-    sink.drain(began + Duration::from_secs(1)).await;
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let started = Instant::now();
+    sink.drain(started + Duration::from_secs(1)).await;
+    assert!(started.elapsed() < Duration::from_secs(5));
     let counts = file.counts();
     assert_eq!((counts.delivered, counts.expired[&ExpireCause::Shutdown]), (1, 100));
 }
 
 #[tokio::test]
 async fn failed_authentication_and_oversized_records_are_reported() -> anyhow::Result<()> {
-    let _module = lock_module(module_path!());
+    let _module = lock_module(MODULE);
     let overrides = [
         "listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
         "sasl.enabled.mechanisms=PLAIN",
@@ -177,7 +182,7 @@ async fn failed_authentication_and_oversized_records_are_reported() -> anyhow::R
     let problem = check(&plain, Duration::from_secs(3))?.problem.expect("a problem");
     assert!(problem.advice.contains("`security.protocol`"), "{problem:?}");
 
-    only_the_record_at_fault_is_rejected(settings).await;
+    limits::only_the_record_at_fault_is_rejected(settings).await;
     Ok(())
 }
 
@@ -193,7 +198,7 @@ fn grant(kafka: &KafkaServer, user: &str, prefix: &str) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn no_record_is_lost_or_reordered_when_permissions_are_revoked_and_granted() -> anyhow::Result<()> {
-    let _module = lock_module(module_path!());
+    let _module = lock_module(MODULE);
     let kafka = KafkaServer::start_with_rights(&[("edge", "edge-secret")], &[])?;
     grant(&kafka, "edge", "rights")?;
     let settings = kafka.settings("rights");
@@ -265,7 +270,7 @@ async fn until_refused(settings: &KafkaSettings) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn no_record_is_lost_or_reordered_in_a_rolling_restart() -> anyhow::Result<()> {
-    let _module = lock_module(module_path!());
+    let _module = lock_module(MODULE);
     let mut kafka = KafkaCluster::start(&[("edge", "edge-secret")], &[])?;
     grant(&kafka.nodes[0], "edge", "three")?;
     let settings = kafka.settings("three").expect("nodes");
@@ -291,73 +296,6 @@ async fn no_record_is_lost_or_reordered_in_a_rolling_restart() -> anyhow::Result
         assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
         assert_eq!(seen[file.ledger.camera()], (0..counts.published).collect::<Vec<_>>());
     }
-    Ok(())
-}
-
-/// Sets a topic setting; also works while the topic is written.
-async fn alter_topic(kafka: &KafkaServer, topic: &str, key: &str, value: &str) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create()?;
-    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
-    for altered in admin.alter_configs(&[change], &AdminOptions::new()).await? {
-        altered.map_err(|(_, code)| anyhow::anyhow!("{code:?}"))?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn batches_beyond_the_topics_limit_are_split_in_order() -> anyhow::Result<()> {
-    let _module = lock_module(module_path!());
-    let mut kafka = KafkaServer::start()?;
-    let settings = kafka.settings("small");
-    // The topics are created before their limit is lowered.
-    let mut first = Source::live("first");
-    drop(connected(&settings, &mut first).await);
-    alter_topic(&kafka, &settings.topics.frames, "max.message.bytes", "10000").await?;
-
-    // First a limit that is known from the start, then one that is lowered while records wait.
-    let ids = ["a", "b", "c", "d", "e", "f"];
-    let mut files: Vec<Source> = ids.map(|id| Source::lossless(id, 2000)).into();
-    let sink = KafkaSink::start(&settings)?;
-    for limit in ["10000", "4000"] {
-        drain(&sink).await;
-        alter_topic(&kafka, &settings.topics.frames, "max.message.bytes", limit).await?;
-        kafka.kill();
-        for _ in 0..300 {
-            files.iter_mut().for_each(|file| file.publish_with(&sink, &incompressible(500)));
-        }
-        kafka.restart()?;
-    }
-    drain(&sink).await;
-    let seen = read_all(&settings).await;
-    for file in &files {
-        let counts = file.counts();
-        assert_eq!((counts.delivered, counts.expired.len()), (600, 0), "{}", file.ledger.camera());
-        assert_eq!(seen[file.ledger.camera()], (0..600).collect::<Vec<_>>(), "{}", file.ledger.camera());
-    }
-    records_of_a_file_survive_a_refusal_of_their_timestamps(&kafka).await?;
-    reconnects_through_the_bootstrap_address_when_the_broker_moves(&mut kafka).await
-}
-
-async fn records_of_a_file_survive_a_refusal_of_their_timestamps(kafka: &KafkaServer) -> anyhow::Result<()> {
-    let settings = kafka.settings("clock");
-    let mut file = Source::lossless("file", 50);
-    let sink = connected(&settings, &mut file).await;
-    // A refusal as from a broker whose clock is ahead.
-    let key = "message.timestamp.before.max.ms";
-    alter_topic(kafka, &settings.topics.frames, key, "0").await?;
-    until("the sink reports the refusal", || {
-        if file.counts().received < 50 {
-            file.publish(&sink);
-        }
-        sink.health().refused.iter().any(|(_, why)| why.contains("InvalidTimestamp") && why.contains("NTP"))
-    })
-    .await;
-    alter_topic(kafka, &settings.topics.frames, key, "9223372036854775807").await?;
-    drain(&sink).await;
-    let counts = file.counts();
-    assert_eq!((counts.delivered, counts.expired.len()), (counts.published, 0));
-    assert_eq!(sink.health().refused, []);
     Ok(())
 }
 
@@ -389,38 +327,6 @@ async fn reconnects_through_the_bootstrap_address_when_the_broker_moves(
         }
     };
     tokio::time::timeout(PATIENCE, read).await?
-}
-
-/// The broker refuses whole batches, so the sink has to find the record at fault.
-async fn only_the_record_at_fault_is_rejected(settings: KafkaSettings) {
-    let (mut gate, mut yard) = (Source::live("gate"), Source::lossless("yard", 100));
-    let sink = connected(&settings, &mut gate).await;
-    for _ in 0..20 {
-        yard.publish(&sink);
-    }
-    gate.publish_with(&sink, &incompressible(40_000));
-    for _ in 0..20 {
-        gate.publish(&sink);
-        yard.publish(&sink);
-    }
-    drain(&sink).await;
-    assert_eq!((yard.counts().delivered, yard.counts().expired.len()), (40, 0));
-    assert_eq!((gate.counts().delivered, gate.counts().expired[&ExpireCause::Rejected]), (21, 1));
-    let seen = read_all(&settings).await;
-    assert_eq!(seen[yard.ledger.camera()], (0..40).collect::<Vec<_>>());
-}
-
-/// Returns text that compresses badly.
-fn incompressible(letters: usize) -> String {
-    let mut state = 7u64;
-    let mut next = || {
-        // Xorshift (Marsaglia 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'0' + (state >> 32) as u8 % 64)
-    };
-    (0..letters).map(|_| next()).collect()
 }
 
 fn wait_for(what: &str, done: impl Fn() -> bool) {

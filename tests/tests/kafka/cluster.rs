@@ -129,14 +129,14 @@ impl Site {
 
     /// Waits until `done`, while all three programs run.
     async fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
+        let started = Instant::now();
         while !done(self) {
             assert!(self.running.is_running().unwrap(), "{what}: {}", self.running.log());
             assert!(self.monitor.is_running().unwrap(), "{what}: {}", self.log());
-            assert!(begun.elapsed() < PATIENCE, "not in time: {what}: {:?}\n{}", self.health(), self.log());
+            assert!(started.elapsed() < PATIENCE, "not in time: {what}: {:?}\n{}", self.health(), self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        println!("{what}: after {:.1} s", begun.elapsed().as_secs_f64());
+        println!("{what}: after {:.1} s", started.elapsed().as_secs_f64());
     }
 
     fn log(&self) -> String {
@@ -234,18 +234,18 @@ impl Site {
             ClientConfig::new().set("bootstrap.servers", &self.inner).create().unwrap();
         admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
         let new = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
-        let begun = Instant::now();
+        let started = Instant::now();
         // A deleted topic disappears a moment later, unless the worker has created it again.
         loop {
             let results = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
             match &results[0] {
                 Ok(_) => break,
                 Err((_, code))
-                    if format!("{code:?}") == "TopicAlreadyExists" && begun.elapsed().as_secs() > 5 =>
+                    if format!("{code:?}") == "TopicAlreadyExists" && started.elapsed().as_secs() > 5 =>
                 {
                     break;
                 }
-                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error:?}"),
+                Err(error) => assert!(started.elapsed() < PATIENCE, "{error:?}"),
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -218,17 +218,17 @@ async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
     let whole = fs::read(&file).unwrap();
     let cut = path("cut");
     fs::write(&cut, &whole[..whole.len() - 3]).unwrap();
-    let begun = Timestamp::now();
+    let started = Timestamp::now();
     replay(&cut, &["--shift-time", "--topic-prefix", "again"]);
     let mut again = cluster.settings().clone();
     again.topics = lookout_schema::Topics::new("again").unwrap();
     let is = frames(&again).await;
     assert!(!is.is_empty());
-    let took = Timestamp::now().ms_since(begun);
+    let took = Timestamp::now().ms_since(started);
     let (first, last) = (is.first().unwrap(), is.last().unwrap());
     let lasted = was[is.len() - 1].published_at.ms_since(was[0].published_at);
     assert!(took >= lasted - 50, "{took} ms for a recording of {lasted} ms");
     assert!((last.published_at.ms_since(first.published_at) - lasted).abs() < 50);
-    assert!(first.published_at >= begun - Duration::from_millis(100), "{first:?} before {begun}");
+    assert!(first.published_at >= started - Duration::from_millis(100), "{first:?} before {started}");
     assert!(is.iter().zip(&was).all(|(is, was)| is.age_ms == was.age_ms && is.seq == was.seq));
 }

@@ -146,19 +146,19 @@ async fn a_camera_is_added_and_removed(fleet: &Fleet) {
     fleet.watch.until("all cameras deliver", PATIENCE, |all| all_deliver(all, since, CAMERAS)).await.unwrap();
     let before = fleet.watch.all().owners(since);
     let kafka = fleet.kafka.bootstrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     cameras(&kafka, fleet.prefix, &["add", "guest", SMALL]).unwrap();
-    let typed = begun.elapsed();
+    let typed = started.elapsed();
     let here = |all: &All| all.frames.iter().find(|frame| frame.camera == "guest").map(|frame| frame.at);
     let (at, _) = fleet.watch.until("the new camera delivers", PATIENCE, here).await.unwrap();
-    let added = at.duration_since(begun);
-    let begun = Instant::now();
+    let added = at.duration_since(started);
+    let started = Instant::now();
     cameras(&kafka, fleet.prefix, &["remove", "guest"]).unwrap();
     let allowed = Duration::from_secs(3);
-    let later = |all: &All| all.frames.iter().any(|frame| frame.at > begun + allowed).then_some(());
+    let later = |all: &All| all.frames.iter().any(|frame| frame.at > started + allowed).then_some(());
     fleet.watch.until("records after the guest's last one", PATIENCE, later).await.unwrap();
     let last = fleet.watch.all().frames.iter().rev().find(|frame| frame.camera == "guest").unwrap().at;
-    let removed = last.saturating_duration_since(begun);
+    let removed = last.saturating_duration_since(started);
     println!(
         "a new camera delivers after {added:?} (the command took {typed:?}), is removed after {removed:?}"
     );
@@ -177,9 +177,9 @@ async fn a_camera_is_added_and_removed(fleet: &Fleet) {
 async fn a_stopped_worker_hands_over_its_cameras(fleet: &mut Fleet) {
     let leaver = fleet.take("w4");
     let theirs = cameras_of(&fleet.watch.all(), Instant::now() - Duration::from_secs(3), "w4");
-    let begun = Instant::now();
+    let started = Instant::now();
     leaver.signal("TERM").unwrap();
-    let over = |all: &All| taken_over(all, begun, &theirs, "w4");
+    let over = |all: &All| taken_over(all, started, &theirs, "w4");
     let (_, took) = fleet.watch.until("other workers own its cameras", PATIENCE, over).await.unwrap();
     println!("SIGTERM: its {} cameras deliver from other workers after {took:?}, target 3 s", theirs.len());
     assert!(took < SOON, "{took:?}: {}", leaver.log());
@@ -191,11 +191,11 @@ async fn a_killed_worker_is_replaced(fleet: &mut Fleet) {
     let since = Instant::now();
     fleet.watch.until("all cameras deliver", PATIENCE, |all| all_deliver(all, since, CAMERAS)).await.unwrap();
     let theirs = cameras_of(&fleet.watch.all(), since, "w3");
-    let begun = Instant::now();
+    let started = Instant::now();
     drop(dead);
-    let over = |all: &All| taken_over(all, begun, &theirs, "w3");
+    let over = |all: &All| taken_over(all, started, &theirs, "w3");
     let (_, took) = fleet.watch.until("other workers own its cameras", PATIENCE, over).await.unwrap();
-    let missing = fleet.watch.all().missing(begun, |camera| !theirs.contains(camera)).unwrap();
+    let missing = fleet.watch.all().missing(started, |camera| !theirs.contains(camera)).unwrap();
     let most = SESSION + Duration::from_secs(3);
     println!(
         "SIGKILL: its {} cameras deliver after {took:?}, target {most:?}; others lose {missing} frames",
@@ -293,13 +293,13 @@ async fn a_registry_of_a_thousand_cameras_starts_within_seconds() {
     one_of_several_concurrent_edits_of_a_camera_succeeds(&kafka.bootstrap());
     let settings = kafka.settings(prefix);
     let opening = tokio::spawn(async move { Watch::open(&settings).await });
-    let begun = Instant::now();
+    let started = Instant::now();
     let worker = FleetWorker::start(&kafka.bootstrap(), prefix, "w1", "").unwrap();
     let watch = opening.await.unwrap().unwrap();
     let first = |all: &All| all.frames.first().map(|frame| frame.at);
     let (at, _) = watch.until("the first camera delivers", PATIENCE, first).await.unwrap();
-    println!("{MANY} cameras: the first record {:?} after the worker's start, target 5 s", at - begun);
-    assert!(at - begun < SOON, "{}", worker.log());
+    println!("{MANY} cameras: the first record {:?} after the worker's start, target 5 s", at - started);
+    assert!(at - started < SOON, "{}", worker.log());
     let held = |all: &All| all.workers.get("w1").filter(|worker| worker.cameras == MANY as u64).map(|_| ());
     let (_, took) = watch.until("all cameras run", PATIENCE, held).await.unwrap();
     println!("{MANY} cameras: all run {took:?} later");

@@ -70,8 +70,8 @@ async fn alerts_of_an_approaching_car_with_evidence_and_counts_hostile_records()
     let sink = KafkaSink::start(kafka).unwrap();
     let adas = Adas::start(cluster.bootstrap(), "lookout").unwrap();
     let mut cameras = forward_cameras(1).unwrap();
-    let heard = || adas.number("lookout_adas_records_total{outcome=\"accepted\"}") > 0;
-    idle_until(&sink, &mut cameras, PATIENCE, heard).await.unwrap();
+    let accepted = || adas.number("lookout_adas_records_total{outcome=\"accepted\"}") > 0;
+    idle_until(&sink, &mut cameras, PATIENCE, accepted).await.unwrap();
     hostile(&sink, &adas).await;
 
     approach(&sink, &mut cameras, 8.0).await;

@@ -124,10 +124,10 @@ fn doctor_checks_all_cameras_and_kafka() {
 #[test]
 fn infer_prints_one_json_line_per_image() {
     let _module = lock_module(module_path!());
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let (code, out, err) = typed(&[
         "infer",
-        picture,
+        image,
         "/nowhere.jpg",
         "--arch",
         "resnet18",
@@ -139,7 +139,7 @@ fn infer_prints_one_json_line_per_image() {
     assert_eq!(code, 1, "one of the two images is missing");
     assert!(err.contains("/nowhere.jpg"), "{err}");
     let seen: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(seen["image"], picture);
+    assert_eq!(seen["image"], image);
     assert_eq!(seen["source"]["width"], 384);
     assert_eq!(seen["model"]["weights"], "random:0");
     assert_eq!(seen["classes"].as_array().unwrap().len(), 3);
@@ -148,10 +148,10 @@ fn infer_prints_one_json_line_per_image() {
 #[test]
 fn infer_supports_each_resize_mode() {
     let _module = lock_module(module_path!());
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let fitted = |more: &[&str]| {
         typed(
-            &[&["infer", picture, "--arch", "resnet18", "--weights", "random:0", "--resize-mode"], more]
+            &[&["infer", image, "--arch", "resnet18", "--weights", "random:0", "--resize-mode"], more]
                 .concat(),
         )
     };
@@ -168,12 +168,11 @@ fn infer_supports_each_resize_mode() {
 #[test]
 fn infer_draws_detections_into_copies() {
     let _module = lock_module(module_path!());
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
+    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests/goldens/street.png");
     let folder = tempfile::tempdir().unwrap();
     let copies = folder.path().join("seen");
     let network = ["--arch", "resnet18", "--weights", "random:0"];
-    let drawn =
-        |copies: &str| typed(&[&["infer", picture, picture, "--draw", copies][..], &network].concat());
+    let drawn = |copies: &str| typed(&[&["infer", image, image, "--draw", copies][..], &network].concat());
     let (code, out, err) = drawn(copies.to_str().unwrap());
     assert_eq!(code, 0, "{err}");
     for (line, name) in out.lines().zip(["street.png", "street-2.png"]) {
@@ -181,7 +180,7 @@ fn infer_draws_detections_into_copies() {
         assert_eq!(seen["drawn"], copies.join(name).to_str().unwrap());
     }
     assert_eq!(fs::read_dir(&copies).unwrap().count(), 2);
-    assert!(fs::read(copies.join("street.png")).unwrap() != fs::read(picture).unwrap());
+    assert!(fs::read(copies.join("street.png")).unwrap() != fs::read(image).unwrap());
 
     let below_a_file = copies.join("street.png/below");
     let (code, out, err) = drawn(below_a_file.to_str().unwrap());
@@ -193,11 +192,10 @@ fn infer_draws_detections_into_copies() {
 fn infer_runs_torchscript_modules() {
     let _module = lock_module(module_path!());
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/model/tests");
-    let picture = format!("{models}/goldens/street.png");
+    let image = format!("{models}/goldens/street.png");
     let module = |name: &str| format!("{models}/torchscript/{name}");
     let look = |name: &str, more: &[&str]| {
-        let base =
-            ["infer", &picture, "--arch", "torchscript", "--weights", &module(name)].map(str::to_owned);
+        let base = ["infer", &image, "--arch", "torchscript", "--weights", &module(name)].map(str::to_owned);
         let args: Vec<&str> = base.iter().map(String::as_str).chain(more.iter().copied()).collect();
         typed(&args)
     };
@@ -210,7 +208,7 @@ fn infer_runs_torchscript_modules() {
     assert!(code == 2 && err.contains("`torchvision::nms`"), "{code}: {err}");
     let (code, _, err) = look("dicts.pt", &[]);
     assert!(code == 2 && err.contains("--output-kind"), "{code}: {err}");
-    let (code, _, err) = typed(&["infer", &picture, "--output-kind", "logits"]);
+    let (code, _, err) = typed(&["infer", &image, "--output-kind", "logits"]);
     assert!(code == 2 && err.contains("--arch torchscript"), "{code}: {err}");
 }
 

@@ -65,8 +65,8 @@ fn fine_tuned_blood_cell_detector_runs_in_a_pipeline() {
          labels = \"{0}/labels.txt\"\ninput = \"160x128\"\nscore_threshold = 0.01\n",
         run_folder.display()
     );
-    let picture = data.join("JPEGImages/BloodImage_00007.jpg");
-    let camera = format!("[[camera]]\nid = \"microscope\"\nuri = \"{}\"", picture.display());
+    let image = data.join("JPEGImages/BloodImage_00007.jpg");
+    let camera = format!("[[camera]]\nid = \"microscope\"\nuri = \"{}\"", image.display());
     let ended = Running::start_with(&model, &camera).unwrap().finish(PATIENCE).unwrap();
     ended.summary.check().unwrap();
     assert_eq!(ended.code, Some(0), "{}", ended.log);

@@ -68,7 +68,7 @@ fn rules() -> String {
 struct Street {
     sink: KafkaSink,
     cameras: Vec<ForwardCamera>,
-    begun: Timestamp,
+    started: Timestamp,
     frames: u64,
 }
 
@@ -77,7 +77,7 @@ impl Street {
         Self {
             sink: KafkaSink::start(kafka).unwrap(),
             cameras: CAMERAS.iter().map(|id| ForwardCamera::new(id).unwrap()).collect(),
-            begun: Timestamp::now() - Duration::from_secs(600),
+            started: Timestamp::now() - Duration::from_secs(600),
             frames: 0,
         }
     }
@@ -85,7 +85,7 @@ impl Street {
     async fn frame(&mut self) {
         for camera in &mut self.cameras {
             let mut record = camera.record(scene(self.frames));
-            record.captured_at = self.begun + INTERVAL * self.frames as u32;
+            record.captured_at = self.started + INTERVAL * self.frames as u32;
             camera.publish(&self.sink, &record);
         }
         self.frames += 1;

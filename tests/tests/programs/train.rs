@@ -70,8 +70,8 @@ fn a_detector_can_be_trained_resumed_evaluated_and_used() {
     let _module = lock_module(module_path!());
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let pictures = folder.join("pictures");
-    done(&["sim", "dataset", text(&pictures), "--scenes", "3", "--images", "3", "--size", "192x128"]);
+    let images = folder.join("pictures");
+    done(&["sim", "dataset", text(&images), "--scenes", "3", "--images", "3", "--size", "192x128"]);
     let recipe = folder.join("small.toml");
     fs::write(&recipe, RECIPE).unwrap();
 
@@ -138,7 +138,7 @@ fn a_detector_can_be_trained_resumed_evaluated_and_used() {
         ]
         .map(str::to_owned)
     };
-    let data = format!("coco:{}", pictures.display());
+    let data = format!("coco:{}", images.display());
     let report = folder.join("report");
     let eval = ["eval", "--data", &data, "--output", text(&report), "--json"];
     let network = network(&small);
@@ -147,8 +147,8 @@ fn a_detector_can_be_trained_resumed_evaluated_and_used() {
     let measured: Value = serde_json::from_slice(&measured.stdout).unwrap();
     assert_eq!(measured["coco"]["pictures"], 9);
     assert!(report.join("report.md").is_file() && report.join("precision.png").is_file());
-    let picture = pictures.join("images/000001.jpg");
-    done(&[&["infer", text(&picture)][..], &network].concat());
+    let image = images.join("images/000001.jpg");
+    done(&[&["infer", text(&image)][..], &network].concat());
 }
 
 #[test]

@@ -51,23 +51,23 @@ impl Snapshots {
 }
 
 fn decoded(snapshot: &SnapshotRecord) -> RgbImage {
-    let picture = image::load_from_memory_with_format(&snapshot.jpeg, ImageFormat::Jpeg).unwrap().into_rgb8();
-    assert_eq!((picture.width(), picture.height()), (snapshot.image.width, snapshot.image.height));
-    picture
+    let image = image::load_from_memory_with_format(&snapshot.jpeg, ImageFormat::Jpeg).unwrap().into_rgb8();
+    assert_eq!((image.width(), image.height()), (snapshot.image.width, snapshot.image.height));
+    image
 }
 
 /// Checks the colors just inside the corners of a frame of [`write_quarters`].
-fn assert_whole_frame(picture: &RgbImage) {
-    let (right, below) = (picture.width() - 5, picture.height() - 5);
+fn assert_whole_frame(image: &RgbImage) {
+    let (right, below) = (image.width() - 5, image.height() - 5);
     for ((x, y), wanted) in [
         ((4, 4), [255, 0, 0]),
         ((right, 4), [0, 255, 0]),
         ((4, below), [0, 0, 255]),
         ((right, below), [255, 255, 255]),
     ] {
-        let seen = picture.get_pixel(x, y).0;
+        let seen = image.get_pixel(x, y).0;
         let far = seen.iter().zip(wanted).map(|(seen, wanted): (&u8, u8)| seen.abs_diff(wanted)).max();
-        assert!(far < Some(40), "{seen:?} at {x}, {y} of {:?}", picture.dimensions());
+        assert!(far < Some(40), "{seen:?} at {x}, {y} of {:?}", image.dimensions());
     }
 }
 
@@ -159,9 +159,9 @@ fn many_snapshots_lose_no_frame_of_a_file() {
     for camera in 0..4 {
         lines += &format!("[[camera]]\nid = \"cam-{camera}\"\nuri = {video}\n");
     }
-    let began = Instant::now();
+    let started = Instant::now();
     let ended = Running::start(&lines).unwrap().finish(PATIENCE).unwrap();
-    assert_eq!(ended.code, Some(0), "{} after {:?}", ended.log, began.elapsed());
+    assert_eq!(ended.code, Some(0), "{} after {:?}", ended.log, started.elapsed());
     ended.summary.check().unwrap();
     assert!(ended.summary.cameras.values().all(|camera| camera.delivered == 100), "{:?}", ended.summary);
 }

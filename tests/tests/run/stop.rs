@@ -68,9 +68,9 @@ fn a_second_signal_ends_the_drain() {
     let draining = |running: &Running| running.log().contains("stopping: draining").then_some(());
     running.until("it drains", PATIENCE, draining).unwrap();
     running.signal("INT").unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let ended = running.finish(PATIENCE).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
     ended.summary.check().unwrap();
     let clip = &ended.summary.cameras["clip"];
     assert_eq!((clip.delivered, clip.expired["shutdown"]), (0, 256), "{clip:?}");

@@ -71,7 +71,7 @@ impl Alerts {
     /// Sets the current level of an object. Returns the alert record to publish, if the level changed.
     pub(super) fn set(&mut self, of: Of<'_>, level: Option<AlertLevel>) -> Option<AlertRecord> {
         let Some(level) = level else { return self.clear(of.id, Over::Passed, of.frame) };
-        let told = self.open.get(&of.id).map(|alert| alert.level);
+        let level_before = self.open.get(&of.id).map(|alert| alert.level);
         let evidence = evidence(of)?;
         let message = message(&evidence);
         let Some(alert) = self.open.get_mut(&of.id) else {
@@ -80,7 +80,7 @@ impl Alerts {
             return Some(alert);
         };
         alert.evidence = AlertEvidence::Collision(evidence);
-        if told == Some(level) {
+        if level_before == Some(level) {
             return None;
         }
         alert.version += 1;

@@ -50,7 +50,7 @@ pub struct Limits {
 pub struct EgoCamera {
     settings: ForwardSettings,
     limits: Limits,
-    follower: SessionTracker,
+    session_tracker: SessionTracker,
     view: Option<(Size, View)>,
     objects: BTreeMap<TrackId, Object>,
     alerts: Alerts,
@@ -124,7 +124,7 @@ impl EgoCamera {
         Self {
             settings,
             limits,
-            follower: SessionTracker::new(NAME, TrackerSettings::default()),
+            session_tracker: SessionTracker::new(NAME, TrackerSettings::default()),
             view: None,
             objects: BTreeMap::new(),
             alerts: Alerts::new(camera),
@@ -133,31 +133,31 @@ impl EgoCamera {
     }
 
     /// Processes the camera's next record, which was received at `now`.
-    pub fn hear(&mut self, mut frame: FrameRecord, now: Timestamp) -> Assessment {
+    pub fn process(&mut self, mut frame: FrameRecord, now: Timestamp) -> Assessment {
         let age = RecordAge::of(&frame, now, self.limits.latency_budget);
         if age == RecordAge::Future {
             return Assessment::passed(Outcome::Future);
         }
         keep_surest(&mut frame.detections, &self.settings);
-        let sight = match self.follower.hear(&frame) {
-            Ok(sight) => sight,
+        let tracked = match self.session_tracker.process(&frame) {
+            Ok(tracked) => tracked,
             Err(IgnoreCause::StaleEpoch) => return Assessment::passed(Outcome::StaleEpoch),
             Err(IgnoreCause::Duplicate) => return Assessment::passed(Outcome::Duplicate),
         };
         let mut alerts = Vec::new();
-        if sight.began {
-            let over = if sight.doubt.is_some() { Over::OtherClock } else { Over::NewSession };
+        if tracked.restarted {
+            let over = if tracked.doubt.is_some() { Over::OtherClock } else { Over::NewSession };
             alerts.extend(self.alerts.clear_all(over, now));
             self.objects.clear();
         }
-        self.measure(&frame, &sight, age, &mut alerts);
-        self.forget(&frame, &sight, &mut alerts);
+        self.measure(&frame, &tracked, age, &mut alerts);
+        self.forget(&frame, &tracked, &mut alerts);
         match age {
             RecordAge::Fresh { .. } => self.fresh_at = Some(now),
             RecordAge::Stale | RecordAge::Future => alerts.extend(self.clear_blind(now, Over::Stale)),
         }
         let outcome = if age == RecordAge::Stale { Outcome::Stale } else { Outcome::Accepted };
-        Assessment { outcome, alerts, tracks: sight.records, doubt: sight.doubt }
+        Assessment { outcome, alerts, tracks: tracked.records, doubt: tracked.doubt }
     }
 
     /// Clears the alerts if no fresh record has arrived for too long. Callers must call it regularly.
@@ -168,7 +168,7 @@ impl EgoCamera {
     /// Ends all alerts and tracks, because the camera is no longer watched.
     pub fn finish(&mut self, now: Timestamp) -> (Vec<AlertRecord>, Vec<TrackRecord>) {
         self.objects.clear();
-        (self.alerts.clear_all(Over::Left, now), self.follower.finish())
+        (self.alerts.clear_all(Over::Left, now), self.session_tracker.finish())
     }
 
     /// Returns the current estimates for the objects ahead of the camera.
@@ -211,26 +211,26 @@ impl EgoCamera {
     fn measure(
         &mut self,
         frame: &FrameRecord,
-        sight: &TrackedFrame,
+        tracked: &TrackedFrame,
         age: RecordAge,
         alerts: &mut Vec<AlertRecord>,
     ) {
         let view = self.view(frame.source);
-        for track in &sight.tracks {
+        for track in &tracked.tracks {
             let Some(detection) = track.seen.and_then(|seen| frame.detections.get(seen)) else { continue };
             if !self.objects.contains_key(&track.id) {
-                self.begin(track.id, detection, sight);
+                self.start_object(track.id, detection, tracked);
             }
             let Some(object) = self.objects.get_mut(&track.id) else { continue };
             object.bbox = detection.bbox;
             object.score = detection.score;
-            object.seen_s = sight.at_s;
+            object.seen_s = tracked.at_s;
             let high = f64::from(detection.bbox.y2 - detection.bbox.y1) >= self.settings.min_box_px;
             let measured =
-                is_whole(detection.bbox, frame.source) && object.measure(sight.at_s, detection.bbox, &view);
+                is_whole(detection.bbox, frame.source) && object.measure(tracked.at_s, detection.bbox, &view);
             let RecordAge::Fresh { seconds } = age else { continue };
             if let Some(danger) = object.danger(seconds).filter(|_| measured && high) {
-                let level = object.warning.step(sight.at_s, &danger, &self.settings.levels);
+                let level = object.warning.step(tracked.at_s, &danger, &self.settings.levels);
                 alerts.extend(self.alerts.set(Of { id: track.id, object, frame }, level));
             }
         }
@@ -239,10 +239,10 @@ impl EgoCamera {
     /// Starts an object for a new track. If the track continues a lost one, whose object grew faster than
     /// predicted, the object's state and alert are kept, because a fast-approaching object must not be
     /// observed from the start again.
-    fn begin(&mut self, id: TrackId, detection: &Detection, sight: &TrackedFrame) {
-        let seen = |id: &TrackId| sight.tracks.iter().any(|track| track.id == *id && track.seen.is_some());
+    fn start_object(&mut self, id: TrackId, detection: &Detection, tracked: &TrackedFrame) {
+        let seen = |id: &TrackId| tracked.tracks.iter().any(|track| track.id == *id && track.seen.is_some());
         let lost = self.objects.iter().filter(|(id, _)| !seen(id));
-        let overlaps = lost.map(|(id, object)| (*id, object.overlap(sight.at_s, detection)));
+        let overlaps = lost.map(|(id, object)| (*id, object.overlap(tracked.at_s, detection)));
         let best = overlaps.max_by(|(_, a), (_, b)| a.total_cmp(b));
         let heir = best.filter(|(_, overlap)| *overlap >= MIN_OVERLAP).map(|(lost, _)| lost);
         let object = match heir.and_then(|lost| Some((lost, self.objects.remove(&lost)?))) {
@@ -250,16 +250,16 @@ impl EgoCamera {
                 self.alerts.inherit(lost, id);
                 object
             }
-            None => Object::new(sight.at_s, detection.label.clone(), detection.bbox),
+            None => Object::new(tracked.at_s, detection.label.clone(), detection.bbox),
         };
         self.objects.insert(id, object);
     }
 
     /// Removes objects that are out of sight, and clears the alerts of objects that cannot be measured.
-    fn forget(&mut self, frame: &FrameRecord, sight: &TrackedFrame, alerts: &mut Vec<AlertRecord>) {
+    fn forget(&mut self, frame: &FrameRecord, tracked: &TrackedFrame, alerts: &mut Vec<AlertRecord>) {
         self.objects.retain(|id, object| {
-            let lost = sight.at_s - object.seen_s > LOST_S;
-            if lost || sight.at_s - object.measured_s > UNMEASURED_S {
+            let lost = tracked.at_s - object.seen_s > LOST_S;
+            if lost || tracked.at_s - object.measured_s > UNMEASURED_S {
                 let over = if lost { Over::OutOfSight } else { Over::Unmeasured };
                 alerts.extend(self.alerts.clear(*id, over, frame));
                 object.warning.clear();

@@ -6,7 +6,7 @@ use lookout_adas::{EgoCamera, Outcome};
 use lookout_schema::{AlertState, Clock, Detection, Epoch, FrameRecord, SessionId, Size, Timestamp};
 use proptest::prelude::*;
 
-use crate::world::{Other, Scene, begin, drawn, frame, vehicle};
+use crate::world::{Other, Scene, drawn, frame, start_time, vehicle};
 
 fn approach() -> Vec<FrameRecord> {
     Scene::new(3, vec![Other::coming("car", 5.0, 12.0, [0.0, 0.0])]).frames()
@@ -17,7 +17,7 @@ fn until_raised(vehicle: &mut EgoCamera) -> Vec<FrameRecord> {
     let mut frames = approach().into_iter();
     for frame in frames.by_ref() {
         let now = frame.captured_at + Duration::from_millis(50);
-        if !vehicle.hear(frame, now).alerts.is_empty() {
+        if !vehicle.process(frame, now).alerts.is_empty() {
             return frames.collect();
         }
     }
@@ -29,7 +29,7 @@ fn stale_records_raise_no_alert_but_update_tracks() {
     let mut vehicle = vehicle(drawn());
     for frame in approach().into_iter().take(40) {
         let now = frame.captured_at + Duration::from_millis(400);
-        let result = vehicle.hear(frame, now);
+        let result = vehicle.process(frame, now);
         assert_eq!(result.outcome, Outcome::Stale);
         assert!(result.alerts.is_empty());
     }
@@ -44,7 +44,7 @@ fn clears_alerts_when_records_become_stale_or_stop() {
     let mut alerts = Vec::new();
     for (i, frame) in rest.into_iter().take(10).enumerate() {
         let now = frame.captured_at + Duration::from_millis(350);
-        alerts.extend(growing_old.hear(frame, now).alerts.into_iter().map(|alert| (i, alert)));
+        alerts.extend(growing_old.process(frame, now).alerts.into_iter().map(|alert| (i, alert)));
     }
     assert_eq!(alerts.len(), 1, "{alerts:?}");
     let (i, alert) = &alerts[0];
@@ -65,7 +65,7 @@ fn ignores_records_from_the_future() {
     let mut vehicle = vehicle(drawn());
     for frame in approach() {
         let now = Timestamp::from_unix_us(frame.captured_at.as_unix_us() - 10_000_000);
-        assert_eq!(vehicle.hear(frame, now).outcome, Outcome::Future);
+        assert_eq!(vehicle.process(frame, now).outcome, Outcome::Future);
     }
     assert_eq!(vehicle.seen().count(), 0);
 }
@@ -78,7 +78,7 @@ fn age_of_file_records_is_measured_from_their_publication() {
         let now = frame.published_at + Duration::from_millis(50);
         frame.clock = Clock::File;
         frame.captured_at = Timestamp::from_unix_us(0);
-        let result = vehicle.hear(frame, now);
+        let result = vehicle.process(frame, now);
         assert_eq!(result.outcome, Outcome::Accepted);
         raised += result.alerts.iter().filter(|alert| alert.state == AlertState::Raised).count();
     }
@@ -92,14 +92,14 @@ fn ignores_stale_epochs_and_duplicates_and_clears_at_a_new_session() {
     let now = rest[0].captured_at;
     let mut old = rest[0].clone();
     old.epoch = Epoch(0);
-    assert_eq!(vehicle.hear(old, now).outcome, Outcome::StaleEpoch);
+    assert_eq!(vehicle.process(old, now).outcome, Outcome::StaleEpoch);
     // Session ids are ordered by creation time, except within the same millisecond.
     let later = std::iter::repeat_with(SessionId::generate).find(|session| *session > rest[0].session);
     let new_session = frame(later.unwrap(), 0, Vec::new());
-    let result = vehicle.hear(new_session, begin());
+    let result = vehicle.process(new_session, start_time());
     assert!(result.alerts.len() == 1 && result.alerts[0].message.contains("reconnected"), "{result:?}");
     assert_eq!(vehicle.open_alerts(), 0);
-    assert_eq!(vehicle.hear(rest[0].clone(), now).outcome, Outcome::Duplicate);
+    assert_eq!(vehicle.process(rest[0].clone(), now).outcome, Outcome::Duplicate);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn ignores_objects_with_other_labels() {
             seen.label = "<script>alert(1)</script>".into();
         }
         let now = frame.captured_at;
-        let result = vehicle.hear(frame, now);
+        let result = vehicle.process(frame, now);
         assert!(result.alerts.is_empty() && result.tracks.is_empty());
     }
 }
@@ -159,7 +159,7 @@ proptest! {
                 record.seq = i as u64;
             }
             let now = Timestamp::from_unix_us(record.published_at.as_unix_us().saturating_add(age_ms * 1000));
-            let result = vehicle.hear(record, now);
+            let result = vehicle.process(record, now);
             for alert in &result.alerts {
                 prop_assert!(alert.check().is_ok(), "{alert:?}");
             }
@@ -179,7 +179,7 @@ fn a_slow_stream_time_raises_no_false_alert() {
     for mut frame in scene.frames() {
         frame.pts_ns = Some(frame.seq * 1_000_000_000 / 10 / 3);
         let now = frame.captured_at + Duration::from_millis(80);
-        let result = vehicle.hear(frame, now);
+        let result = vehicle.process(frame, now);
         doubts.extend(result.doubt);
         raised.extend(result.alerts);
         last = vehicle.seen().find_map(|seen| seen.closing).and_then(|closing| closing.ttc_s).or(last);

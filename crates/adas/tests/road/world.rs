@@ -116,12 +116,12 @@ pub(crate) fn normal(random: &mut StdRng) -> f64 {
     (0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0
 }
 
-pub(crate) fn begin() -> Timestamp {
+pub(crate) fn start_time() -> Timestamp {
     Timestamp::from_unix_us(1_795_507_200_000_000)
 }
 
 pub(crate) fn frame(session: SessionId, seq: u64, detections: Vec<Detection>) -> FrameRecord {
-    let at = begin() + std::time::Duration::from_secs_f64(seq as f64 / FPS);
+    let at = start_time() + std::time::Duration::from_secs_f64(seq as f64 / FPS);
     FrameRecord {
         schema: FrameRecord::SCHEMA.into(),
         camera: "front".parse().unwrap(),
@@ -197,12 +197,12 @@ impl Scene {
     /// Returns the vehicle's results, with each record 80 ms old.
     pub(crate) fn watched(&self, settings: ForwardSettings) -> Vec<Moment> {
         let mut vehicle = vehicle(settings);
-        let hear = |(i, frame): (usize, FrameRecord)| {
+        let process = |(i, frame): (usize, FrameRecord)| {
             let now = frame.captured_at + std::time::Duration::from_millis(80);
-            let assessment = vehicle.hear(frame, now);
+            let assessment = vehicle.process(frame, now);
             Moment { at_s: i as f64 / FPS, assessment, seen: vehicle.seen().collect() }
         };
-        self.frames().into_iter().enumerate().map(hear).collect()
+        self.frames().into_iter().enumerate().map(process).collect()
     }
 
     /// Returns the raised alerts with their times.

@@ -36,15 +36,15 @@ pub(crate) fn configure(config: &mut ClientConfig) {
 /// Parses a line; `None` if it is neither of the two.
 pub(crate) fn read<'a>(facility: &str, line: &'a str) -> Option<Line<'a>> {
     // Each line starts with `[thrd:NAME]: `.
-    let (_, said) = line.split_once("]: ")?;
+    let (_, text) = line.split_once("]: ")?;
     match facility {
         "METADATA" => {
-            let (topic, ids) = said.strip_prefix("Topic ")?.split_once(" changed id from ")?;
+            let (topic, ids) = text.strip_prefix("Topic ")?.split_once(" changed id from ")?;
             let (_, id) = ids.split_once(" to ")?;
             Some(Line::TopicId { topic, id: id.trim() })
         }
         "OFFSET" => {
-            let (place, rest) = said.split_once("]: offset reset (at offset ")?;
+            let (place, rest) = text.split_once("]: offset reset (at offset ")?;
             let (topic, partition) = place.split_once(" [")?;
             let from: String = rest.chars().take_while(char::is_ascii_digit).collect();
             Some(Line::OffsetReset { topic, partition: partition.parse().ok()?, from: from.parse().ok()? })

@@ -217,24 +217,24 @@ impl Membership {
             Ok(group) => group,
             Err(error) => {
                 return self
-                    .tell(FleetEvent::Failed { reason: self.redactor.creation_error(&error).to_string() });
+                    .send(FleetEvent::Failed { reason: self.redactor.creation_error(&error).to_string() });
             }
         };
         if let Err(error) = group.subscribe(&[&self.topic]) {
-            return self.tell(FleetEvent::Failed { reason: error.to_string() });
+            return self.send(FleetEvent::Failed { reason: error.to_string() });
         }
         let group = Arc::new(group);
         self.credentials.follow(&group, |group: &Group| group.client().native_ptr());
         let lease = match LeaseThread::start(Arc::clone(&group), self.topic.clone()) {
             Ok(lease) => lease,
-            Err(error) => return self.tell(FleetEvent::Failed { reason: error.to_string() }),
+            Err(error) => return self.send(FleetEvent::Failed { reason: error.to_string() }),
         };
         while !self.stopped.is_stopped() {
             self.turn(&group, &lease);
             if let Some((code, reason)) = group.client().fatal_error() {
                 let reason = format!("{code:?}: {}", self.redactor.redact(&reason));
                 self.forget(&self.shares.partitions());
-                return self.tell(FleetEvent::Failed { reason });
+                return self.send(FleetEvent::Failed { reason });
             }
         }
         self.forget(&self.shares.partitions());
@@ -273,7 +273,7 @@ impl Membership {
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
                 let record = decode_registry_record(&key, message.payload());
                 let event = self.shares.record(message.partition(), message.offset(), key, record);
-                self.tell_all(event);
+                self.send_all(event);
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => self.shares.read(partition),
             Some(Err(error)) => {
@@ -291,7 +291,7 @@ impl Membership {
                  the fleet's cameras are stopped"
             );
         }
-        self.tell_all(expired);
+        self.send_all(expired);
         if self.when_disconnected == WhenDisconnected::Keep {
             // Earlier than the client gives up its partitions, one session timeout after the last heartbeat.
             let margin = self.heartbeat * 2;
@@ -301,13 +301,13 @@ impl Membership {
                 );
             }
         }
-        for said in group.context().take() {
-            self.hear(group, said);
+        for rebalance in group.context().take() {
+            self.handle_rebalance(group, rebalance);
         }
         for confirmed in lease.answers.try_iter() {
             let until = confirmed.asked + self.session_timeout;
             let gained = self.shares.renew(confirmed.asked, until);
-            self.tell_all(gained);
+            self.send_all(gained);
         }
         for answer in self.claims.answers.try_iter() {
             self.shares.claimed(answer.partition, answer.epoch, BootTime::now());
@@ -315,12 +315,12 @@ impl Membership {
         for partition in self.shares.due() {
             self.claims.send(partition);
         }
-        self.let_go(group);
+        self.release_revoked(group);
         self.ask(lease);
     }
 
-    fn hear(&mut self, group: &Group, said: Rebalance) {
-        match said {
+    fn handle_rebalance(&mut self, group: &Group, rebalance: Rebalance) {
+        match rebalance {
             Rebalance::Assigned(partitions) => {
                 self.joined.store(true, SeqCst);
                 if !partitions.is_empty() {
@@ -328,7 +328,7 @@ impl Membership {
                 }
                 partitions.into_iter().for_each(|partition| self.shares.assign(partition));
                 let lost = self.shares.end_reassigned();
-                self.tell_all(lost);
+                self.send_all(lost);
                 self.asked = None;
             }
             Rebalance::Revoked(partitions) => {
@@ -338,28 +338,28 @@ impl Membership {
                     match self.shares.leave(partition) {
                         Some(event) => {
                             self.leaving.insert(partition, deadline);
-                            self.tell(event);
+                            self.send(event);
                         }
                         None => {
                             self.leaving.insert(partition, Instant::now());
                         }
                     }
                 }
-                self.let_go(group);
+                self.release_revoked(group);
             }
             Rebalance::Lost(partitions) => {
                 tracing::warn!(?partitions, "registry partitions of this worker lost without notice");
                 self.leaving.retain(|partition, _| !partitions.contains(partition));
                 let lost: Vec<_> =
                     partitions.iter().filter_map(|partition| self.shares.lose(*partition)).collect();
-                self.tell_all(lost);
+                self.send_all(lost);
             }
         }
     }
 
     /// Releases the revoked partitions together, once all of them are drained or at their deadline: the group waits
     /// for all.
-    fn let_go(&mut self, group: &Group) {
+    fn release_revoked(&mut self, group: &Group) {
         for partition in self.releases.try_iter() {
             if let Some(deadline) = self.leaving.get_mut(&partition) {
                 *deadline = Instant::now();
@@ -399,14 +399,14 @@ impl Membership {
 
     fn forget(&mut self, partitions: &[i32]) {
         let lost: Vec<_> = partitions.iter().filter_map(|partition| self.shares.forget(*partition)).collect();
-        self.tell_all(lost);
+        self.send_all(lost);
     }
 
-    fn tell_all(&self, events: impl IntoIterator<Item = FleetEvent>) {
-        events.into_iter().for_each(|event| self.tell(event));
+    fn send_all(&self, events: impl IntoIterator<Item = FleetEvent>) {
+        events.into_iter().for_each(|event| self.send(event));
     }
 
-    fn tell(&self, event: FleetEvent) {
+    fn send(&self, event: FleetEvent) {
         // A worker that is shutting down no longer receives events.
         let _ = self.events.blocking_send(event);
     }

@@ -48,28 +48,28 @@ pub(crate) enum StartOffset {
 /// Collects the group's events for the code that polls the client.
 pub(crate) struct GroupContext {
     fetching: Fetching,
-    begin: StartOffset,
+    start_offset: StartOffset,
     /// The number of partitions that the topic had at the first assignment; 0 for a topic that was recreated.
     partitions: OnceLock<i32>,
     /// Notified when there is a new event.
     news: Notify,
-    said: Mutex<VecDeque<Rebalance>>,
+    rebalances: Mutex<VecDeque<Rebalance>>,
     /// Whether the member is leaving the group: partitions are then released at once.
     closing: AtomicBool,
 }
 
 impl GroupContext {
-    pub(crate) fn new(fetching: Fetching, begin: StartOffset) -> Self {
-        let partitions = match begin {
+    pub(crate) fn new(fetching: Fetching, start_offset: StartOffset) -> Self {
+        let partitions = match start_offset {
             StartOffset::Recreated => OnceLock::from(0),
             StartOffset::First | StartOffset::Committed => OnceLock::new(),
         };
         Self {
             fetching,
-            begin,
+            start_offset,
             partitions,
             news: Notify::new(),
-            said: Mutex::default(),
+            rebalances: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -84,7 +84,7 @@ impl GroupContext {
     }
 
     pub(crate) fn take(&self) -> VecDeque<Rebalance> {
-        std::mem::take(&mut *self.said())
+        std::mem::take(&mut *self.rebalances())
     }
 
     pub(crate) fn close(&self) {
@@ -94,7 +94,11 @@ impl GroupContext {
     /// Sets partitions that were added to the topic, and for which the group has no committed offset, to be read from
     /// their beginning. Other partitions without a committed offset start at the end. Blocks until the brokers
     /// answer.
-    fn begin_added(&self, group: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+    fn start_added_partitions(
+        &self,
+        group: &BaseConsumer<Self>,
+        list: &mut TopicPartitionList,
+    ) -> KafkaResult<()> {
         let Some(topic) = list.elements().first().map(|element| element.topic().to_owned()) else {
             return Ok(());
         };
@@ -125,13 +129,13 @@ impl GroupContext {
         Ok(())
     }
 
-    fn say(&self, said: Rebalance) {
-        self.said().push_back(said);
+    fn push(&self, rebalance: Rebalance) {
+        self.rebalances().push_back(rebalance);
         self.news.notify_one();
     }
 
-    fn said(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rebalances(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,24 +154,26 @@ impl ClientContext for GroupContext {
 }
 
 impl ConsumerContext for GroupContext {
-    fn rebalance(&self, group: &BaseConsumer<Self>, said: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, group: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
-        let done = match said {
+        let done = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.say(Rebalance::Assigned(partitions));
-                let set = match self.begin {
+                self.push(Rebalance::Assigned(partitions));
+                let set = match self.start_offset {
                     StartOffset::First => list.set_all_offsets(Offset::Beginning),
-                    StartOffset::Committed | StartOffset::Recreated => self.begin_added(group, list),
+                    StartOffset::Committed | StartOffset::Recreated => {
+                        self.start_added_partitions(group, list)
+                    }
                 };
                 set.and_then(|()| group.incremental_assign(list))
             }
             _ if self.closing.load(SeqCst) || group.assignment_lost() => {
-                self.say(Rebalance::Lost(partitions));
+                self.push(Rebalance::Lost(partitions));
                 group.incremental_unassign(list)
             }
             // The group waits until this member releases the partitions.
             _ => {
-                self.say(Rebalance::Revoked(partitions));
+                self.push(Rebalance::Revoked(partitions));
                 Ok(())
             }
         };

@@ -31,6 +31,7 @@ use crate::{
 /// An event for a member of the group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupEvent {
+    /// The next record of an assigned partition.
     Record(RecordWithOffset),
     /// These partitions are released to another member at the next call of [`GroupReader::next`].
     Lost(Vec<i32>),
@@ -67,14 +68,14 @@ fn connect(
     credentials: &Credentials,
     redactor: &Redactor,
     topic: &str,
-    begin: StartOffset,
+    start_offset: StartOffset,
 ) -> Result<Arc<StreamConsumer<GroupContext>>, BrokerError> {
     let mut config = config.clone();
     credentials.renew(&mut config);
     let fetching = Fetching::new(redactor.clone(), &config);
     Fetching::configure(&mut config);
     let consumer: StreamConsumer<GroupContext> = config
-        .create_with_context(GroupContext::new(fetching, begin))
+        .create_with_context(GroupContext::new(fetching, start_offset))
         .map_err(|error| redactor.creation_error(&error))?;
     let failed = |error: KafkaError| BrokerError::Read { topic: topic.to_owned(), reason: error.to_string() };
     consumer.subscribe(&[topic]).map_err(failed)?;
@@ -134,13 +135,13 @@ impl GroupReader {
     /// not an error: the reader retries.
     pub async fn next(&mut self) -> Result<GroupEvent, BrokerError> {
         self.done();
-        self.let_go()?;
+        self.release_revoked()?;
         loop {
-            if let Some(heard) = self.start_over()? {
-                return Ok(heard);
+            if let Some(event) = self.start_over()? {
+                return Ok(event);
             }
-            if let Some(heard) = self.told() {
-                return Ok(heard);
+            if let Some(event) = self.next_rebalance() {
+                return Ok(event);
             }
             let message = tokio::select! {
                 biased;
@@ -262,10 +263,10 @@ impl GroupReader {
     }
 
     /// Handles the group's events, and returns the lost partitions that the caller has to know.
-    fn told(&mut self) -> Option<GroupEvent> {
+    fn next_rebalance(&mut self) -> Option<GroupEvent> {
         let mut lost = Vec::new();
-        for said in self.consumer.context().take() {
-            match said {
+        for rebalance in self.consumer.context().take() {
+            match rebalance {
                 Rebalance::Assigned(partitions) => {
                     tracing::info!(?partitions, topic = self.topic, "partitions assigned");
                     let now = Instant::now();
@@ -300,7 +301,7 @@ impl GroupReader {
     }
 
     /// Releases partitions that the caller knows to be lost. The group waits for the release.
-    fn let_go(&mut self) -> Result<(), BrokerError> {
+    fn release_revoked(&mut self) -> Result<(), BrokerError> {
         if self.leaving.is_empty() {
             return Ok(());
         }

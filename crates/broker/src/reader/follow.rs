@@ -8,7 +8,7 @@ use tokio::task;
 
 use super::{
     RecordReader, connect,
-    look::{Found, FoundTopic, Look},
+    metadata_query::{Found, FoundTopic, MetadataQuery},
     spans::Span,
 };
 use crate::{BrokerError, client::with_known};
@@ -29,7 +29,7 @@ impl RecordReader {
                 topic = self.topics.of(*kind),
                 "the topic was recreated, it is read from its beginning"
             );
-            self.looked.recreated(*kind);
+            self.metadata.recreated(*kind);
             self.ids.remove(kind);
             self.waiting.topics.remove(kind);
             self.waiting.partitions.retain(|(waiting, _)| waiting != kind);
@@ -52,24 +52,24 @@ impl RecordReader {
         // Closing the client may wait for the brokers.
         task::spawn_blocking(move || drop(before));
         self.consumer.assign(&others).map_err(|error| self.failed(&error))?;
-        self.look_later(true);
+        self.query_metadata(true);
         Ok(())
     }
 
     /// Starts a query for the existing partitions, after a delay or immediately if `now`.
-    pub(super) fn look_later(&mut self, now: bool) {
-        if let Some(look) = self.look.take() {
-            look.abort();
+    pub(super) fn query_metadata(&mut self, now: bool) {
+        if let Some(metadata_query) = self.metadata_query.take() {
+            metadata_query.abort();
         }
         let topic = |kind: &RecordKind| (*kind, self.topics.of(*kind).to_owned());
-        let look = Look {
+        let metadata_query = MetadataQuery {
             consumer: Arc::clone(&self.consumer),
             topics: self.options.kinds.iter().map(topic).collect(),
             waiting: self.waiting.clone(),
             from: self.options.from.clone(),
             now,
         };
-        self.look = Some(look.start());
+        self.metadata_query = Some(metadata_query.start());
     }
 
     /// Assigns new partitions that the query has found.
@@ -87,12 +87,12 @@ impl RecordReader {
             // Unreachable brokers do not answer, which is not an error.
             Err(reason) => tracing::debug!(reason, "the brokers did not report the topics' partitions"),
         }
-        self.looked.take(found, Instant::now());
+        self.metadata.take(found, Instant::now());
         if start.count() > 0 {
             self.consumer.incremental_assign(&start).map_err(|error| self.failed(&error))?;
         }
         self.log_troubles();
-        self.look_later(false);
+        self.query_metadata(false);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl RecordReader {
                 self.start(kind, span, &from, start)?;
                 self.waiting.partitions.remove(&place);
             } else if !self.waiting.contains(kind, *partition) {
-                let offsets_restart = self.looked.is_recreated(kind);
+                let offsets_restart = self.metadata.is_recreated(kind);
                 self.add(place, Offset::Beginning, offsets_restart, start)?;
             }
         }

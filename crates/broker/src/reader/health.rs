@@ -10,7 +10,7 @@ use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
 
 use super::{
     RecordReader,
-    look::{Found, FoundTopic},
+    metadata_query::{Found, FoundTopic},
 };
 
 /// If the brokers have not answered a query for topics for this long, they count as unreachable.
@@ -21,11 +21,12 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 pub struct ReadProblem {
     /// The record kind of the topic; `None` if all topics are affected.
     pub kind: Option<RecordKind>,
+    /// Why the topic cannot be read, for people.
     pub reason: String,
 }
 
 /// The results of the queries for topics and partitions.
-pub(super) struct Looked {
+pub(super) struct MetadataState {
     answered: Instant,
     failed: Option<String>,
     refused: BTreeMap<RecordKind, RDKafkaErrorCode>,
@@ -34,7 +35,7 @@ pub(super) struct Looked {
     logged: Vec<ReadProblem>,
 }
 
-impl Looked {
+impl MetadataState {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             answered: now,
@@ -88,8 +89,8 @@ impl RecordReader {
         if first.is_some_and(|first| fetching.is_stale(first, now)) {
             return all("the Kafka client reports no statistics; the state of reading is unknown".into());
         }
-        if now.saturating_duration_since(self.looked.answered) > ANSWERED_WITHIN {
-            let reason = self.fetching().last_reason().or_else(|| self.looked.failed.clone());
+        if now.saturating_duration_since(self.metadata.answered) > ANSWERED_WITHIN {
+            let reason = self.fetching().last_reason().or_else(|| self.metadata.failed.clone());
             let reason = reason.unwrap_or_else(|| "the client reported no error".into());
             return all(format!("the brokers `{}` do not answer: {reason}", self.brokers));
         }
@@ -101,7 +102,7 @@ impl RecordReader {
                 continue;
             }
             let topic = self.topics.of(*kind);
-            if let Some(code) = self.looked.refused.get(kind) {
+            if let Some(code) = self.metadata.refused.get(kind) {
                 let reason = format!("`{topic}` cannot be read: {code}");
                 troubles.push(ReadProblem { kind: Some(*kind), reason });
                 continue;
@@ -132,9 +133,9 @@ impl RecordReader {
         let is_fetched = |(kind, partition): &(RecordKind, i32)| {
             self.fetching().is_fetched(self.topics.of(*kind), *partition, now)
         };
-        let has_answered = now.saturating_duration_since(self.looked.answered) <= ANSWERED_WITHIN;
+        let has_answered = now.saturating_duration_since(self.metadata.answered) <= ANSWERED_WITHIN;
         has_answered
-            && self.looked.refused.keys().all(|kind| !kinds(*kind))
+            && self.metadata.refused.keys().all(|kind| !kinds(*kind))
             && self.waiting.partitions.iter().all(|(kind, _)| !kinds(*kind))
             && self.assigned.keys().filter(|(kind, _)| kinds(*kind)).all(is_fetched)
     }
@@ -143,16 +144,16 @@ impl RecordReader {
     pub(super) fn log_troubles(&mut self) {
         let troubles = self.troubles(Instant::now());
         let is_new =
-            |trouble: &&ReadProblem| self.looked.logged.iter().all(|known| known.kind != trouble.kind);
+            |trouble: &&ReadProblem| self.metadata.logged.iter().all(|known| known.kind != trouble.kind);
         for trouble in troubles.iter().filter(is_new) {
             tracing::warn!(reason = trouble.reason, "records cannot be read, the reader retries");
         }
         if troubles.is_empty() {
-            if !self.looked.logged.is_empty() {
+            if !self.metadata.logged.is_empty() {
                 tracing::info!(topics = self.names(), "records are read again");
             }
             self.consumer.context().fetching.recovered();
         }
-        self.looked.logged = troubles;
+        self.metadata.logged = troubles;
     }
 }

@@ -3,7 +3,7 @@
 mod context;
 mod follow;
 mod health;
-mod look;
+mod metadata_query;
 mod offsets;
 mod options;
 mod spans;
@@ -29,8 +29,8 @@ use tokio::task::JoinHandle;
 
 use self::{
     context::ReadContext,
-    health::Looked,
-    look::{Found, Waiting, found},
+    health::MetadataState,
+    metadata_query::{Found, Waiting, found},
 };
 pub use self::{
     health::ReadProblem,
@@ -63,8 +63,8 @@ pub struct RecordReader {
     /// If the reader stops at the end: the topics that remain, with their start offsets. The first one is being read.
     later: VecDeque<(RecordKind, TopicPartitionList)>,
     /// The task that queries the brokers for new topics and partitions.
-    look: Option<JoinHandle<Found>>,
-    looked: Looked,
+    metadata_query: Option<JoinHandle<Found>>,
+    metadata: MetadataState,
     waiting: Waiting,
     /// The ids of the topics, as of the start of reading.
     ids: TopicIds,
@@ -136,8 +136,8 @@ impl RecordReader {
             assigned: BTreeMap::new(),
             ends: options.until_end.then(BTreeMap::new),
             later: VecDeque::new(),
-            look: None,
-            looked: Looked::new(Instant::now()),
+            metadata_query: None,
+            metadata: MetadataState::new(Instant::now()),
             waiting: Waiting::default(),
             ids: TopicIds::new(),
             lost: BTreeMap::new(),
@@ -152,7 +152,7 @@ impl RecordReader {
         // client while its fetch waits for records.
         let mut start = TopicPartitionList::new();
         for kind in &options.kinds {
-            reader.begin(*kind, &mut start).await?;
+            reader.add_start_offsets(*kind, &mut start).await?;
             if options.until_end {
                 reader.later.push_back((*kind, std::mem::take(&mut start)));
             }
@@ -162,7 +162,7 @@ impl RecordReader {
         let is_large = |kind: RecordKind| matches!(kind, RecordKind::Frame | RecordKind::Snapshot);
         reader.later.make_contiguous().sort_by_key(|(kind, _)| is_large(*kind));
         reader.consumer.assign(&start).map_err(|error| reader.failed(&error))?;
-        reader.look_later(false);
+        reader.query_metadata(false);
         Ok(reader)
     }
 
@@ -247,8 +247,8 @@ impl RecordReader {
             let consumer = Arc::clone(&self.consumer);
             let message = tokio::select! {
                 message = consumer.recv() => message,
-                found = found(&mut self.look) => {
-                    self.look = None;
+                found = found(&mut self.metadata_query) => {
+                    self.metadata_query = None;
                     self.follow(found)?;
                     continue;
                 }
@@ -325,8 +325,8 @@ impl RecordReader {
 
 impl Drop for RecordReader {
     fn drop(&mut self) {
-        if let Some(look) = &self.look {
-            look.abort();
+        if let Some(metadata_query) = &self.metadata_query {
+            metadata_query.abort();
         }
     }
 }

@@ -25,14 +25,18 @@ pub enum ReadFrom {
 /// Options of a [`RecordReader`](crate::RecordReader).
 #[derive(Debug, Clone)]
 pub struct ReaderOptions {
+    /// Where reading starts.
     pub from: ReadFrom,
+    /// The record kinds whose topics are read.
     pub kinds: Vec<RecordKind>,
     /// Stop at the offsets that were the end when the reader was opened, instead of waiting for more records. The
     /// topics are then read one after the other.
     pub until_end: bool,
     /// If set, only records of this camera are returned.
     pub camera: Option<CameraId>,
+    /// How to handle a topic that does not exist.
     pub missing: OnMissingTopic,
+    /// How to handle brokers that deny access.
     pub refused: Refused,
 }
 

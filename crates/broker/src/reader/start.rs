@@ -14,7 +14,7 @@ use crate::BrokerError;
 
 impl RecordReader {
     /// Adds the start offsets of the topic of `kind` to `start`.
-    pub(super) async fn begin(
+    pub(super) async fn add_start_offsets(
         &mut self,
         kind: RecordKind,
         start: &mut TopicPartitionList,
@@ -45,7 +45,7 @@ impl RecordReader {
                 }
                 Held::Refused(code) => {
                     self.waiting.topics.insert(kind);
-                    self.looked.refused(kind, code);
+                    self.metadata.refused(kind, code);
                     if self.options.missing == OnMissingTopic::Follow {
                         return Ok(());
                     }

@@ -19,14 +19,23 @@ use super::Recorded;
 /// An error of a recording.
 #[derive(Debug, Error)]
 pub enum RecordingError {
+    /// The file cannot be read or written.
     #[error("it cannot be read or written: {0}")]
     Io(#[from] io::Error),
+    /// The file does not start with the line of a recording.
     #[error("it is not a recording of `lookout tail --save`")]
     NoRecording,
+    /// Another version of Lookout wrote the recording.
     #[error("it is a recording of version {0}, but this program reads version {VERSION} only")]
     Version(u32),
+    /// A line cannot be parsed.
     #[error("line {line} is not a valid message: {reason}")]
-    Line { line: u64, reason: String },
+    Line {
+        /// The number of the line, from 1.
+        line: u64,
+        /// Why it is not valid.
+        reason: String,
+    },
 }
 
 const VERSION: u32 = 1;
@@ -365,8 +374,12 @@ mod tests {
             let whole = fs::read(&file).unwrap();
             let cut = folder.path().join("cut");
             fs::write(&cut, &whole[..whole.len() - 5]).unwrap();
-            let (left, told) = read(&cut);
-            assert!(told && left.len() >= 100 && messages().starts_with(&left), "{name}: {}", left.len());
+            let (left, is_truncated) = read(&cut);
+            assert!(
+                is_truncated && left.len() >= 100 && messages().starts_with(&left),
+                "{name}: {}",
+                left.len()
+            );
             assert!(RecordingWriter::create(&file, &BTreeMap::new()).is_err(), "the file exists already");
         }
     }
@@ -375,7 +388,7 @@ mod tests {
     fn rejects_files_that_are_not_recordings() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
-        let told = |text: &str| {
+        let error_of = |text: &str| {
             fs::write(&file, text).unwrap();
             let mut recording = match Recording::open(&file) {
                 Ok(recording) => recording,
@@ -384,14 +397,15 @@ mod tests {
             recording.next_message().unwrap_err().to_string()
         };
         for none in ["", "{\"lookout_recor", "hello\n", "{\"schema\": \"lookout.frame/1\"}\n"] {
-            assert!(told(none).contains("not a recording"), "{none:?}");
+            assert!(error_of(none).contains("not a recording"), "{none:?}");
         }
-        assert!(told("{\"lookout_recording\": 2}\n").contains("version 2"));
+        assert!(error_of("{\"lookout_recording\": 2}\n").contains("version 2"));
         let head = "{\"lookout_recording\": 1}\n";
         assert!(
-            told(&format!("{head}{{\"topic\": \"cameras\"}}\n")).starts_with("line 2 is not a valid message")
+            error_of(&format!("{head}{{\"topic\": \"cameras\"}}\n"))
+                .starts_with("line 2 is not a valid message")
         );
         let base64 = "{\"topic\":\"frames\",\"partition\":0,\"offset\":0,\"value\":{\"base64\":\"?\"}}\n";
-        assert!(told(&format!("{head}{base64}")).starts_with("line 2 is not a valid message"));
+        assert!(error_of(&format!("{head}{base64}")).starts_with("line 2 is not a valid message"));
     }
 }

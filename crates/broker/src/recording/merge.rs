@@ -13,7 +13,9 @@ use super::Recorded;
 /// A message with the time at which it was written, in milliseconds since 1970.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
+    /// The time, in milliseconds since 1970.
     pub at_ms: i64,
+    /// The message.
     pub message: Recorded,
 }
 
@@ -60,6 +62,8 @@ impl Merge {
         }
     }
 
+    /// Adds a message. A message without a timestamp, or with one before that of its partition's last message, gets
+    /// the time of that message.
     pub fn push(&mut self, message: Recorded) {
         let latest = self.latest.entry((message.kind, message.partition)).or_insert(i64::MIN);
         let at_ms = message.time_ms.unwrap_or(*latest).max(*latest);
@@ -107,6 +111,7 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Creates the pace of a replay, which starts with the first message.
     pub fn new(speed: Speed) -> Self {
         Self { speed, first_ms: None }
     }

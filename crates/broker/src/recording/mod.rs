@@ -25,13 +25,19 @@ pub use self::{
 /// A message of a topic, not decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
+    /// The record kind of the topic.
     pub kind: RecordKind,
+    /// The partition of the topic.
     pub partition: i32,
+    /// The offset in the partition.
     pub offset: i64,
     /// The message's timestamp in milliseconds since 1970, if it has one.
     pub time_ms: Option<i64>,
+    /// The key, if the message has one.
     pub key: Option<Vec<u8>>,
+    /// The value; `None` for a tombstone.
     pub value: Option<Vec<u8>>,
+    /// The names and values of the headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 

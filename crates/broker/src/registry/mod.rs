@@ -35,13 +35,16 @@ const WAIT_MOST: u32 = 64;
 /// A change of one camera.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
+    /// Adds the camera, or replaces the one with the same id.
     Put(Box<CameraSpec>),
+    /// Removes the camera with a tombstone.
     Remove(CameraId),
 }
 
 /// The content of the registry.
 #[derive(Debug, Default)]
 pub struct RegistryView {
+    /// The cameras by id.
     pub cameras: BTreeMap<CameraId, CameraSpec>,
     /// Records that cannot be used, by key, with the reason.
     pub bad: BTreeMap<String, String>,
@@ -52,6 +55,7 @@ pub struct RegistryView {
 pub enum EditError<E> {
     /// The caller's `plan` refused the edit, given the content of the registry.
     Refused(E),
+    /// The registry could not be read or written.
     Broker(#[from] BrokerError),
 }
 
@@ -153,18 +157,18 @@ impl Registry {
         &self,
         plan: impl Fn(&RegistryView) -> Result<Vec<Edit>, E>,
     ) -> Result<usize, EditError<E>> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut wait_most = 1;
         loop {
             let tried = Instant::now();
-            let producer = self.begin()?;
+            let producer = self.start_edit()?;
             let edits = plan(&self.view()?).map_err(EditError::Refused)?;
             if edits.is_empty() {
                 return Ok(0);
             }
             match self.write(&producer, &edits) {
                 Ok(()) => return Ok(edits.len()),
-                Err(error) if begun.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
+                Err(error) if started.elapsed() < EDIT_FOR && !is_denied(code(&error)) => {
                     tracing::debug!(%error, "an edit conflicted with another one, it is retried");
                     // Binary exponential backoff, as in IEEE 802.3. More conflicts mean more concurrent editors, so
                     // each failed attempt doubles the range of the random wait.
@@ -177,7 +181,7 @@ impl Registry {
     }
 
     /// Starts an edit, which aborts the transactions of all other editors.
-    fn begin(&self) -> Result<BaseProducer<QuietContext>, BrokerError> {
+    fn start_edit(&self) -> Result<BaseProducer<QuietContext>, BrokerError> {
         let mut config = self.quiet(Use::Produce)?;
         config.remove("message.timeout.ms");
         let producer: BaseProducer<QuietContext> = config

@@ -320,9 +320,9 @@ async fn remaining_records_expire_at_the_drain_deadline() {
         gate.publish(&sink);
         file.publish(&sink);
     }
-    let began = Instant::now();
-    sink.drain(began + Duration::from_millis(300)).await;
-    assert!(began.elapsed() >= Duration::from_millis(300) && began.elapsed() < Duration::from_secs(5));
+    let started = Instant::now();
+    sink.drain(started + Duration::from_millis(300)).await;
+    assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < Duration::from_secs(5));
     gate.publish(&sink);
     assert_eq!(gate.counts().expired, [(ExpireCause::Shutdown, 11)].into());
     assert_eq!(file.counts().expired, [(ExpireCause::Shutdown, 10)].into());
@@ -337,9 +337,9 @@ async fn dropping_a_sink_without_a_drain_settles_its_tickets() {
     for _ in 0..50 {
         file.publish(&sink);
     }
-    let began = Instant::now();
+    let started = Instant::now();
     drop(sink);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
     let counts = file.counts();
     assert_eq!(counts.delivered + counts.expired[&ExpireCause::Shutdown], 51);
 }

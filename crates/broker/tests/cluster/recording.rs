@@ -68,10 +68,10 @@ async fn messages(settings: &KafkaSettings) -> (Vec<Recorded>, BTreeMap<RecordKi
 async fn a_reader_reads_json_and_protobuf_mixed() {
     let cluster = written().await;
     let (messages, _) = messages(cluster.settings()).await;
-    let begins =
+    let starting_with =
         |byte: u8| messages.iter().filter(|m| m.value.as_deref().is_some_and(|v| v[0] == byte)).count();
     // 20 frames of each of two cameras, and one status record.
-    assert_eq!((begins(b'{'), begins(0x0A)), (41, 41));
+    assert_eq!((starting_with(b'{'), starting_with(0x0A)), (41, 41));
     let seen = messages.iter().filter(|message| message.kind == RecordKind::Frame && message.key.is_some());
     assert_eq!(seen.count(), 80);
 }

@@ -140,8 +140,8 @@ async fn denied_snapshots_delay_neither_records_nor_a_drain() {
         sink.snapshot(&snapshot("gate", seq, 1_000));
         gate.publish(&sink);
     }
-    let began = Instant::now();
+    let started = Instant::now();
     drain(&sink).await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!((gate.counts().delivered, gate.counts().expired), (21, [].into()));
 }

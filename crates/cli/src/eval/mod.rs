@@ -67,10 +67,10 @@ async fn measured(args: &EvalArgs) -> anyhow::Result<()> {
     let shown = ShownFrames::read(&folder.join("truth.jsonl"), args.farm.fps)?;
     let scores = Scores::of(&frames, &shown);
     let report = Report { raw, scores, worker };
-    told(args, &report)
+    print_report(args, &report)
 }
 
-fn told(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
+fn print_report(args: &EvalArgs, report: &Report) -> anyhow::Result<()> {
     let text = report.markdown(args);
     if let Some(folder) = &args.output {
         written(report, &text, folder)
@@ -89,8 +89,8 @@ fn written(report: &Report, text: &str, folder: &Path) -> io::Result<()> {
     let curves = precision_recall(&report.scores.objects.curves());
     curves.save(folder.join("precision.png")).map_err(io::Error::other)?;
     report.write_ages(&folder.join("ages.png"))?;
-    let pictures =
+    let images =
         "\n![Precision-recall curve of each class](precision.png)\n\n![Age of the records](ages.png)\n";
-    fs::write(folder.join("report.md"), format!("{text}{pictures}"))?;
+    fs::write(folder.join("report.md"), format!("{text}{images}"))?;
     fs::write(folder.join("metrics.json"), report.json().to_string())
 }

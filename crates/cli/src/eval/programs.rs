@@ -153,11 +153,11 @@ impl Worker {
         let child = &mut self.running.0;
         let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).context("cannot stop the worker")?;
-        let mut said = String::new();
+        let mut output = String::new();
         if let Some(out) = &mut child.stdout {
-            out.read_to_string(&mut said)?;
+            out.read_to_string(&mut output)?;
         }
-        let line = said.lines().last().context("the worker exited without a summary")?;
+        let line = output.lines().last().context("the worker exited without a summary")?;
         serde_json::from_str(line).context("cannot parse the worker's summary")
     }
 }

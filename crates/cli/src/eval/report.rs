@@ -27,7 +27,7 @@ impl Report {
             "objects": ObjectsReport::of(&scores.objects),
             "tracks": scores.tracks.summary(),
             "ttc": {
-                "told": scores.ttc_off.len(), "untold": scores.ttc_untold,
+                "told": scores.ttc_off.len(), "untold": scores.ttc_missing,
                 "median_error": quantile(&scores.ttc_off, 0.5), "p90_error": quantile(&scores.ttc_off, 0.9),
             },
             "age_ms": {
@@ -72,7 +72,7 @@ impl Report {
                     per_cent(quantile(&scores.ttc_off, 0.5)),
                     per_cent(quantile(&scores.ttc_off, 0.9)),
                     scores.ttc_off.len(),
-                    scores.ttc_untold
+                    scores.ttc_missing
                 ),
             ),
             (

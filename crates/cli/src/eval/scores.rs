@@ -26,7 +26,7 @@ pub(super) struct Scores {
     /// Relative errors of the estimated times to collision, one per object and frame.
     pub(super) ttc_off: Vec<f64>,
     /// Number of times to collision in the ground truth without an estimate.
-    pub(super) ttc_untold: usize,
+    pub(super) ttc_missing: usize,
     /// Ages of the records when they were published, in milliseconds.
     pub(super) ages_ms: Vec<u64>,
     /// Number of frames that the cameras sent between their first and last record.
@@ -45,7 +45,7 @@ impl Scores {
             objects: CocoEvaluation::new(names, IgnoredAre::Crowds),
             tracks: TrackingEvaluation::default(),
             ttc_off: Vec::new(),
-            ttc_untold: 0,
+            ttc_missing: 0,
             ages_ms: Vec::new(),
             shown: 0,
             seen: 0,
@@ -64,13 +64,13 @@ impl Scores {
     }
 
     fn camera(&mut self, camera: &CameraId, frames: &[&FrameRecord], shown: &ShownFrames, ids: &mut Ids) {
-        let mut follower = SessionTracker::new("eval", TrackerSettings::default());
+        let mut session_tracker = SessionTracker::new("eval", TrackerSettings::default());
         let limits = Limits { latency_budget: Duration::MAX };
         let mut vehicle = EgoCamera::new(camera.clone(), ForwardSettings::default(), limits);
         let mut dated: Vec<Timestamp> = Vec::new();
         for frame in frames {
-            let sight = follower.hear(frame).unwrap_or_default();
-            vehicle.hear((*frame).clone(), frame.published_at);
+            let tracked = session_tracker.process(frame).unwrap_or_default();
+            vehicle.process((*frame).clone(), frame.published_at);
             self.ages_ms.push(frame.age_ms.try_into().unwrap_or(0));
             let here = shown.at(camera.as_str(), frame.captured_at).filter(|_| frame.clock == Clock::Rtcp);
             let Some(here) = here else {
@@ -80,7 +80,7 @@ impl Scores {
             dated.push(frame.captured_at);
             self.objects(here, frame);
             let tracks =
-                sight.tracks.iter().map(|track| (ids.of(camera, frame.session, track.id), track.bbox));
+                tracked.tracks.iter().map(|track| (ids.of(camera, frame.session, track.id), track.bbox));
             self.tracks(here, camera, tracks.collect(), ids);
             self.collisions(here, &vehicle);
         }
@@ -125,12 +125,12 @@ impl Scores {
             let seen = vehicle.seen().find(|seen| seen.bbox.iou(object.bbox) >= SAME);
             let Some(closing) = seen.and_then(|seen| seen.closing).filter(|c| c.observed_s >= WATCHED_S)
             else {
-                self.ttc_untold += 1;
+                self.ttc_missing += 1;
                 continue;
             };
             match closing.ttc_s {
                 Some(ttc) => self.ttc_off.push((ttc - truth).abs() / truth),
-                None => self.ttc_untold += 1,
+                None => self.ttc_missing += 1,
             }
         }
     }

@@ -66,14 +66,14 @@ async fn show(args: &FleetArgs, cluster: &Cluster) -> anyhow::Result<()> {
         let at_end = if args.once {
             match reader.next().await? {
                 Some(record) => {
-                    hear(&mut view, record);
+                    update_view(&mut view, record);
                     continue;
                 }
                 None => true,
             }
         } else {
             if let Ok(record) = timeout_at(due, reader.next()).await {
-                record?.into_iter().for_each(|record| hear(&mut view, record));
+                record?.into_iter().for_each(|record| update_view(&mut view, record));
                 if Instant::now() < due {
                     continue;
                 }
@@ -88,9 +88,9 @@ async fn show(args: &FleetArgs, cluster: &Cluster) -> anyhow::Result<()> {
     }
 }
 
-fn hear(view: &mut FleetView, record: ReadRecord) {
+fn update_view(view: &mut FleetView, record: ReadRecord) {
     if let ReadRecord::Status(status) = record {
-        view.hear(*status);
+        view.update(*status);
     }
 }
 

@@ -38,7 +38,8 @@ struct WorkerLine {
     cameras_over_limit: u64,
     invalid_records: Vec<String>,
     /// Age of the status record in seconds.
-    said_s: i64,
+    #[serde(rename = "said_s")]
+    status_age_s: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,7 +56,8 @@ struct CameraLine {
     /// N if load shedding reduces the camera to one of N frames.
     degraded: Option<u32>,
     detail: Option<String>,
-    said_s: i64,
+    #[serde(rename = "said_s")]
+    status_age_s: i64,
 }
 
 impl FleetView {
@@ -64,7 +66,7 @@ impl FleetView {
         Self { window, workers: BTreeMap::new(), cameras: BTreeMap::new() }
     }
 
-    pub(crate) fn hear(&mut self, status: StatusRecord) {
+    pub(crate) fn update(&mut self, status: StatusRecord) {
         match status {
             StatusRecord::Worker(worker) => {
                 self.workers.insert(worker.worker.clone(), worker);
@@ -104,7 +106,7 @@ impl FleetView {
             degraded_cameras: worker.load.as_ref().map_or(0, |load| load.degraded_cameras),
             cameras_over_limit: fleet.cameras_over_limit,
             invalid_records: fleet.invalid_records,
-            said_s: now.ms_since(worker.at) / 1000,
+            status_age_s: now.ms_since(worker.at) / 1000,
         }
     }
 }
@@ -121,7 +123,7 @@ fn camera_line(camera: &CameraStatusRecord, now: Timestamp) -> CameraLine {
         priority: camera.priority,
         degraded: camera.degraded,
         detail: camera.detail.clone(),
-        said_s: now.ms_since(camera.at) / 1000,
+        status_age_s: now.ms_since(camera.at) / 1000,
     }
 }
 
@@ -152,7 +154,7 @@ impl fmt::Display for Snapshot {
                 worker.device_busy * 100.0,
                 ms(worker.age_ms),
                 worker.degraded_cameras,
-                worker.said_s,
+                worker.status_age_s,
                 partitions.join(" "),
             )?;
             if worker.cameras_over_limit > 0 {
@@ -227,11 +229,11 @@ mod tests {
     #[test]
     fn owner_is_the_worker_with_the_highest_epoch() {
         let mut view = FleetView::new(Duration::from_secs(15));
-        view.hear(camera("new", 8, 100));
-        view.hear(camera("old", 7, 105));
+        view.update(camera("new", 8, 100));
+        view.update(camera("old", 7, 105));
         let snapshot = view.snapshot(Timestamp::from_unix_us(110_000_000));
         let line = &snapshot.cameras[0];
-        assert_eq!((line.owner.as_str(), line.lag, line.said_s), ("new", 3, 10));
+        assert_eq!((line.owner.as_str(), line.lag, line.status_age_s), ("new", 3, 10));
         let text = snapshot.to_string();
         assert!(text.contains("gate") && text.contains("degraded to 1 in 2"), "{text}");
         assert!(

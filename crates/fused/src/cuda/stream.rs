@@ -70,8 +70,8 @@ impl Slot {
     /// directly, or it failed.
     pub fn capture<T>(&mut self, work: impl FnOnce() -> T) -> Result<(Graph, T), FusedError> {
         // SAFETY: `self` keeps the slot alive; the callee catches all exceptions.
-        let begin = |error, size| unsafe { lookout_cuda_capture_begin(self.0.as_ptr(), error, size) };
-        let graph = Graph(call("CUDA graph capture", begin)?);
+        let begin_capture = |error, size| unsafe { lookout_cuda_capture_begin(self.0.as_ptr(), error, size) };
+        let graph = Graph(call("CUDA graph capture", begin_capture)?);
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         // SAFETY: the slot and the graph are alive. A recording that was started has to be ended, also after a panic of
         // `work`.

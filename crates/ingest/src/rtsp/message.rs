@@ -179,8 +179,8 @@ impl Inbox {
     /// Skips a byte that cannot start a message, and the bytes up to the next one that can.
     fn skip(&mut self) -> Result<(), Malformed> {
         let rest = self.bytes.get(self.start + 1..).unwrap_or_default();
-        let begins = |byte: &u8| *byte == b'$' || byte.is_ascii_uppercase();
-        let skipped = 1 + rest.iter().position(begins).unwrap_or(rest.len());
+        let starts_message = |byte: &u8| *byte == b'$' || byte.is_ascii_uppercase();
+        let skipped = 1 + rest.iter().position(starts_message).unwrap_or(rest.len());
         self.start += skipped;
         self.noise += skipped;
         if self.noise > MAX_NOISE { Err(Malformed::Noise) } else { Ok(()) }

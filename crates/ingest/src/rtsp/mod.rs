@@ -95,7 +95,7 @@ pub(crate) struct Client {
 impl Client {
     /// Starts a thread that connects to the camera.
     ///
-    /// The thread passes RTP and RTCP packets to `feed`, and an error that ends the connection to `tell`.
+    /// The thread passes RTP and RTCP packets to `feed`, and an error that ends the connection to `on_fault`.
     ///
     /// # Errors
     /// The system cannot create a pipe or a thread.
@@ -103,7 +103,7 @@ impl Client {
         settings: &CameraSettings,
         feed: Feed,
         habits: Arc<Habits>,
-        tell: impl Fn(Fault) + Send + 'static,
+        on_fault: impl Fn(Fault) + Send + 'static,
     ) -> Result<Self, Fault> {
         let exhausted = |error: std::io::Error| {
             Fault::new(
@@ -121,12 +121,12 @@ impl Client {
                 let mut dialog = match Dialog::new(&settings, context, cancellable, wake_end, phase) {
                     Ok(dialog) => dialog,
                     Err(DialogError::Stopped) => return,
-                    Err(broken) => return tell(broken.into_fault(&settings)),
+                    Err(broken) => return on_fault(broken.into_fault(&settings)),
                 };
                 match play(&mut dialog, &settings, &feed, &habits) {
                     Ok(()) => feed.end(),
                     Err(DialogError::Stopped) => {}
-                    Err(broken) => tell(dialog.fault(broken)),
+                    Err(broken) => on_fault(dialog.fault(broken)),
                 }
                 dialog.tear_down();
             }

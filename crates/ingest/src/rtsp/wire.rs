@@ -120,10 +120,10 @@ fn handshake(
 ) -> Result<gio::IOStream, Fault> {
     let failed = |error: &glib::Error| {
         let server = address.host_and_port();
-        let said = error.message().trim_end_matches('.');
+        let message = error.message().trim_end_matches('.');
         let what = match error.kind::<gio::IOErrorEnum>() {
             Some(gio::IOErrorEnum::TimedOut) => format!("{server} did not answer the TLS handshake"),
-            _ => format!("the TLS handshake with {server} failed ({said})"),
+            _ => format!("the TLS handshake with {server} failed ({message})"),
         };
         let advice =
             "check that this port speaks TLS; if the camera has no TLS, `uri` must start with `rtsp://`";

@@ -124,7 +124,7 @@ pub(crate) fn write(description: &str) {
 }
 
 /// Returns a pipeline that generates `frames` raw frames at 25 frames/s.
-pub(crate) fn picture(frames: usize, width: u32, height: u32) -> String {
+pub(crate) fn image(frames: usize, width: u32, height: u32) -> String {
     format!(
         "videotestsrc num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},framerate=25/1"
     )

@@ -3,13 +3,13 @@
 use std::{fs, path::Path};
 
 use crate::{
-    common::{Seen, h264, picture, read, write},
+    common::{Seen, h264, image, read, write},
     mp4,
 };
 
 fn write_mp4(path: &Path, frames: usize, gop: u32, b_frames: u32) -> Vec<u8> {
-    let (picture, h264) = (picture(frames, 320, 240), h264(gop, b_frames));
-    write(&format!("{picture} ! {h264} ! mp4mux ! filesink location={}", path.display()));
+    let (image, h264) = (image(frames, 320, 240), h264(gop, b_frames));
+    write(&format!("{image} ! {h264} ! mp4mux ! filesink location={}", path.display()));
     fs::read(path).unwrap()
 }
 
@@ -92,8 +92,8 @@ fn trailing_data_after_the_last_box_is_not_a_truncation() {
 fn an_mdat_box_longer_than_its_frames_is_not_a_truncation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fast.mp4");
-    let (picture, h264) = (picture(50, 320, 240), h264(25, 0));
-    write(&format!("{picture} ! {h264} ! mp4mux faststart=true ! filesink location={}", path.display()));
+    let (image, h264) = (image(50, 320, 240), h264(25, 0));
+    write(&format!("{image} ! {h264} ! mp4mux faststart=true ! filesink location={}", path.display()));
     let mut bytes = fs::read(&path).unwrap();
     let at = bytes.windows(4).rposition(|name| name == b"mdat").unwrap() - 4;
     let size = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -109,9 +109,9 @@ fn an_mdat_box_longer_than_its_frames_is_not_a_truncation() {
 fn a_fragmented_file_is_truncated_only_if_its_last_fragment_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fragmented.mp4");
-    let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
+    let (image, h264) = (image(100, 320, 240), h264(25, 0));
     write(&format!(
-        "{picture} ! {h264} ! mp4mux fragment-duration=1000 ! filesink location={}",
+        "{image} ! {h264} ! mp4mux fragment-duration=1000 ! filesink location={}",
         path.display()
     ));
     let whole = fs::read(&path).unwrap();
@@ -140,7 +140,7 @@ fn an_mp4_without_its_index_is_reported() {
 fn an_avi_whose_size_includes_its_header_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.avi");
-    write(&format!("{} ! jpegenc ! avimux ! filesink location={}", picture(30, 320, 240), path.display()));
+    write(&format!("{} ! jpegenc ! avimux ! filesink location={}", image(30, 320, 240), path.display()));
     let whole = fs::read(&path).unwrap();
     let mut counted = whole.clone();
     counted[4..8].copy_from_slice(&u32::try_from(whole.len()).unwrap().to_le_bytes());
@@ -154,8 +154,8 @@ fn an_avi_whose_size_includes_its_header_is_complete() {
 fn a_matroska_file_with_an_overstated_segment_size_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mkv");
-    let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
-    write(&format!("{picture} ! {h264} ! matroskamux ! filesink location={}", path.display()));
+    let (image, h264) = (image(100, 320, 240), h264(25, 0));
+    write(&format!("{image} ! {h264} ! matroskamux ! filesink location={}", path.display()));
     let whole = fs::read(&path).unwrap();
     let at = whole.windows(4).position(|id| id == [0x18, 0x53, 0x80, 0x67]).unwrap() + 4;
     let size = u64::from_be_bytes(whole[at..at + 8].try_into().unwrap());
@@ -173,7 +173,7 @@ fn a_matroska_file_with_an_overstated_segment_size_is_complete() {
 fn one_damaged_frame_of_six_is_not_reported_as_mostly_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("few.avi");
-    write(&format!("{} ! jpegenc ! avimux ! filesink location={}", picture(6, 320, 240), path.display()));
+    write(&format!("{} ! jpegenc ! avimux ! filesink location={}", image(6, 320, 240), path.display()));
     let mut bytes = fs::read(&path).unwrap();
     let starts: Vec<_> =
         (0..bytes.len() - 3).filter(|at| bytes[*at..*at + 3] == [0xff, 0xd8, 0xff]).collect();
@@ -192,7 +192,7 @@ fn one_of_several_video_tracks_is_decoded_and_counted() {
             .map(|(width, height)| {
                 format!(
                     " {} ! {} ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! mux.",
-                    picture(50, *width, *height),
+                    image(50, *width, *height),
                     h264(25, 0)
                 )
             })
@@ -209,7 +209,7 @@ fn a_cover_image_is_not_mistaken_for_the_video() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cover.mkv");
     let cover = "videotestsrc num-buffers=1 ! video/x-raw,width=800,height=600,framerate=25/1 ! jpegenc ! queue ! mux.";
-    let video = format!("{} ! {} ! queue ! mux.", picture(50, 320, 240), h264(25, 0));
+    let video = format!("{} ! {} ! queue ! mux.", image(50, 320, 240), h264(25, 0));
     write(&format!("matroskamux name=mux ! filesink location={} {cover} {video}", path.display()));
     let seen = read(&path);
     seen.ended_after(50);
@@ -224,6 +224,6 @@ fn a_cover_image_is_not_mistaken_for_the_video() {
 fn one_image_is_a_video_of_one_frame() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("one.jpg");
-    write(&format!("{} ! jpegenc ! filesink location={}", picture(1, 320, 240), path.display()));
+    write(&format!("{} ! jpegenc ! filesink location={}", image(1, 320, 240), path.display()));
     read(&path).ended_after(1);
 }

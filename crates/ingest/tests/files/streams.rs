@@ -5,15 +5,15 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{h264, picture, read, read_with, settings, write};
+use crate::common::{h264, image, read, read_with, settings, write};
 
 #[test]
 fn empty_nal_units_lose_no_frame() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.h264");
-    let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
+    let (image, h264) = (image(100, 320, 240), h264(25, 0));
     let bytes = "video/x-h264,stream-format=byte-stream,alignment=au";
-    write(&format!("{picture} ! {h264} ! {bytes} ! filesink location={}", path.display()));
+    write(&format!("{image} ! {h264} ! {bytes} ! filesink location={}", path.display()));
     let stream = fs::read(&path).unwrap();
     read(&path).ended_after(100);
     for empty in [&[0, 0, 1][..], &[0, 0, 0, 1]] {
@@ -39,7 +39,7 @@ fn a_damaged_av1_packet_loses_only_its_own_frames() {
     let encode = "av1enc cpu-used=8 end-usage=cbr target-bitrate=500 lag-in-frames=0 keyframe-max-dist=10";
     write(&format!(
         "{} ! {encode} ! av1parse ! matroskamux ! filesink location={}",
-        picture(40, 160, 120),
+        image(40, 160, 120),
         path.display()
     ));
     read(&path).ended_after(40);
@@ -57,18 +57,18 @@ fn a_damaged_av1_packet_loses_only_its_own_frames() {
 fn a_named_pipe_is_read_to_its_end_although_its_writer_pauses() {
     let folder = tempfile::tempdir().unwrap();
     let (clip, pipe) = (folder.path().join("clip.ts"), folder.path().join("pipe.ts"));
-    let (picture, h264) = (picture(100, 320, 240), h264(25, 0));
-    write(&format!("{picture} ! {h264} ! mpegtsmux ! filesink location={}", clip.display()));
+    let (image, h264) = (image(100, 320, 240), h264(25, 0));
+    write(&format!("{image} ! {h264} ! mpegtsmux ! filesink location={}", clip.display()));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (bytes, target) = (fs::read(&clip).unwrap(), pipe.clone());
-    let (first_frame, begun) = mpsc::channel();
+    let (first_frame, started) = mpsc::channel();
     let writer = thread::spawn(move || {
         let pause = Duration::from_secs(1);
         thread::sleep(pause);
         let mut pipe = fs::OpenOptions::new().write(true).open(target).unwrap();
         let (head, tail) = bytes.split_at(bytes.len() / 2);
         pipe.write_all(head).unwrap();
-        begun.recv().unwrap();
+        started.recv().unwrap();
         thread::sleep(pause);
         pipe.write_all(tail).unwrap();
     });
@@ -84,7 +84,7 @@ fn a_file_name_may_contain_arbitrary_bytes() {
     let plain = folder.path().join("clip.mkv");
     write(&format!(
         "{} ! {} ! matroskamux ! filesink location={}",
-        picture(25, 320, 240),
+        image(25, 320, 240),
         h264(25, 0),
         plain.display()
     ));

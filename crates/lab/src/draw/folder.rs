@@ -17,11 +17,11 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates `path` if it does not exist, and chooses a name for the copy of each of `pictures`, which are images.
+    /// Creates `path` if it does not exist, and chooses a name for the copy of each of `images`, which are images.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be created or written to.
-    pub(super) fn create(path: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(super) fn create(path: &Path, images: &[PathBuf]) -> anyhow::Result<Self> {
         fs::create_dir_all(path)
             .with_context(|| format!("--draw: the folder {} cannot be created", path.display()))?;
         // The only reliable check is to create a file.
@@ -29,10 +29,10 @@ impl Folder {
             .with_context(|| format!("--draw: no file can be created in {}", path.display()))?;
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let is_here =
-            |picture: &&PathBuf| picture.canonicalize().is_ok_and(|picture| picture.parent() == Some(&real));
-        let taken = pictures.iter().filter(is_here).filter_map(|picture| picture.file_name());
+            |image: &&PathBuf| image.canonicalize().is_ok_and(|image| image.parent() == Some(&real));
+        let taken = images.iter().filter(is_here).filter_map(|image| image.file_name());
         let taken = taken.map(OsStr::to_owned).collect();
-        Ok(Self { path: path.to_owned(), names: names(pictures, taken) })
+        Ok(Self { path: path.to_owned(), names: names(images, taken) })
     }
 
     /// Returns the path of the copy of the image with this index on the command line.
@@ -43,9 +43,9 @@ impl Folder {
 
 /// Returns a name for each copy: the image's own name with the extension `.png`, and a number if the name is in
 /// `taken`. `taken` starts with the images in the folder itself, and each new name is added.
-fn names(pictures: &[PathBuf], mut taken: BTreeSet<OsString>) -> Vec<OsString> {
-    let name = |picture: &PathBuf| {
-        let stem = picture.file_stem().unwrap_or(OsStr::new("picture"));
+fn names(images: &[PathBuf], mut taken: BTreeSet<OsString>) -> Vec<OsString> {
+    let name = |image: &PathBuf| {
+        let stem = image.file_stem().unwrap_or(OsStr::new("picture"));
         let numbered = |number: usize| {
             let mut name = stem.to_owned();
             if number > 1 {
@@ -60,7 +60,7 @@ fn names(pictures: &[PathBuf], mut taken: BTreeSet<OsString>) -> Vec<OsString> {
         }
         numbered(number)
     };
-    pictures.iter().map(name).collect()
+    images.iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn copy_names_are_unique() {
-        let pictures = ["a/cat.jpg", "b/cat.png", "a/cat-2.jpg", "cat", "dog.tar.png", "a/cat.jpg"];
-        let pictures = pictures.map(PathBuf::from);
+        let images = ["a/cat.jpg", "b/cat.png", "a/cat-2.jpg", "cat", "dog.tar.png", "a/cat.jpg"];
+        let images = images.map(PathBuf::from);
         let taken = BTreeSet::from(["dog.tar.png".into()]);
         assert_eq!(
-            names(&pictures, taken),
+            names(&images, taken),
             ["cat.png", "cat-2.png", "cat-2-2.png", "cat-3.png", "dog.tar-2.png", "cat-4.png"]
         );
     }
@@ -81,9 +81,9 @@ mod tests {
     #[test]
     fn input_images_in_the_folder_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let picture = folder.path().join("cat.png");
-        fs::write(&picture, "").unwrap();
-        let created = Folder::create(folder.path(), &[picture]).unwrap();
+        let image = folder.path().join("cat.png");
+        fs::write(&image, "").unwrap();
+        let created = Folder::create(folder.path(), &[image]).unwrap();
         assert_eq!(created.place(0), Some(folder.path().join("cat-2.png")));
         assert_eq!(created.place(1), None);
     }

@@ -19,12 +19,12 @@ pub(crate) struct Drawing {
 }
 
 impl Drawing {
-    /// Prepares copies of `pictures`, which are images, in `folder`, which is created if it does not exist.
+    /// Prepares copies of `images`, which are images, in `folder`, which is created if it does not exist.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be created or written to.
-    pub(crate) fn new(folder: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
-        Ok(Self { folder: Folder::create(folder, pictures)?, renderer: TextRenderer::new() })
+    pub(crate) fn new(folder: &Path, images: &[PathBuf]) -> anyhow::Result<Self> {
+        Ok(Self { folder: Folder::create(folder, images)?, renderer: TextRenderer::new() })
     }
 
     /// Draws the results for the image with this index on the command line, with boxes in its pixels, and returns the
@@ -35,12 +35,12 @@ impl Drawing {
     pub(crate) fn draw(
         &self,
         index: usize,
-        picture: &RgbImage,
+        image: &RgbImage,
         detections: &[Detection],
         classes: &[Classification],
     ) -> anyhow::Result<PathBuf> {
         let path = self.folder.place(index).context("the image is not in the list of images")?;
-        with_findings(&self.renderer, picture, detections, classes)
+        with_findings(&self.renderer, image, detections, classes)
             .save_with_format(&path, ImageFormat::Png)
             .with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(path)

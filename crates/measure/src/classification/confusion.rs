@@ -20,8 +20,8 @@ impl Confusion {
         Self { names, rows }
     }
 
-    pub(super) fn add(&mut self, truth: usize, said: usize) {
-        if let Some(count) = self.rows.get_mut(truth).and_then(|row| row.get_mut(said)) {
+    pub(super) fn add(&mut self, truth: usize, predicted: usize) {
+        if let Some(count) = self.rows.get_mut(truth).and_then(|row| row.get_mut(predicted)) {
             *count += 1;
         }
     }
@@ -37,13 +37,13 @@ impl Confusion {
 
     pub(super) fn counts(&self, class: usize) -> ClassCounts {
         let right = self.rows[class][class];
-        let said: usize = self.rows.iter().map(|row| row[class]).sum();
+        let predicted: usize = self.rows.iter().map(|row| row[class]).sum();
         let there: usize = self.rows[class].iter().sum();
         ClassCounts {
             class_id: u32::try_from(class).unwrap_or(u32::MAX),
             name: self.names[class].clone(),
             right,
-            wrong: said - right,
+            wrong: predicted - right,
             missed: there - right,
         }
     }
@@ -62,8 +62,8 @@ impl fmt::Display for Confusion {
         let number = digits(last);
         let name = self.names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(CORNER.len());
         write!(f, "{:number$} {:name$}", "", CORNER)?;
-        for said in 0..self.names.len() {
-            write!(f, "{said:>column$}")?;
+        for predicted in 0..self.names.len() {
+            write!(f, "{predicted:>column$}")?;
         }
         writeln!(f)?;
         for (at, (class, row)) in self.names.iter().zip(&self.rows).enumerate() {

@@ -55,8 +55,8 @@ impl ClassificationEvaluation {
         let before = scores.iter().enumerate().filter(|score| surer(*score)).count();
         self.among_top += usize::from(before < TOP);
         let best = scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
-        if let Some((said, _)) = best {
-            self.confusion.add(truth, said);
+        if let Some((predicted, _)) = best {
+            self.confusion.add(truth, predicted);
         }
     }
 

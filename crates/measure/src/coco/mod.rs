@@ -40,7 +40,7 @@ pub struct CocoEvaluation {
     classes: Vec<String>,
     ignored: IgnoredAre,
     judged: Vec<OfClass>,
-    pictures: usize,
+    images: usize,
 }
 
 /// The evaluated detections and the number of objects of a class.
@@ -55,14 +55,14 @@ impl CocoEvaluation {
     /// Creates an evaluation for `classes`, whose ids start at 1. `ignored` is the kind of the ignored objects.
     pub fn new(classes: Vec<String>, ignored: IgnoredAre) -> Self {
         let judged = vec![OfClass::default(); classes.len()];
-        Self { classes, ignored, judged, pictures: 0 }
+        Self { classes, ignored, judged, images: 0 }
     }
 
     /// Adds an image with its ground truth and detections, in pixels of that image and in any order. Objects and
     /// detections of unknown classes are skipped. For detections with equal scores those of earlier images come first,
     /// so images must be added in the order of their ids for results equal to those of pycocotools.
     pub fn add(&mut self, truth: &[ObjectTarget], found: &[FoundObject]) {
-        self.pictures += 1;
+        self.images += 1;
         for (id, class) in (1..).zip(&mut self.judged) {
             let crowds = self.ignored == IgnoredAre::Crowds;
             let objects: Vec<Object> = truth
@@ -83,7 +83,7 @@ impl CocoEvaluation {
     pub fn summary(&self) -> CocoSummary {
         let classes = (1..).zip(&self.classes).zip(self.sorted());
         let classes = classes.map(|((id, name), class)| ClassPrecision::new(id, name, &class)).collect();
-        CocoSummary::new(classes, self.pictures)
+        CocoSummary::new(classes, self.images)
     }
 
     /// Returns the precision-recall curve of each class in the ground truth, as its name and the interpolated precision

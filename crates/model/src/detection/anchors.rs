@@ -17,7 +17,7 @@ pub(super) struct Anchors {
 }
 
 struct Grid {
-    picture: Extent,
+    image_size: Extent,
     maps: Vec<Extent>,
     device: Device,
     levels: Vec<Tensor>,
@@ -50,15 +50,15 @@ impl Anchors {
 
     /// Returns the anchors of each level, `[H*W*A, 4]` in fp32, in the order of [`super::tower::flattened`].
     ///
-    /// Locations are `picture / map` pixels apart, rounded down as in torchvision. If a side of the image is
+    /// Locations are `image_size / map` pixels apart, rounded down as in torchvision. If a side of the image is
     /// not a multiple of the level's stride, this is less than the stride.
-    pub(super) fn grid(&self, picture: Extent, maps: &[Extent], device: Device) -> Vec<Tensor> {
+    pub(super) fn grid(&self, image_size: Extent, maps: &[Extent], device: Device) -> Vec<Tensor> {
         let is_same =
-            |grid: &Grid| (grid.picture, grid.device, grid.maps.as_slice()) == (picture, device, maps);
+            |grid: &Grid| (grid.image_size, grid.device, grid.maps.as_slice()) == (image_size, device, maps);
         let grid = self.last.take().filter(is_same).unwrap_or_else(|| {
             let levels = self.cells.iter().zip(maps);
-            let levels = levels.map(|(cell, map)| level(cell, picture, *map).to_device(device)).collect();
-            Grid { picture, maps: maps.to_vec(), device, levels }
+            let levels = levels.map(|(cell, map)| level(cell, image_size, *map).to_device(device)).collect();
+            Grid { image_size, maps: maps.to_vec(), device, levels }
         });
         let levels = grid.levels.iter().map(Tensor::shallow_clone).collect();
         self.last.set(Some(grid));
@@ -78,8 +78,8 @@ fn cell(scales: &[f32], ratios: &[f32]) -> Vec<[f32; 4]> {
     ratios.iter().flat_map(|ratio| scales.iter().map(move |scale| (*ratio, *scale))).map(one).collect()
 }
 
-fn level(cell: &[[f32; 4]], picture: Extent, [height, width]: Extent) -> Tensor {
-    let [dy, dx] = [picture[0] / height.max(1), picture[1] / width.max(1)];
+fn level(cell: &[[f32; 4]], image_size: Extent, [height, width]: Extent) -> Tensor {
+    let [dy, dx] = [image_size[0] / height.max(1), image_size[1] / width.max(1)];
     let mut boxes = Vec::with_capacity((height * width) as usize * cell.len() * 4);
     for y in 0..height {
         for x in 0..width {

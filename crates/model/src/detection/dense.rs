@@ -107,9 +107,9 @@ impl DenseOutputs {
         Ok((found, self.levels.iter().map(|level| level.anchors.shallow_clone()).collect()))
     }
 
-    /// Postprocesses the outputs and returns the detections of each image. `picture` is the height and width of
+    /// Postprocesses the outputs and returns the detections of each image. `image_size` is the height and width of
     /// the images in pixels.
-    pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
+    pub(super) fn read(&self, image_size: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         let most = settings.candidates_per_level;
         let levels: Vec<Shortlist> = self.levels.iter().map(|level| level.shortlist(settings)).collect();
         let slots: Vec<i64> = levels.iter().map(|level| level.least.size()[1]).collect();
@@ -136,13 +136,13 @@ impl DenseOutputs {
         let regression = of(&slot, all(|level| &level.regression)); // [P, 4]
         let boxes = self.coder.decode(&regression, &of(&slot, all(|level| &level.anchors)));
         let scores = scores.flatten(0, 1).index_select(0, &(row * self.classes() + &label)); // [P]
-        let rows = to_host(&rows(&clipped(&boxes, picture), &scores, &label));
+        let rows = to_host(&rows(&clipped(&boxes, image_size), &scores, &label));
         let slot = indices(&slot);
-        let mut pictures = Vec::with_capacity(n as usize);
+        let mut images = Vec::with_capacity(n as usize);
         let mut from = 0;
-        for picture in 0..n {
+        for image in 0..n {
             let mut candidates = Candidates::default();
-            let mut end = picture * total;
+            let mut end = image * total;
             // The pairs are in the order of their slots: by image, then by level.
             for slots in &slots {
                 end += slots;
@@ -151,9 +151,9 @@ impl DenseOutputs {
                 from = to;
             }
             let by = Suppression { iou: settings.nms_iou, keep: settings.max_detections };
-            pictures.push(best_of(&candidates, by));
+            images.push(best_of(&candidates, by));
         }
-        pictures
+        images
     }
 }
 

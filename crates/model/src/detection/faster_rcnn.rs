@@ -5,7 +5,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::{
-    BACKBONE, DetectorConfig, LANDMARKS, Pictures, Version,
+    BACKBONE, DetectorConfig, InputImages, LANDMARKS, Version,
     anchors::Extent,
     coder::{BoxCoder, clipped},
     dense::best_of,
@@ -136,32 +136,39 @@ impl<C: Conv> FasterRcnn<C> {
     /// selects the proposals for the second stage.
     pub(super) fn forward(
         &self,
-        pictures: Pictures<'_>,
+        images: InputImages<'_>,
         settings: &ProposalSettings,
         pick: Option<&mut Pick<'_>>,
     ) -> FasterRcnnOutputs {
         let train = pick.is_some();
-        let maps = self.backbone.forward(pictures.x);
-        let levels = self.rpn.forward(&maps, pictures.x);
-        let proposals = propose(&levels, pictures, settings);
+        let maps = self.backbone.forward(images.x);
+        let levels = self.rpn.forward(&maps, images.x);
+        let proposals = propose(&levels, images, settings);
         let proposals = match pick {
             None => proposals,
             Some(pick) => pick(proposals),
         };
-        let [class_logits, box_regression] = self.describe(&maps, pictures.extent, &proposals, train);
+        let [class_logits, box_regression] = self.describe(&maps, images.extent, &proposals, train);
         FasterRcnnOutputs { levels, proposals, class_logits, box_regression }
     }
 
     /// Runs the second stage on the proposals. Returns class logits `[R, K]` and box deltas `[R, K*4]`.
-    fn describe(&self, maps: &[Tensor], picture: Extent, proposals: &Proposals, train: bool) -> [Tensor; 2] {
+    fn describe(
+        &self,
+        maps: &[Tensor],
+        image_size: Extent,
+        proposals: &Proposals,
+        train: bool,
+    ) -> [Tensor; 2] {
         let maps = &maps[..CUT_LEVELS];
         let kind = maps.first().map_or(Kind::Float, Tensor::kind);
         // The gradients of many boxes add up at one location of a map, so they are computed in fp32.
         let align = match train && kind != Kind::Float {
-            true => {
-                RoiAlign::new(&maps.iter().map(|map| map.to_kind(Kind::Float)).collect::<Vec<_>>(), picture)
-            }
-            false => RoiAlign::new(maps, picture),
+            true => RoiAlign::new(
+                &maps.iter().map(|map| map.to_kind(Kind::Float)).collect::<Vec<_>>(),
+                image_size,
+            ),
+            false => RoiAlign::new(maps, image_size),
         };
         let count = proposals.boxes.size()[0];
         // In training, the statistics of a batch norm cover all boxes.
@@ -260,9 +267,9 @@ impl FasterRcnnOutputs {
         RoiHeads { class_logits, box_regression, coder: CODER }
     }
 
-    /// Postprocesses the outputs and returns the detections of each image. `picture` is the height and width of
+    /// Postprocesses the outputs and returns the detections of each image. `image_size` is the height and width of
     /// the images in pixels.
-    pub(super) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
+    pub(super) fn read(&self, image_size: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         let scores = self.class_logits.softmax(-1, Kind::Float); // [R, K]
         let classes = scores.size()[1];
         // Ordered by proposal, then by class; the background is left out.
@@ -272,16 +279,16 @@ impl FasterRcnnOutputs {
         let scores = scores.flatten(0, -1).index_select(0, &pair);
         let deltas = self.box_regression.reshape([-1, 4]).index_select(0, &pair).to_kind(Kind::Float); // [C, 4]
         let boxes = CODER.decode(&deltas, &self.proposals.boxes.index_select(0, &proposal));
-        let candidates = to_host(&rows(&clipped(&boxes, picture), &scores, &label));
+        let candidates = to_host(&rows(&clipped(&boxes, image_size), &scores, &label));
         let image = indices(&self.proposals.image.index_select(0, &proposal));
-        let mut pictures: Vec<Candidates> =
+        let mut images: Vec<Candidates> =
             self.proposals.counts.iter().map(|_| Candidates::default()).collect();
         for ([x1, y1, x2, y2, score, label], image) in candidates.into_iter().zip(image) {
             if x2 - x1 >= MIN_SIDE && y2 - y1 >= MIN_SIDE {
-                pictures[image as usize].push([x1, y1, x2, y2], score, label as u32);
+                images[image as usize].push([x1, y1, x2, y2], score, label as u32);
             }
         }
         let by = Suppression { iou: settings.nms_iou, keep: settings.max_detections };
-        pictures.iter().map(|candidates| best_of(candidates, by)).collect()
+        images.iter().map(|candidates| best_of(candidates, by)).collect()
     }
 }

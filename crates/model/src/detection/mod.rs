@@ -78,7 +78,7 @@ impl DetectorConfig {
 
 /// A batch of images for a detector.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pictures<'a> {
+pub(crate) struct InputImages<'a> {
     /// `[N, 3, H, W]`, normalized.
     pub(crate) x: &'a Tensor,
     /// Height and width of the images, which lie at the top left of `x`. The rest of `x` is padding, and no box
@@ -86,7 +86,7 @@ pub(crate) struct Pictures<'a> {
     pub(crate) extent: Extent,
 }
 
-impl<'a> Pictures<'a> {
+impl<'a> InputImages<'a> {
     /// Wraps images without padding.
     pub(crate) fn whole(x: &'a Tensor) -> Self {
         Self { x, extent: extent(x) }
@@ -144,14 +144,14 @@ impl<C: Conv> DetectorNet<C> {
     /// In training, `pick` selects the proposals on which Faster R-CNN's second stage runs.
     pub(crate) fn forward(
         &self,
-        pictures: Pictures<'_>,
+        images: InputImages<'_>,
         proposals: &ProposalSettings,
         pick: Option<&mut Pick<'_>>,
     ) -> DetectorOutputs {
         match self {
-            Self::RetinaNet(net) => DetectorOutputs::Dense(net.forward(pictures.x)),
-            Self::Fcos(net) => DetectorOutputs::Dense(net.forward(pictures.x)),
-            Self::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(pictures, proposals, pick)),
+            Self::RetinaNet(net) => DetectorOutputs::Dense(net.forward(images.x)),
+            Self::Fcos(net) => DetectorOutputs::Dense(net.forward(images.x)),
+            Self::FasterRcnn(net) => DetectorOutputs::FasterRcnn(net.forward(images, proposals, pick)),
         }
     }
 
@@ -199,12 +199,12 @@ impl DetectorOutputs {
         }
     }
 
-    /// Postprocesses the outputs and returns the detections of each image. `picture` is the height and width of
+    /// Postprocesses the outputs and returns the detections of each image. `image_size` is the height and width of
     /// the images in pixels.
-    pub(crate) fn read(&self, picture: Extent, settings: &DetectionSettings) -> Vec<Detections> {
+    pub(crate) fn read(&self, image_size: Extent, settings: &DetectionSettings) -> Vec<Detections> {
         match self {
-            Self::Dense(outputs) => outputs.read(picture, settings),
-            Self::FasterRcnn(outputs) => outputs.read(picture, settings),
+            Self::Dense(outputs) => outputs.read(image_size, settings),
+            Self::FasterRcnn(outputs) => outputs.read(image_size, settings),
         }
     }
 }

@@ -35,15 +35,15 @@ pub(super) struct RoiAlign {
 }
 
 impl RoiAlign {
-    /// Prepares `maps` `[N, C, H, W]`, the finest first, of images of `picture` pixels.
-    pub(super) fn new(maps: &[Tensor], picture: Extent) -> Self {
+    /// Prepares `maps` `[N, C, H, W]`, the finest first, of images of `image_size` pixels.
+    pub(super) fn new(maps: &[Tensor], image_size: Extent) -> Self {
         let mut first_row = 0;
         let mut levels: Vec<f64> = Vec::with_capacity(maps.len() * 4);
         let mut numbers = Vec::with_capacity(maps.len());
         for map in maps {
             let [height, width] = super::extent(map);
             // A level's scale is a power of two, even if the size of its map was rounded.
-            let number = (height as f64 / picture[0] as f64).log2().round();
+            let number = (height as f64 / image_size[0] as f64).log2().round();
             levels.extend([height as f64, width as f64, first_row as f64, number.exp2()]);
             numbers.push(-number);
             first_row += map.size()[0] * height * width;

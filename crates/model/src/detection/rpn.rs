@@ -4,7 +4,7 @@
 use tch::{Kind, Tensor, nn};
 
 use super::{
-    Pictures,
+    InputImages,
     anchors::Anchors,
     coder::{BoxCoder, clipped},
     found::{rows, to_host},
@@ -143,7 +143,11 @@ pub(super) fn together(levels: &[RpnLevel]) -> RpnHeads {
 }
 
 /// Returns the proposals with the highest scores after NMS. They are detached from the graph, as in the paper.
-pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &ProposalSettings) -> Proposals {
+pub(super) fn propose(
+    levels: &[RpnLevel],
+    images: InputImages<'_>,
+    settings: &ProposalSettings,
+) -> Proposals {
     let most = i64::try_from(settings.candidates_per_level).unwrap_or(i64::MAX);
     let candidates = levels.iter().enumerate().map(|(number, level)| {
         let objectness = level.objectness.detach().squeeze_dim(-1).to_kind(Kind::Float); // [N, HWA]
@@ -151,21 +155,21 @@ pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &Pr
         let index = on.unsqueeze(-1).expand([on.size()[0], on.size()[1], 4], false);
         let deltas = level.deltas.detach().gather(1, &index, false).to_kind(Kind::Float);
         let anchors = level.anchors.index_select(0, &on.flatten(0, -1)).view_as(&deltas); // [N, C, 4]
-        let boxes = clipped(&BoxCoder::ANCHORS.decode(&deltas, &anchors), pictures.extent);
+        let boxes = clipped(&BoxCoder::ANCHORS.decode(&deltas, &anchors), images.extent);
         rows(&boxes, &objectness.sigmoid(), &objectness.full_like(number as f64)) // [N, C, 6]
     });
     let candidates = Tensor::cat(&candidates.collect::<Vec<_>>(), 1);
-    let count = pictures.x.size()[0] as usize;
+    let count = images.x.size()[0] as usize;
     let rows = to_host(&candidates);
     let (mut boxes, mut image, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..count {
         let each = rows.len() / count;
-        let kept = one_picture(&rows[number * each..][..each], settings);
+        let kept = one_image(&rows[number * each..][..each], settings);
         counts.push(kept.len());
         image.extend(std::iter::repeat_n(number as i64, kept.len()));
         boxes.extend(kept.into_iter().flatten());
     }
-    let there = pictures.x.device();
+    let there = images.x.device();
     Proposals {
         boxes: Tensor::from_slice(&boxes).view([-1, 4]).to_device(there),
         image: Tensor::from_slice(&image).to_device(there),
@@ -173,7 +177,7 @@ pub(super) fn propose(levels: &[RpnLevel], pictures: Pictures<'_>, settings: &Pr
     }
 }
 
-fn one_picture(rows: &[[f32; 6]], settings: &ProposalSettings) -> Vec<[f32; 4]> {
+fn one_image(rows: &[[f32; 6]], settings: &ProposalSettings) -> Vec<[f32; 4]> {
     let mut candidates = Candidates::default();
     for [x1, y1, x2, y2, score, level] in rows {
         let large = x2 - x1 >= MIN_SIDE && y2 - y1 >= MIN_SIDE;

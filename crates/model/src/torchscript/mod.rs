@@ -75,15 +75,15 @@ impl PreparedScript {
     }
 
     pub(crate) fn logits(&self, x: &Tensor) -> Result<Tensor, ScriptError> {
-        self.said(x, OutputKind::Logits, output::logits)
+        self.run_module(x, OutputKind::Logits, output::logits)
     }
 
     pub(crate) fn boxes(&self, x: &Tensor) -> Result<Vec<ScriptBoxes>, ScriptError> {
-        self.said(x, OutputKind::BoxesScoresLabels, output::boxes)
+        self.run_module(x, OutputKind::BoxesScoresLabels, output::boxes)
     }
 
     /// Runs the module on `x` and parses its output with `read`, which receives the number of images.
-    fn said<T>(
+    fn run_module<T>(
         &self,
         x: &Tensor,
         kind: OutputKind,
@@ -91,10 +91,10 @@ impl PreparedScript {
     ) -> Result<T, ScriptError> {
         tch::no_grad(|| {
             let x = x.to_device(self.target.device).to_kind(Kind::Float).contiguous();
-            let said = self.module.forward_is(&[IValue::Tensor(x.shallow_clone())]);
-            let said = said.map_err(|error| script_error::failed(&x, &error))?;
-            let pictures = x.size().first().copied().unwrap_or(0);
-            read(&said, pictures).ok_or_else(|| script_error::mismatch(&x, kind, &said))
+            let output = self.module.forward_is(&[IValue::Tensor(x.shallow_clone())]);
+            let output = output.map_err(|error| script_error::failed(&x, &error))?;
+            let images = x.size().first().copied().unwrap_or(0);
+            read(&output, images).ok_or_else(|| script_error::mismatch(&x, kind, &output))
         })
     }
 

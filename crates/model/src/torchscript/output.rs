@@ -35,30 +35,30 @@ impl ScriptBoxes {
     }
 }
 
-/// Returns logits `[N, K]` in fp32 on the CPU, with N = `pictures`, or `None` if the output has another form.
-pub(super) fn logits(said: &IValue, pictures: i64) -> Option<Tensor> {
-    let logits = tensor(said)?;
-    let fits = matches!(logits.size()[..], [n, k] if n == pictures && k > 0) && is_float(logits);
+/// Returns logits `[N, K]` in fp32 on the CPU, with N = `images`, or `None` if the output has another form.
+pub(super) fn logits(output: &IValue, images: i64) -> Option<Tensor> {
+    let logits = tensor(output)?;
+    let fits = matches!(logits.size()[..], [n, k] if n == images && k > 0) && is_float(logits);
     fits.then(|| logits.to_device(Device::Cpu).to_kind(Kind::Float))
 }
 
-/// Returns the boxes of each of the `pictures` images. The output is a list with one dict or tuple per image,
+/// Returns the boxes of each of the `images` images. The output is a list with one dict or tuple per image,
 /// or one tuple for the whole batch. Returns `None` if it has another form.
-pub(super) fn boxes(said: &IValue, pictures: i64) -> Option<Vec<ScriptBoxes>> {
-    match said {
+pub(super) fn boxes(output: &IValue, images: i64) -> Option<Vec<ScriptBoxes>> {
+    match output {
         IValue::GenericList(each) => {
-            let each: Vec<ScriptBoxes> = each.iter().map(picture).collect::<Option<_>>()?;
-            (i64::try_from(each.len()) == Ok(pictures)).then_some(each)
+            let each: Vec<ScriptBoxes> = each.iter().map(image).collect::<Option<_>>()?;
+            (i64::try_from(each.len()) == Ok(images)).then_some(each)
         }
-        IValue::Tuple(parts) => batch(three(parts)?, pictures),
+        IValue::Tuple(parts) => batch(three(parts)?, images),
         _ => None,
     }
 }
 
 /// Parses the boxes of one image: a dict of `boxes` `[M, 4]`, `scores` `[M]` and `labels` `[M]`, which may have
 /// other keys, or a tuple of the three.
-fn picture(said: &IValue) -> Option<ScriptBoxes> {
-    match said {
+fn image(output: &IValue) -> Option<ScriptBoxes> {
+    match output {
         IValue::Tuple(parts) => one(three(parts)?),
         IValue::GenericDict(items) => {
             let part = |wanted: &str| {
@@ -73,10 +73,10 @@ fn picture(said: &IValue) -> Option<ScriptBoxes> {
 }
 
 /// Parses boxes `[N, M, 4]`, scores `[N, M]` and labels `[N, M]` of a batch.
-fn batch(parts: [&Tensor; 3], pictures: i64) -> Option<Vec<ScriptBoxes>> {
+fn batch(parts: [&Tensor; 3], images: i64) -> Option<Vec<ScriptBoxes>> {
     let sizes = parts.map(Tensor::size);
     let [n, m, 4] = sizes[0][..] else { return None };
-    if n != pictures || sizes[1] != [n, m] || sizes[2] != [n, m] {
+    if n != images || sizes[1] != [n, m] || sizes[2] != [n, m] {
         return None;
     }
     let all = one([&parts[0].flatten(0, 1), &parts[1].flatten(0, 1), &parts[2].flatten(0, 1)])?;
@@ -109,8 +109,8 @@ fn three(parts: &[IValue]) -> Option<[&Tensor; 3]> {
     Some([tensor(boxes)?, tensor(scores)?, tensor(labels)?])
 }
 
-fn tensor(said: &IValue) -> Option<&Tensor> {
-    if let IValue::Tensor(tensor) = said { Some(tensor) } else { None }
+fn tensor(output: &IValue) -> Option<&Tensor> {
+    if let IValue::Tensor(tensor) = output { Some(tensor) } else { None }
 }
 
 fn is_float(tensor: &Tensor) -> bool {
@@ -150,7 +150,7 @@ mod tests {
     fn outputs_of_other_shapes_are_rejected() {
         let zeros = |size: &[i64]| IValue::Tensor(Tensor::zeros(size, (Kind::Float, Device::Cpu)));
         let labels = |size: &[i64]| IValue::Tensor(Tensor::zeros(size, (Kind::Int64, Device::Cpu)));
-        let read = |said: IValue| boxes(&said, 2);
+        let read = |output: IValue| boxes(&output, 2);
         let tuple = |b: &[i64], s: &[i64], l: &[i64]| IValue::Tuple(vec![zeros(b), zeros(s), labels(l)]);
         assert!(read(tuple(&[2, 5, 4], &[2, 5], &[2, 5])).is_some());
         assert!(read(tuple(&[2, 0, 4], &[2, 0], &[2, 0])).is_some());

@@ -256,8 +256,8 @@ mod tests {
             let [a, b] = ["conv1.weight", "layer1.0.bn1.bias"].map(|name| format!("{prefix}{name}"));
             let (found, removed) = names(&[&a, &b]);
             assert_eq!(found, ["conv1.weight", "layer1.0.bn1.bias"], "{prefix}");
-            let said: usize = removed.split(' ').map(str::len).sum();
-            assert_eq!(said, prefix.len(), "{prefix}: {removed}");
+            let removed_length: usize = removed.split(' ').map(str::len).sum();
+            assert_eq!(removed_length, prefix.len(), "{prefix}: {removed}");
         }
         let (found, _) = names(&["n_averaged", "module.module.conv1.weight", "module.module.fc.bias"]);
         assert_eq!(found, ["conv1.weight", "fc.bias"]);

@@ -86,6 +86,6 @@ pub(super) async fn acknowledge(
         ));
     };
     app.shared.acknowledged.notify_one();
-    app.shared.tell("alert", &alert);
+    app.shared.send_event("alert", &alert);
     Ok(Json(alert).into_response())
 }

@@ -66,25 +66,25 @@ struct Snapshot<'a> {
     detections: &'a [Detection],
 }
 
-fn picture(app: &App, id: &CameraId) -> Result<Arc<SnapshotRecord>, Problem> {
-    let pictures = app.shared.pictures.read().unwrap_or_else(PoisonError::into_inner);
+fn latest_snapshot(app: &App, id: &CameraId) -> Result<Arc<SnapshotRecord>, Problem> {
+    let snapshots = app.shared.snapshots.read().unwrap_or_else(PoisonError::into_inner);
     let what = || {
         Problem::not_found(format!(
             "no snapshot of camera {id} was received; add [snapshots] to the pipeline file of its worker"
         ))
     };
-    pictures.get(id).cloned().ok_or_else(what)
+    snapshots.get(id).cloned().ok_or_else(what)
 }
 
 pub(super) async fn snapshot(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let picture = picture(&app, &camera_id(&id)?)?;
-    let SnapshotRecord { seq, session, captured_at, source, image: size, .. } = *picture;
+    let record = latest_snapshot(&app, &camera_id(&id)?)?;
+    let SnapshotRecord { seq, session, captured_at, source, image: size, .. } = *record;
     let snapshot =
-        Snapshot { seq, session, captured_at, source, image: size, detections: &picture.detections };
+        Snapshot { seq, session, captured_at, source, image: size, detections: &record.detections };
     Ok(Json(snapshot).into_response())
 }
 
 pub(super) async fn jpeg(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let picture = picture(&app, &camera_id(&id)?)?;
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "image/jpeg")], picture.jpeg.clone()).into_response())
+    let record = latest_snapshot(&app, &camera_id(&id)?)?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "image/jpeg")], record.jpeg.clone()).into_response())
 }

@@ -58,8 +58,8 @@ pub(super) async fn shell(State(app): State<App>) -> Html<String> {
 /// Returns the login form. `next` is the page after the login; it holds path characters only, so it needs no
 /// escaping.
 pub(super) fn login(base: &str, next: &str, wrong: bool) -> Html<String> {
-    let told = if wrong { "Wrong token." } else { "" };
-    Html(LOGIN.replace("{{base}}", base).replace("{{next}}", next).replace("{{wrong}}", told))
+    let message = if wrong { "Wrong token." } else { "" };
+    Html(LOGIN.replace("{{base}}", base).replace("{{next}}", next).replace("{{wrong}}", message))
 }
 
 pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {

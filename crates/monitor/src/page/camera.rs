@@ -51,18 +51,18 @@ impl CameraView {
         let status = camera.status.as_ref();
         let last = camera.last_frame.as_ref();
         let spec = camera.live.spec.as_deref();
-        let said = status.map(|status| status.status);
-        let silent = camera.is_silent(around.now) && said != Some(CameraStatus::Ended);
+        let reported = status.map(|status| status.status);
+        let silent = camera.is_silent(around.now) && reported != Some(CameraStatus::Ended);
         let ledger = status.map(|status| status.ledger.clone()).unwrap_or_default();
         // The status of a camera whose frames arrive before its first status record.
         let running = || if last.is_some() { "running" } else { "unknown" };
         Self {
             id: camera.id.clone(),
-            status: if silent { "silent" } else { said.map_or_else(running, CameraStatus::as_str) },
+            status: if silent { "silent" } else { reported.map_or_else(running, CameraStatus::as_str) },
             retry: status.and_then(|status| status.retry),
             detail: status.and_then(|status| status.detail.clone()),
             worker: status.map(|status| &status.worker).or(last.map(|last| &last.worker)).cloned(),
-            epoch: camera.follower.epoch().max(status.map(|status| status.epoch).unwrap_or_default()),
+            epoch: camera.session_tracker.epoch().max(status.map(|status| status.epoch).unwrap_or_default()),
             session: last.map(|last| last.session),
             fps: rounded(camera.live.fps),
             // The capture times of a file are its stream time, so its frames have no meaningful age.
@@ -84,7 +84,7 @@ impl CameraView {
     }
 
     /// Creates the view of a registry camera without records.
-    pub(crate) fn unheard(spec: &CameraSpec) -> Self {
+    pub(crate) fn without_records(spec: &CameraSpec) -> Self {
         Self {
             id: spec.id.clone(),
             status: if spec.enabled { "unknown" } else { "disabled" },

@@ -9,7 +9,7 @@ use super::{CameraView, Overview};
 /// The last view sent for each camera, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    told: BTreeMap<CameraId, (Timestamp, CameraView)>,
+    sent: BTreeMap<CameraId, (Timestamp, CameraView)>,
 }
 
 /// The interval at which a camera is sent again if only its figures change. Updates of 500 cameras every
@@ -20,19 +20,19 @@ impl Changes {
     /// Returns the overview with only the cameras that are due for an update.
     pub(crate) fn of(&mut self, overview: &Overview) -> Overview {
         let now = overview.now;
-        let is_due = |view: &CameraView| match self.told.get(&view.id) {
+        let is_due = |view: &CameraView| match self.sent.get(&view.id) {
             None => true,
-            Some((_, told)) if !told.looks_like(view) => true,
-            Some((at, told)) => now.ms_since(*at) >= FIGURES_MS && told != view,
+            Some((_, sent)) if !sent.looks_like(view) => true,
+            Some((at, sent)) => now.ms_since(*at) >= FIGURES_MS && sent != view,
         };
         let due: Vec<CameraView> = overview.cameras.iter().filter(|view| is_due(view)).cloned().collect();
         for view in &due {
-            self.told.insert(view.id.clone(), (now, view.clone()));
+            self.sent.insert(view.id.clone(), (now, view.clone()));
         }
         let mut gone = Vec::new();
-        if self.told.len() > overview.cameras.len() {
+        if self.sent.len() > overview.cameras.len() {
             let there: BTreeSet<&CameraId> = overview.cameras.iter().map(|view| &view.id).collect();
-            gone.extend(self.told.extract_if(.., |id, _| !there.contains(id)).map(|(id, _)| id));
+            gone.extend(self.sent.extract_if(.., |id, _| !there.contains(id)).map(|(id, _)| id));
         }
         let (workers, notices) = (overview.workers.clone(), overview.notices.clone());
         Overview { cameras: due, workers, notices, gone, ..*overview }

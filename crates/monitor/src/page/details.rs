@@ -72,9 +72,9 @@ impl Details {
     pub(crate) fn new(view: CameraView, camera: &Camera) -> Self {
         let spec = camera.live.spec.as_deref();
         let objects: BTreeMap<u64, &TrackRecord> =
-            camera.follower.objects().map(|track| (track.id, track)).collect();
+            camera.session_tracker.objects().map(|track| (track.id, track)).collect();
         let mut zone_counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-        for (zone, visits) in camera.follower.zones() {
+        for (zone, visits) in camera.session_tracker.zones() {
             let counts = zone_counts.entry(zone.to_owned()).or_default();
             for object in visits.filter_map(|visit| objects.get(&visit.id.0)) {
                 *counts.entry(object.label.clone()).or_default() += 1;
@@ -100,9 +100,9 @@ impl Details {
     }
 
     /// Creates the details of a registry camera without records.
-    pub(crate) fn unheard(spec: &lookout_schema::CameraSpec) -> Self {
+    pub(crate) fn without_records(spec: &lookout_schema::CameraSpec) -> Self {
         Self {
-            camera: CameraView::unheard(spec),
+            camera: CameraView::without_records(spec),
             registry: Some(RegistryView {
                 version: spec.version,
                 enabled: spec.enabled,
@@ -120,7 +120,7 @@ impl Details {
 /// Returns the tracks in the frame `seq` of the camera; `None` before its first frame.
 pub(crate) fn tracks_view(camera: &Camera, seq: u64) -> Option<TracksView> {
     let last = camera.last_frame.as_ref()?;
-    let now = camera.follower.objects().filter(|track| track.seq == seq);
+    let now = camera.session_tracker.objects().filter(|track| track.seq == seq);
     Some(TracksView {
         captured_at: last.captured_at,
         seq,

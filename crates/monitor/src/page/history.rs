@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::rounded;
 use crate::{
-    state::{Bucket, begin_of},
+    state::{Bucket, start_of},
     store::HistoryRow,
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn history(rows: &[HistoryRow], now: i64, minutes: i64) -> HistoryVie
     let seconds = (step * 60) as f64;
     HistoryView {
         step_s: step.unsigned_abs() * 60,
-        from: begin_of(first),
+        from: start_of(first),
         labels: labels.into_iter().map(|label| (label.clone(), mean(label))).collect(),
         fps: each(&|sum| rounded(sum.frames as f64 / seconds)),
         age_ms: (0..steps)
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_minute_without_records_is_null() {
         let view = history(&[row(98, 600, 1200), row(100, 300, 30), row(10, 1, 1)], 100, 3);
-        assert_eq!((view.step_s, view.from), (60, begin_of(98)));
+        assert_eq!((view.step_s, view.from), (60, start_of(98)));
         assert_eq!(view.labels["person"], [Some(2.0), None, Some(0.1)]);
         assert_eq!(view.fps, [Some(10.0), None, Some(5.0)]);
         assert_eq!((&view.age_ms[0], &view.dropped[2]), (&Some(60), &Some(1)));

@@ -42,7 +42,7 @@ impl Rule for Dwell {
     fn frame(&self, state: &mut Dwelling, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let at = scene.at();
         let mut alerts = state.clear_departed(scene);
-        for (zone, visits) in scene.follower.zones() {
+        for (zone, visits) in scene.session_tracker.zones() {
             if self.zone.as_ref().is_some_and(|wanted| wanted != zone) {
                 continue;
             }
@@ -91,9 +91,9 @@ impl Dwelling {
         }
         let mut inside: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         // Track ids restart with a session, so all alerts of the previous session clear.
-        if !scene.sight.began {
+        if !scene.tracked.restarted {
             inside.extend(
-                scene.follower.zones().map(|(zone, visits)| (zone, visits.map(|v| v.id.0).collect())),
+                scene.session_tracker.zones().map(|(zone, visits)| (zone, visits.map(|v| v.id.0).collect())),
             );
         }
         let mut alerts = Vec::new();

@@ -9,15 +9,19 @@ use super::alert_subject::AlertSubject;
 #[derive(Debug)]
 pub(crate) struct FrameInput<'a> {
     pub(crate) frame: &'a FrameRecord,
-    pub(crate) sight: &'a TrackedFrame,
-    pub(crate) follower: &'a SessionTracker,
+    pub(crate) tracked: &'a TrackedFrame,
+    pub(crate) session_tracker: &'a SessionTracker,
     /// The track records, ordered by id.
     objects: Vec<&'a TrackRecord>,
 }
 
 impl<'a> FrameInput<'a> {
-    pub(crate) fn new(frame: &'a FrameRecord, sight: &'a TrackedFrame, follower: &'a SessionTracker) -> Self {
-        Self { frame, sight, follower, objects: follower.objects().collect() }
+    pub(crate) fn new(
+        frame: &'a FrameRecord,
+        tracked: &'a TrackedFrame,
+        session_tracker: &'a SessionTracker,
+    ) -> Self {
+        Self { frame, tracked, session_tracker, objects: session_tracker.objects().collect() }
     }
 
     pub(crate) fn object(&self, id: TrackId) -> Option<&'a TrackRecord> {
@@ -50,9 +54,9 @@ impl<'a> FrameInput<'a> {
     pub(crate) fn count(&self, zone: Option<&str>, labels: &[String]) -> u64 {
         let counted = |id: TrackId| self.with_label(id, labels).is_some();
         let count = match zone {
-            None => self.sight.tracks.iter().filter(|track| counted(track.id)).count(),
+            None => self.tracked.tracks.iter().filter(|track| counted(track.id)).count(),
             Some(zone) => {
-                let inside = self.follower.zones().filter(|(name, _)| *name == zone);
+                let inside = self.session_tracker.zones().filter(|(name, _)| *name == zone);
                 inside.flat_map(|(_, visits)| visits).filter(|visit| counted(visit.id)).count()
             }
         };

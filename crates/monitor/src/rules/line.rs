@@ -43,7 +43,7 @@ impl Rule for LineCrossing {
     fn frame(&self, state: &mut LastAlert, rule: &RuleSettings, scene: &FrameInput<'_>) -> Vec<AlertRecord> {
         let mut alerts = Vec::new();
         let at = scene.at();
-        for (nth, (line, crossing)) in scene.sight.crossings.iter().enumerate() {
+        for (nth, (line, crossing)) in scene.tracked.crossings.iter().enumerate() {
             let direction = crossing.direction;
             let applies = self.line.as_ref().is_none_or(|wanted| wanted == line)
                 && self.direction.is_none_or(|wanted| wanted == direction);

@@ -55,7 +55,8 @@ struct LoopState {
     /// When the whole state was last committed, and when any part of it was.
     kept: Instant,
     kept_any: Instant,
-    told: Instant,
+    /// When the web page was last updated.
+    page_updated: Instant,
     ticked: Instant,
     /// When the state of the reader was last checked.
     reading_at: Option<Instant>,
@@ -65,7 +66,7 @@ struct LoopState {
     watched: BTreeMap<CameraId, broadcast::Sender<Event>>,
     watched_seen: u64,
     /// When the tracks of each watched camera were last sent.
-    looked: BTreeMap<CameraId, Instant>,
+    tracks_sent_at: BTreeMap<CameraId, Instant>,
 }
 
 /// The maximum number of records per batch, and the maximum duration of a batch.
@@ -74,7 +75,7 @@ const BATCH_FOR: Duration = Duration::from_millis(30);
 /// The pause between two batches: batches cost less than single records.
 const REST: Duration = Duration::from_millis(25);
 /// Interval of the checks of the reader.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(100);
 
 impl ConsumerLoop {
@@ -84,7 +85,7 @@ impl ConsumerLoop {
         ready: watch::Sender<bool>,
         mut stopped: watch::Receiver<bool>,
     ) -> Result<(), MonitorError> {
-        let Some(mut reader) = self.begin(&mut stopped).await? else { return Ok(()) };
+        let Some(mut reader) = self.open_reader(&mut stopped).await? else { return Ok(()) };
         ready.send_replace(true);
         let mut loop_state = LoopState::new();
         self.count_open(&mut loop_state).await;
@@ -104,21 +105,21 @@ impl ConsumerLoop {
                 }
                 () = is_set(&mut stopped) => break,
             }
-            let begun = tokio::time::Instant::now();
+            let started = tokio::time::Instant::now();
             let mut more = false;
             if let Some(placed) = came {
                 self.state.apply(placed, Timestamp::now());
                 (more, failed) = self.drain(&mut reader, &mut loop_state);
             }
-            self.look(&reader, &mut loop_state);
+            self.check_reader(&reader, &mut loop_state);
             self.iterate(&mut loop_state, more, &mut stopped).await?;
             if let Some(error) = failed {
                 tracing::error!(%error, "the Kafka client failed and is replaced");
-                let Some(again) = self.begin(&mut stopped).await? else { break };
+                let Some(again) = self.open_reader(&mut stopped).await? else { break };
                 reader = again;
             }
             if !more {
-                sleep_until(begun + REST).await;
+                sleep_until(started + REST).await;
             }
         }
         self.finish(&mut loop_state, &mut stopped).await
@@ -130,7 +131,7 @@ impl ConsumerLoop {
         reader: &mut RecordReader,
         loop_state: &mut LoopState,
     ) -> (bool, Option<BrokerError>) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop_state.records += 1;
         // One reading of the clock is precise enough for a batch.
         let now = Timestamp::now();
@@ -142,7 +143,7 @@ impl ConsumerLoop {
             };
             self.state.apply(placed, now);
             loop_state.records += 1;
-            if begun.elapsed() > BATCH_FOR {
+            if started.elapsed() > BATCH_FOR {
                 break;
             }
         }
@@ -150,13 +151,13 @@ impl ConsumerLoop {
     }
 
     /// Checks the state of the reader.
-    fn look(&mut self, reader: &RecordReader, loop_state: &mut LoopState) {
+    fn check_reader(&mut self, reader: &RecordReader, loop_state: &mut LoopState) {
         let now = Instant::now();
-        if loop_state.reading_at.is_some_and(|at| now.duration_since(at) < LOOK_EVERY) {
+        if loop_state.reading_at.is_some_and(|at| now.duration_since(at) < CHECK_INTERVAL) {
             return;
         }
         loop_state.reading_at = Some(now);
-        loop_state.reading.look(reader, now);
+        loop_state.reading.update(reader, now);
         self.state.set_topic_ids(reader.topic_ids());
         self.state.counts.deleted.clone_from(reader.lost());
     }

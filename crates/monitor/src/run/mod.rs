@@ -73,7 +73,7 @@ impl Monitor {
         let Self { settings, listener, store, hooks, .. } = self;
         let mut state = State::new(&settings);
         let kept = store.kept().await?;
-        state.go_on(kept, Timestamp::now());
+        state.resume(kept, Timestamp::now());
         let writer = Arc::new(RecordWriter::start(&settings.kafka)?);
         let (shared, asks) = Shared::new(store, Overview::empty(settings.token.is_some()));
         let (stopping, stopped) = watch::channel(false);

@@ -19,7 +19,7 @@ use crate::{
 /// The maximum number of alerts written concurrently.
 const WINDOW: i64 = 200;
 /// Poll interval of the outbox, in addition to notifications.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Publishes the alerts of the outbox until `stopped` is set. Starts once `ready` is set, that is, once the
@@ -46,7 +46,7 @@ pub(super) async fn run(
                     if count > 0 {
                         continue;
                     }
-                    LOOK_EVERY
+                    POLL_INTERVAL
                 }
                 Err(error) => {
                     let reason = format!("alerts cannot be written: {error}");

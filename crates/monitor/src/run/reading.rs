@@ -15,7 +15,7 @@ pub(super) struct Reading {
     /// Whether all needed topics were being read at the last check.
     is_sure: bool,
     /// Whether they ever were.
-    begun: bool,
+    has_started: bool,
 }
 
 /// Returns whether the monitor can work without records of this kind: the page then lacks images, or the
@@ -26,17 +26,17 @@ fn is_optional(kind: RecordKind) -> bool {
 
 impl Reading {
     /// Checks the state of a reader.
-    pub(super) fn look(&mut self, reader: &RecordReader, now: Instant) {
+    pub(super) fn update(&mut self, reader: &RecordReader, now: Instant) {
         self.take(reader.troubles(now), reader.reads_all(|kind| !is_optional(kind), now));
     }
 
     fn take(&mut self, troubles: Vec<ReadProblem>, reads_all: bool) {
         self.is_sure = reads_all;
-        self.begun |= reads_all;
+        self.has_started |= reads_all;
         let (optional, needed): (Vec<_>, Vec<_>) =
             troubles.into_iter().partition(|trouble| trouble.kind.is_some_and(is_optional));
         let reasons: Vec<String> = needed.into_iter().map(|trouble| trouble.reason).collect();
-        self.trouble = match (reasons.is_empty(), self.begun) {
+        self.trouble = match (reasons.is_empty(), self.has_started) {
             (false, _) => Some(format!("records cannot be read: {}", reasons.join("; "))),
             (true, false) => Some("reading from Kafka has not started yet".into()),
             (true, true) => None,

@@ -37,7 +37,7 @@ pub(crate) fn minute_of(at: Timestamp) -> i64 {
     at.as_unix_us().div_euclid(MINUTE_US)
 }
 
-pub(crate) fn begin_of(minute: i64) -> Timestamp {
+pub(crate) fn start_of(minute: i64) -> Timestamp {
     Timestamp::from_unix_us(minute.saturating_mul(MINUTE_US))
 }
 

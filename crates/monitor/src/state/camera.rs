@@ -24,8 +24,8 @@ use crate::rules::{ActiveRules, CONSUMER, CameraDown, FrameInput, RuleSettings, 
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
     pub(crate) applied_offsets: AppliedOffsets,
-    #[serde(with = "kept")]
-    pub(crate) follower: SessionTracker,
+    #[serde(rename = "follower", with = "kept")]
+    pub(crate) session_tracker: SessionTracker,
     pub(crate) status: Option<CameraStatusRecord>,
     /// Since when its status says that it gives no frames: by the local clock, and by the record's clock.
     down: Option<(Timestamp, Timestamp)>,
@@ -53,8 +53,8 @@ pub(crate) struct VolatileState {
     /// Whether its results are part of the next commit, so that its whole state must be, too.
     pub(crate) due: bool,
     /// Whether the topic of its frames, or of its status, was recreated since the last record.
-    pub(crate) frames_anew: bool,
-    pub(crate) status_anew: bool,
+    pub(crate) frames_restarted: bool,
+    pub(crate) status_restarted: bool,
     /// Whether it changed since the last update of the web page.
     pub(crate) fresh: bool,
     pub(crate) counts: BTreeMap<String, u64>,
@@ -101,7 +101,7 @@ impl Camera {
         let mut camera = Self {
             id,
             applied_offsets: AppliedOffsets::default(),
-            follower: SessionTracker::new(CONSUMER, ways.tracker),
+            session_tracker: SessionTracker::new(CONSUMER, ways.tracker),
             status: None,
             down: None,
             pulse: Liveness::default(),
@@ -119,8 +119,8 @@ impl Camera {
     }
 
     /// Resumes after a restart with the current rules. Returns the alerts of removed rules, cancelled.
-    pub(crate) fn go_on(&mut self, ways: &EvaluationSettings, now: Timestamp) -> Vec<AlertRecord> {
-        self.follower = SessionTracker::resume(CONSUMER, ways.tracker, self.follower.state());
+    pub(crate) fn resume(&mut self, ways: &EvaluationSettings, now: Timestamp) -> Vec<AlertRecord> {
+        self.session_tracker = SessionTracker::resume(CONSUMER, ways.tracker, self.session_tracker.state());
         self.live.dirty = true;
         self.set_rules(ways, now)
     }
@@ -135,7 +135,7 @@ impl Camera {
         let lines = places.lines.into_iter().filter(|(name, _)| sound(name)).take(MAX_PLACES).collect();
         let places = CameraPlaces { zones, lines };
         if places != self.places {
-            self.follower.set_places(&places.zones, &places.lines);
+            self.session_tracker.set_places(&places.zones, &places.lines);
             self.line_totals.retain(|name, _| places.lines.contains_key(name));
             self.places = places;
             self.live.dirty = true;
@@ -160,29 +160,29 @@ impl Camera {
         self.set_places(file);
     }
 
-    /// Applies the camera's next frame and adds the results to `told`.
+    /// Applies the camera's next frame and adds the results to `outbound`.
     ///
     /// # Errors
     /// Why the record is ignored.
-    pub(crate) fn hear_frame(
+    pub(crate) fn apply_frame(
         &mut self,
         frame: &FrameRecord,
         ways: &EvaluationSettings,
         now: Timestamp,
         outbound: &mut Outbound,
     ) -> Result<(), IgnoreCause> {
-        if std::mem::take(&mut self.live.frames_anew) && frame.epoch < self.follower.epoch() {
-            outbound.tracks.append(&mut self.follower.finish());
-            self.follower = SessionTracker::new(CONSUMER, ways.tracker);
-            self.follower.set_places(&self.places.zones, &self.places.lines);
+        if std::mem::take(&mut self.live.frames_restarted) && frame.epoch < self.session_tracker.epoch() {
+            outbound.tracks.append(&mut self.session_tracker.finish());
+            self.session_tracker = SessionTracker::new(CONSUMER, ways.tracker);
+            self.session_tracker.set_places(&self.places.zones, &self.places.lines);
         }
-        let sight = if frame.detections.len() > MAX_TRACKED {
-            self.follower.hear(&thinned(frame))
+        let tracked = if frame.detections.len() > MAX_TRACKED {
+            self.session_tracker.process(&thinned(frame))
         } else {
-            self.follower.hear(frame)
+            self.session_tracker.process(frame)
         };
-        let mut sight = sight?;
-        if let Some(doubt) = sight.doubt {
+        let mut tracked = tracked?;
+        if let Some(doubt) = tracked.doubt {
             let (camera, not_believed) = (&self.id, doubt.map(TimestampConflict::field));
             match not_believed {
                 None => tracing::info!(%camera, "the camera's `pts_ns` and `captured_at` agree again"),
@@ -205,19 +205,19 @@ impl Camera {
             self.close_bucket(minute, outbound);
         }
         self.bucket.add(frame, &self.live.counts);
-        for (line, crossing) in &sight.crossings {
+        for (line, crossing) in &tracked.crossings {
             let totals = self.line_totals.entry(line.clone()).or_default();
             match crossing.direction {
                 LineDirection::LeftToRight => totals[0] += 1,
                 LineDirection::RightToLeft => totals[1] += 1,
             }
         }
-        outbound.tracks.append(&mut sight.records);
-        let scene = FrameInput::new(frame, &sight, &self.follower);
+        outbound.tracks.append(&mut tracked.records);
+        let scene = FrameInput::new(frame, &tracked, &self.session_tracker);
         let mut alerts = self.rules.frame(&ways.rules, &scene);
         self.live.due |= !alerts.is_empty();
         outbound.alerts.append(&mut alerts);
-        self.pulse.hear(frame.published_at, now);
+        self.pulse.observe(frame.published_at, now);
         self.last_frame = Some(LastFrame {
             captured_at: frame.captured_at,
             worker: frame.worker.clone(),
@@ -231,10 +231,10 @@ impl Camera {
     }
 
     /// Applies the camera's next status. Returns `false` if it is from a former owner of the camera.
-    pub(crate) fn hear_status(&mut self, status: CameraStatusRecord, now: Timestamp) -> bool {
-        let is_anew = std::mem::take(&mut self.live.status_anew);
-        let epoch = self.status.as_ref().map(|known| known.epoch).max(Some(self.follower.epoch()));
-        if !is_anew && epoch.is_some_and(|known| status.epoch < known) {
+    pub(crate) fn apply_status(&mut self, status: CameraStatusRecord, now: Timestamp) -> bool {
+        let is_restarted = std::mem::take(&mut self.live.status_restarted);
+        let epoch = self.status.as_ref().map(|known| known.epoch).max(Some(self.session_tracker.epoch()));
+        if !is_restarted && epoch.is_some_and(|known| status.epoch < known) {
             return false;
         }
         let same = self.status.as_ref().is_some_and(|known| known.status == status.status);
@@ -243,7 +243,7 @@ impl Camera {
         if up {
             self.down = None;
         } else {
-            self.down.get_or_insert((self.pulse.heard_at, status.at));
+            self.down.get_or_insert((self.pulse.received_at, status.at));
         }
         self.live.dirty = true;
         self.live.fresh = true;
@@ -275,7 +275,7 @@ impl Camera {
         }
         let silent = self.is_silent(now) && status != CameraStatus::Ended;
         let detail = Some("no records are received".into());
-        let (since, last_record_at) = (self.pulse.heard_at, self.pulse.said_at);
+        let (since, last_record_at) = (self.pulse.received_at, self.pulse.record_at);
         silent.then_some(CameraDown { since, last_record_at, status, detail })
     }
 
@@ -292,7 +292,7 @@ impl Camera {
     /// Cancels the open alerts and ends the tracks of a camera that is removed from the state.
     pub(crate) fn give_up(&mut self, now: Timestamp, outbound: &mut Outbound) {
         outbound.alerts.append(&mut self.rules.cancel(now, "the camera was removed"));
-        outbound.tracks.append(&mut self.follower.finish());
+        outbound.tracks.append(&mut self.session_tracker.finish());
     }
 }
 
@@ -310,10 +310,10 @@ mod kept {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(
-        follower: &SessionTracker,
+        session_tracker: &SessionTracker,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        follower.state().serialize(serializer)
+        session_tracker.state().serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

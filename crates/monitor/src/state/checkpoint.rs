@@ -68,10 +68,10 @@ impl State {
     }
 
     /// Restores the state. A part that cannot be decoded, because another version wrote it, starts empty.
-    pub(crate) fn go_on(&mut self, kept: RestoredState, now: Timestamp) {
+    pub(crate) fn resume(&mut self, kept: RestoredState, now: Timestamp) {
         self.places.clone_from(&kept.places);
         self.topic_ids = kept.topic_ids;
-        self.begun = kept.places;
+        self.resume_offsets = kept.places;
         let cameras = kept.cameras.iter().filter_map(|(id, bytes)| decoded::<Camera>(id, bytes));
         self.cameras = cameras.map(|camera| (camera.id.clone(), camera)).collect();
         let workers = kept.workers.iter().filter_map(|(id, bytes)| decoded::<Worker>(id, bytes));
@@ -80,12 +80,12 @@ impl State {
             if !camera.enlisted {
                 camera.set_places(self.file.get(id).cloned().unwrap_or_default());
             }
-            let ended = camera.go_on(&self.ways, now);
+            let ended = camera.resume(&self.ways, now);
             camera.live.due |= !ended.is_empty();
             self.outbound.alerts.extend(ended);
         }
         for worker in self.workers.values_mut() {
-            let ended = worker.go_on(&self.ways.rules, now);
+            let ended = worker.resume(&self.ways.rules, now);
             worker.due |= !ended.is_empty();
             self.outbound.alerts.extend(ended);
         }

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Liveness {
     /// When the last record was received: by the local clock if the record was fresh, otherwise by the
     /// record's clock.
-    pub(crate) heard_at: Timestamp,
+    #[serde(rename = "heard_at")]
+    pub(crate) received_at: Timestamp,
     /// The time of the last record, by the record's clock.
-    pub(crate) said_at: Timestamp,
+    #[serde(rename = "said_at")]
+    pub(crate) record_at: Timestamp,
     /// The time of the last periodic record.
     beat_at: Option<Timestamp>,
     /// The estimated interval of the periodic records, in milliseconds.
@@ -29,35 +31,35 @@ const FRESH_MS: i64 = 10_000;
 impl Default for Liveness {
     fn default() -> Self {
         let never = Timestamp::from_unix_us(0);
-        Self { heard_at: never, said_at: never, beat_at: None, every_ms: EVERY_MS }
+        Self { received_at: never, record_at: never, beat_at: None, every_ms: EVERY_MS }
     }
 }
 
 impl Liveness {
     /// Notes a record that may come at any time.
-    pub(crate) fn hear(&mut self, said_at: Timestamp, now: Timestamp) {
-        let fresh = now.ms_since(said_at) < FRESH_MS;
-        self.heard_at = self.heard_at.max(if fresh { now } else { said_at });
-        self.said_at = self.said_at.max(said_at);
+    pub(crate) fn observe(&mut self, record_at: Timestamp, now: Timestamp) {
+        let fresh = now.ms_since(record_at) < FRESH_MS;
+        self.received_at = self.received_at.max(if fresh { now } else { record_at });
+        self.record_at = self.record_at.max(record_at);
     }
 
     /// Notes a periodic record. Only a record with the `same` status as the previous one measures the
     /// interval.
-    pub(crate) fn beat(&mut self, said_at: Timestamp, now: Timestamp, same: bool) {
+    pub(crate) fn beat(&mut self, record_at: Timestamp, now: Timestamp, same: bool) {
         if let Some(before) = self.beat_at.filter(|_| same) {
-            let gap = said_at.ms_since(before);
+            let gap = record_at.ms_since(before);
             if gap > 100 {
                 // A status change is published at once, so a short gap is not the interval. The longer value
                 // is kept and decays.
                 self.every_ms = gap.max(self.every_ms - self.every_ms / 4).clamp(1_000, MAX_EVERY_MS);
             }
         }
-        self.beat_at = Some(said_at);
-        self.hear(said_at, now);
+        self.beat_at = Some(record_at);
+        self.observe(record_at, now);
     }
 
     /// Returns whether the next record is overdue.
     pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
-        now.ms_since(self.heard_at) > MISSING * self.every_ms
+        now.ms_since(self.received_at) > MISSING * self.every_ms
     }
 }

@@ -25,7 +25,7 @@ use lookout_wire::{Offsets, ReadRecord, RecordWithOffset, TopicIds};
 use crate::rules::MonitorSettings;
 
 pub(crate) use self::{
-    bucket::{Bucket, begin_of, minute_of},
+    bucket::{Bucket, minute_of, start_of},
     camera::{Camera, CameraPlaces, EvaluationSettings},
     checkpoint::{Checkpoint, RestoredState},
     ignored::IgnoreCause,
@@ -50,7 +50,7 @@ pub(crate) struct State {
     topic_ids: TopicIds,
     /// The offsets from which the store resumes. A partition whose first record has a lower offset was
     /// recreated.
-    begun: Offsets,
+    resume_offsets: Offsets,
     pub(crate) outbound: Outbound,
     pub(crate) counts: Counts,
 }
@@ -74,8 +74,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn lag(&mut self, said_at: Timestamp, now: Timestamp) {
-        self.lag_ms = now.ms_since(said_at);
+    fn lag(&mut self, record_at: Timestamp, now: Timestamp) {
+        self.lag_ms = now.ms_since(record_at);
         self.oldest_ms = self.oldest_ms.max(self.lag_ms);
     }
 }
@@ -114,7 +114,7 @@ impl State {
             watched: BTreeSet::new(),
             places: Offsets::new(),
             topic_ids: TopicIds::new(),
-            begun: Offsets::new(),
+            resume_offsets: Offsets::new(),
             outbound: Outbound::default(),
             counts: Counts::default(),
         }
@@ -124,8 +124,8 @@ impl State {
     pub(crate) fn apply(&mut self, placed: RecordWithOffset, now: Timestamp) {
         let partition = (placed.kind, placed.partition);
         *self.counts.read.entry(placed.kind).or_default() += 1;
-        let begins_before = self.begun.remove(&partition).is_some_and(|place| placed.offset < place);
-        if placed.offsets_restart || begins_before {
+        let starts_before = self.resume_offsets.remove(&partition).is_some_and(|place| placed.offset < place);
+        if placed.offsets_restart || starts_before {
             self.start_over(placed.kind, placed.partition);
         }
         self.places.insert(partition, placed.offset + 1);
@@ -139,7 +139,7 @@ impl State {
         match std::mem::replace(&mut placed.record, nothing) {
             ReadRecord::Frame(frame) => self.take_frame(&placed, &frame, now),
             ReadRecord::Status(status) => self.take_status(&placed, *status, now),
-            ReadRecord::Snapshot(picture) => self.take_picture(*picture, now),
+            ReadRecord::Snapshot(snapshot) => self.receive_snapshot(*snapshot, now),
             ReadRecord::Alert(alert) => {
                 not_ahead(alert.at, now)?;
                 self.outbound.read.push(*alert);
@@ -181,12 +181,12 @@ impl State {
             return Err(IgnoreCause::Replayed);
         }
         camera.live.dirty = true;
-        camera.hear_frame(frame, &self.ways, now, &mut self.outbound)?;
+        camera.apply_frame(frame, &self.ways, now, &mut self.outbound)?;
         for field in self.outbound.doubts.drain(..) {
             *self.counts.doubts.entry(field).or_default() += 1;
         }
         if self.watched.contains(&frame.camera) {
-            self.outbound.looks.insert(frame.camera.clone(), frame.seq);
+            self.outbound.watched_frames.insert(frame.camera.clone(), frame.seq);
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl State {
                     return Err(IgnoreCause::Replayed);
                 }
                 camera.live.dirty = true;
-                if camera.hear_status(status, now) { Ok(()) } else { Err(IgnoreCause::StaleEpoch) }
+                if camera.apply_status(status, now) { Ok(()) } else { Err(IgnoreCause::StaleEpoch) }
             }
             StatusRecord::Worker(status) => {
                 not_ahead(status.at, now)?;
@@ -222,22 +222,22 @@ impl State {
                 if !worker.applied_offsets.take(placed) {
                     return Err(IgnoreCause::Replayed);
                 }
-                worker.hear(status, now);
+                worker.apply(status, now);
                 Ok(())
             }
         }
     }
 
-    fn take_picture(&mut self, picture: SnapshotRecord, now: Timestamp) -> Result<(), IgnoreCause> {
-        if picture.clock != lookout_schema::Clock::File {
-            not_ahead(picture.captured_at, now)?;
+    fn receive_snapshot(&mut self, snapshot: SnapshotRecord, now: Timestamp) -> Result<(), IgnoreCause> {
+        if snapshot.clock != lookout_schema::Clock::File {
+            not_ahead(snapshot.captured_at, now)?;
         }
-        let camera = room(&mut self.cameras, &picture.camera, &self.registry, (&self.ways, &self.file))?;
-        if picture.epoch < camera.follower.epoch() {
+        let camera = room(&mut self.cameras, &snapshot.camera, &self.registry, (&self.ways, &self.file))?;
+        if snapshot.epoch < camera.session_tracker.epoch() {
             return Err(IgnoreCause::StaleEpoch);
         }
         camera.live.fresh = true;
-        self.outbound.pictures.push(picture);
+        self.outbound.snapshots.push(snapshot);
         Ok(())
     }
 
@@ -292,14 +292,14 @@ impl State {
         let outbound = &mut self.outbound;
         for (id, mut camera) in self.cameras.extract_if(.., |_, camera| {
             let patience = if camera.live.removed { FORGET_REMOVED_MS } else { FORGET_MS };
-            camera.live.spec.is_none() && long_ago(camera.pulse.heard_at, patience)
+            camera.live.spec.is_none() && long_ago(camera.pulse.received_at, patience)
         }) {
             camera.close_bucket(minute_of(now), outbound);
             camera.give_up(now, outbound);
             outbound.gone.push(id);
         }
         for (id, mut worker) in
-            self.workers.extract_if(.., |_, worker| long_ago(worker.pulse.heard_at, FORGET_MS))
+            self.workers.extract_if(.., |_, worker| long_ago(worker.pulse.received_at, FORGET_MS))
         {
             worker.give_up(now, outbound);
             outbound.gone_workers.push(id);
@@ -323,8 +323,8 @@ impl State {
         for camera in self.cameras.values_mut() {
             if camera.applied_offsets.forget(kind, partition) {
                 match kind {
-                    RecordKind::Frame => camera.live.frames_anew = true,
-                    _ => camera.live.status_anew = true,
+                    RecordKind::Frame => camera.live.frames_restarted = true,
+                    _ => camera.live.status_restarted = true,
                 }
             }
         }
@@ -352,7 +352,7 @@ impl State {
     }
 
     /// Returns the cameras of the registry without records.
-    pub(crate) fn unheard(&self) -> impl Iterator<Item = &CameraSpec> {
+    pub(crate) fn without_records(&self) -> impl Iterator<Item = &CameraSpec> {
         self.registry.values().filter(|spec| !self.cameras.contains_key(&spec.id)).map(|spec| &**spec)
     }
 }

@@ -18,9 +18,9 @@ pub(crate) struct Outbound {
     /// Cameras and workers that were removed from the state.
     pub(crate) gone: Vec<CameraId>,
     pub(crate) gone_workers: Vec<WorkerId>,
-    pub(crate) pictures: Vec<SnapshotRecord>,
+    pub(crate) snapshots: Vec<SnapshotRecord>,
     /// The fields that are no longer trusted, one entry per camera whose times started to disagree.
     pub(crate) doubts: Vec<&'static str>,
     /// The sequence number of the last frame of each watched camera.
-    pub(crate) looks: BTreeMap<CameraId, u64>,
+    pub(crate) watched_frames: BTreeMap<CameraId, u64>,
 }

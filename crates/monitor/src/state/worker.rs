@@ -30,7 +30,7 @@ impl Worker {
             dirty: true,
             due: false,
         };
-        worker.go_on(rules, Timestamp::from_unix_us(0));
+        worker.resume(rules, Timestamp::from_unix_us(0));
         worker
     }
 
@@ -39,11 +39,11 @@ impl Worker {
     }
 
     /// Resumes with the current rules. Returns the alerts of removed rules, cancelled.
-    pub(crate) fn go_on(&mut self, rules: &[RuleSettings], now: Timestamp) -> Vec<AlertRecord> {
+    pub(crate) fn resume(&mut self, rules: &[RuleSettings], now: Timestamp) -> Vec<AlertRecord> {
         self.rules.set(rules, (RuleSubject::Worker, self.status.worker.as_str()), now)
     }
 
-    pub(crate) fn hear(&mut self, status: WorkerStatusRecord, now: Timestamp) {
+    pub(crate) fn apply(&mut self, status: WorkerStatusRecord, now: Timestamp) {
         let same = self.status.state == status.state;
         self.pulse.beat(status.at, now, same);
         self.status = status;
@@ -57,7 +57,7 @@ impl Worker {
 
     /// Evaluates the rules that depend on the time.
     pub(crate) fn tick(&mut self, rules: &[RuleSettings], now: Timestamp, outbound: &mut Outbound) {
-        let silent = self.is_silent(now).then_some((self.pulse.heard_at, self.pulse.said_at));
+        let silent = self.is_silent(now).then_some((self.pulse.received_at, self.pulse.record_at));
         let subject = Subject::Worker { id: &self.status.worker, silent };
         let mut alerts = self.rules.tick(rules, subject, now);
         self.dirty |= !alerts.is_empty();

@@ -104,7 +104,7 @@ fn write(
         if put(transaction, alert)? {
             new.push(alert.clone());
         }
-        outbox::told(transaction, alert)?;
+        outbox::remove_published(transaction, alert)?;
     }
     Ok(new)
 }

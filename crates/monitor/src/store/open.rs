@@ -26,7 +26,7 @@ CREATE TABLE alerts (
 CREATE INDEX alerts_raised ON alerts (raised_at);
 CREATE INDEX alerts_open ON alerts (open, raised_at);
 CREATE INDEX alerts_camera ON alerts (camera, raised_at);
--- What is still to be told: on the topic, whose target is empty, or to a webhook.
+-- What is still to be published: on the topic, whose target is empty, or to a webhook.
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, alert TEXT NOT NULL, version INTEGER NOT NULL,
     record TEXT NOT NULL, since INTEGER NOT NULL

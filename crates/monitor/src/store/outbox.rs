@@ -134,7 +134,7 @@ pub(super) fn add(
 }
 
 /// Removes an alert that the topic already holds.
-pub(super) fn told(transaction: &Transaction<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
+pub(super) fn remove_published(transaction: &Transaction<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
     transaction
         .prepare_cached("DELETE FROM outbox WHERE target = ?1 AND alert = ?2 AND version = ?3")?
         .execute(params![TOPIC, alert.id, alert.version])?;

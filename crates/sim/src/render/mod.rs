@@ -11,7 +11,7 @@ use tiny_skia::{Color, FillRule, Paint, PathBuilder, Pixmap, Transform};
 
 use self::{ids::Ids, light::Light, solid::Polygon};
 use crate::{
-    Actor, FrameTruth, ObjectTruth, Picture, Scene, View, Weather,
+    Actor, FrameTruth, ObjectTruth, RenderedFrame, Scene, View, Weather,
     camera::NEAR,
     random::Random,
     truth::{MIN_PIXELS, MIN_SIZE, MIN_VISIBLE},
@@ -54,7 +54,7 @@ impl Renderer {
     }
 
     /// Renders frame `n`, at `at_s` seconds from the start, and returns it with its ground truth.
-    pub fn frame(&mut self, n: u64, at_s: f64) -> (Picture, FrameTruth) {
+    pub fn frame(&mut self, n: u64, at_s: f64) -> (RenderedFrame, FrameTruth) {
         let size = self.size();
         let view = self.scene.camera(self.camera, at_s).view(size);
         let actors = self.scene.actors(at_s);
@@ -82,9 +82,9 @@ impl Renderer {
             }
         }
         let truth = self.truth(n, at_s, &view, (&actors, &whole));
-        let mut picture = self.canvas.picture();
-        self.weather.spoil(&mut picture, self.chance, n);
-        (picture, truth)
+        let mut frame = self.canvas.rendered_frame();
+        self.weather.spoil(&mut frame, self.chance, n);
+        (frame, truth)
     }
 
     fn size(&self) -> Size {
@@ -164,9 +164,9 @@ impl Canvas {
         }
     }
 
-    fn picture(&self) -> Picture {
+    fn rendered_frame(&self) -> RenderedFrame {
         let size = Size { width: self.pixels.width(), height: self.pixels.height() };
         let rgb = self.pixels.pixels().iter().flat_map(|p| [p.red(), p.green(), p.blue()]).collect();
-        Picture { size, rgb }
+        RenderedFrame { size, rgb }
     }
 }

@@ -109,7 +109,7 @@ fn serve(
     rtsp.set_address(&address.ip().to_string());
     rtsp.set_service(&address.port().to_string());
     let mounts = rtsp.mount_points().ok_or("the server has no mount points")?;
-    let begun = Instant::now();
+    let started = Instant::now();
     for (i, clip) in settings.cameras.iter().enumerate() {
         let shown = CameraStream {
             camera: i + 1,
@@ -117,7 +117,7 @@ fn serve(
             resized: settings.resized.get(i).cloned(),
             faults: settings.faults.iter().copied().filter(|fault| fault.camera == i + 1).collect(),
             truth: settings.truth.clone(),
-            begun,
+            started,
         };
         mounts.add_factory(&format!("/camera-{}", i + 1), stream::factory(Arc::new(shown)));
     }

@@ -38,7 +38,7 @@ pub(super) struct CameraStream {
     pub(super) resized: Option<Arc<Clip>>,
     pub(super) faults: Vec<Fault>,
     pub(super) truth: Option<GroundTruthSink>,
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
 }
 
 /// How long the frames of a burst are held.
@@ -83,25 +83,25 @@ fn report_capture_times(bin: Option<&gst::Bin>) {
 
 impl CameraStream {
     fn has(&self, kind: FaultKind) -> bool {
-        let since = self.begun.elapsed();
+        let since = self.started.elapsed();
         self.faults.iter().any(|fault| fault.kind == kind && fault.is_on(since))
     }
 
     /// Pushes frames at their times until the stream has no client.
     fn feed(&self, source: &AppSrc) {
         let frame = Duration::from_secs(1) / self.clip.settings.fps;
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut held = Vec::new();
         let mut waits_for_key = true;
         let mut was_resized = false;
         for tick in 1.. {
-            let due = begun + frame * tick;
+            let due = started + frame * tick;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if source.parent().is_none() {
                 return;
             }
             // The clip continues whether or not there is a client.
-            let n = (self.begun.elapsed().as_nanos() / frame.as_nanos()) as usize;
+            let n = (self.started.elapsed().as_nanos() / frame.as_nanos()) as usize;
             let resized = self.resized.as_ref().filter(|_| self.has(FaultKind::Resolution));
             waits_for_key |= was_resized != resized.is_some();
             was_resized = resized.is_some();
@@ -124,8 +124,8 @@ impl CameraStream {
                 data.set_pts(now + gst::ClockTime::try_from(jump).unwrap_or_default());
                 data.set_dts(gst::ClockTime::NONE);
             }
-            if let (Some(GroundTruthSink(told)), Some(truth)) = (&self.truth, clip.truth.get(at)) {
-                told(self.camera, Timestamp::now(), truth);
+            if let (Some(GroundTruthSink(sink)), Some(truth)) = (&self.truth, clip.truth.get(at)) {
+                sink(self.camera, Timestamp::now(), truth);
             }
             held.push(data);
             if self.has(FaultKind::Burst) && frame * (held.len() as u32) < BURST {

@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 
 use super::random::{Random, between};
-use crate::sample::Picture;
+use crate::sample::SampleImage;
 
 /// The ranges of the changes. Brightness, contrast and saturation are multiplied by a factor between `1 - x` (at least
 /// 0) and `1 + x`. The hue is shifted by up to this part of the circle, at most 0.5.
@@ -17,7 +17,7 @@ pub struct ColorJitter {
 
 impl ColorJitter {
     /// Changes each by a random amount, in random order.
-    pub fn apply(&self, picture: &mut Picture, random: &mut Random) {
+    pub fn apply(&self, image: &mut SampleImage, random: &mut Random) {
         let mut order = [0, 1, 2, 3];
         order.shuffle(random);
         let mut factor = |by: f64| between((1.0 - by).max(0.0), 1.0 + by, random);
@@ -26,10 +26,10 @@ impl ColorJitter {
         let turn = between(-self.hue, self.hue, random).clamp(-0.5, 0.5);
         for what in order {
             match what {
-                0 if self.brightness > 0.0 => brighten(&mut picture.rgb, brightness),
-                1 if self.contrast > 0.0 => contrast_by(&mut picture.rgb, contrast),
-                2 if self.saturation > 0.0 => saturate(&mut picture.rgb, saturation),
-                3 if self.hue > 0.0 => turn_hue(&mut picture.rgb, turn),
+                0 if self.brightness > 0.0 => brighten(&mut image.rgb, brightness),
+                1 if self.contrast > 0.0 => contrast_by(&mut image.rgb, contrast),
+                2 if self.saturation > 0.0 => saturate(&mut image.rgb, saturation),
+                3 if self.hue > 0.0 => turn_hue(&mut image.rgb, turn),
                 _ => {}
             }
         }
@@ -90,20 +90,20 @@ fn grey([r, g, b]: [u8; 3]) -> u8 {
 }
 
 fn hsv([r, g, b]: [f32; 3]) -> [f32; 3] {
-    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-    let range = most - least;
+    let (max, min) = (r.max(g).max(b), r.min(g).min(b));
+    let range = max - min;
     if range == 0.0 {
-        return [0.0, 0.0, most];
+        return [0.0, 0.0, max];
     }
-    let [rc, gc, bc] = [r, g, b].map(|part| (most - part) / range);
-    let sector = if most == r {
+    let [rc, gc, bc] = [r, g, b].map(|part| (max - part) / range);
+    let sector = if max == r {
         bc - gc
-    } else if most == g {
+    } else if max == g {
         2.0 + rc - bc
     } else {
         4.0 + gc - rc
     };
-    [(sector / 6.0 + 1.0) % 1.0, range / most, most]
+    [(sector / 6.0 + 1.0) % 1.0, range / max, max]
 }
 
 fn from_hsv([h, s, v]: [f32; 3]) -> [f32; 3] {

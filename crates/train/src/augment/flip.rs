@@ -7,8 +7,8 @@ use crate::sample::{Sample, Target};
 /// Returns the sample flipped horizontally, with its boxes.
 #[must_use]
 pub fn flipped(mut sample: Sample) -> Sample {
-    let width = sample.picture.size.width;
-    for row in sample.picture.rgb.chunks_exact_mut((width as usize * 3).max(1)) {
+    let width = sample.image.size.width;
+    for row in sample.image.rgb.chunks_exact_mut((width as usize * 3).max(1)) {
         let (pixels, _) = row.as_chunks_mut::<3>();
         pixels.reverse();
     }

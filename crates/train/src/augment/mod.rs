@@ -5,22 +5,22 @@
 //! [`MIN_TRAINED`] the object is ignored; below [`MIN_KEPT`], or below one pixel in width or height, it is removed.
 //! Images are scaled with the same filter as for inference.
 
+mod augmentation;
 mod color;
 mod flip;
 mod jpeg;
-mod mixed;
+mod mix;
 mod random;
-mod recipe;
 mod scale;
 mod view;
 
 pub use self::{
+    augmentation::{Augmentation, Transform},
     color::ColorJitter,
     flip::flipped,
     jpeg::compress,
-    mixed::{mixup, mosaic},
+    mix::{mixup, mosaic},
     random::{Random, random_for},
-    recipe::{Recipe, Step},
     scale::{OverlapCrop, ResizedCrop, ScaleJitter, fitted},
     view::{MEAN_COLOR, MIN_KEPT, MIN_TRAINED},
 };

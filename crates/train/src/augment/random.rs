@@ -10,8 +10,8 @@ pub type Random = Xoshiro256PlusPlus;
 /// Returns the generator for one item, such as an epoch and an index in it. Its numbers depend on nothing that was
 /// drawn before, so the result does not depend on which thread draws them.
 pub fn random_for(seed: u64, of: [u64; 2]) -> Random {
-    let mixed = of.into_iter().fold(splitmix(seed), |state, part| splitmix(state ^ splitmix(part)));
-    Random::seed_from_u64(mixed)
+    let mix = of.into_iter().fold(splitmix(seed), |state, part| splitmix(state ^ splitmix(part)));
+    Random::seed_from_u64(mix)
 }
 
 /// Maps similar numbers to very different ones.

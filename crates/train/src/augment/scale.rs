@@ -1,6 +1,6 @@
 //! Random scaling and cropping, and the resize to the network's input.
 
-use lookout_model::Picture as ModelPicture;
+use lookout_model::ResizedImage;
 use lookout_schema::{BBox, Rect, Size};
 use lookout_stage::ResizeMode;
 use rand::RngExt;
@@ -9,7 +9,7 @@ use super::{
     random::{Random, between},
     view::{Part, View, all_of, viewed},
 };
-use crate::sample::{Picture, Sample, Target};
+use crate::sample::{Sample, SampleImage, Target};
 
 /// Large scale jitter: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method, 2021
 /// (<https://arxiv.org/abs/2012.07177>).
@@ -17,22 +17,22 @@ use crate::sample::{Picture, Sample, Target};
 pub struct ScaleJitter {
     /// The size of the result.
     pub size: Size,
-    /// Range of the random factor: the image is scaled to fit into `size` times a number between `least` and `most`.
-    pub least: f64,
-    pub most: f64,
+    /// Range of the random factor: the image is scaled to fit into `size` times a number between `min` and `max`.
+    pub min: f64,
+    pub max: f64,
 }
 
 impl ScaleJitter {
     /// Returns the large jitter of the paper, 0.1 to 2. The standard jitter is 0.8 to 1.25.
     pub const fn large(size: Size) -> Self {
-        Self { size, least: 0.1, most: 2.0 }
+        Self { size, min: 0.1, max: 2.0 }
     }
 
     /// Scales the image by a random factor and keeps its aspect ratio. An image larger than the result is cropped at
     /// random; a smaller one is padded below and to the right.
     pub fn apply(&self, sample: &Sample, random: &mut Random) -> Sample {
-        let source = sample.picture.size;
-        let times = between(self.least, self.most, random);
+        let source = sample.image.size;
+        let times = between(self.min, self.max, random);
         let axis = |to: u32, from: u32| f64::from(to) * times / f64::from(from);
         let scale = axis(self.size.width, source.width).min(axis(self.size.height, source.height));
         let mut cut = |from: u32, to: u32| {
@@ -55,14 +55,14 @@ impl ScaleJitter {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OverlapCrop {
     /// Minimum side of the crop, as a fraction of the image's side.
-    pub least_side: f64,
+    pub min_side: f64,
     /// Number of attempts for each minimum IoU before another one is drawn.
     pub trials: usize,
 }
 
 impl Default for OverlapCrop {
     fn default() -> Self {
-        Self { least_side: 0.3, trials: 40 }
+        Self { min_side: 0.3, trials: 40 }
     }
 }
 
@@ -80,15 +80,13 @@ impl OverlapCrop {
             objects.iter().filter(|object| !object.ignore).map(|object| object.bbox).collect::<Vec<_>>();
         // One draw in seven ends the loop with the whole image, so the loop seldom reaches its limit.
         for _ in 0..100 {
-            let least = OVERLAPS[random.random_range(0..OVERLAPS.len())];
-            if least >= 1.0 {
+            let min = OVERLAPS[random.random_range(0..OVERLAPS.len())];
+            if min >= 1.0 {
                 return sample;
             }
             for _ in 0..self.trials {
-                let Some(crop) = self.draw(sample.picture.size, random) else { continue };
-                if trained
-                    .iter()
-                    .any(|bbox| center_in(*bbox, crop) && bbox.iou(corners(crop).into()) >= least)
+                let Some(crop) = self.draw(sample.image.size, random) else { continue };
+                if trained.iter().any(|bbox| center_in(*bbox, crop) && bbox.iou(corners(crop).into()) >= min)
                 {
                     return cropped(&sample, crop);
                 }
@@ -99,7 +97,7 @@ impl OverlapCrop {
 
     fn draw(&self, size: Size, random: &mut Random) -> Option<Rect> {
         let mut side =
-            |whole: u32| ((f64::from(whole) * between(self.least_side, 1.0, random)) as u32).clamp(1, whole);
+            |whole: u32| ((f64::from(whole) * between(self.min_side, 1.0, random)) as u32).clamp(1, whole);
         let (width, height) = (side(size.width), side(size.height));
         let shape = f64::from(width) / f64::from(height);
         let x = random.random_range(0..=size.width - width);
@@ -135,27 +133,27 @@ pub struct ResizedCrop {
     /// The size of the result.
     pub size: Size,
     /// Minimum area of the crop, as a fraction of the image's area.
-    pub least_area: f64,
+    pub min_area: f64,
     /// Highest aspect ratio (width to height); the lowest is its inverse.
-    pub widest: f64,
+    pub max_aspect_ratio: f64,
 }
 
 impl ResizedCrop {
     /// Returns a crop with torchvision's parameters.
-    pub const fn usual(size: Size) -> Self {
-        Self { size, least_area: 0.08, widest: 4.0 / 3.0 }
+    pub const fn torchvision(size: Size) -> Self {
+        Self { size, min_area: 0.08, max_aspect_ratio: 4.0 / 3.0 }
     }
 
     pub fn apply(&self, sample: &Sample, random: &mut Random) -> Sample {
-        let crop = self.draw(sample.picture.size, random);
+        let crop = self.draw(sample.image.size, random);
         viewed(sample, View { from: part(crop), to: all_of(self.size) }, self.size)
     }
 
     fn draw(&self, source: Size, random: &mut Random) -> Rect {
         let (width, height) = (f64::from(source.width), f64::from(source.height));
-        let ratio = self.widest.ln();
+        let ratio = self.max_aspect_ratio.ln();
         for _ in 0..10 {
-            let area = width * height * between(self.least_area, 1.0, random);
+            let area = width * height * between(self.min_area, 1.0, random);
             let shape = between(-ratio, ratio, random).exp();
             let (w, h) = ((area * shape).sqrt().round() as u32, (area / shape).sqrt().round() as u32);
             if (1..=source.width).contains(&w) && (1..=source.height).contains(&h) {
@@ -165,7 +163,7 @@ impl ResizedCrop {
             }
         }
         // The image is too wide or too high for all drawn crops: take its center with the nearest allowed aspect ratio.
-        let shape = (width / height).clamp(1.0 / self.widest, self.widest);
+        let shape = (width / height).clamp(1.0 / self.max_aspect_ratio, self.max_aspect_ratio);
         let w = (width.min(height * shape).round() as u32).clamp(1, source.width);
         let h = (height.min(width / shape).round() as u32).clamp(1, source.height);
         Rect { x: (source.width - w) / 2, y: (source.height - h) / 2, width: w, height: h }
@@ -174,10 +172,10 @@ impl ResizedCrop {
 
 /// Resizes a sample to the network's input, in the same way as for inference.
 pub fn fitted(sample: Sample, fit: ResizeMode, input: Size) -> Sample {
-    let Sample { name, picture: Picture { size, rgb }, target } = sample;
+    let Sample { name, image: SampleImage { size, rgb }, target } = sample;
     let placement = fit.place(size, input);
     let source = image::RgbImage::from_raw(size.width, size.height, rgb).unwrap_or_default();
-    let picture = ModelPicture::new(&source, fit, input);
+    let image = ResizedImage::new(&source, fit, input);
     let target = match target {
         Target::Objects(objects) => {
             let (scale_x, scale_y) = (f64::from(placement.scale_x), f64::from(placement.scale_y));
@@ -199,5 +197,5 @@ pub fn fitted(sample: Sample, fit: ResizeMode, input: Size) -> Sample {
         }
         whole @ Target::Class(_) => whole,
     };
-    Sample { name, picture: Picture { size: input, rgb: picture.pixels.rgb().to_vec() }, target }
+    Sample { name, image: SampleImage { size: input, rgb: image.pixels.rgb().to_vec() }, target }
 }

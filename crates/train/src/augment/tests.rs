@@ -5,7 +5,7 @@ use lookout_stage::ResizeMode;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sample::{Picture, Sample, Target};
+use crate::sample::{Sample, SampleImage, Target};
 use lookout_measure::ObjectTarget;
 
 /// Colors of the objects by class, far from each other and from the background.
@@ -34,14 +34,14 @@ fn drawn(size: Size, seeds: [[f64; 4]; 3]) -> Sample {
         let bbox = BBox::from(corners);
         objects.push(ObjectTarget { class_id: class as u32 + 1, bbox, ignore: false, area });
     }
-    Sample { name: "drawn".into(), picture: Picture { size, rgb }, target: Target::Objects(objects) }
+    Sample { name: "drawn".into(), image: SampleImage { size, rgb }, target: Target::Objects(objects) }
 }
 
 /// Returns the bounding box of the pixels that are closer to a class's color than to others: `x1, y1, x2, y2`.
-fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
+fn seen(image: &SampleImage, class_id: u32) -> Option<[f32; 4]> {
     let channel = class_id as usize - 1;
-    let (pixels, _) = picture.rgb.as_chunks::<3>();
-    let width = picture.size.width as usize;
+    let (pixels, _) = image.rgb.as_chunks::<3>();
+    let width = image.size.width as usize;
     let mut found: Option<[usize; 4]> = None;
     for (at, pixel) in pixels.iter().enumerate() {
         let others = (0..3).filter(|other| *other != channel);
@@ -57,30 +57,26 @@ fn seen(picture: &Picture, class_id: u32) -> Option<[f32; 4]> {
 /// Checks that every box lies in its image and matches the position of its class's color.
 fn check(sample: &Sample, slack: f32) {
     let Target::Objects(objects) = &sample.target else { panic!() };
-    assert_eq!(
-        sample.picture.rgb.len(),
-        (sample.picture.size.width * sample.picture.size.height * 3) as usize
-    );
+    assert_eq!(sample.image.rgb.len(), (sample.image.size.width * sample.image.size.height * 3) as usize);
     for object in objects {
-        assert_eq!(object.bbox.clipped(sample.picture.size), Some(object.bbox), "{object:?}");
+        assert_eq!(object.bbox.clipped(sample.image.size), Some(object.bbox), "{object:?}");
         let b = object.bbox;
         assert!(object.area > 0.0 && object.area <= (b.x2 - b.x1) * (b.y2 - b.y1) * 1.02 + 1.0, "{object:?}");
         // The color of a thin object is blurred by its neighbors.
         if b.x2 - b.x1 < 3.0 || b.y2 - b.y1 < 3.0 {
             continue;
         }
-        let found = seen(&sample.picture, object.class_id).unwrap_or_else(|| panic!("{object:?} is missing"));
+        let found = seen(&sample.image, object.class_id).unwrap_or_else(|| panic!("{object:?} is missing"));
         let corners = <[f32; 4]>::from(b);
         let off = found.iter().zip(corners).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off <= slack, "{corners:?} is seen at {found:?}");
     }
     for class_id in 1..=3 {
         if !objects.iter().any(|object| object.class_id == class_id)
-            && let Some([x1, y1, x2, y2]) = seen(&sample.picture, class_id)
+            && let Some([x1, y1, x2, y2]) = seen(&sample.image, class_id)
         {
             // A small remainder of the object may be visible.
-            let share =
-                (x2 - x1) * (y2 - y1) / (sample.picture.size.width * sample.picture.size.height) as f32;
+            let share = (x2 - x1) * (y2 - y1) / (sample.image.size.width * sample.image.size.height) as f32;
             assert!(share < 0.1 || x2 - x1 < 3.0 || y2 - y1 < 3.0, "{class_id} is left: {share}");
         }
     }
@@ -96,16 +92,20 @@ fn samples() -> impl Strategy<Value = Sample> {
         .prop_map(|(width, height, seeds)| drawn(Size { width, height }, seeds))
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn transform() -> impl Strategy<Value = Transform> {
     let size = (32u32..200, 32u32..200).prop_map(|(width, height)| Size { width, height });
     prop_oneof![
-        Just(Step::Flip { chance: 1.0 }),
-        size.clone().prop_map(|size| Step::ScaleJitter(ScaleJitter { size, least: 0.5, most: 2.0 })),
-        Just(Step::OverlapCrop { crop: OverlapCrop::default(), chance: 1.0 }),
-        size.clone().prop_map(|size| Step::ResizedCrop(ResizedCrop { size, least_area: 0.3, widest: 2.0 })),
-        size.clone().prop_map(|input| Step::Resize { fit: ResizeMode::Letterbox, input }),
-        size.clone().prop_map(|input| Step::Resize { fit: ResizeMode::Stretch, input }),
-        size.prop_map(|input| Step::Resize {
+        Just(Transform::Flip { probability: 1.0 }),
+        size.clone().prop_map(|size| Transform::ScaleJitter(ScaleJitter { size, min: 0.5, max: 2.0 })),
+        Just(Transform::OverlapCrop { crop: OverlapCrop::default(), probability: 1.0 }),
+        size.clone().prop_map(|size| Transform::ResizedCrop(ResizedCrop {
+            size,
+            min_area: 0.3,
+            max_aspect_ratio: 2.0
+        })),
+        size.clone().prop_map(|input| Transform::Resize { fit: ResizeMode::Letterbox, input }),
+        size.clone().prop_map(|input| Transform::Resize { fit: ResizeMode::Stretch, input }),
+        size.prop_map(|input| Transform::Resize {
             fit: ResizeMode::CenterCrop { short_side: input.width.max(input.height) + 8 },
             input
         }),
@@ -117,15 +117,15 @@ proptest! {
 
     #[test]
     fn boxes_follow_their_objects_through_augmentation(
-        sample in samples(), steps in prop::collection::vec(step(), 1..4), seed in any::<u64>()
+        sample in samples(), transforms in prop::collection::vec(transform(), 1..4), seed in any::<u64>()
     ) {
         let before = sample.clone();
-        let recipe = Recipe { steps };
+        let augmentation = Augmentation { transforms };
         let mut random = random_for(seed, [0, 0]);
-        let made = recipe.apply(sample, &mut random, &mut only_one).unwrap();
+        let made = augmentation.apply(sample, &mut random, &mut only_one).unwrap();
         // Each step that enlarges the image makes blurred borders wider.
-        check(&made, 2.0 + 4.0 * (recipe.steps.len() as f32 - 1.0));
-        let again = recipe.apply(before, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
+        check(&made, 2.0 + 4.0 * (augmentation.transforms.len() as f32 - 1.0));
+        let again = augmentation.apply(before, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
         prop_assert_eq!(made, again);
     }
 
@@ -137,44 +137,44 @@ proptest! {
             let Target::Objects(objects) = &mut sample.target else { panic!() };
             let ground = |pixel: &mut [u8; 3], keep: [u8; 3]| if *pixel != keep { *pixel = GROUND };
             let keep = COLORS.get(at).copied().unwrap_or(GROUND);
-            let (pixels, _) = sample.picture.rgb.as_chunks_mut::<3>();
+            let (pixels, _) = sample.image.rgb.as_chunks_mut::<3>();
             pixels.iter_mut().for_each(|pixel| ground(pixel, keep));
             objects.retain(|object| object.class_id as usize == at + 1);
         }
         let [a, b, c, d] = &samples;
         let size = Size { width: 160, height: 120 };
         let made = mosaic([a, b, c, d], size, &mut random_for(seed, [0, 0]));
-        prop_assert_eq!(made.picture.size, size);
+        prop_assert_eq!(made.image.size, size);
         check(&made, 6.0);
     }
 
     #[test]
     fn color_and_jpeg_augmentation_keep_boxes(sample in samples(), seed in any::<u64>()) {
         let jitter = ColorJitter { brightness: 0.1, contrast: 0.1, saturation: 0.1, hue: 0.02 };
-        let steps = vec![Step::Color { jitter, chance: 1.0 }, Step::Jpeg { quality: [60, 95], chance: 1.0 }];
+        let transforms = vec![Transform::Color { jitter, probability: 1.0 }, Transform::Jpeg { quality: [60, 95], probability: 1.0 }];
         let target = sample.target.clone();
-        let size = sample.picture.size;
-        let made = Recipe { steps }.apply(sample, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
+        let size = sample.image.size;
+        let made = Augmentation { transforms }.apply(sample, &mut random_for(seed, [0, 0]), &mut only_one).unwrap();
         prop_assert_eq!(&made.target, &target);
-        prop_assert_eq!(made.picture.size, size);
-        prop_assert_eq!(made.picture.rgb.len(), (size.width * size.height * 3) as usize);
+        prop_assert_eq!(made.image.size, size);
+        prop_assert_eq!(made.image.rgb.len(), (size.width * size.height * 3) as usize);
     }
 
     #[test]
     fn tiny_images_do_not_panic(
-        width in 1u32..5, height in 1u32..5, steps in prop::collection::vec(step(), 1..4), seed in any::<u64>()
+        width in 1u32..5, height in 1u32..5, transforms in prop::collection::vec(transform(), 1..4), seed in any::<u64>()
     ) {
         let size = Size { width, height };
         let bbox = BBox { x1: 0.0, y1: 0.0, x2: width as f32, y2: height as f32 };
         let object = ObjectTarget { class_id: 1, bbox, ignore: false, area: (width * height) as f32 };
         let rgb = vec![9; (width * height * 3) as usize];
         let target = Target::Objects(vec![object]);
-        let sample = Sample { name: "thin".into(), picture: Picture { size, rgb }, target };
+        let sample = Sample { name: "thin".into(), image: SampleImage { size, rgb }, target };
         let mut random = random_for(seed, [0, 0]);
-        let made = Recipe { steps }.apply(sample.clone(), &mut random, &mut only_one).unwrap();
+        let made = Augmentation { transforms }.apply(sample.clone(), &mut random, &mut only_one).unwrap();
         let Target::Objects(objects) = &made.target else { panic!() };
         for object in objects {
-            prop_assert_eq!(object.bbox.clipped(made.picture.size), Some(object.bbox));
+            prop_assert_eq!(object.bbox.clipped(made.image.size), Some(object.bbox));
         }
         mosaic([&sample, &made, &sample, &made], size, &mut random);
         mixup(&sample, &made, 1.5, &mut random);
@@ -203,9 +203,9 @@ fn mixup_blends_both_samples() {
     let Target::Class(parts) = &made.target else { panic!() };
     assert_eq!(parts.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [0, 4]);
     assert!((parts.iter().map(|(_, part)| part).sum::<f32>() - 1.0).abs() < 1e-6);
-    assert_eq!(made.picture.size, size);
+    assert_eq!(made.image.size, size);
     let same = mixup(&one, &one, 1.0, &mut random);
-    assert_eq!(same.picture, one.picture);
+    assert_eq!(same.image, one.image);
     assert_eq!(same.target, one.target);
     let made = mosaic([&one, &other, &one, &one], size, &mut random);
     let Target::Class(parts) = &made.target else { panic!() };
@@ -213,7 +213,7 @@ fn mixup_blends_both_samples() {
     let objects = drawn(size, [[0.5; 4]; 3]);
     let wide = drawn(Size { width: 90, height: 24 }, [[0.2; 4]; 3]);
     let made = mixup(&objects, &wide, 1.5, &mut random);
-    assert_eq!(made.picture.size, Size { width: 90, height: 30 });
+    assert_eq!(made.image.size, Size { width: 90, height: 30 });
     let Target::Objects(both) = &made.target else { panic!() };
     assert_eq!(both.len(), 6);
 }
@@ -222,17 +222,17 @@ fn mixup_blends_both_samples() {
 fn steps_request_the_other_samples_they_need() {
     let size = Size { width: 64, height: 64 };
     let sample = drawn(size, [[0.5; 4]; 3]);
-    let steps = vec![
-        Step::Flip { chance: 0.5 },
-        Step::Mosaic { size, chance: 1.0 },
-        Step::Mixup { alpha: 1.5, chance: 1.0 },
+    let transforms = vec![
+        Transform::Flip { probability: 0.5 },
+        Transform::Mosaic { size, probability: 1.0 },
+        Transform::Mixup { alpha: 1.5, probability: 1.0 },
     ];
     let mut asked = 0;
     let mut other = |_: &mut Random| {
         asked += 1;
         Ok::<_, Infallible>(sample.clone())
     };
-    Recipe { steps }.apply(sample.clone(), &mut random_for(1, [2, 3]), &mut other).unwrap();
+    Augmentation { transforms }.apply(sample.clone(), &mut random_for(1, [2, 3]), &mut other).unwrap();
     // Three for the mosaic, and one for mixup, which itself goes through a mosaic of three others.
     assert_eq!(asked, 3 + 1 + 3);
 }

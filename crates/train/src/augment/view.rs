@@ -3,7 +3,7 @@
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
 use lookout_schema::{BBox, Rect, Size};
 
-use crate::sample::{Picture, Sample, Target};
+use crate::sample::{Sample, SampleImage, Target};
 use lookout_measure::ObjectTarget;
 
 /// ImageNet's mean color, which is zero after normalization, as is the padding of a detector's batch.
@@ -59,7 +59,7 @@ impl View {
     }
 
     /// Scales the part and copies it into the target.
-    pub(super) fn draw(&self, source: &Picture, on: &mut Picture) {
+    pub(super) fn draw(&self, source: &SampleImage, on: &mut SampleImage) {
         let scaled = self.scaled(source);
         let row = self.to.width as usize * 3;
         let stride = on.size.width as usize * 3;
@@ -71,7 +71,7 @@ impl View {
     }
 
     /// Scales the part with Pillow's bilinear filter, which Lookout uses for all images that go to a network.
-    fn scaled(&self, source: &Picture) -> Vec<u8> {
+    fn scaled(&self, source: &SampleImage) -> Vec<u8> {
         let Size { width, height } = source.size;
         let Part { x, y, .. } = self.from;
         // Rounding errors may move the rectangle over the border, which the resizer rejects.
@@ -115,20 +115,20 @@ fn clipped(object: ObjectTarget, whole: [f64; 4], to: Rect) -> Option<ObjectTarg
 }
 
 /// Returns an image of one color.
-pub(super) fn blank(size: Size, color: [u8; 3]) -> Picture {
+pub(super) fn blank(size: Size, color: [u8; 3]) -> SampleImage {
     let pixels = size.width as usize * size.height as usize;
-    Picture { size, rgb: color.repeat(pixels) }
+    SampleImage { size, rgb: color.repeat(pixels) }
 }
 
 /// Returns a new image of `size` with the part of a sample that `view` selects. The rest has the mean color.
 pub(super) fn viewed(sample: &Sample, view: View, size: Size) -> Sample {
-    let mut picture = blank(size, MEAN_COLOR);
-    view.draw(&sample.picture, &mut picture);
+    let mut image = blank(size, MEAN_COLOR);
+    view.draw(&sample.image, &mut image);
     let target = match &sample.target {
         Target::Objects(objects) => Target::Objects(view.objects(objects)),
         whole @ Target::Class(_) => whole.clone(),
     };
-    Sample { name: sample.name.clone(), picture, target }
+    Sample { name: sample.name.clone(), image, target }
 }
 
 /// Returns the rectangle that covers all of `size`.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use lookout_model::picture_header;
+use lookout_model::image_header;
 
 use super::{DataError, DataSet, Entry, IgnoredAre};
 use crate::sample::Target;
@@ -17,16 +17,16 @@ const LISTED: usize = 10;
 
 /// The result of reading the headers of all images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PicturesChecked {
+pub struct ImageCheck {
     /// Number of images that their EXIF orientation rotates or mirrors.
-    pub turned: usize,
+    pub rotated: usize,
 }
 
 /// The result of reading the header of one image.
 enum Checked {
-    Sound { turned: bool },
-    Absent,
-    Bad(String),
+    Valid { rotated: bool },
+    Missing,
+    Invalid(String),
 }
 
 impl DataSet {
@@ -35,17 +35,17 @@ impl DataSet {
     ///
     /// # Errors
     /// Returns the number of images that fail the checks, and the reasons for the first of them.
-    pub fn check_pictures(&self) -> Result<PicturesChecked, DataError> {
+    pub fn check_images(&self) -> Result<ImageCheck, DataError> {
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut turned = 0;
-            let mut faults = BTreeMap::new();
+            let mut rotated = 0;
+            let mut failures = BTreeMap::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(entry) = self.entries.get(index) else { return (turned, faults) };
+                let Some(entry) = self.entries.get(index) else { return (rotated, failures) };
                 match self.checked(entry) {
-                    Checked::Sound { turned: is_turned } => turned += usize::from(is_turned),
-                    fault => drop(faults.insert(index, fault)),
+                    Checked::Valid { rotated: is_rotated } => rotated += usize::from(is_rotated),
+                    failure => drop(failures.insert(index, failure)),
                 }
             }
         };
@@ -56,30 +56,38 @@ impl DataSet {
         });
         // A panic in a thread is passed on to the caller.
         let parts = parts.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let turned = parts.iter().map(|(turned, _)| turned).sum();
-        let faults: BTreeMap<usize, Checked> = parts.into_iter().flat_map(|(_, faults)| faults).collect();
-        if faults.is_empty() {
-            return Ok(PicturesChecked { turned });
+        let rotated = parts.iter().map(|(rotated, _)| rotated).sum();
+        let failures: BTreeMap<usize, Checked> =
+            parts.into_iter().flat_map(|(_, failures)| failures).collect();
+        if failures.is_empty() {
+            return Ok(ImageCheck { rotated });
         }
-        let absent = faults.values().filter(|fault| matches!(fault, Checked::Absent)).count();
-        let line = |(index, fault): (&usize, &Checked)| match fault {
-            Checked::Bad(what) => what.clone(),
+        let missing = failures.values().filter(|failure| matches!(failure, Checked::Missing)).count();
+        let line = |(index, failure): (&usize, &Checked)| match failure {
+            Checked::Invalid(what) => what.clone(),
             _ => format!("{}: does not exist", self.entries[*index].path.display()),
         };
-        let listed = faults.iter().take(LISTED).map(line).collect();
-        Err(DataError::Pictures { absent, bad: faults.len() - absent, of: self.entries.len(), listed })
+        let listed = failures.iter().take(LISTED).map(line).collect();
+        Err(DataError::UnusableImages {
+            missing,
+            unreadable: failures.len() - missing,
+            of: self.entries.len(),
+            listed,
+        })
     }
 
     fn checked(&self, Entry { path, size, .. }: &Entry) -> Checked {
         let path: &Path = path;
         if !path.is_file() {
-            return Checked::Absent;
+            return Checked::Missing;
         }
-        match picture_header(path, self.exif) {
-            Err(error) => Checked::Bad(error_text(&error)),
-            Ok(header) => match size.filter(|said| *said != header.size) {
-                Some(said) => Checked::Bad(DataError::size(path, said, header.size).to_string()),
-                None => Checked::Sound { turned: header.exif_orientation != 1 },
+        match image_header(path, self.exif) {
+            Err(error) => Checked::Invalid(error_text(&error)),
+            Ok(header) => match size.filter(|annotated| *annotated != header.size) {
+                Some(annotated) => {
+                    Checked::Invalid(DataError::size(path, annotated, header.size).to_string())
+                }
+                None => Checked::Valid { rotated: header.exif_orientation != 1 },
             },
         }
     }
@@ -107,8 +115,8 @@ impl DataSet {
             IgnoredAre::Crowds => "`iscrowd`",
             IgnoredAre::Difficult => "`difficult`",
         };
-        let (pictures, left_out) = (self.entries.len(), self.left_out.items().len());
-        Err(DataError::NoObjects { what: what.to_owned(), purpose, pictures, ignored, kind, left_out })
+        let (images, skipped) = (self.entries.len(), self.skipped.items().len());
+        Err(DataError::NoObjects { what: what.to_owned(), purpose, images, ignored, kind, skipped })
     }
 }
 
@@ -171,7 +179,7 @@ mod tests {
         ];
         let (root, set) = set(&files, &json!([]), ExifOrientation::Apply);
         fs::remove_file(root.path().join("gone.jpg")).unwrap();
-        let error = set.check_pictures().unwrap_err().to_string();
+        let error = set.check_images().unwrap_err().to_string();
         for part in [
             "1 of 6 images do not exist, and 4 cannot be used",
             "empty.jpg cannot be read: it is an empty file",
@@ -187,15 +195,15 @@ mod tests {
 
     #[test]
     fn rotated_images_are_counted_and_measured_as_displayed() {
-        let turned =
-            fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/pictures/turned-6.jpg")).unwrap();
-        let files: [(&str, &[u8]); 1] = [("turned.jpg", &turned)];
+        let rotated =
+            fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/images/turned-6.jpg")).unwrap();
+        let files: [(&str, &[u8]); 1] = [("turned.jpg", &rotated)];
         // 40x24 pixels as stored, which is the size in the annotation.
         let (_root, as_stored) = set(&files, &json!([]), ExifOrientation::Ignore);
-        assert_eq!(as_stored.check_pictures().unwrap(), PicturesChecked { turned: 1 });
+        assert_eq!(as_stored.check_images().unwrap(), ImageCheck { rotated: 1 });
         as_stored.read(0).unwrap();
         let (_root, as_displayed) = set(&files, &json!([]), ExifOrientation::Apply);
-        for error in [as_displayed.check_pictures().unwrap_err(), as_displayed.read(0).unwrap_err()] {
+        for error in [as_displayed.check_images().unwrap_err(), as_displayed.read(0).unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains("is 24x40 and its annotation is for 40x24"), "{error}");
             assert!(error.contains("`exif_orientation`"), "{error}");

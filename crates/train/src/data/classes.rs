@@ -18,7 +18,7 @@ impl Classes {
     }
 
     /// Creates image classes, with ids from 0.
-    pub fn of_pictures(names: Vec<String>) -> Self {
+    pub fn of_images(names: Vec<String>) -> Self {
         Self { names, numbers: None, first: 0 }
     }
 
@@ -55,36 +55,36 @@ impl Classes {
 
     /// Returns the name of a class, or an empty string if there is no such class.
     pub fn name(&self, id: u32) -> &str {
-        self.place(id).and_then(|place| self.names.get(place)).map_or("", String::as_str)
+        self.index(id).and_then(|index| self.names.get(index)).map_or("", String::as_str)
     }
 
     /// Returns the id of the first class with a name.
     pub fn id(&self, name: &str) -> Option<u32> {
-        self.at(self.names.iter().position(|known| known == name)?)
+        self.id_at(self.names.iter().position(|known| known == name)?)
     }
 
     /// Returns the id of the class with a number of the data set.
     pub fn of_number(&self, number: u64) -> Option<u32> {
         let numbers = self.numbers.as_ref()?;
-        self.at(numbers.iter().position(|known| *known == Some(number))?)
+        self.id_at(numbers.iter().position(|known| *known == Some(number))?)
     }
 
     /// Returns the data set's number of a class, or its id if the data set has no numbers.
     pub fn number(&self, id: u32) -> Option<u64> {
-        let place = self.place(id)?;
+        let index = self.index(id)?;
         match &self.numbers {
-            Some(numbers) => numbers.get(place).copied().flatten(),
-            None => (place < self.names.len()).then_some(u64::from(id)),
+            Some(numbers) => numbers.get(index).copied().flatten(),
+            None => (index < self.names.len()).then_some(u64::from(id)),
         }
     }
 
     /// Returns the index of a class in [`Classes::names`].
-    pub fn place(&self, id: u32) -> Option<usize> {
-        id.checked_sub(self.first).map(|place| place as usize).filter(|place| *place < self.names.len())
+    pub fn index(&self, id: u32) -> Option<usize> {
+        id.checked_sub(self.first).map(|index| index as usize).filter(|index| *index < self.names.len())
     }
 
-    fn at(&self, place: usize) -> Option<u32> {
-        u32::try_from(place).ok()?.checked_add(self.first)
+    fn id_at(&self, index: usize) -> Option<u32> {
+        u32::try_from(index).ok()?.checked_add(self.first)
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn image_classes_are_numbered_from_0() {
-        let classes = Classes::of_pictures(vec!["cat".into(), "dog".into()]);
-        assert_eq!((classes.id("cat"), classes.name(1), classes.place(1)), (Some(0), "dog", Some(1)));
+        let classes = Classes::of_images(vec!["cat".into(), "dog".into()]);
+        assert_eq!((classes.id("cat"), classes.name(1), classes.index(1)), (Some(0), "dog", Some(1)));
     }
 }

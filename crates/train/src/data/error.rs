@@ -25,48 +25,48 @@ pub enum DataError {
     Json { path: PathBuf, expected: &'static str, source: serde_json::Error },
     #[error("{} is not an XML file", path.display())]
     Xml { path: PathBuf, source: roxmltree::Error },
-    #[error("{}, {place}: {what}", path.display())]
-    Wrong { path: PathBuf, place: String, what: String },
-    #[error("{} has no split `{split}`; {}", path.display(), known(there))]
-    NoSplit { path: PathBuf, split: String, there: Vec<String> },
+    #[error("{}, {location}: {what}", path.display())]
+    Invalid { path: PathBuf, location: String, what: String },
+    #[error("{} has no split `{split}`; {}", path.display(), known(available))]
+    NoSplit { path: PathBuf, split: String, available: Vec<String> },
     #[error("{}: {what}", path.display())]
     Layout { path: PathBuf, what: String },
-    #[error("{}", unusable(*absent, *bad, *of, listed))]
-    Pictures { absent: usize, bad: usize, of: usize, listed: Vec<String> },
+    #[error("{}", unusable(*missing, *unreadable, *of, listed))]
+    UnusableImages { missing: usize, unreadable: usize, of: usize, listed: Vec<String> },
     #[error(
-        "{what} has no object {purpose}: {pictures} images, {ignored} objects that are ignored ({kind}), \
-         {left_out} skipped; check the data set, its split and the spelling of `classes`"
+        "{what} has no object {purpose}: {images} images, {ignored} objects that are ignored ({kind}), \
+         {skipped} skipped; check the data set, its split and the spelling of `classes`"
     )]
     NoObjects {
         what: String,
         purpose: &'static str,
-        pictures: usize,
+        images: usize,
         ignored: usize,
         kind: &'static str,
-        left_out: usize,
+        skipped: usize,
     },
-    #[error("the data set has no class {}; it has {}", quoted(absent), quoted(there))]
-    NoClasses { absent: Vec<String>, there: Vec<String> },
+    #[error("the data set has no class {}; it has {}", quoted(missing), quoted(available))]
+    NoClasses { missing: Vec<String>, available: Vec<String> },
     #[error(transparent)]
-    Picture(#[from] ModelError),
+    Image(#[from] ModelError),
     #[error(
         "{} is {}x{} and its annotation is for {}x{}, so its boxes would be misplaced; correct one of the two, or \
-         remove the image{}", path.display(), found.width, found.height, said.width, said.height, turned(*said, *found)
+         remove the image{}", path.display(), found.width, found.height, annotated.width, annotated.height, rotation_hint(*annotated, *found)
     )]
-    Size { path: PathBuf, said: Size, found: Size },
+    Size { path: PathBuf, annotated: Size, found: Size },
 }
 
 impl DataError {
-    pub(super) fn size(path: &Path, said: Size, found: Size) -> Self {
-        Self::Size { path: path.to_owned(), said, found }
+    pub(super) fn size(path: &Path, annotated: Size, found: Size) -> Self {
+        Self::Size { path: path.to_owned(), annotated, found }
     }
 
     pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read { path: path.to_owned(), source }
     }
 
-    pub(super) fn wrong(path: &Path, place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::Wrong { path: path.to_owned(), place: place.into(), what: what.into() }
+    pub(super) fn invalid(path: &Path, location: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Invalid { path: path.to_owned(), location: location.into(), what: what.into() }
     }
 
     pub(super) fn layout(path: &Path, what: impl Into<String>) -> Self {
@@ -75,21 +75,23 @@ impl DataError {
 }
 
 /// Returns a hint for the case that width and height are exchanged.
-fn turned(said: Size, found: Size) -> &'static str {
-    if said.width == found.height && said.height == found.width {
+fn rotation_hint(annotated: Size, found: Size) -> &'static str {
+    if annotated.width == found.height && annotated.height == found.width {
         ". Its EXIF orientation may rotate it for display; `exif_orientation` decides whether that is applied"
     } else {
         ""
     }
 }
 
-fn unusable(absent: usize, bad: usize, of: usize, listed: &[String]) -> String {
-    let counts = match (absent, bad) {
-        (absent, 0) => format!("{absent} of {of} images do not exist"),
-        (0, bad) => format!("{bad} of {of} images cannot be used"),
-        (absent, bad) => format!("{absent} of {of} images do not exist, and {bad} cannot be used"),
+fn unusable(missing: usize, unreadable: usize, of: usize, listed: &[String]) -> String {
+    let counts = match (missing, unreadable) {
+        (missing, 0) => format!("{missing} of {of} images do not exist"),
+        (0, unreadable) => format!("{unreadable} of {of} images cannot be used"),
+        (missing, unreadable) => {
+            format!("{missing} of {of} images do not exist, and {unreadable} cannot be used")
+        }
     };
-    let more = match (absent + bad).checked_sub(listed.len()) {
+    let more = match (missing + unreadable).checked_sub(listed.len()) {
         None | Some(0) => String::new(),
         Some(more) => format!("\n  and {more} more"),
     };
@@ -97,8 +99,8 @@ fn unusable(absent: usize, bad: usize, of: usize, listed: &[String]) -> String {
     format!("{counts}; fetch them, correct the path of the data set, or remove them from it:{listed}{more}")
 }
 
-fn known(there: &[String]) -> String {
-    if there.is_empty() { "it has no splits".into() } else { format!("it has {}", there.join(", ")) }
+fn known(available: &[String]) -> String {
+    if available.is_empty() { "it has no splits".into() } else { format!("it has {}", available.join(", ")) }
 }
 
 fn quoted(names: &[String]) -> String {

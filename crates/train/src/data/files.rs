@@ -7,17 +7,17 @@ use std::{
 };
 
 use lookout_config::ExifOrientation;
-use lookout_model::{decoded, picture_header};
+use lookout_model::{decoded, image_header};
 use lookout_schema::Size;
 
 use super::{DataError, boxes};
 
 /// File extensions of the supported image formats.
-pub(super) const PICTURES: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+pub(super) const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
 
-pub(super) fn is_picture(path: &Path) -> bool {
+pub(super) fn is_image(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    ending.is_some_and(|ending| PICTURES.contains(&ending.as_str()))
+    ending.is_some_and(|ending| IMAGE_EXTENSIONS.contains(&ending.as_str()))
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -44,7 +44,7 @@ pub(super) fn text(path: &Path, limit: u64) -> Result<String, DataError> {
 
 /// Returns the size of an image whose annotation does not contain it.
 pub(super) fn size_on_disk(path: &Path, exif: ExifOrientation) -> Result<Size, DataError> {
-    let Size { width, height } = picture_header(path, exif)?.size;
+    let Size { width, height } = image_header(path, exif)?.size;
     let size = boxes::size(f64::from(width), f64::from(height));
     size.ok_or_else(|| DataError::layout(path, format!("an image of {width}x{height} pixels is too large")))
 }

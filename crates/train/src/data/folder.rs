@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use lookout_config::ExifOrientation;
 
 use super::{
-    Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
-    files::{folders, is_picture, listed, name_of},
+    Classes, DataError, DataSet, Entry, IgnoredAre, SkipReason, Skipped,
+    files::{folders, is_image, listed, name_of},
 };
 use crate::sample::Target;
 
@@ -19,11 +19,11 @@ const DEPTH: usize = 16;
 /// Opens the data set in `root`, or in its folder `split`. The classes are the folders, sorted by name; images may lie
 /// in subfolders.
 pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
-    let there = folders(root)?;
+    let available = folders(root)?;
     let root = match split {
-        Some(split) if there.iter().any(|name| name == split) => root.join(split),
+        Some(split) if available.iter().any(|name| name == split) => root.join(split),
         Some(split) => {
-            return Err(DataError::NoSplit { path: root.to_owned(), split: split.into(), there });
+            return Err(DataError::NoSplit { path: root.to_owned(), split: split.into(), available });
         }
         None => root.to_owned(),
     };
@@ -35,37 +35,37 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
         let what = format!("its folders are splits rather than classes; name one of {}", names.join(", "));
         return Err(DataError::layout(&root, what));
     }
-    let mut left_out = LeftOut::default();
+    let mut skipped = Skipped::default();
     for path in listed(&root)?.into_iter().filter(|path| !path.is_dir()) {
-        left_out.add(path, "the file", Reason::NotAPicture);
+        skipped.add(path, "the file", SkipReason::NotAnImage);
     }
     let mut entries = Vec::new();
     for (class, name) in (0..).zip(&names) {
         let folder = root.join(name);
-        let mut pictures = Vec::new();
-        collect(&folder, DEPTH, &mut pictures, &mut left_out)?;
-        if pictures.is_empty() {
-            left_out.add(folder, format!("the class `{name}`"), Reason::EmptyClass);
+        let mut images = Vec::new();
+        collect(&folder, DEPTH, &mut images, &mut skipped)?;
+        if images.is_empty() {
+            skipped.add(folder, format!("the class `{name}`"), SkipReason::EmptyClass);
         }
-        for path in pictures {
+        for path in images {
             let short = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
             let number = entries.len() as u64 + 1;
             let target = Target::Class(vec![(class, 1.0)]);
-            entries.push(Entry { name: short, path, number, size: None, target, judged: None });
+            entries.push(Entry { name: short, path, number, size: None, target, evaluation_objects: None });
         }
     }
     if entries.is_empty() {
         return Err(DataError::layout(&root, "its folders have no images"));
     }
-    let classes = Classes::of_pictures(names);
-    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Crowds, of_pictures: true, exif })
+    let classes = Classes::of_images(names);
+    Ok(DataSet { classes, entries, skipped, ignored: IgnoredAre::Crowds, of_images: true, exif })
 }
 
 fn collect(
     folder: &Path,
     depth: usize,
-    pictures: &mut Vec<PathBuf>,
-    left_out: &mut LeftOut,
+    images: &mut Vec<PathBuf>,
+    skipped: &mut Skipped,
 ) -> Result<(), DataError> {
     if depth == 0 {
         return Err(DataError::layout(
@@ -75,11 +75,11 @@ fn collect(
     }
     for path in listed(folder)? {
         if path.is_dir() {
-            collect(&path, depth - 1, pictures, left_out)?;
-        } else if is_picture(&path) && name_of(&path).is_some_and(|name| !name.starts_with('.')) {
-            pictures.push(path);
+            collect(&path, depth - 1, images, skipped)?;
+        } else if is_image(&path) && name_of(&path).is_some_and(|name| !name.starts_with('.')) {
+            images.push(path);
         } else {
-            left_out.add(path, "the file", Reason::NotAPicture);
+            skipped.add(path, "the file", SkipReason::NotAnImage);
         }
     }
     Ok(())
@@ -96,7 +96,7 @@ mod tests {
     fn put(root: &Path, name: &str) {
         let path = root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        if is_picture(&path) {
+        if is_image(&path) {
             image::RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3])).save(&path).unwrap();
         } else {
             fs::write(path, "").unwrap();
@@ -122,10 +122,10 @@ mod tests {
         assert_eq!(names, ["cat/b.png", "cat/more/a.PNG", "dog/c.jpg"]);
         let sample = set.read(2).unwrap();
         assert_eq!(sample.target, Target::Class(vec![(1, 1.0)]));
-        assert_eq!(sample.picture.size, Size { width: 3, height: 2 });
-        let counts = set.left_out().counts();
-        assert_eq!((counts[&Reason::NotAPicture], counts[&Reason::EmptyClass]), (2, 1));
-        set.check_pictures().unwrap();
+        assert_eq!(sample.image.size, Size { width: 3, height: 2 });
+        let counts = set.skipped().counts();
+        assert_eq!((counts[&SkipReason::NotAnImage], counts[&SkipReason::EmptyClass]), (2, 1));
+        set.check_images().unwrap();
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! Data sets: images with their ground truth, read from files in common formats.
 //!
 //! The annotations are read at once, the images one by one on request. Parts of a data set that are not used are
-//! counted and listed ([`LeftOut`]); a broken file is an error.
+//! counted and listed ([`Skipped`]); a broken file is an error.
 
 mod boxes;
 mod check;
+mod class_mapping;
 mod classes;
 mod coco;
 mod error;
 mod files;
 mod folder;
-mod left_out;
-mod mapped;
-mod overview;
+mod skipped;
 mod source;
+mod statistics;
 mod voc;
 
 use std::path::PathBuf;
@@ -21,21 +21,21 @@ use std::path::PathBuf;
 use lookout_config::ExifOrientation;
 pub use lookout_measure::IgnoredAre;
 use lookout_measure::ObjectTarget;
-use lookout_model::read_picture;
+use lookout_model::read_image;
 use lookout_schema::Size;
 
 #[cfg(test)]
 use self::check::error_text;
 pub use self::{
-    check::PicturesChecked,
+    check::ImageCheck,
     classes::Classes,
     coco::CocoDetection,
     error::DataError,
-    left_out::{LeftOut, LeftOutItem, Reason},
-    overview::Overview,
+    skipped::{SkipReason, Skipped, SkippedItem},
     source::{DataKind, DataSource},
+    statistics::Statistics,
 };
-use crate::sample::{Picture, Sample, Target};
+use crate::sample::{Sample, SampleImage, Target};
 
 /// An image of a data set, whose pixels are not read yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,14 +51,14 @@ pub struct Entry {
     pub target: Target,
     /// The ground truth for evaluation, where it differs: COCO's boxes as they are in the file, since pycocotools
     /// neither clips them at the border nor skips boxes without an area.
-    pub judged: Option<Vec<ObjectTarget>>,
+    pub evaluation_objects: Option<Vec<ObjectTarget>>,
 }
 
 impl Entry {
     /// Returns the objects with which a detector is evaluated.
     pub fn truth(&self) -> &[ObjectTarget] {
-        match (&self.judged, &self.target) {
-            (Some(judged), _) => judged,
+        match (&self.evaluation_objects, &self.target) {
+            (Some(evaluation_objects), _) => evaluation_objects,
             (None, Target::Objects(objects)) => objects,
             (None, Target::Class(_)) => &[],
         }
@@ -70,10 +70,10 @@ impl Entry {
 pub struct DataSet {
     pub(crate) classes: Classes,
     pub(crate) entries: Vec<Entry>,
-    pub(crate) left_out: LeftOut,
+    pub(crate) skipped: Skipped,
     pub(crate) ignored: IgnoredAre,
     /// Whether the targets are classes of whole images.
-    pub(crate) of_pictures: bool,
+    pub(crate) of_images: bool,
     /// Whether images are read with their EXIF orientation applied.
     pub(crate) exif: ExifOrientation,
 }
@@ -96,8 +96,8 @@ impl DataSet {
         &self.entries
     }
 
-    pub fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
     }
 
     pub fn ignored_are(&self) -> IgnoredAre {
@@ -105,8 +105,8 @@ impl DataSet {
     }
 
     /// Returns whether the targets are classes of whole images, rather than objects.
-    pub fn is_of_pictures(&self) -> bool {
-        self.of_pictures
+    pub fn is_classification(&self) -> bool {
+        self.of_images
     }
 
     /// Reads the image at `index`.
@@ -118,13 +118,13 @@ impl DataSet {
     /// Panics if `index` is not below [`DataSet::len`].
     pub fn read(&self, index: usize) -> Result<Sample, DataError> {
         let Entry { name, path, size, target, .. } = &self.entries[index];
-        let picture = read_picture(path, self.exif)?;
-        let found = Size { width: picture.width(), height: picture.height() };
-        if let Some(said) = size.filter(|said| *said != found) {
-            return Err(DataError::size(path, said, found));
+        let image = read_image(path, self.exif)?;
+        let found = Size { width: image.width(), height: image.height() };
+        if let Some(annotated) = size.filter(|annotated| *annotated != found) {
+            return Err(DataError::size(path, annotated, found));
         }
-        let picture = Picture { size: found, rgb: picture.into_raw() };
-        Ok(Sample { name: name.clone(), picture, target: target.clone() })
+        let image = SampleImage { size: found, rgb: image.into_raw() };
+        Ok(Sample { name: name.clone(), image, target: target.clone() })
     }
 
     /// Returns the data set with only the images for which `keep` is true, in the same order.

@@ -29,13 +29,13 @@ impl FromStr for DataSource {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self, DataError> {
-        let wrong = || DataError::Kind { text: text.to_owned() };
-        let (kind, path) = text.split_once(':').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
+        let invalid = || DataError::Kind { text: text.to_owned() };
+        let (kind, path) = text.split_once(':').filter(|(_, path)| !path.is_empty()).ok_or_else(invalid)?;
         let kind = match kind {
             "folder" => DataKind::Folder,
             "coco" => DataKind::Coco,
             "voc" => DataKind::Voc,
-            _ => return Err(wrong()),
+            _ => return Err(invalid()),
         };
         Ok(Self { kind, path: path.into() })
     }
@@ -47,7 +47,7 @@ impl DataSource {
     ///
     /// # Errors
     /// Returns an error if a file cannot be read or is invalid. Unusable annotations are skipped and listed in
-    /// [`DataSet::left_out`].
+    /// [`DataSet::skipped`].
     pub fn open(&self, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
         let open: fn(&Path, Option<&str>, ExifOrientation) -> Result<DataSet, DataError> = match self.kind {
             DataKind::Folder => folder::open,

@@ -12,11 +12,12 @@ use lookout_model::weights::{self, StateDict};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::{FitError, Identity, average::Average, optimizer::Optimizer};
+use super::{FitError, Identity, ema::Ema, optimizer::Optimizer};
 
-/// The position of a run, with what is needed to resume its counters and its metrics.
+/// The position of a run, with what is needed to resume its counters and its metrics, as in `TrainerState` of Hugging
+/// Face's `transformers`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct TrainerState {
     /// Identifies the run by its recipe. A checkpoint of another run is rejected.
     #[serde(default)]
     pub(super) recipe: Identity,
@@ -35,40 +36,40 @@ pub(super) struct Place {
 }
 
 /// Returns the path of the checkpoint in the run's folder.
-pub(super) fn place_of(folder: &Path) -> PathBuf {
+pub(super) fn checkpoint_path(folder: &Path) -> PathBuf {
     folder.join("checkpoint.safetensors")
 }
 
 const NETWORK: &str = "network.";
 const MOMENT: &str = "moment.";
 const AVERAGE: &str = "average.";
-const PLACE: &str = "place";
+const TRAINER_STATE: &str = "place";
 
 /// Writes a checkpoint atomically: on failure, the previous one remains.
 pub(super) fn write(
     folder: &Path,
-    place: &Place,
+    trainer_state: &TrainerState,
     optimizer: &Optimizer,
-    average: Option<&Average>,
+    ema: Option<&Ema>,
     name: &str,
 ) -> Result<(), FitError> {
-    let file = place_of(folder);
+    let file = checkpoint_path(folder);
     let mut tensors = BTreeMap::new();
     let mut add = |prefix: &str, named: BTreeMap<String, Tensor>| {
         tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     };
-    add(NETWORK, optimizer.named(&optimizer.wholes()));
+    add(NETWORK, optimizer.named(&optimizer.flat_tensors()));
     add(MOMENT, optimizer.moments());
-    if let Some(average) = average {
-        add(AVERAGE, optimizer.named(&average.wholes()));
+    if let Some(ema) = ema {
+        add(AVERAGE, optimizer.named(&ema.flat_tensors()));
     }
-    let text = serde_json::to_vec(place)
+    let text = serde_json::to_vec(trainer_state)
         .map_err(|error| FitError::Write { path: file.clone(), source: error.into() })?;
-    tensors.insert(PLACE.to_owned(), Tensor::from_slice(&text));
-    let state = StateDict { tensors, digest: name.to_owned() };
+    tensors.insert(TRAINER_STATE.to_owned(), Tensor::from_slice(&text));
+    let state_dict = StateDict { tensors, digest: name.to_owned() };
     // The check comes before the write, so that the previous checkpoint remains and the run can be resumed from it.
-    state.check().map_err(|source| FitError::NotFinite { step: place.step, source })?;
-    Ok(state.write_safetensors(&file)?)
+    state_dict.check().map_err(|source| FitError::NonFiniteWeights { step: trainer_state.step, source })?;
+    Ok(state_dict.write_safetensors(&file)?)
 }
 
 /// Restores the state from the checkpoint in `folder`. Returns `None` if there is no checkpoint.
@@ -76,23 +77,24 @@ pub(super) fn resume(
     folder: &Path,
     recipe: &Identity,
     optimizer: &mut Optimizer,
-    average: Option<&mut Average>,
-) -> Result<Option<Place>, FitError> {
-    let file = place_of(folder);
+    ema: Option<&mut Ema>,
+) -> Result<Option<TrainerState>, FitError> {
+    let file = checkpoint_path(folder);
     if !file.exists() {
         return Ok(None);
     }
-    let none = |what| FitError::NoCheckpoint { path: file.clone(), what };
+    let none = |what| FitError::InvalidCheckpoint { path: file.clone(), what };
     let mut tensors = weights::read(&file)?.tensors;
-    let text = tensors.remove(PLACE).and_then(|text| Vec::<u8>::try_from(&text.to_device(Device::Cpu)).ok());
-    let place: Option<Place> = text.and_then(|text| serde_json::from_slice(&text).ok());
-    let place = place.ok_or_else(|| none("it does not contain the position of a run"))?;
-    if place.recipe.is_empty() && !recipe.is_empty() {
+    let text =
+        tensors.remove(TRAINER_STATE).and_then(|text| Vec::<u8>::try_from(&text.to_device(Device::Cpu)).ok());
+    let trainer_state: Option<TrainerState> = text.and_then(|text| serde_json::from_slice(&text).ok());
+    let trainer_state = trainer_state.ok_or_else(|| none("it does not contain the position of a run"))?;
+    if trainer_state.recipe.is_empty() && !recipe.is_empty() {
         return Err(none("an earlier version of Lookout wrote it, which did not save the recipe's keys"));
     }
-    let changed = recipe.changed_from(&place.recipe);
+    let changed = recipe.changed_from(&trainer_state.recipe);
     if !changed.is_empty() {
-        return Err(FitError::OtherRun { path: file, changed });
+        return Err(FitError::CheckpointMismatch { path: file, changed });
     }
     let mut take = |prefix: &str, named: BTreeMap<String, Tensor>| {
         let own = named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
@@ -101,12 +103,12 @@ pub(super) fn resume(
         tensors = rest;
         weights::apply(&own, StateDict { tensors: part, digest: String::new() })
     };
-    take(NETWORK, optimizer.named(&optimizer.wholes()))?;
+    take(NETWORK, optimizer.named(&optimizer.flat_tensors()))?;
     take(MOMENT, optimizer.moments())?;
-    if let Some(average) = average {
-        take(AVERAGE, optimizer.named(&average.wholes()))?;
-        average.set_updates(place.step);
+    if let Some(ema) = ema {
+        take(AVERAGE, optimizer.named(&ema.flat_tensors()))?;
+        ema.set_updates(trainer_state.step);
     }
-    optimizer.set_steps(i64::try_from(place.step).unwrap_or(i64::MAX));
-    Ok(Some(place))
+    optimizer.set_steps(i64::try_from(trainer_state.step).unwrap_or(i64::MAX));
+    Ok(Some(trainer_state))
 }

@@ -8,7 +8,7 @@ use std::{
 use image::{ImageFormat, Rgb, RgbImage};
 use lookout_draw::{INK, Plot, Series, of_class};
 
-use super::{FitError, Told};
+use super::{FitError, TrainingEvent};
 
 const LOSS: Rgb<u8> = Rgb([200, 60, 40]);
 const SCORE: Rgb<u8> = Rgb([30, 100, 190]);
@@ -25,11 +25,11 @@ pub fn write_curves(folder: &Path) -> Result<(), FitError> {
     save(&drawn(loss, score), &folder.join("curves.png"))
 }
 
-/// Plots the curves of several runs over each other into a PNG at `picture`. Each run is named after its folder.
+/// Plots the curves of several runs over each other into a PNG at `image`. Each run is named after its folder.
 ///
 /// # Errors
 /// Returns an error if a file cannot be read or written.
-pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitError> {
+pub fn write_comparison(folders: &[PathBuf], image: &Path) -> Result<(), FitError> {
     let runs = folders.iter().map(|folder| {
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
         Ok((name, Curves::of(&read(folder)?)))
@@ -46,19 +46,19 @@ pub fn write_compared(folders: &[PathBuf], picture: &Path) -> Result<(), FitErro
         iter::once(heading).chain(runs).collect()
     };
     let losses = series("loss", |curves| &curves.losses);
-    save(&drawn(losses, series("score", |curves| &curves.scores)), picture)
+    save(&drawn(losses, series("score", |curves| &curves.scores)), image)
 }
 
 /// Reads the lines of a run's `metrics.jsonl`, and skips the lines that cannot be parsed.
-fn read(folder: &Path) -> Result<Vec<Told>, FitError> {
+fn read(folder: &Path) -> Result<Vec<TrainingEvent>, FitError> {
     let path = folder.join("metrics.jsonl");
     let text = fs::read_to_string(&path).map_err(|source| FitError::Read { path, source })?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-fn save(picture: &RgbImage, path: &Path) -> Result<(), FitError> {
+fn save(image: &RgbImage, path: &Path) -> Result<(), FitError> {
     let failed = |error| FitError::Write { path: path.to_owned(), source: std::io::Error::other(error) };
-    picture.save_with_format(path, ImageFormat::Png).map_err(failed)
+    image.save_with_format(path, ImageFormat::Png).map_err(failed)
 }
 
 /// The curves of a run, as `(step, value)`.
@@ -69,12 +69,12 @@ struct Curves {
 }
 
 impl Curves {
-    fn of(told: &[Told]) -> Self {
+    fn of(events: &[TrainingEvent]) -> Self {
         let (mut losses, mut scores) = (Vec::new(), Vec::new());
-        for told in told {
-            match told {
-                Told::Step(told) => losses.push((told.step as f64, told.loss)),
-                Told::Evaluation(told) => scores.push((told.step as f64, told.score)),
+        for event in events {
+            match event {
+                TrainingEvent::Step(metrics) => losses.push((metrics.step as f64, metrics.loss)),
+                TrainingEvent::Evaluation(metrics) => scores.push((metrics.step as f64, metrics.score)),
             }
         }
         Self { losses, scores }
@@ -94,14 +94,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{EvaluationTold, StepTold};
+    use crate::{EvaluationMetrics, StepMetrics};
 
-    fn colored(picture: &Path, color: Rgb<u8>) -> usize {
-        image::open(picture).unwrap().to_rgb8().pixels().filter(|pixel| **pixel == color).count()
+    fn colored(image: &Path, color: Rgb<u8>) -> usize {
+        image::open(image).unwrap().to_rgb8().pixels().filter(|pixel| **pixel == color).count()
     }
 
-    fn step(step: u64, loss: f64) -> Told {
-        Told::Step(StepTold {
+    fn step(step: u64, loss: f64) -> TrainingEvent {
+        TrainingEvent::Step(StepMetrics {
             epoch: 1,
             step,
             steps: 10,
@@ -116,15 +116,15 @@ mod tests {
     }
 
     /// Writes the metrics of a run into `folder`.
-    fn run(folder: &Path, told: &[Told]) {
-        let lines = told.iter().map(|told| serde_json::to_string(told).unwrap() + "\n");
+    fn run(folder: &Path, events: &[TrainingEvent]) {
+        let lines = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n");
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("metrics.jsonl"), lines.collect::<String>()).unwrap();
     }
 
     #[test]
     fn curves_are_drawn_from_available_metrics() {
-        let evaluation = Told::Evaluation(EvaluationTold {
+        let evaluation = TrainingEvent::Evaluation(EvaluationMetrics {
             epoch: 1,
             step: 10,
             score: 0.5,
@@ -133,15 +133,15 @@ mod tests {
             elapsed_s: 1.0,
         });
         let folder = tempfile::tempdir().unwrap();
-        let picture = folder.path().join("curves.png");
+        let image = folder.path().join("curves.png");
         run(folder.path(), &[]);
         write_curves(folder.path()).unwrap();
         // Without points, only the names of the series are drawn in their colors.
-        let none = [LOSS, SCORE].map(|color| colored(&picture, color));
+        let none = [LOSS, SCORE].map(|color| colored(&image, color));
         assert!(none.iter().all(|pixels| *pixels < 20), "{none:?}");
         run(folder.path(), &[step(1, 3.0), step(5, f64::NAN), step(10, 1.0), evaluation]);
         write_curves(folder.path()).unwrap();
-        assert!(colored(&picture, LOSS) > 700 && colored(&picture, SCORE) > none[1]);
+        assert!(colored(&image, LOSS) > 700 && colored(&image, SCORE) > none[1]);
     }
 
     #[test]
@@ -150,11 +150,11 @@ mod tests {
         let [short, long, none] = ["short", "long", "none"].map(|name| folder.path().join(name));
         run(&short, &[step(1, 3.0), step(5, 2.0)]);
         run(&long, &[step(1, 3.5), step(10, 1.0)]);
-        let picture = folder.path().join("both.png");
-        write_compared(&[short.clone(), long], &picture).unwrap();
-        let of = |n| colored(&picture, of_class(n));
+        let image = folder.path().join("both.png");
+        write_comparison(&[short.clone(), long], &image).unwrap();
+        let of = |n| colored(&image, of_class(n));
         assert!(of(0) > 300 && of(1) > of(0) && of(2) == 0, "{} {} {}", of(0), of(1), of(2));
-        let error = write_compared(&[short, none], &picture).unwrap_err().to_string();
+        let error = write_comparison(&[short, none], &image).unwrap_err().to_string();
         assert!(error.contains("none/metrics.jsonl cannot be read"), "{error}");
     }
 }

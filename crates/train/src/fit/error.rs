@@ -23,20 +23,20 @@ pub enum FitError {
     #[error("a batch could not be read")]
     Batch(#[source] Box<dyn Error + Send + Sync>),
     #[error("the network could not be evaluated")]
-    Judge(#[source] Box<dyn Error + Send + Sync>),
+    Evaluation(#[source] Box<dyn Error + Send + Sync>),
     #[error("the data set is smaller than one batch; reduce `batch`, or use a larger data set")]
-    NoBatch,
+    DataSetTooSmall,
     #[error(
         "the loss or its gradient is not finite at step {step}: use a smaller `lr`, more `warm_up_steps` or a \
          `clip_norm`"
     )]
-    NoNumber { step: u64 },
+    NonFiniteLoss { step: u64 },
     #[error("the network failed: {reason}")]
     Torch { reason: String },
     #[error("the weights are not finite after step {step}; the files of the last save are kept")]
-    NotFinite { step: u64, source: FormatError },
+    NonFiniteWeights { step: u64, source: FormatError },
     #[error("[model] `{key}`")]
-    Begin { key: &'static str, source: Box<ModelError> },
+    InitialWeights { key: &'static str, source: Box<ModelError> },
     #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written", path.display())]
@@ -45,19 +45,25 @@ pub enum FitError {
         "{} was written with other settings: {}; restore these settings to resume it, or start over with `lookout \
          train RECIPE --restart`, which replaces it", path.display(), differences(changed)
     )]
-    OtherRun { path: PathBuf, changed: Vec<Changed> },
+    CheckpointMismatch { path: PathBuf, changed: Vec<Changed> },
     #[error(
         "{} is not a checkpoint that can be resumed: {what}; start over with `lookout train RECIPE \
          --restart`, which replaces it",
         path.display()
     )]
-    NoCheckpoint { path: PathBuf, what: &'static str },
+    InvalidCheckpoint { path: PathBuf, what: &'static str },
 }
 
 impl FitError {
     /// Returns whether the run failed before it started because its input is wrong.
     pub fn is_wrong_input(&self) -> bool {
-        matches!(self, Self::OtherRun { .. } | Self::NoCheckpoint { .. } | Self::Begin { .. } | Self::NoBatch)
+        matches!(
+            self,
+            Self::CheckpointMismatch { .. }
+                | Self::InvalidCheckpoint { .. }
+                | Self::InitialWeights { .. }
+                | Self::DataSetTooSmall
+        )
     }
 }
 

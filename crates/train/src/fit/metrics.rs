@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Told {
-    Step(StepTold),
-    Evaluation(EvaluationTold),
+pub enum TrainingEvent {
+    Step(StepMetrics),
+    Evaluation(EvaluationMetrics),
 }
 
 /// The metrics of the steps since the last line, as means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepTold {
+pub struct StepMetrics {
     /// Number of the epoch, from 1.
     pub epoch: u64,
     /// Number of the last step, from 1 to `steps`.
@@ -39,7 +39,7 @@ pub struct StepTold {
 
 /// The metrics of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationTold {
+pub struct EvaluationMetrics {
     pub epoch: u64,
     pub step: u64,
     /// The score by which the best network is chosen; higher is better.
@@ -52,12 +52,12 @@ pub struct EvaluationTold {
 
 /// The file of the metrics.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct MetricsLog {
     file: File,
     bytes: u64,
 }
 
-impl Journal {
+impl MetricsLog {
     /// Opens the file and truncates it to `bytes`: the lines after them belong to steps that a resumed run repeats.
     pub(super) fn open(path: &Path, bytes: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -67,8 +67,8 @@ impl Journal {
         Ok(Self { file, bytes })
     }
 
-    pub(super) fn write(&mut self, told: &Told) -> io::Result<()> {
-        let mut line = serde_json::to_vec(told)?;
+    pub(super) fn write(&mut self, event: &TrainingEvent) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         self.file.write_all(&line)?;
         self.bytes += line.len() as u64;

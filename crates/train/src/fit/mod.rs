@@ -1,26 +1,26 @@
 //! The training loop and its parts: optimizer, schedule, checkpoints, metrics.
 
-mod average;
 mod checkpoint;
 mod curves;
+mod ema;
 mod error;
-mod flat;
+mod flat_parameters;
+mod from_recipe;
 mod identity;
-mod initial;
 mod metrics;
 mod optimizer;
+mod pretrained;
 mod progress;
-mod run;
 mod schedule;
-mod start;
+mod trainer;
 
 pub use self::{
-    curves::{write_compared, write_curves},
+    curves::{write_comparison, write_curves},
     error::FitError,
     identity::{Changed, Identity},
-    initial::unfreeze_norms,
-    metrics::{EvaluationTold, StepTold, Told},
+    metrics::{EvaluationMetrics, StepMetrics, TrainingEvent},
     optimizer::Optimizer,
+    pretrained::unfreeze_norms,
     progress::Progress,
-    run::{Batch, BatchResult, Batches, Judge, Judgment, Outcome, Run},
+    trainer::{Batch, BatchResult, Batches, EvaluationResult, Evaluator, Outcome, Trainer},
 };

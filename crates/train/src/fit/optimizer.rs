@@ -8,23 +8,23 @@ use lookout_config::{OptimizerSettings, Rule};
 use lookout_model::Network;
 use tch::{Device, Kind, Tensor};
 
-use super::flat::Flat;
+use super::flat_parameters::FlatParameters;
 
 /// An optimizer and the tensors of the network that it trains.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
-    groups: Vec<Group>,
+    groups: Vec<ParameterGroup>,
     /// Tensors that are not trained: running statistics and frozen weights.
-    kept: Flat,
+    frozen: FlatParameters,
     /// Number of steps so far.
     steps: i64,
 }
 
 /// A parameter group: weights with the same weight decay and learning-rate factor.
 #[derive(Debug)]
-struct Group {
-    weights: Flat,
+struct ParameterGroup {
+    weights: FlatParameters,
     decay: f64,
     lr: f64,
     gradient: Option<Tensor>,
@@ -36,14 +36,14 @@ impl Optimizer {
     /// Creates an optimizer for the tensors of `network` that require a gradient.
     pub fn new(network: &Network, settings: &OptimizerSettings, device: Device) -> Self {
         let mut sorted: BTreeMap<(bool, bool), Vec<(String, Tensor)>> = BTreeMap::new();
-        let mut kept = Vec::new();
+        let mut frozen = Vec::new();
         for (name, tensor) in network.tensors() {
             if tensor.requires_grad() {
                 let in_backbone = network.arch().layout.name_in_backbone(&name).is_some();
                 let of = (in_backbone, has_no_weight_decay(&name, &tensor));
                 sorted.entry(of).or_default().push((name, tensor));
             } else {
-                kept.push((name, tensor));
+                frozen.push((name, tensor));
             }
         }
         let moments = match settings.rule {
@@ -51,9 +51,9 @@ impl Optimizer {
             Rule::AdamW { .. } => 2,
         };
         let group = |((backbone, plain), tensors)| {
-            let weights = Flat::new(tensors, device);
-            let moments = (0..moments).map(|_| weights.whole.zeros_like()).collect();
-            Group {
+            let weights = FlatParameters::new(tensors, device);
+            let moments = (0..moments).map(|_| weights.flat.zeros_like()).collect();
+            ParameterGroup {
                 weights,
                 decay: if plain { 0.0 } else { settings.weight_decay },
                 lr: if backbone { settings.backbone_lr } else { 1.0 },
@@ -64,7 +64,7 @@ impl Optimizer {
         Self {
             rule: settings.rule,
             groups: tch::no_grad(|| sorted.into_iter().map(group).collect()),
-            kept: tch::no_grad(|| Flat::new(kept, device)),
+            frozen: tch::no_grad(|| FlatParameters::new(frozen, device)),
             steps: 0,
         }
     }
@@ -73,7 +73,7 @@ impl Optimizer {
     ///
     /// # Panics
     /// Panics where libtorch raises an error, as the operators of `tch` do.
-    pub fn add(&mut self, loss: &Tensor) {
+    pub fn backward(&mut self, loss: &Tensor) {
         let weights: Vec<&Tensor> = self.groups.iter().flat_map(|group| group.weights.tensors()).collect();
         let gradients = Tensor::run_backward(&[loss], &weights, false, false);
         tch::no_grad(|| {
@@ -102,13 +102,13 @@ impl Optimizer {
                 false => Tensor::stack(&norms, 0).norm(),
             };
             // The norm stays on the device, so that the CPU does not have to wait for it.
-            let part = clip_norm.map(|most| (most / (&norm + 1e-6)).clamp_max(1.0));
+            let clip_coefficient = clip_norm.map(|max| (max / (&norm + 1e-6)).clamp_max(1.0));
             for group in &mut self.groups {
                 let Some(mut gradient) = group.gradient.take() else { continue };
-                if let Some(part) = &part {
-                    gradient *= part;
+                if let Some(coefficient) = &clip_coefficient {
+                    gradient *= coefficient;
                 }
-                group.change(self.rule, gradient, lr, self.steps);
+                group.update(self.rule, gradient, lr, self.steps);
             }
             norm
         })
@@ -116,14 +116,18 @@ impl Optimizer {
 
     /// Returns the flat tensors of all groups, then that of the tensors that are not trained. Together they hold all
     /// values of the network.
-    pub(super) fn wholes(&self) -> Vec<&Tensor> {
-        self.groups.iter().map(|group| &group.weights.whole).chain([&self.kept.whole]).collect()
+    pub(super) fn flat_tensors(&self) -> Vec<&Tensor> {
+        self.groups.iter().map(|group| &group.weights.flat).chain([&self.frozen.flat]).collect()
     }
 
-    /// Returns the network's tensors by name, as views of `wholes`, which must have the layout of [`Self::wholes`].
-    pub(super) fn named(&self, wholes: &[&Tensor]) -> BTreeMap<String, Tensor> {
-        let flats = self.groups.iter().map(|group| &group.weights).chain([&self.kept]);
-        flats.zip(wholes).flat_map(|(flat, whole)| flat.views(whole).collect::<Vec<_>>()).collect()
+    /// Returns the network's tensors by name, as views of `flat_tensors`, which must have the layout of
+    /// [`Self::flat_tensors`].
+    pub(super) fn named(&self, flat_tensors: &[&Tensor]) -> BTreeMap<String, Tensor> {
+        let flats = self.groups.iter().map(|group| &group.weights).chain([&self.frozen]);
+        flats
+            .zip(flat_tensors)
+            .flat_map(|(flat_parameters, flat)| flat_parameters.views(flat).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Returns the optimizer's state by name.
@@ -145,7 +149,7 @@ impl Optimizer {
 
     /// Returns the number of trained parameters.
     pub fn trained(&self) -> usize {
-        self.groups.iter().map(|group| group.weights.whole.numel()).sum()
+        self.groups.iter().map(|group| group.weights.flat.numel()).sum()
     }
 
     /// Returns the names of the trained tensors.
@@ -159,10 +163,10 @@ fn has_no_weight_decay(name: &str, tensor: &Tensor) -> bool {
     tensor.dim() == 1 || name.ends_with(".bias")
 }
 
-impl Group {
-    fn change(&mut self, rule: Rule, mut gradient: Tensor, lr: f64, step: i64) {
+impl ParameterGroup {
+    fn update(&mut self, rule: Rule, mut gradient: Tensor, lr: f64, step: i64) {
         let lr = lr * self.lr;
-        let weights = &mut self.weights.whole;
+        let weights = &mut self.weights.flat;
         match (rule, self.moments.as_mut_slice()) {
             (Rule::Sgd { momentum, nesterov }, [velocity]) => {
                 if self.decay != 0.0 {

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use super::{EvaluationTold, StepTold, Told};
+use super::{EvaluationMetrics, StepMetrics, TrainingEvent};
 
 /// A progress bar if standard error is a terminal, otherwise lines of text on standard error.
 #[derive(Debug, Default)]
@@ -22,18 +22,20 @@ impl Progress {
     }
 
     /// Reports new metrics.
-    pub fn tell(&self, told: &Told) {
-        match (told, &self.bar) {
-            (Told::Step(told), Some(bar)) => {
-                bar.set_length(told.steps);
-                bar.set_position(told.step);
-                bar.set_message(step_line(told));
+    pub fn report(&self, event: &TrainingEvent) {
+        match (event, &self.bar) {
+            (TrainingEvent::Step(metrics), Some(bar)) => {
+                bar.set_length(metrics.steps);
+                bar.set_position(metrics.step);
+                bar.set_message(step_line(metrics));
             }
-            (Told::Step(told), None) => {
-                line(&format!("step {}/{}: {}", told.step, told.steps, step_line(told)));
+            (TrainingEvent::Step(metrics), None) => {
+                line(&format!("step {}/{}: {}", metrics.step, metrics.steps, step_line(metrics)));
             }
-            (Told::Evaluation(told), Some(bar)) => bar.suspend(|| line(&evaluation_line(told))),
-            (Told::Evaluation(told), None) => line(&evaluation_line(told)),
+            (TrainingEvent::Evaluation(metrics), Some(bar)) => {
+                bar.suspend(|| line(&evaluation_line(metrics)));
+            }
+            (TrainingEvent::Evaluation(metrics), None) => line(&evaluation_line(metrics)),
         }
     }
 }
@@ -43,18 +45,18 @@ fn line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-fn step_line(told: &StepTold) -> String {
-    let left = HumanDuration(std::time::Duration::try_from_secs_f64(told.eta_s).unwrap_or_default());
+fn step_line(metrics: &StepMetrics) -> String {
+    let left = HumanDuration(std::time::Duration::try_from_secs_f64(metrics.eta_s).unwrap_or_default());
     format!(
         "epoch {}, loss {:.4}, lr {:.2e}, {:.1} images/s, {left} left",
-        told.epoch, told.loss, told.lr, told.images_per_s
+        metrics.epoch, metrics.loss, metrics.lr, metrics.images_per_s
     )
 }
 
-fn evaluation_line(told: &EvaluationTold) -> String {
-    let metrics = told.metrics.iter().map(|(name, value)| format!(", {name} {value:.4}"));
-    let best = if told.best { ", best so far" } else { "" };
-    format!("epoch {}: score {:.4}{}{best}", told.epoch, told.score, metrics.collect::<String>())
+fn evaluation_line(metrics: &EvaluationMetrics) -> String {
+    let values = metrics.metrics.iter().map(|(name, value)| format!(", {name} {value:.4}"));
+    let best = if metrics.best { ", best so far" } else { "" };
+    format!("epoch {}: score {:.4}{}{best}", metrics.epoch, metrics.score, values.collect::<String>())
 }
 
 #[cfg(test)]
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn progress_lines_show_step_and_metrics() {
-        let told = StepTold {
+        let metrics = StepMetrics {
             epoch: 2,
             step: 30,
             steps: 100,
@@ -77,8 +79,8 @@ mod tests {
             elapsed_s: 10.0,
             eta_s: 130.0,
         };
-        assert_eq!(step_line(&told), "epoch 2, loss 1.5000, lr 1.00e-2, 12.3 images/s, 2 minutes left");
-        let told = EvaluationTold {
+        assert_eq!(step_line(&metrics), "epoch 2, loss 1.5000, lr 1.00e-2, 12.3 images/s, 2 minutes left");
+        let metrics = EvaluationMetrics {
             epoch: 2,
             step: 30,
             score: 0.5,
@@ -86,6 +88,6 @@ mod tests {
             metrics: BTreeMap::from([("ap50".to_owned(), 0.7)]),
             elapsed_s: 10.0,
         };
-        assert_eq!(evaluation_line(&told), "epoch 2: score 0.5000, ap50 0.7000, best so far");
+        assert_eq!(evaluation_line(&metrics), "epoch 2: score 0.5000, ap50 0.7000, best so far");
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn areas(boxes: &Tensor) -> Tensor {
 }
 
 /// Returns the IoU of each of `a` `[M, 4]` with each of `b` `[A, 4]`: `[M, A]`.
-pub(super) fn overlaps(a: &Tensor, b: &Tensor) -> Tensor {
+pub(super) fn box_iou(a: &Tensor, b: &Tensor) -> Tensor {
     let Areas { a, b, shared } = Areas::new(a, b);
     let union = a.unsqueeze(1) + b - &shared;
     shared / union

@@ -5,21 +5,21 @@ use lookout_model::{Proposals, RoiHeads, RpnHeads};
 use tch::{Kind, Reduction, Tensor};
 
 use super::{
-    Choose, ObjectTensors,
+    ObjectTensors, SubsetSampler,
     matching::{BACKGROUND, Matcher},
 };
 
 /// How many anchors or proposals of an image are sampled for the loss, and how many of them may be positive.
 #[derive(Debug, Clone, Copy)]
-struct Sampler {
-    most: usize,
-    most_positives: usize,
+struct SampleLimits {
+    max: usize,
+    max_positives: usize,
 }
 
 const ANCHORS: Matcher = Matcher { high: 0.7, low: 0.3, every_object: true };
-const SAMPLED_ANCHORS: Sampler = Sampler { most: 256, most_positives: 128 };
+const SAMPLED_ANCHORS: SampleLimits = SampleLimits { max: 256, max_positives: 128 };
 const PROPOSALS: Matcher = Matcher { high: 0.5, low: 0.5, every_object: false };
-const SAMPLED_PROPOSALS: Sampler = Sampler { most: 512, most_positives: 128 };
+const SAMPLED_PROPOSALS: SampleLimits = SampleLimits { max: 512, max_positives: 128 };
 
 /// The error at which the smooth L1 loss changes from quadratic to linear.
 const BETA: f64 = 1.0 / 9.0;
@@ -30,54 +30,54 @@ struct Sampled {
     negatives: Tensor,
 }
 
-impl Sampler {
+impl SampleLimits {
     /// Samples rows of `matched` `[A]`. Negatives fill the slots that positives leave free.
-    fn sample(self, matched: &Tensor, choose: &mut dyn Choose) -> Sampled {
-        let mut some = |rows: &Tensor, most: usize| {
+    fn sample(self, matched: &Tensor, sampler: &mut dyn SubsetSampler) -> Sampled {
+        let mut some = |rows: &Tensor, max: usize| {
             let rows = rows.nonzero().squeeze_dim(-1);
-            let chosen = choose.choose(most, rows.numel());
+            let chosen = sampler.sample(max, rows.numel());
             rows.index_select(0, &Tensor::from_slice(&chosen).to_device(rows.device())).sort(0, false).0
         };
-        let positives = some(&matched.ge(0), self.most_positives);
-        let negatives = some(&matched.eq(BACKGROUND), self.most - positives.numel().min(self.most));
+        let positives = some(&matched.ge(0), self.max_positives);
+        let negatives = some(&matched.eq(BACKGROUND), self.max - positives.numel().min(self.max));
         Sampled { positives, negatives }
     }
 }
 
 /// Returns the losses of the region proposal network at the sampled anchors: `loss_objectness` and `loss_rpn_box_reg`.
-pub(super) fn first_losses(
+pub(super) fn rpn_losses(
     heads: &RpnHeads,
     objects: &[ObjectTensors],
-    choose: &mut dyn Choose,
+    sampler: &mut dyn SubsetSampler,
 ) -> [(&'static str, Tensor); 2] {
     let anchors = heads.anchors.size()[0];
     let (mut positives, mut negatives) = (Vec::new(), Vec::new());
-    let (mut boxes, mut places) = (Vec::new(), Vec::new());
-    for (picture, objects) in (0..).zip(objects) {
+    let (mut boxes, mut matched_anchors) = (Vec::new(), Vec::new());
+    for (image, objects) in (0..).zip(objects) {
         let matched = ANCHORS.match_to(objects, &heads.anchors);
-        let sampled = SAMPLED_ANCHORS.sample(&matched, choose);
+        let sampled = SAMPLED_ANCHORS.sample(&matched, sampler);
         boxes.push(objects.of(&matched.index_select(0, &sampled.positives)).0);
-        places.push(heads.anchors.index_select(0, &sampled.positives));
-        positives.push(sampled.positives + picture * anchors);
-        negatives.push(sampled.negatives + picture * anchors);
+        matched_anchors.push(heads.anchors.index_select(0, &sampled.positives));
+        positives.push(sampled.positives + image * anchors);
+        negatives.push(sampled.negatives + image * anchors);
     }
-    let [positives, negatives, boxes, places] =
-        [positives, negatives, boxes, places].map(|parts| Tensor::cat(&parts, 0));
+    let [positives, negatives, boxes, matched_anchors] =
+        [positives, negatives, boxes, matched_anchors].map(|parts| Tensor::cat(&parts, 0));
     let objectness = heads.objectness.reshape([-1]).to_kind(Kind::Float); // [N*A]
     let deltas = heads.deltas.reshape([-1, 4]);
     let sampled = Tensor::cat(&[&positives, &negatives], 0);
     let truth = Tensor::cat(&[positives.ones_like(), negatives.zeros_like()], 0).to_kind(Kind::Float);
-    let said = objectness.index_select(0, &sampled);
-    let object = said.binary_cross_entropy_with_logits::<Tensor>(&truth, None, None, Reduction::Sum);
-    let said = deltas.index_select(0, &positives).to_kind(Kind::Float); // [P, 4]
-    let off = said.smooth_l1_loss(&heads.coder.encode(&boxes, &places), Reduction::Sum, BETA);
+    let predicted = objectness.index_select(0, &sampled);
+    let object = predicted.binary_cross_entropy_with_logits::<Tensor>(&truth, None, None, Reduction::Sum);
+    let predicted = deltas.index_select(0, &positives).to_kind(Kind::Float); // [P, 4]
+    let off = predicted.smooth_l1_loss(&heads.coder.encode(&boxes, &matched_anchors), Reduction::Sum, BETA);
     let count = sampled.numel().max(1) as f64;
     [("loss_objectness", object / count), ("loss_rpn_box_reg", off / count)]
 }
 
 /// Targets of the second stage (RoI heads) for the `R` sampled proposals.
 #[derive(Debug)]
-pub(super) struct Second {
+pub(super) struct RoiTargets {
     /// `[R, 4]`
     proposals: Tensor,
     /// Class of each proposal, `[R]`, 0 for the background.
@@ -87,13 +87,13 @@ pub(super) struct Second {
     boxes: Tensor,
 }
 
-impl Second {
+impl RoiTargets {
     /// Samples proposals and their targets. The ground-truth boxes are added to the proposals, so that there are
     /// positives at the start of training.
     pub(super) fn sample(
         proposals: &Proposals,
         objects: &[ObjectTensors],
-        choose: &mut dyn Choose,
+        sampler: &mut dyn SubsetSampler,
     ) -> (Proposals, Self) {
         let device = proposals.boxes.device();
         let (mut picked, mut image, mut labels, mut positives, mut boxes) =
@@ -105,7 +105,7 @@ impl Second {
             from += *count as i64;
             let all = Tensor::cat(&[&own, &objects.boxes], 0);
             let matched = PROPOSALS.match_to(objects, &all);
-            let sampled = SAMPLED_PROPOSALS.sample(&matched, choose);
+            let sampled = SAMPLED_PROPOSALS.sample(&matched, sampler);
             let rows = Tensor::cat(&[&sampled.positives, &sampled.negatives], 0).sort(0, false).0; // [R]
             let matched = matched.index_select(0, &rows);
             let found = super::matching::positives(&matched); // [P]
@@ -121,8 +121,8 @@ impl Second {
         }
         let [picked, image, labels, positives, boxes] =
             [picked, image, labels, positives, boxes].map(|parts| Tensor::cat(&parts, 0));
-        let second = Self { proposals: picked.shallow_clone(), labels, positives, boxes };
-        (Proposals { boxes: picked, image, counts }, second)
+        let targets = Self { proposals: picked.shallow_clone(), labels, positives, boxes };
+        (Proposals { boxes: picked, image, counts }, targets)
     }
 
     /// Returns the losses of the second stage: `loss_classifier` and `loss_box_reg`.
@@ -132,9 +132,9 @@ impl Second {
         let class = logits.cross_entropy_loss::<Tensor>(&self.labels, None, Reduction::Mean, -100, 0.0);
         // The head predicts one box per class.
         let row = &self.positives * classes + self.labels.index_select(0, &self.positives);
-        let said = heads.box_regression.reshape([-1, 4]).index_select(0, &row).to_kind(Kind::Float); // [P, 4]
+        let predicted = heads.box_regression.reshape([-1, 4]).index_select(0, &row).to_kind(Kind::Float); // [P, 4]
         let there = self.proposals.index_select(0, &self.positives);
-        let off = said.smooth_l1_loss(&heads.coder.encode(&self.boxes, &there), Reduction::Sum, BETA);
+        let off = predicted.smooth_l1_loss(&heads.coder.encode(&self.boxes, &there), Reduction::Sum, BETA);
         [("loss_classifier", class), ("loss_box_reg", off / self.labels.numel().max(1) as f64)]
     }
 }

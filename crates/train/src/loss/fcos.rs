@@ -8,7 +8,7 @@ use super::{
     ObjectTensors,
     boxes::{areas, corners, giou_loss},
     focal,
-    matching::{BACKGROUND, LEFT_OUT, positives},
+    matching::{BACKGROUND, IGNORED, positives},
 };
 
 /// Center sampling radius: a location is positive for an object only if its horizontal and vertical distances from the
@@ -17,7 +17,7 @@ const RADIUS: f64 = 1.5;
 
 /// Range of a level's regression distances, in strides: the largest distance from a location to the sides of its object
 /// must lie between these. The finest level has no lower bound and the coarsest no upper one.
-const REACH: [f64; 2] = [4.0, 8.0];
+const DISTANCE_RANGE: [f64; 2] = [4.0, 8.0];
 
 /// Greater than the area of any object. `LARGEST - area` is highest for the smallest object, which wins where objects
 /// overlap.
@@ -25,71 +25,73 @@ const LARGEST: f64 = 1e8;
 
 /// Returns the losses, each divided by the number of positive locations in all images.
 pub(super) fn losses(heads: &DenseHeads, objects: &[ObjectTensors]) -> Vec<(&'static str, Tensor)> {
-    let places = heads.anchors.size()[0];
-    let places_of = Places::new(heads);
-    let mut learned = Vec::with_capacity(objects.len());
+    let locations = heads.anchors.size()[0];
+    let grid = Locations::new(heads);
+    let mut not_ignored = Vec::with_capacity(objects.len());
     let mut matches = Vec::with_capacity(objects.len());
-    for (picture, objects) in (0..).zip(objects) {
-        let matched = places_of.match_to(objects);
-        let place = positives(&matched); // [P]
-        let (boxes, labels) = objects.of(&matched.index_select(0, &place));
-        learned.push(matched.ne(LEFT_OUT).to_kind(Kind::Float));
-        matches.push([place.shallow_clone(), place + picture * places, boxes, labels]);
+    for (image, objects) in (0..).zip(objects) {
+        let matched = grid.match_to(objects);
+        let location = positives(&matched); // [P]
+        let (boxes, labels) = objects.of(&matched.index_select(0, &location));
+        not_ignored.push(matched.ne(IGNORED).to_kind(Kind::Float));
+        matches.push([location.shallow_clone(), location + image * locations, boxes, labels]);
     }
     let all = |i: usize| Tensor::cat(&matches.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0);
-    let [place, row, boxes, label] = [0, 1, 2, 3].map(all); // [P]
+    let [location, row, boxes, label] = [0, 1, 2, 3].map(all); // [P]
     let count = row.size()[0].max(1) as f64;
     let logits = heads.cls_logits.to_kind(Kind::Float); // [N, A, K]
     let classes = logits.size()[2];
-    let no = focal::of_no(&logits).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
-        * Tensor::stack(&learned, 0);
-    let yes = focal::of_yes_over_no(&logits.reshape([-1]).index_select(0, &(&row * classes + label)));
-    let anchors = heads.anchors.index_select(0, &place);
-    let at_rows =
-        |said: &Tensor| said.reshape([-1, said.size()[2]]).index_select(0, &row).to_kind(Kind::Float);
-    let said = decode_distances(&at_rows(&heads.bbox_regression), &anchors);
+    let negative = focal::of_negatives(&logits).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
+        * Tensor::stack(&not_ignored, 0);
+    let positive =
+        focal::of_positives_minus_negatives(&logits.reshape([-1]).index_select(0, &(&row * classes + label)));
+    let anchors = heads.anchors.index_select(0, &location);
+    let at_rows = |predicted: &Tensor| {
+        predicted.reshape([-1, predicted.size()[2]]).index_select(0, &row).to_kind(Kind::Float)
+    };
+    let predicted = decode_distances(&at_rows(&heads.bbox_regression), &anchors);
     let mut parts = vec![
-        ("classification", (no.sum(Kind::Float) + yes.sum(Kind::Float)) / count),
-        ("bbox_regression", giou_loss(&said, &boxes).sum(Kind::Float) / count),
+        ("classification", (negative.sum(Kind::Float) + positive.sum(Kind::Float)) / count),
+        ("bbox_regression", giou_loss(&predicted, &boxes).sum(Kind::Float) / count),
     ];
-    if let Some(said) = &heads.bbox_ctrness {
-        let truth = centrality(&encode_distances(&boxes, &anchors));
-        let said = at_rows(said).squeeze_dim(-1);
-        let off = said.binary_cross_entropy_with_logits::<Tensor>(&truth, None, None, Reduction::Sum);
+    if let Some(predicted) = &heads.bbox_ctrness {
+        let truth = centerness(&encode_distances(&boxes, &anchors));
+        let predicted = at_rows(predicted).squeeze_dim(-1);
+        let off = predicted.binary_cross_entropy_with_logits::<Tensor>(&truth, None, None, Reduction::Sum);
         parts.push(("bbox_ctrness", off / count));
     }
     parts
 }
 
 /// Returns the centerness for `distances` `[P, 4]`: `[P]` (equation 3 of the paper).
-fn centrality(distances: &Tensor) -> Tensor {
+fn centerness(distances: &Tensor) -> Tensor {
     let [left, top, right, bottom] = corners(distances);
     let even = |a: &Tensor, b: &Tensor| a.minimum(b) / a.maximum(b);
     (even(&left, &right) * even(&top, &bottom)).sqrt()
 }
 
-/// The locations of all levels (in the code: `Places`), `[A, 1]` each.
-struct Places {
+/// The locations of all levels (in the code: `Locations`), `[A, 1]` each.
+struct Locations {
     x: Tensor,
     y: Tensor,
     stride: Tensor,
-    least_reach: Tensor,
-    most_reach: Tensor,
+    min_distance: Tensor,
+    max_distance: Tensor,
 }
 
-impl Places {
+impl Locations {
     fn new(heads: &DenseHeads) -> Self {
         let [x1, y1, x2, y2] = corners(&heads.anchors).map(|column| column.unsqueeze(-1));
         let stride = &x2 - &x1;
-        let [least_reach, most_reach] = REACH.map(|reach| &stride * reach);
+        let [min_distance, max_distance] = DISTANCE_RANGE.map(|reach| &stride * reach);
         let first = heads.per_level.first().copied().unwrap_or(0);
         let last = heads.per_level.last().copied().unwrap_or(0);
-        let _ = least_reach.narrow(0, 0, first).fill_(0.0);
-        let _ = most_reach.narrow(0, most_reach.size()[0] - last, last).fill_(f64::INFINITY);
-        Self { x: (x1 + x2) / 2.0, y: (y1 + y2) / 2.0, stride, least_reach, most_reach }
+        let _ = min_distance.narrow(0, 0, first).fill_(0.0);
+        let _ = max_distance.narrow(0, max_distance.size()[0] - last, last).fill_(f64::INFINITY);
+        Self { x: (x1 + x2) / 2.0, y: (y1 + y2) / 2.0, stride, min_distance, max_distance }
     }
 
-    /// Returns the index of each location's object, [`BACKGROUND`] or [`LEFT_OUT`]: `[A]`.
+    /// Returns the index of each location's object, [`BACKGROUND`] or [`IGNORED`]: `[A]`.
     fn match_to(&self, objects: &ObjectTensors) -> Tensor {
         let matched = if objects.is_empty() {
             Tensor::full([self.x.size()[0]], BACKGROUND, (Kind::Int64, self.x.device()))
@@ -101,20 +103,20 @@ impl Places {
         }
         let [x1, y1, x2, y2] = corners(&objects.ignored); // [I]
         let inside = self.inside([&x1, &y1, &x2, &y2]).amin([2], false).gt(0.0).any_dim(1, false); // [A]
-        matched.masked_fill(&inside.logical_and(&matched.lt(0)), LEFT_OUT)
+        matched.masked_fill(&inside.logical_and(&matched.lt(0)), IGNORED)
     }
 
     fn matched(&self, boxes: &Tensor) -> Tensor {
         let [x1, y1, x2, y2] = corners(boxes); // [M]
-        let off = |place: &Tensor, low: &Tensor, high: &Tensor| (place - (low + high) / 2.0).abs();
+        let off = |location: &Tensor, low: &Tensor, high: &Tensor| (location - (low + high) / 2.0).abs();
         let off = off(&self.x, &x1, &x2).maximum(&off(&self.y, &y1, &y2)); // [A, M]
         let near = off.lt_tensor(&(&self.stride * RADIUS));
         let sides = self.inside([&x1, &y1, &x2, &y2]); // [A, M, 4]
         let furthest = sides.amax([2], false);
         let fits = near
             .logical_and(&sides.amin([2], false).gt(0.0))
-            .logical_and(&furthest.gt_tensor(&self.least_reach))
-            .logical_and(&furthest.lt_tensor(&self.most_reach));
+            .logical_and(&furthest.gt_tensor(&self.min_distance))
+            .logical_and(&furthest.lt_tensor(&self.max_distance));
         let left: Tensor = LARGEST - areas(boxes);
         let (most_left, smallest) = (fits.to_kind(Kind::Float) * left).max_dim(1, false); // [A]
         smallest.masked_fill(&most_left.lt(1e-5), BACKGROUND)

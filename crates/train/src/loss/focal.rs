@@ -10,13 +10,13 @@ const ALPHA: f64 = 0.25;
 ///
 /// Nearly all logits of a detector have target 0, so this dominates the cost. A one-hot target and the general formula
 /// would need three times as much work.
-pub(super) fn of_no(logits: &Tensor) -> Tensor {
+pub(super) fn of_negatives(logits: &Tensor) -> Tensor {
     let p = logits.sigmoid();
     (1.0 - ALPHA) * p.square() * logits.softplus()
 }
 
 /// Returns the loss of each of `logits` with target 1, minus its loss with target 0.
-pub(super) fn of_yes_over_no(logits: &Tensor) -> Tensor {
+pub(super) fn of_positives_minus_negatives(logits: &Tensor) -> Tensor {
     let missing = (-logits).sigmoid();
-    ALPHA * missing.square() * (-logits).softplus() - of_no(logits)
+    ALPHA * missing.square() * (-logits).softplus() - of_negatives(logits)
 }

@@ -4,13 +4,13 @@ use tch::{Kind, Tensor};
 
 use super::{
     ObjectTensors,
-    boxes::{mostly_in, overlaps},
+    boxes::{box_iou, mostly_in},
 };
 
 /// An anchor without an object, which is a negative.
 pub(super) const BACKGROUND: i64 = -1;
 /// An anchor that is excluded from the loss: its IoU lies between the thresholds, or an ignored box covers it.
-pub(super) const LEFT_OUT: i64 = -2;
+pub(super) const IGNORED: i64 = -2;
 
 /// The IoU thresholds for matching anchors with objects, as in torchvision's `Matcher`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,28 +24,28 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    /// Returns the index of each anchor's object, [`BACKGROUND`] or [`LEFT_OUT`]: `anchors` `[A, 4]` to `[A]` of int64.
+    /// Returns the index of each anchor's object, [`BACKGROUND`] or [`IGNORED`]: `anchors` `[A, 4]` to `[A]` of int64.
     pub(super) fn match_to(self, objects: &ObjectTensors, anchors: &Tensor) -> Tensor {
         let matched = if objects.is_empty() {
             Tensor::full([anchors.size()[0]], BACKGROUND, (Kind::Int64, anchors.device()))
         } else {
-            self.matched(&overlaps(&objects.boxes, anchors))
+            self.matched(&box_iou(&objects.boxes, anchors))
         };
         let ignored = mostly_in(&objects.ignored, anchors).logical_and(&matched.lt(0));
-        matched.masked_fill(&ignored, LEFT_OUT)
+        matched.masked_fill(&ignored, IGNORED)
     }
 
-    /// Matches by IoU: `overlaps` `[M, A]` to `[A]`.
-    fn matched(self, overlaps: &Tensor) -> Tensor {
-        let (best, nearest) = overlaps.max_dim(0, false); // [A]
+    /// Matches by IoU: `iou` `[M, A]` to `[A]`.
+    fn matched(self, iou: &Tensor) -> Tensor {
+        let (best, nearest) = iou.max_dim(0, false); // [A]
         let matched =
-            nearest.masked_fill(&best.lt(self.high), LEFT_OUT).masked_fill(&best.lt(self.low), BACKGROUND);
+            nearest.masked_fill(&best.lt(self.high), IGNORED).masked_fill(&best.lt(self.low), BACKGROUND);
         if !self.every_object {
             return matched;
         }
         // An anchor that is the best of any object gets the object with which it has the highest IoU itself, as in
         // torchvision.
-        let is_best = overlaps.eq_tensor(&overlaps.amax([1], true)).any_dim(0, false);
+        let is_best = iou.eq_tensor(&iou.amax([1], true)).any_dim(0, false);
         nearest.where_self(&is_best, &matched)
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     fn anchors_are_positive_negative_or_ignored() {
         let anchors =
             [[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 4.5], [0.0, 0.0, 10.0, 3.0], [20.0, 20.0, 30.0, 30.0]];
-        assert_eq!(matched(&[OBJECT], &[], &anchors), [0, LEFT_OUT, BACKGROUND, BACKGROUND]);
+        assert_eq!(matched(&[OBJECT], &[], &anchors), [0, IGNORED, BACKGROUND, BACKGROUND]);
         assert_eq!(matched(&[], &[], &anchors), [BACKGROUND; 4]);
     }
 
@@ -95,7 +95,7 @@ mod tests {
             [35.0, 20.0, 43.0, 30.0],
             [37.0, 20.0, 47.0, 30.0],
         ];
-        assert_eq!(matched(&[OBJECT], &crowd, &anchors), [0, LEFT_OUT, LEFT_OUT, BACKGROUND]);
-        assert_eq!(matched(&[], &crowd, &anchors), [LEFT_OUT, LEFT_OUT, LEFT_OUT, BACKGROUND]);
+        assert_eq!(matched(&[OBJECT], &crowd, &anchors), [0, IGNORED, IGNORED, BACKGROUND]);
+        assert_eq!(matched(&[], &crowd, &anchors), [IGNORED, IGNORED, IGNORED, BACKGROUND]);
     }
 }

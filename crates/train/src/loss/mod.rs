@@ -4,13 +4,13 @@
 //! (for FCOS, a location inside one) that matches no other object is neither positive nor negative.
 
 mod boxes;
-mod choose;
 mod classification;
 mod faster_rcnn;
 mod fcos;
 mod focal;
 mod matching;
 mod retinanet;
+mod sampler;
 mod truth;
 
 use lookout_model::{
@@ -21,11 +21,11 @@ use tch::{Kind, Tensor};
 use thiserror::Error;
 
 pub use self::{
-    choose::{Choose, Dice},
     classification::{ClassLoss, ClassLossKind},
+    sampler::{RandomSubsetSampler, SubsetSampler},
     truth::{ObjectTensors, Truth},
 };
-use self::{faster_rcnn::Second, retinanet::BoxLoss};
+use self::{faster_rcnn::RoiTargets, retinanet::BoxLoss};
 
 /// The losses of a batch, with torchvision's names.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Criterion {
     }
 
     /// Runs `network` on `x` `[N, 3, H, W]`, normalized, and returns the differentiable losses against `truth`.
-    /// `choose` samples the anchors and proposals of a Faster R-CNN.
+    /// `sampler` samples the anchors and proposals of a Faster R-CNN.
     ///
     /// # Errors
     /// Returns an error if the kind of `truth` does not match the network, or its number of images does not match `x`.
@@ -85,17 +85,17 @@ impl Criterion {
         network: &Network,
         x: &Tensor,
         truth: &Truth,
-        choose: &mut dyn Choose,
+        sampler: &mut dyn SubsetSampler,
     ) -> Result<Losses, LossError> {
-        let (wanted, found) = (x.size()[0], truth.pictures());
+        let (wanted, found) = (x.size()[0], truth.image_count());
         if usize::try_from(wanted) != Ok(found) {
             return Err(LossError::Count { wanted, found });
         }
-        let mut second = None;
+        let mut roi_targets = None;
         let outputs = match (self.arch.loss, truth) {
             (LossFamily::FasterRcnn, Truth::Objects(objects)) => network.forward(x, &mut |proposals| {
-                let (picked, targets) = Second::sample(&proposals, objects, choose);
-                second = Some(targets);
+                let (picked, targets) = RoiTargets::sample(&proposals, objects, sampler);
+                roi_targets = Some(targets);
                 picked
             }),
             _ => network.forward(x, &mut |proposals| proposals),
@@ -107,8 +107,8 @@ impl Criterion {
             (family, Outputs::Detector(DetectorOutputs::Dense(outputs)), Truth::Objects(objects)) => {
                 let heads = outputs.heads();
                 match family {
-                    LossFamily::RetinaNetL1 => retinanet::losses(&heads, objects, BoxLoss::Deltas),
-                    LossFamily::RetinaNetGiou => retinanet::losses(&heads, objects, BoxLoss::Overlap),
+                    LossFamily::RetinaNetL1 => retinanet::losses(&heads, objects, BoxLoss::L1),
+                    LossFamily::RetinaNetGiou => retinanet::losses(&heads, objects, BoxLoss::Giou),
                     LossFamily::Fcos => fcos::losses(&heads, objects),
                     LossFamily::Classification | LossFamily::FasterRcnn => {
                         return Err(self.wrong_truth(truth));
@@ -121,8 +121,8 @@ impl Criterion {
                 Truth::Objects(objects),
             ) => {
                 let mut parts: Vec<_> =
-                    second.iter().flat_map(|second| second.losses(&outputs.roi())).collect();
-                parts.extend(faster_rcnn::first_losses(&outputs.rpn(), objects, choose));
+                    roi_targets.iter().flat_map(|targets| targets.losses(&outputs.roi())).collect();
+                parts.extend(faster_rcnn::rpn_losses(&outputs.rpn(), objects, sampler));
                 parts
             }
             _ => return Err(self.wrong_truth(truth)),

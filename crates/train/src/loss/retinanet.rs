@@ -7,7 +7,7 @@ use super::{
     ObjectTensors,
     boxes::giou_loss,
     focal,
-    matching::{LEFT_OUT, Matcher, positives},
+    matching::{IGNORED, Matcher, positives},
 };
 
 const MATCHER: Matcher = Matcher { high: 0.5, low: 0.4, every_object: true };
@@ -16,9 +16,9 @@ const MATCHER: Matcher = Matcher { high: 0.5, low: 0.4, every_object: true };
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BoxLoss {
     /// L1 loss of the encoded box deltas, used by the first version.
-    Deltas,
+    L1,
     /// GIoU loss of the decoded boxes, used by `_v2`.
-    Overlap,
+    Giou,
 }
 
 /// Returns the losses: for each image, the sum divided by its number of positive anchors, then the mean over the
@@ -28,35 +28,36 @@ pub(super) fn losses(
     objects: &[ObjectTensors],
     box_loss: BoxLoss,
 ) -> Vec<(&'static str, Tensor)> {
-    let (pictures, anchors) = (heads.cls_logits.size()[0], heads.anchors.size()[0]);
+    let (images, anchors) = (heads.cls_logits.size()[0], heads.anchors.size()[0]);
     let device = heads.anchors.device();
-    let mut learned = Vec::with_capacity(objects.len());
+    let mut not_ignored = Vec::with_capacity(objects.len());
     let mut matches = Vec::with_capacity(objects.len());
-    for (picture, objects) in (0..).zip(objects) {
+    for (image, objects) in (0..).zip(objects) {
         let matched = MATCHER.match_to(objects, &heads.anchors);
         let anchor = positives(&matched); // [P]
         let (boxes, labels) = objects.of(&matched.index_select(0, &anchor));
-        let share = 1.0 / (anchor.size()[0].max(1) * pictures) as f64;
-        learned.push(matched.ne(LEFT_OUT).to_kind(Kind::Float) * share);
+        let share = 1.0 / (anchor.size()[0].max(1) * images) as f64;
+        not_ignored.push(matched.ne(IGNORED).to_kind(Kind::Float) * share);
         let share = Tensor::full(anchor.size(), share, (Kind::Float, device));
-        matches.push([anchor.shallow_clone(), anchor + picture * anchors, boxes, labels, share]);
+        matches.push([anchor.shallow_clone(), anchor + image * anchors, boxes, labels, share]);
     }
     let all = |i: usize| Tensor::cat(&matches.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0);
     let [anchor, row, boxes, label, share] = [0, 1, 2, 3, 4].map(all); // [P]
     let logits = heads.cls_logits.to_kind(Kind::Float); // [N, A, K]
     let classes = logits.size()[2];
-    let no = focal::of_no(&logits).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
-        * Tensor::stack(&learned, 0);
-    let yes = focal::of_yes_over_no(&logits.reshape([-1]).index_select(0, &(&row * classes + label)));
-    let classification = no.sum(Kind::Float) + (yes * &share).sum(Kind::Float);
-    let said = heads.bbox_regression.reshape([-1, 4]).index_select(0, &row).to_kind(Kind::Float); // [P, 4]
+    let negative = focal::of_negatives(&logits).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
+        * Tensor::stack(&not_ignored, 0);
+    let positive =
+        focal::of_positives_minus_negatives(&logits.reshape([-1]).index_select(0, &(&row * classes + label)));
+    let classification = negative.sum(Kind::Float) + (positive * &share).sum(Kind::Float);
+    let predicted = heads.bbox_regression.reshape([-1, 4]).index_select(0, &row).to_kind(Kind::Float); // [P, 4]
     let anchors = heads.anchors.index_select(0, &anchor);
     let off = match box_loss {
-        BoxLoss::Deltas => {
-            let off = said - BoxCoder::ANCHORS.encode(&boxes, &anchors);
+        BoxLoss::L1 => {
+            let off = predicted - BoxCoder::ANCHORS.encode(&boxes, &anchors);
             off.abs().sum_dim_intlist([-1].as_slice(), false, Kind::Float)
         }
-        BoxLoss::Overlap => giou_loss(&BoxCoder::ANCHORS.decode(&said, &anchors), &boxes),
+        BoxLoss::Giou => giou_loss(&BoxCoder::ANCHORS.decode(&predicted, &anchors), &boxes),
     }; // [P]
     vec![("classification", classification), ("bbox_regression", (off * share).sum(Kind::Float))]
 }

@@ -31,15 +31,15 @@ impl Truth {
         let (mut parts, mut objects) = (Vec::new(), Vec::new());
         for target in targets {
             match target {
-                Target::Class(of_picture) => parts.push(of_picture.as_slice()),
-                Target::Objects(of_picture) => objects.push(ObjectTensors::new(of_picture)),
+                Target::Class(of_image) => parts.push(of_image.as_slice()),
+                Target::Objects(of_image) => objects.push(ObjectTensors::new(of_image)),
             }
         }
         if parts.is_empty() { Self::Objects(objects) } else { Self::Classes(class_tensor(&parts, classes)) }
     }
 
     /// Returns the number of images.
-    pub fn pictures(&self) -> usize {
+    pub fn image_count(&self) -> usize {
         match self {
             Self::Classes(classes) => classes.size().first().map_or(0, |n| *n as usize),
             Self::Objects(objects) => objects.len(),

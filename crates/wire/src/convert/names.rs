@@ -96,11 +96,11 @@ pub(super) fn causes<C: Cause>(
     counts: BTreeMap<String, u64>,
 ) -> Result<BTreeMap<C, u64>, BadField> {
     let cause = |name: &str| C::ALL.iter().copied().find(|cause| cause.name() == name);
-    let told = |name: &str| {
+    let invalid = |name: &str| {
         BadField::new(field, format!("unknown cause `{}`", name.chars().take(80).collect::<String>()))
     };
     counts
         .into_iter()
-        .map(|(name, count)| cause(&name).map(|cause| (cause, count)).ok_or_else(|| told(&name)))
+        .map(|(name, count)| cause(&name).map(|cause| (cause, count)).ok_or_else(|| invalid(&name)))
         .collect()
 }

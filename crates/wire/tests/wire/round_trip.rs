@@ -117,25 +117,25 @@ proptest! {
 #[test]
 fn rejects_invalid_records() {
     let frame = valid::usual_frame;
-    let told = |record: &FrameRecord| {
+    let error = |record: &FrameRecord| {
         let bytes = encode(record, RecordFormat::Protobuf).unwrap();
         decode::<FrameRecord>(&bytes).unwrap_err()
     };
     let mut record = frame();
     record.detections[3].score = f32::NAN;
-    assert!(matches!(told(&record), DecodeError::InvalidRecord(wrong) if wrong.field == "detections.score"));
+    assert!(matches!(error(&record), DecodeError::InvalidRecord(wrong) if wrong.field == "detections.score"));
     let mut record = frame();
     record.detections[3].bbox.x2 = f32::INFINITY;
-    assert!(matches!(told(&record), DecodeError::InvalidRecord(wrong) if wrong.field == "detections.box"));
+    assert!(matches!(error(&record), DecodeError::InvalidRecord(wrong) if wrong.field == "detections.box"));
     let mut record = frame();
     record.schema = "lookout.frame/2".into();
-    assert_eq!(told(&record).to_string(), "its schema is `lookout.frame/2`, supported is `lookout.frame/1`");
+    assert_eq!(error(&record).to_string(), "its schema is `lookout.frame/2`, supported is `lookout.frame/1`");
     // A record of another kind uses the same field numbers for other fields.
     let track = encode(&frame(), RecordFormat::Protobuf).unwrap();
     assert!(decode::<TrackRecord>(&track).is_err());
     assert!(matches!(decode::<FrameRecord>(b""), Err(DecodeError::Field(wrong)) if wrong.field == "camera"));
-    let told = decode::<FrameRecord>(b"hello").unwrap_err().to_string();
-    assert!(told.starts_with("it is neither JSON nor Protobuf: "), "{told}");
+    let error = decode::<FrameRecord>(b"hello").unwrap_err().to_string();
+    assert!(error.starts_with("it is neither JSON nor Protobuf: "), "{error}");
 }
 
 #[test]

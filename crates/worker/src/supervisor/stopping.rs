@@ -16,9 +16,9 @@ pub(super) const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration
 impl Supervisor {
     /// Drains, or stops at once if the worker is already draining.
     pub(super) fn stop(&mut self) -> Result<()> {
-        let begins = matches!(self.haste, Haste::None);
+        let is_first = matches!(self.haste, Haste::None);
         self.hurry();
-        if !begins || self.stages.has_network() {
+        if !is_first || self.stages.has_network() {
             return Ok(());
         }
         // If the process exits while a thread is in libtorch, it may crash, so the current step of loading is waited

@@ -269,9 +269,9 @@ fn start_with(
         match load {
             Load::AtOnce => {}
             Load::Waits(step, until) => {
-                loading.begin(step);
+                loading.start_step(step);
                 let _ = until.recv();
-                anyhow::ensure!(loading.begin("cancelled?"), "loading was cancelled");
+                anyhow::ensure!(loading.start_step("cancelled?"), "loading was cancelled");
             }
             Load::Fails(reason) => anyhow::bail!(reason),
             Load::Panics => panic!("loading panics"),

@@ -57,11 +57,11 @@ async fn the_overview_shows_cameras_with_boxes_and_problems() -> Result<()> {
     browser.until("document.querySelectorAll('[data-camera=gate] .box').length === 2").await?;
     let labels = browser.text("document.querySelector('[data-camera=gate] .boxes').textContent").await?;
     assert_eq!(labels, "person 91car 84");
-    let (box_of_car, picture) = (
+    let (box_of_car, image) = (
         "document.querySelectorAll('[data-camera=gate] .box rect')[1].getBoundingClientRect()",
         "document.querySelector('[data-camera=gate] img').getBoundingClientRect()",
     );
-    let off = format!("Math.abs({box_of_car}.left - {picture}.left - {picture}.width * 1300 / 1920) < 2");
+    let off = format!("Math.abs({box_of_car}.left - {image}.left - {image}.width * 1300 / 1920) < 2");
     browser.until(&off).await?;
     // Cameras with problems come first, with the reason as text; hostile text is shown literally.
     let first = browser.text("document.querySelector('.card').dataset.camera").await?;
@@ -79,8 +79,10 @@ async fn the_overview_shows_cameras_with_boxes_and_problems() -> Result<()> {
     let causes = browser.text(&format!("{causes}.join('; ')")).await?;
     assert_eq!(causes, "queue_full: 9, the worker was behind; stale: 3, too old to be processed");
     // Figures and snapshots update without a reload.
-    let picture = browser.text("document.querySelector('[data-camera=gate] img').src").await?;
-    browser.until(&format!("document.querySelector('[data-camera=gate] img').src !== '{picture}'")).await?;
+    let snapshot_url = browser.text("document.querySelector('[data-camera=gate] img').src").await?;
+    browser
+        .until(&format!("document.querySelector('[data-camera=gate] img').src !== '{snapshot_url}'"))
+        .await?;
     stage.check_reading("wall").await?;
 
     browser.write("input[type=search]", "gate").await?;
@@ -103,7 +105,7 @@ async fn the_overview_shows_cameras_with_boxes_and_problems() -> Result<()> {
     let Stage { browser, monitor, scene, _broker: broker, _one } = stage;
     drop(monitor);
     browser.until("document.querySelector('#connection').textContent.startsWith('Connection lost')").await?;
-    browser.picture("wall-lost").await?;
+    browser.screenshot("wall-lost").await?;
     // The page reconnects by itself.
     let broker = broker.context("no broker")?;
     let monitor = Monitor::start_at(&address, broker.bootstrap(), "")?;
@@ -262,9 +264,9 @@ async fn five_hundred_cameras_load_within_a_second() -> Result<()> {
         )
         .await?;
     println!(
-        "500 cameras: first contentful paint after {first} ms, again after {painted} ms; {fetched} pictures; longest frame {busy} ms"
+        "500 cameras: first contentful paint after {first} ms, again after {painted} ms; {fetched} images; longest frame {busy} ms"
     );
-    browser.picture("wall-500").await?;
+    browser.screenshot("wall-500").await?;
     assert!(fetched < 60.0, "{fetched}");
     // About a second on an idle machine.
     assert!(painted.parse::<f64>()? < 20_000.0, "{painted}");
@@ -295,7 +297,7 @@ async fn zones_can_be_drawn_and_saved_in_the_registry() -> Result<()> {
     browser.until("document.activeElement.value === 'zone-1'").await?;
     browser.write("[data-shape='0'] input", "door").await?;
     browser.drag(".shapes", [0.4, 0.7], [0.5, 0.8]).await?;
-    browser.picture("zones-drawn").await?;
+    browser.screenshot("zones-drawn").await?;
     accessible(browser, "zones").await?;
     // With the keyboard: a line from the center, ten steps to the right.
     browser.press_button("New line").await?;

@@ -123,11 +123,11 @@ fn now() -> Value {
 
 fn jpeg(width: u32, height: u32, shift: u32) -> Result<String> {
     let mut bytes = Vec::new();
-    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+    let image = image::RgbImage::from_fn(width, height, |x, y| {
         let stripe = if ((x + shift) / 60).is_multiple_of(2) { 20 } else { 0 };
         image::Rgb([70 + stripe, 84 + (y / 5) as u8, 96 + stripe])
     });
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(&picture)?;
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(&image)?;
     Ok(STANDARD.encode(&bytes))
 }
 

@@ -55,7 +55,7 @@ impl Monitor {
         let mut monitor = Self { child, address: String::new(), _folder: folder };
         BufReader::new(out).read_line(&mut line)?;
         let log = || fs::read_to_string(monitor._folder.path().join("log")).unwrap_or_default();
-        ensure!(line.starts_with("http://"), "it said {line:?} and\n{}", log());
+        ensure!(line.starts_with("http://"), "it printed {line:?} and\n{}", log());
         monitor.address = line.trim_end().to_owned();
         Ok(monitor)
     }
@@ -117,12 +117,12 @@ impl Stage {
         let browser = &self.browser;
         for scheme in ["light", "dark"] {
             browser.scheme(scheme).await?;
-            browser.picture(&format!("{name}-{scheme}")).await?;
+            browser.screenshot(&format!("{name}-{scheme}")).await?;
             accessible(browser, name).await?;
         }
         browser.size(360, 740).await?;
         browser.until("innerWidth === 360").await?;
-        browser.picture(&format!("{name}-phone")).await?;
+        browser.screenshot(&format!("{name}-phone")).await?;
         let wide = browser.text("document.documentElement.scrollWidth").await?;
         assert_eq!(wide, "360", "{name} does not fit a phone");
         browser.size(1280, 900).await

@@ -26,7 +26,7 @@ impl ConsumerLoop {
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<(), MonitorError> {
         let checkpoint = Arc::new(self.state.checkpoint(all));
-        let begun = Instant::now();
+        let started = Instant::now();
         let new = loop {
             match self.shared.store.commit(Arc::clone(&checkpoint)).await {
                 Ok(new) => break new,
@@ -45,18 +45,18 @@ impl ConsumerLoop {
             }
         };
         locked(&self.shared.health).store = None;
-        self.shared.metrics.checkpoint.observe(begun.elapsed().as_secs_f64());
+        self.shared.metrics.checkpoint.observe(started.elapsed().as_secs_f64());
         if !checkpoint.alerts.is_empty() {
             self.shared.due.send_modify(|due| *due += 1);
         }
         if !new.is_empty() {
-            self.tell_alerts(&new).await;
+            self.send_alerts(&new).await;
             self.count_open(loop_state).await;
         }
         Ok(())
     }
 
-    async fn tell_alerts(&self, new: &[AlertRecord]) {
+    async fn send_alerts(&self, new: &[AlertRecord]) {
         for alert in new {
             log(alert);
             self.shared.metrics.raised(alert);
@@ -65,7 +65,7 @@ impl ConsumerLoop {
                 let stored = stored.inspect_err(|error| self.store_failed(error)).ok().flatten();
                 let stored =
                     stored.unwrap_or_else(|| StoredAlert { alert: alert.clone(), acknowledged: None });
-                self.shared.tell("alert", &stored);
+                self.shared.send_event("alert", &stored);
             }
         }
     }

@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// Interval of full commits. Alerts, and the state that they depend on, are committed at once.
-const KEEP_EVERY: Duration = Duration::from_secs(5);
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// The minimum interval between two commits.
-const KEEP_AT_MOST: Duration = Duration::from_millis(100);
-const TELL_EVERY: Duration = Duration::from_secs(1);
-const JUDGE_EVERY: Duration = Duration::from_millis(250);
+const MIN_COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+const PAGE_INTERVAL: Duration = Duration::from_secs(1);
+const RULES_INTERVAL: Duration = Duration::from_millis(250);
 /// The minimum interval of the track events of a watched camera.
-const LOOK_EVERY: Duration = Duration::from_millis(95);
+const TRACKS_INTERVAL: Duration = Duration::from_millis(95);
 /// A record below this age counts as read when it was written.
 const FRESH_MS: i64 = 10_000;
 /// The monitor has caught up if no batch left records unread, or all records were fresh, for this time.
@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_secs(15);
 
 /// The event for a new snapshot.
 #[derive(Serialize)]
-struct Picture<'a> {
+struct SnapshotEvent<'a> {
     camera: &'a CameraId,
     seq: u64,
 }
@@ -50,7 +50,7 @@ impl LoopState {
             away: None,
             kept: now,
             kept_any: now,
-            told: now,
+            page_updated: now,
             ticked: now,
             reading_at: None,
             records: 0,
@@ -58,7 +58,7 @@ impl LoopState {
             alerts_open: BTreeMap::new(),
             watched: BTreeMap::new(),
             watched_seen: 0,
-            looked: BTreeMap::new(),
+            tracks_sent_at: BTreeMap::new(),
         }
     }
 
@@ -101,21 +101,21 @@ impl ConsumerLoop {
             }
         }
         loop_state.progress(more, std::mem::take(&mut self.state.counts.oldest_ms), now);
-        if now.duration_since(loop_state.ticked) >= JUDGE_EVERY {
+        if now.duration_since(loop_state.ticked) >= RULES_INTERVAL {
             loop_state.ticked = now;
             self.state.tick(Timestamp::now(), loop_state.caught_up);
         }
         self.forward(loop_state, now);
-        let all = now.duration_since(loop_state.kept) >= KEEP_EVERY;
-        if all || (self.state.is_due() && now.duration_since(loop_state.kept_any) >= KEEP_AT_MOST) {
+        let all = now.duration_since(loop_state.kept) >= COMMIT_INTERVAL;
+        if all || (self.state.is_due() && now.duration_since(loop_state.kept_any) >= MIN_COMMIT_INTERVAL) {
             self.keep(all, loop_state, stopped).await?;
             loop_state.kept_any = now;
             if all {
                 loop_state.kept = now;
             }
         }
-        if now.duration_since(loop_state.told) >= TELL_EVERY {
-            self.tell(loop_state, now).await;
+        if now.duration_since(loop_state.page_updated) >= PAGE_INTERVAL {
+            self.update_page(loop_state, now).await;
         }
         Ok(())
     }
@@ -129,28 +129,30 @@ impl ConsumerLoop {
                 self.shared.metrics.tracks_lost.inc_by(count);
             }
         }
-        let pictures = std::mem::take(&mut self.state.outbound.pictures);
-        if !pictures.is_empty() {
-            let mut shown = self.shared.pictures.write().unwrap_or_else(PoisonError::into_inner);
-            for picture in pictures {
-                self.shared.tell("snapshot", &Picture { camera: &picture.camera, seq: picture.seq });
-                shown.put(picture);
+        let snapshots = std::mem::take(&mut self.state.outbound.snapshots);
+        if !snapshots.is_empty() {
+            let mut shown = self.shared.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+            for snapshot in snapshots {
+                self.shared
+                    .send_event("snapshot", &SnapshotEvent { camera: &snapshot.camera, seq: snapshot.seq });
+                shown.put(snapshot);
             }
         }
         for camera in &self.state.outbound.gone {
-            self.shared.pictures.write().unwrap_or_else(PoisonError::into_inner).forget(camera);
+            self.shared.snapshots.write().unwrap_or_else(PoisonError::into_inner).forget(camera);
         }
         if let Some(watched) = self.shared.watched(&mut loop_state.watched_seen) {
             self.state.watched = watched.keys().cloned().collect();
-            loop_state.looked.retain(|camera, _| watched.contains_key(camera));
+            loop_state.tracks_sent_at.retain(|camera, _| watched.contains_key(camera));
             loop_state.watched = watched;
         }
-        for (camera, seq) in std::mem::take(&mut self.state.outbound.looks) {
-            let looked = loop_state.looked.entry(camera.clone()).or_insert(now - LOOK_EVERY);
-            if now.duration_since(*looked) < LOOK_EVERY {
+        for (camera, seq) in std::mem::take(&mut self.state.outbound.watched_frames) {
+            let tracks_sent_at =
+                loop_state.tracks_sent_at.entry(camera.clone()).or_insert(now - TRACKS_INTERVAL);
+            if now.duration_since(*tracks_sent_at) < TRACKS_INTERVAL {
                 continue;
             }
-            *looked = now;
+            *tracks_sent_at = now;
             let view = self.state.cameras.get(&camera).and_then(|camera| tracks_view(camera, seq));
             if let Some((view, events)) = view.zip(loop_state.watched.get(&camera))
                 && let Some(event) = Event::new("tracks", &view)
@@ -162,9 +164,9 @@ impl ConsumerLoop {
     }
 
     /// Updates the overview and the metrics, and sends the changes to the browsers.
-    async fn tell(&mut self, loop_state: &mut LoopState, now: Instant) {
-        let seconds = now.duration_since(loop_state.told).as_secs_f64();
-        loop_state.told = now;
+    async fn update_page(&mut self, loop_state: &mut LoopState, now: Instant) {
+        let seconds = now.duration_since(loop_state.page_updated).as_secs_f64();
+        loop_state.page_updated = now;
         self.state.measure(seconds);
         let records_per_s = std::mem::take(&mut loop_state.records) as f64 / seconds;
         let overview = self.overview(loop_state, records_per_s);
@@ -176,7 +178,7 @@ impl ConsumerLoop {
         }
         let changed = loop_state.changes.of(&overview);
         self.shared.overview.send_replace(Arc::new(overview));
-        self.shared.tell("overview", &changed);
+        self.shared.send_event("overview", &changed);
     }
 
     /// Commits the whole state at the end.

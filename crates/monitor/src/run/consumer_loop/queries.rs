@@ -30,13 +30,13 @@ impl ConsumerLoop {
     fn details(&self, id: &CameraId, loop_state: &LoopState) -> Option<Details> {
         match self.state.cameras.get(id) {
             Some(camera) => Some(Details::new(self.view(camera, loop_state, Timestamp::now()), camera)),
-            None => self.state.registry.get(id).map(|spec| Details::unheard(spec)),
+            None => self.state.registry.get(id).map(|spec| Details::without_records(spec)),
         }
     }
 
     fn view(&self, camera: &Camera, loop_state: &LoopState, now: Timestamp) -> CameraView {
-        let pictures = self.shared.pictures.read().unwrap_or_else(PoisonError::into_inner);
-        let snapshot_seq = pictures.get(&camera.id).map(|picture| picture.seq);
+        let snapshots = self.shared.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        let snapshot_seq = snapshots.get(&camera.id).map(|snapshot| snapshot.seq);
         let alerts_open = loop_state.alerts_open.get(camera.id.as_str()).copied().unwrap_or(0);
         CameraView::new(camera, Around { now, snapshot_seq, alerts_open })
     }
@@ -45,7 +45,7 @@ impl ConsumerLoop {
         let now = Timestamp::now();
         let mut cameras: Vec<CameraView> =
             self.state.cameras.values().map(|camera| self.view(camera, loop_state, now)).collect();
-        cameras.extend(self.state.unheard().map(CameraView::unheard));
+        cameras.extend(self.state.without_records().map(CameraView::without_records));
         Overview {
             now,
             records_per_s: rounded(records_per_s),

@@ -28,7 +28,7 @@ impl ConsumerLoop {
     /// Opens the reader of all records; `None` if `stopped` is set before the brokers answer. The topic of
     /// the alerts is read to its end and committed first, so that an alert that was published just before a
     /// crash is not published again.
-    pub(super) async fn begin(
+    pub(super) async fn open_reader(
         &mut self,
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<Option<RecordReader>, MonitorError> {
@@ -39,7 +39,7 @@ impl ConsumerLoop {
             (true, StartFrom::Earliest) => ReadFrom::Beginning,
             (true, StartFrom::Latest) => ReadFrom::Now,
         };
-        let told = ReaderOptions {
+        let alerts = ReaderOptions {
             from: from.clone(),
             kinds: vec![RecordKind::Alert],
             until_end: true,
@@ -55,16 +55,16 @@ impl ConsumerLoop {
         };
         let (kafka, store) = (self.settings.kafka.clone(), self.shared.store.clone());
         loop {
-            let mut begun = pin!(try_begin(&kafka, &store, (&told, &all)));
-            let begun = loop {
+            let mut opened = pin!(try_open_reader(&kafka, &store, (&alerts, &all)));
+            let opened = loop {
                 tokio::select! {
-                    begun = &mut begun => break begun,
+                    opened = &mut opened => break opened,
                     // Queries cannot be answered before the first record, so they are dropped.
                     Some(_) = self.asks.recv() => {}
                     () = is_set(stopped) => return Ok(None),
                 }
             };
-            match begun {
+            match opened {
                 Ok(reader) => {
                     let mut health = locked(&self.shared.health);
                     (health.brokers, health.store) = (None, None);
@@ -91,12 +91,12 @@ impl ConsumerLoop {
     }
 }
 
-async fn try_begin(
+async fn try_open_reader(
     kafka: &KafkaSettings,
     store: &Store,
-    (told, all): (&ReaderOptions, &ReaderOptions),
+    (alerts, all): (&ReaderOptions, &ReaderOptions),
 ) -> Result<RecordReader, MonitorError> {
-    let mut reader = RecordReader::open(kafka, told).await?;
+    let mut reader = RecordReader::open(kafka, alerts).await?;
     let mut checkpoint = Checkpoint::default();
     loop {
         let next = reader.next().await?;

@@ -12,15 +12,15 @@ pub(crate) fn dataset(args: &SimDatasetArgs) -> Result<(), Problem> {
     let settings = DatasetSettings {
         first_seed: args.seed,
         scenes: args.scenes,
-        pictures_per_scene: args.images,
+        images_per_scene: args.images,
         size: size(&args.size)?,
         quality: JPEG_QUALITY,
     };
     let bar = ProgressBar::new(args.scenes.saturating_mul(args.images));
-    let told = |n| bar.set_position(n);
+    let progress = |n| bar.set_position(n);
     let (written, what) = match args.crops {
-        Some(side) => (write_crops(&args.folder, &settings, side, told)?, "crops"),
-        None => (write_dataset(&args.folder, &settings, told)?, "images"),
+        Some(side) => (write_crops(&args.folder, &settings, side, progress)?, "crops"),
+        None => (write_dataset(&args.folder, &settings, progress)?, "images"),
     };
     bar.finish_and_clear();
     say(&format!("{written} {what} in {}", args.folder.display()));

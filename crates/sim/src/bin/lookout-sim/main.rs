@@ -88,8 +88,8 @@ fn weather(text: &str, seed: u64) -> Result<Weather, Problem> {
 }
 
 fn fps(fps: u32) -> Result<u32, Problem> {
-    let told = || Problem::Input(format!("--fps {fps} is out of range: use 1 to 60"));
-    (1..=60).contains(&fps).then_some(fps).ok_or_else(told)
+    let out_of_range = || Problem::Input(format!("--fps {fps} is out of range: use 1 to 60"));
+    (1..=60).contains(&fps).then_some(fps).ok_or_else(out_of_range)
 }
 
 /// Returns a bit rate at which frames of this size look like a real camera's.

@@ -13,8 +13,8 @@ pub(super) enum Loose {
     #[default]
     Null,
     Bool(bool),
-    Whole(u64),
-    Real(f64),
+    Integer(u64),
+    Float(f64),
     Text(String),
     List(Vec<Loose>),
     Object,
@@ -24,19 +24,19 @@ impl Loose {
     /// Returns the value as a number.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
-            Self::Whole(number) => Some(*number as f64),
-            Self::Real(number) => Some(*number),
+            Self::Integer(number) => Some(*number as f64),
+            Self::Float(number) => Some(*number),
             Self::Text(text) => text.trim().parse().ok(),
             _ => None,
         }
     }
 
     /// Returns the value as an integer from 0, also if it is written as `3.0` or `"3"`.
-    pub(super) fn whole(&self) -> Option<u64> {
+    pub(super) fn integer(&self) -> Option<u64> {
         match self {
-            Self::Whole(number) => Some(*number),
+            Self::Integer(number) => Some(*number),
             // Above this, adjacent `f64` values are more than 1 apart.
-            Self::Real(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => {
+            Self::Float(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => {
                 Some(*number as u64)
             }
             Self::Text(text) => text.trim().parse().ok(),
@@ -63,8 +63,8 @@ impl fmt::Display for Loose {
         match self {
             Self::Null => f.write_str("null"),
             Self::Bool(flag) => flag.fmt(f),
-            Self::Whole(number) => number.fmt(f),
-            Self::Real(number) => number.fmt(f),
+            Self::Integer(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
             Self::Text(text) => {
                 let short: String = text.chars().take(40).collect();
                 write!(f, "{short:?}")
@@ -99,15 +99,15 @@ impl<'de> Visitor<'de> for LooseVisitor {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Loose, E> {
-        Ok(Loose::Whole(number))
+        Ok(Loose::Integer(number))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Loose, E> {
-        Ok(u64::try_from(number).map_or(Loose::Real(number as f64), Loose::Whole))
+        Ok(u64::try_from(number).map_or(Loose::Float(number as f64), Loose::Integer))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Loose, E> {
-        Ok(Loose::Real(number))
+        Ok(Loose::Float(number))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Loose, E> {
@@ -137,11 +137,11 @@ mod tests {
         let all: Vec<Loose> =
             serde_json::from_str(r#"[null, true, 3, -1, 3.0, 0.5, "7", "3f2a-b", [1, [2]], {"a": {}}]"#)
                 .unwrap();
-        let whole: Vec<Option<u64>> = all.iter().map(Loose::whole).collect();
-        assert_eq!(whole, [None, None, Some(3), None, Some(3), None, Some(7), None, None, None]);
-        let said: Vec<String> = all.iter().map(ToString::to_string).collect();
+        let integer: Vec<Option<u64>> = all.iter().map(Loose::integer).collect();
+        assert_eq!(integer, [None, None, Some(3), None, Some(3), None, Some(7), None, None, None]);
+        let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(
-            said,
+            texts,
             ["null", "true", "3", "-1", "3", "0.5", "\"7\"", "\"3f2a-b\"", "a list", "an object"]
         );
         let flags: Vec<Loose> =

@@ -1,8 +1,8 @@
 //! COCO's JSON format: <https://cocodataset.org/#format-data>.
 
 mod file;
+mod layout;
 mod loose;
-mod place;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +16,12 @@ use lookout_schema::{BBox, MAX_SIDE, Size};
 pub use self::file::CocoDetection;
 use self::{
     file::{Annotation, Category, CocoFile, Image},
+    layout::ImageFolders,
     loose::Loose,
-    place::Places,
 };
 use super::{
-    Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
-    boxes::{size, sound},
+    Classes, DataError, DataSet, Entry, IgnoredAre, SkipReason, Skipped,
+    boxes::{size, valid_box},
     files::size_on_disk,
 };
 use crate::sample::Target;
@@ -31,14 +31,14 @@ const LARGEST: Size = Size { width: MAX_SIDE, height: MAX_SIDE };
 
 /// Opens the data set of a file, or of the split `split` in a folder, with the images sorted by id.
 pub(super) fn open(path: &Path, split: Option<&str>, exif: ExifOrientation) -> Result<DataSet, DataError> {
-    let path = place::annotations(path, split)?;
+    let path = layout::annotation_file(path, split)?;
     data_set(&path, file::read(&path)?, exif)
 }
 
 fn data_set(path: &Path, file: CocoFile, exif: ExifOrientation) -> Result<DataSet, DataError> {
     let classes = classes(path, &file.categories)?;
     let (mut entries, numbers) = entries(path, file.images, exif)?;
-    let mut left_out = LeftOut::default();
+    let mut skipped = Skipped::default();
     for (index, annotation) in file.annotations.iter().enumerate() {
         let here = || {
             let id = match &annotation.id {
@@ -47,34 +47,33 @@ fn data_set(path: &Path, file: CocoFile, exif: ExifOrientation) -> Result<DataSe
             };
             format!("annotation {id} of image {}", annotation.image_id)
         };
-        let wrong = |what: String| DataError::wrong(path, here(), what);
-        let Some(category) = annotation.category_id.whole() else {
+        let invalid = |what: String| DataError::invalid(path, here(), what);
+        let Some(category) = annotation.category_id.integer() else {
             let found = &annotation.category_id;
-            return Err(wrong(format!(
+            return Err(invalid(format!(
                 "its category_id is {found}, and must be the id of a category, a whole number"
             )));
         };
         let Some(ignore) = annotation.iscrowd.flag() else {
-            return Err(wrong(format!("iscrowd is 0 or 1, not {}", annotation.iscrowd)));
+            return Err(invalid(format!("iscrowd is 0 or 1, not {}", annotation.iscrowd)));
         };
-        let place = numbers.get(&Id::of(&annotation.image_id));
-        let entry = place.and_then(|place| entries.get_mut(*place));
+        let entry = numbers.get(&Id::of(&annotation.image_id)).and_then(|index| entries.get_mut(*index));
         let object = match (entry, classes.of_number(category)) {
-            (None, _) => Err(Reason::UnknownPicture),
-            (_, None) => Err(Reason::UnknownClass),
-            (Some(entry), Some(class_id)) => add(annotation, (class_id, ignore), entry, &mut left_out),
+            (None, _) => Err(SkipReason::UnknownImage),
+            (_, None) => Err(SkipReason::UnknownClass),
+            (Some(entry), Some(class_id)) => add(annotation, (class_id, ignore), entry, &mut skipped),
         };
         if let Err(reason) = object {
-            left_out.add(path, here(), reason);
+            skipped.add(path, here(), reason);
         }
     }
     let ignored = IgnoredAre::Crowds;
-    Ok(DataSet { classes, entries, left_out, ignored, of_pictures: false, exif })
+    Ok(DataSet { classes, entries, skipped, ignored, of_images: false, exif })
 }
 
 fn classes(path: &Path, categories: &[Category]) -> Result<Classes, DataError> {
     if categories.is_empty() {
-        return Err(DataError::wrong(
+        return Err(DataError::invalid(
             path,
             "categories",
             "the list is empty; each class needs an id and a name",
@@ -82,14 +81,14 @@ fn classes(path: &Path, categories: &[Category]) -> Result<Classes, DataError> {
     }
     let number = |category: &Category| {
         let what = || format!("the id of `{}` is {}, and must be a whole number", category.name, category.id);
-        let id = category.id.whole().ok_or_else(|| DataError::wrong(path, "categories", what()))?;
+        let id = category.id.integer().ok_or_else(|| DataError::invalid(path, "categories", what()))?;
         Ok((id, category.name.clone()))
     };
     let categories = categories.iter().map(number).collect::<Result<Vec<_>, DataError>>()?;
     let mut ids = BTreeSet::new();
     if let Some((twice, _)) = categories.iter().find(|(id, _)| !ids.insert(*id)) {
         let what = format!("two categories have the id {twice}; give each its own id");
-        return Err(DataError::wrong(path, "categories", what));
+        return Err(DataError::invalid(path, "categories", what));
     }
     Ok(Classes::numbered(categories))
 }
@@ -103,7 +102,7 @@ enum Id {
 
 impl Id {
     fn of(value: &Loose) -> Self {
-        match value.whole() {
+        match value.integer() {
             Some(number) => Self::Number(number),
             None => match value {
                 Loose::Text(text) => Self::Text(text.clone()),
@@ -120,49 +119,49 @@ fn entries(
     exif: ExifOrientation,
 ) -> Result<(Vec<Entry>, BTreeMap<Id, usize>), DataError> {
     if images.is_empty() {
-        return Err(DataError::wrong(path, "images", "the list is empty"));
+        return Err(DataError::invalid(path, "images", "the list is empty"));
     }
-    let mut places = Places::around(path);
+    let mut folders = ImageFolders::around(path);
     let mut entries = BTreeMap::new();
     for Image { id, file_name: name, width, height } in images {
         let at = || format!("image {id}");
         if matches!(id, Loose::Null | Loose::List(_) | Loose::Object) {
-            return Err(DataError::wrong(
+            return Err(DataError::invalid(
                 path,
                 format!("image `{name}`"),
                 "it has no id for annotations to refer to",
             ));
         }
         let unknown = width == Loose::Null && height == Loose::Null;
-        let said = width.number().zip(height.number()).and_then(|(width, height)| size(width, height));
-        if said.is_none() && !unknown {
+        let annotated = width.number().zip(height.number()).and_then(|(width, height)| size(width, height));
+        if annotated.is_none() && !unknown {
             let what =
                 format!("its size cannot be {width}x{height}; width and height must be those of the file");
-            return Err(DataError::wrong(path, at(), what));
+            return Err(DataError::invalid(path, at(), what));
         }
-        let Some(place) = places.of(&name) else {
+        let Some(file) = folders.find(&name) else {
             let what = format!(
                 "the file name `{name}` points outside of the data set; images must be in its folder"
             );
-            return Err(DataError::wrong(path, at(), what));
+            return Err(DataError::invalid(path, at(), what));
         };
         // A missing file is reported later, together with all other missing files.
-        let size = if unknown && place.is_file() { Some(size_on_disk(&place, exif)?) } else { said };
+        let size = if unknown && file.is_file() { Some(size_on_disk(&file, exif)?) } else { annotated };
         let target = Target::Objects(Vec::new());
-        let entry = Entry { name, path: place, number: 0, size, target, judged: None };
+        let entry = Entry { name, path: file, number: 0, size, target, evaluation_objects: None };
         if entries.insert(Id::of(&id), entry).is_some() {
-            return Err(DataError::wrong(path, at(), "two images have this id; give each its own id"));
+            return Err(DataError::invalid(path, at(), "two images have this id; give each its own id"));
         }
     }
     let all_numbers = entries.keys().all(|id| matches!(id, Id::Number(_)));
     let mut numbers = BTreeMap::new();
     let mut list = Vec::with_capacity(entries.len());
-    for (place, (id, mut entry)) in entries.into_iter().enumerate() {
+    for (index, (id, mut entry)) in entries.into_iter().enumerate() {
         entry.number = match &id {
             Id::Number(number) if all_numbers => *number,
-            _ => place as u64 + 1,
+            _ => index as u64 + 1,
         };
-        numbers.insert(id, place);
+        numbers.insert(id, index);
         list.push(entry);
     }
     Ok((list, numbers))
@@ -174,23 +173,23 @@ fn add(
     annotation: &Annotation,
     (class_id, ignore): (u32, bool),
     entry: &mut Entry,
-    left_out: &mut LeftOut,
-) -> Result<(), Reason> {
-    let Loose::List(numbers) = &annotation.bbox else { return Err(Reason::NoBox) };
-    let [x, y, width, height] = &numbers[..] else { return Err(Reason::NoBox) };
+    skipped: &mut Skipped,
+) -> Result<(), SkipReason> {
+    let Loose::List(numbers) = &annotation.bbox else { return Err(SkipReason::NoBox) };
+    let [x, y, width, height] = &numbers[..] else { return Err(SkipReason::NoBox) };
     let [Some(x), Some(y), Some(width), Some(height)] = [x, y, width, height].map(Loose::number) else {
-        return Err(Reason::NotANumber);
+        return Err(SkipReason::NotANumber);
     };
     let area =
         annotation.area.number().filter(|area| area.is_finite() && *area >= 0.0).unwrap_or(width * height);
     let corners = [x, y, x + width, y + height];
     if corners.iter().any(|corner| !corner.is_finite() || corner.abs() > f64::from(f32::MAX)) {
-        return Err(Reason::NotANumber);
+        return Err(SkipReason::NotANumber);
     }
     let object = |bbox| ObjectTarget { class_id, bbox, ignore, area: area as f32 };
     let whole = object(BBox::from(corners.map(|corner| corner as f32)));
-    entry.judged.get_or_insert_default().push(whole);
-    let bbox = sound(corners, entry.size.unwrap_or(LARGEST), left_out)?;
+    entry.evaluation_objects.get_or_insert_default().push(whole);
+    let bbox = valid_box(corners, entry.size.unwrap_or(LARGEST), skipped)?;
     if let Target::Objects(objects) = &mut entry.target {
         objects.push(object(bbox));
     }

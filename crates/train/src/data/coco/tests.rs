@@ -44,7 +44,7 @@ fn objects_are_assigned_to_images_with_contiguous_classes() {
         vec![of(2, [10.0, 20.5, 40.0, 60.5], false, 700.25), of(1, [0.0, 0.0, 100.0, 80.0], true, 8000.0)];
     assert_eq!(set.entries()[1].target, Target::Objects(objects));
     assert_eq!(set.classes().number(2), Some(90));
-    assert!(set.left_out().is_empty());
+    assert!(set.skipped().is_empty());
 }
 
 #[test]
@@ -60,13 +60,13 @@ fn skipped_annotations_are_listed() {
         {"id": 8, "image_id": 4, "category_id": 90, "bbox": [40, 20, 50, 10]},
     ])))
     .unwrap();
-    let overview = set.left_out().to_string();
-    assert!(overview.contains("annotation 1 of image 30: its box has no area"), "{overview}");
-    assert!(overview.contains("annotation number 5 of image 4: it has no box"), "{overview}");
-    assert!(overview.ends_with("clipped at the image border: 1"), "{overview}");
-    let counts = set.left_out().counts();
+    let skipped = set.skipped().to_string();
+    assert!(skipped.contains("annotation 1 of image 30: its box has no area"), "{skipped}");
+    assert!(skipped.contains("annotation number 5 of image 4: it has no box"), "{skipped}");
+    assert!(skipped.ends_with("clipped at the image border: 1"), "{skipped}");
+    let counts = set.skipped().counts();
     assert_eq!(counts.values().sum::<usize>(), 7);
-    assert_eq!((counts[&Reason::NoBox], counts[&Reason::UnknownPicture]), (2, 1));
+    assert_eq!((counts[&SkipReason::NoBox], counts[&SkipReason::UnknownImage]), (2, 1));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn common_folder_layouts_are_found() {
     let there =
         |set: &DataSet| -> PathBuf { set.entries()[1].path.strip_prefix(root.path()).unwrap().to_owned() };
     assert_eq!(there(&set), PathBuf::from("val2017/b.png"));
-    let error = set.check_pictures().unwrap_err().to_string();
+    let error = set.check_images().unwrap_err().to_string();
     assert!(error.contains("1 of 2 images do not exist") && error.contains("sub/a.png"), "{error}");
     put("annotations/instances_train2017.json", &json);
     let error = open(root.path(), None, APPLY).unwrap_err().to_string();
@@ -144,8 +144,8 @@ fn ids_and_flags_in_other_json_types_are_read() {
         set.entries().iter().map(|entry| (entry.name.as_str(), entry.number, entry.truth().len())).collect();
     // If not all ids are numbers, images are numbered by their position.
     assert_eq!(entries, [("sub/a.png", 1, 1), ("b.png", 2, 1)]);
-    let overview = set.left_out().to_string();
-    assert!(overview.contains("annotation a list of image 4: it has no box"), "{overview}");
+    let skipped = set.skipped().to_string();
+    assert!(skipped.contains("annotation a list of image 4: it has no box"), "{skipped}");
 }
 
 #[test]
@@ -203,10 +203,10 @@ fn each_missing_image_is_reported() {
     put_image(&at("val/1.png"));
     put_image(&at("val/2.png"));
     put_image(&at("images/val/3.png"));
-    let error = open(&file, None, APPLY).unwrap().check_pictures().unwrap_err().to_string();
+    let error = open(&file, None, APPLY).unwrap().check_images().unwrap_err().to_string();
     assert!(error.contains("1 of 4 images do not exist") && error.contains("gone.png"), "{error}");
     put_image(&at("val/gone.png"));
-    open(&file, None, APPLY).unwrap().check_pictures().unwrap();
+    open(&file, None, APPLY).unwrap().check_images().unwrap();
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn windows_file_names_are_found() {
         put_image(&root.path().join(name));
     }
     let set = open(root.path(), None, APPLY).unwrap();
-    set.check_pictures().unwrap();
+    set.check_images().unwrap();
     assert!(set.read(1).is_ok());
 }
 
@@ -229,7 +229,7 @@ fn macos_metadata_files_are_ignored() {
     fs::write(root.path().join("._set.json"), b"\0\x05\x16\x07").unwrap();
     fs::write(root.path().join(".DS_Store"), b"\0\0\0\x01Bud1").unwrap();
     put_image(&root.path().join("1.png"));
-    open(root.path(), None, APPLY).unwrap().check_pictures().unwrap();
+    open(root.path(), None, APPLY).unwrap().check_images().unwrap();
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) struct Object {
 pub(super) fn parse(path: &Path, xml: &[u8]) -> Result<Annotation, DataError> {
     let text = str::from_utf8(xml).map_err(|error| {
         let what = "it is not UTF-8 text from this byte on; an annotation must be an XML file";
-        DataError::wrong(path, format!("byte {}", error.valid_up_to()), what)
+        DataError::invalid(path, format!("byte {}", error.valid_up_to()), what)
     })?;
     // Tools on Windows write a byte-order mark, which the parser would take for text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -49,9 +49,8 @@ impl Reader<'_> {
         let root = self.document.root_element();
         if !root.has_tag_name("annotation") {
             let found = root.tag_name().name();
-            return Err(
-                self.wrong(root, format!("it has <{found}>, and an annotation must start with <annotation>"))
-            );
+            return Err(self
+                .invalid(root, format!("it has <{found}>, and an annotation must start with <annotation>")));
         }
         let size = match child(root, "size") {
             Some(size) => [self.number(size, "width")?, self.number(size, "height")?],
@@ -70,7 +69,7 @@ impl Reader<'_> {
 
     fn object(&self, node: Node<'_, '_>) -> Result<Object, DataError> {
         let Some(name) = text(node, "name") else {
-            return Err(self.wrong(node, "the object has no <name>; add the name of its class".into()));
+            return Err(self.invalid(node, "the object has no <name>; add the name of its class".into()));
         };
         let bndbox = match child(node, "bndbox") {
             None => None,
@@ -91,13 +90,13 @@ impl Reader<'_> {
         let text = node.text().unwrap_or("").trim();
         let number = text
             .parse()
-            .map_err(|_| self.wrong(node, format!("<{name}> is `{text}`, which is not a number")));
+            .map_err(|_| self.invalid(node, format!("<{name}> is `{text}`, which is not a number")));
         number.map(Some)
     }
 
-    fn wrong(&self, node: Node<'_, '_>, what: String) -> DataError {
+    fn invalid(&self, node: Node<'_, '_>, what: String) -> DataError {
         let at = self.document.text_pos_at(node.range().start);
-        DataError::wrong(self.path, format!("line {}, column {}", at.row, at.col), what)
+        DataError::invalid(self.path, format!("line {}, column {}", at.row, at.col), what)
     }
 }
 

@@ -12,15 +12,15 @@ use lookout_config::ExifOrientation;
 
 use self::annotation::Annotation;
 use super::{
-    Classes, DataError, DataSet, Entry, IgnoredAre, LeftOut, Reason,
-    boxes::{size, sound},
-    files::{self, PICTURES, listed, portable, size_on_disk, within},
+    Classes, DataError, DataSet, Entry, IgnoredAre, SkipReason, Skipped,
+    boxes::{size, valid_box},
+    files::{self, IMAGE_EXTENSIONS, listed, portable, size_on_disk, within},
 };
 use crate::sample::Target;
 use lookout_measure::ObjectTarget;
 
 const ANNOTATIONS: &str = "Annotations";
-const PICTURES_FOLDER: &str = "JPEGImages";
+const IMAGES_FOLDER: &str = "JPEGImages";
 const SPLITS: &str = "ImageSets/Main";
 
 /// Maximum depth of the annotation folders, since a link may create a cycle.
@@ -40,11 +40,11 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
             format!("it has no folder `{ANNOTATIONS}`, which a Pascal VOC data set needs"),
         ));
     }
-    let mut left_out = LeftOut::default();
+    let mut skipped = Skipped::default();
     let mut files = Vec::new();
-    annotations(&folder, DEPTH, &mut files, &mut left_out)?;
+    annotations(&folder, DEPTH, &mut files, &mut skipped)?;
     let stems: BTreeSet<String> = files.iter().map(|path| stem(&folder, path)).collect();
-    let asked = split.map(|split| listed_in(root, split, &stems, &mut left_out)).transpose()?;
+    let selected = split.map(|split| listed_in(root, split, &stems, &mut skipped)).transpose()?;
     let mut all = Vec::new();
     for path in files {
         let annotation = annotation::parse(&path, &files::read(&path, XML_LIMIT)?)?;
@@ -56,21 +56,21 @@ pub(super) fn open(root: &Path, split: Option<&str>, exif: ExifOrientation) -> R
         .map(|object| object.name.as_str())
         .collect();
     let classes = Classes::of_objects(names.into_iter().map(str::to_owned).collect());
-    if let Some(asked) = &asked {
-        all.retain(|(path, _)| asked.contains(&stem(&folder, path)));
-        if let Some(absent) = asked.difference(&stems).next() {
+    if let Some(selected) = &selected {
+        all.retain(|(path, _)| selected.contains(&stem(&folder, path)));
+        if let Some(missing) = selected.difference(&stems).next() {
             let what = format!("the split `{}` lists it, and it does not exist", split.unwrap_or_default());
-            return Err(DataError::layout(&folder.join(format!("{absent}.xml")), what));
+            return Err(DataError::layout(&folder.join(format!("{missing}.xml")), what));
         }
     }
     let mut entries = Vec::new();
     for (number, (path, annotation)) in (1..).zip(all) {
-        entries.push(entry(root, (number, exif), (path, annotation), (&classes, &mut left_out))?);
+        entries.push(entry(root, (number, exif), (path, annotation), (&classes, &mut skipped))?);
     }
     if entries.is_empty() {
         return Err(DataError::layout(&folder, "it has no annotation files"));
     }
-    Ok(DataSet { classes, entries, left_out, ignored: IgnoredAre::Difficult, of_pictures: false, exif })
+    Ok(DataSet { classes, entries, skipped, ignored: IgnoredAre::Difficult, of_images: false, exif })
 }
 
 /// Collects the annotations in a folder and its subfolders, which CVAT creates, sorted by name.
@@ -78,7 +78,7 @@ fn annotations(
     folder: &Path,
     depth: usize,
     found: &mut Vec<PathBuf>,
-    left_out: &mut LeftOut,
+    skipped: &mut Skipped,
 ) -> Result<(), DataError> {
     if depth == 0 {
         return Err(DataError::layout(
@@ -88,11 +88,11 @@ fn annotations(
     }
     for path in listed(folder)? {
         if path.is_dir() {
-            annotations(&path, depth - 1, found, left_out)?;
+            annotations(&path, depth - 1, found, skipped)?;
         } else if path.extension().is_some_and(|ending| ending == "xml") {
             found.push(path);
         } else {
-            left_out.add(path, "the file", Reason::NotAPicture);
+            skipped.add(path, "the file", SkipReason::NotAnImage);
         }
     }
     Ok(())
@@ -108,21 +108,21 @@ fn listed_in(
     root: &Path,
     split: &str,
     stems: &BTreeSet<String>,
-    left_out: &mut LeftOut,
+    skipped: &mut Skipped,
 ) -> Result<BTreeSet<String>, DataError> {
     let folder = root.join(SPLITS);
     let path = within(&folder, &format!("{split}.txt")).filter(|path| path.is_file());
     let Some(path) = path else {
-        let there = if folder.is_dir() { listed(&folder)? } else { Vec::new() };
-        let there = there.iter().map(|path| stem(&folder, path)).collect();
-        return Err(DataError::NoSplit { path: root.to_owned(), split: split.into(), there });
+        let available = if folder.is_dir() { listed(&folder)? } else { Vec::new() };
+        let available = available.iter().map(|path| stem(&folder, path)).collect();
+        return Err(DataError::NoSplit { path: root.to_owned(), split: split.into(), available });
     };
     let text = files::text(&path, SPLIT_LIMIT)?;
     let mut names = BTreeSet::new();
     for (line, text) in (1..).zip(text.lines()) {
         let Some(name) = name_in(text, stems) else { continue };
         if !names.insert(name.clone()) {
-            left_out.add(&path, format!("line {line}, {name}"), Reason::Repeated);
+            skipped.add(&path, format!("line {line}, {name}"), SkipReason::Duplicate);
         }
     }
     if names.is_empty() {
@@ -155,31 +155,31 @@ fn unquoted(name: &str) -> &str {
 fn without_ending(name: &str) -> Option<String> {
     let (stem, ending) = name.rsplit_once('.')?;
     let ending = ending.to_ascii_lowercase();
-    (ending == "xml" || PICTURES.contains(&ending.as_str())).then(|| stem.to_owned())
+    (ending == "xml" || IMAGE_EXTENSIONS.contains(&ending.as_str())).then(|| stem.to_owned())
 }
 
 fn entry(
     root: &Path,
     (number, exif): (u64, ExifOrientation),
     (file, annotation): (PathBuf, Annotation),
-    (classes, left_out): (&Classes, &mut LeftOut),
+    (classes, skipped): (&Classes, &mut Skipped),
 ) -> Result<Entry, DataError> {
-    let path = picture(root, &stem(&root.join(ANNOTATIONS), &file), annotation.filename.as_deref());
+    let path = image(root, &stem(&root.join(ANNOTATIONS), &file), annotation.filename.as_deref());
     let size = match annotation.size {
         Some([width, height]) => size(width, height).ok_or_else(|| {
             let what = format!("its size cannot be {width}x{height}; <size> must be that of the file");
-            DataError::wrong(&file, "<size>", what)
+            DataError::invalid(&file, "<size>", what)
         })?,
         None => size_on_disk(&path, exif)?,
     };
     let mut objects = Vec::new();
     for (at, object) in (1..).zip(annotation.objects) {
         let bbox = match object.bndbox {
-            None => Err(Reason::NoBox),
+            None => Err(SkipReason::NoBox),
             // A box without an area in the file comes from a click. The conversion below would make it one pixel wide.
-            Some([x1, y1, x2, y2]) if x2 <= x1 || y2 <= y1 => Err(Reason::NoArea),
+            Some([x1, y1, x2, y2]) if x2 <= x1 || y2 <= y1 => Err(SkipReason::NoArea),
             // Pascal VOC counts pixels from 1, and the last pixel belongs to the box.
-            Some([x1, y1, x2, y2]) => sound([x1 - 1.0, y1 - 1.0, x2, y2], size, left_out),
+            Some([x1, y1, x2, y2]) => valid_box([x1 - 1.0, y1 - 1.0, x2, y2], size, skipped),
         };
         match (bbox, classes.id(&object.name)) {
             (Ok(bbox), Some(class_id)) => {
@@ -187,23 +187,31 @@ fn entry(
                 objects.push(ObjectTarget { class_id, bbox, ignore: object.difficult, area });
             }
             (Ok(_), None) => {
-                left_out.add(&file, format!("object {at} ({})", object.name), Reason::UnknownClass);
+                skipped.add(&file, format!("object {at} ({})", object.name), SkipReason::UnknownClass);
             }
-            (Err(reason), _) => left_out.add(&file, format!("object {at} ({})", object.name), reason),
+            (Err(reason), _) => skipped.add(&file, format!("object {at} ({})", object.name), reason),
         }
     }
-    let folders = [root.join(PICTURES_FOLDER), root.join(ANNOTATIONS), root.to_owned()];
+    let folders = [root.join(IMAGES_FOLDER), root.join(ANNOTATIONS), root.to_owned()];
     let name = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()).unwrap_or(&path);
     let name = name.to_string_lossy().into_owned();
-    Ok(Entry { name, path, number, size: Some(size), target: Target::Objects(objects), judged: None })
+    Ok(Entry {
+        name,
+        path,
+        number,
+        size: Some(size),
+        target: Target::Objects(objects),
+        evaluation_objects: None,
+    })
 }
 
 /// Returns the path of an annotation's image: by the name of the annotation file, as in Pascal VOC, otherwise by the
 /// `filename` in it, which tools do not update when files are renamed.
-fn picture(root: &Path, stem: &str, filename: Option<&str>) -> PathBuf {
-    let mut folders = [root.join(PICTURES_FOLDER), root.join(ANNOTATIONS), root.to_owned()].into_iter();
+fn image(root: &Path, stem: &str, filename: Option<&str>) -> PathBuf {
+    let mut folders = [root.join(IMAGES_FOLDER), root.join(ANNOTATIONS), root.to_owned()].into_iter();
     let found = folders.find_map(|folder| {
-        let endings = PICTURES.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_ascii_uppercase()]);
+        let endings =
+            IMAGE_EXTENSIONS.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_ascii_uppercase()]);
         let mut by_stem = endings.map(|ending| folder.join(format!("{stem}.{ending}")));
         // A path from another machine is not valid here, but its last component may be.
         let beside = stem.rsplit_once('/').map_or("", |(beside, _)| beside);
@@ -215,7 +223,7 @@ fn picture(root: &Path, stem: &str, filename: Option<&str>) -> PathBuf {
         let mut by_name = by_name.filter_map(|name| within(&folder, &name));
         by_stem.find(|path| path.is_file()).or_else(|| by_name.find(|path| path.is_file()))
     });
-    found.unwrap_or_else(|| root.join(PICTURES_FOLDER).join(format!("{stem}.jpg")))
+    found.unwrap_or_else(|| root.join(IMAGES_FOLDER).join(format!("{stem}.jpg")))
 }
 
 #[cfg(test)]

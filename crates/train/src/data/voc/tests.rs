@@ -62,7 +62,7 @@ fn voc_folder_and_splits_are_read() {
     assert_eq!(set.entries()[1].target, Target::Objects(objects));
     assert_eq!(set.entries()[0].size, Some(Size { width: 60, height: 40 }));
     set.read(1).unwrap();
-    let message = set.left_out().to_string();
+    let message = set.skipped().to_string();
     assert!(message.contains("b.xml, object 2 (ant): its box has no area"), "{message}");
     assert!(message.contains("train.txt, line 4, b: the split lists it again"), "{message}");
     assert_eq!(open(root.path(), Some("cat_val"), APPLY).unwrap().entries()[0].name, "c.jpg");
@@ -95,7 +95,7 @@ fn names_with_spaces_and_folders_are_found() {
     ]);
     let names = |split| -> Vec<String> {
         let set = open(root.path(), split, APPLY).unwrap();
-        set.check_pictures().unwrap();
+        set.check_images().unwrap();
         set.entries().iter().map(|entry| entry.name.clone()).collect()
     };
     assert_eq!(names(None), ["cam 2/a b.png", "cam 2/c.d.jpg", "img 1.png", "img.png"]);
@@ -112,7 +112,7 @@ fn macos_metadata_files_are_ignored() {
     let root = folder(&[("Annotations/a.xml", &annotated(SIZE, &[])), ("JPEGImages/a.png", "")]);
     fs::write(root.path().join("Annotations/._a.xml"), b"\0\x05\x16\x07\0\x02").unwrap();
     let set = open(root.path(), None, APPLY).unwrap();
-    assert_eq!((set.len(), set.left_out().items().len()), (1, 0));
+    assert_eq!((set.len(), set.skipped().items().len()), (1, 0));
 }
 
 #[test]
@@ -165,18 +165,18 @@ fn bccd_is_read_and_two_boxes_are_skipped() {
     }
     let set = open(root, None, APPLY).unwrap();
     assert_eq!(set.classes().names(), ["Platelets", "RBC", "WBC"]);
-    let named: Vec<(String, &str, Reason)> = set
-        .left_out()
+    let named: Vec<(String, &str, SkipReason)> = set
+        .skipped()
         .items()
         .iter()
         .map(|item| (files::name_of(&item.file).unwrap(), item.what.split_once(' ').unwrap().0, item.reason))
         .collect();
-    let of = |name: &str| (name.to_owned(), "object", Reason::NoArea);
+    let of = |name: &str| (name.to_owned(), "object", SkipReason::NoArea);
     assert_eq!(named, [of("BloodImage_00338.xml"), of("BloodImage_00343.xml")]);
-    let pictures = |split| open(root, Some(split), APPLY).unwrap().len();
-    assert_eq!(["train", "val", "test", "trainval"].map(pictures), [205, 87, 72, 292]);
-    set.check_pictures().unwrap();
-    println!("{}", crate::data::Overview::of(&set));
+    let images = |split| open(root, Some(split), APPLY).unwrap().len();
+    assert_eq!(["train", "val", "test", "trainval"].map(images), [205, 87, 72, 292]);
+    set.check_images().unwrap();
+    println!("{}", crate::data::Statistics::of(&set));
     set.read(0).unwrap();
 }
 
@@ -200,10 +200,10 @@ proptest! {
         let object = annotation::Object { name: "cat".into(), difficult: false, bndbox };
         let annotation = Annotation { filename: None, size: Some([60.0, 40.0]), objects: vec![object] };
         let classes = Classes::of_objects(vec!["cat".into()]);
-        let mut left_out = LeftOut::default();
-        let made = entry(Path::new("/x"), (1, APPLY), ("/x/a.xml".into(), annotation), (&classes, &mut left_out)).unwrap();
+        let mut skipped = Skipped::default();
+        let made = entry(Path::new("/x"), (1, APPLY), ("/x/a.xml".into(), annotation), (&classes, &mut skipped)).unwrap();
         let Target::Objects(objects) = made.target else { panic!() };
-        prop_assert_eq!(objects.len() + left_out.items().len(), 1);
+        prop_assert_eq!(objects.len() + skipped.items().len(), 1);
         for object in objects {
             prop_assert_eq!(object.bbox.clipped(Size { width: 60, height: 40 }), Some(object.bbox));
         }

@@ -129,8 +129,8 @@ struct Networks {
 impl Networks {
     /// Loads a network for each stream.
     fn load(&self, loading: &Loading) -> Result<Replicas, ModelError> {
-        let begin = |step: LoadStep| loading.begin(step);
-        load_replicas(&self.model, self.classify.as_ref(), &self.streams, self.max_batch, &begin)
+        let start_step = |step: LoadStep| loading.start_step(step);
+        load_replicas(&self.model, self.classify.as_ref(), &self.streams, self.max_batch, &start_step)
     }
 
     /// Loads a network for a stream whose own has failed. It shares no weights with the others, since the shared

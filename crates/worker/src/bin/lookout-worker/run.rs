@@ -54,7 +54,7 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress, restarted: io::Result<()>
         tracing::warn!("the worker exits while GStreamer pipelines of cameras are still stopping");
     }
     match ended {
-        Ok(summary) => tell(&summary, args.summary),
+        Ok(summary) => print_summary(&summary, args.summary),
         Err(error) if error.is::<NetworkFailed>() => {
             writeln!(io::stderr(), "{error:#}")?;
             Ok(ExitCode::from(WRONG_INPUT))
@@ -88,7 +88,7 @@ fn stops_on_signals() -> io::Result<mpsc::Receiver<StopRequest>> {
     Ok(stops)
 }
 
-fn tell(summary: &Summary, format: SummaryFormat) -> Result<ExitCode> {
+fn print_summary(summary: &Summary, format: SummaryFormat) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     match format {
         SummaryFormat::Text => writeln!(out, "{summary}")?,
