@@ -49,7 +49,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         io::stdout(),
         "{} epochs in {} steps{best}{why}\n{}",
         outcome.epochs,
-        outcome.transforms,
+        outcome.steps,
         recipe.output.join("best.safetensors").display()
     )?;
     Ok(ExitCode::SUCCESS)

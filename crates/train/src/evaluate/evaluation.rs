@@ -44,7 +44,7 @@ impl Evaluation {
             PreparedNetwork::Classifier(network) => {
                 let mut evaluation = ClassificationEvaluation::new(classes);
                 predict_classes(network, set, settings, &mut |prediction| {
-                    evaluation.add(prediction.truth, &prediction.scores)
+                    evaluation.add(prediction.truth, &prediction.scores);
                 })?;
                 Ok(Self::Classifier(evaluation))
             }
