@@ -14,7 +14,7 @@ use lookout_config::{Brokers, KafkaSettings};
 use lookout_schema::{CameraId, RecordKind, SessionId};
 use lookout_tests::{
     adas::Adas,
-    isolation::lock_module,
+    isolation::lock_program,
     kafka::KafkaCluster,
     kafka_acls::{self, Operation, Permission, Resource, Right},
     monitor::{Monitor, MonitorFiles},
@@ -277,7 +277,7 @@ async fn follow(settings: KafkaSettings, read: Arc<Mutex<Read>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_record_is_lost_or_reordered_by_operations_on_the_cluster() {
-    let _module = lock_module(module_path!());
+    let _module = lock_program(module_path!());
     let mut site = Site::start().await;
     site.until_healthy("at the start").await;
     site.nodes_restart_at_other_addresses().await;

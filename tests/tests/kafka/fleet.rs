@@ -12,7 +12,7 @@ use std::{
 use lookout_schema::Timestamp;
 use lookout_tests::{
     fleet::{All, FleetWorker, Watch, cameras, write_cameras},
-    isolation::lock_module,
+    isolation::lock_program,
     kafka::KafkaServer,
 };
 
@@ -73,7 +73,7 @@ impl Fleet {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fleet_keeps_every_camera_running_through_joins_stops_kills_and_pauses() {
-    let _module = lock_module(module_path!());
+    let _module = lock_program(module_path!());
     let kafka = KafkaServer::start().unwrap();
     let prefix = "fleet";
     let folder = tempfile::tempdir().unwrap();
@@ -279,7 +279,7 @@ async fn every_camera_runs_while_kafka_is_down(fleet: &mut Fleet) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_of_a_thousand_cameras_starts_within_seconds() {
-    let _module = lock_module(module_path!());
+    let _module = lock_program(module_path!());
     const MANY: usize = 1000;
     let kafka = KafkaServer::start().unwrap();
     let prefix = "many";

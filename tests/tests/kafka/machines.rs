@@ -12,7 +12,7 @@ use std::{
 use lookout_schema::Timestamp;
 use lookout_tests::{
     fleet::{All, FleetWorker, Watch, cameras, write_cameras},
-    isolation::lock_module,
+    isolation::lock_program,
     kafka::KafkaServer,
     netns::{HERE, Machine},
     scripted_camera::ScriptedCamera,
@@ -52,7 +52,7 @@ async fn balanced(watch: &Watch, workers: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cameras_of_a_disconnected_machine_move_to_the_others() {
-    let _module = lock_module(module_path!());
+    let _module = lock_program(module_path!());
     let machines = machines(3);
     let here = if machines.is_empty() { Ipv4Addr::LOCALHOST } else { HERE };
 

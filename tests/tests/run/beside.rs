@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, time::Duration};
 
 use lookout_schema::{CameraStatus, StatusRecord};
 use lookout_tests::{
-    isolation::lock_module,
+    isolation::lock_program,
     program::{Running, embedded},
     records::Records,
     scripted_camera::ScriptedCamera,
@@ -62,7 +62,7 @@ const BAD: [&str; 42] = [
 
 #[tokio::test]
 async fn misbehaving_cameras_do_not_affect_good_ones() {
-    let _module = lock_module(module_path!());
+    let _module = lock_program(module_path!());
     const FPS: u64 = 5;
     let seconds = env::var("LOOKOUT_BESIDE_SECONDS").map_or(15, |text| text.parse().unwrap());
     let good = [(); 2].map(|()| ScriptedCamera::start(&format!("--fps {FPS}")).unwrap());
