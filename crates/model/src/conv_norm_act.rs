@@ -36,10 +36,9 @@ impl ConvNormAct {
         }
     }
 
-    /// Creates a layer whose convolution has a bias, and that has no norm and no parameters other than those of the
-    /// convolution.
+    /// Creates a layer without a norm.
     pub(crate) fn without_norm(conv: &nn::Path<'_>, spec: LayerSpec) -> Self {
-        Self::new(conv, conv, LayerSpec { bias: true, norm: NormKind::None, ..spec })
+        Self::new(conv, conv, LayerSpec { norm: NormKind::None, ..spec })
     }
 
     /// Sets the parameters to their initial values for `seed`.

@@ -62,7 +62,6 @@ pub struct Tracker {
 pub struct TrackerState {
     objects: Vec<Object>,
     /// The id of the last track that was output.
-    #[serde(rename = "told")]
     last_id: u64,
     /// The time of the last frame.
     now_s: Option<f64>,

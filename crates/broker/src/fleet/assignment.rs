@@ -190,7 +190,7 @@ impl Assignment {
         runs.then_some(FleetEvent::Leaving { partition })
     }
 
-    /// Removes a partition that the client gave up. Its term goes on if the reason is that no broker answers. Returns an
+    /// Removes a partition that the client gave up. Its term continues if the reason is that no broker answers. Returns an
     /// event if its cameras have to stop.
     pub(crate) fn lose(&mut self, partition: i32) -> Option<FleetEvent> {
         if !self.is_offline {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_term_goes_on_while_no_broker_answers() {
+    fn a_term_continues_while_no_broker_answers() {
         let mut shares = Assignment::default();
         let ownership = gained(&mut shares, 7);
         assert_eq!(offline(&mut shares, 110, 4_000), 0, "the group may still confirm in time");

@@ -27,7 +27,7 @@ impl Report {
             "objects": ObjectsReport::of(&scores.objects),
             "tracks": scores.tracks.summary(),
             "ttc": {
-                "told": scores.ttc_off.len(), "untold": scores.ttc_missing,
+                "estimated": scores.ttc_off.len(), "missing": scores.ttc_missing,
                 "median_error": quantile(&scores.ttc_off, 0.5), "p90_error": quantile(&scores.ttc_off, 0.9),
             },
             "age_ms": {

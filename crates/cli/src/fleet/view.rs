@@ -38,7 +38,6 @@ struct WorkerLine {
     cameras_over_limit: u64,
     invalid_records: Vec<String>,
     /// Age of the status record in seconds.
-    #[serde(rename = "said_s")]
     status_age_s: i64,
 }
 
@@ -56,7 +55,6 @@ struct CameraLine {
     /// N if load shedding reduces the camera to one of N frames.
     degraded: Option<u32>,
     detail: Option<String>,
-    #[serde(rename = "said_s")]
     status_age_s: i64,
 }
 

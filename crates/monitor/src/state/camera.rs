@@ -24,7 +24,7 @@ use crate::rules::{ActiveRules, CONSUMER, CameraDown, FrameInput, RuleSettings, 
 pub(crate) struct Camera {
     pub(crate) id: CameraId,
     pub(crate) applied_offsets: AppliedOffsets,
-    #[serde(rename = "follower", with = "kept")]
+    #[serde(with = "kept")]
     pub(crate) session_tracker: SessionTracker,
     pub(crate) status: Option<CameraStatusRecord>,
     /// Since when its status says that it gives no frames: by the local clock, and by the record's clock.

@@ -8,10 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Liveness {
     /// When the last record was received: by the local clock if the record was fresh, otherwise by the
     /// record's clock.
-    #[serde(rename = "heard_at")]
     pub(crate) received_at: Timestamp,
     /// The time of the last record, by the record's clock.
-    #[serde(rename = "said_at")]
     pub(crate) record_at: Timestamp,
     /// The time of the last periodic record.
     beat_at: Option<Timestamp>,

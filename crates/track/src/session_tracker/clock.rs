@@ -43,13 +43,11 @@ impl TimestampConflict {
 /// Time within a session, in seconds from its first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Clock {
-    #[serde(rename = "begin")]
     start: Timestamp,
-    #[serde(rename = "begin_pts_ns")]
     start_pts_ns: Option<u64>,
     now_s: f64,
     /// The session's time at `start`.
-    #[serde(rename = "begin_s", default)]
+    #[serde(default)]
     start_s: f64,
     #[serde(default)]
     doubt: Option<TimestampConflict>,

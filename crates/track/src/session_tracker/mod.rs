@@ -54,7 +54,6 @@ struct SoFar {
     id: SessionId,
     last_seq: u64,
     clock: Clock,
-    #[serde(rename = "told")]
     published: PublishedTracks,
 }
 

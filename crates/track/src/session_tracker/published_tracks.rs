@@ -22,7 +22,6 @@ struct Object {
     /// The current state of the track.
     record: TrackRecord,
     /// When a record was last published, in seconds of the session.
-    #[serde(rename = "told_s")]
     published_s: f64,
 }
 
