@@ -202,6 +202,9 @@ def upgrade(stack, report, previous, takeover):
         wait_until("each worker has 4 partitions", lambda: is_balanced(stack))
     wait_until("both cameras run", lambda: len(stack.owners()) == 2)
     report.info(f"the upgrade of {WORKERS} workers took {time.time() - began:.1f} s")
+    upgraded = set(stack.containers("worker", "running"))
+    stack.up("--scale", f"worker={WORKERS}")
+    report.check("`up` keeps the upgraded workers", set(stack.containers("worker", "running")) == upgraded)
     images = {each["Image"] for each in stack.inspect(*stack.containers("worker", "running"))}
     report.check("all workers run the current image", images == {current["worker"]})
     time.sleep(2)  # a gap at the end would have no record after it

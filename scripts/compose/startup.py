@@ -2,7 +2,7 @@
 
 import time
 
-from stack import PROJECT, wait_until
+from stack import PROFILES, PROJECT, wait_until
 
 ONCE = {"topics", "registry", "check-worker"}
 # docs/deploying.md: all services but these have a read-only root file system.
@@ -93,9 +93,12 @@ def restart(stack, report):
     """`down` removes the containers and keeps the data; `up` continues with it."""
     cameras, records = stack.cameras(), len(stack.records())
     began = time.time()
+    stack.compose(*PROFILES, "stop", "--timeout", "30")
+    report.info(f"`stop` took {time.time() - began:.1f} s")
+    killed = [stack.service_of(each) for each in stack.inspect(*stack.containers()) if each["State"]["ExitCode"] == 137]
+    report.check("all services end on their stop signal", not killed, " ".join(killed))
     stack.down()
     report.equal("`down` leaves containers", len(stack.containers()), 0)
-    report.info(f"`down` took {time.time() - began:.1f} s")
     began = time.time()
     stack.up("--scale", "worker=3")
     wait_until("all cameras run again", lambda: len(stack.owners()) == len(cameras))
