@@ -16,6 +16,7 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
 	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
+	"k8s.io/kubernetes/pkg/apis/core"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
 	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
@@ -111,6 +112,15 @@ func create(ctx context.Context, object runtime.Object) (string, error) {
 		APIGroup:          kind.Group,
 		APIVersion:        kind.Version,
 	})
+	stored, err := meta.Accessor(internal)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	rest.FillObjectMetaSystemFields(stored)
+	if service, isService := internal.(*core.Service); isService && service.Spec.ClusterIP != "" {
+		// The storage of services, which also assigns addresses, copies this field before the validation.
+		service.Spec.ClusterIPs = []string{service.Spec.ClusterIP}
+	}
 	if err := rest.BeforeCreate(strategy, ctx, internal); err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
