@@ -3,6 +3,7 @@
 #
 #   engine.sh start    prints DOCKER_HOST: of the engine that is reachable, or else of an engine that is installed if
 #                      necessary and started as root
+#   engine.sh status   succeeds if an engine is reachable, so that `start` would not start one
 #   engine.sh stop     stops the engine that `start` started, and no other
 #   engine.sh client   prints the path of a Docker client that can build with BuildKit
 #
@@ -59,30 +60,38 @@ own_engine() {
     echo "$pid"
 }
 
+# Prints the DOCKER_HOST of an engine that is reachable.
+running() {
+    local host
+    for host in "${DOCKER_HOST:-unix:///var/run/docker.sock}" "unix://$socket"; do
+        if reachable "$host"; then
+            echo "$host"
+            return 0
+        fi
+    done
+    return 1
+}
+
+status() { running >/dev/null; }
+
 start() {
-    local default="${DOCKER_HOST:-unix:///var/run/docker.sock}"
-    if reachable "$default"; then
-        echo "$default"
+    if running; then
         return 0
     fi
     [[ "$(id -u)" -eq 0 ]] || die "no Docker engine is reachable; start one, or run as root so that this script can"
     "$LOOKOUT_ROOT/scripts/packages.sh" compose
     # The installation may have started the engine.
-    if reachable "$default"; then
-        echo "$default"
+    if running; then
         return 0
     fi
-    if ! own_engine >/dev/null; then
-        mkdir -p "$folder/run" "$(dirname "$socket")"
-        rm -f "$pid_file" "$socket"
-        log "starting a Docker engine with its data in $folder"
-        setsid dockerd --data-root "$folder/data" --exec-root "$folder/run/exec" --pidfile "$pid_file" \
-            --host "unix://$socket" >"$log_file" 2>&1 </dev/null 9>&- & # 9: a lock of the caller
-    fi
+    mkdir -p "$folder/run" "$(dirname "$socket")"
+    rm -f "$pid_file" "$socket"
+    log "starting a Docker engine with its data in $folder"
+    setsid dockerd --data-root "$folder/data" --exec-root "$folder/run/exec" --pidfile "$pid_file" \
+        --host "unix://$socket" >"$log_file" 2>&1 </dev/null 9>&- & # 9: a lock of the caller
     local _
     for _ in {1..120}; do
-        if reachable "unix://$socket"; then
-            echo "unix://$socket"
+        if running; then
             return 0
         fi
         sleep 0.5
@@ -101,6 +110,6 @@ stop() {
 }
 
 case "${1:-}" in
-    start | stop | client) "$1" ;;
+    start | status | stop | client) "$1" ;;
     *) usage ;;
 esac

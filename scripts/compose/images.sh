@@ -57,10 +57,12 @@ current() {
 }
 
 previous() {
-    local commit root="$target/previous/source" kept form=compiled image
+    # In this repository, so that cargo finds its .cargo/config.toml.
+    local commit folder="$LOOKOUT_ROOT/target/previous" root kept form=compiled image
+    root="$folder/source"
     commit="$(git -C "$LOOKOUT_ROOT" rev-parse --verify --quiet "${LOOKOUT_PREVIOUS:-HEAD^}^{commit}")" ||
         die "${LOOKOUT_PREVIOUS:-HEAD^} is not a commit; fetch the history, or set LOOKOUT_PREVIOUS"
-    kept="$target/previous/$commit"
+    kept="$folder/$commit"
     rm -rf "$root"
     mkdir -p "$root"
     # --touch: cargo compares modification times with those of an earlier commit in this folder.

@@ -11,8 +11,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 here="$LOOKOUT_ROOT/scripts/compose"
 work="$(mktemp -d)"
+started_engine=''
 finish() {
-    "$here/engine.sh" stop
+    [[ -z "$started_engine" ]] || "$here/engine.sh" stop
     rm -rf "$work"
 }
 trap finish EXIT
@@ -21,6 +22,7 @@ mkdir -p "$LOOKOUT_CACHE"
 exec 9>"$LOOKOUT_CACHE/compose.lock"
 flock --nonblock 9 || die "another run of this test uses the same containers and ports"
 
+"$here/engine.sh" status || started_engine=yes
 DOCKER_HOST="$("$here/engine.sh" start)"
 # Compose runs the first `docker` in PATH.
 ln -s "$("$here/engine.sh" client)" "$work/docker"
