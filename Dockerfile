@@ -88,7 +88,7 @@ RUN apt-get update && \
 COPY --from=programs /out/lookout /usr/local/bin/
 COPY deploy/compose/monitor.toml /etc/lookout/
 EXPOSE 9700
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:9700/healthz"]
 USER 10001:10001
 ENTRYPOINT ["lookout"]
@@ -142,7 +142,7 @@ COPY deploy/compose/mediamtx.yml /mediamtx.yml
 EXPOSE 8554
 USER 10001:10001
 # Reads one frame of each camera. ffmpeg would otherwise analyze each stream for several seconds.
-HEALTHCHECK --interval=10s --timeout=8s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 \
     CMD ["ffmpeg", "-nostdin", "-v", "error", \
          "-analyzeduration", "500000", "-rtsp_transport", "tcp", "-i", "rtsp://127.0.0.1:8554/north-gate", \
          "-analyzeduration", "500000", "-rtsp_transport", "tcp", "-i", "rtsp://127.0.0.1:8554/south-gate", \
